@@ -1,1 +1,60 @@
-//! Placeholder.
+//! AMQP 0-9-1 on the wire: frames, all methods with RabbitMQ's extensions, content headers and properties, field tables,
+//! SASL. For clients, brokers, proxies, sniffers and fuzzers.
+//!
+//! There is no socket, clock or runtime here: bytes in, values out, and back. What arrives is cut out of the read buffer
+//! without copying; what passes through is written again as the bytes it was. Nothing a peer sends makes this crate panic,
+//! recurse past [`MAX_DEPTH`], or allocate from a size that was only claimed.
+//!
+//! A frame, as [`frame`] reads it:
+//!
+//! ```text
+//! 0      1         3             7                  size+7   size+8
+//! +------+---------+-------------+------------------+--------+
+//! | type | channel |    size     |     payload      |  0xCE  |
+//! +------+---------+-------------+------------------+--------+
+//!    1 method  2 content header  3 content body  8 heartbeat
+//! ```
+//!
+//! ```
+//! use amqp_codec::{Frame, RawFrame, ShortString, method::queue};
+//! use bytes::BytesMut;
+//!
+//! let frame_max = 131_072;
+//! let declare = queue::Declare { queue: ShortString::from_static("jobs"), durable: true, ..Default::default() };
+//!
+//! let mut wire = BytesMut::new();
+//! Frame::Method(1, declare.into()).encode(frame_max, &mut wire)?;
+//!
+//! let raw = RawFrame::split_from(&mut wire, frame_max)?.expect("a whole frame is there");
+//! let Frame::Method(1, method) = raw.decode()? else { panic!("a method on channel 1") };
+//! assert_eq!(method.name(), "queue.declare");
+//! # Ok::<(), amqp_codec::Error>(())
+//! ```
+
+pub mod borrowed;
+#[cfg(feature = "tokio-codec")]
+pub mod codec;
+pub mod content;
+mod error;
+pub mod frame;
+mod macros;
+pub mod method;
+mod nesting;
+mod properties;
+mod reply;
+pub mod sasl;
+mod table;
+mod text;
+mod tune;
+mod wire;
+
+pub use content::{Assembler, Body, Content, ContentHeader};
+pub use error::Error;
+pub use frame::{Frame, FrameHeader, FrameKind, RawFrame};
+pub use method::{Arguments, Method, MethodId, Request};
+pub use nesting::MAX_DEPTH;
+pub use properties::{EncodedProperties, PERSISTENT, Properties};
+pub use reply::{ReplyCode, Scope};
+pub use table::{Array, ArrayElements, Table, TableEntries, Value};
+pub use text::{LongString, Secret, ShortString};
+pub use tune::{FRAME_MIN_SIZE, FRAME_OVERHEAD, Tune};

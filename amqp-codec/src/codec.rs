@@ -1,0 +1,83 @@
+//! The `tokio_util` skin: whole frames in and out.
+
+use bytes::BytesMut;
+use tokio_util::codec::{Decoder, Encoder};
+
+use crate::{
+    error::Error,
+    frame::{Frame, RawFrame},
+};
+
+/// Decodes and encodes frames, with the frame_max in force.
+///
+/// The protocol header that opens a connection is no frame: read and write it before.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameCodec {
+    frame_max: usize,
+}
+
+impl FrameCodec {
+    /// With the largest frame allowed in either direction, in bytes; RabbitMQ's default is 131072.
+    pub fn new(frame_max: usize) -> Self {
+        FrameCodec { frame_max }
+    }
+
+    /// After tuning.
+    pub fn set_frame_max(&mut self, frame_max: usize) {
+        self.frame_max = frame_max;
+    }
+}
+
+/// A frame could not be read or written, or the transport failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The bytes are no AMQP.
+    #[error(transparent)]
+    Protocol(#[from] Error),
+    /// The transport failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl Decoder for FrameCodec {
+    type Item = Frame;
+    type Error = CodecError;
+
+    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, CodecError> {
+        Ok(match RawFrame::split_from(buffer, self.frame_max)? {
+            Some(raw) => Some(raw.decode()?),
+            None => None,
+        })
+    }
+}
+
+impl Encoder<Frame> for FrameCodec {
+    type Error = CodecError;
+
+    fn encode(&mut self, frame: Frame, out: &mut BytesMut) -> Result<(), CodecError> {
+        Ok(frame.encode(self.frame_max, out)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method::confirm;
+
+    #[test]
+    fn frames_come_out_as_they_went_in_byte_by_byte() {
+        let mut codec = FrameCodec::new(4096);
+        let frames = [Frame::Method(1, confirm::SelectOk {}.into()), Frame::Heartbeat(0)];
+        let mut bytes = BytesMut::new();
+        for frame in &frames {
+            codec.encode(frame.clone(), &mut bytes).unwrap();
+        }
+        let mut arrived = BytesMut::new();
+        let mut decoded = Vec::new();
+        for byte in bytes {
+            arrived.extend_from_slice(&[byte]);
+            decoded.extend(codec.decode(&mut arrived).unwrap());
+        }
+        assert_eq!(decoded, frames);
+    }
+}

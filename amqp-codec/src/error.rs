@@ -1,0 +1,127 @@
+//! What can be wrong with bytes read, or with a value about to be written.
+
+use crate::reply::ReplyCode;
+
+/// The codec's one error: names what was wrong, where, and which limit it broke.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The first bytes of a connection are not an AMQP protocol header.
+    #[error("not an AMQP peer: it opened with {0:02x?}")]
+    NotAmqp([u8; 8]),
+    /// The frame's first byte is none of 1 (method), 2 (header), 3 (body), 8 (heartbeat).
+    #[error("unknown frame type {0}")]
+    UnknownFrameType(u8),
+    /// The frame announces more bytes than frame_max allows; judged from its 7-byte header alone.
+    #[error("a frame of {size} bytes is over the frame_max of {limit}")]
+    FrameTooLarge {
+        /// The whole frame: header, payload and end marker.
+        size: u64,
+        /// The frame_max in force.
+        limit: u64,
+    },
+    /// The frame does not end with the octet 0xCE.
+    #[error("the frame ends with {0:#04x}, not 0xce")]
+    BadFrameEnd(u8),
+    /// A field reaches past the end of what holds it.
+    #[error("{what} needs {needed} bytes, {left} are left")]
+    Truncated {
+        /// The field.
+        what: &'static str,
+        /// How many bytes it needs.
+        needed: usize,
+        /// How many there are.
+        left: usize,
+    },
+    /// Bytes are left over after the last field.
+    #[error("{count} bytes are left over after {what}")]
+    TrailingBytes {
+        /// What ended before the bytes did.
+        what: &'static str,
+        /// How many bytes follow.
+        count: usize,
+    },
+    /// No such class or method.
+    #[error("unknown method {class_id}.{method_id}")]
+    UnknownMethod {
+        /// The class.
+        class_id: u16,
+        /// The method within it.
+        method_id: u16,
+    },
+    /// A field table or array holds a value of a type nobody defined.
+    #[error("unknown field type {0:#04x}")]
+    UnknownFieldType(u8),
+    /// Tables and arrays are nested deeper than the cap.
+    #[error("field tables are nested deeper than {limit}")]
+    TooDeep {
+        /// The cap.
+        limit: u8,
+    },
+    /// The property flags name a property that basic does not have.
+    #[error("unknown property flags {0:#06x}")]
+    UnknownPropertyFlags(u16),
+    /// A short string holds at most 255 bytes.
+    #[error("{what} is {length} bytes long; a short string holds at most 255")]
+    ShortStringTooLong {
+        /// The field.
+        what: &'static str,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// A long string, table or array holds less than 4 GiB.
+    #[error("{what} is {length} bytes long; the limit is {limit}")]
+    TooLong {
+        /// The field.
+        what: &'static str,
+        /// Its length in bytes.
+        length: u64,
+        /// The most it may have.
+        limit: u64,
+    },
+    /// A frame came out of turn.
+    #[error("expected {expected}, got {got}")]
+    UnexpectedFrame {
+        /// What the protocol allows here.
+        expected: &'static str,
+        /// What came.
+        got: &'static str,
+    },
+    /// More body arrived than the content header announced.
+    #[error("{received} bytes of body arrived, {announced} were announced")]
+    BodyTooLong {
+        /// What the content header announced.
+        announced: u64,
+        /// What came.
+        received: u64,
+    },
+    /// The peer's tuning cannot be worked with.
+    #[error("the peer offers a frame_max of {0}; the protocol's minimum is 4096")]
+    FrameMaxTooSmall(u32),
+    /// A login could not be read.
+    #[error("malformed {0} response")]
+    MalformedSasl(&'static str),
+}
+
+impl Error {
+    /// The code to close with when a peer's bytes caused this error.
+    pub fn reply_code(&self) -> ReplyCode {
+        match self {
+            Error::NotAmqp(_)
+            | Error::UnknownFrameType(_)
+            | Error::FrameTooLarge { .. }
+            | Error::BadFrameEnd(_) => ReplyCode::FRAME_ERROR,
+            Error::UnexpectedFrame { .. } | Error::BodyTooLong { .. } => ReplyCode::UNEXPECTED_FRAME,
+            Error::UnknownMethod { .. } => ReplyCode::NOT_IMPLEMENTED,
+            Error::FrameMaxTooSmall(_) => ReplyCode::NOT_ALLOWED,
+            Error::Truncated { .. }
+            | Error::TrailingBytes { .. }
+            | Error::UnknownFieldType(_)
+            | Error::TooDeep { .. }
+            | Error::UnknownPropertyFlags(_)
+            | Error::ShortStringTooLong { .. }
+            | Error::TooLong { .. }
+            | Error::MalformedSasl(_) => ReplyCode::SYNTAX_ERROR,
+        }
+    }
+}

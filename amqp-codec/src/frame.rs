@@ -1,0 +1,311 @@
+//! Frames (spec section 4.2.3): `type:u8 channel:u16 size:u32 payload 0xCE`.
+//!
+//! ```text
+//! 0      1         3             7                  size+7   size+8
+//! +------+---------+-------------+------------------+--------+
+//! | type | channel |    size     |     payload      |  0xCE  |
+//! +------+---------+-------------+------------------+--------+
+//! ```
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::{
+    content::ContentHeader,
+    error::Error,
+    method::{Arguments, Method, encode_arguments},
+    tune::FRAME_OVERHEAD,
+};
+
+/// What a client opens a connection with, and a broker answers to a client of another version.
+pub const PROTOCOL_HEADER: [u8; 8] = *b"AMQP\0\0\x09\x01";
+
+/// The last octet of every frame.
+pub const FRAME_END: u8 = 0xCE;
+
+/// Bytes before the payload.
+pub const HEADER_LEN: usize = 7;
+
+/// A heartbeat, complete.
+pub const HEARTBEAT: [u8; 8] = [8, 0, 0, 0, 0, 0, 0, FRAME_END];
+
+/// The type octet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FrameKind {
+    /// 1: a method.
+    Method,
+    /// 2: a content header.
+    Header,
+    /// 3: a part of a content body.
+    Body,
+    /// 8: a sign of life.
+    Heartbeat,
+}
+
+impl FrameKind {
+    fn from_octet(octet: u8) -> Result<Self, Error> {
+        match octet {
+            1 => Ok(FrameKind::Method),
+            2 => Ok(FrameKind::Header),
+            3 => Ok(FrameKind::Body),
+            8 => Ok(FrameKind::Heartbeat),
+            other => Err(Error::UnknownFrameType(other)),
+        }
+    }
+
+    const fn octet(self) -> u8 {
+        match self {
+            FrameKind::Method => 1,
+            FrameKind::Header => 2,
+            FrameKind::Body => 3,
+            FrameKind::Heartbeat => 8,
+        }
+    }
+
+    /// The name used in errors.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FrameKind::Method => "a method frame",
+            FrameKind::Header => "a content header frame",
+            FrameKind::Body => "a content body frame",
+            FrameKind::Heartbeat => "a heartbeat frame",
+        }
+    }
+}
+
+/// What the first seven bytes of a frame say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// The type.
+    pub kind: FrameKind,
+    /// The channel; 0 is the connection itself.
+    pub channel: u16,
+    /// Length of the payload in bytes.
+    pub size: u32,
+}
+
+impl FrameHeader {
+    /// Reads the header at the start of `bytes`; `None` until seven bytes are there.
+    ///
+    /// # Errors
+    /// An unknown type, or a frame over `frame_max`: judged here, before anything is buffered for it.
+    #[inline]
+    pub fn peek(bytes: &[u8], frame_max: usize) -> Result<Option<Self>, Error> {
+        let Some(&[kind, c1, c0, s3, s2, s1, s0]) = bytes.first_chunk::<HEADER_LEN>() else {
+            // One octet is enough to tell that this is no frame.
+            if let Some(&kind) = bytes.first() {
+                FrameKind::from_octet(kind)?;
+            }
+            return Ok(None);
+        };
+        let size = u32::from_be_bytes([s3, s2, s1, s0]);
+        let header =
+            FrameHeader { kind: FrameKind::from_octet(kind)?, channel: u16::from_be_bytes([c1, c0]), size };
+        if header.frame_len() > frame_max {
+            return Err(Error::FrameTooLarge { size: header.frame_len() as u64, limit: frame_max as u64 });
+        }
+        Ok(Some(header))
+    }
+
+    /// Length of the whole frame in bytes.
+    #[inline]
+    pub const fn frame_len(&self) -> usize {
+        self.size as usize + FRAME_OVERHEAD
+    }
+}
+
+/// A frame whose payload has not been looked into: all that is needed to tell frames apart and to pass them on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawFrame {
+    /// The type.
+    pub kind: FrameKind,
+    /// The channel; 0 is the connection itself.
+    pub channel: u16,
+    /// What is between header and end marker.
+    pub payload: Bytes,
+}
+
+impl RawFrame {
+    /// Cuts the first frame off `buffer`, without copying; `None` until it is complete.
+    ///
+    /// # Errors
+    /// An unknown type, a frame over `frame_max`, a wrong end marker.
+    pub fn split_from(buffer: &mut BytesMut, frame_max: usize) -> Result<Option<Self>, Error> {
+        let Some(header) = FrameHeader::peek(buffer, frame_max)? else { return Ok(None) };
+        if buffer.len() < header.frame_len() {
+            return Ok(None);
+        }
+        let bytes = buffer.split_to(header.frame_len()).freeze();
+        check_end(&bytes)?;
+        Ok(Some(RawFrame { kind: header.kind, channel: header.channel, payload: payload_of(&bytes) }))
+    }
+
+    /// Reads the payload.
+    ///
+    /// # Errors
+    /// A malformed method or content header; a heartbeat with a payload or on a channel other than 0.
+    pub fn decode(self) -> Result<Frame, Error> {
+        Ok(match self.kind {
+            FrameKind::Method => Frame::Method(self.channel, Method::decode(&self.payload)?),
+            FrameKind::Header => Frame::Header(self.channel, ContentHeader::decode(&self.payload)?),
+            FrameKind::Body => Frame::Body(self.channel, self.payload),
+            FrameKind::Heartbeat if self.payload.is_empty() => Frame::Heartbeat(self.channel),
+            FrameKind::Heartbeat => {
+                return Err(Error::TrailingBytes { what: "heartbeat", count: self.payload.len() });
+            }
+        })
+    }
+}
+
+fn check_end(frame: &[u8]) -> Result<(), Error> {
+    match frame.last() {
+        Some(&FRAME_END) => Ok(()),
+        Some(&other) => Err(Error::BadFrameEnd(other)),
+        None => Err(Error::Truncated { what: "frame", needed: FRAME_OVERHEAD, left: 0 }),
+    }
+}
+
+fn payload_of(frame: &Bytes) -> Bytes {
+    let mut payload = frame.clone();
+    payload.advance(HEADER_LEN.min(frame.len()));
+    payload.truncate(payload.len().saturating_sub(1));
+    payload
+}
+
+/// A frame, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Channel and method.
+    Method(u16, Method),
+    /// Channel, and what the content that follows is like.
+    Header(u16, ContentHeader),
+    /// Channel, and a part of the body.
+    Body(u16, Bytes),
+    /// A sign of life. Brokers and clients send it on channel 0; RabbitMQ takes any.
+    Heartbeat(u16),
+}
+
+impl Frame {
+    /// Appends the frame.
+    ///
+    /// # Errors
+    /// [`Error::FrameTooLarge`] when it would be over `frame_max`; nothing is appended then.
+    pub fn encode(&self, frame_max: usize, out: &mut BytesMut) -> Result<(), Error> {
+        match self {
+            Frame::Method(channel, method) => {
+                encode_frame(FrameKind::Method, *channel, frame_max, out, |out| method.encode(out))
+            }
+            Frame::Header(channel, header) => {
+                encode_frame(FrameKind::Header, *channel, frame_max, out, |out| {
+                    header.encode(out);
+                    Ok(())
+                })
+            }
+            Frame::Body(channel, body) => encode_frame(FrameKind::Body, *channel, frame_max, out, |out| {
+                out.put_slice(body);
+                Ok(())
+            }),
+            Frame::Heartbeat(channel) => {
+                encode_frame(FrameKind::Heartbeat, *channel, frame_max, out, |_| Ok(()))
+            }
+        }
+    }
+}
+
+/// Appends one method as a frame, without wrapping it in a [`Frame`] first.
+///
+/// # Errors
+/// [`Error::FrameTooLarge`] when it would be over `frame_max`; nothing is appended then.
+pub fn encode_method<A: Arguments>(
+    channel: u16,
+    method: &A,
+    frame_max: usize,
+    out: &mut BytesMut,
+) -> Result<(), Error> {
+    encode_frame(FrameKind::Method, channel, frame_max, out, |out| encode_arguments(method, out))
+}
+
+/// Appends a frame around what `payload` appends; takes all back when that fails or is over `frame_max`.
+#[inline]
+pub(crate) fn encode_frame(
+    kind: FrameKind,
+    channel: u16,
+    frame_max: usize,
+    out: &mut BytesMut,
+    payload: impl FnOnce(&mut BytesMut) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let start = out.len();
+    out.put_u8(kind.octet());
+    out.put_u16(channel);
+    out.put_u32(0);
+    let result = payload(out).and_then(|()| {
+        let length = out.len() - start + 1;
+        if length > frame_max {
+            return Err(Error::FrameTooLarge { size: length as u64, limit: frame_max as u64 });
+        }
+        Ok(())
+    });
+    if result.is_err() {
+        out.truncate(start);
+        return result;
+    }
+    let size = (out.len() - start - HEADER_LEN) as u32;
+    if let Some(field) = out.get_mut(start + 3..start + HEADER_LEN) {
+        field.copy_from_slice(&size.to_be_bytes());
+    }
+    out.put_u8(FRAME_END);
+    Ok(())
+}
+
+/// Appends the header of a body frame of `size` bytes; the bytes and [`FRAME_END`] follow, by copy or by a vectored write.
+#[inline]
+pub fn put_body_frame_header(channel: u16, size: u32, out: &mut BytesMut) {
+    out.put_u8(FrameKind::Body.octet());
+    out.put_u16(channel);
+    out.put_u32(size);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method::queue;
+
+    #[test]
+    fn an_oversized_frame_is_refused_from_its_header_alone() {
+        let header = [1, 0, 1, 0xff, 0xff, 0xff, 0xff];
+        let error = FrameHeader::peek(&header, 4096).unwrap_err();
+        assert_eq!(error, Error::FrameTooLarge { size: 0x1_0000_0007, limit: 4096 });
+    }
+
+    #[test]
+    fn an_unknown_type_is_refused_at_its_first_byte() {
+        assert_eq!(FrameHeader::peek(b"H", 4096), Err(Error::UnknownFrameType(b'H')));
+    }
+
+    #[test]
+    fn a_frame_of_exactly_frame_max_passes_and_one_more_byte_does_not() {
+        let mut out = BytesMut::new();
+        let body = Frame::Body(1, Bytes::from(vec![0; 4096 - FRAME_OVERHEAD]));
+        body.encode(4096, &mut out).unwrap();
+        assert_eq!(RawFrame::split_from(&mut out, 4096).unwrap().unwrap().decode().unwrap(), body);
+
+        let body = Frame::Body(1, Bytes::from(vec![0; 4097 - FRAME_OVERHEAD]));
+        let error = body.encode(4096, &mut out).unwrap_err();
+        assert_eq!(error, Error::FrameTooLarge { size: 4097, limit: 4096 });
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_wrong_end_marker_is_refused() {
+        let mut buffer = BytesMut::from(&[8, 0, 0, 0, 0, 0, 0, 0xCD][..]);
+        assert_eq!(RawFrame::split_from(&mut buffer, 4096), Err(Error::BadFrameEnd(0xCD)));
+    }
+
+    #[test]
+    fn a_payload_is_a_slice_of_the_read_buffer() {
+        let mut out = BytesMut::new();
+        encode_method(1, &queue::PurgeOk { message_count: 3 }, 4096, &mut out).unwrap();
+        let start = out.as_ptr() as usize;
+        let frame = RawFrame::split_from(&mut out, 4096).unwrap().unwrap();
+        assert_eq!(frame.payload.as_ptr() as usize, start + HEADER_LEN);
+    }
+}

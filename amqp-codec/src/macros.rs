@@ -1,0 +1,123 @@
+//! The macro behind the method table: a line a method in, structs and their wire form out.
+
+/// Declares classes and their methods; see `method.rs` for the table it is made for.
+///
+/// For each class a module with one struct a method and an enum `Method` over them; and over all classes `Method`, with
+/// ids, names, decoding and encoding. `-> Reply` names the method that answers.
+macro_rules! methods {
+    ($(
+        $(#[$class_doc:meta])*
+        $Class:ident($class:ident) = $class_id:literal {
+            $(
+                $(#[$doc:meta])*
+                $Name:ident($name:literal) = $id:literal $(-> $Reply:ident)? {
+                    $($field:ident: $type:ty),* $(,)?
+                }
+            )*
+        }
+    )*) => {
+        $(
+            $(#[$class_doc])*
+            pub mod $class {
+                use super::*;
+
+                /// The class's number on the wire.
+                pub const CLASS_ID: u16 = $class_id;
+
+                $(
+                    $(#[$doc])*
+                    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+                    #[allow(missing_docs, reason = "the fields are the protocol's; the specification documents them")]
+                    pub struct $Name { $(pub $field: $type,)* }
+
+                    impl Arguments for $Name {
+                        const ID: MethodId = MethodId { class_id: $class_id, method_id: $id };
+                        const NAME: &'static str = concat!(stringify!($class), ".", $name);
+
+                        #[allow(unused_variables, reason = "some methods have no arguments")]
+                        fn write_arguments(&self, writer: &mut Writer<'_>) -> Result<(), Error> {
+                            $(self.$field.write(writer, concat!(stringify!($class), ".", $name, " ", stringify!($field)))?;)*
+                            Ok(())
+                        }
+
+                        #[allow(unused_variables, reason = "some methods have no arguments")]
+                        fn read_arguments(reader: &mut Reader<'_>) -> Result<Self, Error> {
+                            Ok($Name {
+                                $($field: Argument::read(reader, concat!(stringify!($class), ".", $name, " ", stringify!($field)))?,)*
+                            })
+                        }
+                    }
+
+                    impl From<$Name> for super::Method {
+                        fn from(method: $Name) -> Self {
+                            super::Method::$Class(Method::$Name(method))
+                        }
+                    }
+
+                    impl TryFrom<super::Method> for $Name {
+                        type Error = super::Method;
+
+                        fn try_from(method: super::Method) -> Result<Self, super::Method> {
+                            match method {
+                                super::Method::$Class(Method::$Name(method)) => Ok(method),
+                                other => Err(other),
+                            }
+                        }
+                    }
+
+                    $(impl super::Request for $Name { type Reply = $Reply; })?
+                )*
+
+                $(#[$class_doc])*
+                #[derive(Clone, Debug, PartialEq, Eq)]
+                pub enum Method {
+                    $($(#[$doc])* $Name($Name),)*
+                }
+            }
+        )*
+
+        /// Any method of any class.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Method {
+            $($(#[$class_doc])* $Class($class::Method),)*
+        }
+
+        impl Method {
+            /// Class and method number.
+            pub fn id(&self) -> MethodId {
+                match self { $($(Method::$Class($class::Method::$Name(_)) => $class::$Name::ID,)*)* }
+            }
+
+            /// The method's name in the specification, `queue.declare-ok`.
+            pub fn name(&self) -> &'static str {
+                match self { $($(Method::$Class($class::Method::$Name(_)) => $class::$Name::NAME,)*)* }
+            }
+
+            fn read(id: MethodId, reader: &mut Reader<'_>) -> Result<Self, Error> {
+                match (id.class_id, id.method_id) {
+                    $($(($class_id, $id) => $class::$Name::read_arguments(reader).map(Method::from),)*)*
+                    (class_id, method_id) => Err(Error::UnknownMethod { class_id, method_id }),
+                }
+            }
+
+            fn write_arguments(&self, writer: &mut Writer<'_>) -> Result<(), Error> {
+                match self { $($(Method::$Class($class::Method::$Name(method)) => method.write_arguments(writer),)*)* }
+            }
+        }
+
+        impl MethodId {
+            /// The method's name in the specification; `None` for a number it does not have.
+            pub fn name(self) -> Option<&'static str> {
+                match (self.class_id, self.method_id) {
+                    $($(($class_id, $id) => Some($class::$Name::NAME),)*)*
+                    _ => None,
+                }
+            }
+
+            /// Every method, in the order of the table.
+            pub const ALL: &'static [MethodId] = &[$($($class::$Name::ID,)*)*];
+        }
+    };
+}
+
+pub(crate) use methods;

@@ -1,0 +1,292 @@
+//! All methods of AMQP 0-9-1 with RabbitMQ's extensions, in one table (spec section 1.3 to 1.8 of the generated reference).
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::{
+    error::Error,
+    macros::methods,
+    table::Table,
+    text::{LongString, Secret, ShortString},
+    wire::{Argument, Reader, Writer},
+};
+
+methods! {
+    /// Work with connections: handshake, tuning, close.
+    Connection(connection) = 10 {
+        /// Broker to client, first of all: who I am and how you may log in.
+        Start("start") = 10 -> StartOk { version_major: u8, version_minor: u8, server_properties: Table, mechanisms: LongString, locales: LongString }
+        /// Who the client is, and its login.
+        StartOk("start-ok") = 11 { client_properties: Table, mechanism: ShortString, response: Secret, locale: ShortString }
+        /// A further challenge of the login mechanism.
+        Secure("secure") = 20 -> SecureOk { challenge: LongString }
+        /// The answer to the challenge.
+        SecureOk("secure-ok") = 21 { response: Secret }
+        /// The broker's limits; 0 is no limit, and heartbeat 0 is off.
+        Tune("tune") = 30 -> TuneOk { channel_max: u16, frame_max: u32, heartbeat: u16 }
+        /// The limits both will keep to.
+        TuneOk("tune-ok") = 31 { channel_max: u16, frame_max: u32, heartbeat: u16 }
+        /// Enter a virtual host.
+        Open("open") = 40 -> OpenOk { virtual_host: ShortString, capabilities: ShortString, insist: bool }
+        /// The connection is ready.
+        OpenOk("open-ok") = 41 { known_hosts: ShortString }
+        /// End the connection, saying why and, when a method caused it, which.
+        Close("close") = 50 -> CloseOk { reply_code: u16, reply_text: ShortString, class_id: u16, method_id: u16 }
+        /// The connection has ended.
+        CloseOk("close-ok") = 51 {}
+        /// RabbitMQ: the broker is short of memory or disk and takes no publishes.
+        Blocked("blocked") = 60 { reason: ShortString }
+        /// RabbitMQ: the broker takes publishes again.
+        Unblocked("unblocked") = 61 {}
+        /// RabbitMQ: replace the secret (an OAuth 2 token) of this connection.
+        UpdateSecret("update-secret") = 70 -> UpdateSecretOk { new_secret: Secret, reason: ShortString }
+        /// The secret has been replaced.
+        UpdateSecretOk("update-secret-ok") = 71 {}
+    }
+    /// Work with channels.
+    Channel(channel) = 20 {
+        /// Open the channel whose number the frame carries.
+        Open("open") = 10 -> OpenOk { out_of_band: ShortString }
+        /// The channel is ready.
+        OpenOk("open-ok") = 11 { channel_id: LongString }
+        /// Stop or resume the flow of content.
+        Flow("flow") = 20 -> FlowOk { active: bool }
+        /// The flow is as asked.
+        FlowOk("flow-ok") = 21 { active: bool }
+        /// End the channel, saying why and, when a method caused it, which.
+        Close("close") = 40 -> CloseOk { reply_code: u16, reply_text: ShortString, class_id: u16, method_id: u16 }
+        /// The channel has ended.
+        CloseOk("close-ok") = 41 {}
+    }
+    /// Access tickets of AMQP 0-8, still answered by brokers.
+    Access(access) = 30 {
+        /// Ask for a ticket.
+        Request("request") = 10 -> RequestOk { realm: ShortString, exclusive: bool, passive: bool, active: bool, write: bool, read: bool }
+        /// A ticket, which means nothing.
+        RequestOk("request-ok") = 11 { ticket: u16 }
+    }
+    /// Work with exchanges.
+    Exchange(exchange) = 40 {
+        /// Create the exchange, or check that it exists as described.
+        Declare("declare") = 10 -> DeclareOk { ticket: u16, exchange: ShortString, kind: ShortString, passive: bool, durable: bool, auto_delete: bool, internal: bool, no_wait: bool, arguments: Table }
+        /// The exchange exists.
+        DeclareOk("declare-ok") = 11 {}
+        /// Delete the exchange.
+        Delete("delete") = 20 -> DeleteOk { ticket: u16, exchange: ShortString, if_unused: bool, no_wait: bool }
+        /// The exchange is gone.
+        DeleteOk("delete-ok") = 21 {}
+        /// RabbitMQ: bind an exchange to an exchange.
+        Bind("bind") = 30 -> BindOk { ticket: u16, destination: ShortString, source: ShortString, routing_key: ShortString, no_wait: bool, arguments: Table }
+        /// The binding exists.
+        BindOk("bind-ok") = 31 {}
+        /// RabbitMQ: unbind an exchange from an exchange.
+        Unbind("unbind") = 40 -> UnbindOk { ticket: u16, destination: ShortString, source: ShortString, routing_key: ShortString, no_wait: bool, arguments: Table }
+        /// The binding is gone.
+        UnbindOk("unbind-ok") = 51 {}
+    }
+    /// Work with queues.
+    Queue(queue) = 50 {
+        /// Create the queue, or check that it exists as described.
+        Declare("declare") = 10 -> DeclareOk { ticket: u16, queue: ShortString, passive: bool, durable: bool, exclusive: bool, auto_delete: bool, no_wait: bool, arguments: Table }
+        /// The queue exists: its name, its ready messages, its consumers.
+        DeclareOk("declare-ok") = 11 { queue: ShortString, message_count: u32, consumer_count: u32 }
+        /// Bind the queue to an exchange.
+        Bind("bind") = 20 -> BindOk { ticket: u16, queue: ShortString, exchange: ShortString, routing_key: ShortString, no_wait: bool, arguments: Table }
+        /// The binding exists.
+        BindOk("bind-ok") = 21 {}
+        /// Drop the queue's ready messages.
+        Purge("purge") = 30 -> PurgeOk { ticket: u16, queue: ShortString, no_wait: bool }
+        /// How many were dropped.
+        PurgeOk("purge-ok") = 31 { message_count: u32 }
+        /// Delete the queue.
+        Delete("delete") = 40 -> DeleteOk { ticket: u16, queue: ShortString, if_unused: bool, if_empty: bool, no_wait: bool }
+        /// The queue is gone, with so many messages.
+        DeleteOk("delete-ok") = 41 { message_count: u32 }
+        /// Unbind the queue from an exchange.
+        Unbind("unbind") = 50 -> UnbindOk { ticket: u16, queue: ShortString, exchange: ShortString, routing_key: ShortString, arguments: Table }
+        /// The binding is gone.
+        UnbindOk("unbind-ok") = 51 {}
+    }
+    /// Work with content: publish, consume, acknowledge.
+    Basic(basic) = 60 {
+        /// Limit how much may be unacknowledged.
+        Qos("qos") = 10 -> QosOk { prefetch_size: u32, prefetch_count: u16, global: bool }
+        /// The limit holds.
+        QosOk("qos-ok") = 11 {}
+        /// Start a consumer.
+        Consume("consume") = 20 -> ConsumeOk { ticket: u16, queue: ShortString, consumer_tag: ShortString, no_local: bool, no_ack: bool, exclusive: bool, no_wait: bool, arguments: Table }
+        /// The consumer's tag.
+        ConsumeOk("consume-ok") = 21 { consumer_tag: ShortString }
+        /// End a consumer. RabbitMQ also sends it, when the queue has gone.
+        Cancel("cancel") = 30 -> CancelOk { consumer_tag: ShortString, no_wait: bool }
+        /// The consumer has ended.
+        CancelOk("cancel-ok") = 31 { consumer_tag: ShortString }
+        /// Publish the content that follows.
+        Publish("publish") = 40 { ticket: u16, exchange: ShortString, routing_key: ShortString, mandatory: bool, immediate: bool }
+        /// The content that follows could not be routed.
+        Return("return") = 50 { reply_code: u16, reply_text: ShortString, exchange: ShortString, routing_key: ShortString }
+        /// The content that follows is for this consumer.
+        Deliver("deliver") = 60 { consumer_tag: ShortString, delivery_tag: u64, redelivered: bool, exchange: ShortString, routing_key: ShortString }
+        /// Ask for one message.
+        Get("get") = 70 -> GetOk { ticket: u16, queue: ShortString, no_ack: bool }
+        /// The content that follows is the message asked for.
+        GetOk("get-ok") = 71 { delivery_tag: u64, redelivered: bool, exchange: ShortString, routing_key: ShortString, message_count: u32 }
+        /// There is no message.
+        GetEmpty("get-empty") = 72 { cluster_id: ShortString }
+        /// Processed: deliveries to a consumer, or, from the broker, publishes in confirm mode.
+        Ack("ack") = 80 { delivery_tag: u64, multiple: bool }
+        /// Refused, one message.
+        Reject("reject") = 90 { delivery_tag: u64, requeue: bool }
+        /// Redeliver what is unacknowledged, without an answer.
+        RecoverAsync("recover-async") = 100 { requeue: bool }
+        /// Redeliver what is unacknowledged.
+        Recover("recover") = 110 -> RecoverOk { requeue: bool }
+        /// It will be redelivered.
+        RecoverOk("recover-ok") = 111 {}
+        /// RabbitMQ: refused, one message or several.
+        Nack("nack") = 120 { delivery_tag: u64, multiple: bool, requeue: bool }
+    }
+    /// RabbitMQ: publisher confirms.
+    Confirm(confirm) = 85 {
+        /// Put the channel in confirm mode.
+        Select("select") = 10 -> SelectOk { no_wait: bool }
+        /// The channel is in confirm mode.
+        SelectOk("select-ok") = 11 {}
+    }
+    /// Transactions.
+    Tx(tx) = 90 {
+        /// Put the channel in transaction mode.
+        Select("select") = 10 -> SelectOk {}
+        /// The channel is in transaction mode.
+        SelectOk("select-ok") = 11 {}
+        /// Publish and acknowledge what has gathered.
+        Commit("commit") = 20 -> CommitOk {}
+        /// It is done.
+        CommitOk("commit-ok") = 21 {}
+        /// Drop what has gathered.
+        Rollback("rollback") = 30 -> RollbackOk {}
+        /// It is dropped.
+        RollbackOk("rollback-ok") = 31 {}
+    }
+}
+
+/// Class and method number, as they begin a method frame's payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct MethodId {
+    /// The class.
+    pub class_id: u16,
+    /// The method within it.
+    pub method_id: u16,
+}
+
+/// A method that is answered by another.
+pub trait Request: Arguments + Into<Method> {
+    /// The answer.
+    type Reply: Arguments + TryFrom<Method, Error = Method>;
+}
+
+/// One method's arguments: implemented by every struct of the table, and by nothing else.
+pub trait Arguments: Sized {
+    /// Class and method number.
+    const ID: MethodId;
+    /// The name in the specification, `queue.declare-ok`.
+    const NAME: &'static str;
+
+    #[doc(hidden)]
+    fn write_arguments(&self, writer: &mut Writer<'_>) -> Result<(), Error>;
+    #[doc(hidden)]
+    fn read_arguments(reader: &mut Reader<'_>) -> Result<Self, Error>;
+}
+
+impl Method {
+    /// Reads a method frame's payload.
+    ///
+    /// # Errors
+    /// An unknown method, an argument that reaches past the end, bytes left over.
+    pub fn decode(payload: &Bytes) -> Result<Self, Error> {
+        let mut reader = Reader::new(payload);
+        let id = MethodId { class_id: reader.u16("class id")?, method_id: reader.u16("method id")? };
+        let method = Self::read(id, &mut reader)?;
+        reader.finish(method.name())?;
+        Ok(method)
+    }
+
+    /// Appends a method frame's payload.
+    ///
+    /// # Errors
+    /// When an argument is longer than its length field can say; nothing is appended then.
+    pub fn encode(&self, out: &mut BytesMut) -> Result<(), Error> {
+        append(self.id(), out, |writer| self.write_arguments(writer))
+    }
+
+    /// Whether content (a header and body frames) follows this method.
+    pub fn has_content(&self) -> bool {
+        matches!(
+            self,
+            Method::Basic(
+                basic::Method::Publish(_)
+                    | basic::Method::Return(_)
+                    | basic::Method::Deliver(_)
+                    | basic::Method::GetOk(_)
+            )
+        )
+    }
+}
+
+/// Appends the payload of one known method, without wrapping it in a [`Method`].
+pub(crate) fn encode_arguments<A: Arguments>(method: &A, out: &mut BytesMut) -> Result<(), Error> {
+    append(A::ID, out, |writer| method.write_arguments(writer))
+}
+
+fn append(
+    id: MethodId,
+    out: &mut BytesMut,
+    arguments: impl FnOnce(&mut Writer<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let before = out.len();
+    out.put_u16(id.class_id);
+    out.put_u16(id.method_id);
+    let mut writer = Writer::new(out);
+    let written = arguments(&mut writer);
+    writer.finish();
+    if written.is_err() {
+        out.truncate(before);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_declare_reads_as_the_specification_writes_it() {
+        let declare = queue::Declare {
+            queue: ShortString::from_static("jobs"),
+            durable: true,
+            no_wait: true,
+            ..Default::default()
+        };
+        let mut out = BytesMut::new();
+        Method::from(declare.clone()).encode(&mut out).unwrap();
+        assert_eq!(&out[..], b"\x00\x32\x00\x0a\x00\x00\x04jobs\x12\x00\x00\x00\x00");
+        assert_eq!(Method::decode(&out.freeze()).unwrap(), Method::from(declare));
+    }
+
+    #[test]
+    fn an_unknown_method_is_named_by_its_numbers() {
+        let error = Method::decode(&Bytes::from_static(&[0, 60, 0, 99])).unwrap_err();
+        assert_eq!(error, Error::UnknownMethod { class_id: 60, method_id: 99 });
+    }
+
+    #[test]
+    fn bytes_after_the_last_argument_are_refused() {
+        let error = Method::decode(&Bytes::from_static(&[0, 10, 0, 51, 0])).unwrap_err();
+        assert_eq!(error, Error::TrailingBytes { what: "connection.close-ok", count: 1 });
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug_output() {
+        let start_ok = connection::StartOk { response: "\0guest\0hunter2".into(), ..Default::default() };
+        assert!(!format!("{:?}", Method::from(start_ok)).contains("hunter2"));
+    }
+}

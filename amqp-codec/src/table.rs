@@ -1,0 +1,563 @@
+//! Field tables and arrays (spec section 4.2.5.5), kept as the bytes they are on the wire, and the values in them.
+//!
+//! A table that passes through is never rebuilt: order, duplicates and the exact encoding stay. It is checked once, when it
+//! is made; after that reading cannot fail, and a value is decoded when it is asked for.
+//!
+//! The types of values are RabbitMQ's (<https://www.rabbitmq.com/amqp-0-9-1-errata#section_3>), which differ from the
+//! letter of the specification.
+
+use std::fmt;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::{
+    error::Error,
+    nesting::{self, MAX_DEPTH},
+    text::{LongString, ShortString, check_short},
+    wire::{Argument, Reader, Writer},
+};
+
+/// Named values: arguments of declarations, headers of messages, properties of peers.
+///
+/// Cloning shares the bytes. Equality is equality of the bytes: the same entries in another order differ.
+///
+/// ```
+/// use amqp_codec::{Table, Value};
+///
+/// let mut headers = Table::new();
+/// headers.insert("x-retries", 3)?;
+/// headers.insert("source", "billing")?;
+/// assert_eq!(headers.get("x-retries").and_then(|v| v.as_i64()), Some(3));
+/// assert_eq!(headers.iter().count(), 2);
+/// # Ok::<(), amqp_codec::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Table {
+    encoded: Bytes,
+    /// Of the deepest nesting inside, this table counted.
+    depth: u8,
+}
+
+/// Values in a row.
+///
+/// Cloning shares the bytes.
+#[derive(Clone, Default)]
+pub struct Array {
+    encoded: Bytes,
+    depth: u8,
+}
+
+impl Table {
+    /// A table without entries.
+    pub const fn new() -> Self {
+        Table { encoded: Bytes::new(), depth: 1 }
+    }
+
+    /// From the entries' bytes, without the length that goes before them on the wire.
+    ///
+    /// # Errors
+    /// When an entry is malformed, or nested deeper than 32.
+    pub fn from_encoded(encoded: Bytes) -> Result<Self, Error> {
+        let depth = nesting::check_table(&encoded, 1)?;
+        Ok(Table { encoded, depth })
+    }
+
+    /// The entries' bytes, without the length that goes before them on the wire.
+    pub fn as_encoded(&self) -> &Bytes {
+        &self.encoded
+    }
+
+    /// Whether there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.encoded.is_empty()
+    }
+
+    /// The entries in order, duplicates included.
+    pub fn iter(&self) -> TableEntries<'_> {
+        TableEntries { reader: Reader::new(&self.encoded) }
+    }
+
+    /// The first value under `key`.
+    pub fn get(&self, key: &str) -> Option<Value> {
+        let mut at = self.position(key)?;
+        at += 1 + key.len();
+        Value::read(&mut Reader::new(&self.encoded.slice(at..))).ok()
+    }
+
+    /// Whether there is a value under `key`.
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.position(key).is_some()
+    }
+
+    /// Puts `value` under `key`: at the end, after removing what was there.
+    ///
+    /// # Errors
+    /// A key over 255 bytes, or nesting over 32.
+    pub fn insert(&mut self, key: &str, value: impl Into<Value>) -> Result<(), Error> {
+        self.remove(key);
+        self.push(key, value)
+    }
+
+    /// Appends an entry, even when there is one under the same key.
+    ///
+    /// # Errors
+    /// A key over 255 bytes, or nesting over 32.
+    pub fn push(&mut self, key: &str, value: impl Into<Value>) -> Result<(), Error> {
+        let value = value.into();
+        check_short("field name", key.len())?;
+        let depth = nested(&value)?;
+        append(&mut self.encoded, |out| {
+            out.put_u8(key.len() as u8);
+            out.put_slice(key.as_bytes());
+            value.write(out)
+        })?;
+        self.depth = self.depth.max(depth);
+        Ok(())
+    }
+
+    /// Removes every entry under `key`; tells whether there was one.
+    pub fn remove(&mut self, key: &str) -> bool {
+        if !self.contains_key(key) {
+            return false;
+        }
+        let mut kept = BytesMut::with_capacity(self.encoded.len());
+        for (name, entry) in RawEntries(&self.encoded) {
+            if name != key.as_bytes() {
+                kept.put_slice(entry);
+            }
+        }
+        self.encoded = kept.freeze();
+        true
+    }
+
+    pub(crate) fn depth(&self) -> u8 {
+        self.depth.max(1)
+    }
+
+    /// Where the entry of `key` begins.
+    fn position(&self, key: &str) -> Option<usize> {
+        let mut at = 0;
+        for (name, entry) in RawEntries(&self.encoded) {
+            if name == key.as_bytes() {
+                return Some(at);
+            }
+            at += entry.len();
+        }
+        None
+    }
+}
+
+impl Array {
+    /// An array without elements.
+    pub const fn new() -> Self {
+        Array { encoded: Bytes::new(), depth: 1 }
+    }
+
+    /// From the elements' bytes, without the length that goes before them on the wire.
+    ///
+    /// # Errors
+    /// When an element is malformed, or nested deeper than 32.
+    pub fn from_encoded(encoded: Bytes) -> Result<Self, Error> {
+        let depth = nesting::check_array(&encoded, 1)?;
+        Ok(Array { encoded, depth })
+    }
+
+    /// The elements' bytes, without the length that goes before them on the wire.
+    pub fn as_encoded(&self) -> &Bytes {
+        &self.encoded
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.encoded.is_empty()
+    }
+
+    /// The elements in order.
+    pub fn iter(&self) -> ArrayElements<'_> {
+        ArrayElements { reader: Reader::new(&self.encoded) }
+    }
+
+    /// Appends an element.
+    ///
+    /// # Errors
+    /// Nesting over 32.
+    pub fn push(&mut self, value: impl Into<Value>) -> Result<(), Error> {
+        let value = value.into();
+        let depth = nested(&value)?;
+        append(&mut self.encoded, |out| value.write(out))?;
+        self.depth = self.depth.max(depth);
+        Ok(())
+    }
+
+    pub(crate) fn depth(&self) -> u8 {
+        self.depth.max(1)
+    }
+}
+
+/// One value of a [`Table`] or an [`Array`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// `t`
+    Bool(bool),
+    /// `b`
+    I8(i8),
+    /// `B`
+    U8(u8),
+    /// `s`
+    I16(i16),
+    /// `u`
+    U16(u16),
+    /// `I`
+    I32(i32),
+    /// `i`
+    U32(u32),
+    /// `l`; `L`, which py-amqp writes for the same, is read as this too.
+    I64(i64),
+    /// `f`
+    F32(f32),
+    /// `d`
+    F64(f64),
+    /// `D`
+    Decimal {
+        /// How many of the digits come after the point.
+        scale: u8,
+        /// All digits.
+        value: i32,
+    },
+    /// `S`: text, or any bytes.
+    LongString(LongString),
+    /// `A`
+    Array(Array),
+    /// `T`: seconds since 1970-01-01 UTC.
+    Timestamp(u64),
+    /// `F`
+    Table(Table),
+    /// `x`: a byte array.
+    Bytes(Bytes),
+    /// `V`
+    Void,
+}
+
+impl Value {
+    /// The text of a long string that is UTF-8.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::LongString(text) => text.as_str().ok(),
+            _ => None,
+        }
+    }
+
+    /// Any integer type, widened: brokers compare integer arguments by value, whatever their width.
+    pub fn as_i64(&self) -> Option<i64> {
+        Some(match *self {
+            Value::I8(n) => n.into(),
+            Value::U8(n) => n.into(),
+            Value::I16(n) => n.into(),
+            Value::U16(n) => n.into(),
+            Value::I32(n) => n.into(),
+            Value::U32(n) => n.into(),
+            Value::I64(n) => n,
+            _ => return None,
+        })
+    }
+
+    /// A boolean.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Value::Bool(b) => Some(*b),
+            _ => None,
+        }
+    }
+
+    /// A nested table.
+    pub fn as_table(&self) -> Option<&Table> {
+        match self {
+            Value::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// How many tables and arrays are nested in this value, itself counted.
+    pub(crate) fn depth(&self) -> u8 {
+        match self {
+            Value::Array(array) => array.depth(),
+            Value::Table(table) => table.depth(),
+            _ => 0,
+        }
+    }
+
+    /// Reads a type octet and the value behind it.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Value, Error> {
+        Ok(match reader.u8("field type")? {
+            b't' => Value::Bool(reader.u8("boolean")? != 0),
+            b'b' => Value::I8(reader.u8("octet")?.cast_signed()),
+            b'B' => Value::U8(reader.u8("octet")?),
+            b's' => Value::I16(reader.u16("short")?.cast_signed()),
+            b'u' => Value::U16(reader.u16("short")?),
+            b'I' => Value::I32(reader.u32("long")?.cast_signed()),
+            b'i' => Value::U32(reader.u32("long")?),
+            b'l' | b'L' => Value::I64(reader.u64("long long")?.cast_signed()),
+            b'f' => Value::F32(f32::from_bits(reader.u32("float")?)),
+            b'd' => Value::F64(f64::from_bits(reader.u64("double")?)),
+            b'D' => {
+                Value::Decimal { scale: reader.u8("decimal")?, value: reader.u32("decimal")?.cast_signed() }
+            }
+            b'S' => Value::LongString(reader.long_bytes("long string")?.into()),
+            b'A' => Value::Array(Array::from_encoded(reader.long_bytes("array")?)?),
+            b'T' => Value::Timestamp(reader.u64("timestamp")?),
+            b'F' => Value::Table(Table::from_encoded(reader.long_bytes("table")?)?),
+            b'x' => Value::Bytes(reader.long_bytes("byte array")?),
+            b'V' => Value::Void,
+            other => return Err(Error::UnknownFieldType(other)),
+        })
+    }
+
+    /// Writes the type octet and the value.
+    pub(crate) fn write(&self, out: &mut BytesMut) -> Result<(), Error> {
+        match self {
+            Value::Bool(b) => out.put_slice(&[b't', u8::from(*b)]),
+            Value::I8(n) => out.put_slice(&[b'b', n.cast_unsigned()]),
+            Value::U8(n) => out.put_slice(&[b'B', *n]),
+            Value::I16(n) => tagged(out, b's', &n.to_be_bytes()),
+            Value::U16(n) => tagged(out, b'u', &n.to_be_bytes()),
+            Value::I32(n) => tagged(out, b'I', &n.to_be_bytes()),
+            Value::U32(n) => tagged(out, b'i', &n.to_be_bytes()),
+            Value::I64(n) => tagged(out, b'l', &n.to_be_bytes()),
+            Value::F32(n) => tagged(out, b'f', &n.to_be_bytes()),
+            Value::F64(n) => tagged(out, b'd', &n.to_be_bytes()),
+            Value::Decimal { scale, value } => {
+                out.put_slice(&[b'D', *scale]);
+                out.put_i32(*value);
+            }
+            Value::LongString(text) => return sized(out, b'S', "long string", text.as_bytes()),
+            Value::Array(array) => return sized(out, b'A', "array", array.as_encoded()),
+            Value::Timestamp(seconds) => tagged(out, b'T', &seconds.to_be_bytes()),
+            Value::Table(table) => return sized(out, b'F', "table", table.as_encoded()),
+            Value::Bytes(bytes) => return sized(out, b'x', "byte array", bytes),
+            Value::Void => out.put_u8(b'V'),
+        }
+        Ok(())
+    }
+}
+
+fn tagged(out: &mut BytesMut, tag: u8, bytes: &[u8]) {
+    out.put_u8(tag);
+    out.put_slice(bytes);
+}
+
+fn sized(out: &mut BytesMut, tag: u8, what: &'static str, bytes: &[u8]) -> Result<(), Error> {
+    let length = u32::try_from(bytes.len()).map_err(|_| Error::TooLong {
+        what,
+        length: bytes.len() as u64,
+        limit: u64::from(u32::MAX),
+    })?;
+    out.put_u8(tag);
+    out.put_u32(length);
+    out.put_slice(bytes);
+    Ok(())
+}
+
+/// The depth of what holds `value`.
+fn nested(value: &Value) -> Result<u8, Error> {
+    match value.depth() {
+        depth if depth >= MAX_DEPTH => Err(Error::TooDeep { limit: MAX_DEPTH }),
+        depth => Ok(depth + 1),
+    }
+}
+
+/// Appends in place when nobody shares the bytes, to a copy otherwise. A failed write leaves them as they were.
+fn append(encoded: &mut Bytes, write: impl FnOnce(&mut BytesMut) -> Result<(), Error>) -> Result<(), Error> {
+    let mut out = match std::mem::take(encoded).try_into_mut() {
+        Ok(own) => own,
+        Err(shared) => BytesMut::from(shared),
+    };
+    let before = out.len();
+    let written = write(&mut out);
+    if written.is_err() {
+        out.truncate(before);
+    }
+    *encoded = out.freeze();
+    written
+}
+
+/// The entries of a checked table, each as its name and all of its bytes.
+struct RawEntries<'a>(&'a [u8]);
+
+impl<'a> Iterator for RawEntries<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&length, rest) = self.0.split_first()?;
+        let (name, rest) = rest.split_at_checked(usize::from(length))?;
+        let (rest, _) = nesting::skip(rest, 1).ok()?;
+        let entry = self.0.get(..self.0.len() - rest.len())?;
+        self.0 = rest;
+        Some((name, entry))
+    }
+}
+
+/// Iterator over a [`Table`].
+pub struct TableEntries<'a> {
+    reader: Reader<'a>,
+}
+
+impl Iterator for TableEntries<'_> {
+    type Item = (ShortString, Value);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let name = self.reader.short_bytes("field name").ok()?;
+        Some((ShortString::from_wire(name), Value::read(&mut self.reader).ok()?))
+    }
+}
+
+/// Iterator over an [`Array`].
+pub struct ArrayElements<'a> {
+    reader: Reader<'a>,
+}
+
+impl Iterator for ArrayElements<'_> {
+    type Item = Value;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Value::read(&mut self.reader).ok()
+    }
+}
+
+impl<'a> IntoIterator for &'a Table {
+    type Item = (ShortString, Value);
+    type IntoIter = TableEntries<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Array {
+    type Item = Value;
+    type IntoIter = ArrayElements<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl fmt::Debug for Array {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl Argument for Table {
+    fn read(reader: &mut Reader<'_>, what: &'static str) -> Result<Self, Error> {
+        Table::from_encoded(reader.long_bytes(what)?)
+    }
+
+    fn write(&self, writer: &mut Writer<'_>, what: &'static str) -> Result<(), Error> {
+        writer.long(what, &self.encoded)
+    }
+}
+
+macro_rules! same_bytes {
+    ($($name:ident),*) => {$(
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.encoded == other.encoded
+            }
+        }
+
+        impl Eq for $name {}
+    )*};
+}
+
+same_bytes!(Table, Array);
+
+macro_rules! value_from {
+    ($($type:ty => $variant:ident),* $(,)?) => {$(
+        impl From<$type> for Value {
+            fn from(value: $type) -> Self {
+                Value::$variant(value.into())
+            }
+        }
+    )*};
+}
+
+value_from!(bool => Bool, i8 => I8, u8 => U8, i16 => I16, u16 => U16, i32 => I32, u32 => U32, i64 => I64,
+    f32 => F32, f64 => F64, &str => LongString, String => LongString, LongString => LongString,
+    Array => Array, Table => Table, Bytes => Bytes);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_and_duplicates_stay_and_get_finds_the_first() {
+        let mut table = Table::new();
+        table.push("b", 1).unwrap();
+        table.push("a", "x").unwrap();
+        table.push("b", 2).unwrap();
+        let names: Vec<_> = table.iter().map(|(name, _)| name.to_string()).collect();
+        assert_eq!(names, ["b", "a", "b"]);
+        assert_eq!(table.get("b"), Some(Value::I32(1)));
+        table.insert("b", 3).unwrap();
+        assert_eq!(table.iter().count(), 2);
+        assert_eq!(table.get("b"), Some(Value::I32(3)));
+    }
+
+    #[test]
+    fn nesting_is_capped_when_built() {
+        let mut table = Table::new();
+        for _ in 1..MAX_DEPTH {
+            let mut outer = Table::new();
+            outer.push("t", table).unwrap();
+            table = outer;
+        }
+        assert_eq!(table.depth(), MAX_DEPTH);
+        assert!(Table::from_encoded(table.as_encoded().clone()).is_ok());
+        let mut outer = Table::new();
+        let error = outer.push("t", table).unwrap_err();
+        assert_eq!(error, Error::TooDeep { limit: MAX_DEPTH });
+        assert!(outer.is_empty());
+    }
+
+    #[test]
+    fn nesting_is_capped_when_read() {
+        // Each level: name "", type 'F', length of the rest.
+        let mut bytes = Vec::new();
+        for _ in 0..100_000 {
+            let length = bytes.len() as u32;
+            let mut outer = vec![0, b'F'];
+            outer.extend_from_slice(&length.to_be_bytes());
+            if bytes.len() < 4096 {
+                outer.extend_from_slice(&bytes);
+                bytes = outer;
+            }
+        }
+        let error = Table::from_encoded(bytes.into()).unwrap_err();
+        assert_eq!(error, Error::TooDeep { limit: MAX_DEPTH });
+    }
+
+    #[test]
+    fn a_shared_table_is_not_changed_by_inserting_into_its_clone() {
+        let mut table = Table::new();
+        table.insert("a", 1).unwrap();
+        let mut other = table.clone();
+        other.insert("b", 2).unwrap();
+        assert_eq!(table.iter().count(), 1);
+        assert_eq!(other.iter().count(), 2);
+    }
+
+    #[test]
+    fn both_spellings_of_a_long_long_are_read_and_kept() {
+        let encoded = Bytes::from_static(b"\x01aL\xff\xff\xff\xff\xff\xff\xff\xff\x01bl\0\0\0\0\0\0\0\x07");
+        let table = Table::from_encoded(encoded.clone()).unwrap();
+        assert_eq!(table.get("a"), Some(Value::I64(-1)));
+        assert_eq!(table.get("b"), Some(Value::I64(7)));
+        assert_eq!(table.as_encoded(), &encoded);
+    }
+}

@@ -1,0 +1,275 @@
+//! One argument at a time: the reader and writer under every method, header and table.
+//!
+//! Bits are packed here: consecutive booleans share octets, lowest bit first (spec section 4.2.5.2).
+
+use bytes::{BufMut, Bytes, BytesMut};
+use nom::{
+    IResult, Parser,
+    bytes::complete::take,
+    number::complete::{be_u8, be_u16, be_u32, be_u64},
+};
+
+use crate::{
+    error::Error,
+    text::{LongString, Secret, ShortString},
+};
+
+/// Reads arguments from a frame's payload; strings it returns are slices of that payload.
+pub struct Reader<'a> {
+    source: &'a Bytes,
+    rest: &'a [u8],
+    bits: u8,
+    bits_left: u8,
+}
+
+/// Writes arguments to the end of a buffer.
+pub struct Writer<'a> {
+    out: &'a mut BytesMut,
+    bits: u8,
+    bits_used: u8,
+}
+
+/// A type that can be a method's argument.
+pub(crate) trait Argument: Sized {
+    fn read(reader: &mut Reader<'_>, what: &'static str) -> Result<Self, Error>;
+    /// # Errors
+    /// When the value is longer than its length field can say.
+    fn write(&self, writer: &mut Writer<'_>, what: &'static str) -> Result<(), Error>;
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(source: &'a Bytes) -> Self {
+        Reader { source, rest: source, bits: 0, bits_left: 0 }
+    }
+
+    pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8, Error> {
+        self.take(what, 1, be_u8)
+    }
+
+    pub(crate) fn u16(&mut self, what: &'static str) -> Result<u16, Error> {
+        self.take(what, 2, be_u16)
+    }
+
+    pub(crate) fn u32(&mut self, what: &'static str) -> Result<u32, Error> {
+        self.take(what, 4, be_u32)
+    }
+
+    pub(crate) fn u64(&mut self, what: &'static str) -> Result<u64, Error> {
+        self.take(what, 8, be_u64)
+    }
+
+    pub(crate) fn bit(&mut self, what: &'static str) -> Result<bool, Error> {
+        if self.bits_left == 0 {
+            self.bits = self.u8(what)?;
+            self.bits_left = 8;
+        }
+        let bit = self.bits & 1 == 1;
+        self.bits >>= 1;
+        self.bits_left -= 1;
+        Ok(bit)
+    }
+
+    pub(crate) fn bytes(&mut self, what: &'static str, length: usize) -> Result<Bytes, Error> {
+        let slice = self.take(what, length, take::<_, &'a [u8], _>(length))?;
+        Ok(self.source.slice_ref(slice))
+    }
+
+    pub(crate) fn short_bytes(&mut self, what: &'static str) -> Result<Bytes, Error> {
+        let length = usize::from(self.u8(what)?);
+        self.bytes(what, length)
+    }
+
+    pub(crate) fn long_bytes(&mut self, what: &'static str) -> Result<Bytes, Error> {
+        let length = self.u32(what)? as usize;
+        self.bytes(what, length)
+    }
+
+    pub(crate) fn rest(&mut self) -> Bytes {
+        self.source.slice_ref(std::mem::take(&mut self.rest))
+    }
+
+    pub(crate) fn finish(self, what: &'static str) -> Result<(), Error> {
+        match self.rest.len() {
+            0 => Ok(()),
+            count => Err(Error::TrailingBytes { what, count }),
+        }
+    }
+
+    fn take<T>(
+        &mut self,
+        what: &'static str,
+        needed: usize,
+        mut parse: impl Parser<&'a [u8], Output = T, Error = nom::error::Error<&'a [u8]>>,
+    ) -> Result<T, Error> {
+        self.bits_left = 0;
+        let parsed: IResult<&'a [u8], T> = parse.parse(self.rest);
+        match parsed {
+            Ok((rest, value)) => {
+                self.rest = rest;
+                Ok(value)
+            }
+            Err(_) => Err(Error::Truncated { what, needed, left: self.rest.len() }),
+        }
+    }
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(out: &'a mut BytesMut) -> Self {
+        Writer { out, bits: 0, bits_used: 0 }
+    }
+
+    pub(crate) fn u8(&mut self, value: u8) {
+        self.flush_bits();
+        self.out.put_u8(value);
+    }
+
+    pub(crate) fn u16(&mut self, value: u16) {
+        self.flush_bits();
+        self.out.put_u16(value);
+    }
+
+    pub(crate) fn u32(&mut self, value: u32) {
+        self.flush_bits();
+        self.out.put_u32(value);
+    }
+
+    pub(crate) fn u64(&mut self, value: u64) {
+        self.flush_bits();
+        self.out.put_u64(value);
+    }
+
+    pub(crate) fn bit(&mut self, value: bool) {
+        if self.bits_used == 8 {
+            self.flush_bits();
+        }
+        self.bits |= u8::from(value) << self.bits_used;
+        self.bits_used += 1;
+    }
+
+    /// A length octet, then the bytes; `ShortString` has checked the length.
+    pub(crate) fn short(&mut self, text: &ShortString) {
+        self.u8(text.len() as u8);
+        self.out.put_slice(text.as_bytes());
+    }
+
+    pub(crate) fn long(&mut self, what: &'static str, bytes: &[u8]) -> Result<(), Error> {
+        let length = u32::try_from(bytes.len()).map_err(|_| Error::TooLong {
+            what,
+            length: bytes.len() as u64,
+            limit: u64::from(u32::MAX),
+        })?;
+        self.u32(length);
+        self.out.put_slice(bytes);
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) {
+        self.flush_bits();
+    }
+
+    fn flush_bits(&mut self) {
+        if self.bits_used > 0 {
+            self.out.put_u8(self.bits);
+            self.bits = 0;
+            self.bits_used = 0;
+        }
+    }
+}
+
+macro_rules! number_argument {
+    ($($type:ident),*) => {$(
+        impl Argument for $type {
+            fn read(reader: &mut Reader<'_>, what: &'static str) -> Result<Self, Error> {
+                reader.$type(what)
+            }
+
+            fn write(&self, writer: &mut Writer<'_>, _what: &'static str) -> Result<(), Error> {
+                writer.$type(*self);
+                Ok(())
+            }
+        }
+    )*};
+}
+
+number_argument!(u8, u16, u32, u64);
+
+impl Argument for bool {
+    fn read(reader: &mut Reader<'_>, what: &'static str) -> Result<Self, Error> {
+        reader.bit(what)
+    }
+
+    fn write(&self, writer: &mut Writer<'_>, _what: &'static str) -> Result<(), Error> {
+        writer.bit(*self);
+        Ok(())
+    }
+}
+
+impl Argument for ShortString {
+    fn read(reader: &mut Reader<'_>, what: &'static str) -> Result<Self, Error> {
+        reader.short_bytes(what).map(ShortString::from_wire)
+    }
+
+    fn write(&self, writer: &mut Writer<'_>, _what: &'static str) -> Result<(), Error> {
+        writer.short(self);
+        Ok(())
+    }
+}
+
+impl Argument for LongString {
+    fn read(reader: &mut Reader<'_>, what: &'static str) -> Result<Self, Error> {
+        reader.long_bytes(what).map(LongString::from)
+    }
+
+    fn write(&self, writer: &mut Writer<'_>, what: &'static str) -> Result<(), Error> {
+        writer.long(what, self.as_bytes())
+    }
+}
+
+impl Argument for Secret {
+    fn read(reader: &mut Reader<'_>, what: &'static str) -> Result<Self, Error> {
+        LongString::read(reader, what).map(Secret::from)
+    }
+
+    fn write(&self, writer: &mut Writer<'_>, what: &'static str) -> Result<(), Error> {
+        self.inner().write(writer, what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consecutive_bits_share_an_octet_and_nine_need_two() {
+        let mut out = BytesMut::new();
+        let mut writer = Writer::new(&mut out);
+        for i in 0..9 {
+            writer.bit(i % 2 == 0);
+        }
+        writer.u8(7);
+        writer.finish();
+        assert_eq!(&out[..], [0b0101_0101, 1, 7]);
+
+        let bytes = out.freeze();
+        let mut reader = Reader::new(&bytes);
+        for i in 0..9 {
+            assert_eq!(reader.bit("bit").unwrap(), i % 2 == 0, "bit {i}");
+        }
+        assert_eq!(reader.u8("octet").unwrap(), 7);
+        reader.finish("test").unwrap();
+    }
+
+    #[test]
+    fn a_length_past_the_end_is_truncated_and_allocates_nothing() {
+        let bytes = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, b'x']);
+        let error = Reader::new(&bytes).long_bytes("challenge").unwrap_err();
+        assert_eq!(error, Error::Truncated { what: "challenge", needed: 0xffff_ffff, left: 1 });
+    }
+
+    #[test]
+    fn strings_read_are_slices_of_the_source() {
+        let bytes = Bytes::from_static(b"\x03abc");
+        let text = ShortString::read(&mut Reader::new(&bytes), "name").unwrap();
+        assert_eq!(text.as_bytes().as_ptr(), bytes[1..].as_ptr());
+    }
+}
