@@ -36,6 +36,7 @@ pub mod borrowed;
 pub mod codec;
 pub mod content;
 mod error;
+mod field;
 pub mod frame;
 mod macros;
 pub mod method;
@@ -50,6 +51,7 @@ mod wire;
 
 pub use content::{Assembler, Body, Content, ContentHeader};
 pub use error::Error;
+pub use field::{Field, FieldKind};
 pub use frame::{Frame, FrameHeader, FrameKind, RawFrame};
 pub use method::{Arguments, Method, MethodId, Request};
 pub use nesting::MAX_DEPTH;

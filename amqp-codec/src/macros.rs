@@ -33,6 +33,8 @@ macro_rules! methods {
                     impl Arguments for $Name {
                         const ID: MethodId = MethodId { class_id: $class_id, method_id: $id };
                         const NAME: &'static str = concat!(stringify!($class), ".", $name);
+                        const FIELDS: &'static [Field] =
+                            &[$(Field { name: stringify!($field), kind: <$type as Argument>::KIND },)*];
 
                         #[allow(unused_variables, reason = "some methods have no arguments")]
                         fn write_arguments(&self, writer: &mut Writer<'_>) -> Result<(), Error> {
@@ -112,6 +114,23 @@ macro_rules! methods {
                     $($(($class_id, $id) => Some($class::$Name::NAME),)*)*
                     _ => None,
                 }
+            }
+
+            /// The method's arguments in their order on the wire; `None` for a number the specification does not have.
+            pub fn fields(self) -> Option<&'static [Field]> {
+                match (self.class_id, self.method_id) {
+                    $($(($class_id, $id) => Some($class::$Name::FIELDS),)*)*
+                    _ => None,
+                }
+            }
+
+            /// The method that answers this one; `None` when none does. `basic.get` may also be answered by `basic.get-empty`.
+            pub fn reply(self) -> Option<MethodId> {
+                let reply: &[MethodId] = match (self.class_id, self.method_id) {
+                    $($(($class_id, $id) => &[$($class::$Reply::ID)?],)*)*
+                    _ => &[],
+                };
+                reply.first().copied()
             }
 
             /// Every method, in the order of the table.

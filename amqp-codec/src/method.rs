@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
     error::Error,
+    field::Field,
     macros::methods,
     table::Table,
     text::{LongString, Secret, ShortString},
@@ -190,6 +191,8 @@ pub trait Arguments: Sized {
     const ID: MethodId;
     /// The name in the specification, `queue.declare-ok`.
     const NAME: &'static str;
+    /// The arguments in their order on the wire.
+    const FIELDS: &'static [Field];
 
     #[doc(hidden)]
     fn write_arguments(&self, writer: &mut Writer<'_>) -> Result<(), Error>;

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     error::Error,
+    field::Field,
     table::Table,
     text::ShortString,
     wire::{Argument, Reader, Writer},
@@ -18,6 +19,10 @@ macro_rules! properties {
         }
 
         impl Properties {
+            /// The properties in their order on the wire; the flag of the first is bit 15, and so on down.
+            pub const FIELDS: &'static [Field] =
+                &[$(Field { name: stringify!($field), kind: <$type as Argument>::KIND },)*];
+
             /// The flags octets: one bit a property, highest first.
             fn flags(&self) -> u16 {
                 let mut flags = 0;

@@ -12,6 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
     error::Error,
+    field::FieldKind,
     nesting::{self, MAX_DEPTH},
     text::{LongString, ShortString, check_short},
     wire::{Argument, Reader, Writer},
@@ -454,6 +455,8 @@ impl fmt::Debug for Array {
 }
 
 impl Argument for Table {
+    const KIND: FieldKind = FieldKind::Table;
+
     fn read(reader: &mut Reader<'_>, what: &'static str) -> Result<Self, Error> {
         Table::from_encoded(reader.long_bytes(what)?)
     }

@@ -11,6 +11,7 @@ use nom::{
 
 use crate::{
     error::Error,
+    field::FieldKind,
     text::{LongString, Secret, ShortString},
 };
 
@@ -31,6 +32,8 @@ pub struct Writer<'a> {
 
 /// A type that can be a method's argument.
 pub(crate) trait Argument: Sized {
+    const KIND: FieldKind;
+
     fn read(reader: &mut Reader<'_>, what: &'static str) -> Result<Self, Error>;
     /// # Errors
     /// When the value is longer than its length field can say.
@@ -177,8 +180,10 @@ impl<'a> Writer<'a> {
 }
 
 macro_rules! number_argument {
-    ($($type:ident),*) => {$(
+    ($($type:ident => $kind:ident),*) => {$(
         impl Argument for $type {
+            const KIND: FieldKind = FieldKind::$kind;
+
             fn read(reader: &mut Reader<'_>, what: &'static str) -> Result<Self, Error> {
                 reader.$type(what)
             }
@@ -191,9 +196,11 @@ macro_rules! number_argument {
     )*};
 }
 
-number_argument!(u8, u16, u32, u64);
+number_argument!(u8 => Octet, u16 => Short, u32 => Long, u64 => LongLong);
 
 impl Argument for bool {
+    const KIND: FieldKind = FieldKind::Bit;
+
     fn read(reader: &mut Reader<'_>, what: &'static str) -> Result<Self, Error> {
         reader.bit(what)
     }
@@ -205,6 +212,8 @@ impl Argument for bool {
 }
 
 impl Argument for ShortString {
+    const KIND: FieldKind = FieldKind::ShortString;
+
     fn read(reader: &mut Reader<'_>, what: &'static str) -> Result<Self, Error> {
         reader.short_bytes(what).map(ShortString::from_wire)
     }
@@ -216,6 +225,8 @@ impl Argument for ShortString {
 }
 
 impl Argument for LongString {
+    const KIND: FieldKind = FieldKind::LongString;
+
     fn read(reader: &mut Reader<'_>, what: &'static str) -> Result<Self, Error> {
         reader.long_bytes(what).map(LongString::from)
     }
@@ -226,6 +237,8 @@ impl Argument for LongString {
 }
 
 impl Argument for Secret {
+    const KIND: FieldKind = FieldKind::LongString;
+
     fn read(reader: &mut Reader<'_>, what: &'static str) -> Result<Self, Error> {
         LongString::read(reader, what).map(Secret::from)
     }
