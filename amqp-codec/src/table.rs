@@ -128,6 +128,8 @@ impl Table {
             }
         }
         self.encoded = kept.freeze();
+        // What was removed may have been the deepest; what is left was checked before.
+        self.depth = nesting::check_table(&self.encoded, 1).unwrap_or(self.depth);
         true
     }
 
@@ -526,6 +528,20 @@ mod tests {
         let error = outer.push("t", table).unwrap_err();
         assert_eq!(error, Error::TooDeep { limit: MAX_DEPTH });
         assert!(outer.is_empty());
+    }
+
+    #[test]
+    fn a_table_whose_deepest_entry_was_removed_may_be_nested_again() {
+        let mut inner = Table::new();
+        inner.insert("t", Table::new()).unwrap();
+        let mut table = Table::new();
+        table.insert("deep", inner).unwrap();
+        table.insert("flat", Table::new()).unwrap();
+        assert_eq!(table.depth(), 3);
+        table.remove("deep");
+        assert_eq!(table.depth(), 2);
+        table.insert("flat", 1).unwrap();
+        assert_eq!(table.depth(), 1);
     }
 
     #[test]
