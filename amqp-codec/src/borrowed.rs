@@ -48,7 +48,9 @@ impl<'a> Publish<'a> {
         let rest = skip(arguments, 2, "basic.publish ticket")?;
         let (exchange, rest) = short(rest, "basic.publish exchange")?;
         let (routing_key, rest) = short(rest, "basic.publish routing_key")?;
-        let bits = last_octet(rest, "basic.publish")?;
+        let (&bits, rest) =
+            rest.split_first().ok_or_else(|| truncated("basic.publish mandatory", 1, rest))?;
+        finish(rest, "basic.publish")?;
         Ok(Some(Publish { exchange, routing_key, mandatory: bits & 1 != 0, immediate: bits & 2 != 0 }))
     }
 }
@@ -70,9 +72,7 @@ impl<'a> Deliver<'a> {
         };
         let (exchange, rest) = short(rest, "basic.deliver exchange")?;
         let (routing_key, rest) = short(rest, "basic.deliver routing_key")?;
-        if !rest.is_empty() {
-            return Err(Error::TrailingBytes { what: "basic.deliver", count: rest.len() });
-        }
+        finish(rest, "basic.deliver")?;
         let delivery_tag = u64::from_be_bytes(*tag);
         Ok(Some(Deliver { consumer_tag, delivery_tag, redelivered: bits & 1 != 0, exchange, routing_key }))
     }
@@ -91,12 +91,8 @@ fn skip<'a>(bytes: &'a [u8], count: usize, what: &'static str) -> Result<&'a [u8
 }
 
 #[inline]
-fn last_octet(rest: &[u8], what: &'static str) -> Result<u8, Error> {
-    match rest {
-        [octet] => Ok(*octet),
-        [] => Err(truncated(what, 1, rest)),
-        [_, left @ ..] => Err(Error::TrailingBytes { what, count: left.len() }),
-    }
+fn finish(rest: &[u8], what: &'static str) -> Result<(), Error> {
+    if rest.is_empty() { Ok(()) } else { Err(Error::TrailingBytes { what, count: rest.len() }) }
 }
 
 #[cold]
@@ -152,6 +148,15 @@ mod tests {
         let mut longer = payload.to_vec();
         longer.push(0);
         assert_eq!(Deliver::decode(&longer), Err(Error::TrailingBytes { what: "basic.deliver", count: 1 }));
+    }
+
+    #[test]
+    fn an_error_reads_the_same_as_through_the_table() {
+        let payload = encoded(basic::Publish::default()).freeze();
+        for end in PUBLISH.len()..payload.len() {
+            let cut = payload.slice(..end);
+            assert_eq!(Publish::decode(&cut).map(|_| ()), Method::decode(&cut).map(|_| ()), "cut at {end}");
+        }
     }
 
     #[test]
