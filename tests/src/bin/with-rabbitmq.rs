@@ -1,0 +1,107 @@
+//! Runs a command beside a private RabbitMQ, which the command's tests find as `tests::Node::shared()`.
+//!
+//! `with-rabbitmq COMMAND [ARGUMENT...]` ends with the command's exit code; with 125 when RabbitMQ or the command
+//! could not be started. An interrupt or a request to terminate ends the command first, then RabbitMQ.
+
+use std::env;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tests::RabbitMq;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{self, SignalKind, signal};
+use tokio::time::timeout;
+
+/// What env, timeout and their like say when the failure is their own.
+const OWN_FAILURE: u8 = 125;
+/// What the command gets to end in after it was asked to.
+const GRACE: Duration = Duration::from_secs(10);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    let Some((program, arguments)) = arguments.split_first() else {
+        eprintln!("usage: with-rabbitmq COMMAND [ARGUMENT...]");
+        return OWN_FAILURE.into();
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    run(command).await.map_or_else(
+        |error| {
+            eprintln!("with-rabbitmq: {error}");
+            OWN_FAILURE.into()
+        },
+        ExitCode::from,
+    )
+}
+
+/// The exit code to end with. RabbitMQ is gone when this returns, whatever it returns.
+async fn run(command: Command) -> io::Result<u8> {
+    let mut signals = Signals::new()?;
+    let rabbitmq = tokio::select! {
+        started = RabbitMq::start() => started?,
+        kind = signals.recv() => return Ok(ended_by(kind.as_raw_value())),
+    };
+    let mut child = spawn(command, &rabbitmq)?;
+    tokio::select! {
+        status = child.wait() => Ok(code(status?)),
+        kind = signals.recv() => {
+            end(&mut child).await?;
+            Ok(ended_by(kind.as_raw_value()))
+        }
+    }
+}
+
+fn spawn(mut command: Command, rabbitmq: &RabbitMq) -> io::Result<Child> {
+    // In a group of its own, so that what it starts in turn can be ended with it.
+    command.envs(rabbitmq.environment()).process_group(0).spawn().map_err(|error| {
+        let program = command.as_std().get_program().to_string_lossy();
+        io::Error::new(error.kind(), format!("{program}: {error}"))
+    })
+}
+
+/// Ends the child and all of its group.
+async fn end(child: &mut Child) -> io::Result<()> {
+    let Some(group) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else {
+        // It has ended by itself.
+        return Ok(());
+    };
+    kill_process_group(group, Signal::TERM)?;
+    if timeout(GRACE, child.wait()).await.is_err() {
+        kill_process_group(group, Signal::KILL)?;
+        child.wait().await?;
+    }
+    Ok(())
+}
+
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    code.unwrap_or_else(|| ended_by(status.signal().unwrap_or_default()))
+}
+
+/// The exit code by which shells tell of a signal.
+fn ended_by(signal: i32) -> u8 {
+    u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128))
+}
+
+struct Signals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The next signal that asks us to end.
+    async fn recv(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+        }
+    }
+}

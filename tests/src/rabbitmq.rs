@@ -1,0 +1,325 @@
+//! A private RabbitMQ: a node of its own on free ports of 127.0.0.1, with its own data, gone afterwards.
+
+use std::fs;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Deref;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::left_out::leave_out;
+use crate::node::{Control, LOOPBACK_ONLY, NO_RABBITMQ, Node, SCRIPTS};
+use crate::process::Process;
+
+/// A node answers within 10 s on two free cores; they are not free while other tests run.
+const START_DEADLINE: Duration = Duration::from_secs(90);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A RabbitMQ node of one's own. It is a [`Node`].
+///
+/// # On drop
+/// Its processes are killed, each by its id, and its folder is removed.
+#[derive(Debug)]
+pub struct RabbitMq {
+    node: Node,
+    // Dropped in this order: the processes first, then what they write to.
+    server: Process,
+    _epmd: Process,
+    folder: TempDir,
+}
+
+impl RabbitMq {
+    /// Whether RabbitMQ is on this machine, where Debian's package puts it.
+    #[must_use]
+    pub fn installed() -> bool {
+        Path::new(SCRIPTS).join("rabbitmq-server").exists()
+    }
+
+    /// [`installed`](Self::installed), saying that `test` is left out when it is not.
+    #[must_use]
+    pub fn require(test: &str) -> bool {
+        let installed = Self::installed();
+        if !installed {
+            leave_out(test, NO_RABBITMQ);
+        }
+        installed
+    }
+
+    /// Starts a node with the user guest, whose password is guest, and the virtual host `/`. It answers AMQP's
+    /// protocol header when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not answer within 90 s; the error ends with the tail of its log.
+    ///
+    /// # Cancel safety
+    /// The node is killed when the future is dropped.
+    pub async fn start() -> io::Result<Self> {
+        // Somebody may take a port after we found it free and before the node has it.
+        for _ in 0..2 {
+            match Self::start_once().await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                result => return result,
+            }
+        }
+        Self::start_once().await
+    }
+
+    /// Ends the node in good order: its clients are told (320, CONNECTION_FORCED).
+    ///
+    /// # Errors
+    /// When it has not ended within 30 s; it is killed then.
+    ///
+    /// # Cancel safety
+    /// The node is killed when the future is dropped.
+    pub async fn stop(mut self) -> io::Result<()> {
+        let stopped = self.server.terminate(STOP_DEADLINE).await;
+        stopped.map_err(|error| self.failure(error.kind(), &format!("did not stop ({error})")))
+    }
+
+    /// Kills the node as a crash would (SIGKILL): its clients are told nothing. It is gone when this returns.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.server.kill()
+    }
+
+    async fn start_once() -> io::Result<Self> {
+        let [port, dist_port, epmd_port] = free_ports()?;
+        let folder = tempfile::Builder::new().prefix("amqp-rabbitmq-").tempdir()?;
+        furnish(folder.path())?;
+        let control = Control { home: folder.path().to_owned(), epmd_port };
+        Self::start_in(folder, &control, port, dist_port).await
+    }
+
+    async fn start_in(folder: TempDir, control: &Control, port: u16, dist_port: u16) -> io::Result<Self> {
+        let epmd = start_epmd(control).await?;
+        let server = start_server(control, port, dist_port)?;
+        let mut rabbitmq = Self { node: Node::private(port, control.clone()), server, _epmd: epmd, folder };
+        rabbitmq.wait_until_it_answers().await?;
+        Ok(rabbitmq)
+    }
+
+    async fn wait_until_it_answers(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + START_DEADLINE;
+        while !matches!(timeout(ANSWER_DEADLINE, greet(self.node.port())).await, Ok(Ok(()))) {
+            if let Some(status) = self.server.ended()? {
+                let in_use = self.log_tail().contains("eaddrinuse");
+                let kind = if in_use { io::ErrorKind::AddrInUse } else { io::ErrorKind::Other };
+                return Err(self.failure(kind, &format!("ended ({status}) before it answered")));
+            }
+            if Instant::now() >= deadline {
+                return Err(self.failure(io::ErrorKind::TimedOut, "did not answer in time"));
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    fn failure(&self, kind: io::ErrorKind, what: &str) -> io::Error {
+        io::Error::new(kind, format!("RabbitMQ {what}; its log ends:\n{}", self.log_tail()))
+    }
+
+    fn log_tail(&self) -> String {
+        tail(&log_file(self.folder.path())).unwrap_or_else(|error| format!("(no log: {error})"))
+    }
+}
+
+impl Deref for RabbitMq {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.node
+    }
+}
+
+/// Three free ports. Nothing keeps them free: [`RabbitMq::start`] tries again.
+fn free_ports() -> io::Result<[u16; 3]> {
+    // All bound at once, so that they differ.
+    let [one, two, three] = [free_port()?, free_port()?, free_port()?];
+    Ok([one.local_addr()?.port(), two.local_addr()?.port(), three.local_addr()?.port()])
+}
+
+/// A port that no connection is given by chance in the seconds before the node takes it: from below the range
+/// that Linux hands out (`net.ipv4.ip_local_port_range`).
+fn free_port() -> io::Result<TcpListener> {
+    let mut tries = (0..100).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, fastrand::u16(10_240..32_768))));
+    tries.find(Result::is_ok).unwrap_or_else(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+}
+
+/// Puts into a node's folder what it reads.
+fn furnish(home: &Path) -> io::Result<()> {
+    // Erlang refuses a cookie that others may read.
+    let mut cookie =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(home.join(".erlang.cookie"))?;
+    write!(cookie, "{:016X}{:016X}", fastrand::u64(..), fastrand::u64(..))?;
+    fs::write(plugins_file(home), "[].\n")?;
+    fs::write(configuration_file(home), "disk_free_limit.absolute = 50MB\n")
+}
+
+/// Starts the node's epmd, by which Erlang nodes find one another. It accepts when this returns: a node that
+/// finds none starts one itself, and that one outlives it.
+async fn start_epmd(control: &Control) -> io::Result<Process> {
+    let port = control.epmd_port;
+    let mut command = control.command(Path::new("epmd"));
+    command.args(["-port", &port.to_string(), "-address", &Ipv4Addr::LOCALHOST.to_string()]);
+    let mut epmd = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
+    let deadline = Instant::now() + ANSWER_DEADLINE;
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
+        if let Some(status) = epmd.ended()? {
+            // It has nothing to fail of but its port.
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, format!("epmd on port {port}: {status}")));
+        }
+        if Instant::now() >= deadline {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("epmd does not accept on port {port}"),
+            ));
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+    Ok(epmd)
+}
+
+fn start_server(control: &Control, port: u16, dist_port: u16) -> io::Result<Process> {
+    let home = &control.home;
+    let log = fs::File::create(log_file(home))?;
+    let mut server = control.command(&Path::new(SCRIPTS).join("rabbitmq-server"));
+    server
+        // Makes the script become Erlang instead of watching over it: our child is the node itself.
+        .env("RUNNING_UNDER_SYSTEMD", "true")
+        // An interrupt ends it at once, as it ends the tests when typed on their terminal.
+        .env("RABBITMQ_SERVER_START_ARGS", "+B d")
+        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", LOOPBACK_ONLY)
+        .env("RABBITMQ_NODE_IP_ADDRESS", Ipv4Addr::LOCALHOST.to_string())
+        .env("RABBITMQ_NODE_PORT", port.to_string())
+        .env("RABBITMQ_DIST_PORT", dist_port.to_string())
+        .env("RABBITMQ_MNESIA_BASE", home.join("mnesia"))
+        .env("RABBITMQ_LOG_BASE", home.join("log"))
+        .env("RABBITMQ_PID_FILE", home.join("pid"))
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", plugins_file(home))
+        .env("RABBITMQ_CONFIG_FILE", configuration_file(home))
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    Process::start(&mut server)
+}
+
+fn plugins_file(home: &Path) -> PathBuf {
+    home.join("enabled_plugins")
+}
+
+fn configuration_file(home: &Path) -> PathBuf {
+    home.join("rabbitmq.conf")
+}
+
+fn log_file(home: &Path) -> PathBuf {
+    home.join("output.log")
+}
+
+/// Sends the protocol header and reads the start of the answer: connection.start on channel 0
+/// (AMQP 0-9-1, 4.2.2 and 4.2.3). A port that only accepts is not a broker yet.
+async fn greet(port: u16) -> io::Result<()> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
+    let mut answer = [0; 11];
+    stream.read_exact(&mut answer).await?;
+    match answer {
+        [1, 0, 0, _, _, _, _, 0, 10, 0, 10] => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is not connection.start")),
+    }
+}
+
+fn tail(file: &Path) -> io::Result<String> {
+    const LENGTH: u64 = 8192;
+    let mut file = fs::File::open(file)?;
+    let start = file.metadata()?.len().saturating_sub(LENGTH);
+    file.seek(SeekFrom::Start(start))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    Ok(String::from_utf8_lossy(&tail).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_private_node_starts_obeys_and_leaves_nothing() {
+        if !RabbitMq::require("a_private_node_starts_obeys_and_leaves_nothing") {
+            return;
+        }
+        let mut first = RabbitMq::start().await.unwrap();
+        let second = RabbitMq::start().await.unwrap();
+        assert_ne!(first.port(), second.port());
+        first.ctl(&["add_vhost", "only/here"]).await.unwrap();
+        assert!(first.ctl(&["list_vhosts"]).await.unwrap().contains("only/here"));
+        assert!(!second.ctl(&["list_vhosts"]).await.unwrap().contains("only/here"));
+        let error = second.ctl(&["delete_vhost", "only/here"]).await.unwrap_err();
+        assert!(error.to_string().contains("only/here"), "{error}");
+
+        let folders = [first.folder.path().to_owned(), second.folder.path().to_owned()];
+        second.stop().await.unwrap();
+        first.kill().unwrap();
+        assert!(greet(first.port()).await.is_err());
+        drop(first);
+        assert!(folders.iter().all(|folder| !folder.exists()));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_cannot_start_shows_its_log() {
+        if !RabbitMq::require("a_node_that_cannot_start_shows_its_log") {
+            return;
+        }
+        let (folder, control, [port, dist_port]) = furnished();
+        fs::write(configuration_file(folder.path()), "no such key = 1\n").unwrap();
+        let error = RabbitMq::start_in(folder, &control, port, dist_port).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Other);
+        assert!(error.to_string().contains("failed_to_parse_configuration_file"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_port_taken_in_the_meantime_is_told_from_other_failures() {
+        if !RabbitMq::require("a_port_taken_in_the_meantime_is_told_from_other_failures") {
+            return;
+        }
+        let (folder, control, [port, dist_port]) = furnished();
+        let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let error = RabbitMq::start_in(folder, &control, port, dist_port).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}");
+    }
+
+    fn furnished() -> (TempDir, Control, [u16; 2]) {
+        let [port, dist_port, epmd_port] = free_ports().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        furnish(folder.path()).unwrap();
+        let control = Control { home: folder.path().to_owned(), epmd_port };
+        (folder, control, [port, dist_port])
+    }
+
+    #[tokio::test]
+    async fn a_port_that_only_accepts_is_no_broker() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(timeout(Duration::from_millis(50), greet(port)).await.is_err());
+        drop(listener);
+        assert!(greet(port).await.is_err());
+    }
+
+    #[test]
+    fn the_tail_of_a_long_log_is_its_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), format!("start{}end", "x".repeat(10_000))).unwrap();
+        let tail = tail(file.path()).unwrap();
+        assert_eq!(tail.len(), 8192);
+        assert!(tail.ends_with("end"));
+    }
+}
