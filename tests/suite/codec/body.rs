@@ -1,0 +1,166 @@
+//! Bodies cut into frames and put together again.
+
+use amqp_codec::{
+    Assembler, Body, ContentHeader, EncodedProperties, Error, FRAME_OVERHEAD, ReplyCode, content,
+};
+use bytes::Bytes;
+use proptest::{collection::vec, prelude::*, sample::Index};
+
+const BODY: &[u8] = b"a body of some length";
+
+proptest! {
+    #[test]
+    fn a_body_of_any_length_fits_frames_of_any_size(length in 0..100_000usize, frame_max in 4096..200_000usize) {
+        let sizes: Vec<_> = content::body_frame_sizes(length, frame_max).collect();
+        prop_assert_eq!(sizes.iter().sum::<usize>(), length);
+        prop_assert!(sizes.iter().all(|&size| size > 0 && size + FRAME_OVERHEAD <= frame_max));
+        // No more frames than needed: all but the last are full.
+        let full = frame_max - FRAME_OVERHEAD;
+        prop_assert!(sizes.iter().rev().skip(1).all(|&size| size == full));
+    }
+
+    #[test]
+    fn a_body_in_any_parts_is_the_body(body in vec(any::<u8>(), 1..500), cuts in vec(any::<Index>(), 0..8)) {
+        let body = Bytes::from(body);
+        let mut ends: Vec<_> = cuts.iter().map(|cut| cut.index(body.len())).collect();
+        ends.push(body.len());
+        ends.sort_unstable();
+        let assembled = assembled(&body, &ends);
+        prop_assert_eq!(assembled.len(), body.len());
+        prop_assert!(assembled.parts().all(|part| !part.is_empty()));
+        prop_assert_eq!(assembled.into_bytes(), body);
+    }
+
+    #[test]
+    fn frames_in_any_order_are_taken_or_refused_by_turn(steps in vec(step(), 0..20)) {
+        let mut assembler = Assembler::default();
+        let mut due = Due::Method;
+        for step in steps {
+            let next = due.after(step);
+            prop_assert_eq!(taken(&mut assembler, step), next.is_some());
+            due = match next {
+                Some(next) => next,
+                // A connection ends here; the next one begins anew.
+                None => {
+                    assembler.clear();
+                    Due::Method
+                }
+            };
+            prop_assert_eq!(assembler.is_idle(), due == Due::Method);
+        }
+    }
+}
+
+#[test]
+fn a_body_cut_at_every_two_places_is_the_body() {
+    let body = Bytes::from_static(BODY);
+    for first in 0..=body.len() {
+        for second in first..=body.len() {
+            let assembled = assembled(&body, &[first, second, body.len()]);
+            assert_eq!(assembled.into_bytes(), body, "cut at {first} and {second}");
+        }
+    }
+}
+
+#[test]
+fn a_body_of_one_frame_is_not_copied() {
+    let body = Bytes::from(BODY.to_vec());
+    let whole = assembled(&body, &[body.len()]).into_bytes();
+    assert_eq!(whole.as_ptr(), body.as_ptr());
+}
+
+#[test]
+fn empty_parts_are_not_kept() {
+    let mut assembler = Assembler::default();
+    assembler.method(()).unwrap();
+    assembler.header(header(1)).unwrap();
+    for _ in 0..1000 {
+        assert_eq!(assembler.body(Bytes::new()).unwrap(), None);
+    }
+    let content = assembler.body(Bytes::from_static(b"x")).unwrap().unwrap();
+    assert_eq!(content.body.parts().count(), 1);
+}
+
+#[test]
+fn an_announced_size_reserves_nothing() {
+    let mut assembler = Assembler::default();
+    assembler.method(()).unwrap();
+    assert_eq!(assembler.header(header(u64::MAX)).unwrap(), None);
+    assert_eq!(assembler.body(Bytes::from_static(b"x")).unwrap(), None);
+}
+
+#[test]
+fn frames_out_of_turn_and_bodies_too_long_are_answered_with_505() {
+    let mut assembler = Assembler::<()>::default();
+    let error = assembler.header(header(1)).unwrap_err();
+    assert_eq!(error.reply_code(), ReplyCode::UNEXPECTED_FRAME);
+    assembler.method(()).unwrap();
+    assembler.header(header(1)).unwrap();
+    let error = assembler.body(Bytes::from_static(b"ab")).unwrap_err();
+    assert_eq!(error, Error::BodyTooLong { announced: 1, received: 2 });
+    assert_eq!(error.reply_code(), ReplyCode::UNEXPECTED_FRAME);
+}
+
+fn header(body_size: u64) -> ContentHeader {
+    ContentHeader { class_id: 60, body_size, properties: EncodedProperties::NONE }
+}
+
+/// `body` received in parts that end at each of `ends` in turn; complete with its last byte, and not before.
+fn assembled(body: &Bytes, ends: &[usize]) -> Body {
+    let mut assembler = Assembler::default();
+    assembler.method("deliver").unwrap();
+    assert_eq!(assembler.header(header(body.len() as u64)).unwrap(), None);
+    let mut start = 0;
+    for &end in ends {
+        let content = assembler.body(body.slice(start..end)).unwrap();
+        start = end;
+        assert_eq!(content.is_some(), end == body.len());
+        if let Some(content) = content {
+            assert_eq!(content.method, "deliver");
+            return content.body;
+        }
+    }
+    panic!("the last part did not complete the body");
+}
+
+/// A frame that comes; of a header or a part of a body, how long.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Method,
+    Header(u8),
+    Body(u8),
+}
+
+/// What the protocol allows next (spec section 4.2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Method,
+    Header,
+    Body(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![Just(Step::Method), (0..4u8).prop_map(Step::Header), (0..4u8).prop_map(Step::Body)]
+}
+
+impl Due {
+    /// What is due after `step`; `None` when it came out of turn or was too long.
+    fn after(self, step: Step) -> Option<Due> {
+        match (self, step) {
+            (Due::Method, Step::Method) => Some(Due::Header),
+            (Due::Header, Step::Header(0)) => Some(Due::Method),
+            (Due::Header, Step::Header(size)) => Some(Due::Body(size)),
+            (Due::Body(left), Step::Body(size)) if size == left => Some(Due::Method),
+            (Due::Body(left), Step::Body(size)) if size < left => Some(Due::Body(left - size)),
+            _ => None,
+        }
+    }
+}
+
+fn taken(assembler: &mut Assembler<()>, step: Step) -> bool {
+    match step {
+        Step::Method => assembler.method(()).is_ok(),
+        Step::Header(size) => assembler.header(header(size.into())).is_ok(),
+        Step::Body(size) => assembler.body(Bytes::from(vec![0; size.into()])).is_ok(),
+    }
+}

@@ -1,0 +1,258 @@
+//! Recorded sessions of other clients with RabbitMQ, read to the last byte and written again the same.
+//! `golden/README.md` says how they were made.
+
+use std::collections::{HashMap, HashSet};
+
+use amqp_codec::{
+    Assembler, Content, Frame, FrameKind, LongString, Method, MethodId, Properties, RawFrame, Table, Value,
+    borrowed::Deliver,
+    frame::PROTOCOL_HEADER,
+    method::{basic, connection},
+    sasl,
+};
+use bytes::{Bytes, BytesMut};
+
+/// One direction of a session.
+struct Recording {
+    name: &'static str,
+    bytes: &'static [u8],
+    frame_max: usize,
+}
+
+macro_rules! recording {
+    ($name:literal, $frame_max:literal) => {
+        Recording {
+            name: $name,
+            bytes: include_bytes!(concat!("golden/", $name, ".bin")),
+            frame_max: $frame_max,
+        }
+    };
+}
+
+const PIKA_CLIENT: Recording = recording!("pika.client", 4096);
+const PIKA_BROKER: Recording = recording!("pika.broker", 4096);
+const PY_AMQP_CLIENT: Recording = recording!("py-amqp.client", 131_072);
+const PY_AMQP_BROKER: Recording = recording!("py-amqp.broker", 131_072);
+const ALL: [Recording; 4] = [PIKA_CLIENT, PIKA_BROKER, PY_AMQP_CLIENT, PY_AMQP_BROKER];
+
+impl Recording {
+    /// All after the protocol header, which only clients send.
+    fn frame_bytes(&self) -> BytesMut {
+        self.bytes.strip_prefix(&PROTOCOL_HEADER).unwrap_or(self.bytes).into()
+    }
+
+    fn frames(&self) -> Vec<Frame> {
+        let mut rest = self.frame_bytes();
+        let mut frames = Vec::new();
+        while let Some(raw) = RawFrame::split_from(&mut rest, self.frame_max).unwrap() {
+            frames.push(raw.decode().unwrap());
+        }
+        assert!(rest.is_empty(), "{}: {} bytes are no frame", self.name, rest.len());
+        frames
+    }
+
+    fn methods(&self) -> impl Iterator<Item = Method> {
+        self.frames().into_iter().filter_map(|frame| match frame {
+            Frame::Method(_, method) => Some(method),
+            _ => None,
+        })
+    }
+
+    fn first<M: TryFrom<Method>>(&self) -> M {
+        self.methods().find_map(|method| M::try_from(method).ok()).unwrap()
+    }
+
+    /// Every content, put together channel by channel.
+    fn contents(&self) -> Vec<Content<Method>> {
+        let mut channels: HashMap<u16, Assembler<Method>> = HashMap::new();
+        let mut contents = Vec::new();
+        for frame in self.frames() {
+            match frame {
+                Frame::Method(channel, method) if method.has_content() => {
+                    channels.entry(channel).or_default().method(method).unwrap();
+                }
+                Frame::Method(channel, _) => channels.entry(channel).or_default().expect_method().unwrap(),
+                Frame::Header(channel, header) => {
+                    contents.extend(channels.entry(channel).or_default().header(header).unwrap());
+                }
+                Frame::Body(channel, part) => {
+                    contents.extend(channels.entry(channel).or_default().body(part).unwrap());
+                }
+                Frame::Heartbeat(_) => {}
+            }
+        }
+        assert!(channels.values().all(Assembler::is_idle), "{}: ends within a content", self.name);
+        contents
+    }
+
+    /// The properties of the one message that has them all.
+    fn properties(&self) -> Properties {
+        let longest = self.contents().into_iter().max_by_key(|content| encoded(content).len()).unwrap();
+        longest.header.properties.decode().unwrap()
+    }
+}
+
+fn encoded(content: &Content<Method>) -> &Bytes {
+    content.header.properties.as_encoded()
+}
+
+#[test]
+fn every_frame_is_written_as_it_was_read() {
+    for recording in ALL {
+        let mut out = BytesMut::new();
+        for frame in recording.frames() {
+            frame.encode(recording.frame_max, &mut out).unwrap();
+        }
+        assert_eq!(out, recording.frame_bytes(), "{}", recording.name);
+    }
+}
+
+#[test]
+fn all_properties_are_written_as_they_were_read() {
+    for recording in ALL {
+        for content in recording.contents() {
+            let properties = content.header.properties.decode().unwrap();
+            assert_eq!(properties.encode().unwrap(), content.header.properties, "{}", recording.name);
+        }
+    }
+}
+
+#[test]
+fn every_table_can_be_built_again_from_its_values() {
+    for recording in ALL {
+        for content in recording.contents() {
+            if let Some(headers) = content.header.properties.decode().unwrap().headers {
+                let mut built = Table::new();
+                for (key, value) in &headers {
+                    built.push(key.as_str().unwrap(), value).unwrap();
+                }
+                assert_eq!(built.iter().collect::<Vec<_>>(), headers.iter().collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_sessions_have_every_method_but_these() {
+    let seen: HashSet<_> = ALL.iter().flat_map(Recording::methods).map(|method| method.name()).collect();
+    let missing: Vec<_> =
+        MethodId::ALL.iter().filter_map(|id| id.name()).filter(|name| !seen.contains(name)).collect();
+    assert_eq!(
+        missing,
+        [
+            "connection.secure",
+            "connection.secure-ok",
+            "access.request",
+            "access.request-ok",
+            "basic.recover-async"
+        ]
+    );
+}
+
+#[test]
+fn logins_are_read_from_the_clients_first_words() {
+    let start: connection::Start = PIKA_BROKER.first();
+    assert_eq!(start.mechanisms, "AMQPLAIN PLAIN");
+    let capabilities = start.server_properties.get("capabilities").unwrap();
+    assert_eq!(capabilities.as_table().unwrap().get("connection.blocked"), Some(Value::Bool(true)));
+
+    let pika: connection::StartOk = PIKA_CLIENT.first();
+    assert_eq!(pika.mechanism, sasl::PLAIN);
+    assert_eq!(sasl::parse_plain(&pika.response).unwrap(), ("guest", "guest"));
+
+    // AMQPLAIN is a table's entries without the table's length.
+    let py_amqp: connection::StartOk = PY_AMQP_CLIENT.first();
+    assert_eq!(py_amqp.mechanism, "AMQPLAIN");
+    let login = Table::from_encoded(Bytes::copy_from_slice(py_amqp.response.expose())).unwrap();
+    assert_eq!(login.get("LOGIN").unwrap().as_str(), Some("guest"));
+    assert_eq!(login.get("PASSWORD").unwrap().as_str(), Some("guest"));
+}
+
+#[test]
+fn pikas_values_come_back_from_the_broker_as_it_sent_them() {
+    let headers = same_both_ways(&PIKA_CLIENT, &PIKA_BROKER).headers.unwrap();
+    let expected: [(&str, Value); 12] = [
+        ("text", "grüße".into()),
+        ("empty", "".into()),
+        ("bytes", Bytes::from_static(b"\0\xff").into()),
+        ("true", true.into()),
+        ("false", false.into()),
+        ("small", 7.into()),
+        ("negative", (-7).into()),
+        ("large", (1i64 << 40).into()),
+        ("bigger", (-(1i64 << 62)).into()),
+        ("decimal", Value::Decimal { scale: 2, value: -314 }),
+        ("when", Value::Timestamp(1_709_208_000)),
+        ("none", Value::Void),
+    ];
+    for (key, value) in expected {
+        assert_eq!(headers.get(key), Some(value), "{key}");
+    }
+    assert_eq!(
+        format!("{:?}", headers.get("list").unwrap()),
+        r#"Array([I32(1), LongString("two"), Array([I32(3), Void]), Table({"four": Array([I32(5)])})])"#
+    );
+    assert_eq!(
+        format!("{:?}", headers.get("table").unwrap()),
+        r#"Table({"a": Table({"b": Table({"c": LongString("d")})}), "e": Array([])})"#
+    );
+}
+
+#[test]
+fn py_amqps_values_come_back_from_the_broker_as_it_sent_them() {
+    let headers = same_both_ways(&PY_AMQP_CLIENT, &PY_AMQP_BROKER).headers.unwrap();
+    let expected: [(&str, Value); 8] = [
+        ("region", "eu".into()),
+        ("neg", (-1).into()),
+        ("wide", (1i64 << 40).into()),
+        ("nothing", Value::Void),
+        ("real", 0.1.into()),
+        ("raw", LongString::from(Bytes::from_static(b"\xfe\xed")).into()),
+        ("dec", Value::Decimal { scale: 3, value: 12_345 }),
+        ("when", Value::Timestamp(1_709_208_000)),
+    ];
+    for (key, value) in expected {
+        assert_eq!(headers.get(key), Some(value), "{key}");
+    }
+    assert_eq!(
+        format!("{:?}", headers.get("items").unwrap()),
+        r#"Array([LongString("a"), I32(1), Bool(false), Array([Void]), Table({"deep": Table({"deeper": Array([LongString("bottom")])})})])"#
+    );
+}
+
+/// The properties of the message that has them all, which RabbitMQ hands on byte by byte.
+fn same_both_ways(client: &Recording, broker: &Recording) -> Properties {
+    let (sent, delivered) = (client.properties(), broker.properties());
+    assert_eq!(delivered, sent);
+    sent
+}
+
+#[test]
+fn bodies_are_whole() {
+    let big: Vec<u8> = (0..=u8::MAX).cycle().take(256 * 40).collect();
+    for recording in ALL {
+        let contents = recording.contents();
+        let body_of = |content: Content<Method>| content.body.into_bytes();
+        assert!(contents.into_iter().map(body_of).any(|body| body == big), "{}", recording.name);
+    }
+}
+
+#[test]
+fn the_brokers_deliveries_read_the_same_borrowed() {
+    let mut deliveries = 0;
+    for recording in ALL {
+        let mut rest = recording.frame_bytes();
+        while let Some(raw) = RawFrame::split_from(&mut rest, recording.frame_max).unwrap() {
+            if raw.kind != FrameKind::Method {
+                continue;
+            }
+            if let Some(borrowed) = Deliver::decode(&raw.payload).unwrap() {
+                let owned = basic::Deliver::try_from(Method::decode(&raw.payload).unwrap()).unwrap();
+                assert_eq!(borrowed.delivery_tag, owned.delivery_tag);
+                assert_eq!(borrowed.routing_key, owned.routing_key.as_bytes());
+                deliveries += 1;
+            }
+        }
+    }
+    assert_eq!(deliveries, 7);
+}
