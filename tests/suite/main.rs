@@ -1,2 +1,3 @@
 //! The integration suite.
-fn main() {}
+
+mod codec;
