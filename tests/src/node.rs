@@ -138,7 +138,7 @@ impl Node {
 
     #[allow(clippy::panic, reason = "what is set up wrongly must fail, not be left out")]
     fn from_environment() -> Option<Self> {
-        let uri = env::var(URI_VARIABLE).ok()?;
+        let uri = env::var(URI_VARIABLE).ok().filter(|uri| !uri.is_empty())?;
         match Self::from_uri(&uri, Control::from_environment()) {
             Ok(node) => Some(node),
             Err(why) => panic!("{URI_VARIABLE}: {why}"),

@@ -46,13 +46,20 @@ async fn run(command: Command) -> io::Result<u8> {
         kind = signals.recv() => return Ok(ended_by(kind.as_raw_value())),
     };
     let mut child = spawn(command, &rabbitmq)?;
-    tokio::select! {
-        status = child.wait() => Ok(code(status?)),
+    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let code = tokio::select! {
+        status = child.wait() => code(status?),
         kind = signals.recv() => {
-            end(&mut child).await?;
-            Ok(ended_by(kind.as_raw_value()))
+            end(group, Signal::TERM);
+            // Whether it ended by itself or not: what is left is killed below.
+            let _ = timeout(GRACE, child.wait()).await;
+            ended_by(kind.as_raw_value())
         }
-    }
+    };
+    // A test that was killed may have left brokers of its own.
+    end(group, Signal::KILL);
+    child.wait().await?;
+    Ok(code)
 }
 
 fn spawn(mut command: Command, rabbitmq: &RabbitMq) -> io::Result<Child> {
@@ -63,18 +70,11 @@ fn spawn(mut command: Command, rabbitmq: &RabbitMq) -> io::Result<Child> {
     })
 }
 
-/// Ends the child and all of its group.
-async fn end(child: &mut Child) -> io::Result<()> {
-    let Some(group) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else {
-        // It has ended by itself.
-        return Ok(());
-    };
-    kill_process_group(group, Signal::TERM)?;
-    if timeout(GRACE, child.wait()).await.is_err() {
-        kill_process_group(group, Signal::KILL)?;
-        child.wait().await?;
+fn end(group: Option<Pid>, signal: Signal) {
+    if let Some(group) = group {
+        // It fails only when nothing is left of the group.
+        let _ = kill_process_group(group, signal);
     }
-    Ok(())
 }
 
 fn code(status: ExitStatus) -> u8 {
