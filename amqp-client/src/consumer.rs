@@ -1,0 +1,119 @@
+//! A stream of deliveries.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use amqp_codec::{Arguments, ShortString, method::basic};
+use futures_core::Stream;
+
+use crate::{
+    delivery::Delivery,
+    error::Result,
+    proto::{
+        channel::Expects,
+        delivery::RawDelivery,
+        inbox::{Inbox, Taken},
+    },
+    shared::ChannelHandle,
+};
+
+/// A consumer of a queue: a stream of deliveries that ends with the reason as its last item, or without one after
+/// [`cancel`](Self::cancel).
+///
+/// # On drop
+/// The consumer is cancelled in the background; deliveries that were not handed out go back to the queue.
+pub struct Consumer {
+    channel: Arc<ChannelHandle>,
+    tag: ShortString,
+    inbox: Arc<Inbox>,
+    /// Taken from the inbox, not yet handed out.
+    local: VecDeque<RawDelivery>,
+    ended: bool,
+}
+
+impl Consumer {
+    pub(crate) fn new(channel: Arc<ChannelHandle>, tag: ShortString, inbox: Arc<Inbox>) -> Self {
+        Consumer { channel, tag, inbox, local: VecDeque::new(), ended: false }
+    }
+
+    /// The consumer's tag.
+    pub fn tag(&self) -> &str {
+        self.tag.as_str().unwrap_or_default()
+    }
+
+    /// The next delivery; the reason as the last item when the broker, the channel or the connection ended the consumer;
+    /// `None` after that.
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, nothing was taken.
+    pub async fn recv(&mut self) -> Option<Result<Delivery>> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Asks the broker to send no more, and waits until it agrees. What was sent before can still be received; the stream
+    /// ends after it.
+    ///
+    /// # Errors
+    /// Why the channel ended.
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, the cancelling goes on.
+    pub async fn cancel(&mut self) -> Result<()> {
+        let cancel = basic::Cancel { consumer_tag: self.tag.clone(), no_wait: false };
+        let expects = Expects::Cancel { tag: self.tag.clone() };
+        self.channel.call_expecting(cancel.into(), basic::Cancel::NAME, expects).await.map(drop)
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
+        loop {
+            if let Some(raw) = self.local.pop_front() {
+                return Poll::Ready(Some(Ok(Delivery::consumed(self.channel.clone(), raw))));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            let (taken, may_read) = self.inbox.poll_take(&mut self.local, cx.waker());
+            if may_read {
+                self.channel.with(|engine, _| engine.resume_reading());
+            }
+            if let Taken::Ended(reason) = ready!(taken) {
+                self.ended = true;
+                if let Some(reason) = reason {
+                    return Poll::Ready(Some(Err(reason)));
+                }
+            }
+        }
+    }
+}
+
+impl Stream for Consumer {
+    type Item = Result<Delivery>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_recv(cx)
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let unread = std::mem::take(&mut self.local);
+        let unread = unread.iter().filter(|raw| !raw.no_ack).map(|raw| raw.tag);
+        self.channel.with(|engine, key| engine.drop_consumer(key, &self.tag, unread));
+        // What an ended channel left in the inbox counts no more.
+        if self.inbox.drain().1 {
+            self.channel.with(|engine, _| engine.resume_reading());
+        }
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer").field("tag", &self.tag).field("ended", &self.ended).finish()
+    }
+}

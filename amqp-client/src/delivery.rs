@@ -1,0 +1,131 @@
+//! A message received, to be acked or given back.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use amqp_codec::{EncodedProperties, Properties};
+use bytes::Bytes;
+
+use crate::{
+    error::{Error, Result},
+    proto::delivery::RawDelivery,
+    shared::ChannelHandle,
+};
+
+/// A message from a queue. Its parts are slices of the connection's read buffer; properties are decoded when asked for.
+///
+/// # On drop
+/// Dropped without ack, nack or reject it stays unacknowledged: it counts towards the prefetch, and goes back to its queue when
+/// the channel ends.
+pub struct Delivery {
+    raw: RawDelivery,
+    channel: Arc<ChannelHandle>,
+    remaining: Option<u32>,
+}
+
+impl Delivery {
+    pub(crate) fn consumed(channel: Arc<ChannelHandle>, raw: RawDelivery) -> Self {
+        Delivery { raw, channel, remaining: None }
+    }
+
+    pub(crate) fn got(channel: Arc<ChannelHandle>, raw: RawDelivery, remaining: u32) -> Self {
+        Delivery { raw, channel, remaining: Some(remaining) }
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        &self.raw.body
+    }
+
+    /// The properties, decoded now.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] when the broker sent malformed ones; the delivery can still be acked or rejected.
+    pub fn properties(&self) -> Result<Properties> {
+        let decoded = self.raw.properties().decode();
+        decoded.map_err(|source| Error::Protocol { channel: self.channel.key.id, source })
+    }
+
+    /// The properties as the bytes they are on the wire, to be passed on.
+    pub fn encoded_properties(&self) -> EncodedProperties {
+        self.raw.properties()
+    }
+
+    /// The exchange it was published to; empty for the default exchange.
+    pub fn exchange(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.raw.exchange())
+    }
+
+    /// The routing key it was published with.
+    pub fn routing_key(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.raw.routing_key())
+    }
+
+    /// Its number on the channel.
+    pub fn delivery_tag(&self) -> u64 {
+        self.raw.tag
+    }
+
+    /// Whether it was delivered before, to anyone.
+    pub fn redelivered(&self) -> bool {
+        self.raw.redelivered
+    }
+
+    /// Messages left in the queue, when this one came by `get`.
+    pub fn remaining(&self) -> Option<u32> {
+        self.remaining
+    }
+
+    /// Copies the message out of the read buffer, which a small one to be kept for long would keep whole.
+    pub fn detach(&mut self) {
+        self.raw.detach();
+    }
+
+    /// Acknowledges it: processed. A run of acks leaves as one frame, at once when the connection is idle and within about a
+    /// millisecond when it is busy. Nothing to do for a delivery without acknowledgement.
+    ///
+    /// # Errors
+    /// Why the channel has ended: the message will be delivered again.
+    pub async fn ack(self) -> Result<()> {
+        if self.raw.no_ack {
+            return Ok(());
+        }
+        let acked = self.channel.with(|engine, key| engine.ack(key, self.raw.tag));
+        acked.map_err(|error| self.channel.explain(error))
+    }
+
+    /// Refuses it: back to its queue, or dropped (dead-lettered where the queue says so).
+    ///
+    /// # Errors
+    /// Why the channel has ended: the message will be delivered again.
+    pub async fn nack(self, requeue: bool) -> Result<()> {
+        if self.raw.no_ack {
+            return Ok(());
+        }
+        let nacked = self.channel.with(|engine, key| engine.nack(key, self.raw.tag, requeue));
+        nacked.map_err(|error| self.channel.explain(error))
+    }
+
+    /// As [`nack`](Self::nack), by `basic.reject`, which brokers other than RabbitMQ know too.
+    ///
+    /// # Errors
+    /// Why the channel has ended: the message will be delivered again.
+    pub async fn reject(self, requeue: bool) -> Result<()> {
+        if self.raw.no_ack {
+            return Ok(());
+        }
+        let rejected = self.channel.with(|engine, key| engine.reject(key, self.raw.tag, requeue));
+        rejected.map_err(|error| self.channel.explain(error))
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("delivery_tag", &self.delivery_tag())
+            .field("exchange", &self.exchange())
+            .field("routing_key", &self.routing_key())
+            .field("redelivered", &self.redelivered())
+            .field("body_len", &self.body().len())
+            .finish()
+    }
+}

@@ -1,0 +1,182 @@
+//! The one place that owns a socket, a clock and a task: moves bytes between the transport and the engine.
+
+use std::{
+    future::{Future, poll_fn},
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+    time::Instant,
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Sleep,
+};
+use tokio_util::io::poll_read_buf;
+use tracing::debug;
+
+use crate::{
+    error::Error,
+    proto::output::Output,
+    shared::{Shared, now},
+};
+
+/// Slices of one vectored write.
+const SLICES: usize = 64;
+
+/// Room made for one read: little for a quiet connection, much for a busy one.
+const READ_MIN: usize = 8 * 1024;
+const READ_MAX: usize = 256 * 1024;
+
+pub(crate) struct Driver<T> {
+    shared: Arc<Shared>,
+    transport: T,
+    /// The batch being written, and how much of it is.
+    batch: Output,
+    written: usize,
+    read_buffer: BytesMut,
+    read_size: usize,
+    timer: Pin<Box<Sleep>>,
+    timer_at: Option<Instant>,
+    wakes: Vec<Waker>,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
+    pub(crate) fn new(shared: Arc<Shared>, transport: T) -> Self {
+        Driver {
+            shared,
+            transport,
+            batch: Output::default(),
+            written: 0,
+            read_buffer: BytesMut::new(),
+            read_size: READ_MIN,
+            timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
+            timer_at: None,
+            wakes: Vec::new(),
+        }
+    }
+
+    /// Runs until the connection has ended and its last bytes are written.
+    pub(crate) async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+        // The peer may have gone first; there is nobody left to tell.
+        let _ = poll_fn(|cx| Pin::new(&mut self.transport).poll_shutdown(cx)).await;
+        debug!("connection ended");
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let now = now();
+            let is_writing = self.poll_write(cx, now).is_pending();
+            let has_ended = self.shared.drive(&mut self.wakes, |engine| engine.is_ended());
+            if has_ended && !is_writing {
+                return Poll::Ready(());
+            }
+            let has_read = !has_ended && self.poll_read(cx, now).is_ready();
+            let is_due = self.poll_timer(cx, now);
+            if has_read || is_due {
+                continue;
+            }
+            let waker = cx.waker();
+            let roused = self.shared.drive(&mut self.wakes, |engine| {
+                engine.sleep(waker, is_writing);
+                engine.rouse().is_some()
+            });
+            if !roused {
+                self.rest();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Writes one batch. Pending while the transport takes no more.
+    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        if self.written == self.batch.len() {
+            self.batch.clear();
+            self.written = 0;
+            let batch = &mut self.batch;
+            if !self.shared.drive(&mut self.wakes, |engine| engine.take_output(now, batch)) {
+                return Poll::Ready(());
+            }
+        }
+        while self.written < self.batch.len() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = self.batch.slices(self.written, &mut slices);
+            let slices = slices.get(..filled).unwrap_or_default();
+            let result = match ready!(Pin::new(&mut self.transport).poll_write_vectored(cx, slices)) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                other => other,
+            };
+            match result {
+                Ok(count) => self.written += count,
+                Err(error) => {
+                    self.lost(Some(error));
+                    return Poll::Ready(());
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads once and lets the engine act on it. Pending while there is nothing to read, or reading is paused.
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        if self.shared.drive(&mut self.wakes, |engine| engine.is_reading_paused(now)) {
+            return Poll::Pending;
+        }
+        if self.read_buffer.capacity() - self.read_buffer.len() < self.read_size / 2 {
+            self.read_buffer.reserve(self.read_size);
+        }
+        match ready!(poll_read_buf(Pin::new(&mut self.transport), cx, &mut self.read_buffer)) {
+            Ok(0) => self.lost(None),
+            Ok(count) => {
+                self.adapt(count);
+                let buffer = &mut self.read_buffer;
+                self.shared.drive(&mut self.wakes, |engine| engine.handle_input(now, buffer));
+            }
+            Err(error) => self.lost(Some(error)),
+        }
+        Poll::Ready(())
+    }
+
+    /// Arms the timer for what is due next; tells whether something was.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let deadline = self.shared.drive(&mut self.wakes, |engine| engine.deadline());
+        if deadline != self.timer_at {
+            self.timer_at = deadline;
+            if let Some(deadline) = deadline {
+                self.timer.as_mut().reset(deadline.into());
+            }
+        }
+        if deadline.is_none() || self.timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.timer_at = None;
+        self.shared.drive(&mut self.wakes, |engine| engine.handle_timeout(now));
+        true
+    }
+
+    /// Reads as much at once as lately was there to be read.
+    fn adapt(&mut self, count: usize) {
+        if count >= self.read_size / 2 {
+            self.read_size = (self.read_size * 2).min(READ_MAX);
+        } else if count < self.read_size / 8 {
+            self.read_size = (self.read_size / 2).max(READ_MIN);
+        }
+    }
+
+    /// A connection with nothing to do holds little memory.
+    fn rest(&mut self) {
+        if self.read_buffer.is_empty() && self.read_buffer.capacity() > READ_MIN {
+            self.read_buffer = BytesMut::new();
+        }
+    }
+
+    fn lost(&mut self, error: Option<io::Error>) {
+        let error = error.map(|error| Error::ConnectionLost(Arc::new(error)));
+        self.batch.clear();
+        self.written = 0;
+        self.shared.drive(&mut self.wakes, |engine| engine.handle_lost(error));
+    }
+}

@@ -1,0 +1,225 @@
+//! What can go wrong, and who caused it.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use amqp_codec::{MethodId, ReplyCode};
+
+/// Shorthand for results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call, a publish, a channel or a connection failed.
+///
+/// Cheap to clone: everything that waited on a lost connection gets the same reason. Text never holds a password.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The URI cannot be read.
+    #[error("invalid AMQP URI: {0}")]
+    InvalidUri(String),
+    /// The caller's value cannot be sent: a name, a table or a message is over a limit of the protocol.
+    #[error("cannot be sent: {0}")]
+    Invalid(#[source] amqp_codec::Error),
+    /// The host name has no address.
+    #[error("cannot resolve host {host}: {source}")]
+    Resolve {
+        /// The name asked for.
+        host: String,
+        /// What the resolver said.
+        source: Arc<io::Error>,
+    },
+    /// No address of the host accepted a connection.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// Host and port.
+        address: String,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// The connection was not open by the deadline, which covers name look-up, TCP and handshake.
+    #[error("no AMQP connection to {address} within {after:?}")]
+    ConnectTimeout {
+        /// Host and port.
+        address: String,
+        /// The deadline.
+        after: Duration,
+    },
+    /// The peer answered with the protocol header of another version.
+    #[error("the broker does not speak AMQP 0-9-1; it offers {0:02x?}")]
+    VersionRefused([u8; 8]),
+    /// The peer's first bytes are not AMQP.
+    #[error("the peer at the other end is not an AMQP broker: {0}")]
+    NotAmqp(#[source] amqp_codec::Error),
+    /// The broker offers no login mechanism that this client has.
+    #[error("the broker offers the login mechanisms {offered:?}; this client has PLAIN")]
+    NoMechanism {
+        /// What it offers, separated by spaces.
+        offered: String,
+    },
+    /// The login was refused.
+    #[error("login refused for user {user:?}: {reason}")]
+    LoginRefused {
+        /// The user name.
+        user: String,
+        /// The broker's words, or how it ended the connection.
+        reason: String,
+    },
+    /// The virtual host is unknown, or not open to this user.
+    #[error("virtual host {vhost:?} refused: {close}")]
+    VhostRefused {
+        /// The virtual host.
+        vhost: String,
+        /// The broker's close.
+        close: Close,
+    },
+    /// The broker closed the channel.
+    #[error("channel {channel} closed by the broker: {close}")]
+    ChannelClosed {
+        /// The channel's number.
+        channel: u16,
+        /// The broker's close.
+        close: Close,
+    },
+    /// The broker closed the connection.
+    #[error("connection closed by the broker: {0}")]
+    ConnectionClosed(Close),
+    /// The channel was closed by this side, by `close()` or by dropping its last handle.
+    #[error("channel {channel} was closed by this client")]
+    ChannelEnded {
+        /// The channel's number.
+        channel: u16,
+    },
+    /// The connection was closed by this side, by `close()` or by dropping its last handle.
+    #[error("the connection was closed by this client")]
+    ConnectionEnded,
+    /// The transport failed.
+    #[error("connection lost: {0}")]
+    ConnectionLost(#[source] Arc<io::Error>),
+    /// Nothing was heard from the broker for two heartbeat intervals.
+    #[error("connection lost: nothing heard from the broker for {silent:?}")]
+    HeartbeatMissed {
+        /// Twice the interval agreed on.
+        silent: Duration,
+    },
+    /// The broker broke the protocol; the connection was closed with the error's reply code.
+    #[error("the broker broke the protocol on channel {channel}: {source}")]
+    Protocol {
+        /// Where; 0 is the connection itself.
+        channel: u16,
+        /// How.
+        source: amqp_codec::Error,
+    },
+    /// The broker answered with a method that was not due; the connection was closed with 503.
+    #[error("the broker sent {got} on channel {channel} where {expected} was due")]
+    UnexpectedMethod {
+        /// Where.
+        channel: u16,
+        /// What was due.
+        expected: &'static str,
+        /// What came.
+        got: &'static str,
+    },
+    /// No answer within the call's deadline. The channel stays usable: a late answer is recognised and dropped.
+    #[error("no answer to {method} within {after:?}")]
+    CallTimeout {
+        /// The method called.
+        method: &'static str,
+        /// The deadline.
+        after: Duration,
+    },
+    /// All channel numbers are in use.
+    #[error("all {limit} channels of the connection are open")]
+    NoFreeChannel {
+        /// channel_max as agreed on.
+        limit: u16,
+    },
+    /// The broker cancelled the consumer, as it does when the queue is deleted.
+    #[error("consumer {tag:?} was cancelled by the broker")]
+    ConsumerCancelled {
+        /// The consumer's tag.
+        tag: String,
+    },
+}
+
+/// A `channel.close` or `connection.close` that the broker sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// The reason as a number.
+    pub code: ReplyCode,
+    /// The reason in words.
+    pub text: String,
+    /// The method that caused it; `None` when none did.
+    pub method: Option<MethodId>,
+}
+
+impl Close {
+    pub(crate) fn new(code: u16, text: &impl ToString, class_id: u16, method_id: u16) -> Self {
+        let method = (class_id != 0).then_some(MethodId { class_id, method_id });
+        Close { code: ReplyCode(code), text: text.to_string(), method }
+    }
+}
+
+impl fmt::Display for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Brokers begin the text with the code's name: say it once.
+        match self.code.name() {
+            Some(name) if !self.text.starts_with(name) => write!(f, "{} {name} {}", self.code.0, self.text)?,
+            _ => write!(f, "{} {}", self.code.0, self.text)?,
+        }
+        match self.method.map(|method| (method, method.name())) {
+            Some((_, Some(name))) => write!(f, " (caused by {name})"),
+            Some((id, None)) => write!(f, " (caused by method {}.{})", id.class_id, id.method_id),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error {
+    /// The broker's close, when a close is what this error tells of.
+    pub fn close(&self) -> Option<&Close> {
+        match self {
+            Error::ChannelClosed { close, .. }
+            | Error::VhostRefused { close, .. }
+            | Error::ConnectionClosed(close) => Some(close),
+            _ => None,
+        }
+    }
+
+    /// The broker's reply code, when a close is what this error tells of.
+    pub fn reply_code(&self) -> Option<ReplyCode> {
+        self.close().map(|close| close.code)
+    }
+
+    /// Whether the whole connection has ended with this error, or never came to be.
+    pub fn is_connection_error(&self) -> bool {
+        !matches!(
+            self,
+            Error::Invalid(_)
+                | Error::ChannelClosed { .. }
+                | Error::ChannelEnded { .. }
+                | Error::CallTimeout { .. }
+                | Error::NoFreeChannel { .. }
+                | Error::ConsumerCancelled { .. }
+        )
+    }
+
+    /// The transport ended without a word.
+    pub(crate) fn end_of_stream() -> Self {
+        let closed = io::Error::new(io::ErrorKind::UnexpectedEof, "the broker closed the socket");
+        Error::ConnectionLost(Arc::new(closed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_names_code_text_and_method_once() {
+        let close = Close::new(404, &"NOT_FOUND - no queue 'nope' in vhost '/'", 50, 10);
+        assert_eq!(
+            close.to_string(),
+            "404 NOT_FOUND - no queue 'nope' in vhost '/' (caused by queue.declare)"
+        );
+        assert_eq!(Close::new(320, &"going down", 0, 0).to_string(), "320 CONNECTION_FORCED going down");
+    }
+}

@@ -1,0 +1,196 @@
+//! How to connect, and how to consume: values only, nothing here connects.
+
+use std::time::Duration;
+
+use amqp_codec::{Table, Tune, Value};
+
+use crate::{
+    error::{Error, Result},
+    proto::connection::Limits,
+    uri::Uri,
+};
+
+/// How to connect. Every option has a default; see its setter.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    pub(crate) name: Option<String>,
+    pub(crate) heartbeat: Duration,
+    pub(crate) channel_max: u16,
+    pub(crate) frame_max: u32,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) call_timeout: Duration,
+    pub(crate) limits: Limits,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        ConnectOptions {
+            name: None,
+            heartbeat: Duration::from_secs(60),
+            channel_max: 2047,
+            frame_max: 131_072,
+            connect_timeout: Duration::from_secs(10),
+            call_timeout: Duration::from_secs(30),
+            limits: Limits {
+                write_buffer: 256 * 1024,
+                confirm_window: 65_536,
+                delivery_buffer: 16 * 1024 * 1024,
+            },
+        }
+    }
+}
+
+impl ConnectOptions {
+    /// All defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A name for the connection, shown by the broker's tools.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Signs of life are sent after half of this, and two of it without any from the broker end the connection. Whole
+    /// seconds, rounded up; zero is off. Default 60 s; the smaller of this and the broker's wish holds.
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.heartbeat = interval;
+        self
+    }
+
+    /// The highest channel number. Default 2047; the smaller of this and the broker's holds; 0 leaves it to the broker.
+    pub fn channel_max(mut self, channels: u16) -> Self {
+        self.channel_max = channels;
+        self
+    }
+
+    /// The largest frame in bytes. Default 131072; the smaller of this and the broker's holds; 0 leaves it to the broker.
+    pub fn frame_max(mut self, bytes: u32) -> Self {
+        self.frame_max = bytes;
+        self
+    }
+
+    /// Deadline for everything until the connection is open: name look-up, TCP, handshake. Default 10 s.
+    pub fn connect_timeout(mut self, deadline: Duration) -> Self {
+        self.connect_timeout = deadline;
+        self
+    }
+
+    /// Deadline of each call that the broker answers. Default 30 s.
+    pub fn call_timeout(mut self, deadline: Duration) -> Self {
+        self.call_timeout = deadline;
+        self
+    }
+
+    /// Outgoing bytes over which publishes wait. Default 256 KiB. As much again may be on its way to the socket.
+    pub fn write_buffer(mut self, bytes: usize) -> Self {
+        self.limits.write_buffer = bytes.max(1);
+        self
+    }
+
+    /// Unconfirmed publishes of one channel over which publishes wait. Default 65536.
+    pub fn confirm_window(mut self, publishes: usize) -> Self {
+        self.limits.confirm_window = publishes.max(1);
+        self
+    }
+
+    /// Bytes of deliveries to consumers without acknowledgement or prefetch that may wait for their user. Over that the
+    /// connection reads no more until some are taken, so the broker waits too. Default 16 MiB.
+    pub fn delivery_buffer(mut self, bytes: usize) -> Self {
+        self.limits.delivery_buffer = bytes;
+        self
+    }
+
+    /// The limits to propose, where the URI's parameters come before the options.
+    pub(crate) fn tune(&self, uri: &Uri) -> Tune {
+        let whole = self.heartbeat.as_secs() + u64::from(self.heartbeat.subsec_nanos() > 0);
+        Tune {
+            channel_max: uri.channel_max.unwrap_or(self.channel_max),
+            frame_max: uri.frame_max.unwrap_or(self.frame_max),
+            heartbeat: uri.heartbeat.unwrap_or(u16::try_from(whole).unwrap_or(u16::MAX)),
+        }
+    }
+
+    /// What `connection.start-ok` tells of this client; capabilities as
+    /// <https://www.rabbitmq.com/docs/connections#capabilities> lists them.
+    pub(crate) fn client_properties(&self) -> Result<Table> {
+        let mut capabilities = Table::new();
+        for name in [
+            "publisher_confirms",
+            "exchange_exchange_bindings",
+            "basic.nack",
+            "consumer_cancel_notify",
+            "connection.blocked",
+            "authentication_failure_close",
+        ] {
+            capabilities.push(name, true).map_err(Error::Invalid)?;
+        }
+        let mut properties = Table::new();
+        for (key, value) in [
+            ("product", Value::from(env!("CARGO_PKG_NAME"))),
+            ("version", env!("CARGO_PKG_VERSION").into()),
+            ("platform", "Rust".into()),
+            ("capabilities", capabilities.into()),
+        ] {
+            properties.push(key, value).map_err(Error::Invalid)?;
+        }
+        if let Some(name) = &self.name {
+            properties.push("connection_name", name.as_str()).map_err(Error::Invalid)?;
+        }
+        Ok(properties)
+    }
+}
+
+/// How to consume.
+#[derive(Clone, Debug, Default)]
+pub struct ConsumeOptions {
+    pub(crate) tag: String,
+    pub(crate) prefetch: Option<u16>,
+    pub(crate) no_ack: bool,
+    pub(crate) exclusive: bool,
+    pub(crate) arguments: Table,
+}
+
+/// Unacknowledged deliveries of a consumer for which no prefetch was given.
+pub(crate) const DEFAULT_PREFETCH: u16 = 256;
+
+impl ConsumeOptions {
+    /// With acknowledgements, a prefetch of 256, a tag given by the broker.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The consumer's tag; empty lets the broker give one.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tag = tag.into();
+        self
+    }
+
+    /// Unacknowledged deliveries over which the broker sends this consumer no more. Default 256; 0 is no limit.
+    pub fn prefetch(mut self, deliveries: u16) -> Self {
+        self.prefetch = Some(deliveries);
+        self
+    }
+
+    /// The broker takes each message as acknowledged when it is sent. What is lost on the way is lost.
+    pub fn no_ack(mut self, no_ack: bool) -> Self {
+        self.no_ack = no_ack;
+        self
+    }
+
+    /// No other consumer on this queue.
+    pub fn exclusive(mut self, exclusive: bool) -> Self {
+        self.exclusive = exclusive;
+        self
+    }
+
+    /// Any argument, such as `x-priority`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a key over 255 bytes or nesting over 32.
+    pub fn arg(mut self, key: &str, value: impl Into<Value>) -> Result<Self> {
+        self.arguments.insert(key, value).map_err(Error::Invalid)?;
+        Ok(self)
+    }
+}

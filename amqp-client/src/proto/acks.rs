@@ -1,0 +1,285 @@
+//! Acknowledgements of one channel, gathered so that a run of acked deliveries leaves as one frame.
+//!
+//! Never is a delivery acked that the user did not ack: `multiple` is used only up to a tag below which everything has been
+//! settled by the user.
+
+use std::collections::VecDeque;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// With the user.
+    Outstanding,
+    /// Acked by the user, not yet told to the broker.
+    Acked,
+    /// Nothing to tell the broker any more.
+    Settled,
+}
+
+/// What of a channel's deliveries is outstanding, and which acks are to leave.
+#[derive(Debug)]
+pub(crate) struct Acks {
+    /// The tag of the first entry of `states`; everything below is settled or in `run`.
+    base: u64,
+    states: VecDeque<State>,
+    /// The last acked tag below `base`, and how many acks it stands for.
+    run: Option<(u64, usize)>,
+    /// Acked tags that had an outstanding one below them. Those the run has reached since are below `base`.
+    islands: Vec<u64>,
+}
+
+/// A `basic.ack` to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ack {
+    pub(crate) tag: u64,
+    pub(crate) multiple: bool,
+}
+
+impl Default for Acks {
+    fn default() -> Self {
+        Acks { base: 1, states: VecDeque::new(), run: None, islands: Vec::new() }
+    }
+}
+
+impl Acks {
+    /// A delivery arrived. Tags of a channel count up by one (spec section 1.8.3.13), those of no-ack consumers too.
+    #[inline]
+    pub(crate) fn delivered(&mut self, tag: u64, no_ack: bool) {
+        let expected = self.base + self.states.len() as u64;
+        if tag != expected {
+            self.resynchronise(tag);
+        }
+        if no_ack && self.states.is_empty() {
+            self.base = tag.saturating_add(1);
+        } else {
+            self.states.push_back(if no_ack { State::Settled } else { State::Outstanding });
+        }
+    }
+
+    /// The user acks one delivery. `false` when there is nothing to do: it is not outstanding.
+    #[inline]
+    pub(crate) fn ack(&mut self, tag: u64) -> bool {
+        if !self.is_outstanding(tag) {
+            return false;
+        }
+        if tag == self.base {
+            self.states.pop_front();
+            self.base += 1;
+            self.extend_run(tag);
+            self.advance();
+        } else {
+            self.set(tag, State::Acked);
+            self.islands.push(tag);
+        }
+        true
+    }
+
+    /// The user settles one delivery in another way, with a frame of its own. `false` when it is not outstanding.
+    pub(crate) fn settle(&mut self, tag: u64) -> bool {
+        if !self.is_outstanding(tag) {
+            return false;
+        }
+        self.set(tag, State::Settled);
+        self.advance();
+        true
+    }
+
+    /// How many acks wait to leave; islands that a run has reached since count twice.
+    #[inline]
+    pub(crate) fn waiting(&self) -> usize {
+        self.islands.len() + self.run.map_or(0, |(_, count)| count)
+    }
+
+    /// Takes the acks that are to leave, in the order in which they may be sent.
+    pub(crate) fn take(&mut self, mut send: impl FnMut(Ack)) {
+        if let Some((tag, count)) = self.run.take() {
+            send(Ack { tag, multiple: count > 1 });
+        }
+        let mut islands = std::mem::take(&mut self.islands);
+        for tag in islands.drain(..) {
+            if self.state(tag) == Some(State::Acked) {
+                send(Ack { tag, multiple: false });
+                self.set(tag, State::Settled);
+            }
+        }
+        self.islands = islands;
+    }
+
+    fn is_outstanding(&self, tag: u64) -> bool {
+        self.state(tag) == Some(State::Outstanding)
+    }
+
+    fn state(&self, tag: u64) -> Option<State> {
+        self.states.get(usize::try_from(tag.checked_sub(self.base)?).ok()?).copied()
+    }
+
+    fn set(&mut self, tag: u64, state: State) {
+        let index = tag.checked_sub(self.base).and_then(|index| usize::try_from(index).ok());
+        if let Some(entry) = index.and_then(|index| self.states.get_mut(index)) {
+            *entry = state;
+        }
+    }
+
+    fn extend_run(&mut self, tag: u64) {
+        let count = self.run.map_or(0, |(_, count)| count);
+        self.run = Some((tag, count + 1));
+    }
+
+    fn advance(&mut self) {
+        while let Some(&state) = self.states.front()
+            && state != State::Outstanding
+        {
+            if state == State::Acked {
+                self.extend_run(self.base);
+            }
+            self.states.pop_front();
+            self.base += 1;
+        }
+    }
+
+    /// A broker that skips tags, or starts over: what lies between was never delivered, what lies behind is forgotten.
+    #[cold]
+    fn resynchronise(&mut self, tag: u64) {
+        self.states.clear();
+        self.islands.clear();
+        self.base = tag;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_deliveries(count: u64) -> Acks {
+        let mut acks = Acks::default();
+        for tag in 1..=count {
+            acks.delivered(tag, false);
+        }
+        acks
+    }
+
+    fn taken(acks: &mut Acks) -> Vec<(u64, bool)> {
+        let mut frames = Vec::new();
+        acks.take(|ack| frames.push((ack.tag, ack.multiple)));
+        frames
+    }
+
+    #[test]
+    fn a_run_of_acks_leaves_as_one_frame() {
+        let mut acks = with_deliveries(5);
+        for tag in 1..=3 {
+            assert!(acks.ack(tag));
+        }
+        assert_eq!(acks.waiting(), 3);
+        assert_eq!(taken(&mut acks), [(3, true)]);
+        assert!(acks.ack(4));
+        assert_eq!(taken(&mut acks), [(4, false)]);
+    }
+
+    #[test]
+    fn an_ack_above_an_outstanding_delivery_does_not_cover_it() {
+        let mut acks = with_deliveries(4);
+        acks.ack(3);
+        acks.ack(1);
+        assert_eq!(taken(&mut acks), [(1, false), (3, false)]);
+        acks.ack(2);
+        acks.ack(4);
+        assert_eq!(taken(&mut acks), [(4, true)]);
+    }
+
+    #[test]
+    fn a_reject_between_lets_the_run_go_on_and_is_not_acked_itself() {
+        let mut acks = with_deliveries(3);
+        acks.ack(1);
+        assert!(acks.settle(2));
+        acks.ack(3);
+        assert_eq!(taken(&mut acks), [(3, true)]);
+        let mut acks = with_deliveries(3);
+        acks.settle(3);
+        acks.ack(1);
+        assert_eq!(taken(&mut acks), [(1, false)]);
+    }
+
+    #[test]
+    fn nothing_is_acked_twice_and_unknown_tags_are_ignored() {
+        let mut acks = with_deliveries(1);
+        assert!(acks.ack(1));
+        assert!(!acks.ack(1));
+        assert!(!acks.ack(2));
+        assert!(!acks.ack(0));
+        assert!(!acks.settle(1));
+        assert_eq!(taken(&mut acks), [(1, false)]);
+        assert_eq!(taken(&mut acks), []);
+    }
+
+    #[test]
+    fn deliveries_without_ack_take_tags_but_no_place() {
+        let mut acks = Acks::default();
+        for tag in 1..=1000 {
+            acks.delivered(tag, true);
+        }
+        assert!(acks.states.is_empty());
+        acks.delivered(1001, false);
+        acks.delivered(1002, true);
+        acks.delivered(1003, false);
+        acks.ack(1003);
+        acks.ack(1001);
+        assert_eq!(taken(&mut acks), [(1003, true)]);
+    }
+
+    /// Against the plainest model: whatever the order of acks and rejects, the broker hears of each tag exactly once.
+    #[test]
+    fn every_order_settles_exactly_what_the_user_settled() {
+        for seed in 0..2000u64 {
+            let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let mut next = |below: u64| {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (random >> 33) % below
+            };
+            let mut acks = Acks::default();
+            let (mut delivered, mut outstanding, mut acked, mut told) =
+                (0, Vec::new(), Vec::new(), Vec::new());
+            let mut broker = Vec::new();
+            for _ in 0..60 {
+                match next(4) {
+                    0 | 1 => {
+                        delivered += 1;
+                        acks.delivered(delivered, false);
+                        outstanding.push(delivered);
+                        broker.push(delivered);
+                    }
+                    2 if !outstanding.is_empty() => {
+                        let tag = outstanding.remove(next(outstanding.len() as u64) as usize);
+                        if next(4) == 0 {
+                            acks.take(|ack| settle_at_broker(ack, &mut broker, &mut told));
+                            acks.settle(tag);
+                            broker.retain(|&other| other != tag);
+                        } else {
+                            acks.ack(tag);
+                            acked.push(tag);
+                        }
+                    }
+                    _ => acks.take(|ack| settle_at_broker(ack, &mut broker, &mut told)),
+                }
+            }
+            acks.take(|ack| settle_at_broker(ack, &mut broker, &mut told));
+            acked.sort_unstable();
+            told.sort_unstable();
+            assert_eq!(told, acked, "seed {seed}");
+            assert_eq!(broker, outstanding_sorted(outstanding), "seed {seed}");
+        }
+    }
+
+    fn outstanding_sorted(mut tags: Vec<u64>) -> Vec<u64> {
+        tags.sort_unstable();
+        tags
+    }
+
+    fn settle_at_broker(ack: Ack, broker: &mut Vec<u64>, told: &mut Vec<u64>) {
+        assert!(broker.contains(&ack.tag), "the broker knows no tag {}", ack.tag);
+        let (settled, left) =
+            broker.iter().partition(|&&tag| tag == ack.tag || (ack.multiple && tag < ack.tag));
+        *broker = left;
+        told.extend::<Vec<u64>>(settled);
+    }
+}

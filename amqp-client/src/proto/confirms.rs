@@ -1,0 +1,353 @@
+//! Publisher confirms of one channel (<https://www.rabbitmq.com/docs/confirms>): a ring indexed by tag.
+//!
+//! Settling up to a tag is a move of the ring's start. What became of a message is kept only when it is not a plain ack.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Poll, Waker},
+};
+
+use bytes::Bytes;
+
+use super::delivery::RawDelivery;
+
+/// What became of a published message.
+#[derive(Clone, Debug)]
+pub(crate) enum Settled {
+    Ack,
+    Nack,
+    Returned(Box<RawReturn>),
+}
+
+/// A `basic.return` with its content.
+#[derive(Clone, Debug)]
+pub(crate) struct RawReturn {
+    pub(crate) code: u16,
+    pub(crate) text: String,
+    pub(crate) content: RawDelivery,
+}
+
+/// What can be told of a tag without the engine's lock.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Every tag below has been settled.
+    settled: AtomicU64,
+    /// Some outcome was, or is, not a plain ack: ask the ring.
+    exceptional: AtomicBool,
+}
+
+impl Progress {
+    /// Whether the message with this tag was simply acked, as far as can be seen from here.
+    #[inline]
+    pub(crate) fn is_acked(&self, tag: u64) -> bool {
+        self.settled.load(Ordering::Acquire) > tag && !self.exceptional.load(Ordering::Acquire)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    Pending,
+    /// Pending, and nobody will ask what became of it.
+    Forgotten,
+    /// Settled, while an older one is pending.
+    Settled,
+}
+
+#[derive(Debug)]
+pub(crate) struct Confirms {
+    /// Tag of the first entry.
+    base: u64,
+    entries: VecDeque<Entry>,
+    /// Outcomes other than a plain ack, and returns that wait for their ack.
+    outcomes: BTreeMap<u64, Settled>,
+    wakers: BTreeMap<u64, Waker>,
+    /// Unsettled mandatory publishes, oldest first: what a return is matched with.
+    mandatory: VecDeque<Mandatory>,
+    progress: Arc<Progress>,
+}
+
+#[derive(Debug)]
+struct Mandatory {
+    tag: u64,
+    route: u64,
+    body: Bytes,
+}
+
+impl Confirms {
+    pub(crate) fn new(progress: Arc<Progress>) -> Self {
+        progress.settled.store(1, Ordering::Release);
+        Confirms {
+            base: 1,
+            entries: VecDeque::new(),
+            outcomes: BTreeMap::new(),
+            wakers: BTreeMap::new(),
+            mandatory: VecDeque::new(),
+            progress,
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The tag of the message being published now; `forgotten` when nobody will ask for its outcome.
+    #[inline]
+    pub(crate) fn published(&mut self, forgotten: bool) -> u64 {
+        let tag = self.base + self.entries.len() as u64;
+        self.entries.push_back(if forgotten { Entry::Forgotten } else { Entry::Pending });
+        tag
+    }
+
+    /// Remembers a mandatory publish, which may come back.
+    pub(crate) fn mandatory(&mut self, tag: u64, exchange: &[u8], routing_key: &[u8], body: Bytes) {
+        self.mandatory.push_back(Mandatory { tag, route: route(exchange, routing_key), body });
+    }
+
+    /// A message came back. It belongs to the oldest unsettled mandatory publish that equals it.
+    pub(crate) fn returned(&mut self, returned: RawReturn) {
+        let route = route(returned.content.exchange(), returned.content.routing_key());
+        let body = &returned.content.body;
+        let found = self.mandatory.iter().position(|m| m.route == route && m.body == *body);
+        if let Some(publish) = found.and_then(|index| self.mandatory.remove(index)) {
+            self.exceptional();
+            self.outcomes.insert(publish.tag, Settled::Returned(Box::new(returned)));
+        }
+    }
+
+    /// `basic.ack` or `basic.nack` from the broker; tag 0 with `multiple` is all so far. Tags never given are ignored.
+    pub(crate) fn settle(&mut self, tag: u64, multiple: bool, nack: bool, wakes: &mut Vec<Waker>) {
+        let newest = self.base + self.entries.len() as u64 - 1;
+        let last = if multiple && tag == 0 { newest } else { tag };
+        if last < self.base || last > newest {
+            return;
+        }
+        if multiple {
+            self.settle_up_to(last, nack, wakes);
+        } else {
+            self.settle_one(last, nack, wakes);
+            self.drop_settled_front();
+        }
+        self.progress.settled.store(self.base, Ordering::Release);
+    }
+
+    /// What became of `tag`; registers the waker while that is open.
+    pub(crate) fn poll(&mut self, tag: u64, waker: &Waker) -> Poll<Settled> {
+        if self.is_open(tag) {
+            self.wakers.insert(tag, waker.clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(self.outcomes.remove(&tag).unwrap_or(Settled::Ack))
+    }
+
+    /// Nobody will ask what became of `tag`.
+    pub(crate) fn forget(&mut self, tag: u64) {
+        self.wakers.remove(&tag);
+        if self.is_open(tag) {
+            self.set(tag, Entry::Forgotten);
+        } else {
+            self.outcomes.remove(&tag);
+        }
+    }
+
+    /// What is known of `tag` when the channel has ended: an outcome if it came in time.
+    pub(crate) fn outcome(&mut self, tag: u64) -> Option<Settled> {
+        if self.is_open(tag) {
+            return None;
+        }
+        Some(self.outcomes.remove(&tag).unwrap_or(Settled::Ack))
+    }
+
+    pub(crate) fn wake_all(&mut self, wakes: &mut Vec<Waker>) {
+        wakes.extend(std::mem::take(&mut self.wakers).into_values());
+    }
+
+    fn settle_up_to(&mut self, last: u64, nack: bool, wakes: &mut Vec<Waker>) {
+        if nack || !self.outcomes.is_empty() || !self.mandatory.is_empty() {
+            for tag in self.base..=last {
+                self.settle_one(tag, nack, wakes);
+            }
+        }
+        let count = (last - self.base + 1) as usize;
+        self.entries.drain(..count.min(self.entries.len()));
+        self.base = last + 1;
+        self.drop_settled_front();
+        if !self.wakers.is_empty() {
+            let waiting = self.wakers.split_off(&self.base);
+            wakes.extend(std::mem::replace(&mut self.wakers, waiting).into_values());
+        }
+    }
+
+    fn settle_one(&mut self, tag: u64, nack: bool, wakes: &mut Vec<Waker>) {
+        let Some(entry) = self.entry(tag) else { return };
+        if entry == Entry::Settled {
+            return;
+        }
+        if let Some(index) = self.mandatory.iter().position(|m| m.tag >= tag)
+            && self.mandatory.get(index).is_some_and(|m| m.tag == tag)
+        {
+            self.mandatory.remove(index);
+        }
+        if entry == Entry::Forgotten {
+            self.outcomes.remove(&tag);
+        } else if nack {
+            // A nack says more than the return that may have come before it.
+            self.exceptional();
+            self.outcomes.insert(tag, Settled::Nack);
+        }
+        self.set(tag, Entry::Settled);
+        wakes.extend(self.wakers.remove(&tag));
+    }
+
+    fn drop_settled_front(&mut self) {
+        while self.entries.front() == Some(&Entry::Settled) {
+            self.entries.pop_front();
+            self.base += 1;
+        }
+    }
+
+    fn is_open(&self, tag: u64) -> bool {
+        self.entry(tag).is_some_and(|entry| entry != Entry::Settled)
+    }
+
+    fn entry(&self, tag: u64) -> Option<Entry> {
+        self.entries.get(usize::try_from(tag.checked_sub(self.base)?).ok()?).copied()
+    }
+
+    fn set(&mut self, tag: u64, state: Entry) {
+        let index = tag.checked_sub(self.base).and_then(|index| usize::try_from(index).ok());
+        if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
+            *entry = state;
+        }
+    }
+
+    fn exceptional(&self) {
+        self.progress.exceptional.store(true, Ordering::Release);
+    }
+}
+
+fn route(exchange: &[u8], routing_key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    exchange.hash(&mut hasher);
+    routing_key.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::delivery::join_head;
+
+    struct Fixture {
+        confirms: Confirms,
+        progress: Arc<Progress>,
+    }
+
+    fn with_publishes(count: u64) -> Fixture {
+        let progress = Arc::new(Progress::default());
+        let mut confirms = Confirms::new(progress.clone());
+        for tag in 1..=count {
+            assert_eq!(confirms.published(false), tag);
+        }
+        Fixture { confirms, progress }
+    }
+
+    impl Fixture {
+        fn outcomes(&mut self, tags: std::ops::RangeInclusive<u64>) -> String {
+            tags.map(|tag| match self.confirms.poll(tag, Waker::noop()) {
+                Poll::Pending => '.',
+                Poll::Ready(Settled::Ack) => 'a',
+                Poll::Ready(Settled::Nack) => 'n',
+                Poll::Ready(Settled::Returned(_)) => 'r',
+            })
+            .collect()
+        }
+
+        fn settle(&mut self, tag: u64, multiple: bool, nack: bool) -> usize {
+            let mut wakes = Vec::new();
+            self.confirms.settle(tag, multiple, nack, &mut wakes);
+            wakes.len()
+        }
+    }
+
+    fn returned(key: &str, body: &'static str) -> RawReturn {
+        let method = Bytes::from([&[1, b'e', key.len() as u8], key.as_bytes()].concat());
+        let (head, at) = join_head(&method, &Bytes::from_static(&[0, 0]));
+        let content = RawDelivery::new(head, 0, at, Bytes::from_static(body.as_bytes()), 0, false, true);
+        RawReturn { code: 312, text: "NO_ROUTE".into(), content }
+    }
+
+    #[test]
+    fn ack_multiple_settles_all_up_to_the_tag() {
+        let mut fixture = with_publishes(5);
+        fixture.settle(3, true, false);
+        assert_eq!(fixture.outcomes(1..=5), "aaa..");
+        assert!(fixture.progress.is_acked(3) && !fixture.progress.is_acked(4));
+        assert_eq!(fixture.confirms.in_flight(), 2);
+    }
+
+    #[test]
+    fn nack_multiple_settles_all_up_to_the_tag_but_what_was_acked_before() {
+        let mut fixture = with_publishes(4);
+        fixture.settle(2, false, false);
+        fixture.settle(3, true, true);
+        assert!(!fixture.progress.is_acked(1));
+        assert_eq!(fixture.outcomes(1..=4), "nan.");
+    }
+
+    #[test]
+    fn tag_zero_with_multiple_settles_everything_so_far() {
+        let mut fixture = with_publishes(3);
+        fixture.settle(0, true, false);
+        assert_eq!(fixture.outcomes(1..=3), "aaa");
+        assert_eq!(fixture.settle(0, true, false), 0);
+    }
+
+    #[test]
+    fn only_who_waits_for_a_settled_tag_is_woken() {
+        let mut fixture = with_publishes(4);
+        assert_eq!(fixture.outcomes(1..=4), "....");
+        assert_eq!(fixture.settle(2, false, false), 1);
+        assert_eq!(fixture.settle(3, true, false), 2);
+        assert_eq!(fixture.confirms.wakers.len(), 1);
+    }
+
+    #[test]
+    fn tags_never_given_or_settled_before_are_ignored() {
+        let mut fixture = with_publishes(2);
+        fixture.settle(9, true, true);
+        fixture.settle(9, false, true);
+        fixture.settle(1, false, false);
+        fixture.settle(1, false, true);
+        assert_eq!(fixture.outcomes(1..=2), "a.");
+    }
+
+    #[test]
+    fn a_return_belongs_to_the_oldest_equal_mandatory_publish() {
+        let mut fixture = with_publishes(4);
+        for (tag, key, body) in [(1, "k", "x"), (2, "k", "y"), (3, "k", "x"), (4, "l", "x")] {
+            fixture.confirms.mandatory(tag, b"e", key.as_bytes(), Bytes::from_static(str::as_bytes(body)));
+        }
+        fixture.confirms.returned(returned("k", "x"));
+        fixture.confirms.returned(returned("l", "x"));
+        fixture.settle(4, true, false);
+        assert_eq!(fixture.outcomes(1..=4), "raar");
+    }
+
+    #[test]
+    fn a_forgotten_publish_leaves_nothing_behind() {
+        let mut fixture = with_publishes(3);
+        fixture.confirms.mandatory(2, b"e", b"k", Bytes::new());
+        for tag in 1..=3 {
+            fixture.confirms.forget(tag);
+        }
+        fixture.confirms.returned(returned("k", ""));
+        fixture.settle(3, true, true);
+        let confirms = fixture.confirms;
+        assert!(confirms.outcomes.is_empty() && confirms.mandatory.is_empty() && confirms.entries.is_empty());
+    }
+}

@@ -1,0 +1,699 @@
+//! The engine of one connection: handshake, channels by number, demultiplexing, blocking, close.
+
+use std::{
+    sync::Arc,
+    task::{Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use amqp_codec::{
+    Error as CodecError, FRAME_MIN_SIZE, FrameKind, Method, ShortString, Tune,
+    frame::HEARTBEAT,
+    method::{basic, channel as channel_class, connection},
+};
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{
+    calls::{CallId, Calls, Reply},
+    channel::{After, Channel, ChannelStatus, Expects},
+    chunk::{Located, is_deliver, whole_frames},
+    confirms::Settled,
+    handshake::{Handshake, Login, Progress},
+    heartbeat::{Due, Heartbeat},
+    inbox::Backlog,
+    link::Link,
+    output::Output,
+    publish::{self, Route},
+};
+use crate::{
+    error::{Close, Error, Result},
+    message::Message,
+};
+
+/// How long the broker may take to answer `connection.close`.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long acks may wait for company while a consumer is busy.
+const ACK_DELAY: Duration = Duration::from_millis(1);
+
+/// So many acks waiting are company enough.
+const ACK_BATCH: usize = 128;
+
+/// Until the limits are agreed on: room for a `connection.start` with many properties.
+const FRAME_MAX_BEFORE_TUNE: usize = 128 * 1024;
+
+/// When both sides set no limit.
+const FRAME_MAX_UNLIMITED: usize = 64 * 1024 * 1024;
+
+/// Sizes that bound what a connection holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Outgoing bytes over which publishes wait.
+    pub(crate) write_buffer: usize,
+    /// Unconfirmed publishes of a channel over which publishes wait.
+    pub(crate) confirm_window: usize,
+    /// Bytes of deliveries without a prefetch over which reading waits.
+    pub(crate) delivery_buffer: usize,
+}
+
+/// A channel's number, and which of the channels that bear it in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChannelKey {
+    pub(crate) id: u16,
+    epoch: u64,
+}
+
+enum Phase {
+    Handshake(Box<Handshake>),
+    Open,
+    /// `connection.close` is sent; the reason is what everyone has been told.
+    Closing {
+        until: Instant,
+        reason: Error,
+    },
+    Ended(Error),
+}
+
+pub(crate) struct Engine {
+    phase: Phase,
+    link: Link,
+    /// Outgoing bytes over which publishes wait.
+    write_buffer: usize,
+    channel_max: u16,
+    /// By number; 0 is never used.
+    channels: Vec<Option<(u64, Box<Channel>)>>,
+    epochs: u64,
+    heartbeat: Heartbeat,
+    /// The broker takes no publishes, for this reason.
+    blocked: Option<ShortString>,
+    /// Channels with deliveries to be put into inboxes.
+    touched: Vec<u16>,
+    /// Channels with acks waiting.
+    unflushed: Vec<u16>,
+    acks_waiting: usize,
+    /// While set, an ack does not wake the driver: it leaves with the batch at this time.
+    acks_gather_until: Option<Instant>,
+    room_waiters: Vec<Waker>,
+    state_waiters: Vec<Waker>,
+    /// The driver, while it sleeps.
+    driver: Option<Waker>,
+    /// It sleeps because the transport takes no more: new output is no reason to wake it.
+    driver_is_writing: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(login: Login, limits: Limits, now: Instant) -> Self {
+        let mut link = Link {
+            output: Output::default(),
+            frame_max: FRAME_MAX_BEFORE_TUNE,
+            calls: Calls::default(),
+            wakes: Vec::new(),
+            backlog: Arc::new(Backlog::new(limits.delivery_buffer)),
+            confirm_window: limits.confirm_window,
+        };
+        let handshake = Handshake::begin(login, &mut link);
+        Engine {
+            phase: Phase::Handshake(Box::new(handshake)),
+            link,
+            write_buffer: limits.write_buffer,
+            channel_max: 0,
+            channels: vec![None],
+            epochs: 0,
+            heartbeat: Heartbeat::new(Duration::ZERO, now),
+            blocked: None,
+            touched: Vec::new(),
+            unflushed: Vec::new(),
+            acks_waiting: 0,
+            acks_gather_until: None,
+            room_waiters: Vec::new(),
+            state_waiters: Vec::new(),
+            driver: None,
+            driver_is_writing: false,
+        }
+    }
+
+    // ---- what the driver does ----
+
+    /// Takes all whole frames off the buffer and acts on them.
+    pub(crate) fn handle_input(&mut self, now: Instant, buffer: &mut BytesMut) {
+        self.heartbeat.read(now);
+        if let Phase::Handshake(handshake) = &self.phase
+            && let Err(error) = handshake.check_first_bytes(buffer)
+        {
+            return self.end(&error);
+        }
+        let (whole, broken) = whole_frames(buffer, self.link.frame_max);
+        let chunk = buffer.split_to(whole).freeze();
+        let mut at = 0;
+        while at < chunk.len() && !self.is_ended() {
+            match self.handle_frame(now, &chunk, at) {
+                Ok(next) => at = next,
+                Err(error) => return self.fail(now, error),
+            }
+        }
+        self.put_batches();
+        if let Some(error) = broken {
+            let error = match &self.phase {
+                Phase::Handshake(handshake) => handshake.broken(error),
+                _ => Error::Protocol { channel: 0, source: error },
+            };
+            self.fail(now, error);
+        }
+    }
+
+    /// The transport ended or failed.
+    pub(crate) fn handle_lost(&mut self, error: Option<Error>) {
+        let reason = match (&self.phase, error) {
+            (Phase::Closing { reason, .. }, _) => reason.clone(),
+            (_, Some(error)) => error,
+            (Phase::Handshake(handshake), None) => handshake.end_of_stream(),
+            (_, None) => Error::end_of_stream(),
+        };
+        self.end(&reason);
+    }
+
+    /// Acts on what has become due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.acks_gather_until.is_some_and(|until| now >= until) {
+            self.acks_gather_until = None;
+        }
+        match &self.phase {
+            Phase::Closing { until, reason } if now >= *until => {
+                let reason = reason.clone();
+                self.end(&reason);
+            }
+            Phase::Open | Phase::Closing { .. } => match self.heartbeat.due(now) {
+                Due::Dead => self.end(&Error::HeartbeatMissed { silent: self.heartbeat.patience() }),
+                Due::Send => {
+                    self.heartbeat.written(now);
+                    self.link.output.buffer().put_slice(&HEARTBEAT);
+                }
+                Due::Nothing => {}
+            },
+            Phase::Handshake(_) | Phase::Ended(_) => {}
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let closing = match self.phase {
+            Phase::Closing { until, .. } => Some(until),
+            _ => None,
+        };
+        [self.heartbeat.deadline(), closing, self.acks_gather_until].into_iter().flatten().min()
+    }
+
+    /// Swaps the outgoing bytes out for an empty buffer. `false` when there are none.
+    pub(crate) fn take_output(&mut self, now: Instant, batch: &mut Output) -> bool {
+        self.flush_acks(now);
+        if self.link.output.is_empty() {
+            return false;
+        }
+        self.heartbeat.written(now);
+        std::mem::swap(&mut self.link.output, batch);
+        self.link.wakes.append(&mut self.room_waiters);
+        true
+    }
+
+    /// The driver goes to sleep; it is woken when there is something to do. `is_writing` when the transport took less
+    /// than was offered, so that there is nothing to do before it takes more.
+    pub(crate) fn sleep(&mut self, waker: &Waker, is_writing: bool) {
+        self.driver = Some(waker.clone());
+        self.driver_is_writing = is_writing;
+    }
+
+    /// Whom to wake of the driver, if it sleeps and has something to do.
+    #[inline]
+    pub(crate) fn rouse(&mut self) -> Option<Waker> {
+        let acks =
+            self.acks_waiting > 0 && (self.acks_gather_until.is_none() || self.acks_waiting >= ACK_BATCH);
+        let output = (acks || !self.link.output.is_empty()) && !self.driver_is_writing;
+        if output || self.is_ended() { self.driver.take() } else { None }
+    }
+
+    /// Everyone to be woken once the lock is released.
+    #[inline]
+    pub(crate) fn wakes(&mut self) -> &mut Vec<Waker> {
+        &mut self.link.wakes
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// Whether to read no more for now; `true` while deliveries without prefetch wait over their limit.
+    pub(crate) fn is_reading_paused(&mut self, now: Instant) -> bool {
+        let paused = self.link.backlog.is_full();
+        self.heartbeat.pause(paused, now);
+        paused
+    }
+
+    // ---- what handles do ----
+
+    /// Ready when the handshake is over.
+    pub(crate) fn poll_open(&mut self, waker: &Waker) -> Poll<Result<()>> {
+        match &self.phase {
+            Phase::Open => Poll::Ready(Ok(())),
+            Phase::Ended(error) | Phase::Closing { reason: error, .. } => Poll::Ready(Err(error.clone())),
+            Phase::Handshake(_) => {
+                self.state_waiters.push(waker.clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Ready when the connection has ended.
+    pub(crate) fn poll_ended(&mut self, waker: &Waker) -> Poll<Error> {
+        match &self.phase {
+            Phase::Ended(error) => Poll::Ready(error.clone()),
+            _ => {
+                register(&mut self.state_waiters, waker);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Why nothing can be done any more; `None` while the connection is open.
+    pub(crate) fn reason(&self) -> Option<Error> {
+        match &self.phase {
+            Phase::Handshake(_) | Phase::Open => None,
+            Phase::Closing { reason, .. } | Phase::Ended(reason) => Some(reason.clone()),
+        }
+    }
+
+    /// Begins the end of the connection, when it has not begun.
+    pub(crate) fn close(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Handshake(_) => self.end(&Error::ConnectionEnded),
+            Phase::Open => {
+                let close = connection::Close { reply_code: 200, ..Default::default() };
+                self.begin_close(now, &close, Error::ConnectionEnded);
+            }
+            Phase::Closing { .. } | Phase::Ended(_) => {}
+        }
+    }
+
+    pub(crate) fn open_channel(&mut self) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)> {
+        if let Some(error) = self.reason() {
+            return Err(error);
+        }
+        let id = self.free_channel_id()?;
+        self.epochs += 1;
+        let status = Arc::new(ChannelStatus::default());
+        let mut channel = Box::new(Channel::new(id, status.clone()));
+        let call = self.link.calls.begin();
+        let open = channel_class::Open::default();
+        let expects = Expects::reply_to::<channel_class::Open>();
+        channel.request(&mut self.link, open.into(), expects, Some(call))?;
+        if let Some(slot) = self.channels.get_mut(usize::from(id)) {
+            *slot = Some((self.epochs, channel));
+        }
+        Ok((ChannelKey { id, epoch: self.epochs }, status, call))
+    }
+
+    /// Sends a method on a channel; the call to wait for.
+    pub(crate) fn call(&mut self, key: ChannelKey, method: Method, expects: Expects) -> Result<CallId> {
+        let (channel, link) = self.open_channel_of(key)?;
+        let call = link.calls.begin();
+        match channel.request(link, method, expects, Some(call)) {
+            Ok(()) => Ok(call),
+            Err(error) => {
+                link.calls.cancel(call);
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn poll_call(&mut self, call: CallId, waker: &Waker) -> Poll<Result<Reply>> {
+        self.link.calls.poll(call, waker)
+    }
+
+    /// The caller goes away; what the answer brings about is undone.
+    pub(crate) fn abandon_call(&mut self, key: ChannelKey, call: CallId) {
+        if let Some(Ok(reply)) = self.link.calls.abandon(call)
+            && let Some((channel, link)) = self.channel_of(key)
+        {
+            channel.undo(link, reply);
+        }
+    }
+
+    pub(crate) fn close_channel(&mut self, key: ChannelKey) -> Option<CallId> {
+        let (channel, link) = self.open_channel_of(key).ok()?;
+        let call = link.calls.begin();
+        channel.close(link, Some(call));
+        Some(call)
+    }
+
+    /// The last handle of a channel was dropped.
+    pub(crate) fn drop_channel(&mut self, key: ChannelKey) {
+        if let Ok((channel, link)) = self.open_channel_of(key) {
+            channel.close(link, None);
+        }
+    }
+
+    /// Ready when the channel has ended. The reason is in its status.
+    pub(crate) fn poll_channel_ended(&mut self, key: ChannelKey, waker: &Waker) -> Poll<()> {
+        match self.channel_of(key) {
+            Some((channel, _)) if channel.status().ended.get().is_none() => {
+                register(&mut channel.end_waiters, waker);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Queues one publish, whole or not at all. The tag in confirm mode, 0 without. Pending while there is no room, the
+    /// window is full, or the broker has stopped publishes.
+    #[inline]
+    pub(crate) fn poll_publish(
+        &mut self,
+        key: ChannelKey,
+        route: Route<'_>,
+        message: &Message,
+        confirmed: bool,
+        waker: &Waker,
+    ) -> Poll<Result<u64>> {
+        if self.link.output.len() >= self.write_buffer || self.blocked.is_some() {
+            if let Err(error) = self.open_channel_of(key) {
+                return Poll::Ready(Err(error));
+            }
+            register(&mut self.room_waiters, waker);
+            return Poll::Pending;
+        }
+        let (channel, link) = match self.open_channel_of(key) {
+            Ok(open) => open,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        let in_flight = channel.confirms.as_ref().map_or(0, super::confirms::Confirms::in_flight);
+        if in_flight >= link.confirm_window || channel.flow_stopped {
+            register(&mut channel.window_waiters, waker);
+            return Poll::Pending;
+        }
+        channel.flush_acks(link);
+        if let Err(error) = publish::encode(&mut link.output, link.frame_max, key.id, route, message) {
+            return Poll::Ready(Err(Error::Invalid(error)));
+        }
+        let Some(confirms) = &mut channel.confirms else { return Poll::Ready(Ok(0)) };
+        let tag = confirms.published(!confirmed);
+        if route.mandatory && confirmed {
+            let (exchange, routing_key) = (route.exchange.as_bytes(), route.routing_key.as_bytes());
+            confirms.mandatory(tag, exchange, routing_key, message.body().clone());
+        }
+        Poll::Ready(Ok(tag))
+    }
+
+    /// What became of a publish.
+    pub(crate) fn poll_confirm(
+        &mut self,
+        key: ChannelKey,
+        status: &ChannelStatus,
+        tag: u64,
+        waker: &Waker,
+    ) -> Poll<Result<Settled>> {
+        if let Some((channel, _)) = self.channel_of(key)
+            && let Some(confirms) = &mut channel.confirms
+        {
+            return confirms.poll(tag, waker).map(Ok);
+        }
+        Poll::Ready(status.outcome(tag).ok_or_else(|| status.reason()))
+    }
+
+    /// Nobody asks what becomes of a publish.
+    pub(crate) fn forget_confirm(&mut self, key: ChannelKey, tag: u64) {
+        if let Some((channel, _)) = self.channel_of(key)
+            && let Some(confirms) = &mut channel.confirms
+        {
+            confirms.forget(tag);
+        }
+    }
+
+    /// Acks one delivery: it leaves with the next batch.
+    #[inline]
+    pub(crate) fn ack(&mut self, key: ChannelKey, tag: u64) -> Result<()> {
+        let (channel, _) = self.open_channel_of(key)?;
+        let first = channel.acks.waiting() == 0;
+        if channel.acks.ack(tag) {
+            self.acks_waiting += 1;
+            if first {
+                self.unflushed.push(key.id);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn nack(&mut self, key: ChannelKey, tag: u64, requeue: bool) -> Result<()> {
+        let (channel, link) = self.open_channel_of(key)?;
+        channel.nack(link, tag, requeue);
+        Ok(())
+    }
+
+    pub(crate) fn reject(&mut self, key: ChannelKey, tag: u64, requeue: bool) -> Result<()> {
+        let (channel, link) = self.open_channel_of(key)?;
+        if channel.acks.settle(tag) {
+            channel.send(link, &basic::Reject { delivery_tag: tag, requeue })?;
+        }
+        Ok(())
+    }
+
+    /// A consumer's handle was dropped, with deliveries it had not handed out.
+    pub(crate) fn drop_consumer(
+        &mut self,
+        key: ChannelKey,
+        tag: &ShortString,
+        unread: impl Iterator<Item = u64>,
+    ) {
+        if let Ok((channel, link)) = self.open_channel_of(key) {
+            for delivery_tag in unread {
+                channel.nack(link, delivery_tag, true);
+            }
+            channel.drop_consumer(link, tag);
+        }
+    }
+
+    /// A consumer has taken deliveries: the driver may read again if it had paused for them.
+    pub(crate) fn resume_reading(&mut self) {
+        if !self.link.backlog.is_full() {
+            self.link.wakes.extend(self.driver.take());
+        }
+    }
+
+    pub(crate) fn backlog(&self) -> Arc<Backlog> {
+        self.link.backlog.clone()
+    }
+
+    // ---- inside ----
+
+    fn handle_frame(&mut self, now: Instant, chunk: &Bytes, at: usize) -> Result<usize> {
+        let frame = Located::at(chunk, at).map_err(|source| Error::Protocol { channel: 0, source })?;
+        let next = frame.payload.end + 1;
+        if frame.kind == FrameKind::Heartbeat {
+            return Ok(next);
+        }
+        if frame.channel == 0 {
+            self.handle_connection_frame(now, frame.kind, &chunk.slice(frame.payload))?;
+            return Ok(next);
+        }
+        let slot = self.channels.get_mut(usize::from(frame.channel));
+        let Some(Some((_, channel))) = slot else {
+            // After connection.close has been sent all but its answer is ignored (spec section 1.4.2.11).
+            if matches!(self.phase, Phase::Closing { .. }) {
+                return Ok(next);
+            }
+            let source = CodecError::UnexpectedFrame { expected: "an open channel", got: frame.kind.name() };
+            return Err(Error::Protocol { channel: frame.channel, source });
+        };
+        let link = &mut self.link;
+        let next = match frame.kind {
+            FrameKind::Method if is_deliver(chunk, &frame.payload) => {
+                channel.deliver(link, chunk, frame.payload)?
+            }
+            FrameKind::Method => {
+                if channel.method(link, &chunk.slice(frame.payload))? == After::Gone {
+                    self.free_channel(frame.channel);
+                    return Ok(next);
+                }
+                next
+            }
+            FrameKind::Header => channel.header(link, &chunk.slice(frame.payload)).map(|()| next)?,
+            FrameKind::Body => channel.body(link, chunk.slice(frame.payload)).map(|()| next)?,
+            FrameKind::Heartbeat => next,
+        };
+        if channel.has_batches() && self.touched.last() != Some(&frame.channel) {
+            self.touched.push(frame.channel);
+        }
+        Ok(next)
+    }
+
+    /// Hands the deliveries of one read to their consumers.
+    fn put_batches(&mut self) {
+        for id in self.touched.drain(..) {
+            if let Some(Some((_, channel))) = self.channels.get_mut(usize::from(id)) {
+                channel.put_batches(&mut self.link.wakes);
+            }
+        }
+    }
+
+    fn handle_connection_frame(&mut self, now: Instant, kind: FrameKind, payload: &Bytes) -> Result<()> {
+        let broken = |source| Error::Protocol { channel: 0, source };
+        if kind != FrameKind::Method {
+            let (expected, got) = ("a method frame on channel 0", kind.name());
+            return Err(broken(CodecError::UnexpectedFrame { expected, got }));
+        }
+        let method = Method::decode(payload).map_err(broken)?;
+        if let Phase::Handshake(handshake) = &mut self.phase {
+            if let Progress::Done(agreed) = handshake.handle(method, &mut self.link)? {
+                self.opened(now, agreed);
+            }
+            return Ok(());
+        }
+        match method {
+            Method::Connection(connection::Method::Close(close)) => self.closed_by_broker(&close),
+            Method::Connection(connection::Method::CloseOk(_)) => {
+                let reason = self.reason().unwrap_or(Error::ConnectionEnded);
+                self.end(&reason);
+            }
+            Method::Connection(connection::Method::Blocked(blocked)) => self.blocked = Some(blocked.reason),
+            Method::Connection(connection::Method::Unblocked(_)) => {
+                self.blocked = None;
+                self.link.wakes.append(&mut self.room_waiters);
+            }
+            other => {
+                let expected = "connection.close, blocked or unblocked";
+                return Err(Error::UnexpectedMethod { channel: 0, expected, got: other.name() });
+            }
+        }
+        Ok(())
+    }
+
+    fn opened(&mut self, now: Instant, agreed: Tune) {
+        self.link.frame_max = match agreed.frame_max {
+            0 => FRAME_MAX_UNLIMITED,
+            limit => limit.max(FRAME_MIN_SIZE) as usize,
+        };
+        self.channel_max = if agreed.channel_max == 0 { u16::MAX } else { agreed.channel_max };
+        self.heartbeat = Heartbeat::new(Duration::from_secs(agreed.heartbeat.into()), now);
+        self.phase = Phase::Open;
+        self.link.wakes.append(&mut self.state_waiters);
+    }
+
+    fn closed_by_broker(&mut self, close: &connection::Close) {
+        self.link.reply(0, &connection::CloseOk {});
+        let reason = self.reason().unwrap_or_else(|| {
+            let text = &close.reply_text;
+            Error::ConnectionClosed(Close::new(close.reply_code, text, close.class_id, close.method_id))
+        });
+        self.end(&reason);
+    }
+
+    /// Something arrived that cannot be: tells everyone, and the broker with the reply code that fits.
+    #[cold]
+    fn fail(&mut self, now: Instant, error: Error) {
+        let code = match &error {
+            Error::Protocol { source, .. } => source.reply_code(),
+            Error::UnexpectedMethod { .. } => amqp_codec::ReplyCode::COMMAND_INVALID,
+            _ => return self.end(&error),
+        };
+        if !matches!(self.phase, Phase::Open) {
+            return self.end(&error);
+        }
+        let mut text = error.to_string();
+        text.truncate(text.floor_char_boundary(ShortString::MAX));
+        let close = connection::Close {
+            reply_code: code.0,
+            reply_text: ShortString::new("reply text", &text).unwrap_or_default(),
+            ..Default::default()
+        };
+        self.begin_close(now, &close, error);
+    }
+
+    fn begin_close(&mut self, now: Instant, close: &connection::Close, reason: Error) {
+        self.flush_acks(now);
+        self.link.reply(0, close);
+        self.end_channels(&reason);
+        self.phase = Phase::Closing { until: now + CLOSE_PATIENCE, reason };
+        self.link.wakes.append(&mut self.state_waiters);
+    }
+
+    fn end(&mut self, reason: &Error) {
+        if self.is_ended() {
+            return;
+        }
+        self.end_channels(reason);
+        self.phase = Phase::Ended(reason.clone());
+        self.acks_gather_until = None;
+        self.heartbeat.stop();
+        self.link.wakes.append(&mut self.state_waiters);
+        self.link.wakes.extend(self.driver.take());
+    }
+
+    fn end_channels(&mut self, reason: &Error) {
+        for (_, mut channel) in self.channels.drain(..).flatten() {
+            channel.end(&mut self.link, reason);
+        }
+        self.unflushed.clear();
+        self.acks_waiting = 0;
+        self.link.wakes.append(&mut self.room_waiters);
+    }
+
+    /// Queues the acks that wait, and has those that come within the next moment gather.
+    fn flush_acks(&mut self, now: Instant) {
+        if self.acks_waiting == 0 {
+            return;
+        }
+        self.acks_waiting = 0;
+        for id in self.unflushed.drain(..) {
+            if let Some(Some((_, channel))) = self.channels.get_mut(usize::from(id)) {
+                channel.flush_acks(&mut self.link);
+            }
+        }
+        self.acks_gather_until = Some(now + ACK_DELAY);
+    }
+
+    fn channel_of(&mut self, key: ChannelKey) -> Option<(&mut Channel, &mut Link)> {
+        match self.channels.get_mut(usize::from(key.id)) {
+            Some(Some((epoch, channel))) if *epoch == key.epoch => Some((channel, &mut self.link)),
+            _ => None,
+        }
+    }
+
+    /// The channel while it can be used.
+    #[inline]
+    fn open_channel_of(&mut self, key: ChannelKey) -> Result<(&mut Channel, &mut Link)> {
+        match self.channels.get_mut(usize::from(key.id)) {
+            Some(Some((epoch, channel))) if *epoch == key.epoch && channel.is_open() => {
+                Ok((channel, &mut self.link))
+            }
+            _ => Err(match &self.phase {
+                Phase::Closing { reason, .. } | Phase::Ended(reason) => reason.clone(),
+                _ => Error::ChannelEnded { channel: key.id },
+            }),
+        }
+    }
+
+    fn free_channel_id(&mut self) -> Result<u16> {
+        let free = self.channels.iter().skip(1).position(Option::is_none);
+        let id = free.map_or(self.channels.len(), |index| index + 1);
+        match u16::try_from(id) {
+            Ok(id) if id <= self.channel_max => {
+                if usize::from(id) == self.channels.len() {
+                    self.channels.push(None);
+                }
+                Ok(id)
+            }
+            _ => Err(Error::NoFreeChannel { limit: self.channel_max }),
+        }
+    }
+
+    fn free_channel(&mut self, id: u16) {
+        if let Some(slot) = self.channels.get_mut(usize::from(id)) {
+            *slot = None;
+        }
+    }
+}
+
+/// Adds a waker unless it is the last one added: one task polling again and again is one entry.
+fn register(waiters: &mut Vec<Waker>, waker: &Waker) {
+    if !waiters.last().is_some_and(|last| last.will_wake(waker)) {
+        waiters.push(waker.clone());
+    }
+}

@@ -1,0 +1,119 @@
+//! A message as it arrived: slices of the read buffer, with marks where things are.
+
+use amqp_codec::{EncodedProperties, Error as CodecError};
+use bytes::{Bytes, BytesMut};
+
+/// Where in a method frame's payload the exchange's name begins, for each method that carries content.
+pub(crate) mod exchange_at {
+    /// class 2, method 2, delivery tag 8, bits 1
+    pub(crate) const GET_OK: usize = 13;
+}
+
+/// One message from the broker, undecoded.
+#[derive(Clone, Debug)]
+pub(crate) struct RawDelivery {
+    /// From the method frame's payload to the end of the header frame's payload.
+    head: Bytes,
+    pub(crate) body: Bytes,
+    pub(crate) tag: u64,
+    /// In `head`: the length octet of the exchange; the routing key follows it.
+    exchange_at: u16,
+    /// In `head`: the property flags.
+    properties_at: u16,
+    pub(crate) redelivered: bool,
+    pub(crate) no_ack: bool,
+}
+
+impl RawDelivery {
+    /// From the method and header payloads, which `head` holds at its start and from `properties_at` on.
+    #[inline]
+    pub(crate) fn new(
+        head: Bytes,
+        exchange_at: usize,
+        properties_at: usize,
+        body: Bytes,
+        tag: u64,
+        redelivered: bool,
+        no_ack: bool,
+    ) -> Self {
+        // Method payloads with content are under 1 KiB: three short strings and fixed fields.
+        let exchange_at = exchange_at as u16;
+        let properties_at = properties_at as u16;
+        RawDelivery { head, body, tag, exchange_at, properties_at, redelivered, no_ack }
+    }
+
+    pub(crate) fn exchange(&self) -> &[u8] {
+        self.short_at(usize::from(self.exchange_at))
+    }
+
+    pub(crate) fn routing_key(&self) -> &[u8] {
+        let at = usize::from(self.exchange_at);
+        self.short_at(at + 1 + self.short_at(at).len())
+    }
+
+    pub(crate) fn properties(&self) -> EncodedProperties {
+        let at = usize::from(self.properties_at).min(self.head.len());
+        EncodedProperties::from_encoded(self.head.slice(at..))
+    }
+
+    /// Bytes held, for limits.
+    pub(crate) fn size(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+
+    /// Copies it out of the read buffer it is a slice of.
+    pub(crate) fn detach(&mut self) {
+        self.head = Bytes::copy_from_slice(&self.head);
+        self.body = Bytes::copy_from_slice(&self.body);
+    }
+
+    fn short_at(&self, at: usize) -> &[u8] {
+        let length = self.head.get(at).map_or(0, |&length| usize::from(length));
+        self.head.get(at + 1..at + 1 + length).unwrap_or_default()
+    }
+}
+
+/// Joins a method payload and the properties of a header payload that came in different reads.
+pub(crate) fn join_head(method: &Bytes, properties: &Bytes) -> (Bytes, usize) {
+    let mut head = BytesMut::with_capacity(method.len() + properties.len());
+    head.extend_from_slice(method);
+    head.extend_from_slice(properties);
+    (head.freeze(), method.len())
+}
+
+/// Checks that the two short strings at `at` lie within the payload; returns where they end.
+pub(crate) fn check_exchange_and_key(payload: &[u8], at: usize) -> Result<usize, CodecError> {
+    let mut end = at;
+    for what in ["exchange", "routing_key"] {
+        let rest = payload.get(end..).unwrap_or_default();
+        let needed = rest.first().map_or(1, |&length| 1 + usize::from(length));
+        if rest.len() < needed {
+            return Err(CodecError::Truncated { what, needed, left: rest.len() });
+        }
+        end += needed;
+    }
+    Ok(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchange_key_and_properties_are_found_by_their_marks() {
+        let method = Bytes::from_static(b"\0<\0<\x01c\0\0\0\0\0\0\0\x07\0\x02ex\x03key");
+        let (head, properties_at) = join_head(&method, &Bytes::from_static(&[0x10, 0, 2]));
+        let delivery = RawDelivery::new(head, 15, properties_at, Bytes::new(), 7, false, false);
+        assert_eq!(delivery.exchange(), b"ex");
+        assert_eq!(delivery.routing_key(), b"key");
+        assert_eq!(delivery.properties().decode().unwrap().delivery_mode, Some(2));
+    }
+
+    #[test]
+    fn strings_that_reach_past_the_payload_are_refused() {
+        assert_eq!(check_exchange_and_key(b"..\x01e\x01k", 2), Ok(6));
+        assert!(check_exchange_and_key(b"..\x01e\x02k", 2).is_err());
+        assert!(check_exchange_and_key(b"..\x01e", 2).is_err());
+        assert!(check_exchange_and_key(b"..", 2).is_err());
+    }
+}

@@ -1,0 +1,41 @@
+//! What all channels of a connection share: the outgoing bytes, the calls under way, and who is to be woken.
+
+use std::{sync::Arc, task::Waker};
+
+use amqp_codec::{Arguments, Frame, Method, frame};
+
+use super::{calls::Calls, inbox::Backlog, output::Output};
+use crate::error::{Error, Result};
+
+pub(crate) struct Link {
+    pub(crate) output: Output,
+    /// The largest frame in either direction, as agreed on.
+    pub(crate) frame_max: usize,
+    pub(crate) calls: Calls,
+    /// To be woken when the engine's lock has been released.
+    pub(crate) wakes: Vec<Waker>,
+    pub(crate) backlog: Arc<Backlog>,
+    /// Unconfirmed publishes of a channel over which publishes wait.
+    pub(crate) confirm_window: usize,
+}
+
+impl Link {
+    /// Queues a method. A refused one leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it does not fit into a frame.
+    pub(crate) fn send<A: Arguments>(&mut self, channel: u16, method: &A) -> Result<()> {
+        frame::encode_method(channel, method, self.frame_max, self.output.buffer()).map_err(Error::Invalid)
+    }
+
+    /// As [`send`](Self::send), for a method of any kind.
+    pub(crate) fn send_method(&mut self, channel: u16, method: Method) -> Result<()> {
+        Frame::Method(channel, method).encode(self.frame_max, self.output.buffer()).map_err(Error::Invalid)
+    }
+
+    /// Queues a method that always fits: of fixed fields, or echoing what came in a frame.
+    pub(crate) fn reply<A: Arguments>(&mut self, channel: u16, method: &A) {
+        let fits = self.send(channel, method);
+        debug_assert!(fits.is_ok(), "{fits:?}");
+    }
+}

@@ -1,0 +1,18 @@
+//! The protocol engine: bytes, calls and the time in; bytes, wakes and deadlines out. No socket, no clock, no runtime.
+//!
+//! Everything of a connection lives in one [`Engine`](connection::Engine) behind one mutex. A handle locks it, writes its
+//! frames straight into the outgoing buffer and unlocks; the driver swaps that buffer out whole and writes it.
+
+pub(crate) mod acks;
+pub(crate) mod calls;
+pub(crate) mod channel;
+pub(crate) mod chunk;
+pub(crate) mod confirms;
+pub(crate) mod connection;
+pub(crate) mod delivery;
+pub(crate) mod handshake;
+pub(crate) mod heartbeat;
+pub(crate) mod inbox;
+pub(crate) mod link;
+pub(crate) mod output;
+pub(crate) mod publish;

@@ -1,0 +1,120 @@
+//! Bytes on their way out: small things copied into one buffer, large bodies riding along as they are.
+
+use std::io::IoSlice;
+
+use bytes::{Bytes, BytesMut};
+
+/// Bodies up to this many bytes are copied into the buffer; larger ones leave by a vectored write.
+pub(crate) const COPY_LIMIT: usize = 4096;
+
+/// One batch of outgoing bytes.
+#[derive(Default)]
+pub(crate) struct Output {
+    bytes: BytesMut,
+    /// Bodies and where in `bytes` each is to be put in, in order.
+    bodies: Vec<(usize, Bytes)>,
+    bodies_len: usize,
+}
+
+impl Output {
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() + self.bodies_len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Where frames are appended.
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.bytes
+    }
+
+    /// Puts a body in at the buffer's present end.
+    pub(crate) fn splice(&mut self, body: Bytes) {
+        self.bodies_len += body.len();
+        self.bodies.push((self.bytes.len(), body));
+    }
+
+    /// Empties it and keeps its memory, unless a burst made it large.
+    pub(crate) fn clear(&mut self) {
+        const KEEP: usize = 1 << 20;
+        self.bodies.clear();
+        self.bodies_len = 0;
+        if self.bytes.capacity() > KEEP {
+            self.bytes = BytesMut::new();
+        } else {
+            self.bytes.clear();
+        }
+    }
+
+    /// The bytes from `skip` on, as slices for a vectored write. Returns how many of `slices` are filled.
+    pub(crate) fn slices<'a>(&'a self, skip: usize, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut filler = Filler { slices, filled: 0, skip };
+        let mut from = 0;
+        for (at, body) in &self.bodies {
+            filler.push(self.bytes.get(from..*at).unwrap_or_default());
+            filler.push(body);
+            from = *at;
+        }
+        filler.push(self.bytes.get(from..).unwrap_or_default());
+        filler.filled
+    }
+}
+
+struct Filler<'a, 'b> {
+    slices: &'b mut [IoSlice<'a>],
+    filled: usize,
+    skip: usize,
+}
+
+impl<'a> Filler<'a, '_> {
+    fn push(&mut self, bytes: &'a [u8]) {
+        if self.skip >= bytes.len() {
+            self.skip -= bytes.len();
+            return;
+        }
+        if let (Some(slot), Some(rest)) = (self.slices.get_mut(self.filled), bytes.get(self.skip..)) {
+            *slot = IoSlice::new(rest);
+            self.filled += 1;
+            self.skip = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BufMut;
+
+    use super::*;
+
+    fn written(output: &Output, skip: usize, at_most: usize) -> Vec<u8> {
+        let mut slices = vec![IoSlice::new(&[]); at_most];
+        let filled = output.slices(skip, &mut slices);
+        slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn bodies_leave_where_they_were_put_in_from_any_position() {
+        let mut output = Output::default();
+        output.buffer().put_slice(b"ab");
+        output.splice(Bytes::from_static(b"BODY"));
+        output.splice(Bytes::from_static(b"MORE"));
+        output.buffer().put_slice(b"cd");
+        let whole = b"abBODYMOREcd";
+        assert_eq!(output.len(), whole.len());
+        for skip in 0..=whole.len() {
+            assert_eq!(written(&output, skip, 8), &whole[skip..], "from {skip}");
+        }
+    }
+
+    #[test]
+    fn too_few_slices_give_the_beginning() {
+        let mut output = Output::default();
+        output.buffer().put_slice(b"ab");
+        output.splice(Bytes::from_static(b"BODY"));
+        output.buffer().put_slice(b"cd");
+        assert_eq!(written(&output, 0, 2), b"abBODY");
+        assert_eq!(written(&output, 3, 1), b"ODY");
+    }
+}

@@ -1,0 +1,232 @@
+//! Publishing with confirms.
+
+use std::{
+    borrow::Borrow,
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use amqp_codec::{Properties, ReplyCode};
+use bytes::Bytes;
+
+use crate::{
+    error::{Error, Result},
+    message::Message,
+    proto::{
+        confirms::{RawReturn, Settled},
+        publish::Route,
+    },
+    shared::ChannelHandle,
+};
+
+/// Publishes on a channel in confirm mode. Cloning is cheap; clones share the channel's order and window.
+#[derive(Clone)]
+pub struct Publisher {
+    channel: Arc<ChannelHandle>,
+}
+
+/// What became of a published message.
+#[derive(Debug)]
+pub enum Confirmation {
+    /// The broker has it.
+    Ack,
+    /// The broker could not take it.
+    Nack,
+    /// It was mandatory and no queue took it; it was confirmed after that.
+    Returned(Box<Returned>),
+}
+
+/// A message that came back.
+pub struct Returned {
+    raw: RawReturn,
+}
+
+impl Publisher {
+    pub(crate) fn new(channel: Arc<ChannelHandle>) -> Self {
+        Publisher { channel }
+    }
+
+    /// Publishes a message. The first `await` is for room: ready at once unless the write buffer or the window of
+    /// unconfirmed publishes is full, or the broker blocks. The [`Confirm`] it gives tells what became of the message.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when a name or the properties are over a limit, which leaves the channel intact; or why the
+    /// channel ended.
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, the message was not queued.
+    pub async fn publish(
+        &self,
+        exchange: impl AsRef<str>,
+        routing_key: impl AsRef<str>,
+        message: impl Borrow<Message>,
+    ) -> Result<Confirm> {
+        self.publish_route(exchange.as_ref(), routing_key.as_ref(), false, message.borrow()).await
+    }
+
+    /// As [`publish`](Self::publish); the message comes back as [`Confirmation::Returned`] when no queue takes it.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, the message was not queued.
+    pub async fn publish_mandatory(
+        &self,
+        exchange: impl AsRef<str>,
+        routing_key: impl AsRef<str>,
+        message: impl Borrow<Message>,
+    ) -> Result<Confirm> {
+        self.publish_route(exchange.as_ref(), routing_key.as_ref(), true, message.borrow()).await
+    }
+
+    /// Waits for the end of the publisher's channel and tells its reason.
+    pub async fn closed(&self) -> Error {
+        self.channel.ended().await
+    }
+
+    async fn publish_route(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        mandatory: bool,
+        message: &Message,
+    ) -> Result<Confirm> {
+        let route = Route { exchange, routing_key, mandatory };
+        let tag = publish(&self.channel, route, message, true).await?;
+        Ok(Confirm { channel: self.channel.clone(), tag, done: false })
+    }
+}
+
+/// Queues one publish as soon as there is room; its tag.
+pub(crate) async fn publish(
+    channel: &ChannelHandle,
+    route: Route<'_>,
+    message: &Message,
+    confirmed: bool,
+) -> Result<u64> {
+    poll_fn(|cx| channel.with(|engine, key| engine.poll_publish(key, route, message, confirmed, cx.waker())))
+        .await
+        .map_err(|error| channel.explain(error))
+}
+
+/// What will become of one published message.
+///
+/// # Errors
+/// Resolves to the reason when the channel ends first: the broker may or may not have the message then.
+///
+/// # On drop
+/// Nobody asks; nothing is kept. The message is on its way all the same.
+#[must_use = "without awaiting it nobody knows whether the broker has the message"]
+pub struct Confirm {
+    channel: Arc<ChannelHandle>,
+    tag: u64,
+    done: bool,
+}
+
+impl Future for Confirm {
+    type Output = Result<Confirmation>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.is_acked() {
+            this.done = true;
+            return Poll::Ready(Ok(Confirmation::Ack));
+        }
+        let status = &this.channel.status;
+        let polled = this.channel.with(|engine, key| engine.poll_confirm(key, status, this.tag, cx.waker()));
+        this.done = polled.is_ready();
+        polled.map_ok(Confirmation::from)
+    }
+}
+
+impl Confirm {
+    /// The publish's number on its channel, from 1.
+    pub fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    fn is_acked(&self) -> bool {
+        self.channel.status.progress.is_acked(self.tag)
+    }
+}
+
+impl Drop for Confirm {
+    fn drop(&mut self) {
+        if !self.done && !self.is_acked() {
+            self.channel.with(|engine, key| engine.forget_confirm(key, self.tag));
+        }
+    }
+}
+
+impl From<Settled> for Confirmation {
+    fn from(settled: Settled) -> Self {
+        match settled {
+            Settled::Ack => Confirmation::Ack,
+            Settled::Nack => Confirmation::Nack,
+            Settled::Returned(raw) => Confirmation::Returned(Box::new(Returned { raw: *raw })),
+        }
+    }
+}
+
+impl Returned {
+    /// Why, as a number: 312 when there was no route.
+    pub fn code(&self) -> ReplyCode {
+        ReplyCode(self.raw.code)
+    }
+
+    /// Why, in words.
+    pub fn text(&self) -> &str {
+        &self.raw.text
+    }
+
+    /// The exchange it was published to.
+    pub fn exchange(&self) -> String {
+        String::from_utf8_lossy(self.raw.content.exchange()).into_owned()
+    }
+
+    /// The routing key it was published with.
+    pub fn routing_key(&self) -> String {
+        String::from_utf8_lossy(self.raw.content.routing_key()).into_owned()
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        &self.raw.content.body
+    }
+
+    /// The properties, decoded now.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] when the broker sent malformed ones.
+    pub fn properties(&self) -> Result<Properties> {
+        let decoded = self.raw.content.properties().decode();
+        decoded.map_err(|source| Error::Protocol { channel: 0, source })
+    }
+}
+
+impl fmt::Debug for Returned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Returned")
+            .field("code", &self.code())
+            .field("text", &self.text())
+            .field("exchange", &self.exchange())
+            .field("routing_key", &self.routing_key())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").field("channel", &self.channel.key.id).finish()
+    }
+}
+
+impl fmt::Debug for Confirm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Confirm").field("tag", &self.tag).finish()
+    }
+}

@@ -1,0 +1,170 @@
+//! The engine behind its one mutex, and the handles that own a connection and a channel together.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use amqp_codec::{Method, Request};
+use parking_lot::Mutex;
+
+use crate::{
+    error::{Error, Result},
+    proto::{
+        calls::{CallId, Reply},
+        channel::{ChannelStatus, Expects},
+        connection::{ChannelKey, Engine},
+    },
+};
+
+/// Now, by the runtime's clock, which tests may hold.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+pub(crate) struct Shared {
+    engine: Mutex<Engine>,
+}
+
+impl Shared {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Shared { engine: Mutex::new(engine) }
+    }
+
+    /// Works on the engine; afterwards, with the lock released, wakes the driver and whoever else is to be woken.
+    #[inline]
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Engine) -> R) -> R {
+        let mut engine = self.engine.lock();
+        let result = work(&mut engine);
+        let driver = engine.rouse();
+        let wakes = if engine.wakes().is_empty() { Vec::new() } else { std::mem::take(engine.wakes()) };
+        drop(engine);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        wakes.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// As [`with`](Self::with), for the driver: it need not wake itself.
+    pub(crate) fn drive<R>(&self, wakes: &mut Vec<Waker>, work: impl FnOnce(&mut Engine) -> R) -> R {
+        let mut engine = self.engine.lock();
+        let result = work(&mut engine);
+        wakes.append(engine.wakes());
+        drop(engine);
+        wakes.drain(..).for_each(Waker::wake);
+        result
+    }
+}
+
+/// Owned by every handle of a connection. The last one closes it.
+pub(crate) struct ConnectionHandle {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) call_timeout: Duration,
+}
+
+impl Drop for ConnectionHandle {
+    fn drop(&mut self) {
+        let now = now();
+        self.shared.with(|engine| engine.close(now));
+    }
+}
+
+/// Owned by every handle of a channel, its deliveries among them. The last one closes it.
+pub(crate) struct ChannelHandle {
+    pub(crate) connection: Arc<ConnectionHandle>,
+    pub(crate) key: ChannelKey,
+    pub(crate) status: Arc<ChannelStatus>,
+}
+
+impl Drop for ChannelHandle {
+    fn drop(&mut self) {
+        self.with(Engine::drop_channel);
+    }
+}
+
+impl ChannelHandle {
+    #[inline]
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Engine, ChannelKey) -> R) -> R {
+        self.connection.shared.with(|engine| work(engine, self.key))
+    }
+
+    /// The reason the channel ended instead of the bare fact.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match (&error, self.status.ended.get()) {
+            (Error::ChannelEnded { .. }, Some(reason)) => reason.clone(),
+            _ => error,
+        }
+    }
+
+    /// Calls a method and waits for its answer, to the connection's call deadline.
+    pub(crate) async fn call<R: Request>(&self, request: R) -> Result<R::Reply> {
+        let reply = self.call_expecting(request.into(), R::NAME, Expects::reply_to::<R>()).await?;
+        match reply {
+            Reply::Method(method) => {
+                R::Reply::try_from(method).map_err(|method| self.unexpected::<R>(&method))
+            }
+            Reply::Got(..) => Err(self.status.reason()),
+        }
+    }
+
+    pub(crate) async fn call_expecting(
+        &self,
+        method: Method,
+        name: &'static str,
+        expects: Expects,
+    ) -> Result<Reply> {
+        let call = self.with(|engine, key| engine.call(key, method, expects)).map_err(|e| self.explain(e))?;
+        self.wait(name, call).await
+    }
+
+    /// Waits for the answer to a call that is under way.
+    ///
+    /// Dropping the future abandons the call: its answer is recognised when it comes, and undone.
+    pub(crate) async fn wait(&self, name: &'static str, call: CallId) -> Result<Reply> {
+        let after = self.connection.call_timeout;
+        let waiting = Waiting { channel: self, call, done: false };
+        match tokio::time::timeout(after, waiting).await {
+            Ok(result) => result.map_err(|error| self.explain(error)),
+            Err(_) => Err(Error::CallTimeout { method: name, after }),
+        }
+    }
+
+    /// Ready with the reason when the channel has ended.
+    pub(crate) async fn ended(&self) -> Error {
+        poll_fn(|cx| self.with(|engine, key| engine.poll_channel_ended(key, cx.waker()))).await;
+        self.status.reason()
+    }
+
+    fn unexpected<R: Request>(&self, got: &Method) -> Error {
+        use amqp_codec::Arguments;
+        Error::UnexpectedMethod { channel: self.key.id, expected: R::Reply::NAME, got: got.name() }
+    }
+}
+
+struct Waiting<'a> {
+    channel: &'a ChannelHandle,
+    call: CallId,
+    done: bool,
+}
+
+impl Future for Waiting<'_> {
+    type Output = Result<Reply>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = self.channel.with(|engine, _| engine.poll_call(self.call, cx.waker()));
+        self.done = polled.is_ready();
+        polled
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.channel.with(|engine, key| engine.abandon_call(key, self.call));
+        }
+    }
+}

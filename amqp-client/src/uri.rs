@@ -1,0 +1,261 @@
+//! The AMQP URI (<https://www.rabbitmq.com/docs/uri-spec>).
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use percent_encoding::percent_decode_str;
+
+use crate::error::{Error, Result};
+
+/// Where a broker is and who is asking: `amqp://user:password@host:port/vhost?heartbeat=10`.
+///
+/// Defaults: user and password `guest`, host `localhost`, port 5672 (`amqps`: 5671), virtual host `/`. A missing and an
+/// empty path (`amqp://host`, `amqp://host/`) both mean `/`: the specification has an empty name for the latter, but no
+/// broker has such a virtual host, and pika, kombu and oslo.messaging read it as `/` too.
+/// `Debug` and `Display` leave the password out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Uri {
+    /// `amqps`.
+    pub tls: bool,
+    /// The user name.
+    pub user: String,
+    /// The password.
+    pub password: String,
+    /// Name or address, IPv6 without brackets.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+    /// The virtual host.
+    pub vhost: String,
+    /// `heartbeat`, in seconds.
+    pub heartbeat: Option<u16>,
+    /// `channel_max`
+    pub channel_max: Option<u16>,
+    /// `frame_max`, in bytes.
+    pub frame_max: Option<u32>,
+    /// `connection_timeout`, in milliseconds in the URI.
+    pub connection_timeout: Option<Duration>,
+}
+
+impl Default for Uri {
+    fn default() -> Self {
+        Uri {
+            tls: false,
+            user: "guest".into(),
+            password: "guest".into(),
+            host: "localhost".into(),
+            port: 5672,
+            vhost: "/".into(),
+            heartbeat: None,
+            channel_max: None,
+            frame_max: None,
+            connection_timeout: None,
+        }
+    }
+}
+
+impl Uri {
+    /// Reads a URI.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUri`] that names the part; the password is not repeated in it.
+    pub fn parse(uri: &str) -> Result<Self> {
+        let (scheme, rest) = uri.split_once("://").ok_or_else(|| invalid("it has no scheme amqp://"))?;
+        let mut parsed = Uri::default();
+        parsed.tls = match scheme.to_ascii_lowercase().as_str() {
+            "amqp" => false,
+            "amqps" => true,
+            other => return Err(invalid(format!("the scheme is {other:?}, not amqp or amqps"))),
+        };
+        parsed.port = if parsed.tls { 5671 } else { 5672 };
+
+        let (rest, query) = split_once_or_end(rest, '?');
+        let (authority, path) = split_once_or_end(rest, '/');
+        parsed.read_authority(authority)?;
+        if let Some(path) = path {
+            if path.contains('/') {
+                return Err(invalid("a virtual host with a / in its name is written with %2F"));
+            }
+            if !path.is_empty() {
+                parsed.vhost = decode("virtual host", path)?;
+            }
+        }
+        if let Some(query) = query {
+            parsed.read_query(query)?;
+        }
+        Ok(parsed)
+    }
+
+    /// Host and port as a socket address is written.
+    pub fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    fn read_authority(&mut self, authority: &str) -> Result<()> {
+        let address = match authority.rsplit_once('@') {
+            Some((userinfo, address)) => {
+                let (user, password) = split_once_or_end(userinfo, ':');
+                self.user = decode("user", user)?;
+                if let Some(password) = password {
+                    self.password = decode("password", password)?;
+                }
+                address
+            }
+            None => authority,
+        };
+        let (host, port) = split_port(address)?;
+        if !host.is_empty() {
+            self.host = decode("host", host)?;
+        }
+        if let Some(port) = port {
+            self.port = number("port", port)?;
+        }
+        Ok(())
+    }
+
+    fn read_query(&mut self, query: &str) -> Result<()> {
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = &decode(key, value)?;
+            match key {
+                "heartbeat" => self.heartbeat = Some(number(key, value)?),
+                "channel_max" => self.channel_max = Some(number(key, value)?),
+                "frame_max" => self.frame_max = Some(number(key, value)?),
+                "connection_timeout" => {
+                    self.connection_timeout = Some(Duration::from_millis(number(key, value)?));
+                }
+                other => return Err(invalid(format!("unknown query parameter {other:?}"))),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Host and port; the host of `[::1]:5672` without its brackets.
+fn split_port(address: &str) -> Result<(&str, Option<&str>)> {
+    if let Some(rest) = address.strip_prefix('[') {
+        let (host, after) = rest.split_once(']').ok_or_else(|| invalid("the IPv6 address has no ]"))?;
+        return match (after.is_empty(), after.strip_prefix(':')) {
+            (true, _) => Ok((host, None)),
+            (_, Some(port)) => Ok((host, Some(port))),
+            _ => Err(invalid("the IPv6 address is followed by neither a port nor a path")),
+        };
+    }
+    match address.split_once(':') {
+        Some((_, rest)) if rest.contains(':') => Err(invalid("an IPv6 address is written in brackets")),
+        Some((host, port)) => Ok((host, Some(port))),
+        None => Ok((address, None)),
+    }
+}
+
+fn split_once_or_end(text: &str, separator: char) -> (&str, Option<&str>) {
+    match text.split_once(separator) {
+        Some((before, after)) => (before, Some(after)),
+        None => (text, None),
+    }
+}
+
+fn decode(what: &str, text: &str) -> Result<String> {
+    match percent_decode_str(text).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(invalid(format!("the {what} is not UTF-8"))),
+    }
+}
+
+fn number<T: FromStr>(what: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|_| invalid(format!("the {what} is {text:?}, which is no number in its range")))
+}
+
+fn invalid(reason: impl Into<String>) -> Error {
+    Error::InvalidUri(reason.into())
+}
+
+impl FromStr for Uri {
+    type Err = Error;
+
+    fn from_str(uri: &str) -> Result<Self> {
+        Uri::parse(uri)
+    }
+}
+
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "amqps" } else { "amqp" };
+        write!(f, "{scheme}://{}:***@{}/{}", self.user, self.address(), self.vhost.replace('/', "%2F"))
+    }
+}
+
+impl fmt::Debug for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Uri({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(uri: &str) -> Uri {
+        Uri::parse(uri).unwrap()
+    }
+
+    /// The table of the specification's appendix A.
+    #[test]
+    fn the_examples_of_the_uri_specification_read_as_it_says() {
+        let full = parse("amqp://user:pass@host:10000/vhost");
+        assert_eq!((full.user.as_str(), full.password.as_str()), ("user", "pass"));
+        assert_eq!((full.host.as_str(), full.port, full.vhost.as_str()), ("host", 10000, "vhost"));
+
+        let encoded = parse("amqp://user%61:%61pass@ho%61st:10000/v%2fhost");
+        assert_eq!((encoded.user.as_str(), encoded.password.as_str()), ("usera", "apass"));
+        assert_eq!((encoded.host.as_str(), encoded.vhost.as_str()), ("hoast", "v/host"));
+
+        assert_eq!(parse("amqp://"), Uri::default());
+        assert_eq!(parse("amqp://host").vhost, "/");
+        assert_eq!(parse("amqp://host/%2f").vhost, "/");
+        assert_eq!(parse("amqp://:@/").user, "");
+        assert_eq!(parse("amqp://:@/").password, "");
+        assert_eq!(parse("amqp://user@").password, "guest");
+        assert_eq!(parse("amqp://[::1]").host, "::1");
+        assert_eq!(parse("amqp://[::1]:7/x").address(), "[::1]:7");
+        assert_eq!(parse("amqps://host").port, 5671);
+    }
+
+    #[test]
+    fn an_empty_path_is_the_default_virtual_host() {
+        assert_eq!(parse("amqp://host/").vhost, "/");
+    }
+
+    #[test]
+    fn query_parameters_are_read_and_unknown_ones_refused() {
+        let uri = parse("amqp://h/v?heartbeat=5&channel_max=10&frame_max=8192&connection_timeout=1500");
+        assert_eq!((uri.heartbeat, uri.channel_max, uri.frame_max), (Some(5), Some(10), Some(8192)));
+        assert_eq!(uri.connection_timeout, Some(Duration::from_millis(1500)));
+        let error = Uri::parse("amqp://h?heartbeats=5").unwrap_err().to_string();
+        assert_eq!(error, "invalid AMQP URI: unknown query parameter \"heartbeats\"");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_the_password_is_not() {
+        for (uri, part) in [
+            ("host:5672", "scheme"),
+            ("http://h", "scheme"),
+            ("amqp://u:hunter2@h:99999", "port"),
+            ("amqp://u:hunter2@h:x/", "port"),
+            ("amqp://::1/", "brackets"),
+            ("amqp://[::1", "]"),
+            ("amqp://h/a/b", "%2F"),
+            ("amqp://h/%ff", "virtual host"),
+        ] {
+            let error = Uri::parse(uri).unwrap_err().to_string();
+            assert!(error.contains(part), "{uri}: {error}");
+            assert!(!error.contains("hunter2"), "{uri}: {error}");
+        }
+        assert!(
+            !format!("{:?} {}", parse("amqp://u:hunter2@h"), parse("amqp://u:hunter2@h")).contains("hunter2")
+        );
+    }
+}
