@@ -1,0 +1,75 @@
+//! The files of the repository.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::manifest::{FLOORS, Manifest};
+use super::source::Source;
+
+pub(super) struct Tree {
+    /// The workspace's manifest.
+    pub(super) root: Manifest,
+    /// Those of the crates of the workspace.
+    pub(super) manifests: Vec<Manifest>,
+    /// All Rust files, of fuzz and benches too.
+    pub(super) sources: Vec<Source>,
+}
+
+pub(super) fn tree() -> &'static Tree {
+    static TREE: OnceLock<Tree> = OnceLock::new();
+    TREE.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let manifest = |name: &str| Manifest::parse(name, &fs::read_to_string(root.join(name)).unwrap());
+        let tree = Tree {
+            root: manifest("Cargo.toml"),
+            manifests: FLOORS.iter().map(|(name, _)| manifest(&format!("{name}/Cargo.toml"))).collect(),
+            sources: rust_files(root)
+                .iter()
+                .map(|file| {
+                    let name = file.strip_prefix(root).unwrap().to_str().unwrap();
+                    Source::parse(name, &fs::read_to_string(file).unwrap())
+                })
+                .collect(),
+        };
+        for (name, _) in FLOORS {
+            let roof = format!("{name}/src/lib.rs");
+            assert!(tree.sources.iter().any(|source| source.file == roof), "{roof} was not found");
+        }
+        tree
+    })
+}
+
+impl Tree {
+    /// The files under `src` of each library, its programs apart.
+    pub(super) fn libraries(&self) -> impl Iterator<Item = Vec<&Source>> {
+        FLOORS.iter().map(|(name, _)| {
+            let folder = format!("{name}/src/");
+            let inside = |source: &&Source| {
+                let rest = source.file.strip_prefix(&folder);
+                rest.is_some_and(|rest| rest != "main.rs" && !rest.starts_with("bin/"))
+            };
+            self.sources.iter().filter(inside).collect()
+        })
+    }
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().to_str().unwrap().to_owned();
+            if entry.file_type().unwrap().is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    folders.push(entry.path());
+                }
+            } else if name.ends_with(".rs") {
+                files.push(entry.path());
+            }
+        }
+    }
+    files.sort();
+    files
+}
