@@ -35,13 +35,23 @@ impl ConnectOptions {
     /// # Cancel safety
     /// Dropping the future gives the connection up; its task ends.
     pub async fn connect(&self, uri: &str) -> Result<Connection> {
-        let uri = Uri::parse(uri)?;
+        self.connect_to(&Uri::parse(uri)?).await
+    }
+
+    /// Connects to a broker whose URI has been read already, or was never written.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), but for an invalid URI.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the connection up; its task ends.
+    pub async fn connect_to(&self, uri: &Uri) -> Result<Connection> {
         if uri.tls {
             return Err(Error::InvalidUri("amqps is not supported by this version".into()));
         }
-        self.within_deadline(&uri, async {
-            let stream = transport::tcp(&uri).await?;
-            self.open(stream, &uri).await
+        self.within_deadline(uri, async {
+            let stream = transport::tcp(uri).await?;
+            self.open(stream, uri).await
         })
         .await
     }
