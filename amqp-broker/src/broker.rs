@@ -1,0 +1,182 @@
+//! The broker: what users of the library hold.
+
+use std::{collections::HashMap, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::DuplexStream,
+    net::{TcpListener, ToSocketAddrs},
+    sync::watch,
+    task::AbortHandle,
+};
+
+use crate::{
+    config::Config,
+    core::vhost::QueueInfo,
+    host::Host,
+    server::{accept, serve},
+};
+
+/// How much an in-process stream holds in each direction.
+const STREAM_BUFFER: usize = 256 << 10;
+
+/// A broker. Clones are handles of the same broker.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let broker = amqp_broker::Broker::builder().user("guest", "guest").vhost("/").build();
+/// let listener = broker.listen("127.0.0.1:0").await?;
+/// println!("amqp://guest:guest@{}/%2F", listener.local_addr());
+/// broker.shutdown().await;
+/// # Ok::<(), std::io::Error>(())
+/// # })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # On drop
+/// Nothing ends by dropping a handle: connections go on until either end closes them or
+/// [`shutdown`](Broker::shutdown).
+#[derive(Clone)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+/// A broker in the making: see [`Broker::builder`].
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct BrokerBuilder {
+    config: Config,
+}
+
+/// What a broker listens with.
+///
+/// # On drop
+/// It stops listening. Connections that were accepted go on.
+#[derive(Debug)]
+#[must_use = "it stops listening when dropped"]
+pub struct Listener {
+    local_addr: SocketAddr,
+    task: AbortHandle,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    hosts: HashMap<String, Arc<Host>>,
+    /// Whether the broker is ending. Each task holds a receiver as long as it runs.
+    ending: watch::Sender<bool>,
+}
+
+impl Broker {
+    /// Starts to describe a broker. Where nothing is said there is the user `guest` with the password `guest`, and the
+    /// virtual host `/`.
+    pub fn builder() -> BrokerBuilder {
+        BrokerBuilder::default()
+    }
+
+    /// Accepts connections at `address`; port 0 takes a free port, which [`Listener::local_addr`] tells.
+    ///
+    /// # Errors
+    /// When the address cannot be listened at.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn listen(&self, address: impl ToSocketAddrs) -> io::Result<Listener> {
+        let listener = TcpListener::bind(address).await?;
+        let local_addr = listener.local_addr()?;
+        let task = tokio::spawn(accept(listener, Arc::clone(&self.inner))).abort_handle();
+        Ok(Listener { local_addr, task })
+    }
+
+    /// A connection inside the process: the client's end of it. The session runs as a task of the current runtime.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn connect(&self) -> DuplexStream {
+        let (client, server) = tokio::io::duplex(STREAM_BUFFER);
+        tokio::spawn(serve(server, Arc::clone(&self.inner)));
+        client
+    }
+
+    /// Ends the broker: stops listening and closes every connection with 320 CONNECTION_FORCED. Returns when all have
+    /// ended, those that do not answer within 3 s included.
+    ///
+    /// # Cancel safety
+    /// The broker ends all the same.
+    pub async fn shutdown(&self) {
+        self.inner.ending.send_replace(true);
+        self.inner.ending.closed().await;
+    }
+
+    /// What can be seen of a queue now; `None` when there is none of this name.
+    pub fn queue(&self, vhost: &str, name: &str) -> Option<QueueInfo> {
+        self.inner.hosts.get(vhost)?.with(|now, shared| shared.vhost.queue_info(name, now))
+    }
+}
+
+impl BrokerBuilder {
+    /// Lets a user log in with this password.
+    pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
+        self.config.add_user(name.into(), password.into());
+        self
+    }
+
+    /// Adds a virtual host.
+    pub fn vhost(mut self, name: impl Into<String>) -> Self {
+        self.config.add_vhost(name.into());
+        self
+    }
+
+    /// The heartbeat interval offered to clients, in whole seconds; zero is none. Default 60 s.
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.config.set_heartbeat(interval);
+        self
+    }
+
+    /// The largest body a message may have, in bytes. Default 128 MiB.
+    pub fn max_message_size(mut self, bytes: u64) -> Self {
+        self.config.max_message_size = bytes;
+        self
+    }
+
+    /// How long a client may take to log in. Default 10 s.
+    pub fn login_timeout(mut self, timeout: Duration) -> Self {
+        self.config.login_timeout = timeout;
+        self
+    }
+
+    /// The broker, which does nothing yet: see [`Broker::listen`] and [`Broker::connect`].
+    pub fn build(self) -> Broker {
+        let mut config = self.config;
+        config.fill_in();
+        let hosts = config.vhosts().map(|name| (name.clone(), Arc::new(Host::new(name)))).collect();
+        Broker { inner: Arc::new(Inner { config, hosts, ending: watch::Sender::new(false) }) }
+    }
+}
+
+impl Listener {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Inner {
+    pub(crate) fn host(&self, vhost: &str) -> Option<Arc<Host>> {
+        self.hosts.get(vhost).cloned()
+    }
+
+    pub(crate) fn ending(&self) -> watch::Receiver<bool> {
+        self.ending.subscribe()
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}

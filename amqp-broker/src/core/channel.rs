@@ -1,0 +1,71 @@
+//! What the virtual host keeps of a channel: what deliveries need.
+
+use std::collections::HashMap;
+
+use amqp_codec::ShortString;
+
+use super::{
+    arena::Id,
+    connection::ConnectionId,
+    consumer::ConsumerId,
+    unacked::{Held, Unacked},
+};
+
+/// Names a channel for as long as it is open.
+pub(crate) type ChannelId = Id<Channel>;
+
+/// A channel.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) connection: ConnectionId,
+    /// As the frames carry it.
+    pub(crate) number: u16,
+    pub(crate) consumers: HashMap<ShortString, ConsumerId>,
+    /// The limit new consumers get, each for itself; 0 is none.
+    pub(crate) prefetch: u32,
+    /// The limit of all consumers together; 0 is none.
+    pub(crate) shared_prefetch: u32,
+    pub(crate) unacked: Unacked,
+    /// Settled in a transaction that is neither committed nor rolled back.
+    pub(crate) settled: Vec<Settled>,
+    /// Unacknowledged deliveries to consumers; what was got does not count.
+    pub(crate) in_flight: u32,
+    last_tag: u64,
+}
+
+/// A delivery settled in a transaction.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) tag: u64,
+    pub(crate) held: Held,
+    pub(crate) requeue: bool,
+}
+
+impl Channel {
+    pub(crate) fn new(connection: ConnectionId, number: u16) -> Self {
+        Channel {
+            connection,
+            number,
+            consumers: HashMap::new(),
+            prefetch: 0,
+            shared_prefetch: 0,
+            unacked: Unacked::default(),
+            settled: Vec::new(),
+            in_flight: 0,
+            last_tag: 0,
+        }
+    }
+
+    /// The next delivery tag.
+    #[inline]
+    pub(crate) fn next_tag(&mut self) -> u64 {
+        self.last_tag += 1;
+        self.last_tag
+    }
+
+    /// Whether the shared limit lets its consumers have one more.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.shared_prefetch == 0 || self.in_flight < self.shared_prefetch
+    }
+}

@@ -1,0 +1,169 @@
+//! Consume, cancel, get, and the limits on what may be unacknowledged.
+
+use amqp_codec::{ShortString, method::basic};
+
+use super::{
+    channel::ChannelId,
+    connection::ConnectionId,
+    consumer::{Consumer, ConsumerId},
+    message::Message,
+    queue::QueueId,
+    refusal::Refusal,
+    sink::Sink,
+    unacked::Held,
+    vhost::Vhost,
+};
+
+/// A message that was asked for.
+#[derive(Debug)]
+pub(crate) struct Got {
+    pub(crate) tag: u64,
+    pub(crate) redelivered: bool,
+    pub(crate) message: Message,
+    /// How many are left.
+    pub(crate) remaining: u32,
+}
+
+impl Vhost {
+    /// Starts a consumer. It gets its first message by [`start`](Self::start), after the client knows of it.
+    ///
+    /// # Errors
+    /// No such queue, one of another connection, one in exclusive use, a tag that is taken.
+    pub(crate) fn consume(
+        &mut self,
+        id: ChannelId,
+        by: ConnectionId,
+        consume: &basic::Consume,
+    ) -> Result<QueueId, Refusal> {
+        let queue_id = self.usable_queue(&consume.queue, by)?;
+        let priority = consume.arguments.get("x-priority").and_then(|value| value.as_i64()).unwrap_or(0);
+        let (Some(queue), Some(channel)) = (self.queues.get_mut(queue_id), self.channels.get_mut(id)) else {
+            return Err(self.no_queue(&consume.queue));
+        };
+        if channel.consumers.contains_key(&consume.consumer_tag) {
+            return Err(Refusal::ConsumerTagReused(consume.consumer_tag.clone()));
+        }
+        if queue.exclusive_consumer.is_some() || consume.exclusive && !queue.consumers.is_empty() {
+            return Err(Refusal::ExclusiveUse { name: consume.queue.to_string(), vhost: self.name.clone() });
+        }
+        let tag = consume.consumer_tag.detach();
+        let consumer = self.consumers.insert(Consumer {
+            tag: tag.clone(),
+            queue: queue_id,
+            channel: id,
+            no_ack: consume.no_ack,
+            prefetch: channel.prefetch,
+            unacked: 0,
+            priority: priority.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32,
+            in_line: false,
+        });
+        channel.consumers.insert(tag, consumer);
+        queue.consumers.push(consumer);
+        if consume.exclusive {
+            queue.exclusive_consumer = Some(consumer);
+        }
+        self.line_up(consumer);
+        Ok(queue_id)
+    }
+
+    /// Delivers what waits for consumers that are new or have room again.
+    pub(crate) fn start(&mut self, now: u64, sink: &mut impl Sink) {
+        self.dispatch_woken(now, sink);
+    }
+
+    /// Ends a consumer. What it has unacknowledged stays so. One that is not there is as good as ended.
+    pub(crate) fn cancel(&mut self, now: u64, id: ChannelId, tag: &ShortString, sink: &mut impl Sink) {
+        let consumer = self.channels.get_mut(id).and_then(|channel| channel.consumers.remove(tag));
+        if let Some(queue) = consumer.and_then(|consumer| self.leave_queue(now, consumer)) {
+            self.end_auto_delete(queue, sink);
+        }
+        self.dispatch_woken(now, sink);
+    }
+
+    /// Takes a consumer out of its queue and the next one in when only one is active; tells the queue.
+    pub(super) fn leave_queue(&mut self, now: u64, id: ConsumerId) -> Option<QueueId> {
+        let queue_id = self.consumers.remove(id)?.queue;
+        let queue = self.queues.get_mut(queue_id)?;
+        queue.remove_consumer(id, now);
+        let next = queue.consumers.first().copied().filter(|_| queue.arguments.single_active_consumer);
+        if let Some(next) = next {
+            self.line_up(next);
+        }
+        self.arm(queue_id);
+        Some(queue_id)
+    }
+
+    /// Deletes an auto-delete queue that has lost its last consumer.
+    pub(super) fn end_auto_delete(&mut self, id: QueueId, sink: &mut impl Sink) {
+        if self.queues.get(id).is_some_and(|queue| queue.auto_delete && queue.consumers.is_empty()) {
+            self.remove_queue(id, sink);
+        }
+    }
+
+    /// Ends a consumer whose queue has gone, and tells the client.
+    pub(super) fn end_consumer(&mut self, id: ConsumerId, sink: &mut impl Sink) {
+        let Some(consumer) = self.consumers.remove(id) else { return };
+        let Some(channel) = self.channels.get_mut(consumer.channel) else { return };
+        channel.consumers.remove(&consumer.tag);
+        if self.connections.get(channel.connection).is_some_and(|owner| owner.cancel_notify) {
+            sink.cancel(channel.connection, channel.number, &consumer.tag);
+        }
+    }
+
+    /// Takes one message out of a queue, if there is one.
+    ///
+    /// # Errors
+    /// No such queue, one of another connection.
+    pub(crate) fn get(
+        &mut self,
+        now: u64,
+        id: ChannelId,
+        by: ConnectionId,
+        get: &basic::Get,
+    ) -> Result<Option<Got>, Refusal> {
+        let queue_id = self.usable_queue(&get.queue, by)?;
+        let (Some(queue), Some(channel)) = (self.queues.get_mut(queue_id), self.channels.get_mut(id)) else {
+            return Ok(None);
+        };
+        queue.expire(now);
+        queue.last_used = now;
+        let Some(entry) = queue.ready.pop() else { return Ok(None) };
+        let tag = channel.next_tag();
+        let got = Got {
+            tag,
+            redelivered: entry.redelivered,
+            message: entry.message.clone(),
+            remaining: u32::try_from(queue.ready.len()).unwrap_or(u32::MAX),
+        };
+        if !get.no_ack {
+            queue.unacked += 1;
+            channel.unacked.push(tag, Held { entry, queue: queue_id, consumer: None });
+        }
+        Ok(Some(got))
+    }
+
+    /// Sets how much may be unacknowledged: by each consumer from now on, or by all of the channel together.
+    ///
+    /// # Errors
+    /// A limit in bytes, which nobody has.
+    pub(crate) fn qos(
+        &mut self,
+        now: u64,
+        id: ChannelId,
+        qos: &basic::Qos,
+        sink: &mut impl Sink,
+    ) -> Result<(), Refusal> {
+        if qos.prefetch_size != 0 {
+            return Err(Refusal::NotImplemented(format!("prefetch_size!=0 ({})", qos.prefetch_size)));
+        }
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
+        if qos.global {
+            channel.shared_prefetch = qos.prefetch_count.into();
+            self.line_up_channel(id);
+            self.dispatch_woken(now, sink);
+        } else {
+            channel.prefetch = qos.prefetch_count.into();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,32 @@
+//! A consumer: whose it is, and how much it may have unacknowledged.
+
+use amqp_codec::ShortString;
+
+use super::{arena::Id, channel::ChannelId, queue::QueueId};
+
+/// Names a consumer for as long as it exists.
+pub(crate) type ConsumerId = Id<Consumer>;
+
+/// A consumer.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    pub(crate) tag: ShortString,
+    pub(crate) queue: QueueId,
+    pub(crate) channel: ChannelId,
+    pub(crate) no_ack: bool,
+    /// How many deliveries it may have unacknowledged; 0 is no limit.
+    pub(crate) prefetch: u32,
+    pub(crate) unacked: u32,
+    /// Whom messages go to first.
+    pub(crate) priority: i32,
+    /// Whether it waits in its queue's line.
+    pub(crate) in_line: bool,
+}
+
+impl Consumer {
+    /// Whether its own limit lets it have one more.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.no_ack || self.prefetch == 0 || self.unacked < self.prefetch
+    }
+}

@@ -1,0 +1,293 @@
+//! From queues to consumers, and what becomes of deliveries: acknowledged, dropped or put back.
+
+use super::{
+    channel::{Channel, ChannelId, Settled},
+    connection::Connection,
+    consumer::{Consumer, ConsumerId},
+    publication::Publication,
+    queue::{Queue, QueueId},
+    ready::{Entry, NEVER},
+    refusal::Refusal,
+    sink::{Delivery, Sink},
+    unacked::Held,
+    vhost::Vhost,
+};
+
+/// What a client says about deliveries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settlement {
+    /// The delivery tag.
+    pub(crate) tag: u64,
+    /// All up to the tag; with tag 0 all there are.
+    pub(crate) multiple: bool,
+    /// Back to the queue, instead of away.
+    pub(crate) requeue: bool,
+}
+
+impl Vhost {
+    /// Delivers what is ready to who is ready, in all queues where the operation changed something.
+    pub(super) fn dispatch_woken(&mut self, now: u64, sink: &mut impl Sink) {
+        let mut woken = std::mem::take(&mut self.woken);
+        for id in woken.drain(..) {
+            self.dispatch(now, id, sink);
+        }
+        self.woken = woken;
+    }
+
+    /// Delivers what is ready in a queue as long as a consumer is ready.
+    pub(super) fn dispatch(&mut self, now: u64, id: QueueId, sink: &mut impl Sink) {
+        if let Some(queue) = self.queues.get_mut(id) {
+            queue.expire(now);
+        }
+        while self.queues.get(id).is_some_and(|queue| !queue.ready.is_empty())
+            && let Some(consumer) = self.ready_consumer(id)
+        {
+            let Some(mut route) = self.way_to(id, consumer) else { return };
+            let Some(entry) = route.queue.ready.pop() else { return };
+            route.deliver_entry(entry, sink);
+        }
+    }
+
+    /// The consumer of a queue that gets the next message. Those without room leave the line on the way.
+    #[inline]
+    pub(super) fn ready_consumer(&mut self, id: QueueId) -> Option<ConsumerId> {
+        let queue = self.queues.get_mut(id)?;
+        loop {
+            let next = queue.next_in_line()?;
+            let Some(consumer) = self.consumers.get_mut(next) else {
+                queue.leave_line();
+                continue;
+            };
+            let ready = consumer.has_room()
+                && queue.is_active(next)
+                && self.channels.get(consumer.channel).is_some_and(|channel| {
+                    channel.has_room()
+                        && self.connections.get(channel.connection).is_some_and(|owner| !owner.congested)
+                });
+            if ready {
+                return Some(next);
+            }
+            consumer.in_line = false;
+            queue.leave_line();
+        }
+    }
+
+    /// Delivers a message that was just published.
+    #[inline]
+    pub(super) fn deliver_new(
+        &mut self,
+        now: u64,
+        id: QueueId,
+        consumer: ConsumerId,
+        publication: &mut Publication<'_>,
+        sink: &mut impl Sink,
+    ) {
+        let Some(mut route) = self.way_to(id, consumer) else { return };
+        if route.consumer.no_ack {
+            route.send(publication.parts(), false, sink);
+            return;
+        }
+        let entry = route.queue.entry(publication.message(), publication.terms, now);
+        route.deliver_entry(entry, sink);
+    }
+
+    #[inline]
+    fn way_to(&mut self, queue_id: QueueId, consumer_id: ConsumerId) -> Option<Way<'_>> {
+        let consumer = self.consumers.get_mut(consumer_id)?;
+        let channel = self.channels.get_mut(consumer.channel)?;
+        let connection = self.connections.get_mut(channel.connection)?;
+        let queue = self.queues.get_mut(queue_id)?;
+        Some(Way { queue_id, queue, consumer_id, consumer, channel, connection })
+    }
+
+    /// Acknowledges or refuses deliveries of a channel.
+    ///
+    /// # Errors
+    /// A tag that is not out, unless it is 0 for all.
+    pub(crate) fn settle(
+        &mut self,
+        now: u64,
+        id: ChannelId,
+        settlement: Settlement,
+        sink: &mut impl Sink,
+    ) -> Result<(), Refusal> {
+        let Settlement { tag, multiple, requeue } = settlement;
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
+        if tag != 0 && !channel.unacked.contains(tag) || tag == 0 && !multiple {
+            return Err(Refusal::UnknownDeliveryTag(tag));
+        }
+        if multiple {
+            let up_to = if tag == 0 { u64::MAX } else { tag };
+            while let Some(held) =
+                self.channels.get_mut(id).and_then(|channel| channel.unacked.pop_up_to(up_to))
+            {
+                self.release(id, held, requeue);
+            }
+        } else if let Some(held) = channel.unacked.take(tag) {
+            self.release(id, held, requeue);
+        }
+        self.dispatch_woken(now, sink);
+        Ok(())
+    }
+
+    /// Notes a settlement until the transaction ends.
+    ///
+    /// # Errors
+    /// A tag that is not out, unless it is 0 for all.
+    pub(crate) fn settle_later(&mut self, id: ChannelId, settlement: Settlement) -> Result<(), Refusal> {
+        let Settlement { tag, multiple, requeue } = settlement;
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
+        if tag != 0 && !channel.unacked.contains(tag) || tag == 0 && !multiple {
+            return Err(Refusal::UnknownDeliveryTag(tag));
+        }
+        let tags: Vec<u64> = match (multiple, tag) {
+            (false, tag) => vec![tag],
+            (true, 0) => channel.unacked.tags_up_to(u64::MAX).collect(),
+            (true, tag) => channel.unacked.tags_up_to(tag).collect(),
+        };
+        for tag in tags {
+            if let Some(held) = channel.unacked.take(tag) {
+                channel.settled.push(Settled { tag, held, requeue });
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a transaction's part that concerns deliveries: what was settled is settled.
+    pub(crate) fn commit_settled(&mut self, now: u64, id: ChannelId, sink: &mut impl Sink) {
+        let settled = self.channels.get_mut(id).map(|channel| std::mem::take(&mut channel.settled));
+        for Settled { held, requeue, .. } in settled.unwrap_or_default() {
+            self.release(id, held, requeue);
+        }
+        self.dispatch_woken(now, sink);
+    }
+
+    /// Ends a transaction's part that concerns deliveries: what was settled is unacknowledged again.
+    pub(crate) fn rollback_settled(&mut self, id: ChannelId) {
+        if let Some(channel) = self.channels.get_mut(id) {
+            let settled = std::mem::take(&mut channel.settled);
+            channel.unacked.restore(settled.into_iter().map(|settled| (settled.tag, settled.held)));
+        }
+    }
+
+    /// Puts all unacknowledged deliveries of a channel back, and delivers them anew.
+    pub(crate) fn recover(&mut self, now: u64, id: ChannelId, sink: &mut impl Sink) {
+        self.requeue_all(id);
+        self.dispatch_woken(now, sink);
+    }
+
+    pub(super) fn requeue_all(&mut self, id: ChannelId) {
+        while let Some(held) =
+            self.channels.get_mut(id).and_then(|channel| channel.unacked.pop_up_to(u64::MAX))
+        {
+            self.release(id, held, true);
+        }
+    }
+
+    /// Ends a delivery: its message goes or returns, its consumer and channel have room again.
+    pub(super) fn release(&mut self, id: ChannelId, held: Held, requeue: bool) {
+        let Held { mut entry, queue: queue_id, consumer } = held;
+        let expires = requeue && entry.expires_at != NEVER;
+        if let Some(queue) = self.queues.get_mut(queue_id) {
+            queue.unacked = queue.unacked.saturating_sub(1);
+            if requeue {
+                entry.redelivered = true;
+                queue.ready.put_back(entry);
+                self.wake(queue_id);
+            }
+        }
+        if expires {
+            self.arm(queue_id);
+        }
+        let Some(consumer) = consumer else { return };
+        let mut shared = false;
+        if let Some(channel) = self.channels.get_mut(id) {
+            // At the shared limit every consumer of the channel may have left its line.
+            shared = channel.shared_prefetch != 0 && !channel.has_room();
+            channel.in_flight = channel.in_flight.saturating_sub(1);
+        }
+        if let Some(consumer) = self.consumers.get_mut(consumer) {
+            consumer.unacked = consumer.unacked.saturating_sub(1);
+        }
+        self.line_up(consumer);
+        if shared {
+            self.line_up_channel(id);
+        }
+    }
+
+    /// Lets all consumers of a channel line up.
+    pub(super) fn line_up_channel(&mut self, id: ChannelId) {
+        let consumers = self.channels.get(id).map(|channel| channel.consumers.values().copied().collect());
+        for consumer in consumers.unwrap_or_else(Vec::new) {
+            self.line_up(consumer);
+        }
+    }
+
+    /// Lets a consumer line up for its queue's messages, unless it stands there already.
+    #[inline]
+    pub(super) fn line_up(&mut self, id: ConsumerId) {
+        let Some(consumer) = self.consumers.get_mut(id).filter(|consumer| !consumer.in_line) else { return };
+        let (queue_id, priority) = (consumer.queue, consumer.priority);
+        if let Some(queue) = self.queues.get_mut(queue_id) {
+            consumer.in_line = true;
+            queue.line_up(id, priority);
+            self.wake(queue_id);
+        }
+    }
+
+    /// A connection has room for deliveries again.
+    pub(crate) fn drained(&mut self, now: u64, id: super::connection::ConnectionId, sink: &mut impl Sink) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if !std::mem::take(&mut connection.congested) {
+            return;
+        }
+        for channel in connection.channels.clone() {
+            self.line_up_channel(channel);
+        }
+        self.dispatch_woken(now, sink);
+    }
+}
+
+/// All that a delivery passes.
+struct Way<'a> {
+    queue_id: QueueId,
+    queue: &'a mut Queue,
+    consumer_id: ConsumerId,
+    consumer: &'a mut Consumer,
+    channel: &'a mut Channel,
+    connection: &'a mut Connection,
+}
+
+impl Way<'_> {
+    /// Sends a message of the queue and keeps it until it is acknowledged.
+    #[inline]
+    fn deliver_entry(&mut self, entry: Entry, sink: &mut impl Sink) {
+        let tag = self.send(entry.message.parts(), entry.redelivered, sink);
+        if self.consumer.no_ack {
+            return;
+        }
+        self.consumer.unacked += 1;
+        self.channel.in_flight += 1;
+        self.queue.unacked += 1;
+        let held = Held { entry, queue: self.queue_id, consumer: Some(self.consumer_id) };
+        self.channel.unacked.push(tag, held);
+    }
+
+    /// Sends a message; tells its delivery tag.
+    #[inline]
+    fn send(&mut self, parts: super::message::Parts<'_>, redelivered: bool, sink: &mut impl Sink) -> u64 {
+        let tag = self.channel.next_tag();
+        let delivery = Delivery {
+            channel: self.channel.number,
+            consumer_tag: &self.consumer.tag,
+            tag,
+            redelivered,
+            parts,
+        };
+        if !sink.deliver(self.channel.connection, delivery) {
+            self.connection.congested = true;
+        }
+        self.queue.rotate();
+        tag
+    }
+}

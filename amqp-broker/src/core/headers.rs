@@ -1,0 +1,96 @@
+//! What a headers exchange binds by (<https://www.rabbitmq.com/tutorials/amqp-concepts.html#exchange-headers>).
+
+use amqp_codec::{ShortString, Table, Value};
+
+use super::{
+    refusal::Refusal,
+    term::{same, type_name},
+};
+
+/// A binding's arguments, read.
+#[derive(Debug)]
+pub(crate) struct HeadersMatch {
+    /// All must match, not just one.
+    all: bool,
+    wanted: Vec<(ShortString, Value)>,
+}
+
+impl HeadersMatch {
+    /// Reads binding arguments: `x-match` (`all` when there is none) and the headers wanted. Names that start with `x-`
+    /// count in the `-with-x` forms only, `x-match` itself never.
+    ///
+    /// # Errors
+    /// An `x-match` of another value or type.
+    pub(crate) fn parse(arguments: &Table) -> Result<Self, Refusal> {
+        let (all, with_x) = match arguments.get("x-match") {
+            None => (true, false),
+            Some(Value::LongString(text)) => match text.as_bytes() {
+                b"all" => (true, false),
+                b"any" => (false, false),
+                b"all-with-x" => (true, true),
+                b"any-with-x" => (false, true),
+                _ => return Err(Refusal::InvalidMatch(text.to_string())),
+            },
+            Some(other) => return Err(Refusal::InvalidMatchType(type_name(&other))),
+        };
+        let counts =
+            |name: &ShortString| name != &"x-match" && (with_x || !name.as_bytes().starts_with(b"x-"));
+        let wanted = arguments.iter().filter(|(name, _)| counts(name));
+        Ok(HeadersMatch { all, wanted: wanted.map(|(name, value)| (name.detach(), value)).collect() })
+    }
+
+    /// Whether a message with these headers is wanted. A wanted value of type void asks for presence alone.
+    pub(crate) fn matches(&self, headers: &[(ShortString, Value)]) -> bool {
+        let is_there = |(name, wanted): &(ShortString, Value)| {
+            headers
+                .iter()
+                .any(|(other, value)| other == name && (matches!(wanted, Value::Void) || same(wanted, value)))
+        };
+        if self.all { self.wanted.iter().all(is_there) } else { self.wanted.iter().any(is_there) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(entries: &[(&str, Value)]) -> Table {
+        let mut table = Table::new();
+        for (key, value) in entries {
+            table.insert(key, value.clone()).unwrap();
+        }
+        table
+    }
+
+    fn matches(binding: &[(&str, Value)], headers: &[(&str, Value)]) -> bool {
+        HeadersMatch::parse(&table(binding)).unwrap().matches(&table(headers).iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn all_is_the_default_and_any_needs_one() {
+        let both = [("a", Value::from("1")), ("b", Value::from("2"))];
+        assert!(matches(&both, &both));
+        assert!(!matches(&both, &both[..1]));
+        let any = [("x-match", Value::from("any")), both[0].clone(), both[1].clone()];
+        assert!(matches(&any, &both[1..]));
+        assert!(!matches(&any, &[]));
+        assert!(matches(&[], &[]));
+    }
+
+    #[test]
+    fn names_with_x_count_only_when_asked_for() {
+        let wanted = [("x-match", Value::from("all")), ("x-a", Value::from("1"))];
+        assert!(matches(&wanted, &[]));
+        let wanted = [("x-match", Value::from("all-with-x")), ("x-a", Value::from("1"))];
+        assert!(!matches(&wanted, &[]));
+        assert!(matches(&wanted, &wanted[1..]));
+    }
+
+    #[test]
+    fn a_void_matches_presence_and_integers_match_by_value() {
+        assert!(matches(&[("a", Value::Void)], &[("a", Value::from("anything"))]));
+        assert!(!matches(&[("a", Value::Void)], &[("b", Value::Void)]));
+        assert!(matches(&[("a", Value::I32(5))], &[("a", Value::I64(5))]));
+        assert!(!matches(&[("a", Value::I32(5))], &[("a", Value::from("5"))]));
+    }
+}

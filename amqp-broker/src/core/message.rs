@@ -1,0 +1,169 @@
+//! A message: what was published, byte for byte, stored once for all queues it is in.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// Bodies up to this many bytes are stored beside the rest of the message and copied into what is written; larger ones
+/// are shared and written from where they are.
+pub(crate) const SMALL_BODY: usize = 4096;
+
+/// The parts of a message, as they are encoded into a frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts<'a> {
+    /// Exchange and routing key, each with its length octet: the end of `basic.deliver`, `get-ok` and `return`.
+    pub(crate) route: &'a [u8],
+    /// The content header frame's payload.
+    pub(crate) header: &'a [u8],
+    /// The body, when it is small.
+    pub(crate) small: &'a [u8],
+    /// The body, when it is large.
+    pub(crate) large: &'a [Bytes],
+}
+
+impl<'a> Parts<'a> {
+    /// The exchange's name and the routing key.
+    pub(crate) fn names(&self) -> (&'a [u8], &'a [u8]) {
+        let Some((exchange, rest)) = split_short(self.route) else { return (&[], &[]) };
+        (exchange, split_short(rest).map_or(&[][..], |(key, _)| key))
+    }
+
+    /// Flags and property list.
+    pub(crate) fn properties(&self) -> &'a [u8] {
+        self.header.get(amqp_codec::content::CONTENT_HEADER_LEN..).unwrap_or_default()
+    }
+
+    /// Length of the body in bytes.
+    pub(crate) fn body_len(&self) -> usize {
+        self.small.len() + self.large.iter().map(Bytes::len).sum::<usize>()
+    }
+}
+
+fn split_short(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&length, rest) = bytes.split_first()?;
+    rest.split_at_checked(usize::from(length))
+}
+
+/// A message that is being published, in the publisher's own buffer still.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    /// Exchange and key, content header, small body, one after the other.
+    bytes: Vec<u8>,
+    header_at: usize,
+    body_at: usize,
+    large: Vec<Bytes>,
+}
+
+impl Draft {
+    /// Starts over, keeping the memory unless one message made it large.
+    pub(crate) fn start(&mut self, exchange: &[u8], routing_key: &[u8]) {
+        self.bytes.clear();
+        self.bytes.shrink_to(8 * SMALL_BODY);
+        self.large.clear();
+        for name in [exchange, routing_key] {
+            self.bytes.push(name.len() as u8);
+            self.bytes.extend_from_slice(name);
+        }
+        self.header_at = self.bytes.len();
+        self.body_at = self.header_at;
+    }
+
+    /// The content header frame's payload.
+    pub(crate) fn header(&mut self, payload: &[u8]) {
+        self.bytes.extend_from_slice(payload);
+        self.body_at = self.bytes.len();
+    }
+
+    /// Another content header in the place of the one it has.
+    pub(crate) fn replace_header(&mut self, payload: &[u8]) {
+        self.bytes.splice(self.header_at..self.body_at, payload.iter().copied());
+        self.body_at = self.header_at + payload.len();
+    }
+
+    /// A part of a body that is small as a whole.
+    pub(crate) fn small(&mut self, part: &[u8]) {
+        self.bytes.extend_from_slice(part);
+    }
+
+    /// The parts of a body that is large as a whole.
+    pub(crate) fn large(&mut self, parts: Vec<Bytes>) {
+        self.large = parts;
+    }
+
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        let (route, rest) = self.bytes.split_at_checked(self.header_at).unwrap_or_default();
+        let (header, small) = rest.split_at_checked(self.body_at - self.header_at).unwrap_or_default();
+        Parts { route, header, small, large: &self.large }
+    }
+
+    /// Exchange and key, each with its length octet.
+    #[inline]
+    pub(crate) fn route(&self) -> &[u8] {
+        self.bytes.get(..self.header_at).unwrap_or_default()
+    }
+
+    /// The message as it is stored.
+    pub(crate) fn message(&mut self) -> Message {
+        let large = if self.large.is_empty() { None } else { Some(std::mem::take(&mut self.large).into()) };
+        Message {
+            bytes: Arc::from(self.bytes.as_slice()),
+            // Two names of at most 256 bytes each lie before the header.
+            header_at: self.header_at as u16,
+            body_at: self.body_at as u32,
+            large,
+        }
+    }
+}
+
+/// A stored message. Cloning shares it.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    bytes: Arc<[u8]>,
+    large: Option<Arc<[Bytes]>>,
+    body_at: u32,
+    header_at: u16,
+}
+
+impl Message {
+    #[inline]
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        let (route, rest) = self.bytes.split_at_checked(usize::from(self.header_at)).unwrap_or_default();
+        let header_len = self.body_at as usize - usize::from(self.header_at);
+        let (header, small) = rest.split_at_checked(header_len).unwrap_or_default();
+        Parts { route, header, small, large: self.large.as_deref().unwrap_or_default() }
+    }
+
+    /// Length of the body in bytes.
+    pub(crate) fn body_len(&self) -> usize {
+        self.parts().body_len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draft_and_its_message_have_the_same_parts() {
+        let mut draft = Draft::default();
+        draft.start(b"events", b"job.run");
+        draft.header(&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0x10, 0, 2]);
+        draft.small(b"hi");
+        let message = draft.message();
+        for parts in [draft.parts(), message.parts()] {
+            assert_eq!(parts.names(), (&b"events"[..], &b"job.run"[..]));
+            assert_eq!(parts.properties(), [0x10, 0, 2]);
+            assert_eq!((parts.small, parts.body_len()), (&b"hi"[..], 2));
+        }
+    }
+
+    #[test]
+    fn a_draft_used_again_forgets_the_last_message() {
+        let mut draft = Draft::default();
+        draft.start(b"a", b"b");
+        draft.large(vec![Bytes::from_static(b"large")]);
+        draft.start(b"", b"q");
+        assert_eq!(draft.parts().names(), (&b""[..], &b"q"[..]));
+        assert_eq!(draft.parts().body_len(), 0);
+    }
+}

@@ -1,0 +1,34 @@
+//! A message on its way into queues.
+
+use super::{
+    message::{Draft, Message, Parts},
+    queue::Terms,
+};
+
+/// A message on its way into queues: stored when the first of them has to keep it, and once for all.
+pub(crate) struct Publication<'a> {
+    pub(crate) draft: &'a mut Draft,
+    pub(crate) stored: Option<Message>,
+    pub(crate) terms: Terms,
+}
+
+impl Publication<'_> {
+    /// The stored message.
+    #[inline]
+    pub(crate) fn message(&mut self) -> Message {
+        self.stored.get_or_insert_with(|| self.draft.message()).clone()
+    }
+
+    #[inline]
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        match &self.stored {
+            Some(message) => message.parts(),
+            None => self.draft.parts(),
+        }
+    }
+
+    /// Length of the body in bytes.
+    pub(crate) fn body_len(&self) -> usize {
+        self.parts().body_len()
+    }
+}

@@ -1,0 +1,263 @@
+//! Publish: from exchange and key to queues, and into them.
+
+use amqp_codec::{ShortString, Table, Value};
+use bytes::Bytes;
+
+use super::{
+    arguments::Overflow,
+    copies::{Copies, remove_blind_copies},
+    exchange::{Destination, ExchangeId},
+    message::{Draft, Parts},
+    properties::Relevant,
+    publication::Publication,
+    queue::{QueueId, Terms},
+    ready::NEVER,
+    refusal::Refusal,
+    sink::Sink,
+    vhost::Vhost,
+};
+
+/// What became of a published message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Published {
+    /// Every queue it was routed to has it.
+    Queued,
+    /// No queue wanted it.
+    Unroutable,
+    /// A queue that is full refused it.
+    Rejected,
+}
+
+/// The queues the last message of a publisher went to. The next one, if it has the same exchange and key and nothing was
+/// bound or deleted since, goes there too, and nobody searches.
+#[derive(Debug, Default)]
+pub(crate) struct Route {
+    topology: u64,
+    /// Exchange and key, each with its length octet.
+    names: Vec<u8>,
+    queues: Vec<QueueId>,
+}
+
+impl Vhost {
+    /// Publishes for `user`: the draft goes to every queue its exchange, key and headers lead to.
+    ///
+    /// # Errors
+    /// No such exchange, an internal one, properties that are wrong or malformed.
+    pub(crate) fn publish(
+        &mut self,
+        now: u64,
+        user: &str,
+        route: &mut Route,
+        draft: &mut Draft,
+        sink: &mut impl Sink,
+    ) -> Result<Published, Refusal> {
+        let cached = route.topology == self.topology && route.names == draft.route();
+        let mut terms = Terms::default();
+        let copies;
+        {
+            let parts = draft.parts();
+            let (exchange, key) = parts.names();
+            let source = if cached { None } else { self.publishable(exchange)? };
+            let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
+            if relevant != Relevant::default() {
+                terms = check(&relevant, user)?;
+            }
+            copies = Copies::read(&relevant)?;
+            if !cached || copies.is_some() {
+                self.find_route(source, exchange, key, &relevant, copies.as_ref(), route)?;
+            }
+        }
+        if copies.is_some_and(|copies| copies.blind) {
+            remove_blind_copies(draft)?;
+        }
+        if route.queues.is_empty() {
+            return Ok(Published::Unroutable);
+        }
+        let mut publication = Publication { draft, stored: None, terms };
+        let mut outcome = Published::Queued;
+        for &id in &route.queues {
+            if !self.enqueue(now, id, &mut publication, sink) {
+                outcome = Published::Rejected;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Checks a message that will be published when its transaction is committed.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub(crate) fn check_publish(&self, parts: Parts<'_>, user: &str) -> Result<(), Refusal> {
+        self.publishable(parts.names().0)?;
+        let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
+        check(&relevant, user)?;
+        Copies::read(&relevant).map(drop)
+    }
+
+    /// The exchange, if clients may publish to it; `None` is the default exchange.
+    fn publishable(&self, name: &[u8]) -> Result<Option<ExchangeId>, Refusal> {
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let id = *self.exchange_names.get(name).ok_or_else(|| self.no_exchange(name))?;
+        match self.exchanges.get(id) {
+            Some(exchange) if exchange.declared.internal => Err(Refusal::InternalExchange {
+                name: String::from_utf8_lossy(name).into_owned(),
+                vhost: self.name.clone(),
+            }),
+            _ => Ok(Some(id)),
+        }
+    }
+
+    fn find_route(
+        &mut self,
+        source: Option<ExchangeId>,
+        exchange: &[u8],
+        key: &[u8],
+        relevant: &Relevant<'_>,
+        copies: Option<&Copies>,
+        route: &mut Route,
+    ) -> Result<(), Refusal> {
+        let source = match source {
+            Some(source) => Some(source),
+            None => self.publishable(exchange)?,
+        };
+        route.queues.clear();
+        self.routing += 1;
+        let mut by_headers = self.route_key(source, key, relevant, &mut route.queues)?;
+        for key in copies.into_iter().flat_map(|copies| &copies.keys) {
+            // Each key is routed for itself, but a queue gets the message once.
+            by_headers |= self.route_key(source, key.as_bytes(), relevant, &mut route.queues)?;
+        }
+        route.names.clear();
+        let lasting = !by_headers && copies.is_none();
+        route.topology = if lasting { self.topology } else { 0 };
+        if lasting {
+            for name in [exchange, key] {
+                route.names.push(name.len() as u8);
+                route.names.extend_from_slice(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows the bindings from an exchange; tells whether headers had a say in it.
+    fn route_key(
+        &mut self,
+        source: Option<ExchangeId>,
+        key: &[u8],
+        relevant: &Relevant<'_>,
+        queues: &mut Vec<QueueId>,
+    ) -> Result<bool, Refusal> {
+        let Some(source) = source else {
+            if let Some(&id) = self.queue_names.get(key) {
+                self.visit(id, queues);
+            }
+            return Ok(false);
+        };
+        let mut headers: Option<Vec<(ShortString, Value)>> = None;
+        self.walk += 1;
+        let mut pending = vec![source];
+        while let Some(id) = pending.pop() {
+            // Exchanges bound in a circle are passed once.
+            let Some(exchange) = self.exchanges.get_mut(id).filter(|exchange| exchange.visited != self.walk)
+            else {
+                continue;
+            };
+            exchange.visited = self.walk;
+            if exchange.routes_by_headers() && headers.is_none() {
+                headers = Some(decode_headers(relevant)?);
+            }
+            let mut found = Vec::new();
+            exchange.route(key, headers.as_deref().unwrap_or_default(), |to| found.push(to));
+            if found.is_empty() {
+                let alternate = exchange.alternate.as_ref();
+                pending.extend(alternate.and_then(|name| self.exchange_names.get(name)));
+            }
+            for destination in found {
+                match destination {
+                    Destination::Queue(id) => self.visit(id, queues),
+                    Destination::Exchange(id) => pending.push(id),
+                }
+            }
+        }
+        Ok(headers.is_some())
+    }
+
+    /// Adds a queue to the route, once.
+    fn visit(&mut self, id: QueueId, queues: &mut Vec<QueueId>) {
+        if let Some(queue) = self.queues.get_mut(id)
+            && queue.visited != self.routing
+        {
+            queue.visited = self.routing;
+            queues.push(id);
+        }
+    }
+
+    /// Hands the message to a consumer that waits, or lets it wait. Tells whether the queue took it.
+    #[inline]
+    fn enqueue(
+        &mut self,
+        now: u64,
+        id: QueueId,
+        publication: &mut Publication<'_>,
+        sink: &mut impl Sink,
+    ) -> bool {
+        let waiting = match self.queues.get_mut(id) {
+            None => return true,
+            Some(queue) => {
+                queue.expire(now);
+                !queue.ready.is_empty()
+            }
+        };
+        if !waiting && let Some(consumer) = self.ready_consumer(id) {
+            self.deliver_new(now, id, consumer, publication, sink);
+            return true;
+        }
+        let Some(queue) = self.queues.get_mut(id) else { return true };
+        if queue.arguments.overflow == Overflow::RejectPublish && queue.refuses(publication.body_len()) {
+            return false;
+        }
+        let entry = queue.entry(publication.message(), publication.terms, now);
+        let expires = entry.expires_at != NEVER;
+        queue.ready.push(entry);
+        queue.drop_overflow();
+        if expires {
+            self.arm(id);
+        }
+        true
+    }
+}
+
+/// Checks what RabbitMQ checks of every message.
+#[cold]
+fn check(relevant: &Relevant<'_>, user: &str) -> Result<Terms, Refusal> {
+    if let Some(claimed) = relevant.user_id
+        && claimed != user.as_bytes()
+    {
+        return Err(Refusal::WrongUserId {
+            claimed: String::from_utf8_lossy(claimed).into_owned(),
+            user: user.to_owned(),
+        });
+    }
+    let ttl = relevant.expiration.map(expiration).transpose()?;
+    Ok(Terms { ttl, priority: relevant.priority.unwrap_or(0) })
+}
+
+/// Milliseconds as decimal text.
+fn expiration(text: &[u8]) -> Result<u64, Refusal> {
+    let text = String::from_utf8_lossy(text);
+    let invalid = |why: String| Refusal::InvalidExpiration { value: text.to_string(), why };
+    match text.parse::<i64>() {
+        Ok(number @ ..0) => Err(invalid(format!("{{value_negative,{number}}}"))),
+        Ok(number) if number > 4_294_967_295 => Err(invalid(format!("{{value_too_large,{number}}}"))),
+        Ok(number) => Ok(number.unsigned_abs()),
+        Err(_) => Err(invalid("no_integer".to_owned())),
+    }
+}
+
+fn decode_headers(relevant: &Relevant<'_>) -> Result<Vec<(ShortString, Value)>, Refusal> {
+    let Some(encoded) = relevant.headers else { return Ok(Vec::new()) };
+    let table = Table::from_encoded(Bytes::copy_from_slice(encoded)).map_err(Refusal::Syntax)?;
+    Ok(table.iter().collect())
+}

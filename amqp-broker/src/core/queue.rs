@@ -1,0 +1,196 @@
+//! A queue: its ready messages, and the consumers that wait for them.
+
+use std::collections::VecDeque;
+
+use amqp_codec::{ShortString, Table};
+
+use super::{
+    arena::Id,
+    arguments::{Overflow, QueueArguments},
+    connection::ConnectionId,
+    consumer::ConsumerId,
+    exchange::ExchangeId,
+    message::Message,
+    ready::{Entry, NEVER, Ready},
+};
+
+/// Names a queue for as long as it exists.
+pub(crate) type QueueId = Id<Queue>;
+
+/// A queue.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) name: ShortString,
+    pub(crate) durable: bool,
+    pub(crate) auto_delete: bool,
+    /// The connection that alone may use it.
+    pub(crate) owner: Option<ConnectionId>,
+    pub(crate) table: Table,
+    pub(crate) arguments: QueueArguments,
+    pub(crate) ready: Ready,
+    /// How many messages are with consumers.
+    pub(crate) unacked: usize,
+    /// All consumers, in the order they came.
+    pub(crate) consumers: Vec<ConsumerId>,
+    /// The consumer that alone may consume.
+    pub(crate) exclusive_consumer: Option<ConsumerId>,
+    /// Bindings to this queue: their source and key.
+    pub(crate) sources: Vec<(ExchangeId, ShortString)>,
+    /// The routing in which this queue was last found.
+    pub(crate) visited: u64,
+    /// When its timer is set to fire.
+    pub(crate) timer: u64,
+    /// When it was last declared, got from or consumed from.
+    pub(crate) last_used: u64,
+    next_position: u64,
+    /// The consumers that may have room, whose turn it is first. Those without room are taken out when their turn comes
+    /// and line up again when they get some, so a message never searches among those that are busy.
+    line: VecDeque<Waiting>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    priority: i32,
+    consumer: ConsumerId,
+}
+
+/// What a queue is declared with.
+#[derive(Debug)]
+pub(crate) struct Declaration {
+    pub(crate) name: ShortString,
+    pub(crate) durable: bool,
+    pub(crate) auto_delete: bool,
+    pub(crate) owner: Option<ConnectionId>,
+    pub(crate) table: Table,
+    pub(crate) arguments: QueueArguments,
+}
+
+impl Queue {
+    pub(crate) fn new(declared: Declaration, now: u64) -> Self {
+        let Declaration { name, durable, auto_delete, owner, table, arguments } = declared;
+        Queue {
+            name,
+            durable,
+            auto_delete,
+            owner,
+            table,
+            ready: Ready::new(arguments.max_priority),
+            arguments,
+            unacked: 0,
+            consumers: Vec::new(),
+            exclusive_consumer: None,
+            sources: Vec::new(),
+            visited: 0,
+            timer: NEVER,
+            last_used: now,
+            next_position: 0,
+            line: VecDeque::new(),
+        }
+    }
+
+    /// A message of this queue, at its end.
+    #[inline]
+    pub(crate) fn entry(&mut self, message: Message, terms: Terms, now: u64) -> Entry {
+        let position = self.next_position;
+        self.next_position += 1;
+        let ttl = match (terms.ttl, self.arguments.message_ttl) {
+            (Some(own), Some(queue)) => Some(own.min(queue)),
+            (own, queue) => own.or(queue),
+        };
+        Entry {
+            message,
+            position,
+            expires_at: ttl.map_or(NEVER, |ttl| now.saturating_add(ttl)),
+            priority: terms.priority.min(self.ready.max_priority()),
+            redelivered: false,
+        }
+    }
+
+    /// Whether one more message is one too many and is to be refused.
+    pub(crate) fn refuses(&self, body_len: usize) -> bool {
+        self.arguments.overflow == Overflow::RejectPublish && self.is_over(1, body_len as u64)
+    }
+
+    /// Drops what is too much.
+    pub(crate) fn drop_overflow(&mut self) {
+        while self.is_over(0, 0) && self.ready.drop_one().is_some() {}
+    }
+
+    #[inline]
+    fn is_over(&self, more: u64, more_bytes: u64) -> bool {
+        let QueueArguments { max_length, max_length_bytes, .. } = self.arguments;
+        max_length.is_some_and(|most| self.ready.len() as u64 + more > most)
+            || max_length_bytes.is_some_and(|most| self.ready.body_bytes() + more_bytes > most)
+    }
+
+    /// Drops the messages at the head that have expired.
+    #[inline]
+    pub(crate) fn expire(&mut self, now: u64) {
+        if !self.ready.is_empty() {
+            while self.ready.pop_expired(now).is_some() {}
+        }
+    }
+
+    /// When something falls due: a message at the head, or the unused queue itself.
+    pub(crate) fn deadline(&self) -> u64 {
+        self.ready.next_expiry().min(self.unused_until())
+    }
+
+    /// When it goes for want of use.
+    pub(crate) fn unused_until(&self) -> u64 {
+        match self.arguments.expires {
+            Some(expires) if self.consumers.is_empty() => self.last_used.saturating_add(expires),
+            _ => NEVER,
+        }
+    }
+
+    /// Whether messages may go to this consumer at all: to the first alone when only one is active.
+    pub(crate) fn is_active(&self, consumer: ConsumerId) -> bool {
+        !self.arguments.single_active_consumer || self.consumers.first() == Some(&consumer)
+    }
+
+    /// The consumer whose turn it is.
+    #[inline]
+    pub(crate) fn next_in_line(&self) -> Option<ConsumerId> {
+        self.line.front().map(|waiting| waiting.consumer)
+    }
+
+    /// Puts a consumer at the end of those of its priority.
+    pub(crate) fn line_up(&mut self, consumer: ConsumerId, priority: i32) {
+        let place = self.line.iter().rposition(|other| other.priority >= priority).map_or(0, |last| last + 1);
+        self.line.insert(place, Waiting { priority, consumer });
+    }
+
+    /// Takes the consumer whose turn it is out of the line.
+    pub(crate) fn leave_line(&mut self) {
+        self.line.pop_front();
+    }
+
+    /// Lets the consumer whose turn it was line up again.
+    #[inline]
+    pub(crate) fn rotate(&mut self) {
+        if self.line.len() > 1
+            && let Some(Waiting { priority, consumer }) = self.line.pop_front()
+        {
+            self.line_up(consumer, priority);
+        }
+    }
+
+    /// Takes a consumer away.
+    pub(crate) fn remove_consumer(&mut self, consumer: ConsumerId, now: u64) {
+        self.consumers.retain(|held| *held != consumer);
+        self.line.retain(|waiting| waiting.consumer != consumer);
+        if self.exclusive_consumer == Some(consumer) {
+            self.exclusive_consumer = None;
+        }
+        self.last_used = now;
+    }
+}
+
+/// What a message's properties ask of a queue.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    /// Time to live in milliseconds.
+    pub(crate) ttl: Option<u64>,
+    pub(crate) priority: u8,
+}

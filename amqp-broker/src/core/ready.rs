@@ -1,0 +1,175 @@
+//! The messages of a queue that nobody has: by priority, then in the order they came, to which a requeued one returns.
+
+use std::collections::VecDeque;
+
+use super::message::Message;
+
+/// Never: of a message that does not expire, of a timer that is not set.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// A message in a queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) message: Message,
+    /// Its place: messages of a priority are in ascending order.
+    pub(crate) position: u64,
+    /// When it expires, in milliseconds of the broker's clock, or [`NEVER`].
+    pub(crate) expires_at: u64,
+    pub(crate) priority: u8,
+    pub(crate) redelivered: bool,
+}
+
+/// Ready messages in order.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// One queue a priority, the lowest first.
+    levels: Vec<VecDeque<Entry>>,
+    count: usize,
+    body_bytes: u64,
+}
+
+impl Ready {
+    /// For priorities 0 to `max_priority`.
+    pub(crate) fn new(max_priority: u8) -> Self {
+        let levels = (0..=max_priority).map(|_| VecDeque::new()).collect();
+        Ready { levels, count: 0, body_bytes: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Bytes of all bodies.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
+    /// The highest priority there is.
+    pub(crate) fn max_priority(&self) -> u8 {
+        (self.levels.len() - 1).min(usize::from(u8::MAX)) as u8
+    }
+
+    /// Puts a new message at the end.
+    #[inline]
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.count += 1;
+        self.body_bytes += entry.message.body_len() as u64;
+        if let Some(level) = self.levels.get_mut(usize::from(entry.priority)) {
+            level.push_back(entry);
+        }
+    }
+
+    /// Puts a message back to its place.
+    pub(crate) fn put_back(&mut self, entry: Entry) {
+        self.count += 1;
+        self.body_bytes += entry.message.body_len() as u64;
+        if let Some(level) = self.levels.get_mut(usize::from(entry.priority)) {
+            // What returns is older than nearly all that is there.
+            match level.front() {
+                Some(front) if front.position < entry.position => {
+                    let place = level.partition_point(|other| other.position < entry.position);
+                    level.insert(place, entry);
+                }
+                _ => level.push_front(entry),
+            }
+        }
+    }
+
+    /// Takes the message that is due.
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<Entry> {
+        let entry = self.levels.iter_mut().rev().find_map(VecDeque::pop_front)?;
+        Some(self.taken(entry))
+    }
+
+    /// Takes the message that goes when there are too many: the oldest of the lowest priority.
+    pub(crate) fn drop_one(&mut self) -> Option<Entry> {
+        let entry = self.levels.iter_mut().find_map(VecDeque::pop_front)?;
+        Some(self.taken(entry))
+    }
+
+    /// Takes a message at the head of its priority that has expired.
+    pub(crate) fn pop_expired(&mut self, now: u64) -> Option<Entry> {
+        let expired =
+            |level: &&mut VecDeque<Entry>| level.front().is_some_and(|entry| entry.expires_at <= now);
+        let entry = self.levels.iter_mut().find(expired)?.pop_front()?;
+        Some(self.taken(entry))
+    }
+
+    /// When the first of the messages at the heads expires.
+    pub(crate) fn next_expiry(&self) -> u64 {
+        self.levels.iter().filter_map(VecDeque::front).map(|entry| entry.expires_at).min().unwrap_or(NEVER)
+    }
+
+    /// Drops all; tells how many there were.
+    pub(crate) fn clear(&mut self) -> usize {
+        // New ones, so that the memory of a long queue goes too.
+        self.levels.iter_mut().for_each(|level| *level = VecDeque::new());
+        self.body_bytes = 0;
+        std::mem::take(&mut self.count)
+    }
+
+    #[inline]
+    fn taken(&mut self, entry: Entry) -> Entry {
+        self.count -= 1;
+        self.body_bytes -= entry.message.body_len() as u64;
+        entry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::message::Draft;
+
+    fn entry(position: u64, priority: u8) -> Entry {
+        let mut draft = Draft::default();
+        draft.start(b"", b"q");
+        draft.small(b"body");
+        Entry { message: draft.message(), position, expires_at: NEVER, priority, redelivered: false }
+    }
+
+    fn positions(ready: &mut Ready) -> Vec<u64> {
+        std::iter::from_fn(|| ready.pop()).map(|entry| entry.position).collect()
+    }
+
+    #[test]
+    fn what_is_put_back_in_any_order_returns_to_its_place() {
+        let mut ready = Ready::new(0);
+        (0..6).for_each(|position| ready.push(entry(position, 0)));
+        let taken: Vec<_> = (0..4).filter_map(|_| ready.pop()).collect();
+        for index in [2, 0, 3, 1] {
+            ready.put_back(taken[index].clone());
+        }
+        assert_eq!((ready.len(), ready.body_bytes()), (6, 24));
+        assert_eq!(positions(&mut ready), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(ready.body_bytes(), 0);
+    }
+
+    #[test]
+    fn the_highest_priority_is_due_first_and_the_lowest_is_dropped_first() {
+        let mut ready = Ready::new(9);
+        for (position, priority) in [(0, 1), (1, 9), (2, 0), (3, 9)] {
+            ready.push(entry(position, priority));
+        }
+        assert_eq!(ready.drop_one().map(|entry| entry.position), Some(2));
+        assert_eq!(positions(&mut ready), [1, 3, 0]);
+    }
+
+    #[test]
+    fn only_the_head_expires() {
+        let mut ready = Ready::new(0);
+        ready.push(Entry { expires_at: 20, ..entry(0, 0) });
+        ready.push(Entry { expires_at: 10, ..entry(1, 0) });
+        assert_eq!(ready.next_expiry(), 20);
+        assert!(ready.pop_expired(15).is_none());
+        assert_eq!(ready.pop_expired(20).map(|entry| entry.position), Some(0));
+        assert_eq!(ready.pop_expired(20).map(|entry| entry.position), Some(1));
+    }
+}

@@ -1,0 +1,153 @@
+//! Why the broker refuses: the code, what is closed for it, and RabbitMQ's text, since clients and their users know those.
+
+use amqp_codec::{ReplyCode, Scope, ShortString};
+
+/// What is wrong with what a client asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("no exchange '{name}' in vhost '{vhost}'")]
+    NoExchange { name: String, vhost: String },
+    #[error("no queue '{name}' in vhost '{vhost}'")]
+    NoQueue { name: String, vhost: String },
+    #[error("no previously declared queue")]
+    NoLastQueue,
+    #[error("unknown exchange type '{0}'")]
+    UnknownExchangeType(String),
+    #[error("{what} name '{name}' contains reserved prefix 'amq.*'")]
+    ReservedName { what: &'static str, name: String },
+    #[error("operation not permitted on the default exchange")]
+    DefaultExchange,
+    #[error("deletion of system exchange '{name}' in vhost '{vhost}' not allowed")]
+    SystemExchange { name: String, vhost: String },
+    #[error("inequivalent arg '{argument}' for {what} '{name}' in vhost '{vhost}': {difference}")]
+    Inequivalent { argument: String, what: &'static str, name: String, vhost: String, difference: String },
+    #[error("invalid arg '{argument}' for queue '{name}' in vhost '{vhost}'{why}")]
+    InvalidArgument { argument: &'static str, name: String, vhost: String, why: String },
+    #[error("invalid property '{property}' for queue '{name}' in vhost '{vhost}'")]
+    InvalidProperty { property: &'static str, name: String, vhost: String },
+    #[error("{what} '{name}' in vhost '{vhost}' in use")]
+    InUse { what: &'static str, name: String, vhost: String },
+    #[error("queue '{name}' in vhost '{vhost}' not empty")]
+    NotEmpty { name: String, vhost: String },
+    #[error(
+        "cannot obtain exclusive access to locked queue '{name}' in vhost '{vhost}'. It could be originally declared \
+         on another connection or the exclusive property value does not match that of the original declaration."
+    )]
+    Locked { name: String, vhost: String },
+    #[error("queue '{name}' in vhost '{vhost}' in exclusive use")]
+    ExclusiveUse { name: String, vhost: String },
+    #[error("cannot publish to internal exchange '{name}' in vhost '{vhost}'")]
+    InternalExchange { name: String, vhost: String },
+    #[error("Invalid x-match field value <<\"{0}\">>; expected all, any, all-with-x, or any-with-x")]
+    InvalidMatch(String),
+    #[error("Invalid x-match field type {0}; expected longstr")]
+    InvalidMatchType(&'static str),
+    #[error("attempt to reuse consumer tag '{0}'")]
+    ConsumerTagReused(ShortString),
+    #[error("unknown delivery tag {0}")]
+    UnknownDeliveryTag(u64),
+    #[error("cannot switch from tx to confirm mode")]
+    TxToConfirm,
+    #[error("cannot switch from confirm to tx mode")]
+    ConfirmToTx,
+    #[error("channel is not transactional")]
+    NotTransactional,
+    #[error("user_id property set to '{claimed}' but authenticated user was '{user}'")]
+    WrongUserId { claimed: String, user: String },
+    #[error("invalid expiration '{value}': {why}")]
+    InvalidExpiration { value: String, why: String },
+    #[error("invalid message: {{unacceptable_type_in_header,\"{header}\",{kind}}}")]
+    InvalidCarbonCopy { header: &'static str, kind: &'static str },
+    #[error("message size {size} is larger than configured max size {limit}")]
+    MessageTooLarge { size: u64, limit: u64 },
+    #[error("{0}")]
+    NotImplemented(String),
+    #[error("{0}")]
+    Syntax(amqp_codec::Error),
+    #[error("{0}")]
+    Frame(String),
+    #[error("{0}")]
+    UnexpectedFrame(&'static str),
+    #[error("{0}")]
+    ChannelError(&'static str),
+    #[error("{0}")]
+    CommandInvalid(String),
+    #[error("number of channels opened ({0}) has reached the negotiated channel_max ({0})")]
+    TooManyChannels(u16),
+    #[error("broker forced connection closure with reason 'shutdown'")]
+    Shutdown,
+}
+
+impl Refusal {
+    /// The code to close with.
+    pub(crate) fn code(&self) -> ReplyCode {
+        match self {
+            Refusal::NoExchange { .. } | Refusal::NoQueue { .. } | Refusal::NoLastQueue => {
+                ReplyCode::NOT_FOUND
+            }
+            Refusal::ReservedName { .. }
+            | Refusal::DefaultExchange
+            | Refusal::SystemExchange { .. }
+            | Refusal::ExclusiveUse { .. }
+            | Refusal::InternalExchange { .. } => ReplyCode::ACCESS_REFUSED,
+            Refusal::Locked { .. } => ReplyCode::RESOURCE_LOCKED,
+            Refusal::Inequivalent { .. }
+            | Refusal::InvalidArgument { .. }
+            | Refusal::InvalidProperty { .. }
+            | Refusal::InUse { .. }
+            | Refusal::NotEmpty { .. }
+            | Refusal::InvalidMatch(_)
+            | Refusal::InvalidMatchType(_)
+            | Refusal::UnknownDeliveryTag(_)
+            | Refusal::TxToConfirm
+            | Refusal::ConfirmToTx
+            | Refusal::NotTransactional
+            | Refusal::WrongUserId { .. }
+            | Refusal::InvalidExpiration { .. }
+            | Refusal::InvalidCarbonCopy { .. }
+            | Refusal::MessageTooLarge { .. } => ReplyCode::PRECONDITION_FAILED,
+            Refusal::ConsumerTagReused(_) | Refusal::TooManyChannels(_) => ReplyCode::NOT_ALLOWED,
+            Refusal::UnknownExchangeType(_) | Refusal::CommandInvalid(_) => ReplyCode::COMMAND_INVALID,
+            Refusal::NotImplemented(_) => ReplyCode::NOT_IMPLEMENTED,
+            Refusal::Syntax(error) => error.reply_code(),
+            Refusal::Frame(_) => ReplyCode::FRAME_ERROR,
+            Refusal::UnexpectedFrame(_) => ReplyCode::UNEXPECTED_FRAME,
+            Refusal::ChannelError(_) => ReplyCode::CHANNEL_ERROR,
+            Refusal::Shutdown => ReplyCode::CONNECTION_FORCED,
+        }
+    }
+
+    /// Whether the whole connection is closed for it, not the channel alone.
+    pub(crate) fn closes_connection(&self) -> bool {
+        self.code().scope() != Some(Scope::Channel)
+    }
+
+    /// `CODE_NAME - text`, cut to what a short string holds.
+    pub(crate) fn reply_text(&self) -> ShortString {
+        reply_text(self.code(), &self.to_string())
+    }
+}
+
+/// `CODE_NAME - text`, cut to what a short string holds.
+pub(crate) fn reply_text(code: ReplyCode, text: &str) -> ShortString {
+    let mut whole = format!("{} - {text}", code.name().unwrap_or("ERROR"));
+    let mut end = whole.len().min(ShortString::MAX);
+    while !whole.is_char_boundary(end) {
+        end -= 1;
+    }
+    whole.truncate(end);
+    ShortString::try_from(whole).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_longer_than_a_short_string_is_cut_at_a_character() {
+        let refusal = Refusal::UnknownExchangeType("\u{e9}".repeat(200));
+        let text = refusal.reply_text();
+        assert!(text.len() <= 255 && text.as_str().is_ok(), "{text}");
+        assert!(text.to_text().starts_with("COMMAND_INVALID - unknown exchange type '"));
+    }
+}

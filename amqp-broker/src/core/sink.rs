@@ -1,0 +1,27 @@
+//! Where the effects of an operation on others go. They are handed over as they happen, borrowed, so that a delivery costs
+//! no allocation.
+
+use amqp_codec::ShortString;
+
+use super::{connection::ConnectionId, message::Parts};
+
+/// A message for a consumer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivery<'a> {
+    /// The channel's number.
+    pub(crate) channel: u16,
+    pub(crate) consumer_tag: &'a ShortString,
+    pub(crate) tag: u64,
+    pub(crate) redelivered: bool,
+    pub(crate) parts: Parts<'a>,
+}
+
+/// Takes the effects.
+pub(crate) trait Sink {
+    /// A message goes out. `false` when the connection has enough to write: nothing more is delivered to it until
+    /// [`drained`](super::vhost::Vhost::drained).
+    fn deliver(&mut self, to: ConnectionId, delivery: Delivery<'_>) -> bool;
+
+    /// The broker ended a consumer of a client that wants to be told.
+    fn cancel(&mut self, to: ConnectionId, channel: u16, consumer_tag: &ShortString);
+}

@@ -1,0 +1,368 @@
+//! Declare, bind, unbind, purge and delete.
+
+use amqp_codec::{
+    ShortString, Table, Value,
+    method::{exchange, queue},
+};
+
+use super::{
+    arguments::{QueueArguments, compare, compare_all, compare_property},
+    connection::ConnectionId,
+    exchange::{self as exchanges, Destination, ExchangeId, Kind},
+    queue::{self as queues, Queue, QueueId},
+    refusal::Refusal,
+    sink::Sink,
+    vhost::Vhost,
+};
+
+/// A binding as a method names it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Binding<'a> {
+    pub(crate) source: &'a ShortString,
+    pub(crate) destination: To<'a>,
+    pub(crate) key: &'a ShortString,
+    pub(crate) arguments: &'a Table,
+}
+
+/// What a binding leads to, by name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum To<'a> {
+    Queue(&'a ShortString),
+    Exchange(&'a ShortString),
+}
+
+/// The answer to a queue declaration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Declared {
+    pub(crate) queue: ShortString,
+    pub(crate) messages: u32,
+    pub(crate) consumers: u32,
+}
+
+impl Vhost {
+    /// Creates an exchange, or checks that it exists as described.
+    pub(crate) fn declare_exchange(&mut self, declare: &exchange::Declare) -> Result<(), Refusal> {
+        let name = &declare.exchange;
+        if declare.passive {
+            not_default(name)?;
+            return self.exchange_id(name).map(drop);
+        }
+        let kind = Kind::parse(&declare.kind)?;
+        not_default(name)?;
+        let declared = exchanges::Declaration {
+            name: name.detach(),
+            kind,
+            durable: declare.durable,
+            auto_delete: declare.auto_delete,
+            internal: declare.internal,
+            arguments: declare.arguments.clone(),
+        };
+        match self.exchange_names.get(name).and_then(|id| self.exchanges.get(*id)) {
+            Some(existing) => self.same_exchange(&existing.declared, &declared),
+            None => {
+                not_reserved("exchange", name)?;
+                self.create_exchange(declared);
+                Ok(())
+            }
+        }
+    }
+
+    fn same_exchange(
+        &self,
+        current: &exchanges::Declaration,
+        received: &exchanges::Declaration,
+    ) -> Result<(), Refusal> {
+        let name = received.name.to_text();
+        let entity = self.entity("exchange", &name);
+        compare_property("type", current.kind.name(), received.kind.name(), entity)?;
+        compare_property("durable", current.durable, received.durable, entity)?;
+        compare_property("auto_delete", current.auto_delete, received.auto_delete, entity)?;
+        compare_property("internal", current.internal, received.internal, entity)?;
+        compare("alternate-exchange", &current.arguments, &received.arguments, entity)
+    }
+
+    /// Deletes an exchange with its bindings. One that is not there is as good as deleted.
+    pub(crate) fn delete_exchange(&mut self, delete: &exchange::Delete) -> Result<(), Refusal> {
+        let name = &delete.exchange;
+        not_default(name)?;
+        if name.as_bytes().starts_with(b"amq.") {
+            return Err(Refusal::SystemExchange { name: name.to_string(), vhost: self.name.clone() });
+        }
+        let Some(&id) = self.exchange_names.get(name) else { return Ok(()) };
+        let in_use = self.exchanges.get(id).is_some_and(|exchange| !exchange.is_unbound());
+        if delete.if_unused && in_use {
+            return Err(Refusal::InUse {
+                what: "exchange",
+                name: name.to_string(),
+                vhost: self.name.clone(),
+            });
+        }
+        self.remove_exchange(id);
+        Ok(())
+    }
+
+    fn remove_exchange(&mut self, id: ExchangeId) {
+        // Deleting one exchange may leave others unbound that go with their last binding: a list, not recursion.
+        let mut doomed = vec![id];
+        while let Some(id) = doomed.pop() {
+            let Some(exchange) = self.exchanges.remove(id) else { continue };
+            self.topology += 1;
+            self.exchange_names.remove(&exchange.declared.name);
+            for (destination, key) in exchange.bindings() {
+                self.forget_source(*destination, id, key);
+            }
+            for (source, key) in &exchange.sources {
+                doomed.extend(self.cut(*source, Destination::Exchange(id), key));
+            }
+        }
+    }
+
+    /// Removes a destination's bindings of one key from an exchange; the exchange, if it is to go for that.
+    fn cut(&mut self, source: ExchangeId, destination: Destination, key: &ShortString) -> Option<ExchangeId> {
+        self.topology += 1;
+        let exchange = self.exchanges.get_mut(source)?;
+        exchange.unbind_all(destination, key);
+        (exchange.declared.auto_delete && exchange.is_unbound()).then_some(source)
+    }
+
+    fn forget_source(&mut self, destination: Destination, source: ExchangeId, key: &ShortString) {
+        let sources = match destination {
+            Destination::Queue(id) => self.queues.get_mut(id).map(|queue| &mut queue.sources),
+            Destination::Exchange(id) => self.exchanges.get_mut(id).map(|exchange| &mut exchange.sources),
+        };
+        if let Some(sources) = sources
+            && let Some(index) = sources.iter().position(|(from, bound)| (*from, bound) == (source, key))
+        {
+            sources.swap_remove(index);
+        }
+    }
+
+    /// Adds a binding. One that exists is left as it is.
+    pub(crate) fn bind(&mut self, binding: Binding<'_>, by: ConnectionId) -> Result<(), Refusal> {
+        not_default(binding.source)?;
+        let destination = self.destination(binding.destination, by)?;
+        let source = self.exchange_id(binding.source)?;
+        let key = binding.key.detach();
+        let Some(exchange) = self.exchanges.get_mut(source) else { return Ok(()) };
+        if exchange.bind(destination, &key, binding.arguments)? {
+            let sources = match destination {
+                Destination::Queue(id) => self.queues.get_mut(id).map(|queue| &mut queue.sources),
+                Destination::Exchange(id) => self.exchanges.get_mut(id).map(|exchange| &mut exchange.sources),
+            };
+            if let Some(sources) = sources {
+                sources.push((source, key));
+            }
+        }
+        self.topology += 1;
+        Ok(())
+    }
+
+    /// Removes a binding. One that is not there is as good as removed.
+    pub(crate) fn unbind(&mut self, binding: Binding<'_>, by: ConnectionId) -> Result<(), Refusal> {
+        not_default(binding.source)?;
+        let destination = match self.destination(binding.destination, by) {
+            Ok(destination) => destination,
+            Err(Refusal::NoQueue { .. } | Refusal::NoExchange { .. }) => return Ok(()),
+            Err(other) => return Err(other),
+        };
+        let Some(&source) = self.exchange_names.get(binding.source) else { return Ok(()) };
+        let Some(exchange) = self.exchanges.get_mut(source) else { return Ok(()) };
+        let removed = exchange.unbind(destination, binding.key, binding.arguments);
+        let goes = removed.is_some() && exchange.declared.auto_delete && exchange.is_unbound();
+        if removed == Some(true) {
+            self.forget_source(destination, source, binding.key);
+        }
+        self.topology += 1;
+        if goes {
+            self.remove_exchange(source);
+        }
+        Ok(())
+    }
+
+    fn destination(&self, to: To<'_>, by: ConnectionId) -> Result<Destination, Refusal> {
+        match to {
+            To::Queue(name) => self.usable_queue(name, by).map(Destination::Queue),
+            To::Exchange(name) => {
+                not_default(name)?;
+                self.exchange_id(name).map(Destination::Exchange)
+            }
+        }
+    }
+
+    /// Creates a queue, or checks that it exists as described. The empty name asks for one of the broker's making.
+    pub(crate) fn declare_queue(
+        &mut self,
+        now: u64,
+        declare: &queue::Declare,
+        by: ConnectionId,
+        generate: impl FnOnce() -> ShortString,
+    ) -> Result<Declared, Refusal> {
+        if declare.passive {
+            let id = self.usable_queue(&declare.queue, by)?;
+            return Ok(self.declared(now, id));
+        }
+        let name = if declare.queue.is_empty() { generate() } else { declare.queue.detach() };
+        if !declare.queue.is_empty() {
+            not_reserved("queue", &name)?;
+        }
+        let id = match self.queue_names.get(&name) {
+            Some(&id) => {
+                self.same_queue(id, declare, by)?;
+                id
+            }
+            None => self.create_queue(now, name, declare, by)?,
+        };
+        Ok(self.declared(now, id))
+    }
+
+    fn create_queue(
+        &mut self,
+        now: u64,
+        name: ShortString,
+        declare: &queue::Declare,
+        by: ConnectionId,
+    ) -> Result<QueueId, Refusal> {
+        let arguments = {
+            let text = name.to_text();
+            QueueArguments::parse(&declare.arguments, self.entity("queue", &text))?
+        };
+        self.check_quorum(&name, declare)?;
+        let id = self.queues.insert(Queue::new(
+            queues::Declaration {
+                name: name.clone(),
+                durable: declare.durable,
+                auto_delete: declare.auto_delete,
+                owner: declare.exclusive.then_some(by),
+                table: declare.arguments.clone(),
+                arguments,
+            },
+            now,
+        ));
+        self.queue_names.insert(name, id);
+        self.topology += 1;
+        if declare.exclusive
+            && let Some(connection) = self.connections.get_mut(by)
+        {
+            connection.exclusive_queues.push(id);
+        }
+        self.arm(id);
+        Ok(id)
+    }
+
+    /// A quorum queue is a durable one here, and takes no less and no more than RabbitMQ's.
+    fn check_quorum(&self, name: &ShortString, declare: &queue::Declare) -> Result<(), Refusal> {
+        let kind = declare.arguments.get("x-queue-type");
+        if kind.as_ref().and_then(Value::as_str) != Some("quorum") {
+            return Ok(());
+        }
+        let property = |property| Refusal::InvalidProperty {
+            property,
+            name: name.to_string(),
+            vhost: self.name.clone(),
+        };
+        if !declare.durable {
+            return Err(property("non-durable"));
+        }
+        if declare.exclusive {
+            return Err(property("exclusive-owner"));
+        }
+        if declare.arguments.contains_key("x-max-priority") {
+            return Err(Refusal::InvalidArgument {
+                argument: "x-max-priority",
+                name: name.to_string(),
+                vhost: self.name.clone(),
+                why: " of queue type rabbit_quorum_queue".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn same_queue(&self, id: QueueId, declare: &queue::Declare, by: ConnectionId) -> Result<(), Refusal> {
+        let Some(current) = self.queues.get(id) else { return Err(self.no_queue(&declare.queue)) };
+        if current.owner != declare.exclusive.then_some(by) {
+            return Err(self.locked(&declare.queue));
+        }
+        let name = declare.queue.to_text();
+        let entity = self.entity("queue", &name);
+        compare_property("durable", current.durable, declare.durable, entity)?;
+        compare_property("auto_delete", current.auto_delete, declare.auto_delete, entity)?;
+        compare_all(&current.table, &declare.arguments, entity)
+    }
+
+    fn declared(&mut self, now: u64, id: QueueId) -> Declared {
+        let Some(queue) = self.queues.get_mut(id) else {
+            return Declared { queue: ShortString::EMPTY, messages: 0, consumers: 0 };
+        };
+        queue.expire(now);
+        queue.last_used = now;
+        Declared {
+            queue: queue.name.clone(),
+            messages: count(queue.ready.len()),
+            consumers: count(queue.consumers.len()),
+        }
+    }
+
+    /// Drops a queue's ready messages; tells how many.
+    pub(crate) fn purge_queue(&mut self, name: &ShortString, by: ConnectionId) -> Result<u32, Refusal> {
+        let id = self.usable_queue(name, by)?;
+        Ok(self.queues.get_mut(id).map_or(0, |queue| count(queue.ready.clear())))
+    }
+
+    /// Deletes a queue; tells how many messages were ready. One that is not there is as good as deleted.
+    pub(crate) fn delete_queue(
+        &mut self,
+        now: u64,
+        delete: &queue::Delete,
+        by: ConnectionId,
+        sink: &mut impl Sink,
+    ) -> Result<u32, Refusal> {
+        let id = match self.usable_queue(&delete.queue, by) {
+            Err(Refusal::NoQueue { .. }) => return Ok(0),
+            other => other?,
+        };
+        let (name, vhost) = (delete.queue.to_string(), self.name.clone());
+        let Some(queue) = self.queues.get_mut(id) else { return Ok(0) };
+        queue.expire(now);
+        if delete.if_unused && !queue.consumers.is_empty() {
+            return Err(Refusal::InUse { what: "queue", name, vhost });
+        }
+        if delete.if_empty && !queue.ready.is_empty() {
+            return Err(Refusal::NotEmpty { name, vhost });
+        }
+        Ok(self.remove_queue(id, sink))
+    }
+
+    /// Takes a queue away, with its bindings and consumers; tells how many messages were ready.
+    pub(super) fn remove_queue(&mut self, id: QueueId, sink: &mut impl Sink) -> u32 {
+        let Some(queue) = self.queues.remove(id) else { return 0 };
+        self.queue_names.remove(&queue.name);
+        self.topology += 1;
+        if let Some(owner) = queue.owner.and_then(|owner| self.connections.get_mut(owner)) {
+            owner.exclusive_queues.retain(|held| *held != id);
+        }
+        for (source, key) in &queue.sources {
+            if let Some(doomed) = self.cut(*source, Destination::Queue(id), key) {
+                self.remove_exchange(doomed);
+            }
+        }
+        for consumer in &queue.consumers {
+            self.end_consumer(*consumer, sink);
+        }
+        count(queue.ready.len())
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn not_default(exchange: &ShortString) -> Result<(), Refusal> {
+    if exchange.is_empty() { Err(Refusal::DefaultExchange) } else { Ok(()) }
+}
+
+fn not_reserved(what: &'static str, name: &ShortString) -> Result<(), Refusal> {
+    if name.as_bytes().starts_with(b"amq.") {
+        return Err(Refusal::ReservedName { what, name: name.to_string() });
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! The deliveries of a channel that are not acknowledged yet, by delivery tag.
+
+use std::collections::VecDeque;
+
+use super::{consumer::ConsumerId, queue::QueueId, ready::Entry};
+
+/// A delivery that is out.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) entry: Entry,
+    pub(crate) queue: QueueId,
+    /// `None` when it was got, not consumed.
+    pub(crate) consumer: Option<ConsumerId>,
+}
+
+/// Deliveries in ascending order of their tags. One settled out of order leaves a gap, which goes when it comes to the
+/// front or when gaps are the most of it: settling is cheap in any order, and memory stays near what is out.
+#[derive(Debug, Default)]
+pub(crate) struct Unacked {
+    slots: VecDeque<(u64, Option<Held>)>,
+    live: usize,
+}
+
+impl Unacked {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Adds a delivery; its tag is above all before it.
+    #[inline]
+    pub(crate) fn push(&mut self, tag: u64, held: Held) {
+        self.slots.push_back((tag, Some(held)));
+        self.live += 1;
+    }
+
+    /// Whether a delivery of this tag is out.
+    #[inline]
+    pub(crate) fn contains(&self, tag: u64) -> bool {
+        match self.slots.front() {
+            Some((front, held)) if *front == tag => held.is_some(),
+            _ => self
+                .find(tag)
+                .is_some_and(|index| self.slots.get(index).is_some_and(|(_, held)| held.is_some())),
+        }
+    }
+
+    /// Takes the delivery of this tag.
+    pub(crate) fn take(&mut self, tag: u64) -> Option<Held> {
+        if self.slots.front().is_some_and(|(front, _)| *front == tag) {
+            return self.pop_up_to(tag);
+        }
+        let index = self.find(tag)?;
+        let held = self.slots.get_mut(index)?.1.take()?;
+        self.live -= 1;
+        if self.slots.len() > 64 && self.live < self.slots.len() / 2 {
+            self.slots.retain(|(_, held)| held.is_some());
+        }
+        Some(held)
+    }
+
+    /// Takes the first delivery whose tag is at most this one.
+    #[inline]
+    pub(crate) fn pop_up_to(&mut self, tag: u64) -> Option<Held> {
+        while self.slots.front().is_some_and(|(front, _)| *front <= tag) {
+            if let Some((_, Some(held))) = self.slots.pop_front() {
+                self.live -= 1;
+                return Some(held);
+            }
+        }
+        None
+    }
+
+    /// Puts deliveries back that were taken, in any order.
+    pub(crate) fn restore(&mut self, taken: impl IntoIterator<Item = (u64, Held)>) {
+        for (tag, held) in taken {
+            let place = self.slots.partition_point(|(other, _)| *other < tag);
+            match self.slots.get_mut(place) {
+                Some((other, slot)) if *other == tag => *slot = Some(held),
+                _ => self.slots.insert(place, (tag, Some(held))),
+            }
+            self.live += 1;
+        }
+    }
+
+    /// The tags that are out, up to and including this one.
+    pub(crate) fn tags_up_to(&self, tag: u64) -> impl Iterator<Item = u64> {
+        let out = self.slots.iter().take_while(move |(other, _)| *other <= tag);
+        out.filter(|(_, held)| held.is_some()).map(|(tag, _)| *tag)
+    }
+
+    fn find(&self, tag: u64) -> Option<usize> {
+        self.slots.binary_search_by_key(&tag, |(other, _)| *other).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{arena::Arena, message::Draft, queue::Queue, ready::NEVER};
+
+    fn held() -> Held {
+        let mut queues = Arena::<Queue>::default();
+        let declared = crate::core::queue::Declaration {
+            name: Default::default(),
+            durable: false,
+            auto_delete: false,
+            owner: None,
+            table: Default::default(),
+            arguments: Default::default(),
+        };
+        let message = Draft::default().message();
+        let entry = Entry { message, position: 0, expires_at: NEVER, priority: 0, redelivered: false };
+        Held { entry, queue: queues.insert(Queue::new(declared, 0)), consumer: None }
+    }
+
+    fn filled(tags: impl IntoIterator<Item = u64>) -> Unacked {
+        let mut unacked = Unacked::default();
+        tags.into_iter().for_each(|tag| unacked.push(tag, held()));
+        unacked
+    }
+
+    #[test]
+    fn a_tag_is_taken_once_in_any_order() {
+        let mut unacked = filled([1, 2, 5, 9]);
+        assert!(unacked.take(5).is_some() && unacked.take(5).is_none() && !unacked.contains(5));
+        assert!(unacked.take(3).is_none());
+        assert!(unacked.take(1).is_some());
+        assert_eq!(unacked.tags_up_to(9).collect::<Vec<_>>(), [2, 9]);
+        assert!(
+            unacked.pop_up_to(9).is_some()
+                && unacked.pop_up_to(9).is_some()
+                && unacked.pop_up_to(9).is_none()
+        );
+        assert_eq!((unacked.len(), unacked.slots.len()), (0, 0));
+    }
+
+    #[test]
+    fn gaps_do_not_pile_up_behind_a_delivery_that_stays_out() {
+        let mut unacked = filled([1]);
+        for tag in 2..10_000 {
+            unacked.push(tag, held());
+            assert!(unacked.take(tag).is_some());
+        }
+        assert!(unacked.contains(1));
+        assert!(unacked.slots.len() <= 128, "{}", unacked.slots.len());
+    }
+
+    #[test]
+    fn what_is_restored_is_in_order_again() {
+        let mut unacked = filled([1, 2, 3, 4]);
+        let taken: Vec<_> = [3, 1].into_iter().filter_map(|tag| Some((tag, unacked.take(tag)?))).collect();
+        unacked.restore(taken);
+        assert_eq!(unacked.tags_up_to(u64::MAX).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(unacked.len(), 4);
+    }
+}

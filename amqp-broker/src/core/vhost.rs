@@ -1,0 +1,184 @@
+//! A virtual host: everything that is under one name and one lock.
+//!
+//! What can be done with it stands in the files beside this one: `topology` (declare, bind, delete), `publish`, `consume`,
+//! `deliver` (deliveries and what becomes of them), `lifecycle` (connections and channels come and go).
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+};
+
+use amqp_codec::{ShortString, Table};
+
+use super::{
+    arena::Arena,
+    arguments::Entity,
+    channel::Channel,
+    connection::{Connection, ConnectionId},
+    consumer::Consumer,
+    exchange::{Declaration, Exchange, ExchangeId, Kind},
+    queue::{Queue, QueueId},
+    ready::NEVER,
+    refusal::Refusal,
+    sink::Sink,
+};
+
+/// The exchanges every virtual host has, but for the default one, which is not a thing: it routes by queue name.
+const PREDECLARED: &[(&str, Kind, bool)] = &[
+    ("amq.direct", Kind::Direct, false),
+    ("amq.fanout", Kind::Fanout, false),
+    ("amq.topic", Kind::Topic, false),
+    ("amq.headers", Kind::Headers, false),
+    ("amq.match", Kind::Headers, false),
+    ("amq.rabbitmq.trace", Kind::Topic, true),
+];
+
+/// A virtual host.
+pub(crate) struct Vhost {
+    pub(super) name: String,
+    pub(super) exchanges: Arena<Exchange>,
+    pub(super) exchange_names: HashMap<ShortString, ExchangeId>,
+    pub(super) queues: Arena<Queue>,
+    pub(super) queue_names: HashMap<ShortString, QueueId>,
+    pub(super) connections: Arena<Connection>,
+    pub(super) channels: Arena<Channel>,
+    pub(super) consumers: Arena<Consumer>,
+    /// Changes whenever a route may: what was found under another number is found anew.
+    pub(super) topology: u64,
+    /// The number of the message being routed: queues that carry it have been found.
+    pub(super) routing: u64,
+    /// The number of the walk from an exchange along its bindings: exchanges that carry it have been passed.
+    pub(super) walk: u64,
+    /// The queues that got ready messages or ready consumers in the operation under way.
+    pub(super) woken: Vec<QueueId>,
+    timers: BinaryHeap<Reverse<(u64, QueueId)>>,
+}
+
+/// What can be seen of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueInfo {
+    /// Messages that wait.
+    pub ready: usize,
+    /// Messages that are with consumers or were got, and are not acknowledged.
+    pub unacked: usize,
+    /// Consumers.
+    pub consumers: usize,
+}
+
+impl Vhost {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut vhost = Vhost {
+            name: name.to_owned(),
+            exchanges: Arena::default(),
+            exchange_names: HashMap::new(),
+            queues: Arena::default(),
+            queue_names: HashMap::new(),
+            connections: Arena::default(),
+            channels: Arena::default(),
+            consumers: Arena::default(),
+            topology: 1,
+            routing: 0,
+            walk: 0,
+            woken: Vec::new(),
+            timers: BinaryHeap::new(),
+        };
+        for &(name, kind, internal) in PREDECLARED {
+            vhost.create_exchange(Declaration {
+                name: ShortString::from_static(name),
+                kind,
+                durable: true,
+                auto_delete: false,
+                internal,
+                arguments: Table::new(),
+            });
+        }
+        vhost
+    }
+
+    /// What can be seen of a queue; `None` when there is none of this name.
+    pub(crate) fn queue_info(&mut self, name: &str, now: u64) -> Option<QueueInfo> {
+        let id = *self.queue_names.get(name.as_bytes())?;
+        let queue = self.queues.get_mut(id)?;
+        queue.expire(now);
+        Some(QueueInfo { ready: queue.ready.len(), unacked: queue.unacked, consumers: queue.consumers.len() })
+    }
+
+    pub(super) fn create_exchange(&mut self, declared: Declaration) {
+        let name = declared.name.clone();
+        let id = self.exchanges.insert(Exchange::new(declared));
+        self.exchange_names.insert(name, id);
+        self.topology += 1;
+    }
+
+    pub(super) fn exchange_id(&self, name: &ShortString) -> Result<ExchangeId, Refusal> {
+        self.exchange_names.get(name).copied().ok_or_else(|| self.no_exchange(name.as_bytes()))
+    }
+
+    pub(super) fn no_exchange(&self, name: &[u8]) -> Refusal {
+        Refusal::NoExchange { name: String::from_utf8_lossy(name).into_owned(), vhost: self.name.clone() }
+    }
+
+    pub(super) fn no_queue(&self, name: &ShortString) -> Refusal {
+        Refusal::NoQueue { name: name.to_string(), vhost: self.name.clone() }
+    }
+
+    /// The queue of this name, if this connection may use it.
+    pub(super) fn usable_queue(&self, name: &ShortString, by: ConnectionId) -> Result<QueueId, Refusal> {
+        let id = self.queue_names.get(name).copied().ok_or_else(|| self.no_queue(name))?;
+        match self.queues.get(id) {
+            Some(queue) if queue.owner.is_none_or(|owner| owner == by) => Ok(id),
+            Some(_) => Err(self.locked(name)),
+            None => Err(self.no_queue(name)),
+        }
+    }
+
+    pub(super) fn locked(&self, name: &ShortString) -> Refusal {
+        Refusal::Locked { name: name.to_string(), vhost: self.name.clone() }
+    }
+
+    pub(super) fn entity<'a>(&'a self, what: &'static str, name: &'a str) -> Entity<'a> {
+        Entity { what, name, vhost: &self.name }
+    }
+
+    /// Notes that a queue has something to look at before the operation ends.
+    #[inline]
+    pub(super) fn wake(&mut self, queue: QueueId) {
+        if self.woken.last() != Some(&queue) {
+            self.woken.push(queue);
+        }
+    }
+
+    /// Sets a queue's timer, unless it is set to fire early enough.
+    pub(super) fn arm(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.get_mut(id) else { return };
+        let deadline = queue.deadline();
+        if deadline < queue.timer {
+            queue.timer = deadline;
+            self.timers.push(Reverse((deadline, id)));
+        }
+    }
+
+    /// When [`advance`](Self::advance) has something to do next.
+    pub(crate) fn next_deadline(&self) -> u64 {
+        self.timers.peek().map_or(NEVER, |Reverse((deadline, _))| *deadline)
+    }
+
+    /// Does what has fallen due: messages expire, and queues that were not used.
+    pub(crate) fn advance(&mut self, now: u64, sink: &mut impl Sink) {
+        while let Some(&Reverse((deadline, id))) = self.timers.peek()
+            && deadline <= now
+        {
+            self.timers.pop();
+            let Some(queue) = self.queues.get_mut(id).filter(|queue| queue.timer == deadline) else {
+                continue;
+            };
+            queue.timer = NEVER;
+            queue.expire(now);
+            if queue.unused_until() <= now {
+                self.remove_queue(id, sink);
+            } else {
+                self.arm(id);
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! A virtual host with its lock and its clock.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    task::Waker,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
+
+use crate::session::shared::Shared;
+
+/// A virtual host with its lock and its clock.
+pub(crate) struct Host {
+    shared: Mutex<Shared>,
+    began: Instant,
+    /// When the clock will look next, in milliseconds; what is due earlier must wake it.
+    looks_at: AtomicU64,
+    sooner: Notify,
+    has_clock: AtomicBool,
+}
+
+impl Host {
+    pub(crate) fn new(name: &str) -> Self {
+        Host {
+            shared: Mutex::new(Shared::new(name)),
+            began: Instant::now(),
+            looks_at: AtomicU64::new(u64::MAX),
+            sooner: Notify::new(),
+            has_clock: AtomicBool::new(false),
+        }
+    }
+
+    /// Does something under the lock, then wakes the connections that have got something to write.
+    #[inline]
+    pub(crate) fn with<R>(&self, act: impl FnOnce(u64, &mut Shared) -> R) -> R {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut woken: Vec<Waker> = Vec::new();
+        let mut shared = self.shared.lock();
+        shared.advance(now);
+        let result = act(now, &mut shared);
+        shared.outboxes.take_woken(&mut woken);
+        let due = shared.vhost.next_deadline();
+        drop(shared);
+        woken.into_iter().for_each(Waker::wake);
+        if due < self.looks_at.load(Ordering::Relaxed) {
+            self.sooner.notify_one();
+        }
+        result
+    }
+
+    /// Lets things fall due although nobody does anything. One task does it for all connections; where it ends with its
+    /// runtime, the next connection brings another.
+    pub(crate) async fn run_clock(&self) {
+        if self.has_clock.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let _leaves = Leaves(&self.has_clock);
+        loop {
+            let due = self.with(|_, shared| shared.vhost.next_deadline());
+            self.looks_at.store(due, Ordering::Relaxed);
+            // It may have become sooner before the line above was seen.
+            if self.with(|_, shared| shared.vhost.next_deadline()) < due {
+                continue;
+            }
+            let sleep = async {
+                match due {
+                    u64::MAX => std::future::pending().await,
+                    due => tokio::time::sleep_until(self.began + Duration::from_millis(due)).await,
+                }
+            };
+            tokio::select! {
+                () = sleep => {}
+                () = self.sooner.notified() => {}
+            }
+        }
+    }
+}
+
+struct Leaves<'a>(&'a AtomicBool);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,25 @@
+//! The brokers behind `memory://NAME`.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use crate::broker::Broker;
+
+static BROKERS: Mutex<Option<HashMap<String, Broker>>> = Mutex::new(None);
+
+/// The broker of this name in this process: made when it is first asked for, with user `guest`, password `guest` and
+/// virtual host `/`, and there until the process ends, with all that is in it.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let stream = amqp_broker::memory("orders").connect();
+/// # drop(stream);
+/// # });
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn memory(name: &str) -> Broker {
+    let mut brokers = BROKERS.lock();
+    let brokers = brokers.get_or_insert_default();
+    brokers.entry(name.to_owned()).or_insert_with(|| Broker::builder().build()).clone()
+}

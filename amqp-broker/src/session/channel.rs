@@ -1,0 +1,455 @@
+//! A channel: what each of its methods does.
+
+use amqp_codec::{
+    Arguments, Method, ReplyCode, ShortString,
+    borrowed::Publish,
+    method::{basic, channel, confirm, exchange, queue, tx},
+};
+
+use crate::core::{
+    channel::ChannelId,
+    deliver::Settlement,
+    message::Draft,
+    publish::{Published, Route},
+    refusal::Refusal,
+    topology::{Binding, To},
+};
+
+use super::{
+    incoming::{Flags, Incoming, Part},
+    shared::Operation,
+};
+
+/// A channel, open or on its way to be closed.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) number: u16,
+    /// `None` once it was closed for an error: everything but the answer to that is ignored.
+    key: Option<ChannelId>,
+    incoming: Incoming,
+    route: Route,
+    mode: Mode,
+    /// What the empty queue name means.
+    last_queue: ShortString,
+}
+
+/// How publishes are answered.
+#[derive(Debug, Default)]
+enum Mode {
+    #[default]
+    Plain,
+    Confirm {
+        /// The tag of the last publish.
+        published: u64,
+        /// The tag up to which all are answered.
+        answered: u64,
+    },
+    /// Publishes that wait for the commit.
+    Transaction(Vec<(Flags, Draft)>),
+}
+
+impl Channel {
+    pub(crate) fn new(number: u16, key: ChannelId) -> Self {
+        Channel {
+            number,
+            key: Some(key),
+            incoming: Incoming::default(),
+            route: Route::default(),
+            mode: Mode::Plain,
+            last_queue: ShortString::EMPTY,
+        }
+    }
+
+    /// Whether it was closed for an error and the client has not answered yet.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.key.is_none()
+    }
+
+    /// Ends it on the virtual host; what comes until the client has answered is ignored.
+    pub(crate) fn end(&mut self, op: &mut Operation<'_>) {
+        if let Some(key) = self.key.take() {
+            op.shared.vhost.close_channel(op.now, key, &mut op.shared.outboxes);
+        }
+        self.incoming = Incoming::default();
+        self.mode = Mode::Plain;
+    }
+
+    /// A publish came; its content follows.
+    #[inline]
+    pub(crate) fn publish(&mut self, publish: &Publish<'_>) -> Result<(), Refusal> {
+        self.incoming.publish(publish)
+    }
+
+    /// A content header came.
+    #[inline]
+    pub(crate) fn header(&mut self, op: &mut Operation<'_>, payload: &[u8]) -> Result<(), Refusal> {
+        if self.incoming.header(payload, op.max_message_size)? { self.published(op) } else { Ok(()) }
+    }
+
+    /// A part of a body came.
+    #[inline]
+    pub(crate) fn body(&mut self, op: &mut Operation<'_>, part: Part<'_>) -> Result<(), Refusal> {
+        if self.incoming.body(part)? { self.published(op) } else { Ok(()) }
+    }
+
+    /// A message is complete.
+    #[inline]
+    fn published(&mut self, op: &mut Operation<'_>) -> Result<(), Refusal> {
+        let flags = self.incoming.flags;
+        if flags.immediate {
+            return Err(Refusal::NotImplemented("immediate=true".to_owned()));
+        }
+        if let Mode::Transaction(held) = &mut self.mode {
+            op.shared.vhost.check_publish(self.incoming.draft.parts(), op.user)?;
+            held.push((flags, std::mem::take(&mut self.incoming.draft)));
+            return Ok(());
+        }
+        let outcome = self.put(op, flags)?;
+        if let Mode::Confirm { published, answered } = &mut self.mode {
+            *published += 1;
+            if outcome == Published::Rejected {
+                let tag = *published;
+                let before = std::mem::replace(answered, tag);
+                if before + 1 < tag {
+                    let ack = basic::Ack { delivery_tag: tag - 1, multiple: before + 2 < tag };
+                    self.reply(op, &ack);
+                }
+                self.reply(op, &basic::Nack { delivery_tag: tag, multiple: false, requeue: false });
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes the draft, and returns it when nobody wants it and that was asked for.
+    #[inline]
+    fn put(&mut self, op: &mut Operation<'_>, flags: Flags) -> Result<Published, Refusal> {
+        let shared = &mut *op.shared;
+        let draft = &mut self.incoming.draft;
+        let outcome = shared.vhost.publish(op.now, op.user, &mut self.route, draft, &mut shared.outboxes)?;
+        if outcome == Published::Unroutable
+            && flags.mandatory
+            && let Some(outbox) = shared.outboxes.of(op.by)
+        {
+            outbox.returned(self.number, ReplyCode::NO_ROUTE.0, "NO_ROUTE", draft.parts());
+        }
+        Ok(outcome)
+    }
+
+    /// Whether confirms are due.
+    #[inline]
+    pub(crate) fn owes_confirms(&self) -> bool {
+        matches!(self.mode, Mode::Confirm { published, answered } if answered < published)
+    }
+
+    /// Confirms all that was published since the last time, in one method.
+    pub(crate) fn confirm(&mut self, op: &mut Operation<'_>) {
+        if let Mode::Confirm { published, answered } = &mut self.mode
+            && answered < published
+        {
+            let ack = basic::Ack { delivery_tag: *published, multiple: *answered + 1 < *published };
+            *answered = *published;
+            self.reply(op, &ack);
+        }
+    }
+
+    /// Deliveries are acknowledged or refused.
+    pub(crate) fn settle(&mut self, op: &mut Operation<'_>, settlement: Settlement) -> Result<(), Refusal> {
+        self.incoming.expect_method()?;
+        let Some(key) = self.key else { return Ok(()) };
+        match self.mode {
+            Mode::Transaction(_) => op.shared.vhost.settle_later(key, settlement),
+            _ => op.shared.vhost.settle(op.now, key, settlement, &mut op.shared.outboxes),
+        }
+    }
+
+    /// Any other method of a channel that is open.
+    pub(crate) fn method(&mut self, op: &mut Operation<'_>, method: Method) -> Result<(), Refusal> {
+        self.incoming.expect_method()?;
+        let Some(key) = self.key else { return Ok(()) };
+        match method {
+            Method::Channel(channel::Method::Flow(flow)) => self.flow(op, &flow),
+            Method::Exchange(method) => self.exchange(op, method),
+            Method::Queue(method) => self.queue(op, method),
+            Method::Basic(method) => self.basic(op, key, method),
+            Method::Confirm(confirm::Method::Select(select)) => self.select_confirms(op, &select),
+            Method::Tx(method) => self.transaction(op, key, &method),
+            // Nobody asks for tickets any more, but RabbitMQ still gives them.
+            Method::Access(amqp_codec::method::access::Method::Request(_)) => {
+                self.reply(op, &amqp_codec::method::access::RequestOk { ticket: 1 });
+                Ok(())
+            }
+            // RabbitMQ's own answers to our flow would come here; we never ask.
+            Method::Channel(channel::Method::FlowOk(_)) => Ok(()),
+            other => Err(Refusal::CommandInvalid(format!("unexpected method {}", other.name()))),
+        }
+    }
+
+    fn flow(&mut self, op: &mut Operation<'_>, flow: &channel::Flow) -> Result<(), Refusal> {
+        if !flow.active {
+            return Err(Refusal::NotImplemented("active=false".to_owned()));
+        }
+        self.reply(op, &channel::FlowOk { active: true });
+        Ok(())
+    }
+
+    fn exchange(&mut self, op: &mut Operation<'_>, method: exchange::Method) -> Result<(), Refusal> {
+        let vhost = &mut op.shared.vhost;
+        match method {
+            exchange::Method::Declare(declare) => {
+                vhost.declare_exchange(&declare)?;
+                self.reply_unless(declare.no_wait, op, &exchange::DeclareOk {});
+            }
+            exchange::Method::Delete(delete) => {
+                vhost.delete_exchange(&delete)?;
+                self.reply_unless(delete.no_wait, op, &exchange::DeleteOk {});
+            }
+            exchange::Method::Bind(bind) => {
+                vhost.bind(
+                    Binding {
+                        source: &bind.source,
+                        destination: To::Exchange(&bind.destination),
+                        key: &bind.routing_key,
+                        arguments: &bind.arguments,
+                    },
+                    op.by,
+                )?;
+                self.reply_unless(bind.no_wait, op, &exchange::BindOk {});
+            }
+            exchange::Method::Unbind(unbind) => {
+                vhost.unbind(
+                    Binding {
+                        source: &unbind.source,
+                        destination: To::Exchange(&unbind.destination),
+                        key: &unbind.routing_key,
+                        arguments: &unbind.arguments,
+                    },
+                    op.by,
+                )?;
+                self.reply_unless(unbind.no_wait, op, &exchange::UnbindOk {});
+            }
+            other => return Err(not_for_brokers(&Method::Exchange(other))),
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, op: &mut Operation<'_>, method: queue::Method) -> Result<(), Refusal> {
+        match method {
+            queue::Method::Declare(declare) => self.declare_queue(op, declare)?,
+            queue::Method::Bind(mut bind) => {
+                self.name_binding(&mut bind.queue, &mut bind.routing_key)?;
+                op.shared.vhost.bind(
+                    Binding {
+                        source: &bind.exchange,
+                        destination: To::Queue(&bind.queue),
+                        key: &bind.routing_key,
+                        arguments: &bind.arguments,
+                    },
+                    op.by,
+                )?;
+                self.reply_unless(bind.no_wait, op, &queue::BindOk {});
+            }
+            queue::Method::Unbind(mut unbind) => {
+                self.name_binding(&mut unbind.queue, &mut unbind.routing_key)?;
+                op.shared.vhost.unbind(
+                    Binding {
+                        source: &unbind.exchange,
+                        destination: To::Queue(&unbind.queue),
+                        key: &unbind.routing_key,
+                        arguments: &unbind.arguments,
+                    },
+                    op.by,
+                )?;
+                self.reply(op, &queue::UnbindOk {});
+            }
+            queue::Method::Purge(mut purge) => {
+                self.name_queue(&mut purge.queue)?;
+                let message_count = op.shared.vhost.purge_queue(&purge.queue, op.by)?;
+                self.reply_unless(purge.no_wait, op, &queue::PurgeOk { message_count });
+            }
+            queue::Method::Delete(mut delete) => {
+                self.name_queue(&mut delete.queue)?;
+                let shared = &mut *op.shared;
+                let message_count =
+                    shared.vhost.delete_queue(op.now, &delete, op.by, &mut shared.outboxes)?;
+                self.reply_unless(delete.no_wait, op, &queue::DeleteOk { message_count });
+            }
+            other => return Err(not_for_brokers(&Method::Queue(other))),
+        }
+        Ok(())
+    }
+
+    fn declare_queue(&mut self, op: &mut Operation<'_>, mut declare: queue::Declare) -> Result<(), Refusal> {
+        if declare.passive {
+            self.name_queue(&mut declare.queue)?;
+        }
+        let generate = || generated_name("amq.gen-");
+        let declared = op.shared.vhost.declare_queue(op.now, &declare, op.by, generate)?;
+        self.last_queue = declared.queue.clone();
+        let ok = queue::DeclareOk {
+            queue: declared.queue,
+            message_count: declared.messages,
+            consumer_count: declared.consumers,
+        };
+        self.reply_unless(declare.no_wait, op, &ok);
+        Ok(())
+    }
+
+    /// Puts the last declared queue in the place of the empty name.
+    fn name_queue(&self, queue: &mut ShortString) -> Result<(), Refusal> {
+        if queue.is_empty() {
+            if self.last_queue.is_empty() {
+                return Err(Refusal::NoLastQueue);
+            }
+            *queue = self.last_queue.clone();
+        }
+        Ok(())
+    }
+
+    /// With both queue and key empty, the key is the last declared queue's name too.
+    fn name_binding(&self, queue: &mut ShortString, key: &mut ShortString) -> Result<(), Refusal> {
+        let unnamed = queue.is_empty();
+        self.name_queue(queue)?;
+        if unnamed && key.is_empty() {
+            *key = queue.clone();
+        }
+        Ok(())
+    }
+
+    fn basic(
+        &mut self,
+        op: &mut Operation<'_>,
+        key: ChannelId,
+        method: basic::Method,
+    ) -> Result<(), Refusal> {
+        let shared = &mut *op.shared;
+        match method {
+            basic::Method::Qos(qos) => {
+                shared.vhost.qos(op.now, key, &qos, &mut shared.outboxes)?;
+                self.reply(op, &basic::QosOk {});
+            }
+            basic::Method::Consume(consume) => self.consume(op, key, consume)?,
+            basic::Method::Cancel(cancel) => {
+                shared.vhost.cancel(op.now, key, &cancel.consumer_tag, &mut shared.outboxes);
+                let ok = basic::CancelOk { consumer_tag: cancel.consumer_tag };
+                self.reply_unless(cancel.no_wait, op, &ok);
+            }
+            basic::Method::Get(get) => self.get(op, key, get)?,
+            basic::Method::Recover(recover) => {
+                self.recover(op, key, recover.requeue, true)?;
+            }
+            basic::Method::RecoverAsync(recover) => {
+                self.recover(op, key, recover.requeue, false)?;
+            }
+            // The answer to our own cancel, had we asked for one.
+            basic::Method::CancelOk(_) => {}
+            other => return Err(not_for_brokers(&Method::Basic(other))),
+        }
+        Ok(())
+    }
+
+    fn consume(
+        &mut self,
+        op: &mut Operation<'_>,
+        key: ChannelId,
+        mut consume: basic::Consume,
+    ) -> Result<(), Refusal> {
+        self.name_queue(&mut consume.queue)?;
+        if consume.consumer_tag.is_empty() {
+            consume.consumer_tag = generated_name("amq.ctag-");
+        }
+        op.shared.vhost.consume(key, op.by, &consume)?;
+        let ok = basic::ConsumeOk { consumer_tag: consume.consumer_tag };
+        self.reply_unless(consume.no_wait, op, &ok);
+        op.shared.vhost.start(op.now, &mut op.shared.outboxes);
+        Ok(())
+    }
+
+    fn get(&mut self, op: &mut Operation<'_>, key: ChannelId, mut get: basic::Get) -> Result<(), Refusal> {
+        self.name_queue(&mut get.queue)?;
+        let Some(got) = op.shared.vhost.get(op.now, key, op.by, &get)? else {
+            self.reply(op, &basic::GetEmpty::default());
+            return Ok(());
+        };
+        if let Some(outbox) = op.shared.outboxes.of(op.by) {
+            outbox.get_ok(self.number, got.tag, got.redelivered, got.message.parts(), got.remaining);
+        }
+        Ok(())
+    }
+
+    fn recover(
+        &mut self,
+        op: &mut Operation<'_>,
+        key: ChannelId,
+        requeue: bool,
+        answered: bool,
+    ) -> Result<(), Refusal> {
+        if !requeue {
+            return Err(Refusal::NotImplemented("requeue=false".to_owned()));
+        }
+        self.reply_unless(!answered, op, &basic::RecoverOk {});
+        op.shared.vhost.recover(op.now, key, &mut op.shared.outboxes);
+        Ok(())
+    }
+
+    fn select_confirms(&mut self, op: &mut Operation<'_>, select: &confirm::Select) -> Result<(), Refusal> {
+        match self.mode {
+            Mode::Transaction(_) => return Err(Refusal::TxToConfirm),
+            Mode::Plain => self.mode = Mode::Confirm { published: 0, answered: 0 },
+            Mode::Confirm { .. } => {}
+        }
+        self.reply_unless(select.no_wait, op, &confirm::SelectOk {});
+        Ok(())
+    }
+
+    fn transaction(
+        &mut self,
+        op: &mut Operation<'_>,
+        key: ChannelId,
+        method: &tx::Method,
+    ) -> Result<(), Refusal> {
+        match (method, &mut self.mode) {
+            (tx::Method::Select(_), Mode::Confirm { .. }) => return Err(Refusal::ConfirmToTx),
+            (tx::Method::Select(_), mode) => {
+                if matches!(mode, Mode::Plain) {
+                    *mode = Mode::Transaction(Vec::new());
+                }
+                self.reply(op, &tx::SelectOk {});
+            }
+            (tx::Method::Commit(_), Mode::Transaction(held)) => {
+                for (flags, draft) in std::mem::take(held) {
+                    self.incoming.draft = draft;
+                    self.put(op, flags)?;
+                }
+                op.shared.vhost.commit_settled(op.now, key, &mut op.shared.outboxes);
+                self.reply(op, &tx::CommitOk {});
+            }
+            (tx::Method::Rollback(_), Mode::Transaction(held)) => {
+                held.clear();
+                op.shared.vhost.rollback_settled(key);
+                self.reply(op, &tx::RollbackOk {});
+            }
+            (tx::Method::Commit(_) | tx::Method::Rollback(_), _) => return Err(Refusal::NotTransactional),
+            (other, _) => return Err(not_for_brokers(&Method::Tx(other.clone()))),
+        }
+        Ok(())
+    }
+
+    fn reply<A: Arguments>(&self, op: &mut Operation<'_>, method: &A) {
+        op.shared.outboxes.send(op.by, self.number, method);
+    }
+
+    fn reply_unless<A: Arguments>(&self, no_wait: bool, op: &mut Operation<'_>, method: &A) {
+        if !no_wait {
+            self.reply(op, method);
+        }
+    }
+}
+
+fn not_for_brokers(method: &Method) -> Refusal {
+    Refusal::CommandInvalid(format!("a client does not send {}", method.name()))
+}
+
+/// A name nobody else has.
+fn generated_name(prefix: &str) -> ShortString {
+    ShortString::try_from(format!("{prefix}{}", uuid::Uuid::new_v4().simple())).unwrap_or_default()
+}

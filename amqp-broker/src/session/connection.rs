@@ -1,0 +1,448 @@
+//! A connection that is open: walks the frames of what was read and gives them to its channels.
+
+use amqp_codec::{
+    FrameHeader, FrameKind, Method, MethodId, ShortString,
+    borrowed::{self, Publish},
+    frame::{FRAME_END, HEADER_LEN},
+    method::{Arguments, basic, channel, connection},
+};
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::core::{connection::ConnectionId, deliver::Settlement, refusal::Refusal, term::binary};
+
+use super::{
+    channel::Channel,
+    incoming::{GATHERED, Part},
+    shared::{Operation, Shared},
+};
+
+/// From this many bytes that wait to be written on, nothing more is read: the answers have to go somewhere. Deliveries stop
+/// far below, so a client that only consumes slowly is still heard.
+const TOO_MUCH_TO_WRITE: usize = 8 << 20;
+
+/// A connection's close-ok, complete: what a client ends with after we closed for an error.
+const CLOSE_OK: [u8; 12] = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, FRAME_END];
+
+/// What is agreed with the client.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) user: String,
+    pub(crate) channel_max: u16,
+    pub(crate) frame_max: usize,
+    pub(crate) max_message_size: u64,
+}
+
+/// What the connection wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// More to read.
+    Input,
+    /// What it has written to be read by the client, before it looks at the rest of what was read.
+    Output,
+    /// To write what is there, and end.
+    End,
+}
+
+/// How far the connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// We closed it: all but the answer is ignored.
+    Closing,
+    /// We closed it for bytes that are no frames: nothing more is read as frames.
+    Deaf,
+    Finished,
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: ConnectionId,
+    terms: Terms,
+    phase: Phase,
+    /// By number; 0 is always empty.
+    channels: Vec<Option<Box<Channel>>>,
+    open_channels: usize,
+    /// Channels that owe confirms for what was just read.
+    owing: Vec<u16>,
+}
+
+/// A refusal, and the method it was caused by.
+struct Failure {
+    refusal: Refusal,
+    method: MethodId,
+}
+
+impl Connection {
+    pub(crate) fn new(id: ConnectionId, terms: Terms) -> Self {
+        Connection {
+            id,
+            terms,
+            phase: Phase::Running,
+            channels: Vec::new(),
+            open_channels: 0,
+            owing: Vec::new(),
+        }
+    }
+
+    /// Whether a close of ours waits to be answered.
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Deaf)
+    }
+
+    /// Takes the whole frames off `input`.
+    pub(crate) fn receive(&mut self, now: u64, shared: &mut Shared, input: &mut BytesMut) -> Wants {
+        let user = std::mem::take(&mut self.terms.user);
+        let max_message_size = self.terms.max_message_size;
+        let mut op = Operation { now, shared, by: self.id, user: &user, max_message_size };
+        let wants = self.walk(&mut op, input);
+        self.confirm(&mut op);
+        self.terms.user = user;
+        wants
+    }
+
+    fn walk(&mut self, op: &mut Operation<'_>, input: &mut BytesMut) -> Wants {
+        let mut at = 0;
+        let wants = loop {
+            match self.phase {
+                Phase::Finished => break Wants::End,
+                Phase::Deaf => {
+                    if input.ends_with(&CLOSE_OK) {
+                        self.phase = Phase::Finished;
+                    }
+                    input.clear();
+                    return if self.phase == Phase::Finished { Wants::End } else { Wants::Input };
+                }
+                Phase::Running | Phase::Closing => {}
+            }
+            let unread = input.get(at..).unwrap_or_default();
+            let header = match FrameHeader::peek(unread, self.terms.frame_max) {
+                Ok(Some(header)) if unread.len() >= header.frame_len() => header,
+                Ok(_) => break Wants::Input,
+                Err(error) => {
+                    self.fail_frame(op, &bad_header(&error, unread, self.terms.frame_max));
+                    continue;
+                }
+            };
+            let (frame, _) = unread.split_at_checked(header.frame_len()).unwrap_or_default();
+            let (payload, end) = payload_of(frame);
+            if end != FRAME_END {
+                let text = format!(
+                    "type {}, all octets = {}: {{invalid_frame_end_marker,{end}}}",
+                    frame.first().copied().unwrap_or_default(),
+                    binary(payload)
+                );
+                self.fail_frame(op, &Refusal::Frame(text));
+                continue;
+            }
+            if header.kind == FrameKind::Body && payload.len() > GATHERED {
+                input.advance(at);
+                at = 0;
+                let frame = input.split_to(header.frame_len()).freeze();
+                let end = frame.len() - 1;
+                self.body(op, header.channel, Part::Shared(frame.slice(HEADER_LEN..end)));
+            } else {
+                at += header.frame_len();
+                self.frame(op, header, payload);
+            }
+            if op.shared.outboxes.peek(self.id).is_none_or(|outbox| outbox.len() > TOO_MUCH_TO_WRITE) {
+                break Wants::Output;
+            }
+        };
+        input.advance(at);
+        wants
+    }
+
+    #[inline]
+    fn frame(&mut self, op: &mut Operation<'_>, header: FrameHeader, payload: &[u8]) {
+        match header.kind {
+            FrameKind::Method => self.method(op, header.channel, payload),
+            FrameKind::Header => {
+                let result = match self.channel(header.channel) {
+                    Some(channel) => channel.header(op, payload),
+                    None => self.no_content(header.channel),
+                };
+                self.published(op, header.channel, result);
+            }
+            FrameKind::Body => self.body(op, header.channel, Part::Borrowed(payload)),
+            // A sign of life is one by having come.
+            FrameKind::Heartbeat => {}
+        }
+    }
+
+    #[inline]
+    fn body(&mut self, op: &mut Operation<'_>, number: u16, part: Part<'_>) {
+        let result = match self.channel(number) {
+            Some(channel) => channel.body(op, part),
+            None => self.no_content(number),
+        };
+        self.published(op, number, result);
+    }
+
+    /// Content on no channel: ignored while either is closing.
+    fn no_content(&self, number: u16) -> Result<(), Refusal> {
+        match number {
+            _ if self.is_closing() || self.is_ignored(number) => Ok(()),
+            0 => Err(Refusal::UnexpectedFrame("expected method frame, got non method frame instead")),
+            _ => Err(Refusal::ChannelError("expected 'channel.open'")),
+        }
+    }
+
+    #[inline]
+    fn published(&mut self, op: &mut Operation<'_>, number: u16, result: Result<(), Refusal>) {
+        match result {
+            Ok(()) => {
+                if self.owing.last() != Some(&number)
+                    && self.channel(number).is_some_and(|c| c.owes_confirms())
+                {
+                    self.owing.push(number);
+                }
+            }
+            Err(refusal) => self.fail(op, number, Failure { refusal, method: basic::Publish::ID }),
+        }
+    }
+
+    #[inline]
+    fn method(&mut self, op: &mut Operation<'_>, number: u16, payload: &[u8]) {
+        let result = match number {
+            0 => self.connection_method(op, payload),
+            _ => self.channel_method(op, number, payload),
+        };
+        if let Err(failure) = result {
+            self.fail(op, number, failure);
+        }
+    }
+
+    #[inline]
+    fn channel_method(&mut self, op: &mut Operation<'_>, number: u16, payload: &[u8]) -> Result<(), Failure> {
+        if let Some(channel) = self.channel(number) {
+            // What comes by the million goes past the table.
+            if payload.starts_with(&borrowed::PUBLISH) {
+                let publish = Publish::decode(payload).map_err(unreadable)?;
+                return match publish {
+                    Some(publish) => channel.publish(&publish).map_err(by(basic::Publish::ID)),
+                    None => Ok(()),
+                };
+            }
+            if let Some((settlement, method)) = settlement(payload) {
+                return channel.settle(op, settlement).map_err(by(method));
+            }
+        }
+        let method = Method::decode(&Bytes::copy_from_slice(payload)).map_err(unreadable)?;
+        let id = method.id();
+        if self.is_closing() {
+            return Ok(());
+        }
+        match method {
+            Method::Channel(channel::Method::Open(_)) => self.open_channel(op, number).map_err(by(id)),
+            Method::Channel(channel::Method::Close(_)) => {
+                self.close_channel(op, number);
+                op.shared.outboxes.send(self.id, number, &channel::CloseOk {});
+                Ok(())
+            }
+            Method::Channel(channel::Method::CloseOk(_)) if self.is_ignored(number) => {
+                self.close_channel(op, number);
+                Ok(())
+            }
+            _ if self.is_ignored(number) => Ok(()),
+            method => match self.channel(number) {
+                Some(channel) => channel.method(op, method).map_err(by(id)),
+                None => {
+                    Err(Failure { refusal: Refusal::ChannelError("expected 'channel.open'"), method: id })
+                }
+            },
+        }
+    }
+
+    fn open_channel(&mut self, op: &mut Operation<'_>, number: u16) -> Result<(), Refusal> {
+        let index = usize::from(number);
+        match self.channels.get(index) {
+            Some(Some(channel)) if channel.is_closing() => return Ok(()),
+            Some(Some(_)) => return Err(Refusal::ChannelError("second 'channel.open' seen")),
+            _ => {}
+        }
+        if number > self.terms.channel_max || self.open_channels >= usize::from(self.terms.channel_max) {
+            return Err(Refusal::TooManyChannels(self.terms.channel_max));
+        }
+        if self.channels.len() <= index {
+            self.channels.resize_with(index + 1, || None);
+        }
+        let key = op.shared.vhost.open_channel(self.id, number);
+        if let Some(slot) = self.channels.get_mut(index) {
+            *slot = Some(Box::new(Channel::new(number, key)));
+            self.open_channels += 1;
+        }
+        op.shared.outboxes.send(self.id, number, &channel::OpenOk::default());
+        Ok(())
+    }
+
+    fn close_channel(&mut self, op: &mut Operation<'_>, number: u16) {
+        let slot = self.channels.get_mut(usize::from(number)).and_then(Option::take);
+        if let Some(mut channel) = slot {
+            self.open_channels -= 1;
+            // What was published before is confirmed before.
+            channel.confirm(op);
+            channel.end(op);
+        }
+    }
+
+    fn connection_method(&mut self, op: &mut Operation<'_>, payload: &[u8]) -> Result<(), Failure> {
+        let method = Method::decode(&Bytes::copy_from_slice(payload)).map_err(unreadable)?;
+        match method {
+            Method::Connection(connection::Method::Close(_)) => {
+                self.confirm(op);
+                op.shared.vhost.leave(op.now, self.id, &mut op.shared.outboxes);
+                op.shared.outboxes.send(self.id, 0, &connection::CloseOk {});
+                self.phase = Phase::Finished;
+            }
+            Method::Connection(connection::Method::CloseOk(_)) if self.is_closing() => {
+                self.phase = Phase::Finished;
+            }
+            _ if self.is_closing() => {}
+            Method::Connection(connection::Method::UpdateSecret(_)) => {
+                op.shared.outboxes.send(self.id, 0, &connection::UpdateSecretOk {});
+            }
+            other => {
+                let refusal = match other {
+                    Method::Connection(_) => {
+                        Refusal::CommandInvalid(format!("unexpected method {}", other.name()))
+                    }
+                    _ => Refusal::ChannelError("expected 'channel.open'"),
+                };
+                return Err(Failure { refusal, method: other.id() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The channel of this number, if it is open and nothing is closing.
+    #[inline]
+    fn channel(&mut self, number: u16) -> Option<&mut Channel> {
+        if self.phase != Phase::Running {
+            return None;
+        }
+        self.channels.get_mut(usize::from(number))?.as_deref_mut().filter(|channel| !channel.is_closing())
+    }
+
+    /// Whether the channel was closed for an error, so that all but the answer is ignored.
+    fn is_ignored(&self, number: u16) -> bool {
+        let slot = self.channels.get(usize::from(number));
+        slot.and_then(Option::as_ref).is_some_and(|channel| channel.is_closing())
+    }
+
+    fn confirm(&mut self, op: &mut Operation<'_>) {
+        let mut owing = std::mem::take(&mut self.owing);
+        for number in owing.drain(..) {
+            if let Some(channel) = self.channel(number) {
+                channel.confirm(op);
+            }
+        }
+        self.owing = owing;
+    }
+
+    fn fail(&mut self, op: &mut Operation<'_>, number: u16, failure: Failure) {
+        let Failure { refusal, method } = failure;
+        if self.is_closing() {
+            return;
+        }
+        if refusal.closes_connection() || number == 0 {
+            self.close(op, &refusal, method);
+            return;
+        }
+        let Some(channel) = self.channel(number) else { return };
+        tracing::debug!(channel = number, error = %refusal, "channel closed");
+        channel.confirm(op);
+        channel.end(op);
+        let close = channel::Close {
+            reply_code: refusal.code().0,
+            reply_text: refusal.reply_text(),
+            class_id: method.class_id,
+            method_id: method.method_id,
+        };
+        op.shared.outboxes.send(self.id, number, &close);
+    }
+
+    /// Bytes that are no frame: there is no going on.
+    fn fail_frame(&mut self, op: &mut Operation<'_>, refusal: &Refusal) {
+        if self.phase == Phase::Running {
+            self.close(op, refusal, MethodId::default());
+        }
+        self.phase = Phase::Deaf;
+    }
+
+    fn close(&mut self, op: &mut Operation<'_>, refusal: &Refusal, method: MethodId) {
+        tracing::info!(error = %refusal, user = op.user, "connection closed");
+        self.confirm(op);
+        op.shared.vhost.leave(op.now, self.id, &mut op.shared.outboxes);
+        let close = close(refusal, method);
+        op.shared.outboxes.send(self.id, 0, &close);
+        self.phase = Phase::Closing;
+    }
+
+    /// The broker ends: so does the connection.
+    pub(crate) fn shut_down(&mut self, now: u64, shared: &mut Shared) {
+        if self.phase == Phase::Running {
+            let mut op = Operation { now, shared, by: self.id, user: "", max_message_size: 0 };
+            self.close(&mut op, &Refusal::Shutdown, MethodId::default());
+        }
+    }
+}
+
+/// A close that says why.
+pub(crate) fn close(refusal: &Refusal, method: MethodId) -> connection::Close {
+    let reply_text: ShortString = refusal.reply_text();
+    connection::Close {
+        reply_code: refusal.code().0,
+        reply_text,
+        class_id: method.class_id,
+        method_id: method.method_id,
+    }
+}
+
+fn by(method: MethodId) -> impl Fn(Refusal) -> Failure {
+    move |refusal| Failure { refusal, method }
+}
+
+fn unreadable(error: amqp_codec::Error) -> Failure {
+    Failure { refusal: Refusal::Syntax(error), method: MethodId::default() }
+}
+
+/// The payload of a whole frame, and its last octet.
+#[inline]
+fn payload_of(frame: &[u8]) -> (&[u8], u8) {
+    match frame.get(HEADER_LEN..).and_then(<[u8]>::split_last) {
+        Some((end, payload)) => (payload, *end),
+        None => (&[], 0),
+    }
+}
+
+/// Reads ack, nack and reject, of well-formed frames.
+#[inline]
+fn settlement(payload: &[u8]) -> Option<(Settlement, MethodId)> {
+    let &[0, 60, 0, method, t7, t6, t5, t4, t3, t2, t1, t0, bits] = payload else { return None };
+    let tag = u64::from_be_bytes([t7, t6, t5, t4, t3, t2, t1, t0]);
+    let (first, second) = (bits & 1 != 0, bits & 2 != 0);
+    match method {
+        80 => Some((Settlement { tag, multiple: first, requeue: false }, basic::Ack::ID)),
+        90 => Some((Settlement { tag, multiple: false, requeue: first }, basic::Reject::ID)),
+        120 => Some((Settlement { tag, multiple: first, requeue: second }, basic::Nack::ID)),
+        _ => None,
+    }
+}
+
+/// RabbitMQ's words for a frame whose first octets are wrong.
+fn bad_header(error: &amqp_codec::Error, unread: &[u8], frame_max: usize) -> Refusal {
+    let kind = unread.first().copied().unwrap_or_default();
+    let text = match error {
+        amqp_codec::Error::FrameTooLarge { size, .. } => {
+            let overhead = amqp_codec::FRAME_OVERHEAD as u64;
+            let (size, limit) = (size - overhead, frame_max as u64 - overhead);
+            format!("type {kind}, all octets = <<>>: {{frame_too_large,{size},{limit}}}")
+        }
+        amqp_codec::Error::UnknownFrameType(_) => {
+            format!("type {kind}, all octets = <<>>: unknown_frame")
+        }
+        other => other.to_string(),
+    };
+    Refusal::Frame(text)
+}

@@ -1,0 +1,283 @@
+//! The first words: protocol header, login, limits, virtual host (spec section 2.2.4).
+
+use amqp_codec::{
+    Arguments, FRAME_MIN_SIZE, LongString, Method, MethodId, RawFrame, ReplyCode, Secret, ShortString, Table,
+    Tune, Value,
+    frame::{PROTOCOL_HEADER, encode_method},
+    method::connection,
+    sasl,
+};
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::{config::Config, core::refusal::reply_text};
+
+/// What a client and the broker have agreed on.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    pub(crate) user: String,
+    pub(crate) vhost: String,
+    pub(crate) tune: Tune,
+    /// Whether the client wants to be told when the broker ends a consumer.
+    pub(crate) cancel_notify: bool,
+}
+
+/// Why there will be no connection. What there is to say about it has been written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("it does not speak AMQP 0-9-1: it began with {0:02x?}")]
+    Protocol([u8; 8]),
+    #[error("the login of user '{user}' was refused")]
+    Login { user: String },
+    #[error("{0}")]
+    Closed(String),
+    #[error("the client closed the connection")]
+    Left,
+}
+
+/// A connection before it is open.
+#[derive(Debug)]
+pub(crate) struct Handshake<'a> {
+    config: &'a Config,
+    stage: Stage,
+    user: String,
+    tune: Tune,
+    cancel_notify: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Header,
+    StartOk,
+    TuneOk,
+    Open,
+}
+
+impl<'a> Handshake<'a> {
+    pub(crate) fn new(config: &'a Config) -> Self {
+        let tune = config.tune();
+        Handshake { config, stage: Stage::Header, user: String::new(), tune, cancel_notify: false }
+    }
+
+    /// Takes what it can off `input` and puts what there is to say into `output`.
+    ///
+    /// # Errors
+    /// When the connection ends here; `output` says why as far as the client may know.
+    pub(crate) fn receive(
+        &mut self,
+        input: &mut BytesMut,
+        output: &mut BytesMut,
+    ) -> Result<Option<Agreed>, Refused> {
+        loop {
+            if let Stage::Header = self.stage {
+                let Some(header) = input.first_chunk::<8>() else {
+                    // Fewer bytes may already show that this is something else.
+                    if PROTOCOL_HEADER.starts_with(input) {
+                        return Ok(None);
+                    }
+                    let mut begun = [0; 8];
+                    begun.iter_mut().zip(input.iter()).for_each(|(to, from)| *to = *from);
+                    return refuse_protocol(begun, output);
+                };
+                if *header != PROTOCOL_HEADER {
+                    return refuse_protocol(*header, output);
+                }
+                input.advance(PROTOCOL_HEADER.len());
+                put(output, &start());
+                self.stage = Stage::StartOk;
+            }
+            let frame_max = self.tune.frame_max as usize;
+            let frame = match RawFrame::split_from(input, frame_max)
+                .and_then(|raw| raw.map(RawFrame::decode).transpose())
+            {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    return Err(closed(output, error.reply_code(), &error.to_string(), MethodId::default()));
+                }
+            };
+            let method = match frame {
+                amqp_codec::Frame::Heartbeat(_) => continue,
+                amqp_codec::Frame::Method(0, method) => method,
+                _ => {
+                    let text = "expected method frame, got non method frame instead";
+                    return Err(closed(output, ReplyCode::UNEXPECTED_FRAME, text, MethodId::default()));
+                }
+            };
+            if let Some(agreed) = self.method(method, output)? {
+                return Ok(Some(agreed));
+            }
+        }
+    }
+
+    fn method(&mut self, method: Method, output: &mut BytesMut) -> Result<Option<Agreed>, Refused> {
+        let id = method.id();
+        let Method::Connection(method) = method else {
+            return Err(out_of_turn(output, id));
+        };
+        match (self.stage, method) {
+            (_, connection::Method::Close(_)) => {
+                put(output, &connection::CloseOk {});
+                Err(Refused::Left)
+            }
+            (Stage::StartOk, connection::Method::StartOk(start_ok)) => {
+                self.log_in(&start_ok, output)?;
+                let Tune { channel_max, frame_max, heartbeat } = self.tune;
+                put(output, &connection::Tune { channel_max, frame_max, heartbeat });
+                self.stage = Stage::TuneOk;
+                Ok(None)
+            }
+            (Stage::TuneOk, connection::Method::TuneOk(tune_ok)) => {
+                self.agree(&tune_ok, output)?;
+                self.stage = Stage::Open;
+                Ok(None)
+            }
+            (Stage::Open, connection::Method::Open(open)) => self.open(&open, output).map(Some),
+            _ => Err(out_of_turn(output, id)),
+        }
+    }
+
+    fn log_in(&mut self, start_ok: &connection::StartOk, output: &mut BytesMut) -> Result<(), Refused> {
+        let capabilities = start_ok.client_properties.get("capabilities");
+        let capable = |name: &str| {
+            let value = capabilities.as_ref().and_then(Value::as_table).and_then(|table| table.get(name));
+            value.and_then(|value| value.as_bool()).unwrap_or(false)
+        };
+        self.cancel_notify = capable("consumer_cancel_notify");
+        let mechanism = start_ok.mechanism.to_text();
+        let login = match start_ok.mechanism.as_bytes() {
+            b"PLAIN" => plain(&start_ok.response),
+            b"AMQPLAIN" => amqplain(&start_ok.response),
+            _ => {
+                let text = format!("unknown authentication mechanism '{mechanism}'");
+                return Err(closed(output, ReplyCode::COMMAND_INVALID, &text, connection::StartOk::ID));
+            }
+        };
+        let (user, password) = login.unwrap_or_default();
+        if self.config.may_log_in(&user, &password) {
+            self.user = user;
+            return Ok(());
+        }
+        if capable("authentication_failure_close") {
+            let text = format!(
+                "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
+            );
+            closed(output, ReplyCode::ACCESS_REFUSED, &text, MethodId::default());
+        }
+        Err(Refused::Login { user })
+    }
+
+    fn agree(&mut self, tune_ok: &connection::TuneOk, output: &mut BytesMut) -> Result<(), Refused> {
+        let offer = self.tune;
+        let limits = [
+            ("frame_max", FRAME_MIN_SIZE, offer.frame_max, tune_ok.frame_max),
+            ("channel_max", 1, offer.channel_max.into(), tune_ok.channel_max.into()),
+        ];
+        for (what, least, most, wish) in limits {
+            let verdict = match wish {
+                0 => ("higher", "maximum", most),
+                _ if wish < least => ("lower", "minimum", least),
+                _ if wish > most => ("higher", "maximum", most),
+                _ => continue,
+            };
+            let detail = if what == "channel_max" && wish == 0 { " (no limit)" } else { "" };
+            let (is, bound, limit) = verdict;
+            let text = format!(
+                "negotiated {what} = {wish}{detail} is {is} than the {bound} allowed value ({limit})"
+            );
+            return Err(closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Tune::ID));
+        }
+        let connection::TuneOk { channel_max, frame_max, heartbeat } = *tune_ok;
+        self.tune = Tune { channel_max, frame_max, heartbeat };
+        Ok(())
+    }
+
+    fn open(&mut self, open: &connection::Open, output: &mut BytesMut) -> Result<Agreed, Refused> {
+        let vhost = open.virtual_host.to_text();
+        if !self.config.has_vhost(&vhost) {
+            let text = format!("vhost {vhost} not found");
+            return Err(closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
+        }
+        Ok(Agreed {
+            user: std::mem::take(&mut self.user),
+            vhost: vhost.into_owned(),
+            tune: self.tune,
+            cancel_notify: self.cancel_notify,
+        })
+    }
+}
+
+/// Another protocol, or another version: it is told which one this is.
+fn refuse_protocol(begun: [u8; 8], output: &mut BytesMut) -> Result<Option<Agreed>, Refused> {
+    output.extend_from_slice(&PROTOCOL_HEADER);
+    Err(Refused::Protocol(begun))
+}
+
+fn out_of_turn(output: &mut BytesMut, id: MethodId) -> Refused {
+    let text = format!("unexpected method {}", id.name().unwrap_or("of no name"));
+    closed(output, ReplyCode::COMMAND_INVALID, &text, id)
+}
+
+fn closed(output: &mut BytesMut, code: ReplyCode, text: &str, method: MethodId) -> Refused {
+    let reply_text = reply_text(code, text);
+    let refused = Refused::Closed(reply_text.to_string());
+    let MethodId { class_id, method_id } = method;
+    put(output, &connection::Close { reply_code: code.0, reply_text, class_id, method_id });
+    refused
+}
+
+fn put<A: Arguments>(output: &mut BytesMut, method: &A) {
+    if let Err(error) = encode_method(0, method, FRAME_MIN_SIZE as usize, output) {
+        tracing::error!(method = A::NAME, %error, "a method could not be encoded");
+    }
+}
+
+/// User and password of PLAIN.
+fn plain(response: &Secret) -> Option<(String, String)> {
+    let (user, password) = sasl::parse_plain(response).ok()?;
+    Some((user.to_owned(), password.to_owned()))
+}
+
+/// User and password of AMQPLAIN: a table's entries, `LOGIN` and `PASSWORD`
+/// (<https://www.rabbitmq.com/amqp-0-9-1-quickref>).
+fn amqplain(response: &Secret) -> Option<(String, String)> {
+    let table = Table::from_encoded(Bytes::copy_from_slice(response.expose())).ok()?;
+    let text = |key| table.get(key).as_ref().and_then(Value::as_str).map(str::to_owned);
+    Some((text("LOGIN")?, text("PASSWORD")?))
+}
+
+fn start() -> connection::Start {
+    connection::Start {
+        version_major: 0,
+        version_minor: 9,
+        server_properties: server_properties().unwrap_or_default(),
+        mechanisms: LongString::from_static("PLAIN AMQPLAIN"),
+        locales: LongString::from_static("en_US"),
+    }
+}
+
+/// Who this is, and what of RabbitMQ's extensions it does.
+fn server_properties() -> Result<Table, amqp_codec::Error> {
+    let mut capabilities = Table::new();
+    for capability in [
+        "publisher_confirms",
+        "exchange_exchange_bindings",
+        "basic.nack",
+        "consumer_cancel_notify",
+        "consumer_priorities",
+        "authentication_failure_close",
+        "per_consumer_qos",
+    ] {
+        capabilities.insert(capability, true)?;
+    }
+    let mut properties = Table::new();
+    properties.insert("capabilities", capabilities)?;
+    properties.insert("product", "amqp-broker")?;
+    properties.insert("version", env!("CARGO_PKG_VERSION"))?;
+    properties.insert("platform", "Rust")?;
+    Ok(properties)
+}
+
+/// What the client is told when it may come in.
+pub(crate) fn open_ok() -> connection::OpenOk {
+    connection::OpenOk { known_hosts: ShortString::EMPTY }
+}

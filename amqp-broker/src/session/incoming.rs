@@ -1,0 +1,205 @@
+//! The content a channel is being sent: publish, header, body, in that order and with nothing between
+//! (spec section 4.2.6.1).
+
+use amqp_codec::{borrowed::Publish, content::CONTENT_HEADER_LEN};
+use bytes::{Bytes, BytesMut};
+
+use crate::core::{
+    message::{Draft, SMALL_BODY},
+    refusal::Refusal,
+};
+
+/// Parts of large bodies up to this size are gathered by copying: a shared slice keeps the whole read buffer alive.
+pub(crate) const GATHERED: usize = 16 << 10;
+
+const METHOD_EXPECTED: Refusal =
+    Refusal::UnexpectedFrame("expected method frame, got non method frame instead");
+const HEADER_EXPECTED: Refusal =
+    Refusal::UnexpectedFrame("expected content header for class 60, got non content header frame instead");
+const BODY_EXPECTED: Refusal =
+    Refusal::UnexpectedFrame("expected content body, got non content body frame instead");
+
+/// How a message was published.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flags {
+    pub(crate) mandatory: bool,
+    pub(crate) immediate: bool,
+}
+
+/// What has come of a content.
+#[derive(Debug, Default)]
+pub(crate) struct Incoming {
+    /// What it becomes; complete when a call says so.
+    pub(crate) draft: Draft,
+    pub(crate) flags: Flags,
+    stage: Stage,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    Idle,
+    Header,
+    Small {
+        left: usize,
+    },
+    Large {
+        left: u64,
+        parts: Vec<Bytes>,
+        gathered: BytesMut,
+    },
+}
+
+/// A part of a body.
+pub(crate) enum Part<'a> {
+    /// In the read buffer.
+    Borrowed(&'a [u8]),
+    /// Cut out of it.
+    Shared(Bytes),
+}
+
+impl Part<'_> {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Part::Borrowed(bytes) => bytes,
+            Part::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Incoming {
+    /// A method came: an error when content is under way.
+    #[inline]
+    pub(crate) fn expect_method(&self) -> Result<(), Refusal> {
+        match self.stage {
+            Stage::Idle => Ok(()),
+            Stage::Header => Err(HEADER_EXPECTED),
+            Stage::Small { .. } | Stage::Large { .. } => Err(BODY_EXPECTED),
+        }
+    }
+
+    /// A publish came.
+    #[inline]
+    pub(crate) fn publish(&mut self, publish: &Publish<'_>) -> Result<(), Refusal> {
+        self.expect_method()?;
+        self.draft.start(publish.exchange, publish.routing_key);
+        self.flags = Flags { mandatory: publish.mandatory, immediate: publish.immediate };
+        self.stage = Stage::Header;
+        Ok(())
+    }
+
+    /// A content header came. Tells whether the content is complete, having no body.
+    #[inline]
+    pub(crate) fn header(&mut self, payload: &[u8], limit: u64) -> Result<bool, Refusal> {
+        match self.stage {
+            Stage::Header => {}
+            Stage::Idle => return Err(METHOD_EXPECTED),
+            Stage::Small { .. } | Stage::Large { .. } => return Err(BODY_EXPECTED),
+        }
+        let Some((fixed, _)) = payload.split_first_chunk::<CONTENT_HEADER_LEN>() else {
+            return Err(Refusal::Syntax(amqp_codec::Error::Truncated {
+                what: "content header",
+                needed: CONTENT_HEADER_LEN,
+                left: payload.len(),
+            }));
+        };
+        let &[k1, k0, _, _, size @ ..] = fixed;
+        if [k1, k0] != [0, 60] {
+            return Err(HEADER_EXPECTED);
+        }
+        let size = u64::from_be_bytes(size);
+        if size > limit {
+            self.stage = Stage::Idle;
+            return Err(Refusal::MessageTooLarge { size, limit });
+        }
+        self.draft.header(payload);
+        self.stage = match size {
+            0 => Stage::Idle,
+            _ if size <= SMALL_BODY as u64 => Stage::Small { left: size as usize },
+            left => Stage::Large { left, parts: Vec::new(), gathered: BytesMut::new() },
+        };
+        Ok(size == 0)
+    }
+
+    /// A part of the body came. Tells whether the content is complete.
+    #[inline]
+    pub(crate) fn body(&mut self, part: Part<'_>) -> Result<bool, Refusal> {
+        match &mut self.stage {
+            Stage::Small { left } => {
+                let part = part.as_slice();
+                *left = left.checked_sub(part.len()).ok_or(BODY_EXPECTED)?;
+                self.draft.small(part);
+                if *left > 0 {
+                    return Ok(false);
+                }
+            }
+            Stage::Large { left, parts, gathered } => {
+                *left = left.checked_sub(part.as_slice().len() as u64).ok_or(BODY_EXPECTED)?;
+                match part {
+                    Part::Shared(part) => {
+                        push_gathered(parts, gathered);
+                        parts.push(part);
+                    }
+                    Part::Borrowed(part) => gathered.extend_from_slice(part),
+                }
+                if *left > 0 {
+                    return Ok(false);
+                }
+                push_gathered(parts, gathered);
+                self.draft.large(std::mem::take(parts));
+            }
+            Stage::Idle => return Err(METHOD_EXPECTED),
+            Stage::Header => return Err(HEADER_EXPECTED),
+        }
+        self.stage = Stage::Idle;
+        Ok(true)
+    }
+}
+
+fn push_gathered(parts: &mut Vec<Bytes>, gathered: &mut BytesMut) {
+    if !gathered.is_empty() {
+        parts.push(std::mem::take(gathered).freeze());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PUBLISH: Publish<'_> =
+        Publish { exchange: b"", routing_key: b"q", mandatory: false, immediate: false };
+
+    fn header(size: u64) -> Vec<u8> {
+        [&[0, 60, 0, 0][..], &size.to_be_bytes(), &[0, 0]].concat()
+    }
+
+    #[test]
+    fn a_large_body_of_mixed_parts_is_kept_in_order() {
+        let mut incoming = Incoming::default();
+        incoming.publish(&PUBLISH).unwrap();
+        assert!(!incoming.header(&header(20_006), u64::MAX).unwrap());
+        assert!(!incoming.body(Part::Borrowed(b"abc")).unwrap());
+        assert!(!incoming.body(Part::Shared(vec![b'x'; 20_000].into())).unwrap());
+        assert!(!incoming.body(Part::Borrowed(b"d")).unwrap());
+        assert!(incoming.body(Part::Borrowed(b"ef")).unwrap());
+        let body = incoming.draft.parts().large.concat();
+        assert!(body.starts_with(b"abcx") && body.ends_with(b"xdef") && body.len() == 20_006);
+        assert!(incoming.expect_method().is_ok());
+    }
+
+    #[test]
+    fn more_body_than_announced_is_refused() {
+        let mut incoming = Incoming::default();
+        incoming.publish(&PUBLISH).unwrap();
+        incoming.header(&header(2), u64::MAX).unwrap();
+        assert_eq!(incoming.body(Part::Borrowed(b"abc")), Err(BODY_EXPECTED));
+    }
+
+    #[test]
+    fn a_message_over_the_limit_is_refused_by_its_header() {
+        let mut incoming = Incoming::default();
+        incoming.publish(&PUBLISH).unwrap();
+        let error = incoming.header(&header(11), 10).unwrap_err();
+        assert_eq!(error, Refusal::MessageTooLarge { size: 11, limit: 10 });
+    }
+}

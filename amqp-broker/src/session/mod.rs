@@ -1,0 +1,8 @@
+//! What a connection says and hears: frames in, operations on the virtual host, frames out. No sockets here either.
+
+pub(crate) mod channel;
+pub(crate) mod connection;
+pub(crate) mod handshake;
+mod incoming;
+pub(crate) mod outbox;
+pub(crate) mod shared;

@@ -1,0 +1,386 @@
+//! What waits to be written to each connection. Whoever has the virtual host's lock writes frames straight into the outbox
+//! of any connection; the connection's own task takes the outbox whole and writes it with one system call.
+
+use std::{collections::VecDeque, io::IoSlice, mem, task::Waker};
+
+use amqp_codec::{
+    Arguments, ShortString,
+    content::body_frame_sizes,
+    frame::{FRAME_END, HEARTBEAT, encode_method, put_body_frame_header},
+    method::basic,
+};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::core::{
+    connection::ConnectionId,
+    message::{Parts, SMALL_BODY},
+    sink::{Delivery, Sink},
+};
+
+/// From this many bytes on nothing more is delivered to a connection. One message may still exceed it.
+const ENOUGH: usize = 1 << 20;
+
+/// Memory that an outbox keeps when it is empty; what one burst needed beyond that is given back.
+const KEPT: usize = 256 << 10;
+
+/// `basic.deliver` and `basic.return` by class and method number.
+const DELIVER: [u8; 4] = [0, 60, 0, 60];
+const GET_OK: [u8; 4] = [0, 60, 0, 71];
+const RETURN: [u8; 4] = [0, 60, 0, 50];
+
+/// Frames for one connection.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    frame_max: usize,
+    batch: Batch,
+    /// The connection's task, when it waits for something to write.
+    waker: Option<Waker>,
+}
+
+/// Bytes in order, large bodies between them by reference.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    bytes: BytesMut,
+    /// How much of `bytes` is written.
+    written: usize,
+    /// Large parts, each with the place in `bytes` before which it belongs.
+    large: VecDeque<(usize, Bytes)>,
+    large_len: usize,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.written == self.bytes.len() && self.large.is_empty()
+    }
+
+    /// Bytes in it that are not written.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.written + self.large_len
+    }
+
+    /// What is to be written next, in order: as many slices as fit, their count.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut at = self.written;
+        let mut count = 0;
+        let mut put = |bytes: &'a [u8]| match slices.get_mut(count) {
+            Some(slice) if !bytes.is_empty() => {
+                *slice = IoSlice::new(bytes);
+                count += 1;
+                true
+            }
+            Some(_) => true,
+            None => false,
+        };
+        for (place, part) in &self.large {
+            if !put(self.bytes.get(at..*place).unwrap_or_default()) || !put(part) {
+                return count;
+            }
+            at = *place;
+        }
+        put(self.bytes.get(at..).unwrap_or_default());
+        count
+    }
+
+    /// So much has been written.
+    pub(crate) fn advance(&mut self, mut count: usize) {
+        while count > 0 {
+            let place = self.large.front().map_or(self.bytes.len(), |(place, _)| *place);
+            let copied = (place - self.written).min(count);
+            self.written += copied;
+            count -= copied;
+            let Some((_, part)) = self.large.front_mut().filter(|_| self.written == place) else { break };
+            let shared = part.len().min(count);
+            part.advance(shared);
+            self.large_len -= shared;
+            count -= shared;
+            if part.is_empty() {
+                self.large.pop_front();
+            }
+        }
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    /// Empties it, keeping what memory is worth keeping.
+    fn clear(&mut self) {
+        if self.bytes.capacity() > KEPT {
+            self.bytes = BytesMut::new();
+        }
+        self.bytes.clear();
+        self.written = 0;
+        self.large.clear();
+        self.large_len = 0;
+    }
+
+    fn put_large(&mut self, part: Bytes) {
+        self.large_len += part.len();
+        self.large.push_back((self.bytes.len(), part));
+    }
+}
+
+impl Outbox {
+    pub(crate) fn new(frame_max: usize) -> Self {
+        Outbox { frame_max, batch: Batch::default(), waker: None }
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Takes all there is, leaving an empty batch that is used again; when there is nothing, remembers whom to wake.
+    pub(crate) fn take(&mut self, empty: &mut Batch, waker: &Waker) -> bool {
+        if self.batch.is_empty() {
+            if !self.waker.as_ref().is_some_and(|held| held.will_wake(waker)) {
+                self.waker = Some(waker.clone());
+            }
+            return false;
+        }
+        mem::swap(&mut self.batch, empty);
+        true
+    }
+
+    /// Appends a method.
+    pub(crate) fn method<A: Arguments>(&mut self, channel: u16, method: &A) {
+        // No method of the broker comes near the smallest frame_max, except with a table of its own making.
+        if let Err(error) = encode_method(channel, method, self.frame_max, &mut self.batch.bytes) {
+            tracing::error!(method = A::NAME, %error, "a method could not be encoded");
+        }
+    }
+
+    pub(crate) fn heartbeat(&mut self) {
+        self.batch.bytes.put_slice(&HEARTBEAT);
+    }
+
+    #[inline]
+    pub(crate) fn deliver(&mut self, delivery: &Delivery<'_>) {
+        let Delivery { channel, consumer_tag, tag, redelivered, parts } = *delivery;
+        let size = 4 + 1 + consumer_tag.len() + 8 + 1 + parts.route.len();
+        let out = &mut self.batch.bytes;
+        out.reserve(size + parts.header.len() + parts.small.len() + 3 * 8);
+        let [c1, c0] = channel.to_be_bytes();
+        let [_, _, s1, s0] = (size as u32).to_be_bytes();
+        let [k3, k2, k1, k0] = DELIVER;
+        out.put_slice(&[1, c1, c0, 0, 0, s1, s0, k3, k2, k1, k0, consumer_tag.len() as u8]);
+        out.put_slice(consumer_tag.as_bytes());
+        put_tag(tag, redelivered, out);
+        out.put_slice(parts.route);
+        self.content(channel, parts);
+    }
+
+    pub(crate) fn get_ok(&mut self, channel: u16, tag: u64, redelivered: bool, parts: Parts<'_>, left: u32) {
+        self.start_method(channel, GET_OK, 9 + parts.route.len() + 4);
+        put_tag(tag, redelivered, &mut self.batch.bytes);
+        self.batch.bytes.put_slice(parts.route);
+        self.batch.bytes.put_u32(left);
+        self.content(channel, parts);
+    }
+
+    pub(crate) fn returned(&mut self, channel: u16, code: u16, text: &str, parts: Parts<'_>) {
+        self.start_method(channel, RETURN, 2 + 1 + text.len() + parts.route.len());
+        let out = &mut self.batch.bytes;
+        out.put_u16(code);
+        out.put_u8(text.len() as u8);
+        out.put_slice(text.as_bytes());
+        out.put_slice(parts.route);
+        self.content(channel, parts);
+    }
+
+    /// The head of a method frame with so many bytes of arguments.
+    fn start_method(&mut self, channel: u16, id: [u8; 4], arguments: usize) {
+        let out = &mut self.batch.bytes;
+        out.put_u8(1);
+        out.put_u16(channel);
+        out.put_u32((4 + arguments) as u32);
+        out.put_slice(&id);
+    }
+
+    /// Ends the method frame before it, and appends content header and body.
+    #[inline]
+    fn content(&mut self, channel: u16, parts: Parts<'_>) {
+        let out = &mut self.batch.bytes;
+        let [c1, c0] = channel.to_be_bytes();
+        let [s3, s2, s1, s0] = (parts.header.len() as u32).to_be_bytes();
+        out.put_slice(&[FRAME_END, 2, c1, c0, s3, s2, s1, s0]);
+        out.put_slice(parts.header);
+        out.put_u8(FRAME_END);
+        if !parts.large.is_empty() {
+            self.large_body(channel, parts.large);
+        } else if parts.small.len() + 8 <= self.frame_max && !parts.small.is_empty() {
+            put_body_frame_header(channel, parts.small.len() as u32, out);
+            out.put_slice(parts.small);
+            out.put_u8(FRAME_END);
+        } else {
+            self.small_body(channel, parts.small);
+        }
+    }
+
+    /// A body that is copied, in as many frames as it needs.
+    fn small_body(&mut self, channel: u16, mut body: &[u8]) {
+        for size in body_frame_sizes(body.len(), self.frame_max) {
+            let (frame, rest) = body.split_at_checked(size).unwrap_or_default();
+            put_body_frame_header(channel, size as u32, &mut self.batch.bytes);
+            self.batch.bytes.put_slice(frame);
+            self.batch.bytes.put_u8(FRAME_END);
+            body = rest;
+        }
+    }
+
+    /// A body that is shared: its parts are cut where this connection's frames end.
+    fn large_body(&mut self, channel: u16, parts: &[Bytes]) {
+        let length = parts.iter().map(Bytes::len).sum();
+        let mut parts = parts.iter().cloned();
+        let mut part = Bytes::new();
+        for size in body_frame_sizes(length, self.frame_max) {
+            put_body_frame_header(channel, size as u32, &mut self.batch.bytes);
+            let mut left = size;
+            while left > 0 {
+                if part.is_empty() {
+                    let Some(next) = parts.next() else { break };
+                    part = next;
+                }
+                let piece = part.split_to(part.len().min(left));
+                left -= piece.len();
+                if piece.len() <= SMALL_BODY {
+                    self.batch.bytes.put_slice(&piece);
+                } else {
+                    self.batch.put_large(piece);
+                }
+            }
+            self.batch.bytes.put_u8(FRAME_END);
+        }
+    }
+}
+
+#[inline]
+fn put_tag(tag: u64, redelivered: bool, out: &mut BytesMut) {
+    let [b7, b6, b5, b4, b3, b2, b1, b0] = tag.to_be_bytes();
+    out.put_slice(&[b7, b6, b5, b4, b3, b2, b1, b0, u8::from(redelivered)]);
+}
+
+/// The outboxes of all connections of a virtual host.
+#[derive(Debug, Default)]
+pub(crate) struct Outboxes {
+    /// By the place of the connection's id, which is unique among the living.
+    slots: Vec<Option<Outbox>>,
+    /// The tasks to wake once the lock is released.
+    to_wake: Vec<Waker>,
+}
+
+impl Outboxes {
+    pub(crate) fn open(&mut self, id: ConnectionId, outbox: Outbox) {
+        if self.slots.len() <= id.index() {
+            self.slots.resize_with(id.index() + 1, || None);
+        }
+        if let Some(slot) = self.slots.get_mut(id.index()) {
+            *slot = Some(outbox);
+        }
+    }
+
+    pub(crate) fn close(&mut self, id: ConnectionId) {
+        if let Some(slot) = self.slots.get_mut(id.index()) {
+            *slot = None;
+        }
+    }
+
+    /// The outbox of a connection, to write into: its task is woken when the lock is released.
+    #[inline]
+    pub(crate) fn of(&mut self, id: ConnectionId) -> Option<&mut Outbox> {
+        let outbox = self.slots.get_mut(id.index())?.as_mut()?;
+        self.to_wake.extend(outbox.waker.take());
+        Some(outbox)
+    }
+
+    /// The outbox of a connection, to look at or to take from.
+    pub(crate) fn peek(&mut self, id: ConnectionId) -> Option<&mut Outbox> {
+        self.slots.get_mut(id.index())?.as_mut()
+    }
+
+    /// Appends a method for a connection.
+    pub(crate) fn send<A: Arguments>(&mut self, to: ConnectionId, channel: u16, method: &A) {
+        if let Some(outbox) = self.of(to) {
+            outbox.method(channel, method);
+        }
+    }
+
+    /// Moves the tasks that are to be woken into `woken`.
+    pub(crate) fn take_woken(&mut self, woken: &mut Vec<Waker>) {
+        woken.append(&mut self.to_wake);
+    }
+}
+
+impl Sink for Outboxes {
+    #[inline]
+    fn deliver(&mut self, to: ConnectionId, delivery: Delivery<'_>) -> bool {
+        let Some(outbox) = self.of(to) else { return false };
+        outbox.deliver(&delivery);
+        outbox.len() < ENOUGH
+    }
+
+    fn cancel(&mut self, to: ConnectionId, channel: u16, consumer_tag: &ShortString) {
+        let cancel = basic::Cancel { consumer_tag: consumer_tag.clone(), no_wait: true };
+        self.send(to, channel, &cancel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use amqp_codec::{Frame, RawFrame};
+
+    use super::*;
+    use crate::core::message::Draft;
+
+    /// Writes a batch in pieces of at most `most` bytes.
+    fn written(batch: &mut Batch, most: usize) -> BytesMut {
+        let mut out = BytesMut::new();
+        while !batch.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 3];
+            let count = batch.slices(&mut slices);
+            let mut left = most;
+            for slice in &slices[..count] {
+                let end = slice.len().min(left);
+                out.extend_from_slice(&slice[..end]);
+                left -= end;
+            }
+            batch.advance(most - left);
+        }
+        out
+    }
+
+    fn body_of(mut wire: BytesMut, frame_max: usize) -> Vec<u8> {
+        let mut body = Vec::new();
+        while let Some(raw) = RawFrame::split_from(&mut wire, frame_max).unwrap() {
+            if let Frame::Body(_, part) = raw.decode().unwrap() {
+                body.extend_from_slice(&part);
+            }
+        }
+        assert!(wire.is_empty());
+        body
+    }
+
+    #[test]
+    fn a_large_body_is_cut_at_this_connections_frame_max_and_written_in_any_pieces() {
+        let body: Vec<u8> = (0..30_000u32).map(|n| n as u8).collect();
+        let mut draft = Draft::default();
+        draft.start(b"e", b"k");
+        draft.header(&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0x75, 0x30, 0, 0]);
+        draft.large(vec![Bytes::copy_from_slice(&body[..20_001]), Bytes::copy_from_slice(&body[20_001..])]);
+        for most in [1, 999, 5000, 1 << 20] {
+            let mut outbox = Outbox::new(8192);
+            let tag = ShortString::from_static("ctag");
+            outbox.deliver(&Delivery {
+                channel: 1,
+                consumer_tag: &tag,
+                tag: 1,
+                redelivered: false,
+                parts: draft.parts(),
+            });
+            let length = outbox.len();
+            let wire = written(&mut outbox.batch, most);
+            assert_eq!(wire.len(), length);
+            assert_eq!(outbox.len(), 0);
+            assert_eq!(body_of(wire, 8192), body);
+        }
+    }
+}
