@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use amqp_codec::{
-    Arguments, Method, ShortString,
+    Arguments, ShortString,
     method::{basic, confirm, exchange, queue},
 };
 
@@ -209,9 +209,14 @@ impl Channel {
         options: ConsumeOptions,
     ) -> Result<Consumer> {
         let prefetch = options.prefetch.unwrap_or(DEFAULT_PREFETCH);
+        let tag = match options.tag.as_str() {
+            "" => self.handle.connection.new_consumer_tag(),
+            tag => tag.to_owned(),
+        };
+        let tag = short("consumer_tag", &tag)?;
         let consume = basic::Consume {
             queue: short("queue", queue.as_ref())?,
-            consumer_tag: short("consumer_tag", &options.tag)?,
+            consumer_tag: tag.clone(),
             no_ack: options.no_ack,
             exclusive: options.exclusive,
             arguments: options.arguments,
@@ -226,19 +231,15 @@ impl Channel {
                 let unbounded = no_ack || prefetch == 0;
                 let inbox = Arc::new(Inbox::new(unbounded.then(|| engine.backlog())));
                 let qos = engine.call(key, qos.into(), Expects::reply_to::<basic::Qos>())?;
-                let expects = Expects::Consume { inbox: inbox.clone(), no_ack };
+                let expects = Expects::Consume { tag: tag.clone(), inbox: inbox.clone(), no_ack };
                 let consume = engine.call(key, consume.into(), expects)?;
                 Ok((qos, consume, inbox))
             })
             .map_err(|error| self.handle.explain(error))?;
         let consume = self.handle.wait(basic::Consume::NAME, consume);
         self.handle.wait(basic::Qos::NAME, qos).await?;
-        match consume.await? {
-            Reply::Method(Method::Basic(basic::Method::ConsumeOk(ok))) => {
-                Ok(Consumer::new(self.handle.clone(), ok.consumer_tag, inbox))
-            }
-            _ => Err(self.handle.status.reason()),
-        }
+        consume.await?;
+        Ok(Consumer::new(self.handle.clone(), tag, inbox))
     }
 
     /// Takes one message from a queue; `None` when it is empty.

@@ -95,7 +95,7 @@ impl ConnectOptions {
             client_properties: self.client_properties()?,
         };
         let shared = Arc::new(Shared::new(Engine::new(login, self.limits, now())));
-        let handle = ConnectionHandle { shared: shared.clone(), call_timeout: self.call_timeout };
+        let handle = ConnectionHandle::new(shared.clone(), self.call_timeout);
         tokio::spawn(Driver::new(shared, stream).run());
         poll_fn(|cx| handle.shared.with(|engine| engine.poll_open(cx.waker()))).await?;
         debug!(%uri, "connected");

@@ -156,12 +156,12 @@ pub struct ConsumeOptions {
 pub(crate) const DEFAULT_PREFETCH: u16 = 256;
 
 impl ConsumeOptions {
-    /// With acknowledgements, a prefetch of 256, a tag given by the broker.
+    /// With acknowledgements, a prefetch of 256, a tag made by the client.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The consumer's tag; empty lets the broker give one.
+    /// The consumer's tag; empty has the client make one, unique on its connection.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tag = tag.into();
         self

@@ -3,7 +3,10 @@
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -64,6 +67,18 @@ impl Shared {
 pub(crate) struct ConnectionHandle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) call_timeout: Duration,
+    consumers: AtomicU64,
+}
+
+impl ConnectionHandle {
+    pub(crate) fn new(shared: Arc<Shared>, call_timeout: Duration) -> Self {
+        ConnectionHandle { shared, call_timeout, consumers: AtomicU64::new(0) }
+    }
+
+    /// A tag of our own, so that an answer tells which consumer it is for.
+    pub(crate) fn new_consumer_tag(&self) -> String {
+        format!("ctag-{}", self.consumers.fetch_add(1, Ordering::Relaxed) + 1)
+    }
 }
 
 impl Drop for ConnectionHandle {

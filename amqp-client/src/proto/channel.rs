@@ -10,7 +10,7 @@ use std::{
 use amqp_codec::{
     Arguments, Assembler, Content, ContentHeader, Error as CodecError, Method, MethodId, ShortString,
     borrowed,
-    method::{basic, channel},
+    method::{basic, channel, confirm},
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -65,7 +65,7 @@ struct Due {
 pub(crate) enum Expects {
     Method(MethodId, &'static str),
     Get { no_ack: bool },
-    Consume { inbox: Arc<Inbox>, no_ack: bool },
+    Consume { tag: ShortString, inbox: Arc<Inbox>, no_ack: bool },
     Cancel { tag: ShortString },
     ConfirmSelect,
     Close,
@@ -420,47 +420,37 @@ impl Channel {
         }
     }
 
-    /// An answer: it belongs to the oldest call, since a broker answers the calls of a channel in their order.
+    /// An answer: it belongs to the oldest call that it can answer. Not simply to the oldest: RabbitMQ answers
+    /// `basic.consume` and `basic.cancel` from the queue's process, and methods that follow them may be answered first.
     fn answer(&mut self, link: &mut Link, method: Method, payload: &Bytes) -> Result<After> {
-        let Some(due) = self.due.pop_front() else {
-            return Err(self.unexpected("no answer", method.name()));
+        let found = self.due.iter().position(|due| due.expects.is_answered_by(&method));
+        let Some(due) = found.and_then(|index| self.due.remove(index)) else {
+            let expected = self.due.front().map_or("no answer", |due| due.expects.name());
+            return Err(self.unexpected(expected, method.name()));
         };
         let call = due.call;
-        match (due.expects, method) {
-            (Expects::Get { no_ack }, Method::Basic(basic::Method::GetOk(ok))) => {
-                let incoming = Incoming::Get { call, payload: payload.clone(), ok, no_ack };
-                self.incoming.method(incoming).map_err(|error| self.broken(error))?;
+        let mut after = After::Goes;
+        match due.expects {
+            Expects::Get { no_ack } => {
+                if let Method::Basic(basic::Method::GetOk(ok)) = method {
+                    let incoming = Incoming::Get { call, payload: payload.clone(), ok, no_ack };
+                    self.incoming.method(incoming).map_err(|error| self.broken(error))?;
+                    return Ok(after);
+                }
             }
-            (Expects::Get { .. }, method @ Method::Basic(basic::Method::GetEmpty(_))) => {
-                self.finish(link, call, Ok(Reply::Method(method)));
-            }
-            (Expects::Consume { inbox, no_ack }, Method::Basic(basic::Method::ConsumeOk(ok))) => {
-                self.add_consumer(ok.consumer_tag.detach(), inbox, no_ack);
-                self.finish(link, call, Ok(Reply::Method(ok.into())));
-            }
-            (Expects::Cancel { tag }, method @ Method::Basic(basic::Method::CancelOk(_))) => {
-                self.remove_consumer(link, &tag, None);
-                self.finish(link, call, Ok(Reply::Method(method)));
-            }
-            (Expects::ConfirmSelect, method @ Method::Confirm(_)) => {
+            Expects::Consume { tag, inbox, no_ack } => self.add_consumer(tag, inbox, no_ack),
+            Expects::Cancel { tag } => self.remove_consumer(link, &tag, None),
+            Expects::ConfirmSelect => {
                 self.confirms.get_or_insert_with(|| Confirms::new(self.status.progress.clone()));
-                self.finish(link, call, Ok(Reply::Method(method)));
             }
-            (Expects::Close, Method::Channel(channel::Method::CloseOk(_))) => {
+            Expects::Close => {
                 self.end(link, &Error::ChannelEnded { channel: self.id });
-                self.finish(link, call, Ok(Reply::Method(channel::CloseOk {}.into())));
-                return Ok(After::Gone);
+                after = After::Gone;
             }
-            (Expects::Method(id, _), method) if method.id() == id => {
-                self.finish(link, call, Ok(Reply::Method(method)));
-            }
-            (expects, method) => {
-                let error = self.unexpected(expects.name(), method.name());
-                self.finish(link, call, Err(error.clone()));
-                return Err(error);
-            }
+            Expects::Method(..) => {}
         }
-        Ok(After::Goes)
+        self.finish(link, call, Ok(Reply::Method(method)));
+        Ok(after)
     }
 
     /// Gives an answer to its caller. When that has gone, undoes what the answer brought about.
@@ -537,13 +527,29 @@ impl Expects {
         Expects::Method(R::Reply::ID, R::Reply::NAME)
     }
 
+    fn is_answered_by(&self, method: &Method) -> bool {
+        match (self, method) {
+            (Expects::Method(id, _), method) => method.id() == *id,
+            (Expects::Get { .. }, Method::Basic(method)) => {
+                matches!(method, basic::Method::GetOk(_) | basic::Method::GetEmpty(_))
+            }
+            (Expects::Consume { tag, .. }, Method::Basic(basic::Method::ConsumeOk(ok))) => {
+                ok.consumer_tag == *tag
+            }
+            (Expects::Cancel { tag }, Method::Basic(basic::Method::CancelOk(ok))) => ok.consumer_tag == *tag,
+            (Expects::ConfirmSelect, Method::Confirm(confirm::Method::SelectOk(_))) => true,
+            (Expects::Close, Method::Channel(channel::Method::CloseOk(_))) => true,
+            _ => false,
+        }
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Expects::Method(_, name) => name,
             Expects::Get { .. } => "basic.get-ok or basic.get-empty",
             Expects::Consume { .. } => basic::ConsumeOk::NAME,
             Expects::Cancel { .. } => basic::CancelOk::NAME,
-            Expects::ConfirmSelect => amqp_codec::method::confirm::SelectOk::NAME,
+            Expects::ConfirmSelect => confirm::SelectOk::NAME,
             Expects::Close => channel::CloseOk::NAME,
         }
     }

@@ -1,0 +1,258 @@
+//! What handles do with the engine: calls, publishes, acks, closing. Each is one short step under the lock.
+
+use std::{
+    sync::Arc,
+    task::{Poll, Waker},
+    time::Instant,
+};
+
+use amqp_codec::{
+    Method, ShortString,
+    method::{basic, channel, connection},
+};
+
+use super::{ChannelKey, Engine, Phase, register};
+use crate::{
+    error::{Error, Result},
+    message::Message,
+    proto::{
+        calls::{CallId, Reply},
+        channel::{Channel, ChannelStatus, Expects},
+        confirms::{Confirms, Settled},
+        inbox::Backlog,
+        publish::{self, Route},
+    },
+};
+
+impl Engine {
+    /// Ready when the handshake is over.
+    pub(crate) fn poll_open(&mut self, waker: &Waker) -> Poll<Result<()>> {
+        match &self.phase {
+            Phase::Open => Poll::Ready(Ok(())),
+            Phase::Ended(error) | Phase::Closing { reason: error, .. } => Poll::Ready(Err(error.clone())),
+            Phase::Handshake(_) => {
+                self.state_waiters.push(waker.clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Ready when the connection has ended.
+    pub(crate) fn poll_ended(&mut self, waker: &Waker) -> Poll<Error> {
+        match &self.phase {
+            Phase::Ended(error) => Poll::Ready(error.clone()),
+            _ => {
+                register(&mut self.state_waiters, waker);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Why nothing can be done any more; `None` while the connection is open.
+    pub(crate) fn reason(&self) -> Option<Error> {
+        match &self.phase {
+            Phase::Handshake(_) | Phase::Open => None,
+            Phase::Closing { reason, .. } | Phase::Ended(reason) => Some(reason.clone()),
+        }
+    }
+
+    /// Begins the end of the connection, when it has not begun.
+    pub(crate) fn close(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Handshake(_) => self.end(&Error::ConnectionEnded),
+            Phase::Open => {
+                let close = connection::Close { reply_code: 200, ..Default::default() };
+                self.begin_close(now, &close, Error::ConnectionEnded);
+            }
+            Phase::Closing { .. } | Phase::Ended(_) => {}
+        }
+    }
+
+    pub(crate) fn open_channel(&mut self) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)> {
+        if let Some(error) = self.reason() {
+            return Err(error);
+        }
+        let id = self.free_channel_id()?;
+        self.epochs += 1;
+        let status = Arc::new(ChannelStatus::default());
+        let mut channel = Box::new(Channel::new(id, status.clone()));
+        let call = self.link.calls.begin();
+        let open = channel::Open::default();
+        let expects = Expects::reply_to::<channel::Open>();
+        channel.request(&mut self.link, open.into(), expects, Some(call))?;
+        if let Some(slot) = self.channels.get_mut(usize::from(id)) {
+            *slot = Some((self.epochs, channel));
+        }
+        Ok((ChannelKey { id, epoch: self.epochs }, status, call))
+    }
+
+    /// Sends a method on a channel; the call to wait for.
+    pub(crate) fn call(&mut self, key: ChannelKey, method: Method, expects: Expects) -> Result<CallId> {
+        let (channel, link) = self.open_channel_of(key)?;
+        let call = link.calls.begin();
+        match channel.request(link, method, expects, Some(call)) {
+            Ok(()) => Ok(call),
+            Err(error) => {
+                link.calls.cancel(call);
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn poll_call(&mut self, call: CallId, waker: &Waker) -> Poll<Result<Reply>> {
+        self.link.calls.poll(call, waker)
+    }
+
+    /// The caller goes away; what the answer brings about is undone.
+    pub(crate) fn abandon_call(&mut self, key: ChannelKey, call: CallId) {
+        if let Some(Ok(reply)) = self.link.calls.abandon(call)
+            && let Some((channel, link)) = self.channel_of(key)
+        {
+            channel.undo(link, reply);
+        }
+    }
+
+    pub(crate) fn close_channel(&mut self, key: ChannelKey) -> Option<CallId> {
+        let (channel, link) = self.open_channel_of(key).ok()?;
+        let call = link.calls.begin();
+        channel.close(link, Some(call));
+        Some(call)
+    }
+
+    /// The last handle of a channel was dropped.
+    pub(crate) fn drop_channel(&mut self, key: ChannelKey) {
+        if let Ok((channel, link)) = self.open_channel_of(key) {
+            channel.close(link, None);
+        }
+    }
+
+    /// Ready when the channel has ended. The reason is in its status.
+    pub(crate) fn poll_channel_ended(&mut self, key: ChannelKey, waker: &Waker) -> Poll<()> {
+        match self.channel_of(key) {
+            Some((channel, _)) if channel.status().ended.get().is_none() => {
+                register(&mut channel.end_waiters, waker);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Queues one publish, whole or not at all. The tag in confirm mode, 0 without. Pending while there is no room, the
+    /// window is full, or the broker has stopped publishes.
+    #[inline]
+    pub(crate) fn poll_publish(
+        &mut self,
+        key: ChannelKey,
+        route: Route<'_>,
+        message: &Message,
+        confirmed: bool,
+        waker: &Waker,
+    ) -> Poll<Result<u64>> {
+        if self.link.output.len() >= self.write_buffer || self.blocked.is_some() {
+            if let Err(error) = self.open_channel_of(key) {
+                return Poll::Ready(Err(error));
+            }
+            register(&mut self.room_waiters, waker);
+            return Poll::Pending;
+        }
+        let (channel, link) = match self.open_channel_of(key) {
+            Ok(open) => open,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        let in_flight = channel.confirms.as_ref().map_or(0, Confirms::in_flight);
+        if in_flight >= link.confirm_window || channel.flow_stopped {
+            register(&mut channel.window_waiters, waker);
+            return Poll::Pending;
+        }
+        channel.flush_acks(link);
+        if let Err(error) = publish::encode(&mut link.output, link.frame_max, key.id, route, message) {
+            return Poll::Ready(Err(Error::Invalid(error)));
+        }
+        let Some(confirms) = &mut channel.confirms else { return Poll::Ready(Ok(0)) };
+        let tag = confirms.published(!confirmed);
+        if route.mandatory && confirmed {
+            let (exchange, routing_key) = (route.exchange.as_bytes(), route.routing_key.as_bytes());
+            confirms.mandatory(tag, exchange, routing_key, message.body().clone());
+        }
+        Poll::Ready(Ok(tag))
+    }
+
+    /// What became of a publish.
+    pub(crate) fn poll_confirm(
+        &mut self,
+        key: ChannelKey,
+        status: &ChannelStatus,
+        tag: u64,
+        waker: &Waker,
+    ) -> Poll<Result<Settled>> {
+        if let Some((channel, _)) = self.channel_of(key)
+            && let Some(confirms) = &mut channel.confirms
+        {
+            return confirms.poll(tag, waker).map(Ok);
+        }
+        Poll::Ready(status.outcome(tag).ok_or_else(|| status.reason()))
+    }
+
+    /// Nobody asks what becomes of a publish.
+    pub(crate) fn forget_confirm(&mut self, key: ChannelKey, tag: u64) {
+        if let Some((channel, _)) = self.channel_of(key)
+            && let Some(confirms) = &mut channel.confirms
+        {
+            confirms.forget(tag);
+        }
+    }
+
+    /// Acks one delivery: it leaves with the next batch.
+    #[inline]
+    pub(crate) fn ack(&mut self, key: ChannelKey, tag: u64) -> Result<()> {
+        let (channel, _) = self.open_channel_of(key)?;
+        let first = channel.acks.waiting() == 0;
+        if channel.acks.ack(tag) {
+            self.acks_waiting += 1;
+            if first {
+                self.unflushed.push(key.id);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn nack(&mut self, key: ChannelKey, tag: u64, requeue: bool) -> Result<()> {
+        let (channel, link) = self.open_channel_of(key)?;
+        channel.nack(link, tag, requeue);
+        Ok(())
+    }
+
+    pub(crate) fn reject(&mut self, key: ChannelKey, tag: u64, requeue: bool) -> Result<()> {
+        let (channel, link) = self.open_channel_of(key)?;
+        if channel.acks.settle(tag) {
+            channel.send(link, &basic::Reject { delivery_tag: tag, requeue })?;
+        }
+        Ok(())
+    }
+
+    /// A consumer's handle was dropped, with deliveries it had not handed out.
+    pub(crate) fn drop_consumer(
+        &mut self,
+        key: ChannelKey,
+        tag: &ShortString,
+        unread: impl Iterator<Item = u64>,
+    ) {
+        if let Ok((channel, link)) = self.open_channel_of(key) {
+            for delivery_tag in unread {
+                channel.nack(link, delivery_tag, true);
+            }
+            channel.drop_consumer(link, tag);
+        }
+    }
+
+    /// A consumer has taken deliveries: the driver may read again if it had paused for them.
+    pub(crate) fn resume_reading(&mut self) {
+        if !self.link.backlog.is_full() {
+            self.link.wakes.extend(self.driver.take());
+        }
+    }
+
+    pub(crate) fn backlog(&self) -> Arc<Backlog> {
+        self.link.backlog.clone()
+    }
+}
