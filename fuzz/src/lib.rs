@@ -1,0 +1,16 @@
+//! What the fuzz targets assert, a function a target: no bytes panic, what was read is written and read again the same, and
+//! reading allocates no more than a small constant times the bytes.
+//!
+//! It is a library so that `cargo test` runs every target over its seeds.
+
+mod allocation;
+mod frame;
+mod method;
+mod properties;
+pub mod seeds;
+mod table;
+
+pub use frame::frame;
+pub use method::method;
+pub use properties::properties;
+pub use table::table;
