@@ -1,0 +1,252 @@
+//! Consuming, getting, acknowledging.
+
+use amqp_client::{Channel, Connection, ConsumeOptions, Consumer, Error, Message, Queue, ReplyCode};
+use futures_util::StreamExt as _;
+
+use super::{
+    fixture::{Broker, within},
+    on_every_broker,
+};
+
+on_every_broker! {
+    get_tells_what_is_left_and_none_when_nothing_is,
+    a_rejected_message_is_dropped_or_redelivered,
+    prefetch_limits_what_is_outstanding,
+    acks_out_of_order_ack_what_was_acked_and_nothing_else,
+    two_consumers_share_a_queue,
+    consumers_of_one_channel_get_their_own,
+    a_consumer_without_acks_gets_everything,
+    a_cancelled_consumer_ends_without_an_error,
+    a_dropped_consumer_gives_back_what_it_had_not_handed_out,
+    closing_a_channel_gives_back_what_was_not_acked,
+    a_deleted_queue_ends_its_consumer_with_a_reason,
+    consuming_from_a_missing_queue_names_it,
+    an_exclusive_consumer_keeps_others_out,
+    a_delivery_outlives_the_handles_it_came_from,
+}
+
+/// A queue with messages numbered from 0.
+async fn filled_queue(channel: &Channel, count: usize) -> String {
+    let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
+    let publisher = channel.publisher().await.unwrap();
+    let mut last = None;
+    for number in 0..count {
+        last = Some(publisher.publish("", &queue, Message::new(number.to_string())).await.unwrap());
+    }
+    if let Some(last) = last {
+        within(last).await.unwrap();
+    }
+    queue.name
+}
+
+async fn bodies(consumer: &mut Consumer, count: usize) -> Vec<String> {
+    let mut bodies = Vec::new();
+    for _ in 0..count {
+        let delivery = within(consumer.recv()).await.unwrap().unwrap();
+        bodies.push(String::from_utf8(delivery.body().to_vec()).unwrap());
+        delivery.ack().await.unwrap();
+    }
+    bodies
+}
+
+/// Ready messages, once the broker has acted on everything sent on `connection` so far.
+async fn depth(connection: &Connection, queue: &str) -> u32 {
+    let channel = connection.open_channel().await.unwrap();
+    channel.declare_passive(&Queue::new(queue).exclusive(true)).await.unwrap().messages
+}
+
+async fn get_tells_what_is_left_and_none_when_nothing_is(broker: Broker) {
+    let channel = broker.channel().await;
+    let queue = filled_queue(&channel, 2).await;
+    let first = channel.get(&queue).await.unwrap().unwrap();
+    assert_eq!((first.body().as_ref(), first.remaining()), (&b"0"[..], Some(1)));
+    let second = channel.get(&queue).await.unwrap().unwrap();
+    assert_eq!((second.body().as_ref(), second.remaining()), (&b"1"[..], Some(0)));
+    assert!(channel.get(&queue).await.unwrap().is_none());
+    first.nack(true).await.unwrap();
+    second.ack().await.unwrap();
+    let again = channel.get(&queue).await.unwrap().unwrap();
+    assert_eq!((again.body().as_ref(), again.redelivered()), (&b"0"[..], true));
+    again.ack().await.unwrap();
+    assert!(channel.get(&queue).await.unwrap().is_none());
+}
+
+async fn a_rejected_message_is_dropped_or_redelivered(broker: Broker) {
+    let channel = broker.channel().await;
+    let queue = filled_queue(&channel, 3).await;
+    let mut consumer = channel.consume(&queue, ConsumeOptions::new().prefetch(1)).await.unwrap();
+    let first = within(consumer.recv()).await.unwrap().unwrap();
+    assert!(!first.redelivered());
+    first.reject(true).await.unwrap();
+    let first = within(consumer.recv()).await.unwrap().unwrap();
+    assert_eq!((first.body().as_ref(), first.redelivered()), (&b"0"[..], true));
+    first.reject(false).await.unwrap();
+    let second = within(consumer.recv()).await.unwrap().unwrap();
+    assert_eq!((second.body().as_ref(), second.redelivered()), (&b"1"[..], false));
+    second.nack(false).await.unwrap();
+    assert_eq!(bodies(&mut consumer, 1).await, ["2"]);
+}
+
+async fn prefetch_limits_what_is_outstanding(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = filled_queue(&channel, 10).await;
+    let mut consumer = channel.consume(&queue, ConsumeOptions::new().prefetch(3)).await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(within(consumer.recv()).await.unwrap().unwrap());
+    }
+    assert_eq!(depth(&connection, &queue).await, 7);
+    for delivery in held {
+        delivery.ack().await.unwrap();
+    }
+    assert_eq!(bodies(&mut consumer, 7).await, ["3", "4", "5", "6", "7", "8", "9"]);
+}
+
+async fn acks_out_of_order_ack_what_was_acked_and_nothing_else(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = filled_queue(&channel, 6).await;
+    let worker = connection.open_channel().await.unwrap();
+    let mut consumer = worker.consume(&queue, Default::default()).await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        held.push(Some(within(consumer.recv()).await.unwrap().unwrap()));
+    }
+    for number in [4, 0, 1, 5] {
+        held[number].take().unwrap().ack().await.unwrap();
+    }
+    worker.close().await.unwrap();
+    let mut consumer = channel.consume(&queue, Default::default()).await.unwrap();
+    assert_eq!(bodies(&mut consumer, 2).await, ["2", "3"]);
+    assert_eq!(depth(&connection, &queue).await, 0);
+}
+
+async fn two_consumers_share_a_queue(broker: Broker) {
+    let channel = broker.channel().await;
+    let queue = filled_queue(&channel, 0).await;
+    let options = || ConsumeOptions::new().prefetch(1);
+    let mut one = channel.consume(&queue, options()).await.unwrap();
+    let mut two = channel.consume(&queue, options()).await.unwrap();
+    assert_ne!(one.tag(), two.tag());
+    for body in ["a", "b"] {
+        channel.publish("", &queue, &Message::new(body)).await.unwrap();
+    }
+    let mut both = bodies(&mut one, 1).await;
+    both.extend(bodies(&mut two, 1).await);
+    both.sort();
+    assert_eq!(both, ["a", "b"]);
+}
+
+async fn consumers_of_one_channel_get_their_own(broker: Broker) {
+    let channel = broker.channel().await;
+    let (red, blue) = (filled_queue(&channel, 50).await, filled_queue(&channel, 30).await);
+    let mut reds = channel.consume(&red, ConsumeOptions::new().tag("red")).await.unwrap();
+    let mut blues = channel.consume(&blue, ConsumeOptions::new().tag("blue")).await.unwrap();
+    assert_eq!((reds.tag(), blues.tag()), ("red", "blue"));
+    let numbers = |count: usize| (0..count).map(|number| number.to_string()).collect::<Vec<_>>();
+    assert_eq!(bodies(&mut blues, 30).await, numbers(30));
+    assert_eq!(bodies(&mut reds, 50).await, numbers(50));
+}
+
+async fn a_consumer_without_acks_gets_everything(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = filled_queue(&channel, 2000).await;
+    let options = ConsumeOptions::new().no_ack(true);
+    let consumer = channel.consume(&queue, options).await.unwrap();
+    let all: Vec<_> = within(consumer.take(2000).collect()).await;
+    for (number, delivery) in all.into_iter().enumerate() {
+        let delivery = delivery.unwrap();
+        assert_eq!(delivery.body(), number.to_string().as_bytes());
+        delivery.ack().await.unwrap();
+    }
+    assert!(channel.is_open());
+    assert_eq!(depth(&connection, &queue).await, 0);
+}
+
+async fn a_cancelled_consumer_ends_without_an_error(broker: Broker) {
+    let channel = broker.channel().await;
+    let queue = filled_queue(&channel, 0).await;
+    let mut consumer = channel.consume(&queue, Default::default()).await.unwrap();
+    consumer.cancel().await.unwrap();
+    assert!(within(consumer.recv()).await.is_none());
+    assert!(within(consumer.recv()).await.is_none());
+    assert!(channel.is_open());
+}
+
+async fn a_dropped_consumer_gives_back_what_it_had_not_handed_out(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = filled_queue(&channel, 20).await;
+    let mut consumer = channel.consume(&queue, Default::default()).await.unwrap();
+    let first = within(consumer.recv()).await.unwrap().unwrap();
+    drop(consumer);
+    first.ack().await.unwrap();
+    let mut consumer = channel.consume(&queue, Default::default()).await.unwrap();
+    let mut rest = bodies(&mut consumer, 19).await;
+    rest.sort_by_key(|body| body.parse::<u32>().unwrap());
+    assert_eq!(rest, (1..20).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+async fn closing_a_channel_gives_back_what_was_not_acked(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = filled_queue(&channel, 3).await;
+    let worker = connection.open_channel().await.unwrap();
+    let mut consumer = worker.consume(&queue, Default::default()).await.unwrap();
+    let kept = within(consumer.recv()).await.unwrap().unwrap();
+    worker.close().await.unwrap();
+    let error = kept.ack().await.unwrap_err();
+    assert!(matches!(error, Error::ChannelEnded { .. }), "{error:?}");
+    assert!(matches!(within(worker.closed()).await, Error::ChannelEnded { .. }));
+    let again = channel.get(&queue).await.unwrap().unwrap();
+    assert_eq!((again.body().as_ref(), again.redelivered()), (&b"0"[..], true));
+}
+
+async fn a_deleted_queue_ends_its_consumer_with_a_reason(broker: Broker) {
+    let channel = broker.channel().await;
+    let queue = filled_queue(&channel, 0).await;
+    let mut consumer = channel.consume(&queue, ConsumeOptions::new().tag("worker")).await.unwrap();
+    channel.delete_queue(&queue).await.unwrap();
+    let error = within(consumer.recv()).await.unwrap().unwrap_err();
+    assert!(matches!(&error, Error::ConsumerCancelled { tag } if tag == "worker"), "{error:?}");
+    assert!(within(consumer.recv()).await.is_none());
+    assert!(channel.is_open());
+}
+
+async fn consuming_from_a_missing_queue_names_it(broker: Broker) {
+    let connection = broker.connect().await;
+    let missing = broker.name("missing");
+    let channel = connection.open_channel().await.unwrap();
+    let error = channel.consume(&missing, Default::default()).await.unwrap_err();
+    assert_eq!(error.reply_code(), Some(ReplyCode::NOT_FOUND));
+    assert!(error.to_string().contains(&format!("no queue '{missing}' in vhost '/'")), "{error}");
+    let channel = connection.open_channel().await.unwrap();
+    let error = channel.get(&missing).await.unwrap_err();
+    assert!(error.to_string().contains("basic.get"), "{error}");
+}
+
+async fn an_exclusive_consumer_keeps_others_out(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = filled_queue(&channel, 0).await;
+    let _only = channel.consume(&queue, ConsumeOptions::new().exclusive(true)).await.unwrap();
+    let other = connection.open_channel().await.unwrap();
+    let error = other.consume(&queue, Default::default()).await.unwrap_err();
+    assert_eq!(error.reply_code(), Some(ReplyCode::ACCESS_REFUSED));
+    assert!(error.to_string().contains("in exclusive use"), "{error}");
+}
+
+async fn a_delivery_outlives_the_handles_it_came_from(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = filled_queue(&channel, 1).await;
+    let worker = connection.open_channel().await.unwrap();
+    let delivery = worker.get(&queue).await.unwrap().unwrap();
+    drop(worker);
+    delivery.ack().await.unwrap();
+    // Not redelivered when the channel is closed in the background, for it was acked before.
+    let probe = connection.open_channel().await.unwrap();
+    assert!(probe.get(&queue).await.unwrap().is_none());
+}
