@@ -162,6 +162,7 @@ impl Channel {
     /// # Errors
     /// Why the channel ended.
     pub async fn qos(&self, prefetch: u16) -> Result<()> {
+        self.handle.with(|engine, key| engine.limit_ack_batch(key, prefetch));
         self.handle
             .call(basic::Qos { prefetch_count: prefetch, global: true, ..Default::default() })
             .await
@@ -230,6 +231,7 @@ impl Channel {
             .with(|engine, key| {
                 let unbounded = no_ack || prefetch == 0;
                 let inbox = Arc::new(Inbox::new(unbounded.then(|| engine.backlog())));
+                engine.limit_ack_batch(key, prefetch);
                 let qos = engine.call(key, qos.into(), Expects::reply_to::<basic::Qos>())?;
                 let expects = Expects::Consume { tag: tag.clone(), inbox: inbox.clone(), no_ack };
                 let consume = engine.call(key, consume.into(), expects)?;

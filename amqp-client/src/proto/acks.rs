@@ -89,6 +89,12 @@ impl Acks {
         self.islands.len() + self.run.map_or(0, |(_, count)| count)
     }
 
+    /// Whether the user has settled everything that was delivered.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.states.is_empty()
+    }
+
     /// Takes the acks that are to leave, in the order in which they may be sent.
     pub(crate) fn take(&mut self, mut send: impl FnMut(Ack)) {
         if let Some((tag, count)) = self.run.take() {

@@ -48,6 +48,9 @@ impl ChannelStatus {
     }
 }
 
+/// Acks that gather while a consumer is busy, at the most.
+const MAX_ACK_BATCH: usize = 128;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
@@ -100,6 +103,8 @@ pub(crate) struct Channel {
     /// Consumers with a batch to be put into their inbox.
     touched: Vec<usize>,
     pub(crate) acks: Acks,
+    /// So many acks waiting are company enough.
+    ack_batch: usize,
     pub(crate) confirms: Option<Confirms>,
     /// The broker has stopped the flow of publishes.
     pub(crate) flow_stopped: bool,
@@ -130,6 +135,7 @@ impl Channel {
             recent: 0,
             touched: Vec::new(),
             acks: Acks::default(),
+            ack_batch: MAX_ACK_BATCH,
             confirms: None,
             flow_stopped: false,
             status,
@@ -179,6 +185,19 @@ impl Channel {
             });
         }
         waiting
+    }
+
+    /// Whether the acks that wait should leave now: the broker may have nothing it is allowed to send.
+    #[inline]
+    pub(crate) fn acks_are_urgent(&self) -> bool {
+        self.acks.is_idle() || self.acks.waiting() >= self.ack_batch
+    }
+
+    /// A consumer may have this many deliveries outstanding: acks leave well before it has.
+    pub(crate) fn limit_ack_batch(&mut self, prefetch: u16) {
+        if prefetch > 0 {
+            self.ack_batch = self.ack_batch.min(usize::from(prefetch / 4)).max(1);
+        }
     }
 
     /// Gives one outstanding delivery back.

@@ -32,9 +32,6 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long acks may wait for company while a consumer is busy.
 const ACK_DELAY: Duration = Duration::from_millis(1);
 
-/// So many acks waiting are company enough.
-const ACK_BATCH: usize = 128;
-
 /// Until the limits are agreed on: room for a `connection.start` with many properties.
 const FRAME_MAX_BEFORE_TUNE: usize = 128 * 1024;
 
@@ -87,6 +84,8 @@ pub(crate) struct Engine {
     /// Channels with acks waiting.
     unflushed: Vec<u16>,
     acks_waiting: usize,
+    /// Some of them must not wait: the broker may be out of work to send.
+    acks_urgent: bool,
     /// While set, an ack does not wake the driver: it leaves with the batch at this time.
     acks_gather_until: Option<Instant>,
     room_waiters: Vec<Waker>,
@@ -120,6 +119,7 @@ impl Engine {
             touched: Vec::new(),
             unflushed: Vec::new(),
             acks_waiting: 0,
+            acks_urgent: false,
             acks_gather_until: None,
             room_waiters: Vec::new(),
             state_waiters: Vec::new(),
@@ -219,8 +219,7 @@ impl Engine {
     /// Whom to wake of the driver, if it sleeps and has something to do.
     #[inline]
     pub(crate) fn rouse(&mut self) -> Option<Waker> {
-        let acks =
-            self.acks_waiting > 0 && (self.acks_gather_until.is_none() || self.acks_waiting >= ACK_BATCH);
+        let acks = self.acks_waiting > 0 && (self.acks_urgent || self.acks_gather_until.is_none());
         let output = (acks || !self.link.output.is_empty()) && !self.driver_is_writing;
         if output || self.is_ended() { self.driver.take() } else { None }
     }
@@ -400,6 +399,7 @@ impl Engine {
             return;
         }
         self.acks_waiting = 0;
+        self.acks_urgent = false;
         for id in self.unflushed.drain(..) {
             if let Some(Some((_, channel))) = self.channels.get_mut(usize::from(id)) {
                 channel.flush_acks(&mut self.link);

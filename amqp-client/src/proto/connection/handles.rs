@@ -208,12 +208,21 @@ impl Engine {
         let (channel, _) = self.open_channel_of(key)?;
         let first = channel.acks.waiting() == 0;
         if channel.acks.ack(tag) {
+            let urgent = channel.acks_are_urgent();
+            self.acks_urgent |= urgent;
             self.acks_waiting += 1;
             if first {
                 self.unflushed.push(key.id);
             }
         }
         Ok(())
+    }
+
+    /// A consumer of the channel may have this many deliveries outstanding; 0 is no limit.
+    pub(crate) fn limit_ack_batch(&mut self, key: ChannelKey, prefetch: u16) {
+        if let Some((channel, _)) = self.channel_of(key) {
+            channel.limit_ack_batch(prefetch);
+        }
     }
 
     pub(crate) fn nack(&mut self, key: ChannelKey, tag: u64, requeue: bool) -> Result<()> {
