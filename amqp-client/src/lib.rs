@@ -1,4 +1,55 @@
 //! A client for RabbitMQ and other AMQP 0-9-1 brokers, on tokio.
+//!
+//! Many channels over one connection; publishing with confirms that tell for each message what became of it; consuming as a
+//! stream; every wait with an end, every drop safe.
+//!
+//! ```
+//! use amqp_client::{Confirmation, ConsumeOptions, Exchange, Message, Queue};
+//!
+//! # async fn run(uri: &str) -> amqp_client::Result<()> {
+//! let connection = amqp_client::connect(uri).await?; // "amqp://guest:guest@localhost:5672/"
+//! let channel = connection.open_channel().await?;
+//!
+//! let events = Exchange::topic("events");
+//! let jobs = Queue::new("jobs");
+//! channel.declare(&events).await?;
+//! channel.declare(&jobs).await?;
+//! channel.bind(&jobs, &events, "job.#").await?;
+//!
+//! let publisher = channel.publisher().await?;
+//! let confirm = publisher.publish(&events, "job.run", Message::new("hi").persistent()).await?; // there was room
+//! match confirm.await? { // and this became of it
+//!     Confirmation::Ack => {}
+//!     other => panic!("not taken: {other:?}"),
+//! }
+//!
+//! let mut consumer = channel.consume(&jobs, ConsumeOptions::new().prefetch(64)).await?;
+//! if let Some(delivery) = consumer.recv().await {
+//!     let delivery = delivery?;
+//!     assert_eq!(delivery.body(), "hi");
+//!     delivery.ack().await?;
+//! }
+//! connection.close().await
+//! # }
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let listener = amqp_broker::Broker::builder().build().listen("127.0.0.1:0").await?;
+//! # run(&format!("amqp://{}", listener.local_addr())).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it is built
+//! One engine behind one mutex: a handle locks it, writes its frames straight into the outgoing buffer, and unlocks. One
+//! task, the driver, owns the socket: it takes the whole buffer at once and writes it with one system call, and hands the
+//! deliveries of one read to each consumer as one batch. No queue of commands, no task, no allocation a message.
+//!
+//! # What waits, and until when
+//! - [`ConnectOptions::connect`]: 10 s for name look-up, TCP and handshake together.
+//! - Calls that the broker answers: 30 s ([`ConnectOptions::call_timeout`]).
+//! - Publishing: while the write buffer or the window of unconfirmed publishes is full, or the broker blocks.
+//! - [`Confirm`], [`Consumer`], [`Channel::closed`], [`Connection::closed`]: until their answer or the end of the channel or
+//!   connection, which heartbeats bound when the network is silent.
 
 mod channel;
 mod connection;
