@@ -1,1 +1,55 @@
-//! Placeholder.
+//! Producers that keep their promises, consumers of typed messages, RPC and notifications over AMQP 0-9-1: what kombu and
+//! oslo.messaging are to Python, and wire-compatible with both.
+//!
+//! ```
+//! use messaging::{Exchange, Queue, Transport};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), messaging::Error> {
+//! let transport = Transport::connect("memory://example").await?; // or amqp://, rabbit://
+//!
+//! let jobs = Exchange::topic("jobs");
+//! let mut worker = transport.consumer(Queue::new("resize")).bind(&jobs, "image.*").start::<String>().await?;
+//!
+//! // Done when the broker has the message in a queue.
+//! let producer = transport.producer(jobs).mandatory(true);
+//! producer.ensure_publish("image.resize", "cat.png").await?;
+//!
+//! let job = worker.next().await.expect("a job")?;
+//! assert_eq!(job.body(), "cat.png");
+//! job.ack().await?;
+//! transport.close().await
+//! # }
+//! ```
+
+mod consumer;
+mod context;
+mod duplicates;
+mod entity;
+mod envelope;
+mod error;
+mod id;
+mod link;
+pub mod notify;
+mod producer;
+mod reply;
+mod retry;
+pub mod rpc;
+mod serialize;
+mod service;
+mod target;
+mod topology;
+mod transport;
+mod url;
+mod version;
+
+pub use amqp_client::{Exchange, Queue};
+pub use consumer::{Consumer, Delivery, Subscription};
+pub use context::Context;
+pub use error::{Error, Malformed, Outcome, RemoteError, Undecodable, Undelivered, UrlError};
+pub use producer::{Delivered, Producer};
+pub use retry::RetryPolicy;
+pub use target::Target;
+pub use topology::Topology;
+pub use transport::{Transport, TransportOptions};
+pub use version::{NotAVersion, Version};

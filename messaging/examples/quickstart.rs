@@ -1,0 +1,367 @@
+//! One message through everything: counts the words of a file by sending its lines through a broker.
+//!
+//! Every line is a job on a topic exchange, published with `ensure_publish`. Two workers consume the jobs, count words and
+//! acknowledge. One of them answers the remote call "how many words in total?" and emits a notification, which a listener
+//! prints. Without `--url` an embedded broker is used. The words are those of `wc -w FILE`.
+//!
+//! ```text
+//! cargo run --release -p messaging --example quickstart -- [FILE] [--url amqp://guest:guest@127.0.0.1:5672/]
+//! ```
+
+use std::{
+    error::Error,
+    fmt, fs,
+    io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use futures_util::{StreamExt as _, stream};
+use messaging::{
+    Consumer, Context, Exchange, Queue, Target, Topology, Transport, TransportOptions,
+    notify::{Event, Level, Listener, NotificationResult, Notifier},
+    rpc::{self, Endpoint},
+};
+use serde::{Deserialize, Serialize};
+use tokio::{sync::watch, time::timeout};
+
+/// Publishes that wait for their confirm at the same time.
+const IN_FLIGHT: usize = 512;
+/// Nothing moved for so long: something is lost.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Counts the words of a file by sending its lines through a broker.
+#[derive(Parser)]
+struct Arguments {
+    /// The file whose words are counted.
+    #[arg(default_value = "README.md")]
+    file: PathBuf,
+    /// The broker: amqp://, rabbit:// or memory://. By default one is embedded.
+    #[arg(long, default_value = "memory://quickstart")]
+    url: String,
+}
+
+/// One line of the file.
+#[derive(Serialize, Deserialize)]
+struct Job {
+    number: usize,
+    line: Line,
+}
+
+/// JSON has no bytes: a line that is not UTF-8 travels as a list of numbers.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// What the workers have done.
+#[derive(Default)]
+struct Tally {
+    /// Which lines, by number: one that is delivered again counts once.
+    seen: Vec<bool>,
+    words: u64,
+}
+
+struct Summary {
+    lines: usize,
+    confirmed: usize,
+    consumed: usize,
+    words: u64,
+    elapsed: Duration,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(&Arguments::parse()).await {
+        Ok(summary) => {
+            // Nobody is left to tell when standard output is closed.
+            let _ = write!(io::stdout(), "{summary}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "quickstart: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<Summary, Box<dyn Error>> {
+    let file = arguments.file.display();
+    let content = fs::read(&arguments.file).map_err(|error| format!("cannot read {file}: {error}"))?;
+    let started = Instant::now();
+
+    // Whatever is declared goes with who uses it, and has a name of this run alone.
+    let transport = TransportOptions::new()
+        .name("quickstart")
+        .topology(Topology::new().auto_delete(true))
+        .connect(&arguments.url)
+        .await?;
+    let counted = count(&transport, &content).await;
+    let closed = transport.close().await;
+    let (confirmed, consumed, words) = counted?;
+    closed?;
+
+    let lines = lines(&content).count();
+    let expected = count_words(&content);
+    if (confirmed, consumed, words) != (lines, lines, expected) {
+        let message = format!(
+            "something was lost: of {lines} lines and {expected} words in {file}, \
+             {confirmed} lines were confirmed, {consumed} consumed, and {words} words counted"
+        );
+        return Err(message.into());
+    }
+    Ok(Summary { lines, confirmed, consumed, words, elapsed: started.elapsed() })
+}
+
+/// How many lines were confirmed and consumed, and how many words there are.
+async fn count(transport: &Transport, content: &[u8]) -> Result<(usize, usize, u64), Box<dyn Error>> {
+    let name = format!("quickstart-{}", uuid::Uuid::new_v4().simple());
+    let exchange = Exchange::topic(&name).auto_delete(true);
+    let tally = Arc::new(Mutex::new(Tally::default()));
+    let (consumed, mut progress) = watch::channel(0);
+    let consumed = Arc::new(consumed);
+
+    let jobs =
+        transport.consumer(Queue::new(format!("{name}.jobs")).exclusive(true)).bind(&exchange, "job.*");
+    let mut workers = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        workers.spawn(work(jobs.start().await?, tally.clone(), consumed.clone()));
+    }
+    let (listener, mut events) = listen(transport, &name).await?;
+    let server = answer(transport, &name, tally).await?;
+
+    let total = lines(content).count();
+    let shown = tokio::spawn(show(progress.clone(), total));
+    let confirmed = tokio::select! {
+        published = publish(transport, exchange, content) => published?,
+        Some(failed) = workers.join_next() => return Err(failed?.into()),
+    };
+    tokio::select! {
+        done = all_consumed(&mut progress, total) => done?,
+        Some(failed) = workers.join_next() => return Err(failed?.into()),
+    }
+    shown.abort();
+
+    let client = rpc::Client::new(transport, Target::topic(&name).exchange(&name));
+    let words: u64 = client.call("how_many_words_in_total", &()).timeout(PATIENCE).await?;
+    let event = timeout(PATIENCE, events.recv()).await.map_err(|_| "the notification was lost")?;
+    writeln!(io::stdout(), "{}", event.ok_or("the listener ended")?)?;
+
+    server.stop().await?;
+    listener.stop().await;
+    let consumed = *progress.borrow();
+    Ok((confirmed, consumed, words))
+}
+
+/// Publishes every line, many at once; how many the broker has confirmed.
+async fn publish(
+    transport: &Transport,
+    exchange: Exchange,
+    content: &[u8],
+) -> Result<usize, messaging::Error> {
+    let producer = transport.producer(exchange).mandatory(true);
+    let producer = &producer;
+    let publishes = lines(content).enumerate().map(|(number, line)| async move {
+        let line = match str::from_utf8(line) {
+            Ok(text) => Line::Text(text.to_owned()),
+            Err(_) => Line::Bytes(line.to_owned()),
+        };
+        producer.ensure_publish("job.line", &Job { number, line }).await
+    });
+    let mut confirms = stream::iter(publishes).buffer_unordered(IN_FLIGHT);
+    let mut confirmed = 0;
+    while let Some(confirm) = confirms.next().await {
+        confirm?;
+        confirmed += 1;
+    }
+    Ok(confirmed)
+}
+
+/// A worker: counts, and acknowledges what it has counted. It ends when something is wrong.
+async fn work(
+    mut jobs: Consumer<Job>,
+    tally: Arc<Mutex<Tally>>,
+    consumed: Arc<watch::Sender<usize>>,
+) -> messaging::Error {
+    while let Some(job) = jobs.next().await {
+        let settled = match job {
+            Ok(job) => {
+                let is_new = tally.lock().unwrap_or_else(PoisonError::into_inner).add(job.body());
+                let acked = job.ack().await;
+                if is_new && acked.is_ok() {
+                    consumed.send_modify(|consumed| *consumed += 1);
+                }
+                acked
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = settled {
+            return error;
+        }
+    }
+    messaging::Error::Closed
+}
+
+/// A worker's other half: answers how many words there are in total, and notifies that it was asked.
+async fn answer(
+    transport: &Transport,
+    name: &str,
+    tally: Arc<Mutex<Tally>>,
+) -> Result<rpc::RunningServer, messaging::Error> {
+    let notifier = Notifier::new(transport, "quickstart.worker-1", notifications(name)).exchange(name);
+    let endpoint = Endpoint::new().method("how_many_words_in_total", move |context: Context, (): ()| {
+        let words = tally.lock().unwrap_or_else(PoisonError::into_inner).words;
+        let notifier = notifier.clone();
+        async move {
+            notifier
+                .info(&context, "quickstart.words.counted", &serde_json::json!({ "words": words }))
+                .await?;
+            Ok(words)
+        }
+    });
+    let target = Target::topic(name).exchange(name).server("worker-1");
+    rpc::Server::new(transport, target).endpoint(endpoint).start().await
+}
+
+/// A listener, and what it hears.
+async fn listen(
+    transport: &Transport,
+    name: &str,
+) -> Result<
+    (messaging::notify::RunningListener, tokio::sync::mpsc::UnboundedReceiver<String>),
+    messaging::Error,
+> {
+    let (heard, events) = tokio::sync::mpsc::unbounded_channel();
+    let hear = move |event: Event| {
+        let payload: serde_json::Value = event.payload().unwrap_or_default();
+        let line = format!("notification {} from {}: {payload}", event.event_type(), event.publisher_id());
+        // Nobody wants to hear of it any more when this fails.
+        let _ = heard.send(line);
+        async { NotificationResult::Handled }
+    };
+    let listener = Listener::new(transport, notifications(name)).exchange(name).on(Level::Info, hear);
+    Ok((listener.start().await?, events))
+}
+
+fn notifications(name: &str) -> String {
+    format!("{name}.notifications")
+}
+
+async fn all_consumed(progress: &mut watch::Receiver<usize>, total: usize) -> Result<(), String> {
+    loop {
+        let consumed = *progress.borrow_and_update();
+        if consumed >= total {
+            return Ok(());
+        }
+        match timeout(PATIENCE, progress.changed()).await {
+            Ok(Ok(())) => {}
+            _ => return Err(format!("{consumed} of {total} lines were consumed, and then no more came")),
+        }
+    }
+}
+
+/// Shows how far the workers are, when somebody watches.
+async fn show(progress: watch::Receiver<usize>, total: usize) {
+    if !io::stderr().is_terminal() {
+        return;
+    }
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        ticks.tick().await;
+        let _ = write!(io::stderr(), "\r{} of {total} lines consumed ", *progress.borrow());
+    }
+}
+
+impl Tally {
+    /// Whether the line was not here before.
+    fn add(&mut self, job: &Job) -> bool {
+        if self.seen.len() <= job.number {
+            self.seen.resize(job.number + 1, false);
+        }
+        let is_new = !std::mem::replace(&mut self.seen[job.number], true);
+        if is_new {
+            self.words += match &job.line {
+                Line::Text(text) => count_words(text.as_bytes()),
+                Line::Bytes(bytes) => count_words(bytes),
+            };
+        }
+        is_new
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary { lines, confirmed, consumed, words, elapsed } = self;
+        writeln!(f, "lines:     {lines}\nconfirmed: {confirmed}\nconsumed:  {consumed}\nwords:     {words}")?;
+        writeln!(f, "seconds:   {:.3}", elapsed.as_secs_f64())
+    }
+}
+
+/// The lines of a file, without their ends; the last one may lack it.
+fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    content.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+}
+
+/// Words as `wc -w` counts them in a UTF-8 locale: printable characters, between white space. Bytes that are not UTF-8, and
+/// characters that do not print, neither begin nor end one.
+fn count_words(bytes: &[u8]) -> u64 {
+    let mut words = 0;
+    let mut in_word = false;
+    for character in bytes.utf8_chunks().flat_map(|chunk| chunk.valid().chars()) {
+        match character {
+            // White space to Unicode, but not to wc.
+            '\u{85}' | '\u{2028}' | '\u{2029}' => {}
+            // White space to wc, but not to Unicode.
+            '\u{2060}' => in_word = false,
+            character if character.is_whitespace() => in_word = false,
+            character if character.is_control() => {}
+            _ => {
+                words += u64::from(!in_word);
+                in_word = true;
+            }
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_counted_as_wc_counts_them() {
+        for (text, words) in [
+            (&b""[..], 0),
+            (b"a b", 2),
+            (b" a\tb\nc\x0bd\x0ce\rf ", 6),
+            (b"a \xe2\x80\x94 b", 3),
+            (b"a \xff b", 2),
+            (b"a\xffb", 1),
+            (b"a \xe2\x80 b", 2),
+            (b"a \x01 b", 2),
+            (b"a\x00b", 1),
+            (b"a\xc2\xa0b", 2),
+            (b"a\xe2\x80\x83b", 2),
+            (b"a\xe2\x80\xafb", 2),
+            (b"a \xe2\x80\x8b b", 3),
+            (b"a\xe2\x80\xa8b", 1),
+            (b"a\xc2\x85b", 1),
+            (b"\xe2\x81\xa0", 0),
+        ] {
+            assert_eq!(count_words(text), words, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_the_lines_are_the_words_of_the_file() {
+        let content = b"one two\n\n three\xff\xff four\r\nfive";
+        assert_eq!(lines(content).count(), 4);
+        assert_eq!(lines(content).map(count_words).sum::<u64>(), count_words(content));
+        assert_eq!((lines(b"").count(), lines(b"\n").count(), lines(b"a").count()), (0, 1, 1));
+    }
+}

@@ -1,0 +1,244 @@
+//! Consuming typed messages from one queue.
+
+use std::{
+    borrow::Cow,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use amqp_client::{Channel, ConsumeOptions, Exchange, Queue};
+use amqp_codec::Properties;
+use futures_core::Stream;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    entity::{Binding, Entities, declare_queue},
+    error::{Error, Malformed, Undecodable},
+    link::Link,
+    serialize,
+};
+
+/// A queue to consume from: what to declare and bind before, and how much to take in advance.
+#[derive(Clone)]
+pub struct Subscription {
+    link: Link,
+    queue: Queue,
+    exchanges: Vec<Exchange>,
+    /// Exchange and routing key.
+    bindings: Vec<(String, String)>,
+    prefetch: u16,
+}
+
+impl Subscription {
+    pub(crate) fn new(link: Link, queue: Queue) -> Self {
+        Subscription { link, queue, exchanges: Vec::new(), bindings: Vec::new(), prefetch: 64 }
+    }
+
+    /// Declares the exchange and binds the queue to it.
+    #[must_use]
+    pub fn bind(mut self, exchange: &Exchange, routing_key: impl Into<String>) -> Self {
+        self.bindings.push((exchange.name().to_owned(), routing_key.into()));
+        if !self.exchanges.contains(exchange) {
+            self.exchanges.push(exchange.clone());
+        }
+        self
+    }
+
+    /// How many messages the broker sends ahead of their acknowledgement; default 64, 0 is without limit.
+    #[must_use]
+    pub fn prefetch(mut self, messages: u16) -> Self {
+        self.prefetch = messages;
+        self
+    }
+
+    /// Declares, binds, and begins to consume JSON messages of type `T`, on a channel of its own.
+    ///
+    /// # Errors
+    /// When there is no connection, or the broker refuses a declaration.
+    ///
+    /// # Cancel safety
+    /// What was declared stays declared.
+    pub async fn start<T: DeserializeOwned>(&self) -> Result<Consumer<T>, Error> {
+        Ok(Consumer { raw: self.start_raw().await?, types: PhantomData })
+    }
+
+    /// The same, for messages as they come.
+    pub(crate) async fn start_raw(&self) -> Result<RawConsumer, Error> {
+        let channel = self.link.open_channel().await?;
+        Entities { exchanges: self.exchanges.clone(), ..Entities::default() }.declare(&channel).await?;
+        let queue = declare_queue(&channel, &self.queue).await?;
+        let binding = |(exchange, routing_key): &(String, String)| Binding {
+            queue: queue.clone(),
+            exchange: exchange.clone(),
+            routing_key: routing_key.clone(),
+        };
+        let bindings = self.bindings.iter().map(binding).collect();
+        Entities { bindings, ..Entities::default() }.declare(&channel).await?;
+        let options = ConsumeOptions::new().prefetch(self.prefetch);
+        let consumer = channel.consume(&queue, options).await;
+        let consumer = consumer.map_err(Error::broker(format_args!("consume from queue {queue:?}")))?;
+        Ok(RawConsumer { channel, consumer, queue })
+    }
+
+    pub(crate) fn queue_name(&self) -> &str {
+        self.queue.name()
+    }
+}
+
+/// Messages as they come, on a channel of their own.
+pub(crate) struct RawConsumer {
+    channel: Channel,
+    consumer: amqp_client::Consumer,
+    queue: String,
+}
+
+impl RawConsumer {
+    /// The next message; an error is the end.
+    pub(crate) async fn next(&mut self) -> Result<amqp_client::Delivery, Error> {
+        match self.consumer.recv().await {
+            Some(Ok(delivery)) => Ok(delivery),
+            Some(Err(error)) => Err(self.ended(Some(error))),
+            None => Err(self.ended(None)),
+        }
+    }
+
+    /// Ends the channel: what is not settled goes back to the queue.
+    pub(crate) async fn close(self) -> Result<(), Error> {
+        if !self.channel.is_open() {
+            return Ok(());
+        }
+        self.channel
+            .close()
+            .await
+            .map_err(Error::broker(format_args!("stop consuming from queue {:?}", self.queue)))
+    }
+
+    fn ended(&self, source: Option<amqp_client::Error>) -> Error {
+        Error::ConsumerEnded { queue: self.queue.clone(), source }
+    }
+}
+
+/// Typed messages from one queue: a [`Stream`], also read with [`next`](Self::next).
+///
+/// It ends with an error when the queue is deleted or the connection is lost.
+///
+/// # On drop
+/// Messages that are not settled go back to the queue.
+pub struct Consumer<T> {
+    raw: RawConsumer,
+    types: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Consumer<T> {
+    /// The next message; `None` after the end.
+    ///
+    /// # Errors
+    /// [`Error::Undecodable`] holds a message that is not a `T`: it is still to be settled, and the consumer goes on.
+    /// [`Error::ConsumerEnded`] is the end.
+    ///
+    /// # Cancel safety
+    /// No message is lost.
+    pub async fn next(&mut self) -> Option<Result<Delivery<T>, Error>> {
+        std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+
+    /// The queue's name, the broker's own when an empty one was declared.
+    #[must_use]
+    pub fn queue(&self) -> &str {
+        &self.raw.queue
+    }
+
+    /// Stops consuming: messages that are not settled go back to the queue.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn close(self) -> Result<(), Error> {
+        self.raw.close().await
+    }
+}
+
+impl<T: DeserializeOwned> Stream for Consumer<T> {
+    type Item = Result<Delivery<T>, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = Pin::new(&mut self.raw.consumer).poll_next(context);
+        polled.map(|next| {
+            Some(match next? {
+                Ok(delivery) => decode(delivery),
+                Err(error) => Err(self.raw.ended(Some(error))),
+            })
+        })
+    }
+}
+
+fn decode<T: DeserializeOwned>(delivery: amqp_client::Delivery) -> Result<Delivery<T>, Error> {
+    match read(&delivery) {
+        Ok(body) => Ok(Delivery { body, raw: delivery }),
+        Err(reason) => Err(Error::Undecodable(Box::new(Undecodable { delivery, reason }))),
+    }
+}
+
+/// The body, of whatever content type: a producer that gives none is as welcome.
+fn read<T: DeserializeOwned>(delivery: &amqp_client::Delivery) -> Result<T, Malformed> {
+    Ok(serialize::from_json_slice(delivery.body())?)
+}
+
+/// A typed message, to be settled.
+///
+/// # On drop
+/// It stays unsettled until the consumer ends, and is then delivered again.
+#[derive(Debug)]
+pub struct Delivery<T> {
+    body: T,
+    raw: amqp_client::Delivery,
+}
+
+impl<T> Delivery<T> {
+    /// The message.
+    pub fn body(&self) -> &T {
+        &self.body
+    }
+
+    /// The routing key it was published with.
+    pub fn routing_key(&self) -> Cow<'_, str> {
+        self.raw.routing_key()
+    }
+
+    /// Whether it was delivered before, to whomever.
+    pub fn redelivered(&self) -> bool {
+        self.raw.redelivered()
+    }
+
+    /// What the message says of itself.
+    ///
+    /// # Errors
+    /// When the properties cannot be read.
+    pub fn properties(&self) -> Result<Properties, Error> {
+        self.raw.properties().map_err(Error::broker("read the properties of a message"))
+    }
+
+    /// Takes the message off the queue: it is done.
+    ///
+    /// # Errors
+    /// When the channel has ended: the message is delivered again.
+    pub async fn ack(self) -> Result<(), Error> {
+        self.raw.ack().await.map_err(Error::broker("acknowledge a message"))
+    }
+
+    /// Puts the message back to the queue, for this consumer or another one.
+    ///
+    /// # Errors
+    /// When the channel has ended: the message is delivered again.
+    pub async fn requeue(self) -> Result<(), Error> {
+        self.raw.reject(true).await.map_err(Error::broker("requeue a message"))
+    }
+
+    /// Refuses the message: it is dead-lettered where the queue says so, and dropped otherwise.
+    ///
+    /// # Errors
+    /// When the channel has ended: the message is delivered again.
+    pub async fn reject(self) -> Result<(), Error> {
+        self.raw.reject(false).await.map_err(Error::broker("reject a message"))
+    }
+}

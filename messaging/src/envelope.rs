@@ -1,0 +1,203 @@
+//! The envelope of all RPC traffic and of notifications in version 2: a JSON object in which the message is JSON text again.
+//!
+//! `{"oslo.version": "2.0", "oslo.message": "{\"method\": …}"}`
+
+use std::{borrow::Cow, io};
+
+use amqp_client::Delivery;
+use amqp_codec::ShortString;
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{error::Malformed, serialize, version::Version};
+
+const VERSION: Version = Version::new(2, 0);
+const HEAD: &[u8] = br#"{"oslo.version": "2.0", "oslo.message": ""#;
+const TAIL: &[u8] = br#""}"#;
+
+/// Wraps a message, in one pass.
+pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> serde_json::Result<Bytes> {
+    let mut out = Vec::with_capacity(512);
+    out.extend_from_slice(HEAD);
+    serde_json::to_writer(Escaped(&mut out), message)?;
+    out.extend_from_slice(TAIL);
+    Ok(out.into())
+}
+
+/// The message's JSON text in a delivery.
+pub(crate) fn open(delivery: &Delivery) -> Result<String, Malformed> {
+    let properties = delivery.properties().map_err(Malformed::Properties)?;
+    let content_type = properties.content_type.as_ref().map(ShortString::to_text);
+    decode(content_type.as_deref(), delivery.body())
+}
+
+/// The message's JSON text, an object: out of an envelope, or the body itself when there is none (version 1).
+///
+/// The rules are oslo.messaging's: the content type exactly `application/json`, an envelope only where both of its keys are,
+/// its version compatible with 2.0.
+fn decode(content_type: Option<&str>, body: &[u8]) -> Result<String, Malformed> {
+    if content_type != Some(serialize::CONTENT_TYPE) {
+        return Err(Malformed::ContentType(content_type.map(str::to_owned)));
+    }
+    let body = str::from_utf8(body).map_err(|_| Malformed::from(not_an_object()))?;
+    match unwrap(body) {
+        Err(Malformed::Json(error)) => match serialize::strict(body) {
+            Cow::Owned(strict) => unwrap(&strict),
+            Cow::Borrowed(_) => Err(error.into()),
+        },
+        opened => opened,
+    }
+}
+
+fn unwrap(body: &str) -> Result<String, Malformed> {
+    let outer: Outer<'_> = object(body)?;
+    let (Some(version), Some(message)) = (outer.version, outer.message) else {
+        return Ok(body.to_owned());
+    };
+    let compatible = serde_json::from_str::<String>(version.get())
+        .is_ok_and(|version| version.parse().is_ok_and(|version| VERSION.supports(version)));
+    if !compatible {
+        return Err(Malformed::EnvelopeVersion(version.get().to_owned()));
+    }
+    let message: String = serialize::from_json(message.get())?;
+    match object::<serde::de::IgnoredAny>(&message) {
+        Err(error) if matches!(serialize::strict(&message), Cow::Borrowed(_)) => Err(error.into()),
+        _ => Ok(message),
+    }
+}
+
+/// Derived types take JSON arrays as well as objects.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
+    if text.trim_ascii_start().starts_with('{') { serde_json::from_str(text) } else { Err(not_an_object()) }
+}
+
+fn not_an_object() -> serde_json::Error {
+    serde::de::Error::custom("expected a JSON object")
+}
+
+#[derive(Deserialize)]
+struct Outer<'a> {
+    #[serde(rename = "oslo.version", borrow, default, deserialize_with = "present")]
+    version: Option<&'a RawValue>,
+    #[serde(rename = "oslo.message", borrow, default, deserialize_with = "present")]
+    message: Option<&'a RawValue>,
+}
+
+/// A null is there, too.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Writes JSON as the inside of a JSON string. serde_json writes neither control characters nor anything else that has to be
+/// escaped, but quotes and backslashes.
+struct Escaped<'a>(&'a mut Vec<u8>);
+
+impl io::Write for Escaped<'_> {
+    fn write(&mut self, json: &[u8]) -> io::Result<usize> {
+        let mut rest = json;
+        while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+            let (plain, escaped) = rest.split_at(at);
+            self.0.extend_from_slice(plain);
+            self.0.push(b'\\');
+            if let Some((special, after)) = escaped.split_first() {
+                self.0.push(*special);
+                rest = after;
+            }
+        }
+        self.0.extend_from_slice(rest);
+        Ok(json.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const JSON: Option<&str> = Some("application/json");
+
+    #[test]
+    fn what_is_wrapped_is_an_envelope_of_json_in_json() {
+        let message = json!({"method": "echo", "args": {"s": "é😀\"q\\\n\u{1}"}});
+        let body = encode(&message).unwrap();
+        let outer: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(outer["oslo.version"], "2.0");
+        assert_eq!(outer.as_object().unwrap().len(), 2);
+        assert_eq!(serde_json::from_str::<Value>(outer["oslo.message"].as_str().unwrap()).unwrap(), message);
+        assert_eq!(serde_json::from_str::<Value>(&decode(JSON, &body).unwrap()).unwrap(), message);
+    }
+
+    #[test]
+    fn a_captured_cast_is_read() {
+        let body = br#"{"oslo.version": "2.0", "oslo.message": "{\"method\": \"echo\", \"args\": {\"a\": \"cast\"}, \"version\": \"1.0\", \"_unique_id\": \"0c5bc702c77f4e0f9e44e1cc0017e4c3\", \"_context_user\": \"alice\", \"_context_request_id\": \"req-1\"}"}"#;
+        let message: Value = serde_json::from_str(&decode(JSON, body).unwrap()).unwrap();
+        assert_eq!(message["method"], "echo");
+        assert_eq!(message["_context_user"], "alice");
+    }
+
+    #[test]
+    fn a_body_without_an_envelope_is_the_message_itself() {
+        for body in [
+            r#"{"method": "echo"}"#,
+            r#"{"oslo.version": "2.0"}"#,
+            r#"{"oslo.message": "{}"}"#,
+            r#" {"a": NaN} "#,
+        ] {
+            assert!(decode(JSON, body.as_bytes()).is_ok(), "{body}");
+        }
+    }
+
+    #[test]
+    fn pythons_dialect_is_read_outside_and_inside() {
+        for body in [
+            r#"{"oslo.version": "2.0", "oslo.message": "{\"args\": {\"x\": NaN}}", "extra": NaN}"#,
+            r#"{"oslo.version": "2.0", "oslo.message": "{\"args\": {\"x\": \"\\ud800\"}}"}"#,
+            r#"{"oslo.version": "2.0", "oslo.message": "{\"args\": {\"x\": \"é\"}}"}"#,
+        ] {
+            let inner = decode(JSON, body.as_bytes()).unwrap();
+            assert!(serialize::from_json::<Value>(&inner).is_ok(), "{inner}");
+        }
+    }
+
+    #[test]
+    fn envelopes_of_other_versions_are_refused() {
+        for version in [r#""2.1""#, r#""2.0.5""#, r#""1.0""#, r#""3.0""#, "2.0", "null", r#""2""#] {
+            let body = format!(r#"{{"oslo.version": {version}, "oslo.message": "{{}}"}}"#);
+            let refused = decode(JSON, body.as_bytes());
+            assert!(matches!(refused, Err(Malformed::EnvelopeVersion(v)) if v == version), "{version}");
+        }
+    }
+
+    #[test]
+    fn other_content_types_are_refused() {
+        for content_type in [None, Some("text/plain"), Some("application/json; charset=utf-8"), Some("")] {
+            assert!(
+                matches!(decode(content_type, b"{}"), Err(Malformed::ContentType(_))),
+                "{content_type:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_refused() {
+        for body in [
+            &b""[..],
+            b"[]",
+            b"null",
+            b"{",
+            b"\xef\xbb\xbf{}",
+            b"\xff",
+            br#"{"oslo.version": "2.0", "oslo.message": {}}"#,
+            br#"{"oslo.version": "2.0", "oslo.message": "[]"}"#,
+            br#"{"oslo.version": "2.0", "oslo.message": "{"}"#,
+        ] {
+            assert!(matches!(decode(JSON, body), Err(Malformed::Json(_))), "{body:?}");
+        }
+    }
+}

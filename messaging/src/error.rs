@@ -1,0 +1,324 @@
+//! What can go wrong, by who has to act on it.
+
+use std::{fmt, time::Duration};
+
+use amqp_client::Delivery;
+use amqp_codec::ReplyCode;
+
+/// This crate's one error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The transport URL cannot be read.
+    #[error("transport URL: {0}")]
+    Url(#[from] UrlError),
+    /// No connection to a broker; with several hosts, the last one tried.
+    #[error("{}{source}", unnamed(source, host))]
+    Connect {
+        /// `host:port`, or `memory://NAME`.
+        host: String,
+        /// Why.
+        source: amqp_client::Error,
+    },
+    /// The broker or the connection failed an operation.
+    #[error("cannot {operation}: {source}")]
+    Broker {
+        /// What was to be done, to which entity.
+        operation: String,
+        /// Why.
+        source: amqp_client::Error,
+    },
+    /// The transport was closed by its user.
+    #[error("the transport is closed")]
+    Closed,
+    /// A value has no JSON form.
+    #[error("cannot encode {what}: {source}")]
+    Encode {
+        /// What the value was for.
+        what: &'static str,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// What arrived is JSON, but not of the type asked for.
+    #[error("cannot decode {what}: {source}")]
+    Decode {
+        /// What the value came as.
+        what: &'static str,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The arguments of a remote method have to be a struct or a map with text keys.
+    #[error("the arguments of method {method:?} do not make a JSON object")]
+    Arguments {
+        /// The method.
+        method: String,
+    },
+    /// A message that could not be delivered, and what is known of it.
+    #[error(transparent)]
+    Undelivered(Box<Undelivered>),
+    /// A delivery whose body could not be read: still to be settled.
+    #[error(transparent)]
+    Undecodable(Box<Undecodable>),
+    /// A consumer, server or listener that cannot go on: its queue was deleted, or its channel ended.
+    #[error("consuming from queue {queue:?} ended{}", reason(source.as_ref()))]
+    ConsumerEnded {
+        /// The queue.
+        queue: String,
+        /// Why, when anything was said.
+        source: Option<amqp_client::Error>,
+    },
+    /// The deadline passed.
+    #[error("no answer within {after:?}: the time ran out while {during}")]
+    Timeout {
+        /// How long it took until giving up.
+        after: Duration,
+        /// What was going on.
+        during: &'static str,
+    },
+    /// No server has such a method.
+    #[error("the server has no method {method:?}")]
+    NoSuchMethod {
+        /// The method that was called.
+        method: String,
+    },
+    /// No server supports this namespace and version.
+    #[error("the server does not support version {version} of method {method:?}")]
+    UnsupportedVersion {
+        /// The method that was called.
+        method: String,
+        /// The version it was called in.
+        version: String,
+    },
+    /// The method ran and failed.
+    #[error(transparent)]
+    Remote(Box<RemoteError>),
+}
+
+impl Error {
+    /// The broker said no in a way that trying again does not change: a wrong password, a missing virtual host, an entity
+    /// that exists otherwise.
+    pub(crate) fn is_permanent(&self) -> bool {
+        match self {
+            Error::Url(_) | Error::Closed | Error::Encode { .. } | Error::Arguments { .. } => true,
+            Error::Connect { source, .. } | Error::Broker { source, .. } => permanent(source),
+            _ => false,
+        }
+    }
+
+    /// For use with `map_err`: what was being done when the client failed.
+    pub(crate) fn broker(operation: impl fmt::Display) -> impl FnOnce(amqp_client::Error) -> Error {
+        move |source| Error::Broker { operation: operation.to_string(), source }
+    }
+}
+
+/// Whether the broker will say the same again.
+fn permanent(error: &amqp_client::Error) -> bool {
+    use amqp_client::Error as Client;
+    match error {
+        Client::InvalidUri(_)
+        | Client::Invalid(_)
+        | Client::VersionRefused(_)
+        | Client::NotAmqp(_)
+        | Client::NoMechanism { .. }
+        | Client::LoginRefused { .. }
+        | Client::VhostRefused { .. } => true,
+        _ => matches!(
+            error.reply_code(),
+            Some(
+                ReplyCode::ACCESS_REFUSED
+                    | ReplyCode::PRECONDITION_FAILED
+                    | ReplyCode::NOT_ALLOWED
+                    | ReplyCode::NOT_IMPLEMENTED
+                    | ReplyCode::COMMAND_INVALID
+            )
+        ),
+    }
+}
+
+/// `host: `, unless the error names it.
+fn unnamed(source: &amqp_client::Error, host: &str) -> String {
+    use amqp_client::Error as Client;
+    match source {
+        Client::Resolve { .. } | Client::Connect { .. } | Client::ConnectTimeout { .. } => String::new(),
+        _ => format!("{host}: "),
+    }
+}
+
+/// `: why`, when anything was said.
+fn reason(source: Option<&impl fmt::Display>) -> String {
+    source.map(|source| format!(": {source}")).unwrap_or_default()
+}
+
+/// Why a transport URL was refused. It never repeats a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// There is no `scheme://`.
+    #[error("there is no scheme; expected amqp://, rabbit:// or memory://")]
+    NoScheme,
+    /// A scheme nobody knows here.
+    #[error("unknown scheme {0:?}; expected amqp, rabbit or memory")]
+    UnknownScheme(String),
+    /// TLS was asked for.
+    #[error("amqps:// needs TLS, which this version does not have")]
+    TlsUnsupported,
+    /// A port that is no number from 0 to 65535.
+    #[error("the port {port:?} of host {host:?} is not a number from 0 to 65535")]
+    BadPort {
+        /// The host it belongs to.
+        host: String,
+        /// What stands where the port should.
+        port: String,
+    },
+    /// An IPv6 address without its closing bracket.
+    #[error("the address {0:?} lacks its closing bracket")]
+    UnclosedBracket(String),
+    /// `memory://` without a name.
+    #[error("memory:// needs a name, as in memory://tests")]
+    NoName,
+    /// A percent-encoded part that is no UTF-8.
+    #[error("the {0} is not UTF-8 once its percent-encoding is read")]
+    NotUtf8(&'static str),
+    /// An option this version does not know or does not have.
+    #[error("option {0:?} is not supported")]
+    UnknownOption(String),
+    /// An option's value cannot be read.
+    #[error("option {option:?} has the value {value:?}; expected {expected}")]
+    BadOption {
+        /// The option.
+        option: String,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+}
+
+/// What is known of a message that was not delivered for certain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It never left: the broker does not have it.
+    NotSent,
+    /// The broker refused it with a nack: it does not have it.
+    Rejected,
+    /// No queue takes it: the broker does not have it.
+    Unroutable,
+    /// It left, and no answer came: the broker may have it or not.
+    Unknown,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::NotSent => "was not sent",
+            Outcome::Rejected => "was rejected by the broker",
+            Outcome::Unroutable => "reached no queue",
+            Outcome::Unknown => "may or may not have been delivered",
+        })
+    }
+}
+
+/// A message that could not be delivered by its deadline or limit.
+#[derive(Debug, thiserror::Error)]
+#[error("the message to exchange {exchange:?} with key {routing_key:?} {outcome} ({attempts} attempts in {elapsed:?}){}", reason(source.as_ref()))]
+#[non_exhaustive]
+pub struct Undelivered {
+    /// Where it was published to; empty for the default exchange.
+    pub exchange: String,
+    /// The routing key it was published with.
+    pub routing_key: String,
+    /// What is known of it. When any attempt left it unknown, it stays unknown.
+    pub outcome: Outcome,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// From the call to giving up.
+    pub elapsed: Duration,
+    /// What ended the last attempt, when it was more than time or the broker's plain no.
+    pub source: Option<Box<Error>>,
+}
+
+/// A delivery whose body is not what the consumer reads.
+///
+/// # On drop
+/// The message stays unacknowledged until its channel ends, and is then delivered again.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Undecodable {
+    /// The message.
+    pub delivery: Delivery,
+    /// Why it cannot be read.
+    pub reason: Malformed,
+}
+
+impl fmt::Display for Undecodable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a message with routing key {:?} cannot be read: {}",
+            self.delivery.routing_key(),
+            self.reason
+        )
+    }
+}
+
+impl std::error::Error for Undecodable {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.reason)
+    }
+}
+
+impl Undecodable {
+    /// Takes the message off the queue as if it had been handled.
+    ///
+    /// # Errors
+    /// When the channel has ended.
+    pub async fn ack(self) -> Result<(), Error> {
+        self.delivery.ack().await.map_err(Error::broker("acknowledge an undecodable message"))
+    }
+
+    /// Refuses the message: it is dead-lettered where the queue says so, and dropped otherwise.
+    ///
+    /// # Errors
+    /// When the channel has ended.
+    pub async fn reject(self) -> Result<(), Error> {
+        self.delivery.reject(false).await.map_err(Error::broker("reject an undecodable message"))
+    }
+}
+
+/// Why a body cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Malformed {
+    /// The properties cannot be read.
+    #[error("its properties cannot be read: {0}")]
+    Properties(#[source] amqp_client::Error),
+    /// Another content type than `application/json`.
+    #[error("its content type is {0:?}, not application/json")]
+    ContentType(Option<String>),
+    /// No JSON, or not of the type that is asked for.
+    #[error("its body is not the JSON that is expected: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The envelope is of a version that is not compatible with 2.0.
+    #[error("its envelope has the version {0}; 2.0 is read")]
+    EnvelopeVersion(String),
+}
+
+/// The failure of a remote method, as its server described it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("remote error {module}.{class}: {message}")]
+#[non_exhaustive]
+pub struct RemoteError {
+    /// The class of the exception.
+    pub class: String,
+    /// The module the class is in.
+    pub module: String,
+    /// What it says.
+    pub message: String,
+    /// What the exception was made from.
+    pub args: Vec<serde_json::Value>,
+    /// The exception's named arguments.
+    pub kwargs: serde_json::Map<String, serde_json::Value>,
+    /// The server's traceback, a line or more each.
+    pub traceback: Vec<String>,
+}

@@ -1,0 +1,114 @@
+//! One connection of a transport: opened on first use, and again when it has ended.
+
+use std::sync::Arc;
+
+use amqp_client::{Channel, ConnectOptions, Connection, Uri};
+use parking_lot::Mutex;
+
+use crate::{error::Error, url::TransportUrl};
+
+/// A connection that is there when it is asked for.
+#[derive(Clone)]
+pub(crate) struct Link(Arc<Shared>);
+
+struct Shared {
+    url: TransportUrl,
+    options: ConnectOptions,
+    state: Mutex<State>,
+    /// Held while connecting: all who wait get the one connection.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+enum State {
+    /// Never opened.
+    #[default]
+    Idle,
+    /// Opened; it may have ended since.
+    Opened(Connection),
+    /// Closed for good.
+    Closed,
+}
+
+impl Link {
+    pub(crate) fn new(url: TransportUrl, options: ConnectOptions) -> Self {
+        let (state, connecting) = Default::default();
+        Link(Arc::new(Shared { url, options, state, connecting }))
+    }
+
+    /// The connection, opened when it is not.
+    ///
+    /// # Cancel safety
+    /// A connection that was about to open is dropped with the future, unless others wait for it too: they open it anew.
+    pub(crate) async fn connection(&self) -> Result<Connection, Error> {
+        if let Some(connection) = self.open_connection()? {
+            return Ok(connection);
+        }
+        let _connecting = self.0.connecting.lock().await;
+        if let Some(connection) = self.open_connection()? {
+            return Ok(connection);
+        }
+        let connection = self.connect().await?;
+        let mut state = self.0.state.lock();
+        if matches!(*state, State::Closed) {
+            // Dropping the last handle closes it.
+            return Err(Error::Closed);
+        }
+        *state = State::Opened(connection.clone());
+        Ok(connection)
+    }
+
+    /// A new channel on the connection.
+    pub(crate) async fn open_channel(&self) -> Result<Channel, Error> {
+        let connection = self.connection().await?;
+        connection.open_channel().await.map_err(Error::broker("open a channel"))
+    }
+
+    /// Closes the connection for good.
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        let state = std::mem::replace(&mut *self.0.state.lock(), State::Closed);
+        match state {
+            State::Opened(connection) if connection.is_open() => {
+                connection.close().await.map_err(Error::broker("close the connection"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn open_connection(&self) -> Result<Option<Connection>, Error> {
+        match &*self.0.state.lock() {
+            State::Opened(connection) if connection.is_open() => Ok(Some(connection.clone())),
+            State::Closed => Err(Error::Closed),
+            _ => Ok(None),
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, Error> {
+        match &self.0.url {
+            TransportUrl::Memory(name) => {
+                let stream = amqp_broker::memory(name).connect();
+                self.0
+                    .options
+                    .connect_stream(stream, &Uri::default())
+                    .await
+                    .map_err(|source| Error::Connect { host: format!("memory://{name}"), source })
+            }
+            TransportUrl::Amqp(uris) => self.connect_to_any(uris).await,
+        }
+    }
+
+    /// To the first host that answers; the error is the last one's.
+    async fn connect_to_any(&self, uris: &[Uri]) -> Result<Connection, Error> {
+        let mut failure = Error::Closed;
+        for uri in uris {
+            match self.0.options.connect_to(uri).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => {
+                    tracing::debug!(host = uri.host, port = uri.port, %error, "cannot connect");
+                    failure = Error::Connect { host: uri.address(), source: error };
+                }
+            }
+        }
+        Err(failure)
+    }
+}

@@ -1,0 +1,66 @@
+//! The levels of notifications.
+
+use std::fmt;
+
+/// How much a notification matters, and what kind it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Level {
+    /// For the record.
+    Audit,
+    /// For who looks for an error.
+    Debug,
+    /// Something happened as it should.
+    Info,
+    /// Something is unusual.
+    Warn,
+    /// Something failed.
+    Error,
+    /// The service is in danger.
+    Critical,
+    /// A measurement.
+    Sample,
+}
+
+impl Level {
+    /// All of them.
+    pub const ALL: [Level; 7] =
+        [Level::Audit, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Critical, Level::Sample];
+
+    /// As in routing keys and queue names: `info`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Audit => "audit",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+            Level::Critical => "critical",
+            Level::Sample => "sample",
+        }
+    }
+
+    /// As in the message: `INFO`.
+    pub(crate) const fn priority(self) -> &'static str {
+        match self {
+            Level::Audit => "AUDIT",
+            Level::Debug => "DEBUG",
+            Level::Info => "INFO",
+            Level::Warn => "WARN",
+            Level::Error => "ERROR",
+            Level::Critical => "CRITICAL",
+            Level::Sample => "SAMPLE",
+        }
+    }
+
+    /// In any case of its letters.
+    pub(crate) fn from_priority(priority: &str) -> Option<Self> {
+        Level::ALL.into_iter().find(|level| level.name().eq_ignore_ascii_case(priority))
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,201 @@
+//! How long to go on trying, and how long to wait in between.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::error::Error;
+
+/// Waiting shorter than this before the deadline leaves no time for an attempt.
+const LEAST_REMAINDER: Duration = Duration::from_millis(10);
+
+/// When to try again, and when to give up.
+///
+/// The wait before attempt n+1 is a random time between zero and `first * 2^(n-1)`, at most `cap`: full jitter, so that a
+/// thousand clients of a restarted broker do not come back in step. Default: first 100 ms, cap 10 s, deadline 30 s, any
+/// number of attempts.
+///
+/// ```
+/// use std::time::Duration;
+/// use messaging::RetryPolicy;
+///
+/// let patient = RetryPolicy::exponential(Duration::from_millis(50), Duration::from_secs(5))
+///     .deadline(Duration::from_secs(300))
+///     .attempts(20);
+/// # let _ = patient;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    first: Duration,
+    cap: Duration,
+    deadline: Duration,
+    attempts: Option<u32>,
+}
+
+impl RetryPolicy {
+    /// Waits of up to `first`, doubled for each attempt until they are up to `cap`.
+    #[must_use]
+    pub const fn exponential(first: Duration, cap: Duration) -> Self {
+        RetryPolicy { first, cap, deadline: Duration::from_secs(30), attempts: None }
+    }
+
+    /// Exactly one attempt.
+    #[must_use]
+    pub const fn never() -> Self {
+        RetryPolicy::exponential(Duration::ZERO, Duration::ZERO).attempts(1)
+    }
+
+    /// The time for everything: connecting, all attempts and the waits between them.
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The most attempts, the first counted; 0 is taken for 1.
+    #[must_use]
+    pub const fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = Some(if attempts == 0 { 1 } else { attempts });
+        self
+    }
+
+    /// The upper bound of the wait after `attempts` of them.
+    fn longest_wait(&self, attempts: u32) -> Duration {
+        let doublings = attempts.saturating_sub(1).min(31);
+        self.first.saturating_mul(1 << doublings).min(self.cap)
+    }
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        RetryPolicy::exponential(Duration::from_millis(100), Duration::from_secs(10))
+    }
+}
+
+/// One operation under a [`RetryPolicy`].
+#[derive(Debug)]
+pub(crate) struct Retry {
+    policy: RetryPolicy,
+    started: Instant,
+    attempts: u32,
+}
+
+impl Retry {
+    pub(crate) fn start(policy: RetryPolicy) -> Self {
+        Retry { policy, started: Instant::now(), attempts: 0 }
+    }
+
+    /// Tries an operation again until it succeeds, fails for good, or `within` has passed.
+    pub(crate) async fn until_permanent<T, F, Fut>(within: Duration, mut operation: F) -> Result<T, Error>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, Error>>,
+    {
+        let mut retry = Retry::start(RetryPolicy::default().deadline(within));
+        loop {
+            retry.begin();
+            match operation().await {
+                Err(error) if !error.is_permanent() && retry.pause().await => {
+                    tracing::debug!(%error, attempts = retry.attempts(), "failed; it is tried again");
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Counts an attempt that begins now.
+    pub(crate) fn begin(&mut self) {
+        self.attempts = self.attempts.saturating_add(1);
+    }
+
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// When everything ends.
+    pub(crate) fn deadline(&self) -> Instant {
+        // A deadline past the end of the clock is none: 30 years off.
+        const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+        self.started + self.policy.deadline.min(FAR)
+    }
+
+    /// Waits for the next attempt; `false` when there is to be none.
+    pub(crate) async fn pause(&self) -> bool {
+        if self.policy.attempts.is_some_and(|limit| self.attempts >= limit) {
+            return false;
+        }
+        let remaining = self.deadline().saturating_duration_since(Instant::now());
+        if remaining < LEAST_REMAINDER {
+            return false;
+        }
+        let longest = self.policy.longest_wait(self.attempts).min(remaining);
+        sleep(longest.mul_f64(fastrand::f64())).await;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_cap_and_never_overflow() {
+        let policy = RetryPolicy::exponential(Duration::from_millis(100), Duration::from_secs(1));
+        let waits: Vec<_> = (1..=5).map(|attempts| policy.longest_wait(attempts).as_millis()).collect();
+        assert_eq!(waits, [100, 200, 400, 800, 1000]);
+        assert_eq!(policy.longest_wait(u32::MAX), Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_end_at_their_limit() {
+        let mut retry = Retry::start(RetryPolicy::default().attempts(3));
+        let mut begun = 0;
+        loop {
+            retry.begin();
+            begun += 1;
+            if !retry.pause().await {
+                break;
+            }
+        }
+        assert_eq!((begun, retry.attempts()), (3, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_end_by_the_deadline_and_go_on_until_shortly_before() {
+        let deadline = Duration::from_secs(60);
+        let mut retry = Retry::start(RetryPolicy::default().deadline(deadline));
+        loop {
+            retry.begin();
+            if !retry.pause().await {
+                break;
+            }
+        }
+        assert!(retry.elapsed() <= deadline);
+        assert!(deadline - retry.elapsed() <= LEAST_REMAINDER);
+        assert!(retry.attempts() > 8, "{}", retry.attempts());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_differ_from_one_operation_to_another() {
+        let mut elapsed = Vec::new();
+        for _ in 0..8 {
+            let mut retry = Retry::start(RetryPolicy::default());
+            retry.begin();
+            assert!(retry.pause().await);
+            elapsed.push(retry.elapsed());
+        }
+        elapsed.sort_unstable();
+        elapsed.dedup();
+        assert!(elapsed.len() > 1);
+    }
+
+    #[test]
+    fn no_attempts_means_one_and_an_endless_deadline_is_allowed() {
+        assert_eq!(RetryPolicy::default().attempts(0), RetryPolicy::default().attempts(1));
+        assert!(Retry::start(RetryPolicy::default().deadline(Duration::MAX)).deadline() > Instant::now());
+    }
+}

@@ -1,0 +1,282 @@
+//! Requests and replies as they are inside the envelope.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, ser::SerializeMap};
+use serde_json::{Map, Value, value::RawValue};
+
+use super::failure::Failure;
+use crate::{
+    context::{Context, PREFIX},
+    error::RemoteError,
+    id::Id,
+    serialize,
+    version::Version,
+};
+
+/// A request about to leave.
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a str,
+    /// A JSON object.
+    pub(crate) arguments: &'a RawValue,
+    pub(crate) namespace: Option<&'a str>,
+    pub(crate) version: Option<Version>,
+    /// Where the reply goes and under which id; none for a cast.
+    pub(crate) reply_to: Option<(Id, &'a str)>,
+    pub(crate) context: &'a Context,
+}
+
+impl Serialize for Request<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("method", self.method)?;
+        map.serialize_entry("args", self.arguments)?;
+        if let Some(namespace) = self.namespace {
+            map.serialize_entry("namespace", namespace)?;
+        }
+        if let Some(version) = self.version {
+            map.serialize_entry("version", &format_args!("{version}"))?;
+        }
+        if let Some((id, queue)) = self.reply_to {
+            map.serialize_entry("_msg_id", &format_args!("{id}"))?;
+            map.serialize_entry("_reply_q", queue)?;
+            // No call monitor: the server is to send no heartbeats.
+            map.serialize_entry("_timeout", &())?;
+        }
+        map.serialize_entry("_unique_id", &format_args!("{}", Id::new()))?;
+        self.context.serialize_into(&mut map)?;
+        map.end()
+    }
+}
+
+/// A request that arrived. What its sender got wrong is kept, so that it can be answered.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    pub(crate) method: Option<Value>,
+    pub(crate) arguments: Option<Box<RawValue>>,
+    pub(crate) namespace: Option<Value>,
+    pub(crate) version: Option<Value>,
+    pub(crate) message_id: Option<String>,
+    pub(crate) reply_queue: Option<String>,
+    pub(crate) unique_id: Option<String>,
+    pub(crate) context: Context,
+}
+
+impl Received {
+    /// From the JSON text in the envelope.
+    pub(crate) fn from_json(text: &str) -> serde_json::Result<Self> {
+        let fields: BTreeMap<String, Box<RawValue>> = serialize::from_json(text)?;
+        let mut received = Received::default();
+        let mut context = Map::new();
+        for (name, raw) in fields {
+            match name.as_str() {
+                "method" => received.method = Some(serialize::from_json(raw.get())?),
+                "args" => received.arguments = Some(raw),
+                "namespace" => received.namespace = Some(serialize::from_json(raw.get())?),
+                "version" => received.version = Some(serialize::from_json(raw.get())?),
+                "_msg_id" => received.message_id = text_of(&raw)?,
+                "_reply_q" => received.reply_queue = text_of(&raw)?,
+                "_unique_id" => received.unique_id = text_of(&raw)?,
+                _ => {
+                    if let Some(name) = name.strip_prefix(PREFIX) {
+                        context.insert(name.to_owned(), serialize::from_json(raw.get())?);
+                    }
+                }
+            }
+        }
+        received.context = context.into();
+        Ok(received)
+    }
+}
+
+/// The text, unless it is empty or something else: Python asks for truth.
+fn text_of(raw: &RawValue) -> serde_json::Result<Option<String>> {
+    let value: Value = serialize::from_json(raw.get())?;
+    Ok(value.as_str().filter(|text| !text.is_empty()).map(str::to_owned))
+}
+
+/// A reply about to leave. All five keys are always there: Python fails without.
+#[derive(Serialize)]
+pub(crate) struct Reply<'a> {
+    result: Option<&'a RawValue>,
+    /// JSON text in a string.
+    failure: Option<String>,
+    ending: bool,
+    #[serde(rename = "_msg_id")]
+    message_id: &'a str,
+    #[serde(rename = "_unique_id")]
+    unique_id: String,
+}
+
+impl<'a> Reply<'a> {
+    /// The reply that ends a call.
+    pub(crate) fn new(
+        message_id: &'a str,
+        answer: &'a Result<Box<RawValue>, Failure>,
+    ) -> serde_json::Result<Self> {
+        let (result, failure) = match answer {
+            Ok(result) => (Some(&**result), None),
+            Err(failure) => (None, Some(failure.to_json()?)),
+        };
+        Ok(Reply { result, failure, ending: true, message_id, unique_id: Id::new().to_string() })
+    }
+}
+
+/// A reply that arrived.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ReceivedReply {
+    #[serde(rename = "_msg_id", default)]
+    message_id: Option<String>,
+    #[serde(default)]
+    result: Option<Box<RawValue>>,
+    #[serde(default)]
+    failure: Option<Value>,
+    #[serde(default)]
+    ending: Value,
+}
+
+impl ReceivedReply {
+    /// From the JSON text in the envelope.
+    pub(crate) fn from_json(text: &str) -> serde_json::Result<Self> {
+        serialize::from_json(text)
+    }
+
+    /// The call it answers, when it is one of ours.
+    pub(crate) fn call(&self) -> Option<Id> {
+        self.message_id.as_deref().and_then(Id::parse)
+    }
+
+    /// Whether no other reply follows.
+    pub(crate) fn is_last(&self) -> bool {
+        self.ending == Value::Bool(true)
+    }
+
+    /// What the method answered; `None` is null. A failure wins over a result.
+    pub(crate) fn into_answer(self) -> Result<Option<Box<RawValue>>, Box<RemoteError>> {
+        match self.failure {
+            Some(Value::String(text)) if !text.is_empty() => Err(Box::new(RemoteError::from_json(&text))),
+            Some(object @ Value::Object(_)) => Err(Box::new(RemoteError::from_json(&object.to_string()))),
+            _ => Ok(self.result),
+        }
+    }
+
+    /// Whether there is something in it that a later, last reply may leave out.
+    pub(crate) fn has_answer(&self) -> bool {
+        self.result.is_some() || matches!(&self.failure, Some(Value::String(text)) if !text.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_call_has_the_keys_of_the_captured_one() {
+        let arguments = raw(r#"{"a":1}"#);
+        let context = Context::new().with("user", "alice");
+        let id = Id::new();
+        let request = Request {
+            method: "echo",
+            arguments: &arguments,
+            namespace: None,
+            version: Some(Version::new(1, 0)),
+            reply_to: Some((id, "reply_1")),
+            context: &context,
+        };
+        let mut written: Value = serde_json::from_str(&serde_json::to_string(&request).unwrap()).unwrap();
+        let unique_id = written.as_object_mut().unwrap().remove("_unique_id").unwrap();
+        assert_eq!(unique_id.as_str().unwrap().len(), 32);
+        let expected = json!({
+            "method": "echo", "args": {"a": 1}, "version": "1.0", "_msg_id": id.to_string(), "_reply_q": "reply_1",
+            "_timeout": null, "_context_user": "alice",
+        });
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn a_cast_says_nothing_of_replies_and_leaves_out_what_is_not_set() {
+        let arguments = raw("{}");
+        let request = Request {
+            method: "m",
+            arguments: &arguments,
+            namespace: None,
+            version: None,
+            reply_to: None,
+            context: &Context::new(),
+        };
+        let written: Value = serde_json::from_str(&serde_json::to_string(&request).unwrap()).unwrap();
+        let keys: Vec<_> = written.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["_unique_id", "args", "method"]);
+    }
+
+    #[test]
+    fn a_captured_call_is_read() {
+        let received = Received::from_json(
+            r#"{"method": "echo", "args": {"a": 1}, "version": "1.0", "_msg_id": "5fcebaf07d464aa48f7a1e9546ccf035", "_reply_q": "reply_d24bfd63a2704fbd8167e85ce5873a75", "_timeout": null, "_unique_id": "f809af92bd2f4264b07e88e8365b0428", "_context_user": "alice", "unknown": [NaN]}"#,
+        )
+        .unwrap();
+        assert_eq!(received.method, Some("echo".into()));
+        assert_eq!(received.arguments.unwrap().get(), r#"{"a": 1}"#);
+        assert_eq!(received.message_id.as_deref(), Some("5fcebaf07d464aa48f7a1e9546ccf035"));
+        assert_eq!(received.context, Context::new().with("user", "alice"));
+        assert_eq!(received.namespace, None);
+    }
+
+    #[test]
+    fn a_request_with_odd_values_is_still_read_so_that_it_can_be_answered() {
+        let received = Received::from_json(
+            r#"{"method": 1, "args": null, "version": null, "_msg_id": "x", "_unique_id": ""}"#,
+        )
+        .unwrap();
+        assert_eq!(received.method, Some(json!(1)));
+        assert_eq!(received.version, Some(Value::Null));
+        assert_eq!(received.message_id.as_deref(), Some("x"));
+        assert_eq!(received.unique_id, None);
+    }
+
+    #[test]
+    fn replies_have_all_five_keys() {
+        for (answer, result, fails) in [
+            (Ok(raw(r#"{"a":1}"#)), json!({"a": 1}), false),
+            (Ok(raw("null")), Value::Null, false),
+            (Err(Failure::new("ValueError", "no")), Value::Null, true),
+        ] {
+            let reply = serde_json::to_string(&Reply::new("id", &answer).unwrap()).unwrap();
+            let written: Value = serde_json::from_str(&reply).unwrap();
+            let keys: Vec<_> = written.as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(keys, ["_msg_id", "_unique_id", "ending", "failure", "result"]);
+            assert_eq!(written["result"], result);
+            assert_eq!(written["failure"].is_string(), fails);
+            assert_eq!(written["ending"], true);
+        }
+    }
+
+    #[test]
+    fn captured_replies_are_read() {
+        let success = ReceivedReply::from_json(r#"{"result": {"a": "callserver"}, "failure": null, "ending": true, "_msg_id": "1c9a83800c5640679257dc2dac57aceb", "_unique_id": "68d7dc3ee5894030ab7f4fb745b50b51"}"#).unwrap();
+        assert!(success.is_last() && success.call().is_some());
+        assert_eq!(success.into_answer().unwrap().unwrap().get(), r#"{"a": "callserver"}"#);
+
+        let heartbeat = ReceivedReply::from_json(r#"{"result": null, "failure": null, "ending": false, "_msg_id": "2f267aa24ebd42a9a00ad9b8c3f0fabe", "_unique_id": "078943e8fe4e4200bee4d8caedbe6cf9"}"#).unwrap();
+        assert!(!heartbeat.is_last() && !heartbeat.has_answer());
+
+        let failure = ReceivedReply::from_json(r#"{"result": null, "failure": "{\"class\": \"AppError\", \"module\": \"__main__\", \"message\": \"app failed\", \"tb\": [], \"args\": [\"app failed\"], \"kwargs\": {\"code\": 500}}", "ending": true, "_msg_id": "2143f6560e8e41cd8fb017e6d22d25e4", "_unique_id": "e73e975bf3354d509c2fbee2f293f98a"}"#).unwrap();
+        assert_eq!(failure.into_answer().unwrap_err().class, "AppError");
+    }
+
+    #[test]
+    fn replies_of_other_shapes_are_read_as_python_reads_them_or_better() {
+        let answer = |text: &str| ReceivedReply::from_json(text).unwrap().into_answer();
+        assert!(answer(r#"{"_msg_id": "x", "ending": true}"#).unwrap().is_none());
+        assert!(answer(r#"{"result": 1, "failure": "", "ending": true}"#).is_ok());
+        assert!(answer(r#"{"result": 1, "failure": "{\"class\": \"E\"}"}"#).is_err());
+        assert!(answer(r#"{"failure": {"class": "E"}}"#).is_err());
+        assert!(!ReceivedReply::from_json(r#"{"result": 1}"#).unwrap().is_last());
+    }
+}

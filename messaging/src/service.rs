@@ -1,0 +1,156 @@
+//! What servers and listeners have in common: they consume for as long as they run, each message in a task of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use amqp_client::Delivery;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    consumer::{RawConsumer, Subscription},
+    error::Error,
+    retry::{Retry, RetryPolicy},
+};
+
+/// Never gives up: somebody stops the service when it is to end.
+const RESTART: RetryPolicy =
+    RetryPolicy::exponential(Duration::from_millis(100), Duration::from_secs(10)).deadline(Duration::MAX);
+
+/// A running service.
+///
+/// # On drop
+/// Its tasks are aborted; messages that are not settled go back to their queues.
+pub(crate) struct Service {
+    stop: watch::Sender<bool>,
+    consumers: JoinSet<()>,
+}
+
+/// The right to work on one message. Dropping it lets the next one in.
+pub(crate) type Turn = OwnedSemaphorePermit;
+
+/// Tells a task when its service is to stop.
+#[derive(Clone)]
+pub(crate) struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    /// Ready when the service is to stop.
+    pub(crate) async fn requested(&mut self) {
+        // An error means that the service is gone: stop, too.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+}
+
+impl Service {
+    /// Consumes from all subscriptions, and hands each message to `handle`, at most `concurrency` turns at once.
+    ///
+    /// # Errors
+    /// When one of them cannot be consumed from at the start. Later on it is tried again until the service stops.
+    pub(crate) async fn start<H, Fut>(
+        subscriptions: Vec<Subscription>,
+        concurrency: usize,
+        handle: H,
+    ) -> Result<Self, Error>
+    where
+        H: Fn(Delivery, Turn, Stopping) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (stop, stopping) = watch::channel(false);
+        let stopping = Stopping(stopping);
+        let turns = Arc::new(Semaphore::new(concurrency));
+        let mut started = Vec::with_capacity(subscriptions.len());
+        for subscription in subscriptions {
+            let raw = subscription.start_raw().await?;
+            started.push((subscription, raw));
+        }
+        let mut consumers = JoinSet::new();
+        for (subscription, raw) in started {
+            let (turns, handle, stopping) = (turns.clone(), handle.clone(), stopping.clone());
+            consumers.spawn(async move { Loop { subscription, turns, handle, stopping }.run(raw).await });
+        }
+        Ok(Service { stop, consumers })
+    }
+
+    /// Stops consuming, and waits for the messages that are being worked on.
+    pub(crate) async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while self.consumers.join_next().await.is_some() {}
+    }
+}
+
+/// One subscription's part.
+struct Loop<H> {
+    subscription: Subscription,
+    turns: Arc<Semaphore>,
+    handle: H,
+    stopping: Stopping,
+}
+
+impl<H, Fut> Loop<H>
+where
+    H: Fn(Delivery, Turn, Stopping) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    async fn run(mut self, mut raw: RawConsumer) {
+        let mut working = JoinSet::new();
+        let stopping = self.stopping.clone();
+        loop {
+            let error = tokio::select! {
+                () = self.stopping.requested() => break,
+                error = consume(&mut raw, &self.turns, &mut working, |delivery, turn| {
+                    (self.handle)(delivery, turn, stopping.clone())
+                }) => error,
+            };
+            tracing::warn!(queue = self.subscription.queue_name(), %error, "consuming ended; it is started again");
+            match self.start_again().await {
+                Some(started) => raw = started,
+                None => return while working.join_next().await.is_some() {},
+            }
+        }
+        while working.join_next().await.is_some() {}
+        // Only now, so that the last acknowledgements had a channel to leave on.
+        if let Err(error) = raw.close().await {
+            tracing::debug!(%error, "the consumer's channel did not close in good order");
+        }
+    }
+
+    /// `None` when the service is to stop.
+    async fn start_again(&mut self) -> Option<RawConsumer> {
+        let mut retry = Retry::start(RESTART);
+        loop {
+            retry.begin();
+            let attempt = async {
+                retry.pause().await;
+                self.subscription.start_raw().await
+            };
+            match tokio::select! { () = self.stopping.requested() => return None, result = attempt => result }
+            {
+                Ok(raw) => return Some(raw),
+                Err(Error::Closed) => return None,
+                Err(error) => {
+                    tracing::debug!(queue = self.subscription.queue_name(), %error, "consuming is not possible yet");
+                }
+            }
+        }
+    }
+}
+
+/// Consumes until the consumer ends; tells why it did.
+async fn consume<Fut: Future<Output = ()> + Send + 'static>(
+    raw: &mut RawConsumer,
+    turns: &Arc<Semaphore>,
+    working: &mut JoinSet<()>,
+    handle: impl Fn(Delivery, Turn) -> Fut,
+) -> Error {
+    loop {
+        let delivery = match raw.next().await {
+            Ok(delivery) => delivery,
+            Err(error) => return error,
+        };
+        // The turn comes second, so that an idle queue holds none. Nobody closes the semaphore.
+        let Ok(turn) = turns.clone().acquire_owned().await else { return Error::Closed };
+        working.spawn(handle(delivery, turn));
+        while working.try_join_next().is_some() {}
+    }
+}

@@ -1,0 +1,181 @@
+//! The way to the brokers: a URL becomes connections, which everything else shares.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use amqp_client::{ConnectOptions, Exchange, Queue};
+
+use crate::{
+    consumer::Subscription, error::Error, link::Link, producer::Producer, reply::ReplyQueue,
+    topology::Topology, url::TransportUrl,
+};
+
+/// Connections to a broker, shared by all producers, consumers, clients and servers made from it.
+///
+/// There are two: one to publish, one to consume, so that a broker that blocks publishers does not stop acknowledgements.
+/// Each is opened on first use, and again when it was lost.
+///
+/// ```
+/// use messaging::{Exchange, Queue, Transport};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), messaging::Error> {
+/// let transport = Transport::connect("memory://transport-example").await?;
+/// let tasks = Exchange::topic("tasks");
+///
+/// let subscription = transport.consumer(Queue::new("sums")).bind(&tasks, "math.*");
+/// let mut consumer = subscription.start::<(i64, i64)>().await?;
+/// transport.producer(tasks).mandatory(true).ensure_publish("math.add", &(1, 2)).await?;
+///
+/// let delivery = consumer.next().await.expect("a message")?;
+/// assert_eq!(delivery.body(), &(1, 2));
+/// delivery.ack().await?;
+/// transport.close().await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Transport(Arc<Shared>);
+
+struct Shared {
+    publishing: Link,
+    consuming: Link,
+    replies: ReplyQueue,
+    topology: Topology,
+}
+
+/// How to connect, and how the entities of RPC and notifications are declared.
+#[derive(Clone, Debug, Default)]
+pub struct TransportOptions {
+    name: Option<String>,
+    connect_timeout: Option<Duration>,
+    heartbeat: Option<Duration>,
+    topology: Topology,
+}
+
+impl TransportOptions {
+    /// All defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        TransportOptions::default()
+    }
+
+    /// A name for the connections, shown by the broker's tools.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The deadline for opening a connection: name look-up, TCP and handshake; default 10 s. A URL may say otherwise.
+    #[must_use]
+    pub fn connect_timeout(mut self, deadline: Duration) -> Self {
+        self.connect_timeout = Some(deadline);
+        self
+    }
+
+    /// The heartbeat interval to propose; default 60 s. A URL may say otherwise.
+    #[must_use]
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.heartbeat = Some(interval);
+        self
+    }
+
+    /// How the entities of RPC and notifications are declared; default as Python does.
+    #[must_use]
+    pub fn topology(mut self, topology: Topology) -> Self {
+        self.topology = topology;
+        self
+    }
+
+    /// Opens a transport and its first connection: `amqp://`, `rabbit://` or `memory://`, as kombu and oslo.messaging write
+    /// them. Several hosts, with commas between them, are tried in turn.
+    ///
+    /// # Errors
+    /// [`Error::Url`], and [`Error::Connect`] when no host lets us in.
+    pub async fn connect(self, url: &str) -> Result<Transport, Error> {
+        let transport = self.lazy(url)?;
+        transport.0.publishing.connection().await?;
+        Ok(transport)
+    }
+
+    /// A transport that connects when it is first used: the broker need not be there yet.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn lazy(self, url: &str) -> Result<Transport, Error> {
+        let url = TransportUrl::parse(url)?;
+        let link = |role| Link::new(url.clone(), self.connect_options(role));
+        let consuming = link("consume");
+        let replies = ReplyQueue::new(consuming.clone(), self.topology.reply_queue()?);
+        let shared = Shared { publishing: link("publish"), consuming, replies, topology: self.topology };
+        Ok(Transport(Arc::new(shared)))
+    }
+
+    fn connect_options(&self, role: &str) -> ConnectOptions {
+        let mut options = ConnectOptions::new();
+        if let Some(name) = &self.name {
+            options = options.name(format!("{name} ({role})"));
+        }
+        if let Some(deadline) = self.connect_timeout {
+            options = options.connect_timeout(deadline);
+        }
+        if let Some(interval) = self.heartbeat {
+            options = options.heartbeat(interval);
+        }
+        options
+    }
+}
+
+impl Transport {
+    /// Opens a transport with default options; see [`TransportOptions::connect`].
+    ///
+    /// # Errors
+    /// As [`TransportOptions::connect`].
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        TransportOptions::new().connect(url).await
+    }
+
+    /// A producer for an exchange, which it declares before the first message. The default exchange has the name `""`; it
+    /// and the broker's own, `amq.…`, are not declared.
+    #[must_use]
+    pub fn producer(&self, exchange: Exchange) -> Producer {
+        Producer::new(self.0.publishing.clone(), exchange)
+    }
+
+    /// What to consume from; [`Subscription::start`] begins.
+    #[must_use]
+    pub fn consumer(&self, queue: Queue) -> Subscription {
+        Subscription::new(self.0.consuming.clone(), queue)
+    }
+
+    /// Deletes the reply queue and closes the connections. Everything made from this transport fails with
+    /// [`Error::Closed`] from then on.
+    ///
+    /// # Errors
+    /// When a connection does not close in good order.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.0.replies.close().await;
+        let published = self.0.publishing.close().await;
+        self.0.consuming.close().await.and(published)
+    }
+
+    pub(crate) fn topology(&self) -> &Topology {
+        &self.0.topology
+    }
+
+    pub(crate) fn replies(&self) -> &ReplyQueue {
+        &self.0.replies
+    }
+
+    /// Deletes a queue of our own.
+    pub(crate) async fn delete_queue(&self, queue: &str) -> Result<(), Error> {
+        let channel = self.0.consuming.open_channel().await?;
+        let deleted = channel.delete_queue(queue).await;
+        deleted.map_err(Error::broker(format_args!("delete queue {queue:?}"))).map(drop)
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("topology", &self.0.topology).finish_non_exhaustive()
+    }
+}
