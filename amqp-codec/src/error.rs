@@ -87,6 +87,9 @@ pub enum Error {
         /// What came.
         got: &'static str,
     },
+    /// A frame other than `channel.open` came on a channel that is not open.
+    #[error("the channel is not open")]
+    ChannelNotOpen,
     /// More body arrived than the content header announced.
     #[error("{received} bytes of body arrived, {announced} were announced")]
     BodyTooLong {
@@ -112,6 +115,7 @@ impl Error {
             | Error::FrameTooLarge { .. }
             | Error::BadFrameEnd(_) => ReplyCode::FRAME_ERROR,
             Error::UnexpectedFrame { .. } | Error::BodyTooLong { .. } => ReplyCode::UNEXPECTED_FRAME,
+            Error::ChannelNotOpen => ReplyCode::CHANNEL_ERROR,
             Error::UnknownMethod { .. } => ReplyCode::NOT_IMPLEMENTED,
             Error::FrameMaxTooSmall(_) => ReplyCode::NOT_ALLOWED,
             Error::Truncated { .. }
