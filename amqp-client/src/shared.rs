@@ -139,12 +139,15 @@ impl ChannelHandle {
     /// Waits for the answer to a call that is under way.
     ///
     /// Dropping the future abandons the call: its answer is recognised when it comes, and undone.
-    pub(crate) async fn wait(&self, name: &'static str, call: CallId) -> Result<Reply> {
-        let after = self.connection.call_timeout;
+    pub(crate) fn wait(&self, name: &'static str, call: CallId) -> impl Future<Output = Result<Reply>> {
+        // Made here, not at the first poll: a future that is dropped before it abandons its call too.
         let waiting = Waiting { channel: self, call, done: false };
-        match tokio::time::timeout(after, waiting).await {
-            Ok(result) => result.map_err(|error| self.explain(error)),
-            Err(_) => Err(Error::CallTimeout { method: name, after }),
+        async move {
+            let after = self.connection.call_timeout;
+            match tokio::time::timeout(after, waiting).await {
+                Ok(result) => result.map_err(|error| self.explain(error)),
+                Err(_) => Err(Error::CallTimeout { method: name, after }),
+            }
         }
     }
 
