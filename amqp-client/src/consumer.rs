@@ -105,8 +105,13 @@ impl Drop for Consumer {
         let unread = std::mem::take(&mut self.local);
         let unread = unread.iter().filter(|raw| !raw.no_ack).map(|raw| raw.tag);
         self.channel.with(|engine, key| engine.drop_consumer(key, &self.tag, unread));
-        // What an ended channel left in the inbox counts no more.
-        if self.inbox.drain().1 {
+        // Still there only when the consumer or its channel had ended before.
+        let (unread, may_read) = self.inbox.drain();
+        for raw in unread.iter().filter(|raw| !raw.no_ack) {
+            // A channel that has ended has given it back.
+            let _ = self.channel.with(|engine, key| engine.nack(key, raw.tag, true));
+        }
+        if may_read {
             self.channel.with(|engine, _| engine.resume_reading());
         }
     }
