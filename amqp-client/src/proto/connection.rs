@@ -131,10 +131,12 @@ impl Engine {
     /// Takes all whole frames off the buffer and acts on them.
     pub(crate) fn handle_input(&mut self, now: Instant, buffer: &mut BytesMut) {
         self.heartbeat.read(now);
-        if let Phase::Handshake(handshake) = &self.phase
-            && let Err(error) = handshake.check_first_bytes(buffer)
-        {
-            return self.end(&error);
+        if let Phase::Handshake(handshake) = &self.phase {
+            match handshake.may_be_frame(buffer) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return self.end(&error),
+            }
         }
         let (whole, broken) = whole_frames(buffer, self.link.frame_max);
         let chunk = buffer.split_to(whole).freeze();
@@ -151,7 +153,9 @@ impl Engine {
                 Phase::Handshake(handshake) => handshake.broken(error),
                 _ => Error::Protocol { channel: 0, source: error },
             };
-            self.fail(now, error);
+            self.fail(now, error.clone());
+            // Where a frame begins is not known any more, so an answer to the close could not be read.
+            self.end(&error);
         }
     }
 
@@ -257,8 +261,7 @@ impl Engine {
             if matches!(self.phase, Phase::Closing { .. }) {
                 return Ok(next);
             }
-            let source = CodecError::UnexpectedFrame { expected: "an open channel", got: frame.kind.name() };
-            return Err(Error::Protocol { channel: frame.channel, source });
+            return Err(Error::Protocol { channel: frame.channel, source: CodecError::ChannelNotOpen });
         };
         let link = &mut self.link;
         let next = match frame.kind {

@@ -46,12 +46,17 @@ impl Handshake {
         Handshake { login, stage: Stage::Start, agreed }
     }
 
-    /// Looks at the first bytes, which need not be a frame: a broker of another version answers with its own header.
-    pub(crate) fn check_first_bytes(&self, bytes: &[u8]) -> Result<()> {
-        if self.stage != Stage::Start || !bytes.starts_with(b"AMQP") {
-            return Ok(());
+    /// Whether the first bytes may be a frame. They need not: a broker of another version answers with its own header,
+    /// which is no frame, nor an error before all of it is there.
+    ///
+    /// # Errors
+    /// [`Error::VersionRefused`] with that header.
+    pub(crate) fn may_be_frame(&self, bytes: &[u8]) -> Result<bool> {
+        let begins_header = !bytes.is_empty() && bytes.iter().zip(b"AMQP").all(|(byte, of)| byte == of);
+        if self.stage != Stage::Start || !begins_header {
+            return Ok(true);
         }
-        bytes.first_chunk().map_or(Ok(()), |header| Err(Error::VersionRefused(*header)))
+        bytes.first_chunk().map_or(Ok(false), |header| Err(Error::VersionRefused(*header)))
     }
 
     /// What bytes that are no frame mean at this stage.
