@@ -5,6 +5,7 @@
 
 mod left_out;
 mod node;
+pub mod peer;
 mod process;
 mod proxy;
 mod python;
@@ -12,6 +13,7 @@ mod rabbitmq;
 
 pub use left_out::leave_out;
 pub use node::Node;
+pub use peer::Peer;
 pub use proxy::{Direction, Proxy};
 pub use python::Python;
 pub use rabbitmq::RabbitMq;

@@ -1,0 +1,158 @@
+//! What holds publishes up: a blocked connection, a stopped channel, a peer that does not read.
+
+use amqp_client::{ConsumeOptions, Error, Message};
+use amqp_codec::method::{basic, channel, connection, queue};
+use futures_util::FutureExt as _;
+use tokio::join;
+
+use super::{all_idle, connected, ends, error, opened, quiet, session, short};
+
+fn blocked() -> connection::Blocked {
+    connection::Blocked { reason: short("low on memory") }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_connection_holds_publishes_and_nothing_else() {
+    let (mut peer, connection, channel) = session().await;
+    peer.send(0, blocked()).await;
+    all_idle().await;
+    let message = Message::new("held");
+    let mut publishing = Box::pin(channel.publish("", "jobs", &message));
+    assert!((&mut publishing).now_or_never().is_none());
+
+    let (purged, ()) = join!(channel.purge("jobs"), async {
+        peer.expect_any::<queue::Purge>(1).await;
+        peer.send(1, queue::PurgeOk { message_count: 1 }).await;
+    });
+    assert_eq!(purged.unwrap(), 1);
+    let other = opened(&mut peer, &connection, 2).await;
+    let (closed, ()) = join!(other.close(), async {
+        peer.expect_any::<channel::Close>(2).await;
+        peer.send(2, channel::CloseOk {}).await;
+    });
+    closed.unwrap();
+
+    peer.send(0, connection::Unblocked {}).await;
+    ends(publishing).await.unwrap();
+    peer.expect_any::<basic::Publish>(1).await;
+    peer.expect_header(1, 4).await;
+    peer.expect_body(1, "held").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_held_by_a_blocked_connection_ends_with_its_channel() {
+    let (mut peer, _connection, channel) = session().await;
+    peer.send(0, blocked()).await;
+    all_idle().await;
+    let message = Message::new("held");
+    let (published, ()) = join!(channel.publish("", "jobs", &message), async {
+        peer.send(1, channel::Close { reply_code: 404, ..Default::default() }).await;
+        peer.expect(1, channel::CloseOk {}).await;
+    });
+    let error = error(published);
+    assert!(matches!(error, Error::ChannelClosed { channel: 1, .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_publish_that_was_dropped_is_not_sent() {
+    let (mut peer, _connection, channel) = session().await;
+    peer.send(0, blocked()).await;
+    all_idle().await;
+    assert!(channel.publish("", "jobs", &Message::new("dropped")).now_or_never().is_none());
+    peer.send(0, connection::Unblocked {}).await;
+    all_idle().await;
+    let (purged, ()) = join!(channel.purge("jobs"), async {
+        peer.expect_any::<queue::Purge>(1).await;
+        peer.send(1, queue::PurgeOk { message_count: 0 }).await;
+    });
+    purged.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_connection_can_be_closed() {
+    let (mut peer, connection, _channel) = session().await;
+    peer.send(0, blocked()).await;
+    all_idle().await;
+    let (closed, ()) = join!(connection.close(), async {
+        peer.expect_any::<connection::Close>(0).await;
+        peer.send(0, connection::CloseOk {}).await;
+    });
+    closed.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_channel_holds_its_own_publishes_only() {
+    let (mut peer, connection) = connected().await;
+    let stopped = opened(&mut peer, &connection, 1).await;
+    let other = opened(&mut peer, &connection, 2).await;
+    peer.send(1, channel::Flow { active: false }).await;
+    peer.expect(1, channel::FlowOk { active: false }).await;
+    let message = Message::new("");
+    let mut publishing = Box::pin(stopped.publish("", "held", &message));
+    assert!((&mut publishing).now_or_never().is_none());
+    other.publish("", "free", &message).await.unwrap();
+    let publish: basic::Publish = peer.expect_any(2).await;
+    assert_eq!(publish.routing_key, "free");
+    peer.expect_header(2, 0).await;
+    peer.send(1, channel::Flow { active: true }).await;
+    ends(publishing).await.unwrap();
+    peer.expect(1, channel::FlowOk { active: true }).await;
+    peer.expect_any::<basic::Publish>(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_holds_publishes_when_the_buffer_is_full() {
+    const BODY: usize = 64 * 1024;
+    let (mut peer, connection) = super::connected_with(&quiet().write_buffer(BODY), super::QUIET).await;
+    let channel = opened(&mut peer, &connection, 1).await;
+    let message = Message::new(vec![0; BODY]);
+    let mut sent = 0;
+    // Far more than the stream and the buffers of both sides hold.
+    while sent < 100 {
+        all_idle().await;
+        match channel.publish("", "jobs", &message).now_or_never() {
+            Some(published) => published.unwrap(),
+            None => break,
+        }
+        sent += 1;
+    }
+    assert!((2..100).contains(&sent), "{sent} publishes of 64 KiB were taken");
+    let (published, ()) = join!(channel.publish("", "jobs", &message), async {
+        for _ in 0..sent {
+            peer.expect_any::<basic::Publish>(1).await;
+            peer.expect_header(1, BODY as u64).await;
+            peer.expect_body(1, vec![0; BODY]).await;
+        }
+    });
+    published.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_consumer_without_prefetch_stops_the_reading_until_it_takes_some() {
+    let options = quiet().delivery_buffer(100_000);
+    let (mut peer, connection) = super::connected_with(&options, super::QUIET).await;
+    let channel = opened(&mut peer, &connection, 1).await;
+    let consuming = channel.consume("jobs", ConsumeOptions::new().tag("c").no_ack(true));
+    let (consumer, ()) = join!(consuming, async {
+        peer.expect_any::<basic::Qos>(1).await;
+        peer.expect_any::<basic::Consume>(1).await;
+        peer.send(1, basic::QosOk {}).await;
+        peer.send(1, basic::ConsumeOk { consumer_tag: short("c") }).await;
+    });
+    let mut consumer = consumer.unwrap();
+    const MESSAGES: u64 = 100;
+    let sending = tokio::spawn(async move {
+        for tag in 1..=MESSAGES {
+            let body = vec![0; 50_000];
+            peer.send_content(1, super::deliver("c", tag), &Default::default(), body).await;
+        }
+        peer
+    });
+    all_idle().await;
+    assert!(!sending.is_finished(), "5 MB were read for a consumer that takes none");
+    for tag in 1..=MESSAGES {
+        let delivery = ends(consumer.recv()).await.unwrap().unwrap();
+        assert_eq!(delivery.delivery_tag(), tag);
+    }
+    sending.await.unwrap();
+}
