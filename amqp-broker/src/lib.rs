@@ -8,6 +8,8 @@ mod host;
 mod memory;
 mod server;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use crate::core::vhost::QueueInfo;
 pub use broker::{Broker, BrokerBuilder, Listener};

@@ -1,0 +1,170 @@
+//! The first words of a connection, and its last.
+
+use std::time::Duration;
+
+use amqp_codec::{
+    Frame, Table, Value,
+    frame::{HEARTBEAT, PROTOCOL_HEADER},
+    method::{basic, channel, connection, queue},
+};
+
+use super::peer::{Peer, amqplain, capabilities, short, start_ok};
+use crate::Broker;
+
+#[tokio::test]
+async fn another_protocol_is_told_which_one_this_is() {
+    for first in [&b"AMQP\x01\x01\x00\x09"[..], b"GET / HTTP/1.1\r\n", b"x"] {
+        let mut peer = Peer::silent(&Broker::builder().build());
+        peer.raw(first).await;
+        assert_eq!(peer.rest().await, PROTOCOL_HEADER);
+    }
+}
+
+#[tokio::test]
+async fn the_offer_is_rabbitmqs_and_claims_only_what_is_done() {
+    let mut peer = Peer::silent(&Broker::builder().build());
+    peer.raw(&PROTOCOL_HEADER).await;
+    let start = peer.expect::<connection::Start>(0).await;
+    assert_eq!((start.version_major, start.version_minor), (0, 9));
+    assert_eq!(start.mechanisms.to_text(), "PLAIN AMQPLAIN");
+    let capabilities = start.server_properties.get("capabilities");
+    let capabilities = capabilities.as_ref().and_then(Value::as_table).unwrap();
+    assert_eq!(capabilities.get("publisher_confirms"), Some(Value::Bool(true)));
+    assert_eq!(capabilities.get("direct_reply_to"), None);
+    peer.send(0, start_ok("guest", "guest")).await;
+    let tune = peer.expect::<connection::Tune>(0).await;
+    assert_eq!((tune.channel_max, tune.frame_max, tune.heartbeat), (2047, 131_072, 60));
+}
+
+#[tokio::test]
+async fn amqplain_logs_in_too() {
+    let broker = Broker::builder().user("oslo", "secret").build();
+    let mut peer = Peer::silent(&broker);
+    peer.raw(&PROTOCOL_HEADER).await;
+    peer.expect::<connection::Start>(0).await;
+    let start_ok = connection::StartOk {
+        mechanism: short("AMQPLAIN"),
+        response: amqplain("oslo", "secret"),
+        ..start_ok("", "")
+    };
+    peer.send(0, start_ok).await;
+    peer.expect::<connection::Tune>(0).await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_only_to_clients_that_understand_it() {
+    for (client_properties, told) in [(capabilities(), true), (Table::new(), false)] {
+        let mut peer = Peer::silent(&Broker::builder().build());
+        peer.raw(&PROTOCOL_HEADER).await;
+        peer.expect::<connection::Start>(0).await;
+        peer.send(0, connection::StartOk { client_properties, ..start_ok("guest", "wrong") }).await;
+        if told {
+            let close = peer.expect::<connection::Close>(0).await;
+            let text = "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. \
+                        For details see the broker logfile.";
+            assert_eq!((close.reply_code, close.reply_text.to_text().as_ref()), (403, text));
+        }
+        assert_eq!(peer.next().await, None);
+    }
+}
+
+#[tokio::test]
+async fn limits_over_the_offer_are_refused() {
+    let wishes = [
+        (
+            (0, 131_072),
+            "negotiated channel_max = 0 (no limit) is higher than the maximum allowed value (2047)",
+        ),
+        ((2048, 131_072), "negotiated channel_max = 2048 is higher than the maximum allowed value (2047)"),
+        ((2047, 131_073), "negotiated frame_max = 131073 is higher than the maximum allowed value (131072)"),
+        ((2047, 4095), "negotiated frame_max = 4095 is lower than the minimum allowed value (4096)"),
+    ];
+    for ((channel_max, frame_max), text) in wishes {
+        let mut peer = Peer::silent(&Broker::builder().build());
+        peer.raw(&PROTOCOL_HEADER).await;
+        peer.expect::<connection::Start>(0).await;
+        peer.send(0, start_ok("guest", "guest")).await;
+        peer.expect::<connection::Tune>(0).await;
+        peer.send(0, connection::TuneOk { channel_max, frame_max, heartbeat: 0 }).await;
+        let close = peer.expect::<connection::Close>(0).await;
+        assert_eq!(
+            (close.reply_code, close.reply_text.to_text().into_owned()),
+            (530, format!("NOT_ALLOWED - {text}"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_virtual_host_is_named() {
+    let mut peer = Peer::silent(&Broker::builder().build());
+    peer.raw(&PROTOCOL_HEADER).await;
+    peer.expect::<connection::Start>(0).await;
+    peer.send(0, start_ok("guest", "guest")).await;
+    peer.expect::<connection::Tune>(0).await;
+    peer.send(0, connection::TuneOk { channel_max: 1, frame_max: 4096, heartbeat: 0 }).await;
+    peer.send(0, connection::Open { virtual_host: short("novhost"), ..Default::default() }).await;
+    let close = peer.expect::<connection::Close>(0).await;
+    assert_eq!(
+        (close.reply_code, close.reply_text.to_text().as_ref()),
+        (530, "NOT_ALLOWED - vhost novhost not found")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_nothing_is_not_waited_for() {
+    let mut peer = Peer::silent(&Broker::builder().login_timeout(Duration::from_secs(2)).build());
+    assert_eq!(peer.rest().await, b"");
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_are_sent_and_their_lack_is_noticed() {
+    let broker = Broker::builder().heartbeat(Duration::from_secs(2)).build();
+    let mut peer = Peer::silent(&broker);
+    peer.raw(&PROTOCOL_HEADER).await;
+    peer.expect::<connection::Start>(0).await;
+    peer.send(0, start_ok("guest", "guest")).await;
+    peer.expect::<connection::Tune>(0).await;
+    peer.send(0, connection::TuneOk { channel_max: 1, frame_max: 4096, heartbeat: 2 }).await;
+    peer.call(0, connection::Open { virtual_host: short("/"), ..Default::default() }).await;
+    let rest = peer.rest().await;
+    assert!(rest.starts_with(&HEARTBEAT) && rest.len() % HEARTBEAT.len() == 0, "{rest:?}");
+}
+
+#[tokio::test]
+async fn a_secret_is_updated_and_a_close_is_answered() {
+    let mut peer = Peer::open(&Broker::builder().build()).await;
+    peer.call(0, connection::UpdateSecret { new_secret: "new".into(), reason: short("rotation") }).await;
+    peer.call(0, connection::Close { reply_code: 200, ..Default::default() }).await;
+    assert_eq!(peer.next().await, None);
+}
+
+#[tokio::test]
+async fn after_a_channel_error_all_but_close_ok_is_ignored_and_the_number_is_free_again() {
+    let mut peer = Peer::open(&Broker::builder().build()).await;
+    let passive = queue::Declare { queue: short("nope"), passive: true, ..Default::default() };
+    peer.send(1, passive).await;
+    peer.publish("nope", "k", "ignored").await;
+    peer.send(1, basic::Ack { delivery_tag: 5, multiple: false }).await;
+    assert_eq!(peer.expect::<channel::Close>(1).await.reply_code, 404);
+    peer.send(1, channel::CloseOk {}).await;
+    peer.call(1, channel::Open::default()).await;
+    peer.settle_down().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_closes_connections_with_320_and_ends() {
+    let broker = Broker::builder().build();
+    let listener = broker.listen("127.0.0.1:0").await.unwrap();
+    assert_ne!(listener.local_addr().port(), 0);
+    let mut peer = Peer::open(&broker).await;
+    let ending = tokio::spawn({
+        let broker = broker.clone();
+        async move { broker.shutdown().await }
+    });
+    let close = peer.expect::<connection::Close>(0).await;
+    assert_eq!(close.reply_code, 320);
+    assert!(close.reply_text.to_text().starts_with("CONNECTION_FORCED - "));
+    peer.frame(&Frame::Method(0, connection::CloseOk {}.into())).await;
+    ending.await.unwrap();
+    assert_eq!(peer.next().await, None);
+}

@@ -1,0 +1,228 @@
+//! A client that says what it is told to and hears what comes.
+
+use std::time::Duration;
+
+use amqp_codec::{
+    ContentHeader, Frame, LongString, Method, Properties, RawFrame, Request, Secret, ShortString, Table,
+    frame::PROTOCOL_HEADER,
+    method::{basic, channel, connection, queue},
+    sasl,
+};
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    time::timeout,
+};
+
+use crate::Broker;
+
+pub(super) const FRAME_MAX: usize = 131_072;
+
+/// A client at the other end of a stream.
+pub(super) struct Peer {
+    stream: DuplexStream,
+    input: BytesMut,
+}
+
+/// A message that came.
+#[derive(Debug, PartialEq)]
+pub(super) struct Came<M> {
+    pub(super) method: M,
+    pub(super) header: ContentHeader,
+    pub(super) body: Bytes,
+}
+
+pub(super) fn short(text: &str) -> ShortString {
+    ShortString::try_from(text).unwrap()
+}
+
+/// Everything a client may be capable of.
+pub(super) fn capabilities() -> Table {
+    let mut capabilities = Table::new();
+    for name in ["consumer_cancel_notify", "authentication_failure_close", "basic.nack"] {
+        capabilities.insert(name, true).unwrap();
+    }
+    let mut properties = Table::new();
+    properties.insert("capabilities", capabilities).unwrap();
+    properties
+}
+
+pub(super) fn start_ok(user: &str, password: &str) -> connection::StartOk {
+    connection::StartOk {
+        client_properties: capabilities(),
+        mechanism: short("PLAIN"),
+        response: sasl::plain(user, password),
+        locale: short("en_US"),
+    }
+}
+
+impl Peer {
+    /// A stream on which nothing has been said.
+    pub(super) fn silent(broker: &Broker) -> Self {
+        Peer { stream: broker.connect(), input: BytesMut::new() }
+    }
+
+    /// A connection with channel 1.
+    pub(super) async fn open(broker: &Broker) -> Self {
+        let mut peer = Self::greet(broker, "/", FRAME_MAX as u32).await;
+        peer.call(1, channel::Open::default()).await;
+        peer
+    }
+
+    /// A connection without channels.
+    pub(super) async fn greet(broker: &Broker, vhost: &str, frame_max: u32) -> Self {
+        let mut peer = Self::silent(broker);
+        peer.raw(&PROTOCOL_HEADER).await;
+        peer.expect::<connection::Start>(0).await;
+        peer.send(0, start_ok("guest", "guest")).await;
+        let tune = peer.expect::<connection::Tune>(0).await;
+        peer.send(0, connection::TuneOk { channel_max: tune.channel_max, frame_max, heartbeat: 0 }).await;
+        peer.call(0, connection::Open { virtual_host: short(vhost), ..Default::default() }).await;
+        peer
+    }
+
+    pub(super) async fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    pub(super) async fn send(&mut self, channel: u16, method: impl Into<Method>) {
+        self.frame(&Frame::Method(channel, method.into())).await;
+    }
+
+    pub(super) async fn frame(&mut self, frame: &Frame) {
+        let mut out = BytesMut::new();
+        frame.encode(usize::MAX, &mut out).unwrap();
+        self.raw(&out).await;
+    }
+
+    /// Sends a method and awaits its answer.
+    pub(super) async fn call<R: Request>(&mut self, channel: u16, request: R) -> R::Reply
+    where
+        R::Reply: std::fmt::Debug,
+    {
+        self.send(channel, request).await;
+        self.expect::<R::Reply>(channel).await
+    }
+
+    pub(super) async fn publish(&mut self, exchange: &str, key: &str, body: &str) {
+        self.publish_with(exchange, key, Properties::default(), true, body.as_bytes()).await;
+    }
+
+    pub(super) async fn publish_with(
+        &mut self,
+        exchange: &str,
+        key: &str,
+        properties: Properties,
+        mandatory: bool,
+        body: &[u8],
+    ) {
+        let publish = basic::Publish {
+            exchange: short(exchange),
+            routing_key: short(key),
+            mandatory,
+            ..Default::default()
+        };
+        self.send(1, publish).await;
+        let header = ContentHeader {
+            class_id: 60,
+            body_size: body.len() as u64,
+            properties: properties.encode().unwrap(),
+        };
+        self.frame(&Frame::Header(1, header)).await;
+        for part in body.chunks(FRAME_MAX - 8) {
+            self.frame(&Frame::Body(1, Bytes::copy_from_slice(part))).await;
+        }
+    }
+
+    /// The next frame but heartbeats; `None` at the end of the stream.
+    pub(super) async fn next(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(raw) = RawFrame::split_from(&mut self.input, FRAME_MAX).unwrap() {
+                match raw.decode().unwrap() {
+                    Frame::Heartbeat(_) => continue,
+                    frame => return Some(frame),
+                }
+            }
+            let read = self.stream.read_buf(&mut self.input);
+            let count = timeout(Duration::from_secs(10), read).await.expect("nothing came").ok()?;
+            if count == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// All that comes until the end of the stream.
+    pub(super) async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = std::mem::take(&mut self.input).to_vec();
+        timeout(Duration::from_secs(10), self.stream.read_to_end(&mut rest)).await.expect("no end").unwrap();
+        rest
+    }
+
+    /// The next frame, which is this method on this channel.
+    pub(super) async fn expect<M: TryFrom<Method>>(&mut self, channel: u16) -> M {
+        match self.next().await {
+            Some(Frame::Method(number, method)) if number == channel => {
+                let text = format!("{method:?}");
+                M::try_from(method).unwrap_or_else(|_| panic!("not this: {text}"))
+            }
+            other => panic!("no method on channel {channel}: {other:?}"),
+        }
+    }
+
+    /// The next frames, which are a method with content.
+    pub(super) async fn expect_content<M: TryFrom<Method>>(&mut self) -> Came<M> {
+        let method = self.expect(1).await;
+        let Some(Frame::Header(1, header)) = self.next().await else { panic!("no header") };
+        let mut body = BytesMut::new();
+        while body.len() < header.body_size as usize {
+            let Some(Frame::Body(1, part)) = self.next().await else { panic!("no body") };
+            body.extend_from_slice(&part);
+        }
+        Came { method, header, body: body.freeze() }
+    }
+
+    pub(super) async fn declare(&mut self, queue: &str) {
+        self.call(1, queue::Declare { queue: short(queue), ..Default::default() }).await;
+    }
+
+    /// Awaits the answer to something harmless, so that all before it is done.
+    pub(super) async fn settle_down(&mut self) {
+        self.call(1, basic::Qos::default()).await;
+    }
+
+    pub(super) async fn consume(&mut self, queue: &str, tag: &str) {
+        let consume = basic::Consume { queue: short(queue), consumer_tag: short(tag), ..Default::default() };
+        self.call(1, consume).await;
+    }
+
+    /// The next delivery: tag, whether it is one more time, body.
+    pub(super) async fn delivery(&mut self) -> (u64, bool, String) {
+        let came = self.expect_content::<basic::Deliver>().await;
+        (came.method.delivery_tag, came.method.redelivered, String::from_utf8(came.body.to_vec()).unwrap())
+    }
+
+    /// The ready messages of a queue, without acknowledging: bodies.
+    pub(super) async fn bodies(&mut self, queue: &str) -> Vec<String> {
+        let mut bodies = Vec::new();
+        loop {
+            self.send(1, basic::Get { queue: short(queue), no_ack: true, ..Default::default() }).await;
+            match self.next().await {
+                Some(Frame::Method(1, Method::Basic(basic::Method::GetOk(_)))) => {
+                    let Some(Frame::Header(..)) = self.next().await else { panic!("no header") };
+                    let Some(Frame::Body(_, body)) = self.next().await else { panic!("no body") };
+                    bodies.push(String::from_utf8(body.to_vec()).unwrap());
+                }
+                Some(Frame::Method(1, Method::Basic(basic::Method::GetEmpty(_)))) => return bodies,
+                other => panic!("neither get-ok nor get-empty: {other:?}"),
+            }
+        }
+    }
+}
+
+/// AMQPLAIN's response: a table without its length.
+pub(super) fn amqplain(user: &str, password: &str) -> Secret {
+    let mut table = Table::new();
+    table.insert("LOGIN", user).unwrap();
+    table.insert("PASSWORD", password).unwrap();
+    Secret::from(LongString::from(table.as_encoded().clone()))
+}
