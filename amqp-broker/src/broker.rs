@@ -1,18 +1,17 @@
 //! The broker: what users of the library hold.
 
-use std::{collections::HashMap, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::DuplexStream,
     net::{TcpListener, ToSocketAddrs},
-    sync::watch,
     task::AbortHandle,
 };
 
 use crate::{
     config::Config,
     core::vhost::QueueInfo,
-    host::Host,
+    instance::Instance,
     server::{accept, serve},
 };
 
@@ -37,7 +36,7 @@ const STREAM_BUFFER: usize = 256 << 10;
 /// [`shutdown`](Broker::shutdown).
 #[derive(Clone)]
 pub struct Broker {
-    inner: Arc<Inner>,
+    inner: Arc<Instance>,
 }
 
 /// A broker in the making: see [`Broker::builder`].
@@ -56,13 +55,6 @@ pub struct BrokerBuilder {
 pub struct Listener {
     local_addr: SocketAddr,
     task: AbortHandle,
-}
-
-pub(crate) struct Inner {
-    pub(crate) config: Config,
-    hosts: HashMap<String, Arc<Host>>,
-    /// Whether the broker is ending. Each task holds a receiver as long as it runs.
-    ending: watch::Sender<bool>,
 }
 
 impl Broker {
@@ -102,13 +94,12 @@ impl Broker {
     /// # Cancel safety
     /// The broker ends all the same.
     pub async fn shutdown(&self) {
-        self.inner.ending.send_replace(true);
-        self.inner.ending.closed().await;
+        self.inner.end().await;
     }
 
     /// What can be seen of a queue now; `None` when there is none of this name.
     pub fn queue(&self, vhost: &str, name: &str) -> Option<QueueInfo> {
-        self.inner.hosts.get(vhost)?.with(|now, shared| shared.vhost.queue_info(name, now))
+        self.inner.host(vhost)?.with(|now, shared| shared.vhost.queue_info(name, now))
     }
 }
 
@@ -147,8 +138,7 @@ impl BrokerBuilder {
     pub fn build(self) -> Broker {
         let mut config = self.config;
         config.fill_in();
-        let hosts = config.vhosts().map(|name| (name.clone(), Arc::new(Host::new(name)))).collect();
-        Broker { inner: Arc::new(Inner { config, hosts, ending: watch::Sender::new(false) }) }
+        Broker { inner: Arc::new(Instance::new(config)) }
     }
 }
 
@@ -162,16 +152,6 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-impl Inner {
-    pub(crate) fn host(&self, vhost: &str) -> Option<Arc<Host>> {
-        self.hosts.get(vhost).cloned()
-    }
-
-    pub(crate) fn ending(&self) -> watch::Receiver<bool> {
-        self.ending.subscribe()
     }
 }
 

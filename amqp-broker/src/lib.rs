@@ -5,6 +5,7 @@ mod broker;
 mod config;
 mod core;
 mod host;
+mod instance;
 mod memory;
 mod server;
 mod session;

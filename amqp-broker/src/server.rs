@@ -19,8 +19,8 @@ use tokio::{
 };
 
 use crate::{
-    broker::Inner,
     host::Host,
+    instance::Instance,
     session::{
         connection::{Connection, Terms, Wants},
         handshake::{Agreed, Handshake, Refused, open_ok},
@@ -42,7 +42,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the broker ends.
-pub(crate) async fn accept(listener: TcpListener, broker: Arc<Inner>) {
+pub(crate) async fn accept(listener: TcpListener, broker: Arc<Instance>) {
     let mut ending = broker.ending();
     loop {
         let accepted = tokio::select! {
@@ -66,7 +66,7 @@ pub(crate) async fn accept(listener: TcpListener, broker: Arc<Inner>) {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, broker: Arc<Inner>) {
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, broker: Arc<Instance>) {
     let mut ending = broker.ending();
     let mut input = BytesMut::new();
     let shaken = tokio::select! {
@@ -127,7 +127,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, brok
 async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     input: &mut BytesMut,
-    broker: &Inner,
+    broker: &Instance,
 ) -> Result<Agreed, Refused> {
     let mut handshake = Handshake::new(&broker.config);
     let mut output = BytesMut::new();

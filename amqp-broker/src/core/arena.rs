@@ -2,14 +2,14 @@
 
 use std::{fmt, hash, marker::PhantomData};
 
-/// Names a slot of an [`Arena<T>`].
-pub(crate) struct Id<T> {
+/// Names a slot of an [`Arena<T, K>`]; `K` tells the kinds of ids apart.
+pub(crate) struct Id<K> {
     index: u32,
     generation: u32,
-    of: PhantomData<fn() -> T>,
+    of: PhantomData<fn() -> K>,
 }
 
-impl<T> Id<T> {
+impl<K> Id<K> {
     /// The slot's place: unique among the living.
     #[inline]
     pub(crate) fn index(self) -> usize {
@@ -17,51 +17,52 @@ impl<T> Id<T> {
     }
 }
 
-impl<T> Clone for Id<T> {
+impl<K> Clone for Id<K> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Id<T> {}
+impl<K> Copy for Id<K> {}
 
-impl<T> PartialEq for Id<T> {
+impl<K> PartialEq for Id<K> {
     fn eq(&self, other: &Self) -> bool {
         self.index == other.index && self.generation == other.generation
     }
 }
 
-impl<T> Eq for Id<T> {}
+impl<K> Eq for Id<K> {}
 
-impl<T> hash::Hash for Id<T> {
+impl<K> hash::Hash for Id<K> {
     fn hash<H: hash::Hasher>(&self, state: &mut H) {
         self.index.hash(state);
         self.generation.hash(state);
     }
 }
 
-impl<T> PartialOrd for Id<T> {
+impl<K> PartialOrd for Id<K> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<T> Ord for Id<T> {
+impl<K> Ord for Id<K> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.index, self.generation).cmp(&(other.index, other.generation))
     }
 }
 
-impl<T> fmt::Debug for Id<T> {
+impl<K> fmt::Debug for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.index, self.generation)
     }
 }
 
 /// Values in slots that are used again.
-pub(crate) struct Arena<T> {
+pub(crate) struct Arena<T, K> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
+    ids: PhantomData<fn() -> K>,
 }
 
 struct Slot<T> {
@@ -69,14 +70,14 @@ struct Slot<T> {
     value: Option<T>,
 }
 
-impl<T> Default for Arena<T> {
+impl<T, K> Default for Arena<T, K> {
     fn default() -> Self {
-        Arena { slots: Vec::new(), free: Vec::new() }
+        Arena { slots: Vec::new(), free: Vec::new(), ids: PhantomData }
     }
 }
 
-impl<T> Arena<T> {
-    pub(crate) fn insert(&mut self, value: T) -> Id<T> {
+impl<T, K> Arena<T, K> {
+    pub(crate) fn insert(&mut self, value: T) -> Id<K> {
         if let Some(index) = self.free.pop()
             && let Some(slot) = self.slots.get_mut(index as usize)
         {
@@ -89,18 +90,18 @@ impl<T> Arena<T> {
     }
 
     #[inline]
-    pub(crate) fn get(&self, id: Id<T>) -> Option<&T> {
+    pub(crate) fn get(&self, id: Id<K>) -> Option<&T> {
         let slot = self.slots.get(id.index())?;
         if slot.generation == id.generation { slot.value.as_ref() } else { None }
     }
 
     #[inline]
-    pub(crate) fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, id: Id<K>) -> Option<&mut T> {
         let slot = self.slots.get_mut(id.index())?;
         if slot.generation == id.generation { slot.value.as_mut() } else { None }
     }
 
-    pub(crate) fn remove(&mut self, id: Id<T>) -> Option<T> {
+    pub(crate) fn remove(&mut self, id: Id<K>) -> Option<T> {
         let slot = self.slots.get_mut(id.index()).filter(|slot| slot.generation == id.generation)?;
         let value = slot.value.take()?;
         slot.generation = slot.generation.wrapping_add(1);
@@ -120,7 +121,7 @@ mod tests {
 
     #[test]
     fn an_id_does_not_name_what_took_its_slot_later() {
-        let mut arena = Arena::default();
+        let mut arena = Arena::<_, ()>::default();
         let first = arena.insert("first");
         assert_eq!(arena.remove(first), Some("first"));
         let second = arena.insert("second");

@@ -210,7 +210,7 @@ fn told(value: Option<Value>) -> String {
 }
 
 /// Checks one property of an entity declared again.
-pub(crate) fn compare_property<T: PartialEq + std::fmt::Display>(
+pub(crate) fn compare_property<T: PartialEq + std::fmt::Display + Copy>(
     property: &str,
     current: T,
     received: T,

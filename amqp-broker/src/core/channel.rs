@@ -5,14 +5,9 @@ use std::collections::HashMap;
 use amqp_codec::ShortString;
 
 use super::{
-    arena::Id,
-    connection::ConnectionId,
-    consumer::ConsumerId,
+    ids::{ConnectionId, ConsumerId},
     unacked::{Held, Unacked},
 };
-
-/// Names a channel for as long as it is open.
-pub(crate) type ChannelId = Id<Channel>;
 
 /// A channel.
 #[derive(Debug)]

@@ -1,9 +1,6 @@
 //! What the virtual host keeps of a connection.
 
-use super::{arena::Id, channel::ChannelId, queue::QueueId};
-
-/// Names a connection for as long as it exists.
-pub(crate) type ConnectionId = Id<Connection>;
+use super::ids::{ChannelId, QueueId};
 
 /// A connection.
 #[derive(Debug, Default)]

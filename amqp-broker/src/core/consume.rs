@@ -3,11 +3,9 @@
 use amqp_codec::{ShortString, method::basic};
 
 use super::{
-    channel::ChannelId,
-    connection::ConnectionId,
-    consumer::{Consumer, ConsumerId},
+    consumer::Consumer,
+    ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
     message::Message,
-    queue::QueueId,
     refusal::Refusal,
     sink::Sink,
     unacked::Held,

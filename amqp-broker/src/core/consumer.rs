@@ -2,10 +2,7 @@
 
 use amqp_codec::ShortString;
 
-use super::{arena::Id, channel::ChannelId, queue::QueueId};
-
-/// Names a consumer for as long as it exists.
-pub(crate) type ConsumerId = Id<Consumer>;
+use super::ids::{ChannelId, QueueId};
 
 /// A consumer.
 #[derive(Debug)]

@@ -31,7 +31,7 @@ impl Copies {
             match headers.get(header) {
                 None => {}
                 Some(Value::Array(values)) => {
-                    for value in values.iter() {
+                    for value in &values {
                         let Value::LongString(key) = value else { return Err(unacceptable(header, &value)) };
                         keys.extend(ShortString::from_bytes(header, key.into_bytes()));
                     }

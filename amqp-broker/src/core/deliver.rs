@@ -1,11 +1,12 @@
 //! From queues to consumers, and what becomes of deliveries: acknowledged, dropped or put back.
 
 use super::{
-    channel::{Channel, ChannelId, Settled},
+    channel::{Channel, Settled},
     connection::Connection,
-    consumer::{Consumer, ConsumerId},
+    consumer::Consumer,
+    ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
     publication::Publication,
-    queue::{Queue, QueueId},
+    queue::Queue,
     ready::{Entry, NEVER},
     refusal::Refusal,
     sink::{Delivery, Sink},
@@ -217,8 +218,9 @@ impl Vhost {
 
     /// Lets all consumers of a channel line up.
     pub(super) fn line_up_channel(&mut self, id: ChannelId) {
-        let consumers = self.channels.get(id).map(|channel| channel.consumers.values().copied().collect());
-        for consumer in consumers.unwrap_or_else(Vec::new) {
+        let Some(channel) = self.channels.get(id) else { return };
+        let consumers: Vec<_> = channel.consumers.values().copied().collect();
+        for consumer in consumers {
             self.line_up(consumer);
         }
     }
@@ -236,7 +238,7 @@ impl Vhost {
     }
 
     /// A connection has room for deliveries again.
-    pub(crate) fn drained(&mut self, now: u64, id: super::connection::ConnectionId, sink: &mut impl Sink) {
+    pub(crate) fn drained(&mut self, now: u64, id: ConnectionId, sink: &mut impl Sink) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         if !std::mem::take(&mut connection.congested) {
             return;

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use amqp_codec::{ShortString, Table, Value};
 
-use super::{arena::Id, headers::HeadersMatch, queue::QueueId, refusal::Refusal, topic::Trie};
-
-/// Names an exchange for as long as it exists.
-pub(crate) type ExchangeId = Id<Exchange>;
+use super::{
+    headers::HeadersMatch,
+    ids::{ExchangeId, QueueId},
+    refusal::Refusal,
+    topic::Trie,
+};
 
 /// What a binding leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

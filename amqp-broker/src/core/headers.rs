@@ -34,7 +34,7 @@ impl HeadersMatch {
             Some(other) => return Err(Refusal::InvalidMatchType(type_name(&other))),
         };
         let counts =
-            |name: &ShortString| name != &"x-match" && (with_x || !name.as_bytes().starts_with(b"x-"));
+            |name: &ShortString| name != "x-match" && (with_x || !name.as_bytes().starts_with(b"x-"));
         let wanted = arguments.iter().filter(|(name, _)| counts(name));
         Ok(HeadersMatch { all, wanted: wanted.map(|(name, value)| (name.detach(), value)).collect() })
     }

@@ -1,8 +1,9 @@
 //! Connections and channels come and go, and with them what is theirs alone.
 
 use super::{
-    channel::{Channel, ChannelId},
-    connection::{Connection, ConnectionId},
+    channel::Channel,
+    connection::Connection,
+    ids::{ChannelId, ConnectionId},
     sink::Sink,
     vhost::Vhost,
 };

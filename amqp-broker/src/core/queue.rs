@@ -5,17 +5,11 @@ use std::collections::VecDeque;
 use amqp_codec::{ShortString, Table};
 
 use super::{
-    arena::Id,
     arguments::{Overflow, QueueArguments},
-    connection::ConnectionId,
-    consumer::ConsumerId,
-    exchange::ExchangeId,
+    ids::{ConnectionId, ConsumerId, ExchangeId},
     message::Message,
     ready::{Entry, NEVER, Ready},
 };
-
-/// Names a queue for as long as it exists.
-pub(crate) type QueueId = Id<Queue>;
 
 /// A queue.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 use amqp_codec::ShortString;
 
-use super::{connection::ConnectionId, message::Parts};
+use super::{ids::ConnectionId, message::Parts};
 
 /// A message for a consumer.
 #[derive(Clone, Copy, Debug)]

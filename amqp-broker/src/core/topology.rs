@@ -7,9 +7,9 @@ use amqp_codec::{
 
 use super::{
     arguments::{QueueArguments, compare, compare_all, compare_property},
-    connection::ConnectionId,
-    exchange::{self as exchanges, Destination, ExchangeId, Kind},
-    queue::{self as queues, Queue, QueueId},
+    exchange::{self as exchanges, Destination, Kind},
+    ids::{ConnectionId, ExchangeId, QueueId},
+    queue::{self as queues, Queue},
     refusal::Refusal,
     sink::Sink,
     vhost::Vhost,

@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::{consumer::ConsumerId, queue::QueueId, ready::Entry};
+use super::{
+    ids::{ConsumerId, QueueId},
+    ready::Entry,
+};
 
 /// A delivery that is out.
 #[derive(Debug)]
@@ -97,21 +100,13 @@ impl Unacked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{arena::Arena, message::Draft, queue::Queue, ready::NEVER};
+    use crate::core::{arena::Arena, message::Draft, ready::NEVER};
 
     fn held() -> Held {
-        let mut queues = Arena::<Queue>::default();
-        let declared = crate::core::queue::Declaration {
-            name: Default::default(),
-            durable: false,
-            auto_delete: false,
-            owner: None,
-            table: Default::default(),
-            arguments: Default::default(),
-        };
+        let mut queues = Arena::<(), _>::default();
         let message = Draft::default().message();
         let entry = Entry { message, position: 0, expires_at: NEVER, priority: 0, redelivered: false };
-        Held { entry, queue: queues.insert(Queue::new(declared, 0)), consumer: None }
+        Held { entry, queue: queues.insert(()), consumer: None }
     }
 
     fn filled(tags: impl IntoIterator<Item = u64>) -> Unacked {

@@ -14,10 +14,11 @@ use super::{
     arena::Arena,
     arguments::Entity,
     channel::Channel,
-    connection::{Connection, ConnectionId},
+    connection::Connection,
     consumer::Consumer,
-    exchange::{Declaration, Exchange, ExchangeId, Kind},
-    queue::{Queue, QueueId},
+    exchange::{Declaration, Exchange, Kind},
+    ids::{ChannelKey, ConnectionId, ConnectionKey, ConsumerKey, ExchangeId, ExchangeKey, QueueId, QueueKey},
+    queue::Queue,
     ready::NEVER,
     refusal::Refusal,
     sink::Sink,
@@ -36,13 +37,13 @@ const PREDECLARED: &[(&str, Kind, bool)] = &[
 /// A virtual host.
 pub(crate) struct Vhost {
     pub(super) name: String,
-    pub(super) exchanges: Arena<Exchange>,
+    pub(super) exchanges: Arena<Exchange, ExchangeKey>,
     pub(super) exchange_names: HashMap<ShortString, ExchangeId>,
-    pub(super) queues: Arena<Queue>,
+    pub(super) queues: Arena<Queue, QueueKey>,
     pub(super) queue_names: HashMap<ShortString, QueueId>,
-    pub(super) connections: Arena<Connection>,
-    pub(super) channels: Arena<Channel>,
-    pub(super) consumers: Arena<Consumer>,
+    pub(super) connections: Arena<Connection, ConnectionKey>,
+    pub(super) channels: Arena<Channel, ChannelKey>,
+    pub(super) consumers: Arena<Consumer, ConsumerKey>,
     /// Changes whenever a route may: what was found under another number is found anew.
     pub(super) topology: u64,
     /// The number of the message being routed: queues that carry it have been found.

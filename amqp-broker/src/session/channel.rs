@@ -7,8 +7,8 @@ use amqp_codec::{
 };
 
 use crate::core::{
-    channel::ChannelId,
     deliver::Settlement,
+    ids::ChannelId,
     message::Draft,
     publish::{Published, Route},
     refusal::Refusal,

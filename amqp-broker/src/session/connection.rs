@@ -8,7 +8,7 @@ use amqp_codec::{
 };
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::core::{connection::ConnectionId, deliver::Settlement, refusal::Refusal, term::binary};
+use crate::core::{deliver::Settlement, ids::ConnectionId, refusal::Refusal, term::binary};
 
 use super::{
     channel::Channel,

@@ -12,7 +12,7 @@ use amqp_codec::{
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::core::{
-    connection::ConnectionId,
+    ids::ConnectionId,
     message::{Parts, SMALL_BODY},
     sink::{Delivery, Sink},
 };

@@ -1,6 +1,6 @@
 //! What is under a virtual host's one lock, and what an operation under it is given.
 
-use crate::core::{connection::ConnectionId, vhost::Vhost};
+use crate::core::{ids::ConnectionId, vhost::Vhost};
 
 use super::outbox::Outboxes;
 

@@ -8,7 +8,7 @@ use amqp_codec::{
 };
 
 use super::peer::{FRAME_MAX, Peer, short};
-use crate::{Broker, QueueInfo};
+use crate::{broker::Broker, core::vhost::QueueInfo};
 
 fn broker() -> Broker {
     Broker::builder().build()

@@ -7,7 +7,7 @@ use amqp_codec::{
 use bytes::Bytes;
 
 use super::peer::{Peer, short};
-use crate::Broker;
+use crate::broker::Broker;
 
 /// What is closed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,19 +66,19 @@ fn consume(from: &str, tag: &str) -> basic::Consume {
     basic::Consume { queue: name(from), consumer_tag: name(tag), ..Default::default() }
 }
 
-fn publish(to: &str, key: &str, properties: Properties) -> [Frame; 3] {
+fn publish(to: &str, key: &str, properties: &Properties) -> [Frame; 3] {
     let publish = basic::Publish { exchange: name(to), routing_key: name(key), ..Default::default() };
     content(publish, properties)
 }
 
-fn content(publish: basic::Publish, properties: Properties) -> [Frame; 3] {
+fn content(publish: basic::Publish, properties: &Properties) -> [Frame; 3] {
     let properties = properties.encode().unwrap();
     let header = ContentHeader { class_id: 60, body_size: 1, properties };
     [on(publish), Frame::Header(1, header), Frame::Body(1, Bytes::from_static(b"x"))]
 }
 
 fn script<const N: usize>(steps: [Frame; N]) -> Vec<Frame> {
-    steps.to_vec()
+    Vec::from(steps)
 }
 
 fn exchanges() -> Vec<Case> {
@@ -362,7 +362,7 @@ fn queues() -> Vec<Case> {
             "delete if_empty, not empty",
             [
                 script([on(queue("q3"))]),
-                publish("", "q3", Properties::default()).to_vec(),
+                publish("", "q3", &Properties::default()).to_vec(),
                 script([on(queue::Delete { if_empty: true, ..delete("q3") })]),
             ]
             .concat(),
@@ -479,7 +479,7 @@ fn publishing() -> Vec<Case> {
             "internal exchange",
             [
                 script([on(exchange::Declare { internal: true, ..exchange("ei", "direct") })]),
-                publish("ei", "", Properties::default()).to_vec(),
+                publish("ei", "", &Properties::default()).to_vec(),
             ]
             .concat(),
             Channel,
@@ -487,42 +487,42 @@ fn publishing() -> Vec<Case> {
         ),
         (
             "no exchange",
-            publish("nope", "", Properties::default()).to_vec(),
+            publish("nope", "", &Properties::default()).to_vec(),
             Channel,
             "404 NOT_FOUND - no exchange 'nope' in vhost 'sem'",
         ),
         (
             "immediate",
-            content(immediate, Properties::default()).to_vec(),
+            content(immediate, &Properties::default()).to_vec(),
             Connection,
             "540 NOT_IMPLEMENTED - immediate=true",
         ),
         (
             "user_id of another",
-            publish("", "q", as_other).to_vec(),
+            publish("", "q", &as_other).to_vec(),
             Channel,
             "406 PRECONDITION_FAILED - user_id property set to 'other' but authenticated user was 'guest'",
         ),
-        ("user_id", publish("", "q", as_guest).to_vec(), Nothing, ""),
+        ("user_id", publish("", "q", &as_guest).to_vec(), Nothing, ""),
         (
             "expiration, not a number",
-            publish("", "q", expiring("abc")).to_vec(),
+            publish("", "q", &expiring("abc")).to_vec(),
             Channel,
             "406 PRECONDITION_FAILED - invalid expiration 'abc': no_integer",
         ),
         (
             "expiration, negative",
-            publish("", "q", expiring("-1")).to_vec(),
+            publish("", "q", &expiring("-1")).to_vec(),
             Channel,
             "406 PRECONDITION_FAILED - invalid expiration '-1': {value_negative,-1}",
         ),
         (
             "CC, no array",
-            publish("", "q", with_header("CC", "q".into())).to_vec(),
+            publish("", "q", &with_header("CC", "q".into())).to_vec(),
             Channel,
             "406 PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,\"CC\",longstr}",
         ),
-        ("CC", publish("", "q", with_header("CC", Value::Array(copies))).to_vec(), Nothing, ""),
+        ("CC", publish("", "q", &with_header("CC", Value::Array(copies))).to_vec(), Nothing, ""),
         (
             "tx, then confirm",
             script([on(tx::Select {}), on(confirm::Select::default())]),

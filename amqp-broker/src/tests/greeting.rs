@@ -9,7 +9,7 @@ use amqp_codec::{
 };
 
 use super::peer::{Peer, amqplain, capabilities, short, start_ok};
-use crate::Broker;
+use crate::broker::Broker;
 
 #[tokio::test]
 async fn another_protocol_is_told_which_one_this_is() {

@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::Broker;
+use crate::broker::Broker;
 
 pub(super) const FRAME_MAX: usize = 131_072;
 

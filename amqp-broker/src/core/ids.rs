@@ -1,0 +1,28 @@
+//! Names for what a virtual host holds. They stand below all of it, so that everything may name everything.
+
+use super::arena::Id;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $id:ident of $of:ident;)*) => {
+        $(
+            #[doc(hidden)]
+            pub(crate) enum $of {}
+
+            $(#[$doc])*
+            pub(crate) type $id = Id<$of>;
+        )*
+    };
+}
+
+ids! {
+    /// Names a connection for as long as it exists.
+    ConnectionId of ConnectionKey;
+    /// Names a channel for as long as it is open.
+    ChannelId of ChannelKey;
+    /// Names a consumer for as long as it exists.
+    ConsumerId of ConsumerKey;
+    /// Names a queue for as long as it exists.
+    QueueId of QueueKey;
+    /// Names an exchange for as long as it exists.
+    ExchangeId of ExchangeKey;
+}
