@@ -11,7 +11,7 @@ use crate::{
     driver::Driver,
     error::{Error, Result},
     options::ConnectOptions,
-    proto::{connection::Engine, handshake::Login},
+    proto::{connection::Engine, handshake::Login, waiters::Place},
     shared::{ChannelHandle, ConnectionHandle, Shared, now},
     transport,
     uri::Uri,
@@ -97,7 +97,8 @@ impl ConnectOptions {
         let shared = Arc::new(Shared::new(Engine::new(login, self.limits, now())));
         let handle = ConnectionHandle::new(shared.clone(), self.call_timeout);
         tokio::spawn(Driver::new(shared, stream).run());
-        poll_fn(|cx| handle.shared.with(|engine| engine.poll_open(cx.waker()))).await?;
+        let mut place = None;
+        poll_fn(|cx| handle.shared.with(|engine| engine.poll_open(&mut place, cx.waker()))).await?;
         debug!(%uri, "connected");
         Ok(Connection { handle: Arc::new(handle) })
     }
@@ -149,12 +150,26 @@ impl Connection {
     /// # Cancel safety
     /// Can be dropped and called again.
     pub async fn closed(&self) -> Error {
-        poll_fn(|cx| self.handle.shared.with(|engine| engine.poll_ended(cx.waker()))).await
+        let mut waiting = WaitingForEnd { shared: &self.handle.shared, place: None };
+        poll_fn(|cx| waiting.shared.with(|engine| engine.poll_ended(&mut waiting.place, cx.waker()))).await
     }
 
     /// Whether the connection can be used.
     pub fn is_open(&self) -> bool {
         self.handle.shared.with(|engine| engine.reason().is_none())
+    }
+}
+
+struct WaitingForEnd<'a> {
+    shared: &'a Shared,
+    place: Option<Place>,
+}
+
+impl Drop for WaitingForEnd<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.shared.with(|engine| engine.leave(place));
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     proto::{
         confirms::{RawReturn, Settled},
         publish::Route,
+        waiters::PublishPlace,
     },
     shared::ChannelHandle,
 };
@@ -108,9 +109,26 @@ pub(crate) async fn publish(
     message: &Message,
     confirmed: bool,
 ) -> Result<u64> {
-    poll_fn(|cx| channel.with(|engine, key| engine.poll_publish(key, route, message, confirmed, cx.waker())))
-        .await
-        .map_err(|error| channel.explain(error))
+    let mut waiting = WaitingToPublish { channel, place: PublishPlace::default() };
+    poll_fn(|cx| {
+        let place = &mut waiting.place;
+        channel.with(|engine, key| engine.poll_publish(key, route, message, confirmed, place, cx.waker()))
+    })
+    .await
+    .map_err(|error| channel.explain(error))
+}
+
+struct WaitingToPublish<'a> {
+    channel: &'a ChannelHandle,
+    place: PublishPlace,
+}
+
+impl Drop for WaitingToPublish<'_> {
+    fn drop(&mut self) {
+        if self.place.is_taken() {
+            self.channel.with(|engine, key| engine.leave_publish(key, &self.place));
+        }
+    }
 }
 
 /// What will become of one published message.

@@ -20,6 +20,7 @@ use crate::{
         calls::{CallId, Reply},
         channel::{ChannelStatus, Expects},
         connection::{ChannelKey, Engine},
+        waiters::Place,
     },
 };
 
@@ -153,13 +154,28 @@ impl ChannelHandle {
 
     /// Ready with the reason when the channel has ended.
     pub(crate) async fn ended(&self) -> Error {
-        poll_fn(|cx| self.with(|engine, key| engine.poll_channel_ended(key, cx.waker()))).await;
+        let mut waiting = WaitingForEnd { channel: self, place: None };
+        poll_fn(|cx| self.with(|engine, key| engine.poll_channel_ended(key, &mut waiting.place, cx.waker())))
+            .await;
         self.status.reason()
     }
 
     fn unexpected<R: Request>(&self, got: &Method) -> Error {
         use amqp_codec::Arguments;
         Error::UnexpectedMethod { channel: self.key.id, expected: R::Reply::NAME, got: got.name() }
+    }
+}
+
+struct WaitingForEnd<'a> {
+    channel: &'a ChannelHandle,
+    place: Option<Place>,
+}
+
+impl Drop for WaitingForEnd<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.channel.with(|engine, key| engine.leave_channel(key, place));
+        }
     }
 }
 

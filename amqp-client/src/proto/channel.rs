@@ -24,6 +24,7 @@ use super::{
     delivery::{RawDelivery, check_exchange_and_key, exchange_at, join_head},
     inbox::Inbox,
     link::Link,
+    waiters::Waiters,
 };
 use crate::error::{Close, Error, Result};
 
@@ -110,9 +111,9 @@ pub(crate) struct Channel {
     pub(crate) flow_stopped: bool,
     status: Arc<ChannelStatus>,
     /// Who waits for the channel's end.
-    pub(crate) end_waiters: Vec<Waker>,
+    pub(crate) end_waiters: Waiters,
     /// Who waits for room in the window of unconfirmed publishes, or for the flow.
-    pub(crate) window_waiters: Vec<Waker>,
+    pub(crate) window_waiters: Waiters,
 }
 
 /// What a frame meant for the channel as a whole.
@@ -139,8 +140,8 @@ impl Channel {
             confirms: None,
             flow_stopped: false,
             status,
-            end_waiters: Vec::new(),
-            window_waiters: Vec::new(),
+            end_waiters: Waiters::default(),
+            window_waiters: Waiters::default(),
         }
     }
 
@@ -286,7 +287,7 @@ impl Channel {
             Method::Channel(channel::Method::Close(close)) => return Ok(self.closed_by_broker(link, &close)),
             Method::Channel(channel::Method::Flow(flow)) => {
                 self.flow_stopped = !flow.active;
-                link.wakes.append(&mut self.window_waiters);
+                self.window_waiters.wake_all(&mut link.wakes);
                 link.reply(self.id, &channel::FlowOk { active: flow.active });
             }
             Method::Basic(basic::Method::Ack(ack)) => {
@@ -346,8 +347,8 @@ impl Channel {
             confirms.wake_all(&mut link.wakes);
             *self.status.remains.lock() = Some(confirms);
         }
-        link.wakes.append(&mut self.end_waiters);
-        link.wakes.append(&mut self.window_waiters);
+        self.end_waiters.wake_all(&mut link.wakes);
+        self.window_waiters.wake_all(&mut link.wakes);
     }
 
     fn find_consumer(&mut self, tag: &[u8]) -> Option<usize> {
@@ -434,7 +435,7 @@ impl Channel {
             confirms.settle(tag, multiple, nack, &mut link.wakes);
             // Not at the first free place: who is woken should find room for a batch.
             if confirms.in_flight() <= link.confirm_window / 4 * 3 {
-                link.wakes.append(&mut self.window_waiters);
+                self.window_waiters.wake_all(&mut link.wakes);
             }
         }
     }

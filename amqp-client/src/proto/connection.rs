@@ -23,6 +23,7 @@ use super::{
     inbox::Backlog,
     link::Link,
     output::Output,
+    waiters::Waiters,
 };
 use crate::error::{Close, Error, Result};
 
@@ -88,8 +89,8 @@ pub(crate) struct Engine {
     acks_urgent: bool,
     /// While set, an ack does not wake the driver: it leaves with the batch at this time.
     acks_gather_until: Option<Instant>,
-    room_waiters: Vec<Waker>,
-    state_waiters: Vec<Waker>,
+    room_waiters: Waiters,
+    state_waiters: Waiters,
     /// The driver, while it sleeps.
     driver: Option<Waker>,
     /// It sleeps because the transport takes no more: new output is no reason to wake it.
@@ -121,8 +122,8 @@ impl Engine {
             acks_waiting: 0,
             acks_urgent: false,
             acks_gather_until: None,
-            room_waiters: Vec::new(),
-            state_waiters: Vec::new(),
+            room_waiters: Waiters::default(),
+            state_waiters: Waiters::default(),
             driver: None,
             driver_is_writing: false,
         }
@@ -209,7 +210,7 @@ impl Engine {
         }
         self.heartbeat.written(now);
         std::mem::swap(&mut self.link.output, batch);
-        self.link.wakes.append(&mut self.room_waiters);
+        self.room_waiters.wake_all(&mut self.link.wakes);
         true
     }
 
@@ -316,7 +317,7 @@ impl Engine {
             Method::Connection(connection::Method::Blocked(blocked)) => self.blocked = Some(blocked.reason),
             Method::Connection(connection::Method::Unblocked(_)) => {
                 self.blocked = None;
-                self.link.wakes.append(&mut self.room_waiters);
+                self.room_waiters.wake_all(&mut self.link.wakes);
             }
             other => {
                 let expected = "connection.close, blocked or unblocked";
@@ -334,7 +335,7 @@ impl Engine {
         self.channel_max = if agreed.channel_max == 0 { u16::MAX } else { agreed.channel_max };
         self.heartbeat = Heartbeat::new(Duration::from_secs(agreed.heartbeat.into()), now);
         self.phase = Phase::Open;
-        self.link.wakes.append(&mut self.state_waiters);
+        self.state_waiters.wake_all(&mut self.link.wakes);
     }
 
     fn closed_by_broker(&mut self, close: &connection::Close) {
@@ -372,7 +373,7 @@ impl Engine {
         self.link.reply(0, close);
         self.end_channels(&reason);
         self.phase = Phase::Closing { until: now + CLOSE_PATIENCE, reason };
-        self.link.wakes.append(&mut self.state_waiters);
+        self.state_waiters.wake_all(&mut self.link.wakes);
     }
 
     fn end(&mut self, reason: &Error) {
@@ -383,7 +384,7 @@ impl Engine {
         self.phase = Phase::Ended(reason.clone());
         self.acks_gather_until = None;
         self.heartbeat.stop();
-        self.link.wakes.append(&mut self.state_waiters);
+        self.state_waiters.wake_all(&mut self.link.wakes);
         self.link.wakes.extend(self.driver.take());
     }
 
@@ -393,7 +394,7 @@ impl Engine {
         }
         self.unflushed.clear();
         self.acks_waiting = 0;
-        self.link.wakes.append(&mut self.room_waiters);
+        self.room_waiters.wake_all(&mut self.link.wakes);
     }
 
     /// Queues the acks that wait, and has those that come within the next moment gather.
@@ -450,12 +451,5 @@ impl Engine {
         if let Some(slot) = self.channels.get_mut(usize::from(id)) {
             *slot = None;
         }
-    }
-}
-
-/// Adds a waker unless it is the last one added: one task polling again and again is one entry.
-fn register(waiters: &mut Vec<Waker>, waker: &Waker) {
-    if !waiters.last().is_some_and(|last| last.will_wake(waker)) {
-        waiters.push(waker.clone());
     }
 }

@@ -16,3 +16,4 @@ pub(crate) mod inbox;
 pub(crate) mod link;
 pub(crate) mod output;
 pub(crate) mod publish;
+pub(crate) mod waiters;

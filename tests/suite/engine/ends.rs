@@ -1,6 +1,10 @@
 //! How channels and connections end, and what everyone who waits is told.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
 use amqp_client::{Channel, Close, Error, Message, ReplyCode};
 use amqp_codec::{
@@ -236,6 +240,40 @@ async fn both_sides_may_close_the_connection_at_once() {
         peer.expect_end().await;
     });
     closed.unwrap();
+}
+
+/// Polls once, for a task of its own, and gives up. Returns how many places still have that task's waker.
+fn left_behind(future: impl Future) -> usize {
+    struct Task;
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+    let task = Arc::new(Task);
+    let waker = Waker::from(task.clone());
+    let mut future = Box::pin(future);
+    assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop((future, waker));
+    Arc::strong_count(&task) - 1
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_that_was_given_up_leaves_nothing_behind() {
+    let (mut peer, connection, channel) = session().await;
+    let publisher = publisher(&mut peer, &channel).await;
+    let message = Message::new("");
+    let confirm = publisher.publish("", "jobs", &message).await.unwrap();
+    assert_eq!(left_behind(connection.closed()), 0);
+    assert_eq!(left_behind(channel.closed()), 0);
+    assert_eq!(left_behind(channel.purge("jobs")), 0);
+    assert_eq!(left_behind(channel.get("jobs")), 0);
+    assert_eq!(left_behind(connection.open_channel()), 0);
+    assert_eq!(left_behind(confirm), 0);
+    peer.send(1, channel::Flow { active: false }).await;
+    all_idle().await;
+    assert_eq!(left_behind(channel.publish("", "jobs", &message)), 0);
+    peer.send(0, connection::Blocked { reason: short("low on memory") }).await;
+    all_idle().await;
+    assert_eq!(left_behind(publisher.publish("", "jobs", &message)), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use amqp_codec::{
     method::{basic, channel, connection},
 };
 
-use super::{ChannelKey, Engine, Phase, register};
+use super::{ChannelKey, Engine, Phase};
 use crate::{
     error::{Error, Result},
     message::Message,
@@ -21,31 +21,37 @@ use crate::{
         confirms::{Confirms, Settled},
         inbox::Backlog,
         publish::{self, Route},
+        waiters::{Place, PublishPlace},
     },
 };
 
 impl Engine {
     /// Ready when the handshake is over.
-    pub(crate) fn poll_open(&mut self, waker: &Waker) -> Poll<Result<()>> {
+    pub(crate) fn poll_open(&mut self, place: &mut Option<Place>, waker: &Waker) -> Poll<Result<()>> {
         match &self.phase {
             Phase::Open => Poll::Ready(Ok(())),
             Phase::Ended(error) | Phase::Closing { reason: error, .. } => Poll::Ready(Err(error.clone())),
             Phase::Handshake(_) => {
-                self.state_waiters.push(waker.clone());
+                self.state_waiters.wait(place, waker);
                 Poll::Pending
             }
         }
     }
 
     /// Ready when the connection has ended.
-    pub(crate) fn poll_ended(&mut self, waker: &Waker) -> Poll<Error> {
+    pub(crate) fn poll_ended(&mut self, place: &mut Option<Place>, waker: &Waker) -> Poll<Error> {
         match &self.phase {
             Phase::Ended(error) => Poll::Ready(error.clone()),
             _ => {
-                register(&mut self.state_waiters, waker);
+                self.state_waiters.wait(place, waker);
                 Poll::Pending
             }
         }
+    }
+
+    /// Waits for the connection's end no more.
+    pub(crate) fn leave(&mut self, place: Place) {
+        self.state_waiters.leave(place);
     }
 
     /// Why nothing can be done any more; `None` while the connection is open.
@@ -127,13 +133,25 @@ impl Engine {
     }
 
     /// Ready when the channel has ended. The reason is in its status.
-    pub(crate) fn poll_channel_ended(&mut self, key: ChannelKey, waker: &Waker) -> Poll<()> {
+    pub(crate) fn poll_channel_ended(
+        &mut self,
+        key: ChannelKey,
+        place: &mut Option<Place>,
+        waker: &Waker,
+    ) -> Poll<()> {
         match self.channel_of(key) {
             Some((channel, _)) if channel.status().ended.get().is_none() => {
-                register(&mut channel.end_waiters, waker);
+                channel.end_waiters.wait(place, waker);
                 Poll::Pending
             }
             _ => Poll::Ready(()),
+        }
+    }
+
+    /// Waits for the channel's end no more.
+    pub(crate) fn leave_channel(&mut self, key: ChannelKey, place: Place) {
+        if let Some((channel, _)) = self.channel_of(key) {
+            channel.end_waiters.leave(place);
         }
     }
 
@@ -146,13 +164,14 @@ impl Engine {
         route: Route<'_>,
         message: &Message,
         confirmed: bool,
+        place: &mut PublishPlace,
         waker: &Waker,
     ) -> Poll<Result<u64>> {
         if self.link.output.len() >= self.write_buffer || self.blocked.is_some() {
             if let Err(error) = self.open_channel_of(key) {
                 return Poll::Ready(Err(error));
             }
-            register(&mut self.room_waiters, waker);
+            self.room_waiters.wait(&mut place.room, waker);
             return Poll::Pending;
         }
         let (channel, link) = match self.open_channel_of(key) {
@@ -161,7 +180,7 @@ impl Engine {
         };
         let in_flight = channel.confirms.as_ref().map_or(0, Confirms::in_flight);
         if in_flight >= link.confirm_window || channel.flow_stopped {
-            register(&mut channel.window_waiters, waker);
+            channel.window_waiters.wait(&mut place.window, waker);
             return Poll::Pending;
         }
         channel.flush_acks(link);
@@ -175,6 +194,16 @@ impl Engine {
             confirms.mandatory(tag, exchange, routing_key, message.body().clone());
         }
         Poll::Ready(Ok(tag))
+    }
+
+    /// The publish waits no more.
+    pub(crate) fn leave_publish(&mut self, key: ChannelKey, place: &PublishPlace) {
+        if let Some(place) = place.room {
+            self.room_waiters.leave(place);
+        }
+        if let (Some(place), Some((channel, _))) = (place.window, self.channel_of(key)) {
+            channel.window_waiters.leave(place);
+        }
     }
 
     /// What became of a publish.
