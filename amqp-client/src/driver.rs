@@ -6,10 +6,9 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Sleep,
@@ -20,15 +19,15 @@ use tracing::debug;
 use crate::{
     error::Error,
     proto::output::Output,
+    read_buffer::ReadBuffer,
     shared::{Shared, now},
 };
 
 /// Slices of one vectored write.
 const SLICES: usize = 64;
 
-/// Room made for one read: little for a quiet connection, much for a busy one.
-const READ_MIN: usize = 8 * 1024;
-const READ_MAX: usize = 256 * 1024;
+/// After so long without a read the read buffer gives back what a quiet connection does not need.
+const QUIET: Duration = Duration::from_secs(1);
 
 pub(crate) struct Driver<T> {
     shared: Arc<Shared>,
@@ -36,8 +35,9 @@ pub(crate) struct Driver<T> {
     /// The batch being written, and how much of it is.
     batch: Output,
     written: usize,
-    read_buffer: BytesMut,
-    read_size: usize,
+    read_buffer: ReadBuffer,
+    /// When the read buffer is to give memory back.
+    quiet_at: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     timer_at: Option<Instant>,
     wakes: Vec<Waker>,
@@ -50,9 +50,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             transport,
             batch: Output::default(),
             written: 0,
-            read_buffer: BytesMut::new(),
-            read_size: READ_MIN,
-            timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
+            read_buffer: ReadBuffer::new(),
+            quiet_at: None,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: None,
             wakes: Vec::new(),
         }
@@ -85,7 +85,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 engine.rouse().is_some()
             });
             if !roused {
-                self.rest();
                 return Poll::Pending;
             }
         }
@@ -125,14 +124,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if self.shared.drive(&mut self.wakes, |engine| engine.is_reading_paused(now)) {
             return Poll::Pending;
         }
-        if self.read_buffer.capacity() - self.read_buffer.len() < self.read_size / 2 {
-            self.read_buffer.reserve(self.read_size);
-        }
-        match ready!(poll_read_buf(Pin::new(&mut self.transport), cx, &mut self.read_buffer)) {
+        let room = self.read_buffer.with_room();
+        match ready!(poll_read_buf(Pin::new(&mut self.transport), cx, room)) {
             Ok(0) => self.lost(None),
             Ok(count) => {
-                self.adapt(count);
-                let buffer = &mut self.read_buffer;
+                self.read_buffer.adapt(count);
+                self.quiet_at = self.read_buffer.is_large().then(|| now + QUIET);
+                let buffer = self.read_buffer.unread();
                 self.shared.drive(&mut self.wakes, |engine| engine.handle_input(now, buffer));
             }
             Err(error) => self.lost(Some(error)),
@@ -143,6 +141,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Arms the timer for what is due next; tells whether something was.
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let deadline = self.shared.drive(&mut self.wakes, |engine| engine.deadline());
+        let deadline = [deadline, self.quiet_at].into_iter().flatten().min();
         if deadline != self.timer_at {
             self.timer_at = deadline;
             if let Some(deadline) = deadline {
@@ -153,24 +152,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             return false;
         }
         self.timer_at = None;
+        if self.quiet_at.is_some_and(|at| now >= at) {
+            self.quiet_at = None;
+            self.read_buffer.release();
+        }
         self.shared.drive(&mut self.wakes, |engine| engine.handle_timeout(now));
         true
-    }
-
-    /// Reads as much at once as lately was there to be read.
-    fn adapt(&mut self, count: usize) {
-        if count >= self.read_size / 2 {
-            self.read_size = (self.read_size * 2).min(READ_MAX);
-        } else if count < self.read_size / 8 {
-            self.read_size = (self.read_size / 2).max(READ_MIN);
-        }
-    }
-
-    /// A connection with nothing to do holds little memory.
-    fn rest(&mut self) {
-        if self.read_buffer.is_empty() && self.read_buffer.capacity() > READ_MIN {
-            self.read_buffer = BytesMut::new();
-        }
     }
 
     fn lost(&mut self, error: Option<io::Error>) {

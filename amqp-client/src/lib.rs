@@ -61,6 +61,7 @@ mod message;
 mod options;
 mod proto;
 mod publisher;
+mod read_buffer;
 mod shared;
 mod topology;
 mod transport;
