@@ -257,8 +257,7 @@ mod tests {
         if !RabbitMq::require("a_private_node_starts_obeys_and_leaves_nothing") {
             return;
         }
-        let mut first = RabbitMq::start().await.unwrap();
-        let second = RabbitMq::start().await.unwrap();
+        let (mut first, second) = tokio::try_join!(RabbitMq::start(), RabbitMq::start()).unwrap();
         assert_ne!(first.port(), second.port());
         first.ctl(&["add_vhost", "only/here"]).await.unwrap();
         assert!(first.ctl(&["list_vhosts"]).await.unwrap().contains("only/here"));

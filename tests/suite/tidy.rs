@@ -1,7 +1,5 @@
 //! What holds for the source tree itself: who may know whom, what the sans-IO code may see, what never appears.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
-
 mod circle;
 mod finding;
 mod manifest;

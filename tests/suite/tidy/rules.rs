@@ -54,7 +54,8 @@ pub(super) fn check_words(source: &Source) -> Vec<Finding> {
 pub(super) fn check_length(source: &Source) -> Option<Finding> {
     let tests: usize = source.test_lines.iter().map(|lines| lines.end() - lines.start() + 1).sum();
     let lines = source.lines - tests;
-    (lines > MOST_LINES && !MAY_BE_LONG.contains(&source.file.as_str())).then(|| {
+    let may_be_long = source.is_test || MAY_BE_LONG.contains(&source.file.as_str());
+    (lines > MOST_LINES && !may_be_long).then(|| {
         let what = format!("a file has at most {MOST_LINES} lines, its tests apart: this has {lines}");
         Finding::new(&source.file, source.lines, what)
     })

@@ -18,6 +18,10 @@ pub(super) struct Source {
     pub(super) test_paths: Vec<Path>,
     /// The lines of the test modules.
     pub(super) test_lines: Vec<RangeInclusive<usize>>,
+    /// The test modules that are files of their own, as paths without `.rs`.
+    pub(super) test_files: Vec<String>,
+    /// Whether the whole file is part of a test module.
+    pub(super) is_test: bool,
     /// How many lines it has.
     pub(super) lines: usize,
     /// The outermost tokens; empty when the file could not be read as Rust.
@@ -64,6 +68,8 @@ impl Source {
             paths: Vec::new(),
             test_paths: Vec::new(),
             test_lines: Vec::new(),
+            test_files: Vec::new(),
+            is_test: false,
             lines: text.lines().count(),
             items: Vec::new(),
             broken: None,
@@ -103,8 +109,12 @@ impl Source {
         }
         let end = at + item_length(tokens, at);
         let item = &tokens[at..end];
-        if let (true, Some(last)) = (item.iter().any(|token| is_word(Some(token), "mod")), item.last()) {
-            self.test_lines.push(first_line(&tokens[start])..=last_line(last));
+        if let Some(keyword) = item.iter().position(|token| is_word(Some(token), "mod")) {
+            self.test_lines.extend(item.last().map(|last| first_line(&tokens[start])..=last_line(last)));
+            let is_file = is_mark(item.get(keyword + 2), ';');
+            if let (true, Some(name)) = (is_file, as_word(item.get(keyword + 1))) {
+                self.test_files.push(child(&self.file, inside, &name.to_string()));
+            }
         }
         self.walk(item, inside, true);
         end
@@ -128,6 +138,13 @@ impl Source {
         if in_test { &mut self.test_paths } else { &mut self.paths }.extend(paths);
         end
     }
+}
+
+/// The file, without `.rs`, of a module that the module `inside` of `file` declares.
+fn child(file: &str, inside: &[String], name: &str) -> String {
+    let own = file.trim_end_matches(".rs");
+    let folder = ["/mod", "/lib", "/main"].iter().find_map(|roof| own.strip_suffix(roof)).unwrap_or(own);
+    [&[folder.to_owned()], inside, &[name.to_owned()]].concat().join("/")
 }
 
 /// The module written out at `at`: its name, its tokens, its end. A macro's `mod $name { .. }` is one too.
@@ -284,6 +301,14 @@ mod tests {
         assert_eq!(test_paths, ["3:c::d", "3:c::e", "8tests/:h::i"]);
         assert_eq!(source.test_lines, [5..=9]);
         assert_eq!(source.lines, 10);
+    }
+
+    #[test]
+    fn a_test_module_in_a_file_of_its_own_is_known() {
+        for (file, declared) in [("x/src/lib.rs", "x/src/tests"), ("x/src/a.rs", "x/src/a/tests")] {
+            let source = Source::parse(file, "mod b;\n#[cfg(test)]\nmod tests;\n");
+            assert_eq!(source.test_files, [declared]);
+        }
     }
 
     #[test]

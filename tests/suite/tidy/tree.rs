@@ -21,16 +21,16 @@ pub(super) fn tree() -> &'static Tree {
     TREE.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let manifest = |name: &str| Manifest::parse(name, &fs::read_to_string(root.join(name)).unwrap());
+        let source = |file: &PathBuf| {
+            let name = file.strip_prefix(root).unwrap().to_str().unwrap();
+            Source::parse(name, &fs::read_to_string(file).unwrap())
+        };
+        let mut sources: Vec<_> = rust_files(root).iter().map(source).collect();
+        mark_tests(&mut sources);
         let tree = Tree {
             root: manifest("Cargo.toml"),
             manifests: FLOORS.iter().map(|(name, _)| manifest(&format!("{name}/Cargo.toml"))).collect(),
-            sources: rust_files(root)
-                .iter()
-                .map(|file| {
-                    let name = file.strip_prefix(root).unwrap().to_str().unwrap();
-                    Source::parse(name, &fs::read_to_string(file).unwrap())
-                })
-                .collect(),
+            sources,
         };
         for (name, _) in FLOORS {
             let roof = format!("{name}/src/lib.rs");
@@ -41,16 +41,27 @@ pub(super) fn tree() -> &'static Tree {
 }
 
 impl Tree {
-    /// The files under `src` of each library, its programs apart.
+    /// The files under `src` of each library, its programs and its tests apart.
     pub(super) fn libraries(&self) -> impl Iterator<Item = Vec<&Source>> {
         FLOORS.iter().map(|(name, _)| {
             let folder = format!("{name}/src/");
             let inside = |source: &&Source| {
                 let rest = source.file.strip_prefix(&folder);
-                rest.is_some_and(|rest| rest != "main.rs" && !rest.starts_with("bin/"))
+                !source.is_test && rest.is_some_and(|rest| rest != "main.rs" && !rest.starts_with("bin/"))
             };
             self.sources.iter().filter(inside).collect()
         })
+    }
+}
+
+/// Marks the files of modules that are for tests only.
+fn mark_tests(sources: &mut [Source]) {
+    let declared: Vec<_> = sources.iter().flat_map(|source| source.test_files.clone()).collect();
+    for source in sources {
+        source.is_test = declared.iter().any(|module| {
+            let rest = source.file.strip_prefix(module.as_str());
+            rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        });
     }
 }
 
@@ -72,4 +83,26 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     }
     files.sort();
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_a_test_module_are_tests_and_no_others() {
+        let mut sources: Vec<_> = [
+            "x/src/lib.rs",
+            "x/src/tests/mod.rs",
+            "x/src/tests/a.rs",
+            "x/src/tests_too.rs",
+            "y/src/tests.rs",
+        ]
+        .iter()
+        .map(|file| Source::parse(file, if *file == "x/src/lib.rs" { "#[cfg(test)] mod tests;" } else { "" }))
+        .collect();
+        mark_tests(&mut sources);
+        let are_tests: Vec<_> = sources.iter().map(|source| source.is_test).collect();
+        assert_eq!(are_tests, [false, true, true, false, false]);
+    }
 }
