@@ -79,6 +79,48 @@ async fn pipelined_calls_are_answered_in_their_order() {
     assert_eq!((first.unwrap(), second.unwrap()), (1, 2));
 }
 
+/// RabbitMQ answers `basic.consume` and `basic.cancel` from the queue's process.
+#[tokio::test(start_paused = true)]
+async fn answers_about_consumers_may_be_overtaken() {
+    let (mut peer, _connection, channel) = session().await;
+    let first = channel.consume("jobs", ConsumeOptions::new().tag("first"));
+    let second = channel.consume("jobs", ConsumeOptions::new().tag("second"));
+    let (first, second, purged, ()) = join!(first, second, channel.purge("jobs"), async {
+        for _ in 0..2 {
+            peer.expect_any::<basic::Qos>(1).await;
+            peer.expect_any::<basic::Consume>(1).await;
+        }
+        peer.expect_any::<queue::Purge>(1).await;
+        peer.send(1, basic::QosOk {}).await;
+        peer.send(1, basic::QosOk {}).await;
+        peer.send(1, queue::PurgeOk { message_count: 3 }).await;
+        peer.send(1, basic::ConsumeOk { consumer_tag: short("second") }).await;
+        send_deliveries(&mut peer, "second", [1]).await;
+        peer.send(1, basic::ConsumeOk { consumer_tag: short("first") }).await;
+        send_deliveries(&mut peer, "first", [2]).await;
+    });
+    assert_eq!(purged.unwrap(), 3);
+    let (mut first, mut second) = (first.unwrap(), second.unwrap());
+    assert_eq!(ends(first.recv()).await.unwrap().unwrap().delivery_tag(), 2);
+    assert_eq!(ends(second.recv()).await.unwrap().unwrap().delivery_tag(), 1);
+
+    let (one, two, purged, ()) = join!(first.cancel(), second.cancel(), channel.purge("jobs"), async {
+        peer.expect_any::<basic::Cancel>(1).await;
+        peer.expect_any::<basic::Cancel>(1).await;
+        peer.expect_any::<queue::Purge>(1).await;
+        peer.send(1, queue::PurgeOk { message_count: 4 }).await;
+        peer.send(1, basic::CancelOk { consumer_tag: short("second") }).await;
+        send_deliveries(&mut peer, "first", [3]).await;
+        peer.send(1, basic::CancelOk { consumer_tag: short("first") }).await;
+    });
+    one.unwrap();
+    two.unwrap();
+    assert_eq!(purged.unwrap(), 4);
+    assert_eq!(ends(first.recv()).await.unwrap().unwrap().delivery_tag(), 3);
+    assert!(ends(first.recv()).await.is_none());
+    assert!(ends(second.recv()).await.is_none());
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_tasks_on_one_channel_each_get_their_own_answer() {
     const TASKS: u32 = 100;
