@@ -1,6 +1,7 @@
 //! A virtual host with its lock and its clock.
 
 use std::{
+    sync::Arc,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     task::Waker,
     time::Duration,
@@ -50,38 +51,47 @@ impl Host {
         result
     }
 
-    /// Lets things fall due although nobody does anything. One task does it for all connections; where it ends with its
-    /// runtime, the next connection brings another.
-    pub(crate) async fn run_clock(&self) {
-        if self.has_clock.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let _leaves = Leaves(&self.has_clock);
+    /// The clock, for the one who runs it; `None` when somebody does.
+    pub(crate) fn claim_clock(host: &Arc<Host>) -> Option<Clock> {
+        let taken = host.has_clock.swap(true, Ordering::AcqRel);
+        (!taken).then(|| Clock { host: Arc::clone(host) })
+    }
+}
+
+/// Lets things fall due although nobody does anything.
+///
+/// # On drop
+/// Another may be claimed.
+pub(crate) struct Clock {
+    host: Arc<Host>,
+}
+
+impl Clock {
+    pub(crate) async fn run(&self) {
+        let host = &*self.host;
         loop {
-            let due = self.with(|_, shared| shared.vhost.next_deadline());
-            self.looks_at.store(due, Ordering::Relaxed);
+            let due = host.with(|_, shared| shared.vhost.next_deadline());
+            host.looks_at.store(due, Ordering::Relaxed);
             // It may have become sooner before the line above was seen.
-            if self.with(|_, shared| shared.vhost.next_deadline()) < due {
+            if host.with(|_, shared| shared.vhost.next_deadline()) < due {
                 continue;
             }
             let sleep = async {
                 match due {
                     u64::MAX => std::future::pending().await,
-                    due => tokio::time::sleep_until(self.began + Duration::from_millis(due)).await,
+                    due => tokio::time::sleep_until(host.began + Duration::from_millis(due)).await,
                 }
             };
             tokio::select! {
                 () = sleep => {}
-                () = self.sooner.notified() => {}
+                () = host.sooner.notified() => {}
             }
         }
     }
 }
 
-struct Leaves<'a>(&'a AtomicBool);
-
-impl Drop for Leaves<'_> {
+impl Drop for Clock {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.host.has_clock.store(false, Ordering::Release);
     }
 }

@@ -85,12 +85,9 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, brok
         }
     };
     let Some(host) = broker.host(&agreed.vhost) else { return };
-    let clock = Arc::clone(&host);
-    let mut clock = pin!(async move { clock.run_clock().await });
+    start_clock(&host, &broker);
     let heartbeat = agreed.tune.heartbeat;
     let mut driver = Driver::new(stream, input, host, agreed, broker.config.max_message_size);
-    // The clock is this task's work too, if no other does it.
-    let mut clock_runs = true;
     let mut pulse = Pulse::new(heartbeat);
     let mut close_by: Option<Instant> = None;
     let mut is_ending = false;
@@ -112,7 +109,6 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, brok
                     break;
                 }
             }
-            () = &mut clock, if clock_runs => clock_runs = false,
             () = until(close_by) => break,
             () = ended(&mut ending), if !is_ending => {
                 is_ending = true;
@@ -158,8 +154,21 @@ async fn drain<S: AsyncRead + Unpin>(stream: &mut S) {
     let _ = timeout(CLOSE_TIMEOUT, drained).await;
 }
 
+/// Starts the clock of a virtual host, if it does not run: one task for all connections. Where it ends with its runtime,
+/// the next connection brings another.
+fn start_clock(host: &Arc<Host>, broker: &Instance) {
+    let Some(clock) = Host::claim_clock(host) else { return };
+    let mut ending = broker.ending();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = clock.run() => {}
+            () = ended(&mut ending) => {}
+        }
+    });
+}
+
 async fn ended(ending: &mut watch::Receiver<bool>) {
-    // The sender lives as long as the broker, which lives as long as its connections.
+    // Without a sender there is no broker any more: an end too.
     let _ = ending.wait_for(|ending| *ending).await;
 }
 
@@ -326,7 +335,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Wants::Output if !self.batch.is_empty() => return Poll::Pending,
             Wants::Output => {}
             Wants::Input => {
-                self.input.reserve(self.read_size);
+                // What is left of the buffer is used first: others may keep the rest of it alive anyway.
+                if self.input.capacity() - self.input.len() < self.read_size / 2 {
+                    self.input.reserve(self.read_size);
+                }
                 let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx)?;
                 let Poll::Ready(count) = read else { return Poll::Pending };
                 if count == 0 {

@@ -156,6 +156,17 @@ impl Vhost {
         if deadline < queue.timer {
             queue.timer = deadline;
             self.timers.push(Reverse((deadline, id)));
+            self.forget_old_timers();
+        }
+    }
+
+    /// Timers that were set anew, or whose queue has gone, stay in the heap: not for ever, and not many of them.
+    fn forget_old_timers(&mut self) {
+        if self.timers.len() > 2 * self.queue_names.len() + 64 {
+            let queues = &self.queues;
+            self.timers.retain(|Reverse((deadline, id))| {
+                queues.get(*id).is_some_and(|queue| queue.timer == *deadline)
+            });
         }
     }
 
