@@ -6,4 +6,6 @@
 mod client;
 mod codec;
 mod engine;
+mod interop;
+mod messaging;
 mod tidy;

@@ -1,0 +1,3 @@
+//! Clients of other languages with our broker, and with our client across it.
+
+mod pika;
