@@ -1,0 +1,119 @@
+//! Typed messages, and those that are none.
+
+use amqp_client::Message;
+use futures_util::TryStreamExt as _;
+use messaging::{Consumer, Error, Exchange, Malformed, Queue};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    fixture::{Broker, within},
+    on_every_broker,
+};
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Job {
+    name: String,
+}
+
+fn job(name: &str) -> Job {
+    Job { name: name.to_owned() }
+}
+
+async fn start(broker: &Broker, queue: &str) -> Consumer<Job> {
+    let transport = broker.transport().await;
+    transport.consumer(Queue::new(broker.name(queue))).prefetch(1).start().await.unwrap()
+}
+
+async fn publish(broker: &Broker, queue: &str, job: &Job) {
+    let transport = broker.transport().await;
+    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    within(producer.ensure_publish(&broker.name(queue), job)).await.unwrap();
+    transport.close().await.unwrap();
+}
+
+async fn ready(broker: &Broker, queue: &str) -> u32 {
+    let channel = broker.channel().await;
+    channel.declare_passive(&Queue::new(broker.name(queue))).await.unwrap().messages
+}
+
+async fn a_message_that_is_requeued_comes_again_and_says_so(broker: Broker) {
+    let mut jobs = start(&broker, "q").await;
+    publish(&broker, "q", &job("a")).await;
+    let first = within(jobs.next()).await.unwrap().unwrap();
+    assert!(!first.redelivered());
+    first.requeue().await.unwrap();
+    let again = within(jobs.next()).await.unwrap().unwrap();
+    assert!(again.redelivered());
+    assert_eq!(again.body(), &job("a"));
+    again.ack().await.unwrap();
+    jobs.close().await.unwrap();
+    assert_eq!(ready(&broker, "q").await, 0);
+}
+
+async fn what_is_not_settled_goes_back_when_the_consumer_closes(broker: Broker) {
+    let mut jobs = start(&broker, "q").await;
+    publish(&broker, "q", &job("a")).await;
+    let unsettled = within(jobs.next()).await.unwrap().unwrap();
+    jobs.close().await.unwrap();
+    assert_eq!(ready(&broker, "q").await, 1);
+    drop(unsettled);
+}
+
+async fn an_undecodable_message_is_an_item_that_can_be_settled_and_the_consumer_goes_on(broker: Broker) {
+    let mut jobs = start(&broker, "q").await;
+    let channel = broker.channel().await;
+    for body in ["{", r#"{"name": 5}"#, "\u{feff}{}"] {
+        let message = Message::new(body).content_type("application/json");
+        channel.publish("", &broker.name("q"), &message).await.unwrap();
+    }
+    publish(&broker, "q", &job("a")).await;
+    for settling in 0..3 {
+        let Some(Err(Error::Undecodable(undecodable))) = within(jobs.next()).await else { panic!("decoded") };
+        assert!(matches!(undecodable.reason, Malformed::Json(_)));
+        if settling == 0 { undecodable.ack().await.unwrap() } else { undecodable.reject().await.unwrap() }
+    }
+    let good = within(jobs.try_next()).await.unwrap().unwrap();
+    assert_eq!(good.body(), &job("a"));
+    good.ack().await.unwrap();
+    jobs.close().await.unwrap();
+    assert_eq!(ready(&broker, "q").await, 0);
+}
+
+async fn prefetch_bounds_what_is_not_settled(broker: Broker) {
+    let mut jobs = start(&broker, "q").await;
+    for name in ["a", "b"] {
+        publish(&broker, "q", &job(name)).await;
+    }
+    let first = within(jobs.next()).await.unwrap().unwrap();
+    assert_eq!(ready(&broker, "q").await, 1);
+    first.ack().await.unwrap();
+    assert_eq!(within(jobs.next()).await.unwrap().unwrap().body(), &job("b"));
+}
+
+async fn a_consumer_whose_queue_is_deleted_ends_with_the_reason(broker: Broker) {
+    let mut jobs = start(&broker, "q").await;
+    broker.channel().await.delete_queue(&broker.name("q")).await.unwrap();
+    let Some(Err(error @ Error::ConsumerEnded { .. })) = within(jobs.next()).await else { panic!("goes on") };
+    assert!(error.to_string().contains(&broker.name("q")), "{error}");
+    assert!(within(jobs.next()).await.is_none());
+}
+
+async fn the_broker_names_a_queue_without_a_name(broker: Broker) {
+    let transport = broker.transport().await;
+    let exchange = Exchange::fanout(broker.name("x")).auto_delete(true);
+    let queue = Queue::new("").exclusive(true);
+    let mut jobs = transport.consumer(queue).bind(&exchange, "").start::<Job>().await.unwrap();
+    assert!(jobs.queue().starts_with("amq.gen-"), "{}", jobs.queue());
+    transport.producer(exchange).mandatory(true).ensure_publish("", &job("a")).await.unwrap();
+    assert_eq!(within(jobs.next()).await.unwrap().unwrap().body(), &job("a"));
+    transport.close().await.unwrap();
+}
+
+on_every_broker! {
+    a_message_that_is_requeued_comes_again_and_says_so,
+    what_is_not_settled_goes_back_when_the_consumer_closes,
+    an_undecodable_message_is_an_item_that_can_be_settled_and_the_consumer_goes_on,
+    prefetch_bounds_what_is_not_settled,
+    a_consumer_whose_queue_is_deleted_ends_with_the_reason,
+    the_broker_names_a_queue_without_a_name,
+}

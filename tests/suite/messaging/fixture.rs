@@ -1,0 +1,84 @@
+//! A broker by its URL, and names that no other test uses.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use amqp_broker::Listener;
+use amqp_client::{ConnectOptions, Connection, Uri};
+use messaging::{RetryPolicy, Transport};
+use tests::Node;
+
+/// No test waits longer for anything.
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+
+pub(super) struct Broker {
+    pub(super) url: String,
+    prefix: String,
+    kind: Kind,
+}
+
+enum Kind {
+    Memory,
+    Embedded(#[expect(dead_code, reason = "listens until dropped")] Listener),
+    RabbitMq,
+}
+
+impl Broker {
+    pub(super) fn memory() -> Self {
+        let prefix = prefix();
+        Broker { url: format!("memory://{prefix}"), prefix, kind: Kind::Memory }
+    }
+
+    pub(super) async fn embedded() -> Self {
+        let listener = amqp_broker::Broker::builder().build().listen("127.0.0.1:0").await.unwrap();
+        let url = format!("amqp://guest:guest@{}/", listener.local_addr());
+        Broker { url, prefix: prefix(), kind: Kind::Embedded(listener) }
+    }
+
+    pub(super) fn rabbitmq(test: &str) -> Option<Self> {
+        let url = Node::require(test)?.uri().to_owned();
+        Some(Broker { url, prefix: prefix(), kind: Kind::RabbitMq })
+    }
+
+    pub(super) async fn transport(&self) -> Transport {
+        within(Transport::connect(&self.url)).await.unwrap()
+    }
+
+    /// The same broker without anything of ours on top.
+    pub(super) async fn channel(&self) -> amqp_client::Channel {
+        self.connection().await.open_channel().await.unwrap()
+    }
+
+    /// A name no other test uses.
+    pub(super) fn name(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+
+    async fn connection(&self) -> Connection {
+        let options = ConnectOptions::new();
+        let connected = match self.kind {
+            Kind::Memory => {
+                options.connect_stream(amqp_broker::memory(&self.prefix).connect(), &Uri::default()).await
+            }
+            Kind::Embedded(_) | Kind::RabbitMq => options.connect(&self.url).await,
+        };
+        connected.unwrap()
+    }
+}
+
+fn prefix() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("messaging-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Waits for `future`, but not for ever.
+pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future).await.expect("nothing within the deadline")
+}
+
+/// Tries again soon.
+pub(super) fn impatient() -> RetryPolicy {
+    RetryPolicy::exponential(Duration::from_millis(5), Duration::from_millis(50)).deadline(DEADLINE)
+}

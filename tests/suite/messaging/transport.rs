@@ -1,0 +1,118 @@
+//! Connecting, and what is said when that fails.
+
+use std::time::{Duration, Instant};
+
+use messaging::{Error, Exchange, Queue, Transport, TransportOptions, UrlError};
+use tokio::net::TcpListener;
+
+use super::{
+    fixture::{Broker, within},
+    on_every_broker,
+};
+
+async fn refusal(url: &str) -> Error {
+    within(Transport::connect(url)).await.expect_err(url)
+}
+
+/// A port nobody listens at.
+async fn closed_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test]
+async fn a_url_that_cannot_be_read_is_refused_before_anything_is_opened() {
+    assert!(matches!(refusal("localhost").await, Error::Url(UrlError::NoScheme)));
+    assert!(matches!(refusal("amqps://localhost").await, Error::Url(UrlError::TlsUnsupported)));
+    assert!(matches!(
+        TransportOptions::new().lazy("rabbit://h:x/"),
+        Err(Error::Url(UrlError::BadPort { .. }))
+    ));
+}
+
+#[tokio::test]
+async fn a_refused_connection_and_an_unknown_host_are_named() {
+    let port = closed_port().await;
+    let refused = refusal(&format!("amqp://127.0.0.1:{port}/")).await.to_string();
+    assert!(refused.contains(&format!("127.0.0.1:{port}")), "{refused}");
+    let unknown = refusal("rabbit://no-such-host.invalid/").await.to_string();
+    assert!(unknown.contains("no-such-host.invalid"), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_named_and_not_shown() {
+    let broker = Broker::embedded().await;
+    let url = broker.url.replace("guest:guest", "guest:hunter2");
+    let refused = refusal(&url).await.to_string();
+    assert!(refused.contains("guest") && !refused.contains("hunter2"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_unknown_virtual_host_is_named() {
+    let broker = Broker::embedded().await;
+    let refused = refusal(&format!("{}nowhere", broker.url)).await.to_string();
+    assert!(refused.contains("\"nowhere\""), "{refused}");
+}
+
+#[tokio::test]
+async fn a_mute_peer_ends_at_the_connect_deadline_and_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let options = TransportOptions::new().connect_timeout(Duration::from_millis(200));
+    let refused = within(options.connect(&format!("amqp://{address}/"))).await.expect_err("a mute peer");
+    assert!(refused.to_string().contains(&address.to_string()), "{refused}");
+}
+
+#[tokio::test]
+async fn the_next_host_is_tried_when_one_is_down() {
+    let broker = Broker::embedded().await;
+    let address = broker.url.trim_start_matches("amqp://guest:guest@").trim_end_matches('/');
+    let url = format!("rabbit://guest:guest@127.0.0.1:{},guest:guest@{address}/", closed_port().await);
+    let transport = within(Transport::connect(&url)).await.unwrap();
+    let queue = broker.name("q");
+    let mut consumer = transport.consumer(Queue::new(&queue)).start::<u32>().await.unwrap();
+    transport.producer(Exchange::direct("")).ensure_publish(&queue, &7).await.unwrap();
+    assert_eq!(*within(consumer.next()).await.unwrap().unwrap().body(), 7);
+}
+
+#[tokio::test]
+async fn a_lazy_transport_needs_no_broker_until_it_is_used() {
+    let url = format!("amqp://127.0.0.1:{}/", closed_port().await);
+    let transport = TransportOptions::new().lazy(&url).unwrap();
+    assert!(transport.consumer(Queue::new("q")).start::<u32>().await.is_err());
+    transport.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn transports_of_one_memory_name_meet_and_of_another_do_not() {
+    let broker = Broker::memory();
+    let (one, two) = (broker.transport().await, broker.transport().await);
+    let other = Broker::memory().transport().await;
+    let mut consumer = one.consumer(Queue::new("q")).start::<u32>().await.unwrap();
+    two.producer(Exchange::direct("")).mandatory(true).ensure_publish("q", &1).await.unwrap();
+    assert!(within(consumer.next()).await.is_some());
+    assert!(other.producer(Exchange::direct("")).mandatory(true).ensure_publish("q", &1).await.is_err());
+}
+
+async fn everything_fails_once_the_transport_is_closed(broker: Broker) {
+    let transport = broker.transport().await;
+    let producer = transport.producer(Exchange::direct(""));
+    let mut consumer =
+        transport.consumer(Queue::new(broker.name("q")).exclusive(true)).start::<u32>().await.unwrap();
+    producer.ensure_publish("nowhere", &1).await.unwrap();
+    within(transport.close()).await.unwrap();
+    within(transport.close()).await.unwrap();
+
+    let begun = Instant::now();
+    let Err(Error::Undelivered(failure)) = producer.ensure_publish("nowhere", &1).await else {
+        panic!("published")
+    };
+    assert!(matches!(failure.source.as_deref(), Some(Error::Closed)), "{failure}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "not tried again in vain");
+    assert!(matches!(within(consumer.next()).await, Some(Err(Error::ConsumerEnded { .. }))));
+    assert!(within(consumer.next()).await.is_none());
+    assert!(matches!(transport.consumer(Queue::new("q")).start::<u32>().await, Err(Error::Closed)));
+}
+
+on_every_broker! {
+    everything_fails_once_the_transport_is_closed,
+}
