@@ -70,6 +70,10 @@ impl Uri {
 
         let (rest, query) = split_once_or_end(rest, '?');
         let (authority, path) = split_once_or_end(rest, '/');
+        // Else part of a password would be taken for the port or the path, and repeated in the error.
+        if !authority.contains('@') && [path, query].into_iter().flatten().any(|part| part.contains('@')) {
+            return Err(invalid("a / or ? in a user name or password is written with %2F or %3F"));
+        }
         parsed.read_authority(authority)?;
         if let Some(path) = path {
             if path.contains('/') {
@@ -249,6 +253,9 @@ mod tests {
             ("amqp://[::1", "]"),
             ("amqp://h/a/b", "%2F"),
             ("amqp://h/%ff", "virtual host"),
+            ("amqp://u:hunter2/x@h", "%2F"),
+            ("amqp://u:hunter2?x@h", "%3F"),
+            ("amqp://u:x?hunter2=y@h", "%3F"),
         ] {
             let error = Uri::parse(uri).unwrap_err().to_string();
             assert!(error.contains(part), "{uri}: {error}");
