@@ -54,8 +54,30 @@ const COMPARED: &[&str] = &[
     "x-queue-type",
 ];
 
-/// 2^32 - 1: the most milliseconds RabbitMQ takes.
-const MOST_MILLISECONDS: i64 = 4_294_967_295;
+/// Ten years: the most milliseconds RabbitMQ takes.
+pub(crate) const MOST_MILLISECONDS: i64 = 315_360_000_000;
+
+/// The arguments RabbitMQ knows, and refuses for this type of queue.
+const NOT_FOR_CLASSIC: &[&str] = &[
+    "x-dead-letter-strategy",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-quorum-initial-group-size",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-initial-cluster-size",
+    "x-queue-leader-locator",
+    "x-delivery-limit",
+];
+const NOT_FOR_QUORUM: &[&str] = &[
+    "x-max-priority",
+    "x-queue-mode",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-initial-cluster-size",
+    "x-queue-master-locator",
+    "x-queue-version",
+];
 
 impl QueueArguments {
     /// Checks the arguments and reads those that matter here.
@@ -63,7 +85,9 @@ impl QueueArguments {
     /// # Errors
     /// [`Refusal::InvalidArgument`] with RabbitMQ's reason.
     pub(crate) fn parse(table: &Table, queue: Entity<'_>) -> Result<Self, Refusal> {
-        let check = Check { table, queue };
+        let mut check = Check { table, queue, quorum: false };
+        check.quorum = check.queue_type()?;
+        check.entity_names()?;
         let expires = check.integer("x-expires", 1, MOST_MILLISECONDS)?;
         let message_ttl = check.integer("x-message-ttl", 0, MOST_MILLISECONDS)?;
         check.dead_letter()?;
@@ -72,8 +96,9 @@ impl QueueArguments {
         let max_priority = check.max_priority()?;
         let overflow = check.overflow()?;
         check.queue_mode()?;
-        let single_active_consumer = check.boolean("x-single-active-consumer")?;
-        check.queue_type()?;
+        let single_active_consumer = check.single_active_consumer()?;
+        check.integer("x-delivery-limit", 0, i64::MAX)?;
+        check.leftovers()?;
         Ok(QueueArguments {
             message_ttl,
             expires,
@@ -89,11 +114,40 @@ impl QueueArguments {
 struct Check<'a> {
     table: &'a Table,
     queue: Entity<'a>,
+    quorum: bool,
 }
 
 impl Check<'_> {
+    /// The value of an argument, if this type of queue may have it.
+    fn value(&self, argument: &'static str) -> Result<Option<Value>, Refusal> {
+        let value = self.table.get(argument);
+        if value.is_some() && self.refused().contains(&argument) {
+            return Err(self.refuse(argument));
+        }
+        Ok(value)
+    }
+
+    fn refused(&self) -> &'static [&'static str] {
+        if self.quorum { NOT_FOR_QUORUM } else { NOT_FOR_CLASSIC }
+    }
+
+    fn refuse(&self, argument: &'static str) -> Refusal {
+        let kind = if self.quorum { "quorum" } else { "classic" };
+        self.because(argument, format!(" of queue type rabbit_{kind}_queue"))
+    }
+
+    /// Those that nobody asked for by name.
+    fn leftovers(&self) -> Result<(), Refusal> {
+        let left = self.refused().iter().find(|argument| self.table.contains_key(argument));
+        left.map_or(Ok(()), |argument| Err(self.refuse(argument)))
+    }
+
+    fn entity_names(&self) -> Result<(), Refusal> {
+        check_entity_name("x-dead-letter-exchange", self.table, self.queue)
+    }
+
     fn integer(&self, argument: &'static str, least: i64, most: i64) -> Result<Option<u64>, Refusal> {
-        let Some(value) = self.table.get(argument) else { return Ok(None) };
+        let Some(value) = self.value(argument)? else { return Ok(None) };
         let number = value.as_i64().ok_or_else(|| self.expected(argument, "integer", &value))?;
         let why = match number {
             ..0 => format!("{{value_negative,{number}}}"),
@@ -110,22 +164,25 @@ impl Check<'_> {
             .map_err(|_| self.invalid("x-max-priority", &format!("{{max_value_exceeded,{priority}}}")))
     }
 
-    fn boolean(&self, argument: &'static str) -> Result<bool, Refusal> {
-        match self.table.get(argument) {
+    fn single_active_consumer(&self) -> Result<bool, Refusal> {
+        let argument = "x-single-active-consumer";
+        match self.value(argument)? {
             None => Ok(false),
             Some(Value::Bool(b)) => Ok(b),
-            Some(other) => Err(self.expected(argument, "boolean", &other)),
+            Some(other) => Err(self.unacceptable(argument, &other)),
         }
     }
 
     fn text(&self, argument: &'static str) -> Result<Option<String>, Refusal> {
-        match self.table.get(argument) {
+        match self.value(argument)? {
             None => Ok(None),
             Some(Value::LongString(text)) => Ok(Some(text.to_string())),
-            Some(other) => {
-                Err(self.invalid(argument, &format!("{{unacceptable_type,{}}}", type_name(&other))))
-            }
+            Some(other) => Err(self.unacceptable(argument, &other)),
         }
+    }
+
+    fn unacceptable(&self, argument: &'static str, value: &Value) -> Refusal {
+        self.invalid(argument, &format!("{{unacceptable_type,{}}}", type_name(value)))
     }
 
     fn dead_letter(&self) -> Result<(), Refusal> {
@@ -148,13 +205,17 @@ impl Check<'_> {
     fn queue_mode(&self) -> Result<(), Refusal> {
         match self.text("x-queue-mode")?.as_deref() {
             None | Some("default" | "lazy") => Ok(()),
-            Some(_) => Err(self.invalid("x-queue-mode", "invalid_queue_mode")),
+            Some(other) => {
+                Err(self.invalid("x-queue-mode", &format!("\"unsupported queue mode '{other}'\"")))
+            }
         }
     }
 
-    fn queue_type(&self) -> Result<(), Refusal> {
+    /// Whether it is a quorum queue.
+    fn queue_type(&self) -> Result<bool, Refusal> {
         match self.text("x-queue-type")?.as_deref() {
-            None | Some("classic" | "quorum") => Ok(()),
+            None | Some("classic") => Ok(false),
+            Some("quorum") => Ok(true),
             Some("stream") => Err(Refusal::NotImplemented(format!(
                 "stream queues are not supported by this broker: queue '{}' in vhost '{}'",
                 self.queue.name, self.queue.vhost
@@ -170,12 +231,30 @@ impl Check<'_> {
     }
 
     fn invalid(&self, argument: &'static str, why: &str) -> Refusal {
-        Refusal::InvalidArgument {
+        self.because(argument, format!(": {why}"))
+    }
+
+    fn because(&self, argument: &'static str, why: String) -> Refusal {
+        let Entity { name, vhost, .. } = self.queue;
+        Refusal::InvalidArgument { argument, name: name.to_owned(), vhost: vhost.to_owned(), why }
+    }
+}
+
+/// Checks that an argument that names another entity is text.
+pub(crate) fn check_entity_name(
+    argument: &'static str,
+    table: &Table,
+    entity: Entity<'_>,
+) -> Result<(), Refusal> {
+    match table.get(argument) {
+        None | Some(Value::LongString(_)) => Ok(()),
+        Some(other) => Err(Refusal::InvalidType {
+            kind: type_name(&other),
             argument,
-            name: self.queue.name.to_owned(),
-            vhost: self.queue.vhost.to_owned(),
-            why: format!(": {why}"),
-        }
+            what: entity.what,
+            name: entity.name.to_owned(),
+            vhost: entity.vhost.to_owned(),
+        }),
     }
 }
 

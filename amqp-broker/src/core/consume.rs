@@ -33,14 +33,15 @@ impl Vhost {
         by: ConnectionId,
         consume: &basic::Consume,
     ) -> Result<QueueId, Refusal> {
+        if self.channels.get(id).is_some_and(|channel| channel.consumers.contains_key(&consume.consumer_tag))
+        {
+            return Err(Refusal::ConsumerTagReused(consume.consumer_tag.clone()));
+        }
         let queue_id = self.usable_queue(&consume.queue, by)?;
         let priority = consume.arguments.get("x-priority").and_then(|value| value.as_i64()).unwrap_or(0);
         let (Some(queue), Some(channel)) = (self.queues.get_mut(queue_id), self.channels.get_mut(id)) else {
             return Err(self.no_queue(&consume.queue));
         };
-        if channel.consumers.contains_key(&consume.consumer_tag) {
-            return Err(Refusal::ConsumerTagReused(consume.consumer_tag.clone()));
-        }
         if queue.exclusive_consumer.is_some() || consume.exclusive && !queue.consumers.is_empty() {
             return Err(Refusal::ExclusiveUse { name: consume.queue.to_string(), vhost: self.name.clone() });
         }

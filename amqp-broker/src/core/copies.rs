@@ -32,8 +32,10 @@ impl Copies {
                 None => {}
                 Some(Value::Array(values)) => {
                     for value in &values {
-                        let Value::LongString(key) = value else { return Err(unacceptable(header, &value)) };
-                        keys.extend(ShortString::from_bytes(header, key.into_bytes()));
+                        // What is no text is no key: RabbitMQ passes it over.
+                        if let Value::LongString(key) = value {
+                            keys.extend(ShortString::from_bytes(header, key.into_bytes()));
+                        }
                     }
                 }
                 Some(other) => return Err(unacceptable(header, &other)),

@@ -4,7 +4,7 @@ use amqp_codec::{ShortString, Table, Value};
 
 use super::{
     refusal::Refusal,
-    term::{same, type_name},
+    term::{same, shown, type_name},
 };
 
 /// A binding's arguments, read.
@@ -31,7 +31,9 @@ impl HeadersMatch {
                 b"any-with-x" => (false, true),
                 _ => return Err(Refusal::InvalidMatch(text.to_string())),
             },
-            Some(other) => return Err(Refusal::InvalidMatchType(type_name(&other))),
+            Some(other) => {
+                return Err(Refusal::InvalidMatchType { kind: type_name(&other), value: shown(&other) });
+            }
         };
         let counts =
             |name: &ShortString| name != "x-match" && (with_x || !name.as_bytes().starts_with(b"x-"));

@@ -4,7 +4,7 @@ use amqp_codec::{ShortString, Table, Value};
 use bytes::Bytes;
 
 use super::{
-    arguments::Overflow,
+    arguments::{MOST_MILLISECONDS, Overflow},
     copies::{Copies, remove_blind_copies},
     exchange::Destination,
     ids::{ExchangeId, QueueId},
@@ -249,11 +249,19 @@ fn check(relevant: &Relevant<'_>, user: &str) -> Result<Terms, Refusal> {
 fn expiration(text: &[u8]) -> Result<u64, Refusal> {
     let text = String::from_utf8_lossy(text);
     let invalid = |why: String| Refusal::InvalidExpiration { value: text.to_string(), why };
-    match text.parse::<i64>() {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(&text);
+    let rest = unsigned.trim_start_matches(|character: char| character.is_ascii_digit());
+    let (number, rest) = text.split_at(text.len() - rest.len());
+    if rest.len() == unsigned.len() {
+        return Err(invalid("no_integer".to_owned()));
+    }
+    if !rest.is_empty() {
+        return Err(invalid(format!("{{leftover_string,{rest:?}}}")));
+    }
+    match number.parse::<i64>() {
         Ok(number @ ..0) => Err(invalid(format!("{{value_negative,{number}}}"))),
-        Ok(number) if number > 4_294_967_295 => Err(invalid(format!("{{value_too_large,{number}}}"))),
-        Ok(number) => Ok(number.unsigned_abs()),
-        Err(_) => Err(invalid("no_integer".to_owned())),
+        Ok(number) if number <= MOST_MILLISECONDS => Ok(number.unsigned_abs()),
+        _ => Err(invalid(format!("{{value_too_large,{number}}}"))),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why the broker refuses: the code, what is closed for it, and RabbitMQ's text, since clients and their users know those.
 
+use std::borrow::Cow;
+
 use amqp_codec::{ReplyCode, Scope, ShortString};
 
 /// What is wrong with what a client asked for.
@@ -23,6 +25,14 @@ pub(crate) enum Refusal {
     Inequivalent { argument: String, what: &'static str, name: String, vhost: String, difference: String },
     #[error("invalid arg '{argument}' for queue '{name}' in vhost '{vhost}'{why}")]
     InvalidArgument { argument: &'static str, name: String, vhost: String, why: String },
+    #[error("invalid type '{kind}' for arg '{argument}' in {what} '{name}' in vhost '{vhost}'")]
+    InvalidType {
+        kind: &'static str,
+        argument: &'static str,
+        what: &'static str,
+        name: String,
+        vhost: String,
+    },
     #[error("invalid property '{property}' for queue '{name}' in vhost '{vhost}'")]
     InvalidProperty { property: &'static str, name: String, vhost: String },
     #[error("{what} '{name}' in vhost '{vhost}' in use")]
@@ -40,8 +50,8 @@ pub(crate) enum Refusal {
     InternalExchange { name: String, vhost: String },
     #[error("Invalid x-match field value <<\"{0}\">>; expected all, any, all-with-x, or any-with-x")]
     InvalidMatch(String),
-    #[error("Invalid x-match field type {0}; expected longstr")]
-    InvalidMatchType(&'static str),
+    #[error("Invalid x-match field type {kind} (value {value}); expected longstr")]
+    InvalidMatchType { kind: &'static str, value: String },
     #[error("attempt to reuse consumer tag '{0}'")]
     ConsumerTagReused(ShortString),
     #[error("unknown delivery tag {0}")]
@@ -67,11 +77,11 @@ pub(crate) enum Refusal {
     #[error("{0}")]
     Frame(String),
     #[error("{0}")]
-    UnexpectedFrame(&'static str),
+    UnexpectedFrame(Cow<'static, str>),
     #[error("{0}")]
     ChannelError(&'static str),
-    #[error("{0}")]
-    CommandInvalid(String),
+    #[error("unimplemented method")]
+    UnimplementedMethod,
     #[error("number of channels opened ({0}) has reached the negotiated channel_max ({0})")]
     TooManyChannels(u16),
     #[error("broker forced connection closure with reason 'shutdown'")]
@@ -97,7 +107,8 @@ impl Refusal {
             | Refusal::InUse { .. }
             | Refusal::NotEmpty { .. }
             | Refusal::InvalidMatch(_)
-            | Refusal::InvalidMatchType(_)
+            | Refusal::InvalidMatchType { .. }
+            | Refusal::InvalidType { .. }
             | Refusal::UnknownDeliveryTag(_)
             | Refusal::TxToConfirm
             | Refusal::ConfirmToTx
@@ -107,7 +118,7 @@ impl Refusal {
             | Refusal::InvalidCarbonCopy { .. }
             | Refusal::MessageTooLarge { .. } => ReplyCode::PRECONDITION_FAILED,
             Refusal::ConsumerTagReused(_) | Refusal::TooManyChannels(_) => ReplyCode::NOT_ALLOWED,
-            Refusal::UnknownExchangeType(_) | Refusal::CommandInvalid(_) => ReplyCode::COMMAND_INVALID,
+            Refusal::UnknownExchangeType(_) | Refusal::UnimplementedMethod => ReplyCode::COMMAND_INVALID,
             Refusal::NotImplemented(_) => ReplyCode::NOT_IMPLEMENTED,
             Refusal::Syntax(error) => error.reply_code(),
             Refusal::Frame(_) => ReplyCode::FRAME_ERROR,

@@ -6,7 +6,7 @@ use amqp_codec::{
 };
 
 use super::{
-    arguments::{QueueArguments, compare, compare_all, compare_property},
+    arguments::{QueueArguments, check_entity_name, compare, compare_all, compare_property},
     exchange::{self as exchanges, Destination, Kind},
     ids::{ConnectionId, ExchangeId, QueueId},
     queue::{self as queues, Queue},
@@ -61,6 +61,8 @@ impl Vhost {
             Some(existing) => self.same_exchange(&existing.declared, &declared),
             None => {
                 not_reserved("exchange", name)?;
+                let text = name.to_text();
+                check_entity_name("alternate-exchange", &declare.arguments, self.entity("exchange", &text))?;
                 self.create_exchange(declared);
                 Ok(())
             }
@@ -140,8 +142,8 @@ impl Vhost {
     /// Adds a binding. One that exists is left as it is.
     pub(crate) fn bind(&mut self, binding: Binding<'_>, by: ConnectionId) -> Result<(), Refusal> {
         not_default(binding.source)?;
-        let destination = self.destination(binding.destination, by)?;
         let source = self.exchange_id(binding.source)?;
+        let destination = self.destination(binding.destination, by)?;
         let key = binding.key.detach();
         let Some(exchange) = self.exchanges.get_mut(source) else { return Ok(()) };
         if exchange.bind(destination, &key, binding.arguments)? {
@@ -266,13 +268,8 @@ impl Vhost {
         if declare.exclusive {
             return Err(property("exclusive-owner"));
         }
-        if declare.arguments.contains_key("x-max-priority") {
-            return Err(Refusal::InvalidArgument {
-                argument: "x-max-priority",
-                name: name.to_string(),
-                vhost: self.name.clone(),
-                why: " of queue type rabbit_quorum_queue".to_owned(),
-            });
+        if declare.auto_delete {
+            return Err(property("auto-delete"));
         }
         Ok(())
     }

@@ -178,9 +178,7 @@ impl Channel {
                 self.reply(op, &amqp_codec::method::access::RequestOk { ticket: 1 });
                 Ok(())
             }
-            // RabbitMQ's own answers to our flow would come here; we never ask.
-            Method::Channel(channel::Method::FlowOk(_)) => Ok(()),
-            other => Err(Refusal::CommandInvalid(format!("unexpected method {}", other.name()))),
+            _ => Err(Refusal::UnimplementedMethod),
         }
     }
 
@@ -227,7 +225,7 @@ impl Channel {
                 )?;
                 self.reply_unless(unbind.no_wait, op, &exchange::UnbindOk {});
             }
-            other => return Err(not_for_brokers(&Method::Exchange(other))),
+            _ => return Err(Refusal::UnimplementedMethod),
         }
         Ok(())
     }
@@ -273,7 +271,7 @@ impl Channel {
                     shared.vhost.delete_queue(op.now, &delete, op.by, &mut shared.outboxes)?;
                 self.reply_unless(delete.no_wait, op, &queue::DeleteOk { message_count });
             }
-            other => return Err(not_for_brokers(&Method::Queue(other))),
+            _ => return Err(Refusal::UnimplementedMethod),
         }
         Ok(())
     }
@@ -340,9 +338,7 @@ impl Channel {
             basic::Method::RecoverAsync(recover) => {
                 self.recover(op, key, recover.requeue, false)?;
             }
-            // The answer to our own cancel, had we asked for one.
-            basic::Method::CancelOk(_) => {}
-            other => return Err(not_for_brokers(&Method::Basic(other))),
+            _ => return Err(Refusal::UnimplementedMethod),
         }
         Ok(())
     }
@@ -429,7 +425,7 @@ impl Channel {
                 self.reply(op, &tx::RollbackOk {});
             }
             (tx::Method::Commit(_) | tx::Method::Rollback(_), _) => return Err(Refusal::NotTransactional),
-            (other, _) => return Err(not_for_brokers(&Method::Tx(other.clone()))),
+            _ => return Err(Refusal::UnimplementedMethod),
         }
         Ok(())
     }
@@ -443,10 +439,6 @@ impl Channel {
             self.reply(op, method);
         }
     }
-}
-
-fn not_for_brokers(method: &Method) -> Refusal {
-    Refusal::CommandInvalid(format!("a client does not send {}", method.name()))
 }
 
 /// A name nobody else has.

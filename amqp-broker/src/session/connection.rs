@@ -12,7 +12,7 @@ use crate::core::{deliver::Settlement, ids::ConnectionId, refusal::Refusal, term
 
 use super::{
     channel::Channel,
-    incoming::{GATHERED, Part},
+    incoming::{GATHERED, METHOD_EXPECTED, Part},
     shared::{Operation, Shared},
 };
 
@@ -140,7 +140,7 @@ impl Connection {
                 at = 0;
                 let frame = input.split_to(header.frame_len()).freeze();
                 let end = frame.len() - 1;
-                self.body(op, header.channel, Part::Shared(frame.slice(HEADER_LEN..end)));
+                self.body(op, header, Part::Shared(frame.slice(HEADER_LEN..end)));
             } else {
                 at += header.frame_len();
                 self.frame(op, header, payload);
@@ -160,31 +160,35 @@ impl Connection {
             FrameKind::Header => {
                 let result = match self.channel(header.channel) {
                     Some(channel) => channel.header(op, payload),
-                    None => self.no_content(header.channel),
+                    None => self.no_content(header, payload),
                 };
                 self.published(op, header.channel, result);
             }
-            FrameKind::Body => self.body(op, header.channel, Part::Borrowed(payload)),
+            FrameKind::Body => self.body(op, header, Part::Borrowed(payload)),
             // A sign of life is one by having come.
-            FrameKind::Heartbeat => {}
+            FrameKind::Heartbeat if header.channel == 0 => {}
+            FrameKind::Heartbeat => {
+                let refusal = out_of_place(header, payload);
+                self.fail(op, 0, Failure { refusal, method: MethodId::default() });
+            }
         }
     }
 
     #[inline]
-    fn body(&mut self, op: &mut Operation<'_>, number: u16, part: Part<'_>) {
-        let result = match self.channel(number) {
+    fn body(&mut self, op: &mut Operation<'_>, header: FrameHeader, part: Part<'_>) {
+        let result = match self.channel(header.channel) {
             Some(channel) => channel.body(op, part),
-            None => self.no_content(number),
+            None => self.no_content(header, part.as_slice()),
         };
-        self.published(op, number, result);
+        self.published(op, header.channel, result);
     }
 
     /// Content on no channel: ignored while either is closing.
-    fn no_content(&self, number: u16) -> Result<(), Refusal> {
-        match number {
-            _ if self.is_closing() || self.is_ignored(number) => Ok(()),
-            0 => Err(Refusal::UnexpectedFrame("expected method frame, got non method frame instead")),
-            _ => Err(Refusal::ChannelError("expected 'channel.open'")),
+    fn no_content(&self, header: FrameHeader, payload: &[u8]) -> Result<(), Refusal> {
+        match header.channel {
+            number if self.is_closing() || self.is_ignored(number) => Ok(()),
+            0 => Err(out_of_place(header, payload)),
+            _ => Err(METHOD_EXPECTED),
         }
     }
 
@@ -235,7 +239,7 @@ impl Connection {
         }
         match method {
             Method::Channel(channel::Method::Open(_)) => self.open_channel(op, number).map_err(by(id)),
-            Method::Channel(channel::Method::Close(_)) => {
+            Method::Channel(channel::Method::Close(_)) if self.has_channel(number) => {
                 self.close_channel(op, number);
                 op.shared.outboxes.send(self.id, number, &channel::CloseOk {});
                 Ok(())
@@ -261,7 +265,8 @@ impl Connection {
             Some(Some(_)) => return Err(Refusal::ChannelError("second 'channel.open' seen")),
             _ => {}
         }
-        if number > self.terms.channel_max || self.open_channels >= usize::from(self.terms.channel_max) {
+        // Of channel_max RabbitMQ limits how many there are, not what number they have.
+        if self.open_channels >= usize::from(self.terms.channel_max) {
             return Err(Refusal::TooManyChannels(self.terms.channel_max));
         }
         if self.channels.len() <= index {
@@ -303,12 +308,7 @@ impl Connection {
                 op.shared.outboxes.send(self.id, 0, &connection::UpdateSecretOk {});
             }
             other => {
-                let refusal = match other {
-                    Method::Connection(_) => {
-                        Refusal::CommandInvalid(format!("unexpected method {}", other.name()))
-                    }
-                    _ => Refusal::ChannelError("expected 'channel.open'"),
-                };
+                let refusal = Refusal::ChannelError("unexpected method in connection state running");
                 return Err(Failure { refusal, method: other.id() });
             }
         }
@@ -322,6 +322,10 @@ impl Connection {
             return None;
         }
         self.channels.get_mut(usize::from(number))?.as_deref_mut().filter(|channel| !channel.is_closing())
+    }
+
+    fn has_channel(&self, number: u16) -> bool {
+        self.channels.get(usize::from(number)).is_some_and(Option::is_some)
     }
 
     /// Whether the channel was closed for an error, so that all but the answer is ignored.
@@ -428,6 +432,17 @@ fn settlement(payload: &[u8]) -> Option<(Settlement, MethodId)> {
         120 => Some((Settlement { tag, multiple: first, requeue: second }, basic::Nack::ID)),
         _ => None,
     }
+}
+
+/// RabbitMQ's words for a frame that the connection itself has no use for.
+fn out_of_place(header: FrameHeader, payload: &[u8]) -> Refusal {
+    let kind = match header.kind {
+        FrameKind::Method => 1,
+        FrameKind::Header => 2,
+        FrameKind::Body => 3,
+        FrameKind::Heartbeat => 8,
+    };
+    Refusal::UnexpectedFrame(format!("type {kind}, all octets = {}", binary(payload)).into())
 }
 
 /// RabbitMQ's words for a frame whose first octets are wrong.

@@ -1,6 +1,8 @@
 //! The content a channel is being sent: publish, header, body, in that order and with nothing between
 //! (spec section 4.2.6.1).
 
+use std::borrow::Cow;
+
 use amqp_codec::{borrowed::Publish, content::CONTENT_HEADER_LEN};
 use bytes::{Bytes, BytesMut};
 
@@ -13,12 +15,13 @@ use crate::core::{
 /// is at most eight times as much.
 pub(crate) const GATHERED: usize = 32 << 10;
 
-const METHOD_EXPECTED: Refusal =
-    Refusal::UnexpectedFrame("expected method frame, got non method frame instead");
-const HEADER_EXPECTED: Refusal =
-    Refusal::UnexpectedFrame("expected content header for class 60, got non content header frame instead");
+pub(crate) const METHOD_EXPECTED: Refusal =
+    Refusal::UnexpectedFrame(Cow::Borrowed("expected method frame, got non method frame instead"));
+const HEADER_EXPECTED: Refusal = Refusal::UnexpectedFrame(Cow::Borrowed(
+    "expected content header for class 60, got non content header frame instead",
+));
 const BODY_EXPECTED: Refusal =
-    Refusal::UnexpectedFrame("expected content body, got non content body frame instead");
+    Refusal::UnexpectedFrame(Cow::Borrowed("expected content body, got non content body frame instead"));
 
 /// How a message was published.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,7 +63,7 @@ pub(crate) enum Part<'a> {
 }
 
 impl Part<'_> {
-    fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Part::Borrowed(bytes) => bytes,
             Part::Shared(bytes) => bytes,
@@ -106,7 +109,9 @@ impl Incoming {
         };
         let &[k1, k0, _, _, size @ ..] = fixed;
         if [k1, k0] != [0, 60] {
-            return Err(HEADER_EXPECTED);
+            let class = u16::from_be_bytes([k1, k0]);
+            let text = format!("expected content header for class 60, got one for class {class} instead");
+            return Err(Refusal::UnexpectedFrame(text.into()));
         }
         let size = u64::from_be_bytes(size);
         if size > limit {

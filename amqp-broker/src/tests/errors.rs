@@ -11,24 +11,24 @@ use crate::broker::Broker;
 
 /// What is closed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Closed {
+pub(super) enum Closed {
     Nothing,
     Channel,
     Connection,
 }
 use Closed::{Channel, Connection, Nothing};
 
-type Case = (&'static str, Vec<Frame>, Closed, &'static str);
+pub(super) type Case = (&'static str, Vec<Frame>, Closed, &'static str);
 
-fn on(method: impl Into<Method>) -> Frame {
+pub(super) fn on(method: impl Into<Method>) -> Frame {
     Frame::Method(1, method.into())
 }
 
-fn name(text: &str) -> ShortString {
+pub(super) fn name(text: &str) -> ShortString {
     short(text)
 }
 
-fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
+pub(super) fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
     let mut table = Table::new();
     for (key, value) in entries {
         table.insert(key, value).unwrap();
@@ -36,48 +36,48 @@ fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
     table
 }
 
-fn exchange(text: &str, kind: &str) -> exchange::Declare {
+pub(super) fn exchange(text: &str, kind: &str) -> exchange::Declare {
     exchange::Declare { exchange: name(text), kind: name(kind), ..Default::default() }
 }
 
-fn queue(text: &str) -> queue::Declare {
+pub(super) fn queue(text: &str) -> queue::Declare {
     queue::Declare { queue: name(text), ..Default::default() }
 }
 
-fn queue_with<const N: usize>(text: &str, entries: [(&str, Value); N]) -> queue::Declare {
+pub(super) fn queue_with<const N: usize>(text: &str, entries: [(&str, Value); N]) -> queue::Declare {
     queue::Declare { arguments: table(entries), ..queue(text) }
 }
 
-fn quorum<const N: usize>(entries: [(&str, Value); N]) -> queue::Declare {
+pub(super) fn quorum<const N: usize>(entries: [(&str, Value); N]) -> queue::Declare {
     let mut arguments = table(entries);
     arguments.insert("x-queue-type", "quorum").unwrap();
     queue::Declare { arguments, durable: true, ..queue("qb") }
 }
 
-fn bind(to: &str, from: &str) -> queue::Bind {
+pub(super) fn bind(to: &str, from: &str) -> queue::Bind {
     queue::Bind { queue: name(to), exchange: name(from), ..Default::default() }
 }
 
-fn unbind(to: &str, from: &str) -> queue::Unbind {
+pub(super) fn unbind(to: &str, from: &str) -> queue::Unbind {
     queue::Unbind { queue: name(to), exchange: name(from), ..Default::default() }
 }
 
-fn consume(from: &str, tag: &str) -> basic::Consume {
+pub(super) fn consume(from: &str, tag: &str) -> basic::Consume {
     basic::Consume { queue: name(from), consumer_tag: name(tag), ..Default::default() }
 }
 
-fn publish(to: &str, key: &str, properties: &Properties) -> [Frame; 3] {
+pub(super) fn publish(to: &str, key: &str, properties: &Properties) -> [Frame; 3] {
     let publish = basic::Publish { exchange: name(to), routing_key: name(key), ..Default::default() };
     content(publish, properties)
 }
 
-fn content(publish: basic::Publish, properties: &Properties) -> [Frame; 3] {
+pub(super) fn content(publish: basic::Publish, properties: &Properties) -> [Frame; 3] {
     let properties = properties.encode().unwrap();
     let header = ContentHeader { class_id: 60, body_size: 1, properties };
     [on(publish), Frame::Header(1, header), Frame::Body(1, Bytes::from_static(b"x"))]
 }
 
-fn script<const N: usize>(steps: [Frame; N]) -> Vec<Frame> {
+pub(super) fn script<const N: usize>(steps: [Frame; N]) -> Vec<Frame> {
     Vec::from(steps)
 }
 
@@ -609,10 +609,18 @@ fn frames() -> Vec<Case> {
     ]
 }
 
+pub(super) fn catalogue() -> Vec<(&'static str, Vec<Case>)> {
+    vec![
+        ("exchange", exchanges()),
+        ("queue", queues()),
+        ("consume", consuming()),
+        ("publish", publishing()),
+        ("frame", frames()),
+    ]
+}
+
 /// Says all of a script and then asks for something harmless: what was closed, with which words.
-async fn outcome(frames: &[Frame]) -> (Closed, String) {
-    let broker = Broker::builder().vhost("sem").max_message_size(1000).build();
-    let mut peer = Peer::greet(&broker, "sem", 131_072).await;
+pub(super) async fn outcome(mut peer: Peer, frames: &[Frame]) -> (Closed, String) {
     peer.call(1, channel::Open::default()).await;
     for frame in frames {
         peer.frame(frame).await;
@@ -637,15 +645,11 @@ async fn outcome(frames: &[Frame]) -> (Closed, String) {
 
 #[tokio::test]
 async fn each_violation_gets_rabbitmqs_code_and_text_on_the_right_scope() {
-    for (group, cases) in [
-        ("exchange", exchanges()),
-        ("queue", queues()),
-        ("consume", consuming()),
-        ("publish", publishing()),
-        ("frame", frames()),
-    ] {
+    for (group, cases) in catalogue() {
         for (case, frames, closed, text) in cases {
-            let (was_closed, words) = outcome(&frames).await;
+            let broker = Broker::builder().vhost("sem").max_message_size(1000).build();
+            let peer = Peer::greet(&broker, "sem", 131_072).await;
+            let (was_closed, words) = outcome(peer, &frames).await;
             assert_eq!((was_closed, words.as_str()), (closed, text), "{group}: {case}");
         }
     }

@@ -1,6 +1,7 @@
 //! The broker as a client sees it, over the in-process stream.
 
 mod behaviour;
+mod differential;
 mod errors;
 mod greeting;
 mod peer;

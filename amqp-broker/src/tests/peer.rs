@@ -10,7 +10,8 @@ use amqp_codec::{
 };
 use bytes::{Bytes, BytesMut};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
     time::timeout,
 };
 
@@ -20,9 +21,14 @@ pub(super) const FRAME_MAX: usize = 131_072;
 
 /// A client at the other end of a stream.
 pub(super) struct Peer {
-    stream: DuplexStream,
+    stream: Box<dyn Stream>,
     input: BytesMut,
 }
+
+/// What a peer talks over.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// A message that came.
 #[derive(Debug, PartialEq)]
@@ -59,7 +65,12 @@ pub(super) fn start_ok(user: &str, password: &str) -> connection::StartOk {
 impl Peer {
     /// A stream on which nothing has been said.
     pub(super) fn silent(broker: &Broker) -> Self {
-        Peer { stream: broker.connect(), input: BytesMut::new() }
+        Peer { stream: Box::new(broker.connect()), input: BytesMut::new() }
+    }
+
+    /// A stream to a broker elsewhere on which nothing has been said.
+    pub(super) async fn silent_at(address: &str) -> Self {
+        Peer { stream: Box::new(TcpStream::connect(address).await.unwrap()), input: BytesMut::new() }
     }
 
     /// A connection with channel 1.
@@ -72,13 +83,19 @@ impl Peer {
     /// A connection without channels.
     pub(super) async fn greet(broker: &Broker, vhost: &str, frame_max: u32) -> Self {
         let mut peer = Self::silent(broker);
+        peer.log_in(vhost, frame_max).await;
+        peer
+    }
+
+    /// The first words.
+    pub(super) async fn log_in(&mut self, vhost: &str, frame_max: u32) {
+        let peer = self;
         peer.raw(&PROTOCOL_HEADER).await;
         peer.expect::<connection::Start>(0).await;
         peer.send(0, start_ok("guest", "guest")).await;
         let tune = peer.expect::<connection::Tune>(0).await;
         peer.send(0, connection::TuneOk { channel_max: tune.channel_max, frame_max, heartbeat: 0 }).await;
         peer.call(0, connection::Open { virtual_host: short(vhost), ..Default::default() }).await;
-        peer
     }
 
     pub(super) async fn raw(&mut self, bytes: &[u8]) {
