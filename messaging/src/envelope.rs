@@ -5,12 +5,12 @@
 use std::{borrow::Cow, io};
 
 use amqp_client::Delivery;
-use amqp_codec::ShortString;
+use amqp_codec::{ShortString, Value};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{error::Malformed, serialize, version::Version};
+use crate::{compress, error::Malformed, serialize, version::Version};
 
 const VERSION: Version = Version::new(2, 0);
 const HEAD: &[u8] = br#"{"oslo.version": "2.0", "oslo.message": ""#;
@@ -29,7 +29,9 @@ pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> serde_json::Result<B
 pub(crate) fn open(delivery: &Delivery) -> Result<String, Malformed> {
     let properties = delivery.properties().map_err(Malformed::Properties)?;
     let content_type = properties.content_type.as_ref().map(ShortString::to_text);
-    decode(content_type.as_deref(), delivery.body())
+    let compression = properties.headers.as_ref().and_then(|headers| headers.get(compress::HEADER));
+    let compression = compression.as_ref().and_then(Value::as_str);
+    decode(content_type.as_deref(), &compress::decompress(compression, delivery.body())?)
 }
 
 /// The message's JSON text, an object: out of an envelope, or the body itself when there is none (version 1).

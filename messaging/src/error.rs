@@ -120,12 +120,12 @@ fn permanent(error: &amqp_client::Error) -> bool {
         | Client::VersionRefused(_)
         | Client::NotAmqp(_)
         | Client::NoMechanism { .. }
-        | Client::LoginRefused { .. }
-        | Client::VhostRefused { .. } => true,
+        | Client::LoginRefused { .. } => true,
         _ => matches!(
             error.reply_code(),
             Some(
-                ReplyCode::ACCESS_REFUSED
+                ReplyCode::INVALID_PATH
+                    | ReplyCode::ACCESS_REFUSED
                     | ReplyCode::PRECONDITION_FAILED
                     | ReplyCode::NOT_ALLOWED
                     | ReplyCode::NOT_IMPLEMENTED
@@ -296,6 +296,15 @@ pub enum Malformed {
     /// Another content type than `application/json`.
     #[error("its content type is {0:?}, not application/json")]
     ContentType(Option<String>),
+    /// It does not decompress as its header says.
+    #[error("its body cannot be decompressed: {0}")]
+    Compression(#[source] std::io::Error),
+    /// Decompressed it is over a limit, in bytes.
+    #[error("its body is over {limit} bytes when it is decompressed")]
+    TooLarge {
+        /// The limit.
+        limit: u64,
+    },
     /// No JSON, or not of the type that is asked for.
     #[error("its body is not the JSON that is expected: {0}")]
     Json(#[from] serde_json::Error),

@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+mod compress;
 mod consumer;
 mod context;
 mod duplicates;

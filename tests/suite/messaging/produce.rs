@@ -193,3 +193,28 @@ async fn what_has_no_json_form_is_an_error_before_anything_is_sent() {
     let result = transport.producer(Exchange::direct("")).ensure_publish("q", &value).await;
     assert!(matches!(result, Err(Error::Encode { .. })));
 }
+
+#[tokio::test]
+async fn a_message_is_published_across_a_restart_of_the_broker() {
+    let broker = amqp_broker::Broker::builder().build();
+    let listener = broker.listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr();
+    let transport = Transport::connect(&format!("amqp://guest:guest@{address}/")).await.unwrap();
+    let exchange = Exchange::topic("tasks");
+    let producer =
+        transport.producer(exchange.clone()).mandatory(true).wait_for_route(true).retry(impatient());
+    let subscription = transport.consumer(Queue::new("q")).bind(&exchange, "#");
+    let mut consumer = subscription.start::<u32>().await.unwrap();
+    within(producer.ensure_publish("a", &1)).await.unwrap();
+
+    broker.shutdown().await;
+    drop(listener);
+    let publishing = tokio::spawn(async move { producer.ensure_publish("a", &2).await });
+    while let Some(Ok(_)) = within(consumer.next()).await {}
+
+    // A new broker, which knows nothing of the old one's exchanges and queues.
+    let _listener = amqp_broker::Broker::builder().build().listen(address).await.unwrap();
+    let mut consumer = subscription.start::<u32>().await.unwrap();
+    within(publishing).await.unwrap().unwrap();
+    assert_eq!(*within(consumer.next()).await.unwrap().unwrap().body(), 2);
+}

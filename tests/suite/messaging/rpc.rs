@@ -296,3 +296,21 @@ async fn arguments_that_are_no_object_are_refused_before_anything_is_sent() {
         assert!(matches!(refused, Err(Error::Arguments { method }) if method == "add"), "{arguments}");
     }
 }
+
+#[tokio::test]
+async fn a_server_serves_again_after_a_restart_of_the_broker() {
+    let broker = amqp_broker::Broker::builder().build();
+    let listener = broker.listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr();
+    let url = format!("amqp://guest:guest@{address}/");
+    let server = serve(&Transport::connect(&url).await.unwrap(), "math", math()).await;
+    let client =
+        Client::new(&Transport::connect(&url).await.unwrap(), Target::topic("math")).wait_for_server(true);
+    assert_eq!(within(client.call::<i64>("add", &Add { a: 1, b: 2 }).into_future()).await.unwrap(), 3);
+
+    broker.shutdown().await;
+    drop(listener);
+    let _listener = amqp_broker::Broker::builder().build().listen(address).await.unwrap();
+    assert_eq!(within(client.call::<i64>("add", &Add { a: 3, b: 4 }).into_future()).await.unwrap(), 7);
+    within(server.stop()).await.unwrap();
+}
