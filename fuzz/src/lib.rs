@@ -4,13 +4,20 @@
 //! It is a library so that `cargo test` runs every target over its seeds.
 
 mod allocation;
+mod broker_session;
+mod engine;
 mod frame;
 mod method;
 mod properties;
+mod script;
 pub mod seeds;
 mod table;
+mod uri;
 
+pub use broker_session::broker_session;
+pub use engine::engine;
 pub use frame::frame;
 pub use method::method;
 pub use properties::properties;
 pub use table::table;
+pub use uri::uri;
