@@ -171,8 +171,8 @@ fn payload_of(frame: &Bytes) -> Bytes {
     payload
 }
 
-/// A frame, read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A frame, read. Shown as a line of a transcript, `1 basic.publish exchange="events" routing_key="job.run"`.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Frame {
     /// Channel and method.
     Method(u16, Method),

@@ -50,6 +50,14 @@ macro_rules! methods {
                         }
                     }
 
+                    impl fmt::Display for $Name {
+                        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                            f.write_str(Self::NAME)?;
+                            $(show_argument(stringify!($field), &self.$field, f)?;)*
+                            Ok(())
+                        }
+                    }
+
                     impl From<$Name> for super::Method {
                         fn from(method: $Name) -> Self {
                             super::Method::$Class(Method::$Name(method))
@@ -78,10 +86,16 @@ macro_rules! methods {
             }
         )*
 
-        /// Any method of any class.
-        #[derive(Clone, Debug, PartialEq, Eq)]
+        /// Any method of any class. Shown as its name and the arguments that are set.
+        #[derive(Clone, PartialEq, Eq)]
         pub enum Method {
             $($(#[$class_doc])* $Class($class::Method),)*
+        }
+
+        impl fmt::Display for Method {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self { $($(Method::$Class($class::Method::$Name(method)) => method.fmt(f),)*)* }
+            }
         }
 
         impl Method {

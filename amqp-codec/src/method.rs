@@ -1,5 +1,7 @@
 //! All methods of AMQP 0-9-1 with RabbitMQ's extensions, in one table (spec section 1.3 to 1.8 of the generated reference).
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
@@ -8,7 +10,7 @@ use crate::{
     macros::methods,
     table::Table,
     text::{LongString, Secret, ShortString},
-    wire::{Argument, Reader, Writer},
+    wire::{Argument, Reader, Writer, show_argument},
 };
 
 methods! {
@@ -200,6 +202,12 @@ pub trait Arguments: Sized {
     fn read_arguments(reader: &mut Reader<'_>) -> Result<Self, Error>;
 }
 
+impl fmt::Debug for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl Method {
     /// Reads a method frame's payload.
     ///
@@ -290,6 +298,6 @@ mod tests {
     #[test]
     fn secrets_do_not_show_in_debug_output() {
         let start_ok = connection::StartOk { response: "\0guest\0hunter2".into(), ..Default::default() };
-        assert!(!format!("{:?}", Method::from(start_ok)).contains("hunter2"));
+        assert_eq!(format!("{:?}", Method::from(start_ok)), "connection.start-ok response=[redacted]");
     }
 }

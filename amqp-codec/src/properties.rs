@@ -1,5 +1,7 @@
 //! The 14 properties of basic content (spec section 1.6, and 4.2.6.1 for their flags).
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::{
@@ -41,6 +43,14 @@ macro_rules! properties {
                         Some(Argument::read(reader, stringify!($field))?)
                     },)*
                 })
+            }
+
+            fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                $(if let Some(value) = &self.$field {
+                    f.write_str(concat!(" ", stringify!($field), "="))?;
+                    value.show(f)?;
+                })*
+                Ok(())
             }
 
             fn write(&self, writer: &mut Writer<'_>) -> Result<(), Error> {
@@ -113,6 +123,23 @@ impl EncodedProperties {
         let properties = Properties::read(&mut reader)?;
         reader.finish("properties")?;
         Ok(properties)
+    }
+}
+
+/// ` content_type="text/plain" priority=3`: each one that is there, a space before it.
+impl fmt::Display for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show(f)
+    }
+}
+
+/// As [`Properties`], or what is wrong with them.
+impl fmt::Display for EncodedProperties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.decode() {
+            Ok(properties) => properties.show(f),
+            Err(error) => write!(f, " malformed properties: {error}"),
+        }
     }
 }
 

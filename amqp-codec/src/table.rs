@@ -466,6 +466,14 @@ impl Argument for Table {
     fn write(&self, writer: &mut Writer<'_>, what: &'static str) -> Result<(), Error> {
         writer.long(what, &self.encoded)
     }
+
+    fn is_default(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 macro_rules! same_bytes {

@@ -2,6 +2,8 @@
 //!
 //! Bits are packed here: consecutive booleans share octets, lowest bit first (spec section 4.2.5.2).
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use nom::{
     IResult, Parser,
@@ -38,6 +40,25 @@ pub(crate) trait Argument: Sized {
     /// # Errors
     /// When the value is longer than its length field can say.
     fn write(&self, writer: &mut Writer<'_>, what: &'static str) -> Result<(), Error>;
+
+    /// Whether it is what an argument that nobody set is: zero, empty.
+    fn is_default(&self) -> bool;
+
+    /// Writes it as a transcript shows it.
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+}
+
+/// ` name=value`, nothing for a value that nobody set, and the bare name of a bit that is set.
+pub(crate) fn show_argument<A: Argument>(name: &str, value: &A, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if value.is_default() {
+        return Ok(());
+    }
+    write!(f, " {name}")?;
+    if A::KIND == FieldKind::Bit {
+        return Ok(());
+    }
+    f.write_str("=")?;
+    value.show(f)
 }
 
 impl<'a> Reader<'a> {
@@ -192,6 +213,14 @@ macro_rules! number_argument {
                 writer.$type(*self);
                 Ok(())
             }
+
+            fn is_default(&self) -> bool {
+                *self == 0
+            }
+
+            fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{self}")
+            }
         }
     )*};
 }
@@ -209,6 +238,14 @@ impl Argument for bool {
         writer.bit(*self);
         Ok(())
     }
+
+    fn is_default(&self) -> bool {
+        !*self
+    }
+
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 impl Argument for ShortString {
@@ -222,6 +259,14 @@ impl Argument for ShortString {
         writer.short(self);
         Ok(())
     }
+
+    fn is_default(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
 }
 
 impl Argument for LongString {
@@ -234,6 +279,14 @@ impl Argument for LongString {
     fn write(&self, writer: &mut Writer<'_>, what: &'static str) -> Result<(), Error> {
         writer.long(what, self.as_bytes())
     }
+
+    fn is_default(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
 }
 
 impl Argument for Secret {
@@ -245,6 +298,14 @@ impl Argument for Secret {
 
     fn write(&self, writer: &mut Writer<'_>, what: &'static str) -> Result<(), Error> {
         self.inner().write(writer, what)
+    }
+
+    fn is_default(&self) -> bool {
+        self.inner().is_empty()
+    }
+
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
     }
 }
 
