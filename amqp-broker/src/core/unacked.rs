@@ -92,6 +92,11 @@ impl Unacked {
         out.filter(|(_, held)| held.is_some()).map(|(tag, _)| *tag)
     }
 
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Held> {
+        self.slots.iter().filter_map(|(_, held)| held.as_ref())
+    }
+
     fn find(&self, tag: u64) -> Option<usize> {
         self.slots.binary_search_by_key(&tag, |(other, _)| *other).ok()
     }

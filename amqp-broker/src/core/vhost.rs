@@ -194,3 +194,46 @@ impl Vhost {
         }
     }
 }
+
+#[cfg(test)]
+impl Vhost {
+    /// Checks what must hold between operations.
+    pub(crate) fn check(&self) {
+        assert!(self.woken.is_empty(), "something was woken and not looked at");
+        let mut unacked = std::collections::HashMap::<QueueId, usize>::new();
+        for connection in self.connection_ids() {
+            for channel in &self.connections.get(connection).unwrap().channels {
+                let channel = self.channels.get(*channel).unwrap();
+                let mut in_flight = 0;
+                for held in channel.unacked.all().chain(channel.settled.iter().map(|settled| &settled.held)) {
+                    *unacked.entry(held.queue).or_default() += 1;
+                    in_flight += u32::from(held.consumer.is_some());
+                }
+                assert_eq!(channel.in_flight, in_flight, "deliveries of the channel");
+            }
+        }
+        for id in self.queue_names.values() {
+            let queue = self.queues.get(*id).unwrap();
+            assert_eq!(queue.unacked, unacked.get(id).copied().unwrap_or(0), "unacked of {}", queue.name);
+            let able = queue.consumers.iter().filter(|id| {
+                let consumer = self.consumers.get(**id).unwrap();
+                let channel = self.channels.get(consumer.channel).unwrap();
+                consumer.has_room()
+                    && channel.has_room()
+                    && queue.is_active(**id)
+                    && !self.connections.get(channel.connection).unwrap().congested
+            });
+            assert!(queue.ready.is_empty() || able.count() == 0, "{} has messages and consumers", queue.name);
+        }
+    }
+
+    fn connection_ids(&self) -> impl Iterator<Item = ConnectionId> {
+        let channels = self.channels.values().map(|channel| channel.connection);
+        channels.collect::<std::collections::HashSet<_>>().into_iter()
+    }
+
+    /// Whether nothing is left of any connection.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.connections.len() + self.channels.len() + self.consumers.len() == 0
+    }
+}

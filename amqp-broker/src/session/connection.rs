@@ -329,7 +329,7 @@ impl Connection {
     }
 
     /// Whether the channel was closed for an error, so that all but the answer is ignored.
-    fn is_ignored(&self, number: u16) -> bool {
+    pub(crate) fn is_ignored(&self, number: u16) -> bool {
         let slot = self.channels.get(usize::from(number));
         slot.and_then(Option::as_ref).is_some_and(|channel| channel.is_closing())
     }

@@ -1,0 +1,204 @@
+//! Sessions that do anything in any order: nothing panics, and nothing is left behind or miscounted.
+
+use amqp_codec::{
+    ContentHeader, Frame, Method, Properties, ShortString, Table, Value,
+    method::{basic, channel, confirm, exchange, queue, tx},
+};
+use bytes::{Bytes, BytesMut};
+use proptest::prelude::*;
+
+use crate::{
+    core::ids::ConnectionId,
+    session::{
+        connection::{Connection, Terms},
+        outbox::Outbox,
+        shared::Shared,
+    },
+};
+
+const FRAME_MAX: usize = 4096;
+const QUEUES: [&str; 4] = ["", "a", "b", "c"];
+const EXCHANGES: [&str; 5] = ["", "amq.topic", "amq.fanout", "e", "amq.headers"];
+const KEYS: [&str; 5] = ["a", "b", "a.b", "#", "*.b"];
+
+fn of(names: &[&'static str], choice: u8) -> ShortString {
+    ShortString::from_static(names[usize::from(choice) % names.len()])
+}
+
+fn arguments(choice: u8) -> Table {
+    let (key, value): (_, Value) = match choice {
+        0..100 => return Table::new(),
+        100..120 => ("x-max-length", 3.into()),
+        120..140 => ("x-message-ttl", 5.into()),
+        140..160 => ("x-expires", 20.into()),
+        160..180 => ("x-max-priority", 3.into()),
+        180..200 => ("x-single-active-consumer", true.into()),
+        200..220 => ("x-priority", 5.into()),
+        220..240 => ("alternate-exchange", "amq.fanout".into()),
+        _ => ("x-match", "any".into()),
+    };
+    let mut table = Table::new();
+    table.insert(key, value).unwrap();
+    table
+}
+
+/// One of everything a client may say, from three numbers.
+fn step(kind: u8, x: u8, y: u8) -> Vec<Frame> {
+    let bit = |n: u8| y >> n & 1 == 1;
+    let (queue, exchange) = (of(&QUEUES, x), of(&EXCHANGES, y));
+    let (key, tag) = (of(&KEYS, x), of(&["t", "u", ""], y));
+    let delivery_tag = u64::from(x % 8);
+    let method: Method = match kind % 24 {
+        // Rarely, for each ends a connection or leaves it without a channel.
+        0..3 if x > 10 => return publish(of(&EXCHANGES, x), of(&KEYS, y), x, y),
+        0 => channel::Open::default().into(),
+        1 => channel::Close::default().into(),
+        2 => channel::CloseOk {}.into(),
+        3 | 4 => queue::Declare {
+            queue,
+            exclusive: bit(0),
+            auto_delete: bit(1),
+            passive: bit(2) && bit(3),
+            arguments: arguments(y.wrapping_mul(x)),
+            ..Default::default()
+        }
+        .into(),
+        5 => queue::Bind { queue, exchange, routing_key: key, arguments: arguments(x), ..Default::default() }
+            .into(),
+        6 => queue::Unbind { queue, exchange, routing_key: key, ..Default::default() }.into(),
+        7 => queue::Delete { queue, if_unused: bit(0), if_empty: bit(1), ..Default::default() }.into(),
+        8 => queue::Purge { queue, ..Default::default() }.into(),
+        9 => exchange::Declare {
+            exchange: ShortString::from_static("e"),
+            kind: of(&["direct", "fanout", "topic", "headers"], x),
+            auto_delete: bit(0),
+            arguments: arguments(y),
+            ..Default::default()
+        }
+        .into(),
+        10 => exchange::Delete {
+            exchange: ShortString::from_static("e"),
+            if_unused: bit(0),
+            ..Default::default()
+        }
+        .into(),
+        11 => exchange::Bind {
+            source: exchange,
+            destination: of(&EXCHANGES, x),
+            routing_key: key,
+            ..Default::default()
+        }
+        .into(),
+        12 | 13 => basic::Consume {
+            queue,
+            consumer_tag: tag,
+            no_ack: bit(0),
+            exclusive: bit(1) && bit(2),
+            arguments: arguments(x),
+            ..Default::default()
+        }
+        .into(),
+        14 => basic::Cancel { consumer_tag: tag, no_wait: bit(0) }.into(),
+        15 => basic::Get { queue, no_ack: bit(0), ..Default::default() }.into(),
+        16 => basic::Ack { delivery_tag, multiple: bit(0) }.into(),
+        17 => basic::Nack { delivery_tag, multiple: bit(0), requeue: bit(1) }.into(),
+        18 => basic::Qos { prefetch_count: u16::from(x % 4), global: bit(0), ..Default::default() }.into(),
+        19 => basic::Recover { requeue: true }.into(),
+        20 => match x % 4 {
+            0 => tx::Select {}.into(),
+            1 => tx::Commit {}.into(),
+            2 => tx::Rollback {}.into(),
+            _ => confirm::Select::default().into(),
+        },
+        _ => return publish(of(&EXCHANGES, x), of(&KEYS, y), x, y),
+    };
+    vec![Frame::Method(1 + u16::from(kind / 128), method)]
+}
+
+fn publish(exchange: ShortString, routing_key: ShortString, x: u8, y: u8) -> Vec<Frame> {
+    let channel = 1 + u16::from(y / 128);
+    let body = Bytes::from(vec![y; usize::from(x % 3)]);
+    let expiration = (y % 5 == 0).then(|| ShortString::from_static("3"));
+    let properties = Properties { priority: Some(x % 5), expiration, ..Default::default() };
+    let publish = basic::Publish { exchange, routing_key, mandatory: x & 1 == 1, ..Default::default() };
+    let header = ContentHeader {
+        class_id: 60,
+        body_size: body.len() as u64,
+        properties: properties.encode().unwrap(),
+    };
+    let mut frames = vec![Frame::Method(channel, publish.into()), Frame::Header(channel, header)];
+    if !body.is_empty() {
+        frames.push(Frame::Body(channel, body));
+    }
+    frames
+}
+
+fn client(shared: &mut Shared) -> Connection {
+    let id = shared.vhost.connect(true);
+    shared.outboxes.open(id, Outbox::new(FRAME_MAX));
+    let terms =
+        Terms { user: "guest".to_owned(), channel_max: 10, frame_max: FRAME_MAX, max_message_size: 1 << 20 };
+    let mut client = Connection::new(id, terms);
+    for number in 1..3 {
+        say(&mut client, 0, shared, &[Frame::Method(number, channel::Open::default().into())]);
+    }
+    client
+}
+
+fn say(client: &mut Connection, now: u64, shared: &mut Shared, frames: &[Frame]) {
+    let mut input = BytesMut::new();
+    for frame in frames {
+        frame.encode(FRAME_MAX, &mut input).unwrap();
+    }
+    client.receive(now, shared, &mut input);
+}
+
+fn leave(now: u64, shared: &mut Shared, id: ConnectionId) {
+    shared.vhost.disconnect(now, id, &mut shared.outboxes);
+    shared.outboxes.close(id);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_session_leaves_nothing_behind(
+        steps in prop::collection::vec((0u8..2, any::<(u8, u8, u8)>(), 0u64..4, 0u8..60), 1..120),
+    ) {
+        let mut shared = Shared::new("/");
+        let mut clients = [client(&mut shared), client(&mut shared)];
+        let mut now = 0;
+        for (who, (kind, x, y), passed, lost) in steps {
+            now += passed;
+            shared.advance(now);
+            let who = &mut clients[usize::from(who)];
+            say(who, now, &mut shared, &step(kind, x, y));
+            shared.vhost.check();
+            if lost == 0 || who.is_closing() {
+                leave(now, &mut shared, who.id);
+                *who = client(&mut shared);
+            }
+            for number in (1..3).filter(|number| who.is_ignored(*number)).collect::<Vec<_>>() {
+                let again: [Method; 2] = [channel::CloseOk {}.into(), channel::Open::default().into()];
+                say(who, now, &mut shared, &again.map(|method| Frame::Method(number, method)));
+            }
+        }
+        for client in &clients {
+            leave(now, &mut shared, client.id);
+        }
+        shared.vhost.check();
+        prop_assert!(shared.vhost.is_deserted());
+    }
+
+    #[test]
+    fn any_bytes_in_any_pieces_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0usize..300) {
+        let mut shared = Shared::new("/");
+        let mut client = client(&mut shared);
+        let (first, second) = bytes.split_at(cut.min(bytes.len()));
+        let mut input = BytesMut::new();
+        for part in [first, second] {
+            input.extend_from_slice(part);
+            client.receive(0, &mut shared, &mut input);
+        }
+    }
+}
