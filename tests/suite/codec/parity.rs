@@ -59,7 +59,10 @@ impl Specification {
     /// `None`, said aloud, where it is not at hand.
     fn at_hand(test: &str) -> Option<Self> {
         if !Path::new(SPECIFICATION).exists() {
-            leave_out(test, "no amqp-rabbitmq-0.9.1.json beside the repository");
+            leave_out(
+                &format!("{}::{test}", module_path!()),
+                "no amqp-rabbitmq-0.9.1.json beside the repository",
+            );
             return None;
         }
         Some(serde_json::from_str(&fs::read_to_string(SPECIFICATION).unwrap()).unwrap())
