@@ -232,6 +232,14 @@ impl Vhost {
         channels.collect::<std::collections::HashSet<_>>().into_iter()
     }
 
+    /// The delivery tags that are out on a channel.
+    pub(crate) fn outstanding(&self, by: ConnectionId, number: u16) -> Vec<u64> {
+        let channels = self.connections.get(by).map(|connection| connection.channels.as_slice());
+        let mut channels = channels.unwrap_or_default().iter().filter_map(|id| self.channels.get(*id));
+        let channel = channels.find(|channel| channel.number == number);
+        channel.map(|channel| channel.unacked.tags_up_to(u64::MAX).collect()).unwrap_or_default()
+    }
+
     /// Whether nothing is left of any connection.
     pub(crate) fn is_deserted(&self) -> bool {
         self.connections.len() + self.channels.len() + self.consumers.len() == 0

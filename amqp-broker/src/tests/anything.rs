@@ -43,12 +43,19 @@ fn arguments(choice: u8) -> Table {
 }
 
 /// One of everything a client may say, from three numbers.
-fn step(kind: u8, x: u8, y: u8) -> Vec<Frame> {
+fn step(shared: &Shared, by: ConnectionId, kind: u8, x: u8, y: u8) -> Vec<Frame> {
+    let number = 1 + u16::from(kind / 128);
     let bit = |n: u8| y >> n & 1 == 1;
     let (queue, exchange) = (of(&QUEUES, x), of(&EXCHANGES, y));
     let (key, tag) = (of(&KEYS, x), of(&["t", "u", ""], y));
-    let delivery_tag = u64::from(x % 8);
+    let out = shared.vhost.outstanding(by, number);
+    let delivery_tag = match out.len() {
+        0 => 99,
+        count => out[usize::from(x) % count],
+    };
     let method: Method = match kind % 24 {
+        // Sometimes a tag that is not out.
+        16 | 17 if out.is_empty() && x < 200 => return publish(of(&EXCHANGES, x), of(&KEYS, y), x, y),
         // Rarely, for each ends a connection or leaves it without a channel.
         0..3 if x > 10 => return publish(of(&EXCHANGES, x), of(&KEYS, y), x, y),
         0 => channel::Open::default().into(),
@@ -112,13 +119,13 @@ fn step(kind: u8, x: u8, y: u8) -> Vec<Frame> {
         },
         _ => return publish(of(&EXCHANGES, x), of(&KEYS, y), x, y),
     };
-    vec![Frame::Method(1 + u16::from(kind / 128), method)]
+    vec![Frame::Method(number, method)]
 }
 
 fn publish(exchange: ShortString, routing_key: ShortString, x: u8, y: u8) -> Vec<Frame> {
     let channel = 1 + u16::from(y / 128);
     let body = Bytes::from(vec![y; usize::from(x % 3)]);
-    let expiration = (y % 5 == 0).then(|| ShortString::from_static("3"));
+    let expiration = y.is_multiple_of(5).then(|| ShortString::from_static("3"));
     let properties = Properties { priority: Some(x % 5), expiration, ..Default::default() };
     let publish = basic::Publish { exchange, routing_key, mandatory: x & 1 == 1, ..Default::default() };
     let header = ContentHeader {
@@ -140,9 +147,21 @@ fn client(shared: &mut Shared) -> Connection {
         Terms { user: "guest".to_owned(), channel_max: 10, frame_max: FRAME_MAX, max_message_size: 1 << 20 };
     let mut client = Connection::new(id, terms);
     for number in 1..3 {
-        say(&mut client, 0, shared, &[Frame::Method(number, channel::Open::default().into())]);
+        greet(&mut client, shared, number);
     }
     client
+}
+
+/// Opens a channel that consumes with little room.
+fn greet(client: &mut Connection, shared: &mut Shared, number: u16) {
+    let queue = of(&QUEUES, number as u8);
+    let methods: [Method; 4] = [
+        channel::Open::default().into(),
+        queue::Declare { queue: queue.clone(), ..Default::default() }.into(),
+        basic::Qos { prefetch_count: 2, global: number == 2, ..Default::default() }.into(),
+        basic::Consume { queue, consumer_tag: ShortString::from_static("t"), ..Default::default() }.into(),
+    ];
+    say(client, 0, shared, &methods.map(|method| Frame::Method(number, method)));
 }
 
 fn say(client: &mut Connection, now: u64, shared: &mut Shared, frames: &[Frame]) {
@@ -172,15 +191,16 @@ proptest! {
             now += passed;
             shared.advance(now);
             let who = &mut clients[usize::from(who)];
-            say(who, now, &mut shared, &step(kind, x, y));
+            let frames = step(&shared, who.id, kind, x, y);
+            say(who, now, &mut shared, &frames);
             shared.vhost.check();
             if lost == 0 || who.is_closing() {
                 leave(now, &mut shared, who.id);
                 *who = client(&mut shared);
             }
             for number in (1..3).filter(|number| who.is_ignored(*number)).collect::<Vec<_>>() {
-                let again: [Method; 2] = [channel::CloseOk {}.into(), channel::Open::default().into()];
-                say(who, now, &mut shared, &again.map(|method| Frame::Method(number, method)));
+                say(who, now, &mut shared, &[Frame::Method(number, channel::CloseOk {}.into())]);
+                greet(who, &mut shared, number);
             }
         }
         for client in &clients {
