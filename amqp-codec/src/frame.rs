@@ -10,9 +10,10 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{
-    content::ContentHeader,
+    content::{ContentHeader, body_frame_sizes},
     error::Error,
     method::{Arguments, Method, encode_arguments},
+    properties::EncodedProperties,
     tune::FRAME_OVERHEAD,
 };
 
@@ -224,6 +225,43 @@ pub fn encode_method<A: Arguments>(
     encode_frame(FrameKind::Method, channel, frame_max, out, |out| encode_arguments(method, out))
 }
 
+/// Appends a method with its content: the method's frame, the header's, and the body in as many frames as it needs.
+///
+/// # Errors
+/// [`Error::TooLong`] for a body over `body_max`, [`Error::FrameTooLarge`] when method or properties do not fit into one
+/// frame; nothing is appended then.
+pub fn encode_content<A: Arguments>(
+    channel: u16,
+    method: &A,
+    properties: &EncodedProperties,
+    body: &[u8],
+    frame_max: usize,
+    body_max: u64,
+    out: &mut BytesMut,
+) -> Result<(), Error> {
+    let body_size = body.len() as u64;
+    if body_size > body_max {
+        return Err(Error::TooLong { what: "body", length: body_size, limit: body_max });
+    }
+    let start = out.len();
+    let header = ContentHeader { class_id: A::ID.class_id, body_size, properties: properties.clone() };
+    let written = encode_method(channel, method, frame_max, out)
+        .and_then(|()| Frame::Header(channel, header).encode(frame_max, out));
+    if written.is_err() {
+        out.truncate(start);
+        return written;
+    }
+    let mut rest = body;
+    for size in body_frame_sizes(body.len(), frame_max) {
+        let (part, left) = rest.split_at_checked(size).unwrap_or((rest, &[]));
+        put_body_frame_header(channel, part.len() as u32, out);
+        out.put_slice(part);
+        out.put_u8(FRAME_END);
+        rest = left;
+    }
+    Ok(())
+}
+
 /// Appends a frame around what `payload` appends; takes all back when that fails or is over `frame_max`.
 #[inline]
 pub(crate) fn encode_frame(
@@ -267,7 +305,7 @@ pub fn put_body_frame_header(channel: u16, size: u32, out: &mut BytesMut) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::method::queue;
+    use crate::method::{basic, queue};
 
     #[test]
     fn an_oversized_frame_is_refused_from_its_header_alone() {
@@ -292,6 +330,27 @@ mod tests {
         let error = body.encode(4096, &mut out).unwrap_err();
         assert_eq!(error, Error::FrameTooLarge { size: 4097, limit: 4096 });
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn content_is_written_whole_or_not_at_all() {
+        let publish = basic::Publish::default();
+        let mut out = BytesMut::new();
+        let none = EncodedProperties::NONE;
+        let error = encode_content(1, &publish, &none, &[0; 10], 4096, 9, &mut out).unwrap_err();
+        assert_eq!(error, Error::TooLong { what: "body", length: 10, limit: 9 });
+        let large = EncodedProperties::from_encoded(Bytes::from(vec![0; 5000]));
+        let error = encode_content(1, &publish, &large, b"x", 4096, 9, &mut out).unwrap_err();
+        assert!(matches!(error, Error::FrameTooLarge { limit: 4096, .. }), "{error}");
+        assert!(out.is_empty());
+
+        encode_content(1, &publish, &none, &[7; 5000], 4096, 5000, &mut out).unwrap();
+        let mut lines = Vec::new();
+        while let Some(raw) = RawFrame::split_from(&mut out, 4096).unwrap() {
+            lines.push((raw.kind, raw.payload.len()));
+        }
+        let (method, header) = ((FrameKind::Method, 9), (FrameKind::Header, 14));
+        assert_eq!(lines, [method, header, (FrameKind::Body, 4088), (FrameKind::Body, 912)]);
     }
 
     #[test]

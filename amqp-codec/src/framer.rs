@@ -133,10 +133,15 @@ enum Begins {
 /// What is at the start of `bytes`. A frame is believed when it is whole and ends with the marker, and a method frame
 /// when its method exists: bytes that only look like a header are common.
 fn begins(bytes: &[u8], frame_max: usize) -> Result<Begins, Error> {
-    let version = PROTOCOL_HEADER.split_at(4).0;
-    if !bytes.is_empty() && version.starts_with(bytes.get(..4).unwrap_or(bytes)) {
-        let whole = bytes.len() >= PROTOCOL_HEADER.len();
-        return Ok(if whole { Begins::ProtocolHeader } else { Begins::Nothing });
+    let name = PROTOCOL_HEADER.split_at(4).0;
+    if !bytes.is_empty() && name.starts_with(bytes.get(..4).unwrap_or(bytes)) {
+        match bytes.get(4) {
+            None => return Ok(Begins::Nothing),
+            // The protocols of all versions are 0 to 3; in `AMQPLAIN` an L follows.
+            Some(..=3) if bytes.len() >= PROTOCOL_HEADER.len() => return Ok(Begins::ProtocolHeader),
+            Some(..=3) => return Ok(Begins::Nothing),
+            Some(_) => {}
+        }
     }
     let Some(header) = FrameHeader::peek(bytes, frame_max)? else { return Ok(Begins::Nothing) };
     check_method(header, bytes)?;
@@ -240,6 +245,12 @@ mod tests {
         let pieces = pieces(&wire[..wire.len() - 3], 1000);
         let Some(Piece::Skipped { bytes, why }) = pieces.last() else { panic!("{pieces:?}") };
         assert_eq!((bytes.len(), why), (13, &Error::Truncated { what: "frame", needed: 16, left: 13 }));
+    }
+
+    #[test]
+    fn the_name_of_a_login_mechanism_is_no_protocol_header() {
+        let pieces = pieces(b"PLAIN AMQPLAIN", 3);
+        assert!(matches!(&pieces[..], [Piece::Skipped { bytes, .. }] if bytes.len() == 14), "{pieces:?}");
     }
 
     #[test]

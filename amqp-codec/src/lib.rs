@@ -31,6 +31,8 @@
 //! # Ok::<(), amqp_codec::Error>(())
 //! ```
 
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 pub mod borrowed;
 #[cfg(feature = "tokio-codec")]
 pub mod codec;

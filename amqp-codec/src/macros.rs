@@ -27,6 +27,7 @@ macro_rules! methods {
                 $(
                     $(#[$doc])*
                     #[derive(Clone, Debug, Default, PartialEq, Eq)]
+                    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
                     #[allow(missing_docs, reason = "the fields are the protocol's; the specification documents them")]
                     pub struct $Name { $(pub $field: $type,)* }
 
@@ -80,6 +81,7 @@ macro_rules! methods {
 
                 $(#[$class_doc])*
                 #[derive(Clone, Debug, PartialEq, Eq)]
+                #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
                 pub enum Method {
                     $($(#[$doc])* $Name($Name),)*
                 }
@@ -88,6 +90,7 @@ macro_rules! methods {
 
         /// Any method of any class. Shown as its name and the arguments that are set.
         #[derive(Clone, PartialEq, Eq)]
+        #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
         pub enum Method {
             $($(#[$class_doc])* $Class($class::Method),)*
         }

@@ -16,6 +16,7 @@ macro_rules! properties {
     ($($(#[$doc:meta])* $field:ident: $type:ty = $bit:literal;)*) => {
         /// What a message says of itself. Absent and empty are different things, on the wire too.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
         pub struct Properties {
             $($(#[$doc])* pub $field: Option<$type>,)*
         }

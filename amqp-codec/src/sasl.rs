@@ -1,13 +1,32 @@
-//! SASL responses: how a client logs in (spec section 4.2 of RFC 4616 for PLAIN).
+//! SASL responses: how a client logs in.
+//!
+//! | mechanism | response |
+//! |---|---|
+//! | PLAIN | RFC 4616: authorisation identity, NUL, user, NUL, password |
+//! | AMQPLAIN | the entries of a field table with `LOGIN` and `PASSWORD`, as AMQP 0-8 had it |
+//! | EXTERNAL | RFC 4422: an identity or nothing; the proof is outside, in a TLS certificate |
+//! | ANONYMOUS | RFC 4505: a trace or nothing |
 
 use std::str;
 
-use crate::{error::Error, text::Secret};
+use bytes::Bytes;
 
-/// The mechanism's name in `connection.start` and `connection.start-ok`.
+use crate::{
+    error::Error,
+    table::{Table, Value},
+    text::Secret,
+};
+
+/// The name of PLAIN in `connection.start` and `connection.start-ok`.
 pub const PLAIN: &str = "PLAIN";
+/// The name of AMQPLAIN.
+pub const AMQPLAIN: &str = "AMQPLAIN";
+/// The name of EXTERNAL.
+pub const EXTERNAL: &str = "EXTERNAL";
+/// The name of ANONYMOUS.
+pub const ANONYMOUS: &str = "ANONYMOUS";
 
-/// User and password as PLAIN carries them.
+/// User and password as PLAIN carries them. Neither may hold a NUL, which [`parse_plain`] would read as an end.
 pub fn plain(user: &str, password: &str) -> Secret {
     Secret::from(format!("\0{user}\0{password}"))
 }
@@ -23,6 +42,46 @@ pub fn parse_plain(response: &Secret) -> Result<(&str, &str), Error> {
     login.split_once('\0').ok_or_else(malformed)
 }
 
+/// User and password as AMQPLAIN carries them.
+///
+/// # Errors
+/// [`Error::TooLong`] for 4 GiB.
+pub fn amqplain(user: &str, password: &str) -> Result<Secret, Error> {
+    let mut login = Table::new();
+    login.push("LOGIN", user)?;
+    login.push("PASSWORD", password)?;
+    Ok(Secret::from(login.as_encoded().clone()))
+}
+
+/// Reads an AMQPLAIN response: user and password. Further entries are ignored, as RabbitMQ does.
+///
+/// # Errors
+/// [`Error::MalformedSasl`] when it is no table, or one without both entries as long strings of UTF-8.
+pub fn parse_amqplain(response: &Secret) -> Result<(String, Secret), Error> {
+    let malformed = |_| Error::MalformedSasl(AMQPLAIN);
+    let login = Table::from_encoded(Bytes::copy_from_slice(response.expose())).map_err(malformed)?;
+    let entry = |key| match login.get(key) {
+        Some(Value::LongString(text)) => Ok(text),
+        _ => Err(Error::MalformedSasl(AMQPLAIN)),
+    };
+    let user = entry("LOGIN")?;
+    let password = entry("PASSWORD")?;
+    match (user.as_str(), password.as_str()) {
+        (Ok(user), Ok(_)) => Ok((user.to_owned(), Secret::from(password))),
+        _ => Err(Error::MalformedSasl(AMQPLAIN)),
+    }
+}
+
+/// An EXTERNAL response: empty, for the identity that the certificate proves, or another that it may act as.
+pub fn external(identity: &str) -> Secret {
+    Secret::from(identity)
+}
+
+/// An ANONYMOUS response: a word for the broker's log, or nothing.
+pub fn anonymous(trace: &str) -> Secret {
+    Secret::from(trace)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,5 +90,23 @@ mod tests {
     fn plain_is_read_as_written() {
         assert_eq!(parse_plain(&plain("guest", "p:\u{e9}")).unwrap(), ("guest", "p:\u{e9}"));
         assert_eq!(parse_plain(&Secret::from("guest")), Err(Error::MalformedSasl("PLAIN")));
+    }
+
+    #[test]
+    fn amqplain_is_a_table_without_its_length() {
+        let response = amqplain("guest", "secret").unwrap();
+        assert_eq!(response.expose(), b"\x05LOGINS\0\0\0\x05guest\x08PASSWORDS\0\0\0\x06secret");
+        let (user, password) = parse_amqplain(&response).unwrap();
+        assert_eq!((user.as_str(), password.expose()), ("guest", &b"secret"[..]));
+    }
+
+    #[test]
+    fn amqplain_without_both_entries_is_malformed() {
+        for response in
+            [&b""[..], b"\x05LOGINS\0\0\0\x05guest", b"\x05LOGIN", b"\x05LOGINt\x01\x08PASSWORDS\0\0\0\0"]
+        {
+            let response = Secret::from(Bytes::copy_from_slice(response));
+            assert_eq!(parse_amqplain(&response), Err(Error::MalformedSasl("AMQPLAIN")));
+        }
     }
 }
