@@ -5,7 +5,6 @@ use super::arena::Id;
 macro_rules! ids {
     ($($(#[$doc:meta])* $id:ident of $of:ident;)*) => {
         $(
-            #[doc(hidden)]
             pub(crate) enum $of {}
 
             $(#[$doc])*
