@@ -21,7 +21,8 @@ struct Job {
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let job = Job::from_arguments().ok_or("usage: yardstick PORT pub|confirm|consume|consume-ack COUNT SIZE")?;
+    let job =
+        Job::from_arguments().ok_or("usage: yardstick PORT pub|confirm|consume|consume-ack COUNT SIZE")?;
     let uri = format!("amqp://guest:guest@127.0.0.1:{}/", job.port);
     let connection = amqp_client::connect(&uri).await?;
     let channel = connection.open_channel().await?;
