@@ -5,6 +5,7 @@ mod consume;
 mod fixture;
 mod notify;
 mod produce;
+mod quickstart;
 mod rpc;
 mod rpc_wire;
 mod transport;
