@@ -33,11 +33,11 @@ async fn run(program: &Path, arguments: &[&str]) -> Output {
     within(command.output()).await.unwrap()
 }
 
-/// What the last line with this title says.
+/// What the line with this title says.
 fn told(output: &Output, title: &str) -> String {
     let text = String::from_utf8_lossy(&output.stdout);
-    let lines = text.lines().filter_map(|line| line.strip_prefix(title));
-    lines.last().unwrap_or_else(|| panic!("no {title} in {output:?}")).trim().to_owned()
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(title));
+    lines.next().unwrap_or_else(|| panic!("no {title} in {output:?}")).trim().to_owned()
 }
 
 async fn wc_words(file: &str) -> String {
