@@ -1,6 +1,6 @@
 //! Answering calls.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use amqp_client::{Delivery, Exchange};
 use parking_lot::Mutex;
@@ -135,7 +135,13 @@ impl Shared {
     /// One request, from its acknowledgement to its reply.
     async fn serve(self: Arc<Self>, delivery: Delivery, turn: Turn, stopping: Stopping) {
         let Some(mut request) = self.accept(delivery).await else { return };
-        let answer = self.dispatcher.answer(&mut request).await;
+        let answer = match (request.heartbeat, request.message_id.clone(), request.reply_queue.clone()) {
+            (Some(interval), Some(id), Some(queue)) => tokio::select! {
+                answer = self.dispatcher.answer(&mut request) => answer,
+                never = self.heartbeats(&queue, &id, interval) => match never {},
+            },
+            _ => self.dispatcher.answer(&mut request).await,
+        };
         // Who waits for a vanished client keeps nobody from working.
         drop(turn);
         match (&request.message_id, &request.reply_queue) {
@@ -169,6 +175,22 @@ impl Shared {
             return None;
         }
         Some(request)
+    }
+
+    /// Tells a client again and again that its call is being worked on, until this future is dropped.
+    async fn heartbeats(&self, queue: &str, id: &str, interval: Duration) -> Infallible {
+        loop {
+            sleep(interval).await;
+            match envelope::encode(&Reply::heartbeat(id)) {
+                Ok(body) => {
+                    // One that is lost is made up for by the next.
+                    if let Err(error) = self.replies.deliver(queue, &json_message(body, None), None).await {
+                        tracing::debug!(%error, "a heartbeat was not sent");
+                    }
+                }
+                Err(error) => tracing::error!(%error, "a heartbeat cannot be encoded"),
+            }
+        }
     }
 
     async fn reply(&self, queue: &str, id: &str, answer: &Answer, mut stopping: Stopping) {

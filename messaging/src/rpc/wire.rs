@@ -1,6 +1,6 @@
 //! Requests and replies as they are inside the envelope.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize, ser::SerializeMap};
 use serde_json::{Map, Value, value::RawValue};
@@ -59,6 +59,8 @@ pub(crate) struct Received {
     pub(crate) message_id: Option<String>,
     pub(crate) reply_queue: Option<String>,
     pub(crate) unique_id: Option<String>,
+    /// How often the client wants to hear that its call is being worked on.
+    pub(crate) heartbeat: Option<Duration>,
     pub(crate) context: Context,
 }
 
@@ -77,6 +79,7 @@ impl Received {
                 "_msg_id" => received.message_id = text_of(&raw)?,
                 "_reply_q" => received.reply_queue = text_of(&raw)?,
                 "_unique_id" => received.unique_id = text_of(&raw)?,
+                "_timeout" => received.heartbeat = heartbeat(&serialize::from_json(raw.get())?),
                 _ => {
                     if let Some(name) = name.strip_prefix(PREFIX) {
                         context.insert(name.to_owned(), serialize::from_json(raw.get())?);
@@ -87,6 +90,17 @@ impl Received {
         received.context = context.into();
         Ok(received)
     }
+}
+
+/// Half of the client's patience in whole seconds. With less than 2 s of it Python sends no heartbeats; to who did not ask for
+/// them, they must not be sent at all.
+fn heartbeat(patience: &Value) -> Option<Duration> {
+    let seconds = match patience {
+        Value::String(text) => text.trim().parse().ok()?,
+        other => other.as_f64()?.floor(),
+    };
+    let interval = Duration::try_from_secs_f64(seconds / 2.0).ok()?;
+    (interval >= Duration::from_secs(1)).then_some(interval)
 }
 
 /// The text, unless it is empty or something else: Python asks for truth.
@@ -119,6 +133,11 @@ impl<'a> Reply<'a> {
             Err(failure) => (None, Some(failure.to_json()?)),
         };
         Ok(Reply { result, failure, ending: true, message_id, unique_id: Id::new().to_string() })
+    }
+
+    /// That the call is being worked on.
+    pub(crate) fn heartbeat(message_id: &'a str) -> Self {
+        Reply { result: None, failure: None, ending: false, message_id, unique_id: Id::new().to_string() }
     }
 }
 
@@ -238,6 +257,27 @@ mod tests {
         assert_eq!(received.version, Some(Value::Null));
         assert_eq!(received.message_id.as_deref(), Some("x"));
         assert_eq!(received.unique_id, None);
+    }
+
+    #[test]
+    fn heartbeats_come_twice_in_the_clients_patience_and_only_when_asked_for() {
+        for (timeout, seconds) in [
+            ("2", Some(1.0)),
+            ("2.9", Some(1.0)),
+            ("\"2\"", Some(1.0)),
+            ("5", Some(2.5)),
+            ("1", None),
+            ("0", None),
+            ("-4", None),
+            ("1e300", None),
+            ("null", None),
+            ("\"x\"", None),
+            ("[2]", None),
+        ] {
+            let received = Received::from_json(&format!(r#"{{"_timeout": {timeout}}}"#)).unwrap();
+            assert_eq!(received.heartbeat, seconds.map(Duration::from_secs_f64), "{timeout}");
+        }
+        assert_eq!(Received::from_json("{}").unwrap().heartbeat, None);
     }
 
     #[test]

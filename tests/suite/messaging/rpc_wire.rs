@@ -221,3 +221,37 @@ on_every_broker! {
     what_a_client_sends_is_what_python_sends,
     entities_are_declared_as_python_declares_them,
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_asks_for_heartbeats_gets_them_while_its_call_runs_and_no_longer() {
+    let broker = Broker::memory();
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let endpoint = Endpoint::new().method("work", move |_, (): ()| {
+        let mut gate = gate.clone();
+        async move {
+            gate.wait_for(|open| *open).await?;
+            Ok("done")
+        }
+    });
+    let target = Target::topic("t").server("s1");
+    let server = Server::new(&broker.transport().await, target).endpoint(endpoint).start().await.unwrap();
+    let mut raw = Raw::new(&broker, "t").await;
+    let begun = tokio::time::Instant::now();
+    let heartbeat = raw.call(json!({"method": "work", "_msg_id": "1", "_timeout": 4})).await;
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(2), "half of the client's patience");
+    for heartbeat in [heartbeat, raw.reply().await] {
+        assert_eq!((&heartbeat["result"], &heartbeat["failure"]), (&Value::Null, &Value::Null));
+        assert_eq!((&heartbeat["ending"], &heartbeat["_msg_id"]), (&json!(false), &json!("1")));
+    }
+    open.send(true).unwrap();
+    let reply = raw.reply().await;
+    assert_eq!((&reply["result"], &reply["ending"]), (&json!("done"), &json!(true)));
+    // Without being asked for there are none, however long the call takes.
+    open.send(false).unwrap();
+    raw.send(&enveloped(&json!({"method": "work", "_msg_id": "2", "_reply_q": raw.queue, "_timeout": null})))
+        .await;
+    tokio::time::timeout(std::time::Duration::from_secs(15), raw.reply()).await.unwrap_err();
+    open.send(true).unwrap();
+    assert_eq!(raw.reply().await["_msg_id"], "2");
+    within(server.stop()).await.unwrap();
+}
