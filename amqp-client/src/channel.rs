@@ -8,11 +8,11 @@ use amqp_codec::{
 };
 
 use crate::{
+    consume_options::{ConsumeOptions, DEFAULT_PREFETCH},
     consumer::Consumer,
     delivery::Delivery,
     error::{Error, Result},
     message::Message,
-    options::{ConsumeOptions, DEFAULT_PREFETCH},
     proto::{calls::Reply, channel::Expects, connection::Engine, inbox::Inbox, publish::Route},
     publisher::{Publisher, publish},
     shared::ChannelHandle,

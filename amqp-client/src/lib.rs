@@ -53,6 +53,7 @@
 
 mod channel;
 mod connection;
+mod consume_options;
 mod consumer;
 mod delivery;
 mod driver;
@@ -70,11 +71,12 @@ mod uri;
 pub use amqp_codec::{Array, Properties, ReplyCode, ShortString, Table, Value};
 pub use channel::{Channel, Declare};
 pub use connection::{Connection, connect};
+pub use consume_options::{ConsumeOptions, StreamOffset};
 pub use consumer::Consumer;
 pub use delivery::Delivery;
 pub use error::{Close, Error, Result};
 pub use message::Message;
-pub use options::{ConnectOptions, ConsumeOptions};
+pub use options::ConnectOptions;
 pub use publisher::{Confirm, Confirmation, Publisher, Returned};
-pub use topology::{Exchange, Queue, QueueInfo};
+pub use topology::{Binding, Exchange, Overflow, Queue, QueueInfo};
 pub use uri::Uri;

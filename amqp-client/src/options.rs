@@ -1,4 +1,4 @@
-//! How to connect, and how to consume: values only, nothing here connects.
+//! How to connect: values only, nothing here connects.
 
 use std::time::Duration;
 
@@ -139,58 +139,5 @@ impl ConnectOptions {
             properties.push("connection_name", name.as_str()).map_err(Error::Invalid)?;
         }
         Ok(properties)
-    }
-}
-
-/// How to consume.
-#[derive(Clone, Debug, Default)]
-pub struct ConsumeOptions {
-    pub(crate) tag: String,
-    pub(crate) prefetch: Option<u16>,
-    pub(crate) no_ack: bool,
-    pub(crate) exclusive: bool,
-    pub(crate) arguments: Table,
-}
-
-/// Unacknowledged deliveries of a consumer for which no prefetch was given.
-pub(crate) const DEFAULT_PREFETCH: u16 = 256;
-
-impl ConsumeOptions {
-    /// With acknowledgements, a prefetch of 256, a tag made by the client.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The consumer's tag; empty has the client make one, unique on its connection.
-    pub fn tag(mut self, tag: impl Into<String>) -> Self {
-        self.tag = tag.into();
-        self
-    }
-
-    /// Unacknowledged deliveries over which the broker sends this consumer no more. Default 256; 0 is no limit.
-    pub fn prefetch(mut self, deliveries: u16) -> Self {
-        self.prefetch = Some(deliveries);
-        self
-    }
-
-    /// The broker takes each message as acknowledged when it is sent. What is lost on the way is lost.
-    pub fn no_ack(mut self, no_ack: bool) -> Self {
-        self.no_ack = no_ack;
-        self
-    }
-
-    /// No other consumer on this queue.
-    pub fn exclusive(mut self, exclusive: bool) -> Self {
-        self.exclusive = exclusive;
-        self
-    }
-
-    /// Any argument, such as `x-priority`.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a key over 255 bytes or nesting over 32.
-    pub fn arg(mut self, key: &str, value: impl Into<Value>) -> Result<Self> {
-        self.arguments.insert(key, value).map_err(Error::Invalid)?;
-        Ok(self)
     }
 }

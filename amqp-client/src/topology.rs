@@ -1,5 +1,7 @@
 //! Exchanges and queues as values: declared, published to, consumed from, and declared again after a reconnect.
 
+use std::time::Duration;
+
 use amqp_codec::{Table, Value};
 
 use crate::error::{Error, Result};
@@ -68,7 +70,14 @@ impl Exchange {
         self
     }
 
-    /// Any further argument, such as `alternate-exchange`.
+    /// Where messages go that it cannot route (`alternate-exchange`).
+    pub fn alternate(mut self, exchange: impl AsRef<str>) -> Self {
+        let set = self.arguments.insert("alternate-exchange", exchange.as_ref());
+        debug_assert!(set.is_ok(), "a short key and a flat value always fit");
+        self
+    }
+
+    /// Any further argument.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a key over 255 bytes or nesting over 32.
@@ -135,7 +144,79 @@ impl Queue {
         self
     }
 
-    /// Any further argument, such as `x-max-length`.
+    /// A replicated queue (`x-queue-type` `quorum`); it is durable (<https://www.rabbitmq.com/docs/quorum-queues>).
+    pub fn quorum(name: impl Into<String>) -> Self {
+        Self::durable(name).set("x-queue-type", "quorum")
+    }
+
+    /// An append-only log (`x-queue-type` `stream`); it is durable (<https://www.rabbitmq.com/docs/streams>). Its consumers
+    /// need a prefetch and acks, and may begin anywhere: [`ConsumeOptions::stream_offset`](crate::ConsumeOptions::stream_offset).
+    pub fn stream(name: impl Into<String>) -> Self {
+        Self::durable(name).set("x-queue-type", "stream")
+    }
+
+    /// How long a message may wait in it (`x-message-ttl`), in whole milliseconds.
+    pub fn message_ttl(self, ttl: Duration) -> Self {
+        self.set("x-message-ttl", milliseconds(ttl))
+    }
+
+    /// How long it lives without consumers, gets and declarations (`x-expires`), in whole milliseconds; not zero.
+    pub fn expires(self, unused: Duration) -> Self {
+        self.set("x-expires", milliseconds(unused))
+    }
+
+    /// The most ready messages it holds (`x-max-length`); what happens to more is for [`overflow`](Self::overflow) to say.
+    pub fn max_length(self, messages: u32) -> Self {
+        self.set("x-max-length", i64::from(messages))
+    }
+
+    /// The most bytes of ready messages it holds (`x-max-length-bytes`).
+    pub fn max_length_bytes(self, bytes: i64) -> Self {
+        self.set("x-max-length-bytes", bytes)
+    }
+
+    /// What happens to messages over its length (`x-overflow`).
+    pub fn overflow(self, overflow: Overflow) -> Self {
+        let name = match overflow {
+            Overflow::DropHead => "drop-head",
+            Overflow::RejectPublish => "reject-publish",
+            Overflow::RejectPublishDeadLetter => "reject-publish-dlx",
+        };
+        self.set("x-overflow", name)
+    }
+
+    /// Where messages go that are rejected, expired, over the length or delivered too often (`x-dead-letter-exchange`).
+    pub fn dead_letter(self, exchange: impl AsRef<str>) -> Self {
+        self.set("x-dead-letter-exchange", exchange.as_ref())
+    }
+
+    /// The routing key they go with instead of their own (`x-dead-letter-routing-key`).
+    pub fn dead_letter_routing_key(self, routing_key: &str) -> Self {
+        self.set("x-dead-letter-routing-key", routing_key)
+    }
+
+    /// It is a priority queue with this many priorities (`x-max-priority`); RabbitMQ advises at most 10.
+    pub fn max_priority(self, highest: u8) -> Self {
+        self.set("x-max-priority", i32::from(highest))
+    }
+
+    /// Only one of its consumers gets messages at a time, the next when that one goes (`x-single-active-consumer`).
+    pub fn single_active_consumer(self, single: bool) -> Self {
+        self.set("x-single-active-consumer", single)
+    }
+
+    /// Of a quorum queue: how often a message may be delivered before it is dropped or dead-lettered (`x-delivery-limit`).
+    pub fn delivery_limit(self, deliveries: u32) -> Self {
+        self.set("x-delivery-limit", i64::from(deliveries))
+    }
+
+    /// Of a stream: how long it keeps messages (`x-max-age`), in whole seconds.
+    pub fn max_age(self, age: Duration) -> Self {
+        let seconds = age.as_secs();
+        self.set("x-max-age", format!("{seconds}s"))
+    }
+
+    /// Any further argument.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a key over 255 bytes or nesting over 32.
@@ -144,9 +225,73 @@ impl Queue {
         Ok(self)
     }
 
+    /// All arguments.
+    pub fn arguments(&self) -> &Table {
+        &self.arguments
+    }
+
+    fn set(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        let set = self.arguments.insert(key, value);
+        debug_assert!(set.is_ok(), "a short key and a flat value always fit");
+        self
+    }
+
     /// The name; empty when the broker is to give one.
     pub fn name(&self) -> &str {
         &self.name
+    }
+}
+
+/// What a queue does with messages over its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// Drops, or dead-letters, the oldest: the default.
+    DropHead,
+    /// Refuses the new: a publish with confirms is nacked.
+    RejectPublish,
+    /// As `RejectPublish`, and dead-letters the refused.
+    RejectPublishDeadLetter,
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What ties a queue, or an exchange, to an exchange.
+///
+/// Defaults: an empty routing key, no arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    pub(crate) destination: String,
+    pub(crate) source: String,
+    pub(crate) routing_key: String,
+    pub(crate) arguments: Table,
+}
+
+impl Binding {
+    /// Of a queue, or of an exchange, to the exchange it gets messages from.
+    pub fn new(destination: impl AsRef<str>, source: impl AsRef<str>) -> Self {
+        Binding {
+            destination: destination.as_ref().to_owned(),
+            source: source.as_ref().to_owned(),
+            routing_key: String::new(),
+            arguments: Table::new(),
+        }
+    }
+
+    /// The key, or pattern of keys, it is for.
+    pub fn routing_key(mut self, routing_key: impl Into<String>) -> Self {
+        self.routing_key = routing_key.into();
+        self
+    }
+
+    /// Any argument: what a headers exchange compares, `x-match` among them.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a key over 255 bytes or nesting over 32.
+    pub fn arg(mut self, key: &str, value: impl Into<Value>) -> Result<Self> {
+        self.arguments.insert(key, value).map_err(Error::Invalid)?;
+        Ok(self)
     }
 }
 
@@ -170,5 +315,30 @@ pub struct QueueInfo {
 impl AsRef<str> for QueueInfo {
     fn as_ref(&self) -> &str {
         &self.name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typed_arguments_are_those_that_rabbitmq_documents() {
+        let queue = Queue::quorum("jobs")
+            .message_ttl(Duration::from_secs(30))
+            .expires(Duration::from_secs(3600))
+            .max_length(10)
+            .max_length_bytes(1 << 40)
+            .overflow(Overflow::RejectPublish)
+            .dead_letter(Exchange::direct("dead"))
+            .dead_letter_routing_key("jobs.dead")
+            .single_active_consumer(true)
+            .delivery_limit(5);
+        let shown = queue.arguments().to_string();
+        let expected = r#"{x-queue-type: "quorum", x-message-ttl: 30000, x-expires: 3600000, x-max-length: 10, x-max-length-bytes: 1099511627776, x-overflow: "reject-publish", x-dead-letter-exchange: "dead", x-dead-letter-routing-key: "jobs.dead", x-single-active-consumer: true, x-delivery-limit: 5}"#;
+        assert_eq!(shown, expected);
+        assert!(queue.durable);
+        let stream = Queue::stream("log").max_age(Duration::from_secs(1800)).arguments().to_string();
+        assert_eq!(stream, r#"{x-queue-type: "stream", x-max-age: "1800s"}"#);
     }
 }

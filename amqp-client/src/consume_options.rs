@@ -1,0 +1,101 @@
+//! How to consume.
+
+use std::time::Duration;
+
+use amqp_codec::{Table, Value};
+
+use crate::error::{Error, Result};
+
+/// How to consume.
+#[derive(Clone, Debug, Default)]
+pub struct ConsumeOptions {
+    pub(crate) tag: String,
+    pub(crate) prefetch: Option<u16>,
+    pub(crate) no_ack: bool,
+    pub(crate) exclusive: bool,
+    pub(crate) arguments: Table,
+}
+
+/// Unacknowledged deliveries of a consumer for which no prefetch was given.
+pub(crate) const DEFAULT_PREFETCH: u16 = 256;
+
+impl ConsumeOptions {
+    /// With acknowledgements, a prefetch of 256, a tag made by the client.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The consumer's tag; empty has the client make one, unique on its connection.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tag = tag.into();
+        self
+    }
+
+    /// Unacknowledged deliveries over which the broker sends this consumer no more. Default 256; 0 is no limit.
+    pub fn prefetch(mut self, deliveries: u16) -> Self {
+        self.prefetch = Some(deliveries);
+        self
+    }
+
+    /// The broker takes each message as acknowledged when it is sent. What is lost on the way is lost.
+    pub fn no_ack(mut self, no_ack: bool) -> Self {
+        self.no_ack = no_ack;
+        self
+    }
+
+    /// No other consumer on this queue.
+    pub fn exclusive(mut self, exclusive: bool) -> Self {
+        self.exclusive = exclusive;
+        self
+    }
+
+    /// Messages go to the consumers of the highest priority that have room (`x-priority`). Default 0.
+    pub fn priority(self, priority: i32) -> Self {
+        self.set("x-priority", priority)
+    }
+
+    /// Where in a stream to begin (`x-stream-offset`). Default: what comes from now on.
+    pub fn stream_offset(self, offset: StreamOffset) -> Self {
+        let value = match offset {
+            StreamOffset::First => "first".into(),
+            StreamOffset::Last => "last".into(),
+            StreamOffset::Next => "next".into(),
+            StreamOffset::Offset(number) => Value::I64(i64::try_from(number).unwrap_or(i64::MAX)),
+            StreamOffset::Timestamp(seconds) => Value::Timestamp(seconds),
+            StreamOffset::Ago(age) => format!("{}s", age.as_secs()).into(),
+        };
+        self.set("x-stream-offset", value)
+    }
+
+    /// Any further argument.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a key over 255 bytes or nesting over 32.
+    pub fn arg(mut self, key: &str, value: impl Into<Value>) -> Result<Self> {
+        self.arguments.insert(key, value).map_err(Error::Invalid)?;
+        Ok(self)
+    }
+
+    fn set(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        let set = self.arguments.insert(key, value);
+        debug_assert!(set.is_ok(), "a short key and a flat value always fit");
+        self
+    }
+}
+
+/// A place in a stream (<https://www.rabbitmq.com/docs/streams#consuming>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamOffset {
+    /// The oldest message kept.
+    First,
+    /// The last chunk of messages.
+    Last,
+    /// What comes from now on.
+    Next,
+    /// This message; deliveries tell theirs in the header `x-stream-offset`.
+    Offset(u64),
+    /// The chunk that held this time: seconds since 1970-01-01 UTC.
+    Timestamp(u64),
+    /// What came in this time until now, in whole seconds.
+    Ago(Duration),
+}
