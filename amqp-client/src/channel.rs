@@ -1,27 +1,34 @@
 //! A channel: declarations, publishing, consuming, in the order of the calls.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc, time::Duration};
 
 use amqp_codec::{
-    Arguments, ShortString,
-    method::{basic, confirm, exchange, queue},
+    Arguments, Request,
+    method::{basic, channel, confirm, exchange, queue, tx},
 };
 
 use crate::{
     consume_options::{ConsumeOptions, DEFAULT_PREFETCH},
     consumer::Consumer,
+    declare::{Declare, short},
     delivery::Delivery,
     error::{Error, Result},
     message::Message,
     proto::{calls::Reply, channel::Expects, connection::Engine, inbox::Inbox, publish::Route},
     publisher::{Publisher, publish},
     shared::ChannelHandle,
-    topology::{Exchange, Queue, QueueInfo},
+    topology::{Binding, DeleteOptions},
 };
 
 /// A channel of a connection. All handles share it; cloning is cheap.
 ///
-/// Calls may be made by many tasks at once: they are pipelined, and answered in their order.
+/// Calls may be made by many tasks at once: they are pipelined, and each gets its own answer.
+///
+/// # Errors
+/// Every method fails with why the channel has ended, once it has. What the broker refuses ends the channel (and what it takes for
+/// a breach of the protocol, the connection); other channels go on. Names and tables over a limit of the protocol are refused with
+/// [`Error::Invalid`] before anything is sent, which leaves the channel intact. A call that is not answered in time fails with
+/// [`Error::CallTimeout`] and leaves the channel usable.
 ///
 /// # Cancel safety
 /// Every method's future can be dropped at any time. The broker may still do what was asked; the answer goes to nobody and
@@ -33,20 +40,13 @@ use crate::{
 #[derive(Clone)]
 pub struct Channel {
     handle: Arc<ChannelHandle>,
-}
-
-/// A value that can be declared on a channel: [`Exchange`] or [`Queue`].
-pub trait Declare {
-    /// What the broker tells of it.
-    type Info;
-
-    #[doc(hidden)]
-    fn declare(&self, channel: &Channel, passive: bool) -> impl Future<Output = Result<Self::Info>> + Send;
+    call_timeout: Duration,
 }
 
 impl Channel {
     pub(crate) fn new(handle: Arc<ChannelHandle>) -> Self {
-        Channel { handle }
+        let call_timeout = handle.connection.call_timeout;
+        Channel { handle, call_timeout }
     }
 
     /// The channel's number.
@@ -54,127 +54,170 @@ impl Channel {
         self.handle.key.id
     }
 
+    /// This channel, with another deadline for the calls made by this handle.
+    pub fn with_call_timeout(&self, deadline: Duration) -> Self {
+        Channel { handle: self.handle.clone(), call_timeout: deadline }
+    }
+
     /// Creates an exchange or queue unless it exists as described.
     ///
     /// # Errors
-    /// 406 when it exists otherwise, 403 for reserved names, 405 when another connection holds the queue: the channel is
-    /// closed then.
+    /// 406 when it exists otherwise, 403 for reserved names, 405 when another connection holds the queue.
     pub async fn declare<D: Declare>(&self, entity: &D) -> Result<D::Info> {
-        entity.declare(self, false).await
+        self.call(entity.request(false, false)?).await.map(D::info)
+    }
+
+    /// As [`declare`](Self::declare), without waiting: a refusal ends the channel at some later time. A queue needs a name then.
+    ///
+    /// # Errors
+    /// Why the channel has ended.
+    pub async fn declare_no_wait<D: Declare>(&self, entity: &D) -> Result<()> {
+        let request = entity.request(false, true)?;
+        self.handle.with(|engine, key| engine.send(key, &request)).map_err(|error| self.handle.explain(error))
     }
 
     /// Checks that an exchange or queue exists; creates nothing.
     ///
     /// # Errors
-    /// 404 when it does not: the channel is closed then.
+    /// 404 when it does not.
     pub async fn declare_passive<D: Declare>(&self, entity: &D) -> Result<D::Info> {
-        entity.declare(self, true).await
+        self.call(entity.request(true, false)?).await.map(D::info)
     }
 
     /// Binds a queue to an exchange.
     ///
     /// # Errors
-    /// 404 when either does not exist: the channel is closed then.
+    /// 404 when either does not exist.
     pub async fn bind(
         &self,
         queue: &(impl AsRef<str> + ?Sized),
         exchange: &(impl AsRef<str> + ?Sized),
         routing_key: &str,
     ) -> Result<()> {
-        let bind = queue::Bind {
-            queue: short("queue", queue.as_ref())?,
-            exchange: short("exchange", exchange.as_ref())?,
-            routing_key: short("routing_key", routing_key)?,
-            ..Default::default()
-        };
-        self.handle.call(bind).await.map(drop)
+        self.bind_queue(&Binding::new(queue, exchange).routing_key(routing_key)).await
     }
 
     /// Removes a binding; one that does not exist is no error.
     ///
     /// # Errors
-    /// Why the channel ended.
+    /// Why the channel has ended.
     pub async fn unbind(
         &self,
         queue: &(impl AsRef<str> + ?Sized),
         exchange: &(impl AsRef<str> + ?Sized),
         routing_key: &str,
     ) -> Result<()> {
-        let unbind = queue::Unbind {
-            queue: short("queue", queue.as_ref())?,
-            exchange: short("exchange", exchange.as_ref())?,
-            routing_key: short("routing_key", routing_key)?,
-            ..Default::default()
-        };
-        self.handle.call(unbind).await.map(drop)
+        self.unbind_queue(&Binding::new(queue, exchange).routing_key(routing_key)).await
     }
 
-    /// RabbitMQ: binds an exchange to a source exchange.
+    /// Binds a queue, with arguments: what a headers exchange compares.
     ///
     /// # Errors
-    /// 404 when either does not exist: the channel is closed then.
-    pub async fn bind_exchange(
-        &self,
-        destination: &(impl AsRef<str> + ?Sized),
-        source: &(impl AsRef<str> + ?Sized),
-        routing_key: &str,
-    ) -> Result<()> {
-        let bind = exchange::Bind {
-            destination: short("destination", destination.as_ref())?,
-            source: short("source", source.as_ref())?,
-            routing_key: short("routing_key", routing_key)?,
-            ..Default::default()
-        };
-        self.handle.call(bind).await.map(drop)
+    /// 404 when queue or exchange does not exist.
+    pub async fn bind_queue(&self, binding: &Binding) -> Result<()> {
+        self.call(binding.bind_queue()?).await.map(drop)
+    }
+
+    /// Removes a queue's binding with these arguments; one that does not exist is no error.
+    ///
+    /// # Errors
+    /// Why the channel has ended.
+    pub async fn unbind_queue(&self, binding: &Binding) -> Result<()> {
+        self.call(binding.unbind_queue()?).await.map(drop)
+    }
+
+    /// RabbitMQ: binds an exchange, the binding's destination, to a source exchange.
+    ///
+    /// # Errors
+    /// 404 when either does not exist.
+    pub async fn bind_exchange(&self, binding: &Binding) -> Result<()> {
+        self.call(binding.bind_exchange()?).await.map(drop)
+    }
+
+    /// RabbitMQ: removes a binding of an exchange; one that does not exist is no error.
+    ///
+    /// # Errors
+    /// Why the channel has ended.
+    pub async fn unbind_exchange(&self, binding: &Binding) -> Result<()> {
+        self.call(binding.unbind_exchange()?).await.map(drop)
     }
 
     /// Deletes a queue with its messages; one that does not exist is no error. Returns how many messages were dropped.
     ///
     /// # Errors
-    /// 405 when another connection holds it: the channel is closed then.
+    /// 405 when another connection holds it.
     pub async fn delete_queue(&self, queue: &(impl AsRef<str> + ?Sized)) -> Result<u32> {
-        let delete = queue::Delete { queue: short("queue", queue.as_ref())?, ..Default::default() };
-        self.handle.call(delete).await.map(|ok| ok.message_count)
+        self.delete_queue_with(queue, DeleteOptions::new()).await
+    }
+
+    /// Deletes a queue on conditions.
+    ///
+    /// # Errors
+    /// 406 when a condition does not hold, 405 when another connection holds it.
+    pub async fn delete_queue_with(
+        &self,
+        queue: &(impl AsRef<str> + ?Sized),
+        options: DeleteOptions,
+    ) -> Result<u32> {
+        let delete = queue::Delete {
+            queue: short("queue", queue.as_ref())?,
+            if_unused: options.if_unused,
+            if_empty: options.if_empty,
+            ..Default::default()
+        };
+        self.call(delete).await.map(|ok| ok.message_count)
     }
 
     /// Deletes an exchange; one that does not exist is no error.
     ///
     /// # Errors
-    /// 403 for the broker's own exchanges: the channel is closed then.
+    /// 403 for the broker's own exchanges.
     pub async fn delete_exchange(&self, exchange: &(impl AsRef<str> + ?Sized)) -> Result<()> {
-        let delete =
-            exchange::Delete { exchange: short("exchange", exchange.as_ref())?, ..Default::default() };
-        self.handle.call(delete).await.map(drop)
+        self.delete_exchange_with(exchange, DeleteOptions::new()).await
+    }
+
+    /// Deletes an exchange on the condition that nothing is bound to it; whether it is empty means nothing for an exchange.
+    ///
+    /// # Errors
+    /// 406 when the condition does not hold, 403 for the broker's own exchanges.
+    pub async fn delete_exchange_with(
+        &self,
+        exchange: &(impl AsRef<str> + ?Sized),
+        options: DeleteOptions,
+    ) -> Result<()> {
+        let delete = exchange::Delete {
+            exchange: short("exchange", exchange.as_ref())?,
+            if_unused: options.if_unused,
+            ..Default::default()
+        };
+        self.call(delete).await.map(drop)
     }
 
     /// Drops a queue's ready messages. Returns how many.
     ///
     /// # Errors
-    /// 404 when it does not exist: the channel is closed then.
+    /// 404 when it does not exist.
     pub async fn purge(&self, queue: &(impl AsRef<str> + ?Sized)) -> Result<u32> {
         let purge = queue::Purge { queue: short("queue", queue.as_ref())?, ..Default::default() };
-        self.handle.call(purge).await.map(|ok| ok.message_count)
+        self.call(purge).await.map(|ok| ok.message_count)
     }
 
     /// Limits the unacknowledged deliveries of the channel as a whole; 0 is no limit. Each consumer's own limit is set
     /// with [`ConsumeOptions::prefetch`].
     ///
     /// # Errors
-    /// Why the channel ended.
+    /// Why the channel has ended.
     pub async fn qos(&self, prefetch: u16) -> Result<()> {
         self.handle.with(|engine, key| engine.limit_ack_batch(key, prefetch));
-        self.handle
-            .call(basic::Qos { prefetch_count: prefetch, global: true, ..Default::default() })
-            .await
-            .map(drop)
+        let qos = basic::Qos { prefetch_count: prefetch, global: true, ..Default::default() };
+        self.call(qos).await.map(drop)
     }
 
     /// Publishes without asking for a confirm: ready when the message is queued to be sent. Waits while the write buffer is
     /// full or the broker blocks.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a name or the properties are over a limit, which leaves the channel intact; or why the
-    /// channel ended.
+    /// [`Error::Invalid`] when a name or the properties are over a limit; or why the channel has ended.
     ///
     /// # Cancel safety
     /// Dropped while pending, the message was not queued.
@@ -192,18 +235,18 @@ impl Channel {
     /// its window of unconfirmed publishes.
     ///
     /// # Errors
-    /// Why the channel ended.
+    /// 406 for a channel in transaction mode.
     pub async fn publisher(&self) -> Result<Publisher> {
         let select = confirm::Select { no_wait: false };
-        let name = confirm::Select::NAME;
-        self.handle.call_expecting(select.into(), name, Expects::ConfirmSelect).await?;
+        let call = self.begin(|engine, key| engine.call(key, select.into(), Expects::ConfirmSelect))?;
+        self.handle.wait(confirm::Select::NAME, call, self.call_timeout).await?;
         Ok(Publisher::new(self.handle.clone()))
     }
 
     /// Starts a consumer of a queue.
     ///
     /// # Errors
-    /// 404 when the queue does not exist, 403 when another consumer has it exclusively: the channel is closed then.
+    /// 404 when the queue does not exist, 403 when another consumer has it exclusively.
     pub async fn consume(
         &self,
         queue: &(impl AsRef<str> + ?Sized),
@@ -226,38 +269,85 @@ impl Channel {
         let no_ack = options.no_ack;
         let qos = basic::Qos { prefetch_count: prefetch, ..Default::default() };
         // Both leave together: no other consumer of the channel can come between limit and consumer.
-        let (qos, consume, inbox) = self
-            .handle
-            .with(|engine, key| {
-                let unbounded = no_ack || prefetch == 0;
-                let inbox = Arc::new(Inbox::new(unbounded.then(|| engine.backlog())));
-                engine.limit_ack_batch(key, prefetch);
-                let qos = engine.call(key, qos.into(), Expects::reply_to::<basic::Qos>())?;
-                let expects = Expects::Consume { tag: tag.clone(), inbox: inbox.clone(), no_ack };
-                let consume = engine.call(key, consume.into(), expects)?;
-                Ok((qos, consume, inbox))
-            })
-            .map_err(|error| self.handle.explain(error))?;
-        let consume = self.handle.wait(basic::Consume::NAME, consume);
-        self.handle.wait(basic::Qos::NAME, qos).await?;
+        let (qos, consume, inbox) = self.begin(|engine, key| {
+            let unbounded = no_ack || prefetch == 0;
+            let inbox = Arc::new(Inbox::new(unbounded.then(|| engine.backlog())));
+            engine.limit_ack_batch(key, prefetch);
+            let qos = engine.call(key, qos.into(), Expects::reply_to::<basic::Qos>())?;
+            let expects = Expects::Consume { tag: tag.clone(), inbox: inbox.clone(), no_ack };
+            let consume = engine.call(key, consume.into(), expects)?;
+            Ok((qos, consume, inbox))
+        })?;
+        let consume = self.handle.wait(basic::Consume::NAME, consume, self.call_timeout);
+        self.handle.wait(basic::Qos::NAME, qos, self.call_timeout).await?;
         consume.await?;
         Ok(Consumer::new(self.handle.clone(), tag, inbox))
     }
 
-    /// Takes one message from a queue; `None` when it is empty.
+    /// Takes one message from a queue, to be acked; `None` when it is empty.
     ///
     /// # Errors
-    /// 404 when the queue does not exist: the channel is closed then.
+    /// 404 when the queue does not exist.
     ///
     /// # Cancel safety
     /// Dropped while pending, a message that still comes goes back to the queue.
     pub async fn get(&self, queue: &(impl AsRef<str> + ?Sized)) -> Result<Option<Delivery>> {
-        let get = basic::Get { queue: short("queue", queue.as_ref())?, ..Default::default() };
-        let expects = Expects::Get { no_ack: false };
-        match self.handle.call_expecting(get.into(), basic::Get::NAME, expects).await? {
-            Reply::Got(raw, remaining) => Ok(Some(Delivery::got(self.handle.clone(), *raw, remaining))),
-            Reply::Method(_) => Ok(None),
-        }
+        self.get_message(queue.as_ref(), false).await
+    }
+
+    /// As [`get`](Self::get), and the broker takes the message as acknowledged when it sends it.
+    ///
+    /// # Errors
+    /// 404 when the queue does not exist.
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, a message that still comes is lost.
+    pub async fn get_no_ack(&self, queue: &(impl AsRef<str> + ?Sized)) -> Result<Option<Delivery>> {
+        self.get_message(queue.as_ref(), true).await
+    }
+
+    /// Gives back all deliveries that are outstanding on the channel; they are delivered again, flagged. Acking one that had
+    /// been delivered before does nothing then.
+    ///
+    /// # Errors
+    /// Why the channel has ended.
+    pub async fn recover(&self) -> Result<()> {
+        let recover = basic::Recover { requeue: true };
+        let call = self.begin(|engine, key| engine.call(key, recover.into(), Expects::Recover))?;
+        self.handle.wait(basic::Recover::NAME, call, self.call_timeout).await.map(drop)
+    }
+
+    /// Puts the channel in transaction mode: what is published and acked takes effect with [`tx_commit`](Self::tx_commit).
+    ///
+    /// # Errors
+    /// 406 for a channel in confirm mode.
+    pub async fn tx_select(&self) -> Result<()> {
+        self.call(tx::Select {}).await.map(drop)
+    }
+
+    /// Has what was published and acked since the last commit take effect.
+    ///
+    /// # Errors
+    /// 406 without [`tx_select`](Self::tx_select).
+    pub async fn tx_commit(&self) -> Result<()> {
+        self.call(tx::Commit {}).await.map(drop)
+    }
+
+    /// Forgets what was published and acked since the last commit.
+    ///
+    /// # Errors
+    /// 406 without [`tx_select`](Self::tx_select).
+    pub async fn tx_rollback(&self) -> Result<()> {
+        self.call(tx::Rollback {}).await.map(drop)
+    }
+
+    /// Asks the broker to stop or resume its deliveries. RabbitMQ does not stop (540, which ends the connection): use a
+    /// prefetch there.
+    ///
+    /// # Errors
+    /// Why the channel has ended.
+    pub async fn flow(&self, active: bool) -> Result<bool> {
+        self.call(channel::Flow { active }).await.map(|ok| ok.active)
     }
 
     /// Closes the channel and waits until the broker has agreed. Deliveries that were not acked go back to their queue.
@@ -266,7 +356,7 @@ impl Channel {
     /// Why the channel ended, when it was not by this side.
     pub async fn close(&self) -> Result<()> {
         match self.handle.with(Engine::close_channel) {
-            Some(call) => self.handle.wait("channel.close", call).await.map(drop),
+            Some(call) => self.handle.wait(channel::Close::NAME, call, self.call_timeout).await.map(drop),
             None => match self.handle.ended().await {
                 Error::ChannelEnded { .. } | Error::ConnectionEnded => Ok(()),
                 error => Err(error),
@@ -286,50 +376,31 @@ impl Channel {
     pub fn is_open(&self) -> bool {
         self.handle.status.ended.get().is_none()
     }
-}
 
-impl Declare for Exchange {
-    type Info = ();
+    async fn get_message(&self, queue: &str, no_ack: bool) -> Result<Option<Delivery>> {
+        let get = basic::Get { queue: short("queue", queue)?, no_ack, ..Default::default() };
+        let call = self.begin(|engine, key| engine.call(key, get.into(), Expects::Get { no_ack }))?;
+        match self.handle.wait(basic::Get::NAME, call, self.call_timeout).await? {
+            Reply::Got(raw, remaining) => Ok(Some(Delivery::got(self.handle.clone(), *raw, remaining))),
+            Reply::Method(_) => Ok(None),
+        }
+    }
 
-    async fn declare(&self, channel: &Channel, passive: bool) -> Result<()> {
-        let declare = exchange::Declare {
-            exchange: short("exchange", &self.name)?,
-            kind: short("exchange type", &self.kind)?,
-            passive,
-            durable: self.durable,
-            auto_delete: self.auto_delete,
-            internal: self.internal,
-            arguments: self.arguments.clone(),
-            ..Default::default()
-        };
-        channel.handle.call(declare).await.map(drop)
+    async fn call<R: Request>(&self, request: R) -> Result<R::Reply> {
+        self.handle.call(request, self.call_timeout).await
+    }
+
+    /// Sends what will be answered.
+    fn begin<T>(
+        &self,
+        send: impl FnOnce(&mut Engine, crate::proto::connection::ChannelKey) -> Result<T>,
+    ) -> Result<T> {
+        self.handle.with(send).map_err(|error| self.handle.explain(error))
     }
 }
 
-impl Declare for Queue {
-    type Info = QueueInfo;
-
-    async fn declare(&self, channel: &Channel, passive: bool) -> Result<QueueInfo> {
-        let declare = queue::Declare {
-            queue: short("queue", &self.name)?,
-            passive,
-            durable: self.durable,
-            exclusive: self.exclusive,
-            auto_delete: self.auto_delete,
-            arguments: self.arguments.clone(),
-            ..Default::default()
-        };
-        let ok = channel.handle.call(declare).await?;
-        Ok(QueueInfo { name: ok.queue.to_string(), messages: ok.message_count, consumers: ok.consumer_count })
-    }
-}
-
-impl std::fmt::Debug for Channel {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel").field("id", &self.id()).field("is_open", &self.is_open()).finish()
     }
-}
-
-fn short(what: &'static str, text: &str) -> Result<ShortString> {
-    ShortString::new(what, text).map_err(Error::Invalid)
 }

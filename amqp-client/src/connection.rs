@@ -124,7 +124,7 @@ impl Connection {
     pub async fn open_channel(&self) -> Result<Channel> {
         let (key, status, call) = self.handle.shared.with(Engine::open_channel)?;
         let channel = ChannelHandle { connection: self.handle.clone(), key, status };
-        channel.wait("channel.open", call).await?;
+        channel.wait("channel.open", call, self.handle.call_timeout).await?;
         Ok(Channel::new(Arc::new(channel)))
     }
 

@@ -67,7 +67,12 @@ impl Consumer {
     pub async fn cancel(&mut self) -> Result<()> {
         let cancel = basic::Cancel { consumer_tag: self.tag.clone(), no_wait: false };
         let expects = Expects::Cancel { tag: self.tag.clone() };
-        self.channel.call_expecting(cancel.into(), basic::Cancel::NAME, expects).await.map(drop)
+        let call = self
+            .channel
+            .with(|engine, key| engine.call(key, cancel.into(), expects))
+            .map_err(|error| self.channel.explain(error))?;
+        let timeout = self.channel.connection.call_timeout;
+        self.channel.wait(basic::Cancel::NAME, call, timeout).await.map(drop)
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {

@@ -116,10 +116,12 @@ impl ChannelHandle {
         }
     }
 
-    /// Calls a method and waits for its answer, to the connection's call deadline.
-    pub(crate) async fn call<R: Request>(&self, request: R) -> Result<R::Reply> {
-        let reply = self.call_expecting(request.into(), R::NAME, Expects::reply_to::<R>()).await?;
-        match reply {
+    /// Calls a method and waits for its answer.
+    pub(crate) async fn call<R: Request>(&self, request: R, timeout: Duration) -> Result<R::Reply> {
+        let call = self
+            .with(|engine, key| engine.call(key, request.into(), Expects::reply_to::<R>()))
+            .map_err(|error| self.explain(error))?;
+        match self.wait(R::NAME, call, timeout).await? {
             Reply::Method(method) => {
                 R::Reply::try_from(method).map_err(|method| self.unexpected::<R>(&method))
             }
@@ -127,24 +129,18 @@ impl ChannelHandle {
         }
     }
 
-    pub(crate) async fn call_expecting(
-        &self,
-        method: Method,
-        name: &'static str,
-        expects: Expects,
-    ) -> Result<Reply> {
-        let call = self.with(|engine, key| engine.call(key, method, expects)).map_err(|e| self.explain(e))?;
-        self.wait(name, call).await
-    }
-
     /// Waits for the answer to a call that is under way.
     ///
     /// Dropping the future abandons the call: its answer is recognised when it comes, and undone.
-    pub(crate) fn wait(&self, name: &'static str, call: CallId) -> impl Future<Output = Result<Reply>> {
+    pub(crate) fn wait(
+        &self,
+        name: &'static str,
+        call: CallId,
+        after: Duration,
+    ) -> impl Future<Output = Result<Reply>> {
         // Made here, not at the first poll: a future that is dropped before it abandons its call too.
         let waiting = Waiting { channel: self, call, done: false };
         async move {
-            let after = self.connection.call_timeout;
             match tokio::time::timeout(after, waiting).await {
                 Ok(result) => result.map_err(|error| self.explain(error)),
                 Err(_) => Err(Error::CallTimeout { method: name, after }),

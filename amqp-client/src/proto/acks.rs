@@ -83,6 +83,13 @@ impl Acks {
         true
     }
 
+    /// The broker has taken everything back that was outstanding: it comes again under other tags.
+    pub(crate) fn forget(&mut self) {
+        self.base += self.states.len() as u64;
+        self.states.clear();
+        self.islands.clear();
+    }
+
     /// How many acks wait to leave; islands that a run has reached since count twice.
     #[inline]
     pub(crate) fn waiting(&self) -> usize {
@@ -230,6 +237,16 @@ mod tests {
         acks.ack(1003);
         acks.ack(1001);
         assert_eq!(taken(&mut acks), [(1003, true)]);
+    }
+
+    #[test]
+    fn what_the_broker_took_back_is_not_acked_any_more() {
+        let mut acks = with_deliveries(3);
+        acks.forget();
+        assert!(!acks.ack(2));
+        acks.delivered(4, false);
+        assert!(acks.ack(4));
+        assert_eq!(taken(&mut acks), [(4, false)]);
     }
 
     /// Against the plainest model: whatever the order of acks and rejects, the broker hears of each tag exactly once.

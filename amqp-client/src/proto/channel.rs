@@ -72,6 +72,7 @@ pub(crate) enum Expects {
     Consume { tag: ShortString, inbox: Arc<Inbox>, no_ack: bool },
     Cancel { tag: ShortString },
     ConfirmSelect,
+    Recover,
     Close,
 }
 
@@ -106,6 +107,8 @@ pub(crate) struct Channel {
     pub(crate) acks: Acks,
     /// So many acks waiting are company enough.
     ack_batch: usize,
+    /// Answers due to `basic.recover`: what is delivered before them the broker has taken back.
+    recovering: usize,
     pub(crate) confirms: Option<Confirms>,
     /// The broker has stopped the flow of publishes.
     pub(crate) flow_stopped: bool,
@@ -137,6 +140,7 @@ impl Channel {
             touched: Vec::new(),
             acks: Acks::default(),
             ack_batch: MAX_ACK_BATCH,
+            recovering: 0,
             confirms: None,
             flow_stopped: false,
             status,
@@ -165,6 +169,10 @@ impl Channel {
     ) -> Result<()> {
         self.flush_acks(link);
         link.send_method(self.id, method)?;
+        if matches!(expects, Expects::Recover) {
+            self.acks.forget();
+            self.recovering += 1;
+        }
         self.due.push_back(Due { call, expects });
         Ok(())
     }
@@ -374,6 +382,9 @@ impl Channel {
     ) {
         let Some(receiver) = self.consumers.get_mut(consumer) else { return };
         let no_ack = receiver.no_ack;
+        if self.recovering > 0 && !no_ack {
+            return self.acks.delivered(tag, true);
+        }
         self.acks.delivered(tag, no_ack);
         if receiver.dropped {
             if !no_ack && self.phase == Phase::Open {
@@ -403,7 +414,7 @@ impl Channel {
                 let (tag, redelivered) = (ok.delivery_tag, ok.redelivered);
                 let at = exchange_at::GET_OK;
                 let got = RawDelivery::new(head, at, properties_at, body, tag, redelivered, no_ack);
-                self.acks.delivered(tag, no_ack);
+                self.acks.delivered(tag, no_ack || self.recovering > 0);
                 self.finish(link, call, Ok(Reply::Got(Box::new(got), ok.message_count)));
             }
             Incoming::Return { payload, exchange_at, code, text } => {
@@ -463,6 +474,7 @@ impl Channel {
             Expects::ConfirmSelect => {
                 self.confirms.get_or_insert_with(|| Confirms::new(self.status.progress.clone()));
             }
+            Expects::Recover => self.recovering -= 1,
             Expects::Close => {
                 self.end(link, &Error::ChannelEnded { channel: self.id });
                 after = After::Gone;
@@ -557,6 +569,7 @@ impl Expects {
                 ok.consumer_tag == *tag
             }
             (Expects::Cancel { tag }, Method::Basic(basic::Method::CancelOk(ok))) => ok.consumer_tag == *tag,
+            (Expects::Recover, Method::Basic(basic::Method::RecoverOk(_))) => true,
             (Expects::ConfirmSelect, Method::Confirm(confirm::Method::SelectOk(_))) => true,
             (Expects::Close, Method::Channel(channel::Method::CloseOk(_))) => true,
             _ => false,
@@ -570,6 +583,7 @@ impl Expects {
             Expects::Consume { .. } => basic::ConsumeOk::NAME,
             Expects::Cancel { .. } => basic::CancelOk::NAME,
             Expects::ConfirmSelect => confirm::SelectOk::NAME,
+            Expects::Recover => basic::RecoverOk::NAME,
             Expects::Close => channel::CloseOk::NAME,
         }
     }

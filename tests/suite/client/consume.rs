@@ -23,6 +23,8 @@ on_every_broker! {
     consuming_from_a_missing_queue_names_it,
     an_exclusive_consumer_keeps_others_out,
     a_delivery_outlives_the_handles_it_came_from,
+    recover_brings_back_what_is_outstanding_and_old_deliveries_ack_nothing,
+    a_transaction_takes_effect_when_it_is_committed,
 }
 
 /// A queue with messages numbered from 0.
@@ -249,4 +251,50 @@ async fn a_delivery_outlives_the_handles_it_came_from(broker: Broker) {
     // Not redelivered when the channel is closed in the background, for it was acked before.
     let probe = connection.open_channel().await.unwrap();
     assert!(probe.get(&queue).await.unwrap().is_none());
+}
+
+async fn recover_brings_back_what_is_outstanding_and_old_deliveries_ack_nothing(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = filled_queue(&channel, 3).await;
+    let worker = connection.open_channel().await.unwrap();
+    let mut consumer = worker.consume(&queue, ConsumeOptions::new().prefetch(2)).await.unwrap();
+    let old =
+        [within(consumer.recv()).await.unwrap().unwrap(), within(consumer.recv()).await.unwrap().unwrap()];
+    worker.recover().await.unwrap();
+    for delivery in old {
+        delivery.ack().await.unwrap();
+    }
+    for number in 0..3 {
+        let delivery = within(consumer.recv()).await.unwrap().unwrap();
+        assert_eq!(delivery.body(), number.to_string().as_bytes());
+        assert_eq!(delivery.redelivered(), number < 2, "message {number}");
+        delivery.ack().await.unwrap();
+    }
+    worker.close().await.unwrap();
+    assert_eq!(depth(&connection, &queue).await, 0);
+}
+
+async fn a_transaction_takes_effect_when_it_is_committed(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = filled_queue(&channel, 0).await;
+    let tx = connection.open_channel().await.unwrap();
+    tx.tx_select().await.unwrap();
+    for (body, commit) in [("dropped", false), ("kept", true)] {
+        tx.publish("", &queue, &Message::new(body)).await.unwrap();
+        match commit {
+            true => tx.tx_commit().await.unwrap(),
+            false => tx.tx_rollback().await.unwrap(),
+        }
+    }
+    let delivery = tx.get(&queue).await.unwrap().unwrap();
+    assert_eq!((delivery.body().as_ref(), delivery.remaining()), (&b"kept"[..], Some(0)));
+    delivery.ack().await.unwrap();
+    tx.tx_rollback().await.unwrap();
+    tx.close().await.unwrap();
+    let delivery = channel.get(&queue).await.unwrap().expect("the ack was rolled back");
+    delivery.ack().await.unwrap();
+    let error = channel.tx_select().await.unwrap_err();
+    assert!(error.to_string().contains("cannot switch from confirm to tx mode"), "{error}");
 }

@@ -1,6 +1,6 @@
 //! Exchanges, queues and bindings.
 
-use amqp_client::{Confirmation, Error, Exchange, Message, Queue, ReplyCode};
+use amqp_client::{Binding, Confirmation, DeleteOptions, Error, Exchange, Message, Queue, ReplyCode, Table};
 
 use super::{fixture::Broker, on_every_broker};
 
@@ -9,6 +9,9 @@ on_every_broker! {
     a_server_named_queue_has_a_name,
     exchanges_route_by_their_type,
     an_exchange_bound_to_an_exchange_passes_messages_on,
+    a_headers_exchange_compares_the_arguments_of_its_bindings,
+    deletes_on_conditions_are_refused_when_they_do_not_hold,
+    a_declaration_without_waiting_takes_effect_in_order,
     an_unbound_queue_gets_nothing_more,
     purge_and_delete_tell_how_many_messages_went,
     an_unequal_redeclaration_closes_the_channel_with_406,
@@ -78,11 +81,67 @@ async fn an_exchange_bound_to_an_exchange_passes_messages_on(broker: Broker) {
     channel.declare(&destination).await.unwrap();
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
     channel.bind(&queue, &destination, "").await.unwrap();
-    channel.bind_exchange(&destination, &source, "a.#").await.unwrap();
+    let binding = Binding::new(&destination, &source).routing_key("a.#");
+    channel.bind_exchange(&binding).await.unwrap();
     let publisher = channel.publisher().await.unwrap();
     publisher.publish(&source, "a.b.c", Message::new("x")).await.unwrap().await.unwrap();
     let delivery = channel.get(&queue).await.unwrap().unwrap();
     assert_eq!((delivery.exchange(), delivery.routing_key()), (source.name().into(), "a.b.c".into()));
+    channel.unbind_exchange(&binding).await.unwrap();
+    let error = channel.declare_passive(&source).await.unwrap_err();
+    assert_eq!(error.reply_code(), Some(ReplyCode::NOT_FOUND), "it goes with its last binding: {error}");
+}
+
+async fn a_headers_exchange_compares_the_arguments_of_its_bindings(broker: Broker) {
+    let channel = broker.channel().await;
+    let publisher = channel.publisher().await.unwrap();
+    let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
+    let binding =
+        Binding::new(&queue, "amq.headers").arg("x-match", "all").unwrap().arg("region", "eu").unwrap();
+    channel.bind_queue(&binding).await.unwrap();
+    for (region, arrives) in [("eu", true), ("us", false)] {
+        let mut headers = Table::new();
+        headers.insert("region", region).unwrap();
+        let message = Message::new("x").headers(headers);
+        publisher.publish("amq.headers", "", &message).await.unwrap().await.unwrap();
+        assert_eq!(channel.get_no_ack(&queue).await.unwrap().is_some(), arrives, "{region}");
+    }
+    channel.unbind_queue(&binding).await.unwrap();
+}
+
+async fn deletes_on_conditions_are_refused_when_they_do_not_hold(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = Queue::new(broker.name("kept")).exclusive(true);
+    channel.declare(&queue).await.unwrap();
+    channel.publish("", queue.name(), &Message::new("x")).await.unwrap();
+    let error = channel.delete_queue_with(&queue, DeleteOptions::new().if_empty(true)).await.unwrap_err();
+    assert!(error.to_string().contains("not empty"), "{error}");
+
+    let channel = connection.open_channel().await.unwrap();
+    let _consumer = channel.consume(&queue, Default::default()).await.unwrap();
+    let other = connection.open_channel().await.unwrap();
+    let error = other.delete_queue_with(&queue, DeleteOptions::new().if_unused(true)).await.unwrap_err();
+    assert!(error.to_string().contains("in use"), "{error}");
+
+    let exchange = Exchange::fanout(broker.name("e")).auto_delete(true);
+    channel.declare(&exchange).await.unwrap();
+    channel.bind(&queue, &exchange, "").await.unwrap();
+    let other = connection.open_channel().await.unwrap();
+    let error =
+        other.delete_exchange_with(&exchange, DeleteOptions::new().if_unused(true)).await.unwrap_err();
+    assert_eq!(error.reply_code(), Some(ReplyCode::PRECONDITION_FAILED), "{error}");
+}
+
+async fn a_declaration_without_waiting_takes_effect_in_order(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = Queue::new(broker.name("quick")).exclusive(true);
+    channel.declare_no_wait(&queue).await.unwrap();
+    channel.publish("", queue.name(), &Message::new("x")).await.unwrap();
+    assert_eq!(channel.purge(&queue).await.unwrap(), 1);
+    channel.declare_no_wait(&Queue::new("amq.mine")).await.unwrap();
+    assert_eq!(channel.closed().await.reply_code(), Some(ReplyCode::ACCESS_REFUSED));
 }
 
 async fn an_unbound_queue_gets_nothing_more(broker: Broker) {

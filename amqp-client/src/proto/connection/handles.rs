@@ -7,7 +7,7 @@ use std::{
 };
 
 use amqp_codec::{
-    Method, ShortString,
+    Arguments, Method, ShortString,
     method::{basic, channel, connection},
 };
 
@@ -103,6 +103,12 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// Sends a method on a channel that has no answer.
+    pub(crate) fn send<A: Arguments>(&mut self, key: ChannelKey, method: &A) -> Result<()> {
+        let (channel, link) = self.open_channel_of(key)?;
+        channel.send(link, method)
     }
 
     pub(crate) fn poll_call(&mut self, call: CallId, waker: &Waker) -> Poll<Result<Reply>> {
