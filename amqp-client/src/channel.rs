@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     message::Message,
     proto::{calls::Reply, channel::Expects, connection::Engine, inbox::Inbox, publish::Route},
-    publisher::{Publisher, publish},
+    publisher::{Patience, Publisher, publish},
     shared::ChannelHandle,
     topology::{Binding, DeleteOptions},
 };
@@ -228,7 +228,7 @@ impl Channel {
         message: &Message,
     ) -> Result<()> {
         let route = Route { exchange: exchange.as_ref(), routing_key, mandatory: false };
-        publish(&self.handle, route, message, false).await.map(drop)
+        publish(&self.handle, route, message, false, Patience::default()).await.map(drop)
     }
 
     /// Puts the channel in confirm mode and returns a handle to publish with. Publishers of one channel share its order and

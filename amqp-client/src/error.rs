@@ -126,6 +126,18 @@ pub enum Error {
         /// The deadline.
         after: Duration,
     },
+    /// There was no room to publish within the publisher's deadline. The message was not sent.
+    #[error("no room to publish within {after:?}")]
+    PublishTimeout {
+        /// The deadline.
+        after: Duration,
+    },
+    /// The broker takes no publishes, and the publisher does not wait for that to end. The message was not sent.
+    #[error("the broker takes no publishes: {reason}")]
+    Blocked {
+        /// The broker's words, such as "low on memory".
+        reason: String,
+    },
     /// All channel numbers are in use.
     #[error("all {limit} channels of the connection are open")]
     NoFreeChannel {
@@ -197,6 +209,8 @@ impl Error {
                 | Error::ChannelClosed { .. }
                 | Error::ChannelEnded { .. }
                 | Error::CallTimeout { .. }
+                | Error::PublishTimeout { .. }
+                | Error::Blocked { .. }
                 | Error::NoFreeChannel { .. }
                 | Error::ConsumerCancelled { .. }
         )

@@ -79,6 +79,6 @@ pub use delivery::Delivery;
 pub use error::{Close, Error, Result};
 pub use message::Message;
 pub use options::ConnectOptions;
-pub use publisher::{Confirm, Confirmation, Publisher, Returned};
+pub use publisher::{Confirm, Confirmation, Publisher, Returned, WhileBlocked};
 pub use topology::{Binding, DeleteOptions, Exchange, Overflow, Queue, QueueInfo};
 pub use uri::Uri;

@@ -6,7 +6,7 @@ use amqp_codec::{Table, Tune, Value};
 
 use crate::{
     error::{Error, Result},
-    proto::connection::Limits,
+    proto::{connection::Limits, link::Window},
     uri::Uri,
 };
 
@@ -33,7 +33,7 @@ impl Default for ConnectOptions {
             call_timeout: Duration::from_secs(30),
             limits: Limits {
                 write_buffer: 256 * 1024,
-                confirm_window: 65_536,
+                window: Window { publishes: 65_536, bytes: 64 * 1024 * 1024 },
                 delivery_buffer: 16 * 1024 * 1024,
             },
         }
@@ -91,7 +91,14 @@ impl ConnectOptions {
 
     /// Unconfirmed publishes of one channel over which publishes wait. Default 65536.
     pub fn confirm_window(mut self, publishes: usize) -> Self {
-        self.limits.confirm_window = publishes.max(1);
+        self.limits.window.publishes = publishes.max(1);
+        self
+    }
+
+    /// Bytes of unconfirmed bodies of one channel over which publishes wait. Default 64 MiB. One message may always be under
+    /// way, however large.
+    pub fn confirm_window_bytes(mut self, bytes: u64) -> Self {
+        self.limits.window.bytes = bytes.max(1);
         self
     }
 

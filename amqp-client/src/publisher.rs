@@ -7,18 +7,21 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use amqp_codec::{Properties, ReplyCode};
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use crate::{
     error::{Error, Result},
     message::Message,
     proto::{
         confirms::{RawReturn, Settled},
+        connection::Engine,
         publish::Route,
-        waiters::PublishPlace,
+        waiters::{Place, PublishPlace},
     },
     shared::ChannelHandle,
 };
@@ -27,6 +30,26 @@ use crate::{
 #[derive(Clone)]
 pub struct Publisher {
     channel: Arc<ChannelHandle>,
+    patience: Patience,
+}
+
+/// What a publisher does while the broker takes no publishes, for want of memory or disk (`connection.blocked`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhileBlocked {
+    /// Waits until it takes them again.
+    #[default]
+    Wait,
+    /// Waits so long, then fails with [`Error::Blocked`].
+    FailAfter(Duration),
+    /// Fails with [`Error::Blocked`] at once.
+    Fail,
+}
+
+/// How long a publish waits for room.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Patience {
+    timeout: Option<Duration>,
+    while_blocked: WhileBlocked,
 }
 
 /// What became of a published message.
@@ -47,7 +70,20 @@ pub struct Returned {
 
 impl Publisher {
     pub(crate) fn new(channel: Arc<ChannelHandle>) -> Self {
-        Publisher { channel }
+        Publisher { channel, patience: Patience::default() }
+    }
+
+    /// This publisher, with a deadline for each publish to find room; by default it waits. For what becomes of the message,
+    /// put a deadline around the [`Confirm`].
+    pub fn with_timeout(mut self, deadline: Duration) -> Self {
+        self.patience.timeout = Some(deadline);
+        self
+    }
+
+    /// This publisher, with another policy for a broker that takes no publishes; by default it waits.
+    pub fn while_blocked(mut self, policy: WhileBlocked) -> Self {
+        self.patience.while_blocked = policy;
+        self
     }
 
     /// Publishes a message. The first `await` is for room: ready at once unless the write buffer or the window of
@@ -84,6 +120,25 @@ impl Publisher {
         self.publish_route(exchange.as_ref(), routing_key.as_ref(), true, message.borrow()).await
     }
 
+    /// Waits until the broker has answered every publish made on the channel so far; what became of each is for its [`Confirm`]
+    /// to tell.
+    ///
+    /// # Errors
+    /// Why the channel ended before that.
+    ///
+    /// # Cancel safety
+    /// Can be dropped and called again.
+    pub async fn flush(&self) -> Result<()> {
+        let tag = self.channel.with(Engine::newest_publish);
+        let status = &self.channel.status;
+        let mut waiting = WaitingForFlush { channel: &self.channel, place: None };
+        poll_fn(|cx| {
+            let place = &mut waiting.place;
+            self.channel.with(|engine, key| engine.poll_flushed(key, status, tag, place, cx.waker()))
+        })
+        .await
+    }
+
     /// Waits for the end of the publisher's channel and tells its reason.
     pub async fn closed(&self) -> Error {
         self.channel.ended().await
@@ -97,7 +152,7 @@ impl Publisher {
         message: &Message,
     ) -> Result<Confirm> {
         let route = Route { exchange, routing_key, mandatory };
-        let tag = publish(&self.channel, route, message, true).await?;
+        let tag = publish(&self.channel, route, message, true, self.patience).await?;
         Ok(Confirm { channel: self.channel.clone(), tag, done: false })
     }
 }
@@ -108,14 +163,68 @@ pub(crate) async fn publish(
     route: Route<'_>,
     message: &Message,
     confirmed: bool,
+    patience: Patience,
 ) -> Result<u64> {
     let mut waiting = WaitingToPublish { channel, place: PublishPlace::default() };
-    poll_fn(|cx| {
+    let mut publishing = poll_fn(|cx| {
         let place = &mut waiting.place;
-        channel.with(|engine, key| engine.poll_publish(key, route, message, confirmed, place, cx.waker()))
-    })
-    .await
-    .map_err(|error| channel.explain(error))
+        channel.with(|engine, key| {
+            let polled = engine.poll_publish(key, route, message, confirmed, place, cx.waker());
+            match (polled.is_pending(), patience.while_blocked, engine.blocked()) {
+                (true, WhileBlocked::Fail, Some(reason)) => Poll::Ready(Err(Error::Blocked { reason })),
+                _ => polled,
+            }
+        })
+    });
+    // There is room nearly always: no timer is made for it.
+    let at_once = poll_fn(|cx| Poll::Ready(Pin::new(&mut publishing).poll(cx))).await;
+    let published = match at_once {
+        Poll::Ready(published) => published,
+        Poll::Pending => patience.wait(channel, publishing).await,
+    };
+    published.map_err(|error| channel.explain(error))
+}
+
+impl Patience {
+    /// Waits for room, as long as this allows.
+    async fn wait(
+        self,
+        channel: &ChannelHandle,
+        mut publishing: impl Future<Output = Result<u64>> + Unpin,
+    ) -> Result<u64> {
+        let blocked_after = match self.while_blocked {
+            WhileBlocked::FailAfter(after) => Some(after),
+            WhileBlocked::Wait | WhileBlocked::Fail => None,
+        };
+        let mut waited = Duration::ZERO;
+        loop {
+            let limits = [self.timeout, blocked_after].into_iter().flatten();
+            let Some(next) = limits.filter(|limit| *limit > waited).min() else { return publishing.await };
+            if let Ok(published) = timeout(next - waited, &mut publishing).await {
+                return published;
+            }
+            waited = next;
+            if self.timeout.is_some_and(|after| waited >= after) {
+                return Err(Error::PublishTimeout { after: waited });
+            }
+            if let Some(reason) = channel.with(|engine, _| engine.blocked()) {
+                return Err(Error::Blocked { reason });
+            }
+        }
+    }
+}
+
+struct WaitingForFlush<'a> {
+    channel: &'a ChannelHandle,
+    place: Option<Place>,
+}
+
+impl Drop for WaitingForFlush<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.channel.with(|engine, key| engine.leave_flush(key, place));
+        }
+    }
 }
 
 struct WaitingToPublish<'a> {

@@ -43,6 +43,11 @@ impl ChannelStatus {
         self.remains.lock().as_mut()?.outcome(tag)
     }
 
+    /// Whether every publish up to `tag` was settled, once the channel has ended.
+    pub(crate) fn is_settled_up_to(&self, tag: u64) -> bool {
+        self.remains.lock().as_ref().is_some_and(|confirms| confirms.is_settled_up_to(tag))
+    }
+
     /// Why the channel ended.
     pub(crate) fn reason(&self) -> Error {
         self.ended.get().cloned().unwrap_or(Error::ConnectionEnded)
@@ -445,7 +450,7 @@ impl Channel {
         if let Some(confirms) = &mut self.confirms {
             confirms.settle(tag, multiple, nack, &mut link.wakes);
             // Not at the first free place: who is woken should find room for a batch.
-            if confirms.in_flight() <= link.confirm_window / 4 * 3 {
+            if link.window.has_room_again(confirms) {
                 self.window_waiters.wake_all(&mut link.wakes);
             }
         }

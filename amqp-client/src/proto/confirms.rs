@@ -14,7 +14,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::delivery::RawDelivery;
+use super::{
+    delivery::RawDelivery,
+    waiters::{Place, Waiters},
+};
 
 /// What became of a published message.
 #[derive(Clone, Debug)]
@@ -63,6 +66,12 @@ pub(crate) struct Confirms {
     /// Tag of the first entry.
     base: u64,
     entries: VecDeque<Entry>,
+    /// For each entry, the bytes of all messages published up to it.
+    bytes_until: VecDeque<u64>,
+    bytes_published: u64,
+    bytes_settled: u64,
+    /// Who waits for everything so far to be settled.
+    flush_waiters: Waiters,
     /// Outcomes other than a plain ack, and returns that wait for their ack.
     outcomes: BTreeMap<u64, Settled>,
     wakers: BTreeMap<u64, Waker>,
@@ -84,6 +93,10 @@ impl Confirms {
         Confirms {
             base: 1,
             entries: VecDeque::new(),
+            bytes_until: VecDeque::new(),
+            bytes_published: 0,
+            bytes_settled: 0,
+            flush_waiters: Waiters::default(),
             outcomes: BTreeMap::new(),
             wakers: BTreeMap::new(),
             mandatory: VecDeque::new(),
@@ -95,10 +108,23 @@ impl Confirms {
         self.entries.len()
     }
 
+    /// Bytes of the bodies that are not settled; of those behind the oldest unsettled one all count.
+    #[inline]
+    pub(crate) fn bytes_in_flight(&self) -> u64 {
+        self.bytes_published - self.bytes_settled
+    }
+
+    /// The tag of the last message published; 0 before the first.
+    pub(crate) fn newest(&self) -> u64 {
+        self.base + self.entries.len() as u64 - 1
+    }
+
     /// The tag of the message being published now; `forgotten` when nobody will ask for its outcome.
     #[inline]
-    pub(crate) fn published(&mut self, forgotten: bool) -> u64 {
+    pub(crate) fn published(&mut self, bytes: usize, forgotten: bool) -> u64 {
         let tag = self.base + self.entries.len() as u64;
+        self.bytes_published += bytes as u64;
+        self.bytes_until.push_back(self.bytes_published);
         self.entries.push_back(if forgotten { Entry::Forgotten } else { Entry::Pending });
         tag
     }
@@ -121,9 +147,8 @@ impl Confirms {
 
     /// `basic.ack` or `basic.nack` from the broker; tag 0 with `multiple` is all so far. Tags never given are ignored.
     pub(crate) fn settle(&mut self, tag: u64, multiple: bool, nack: bool, wakes: &mut Vec<Waker>) {
-        let newest = self.base + self.entries.len() as u64 - 1;
-        let last = if multiple && tag == 0 { newest } else { tag };
-        if last < self.base || last > newest {
+        let last = if multiple && tag == 0 { self.newest() } else { tag };
+        if last < self.base || last > self.newest() {
             return;
         }
         if multiple {
@@ -133,6 +158,21 @@ impl Confirms {
             self.drop_settled_front();
         }
         self.progress.settled.store(self.base, Ordering::Release);
+        self.flush_waiters.wake_all(wakes);
+    }
+
+    /// Whether everything up to `tag` is settled; waits while it is not.
+    pub(crate) fn poll_flushed(&mut self, tag: u64, place: &mut Option<Place>, waker: &Waker) -> Poll<()> {
+        if self.base > tag {
+            return Poll::Ready(());
+        }
+        self.flush_waiters.wait(place, waker);
+        Poll::Pending
+    }
+
+    /// Waits for that no more.
+    pub(crate) fn leave_flush(&mut self, place: Place) {
+        self.flush_waiters.leave(place);
     }
 
     /// What became of `tag`; registers the waker while that is open.
@@ -162,7 +202,13 @@ impl Confirms {
         Some(self.outcomes.remove(&tag).unwrap_or(Settled::Ack))
     }
 
+    /// Whether everything up to `tag` was settled before the channel ended.
+    pub(crate) fn is_settled_up_to(&self, tag: u64) -> bool {
+        self.base > tag
+    }
+
     pub(crate) fn wake_all(&mut self, wakes: &mut Vec<Waker>) {
+        self.flush_waiters.wake_all(wakes);
         wakes.extend(std::mem::take(&mut self.wakers).into_values());
     }
 
@@ -173,7 +219,11 @@ impl Confirms {
             }
         }
         let count = (last - self.base + 1) as usize;
-        self.entries.drain(..count.min(self.entries.len()));
+        let count = count.min(self.entries.len());
+        self.entries.drain(..count);
+        if let Some(bytes) = self.bytes_until.drain(..count).next_back() {
+            self.bytes_settled = bytes;
+        }
         self.base = last + 1;
         self.drop_settled_front();
         if !self.wakers.is_empty() {
@@ -206,6 +256,9 @@ impl Confirms {
     fn drop_settled_front(&mut self) {
         while self.entries.front() == Some(&Entry::Settled) {
             self.entries.pop_front();
+            if let Some(bytes) = self.bytes_until.pop_front() {
+                self.bytes_settled = bytes;
+            }
             self.base += 1;
         }
     }
@@ -251,7 +304,7 @@ mod tests {
         let progress = Arc::new(Progress::default());
         let mut confirms = Confirms::new(progress.clone());
         for tag in 1..=count {
-            assert_eq!(confirms.published(false), tag);
+            assert_eq!(confirms.published(10, false), tag);
         }
         Fixture { confirms, progress }
     }
@@ -336,6 +389,29 @@ mod tests {
         fixture.confirms.returned(returned("l", "x"));
         fixture.settle(4, true, false);
         assert_eq!(fixture.outcomes(1..=4), "raar");
+    }
+
+    #[test]
+    fn the_window_in_bytes_opens_as_the_oldest_are_settled() {
+        let mut fixture = with_publishes(5);
+        assert_eq!(fixture.confirms.bytes_in_flight(), 50);
+        fixture.settle(2, false, false);
+        assert_eq!(fixture.confirms.bytes_in_flight(), 50);
+        fixture.settle(1, false, false);
+        assert_eq!(fixture.confirms.bytes_in_flight(), 30);
+        fixture.settle(4, true, false);
+        assert_eq!(fixture.confirms.bytes_in_flight(), 10);
+    }
+
+    #[test]
+    fn a_flush_is_over_when_all_before_it_are_settled_whatever_comes_after() {
+        let mut fixture = with_publishes(2);
+        let confirms = &mut fixture.confirms;
+        let (upto, mut place) = (confirms.newest(), None);
+        confirms.published(10, false);
+        assert!(confirms.poll_flushed(upto, &mut place, Waker::noop()).is_pending());
+        assert_eq!(fixture.settle(2, true, false), 1);
+        assert!(fixture.confirms.poll_flushed(upto, &mut place, Waker::noop()).is_ready());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::{
     handshake::{Handshake, Login, Progress},
     heartbeat::{Due, Heartbeat},
     inbox::Backlog,
-    link::Link,
+    link::{Link, Window},
     output::Output,
     waiters::Waiters,
 };
@@ -44,8 +44,7 @@ const FRAME_MAX_UNLIMITED: usize = 64 * 1024 * 1024;
 pub(crate) struct Limits {
     /// Outgoing bytes over which publishes wait.
     pub(crate) write_buffer: usize,
-    /// Unconfirmed publishes of a channel over which publishes wait.
-    pub(crate) confirm_window: usize,
+    pub(crate) window: Window,
     /// Bytes of deliveries without a prefetch over which reading waits.
     pub(crate) delivery_buffer: usize,
 }
@@ -105,7 +104,7 @@ impl Engine {
             calls: Calls::default(),
             wakes: Vec::new(),
             backlog: Arc::new(Backlog::new(limits.delivery_buffer)),
-            confirm_window: limits.confirm_window,
+            window: limits.window,
         };
         let handshake = Handshake::begin(login, &mut link);
         Engine {

@@ -4,7 +4,7 @@ use std::{sync::Arc, task::Waker};
 
 use amqp_codec::{Arguments, Frame, Method, frame};
 
-use super::{calls::Calls, inbox::Backlog, output::Output};
+use super::{calls::Calls, confirms::Confirms, inbox::Backlog, output::Output};
 use crate::error::{Error, Result};
 
 pub(crate) struct Link {
@@ -15,8 +15,27 @@ pub(crate) struct Link {
     /// To be woken when the engine's lock has been released.
     pub(crate) wakes: Vec<Waker>,
     pub(crate) backlog: Arc<Backlog>,
-    /// Unconfirmed publishes of a channel over which publishes wait.
-    pub(crate) confirm_window: usize,
+    pub(crate) window: Window,
+}
+
+/// How much of a channel may be unconfirmed before publishes wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(crate) publishes: usize,
+    /// Of bodies. One message may always be under way, however large.
+    pub(crate) bytes: u64,
+}
+
+impl Window {
+    #[inline]
+    pub(crate) fn has_room(&self, confirms: &Confirms) -> bool {
+        confirms.in_flight() < self.publishes && confirms.bytes_in_flight() < self.bytes
+    }
+
+    /// Whether who waited should be woken: not at the first free place, for it should find room for a batch.
+    pub(crate) fn has_room_again(&self, confirms: &Confirms) -> bool {
+        confirms.in_flight() <= self.publishes / 4 * 3 && confirms.bytes_in_flight() <= self.bytes / 4 * 3
+    }
 }
 
 impl Link {

@@ -1,11 +1,16 @@
 //! What holds publishes up: a blocked connection, a stopped channel, a peer that does not read.
 
-use amqp_client::{ConsumeOptions, Error, Message};
+use std::time::Duration;
+
+use amqp_client::{ConsumeOptions, Error, Message, ReplyCode, WhileBlocked};
 use amqp_codec::method::{basic, channel, connection, queue};
 use futures_util::FutureExt as _;
-use tokio::join;
+use tests::Peer;
+use tokio::{join, time::Instant};
 
-use super::{all_idle, connected, ends, error, opened, quiet, session, short};
+use super::{
+    QUIET, all_idle, connected, connected_with, ends, error, opened, publisher, quiet, session, short,
+};
 
 fn blocked() -> connection::Blocked {
     connection::Blocked { reason: short("low on memory") }
@@ -51,6 +56,61 @@ async fn a_publish_held_by_a_blocked_connection_ends_with_its_channel() {
     });
     let error = error(published);
     assert!(matches!(error, Error::ChannelClosed { channel: 1, .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publisher_need_not_wait_for_a_blocked_connection() {
+    let (mut peer, _connection, channel) = session().await;
+    let publisher = publisher(&mut peer, &channel).await;
+    peer.send(0, blocked()).await;
+    all_idle().await;
+    let impatient = publisher.clone().while_blocked(WhileBlocked::Fail);
+    let error = error(impatient.publish("", "jobs", Message::new("x")).now_or_never().unwrap());
+    assert!(matches!(&error, Error::Blocked { reason } if reason == "low on memory"), "{error}");
+
+    let start = Instant::now();
+    let after = Duration::from_secs(5);
+    let patient = publisher.clone().while_blocked(WhileBlocked::FailAfter(after));
+    let error = ends(patient.publish("", "jobs", Message::new("x"))).await.unwrap_err();
+    assert!(matches!(error, Error::Blocked { .. }), "{error}");
+    assert_eq!(start.elapsed(), after);
+
+    let start = Instant::now();
+    let error = ends(publisher.with_timeout(after).publish("", "jobs", Message::new("x"))).await.unwrap_err();
+    assert!(matches!(error, Error::PublishTimeout { after: told } if told == after), "{error}");
+    assert_eq!(start.elapsed(), after);
+    peer.expect_silence(after).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_in_bytes_holds_publishes_but_never_the_only_one() {
+    let options = quiet().confirm_window_bytes(1000);
+    let (mut peer, connection) = connected_with(&options, QUIET).await;
+    let channel = opened(&mut peer, &connection, 1).await;
+    let publisher = publisher(&mut peer, &channel).await;
+    let message = Message::new(vec![0; 1500]);
+    let first = publisher.publish("", "jobs", &message).now_or_never().unwrap().unwrap();
+    let mut second = Box::pin(publisher.publish("", "jobs", &message));
+    assert!((&mut second).now_or_never().is_none());
+    let mut flush = Box::pin(publisher.flush());
+    assert!((&mut flush).now_or_never().is_none());
+    content_of(&mut peer, 1500).await;
+    peer.send(1, basic::Ack { delivery_tag: 1, multiple: false }).await;
+    ends(flush).await.unwrap();
+    ends(first).await.unwrap();
+    let second = ends(second).await.unwrap();
+    content_of(&mut peer, 1500).await;
+    let flush = publisher.flush();
+    peer.send(1, channel::Close { reply_code: 404, ..Default::default() }).await;
+    let error = ends(flush).await.unwrap_err();
+    assert_eq!(error.reply_code(), Some(ReplyCode::NOT_FOUND));
+    drop(second);
+}
+
+async fn content_of(peer: &mut Peer, size: usize) {
+    peer.expect_any::<basic::Publish>(1).await;
+    peer.expect_header(1, size as u64).await;
+    peer.expect_body(1, vec![0; size]).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -184,8 +184,8 @@ impl Engine {
             Ok(open) => open,
             Err(error) => return Poll::Ready(Err(error)),
         };
-        let in_flight = channel.confirms.as_ref().map_or(0, Confirms::in_flight);
-        if in_flight >= link.confirm_window || channel.flow_stopped {
+        let has_room = channel.confirms.as_ref().is_none_or(|confirms| link.window.has_room(confirms));
+        if !has_room || channel.flow_stopped {
             channel.window_waiters.wait(&mut place.window, waker);
             return Poll::Pending;
         }
@@ -194,7 +194,7 @@ impl Engine {
             return Poll::Ready(Err(Error::Invalid(error)));
         }
         let Some(confirms) = &mut channel.confirms else { return Poll::Ready(Ok(0)) };
-        let tag = confirms.published(!confirmed);
+        let tag = confirms.published(message.body().len(), !confirmed);
         if route.mandatory && confirmed {
             let (exchange, routing_key) = (route.exchange.as_bytes(), route.routing_key.as_bytes());
             confirms.mandatory(tag, exchange, routing_key, message.body().clone());
@@ -209,6 +209,44 @@ impl Engine {
         }
         if let (Some(place), Some((channel, _))) = (place.window, self.channel_of(key)) {
             channel.window_waiters.leave(place);
+        }
+    }
+
+    /// Why the broker takes no publishes; `None` while it does.
+    pub(crate) fn blocked(&self) -> Option<String> {
+        self.blocked.as_ref().map(ToString::to_string)
+    }
+
+    /// The tag of the channel's last publish in confirm mode; 0 when there was none.
+    pub(crate) fn newest_publish(&mut self, key: ChannelKey) -> u64 {
+        let channel = self.channel_of(key);
+        channel.and_then(|(channel, _)| channel.confirms.as_ref()).map_or(0, Confirms::newest)
+    }
+
+    /// Whether every publish up to `tag` is settled.
+    pub(crate) fn poll_flushed(
+        &mut self,
+        key: ChannelKey,
+        status: &ChannelStatus,
+        tag: u64,
+        place: &mut Option<Place>,
+        waker: &Waker,
+    ) -> Poll<Result<()>> {
+        if let Some((channel, _)) = self.channel_of(key)
+            && let Some(confirms) = &mut channel.confirms
+        {
+            return confirms.poll_flushed(tag, place, waker).map(Ok);
+        }
+        let settled = tag == 0 || status.is_settled_up_to(tag);
+        Poll::Ready(if settled { Ok(()) } else { Err(status.reason()) })
+    }
+
+    /// Waits for that no more.
+    pub(crate) fn leave_flush(&mut self, key: ChannelKey, place: Place) {
+        if let Some((channel, _)) = self.channel_of(key)
+            && let Some(confirms) = &mut channel.confirms
+        {
+            confirms.leave_flush(place);
         }
     }
 
