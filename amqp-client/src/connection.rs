@@ -1,108 +1,17 @@
 //! A connection to a broker.
 
-use std::{future::poll_fn, sync::Arc};
+use std::sync::Arc;
 
-use amqp_codec::sasl;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::debug;
+use amqp_codec::ShortString;
 
 use crate::{
     channel::Channel,
-    driver::Driver,
+    credentials::Password,
     error::{Error, Result},
-    options::ConnectOptions,
-    proto::{connection::Engine, handshake::Login, waiters::Place},
-    shared::{ChannelHandle, ConnectionHandle, Shared, now},
-    transport,
-    uri::Uri,
+    proto::connection::Engine,
+    secret,
+    shared::{ChannelHandle, ConnectionHandle, now},
 };
-
-/// Connects with default options; see [`ConnectOptions::connect`].
-///
-/// # Errors
-/// As [`ConnectOptions::connect`].
-pub async fn connect(uri: &str) -> Result<Connection> {
-    ConnectOptions::new().connect(uri).await
-}
-
-impl ConnectOptions {
-    /// Connects to the broker at `uri` (`amqp://user:password@host:port/vhost`), within the connect deadline.
-    ///
-    /// # Errors
-    /// An invalid URI, an unknown host, a refused connection, a peer that is no AMQP broker, a refused login or virtual host,
-    /// the deadline.
-    ///
-    /// # Cancel safety
-    /// Dropping the future gives the connection up; its task ends.
-    pub async fn connect(&self, uri: &str) -> Result<Connection> {
-        self.connect_to(&Uri::parse(uri)?).await
-    }
-
-    /// Connects to a broker whose URI has been read already, or was never written.
-    ///
-    /// # Errors
-    /// As [`connect`](Self::connect), but for an invalid URI.
-    ///
-    /// # Cancel safety
-    /// Dropping the future gives the connection up; its task ends.
-    pub async fn connect_to(&self, uri: &Uri) -> Result<Connection> {
-        if uri.tls {
-            return Err(Error::InvalidUri("amqps is not supported by this version".into()));
-        }
-        self.within_deadline(uri, async {
-            let stream = transport::tcp(uri).await?;
-            self.open(stream, uri).await
-        })
-        .await
-    }
-
-    /// Connects over a stream that is there already: an in-memory duplex to an embedded broker, a tunnel, a Unix socket.
-    /// User, password, virtual host and parameters come from `uri`; its host is used in errors only.
-    ///
-    /// # Errors
-    /// As [`connect`](Self::connect), but for name look-up and TCP.
-    ///
-    /// # Cancel safety
-    /// Dropping the future gives the connection up; its task ends.
-    pub async fn connect_stream<S>(&self, stream: S, uri: &Uri) -> Result<Connection>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        self.within_deadline(uri, self.open(stream, uri)).await
-    }
-
-    async fn within_deadline(
-        &self,
-        uri: &Uri,
-        connecting: impl Future<Output = Result<Connection>>,
-    ) -> Result<Connection> {
-        let after = uri.connection_timeout.unwrap_or(self.connect_timeout);
-        match tokio::time::timeout(after, connecting).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::ConnectTimeout { address: uri.address(), after }),
-        }
-    }
-
-    async fn open<S>(&self, stream: S, uri: &Uri) -> Result<Connection>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let login = Login {
-            user: uri.user.clone(),
-            response: sasl::plain(&uri.user, &uri.password),
-            vhost: uri.vhost.clone(),
-            tune: self.tune(uri),
-            client_properties: self.client_properties()?,
-        };
-        let shared = Arc::new(Shared::new(Engine::new(login, self.limits, now())));
-        let handle = ConnectionHandle::new(shared.clone(), self.call_timeout);
-        tokio::spawn(Driver::new(shared, stream).run());
-        let mut place = None;
-        poll_fn(|cx| handle.shared.with(|engine| engine.poll_open(&mut place, cx.waker()))).await?;
-        debug!(%uri, "connected");
-        Ok(Connection { handle: Arc::new(handle) })
-    }
-}
 
 /// A connection to a broker. All handles share it; cloning is cheap.
 ///
@@ -114,6 +23,10 @@ pub struct Connection {
 }
 
 impl Connection {
+    pub(crate) fn new(handle: Arc<ConnectionHandle>) -> Self {
+        Connection { handle }
+    }
+
     /// Opens a channel.
     ///
     /// # Errors
@@ -126,6 +39,21 @@ impl Connection {
         let channel = ChannelHandle { connection: self.handle.clone(), key, status };
         channel.wait("channel.open", call, self.handle.call_timeout).await?;
         Ok(Channel::new(Arc::new(channel)))
+    }
+
+    /// Gives the broker a new password or token before the present one expires (`connection.update-secret`, of RabbitMQ).
+    /// `reason` is for the broker's log. [`ConnectOptions::credentials_from`](crate::ConnectOptions::credentials_from) does
+    /// this by itself.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a reason over 255 bytes or a secret over a frame; no answer within the call timeout; or why
+    /// the connection has ended, as it does when the broker refuses the secret.
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, the broker may or may not have taken the secret.
+    pub async fn update_secret(&self, secret: impl Into<Password>, reason: &str) -> Result<()> {
+        let reason = ShortString::new("reason", reason).map_err(Error::Invalid)?;
+        secret::update(&self.handle.shared, &secret.into(), reason, self.handle.call_timeout).await
     }
 
     /// Closes the connection and waits until the broker has agreed, 10 s at the most. What was published before is sent
@@ -150,26 +78,12 @@ impl Connection {
     /// # Cancel safety
     /// Can be dropped and called again.
     pub async fn closed(&self) -> Error {
-        let mut waiting = WaitingForEnd { shared: &self.handle.shared, place: None };
-        poll_fn(|cx| waiting.shared.with(|engine| engine.poll_ended(&mut waiting.place, cx.waker()))).await
+        self.handle.shared.ended().await
     }
 
     /// Whether the connection can be used.
     pub fn is_open(&self) -> bool {
         self.handle.shared.with(|engine| engine.reason().is_none())
-    }
-}
-
-struct WaitingForEnd<'a> {
-    shared: &'a Shared,
-    place: Option<Place>,
-}
-
-impl Drop for WaitingForEnd<'_> {
-    fn drop(&mut self) {
-        if let Some(place) = self.place {
-            self.shared.with(|engine| engine.leave(place));
-        }
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Driver<T> {
     /// The batch being written, and how much of it is.
     batch: Output,
     written: usize,
+    /// The transport took bytes that it may hold back until it is flushed, as TLS does.
+    is_unflushed: bool,
     read_buffer: ReadBuffer,
     /// When the read buffer is to give memory back.
     quiet_at: Option<Instant>,
@@ -50,6 +52,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             transport,
             batch: Output::default(),
             written: 0,
+            is_unflushed: false,
             read_buffer: ReadBuffer::new(),
             quiet_at: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -92,6 +95,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Writes one batch. Pending while the transport takes no more.
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        if self.is_unflushed {
+            ready!(self.poll_flush(cx));
+        }
         if self.written == self.batch.len() {
             self.batch.clear();
             self.written = 0;
@@ -99,6 +105,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if !self.shared.drive(&mut self.wakes, |engine| engine.take_output(now, batch)) {
                 return Poll::Ready(());
             }
+            self.is_unflushed = true;
         }
         while self.written < self.batch.len() {
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -115,6 +122,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     return Poll::Ready(());
                 }
             }
+        }
+        self.poll_flush(cx)
+    }
+
+    /// Free on a bare socket; TLS may still hold what it was given.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let result = ready!(Pin::new(&mut self.transport).poll_flush(cx));
+        self.is_unflushed = false;
+        if let Err(error) = result {
+            self.lost(Some(error));
         }
         Poll::Ready(())
     }
@@ -161,9 +178,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     fn lost(&mut self, error: Option<io::Error>) {
+        // TLS tells a peer that hangs up without its goodbye by this; AMQP has a goodbye of its own.
+        let error = error.filter(|error| error.kind() != io::ErrorKind::UnexpectedEof);
         let error = error.map(|error| Error::ConnectionLost(Arc::new(error)));
         self.batch.clear();
         self.written = 0;
+        self.is_unflushed = false;
         self.shared.drive(&mut self.wakes, |engine| engine.handle_lost(error));
     }
 }

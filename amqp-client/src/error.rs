@@ -4,6 +4,8 @@ use std::{fmt, io, sync::Arc, time::Duration};
 
 use amqp_codec::{MethodId, ReplyCode};
 
+use crate::tls_error::TlsError;
+
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -35,7 +37,18 @@ pub enum Error {
         /// What the system said.
         source: Arc<io::Error>,
     },
-    /// The connection was not open by the deadline, which covers name look-up, TCP and handshake.
+    /// TLS failed, in the certificates of this side or in the handshake.
+    #[error("no TLS with {address}: {source}")]
+    Tls {
+        /// Host and port.
+        address: String,
+        /// What went wrong.
+        source: TlsError,
+    },
+    /// No host of several took the connection.
+    #[error("no broker took the connection: {}", .0.iter().map(|(address, error)| format!("{address}: {error}")).collect::<Vec<_>>().join("; "))]
+    NoHost(Arc<[(String, Error)]>),
+    /// The connection was not open by the deadline, which covers name look-up, TCP, TLS and handshake.
     #[error("no AMQP connection to {address} within {after:?}")]
     ConnectTimeout {
         /// Host and port.
@@ -50,11 +63,16 @@ pub enum Error {
     #[error("the peer at the other end is not an AMQP broker: {0}")]
     NotAmqp(#[source] amqp_codec::Error),
     /// The broker offers no login mechanism that this client has.
-    #[error("the broker offers the login mechanisms {offered:?}; this client has PLAIN")]
+    #[error("the broker offers the login mechanisms {offered:?}; this client has {wanted:?}")]
     NoMechanism {
         /// What it offers, separated by spaces.
         offered: String,
+        /// What the options allow, separated by spaces.
+        wanted: String,
     },
+    /// There are no credentials to log in with: what the provider or the mechanism of this side said.
+    #[error("no credentials: {0}")]
+    Credentials(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The login was refused.
     #[error("login refused for user {user:?}: {reason}")]
     LoginRefused {

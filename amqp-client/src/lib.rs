@@ -45,16 +45,19 @@
 //! deliveries of one read to each consumer as one batch. No queue of commands, no task, no allocation a message.
 //!
 //! # What waits, and until when
-//! - [`ConnectOptions::connect`]: 10 s for name look-up, TCP and handshake together.
+//! - [`ConnectOptions::connect`]: 10 s for name look-up, TCP, TLS and handshake together, of all hosts.
 //! - Calls that the broker answers: 30 s ([`ConnectOptions::call_timeout`]).
 //! - Publishing: while the write buffer or the window of unconfirmed publishes is full, or the broker blocks.
 //! - [`Confirm`], [`Consumer`], [`Channel::closed`], [`Connection::closed`]: until their answer or the end of the channel or
 //!   connection, which heartbeats bound when the network is silent.
 
+mod any_certificate;
 mod channel;
+mod connect;
 mod connection;
 mod consume_options;
 mod consumer;
+mod credentials;
 mod declare;
 mod delivery;
 mod driver;
@@ -64,21 +67,30 @@ mod options;
 mod proto;
 mod publisher;
 mod read_buffer;
+mod sasl;
+mod secret;
 mod shared;
+mod tls;
+mod tls_error;
 mod topology;
 mod transport;
 mod uri;
 
-pub use amqp_codec::{Array, Properties, ReplyCode, ShortString, Table, Value};
+pub use amqp_codec::{Array, Properties, ReplyCode, Secret, ShortString, Table, Value};
 pub use channel::Channel;
-pub use connection::{Connection, connect};
+pub use connect::connect;
+pub use connection::Connection;
 pub use consume_options::{ConsumeOptions, StreamOffset};
 pub use consumer::Consumer;
+pub use credentials::{Credentials, CredentialsError, CredentialsFuture, CredentialsProvider, Password};
 pub use declare::Declare;
 pub use delivery::Delivery;
 pub use error::{Close, Error, Result};
 pub use message::Message;
 pub use options::ConnectOptions;
 pub use publisher::{Confirm, Confirmation, Publisher, Returned, WhileBlocked};
+pub use sasl::{Mechanism, SaslMechanism};
+pub use tls::TlsOptions;
+pub use tls_error::TlsError;
 pub use topology::{Binding, DeleteOptions, Exchange, Overflow, Queue, QueueInfo};
 pub use uri::Uri;

@@ -1,12 +1,15 @@
 //! How to connect: values only, nothing here connects.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use amqp_codec::{Table, Tune, Value};
 
 use crate::{
+    credentials::{CredentialsProvider, Provider},
     error::{Error, Result},
     proto::{connection::Limits, link::Window},
+    sasl::{Mechanism, SaslMechanism},
+    tls::TlsOptions,
     uri::Uri,
 };
 
@@ -19,6 +22,10 @@ pub struct ConnectOptions {
     pub(crate) frame_max: u32,
     pub(crate) connect_timeout: Duration,
     pub(crate) call_timeout: Duration,
+    pub(crate) tls: TlsOptions,
+    pub(crate) mechanisms: Vec<Mechanism>,
+    pub(crate) credentials: Option<Provider>,
+    pub(crate) shuffle_hosts: bool,
     pub(crate) limits: Limits,
 }
 
@@ -31,6 +38,10 @@ impl Default for ConnectOptions {
             frame_max: 131_072,
             connect_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(30),
+            tls: TlsOptions::new(),
+            mechanisms: vec![Mechanism::Plain, Mechanism::AmqPlain],
+            credentials: None,
+            shuffle_hosts: false,
             limits: Limits {
                 write_buffer: 256 * 1024,
                 window: Window { publishes: 65_536, bytes: 64 * 1024 * 1024 },
@@ -71,7 +82,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Deadline for everything until the connection is open: name look-up, TCP, handshake. Default 10 s.
+    /// Deadline for everything until the connection is open: name look-up, TCP, TLS and handshake, of all hosts together.
+    /// Default 10 s.
     pub fn connect_timeout(mut self, deadline: Duration) -> Self {
         self.connect_timeout = deadline;
         self
@@ -80,6 +92,33 @@ impl ConnectOptions {
     /// Deadline of each call that the broker answers. Default 30 s.
     pub fn call_timeout(mut self, deadline: Duration) -> Self {
         self.call_timeout = deadline;
+        self
+    }
+
+    /// How to speak TLS with `amqps`. Default: as [`TlsOptions::new`].
+    pub fn tls(mut self, tls: TlsOptions) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// The mechanisms to log in with, in order of preference: the first that the broker offers is taken. Default PLAIN, then
+    /// AMQPLAIN. The `auth_mechanism` of a URI comes before these.
+    pub fn mechanisms(mut self, mechanisms: impl IntoIterator<Item = Mechanism>) -> Self {
+        self.mechanisms = mechanisms.into_iter().collect();
+        self
+    }
+
+    /// Asks for user and password at each connect, instead of taking them from the URI; and when they expire, again in time,
+    /// to give the broker the new password with `connection.update-secret`. A provider that fails then is asked again, after
+    /// a twentieth of the time they were good for, 1 s to 60 s. Default: the URI's.
+    pub fn credentials_from(mut self, provider: impl CredentialsProvider) -> Self {
+        self.credentials = Some(Provider(Arc::new(provider)));
+        self
+    }
+
+    /// Tries several hosts in random order, so that many clients spread over them. Default: in the order given.
+    pub fn shuffle_hosts(mut self, shuffle: bool) -> Self {
+        self.shuffle_hosts = shuffle;
         self
     }
 
@@ -107,6 +146,20 @@ impl ConnectOptions {
     pub fn delivery_buffer(mut self, bytes: usize) -> Self {
         self.limits.delivery_buffer = bytes;
         self
+    }
+
+    /// The mechanisms to try with this URI, each begun.
+    pub(crate) fn begin_login(&self, uri: &Uri) -> Result<Vec<Box<dyn SaslMechanism>>> {
+        if uri.auth_mechanisms.is_empty() {
+            return Ok(self.mechanisms.iter().map(Mechanism::begin).collect());
+        }
+        let by_name = |name: &String| {
+            let mut own = self.mechanisms.iter().map(Mechanism::begin);
+            own.find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
+                .or_else(|| Mechanism::by_name(name).map(|mechanism| mechanism.begin()))
+                .ok_or_else(|| Error::InvalidUri(format!("unknown auth_mechanism {name:?}")))
+        };
+        uri.auth_mechanisms.iter().map(by_name).collect()
     }
 
     /// The limits to propose, where the URI's parameters come before the options.

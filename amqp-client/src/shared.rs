@@ -64,6 +64,27 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Ready with the reason when the connection has ended.
+    pub(crate) async fn ended(&self) -> Error {
+        let mut waiting = WaitingForConnection { shared: self, place: None };
+        poll_fn(|cx| self.with(|engine| engine.poll_ended(&mut waiting.place, cx.waker()))).await
+    }
+}
+
+struct WaitingForConnection<'a> {
+    shared: &'a Shared,
+    place: Option<Place>,
+}
+
+impl Drop for WaitingForConnection<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.shared.with(|engine| engine.leave(place));
+        }
+    }
+}
+
 /// Owned by every handle of a connection. The last one closes it.
 pub(crate) struct ConnectionHandle {
     pub(crate) shared: Arc<Shared>,

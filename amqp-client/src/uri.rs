@@ -1,17 +1,35 @@
 //! The AMQP URI (<https://www.rabbitmq.com/docs/uri-spec>).
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use percent_encoding::percent_decode_str;
 
-use crate::error::{Error, Result};
+use crate::{
+    credentials::Password,
+    error::{Error, Result},
+};
 
 /// Where a broker is and who is asking: `amqp://user:password@host:port/vhost?heartbeat=10`.
 ///
 /// Defaults: user and password `guest`, host `localhost`, port 5672 (`amqps`: 5671), virtual host `/`. A missing and an
 /// empty path (`amqp://host`, `amqp://host/`) both mean `/`: the specification has an empty name for the latter, but no
 /// broker has such a virtual host, and pika, kombu and oslo.messaging read it as `/` too.
-/// `Debug` and `Display` leave the password out.
+/// Several hosts, `amqps://a.example,b.example:5673/prod`, are read by [`parse_list`](Uri::parse_list); one login, virtual
+/// host and set of parameters holds for all. `Debug` and `Display` leave the password out.
+///
+/// Parameters, as on <https://www.rabbitmq.com/docs/uri-query-parameters>; each comes before the option of the same meaning:
+///
+/// | parameter | value |
+/// |---|---|
+/// | `heartbeat` | seconds; 0 is off |
+/// | `channel_max` | the highest channel number |
+/// | `frame_max` | bytes |
+/// | `connection_timeout` | milliseconds until the connection is open |
+/// | `auth_mechanism` | `plain`, `amqplain`, `external` or the name of one's own; repeated, in order of preference |
+/// | `cacertfile` | PEM file of the certificate authorities to trust; this and those below with `amqps` only |
+/// | `certfile`, `keyfile` | PEM files of the client certificate and its key; one alone holds both |
+/// | `server_name_indication` | the name to ask for and to verify, or `disable` |
+/// | `verify` | `verify_peer`, which is the default, or `verify_none`, which lets anyone be the broker |
 #[derive(Clone, PartialEq, Eq)]
 pub struct Uri {
     /// `amqps`.
@@ -19,7 +37,7 @@ pub struct Uri {
     /// The user name.
     pub user: String,
     /// The password.
-    pub password: String,
+    pub password: Password,
     /// Name or address, IPv6 without brackets.
     pub host: String,
     /// The TCP port.
@@ -34,6 +52,18 @@ pub struct Uri {
     pub frame_max: Option<u32>,
     /// `connection_timeout`, in milliseconds in the URI.
     pub connection_timeout: Option<Duration>,
+    /// `auth_mechanism`, in order of preference; empty leaves it to the options.
+    pub auth_mechanisms: Vec<String>,
+    /// `cacertfile`
+    pub cacertfile: Option<PathBuf>,
+    /// `certfile`
+    pub certfile: Option<PathBuf>,
+    /// `keyfile`
+    pub keyfile: Option<PathBuf>,
+    /// `server_name_indication`
+    pub server_name_indication: Option<String>,
+    /// `verify`: whether the broker's certificate is verified.
+    pub verify: Option<bool>,
 }
 
 impl Default for Uri {
@@ -49,16 +79,34 @@ impl Default for Uri {
             channel_max: None,
             frame_max: None,
             connection_timeout: None,
+            auth_mechanisms: Vec::new(),
+            cacertfile: None,
+            certfile: None,
+            keyfile: None,
+            server_name_indication: None,
+            verify: None,
         }
     }
 }
 
 impl Uri {
-    /// Reads a URI.
+    /// Reads a URI with one host.
     ///
     /// # Errors
     /// [`Error::InvalidUri`] that names the part; the password is not repeated in it.
     pub fn parse(uri: &str) -> Result<Self> {
+        let mut uris = Self::parse_list(uri)?;
+        match (uris.pop(), uris.is_empty()) {
+            (Some(only), true) => Ok(only),
+            _ => Err(invalid("one host is due, and there are several")),
+        }
+    }
+
+    /// Reads a URI with one host or several, separated by commas: a URI for each, in order; at least one.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_list(uri: &str) -> Result<Vec<Self>> {
         let (scheme, rest) = uri.split_once("://").ok_or_else(|| invalid("it has no scheme amqp://"))?;
         let mut parsed = Uri::default();
         parsed.tls = match scheme.to_ascii_lowercase().as_str() {
@@ -74,7 +122,7 @@ impl Uri {
         if !authority.contains('@') && [path, query].into_iter().flatten().any(|part| part.contains('@')) {
             return Err(invalid("a / or ? in a user name or password is written with %2F or %3F"));
         }
-        parsed.read_authority(authority)?;
+        let hosts = parsed.read_login(authority)?;
         if let Some(path) = path {
             if path.contains('/') {
                 return Err(invalid("a virtual host with a / in its name is written with %2F"));
@@ -86,7 +134,8 @@ impl Uri {
         if let Some(query) = query {
             parsed.read_query(query)?;
         }
-        Ok(parsed)
+        let is_one = !hosts.contains(',');
+        hosts.split(',').map(|host| parsed.clone().with_host(host, is_one)).collect()
     }
 
     /// Host and port as a socket address is written.
@@ -98,43 +147,79 @@ impl Uri {
         }
     }
 
-    fn read_authority(&mut self, authority: &str) -> Result<()> {
-        let address = match authority.rsplit_once('@') {
-            Some((userinfo, address)) => {
-                let (user, password) = split_once_or_end(userinfo, ':');
-                self.user = decode("user", user)?;
-                if let Some(password) = password {
-                    self.password = decode("password", password)?;
-                }
-                address
-            }
-            None => authority,
-        };
+    /// Takes the login off the front; returns the hosts.
+    fn read_login<'a>(&mut self, authority: &'a str) -> Result<&'a str> {
+        let Some((userinfo, hosts)) = authority.rsplit_once('@') else { return Ok(authority) };
+        // Else a host would be taken for part of a password.
+        if userinfo.contains('@') && userinfo.contains(',') {
+            return Err(invalid("all hosts share one login, before the first: user:password@host,host"));
+        }
+        let (user, password) = split_once_or_end(userinfo, ':');
+        self.user = decode("user", user)?;
+        if let Some(password) = password {
+            self.password = decode("password", password)?.into();
+        }
+        Ok(hosts)
+    }
+
+    fn with_host(mut self, address: &str, may_be_empty: bool) -> Result<Self> {
         let (host, port) = split_port(address)?;
         if !host.is_empty() {
             self.host = decode("host", host)?;
+        } else if !may_be_empty {
+            return Err(invalid("a host in the list is empty"));
         }
         if let Some(port) = port {
             self.port = number("port", port)?;
         }
-        Ok(())
+        Ok(self)
     }
 
     fn read_query(&mut self, query: &str) -> Result<()> {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = &decode(key, value)?;
-            match key {
-                "heartbeat" => self.heartbeat = Some(number(key, value)?),
-                "channel_max" => self.channel_max = Some(number(key, value)?),
-                "frame_max" => self.frame_max = Some(number(key, value)?),
-                "connection_timeout" => {
-                    self.connection_timeout = Some(Duration::from_millis(number(key, value)?));
-                }
-                other => return Err(invalid(format!("unknown query parameter {other:?}"))),
-            }
+            self.read_parameter(key, decode(key, value)?)?;
         }
         Ok(())
+    }
+
+    fn read_parameter(&mut self, key: &str, value: String) -> Result<()> {
+        match key {
+            "heartbeat" => self.heartbeat = Some(number(key, &value)?),
+            "channel_max" => self.channel_max = Some(number(key, &value)?),
+            "frame_max" => self.frame_max = Some(number(key, &value)?),
+            "connection_timeout" => {
+                self.connection_timeout = Some(Duration::from_millis(number(key, &value)?));
+            }
+            "auth_mechanism" => self.auth_mechanisms.push(value),
+            _ => return self.read_tls_parameter(key, value),
+        }
+        Ok(())
+    }
+
+    fn read_tls_parameter(&mut self, key: &str, value: String) -> Result<()> {
+        match key {
+            "cacertfile" => self.cacertfile = Some(value.into()),
+            "certfile" => self.certfile = Some(value.into()),
+            "keyfile" => self.keyfile = Some(value.into()),
+            "server_name_indication" => self.server_name_indication = Some(value),
+            "verify" => {
+                self.verify = Some(match value.as_str() {
+                    "verify_peer" => true,
+                    "verify_none" => false,
+                    other => {
+                        return Err(invalid(format!("verify is {other:?}, not verify_peer or verify_none")));
+                    }
+                });
+            }
+            other => return Err(invalid(format!("unknown query parameter {other:?}"))),
+        }
+        if self.tls {
+            Ok(())
+        } else {
+            // Whoever gives one believes that the connection is private.
+            Err(invalid(format!("{key} is for amqps, and this is amqp")))
+        }
     }
 }
 
@@ -210,19 +295,19 @@ mod tests {
     #[test]
     fn the_examples_of_the_uri_specification_read_as_it_says() {
         let full = parse("amqp://user:pass@host:10000/vhost");
-        assert_eq!((full.user.as_str(), full.password.as_str()), ("user", "pass"));
+        assert_eq!((full.user.as_str(), full.password.expose()), ("user", "pass"));
         assert_eq!((full.host.as_str(), full.port, full.vhost.as_str()), ("host", 10000, "vhost"));
 
         let encoded = parse("amqp://user%61:%61pass@ho%61st:10000/v%2fhost");
-        assert_eq!((encoded.user.as_str(), encoded.password.as_str()), ("usera", "apass"));
+        assert_eq!((encoded.user.as_str(), encoded.password.expose()), ("usera", "apass"));
         assert_eq!((encoded.host.as_str(), encoded.vhost.as_str()), ("hoast", "v/host"));
 
         assert_eq!(parse("amqp://"), Uri::default());
         assert_eq!(parse("amqp://host").vhost, "/");
         assert_eq!(parse("amqp://host/%2f").vhost, "/");
         assert_eq!(parse("amqp://:@/").user, "");
-        assert_eq!(parse("amqp://:@/").password, "");
-        assert_eq!(parse("amqp://user@").password, "guest");
+        assert_eq!(parse("amqp://:@/").password.expose(), "");
+        assert_eq!(parse("amqp://user@").password.expose(), "guest");
         assert_eq!(parse("amqp://[::1]").host, "::1");
         assert_eq!(parse("amqp://[::1]:7/x").address(), "[::1]:7");
         assert_eq!(parse("amqps://host").port, 5671);
@@ -243,6 +328,31 @@ mod tests {
     }
 
     #[test]
+    fn the_parameters_of_tls_and_login_are_read() {
+        let uri = parse(
+            "amqps://h?cacertfile=/etc/ca%20s.pem&certfile=/c.pem&keyfile=/k.pem&verify=verify_none\
+             &server_name_indication=b.example&auth_mechanism=external&auth_mechanism=plain",
+        );
+        assert_eq!(uri.cacertfile, Some("/etc/ca s.pem".into()));
+        assert_eq!((uri.certfile, uri.keyfile), (Some("/c.pem".into()), Some("/k.pem".into())));
+        assert_eq!((uri.verify, uri.server_name_indication.as_deref()), (Some(false), Some("b.example")));
+        assert_eq!(uri.auth_mechanisms, ["external", "plain"]);
+        assert_eq!(parse("amqps://h?verify=verify_peer").verify, Some(true));
+    }
+
+    #[test]
+    fn several_hosts_share_login_virtual_host_and_parameters() {
+        let uris = Uri::parse_list("amqps://u:p@a.example,[::1]:7,b%61.example:5673/v?heartbeat=5").unwrap();
+        let addresses: Vec<_> = uris.iter().map(Uri::address).collect();
+        assert_eq!(addresses, ["a.example:5671", "[::1]:7", "ba.example:5673"]);
+        for uri in &uris {
+            assert_eq!((uri.user.as_str(), uri.password.expose(), uri.vhost.as_str()), ("u", "p", "v"));
+            assert_eq!((uri.tls, uri.heartbeat), (true, Some(5)));
+        }
+        assert_eq!(Uri::parse_list("amqp://").unwrap(), [Uri::default()]);
+    }
+
+    #[test]
     fn what_is_wrong_is_named_and_the_password_is_not() {
         for (uri, part) in [
             ("host:5672", "scheme"),
@@ -256,6 +366,11 @@ mod tests {
             ("amqp://u:hunter2/x@h", "%2F"),
             ("amqp://u:hunter2?x@h", "%3F"),
             ("amqp://u:x?hunter2=y@h", "%3F"),
+            ("amqp://u:hunter2@a,b", "several"),
+            ("amqp://u:hunter2@a,u:hunter2@b", "share one login"),
+            ("amqp://a,,b", "empty"),
+            ("amqp://h?cacertfile=/ca.pem", "amqps"),
+            ("amqps://h?verify=no", "verify_peer"),
         ] {
             let error = Uri::parse(uri).unwrap_err().to_string();
             assert!(error.contains(part), "{uri}: {error}");

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use amqp_client::Delivery;
+use amqp_client::{Delivery, TlsError};
 use amqp_codec::ReplyCode;
 
 /// This crate's one error.
@@ -121,6 +121,13 @@ fn permanent(error: &amqp_client::Error) -> bool {
         | Client::NotAmqp(_)
         | Client::NoMechanism { .. }
         | Client::LoginRefused { .. } => true,
+        // Certificates of this side; those of the broker may be renewed while we try.
+        Client::Tls { source, .. } => {
+            matches!(
+                source,
+                TlsError::BadPem { .. } | TlsError::BadIdentity(_) | TlsError::BadServerName { .. }
+            )
+        }
         _ => matches!(
             error.reply_code(),
             Some(
@@ -154,14 +161,11 @@ fn reason(source: Option<&impl fmt::Display>) -> String {
 #[non_exhaustive]
 pub enum UrlError {
     /// There is no `scheme://`.
-    #[error("there is no scheme; expected amqp://, rabbit:// or memory://")]
+    #[error("there is no scheme; expected amqp://, amqps://, rabbit:// or memory://")]
     NoScheme,
     /// A scheme nobody knows here.
-    #[error("unknown scheme {0:?}; expected amqp, rabbit or memory")]
+    #[error("unknown scheme {0:?}; expected amqp, amqps, rabbit or memory")]
     UnknownScheme(String),
-    /// TLS was asked for.
-    #[error("amqps:// needs TLS, which this version does not have")]
-    TlsUnsupported,
     /// A port that is no number from 0 to 65535.
     #[error("the port {port:?} of host {host:?} is not a number from 0 to 65535")]
     BadPort {

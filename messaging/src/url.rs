@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 use crate::error::UrlError;
 
 const DEFAULT_PORT: u16 = 5672;
+const DEFAULT_TLS_PORT: u16 = 5671;
 
 /// Where a transport's brokers are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +27,8 @@ impl TransportUrl {
         // oslo.messaging selects the driver by what stands before a `+`.
         match scheme.to_ascii_lowercase().split('+').next().unwrap_or_default() {
             "memory" => memory(rest),
-            "amqp" | "pyamqp" | "rabbit" | "kombu" => amqp(rest),
-            "amqps" => Err(UrlError::TlsUnsupported),
+            "amqp" | "pyamqp" | "rabbit" | "kombu" => amqp(rest, false),
+            "amqps" | "pyamqps" => amqp(rest, true),
             _ => Err(UrlError::UnknownScheme(scheme.to_owned())),
         }
     }
@@ -41,11 +42,11 @@ fn memory(rest: &str) -> Result<TransportUrl, UrlError> {
     }
 }
 
-fn amqp(rest: &str) -> Result<TransportUrl, UrlError> {
+fn amqp(rest: &str, tls: bool) -> Result<TransportUrl, UrlError> {
     let rest = rest.split('#').next().unwrap_or_default();
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (hosts, vhost) = rest.split_once('/').unwrap_or((rest, ""));
-    let mut common = options(query)?;
+    let mut common = options(query, tls)?;
     // Absent, `/` and `//` all mean the broker's `/`, for oslo.messaging and for kombu.
     let vhost = decode("virtual host", vhost)?;
     if !vhost.is_empty() {
@@ -66,15 +67,16 @@ fn host(item: &str, common: &Uri) -> Result<Uri, UrlError> {
         Some((login, address)) => (login, address),
         None => ("", item),
     };
-    let (host, port) = address_and_port(address)?;
+    let (host, port) = address_and_port(address, common.port)?;
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
     let (user, password) = (decode("user", user)?, decode("password", password)?);
     let uri = Uri { host, port, ..common.clone() };
     // No name and no password is no login, `:@host` too: guest's then.
-    Ok(if user.is_empty() && password.is_empty() { uri } else { Uri { user, password, ..uri } })
+    let is_login = !user.is_empty() || !password.is_empty();
+    Ok(if is_login { Uri { user, password: password.into(), ..uri } } else { uri })
 }
 
-fn address_and_port(address: &str) -> Result<(String, u16), UrlError> {
+fn address_and_port(address: &str, default_port: u16) -> Result<(String, u16), UrlError> {
     let (host, port) = match address.strip_prefix('[') {
         Some(bracketed) => {
             let (host, rest) =
@@ -84,7 +86,7 @@ fn address_and_port(address: &str) -> Result<(String, u16), UrlError> {
         None => address.split_once(':').unwrap_or((address, "")),
     };
     let number = match port {
-        "" => DEFAULT_PORT,
+        "" => default_port,
         digits => {
             digits.parse().map_err(|_| UrlError::BadPort { host: host.to_owned(), port: port.to_owned() })?
         }
@@ -102,8 +104,9 @@ fn decode(what: &'static str, text: &str) -> Result<String, UrlError> {
 }
 
 /// A URI with what the part after `?` asks for.
-fn options(query: &str) -> Result<Uri, UrlError> {
-    let mut uri = Uri::default();
+fn options(query: &str, tls: bool) -> Result<Uri, UrlError> {
+    let port = if tls { DEFAULT_TLS_PORT } else { DEFAULT_PORT };
+    let mut uri = Uri { tls, port, ..Uri::default() };
     for pair in query.split('&') {
         let (option, value) = pair.split_once('=').unwrap_or((pair, ""));
         // A blank value is no value, for oslo.messaging.
@@ -120,10 +123,29 @@ fn options(query: &str) -> Result<Uri, UrlError> {
             "channel_max" => uri.channel_max = Some(short()?),
             "frame_max" => uri.frame_max = Some(long()?),
             "connection_timeout" => uri.connection_timeout = Some(Duration::from_millis(long()?.into())),
+            _ if tls => tls_option(&mut uri, option, decode("option", value)?)?,
             _ => return Err(UrlError::UnknownOption(option.to_owned())),
         }
     }
     Ok(uri)
+}
+
+/// The names that RabbitMQ gives these in its URIs.
+fn tls_option(uri: &mut Uri, option: &str, value: String) -> Result<(), UrlError> {
+    match (option, value.as_str()) {
+        ("cacertfile", _) => uri.cacertfile = Some(value.into()),
+        ("certfile", _) => uri.certfile = Some(value.into()),
+        ("keyfile", _) => uri.keyfile = Some(value.into()),
+        ("server_name_indication", _) => uri.server_name_indication = Some(value),
+        ("verify", "verify_peer") => uri.verify = Some(true),
+        ("verify", "verify_none") => uri.verify = Some(false),
+        ("verify", _) => {
+            let expected = "verify_peer or verify_none";
+            return Err(UrlError::BadOption { option: option.to_owned(), value, expected });
+        }
+        _ => return Err(UrlError::UnknownOption(option.to_owned())),
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -139,7 +161,7 @@ mod tests {
 
     /// `user password host port vhost`
     fn shown(uri: &Uri) -> String {
-        format!("{} {} {} {} {}", uri.user, uri.password, uri.host, uri.port, uri.vhost)
+        format!("{} {} {} {} {}", uri.user, uri.password.expose(), uri.host, uri.port, uri.vhost)
     }
 
     fn one(url: &str) -> String {
@@ -192,6 +214,15 @@ mod tests {
     }
 
     #[test]
+    fn amqps_is_tls_on_its_own_port_with_options_of_its_own() {
+        let uris = uris("amqps://a,b:7/v?cacertfile=/etc/ca.pem&verify=verify_none");
+        assert_eq!(uris.iter().map(|uri| (uri.tls, uri.port)).collect::<Vec<_>>(), [(true, 5671), (true, 7)]);
+        assert_eq!((uris[0].cacertfile.clone(), uris[0].verify), (Some("/etc/ca.pem".into()), Some(false)));
+        let error = TransportUrl::parse("amqps://a?verify=no").unwrap_err();
+        assert!(matches!(error, UrlError::BadOption { expected: "verify_peer or verify_none", .. }));
+    }
+
+    #[test]
     fn memory_brokers_have_names() {
         assert_eq!(TransportUrl::parse("memory://tests/"), Ok(TransportUrl::Memory("tests".into())));
         assert_eq!(TransportUrl::parse("memory://"), Err(UrlError::NoName));
@@ -214,7 +245,7 @@ mod tests {
             ("", UrlError::NoScheme),
             ("h:5672", UrlError::NoScheme),
             ("redis://h", UrlError::UnknownScheme("redis".into())),
-            ("amqps://h", UrlError::TlsUnsupported),
+            ("amqp://h?cacertfile=/ca", UrlError::UnknownOption("cacertfile".into())),
             ("rabbit://u:secret@h:abc/", UrlError::BadPort { host: "h".into(), port: "abc".into() }),
             ("amqp://h:65536", UrlError::BadPort { host: "h".into(), port: "65536".into() }),
             ("amqp://u:secret@[::1", UrlError::UnclosedBracket("[::1".into())),

@@ -1,8 +1,10 @@
 //! The engine of one connection: handshake, channels by number, demultiplexing, blocking, close.
 
 mod handles;
+mod secret;
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     task::Waker,
     time::{Duration, Instant},
@@ -15,7 +17,7 @@ use amqp_codec::{
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    calls::Calls,
+    calls::{CallId, Calls},
     channel::{After, Channel},
     chunk::{Located, is_deliver, whole_frames},
     handshake::{Handshake, Login, Progress},
@@ -81,6 +83,8 @@ pub(crate) struct Engine {
     blocked: Option<ShortString>,
     /// Channels with deliveries to be put into inboxes.
     touched: Vec<u16>,
+    /// Calls of `connection.update-secret` under way.
+    secret_updates: VecDeque<CallId>,
     /// Channels with acks waiting.
     unflushed: Vec<u16>,
     acks_waiting: usize,
@@ -117,6 +121,7 @@ impl Engine {
             heartbeat: Heartbeat::new(Duration::ZERO, now),
             blocked: None,
             touched: Vec::new(),
+            secret_updates: VecDeque::new(),
             unflushed: Vec::new(),
             acks_waiting: 0,
             acks_urgent: false,
@@ -318,6 +323,7 @@ impl Engine {
                 self.blocked = None;
                 self.room_waiters.wake_all(&mut self.link.wakes);
             }
+            Method::Connection(connection::Method::UpdateSecretOk(_)) => self.secret_updated()?,
             other => {
                 let expected = "connection.close, blocked or unblocked";
                 return Err(Error::UnexpectedMethod { channel: 0, expected, got: other.name() });
@@ -391,6 +397,7 @@ impl Engine {
         for (_, mut channel) in self.channels.drain(..).flatten() {
             channel.end(&mut self.link, reason);
         }
+        self.end_secret_updates(reason);
         self.unflushed.clear();
         self.acks_waiting = 0;
         self.room_waiters.wake_all(&mut self.link.wakes);

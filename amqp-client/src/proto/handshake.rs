@@ -1,18 +1,32 @@
 //! From the protocol header to `connection.open-ok` (spec section 2.2.4 and 4.2.2).
 
+use std::sync::Arc;
+
 use amqp_codec::{
-    Error as CodecError, Method, Secret, ShortString, Table, Tune, frame::PROTOCOL_HEADER,
-    method::connection, sasl,
+    Error as CodecError, Method, ShortString, Table, Tune, Value,
+    frame::{self, PROTOCOL_HEADER},
+    method::connection,
 };
 use bytes::BufMut;
 
 use super::link::Link;
-use crate::error::{Close, Error, Result};
+use crate::{
+    credentials::{Credentials, CredentialsError},
+    error::{Close, Error, Result},
+    sasl::SaslMechanism,
+};
+
+/// Of a frame with a secret in it: frame header and end, ids, lengths, the mechanism's name.
+const ROOM_BESIDE_SECRET: usize = 512;
+
+/// Rounds of login that are led before the broker is taken to have no end.
+const MAX_ROUNDS: u32 = 16;
 
 /// Who connects, and with which wishes.
 pub(crate) struct Login {
-    pub(crate) user: String,
-    pub(crate) response: Secret,
+    pub(crate) credentials: Credentials,
+    /// In order of preference.
+    pub(crate) mechanisms: Vec<Box<dyn SaslMechanism>>,
     pub(crate) vhost: String,
     pub(crate) tune: Tune,
     pub(crate) client_properties: Table,
@@ -29,6 +43,11 @@ enum Stage {
 pub(crate) struct Handshake {
     login: Login,
     stage: Stage,
+    /// The mechanism taken.
+    mechanism: Option<Box<dyn SaslMechanism>>,
+    rounds: u32,
+    /// The broker closes the connection with words when it refuses a login, instead of just hanging up.
+    tells_refusal: bool,
     agreed: Tune,
 }
 
@@ -43,7 +62,7 @@ impl Handshake {
     pub(crate) fn begin(login: Login, link: &mut Link) -> Self {
         link.output.buffer().put_slice(&PROTOCOL_HEADER);
         let agreed = login.tune;
-        Handshake { login, stage: Stage::Start, agreed }
+        Handshake { login, stage: Stage::Start, mechanism: None, rounds: 0, tells_refusal: false, agreed }
     }
 
     /// Whether the first bytes may be a frame. They need not: a broker of another version answers with its own header,
@@ -67,11 +86,12 @@ impl Handshake {
         }
     }
 
-    /// What the end of the stream means at this stage: RabbitMQ closes the socket on a failed login.
+    /// What the end of the stream means at this stage: a broker that does not tell a refused login hangs up. One that does
+    /// has gone down (<https://www.rabbitmq.com/docs/auth-notification>).
     pub(crate) fn end_of_stream(&self) -> Error {
         match self.stage {
-            Stage::Tune => self.login_refused("the broker closed the socket".into()),
-            Stage::Start | Stage::Open => Error::end_of_stream(),
+            Stage::Tune if !self.tells_refusal => self.login_refused("the broker closed the socket".into()),
+            Stage::Start | Stage::Tune | Stage::Open => Error::end_of_stream(),
         }
     }
 
@@ -80,9 +100,7 @@ impl Handshake {
         match (self.stage, method) {
             (Stage::Start, connection::Method::Start(start)) => self.start(&start, link),
             (Stage::Tune, connection::Method::Tune(tune)) => self.tune(&tune, link),
-            (Stage::Tune, connection::Method::Secure(_)) => {
-                Err(self.login_refused("the broker asks for a second round, which PLAIN has not".into()))
-            }
+            (Stage::Tune, connection::Method::Secure(secure)) => self.secure(&secure, link),
             (Stage::Open, connection::Method::OpenOk(_)) => Ok(Progress::Done(self.agreed)),
             (_, connection::Method::Close(close)) => {
                 link.reply(0, &connection::CloseOk {});
@@ -93,18 +111,50 @@ impl Handshake {
     }
 
     fn start(&mut self, start: &connection::Start, link: &mut Link) -> Result<Progress> {
-        let offered = start.mechanisms.to_text();
-        if !offered.split(' ').any(|mechanism| mechanism == sasl::PLAIN) {
-            return Err(Error::NoMechanism { offered: offered.into_owned() });
-        }
+        let mut mechanism = self.choose(&start.mechanisms.to_text())?;
+        let response = mechanism.response(&self.login.credentials).map_err(no_credentials)?;
+        let secret_len = response.expose().len();
         let start_ok = connection::StartOk {
-            client_properties: self.login.client_properties.clone(),
-            mechanism: ShortString::from_static(sasl::PLAIN),
-            response: self.login.response.clone(),
+            mechanism: ShortString::new("mechanism", mechanism.name()).map_err(Error::Invalid)?,
+            response,
             locale: ShortString::from_static("en_US"),
+            client_properties: std::mem::take(&mut self.login.client_properties),
         };
-        link.send(0, &start_ok)?;
+        let room = secret_len + start_ok.client_properties.as_encoded().len() + ROOM_BESIDE_SECRET;
+        let buffer = link.output.secret_buffer(room);
+        frame::encode_method(0, &start_ok, link.frame_max, buffer).map_err(Error::Invalid)?;
+        self.tells_refusal = is_capable(&start.server_properties, "authentication_failure_close");
+        self.mechanism = Some(mechanism);
         self.stage = Stage::Tune;
+        Ok(Progress::Going)
+    }
+
+    /// The first of ours that the broker offers.
+    fn choose(&mut self, offered: &str) -> Result<Box<dyn SaslMechanism>> {
+        let mechanisms = &mut self.login.mechanisms;
+        let is_offered = |name: &str| offered.split(' ').any(|mechanism| mechanism == name);
+        match mechanisms.iter().position(|mechanism| is_offered(mechanism.name())) {
+            Some(index) => Ok(mechanisms.swap_remove(index)),
+            None => {
+                let wanted: Vec<_> = mechanisms.iter().map(|mechanism| mechanism.name()).collect();
+                Err(Error::NoMechanism { offered: offered.into(), wanted: wanted.join(" ") })
+            }
+        }
+    }
+
+    fn secure(&mut self, secure: &connection::Secure, link: &mut Link) -> Result<Progress> {
+        self.rounds += 1;
+        if self.rounds > MAX_ROUNDS {
+            return Err(self.login_refused(format!("no decision after {MAX_ROUNDS} rounds")));
+        }
+        let expected =
+            Error::UnexpectedMethod { channel: 0, expected: "connection.tune", got: "connection.secure" };
+        let mechanism = self.mechanism.as_mut().ok_or(expected)?;
+        let answer = mechanism.challenge(&self.login.credentials, secure.challenge.as_bytes());
+        let response = answer.map_err(|error| self.login_refused(error.to_string()))?;
+        let buffer = link.output.secret_buffer(response.expose().len() + ROOM_BESIDE_SECRET);
+        let secure_ok = connection::SecureOk { response };
+        frame::encode_method(0, &secure_ok, link.frame_max, buffer).map_err(Error::Invalid)?;
         Ok(Progress::Going)
     }
 
@@ -132,7 +182,7 @@ impl Handshake {
     }
 
     fn login_refused(&self, reason: String) -> Error {
-        Error::LoginRefused { user: self.login.user.clone(), reason }
+        Error::LoginRefused { user: self.login.credentials.user.clone(), reason }
     }
 
     fn unexpected(&self, got: &'static str) -> Error {
@@ -143,4 +193,14 @@ impl Handshake {
         };
         Error::UnexpectedMethod { channel: 0, expected, got }
     }
+}
+
+fn no_credentials(error: CredentialsError) -> Error {
+    Error::Credentials(Arc::from(error))
+}
+
+fn is_capable(server_properties: &Table, capability: &str) -> bool {
+    let capabilities = server_properties.get("capabilities");
+    let capabilities = capabilities.as_ref().and_then(Value::as_table);
+    capabilities.and_then(|table| table.get(capability)).and_then(|value| value.as_bool()).unwrap_or(false)
 }

@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 
 use bytes::{Bytes, BytesMut};
+use zeroize::Zeroize as _;
 
 /// Bodies up to this many bytes are copied into the buffer; larger ones leave by a vectored write.
 pub(crate) const COPY_LIMIT: usize = 4096;
@@ -14,6 +15,8 @@ pub(crate) struct Output {
     /// Bodies and where in `bytes` each is to be put in, in order.
     bodies: Vec<(usize, Bytes)>,
     bodies_len: usize,
+    /// Holds a secret: to be wiped once it is written.
+    is_secret: bool,
 }
 
 impl Output {
@@ -30,6 +33,14 @@ impl Output {
         &mut self.bytes
     }
 
+    /// As [`buffer`](Self::buffer), for a frame with a secret in it. There is room for `len` bytes, so that none are moved
+    /// and left behind.
+    pub(crate) fn secret_buffer(&mut self, len: usize) -> &mut BytesMut {
+        self.bytes.reserve(len);
+        self.is_secret = true;
+        &mut self.bytes
+    }
+
     /// Puts a body in at the buffer's present end.
     pub(crate) fn splice(&mut self, body: Bytes) {
         self.bodies_len += body.len();
@@ -41,11 +52,19 @@ impl Output {
         const KEEP: usize = 1 << 20;
         self.bodies.clear();
         self.bodies_len = 0;
+        if std::mem::take(&mut self.is_secret) {
+            self.wipe();
+        }
         if self.bytes.capacity() > KEEP {
             self.bytes = BytesMut::new();
         } else {
             self.bytes.clear();
         }
+    }
+
+    #[cold]
+    fn wipe(&mut self) {
+        self.bytes.as_mut().zeroize();
     }
 
     /// The bytes from `skip` on, as slices for a vectored write. Returns how many of `slices` are filled.
@@ -106,6 +125,20 @@ mod tests {
         for skip in 0..=whole.len() {
             assert_eq!(written(&output, skip, 8), &whole[skip..], "from {skip}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_wiped_when_it_is_written_and_stays_where_it_was_put() {
+        let mut output = Output::default();
+        output.buffer().put_slice(b"ab");
+        let buffer = output.secret_buffer(1000);
+        let before = buffer.as_ptr();
+        buffer.put_slice(&[7; 1000]);
+        assert_eq!(before, buffer.as_ptr());
+        output.wipe();
+        assert_eq!(output.bytes, [0; 1002][..]);
+        output.clear();
+        assert!(output.is_empty() && !output.is_secret);
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Broker {
 
 fn as_text(uri: &Uri) -> String {
     let vhost = uri.vhost.replace('/', "%2F");
-    format!("amqp://{}:{}@{}/{vhost}", uri.user, uri.password, uri.address())
+    format!("amqp://{}:{}@{}/{vhost}", uri.user, uri.password.expose(), uri.address())
 }
 
 /// Waits for `future`, but not for ever.

@@ -234,7 +234,8 @@ async fn a_broker_without_plain_is_named_with_what_it_offers() {
         peer.send(0, start).await;
     });
     let error = error(result);
-    assert!(matches!(&error, Error::NoMechanism { offered } if offered == "EXTERNAL PLAINER"), "{error}");
+    let Error::NoMechanism { offered, wanted } = &error else { panic!("{error}") };
+    assert_eq!((offered.as_str(), wanted.as_str()), ("EXTERNAL PLAINER", "PLAIN AMQPLAIN"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,7 +22,6 @@ async fn closed_port() -> u16 {
 #[tokio::test]
 async fn a_url_that_cannot_be_read_is_refused_before_anything_is_opened() {
     assert!(matches!(refusal("localhost").await, Error::Url(UrlError::NoScheme)));
-    assert!(matches!(refusal("amqps://localhost").await, Error::Url(UrlError::TlsUnsupported)));
     assert!(matches!(
         TransportOptions::new().lazy("rabbit://h:x/"),
         Err(Error::Url(UrlError::BadPort { .. }))

@@ -1,0 +1,121 @@
+//! A new secret on an open connection: by hand, and by itself before the present one expires.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use amqp_codec::{Arguments as _, ShortString, method::connection};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+
+use crate::{
+    credentials::{Credentials, CredentialsError, Password, Provider},
+    error::{Error, Result},
+    proto::calls::CallId,
+    sasl,
+    shared::Shared,
+};
+
+/// Credentials are renewed this long before they expire at the least, and a failed renewal is tried again no sooner.
+const SOONEST: Duration = Duration::from_secs(1);
+const LATEST_RETRY: Duration = Duration::from_secs(60);
+
+/// Sends the secret and waits for the broker's answer.
+pub(crate) async fn update(
+    shared: &Shared,
+    password: &Password,
+    reason: ShortString,
+    patience: Duration,
+) -> Result<()> {
+    let secret = sasl::secret(password.expose().as_bytes().to_vec());
+    let call = shared.with(|engine| engine.update_secret(secret, reason))?;
+    let late = Error::CallTimeout { method: connection::UpdateSecret::NAME, after: patience };
+    timeout(patience, Updating { shared, call, done: false }).await.unwrap_or(Err(late))
+}
+
+struct Updating<'a> {
+    shared: &'a Shared,
+    call: CallId,
+    done: bool,
+}
+
+impl Future for Updating<'_> {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = self.shared.with(|engine| engine.poll_secret(self.call, cx.waker()));
+        self.done = polled.is_ready();
+        polled
+    }
+}
+
+impl Drop for Updating<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.shared.with(|engine| engine.abandon_secret(self.call));
+        }
+    }
+}
+
+/// The task that renews the credentials of one connection. It holds no handle: it does not keep the connection open, and ends
+/// with it.
+pub(crate) struct Refresh {
+    shared: Arc<Shared>,
+    provider: Provider,
+    /// How long the provider, and the broker, may take to answer.
+    patience: Duration,
+}
+
+impl Refresh {
+    pub(crate) fn new(shared: Arc<Shared>, provider: Provider, patience: Duration) -> Self {
+        Refresh { shared, provider, patience }
+    }
+
+    /// Runs until the connection has ended, or credentials came that do not expire.
+    pub(crate) async fn run(self, valid_for: Duration) {
+        let mut ended = pin!(self.shared.ended());
+        let mut refreshing = pin!(self.refresh(valid_for));
+        poll_fn(|cx| match ended.as_mut().poll(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => refreshing.as_mut().poll(cx),
+        })
+        .await;
+    }
+
+    async fn refresh(&self, mut valid_for: Duration) {
+        let mut wait = renewal(valid_for);
+        loop {
+            sleep(wait).await;
+            match self.renew().await {
+                Ok(Some(duration)) => {
+                    valid_for = duration;
+                    wait = renewal(valid_for);
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    warn!(%error, "the credentials were not renewed");
+                    wait = (valid_for / 20).clamp(SOONEST, LATEST_RETRY);
+                }
+            }
+        }
+    }
+
+    /// Asks for credentials and gives them to the broker; how long they are good for.
+    async fn renew(&self) -> Result<Option<Duration>, CredentialsError> {
+        let Credentials { password, valid_for, .. } =
+            timeout(self.patience, self.provider.0.credentials()).await??;
+        let reason = ShortString::from_static("the credentials expire");
+        update(&self.shared, &password, reason, self.patience).await?;
+        debug!("the credentials were renewed");
+        Ok(valid_for)
+    }
+}
+
+/// When to renew credentials that are good for this long.
+fn renewal(valid_for: Duration) -> Duration {
+    (valid_for / 5 * 4).max(SOONEST)
+}

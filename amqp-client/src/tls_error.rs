@@ -1,0 +1,101 @@
+//! What can go wrong with TLS.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use tokio_rustls::rustls::{self, CertificateError};
+
+/// What went wrong with TLS: in the certificates of this side, or in the handshake.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// There is no PEM of the kind that is due.
+    #[error("{place} holds no {what} in PEM: {reason}")]
+    BadPem {
+        /// The file, or that it was given as bytes.
+        place: String,
+        /// What is missing.
+        what: &'static str,
+        /// What is there.
+        reason: String,
+    },
+    /// The system's certificate authorities cannot be found.
+    #[error("this system has no certificate authorities (install ca-certificates, or name a CA file): {0}")]
+    NoSystemRoots(String),
+    /// The client certificate and its key cannot be used together.
+    #[error("the client certificate cannot be used with its key: {0}")]
+    BadIdentity(String),
+    /// The name to be verified is neither a DNS name nor an address.
+    #[error("{name:?} is no name that a certificate could be for")]
+    BadServerName {
+        /// That name.
+        name: String,
+    },
+    /// The broker's certificate is for other names.
+    #[error("the broker's certificate is not for {name:?} but for {}", .presented.join(", "))]
+    HostnameMismatch {
+        /// The name expected.
+        name: String,
+        /// The names that the certificate has.
+        presented: Vec<String>,
+    },
+    /// The broker's certificate is not to be trusted: its issuer is unknown, or it has expired.
+    #[error("the broker's certificate is refused: {0}")]
+    CertificateRefused(#[source] Arc<io::Error>),
+    /// The broker refused the handshake, as it does without a client certificate that it requires.
+    #[error("the broker refused the TLS handshake: {0}")]
+    RefusedByBroker(#[source] Arc<io::Error>),
+    /// The port does not speak TLS.
+    #[error("the port does not speak TLS: {0}")]
+    NotTls(#[source] Arc<io::Error>),
+    /// The handshake failed for another reason, a connection lost among them.
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(#[source] Arc<io::Error>),
+}
+
+impl TlsError {
+    /// What a failed handshake for `name` means.
+    pub(crate) fn from_handshake(error: io::Error, name: &str) -> Self {
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+        match cause {
+            Some(rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+                presented,
+                ..
+            })) => {
+                let (name, presented) = (name.to_owned(), presented.clone());
+                TlsError::HostnameMismatch { name, presented }
+            }
+            Some(rustls::Error::InvalidCertificate(_)) => TlsError::CertificateRefused(Arc::new(error)),
+            Some(rustls::Error::AlertReceived(_)) => TlsError::RefusedByBroker(Arc::new(error)),
+            Some(rustls::Error::InvalidMessage(_)) => TlsError::NotTls(Arc::new(error)),
+            _ => TlsError::Handshake(Arc::new(error)),
+        }
+    }
+
+    /// The broker's refusal, when that is what ended the connection: with TLS 1.3 a missing client certificate is found
+    /// when this side has finished its handshake.
+    pub(crate) fn from_lost(error: &Arc<io::Error>) -> Option<Self> {
+        match error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::AlertReceived(_)) => Some(TlsError::RefusedByBroker(error.clone())),
+            _ => None,
+        }
+    }
+
+    /// Whether it lies in what this side was given, so that no other host would change it.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(
+            self,
+            TlsError::Unreadable { .. }
+                | TlsError::BadPem { .. }
+                | TlsError::NoSystemRoots(_)
+                | TlsError::BadIdentity(_)
+        )
+    }
+}
