@@ -153,14 +153,25 @@ fn begins(bytes: &[u8], frame_max: usize) -> Result<Begins, Error> {
 }
 
 fn check_method(header: FrameHeader, bytes: &[u8]) -> Result<(), Error> {
-    let id = bytes.get(HEADER_LEN..).and_then(|payload| payload.first_chunk::<4>());
-    let (FrameKind::Method, Some(&[c1, c0, m1, m0])) = (header.kind, id) else { return Ok(()) };
+    if header.kind != FrameKind::Method {
+        return Ok(());
+    }
+    // Judged from the size alone, so that it does not matter how much of what follows is there.
+    let size = header.size as usize;
+    if size < METHOD_ID_LEN {
+        return Err(Error::Truncated { what: "method id", needed: METHOD_ID_LEN, left: size });
+    }
+    let id = bytes.get(HEADER_LEN..).and_then(|payload| payload.first_chunk::<METHOD_ID_LEN>());
+    let Some(&[c1, c0, m1, m0]) = id else { return Ok(()) };
     let id = MethodId { class_id: u16::from_be_bytes([c1, c0]), method_id: u16::from_be_bytes([m1, m0]) };
     match id.name() {
         Some(_) => Ok(()),
         None => Err(Error::UnknownMethod { class_id: id.class_id, method_id: id.method_id }),
     }
 }
+
+/// Class and method.
+const METHOD_ID_LEN: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -251,6 +262,20 @@ mod tests {
     fn the_name_of_a_login_mechanism_is_no_protocol_header() {
         let pieces = pieces(b"PLAIN AMQPLAIN", 3);
         assert!(matches!(&pieces[..], [Piece::Skipped { bytes, .. }] if bytes.len() == 14), "{pieces:?}");
+    }
+
+    #[test]
+    fn a_method_frame_without_room_for_a_method_is_skipped_for_that_wherever_it_is_cut() {
+        let bytes = b"\x01\0\x03\0\0\0\0\0\0\0\x01m\xce";
+        for part in 1..bytes.len() {
+            let pieces = pieces(bytes, part);
+            let Some(Piece::Skipped { why, .. }) = pieces.first() else { panic!("{pieces:?}") };
+            assert_eq!(
+                why,
+                &Error::Truncated { what: "method id", needed: 4, left: 0 },
+                "in parts of {part}"
+            );
+        }
     }
 
     #[test]
