@@ -1,7 +1,16 @@
-//! The two methods of the hot path, read without touching a reference count or allocating: `basic.publish`, of which a broker
-//! reads millions, and `basic.deliver`, of which a client does.
+//! The two methods of the hot path, without touching a reference count or allocating: `basic.publish`, of which a client
+//! writes and a broker reads millions, and `basic.deliver`, of which a client reads millions.
 
-use crate::error::Error;
+use bytes::{BufMut, BytesMut};
+
+use crate::{
+    content::CONTENT_HEADER_LEN,
+    error::Error,
+    frame::{FRAME_END, HEADER_LEN, put_body},
+    properties::PropertyList,
+    text::check_short,
+    tune::FRAME_OVERHEAD,
+};
 
 /// The first four octets of a `basic.publish` payload: class 60, method 40.
 pub const PUBLISH: [u8; 4] = [0, 60, 0, 40];
@@ -9,7 +18,17 @@ pub const PUBLISH: [u8; 4] = [0, 60, 0, 40];
 /// The first four octets of a `basic.deliver` payload: class 60, method 60.
 pub const DELIVER: [u8; 4] = [0, 60, 0, 60];
 
-/// `basic.publish`, its strings borrowed from the payload.
+/// `basic.publish`, its strings borrowed: from the payload when it is read, from anywhere when it is written.
+///
+/// ```
+/// use amqp_codec::{Properties, borrowed::Publish};
+/// use bytes::BytesMut;
+///
+/// let publish = Publish { exchange: b"events", routing_key: b"job.run", mandatory: true, immediate: false };
+/// let mut wire = BytesMut::new();
+/// publish.encode(1, &Properties::default(), b"hello", 131_072, &mut wire)?;
+/// # Ok::<(), amqp_codec::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publish<'a> {
     /// The exchange's name; empty for the default exchange.
@@ -52,6 +71,83 @@ impl<'a> Publish<'a> {
             rest.split_first().ok_or_else(|| truncated("basic.publish mandatory", 1, rest))?;
         finish(rest, "basic.publish")?;
         Ok(Some(Publish { exchange, routing_key, mandatory: bits & 1 != 0, immediate: bits & 2 != 0 }))
+    }
+
+    /// Appends the whole publish: method, content header, and the body in as many frames as it needs.
+    ///
+    /// # Errors
+    /// [`Error::ShortStringTooLong`] for a name over 255 bytes, [`Error::FrameTooLarge`] when method or properties do not
+    /// fit into one frame; nothing is appended then.
+    #[inline]
+    pub fn encode(
+        &self,
+        channel: u16,
+        properties: &impl PropertyList,
+        body: &[u8],
+        frame_max: usize,
+        out: &mut BytesMut,
+    ) -> Result<(), Error> {
+        self.encode_head(channel, properties, body.len() as u64, frame_max, out)?;
+        put_body(channel, body, frame_max, out);
+        Ok(())
+    }
+
+    /// Appends method and content header; frames with `body_size` bytes of body are to follow, by copy or by a vectored
+    /// write.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    #[inline]
+    pub fn encode_head(
+        &self,
+        channel: u16,
+        properties: &impl PropertyList,
+        body_size: u64,
+        frame_max: usize,
+        out: &mut BytesMut,
+    ) -> Result<(), Error> {
+        check_short("exchange", self.exchange.len())?;
+        check_short("routing_key", self.routing_key.len())?;
+        let start = out.len();
+        self.put_method_and_header_start(channel, body_size, out);
+        let header_at = out.len() - CONTENT_HEADER_LEN - HEADER_LEN;
+        let written = properties.append_to(out).and_then(|()| {
+            out.put_u8(FRAME_END);
+            let longest = (header_at - start).max(out.len() - header_at);
+            if longest > frame_max {
+                return Err(Error::FrameTooLarge { size: longest as u64, limit: frame_max as u64 });
+            }
+            Ok(())
+        });
+        if written.is_err() {
+            out.truncate(start);
+            return written;
+        }
+        let size = (out.len() - header_at - FRAME_OVERHEAD) as u32;
+        if let Some(field) = out.get_mut(header_at + 3..header_at + HEADER_LEN) {
+            field.copy_from_slice(&size.to_be_bytes());
+        }
+        Ok(())
+    }
+
+    /// The method's frame, and the header's up to its properties, its size left open; the names have been checked.
+    ///
+    /// By hand and in few pieces: this is what a client does millions of times a second.
+    #[inline]
+    fn put_method_and_header_start(&self, channel: u16, body_size: u64, out: &mut BytesMut) {
+        let (exchange, key) = (self.exchange, self.routing_key);
+        let [c1, c0] = channel.to_be_bytes();
+        // class 2, method 2, ticket 2, two length octets, bits 1
+        let [s3, s2, s1, s0] = ((9 + exchange.len() + key.len()) as u32).to_be_bytes();
+        out.put_slice(&[1, c1, c0, s3, s2, s1, s0, 0, 60, 0, 40, 0, 0, exchange.len() as u8]);
+        out.put_slice(exchange);
+        out.put_u8(key.len() as u8);
+        out.put_slice(key);
+        let bits = u8::from(self.mandatory) | u8::from(self.immediate) << 1;
+        // class 60, weight 0, body size
+        let [b7, b6, b5, b4, b3, b2, b1, b0] = body_size.to_be_bytes();
+        out.put_slice(&[bits, FRAME_END]);
+        out.put_slice(&[2, c1, c0, 0, 0, 0, 0, 0, 60, 0, 0, b7, b6, b5, b4, b3, b2, b1, b0]);
     }
 }
 
@@ -106,7 +202,9 @@ mod tests {
 
     use super::*;
     use crate::{
+        frame::encode_content,
         method::{Method, basic},
+        properties::{EncodedProperties, Properties},
         text::ShortString,
     };
 
@@ -128,6 +226,37 @@ mod tests {
         let read = Publish::decode(&payload).unwrap().unwrap();
         assert_eq!((read.exchange, read.routing_key), (&b"events"[..], &b"job.run"[..]));
         assert_eq!((read.mandatory, read.immediate), (true, false));
+    }
+
+    #[test]
+    fn a_publish_is_written_as_through_the_table_or_not_at_all() {
+        let publish = basic::Publish {
+            exchange: ShortString::from_static("events"),
+            routing_key: ShortString::from_static("job.run"),
+            immediate: true,
+            ..Default::default()
+        };
+        let borrowed =
+            Publish { exchange: b"events", routing_key: b"job.run", mandatory: false, immediate: true };
+        let properties = Properties { priority: Some(3), ..Default::default() };
+        let encoded = properties.encode().unwrap();
+        for size in [0, 1, 4088, 4089, 10_000] {
+            let body = vec![7; size];
+            let mut expected = BytesMut::from(&b"before"[..]);
+            encode_content(9, &publish, &encoded, &body, 4096, u64::MAX, &mut expected).unwrap();
+            let (mut out, mut again) = (BytesMut::from(&b"before"[..]), BytesMut::from(&b"before"[..]));
+            borrowed.encode(9, &properties, &body, 4096, &mut out).unwrap();
+            borrowed.encode(9, &encoded, &body, 4096, &mut again).unwrap();
+            assert_eq!((&out, &again), (&expected, &expected), "{size} bytes of body");
+        }
+        let mut out = BytesMut::from(&b"before"[..]);
+        let long = Publish { exchange: &[b'x'; 256], ..borrowed };
+        let error = long.encode(9, &properties, b"", 4096, &mut out).unwrap_err();
+        assert_eq!(error, Error::ShortStringTooLong { what: "exchange", length: 256 });
+        let large = EncodedProperties::from_encoded(vec![0; 4077].into());
+        let error = borrowed.encode(9, &large, b"", 4096, &mut out).unwrap_err();
+        assert_eq!(error, Error::FrameTooLarge { size: 4097, limit: 4096 });
+        assert_eq!(&out[..], b"before");
     }
 
     #[test]

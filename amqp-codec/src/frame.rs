@@ -53,7 +53,7 @@ impl FrameKind {
         }
     }
 
-    const fn octet(self) -> u8 {
+    pub(crate) const fn octet(self) -> u8 {
         match self {
             FrameKind::Method => 1,
             FrameKind::Header => 2,
@@ -135,9 +135,11 @@ impl RawFrame {
         if buffer.len() < header.frame_len() {
             return Ok(None);
         }
-        let bytes = buffer.split_to(header.frame_len()).freeze();
-        check_end(&bytes)?;
-        Ok(Some(RawFrame { kind: header.kind, channel: header.channel, payload: payload_of(&bytes) }))
+        check_end(buffer.get(header.frame_len() - 1))?;
+        buffer.advance(HEADER_LEN);
+        let payload = buffer.split_to(header.size as usize).freeze();
+        buffer.advance(1);
+        Ok(Some(RawFrame { kind: header.kind, channel: header.channel, payload }))
     }
 
     /// Reads the payload.
@@ -157,19 +159,12 @@ impl RawFrame {
     }
 }
 
-fn check_end(frame: &[u8]) -> Result<(), Error> {
-    match frame.last() {
+fn check_end(octet: Option<&u8>) -> Result<(), Error> {
+    match octet {
         Some(&FRAME_END) => Ok(()),
         Some(&other) => Err(Error::BadFrameEnd(other)),
         None => Err(Error::Truncated { what: "frame", needed: FRAME_OVERHEAD, left: 0 }),
     }
-}
-
-fn payload_of(frame: &Bytes) -> Bytes {
-    let mut payload = frame.clone();
-    payload.advance(HEADER_LEN.min(frame.len()));
-    payload.truncate(payload.len().saturating_sub(1));
-    payload
 }
 
 /// A frame, read. Shown as a line of a transcript, `1 basic.publish exchange="events" routing_key="job.run"`.
@@ -251,14 +246,7 @@ pub fn encode_content<A: Arguments>(
         out.truncate(start);
         return written;
     }
-    let mut rest = body;
-    for size in body_frame_sizes(body.len(), frame_max) {
-        let (part, left) = rest.split_at_checked(size).unwrap_or((rest, &[]));
-        put_body_frame_header(channel, part.len() as u32, out);
-        out.put_slice(part);
-        out.put_u8(FRAME_END);
-        rest = left;
-    }
+    put_body(channel, body, frame_max, out);
     Ok(())
 }
 
@@ -300,6 +288,19 @@ pub fn put_body_frame_header(channel: u16, size: u32, out: &mut BytesMut) {
     out.put_u8(FrameKind::Body.octet());
     out.put_u16(channel);
     out.put_u32(size);
+}
+
+/// Appends a body in as many frames as it needs.
+#[inline]
+pub(crate) fn put_body(channel: u16, body: &[u8], frame_max: usize, out: &mut BytesMut) {
+    let mut rest = body;
+    for size in body_frame_sizes(body.len(), frame_max) {
+        let (part, left) = rest.split_at_checked(size).unwrap_or((rest, &[]));
+        put_body_frame_header(channel, part.len() as u32, out);
+        out.put_slice(part);
+        out.put_u8(FRAME_END);
+        rest = left;
+    }
 }
 
 #[cfg(test)]

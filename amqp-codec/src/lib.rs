@@ -37,6 +37,8 @@ pub mod borrowed;
 #[cfg(feature = "tokio-codec")]
 pub mod codec;
 pub mod content;
+mod delivery;
+mod entries;
 mod error;
 mod field;
 pub mod frame;
@@ -54,13 +56,15 @@ mod tune;
 mod wire;
 
 pub use content::{Assembler, Body, Content, ContentHeader};
+pub use delivery::Delivery;
+pub use entries::{Elements, Entries, ValueRef};
 pub use error::Error;
 pub use field::{Field, FieldKind};
 pub use frame::{Frame, FrameHeader, FrameKind, RawFrame};
 pub use framer::Framer;
 pub use method::{Arguments, Method, MethodId, Request};
 pub use nesting::MAX_DEPTH;
-pub use properties::{EncodedProperties, PERSISTENT, Properties};
+pub use properties::{EncodedProperties, PERSISTENT, Properties, PropertyList};
 pub use reply::{ReplyCode, Scope};
 pub use table::{Array, ArrayElements, Table, TableEntries, Value};
 pub use text::{LongString, Secret, ShortString};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
     error::Error,
@@ -141,6 +141,31 @@ impl fmt::Display for EncodedProperties {
             Ok(properties) => properties.show(f),
             Err(error) => write!(f, " malformed properties: {error}"),
         }
+    }
+}
+
+/// Properties as a content header can be written from: decoded, or encoded before, as those of a message that passes through
+/// or is sent again and again.
+pub trait PropertyList {
+    /// Appends flags and property list.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] when the headers are 4 GiB or more; what was appended is to be dropped then.
+    fn append_to(&self, out: &mut BytesMut) -> Result<(), Error>;
+}
+
+impl PropertyList for Properties {
+    #[inline]
+    fn append_to(&self, out: &mut BytesMut) -> Result<(), Error> {
+        self.encode_into(out)
+    }
+}
+
+impl PropertyList for EncodedProperties {
+    #[inline]
+    fn append_to(&self, out: &mut BytesMut) -> Result<(), Error> {
+        out.put_slice(&self.0);
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use std::fmt;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
+    entries::{Elements, Entries, ValueRef},
     error::Error,
     field::FieldKind,
     nesting::{self, MAX_DEPTH},
@@ -75,19 +76,23 @@ impl Table {
 
     /// The entries in order, duplicates included.
     pub fn iter(&self) -> TableEntries<'_> {
-        TableEntries { reader: Reader::new(&self.encoded) }
+        TableEntries { source: &self.encoded, entries: self.entries() }
+    }
+
+    /// As [`iter`](Self::iter), names and values borrowed: the quicker way to look at them all.
+    pub fn entries(&self) -> Entries<'_> {
+        Entries::new(&self.encoded)
     }
 
     /// The first value under `key`.
     pub fn get(&self, key: &str) -> Option<Value> {
-        let mut at = self.position(key)?;
-        at += 1 + key.len();
-        Value::read(&mut Reader::new(&self.encoded.slice(at..))).ok()
+        let (_, value) = self.entries().find(|(name, _)| *name == key.as_bytes())?;
+        Value::of(value, &self.encoded)
     }
 
     /// Whether there is a value under `key`.
     pub fn contains_key(&self, key: &str) -> bool {
-        self.position(key).is_some()
+        self.entries().any(|(name, _)| name == key.as_bytes())
     }
 
     /// Puts `value` under `key`: at the end, after removing what was there.
@@ -136,18 +141,6 @@ impl Table {
     pub(crate) fn depth(&self) -> u8 {
         self.depth.max(1)
     }
-
-    /// Where the entry of `key` begins.
-    fn position(&self, key: &str) -> Option<usize> {
-        let mut at = 0;
-        for (name, entry) in RawEntries(&self.encoded) {
-            if name == key.as_bytes() {
-                return Some(at);
-            }
-            at += entry.len();
-        }
-        None
-    }
 }
 
 impl Array {
@@ -177,7 +170,12 @@ impl Array {
 
     /// The elements in order.
     pub fn iter(&self) -> ArrayElements<'_> {
-        ArrayElements { reader: Reader::new(&self.encoded) }
+        ArrayElements { source: &self.encoded, elements: self.elements() }
+    }
+
+    /// As [`iter`](Self::iter), borrowed: the quicker way to look at them all.
+    pub fn elements(&self) -> Elements<'_> {
+        Elements::new(&self.encoded)
     }
 
     /// Appends an element.
@@ -289,29 +287,30 @@ impl Value {
         }
     }
 
-    /// Reads a type octet and the value behind it.
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Value, Error> {
-        Ok(match reader.u8("field type")? {
-            b't' => Value::Bool(reader.u8("boolean")? != 0),
-            b'b' => Value::I8(reader.u8("octet")?.cast_signed()),
-            b'B' => Value::U8(reader.u8("octet")?),
-            b's' => Value::I16(reader.u16("short")?.cast_signed()),
-            b'u' => Value::U16(reader.u16("short")?),
-            b'I' => Value::I32(reader.u32("long")?.cast_signed()),
-            b'i' => Value::U32(reader.u32("long")?),
-            b'l' | b'L' => Value::I64(reader.u64("long long")?.cast_signed()),
-            b'f' => Value::F32(f32::from_bits(reader.u32("float")?)),
-            b'd' => Value::F64(f64::from_bits(reader.u64("double")?)),
-            b'D' => {
-                Value::Decimal { scale: reader.u8("decimal")?, value: reader.u32("decimal")?.cast_signed() }
+    /// The value with a share in `source`, whose bytes it was read from and which have been checked.
+    fn of(value: ValueRef<'_>, source: &Bytes) -> Option<Value> {
+        Some(match value {
+            ValueRef::Bool(b) => Value::Bool(b),
+            ValueRef::I8(n) => Value::I8(n),
+            ValueRef::U8(n) => Value::U8(n),
+            ValueRef::I16(n) => Value::I16(n),
+            ValueRef::U16(n) => Value::U16(n),
+            ValueRef::I32(n) => Value::I32(n),
+            ValueRef::U32(n) => Value::U32(n),
+            ValueRef::I64(n) => Value::I64(n),
+            ValueRef::F32(n) => Value::F32(n),
+            ValueRef::F64(n) => Value::F64(n),
+            ValueRef::Decimal { scale, value } => Value::Decimal { scale, value },
+            ValueRef::LongString(text) => Value::LongString(source.slice_ref(text).into()),
+            ValueRef::Array(elements) => {
+                Value::Array(Array::from_encoded(source.slice_ref(elements.as_encoded())).ok()?)
             }
-            b'S' => Value::LongString(reader.long_bytes("long string")?.into()),
-            b'A' => Value::Array(Array::from_encoded(reader.long_bytes("array")?)?),
-            b'T' => Value::Timestamp(reader.u64("timestamp")?),
-            b'F' => Value::Table(Table::from_encoded(reader.long_bytes("table")?)?),
-            b'x' => Value::Bytes(reader.long_bytes("byte array")?),
-            b'V' => Value::Void,
-            other => return Err(Error::UnknownFieldType(other)),
+            ValueRef::Timestamp(seconds) => Value::Timestamp(seconds),
+            ValueRef::Table(entries) => {
+                Value::Table(Table::from_encoded(source.slice_ref(entries.as_encoded())).ok()?)
+            }
+            ValueRef::Bytes(bytes) => Value::Bytes(source.slice_ref(bytes)),
+            ValueRef::Void => Value::Void,
         })
     }
 
@@ -401,28 +400,30 @@ impl<'a> Iterator for RawEntries<'a> {
 
 /// Iterator over a [`Table`].
 pub struct TableEntries<'a> {
-    reader: Reader<'a>,
+    source: &'a Bytes,
+    entries: Entries<'a>,
 }
 
 impl Iterator for TableEntries<'_> {
     type Item = (ShortString, Value);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let name = self.reader.short_bytes("field name").ok()?;
-        Some((ShortString::from_wire(name), Value::read(&mut self.reader).ok()?))
+        let (name, value) = self.entries.next()?;
+        Some((ShortString::from_wire(self.source.slice_ref(name)), Value::of(value, self.source)?))
     }
 }
 
 /// Iterator over an [`Array`].
 pub struct ArrayElements<'a> {
-    reader: Reader<'a>,
+    source: &'a Bytes,
+    elements: Elements<'a>,
 }
 
 impl Iterator for ArrayElements<'_> {
     type Item = Value;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Value::read(&mut self.reader).ok()
+        Value::of(self.elements.next()?, self.source)
     }
 }
 

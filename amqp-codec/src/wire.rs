@@ -5,11 +5,6 @@
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use nom::{
-    IResult, Parser,
-    bytes::complete::take,
-    number::complete::{be_u8, be_u16, be_u32, be_u64},
-};
 
 use crate::{
     error::Error,
@@ -66,20 +61,24 @@ impl<'a> Reader<'a> {
         Reader { source, rest: source, bits: 0, bits_left: 0 }
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8, Error> {
-        self.take(what, 1, be_u8)
+        self.octets(what).map(u8::from_be_bytes)
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self, what: &'static str) -> Result<u16, Error> {
-        self.take(what, 2, be_u16)
+        self.octets(what).map(u16::from_be_bytes)
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self, what: &'static str) -> Result<u32, Error> {
-        self.take(what, 4, be_u32)
+        self.octets(what).map(u32::from_be_bytes)
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self, what: &'static str) -> Result<u64, Error> {
-        self.take(what, 8, be_u64)
+        self.octets(what).map(u64::from_be_bytes)
     }
 
     pub(crate) fn bit(&mut self, what: &'static str) -> Result<bool, Error> {
@@ -93,9 +92,16 @@ impl<'a> Reader<'a> {
         Ok(bit)
     }
 
+    #[inline]
     pub(crate) fn bytes(&mut self, what: &'static str, length: usize) -> Result<Bytes, Error> {
-        let slice = self.take(what, length, take::<_, &'a [u8], _>(length))?;
-        Ok(self.source.slice_ref(slice))
+        self.bits_left = 0;
+        match self.rest.split_at_checked(length) {
+            Some((slice, rest)) => {
+                self.rest = rest;
+                Ok(self.source.slice_ref(slice))
+            }
+            None => Err(self.truncated(what, length)),
+        }
     }
 
     pub(crate) fn short_bytes(&mut self, what: &'static str) -> Result<Bytes, Error> {
@@ -119,21 +125,21 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn take<T>(
-        &mut self,
-        what: &'static str,
-        needed: usize,
-        mut parse: impl Parser<&'a [u8], Output = T, Error = nom::error::Error<&'a [u8]>>,
-    ) -> Result<T, Error> {
+    #[inline]
+    fn octets<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Error> {
         self.bits_left = 0;
-        let parsed: IResult<&'a [u8], T> = parse.parse(self.rest);
-        match parsed {
-            Ok((rest, value)) => {
+        match self.rest.split_first_chunk() {
+            Some((octets, rest)) => {
                 self.rest = rest;
-                Ok(value)
+                Ok(*octets)
             }
-            Err(_) => Err(Error::Truncated { what, needed, left: self.rest.len() }),
+            None => Err(self.truncated(what, N)),
         }
+    }
+
+    #[cold]
+    fn truncated(&self, what: &'static str, needed: usize) -> Error {
+        Error::Truncated { what, needed, left: self.rest.len() }
     }
 }
 
