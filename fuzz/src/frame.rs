@@ -1,4 +1,5 @@
 use amqp_codec::{Assembler, Error, Frame, RawFrame, codec::FrameCodec};
+use arbitrary::Unstructured;
 use bytes::BytesMut;
 use tokio_util::codec::Decoder as _;
 
@@ -6,11 +7,13 @@ use crate::{allocation::bounded, method::same_again};
 
 const FRAME_MAX: usize = 4096;
 
-/// A stream of frames of one channel: how its bytes are cut makes no difference, and what is read is written the same.
+/// A stream of frames of one channel: what is read is written the same, within bounds of memory; and any frame that can be
+/// made of the input is read as it was written.
 ///
 /// The first octet says in how large parts the rest arrives.
 pub fn frame(data: &[u8]) {
     let Some((&part, stream)) = data.split_first() else { return };
+    made_of(stream);
     let mut whole = BytesMut::from(stream);
     let frames = bounded(stream.len(), || {
         let mut assembler = Assembler::default();
@@ -23,6 +26,26 @@ pub fn frame(data: &[u8]) {
     });
     assert_eq!(in_parts(stream, usize::from(part).max(1)), frames);
     written_again(stream);
+}
+
+/// Valid frames, and nearly valid ones.
+fn made_of(data: &[u8]) {
+    let mut unstructured = Unstructured::new(data);
+    if let Ok(frame) = unstructured.arbitrary::<Frame>() {
+        let mut wire = BytesMut::new();
+        frame.encode(usize::MAX, &mut wire).expect("it is valid");
+        let raw = RawFrame::split_from(&mut wire, usize::MAX).expect("it was written").expect("whole");
+        let read = raw.decode().expect("it was valid");
+        // Not by `==`: a NaN in a table is kept, and equals nothing. Secrets do not show: by their bytes.
+        let mut again = BytesMut::new();
+        read.encode(usize::MAX, &mut again).expect("it was read");
+        wire.clear();
+        frame.encode(usize::MAX, &mut wire).expect("it is valid");
+        assert_eq!((again, format!("{read:?}")), (wire, format!("{frame:?}")));
+    }
+    if let Ok(raw) = unstructured.arbitrary::<RawFrame>() {
+        assert!(!raw.to_string().is_empty());
+    }
 }
 
 fn next(buffer: &mut BytesMut) -> Result<Option<Frame>, Error> {

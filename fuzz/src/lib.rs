@@ -11,6 +11,7 @@ mod method;
 mod properties;
 mod script;
 pub mod seeds;
+mod stream;
 mod table;
 mod uri;
 
@@ -19,5 +20,6 @@ pub use engine::engine;
 pub use frame::frame;
 pub use method::method;
 pub use properties::properties;
+pub use stream::stream;
 pub use table::table;
 pub use uri::uri;

@@ -22,6 +22,8 @@ pub struct Seeds {
     pub method: BTreeSet<Vec<u8>>,
     /// Property flags and lists.
     pub properties: BTreeSet<Vec<u8>>,
+    /// Frames.
+    pub stream: BTreeSet<Vec<u8>>,
     /// Entries of tables.
     pub table: BTreeSet<Vec<u8>>,
     /// URIs, and parts of one.
@@ -56,13 +58,14 @@ impl Seeds {
     }
 
     /// Each target's name and seeds.
-    pub fn by_target(&self) -> [(&'static str, &BTreeSet<Vec<u8>>); 7] {
+    pub fn by_target(&self) -> [(&'static str, &BTreeSet<Vec<u8>>); 8] {
         [
             ("broker_session", &self.broker_session),
             ("engine", &self.engine),
             ("frame", &self.frame),
             ("method", &self.method),
             ("properties", &self.properties),
+            ("stream", &self.stream),
             ("table", &self.table),
             ("uri", &self.uri),
         ]
@@ -112,6 +115,7 @@ impl Seeds {
         const LONGEST: usize = 1000;
         if !frames.is_empty() && frames.len() <= LONGEST {
             self.frame.insert([&[16], &frames[..]].concat());
+            self.stream.insert(frames);
         }
     }
 
@@ -205,6 +209,7 @@ mod tests {
             crate::frame,
             crate::method,
             crate::properties,
+            crate::stream,
             crate::table,
             crate::uri,
         ];

@@ -1,4 +1,4 @@
-use amqp_codec::{Array, Table, Value};
+use amqp_codec::{Array, Table, Value, ValueRef};
 use bytes::Bytes;
 
 use crate::allocation::bounded;
@@ -11,12 +11,35 @@ pub fn table(data: &[u8]) {
         assert_eq!(table.as_encoded(), &encoded);
         let again = table_again(&table);
         assert!(again.is_none_or(|again| format!("{again:?}") == format!("{table:?}")));
+        assert_eq!(table.entries().count(), table.iter().count());
+        assert!(same(ValueRef::Table(table.entries()), &table.clone().into()));
         every_key_is_found_and_removed(&table);
     }
     if let Ok(array) = bounded(data.len(), || Array::from_encoded(encoded.clone())) {
         assert_eq!(array.as_encoded(), &encoded);
         let again = array_again(&array);
         assert!(again.is_none_or(|again| format!("{again:?}") == format!("{array:?}")));
+        assert_eq!(array.elements().count(), array.iter().count());
+        assert!(same(ValueRef::Array(array.elements()), &array.clone().into()));
+    }
+}
+
+/// Whether a value is the same read in place and read out, however deep.
+fn same(borrowed: ValueRef<'_>, owned: &Value) -> bool {
+    match (borrowed, owned) {
+        (ValueRef::Table(entries), Value::Table(table)) => {
+            entries.as_encoded() == table.as_encoded()
+                && entries.zip(table).all(|((borrowed_key, borrowed), (key, owned))| {
+                    borrowed_key == key.as_bytes() && same(borrowed, &owned)
+                })
+        }
+        (ValueRef::Array(elements), Value::Array(array)) => {
+            elements.as_encoded() == array.as_encoded()
+                && elements.zip(array).all(|(borrowed, owned)| same(borrowed, &owned))
+        }
+        (ValueRef::LongString(borrowed), Value::LongString(owned)) => borrowed == owned.as_bytes(),
+        (ValueRef::Bytes(borrowed), Value::Bytes(owned)) => borrowed == owned,
+        (borrowed, owned) => format!("{borrowed:?}") == format!("{owned:?}"),
     }
 }
 
