@@ -14,7 +14,7 @@ use crate::{
     delivery::Delivery,
     error::{Error, Result},
     message::Message,
-    proto::{calls::Reply, channel::Expects, connection::Engine, inbox::Inbox, publish::Route},
+    proto::{calls::Reply, connection::Engine, expects::Expects, inbox::Inbox, publish::Route},
     publisher::{Patience, Publisher, publish},
     shared::ChannelHandle,
     topology::{Binding, DeleteOptions},

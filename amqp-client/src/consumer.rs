@@ -16,8 +16,8 @@ use crate::{
     delivery::Delivery,
     error::Result,
     proto::{
-        channel::Expects,
         delivery::RawDelivery,
+        expects::Expects,
         inbox::{Inbox, Taken},
     },
     shared::ChannelHandle,

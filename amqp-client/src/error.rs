@@ -126,6 +126,17 @@ pub enum Error {
         /// How.
         source: amqp_codec::Error,
     },
+    /// The broker sent a message over [`max_message_size`](crate::ConnectOptions::max_message_size); the channel was closed
+    /// with 311, and the message, unless it was sent as acknowledged, is in its queue still.
+    #[error("the broker sent a message of {size} bytes on channel {channel}; the limit is {limit}")]
+    MessageTooLarge {
+        /// The channel's number.
+        channel: u16,
+        /// As its header announced it, in bytes.
+        size: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// The broker answered with a method that was not due; the connection was closed with 503.
     #[error("the broker sent {got} on channel {channel} where {expected} was due")]
     UnexpectedMethod {
@@ -226,6 +237,7 @@ impl Error {
             Error::Invalid(_)
                 | Error::ChannelClosed { .. }
                 | Error::ChannelEnded { .. }
+                | Error::MessageTooLarge { .. }
                 | Error::CallTimeout { .. }
                 | Error::PublishTimeout { .. }
                 | Error::Blocked { .. }

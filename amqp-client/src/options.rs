@@ -46,6 +46,7 @@ impl Default for ConnectOptions {
                 write_buffer: 256 * 1024,
                 window: Window { publishes: 65_536, bytes: 64 * 1024 * 1024 },
                 delivery_buffer: 16 * 1024 * 1024,
+                max_message_size: 64 * 1024 * 1024,
             },
         }
     }
@@ -145,6 +146,14 @@ impl ConnectOptions {
     /// connection reads no more until some are taken, so the broker waits too. Default 16 MiB.
     pub fn delivery_buffer(mut self, bytes: usize) -> Self {
         self.limits.delivery_buffer = bytes;
+        self
+    }
+
+    /// The largest body taken from the broker, in bytes, as the content header announces it: before any of it is kept. A
+    /// larger one ends its channel with [`Error::MessageTooLarge`]; the other channels go on. Unacknowledged, it stays in
+    /// its queue, and the next consumer is offered it again. Default 64 MiB.
+    pub fn max_message_size(mut self, bytes: u64) -> Self {
+        self.limits.max_message_size = bytes;
         self
     }
 

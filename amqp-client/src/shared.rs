@@ -18,8 +18,9 @@ use crate::{
     error::{Error, Result},
     proto::{
         calls::{CallId, Reply},
-        channel::{ChannelStatus, Expects},
+        channel::ChannelStatus,
         connection::{ChannelKey, Engine},
+        expects::Expects,
         waiters::Place,
     },
 };

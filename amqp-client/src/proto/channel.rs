@@ -8,9 +8,9 @@ use std::{
 };
 
 use amqp_codec::{
-    Arguments, Assembler, Content, ContentHeader, Error as CodecError, Method, MethodId, ShortString,
+    Arguments, Assembler, Content, ContentHeader, Error as CodecError, Method, ReplyCode, ShortString,
     borrowed,
-    method::{basic, channel, confirm},
+    method::{basic, channel},
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use super::{
     chunk::look_ahead,
     confirms::{Confirms, Progress, RawReturn, Settled},
     delivery::{RawDelivery, check_exchange_and_key, exchange_at, join_head},
+    expects::Expects,
     inbox::Inbox,
     link::Link,
     waiters::Waiters,
@@ -70,21 +71,10 @@ struct Due {
     expects: Expects,
 }
 
-/// What kind of answer, and what it changes here.
-pub(crate) enum Expects {
-    Method(MethodId, &'static str),
-    Get { no_ack: bool },
-    Consume { tag: ShortString, inbox: Arc<Inbox>, no_ack: bool },
-    Cancel { tag: ShortString },
-    ConfirmSelect,
-    Recover,
-    Close,
-}
-
 /// The method of the content under way.
 enum Incoming {
     Deliver { consumer: usize, payload: Bytes, exchange_at: usize, tag: u64, redelivered: bool },
-    Get { call: Option<CallId>, payload: Bytes, ok: basic::GetOk, no_ack: bool },
+    Get { payload: Bytes, ok: basic::GetOk, no_ack: bool },
     Return { payload: Bytes, exchange_at: usize, code: u16, text: String },
 }
 
@@ -103,6 +93,10 @@ pub(crate) struct Channel {
     phase: Phase,
     due: VecDeque<Due>,
     incoming: Assembler<Incoming>,
+    /// Who waits for the content of a `basic.get-ok`, while that is under way.
+    getting: Option<CallId>,
+    /// Content over the limit was refused: all until the channel is closed is of no consequence.
+    is_discarding: bool,
     consumers: Slab<Consumer>,
     by_tag: HashMap<ShortString, usize>,
     /// The consumer of the last delivery, which is often that of the next.
@@ -139,6 +133,8 @@ impl Channel {
             phase: Phase::Open,
             due: VecDeque::new(),
             incoming: Assembler::default(),
+            getting: None,
+            is_discarding: false,
             consumers: Slab::new(),
             by_tag: HashMap::new(),
             recent: 0,
@@ -257,6 +253,9 @@ impl Channel {
     /// A `basic.deliver` at `payload` in `chunk`. The usual case takes header and body with it: all three frames are in
     /// the chunk, and the delivery is two slices of it. Returns where the next frame begins.
     pub(crate) fn deliver(&mut self, link: &mut Link, chunk: &Bytes, payload: Range<usize>) -> Result<usize> {
+        if self.is_discarding {
+            return Ok(payload.end + 1);
+        }
         self.incoming.expect_method().map_err(|error| self.broken(error))?;
         let bytes = chunk.get(payload.clone()).unwrap_or_default();
         let deliver = match borrowed::Deliver::decode(bytes) {
@@ -274,6 +273,10 @@ impl Channel {
         let exchange_at = 14 + deliver.consumer_tag.len();
         let after = payload.end + 1;
         if let Some(ahead) = look_ahead(self.id, chunk, after, link.frame_max) {
+            if ahead.body.len() as u64 > link.max_message_size {
+                self.refuse_content(link, ahead.body.len() as u64);
+                return Ok(ahead.next);
+            }
             let head = chunk.slice(payload.start..ahead.properties.end);
             let properties_at = ahead.properties.start - payload.start;
             let body = chunk.slice(ahead.body);
@@ -298,6 +301,8 @@ impl Channel {
         let method = Method::decode(payload).map_err(|error| self.broken(error))?;
         match method {
             Method::Channel(channel::Method::Close(close)) => return Ok(self.closed_by_broker(link, &close)),
+            Method::Channel(channel::Method::CloseOk(_)) => return self.answer(link, method, payload),
+            _ if self.is_discarding => {}
             Method::Channel(channel::Method::Flow(flow)) => {
                 self.flow_stopped = !flow.active;
                 self.window_waiters.wake_all(&mut link.wakes);
@@ -317,12 +322,23 @@ impl Channel {
     }
 
     pub(crate) fn header(&mut self, link: &mut Link, payload: &Bytes) -> Result<()> {
+        if self.is_discarding {
+            return Ok(());
+        }
         let header = ContentHeader::decode(payload).map_err(|error| self.broken(error))?;
+        let size = header.body_size;
         let content = self.incoming.header(header).map_err(|error| self.broken(error))?;
+        if size > link.max_message_size {
+            self.refuse_content(link, size);
+            return Ok(());
+        }
         self.complete(link, content)
     }
 
     pub(crate) fn body(&mut self, link: &mut Link, payload: Bytes) -> Result<()> {
+        if self.is_discarding {
+            return Ok(());
+        }
         let content = self.incoming.body(payload).map_err(|error| self.broken(error))?;
         self.complete(link, content)
     }
@@ -344,7 +360,9 @@ impl Channel {
     pub(crate) fn end(&mut self, link: &mut Link, reason: &Error) {
         let reason = self.status.ended.get_or_init(|| reason.clone()).clone();
         self.put_batches(&mut link.wakes);
-        for due in self.due.drain(..) {
+        let getting =
+            self.getting.take().map(|call| Due { call: Some(call), expects: Expects::Get { no_ack: true } });
+        for due in self.due.drain(..).chain(getting) {
             if let Some(call) = due.call {
                 let result = match due.expects {
                     Expects::Close => Ok(Reply::Method(channel::CloseOk {}.into())),
@@ -414,12 +432,13 @@ impl Channel {
                 let (head, properties_at) = join_head(&payload, properties);
                 self.receive(link, consumer, head, exchange_at, properties_at, body, tag, redelivered);
             }
-            Incoming::Get { call, payload, ok, no_ack } => {
+            Incoming::Get { payload, ok, no_ack } => {
                 let (head, properties_at) = join_head(&payload, properties);
                 let (tag, redelivered) = (ok.delivery_tag, ok.redelivered);
                 let at = exchange_at::GET_OK;
                 let got = RawDelivery::new(head, at, properties_at, body, tag, redelivered, no_ack);
                 self.acks.delivered(tag, no_ack || self.recovering > 0);
+                let call = self.getting.take();
                 self.finish(link, call, Ok(Reply::Got(Box::new(got), ok.message_count)));
             }
             Incoming::Return { payload, exchange_at, code, text } => {
@@ -469,7 +488,8 @@ impl Channel {
         match due.expects {
             Expects::Get { no_ack } => {
                 if let Method::Basic(basic::Method::GetOk(ok)) = method {
-                    let incoming = Incoming::Get { call, payload: payload.clone(), ok, no_ack };
+                    let incoming = Incoming::Get { payload: payload.clone(), ok, no_ack };
+                    self.getting = call;
                     self.incoming.method(incoming).map_err(|error| self.broken(error))?;
                     return Ok(after);
                 }
@@ -549,47 +569,32 @@ impl Channel {
         After::Goes
     }
 
+    /// Content is over the limit: ends the channel, and leaves the connection to its other channels, as RabbitMQ does with
+    /// publishes over its `max_message_size`. Content that comes while the channel closes is merely dropped.
+    #[cold]
+    fn refuse_content(&mut self, link: &mut Link, size: u64) {
+        self.is_discarding = true;
+        self.incoming.clear();
+        if self.phase == Phase::Closing {
+            return;
+        }
+        let error = Error::MessageTooLarge { channel: self.id, size, limit: link.max_message_size };
+        let close = channel::Close {
+            reply_code: ReplyCode::CONTENT_TOO_LARGE.0,
+            reply_text: ShortString::new("reply text", &error.to_string()).unwrap_or_default(),
+            ..Default::default()
+        };
+        self.end(link, &error);
+        if self.request(link, close.into(), Expects::Close, None).is_ok() {
+            self.phase = Phase::Closing;
+        }
+    }
+
     fn broken(&self, source: CodecError) -> Error {
         Error::Protocol { channel: self.id, source }
     }
 
     fn unexpected(&self, expected: &'static str, got: &'static str) -> Error {
         Error::UnexpectedMethod { channel: self.id, expected, got }
-    }
-}
-
-impl Expects {
-    /// The method that answers `R`.
-    pub(crate) fn reply_to<R: amqp_codec::Request>() -> Self {
-        Expects::Method(R::Reply::ID, R::Reply::NAME)
-    }
-
-    fn is_answered_by(&self, method: &Method) -> bool {
-        match (self, method) {
-            (Expects::Method(id, _), method) => method.id() == *id,
-            (Expects::Get { .. }, Method::Basic(method)) => {
-                matches!(method, basic::Method::GetOk(_) | basic::Method::GetEmpty(_))
-            }
-            (Expects::Consume { tag, .. }, Method::Basic(basic::Method::ConsumeOk(ok))) => {
-                ok.consumer_tag == *tag
-            }
-            (Expects::Cancel { tag }, Method::Basic(basic::Method::CancelOk(ok))) => ok.consumer_tag == *tag,
-            (Expects::Recover, Method::Basic(basic::Method::RecoverOk(_))) => true,
-            (Expects::ConfirmSelect, Method::Confirm(confirm::Method::SelectOk(_))) => true,
-            (Expects::Close, Method::Channel(channel::Method::CloseOk(_))) => true,
-            _ => false,
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Expects::Method(_, name) => name,
-            Expects::Get { .. } => "basic.get-ok or basic.get-empty",
-            Expects::Consume { .. } => basic::ConsumeOk::NAME,
-            Expects::Cancel { .. } => basic::CancelOk::NAME,
-            Expects::ConfirmSelect => confirm::SelectOk::NAME,
-            Expects::Recover => basic::RecoverOk::NAME,
-            Expects::Close => channel::CloseOk::NAME,
-        }
     }
 }

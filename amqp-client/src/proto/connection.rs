@@ -49,6 +49,8 @@ pub(crate) struct Limits {
     pub(crate) window: Window,
     /// Bytes of deliveries without a prefetch over which reading waits.
     pub(crate) delivery_buffer: usize,
+    /// The largest body taken.
+    pub(crate) max_message_size: u64,
 }
 
 /// A channel's number, and which of the channels that bear it in turn.
@@ -109,6 +111,7 @@ impl Engine {
             wakes: Vec::new(),
             backlog: Arc::new(Backlog::new(limits.delivery_buffer)),
             window: limits.window,
+            max_message_size: limits.max_message_size,
         };
         let handshake = Handshake::begin(login, &mut link);
         Engine {

@@ -16,6 +16,8 @@ pub(crate) struct Link {
     pub(crate) wakes: Vec<Waker>,
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) window: Window,
+    /// The largest body taken.
+    pub(crate) max_message_size: u64,
 }
 
 /// How much of a channel may be unconfirmed before publishes wait.

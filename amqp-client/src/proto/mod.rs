@@ -10,6 +10,7 @@ pub(crate) mod chunk;
 pub(crate) mod confirms;
 pub(crate) mod connection;
 pub(crate) mod delivery;
+pub(crate) mod expects;
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;
 pub(crate) mod inbox;

@@ -8,7 +8,7 @@ use std::{
 
 use amqp_client::{Channel, Close, Error, Message, ReplyCode};
 use amqp_codec::{
-    Arguments as _,
+    Arguments as _, Properties,
     method::{basic, channel, connection, queue},
 };
 use tests::Peer;
@@ -65,6 +65,25 @@ async fn works(peer: &mut Peer, channel: &Channel) {
         peer.send(channel.id(), queue::PurgeOk { message_count: 1 }).await;
     });
     assert_eq!(purged.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_whose_content_is_under_way_ends_with_the_connection_and_not_later() {
+    let (mut peer, _connection, channel) = session().await;
+    let begun = Instant::now();
+    let (got, ()) = ends(async {
+        join!(channel.get("jobs"), async move {
+            peer.expect_any::<basic::Get>(1).await;
+            let ok = basic::GetOk { delivery_tag: 1, ..Default::default() };
+            let mut frames = tests::peer::content(1, ok, &Properties::default(), "body", 131_072);
+            frames.truncate(2);
+            peer.send_frames(frames).await;
+            drop(peer);
+        })
+    })
+    .await;
+    assert!(matches!(error(got), Error::ConnectionLost(_)));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@ mod ends;
 mod flow;
 mod handshake;
 mod heartbeats;
+mod oversize;
 mod violations;
 
 use std::{future::Future, time::Duration};

@@ -17,8 +17,9 @@ use crate::{
     message::Message,
     proto::{
         calls::{CallId, Reply},
-        channel::{Channel, ChannelStatus, Expects},
+        channel::{Channel, ChannelStatus},
         confirms::{Confirms, Settled},
+        expects::Expects,
         inbox::Backlog,
         publish::{self, Route},
         waiters::{Place, PublishPlace},

@@ -1,0 +1,57 @@
+//! What answer a call waits for.
+
+use std::sync::Arc;
+
+use amqp_codec::{
+    Arguments, Method, MethodId, ShortString,
+    method::{basic, channel, confirm},
+};
+
+use super::inbox::Inbox;
+
+/// What kind of answer, and what it changes here.
+pub(crate) enum Expects {
+    Method(MethodId, &'static str),
+    Get { no_ack: bool },
+    Consume { tag: ShortString, inbox: Arc<Inbox>, no_ack: bool },
+    Cancel { tag: ShortString },
+    ConfirmSelect,
+    Recover,
+    Close,
+}
+
+impl Expects {
+    /// The method that answers `R`.
+    pub(crate) fn reply_to<R: amqp_codec::Request>() -> Self {
+        Expects::Method(R::Reply::ID, R::Reply::NAME)
+    }
+
+    pub(super) fn is_answered_by(&self, method: &Method) -> bool {
+        match (self, method) {
+            (Expects::Method(id, _), method) => method.id() == *id,
+            (Expects::Get { .. }, Method::Basic(method)) => {
+                matches!(method, basic::Method::GetOk(_) | basic::Method::GetEmpty(_))
+            }
+            (Expects::Consume { tag, .. }, Method::Basic(basic::Method::ConsumeOk(ok))) => {
+                ok.consumer_tag == *tag
+            }
+            (Expects::Cancel { tag }, Method::Basic(basic::Method::CancelOk(ok))) => ok.consumer_tag == *tag,
+            (Expects::Recover, Method::Basic(basic::Method::RecoverOk(_))) => true,
+            (Expects::ConfirmSelect, Method::Confirm(confirm::Method::SelectOk(_))) => true,
+            (Expects::Close, Method::Channel(channel::Method::CloseOk(_))) => true,
+            _ => false,
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Expects::Method(_, name) => name,
+            Expects::Get { .. } => "basic.get-ok or basic.get-empty",
+            Expects::Consume { .. } => basic::ConsumeOk::NAME,
+            Expects::Cancel { .. } => basic::CancelOk::NAME,
+            Expects::ConfirmSelect => confirm::SelectOk::NAME,
+            Expects::Recover => basic::RecoverOk::NAME,
+            Expects::Close => channel::CloseOk::NAME,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Messages over the limit: refused by their header, their channel closed, the others untouched.
+
+use amqp_client::{Channel, Connection, Error};
+use amqp_codec::{
+    Frame, Properties, ReplyCode,
+    method::{basic, channel},
+};
+use bytes::Bytes;
+use tests::{
+    Peer,
+    peer::{content, content_header},
+};
+use tokio::join;
+
+use super::{
+    QUIET, all_idle, connected_with, consumer, deliver, ends, error, opened, quiet, send_deliveries, short,
+};
+
+const LIMIT: u64 = 1000;
+
+async fn limited() -> (Peer, Connection, Channel) {
+    let (mut peer, connection) = connected_with(&quiet().max_message_size(LIMIT), QUIET).await;
+    let channel = opened(&mut peer, &connection, 1).await;
+    (peer, connection, channel)
+}
+
+/// The refusal as the broker sees it, and its answer.
+async fn expect_refusal(peer: &mut Peer) {
+    let close: channel::Close = peer.expect_any(1).await;
+    assert_eq!(close.reply_code, ReplyCode::CONTENT_TOO_LARGE.0);
+    assert!(close.reply_text.to_string().contains("1000"), "{}", close.reply_text);
+}
+
+fn is_too_large(error: &Error, of: u64) -> bool {
+    matches!(error, Error::MessageTooLarge { channel: 1, size, limit: LIMIT } if *size == of)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_the_limit_is_taken_and_one_byte_more_ends_the_channel_alone() {
+    let (mut peer, connection, channel) = limited().await;
+    let other = opened(&mut peer, &connection, 2).await;
+    let mut consumer = consumer(&mut peer, &channel, "c").await;
+    let body = Bytes::from(vec![7; 1001]);
+    peer.send_content(1, deliver("c", 1), &Properties::default(), body.slice(1..)).await;
+    peer.send_content(1, deliver("c", 2), &Properties::default(), body).await;
+
+    let delivery = ends(consumer.recv()).await.unwrap().unwrap();
+    assert_eq!(delivery.body().len(), 1000);
+    assert!(is_too_large(&error(ends(consumer.recv()).await.unwrap()), 1001));
+    assert!(is_too_large(&ends(channel.closed()).await, 1001));
+    assert!(!channel.is_open());
+    expect_refusal(&mut peer).await;
+    // What was on its way before the broker knew.
+    send_deliveries(&mut peer, "c", [3, 4]).await;
+    peer.send(1, channel::CloseOk {}).await;
+    all_idle().await;
+
+    assert!(other.is_open() && connection.is_open());
+    // The number is free again, and what came for its former bearer is forgotten.
+    let again = opened(&mut peer, &connection, 1).await;
+    assert!(again.is_open());
+}
+
+/// 16 EiB are announced; nothing is kept for them, and what comes of them is dropped as it comes.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_announced_too_large_is_refused_before_any_of_it_comes() {
+    let (mut peer, connection, channel) = limited().await;
+    let mut consumer = consumer(&mut peer, &channel, "c").await;
+    let header = content_header(1, u64::MAX, Properties::default().encode().unwrap());
+    peer.send_frames(vec![Frame::Method(1, deliver("c", 1).into()), header]).await;
+    assert!(is_too_large(&error(ends(consumer.recv()).await.unwrap()), u64::MAX));
+    expect_refusal(&mut peer).await;
+    for _ in 0..100 {
+        peer.send_frames(vec![Frame::Body(1, Bytes::from(vec![0; 100_000]))]).await;
+    }
+    // A close of the broker's that crosses ours is answered, and ours still is.
+    let close = channel::Close { reply_code: 541, reply_text: short("INTERNAL_ERROR"), ..Default::default() };
+    peer.send(1, close).await;
+    peer.expect(1, channel::CloseOk {}).await;
+    peer.send(1, channel::CloseOk {}).await;
+    all_idle().await;
+    opened(&mut peer, &connection, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_fetched_over_the_limit_ends_the_call() {
+    let (mut peer, _connection, channel) = limited().await;
+    let (got, ()) = join!(ends(channel.get("jobs")), async {
+        peer.expect_any::<basic::Get>(1).await;
+        let ok = basic::GetOk { delivery_tag: 1, ..Default::default() };
+        peer.send_frames(content(1, ok, &Properties::default(), vec![0; 2000], 131_072)).await;
+        expect_refusal(&mut peer).await;
+        peer.send(1, channel::CloseOk {}).await;
+    });
+    assert!(is_too_large(&error(got), 2000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_over_the_limit_while_the_user_closes_the_channel_is_merely_dropped() {
+    let (mut peer, connection, channel) = limited().await;
+    let _consumer = consumer(&mut peer, &channel, "c").await;
+    let (closed, ()) = join!(ends(channel.close()), async {
+        peer.expect_any::<channel::Close>(1).await;
+        peer.send_content(1, deliver("c", 1), &Properties::default(), vec![0; 500_000]).await;
+        peer.send(1, channel::CloseOk {}).await;
+    });
+    closed.unwrap();
+    assert!(connection.is_open());
+}
