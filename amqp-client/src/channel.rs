@@ -16,7 +16,7 @@ use crate::{
     message::Message,
     proto::{calls::Reply, connection::Engine, expects::Expects, inbox::Inbox, publish::Route},
     publisher::{Patience, Publisher, publish},
-    shared::ChannelHandle,
+    shared::{ChannelHandle, drain, now},
     topology::{Binding, DeleteOptions},
 };
 
@@ -348,6 +348,25 @@ impl Channel {
     /// Why the channel has ended.
     pub async fn flow(&self, active: bool) -> Result<bool> {
         self.call(channel::Flow { active }).await.map(|ok| ok.active)
+    }
+
+    /// Ends the channel in good order: its consumers are cancelled, what they had received is waited for to be acked and what was
+    /// published to be confirmed, then it is closed. Consumers still give what had arrived, then end.
+    ///
+    /// # Errors
+    /// [`Error::DrainTimeout`] when the deadline came first: the channel is closed all the same.
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, the consumers are cancelled and the channel stays open.
+    pub async fn drain(&self, deadline: Duration) -> Result<()> {
+        let drained = drain(&self.handle.connection.shared, &[self.handle.key], deadline).await;
+        self.close().await.and(drained)
+    }
+
+    /// For how long the oldest delivery has been held that is not settled; `None` when all are.
+    pub fn oldest_unacked(&self) -> Option<Duration> {
+        let arrived = self.handle.with(Engine::oldest_unacked)?;
+        Some(now().saturating_duration_since(arrived))
     }
 
     /// Closes the channel and waits until the broker has agreed. Deliveries that were not acked go back to their queue.

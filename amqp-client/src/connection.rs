@@ -1,6 +1,6 @@
 //! A connection to a broker.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use amqp_codec::ShortString;
 
@@ -8,9 +8,11 @@ use crate::{
     channel::Channel,
     credentials::Password,
     error::{Error, Result},
+    event::{Events, State},
+    metrics::Metrics,
     proto::connection::Engine,
     secret,
-    shared::{ChannelHandle, ConnectionHandle, now},
+    shared::{ChannelHandle, ConnectionHandle, drain, now},
 };
 
 /// A connection to a broker. All handles share it; cloning is cheap.
@@ -73,12 +75,45 @@ impl Connection {
         }
     }
 
+    /// Ends the connection in good order: [`Channel::drain`] for all its channels at once, then [`close`](Self::close).
+    ///
+    /// # Errors
+    /// [`Error::DrainTimeout`] when the deadline came first: the connection is closed all the same.
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, all consumers are cancelled and the connection stays open.
+    pub async fn drain(&self, deadline: Duration) -> Result<()> {
+        let channels = self.handle.shared.with(|engine| engine.open_channels());
+        let drained = drain(&self.handle.shared, &channels, deadline).await;
+        self.close().await.and(drained)
+    }
+
     /// Waits for the connection's end and tells its reason.
     ///
     /// # Cancel safety
     /// Can be dropped and called again.
     pub async fn closed(&self) -> Error {
         self.handle.shared.ended().await
+    }
+
+    /// What happens to the connection from now on; the first who asks is told that it was connected, too.
+    pub fn events(&self) -> Events {
+        let receiver = self.handle.shared.listen();
+        let ended = match self.state() {
+            State::Closed(reason) => Some(reason),
+            _ => None,
+        };
+        Events::new(receiver, ended)
+    }
+
+    /// How the connection is doing.
+    pub fn state(&self) -> State {
+        self.handle.shared.with(|engine| engine.state())
+    }
+
+    /// What it has done so far. Cheap: one look under the lock.
+    pub fn metrics(&self) -> Metrics {
+        self.handle.shared.with(|engine| engine.metrics())
     }
 
     /// Whether the connection can be used.

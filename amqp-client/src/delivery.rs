@@ -7,7 +7,10 @@ use bytes::Bytes;
 
 use crate::{
     error::{Error, Result},
-    proto::delivery::RawDelivery,
+    proto::{
+        connection::{ChannelKey, Engine},
+        delivery::RawDelivery,
+    },
     shared::ChannelHandle,
 };
 
@@ -80,17 +83,20 @@ impl Delivery {
         self.raw.detach();
     }
 
+    /// The message, and what acks it: to hand the one on and keep the other.
+    pub fn split(self) -> (Received, Acker) {
+        let Delivery { raw, channel, .. } = self;
+        let acker = Acker { tag: raw.tag, no_ack: raw.no_ack, channel };
+        (Received { raw }, acker)
+    }
+
     /// Acknowledges it: processed. A run of acks leaves as one frame, at once when the connection is idle and within about a
     /// millisecond when it is busy. Nothing to do for a delivery without acknowledgement.
     ///
     /// # Errors
     /// Why the channel has ended: the message will be delivered again.
     pub async fn ack(self) -> Result<()> {
-        if self.raw.no_ack {
-            return Ok(());
-        }
-        let acked = self.channel.with(|engine, key| engine.ack(key, self.raw.tag));
-        acked.map_err(|error| self.channel.explain(error))
+        self.split().1.ack().await
     }
 
     /// Refuses it: back to its queue, or dropped (dead-lettered where the queue says so).
@@ -98,11 +104,7 @@ impl Delivery {
     /// # Errors
     /// Why the channel has ended: the message will be delivered again.
     pub async fn nack(self, requeue: bool) -> Result<()> {
-        if self.raw.no_ack {
-            return Ok(());
-        }
-        let nacked = self.channel.with(|engine, key| engine.nack(key, self.raw.tag, requeue));
-        nacked.map_err(|error| self.channel.explain(error))
+        self.split().1.nack(requeue).await
     }
 
     /// As [`nack`](Self::nack), by `basic.reject`, which brokers other than RabbitMQ know too.
@@ -110,11 +112,107 @@ impl Delivery {
     /// # Errors
     /// Why the channel has ended: the message will be delivered again.
     pub async fn reject(self, requeue: bool) -> Result<()> {
-        if self.raw.no_ack {
+        self.split().1.reject(requeue).await
+    }
+}
+
+/// The message of a delivery, without the means to ack it.
+pub struct Received {
+    raw: RawDelivery,
+}
+
+impl Received {
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        &self.raw.body
+    }
+
+    /// The body alone.
+    pub fn into_body(self) -> Bytes {
+        self.raw.body
+    }
+
+    /// The properties, decoded now.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] when the broker sent malformed ones.
+    pub fn properties(&self) -> Result<Properties> {
+        self.raw.properties().decode().map_err(|source| Error::Protocol { channel: 0, source })
+    }
+
+    /// The exchange it was published to; empty for the default exchange.
+    pub fn exchange(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.raw.exchange())
+    }
+
+    /// The routing key it was published with.
+    pub fn routing_key(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.raw.routing_key())
+    }
+
+    /// Whether it was delivered before, to anyone.
+    pub fn redelivered(&self) -> bool {
+        self.raw.redelivered
+    }
+}
+
+/// What settles one delivery.
+///
+/// # On drop
+/// Dropped unused, the delivery stays unacknowledged, as a dropped [`Delivery`] does.
+pub struct Acker {
+    channel: Arc<ChannelHandle>,
+    tag: u64,
+    no_ack: bool,
+}
+
+impl Acker {
+    /// As [`Delivery::ack`].
+    ///
+    /// # Errors
+    /// Why the channel has ended: the message will be delivered again.
+    pub async fn ack(self) -> Result<()> {
+        self.settle(|engine, key| engine.ack(key, self.tag))
+    }
+
+    /// As [`Delivery::nack`].
+    ///
+    /// # Errors
+    /// Why the channel has ended: the message will be delivered again.
+    pub async fn nack(self, requeue: bool) -> Result<()> {
+        self.settle(|engine, key| engine.nack(key, self.tag, requeue))
+    }
+
+    /// As [`Delivery::reject`].
+    ///
+    /// # Errors
+    /// Why the channel has ended: the message will be delivered again.
+    pub async fn reject(self, requeue: bool) -> Result<()> {
+        self.settle(|engine, key| engine.reject(key, self.tag, requeue))
+    }
+
+    #[inline]
+    fn settle(&self, settle: impl FnOnce(&mut Engine, ChannelKey) -> Result<()>) -> Result<()> {
+        if self.no_ack {
             return Ok(());
         }
-        let rejected = self.channel.with(|engine, key| engine.reject(key, self.raw.tag, requeue));
-        rejected.map_err(|error| self.channel.explain(error))
+        self.channel.with(settle).map_err(|error| self.channel.explain(error))
+    }
+}
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received")
+            .field("exchange", &self.exchange())
+            .field("routing_key", &self.routing_key())
+            .field("body_len", &self.body().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Acker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acker").field("delivery_tag", &self.tag).finish_non_exhaustive()
     }
 }
 

@@ -167,6 +167,19 @@ pub enum Error {
         /// The broker's words, such as "low on memory".
         reason: String,
     },
+    /// Not everything was done by the deadline of a drain. What was open has been closed: deliveries that were not acked are
+    /// delivered again, and publishes that were not confirmed may or may not be with the broker.
+    #[error(
+        "not drained within {after:?}: {unacked} deliveries unacked, {unconfirmed} publishes unconfirmed"
+    )]
+    DrainTimeout {
+        /// The deadline.
+        after: Duration,
+        /// Deliveries that were not settled.
+        unacked: usize,
+        /// Publishes that were not answered.
+        unconfirmed: usize,
+    },
     /// All channel numbers are in use.
     #[error("all {limit} channels of the connection are open")]
     NoFreeChannel {
@@ -241,6 +254,7 @@ impl Error {
                 | Error::CallTimeout { .. }
                 | Error::PublishTimeout { .. }
                 | Error::Blocked { .. }
+                | Error::DrainTimeout { .. }
                 | Error::NoFreeChannel { .. }
                 | Error::ConsumerCancelled { .. }
         )

@@ -47,6 +47,7 @@ impl Default for ConnectOptions {
                 window: Window { publishes: 65_536, bytes: 64 * 1024 * 1024 },
                 delivery_buffer: 16 * 1024 * 1024,
                 max_message_size: 64 * 1024 * 1024,
+                warn_unacked_after: Duration::from_secs(25 * 60),
             },
         }
     }
@@ -139,6 +140,13 @@ impl ConnectOptions {
     /// way, however large.
     pub fn confirm_window_bytes(mut self, bytes: u64) -> Self {
         self.limits.window.bytes = bytes.max(1);
+        self
+    }
+
+    /// After so long with a delivery that is not acked, [`Event::DeliveryHeld`](crate::Event::DeliveryHeld) tells of it. Default
+    /// 25 minutes, five before RabbitMQ closes the channel.
+    pub fn warn_unacked_after(mut self, held: Duration) -> Self {
+        self.limits.warn_unacked_after = held;
         self
     }
 

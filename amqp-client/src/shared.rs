@@ -13,14 +13,16 @@ use std::{
 
 use amqp_codec::{Method, Request};
 use parking_lot::Mutex;
+use tokio::sync::broadcast;
 
 use crate::{
     error::{Error, Result},
+    event::{Event, KEPT},
     proto::{
         calls::{CallId, Reply},
-        channel::ChannelStatus,
         connection::{ChannelKey, Engine},
         expects::Expects,
+        status::ChannelStatus,
         waiters::Place,
     },
 };
@@ -32,11 +34,26 @@ pub(crate) fn now() -> Instant {
 
 pub(crate) struct Shared {
     engine: Mutex<Engine>,
+    events: broadcast::Sender<Event>,
+    /// For the first who listens: with it the connection's first event is seen.
+    first_listener: Mutex<Option<broadcast::Receiver<Event>>>,
 }
 
 impl Shared {
     pub(crate) fn new(engine: Engine) -> Self {
-        Shared { engine: Mutex::new(engine) }
+        let (events, first) = broadcast::channel(KEPT);
+        Shared { engine: Mutex::new(engine), events, first_listener: Mutex::new(Some(first)) }
+    }
+
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Event> {
+        self.first_listener.lock().take().unwrap_or_else(|| self.events.subscribe())
+    }
+
+    fn tell(&self, events: Vec<Event>) {
+        for event in events {
+            // Nobody may be listening.
+            let _ = self.events.send(event);
+        }
     }
 
     /// Works on the engine; afterwards, with the lock released, wakes the driver and whoever else is to be woken.
@@ -46,7 +63,9 @@ impl Shared {
         let result = work(&mut engine);
         let driver = engine.rouse();
         let wakes = if engine.wakes().is_empty() { Vec::new() } else { std::mem::take(engine.wakes()) };
+        let events = std::mem::take(engine.events());
         drop(engine);
+        self.tell(events);
         if let Some(driver) = driver {
             driver.wake();
         }
@@ -59,7 +78,9 @@ impl Shared {
         let mut engine = self.engine.lock();
         let result = work(&mut engine);
         wakes.append(engine.wakes());
+        let events = std::mem::take(engine.events());
         drop(engine);
+        self.tell(events);
         wakes.drain(..).for_each(Waker::wake);
         result
     }
@@ -181,6 +202,43 @@ impl ChannelHandle {
     fn unexpected<R: Request>(&self, got: &Method) -> Error {
         use amqp_codec::Arguments;
         Error::UnexpectedMethod { channel: self.key.id, expected: R::Reply::NAME, got: got.name() }
+    }
+}
+
+/// Cancels the consumers of these channels, then waits until what they had is acked and confirmed.
+///
+/// # Errors
+/// [`Error::DrainTimeout`] when it is not by the deadline.
+pub(crate) async fn drain(shared: &Shared, channels: &[ChannelKey], deadline: Duration) -> Result<()> {
+    shared.with(|engine| channels.iter().for_each(|&key| engine.begin_drain(key)));
+    let all = async {
+        for &key in channels {
+            let mut waiting = WaitingForDrain { shared, key, place: None };
+            poll_fn(|cx| {
+                let place = &mut waiting.place;
+                shared.with(|engine| engine.poll_drained(key, place, cx.waker()))
+            })
+            .await;
+        }
+    };
+    if tokio::time::timeout(deadline, all).await.is_ok() {
+        return Ok(());
+    }
+    let (unacked, unconfirmed) = shared.with(|engine| engine.unfinished(channels));
+    Err(Error::DrainTimeout { after: deadline, unacked, unconfirmed })
+}
+
+struct WaitingForDrain<'a> {
+    shared: &'a Shared,
+    key: ChannelKey,
+    place: Option<Place>,
+}
+
+impl Drop for WaitingForDrain<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.shared.with(|engine| engine.leave_drain(self.key, place));
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Never is a delivery acked that the user did not ack: `multiple` is used only up to a tag below which everything has been
 //! settled by the user.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -23,6 +23,8 @@ pub(crate) struct Acks {
     states: VecDeque<State>,
     /// The last acked tag below `base`, and how many acks it stands for.
     run: Option<(u64, usize)>,
+    /// When deliveries arrived: the first tag of each read that brought some.
+    arrivals: VecDeque<(u64, Instant)>,
     /// Acked tags that had an outstanding one below them. Those the run has reached since are below `base`.
     islands: Vec<u64>,
 }
@@ -36,14 +38,14 @@ pub(crate) struct Ack {
 
 impl Default for Acks {
     fn default() -> Self {
-        Acks { base: 1, states: VecDeque::new(), run: None, islands: Vec::new() }
+        Acks { base: 1, states: VecDeque::new(), run: None, arrivals: VecDeque::new(), islands: Vec::new() }
     }
 }
 
 impl Acks {
     /// A delivery arrived. Tags of a channel count up by one (spec section 1.8.3.13), those of no-ack consumers too.
     #[inline]
-    pub(crate) fn delivered(&mut self, tag: u64, no_ack: bool) {
+    pub(crate) fn delivered(&mut self, tag: u64, no_ack: bool, now: Instant) {
         let expected = self.base + self.states.len() as u64;
         if tag != expected {
             self.resynchronise(tag);
@@ -52,7 +54,27 @@ impl Acks {
             self.base = tag.saturating_add(1);
         } else {
             self.states.push_back(if no_ack { State::Settled } else { State::Outstanding });
+            self.arrived(tag, now);
         }
+    }
+
+    /// When the oldest delivery arrived that the user has not settled.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        if self.states.is_empty() {
+            return None;
+        }
+        let begun = self.arrivals.iter().take_while(|(tag, _)| *tag <= self.base).last();
+        begun.map(|(_, arrival)| *arrival)
+    }
+
+    fn arrived(&mut self, tag: u64, now: Instant) {
+        if self.arrivals.back().is_some_and(|(_, last)| *last == now) {
+            return;
+        }
+        while self.arrivals.get(1).is_some_and(|(tag, _)| *tag <= self.base) {
+            self.arrivals.pop_front();
+        }
+        self.arrivals.push_back((tag, now));
     }
 
     /// The user acks one delivery. `false` when there is nothing to do: it is not outstanding.
@@ -100,6 +122,11 @@ impl Acks {
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.states.is_empty()
+    }
+
+    /// How many deliveries the user has not settled.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.states.iter().filter(|state| **state == State::Outstanding).count()
     }
 
     /// Takes the acks that are to leave, in the order in which they may be sent.
@@ -165,7 +192,7 @@ mod tests {
     fn with_deliveries(count: u64) -> Acks {
         let mut acks = Acks::default();
         for tag in 1..=count {
-            acks.delivered(tag, false);
+            acks.delivered(tag, false, Instant::now());
         }
         acks
     }
@@ -228,12 +255,12 @@ mod tests {
     fn deliveries_without_ack_take_tags_but_no_place() {
         let mut acks = Acks::default();
         for tag in 1..=1000 {
-            acks.delivered(tag, true);
+            acks.delivered(tag, true, Instant::now());
         }
         assert!(acks.states.is_empty());
-        acks.delivered(1001, false);
-        acks.delivered(1002, true);
-        acks.delivered(1003, false);
+        acks.delivered(1001, false, Instant::now());
+        acks.delivered(1002, true, Instant::now());
+        acks.delivered(1003, false, Instant::now());
         acks.ack(1003);
         acks.ack(1001);
         assert_eq!(taken(&mut acks), [(1003, true)]);
@@ -244,9 +271,29 @@ mod tests {
         let mut acks = with_deliveries(3);
         acks.forget();
         assert!(!acks.ack(2));
-        acks.delivered(4, false);
+        acks.delivered(4, false, Instant::now());
         assert!(acks.ack(4));
         assert_eq!(taken(&mut acks), [(4, false)]);
+    }
+
+    #[test]
+    fn the_oldest_outstanding_delivery_has_the_time_of_its_read() {
+        let start = Instant::now();
+        let read = |number: u32| start + std::time::Duration::from_secs(number.into());
+        let mut acks = Acks::default();
+        assert_eq!(acks.oldest(), None);
+        for tag in 1..=6u64 {
+            acks.delivered(tag, false, read(tag.div_ceil(2) as u32));
+        }
+        assert_eq!(acks.oldest(), Some(read(1)));
+        acks.ack(2);
+        assert_eq!(acks.oldest(), Some(read(1)));
+        acks.ack(1);
+        assert_eq!(acks.oldest(), Some(read(2)));
+        for tag in 3..=6 {
+            acks.ack(tag);
+        }
+        assert_eq!(acks.oldest(), None);
     }
 
     /// Against the plainest model: whatever the order of acks and rejects, the broker hears of each tag exactly once.
@@ -267,7 +314,7 @@ mod tests {
                 match next(4) {
                     0 | 1 => {
                         delivered += 1;
-                        acks.delivered(delivered, false);
+                        acks.delivered(delivered, false, Instant::now());
                         outstanding.push(delivered);
                         broker.push(delivered);
                     }

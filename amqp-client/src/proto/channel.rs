@@ -3,8 +3,9 @@
 use std::{
     collections::{HashMap, VecDeque},
     ops::Range,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     task::Waker,
+    time::{Duration, Instant},
 };
 
 use amqp_codec::{
@@ -13,47 +14,21 @@ use amqp_codec::{
     method::{basic, channel},
 };
 use bytes::Bytes;
-use parking_lot::Mutex;
 use slab::Slab;
 
 use super::{
     acks::Acks,
     calls::{CallId, Reply},
     chunk::look_ahead,
-    confirms::{Confirms, Progress, RawReturn, Settled},
+    confirms::{Confirms, RawReturn},
     delivery::{RawDelivery, check_exchange_and_key, exchange_at, join_head},
     expects::Expects,
     inbox::Inbox,
     link::Link,
+    status::ChannelStatus,
     waiters::Waiters,
 };
 use crate::error::{Close, Error, Result};
-
-/// What handles of a channel see without the engine's lock, and after the channel has gone.
-#[derive(Debug, Default)]
-pub(crate) struct ChannelStatus {
-    pub(crate) ended: OnceLock<Error>,
-    pub(crate) progress: Arc<Progress>,
-    /// The confirms as they were when the channel ended.
-    remains: Mutex<Option<Confirms>>,
-}
-
-impl ChannelStatus {
-    /// What became of a publish, once the channel has ended.
-    pub(crate) fn outcome(&self, tag: u64) -> Option<Settled> {
-        self.remains.lock().as_mut()?.outcome(tag)
-    }
-
-    /// Whether every publish up to `tag` was settled, once the channel has ended.
-    pub(crate) fn is_settled_up_to(&self, tag: u64) -> bool {
-        self.remains.lock().as_ref().is_some_and(|confirms| confirms.is_settled_up_to(tag))
-    }
-
-    /// Why the channel ended.
-    pub(crate) fn reason(&self) -> Error {
-        self.ended.get().cloned().unwrap_or(Error::ConnectionEnded)
-    }
-}
 
 /// Acks that gather while a consumer is busy, at the most.
 const MAX_ACK_BATCH: usize = 128;
@@ -114,6 +89,10 @@ pub(crate) struct Channel {
     status: Arc<ChannelStatus>,
     /// Who waits for the channel's end.
     pub(crate) end_waiters: Waiters,
+    /// Who waits for the channel to have nothing left to do.
+    pub(crate) drain_waiters: Waiters,
+    /// The arrival of the delivery that the user was warned of, for it is held for long.
+    warned_of: Option<Instant>,
     /// Who waits for room in the window of unconfirmed publishes, or for the flow.
     pub(crate) window_waiters: Waiters,
 }
@@ -146,6 +125,8 @@ impl Channel {
             flow_stopped: false,
             status,
             end_waiters: Waiters::default(),
+            drain_waiters: Waiters::default(),
+            warned_of: None,
             window_waiters: Waiters::default(),
         }
     }
@@ -210,12 +191,49 @@ impl Channel {
         }
     }
 
+    /// The user has settled a delivery.
+    #[inline]
+    pub(crate) fn settled(&mut self, link: &mut Link) {
+        if self.acks.is_idle() {
+            self.drain_waiters.wake_all(&mut link.wakes);
+        }
+    }
+
     /// Gives one outstanding delivery back.
     pub(crate) fn nack(&mut self, link: &mut Link, tag: u64, requeue: bool) {
         self.flush_acks(link);
         if self.acks.settle(tag) {
+            self.settled(link);
             link.reply(self.id, &basic::Nack { delivery_tag: tag, multiple: false, requeue });
         }
+    }
+
+    /// Asks for no more deliveries: each consumer ends when the broker has agreed.
+    pub(crate) fn cancel_consumers(&mut self, link: &mut Link) {
+        let tags: Vec<_> = self.by_tag.keys().cloned().collect();
+        for tag in tags {
+            let cancel = basic::Cancel { consumer_tag: tag.clone(), no_wait: false };
+            // Its tag came from the broker in a frame, so it fits into one.
+            let _ = self.request(link, cancel.into(), Expects::Cancel { tag }, None);
+        }
+    }
+
+    /// Whether there is nothing left to do: no consumer, nothing unacked, nothing unconfirmed.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.consumers.is_empty()
+            && self.acks.is_idle()
+            && self.confirms.as_ref().is_none_or(|confirms| confirms.in_flight() == 0)
+    }
+
+    /// For how long the oldest delivery has been held, when that is over `limit` and was not told before.
+    pub(crate) fn held_too_long(&mut self, now: Instant, limit: Duration) -> Option<Duration> {
+        let arrived = self.acks.oldest()?;
+        let held = now.saturating_duration_since(arrived);
+        if held < limit || self.warned_of == Some(arrived) {
+            return None;
+        }
+        self.warned_of = Some(arrived);
+        Some(held)
     }
 
     /// Asks for the channel's end.
@@ -279,6 +297,7 @@ impl Channel {
             }
             let head = chunk.slice(payload.start..ahead.properties.end);
             let properties_at = ahead.properties.start - payload.start;
+            link.metrics.frames_received += if ahead.body.is_empty() { 1 } else { 2 };
             let body = chunk.slice(ahead.body);
             let (tag, redelivered) = (deliver.delivery_tag, deliver.redelivered);
             self.receive(link, consumer, head, exchange_at, properties_at, body, tag, redelivered);
@@ -379,6 +398,7 @@ impl Channel {
             *self.status.remains.lock() = Some(confirms);
         }
         self.end_waiters.wake_all(&mut link.wakes);
+        self.drain_waiters.wake_all(&mut link.wakes);
         self.window_waiters.wake_all(&mut link.wakes);
     }
 
@@ -403,12 +423,13 @@ impl Channel {
         tag: u64,
         redelivered: bool,
     ) {
+        link.metrics.messages_received += 1;
         let Some(receiver) = self.consumers.get_mut(consumer) else { return };
         let no_ack = receiver.no_ack;
         if self.recovering > 0 && !no_ack {
-            return self.acks.delivered(tag, true);
+            return self.acks.delivered(tag, true, link.now);
         }
-        self.acks.delivered(tag, no_ack);
+        self.acks.delivered(tag, no_ack, link.now);
         if receiver.dropped {
             if !no_ack && self.phase == Phase::Open {
                 self.nack(link, tag, true);
@@ -436,14 +457,16 @@ impl Channel {
                 let (head, properties_at) = join_head(&payload, properties);
                 let (tag, redelivered) = (ok.delivery_tag, ok.redelivered);
                 let at = exchange_at::GET_OK;
+                link.metrics.messages_received += 1;
                 let got = RawDelivery::new(head, at, properties_at, body, tag, redelivered, no_ack);
-                self.acks.delivered(tag, no_ack || self.recovering > 0);
+                self.acks.delivered(tag, no_ack || self.recovering > 0, link.now);
                 let call = self.getting.take();
                 self.finish(link, call, Ok(Reply::Got(Box::new(got), ok.message_count)));
             }
             Incoming::Return { payload, exchange_at, code, text } => {
                 let (head, properties_at) = join_head(&payload, properties);
                 let content = RawDelivery::new(head, exchange_at, properties_at, body, 0, false, true);
+                link.metrics.messages_returned += 1;
                 if let Some(confirms) = &mut self.confirms {
                     confirms.returned(RawReturn { code, text, content });
                 }
@@ -468,6 +491,9 @@ impl Channel {
     fn settle(&mut self, link: &mut Link, tag: u64, multiple: bool, nack: bool) {
         if let Some(confirms) = &mut self.confirms {
             confirms.settle(tag, multiple, nack, &mut link.wakes);
+            if confirms.in_flight() == 0 {
+                self.drain_waiters.wake_all(&mut link.wakes);
+            }
             // Not at the first free place: who is woken should find room for a batch.
             if link.window.has_room_again(confirms) {
                 self.window_waiters.wake_all(&mut link.wakes);
@@ -546,6 +572,7 @@ impl Channel {
         if let Some(consumer) = self.consumers.try_remove(index) {
             link.wakes.extend(consumer.inbox.end(reason));
         }
+        self.drain_waiters.wake_all(&mut link.wakes);
     }
 
     fn cancelled_by_broker(&mut self, link: &mut Link, cancel: &basic::Cancel) {

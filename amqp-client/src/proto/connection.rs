@@ -27,7 +27,11 @@ use super::{
     output::Output,
     waiters::Waiters,
 };
-use crate::error::{Close, Error, Result};
+use crate::{
+    error::{Close, Error, Result},
+    event::Event,
+    metrics::Metrics,
+};
 
 /// How long the broker may take to answer `connection.close`.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
@@ -47,6 +51,8 @@ pub(crate) struct Limits {
     /// Outgoing bytes over which publishes wait.
     pub(crate) write_buffer: usize,
     pub(crate) window: Window,
+    /// How long a delivery may be held before the user is warned.
+    pub(crate) warn_unacked_after: Duration,
     /// Bytes of deliveries without a prefetch over which reading waits.
     pub(crate) delivery_buffer: usize,
     /// The largest body taken.
@@ -76,6 +82,7 @@ pub(crate) struct Engine {
     link: Link,
     /// Outgoing bytes over which publishes wait.
     write_buffer: usize,
+    warn_unacked_after: Duration,
     channel_max: u16,
     /// By number; 0 is never used.
     channels: Vec<Option<(u64, Box<Channel>)>>,
@@ -112,12 +119,16 @@ impl Engine {
             backlog: Arc::new(Backlog::new(limits.delivery_buffer)),
             window: limits.window,
             max_message_size: limits.max_message_size,
+            events: Vec::new(),
+            metrics: Metrics::default(),
+            now,
         };
         let handshake = Handshake::begin(login, &mut link);
         Engine {
             phase: Phase::Handshake(Box::new(handshake)),
             link,
             write_buffer: limits.write_buffer,
+            warn_unacked_after: limits.warn_unacked_after,
             channel_max: 0,
             channels: vec![None],
             epochs: 0,
@@ -139,6 +150,7 @@ impl Engine {
     /// Takes all whole frames off the buffer and acts on them.
     pub(crate) fn handle_input(&mut self, now: Instant, buffer: &mut BytesMut) {
         self.heartbeat.read(now);
+        self.link.now = now;
         if let Phase::Handshake(handshake) = &self.phase {
             match handshake.may_be_frame(buffer) {
                 Ok(true) => {}
@@ -148,6 +160,7 @@ impl Engine {
         }
         let (whole, broken) = whole_frames(buffer, self.link.frame_max);
         let chunk = buffer.split_to(whole).freeze();
+        self.link.metrics.bytes_received += chunk.len() as u64;
         let mut at = 0;
         while at < chunk.len() && !self.is_ended() {
             match self.handle_frame(now, &chunk, at) {
@@ -193,10 +206,23 @@ impl Engine {
                 Due::Send => {
                     self.heartbeat.written(now);
                     self.link.output.buffer().put_slice(&HEARTBEAT);
+                    self.link.metrics.frames_sent += 1;
                 }
                 Due::Nothing => {}
             },
             Phase::Handshake(_) | Phase::Ended(_) => {}
+        }
+        self.warn_of_held_deliveries(now);
+    }
+
+    /// Looked at with every sign of life: brokers close channels whose deliveries are held for too long.
+    fn warn_of_held_deliveries(&mut self, now: Instant) {
+        for (index, slot) in self.channels.iter_mut().enumerate() {
+            if let Some((_, channel)) = slot
+                && let Some(held) = channel.held_too_long(now, self.warn_unacked_after)
+            {
+                self.link.events.push(Event::DeliveryHeld { channel: index as u16, held });
+            }
         }
     }
 
@@ -216,6 +242,7 @@ impl Engine {
             return false;
         }
         self.heartbeat.written(now);
+        self.link.metrics.bytes_sent += self.link.output.len() as u64;
         std::mem::swap(&mut self.link.output, batch);
         self.room_waiters.wake_all(&mut self.link.wakes);
         true
@@ -234,6 +261,12 @@ impl Engine {
         let acks = self.acks_waiting > 0 && (self.acks_urgent || self.acks_gather_until.is_none());
         let output = (acks || !self.link.output.is_empty()) && !self.driver_is_writing;
         if output || self.is_ended() { self.driver.take() } else { None }
+    }
+
+    /// What is to be told once the lock is released.
+    #[inline]
+    pub(crate) fn events(&mut self) -> &mut Vec<Event> {
+        &mut self.link.events
     }
 
     /// Everyone to be woken once the lock is released.
@@ -256,6 +289,7 @@ impl Engine {
     fn handle_frame(&mut self, now: Instant, chunk: &Bytes, at: usize) -> Result<usize> {
         let frame = Located::at(chunk, at).map_err(|source| Error::Protocol { channel: 0, source })?;
         let next = frame.payload.end + 1;
+        self.link.metrics.frames_received += 1;
         if frame.kind == FrameKind::Heartbeat {
             return Ok(next);
         }
@@ -321,9 +355,13 @@ impl Engine {
                 let reason = self.reason().unwrap_or(Error::ConnectionEnded);
                 self.end(&reason);
             }
-            Method::Connection(connection::Method::Blocked(blocked)) => self.blocked = Some(blocked.reason),
+            Method::Connection(connection::Method::Blocked(blocked)) => {
+                self.link.events.push(Event::Blocked(blocked.reason.to_string()));
+                self.blocked = Some(blocked.reason.detach());
+            }
             Method::Connection(connection::Method::Unblocked(_)) => {
                 self.blocked = None;
+                self.link.events.push(Event::Unblocked);
                 self.room_waiters.wake_all(&mut self.link.wakes);
             }
             Method::Connection(connection::Method::UpdateSecretOk(_)) => self.secret_updated()?,
@@ -343,6 +381,7 @@ impl Engine {
         self.channel_max = if agreed.channel_max == 0 { u16::MAX } else { agreed.channel_max };
         self.heartbeat = Heartbeat::new(Duration::from_secs(agreed.heartbeat.into()), now);
         self.phase = Phase::Open;
+        self.link.events.push(Event::Connected);
         self.state_waiters.wake_all(&mut self.link.wakes);
     }
 
@@ -390,6 +429,7 @@ impl Engine {
         }
         self.end_channels(reason);
         self.phase = Phase::Ended(reason.clone());
+        self.link.events.push(Event::Closed(reason.clone()));
         self.acks_gather_until = None;
         self.heartbeat.stop();
         self.state_waiters.wake_all(&mut self.link.wakes);

@@ -1,15 +1,15 @@
-//! What answer a call waits for.
+//! The answers that calls of a channel are waiting for.
 
 use std::sync::Arc;
 
 use amqp_codec::{
-    Arguments, Method, MethodId, ShortString,
+    Arguments, Method, MethodId, Request, ShortString,
     method::{basic, channel, confirm},
 };
 
 use super::inbox::Inbox;
 
-/// What kind of answer, and what it changes here.
+/// What kind of answer, and what it changes in the channel.
 pub(crate) enum Expects {
     Method(MethodId, &'static str),
     Get { no_ack: bool },
@@ -22,11 +22,11 @@ pub(crate) enum Expects {
 
 impl Expects {
     /// The method that answers `R`.
-    pub(crate) fn reply_to<R: amqp_codec::Request>() -> Self {
+    pub(crate) fn reply_to<R: Request>() -> Self {
         Expects::Method(R::Reply::ID, R::Reply::NAME)
     }
 
-    pub(super) fn is_answered_by(&self, method: &Method) -> bool {
+    pub(crate) fn is_answered_by(&self, method: &Method) -> bool {
         match (self, method) {
             (Expects::Method(id, _), method) => method.id() == *id,
             (Expects::Get { .. }, Method::Basic(method)) => {
@@ -43,7 +43,7 @@ impl Expects {
         }
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Expects::Method(_, name) => name,
             Expects::Get { .. } => "basic.get-ok or basic.get-empty",

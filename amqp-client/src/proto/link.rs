@@ -1,11 +1,15 @@
 //! What all channels of a connection share: the outgoing bytes, the calls under way, and who is to be woken.
 
-use std::{sync::Arc, task::Waker};
+use std::{sync::Arc, task::Waker, time::Instant};
 
 use amqp_codec::{Arguments, Frame, Method, frame};
 
 use super::{calls::Calls, confirms::Confirms, inbox::Backlog, output::Output};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    event::Event,
+    metrics::Metrics,
+};
 
 pub(crate) struct Link {
     pub(crate) output: Output,
@@ -18,6 +22,11 @@ pub(crate) struct Link {
     pub(crate) window: Window,
     /// The largest body taken.
     pub(crate) max_message_size: u64,
+    /// To be told when the engine's lock has been released.
+    pub(crate) events: Vec<Event>,
+    pub(crate) metrics: Metrics,
+    /// When the read under way was made.
+    pub(crate) now: Instant,
 }
 
 /// How much of a channel may be unconfirmed before publishes wait.
@@ -46,11 +55,13 @@ impl Link {
     /// # Errors
     /// [`Error::Invalid`] when it does not fit into a frame.
     pub(crate) fn send<A: Arguments>(&mut self, channel: u16, method: &A) -> Result<()> {
+        self.metrics.frames_sent += 1;
         frame::encode_method(channel, method, self.frame_max, self.output.buffer()).map_err(Error::Invalid)
     }
 
     /// As [`send`](Self::send), for a method of any kind.
     pub(crate) fn send_method(&mut self, channel: u16, method: Method) -> Result<()> {
+        self.metrics.frames_sent += 1;
         Frame::Method(channel, method).encode(self.frame_max, self.output.buffer()).map_err(Error::Invalid)
     }
 

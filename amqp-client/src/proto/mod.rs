@@ -17,4 +17,5 @@ pub(crate) mod inbox;
 pub(crate) mod link;
 pub(crate) mod output;
 pub(crate) mod publish;
+pub(crate) mod status;
 pub(crate) mod waiters;

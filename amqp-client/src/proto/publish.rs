@@ -25,7 +25,7 @@ impl Route<'_> {
     }
 }
 
-/// Appends all frames of one publish, or nothing.
+/// Appends all frames of one publish, or nothing. Returns how many they are.
 ///
 /// # Errors
 /// A name over 255 bytes, properties that do not fit into one frame.
@@ -35,7 +35,7 @@ pub(crate) fn encode(
     channel: u16,
     route: Route<'_>,
     message: &Message,
-) -> Result<(), CodecError> {
+) -> Result<u64, CodecError> {
     route.check()?;
     let start = output.buffer().len();
     let body = message.body();
@@ -45,6 +45,7 @@ pub(crate) fn encode(
         return Err(error);
     }
     let mut at = 0;
+    let mut frames = 2;
     for size in body_frame_sizes(body.len(), frame_max) {
         frame::put_body_frame_header(channel, size as u32, output.buffer());
         let part = at..at + size;
@@ -55,8 +56,9 @@ pub(crate) fn encode(
         }
         output.buffer().put_u8(frame::FRAME_END);
         at += size;
+        frames += 1;
     }
-    Ok(())
+    Ok(frames)
 }
 
 /// The method frame, and the header frame up to its properties; lengths have been checked.

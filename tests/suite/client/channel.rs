@@ -1,6 +1,8 @@
 //! Connections and channels: opening, closing, limits, many at once.
 
-use amqp_client::{ConnectOptions, Error, Message, Queue, ReplyCode};
+use std::time::Duration;
+
+use amqp_client::{ConnectOptions, Error, Event, Message, Queue, ReplyCode, State};
 
 use super::{
     fixture::{Broker, within},
@@ -16,6 +18,10 @@ on_every_broker! {
     the_last_handle_dropped_closes_the_connection,
     dropped_calls_leave_the_channel_in_step,
     a_dropped_get_gives_its_message_back,
+    a_drained_channel_has_everything_acked_and_confirmed,
+    a_drain_that_is_not_done_in_time_says_what_is_left_and_closes,
+    events_and_state_tell_how_the_connection_is,
+    metrics_count_what_was_done,
 }
 
 async fn calls_of_many_tasks_on_one_channel_get_their_own_answers(broker: Broker) {
@@ -146,6 +152,91 @@ async fn a_dropped_get_gives_its_message_back(broker: Broker) {
     .await;
     assert_eq!(delivery.body(), "precious");
     delivery.ack().await.unwrap();
+}
+
+async fn a_drained_channel_has_everything_acked_and_confirmed(broker: Broker) {
+    let watcher = broker.connect().await;
+    let probe = watcher.open_channel().await.unwrap();
+    let queue = Queue::new(broker.name("jobs")).auto_delete(false);
+    probe.declare(&queue).await.unwrap();
+
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let publisher = channel.publisher().await.unwrap();
+    for _ in 0..100 {
+        drop(publisher.publish("", &queue, Message::new("x")).await.unwrap());
+    }
+    let mut consumer = channel.consume(&queue, Default::default()).await.unwrap();
+    let worker = tokio::spawn(async move {
+        let mut done = 0;
+        while let Some(delivery) = consumer.recv().await {
+            delivery.unwrap().ack().await.unwrap();
+            done += 1;
+        }
+        done
+    });
+    within(connection.drain(Duration::from_secs(20))).await.unwrap();
+    let done = within(worker).await.unwrap();
+    assert!(matches!(channel.closed().await, Error::ConnectionEnded));
+    // All are at the broker; those that were acked are gone, the others wait.
+    assert_eq!(probe.declare_passive(&queue).await.unwrap().messages, 100 - done);
+    probe.delete_queue(&queue).await.unwrap();
+}
+
+async fn a_drain_that_is_not_done_in_time_says_what_is_left_and_closes(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
+    channel.publish("", &queue.name, &Message::new("x")).await.unwrap();
+    let mut consumer = channel.consume(&queue, Default::default()).await.unwrap();
+    let held = within(consumer.recv()).await.unwrap().unwrap();
+    assert!(channel.oldest_unacked().is_some());
+    let error = within(channel.drain(Duration::from_millis(100))).await.unwrap_err();
+    assert!(matches!(error, Error::DrainTimeout { unacked: 1, unconfirmed: 0, .. }), "{error}");
+    assert!(!channel.is_open() && connection.is_open());
+    assert!(consumer.recv().await.is_none(), "it was cancelled");
+    held.ack().await.unwrap_err();
+    let again = connection.open_channel().await.unwrap().get(&queue).await.unwrap().unwrap();
+    assert!(again.redelivered());
+    let (message, acker) = again.split();
+    assert_eq!((message.body().as_ref(), message.redelivered()), (&b"x"[..], true));
+    acker.ack().await.unwrap();
+}
+
+async fn events_and_state_tell_how_the_connection_is(broker: Broker) {
+    let connection = broker.connect().await;
+    let mut events = connection.events();
+    assert!(matches!(within(events.recv()).await, Some(Event::Connected)));
+    assert!(matches!(connection.state(), State::Open));
+    connection.close().await.unwrap();
+    assert!(matches!(within(events.recv()).await, Some(Event::Closed(Error::ConnectionEnded))));
+    assert!(within(events.recv()).await.is_none());
+    assert!(matches!(connection.state(), State::Closed(Error::ConnectionEnded)));
+    let mut late = connection.events();
+    assert!(matches!(within(late.recv()).await, Some(Event::Closed(_))));
+}
+
+async fn metrics_count_what_was_done(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
+    let publisher = channel.publisher().await.unwrap();
+    let before = connection.metrics();
+    for key in [queue.name.as_str(), &queue.name, "nowhere"] {
+        publisher.publish_mandatory("", key, Message::new("0123456789")).await.unwrap().await.unwrap();
+    }
+    let delivery = channel.get(&queue).await.unwrap().unwrap();
+    let metrics = connection.metrics();
+    assert_eq!(metrics.messages_published - before.messages_published, 3);
+    assert_eq!((metrics.messages_received, metrics.messages_returned), (1, 1));
+    assert_eq!((metrics.channels, metrics.unacked, metrics.unconfirmed), (1, 1, 0));
+    // Three publishes of three frames, and the get.
+    assert_eq!(metrics.frames_sent - before.frames_sent, 10);
+    assert!(
+        metrics.bytes_sent - before.bytes_sent > 3 * 10 && metrics.bytes_received > before.bytes_received
+    );
+    delivery.ack().await.unwrap();
+    assert_eq!(connection.metrics().unacked, 0);
 }
 
 /// Polls once, so that the call is sent, then drops the future.

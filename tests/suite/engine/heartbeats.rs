@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use amqp_client::{ConnectOptions, Error, Message};
+use amqp_client::{ConnectOptions, Error, Event, Message};
 use amqp_codec::{
     Tune,
     frame::HEARTBEAT,
     method::{channel, queue},
 };
+use futures_util::FutureExt as _;
 use tokio::{
     join,
     time::{Instant, sleep},
 };
 
-use super::{QUIET, connected, connected_with, ends, error, opened};
+use super::{QUIET, connected, connected_with, consumer, ends, error, opened, send_deliveries};
 
 fn every(seconds: u64) -> ConnectOptions {
     ConnectOptions::new().heartbeat(Duration::from_secs(seconds))
@@ -116,4 +117,30 @@ async fn heartbeats_go_on_while_a_call_waits() {
         peer.send(1, queue::PurgeOk { message_count: 3 }).await;
     });
     assert_eq!(purged.unwrap(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_held_for_long_is_told_once() {
+    let options = every(10).warn_unacked_after(Duration::from_secs(60));
+    let (mut peer, connection) = connected_with(&options, WILLING).await;
+    let channel = opened(&mut peer, &connection, 1).await;
+    let mut consumer = consumer(&mut peer, &channel, "slow").await;
+    let mut events = connection.events();
+    assert!(matches!(events.recv().await, Some(Event::Connected)));
+    assert_eq!(channel.oldest_unacked(), None);
+    send_deliveries(&mut peer, "slow", [1, 2]).await;
+    let held = consumer.recv().await.unwrap().unwrap();
+    let since = Instant::now();
+
+    let mut told = Vec::new();
+    for _ in 0..40 {
+        peer.expect_heartbeat().await;
+        peer.send_bytes(&HEARTBEAT[..]).await;
+        told.extend(events.recv().now_or_never().flatten());
+    }
+    assert!(since.elapsed() > Duration::from_secs(120));
+    assert!(channel.oldest_unacked().unwrap() > Duration::from_secs(120));
+    let [Event::DeliveryHeld { channel: 1, held: age }] = told[..] else { panic!("{told:?}") };
+    assert!(age >= Duration::from_secs(60) && age < Duration::from_secs(70), "{age:?}");
+    held.ack().await.unwrap();
 }

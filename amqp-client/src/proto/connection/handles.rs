@@ -14,14 +14,17 @@ use amqp_codec::{
 use super::{ChannelKey, Engine, Phase};
 use crate::{
     error::{Error, Result},
+    event::State,
     message::Message,
+    metrics::Metrics,
     proto::{
         calls::{CallId, Reply},
-        channel::{Channel, ChannelStatus},
+        channel::Channel,
         confirms::{Confirms, Settled},
         expects::Expects,
         inbox::Backlog,
         publish::{self, Route},
+        status::ChannelStatus,
         waiters::{Place, PublishPlace},
     },
 };
@@ -60,6 +63,29 @@ impl Engine {
         match &self.phase {
             Phase::Handshake(_) | Phase::Open => None,
             Phase::Closing { reason, .. } | Phase::Ended(reason) => Some(reason.clone()),
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match (&self.phase, &self.blocked) {
+            (Phase::Closing { reason, .. }, _) => State::Closing(reason.clone()),
+            (Phase::Ended(reason), _) => State::Closed(reason.clone()),
+            (_, Some(reason)) => State::Blocked(reason.to_string()),
+            _ => State::Open,
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        let channels = || self.channels.iter().flatten().map(|(_, channel)| channel);
+        Metrics {
+            channels: channels().count(),
+            unconfirmed: channels()
+                .filter_map(|channel| channel.confirms.as_ref())
+                .map(Confirms::in_flight)
+                .sum(),
+            unacked: channels().map(|channel| channel.acks.outstanding()).sum(),
+            buffered: self.link.output.len(),
+            ..self.link.metrics
         }
     }
 
@@ -132,6 +158,63 @@ impl Engine {
         Some(call)
     }
 
+    /// All channels that can be used.
+    pub(crate) fn open_channels(&self) -> Vec<ChannelKey> {
+        let channels = self.channels.iter().enumerate();
+        let open =
+            channels.filter_map(|(id, slot)| slot.as_ref().map(|(epoch, channel)| (id, *epoch, channel)));
+        open.filter(|(_, _, channel)| channel.is_open())
+            .map(|(id, epoch, _)| ChannelKey { id: id as u16, epoch })
+            .collect()
+    }
+
+    /// Asks for no more deliveries on a channel.
+    pub(crate) fn begin_drain(&mut self, key: ChannelKey) {
+        if let Ok((channel, link)) = self.open_channel_of(key) {
+            channel.cancel_consumers(link);
+        }
+    }
+
+    /// Ready when a channel has nothing left to do, or has ended.
+    pub(crate) fn poll_drained(
+        &mut self,
+        key: ChannelKey,
+        place: &mut Option<Place>,
+        waker: &Waker,
+    ) -> Poll<()> {
+        match self.channel_of(key) {
+            Some((channel, _)) if !channel.is_drained() => {
+                channel.drain_waiters.wait(place, waker);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Waits for that no more.
+    pub(crate) fn leave_drain(&mut self, key: ChannelKey, place: Place) {
+        if let Some((channel, _)) = self.channel_of(key) {
+            channel.drain_waiters.leave(place);
+        }
+    }
+
+    /// Deliveries unacked and publishes unconfirmed on these channels.
+    pub(crate) fn unfinished(&mut self, channels: &[ChannelKey]) -> (usize, usize) {
+        let mut left = (0, 0);
+        for &key in channels {
+            if let Some((channel, _)) = self.channel_of(key) {
+                left.0 += channel.acks.outstanding();
+                left.1 += channel.confirms.as_ref().map_or(0, Confirms::in_flight);
+            }
+        }
+        left
+    }
+
+    /// When the oldest delivery of a channel arrived that the user has not settled.
+    pub(crate) fn oldest_unacked(&mut self, key: ChannelKey) -> Option<Instant> {
+        self.channel_of(key)?.0.acks.oldest()
+    }
+
     /// The last handle of a channel was dropped.
     pub(crate) fn drop_channel(&mut self, key: ChannelKey) {
         if let Ok((channel, link)) = self.open_channel_of(key) {
@@ -191,9 +274,11 @@ impl Engine {
             return Poll::Pending;
         }
         channel.flush_acks(link);
-        if let Err(error) = publish::encode(&mut link.output, link.frame_max, key.id, route, message) {
-            return Poll::Ready(Err(Error::Invalid(error)));
+        match publish::encode(&mut link.output, link.frame_max, key.id, route, message) {
+            Ok(frames) => link.metrics.frames_sent += frames,
+            Err(error) => return Poll::Ready(Err(Error::Invalid(error))),
         }
+        link.metrics.messages_published += 1;
         let Some(confirms) = &mut channel.confirms else { return Poll::Ready(Ok(0)) };
         let tag = confirms.published(message.body().len(), !confirmed);
         if route.mandatory && confirmed {
@@ -279,9 +364,10 @@ impl Engine {
     /// Acks one delivery: it leaves with the next batch.
     #[inline]
     pub(crate) fn ack(&mut self, key: ChannelKey, tag: u64) -> Result<()> {
-        let (channel, _) = self.open_channel_of(key)?;
+        let (channel, link) = self.open_channel_of(key)?;
         let first = channel.acks.waiting() == 0;
         if channel.acks.ack(tag) {
+            channel.settled(link);
             let urgent = channel.acks_are_urgent();
             self.acks_urgent |= urgent;
             self.acks_waiting += 1;
@@ -308,6 +394,7 @@ impl Engine {
     pub(crate) fn reject(&mut self, key: ChannelKey, tag: u64, requeue: bool) -> Result<()> {
         let (channel, link) = self.open_channel_of(key)?;
         if channel.acks.settle(tag) {
+            channel.settled(link);
             channel.send(link, &basic::Reject { delivery_tag: tag, requeue })?;
         }
         Ok(())

@@ -1,0 +1,131 @@
+//! What happens to a connection, told to whoever listens.
+
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use crate::error::Error;
+
+/// Something that happened to a connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The handshake is over.
+    Connected,
+    /// The broker takes no publishes, for this reason: it is short of memory or disk.
+    Blocked(String),
+    /// The broker takes publishes again.
+    Unblocked,
+    /// A delivery of this channel has been held unacked for long. RabbitMQ closes the channel after 30 minutes by default
+    /// (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>). Told once a delivery, while heartbeats are on.
+    DeliveryHeld {
+        /// The channel's number.
+        channel: u16,
+        /// For how long the oldest one.
+        held: Duration,
+    },
+    /// The connection has ended.
+    Closed(Error),
+}
+
+/// How a connection is doing.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum State {
+    /// Everything works.
+    Open,
+    /// The broker takes no publishes, for this reason.
+    Blocked(String),
+    /// It has been told to end; what everyone was told is the reason.
+    Closing(Error),
+    /// It has ended.
+    Closed(Error),
+}
+
+/// Events of a connection as they happen; the last is [`Event::Closed`].
+///
+/// Nobody waits for a listener: of more than 64 events that were not taken the oldest are dropped.
+#[derive(Debug)]
+pub struct Events {
+    receiver: broadcast::Receiver<Event>,
+    /// Why the connection had ended when this was made.
+    ended: Option<Error>,
+    is_over: bool,
+}
+
+/// Events kept for a listener that does not take them.
+pub(crate) const KEPT: usize = 64;
+
+impl Events {
+    /// `ended` is asked for after the receiver was made, so that the end is seen one way or the other.
+    pub(crate) fn new(receiver: broadcast::Receiver<Event>, ended: Option<Error>) -> Self {
+        Events { receiver, ended, is_over: false }
+    }
+
+    /// The next event; `None` after [`Event::Closed`].
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, nothing was taken.
+    pub async fn recv(&mut self) -> Option<Event> {
+        if self.is_over {
+            return None;
+        }
+        let event = match self.ended.clone() {
+            Some(reason) => self.kept().unwrap_or(Event::Closed(reason)),
+            None => self.next().await?,
+        };
+        self.is_over = matches!(event, Event::Closed(_));
+        Some(event)
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.receiver.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// What is there without waiting.
+    fn kept(&mut self) -> Option<Event> {
+        loop {
+            match self.receiver.try_recv() {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_comes_after_the_end_is_told_of_it_once() {
+        let (sender, receiver) = broadcast::channel(KEPT);
+        let mut events = Events::new(receiver, Some(Error::ConnectionEnded));
+        assert!(matches!(events.recv().await, Some(Event::Closed(Error::ConnectionEnded))));
+        assert!(events.recv().await.is_none());
+        drop(sender);
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_does_not_take_loses_the_oldest_and_still_sees_the_end() {
+        let (sender, receiver) = broadcast::channel(KEPT);
+        let mut events = Events::new(receiver, None);
+        for _ in 0..3 * KEPT {
+            sender.send(Event::Unblocked).unwrap();
+        }
+        sender.send(Event::Closed(Error::ConnectionEnded)).unwrap();
+        let mut seen = 0;
+        while let Some(event) = events.recv().await {
+            seen += 1;
+            assert!(matches!(event, Event::Unblocked | Event::Closed(_)));
+        }
+        assert_eq!(seen, KEPT);
+    }
+}

@@ -1,0 +1,29 @@
+//! Counts of a connection.
+
+/// What a connection has done since it was opened, and what it holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Bytes given to the transport, or about to be.
+    pub bytes_sent: u64,
+    /// Bytes of whole frames received.
+    pub bytes_received: u64,
+    /// Frames queued to be sent.
+    pub frames_sent: u64,
+    /// Frames received.
+    pub frames_received: u64,
+    /// Messages queued to be sent.
+    pub messages_published: u64,
+    /// Messages received: deliveries and those asked for.
+    pub messages_received: u64,
+    /// Messages that came back.
+    pub messages_returned: u64,
+    /// Channels open.
+    pub channels: usize,
+    /// Publishes in confirm mode that the broker has not answered.
+    pub unconfirmed: usize,
+    /// Deliveries the user has not settled.
+    pub unacked: usize,
+    /// Outgoing bytes that the driver has not taken yet.
+    pub buffered: usize,
+}

@@ -1,0 +1,34 @@
+//! What is left of a channel when it has ended, and what its handles see without the engine's lock.
+
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::confirms::{Confirms, Progress, Settled};
+use crate::error::Error;
+
+/// What handles of a channel see without the engine's lock, and after the channel has gone.
+#[derive(Debug, Default)]
+pub(crate) struct ChannelStatus {
+    pub(crate) ended: OnceLock<Error>,
+    pub(crate) progress: Arc<Progress>,
+    /// The confirms as they were when the channel ended.
+    pub(crate) remains: Mutex<Option<Confirms>>,
+}
+
+impl ChannelStatus {
+    /// What became of a publish, once the channel has ended.
+    pub(crate) fn outcome(&self, tag: u64) -> Option<Settled> {
+        self.remains.lock().as_mut()?.outcome(tag)
+    }
+
+    /// Whether every publish up to `tag` was settled, once the channel has ended.
+    pub(crate) fn is_settled_up_to(&self, tag: u64) -> bool {
+        self.remains.lock().as_ref().is_some_and(|confirms| confirms.is_settled_up_to(tag))
+    }
+
+    /// Why the channel ended.
+    pub(crate) fn reason(&self) -> Error {
+        self.ended.get().cloned().unwrap_or(Error::ConnectionEnded)
+    }
+}
