@@ -146,8 +146,7 @@ impl<'a> Publish<'a> {
         let bits = u8::from(self.mandatory) | u8::from(self.immediate) << 1;
         // class 60, weight 0, body size
         let [b7, b6, b5, b4, b3, b2, b1, b0] = body_size.to_be_bytes();
-        out.put_slice(&[bits, FRAME_END]);
-        out.put_slice(&[2, c1, c0, 0, 0, 0, 0, 0, 60, 0, 0, b7, b6, b5, b4, b3, b2, b1, b0]);
+        out.put_slice(&[bits, FRAME_END, 2, c1, c0, 0, 0, 0, 0, 0, 60, 0, 0, b7, b6, b5, b4, b3, b2, b1, b0]);
     }
 }
 

@@ -1,0 +1,170 @@
+//! amqp-codec beside amq-protocol and amqp_serde, on the same bytes in one run.
+
+use amqp_codec::PropertyList;
+use benches::codec::{amq_protocol, amqp_serde, ours, sample};
+use bytes::{Bytes, BytesMut};
+use divan::{Bencher, black_box};
+
+fn main() {
+    divan::main();
+}
+
+/// Method, header with content-type and delivery-mode, and 16 bytes of body, into a buffer that has room.
+mod encode_publish {
+    use super::*;
+
+    /// The properties encoded before, as those of a message sent again and again.
+    #[divan::bench(sample_count = 500, sample_size = 1000)]
+    fn amqp_codec(bencher: Bencher) {
+        encode(bencher, &ours::properties().encode().expect("it fits"));
+    }
+
+    /// The properties encoded each time.
+    #[divan::bench(sample_count = 500, sample_size = 1000)]
+    fn amqp_codec_properties(bencher: Bencher) {
+        encode(bencher, &ours::properties());
+    }
+
+    fn encode(bencher: Bencher, properties: &impl PropertyList) {
+        let mut out = BytesMut::with_capacity(4096);
+        bencher.bench_local(|| {
+            out.clear();
+            ours::encode(black_box(properties), &mut out);
+            black_box(out.len())
+        });
+    }
+
+    /// As any method with content.
+    #[divan::bench(sample_count = 500, sample_size = 1000)]
+    fn amqp_codec_any_method(bencher: Bencher) {
+        let publish = ours::publish();
+        let mut out = BytesMut::with_capacity(4096);
+        bencher.bench_local(|| {
+            out.clear();
+            ours::encode_method(black_box(&publish), &mut out);
+            black_box(out.len())
+        });
+    }
+
+    /// The frames built before.
+    #[divan::bench(sample_count = 500, sample_size = 1000)]
+    fn amq_protocol(bencher: Bencher) {
+        let frames = amq_protocol::publish();
+        let mut out = Some(Vec::with_capacity(4096));
+        bencher.bench_local(|| {
+            let mut buffer = out.take().unwrap_or_default();
+            buffer.clear();
+            let buffer = amq_protocol::encode(black_box(&frames), buffer);
+            let length = buffer.len();
+            out = Some(buffer);
+            black_box(length)
+        });
+    }
+
+    /// The frames built each time, from names, properties and body as a caller has them.
+    #[divan::bench(sample_count = 500, sample_size = 1000)]
+    fn amq_protocol_built(bencher: Bencher) {
+        let mut out = Some(Vec::with_capacity(4096));
+        bencher.bench_local(|| {
+            let mut buffer = out.take().unwrap_or_default();
+            buffer.clear();
+            let buffer = amq_protocol::encode(&black_box(amq_protocol::publish()), buffer);
+            let length = buffer.len();
+            out = Some(buffer);
+            black_box(length)
+        });
+    }
+
+    /// The frames built before.
+    #[divan::bench(sample_count = 500, sample_size = 1000)]
+    fn amqp_serde(bencher: Bencher) {
+        let publish = amqp_serde::publish();
+        let mut out = BytesMut::with_capacity(4096);
+        bencher.bench_local(|| {
+            out.clear();
+            amqp_serde::encode(black_box(&publish), &mut out);
+            black_box(out.len())
+        });
+    }
+}
+
+/// Method, header and 16 bytes of body to a message that can be kept, a thousand of them as one read brings them: of the
+/// time shown a thousandth is that of one.
+mod decode_1000_deliveries {
+    use super::*;
+
+    const COUNT: usize = 1000;
+
+    fn deliveries() -> Bytes {
+        sample::delivery(sample::BODY, sample::FRAME_MAX).repeat(COUNT).into()
+    }
+
+    /// `Delivery`, for the usual case.
+    #[divan::bench(sample_count = 500, sample_size = 1)]
+    fn amqp_codec(bencher: Bencher) {
+        let deliveries = deliveries();
+        bencher.with_inputs(|| BytesMut::from(&deliveries[..])).bench_local_refs(|buffer| {
+            for _ in 0..COUNT {
+                drop(black_box(ours::decode_delivery(buffer)));
+            }
+        });
+    }
+
+    /// `RawFrame`, `Frame` and `Assembler`, for whatever comes.
+    #[divan::bench(sample_count = 500, sample_size = 1)]
+    fn amqp_codec_any_frame(bencher: Bencher) {
+        let deliveries = deliveries();
+        bencher.with_inputs(|| BytesMut::from(&deliveries[..])).bench_local_refs(|buffer| {
+            for _ in 0..COUNT {
+                drop(black_box(ours::decode_content(buffer)));
+            }
+        });
+    }
+
+    #[divan::bench(sample_count = 500, sample_size = 1)]
+    fn amq_protocol(bencher: Bencher) {
+        let deliveries = deliveries();
+        bencher.bench_local(|| all(&deliveries, amq_protocol::decode_delivery));
+    }
+
+    #[divan::bench(sample_count = 500, sample_size = 1)]
+    fn amqp_serde(bencher: Bencher) {
+        let deliveries = deliveries();
+        bencher.bench_local(|| all(&deliveries, amqp_serde::decode_delivery));
+    }
+
+    fn all<M>(mut bytes: &[u8], decode: impl Fn(&[u8]) -> (M, usize)) {
+        while !bytes.is_empty() {
+            let (message, length) = decode(bytes);
+            drop(black_box(message));
+            bytes = &bytes[length..];
+        }
+    }
+}
+
+/// A table of 20 headers, every key and value of it.
+mod decode_headers {
+    use super::*;
+
+    #[divan::bench(sample_count = 500, sample_size = 1000)]
+    fn amqp_codec(bencher: Bencher) {
+        let headers = sample::encoded_headers();
+        bencher.bench_local(|| {
+            ours::decode_headers(black_box(&headers), |entry| {
+                black_box(entry);
+            })
+        });
+    }
+
+    #[divan::bench(sample_count = 500, sample_size = 1000)]
+    fn amq_protocol(bencher: Bencher) {
+        let headers = sample::encoded_headers();
+        bencher.bench_local(|| drop(black_box(amq_protocol::decode_headers(black_box(&headers)))));
+    }
+
+    #[divan::bench(sample_count = 500, sample_size = 1000)]
+    fn amqp_serde(bencher: Bencher) {
+        let headers = sample::encoded_headers();
+        bencher.bench_local(|| drop(black_box(amqp_serde::decode_headers(black_box(&headers)))));
+    }
+}

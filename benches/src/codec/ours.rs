@@ -1,0 +1,86 @@
+//! amqp-codec.
+
+use std::hint::black_box;
+
+use amqp_codec::{
+    Assembler, Content, Delivery, EncodedProperties, Frame, Method, Properties, PropertyList, RawFrame,
+    ShortString, Table, ValueRef, borrowed, frame::encode_content, method::basic::Publish,
+};
+use bytes::{Bytes, BytesMut};
+
+use super::sample;
+
+/// A publish, to be encoded.
+pub struct Outgoing {
+    method: Publish,
+    properties: EncodedProperties,
+}
+
+/// The publish, to be encoded.
+pub fn publish() -> Outgoing {
+    let method = Publish {
+        exchange: ShortString::from_static(sample::EXCHANGE),
+        routing_key: ShortString::from_static(sample::ROUTING_KEY),
+        ..Default::default()
+    };
+    Outgoing { method, properties: sample::properties().encode().expect("it fits") }
+}
+
+/// Appends the frames of the publish as of any method with content.
+pub fn encode_method(publish: &Outgoing, out: &mut BytesMut) {
+    encode_content(
+        sample::CHANNEL,
+        &publish.method,
+        &publish.properties,
+        sample::BODY,
+        sample::FRAME_MAX,
+        u64::MAX,
+        out,
+    )
+    .expect("it fits");
+}
+
+/// Cuts the first content off the buffer, whatever it is and however many frames it has.
+pub fn decode_content(buffer: &mut BytesMut) -> Content<Method> {
+    let mut assembler = Assembler::default();
+    loop {
+        let raw = RawFrame::split_from(buffer, sample::FRAME_MAX).expect("it is well formed");
+        let content = match raw.expect("it is whole").decode().expect("it is well formed") {
+            Frame::Method(_, method) => assembler.method(method).map(|()| None),
+            Frame::Header(_, header) => assembler.header(header),
+            Frame::Body(_, part) => assembler.body(part),
+            Frame::Heartbeat(_) => Ok(None),
+        };
+        if let Some(content) = content.expect("it is in turn") {
+            return content;
+        }
+    }
+}
+
+/// Reads every header.
+pub fn decode_headers(bytes: &Bytes, each: impl FnMut((&[u8], ValueRef<'_>))) {
+    let table = Table::from_encoded(bytes.slice(4..)).expect("it is well formed");
+    table.entries().for_each(each);
+}
+
+/// The properties of the publish, decoded.
+pub fn properties() -> Properties {
+    sample::properties()
+}
+
+/// Appends the frames of the publish, from the names and properties as a caller has them.
+#[inline]
+pub fn encode(properties: &impl PropertyList, out: &mut BytesMut) {
+    // Not known when it is compiled.
+    let (exchange, routing_key) = black_box((sample::EXCHANGE.as_bytes(), sample::ROUTING_KEY.as_bytes()));
+    let publish = borrowed::Publish { exchange, routing_key, mandatory: false, immediate: false };
+    publish
+        .encode(sample::CHANNEL, properties, black_box(sample::BODY), sample::FRAME_MAX, out)
+        .expect("it fits");
+}
+
+/// Cuts the first delivery off the buffer.
+#[inline]
+pub fn decode_delivery(buffer: &mut BytesMut) -> Delivery {
+    Delivery::split_from(buffer, sample::FRAME_MAX).expect("it is whole and well formed")
+}

@@ -1,0 +1,33 @@
+//! What is timed allocates nothing. Alone in this file, so that no other test allocates beside it.
+
+use std::alloc::System;
+
+use benches::codec::{ours, sample};
+use bytes::BytesMut;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const COUNT: usize = 1000;
+
+#[test]
+fn deliveries_publishes_and_headers_allocate_nothing() {
+    let mut buffer = BytesMut::from(&sample::delivery(sample::BODY, sample::FRAME_MAX).repeat(COUNT + 1)[..]);
+    let headers = sample::encoded_headers();
+    // The first slice makes a buffer a shared one: the one allocation a buffer.
+    drop((ours::decode_delivery(&mut buffer), headers.clone()));
+    let properties = ours::properties();
+    let mut out = BytesMut::with_capacity(4096);
+    let mut entries = 0;
+
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..COUNT {
+        drop(ours::decode_delivery(&mut buffer));
+        ours::decode_headers(&headers, |_| entries += 1);
+        out.clear();
+        ours::encode(&properties, &mut out);
+    }
+    assert_eq!(region.change().allocations, 0);
+    assert_eq!(entries, 20 * COUNT);
+}
