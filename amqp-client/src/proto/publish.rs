@@ -1,6 +1,6 @@
 //! A publish as frames: method, header, body, written straight into the outgoing buffer.
 
-use amqp_codec::{Error as CodecError, ShortString, content::body_frame_sizes, frame};
+use amqp_codec::{Error as CodecError, borrowed, content::body_frame_sizes, frame};
 use bytes::BufMut;
 
 use super::output::{COPY_LIMIT, Output};
@@ -14,17 +14,6 @@ pub(crate) struct Route<'a> {
     pub(crate) mandatory: bool,
 }
 
-impl Route<'_> {
-    fn check(&self) -> Result<(), CodecError> {
-        for (what, text) in [("exchange", self.exchange), ("routing_key", self.routing_key)] {
-            if text.len() > ShortString::MAX {
-                return Err(CodecError::ShortStringTooLong { what, length: text.len() });
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Appends all frames of one publish, or nothing. Returns how many they are.
 ///
 /// # Errors
@@ -36,14 +25,15 @@ pub(crate) fn encode(
     route: Route<'_>,
     message: &Message,
 ) -> Result<u64, CodecError> {
-    route.check()?;
-    let start = output.buffer().len();
     let body = message.body();
-    put_method_and_header_start(output, channel, route, body.len());
-    if let Err(error) = put_properties(output, frame_max, message) {
-        output.buffer().truncate(start);
-        return Err(error);
-    }
+    let publish = borrowed::Publish {
+        exchange: route.exchange.as_bytes(),
+        routing_key: route.routing_key.as_bytes(),
+        mandatory: route.mandatory,
+        immediate: false,
+    };
+    let properties = message.properties();
+    publish.encode_head(channel, properties, body.len() as u64, frame_max, output.buffer())?;
     let mut at = 0;
     let mut frames = 2;
     for size in body_frame_sizes(body.len(), frame_max) {
@@ -61,65 +51,9 @@ pub(crate) fn encode(
     Ok(frames)
 }
 
-/// The method frame, and the header frame up to its properties; lengths have been checked.
-fn put_method_and_header_start(output: &mut Output, channel: u16, route: Route<'_>, body_len: usize) {
-    let (exchange, key) = (route.exchange.as_bytes(), route.routing_key.as_bytes());
-    let [c1, c0] = channel.to_be_bytes();
-    let out = output.buffer();
-    // class 2, method 2, ticket 2, two length octets, bits 1
-    let [s3, s2, s1, s0] = ((9 + exchange.len() + key.len()) as u32).to_be_bytes();
-    out.put_slice(&[1, c1, c0, s3, s2, s1, s0, 0, 60, 0, 40, 0, 0, exchange.len() as u8]);
-    out.put_slice(exchange);
-    out.put_u8(key.len() as u8);
-    out.put_slice(key);
-    let [b7, b6, b5, b4, b3, b2, b1, b0] = (body_len as u64).to_be_bytes();
-    out.put_slice(&[
-        u8::from(route.mandatory),
-        frame::FRAME_END,
-        2, // content header: its size is filled in when the properties are there
-        c1,
-        c0,
-        0,
-        0,
-        0,
-        0,
-        0, // class 60, weight 0
-        60,
-        0,
-        0,
-        b7,
-        b6,
-        b5,
-        b4,
-        b3,
-        b2,
-        b1,
-        b0,
-    ]);
-}
-
-/// Properties, the header frame's size, its end marker.
-fn put_properties(output: &mut Output, frame_max: usize, message: &Message) -> Result<(), CodecError> {
-    const BEFORE: usize = amqp_codec::content::CONTENT_HEADER_LEN;
-    let out = output.buffer();
-    let properties_at = out.len();
-    message.properties().encode_into(out)?;
-    let size = out.len() - properties_at + BEFORE;
-    let length = size + amqp_codec::FRAME_OVERHEAD;
-    if length > frame_max {
-        return Err(CodecError::FrameTooLarge { size: length as u64, limit: frame_max as u64 });
-    }
-    let size_at = properties_at - BEFORE - 4;
-    if let Some(field) = out.get_mut(size_at..size_at + 4) {
-        field.copy_from_slice(&(size as u32).to_be_bytes());
-    }
-    out.put_u8(frame::FRAME_END);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use amqp_codec::{ContentHeader, Frame, RawFrame, Table, method::basic};
+    use amqp_codec::{ContentHeader, Frame, RawFrame, ShortString, Table, method::basic};
     use bytes::{Bytes, BytesMut};
 
     use super::*;

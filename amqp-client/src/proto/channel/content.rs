@@ -1,0 +1,199 @@
+//! Content that arrives on a channel: deliveries, messages asked for, messages that came back.
+
+use std::ops::Range;
+
+use amqp_codec::{
+    Content, ContentHeader, Error as CodecError, ReplyCode, ShortString, borrowed,
+    method::{basic, channel},
+};
+use bytes::Bytes;
+
+use super::{Channel, Consumer, Incoming, Phase};
+use crate::{
+    error::{Error, Result},
+    proto::{
+        calls::Reply,
+        chunk::look_ahead,
+        confirms::RawReturn,
+        delivery::{RawDelivery, check_exchange_and_key, exchange_at, join_head},
+        expects::Expects,
+        link::Link,
+    },
+};
+
+impl Channel {
+    /// A `basic.deliver` at `payload` in `chunk`. The usual case takes header and body with it: all three frames are in
+    /// the chunk, and the delivery is two slices of it. Returns where the next frame begins.
+    pub(crate) fn deliver(&mut self, link: &mut Link, chunk: &Bytes, payload: Range<usize>) -> Result<usize> {
+        if self.is_discarding {
+            return Ok(payload.end + 1);
+        }
+        self.incoming.expect_method().map_err(|error| self.broken(error))?;
+        let bytes = chunk.get(payload.clone()).unwrap_or_default();
+        let deliver = match borrowed::Deliver::decode(bytes) {
+            Ok(Some(deliver)) => deliver,
+            Ok(None) => return Ok(payload.end + 1),
+            Err(error) => return Err(self.broken(error)),
+        };
+        let Some(consumer) = self.find_consumer(deliver.consumer_tag) else {
+            return Err(self.broken(CodecError::UnexpectedFrame {
+                expected: "a delivery to a consumer of this channel",
+                got: "one with an unknown consumer tag",
+            }));
+        };
+        // class 2, method 2, tag's length octet 1, delivery tag 8, bits 1
+        let exchange_at = 14 + deliver.consumer_tag.len();
+        let after = payload.end + 1;
+        if let Some(ahead) = look_ahead(self.id, chunk, after, link.frame_max) {
+            if ahead.body.len() as u64 > link.max_message_size {
+                self.refuse_content(link, ahead.body.len() as u64);
+                return Ok(ahead.next);
+            }
+            let head = chunk.slice(payload.start..ahead.properties.end);
+            let properties_at = ahead.properties.start - payload.start;
+            link.metrics.frames_received += if ahead.body.is_empty() { 1 } else { 2 };
+            let body = chunk.slice(ahead.body);
+            let (tag, redelivered) = (deliver.delivery_tag, deliver.redelivered);
+            self.receive(link, consumer, head, exchange_at, properties_at, body, tag, redelivered);
+            return Ok(ahead.next);
+        }
+        let incoming = Incoming::Deliver {
+            consumer,
+            exchange_at,
+            tag: deliver.delivery_tag,
+            redelivered: deliver.redelivered,
+            payload: chunk.slice(payload),
+        };
+        self.incoming.method(incoming).map_err(|error| self.broken(error))?;
+        Ok(after)
+    }
+
+    pub(crate) fn header(&mut self, link: &mut Link, payload: &Bytes) -> Result<()> {
+        if self.is_discarding {
+            return Ok(());
+        }
+        let header = ContentHeader::decode(payload).map_err(|error| self.broken(error))?;
+        let size = header.body_size;
+        let content = self.incoming.header(header).map_err(|error| self.broken(error))?;
+        if size > link.max_message_size {
+            self.refuse_content(link, size);
+            return Ok(());
+        }
+        self.complete(link, content)
+    }
+
+    pub(crate) fn body(&mut self, link: &mut Link, payload: Bytes) -> Result<()> {
+        if self.is_discarding {
+            return Ok(());
+        }
+        let content = self.incoming.body(payload).map_err(|error| self.broken(error))?;
+        self.complete(link, content)
+    }
+
+    fn find_consumer(&mut self, tag: &[u8]) -> Option<usize> {
+        let is_recent = |consumer: &Consumer| consumer.tag.as_bytes() == tag;
+        if !self.consumers.get(self.recent).is_some_and(is_recent) {
+            self.recent = *self.by_tag.get(tag)?;
+        }
+        Some(self.recent)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one delivery, on the hot path")]
+    #[inline]
+    fn receive(
+        &mut self,
+        link: &mut Link,
+        consumer: usize,
+        head: Bytes,
+        exchange_at: usize,
+        properties_at: usize,
+        body: Bytes,
+        tag: u64,
+        redelivered: bool,
+    ) {
+        link.metrics.messages_received += 1;
+        let Some(receiver) = self.consumers.get_mut(consumer) else { return };
+        let no_ack = receiver.no_ack;
+        if self.recovering > 0 && !no_ack {
+            return self.acks.delivered(tag, true, link.now);
+        }
+        self.acks.delivered(tag, no_ack, link.now);
+        if receiver.dropped {
+            if !no_ack && self.phase == Phase::Open {
+                self.nack(link, tag, true);
+            }
+            return;
+        }
+        if receiver.batch.is_empty() {
+            self.touched.push(consumer);
+        }
+        let delivery = RawDelivery::new(head, exchange_at, properties_at, body, tag, redelivered, no_ack);
+        receiver.batch.push_back(delivery);
+    }
+
+    /// Content has arrived in pieces, or over several reads.
+    fn complete(&mut self, link: &mut Link, content: Option<Content<Incoming>>) -> Result<()> {
+        let Some(Content { method, header, body }) = content else { return Ok(()) };
+        let properties = header.properties.as_encoded();
+        let body = body.into_bytes();
+        match method {
+            Incoming::Deliver { consumer, payload, exchange_at, tag, redelivered } => {
+                let (head, properties_at) = join_head(&payload, properties);
+                self.receive(link, consumer, head, exchange_at, properties_at, body, tag, redelivered);
+            }
+            Incoming::Get { payload, ok, no_ack } => {
+                let (head, properties_at) = join_head(&payload, properties);
+                let (tag, redelivered) = (ok.delivery_tag, ok.redelivered);
+                let at = exchange_at::GET_OK;
+                link.metrics.messages_received += 1;
+                let got = RawDelivery::new(head, at, properties_at, body, tag, redelivered, no_ack);
+                self.acks.delivered(tag, no_ack || self.recovering > 0, link.now);
+                let call = self.getting.take();
+                self.finish(link, call, Ok(Reply::Got(Box::new(got), ok.message_count)));
+            }
+            Incoming::Return { payload, exchange_at, code, text } => {
+                let (head, properties_at) = join_head(&payload, properties);
+                let content = RawDelivery::new(head, exchange_at, properties_at, body, 0, false, true);
+                link.metrics.messages_returned += 1;
+                if let Some(confirms) = &mut self.confirms {
+                    confirms.returned(RawReturn { code, text, content });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn begin_return(&mut self, payload: &Bytes, returned: &basic::Return) -> Result<()> {
+        // class 2, method 2, code 2, text's length octet 1
+        let exchange_at = 7 + returned.reply_text.len();
+        check_exchange_and_key(payload, exchange_at).map_err(|error| self.broken(error))?;
+        let incoming = Incoming::Return {
+            payload: payload.clone(),
+            exchange_at,
+            code: returned.reply_code,
+            text: returned.reply_text.to_string(),
+        };
+        self.incoming.method(incoming).map_err(|error| self.broken(error))
+    }
+
+    /// Content is over the limit: ends the channel, and leaves the connection to its other channels, as RabbitMQ does with
+    /// publishes over its `max_message_size`. Content that comes while the channel closes is merely dropped.
+    #[cold]
+    fn refuse_content(&mut self, link: &mut Link, size: u64) {
+        self.is_discarding = true;
+        self.incoming.clear();
+        if self.phase == Phase::Closing {
+            return;
+        }
+        let error = Error::MessageTooLarge { channel: self.id, size, limit: link.max_message_size };
+        let close = channel::Close {
+            reply_code: ReplyCode::CONTENT_TOO_LARGE.0,
+            reply_text: ShortString::new("reply text", &error.to_string()).unwrap_or_default(),
+            ..Default::default()
+        };
+        self.end(link, &error);
+        if self.request(link, close.into(), Expects::Close, None).is_ok() {
+            self.phase = Phase::Closing;
+        }
+    }
+}

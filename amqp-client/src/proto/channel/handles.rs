@@ -1,0 +1,141 @@
+//! What handles do with a channel.
+
+use std::time::{Duration, Instant};
+
+use amqp_codec::{
+    Arguments, Method, ShortString,
+    method::{basic, channel},
+};
+
+use super::{Channel, Due, Phase};
+use crate::{
+    error::Result,
+    proto::{calls::CallId, expects::Expects, link::Link},
+};
+
+impl Channel {
+    /// Sends a method that will be answered; the answer goes to `call`, to nobody when that is `None`.
+    pub(crate) fn request(
+        &mut self,
+        link: &mut Link,
+        method: Method,
+        expects: Expects,
+        call: Option<CallId>,
+    ) -> Result<()> {
+        self.flush_acks(link);
+        link.send_method(self.id, method)?;
+        if matches!(expects, Expects::Recover) {
+            self.acks.forget();
+            self.recovering += 1;
+        }
+        self.due.push_back(Due { call, expects });
+        Ok(())
+    }
+
+    /// Sends a method that has no answer.
+    pub(crate) fn send<A: Arguments>(&mut self, link: &mut Link, method: &A) -> Result<()> {
+        self.flush_acks(link);
+        link.send(self.id, method)
+    }
+
+    /// Sends the acks that wait: before any other frame of the channel, so that all leave in the order of the calls.
+    #[inline]
+    pub(crate) fn flush_acks(&mut self, link: &mut Link) -> usize {
+        let waiting = self.acks.waiting();
+        if waiting > 0 {
+            let id = self.id;
+            self.acks.take(|ack| {
+                link.reply(id, &basic::Ack { delivery_tag: ack.tag, multiple: ack.multiple });
+            });
+        }
+        waiting
+    }
+
+    /// Whether the acks that wait should leave now: the broker may have nothing it is allowed to send.
+    #[inline]
+    pub(crate) fn acks_are_urgent(&self) -> bool {
+        self.acks.is_idle() || self.acks.waiting() >= self.ack_batch
+    }
+
+    /// A consumer may have this many deliveries outstanding: acks leave well before it has.
+    pub(crate) fn limit_ack_batch(&mut self, prefetch: u16) {
+        if prefetch > 0 {
+            self.ack_batch = self.ack_batch.min(usize::from(prefetch / 4)).max(1);
+        }
+    }
+
+    /// The user has settled a delivery.
+    #[inline]
+    pub(crate) fn settled(&mut self, link: &mut Link) {
+        if self.acks.is_idle() {
+            self.drain_waiters.wake_all(&mut link.wakes);
+        }
+    }
+
+    /// Gives one outstanding delivery back.
+    pub(crate) fn nack(&mut self, link: &mut Link, tag: u64, requeue: bool) {
+        self.flush_acks(link);
+        if self.acks.settle(tag) {
+            self.settled(link);
+            link.reply(self.id, &basic::Nack { delivery_tag: tag, multiple: false, requeue });
+        }
+    }
+
+    /// Asks for no more deliveries: each consumer ends when the broker has agreed.
+    pub(crate) fn cancel_consumers(&mut self, link: &mut Link) {
+        let tags: Vec<_> = self.by_tag.keys().cloned().collect();
+        for tag in tags {
+            let cancel = basic::Cancel { consumer_tag: tag.clone(), no_wait: false };
+            // Its tag came from the broker in a frame, so it fits into one.
+            let _ = self.request(link, cancel.into(), Expects::Cancel { tag }, None);
+        }
+    }
+
+    /// Whether there is nothing left to do: no consumer, nothing unacked, nothing unconfirmed.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.consumers.is_empty()
+            && self.acks.is_idle()
+            && self.confirms.as_ref().is_none_or(|confirms| confirms.in_flight() == 0)
+    }
+
+    /// For how long the oldest delivery has been held, when that is over `limit` and was not told before.
+    pub(crate) fn held_too_long(&mut self, now: Instant, limit: Duration) -> Option<Duration> {
+        let arrived = self.acks.oldest()?;
+        let held = now.saturating_duration_since(arrived);
+        if held < limit || self.warned_of == Some(arrived) {
+            return None;
+        }
+        self.warned_of = Some(arrived);
+        Some(held)
+    }
+
+    /// Asks for the channel's end.
+    pub(crate) fn close(&mut self, link: &mut Link, call: Option<CallId>) {
+        let close = channel::Close { reply_code: 200, ..Default::default() };
+        // A close without text always fits.
+        if self.request(link, close.into(), Expects::Close, call).is_ok() {
+            self.phase = Phase::Closing;
+        }
+    }
+
+    /// A consumer's handle was dropped: cancels it and gives back what nobody will process.
+    pub(crate) fn drop_consumer(&mut self, link: &mut Link, tag: &ShortString) {
+        let Some(&index) = self.by_tag.get(tag) else { return };
+        let Some(consumer) = self.consumers.get_mut(index) else { return };
+        if std::mem::replace(&mut consumer.dropped, true) {
+            return;
+        }
+        let (unread, _) = consumer.inbox.drain(); // the cancel wakes the driver, which looks at the backlog
+        let no_ack = consumer.no_ack;
+        if self.phase == Phase::Open {
+            if !no_ack {
+                for delivery in unread {
+                    self.nack(link, delivery.tag, true);
+                }
+            }
+            let cancel = basic::Cancel { consumer_tag: tag.clone(), no_wait: false };
+            // Its tag came from the broker in a frame, so it fits into one.
+            let _ = self.request(link, cancel.into(), Expects::Cancel { tag: tag.clone() }, None);
+        }
+    }
+}
