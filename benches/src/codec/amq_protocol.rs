@@ -37,7 +37,7 @@ pub fn publish() -> [AMQPFrame; 3] {
 }
 
 fn short(text: &str) -> amq_protocol::types::ShortString {
-    text.try_into().expect("it is short")
+    text.into()
 }
 
 /// Appends the frames.
