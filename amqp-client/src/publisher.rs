@@ -165,24 +165,24 @@ pub(crate) async fn publish(
     confirmed: bool,
     patience: Patience,
 ) -> Result<u64> {
+    // There is room nearly always: no timer, no place in a queue is made for it.
+    if let Some(published) = channel.with(|engine, key| engine.try_publish(key, route, message, confirmed)) {
+        return published.map_err(|error| channel.explain(error));
+    }
     let mut waiting = WaitingToPublish { channel, place: PublishPlace::default() };
-    let mut publishing = poll_fn(|cx| {
-        let place = &mut waiting.place;
-        channel.with(|engine, key| {
-            let polled = engine.poll_publish(key, route, message, confirmed, place, cx.waker());
-            match (polled.is_pending(), patience.while_blocked, engine.blocked()) {
-                (true, WhileBlocked::Fail, Some(reason)) => Poll::Ready(Err(Error::Blocked { reason })),
-                _ => polled,
-            }
+    let publishing = poll_fn(|cx| {
+        channel.with(|engine, key| match engine.try_publish(key, route, message, confirmed) {
+            Some(published) => Poll::Ready(published),
+            None => match (patience.while_blocked, engine.blocked()) {
+                (WhileBlocked::Fail, Some(reason)) => Poll::Ready(Err(Error::Blocked { reason })),
+                _ => {
+                    engine.wait_to_publish(key, &mut waiting.place, cx.waker());
+                    Poll::Pending
+                }
+            },
         })
     });
-    // There is room nearly always: no timer is made for it.
-    let at_once = poll_fn(|cx| Poll::Ready(Pin::new(&mut publishing).poll(cx))).await;
-    let published = match at_once {
-        Poll::Ready(published) => published,
-        Poll::Pending => patience.wait(channel, publishing).await,
-    };
-    published.map_err(|error| channel.explain(error))
+    patience.wait(channel, publishing).await.map_err(|error| channel.explain(error))
 }
 
 impl Patience {

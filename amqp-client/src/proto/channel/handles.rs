@@ -38,6 +38,12 @@ impl Channel {
         link.send(self.id, method)
     }
 
+    /// Whether there is room in the window of unconfirmed publishes, and the broker has not stopped the flow.
+    #[inline]
+    pub(crate) fn may_publish(&self, link: &Link) -> bool {
+        !self.flow_stopped && self.confirms.as_ref().is_none_or(|confirms| link.window.has_room(confirms))
+    }
+
     /// Sends the acks that wait: before any other frame of the channel, so that all leave in the order of the calls.
     #[inline]
     pub(crate) fn flush_acks(&mut self, link: &mut Link) -> usize {

@@ -245,47 +245,51 @@ impl Engine {
         }
     }
 
-    /// Queues one publish, whole or not at all. The tag in confirm mode, 0 without. Pending while there is no room, the
-    /// window is full, or the broker has stopped publishes.
+    /// Queues one publish, whole or not at all: the tag in confirm mode, 0 without. `None` while there is no room, the window is
+    /// full, or the broker has stopped publishes.
     #[inline]
-    pub(crate) fn poll_publish(
+    pub(crate) fn try_publish(
         &mut self,
         key: ChannelKey,
         route: Route<'_>,
         message: &Message,
         confirmed: bool,
-        place: &mut PublishPlace,
-        waker: &Waker,
-    ) -> Poll<Result<u64>> {
-        if self.link.output.len() >= self.write_buffer || self.blocked.is_some() {
-            if let Err(error) = self.open_channel_of(key) {
-                return Poll::Ready(Err(error));
-            }
-            self.room_waiters.wait(&mut place.room, waker);
-            return Poll::Pending;
-        }
+    ) -> Option<Result<u64>> {
+        let has_room = self.has_room_to_send();
         let (channel, link) = match self.open_channel_of(key) {
             Ok(open) => open,
-            Err(error) => return Poll::Ready(Err(error)),
+            Err(error) => return Some(Err(error)),
         };
-        let has_room = channel.confirms.as_ref().is_none_or(|confirms| link.window.has_room(confirms));
-        if !has_room || channel.flow_stopped {
-            channel.window_waiters.wait(&mut place.window, waker);
-            return Poll::Pending;
+        if !has_room || !channel.may_publish(link) {
+            return None;
         }
         channel.flush_acks(link);
         match publish::encode(&mut link.output, link.frame_max, key.id, route, message) {
             Ok(frames) => link.metrics.frames_sent += frames,
-            Err(error) => return Poll::Ready(Err(Error::Invalid(error))),
+            Err(error) => return Some(Err(Error::Invalid(error))),
         }
         link.metrics.messages_published += 1;
-        let Some(confirms) = &mut channel.confirms else { return Poll::Ready(Ok(0)) };
+        let Some(confirms) = &mut channel.confirms else { return Some(Ok(0)) };
         let tag = confirms.published(message.body().len(), !confirmed);
         if route.mandatory && confirmed {
             let (exchange, routing_key) = (route.exchange.as_bytes(), route.routing_key.as_bytes());
             confirms.mandatory(tag, exchange, routing_key, message.body().clone());
         }
-        Poll::Ready(Ok(tag))
+        Some(Ok(tag))
+    }
+
+    /// Has a publish that found no room woken when there may be some.
+    pub(crate) fn wait_to_publish(&mut self, key: ChannelKey, place: &mut PublishPlace, waker: &Waker) {
+        if !self.has_room_to_send() {
+            self.room_waiters.wait(&mut place.room, waker);
+        } else if let Some((channel, _)) = self.channel_of(key) {
+            channel.window_waiters.wait(&mut place.window, waker);
+        }
+    }
+
+    #[inline]
+    fn has_room_to_send(&self) -> bool {
+        self.link.output.len() < self.write_buffer && self.blocked.is_none()
     }
 
     /// The publish waits no more.
