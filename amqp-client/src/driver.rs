@@ -26,6 +26,9 @@ use crate::{
 /// Slices of one vectored write.
 const SLICES: usize = 64;
 
+/// Reads after a failed write, in search of the reason.
+const LAST_READS: usize = 64;
+
 /// After so long without a read the read buffer gives back what a quiet connection does not need.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -96,7 +99,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Writes one batch. Pending while the transport takes no more.
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         if self.is_unflushed {
-            ready!(self.poll_flush(cx));
+            ready!(self.poll_flush(cx, now));
         }
         if self.written == self.batch.len() {
             self.batch.clear();
@@ -118,22 +121,34 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             match result {
                 Ok(count) => self.written += count,
                 Err(error) => {
-                    self.lost(Some(error));
+                    self.write_failed(cx, now, error);
                     return Poll::Ready(());
                 }
             }
         }
-        self.poll_flush(cx)
+        self.poll_flush(cx, now)
     }
 
     /// Free on a bare socket; TLS may still hold what it was given.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let result = ready!(Pin::new(&mut self.transport).poll_flush(cx));
         self.is_unflushed = false;
         if let Err(error) = result {
-            self.lost(Some(error));
+            self.write_failed(cx, now, error);
         }
         Poll::Ready(())
+    }
+
+    /// The broker has gone, and may have said why: a close, or an alert of TLS, is still there to be read.
+    #[cold]
+    fn write_failed(&mut self, cx: &mut Context<'_>, now: Instant, error: io::Error) {
+        for _ in 0..LAST_READS {
+            let has_ended = self.shared.drive(&mut self.wakes, |engine| engine.is_ended());
+            if has_ended || self.poll_read(cx, now).is_pending() {
+                break;
+            }
+        }
+        self.lost(Some(error));
     }
 
     /// Reads once and lets the engine act on it. Pending while there is nothing to read, or reading is paused.

@@ -67,6 +67,17 @@ async fn works(peer: &mut Peer, channel: &Channel) {
     assert_eq!(purged.unwrap(), 1);
 }
 
+/// What was queued cannot be written any more; what the broker said is there to be read.
+#[tokio::test(start_paused = true)]
+async fn the_brokers_reason_is_heard_though_writing_fails_first() {
+    let (mut peer, connection, channel) = session().await;
+    peer.send(0, forced()).await;
+    drop(peer);
+    channel.publish("", "jobs", &Message::new("late")).await.unwrap();
+    let reason = ends(connection.closed()).await;
+    assert_eq!(reason.reply_code(), Some(ReplyCode::CONNECTION_FORCED), "{reason}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_get_whose_content_is_under_way_ends_with_the_connection_and_not_later() {
     let (mut peer, _connection, channel) = session().await;
