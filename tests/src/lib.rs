@@ -10,6 +10,7 @@ mod process;
 mod proxy;
 mod python;
 mod rabbitmq;
+mod tls;
 
 pub use left_out::leave_out;
 pub use node::Node;
@@ -17,3 +18,4 @@ pub use peer::Peer;
 pub use proxy::{Direction, Proxy};
 pub use python::Python;
 pub use rabbitmq::RabbitMq;
+pub use tls::{Authority, Identity, TlsTerminator};

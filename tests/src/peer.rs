@@ -140,6 +140,19 @@ impl Peer {
         async move { self.next_frame(script, &"a frame").await }
     }
 
+    /// Waits for a frame of any kind; `None` when the client ends the stream instead.
+    #[track_caller]
+    pub fn receive_unless_ended(&mut self) -> impl Future<Output = Option<Frame>> {
+        let script = Location::caller();
+        async move {
+            match self.read_frame().await {
+                Ok(frame) => Some(frame),
+                Err(Missing::End) => None,
+                Err(missing) => fail(script, &format_args!("a frame was due, or the end; {missing}")),
+            }
+        }
+    }
+
     /// Waits for a content header of this body size and returns the properties.
     #[track_caller]
     pub fn expect_header(&mut self, channel: u16, body_size: u64) -> impl Future<Output = Properties> {

@@ -63,14 +63,33 @@ impl RabbitMq {
     /// # Cancel safety
     /// The node is killed when the future is dropped.
     pub async fn start() -> io::Result<Self> {
+        Self::start_with("", &[]).await
+    }
+
+    /// As [`start`](Self::start), with more lines of rabbitmq.conf and with plugins.
+    ///
+    /// # Errors
+    /// As `start`; when it refuses the configuration, too.
+    ///
+    /// # Cancel safety
+    /// The node is killed when the future is dropped.
+    pub async fn start_with(configuration: &str, plugins: &[&str]) -> io::Result<Self> {
         // Somebody may take a port after we found it free and before the node has it.
         for _ in 0..2 {
-            match Self::start_once().await {
+            match Self::start_once(configuration, plugins).await {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 result => return result,
             }
         }
-        Self::start_once().await
+        Self::start_once(configuration, plugins).await
+    }
+
+    /// A port that is free now, for a configuration to name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn free_port() -> io::Result<u16> {
+        Ok(free_port()?.local_addr()?.port())
     }
 
     /// Ends the node in good order: its clients are told (320, CONNECTION_FORCED).
@@ -93,10 +112,10 @@ impl RabbitMq {
         self.server.kill()
     }
 
-    async fn start_once() -> io::Result<Self> {
+    async fn start_once(configuration: &str, plugins: &[&str]) -> io::Result<Self> {
         let [port, dist_port, epmd_port] = free_ports()?;
         let folder = tempfile::Builder::new().prefix("amqp-rabbitmq-").tempdir()?;
-        furnish(folder.path())?;
+        furnish(folder.path(), configuration, plugins)?;
         let control = Control { home: folder.path().to_owned(), epmd_port };
         Self::start_in(folder, &control, port, dist_port).await
     }
@@ -157,13 +176,13 @@ fn free_port() -> io::Result<TcpListener> {
 }
 
 /// Puts into a node's folder what it reads.
-fn furnish(home: &Path) -> io::Result<()> {
+fn furnish(home: &Path, configuration: &str, plugins: &[&str]) -> io::Result<()> {
     // Erlang refuses a cookie that others may read.
     let mut cookie =
         fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(home.join(".erlang.cookie"))?;
     write!(cookie, "{:016X}{:016X}", fastrand::u64(..), fastrand::u64(..))?;
-    fs::write(plugins_file(home), "[].\n")?;
-    fs::write(configuration_file(home), "disk_free_limit.absolute = 50MB\n")
+    fs::write(plugins_file(home), format!("[{}].\n", plugins.join(", ")))?;
+    fs::write(configuration_file(home), format!("disk_free_limit.absolute = 50MB\n{configuration}"))
 }
 
 /// Starts the node's epmd, by which Erlang nodes find one another. It accepts when this returns: a node that
@@ -299,7 +318,7 @@ mod tests {
     fn furnished() -> (TempDir, Control, [u16; 2]) {
         let [port, dist_port, epmd_port] = free_ports().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        furnish(folder.path()).unwrap();
+        furnish(folder.path(), "", &[]).unwrap();
         let control = Control { home: folder.path().to_owned(), epmd_port };
         (folder, control, [port, dist_port])
     }

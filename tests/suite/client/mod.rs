@@ -1,11 +1,14 @@
 //! The client as its users use it, on every broker there is: the same tests against the embedded broker over TCP and in memory,
 //! and against RabbitMQ.
 
+mod alarm;
 mod bad_input;
 mod channel;
+mod connect;
 mod consume;
 mod fixture;
 mod publish;
+mod tls;
 mod topology;
 
 /// Makes one test of each function for each kind of broker.

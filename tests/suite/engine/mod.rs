@@ -12,6 +12,7 @@ mod ends;
 mod flow;
 mod handshake;
 mod heartbeats;
+mod login;
 mod oversize;
 mod violations;
 
