@@ -1,11 +1,18 @@
 //! Bodies cut into frames and put together again.
 
 use amqp_codec::{
-    Assembler, Body, ContentHeader, EncodedProperties, Error, FRAME_OVERHEAD, ReplyCode, content,
+    Assembler, Body, Content, ContentHeader, EncodedProperties, Error, FRAME_OVERHEAD, Frame, Method,
+    RawFrame, ReplyCode,
+    content::{self, CONTENT_HEADER_LEN},
+    frame::encode_content,
+    method::basic,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
+use super::reference;
+
+const FRAME_MAX: usize = 4096;
 const BODY: &[u8] = b"a body of some length";
 
 proptest! {
@@ -79,6 +86,75 @@ fn empty_parts_are_not_kept() {
     }
     let content = assembler.body(Bytes::from_static(b"x")).unwrap().unwrap();
     assert_eq!(content.body.parts().count(), 1);
+}
+
+#[test]
+fn what_passes_through_keeps_its_bytes_undecoded() {
+    // Headers that no library writes: a name twice, out of order, `L` for a long long, a true of 7, a NaN.
+    let table = b"\x01zL\0\0\0\0\0\0\0\x01\x01at\x07\x01zV\x01nd\x7f\xf8\0\0\0\0\0\x01";
+    let properties = [&[0x30, 0][..], &reference::sized(table), &[2]].concat();
+    let received = forwarded(3, &[EncodedProperties::from_encoded(properties.into())]);
+    assert!(received.windows(table.len()).any(|bytes| bytes == table), "the headers are there as they were");
+    let decoded = contents_of(received).remove(0).header.properties.decode().unwrap();
+    let names: Vec<_> = decoded.headers.unwrap().iter().map(|(name, _)| name.to_string()).collect();
+    assert_eq!(names, ["z", "a", "z", "n"]);
+
+    // And what cannot be decoded at all: that is for who wants to look at it.
+    let malformed = EncodedProperties::from_encoded(Bytes::from_static(b"\xff\xff no properties"));
+    assert!(malformed.decode().is_err());
+    forwarded(3, &[malformed, EncodedProperties::NONE]);
+}
+
+/// Deliveries with `properties`, received and sent on `hops` times; the bytes, which are the same at each hop.
+fn forwarded(hops: usize, properties: &[EncodedProperties]) -> BytesMut {
+    let mut first = BytesMut::new();
+    for (properties, size) in properties.iter().zip([10, 10_000]) {
+        let (deliver, body) = (basic::Deliver::default(), vec![b'x'; size]);
+        encode_content(1, &deliver, properties, &body, FRAME_MAX, u64::MAX, &mut first).unwrap();
+    }
+    let mut wire = first.clone();
+    for _ in 0..hops {
+        let mut again = BytesMut::new();
+        for content in contents_of(wire) {
+            let deliver = basic::Deliver::try_from(content.method).unwrap();
+            let body = content.body.into_bytes();
+            encode_content(1, &deliver, &content.header.properties, &body, FRAME_MAX, u64::MAX, &mut again)
+                .unwrap();
+        }
+        assert_eq!(again, first);
+        wire = again;
+    }
+    wire
+}
+
+fn contents_of(mut wire: BytesMut) -> Vec<Content<Method>> {
+    let mut assembler = Assembler::default();
+    let mut contents = Vec::new();
+    while let Some(raw) = RawFrame::split_from(&mut wire, FRAME_MAX).unwrap() {
+        contents.extend(match raw.decode().unwrap() {
+            Frame::Method(_, method) => assembler.method(method).map(|()| None).unwrap(),
+            Frame::Header(_, header) => assembler.header(header).unwrap(),
+            Frame::Body(_, part) => assembler.body(part).unwrap(),
+            Frame::Heartbeat(_) => None,
+        });
+    }
+    assert!(wire.is_empty() && assembler.is_idle());
+    contents
+}
+
+#[test]
+fn a_body_over_a_limit_and_headers_over_frame_max_are_refused_with_field_length_and_limit() {
+    let publish = basic::Publish::default();
+    let mut out = BytesMut::new();
+    let none = EncodedProperties::NONE;
+    let error = encode_content(1, &publish, &none, &[0; 11], FRAME_MAX, 10, &mut out).unwrap_err();
+    assert_eq!(error, Error::TooLong { what: "body", length: 11, limit: 10 });
+
+    let large = EncodedProperties::from_encoded(vec![0; FRAME_MAX].into());
+    let error = encode_content(1, &publish, &large, b"", FRAME_MAX, 10, &mut out).unwrap_err();
+    let expected = FRAME_MAX + CONTENT_HEADER_LEN + FRAME_OVERHEAD;
+    assert_eq!(error, Error::FrameTooLarge { size: expected as u64, limit: FRAME_MAX as u64 });
+    assert!(out.is_empty(), "nothing of it was written");
 }
 
 #[test]

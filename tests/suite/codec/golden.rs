@@ -4,7 +4,8 @@
 use std::collections::{HashMap, HashSet};
 
 use amqp_codec::{
-    Assembler, Content, Frame, FrameKind, LongString, Method, MethodId, Properties, RawFrame, Table, Value,
+    Assembler, Content, Delivery, Frame, FrameKind, LongString, Method, MethodId, Properties, RawFrame,
+    Table, Value,
     borrowed::Deliver,
     frame::PROTOCOL_HEADER,
     method::{basic, connection},
@@ -33,7 +34,30 @@ const PIKA_CLIENT: Recording = recording!("pika.client", 4096);
 const PIKA_BROKER: Recording = recording!("pika.broker", 4096);
 const PY_AMQP_CLIENT: Recording = recording!("py-amqp.client", 131_072);
 const PY_AMQP_BROKER: Recording = recording!("py-amqp.broker", 131_072);
-const ALL: [Recording; 4] = [PIKA_CLIENT, PIKA_BROKER, PY_AMQP_CLIENT, PY_AMQP_BROKER];
+const LAPIN_CLIENT: Recording = recording!("lapin.client", 8192);
+const LAPIN_BROKER: Recording = recording!("lapin.broker", 8192);
+const AMQPRS_CLIENT: Recording = recording!("amqprs.client", 131_072);
+const AMQPRS_BROKER: Recording = recording!("amqprs.broker", 131_072);
+const RABBITMQ_C_PUBLISH: Recording = recording!("rabbitmq-c-publish.client", 131_072);
+const RABBITMQ_C_GET: Recording = recording!("rabbitmq-c-get.broker", 131_072);
+const ALL: [Recording; 16] = [
+    PIKA_CLIENT,
+    PIKA_BROKER,
+    PY_AMQP_CLIENT,
+    PY_AMQP_BROKER,
+    LAPIN_CLIENT,
+    LAPIN_BROKER,
+    AMQPRS_CLIENT,
+    AMQPRS_BROKER,
+    RABBITMQ_C_PUBLISH,
+    recording!("rabbitmq-c-publish.broker", 131_072),
+    recording!("rabbitmq-c-get.client", 131_072),
+    RABBITMQ_C_GET,
+    recording!("rabbitmq-c-declare.client", 131_072),
+    recording!("rabbitmq-c-declare.broker", 131_072),
+    recording!("rabbitmq-c-consume.client", 131_072),
+    recording!("rabbitmq-c-consume.broker", 131_072),
+];
 
 impl Recording {
     /// All after the protocol header, which only clients send.
@@ -220,6 +244,45 @@ fn py_amqps_values_come_back_from_the_broker_as_it_sent_them() {
     );
 }
 
+#[test]
+fn lapins_and_amqprs_values_come_back_from_the_broker_as_they_sent_them() {
+    for (client, broker) in [(&LAPIN_CLIENT, &LAPIN_BROKER), (&AMQPRS_CLIENT, &AMQPRS_BROKER)] {
+        let headers = same_both_ways(client, broker).headers.unwrap();
+        let expected: [(&str, Value); 13] = [
+            ("bool", true.into()),
+            ("i8", (-8i8).into()),
+            ("u8", 200u8.into()),
+            ("i16", (-1600i16).into()),
+            ("u16", 60_000u16.into()),
+            ("i32", (-320_000).into()),
+            ("u32", 4_000_000_000u32.into()),
+            ("i64", (-(1i64 << 40)).into()),
+            ("f32", 1.5f32.into()),
+            ("f64", (-2.25).into()),
+            ("decimal", Value::Decimal { scale: 2, value: 314 }),
+            ("when", Value::Timestamp(1_709_208_000)),
+            ("void", Value::Void),
+        ];
+        for (key, value) in expected {
+            assert_eq!(headers.get(key), Some(value), "{key} in {}", client.name);
+        }
+        assert_eq!(headers.get("table").unwrap().as_table().unwrap().get("deep"), Some(false.into()));
+    }
+    let headers = LAPIN_CLIENT.properties().headers.unwrap();
+    assert_eq!(headers.get("bytes"), Some(Bytes::from_static(b"\0\xff").into()));
+}
+
+#[test]
+fn rabbitmq_c_is_read_both_ways() {
+    let properties = same_both_ways(&RABBITMQ_C_PUBLISH, &RABBITMQ_C_GET);
+    let headers = properties.headers.unwrap();
+    let entries: Vec<_> = headers.iter().map(|(key, value)| (key.to_string(), value)).collect();
+    assert_eq!(entries, [("region".to_owned(), "eu".into()), ("retries".to_owned(), "3".into())]);
+    assert_eq!(properties.reply_to.unwrap(), "replies");
+    let contents = RABBITMQ_C_GET.contents();
+    assert_eq!(contents.into_iter().next().unwrap().body.into_bytes(), "hello from C");
+}
+
 /// The properties of the message that has them all, which RabbitMQ hands on byte by byte.
 fn same_both_ways(client: &Recording, broker: &Recording) -> Properties {
     let (sent, delivered) = (client.properties(), broker.properties());
@@ -229,22 +292,33 @@ fn same_both_ways(client: &Recording, broker: &Recording) -> Properties {
 
 #[test]
 fn bodies_are_whole() {
-    let big: Vec<u8> = (0..=u8::MAX).cycle().take(256 * 40).collect();
-    for recording in ALL {
+    let big: Vec<u8> = (0..=u8::MAX).cycle().take(20_000).collect();
+    let python = [PIKA_CLIENT, PIKA_BROKER, PY_AMQP_CLIENT, PY_AMQP_BROKER].map(|it| (it, 256 * 40));
+    let rust = [LAPIN_CLIENT, LAPIN_BROKER, AMQPRS_CLIENT, AMQPRS_BROKER].map(|it| (it, 20_000));
+    for (recording, length) in python.into_iter().chain(rust) {
         let contents = recording.contents();
         let body_of = |content: Content<Method>| content.body.into_bytes();
-        assert!(contents.into_iter().map(body_of).any(|body| body == big), "{}", recording.name);
+        assert!(contents.into_iter().map(body_of).any(|body| body == big[..length]), "{}", recording.name);
     }
 }
 
 #[test]
-fn the_brokers_deliveries_read_the_same_borrowed() {
-    let mut deliveries = 0;
+fn the_brokers_deliveries_read_the_same_borrowed_and_in_one_slice() {
+    let (mut deliveries, mut in_one_slice) = (0, 0);
     for recording in ALL {
         let mut rest = recording.frame_bytes();
-        while let Some(raw) = RawFrame::split_from(&mut rest, recording.frame_max).unwrap() {
+        loop {
+            let mut whole = rest.clone();
+            let Some(raw) = RawFrame::split_from(&mut rest, recording.frame_max).unwrap() else { break };
             if raw.kind != FrameKind::Method {
                 continue;
+            }
+            if let Some(delivery) = Delivery::split_from(&mut whole, recording.frame_max) {
+                let owned = basic::Deliver::try_from(Method::decode(&raw.payload).unwrap()).unwrap();
+                assert_eq!(delivery.tag(), owned.delivery_tag);
+                assert_eq!(delivery.routing_key(), owned.routing_key.as_bytes());
+                delivery.properties().decode().unwrap();
+                in_one_slice += 1;
             }
             if let Some(borrowed) = Deliver::decode(&raw.payload).unwrap() {
                 let owned = basic::Deliver::try_from(Method::decode(&raw.payload).unwrap()).unwrap();
@@ -254,5 +328,9 @@ fn the_brokers_deliveries_read_the_same_borrowed() {
             }
         }
     }
-    assert_eq!(deliveries, 7);
+    let delivered = ALL
+        .iter()
+        .flat_map(Recording::contents)
+        .filter(|content| content.method.name() == "basic.deliver" && content.body.parts().count() == 1);
+    assert_eq!((deliveries, in_one_slice), (13, delivered.count()));
 }
