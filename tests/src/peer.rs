@@ -68,6 +68,16 @@ pub struct Accepted {
 }
 
 impl Peer {
+    /// The stream itself, for a broker that follows no script. Nothing may have been received that was not expected.
+    ///
+    /// # Panics
+    /// When something was.
+    #[must_use]
+    pub fn into_stream(self) -> DuplexStream {
+        assert!(self.received.is_empty(), "{} bytes were received and not expected", self.received.len());
+        self.stream
+    }
+
     /// A peer, and the stream to give to the client.
     #[must_use]
     pub fn new() -> (Self, DuplexStream) {

@@ -2,6 +2,7 @@
 //! and against RabbitMQ.
 
 mod alarm;
+mod alarm;
 mod bad_input;
 mod channel;
 mod connect;

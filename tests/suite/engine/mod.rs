@@ -13,6 +13,7 @@ mod flow;
 mod handshake;
 mod heartbeats;
 mod login;
+mod marked;
 mod oversize;
 mod violations;
 
