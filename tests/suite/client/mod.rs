@@ -2,7 +2,6 @@
 //! and against RabbitMQ.
 
 mod alarm;
-mod alarm;
 mod bad_input;
 mod channel;
 mod connect;
