@@ -1,4 +1,4 @@
-use amqp_codec::{Array, Table, Value, ValueRef};
+use amqp_codec::{Array, Error, MAX_DEPTH, Table, Value, ValueRef};
 use bytes::Bytes;
 
 use crate::allocation::bounded;
@@ -14,6 +14,7 @@ pub fn table(data: &[u8]) {
         assert_eq!(table.entries().count(), table.iter().count());
         assert!(same(ValueRef::Table(table.entries()), &table.clone().into()));
         every_key_is_found_and_removed(&table);
+        too_deep_is_refused(table);
     }
     if let Ok(array) = bounded(data.len(), || Array::from_encoded(encoded.clone())) {
         assert_eq!(array.as_encoded(), &encoded);
@@ -66,6 +67,32 @@ fn value_again(value: Value) -> Option<Value> {
         Value::Table(table) => table_again(&table)?.into(),
         other => other,
     })
+}
+
+/// Put into as many tables and arrays as may be nested, it is one level too deep: to read, and to build.
+fn too_deep_is_refused(table: Table) {
+    let mut bytes = table.as_encoded().to_vec();
+    let mut built = Some(Value::from(table));
+    for level in 0..MAX_DEPTH {
+        // Arrays in tables and tables in arrays, the outermost a table.
+        let odd = level % 2 == 1;
+        let length = (bytes.len() as u32).to_be_bytes();
+        let (name, kind) = if odd { (&[0][..], b'A') } else { (&[][..], b'F') };
+        bytes = [name, &[kind], &length, &bytes].concat();
+        built = built.and_then(|inner| if odd { table_of(inner) } else { array_of(inner) });
+    }
+    assert_eq!(Table::from_encoded(bytes.into()), Err(Error::TooDeep { limit: MAX_DEPTH }));
+    assert!(built.is_none(), "built too deep");
+}
+
+fn table_of(value: Value) -> Option<Value> {
+    let mut table = Table::new();
+    table.push("", value).ok().map(|()| table.into())
+}
+
+fn array_of(value: Value) -> Option<Value> {
+    let mut array = Array::new();
+    array.push(value).ok().map(|()| array.into())
 }
 
 fn every_key_is_found_and_removed(table: &Table) {
