@@ -17,6 +17,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
     pub(crate) name: Option<String>,
+    pub(crate) client_properties: Table,
     pub(crate) heartbeat: Duration,
     pub(crate) channel_max: u16,
     pub(crate) frame_max: u32,
@@ -33,6 +34,7 @@ impl Default for ConnectOptions {
     fn default() -> Self {
         ConnectOptions {
             name: None,
+            client_properties: Table::new(),
             heartbeat: Duration::from_secs(60),
             channel_max: 2047,
             frame_max: 131_072,
@@ -63,6 +65,17 @@ impl ConnectOptions {
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
+    }
+
+    /// Anything else to tell the broker of this client, shown by its tools; `product`, `version` and `platform` stand for
+    /// this library unless they are set. `capabilities` are always this library's, and `connection_name` is
+    /// [`name`](Self::name).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a key over 255 bytes or nesting over 32.
+    pub fn client_property(mut self, key: &str, value: impl Into<Value>) -> Result<Self> {
+        self.client_properties.insert(key, value).map_err(Error::Invalid)?;
+        Ok(self)
     }
 
     /// Signs of life are sent after half of this, and two of it without any from the broker end the connection. Whole
@@ -203,17 +216,19 @@ impl ConnectOptions {
         ] {
             capabilities.push(name, true).map_err(Error::Invalid)?;
         }
-        let mut properties = Table::new();
+        let mut properties = self.client_properties.clone();
         for (key, value) in [
-            ("product", Value::from(env!("CARGO_PKG_NAME"))),
-            ("version", env!("CARGO_PKG_VERSION").into()),
-            ("platform", "Rust".into()),
-            ("capabilities", capabilities.into()),
+            ("product", env!("CARGO_PKG_NAME")),
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("platform", "Rust"),
         ] {
-            properties.push(key, value).map_err(Error::Invalid)?;
+            if properties.get(key).is_none() {
+                properties.push(key, value).map_err(Error::Invalid)?;
+            }
         }
+        properties.insert("capabilities", capabilities).map_err(Error::Invalid)?;
         if let Some(name) = &self.name {
-            properties.push("connection_name", name.as_str()).map_err(Error::Invalid)?;
+            properties.insert("connection_name", name.as_str()).map_err(Error::Invalid)?;
         }
         Ok(properties)
     }

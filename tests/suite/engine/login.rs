@@ -77,6 +77,30 @@ async fn the_first_mechanism_of_ours_that_the_broker_offers_is_taken() {
     }
 }
 
+/// Each of the capabilities changes what the broker does, and each is a thing that the client does handle.
+#[tokio::test(start_paused = true)]
+async fn the_client_tells_its_properties_and_no_other_capabilities_than_it_has() {
+    let options = quiet().name("billing").client_property("product", "ledger").unwrap();
+    let options = options.client_property("capabilities", true).unwrap().client_property("site", 7).unwrap();
+    let properties = start_ok(&options, "amqp://h", "PLAIN").await.unwrap().client_properties;
+    for (key, text) in [("product", "ledger"), ("platform", "Rust"), ("connection_name", "billing")] {
+        assert_eq!(properties.get(key).unwrap().as_str(), Some(text));
+    }
+    assert!(properties.get("site").is_some());
+    let capabilities = properties.get("capabilities").unwrap();
+    let capabilities = capabilities.as_table().unwrap();
+    let all = [
+        "publisher_confirms",
+        "exchange_exchange_bindings",
+        "basic.nack",
+        "consumer_cancel_notify",
+        "connection.blocked",
+        "authentication_failure_close",
+    ];
+    assert!(all.iter().all(|name| capabilities.get(name).and_then(|value| value.as_bool()) == Some(true)));
+    assert_eq!(capabilities.iter().count(), all.len());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_mechanism_nobody_knows_is_refused_by_name() {
     let (mut peer, stream) = Peer::new();
