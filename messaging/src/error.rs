@@ -146,7 +146,10 @@ fn permanent(error: &amqp_client::Error) -> bool {
 fn unnamed(source: &amqp_client::Error, host: &str) -> String {
     use amqp_client::Error as Client;
     match source {
-        Client::Resolve { .. } | Client::Connect { .. } | Client::ConnectTimeout { .. } => String::new(),
+        Client::Resolve { .. }
+        | Client::Connect { .. }
+        | Client::ConnectTimeout { .. }
+        | Client::Tls { .. } => String::new(),
         _ => format!("{host}: "),
     }
 }

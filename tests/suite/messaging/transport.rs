@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use messaging::{Error, Exchange, Queue, Transport, TransportOptions, UrlError};
+use tests::{Authority, TlsTerminator};
 use tokio::net::TcpListener;
 
 use super::{
@@ -17,6 +18,25 @@ async fn refusal(url: &str) -> Error {
 /// A port nobody listens at.
 async fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+}
+
+/// By the URL alone; a broker that nobody trusts is refused, and named once.
+#[tokio::test]
+async fn amqps_is_tls_and_the_url_says_whom_to_trust() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let config = authority.server(&["localhost"]).server_config(None);
+    let broker = TlsTerminator::start(config, amqp_broker::Broker::builder().build()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let url = |authority: &Authority, name: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, authority.pem()).unwrap();
+        format!("amqps://localhost:{}/?cacertfile={}", broker.port(), file.display())
+    };
+    let transport = Transport::connect(&url(&authority, "ours.pem")).await.unwrap();
+    transport.close().await.unwrap();
+    let error = refusal(&url(&stranger, "theirs.pem")).await.to_string();
+    assert!(error.contains("UnknownIssuer"), "{error}");
+    assert_eq!(error.matches("localhost").count(), 1, "{error}");
 }
 
 #[tokio::test]
