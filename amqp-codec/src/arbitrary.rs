@@ -7,9 +7,10 @@ use arbitrary::{Arbitrary, Error as Unmet, Result, Unstructured};
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    content::ContentHeader,
-    frame::{Frame, FrameKind, RawFrame},
-    method::{Method, MethodId},
+    content::{Assembler, Body, Content, ContentHeader},
+    delivery::Delivery,
+    frame::{Frame, FrameKind, RawFrame, encode_content},
+    method::{Method, MethodId, basic},
     properties::{EncodedProperties, Properties},
     reply::ReplyCode,
     table::{Array, Table, Value},
@@ -104,6 +105,43 @@ impl<'a> Arbitrary<'a> for Frame {
             FrameKind::Body => Frame::Body(channel, bytes(u)?),
             FrameKind::Heartbeat => Frame::Heartbeat(channel),
         })
+    }
+}
+
+/// A method of one's choice with a body in one or several parts.
+impl<'a, M: Arbitrary<'a>> Arbitrary<'a> for Content<M> {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let mut parts = Vec::new();
+        while !u.is_empty() && u.arbitrary()? {
+            parts.push(bytes(u)?);
+        }
+        parts.retain(|part| !part.is_empty());
+        let body_size = parts.iter().map(|part| part.len() as u64).sum();
+        let mut assembler = Assembler::default();
+        assembler.method(u.arbitrary()?).map_err(unmet)?;
+        let header = ContentHeader { class_id: 60, body_size, properties: u.arbitrary()? };
+        let mut content = assembler.header(header).map_err(unmet)?;
+        for part in parts {
+            content = assembler.body(part).map_err(unmet)?;
+        }
+        content.ok_or(Unmet::IncorrectFormat)
+    }
+}
+
+impl<'a> Arbitrary<'a> for Body {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        u.arbitrary::<Content<()>>().map(|content| content.body)
+    }
+}
+
+impl<'a> Arbitrary<'a> for Delivery {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let deliver: basic::Deliver = u.arbitrary()?;
+        let (channel, properties, body) = (u.arbitrary()?, u.arbitrary()?, bytes(u)?);
+        let mut wire = BytesMut::new();
+        encode_content(channel, &deliver, &properties, &body, usize::MAX, u64::MAX, &mut wire)
+            .map_err(unmet)?;
+        Delivery::split_from(&mut wire, usize::MAX).ok_or(Unmet::IncorrectFormat)
     }
 }
 
@@ -206,6 +244,20 @@ mod tests {
             }
         }
         assert_eq!(seen.len(), MethodId::ALL.len(), "some methods are never made");
+    }
+
+    #[test]
+    fn contents_and_deliveries_are_whole() {
+        let mut in_parts = 0;
+        for seed in 0..500 {
+            let bytes = material(seed);
+            let content: Content<bool> = Unstructured::new(&bytes).arbitrary().unwrap();
+            assert_eq!(content.body.len() as u64, content.header.body_size);
+            in_parts += usize::from(content.body.parts().count() > 1);
+            let delivery: Delivery = Unstructured::new(&bytes).arbitrary().unwrap();
+            assert!(delivery.properties().decode().is_ok());
+        }
+        assert!(in_parts > 10);
     }
 
     #[test]

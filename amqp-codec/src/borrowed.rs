@@ -6,7 +6,7 @@ use bytes::{BufMut, BytesMut};
 use crate::{
     content::CONTENT_HEADER_LEN,
     error::Error,
-    frame::{FRAME_END, HEADER_LEN, put_body},
+    frame::{FRAME_END, FrameKind, HEADER_LEN, put_body},
     properties::PropertyList,
     text::check_short,
     tune::FRAME_OVERHEAD,
@@ -76,7 +76,7 @@ impl<'a> Publish<'a> {
     /// Appends the whole publish: method, content header, and the body in as many frames as it needs.
     ///
     /// # Errors
-    /// [`Error::ShortStringTooLong`] for a name over 255 bytes, [`Error::FrameTooLarge`] when method or properties do not
+    /// [`Error::ShortStringTooLong`] for a name over 255 bytes, [`Error::TooLong`] when method or properties do not
     /// fit into one frame; nothing is appended then.
     #[inline]
     pub fn encode(
@@ -113,11 +113,8 @@ impl<'a> Publish<'a> {
         let header_at = out.len() - CONTENT_HEADER_LEN - HEADER_LEN;
         let written = properties.append_to(out).and_then(|()| {
             out.put_u8(FRAME_END);
-            let longest = (header_at - start).max(out.len() - header_at);
-            if longest > frame_max {
-                return Err(Error::FrameTooLarge { size: longest as u64, limit: frame_max as u64 });
-            }
-            Ok(())
+            check_frame(FrameKind::Method, header_at - start, frame_max)?;
+            check_frame(FrameKind::Header, out.len() - header_at, frame_max)
         });
         if written.is_err() {
             out.truncate(start);
@@ -171,6 +168,15 @@ impl<'a> Deliver<'a> {
         let delivery_tag = u64::from_be_bytes(*tag);
         Ok(Some(Deliver { consumer_tag, delivery_tag, redelivered: bits & 1 != 0, exchange, routing_key }))
     }
+}
+
+#[inline]
+fn check_frame(kind: FrameKind, length: usize, frame_max: usize) -> Result<(), Error> {
+    if length > frame_max {
+        let (length, limit) = (length as u64, frame_max as u64);
+        return Err(Error::TooLong { what: kind.name(), length, limit });
+    }
+    Ok(())
 }
 
 #[inline]
@@ -254,7 +260,8 @@ mod tests {
         assert_eq!(error, Error::ShortStringTooLong { what: "exchange", length: 256 });
         let large = EncodedProperties::from_encoded(vec![0; 4077].into());
         let error = borrowed.encode(9, &large, b"", 4096, &mut out).unwrap_err();
-        assert_eq!(error, Error::FrameTooLarge { size: 4097, limit: 4096 });
+        let what = "a content header frame";
+        assert_eq!(error, Error::TooLong { what, length: 4097, limit: 4096 });
         assert_eq!(&out[..], b"before");
     }
 

@@ -69,7 +69,7 @@ pub enum Error {
         /// Its length in bytes.
         length: usize,
     },
-    /// A long string, table or array holds less than 4 GiB.
+    /// A value to be written is longer than its length field can say (4 GiB), than a frame may be, or than a limit given.
     #[error("{what} is {length} bytes long; the limit is {limit}")]
     TooLong {
         /// The field.
@@ -101,6 +101,14 @@ pub enum Error {
     /// The peer's tuning cannot be worked with.
     #[error("the peer offers a frame_max of {0}; the protocol's minimum is 4096")]
     FrameMaxTooSmall(u32),
+    /// A method of class connection on a channel, or another one on channel 0.
+    #[error("{method} cannot be on channel {channel}")]
+    WrongChannel {
+        /// The method.
+        method: &'static str,
+        /// The channel it is on.
+        channel: u16,
+    },
     /// A login could not be read.
     #[error("malformed {0} response")]
     MalformedSasl(&'static str),
@@ -118,6 +126,7 @@ impl Error {
             Error::ChannelNotOpen => ReplyCode::CHANNEL_ERROR,
             Error::UnknownMethod { .. } => ReplyCode::NOT_IMPLEMENTED,
             Error::FrameMaxTooSmall(_) => ReplyCode::NOT_ALLOWED,
+            Error::WrongChannel { .. } => ReplyCode::COMMAND_INVALID,
             Error::Truncated { .. }
             | Error::TrailingBytes { .. }
             | Error::UnknownFieldType(_)
@@ -126,6 +135,30 @@ impl Error {
             | Error::ShortStringTooLong { .. }
             | Error::TooLong { .. }
             | Error::MalformedSasl(_) => ReplyCode::SYNTAX_ERROR,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_breach_knows_the_code_to_close_with() {
+        let truncated = Error::Truncated { what: "x", needed: 2, left: 1 };
+        let unexpected = Error::UnexpectedFrame { expected: "x", got: "y" };
+        for (error, code) in [
+            (Error::UnknownFrameType(9), 501),
+            (Error::BadFrameEnd(0), 501),
+            (Error::FrameTooLarge { size: 2, limit: 1 }, 501),
+            (truncated, 502),
+            (Error::UnknownFieldType(b'?'), 502),
+            (Error::WrongChannel { method: "queue.bind", channel: 0 }, 503),
+            (Error::ChannelNotOpen, 504),
+            (unexpected, 505),
+            (Error::UnknownMethod { class_id: 60, method_id: 99 }, 540),
+        ] {
+            assert_eq!(error.reply_code(), ReplyCode(code), "{error}");
         }
     }
 }

@@ -184,7 +184,7 @@ impl Frame {
     /// Appends the frame.
     ///
     /// # Errors
-    /// [`Error::FrameTooLarge`] when it would be over `frame_max`; nothing is appended then.
+    /// [`Error::TooLong`] when it would be over `frame_max`; nothing is appended then.
     pub fn encode(&self, frame_max: usize, out: &mut BytesMut) -> Result<(), Error> {
         match self {
             Frame::Method(channel, method) => {
@@ -210,7 +210,7 @@ impl Frame {
 /// Appends one method as a frame, without wrapping it in a [`Frame`] first.
 ///
 /// # Errors
-/// [`Error::FrameTooLarge`] when it would be over `frame_max`; nothing is appended then.
+/// [`Error::TooLong`] when it would be over `frame_max`; nothing is appended then.
 pub fn encode_method<A: Arguments>(
     channel: u16,
     method: &A,
@@ -223,7 +223,7 @@ pub fn encode_method<A: Arguments>(
 /// Appends a method with its content: the method's frame, the header's, and the body in as many frames as it needs.
 ///
 /// # Errors
-/// [`Error::TooLong`] for a body over `body_max`, [`Error::FrameTooLarge`] when method or properties do not fit into one
+/// [`Error::TooLong`] for a body over `body_max`, and when method or properties do not fit into one
 /// frame; nothing is appended then.
 pub fn encode_content<A: Arguments>(
     channel: u16,
@@ -266,7 +266,8 @@ pub(crate) fn encode_frame(
     let result = payload(out).and_then(|()| {
         let length = out.len() - start + 1;
         if length > frame_max {
-            return Err(Error::FrameTooLarge { size: length as u64, limit: frame_max as u64 });
+            let (length, limit) = (length as u64, frame_max as u64);
+            return Err(Error::TooLong { what: kind.name(), length, limit });
         }
         Ok(())
     });
@@ -329,7 +330,7 @@ mod tests {
 
         let body = Frame::Body(1, Bytes::from(vec![0; 4097 - FRAME_OVERHEAD]));
         let error = body.encode(4096, &mut out).unwrap_err();
-        assert_eq!(error, Error::FrameTooLarge { size: 4097, limit: 4096 });
+        assert_eq!(error, Error::TooLong { what: "a content body frame", length: 4097, limit: 4096 });
         assert!(out.is_empty());
     }
 
@@ -342,7 +343,10 @@ mod tests {
         assert_eq!(error, Error::TooLong { what: "body", length: 10, limit: 9 });
         let large = EncodedProperties::from_encoded(Bytes::from(vec![0; 5000]));
         let error = encode_content(1, &publish, &large, b"x", 4096, 9, &mut out).unwrap_err();
-        assert!(matches!(error, Error::FrameTooLarge { limit: 4096, .. }), "{error}");
+        assert!(
+            matches!(error, Error::TooLong { what: "a content header frame", limit: 4096, .. }),
+            "{error}"
+        );
         assert!(out.is_empty());
 
         encode_content(1, &publish, &none, &[7; 5000], 4096, 5000, &mut out).unwrap();

@@ -229,6 +229,17 @@ impl Method {
         append(self.id(), out, |writer| self.write_arguments(writer))
     }
 
+    /// Checks that methods of class connection are on channel 0, and no others (spec section 4.2.3).
+    ///
+    /// # Errors
+    /// [`Error::WrongChannel`]
+    pub fn check_channel(&self, channel: u16) -> Result<(), Error> {
+        if matches!(self, Method::Connection(_)) == (channel == 0) {
+            return Ok(());
+        }
+        Err(Error::WrongChannel { method: self.name(), channel })
+    }
+
     /// Whether content (a header and body frames) follows this method.
     pub fn has_content(&self) -> bool {
         matches!(
@@ -281,6 +292,15 @@ mod tests {
         Method::from(declare.clone()).encode(&mut out).unwrap();
         assert_eq!(&out[..], b"\x00\x32\x00\x0a\x00\x00\x04jobs\x12\x00\x00\x00\x00");
         assert_eq!(Method::decode(&out.freeze()).unwrap(), Method::from(declare));
+    }
+
+    #[test]
+    fn connection_methods_are_on_channel_0_and_others_are_not() {
+        let (close, bind) = (Method::from(connection::CloseOk {}), Method::from(queue::BindOk {}));
+        assert_eq!((close.check_channel(0), bind.check_channel(1)), (Ok(()), Ok(())));
+        let error = bind.check_channel(0).unwrap_err();
+        assert_eq!(error, Error::WrongChannel { method: "queue.bind-ok", channel: 0 });
+        assert!(close.check_channel(1).is_err());
     }
 
     #[test]

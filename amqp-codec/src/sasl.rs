@@ -101,6 +101,12 @@ mod tests {
     }
 
     #[test]
+    fn external_and_anonymous_carry_a_word_or_nothing() {
+        assert_eq!((external("").expose(), external("app").expose()), (&b""[..], &b"app"[..]));
+        assert_eq!((anonymous("").expose(), anonymous("probe").expose()), (&b""[..], &b"probe"[..]));
+    }
+
+    #[test]
     fn amqplain_without_both_entries_is_malformed() {
         for response in
             [&b""[..], b"\x05LOGINS\0\0\0\x05guest", b"\x05LOGIN", b"\x05LOGINt\x01\x08PASSWORDS\0\0\0\0"]

@@ -114,7 +114,10 @@ mod tests {
         let mut headers = Table::new();
         headers.insert("big", "x".repeat(5000)).unwrap();
         let error = encode(&mut output, 4096, 1, ROUTE, &Message::new("b").headers(headers)).unwrap_err();
-        assert!(matches!(error, CodecError::FrameTooLarge { limit: 4096, .. }), "{error}");
+        assert!(
+            matches!(error, CodecError::TooLong { what: "a content header frame", limit: 4096, .. }),
+            "{error}"
+        );
         let long = "k".repeat(256);
         let route = Route { routing_key: &long, ..ROUTE };
         let error = encode(&mut output, 4096, 1, route, &Message::new(Bytes::new())).unwrap_err();

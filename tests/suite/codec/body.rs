@@ -153,7 +153,8 @@ fn a_body_over_a_limit_and_headers_over_frame_max_are_refused_with_field_length_
     let large = EncodedProperties::from_encoded(vec![0; FRAME_MAX].into());
     let error = encode_content(1, &publish, &large, b"", FRAME_MAX, 10, &mut out).unwrap_err();
     let expected = FRAME_MAX + CONTENT_HEADER_LEN + FRAME_OVERHEAD;
-    assert_eq!(error, Error::FrameTooLarge { size: expected as u64, limit: FRAME_MAX as u64 });
+    let what = "a content header frame";
+    assert_eq!(error, Error::TooLong { what, length: expected as u64, limit: FRAME_MAX as u64 });
     assert!(out.is_empty(), "nothing of it was written");
 }
 

@@ -38,9 +38,11 @@ const LAPIN_CLIENT: Recording = recording!("lapin.client", 8192);
 const LAPIN_BROKER: Recording = recording!("lapin.broker", 8192);
 const AMQPRS_CLIENT: Recording = recording!("amqprs.client", 131_072);
 const AMQPRS_BROKER: Recording = recording!("amqprs.broker", 131_072);
+const JAVA_CLIENT: Recording = recording!("java.client", 8192);
+const JAVA_BROKER: Recording = recording!("java.broker", 8192);
 const RABBITMQ_C_PUBLISH: Recording = recording!("rabbitmq-c-publish.client", 131_072);
 const RABBITMQ_C_GET: Recording = recording!("rabbitmq-c-get.broker", 131_072);
-const ALL: [Recording; 16] = [
+const ALL: [Recording; 18] = [
     PIKA_CLIENT,
     PIKA_BROKER,
     PY_AMQP_CLIENT,
@@ -49,6 +51,8 @@ const ALL: [Recording; 16] = [
     LAPIN_BROKER,
     AMQPRS_CLIENT,
     AMQPRS_BROKER,
+    JAVA_CLIENT,
+    JAVA_BROKER,
     RABBITMQ_C_PUBLISH,
     recording!("rabbitmq-c-publish.broker", 131_072),
     recording!("rabbitmq-c-get.client", 131_072),
@@ -273,6 +277,40 @@ fn lapins_and_amqprs_values_come_back_from_the_broker_as_they_sent_them() {
 }
 
 #[test]
+fn javas_values_come_back_from_the_broker_as_it_sent_them() {
+    let headers = same_both_ways(&JAVA_CLIENT, &JAVA_BROKER).headers.unwrap();
+    let expected: [(&str, Value); 13] = [
+        ("string", "grüße".into()),
+        ("longstring", "long".into()),
+        ("bool", true.into()),
+        ("i8", (-8i8).into()),
+        ("i16", (-1600i16).into()),
+        ("i32", (-320_000).into()),
+        ("i64", (-(1i64 << 40)).into()),
+        ("f32", 1.5f32.into()),
+        ("f64", (-2.25).into()),
+        ("decimal", Value::Decimal { scale: 2, value: 314 }),
+        ("when", Value::Timestamp(1_709_208_000)),
+        ("bytes", Bytes::from_static(b"\0\xff").into()),
+        ("void", Value::Void),
+    ];
+    for (key, value) in expected {
+        assert_eq!(headers.get(key), Some(value), "{key}");
+    }
+    assert_eq!(
+        format!("{:?}", headers.get("list").unwrap()),
+        r#"Array([I32(1), LongString("two"), Array([I64(3), Void]), Table({"four": Array([I32(5)])})])"#
+    );
+    assert_eq!(format!("{:?}", headers.get("empty").unwrap()), "Array([])");
+    let table = headers.get("table").unwrap();
+    assert_eq!(table.as_table().unwrap().get("deep"), Some(false.into()));
+    assert_eq!(
+        format!("{:?}", table.as_table().unwrap().get("list").unwrap()),
+        r#"Array([I8(1), LongString("two"), Void])"#
+    );
+}
+
+#[test]
 fn rabbitmq_c_is_read_both_ways() {
     let properties = same_both_ways(&RABBITMQ_C_PUBLISH, &RABBITMQ_C_GET);
     let headers = properties.headers.unwrap();
@@ -295,7 +333,8 @@ fn bodies_are_whole() {
     let big: Vec<u8> = (0..=u8::MAX).cycle().take(20_000).collect();
     let python = [PIKA_CLIENT, PIKA_BROKER, PY_AMQP_CLIENT, PY_AMQP_BROKER].map(|it| (it, 256 * 40));
     let rust = [LAPIN_CLIENT, LAPIN_BROKER, AMQPRS_CLIENT, AMQPRS_BROKER].map(|it| (it, 20_000));
-    for (recording, length) in python.into_iter().chain(rust) {
+    let java = [JAVA_CLIENT, JAVA_BROKER].map(|it| (it, 20_000));
+    for (recording, length) in python.into_iter().chain(rust).chain(java) {
         let contents = recording.contents();
         let body_of = |content: Content<Method>| content.body.into_bytes();
         assert!(contents.into_iter().map(body_of).any(|body| body == big[..length]), "{}", recording.name);
@@ -332,5 +371,5 @@ fn the_brokers_deliveries_read_the_same_borrowed_and_in_one_slice() {
         .iter()
         .flat_map(Recording::contents)
         .filter(|content| content.method.name() == "basic.deliver" && content.body.parts().count() == 1);
-    assert_eq!((deliveries, in_one_slice), (13, delivered.count()));
+    assert_eq!((deliveries, in_one_slice), (17, delivered.count()));
 }
