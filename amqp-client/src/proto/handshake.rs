@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use amqp_codec::{
-    Error as CodecError, Method, ShortString, Table, Tune, Value,
+    Error as CodecError, Method, ReplyCode, ShortString, Table, Tune, Value,
     frame::{self, PROTOCOL_HEADER},
     method::connection,
 };
@@ -174,10 +174,15 @@ impl Handshake {
 
     fn refused(&self, close: &connection::Close) -> Error {
         let close = Close::new(close.reply_code, &close.reply_text, close.class_id, close.method_id);
+        // A broker that is going down (320) refuses nothing: it may be back in a moment.
+        let refuses = matches!(
+            close.code,
+            ReplyCode::ACCESS_REFUSED | ReplyCode::NOT_ALLOWED | ReplyCode::INVALID_PATH
+        );
         match self.stage {
-            Stage::Start => Error::ConnectionClosed(close),
-            Stage::Tune => self.login_refused(close.to_string()),
-            Stage::Open => Error::VhostRefused { vhost: self.login.vhost.clone(), close },
+            Stage::Tune if refuses => self.login_refused(close.to_string()),
+            Stage::Open if refuses => Error::VhostRefused { vhost: self.login.vhost.clone(), close },
+            _ => Error::ConnectionClosed(close),
         }
     }
 

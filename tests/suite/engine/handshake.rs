@@ -214,6 +214,20 @@ async fn a_login_refused_by_hanging_up_is_one_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broker_that_goes_down_during_the_login_refuses_nothing() {
+    let (mut peer, stream) = Peer::new();
+    let (result, ()) = join!(connect(stream), async {
+        peer.greet().await;
+        peer.expect_any::<connection::StartOk>(0).await;
+        let reply_text = short("CONNECTION_FORCED - broker forced connection closure");
+        peer.send(0, connection::Close { reply_code: 320, reply_text, ..Default::default() }).await;
+        peer.expect(0, connection::CloseOk {}).await;
+    });
+    let error = error(result);
+    assert!(matches!(&error, Error::ConnectionClosed(close) if close.code == ReplyCode(320)), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_round_of_login_is_refused() {
     let (mut peer, stream) = Peer::new();
     let (result, ()) = join!(connect(stream), async {
