@@ -6,6 +6,7 @@
 mod client;
 mod codec;
 mod engine;
+mod every_broker;
 mod interop;
 mod messaging;
 mod tidy;
