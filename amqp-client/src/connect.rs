@@ -7,7 +7,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout},
 };
-use tracing::debug;
+use tracing::{Instrument as _, debug};
 
 use crate::{
     connection::Connection,
@@ -19,6 +19,7 @@ use crate::{
     secret::Refresh,
     shared::{ConnectionHandle, Shared, now},
     tls_error::TlsError,
+    trace::Trace,
     transport,
     uri::Uri,
 };
@@ -154,14 +155,16 @@ impl ConnectOptions {
             tune: self.tune(uri),
             client_properties: self.client_properties()?,
         };
-        let shared = Arc::new(Shared::new(Engine::new(login, self.limits, now())));
+        let trace = Trace::new(uri, self.name.as_deref());
+        let shared = Arc::new(Shared::new(Engine::new(login, self.limits, now()), trace));
         let handle = ConnectionHandle::new(shared.clone(), self.call_timeout);
         tokio::spawn(Driver::new(shared.clone(), stream).run());
         let mut place = None;
         poll_fn(|cx| handle.shared.with(|engine| engine.poll_open(&mut place, cx.waker()))).await?;
-        debug!(%uri, "connected");
         if let (Some(provider), Some(valid_for)) = (&self.credentials, valid_for) {
-            tokio::spawn(Refresh::new(shared, provider.clone(), self.call_timeout).run(valid_for));
+            let span = shared.trace.connection().clone();
+            let refresh = Refresh::new(shared, provider.clone(), self.call_timeout);
+            tokio::spawn(refresh.run(valid_for).instrument(span));
         }
         Ok(Connection::new(Arc::new(handle)))
     }

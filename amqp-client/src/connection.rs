@@ -40,6 +40,7 @@ impl Connection {
         let (key, status, call) = self.handle.shared.with(Engine::open_channel)?;
         let channel = ChannelHandle { connection: self.handle.clone(), key, status };
         channel.wait("channel.open", call, self.handle.call_timeout).await?;
+        self.handle.shared.trace.channel_opened(key.id);
         Ok(Channel::new(Arc::new(channel)))
     }
 

@@ -14,7 +14,6 @@ use tokio::{
     time::Sleep,
 };
 use tokio_util::io::poll_read_buf;
-use tracing::debug;
 
 use crate::{
     error::Error,
@@ -69,7 +68,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         poll_fn(|cx| self.poll(cx)).await;
         // The peer may have gone first; there is nobody left to tell.
         let _ = poll_fn(|cx| Pin::new(&mut self.transport).poll_shutdown(cx)).await;
-        debug!("connection ended");
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {

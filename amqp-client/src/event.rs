@@ -24,6 +24,13 @@ pub enum Event {
         /// For how long the oldest one.
         held: Duration,
     },
+    /// A channel was closed by the broker, or by this side for what the broker sent on it. The connection goes on.
+    ChannelClosed {
+        /// The channel's number.
+        channel: u16,
+        /// Why.
+        reason: Error,
+    },
     /// The connection has ended.
     Closed(Error),
 }

@@ -44,6 +44,13 @@
 //! task, the driver, owns the socket: it takes the whole buffer at once and writes it with one system call, and hands the
 //! deliveries of one read to each consumer as one batch. No queue of commands, no task, no allocation a message.
 //!
+//! # What is told
+//! - [`Connection::events`] and [`Connection::state`], for the program: connected, blocked, channels that were closed, the end.
+//! - `tracing`, for whoever operates it: the same in a span `connection` (`peer`, `vhost`, `name`), and in a span `channel`
+//!   (`number`) within it what is of a channel. What the broker or the network brings about is a warning. Nothing is told of
+//!   a single message, and nothing holds a secret.
+//! - [`Connection::metrics`], for a dashboard: what was done and what is held, in numbers.
+//!
 //! # What waits, and until when
 //! - [`ConnectOptions::connect`]: 10 s for name look-up, TCP, TLS and handshake together, of all hosts.
 //! - Calls that the broker answers: 30 s ([`ConnectOptions::call_timeout`]).
@@ -75,6 +82,7 @@ mod shared;
 mod tls;
 mod tls_error;
 mod topology;
+mod trace;
 mod transport;
 mod uri;
 

@@ -25,6 +25,7 @@ use crate::{
         status::ChannelStatus,
         waiters::Place,
     },
+    trace::Trace,
 };
 
 /// Now, by the runtime's clock, which tests may hold.
@@ -37,12 +38,13 @@ pub(crate) struct Shared {
     events: broadcast::Sender<Event>,
     /// For the first who listens: with it the connection's first event is seen.
     first_listener: Mutex<Option<broadcast::Receiver<Event>>>,
+    pub(crate) trace: Trace,
 }
 
 impl Shared {
-    pub(crate) fn new(engine: Engine) -> Self {
+    pub(crate) fn new(engine: Engine, trace: Trace) -> Self {
         let (events, first) = broadcast::channel(KEPT);
-        Shared { engine: Mutex::new(engine), events, first_listener: Mutex::new(Some(first)) }
+        Shared { engine: Mutex::new(engine), events, first_listener: Mutex::new(Some(first)), trace }
     }
 
     pub(crate) fn listen(&self) -> broadcast::Receiver<Event> {
@@ -51,6 +53,7 @@ impl Shared {
 
     fn tell(&self, events: Vec<Event>) {
         for event in events {
+            self.trace.tell(&event);
             // Nobody may be listening.
             let _ = self.events.send(event);
         }

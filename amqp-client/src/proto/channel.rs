@@ -28,7 +28,10 @@ use super::{
     status::ChannelStatus,
     waiters::Waiters,
 };
-use crate::error::{Close, Error, Result};
+use crate::{
+    error::{Close, Error, Result},
+    event::Event,
+};
 
 /// Acks that gather while a consumer is busy, at the most.
 const MAX_ACK_BATCH: usize = 128;
@@ -305,7 +308,11 @@ impl Channel {
         link.reply(self.id, &channel::CloseOk {});
         let crossed = self.phase == Phase::Closing;
         let close = Close::new(close.reply_code, &close.reply_text, close.class_id, close.method_id);
-        self.end(link, &Error::ChannelClosed { channel: self.id, close });
+        let reason = Error::ChannelClosed { channel: self.id, close };
+        if self.status.ended.get().is_none() {
+            link.events.push(Event::ChannelClosed { channel: self.id, reason: reason.clone() });
+        }
+        self.end(link, &reason);
         if !crossed {
             return After::Gone;
         }

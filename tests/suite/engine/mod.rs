@@ -15,6 +15,7 @@ mod heartbeats;
 mod login;
 mod marked;
 mod oversize;
+mod traces;
 mod violations;
 
 use std::{future::Future, time::Duration};

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::{Channel, Consumer, Incoming, Phase};
 use crate::{
     error::{Error, Result},
+    event::Event,
     proto::{
         calls::Reply,
         chunk::look_ahead,
@@ -191,6 +192,7 @@ impl Channel {
             reply_text: ShortString::new("reply text", &error.to_string()).unwrap_or_default(),
             ..Default::default()
         };
+        link.events.push(Event::ChannelClosed { channel: self.id, reason: error.clone() });
         self.end(link, &error);
         if self.request(link, close.into(), Expects::Close, None).is_ok() {
             self.phase = Phase::Closing;
