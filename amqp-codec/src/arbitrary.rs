@@ -103,7 +103,7 @@ impl<'a> Arbitrary<'a> for Frame {
             FrameKind::Method => Frame::Method(channel, u.arbitrary::<Method>()?),
             FrameKind::Header => Frame::Header(channel, u.arbitrary()?),
             FrameKind::Body => Frame::Body(channel, bytes(u)?),
-            FrameKind::Heartbeat => Frame::Heartbeat(channel),
+            FrameKind::Heartbeat => Frame::Heartbeat(0),
         })
     }
 }

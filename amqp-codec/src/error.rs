@@ -23,6 +23,14 @@ pub enum Error {
     /// The frame does not end with the octet 0xCE.
     #[error("the frame ends with {0:#04x}, not 0xce")]
     BadFrameEnd(u8),
+    /// A heartbeat has no payload, and is on channel 0 (section 4.2.7 of the specification).
+    #[error("a heartbeat on channel {channel} with {length} bytes of payload")]
+    MalformedHeartbeat {
+        /// Where it is.
+        channel: u16,
+        /// Of its payload, in bytes.
+        length: usize,
+    },
     /// A field reaches past the end of what holds it.
     #[error("{what} needs {needed} bytes, {left} are left")]
     Truncated {
@@ -121,7 +129,8 @@ impl Error {
             Error::NotAmqp(_)
             | Error::UnknownFrameType(_)
             | Error::FrameTooLarge { .. }
-            | Error::BadFrameEnd(_) => ReplyCode::FRAME_ERROR,
+            | Error::BadFrameEnd(_)
+            | Error::MalformedHeartbeat { .. } => ReplyCode::FRAME_ERROR,
             Error::UnexpectedFrame { .. } | Error::BodyTooLong { .. } => ReplyCode::UNEXPECTED_FRAME,
             Error::ChannelNotOpen => ReplyCode::CHANNEL_ERROR,
             Error::UnknownMethod { .. } => ReplyCode::NOT_IMPLEMENTED,
@@ -151,6 +160,7 @@ mod tests {
             (Error::UnknownFrameType(9), 501),
             (Error::BadFrameEnd(0), 501),
             (Error::FrameTooLarge { size: 2, limit: 1 }, 501),
+            (Error::MalformedHeartbeat { channel: 1, length: 0 }, 501),
             (truncated, 502),
             (Error::UnknownFieldType(b'?'), 502),
             (Error::WrongChannel { method: "queue.bind", channel: 0 }, 503),

@@ -151,12 +151,20 @@ impl RawFrame {
             FrameKind::Method => Frame::Method(self.channel, Method::decode(&self.payload)?),
             FrameKind::Header => Frame::Header(self.channel, ContentHeader::decode(&self.payload)?),
             FrameKind::Body => Frame::Body(self.channel, self.payload),
-            FrameKind::Heartbeat if self.payload.is_empty() => Frame::Heartbeat(self.channel),
             FrameKind::Heartbeat => {
-                return Err(Error::TrailingBytes { what: "heartbeat", count: self.payload.len() });
+                check_heartbeat(self.channel, self.payload.len())?;
+                Frame::Heartbeat(self.channel)
             }
         })
     }
+}
+
+/// Whether a heartbeat on this channel, with so many bytes of payload, is one.
+///
+/// # Errors
+/// [`Error::MalformedHeartbeat`].
+pub fn check_heartbeat(channel: u16, length: usize) -> Result<(), Error> {
+    if channel == 0 && length == 0 { Ok(()) } else { Err(Error::MalformedHeartbeat { channel, length }) }
 }
 
 fn check_end(octet: Option<&u8>) -> Result<(), Error> {
@@ -176,7 +184,7 @@ pub enum Frame {
     Header(u16, ContentHeader),
     /// Channel, and a part of the body.
     Body(u16, Bytes),
-    /// A sign of life. Brokers and clients send it on channel 0; RabbitMQ takes any.
+    /// A sign of life. Its channel is 0: on any other it can be written, as a test may want, and is not read.
     Heartbeat(u16),
 }
 
@@ -308,6 +316,16 @@ pub(crate) fn put_body(channel: u16, body: &[u8], frame_max: usize, out: &mut By
 mod tests {
     use super::*;
     use crate::method::{basic, queue};
+
+    #[test]
+    fn a_heartbeat_is_empty_and_on_channel_0() {
+        let read = |channel, payload: &'static [u8]| {
+            RawFrame { kind: FrameKind::Heartbeat, channel, payload: Bytes::from_static(payload) }.decode()
+        };
+        assert_eq!(read(0, b""), Ok(Frame::Heartbeat(0)));
+        assert_eq!(read(0, b"x"), Err(Error::MalformedHeartbeat { channel: 0, length: 1 }));
+        assert_eq!(read(1, b""), Err(Error::MalformedHeartbeat { channel: 1, length: 0 }));
+    }
 
     #[test]
     fn an_oversized_frame_is_refused_from_its_header_alone() {

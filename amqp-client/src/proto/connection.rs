@@ -11,7 +11,8 @@ use std::{
 };
 
 use amqp_codec::{
-    Error as CodecError, FRAME_MIN_SIZE, FrameKind, Method, ShortString, Tune, frame::HEARTBEAT,
+    Error as CodecError, FRAME_MIN_SIZE, FrameKind, Method, ShortString, Tune,
+    frame::{HEARTBEAT, check_heartbeat},
     method::connection,
 };
 use bytes::{BufMut, Bytes, BytesMut};
@@ -291,6 +292,8 @@ impl Engine {
         let next = frame.payload.end + 1;
         self.link.metrics.frames_received += 1;
         if frame.kind == FrameKind::Heartbeat {
+            check_heartbeat(frame.channel, frame.payload.len())
+                .map_err(|source| Error::Protocol { channel: 0, source })?;
             return Ok(next);
         }
         if frame.channel == 0 {

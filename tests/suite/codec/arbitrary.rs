@@ -135,6 +135,6 @@ pub(super) fn frame() -> impl Strategy<Value = Frame> {
         4 => (channel(), method()).prop_map(|(channel, method)| Frame::Method(channel, method)),
         2 => (channel(), header).prop_map(|(channel, header)| Frame::Header(channel, header)),
         2 => (channel(), bytes(300)).prop_map(|(channel, body)| Frame::Body(channel, body)),
-        1 => channel().prop_map(Frame::Heartbeat),
+        1 => Just(Frame::Heartbeat(0)),
     ]
 }

@@ -117,8 +117,10 @@ async fn frames_of_a_channel_that_is_not_open_are_answered_with_504() {
 async fn bytes_that_are_no_frame_are_answered_with_501() {
     let mut wrong_end = raw(1, 1, &[0, 60, 0, 11]).to_vec();
     *wrong_end.last_mut().unwrap() = 0xcd;
-    let broken: [(Bytes, bool); 4] = [
+    let broken: [(Bytes, bool); 6] = [
         (wrong_end.into(), true),
+        (raw(8, 0, b"alive"), true),
+        (raw(8, 1, b""), true),
         (Bytes::from_static(b"HTTP/1.1 200 OK"), false),
         (Bytes::from_static(&[1, 0, 1, 0xff, 0xff, 0xff, 0xff]), false),
         (raw(3, 1, &vec![0; 131_072]), false),
