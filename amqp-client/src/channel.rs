@@ -217,7 +217,8 @@ impl Channel {
     /// full or the broker blocks.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a name or the properties are over a limit; or why the channel has ended.
+    /// [`Error::Invalid`] when a name or the properties are over a limit of the protocol, [`Error::PublishTooLarge`] for a
+    /// body over [`max_message_size`](crate::ConnectOptions::max_message_size); or why the channel has ended.
     ///
     /// # Cancel safety
     /// Dropped while pending, the message was not queued.

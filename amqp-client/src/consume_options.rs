@@ -32,6 +32,11 @@ impl ConsumeOptions {
     }
 
     /// Unacknowledged deliveries over which the broker sends this consumer no more. Default 256; 0 is no limit.
+    ///
+    /// This bounds what waits in memory for the consumer: so many messages, each at most
+    /// [`max_message_size`](crate::ConnectOptions::max_message_size). By bytes there is no other bound, for AMQP has none that
+    /// RabbitMQ honours (`prefetch_size` is refused with 540), and a client that stopped reading would hold up the answers
+    /// that whoever processes the deliveries may be waiting for. With large messages, set a small prefetch.
     pub fn prefetch(mut self, deliveries: u16) -> Self {
         self.prefetch = Some(deliveries);
         self

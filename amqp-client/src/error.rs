@@ -137,6 +137,15 @@ pub enum Error {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// The message to publish is over [`max_message_size`](crate::ConnectOptions::max_message_size). Nothing of it was sent,
+    /// and the channel is intact.
+    #[error("a message of {size} bytes cannot be published; the limit is {limit}")]
+    PublishTooLarge {
+        /// Of its body, in bytes.
+        size: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// The broker answered with a method that was not due; the connection was closed with 503.
     #[error("the broker sent {got} on channel {channel} where {expected} was due")]
     UnexpectedMethod {
@@ -251,6 +260,7 @@ impl Error {
                 | Error::ChannelClosed { .. }
                 | Error::ChannelEnded { .. }
                 | Error::MessageTooLarge { .. }
+                | Error::PublishTooLarge { .. }
                 | Error::CallTimeout { .. }
                 | Error::PublishTimeout { .. }
                 | Error::Blocked { .. }

@@ -44,6 +44,28 @@
 //! task, the driver, owns the socket: it takes the whole buffer at once and writes it with one system call, and hands the
 //! deliveries of one read to each consumer as one batch. No queue of commands, no task, no allocation a message.
 //!
+//! # Limits
+//! | what | default | over it | set with |
+//! |---|---|---|---|
+//! | a message, either way | 64 MiB | publishing: refused; from the broker: its channel is closed | [`max_message_size`] |
+//! | a frame | 128 KiB, or less as the broker wants | content is cut; anything else is refused | [`frame_max`] |
+//! | channels | 2047, or less as the broker wants | opening one fails | [`channel_max`] |
+//! | outgoing bytes of a connection | 256 KiB, and as much being written | publishes wait | [`write_buffer`] |
+//! | unconfirmed publishes of a channel | 65,536 | publishes wait | [`confirm_window`] |
+//! | bytes of unconfirmed bodies of a channel | 64 MiB | publishes wait | [`confirm_window_bytes`] |
+//! | deliveries to a consumer that acknowledges | 256 | the broker waits | [`ConsumeOptions::prefetch`] |
+//! | bytes of deliveries to consumers that do not | 16 MiB a connection | nothing is read until some are taken | [`delivery_buffer`] |
+//! | events kept for a listener | 64 | the oldest are dropped | |
+//! | nesting of tables | 32 | refused | |
+//!
+//! [`max_message_size`]: ConnectOptions::max_message_size
+//! [`frame_max`]: ConnectOptions::frame_max
+//! [`channel_max`]: ConnectOptions::channel_max
+//! [`write_buffer`]: ConnectOptions::write_buffer
+//! [`confirm_window`]: ConnectOptions::confirm_window
+//! [`confirm_window_bytes`]: ConnectOptions::confirm_window_bytes
+//! [`delivery_buffer`]: ConnectOptions::delivery_buffer
+//!
 //! # What is told
 //! - [`Connection::events`] and [`Connection::state`], for the program: connected, blocked, channels that were closed, the end.
 //! - `tracing`, for whoever operates it: the same in a span `connection` (`peer`, `vhost`, `name`), and in a span `channel`

@@ -163,16 +163,24 @@ impl ConnectOptions {
         self
     }
 
-    /// Bytes of deliveries to consumers without acknowledgement or prefetch that may wait for their user. Over that the
-    /// connection reads no more until some are taken, so the broker waits too. Default 16 MiB.
+    /// Bytes of deliveries to consumers without acknowledgement or prefetch that may wait for their user. Default 16 MiB.
+    ///
+    /// Over that the connection reads no more until some are taken, so the broker waits too; so do the answers to calls and
+    /// confirms behind them, of all channels. Who processes such deliveries must not wait for an answer on the same
+    /// connection meanwhile. Consumers with a prefetch do not count: see [`ConsumeOptions::prefetch`].
+    ///
+    /// [`ConsumeOptions::prefetch`]: crate::ConsumeOptions::prefetch
     pub fn delivery_buffer(mut self, bytes: usize) -> Self {
         self.limits.delivery_buffer = bytes;
         self
     }
 
-    /// The largest body taken from the broker, in bytes, as the content header announces it: before any of it is kept. A
-    /// larger one ends its channel with [`Error::MessageTooLarge`]; the other channels go on. Unacknowledged, it stays in
-    /// its queue, and the next consumer is offered it again. Default 64 MiB.
+    /// The largest body in either direction, in bytes. Default 64 MiB.
+    ///
+    /// One to be published that is larger is refused with [`Error::PublishTooLarge`] before a byte of it is queued; the
+    /// channel is intact. One that the broker sends is judged by its content header, before any of it is kept: it ends its
+    /// channel with [`Error::MessageTooLarge`], and the other channels go on. Unacknowledged, it stays in its queue, and the
+    /// next consumer is offered it again. A broker has a limit of its own, which closes the channel with 406.
     pub fn max_message_size(mut self, bytes: u64) -> Self {
         self.limits.max_message_size = bytes;
         self

@@ -90,7 +90,8 @@ impl Publisher {
     /// unconfirmed publishes is full, or the broker blocks. The [`Confirm`] it gives tells what became of the message.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a name or the properties are over a limit, which leaves the channel intact; or why the
+    /// [`Error::Invalid`] when a name or the properties are over a limit of the protocol, [`Error::PublishTooLarge`] for a
+    /// body over [`max_message_size`](crate::ConnectOptions::max_message_size), which leave the channel intact; or why the
     /// channel ended.
     ///
     /// # Cancel safety
@@ -105,6 +106,9 @@ impl Publisher {
     }
 
     /// As [`publish`](Self::publish); the message comes back as [`Confirmation::Returned`] when no queue takes it.
+    ///
+    /// There is no `immediate` beside it, for messages that must find a consumer waiting: RabbitMQ has refused that with 540
+    /// since 3.0, which ends the connection. A queue with a message TTL of 0 and dead lettering does what it did.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).

@@ -56,7 +56,7 @@ pub(crate) struct Limits {
     pub(crate) warn_unacked_after: Duration,
     /// Bytes of deliveries without a prefetch over which reading waits.
     pub(crate) delivery_buffer: usize,
-    /// The largest body taken.
+    /// The largest body taken, and the largest sent.
     pub(crate) max_message_size: u64,
 }
 

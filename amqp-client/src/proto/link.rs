@@ -20,7 +20,7 @@ pub(crate) struct Link {
     pub(crate) wakes: Vec<Waker>,
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) window: Window,
-    /// The largest body taken.
+    /// The largest body taken, and the largest sent.
     pub(crate) max_message_size: u64,
     /// To be told when the engine's lock has been released.
     pub(crate) events: Vec<Event>,

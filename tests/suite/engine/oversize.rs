@@ -1,9 +1,10 @@
-//! Messages over the limit: refused by their header, their channel closed, the others untouched.
+//! Messages over the limit: from the broker refused by their header, their channel closed, the others untouched; to the broker
+//! refused before anything of them is queued.
 
-use amqp_client::{Channel, Connection, Error};
+use amqp_client::{Channel, Connection, Error, Message};
 use amqp_codec::{
     Frame, Properties, ReplyCode,
-    method::{basic, channel},
+    method::{basic, channel, connection},
 };
 use bytes::Bytes;
 use tests::{
@@ -13,7 +14,8 @@ use tests::{
 use tokio::join;
 
 use super::{
-    QUIET, all_idle, connected_with, consumer, deliver, ends, error, opened, quiet, send_deliveries, short,
+    QUIET, all_idle, connected_with, consumer, deliver, ends, error, opened, publisher, quiet,
+    send_deliveries, short,
 };
 
 const LIMIT: u64 = 1000;
@@ -106,4 +108,39 @@ async fn a_message_over_the_limit_while_the_user_closes_the_channel_is_merely_dr
     });
     closed.unwrap();
     assert!(connection.is_open());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_over_the_limit_is_refused_before_a_byte_of_it_is_queued() {
+    let (mut peer, connection, channel) = limited().await;
+    let publisher = publisher(&mut peer, &channel).await;
+    let too_large = Message::new(vec![7; 1001]);
+    let before = connection.metrics();
+    let refused = [
+        error(ends(publisher.publish("", "jobs", &too_large)).await),
+        error(ends(publisher.publish_mandatory("", "jobs", &too_large)).await),
+        error(ends(channel.publish("", "jobs", &too_large)).await),
+    ];
+    // Also when it would have to wait for room.
+    peer.send(0, connection::Blocked { reason: short("low on memory") }).await;
+    all_idle().await;
+    let while_blocked = error(ends(channel.publish("", "jobs", &too_large)).await);
+    peer.send(0, connection::Unblocked {}).await;
+    all_idle().await;
+    for error in refused.iter().chain([&while_blocked]) {
+        assert!(matches!(error, Error::PublishTooLarge { size: 1001, limit: LIMIT }), "{error}");
+        assert!(!error.is_connection_error());
+    }
+    let after = connection.metrics();
+    assert_eq!((after.frames_sent, after.messages_published), (before.frames_sent, 0));
+    assert_eq!((after.bytes_sent, after.buffered), (before.bytes_sent, 0));
+
+    // One of the limit goes, and has the channel's first tag.
+    let confirm = ends(publisher.publish("", "jobs", Message::new(vec![7; 1000]))).await.unwrap();
+    assert_eq!(confirm.tag(), 1);
+    peer.expect_any::<basic::Publish>(1).await;
+    peer.expect_header(1, 1000).await;
+    peer.expect_body(1, vec![7; 1000]).await;
+    peer.send(1, basic::Ack { delivery_tag: 1, multiple: false }).await;
+    ends(confirm).await.unwrap();
 }

@@ -260,6 +260,10 @@ impl Engine {
             Ok(open) => open,
             Err(error) => return Some(Err(error)),
         };
+        let size = message.body().len() as u64;
+        if size > link.max_message_size {
+            return Some(Err(Error::PublishTooLarge { size, limit: link.max_message_size }));
+        }
         if !has_room || !channel.may_publish(link) {
             return None;
         }
