@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     config::Config,
-    core::vhost::QueueInfo,
+    core::{access::Permissions, vhost::QueueInfo},
     instance::Instance,
     server::{accept, serve},
 };
@@ -107,6 +107,40 @@ impl BrokerBuilder {
     /// Lets a user log in with this password.
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
         self.config.add_user(name.into(), password.into());
+        self
+    }
+
+    /// Says what a user may do in a virtual host: there, and from now on nowhere else but where it is said too. A user of
+    /// whom nothing is said may do everything everywhere.
+    ///
+    /// What it may not do is refused as RabbitMQ refuses it: 403 on the channel for a name, 530 on the connection for the
+    /// virtual host.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), amqp_broker::InvalidPattern> {
+    /// use amqp_broker::{Broker, Permissions};
+    ///
+    /// let broker = Broker::builder()
+    ///     .user("admin", "secret")
+    ///     .user("reader", "secret")
+    ///     .permissions("reader", "/", Permissions::new("", "", "^events")?)
+    ///     .build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn permissions(
+        mut self,
+        user: impl Into<String>,
+        vhost: impl Into<String>,
+        permissions: Permissions,
+    ) -> Self {
+        self.config.add_permissions(user.into(), vhost.into(), permissions);
+        self
+    }
+
+    /// Lets clients log in without a password, with the mechanism ANONYMOUS, and be this user then. Default: they may not.
+    pub fn anonymous(mut self, user: impl Into<String>) -> Self {
+        self.config.anonymous = Some(user.into());
         self
     }
 

@@ -4,10 +4,14 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, time::Duration};
 
 use amqp_codec::Tune;
 
+use crate::core::access::{Access, Permissions};
+
 /// Users, virtual hosts and limits.
 #[derive(Clone)]
 pub(crate) struct Config {
-    users: BTreeMap<String, String>,
+    users: BTreeMap<String, User>,
+    /// Who a client is that logs in with ANONYMOUS.
+    pub(crate) anonymous: Option<String>,
     vhosts: BTreeSet<String>,
     channel_max: u16,
     frame_max: u32,
@@ -16,11 +20,21 @@ pub(crate) struct Config {
     pub(crate) login_timeout: Duration,
 }
 
+/// A user.
+#[derive(Clone, Default)]
+struct User {
+    /// Without one nobody logs in by it.
+    password: Option<String>,
+    /// By virtual host; `None` allows everything everywhere.
+    permissions: Option<BTreeMap<String, Permissions>>,
+}
+
 // Passwords do not show.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("users", &self.users.keys())
+            .field("anonymous", &self.anonymous)
             .field("vhosts", &self.vhosts)
             .field("channel_max", &self.channel_max)
             .field("frame_max", &self.frame_max)
@@ -35,6 +49,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             users: BTreeMap::new(),
+            anonymous: None,
             vhosts: BTreeSet::new(),
             channel_max: 2047,
             frame_max: 131_072,
@@ -47,7 +62,12 @@ impl Default for Config {
 
 impl Config {
     pub(crate) fn add_user(&mut self, name: String, password: String) {
-        self.users.insert(name, password);
+        self.users.entry(name).or_default().password = Some(password);
+    }
+
+    pub(crate) fn add_permissions(&mut self, user: String, vhost: String, permissions: Permissions) {
+        let user = self.users.entry(user).or_default();
+        user.permissions.get_or_insert_default().insert(vhost, permissions);
     }
 
     pub(crate) fn add_vhost(&mut self, name: String) {
@@ -78,9 +98,21 @@ impl Config {
 
     /// Whether user and password go together. How long it takes does not tell how much of a password was right.
     pub(crate) fn may_log_in(&self, user: &str, password: &str) -> bool {
-        let Some(expected) = self.users.get(user) else { return false };
+        let Some(expected) = self.users.get(user).and_then(|user| user.password.as_ref()) else {
+            return false;
+        };
         let differing = expected.bytes().zip(password.bytes()).fold(0, |bits, (a, b)| bits | (a ^ b));
         expected.len() == password.len() && differing == 0
+    }
+
+    /// What a user may do in a virtual host; `None` when it may not enter.
+    pub(crate) fn access(&self, name: &str, vhost: &str) -> Option<Access> {
+        let user = self.users.get(name)?;
+        let permissions = match &user.permissions {
+            None => None,
+            Some(by_vhost) => Some(by_vhost.get(vhost)?.clone()),
+        };
+        Some(Access { user: name.to_owned(), permissions })
     }
 
     /// The limits offered to clients.
@@ -102,5 +134,16 @@ mod tests {
             assert!(!config.may_log_in(user, password), "{user}:{password}");
         }
         assert!(!format!("{config:?}").contains("\"guest\": \"guest\""));
+    }
+
+    #[test]
+    fn a_user_with_permissions_somewhere_has_none_elsewhere_and_needs_a_password_still() {
+        let mut config = Config::default();
+        let permissions = Permissions::new("", "", ".*").unwrap();
+        config.add_permissions("limited".to_owned(), "a".to_owned(), permissions);
+        config.add_user("all".to_owned(), "x".to_owned());
+        assert!(config.access("limited", "a").is_some() && config.access("limited", "b").is_none());
+        assert!(config.access("all", "b").is_some() && config.access("nobody", "a").is_none());
+        assert!(!config.may_log_in("limited", ""));
     }
 }

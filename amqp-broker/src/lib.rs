@@ -21,7 +21,7 @@
 //!
 //! # What it does not do yet
 //! Dead-letter exchanges are accepted and checked, but what is dropped is dropped. A quorum queue is a classic one; streams
-//! are refused with 540. There is no direct reply-to, no consumer timeout, and users may do everything everywhere.
+//! are refused with 540. There is no direct reply-to and no consumer timeout.
 //!
 //! # Memory
 //! A connection that does not read what is sent to it holds at most 2 MiB and one message of deliveries; the rest waits in
@@ -40,6 +40,9 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use crate::core::vhost::QueueInfo;
+pub use crate::core::{
+    access::{InvalidPattern, Permissions},
+    vhost::QueueInfo,
+};
 pub use broker::{Broker, BrokerBuilder, Listener};
 pub use memory::memory;

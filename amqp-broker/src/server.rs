@@ -240,13 +240,12 @@ impl<S> Driver<S> {
     fn new(stream: S, input: BytesMut, host: Arc<Host>, agreed: Agreed, max_message_size: u64) -> Self {
         let frame_max = agreed.tune.frame_max as usize;
         let id = host.with(|_, shared| {
-            let id = shared.vhost.connect(agreed.cancel_notify);
+            let id = shared.vhost.connect(agreed.access, agreed.cancel_notify);
             shared.outboxes.open(id, Outbox::new(frame_max));
             shared.outboxes.send(id, 0, &open_ok());
             id
         });
-        let terms =
-            Terms { user: agreed.user, channel_max: agreed.tune.channel_max, frame_max, max_message_size };
+        let terms = Terms { channel_max: agreed.tune.channel_max, frame_max, max_message_size };
         Driver {
             stream,
             connection: Connection::new(id, terms),

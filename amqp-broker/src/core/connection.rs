@@ -1,10 +1,14 @@
 //! What the virtual host keeps of a connection.
 
-use super::ids::{ChannelId, QueueId};
+use super::{
+    access::Access,
+    ids::{ChannelId, QueueId},
+};
 
 /// A connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Connection {
+    pub(crate) access: Access,
     /// Whether the client wants to be told when the broker ends a consumer.
     pub(crate) cancel_notify: bool,
     /// Whether so much waits to be written that nothing more is to be delivered for now.
@@ -12,4 +16,16 @@ pub(crate) struct Connection {
     pub(crate) channels: Vec<ChannelId>,
     /// The queues that go with it.
     pub(crate) exclusive_queues: Vec<QueueId>,
+}
+
+impl Connection {
+    pub(crate) fn new(access: Access, cancel_notify: bool) -> Self {
+        Connection {
+            access,
+            cancel_notify,
+            congested: false,
+            channels: Vec::new(),
+            exclusive_queues: Vec::new(),
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use amqp_codec::{ShortString, method::basic};
 
 use super::{
+    access::Act,
     consumer::Consumer,
     ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
     message::Message,
@@ -37,6 +38,7 @@ impl Vhost {
         {
             return Err(Refusal::ConsumerTagReused(consume.consumer_tag.clone()));
         }
+        self.permit_queue(by, Act::Read, &consume.queue)?;
         let queue_id = self.usable_queue(&consume.queue, by)?;
         let priority = consume.arguments.get("x-priority").and_then(|value| value.as_i64()).unwrap_or(0);
         let (Some(queue), Some(channel)) = (self.queues.get_mut(queue_id), self.channels.get_mut(id)) else {
@@ -120,6 +122,7 @@ impl Vhost {
         by: ConnectionId,
         get: &basic::Get,
     ) -> Result<Option<Got>, Refusal> {
+        self.permit_queue(by, Act::Read, &get.queue)?;
         let queue_id = self.usable_queue(&get.queue, by)?;
         let (Some(queue), Some(channel)) = (self.queues.get_mut(queue_id), self.channels.get_mut(id)) else {
             return Ok(None);

@@ -1,6 +1,7 @@
 //! Connections and channels come and go, and with them what is theirs alone.
 
 use super::{
+    access::Access,
     channel::Channel,
     connection::Connection,
     ids::{ChannelId, ConnectionId},
@@ -10,8 +11,8 @@ use super::{
 
 impl Vhost {
     /// A client has entered the virtual host.
-    pub(crate) fn connect(&mut self, cancel_notify: bool) -> ConnectionId {
-        self.connections.insert(Connection { cancel_notify, ..Connection::default() })
+    pub(crate) fn connect(&mut self, access: Access, cancel_notify: bool) -> ConnectionId {
+        self.connections.insert(Connection::new(access, cancel_notify))
     }
 
     /// A client has gone: its channels end, and its exclusive queues go.

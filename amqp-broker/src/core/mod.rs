@@ -3,6 +3,7 @@
 //! Time is milliseconds since the broker began. Effects on other connections go to a [`sink::Sink`]; what concerns the
 //! caller is returned.
 
+pub(crate) mod access;
 mod arena;
 mod arguments;
 mod channel;
@@ -16,6 +17,7 @@ mod headers;
 pub(crate) mod ids;
 mod lifecycle;
 pub(crate) mod message;
+mod permit;
 mod properties;
 mod publication;
 pub(crate) mod publish;

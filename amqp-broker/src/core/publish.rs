@@ -4,10 +4,11 @@ use amqp_codec::{ShortString, Table, Value};
 use bytes::Bytes;
 
 use super::{
+    access::Act,
     arguments::{MOST_MILLISECONDS, Overflow},
     copies::{Copies, remove_blind_copies},
     exchange::Destination,
-    ids::{ExchangeId, QueueId},
+    ids::{ConnectionId, ExchangeId, QueueId},
     message::{Draft, Parts},
     properties::Relevant,
     publication::Publication,
@@ -40,14 +41,14 @@ pub(crate) struct Route {
 }
 
 impl Vhost {
-    /// Publishes for `user`: the draft goes to every queue its exchange, key and headers lead to.
+    /// Publishes for a connection: the draft goes to every queue its exchange, key and headers lead to.
     ///
     /// # Errors
     /// No such exchange, an internal one, properties that are wrong or malformed.
     pub(crate) fn publish(
         &mut self,
         now: u64,
-        user: &str,
+        by: ConnectionId,
         route: &mut Route,
         draft: &mut Draft,
         sink: &mut impl Sink,
@@ -58,14 +59,18 @@ impl Vhost {
         {
             let parts = draft.parts();
             let (exchange, key) = parts.names();
-            let source = if cached { None } else { self.publishable(exchange)? };
+            let source = if cached { None } else { Some(self.publishable(exchange, by)?) };
             let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
             if relevant != Relevant::default() {
-                terms = check(&relevant, user)?;
+                terms = check(&relevant, self.user(by))?;
             }
             copies = Copies::read(&relevant)?;
             if !cached || copies.is_some() {
-                self.find_route(source, exchange, key, &relevant, copies.as_ref(), route)?;
+                let source = match source {
+                    Some(source) => source,
+                    None => self.publishable(exchange, by)?,
+                };
+                self.find_route(source, (exchange, key), &relevant, copies.as_ref(), route)?;
             }
         }
         if copies.is_some_and(|copies| copies.blind) {
@@ -88,15 +93,16 @@ impl Vhost {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub(crate) fn check_publish(&self, parts: Parts<'_>, user: &str) -> Result<(), Refusal> {
-        self.publishable(parts.names().0)?;
+    pub(crate) fn check_publish(&self, parts: Parts<'_>, by: ConnectionId) -> Result<(), Refusal> {
+        self.publishable(parts.names().0, by)?;
         let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
-        check(&relevant, user)?;
+        check(&relevant, self.user(by))?;
         Copies::read(&relevant).map(drop)
     }
 
     /// The exchange, if clients may publish to it; `None` is the default exchange.
-    fn publishable(&self, name: &[u8]) -> Result<Option<ExchangeId>, Refusal> {
+    fn publishable(&self, name: &[u8], by: ConnectionId) -> Result<Option<ExchangeId>, Refusal> {
+        self.permit_exchange(by, Act::Write, name)?;
         if name.is_empty() {
             return Ok(None);
         }
@@ -113,16 +119,11 @@ impl Vhost {
     fn find_route(
         &mut self,
         source: Option<ExchangeId>,
-        exchange: &[u8],
-        key: &[u8],
+        (exchange, key): (&[u8], &[u8]),
         relevant: &Relevant<'_>,
         copies: Option<&Copies>,
         route: &mut Route,
     ) -> Result<(), Refusal> {
-        let source = match source {
-            Some(source) => Some(source),
-            None => self.publishable(exchange)?,
-        };
         route.queues.clear();
         self.routing += 1;
         let mut by_headers = self.route_key(source, key, relevant, &mut route.queues)?;

@@ -46,6 +46,8 @@ pub(crate) enum Refusal {
     Locked { name: String, vhost: String },
     #[error("queue '{name}' in vhost '{vhost}' in exclusive use")]
     ExclusiveUse { name: String, vhost: String },
+    #[error("access to {what} '{name}' in vhost '{vhost}' refused for user '{user}'")]
+    Forbidden { what: &'static str, name: String, vhost: String, user: String },
     #[error("cannot publish to internal exchange '{name}' in vhost '{vhost}'")]
     InternalExchange { name: String, vhost: String },
     #[error("Invalid x-match field value <<\"{0}\">>; expected all, any, all-with-x, or any-with-x")]
@@ -99,6 +101,7 @@ impl Refusal {
             | Refusal::DefaultExchange
             | Refusal::SystemExchange { .. }
             | Refusal::ExclusiveUse { .. }
+            | Refusal::Forbidden { .. }
             | Refusal::InternalExchange { .. } => ReplyCode::ACCESS_REFUSED,
             Refusal::Locked { .. } => ReplyCode::RESOURCE_LOCKED,
             Refusal::Inequivalent { .. }

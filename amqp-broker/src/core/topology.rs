@@ -6,6 +6,7 @@ use amqp_codec::{
 };
 
 use super::{
+    access::Act,
     arguments::{QueueArguments, check_entity_name, compare, compare_all, compare_property},
     exchange::{self as exchanges, Destination, Kind},
     ids::{ConnectionId, ExchangeId, QueueId},
@@ -41,7 +42,11 @@ pub(crate) struct Declared {
 
 impl Vhost {
     /// Creates an exchange, or checks that it exists as described.
-    pub(crate) fn declare_exchange(&mut self, declare: &exchange::Declare) -> Result<(), Refusal> {
+    pub(crate) fn declare_exchange(
+        &mut self,
+        declare: &exchange::Declare,
+        by: ConnectionId,
+    ) -> Result<(), Refusal> {
         let name = &declare.exchange;
         if declare.passive {
             not_default(name)?;
@@ -49,6 +54,7 @@ impl Vhost {
         }
         let kind = Kind::parse(&declare.kind)?;
         not_default(name)?;
+        self.permit_exchange(by, Act::Configure, name.as_bytes())?;
         let declared = exchanges::Declaration {
             name: name.detach(),
             kind,
@@ -63,6 +69,10 @@ impl Vhost {
                 not_reserved("exchange", name)?;
                 let text = name.to_text();
                 check_entity_name("alternate-exchange", &declare.arguments, self.entity("exchange", &text))?;
+                if let Some(alternate) = declare.arguments.get("alternate-exchange") {
+                    self.permit_exchange(by, Act::Read, name.as_bytes())?;
+                    self.permit_exchange(by, Act::Write, name_in(&alternate))?;
+                }
                 self.create_exchange(declared);
                 Ok(())
             }
@@ -84,12 +94,17 @@ impl Vhost {
     }
 
     /// Deletes an exchange with its bindings. One that is not there is as good as deleted.
-    pub(crate) fn delete_exchange(&mut self, delete: &exchange::Delete) -> Result<(), Refusal> {
+    pub(crate) fn delete_exchange(
+        &mut self,
+        delete: &exchange::Delete,
+        by: ConnectionId,
+    ) -> Result<(), Refusal> {
         let name = &delete.exchange;
         not_default(name)?;
         if name.as_bytes().starts_with(b"amq.") {
             return Err(Refusal::SystemExchange { name: name.to_string(), vhost: self.name.clone() });
         }
+        self.permit_exchange(by, Act::Configure, name.as_bytes())?;
         let Some(&id) = self.exchange_names.get(name) else { return Ok(()) };
         let in_use = self.exchanges.get(id).is_some_and(|exchange| !exchange.is_unbound());
         if delete.if_unused && in_use {
@@ -141,7 +156,7 @@ impl Vhost {
 
     /// Adds a binding. One that exists is left as it is.
     pub(crate) fn bind(&mut self, binding: Binding<'_>, by: ConnectionId) -> Result<(), Refusal> {
-        not_default(binding.source)?;
+        self.permit_binding(binding, by)?;
         let source = self.exchange_id(binding.source)?;
         let destination = self.destination(binding.destination, by)?;
         let key = binding.key.detach();
@@ -161,7 +176,7 @@ impl Vhost {
 
     /// Removes a binding. One that is not there is as good as removed.
     pub(crate) fn unbind(&mut self, binding: Binding<'_>, by: ConnectionId) -> Result<(), Refusal> {
-        not_default(binding.source)?;
+        self.permit_binding(binding, by)?;
         let destination = match self.destination(binding.destination, by) {
             Ok(destination) => destination,
             Err(Refusal::NoQueue { .. } | Refusal::NoExchange { .. }) => return Ok(()),
@@ -181,13 +196,23 @@ impl Vhost {
         Ok(())
     }
 
+    /// Checks whether a binding of these names may be, before it is known whether they exist.
+    fn permit_binding(&self, binding: Binding<'_>, by: ConnectionId) -> Result<(), Refusal> {
+        match binding.destination {
+            To::Queue(name) => self.permit_queue(by, Act::Write, name)?,
+            To::Exchange(name) => {
+                self.permit_exchange(by, Act::Write, name.as_bytes())?;
+                not_default(name)?;
+            }
+        }
+        not_default(binding.source)?;
+        self.permit_exchange(by, Act::Read, binding.source.as_bytes())
+    }
+
     fn destination(&self, to: To<'_>, by: ConnectionId) -> Result<Destination, Refusal> {
         match to {
             To::Queue(name) => self.usable_queue(name, by).map(Destination::Queue),
-            To::Exchange(name) => {
-                not_default(name)?;
-                self.exchange_id(name).map(Destination::Exchange)
-            }
+            To::Exchange(name) => self.exchange_id(name).map(Destination::Exchange),
         }
     }
 
@@ -207,6 +232,7 @@ impl Vhost {
         if !declare.queue.is_empty() {
             not_reserved("queue", &name)?;
         }
+        self.permit_queue(by, Act::Configure, &name)?;
         let id = match self.queue_names.get(&name) {
             Some(&id) => {
                 self.same_queue(id, declare, by)?;
@@ -228,6 +254,10 @@ impl Vhost {
             let text = name.to_text();
             QueueArguments::parse(&declare.arguments, self.entity("queue", &text))?
         };
+        if let Some(dead_letter) = declare.arguments.get("x-dead-letter-exchange") {
+            self.permit_queue(by, Act::Read, &name)?;
+            self.permit_exchange(by, Act::Write, name_in(&dead_letter))?;
+        }
         self.check_quorum(&name, declare)?;
         let id = self.queues.insert(Queue::new(
             queues::Declaration {
@@ -301,6 +331,7 @@ impl Vhost {
 
     /// Drops a queue's ready messages; tells how many.
     pub(crate) fn purge_queue(&mut self, name: &ShortString, by: ConnectionId) -> Result<u32, Refusal> {
+        self.permit_queue(by, Act::Read, name)?;
         let id = self.usable_queue(name, by)?;
         Ok(self.queues.get_mut(id).map_or(0, |queue| count(queue.ready.clear())))
     }
@@ -313,6 +344,7 @@ impl Vhost {
         by: ConnectionId,
         sink: &mut impl Sink,
     ) -> Result<u32, Refusal> {
+        self.permit_queue(by, Act::Configure, &delete.queue)?;
         let id = match self.usable_queue(&delete.queue, by) {
             Err(Refusal::NoQueue { .. }) => return Ok(0),
             other => other?,
@@ -346,6 +378,14 @@ impl Vhost {
             self.end_consumer(*consumer, sink);
         }
         count(queue.ready.len())
+    }
+}
+
+/// The name in an argument that has been found to be one.
+fn name_in(value: &Value) -> &[u8] {
+    match value {
+        Value::LongString(name) => name.as_bytes(),
+        _ => &[],
     }
 }
 

@@ -100,7 +100,7 @@ impl Channel {
             return Err(Refusal::NotImplemented("immediate=true".to_owned()));
         }
         if let Mode::Transaction(held) = &mut self.mode {
-            op.shared.vhost.check_publish(self.incoming.draft.parts(), op.user)?;
+            op.shared.vhost.check_publish(self.incoming.draft.parts(), op.by)?;
             held.push((flags, std::mem::take(&mut self.incoming.draft)));
             return Ok(());
         }
@@ -125,7 +125,7 @@ impl Channel {
     fn put(&mut self, op: &mut Operation<'_>, flags: Flags) -> Result<Published, Refusal> {
         let shared = &mut *op.shared;
         let draft = &mut self.incoming.draft;
-        let outcome = shared.vhost.publish(op.now, op.user, &mut self.route, draft, &mut shared.outboxes)?;
+        let outcome = shared.vhost.publish(op.now, op.by, &mut self.route, draft, &mut shared.outboxes)?;
         if outcome == Published::Unroutable
             && flags.mandatory
             && let Some(outbox) = shared.outboxes.of(op.by)
@@ -194,11 +194,11 @@ impl Channel {
         let vhost = &mut op.shared.vhost;
         match method {
             exchange::Method::Declare(declare) => {
-                vhost.declare_exchange(&declare)?;
+                vhost.declare_exchange(&declare, op.by)?;
                 self.reply_unless(declare.no_wait, op, &exchange::DeclareOk {});
             }
             exchange::Method::Delete(delete) => {
-                vhost.delete_exchange(&delete)?;
+                vhost.delete_exchange(&delete, op.by)?;
                 self.reply_unless(delete.no_wait, op, &exchange::DeleteOk {});
             }
             exchange::Method::Bind(bind) => {

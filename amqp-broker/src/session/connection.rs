@@ -26,7 +26,6 @@ const CLOSE_OK: [u8; 12] = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, FRAME_END];
 /// What is agreed with the client.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
-    pub(crate) user: String,
     pub(crate) channel_max: u16,
     pub(crate) frame_max: usize,
     pub(crate) max_message_size: u64,
@@ -92,12 +91,10 @@ impl Connection {
 
     /// Takes the whole frames off `input`.
     pub(crate) fn receive(&mut self, now: u64, shared: &mut Shared, input: &mut BytesMut) -> Wants {
-        let user = std::mem::take(&mut self.terms.user);
         let max_message_size = self.terms.max_message_size;
-        let mut op = Operation { now, shared, by: self.id, user: &user, max_message_size };
+        let mut op = Operation { now, shared, by: self.id, max_message_size };
         let wants = self.walk(&mut op, input);
         self.confirm(&mut op);
-        self.terms.user = user;
         wants
     }
 
@@ -375,7 +372,7 @@ impl Connection {
     }
 
     fn close(&mut self, op: &mut Operation<'_>, refusal: &Refusal, method: MethodId) {
-        tracing::info!(error = %refusal, user = op.user, "connection closed");
+        tracing::info!(error = %refusal, user = op.shared.vhost.user(op.by), "connection closed");
         self.confirm(op);
         op.shared.vhost.leave(op.now, self.id, &mut op.shared.outboxes);
         let close = close(refusal, method);
@@ -386,7 +383,7 @@ impl Connection {
     /// The broker ends: so does the connection.
     pub(crate) fn shut_down(&mut self, now: u64, shared: &mut Shared) {
         if self.phase == Phase::Running {
-            let mut op = Operation { now, shared, by: self.id, user: "", max_message_size: 0 };
+            let mut op = Operation { now, shared, by: self.id, max_message_size: 0 };
             self.close(&mut op, &Refusal::Shutdown, MethodId::default());
         }
     }

@@ -9,12 +9,15 @@ use amqp_codec::{
 };
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::{config::Config, core::refusal::reply_text};
+use crate::{
+    config::Config,
+    core::{access::Access, refusal::reply_text},
+};
 
 /// What a client and the broker have agreed on.
 #[derive(Debug)]
 pub(crate) struct Agreed {
-    pub(crate) user: String,
+    pub(crate) access: Access,
     pub(crate) vhost: String,
     pub(crate) tune: Tune,
     /// Whether the client wants to be told when the broker ends a consumer.
@@ -82,7 +85,7 @@ impl<'a> Handshake<'a> {
                     return refuse_protocol(*header, output);
                 }
                 input.advance(PROTOCOL_HEADER.len());
-                put(output, &start());
+                put(output, &self.start());
                 self.stage = Stage::StartOk;
             }
             let frame_max = self.tune.frame_max as usize;
@@ -106,6 +109,21 @@ impl<'a> Handshake<'a> {
             if let Some(agreed) = self.method(method, output)? {
                 return Ok(Some(agreed));
             }
+        }
+    }
+
+    fn start(&self) -> connection::Start {
+        let anonymous = self.config.anonymous.is_some();
+        connection::Start {
+            version_major: 0,
+            version_minor: 9,
+            server_properties: server_properties().unwrap_or_default(),
+            mechanisms: LongString::from_static(if anonymous {
+                "PLAIN AMQPLAIN ANONYMOUS"
+            } else {
+                "PLAIN AMQPLAIN"
+            }),
+            locales: LongString::from_static("en_US"),
         }
     }
 
@@ -147,6 +165,10 @@ impl<'a> Handshake<'a> {
         let login = match start_ok.mechanism.as_bytes() {
             b"PLAIN" => plain(&start_ok.response),
             b"AMQPLAIN" => amqplain(&start_ok.response),
+            b"ANONYMOUS" if let Some(user) = &self.config.anonymous => {
+                self.user.clone_from(user);
+                return Ok(());
+            }
             _ => {
                 let text = format!("unknown authentication mechanism '{mechanism}'");
                 return Err(closed(output, ReplyCode::COMMAND_INVALID, &text, connection::StartOk::ID));
@@ -197,12 +219,11 @@ impl<'a> Handshake<'a> {
             let text = format!("vhost {vhost} not found");
             return Err(closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
         }
-        Ok(Agreed {
-            user: std::mem::take(&mut self.user),
-            vhost: vhost.into_owned(),
-            tune: self.tune,
-            cancel_notify: self.cancel_notify,
-        })
+        let Some(access) = self.config.access(&self.user, &vhost) else {
+            let text = format!("access to vhost '{vhost}' refused for user '{}'", self.user);
+            return Err(closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
+        };
+        Ok(Agreed { access, vhost: vhost.into_owned(), tune: self.tune, cancel_notify: self.cancel_notify })
     }
 }
 
@@ -243,16 +264,6 @@ fn amqplain(response: &Secret) -> Option<(String, String)> {
     let table = Table::from_encoded(Bytes::copy_from_slice(response.expose())).ok()?;
     let text = |key| table.get(key).as_ref().and_then(Value::as_str).map(str::to_owned);
     Some((text("LOGIN")?, text("PASSWORD")?))
-}
-
-fn start() -> connection::Start {
-    connection::Start {
-        version_major: 0,
-        version_minor: 9,
-        server_properties: server_properties().unwrap_or_default(),
-        mechanisms: LongString::from_static("PLAIN AMQPLAIN"),
-        locales: LongString::from_static("en_US"),
-    }
 }
 
 /// Who this is, and what of RabbitMQ's extensions it does.

@@ -28,6 +28,5 @@ pub(crate) struct Operation<'a> {
     pub(crate) now: u64,
     pub(crate) shared: &'a mut Shared,
     pub(crate) by: ConnectionId,
-    pub(crate) user: &'a str,
     pub(crate) max_message_size: u64,
 }

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
 use crate::{
-    core::ids::ConnectionId,
+    core::{access::Access, ids::ConnectionId},
     session::{
         connection::{Connection, Terms},
         outbox::Outbox,
@@ -141,10 +141,9 @@ fn publish(exchange: ShortString, routing_key: ShortString, x: u8, y: u8) -> Vec
 }
 
 fn client(shared: &mut Shared) -> Connection {
-    let id = shared.vhost.connect(true);
+    let id = shared.vhost.connect(Access { user: "guest".to_owned(), permissions: None }, true);
     shared.outboxes.open(id, Outbox::new(FRAME_MAX));
-    let terms =
-        Terms { user: "guest".to_owned(), channel_max: 10, frame_max: FRAME_MAX, max_message_size: 1 << 20 };
+    let terms = Terms { channel_max: 10, frame_max: FRAME_MAX, max_message_size: 1 << 20 };
     let mut client = Connection::new(id, terms);
     for number in 1..3 {
         greet(&mut client, shared, number);

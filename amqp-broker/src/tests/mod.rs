@@ -1,5 +1,6 @@
 //! The broker as a client sees it, over the in-process stream.
 
+mod access;
 mod anything;
 mod behaviour;
 mod differential;

@@ -89,10 +89,15 @@ impl Peer {
 
     /// The first words.
     pub(super) async fn log_in(&mut self, vhost: &str, frame_max: u32) {
+        self.log_in_as(start_ok("guest", "guest"), vhost, frame_max).await;
+    }
+
+    /// The first words of another user.
+    pub(super) async fn log_in_as(&mut self, start_ok: connection::StartOk, vhost: &str, frame_max: u32) {
         let peer = self;
         peer.raw(&PROTOCOL_HEADER).await;
         peer.expect::<connection::Start>(0).await;
-        peer.send(0, start_ok("guest", "guest")).await;
+        peer.send(0, start_ok).await;
         let tune = peer.expect::<connection::Tune>(0).await;
         peer.send(0, connection::TuneOk { channel_max: tune.channel_max, frame_max, heartbeat: 0 }).await;
         peer.call(0, connection::Open { virtual_host: short(vhost), ..Default::default() }).await;

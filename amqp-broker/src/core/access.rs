@@ -1,0 +1,101 @@
+//! Who a client is and what it may do in a virtual host (<https://www.rabbitmq.com/access-control.html>).
+
+use regex::bytes::Regex;
+
+/// A user's permissions in one virtual host: a regular expression each for the names of what may be configured (declared
+/// and deleted), written (published to, bound) and read (consumed, got, purged, bound from).
+///
+/// As with RabbitMQ an expression matches anywhere in a name unless `^` and `$` hold it, the empty one matches the empty
+/// name alone, and the default exchange goes by the name `amq.default`.
+///
+/// ```
+/// use amqp_broker::Permissions;
+///
+/// let permissions = Permissions::new("^orders-", "^orders-|^amq\\.default$", ".*")?;
+/// # Ok::<(), amqp_broker::InvalidPattern>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Permissions {
+    configure: Regex,
+    write: Regex,
+    read: Regex,
+}
+
+/// A regular expression that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{pattern:?} is no regular expression: {why}")]
+pub struct InvalidPattern {
+    pattern: String,
+    why: String,
+}
+
+impl Permissions {
+    /// Permissions by three regular expressions, in the order of `rabbitmqctl set_permissions`.
+    ///
+    /// # Errors
+    /// When one of them is no regular expression.
+    pub fn new(configure: &str, write: &str, read: &str) -> Result<Self, InvalidPattern> {
+        Ok(Permissions { configure: pattern(configure)?, write: pattern(write)?, read: pattern(read)? })
+    }
+}
+
+fn pattern(text: &str) -> Result<Regex, InvalidPattern> {
+    // In RabbitMQ too nothing means no name but the empty one.
+    let whole = if text.is_empty() { "^$" } else { text };
+    Regex::new(whole).map_err(|error| InvalidPattern { pattern: text.to_owned(), why: error.to_string() })
+}
+
+/// What is to be done with a queue or an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Configure,
+    Write,
+    Read,
+}
+
+/// Who a client has logged in as, and what that allows.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    pub(crate) user: String,
+    /// `None` when everything is allowed.
+    pub(crate) permissions: Option<Permissions>,
+}
+
+impl Access {
+    /// Whether something may be done with what has this name.
+    pub(crate) fn allows(&self, act: Act, name: &[u8]) -> bool {
+        self.permissions.as_ref().is_none_or(|permissions| {
+            let pattern = match act {
+                Act::Configure => &permissions.configure,
+                Act::Write => &permissions.write,
+                Act::Read => &permissions.read,
+            };
+            pattern.is_match(name)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(configure: &str) -> Access {
+        let permissions = Permissions::new(configure, "", ".*").unwrap();
+        Access { user: "u".to_owned(), permissions: Some(permissions) }
+    }
+
+    #[test]
+    fn a_pattern_matches_anywhere_unless_it_is_held() {
+        assert!(access("b").allows(Act::Configure, b"abc"));
+        assert!(!access("^b").allows(Act::Configure, b"abc"));
+        assert!(access("^b").allows(Act::Configure, b"b\xff"), "names need not be text");
+    }
+
+    #[test]
+    fn nothing_matches_no_name() {
+        assert!(!access("x").allows(Act::Write, b"x"));
+        assert!(access("x").allows(Act::Read, b"whatever"));
+        let error = Permissions::new("(", "", "").unwrap_err();
+        assert!(error.to_string().starts_with("\"(\" is no regular expression"), "{error}");
+    }
+}

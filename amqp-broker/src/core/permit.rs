@@ -1,0 +1,37 @@
+//! Checks what a connection may do, by name.
+
+use amqp_codec::ShortString;
+
+use super::{access::Act, ids::ConnectionId, refusal::Refusal, vhost::Vhost};
+
+impl Vhost {
+    /// Checks what a connection may do with an exchange.
+    pub(super) fn permit_exchange(&self, by: ConnectionId, act: Act, name: &[u8]) -> Result<(), Refusal> {
+        self.permit(by, act, "exchange", if name.is_empty() { b"amq.default" } else { name })
+    }
+
+    /// Checks what a connection may do with a queue.
+    pub(super) fn permit_queue(&self, by: ConnectionId, act: Act, name: &ShortString) -> Result<(), Refusal> {
+        self.permit(by, act, "queue", name.as_bytes())
+    }
+
+    fn permit(&self, by: ConnectionId, act: Act, what: &'static str, name: &[u8]) -> Result<(), Refusal> {
+        let Some(access) = self.connections.get(by).map(|connection| &connection.access) else {
+            return Ok(());
+        };
+        if access.allows(act, name) {
+            return Ok(());
+        }
+        Err(Refusal::Forbidden {
+            what,
+            name: String::from_utf8_lossy(name).into_owned(),
+            vhost: self.name.clone(),
+            user: access.user.clone(),
+        })
+    }
+
+    /// Who a connection has logged in as.
+    pub(crate) fn user(&self, by: ConnectionId) -> &str {
+        self.connections.get(by).map_or("", |connection| &connection.access.user)
+    }
+}
