@@ -34,12 +34,14 @@ pub struct Consumer {
     inbox: Arc<Inbox>,
     /// Taken from the inbox, not yet handed out.
     local: VecDeque<RawDelivery>,
+    /// The tag of the newest delivery that is to be settled.
+    newest: u64,
     ended: bool,
 }
 
 impl Consumer {
     pub(crate) fn new(channel: Arc<ChannelHandle>, tag: ShortString, inbox: Arc<Inbox>) -> Self {
-        Consumer { channel, tag, inbox, local: VecDeque::new(), ended: false }
+        Consumer { channel, tag, inbox, local: VecDeque::new(), newest: 0, ended: false }
     }
 
     /// The consumer's tag.
@@ -75,7 +77,21 @@ impl Consumer {
         self.channel.wait(basic::Cancel::NAME, call, timeout).await.map(drop)
     }
 
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
+    pub(crate) fn channel(&self) -> &ChannelHandle {
+        &self.channel
+    }
+
+    /// Asks for no more deliveries, without waiting.
+    pub(crate) fn begin_cancel(&self) {
+        self.channel.with(|engine, key| engine.cancel_consumer(key, &self.tag));
+    }
+
+    /// The tag of the newest delivery handed out that is to be settled; 0 when there was none.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
         loop {
             if let Some(raw) = self.local.pop_front() {
                 return Poll::Ready(Some(Ok(Delivery::consumed(self.channel.clone(), raw))));
@@ -84,6 +100,9 @@ impl Consumer {
                 return Poll::Ready(None);
             }
             let (taken, may_read) = self.inbox.poll_take(&mut self.local, cx.waker());
+            if let Some(raw) = self.local.back().filter(|raw| !raw.no_ack) {
+                self.newest = raw.tag;
+            }
             if may_read {
                 self.channel.with(|engine, _| engine.resume_reading());
             }

@@ -176,8 +176,9 @@ pub enum Error {
         /// The broker's words, such as "low on memory".
         reason: String,
     },
-    /// Not everything was done by the deadline of a drain. What was open has been closed: deliveries that were not acked are
-    /// delivered again, and publishes that were not confirmed may or may not be with the broker.
+    /// Not everything was done by the deadline of a drain. A channel or connection has been closed all the same: deliveries that
+    /// were not acked are delivered again, and publishes that were not confirmed may or may not be with the broker. A
+    /// consumer has been cancelled, and what it handed out can still be settled.
     #[error(
         "not drained within {after:?}: {unacked} deliveries unacked, {unconfirmed} publishes unconfirmed"
     )]

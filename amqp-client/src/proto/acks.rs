@@ -124,6 +124,11 @@ impl Acks {
         self.states.is_empty()
     }
 
+    /// Whether the user has settled everything up to `tag`.
+    pub(crate) fn is_settled_up_to(&self, tag: u64) -> bool {
+        tag < self.base
+    }
+
     /// How many deliveries the user has not settled.
     pub(crate) fn outstanding(&self) -> usize {
         self.states.iter().filter(|state| **state == State::Outstanding).count()
@@ -289,6 +294,7 @@ mod tests {
         acks.ack(2);
         assert_eq!(acks.oldest(), Some(read(1)));
         acks.ack(1);
+        assert!(acks.is_settled_up_to(2) && !acks.is_settled_up_to(3));
         assert_eq!(acks.oldest(), Some(read(2)));
         for tag in 3..=6 {
             acks.ack(tag);

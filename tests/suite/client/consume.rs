@@ -25,6 +25,7 @@ on_every_broker! {
     a_delivery_outlives_the_handles_it_came_from,
     recover_brings_back_what_is_outstanding_and_old_deliveries_ack_nothing,
     a_transaction_takes_effect_when_it_is_committed,
+    a_drained_consumer_hands_out_what_arrived_and_leaves_the_rest,
 }
 
 /// A queue with messages numbered from 0.
@@ -297,4 +298,30 @@ async fn a_transaction_takes_effect_when_it_is_committed(broker: Broker) {
     delivery.ack().await.unwrap();
     let error = channel.tx_select().await.unwrap_err();
     assert!(error.to_string().contains("cannot switch from confirm to tx mode"), "{error}");
+}
+
+async fn a_drained_consumer_hands_out_what_arrived_and_leaves_the_rest(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = filled_queue(&channel, 10).await;
+    let mut consumer = channel.consume(&queue, ConsumeOptions::new().prefetch(4)).await.unwrap();
+    let first = within(consumer.recv()).await.unwrap().unwrap();
+    let mut drain = consumer.drain(std::time::Duration::from_secs(10));
+    let mut acked = tokio::task::JoinSet::new();
+    acked.spawn(first.ack());
+    let mut numbers = vec![0];
+    while let Some(delivery) = within(drain.recv()).await {
+        let delivery = delivery.unwrap();
+        numbers.push(std::str::from_utf8(delivery.body()).unwrap().parse::<usize>().unwrap());
+        acked.spawn(delivery.ack());
+    }
+    // It ended when they were acked, and not before.
+    assert_eq!(connection.metrics().unacked, 0);
+    // Acks that come before the broker hears of the cancel may have made room for more.
+    assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>());
+    let info = channel.declare_passive(&Queue::new(&queue)).await.unwrap();
+    assert_eq!(info.messages as usize, 10 - numbers.len());
+    while let Some(acked) = acked.join_next().await {
+        acked.unwrap().unwrap();
+    }
 }

@@ -8,6 +8,7 @@
 mod calls;
 mod confirms;
 mod consuming;
+mod draining;
 mod ends;
 mod flow;
 mod handshake;

@@ -27,6 +27,7 @@ impl Channel {
         if matches!(expects, Expects::Recover) {
             self.acks.forget();
             self.recovering += 1;
+            self.drain_waiters.wake_all(&mut link.wakes);
         }
         self.due.push_back(Due { call, expects });
         Ok(())
@@ -73,9 +74,7 @@ impl Channel {
     /// The user has settled a delivery.
     #[inline]
     pub(crate) fn settled(&mut self, link: &mut Link) {
-        if self.acks.is_idle() {
-            self.drain_waiters.wake_all(&mut link.wakes);
-        }
+        self.drain_waiters.wake_all(&mut link.wakes);
     }
 
     /// Gives one outstanding delivery back.
@@ -91,9 +90,17 @@ impl Channel {
     pub(crate) fn cancel_consumers(&mut self, link: &mut Link) {
         let tags: Vec<_> = self.by_tag.keys().cloned().collect();
         for tag in tags {
+            self.cancel_consumer(link, &tag);
+        }
+    }
+
+    /// Asks for no more deliveries to one consumer, unless that has been asked for.
+    pub(crate) fn cancel_consumer(&mut self, link: &mut Link, tag: &ShortString) {
+        let is_asked = |due: &Due| matches!(&due.expects, Expects::Cancel { tag: other } if other == tag);
+        if self.by_tag.contains_key(tag) && !self.due.iter().any(is_asked) {
             let cancel = basic::Cancel { consumer_tag: tag.clone(), no_wait: false };
             // Its tag came from the broker in a frame, so it fits into one.
-            let _ = self.request(link, cancel.into(), Expects::Cancel { tag }, None);
+            let _ = self.request(link, cancel.into(), Expects::Cancel { tag: tag.clone() }, None);
         }
     }
 
@@ -139,9 +146,7 @@ impl Channel {
                     self.nack(link, delivery.tag, true);
                 }
             }
-            let cancel = basic::Cancel { consumer_tag: tag.clone(), no_wait: false };
-            // Its tag came from the broker in a frame, so it fits into one.
-            let _ = self.request(link, cancel.into(), Expects::Cancel { tag: tag.clone() }, None);
+            self.cancel_consumer(link, tag);
         }
     }
 }

@@ -175,6 +175,30 @@ impl Engine {
         }
     }
 
+    /// Asks for no more deliveries to one consumer.
+    pub(crate) fn cancel_consumer(&mut self, key: ChannelKey, tag: &ShortString) {
+        if let Ok((channel, link)) = self.open_channel_of(key) {
+            channel.cancel_consumer(link, tag);
+        }
+    }
+
+    /// Ready when everything that was delivered on a channel up to `tag` is settled, or the channel has ended.
+    pub(crate) fn poll_settled(
+        &mut self,
+        key: ChannelKey,
+        tag: u64,
+        place: &mut Option<Place>,
+        waker: &Waker,
+    ) -> Poll<()> {
+        match self.channel_of(key) {
+            Some((channel, _)) if channel.is_open() && !channel.acks.is_settled_up_to(tag) => {
+                channel.drain_waiters.wait(place, waker);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
     /// Ready when a channel has nothing left to do, or has ended.
     pub(crate) fn poll_drained(
         &mut self,

@@ -1,0 +1,128 @@
+//! The good end of one consumer.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_core::Stream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{
+    consumer::Consumer,
+    delivery::Delivery,
+    error::{Error, Result},
+    proto::waiters::Place,
+};
+
+/// A consumer that ends: a stream of what had arrived, which is over when all of it is settled. Made by
+/// [`Consumer::drain`].
+///
+/// # On drop
+/// Nothing is waited for any more; deliveries that were not handed out go back to the queue.
+pub struct Drain {
+    consumer: Consumer,
+    after: Duration,
+    /// `None` when the clock does not go that far.
+    deadline: Option<Instant>,
+    /// Made when there is something to wait for.
+    timer: Option<Pin<Box<Sleep>>>,
+    place: Option<Place>,
+    is_over: bool,
+}
+
+impl Consumer {
+    /// Ends the consumer in good order: asks the broker to send no more, at once. What had arrived is still handed out, by the
+    /// [`Drain`] this gives, which is over when all that this consumer was given is settled, or when the deadline has come.
+    ///
+    /// Settled with it must be what the channel's other consumers were given before; to end those too, see
+    /// [`Channel::drain`](crate::Channel::drain). The channel stays open.
+    ///
+    /// ```no_run
+    /// # async fn run(consumer: amqp_client::Consumer) -> amqp_client::Result<()> {
+    /// let mut drain = consumer.drain(std::time::Duration::from_secs(10));
+    /// while let Some(delivery) = drain.recv().await {
+    ///     let delivery = delivery?;
+    ///     // Process it.
+    ///     delivery.ack().await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn drain(self, deadline: Duration) -> Drain {
+        self.begin_cancel();
+        Drain::new(self, deadline)
+    }
+}
+
+impl Drain {
+    fn new(consumer: Consumer, after: Duration) -> Self {
+        let deadline = Instant::now().checked_add(after);
+        Drain { consumer, after, deadline, timer: None, place: None, is_over: false }
+    }
+
+    /// The next of the deliveries that had arrived; `None` when there are no more and all are settled. The last item is an
+    /// error when the deadline came first ([`Error::DrainTimeout`]), or when the channel or connection ended.
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, nothing was taken.
+    pub async fn recv(&mut self) -> Option<Result<Delivery>> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(item) = self.poll_before_deadline(cx) {
+            self.is_over = item.is_none();
+            return Poll::Ready(item);
+        }
+        ready!(self.poll_deadline(cx));
+        self.is_over = true;
+        let channel = self.consumer.channel();
+        let (unacked, _) = channel.with(|engine, key| engine.unfinished(&[key]));
+        Poll::Ready(Some(Err(Error::DrainTimeout { after: self.after, unacked, unconfirmed: 0 })))
+    }
+
+    fn poll_before_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
+        if let Some(item) = ready!(self.consumer.poll_recv(cx)) {
+            return Poll::Ready(Some(item));
+        }
+        let newest = self.consumer.newest();
+        let place = &mut self.place;
+        let channel = self.consumer.channel();
+        ready!(channel.with(|engine, key| engine.poll_settled(key, newest, place, cx.waker())));
+        Poll::Ready(None)
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline))).as_mut().poll(cx)
+    }
+}
+
+impl Stream for Drain {
+    type Item = Result<Delivery>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_recv(cx)
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.consumer.channel().with(|engine, key| engine.leave_drain(key, place));
+        }
+    }
+}
+
+impl fmt::Debug for Drain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain").field("consumer", &self.consumer).field("is_over", &self.is_over).finish()
+    }
+}
