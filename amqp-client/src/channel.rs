@@ -392,9 +392,9 @@ impl Channel {
         self.handle.ended().await
     }
 
-    /// Whether the channel can be used.
+    /// Whether the channel can be used: it has not ended, and nobody is closing it.
     pub fn is_open(&self) -> bool {
-        self.handle.status.ended.get().is_none()
+        self.handle.with(Engine::is_channel_open)
     }
 
     async fn get_message(&self, queue: &str, no_ack: bool) -> Result<Option<Delivery>> {

@@ -24,6 +24,10 @@ pub struct Metrics {
     pub unconfirmed: usize,
     /// Deliveries the user has not settled.
     pub unacked: usize,
+    /// Calls that the broker has not answered, or whose answer nobody has fetched yet.
+    pub calls: usize,
+    /// Futures that wait for something else: room to publish, a flush, a drain, an end.
+    pub waiting: usize,
     /// Outgoing bytes that the driver has not taken yet.
     pub buffered: usize,
 }

@@ -37,6 +37,11 @@ impl Calls {
         CallId(self.slots.insert(Slot::Waiting(None)))
     }
 
+    /// How many are under way, or answered and not fetched.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// The call was not sent after all.
     pub(crate) fn cancel(&mut self, id: CallId) {
         self.slots.try_remove(id.0);

@@ -161,6 +161,11 @@ impl Confirms {
         self.flush_waiters.wake_all(wakes);
     }
 
+    /// How many wait for a flush.
+    pub(crate) fn flushing(&self) -> usize {
+        self.flush_waiters.len()
+    }
+
     /// Whether everything up to `tag` is settled; waits while it is not.
     pub(crate) fn poll_flushed(&mut self, tag: u64, place: &mut Option<Place>, waker: &Waker) -> Poll<()> {
         if self.base > tag {

@@ -50,6 +50,11 @@ impl Waiters {
         }
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
     /// Wakes all. Who still waits after that takes a new place.
     #[inline]
     pub(crate) fn wake_all(&mut self, wakes: &mut Vec<Waker>) {

@@ -315,3 +315,20 @@ async fn the_end_of_one_connection_does_not_touch_another() {
     assert!(second.is_open());
     works(&mut peer, &channel).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_is_not_open_from_when_its_close_is_asked_for() {
+    let (mut peer, _connection, channel) = session().await;
+    assert!(channel.is_open());
+    let closing = channel.close();
+    tokio::select! {
+        biased;
+        _ = closing => panic!("nobody agreed"),
+        () = all_idle() => {}
+    }
+    assert!(!channel.is_open());
+    assert!(matches!(error(channel.purge("jobs").await), Error::ChannelEnded { channel: 1 }));
+    peer.expect_any::<channel::Close>(1).await;
+    peer.send(1, channel::CloseOk {}).await;
+    assert!(matches!(ends(channel.closed()).await, Error::ChannelEnded { channel: 1 }));
+}

@@ -10,7 +10,7 @@ use amqp_codec::{
 use super::{Channel, Due, Phase};
 use crate::{
     error::Result,
-    proto::{calls::CallId, expects::Expects, link::Link},
+    proto::{calls::CallId, confirms::Confirms, expects::Expects, link::Link, waiters::Waiters},
 };
 
 impl Channel {
@@ -109,6 +109,13 @@ impl Channel {
         self.consumers.is_empty()
             && self.acks.is_idle()
             && self.confirms.as_ref().is_none_or(|confirms| confirms.in_flight() == 0)
+    }
+
+    /// Futures that wait for something of the channel, its calls and confirms apart.
+    pub(crate) fn waiting(&self) -> usize {
+        let waiters = [&self.end_waiters, &self.drain_waiters, &self.window_waiters];
+        waiters.into_iter().map(Waiters::len).sum::<usize>()
+            + self.confirms.as_ref().map_or(0, Confirms::flushing)
     }
 
     /// For how long the oldest delivery has been held, when that is over `limit` and was not told before.

@@ -84,6 +84,10 @@ impl Engine {
                 .map(Confirms::in_flight)
                 .sum(),
             unacked: channels().map(|channel| channel.acks.outstanding()).sum(),
+            calls: self.link.calls.len(),
+            waiting: self.room_waiters.len()
+                + self.state_waiters.len()
+                + channels().map(|channel| channel.waiting()).sum::<usize>(),
             buffered: self.link.output.len(),
             ..self.link.metrics
         }
@@ -149,6 +153,10 @@ impl Engine {
         {
             channel.undo(link, reply);
         }
+    }
+
+    pub(crate) fn is_channel_open(&mut self, key: ChannelKey) -> bool {
+        self.open_channel_of(key).is_ok()
     }
 
     pub(crate) fn close_channel(&mut self, key: ChannelKey) -> Option<CallId> {
