@@ -6,6 +6,7 @@ mod bad_input;
 mod channel;
 mod connect;
 mod consume;
+mod dropped;
 mod fixture;
 mod publish;
 mod tls;
