@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     config::Config,
-    core::{access::Permissions, vhost::QueueInfo},
+    core::access::Permissions,
     instance::Instance,
     server::{accept, serve},
 };
@@ -36,7 +36,7 @@ const STREAM_BUFFER: usize = 256 << 10;
 /// [`shutdown`](Broker::shutdown).
 #[derive(Clone)]
 pub struct Broker {
-    inner: Arc<Instance>,
+    pub(crate) inner: Arc<Instance>,
 }
 
 /// A broker in the making: see [`Broker::builder`].
@@ -84,7 +84,7 @@ impl Broker {
     /// Outside a tokio runtime.
     pub fn connect(&self) -> DuplexStream {
         let (client, server) = tokio::io::duplex(STREAM_BUFFER);
-        tokio::spawn(serve(server, Arc::clone(&self.inner)));
+        serve(server, None, &self.inner);
         client
     }
 
@@ -95,11 +95,6 @@ impl Broker {
     /// The broker ends all the same.
     pub async fn shutdown(&self) {
         self.inner.end().await;
-    }
-
-    /// What can be seen of a queue now; `None` when there is none of this name.
-    pub fn queue(&self, vhost: &str, name: &str) -> Option<QueueInfo> {
-        self.inner.host(vhost)?.with(|now, shared| shared.vhost.queue_info(name, now))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::session::shared::Shared;
+use crate::session::{disturbance::Disturbance, shared::Shared};
 
 /// A virtual host with its lock and its clock.
 pub(crate) struct Host {
@@ -23,9 +23,9 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str, disturbance: Arc<Disturbance>) -> Self {
         Host {
-            shared: Mutex::new(Shared::new(name)),
+            shared: Mutex::new(Shared::new(name, disturbance)),
             began: Instant::now(),
             looks_at: AtomicU64::new(u64::MAX),
             sooner: Notify::new(),

@@ -4,11 +4,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::watch;
 
-use crate::{config::Config, host::Host};
+use crate::{clients::Clients, config::Config, fault_plan::FaultPlan, host::Host};
 
 /// What the connections and listeners of a broker share.
 pub(crate) struct Instance {
     pub(crate) config: Config,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) faults: FaultPlan,
     hosts: HashMap<String, Arc<Host>>,
     /// Whether the broker is ending. Each task holds a receiver as long as it runs.
     ending: watch::Sender<bool>,
@@ -16,12 +18,19 @@ pub(crate) struct Instance {
 
 impl Instance {
     pub(crate) fn new(config: Config) -> Self {
-        let hosts = config.vhosts().map(|name| (name.clone(), Arc::new(Host::new(name)))).collect();
-        Instance { config, hosts, ending: watch::Sender::new(false) }
+        let faults = FaultPlan::default();
+        let host = |name| Arc::new(Host::new(name, Arc::clone(&faults.disturbance)));
+        let hosts = config.vhosts().map(|name| (name.clone(), host(name))).collect();
+        Instance { config, clients: Arc::default(), faults, hosts, ending: watch::Sender::new(false) }
     }
 
     pub(crate) fn host(&self, vhost: &str) -> Option<Arc<Host>> {
         self.hosts.get(vhost).cloned()
+    }
+
+    /// All virtual hosts.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &Arc<Host>> {
+        self.hosts.values()
     }
 
     /// To be told of the end, and to be waited for.

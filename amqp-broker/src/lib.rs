@@ -19,6 +19,12 @@
 //! messages and queues that expire; prefetch for each consumer and for a channel, consumer priorities and cancel
 //! notifications; confirms, returns, transactions; `CC` and `BCC`. Codes and texts of errors are those of RabbitMQ 3.10.
 //!
+//! # For tests of clients
+//! [`Broker::faults`] makes things go wrong: connections that drop now or at a frame, that are refused, closed, blocked or slow;
+//! publishes that are nacked or returned, confirms that never come, consumers that are cancelled, queues that vanish. What the
+//! client did about it is seen by [`Broker::queues`], [`Broker::bindings`] and [`Broker::connections`]. All of it works in
+//! memory under tokio's paused clock, too.
+//!
 //! # What it does not do yet
 //! Dead-letter exchanges are accepted and checked, but what is dropped is dropped. A quorum queue is a classic one; streams
 //! are refused with 540. There is no direct reply-to and no consumer timeout.
@@ -30,19 +36,29 @@
 //! `x-max-length-bytes` alone: a publisher faster than all consumers fills the memory.
 
 mod broker;
+mod clients;
 mod config;
 mod core;
+mod driver;
+mod fault_plan;
+mod faults;
 mod host;
+mod inspection;
 mod instance;
 mod memory;
+mod pulse;
 mod server;
 mod session;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use crate::core::{
     access::{InvalidPattern, Permissions},
-    vhost::QueueInfo,
+    inspect::{BindingInfo, ChannelInfo, ExchangeInfo, QueueInfo},
 };
 pub use broker::{Broker, BrokerBuilder, Listener};
+pub use fault_plan::Direction;
+pub use faults::Faults;
+pub use inspection::{ConnectionInfo, ConnectionState};
 pub use memory::memory;

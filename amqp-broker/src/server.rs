@@ -1,39 +1,27 @@
-//! Sockets: one task a connection. It reads large chunks, gives each to the session under one lock, and writes what has
-//! gathered in the connection's outbox with one system call.
+//! Connections from accept to the last octet: one task each.
 
-use std::{
-    future::poll_fn,
-    io::{self, IoSlice},
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
     sync::watch,
-    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
+    clients::{Clients, Place},
+    driver::Driver,
     host::Host,
     instance::Instance,
+    pulse::Pulse,
     session::{
-        connection::{Connection, Terms, Wants},
-        handshake::{Agreed, Handshake, Refused, open_ok},
-        outbox::{Batch, Outbox},
+        handshake::{Agreed, Handshake, Refused},
+        order::Order,
     },
+    wire::Wire,
 };
-
-/// How much is read at once: at first, and by a connection that is busy.
-const READ_AT_FIRST: usize = 8 << 10;
-const READ_AT_MOST: usize = 256 << 10;
-
-/// How many slices go into one vectored write.
-const SLICES: usize = 64;
 
 /// How long a client may take to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -55,7 +43,11 @@ pub(crate) async fn accept(listener: TcpListener, broker: Arc<Instance>) {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, %error, "no TCP_NODELAY");
                 }
-                tokio::spawn(serve(stream, Arc::clone(&broker)));
+                let name = match stream.local_addr() {
+                    Ok(local) => format!("{peer} -> {local}"),
+                    Err(_) => peer.to_string(),
+                };
+                serve(stream, Some(name), &broker);
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept");
@@ -65,12 +57,33 @@ pub(crate) async fn accept(listener: TcpListener, broker: Arc<Instance>) {
     }
 }
 
-/// Serves one connection to its end.
-pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, broker: Arc<Instance>) {
-    let mut ending = broker.ending();
+/// Serves one connection to its end, in a task of its own.
+pub(crate) fn serve<S>(stream: S, name: Option<String>, broker: &Arc<Instance>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    if broker.faults.refuses() {
+        return;
+    }
+    let wire = Wire::new(stream, broker.faults.next_cut());
+    let place = Clients::enter(&broker.clients, name);
+    // Whoever waits for the broker's end waits for this one too, from now on.
+    let ending = broker.ending();
+    tokio::spawn(run(wire, place, ending, Arc::clone(broker)));
+}
+
+async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    mut place: Place,
+    mut ending: watch::Receiver<bool>,
+    broker: Arc<Instance>,
+) {
     let mut input = BytesMut::new();
+    let login = timeout(broker.config.login_timeout, shake_hands(&mut stream, &mut input, &broker));
     let shaken = tokio::select! {
-        shaken = timeout(broker.config.login_timeout, shake_hands(&mut stream, &mut input, &broker)) => shaken,
+        shaken = login => shaken,
+        // Of one who has not logged in, nobody wants anything but that it ends.
+        _ = place.orders.recv() => return,
         () = ended(&mut ending) => return,
     };
     let agreed = match shaken {
@@ -86,17 +99,22 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, brok
     };
     let Some(host) = broker.host(&agreed.vhost) else { return };
     start_clock(&host, &broker);
-    let heartbeat = agreed.tune.heartbeat;
-    let mut driver = Driver::new(stream, input, host, agreed, broker.config.max_message_size);
-    let mut pulse = Pulse::new(heartbeat);
+    let mut pulse = Pulse::new(agreed.tune.heartbeat);
+    let mut driver = Driver::new(stream, input, (broker, host), agreed, &place.client);
     let mut close_by: Option<Instant> = None;
     let mut is_ending = false;
     loop {
-        if close_by.is_none() && driver.connection.is_closing() {
+        if close_by.is_none() && driver.is_closing() {
             close_by = Some(Instant::now() + CLOSE_TIMEOUT);
         }
         tokio::select! {
             biased;
+            Some(order) = place.orders.recv() => {
+                if order == Order::Drop {
+                    return;
+                }
+                driver.obey(order);
+            }
             end = poll_fn(|cx| driver.poll(cx)) => {
                 if let Err(error) = end {
                     tracing::debug!(%error, "connection lost");
@@ -112,7 +130,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, brok
             () = until(close_by) => break,
             () = ended(&mut ending), if !is_ending => {
                 is_ending = true;
-                driver.shut_down();
+                driver.obey(Order::ShutDown);
             }
         }
     }
@@ -130,6 +148,9 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     loop {
         let outcome = handshake.receive(input, &mut output);
         let lost = |_| Refused::Left;
+        if let Some(delay) = broker.faults.delay() {
+            sleep(delay).await;
+        }
         stream.write_all_buf(&mut output).await.map_err(lost)?;
         match outcome {
             Ok(Some(agreed)) => return Ok(agreed),
@@ -176,188 +197,5 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Heartbeats: two ticks in each interval that was agreed on.
-struct Pulse {
-    ticks: Option<Interval>,
-    silent: u8,
-}
-
-impl Pulse {
-    fn new(seconds: u16) -> Self {
-        let period = Duration::from_secs(seconds.into()) / 2;
-        let ticks = (seconds > 0).then(|| {
-            let mut ticks = interval_at(Instant::now() + period, period);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            ticks
-        });
-        Pulse { ticks, silent: 0 }
-    }
-
-    async fn beat(&mut self) {
-        match &mut self.ticks {
-            Some(ticks) => {
-                ticks.tick().await;
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Whether a client heard, or not heard, since the last tick still counts as alive.
-    fn lives(&mut self, heard: bool) -> bool {
-        self.silent = if heard { 0 } else { self.silent + 1 };
-        self.silent < 5
-    }
-}
-
-/// A connection with its stream.
-struct Driver<S> {
-    stream: S,
-    connection: Connection,
-    input: BytesMut,
-    read_size: usize,
-    /// What is being written.
-    batch: Batch,
-    wants: Wants,
-    heard: bool,
-    spoke: bool,
-    host: Arc<Host>,
-}
-
-impl<S> Drop for Driver<S> {
-    fn drop(&mut self) {
-        let id = self.connection.id;
-        self.host.with(|now, shared| {
-            shared.vhost.disconnect(now, id, &mut shared.outboxes);
-            shared.outboxes.close(id);
-        });
-    }
-}
-
-impl<S> Driver<S> {
-    fn new(stream: S, input: BytesMut, host: Arc<Host>, agreed: Agreed, max_message_size: u64) -> Self {
-        let frame_max = agreed.tune.frame_max as usize;
-        let id = host.with(|_, shared| {
-            let id = shared.vhost.connect(agreed.access, agreed.cancel_notify);
-            shared.outboxes.open(id, Outbox::new(frame_max));
-            shared.outboxes.send(id, 0, &open_ok());
-            id
-        });
-        let terms = Terms { channel_max: agreed.tune.channel_max, frame_max, max_message_size };
-        Driver {
-            stream,
-            connection: Connection::new(id, terms),
-            input,
-            read_size: READ_AT_FIRST,
-            batch: Batch::default(),
-            // What came with the handshake's last frame is looked at first.
-            wants: Wants::Output,
-            heard: true,
-            spoke: true,
-            host,
-        }
-    }
-
-    /// Says that we live if nothing else did; tells whether the client still does.
-    fn beat(&mut self, pulse: &mut Pulse) -> bool {
-        let id = self.connection.id;
-        if !std::mem::take(&mut self.spoke) {
-            self.host.with(|_, shared| shared.outboxes.of(id).map(Outbox::heartbeat));
-        }
-        pulse.lives(std::mem::take(&mut self.heard))
-    }
-
-    fn shut_down(&mut self) {
-        let connection = &mut self.connection;
-        self.host.with(|now, shared| connection.shut_down(now, shared));
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    /// Writes and reads as long as either goes on. Ready at the end.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            let wrote = self.poll_write(cx)?;
-            if self.wants == Wants::End && self.batch.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            let read = match self.poll_read(cx) {
-                Poll::Ready(read) => read?,
-                Poll::Pending => false,
-            };
-            if !wrote && !read {
-                return Poll::Pending;
-            }
-        }
-    }
-
-    /// Writes until nothing is left or the socket takes no more; tells whether anything was written.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let mut wrote = false;
-        loop {
-            if self.batch.is_empty() && !self.take_batch(cx) {
-                return Ok(wrote);
-            }
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = self.batch.slices(&mut slices);
-            let slices = slices.get(..count).unwrap_or_default();
-            match Pin::new(&mut self.stream).poll_write_vectored(cx, slices)? {
-                Poll::Pending => return Ok(wrote),
-                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(count) => {
-                    self.batch.advance(count);
-                    self.spoke = true;
-                    wrote = true;
-                }
-            }
-        }
-    }
-
-    /// Takes what has gathered, and lets deliveries gather again.
-    fn take_batch(&mut self, cx: &Context<'_>) -> bool {
-        let (id, batch) = (self.connection.id, &mut self.batch);
-        self.host.with(|now, shared| {
-            let taken = shared.outboxes.peek(id).is_some_and(|outbox| outbox.take(batch, cx.waker()));
-            if taken {
-                shared.vhost.drained(now, id, &mut shared.outboxes);
-            }
-            taken
-        })
-    }
-
-    /// Reads once and lets the session see it; tells whether there was anything.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        match self.wants {
-            Wants::End => return Poll::Ready(Ok(false)),
-            Wants::Output if !self.batch.is_empty() => return Poll::Pending,
-            Wants::Output => {}
-            Wants::Input => {
-                // What is left of the buffer is used first: others may keep the rest of it alive anyway.
-                if self.input.capacity() - self.input.len() < self.read_size / 2 {
-                    self.input.reserve(self.read_size);
-                }
-                let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx)?;
-                let Poll::Ready(count) = read else { return Poll::Pending };
-                if count == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-                }
-                self.heard = true;
-                self.adapt(count);
-            }
-        }
-        let (connection, input) = (&mut self.connection, &mut self.input);
-        self.wants = self.host.with(|now, shared| connection.receive(now, shared, input));
-        Poll::Ready(Ok(true))
-    }
-
-    /// Reads more at once when there is more, and gives memory back when there is less.
-    fn adapt(&mut self, count: usize) {
-        if count >= self.read_size {
-            self.read_size = (2 * self.read_size).min(READ_AT_MOST);
-        } else if count < self.read_size / 8 {
-            self.read_size = (self.read_size / 2).max(READ_AT_FIRST);
-        }
     }
 }

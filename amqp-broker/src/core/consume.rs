@@ -94,6 +94,32 @@ impl Vhost {
         Some(queue_id)
     }
 
+    /// Ends a queue's consumers, or those of this tag, though no client asked for it; tells how many.
+    pub(crate) fn expel(&mut self, now: u64, queue: &str, tag: Option<&str>, sink: &mut impl Sink) -> usize {
+        let Some(&queue_id) = self.queue_names.get(queue.as_bytes()) else { return 0 };
+        let all = self.queues.get(queue_id).map(|queue| queue.consumers.clone()).unwrap_or_default();
+        let mut count = 0;
+        for id in all {
+            let Some(consumer) = self.consumers.get(id) else { continue };
+            if tag.is_some_and(|tag| consumer.tag.as_bytes() != tag.as_bytes()) {
+                continue;
+            }
+            let (tag, channel) = (consumer.tag.clone(), consumer.channel);
+            self.leave_queue(now, id);
+            count += 1;
+            let Some(channel) = self.channels.get_mut(channel) else { continue };
+            channel.consumers.remove(&tag);
+            if self.connections.get(channel.connection).is_some_and(|owner| owner.cancel_notify) {
+                sink.cancel(channel.connection, channel.number, &tag);
+            }
+        }
+        if count > 0 {
+            self.end_auto_delete(queue_id, sink);
+        }
+        self.dispatch_woken(now, sink);
+        count
+    }
+
     /// Deletes an auto-delete queue that has lost its last consumer.
     pub(super) fn end_auto_delete(&mut self, id: QueueId, sink: &mut impl Sink) {
         if self.queues.get(id).is_some_and(|queue| queue.auto_delete && queue.consumers.is_empty()) {

@@ -114,6 +114,11 @@ impl Exchange {
         self.bindings.keys()
     }
 
+    /// The bindings: destination and key, and all arguments they were bound with.
+    pub(crate) fn all_bindings(&self) -> impl Iterator<Item = (&(Destination, ShortString), &Vec<Table>)> {
+        self.bindings.iter()
+    }
+
     /// Adds a binding; tells whether it is the first of this destination and key. One that exists is left as it is.
     ///
     /// # Errors

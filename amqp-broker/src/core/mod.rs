@@ -15,6 +15,7 @@ pub(crate) mod deliver;
 mod exchange;
 mod headers;
 pub(crate) mod ids;
+pub(crate) mod inspect;
 mod lifecycle;
 pub(crate) mod message;
 mod permit;

@@ -361,6 +361,13 @@ impl Vhost {
         Ok(self.remove_queue(id, sink))
     }
 
+    /// Deletes a queue of this name, whoever uses it; tells how many messages were ready.
+    pub(crate) fn remove_named_queue(&mut self, now: u64, name: &str, sink: &mut impl Sink) -> Option<u32> {
+        let id = *self.queue_names.get(name.as_bytes())?;
+        self.queues.get_mut(id)?.expire(now);
+        Some(self.remove_queue(id, sink))
+    }
+
     /// Takes a queue away, with its bindings and consumers; tells how many messages were ready.
     pub(super) fn remove_queue(&mut self, id: QueueId, sink: &mut impl Sink) -> u32 {
         let Some(queue) = self.queues.remove(id) else { return 0 };

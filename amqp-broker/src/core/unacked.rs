@@ -25,7 +25,7 @@ pub(crate) struct Unacked {
 }
 
 impl Unacked {
-    #[cfg(test)]
+    /// How many deliveries are out.
     pub(crate) fn len(&self) -> usize {
         self.live
     }

@@ -55,17 +55,6 @@ pub(crate) struct Vhost {
     timers: BinaryHeap<Reverse<(u64, QueueId)>>,
 }
 
-/// What can be seen of a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueInfo {
-    /// Messages that wait.
-    pub ready: usize,
-    /// Messages that are with consumers or were got, and are not acknowledged.
-    pub unacked: usize,
-    /// Consumers.
-    pub consumers: usize,
-}
-
 impl Vhost {
     pub(crate) fn new(name: &str) -> Self {
         let mut vhost = Vhost {
@@ -94,14 +83,6 @@ impl Vhost {
             });
         }
         vhost
-    }
-
-    /// What can be seen of a queue; `None` when there is none of this name.
-    pub(crate) fn queue_info(&mut self, name: &str, now: u64) -> Option<QueueInfo> {
-        let id = *self.queue_names.get(name.as_bytes())?;
-        let queue = self.queues.get_mut(id)?;
-        queue.expire(now);
-        Some(QueueInfo { ready: queue.ready.len(), unacked: queue.unacked, consumers: queue.consumers.len() })
     }
 
     pub(super) fn create_exchange(&mut self, declared: Declaration) {

@@ -43,6 +43,8 @@ enum Mode {
         published: u64,
         /// The tag up to which all are answered.
         answered: u64,
+        /// Whether the confirm of one before was swallowed: no later one may cover it.
+        has_gap: bool,
     },
     /// Publishes that wait for the commit.
     Transaction(Vec<(Flags, Draft)>),
@@ -104,20 +106,48 @@ impl Channel {
             held.push((flags, std::mem::take(&mut self.incoming.draft)));
             return Ok(());
         }
-        let outcome = self.put(op, flags)?;
-        if let Mode::Confirm { published, answered } = &mut self.mode {
+        let outcome = match self.disturbed(op, flags) {
+            Some(outcome) => outcome,
+            None => self.put(op, flags)?,
+        };
+        if let Mode::Confirm { published, .. } = &mut self.mode {
             *published += 1;
             if outcome == Published::Rejected {
-                let tag = *published;
-                let before = std::mem::replace(answered, tag);
-                if before + 1 < tag {
-                    let ack = basic::Ack { delivery_tag: tag - 1, multiple: before + 2 < tag };
-                    self.reply(op, &ack);
-                }
-                self.reply(op, &basic::Nack { delivery_tag: tag, multiple: false, requeue: false });
+                self.nack(op);
             }
         }
         Ok(())
+    }
+
+    /// Nacks the last publish, after what is before it is confirmed.
+    #[cold]
+    fn nack(&mut self, op: &mut Operation<'_>) {
+        let Mode::Confirm { published, answered, has_gap } = &mut self.mode else { return };
+        let (tag, last, gap) = (*published, std::mem::replace(answered, *published), *has_gap);
+        self.ack(op, last, tag - 1, gap);
+        if op.shared.disturbance.swallows_of(1) == 0 {
+            self.reply(op, &basic::Nack { delivery_tag: tag, multiple: false, requeue: false });
+        } else if let Mode::Confirm { has_gap, .. } = &mut self.mode {
+            *has_gap = true;
+        }
+    }
+
+    /// What becomes of a publish that somebody wants to go wrong.
+    #[inline]
+    fn disturbed(&mut self, op: &mut Operation<'_>, flags: Flags) -> Option<Published> {
+        if !op.shared.disturbance.is_any() {
+            return None;
+        }
+        if matches!(self.mode, Mode::Confirm { .. }) && op.shared.disturbance.nacks_this() {
+            return Some(Published::Rejected);
+        }
+        if flags.mandatory && op.shared.disturbance.returns_this() {
+            if let Some(outbox) = op.shared.outboxes.of(op.by) {
+                outbox.returned(self.number, ReplyCode::NO_ROUTE.0, "NO_ROUTE", self.incoming.draft.parts());
+            }
+            return Some(Published::Unroutable);
+        }
+        None
     }
 
     /// Publishes the draft, and returns it when nobody wants it and that was asked for.
@@ -138,17 +168,39 @@ impl Channel {
     /// Whether confirms are due.
     #[inline]
     pub(crate) fn owes_confirms(&self) -> bool {
-        matches!(self.mode, Mode::Confirm { published, answered } if answered < published)
+        matches!(self.mode, Mode::Confirm { published, answered, .. } if answered < published)
     }
 
     /// Confirms all that was published since the last time, in one method.
     pub(crate) fn confirm(&mut self, op: &mut Operation<'_>) {
-        if let Mode::Confirm { published, answered } = &mut self.mode
+        if let Mode::Confirm { published, answered, has_gap } = &mut self.mode
             && answered < published
         {
-            let ack = basic::Ack { delivery_tag: *published, multiple: *answered + 1 < *published };
-            *answered = *published;
-            self.reply(op, &ack);
+            let (from, to, gap) = (*answered, *published, *has_gap);
+            *answered = to;
+            self.ack(op, from, to, gap);
+        }
+    }
+
+    /// Confirms what was published after tag `from` up to tag `to`.
+    fn ack(&mut self, op: &mut Operation<'_>, from: u64, to: u64, mut gap: bool) {
+        let mut from = from;
+        if op.shared.disturbance.is_any() {
+            let swallowed = op.shared.disturbance.swallows_of(to - from);
+            if swallowed > 0
+                && let Mode::Confirm { has_gap, .. } = &mut self.mode
+            {
+                from += swallowed;
+                *has_gap = true;
+                gap = true;
+            }
+        }
+        if gap {
+            for delivery_tag in from + 1..=to {
+                self.reply(op, &basic::Ack { delivery_tag, multiple: false });
+            }
+        } else if from < to {
+            self.reply(op, &basic::Ack { delivery_tag: to, multiple: from + 1 < to });
         }
     }
 
@@ -390,7 +442,7 @@ impl Channel {
     fn select_confirms(&mut self, op: &mut Operation<'_>, select: &confirm::Select) -> Result<(), Refusal> {
         match self.mode {
             Mode::Transaction(_) => return Err(Refusal::TxToConfirm),
-            Mode::Plain => self.mode = Mode::Confirm { published: 0, answered: 0 },
+            Mode::Plain => self.mode = Mode::Confirm { published: 0, answered: 0, has_gap: false },
             Mode::Confirm { .. } => {}
         }
         self.reply_unless(select.no_wait, op, &confirm::SelectOk {});

@@ -1,7 +1,7 @@
 //! A connection that is open: walks the frames of what was read and gives them to its channels.
 
 use amqp_codec::{
-    FrameHeader, FrameKind, Method, MethodId, ShortString,
+    FrameHeader, FrameKind, Method, MethodId, ReplyCode, ShortString,
     borrowed::{self, Publish},
     frame::{FRAME_END, HEADER_LEN},
     method::{Arguments, basic, channel, connection},
@@ -13,6 +13,7 @@ use crate::core::{deliver::Settlement, ids::ConnectionId, refusal::Refusal, term
 use super::{
     channel::Channel,
     incoming::{GATHERED, METHOD_EXPECTED, Part},
+    order::Order,
     shared::{Operation, Shared},
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Terms {
     pub(crate) channel_max: u16,
     pub(crate) frame_max: usize,
     pub(crate) max_message_size: u64,
+    /// Whether the client wants to be told when it is held back.
+    pub(crate) blocked_notify: bool,
 }
 
 /// What the connection wants next.
@@ -38,6 +41,8 @@ pub(crate) enum Wants {
     Input,
     /// What it has written to be read by the client, before it looks at the rest of what was read.
     Output,
+    /// The broker to have memory again, before it looks at the rest of what was read.
+    Relief,
     /// To write what is there, and end.
     End,
 }
@@ -62,6 +67,8 @@ pub(crate) struct Connection {
     /// By number; 0 is always empty.
     channels: Vec<Option<Box<Channel>>>,
     open_channels: usize,
+    /// Whether it has published while publishers are held back.
+    is_held: bool,
     /// Channels that owe confirms for what was just read.
     owing: Vec<u16>,
 }
@@ -80,6 +87,7 @@ impl Connection {
             phase: Phase::Running,
             channels: Vec::new(),
             open_channels: 0,
+            is_held: false,
             owing: Vec::new(),
         }
     }
@@ -144,6 +152,12 @@ impl Connection {
             }
             if op.shared.outboxes.peek(self.id).is_none_or(|outbox| outbox.len() > TOO_MUCH_TO_WRITE) {
                 break Wants::Output;
+            }
+            if self.is_held && self.phase == Phase::Running {
+                if op.shared.alarm.is_on() {
+                    break Wants::Relief;
+                }
+                self.is_held = false;
             }
         };
         input.advance(at);
@@ -220,10 +234,13 @@ impl Connection {
             // What comes by the million goes past the table.
             if payload.starts_with(&borrowed::PUBLISH) {
                 let publish = Publish::decode(payload).map_err(unreadable)?;
-                return match publish {
-                    Some(publish) => channel.publish(&publish).map_err(by(basic::Publish::ID)),
-                    None => Ok(()),
-                };
+                if let Some(publish) = publish {
+                    channel.publish(&publish).map_err(by(basic::Publish::ID))?;
+                }
+                if op.shared.alarm.is_on() {
+                    self.hold(op);
+                }
+                return Ok(());
             }
             if let Some((settlement, method)) = settlement(payload) {
                 return channel.settle(op, settlement).map_err(by(method));
@@ -252,6 +269,18 @@ impl Connection {
                     Err(Failure { refusal: Refusal::ChannelError("expected 'channel.open'"), method: id })
                 }
             },
+        }
+    }
+
+    /// It has published while publishers are held back: it is not listened to until that is over.
+    #[cold]
+    fn hold(&mut self, op: &mut Operation<'_>) {
+        if !std::mem::replace(&mut self.is_held, true) {
+            if self.terms.blocked_notify {
+                let reason = op.shared.alarm.reason();
+                op.shared.outboxes.send(self.id, 0, &connection::Blocked { reason });
+            }
+            op.shared.alarm.hold(self.id, self.terms.blocked_notify);
         }
     }
 
@@ -352,15 +381,7 @@ impl Connection {
         }
         let Some(channel) = self.channel(number) else { return };
         tracing::debug!(channel = number, error = %refusal, "channel closed");
-        channel.confirm(op);
-        channel.end(op);
-        let close = channel::Close {
-            reply_code: refusal.code().0,
-            reply_text: refusal.reply_text(),
-            class_id: method.class_id,
-            method_id: method.method_id,
-        };
-        op.shared.outboxes.send(self.id, number, &close);
+        end_channel(op, channel, refusal.code(), refusal.reply_text(), method);
     }
 
     /// Bytes that are no frame: there is no going on.
@@ -373,31 +394,51 @@ impl Connection {
 
     fn close(&mut self, op: &mut Operation<'_>, refusal: &Refusal, method: MethodId) {
         tracing::info!(error = %refusal, user = op.shared.vhost.user(op.by), "connection closed");
+        self.close_with(op, refusal.code(), refusal.reply_text(), method);
+    }
+
+    fn close_with(&mut self, op: &mut Operation<'_>, code: ReplyCode, text: ShortString, method: MethodId) {
         self.confirm(op);
         op.shared.vhost.leave(op.now, self.id, &mut op.shared.outboxes);
-        let close = close(refusal, method);
+        let MethodId { class_id, method_id } = method;
+        let close = connection::Close { reply_code: code.0, reply_text: text, class_id, method_id };
         op.shared.outboxes.send(self.id, 0, &close);
         self.phase = Phase::Closing;
     }
 
-    /// The broker ends: so does the connection.
-    pub(crate) fn shut_down(&mut self, now: u64, shared: &mut Shared) {
-        if self.phase == Phase::Running {
-            let mut op = Operation { now, shared, by: self.id, max_message_size: 0 };
-            self.close(&mut op, &Refusal::Shutdown, MethodId::default());
+    /// Does what somebody else than the client wants.
+    pub(crate) fn obey(&mut self, now: u64, shared: &mut Shared, order: Order) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        let mut op = Operation { now, shared, by: self.id, max_message_size: 0 };
+        match order {
+            // Nothing is left to say.
+            Order::Drop => {}
+            Order::ShutDown => self.close(&mut op, &Refusal::Shutdown, MethodId::default()),
+            Order::Close { code, text } => self.close_with(&mut op, code, text, MethodId::default()),
+            Order::CloseChannel { number, code, text } => {
+                if let Some(channel) = self.channel(number) {
+                    end_channel(&mut op, channel, code, text, MethodId::default());
+                }
+            }
         }
     }
 }
 
-/// A close that says why.
-pub(crate) fn close(refusal: &Refusal, method: MethodId) -> connection::Close {
-    let reply_text: ShortString = refusal.reply_text();
-    connection::Close {
-        reply_code: refusal.code().0,
-        reply_text,
-        class_id: method.class_id,
-        method_id: method.method_id,
-    }
+/// Closes a channel after what was published on it before is confirmed.
+fn end_channel(
+    op: &mut Operation<'_>,
+    channel: &mut Channel,
+    code: ReplyCode,
+    text: ShortString,
+    method: MethodId,
+) {
+    channel.confirm(op);
+    channel.end(op);
+    let MethodId { class_id, method_id } = method;
+    let close = channel::Close { reply_code: code.0, reply_text: text, class_id, method_id };
+    op.shared.outboxes.send(op.by, channel.number, &close);
 }
 
 fn by(method: MethodId) -> impl Fn(Refusal) -> Failure {

@@ -22,6 +22,10 @@ pub(crate) struct Agreed {
     pub(crate) tune: Tune,
     /// Whether the client wants to be told when the broker ends a consumer.
     pub(crate) cancel_notify: bool,
+    /// Whether the client wants to be told when it is held back.
+    pub(crate) blocked_notify: bool,
+    /// What the client calls the connection.
+    pub(crate) client_name: Option<String>,
 }
 
 /// Why there will be no connection. What there is to say about it has been written.
@@ -45,6 +49,8 @@ pub(crate) struct Handshake<'a> {
     user: String,
     tune: Tune,
     cancel_notify: bool,
+    blocked_notify: bool,
+    client_name: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +64,15 @@ enum Stage {
 impl<'a> Handshake<'a> {
     pub(crate) fn new(config: &'a Config) -> Self {
         let tune = config.tune();
-        Handshake { config, stage: Stage::Header, user: String::new(), tune, cancel_notify: false }
+        Handshake {
+            config,
+            stage: Stage::Header,
+            user: String::new(),
+            tune,
+            cancel_notify: false,
+            blocked_notify: false,
+            client_name: None,
+        }
     }
 
     /// Takes what it can off `input` and puts what there is to say into `output`.
@@ -161,6 +175,9 @@ impl<'a> Handshake<'a> {
             value.and_then(|value| value.as_bool()).unwrap_or(false)
         };
         self.cancel_notify = capable("consumer_cancel_notify");
+        self.blocked_notify = capable("connection.blocked");
+        let name = start_ok.client_properties.get("connection_name");
+        self.client_name = name.as_ref().and_then(Value::as_str).map(str::to_owned);
         let mechanism = start_ok.mechanism.to_text();
         let login = match start_ok.mechanism.as_bytes() {
             b"PLAIN" => plain(&start_ok.response),
@@ -223,7 +240,14 @@ impl<'a> Handshake<'a> {
             let text = format!("access to vhost '{vhost}' refused for user '{}'", self.user);
             return Err(closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
         };
-        Ok(Agreed { access, vhost: vhost.into_owned(), tune: self.tune, cancel_notify: self.cancel_notify })
+        Ok(Agreed {
+            access,
+            vhost: vhost.into_owned(),
+            tune: self.tune,
+            cancel_notify: self.cancel_notify,
+            blocked_notify: self.blocked_notify,
+            client_name: self.client_name.take(),
+        })
     }
 }
 
@@ -274,6 +298,7 @@ fn server_properties() -> Result<Table, amqp_codec::Error> {
         "exchange_exchange_bindings",
         "basic.nack",
         "consumer_cancel_notify",
+        "connection.blocked",
         "consumer_priorities",
         "authentication_failure_close",
         "per_consumer_qos",

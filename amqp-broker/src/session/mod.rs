@@ -1,8 +1,11 @@
 //! What a connection says and hears: frames in, operations on the virtual host, frames out. No sockets here either.
 
+pub(crate) mod alarm;
 pub(crate) mod channel;
 pub(crate) mod connection;
+pub(crate) mod disturbance;
 pub(crate) mod handshake;
 mod incoming;
+pub(crate) mod order;
 pub(crate) mod outbox;
 pub(crate) mod shared;

@@ -1,18 +1,46 @@
 //! What is under a virtual host's one lock, and what an operation under it is given.
 
+use std::sync::Arc;
+
+use amqp_codec::{ShortString, method::connection};
+
 use crate::core::{ids::ConnectionId, vhost::Vhost};
 
-use super::outbox::Outboxes;
+use super::{alarm::Alarm, disturbance::Disturbance, outbox::Outboxes};
 
 /// A virtual host and what waits to be written to its connections.
 pub(crate) struct Shared {
     pub(crate) vhost: Vhost,
     pub(crate) outboxes: Outboxes,
+    pub(crate) alarm: Alarm,
+    pub(crate) disturbance: Arc<Disturbance>,
 }
 
 impl Shared {
-    pub(crate) fn new(vhost: &str) -> Self {
-        Shared { vhost: Vhost::new(vhost), outboxes: Outboxes::default() }
+    pub(crate) fn new(vhost: &str, disturbance: Arc<Disturbance>) -> Self {
+        Shared {
+            vhost: Vhost::new(vhost),
+            outboxes: Outboxes::default(),
+            alarm: Alarm::default(),
+            disturbance,
+        }
+    }
+
+    /// Holds publishers back for this reason, or lets them go on.
+    pub(crate) fn block(&mut self, reason: Option<ShortString>) {
+        let released = self.alarm.want(reason);
+        self.release(released);
+    }
+
+    /// Lets those go on who were held back.
+    fn release(&mut self, held: Vec<(ConnectionId, bool)>) {
+        for (id, told) in held {
+            if told {
+                self.outboxes.send(id, 0, &connection::Unblocked {});
+            } else {
+                self.outboxes.of(id);
+            }
+        }
     }
 
     /// Does what has fallen due.

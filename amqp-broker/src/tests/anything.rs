@@ -143,7 +143,8 @@ fn publish(exchange: ShortString, routing_key: ShortString, x: u8, y: u8) -> Vec
 fn client(shared: &mut Shared) -> Connection {
     let id = shared.vhost.connect(Access { user: "guest".to_owned(), permissions: None }, true);
     shared.outboxes.open(id, Outbox::new(FRAME_MAX));
-    let terms = Terms { channel_max: 10, frame_max: FRAME_MAX, max_message_size: 1 << 20 };
+    let terms =
+        Terms { channel_max: 10, frame_max: FRAME_MAX, max_message_size: 1 << 20, blocked_notify: true };
     let mut client = Connection::new(id, terms);
     for number in 1..3 {
         greet(&mut client, shared, number);
@@ -183,7 +184,7 @@ proptest! {
     fn any_session_leaves_nothing_behind(
         steps in prop::collection::vec((0u8..2, any::<(u8, u8, u8)>(), 0u64..4, 0u8..60), 1..120),
     ) {
-        let mut shared = Shared::new("/");
+        let mut shared = Shared::new("/", Default::default());
         let mut clients = [client(&mut shared), client(&mut shared)];
         let mut now = 0;
         for (who, (kind, x, y), passed, lost) in steps {
@@ -211,7 +212,7 @@ proptest! {
 
     #[test]
     fn any_bytes_in_any_pieces_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0usize..300) {
-        let mut shared = Shared::new("/");
+        let mut shared = Shared::new("/", Default::default());
         let mut client = client(&mut shared);
         let (first, second) = bytes.split_at(cut.min(bytes.len()));
         let mut input = BytesMut::new();

@@ -5,5 +5,7 @@ mod anything;
 mod behaviour;
 mod differential;
 mod errors;
+mod faults;
 mod greeting;
+mod inspection;
 mod peer;

@@ -45,7 +45,8 @@ pub(super) fn short(text: &str) -> ShortString {
 /// Everything a client may be capable of.
 pub(super) fn capabilities() -> Table {
     let mut capabilities = Table::new();
-    for name in ["consumer_cancel_notify", "authentication_failure_close", "basic.nack"] {
+    for name in ["consumer_cancel_notify", "connection.blocked", "authentication_failure_close", "basic.nack"]
+    {
         capabilities.insert(name, true).unwrap();
     }
     let mut properties = Table::new();
@@ -94,12 +95,21 @@ impl Peer {
 
     /// The first words of another user.
     pub(super) async fn log_in_as(&mut self, start_ok: connection::StartOk, vhost: &str, frame_max: u32) {
+        self.agree(start_ok, vhost, frame_max, 0).await;
+    }
+
+    /// The first words of one who agrees to heartbeats.
+    pub(super) async fn log_in_with_heartbeat(&mut self, heartbeat: u16) {
+        self.agree(start_ok("guest", "guest"), "/", FRAME_MAX as u32, heartbeat).await;
+    }
+
+    async fn agree(&mut self, start_ok: connection::StartOk, vhost: &str, frame_max: u32, heartbeat: u16) {
         let peer = self;
         peer.raw(&PROTOCOL_HEADER).await;
         peer.expect::<connection::Start>(0).await;
         peer.send(0, start_ok).await;
         let tune = peer.expect::<connection::Tune>(0).await;
-        peer.send(0, connection::TuneOk { channel_max: tune.channel_max, frame_max, heartbeat: 0 }).await;
+        peer.send(0, connection::TuneOk { channel_max: tune.channel_max, frame_max, heartbeat }).await;
         peer.call(0, connection::Open { virtual_host: short(vhost), ..Default::default() }).await;
     }
 

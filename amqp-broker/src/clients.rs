@@ -1,0 +1,97 @@
+//! The clients of a broker: who is connected, from the first octet to the last.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::{core::ids::ConnectionId, session::order::Order};
+
+/// The clients of a broker.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    last: AtomicU64,
+    all: Mutex<BTreeMap<u64, Arc<Client>>>,
+}
+
+/// A client that is connected.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// No other client of the broker has or had it.
+    pub(crate) number: u64,
+    /// Where it comes from, as RabbitMQ names connections.
+    pub(crate) name: String,
+    orders: UnboundedSender<Order>,
+    login: OnceLock<Login>,
+}
+
+/// What is known of a client that has logged in.
+#[derive(Debug)]
+pub(crate) struct Login {
+    pub(crate) user: String,
+    pub(crate) vhost: String,
+    /// What the client calls the connection.
+    pub(crate) client_name: Option<String>,
+    pub(crate) id: ConnectionId,
+}
+
+/// A client's place among the others.
+///
+/// # On drop
+/// The client is gone.
+pub(crate) struct Place {
+    clients: Arc<Clients>,
+    pub(crate) client: Arc<Client>,
+    /// What others want of the connection.
+    pub(crate) orders: UnboundedReceiver<Order>,
+}
+
+impl Clients {
+    /// A client has come.
+    pub(crate) fn enter(clients: &Arc<Clients>, name: Option<String>) -> Place {
+        let number = clients.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let name = name.unwrap_or_else(|| format!("memory:{number}"));
+        let (sender, orders) = unbounded_channel();
+        let client = Arc::new(Client { number, name, orders: sender, login: OnceLock::new() });
+        clients.all.lock().insert(number, Arc::clone(&client));
+        Place { clients: Arc::clone(clients), client, orders }
+    }
+
+    /// Those who are connected, in the order they came.
+    pub(crate) fn all(&self) -> Vec<Arc<Client>> {
+        self.all.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn find(&self, number: u64) -> Option<Arc<Client>> {
+        self.all.lock().get(&number).cloned()
+    }
+}
+
+impl Client {
+    /// It has logged in.
+    pub(crate) fn logged_in(&self, login: Login) {
+        // Nobody logs in twice.
+        let _ = self.login.set(login);
+    }
+
+    pub(crate) fn login(&self) -> Option<&Login> {
+        self.login.get()
+    }
+
+    /// Wants something of its connection, which does it soon, unless it has ended.
+    pub(crate) fn order(&self, order: Order) {
+        let _ = self.orders.send(order);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.clients.all.lock().remove(&self.client.number);
+    }
+}

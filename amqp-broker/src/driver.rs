@@ -1,0 +1,234 @@
+//! An open connection with its stream: reads large chunks, gives each to the session under one lock, and writes what has
+//! gathered in the connection's outbox with one system call.
+
+use std::{
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::{
+    clients::{Client, Login},
+    host::Host,
+    instance::Instance,
+    pulse::Pulse,
+    session::{
+        connection::{Connection, Terms, Wants},
+        handshake::{Agreed, open_ok},
+        order::Order,
+        outbox::{Batch, Outbox},
+    },
+};
+
+/// How much is read at once: at first, and by a connection that is busy.
+const READ_AT_FIRST: usize = 8 << 10;
+const READ_AT_MOST: usize = 256 << 10;
+
+/// How many slices go into one vectored write.
+const SLICES: usize = 64;
+
+/// A connection with its stream.
+pub(crate) struct Driver<S> {
+    pub(crate) stream: S,
+    connection: Connection,
+    input: BytesMut,
+    read_size: usize,
+    /// What is being written.
+    batch: Batch,
+    wants: Wants,
+    heard: bool,
+    spoke: bool,
+    host: Arc<Host>,
+    broker: Arc<Instance>,
+    /// When what has been taken to write may be written, where answers are delayed.
+    held: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Drop for Driver<S> {
+    fn drop(&mut self) {
+        let id = self.connection.id;
+        self.host.with(|now, shared| {
+            shared.vhost.disconnect(now, id, &mut shared.outboxes);
+            shared.outboxes.close(id);
+            // Its place may be another's soon.
+            shared.alarm.forget(id);
+        });
+    }
+}
+
+impl<S> Driver<S> {
+    /// What came with the last words of the login is in `input`.
+    pub(crate) fn new(
+        stream: S,
+        input: BytesMut,
+        (broker, host): (Arc<Instance>, Arc<Host>),
+        agreed: Agreed,
+        client: &Client,
+    ) -> Self {
+        let frame_max = agreed.tune.frame_max as usize;
+        let (user, vhost) = (agreed.access.user.clone(), agreed.vhost);
+        let id = host.with(|_, shared| {
+            let id = shared.vhost.connect(agreed.access, agreed.cancel_notify);
+            shared.outboxes.open(id, Outbox::new(frame_max));
+            shared.outboxes.send(id, 0, &open_ok());
+            id
+        });
+        client.logged_in(Login { user, vhost, client_name: agreed.client_name, id });
+        let terms = Terms {
+            channel_max: agreed.tune.channel_max,
+            frame_max,
+            max_message_size: broker.config.max_message_size,
+            blocked_notify: agreed.blocked_notify,
+        };
+        Driver {
+            stream,
+            connection: Connection::new(id, terms),
+            input,
+            read_size: READ_AT_FIRST,
+            batch: Batch::default(),
+            // What came with the handshake's last frame is looked at first.
+            wants: Wants::Output,
+            heard: true,
+            spoke: true,
+            host,
+            broker,
+            held: None,
+        }
+    }
+
+    /// Says that we live if nothing else did; tells whether the client still does.
+    pub(crate) fn beat(&mut self, pulse: &mut Pulse) -> bool {
+        let id = self.connection.id;
+        if !std::mem::take(&mut self.spoke) {
+            self.host.with(|_, shared| shared.outboxes.of(id).map(Outbox::heartbeat));
+        }
+        // Who is not read from cannot be heard.
+        pulse.lives(std::mem::take(&mut self.heard) || self.wants == Wants::Relief)
+    }
+
+    /// Whether a close of ours waits to be answered.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.connection.is_closing()
+    }
+
+    /// Does what somebody else than the client wants of the connection.
+    pub(crate) fn obey(&mut self, order: Order) {
+        let connection = &mut self.connection;
+        self.host.with(|now, shared| connection.obey(now, shared, order));
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// Writes and reads as long as either goes on. Ready at the end.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let wrote = self.poll_write(cx)?;
+            if self.wants == Wants::End && self.batch.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let read = match self.poll_read(cx) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => false,
+            };
+            if !wrote && !read {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Writes until nothing is left or the socket takes no more; tells whether anything was written.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut wrote = false;
+        loop {
+            if self.batch.is_empty() && !self.take_batch(cx) {
+                return Ok(wrote);
+            }
+            if self.poll_held(cx).is_pending() {
+                return Ok(wrote);
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self.batch.slices(&mut slices);
+            let slices = slices.get(..count).unwrap_or_default();
+            match Pin::new(&mut self.stream).poll_write_vectored(cx, slices)? {
+                Poll::Pending => return Ok(wrote),
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(count) => {
+                    self.batch.advance(count);
+                    self.spoke = true;
+                    wrote = true;
+                }
+            }
+        }
+    }
+
+    /// Takes what has gathered, and lets deliveries gather again.
+    fn take_batch(&mut self, cx: &Context<'_>) -> bool {
+        let (id, batch) = (self.connection.id, &mut self.batch);
+        let taken = self.host.with(|now, shared| {
+            let taken = shared.outboxes.peek(id).is_some_and(|outbox| outbox.take(batch, cx.waker()));
+            if taken {
+                shared.vhost.drained(now, id, &mut shared.outboxes);
+            }
+            taken
+        });
+        if taken && let Some(delay) = self.broker.faults.delay() {
+            self.held = Some(Box::pin(sleep_until(Instant::now() + delay)));
+        }
+        taken
+    }
+
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(held) = &mut self.held {
+            std::task::ready!(held.as_mut().poll(cx));
+            self.held = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether the broker is still short of memory, so that nothing more is taken of one who publishes.
+    fn is_held_back(&self) -> bool {
+        !self.is_closing() && self.host.with(|_, shared| shared.alarm.is_on())
+    }
+
+    /// Reads once and lets the session see it; tells whether there was anything.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        match self.wants {
+            Wants::End => return Poll::Ready(Ok(false)),
+            Wants::Output if !self.batch.is_empty() => return Poll::Pending,
+            Wants::Relief if self.is_held_back() => return Poll::Pending,
+            Wants::Output | Wants::Relief => {}
+            Wants::Input => {
+                // What is left of the buffer is used first: others may keep the rest of it alive anyway.
+                if self.input.capacity() - self.input.len() < self.read_size / 2 {
+                    self.input.reserve(self.read_size);
+                }
+                let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx)?;
+                let Poll::Ready(count) = read else { return Poll::Pending };
+                if count == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                }
+                self.heard = true;
+                self.adapt(count);
+            }
+        }
+        let (connection, input) = (&mut self.connection, &mut self.input);
+        self.wants = self.host.with(|now, shared| connection.receive(now, shared, input));
+        Poll::Ready(Ok(true))
+    }
+
+    /// Reads more at once when there is more, and gives memory back when there is less.
+    fn adapt(&mut self, count: usize) {
+        if count >= self.read_size {
+            self.read_size = (2 * self.read_size).min(READ_AT_MOST);
+        } else if count < self.read_size / 8 {
+            self.read_size = (self.read_size / 2).max(READ_AT_FIRST);
+        }
+    }
+}

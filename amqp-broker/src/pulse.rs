@@ -1,0 +1,39 @@
+//! Heartbeats.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+/// Heartbeats: two ticks in each interval that was agreed on.
+pub(crate) struct Pulse {
+    ticks: Option<Interval>,
+    silent: u8,
+}
+
+impl Pulse {
+    pub(crate) fn new(seconds: u16) -> Self {
+        let period = Duration::from_secs(seconds.into()) / 2;
+        let ticks = (seconds > 0).then(|| {
+            let mut ticks = interval_at(Instant::now() + period, period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        });
+        Pulse { ticks, silent: 0 }
+    }
+
+    /// The next tick.
+    pub(crate) async fn beat(&mut self) {
+        match &mut self.ticks {
+            Some(ticks) => {
+                ticks.tick().await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether a client heard, or not heard, since the last tick still counts as alive.
+    pub(crate) fn lives(&mut self, heard: bool) -> bool {
+        self.silent = if heard { 0 } else { self.silent + 1 };
+        self.silent < 5
+    }
+}

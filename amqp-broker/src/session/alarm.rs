@@ -1,0 +1,51 @@
+//! When publishers are held back.
+
+use amqp_codec::ShortString;
+
+use crate::core::ids::ConnectionId;
+
+/// Why publishers are held back, and who is.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    /// Somebody wants it so, and why.
+    wanted: Option<ShortString>,
+    /// Those who have published since, and whether each is to be told when it may go on.
+    held: Vec<(ConnectionId, bool)>,
+}
+
+impl Alarm {
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.wanted.is_some()
+    }
+
+    /// What to say to who is held back.
+    pub(crate) fn reason(&self) -> ShortString {
+        self.wanted.clone().unwrap_or_default()
+    }
+
+    /// Holds back who has published.
+    pub(crate) fn hold(&mut self, id: ConnectionId, told: bool) {
+        self.held.push((id, told));
+    }
+
+    /// Whether it is held back.
+    pub(crate) fn holds(&self, id: ConnectionId) -> bool {
+        self.held.iter().any(|(held, _)| *held == id)
+    }
+
+    /// It has gone.
+    pub(crate) fn forget(&mut self, id: ConnectionId) {
+        self.held.retain(|(held, _)| *held != id);
+    }
+
+    /// Somebody wants publishers to be held back, or no longer; those who may go on.
+    pub(crate) fn want(&mut self, reason: Option<ShortString>) -> Vec<(ConnectionId, bool)> {
+        self.wanted = reason;
+        self.released()
+    }
+
+    fn released(&mut self) -> Vec<(ConnectionId, bool)> {
+        if self.is_on() { Vec::new() } else { std::mem::take(&mut self.held) }
+    }
+}

@@ -1,0 +1,83 @@
+//! What is to go wrong with publishes and confirms, for tests of clients.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// What is to go wrong with publishes and confirms. It is set from outside while connections look at it.
+#[derive(Debug, Default)]
+pub(crate) struct Disturbance {
+    /// Whether there is anything: all that the usual publish looks at.
+    any: AtomicBool,
+    nacks: AtomicU64,
+    returns: AtomicU64,
+    swallowed: AtomicU64,
+}
+
+impl Disturbance {
+    #[inline]
+    pub(crate) fn is_any(&self) -> bool {
+        self.any.load(Relaxed)
+    }
+
+    pub(crate) fn nack(&self, count: u64) {
+        self.nacks.store(count, Relaxed);
+        self.any.store(true, Relaxed);
+    }
+
+    pub(crate) fn return_messages(&self, count: u64) {
+        self.returns.store(count, Relaxed);
+        self.any.store(true, Relaxed);
+    }
+
+    pub(crate) fn swallow_confirms(&self, count: u64) {
+        self.swallowed.store(count, Relaxed);
+        self.any.store(true, Relaxed);
+    }
+
+    pub(crate) fn clear(&self) {
+        for count in [&self.nacks, &self.returns, &self.swallowed] {
+            count.store(0, Relaxed);
+        }
+        self.any.store(false, Relaxed);
+    }
+
+    /// Whether this publish is to be nacked.
+    pub(crate) fn nacks_this(&self) -> bool {
+        take(&self.nacks, 1) == 1
+    }
+
+    /// Whether this publish is to be returned.
+    pub(crate) fn returns_this(&self) -> bool {
+        take(&self.returns, 1) == 1
+    }
+
+    /// How many of so many confirms are to be swallowed.
+    pub(crate) fn swallows_of(&self, confirms: u64) -> u64 {
+        take(&self.swallowed, confirms)
+    }
+}
+
+/// Takes at most so many off a count that has no end when it is the highest number.
+fn take(count: &AtomicU64, most: u64) -> u64 {
+    let less = |left: u64| Some(if left == u64::MAX { left } else { left.saturating_sub(most) });
+    let (Ok(left) | Err(left)) = count.fetch_update(Relaxed, Relaxed, less);
+    left.min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_run_out_but_for_the_endless_one() {
+        let disturbance = Disturbance::default();
+        assert!(!disturbance.is_any() && !disturbance.nacks_this());
+        disturbance.nack(1);
+        assert!(disturbance.is_any() && disturbance.nacks_this() && !disturbance.nacks_this());
+        disturbance.swallow_confirms(3);
+        assert_eq!([disturbance.swallows_of(2), disturbance.swallows_of(2)], [2, 1]);
+        disturbance.swallow_confirms(u64::MAX);
+        assert_eq!([disturbance.swallows_of(2), disturbance.swallows_of(9)], [2, 9]);
+        disturbance.clear();
+        assert!(!disturbance.is_any() && disturbance.swallows_of(1) == 0);
+    }
+}

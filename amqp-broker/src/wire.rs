@@ -1,0 +1,187 @@
+//! A client's stream, which can be cut at a frame.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use amqp_codec::frame::{HEADER_LEN, PROTOCOL_HEADER};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::fault_plan::{Cut, Direction};
+
+/// The first octet of a frame that says only that somebody lives.
+const HEARTBEAT: u8 = 8;
+
+/// A stream, which is cut at a frame if that is wanted.
+pub(crate) struct Wire<S> {
+    stream: S,
+    cut: Option<(Direction, Scan)>,
+    /// Whether the frame that is lost has come.
+    is_lost: bool,
+}
+
+/// Where the frame begins that is to be lost.
+#[derive(Clone, Debug)]
+struct Scan {
+    /// The number of that frame among those to come.
+    left: u64,
+    /// What is known of the present frame's header.
+    header: [u8; HEADER_LEN],
+    known: usize,
+    /// How much is to be passed over: a payload, or the protocol header.
+    skip: usize,
+}
+
+impl<S> Wire<S> {
+    pub(crate) fn new(stream: S, cut: Option<Cut>) -> Self {
+        let cut = cut.map(|Cut { direction, frame }| {
+            // Before its first frame a client names its protocol.
+            let skip = if direction == Direction::In { PROTOCOL_HEADER.len() } else { 0 };
+            (direction, Scan { left: frame, header: [0; HEADER_LEN], known: 0, skip })
+        });
+        Wire { stream, cut, is_lost: false }
+    }
+
+    fn scan(&mut self, of: Direction) -> Option<&mut Scan> {
+        self.cut.as_mut().filter(|(direction, _)| *direction == of).map(|(_, scan)| scan)
+    }
+}
+
+impl Scan {
+    /// How many of these octets pass.
+    fn passing(&mut self, octets: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(&octet) = octets.get(at) {
+            if self.skip > 0 {
+                let passed = self.skip.min(octets.len() - at);
+                self.skip -= passed;
+                at += passed;
+                continue;
+            }
+            if self.known == 0 && octet != HEARTBEAT {
+                if self.left <= 1 {
+                    return at;
+                }
+                self.left -= 1;
+            }
+            if let Some(place) = self.header.get_mut(self.known) {
+                *place = octet;
+            }
+            self.known += 1;
+            at += 1;
+            if self.known == HEADER_LEN {
+                let [_, _, _, s3, s2, s1, s0] = self.header;
+                self.known = 0;
+                // The payload and the octet that ends the frame.
+                self.skip = u32::from_be_bytes([s3, s2, s1, s0]) as usize + 1;
+            }
+        }
+        at
+    }
+}
+
+fn lost() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.is_lost {
+            return Poll::Ready(Err(lost()));
+        }
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if let Some(scan) = self.scan(Direction::In) {
+            let read = buf.filled().get(before..).unwrap_or_default();
+            let passing = scan.passing(read);
+            let is_lost = passing < read.len();
+            buf.set_filled(before + passing);
+            self.is_lost = is_lost;
+            if is_lost && passing == 0 {
+                return Poll::Ready(Err(lost()));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        let Some(scan) = self.scan(Direction::Out) else {
+            return Pin::new(&mut self.stream).poll_write(cx, octets);
+        };
+        let passing = scan.clone().passing(octets);
+        if passing == 0 && !octets.is_empty() {
+            return Poll::Ready(Err(lost()));
+        }
+        let octets = octets.get(..passing).unwrap_or_default();
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, octets))?;
+        if let Some(scan) = self.scan(Direction::Out) {
+            scan.passing(octets.get(..written).unwrap_or_default());
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.scan(Direction::Out).is_some() {
+            let first = slices.iter().find(|slice| !slice.is_empty());
+            return self.poll_write(cx, first.map_or(&[], |slice| slice));
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Frames of these kinds with payloads of these lengths.
+    fn frames(of: &[(u8, usize)]) -> Vec<u8> {
+        let frame = |&(kind, length): &(u8, usize)| {
+            let size = (length as u32).to_be_bytes();
+            [&[kind, 0, 1][..], &size, &vec![b'x'; length], &[0xCE]].concat()
+        };
+        of.iter().flat_map(frame).collect()
+    }
+
+    #[test]
+    fn all_before_the_frame_passes_however_it_comes_and_heartbeats_do_not_count() {
+        let octets = frames(&[(1, 5), (8, 0), (2, 0), (3, 900), (8, 0), (1, 4)]);
+        let whole = frames(&[(1, 5), (8, 0), (2, 0), (3, 900), (8, 0)]).len();
+        for most in [1, 3, 8, 500, 5000] {
+            let wire = Wire::new((), Some(Cut { direction: Direction::Out, frame: 4 }));
+            let (_, mut scan) = wire.cut.unwrap();
+            let mut passed = 0;
+            for part in octets.chunks(most) {
+                let passing = scan.passing(part);
+                passed += passing;
+                if passing < part.len() {
+                    break;
+                }
+            }
+            assert_eq!(passed, whole, "in parts of {most}");
+        }
+    }
+}
