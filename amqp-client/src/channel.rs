@@ -7,6 +7,8 @@ use amqp_codec::{
     method::{basic, channel, confirm, exchange, queue, tx},
 };
 
+use tokio::time::timeout;
+
 use crate::{
     consume_options::{ConsumeOptions, DEFAULT_PREFETCH},
     consumer::Consumer,
@@ -14,7 +16,13 @@ use crate::{
     delivery::Delivery,
     error::{Error, Result},
     message::Message,
-    proto::{calls::Reply, connection::Engine, expects::Expects, inbox::Inbox, publish::Route},
+    proto::{
+        calls::{CallId, Reply},
+        connection::{ChannelKey, Engine},
+        expects::Expects,
+        publish::{PublishMode, Route},
+        subscription::Subscription,
+    },
     publisher::{Patience, Publisher, publish},
     shared::{ChannelHandle, drain, now},
     topology::{Binding, DeleteOptions},
@@ -72,8 +80,10 @@ impl Channel {
     /// # Errors
     /// Why the channel has ended.
     pub async fn declare_no_wait<D: Declare>(&self, entity: &D) -> Result<()> {
-        let request = entity.request(false, true)?;
-        self.handle.with(|engine, key| engine.send(key, &request)).map_err(|error| self.handle.explain(error))
+        let request = entity.request(false, true)?.into();
+        let sending = self.handle.send(|engine, key| engine.send_no_wait(key, request));
+        let late = Error::CallTimeout { method: D::Request::NAME, after: self.call_timeout };
+        timeout(self.call_timeout, sending).await.unwrap_or(Err(late))
     }
 
     /// Checks that an exchange or queue exists; creates nothing.
@@ -229,7 +239,7 @@ impl Channel {
         message: &Message,
     ) -> Result<()> {
         let route = Route { exchange: exchange.as_ref(), routing_key, mandatory: false };
-        publish(&self.handle, route, message, false, Patience::default()).await.map(drop)
+        publish(&self.handle, route, message, PublishMode::Unconfirmed, Patience::default()).await.map(drop)
     }
 
     /// Puts the channel in confirm mode and returns a handle to publish with. Publishers of one channel share its order and
@@ -239,8 +249,10 @@ impl Channel {
     /// 406 for a channel in transaction mode.
     pub async fn publisher(&self) -> Result<Publisher> {
         let select = confirm::Select { no_wait: false };
-        let call = self.begin(|engine, key| engine.call(key, select.into(), Expects::ConfirmSelect))?;
-        self.handle.wait(confirm::Select::NAME, call, self.call_timeout).await?;
+        self.request(confirm::Select::NAME, |engine, key| {
+            engine.call(key, select.into(), Expects::ConfirmSelect)
+        })
+        .await?;
         Ok(Publisher::new(self.handle.clone()))
     }
 
@@ -267,22 +279,9 @@ impl Channel {
             arguments: options.arguments,
             ..Default::default()
         };
-        let no_ack = options.no_ack;
-        let qos = basic::Qos { prefetch_count: prefetch, ..Default::default() };
-        // Both leave together: no other consumer of the channel can come between limit and consumer.
-        let (qos, consume, inbox) = self.begin(|engine, key| {
-            let unbounded = no_ack || prefetch == 0;
-            let inbox = Arc::new(Inbox::new(unbounded.then(|| engine.backlog())));
-            engine.limit_ack_batch(key, prefetch);
-            let qos = engine.call(key, qos.into(), Expects::reply_to::<basic::Qos>())?;
-            let expects = Expects::Consume { tag: tag.clone(), inbox: inbox.clone(), no_ack };
-            let consume = engine.call(key, consume.into(), expects)?;
-            Ok((qos, consume, inbox))
-        })?;
-        let consume = self.handle.wait(basic::Consume::NAME, consume, self.call_timeout);
-        self.handle.wait(basic::Qos::NAME, qos, self.call_timeout).await?;
-        consume.await?;
-        Ok(Consumer::new(self.handle.clone(), tag, inbox))
+        let subscription = Subscription { consume, prefetch };
+        let inbox = self.handle.consume(subscription, self.call_timeout).await?;
+        Ok(Consumer::new(self.handle.clone(), tag, inbox, options.resubscribe))
     }
 
     /// Takes one message from a queue, to be acked; `None` when it is empty.
@@ -314,8 +313,8 @@ impl Channel {
     /// Why the channel has ended.
     pub async fn recover(&self) -> Result<()> {
         let recover = basic::Recover { requeue: true };
-        let call = self.begin(|engine, key| engine.call(key, recover.into(), Expects::Recover))?;
-        self.handle.wait(basic::Recover::NAME, call, self.call_timeout).await.map(drop)
+        let send = |engine: &mut Engine, key| engine.call(key, recover.into(), Expects::Recover);
+        self.request(basic::Recover::NAME, send).await.map(drop)
     }
 
     /// Puts the channel in transaction mode: what is published and acked takes effect with [`tx_commit`](Self::tx_commit).
@@ -323,15 +322,20 @@ impl Channel {
     /// # Errors
     /// 406 for a channel in confirm mode.
     pub async fn tx_select(&self) -> Result<()> {
-        self.call(tx::Select {}).await.map(drop)
+        self.transaction(tx::Select {}).await
     }
 
     /// Has what was published and acked since the last commit take effect.
     ///
     /// # Errors
-    /// 406 without [`tx_select`](Self::tx_select).
+    /// 406 without [`tx_select`](Self::tx_select); [`Error::TransactionLost`] when the connection was lost and recovered since the
+    /// last commit: a part of the transaction was undone by that, and so is the rest.
     pub async fn tx_commit(&self) -> Result<()> {
-        self.call(tx::Commit {}).await.map(drop)
+        if self.handle.send(|engine, key| Ok(engine.has_lost_transaction(key))).await? {
+            self.tx_rollback().await?;
+            return Err(Error::TransactionLost { channel: self.id() });
+        }
+        self.transaction(tx::Commit {}).await
     }
 
     /// Forgets what was published and acked since the last commit.
@@ -339,7 +343,7 @@ impl Channel {
     /// # Errors
     /// 406 without [`tx_select`](Self::tx_select).
     pub async fn tx_rollback(&self) -> Result<()> {
-        self.call(tx::Rollback {}).await.map(drop)
+        self.transaction(tx::Rollback {}).await
     }
 
     /// Asks the broker to stop or resume its deliveries. RabbitMQ does not stop (540, which ends the connection): use a
@@ -399,8 +403,8 @@ impl Channel {
 
     async fn get_message(&self, queue: &str, no_ack: bool) -> Result<Option<Delivery>> {
         let get = basic::Get { queue: short("queue", queue)?, no_ack, ..Default::default() };
-        let call = self.begin(|engine, key| engine.call(key, get.into(), Expects::Get { no_ack }))?;
-        match self.handle.wait(basic::Get::NAME, call, self.call_timeout).await? {
+        let send = |engine: &mut Engine, key| engine.call(key, get.into(), Expects::Get { no_ack });
+        match self.request(basic::Get::NAME, send).await? {
             Reply::Got(raw, remaining) => Ok(Some(Delivery::got(self.handle.clone(), *raw, remaining))),
             Reply::Method(_) => Ok(None),
         }
@@ -410,12 +414,18 @@ impl Channel {
         self.handle.call(request, self.call_timeout).await
     }
 
-    /// Sends what will be answered.
-    fn begin<T>(
+    async fn transaction<R: Request>(&self, request: R) -> Result<()> {
+        let expects = Expects::transaction::<R>();
+        self.request(R::NAME, |engine, key| engine.call(key, request.into(), expects)).await.map(drop)
+    }
+
+    /// Sends what will be answered, and waits for the answer.
+    async fn request(
         &self,
-        send: impl FnOnce(&mut Engine, crate::proto::connection::ChannelKey) -> Result<T>,
-    ) -> Result<T> {
-        self.handle.with(send).map_err(|error| self.handle.explain(error))
+        name: &'static str,
+        send: impl FnOnce(&mut Engine, ChannelKey) -> Result<CallId>,
+    ) -> Result<Reply> {
+        self.handle.request(name, self.call_timeout, send).await
     }
 }
 

@@ -10,9 +10,8 @@ use crate::{
     error::{Error, Result},
     event::{Events, State},
     metrics::Metrics,
-    proto::connection::Engine,
     secret,
-    shared::{ChannelHandle, ConnectionHandle, drain, now},
+    shared::{ConnectionHandle, drain, now},
 };
 
 /// A connection to a broker. All handles share it; cloning is cheap.
@@ -37,10 +36,7 @@ impl Connection {
     /// # Cancel safety
     /// Dropping the future closes the channel that may have been opened.
     pub async fn open_channel(&self) -> Result<Channel> {
-        let (key, status, call) = self.handle.shared.with(Engine::open_channel)?;
-        let channel = ChannelHandle { connection: self.handle.clone(), key, status };
-        channel.wait("channel.open", call, self.handle.call_timeout).await?;
-        self.handle.shared.trace.channel_opened(key.id);
+        let channel = self.handle.open_channel().await?;
         Ok(Channel::new(Arc::new(channel)))
     }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use amqp_codec::{Table, Value};
 
-use crate::error::{Error, Result};
+use crate::{
+    backoff::Backoff,
+    error::{Error, Result},
+};
 
 /// How to consume.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +17,7 @@ pub struct ConsumeOptions {
     pub(crate) no_ack: bool,
     pub(crate) exclusive: bool,
     pub(crate) arguments: Table,
+    pub(crate) resubscribe: Option<Backoff>,
 }
 
 /// Unacknowledged deliveries of a consumer for which no prefetch was given.
@@ -51,6 +55,15 @@ impl ConsumeOptions {
     /// No other consumer on this queue.
     pub fn exclusive(mut self, exclusive: bool) -> Self {
         self.exclusive = exclusive;
+        self
+    }
+
+    /// Begins it again, after pauses, when the broker cancels it: because the queue was deleted, or its node went down. The queue is
+    /// declared and bound as it was over this connection, when that [recovers](crate::Recovery); or else it is waited for.
+    /// It happens while the consumer is polled. Default: the consumer ends with
+    /// [`Error::ConsumerCancelled`].
+    pub fn resubscribe(mut self, backoff: Backoff) -> Self {
+        self.resubscribe = Some(backoff);
         self
     }
 

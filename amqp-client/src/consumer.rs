@@ -13,13 +13,16 @@ use amqp_codec::{Arguments, ShortString, method::basic};
 use futures_core::Stream;
 
 use crate::{
+    backoff::Backoff,
     delivery::Delivery,
     error::Result,
     proto::{
+        connection::Engine,
         delivery::RawDelivery,
         expects::Expects,
         inbox::{Inbox, Taken},
     },
+    resubscribe::{Resubscribing, resubscribe},
     shared::ChannelHandle,
 };
 
@@ -32,6 +35,10 @@ pub struct Consumer {
     channel: Arc<ChannelHandle>,
     tag: ShortString,
     inbox: Arc<Inbox>,
+    /// Whether it begins again when the broker cancels it.
+    resubscribe: Option<Backoff>,
+    /// It is about to.
+    resubscribing: Option<Resubscribing>,
     /// Taken from the inbox, not yet handed out.
     local: VecDeque<RawDelivery>,
     /// The tag of the newest delivery that is to be settled.
@@ -40,13 +47,34 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    pub(crate) fn new(channel: Arc<ChannelHandle>, tag: ShortString, inbox: Arc<Inbox>) -> Self {
-        Consumer { channel, tag, inbox, local: VecDeque::new(), newest: 0, ended: false }
+    pub(crate) fn new(
+        channel: Arc<ChannelHandle>,
+        tag: ShortString,
+        inbox: Arc<Inbox>,
+        resubscribe: Option<Backoff>,
+    ) -> Self {
+        Consumer {
+            channel,
+            tag,
+            inbox,
+            resubscribe,
+            resubscribing: None,
+            local: VecDeque::new(),
+            newest: 0,
+            ended: false,
+        }
     }
 
     /// The consumer's tag.
     pub fn tag(&self) -> &str {
         self.tag.as_str().unwrap_or_default()
+    }
+
+    /// The name of its queue; another than at first when the broker had named it, and has named it anew after the connection was
+    /// lost. `None` when the consumer has ended.
+    pub fn queue(&self) -> Option<String> {
+        let queue = self.channel.with(|engine, key| engine.queue_of_consumer(key, &self.tag));
+        queue.map(|queue| queue.to_string())
     }
 
     /// The next delivery; the reason as the last item when the broker, the channel or the connection ended the consumer;
@@ -69,12 +97,9 @@ impl Consumer {
     pub async fn cancel(&mut self) -> Result<()> {
         let cancel = basic::Cancel { consumer_tag: self.tag.clone(), no_wait: false };
         let expects = Expects::Cancel { tag: self.tag.clone() };
-        let call = self
-            .channel
-            .with(|engine, key| engine.call(key, cancel.into(), expects))
-            .map_err(|error| self.channel.explain(error))?;
         let timeout = self.channel.connection.call_timeout;
-        self.channel.wait(basic::Cancel::NAME, call, timeout).await.map(drop)
+        let send = |engine: &mut Engine, key| engine.call(key, cancel.into(), expects);
+        self.channel.request(basic::Cancel::NAME, timeout, send).await.map(drop)
     }
 
     pub(crate) fn channel(&self) -> &ChannelHandle {
@@ -94,10 +119,25 @@ impl Consumer {
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
         loop {
             if let Some(raw) = self.local.pop_front() {
+                // Delivered over a connection that was lost, it comes again; unless nobody asked for acknowledgements.
+                if self.channel.status.is_stale(raw.tag) && !raw.no_ack {
+                    continue;
+                }
                 return Poll::Ready(Some(Ok(Delivery::consumed(self.channel.clone(), raw))));
             }
             if self.ended {
                 return Poll::Ready(None);
+            }
+            if let Some(resubscribing) = &mut self.resubscribing {
+                let resubscribed = ready!(resubscribing.as_mut().poll(cx));
+                self.resubscribing = None;
+                match resubscribed {
+                    Ok(inbox) => self.inbox = inbox,
+                    Err(reason) => {
+                        self.ended = true;
+                        return Poll::Ready(Some(Err(reason)));
+                    }
+                }
             }
             let (taken, may_read) = self.inbox.poll_take(&mut self.local, cx.waker());
             if let Some(raw) = self.local.back().filter(|raw| !raw.no_ack) {
@@ -107,6 +147,10 @@ impl Consumer {
                 self.channel.with(|engine, _| engine.resume_reading());
             }
             if let Taken::Ended(reason) = ready!(taken) {
+                if let (Some(backoff), Some(cancelled)) = (self.resubscribe, self.inbox.take_cancelled()) {
+                    self.resubscribing = Some(resubscribe(self.channel.clone(), cancelled, backoff));
+                    continue;
+                }
                 self.ended = true;
                 if let Some(reason) = reason {
                     return Poll::Ready(Some(Err(reason)));

@@ -31,6 +31,9 @@ const LAST_READS: usize = 64;
 /// After so long without a read the read buffer gives back what a quiet connection does not need.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// How long a transport may take to say goodbye.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(1);
+
 pub(crate) struct Driver<T> {
     shared: Arc<Shared>,
     transport: T,
@@ -42,6 +45,8 @@ pub(crate) struct Driver<T> {
     read_buffer: ReadBuffer,
     /// When the read buffer is to give memory back.
     quiet_at: Option<Instant>,
+    /// When to go though there is something to be written.
+    leave_at: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     timer_at: Option<Instant>,
     wakes: Vec<Waker>,
@@ -57,25 +62,28 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             is_unflushed: false,
             read_buffer: ReadBuffer::new(),
             quiet_at: None,
+            leave_at: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: None,
             wakes: Vec::new(),
         }
     }
 
-    /// Runs until the connection has ended and its last bytes are written.
+    /// Runs until the transport is of no use any more and the last bytes are written.
     pub(crate) async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
-        // The peer may have gone first; there is nobody left to tell.
-        let _ = poll_fn(|cx| Pin::new(&mut self.transport).poll_shutdown(cx)).await;
+        // The peer may have gone first; there is nobody left to tell. Nor is there a reason to wait for it long.
+        let shutdown = poll_fn(|cx| Pin::new(&mut self.transport).poll_shutdown(cx));
+        let _ = tokio::time::timeout(SHUTDOWN_PATIENCE, shutdown).await;
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// As [`run`](Self::run), for who drives it step by step.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let now = now();
             let is_writing = self.poll_write(cx, now).is_pending();
-            let has_ended = self.shared.drive(&mut self.wakes, |engine| engine.is_ended());
-            if has_ended && !is_writing {
+            let has_ended = self.shared.drive(&mut self.wakes, |engine| engine.is_down());
+            if has_ended && (!is_writing || self.has_waited_long(now)) {
                 return Poll::Ready(());
             }
             let has_read = !has_ended && self.poll_read(cx, now).is_ready();
@@ -92,6 +100,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// What is still to be written when all has ended, such as the answer to a close, is not waited for without bound: the peer
+    /// may take nothing any more.
+    fn has_waited_long(&mut self, now: Instant) -> bool {
+        now >= *self.leave_at.get_or_insert(now + SHUTDOWN_PATIENCE)
     }
 
     /// Writes one batch. Pending while the transport takes no more.
@@ -141,7 +155,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     #[cold]
     fn write_failed(&mut self, cx: &mut Context<'_>, now: Instant, error: io::Error) {
         for _ in 0..LAST_READS {
-            let has_ended = self.shared.drive(&mut self.wakes, |engine| engine.is_ended());
+            let has_ended = self.shared.drive(&mut self.wakes, |engine| engine.is_down());
             if has_ended || self.poll_read(cx, now).is_pending() {
                 break;
             }
@@ -171,7 +185,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Arms the timer for what is due next; tells whether something was.
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let deadline = self.shared.drive(&mut self.wakes, |engine| engine.deadline());
-        let deadline = [deadline, self.quiet_at].into_iter().flatten().min();
+        let deadline = [deadline, self.quiet_at, self.leave_at].into_iter().flatten().min();
         if deadline != self.timer_at {
             self.timer_at = deadline;
             if let Some(deadline) = deadline {

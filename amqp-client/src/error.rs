@@ -190,6 +190,37 @@ pub enum Error {
         /// Publishes that were not answered.
         unconfirmed: usize,
     },
+    /// The connection was lost and is being recovered. Calls wait for that until their deadline; this is what the call that
+    /// was under way is told when there is no better reason.
+    #[error("the connection is being recovered")]
+    Recovering,
+    /// The connection was lost before the broker confirmed the publish: it may or may not have the message.
+    #[error("lost before it was confirmed: {0}")]
+    PublishLost(#[source] Box<Error>),
+    /// The delivery came over a connection that was lost, or before the channel was opened again: the broker has taken it back
+    /// and delivers it anew. Nothing was sent.
+    #[error("the delivery on channel {channel} is of a connection that was lost; it comes again")]
+    StaleDelivery {
+        /// The channel's number.
+        channel: u16,
+    },
+    /// A part of the transaction was done before the connection was lost, which undid it; the rest has been rolled back.
+    #[error("the transaction on channel {channel} was lost with the connection, and is rolled back")]
+    TransactionLost {
+        /// The channel's number.
+        channel: u16,
+    },
+    /// The connection was lost and could not be recovered within the limits set.
+    #[error("not recovered after {attempts} attempts in {elapsed:?}: {last}")]
+    NotRecovered {
+        /// How often it was tried.
+        attempts: u32,
+        /// How long it was tried.
+        elapsed: Duration,
+        /// What the last attempt failed with.
+        #[source]
+        last: Box<Error>,
+    },
     /// All channel numbers are in use.
     #[error("all {limit} channels of the connection are open")]
     NoFreeChannel {
@@ -267,7 +298,22 @@ impl Error {
                 | Error::Blocked { .. }
                 | Error::DrainTimeout { .. }
                 | Error::NoFreeChannel { .. }
+                | Error::Recovering
+                | Error::PublishLost(_)
+                | Error::StaleDelivery { .. }
+                | Error::TransactionLost { .. }
                 | Error::ConsumerCancelled { .. }
+        )
+    }
+
+    /// Whether the error is of one channel alone, or of what was to be sent on it: the connection can go on.
+    pub(crate) fn is_channel_error(&self) -> bool {
+        matches!(
+            self,
+            Error::ChannelClosed { .. }
+                | Error::ChannelEnded { .. }
+                | Error::NoFreeChannel { .. }
+                | Error::Invalid(_)
         )
     }
 

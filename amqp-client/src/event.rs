@@ -1,6 +1,6 @@
 //! What happens to a connection, told to whoever listens.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::broadcast;
 
@@ -31,8 +31,74 @@ pub enum Event {
         /// Why.
         reason: Error,
     },
+    /// The connection was lost, for this reason, and is to be recovered.
+    Disconnected(Error),
+    /// It is tried to connect again, after this pause.
+    Reconnecting {
+        /// Counted from 1, since the connection was last in order.
+        attempt: u32,
+        /// The pause before it.
+        delay: Duration,
+    },
+    /// The connection is as it was before it was lost, but for what the report says.
+    Recovered(Arc<Recovered>),
+    /// The broker had closed a channel for this error; it is open again, as
+    /// [`Recovery::reopen_channels`](crate::Recovery::reopen_channels) has it.
+    ChannelReopened {
+        /// The channel's number.
+        channel: u16,
+        /// Why the broker had closed it.
+        cause: Error,
+    },
     /// The connection has ended.
     Closed(Error),
+}
+
+/// What the recovery of a connection came to.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// Attempts it took.
+    pub attempts: u32,
+    /// Exchanges declared again.
+    pub exchanges: usize,
+    /// Queues declared again.
+    pub queues: usize,
+    /// Bindings made again.
+    pub bindings: usize,
+    /// Channels opened again.
+    pub channels: usize,
+    /// Consumers begun again.
+    pub consumers: usize,
+    /// Publishes that were made again, for publishers with [`republish`](crate::Publisher::republish).
+    pub republished: usize,
+    /// Publishes that nobody knows of whether the broker has them: their [`Confirm`](crate::Confirm) says
+    /// [`Error::PublishLost`].
+    pub lost: usize,
+    /// Queues that the broker had named, and has named anew.
+    pub renamed: Vec<Renamed>,
+    /// What could not be set up again. A consumer among these ends with the error, a channel too.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A queue with a new name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Renamed {
+    /// The name it had.
+    pub old: String,
+    /// The name it has.
+    pub new: String,
+}
+
+/// Something that could not be set up again.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Skipped {
+    /// What, in words: `queue "jobs"`, `consumer "ctag-1" of queue "jobs"`.
+    pub what: String,
+    /// Why.
+    pub error: Error,
 }
 
 /// How a connection is doing.
@@ -43,6 +109,8 @@ pub enum State {
     Open,
     /// The broker takes no publishes, for this reason.
     Blocked(String),
+    /// It was lost, for this reason, and is being recovered.
+    Recovering(Error),
     /// It has been told to end; what everyone was told is the reason.
     Closing(Error),
     /// It has ended.

@@ -66,6 +66,10 @@
 //! [`confirm_window_bytes`]: ConnectOptions::confirm_window_bytes
 //! [`delivery_buffer`]: ConnectOptions::delivery_buffer
 //!
+//! # When the connection is lost
+//! It ends, with the reason, and so does everything of it; or it is recovered, when [`ConnectOptions::recovery`] says so: see
+//! [`Recovery`] for what comes back, and what becomes of what was under way.
+//!
 //! # What is told
 //! - [`Connection::events`] and [`Connection::state`], for the program: connected, blocked, channels that were closed, the end.
 //! - `tracing`, for whoever operates it: the same in a span `connection` (`peer`, `vhost`, `name`), and in a span `channel`
@@ -80,15 +84,19 @@
 //! - [`Confirm`], [`Consumer`], [`Channel::closed`], [`Connection::closed`]: until their answer or the end of the channel or
 //!   connection, which heartbeats bound when the network is silent.
 
+mod answers;
 mod any_certificate;
+mod backoff;
 mod channel;
 mod connect;
 mod connection;
+mod connection_task;
 mod consume_options;
 mod consumer;
 mod credentials;
 mod declare;
 mod delivery;
+mod dial;
 mod drain;
 mod driver;
 mod error;
@@ -99,6 +107,10 @@ mod options;
 mod proto;
 mod publisher;
 mod read_buffer;
+mod recovery;
+mod redeclare;
+mod restore;
+mod resubscribe;
 mod sasl;
 mod secret;
 mod shared;
@@ -110,6 +122,7 @@ mod transport;
 mod uri;
 
 pub use amqp_codec::{Array, Properties, ReplyCode, Secret, ShortString, Table, Value};
+pub use backoff::Backoff;
 pub use channel::Channel;
 pub use connect::connect;
 pub use connection::Connection;
@@ -120,11 +133,12 @@ pub use declare::Declare;
 pub use delivery::{Acker, Delivery, Received};
 pub use drain::Drain;
 pub use error::{Close, Error, Result};
-pub use event::{Event, Events, State};
+pub use event::{Event, Events, Recovered, Renamed, Skipped, State};
 pub use message::Message;
 pub use metrics::Metrics;
 pub use options::ConnectOptions;
 pub use publisher::{Confirm, Confirmation, Publisher, Returned, WhileBlocked};
+pub use recovery::Recovery;
 pub use sasl::{Mechanism, SaslMechanism};
 pub use tls::TlsOptions;
 pub use tls_error::TlsError;

@@ -18,6 +18,8 @@ pub struct Metrics {
     pub messages_received: u64,
     /// Messages that came back.
     pub messages_returned: u64,
+    /// How often the connection was lost and was to be recovered.
+    pub reconnects: u64,
     /// Channels open.
     pub channels: usize,
     /// Publishes in confirm mode that the broker has not answered.

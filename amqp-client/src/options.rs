@@ -8,6 +8,7 @@ use crate::{
     credentials::{CredentialsProvider, Provider},
     error::{Error, Result},
     proto::{connection::Limits, link::Window},
+    recovery::Recovery,
     sasl::{Mechanism, SaslMechanism},
     tls::TlsOptions,
     uri::Uri,
@@ -27,6 +28,7 @@ pub struct ConnectOptions {
     pub(crate) mechanisms: Vec<Mechanism>,
     pub(crate) credentials: Option<Provider>,
     pub(crate) shuffle_hosts: bool,
+    pub(crate) recovery: Option<Recovery>,
     pub(crate) limits: Limits,
 }
 
@@ -44,6 +46,7 @@ impl Default for ConnectOptions {
             mechanisms: vec![Mechanism::Plain, Mechanism::AmqPlain],
             credentials: None,
             shuffle_hosts: false,
+            recovery: None,
             limits: Limits {
                 write_buffer: 256 * 1024,
                 window: Window { publishes: 65_536, bytes: 64 * 1024 * 1024 },
@@ -134,6 +137,22 @@ impl ConnectOptions {
     /// Tries several hosts in random order, so that many clients spread over them. Default: in the order given.
     pub fn shuffle_hosts(mut self, shuffle: bool) -> Self {
         self.shuffle_hosts = shuffle;
+        self
+    }
+
+    /// Recovers the connection when it was lost, with all that belongs to it. Default: it ends.
+    ///
+    /// ```no_run
+    /// # async fn example() -> amqp_client::Result<()> {
+    /// use amqp_client::{ConnectOptions, Recovery};
+    ///
+    /// let options = ConnectOptions::new().recovery(Recovery::new().first_connect(true));
+    /// let connection = options.connect("amqp://a.example,b.example/prod").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = Some(recovery);
         self
     }
 

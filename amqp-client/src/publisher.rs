@@ -20,7 +20,7 @@ use crate::{
     proto::{
         confirms::{RawReturn, Settled},
         connection::Engine,
-        publish::Route,
+        publish::{PublishMode, Route},
         waiters::{Place, PublishPlace},
     },
     shared::ChannelHandle,
@@ -31,6 +31,7 @@ use crate::{
 pub struct Publisher {
     channel: Arc<ChannelHandle>,
     patience: Patience,
+    mode: PublishMode,
 }
 
 /// What a publisher does while the broker takes no publishes, for want of memory or disk (`connection.blocked`).
@@ -70,7 +71,7 @@ pub struct Returned {
 
 impl Publisher {
     pub(crate) fn new(channel: Arc<ChannelHandle>) -> Self {
-        Publisher { channel, patience: Patience::default() }
+        Publisher { channel, patience: Patience::default(), mode: PublishMode::Confirmed }
     }
 
     /// This publisher, with a deadline for each publish to find room; by default it waits. For what becomes of the message,
@@ -83,6 +84,15 @@ impl Publisher {
     /// This publisher, with another policy for a broker that takes no publishes; by default it waits.
     pub fn while_blocked(mut self, policy: WhileBlocked) -> Self {
         self.patience.while_blocked = policy;
+        self
+    }
+
+    /// This publisher, and whether what it published and was not confirmed when the connection was lost is published again once
+    /// that is [recovered](crate::Recovery), before anything else and in its order: at least once, then, and perhaps twice.
+    /// A message without an id is given one, so that who receives it twice can tell. Each is kept until it is confirmed, at the
+    /// price of a few allocations. Default: it is not, and its [`Confirm`] says [`Error::PublishLost`].
+    pub fn republish(mut self, republish: bool) -> Self {
+        self.mode = if republish { PublishMode::Republished } else { PublishMode::Confirmed };
         self
     }
 
@@ -128,19 +138,23 @@ impl Publisher {
     /// to tell.
     ///
     /// # Errors
-    /// Why the channel ended before that.
+    /// Why the channel ended before that; [`Error::PublishLost`] when publishes were lost meanwhile.
     ///
     /// # Cancel safety
     /// Can be dropped and called again.
     pub async fn flush(&self) -> Result<()> {
-        let tag = self.channel.with(Engine::newest_publish);
+        let (tag, losses) = self.channel.with(|engine, key| (engine.newest_publish(key), engine.losses(key)));
         let status = &self.channel.status;
         let mut waiting = WaitingForFlush { channel: &self.channel, place: None };
         poll_fn(|cx| {
             let place = &mut waiting.place;
             self.channel.with(|engine, key| engine.poll_flushed(key, status, tag, place, cx.waker()))
         })
-        .await
+        .await?;
+        if self.channel.with(Engine::losses) == losses {
+            return Ok(());
+        }
+        Err(Error::PublishLost(Box::new(self.channel.with(|engine, _| engine.loss()))))
     }
 
     /// Waits for the end of the publisher's channel and tells its reason.
@@ -156,7 +170,15 @@ impl Publisher {
         message: &Message,
     ) -> Result<Confirm> {
         let route = Route { exchange, routing_key, mandatory };
-        let tag = publish(&self.channel, route, message, true, self.patience).await?;
+        let identified;
+        let message = match self.mode {
+            PublishMode::Republished if message.properties().message_id.is_none() => {
+                identified = message.clone().message_id(&format!("{:032x}", fastrand::u128(..)))?;
+                &identified
+            }
+            _ => message,
+        };
+        let tag = publish(&self.channel, route, message, self.mode, self.patience).await?;
         Ok(Confirm { channel: self.channel.clone(), tag, done: false })
     }
 }
@@ -166,16 +188,16 @@ pub(crate) async fn publish(
     channel: &ChannelHandle,
     route: Route<'_>,
     message: &Message,
-    confirmed: bool,
+    mode: PublishMode,
     patience: Patience,
 ) -> Result<u64> {
     // There is room nearly always: no timer, no place in a queue is made for it.
-    if let Some(published) = channel.with(|engine, key| engine.try_publish(key, route, message, confirmed)) {
+    if let Some(published) = channel.with(|engine, key| engine.try_publish(key, route, message, mode)) {
         return published.map_err(|error| channel.explain(error));
     }
     let mut waiting = WaitingToPublish { channel, place: PublishPlace::default() };
     let publishing = poll_fn(|cx| {
-        channel.with(|engine, key| match engine.try_publish(key, route, message, confirmed) {
+        channel.with(|engine, key| match engine.try_publish(key, route, message, mode) {
             Some(published) => Poll::Ready(published),
             None => match (patience.while_blocked, engine.blocked()) {
                 (WhileBlocked::Fail, Some(reason)) => Poll::Ready(Err(Error::Blocked { reason })),
@@ -247,7 +269,8 @@ impl Drop for WaitingToPublish<'_> {
 /// What will become of one published message.
 ///
 /// # Errors
-/// Resolves to the reason when the channel ends first: the broker may or may not have the message then.
+/// Resolves to the reason when the channel ends first, to [`Error::PublishLost`] when the connection is lost first and to be
+/// recovered: the broker may or may not have the message then.
 ///
 /// # On drop
 /// Nobody asks; nothing is kept. The message is on its way all the same.
@@ -270,7 +293,12 @@ impl Future for Confirm {
         let status = &this.channel.status;
         let polled = this.channel.with(|engine, key| engine.poll_confirm(key, status, this.tag, cx.waker()));
         this.done = polled.is_ready();
-        polled.map_ok(Confirmation::from)
+        polled.map(|settled| match settled? {
+            Settled::Ack => Ok(Confirmation::Ack),
+            Settled::Nack => Ok(Confirmation::Nack),
+            Settled::Returned(raw) => Ok(Confirmation::Returned(Box::new(Returned { raw: *raw }))),
+            Settled::Lost(reason) => Err(Error::PublishLost(Box::new(reason))),
+        })
     }
 }
 
@@ -289,16 +317,6 @@ impl Drop for Confirm {
     fn drop(&mut self) {
         if !self.done && !self.is_acked() {
             self.channel.with(|engine, key| engine.forget_confirm(key, self.tag));
-        }
-    }
-}
-
-impl From<Settled> for Confirmation {
-    fn from(settled: Settled) -> Self {
-        match settled {
-            Settled::Ack => Confirmation::Ack,
-            Settled::Nack => Confirmation::Nack,
-            Settled::Returned(raw) => Confirmation::Returned(Box::new(Returned { raw: *raw })),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A new secret on an open connection: by hand, and by itself before the present one expires.
 
 use std::{
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
+    future::Future,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -77,13 +77,7 @@ impl Refresh {
 
     /// Runs until the connection has ended, or credentials came that do not expire.
     pub(crate) async fn run(self, valid_for: Duration) {
-        let mut ended = pin!(self.shared.ended());
-        let mut refreshing = pin!(self.refresh(valid_for));
-        poll_fn(|cx| match ended.as_mut().poll(cx) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => refreshing.as_mut().poll(cx),
-        })
-        .await;
+        let _ = self.shared.unless_ended(self.refresh(valid_for)).await;
     }
 
     async fn refresh(&self, mut valid_for: Duration) {

@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amqp_codec::{Method, Request};
+use amqp_codec::{
+    Arguments as _, Method, Request,
+    method::{basic, channel},
+};
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
@@ -22,7 +25,9 @@ use crate::{
         calls::{CallId, Reply},
         connection::{ChannelKey, Engine},
         expects::Expects,
+        inbox::Inbox,
         status::ChannelStatus,
+        subscription::Subscription,
         waiters::Place,
     },
     trace::Trace,
@@ -90,6 +95,27 @@ impl Shared {
 }
 
 impl Shared {
+    /// How often the connection has been restored.
+    pub(crate) fn restored(&self) -> u64 {
+        self.with(|engine| engine.restores())
+    }
+
+    /// The output of `work`, unless the connection ends before.
+    pub(crate) async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let (mut ended, mut working) = (pin!(self.ended()), pin!(work));
+        poll_fn(|cx| match ended.as_mut().poll(cx) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => working.as_mut().poll(cx).map(Some),
+        })
+        .await
+    }
+
+    /// Ready when `key` can be used, the connection without one, or will never be again.
+    pub(crate) async fn usable(&self, key: Option<ChannelKey>) {
+        let mut waiting = WaitingForConnection { shared: self, place: None };
+        poll_fn(|cx| self.with(|engine| engine.poll_usable(key, &mut waiting.place, cx.waker()))).await;
+    }
+
     /// Ready with the reason when the connection has ended.
     pub(crate) async fn ended(&self) -> Error {
         let mut waiting = WaitingForConnection { shared: self, place: None };
@@ -97,9 +123,10 @@ impl Shared {
     }
 }
 
-struct WaitingForConnection<'a> {
-    shared: &'a Shared,
-    place: Option<Place>,
+/// Its place is given back when it is dropped.
+pub(crate) struct WaitingForConnection<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) place: Option<Place>,
 }
 
 impl Drop for WaitingForConnection<'_> {
@@ -120,6 +147,28 @@ pub(crate) struct ConnectionHandle {
 impl ConnectionHandle {
     pub(crate) fn new(shared: Arc<Shared>, call_timeout: Duration) -> Self {
         ConnectionHandle { shared, call_timeout, consumers: AtomicU64::new(0) }
+    }
+
+    /// Opens a channel, as soon as the connection can be used.
+    pub(crate) async fn open_channel(self: &Arc<Self>) -> Result<ChannelHandle> {
+        let after = self.call_timeout;
+        let late = Error::CallTimeout { method: channel::Open::NAME, after };
+        let (channel, call) = tokio::time::timeout(after, self.begin_channel()).await.unwrap_or(Err(late))?;
+        channel.wait(channel::Open::NAME, call, after).await?;
+        self.shared.trace.channel_opened(channel.key.id);
+        Ok(channel)
+    }
+
+    async fn begin_channel(self: &Arc<Self>) -> Result<(ChannelHandle, CallId)> {
+        loop {
+            match self.shared.with(Engine::open_channel) {
+                Err(Error::Recovering) => self.shared.usable(None).await,
+                Err(error) => return Err(error),
+                Ok((key, status, call)) => {
+                    return Ok((ChannelHandle { connection: self.clone(), key, status }, call));
+                }
+            }
+        }
     }
 
     /// A tag of our own, so that an answer tells which consumer it is for.
@@ -164,14 +213,63 @@ impl ChannelHandle {
 
     /// Calls a method and waits for its answer.
     pub(crate) async fn call<R: Request>(&self, request: R, timeout: Duration) -> Result<R::Reply> {
-        let call = self
-            .with(|engine, key| engine.call(key, request.into(), Expects::reply_to::<R>()))
-            .map_err(|error| self.explain(error))?;
-        match self.wait(R::NAME, call, timeout).await? {
+        let expects = Expects::reply_to::<R>();
+        let send = |engine: &mut Engine, key| engine.call(key, request.into(), expects);
+        match self.request(R::NAME, timeout, send).await? {
             Reply::Method(method) => {
                 R::Reply::try_from(method).map_err(|method| self.unexpected::<R>(&method))
             }
             Reply::Got(..) => Err(self.status.reason()),
+        }
+    }
+
+    /// Sends what will be answered, once the channel can be used, and waits for the answer; all of it within `after`.
+    ///
+    /// Dropping the future abandons the call: its answer is recognised when it comes, and undone.
+    pub(crate) async fn request(
+        &self,
+        name: &'static str,
+        after: Duration,
+        send: impl FnOnce(&mut Engine, ChannelKey) -> Result<CallId>,
+    ) -> Result<Reply> {
+        let requesting = async {
+            let call = self.send(send).await?;
+            Waiting::new(&self.connection.shared, self.key, call).await
+        };
+        match tokio::time::timeout(after, requesting).await {
+            Ok(result) => result.map_err(|error| self.explain(error)),
+            Err(_) => Err(Error::CallTimeout { method: name, after }),
+        }
+    }
+
+    /// Begins a consumer, as soon as the channel can be used: where its deliveries come from.
+    pub(crate) async fn consume(&self, subscription: Subscription, after: Duration) -> Result<Arc<Inbox>> {
+        let unbounded = subscription.consume.no_ack || subscription.prefetch == 0;
+        let mut inbox = None;
+        let send = |engine: &mut Engine, key| {
+            let new = Arc::new(Inbox::new(unbounded.then(|| engine.backlog())));
+            inbox = Some(new.clone());
+            engine.consume(key, subscription, new)
+        };
+        self.request(basic::Consume::NAME, after, send).await?;
+        // There is one: it was made with the call that has been answered.
+        inbox.ok_or(Error::Recovering)
+    }
+
+    /// Does something with the channel, as soon as it can be used.
+    pub(crate) async fn send<T>(&self, send: impl FnOnce(&mut Engine, ChannelKey) -> Result<T>) -> Result<T> {
+        let mut send = Some(send);
+        loop {
+            let sent = self.with(|engine, key| {
+                if engine.is_recovering(key) {
+                    return None;
+                }
+                send.take().map(|send| send(engine, key))
+            });
+            match sent {
+                Some(sent) => return sent.map_err(|error| self.explain(error)),
+                None => self.connection.shared.usable(Some(self.key)).await,
+            }
         }
     }
 
@@ -185,7 +283,7 @@ impl ChannelHandle {
         after: Duration,
     ) -> impl Future<Output = Result<Reply>> {
         // Made here, not at the first poll: a future that is dropped before it abandons its call too.
-        let waiting = Waiting { channel: self, call, done: false };
+        let waiting = Waiting::new(&self.connection.shared, self.key, call);
         async move {
             match tokio::time::timeout(after, waiting).await {
                 Ok(result) => result.map_err(|error| self.explain(error)),
@@ -258,17 +356,25 @@ impl Drop for WaitingForEnd<'_> {
     }
 }
 
-struct Waiting<'a> {
-    channel: &'a ChannelHandle,
+/// The answer to a call. Dropped before, the call is abandoned.
+pub(crate) struct Waiting<'a> {
+    shared: &'a Shared,
+    key: ChannelKey,
     call: CallId,
     done: bool,
+}
+
+impl<'a> Waiting<'a> {
+    pub(crate) fn new(shared: &'a Shared, key: ChannelKey, call: CallId) -> Self {
+        Waiting { shared, key, call, done: false }
+    }
 }
 
 impl Future for Waiting<'_> {
     type Output = Result<Reply>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = self.channel.with(|engine, _| engine.poll_call(self.call, cx.waker()));
+        let polled = self.shared.with(|engine| engine.poll_call(self.call, cx.waker()));
         self.done = polled.is_ready();
         polled
     }
@@ -277,7 +383,7 @@ impl Future for Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if !self.done {
-            self.channel.with(|engine, key| engine.abandon_call(key, self.call));
+            self.shared.with(|engine| engine.abandon_call(self.key, self.call));
         }
     }
 }

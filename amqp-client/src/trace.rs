@@ -1,22 +1,24 @@
 //! What a connection tells whoever subscribes to `tracing`: a span for the connection, one for a channel in it, and an event
 //! in them for what happens seldom. Nothing a message, and no secret.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
+use parking_lot::Mutex;
 use tracing::{Span, debug, debug_span, field, info, info_span, warn};
 
 use crate::{error::Error, event::Event, uri::Uri};
 
 #[derive(Debug)]
 pub(crate) struct Trace {
-    /// A root: the connection outlives whatever its user was doing when it was made.
-    connection: Span,
-    /// Before, what goes wrong is the caller's error and no news.
-    was_open: AtomicBool,
+    /// A root: the connection outlives whatever its user was doing when it was made. Another for each host that is tried.
+    connection: Mutex<Span>,
 }
 
 impl Trace {
-    pub(crate) fn new(uri: &Uri, name: Option<&str>) -> Self {
+    pub(crate) fn new() -> Self {
+        Trace { connection: Mutex::new(Span::none()) }
+    }
+
+    /// A host is tried.
+    pub(crate) fn begin(&self, uri: &Uri, name: Option<&str>) {
         let connection = info_span!(
             parent: None,
             "connection",
@@ -27,32 +29,48 @@ impl Trace {
         if let Some(name) = name {
             connection.record("name", name);
         }
-        Trace { connection, was_open: AtomicBool::new(false) }
+        *self.connection.lock() = connection;
     }
 
-    pub(crate) fn connection(&self) -> &Span {
-        &self.connection
+    pub(crate) fn connection(&self) -> Span {
+        self.connection.lock().clone()
     }
 
     /// Must be called with the engine's lock released: a subscriber is the user's code.
     pub(crate) fn tell(&self, event: &Event) {
+        let connection = &self.connection();
         match event {
             Event::Connected => {
-                self.was_open.store(true, Ordering::Relaxed);
-                info!(parent: &self.connection, "connected");
+                info!(parent: connection, "connected");
             }
             Event::Blocked(reason) => {
-                warn!(parent: &self.connection, reason, "the broker takes no publishes");
+                warn!(parent: connection, reason, "the broker takes no publishes");
             }
-            Event::Unblocked => info!(parent: &self.connection, "the broker takes publishes again"),
+            Event::Unblocked => info!(parent: connection, "the broker takes publishes again"),
             Event::DeliveryHeld { channel, held } => {
                 self.in_channel(*channel, || warn!(?held, "a delivery is held unacknowledged"));
             }
             Event::ChannelClosed { channel, reason } => {
                 self.in_channel(*channel, || warn!(%reason, "channel closed"));
             }
+            Event::Disconnected(reason) => warn!(parent: connection, %reason, "connection lost"),
+            Event::Reconnecting { attempt, delay } => {
+                info!(parent: connection, attempt, ?delay, "connecting again");
+            }
+            Event::Recovered(report) => {
+                let (renamed, skipped) = (report.renamed.len(), report.skipped.len());
+                info!(parent: connection, attempts = report.attempts, renamed, skipped, "connection recovered");
+            }
+            Event::ChannelReopened { channel, .. } => {
+                self.in_channel(*channel, || info!("channel opened again"));
+            }
             Event::Closed(reason) => self.closed(reason),
         }
+    }
+
+    /// A host did not take the connection: no news to who is told of it as an error.
+    pub(crate) fn not_connected(&self, reason: &Error) {
+        debug!(parent: &self.connection(), %reason, "not connected");
     }
 
     pub(crate) fn channel_opened(&self, channel: u16) {
@@ -60,11 +78,7 @@ impl Trace {
     }
 
     fn closed(&self, reason: &Error) {
-        let connection = &self.connection;
-        if !self.was_open.load(Ordering::Relaxed) {
-            debug!(parent: connection, %reason, "not connected");
-            return;
-        }
+        let connection = &self.connection();
         match reason {
             Error::ConnectionEnded => info!(parent: connection, "closed by this client"),
             Error::ConnectionClosed(_) => warn!(parent: connection, %reason, "closed by the broker"),
@@ -74,6 +88,6 @@ impl Trace {
     }
 
     fn in_channel(&self, number: u16, tell: impl FnOnce()) {
-        debug_span!(parent: &self.connection, "channel", number).in_scope(tell);
+        debug_span!(parent: self.connection(), "channel", number).in_scope(tell);
     }
 }

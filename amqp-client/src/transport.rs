@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
-    io::BufReader,
+    io::{AsyncRead, AsyncWrite, BufReader},
     net::TcpStream,
     time::{Instant, timeout},
 };
@@ -19,6 +19,13 @@ use crate::{
     tls_error::TlsError,
     uri::Uri,
 };
+
+/// A byte stream in both directions: TCP, TLS, or any other.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+pub(crate) type BoxedStream = Box<dyn Stream>;
 
 /// Ciphertext that is read at once: rustls by itself asks for 4 KiB at a time, with a system call each.
 const TLS_READ_BUFFER: usize = 16 * 1024;

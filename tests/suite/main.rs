@@ -9,4 +9,5 @@ mod engine;
 mod every_broker;
 mod interop;
 mod messaging;
+mod recovery;
 mod tidy;

@@ -38,11 +38,22 @@ pub(crate) struct Ack {
 
 impl Default for Acks {
     fn default() -> Self {
-        Acks { base: 1, states: VecDeque::new(), run: None, arrivals: VecDeque::new(), islands: Vec::new() }
+        Acks::after(0)
     }
 }
 
 impl Acks {
+    /// Of deliveries with tags over this one.
+    pub(crate) fn after(tag: u64) -> Self {
+        let (base, run) = (tag.saturating_add(1), None);
+        Acks { base, states: VecDeque::new(), run, arrivals: VecDeque::new(), islands: Vec::new() }
+    }
+
+    /// The tag of the last delivery; that before the first when there was none.
+    pub(crate) fn newest(&self) -> u64 {
+        self.base + self.states.len() as u64 - 1
+    }
+
     /// A delivery arrived. Tags of a channel count up by one (spec section 1.8.3.13), those of no-ack consumers too.
     #[inline]
     pub(crate) fn delivered(&mut self, tag: u64, no_ack: bool, now: Instant) {

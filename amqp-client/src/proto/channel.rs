@@ -2,6 +2,7 @@
 
 mod content;
 mod handles;
+mod restore;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,7 +13,7 @@ use std::{
 
 use amqp_codec::{
     Assembler, Error as CodecError, Method, ShortString,
-    method::{basic, channel},
+    method::{basic, channel, queue},
 };
 use bytes::Bytes;
 use slab::Slab;
@@ -26,6 +27,8 @@ use super::{
     inbox::Inbox,
     link::Link,
     status::ChannelStatus,
+    subscription::Subscription,
+    transaction::Transaction,
     waiters::Waiters,
 };
 use crate::{
@@ -36,17 +39,32 @@ use crate::{
 /// Acks that gather while a consumer is busy, at the most.
 const MAX_ACK_BATCH: usize = 128;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Phase {
     Open,
     /// `channel.close` is sent; all but its answer is of no consequence.
     Closing,
+    /// The broker knows nothing of it any more, for this reason. It is to be opened again.
+    Lost(Error),
+    /// Opened again; what belongs to it is being set up.
+    Restoring,
+}
+
+/// What takes a channel away that is to be restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// The transport: nobody is to blame, and publishes may be made again.
+    Transport,
+    /// The broker closed the channel, perhaps for what was published.
+    Closed,
 }
 
 /// An answer that is due.
 struct Due {
     call: Option<CallId>,
     expects: Expects,
+    /// What was asked for, when the registry is to know that it was done.
+    request: Option<Method>,
 }
 
 /// The method of the content under way.
@@ -57,11 +75,11 @@ enum Incoming {
 }
 
 struct Consumer {
-    tag: ShortString,
+    /// How it began, and begins again.
+    subscription: Subscription,
     inbox: Arc<Inbox>,
     /// Deliveries of the read under way.
     batch: VecDeque<RawDelivery>,
-    no_ack: bool,
     /// Its handle was dropped: what still arrives goes back to the queue.
     dropped: bool,
 }
@@ -82,11 +100,21 @@ pub(crate) struct Channel {
     /// Consumers with a batch to be put into their inbox.
     touched: Vec<usize>,
     pub(crate) acks: Acks,
+    /// Delivery tags begin anew on each connection; here they go on, from this one.
+    tags_before: u64,
     /// So many acks waiting are company enough.
     ack_batch: usize,
     /// Answers due to `basic.recover`: what is delivered before them the broker has taken back.
     recovering: usize,
     pub(crate) confirms: Option<Confirms>,
+    /// Since `tx.select`.
+    transaction: Option<Transaction>,
+    /// The prefetch of the channel as a whole, when it was set.
+    qos: Option<basic::Qos>,
+    /// The queue declared last, which an empty name stands for.
+    last_queue: ShortString,
+    /// It is opened again when the broker closes it for an error.
+    reopens: bool,
     /// The broker has stopped the flow of publishes.
     pub(crate) flow_stopped: bool,
     status: Arc<ChannelStatus>,
@@ -101,15 +129,17 @@ pub(crate) struct Channel {
 }
 
 /// What a frame meant for the channel as a whole.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
     Goes,
+    /// It is to be opened again.
+    Lost,
     /// Its number is free again.
     Gone,
 }
 
 impl Channel {
-    pub(crate) fn new(id: u16, status: Arc<ChannelStatus>) -> Self {
+    pub(crate) fn new(id: u16, status: Arc<ChannelStatus>, reopens: bool) -> Self {
         Channel {
             id,
             phase: Phase::Open,
@@ -122,9 +152,14 @@ impl Channel {
             recent: 0,
             touched: Vec::new(),
             acks: Acks::default(),
+            tags_before: 0,
             ack_batch: MAX_ACK_BATCH,
             recovering: 0,
             confirms: None,
+            transaction: None,
+            qos: None,
+            last_queue: ShortString::EMPTY,
+            reopens,
             flow_stopped: false,
             status,
             end_waiters: Waiters::default(),
@@ -138,8 +173,29 @@ impl Channel {
         &self.status
     }
 
+    #[inline]
     pub(crate) fn is_open(&self) -> bool {
-        self.phase == Phase::Open
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// Whether what was delivered can be settled.
+    #[inline]
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Restoring)
+    }
+
+    #[inline]
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing)
+    }
+
+    /// Why it cannot be used.
+    #[cold]
+    pub(crate) fn refusal(&self) -> Error {
+        match self.phase {
+            Phase::Lost(_) | Phase::Restoring => Error::Recovering,
+            Phase::Open | Phase::Closing => Error::ChannelEnded { channel: self.id },
+        }
     }
 
     /// Any other method.
@@ -148,6 +204,7 @@ impl Channel {
         let method = Method::decode(payload).map_err(|error| self.broken(error))?;
         match method {
             Method::Channel(channel::Method::Close(close)) => return Ok(self.closed_by_broker(link, &close)),
+            _ if matches!(self.phase, Phase::Lost(_)) => {}
             Method::Channel(channel::Method::CloseOk(_)) => return self.answer(link, method, payload),
             _ if self.is_discarding => {}
             Method::Channel(channel::Method::Flow(flow)) => {
@@ -185,19 +242,10 @@ impl Channel {
     pub(crate) fn end(&mut self, link: &mut Link, reason: &Error) {
         let reason = self.status.ended.get_or_init(|| reason.clone()).clone();
         self.put_batches(&mut link.wakes);
-        let getting =
-            self.getting.take().map(|call| Due { call: Some(call), expects: Expects::Get { no_ack: true } });
-        for due in self.due.drain(..).chain(getting) {
-            if let Some(call) = due.call {
-                let result = match due.expects {
-                    Expects::Close => Ok(Reply::Method(channel::CloseOk {}.into())),
-                    _ => Err(reason.clone()),
-                };
-                let _ = link.calls.finish(call, result, &mut link.wakes);
-            }
-        }
+        self.end_calls(link, &reason);
         for (_, consumer) in &self.consumers {
             link.wakes.extend(consumer.inbox.end(Some(reason.clone())));
+            link.consumer_gone(&consumer.subscription);
         }
         if let Some(mut confirms) = self.confirms.take() {
             confirms.wake_all(&mut link.wakes);
@@ -206,6 +254,20 @@ impl Channel {
         self.end_waiters.wake_all(&mut link.wakes);
         self.drain_waiters.wake_all(&mut link.wakes);
         self.window_waiters.wake_all(&mut link.wakes);
+    }
+
+    fn end_calls(&mut self, link: &mut Link, reason: &Error) {
+        let getting = self.getting.take().map(|call| (Some(call), Expects::Get { no_ack: true }));
+        let due = self.due.drain(..).map(|due| (due.call, due.expects));
+        for (call, expects) in due.chain(getting) {
+            if let Some(call) = call {
+                let result = match expects {
+                    Expects::Close => Ok(Reply::Method(channel::CloseOk {}.into())),
+                    _ => Err(reason.clone()),
+                };
+                let _ = link.calls.finish(call, result, &mut link.wakes);
+            }
+        }
     }
 
     fn settle(&mut self, link: &mut Link, tag: u64, multiple: bool, nack: bool) {
@@ -230,6 +292,12 @@ impl Channel {
             return Err(self.unexpected(expected, method.name()));
         };
         let call = due.call;
+        if let Method::Queue(queue::Method::DeclareOk(ok)) = &method {
+            self.last_queue = ok.queue.detach();
+        }
+        if let (Some(registry), Some(request)) = (&mut link.registry, due.request) {
+            registry.apply(request, Some(&self.last_queue));
+        }
         let mut after = After::Goes;
         match due.expects {
             Expects::Get { no_ack } => {
@@ -240,17 +308,18 @@ impl Channel {
                     return Ok(after);
                 }
             }
-            Expects::Consume { tag, inbox, no_ack } => self.add_consumer(tag, inbox, no_ack),
+            Expects::Consume(subscription, inbox) => self.add_consumer(*subscription, inbox),
             Expects::Cancel { tag } => self.remove_consumer(link, &tag, None),
             Expects::ConfirmSelect => {
                 self.confirms.get_or_insert_with(|| Confirms::new(self.status.progress.clone()));
             }
+            Expects::Transaction(..) => self.transaction = Some(Transaction::default()),
             Expects::Recover => self.recovering -= 1,
             Expects::Close => {
                 self.end(link, &Error::ChannelEnded { channel: self.id });
                 after = After::Gone;
             }
-            Expects::Method(..) => {}
+            Expects::Method(..) | Expects::Resume { .. } => {}
         }
         self.finish(link, call, Ok(Reply::Method(method)));
         Ok(after)
@@ -280,8 +349,9 @@ impl Channel {
         }
     }
 
-    fn add_consumer(&mut self, tag: ShortString, inbox: Arc<Inbox>, no_ack: bool) {
-        let consumer = Consumer { tag: tag.clone(), inbox, batch: VecDeque::new(), no_ack, dropped: false };
+    fn add_consumer(&mut self, subscription: Subscription, inbox: Arc<Inbox>) {
+        let tag = subscription.consume.consumer_tag.clone();
+        let consumer = Consumer { subscription, inbox, batch: VecDeque::new(), dropped: false };
         let index = self.consumers.insert(consumer);
         self.by_tag.insert(tag, index);
     }
@@ -290,6 +360,10 @@ impl Channel {
         let Some(index) = self.by_tag.remove(tag) else { return };
         self.put_batches(&mut link.wakes);
         if let Some(consumer) = self.consumers.try_remove(index) {
+            // One that was cancelled by the broker or cannot go on is not what its queue was deleted for.
+            if reason.is_none() {
+                link.consumer_gone(&consumer.subscription);
+            }
             link.wakes.extend(consumer.inbox.end(reason));
         }
         self.drain_waiters.wake_all(&mut link.wakes);
@@ -297,6 +371,9 @@ impl Channel {
 
     fn cancelled_by_broker(&mut self, link: &mut Link, cancel: &basic::Cancel) {
         let tag = &cancel.consumer_tag;
+        if let Some(consumer) = self.by_tag.get(tag).and_then(|&index| self.consumers.get(index)) {
+            consumer.inbox.keep_cancelled(consumer.subscription.clone());
+        }
         self.remove_consumer(link, tag, Some(Error::ConsumerCancelled { tag: tag.to_string() }));
         if !cancel.no_wait {
             link.reply(self.id, &basic::CancelOk { consumer_tag: tag.clone() });
@@ -306,17 +383,25 @@ impl Channel {
     /// The broker ends the channel. When both closed at once its answer to our close is still to come.
     fn closed_by_broker(&mut self, link: &mut Link, close: &channel::Close) -> After {
         link.reply(self.id, &channel::CloseOk {});
-        let crossed = self.phase == Phase::Closing;
+        let crossed = matches!(self.phase, Phase::Closing);
         let close = Close::new(close.reply_code, &close.reply_text, close.class_id, close.method_id);
         let reason = Error::ChannelClosed { channel: self.id, close };
+        if self.is_restoring() {
+            self.lose(link, &reason, Loss::Transport);
+            return After::Lost;
+        }
         if self.status.ended.get().is_none() {
             link.events.push(Event::ChannelClosed { channel: self.id, reason: reason.clone() });
+        }
+        if self.reopens && self.is_open() {
+            self.lose(link, &reason, Loss::Closed);
+            return After::Lost;
         }
         self.end(link, &reason);
         if !crossed {
             return After::Gone;
         }
-        self.due.push_back(Due { call: None, expects: Expects::Close });
+        self.due.push_back(Due { call: None, expects: Expects::Close, request: None });
         After::Goes
     }
 

@@ -12,12 +12,15 @@ use std::{
     task::{Poll, Waker},
 };
 
+use amqp_codec::Error as CodecError;
 use bytes::Bytes;
 
 use super::{
     delivery::RawDelivery,
+    republish::Kept,
     waiters::{Place, Waiters},
 };
+use crate::error::Error;
 
 /// What became of a published message.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub(crate) enum Settled {
     Ack,
     Nack,
     Returned(Box<RawReturn>),
+    /// The connection or the channel was lost before the broker said anything.
+    Lost(Error),
 }
 
 /// A `basic.return` with its content.
@@ -77,7 +82,44 @@ pub(crate) struct Confirms {
     wakers: BTreeMap<u64, Waker>,
     /// Unsettled mandatory publishes, oldest first: what a return is matched with.
     mandatory: VecDeque<Mandatory>,
+    /// Unsettled publishes that are to be published again when the connection was lost.
+    kept: BTreeMap<u64, Kept>,
+    /// Tags here and on the wire, which begin anew with each connection.
+    wire: WireTags,
+    /// How often something was lost.
+    losses: u64,
     progress: Arc<Progress>,
+}
+
+/// The broker counts from 1 on each connection; here tags go on.
+#[derive(Debug, Default)]
+struct WireTags {
+    /// Those published again on this connection, which bear the tags 1, 2, 3 and so on there.
+    republished: Vec<u64>,
+    /// How many of them a `multiple` has settled.
+    settled: usize,
+    /// The last tag before this connection.
+    before: u64,
+}
+
+impl WireTags {
+    /// The tag here of one on the wire; no tag's number when there is none.
+    fn tag(&self, wire: u64) -> u64 {
+        let republished = self.republished.len() as u64;
+        if wire > republished {
+            return self.before.saturating_add(wire - republished);
+        }
+        let index = wire.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+        index.and_then(|index| self.republished.get(index)).copied().unwrap_or(0)
+    }
+
+    /// Those published again that a `multiple` up to this wire tag settles.
+    fn republished_up_to(&mut self, wire: u64) -> Vec<u64> {
+        let until = usize::try_from(wire).unwrap_or(usize::MAX).min(self.republished.len());
+        let from = self.settled.min(until);
+        self.settled = until.max(self.settled);
+        self.republished.get(from..until).unwrap_or_default().to_vec()
+    }
 }
 
 #[derive(Debug)]
@@ -100,6 +142,9 @@ impl Confirms {
             outcomes: BTreeMap::new(),
             wakers: BTreeMap::new(),
             mandatory: VecDeque::new(),
+            kept: BTreeMap::new(),
+            wire: WireTags::default(),
+            losses: 0,
             progress,
         }
     }
@@ -134,6 +179,74 @@ impl Confirms {
         self.mandatory.push_back(Mandatory { tag, route: route(exchange, routing_key), body });
     }
 
+    /// Keeps a publish until it is settled, to be published again when the connection is lost.
+    pub(crate) fn keep(&mut self, tag: u64, kept: Kept) {
+        self.kept.insert(tag, kept);
+    }
+
+    /// The broker's answers will not come any more: what is not kept, or not to be published again, is lost. Returns how much
+    /// is.
+    pub(crate) fn lose(&mut self, republish: bool, reason: &Error, wakes: &mut Vec<Waker>) -> usize {
+        if !republish {
+            self.kept.clear();
+        }
+        self.mandatory.clear();
+        let mut lost = 0;
+        for tag in self.base..=self.newest() {
+            if self.kept.contains_key(&tag) || !self.is_open(tag) {
+                continue;
+            }
+            lost += 1;
+            if self.entry(tag) == Some(Entry::Pending) {
+                self.outcomes.insert(tag, Settled::Lost(reason.clone()));
+            }
+            self.set(tag, Entry::Settled);
+            wakes.extend(self.wakers.remove(&tag));
+        }
+        if lost > 0 {
+            self.losses += 1;
+            self.exceptional();
+        }
+        self.drop_settled_front();
+        self.progress.settled.store(self.base, Ordering::Release);
+        self.flush_waiters.wake_all(wakes);
+        self.wire = WireTags { republished: Vec::new(), settled: 0, before: self.newest() };
+        lost
+    }
+
+    /// Has `publish` publish again what is to be, in its order: from here on these bear the wire's tags from 1. What does not
+    /// fit into this connection's frames is lost. Returns how much was published.
+    pub(crate) fn republish(
+        &mut self,
+        mut publish: impl FnMut(&Kept) -> Result<(), CodecError>,
+        wakes: &mut Vec<Waker>,
+    ) -> usize {
+        for (tag, kept) in std::mem::take(&mut self.kept) {
+            match publish(&kept) {
+                Ok(()) => {
+                    self.wire.republished.push(tag);
+                    if kept.mandatory {
+                        let (exchange, routing_key) = (kept.exchange.as_bytes(), kept.routing_key.as_bytes());
+                        self.mandatory(tag, exchange, routing_key, kept.message.body().clone());
+                    }
+                    self.kept.insert(tag, kept);
+                }
+                Err(error) => {
+                    self.exceptional();
+                    self.outcomes.insert(tag, Settled::Lost(Error::Invalid(error)));
+                    self.set(tag, Entry::Settled);
+                    wakes.extend(self.wakers.remove(&tag));
+                }
+            }
+        }
+        self.wire.republished.len()
+    }
+
+    /// How often publishes were lost.
+    pub(crate) fn losses(&self) -> u64 {
+        self.losses
+    }
+
     /// A message came back. It belongs to the oldest unsettled mandatory publish that equals it.
     pub(crate) fn returned(&mut self, returned: RawReturn) {
         let route = route(returned.content.exchange(), returned.content.routing_key());
@@ -145,20 +258,30 @@ impl Confirms {
         }
     }
 
-    /// `basic.ack` or `basic.nack` from the broker; tag 0 with `multiple` is all so far. Tags never given are ignored.
-    pub(crate) fn settle(&mut self, tag: u64, multiple: bool, nack: bool, wakes: &mut Vec<Waker>) {
-        let last = if multiple && tag == 0 { self.newest() } else { tag };
-        if last < self.base || last > self.newest() {
+    /// `basic.ack` or `basic.nack` from the broker, with a tag as on the wire; 0 with `multiple` is all so far. Tags never given
+    /// are ignored.
+    pub(crate) fn settle(&mut self, wire: u64, multiple: bool, nack: bool, wakes: &mut Vec<Waker>) {
+        let everything = multiple && wire == 0;
+        let last = if everything { self.newest() } else { self.wire.tag(wire) };
+        if last > self.newest() {
             return;
         }
-        if multiple {
+        if multiple && !self.wire.republished.is_empty() {
+            let upto = if everything { u64::MAX } else { wire };
+            for tag in self.wire.republished_up_to(upto) {
+                self.settle_one(tag, nack, wakes);
+            }
+            self.drop_settled_front();
+        }
+        if multiple && last > self.wire.before && last >= self.base {
             self.settle_up_to(last, nack, wakes);
-        } else {
+        } else if !multiple {
             self.settle_one(last, nack, wakes);
             self.drop_settled_front();
         }
-        self.progress.settled.store(self.base, Ordering::Release);
-        self.flush_waiters.wake_all(wakes);
+        if self.progress.settled.swap(self.base, Ordering::AcqRel) != self.base {
+            self.flush_waiters.wake_all(wakes);
+        }
     }
 
     /// How many wait for a flush.
@@ -230,6 +353,9 @@ impl Confirms {
             self.bytes_settled = bytes;
         }
         self.base = last + 1;
+        if !self.kept.is_empty() {
+            self.kept = self.kept.split_off(&self.base);
+        }
         self.drop_settled_front();
         if !self.wakers.is_empty() {
             let waiting = self.wakers.split_off(&self.base);
@@ -247,6 +373,7 @@ impl Confirms {
         {
             self.mandatory.remove(index);
         }
+        self.kept.remove(&tag);
         if entry == Entry::Forgotten {
             self.outcomes.remove(&tag);
         } else if nack {
@@ -321,6 +448,7 @@ mod tests {
                 Poll::Ready(Settled::Ack) => 'a',
                 Poll::Ready(Settled::Nack) => 'n',
                 Poll::Ready(Settled::Returned(_)) => 'r',
+                Poll::Ready(Settled::Lost(_)) => 'l',
             })
             .collect()
         }

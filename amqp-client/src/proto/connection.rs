@@ -1,6 +1,8 @@
 //! The engine of one connection: handshake, channels by number, demultiplexing, blocking, close.
 
+mod ending;
 mod handles;
+mod restore;
 mod secret;
 
 use std::{
@@ -26,16 +28,14 @@ use super::{
     inbox::Backlog,
     link::{Link, Window},
     output::Output,
+    registry::Registry,
     waiters::Waiters,
 };
 use crate::{
-    error::{Close, Error, Result},
+    error::{Error, Result},
     event::Event,
     metrics::Metrics,
 };
-
-/// How long the broker may take to answer `connection.close`.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long acks may wait for company while a consumer is busy.
 const ACK_DELAY: Duration = Duration::from_millis(1);
@@ -67,8 +67,19 @@ pub(crate) struct ChannelKey {
     epoch: u64,
 }
 
+/// ```text
+///            begin            opened              restored
+///   Down ───────────► Handshake ──────► Restoring ──────────► Open
+///    ▲  ◄──────── failed ───┘               │                  │
+///    └──────────── lost, when it is to be recovered ───────────┤
+///   Ended ◄─── otherwise ─── Closing ◄──── closed, broken ─────┘
+/// ```
 enum Phase {
+    /// There is no transport: not yet, or not any more. The reason is that of the last attempt, or of the loss.
+    Down(Error),
     Handshake(Box<Handshake>),
+    /// Open again after a loss; what was there before is being set up.
+    Restoring,
     Open,
     /// `connection.close` is sent; the reason is what everyone has been told.
     Closing {
@@ -81,6 +92,14 @@ enum Phase {
 pub(crate) struct Engine {
     phase: Phase,
     link: Link,
+    /// Whether a lost connection is to be recovered.
+    recovers: bool,
+    /// Whether a channel that the broker closes for an error is opened again.
+    reopens: bool,
+    /// How often the connection has been restored.
+    restores: u64,
+    /// Why the connection that is being recovered was lost.
+    lost: Option<Error>,
     /// Outgoing bytes over which publishes wait.
     write_buffer: usize,
     warn_unacked_after: Duration,
@@ -111,8 +130,9 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(login: Login, limits: Limits, now: Instant) -> Self {
-        let mut link = Link {
+    /// Without a transport as yet; [`begin`](Self::begin) is next.
+    pub(crate) fn new(limits: Limits, recovers: bool, reopens: bool, now: Instant) -> Self {
+        let link = Link {
             output: Output::default(),
             frame_max: FRAME_MAX_BEFORE_TUNE,
             calls: Calls::default(),
@@ -122,12 +142,18 @@ impl Engine {
             max_message_size: limits.max_message_size,
             events: Vec::new(),
             metrics: Metrics::default(),
+            registry: recovers.then(Registry::default),
+            lost: 0,
+            consumers_gone: Vec::new(),
             now,
         };
-        let handshake = Handshake::begin(login, &mut link);
         Engine {
-            phase: Phase::Handshake(Box::new(handshake)),
+            phase: Phase::Down(Error::ConnectionEnded),
             link,
+            recovers,
+            reopens,
+            lost: None,
+            restores: 0,
             write_buffer: limits.write_buffer,
             warn_unacked_after: limits.warn_unacked_after,
             channel_max: 0,
@@ -148,6 +174,18 @@ impl Engine {
         }
     }
 
+    /// There is a transport: sends the protocol header.
+    pub(crate) fn begin(&mut self, login: Login, now: Instant) {
+        if self.is_ended() {
+            return;
+        }
+        self.link.output.clear();
+        self.link.frame_max = FRAME_MAX_BEFORE_TUNE;
+        self.heartbeat = Heartbeat::new(Duration::ZERO, now);
+        let handshake = Handshake::begin(login, &mut self.link);
+        self.phase = Phase::Handshake(Box::new(handshake));
+    }
+
     /// Takes all whole frames off the buffer and acts on them.
     pub(crate) fn handle_input(&mut self, now: Instant, buffer: &mut BytesMut) {
         self.heartbeat.read(now);
@@ -163,7 +201,7 @@ impl Engine {
         let chunk = buffer.split_to(whole).freeze();
         self.link.metrics.bytes_received += chunk.len() as u64;
         let mut at = 0;
-        while at < chunk.len() && !self.is_ended() {
+        while at < chunk.len() && !self.is_down() {
             match self.handle_frame(now, &chunk, at) {
                 Ok(next) => at = next,
                 Err(error) => return self.fail(now, error),
@@ -202,7 +240,7 @@ impl Engine {
                 let reason = reason.clone();
                 self.end(&reason);
             }
-            Phase::Open | Phase::Closing { .. } => match self.heartbeat.due(now) {
+            Phase::Open | Phase::Restoring | Phase::Closing { .. } => match self.heartbeat.due(now) {
                 Due::Dead => self.end(&Error::HeartbeatMissed { silent: self.heartbeat.patience() }),
                 Due::Send => {
                     self.heartbeat.written(now);
@@ -211,7 +249,7 @@ impl Engine {
                 }
                 Due::Nothing => {}
             },
-            Phase::Handshake(_) | Phase::Ended(_) => {}
+            Phase::Down(_) | Phase::Handshake(_) | Phase::Ended(_) => {}
         }
         self.warn_of_held_deliveries(now);
     }
@@ -261,7 +299,7 @@ impl Engine {
     pub(crate) fn rouse(&mut self) -> Option<Waker> {
         let acks = self.acks_waiting > 0 && (self.acks_urgent || self.acks_gather_until.is_none());
         let output = (acks || !self.link.output.is_empty()) && !self.driver_is_writing;
-        if output || self.is_ended() { self.driver.take() } else { None }
+        if output || self.is_down() { self.driver.take() } else { None }
     }
 
     /// What is to be told once the lock is released.
@@ -276,8 +314,14 @@ impl Engine {
         &mut self.link.wakes
     }
 
+    /// Whether the end is final.
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// Whether there is nothing left to do for the driver: its transport is of no use any more.
+    pub(crate) fn is_down(&self) -> bool {
+        matches!(self.phase, Phase::Down(_) | Phase::Ended(_))
     }
 
     /// Whether to read no more for now; `true` while deliveries without prefetch wait over their limit.
@@ -301,11 +345,11 @@ impl Engine {
             return Ok(next);
         }
         let slot = self.channels.get_mut(usize::from(frame.channel));
+        // After connection.close has been sent all but its answer is ignored (spec section 1.4.2.11).
+        if matches!(self.phase, Phase::Closing { .. }) {
+            return Ok(next);
+        }
         let Some(Some((_, channel))) = slot else {
-            // After connection.close has been sent all but its answer is ignored (spec section 1.4.2.11).
-            if matches!(self.phase, Phase::Closing { .. }) {
-                return Ok(next);
-            }
             return Err(Error::Protocol { channel: frame.channel, source: CodecError::ChannelNotOpen });
         };
         let link = &mut self.link;
@@ -314,20 +358,41 @@ impl Engine {
                 channel.deliver(link, chunk, frame.payload)?
             }
             FrameKind::Method => {
-                if channel.method(link, &chunk.slice(frame.payload))? == After::Gone {
-                    self.free_channel(frame.channel);
-                    return Ok(next);
+                let after = channel.method(link, &chunk.slice(frame.payload))?;
+                let has_batches = channel.has_batches();
+                self.after_method(frame.channel, after);
+                if has_batches && after == After::Goes {
+                    self.touch(frame.channel);
                 }
-                next
+                return Ok(next);
             }
             FrameKind::Header => channel.header(link, &chunk.slice(frame.payload)).map(|()| next)?,
             FrameKind::Body => channel.body(link, chunk.slice(frame.payload)).map(|()| next)?,
             FrameKind::Heartbeat => next,
         };
-        if channel.has_batches() && self.touched.last() != Some(&frame.channel) {
-            self.touched.push(frame.channel);
+        if channel.has_batches() {
+            self.touch(frame.channel);
         }
         Ok(next)
+    }
+
+    /// The channel has deliveries of the read under way.
+    #[inline]
+    fn touch(&mut self, id: u16) {
+        if self.touched.last() != Some(&id) {
+            self.touched.push(id);
+        }
+    }
+
+    fn after_method(&mut self, id: u16, after: After) {
+        match after {
+            After::Goes => {}
+            After::Lost => self.state_waiters.wake_all(&mut self.link.wakes),
+            After::Gone => self.free_channel(id),
+        }
+        if !self.link.consumers_gone.is_empty() {
+            self.forget_queues_without_consumers();
+        }
     }
 
     /// Hands the deliveries of one read to their consumers.
@@ -355,7 +420,7 @@ impl Engine {
         match method {
             Method::Connection(connection::Method::Close(close)) => self.closed_by_broker(&close),
             Method::Connection(connection::Method::CloseOk(_)) => {
-                let reason = self.reason().unwrap_or(Error::ConnectionEnded);
+                let reason = self.closing_for().unwrap_or(Error::ConnectionEnded);
                 self.end(&reason);
             }
             Method::Connection(connection::Method::Blocked(blocked)) => {
@@ -383,70 +448,13 @@ impl Engine {
         };
         self.channel_max = if agreed.channel_max == 0 { u16::MAX } else { agreed.channel_max };
         self.heartbeat = Heartbeat::new(Duration::from_secs(agreed.heartbeat.into()), now);
-        self.phase = Phase::Open;
-        self.link.events.push(Event::Connected);
-        self.state_waiters.wake_all(&mut self.link.wakes);
-    }
-
-    fn closed_by_broker(&mut self, close: &connection::Close) {
-        self.link.reply(0, &connection::CloseOk {});
-        let reason = self.reason().unwrap_or_else(|| {
-            let text = &close.reply_text;
-            Error::ConnectionClosed(Close::new(close.reply_code, text, close.class_id, close.method_id))
-        });
-        self.end(&reason);
-    }
-
-    /// Something arrived that cannot be: tells everyone, and the broker with the reply code that fits.
-    #[cold]
-    fn fail(&mut self, now: Instant, error: Error) {
-        let code = match &error {
-            Error::Protocol { source, .. } => source.reply_code(),
-            Error::UnexpectedMethod { .. } => amqp_codec::ReplyCode::COMMAND_INVALID,
-            _ => return self.end(&error),
-        };
-        if !matches!(self.phase, Phase::Open) {
-            return self.end(&error);
+        if self.lost.is_some() {
+            self.phase = Phase::Restoring;
+        } else {
+            self.phase = Phase::Open;
+            self.link.events.push(Event::Connected);
         }
-        let mut text = error.to_string();
-        text.truncate(text.floor_char_boundary(ShortString::MAX));
-        let close = connection::Close {
-            reply_code: code.0,
-            reply_text: ShortString::new("reply text", &text).unwrap_or_default(),
-            ..Default::default()
-        };
-        self.begin_close(now, &close, error);
-    }
-
-    fn begin_close(&mut self, now: Instant, close: &connection::Close, reason: Error) {
-        self.flush_acks(now);
-        self.link.reply(0, close);
-        self.end_channels(&reason);
-        self.phase = Phase::Closing { until: now + CLOSE_PATIENCE, reason };
         self.state_waiters.wake_all(&mut self.link.wakes);
-    }
-
-    fn end(&mut self, reason: &Error) {
-        if self.is_ended() {
-            return;
-        }
-        self.end_channels(reason);
-        self.phase = Phase::Ended(reason.clone());
-        self.link.events.push(Event::Closed(reason.clone()));
-        self.acks_gather_until = None;
-        self.heartbeat.stop();
-        self.state_waiters.wake_all(&mut self.link.wakes);
-        self.link.wakes.extend(self.driver.take());
-    }
-
-    fn end_channels(&mut self, reason: &Error) {
-        for (_, mut channel) in self.channels.drain(..).flatten() {
-            channel.end(&mut self.link, reason);
-        }
-        self.end_secret_updates(reason);
-        self.unflushed.clear();
-        self.acks_waiting = 0;
-        self.room_waiters.wake_all(&mut self.link.wakes);
     }
 
     /// Queues the acks that wait, and has those that come within the next moment gather.
@@ -472,11 +480,32 @@ impl Engine {
     }
 
     /// The channel while it can be used.
+    ///
+    /// # Errors
+    /// [`Error::Recovering`] while it will be again; or why the connection, or the bare fact that the channel, has ended.
     #[inline]
     fn open_channel_of(&mut self, key: ChannelKey) -> Result<(&mut Channel, &mut Link)> {
+        self.channel_in(key, Channel::is_open)
+    }
+
+    /// As [`open_channel_of`](Self::open_channel_of), also while the channel is being restored.
+    #[inline]
+    fn live_channel_of(&mut self, key: ChannelKey) -> Result<(&mut Channel, &mut Link)> {
+        self.channel_in(key, Channel::is_live)
+    }
+
+    #[inline]
+    fn channel_in(
+        &mut self,
+        key: ChannelKey,
+        is_fit: impl FnOnce(&Channel) -> bool,
+    ) -> Result<(&mut Channel, &mut Link)> {
         match self.channels.get_mut(usize::from(key.id)) {
-            Some(Some((epoch, channel))) if *epoch == key.epoch && channel.is_open() => {
-                Ok((channel, &mut self.link))
+            Some(Some((epoch, channel))) if *epoch == key.epoch => {
+                if is_fit(channel) {
+                    return Ok((channel, &mut self.link));
+                }
+                Err(channel.refusal())
             }
             _ => Err(match &self.phase {
                 Phase::Closing { reason, .. } | Phase::Ended(reason) => reason.clone(),

@@ -7,15 +7,25 @@ use amqp_codec::{
     method::{basic, channel, confirm},
 };
 
-use super::inbox::Inbox;
+use super::{inbox::Inbox, subscription::Subscription};
 
 /// What kind of answer, and what it changes in the channel.
 pub(crate) enum Expects {
     Method(MethodId, &'static str),
-    Get { no_ack: bool },
-    Consume { tag: ShortString, inbox: Arc<Inbox>, no_ack: bool },
-    Cancel { tag: ShortString },
+    Get {
+        no_ack: bool,
+    },
+    Consume(Box<Subscription>, Arc<Inbox>),
+    /// As `Consume`, of a consumer that was there before.
+    Resume {
+        tag: ShortString,
+    },
+    Cancel {
+        tag: ShortString,
+    },
     ConfirmSelect,
+    /// `tx.select`, commit or rollback: a transaction begins.
+    Transaction(MethodId, &'static str),
     Recover,
     Close,
 }
@@ -26,15 +36,21 @@ impl Expects {
         Expects::Method(R::Reply::ID, R::Reply::NAME)
     }
 
+    /// As [`reply_to`](Self::reply_to), of a method with which a transaction begins.
+    pub(crate) fn transaction<R: Request>() -> Self {
+        Expects::Transaction(R::Reply::ID, R::Reply::NAME)
+    }
+
     pub(crate) fn is_answered_by(&self, method: &Method) -> bool {
         match (self, method) {
-            (Expects::Method(id, _), method) => method.id() == *id,
+            (Expects::Method(id, _) | Expects::Transaction(id, _), method) => method.id() == *id,
             (Expects::Get { .. }, Method::Basic(method)) => {
                 matches!(method, basic::Method::GetOk(_) | basic::Method::GetEmpty(_))
             }
-            (Expects::Consume { tag, .. }, Method::Basic(basic::Method::ConsumeOk(ok))) => {
-                ok.consumer_tag == *tag
+            (Expects::Consume(subscription, _), Method::Basic(basic::Method::ConsumeOk(ok))) => {
+                ok.consumer_tag == *subscription.tag()
             }
+            (Expects::Resume { tag }, Method::Basic(basic::Method::ConsumeOk(ok))) => ok.consumer_tag == *tag,
             (Expects::Cancel { tag }, Method::Basic(basic::Method::CancelOk(ok))) => ok.consumer_tag == *tag,
             (Expects::Recover, Method::Basic(basic::Method::RecoverOk(_))) => true,
             (Expects::ConfirmSelect, Method::Confirm(confirm::Method::SelectOk(_))) => true,
@@ -45,9 +61,9 @@ impl Expects {
 
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Expects::Method(_, name) => name,
+            Expects::Method(_, name) | Expects::Transaction(_, name) => name,
             Expects::Get { .. } => "basic.get-ok or basic.get-empty",
-            Expects::Consume { .. } => basic::ConsumeOk::NAME,
+            Expects::Consume(..) | Expects::Resume { .. } => basic::ConsumeOk::NAME,
             Expects::Cancel { .. } => basic::CancelOk::NAME,
             Expects::ConfirmSelect => confirm::SelectOk::NAME,
             Expects::Recover => basic::RecoverOk::NAME,

@@ -14,7 +14,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::delivery::RawDelivery;
+use super::{delivery::RawDelivery, subscription::Subscription};
 use crate::error::Error;
 
 /// Bytes of deliveries that wait for their user without a prefetch to bound them, over the whole connection.
@@ -59,6 +59,8 @@ struct State {
     bytes: usize,
     /// Why nothing will come any more; `Some(None)` after a cancel by the user.
     ended: Option<Option<Error>>,
+    /// The consumer as it was when the broker cancelled it.
+    cancelled: Option<Box<Subscription>>,
     waker: Option<Waker>,
 }
 
@@ -95,6 +97,16 @@ impl Inbox {
         let mut state = self.state.lock();
         state.ended.get_or_insert(reason);
         state.waker.take()
+    }
+
+    /// The broker has cancelled this consumer.
+    pub(crate) fn keep_cancelled(&self, subscription: Subscription) {
+        self.state.lock().cancelled = Some(Box::new(subscription));
+    }
+
+    /// The consumer that the broker has cancelled, once.
+    pub(crate) fn take_cancelled(&self) -> Option<Subscription> {
+        self.state.lock().cancelled.take().map(|subscription| *subscription)
     }
 
     /// Moves all there is into `local`, which is empty. The flag tells that the driver may read again.

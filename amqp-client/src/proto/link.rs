@@ -2,9 +2,12 @@
 
 use std::{sync::Arc, task::Waker, time::Instant};
 
-use amqp_codec::{Arguments, Frame, Method, frame};
+use amqp_codec::{Arguments, Frame, Method, ShortString, frame};
 
-use super::{calls::Calls, confirms::Confirms, inbox::Backlog, output::Output};
+use super::{
+    calls::Calls, confirms::Confirms, inbox::Backlog, output::Output, registry::Registry,
+    subscription::Subscription,
+};
 use crate::{
     error::{Error, Result},
     event::Event,
@@ -25,6 +28,12 @@ pub(crate) struct Link {
     /// To be told when the engine's lock has been released.
     pub(crate) events: Vec<Event>,
     pub(crate) metrics: Metrics,
+    /// What was declared, when it is to be there again after the connection was lost.
+    pub(crate) registry: Option<Registry>,
+    /// Publishes that were lost with the connection.
+    pub(crate) lost: usize,
+    /// Queues whose consumer has gone.
+    pub(crate) consumers_gone: Vec<ShortString>,
     /// When the read under way was made.
     pub(crate) now: Instant,
 }
@@ -63,6 +72,13 @@ impl Link {
     pub(crate) fn send_method(&mut self, channel: u16, method: Method) -> Result<()> {
         self.metrics.frames_sent += 1;
         Frame::Method(channel, method).encode(self.frame_max, self.output.buffer()).map_err(Error::Invalid)
+    }
+
+    /// A consumer is no more: with its last one the broker may delete its queue.
+    pub(crate) fn consumer_gone(&mut self, subscription: &Subscription) {
+        if self.registry.is_some() {
+            self.consumers_gone.push(subscription.consume.queue.clone());
+        }
     }
 
     /// Queues a method that always fits: of fixed fields, or echoing what came in a frame.

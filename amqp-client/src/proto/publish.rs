@@ -14,6 +14,18 @@ pub(crate) struct Route<'a> {
     pub(crate) mandatory: bool,
 }
 
+/// What is to be known of a publish's fate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PublishMode {
+    /// Nobody asks.
+    Unconfirmed,
+    /// Its publisher does.
+    #[default]
+    Confirmed,
+    /// Its publisher does, and has it published again when the connection is lost before.
+    Republished,
+}
+
 /// Appends all frames of one publish, or nothing. Returns how many they are.
 ///
 /// # Errors

@@ -1,6 +1,9 @@
 //! What is left of a channel when it has ended, and what its handles see without the engine's lock.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use parking_lot::Mutex;
 
@@ -12,11 +15,23 @@ use crate::error::Error;
 pub(crate) struct ChannelStatus {
     pub(crate) ended: OnceLock<Error>,
     pub(crate) progress: Arc<Progress>,
+    /// Delivery tags up to this one are of connections that were lost.
+    stale_up_to: AtomicU64,
     /// The confirms as they were when the channel ended.
     pub(crate) remains: Mutex<Option<Confirms>>,
 }
 
 impl ChannelStatus {
+    /// Whether a delivery with this tag is of a connection that was lost: it comes again.
+    #[inline]
+    pub(crate) fn is_stale(&self, tag: u64) -> bool {
+        tag <= self.stale_up_to.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_stale_up_to(&self, tag: u64) {
+        self.stale_up_to.store(tag, Ordering::Release);
+    }
+
     /// What became of a publish, once the channel has ended.
     pub(crate) fn outcome(&self, tag: u64) -> Option<Settled> {
         self.remains.lock().as_mut()?.outcome(tag)

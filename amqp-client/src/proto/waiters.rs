@@ -18,9 +18,10 @@ pub(crate) struct Place {
     round: u64,
 }
 
-/// Where a publish waits: for room in the buffer, or in its channel's window.
+/// Where a publish waits: for a connection, for room in the buffer, or in its channel's window.
 #[derive(Debug, Default)]
 pub(crate) struct PublishPlace {
+    pub(crate) state: Option<Place>,
     pub(crate) room: Option<Place>,
     pub(crate) window: Option<Place>,
 }
@@ -28,7 +29,7 @@ pub(crate) struct PublishPlace {
 impl PublishPlace {
     /// Whether it ever had to wait.
     pub(crate) fn is_taken(&self) -> bool {
-        self.room.is_some() || self.window.is_some()
+        self.state.is_some() || self.room.is_some() || self.window.is_some()
     }
 }
 

@@ -287,10 +287,11 @@ async fn a_connect_can_be_dropped_after_any_poll() {
             broker.expect_no_more_than_a_protocol_header().await;
             continue;
         }
-        ends(broker.attend()).await;
         if is_over {
+            ends(broker.attend()).await;
             assert!(broker.has_closed && polls > 4, "over after {polls} polls");
             break;
         }
+        ends(broker.hear_out()).await;
     }
 }

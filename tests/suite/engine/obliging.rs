@@ -69,6 +69,11 @@ impl Obliging {
         }
     }
 
+    /// Hears the client out, which has gone and takes no answers.
+    pub(super) async fn hear_out(&mut self) {
+        while self.peer.receive_unless_ended().await.is_some() {}
+    }
+
     /// Lets the client go on until it waits, then answers one frame, if one has come.
     pub(super) async fn step(&mut self) -> bool {
         all_idle().await;

@@ -92,7 +92,7 @@ impl Channel {
     }
 
     fn find_consumer(&mut self, tag: &[u8]) -> Option<usize> {
-        let is_recent = |consumer: &Consumer| consumer.tag.as_bytes() == tag;
+        let is_recent = |consumer: &Consumer| consumer.subscription.tag().as_bytes() == tag;
         if !self.consumers.get(self.recent).is_some_and(is_recent) {
             self.recent = *self.by_tag.get(tag)?;
         }
@@ -113,14 +113,15 @@ impl Channel {
         redelivered: bool,
     ) {
         link.metrics.messages_received += 1;
+        let tag = tag.saturating_add(self.tags_before);
         let Some(receiver) = self.consumers.get_mut(consumer) else { return };
-        let no_ack = receiver.no_ack;
+        let no_ack = receiver.subscription.consume.no_ack;
         if self.recovering > 0 && !no_ack {
             return self.acks.delivered(tag, true, link.now);
         }
         self.acks.delivered(tag, no_ack, link.now);
         if receiver.dropped {
-            if !no_ack && self.phase == Phase::Open {
+            if !no_ack && self.is_live() {
                 self.nack(link, tag, true);
             }
             return;
@@ -144,7 +145,8 @@ impl Channel {
             }
             Incoming::Get { payload, ok, no_ack } => {
                 let (head, properties_at) = join_head(&payload, properties);
-                let (tag, redelivered) = (ok.delivery_tag, ok.redelivered);
+                let tag = ok.delivery_tag.saturating_add(self.tags_before);
+                let redelivered = ok.redelivered;
                 let at = exchange_at::GET_OK;
                 link.metrics.messages_received += 1;
                 let got = RawDelivery::new(head, at, properties_at, body, tag, redelivered, no_ack);
@@ -183,7 +185,7 @@ impl Channel {
     fn refuse_content(&mut self, link: &mut Link, size: u64) {
         self.is_discarding = true;
         self.incoming.clear();
-        if self.phase == Phase::Closing {
+        if matches!(self.phase, Phase::Closing) {
             return;
         }
         let error = Error::MessageTooLarge { channel: self.id, size, limit: link.max_message_size };

@@ -3,14 +3,16 @@
 use std::time::{Duration, Instant};
 
 use amqp_codec::{
-    Arguments, Method, ShortString,
-    method::{basic, channel},
+    Method, ShortString,
+    method::{basic, channel, queue},
 };
 
 use super::{Channel, Due, Phase};
 use crate::{
-    error::Result,
-    proto::{calls::CallId, confirms::Confirms, expects::Expects, link::Link, waiters::Waiters},
+    error::{Error, Result},
+    proto::{
+        calls::CallId, confirms::Confirms, expects::Expects, link::Link, registry::Registry, waiters::Waiters,
+    },
 };
 
 impl Channel {
@@ -23,20 +25,45 @@ impl Channel {
         call: Option<CallId>,
     ) -> Result<()> {
         self.flush_acks(link);
+        let request = self.to_record(link, &method);
+        let qos = match &method {
+            Method::Basic(basic::Method::Qos(qos)) if qos.global => Some(qos.clone()),
+            _ => None,
+        };
         link.send_method(self.id, method)?;
+        self.qos = qos.or(self.qos.take());
         if matches!(expects, Expects::Recover) {
             self.acks.forget();
             self.recovering += 1;
             self.drain_waiters.wake_all(&mut link.wakes);
         }
-        self.due.push_back(Due { call, expects });
+        self.due.push_back(Due { call, expects, request });
         Ok(())
     }
 
-    /// Sends a method that has no answer.
-    pub(crate) fn send<A: Arguments>(&mut self, link: &mut Link, method: &A) -> Result<()> {
+    /// Sends a method that is not answered unless it is refused, which ends the channel.
+    pub(crate) fn send_no_wait(&mut self, link: &mut Link, method: Method) -> Result<()> {
         self.flush_acks(link);
-        link.send(self.id, method)
+        let request = self.to_record(link, &method);
+        link.send_method(self.id, method)?;
+        if let (Some(registry), Some(request)) = (&mut link.registry, request) {
+            registry.apply(request, None);
+        }
+        Ok(())
+    }
+
+    /// What the registry is to know once it is done; an empty name of a queue to bind is the one declared last.
+    fn to_record(&self, link: &Link, method: &Method) -> Option<Method> {
+        if link.registry.is_none() || !Registry::concerns(method) {
+            return None;
+        }
+        let mut method = method.clone();
+        if let Method::Queue(queue::Method::Bind(queue::Bind { queue, .. })) = &mut method
+            && queue.is_empty()
+        {
+            *queue = self.last_queue.clone();
+        }
+        Some(method)
     }
 
     /// Whether there is room in the window of unconfirmed publishes, and the broker has not stopped the flow.
@@ -51,8 +78,9 @@ impl Channel {
         let waiting = self.acks.waiting();
         if waiting > 0 {
             let id = self.id;
+            let before = self.tags_before;
             self.acks.take(|ack| {
-                link.reply(id, &basic::Ack { delivery_tag: ack.tag, multiple: ack.multiple });
+                link.reply(id, &basic::Ack { delivery_tag: ack.tag - before, multiple: ack.multiple });
             });
         }
         waiting
@@ -82,8 +110,23 @@ impl Channel {
         self.flush_acks(link);
         if self.acks.settle(tag) {
             self.settled(link);
-            link.reply(self.id, &basic::Nack { delivery_tag: tag, multiple: false, requeue });
+            let delivery_tag = tag - self.tags_before;
+            link.reply(self.id, &basic::Nack { delivery_tag, multiple: false, requeue });
         }
+    }
+
+    pub(crate) fn reject(&mut self, link: &mut Link, tag: u64, requeue: bool) {
+        self.flush_acks(link);
+        if self.acks.settle(tag) {
+            self.settled(link);
+            link.reply(self.id, &basic::Reject { delivery_tag: tag - self.tags_before, requeue });
+        }
+    }
+
+    /// Refuses to settle what was delivered on a connection that was lost: the broker has taken it back.
+    #[inline]
+    pub(crate) fn check_fresh(&self, tag: u64) -> Result<()> {
+        if tag > self.tags_before { Ok(()) } else { Err(Error::StaleDelivery { channel: self.id }) }
     }
 
     /// Asks for no more deliveries: each consumer ends when the broker has agreed.
@@ -96,8 +139,10 @@ impl Channel {
 
     /// Asks for no more deliveries to one consumer, unless that has been asked for.
     pub(crate) fn cancel_consumer(&mut self, link: &mut Link, tag: &ShortString) {
-        let is_asked = |due: &Due| matches!(&due.expects, Expects::Cancel { tag: other } if other == tag);
-        if self.by_tag.contains_key(tag) && !self.due.iter().any(is_asked) {
+        if self.lost_for().is_some() {
+            return self.remove_consumer(link, tag, None);
+        }
+        if self.by_tag.contains_key(tag) && !self.is_being_cancelled(tag) {
             let cancel = basic::Cancel { consumer_tag: tag.clone(), no_wait: false };
             // Its tag came from the broker in a frame, so it fits into one.
             let _ = self.request(link, cancel.into(), Expects::Cancel { tag: tag.clone() }, None);
@@ -109,6 +154,11 @@ impl Channel {
         self.consumers.is_empty()
             && self.acks.is_idle()
             && self.confirms.as_ref().is_none_or(|confirms| confirms.in_flight() == 0)
+    }
+
+    pub(crate) fn is_being_cancelled(&self, tag: &ShortString) -> bool {
+        let is_asked = |due: &Due| matches!(&due.expects, Expects::Cancel { tag: other } if other == tag);
+        self.due.iter().any(is_asked)
     }
 
     /// Futures that wait for something of the channel, its calls and confirms apart.
@@ -129,6 +179,19 @@ impl Channel {
         Some(held)
     }
 
+    /// Something is done that a transaction has to be committed for.
+    #[inline]
+    pub(crate) fn works(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.has_work = true;
+        }
+    }
+
+    /// Whether the transaction is not whole any more: a part of it was on a connection that was lost.
+    pub(crate) fn has_lost_transaction(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| transaction.is_lost)
+    }
+
     /// Asks for the channel's end.
     pub(crate) fn close(&mut self, link: &mut Link, call: Option<CallId>) {
         let close = channel::Close { reply_code: 200, ..Default::default() };
@@ -146,13 +209,13 @@ impl Channel {
             return;
         }
         let (unread, _) = consumer.inbox.drain(); // the cancel wakes the driver, which looks at the backlog
-        let no_ack = consumer.no_ack;
-        if self.phase == Phase::Open {
-            if !no_ack {
-                for delivery in unread {
-                    self.nack(link, delivery.tag, true);
-                }
+        let no_ack = consumer.subscription.consume.no_ack;
+        if self.is_live() && !no_ack {
+            for delivery in unread {
+                self.nack(link, delivery.tag, true);
             }
+        }
+        if !self.is_closing() {
             self.cancel_consumer(link, tag);
         }
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use amqp_codec::{
-    Arguments, Method, ShortString,
+    Method, ShortString,
     method::{basic, channel, connection},
 };
 
@@ -22,9 +22,12 @@ use crate::{
         channel::Channel,
         confirms::{Confirms, Settled},
         expects::Expects,
-        inbox::Backlog,
-        publish::{self, Route},
+        inbox::{Backlog, Inbox},
+        link::Link,
+        publish::{self, PublishMode, Route},
+        republish::Kept,
         status::ChannelStatus,
+        subscription::Subscription,
         waiters::{Place, PublishPlace},
     },
 };
@@ -33,8 +36,10 @@ impl Engine {
     /// Ready when the handshake is over.
     pub(crate) fn poll_open(&mut self, place: &mut Option<Place>, waker: &Waker) -> Poll<Result<()>> {
         match &self.phase {
-            Phase::Open => Poll::Ready(Ok(())),
-            Phase::Ended(error) | Phase::Closing { reason: error, .. } => Poll::Ready(Err(error.clone())),
+            Phase::Open | Phase::Restoring => Poll::Ready(Ok(())),
+            Phase::Down(error) | Phase::Ended(error) | Phase::Closing { reason: error, .. } => {
+                Poll::Ready(Err(error.clone()))
+            }
             Phase::Handshake(_) => {
                 self.state_waiters.wait(place, waker);
                 Poll::Pending
@@ -58,16 +63,23 @@ impl Engine {
         self.state_waiters.leave(place);
     }
 
-    /// Why nothing can be done any more; `None` while the connection is open.
+    /// Why nothing can be done any more; `None` while the connection is open, or is to be again.
     pub(crate) fn reason(&self) -> Option<Error> {
         match &self.phase {
-            Phase::Handshake(_) | Phase::Open => None,
+            Phase::Down(_) | Phase::Handshake(_) | Phase::Restoring | Phase::Open => None,
+            Phase::Closing { reason, .. } if self.recovers_from(reason) => None,
             Phase::Closing { reason, .. } | Phase::Ended(reason) => Some(reason.clone()),
         }
     }
 
     pub(crate) fn state(&self) -> State {
         match (&self.phase, &self.blocked) {
+            (Phase::Down(_) | Phase::Handshake(_) | Phase::Restoring, _) => {
+                State::Recovering(self.lost.clone().unwrap_or(Error::ConnectionEnded))
+            }
+            (Phase::Closing { reason, .. }, _) if self.recovers_from(reason) => {
+                State::Recovering(reason.clone())
+            }
             (Phase::Closing { reason, .. }, _) => State::Closing(reason.clone()),
             (Phase::Ended(reason), _) => State::Closed(reason.clone()),
             (_, Some(reason)) => State::Blocked(reason.to_string()),
@@ -96,23 +108,40 @@ impl Engine {
     /// Begins the end of the connection, when it has not begun.
     pub(crate) fn close(&mut self, now: Instant) {
         match self.phase {
-            Phase::Handshake(_) => self.end(&Error::ConnectionEnded),
-            Phase::Open => {
+            Phase::Down(_) | Phase::Handshake(_) => self.finish(&Error::ConnectionEnded),
+            Phase::Open | Phase::Restoring => {
                 let close = connection::Close { reply_code: 200, ..Default::default() };
                 self.begin_close(now, &close, Error::ConnectionEnded);
             }
-            Phase::Closing { .. } | Phase::Ended(_) => {}
+            // What it was to be recovered from is not any more.
+            Phase::Closing { ref mut reason, .. } => {
+                *reason = Error::ConnectionEnded;
+                self.end_channels(&Error::ConnectionEnded);
+            }
+            Phase::Ended(_) => {}
         }
     }
 
+    /// Opens a channel.
+    ///
+    /// # Errors
+    /// [`Error::Recovering`] while there is no connection, but there is to be one again.
     pub(crate) fn open_channel(&mut self) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)> {
         if let Some(error) = self.reason() {
             return Err(error);
         }
+        if !matches!(self.phase, Phase::Open) {
+            return Err(Error::Recovering);
+        }
+        self.open_any_channel()
+    }
+
+    /// As [`open_channel`](Self::open_channel), also while the connection is being restored.
+    pub(super) fn open_any_channel(&mut self) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)> {
         let id = self.free_channel_id()?;
         self.epochs += 1;
         let status = Arc::new(ChannelStatus::default());
-        let mut channel = Box::new(Channel::new(id, status.clone()));
+        let mut channel = Box::new(Channel::new(id, status.clone(), self.reopens));
         let call = self.link.calls.begin();
         let open = channel::Open::default();
         let expects = Expects::reply_to::<channel::Open>();
@@ -136,10 +165,53 @@ impl Engine {
         }
     }
 
-    /// Sends a method on a channel that has no answer.
-    pub(crate) fn send<A: Arguments>(&mut self, key: ChannelKey, method: &A) -> Result<()> {
+    /// Begins a consumer; the call to wait for. Its limit leaves together with it: no other consumer of the channel can come
+    /// between them.
+    pub(crate) fn consume(
+        &mut self,
+        key: ChannelKey,
+        subscription: Subscription,
+        inbox: Arc<Inbox>,
+    ) -> Result<CallId> {
+        self.limit_ack_batch(key, subscription.prefetch);
         let (channel, link) = self.open_channel_of(key)?;
-        channel.send(link, method)
+        channel.request(link, subscription.qos().into(), Expects::reply_to::<basic::Qos>(), None)?;
+        let consume = subscription.consume.clone().into();
+        self.call(key, consume, Expects::Consume(Box::new(subscription), inbox))
+    }
+
+    /// Whether a transaction of the channel was lost in part.
+    pub(crate) fn has_lost_transaction(&mut self, key: ChannelKey) -> bool {
+        self.channel_of(key).is_some_and(|(channel, _)| channel.has_lost_transaction())
+    }
+
+    /// Sends a method on a channel that is not answered unless it is refused.
+    pub(crate) fn send_no_wait(&mut self, key: ChannelKey, method: Method) -> Result<()> {
+        let (channel, link) = self.open_channel_of(key)?;
+        channel.send_no_wait(link, method)
+    }
+
+    /// Whether a channel cannot be used, but will be again.
+    pub(crate) fn is_recovering(&mut self, key: ChannelKey) -> bool {
+        matches!(self.open_channel_of(key), Err(Error::Recovering))
+    }
+
+    /// Ready when a channel can be used, or will never be again; what it is used for tells the reason then.
+    pub(crate) fn poll_usable(
+        &mut self,
+        key: Option<ChannelKey>,
+        place: &mut Option<Place>,
+        waker: &Waker,
+    ) -> Poll<()> {
+        let is_recovering = match key {
+            Some(key) => self.is_recovering(key),
+            None => self.reason().is_none() && !matches!(self.phase, Phase::Open),
+        };
+        if !is_recovering {
+            return Poll::Ready(());
+        }
+        self.state_waiters.wait(place, waker);
+        Poll::Pending
     }
 
     pub(crate) fn poll_call(&mut self, call: CallId, waker: &Waker) -> Poll<Result<Reply>> {
@@ -156,14 +228,25 @@ impl Engine {
     }
 
     pub(crate) fn is_channel_open(&mut self, key: ChannelKey) -> bool {
-        self.open_channel_of(key).is_ok()
+        self.channel_in(key, |channel| !channel.is_closing()).is_ok()
     }
 
     pub(crate) fn close_channel(&mut self, key: ChannelKey) -> Option<CallId> {
-        let (channel, link) = self.open_channel_of(key).ok()?;
+        self.forget_lost_channel(key);
+        let (channel, link) = self.live_channel_of(key).ok()?;
         let call = link.calls.begin();
         channel.close(link, Some(call));
         Some(call)
+    }
+
+    /// A channel that the broker knows nothing of is closed by not opening it again.
+    fn forget_lost_channel(&mut self, key: ChannelKey) {
+        if let Some((channel, link)) = self.channel_of(key)
+            && channel.lost_for().is_some()
+        {
+            channel.end(link, &Error::ChannelEnded { channel: key.id });
+            self.free_channel(key.id);
+        }
     }
 
     /// All channels that can be used.
@@ -178,14 +261,14 @@ impl Engine {
 
     /// Asks for no more deliveries on a channel.
     pub(crate) fn begin_drain(&mut self, key: ChannelKey) {
-        if let Ok((channel, link)) = self.open_channel_of(key) {
+        if let Ok((channel, link)) = self.channel_in(key, |channel| !channel.is_closing()) {
             channel.cancel_consumers(link);
         }
     }
 
     /// Asks for no more deliveries to one consumer.
     pub(crate) fn cancel_consumer(&mut self, key: ChannelKey, tag: &ShortString) {
-        if let Ok((channel, link)) = self.open_channel_of(key) {
+        if let Ok((channel, link)) = self.channel_in(key, |channel| !channel.is_closing()) {
             channel.cancel_consumer(link, tag);
         }
     }
@@ -249,7 +332,8 @@ impl Engine {
 
     /// The last handle of a channel was dropped.
     pub(crate) fn drop_channel(&mut self, key: ChannelKey) {
-        if let Ok((channel, link)) = self.open_channel_of(key) {
+        self.forget_lost_channel(key);
+        if let Ok((channel, link)) = self.live_channel_of(key) {
             channel.close(link, None);
         }
     }
@@ -285,11 +369,12 @@ impl Engine {
         key: ChannelKey,
         route: Route<'_>,
         message: &Message,
-        confirmed: bool,
+        mode: PublishMode,
     ) -> Option<Result<u64>> {
         let has_room = self.has_room_to_send();
         let (channel, link) = match self.open_channel_of(key) {
             Ok(open) => open,
+            Err(Error::Recovering) => return None,
             Err(error) => return Some(Err(error)),
         };
         let size = message.body().len() as u64;
@@ -305,18 +390,26 @@ impl Engine {
             Err(error) => return Some(Err(Error::Invalid(error))),
         }
         link.metrics.messages_published += 1;
-        let Some(confirms) = &mut channel.confirms else { return Some(Ok(0)) };
-        let tag = confirms.published(message.body().len(), !confirmed);
-        if route.mandatory && confirmed {
+        let Some(confirms) = &mut channel.confirms else {
+            channel.works();
+            return Some(Ok(0));
+        };
+        let tag = confirms.published(message.body().len(), mode == PublishMode::Unconfirmed);
+        if route.mandatory && mode != PublishMode::Unconfirmed {
             let (exchange, routing_key) = (route.exchange.as_bytes(), route.routing_key.as_bytes());
             confirms.mandatory(tag, exchange, routing_key, message.body().clone());
+        }
+        if mode == PublishMode::Republished {
+            confirms.keep(tag, Kept::new(route, message));
         }
         Some(Ok(tag))
     }
 
     /// Has a publish that found no room woken when there may be some.
     pub(crate) fn wait_to_publish(&mut self, key: ChannelKey, place: &mut PublishPlace, waker: &Waker) {
-        if !self.has_room_to_send() {
+        if self.is_recovering(key) {
+            self.state_waiters.wait(&mut place.state, waker);
+        } else if !self.has_room_to_send() {
             self.room_waiters.wait(&mut place.room, waker);
         } else if let Some((channel, _)) = self.channel_of(key) {
             channel.window_waiters.wait(&mut place.window, waker);
@@ -330,12 +423,21 @@ impl Engine {
 
     /// The publish waits no more.
     pub(crate) fn leave_publish(&mut self, key: ChannelKey, place: &PublishPlace) {
+        if let Some(place) = place.state {
+            self.state_waiters.leave(place);
+        }
         if let Some(place) = place.room {
             self.room_waiters.leave(place);
         }
         if let (Some(place), Some((channel, _))) = (place.window, self.channel_of(key)) {
             channel.window_waiters.leave(place);
         }
+    }
+
+    /// How often publishes of the channel were lost.
+    pub(crate) fn losses(&mut self, key: ChannelKey) -> u64 {
+        let channel = self.channel_of(key);
+        channel.and_then(|(channel, _)| channel.confirms.as_ref()).map_or(0, Confirms::losses)
     }
 
     /// Why the broker takes no publishes; `None` while it does.
@@ -404,7 +506,7 @@ impl Engine {
     /// Acks one delivery: it leaves with the next batch.
     #[inline]
     pub(crate) fn ack(&mut self, key: ChannelKey, tag: u64) -> Result<()> {
-        let (channel, link) = self.open_channel_of(key)?;
+        let (channel, link) = self.channel_to_settle(key, tag)?;
         let first = channel.acks.waiting() == 0;
         if channel.acks.ack(tag) {
             channel.settled(link);
@@ -426,18 +528,27 @@ impl Engine {
     }
 
     pub(crate) fn nack(&mut self, key: ChannelKey, tag: u64, requeue: bool) -> Result<()> {
-        let (channel, link) = self.open_channel_of(key)?;
+        let (channel, link) = self.channel_to_settle(key, tag)?;
         channel.nack(link, tag, requeue);
         Ok(())
     }
 
     pub(crate) fn reject(&mut self, key: ChannelKey, tag: u64, requeue: bool) -> Result<()> {
-        let (channel, link) = self.open_channel_of(key)?;
-        if channel.acks.settle(tag) {
-            channel.settled(link);
-            channel.send(link, &basic::Reject { delivery_tag: tag, requeue })?;
-        }
+        let (channel, link) = self.channel_to_settle(key, tag)?;
+        channel.reject(link, tag, requeue);
         Ok(())
+    }
+
+    /// The channel that a delivery is to be settled on.
+    ///
+    /// # Errors
+    /// [`Error::StaleDelivery`] for one of a connection that was lost, or why the channel has ended.
+    #[inline]
+    fn channel_to_settle(&mut self, key: ChannelKey, tag: u64) -> Result<(&mut Channel, &mut Link)> {
+        let (channel, link) = self.channel_in(key, |channel| !channel.is_closing())?;
+        channel.check_fresh(tag)?;
+        channel.works();
+        Ok((channel, link))
     }
 
     /// A consumer's handle was dropped, with deliveries it had not handed out.
@@ -447,12 +558,14 @@ impl Engine {
         tag: &ShortString,
         unread: impl Iterator<Item = u64>,
     ) {
-        if let Ok((channel, link)) = self.open_channel_of(key) {
-            for delivery_tag in unread {
-                channel.nack(link, delivery_tag, true);
-            }
+        for delivery_tag in unread {
+            // What is stale, or of a channel that has ended, the broker has taken back.
+            let _ = self.nack(key, delivery_tag, true);
+        }
+        if let Some((channel, link)) = self.channel_of(key) {
             channel.drop_consumer(link, tag);
         }
+        self.forget_queues_without_consumers();
     }
 
     /// A consumer has taken deliveries: the driver may read again if it had paused for them.

@@ -1,0 +1,55 @@
+//! Pauses between attempts.
+
+use std::time::Duration;
+
+/// Pauses that double from attempt to attempt up to a longest one, each drawn at random between nothing and that length ("full
+/// jitter"), so that the clients of a broker that comes back do not all come at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    first: Duration,
+    longest: Duration,
+    jitter: bool,
+}
+
+impl Default for Backoff {
+    /// From 200 ms to 30 s.
+    fn default() -> Self {
+        Backoff::new(Duration::from_millis(200), Duration::from_secs(30))
+    }
+}
+
+impl Backoff {
+    /// Pauses of up to `first` before the first attempt, and of up to `longest` in the end.
+    pub const fn new(first: Duration, longest: Duration) -> Self {
+        Backoff { first, longest, jitter: true }
+    }
+
+    /// Whether pauses are drawn at random; without, each is as long as it may be. Default: they are.
+    #[must_use]
+    pub const fn jitter(mut self, jitter: bool) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// The pause before an attempt, counted from 1.
+    pub(crate) fn pause(&self, attempt: u32) -> Duration {
+        let doubled = self.first.saturating_mul(1 << attempt.saturating_sub(1).min(20));
+        let upto = doubled.min(self.longest);
+        if self.jitter { upto.mul_f64(fastrand::f64()) } else { upto }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_jitter_only_shortens_them() {
+        let exact = Backoff::new(Duration::from_millis(100), Duration::from_secs(1)).jitter(false);
+        let pauses: Vec<_> = (1..=6).map(|attempt| exact.pause(attempt).as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1000, 1000]);
+        assert_eq!(exact.pause(u32::MAX), Duration::from_secs(1));
+        let jittered = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+        assert!((1..100).all(|attempt| jittered.pause(attempt) <= exact.pause(attempt)));
+    }
+}

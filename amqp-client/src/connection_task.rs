@@ -1,0 +1,145 @@
+//! The task of one connection: drives it, and when it was lost, gets it back.
+
+use std::{
+    future::{Future, pending, poll_fn},
+    pin::pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+use tracing::{Instrument as _, debug};
+
+use crate::{
+    answers::Answers,
+    dial::{Dialed, Dialer, is_final},
+    error::Error,
+    recovery::Recovery,
+    restore::Restorer,
+    secret::Refresh,
+    shared::{ConnectionHandle, Shared},
+};
+
+pub(crate) struct ConnectionTask {
+    pub(crate) shared: Arc<Shared>,
+    /// Not owned: its last owner closes the connection.
+    pub(crate) handle: Weak<ConnectionHandle>,
+    pub(crate) dialer: Dialer,
+}
+
+/// Attempts in a row, until the connection is in order again.
+struct Attempts {
+    made: u32,
+    since: Instant,
+    last: Error,
+}
+
+impl ConnectionTask {
+    /// Runs until the connection has ended for good.
+    pub(crate) async fn run(self, mut dialed: Dialed) {
+        let mut attempts: Option<Attempts> = None;
+        loop {
+            let made = attempts.as_ref().map_or(0, |attempts| attempts.made);
+            let is_in_order = self.attend(dialed, made).await;
+            let Some(recovery) = &self.dialer.options.recovery else { return };
+            if is_in_order {
+                attempts = None;
+            }
+            if self.shared.with(|engine| engine.is_ended()) {
+                return;
+            }
+            let last = self.shared.with(|engine| engine.loss());
+            let attempts = attempts.get_or_insert(Attempts { made: 0, since: Instant::now(), last });
+            match self.shared.unless_ended(self.reconnect(recovery, attempts)).await {
+                Some(Ok(next)) => dialed = next,
+                Some(Err(error)) => {
+                    return self.shared.with(|engine| engine.give_up(&error));
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Drives an open connection to its end. Tells whether it was in order before.
+    async fn attend(&self, dialed: Dialed, attempts: u32) -> bool {
+        let Dialed { driver, valid_for } = dialed;
+        let mut refreshing = pin!(self.refresh(valid_for));
+        let mut restoring = pin!(self.restore(attempts));
+        let mut driving = pin!(driver.run());
+        let restored = self.shared.restored();
+        poll_fn(|cx| {
+            let _ = refreshing.as_mut().poll(cx);
+            let _ = restoring.as_mut().poll(cx);
+            driving.as_mut().poll(cx)
+        })
+        .await;
+        attempts == 0 || self.shared.restored() > restored
+    }
+
+    async fn refresh(&self, valid_for: Option<Duration>) {
+        let options = &self.dialer.options;
+        if let (Some(provider), Some(valid_for)) = (&options.credentials, valid_for) {
+            let refresh = Refresh::new(self.shared.clone(), provider.clone(), options.call_timeout);
+            refresh.run(valid_for).instrument(self.shared.trace.connection()).await;
+        }
+        pending::<()>().await;
+    }
+
+    async fn restore(&self, attempts: u32) {
+        let options = &self.dialer.options;
+        if let Some(recovery) = &options.recovery {
+            let restorer = Restorer {
+                answers: Answers { shared: &self.shared, patience: options.call_timeout },
+                handle: &self.handle,
+                setup: recovery.setup.as_ref(),
+                attempts,
+            };
+            restorer.run().await;
+        }
+        pending::<()>().await;
+    }
+
+    /// Tries until there is a connection, the limits are reached, or there is no sense in it.
+    async fn reconnect(&self, recovery: &Recovery, attempts: &mut Attempts) -> Result<Dialed, Error> {
+        loop {
+            let elapsed = attempts.since.elapsed();
+            if !recovery.goes_on(attempts.made, elapsed) {
+                let (attempts, last) = (attempts.made, Box::new(attempts.last.clone()));
+                return Err(Error::NotRecovered { attempts, elapsed, last });
+            }
+            attempts.made += 1;
+            let delay = recovery.backoff.pause(attempts.made);
+            self.shared.with(|engine| engine.tell_reconnecting(attempts.made, delay));
+            sleep(delay).await;
+            match self.dialer.dial(&self.shared).await {
+                Ok(dialed) => return Ok(dialed),
+                Err(error) if is_final(&error) => return Err(error),
+                Err(error) => {
+                    debug!(attempt = attempts.made, %error, "cannot reconnect");
+                    attempts.last = error;
+                }
+            }
+        }
+    }
+}
+
+/// The first connect, tried again when the options say so.
+pub(crate) async fn first_connect(dialer: &Dialer, shared: &Arc<Shared>) -> Result<Dialed, Error> {
+    let recovery = dialer.options.recovery.as_ref().filter(|recovery| recovery.first_connect);
+    let begun = Instant::now();
+    let mut attempts = 0;
+    loop {
+        let error = match dialer.dial(shared).await {
+            Ok(dialed) => return Ok(dialed),
+            Err(error) => error,
+        };
+        attempts += 1;
+        let Some(recovery) = recovery.filter(|_| !is_final(&error)) else { return Err(error) };
+        let elapsed = begun.elapsed();
+        if !recovery.goes_on(attempts, elapsed) {
+            return Err(Error::NotRecovered { attempts, elapsed, last: Box::new(error) });
+        }
+        debug!(attempt = attempts, %error, "cannot connect yet");
+        sleep(recovery.backoff.pause(attempts)).await;
+    }
+}

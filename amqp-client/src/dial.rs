@@ -1,0 +1,182 @@
+//! The way to a broker, the first time and again: one host after the other, all within one deadline.
+
+use std::{borrow::Cow, future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
+
+use amqp_codec::ReplyCode;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use crate::{
+    credentials::Credentials,
+    driver::Driver,
+    error::{Error, Result},
+    options::ConnectOptions,
+    proto::{handshake::Login, waiters::Place},
+    shared::{Shared, now},
+    tls_error::TlsError,
+    transport::{self, BoxedStream},
+    uri::Uri,
+};
+
+/// Makes a stream to the broker each time one is asked for.
+pub(crate) type Connector =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = io::Result<BoxedStream>> + Send>> + Send + Sync>;
+
+/// Where the broker is.
+pub(crate) enum Target {
+    Hosts(Vec<Uri>),
+    /// Over streams of the user's own. The URI has login, virtual host and parameters.
+    Connector(Connector, Box<Uri>),
+}
+
+/// How a connection gets to its broker.
+pub(crate) struct Dialer {
+    pub(crate) options: ConnectOptions,
+    pub(crate) target: Target,
+}
+
+/// A connection that is open: who drives it, and for how long its credentials are good.
+pub(crate) struct Dialed {
+    pub(crate) driver: Driver<BoxedStream>,
+    pub(crate) valid_for: Option<Duration>,
+}
+
+impl Dialer {
+    /// One attempt: to the first host that takes the connection.
+    ///
+    /// # Errors
+    /// As [`ConnectOptions::connect_any`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the attempt up.
+    pub(crate) async fn dial(&self, shared: &Arc<Shared>) -> Result<Dialed> {
+        match &self.target {
+            Target::Hosts(uris) => self.any(shared, uris).await,
+            Target::Connector(connector, uri) => {
+                let after = uri.connection_timeout.unwrap_or(self.options.connect_timeout);
+                let opening = async {
+                    let refused =
+                        |source| Error::Connect { address: uri.address(), source: Arc::new(source) };
+                    self.open(shared, connector().await.map_err(refused)?, uri).await
+                };
+                within(after, uri, opening).await
+            }
+        }
+    }
+
+    async fn any(&self, shared: &Arc<Shared>, uris: &[Uri]) -> Result<Dialed> {
+        let begun = Instant::now();
+        let after =
+            uris.iter().find_map(|uri| uri.connection_timeout).unwrap_or(self.options.connect_timeout);
+        let mut left = after;
+        let mut failures = Vec::new();
+        for (uri, to_try) in self.in_order(uris).iter().zip((1..=uris.len()).rev()) {
+            let share = left / u32::try_from(to_try).unwrap_or(u32::MAX);
+            let error = match within(share, uri, self.host(shared, uri, share)).await {
+                Ok(dialed) => return Ok(dialed),
+                Err(error) => error,
+            };
+            if uris.len() == 1 || is_final(&error) {
+                return Err(error);
+            }
+            debug!(host = %uri.address(), %error, "cannot connect");
+            failures.push((uri.address(), error));
+            left = after.saturating_sub(begun.elapsed());
+        }
+        if failures.is_empty() {
+            return Err(Error::InvalidUri("there is no host".into()));
+        }
+        Err(Error::NoHost(failures.into()))
+    }
+
+    fn in_order<'a>(&self, uris: &'a [Uri]) -> Cow<'a, [Uri]> {
+        if !self.options.shuffle_hosts || uris.len() < 2 {
+            return Cow::Borrowed(uris);
+        }
+        let mut shuffled = uris.to_vec();
+        fastrand::shuffle(&mut shuffled);
+        Cow::Owned(shuffled)
+    }
+
+    async fn host(&self, shared: &Arc<Shared>, uri: &Uri, share: Duration) -> Result<Dialed> {
+        if !uri.tls {
+            let stream = transport::tcp(uri, share).await?;
+            return self.open(shared, Box::new(stream), uri).await;
+        }
+        let no_tls = |source| Error::Tls { address: uri.address(), source };
+        let tls = self.options.tls.with_parameters_of(uri);
+        let config = transport::tls_config(&tls).await.map_err(no_tls)?;
+        let name = tls.name_for(&uri.host).map_err(no_tls)?;
+        let stream = transport::tcp(uri, share).await?;
+        let stream = transport::tls(stream, config, name).await.map_err(no_tls)?;
+        self.open(shared, Box::new(stream), uri).await.map_err(|error| match &error {
+            Error::ConnectionLost(lost) => TlsError::from_lost(lost).map_or(error.clone(), no_tls),
+            _ => error,
+        })
+    }
+
+    /// Leads the handshake over a stream.
+    async fn open(&self, shared: &Arc<Shared>, stream: BoxedStream, uri: &Uri) -> Result<Dialed> {
+        let options = &self.options;
+        let mechanisms = options.begin_login(uri)?;
+        let credentials = match &options.credentials {
+            Some(provider) => {
+                provider.0.credentials().await.map_err(|error| Error::Credentials(Arc::from(error)))?
+            }
+            None => Credentials::new(uri.user.clone(), uri.password.clone()),
+        };
+        let valid_for = credentials.valid_for;
+        let login = Login {
+            credentials,
+            mechanisms,
+            vhost: uri.vhost.clone(),
+            tune: options.tune(uri),
+            client_properties: options.client_properties()?,
+        };
+        shared.trace.begin(uri, options.name.as_deref());
+        shared.with(|engine| engine.begin(login, now()));
+        let mut driver = Driver::new(shared.clone(), stream);
+        let mut opening = Opening { shared, place: None };
+        poll_fn(|cx| {
+            let is_over = driver.poll(cx).is_ready();
+            let opened = shared.with(|engine| engine.poll_open(&mut opening.place, cx.waker()));
+            if is_over && opened.is_pending() { Poll::Ready(Err(Error::end_of_stream())) } else { opened }
+        })
+        .await
+        .inspect_err(|reason| shared.trace.not_connected(reason))?;
+        Ok(Dialed { driver, valid_for })
+    }
+}
+
+struct Opening<'a> {
+    shared: &'a Shared,
+    place: Option<Place>,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.shared.with(|engine| engine.leave(place));
+        }
+    }
+}
+
+async fn within<T>(after: Duration, uri: &Uri, connecting: impl Future<Output = Result<T>>) -> Result<T> {
+    match timeout(after, connecting).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::ConnectTimeout { address: uri.address(), after }),
+    }
+}
+
+/// Whether another host, or another attempt, would not do better. A virtual host that is down on one node may be up on
+/// another: RabbitMQ closes with other codes then.
+pub(crate) fn is_final(error: &Error) -> bool {
+    match error {
+        Error::LoginRefused { .. } | Error::Credentials(_) | Error::InvalidUri(_) | Error::Invalid(_) => true,
+        Error::VhostRefused { close, .. } => {
+            matches!(close.code, ReplyCode::NOT_ALLOWED | ReplyCode::ACCESS_REFUSED | ReplyCode::INVALID_PATH)
+        }
+        Error::Tls { source, .. } => source.is_own(),
+        _ => false,
+    }
+}

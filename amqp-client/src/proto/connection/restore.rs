@@ -1,0 +1,201 @@
+//! What a connection does to be as it was before it was lost. The order of it is for `crate::restore`.
+
+use std::{
+    sync::Arc,
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use amqp_codec::{Method, ShortString};
+
+use super::{ChannelKey, Engine, Phase};
+use crate::{
+    error::{Error, Result},
+    event::{Event, Recovered},
+    proto::{
+        calls::CallId, expects::Expects, registry::Registry, status::ChannelStatus,
+        subscription::Subscription, waiters::Place,
+    },
+};
+
+impl Engine {
+    /// Ready when there are channels to be restored, after a new connection or by themselves.
+    pub(crate) fn poll_lost_channels(&mut self, place: &mut Option<Place>, waker: &Waker) -> Poll<()> {
+        let is_due = match self.phase {
+            Phase::Restoring => true,
+            Phase::Open => !self.lost_channels().is_empty(),
+            _ => false,
+        };
+        if is_due {
+            return Poll::Ready(());
+        }
+        self.state_waiters.wait(place, waker);
+        Poll::Pending
+    }
+
+    /// Whether the whole connection is being restored.
+    pub(crate) fn is_restoring(&self) -> bool {
+        matches!(self.phase, Phase::Restoring)
+    }
+
+    /// The channels that are to be opened again.
+    pub(crate) fn lost_channels(&self) -> Vec<ChannelKey> {
+        let channels = self.channels.iter().enumerate();
+        let lost = channels.filter_map(|(id, slot)| {
+            let (epoch, channel) = slot.as_ref()?;
+            channel.lost_for().is_some().then_some(ChannelKey { id: id as u16, epoch: *epoch })
+        });
+        lost.collect()
+    }
+
+    /// Opens a channel to restore the connection with.
+    pub(crate) fn open_setup_channel(&mut self) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)> {
+        match self.phase {
+            Phase::Restoring | Phase::Open => self.open_any_channel(),
+            _ => Err(self.loss()),
+        }
+    }
+
+    /// Sends a method on the channel to restore with; it is not recorded once more.
+    pub(crate) fn call_to_restore(
+        &mut self,
+        key: ChannelKey,
+        method: Method,
+        expects: Expects,
+    ) -> Result<CallId> {
+        let registry = self.link.registry.take();
+        let call = self.call(key, method, expects);
+        self.link.registry = registry;
+        call
+    }
+
+    pub(crate) fn registry(&mut self) -> Option<&mut Registry> {
+        self.link.registry.as_mut()
+    }
+
+    /// The broker has given a queue another name.
+    pub(crate) fn rename_queue(&mut self, old: &ShortString, new: &ShortString) {
+        if let Some(registry) = &mut self.link.registry {
+            registry.rename_queue(old, new);
+        }
+        for (_, channel) in self.channels.iter_mut().flatten() {
+            channel.rename_queue(old, new);
+        }
+    }
+
+    /// Opens a lost channel again; the calls to wait for, and the consumers to begin after them.
+    ///
+    /// # Errors
+    /// When the connection allows fewer channels now, which ends the channel; or when the channel has ended, or the
+    /// connection was lost again.
+    pub(crate) fn reopen_channel(&mut self, key: ChannelKey) -> Result<(Vec<CallId>, Vec<Subscription>)> {
+        if key.id > self.channel_max {
+            let error = Error::NoFreeChannel { limit: self.channel_max };
+            self.end_channel(key, &error);
+            return Err(error);
+        }
+        if !matches!(self.phase, Phase::Restoring | Phase::Open) {
+            return Err(self.loss());
+        }
+        let (channel, link) = self.channel_in(key, |channel| channel.lost_for().is_some())?;
+        let calls = channel.reopen(link)?;
+        Ok((calls, channel.subscriptions()))
+    }
+
+    /// Ends a channel that cannot be restored.
+    pub(crate) fn end_channel(&mut self, key: ChannelKey, reason: &Error) {
+        if let Some((channel, link)) = self.channel_of(key) {
+            channel.end(link, reason);
+            self.free_channel(key.id);
+        }
+    }
+
+    /// Begins a consumer again; the call to wait for, `None` when its user has gone.
+    pub(crate) fn resume_consumer(&mut self, key: ChannelKey, tag: &ShortString) -> Result<Option<CallId>> {
+        let (channel, link) = self.channel_in(key, super::Channel::is_restoring)?;
+        channel.resume_consumer(link, tag)
+    }
+
+    /// A consumer that cannot begin again ends.
+    pub(crate) fn fail_consumer(&mut self, key: ChannelKey, tag: &ShortString, reason: Error) {
+        if let Some((channel, link)) = self.channel_of(key) {
+            channel.fail_consumer(link, tag, reason);
+        }
+        self.forget_queues_without_consumers();
+    }
+
+    /// A channel is as it was. Returns how many publishes were made again.
+    pub(crate) fn channel_restored(&mut self, key: ChannelKey) -> usize {
+        let Ok((channel, link)) = self.channel_in(key, super::Channel::is_restoring) else { return 0 };
+        let republished = channel.restored(link);
+        self.state_waiters.wake_all(&mut self.link.wakes);
+        republished
+    }
+
+    /// The connection is as it was.
+    pub(crate) fn restored(&mut self, mut report: Recovered) {
+        if !matches!(self.phase, Phase::Restoring) {
+            return;
+        }
+        report.lost = std::mem::take(&mut self.link.lost);
+        self.phase = Phase::Open;
+        self.lost = None;
+        self.restores += 1;
+        self.link.events.push(Event::Recovered(Arc::new(report)));
+        self.state_waiters.wake_all(&mut self.link.wakes);
+        self.room_waiters.wake_all(&mut self.link.wakes);
+    }
+
+    /// How often the connection has been restored.
+    pub(crate) fn restores(&self) -> u64 {
+        self.restores
+    }
+
+    /// A channel that the broker had closed is as it was.
+    pub(crate) fn tell_reopened(&mut self, key: ChannelKey, cause: Error) {
+        self.link.events.push(Event::ChannelReopened { channel: key.id, cause });
+    }
+
+    /// Why a channel is to be opened again.
+    pub(crate) fn cause_of_loss(&mut self, key: ChannelKey) -> Option<Error> {
+        self.channel_of(key)?.0.lost_for().cloned()
+    }
+
+    /// A lost connection is tried again, after this pause.
+    pub(crate) fn tell_reconnecting(&mut self, attempt: u32, delay: Duration) {
+        self.link.events.push(Event::Reconnecting { attempt, delay });
+    }
+
+    /// The connection is not to be recovered any more.
+    pub(crate) fn give_up(&mut self, reason: &Error) {
+        if self.is_down() && !self.is_ended() {
+            self.finish(reason);
+        }
+    }
+
+    /// The connection cannot be restored as it is: it is left, and tried again.
+    pub(crate) fn abandon_transport(&mut self, reason: &Error) {
+        self.end(reason);
+    }
+
+    /// Why there is no connection.
+    pub(crate) fn loss(&self) -> Error {
+        self.reason().or_else(|| self.lost.clone()).unwrap_or(Error::Recovering)
+    }
+
+    /// What the broker deletes with its last consumer is not to come back.
+    pub(super) fn forget_queues_without_consumers(&mut self) {
+        let Some(registry) = &mut self.link.registry else { return };
+        for queue in self.link.consumers_gone.drain(..) {
+            let mut channels = self.channels.iter().flatten();
+            if !channels.any(|(_, channel)| channel.consumes(&queue)) {
+                registry.last_consumer_gone(&queue);
+            }
+        }
+    }
+
+    /// The queue that a consumer is of, by its present name.
+    pub(crate) fn queue_of_consumer(&mut self, key: ChannelKey, tag: &ShortString) -> Option<ShortString> {
+        self.channel_of(key)?.0.queue_of(tag).cloned()
+    }
+}

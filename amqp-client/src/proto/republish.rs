@@ -1,0 +1,35 @@
+//! A publish kept until the broker has confirmed it, to be published again on a new connection.
+
+use amqp_codec::ShortString;
+
+use super::publish::Route;
+use crate::message::Message;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) exchange: ShortString,
+    pub(crate) routing_key: ShortString,
+    pub(crate) mandatory: bool,
+    pub(crate) message: Message,
+}
+
+impl Kept {
+    /// Of a publish that has been encoded: its names fit.
+    pub(crate) fn new(route: Route<'_>, message: &Message) -> Self {
+        let short = |what, text| ShortString::new(what, text).unwrap_or_default();
+        Kept {
+            exchange: short("exchange", route.exchange),
+            routing_key: short("routing_key", route.routing_key),
+            mandatory: route.mandatory,
+            message: message.clone(),
+        }
+    }
+
+    pub(crate) fn route(&self) -> Route<'_> {
+        Route {
+            exchange: self.exchange.as_str().unwrap_or_default(),
+            routing_key: self.routing_key.as_str().unwrap_or_default(),
+            mandatory: self.mandatory,
+        }
+    }
+}

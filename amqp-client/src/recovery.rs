@@ -1,0 +1,107 @@
+//! How a connection is recovered when it was lost: values only, nothing here connects.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use crate::{backoff::Backoff, channel::Channel, error::Result};
+
+/// How a connection is recovered when it was lost; see [`ConnectOptions::recovery`](crate::ConnectOptions::recovery).
+///
+/// What is recovered, once a broker is reached again:
+/// - exchanges, queues and bindings that were declared over the connection and were not deleted, auto-deleted ones not after
+///   their last consumer or binding has gone. A queue that the broker had named gets a new name, which its bindings and consumers
+///   follow; [`Event::Recovered`](crate::Event::Recovered) tells it. One that fails stops no other.
+/// - channels, with their prefetch, confirm or transaction mode, and consumers. Handles stay what they are.
+///
+/// Meanwhile calls and publishes wait, each until its deadline. A call that was under way fails with the reason; a publish that
+/// was not confirmed resolves to [`Error::PublishLost`](crate::Error::PublishLost), or is made again
+/// ([`Publisher::republish`](crate::Publisher::republish)). A delivery of the lost connection cannot be acked any more
+/// ([`Error::StaleDelivery`](crate::Error::StaleDelivery)): it comes again, flagged as redelivered.
+///
+/// Whatever ended the connection is recovered from, but its user's own close. A refused login or virtual host, and what lies on
+/// this side, such as a certificate that cannot be read, end it at once.
+#[derive(Clone, Debug, Default)]
+pub struct Recovery {
+    pub(crate) backoff: Backoff,
+    pub(crate) max_attempts: Option<u32>,
+    pub(crate) give_up_after: Option<Duration>,
+    pub(crate) first_connect: bool,
+    pub(crate) reopen_channels: bool,
+    pub(crate) setup: Option<Setup>,
+}
+
+impl Recovery {
+    /// All defaults: tried for ever, after pauses of up to 200 ms at first and 30 s in the end.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The pauses between attempts. An attempt tries all hosts, in their order or shuffled.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Gives up after so many attempts in a row: the connection ends with [`Error::NotRecovered`](crate::Error::NotRecovered).
+    /// Default: never.
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = Some(attempts);
+        self
+    }
+
+    /// Begins no attempt when the connection has been away for so long: it ends with
+    /// [`Error::NotRecovered`](crate::Error::NotRecovered). Default: never.
+    pub fn give_up_after(mut self, away: Duration) -> Self {
+        self.give_up_after = Some(away);
+        self
+    }
+
+    /// Whether the first connect is tried again too, within the same limits, for a broker that may not be there yet. Default: it
+    /// is not.
+    pub fn first_connect(mut self, retry: bool) -> Self {
+        self.first_connect = retry;
+        self
+    }
+
+    /// Whether a channel that the broker closes for an error is opened again, with its modes and consumers: after a 406 for a
+    /// delivery that was held for too long, for instance. Calls under way fail with the error, and unconfirmed publishes are
+    /// lost, for one of them may have caused it. Default: the channel ends.
+    pub fn reopen_channels(mut self, reopen: bool) -> Self {
+        self.reopen_channels = reopen;
+        self
+    }
+
+    /// Sets up exchanges, queues and bindings by the user's own code instead of what was recorded. It is given a channel for it,
+    /// which is closed after; other channels and consumers are recovered then. When it fails, the attempt has failed.
+    pub fn setup<F, Fut>(mut self, setup: F) -> Self
+    where
+        F: Fn(Channel) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.setup = Some(Setup(Arc::new(move |channel| Box::pin(setup(channel)))));
+        self
+    }
+
+    /// Whether there may be another attempt, after so many and so much time.
+    pub(crate) fn goes_on(&self, attempts: u32, elapsed: Duration) -> bool {
+        self.max_attempts.is_none_or(|max| attempts < max)
+            && self.give_up_after.is_none_or(|after| elapsed < after)
+    }
+}
+
+type SetupFuture = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// The user's own code.
+#[derive(Clone)]
+pub(crate) struct Setup(Arc<dyn Fn(Channel) -> SetupFuture + Send + Sync>);
+
+impl Setup {
+    pub(crate) async fn run(&self, channel: Channel) -> Result<()> {
+        (self.0)(channel).await
+    }
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Setup")
+    }
+}

@@ -1,0 +1,233 @@
+//! Topology declared again on a new connection: exchanges, queues, bindings, in this order.
+
+use std::time::Duration;
+
+use amqp_codec::{
+    Method, ReplyCode, ShortString,
+    method::{exchange, queue},
+};
+use tokio::time::sleep;
+use tracing::warn;
+
+use crate::{
+    answers::Answers,
+    error::{Error, Result},
+    event::{Recovered, Renamed, Skipped},
+    proto::{
+        calls::Reply,
+        connection::{ChannelKey, Engine},
+        expects::Expects,
+        registry::{RecordedBinding, RecordedQueue, Registry},
+    },
+};
+
+/// Declarations sent before the first of them is answered.
+const BATCH: usize = 64;
+
+/// How often an exclusive queue is tried that the broker still holds for the lost connection, and how long after the first time.
+const LOCKED_ATTEMPTS: u32 = 6;
+const LOCKED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Exchanges, queues and bindings, declared again over a channel of their own.
+pub(crate) struct Topology<'a> {
+    answers: Answers<'a>,
+    channel: Option<ChannelKey>,
+}
+
+impl<'a> Topology<'a> {
+    pub(crate) fn new(answers: Answers<'a>) -> Self {
+        Topology { answers, channel: None }
+    }
+
+    /// # Errors
+    /// When the connection does not go on; what is refused is told in the report.
+    pub(crate) async fn restore(mut self, report: &mut Recovered) -> Result<()> {
+        self.exchanges(report).await?;
+        self.queues(report).await?;
+        self.bindings(report).await
+    }
+
+    async fn exchanges(&mut self, report: &mut Recovered) -> Result<()> {
+        let recorded = self.recorded(|registry| registry.exchanges());
+        let methods: Vec<_> = recorded
+            .iter()
+            .map(|declare| exchange::Declare { no_wait: false, ..declare.clone() }.into())
+            .collect();
+        for (declare, result) in recorded.iter().zip(self.perform(&methods).await?) {
+            match result {
+                Ok(_) => report.exchanges += 1,
+                Err(error) => skip(report, format!("exchange {:?}", declare.exchange.to_string()), error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn queues(&mut self, report: &mut Recovered) -> Result<()> {
+        let recorded = self.recorded(|registry| registry.queues());
+        let methods: Vec<_> = recorded.iter().map(first_try).collect();
+        let results = self.perform(&methods).await?;
+        for (queue, result) in recorded.iter().zip(results) {
+            let result = match result {
+                Err(error) => self.queue_again(queue, error).await?,
+                ok => ok,
+            };
+            let old = &queue.declare.queue;
+            match result {
+                Ok(Method::Queue(queue::Method::DeclareOk(ok))) if ok.queue != *old => {
+                    let new = ok.queue.detach();
+                    self.answers.shared.with(|engine| engine.rename_queue(old, &new));
+                    report.renamed.push(Renamed { old: old.to_string(), new: new.to_string() });
+                    report.queues += 1;
+                }
+                Ok(_) => report.queues += 1,
+                Err(error) => skip(report, format!("queue {:?}", old.to_string()), error),
+            }
+        }
+        Ok(())
+    }
+
+    /// A queue that could not be declared at the first try, and may be at another.
+    async fn queue_again(&mut self, queue: &RecordedQueue, error: Error) -> Result<Result<Method>> {
+        let code = error.reply_code();
+        if queue.server_named && code == Some(ReplyCode::NOT_FOUND) {
+            // It has gone, with the name that was the broker's to give.
+            return self.declare(without_name(queue)).await;
+        }
+        let mut result = Err(error);
+        if queue.declare.exclusive {
+            for attempt in 0..LOCKED_ATTEMPTS {
+                match &result {
+                    // The broker has not noticed yet that the lost connection has gone, and keeps the queue for it.
+                    Err(error) if error.reply_code() == Some(ReplyCode::RESOURCE_LOCKED) => {}
+                    _ => break,
+                }
+                sleep(LOCKED_PAUSE * 2_u32.pow(attempt)).await;
+                result = self.declare(queue.declare.clone()).await?;
+            }
+        }
+        Ok(result)
+    }
+
+    async fn declare(&mut self, declare: queue::Declare) -> Result<Result<Method>> {
+        let mut results = self.perform(&[declare.into()]).await?;
+        results.pop().ok_or(Error::Recovering)
+    }
+
+    async fn bindings(&mut self, report: &mut Recovered) -> Result<()> {
+        let recorded = self.recorded(|registry| registry.bindings());
+        let methods: Vec<_> = recorded.iter().map(bind).collect();
+        for (binding, result) in recorded.iter().zip(self.perform(&methods).await?) {
+            match result {
+                Ok(_) => report.bindings += 1,
+                Err(error) => skip(report, describe(binding), error),
+            }
+        }
+        Ok(())
+    }
+
+    fn recorded<T: Default>(&self, read: impl FnOnce(&mut Registry) -> T) -> T {
+        self.answers.shared.with(|engine| engine.registry().map(read).unwrap_or_default())
+    }
+
+    /// Sends all, many at a time; what became of each. One that is refused closes the channel, and what was behind it is sent again
+    /// on another.
+    ///
+    /// # Errors
+    /// When the connection does not go on.
+    async fn perform(&mut self, methods: &[Method]) -> Result<Vec<Result<Method>>> {
+        let mut results = Vec::with_capacity(methods.len());
+        while let Some(rest) = methods.get(results.len()..).filter(|rest| !rest.is_empty()) {
+            let key = self.open().await?;
+            let mut sent = Vec::new();
+            for method in rest.iter().take(BATCH) {
+                let sending = self
+                    .answers
+                    .shared
+                    .with(|engine| engine.call_to_restore(key, method.clone(), answer_to(method)));
+                sent.push(sending.map(|call| self.answers.due(key, call)));
+            }
+            for sending in sent {
+                let answer = match sending {
+                    Ok(waiting) => self.answers.wait(waiting).await,
+                    Err(error) => Err(error),
+                };
+                match answer {
+                    Ok(Reply::Method(method)) => results.push(Ok(method)),
+                    Ok(Reply::Got(..)) => {}
+                    Err(error) if error.is_channel_error() => {
+                        let is_closed = !matches!(error, Error::Invalid(_));
+                        results.push(Err(error));
+                        if is_closed {
+                            self.channel = None;
+                            break;
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    async fn open(&mut self) -> Result<ChannelKey> {
+        if let Some(key) = self.channel {
+            return Ok(key);
+        }
+        let (key, _, call) = self.answers.shared.with(Engine::open_setup_channel)?;
+        self.channel = Some(key);
+        self.answers.wait(self.answers.due(key, call)).await?;
+        Ok(key)
+    }
+}
+
+impl Drop for Topology<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.channel {
+            self.answers.shared.with(|engine| engine.drop_channel(key));
+        }
+    }
+}
+
+fn skip(report: &mut Recovered, what: String, error: Error) {
+    warn!(%error, what, "cannot be declared again");
+    report.skipped.push(Skipped { what, error });
+}
+
+/// A queue that the broker named is looked for under its name, when it may have outlived the connection.
+fn first_try(queue: &RecordedQueue) -> Method {
+    let declare = match (queue.server_named, queue.declare.exclusive) {
+        (true, true) => without_name(queue),
+        (true, false) => queue::Declare { passive: true, ..queue.declare.clone() },
+        (false, _) => queue.declare.clone(),
+    };
+    queue::Declare { no_wait: false, ..declare }.into()
+}
+
+fn without_name(queue: &RecordedQueue) -> queue::Declare {
+    queue::Declare { queue: ShortString::EMPTY, no_wait: false, ..queue.declare.clone() }
+}
+
+fn bind(binding: &RecordedBinding) -> Method {
+    match binding.clone() {
+        RecordedBinding::Queue(bind) => queue::Bind { no_wait: false, ..bind }.into(),
+        RecordedBinding::Exchange(bind) => exchange::Bind { no_wait: false, ..bind }.into(),
+    }
+}
+
+fn describe(binding: &RecordedBinding) -> String {
+    let (kind, destination, source, key) = match binding {
+        RecordedBinding::Queue(bind) => ("queue", &bind.queue, &bind.exchange, &bind.routing_key),
+        RecordedBinding::Exchange(bind) => ("exchange", &bind.destination, &bind.source, &bind.routing_key),
+    };
+    let (destination, source, key) = (destination.to_string(), source.to_string(), key.to_string());
+    format!("binding of {kind} {destination:?} to exchange {source:?} with {key:?}")
+}
+
+fn answer_to(method: &Method) -> Expects {
+    match method {
+        Method::Exchange(exchange::Method::Declare(_)) => Expects::reply_to::<exchange::Declare>(),
+        Method::Exchange(exchange::Method::Bind(_)) => Expects::reply_to::<exchange::Bind>(),
+        Method::Queue(queue::Method::Declare(_)) => Expects::reply_to::<queue::Declare>(),
+        _ => Expects::reply_to::<queue::Bind>(),
+    }
+}

@@ -1,0 +1,200 @@
+//! A connection set up as it was before it was lost: topology, channels, consumers, in this order.
+
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    sync::{Arc, Weak},
+};
+
+use tracing::warn;
+
+use crate::{
+    answers::Answers,
+    channel::Channel,
+    error::{Error, Result},
+    event::{Recovered, Skipped},
+    proto::{
+        connection::{ChannelKey, Engine},
+        subscription::Subscription,
+    },
+    recovery::Setup,
+    redeclare::Topology,
+    shared::{ChannelHandle, ConnectionHandle, WaitingForConnection},
+};
+
+pub(crate) struct Restorer<'a> {
+    pub(crate) answers: Answers<'a>,
+    pub(crate) handle: &'a Weak<ConnectionHandle>,
+    pub(crate) setup: Option<&'a Setup>,
+    /// How many it took to get this connection.
+    pub(crate) attempts: u32,
+}
+
+impl Restorer<'_> {
+    /// Restores what is lost, as it is lost; for as long as it is polled.
+    pub(crate) async fn run(&self) {
+        loop {
+            let mut waiting = WaitingForConnection { shared: self.answers.shared, place: None };
+            poll_fn(|cx| {
+                self.answers.shared.with(|engine| engine.poll_lost_channels(&mut waiting.place, cx.waker()))
+            })
+            .await;
+            drop(waiting);
+            let restored = if self.answers.shared.with(|engine| engine.is_restoring()) {
+                self.connection().await
+            } else {
+                self.lost_channels().await
+            };
+            if let Err(error) = restored {
+                warn!(%error, "the connection could not be restored; it is tried anew");
+                self.answers.shared.with(|engine| engine.abandon_transport(&error));
+            }
+        }
+    }
+
+    /// # Errors
+    /// When the connection was lost again, does not answer, or the user's own setup failed.
+    async fn connection(&self) -> Result<()> {
+        let mut report = Recovered { attempts: self.attempts, ..Default::default() };
+        match self.setup {
+            Some(setup) => self.set_up(setup).await?,
+            None => Topology::new(self.answers).restore(&mut report).await?,
+        }
+        let lost = self.answers.shared.with(|engine| engine.lost_channels());
+        self.channels(lost, &mut report).await?;
+        self.answers.shared.with(|engine| engine.restored(report));
+        Ok(())
+    }
+
+    async fn set_up(&self, setup: &Setup) -> Result<()> {
+        let Some(connection) = self.handle.upgrade() else { return Err(Error::ConnectionEnded) };
+        let (key, status, call) = self.answers.shared.with(Engine::open_setup_channel)?;
+        let handle = ChannelHandle { connection, key, status };
+        self.answers.wait(self.answers.due(key, call)).await?;
+        setup.run(Channel::new(Arc::new(handle))).await
+    }
+
+    /// Channels that the broker closed for an error, while the connection goes on.
+    async fn lost_channels(&self) -> Result<()> {
+        let lost = self.answers.shared.with(|engine| engine.lost_channels());
+        let causes: Vec<_> = lost
+            .iter()
+            .filter_map(|&key| Some((key, self.answers.shared.with(|e| e.cause_of_loss(key))?)))
+            .collect();
+        self.channels(lost, &mut Recovered::default()).await?;
+        for (key, cause) in causes {
+            self.answers.shared.with(|engine| engine.tell_reopened(key, cause));
+        }
+        Ok(())
+    }
+
+    /// All at once, step by step: open and set their modes, then begin their consumers.
+    async fn channels(&self, lost: Vec<ChannelKey>, report: &mut Recovered) -> Result<()> {
+        let mut to_open = lost;
+        let mut opened = BTreeMap::new();
+        while !to_open.is_empty() {
+            for (key, subscriptions) in self.open(std::mem::take(&mut to_open), report).await? {
+                opened.insert(key.id, (key, subscriptions));
+            }
+            to_open = self.consumers(&mut opened, report).await?;
+        }
+        for (key, _) in opened.into_values() {
+            report.channels += 1;
+            report.republished += self.answers.shared.with(|engine| engine.channel_restored(key));
+        }
+        Ok(())
+    }
+
+    async fn open(
+        &self,
+        lost: Vec<ChannelKey>,
+        report: &mut Recovered,
+    ) -> Result<Vec<(ChannelKey, Vec<Subscription>)>> {
+        let mut opening = Vec::new();
+        for key in lost {
+            match self.answers.shared.with(|engine| engine.reopen_channel(key)) {
+                Ok((calls, subscriptions)) => {
+                    let calls: Vec<_> = calls.into_iter().map(|call| self.answers.due(key, call)).collect();
+                    opening.push((key, calls, subscriptions));
+                }
+                Err(Error::ChannelEnded { .. }) => {}
+                Err(error) => self.skip_channel(key, error, report)?,
+            }
+        }
+        let mut opened = Vec::new();
+        for (key, calls, subscriptions) in opening {
+            match self.answers.wait_for_all(calls).await {
+                Ok(()) => opened.push((key, subscriptions)),
+                Err(error) => self.skip_channel(key, error, report)?,
+            }
+        }
+        Ok(opened)
+    }
+
+    /// A channel that cannot be restored ends; what is wrong with the whole connection is the error.
+    fn skip_channel(&self, key: ChannelKey, error: Error, report: &mut Recovered) -> Result<()> {
+        if !error.is_channel_error() {
+            return Err(error);
+        }
+        self.answers.shared.with(|engine| engine.end_channel(key, &error));
+        report.skipped.push(Skipped { what: format!("channel {}", key.id), error });
+        Ok(())
+    }
+
+    /// Begins the next consumer of each channel, until all have begun. One that is refused closes its channel: these are left, to be
+    /// opened again without it.
+    async fn consumers(
+        &self,
+        opened: &mut BTreeMap<u16, (ChannelKey, Vec<Subscription>)>,
+        report: &mut Recovered,
+    ) -> Result<Vec<ChannelKey>> {
+        let mut closed = Vec::new();
+        let mut begun = 0;
+        loop {
+            let mut beginning = Vec::new();
+            for (key, subscriptions) in opened.values_mut() {
+                if let Some(subscription) = subscriptions.pop() {
+                    match self.answers.shared.with(|engine| engine.resume_consumer(*key, subscription.tag()))
+                    {
+                        Ok(Some(call)) => beginning.push((*key, subscription, self.answers.due(*key, call))),
+                        // Its user has closed the channel, or dropped the consumer, meanwhile.
+                        Ok(None) | Err(Error::ChannelEnded { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            if beginning.is_empty() {
+                report.consumers += begun;
+                return Ok(closed);
+            }
+            for (key, subscription, waiting) in beginning {
+                match self.answers.wait(waiting).await {
+                    Ok(_) => begun += 1,
+                    Err(error) if error.is_channel_error() => {
+                        opened.remove(&key.id);
+                        if self.fail(key, &subscription, error, report) {
+                            closed.push(key);
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    /// Whether the channel is to be tried again.
+    fn fail(
+        &self,
+        key: ChannelKey,
+        subscription: &Subscription,
+        error: Error,
+        report: &mut Recovered,
+    ) -> bool {
+        let (tag, queue) = (subscription.tag(), &subscription.consume.queue);
+        let what = format!("consumer {:?} of queue {:?}", tag.to_string(), queue.to_string());
+        warn!(%error, what, "cannot begin again");
+        self.answers.shared.with(|engine| engine.fail_consumer(key, tag, error.clone()));
+        report.skipped.push(Skipped { what, error });
+        self.answers.shared.with(|engine| engine.cause_of_loss(key)).is_some()
+    }
+}

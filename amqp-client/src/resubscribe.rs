@@ -1,0 +1,92 @@
+//! A consumer that the broker cancelled, because its queue was deleted or its node went down, begun again.
+
+use std::{pin::Pin, sync::Arc};
+
+use amqp_codec::{
+    Request, ShortString,
+    method::{exchange, queue},
+};
+use tokio::time::sleep;
+use tracing::debug;
+
+use crate::{
+    backoff::Backoff,
+    error::Result,
+    proto::{
+        inbox::Inbox,
+        registry::{RecordedBinding, RecordedQueue},
+        subscription::Subscription,
+    },
+    shared::ChannelHandle,
+};
+
+/// What a consumer waits for meanwhile: where its deliveries come from then.
+pub(crate) type Resubscribing = Pin<Box<dyn Future<Output = Result<Arc<Inbox>>> + Send>>;
+
+/// Declares the queue as it was recorded, or waits until it is there again, and begins the consumer.
+///
+/// # Errors
+/// Why the consumer's channel has ended.
+pub(crate) fn resubscribe(
+    channel: Arc<ChannelHandle>,
+    subscription: Subscription,
+    backoff: Backoff,
+) -> Resubscribing {
+    Box::pin(async move {
+        let mut subscription = subscription;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            sleep(backoff.pause(attempt)).await;
+            if let Some(reason) = channel.status.ended.get() {
+                return Err(reason.clone());
+            }
+            match there_again(&channel, &subscription.consume.queue).await {
+                Ok(name) => subscription.consume.queue = name,
+                Err(error) => {
+                    let queue = subscription.consume.queue.to_string();
+                    debug!(attempt, queue, %error, "the queue is not there again");
+                    continue;
+                }
+            }
+            match channel.consume(subscription.clone(), channel.connection.call_timeout).await {
+                // It has gone once more, with the connection or without.
+                Err(error) if channel.status.ended.get().is_none() => {
+                    debug!(attempt, %error, "cannot consume again");
+                }
+                consuming => return consuming,
+            }
+        }
+    })
+}
+
+/// The name that the queue has, once it is there. On a channel of its own: what is refused ends it.
+async fn there_again(of: &ChannelHandle, name: &ShortString) -> Result<ShortString> {
+    let channel = of.connection.open_channel().await?;
+    let recorded = channel.with(|engine, _| engine.registry().and_then(|registry| registry.queue(name)));
+    let Some((RecordedQueue { declare, server_named }, bindings)) = recorded else {
+        let passive = queue::Declare { queue: name.clone(), passive: true, ..Default::default() };
+        return call(&channel, passive).await.map(|ok| ok.queue.detach());
+    };
+    let queue = if server_named { ShortString::EMPTY } else { name.clone() };
+    let ok = call(&channel, queue::Declare { queue, no_wait: false, ..declare }).await?;
+    let new = ok.queue.detach();
+    if new != *name {
+        channel.with(|engine, _| engine.rename_queue(name, &new));
+    }
+    for binding in bindings {
+        match binding {
+            RecordedBinding::Queue(bind) => {
+                call(&channel, queue::Bind { queue: new.clone(), no_wait: false, ..bind }).await.map(drop)?;
+            }
+            RecordedBinding::Exchange(bind) => {
+                call(&channel, exchange::Bind { no_wait: false, ..bind }).await.map(drop)?;
+            }
+        }
+    }
+    Ok(new)
+}
+
+async fn call<R: Request>(channel: &ChannelHandle, request: R) -> Result<R::Reply> {
+    channel.call(request, channel.connection.call_timeout).await
+}

@@ -1,0 +1,115 @@
+//! A consumer that the broker cancels begins again, while its channel and connection go on.
+
+use amqp_client::{Connection, ConsumeOptions, Consumer, Error, Queue};
+use amqp_codec::method::{basic, channel, connection, queue};
+use std::time::Duration;
+use tests::Peer;
+use tokio::{join, time::Instant};
+
+use super::script::{connected, consume, deliver, ends, open, opened, recovery, short};
+
+fn options() -> ConsumeOptions {
+    let pauses = amqp_client::Backoff::new(Duration::from_secs(1), Duration::from_secs(2)).jitter(false);
+    ConsumeOptions::new().tag("c").prefetch(7).resubscribe(pauses)
+}
+
+async fn cancel(peer: &mut Peer) {
+    peer.send(1, basic::Cancel { consumer_tag: short("c"), no_wait: true }).await;
+}
+
+/// The broker closes channel 2 for a queue that is not there.
+async fn not_there(peer: &mut Peer) {
+    let reply_text = short("NOT_FOUND - no queue 'jobs' in vhost '/'");
+    peer.send(2, channel::Close { reply_code: 404, reply_text, ..Default::default() }).await;
+    peer.expect(2, channel::CloseOk {}).await;
+}
+
+async fn close_channel(peer: &mut Peer) {
+    peer.expect_any::<channel::Close>(2).await;
+    peer.send(2, channel::CloseOk {}).await;
+}
+
+async fn consuming(peer: &mut Peer, connection: &Connection, declared: bool) -> Consumer {
+    let channel = opened(peer, connection, 1).await;
+    if declared {
+        let queue = Queue::durable("jobs").max_length(5);
+        let (declared, ()) = join!(channel.declare(&queue), async {
+            peer.expect_any::<queue::Declare>(1).await;
+            peer.send(1, queue::DeclareOk { queue: short("jobs"), ..Default::default() }).await;
+        });
+        declared.unwrap();
+    }
+    let (consumer, ()) = join!(channel.consume("jobs", options()), consume(peer, 1, "jobs", "c"));
+    consumer.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_queue_is_declared_as_it_was_and_what_was_delivered_before_comes_first() {
+    let (_broker, mut peer, connection) = connected(recovery()).await;
+    let mut consumer = consuming(&mut peer, &connection, true).await;
+    deliver(&mut peer, 1, "c", 1, false).await;
+    cancel(&mut peer).await;
+    let first = ends(consumer.recv()).await.unwrap().unwrap();
+    assert_eq!(first.body(), "1");
+    let (second, ()) = ends(async {
+        join!(consumer.recv(), async {
+            open(&mut peer, 2).await;
+            let declare: queue::Declare = peer.expect_any(2).await;
+            assert_eq!((declare.queue.as_str(), declare.durable), (Ok("jobs"), true));
+            assert_eq!(declare.arguments.to_string(), "{x-max-length: 5}");
+            peer.send(2, queue::DeclareOk { queue: short("jobs"), ..Default::default() }).await;
+            close_channel(&mut peer).await;
+            consume(&mut peer, 1, "jobs", "c").await;
+            deliver(&mut peer, 1, "c", 2, false).await;
+        })
+    })
+    .await;
+    assert_eq!(second.unwrap().unwrap().body(), "2");
+    first.ack().await.expect("the channel is the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_was_not_declared_here_is_waited_for_with_pauses() {
+    let (_broker, mut peer, connection) = connected(recovery()).await;
+    let mut consumer = consuming(&mut peer, &connection, false).await;
+    let begun = Instant::now();
+    cancel(&mut peer).await;
+    let (delivery, ()) = ends(async {
+        join!(consumer.recv(), async {
+            for _ in 0..3 {
+                open(&mut peer, 2).await;
+                let declare: queue::Declare = peer.expect_any(2).await;
+                assert!(declare.passive);
+                not_there(&mut peer).await;
+            }
+            open(&mut peer, 2).await;
+            peer.expect_any::<queue::Declare>(2).await;
+            peer.send(2, queue::DeclareOk { queue: short("jobs"), ..Default::default() }).await;
+            close_channel(&mut peer).await;
+            consume(&mut peer, 1, "jobs", "c").await;
+            deliver(&mut peer, 1, "c", 1, false).await;
+        })
+    })
+    .await;
+    assert_eq!(delivery.unwrap().unwrap().body(), "1");
+    assert_eq!(begun.elapsed().as_secs(), 1 + 2 + 2 + 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_with_its_channel_while_it_waits() {
+    let (_broker, mut peer, connection) = connected(recovery()).await;
+    let mut consumer = consuming(&mut peer, &connection, false).await;
+    cancel(&mut peer).await;
+    let (ended, closed) = ends(async { join!(consumer.recv(), close(&connection, &mut peer)) }).await;
+    assert!(matches!(ended, Some(Err(Error::ConnectionEnded))), "{ended:?}");
+    closed.unwrap();
+    assert!(ends(consumer.recv()).await.is_none());
+}
+
+async fn close(connection: &Connection, peer: &mut Peer) -> amqp_client::Result<()> {
+    let (closed, ()) = join!(connection.close(), async {
+        peer.expect_any::<connection::Close>(0).await;
+        peer.send(0, connection::CloseOk {}).await;
+    });
+    closed
+}
