@@ -151,7 +151,51 @@ impl BrokerBuilder {
         self
     }
 
-    /// The largest body a message may have, in bytes. Default 128 MiB.
+    /// How many channels a connection may have, 1 or more. Default 2047. One more closes the connection with 530.
+    pub fn channel_max(mut self, channels: u16) -> Self {
+        self.config.channel_max = channels.max(1);
+        self
+    }
+
+    /// The largest frame, in bytes, of at least 4096. Default 131,072. A larger one closes the connection with 501.
+    pub fn frame_max(mut self, bytes: u32) -> Self {
+        self.config.frame_max = bytes.max(amqp_codec::FRAME_MIN_SIZE);
+        self
+    }
+
+    /// How many connections a virtual host may have. Default: any number. One more is refused with 530. Besides, of the
+    /// clients that have not logged in yet, those over 4096 are not listened to.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.config.max_connections = connections;
+        self
+    }
+
+    /// How many queues a virtual host may have. Default: any number. To declare one more is refused with 406 on the channel.
+    pub fn max_queues(mut self, queues: usize) -> Self {
+        self.config.limits.queues = queues;
+        self
+    }
+
+    /// How many deliveries a channel may have unacknowledged, whatever prefetch it asks for. Default: any number. Consumers
+    /// wait at this limit, as at a prefetch; to get one more is refused with 406 on the channel.
+    pub fn max_unacked(mut self, deliveries: u32) -> Self {
+        self.config.limits.unacked = deliveries;
+        self
+    }
+
+    /// How much memory the messages of a virtual host may take, in bytes. Default: two fifths of the machine's memory, or
+    /// 2 GiB where the system does not tell. Above it publishers are held back with `connection.blocked`, each from its next
+    /// publish on, until consumers have made room; everybody else goes on.
+    ///
+    /// What counts is the bodies in queues and out with consumers and 200 bytes for each of them, in each queue a message
+    /// is in.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.config.memory_limit = Some(bytes);
+        self
+    }
+
+    /// The largest body a message may have, in bytes. Default 128 MiB. A larger one is refused with 406 on the channel
+    /// before any of it is kept.
     pub fn max_message_size(mut self, bytes: u64) -> Self {
         self.config.max_message_size = bytes;
         self

@@ -1,7 +1,7 @@
 //! The clients of a broker: who is connected, from the first octet to the last.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -18,6 +18,8 @@ use crate::{core::ids::ConnectionId, session::order::Order};
 pub(crate) struct Clients {
     last: AtomicU64,
     all: Mutex<BTreeMap<u64, Arc<Client>>>,
+    /// How many are in each virtual host.
+    inside: Mutex<HashMap<String, usize>>,
 }
 
 /// A client that is connected.
@@ -48,24 +50,30 @@ pub(crate) struct Login {
 pub(crate) struct Place {
     clients: Arc<Clients>,
     pub(crate) client: Arc<Client>,
-    /// What others want of the connection.
-    pub(crate) orders: UnboundedReceiver<Order>,
+    /// The virtual host it is in.
+    inside: OnceLock<String>,
 }
 
 impl Clients {
-    /// A client has come.
-    pub(crate) fn enter(clients: &Arc<Clients>, name: Option<String>) -> Place {
+    /// A client has come: its place, and what others want of its connection.
+    pub(crate) fn enter(clients: &Arc<Clients>, name: Option<String>) -> (Place, UnboundedReceiver<Order>) {
         let number = clients.last.fetch_add(1, Ordering::Relaxed) + 1;
         let name = name.unwrap_or_else(|| format!("memory:{number}"));
         let (sender, orders) = unbounded_channel();
         let client = Arc::new(Client { number, name, orders: sender, login: OnceLock::new() });
         clients.all.lock().insert(number, Arc::clone(&client));
-        Place { clients: Arc::clone(clients), client, orders }
+        (Place { clients: Arc::clone(clients), client, inside: OnceLock::new() }, orders)
     }
 
     /// Those who are connected, in the order they came.
     pub(crate) fn all(&self) -> Vec<Arc<Client>> {
         self.all.lock().values().cloned().collect()
+    }
+
+    /// How many have come and are in no virtual host yet.
+    pub(crate) fn outside(&self) -> usize {
+        let inside: usize = self.inside.lock().values().sum();
+        self.all.lock().len().saturating_sub(inside)
     }
 
     pub(crate) fn find(&self, number: u64) -> Option<Arc<Client>> {
@@ -90,8 +98,24 @@ impl Client {
     }
 }
 
+impl Place {
+    /// Enters a virtual host in which so many may be; tells whether there was room.
+    pub(crate) fn enter(&self, vhost: &str, most: usize) -> bool {
+        let mut inside = self.clients.inside.lock();
+        let count = inside.entry(vhost.to_owned()).or_default();
+        let enters = *count < most && self.inside.set(vhost.to_owned()).is_ok();
+        *count += usize::from(enters);
+        enters
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
+        if let Some(vhost) = self.inside.get()
+            && let Some(count) = self.clients.inside.lock().get_mut(vhost)
+        {
+            *count -= 1;
+        }
         self.clients.all.lock().remove(&self.client.number);
     }
 }

@@ -4,7 +4,13 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, time::Duration};
 
 use amqp_codec::Tune;
 
-use crate::core::access::{Access, Permissions};
+use crate::core::{
+    access::{Access, Permissions},
+    limits::Limits,
+};
+
+/// What messages may take where nobody knows how much memory there is.
+const MEMORY_UNKNOWN: u64 = 2 << 30;
 
 /// Users, virtual hosts and limits.
 #[derive(Clone)]
@@ -13,10 +19,15 @@ pub(crate) struct Config {
     /// Who a client is that logs in with ANONYMOUS.
     pub(crate) anonymous: Option<String>,
     vhosts: BTreeSet<String>,
-    channel_max: u16,
-    frame_max: u32,
+    pub(crate) channel_max: u16,
+    pub(crate) frame_max: u32,
     heartbeat: u16,
     pub(crate) max_message_size: u64,
+    /// Connections of each virtual host.
+    pub(crate) max_connections: usize,
+    pub(crate) limits: Limits,
+    /// Bytes that the messages of each virtual host may take.
+    pub(crate) memory_limit: Option<u64>,
     pub(crate) login_timeout: Duration,
 }
 
@@ -40,6 +51,9 @@ impl fmt::Debug for Config {
             .field("frame_max", &self.frame_max)
             .field("heartbeat", &self.heartbeat)
             .field("max_message_size", &self.max_message_size)
+            .field("max_connections", &self.max_connections)
+            .field("limits", &self.limits)
+            .field("memory_limit", &self.memory_limit)
             .field("login_timeout", &self.login_timeout)
             .finish()
     }
@@ -55,6 +69,9 @@ impl Default for Config {
             frame_max: 131_072,
             heartbeat: 60,
             max_message_size: 128 << 20,
+            max_connections: usize::MAX,
+            limits: Limits::default(),
+            memory_limit: None,
             login_timeout: Duration::from_secs(10),
         }
     }
@@ -115,10 +132,22 @@ impl Config {
         Some(Access { user: name.to_owned(), permissions })
     }
 
+    /// Bytes that the messages of each virtual host may take.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory_limit.unwrap_or_else(|| machine_memory().map_or(MEMORY_UNKNOWN, |bytes| bytes / 5 * 2))
+    }
+
     /// The limits offered to clients.
     pub(crate) fn tune(&self) -> Tune {
         Tune { channel_max: self.channel_max, frame_max: self.frame_max, heartbeat: self.heartbeat }
     }
+}
+
+/// How much memory the machine has, in bytes, where the system tells.
+fn machine_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 #[cfg(test)]

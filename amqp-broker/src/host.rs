@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::session::{disturbance::Disturbance, shared::Shared};
+use crate::session::shared::Shared;
 
 /// A virtual host with its lock and its clock.
 pub(crate) struct Host {
@@ -23,9 +23,9 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(name: &str, disturbance: Arc<Disturbance>) -> Self {
+    pub(crate) fn new(shared: Shared) -> Self {
         Host {
-            shared: Mutex::new(Shared::new(name, disturbance)),
+            shared: Mutex::new(shared),
             began: Instant::now(),
             looks_at: AtomicU64::new(u64::MAX),
             sooner: Notify::new(),
@@ -41,8 +41,9 @@ impl Host {
         let mut shared = self.shared.lock();
         shared.advance(now);
         let result = act(now, &mut shared);
+        shared.look_at_memory(now);
         shared.outboxes.take_woken(&mut woken);
-        let due = shared.vhost.next_deadline();
+        let due = shared.next_deadline();
         drop(shared);
         woken.into_iter().for_each(Waker::wake);
         if due < self.looks_at.load(Ordering::Relaxed) {
@@ -70,10 +71,10 @@ impl Clock {
     pub(crate) async fn run(&self) {
         let host = &*self.host;
         loop {
-            let due = host.with(|_, shared| shared.vhost.next_deadline());
+            let due = host.with(|_, shared| shared.next_deadline());
             host.looks_at.store(due, Ordering::Relaxed);
             // It may have become sooner before the line above was seen.
-            if host.with(|_, shared| shared.vhost.next_deadline()) < due {
+            if host.with(|_, shared| shared.next_deadline()) < due {
                 continue;
             }
             let sleep = async {

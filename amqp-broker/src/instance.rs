@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::watch;
 
-use crate::{clients::Clients, config::Config, fault_plan::FaultPlan, host::Host};
+use crate::{
+    clients::Clients, config::Config, core::vhost::Vhost, fault_plan::FaultPlan, host::Host,
+    session::shared::Shared,
+};
 
 /// What the connections and listeners of a broker share.
 pub(crate) struct Instance {
@@ -19,7 +22,10 @@ pub(crate) struct Instance {
 impl Instance {
     pub(crate) fn new(config: Config) -> Self {
         let faults = FaultPlan::default();
-        let host = |name| Arc::new(Host::new(name, Arc::clone(&faults.disturbance)));
+        let host = |name: &str| {
+            let vhost = Vhost::new(name, config.limits);
+            Arc::new(Host::new(Shared::new(vhost, Arc::clone(&faults.disturbance), config.memory())))
+        };
         let hosts = config.vhosts().map(|name| (name.clone(), host(name))).collect();
         Instance { config, clients: Arc::default(), faults, hosts, ending: watch::Sender::new(false) }
     }

@@ -32,8 +32,9 @@
 //! # Memory
 //! A connection that does not read what is sent to it holds at most 2 MiB and one message of deliveries; the rest waits in
 //! the queues. One that does not read the answers to what it asks for is not read from beyond 8 MiB of them. A message is
-//! stored once however many queues it is in. What queues hold is bounded by their `x-max-length` and
-//! `x-max-length-bytes` alone: a publisher faster than all consumers fills the memory.
+//! stored once however many queues it is in. Where messages take more than [`BrokerBuilder::memory_limit`], publishers are
+//! held back with `connection.blocked` until consumers have made room. Connections, channels, queues, unacknowledged
+//! deliveries, frames and messages have limits of their own: see [`BrokerBuilder`].
 
 mod broker;
 mod clients;

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
-    sync::watch,
+    sync::{mpsc::UnboundedReceiver, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
@@ -25,6 +25,9 @@ use crate::{
 
 /// How long a client may take to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How many clients may be about to log in.
+const MOST_LOGINS: usize = 4096;
 
 /// How long to wait when no more connections can be accepted, as when out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -62,28 +65,29 @@ pub(crate) fn serve<S>(stream: S, name: Option<String>, broker: &Arc<Instance>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    if broker.faults.refuses() {
+    if broker.faults.refuses() || broker.clients.outside() >= MOST_LOGINS {
         return;
     }
     let wire = Wire::new(stream, broker.faults.next_cut());
-    let place = Clients::enter(&broker.clients, name);
+    let (place, orders) = Clients::enter(&broker.clients, name);
     // Whoever waits for the broker's end waits for this one too, from now on.
     let ending = broker.ending();
-    tokio::spawn(run(wire, place, ending, Arc::clone(broker)));
+    tokio::spawn(run(wire, (place, orders), ending, Arc::clone(broker)));
 }
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
-    mut place: Place,
+    (place, mut orders): (Place, UnboundedReceiver<Order>),
     mut ending: watch::Receiver<bool>,
     broker: Arc<Instance>,
 ) {
     let mut input = BytesMut::new();
-    let login = timeout(broker.config.login_timeout, shake_hands(&mut stream, &mut input, &broker));
+    let enter = |vhost: &str| place.enter(vhost, broker.config.max_connections);
+    let login = shake_hands(&mut stream, &mut input, &enter, &broker);
     let shaken = tokio::select! {
-        shaken = login => shaken,
+        shaken = timeout(broker.config.login_timeout, login) => shaken,
         // Of one who has not logged in, nobody wants anything but that it ends.
-        _ = place.orders.recv() => return,
+        _ = orders.recv() => return,
         () = ended(&mut ending) => return,
     };
     let agreed = match shaken {
@@ -109,7 +113,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         }
         tokio::select! {
             biased;
-            Some(order) = place.orders.recv() => {
+            Some(order) = orders.recv() => {
                 if order == Order::Drop {
                     return;
                 }
@@ -141,9 +145,10 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
 async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     input: &mut BytesMut,
+    enter: &(dyn Fn(&str) -> bool + Sync),
     broker: &Instance,
 ) -> Result<Agreed, Refused> {
-    let mut handshake = Handshake::new(&broker.config);
+    let mut handshake = Handshake::new(&broker.config, enter);
     let mut output = BytesMut::new();
     loop {
         let outcome = handshake.receive(input, &mut output);

@@ -20,6 +20,8 @@ pub(crate) struct Channel {
     pub(crate) prefetch: u32,
     /// The limit of all consumers together; 0 is none.
     pub(crate) shared_prefetch: u32,
+    /// The limit that nobody chose.
+    most_unacked: u32,
     pub(crate) unacked: Unacked,
     /// Settled in a transaction that is neither committed nor rolled back.
     pub(crate) settled: Vec<Settled>,
@@ -37,13 +39,14 @@ pub(crate) struct Settled {
 }
 
 impl Channel {
-    pub(crate) fn new(connection: ConnectionId, number: u16) -> Self {
+    pub(crate) fn new(connection: ConnectionId, number: u16, most_unacked: u32) -> Self {
         Channel {
             connection,
             number,
             consumers: HashMap::new(),
             prefetch: 0,
             shared_prefetch: 0,
+            most_unacked,
             unacked: Unacked::default(),
             settled: Vec::new(),
             in_flight: 0,
@@ -58,9 +61,10 @@ impl Channel {
         self.last_tag
     }
 
-    /// Whether the shared limit lets its consumers have one more.
+    /// Whether the limits of the whole channel let its consumers have one more.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.shared_prefetch == 0 || self.in_flight < self.shared_prefetch
+        self.in_flight < self.most_unacked
+            && (self.shared_prefetch == 0 || self.in_flight < self.shared_prefetch)
     }
 }

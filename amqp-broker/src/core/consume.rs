@@ -155,6 +155,9 @@ impl Vhost {
         };
         queue.expire(now);
         queue.last_used = now;
+        if !get.no_ack && channel.unacked.len() >= self.limits.unacked as usize {
+            return Err(Refusal::TooManyUnacked(self.limits.unacked));
+        }
         let Some(entry) = queue.ready.pop() else { return Ok(None) };
         let tag = channel.next_tag();
         let got = Got {
@@ -165,6 +168,7 @@ impl Vhost {
         };
         if !get.no_ack {
             queue.unacked += 1;
+            queue.unacked_bytes += entry.message.body_len() as u64;
             channel.unacked.push(tag, Held { entry, queue: queue_id, consumer: None });
         }
         Ok(Some(got))

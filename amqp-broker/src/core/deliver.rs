@@ -191,6 +191,7 @@ impl Vhost {
         let expires = requeue && entry.expires_at != NEVER;
         if let Some(queue) = self.queues.get_mut(queue_id) {
             queue.unacked = queue.unacked.saturating_sub(1);
+            queue.unacked_bytes = queue.unacked_bytes.saturating_sub(entry.message.body_len() as u64);
             if requeue {
                 entry.redelivered = true;
                 queue.ready.put_back(entry);
@@ -204,7 +205,7 @@ impl Vhost {
         let mut shared = false;
         if let Some(channel) = self.channels.get_mut(id) {
             // At the shared limit every consumer of the channel may have left its line.
-            shared = channel.shared_prefetch != 0 && !channel.has_room();
+            shared = !channel.has_room();
             channel.in_flight = channel.in_flight.saturating_sub(1);
         }
         if let Some(consumer) = self.consumers.get_mut(consumer) {
@@ -271,6 +272,7 @@ impl Way<'_> {
         self.consumer.unacked += 1;
         self.channel.in_flight += 1;
         self.queue.unacked += 1;
+        self.queue.unacked_bytes += entry.message.body_len() as u64;
         let held = Held { entry, queue: self.queue_id, consumer: Some(self.consumer_id) };
         self.channel.unacked.push(tag, held);
     }

@@ -40,7 +40,7 @@ impl Vhost {
 
     /// A channel is opened.
     pub(crate) fn open_channel(&mut self, id: ConnectionId, number: u16) -> ChannelId {
-        let channel = self.channels.insert(Channel::new(id, number));
+        let channel = self.channels.insert(Channel::new(id, number, self.limits.unacked));
         if let Some(connection) = self.connections.get_mut(id) {
             connection.channels.push(channel);
         }

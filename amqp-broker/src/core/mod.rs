@@ -17,6 +17,7 @@ mod headers;
 pub(crate) mod ids;
 pub(crate) mod inspect;
 mod lifecycle;
+pub(crate) mod limits;
 pub(crate) mod message;
 mod permit;
 mod properties;

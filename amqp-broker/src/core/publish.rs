@@ -12,7 +12,7 @@ use super::{
     message::{Draft, Parts},
     properties::Relevant,
     publication::Publication,
-    queue::Terms,
+    queue::{MESSAGE_OVERHEAD, Terms},
     ready::NEVER,
     refusal::Refusal,
     sink::Sink,
@@ -213,9 +213,11 @@ impl Vhost {
             }
         };
         if !waiting && let Some(consumer) = self.ready_consumer(id) {
+            self.grown += MESSAGE_OVERHEAD + publication.body_len() as u64;
             self.deliver_new(now, id, consumer, publication, sink);
             return true;
         }
+        self.grown += MESSAGE_OVERHEAD + publication.body_len() as u64;
         let Some(queue) = self.queues.get_mut(id) else { return true };
         if queue.arguments.overflow == Overflow::RejectPublish && queue.refuses(publication.body_len()) {
             return false;

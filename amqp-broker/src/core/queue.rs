@@ -11,6 +11,9 @@ use super::{
     ready::{Entry, NEVER, Ready},
 };
 
+/// What a message takes beside its body: its place in a queue, names, properties. An estimate.
+pub(crate) const MESSAGE_OVERHEAD: u64 = 200;
+
 /// A queue.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -24,6 +27,8 @@ pub(crate) struct Queue {
     pub(crate) ready: Ready,
     /// How many messages are with consumers.
     pub(crate) unacked: usize,
+    /// Bytes of their bodies.
+    pub(crate) unacked_bytes: u64,
     /// All consumers, in the order they came.
     pub(crate) consumers: Vec<ConsumerId>,
     /// The consumer that alone may consume.
@@ -71,6 +76,7 @@ impl Queue {
             ready: Ready::new(arguments.max_priority),
             arguments,
             unacked: 0,
+            unacked_bytes: 0,
             consumers: Vec::new(),
             exclusive_consumer: None,
             sources: Vec::new(),
@@ -98,6 +104,12 @@ impl Queue {
             priority: terms.priority.min(self.ready.max_priority()),
             redelivered: false,
         }
+    }
+
+    /// How much memory its messages take, near enough.
+    pub(crate) fn held(&self) -> u64 {
+        let count = self.ready.len() as u64 + self.unacked as u64;
+        self.ready.body_bytes() + self.unacked_bytes + count * MESSAGE_OVERHEAD
     }
 
     /// Whether one more message is one too many and is to be refused.

@@ -70,6 +70,10 @@ pub(crate) enum Refusal {
     InvalidExpiration { value: String, why: String },
     #[error("invalid message: {{unacceptable_type_in_header,\"{header}\",{kind}}}")]
     InvalidCarbonCopy { header: &'static str, kind: &'static str },
+    #[error("cannot declare queue '{name}': queue limit in vhost '{vhost}' ({limit}) is reached")]
+    TooManyQueues { name: String, vhost: String, limit: usize },
+    #[error("limit of unacknowledged deliveries on a channel ({0}) is reached")]
+    TooManyUnacked(u32),
     #[error("message size {size} is larger than configured max size {limit}")]
     MessageTooLarge { size: u64, limit: u64 },
     #[error("{0}")]
@@ -119,6 +123,8 @@ impl Refusal {
             | Refusal::WrongUserId { .. }
             | Refusal::InvalidExpiration { .. }
             | Refusal::InvalidCarbonCopy { .. }
+            | Refusal::TooManyQueues { .. }
+            | Refusal::TooManyUnacked(_)
             | Refusal::MessageTooLarge { .. } => ReplyCode::PRECONDITION_FAILED,
             Refusal::ConsumerTagReused(_) | Refusal::TooManyChannels(_) => ReplyCode::NOT_ALLOWED,
             Refusal::UnknownExchangeType(_) | Refusal::UnimplementedMethod => ReplyCode::COMMAND_INVALID,

@@ -250,6 +250,13 @@ impl Vhost {
         declare: &queue::Declare,
         by: ConnectionId,
     ) -> Result<QueueId, Refusal> {
+        if self.queue_names.len() >= self.limits.queues {
+            return Err(Refusal::TooManyQueues {
+                name: name.to_string(),
+                vhost: self.name.clone(),
+                limit: self.limits.queues,
+            });
+        }
         let arguments = {
             let text = name.to_text();
             QueueArguments::parse(&declare.arguments, self.entity("queue", &text))?

@@ -18,6 +18,7 @@ use super::{
     consumer::Consumer,
     exchange::{Declaration, Exchange, Kind},
     ids::{ChannelKey, ConnectionId, ConnectionKey, ConsumerKey, ExchangeId, ExchangeKey, QueueId, QueueKey},
+    limits::Limits,
     queue::Queue,
     ready::NEVER,
     refusal::Refusal,
@@ -37,6 +38,9 @@ const PREDECLARED: &[(&str, Kind, bool)] = &[
 /// A virtual host.
 pub(crate) struct Vhost {
     pub(super) name: String,
+    pub(super) limits: Limits,
+    /// How much memory messages took when they came, since it was last asked.
+    pub(super) grown: u64,
     pub(super) exchanges: Arena<Exchange, ExchangeKey>,
     pub(super) exchange_names: HashMap<ShortString, ExchangeId>,
     pub(super) queues: Arena<Queue, QueueKey>,
@@ -56,9 +60,11 @@ pub(crate) struct Vhost {
 }
 
 impl Vhost {
-    pub(crate) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str, limits: Limits) -> Self {
         let mut vhost = Vhost {
             name: name.to_owned(),
+            limits,
+            grown: 0,
             exchanges: Arena::default(),
             exchange_names: HashMap::new(),
             queues: Arena::default(),
@@ -83,6 +89,19 @@ impl Vhost {
             });
         }
         vhost
+    }
+
+    /// How much memory messages took when they came, since this was last set to zero.
+    #[inline]
+    pub(crate) fn grown(&self) -> u64 {
+        self.grown
+    }
+
+    /// How much memory messages take: a message in several queues counts in each.
+    pub(crate) fn held(&mut self) -> u64 {
+        self.grown = 0;
+        let queues = self.queue_names.values().filter_map(|id| self.queues.get(*id));
+        queues.map(Queue::held).sum()
     }
 
     pub(super) fn create_exchange(&mut self, declared: Declaration) {

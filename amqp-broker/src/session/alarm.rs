@@ -4,11 +4,15 @@ use amqp_codec::ShortString;
 
 use crate::core::ids::ConnectionId;
 
+/// What clients are told when memory is low, in RabbitMQ's words.
+const LOW_ON_MEMORY: ShortString = ShortString::from_static("low on memory");
+
 /// Why publishers are held back, and who is.
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
     /// Somebody wants it so, and why.
     wanted: Option<ShortString>,
+    is_low_on_memory: bool,
     /// Those who have published since, and whether each is to be told when it may go on.
     held: Vec<(ConnectionId, bool)>,
 }
@@ -16,12 +20,12 @@ pub(crate) struct Alarm {
 impl Alarm {
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
-        self.wanted.is_some()
+        self.is_low_on_memory || self.wanted.is_some()
     }
 
     /// What to say to who is held back.
     pub(crate) fn reason(&self) -> ShortString {
-        self.wanted.clone().unwrap_or_default()
+        self.wanted.clone().unwrap_or(LOW_ON_MEMORY)
     }
 
     /// Holds back who has published.
@@ -42,6 +46,12 @@ impl Alarm {
     /// Somebody wants publishers to be held back, or no longer; those who may go on.
     pub(crate) fn want(&mut self, reason: Option<ShortString>) -> Vec<(ConnectionId, bool)> {
         self.wanted = reason;
+        self.released()
+    }
+
+    /// Memory is low, or no longer; those who may go on.
+    pub(crate) fn low_on_memory(&mut self, is_low: bool) -> Vec<(ConnectionId, bool)> {
+        self.is_low_on_memory = is_low;
         self.released()
     }
 

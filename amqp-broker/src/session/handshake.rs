@@ -42,9 +42,10 @@ pub(crate) enum Refused {
 }
 
 /// A connection before it is open.
-#[derive(Debug)]
 pub(crate) struct Handshake<'a> {
     config: &'a Config,
+    /// Lets the client into a virtual host, if there is room.
+    enter: &'a (dyn Fn(&str) -> bool + Sync),
     stage: Stage,
     user: String,
     tune: Tune,
@@ -62,10 +63,11 @@ enum Stage {
 }
 
 impl<'a> Handshake<'a> {
-    pub(crate) fn new(config: &'a Config) -> Self {
+    pub(crate) fn new(config: &'a Config, enter: &'a (dyn Fn(&str) -> bool + Sync)) -> Self {
         let tune = config.tune();
         Handshake {
             config,
+            enter,
             stage: Stage::Header,
             user: String::new(),
             tune,
@@ -240,6 +242,13 @@ impl<'a> Handshake<'a> {
             let text = format!("access to vhost '{vhost}' refused for user '{}'", self.user);
             return Err(closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
         };
+        if !(self.enter)(&vhost) {
+            let (user, limit) = (&self.user, self.config.max_connections);
+            let text = format!(
+                "access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached"
+            );
+            return Err(closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
+        }
         Ok(Agreed {
             access,
             vhost: vhost.into_owned(),

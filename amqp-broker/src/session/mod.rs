@@ -9,3 +9,4 @@ mod incoming;
 pub(crate) mod order;
 pub(crate) mod outbox;
 pub(crate) mod shared;
+mod watermark;

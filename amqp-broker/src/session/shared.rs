@@ -6,7 +6,7 @@ use amqp_codec::{ShortString, method::connection};
 
 use crate::core::{ids::ConnectionId, vhost::Vhost};
 
-use super::{alarm::Alarm, disturbance::Disturbance, outbox::Outboxes};
+use super::{alarm::Alarm, disturbance::Disturbance, outbox::Outboxes, watermark::Watermark};
 
 /// A virtual host and what waits to be written to its connections.
 pub(crate) struct Shared {
@@ -14,15 +14,18 @@ pub(crate) struct Shared {
     pub(crate) outboxes: Outboxes,
     pub(crate) alarm: Alarm,
     pub(crate) disturbance: Arc<Disturbance>,
+    watermark: Watermark,
 }
 
 impl Shared {
-    pub(crate) fn new(vhost: &str, disturbance: Arc<Disturbance>) -> Self {
+    /// A virtual host whose messages may take so much memory, in bytes, before publishers are held back.
+    pub(crate) fn new(vhost: Vhost, disturbance: Arc<Disturbance>, memory: u64) -> Self {
         Shared {
-            vhost: Vhost::new(vhost),
+            vhost,
             outboxes: Outboxes::default(),
             alarm: Alarm::default(),
             disturbance,
+            watermark: Watermark::new(memory),
         }
     }
 
@@ -44,10 +47,26 @@ impl Shared {
     }
 
     /// Does what has fallen due.
+    #[inline]
     pub(crate) fn advance(&mut self, now: u64) {
         if self.vhost.next_deadline() <= now {
             self.vhost.advance(now, &mut self.outboxes);
         }
+    }
+
+    /// Holds publishers back when messages take too much memory, and lets them go on when they do not.
+    #[inline]
+    pub(crate) fn look_at_memory(&mut self, now: u64) {
+        if self.watermark.is_due(now, self.vhost.grown()) {
+            let is_low = self.watermark.look(now, self.vhost.held());
+            let released = self.alarm.low_on_memory(is_low);
+            self.release(released);
+        }
+    }
+
+    /// When [`advance`](Self::advance) has something to do next.
+    pub(crate) fn next_deadline(&self) -> u64 {
+        self.vhost.next_deadline().min(self.watermark.next_look())
     }
 }
 

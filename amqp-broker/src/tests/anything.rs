@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
 use crate::{
-    core::{access::Access, ids::ConnectionId},
+    core::{access::Access, ids::ConnectionId, vhost::Vhost},
     session::{
         connection::{Connection, Terms},
         outbox::Outbox,
@@ -184,7 +184,7 @@ proptest! {
     fn any_session_leaves_nothing_behind(
         steps in prop::collection::vec((0u8..2, any::<(u8, u8, u8)>(), 0u64..4, 0u8..60), 1..120),
     ) {
-        let mut shared = Shared::new("/", Default::default());
+        let mut shared = Shared::new(Vhost::new("/", Default::default()), Default::default(), u64::MAX);
         let mut clients = [client(&mut shared), client(&mut shared)];
         let mut now = 0;
         for (who, (kind, x, y), passed, lost) in steps {
@@ -212,7 +212,7 @@ proptest! {
 
     #[test]
     fn any_bytes_in_any_pieces_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0usize..300) {
-        let mut shared = Shared::new("/", Default::default());
+        let mut shared = Shared::new(Vhost::new("/", Default::default()), Default::default(), u64::MAX);
         let mut client = client(&mut shared);
         let (first, second) = bytes.split_at(cut.min(bytes.len()));
         let mut input = BytesMut::new();

@@ -8,4 +8,5 @@ mod errors;
 mod faults;
 mod greeting;
 mod inspection;
+mod limits;
 mod peer;
