@@ -5,6 +5,7 @@ use std::ops::Range;
 use amqp_codec::{
     Error as CodecError, FrameHeader, FrameKind, borrowed, content,
     frame::{FRAME_END, HEADER_LEN},
+    method::basic,
 };
 use bytes::Bytes;
 
@@ -60,6 +61,9 @@ pub(crate) struct Ahead {
 pub(crate) fn look_ahead(channel: u16, chunk: &[u8], at: usize, frame_max: usize) -> Option<Ahead> {
     let header = peek(channel, chunk, at, frame_max, FrameKind::Header)?;
     let payload = chunk.get(header.clone())?;
+    if !payload.starts_with(&basic::CLASS_ID.to_be_bytes()) {
+        return None;
+    }
     let body_size = u64::from_be_bytes(*payload.get(4..)?.first_chunk()?);
     let properties = header.start + content::CONTENT_HEADER_LEN..header.end;
     if properties.start > properties.end {

@@ -19,6 +19,7 @@ mod marked;
 mod obliging;
 mod oversize;
 mod traces;
+mod transcripts;
 mod violations;
 
 use std::{future::Future, time::Duration};

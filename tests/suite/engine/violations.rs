@@ -2,14 +2,14 @@
 
 use amqp_client::{Error, ReplyCode};
 use amqp_codec::{
-    EncodedProperties, Error as CodecError, Frame,
-    method::{basic, channel, connection, queue},
+    ContentHeader, EncodedProperties, Error as CodecError, Frame,
+    method::{basic, channel, confirm, connection, exchange, queue, tx},
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tests::peer::content_header;
 use tokio::join;
 
-use super::{consumer, deliver, ends, error, session};
+use super::{consumer, deliver, ends, error, session, short};
 
 /// Sends `bytes` on an open channel with a consumer. Returns how the connection was closed and what everyone was told.
 async fn breach(bytes: Bytes) -> (connection::Close, Error) {
@@ -65,6 +65,18 @@ fn header(body_size: u64) -> Frame {
     content_header(1, body_size, EncodedProperties::NONE)
 }
 
+fn header_on_connection() -> Frame {
+    content_header(0, 0, EncodedProperties::NONE)
+}
+
+fn of_another_class(body_size: u64) -> Frame {
+    Frame::Header(1, ContentHeader { class_id: 50, body_size, properties: EncodedProperties::NONE })
+}
+
+fn returned() -> basic::Return {
+    basic::Return { reply_code: 312, ..Default::default() }
+}
+
 fn body(bytes: &'static str) -> Frame {
     Frame::Body(1, Bytes::from_static(bytes.as_bytes()))
 }
@@ -82,6 +94,11 @@ async fn frames_out_of_turn_are_answered_with_505() {
         vec![method(1, deliver("c", 1)), purge_ok()],
         vec![method(1, deliver("c", 1)), body("abc")],
         vec![method(1, deliver("c", 1)), header(3), header(3)],
+        vec![method(1, deliver("c", 1)), of_another_class(3), body("abc")],
+        vec![method(1, deliver("c", 1)), of_another_class(0)],
+        vec![method(1, returned()), purge_ok()],
+        vec![method(1, basic::GetOk::default()), method(1, basic::GetEmpty::default())],
+        vec![method(1, basic::GetOk::default()), method(1, deliver("c", 1))],
         vec![method(1, deliver("c", 1)), header(3), body("ab"), purge_ok()],
     ];
     for sequence in out_of_turn {
@@ -192,8 +209,87 @@ async fn methods_on_the_wrong_kind_of_channel_are_answered_with_503() {
 #[tokio::test(start_paused = true)]
 async fn a_delivery_to_nobody_is_the_brokers_breach() {
     let stray = [method(1, deliver("stranger", 1)), header(0)];
-    let (_, reason) = breach(frames(&stray)).await;
+    let (close, reason) = breach(frames(&stray)).await;
+    assert_eq!(ReplyCode(close.reply_code), ReplyCode::UNEXPECTED_FRAME);
     assert!(matches!(reason, Error::Protocol { channel: 1, .. }), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn content_on_the_connection_itself_is_answered_with_505() {
+    for frame in [header_on_connection(), Frame::Body(0, Bytes::new())] {
+        let (close, reason) = breach(frames(&[frame])).await;
+        assert_eq!(ReplyCode(close.reply_code), ReplyCode::UNEXPECTED_FRAME);
+        assert!(matches!(reason, Error::Protocol { channel: 0, .. }), "{reason}");
+    }
+}
+
+/// Each of these answers something that was not asked.
+#[tokio::test(start_paused = true)]
+async fn every_answer_that_nobody_asked_for_is_answered_with_503() {
+    let answers = [
+        method(1, channel::OpenOk::default()),
+        method(1, channel::FlowOk { active: true }),
+        method(1, exchange::DeclareOk {}),
+        method(1, exchange::DeleteOk {}),
+        method(1, exchange::BindOk {}),
+        method(1, exchange::UnbindOk {}),
+        method(1, queue::DeclareOk::default()),
+        method(1, queue::DeleteOk::default()),
+        method(1, queue::UnbindOk {}),
+        method(1, basic::QosOk {}),
+        method(1, basic::ConsumeOk { consumer_tag: short("c") }),
+        method(1, basic::CancelOk { consumer_tag: short("c") }),
+        method(1, basic::RecoverOk {}),
+        method(1, confirm::SelectOk {}),
+        method(1, tx::SelectOk {}),
+        method(1, tx::CommitOk {}),
+        method(1, tx::RollbackOk {}),
+        method(1, channel::CloseOk {}),
+        method(0, connection::UpdateSecretOk {}),
+    ];
+    for frame in answers {
+        let (close, reason) = breach(frames(std::slice::from_ref(&frame))).await;
+        assert_eq!(ReplyCode(close.reply_code), ReplyCode::COMMAND_INVALID, "{frame:?}");
+        assert!(matches!(reason, Error::UnexpectedMethod { .. }), "{reason}");
+    }
+}
+
+/// Methods that only a client may send.
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_speaks_as_a_client_is_answered_with_503() {
+    let requests = [
+        method(0, connection::Open::default()),
+        method(1, channel::Open::default()),
+        method(1, queue::Declare::default()),
+        method(1, basic::Publish::default()),
+        method(1, basic::Consume::default()),
+        method(1, basic::Get::default()),
+        method(1, basic::Reject::default()),
+        method(1, basic::Recover::default()),
+        method(1, confirm::Select::default()),
+        method(1, tx::Commit {}),
+    ];
+    for frame in requests {
+        let (close, reason) = breach(frames(std::slice::from_ref(&frame))).await;
+        assert_eq!(ReplyCode(close.reply_code), ReplyCode::COMMAND_INVALID, "{frame:?}");
+        assert!(matches!(reason, Error::UnexpectedMethod { .. }), "{reason}");
+    }
+}
+
+/// Not the client's to judge: a broker may confirm late what was settled, and cancel what has gone.
+#[tokio::test(start_paused = true)]
+async fn confirms_and_cancels_of_what_is_not_known_change_nothing() {
+    let (mut peer, connection, channel) = session().await;
+    let mut consumer = consumer(&mut peer, &channel, "c").await;
+    let strange = [
+        method(1, basic::Ack { delivery_tag: 7, multiple: false }),
+        method(1, basic::Nack { delivery_tag: u64::MAX, multiple: true, requeue: false }),
+        method(1, basic::Cancel { consumer_tag: short("stranger"), no_wait: true }),
+    ];
+    peer.send_frames(strange.to_vec()).await;
+    super::send_deliveries(&mut peer, "c", [1]).await;
+    assert_eq!(ends(consumer.recv()).await.unwrap().unwrap().body(), "1");
+    assert!(connection.is_open() && channel.is_open());
 }
 
 #[tokio::test(start_paused = true)]

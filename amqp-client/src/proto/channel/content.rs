@@ -74,6 +74,10 @@ impl Channel {
             return Ok(());
         }
         let header = ContentHeader::decode(payload).map_err(|error| self.broken(error))?;
+        if header.class_id != basic::CLASS_ID {
+            let (expected, got) = ("a content header of class basic", "one of another class");
+            return Err(self.broken(CodecError::UnexpectedFrame { expected, got }));
+        }
         let size = header.body_size;
         let content = self.incoming.header(header).map_err(|error| self.broken(error))?;
         if size > link.max_message_size {
