@@ -214,3 +214,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.shared.drive(&mut self.wakes, |engine| engine.handle_lost(error));
     }
 }
+
+/// Also when the runtime is shut down around it: nobody would end then what waits.
+impl<T> Drop for Driver<T> {
+    fn drop(&mut self) {
+        let gone = io::Error::other("the runtime that drove the connection has gone");
+        let error = Error::ConnectionLost(Arc::new(gone));
+        self.shared.drive(&mut self.wakes, |engine| engine.handle_lost(Some(error)));
+    }
+}
