@@ -2,6 +2,8 @@
 //!
 //! Every test starts with the clock paused: it jumps to the next deadline when nobody can go on. A session that hangs fails
 //! at once by the clock on the wall, at its deadline by its own.
+//!
+//! `mistakes` has the table of what went wrong in other clients, and of the tests that hold it here.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, too")]
 
@@ -16,6 +18,7 @@ mod handshake;
 mod heartbeats;
 mod login;
 mod marked;
+mod mistakes;
 mod obliging;
 mod oversize;
 mod traces;
