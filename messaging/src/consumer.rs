@@ -121,7 +121,8 @@ impl RawConsumer {
 
 /// Typed messages from one queue: a [`Stream`], also read with [`next`](Self::next).
 ///
-/// It ends with an error when the queue is deleted or the connection is lost.
+/// It goes on when the connection is lost and comes back: what was not settled is delivered again. It ends with an error when the
+/// queue is deleted, or the broker does not let this client in any more.
 ///
 /// # On drop
 /// Messages that are not settled go back to the queue.

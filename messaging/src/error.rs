@@ -12,10 +12,10 @@ pub enum Error {
     /// The transport URL cannot be read.
     #[error("transport URL: {0}")]
     Url(#[from] UrlError),
-    /// No connection to a broker; with several hosts, the last one tried.
+    /// No connection to a broker; with several hosts, what each of them said.
     #[error("{}{source}", unnamed(source, host))]
     Connect {
-        /// `host:port`, or `memory://NAME`.
+        /// `host:port`, several with commas between them, or `memory://NAME`.
         host: String,
         /// Why.
         source: amqp_client::Error,
@@ -149,6 +149,7 @@ fn unnamed(source: &amqp_client::Error, host: &str) -> String {
         Client::Resolve { .. }
         | Client::Connect { .. }
         | Client::ConnectTimeout { .. }
+        | Client::NoHost(_)
         | Client::Tls { .. } => String::new(),
         _ => format!("{host}: "),
     }

@@ -64,6 +64,16 @@ impl Link {
         connection.open_channel().await.map_err(Error::broker("open a channel"))
     }
 
+    /// Whether there is a connection at this moment.
+    pub(crate) fn is_connected(&self) -> bool {
+        match &*self.0.state.lock() {
+            State::Opened(connection) => {
+                matches!(connection.state(), amqp_client::State::Open | amqp_client::State::Blocked(_))
+            }
+            State::Idle | State::Closed => false,
+        }
+    }
+
     /// Closes the connection for good.
     pub(crate) async fn close(&self) -> Result<(), Error> {
         let state = std::mem::replace(&mut *self.0.state.lock(), State::Closed);
@@ -86,29 +96,24 @@ impl Link {
     async fn connect(&self) -> Result<Connection, Error> {
         match &self.0.url {
             TransportUrl::Memory(name) => {
-                let stream = amqp_broker::memory(name).connect();
-                self.0
-                    .options
-                    .connect_stream(stream, &Uri::default())
-                    .await
-                    .map_err(|source| Error::Connect { host: format!("memory://{name}"), source })
+                let name = name.clone();
+                let host = format!("memory://{name}");
+                let connector = move || {
+                    let stream = amqp_broker::memory(&name).connect();
+                    async move { Ok(stream) }
+                };
+                let (options, uri) = (&self.0.options, Uri::default());
+                options.connect_by(connector, &uri).await.map_err(|source| Error::Connect { host, source })
             }
-            TransportUrl::Amqp(uris) => self.connect_to_any(uris).await,
+            TransportUrl::Amqp(uris) => {
+                self.0.options.connect_any(uris).await.map_err(|source| connect_error(uris, source))
+            }
         }
     }
+}
 
-    /// To the first host that answers; the error is the last one's.
-    async fn connect_to_any(&self, uris: &[Uri]) -> Result<Connection, Error> {
-        let mut failure = Error::Closed;
-        for uri in uris {
-            match self.0.options.connect_to(uri).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => {
-                    tracing::debug!(host = uri.host, port = uri.port, %error, "cannot connect");
-                    failure = Error::Connect { host: uri.address(), source: error };
-                }
-            }
-        }
-        Err(failure)
-    }
+/// Which host is to blame: the only one, or all of them.
+fn connect_error(uris: &[Uri], source: amqp_client::Error) -> Error {
+    let host = uris.iter().map(Uri::address).collect::<Vec<_>>().join(",");
+    Error::Connect { host, source }
 }

@@ -87,7 +87,8 @@ impl ReplyQueue {
             return;
         }
         // It expires by itself when this fails.
-        if let Ok(channel) = self.0.link.open_channel().await
+        if self.0.link.is_connected()
+            && let Ok(channel) = self.0.link.open_channel().await
             && let Err(error) = channel.delete_queue(self.name()).await
         {
             tracing::debug!(queue = self.name(), %error, "the reply queue was not deleted");

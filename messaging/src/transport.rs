@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use amqp_client::{ConnectOptions, Exchange, Queue};
+use amqp_client::{ConnectOptions, Exchange, Queue, Recovery};
 
 use crate::{
     consumer::Subscription, error::Error, link::Link, producer::Producer, reply::ReplyQueue,
@@ -12,7 +12,8 @@ use crate::{
 /// Connections to a broker, shared by all producers, consumers, clients and servers made from it.
 ///
 /// There are two: one to publish, one to consume, so that a broker that blocks publishers does not stop acknowledgements.
-/// Each is opened on first use, and again when it was lost.
+/// Each is opened on first use. The one that consumes is recovered when it is lost, with its queues and consumers; the one that
+/// publishes is opened again by whoever publishes next.
 ///
 /// ```
 /// use messaging::{Exchange, Queue, Transport};
@@ -103,10 +104,16 @@ impl TransportOptions {
     /// [`Error::Url`].
     pub fn lazy(self, url: &str) -> Result<Transport, Error> {
         let url = TransportUrl::parse(url)?;
-        let link = |role| Link::new(url.clone(), self.connect_options(role));
-        let consuming = link("consume");
+        // Who consumes goes on where a connection was lost; who publishes has retries of its own, which tell what became of each.
+        let consuming = self.connect_options("consume").recovery(Recovery::new());
+        let consuming = Link::new(url.clone(), consuming);
         let replies = ReplyQueue::new(consuming.clone(), self.topology.reply_queue()?);
-        let shared = Shared { publishing: link("publish"), consuming, replies, topology: self.topology };
+        let shared = Shared {
+            publishing: Link::new(url, self.connect_options("publish")),
+            consuming,
+            replies,
+            topology: self.topology,
+        };
         Ok(Transport(Arc::new(shared)))
     }
 

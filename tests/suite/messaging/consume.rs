@@ -2,8 +2,9 @@
 
 use amqp_client::Message;
 use futures_util::TryStreamExt as _;
-use messaging::{Consumer, Error, Exchange, Malformed, Queue};
+use messaging::{Consumer, Error, Exchange, Malformed, Queue, Transport};
 use serde::{Deserialize, Serialize};
+use tests::Proxy;
 
 use super::{
     fixture::{Broker, within},
@@ -116,4 +117,25 @@ on_every_broker! {
     prefetch_bounds_what_is_not_settled,
     a_consumer_whose_queue_is_deleted_ends_with_the_reason,
     the_broker_names_a_queue_without_a_name,
+}
+
+#[tokio::test]
+async fn a_consumer_goes_on_where_its_connection_was_cut() {
+    let broker = Broker::embedded().await;
+    let address = broker.url.trim_start_matches("amqp://guest:guest@").trim_end_matches('/');
+    let proxy = Proxy::start(address).await.unwrap();
+    let transport = Transport::connect(&format!("amqp://guest:guest@{}/", proxy.addr())).await.unwrap();
+    let queue = broker.name("q");
+    let mut consumer = transport.consumer(Queue::new(&queue)).start::<Job>().await.unwrap();
+    publish(&broker, "q", &job("a")).await;
+    let held = within(consumer.next()).await.unwrap().unwrap();
+    proxy.cut();
+    let again = within(consumer.next()).await.unwrap().unwrap();
+    assert!(again.redelivered());
+    assert_eq!(again.body(), held.body());
+    assert!(held.ack().await.is_err(), "it was delivered over the connection that was cut");
+    again.ack().await.unwrap();
+    publish(&broker, "q", &job("b")).await;
+    within(consumer.next()).await.unwrap().unwrap().ack().await.unwrap();
+    assert_eq!(ready(&broker, "q").await, 0);
 }
