@@ -8,11 +8,14 @@ use tokio::{
     task::AbortHandle,
 };
 
+use tokio_rustls::TlsAcceptor;
+
 use crate::{
     config::Config,
     core::access::Permissions,
     instance::Instance,
     server::{accept, serve},
+    tls::Tls,
 };
 
 /// How much an in-process stream holds in each direction.
@@ -72,9 +75,23 @@ impl Broker {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn listen(&self, address: impl ToSocketAddrs) -> io::Result<Listener> {
-        let listener = TcpListener::bind(address).await?;
+        self.listen_with(TcpListener::bind(address).await?, None)
+    }
+
+    /// The same under TLS.
+    ///
+    /// # Errors
+    /// When the address cannot be listened at.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn listen_tls(&self, address: impl ToSocketAddrs, tls: &Tls) -> io::Result<Listener> {
+        self.listen_with(TcpListener::bind(address).await?, Some(tls.acceptor()))
+    }
+
+    fn listen_with(&self, listener: TcpListener, tls: Option<TlsAcceptor>) -> io::Result<Listener> {
         let local_addr = listener.local_addr()?;
-        let task = tokio::spawn(accept(listener, Arc::clone(&self.inner))).abort_handle();
+        let task = tokio::spawn(accept(listener, tls, Arc::clone(&self.inner))).abort_handle();
         Ok(Listener { local_addr, task })
     }
 

@@ -122,6 +122,10 @@ impl Config {
         expected.len() == password.len() && differing == 0
     }
 
+    pub(crate) fn has_user(&self, name: &str) -> bool {
+        self.users.contains_key(name)
+    }
+
     /// What a user may do in a virtual host; `None` when it may not enter.
     pub(crate) fn access(&self, name: &str, vhost: &str) -> Option<Access> {
         let user = self.users.get(name)?;

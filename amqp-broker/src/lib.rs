@@ -52,6 +52,7 @@ mod server;
 mod session;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod wire;
 
 pub use crate::core::{
@@ -63,3 +64,4 @@ pub use fault_plan::Direction;
 pub use faults::Faults;
 pub use inspection::{ConnectionInfo, ConnectionState};
 pub use memory::memory;
+pub use tls::{Tls, TlsError};

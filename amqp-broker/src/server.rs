@@ -5,14 +5,17 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{mpsc::UnboundedReceiver, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
+use tokio_rustls::TlsAcceptor;
+
 use crate::{
     clients::{Clients, Place},
     driver::Driver,
+    fault_plan::Cut,
     host::Host,
     instance::Instance,
     pulse::Pulse,
@@ -20,6 +23,7 @@ use crate::{
         handshake::{Agreed, Handshake, Refused},
         order::Order,
     },
+    tls::client_name,
     wire::Wire,
 };
 
@@ -32,8 +36,8 @@ const MOST_LOGINS: usize = 4096;
 /// How long to wait when no more connections can be accepted, as when out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections until the broker ends.
-pub(crate) async fn accept(listener: TcpListener, broker: Arc<Instance>) {
+/// Accepts connections until the broker ends, under TLS if that is wanted.
+pub(crate) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, broker: Arc<Instance>) {
     let mut ending = broker.ending();
     loop {
         let accepted = tokio::select! {
@@ -50,7 +54,10 @@ pub(crate) async fn accept(listener: TcpListener, broker: Arc<Instance>) {
                     Ok(local) => format!("{peer} -> {local}"),
                     Err(_) => peer.to_string(),
                 };
-                serve(stream, Some(name), &broker);
+                match &tls {
+                    None => serve(stream, Some(name), &broker),
+                    Some(tls) => serve_tls(stream, name, tls.clone(), &broker),
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept");
@@ -65,25 +72,60 @@ pub(crate) fn serve<S>(stream: S, name: Option<String>, broker: &Arc<Instance>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    if broker.faults.refuses() || broker.clients.outside() >= MOST_LOGINS {
-        return;
+    if let Some(admitted) = admit(name, broker) {
+        tokio::spawn(run(stream, None, admitted));
     }
-    let wire = Wire::new(stream, broker.faults.next_cut());
-    let (place, orders) = Clients::enter(&broker.clients, name);
-    // Whoever waits for the broker's end waits for this one too, from now on.
-    let ending = broker.ending();
-    tokio::spawn(run(wire, (place, orders), ending, Arc::clone(broker)));
 }
 
-async fn run<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: S,
-    (place, mut orders): (Place, UnboundedReceiver<Order>),
-    mut ending: watch::Receiver<bool>,
+/// The same under TLS.
+fn serve_tls(stream: TcpStream, name: String, tls: TlsAcceptor, broker: &Arc<Instance>) {
+    let Some(mut admitted) = admit(Some(name), broker) else { return };
+    tokio::spawn(async move {
+        let accepted = tokio::select! {
+            accepted = timeout(admitted.broker.config.login_timeout, tls.accept(stream)) => accepted,
+            _ = admitted.orders.recv() => return,
+            () = ended(&mut admitted.ending) => return,
+        };
+        match accepted {
+            Ok(Ok(stream)) => {
+                let external = client_name(stream.get_ref().1);
+                run(stream, external, admitted).await;
+            }
+            Ok(Err(error)) => tracing::info!(%error, "no TLS"),
+            Err(_) => tracing::info!("no TLS in time"),
+        }
+    });
+}
+
+/// A client that is let in.
+struct Admitted {
+    place: Place,
+    cut: Option<Cut>,
+    /// What others want of the connection.
+    orders: UnboundedReceiver<Order>,
+    ending: watch::Receiver<bool>,
     broker: Arc<Instance>,
-) {
+}
+
+/// Lets a client in, unless there are too many or somebody wants it to be refused.
+fn admit(name: Option<String>, broker: &Arc<Instance>) -> Option<Admitted> {
+    if broker.faults.refuses() || broker.clients.outside() >= MOST_LOGINS {
+        return None;
+    }
+    let (place, orders) = Clients::enter(&broker.clients, name);
+    let cut = broker.faults.next_cut();
+    // Whoever waits for the broker's end waits for this one too, from now on.
+    Some(Admitted { place, cut, orders, ending: broker.ending(), broker: Arc::clone(broker) })
+}
+
+/// Serves a client; `external` is who it is by its certificate.
+async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<String>, admitted: Admitted) {
+    let Admitted { place, cut, mut orders, mut ending, broker } = admitted;
+    let mut stream = Wire::new(stream, cut);
     let mut input = BytesMut::new();
     let enter = |vhost: &str| place.enter(vhost, broker.config.max_connections);
-    let login = shake_hands(&mut stream, &mut input, &enter, &broker);
+    let handshake = Handshake::new(&broker.config, &enter, external);
+    let login = shake_hands(&mut stream, &mut input, handshake, &broker);
     let shaken = tokio::select! {
         shaken = timeout(broker.config.login_timeout, login) => shaken,
         // Of one who has not logged in, nobody wants anything but that it ends.
@@ -145,10 +187,9 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
 async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     input: &mut BytesMut,
-    enter: &(dyn Fn(&str) -> bool + Sync),
+    mut handshake: Handshake<'_>,
     broker: &Instance,
 ) -> Result<Agreed, Refused> {
-    let mut handshake = Handshake::new(&broker.config, enter);
     let mut output = BytesMut::new();
     loop {
         let outcome = handshake.receive(input, &mut output);

@@ -3,6 +3,7 @@
 // Clippy lets only the bodies of tests unwrap; their helpers fail a test in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod broker;
 mod client;
 mod codec;
 mod engine;

@@ -46,6 +46,8 @@ pub(crate) struct Handshake<'a> {
     config: &'a Config,
     /// Lets the client into a virtual host, if there is room.
     enter: &'a (dyn Fn(&str) -> bool + Sync),
+    /// Who the client is by its certificate.
+    external: Option<String>,
     stage: Stage,
     user: String,
     tune: Tune,
@@ -63,11 +65,16 @@ enum Stage {
 }
 
 impl<'a> Handshake<'a> {
-    pub(crate) fn new(config: &'a Config, enter: &'a (dyn Fn(&str) -> bool + Sync)) -> Self {
+    pub(crate) fn new(
+        config: &'a Config,
+        enter: &'a (dyn Fn(&str) -> bool + Sync),
+        external: Option<String>,
+    ) -> Self {
         let tune = config.tune();
         Handshake {
             config,
             enter,
+            external,
             stage: Stage::Header,
             user: String::new(),
             tune,
@@ -129,16 +136,14 @@ impl<'a> Handshake<'a> {
     }
 
     fn start(&self) -> connection::Start {
-        let anonymous = self.config.anonymous.is_some();
+        let mut mechanisms = vec!["PLAIN", "AMQPLAIN"];
+        mechanisms.extend(self.external.is_some().then_some("EXTERNAL"));
+        mechanisms.extend(self.config.anonymous.is_some().then_some("ANONYMOUS"));
         connection::Start {
             version_major: 0,
             version_minor: 9,
             server_properties: server_properties().unwrap_or_default(),
-            mechanisms: LongString::from_static(if anonymous {
-                "PLAIN AMQPLAIN ANONYMOUS"
-            } else {
-                "PLAIN AMQPLAIN"
-            }),
+            mechanisms: LongString::from(mechanisms.join(" ")),
             locales: LongString::from_static("en_US"),
         }
     }
@@ -184,6 +189,15 @@ impl<'a> Handshake<'a> {
         let login = match start_ok.mechanism.as_bytes() {
             b"PLAIN" => plain(&start_ok.response),
             b"AMQPLAIN" => amqplain(&start_ok.response),
+            // Who it is was seen at the TLS handshake.
+            b"EXTERNAL"
+                if let Some(user) = &self.external
+                    && self.config.has_user(user) =>
+            {
+                self.user.clone_from(user);
+                return Ok(());
+            }
+            b"EXTERNAL" if self.external.is_some() => None,
             b"ANONYMOUS" if let Some(user) = &self.config.anonymous => {
                 self.user.clone_from(user);
                 return Ok(());

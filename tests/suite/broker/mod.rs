@@ -1,0 +1,10 @@
+//! The embedded broker as its users have it: with certificates, as a program, with a disk.
+
+use std::time::Duration;
+
+mod tls;
+
+/// Waits for `future`, but not for ever.
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), future).await.expect("nothing within the deadline")
+}

@@ -1,0 +1,81 @@
+//! A TLS listener, and clients that are known by their certificates.
+
+use amqp_broker::{Broker, Listener, Permissions, Tls};
+use amqp_client::{ConnectOptions, Connection, Mechanism, Message, Queue, Result, TlsOptions};
+use tests::{Authority, Identity};
+
+use super::within;
+
+async fn listen(broker: &Broker, identity: &Identity, clients: Option<&Authority>) -> Listener {
+    let tls = Tls::from_pem(identity.certificate.as_bytes(), identity.key.as_bytes()).unwrap();
+    let tls = match clients {
+        Some(authority) => tls.client_authorities(authority.pem().as_bytes()).unwrap(),
+        None => tls,
+    };
+    broker.listen_tls("127.0.0.1:0", &tls).await.unwrap()
+}
+
+async fn connect(listener: &Listener, tls: TlsOptions, mechanism: Mechanism) -> Result<Connection> {
+    let uri = format!("amqps://localhost:{}", listener.local_addr().port());
+    within(ConnectOptions::new().tls(tls).mechanisms([mechanism]).connect(&uri)).await
+}
+
+fn with_certificate(authority: &Authority, name: &str) -> TlsOptions {
+    let Identity { certificate, key } = authority.client(name);
+    TlsOptions::new().ca_pem(authority.pem()).identity_pem(certificate, key)
+}
+
+#[tokio::test]
+async fn messages_pass_through_the_brokers_own_tls() {
+    let authority = Authority::new();
+    let broker = Broker::builder().build();
+    let listener = listen(&broker, &authority.server(&["localhost"]), None).await;
+    let trusting = TlsOptions::new().ca_pem(authority.pem());
+    let connection = connect(&listener, trusting, Mechanism::Plain).await.unwrap();
+    let channel = connection.open_channel().await.unwrap();
+    let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
+    let publisher = channel.publisher().await.unwrap();
+    let body = vec![7; 1_000_000];
+    publisher.publish("", &queue, Message::new(body.clone())).await.unwrap().await.unwrap();
+    let mut consumer = channel.consume(&queue, Default::default()).await.unwrap();
+    let delivery = within(consumer.recv()).await.unwrap().unwrap();
+    assert!(delivery.body() == &body[..]);
+    within(connection.close()).await.unwrap();
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_client_is_the_user_its_certificate_names_and_nobody_else() {
+    let authority = Authority::new();
+    let permissions = Permissions::new("^ada-", "", "").unwrap();
+    let broker = Broker::builder().permissions("ada", "/", permissions).build();
+    let listener = listen(&broker, &authority.server(&["localhost"]), Some(&authority)).await;
+
+    let ada = connect(&listener, with_certificate(&authority, "ada"), Mechanism::External).await.unwrap();
+    assert_eq!(broker.connections()[0].user, "ada");
+    let channel = ada.open_channel().await.unwrap();
+    channel.declare(&Queue::new("ada-1")).await.unwrap();
+    let error = channel.declare(&Queue::new("other")).await.unwrap_err();
+    assert!(
+        error.to_string().contains("access to queue 'other' in vhost '/' refused for user 'ada'"),
+        "{error}"
+    );
+
+    let eve = connect(&listener, with_certificate(&authority, "eve"), Mechanism::External).await;
+    let error = eve.unwrap_err().to_string();
+    assert!(error.contains("Login was refused using authentication mechanism EXTERNAL"), "{error}");
+
+    let nobody = TlsOptions::new().ca_pem(authority.pem());
+    assert!(connect(&listener, nobody, Mechanism::Plain).await.is_err());
+    let stranger = with_certificate(&Authority::new(), "ada").ca_pem(authority.pem());
+    assert!(connect(&listener, stranger, Mechanism::External).await.is_err());
+}
+
+#[tokio::test]
+async fn external_is_not_offered_to_who_showed_no_certificate() {
+    let authority = Authority::new();
+    let broker = Broker::builder().build();
+    let listener = listen(&broker, &authority.server(&["localhost"]), None).await;
+    let trusting = TlsOptions::new().ca_pem(authority.pem());
+    assert!(connect(&listener, trusting, Mechanism::External).await.is_err());
+}
