@@ -138,6 +138,19 @@ impl Table {
         true
     }
 
+    /// Puts the entries in the order of their keys' bytes, those of equal keys in the order they had: as RabbitMQ writes a table
+    /// it has changed.
+    pub fn sort(&mut self) {
+        let mut entries: Vec<_> = RawEntries(&self.encoded).collect();
+        if entries.is_sorted_by_key(|(name, _)| *name) {
+            return;
+        }
+        entries.sort_by_key(|(name, _)| *name);
+        let mut sorted = BytesMut::with_capacity(self.encoded.len());
+        entries.into_iter().for_each(|(_, entry)| sorted.put_slice(entry));
+        self.encoded = sorted.freeze();
+    }
+
     pub(crate) fn depth(&self) -> u8 {
         self.depth.max(1)
     }
@@ -521,6 +534,18 @@ mod tests {
         table.insert("b", 3).unwrap();
         assert_eq!(table.iter().count(), 2);
         assert_eq!(table.get("b"), Some(Value::I32(3)));
+    }
+
+    #[test]
+    fn sorting_keeps_equal_keys_in_their_order() {
+        let mut table = Table::new();
+        for (key, value) in [("b", 1), ("a", 2), ("b", 3), ("", 4)] {
+            table.push(key, value).unwrap();
+        }
+        table.sort();
+        let entries: Vec<_> = table.iter().map(|(name, value)| (name.to_string(), value)).collect();
+        let expected = [("", 4), ("a", 2), ("b", 1), ("b", 3)];
+        assert_eq!(entries, expected.map(|(name, value)| (name.to_owned(), Value::I32(value))));
     }
 
     #[test]
