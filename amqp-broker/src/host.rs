@@ -4,7 +4,7 @@ use std::{
     sync::Arc,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     task::Waker,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -23,7 +23,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(shared: Shared) -> Self {
+    pub(crate) fn new(mut shared: Shared) -> Self {
+        shared.vhost.began = since_1970();
         Host {
             shared: Mutex::new(shared),
             began: Instant::now(),
@@ -57,6 +58,12 @@ impl Host {
         let taken = host.has_clock.swap(true, Ordering::AcqRel);
         (!taken).then(|| Clock { host: Arc::clone(host) })
     }
+}
+
+/// Milliseconds since 1970.
+fn since_1970() -> u64 {
+    let elapsed = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Lets things fall due although nobody does anything.

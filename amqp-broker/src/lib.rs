@@ -17,7 +17,7 @@
 //! Direct, fanout, topic and headers exchanges, bound to queues and to each other, alternate and internal ones; queues that
 //! are exclusive, auto-delete, named by the broker, with priorities, a single active consumer, a maximum length, and with
 //! messages and queues that expire; prefetch for each consumer and for a channel, consumer priorities and cancel
-//! notifications; confirms, returns, transactions; `CC` and `BCC`. Codes and texts of errors are those of RabbitMQ 3.10.
+//! notifications; dead-letter exchanges, and quorum queues with their delivery limit; confirms, returns, transactions; `CC` and `BCC`. Codes and texts of errors are those of RabbitMQ 3.10.
 //!
 //! # For tests of clients
 //! [`Broker::faults`] makes things go wrong: connections that drop now or at a frame, that are refused, closed, blocked or slow;
@@ -26,8 +26,7 @@
 //! memory under tokio's paused clock, too.
 //!
 //! # What it does not do yet
-//! Dead-letter exchanges are accepted and checked, but what is dropped is dropped. A quorum queue is a classic one; streams
-//! are refused with 540. There is no direct reply-to and no consumer timeout.
+//! Streams are refused with 540. There is no direct reply-to and no consumer timeout.
 //!
 //! # Memory
 //! A connection that does not read what is sent to it holds at most 2 MiB and one message of deliveries; the rest waits in

@@ -6,7 +6,7 @@ use amqp_codec::ShortString;
 
 use super::{
     ids::{ConnectionId, ConsumerId},
-    unacked::{Held, Unacked},
+    unacked::{Held, Outcome, Unacked},
 };
 
 /// A channel.
@@ -35,7 +35,7 @@ pub(crate) struct Channel {
 pub(crate) struct Settled {
     pub(crate) tag: u64,
     pub(crate) held: Held,
-    pub(crate) requeue: bool,
+    pub(crate) outcome: Outcome,
 }
 
 impl Channel {

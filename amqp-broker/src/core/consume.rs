@@ -4,23 +4,37 @@ use amqp_codec::{ShortString, method::basic};
 
 use super::{
     access::Act,
+    arguments::{ConsumerArguments, QueueArguments, QueueType},
     consumer::Consumer,
     ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
-    message::Message,
+    message::{Message, Parts},
     refusal::Refusal,
     sink::Sink,
     unacked::Held,
     vhost::Vhost,
 };
 
+/// How much a consumer of a quorum queue may have unacknowledged that has set no limit.
+const QUORUM_PREFETCH: u32 = 2000;
+
 /// A message that was asked for.
 #[derive(Debug)]
 pub(crate) struct Got {
     pub(crate) tag: u64,
     pub(crate) redelivered: bool,
-    pub(crate) message: Message,
+    message: Message,
+    /// Its content header, where it is not the one that was published.
+    header: Option<Vec<u8>>,
     /// How many are left.
     pub(crate) remaining: u32,
+}
+
+impl Got {
+    /// The message as it is delivered.
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        let parts = self.message.parts();
+        Parts { header: self.header.as_deref().unwrap_or(parts.header), ..parts }
+    }
 }
 
 impl Vhost {
@@ -40,11 +54,13 @@ impl Vhost {
         }
         self.permit_queue(by, Act::Read, &consume.queue)?;
         let queue_id = self.usable_queue(&consume.queue, by)?;
-        let priority = consume.arguments.get("x-priority").and_then(|value| value.as_i64()).unwrap_or(0);
+        let arguments = self.check_consumer(id, queue_id, consume)?;
         let (Some(queue), Some(channel)) = (self.queues.get_mut(queue_id), self.channels.get_mut(id)) else {
             return Err(self.no_queue(&consume.queue));
         };
-        if queue.exclusive_consumer.is_some() || consume.exclusive && !queue.consumers.is_empty() {
+        // The newer types of queues know no exclusive consumers.
+        let exclusive = consume.exclusive && queue.arguments.kind == QueueType::Classic;
+        if queue.exclusive_consumer.is_some() || exclusive && !queue.consumers.is_empty() {
             return Err(Refusal::ExclusiveUse { name: consume.queue.to_string(), vhost: self.name.clone() });
         }
         let tag = consume.consumer_tag.detach();
@@ -53,21 +69,51 @@ impl Vhost {
             queue: queue_id,
             channel: id,
             no_ack: consume.no_ack,
-            prefetch: channel.prefetch,
+            prefetch: match queue.arguments.kind {
+                QueueType::Quorum if channel.prefetch == 0 => QUORUM_PREFETCH,
+                _ => channel.prefetch,
+            },
             unacked: 0,
-            priority: priority.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32,
+            priority: arguments.priority,
             in_line: false,
         });
         channel.consumers.insert(tag, consumer);
         queue.consumers.push(consumer);
-        if consume.exclusive {
+        if exclusive {
             queue.exclusive_consumer = Some(consumer);
         }
         self.line_up(consumer);
         Ok(queue_id)
     }
 
-    /// Delivers what waits for consumers that are new or have room again.
+    /// Checks what the type of a queue asks of its consumers.
+    fn check_consumer(
+        &self,
+        id: ChannelId,
+        queue_id: QueueId,
+        consume: &basic::Consume,
+    ) -> Result<ConsumerArguments, Refusal> {
+        let (Some(queue), Some(channel)) = (self.queues.get(queue_id), self.channels.get(id)) else {
+            return Err(self.no_queue(&consume.queue));
+        };
+        let kind = queue.arguments.kind;
+        let name = queue.name.to_text();
+        let queue = self.entity("queue", &name);
+        let arguments = ConsumerArguments::parse(&consume.arguments, kind, queue)?;
+        if kind == QueueType::Stream && channel.prefetch == 0 {
+            return Err(Refusal::NoPrefetch { name: name.into_owned(), vhost: self.name.clone() });
+        }
+        if kind == QueueType::Stream && consume.no_ack {
+            let text = format!("automatic acknowledgement not supported by stream queues {queue}");
+            return Err(Refusal::NotImplemented(text));
+        }
+        if kind != QueueType::Classic && channel.shared_prefetch != 0 {
+            return Err(Refusal::NotImplemented(format!("{queue} does not support global qos")));
+        }
+        Ok(arguments)
+    }
+
+    /// Delivers what waits for consumers that are new or have room again, and buries what died.
     pub(crate) fn start(&mut self, now: u64, sink: &mut impl Sink) {
         self.dispatch_woken(now, sink);
     }
@@ -153,7 +199,15 @@ impl Vhost {
         let (Some(queue), Some(channel)) = (self.queues.get_mut(queue_id), self.channels.get_mut(id)) else {
             return Ok(None);
         };
-        queue.expire(now);
+        let refused = match &queue.arguments {
+            QueueArguments { kind: QueueType::Stream, .. } => Some("stream"),
+            QueueArguments { kind: QueueType::Quorum, single_active_consumer: true, .. } => Some("quorum"),
+            _ => None,
+        };
+        if let Some(kind) = refused {
+            return Err(self.no_get(kind, &get.queue));
+        }
+        queue.expire(now, queue_id, &mut self.dead);
         queue.last_used = now;
         if !get.no_ack && channel.unacked.len() >= self.limits.unacked as usize {
             return Err(Refusal::TooManyUnacked(self.limits.unacked));
@@ -163,6 +217,7 @@ impl Vhost {
         let got = Got {
             tag,
             redelivered: entry.redelivered,
+            header: entry.header(),
             message: entry.message.clone(),
             remaining: u32::try_from(queue.ready.len()).unwrap_or(u32::MAX),
         };
@@ -172,6 +227,15 @@ impl Vhost {
             channel.unacked.push(tag, Held { entry, queue: queue_id, consumer: None });
         }
         Ok(Some(got))
+    }
+
+    fn no_get(&self, kind: &str, name: &ShortString) -> Refusal {
+        let name = name.to_text();
+        let queue = self.entity("queue", &name);
+        match kind {
+            "stream" => Refusal::NotImplemented(format!("basic.get not supported by stream queues {queue}")),
+            _ => Refusal::NoGet { name: name.into_owned(), vhost: self.name.clone() },
+        }
     }
 
     /// Sets how much may be unacknowledged: by each consumer from now on, or by all of the channel together.
@@ -195,6 +259,11 @@ impl Vhost {
             self.dispatch_woken(now, sink);
         } else {
             channel.prefetch = qos.prefetch_count.into();
+            // RabbitMQ takes the limit of all together back.
+            if std::mem::take(&mut channel.shared_prefetch) != 0 {
+                self.line_up_channel(id);
+                self.dispatch_woken(now, sink);
+            }
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ use super::{message::Draft, properties::Relevant, refusal::Refusal, term::type_n
 #[derive(Debug)]
 pub(crate) struct Copies {
     pub(crate) keys: Vec<ShortString>,
+    /// From which on they are those of `BCC`.
+    pub(crate) blind_from: usize,
     /// Whether there is a `BCC`, which no receiver may see.
     pub(crate) blind: bool,
 }
@@ -27,7 +29,9 @@ impl Copies {
     fn decode(encoded: &[u8]) -> Result<Option<Self>, Refusal> {
         let headers = Table::from_encoded(Bytes::copy_from_slice(encoded)).map_err(Refusal::Syntax)?;
         let mut keys = Vec::new();
+        let mut blind_from = 0;
         for header in ["CC", "BCC"] {
+            blind_from = keys.len();
             match headers.get(header) {
                 None => {}
                 Some(Value::Array(values)) => {
@@ -42,7 +46,7 @@ impl Copies {
             }
         }
         let blind = headers.contains_key("BCC");
-        Ok((blind || !keys.is_empty()).then_some(Copies { keys, blind }))
+        Ok((blind || !keys.is_empty()).then_some(Copies { keys, blind_from, blind }))
     }
 }
 

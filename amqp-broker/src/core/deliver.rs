@@ -4,13 +4,14 @@ use super::{
     channel::{Channel, Settled},
     connection::Connection,
     consumer::Consumer,
+    death::Reason,
     ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
     publication::Publication,
     queue::Queue,
     ready::{Entry, NEVER},
     refusal::Refusal,
     sink::{Delivery, Sink},
-    unacked::Held,
+    unacked::{Held, Outcome},
     vhost::Vhost,
 };
 
@@ -21,8 +22,7 @@ pub(crate) struct Settlement {
     pub(crate) tag: u64,
     /// All up to the tag; with tag 0 all there are.
     pub(crate) multiple: bool,
-    /// Back to the queue, instead of away.
-    pub(crate) requeue: bool,
+    pub(crate) outcome: Outcome,
 }
 
 impl Vhost {
@@ -33,12 +33,15 @@ impl Vhost {
             self.dispatch(now, id, sink);
         }
         self.woken = woken;
+        if !self.dead.is_empty() {
+            self.bury(now, sink);
+        }
     }
 
     /// Delivers what is ready in a queue as long as a consumer is ready.
     pub(super) fn dispatch(&mut self, now: u64, id: QueueId, sink: &mut impl Sink) {
         if let Some(queue) = self.queues.get_mut(id) {
-            queue.expire(now);
+            queue.expire(now, id, &mut self.dead);
         }
         while self.queues.get(id).is_some_and(|queue| !queue.ready.is_empty())
             && let Some(consumer) = self.ready_consumer(id)
@@ -112,7 +115,7 @@ impl Vhost {
         settlement: Settlement,
         sink: &mut impl Sink,
     ) -> Result<(), Refusal> {
-        let Settlement { tag, multiple, requeue } = settlement;
+        let Settlement { tag, multiple, outcome } = settlement;
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         if tag != 0 && !channel.unacked.contains(tag) || tag == 0 && !multiple {
             return Err(Refusal::UnknownDeliveryTag(tag));
@@ -122,10 +125,10 @@ impl Vhost {
             while let Some(held) =
                 self.channels.get_mut(id).and_then(|channel| channel.unacked.pop_up_to(up_to))
             {
-                self.release(id, held, requeue);
+                self.release(id, held, outcome);
             }
         } else if let Some(held) = channel.unacked.take(tag) {
-            self.release(id, held, requeue);
+            self.release(id, held, outcome);
         }
         self.dispatch_woken(now, sink);
         Ok(())
@@ -136,7 +139,7 @@ impl Vhost {
     /// # Errors
     /// A tag that is not out, unless it is 0 for all.
     pub(crate) fn settle_later(&mut self, id: ChannelId, settlement: Settlement) -> Result<(), Refusal> {
-        let Settlement { tag, multiple, requeue } = settlement;
+        let Settlement { tag, multiple, outcome } = settlement;
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         if tag != 0 && !channel.unacked.contains(tag) || tag == 0 && !multiple {
             return Err(Refusal::UnknownDeliveryTag(tag));
@@ -148,7 +151,7 @@ impl Vhost {
         };
         for tag in tags {
             if let Some(held) = channel.unacked.take(tag) {
-                channel.settled.push(Settled { tag, held, requeue });
+                channel.settled.push(Settled { tag, held, outcome });
             }
         }
         Ok(())
@@ -157,8 +160,8 @@ impl Vhost {
     /// Ends a transaction's part that concerns deliveries: what was settled is settled.
     pub(crate) fn commit_settled(&mut self, now: u64, id: ChannelId, sink: &mut impl Sink) {
         let settled = self.channels.get_mut(id).map(|channel| std::mem::take(&mut channel.settled));
-        for Settled { held, requeue, .. } in settled.unwrap_or_default() {
-            self.release(id, held, requeue);
+        for Settled { held, outcome, .. } in settled.unwrap_or_default() {
+            self.release(id, held, outcome);
         }
         self.dispatch_woken(now, sink);
     }
@@ -173,29 +176,37 @@ impl Vhost {
 
     /// Puts all unacknowledged deliveries of a channel back, and delivers them anew.
     pub(crate) fn recover(&mut self, now: u64, id: ChannelId, sink: &mut impl Sink) {
-        self.requeue_all(id);
+        self.release_all(id, Outcome::Requeued);
         self.dispatch_woken(now, sink);
     }
 
-    pub(super) fn requeue_all(&mut self, id: ChannelId) {
+    /// Puts all unacknowledged deliveries of a channel back.
+    pub(super) fn release_all(&mut self, id: ChannelId, outcome: Outcome) {
         while let Some(held) =
             self.channels.get_mut(id).and_then(|channel| channel.unacked.pop_up_to(u64::MAX))
         {
-            self.release(id, held, true);
+            self.release(id, held, outcome);
         }
     }
 
     /// Ends a delivery: its message goes or returns, its consumer and channel have room again.
-    pub(super) fn release(&mut self, id: ChannelId, held: Held, requeue: bool) {
-        let Held { mut entry, queue: queue_id, consumer } = held;
-        let expires = requeue && entry.expires_at != NEVER;
+    pub(super) fn release(&mut self, id: ChannelId, held: Held, outcome: Outcome) {
+        let Held { entry, queue: queue_id, consumer } = held;
+        let returns = matches!(outcome, Outcome::Requeued | Outcome::Abandoned);
+        let expires = returns && entry.expires_at != NEVER;
         if let Some(queue) = self.queues.get_mut(queue_id) {
             queue.unacked = queue.unacked.saturating_sub(1);
             queue.unacked_bytes = queue.unacked_bytes.saturating_sub(entry.message.body_len() as u64);
-            if requeue {
-                entry.redelivered = true;
-                queue.ready.put_back(entry);
-                self.wake(queue_id);
+            match outcome {
+                Outcome::Acked => {}
+                Outcome::Rejected => queue.mourn(queue_id, entry.message, Reason::Rejected, &mut self.dead),
+                Outcome::Requeued | Outcome::Abandoned => {
+                    let by_client = outcome == Outcome::Requeued;
+                    queue.take_back(queue_id, entry, by_client, &mut self.dead);
+                    // It may be one too many now.
+                    queue.drop_overflow(queue_id, &mut self.dead);
+                    self.wake(queue_id);
+                }
             }
         }
         if expires {
@@ -265,7 +276,12 @@ impl Way<'_> {
     /// Sends a message of the queue and keeps it until it is acknowledged.
     #[inline]
     fn deliver_entry(&mut self, entry: Entry, sink: &mut impl Sink) {
-        let tag = self.send(entry.message.parts(), entry.redelivered, sink);
+        let header = entry.header();
+        let mut parts = entry.message.parts();
+        if let Some(header) = &header {
+            parts.header = header;
+        }
+        let tag = self.send(parts, entry.redelivered, sink);
         if self.consumer.no_ack {
             return;
         }

@@ -6,6 +6,7 @@ use super::{
     connection::Connection,
     ids::{ChannelId, ConnectionId},
     sink::Sink,
+    unacked::Outcome,
     vhost::Vhost,
 };
 
@@ -65,7 +66,7 @@ impl Vhost {
         channel.unacked.restore(settled.into_iter().map(|settled| (settled.tag, settled.held)));
         // Consumers first, so that nothing returns to the channel that ends.
         let left: Vec<_> = consumers.into_iter().filter_map(|id| self.leave_queue(now, id)).collect();
-        self.requeue_all(id);
+        self.release_all(id, Outcome::Abandoned);
         for queue in left {
             self.end_auto_delete(queue, sink);
         }

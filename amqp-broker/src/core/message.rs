@@ -19,6 +19,9 @@ pub(crate) struct Parts<'a> {
     pub(crate) small: &'a [u8],
     /// The body, when it is large.
     pub(crate) large: &'a [Bytes],
+    /// The keys of the header `BCC` that was taken out, each with its length octet. No receiver sees them, but a dead letter
+    /// still goes by them.
+    pub(crate) blind: &'a [u8],
 }
 
 impl<'a> Parts<'a> {
@@ -31,6 +34,16 @@ impl<'a> Parts<'a> {
     /// Flags and property list.
     pub(crate) fn properties(&self) -> &'a [u8] {
         self.header.get(amqp_codec::content::CONTENT_HEADER_LEN..).unwrap_or_default()
+    }
+
+    /// The keys of the header `BCC` that was taken out.
+    pub(crate) fn blind_keys(&self) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = self.blind;
+        std::iter::from_fn(move || {
+            let (key, after) = split_short(rest)?;
+            rest = after;
+            Some(key)
+        })
     }
 
     /// Length of the body in bytes.
@@ -47,11 +60,13 @@ fn split_short(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 /// A message that is being published, in the publisher's own buffer still.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
-    /// Exchange and key, content header, small body, one after the other.
+    /// Exchange and key, content header, small body, blind keys, one after the other.
     bytes: Vec<u8>,
     header_at: usize,
     body_at: usize,
     large: Vec<Bytes>,
+    /// How many of the bytes are blind keys.
+    blind: u16,
 }
 
 impl Draft {
@@ -60,6 +75,7 @@ impl Draft {
         self.bytes.clear();
         self.bytes.shrink_to(8 * SMALL_BODY);
         self.large.clear();
+        self.blind = 0;
         for name in [exchange, routing_key] {
             self.bytes.push(name.len() as u8);
             self.bytes.extend_from_slice(name);
@@ -90,10 +106,19 @@ impl Draft {
         self.large = parts;
     }
 
+    /// A key by which dead letters go too, after the body. Beyond 64 KiB of them they are forgotten.
+    pub(crate) fn blind_key(&mut self, key: &[u8]) {
+        let length = u8::try_from(key.len()).ok();
+        let blind = u16::try_from(key.len() + 1).ok().and_then(|more| self.blind.checked_add(more));
+        if let (Some(length), Some(blind)) = (length, blind) {
+            self.bytes.push(length);
+            self.bytes.extend_from_slice(key);
+            self.blind = blind;
+        }
+    }
+
     pub(crate) fn parts(&self) -> Parts<'_> {
-        let (route, rest) = self.bytes.split_at_checked(self.header_at).unwrap_or_default();
-        let (header, small) = rest.split_at_checked(self.body_at - self.header_at).unwrap_or_default();
-        Parts { route, header, small, large: &self.large }
+        split(&self.bytes, self.header_at, self.body_at, self.blind, &self.large)
     }
 
     /// Exchange and key, each with its length octet.
@@ -110,6 +135,7 @@ impl Draft {
             // Two names of at most 256 bytes each lie before the header.
             header_at: self.header_at as u16,
             body_at: self.body_at as u32,
+            blind: self.blind,
             large,
         }
     }
@@ -122,15 +148,22 @@ pub(crate) struct Message {
     large: Option<Arc<[Bytes]>>,
     body_at: u32,
     header_at: u16,
+    blind: u16,
+}
+
+#[inline]
+fn split<'a>(bytes: &'a [u8], header_at: usize, body_at: usize, blind: u16, large: &'a [Bytes]) -> Parts<'a> {
+    let (route, rest) = bytes.split_at_checked(header_at).unwrap_or_default();
+    let (header, rest) = rest.split_at_checked(body_at - header_at).unwrap_or_default();
+    let (small, blind) = rest.split_at_checked(rest.len() - usize::from(blind)).unwrap_or_default();
+    Parts { route, header, small, large, blind }
 }
 
 impl Message {
     #[inline]
     pub(crate) fn parts(&self) -> Parts<'_> {
-        let (route, rest) = self.bytes.split_at_checked(usize::from(self.header_at)).unwrap_or_default();
-        let header_len = self.body_at as usize - usize::from(self.header_at);
-        let (header, small) = rest.split_at_checked(header_len).unwrap_or_default();
-        Parts { route, header, small, large: self.large.as_deref().unwrap_or_default() }
+        let large = self.large.as_deref().unwrap_or_default();
+        split(&self.bytes, usize::from(self.header_at), self.body_at as usize, self.blind, large)
     }
 
     /// Length of the body in bytes.
@@ -155,6 +188,22 @@ mod tests {
             assert_eq!(parts.properties(), [0x10, 0, 2]);
             assert_eq!((parts.small, parts.body_len()), (&b"hi"[..], 2));
         }
+    }
+
+    #[test]
+    fn blind_keys_are_no_part_of_the_body() {
+        let mut draft = Draft::default();
+        draft.start(b"", b"q");
+        draft.small(b"body");
+        draft.blind_key(b"one");
+        draft.blind_key(b"");
+        let message = draft.message();
+        for parts in [draft.parts(), message.parts()] {
+            assert_eq!((parts.small, parts.body_len()), (&b"body"[..], 4));
+            assert_eq!(parts.blind_keys().collect::<Vec<_>>(), [&b"one"[..], b""]);
+        }
+        draft.start(b"", b"q");
+        assert_eq!(draft.parts().blind_keys().count(), 0);
     }
 
     #[test]

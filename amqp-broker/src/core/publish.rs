@@ -7,6 +7,7 @@ use super::{
     access::Act,
     arguments::{MOST_MILLISECONDS, Overflow},
     copies::{Copies, remove_blind_copies},
+    death::Reason,
     exchange::Destination,
     ids::{ConnectionId, ExchangeId, QueueId},
     message::{Draft, Parts},
@@ -73,8 +74,10 @@ impl Vhost {
                 self.find_route(source, (exchange, key), &relevant, copies.as_ref(), route)?;
             }
         }
-        if copies.is_some_and(|copies| copies.blind) {
+        if let Some(copies) = copies.filter(|copies| copies.blind) {
             remove_blind_copies(draft)?;
+            let blind = copies.keys.get(copies.blind_from..).unwrap_or_default();
+            blind.iter().for_each(|key| draft.blind_key(key.as_bytes()));
         }
         if route.queues.is_empty() {
             return Ok(Published::Unroutable);
@@ -85,6 +88,9 @@ impl Vhost {
             if !self.enqueue(now, id, &mut publication, sink) {
                 outcome = Published::Rejected;
             }
+        }
+        if !self.dead.is_empty() {
+            self.bury(now, sink);
         }
         Ok(outcome)
     }
@@ -144,7 +150,7 @@ impl Vhost {
     }
 
     /// Follows the bindings from an exchange; tells whether headers had a say in it.
-    fn route_key(
+    pub(super) fn route_key(
         &mut self,
         source: Option<ExchangeId>,
         key: &[u8],
@@ -198,7 +204,7 @@ impl Vhost {
 
     /// Hands the message to a consumer that waits, or lets it wait. Tells whether the queue took it.
     #[inline]
-    fn enqueue(
+    pub(super) fn enqueue(
         &mut self,
         now: u64,
         id: QueueId,
@@ -208,7 +214,13 @@ impl Vhost {
         let waiting = match self.queues.get_mut(id) {
             None => return true,
             Some(queue) => {
-                queue.expire(now);
+                queue.expire(now, id, &mut self.dead);
+                if queue.refuses(publication.body_len()) {
+                    if queue.arguments.overflow == Overflow::RejectPublishDeadLetter {
+                        queue.mourn(id, publication.message(), Reason::MaxLength, &mut self.dead);
+                    }
+                    return false;
+                }
                 !queue.ready.is_empty()
             }
         };
@@ -219,13 +231,10 @@ impl Vhost {
         }
         self.grown += MESSAGE_OVERHEAD + publication.body_len() as u64;
         let Some(queue) = self.queues.get_mut(id) else { return true };
-        if queue.arguments.overflow == Overflow::RejectPublish && queue.refuses(publication.body_len()) {
-            return false;
-        }
         let entry = queue.entry(publication.message(), publication.terms, now);
         let expires = entry.expires_at != NEVER;
         queue.ready.push(entry);
-        queue.drop_overflow();
+        queue.drop_overflow(id, &mut self.dead);
         if expires {
             self.arm(id);
         }

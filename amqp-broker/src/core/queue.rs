@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use amqp_codec::{ShortString, Table};
 
 use super::{
-    arguments::{Overflow, QueueArguments},
-    ids::{ConnectionId, ConsumerId, ExchangeId},
+    arguments::{Overflow, QueueArguments, QueueType},
+    death::Reason,
+    graveyard::{Dead, Graveyard},
+    ids::{ConnectionId, ConsumerId, ExchangeId, QueueId},
     message::Message,
     ready::{Entry, NEVER, Ready},
 };
@@ -103,6 +105,7 @@ impl Queue {
             expires_at: ttl.map_or(NEVER, |ttl| now.saturating_add(ttl)),
             priority: terms.priority.min(self.ready.max_priority()),
             redelivered: false,
+            returns: 0,
         }
     }
 
@@ -113,13 +116,44 @@ impl Queue {
     }
 
     /// Whether one more message is one too many and is to be refused.
+    #[inline]
     pub(crate) fn refuses(&self, body_len: usize) -> bool {
-        self.arguments.overflow == Overflow::RejectPublish && self.is_over(1, body_len as u64)
+        self.arguments.overflow != Overflow::DropHead && self.is_over(1, body_len as u64)
     }
 
     /// Drops what is too much.
-    pub(crate) fn drop_overflow(&mut self) {
-        while self.is_over(0, 0) && self.ready.drop_one().is_some() {}
+    #[inline]
+    pub(crate) fn drop_overflow(&mut self, id: QueueId, dead: &mut Graveyard) {
+        while self.is_over(0, 0)
+            && let Some(entry) = self.ready.drop_one()
+        {
+            self.mourn(id, entry.message, Reason::MaxLength, dead);
+        }
+    }
+
+    /// Notes a message that died for the dead-letter exchange, if there is one.
+    pub(crate) fn mourn(&self, queue: QueueId, message: Message, reason: Reason, dead: &mut Graveyard) {
+        if self.arguments.dead_letter.is_some() {
+            dead.push_back(Dead { message, queue, reason });
+        }
+    }
+
+    /// Takes a message back that `by_client` or the end of its channel has returned; it dies when it did so too often.
+    pub(crate) fn take_back(&mut self, id: QueueId, mut entry: Entry, by_client: bool, dead: &mut Graveyard) {
+        entry.redelivered = true;
+        if self.arguments.kind == QueueType::Classic {
+            self.ready.put_back(entry);
+            return;
+        }
+        entry.returns = entry.returns.saturating_add(1);
+        match self.arguments.delivery_limit {
+            Some(limit) if u64::from(entry.returns) > limit => {
+                self.mourn(id, entry.message, Reason::DeliveryLimit, dead);
+            }
+            // Without a limit, what a client returns goes to the end: one that nobody can digest shall not hold up the rest.
+            None if by_client => self.ready.push(entry),
+            _ => self.ready.put_ahead(entry),
+        }
     }
 
     #[inline]
@@ -131,9 +165,11 @@ impl Queue {
 
     /// Drops the messages at the head that have expired.
     #[inline]
-    pub(crate) fn expire(&mut self, now: u64) {
+    pub(crate) fn expire(&mut self, now: u64, id: QueueId, dead: &mut Graveyard) {
         if !self.ready.is_empty() {
-            while self.ready.pop_expired(now).is_some() {}
+            while let Some(entry) = self.ready.pop_expired(now) {
+                self.mourn(id, entry.message, Reason::Expired, dead);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::message::Message;
+use super::{message::Message, stamp::stamped};
 
 /// Never: of a message that does not expire, of a timer that is not set.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -17,6 +17,20 @@ pub(crate) struct Entry {
     pub(crate) expires_at: u64,
     pub(crate) priority: u8,
     pub(crate) redelivered: bool,
+    /// How often it was returned to a quorum queue.
+    pub(crate) returns: u32,
+}
+
+impl Entry {
+    /// The content header as it is delivered, where it is not the one that was published: what returned to a quorum queue
+    /// says how often.
+    #[inline]
+    pub(crate) fn header(&self) -> Option<Vec<u8>> {
+        if self.returns == 0 {
+            return None;
+        }
+        stamped(self.message.parts().header, "x-delivery-count", self.returns.into()).ok()
+    }
 }
 
 /// Ready messages in order.
@@ -24,6 +38,8 @@ pub(crate) struct Entry {
 pub(crate) struct Ready {
     /// One queue a priority, the lowest first.
     levels: Vec<VecDeque<Entry>>,
+    /// What returned to a quorum queue, in the order in which it did: it comes before all else.
+    returned: VecDeque<Entry>,
     count: usize,
     body_bytes: u64,
 }
@@ -32,7 +48,7 @@ impl Ready {
     /// For priorities 0 to `max_priority`.
     pub(crate) fn new(max_priority: u8) -> Self {
         let levels = (0..=max_priority).map(|_| VecDeque::new()).collect();
-        Ready { levels, count: 0, body_bytes: 0 }
+        Ready { levels, returned: VecDeque::new(), count: 0, body_bytes: 0 }
     }
 
     #[inline]
@@ -81,21 +97,38 @@ impl Ready {
         }
     }
 
+    /// Takes a message back that comes before all that did not return, and after what did.
+    pub(crate) fn put_ahead(&mut self, entry: Entry) {
+        self.count += 1;
+        self.body_bytes += entry.message.body_len() as u64;
+        self.returned.push_back(entry);
+    }
+
     /// Takes the message that is due.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Entry> {
+        if let Some(entry) = self.returned.pop_front() {
+            return Some(self.taken(entry));
+        }
         let entry = self.levels.iter_mut().rev().find_map(VecDeque::pop_front)?;
         Some(self.taken(entry))
     }
 
     /// Takes the message that goes when there are too many: the oldest of the lowest priority.
     pub(crate) fn drop_one(&mut self) -> Option<Entry> {
+        if let Some(entry) = self.returned.pop_front() {
+            return Some(self.taken(entry));
+        }
         let entry = self.levels.iter_mut().find_map(VecDeque::pop_front)?;
         Some(self.taken(entry))
     }
 
     /// Takes a message at the head of its priority that has expired.
     pub(crate) fn pop_expired(&mut self, now: u64) -> Option<Entry> {
+        if let Some(first) = self.returned.front() {
+            let entry = if first.expires_at <= now { self.returned.pop_front() } else { None };
+            return entry.map(|entry| self.taken(entry));
+        }
         let expired =
             |level: &&mut VecDeque<Entry>| level.front().is_some_and(|entry| entry.expires_at <= now);
         let entry = self.levels.iter_mut().find(expired)?.pop_front()?;
@@ -104,6 +137,9 @@ impl Ready {
 
     /// When the first of the messages at the heads expires.
     pub(crate) fn next_expiry(&self) -> u64 {
+        if let Some(first) = self.returned.front() {
+            return first.expires_at;
+        }
         self.levels.iter().filter_map(VecDeque::front).map(|entry| entry.expires_at).min().unwrap_or(NEVER)
     }
 
@@ -111,6 +147,7 @@ impl Ready {
     pub(crate) fn clear(&mut self) -> usize {
         // New ones, so that the memory of a long queue goes too.
         self.levels.iter_mut().for_each(|level| *level = VecDeque::new());
+        self.returned = VecDeque::new();
         self.body_bytes = 0;
         std::mem::take(&mut self.count)
     }
@@ -132,7 +169,14 @@ mod tests {
         let mut draft = Draft::default();
         draft.start(b"", b"q");
         draft.small(b"body");
-        Entry { message: draft.message(), position, expires_at: NEVER, priority, redelivered: false }
+        Entry {
+            message: draft.message(),
+            position,
+            expires_at: NEVER,
+            priority,
+            redelivered: false,
+            returns: 0,
+        }
     }
 
     fn positions(ready: &mut Ready) -> Vec<u64> {

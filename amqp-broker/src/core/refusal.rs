@@ -48,6 +48,13 @@ pub(crate) enum Refusal {
     ExclusiveUse { name: String, vhost: String },
     #[error("access to {what} '{name}' in vhost '{vhost}' refused for user '{user}'")]
     Forbidden { what: &'static str, name: String, vhost: String, user: String },
+    #[error(
+        "cannot obtain access to locked queue '{name}' in vhost '{vhost}'. basic.get operations are not supported by \
+         quorum queues with single active consumer"
+    )]
+    NoGet { name: String, vhost: String },
+    #[error("consumer prefetch count is not set for 'queue '{name}' in vhost '{vhost}''")]
+    NoPrefetch { name: String, vhost: String },
     #[error("cannot publish to internal exchange '{name}' in vhost '{vhost}'")]
     InternalExchange { name: String, vhost: String },
     #[error("Invalid x-match field value <<\"{0}\">>; expected all, any, all-with-x, or any-with-x")]
@@ -76,6 +83,13 @@ pub(crate) enum Refusal {
     TooManyUnacked(u32),
     #[error("message size {size} is larger than configured max size {limit}")]
     MessageTooLarge { size: u64, limit: u64 },
+    #[error("Exceeded max value for x-stream-max-segment-size-bytes")]
+    SegmentTooLarge,
+    #[error("Cannot declare a server-named queue for type {0}")]
+    NotServerNamed(&'static str),
+    /// Where RabbitMQ breaks and has no words.
+    #[error("internal error")]
+    Internal,
     #[error("{0}")]
     NotImplemented(String),
     #[error("{0}")]
@@ -107,7 +121,7 @@ impl Refusal {
             | Refusal::ExclusiveUse { .. }
             | Refusal::Forbidden { .. }
             | Refusal::InternalExchange { .. } => ReplyCode::ACCESS_REFUSED,
-            Refusal::Locked { .. } => ReplyCode::RESOURCE_LOCKED,
+            Refusal::Locked { .. } | Refusal::NoGet { .. } => ReplyCode::RESOURCE_LOCKED,
             Refusal::Inequivalent { .. }
             | Refusal::InvalidArgument { .. }
             | Refusal::InvalidProperty { .. }
@@ -125,6 +139,9 @@ impl Refusal {
             | Refusal::InvalidCarbonCopy { .. }
             | Refusal::TooManyQueues { .. }
             | Refusal::TooManyUnacked(_)
+            | Refusal::SegmentTooLarge
+            | Refusal::NoPrefetch { .. }
+            | Refusal::NotServerNamed(_)
             | Refusal::MessageTooLarge { .. } => ReplyCode::PRECONDITION_FAILED,
             Refusal::ConsumerTagReused(_) | Refusal::TooManyChannels(_) => ReplyCode::NOT_ALLOWED,
             Refusal::UnknownExchangeType(_) | Refusal::UnimplementedMethod => ReplyCode::COMMAND_INVALID,
@@ -133,6 +150,7 @@ impl Refusal {
             Refusal::Frame(_) => ReplyCode::FRAME_ERROR,
             Refusal::UnexpectedFrame(_) => ReplyCode::UNEXPECTED_FRAME,
             Refusal::ChannelError(_) => ReplyCode::CHANNEL_ERROR,
+            Refusal::Internal => ReplyCode::INTERNAL_ERROR,
             Refusal::Shutdown => ReplyCode::CONNECTION_FORCED,
         }
     }
@@ -144,7 +162,10 @@ impl Refusal {
 
     /// `CODE_NAME - text`, cut to what a short string holds.
     pub(crate) fn reply_text(&self) -> ShortString {
-        reply_text(self.code(), &self.to_string())
+        match self {
+            Refusal::Internal => ShortString::from_static("INTERNAL_ERROR"),
+            _ => reply_text(self.code(), &self.to_string()),
+        }
     }
 }
 

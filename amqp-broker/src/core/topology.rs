@@ -7,7 +7,8 @@ use amqp_codec::{
 
 use super::{
     access::Act,
-    arguments::{QueueArguments, check_entity_name, compare, compare_all, compare_property},
+    arguments::{QueueArguments, QueueType, check_entity_name},
+    equivalence::{compare, compare_all, compare_property},
     exchange::{self as exchanges, Destination, Kind},
     ids::{ConnectionId, ExchangeId, QueueId},
     queue::{self as queues, Queue},
@@ -228,6 +229,10 @@ impl Vhost {
             let id = self.usable_queue(&declare.queue, by)?;
             return Ok(self.declared(now, id));
         }
+        let kind = QueueType::asked_for(&declare.arguments);
+        if declare.queue.is_empty() && kind != QueueType::Classic {
+            return Err(Refusal::NotServerNamed(kind.name()));
+        }
         let name = if declare.queue.is_empty() { generate() } else { declare.queue.detach() };
         if !declare.queue.is_empty() {
             not_reserved("queue", &name)?;
@@ -265,11 +270,16 @@ impl Vhost {
             self.permit_queue(by, Act::Read, &name)?;
             self.permit_exchange(by, Act::Write, name_in(&dead_letter))?;
         }
-        self.check_quorum(&name, declare)?;
+        if arguments.kind == QueueType::Stream {
+            return Err(Refusal::NotImplemented("streams".to_owned()));
+        }
+        if arguments.kind != QueueType::Classic {
+            self.check_properties(&name, declare)?;
+        }
         let id = self.queues.insert(Queue::new(
             queues::Declaration {
                 name: name.clone(),
-                durable: declare.durable,
+                durable: is_durable(declare),
                 auto_delete: declare.auto_delete,
                 owner: declare.exclusive.then_some(by),
                 table: declare.arguments.clone(),
@@ -288,27 +298,15 @@ impl Vhost {
         Ok(id)
     }
 
-    /// A quorum queue is a durable one here, and takes no less and no more than RabbitMQ's.
-    fn check_quorum(&self, name: &ShortString, declare: &queue::Declare) -> Result<(), Refusal> {
-        let kind = declare.arguments.get("x-queue-type");
-        if kind.as_ref().and_then(Value::as_str) != Some("quorum") {
-            return Ok(());
-        }
-        let property = |property| Refusal::InvalidProperty {
-            property,
-            name: name.to_string(),
-            vhost: self.name.clone(),
+    /// Queues of the newer types are durable and belong to nobody.
+    fn check_properties(&self, name: &ShortString, declare: &queue::Declare) -> Result<(), Refusal> {
+        let property = match declare {
+            queue::Declare { auto_delete: true, .. } => "auto-delete",
+            queue::Declare { exclusive: true, .. } => "exclusive-owner",
+            queue::Declare { durable: false, .. } => "non-durable",
+            _ => return Ok(()),
         };
-        if !declare.durable {
-            return Err(property("non-durable"));
-        }
-        if declare.exclusive {
-            return Err(property("exclusive-owner"));
-        }
-        if declare.auto_delete {
-            return Err(property("auto-delete"));
-        }
-        Ok(())
+        Err(Refusal::InvalidProperty { property, name: name.to_string(), vhost: self.name.clone() })
     }
 
     fn same_queue(&self, id: QueueId, declare: &queue::Declare, by: ConnectionId) -> Result<(), Refusal> {
@@ -318,16 +316,16 @@ impl Vhost {
         }
         let name = declare.queue.to_text();
         let entity = self.entity("queue", &name);
-        compare_property("durable", current.durable, declare.durable, entity)?;
+        compare_property("durable", current.durable, is_durable(declare), entity)?;
         compare_property("auto_delete", current.auto_delete, declare.auto_delete, entity)?;
-        compare_all(&current.table, &declare.arguments, entity)
+        compare_all(current.arguments.kind, &current.table, &declare.arguments, entity)
     }
 
     fn declared(&mut self, now: u64, id: QueueId) -> Declared {
         let Some(queue) = self.queues.get_mut(id) else {
             return Declared { queue: ShortString::EMPTY, messages: 0, consumers: 0 };
         };
-        queue.expire(now);
+        queue.expire(now, id, &mut self.dead);
         queue.last_used = now;
         Declared {
             queue: queue.name.clone(),
@@ -358,7 +356,9 @@ impl Vhost {
         };
         let (name, vhost) = (delete.queue.to_string(), self.name.clone());
         let Some(queue) = self.queues.get_mut(id) else { return Ok(0) };
-        queue.expire(now);
+        queue.expire(now, id, &mut self.dead);
+        self.bury(now, sink);
+        let Some(queue) = self.queues.get_mut(id) else { return Ok(0) };
         if delete.if_unused && !queue.consumers.is_empty() {
             return Err(Refusal::InUse { what: "queue", name, vhost });
         }
@@ -371,7 +371,8 @@ impl Vhost {
     /// Deletes a queue of this name, whoever uses it; tells how many messages were ready.
     pub(crate) fn remove_named_queue(&mut self, now: u64, name: &str, sink: &mut impl Sink) -> Option<u32> {
         let id = *self.queue_names.get(name.as_bytes())?;
-        self.queues.get_mut(id)?.expire(now);
+        self.queues.get_mut(id)?.expire(now, id, &mut self.dead);
+        self.bury(now, sink);
         Some(self.remove_queue(id, sink))
     }
 
@@ -393,6 +394,11 @@ impl Vhost {
         }
         count(queue.ready.len())
     }
+}
+
+/// A queue that ends with its connection survives nothing.
+const fn is_durable(declare: &queue::Declare) -> bool {
+    declare.durable && !declare.exclusive
 }
 
 /// The name in an argument that has been found to be one.

@@ -16,6 +16,19 @@ pub(crate) struct Held {
     pub(crate) consumer: Option<ConsumerId>,
 }
 
+/// What becomes of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was consumed.
+    Acked,
+    /// The client does not want it, nor anybody else to have it.
+    Rejected,
+    /// The client gives it back.
+    Requeued,
+    /// Its channel ended.
+    Abandoned,
+}
+
 /// Deliveries in ascending order of their tags. One settled out of order leaves a gap, which goes when it comes to the
 /// front or when gaps are the most of it: settling is cheap in any order, and memory stays near what is out.
 #[derive(Debug, Default)]
@@ -110,7 +123,8 @@ mod tests {
     fn held() -> Held {
         let mut queues = Arena::<(), _>::default();
         let message = Draft::default().message();
-        let entry = Entry { message, position: 0, expires_at: NEVER, priority: 0, redelivered: false };
+        let entry =
+            Entry { message, position: 0, expires_at: NEVER, priority: 0, redelivered: false, returns: 0 };
         Held { entry, queue: queues.insert(()), consumer: None }
     }
 

@@ -17,6 +17,7 @@ use super::{
     connection::Connection,
     consumer::Consumer,
     exchange::{Declaration, Exchange, Kind},
+    graveyard::Graveyard,
     ids::{ChannelKey, ConnectionId, ConnectionKey, ConsumerKey, ExchangeId, ExchangeKey, QueueId, QueueKey},
     limits::Limits,
     queue::Queue,
@@ -56,6 +57,10 @@ pub(crate) struct Vhost {
     pub(super) walk: u64,
     /// The queues that got ready messages or ready consumers in the operation under way.
     pub(super) woken: Vec<QueueId>,
+    /// The messages that died in it.
+    pub(super) dead: Graveyard,
+    /// When its clock began, in milliseconds since 1970.
+    pub(crate) began: u64,
     timers: BinaryHeap<Reverse<(u64, QueueId)>>,
 }
 
@@ -76,6 +81,8 @@ impl Vhost {
             routing: 0,
             walk: 0,
             woken: Vec::new(),
+            dead: Graveyard::new(),
+            began: 0,
             timers: BinaryHeap::new(),
         };
         for &(name, kind, internal) in PREDECLARED {
@@ -172,6 +179,9 @@ impl Vhost {
 
     /// When [`advance`](Self::advance) has something to do next.
     pub(crate) fn next_deadline(&self) -> u64 {
+        if !self.dead.is_empty() {
+            return 0;
+        }
         self.timers.peek().map_or(NEVER, |Reverse((deadline, _))| *deadline)
     }
 
@@ -185,13 +195,16 @@ impl Vhost {
                 continue;
             };
             queue.timer = NEVER;
-            queue.expire(now);
-            if queue.unused_until() <= now {
+            queue.expire(now, id, &mut self.dead);
+            let unused = queue.unused_until() <= now;
+            self.bury(now, sink);
+            if unused {
                 self.remove_queue(id, sink);
             } else {
                 self.arm(id);
             }
         }
+        self.bury(now, sink);
     }
 }
 
@@ -200,6 +213,7 @@ impl Vhost {
     /// Checks what must hold between operations.
     pub(crate) fn check(&self) {
         assert!(self.woken.is_empty(), "something was woken and not looked at");
+        assert!(self.dead.is_empty(), "something died and was not buried");
         let mut unacked = std::collections::HashMap::<QueueId, usize>::new();
         for connection in self.connection_ids() {
             for channel in &self.connections.get(connection).unwrap().channels {

@@ -341,6 +341,7 @@ impl Channel {
             consumer_count: declared.consumers,
         };
         self.reply_unless(declare.no_wait, op, &ok);
+        op.shared.vhost.start(op.now, &mut op.shared.outboxes);
         Ok(())
     }
 
@@ -414,13 +415,15 @@ impl Channel {
 
     fn get(&mut self, op: &mut Operation<'_>, key: ChannelId, mut get: basic::Get) -> Result<(), Refusal> {
         self.name_queue(&mut get.queue)?;
-        let Some(got) = op.shared.vhost.get(op.now, key, op.by, &get)? else {
-            self.reply(op, &basic::GetEmpty::default());
-            return Ok(());
-        };
-        if let Some(outbox) = op.shared.outboxes.of(op.by) {
-            outbox.get_ok(self.number, got.tag, got.redelivered, got.message.parts(), got.remaining);
+        match op.shared.vhost.get(op.now, key, op.by, &get)? {
+            None => self.reply(op, &basic::GetEmpty::default()),
+            Some(got) => {
+                if let Some(outbox) = op.shared.outboxes.of(op.by) {
+                    outbox.get_ok(self.number, got.tag, got.redelivered, got.parts(), got.remaining);
+                }
+            }
         }
+        op.shared.vhost.start(op.now, &mut op.shared.outboxes);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use amqp_codec::{
 };
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::core::{deliver::Settlement, ids::ConnectionId, refusal::Refusal, term::binary};
+use crate::core::{deliver::Settlement, ids::ConnectionId, refusal::Refusal, term::binary, unacked::Outcome};
 
 use super::{
     channel::Channel,
@@ -458,6 +458,11 @@ fn payload_of(frame: &[u8]) -> (&[u8], u8) {
     }
 }
 
+/// What becomes of a delivery that is refused.
+const fn refused(requeue: bool) -> Outcome {
+    if requeue { Outcome::Requeued } else { Outcome::Rejected }
+}
+
 /// Reads ack, nack and reject, of well-formed frames.
 #[inline]
 fn settlement(payload: &[u8]) -> Option<(Settlement, MethodId)> {
@@ -465,9 +470,9 @@ fn settlement(payload: &[u8]) -> Option<(Settlement, MethodId)> {
     let tag = u64::from_be_bytes([t7, t6, t5, t4, t3, t2, t1, t0]);
     let (first, second) = (bits & 1 != 0, bits & 2 != 0);
     match method {
-        80 => Some((Settlement { tag, multiple: first, requeue: false }, basic::Ack::ID)),
-        90 => Some((Settlement { tag, multiple: false, requeue: first }, basic::Reject::ID)),
-        120 => Some((Settlement { tag, multiple: first, requeue: second }, basic::Nack::ID)),
+        80 => Some((Settlement { tag, multiple: first, outcome: Outcome::Acked }, basic::Ack::ID)),
+        90 => Some((Settlement { tag, multiple: false, outcome: refused(first) }, basic::Reject::ID)),
+        120 => Some((Settlement { tag, multiple: first, outcome: refused(second) }, basic::Nack::ID)),
         _ => None,
     }
 }

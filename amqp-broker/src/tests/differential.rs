@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{
+    both::rabbitmq,
     errors::{
         bind, catalogue, consume, content, exchange, name, on, outcome, publish, queue, queue_with, quorum,
         script, table, unbind,
@@ -20,16 +21,6 @@ use super::{
     peer::Peer,
 };
 use crate::broker::Broker;
-
-/// The judge's address; `None`, said aloud, where there is none.
-fn rabbitmq() -> Option<String> {
-    let Ok(uri) = std::env::var("AMQP_TEST_RABBITMQ_URI") else {
-        println!("left out: no RabbitMQ (AMQP_TEST_RABBITMQ_URI)");
-        return None;
-    };
-    let authority = uri.trim_start_matches("amqp://").split('/').next()?;
-    authority.rsplit('@').next().map(str::to_owned)
-}
 
 /// The tests declare the same names, so they take turns.
 async fn turn() -> OwnedMutexGuard<()> {

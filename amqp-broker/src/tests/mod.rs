@@ -3,6 +3,8 @@
 mod access;
 mod anything;
 mod behaviour;
+mod both;
+mod dead_letters;
 mod differential;
 mod errors;
 mod faults;

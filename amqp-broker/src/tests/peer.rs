@@ -81,6 +81,14 @@ impl Peer {
         peer
     }
 
+    /// A connection with channel 1 to a broker elsewhere.
+    pub(super) async fn open_at(address: &str) -> Self {
+        let mut peer = Self::silent_at(address).await;
+        peer.log_in("/", FRAME_MAX as u32).await;
+        peer.call(1, channel::Open::default()).await;
+        peer
+    }
+
     /// A connection without channels.
     pub(super) async fn greet(broker: &Broker, vhost: &str, frame_max: u32) -> Self {
         let mut peer = Self::silent(broker);
@@ -219,7 +227,7 @@ impl Peer {
 
     /// Awaits the answer to something harmless, so that all before it is done.
     pub(super) async fn settle_down(&mut self) {
-        self.call(1, basic::Qos::default()).await;
+        self.call(1, channel::Flow { active: true }).await;
     }
 
     pub(super) async fn consume(&mut self, queue: &str, tag: &str) {

@@ -1,0 +1,127 @@
+//! Which differences a second declaration of a queue or an exchange may not have.
+
+use amqp_codec::{Table, Value};
+
+use super::{
+    arguments::{Entity, QueueType},
+    refusal::Refusal,
+    term::{same, shown, type_name},
+};
+
+/// Checks that a queue declared again has the same arguments, of those that count for its type.
+pub(crate) fn compare_all(
+    kind: QueueType,
+    current: &Table,
+    received: &Table,
+    queue: Entity<'_>,
+) -> Result<(), Refusal> {
+    kind.arguments().iter().try_for_each(|argument| compare(argument, current, received, queue))
+}
+
+/// Checks that both tables have the same under `argument`.
+pub(crate) fn compare(
+    argument: &str,
+    current: &Table,
+    received: &Table,
+    entity: Entity<'_>,
+) -> Result<(), Refusal> {
+    let difference = match (received.get(argument), current.get(argument)) {
+        (None, None) => return Ok(()),
+        (Some(received), Some(current)) if same(&received, &current) => return Ok(()),
+        // Of the usual type is what says so and what says nothing.
+        (Some(one), None) | (None, Some(one))
+            if argument == "x-queue-type" && one.as_str() == Some("classic") =>
+        {
+            return Ok(());
+        }
+        (Some(received), Some(current)) => {
+            format!("received '{}' but current is '{}'", shown(&received), shown(&current))
+        }
+        (received, current) => format!("received {} but current is {}", told(received), told(current)),
+    };
+    Err(inequivalent(argument, entity, difference))
+}
+
+fn told(value: Option<Value>) -> String {
+    value.map_or_else(
+        || "none".to_owned(),
+        |value| format!("the value '{}' of type '{}'", shown(&value), type_name(&value)),
+    )
+}
+
+/// Checks one property of an entity declared again.
+pub(crate) fn compare_property<T: PartialEq + std::fmt::Display + Copy>(
+    property: &str,
+    current: T,
+    received: T,
+    entity: Entity<'_>,
+) -> Result<(), Refusal> {
+    if current == received {
+        return Ok(());
+    }
+    let difference = format!("received '{received}' but current is '{current}'");
+    Err(inequivalent(property, entity, difference))
+}
+
+fn inequivalent(argument: &str, entity: Entity<'_>, difference: String) -> Refusal {
+    Refusal::Inequivalent {
+        argument: argument.to_owned(),
+        what: entity.what,
+        name: entity.name.to_owned(),
+        vhost: entity.vhost.to_owned(),
+        difference,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUEUE: Entity<'_> = Entity { what: "queue", name: "q", vhost: "/" };
+
+    fn table(entries: &[(&str, Value)]) -> Table {
+        let mut table = Table::new();
+        for (key, value) in entries {
+            table.insert(key, value.clone()).unwrap();
+        }
+        table
+    }
+
+    #[test]
+    fn integer_arguments_are_equal_by_value_whatever_their_width() {
+        let narrow = table(&[("x-expires", Value::I32(1_800_000))]);
+        let wide = table(&[("x-expires", Value::I64(1_800_000))]);
+        assert_eq!(compare_all(QueueType::Classic, &narrow, &wide, QUEUE), Ok(()));
+    }
+
+    #[test]
+    fn a_queue_of_the_usual_type_needs_no_type_and_one_of_another_does() {
+        for (kind, equal) in [("classic", true), ("quorum", false)] {
+            let typed = table(&[("x-queue-type", kind.into())]);
+            assert_eq!(compare_all(QueueType::Classic, &typed, &Table::new(), QUEUE).is_ok(), equal);
+            assert_eq!(compare_all(QueueType::Classic, &Table::new(), &typed, QUEUE).is_ok(), equal);
+        }
+    }
+
+    #[test]
+    fn an_argument_nobody_knows_does_not_count() {
+        let odd = table(&[("x-whatever", Value::Bool(true))]);
+        assert_eq!(compare_all(QueueType::Classic, &Table::new(), &odd, QUEUE), Ok(()));
+    }
+
+    #[test]
+    fn an_argument_that_was_left_away_is_told_with_value_and_type() {
+        let error = compare_all(
+            QueueType::Classic,
+            &table(&[("x-expires", Value::I32(60000))]),
+            &Table::new(),
+            QUEUE,
+        )
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "inequivalent arg 'x-expires' for queue 'q' in vhost '/': \
+             received none but current is the value '60000' of type 'signedint'"
+        );
+    }
+}

@@ -1,0 +1,44 @@
+//! A header that the broker adds to what it delivers.
+
+use amqp_codec::{EncodedProperties, Error, content::CONTENT_HEADER_LEN};
+use bytes::Bytes;
+
+/// The content header with one more integer among its headers, which are in the order of their names then, as RabbitMQ writes
+/// them.
+///
+/// # Errors
+/// Properties that cannot be read.
+pub(crate) fn stamped(header: &[u8], name: &str, number: u64) -> Result<Vec<u8>, Error> {
+    let (fixed, properties) = header.split_at_checked(CONTENT_HEADER_LEN).unwrap_or_default();
+    let mut properties = EncodedProperties::from_encoded(Bytes::copy_from_slice(properties)).decode()?;
+    let headers = properties.headers.get_or_insert_default();
+    headers.insert(name, i64::try_from(number).unwrap_or(i64::MAX))?;
+    headers.sort();
+    let mut stamped = fixed.to_vec();
+    stamped.extend_from_slice(properties.encode()?.as_encoded());
+    Ok(stamped)
+}
+
+#[cfg(test)]
+mod tests {
+    use amqp_codec::{Properties, Table, Value};
+
+    use super::*;
+
+    #[test]
+    fn the_stamp_takes_the_place_of_what_had_its_name() {
+        let mut headers = Table::new();
+        headers.push("z", 1).unwrap();
+        headers.push("x-stamp", "forged").unwrap();
+        let properties = Properties { headers: Some(headers), priority: Some(4), ..Default::default() };
+        let fixed = [0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
+        let header = [&fixed[..], properties.encode().unwrap().as_encoded()].concat();
+        let stamped = stamped(&header, "x-stamp", 7).unwrap();
+        assert!(stamped.starts_with(&fixed));
+        let read = EncodedProperties::from_encoded(stamped[12..].to_vec().into()).decode().unwrap();
+        let entries: Vec<_> =
+            read.headers.as_ref().unwrap().iter().map(|(name, value)| (name.to_string(), value)).collect();
+        assert_eq!(entries, [("x-stamp".to_owned(), Value::I64(7)), ("z".to_owned(), Value::I32(1))]);
+        assert_eq!(read.priority, Some(4));
+    }
+}
