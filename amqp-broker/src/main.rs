@@ -1,53 +1,69 @@
-//! An AMQP 0-9-1 broker that keeps everything in memory.
+//! An AMQP 0-9-1 broker as a program.
 
-use std::{error::Error, io::Write, process::ExitCode};
+mod settings;
 
-use amqp_broker::Broker;
+use std::{error::Error, io::Write, path::PathBuf, process::ExitCode};
+
+use amqp_broker::Listener;
 use clap::Parser;
+use settings::Settings;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// An AMQP 0-9-1 broker that keeps everything in memory.
+/// An AMQP 0-9-1 broker that any client takes for RabbitMQ.
 ///
-/// Prints one line, `listening on ADDR`, once it accepts connections. SIGINT and SIGTERM end it: every connection is
-/// closed with 320 CONNECTION_FORCED. Logs go to standard error; RUST_LOG says how much, as in RUST_LOG=debug.
+/// Everything it holds is in memory and ends with it. For each address one line, `listening on ADDR`, goes to standard output
+/// once it accepts connections there; those under TLS end in `with TLS`. SIGINT and SIGTERM end it: what was published is
+/// confirmed, every connection closed with 320 CONNECTION_FORCED.
+///
+/// Without any flag it listens at 127.0.0.1:5672 for the user guest with the password guest, who may do everything in the
+/// virtual host /.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = EXAMPLES)]
 struct Arguments {
-    /// Where to accept connections; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5672")]
-    listen: String,
+    /// A TOML file that says what flags do not: its keys are their names
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 
-    /// A user who may log in; may be given several times [default: guest:guest]
-    #[arg(long = "user", value_name = "NAME:PASSWORD", value_parser = parse_user)]
-    users: Vec<User>,
-
-    /// A virtual host; may be given several times [default: /]
-    #[arg(long = "vhost", value_name = "NAME")]
-    vhosts: Vec<String>,
+    #[command(flatten)]
+    settings: Settings,
 }
 
-#[derive(Clone)]
-struct User {
-    name: String,
-    password: String,
-}
+const EXAMPLES: &str = r#"A file:
+  listen = ["0.0.0.0:5672"]
+  listen-tls = ["0.0.0.0:5671"]
+  tls-certificate = "/etc/broker/server.pem"
+  tls-key = "/etc/broker/server.key"
+  vhost = ["/", "orders"]
+  max-connections = 1000
 
-fn parse_user(text: &str) -> Result<User, String> {
-    match text.split_once(':') {
-        Some((name, password)) if !name.is_empty() => {
-            Ok(User { name: name.to_owned(), password: password.to_owned() })
-        }
-        // Not repeated: it may be a password.
-        _ => Err("a user is NAME:PASSWORD".to_owned()),
-    }
-}
+  [[user]]
+  name = "admin"
+  password = "secret"
+
+  [[user]]
+  name = "reader"
+  password = "secret"
+
+  [[permissions]]
+  user = "reader"
+  vhost = "orders"
+  configure = ""
+  write = ""
+  read = "^events"
+"#;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match run(Arguments::parse()).await {
+    let arguments = Arguments::parse();
+    let settings = match with_file(arguments) {
+        Ok(settings) => settings,
+        Err(error) => return failed(&*error),
+    };
+    if let Err(error) = log(settings.log.as_deref()) {
+        return failed(&*error);
+    }
+    match run(&settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -56,23 +72,54 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+/// What goes wrong before there is a log.
+fn failed(error: &dyn Error) -> ExitCode {
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "amqp-broker: {error}");
+    ExitCode::FAILURE
+}
+
+fn with_file(arguments: Arguments) -> Result<Settings, Box<dyn Error>> {
+    let Some(file) = arguments.config else { return Ok(arguments.settings) };
+    let about = |error: &dyn Error| format!("{}: {error}", file.display());
+    let text = std::fs::read_to_string(&file).map_err(|error| about(&error))?;
+    Ok(arguments.settings.or(Settings::parse(&text).map_err(|error| about(&error))?))
+}
+
+fn log(filter: Option<&str>) -> Result<(), Box<dyn Error>> {
+    let filter = match filter {
+        Some(filter) => EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?,
+        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     // Before anybody is told that we run: a signal from now on ends us cleanly.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let mut builder = Broker::builder();
-    for User { name, password } in arguments.users {
-        builder = builder.user(name, password);
+    let tls = settings.tls()?;
+    let broker = settings.builder()?.build();
+    let plain = match (&settings.listen[..], &settings.listen_tls[..]) {
+        ([], []) => &["127.0.0.1:5672".to_owned()],
+        (plain, _) => plain,
+    };
+    // They listen until they are dropped.
+    let mut listeners: Vec<(Listener, &str)> = Vec::new();
+    let refused = |address: &str, error| format!("cannot listen on {address}: {error}");
+    for address in plain {
+        let listener = broker.listen(address).await.map_err(|error| refused(address, error))?;
+        listeners.push((listener, ""));
     }
-    for name in arguments.vhosts {
-        builder = builder.vhost(name);
+    for address in &settings.listen_tls {
+        let Some(tls) = &tls else { continue };
+        let listener = broker.listen_tls(address, tls).await.map_err(|error| refused(address, error))?;
+        listeners.push((listener, " with TLS"));
     }
-    let broker = builder.build();
-    let listener = broker
-        .listen(&arguments.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}", arguments.listen))?;
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "listening on {}", listener.local_addr())?;
+    for (listener, how) in &listeners {
+        writeln!(stdout, "listening on {}{how}", listener.local_addr())?;
+    }
     stdout.flush()?;
     tokio::select! {
         _ = interrupt.recv() => {}

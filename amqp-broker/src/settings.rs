@@ -1,0 +1,314 @@
+//! How the program is set up: flags, and a TOML file whose keys are the flags' names. What a flag says wins.
+
+use std::{error::Error, path::PathBuf, time::Duration};
+
+use amqp_broker::{Broker, BrokerBuilder, Permissions, Tls};
+use clap::Args;
+use serde::Deserialize;
+
+/// All that can be said, in flags or in the file.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    /// Where to accept connections; port 0 takes a free one; may be given several times [default: 127.0.0.1:5672, unless
+    /// there is a --listen-tls]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Vec<String>,
+
+    /// Where to accept connections under TLS; may be given several times
+    #[arg(long, value_name = "ADDR", help_heading = "TLS")]
+    pub(crate) listen_tls: Vec<String>,
+
+    /// The certificate to show, in PEM, with those between it and its authority after it
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    tls_certificate: Option<PathBuf>,
+
+    /// The certificate's key, in PEM
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    tls_key: Option<PathBuf>,
+
+    /// Requires of every TLS client a certificate of these authorities, in PEM; with one it may log in by EXTERNAL as the
+    /// user of its common name
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    tls_client_authorities: Option<PathBuf>,
+
+    /// A user who may log in; may be given several times. Whoever lists processes sees it: a file is better [default:
+    /// guest:guest]
+    #[arg(long = "user", value_name = "NAME:PASSWORD", value_parser = parse_user, help_heading = "Users")]
+    #[serde(rename = "user")]
+    users: Vec<User>,
+
+    /// What a user may do in a virtual host, by three regular expressions of names, as in rabbitmqctl set_permissions; may be
+    /// given several times. A user without any may do everything everywhere
+    #[arg(
+        long,
+        num_args = 5,
+        value_names = ["USER", "VHOST", "CONFIGURE", "WRITE", "READ"],
+        help_heading = "Users"
+    )]
+    #[serde(skip)]
+    permissions: Vec<String>,
+
+    /// The same in the file.
+    #[arg(skip)]
+    #[serde(rename = "permissions")]
+    permissions_in_file: Vec<Grant>,
+
+    /// The user that clients are who log in with ANONYMOUS [default: nobody may]
+    #[arg(long, value_name = "USER", help_heading = "Users")]
+    anonymous: Option<String>,
+
+    /// A virtual host; may be given several times [default: /]
+    #[arg(long = "vhost", value_name = "NAME", help_heading = "Users")]
+    #[serde(rename = "vhost")]
+    vhosts: Vec<String>,
+
+    /// The heartbeat interval offered to clients, in seconds; 0 is none [default: 60]
+    #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
+    heartbeat: Option<u16>,
+
+    /// How long a client may take to log in [default: 10]
+    #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
+    login_timeout: Option<u64>,
+
+    /// Channels a connection may have [default: 2047]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    channel_max: Option<u16>,
+
+    /// The largest frame [default: 131072]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    frame_max: Option<u32>,
+
+    /// The largest body of a message [default: 134217728]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    max_message_size: Option<u64>,
+
+    /// Connections a virtual host may have [default: any number]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    max_connections: Option<usize>,
+
+    /// Queues a virtual host may have [default: any number]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    max_queues: Option<usize>,
+
+    /// Unacknowledged deliveries a channel may have [default: any number]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    max_unacked: Option<u32>,
+
+    /// What messages of a virtual host may take before publishers are held back with connection.blocked [default: two
+    /// fifths of the machine's memory]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    memory_limit: Option<u64>,
+
+    /// How much to log, to standard error: error, warn, info, debug, trace, or a filter of tracing's such as
+    /// amqp_broker=debug [default: RUST_LOG, or info]
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct User {
+    name: String,
+    password: String,
+}
+
+// The password does not show.
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Permissions of a user in a virtual host.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Grant {
+    user: String,
+    vhost: String,
+    configure: String,
+    write: String,
+    read: String,
+}
+
+fn parse_user(text: &str) -> Result<User, String> {
+    match text.split_once(':') {
+        Some((name, password)) if !name.is_empty() => {
+            Ok(User { name: name.to_owned(), password: password.to_owned() })
+        }
+        // Not repeated: it may be a password.
+        _ => Err("a user is NAME:PASSWORD".to_owned()),
+    }
+}
+
+impl Settings {
+    /// What a file says.
+    ///
+    /// # Errors
+    /// When it is no TOML, or says what nobody knows.
+    pub(crate) fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// These settings, and where they say nothing those of a file.
+    pub(crate) fn or(self, file: Self) -> Self {
+        let permissions_in_file =
+            if self.permissions.is_empty() { file.permissions_in_file } else { Vec::new() };
+        Settings {
+            listen: either(self.listen, file.listen),
+            listen_tls: either(self.listen_tls, file.listen_tls),
+            tls_certificate: self.tls_certificate.or(file.tls_certificate),
+            tls_key: self.tls_key.or(file.tls_key),
+            tls_client_authorities: self.tls_client_authorities.or(file.tls_client_authorities),
+            users: either(self.users, file.users),
+            permissions: self.permissions,
+            permissions_in_file,
+            anonymous: self.anonymous.or(file.anonymous),
+            vhosts: either(self.vhosts, file.vhosts),
+            heartbeat: self.heartbeat.or(file.heartbeat),
+            login_timeout: self.login_timeout.or(file.login_timeout),
+            channel_max: self.channel_max.or(file.channel_max),
+            frame_max: self.frame_max.or(file.frame_max),
+            max_message_size: self.max_message_size.or(file.max_message_size),
+            max_connections: self.max_connections.or(file.max_connections),
+            max_queues: self.max_queues.or(file.max_queues),
+            max_unacked: self.max_unacked.or(file.max_unacked),
+            memory_limit: self.memory_limit.or(file.memory_limit),
+            log: self.log.or(file.log),
+        }
+    }
+
+    /// The broker they describe.
+    ///
+    /// # Errors
+    /// When a permission is no regular expression.
+    pub(crate) fn builder(&self) -> Result<BrokerBuilder, Box<dyn Error>> {
+        let mut builder = Broker::builder();
+        for User { name, password } in &self.users {
+            builder = builder.user(name, password);
+        }
+        for vhost in &self.vhosts {
+            builder = builder.vhost(vhost);
+        }
+        for words in self.permissions.chunks_exact(5) {
+            let [user, vhost, configure, write, read] = words else { continue };
+            builder = builder.permissions(user, vhost, Permissions::new(configure, write, read)?);
+        }
+        for Grant { user, vhost, configure, write, read } in &self.permissions_in_file {
+            builder = builder.permissions(user, vhost, Permissions::new(configure, write, read)?);
+        }
+        builder = given(builder, self.anonymous.as_ref(), BrokerBuilder::anonymous);
+        builder =
+            given(builder, self.heartbeat.map(u64::from).map(Duration::from_secs), BrokerBuilder::heartbeat);
+        builder = given(builder, self.login_timeout.map(Duration::from_secs), BrokerBuilder::login_timeout);
+        builder = given(builder, self.channel_max, BrokerBuilder::channel_max);
+        builder = given(builder, self.frame_max, BrokerBuilder::frame_max);
+        builder = given(builder, self.max_message_size, BrokerBuilder::max_message_size);
+        builder = given(builder, self.max_connections, BrokerBuilder::max_connections);
+        builder = given(builder, self.max_queues, BrokerBuilder::max_queues);
+        builder = given(builder, self.max_unacked, BrokerBuilder::max_unacked);
+        builder = given(builder, self.memory_limit, BrokerBuilder::memory_limit);
+        Ok(builder)
+    }
+
+    /// The certificate to show, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be used, or a part of it is missing.
+    pub(crate) fn tls(&self) -> Result<Option<Tls>, Box<dyn Error>> {
+        let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) else {
+            let any = self.tls_certificate.is_some() || self.tls_key.is_some() || !self.listen_tls.is_empty();
+            return match any {
+                true => Err("TLS needs --tls-certificate and --tls-key".into()),
+                false => Ok(None),
+            };
+        };
+        let tls = Tls::from_files(certificate, key)?;
+        Ok(Some(match &self.tls_client_authorities {
+            Some(file) => tls.client_authorities_from_file(file)?,
+            None => tls,
+        }))
+    }
+}
+
+/// What was said first, if anything was.
+fn either<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
+    if first.is_empty() { second } else { first }
+}
+
+/// Says something to a builder that was said to us.
+fn given<T>(
+    builder: BrokerBuilder,
+    value: Option<T>,
+    say: impl FnOnce(BrokerBuilder, T) -> BrokerBuilder,
+) -> BrokerBuilder {
+    match value {
+        Some(value) => say(builder, value),
+        None => builder,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    const FILE: &str = r#"
+        listen = ["127.0.0.1:1", "127.0.0.1:2"]
+        vhost = ["a", "b"]
+        heartbeat = 5
+        max-queues = 7
+
+        [[user]]
+        name = "ada"
+        password = "secret"
+
+        [[permissions]]
+        user = "ada"
+        vhost = "a"
+        configure = "^x"
+        write = ""
+        read = ".*"
+    "#;
+
+    #[test]
+    fn a_flag_wins_over_the_file_which_says_the_rest() {
+        let flags = Flags::parse_from(["broker", "--listen", "127.0.0.1:3", "--heartbeat", "9"]).settings;
+        let both = flags.or(Settings::parse(FILE).unwrap());
+        assert_eq!((both.listen.as_slice(), both.heartbeat), (&["127.0.0.1:3".to_owned()][..], Some(9)));
+        assert_eq!((both.vhosts.len(), both.max_queues, both.users.len()), (2, Some(7), 1));
+        assert_eq!(both.permissions_in_file.len(), 1);
+        assert!(both.builder().is_ok());
+        assert!(!format!("{both:?}").contains("secret"));
+    }
+
+    #[test]
+    fn permissions_are_five_words_and_replace_those_of_the_file() {
+        let words =
+            ["broker", "--permissions", "ada", "a", "^x", "", ".*", "--permissions", "b", "b", "(", "", ""];
+        let both = Flags::parse_from(words).settings.or(Settings::parse(FILE).unwrap());
+        assert_eq!((both.permissions.len(), both.permissions_in_file.len()), (10, 0));
+        assert!(both.builder().unwrap_err().to_string().contains("is no regular expression"));
+    }
+
+    #[test]
+    fn what_nobody_knows_and_half_a_certificate_are_refused() {
+        assert!(Settings::parse("heart-beat = 5").unwrap_err().to_string().contains("heart-beat"));
+        assert!(Settings::parse("[[user]]\nname = 5").is_err());
+        let half = Flags::parse_from(["broker", "--listen-tls", "127.0.0.1:0"]).settings;
+        assert!(half.tls().unwrap_err().to_string().contains("--tls-certificate"));
+    }
+
+    #[test]
+    fn what_is_no_user_is_not_repeated() {
+        let error = Flags::try_parse_from(["broker", "--user", "hunter2"]).err().unwrap().to_string();
+        assert!(error.contains("a user is NAME:PASSWORD"), "{error}");
+    }
+}

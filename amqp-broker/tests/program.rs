@@ -1,0 +1,123 @@
+//! The broker as a program: what it says, where it listens, how it ends.
+
+// Clippy lets only the bodies of tests unwrap; their helpers fail a test in the same way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
+
+const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
+
+/// The program, killed when dropped.
+struct Program {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_amqp-broker"));
+    command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+fn output(arguments: &[&str]) -> (Output, String) {
+    let output = command(arguments).output().unwrap();
+    let said = String::from_utf8([&output.stdout[..], &output.stderr].concat()).unwrap();
+    (output, said)
+}
+
+impl Program {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Program { child, stdout }
+    }
+
+    /// The next line, which says where it listens.
+    fn address(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned()
+    }
+
+    /// Sends a signal and awaits the end: whether it was a clean one, and what was logged.
+    fn ended_by(mut self, signal: &str) -> (bool, String) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        (self.child.wait().unwrap().success(), log)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the broker says first.
+fn greeting(address: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(HEADER).unwrap();
+    let mut start = [0; 11];
+    stream.read_exact(&mut start).unwrap();
+    start.to_vec()
+}
+
+#[test]
+fn it_listens_where_it_says_and_ends_cleanly_by_either_signal() {
+    for signal in ["-TERM", "-INT"] {
+        let mut program = Program::start(&["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"]);
+        for _ in 0..2 {
+            // A method frame on channel 0: connection.start.
+            assert_eq!(greeting(&program.address())[7..], [0, 10, 0, 10]);
+        }
+        let (clean, log) = program.ended_by(signal);
+        assert!(clean && log.contains("ending"), "{signal}: {log}");
+    }
+}
+
+#[test]
+fn a_file_says_what_flags_do_not() {
+    let file = std::env::temp_dir().join(format!("amqp-broker-test-{}.toml", std::process::id()));
+    std::fs::write(&file, "listen = [\"127.0.0.1:0\"]\nlog = \"error\"\n").unwrap();
+    let mut program = Program::start(&["--config", file.to_str().unwrap()]);
+    greeting(&program.address());
+    let (clean, log) = program.ended_by("-TERM");
+    assert!(clean && log.is_empty(), "{log}");
+    std::fs::write(&file, "listens = []\n").unwrap();
+    let (output, said) = output(&["--config", file.to_str().unwrap()]);
+    assert!(!output.status.success() && said.contains("unknown field `listens`"), "{said}");
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn help_names_every_flag_and_shows_a_file() {
+    let (output, said) = output(&["--help"]);
+    assert!(output.status.success());
+    for word in ["--config", "--listen-tls", "--permissions", "--memory-limit", "--log", "[[user]]"] {
+        assert!(said.contains(word), "{word} is not in\n{said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_told_and_a_password_is_not_repeated() {
+    let cases: [(&[&str], &str); 5] = [
+        (&["--listen", "nowhere:1:2"], "cannot listen on nowhere:1:2"),
+        (&["--config", "/nonexistent/x.toml"], "/nonexistent/x.toml: "),
+        (&["--listen-tls", "127.0.0.1:0"], "TLS needs --tls-certificate and --tls-key"),
+        (&["--permissions", "u", "/", "(", "", ""], "is no regular expression"),
+        (&["--log", "=="], "--log"),
+    ];
+    for (arguments, text) in cases {
+        let (output, said) = output(arguments);
+        assert!(!output.status.success() && said.contains(text), "{arguments:?}: {said}");
+    }
+    let (output, said) = output(&["--user", "hunter2"]);
+    assert!(!output.status.success() && said.contains("a user is NAME:PASSWORD"), "{said}");
+}
