@@ -16,6 +16,8 @@ use crate::{
     entity::{Binding, Entities, declare_queue},
     error::{Error, Malformed, Undecodable},
     link::Link,
+    on_failure::OnFailure,
+    producer::Producer,
     serialize,
 };
 
@@ -28,11 +30,30 @@ pub struct Subscription {
     /// Exchange and routing key.
     bindings: Vec<(String, String)>,
     prefetch: u16,
+    concurrency: u16,
+    on_failure: OnFailure,
+    /// To publish to the queue itself, for who handles its messages.
+    pub(crate) producer: Option<Producer>,
 }
 
 impl Subscription {
     pub(crate) fn new(link: Link, queue: Queue) -> Self {
-        Subscription { link, queue, exchanges: Vec::new(), bindings: Vec::new(), prefetch: 64 }
+        Subscription {
+            link,
+            queue,
+            exchanges: Vec::new(),
+            bindings: Vec::new(),
+            prefetch: 64,
+            concurrency: 1,
+            on_failure: OnFailure::default(),
+            producer: None,
+        }
+    }
+
+    /// With the means to publish again what could not be handled.
+    pub(crate) fn with_producer(mut self, producer: Producer) -> Self {
+        self.producer = Some(producer);
+        self
     }
 
     /// Declares the exchange and binds the queue to it.
@@ -49,6 +70,20 @@ impl Subscription {
     #[must_use]
     pub fn prefetch(mut self, messages: u16) -> Self {
         self.prefetch = messages;
+        self
+    }
+
+    /// For [`handle`](Self::handle): how many messages are handled at once, at least 1, which is the prefetch then. Default 1.
+    #[must_use]
+    pub fn concurrency(mut self, handlers: u16) -> Self {
+        self.concurrency = handlers.max(1);
+        self
+    }
+
+    /// For [`handle`](Self::handle): what becomes of a message whose handler failed. Default: it is rejected.
+    #[must_use]
+    pub fn on_failure(mut self, policy: OnFailure) -> Self {
+        self.on_failure = policy;
         self
     }
 
@@ -79,6 +114,14 @@ impl Subscription {
         let consumer = channel.consume(&queue, options).await;
         let consumer = consumer.map_err(Error::broker(format_args!("consume from queue {queue:?}")))?;
         Ok(RawConsumer { channel, consumer, queue })
+    }
+
+    pub(crate) fn handlers(&self) -> u16 {
+        self.concurrency
+    }
+
+    pub(crate) fn failure_policy(&self) -> &OnFailure {
+        &self.on_failure
     }
 
     pub(crate) fn queue_name(&self) -> &str {
@@ -181,7 +224,7 @@ fn decode<T: DeserializeOwned>(delivery: amqp_client::Delivery) -> Result<Delive
 }
 
 /// The body, of whatever content type: a producer that gives none is as welcome.
-fn read<T: DeserializeOwned>(delivery: &amqp_client::Delivery) -> Result<T, Malformed> {
+pub(crate) fn read<T: DeserializeOwned>(delivery: &amqp_client::Delivery) -> Result<T, Malformed> {
     Ok(serialize::from_json_slice(delivery.body())?)
 }
 

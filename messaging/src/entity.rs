@@ -21,11 +21,15 @@ pub(crate) struct Entities {
 }
 
 impl Entities {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.exchanges.is_empty() && self.queues.is_empty() && self.bindings.is_empty()
+    }
+
     /// Declares exchanges, queues and bindings, in this order.
     pub(crate) async fn declare(&self, channel: &Channel) -> Result<(), Error> {
         for exchange in self.exchanges.iter().filter(|exchange| !is_predeclared(exchange.name())) {
             let declared = channel.declare(exchange).await;
-            declared.map_err(Error::broker(format_args!("declare exchange {:?}", exchange.name())))?;
+            declared.map_err(Error::declaring("exchange", exchange.name()))?;
         }
         for queue in &self.queues {
             declare_queue(channel, queue).await?;
@@ -41,7 +45,7 @@ impl Entities {
 /// Declares a queue; its name, which the broker gives when it is empty.
 pub(crate) async fn declare_queue(channel: &Channel, queue: &Queue) -> Result<String, Error> {
     let declared = channel.declare(queue).await;
-    let info = declared.map_err(Error::broker(format_args!("declare queue {:?}", queue.name())))?;
+    let info = declared.map_err(Error::declaring("queue", queue.name()))?;
     Ok(info.name)
 }
 

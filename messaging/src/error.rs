@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 use amqp_client::{Delivery, TlsError};
 use amqp_codec::ReplyCode;
 
+use crate::conflict::Conflict;
+
 /// This crate's one error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -28,6 +30,9 @@ pub enum Error {
         /// Why.
         source: amqp_client::Error,
     },
+    /// An exchange or queue exists otherwise than it was to be declared.
+    #[error(transparent)]
+    Conflict(Box<Conflict>),
     /// The transport was closed by its user.
     #[error("the transport is closed")]
     Closed,
@@ -99,9 +104,21 @@ impl Error {
     /// that exists otherwise.
     pub(crate) fn is_permanent(&self) -> bool {
         match self {
-            Error::Url(_) | Error::Closed | Error::Encode { .. } | Error::Arguments { .. } => true,
+            Error::Url(_)
+            | Error::Closed
+            | Error::Conflict(_)
+            | Error::Encode { .. }
+            | Error::Arguments { .. } => true,
             Error::Connect { source, .. } | Error::Broker { source, .. } => permanent(source),
             _ => false,
+        }
+    }
+
+    /// For use with `map_err`: what was to be declared when the client failed.
+    pub(crate) fn declaring(kind: &'static str, name: &str) -> impl FnOnce(amqp_client::Error) -> Error {
+        move |source| match Conflict::read(kind, name, &source) {
+            Some(conflict) => Error::Conflict(Box::new(conflict)),
+            None => Error::broker(format_args!("declare {kind} {name:?}"))(source),
         }
     }
 

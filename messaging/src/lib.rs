@@ -23,6 +23,7 @@
 //! ```
 
 mod compress;
+mod conflict;
 mod consumer;
 mod context;
 mod duplicates;
@@ -30,9 +31,12 @@ mod entity;
 mod envelope;
 mod error;
 mod id;
+mod lane;
 mod link;
 pub mod notify;
+mod on_failure;
 mod producer;
+mod publish_options;
 mod reply;
 mod retry;
 pub mod rpc;
@@ -43,14 +47,19 @@ mod topology;
 mod transport;
 mod url;
 mod version;
+mod worker;
 
 pub use amqp_client::{Exchange, Queue};
+pub use conflict::Conflict;
 pub use consumer::{Consumer, Delivery, Subscription};
 pub use context::Context;
 pub use error::{Error, Malformed, Outcome, RemoteError, Undecodable, Undelivered, UrlError};
+pub use on_failure::{OnFailure, RetryLater};
 pub use producer::{Delivered, Producer};
+pub use publish_options::PublishOptions;
 pub use retry::RetryPolicy;
 pub use target::Target;
 pub use topology::Topology;
 pub use transport::{Transport, TransportOptions};
 pub use version::{NotAVersion, Version};
+pub use worker::{Incoming, Worker};

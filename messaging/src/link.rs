@@ -1,6 +1,6 @@
 //! One connection of a transport: opened on first use, and again when it has ended.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use amqp_client::{Channel, ConnectOptions, Connection, Uri};
 use parking_lot::Mutex;
@@ -76,12 +76,26 @@ impl Link {
 
     /// Closes the connection for good.
     pub(crate) async fn close(&self) -> Result<(), Error> {
-        let state = std::mem::replace(&mut *self.0.state.lock(), State::Closed);
-        match state {
-            State::Opened(connection) if connection.is_open() => {
-                connection.close().await.map_err(Error::broker("close the connection"))
+        match self.take() {
+            Some(connection) => connection.close().await.map_err(Error::broker("close the connection")),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`close`](Self::close), once all that was published is confirmed, or the deadline has come.
+    pub(crate) async fn drain(&self, deadline: Duration) -> Result<(), Error> {
+        match self.take() {
+            Some(connection) => {
+                connection.drain(deadline).await.map_err(Error::broker("drain the connection"))
             }
-            _ => Ok(()),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&self) -> Option<Connection> {
+        match std::mem::replace(&mut *self.0.state.lock(), State::Closed) {
+            State::Opened(connection) if connection.is_open() => Some(connection),
+            _ => None,
         }
     }
 

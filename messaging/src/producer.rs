@@ -1,48 +1,33 @@
 //! Publishing with a promise: confirmed by the broker, or an error that tells what is known.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use amqp_client::{Channel, Confirmation, Exchange, Message, Publisher, Returned};
+use amqp_client::{Confirmation, Message, Returned};
 use amqp_codec::{PERSISTENT, Properties, ShortString, Table};
 use bytes::Bytes;
-use parking_lot::Mutex;
+use futures_core::Stream;
+use futures_util::StreamExt as _;
 use serde::Serialize;
 use tokio::time::timeout_at;
 
 use crate::{
-    entity::Entities,
     error::{Error, Outcome, Undelivered},
-    link::Link,
+    lane::{Lane, OpenLane, Required},
+    publish_options::PublishOptions,
     retry::{Retry, RetryPolicy},
     serialize,
 };
 
 /// Publishes to one exchange, which it declares.
 ///
-/// Cloning gives another handle on the same channel. Calls made side by side share the channel and wait for the broker
+/// Cloning gives another handle on the same channel, which all producers of the exchange share. Calls made side by side share the channel and wait for the broker
 /// together: to be fast, keep many of them in flight.
 #[derive(Clone)]
 pub struct Producer {
-    shared: Arc<Shared>,
+    lane: Arc<Lane>,
     retry: RetryPolicy,
     mandatory: bool,
     wait_for_route: bool,
-}
-
-struct Shared {
-    link: Link,
-    exchange: String,
-    entities: Entities,
-    lane: Mutex<Option<Arc<Lane>>>,
-    /// Held while a lane opens: all who wait get the one.
-    opening: tokio::sync::Mutex<()>,
-}
-
-/// A channel to publish on, with what has been declared on it.
-struct Lane {
-    channel: Channel,
-    publisher: Publisher,
-    declared: Mutex<HashSet<String>>,
 }
 
 /// What a delivered message took.
@@ -55,27 +40,9 @@ pub struct Delivered {
     pub elapsed: Duration,
 }
 
-/// Entities that a message needs besides the exchange, under a name that tells them from others.
-pub(crate) struct Required<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) entities: &'a (dyn Fn() -> Entities + Sync),
-}
-
 impl Producer {
-    pub(crate) fn new(link: Link, exchange: Exchange) -> Self {
-        let shared = Shared {
-            link,
-            exchange: exchange.name().to_owned(),
-            entities: Entities { exchanges: vec![exchange], ..Entities::default() },
-            lane: Mutex::default(),
-            opening: tokio::sync::Mutex::default(),
-        };
-        Producer {
-            shared: Arc::new(shared),
-            retry: RetryPolicy::default(),
-            mandatory: false,
-            wait_for_route: false,
-        }
+    pub(crate) fn new(lane: Arc<Lane>) -> Self {
+        Producer { lane, retry: RetryPolicy::default(), mandatory: false, wait_for_route: false }
     }
 
     /// When to try again, and the deadline for everything.
@@ -119,6 +86,72 @@ impl Producer {
         self.deliver(routing_key, &json_message(body, None), None).await
     }
 
+    /// As [`ensure_publish`](Self::ensure_publish), with properties and needs of this message's own.
+    ///
+    /// # Errors
+    /// As [`ensure_publish`](Self::ensure_publish).
+    ///
+    /// # Cancel safety
+    /// When the future is dropped the message may or may not be published.
+    pub async fn ensure_publish_with<T: Serialize + ?Sized>(
+        &self,
+        routing_key: &str,
+        body: &T,
+        options: &PublishOptions,
+    ) -> Result<Delivered, Error> {
+        let message = options.message(body)?;
+        let producer = match options.mandatory {
+            Some(mandatory) => self.clone().mandatory(mandatory),
+            None => self.clone(),
+        };
+        if options.entities.is_empty() {
+            return producer.deliver(routing_key, &message, None).await;
+        }
+        let required = Required { name: &options.definition, entities: &|| options.entities.clone() };
+        producer.deliver(routing_key, &message, Some(&required)).await
+    }
+
+    /// Publishes each message of a stream, routing key and body, `in_flight` of them at once, at least one; what became of each, in
+    /// their order, as [`ensure_publish`](Self::ensure_publish) tells it.
+    ///
+    /// ```
+    /// use futures_util::{StreamExt as _, stream};
+    /// use messaging::{Exchange, Queue, Transport};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), messaging::Error> {
+    /// let transport = Transport::connect("memory://publish-all").await?;
+    /// let mut numbers = transport.consumer(Queue::new("numbers")).start::<u32>().await?;
+    ///
+    /// let producer = transport.producer(Exchange::direct(""));
+    /// let messages = stream::iter(0..1000).map(|number| ("numbers", number));
+    /// let mut outcomes = producer.publish_all(messages, 256);
+    /// while let Some(outcome) = outcomes.next().await {
+    ///     outcome?;
+    /// }
+    /// assert_eq!(numbers.next().await.expect("a number")?.body(), &0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # On drop
+    /// What was begun may or may not be published; nothing more is taken from `messages`.
+    pub fn publish_all<'a, S, K, T>(
+        &'a self,
+        messages: S,
+        in_flight: usize,
+    ) -> impl Stream<Item = Result<Delivered, Error>> + Unpin + use<'a, S, K, T>
+    where
+        S: Stream<Item = (K, T)> + 'a,
+        K: AsRef<str> + 'a,
+        T: Serialize + 'a,
+    {
+        let publishing = messages.map(move |(routing_key, body)| async move {
+            self.ensure_publish(routing_key.as_ref(), &body).await
+        });
+        Box::pin(publishing.buffered(in_flight.max(1)))
+    }
+
     /// Publishes a message as it is, under the same promise.
     pub(crate) async fn deliver(
         &self,
@@ -149,6 +182,9 @@ impl Producer {
     }
 
     /// One attempt: over when the broker has answered.
+    ///
+    /// What a message requires may have been deleted since it was declared. It is mandatory then in any case, and declared
+    /// again when the message comes back.
     async fn attempt(
         &self,
         routing_key: &str,
@@ -156,28 +192,51 @@ impl Producer {
         required: Option<&Required<'_>>,
         progress: &mut Progress,
     ) -> Result<(), Fault> {
-        let lane = self.shared.lane().await.map_err(Fault::not_sent)?;
-        if let Some(required) = required {
-            let declared = lane.declare(required).await;
-            declared.map_err(|error| self.shared.failed(&lane, Fault::not_sent(error)))?;
+        let lane = self.lane.open().await.map_err(Fault::not_sent)?;
+        let mandatory = self.mandatory || required.is_some();
+        let mut may_be_deleted = required;
+        loop {
+            if let Some(required) = required {
+                let declared = lane.declare(required).await;
+                declared.map_err(|error| self.failed(&lane, Fault::not_sent(error)))?;
+            }
+            match (
+                self.publish(&lane, routing_key, message, mandatory, progress).await?,
+                may_be_deleted.take(),
+            ) {
+                (Confirmation::Ack, _) => return Ok(()),
+                (Confirmation::Nack, _) => return Err(Fault { outcome: Outcome::Rejected, source: None }),
+                (Confirmation::Returned(_), Some(required)) => lane.forget(required),
+                (Confirmation::Returned(_), None) if !self.mandatory => return Ok(()),
+                (Confirmation::Returned(returned), None) => return Err(Fault::returned(&returned)),
+            }
         }
-        let exchange = self.shared.exchange.as_str();
+    }
+
+    async fn publish(
+        &self,
+        lane: &Arc<OpenLane>,
+        routing_key: &str,
+        message: &Message,
+        mandatory: bool,
+        progress: &mut Progress,
+    ) -> Result<Confirmation, Fault> {
+        let exchange = self.lane.exchange.as_str();
         let publisher = &lane.publisher;
         *progress = Progress::Sending;
-        let sent = if self.mandatory {
+        let sent = if mandatory {
             publisher.publish_mandatory(exchange, routing_key, message).await
         } else {
             publisher.publish(exchange, routing_key, message).await
         };
-        let confirm =
-            sent.map_err(|source| self.shared.failed(&lane, Fault::not_sent(publishing(source))))?;
+        let confirm = sent.map_err(|source| self.failed(lane, Fault::not_sent(publishing(source))))?;
         *progress = Progress::Confirming;
-        match confirm.await {
-            Ok(Confirmation::Ack) => Ok(()),
-            Ok(Confirmation::Nack) => Err(Fault { outcome: Outcome::Rejected, source: None }),
-            Ok(Confirmation::Returned(returned)) => Err(Fault::returned(&returned)),
-            Err(source) => Err(self.shared.failed(&lane, Fault::unknown(publishing(source)))),
-        }
+        confirm.await.map_err(|source| self.failed(lane, Fault::unknown(publishing(source))))
+    }
+
+    fn failed(&self, lane: &Arc<OpenLane>, fault: Fault) -> Fault {
+        self.lane.give_up(lane);
+        fault
     }
 
     fn is_worth_a_retry(&self, fault: &Fault) -> bool {
@@ -195,59 +254,13 @@ impl Producer {
         source: Option<Error>,
     ) -> Error {
         Error::Undelivered(Box::new(Undelivered {
-            exchange: self.shared.exchange.clone(),
+            exchange: self.lane.exchange.clone(),
             routing_key: routing_key.to_owned(),
             outcome,
             attempts: retry.attempts(),
             elapsed: retry.elapsed(),
             source: source.map(Box::new),
         }))
-    }
-}
-
-impl Shared {
-    /// The lane, opened when there is none that works.
-    async fn lane(&self) -> Result<Arc<Lane>, Error> {
-        if let Some(lane) = self.open_lane() {
-            return Ok(lane);
-        }
-        let _opening = self.opening.lock().await;
-        if let Some(lane) = self.open_lane() {
-            return Ok(lane);
-        }
-        let lane = Arc::new(Lane::open(&self.link, &self.entities).await?);
-        *self.lane.lock() = Some(lane.clone());
-        Ok(lane)
-    }
-
-    fn open_lane(&self) -> Option<Arc<Lane>> {
-        self.lane.lock().as_ref().filter(|lane| lane.channel.is_open()).cloned()
-    }
-
-    /// Gives up a lane that failed: what it declared may be gone as well.
-    fn failed(&self, lane: &Arc<Lane>, fault: Fault) -> Fault {
-        self.lane.lock().take_if(|current| Arc::ptr_eq(current, lane));
-        fault
-    }
-}
-
-impl Lane {
-    async fn open(link: &Link, entities: &Entities) -> Result<Self, Error> {
-        let channel = link.open_channel().await?;
-        entities.declare(&channel).await?;
-        let publisher = channel.publisher().await.map_err(Error::broker("turn confirms on"))?;
-        Ok(Lane { channel, publisher, declared: Mutex::default() })
-    }
-
-    /// Declares once on this channel.
-    async fn declare(&self, required: &Required<'_>) -> Result<(), Error> {
-        if self.declared.lock().contains(required.name) {
-            return Ok(());
-        }
-        // Twice by two at once does no harm.
-        (required.entities)().declare(&self.channel).await?;
-        self.declared.lock().insert(required.name.to_owned());
-        Ok(())
     }
 }
 

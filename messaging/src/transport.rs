@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use amqp_client::{ConnectOptions, Exchange, Queue, Recovery};
 
 use crate::{
-    consumer::Subscription, error::Error, link::Link, producer::Producer, reply::ReplyQueue,
+    consumer::Subscription, error::Error, lane::Lanes, link::Link, producer::Producer, reply::ReplyQueue,
     topology::Topology, url::TransportUrl,
 };
 
@@ -38,9 +38,11 @@ pub struct Transport(Arc<Shared>);
 
 struct Shared {
     publishing: Link,
+    lanes: Lanes,
     consuming: Link,
     replies: ReplyQueue,
     topology: Topology,
+    drain: Duration,
 }
 
 /// How to connect, and how the entities of RPC and notifications are declared.
@@ -49,7 +51,19 @@ pub struct TransportOptions {
     name: Option<String>,
     connect_timeout: Option<Duration>,
     heartbeat: Option<Duration>,
+    shuffle_hosts: bool,
+    drain: Drain,
     topology: Topology,
+}
+
+/// How long closing waits for what is under way.
+#[derive(Clone, Copy, Debug)]
+struct Drain(Duration);
+
+impl Default for Drain {
+    fn default() -> Self {
+        Drain(Duration::from_secs(5))
+    }
 }
 
 impl TransportOptions {
@@ -77,6 +91,21 @@ impl TransportOptions {
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.heartbeat = Some(interval);
+        self
+    }
+
+    /// Tries several hosts in random order each time, so that many clients spread over them. Default: in the order given, from
+    /// the first.
+    #[must_use]
+    pub fn shuffle_hosts(mut self, shuffle: bool) -> Self {
+        self.shuffle_hosts = shuffle;
+        self
+    }
+
+    /// How long [`Transport::close`] waits for publishes to be confirmed; default 5 s.
+    #[must_use]
+    pub fn drain_timeout(mut self, deadline: Duration) -> Self {
+        self.drain = Drain(deadline);
         self
     }
 
@@ -108,17 +137,20 @@ impl TransportOptions {
         let consuming = self.connect_options("consume").recovery(Recovery::new());
         let consuming = Link::new(url.clone(), consuming);
         let replies = ReplyQueue::new(consuming.clone(), self.topology.reply_queue()?);
+        let publishing = Link::new(url, self.connect_options("publish"));
         let shared = Shared {
-            publishing: Link::new(url, self.connect_options("publish")),
+            lanes: Lanes::new(publishing.clone()),
+            publishing,
             consuming,
             replies,
             topology: self.topology,
+            drain: self.drain.0,
         };
         Ok(Transport(Arc::new(shared)))
     }
 
     fn connect_options(&self, role: &str) -> ConnectOptions {
-        let mut options = ConnectOptions::new();
+        let mut options = ConnectOptions::new().shuffle_hosts(self.shuffle_hosts);
         if let Some(name) = &self.name {
             options = options.name(format!("{name} ({role})"));
         }
@@ -145,23 +177,26 @@ impl Transport {
     /// and the broker's own, `amq.…`, are not declared.
     #[must_use]
     pub fn producer(&self, exchange: Exchange) -> Producer {
-        Producer::new(self.0.publishing.clone(), exchange)
+        Producer::new(self.0.lanes.of(exchange))
     }
 
     /// What to consume from; [`Subscription::start`] begins.
     #[must_use]
     pub fn consumer(&self, queue: Queue) -> Subscription {
-        Subscription::new(self.0.consuming.clone(), queue)
+        let producer = self.producer(Exchange::direct(""));
+        Subscription::new(self.0.consuming.clone(), queue).with_producer(producer)
     }
 
-    /// Deletes the reply queue and closes the connections. Everything made from this transport fails with
+    /// Waits for what is being published to be confirmed ([`TransportOptions::drain_timeout`]), deletes the reply queue and closes
+    /// the connections; acknowledgements made before leave before. Servers, listeners and workers are to be stopped by their
+    /// own `stop` first, if what they run is to be finished. Everything made from this transport fails with
     /// [`Error::Closed`] from then on.
     ///
     /// # Errors
     /// When a connection does not close in good order.
     pub async fn close(&self) -> Result<(), Error> {
         self.0.replies.close().await;
-        let published = self.0.publishing.close().await;
+        let published = self.0.publishing.drain(self.0.drain).await;
         self.0.consuming.close().await.and(published)
     }
 

@@ -4,10 +4,12 @@
 mod consume;
 mod fixture;
 mod notify;
+mod options;
 mod produce;
 mod quickstart;
 mod rpc;
 mod rpc_wire;
 mod transport;
+mod worker;
 
 use super::every_broker::on_every_broker;

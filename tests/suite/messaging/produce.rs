@@ -91,7 +91,8 @@ async fn an_exchange_that_exists_otherwise_is_an_error_at_once(broker: Broker) {
     broker.channel().await.declare(&Exchange::fanout(&name)).await.unwrap();
     let failure = failure(within(transport.producer(Exchange::topic(&name)).ensure_publish("k", &1)).await);
     assert_eq!((failure.outcome, failure.attempts), (Outcome::NotSent, 1));
-    assert!(failure.to_string().contains("PRECONDITION_FAILED"), "{failure}");
+    let Some(Error::Conflict(conflict)) = failure.source.as_deref() else { panic!("{failure}") };
+    assert_eq!((conflict.wanted.as_str(), conflict.existing.as_str()), ("topic", "fanout"));
     transport.close().await.unwrap();
 }
 

@@ -1,0 +1,94 @@
+//! An entity that exists, but otherwise than it was to be declared.
+
+use amqp_codec::ReplyCode;
+
+/// An exchange or queue exists with other options than it was to be declared with; the broker changes nothing then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} {name:?} exists with {argument} {existing:?}; {wanted:?} was wanted")]
+#[non_exhaustive]
+pub struct Conflict {
+    /// `exchange` or `queue`.
+    pub kind: &'static str,
+    /// The entity's name.
+    pub name: String,
+    /// What differs: `durable`, `type`, `x-message-ttl` and so on.
+    pub argument: String,
+    /// What it was to be; `none` for nothing.
+    pub wanted: String,
+    /// What it is; `none` for nothing.
+    pub existing: String,
+}
+
+impl Conflict {
+    /// What a refused declaration says of it; `None` when it was refused for something else.
+    pub(crate) fn read(kind: &'static str, name: &str, refusal: &amqp_client::Error) -> Option<Self> {
+        let close = refusal.close().filter(|close| close.code == ReplyCode::PRECONDITION_FAILED)?;
+        let (argument, wanted, existing) = read(&close.text)?;
+        Some(Conflict { kind, name: name.to_owned(), argument, wanted, existing })
+    }
+}
+
+/// Argument, wanted and existing value in RabbitMQ's words: `PRECONDITION_FAILED - inequivalent arg 'x-expires' for queue 'q' in
+/// vhost '/': received none but current is the value '60000' of type 'signedint'`.
+fn read(text: &str) -> Option<(String, String, String)> {
+    let (_, rest) = text.split_once("inequivalent arg '")?;
+    let (argument, rest) = rest.split_once("' for ")?;
+    let (_, values) = rest.rsplit_once(": received ")?;
+    let (wanted, existing) = values.split_once(" but current is ")?;
+    Some((argument.to_owned(), value(wanted), value(existing)))
+}
+
+/// `none`, `'true'`, or `the value '5' of type 'signedint'`.
+fn value(text: &str) -> String {
+    let text = text.strip_prefix("the value ").unwrap_or(text);
+    let text = text.rsplit_once(" of type ").map_or(text, |(value, _)| value);
+    text.trim_matches('\'').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_rabbitmq_are_read() {
+        let conflict = |text: &str| read(&format!("PRECONDITION_FAILED - inequivalent arg {text}"));
+        for (text, argument, wanted, existing) in [
+            (
+                "'durable' for queue 'q' in vhost '/': received 'true' but current is 'false'",
+                "durable",
+                "true",
+                "false",
+            ),
+            (
+                "'x-expires' for queue 'it''s: received' in vhost '/': received none but current is the value '60000' of type 'signedint'",
+                "x-expires",
+                "none",
+                "60000",
+            ),
+            (
+                "'x-max-length' for queue 'q' in vhost '/': received the value '5' of type 'signedint' but current is none",
+                "x-max-length",
+                "5",
+                "none",
+            ),
+            (
+                "'type' for exchange 'e' in vhost '/': received 'topic' but current is 'fanout'",
+                "type",
+                "topic",
+                "fanout",
+            ),
+        ] {
+            let expected = (argument.to_owned(), wanted.to_owned(), existing.to_owned());
+            assert_eq!(conflict(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_words_are_no_conflict() {
+        assert_eq!(
+            read("PRECONDITION_FAILED - invalid arg 'x-expires' for queue 'q' in vhost '/': ..."),
+            None
+        );
+        assert_eq!(read(""), None);
+    }
+}

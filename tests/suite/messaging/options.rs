@@ -1,0 +1,130 @@
+//! Messages with properties and needs of their own, many at once, and entities that exist otherwise.
+
+use std::time::Duration;
+
+use amqp_client::Properties;
+use futures_util::{StreamExt as _, stream};
+use messaging::{Error, Exchange, Outcome, PublishOptions, Queue};
+
+use super::{
+    fixture::{Broker, within},
+    on_every_broker,
+};
+
+async fn every_option_arrives(broker: Broker) {
+    let transport = broker.transport().await;
+    let queue = Queue::new(broker.name("q"));
+    let mut consumer = transport.consumer(queue.clone()).start::<u32>().await.unwrap();
+    let options = PublishOptions::new()
+        .priority(7)
+        .expiration(Duration::from_secs(60))
+        .transient()
+        .correlation_id("c")
+        .and_then(|options| options.reply_to("r"))
+        .and_then(|options| options.message_id("m"))
+        .and_then(|options| options.kind("k"))
+        .and_then(|options| options.app_id("a"))
+        .and_then(|options| options.user_id("guest"))
+        .and_then(|options| options.header("h", 1))
+        .unwrap()
+        .timestamp(1_700_000_000);
+    let producer = transport.producer(Exchange::direct(""));
+    within(producer.ensure_publish_with(queue.name(), &1, &options)).await.unwrap();
+    let delivery = within(consumer.next()).await.unwrap().unwrap();
+    let properties = delivery.properties().unwrap();
+    let text = |value: &Option<amqp_client::ShortString>| value.as_ref().unwrap().to_string();
+    assert_eq!((properties.priority, properties.delivery_mode), (Some(7), Some(1)));
+    assert_eq!(text(&properties.expiration), "60000");
+    assert_eq!(text(&properties.correlation_id) + &text(&properties.reply_to), "cr");
+    assert_eq!(text(&properties.message_id) + &text(&properties.kind) + &text(&properties.app_id), "mka");
+    assert_eq!(text(&properties.user_id), "guest");
+    assert_eq!(properties.timestamp, Some(1_700_000_000));
+    assert_eq!(properties.headers.unwrap().get("h").unwrap().as_i64(), Some(1));
+    let Properties { content_type, content_encoding, .. } = properties;
+    assert_eq!(text(&content_type) + &text(&content_encoding), "application/jsonutf-8");
+}
+
+async fn what_a_message_needs_is_declared_and_again_when_it_was_deleted(broker: Broker) {
+    let transport = broker.transport().await;
+    let (queue, exchange) = (Queue::new(broker.name("q")), Exchange::topic(broker.name("e")));
+    let options = PublishOptions::new().declare_queue(&queue).bind(&queue, &exchange, "#");
+    let producer = transport.producer(exchange.clone());
+    let channel = broker.channel().await;
+    for round in 0..3 {
+        within(producer.ensure_publish_with("k", &round, &options)).await.unwrap();
+        let delivery = channel.get(queue.name()).await.unwrap().expect("it is not lost");
+        assert_eq!(delivery.body().as_ref(), round.to_string().as_bytes());
+        delivery.ack().await.unwrap();
+        if round == 0 {
+            channel.delete_queue(queue.name()).await.unwrap();
+        } else {
+            channel.delete_exchange(exchange.name()).await.unwrap();
+        }
+    }
+    channel.delete_queue(queue.name()).await.unwrap();
+}
+
+async fn a_message_can_be_mandatory_by_itself(broker: Broker) {
+    let transport = broker.transport().await;
+    let producer = transport.producer(Exchange::fanout(broker.name("e")));
+    within(producer.ensure_publish("k", &1)).await.unwrap();
+    let mandatory = PublishOptions::new().mandatory(true);
+    let Err(Error::Undelivered(error)) = within(producer.ensure_publish_with("k", &1, &mandatory)).await
+    else {
+        panic!("it reached no queue")
+    };
+    assert_eq!(error.outcome, Outcome::Unroutable);
+    broker.channel().await.delete_exchange(&broker.name("e")).await.unwrap();
+}
+
+async fn an_entity_that_exists_otherwise_is_told_with_both_values(broker: Broker) {
+    let transport = broker.transport().await;
+    let name = broker.name("q");
+    let channel = broker.channel().await;
+    channel.declare(&Queue::new(&name).max_length(5)).await.unwrap();
+    let other = Queue::new(&name).max_length(7);
+    let Err(Error::Conflict(conflict)) = within(transport.consumer(other.clone()).start::<u32>()).await
+    else {
+        panic!("it exists otherwise")
+    };
+    let shown = (conflict.kind, conflict.name.as_str(), conflict.argument.as_str());
+    assert_eq!(shown, ("queue", name.as_str(), "x-max-length"));
+    assert_eq!((conflict.wanted.as_str(), conflict.existing.as_str()), ("7", "5"));
+
+    let needs = PublishOptions::new().declare_queue(&other);
+    let producer = transport.producer(Exchange::direct(""));
+    let Err(Error::Undelivered(error)) = within(producer.ensure_publish_with(&name, &1, &needs)).await else {
+        panic!("it exists otherwise")
+    };
+    assert_eq!((error.outcome, error.attempts), (Outcome::NotSent, 1), "no attempt makes it better");
+    assert!(matches!(error.source.as_deref(), Some(Error::Conflict(_))));
+    channel.delete_queue(&name).await.unwrap();
+}
+
+async fn a_stream_of_messages_is_published_in_its_order(broker: Broker) {
+    const COUNT: u32 = 2000;
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    let mut consumer = transport.consumer(Queue::new(&queue)).start::<u32>().await.unwrap();
+    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let messages = stream::iter(0..COUNT).map(|number| (queue.as_str(), number));
+    let publishing = producer.publish_all(messages, 100).collect::<Vec<_>>();
+    let consuming = async {
+        for number in 0..COUNT {
+            let delivery = consumer.next().await.unwrap().unwrap();
+            assert_eq!(*delivery.body(), number);
+            delivery.ack().await.unwrap();
+        }
+    };
+    let (outcomes, ()) = within(async { tokio::join!(publishing, consuming) }).await;
+    assert_eq!(outcomes.len(), COUNT as usize);
+    assert!(outcomes.iter().all(Result::is_ok));
+}
+
+on_every_broker!(
+    every_option_arrives,
+    what_a_message_needs_is_declared_and_again_when_it_was_deleted,
+    a_message_can_be_mandatory_by_itself,
+    an_entity_that_exists_otherwise_is_told_with_both_values,
+    a_stream_of_messages_is_published_in_its_order,
+);

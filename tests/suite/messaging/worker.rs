@@ -1,0 +1,193 @@
+//! Handlers, and what becomes of what they fail on.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use messaging::{Exchange, Incoming, OnFailure, PublishOptions, Queue, RetryLater, Transport};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::{
+    fixture::{Broker, within},
+    on_every_broker,
+};
+
+async fn publish(transport: &Transport, queue: &str, body: &str) {
+    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    within(producer.ensure_publish(queue, body)).await.unwrap();
+}
+
+async fn ready(broker: &Broker, queue: &str) -> u32 {
+    broker.channel().await.declare_passive(&Queue::new(queue)).await.unwrap().messages
+}
+
+async fn what_succeeds_is_acknowledged_and_no_more_run_at_once_than_may(broker: Broker) {
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (done, mut finished) = mpsc::unbounded_channel();
+    let gate = Arc::new(Semaphore::new(0));
+    let (opened, highest) = (gate.clone(), most.clone());
+    let worker = transport
+        .consumer(Queue::new(&queue))
+        .concurrency(3)
+        .handle(move |message: Incoming<String>| {
+            let (running, most, gate, done) = (running.clone(), most.clone(), gate.clone(), done.clone());
+            async move {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                gate.acquire().await.unwrap().forget();
+                running.fetch_sub(1, Ordering::SeqCst);
+                done.send(message.into_body()).unwrap();
+                Ok::<_, String>(())
+            }
+        })
+        .await
+        .unwrap();
+    for number in 0..10 {
+        publish(&transport, &queue, &number.to_string()).await;
+    }
+    for _ in 0..10 {
+        opened.add_permits(1);
+        within(finished.recv()).await.unwrap();
+    }
+    within(worker.stop()).await;
+    assert_eq!(highest.load(Ordering::SeqCst), 3);
+    assert_eq!(ready(&broker, &queue).await, 0);
+}
+
+async fn stopping_waits_for_what_runs_and_takes_no_more(broker: Broker) {
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    let (begun, mut begins) = mpsc::unbounded_channel();
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = gate.clone();
+    let worker = transport
+        .consumer(Queue::new(&queue))
+        .handle(move |_: Incoming<String>| {
+            let (begun, gate) = (begun.clone(), gate.clone());
+            async move {
+                begun.send(()).unwrap();
+                gate.acquire().await.unwrap().forget();
+                Ok::<_, String>(())
+            }
+        })
+        .await
+        .unwrap();
+    publish(&transport, &queue, "a").await;
+    publish(&transport, &queue, "b").await;
+    within(begins.recv()).await.unwrap();
+    let stopping = tokio::spawn(worker.stop());
+    tokio::task::yield_now().await;
+    assert!(!stopping.is_finished());
+    opened.add_permits(1);
+    within(stopping).await.unwrap();
+    assert_eq!(ready(&broker, &queue).await, 1);
+}
+
+async fn a_failure_or_a_panic_is_rejected_by_default_and_the_worker_goes_on(broker: Broker) {
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    let (done, mut finished) = mpsc::unbounded_channel();
+    let worker = transport
+        .consumer(Queue::new(&queue))
+        .handle(move |message: Incoming<String>| {
+            let done = done.clone();
+            assert_ne!(message.body(), "panic at once");
+            async move {
+                match message.body().as_str() {
+                    "fail" => Err("no"),
+                    "panic" => panic!("on purpose"),
+                    _ => {
+                        done.send(()).unwrap();
+                        Ok(())
+                    }
+                }
+            }
+        })
+        .await
+        .unwrap();
+    for body in ["fail", "panic", "panic at once", "good"] {
+        publish(&transport, &queue, body).await;
+    }
+    within(finished.recv()).await.unwrap();
+    within(worker.stop()).await;
+    assert_eq!(ready(&broker, &queue).await, 0);
+}
+
+async fn what_fails_is_tried_again_after_a_while_and_then_set_aside(broker: Broker) {
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    let events = Exchange::topic(broker.name("events"));
+    let (seen, mut attempts) = mpsc::unbounded_channel();
+    let later = RetryLater::after(Duration::from_millis(20)).limit(2).dead_letter(true);
+    let worker = transport
+        .consumer(Queue::new(&queue))
+        .bind(&events, "job.#")
+        .on_failure(OnFailure::Retry(later))
+        .handle(move |message: Incoming<String>| {
+            seen.send((message.retries(), message.exchange().to_owned(), message.routing_key().to_owned()))
+                .unwrap();
+            async move { Err::<(), _>(format!("cannot {}", message.body())) }
+        })
+        .await
+        .unwrap();
+    let options = PublishOptions::new().message_id("the id").unwrap();
+    let producer = transport.producer(events.clone()).mandatory(true);
+    within(producer.ensure_publish_with("job.run", "run", &options)).await.unwrap();
+    for retries in 0..=2 {
+        let attempt = within(attempts.recv()).await.unwrap();
+        assert_eq!(attempt, (retries, events.name().to_owned(), "job.run".to_owned()));
+    }
+    let dead = format!("{queue}.dead");
+    let mut set_aside = transport.consumer(Queue::durable(&dead)).start::<String>().await.unwrap();
+    let message = within(set_aside.next()).await.unwrap().unwrap();
+    assert_eq!(message.body(), "run");
+    let properties = message.properties().unwrap();
+    assert_eq!(properties.message_id.as_ref().unwrap(), &"the id");
+    let headers = properties.headers.unwrap();
+    assert_eq!(headers.get("x-failure").unwrap().as_str(), Some("cannot run"));
+    assert_eq!(headers.get("x-original-routing-key").unwrap().as_str(), Some("job.run"));
+    message.ack().await.unwrap();
+    within(worker.stop()).await;
+    assert_eq!(ready(&broker, &queue).await, 0);
+    let channel = broker.channel().await;
+    for queue in [dead, format!("{queue}.retry.20")] {
+        channel.delete_queue(&queue).await.unwrap();
+    }
+}
+
+async fn what_cannot_be_read_is_set_aside_at_once(broker: Broker) {
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    let handled = Arc::new(AtomicU32::new(0));
+    let counted = handled.clone();
+    let later = RetryLater::after(Duration::from_secs(60)).dead_letter(true);
+    let worker = transport
+        .consumer(Queue::new(&queue))
+        .on_failure(OnFailure::Retry(later))
+        .handle(move |_: Incoming<u32>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async { Ok::<_, String>(()) }
+        })
+        .await
+        .unwrap();
+    publish(&transport, &queue, "no number").await;
+    let dead = format!("{queue}.dead");
+    let mut set_aside = transport.consumer(Queue::durable(&dead)).start::<String>().await.unwrap();
+    within(set_aside.next()).await.unwrap().unwrap().ack().await.unwrap();
+    within(worker.stop()).await;
+    assert_eq!(handled.load(Ordering::SeqCst), 0);
+    broker.channel().await.delete_queue(&dead).await.unwrap();
+}
+
+on_every_broker!(
+    what_succeeds_is_acknowledged_and_no_more_run_at_once_than_may,
+    stopping_waits_for_what_runs_and_takes_no_more,
+    a_failure_or_a_panic_is_rejected_by_default_and_the_worker_goes_on,
+    what_fails_is_tried_again_after_a_while_and_then_set_aside,
+    what_cannot_be_read_is_set_aside_at_once,
+);
