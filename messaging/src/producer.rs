@@ -1,6 +1,6 @@
 //! Publishing with a promise: confirmed by the broker, or an error that tells what is known.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use amqp_client::{Confirmation, Message, Returned};
 use amqp_codec::{PERSISTENT, Properties, ShortString, Table};
@@ -16,6 +16,7 @@ use crate::{
     publish_options::PublishOptions,
     retry::{Retry, RetryPolicy},
     serialize,
+    trace_context::TraceSource,
 };
 
 /// Publishes to one exchange, which it declares.
@@ -28,6 +29,7 @@ pub struct Producer {
     retry: RetryPolicy,
     mandatory: bool,
     wait_for_route: bool,
+    trace: Option<TraceSource>,
 }
 
 /// What a delivered message took.
@@ -41,8 +43,8 @@ pub struct Delivered {
 }
 
 impl Producer {
-    pub(crate) fn new(lane: Arc<Lane>) -> Self {
-        Producer { lane, retry: RetryPolicy::default(), mandatory: false, wait_for_route: false }
+    pub(crate) fn new(lane: Arc<Lane>, trace: Option<TraceSource>) -> Self {
+        Producer { lane, retry: RetryPolicy::default(), mandatory: false, wait_for_route: false, trace }
     }
 
     /// When to try again, and the deadline for everything.
@@ -160,6 +162,10 @@ impl Producer {
         required: Option<&Required<'_>>,
     ) -> Result<Delivered, Error> {
         let mut retry = Retry::start(self.retry);
+        let message = &*match &self.trace {
+            Some(trace) => trace.mark(message)?,
+            None => Cow::Borrowed(message),
+        };
         // The worst that any attempt left behind, and the last cause that says more than that time ran out.
         let mut unknown = false;
         let mut cause = None;

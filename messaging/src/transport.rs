@@ -5,8 +5,16 @@ use std::{fmt, sync::Arc, time::Duration};
 use amqp_client::{ConnectOptions, Exchange, Queue, Recovery};
 
 use crate::{
-    consumer::Subscription, error::Error, lane::Lanes, link::Link, producer::Producer, reply::ReplyQueue,
-    topology::Topology, url::TransportUrl,
+    consumer::Subscription,
+    error::Error,
+    lane::Lanes,
+    link::Link,
+    producer::Producer,
+    reply::ReplyQueue,
+    simple_queue::SimpleQueue,
+    topology::Topology,
+    trace_context::{TraceContext, TraceSource},
+    url::TransportUrl,
 };
 
 /// Connections to a broker, shared by all producers, consumers, clients and servers made from it.
@@ -43,6 +51,7 @@ struct Shared {
     replies: ReplyQueue,
     topology: Topology,
     drain: Duration,
+    trace: Option<TraceSource>,
 }
 
 /// How to connect, and how the entities of RPC and notifications are declared.
@@ -53,6 +62,7 @@ pub struct TransportOptions {
     heartbeat: Option<Duration>,
     shuffle_hosts: bool,
     drain: Drain,
+    trace: Option<TraceSource>,
     topology: Topology,
 }
 
@@ -109,6 +119,18 @@ impl TransportOptions {
         self
     }
 
+    /// Where the trace comes from that each message is to carry in its headers (`traceparent`, `tracestate`), those of RPC and
+    /// notifications among them: the glue to OpenTelemetry, say. It is asked for each message that carries none yet.
+    /// Default: none is carried.
+    #[must_use]
+    pub fn trace_context(
+        mut self,
+        current: impl Fn() -> Option<TraceContext> + Send + Sync + 'static,
+    ) -> Self {
+        self.trace = Some(TraceSource::new(current));
+        self
+    }
+
     /// How the entities of RPC and notifications are declared; default as Python does.
     #[must_use]
     pub fn topology(mut self, topology: Topology) -> Self {
@@ -145,6 +167,7 @@ impl TransportOptions {
             replies,
             topology: self.topology,
             drain: self.drain.0,
+            trace: self.trace,
         };
         Ok(Transport(Arc::new(shared)))
     }
@@ -177,7 +200,27 @@ impl Transport {
     /// and the broker's own, `amq.…`, are not declared.
     #[must_use]
     pub fn producer(&self, exchange: Exchange) -> Producer {
-        Producer::new(self.0.lanes.of(exchange))
+        Producer::new(self.0.lanes.of(exchange), self.0.trace.clone())
+    }
+
+    /// A queue to put values in and get them from, as kombu's `SimpleQueue`: a durable queue `name` of a durable direct exchange
+    /// `name`.
+    #[must_use]
+    pub fn simple_queue(&self, name: &str) -> SimpleQueue {
+        SimpleQueue::new(
+            self.0.consuming.clone(),
+            |exchange| self.producer(exchange),
+            |queue| self.consumer(queue),
+            name,
+        )
+    }
+
+    /// Messages that every such subscription gets, as kombu's `Broadcast`: a queue of its own, bound to a durable fanout
+    /// exchange. The queue goes with its connection, where kombu's is durable and stays when nobody ever consumes from it.
+    #[must_use]
+    pub fn broadcast(&self, exchange: &str) -> Subscription {
+        let queue = Queue::new(format!("bcast.{}", uuid::Uuid::new_v4())).exclusive(true).auto_delete(true);
+        self.consumer(queue).bind(&Exchange::fanout(exchange).durable(true), "")
     }
 
     /// What to consume from; [`Subscription::start`] begins.

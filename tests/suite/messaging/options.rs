@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use amqp_client::Properties;
 use futures_util::{StreamExt as _, stream};
-use messaging::{Error, Exchange, Outcome, PublishOptions, Queue};
+use messaging::{
+    Error, Exchange, Outcome, PublishOptions, Queue, TraceContext, TransportOptions,
+};
 
 use super::{
     fixture::{Broker, within},
@@ -121,7 +123,57 @@ async fn a_stream_of_messages_is_published_in_its_order(broker: Broker) {
     assert!(outcomes.iter().all(Result::is_ok));
 }
 
+async fn a_broadcast_reaches_every_subscription(broker: Broker) {
+    let transport = broker.transport().await;
+    let exchange = broker.name("news");
+    let mut one = transport.broadcast(&exchange).start::<String>().await.unwrap();
+    let mut other = transport.broadcast(&exchange).start::<String>().await.unwrap();
+    let producer = transport.producer(Exchange::fanout(&exchange).durable(true));
+    within(producer.ensure_publish("", "hear")).await.unwrap();
+    for consumer in [&mut one, &mut other] {
+        assert_eq!(within(consumer.next()).await.unwrap().unwrap().body(), "hear");
+    }
+    broker.channel().await.delete_exchange(&exchange).await.unwrap();
+}
+
+async fn a_simple_queue_keeps_order_and_counts(broker: Broker) {
+    let transport = broker.transport().await;
+    let name = broker.name("simple");
+    let queue = transport.simple_queue(&name);
+    for number in 0..3 {
+        within(queue.put(&number)).await.unwrap();
+    }
+    assert_eq!(queue.len().await.unwrap(), 3);
+    let mut taker = queue.taker::<u32>().await.unwrap();
+    let first = within(taker.get(Duration::from_secs(20))).await.unwrap().unwrap();
+    assert_eq!(*first.body(), 0);
+    first.ack().await.unwrap();
+    drop(taker);
+    // What was sent ahead to the taker comes back when the broker has noticed that it has gone.
+    let mut cleared = 0;
+    while cleared < 2 {
+        cleared += within(queue.clear()).await.unwrap();
+    }
+    broker.channel().await.delete_queue(&name).await.unwrap();
+    broker.channel().await.delete_exchange(&name).await.unwrap();
+}
+
+async fn the_trace_of_who_publishes_comes_along(broker: Broker) {
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let transport = TransportOptions::new().trace_context(move || TraceContext::new(parent));
+    let transport = transport.connect(&broker.url).await.unwrap();
+    let queue = broker.name("q");
+    let mut consumer = transport.consumer(Queue::new(&queue)).start::<u32>().await.unwrap();
+    within(transport.producer(Exchange::direct("")).ensure_publish(&queue, &1)).await.unwrap();
+    let delivery = within(consumer.next()).await.unwrap().unwrap();
+    let context = TraceContext::of(&delivery.properties().unwrap()).unwrap();
+    assert_eq!(context.traceparent(), parent);
+}
+
 on_every_broker!(
+    a_broadcast_reaches_every_subscription,
+    a_simple_queue_keeps_order_and_counts,
+    the_trace_of_who_publishes_comes_along,
     every_option_arrives,
     what_a_message_needs_is_declared_and_again_when_it_was_deleted,
     a_message_can_be_mandatory_by_itself,

@@ -1,0 +1,146 @@
+//! A queue to put values in and get them from.
+
+use std::{fmt, time::Duration};
+
+use amqp_client::{Channel, Exchange, Queue};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::timeout;
+
+use crate::{
+    consumer::{Consumer, Delivery, Subscription},
+    error::Error,
+    link::Link,
+    producer::{Delivered, Producer},
+    publish_options::PublishOptions,
+};
+
+/// A queue to put values in and get them from. Made by
+/// [`Transport::simple_queue`](crate::Transport::simple_queue); wire-compatible with kombu's class of this name.
+///
+/// ```
+/// use std::time::Duration;
+/// use messaging::Transport;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), messaging::Error> {
+/// let transport = Transport::connect("memory://simple-queue").await?;
+/// let numbers = transport.simple_queue("numbers");
+/// numbers.put(&7).await?;
+/// let mut taker = numbers.taker::<u32>().await?;
+/// let number = taker.get(Duration::from_secs(1)).await?.expect("a number");
+/// assert_eq!(number.body(), &7);
+/// number.ack().await?;
+/// assert!(taker.get(Duration::ZERO).await?.is_none());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SimpleQueue {
+    name: String,
+    link: Link,
+    producer: Producer,
+    subscription: Subscription,
+    options: PublishOptions,
+}
+
+/// Takes values from a [`SimpleQueue`], one at a time.
+///
+/// # On drop
+/// Values taken and not settled go back.
+pub struct Taker<T>(Consumer<T>);
+
+impl SimpleQueue {
+    pub(crate) fn new(
+        link: Link,
+        producer: impl Fn(Exchange) -> Producer,
+        subscription: impl Fn(Queue) -> Subscription,
+        name: &str,
+    ) -> Self {
+        let (exchange, queue) = (Exchange::direct(name).durable(true), Queue::durable(name));
+        SimpleQueue {
+            name: name.to_owned(),
+            link,
+            subscription: subscription(queue.clone()).bind(&exchange, name).prefetch(1),
+            producer: producer(exchange.clone()),
+            options: PublishOptions::new().declare_queue(&queue).bind(name, name, name),
+        }
+    }
+
+    /// Puts a value in, and waits until the broker has it in the queue.
+    ///
+    /// # Errors
+    /// As [`Producer::ensure_publish`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped the value may or may not be put in.
+    pub async fn put<T: Serialize + ?Sized>(&self, value: &T) -> Result<Delivered, Error> {
+        self.producer.ensure_publish_with(&self.name, value, &self.options).await
+    }
+
+    /// Begins to take values out.
+    ///
+    /// # Errors
+    /// As [`Subscription::start`].
+    pub async fn taker<T: DeserializeOwned>(&self) -> Result<Taker<T>, Error> {
+        self.subscription.start().await.map(Taker)
+    }
+
+    /// How many values wait; those that were taken and not settled do not count.
+    ///
+    /// # Errors
+    /// When there is no connection, or no such queue yet.
+    pub async fn len(&self) -> Result<u32, Error> {
+        let declared = self.channel().await?.declare_passive(&Queue::new(&self.name)).await;
+        let info = declared.map_err(Error::broker(format_args!("look at queue {:?}", self.name)))?;
+        Ok(info.messages)
+    }
+
+    /// Whether no value waits.
+    ///
+    /// # Errors
+    /// As [`len`](Self::len).
+    pub async fn is_empty(&self) -> Result<bool, Error> {
+        self.len().await.map(|values| values == 0)
+    }
+
+    /// Drops all values that wait. Returns how many.
+    ///
+    /// # Errors
+    /// As [`len`](Self::len).
+    pub async fn clear(&self) -> Result<u32, Error> {
+        let purged = self.channel().await?.purge(&self.name).await;
+        purged.map_err(Error::broker(format_args!("purge queue {:?}", self.name)))
+    }
+
+    async fn channel(&self) -> Result<Channel, Error> {
+        self.link.open_channel().await
+    }
+}
+
+impl<T: DeserializeOwned> Taker<T> {
+    /// The next value, to be settled; `None` when none came in time.
+    ///
+    /// # Errors
+    /// As [`Consumer::next`].
+    ///
+    /// # Cancel safety
+    /// No value is lost.
+    pub async fn get(&mut self, patience: Duration) -> Result<Option<Delivery<T>>, Error> {
+        match timeout(patience, self.0.next()).await {
+            Ok(next) => next.transpose(),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Taker<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Taker").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SimpleQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimpleQueue").field("name", &self.name).finish_non_exhaustive()
+    }
+}

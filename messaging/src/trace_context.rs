@@ -1,0 +1,125 @@
+//! The trace a message belongs to, carried in its headers (<https://www.w3.org/TR/trace-context/>).
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use amqp_client::{Message, Properties};
+
+use crate::error::Error;
+
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
+
+/// A place in a trace: what `traceparent` and `tracestate` say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    traceparent: String,
+    tracestate: Option<String>,
+}
+
+impl TraceContext {
+    /// From a `traceparent`, `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`; `None` when it is none.
+    #[must_use]
+    pub fn new(traceparent: &str) -> Option<Self> {
+        let mut parts = traceparent.split('-');
+        let fits = [2, 32, 16, 2].into_iter().all(|length| {
+            parts.next().is_some_and(|part| {
+                part.len() == length
+                    && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+            })
+        });
+        // Versions to come may have more parts; `ff` is none.
+        let version = traceparent.get(..2)?;
+        (fits && version != "ff" && (version != "00" || parts.next().is_none()))
+            .then(|| TraceContext { traceparent: traceparent.to_owned(), tracestate: None })
+    }
+
+    /// With a `tracestate`.
+    #[must_use]
+    pub fn tracestate(mut self, tracestate: impl Into<String>) -> Self {
+        self.tracestate = Some(tracestate.into());
+        self
+    }
+
+    /// The `traceparent`.
+    #[must_use]
+    pub fn traceparent(&self) -> &str {
+        &self.traceparent
+    }
+
+    /// That of a message; `None` when it carries none, or one that cannot be read.
+    #[must_use]
+    pub fn of(properties: &Properties) -> Option<Self> {
+        let headers = properties.headers.as_ref()?;
+        let mut context = TraceContext::new(headers.get(TRACEPARENT)?.as_str()?)?;
+        context.tracestate = headers.get(TRACESTATE).and_then(|value| value.as_str().map(str::to_owned));
+        Some(context)
+    }
+}
+
+/// Where the context of what is going on comes from.
+#[derive(Clone)]
+pub(crate) struct TraceSource(Arc<dyn Fn() -> Option<TraceContext> + Send + Sync>);
+
+impl TraceSource {
+    pub(crate) fn new(current: impl Fn() -> Option<TraceContext> + Send + Sync + 'static) -> Self {
+        TraceSource(Arc::new(current))
+    }
+
+    /// The message, with the present context unless it carries one.
+    pub(crate) fn mark<'a>(&self, message: &'a Message) -> Result<Cow<'a, Message>, Error> {
+        let carries = |headers: &amqp_client::Table| headers.get(TRACEPARENT).is_some();
+        if message.properties().headers.as_ref().is_some_and(carries) {
+            return Ok(Cow::Borrowed(message));
+        }
+        let Some(context) = (self.0)() else { return Ok(Cow::Borrowed(message)) };
+        let mut marked = message.clone();
+        let headers = marked.properties_mut().headers.get_or_insert_default();
+        let state = context.tracestate.map(|state| (TRACESTATE, state));
+        for (key, value) in [(TRACEPARENT, context.traceparent)].into_iter().chain(state) {
+            let inserted = headers.insert(key, value).map_err(amqp_client::Error::Invalid);
+            inserted.map_err(Error::broker(format_args!("set the header {key:?}")))?;
+        }
+        Ok(Cow::Owned(marked))
+    }
+}
+
+impl fmt::Debug for TraceSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TraceSource")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn what_is_no_traceparent_is_refused() {
+        assert!(TraceContext::new(PARENT).is_some());
+        assert!(TraceContext::new("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more").is_some());
+        for text in [
+            "",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+        ] {
+            assert!(TraceContext::new(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_marked_once() {
+        let context = TraceContext::new(PARENT).unwrap().tracestate("a=b");
+        let returned = context.clone();
+        let source = TraceSource::new(move || Some(returned.clone()));
+        let message = Message::new("x");
+        let marked = source.mark(&message).unwrap().into_owned();
+        assert_eq!(TraceContext::of(marked.properties()), Some(context));
+        let other = TraceSource::new(|| panic!("it is not asked"));
+        assert!(matches!(other.mark(&marked).unwrap(), Cow::Borrowed(_)));
+        assert!(matches!(TraceSource::new(|| None).mark(&message).unwrap(), Cow::Borrowed(_)));
+    }
+}
