@@ -31,6 +31,7 @@ mod entity;
 mod envelope;
 mod error;
 mod id;
+mod json_message;
 mod lane;
 mod link;
 pub mod notify;

@@ -3,8 +3,6 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use amqp_client::{Confirmation, Message, Returned};
-use amqp_codec::{PERSISTENT, Properties, ShortString, Table};
-use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
 use serde::Serialize;
@@ -12,6 +10,7 @@ use tokio::time::timeout_at;
 
 use crate::{
     error::{Error, Outcome, Undelivered},
+    json_message::json_message,
     lane::{Lane, OpenLane, Required},
     publish_options::PublishOptions,
     retry::{Retry, RetryPolicy},
@@ -311,31 +310,4 @@ impl Fault {
 
 fn publishing(source: amqp_client::Error) -> Error {
     Error::Broker { operation: "publish".to_owned(), source }
-}
-
-/// A persistent message with the properties that kombu and oslo.messaging give every one; `expires` is its time to live.
-pub(crate) fn json_message(body: Bytes, expires: Option<Duration>) -> Message {
-    let expiration = expires.and_then(|ttl| ShortString::try_from(ttl.as_millis().to_string()).ok());
-    let properties = Properties {
-        content_type: Some(ShortString::from_static(serialize::CONTENT_TYPE)),
-        content_encoding: Some(ShortString::from_static(serialize::CONTENT_ENCODING)),
-        headers: Some(Table::new()),
-        delivery_mode: Some(PERSISTENT),
-        priority: Some(0),
-        expiration,
-        ..Properties::default()
-    };
-    Message::with_properties(body, properties)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_has_the_captured_properties_of_a_call() {
-        let message = json_message(Bytes::from_static(b"{}"), Some(Duration::from_secs(5)));
-        let captured = b"\xf9\x00\x10application/json\x05utf-8\x00\x00\x00\x00\x02\x00\x045000";
-        assert_eq!(message.properties().encode().unwrap().as_encoded().as_ref(), captured);
-    }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     entity::{Binding, Entities},
     error::Error,
-    producer::json_message,
+    json_message::json_message,
     serialize,
 };
 

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use amqp_client::Properties;
 use futures_util::{StreamExt as _, stream};
-use messaging::{
-    Error, Exchange, Outcome, PublishOptions, Queue, TraceContext, TransportOptions,
-};
+use messaging::{Error, Exchange, Outcome, PublishOptions, Queue, TraceContext, TransportOptions};
 
 use super::{
     fixture::{Broker, within},
