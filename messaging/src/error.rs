@@ -44,6 +44,9 @@ pub enum Error {
         /// Why.
         source: serde_json::Error,
     },
+    /// A message could not be serialized.
+    #[error(transparent)]
+    Serializer(#[from] SerializerError),
     /// What arrived is JSON, but not of the type asked for.
     #[error("cannot decode {what}: {source}")]
     Decode {
@@ -108,6 +111,7 @@ impl Error {
             | Error::Closed
             | Error::Conflict(_)
             | Error::Encode { .. }
+            | Error::Serializer(_)
             | Error::Arguments { .. } => true,
             Error::Connect { source, .. } | Error::Broker { source, .. } => permanent(source),
             _ => false,
@@ -311,6 +315,37 @@ impl Undecodable {
     }
 }
 
+/// What a serializer has to say beyond its own.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a value does not become a body, or a list of content types makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SerializerError {
+    /// There is no serializer of this name or content type.
+    #[error("there is no serializer {0:?}")]
+    NotInstalled(String),
+    /// One that kombu has, and this library has not on purpose.
+    #[error("content of type {name} ({content_type}) is neither written nor read")]
+    Refused {
+        /// kombu's name for it.
+        name: &'static str,
+        /// Its content type.
+        content_type: &'static str,
+    },
+    /// A serializer's content type or encoding is longer than the 255 bytes it may have.
+    #[error("the content type or encoding of serializer {0:?} is over 255 bytes")]
+    TooLong(String),
+    /// The value has no such form.
+    #[error("cannot serialize a value as {serializer}: {source}")]
+    Encode {
+        /// The serializer's name.
+        serializer: String,
+        /// Why.
+        source: BoxError,
+    },
+}
+
 /// Why a body cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -321,6 +356,36 @@ pub enum Malformed {
     /// Another content type than `application/json`.
     #[error("its content type is {0:?}, not application/json")]
     ContentType(Option<String>),
+    /// A content type that is never read: pickle can run what its sender likes, and YAML is not spoken here.
+    #[error("content of type {name} ({content_type}) is refused")]
+    Refused {
+        /// kombu's name for it.
+        name: &'static str,
+        /// Its content type.
+        content_type: &'static str,
+    },
+    /// The consumer does not accept this content type.
+    #[error("its content type {0:?} is not among those that are accepted")]
+    NotAccepted(String),
+    /// A content encoding, in small letters, that is none of `utf-8`, `us-ascii`, `iso-8859-1` and `binary`.
+    #[error("its content encoding {0:?} cannot be read")]
+    ContentEncoding(String),
+    /// Text that is not in its content encoding.
+    #[error("its body is not {content_encoding}: {source}")]
+    Text {
+        /// The content encoding, in small letters.
+        content_encoding: String,
+        /// Why.
+        source: BoxError,
+    },
+    /// Not what its content type says, or not of the type that is asked for.
+    #[error("its body, {content_type}, cannot be decoded: {source}")]
+    Decode {
+        /// The content type.
+        content_type: String,
+        /// Why.
+        source: BoxError,
+    },
     /// It does not decompress as its header says.
     #[error("its body cannot be decompressed: {0}")]
     Compression(#[source] std::io::Error),

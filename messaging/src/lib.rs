@@ -56,11 +56,16 @@ pub use amqp_client::{Exchange, Queue};
 pub use conflict::Conflict;
 pub use consumer::{Consumer, Delivery, Subscription};
 pub use context::Context;
-pub use error::{Error, Malformed, Outcome, RemoteError, Undecodable, Undelivered, UrlError};
+/// What [`Serializer`] is written in terms of.
+pub use erased_serde;
+pub use error::{
+    Error, Malformed, Outcome, RemoteError, SerializerError, Undecodable, Undelivered, UrlError,
+};
 pub use on_failure::{OnFailure, RetryLater};
 pub use producer::{Delivered, Producer};
 pub use publish_options::PublishOptions;
 pub use retry::RetryPolicy;
+pub use serialize::{BoxError, ReadValue, Serialized, Serializer, Serializers};
 pub use simple_queue::{SimpleQueue, Taker};
 pub use target::Target;
 pub use topology::Topology;

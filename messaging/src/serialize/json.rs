@@ -8,9 +8,41 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Serialize, de::Deserialize};
 
+use super::serializer::{BoxError, ReadValue, Serializer};
+
 /// The only content type of which oslo.messaging takes messages.
 pub(crate) const CONTENT_TYPE: &str = "application/json";
 pub(crate) const CONTENT_ENCODING: &str = "utf-8";
+
+/// `json`: strict JSON out, Python's tolerated in; UTF-8 whatever the content encoding says, as for kombu.
+pub(super) struct Json;
+
+impl Serializer for Json {
+    fn name(&self) -> &str {
+        "json"
+    }
+
+    fn content_type(&self) -> &str {
+        CONTENT_TYPE
+    }
+
+    fn encode(&self, value: &dyn erased_serde::Serialize) -> Result<Bytes, BoxError> {
+        Ok(to_json(value)?)
+    }
+
+    fn decode(&self, body: &[u8], read: &mut ReadValue<'_>) -> Result<(), BoxError> {
+        let text = str::from_utf8(body)?;
+        let mut parse = |text: &str| {
+            let mut json = serde_json::Deserializer::from_str(text);
+            read(&mut <dyn erased_serde::Deserializer<'_>>::erase(&mut json))?;
+            Ok(json.end()?)
+        };
+        parse(text).or_else(|error| match strict(text) {
+            Cow::Owned(strict) => parse(&strict),
+            Cow::Borrowed(_) => Err(error),
+        })
+    }
+}
 
 /// The JSON text of a value.
 pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Bytes> {

@@ -1,0 +1,12 @@
+//! Bodies: values in, bytes and a content type out, and back.
+
+mod json;
+mod message_pack;
+mod plain;
+mod registry;
+mod serializer;
+mod text_or_bytes;
+
+pub(crate) use json::{CONTENT_ENCODING, CONTENT_TYPE, from_json, from_json_slice, strict, to_json};
+pub use registry::{Serialized, Serializers};
+pub use serializer::{BoxError, ReadValue, Serializer};
