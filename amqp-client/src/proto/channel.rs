@@ -2,6 +2,7 @@
 
 mod content;
 mod handles;
+mod last_queue;
 mod restore;
 
 use std::{
@@ -295,7 +296,8 @@ impl Channel {
         if let Method::Queue(queue::Method::DeclareOk(ok)) = &method {
             self.last_queue = ok.queue.detach();
         }
-        if let (Some(registry), Some(request)) = (&mut link.registry, due.request) {
+        if let (Some(registry), Some(mut request)) = (&mut link.registry, due.request) {
+            self.name_answered_queue(&mut request);
             registry.apply(request, Some(&self.last_queue));
         }
         let mut after = After::Goes;
@@ -349,7 +351,10 @@ impl Channel {
         }
     }
 
-    fn add_consumer(&mut self, subscription: Subscription, inbox: Arc<Inbox>) {
+    fn add_consumer(&mut self, mut subscription: Subscription, inbox: Arc<Inbox>) {
+        if subscription.consume.queue.is_empty() {
+            subscription.consume.queue = self.last_queue.clone();
+        }
         let tag = subscription.consume.consumer_tag.clone();
         let consumer = Consumer { subscription, inbox, batch: VecDeque::new(), dropped: false };
         let index = self.consumers.insert(consumer);

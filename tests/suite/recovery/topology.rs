@@ -1,6 +1,6 @@
 //! What was declared and still exists is declared again.
 
-use amqp_client::{Binding, Connection, Error, Exchange, Queue, Recovered, ReplyCode};
+use amqp_client::{Binding, Connection, ConsumeOptions, Error, Exchange, Queue, Recovered, ReplyCode};
 use amqp_codec::{
     Arguments as _, Frame, Method,
     method::{basic, channel, exchange, queue},
@@ -178,6 +178,73 @@ async fn a_queue_that_the_broker_named_gets_a_new_name_which_its_bindings_and_co
     assert_eq!((renamed.old.as_str(), renamed.new.as_str()), ("amq.gen-1", "amq.gen-2"));
     assert_eq!(consumer.queue().as_deref(), Some("amq.gen-2"));
     assert_eq!(report.consumers, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_name_is_the_queue_declared_last_also_on_a_channel_that_was_opened_again() {
+    let (mut broker, mut peer, connection) = connected(recovery()).await;
+    let channel = opened(&mut peer, &connection, 1).await;
+    let own = Queue::new("").exclusive(true);
+    join!(channel.declare(&own), take(&mut peer, 1)).0.unwrap();
+    let consuming = channel.consume("", ConsumeOptions::new().tag("c").prefetch(7));
+    let (consumer, ()) = join!(consuming, consume(&mut peer, 1, "amq.gen-1", "c"));
+    let consumer = consumer.unwrap();
+    let (_, mut peer) = report(&connection, async {
+        let (mut peer, seen) = redeclared(&mut broker, peer, 2).await;
+        assert_eq!(seen, ["queue "]);
+        open(&mut peer, 1).await;
+        consume(&mut peer, 1, "amq.gen-2", "c").await;
+        peer
+    })
+    .await;
+    assert_eq!(consumer.queue().as_deref(), Some("amq.gen-2"));
+
+    let (bound, ()) = join!(channel.bind("", "events", ""), async {
+        let bind: queue::Bind = peer.expect_any(1).await;
+        // Without a key either, the name is the key.
+        assert_eq!((&bind.queue, &bind.routing_key), (&short("amq.gen-2"), &short("amq.gen-2")));
+        peer.send(1, queue::BindOk {}).await;
+    });
+    bound.unwrap();
+    let (deleted, ()) = join!(channel.delete_queue(""), async {
+        let delete: queue::Delete = peer.expect_any(1).await;
+        assert_eq!(delete.queue, "amq.gen-2");
+        peer.send(1, basic::Cancel { consumer_tag: short("c"), no_wait: true }).await;
+        peer.send(1, queue::DeleteOk::default()).await;
+    });
+    deleted.unwrap();
+    let (report, _peer) = report(&connection, async {
+        drop(peer);
+        let mut peer = broker.accept().await;
+        open(&mut peer, 1).await;
+        peer
+    })
+    .await;
+    assert_eq!((report.queues, report.bindings), (0, 0), "deleted by the empty name it is known to be");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_name_behind_a_declaration_under_way_is_left_to_the_broker_and_known_with_the_answers() {
+    let (mut broker, mut peer, connection) = connected(recovery()).await;
+    let channel = opened(&mut peer, &connection, 1).await;
+    let before = Queue::durable("before");
+    join!(channel.declare(&before), take(&mut peer, 1)).0.unwrap();
+    let (own, key) = (Queue::new("").exclusive(true), "k");
+    let (declared, bound, ()) = join!(channel.declare(&own), channel.bind("", "events", key), async {
+        peer.expect_any::<queue::Declare>(1).await;
+        let bind: queue::Bind = peer.expect_any(1).await;
+        assert_eq!(bind.queue, "");
+        peer.send(1, queue::DeclareOk { queue: short("amq.gen-1"), ..Default::default() }).await;
+        peer.send(1, queue::BindOk {}).await;
+    });
+    declared.and(bound).unwrap();
+    let (_, _peer) = report(&connection, async {
+        let (mut peer, seen) = redeclared(&mut broker, peer, 2).await;
+        assert_eq!(seen, ["queue ", "queue before", "bind queue amq.gen-2 events k"]);
+        open(&mut peer, 1).await;
+        peer
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use amqp_codec::{
     Method, ShortString,
-    method::{basic, channel, queue},
+    method::{basic, channel},
 };
 
 use super::{Channel, Due, Phase};
@@ -20,12 +20,13 @@ impl Channel {
     pub(crate) fn request(
         &mut self,
         link: &mut Link,
-        method: Method,
-        expects: Expects,
+        mut method: Method,
+        mut expects: Expects,
         call: Option<CallId>,
     ) -> Result<()> {
         self.flush_acks(link);
-        let request = self.to_record(link, &method);
+        self.name_queue(link, &mut method, &mut expects);
+        let request = to_record(link, &method);
         let qos = match &method {
             Method::Basic(basic::Method::Qos(qos)) if qos.global => Some(qos.clone()),
             _ => None,
@@ -44,26 +45,14 @@ impl Channel {
     /// Sends a method that is not answered unless it is refused, which ends the channel.
     pub(crate) fn send_no_wait(&mut self, link: &mut Link, method: Method) -> Result<()> {
         self.flush_acks(link);
-        let request = self.to_record(link, &method);
+        let request = to_record(link, &method);
+        self.declared_no_wait(&method);
         link.send_method(self.id, method)?;
-        if let (Some(registry), Some(request)) = (&mut link.registry, request) {
+        if let (Some(registry), Some(mut request)) = (&mut link.registry, request) {
+            self.name_answered_queue(&mut request);
             registry.apply(request, None);
         }
         Ok(())
-    }
-
-    /// What the registry is to know once it is done; an empty name of a queue to bind is the one declared last.
-    fn to_record(&self, link: &Link, method: &Method) -> Option<Method> {
-        if link.registry.is_none() || !Registry::concerns(method) {
-            return None;
-        }
-        let mut method = method.clone();
-        if let Method::Queue(queue::Method::Bind(queue::Bind { queue, .. })) = &mut method
-            && queue.is_empty()
-        {
-            *queue = self.last_queue.clone();
-        }
-        Some(method)
     }
 
     /// Whether there is room in the window of unconfirmed publishes, and the broker has not stopped the flow.
@@ -219,4 +208,9 @@ impl Channel {
             self.cancel_consumer(link, tag);
         }
     }
+}
+
+/// What the registry is to know once it is done.
+fn to_record(link: &Link, method: &Method) -> Option<Method> {
+    (link.registry.is_some() && Registry::concerns(method)).then(|| method.clone())
 }
