@@ -406,7 +406,7 @@ impl Channel {
         let send = |engine: &mut Engine, key| engine.call(key, get.into(), Expects::Get { no_ack });
         match self.request(basic::Get::NAME, send).await? {
             Reply::Got(raw, remaining) => Ok(Some(Delivery::got(self.handle.clone(), *raw, remaining))),
-            Reply::Method(_) => Ok(None),
+            Reply::Method(_) | Reply::Resumed => Ok(None),
         }
     }
 

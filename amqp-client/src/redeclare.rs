@@ -153,7 +153,7 @@ impl<'a> Topology<'a> {
                 };
                 match answer {
                     Ok(Reply::Method(method)) => results.push(Ok(method)),
-                    Ok(Reply::Got(..)) => {}
+                    Ok(Reply::Got(..) | Reply::Resumed) => {}
                     Err(error) if error.is_channel_error() => {
                         let is_closed = !matches!(error, Error::Invalid(_));
                         results.push(Err(error));

@@ -219,7 +219,7 @@ impl ChannelHandle {
             Reply::Method(method) => {
                 R::Reply::try_from(method).map_err(|method| self.unexpected::<R>(&method))
             }
-            Reply::Got(..) => Err(self.status.reason()),
+            Reply::Got(..) | Reply::Resumed => Err(self.status.reason()),
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) enum Reply {
     Method(Method),
     /// `basic.get-ok` with its content, and how many messages are left.
     Got(Box<RawDelivery>, u32),
+    /// A consumer that was there before has begun again. It is its user's, whoever asked for it.
+    Resumed,
 }
 
 enum Slot {

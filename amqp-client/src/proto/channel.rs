@@ -321,7 +321,11 @@ impl Channel {
                 self.end(link, &Error::ChannelEnded { channel: self.id });
                 after = After::Gone;
             }
-            Expects::Method(..) | Expects::Resume { .. } => {}
+            Expects::Resume { .. } => {
+                self.finish(link, call, Ok(Reply::Resumed));
+                return Ok(after);
+            }
+            Expects::Method(..) => {}
         }
         self.finish(link, call, Ok(Reply::Method(method)));
         Ok(after)

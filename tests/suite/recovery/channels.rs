@@ -60,6 +60,39 @@ async fn modes_come_back_in_order_and_the_consumers_stream_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_consumer_that_had_begun_again_when_the_connection_was_lost_once_more_goes_on() {
+    let (mut broker, mut peer, connection) = connected(recovery()).await;
+    let mut events = connection.events();
+    let (one, two) = (opened(&mut peer, &connection, 1).await, opened(&mut peer, &connection, 2).await);
+    let _first = consumer(&mut peer, &one, "jobs", "a").await;
+    let mut second = consumer(&mut peer, &two, "logs", "b").await;
+    lose(peer, &connection).await;
+    let mut peer = broker.accept().await;
+    for id in [1, 2] {
+        peer.expect(id, channel::Open::default()).await;
+    }
+    for id in [1, 2] {
+        peer.send(id, channel::OpenOk::default()).await;
+    }
+    expect_consume(&mut peer, 1, "jobs", "a").await;
+    // The second is answered, the first, which is waited for before it, is not.
+    consume(&mut peer, 2, "logs", "b").await;
+    lose(peer, &connection).await;
+    let mut peer = broker.accept().await;
+    for id in [1, 2] {
+        peer.expect(id, channel::Open::default()).await;
+    }
+    for id in [1, 2] {
+        peer.send(id, channel::OpenOk::default()).await;
+    }
+    consume(&mut peer, 1, "jobs", "a").await;
+    consume(&mut peer, 2, "logs", "b").await;
+    assert_eq!(recovered(&mut events).await.consumers, 2);
+    deliver(&mut peer, 2, "b", 1, false).await;
+    assert_eq!(ends(second.recv()).await.unwrap().unwrap().body(), "1");
+}
+
+#[tokio::test(start_paused = true)]
 async fn deliveries_not_handed_out_are_forgotten_unless_they_need_no_acknowledgement() {
     let (mut broker, mut peer, connection) = connected(recovery()).await;
     let mut events = connection.events();
