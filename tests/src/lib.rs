@@ -3,6 +3,8 @@
 //! Nothing here needs to be installed: a test asks with a `require` function and returns when it gets nothing,
 //! which the run then says aloud (see [`leave_out`]). `tests/run` installs and starts everything.
 
+mod frame_link;
+mod ledger;
 mod left_out;
 mod node;
 pub mod peer;
@@ -10,12 +12,16 @@ mod process;
 mod proxy;
 mod python;
 mod rabbitmq;
+mod scale;
 mod tls;
 
+pub use frame_link::{Break, FrameLinks, Kind, Passed, Place};
+pub use ledger::{Ledger, Outcome, Receipt, Summary};
 pub use left_out::leave_out;
 pub use node::Node;
 pub use peer::Peer;
 pub use proxy::{Direction, Proxy};
 pub use python::Python;
 pub use rabbitmq::RabbitMq;
+pub use scale::scale;
 pub use tls::{Authority, Identity, TlsTerminator};

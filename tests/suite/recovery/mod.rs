@@ -2,8 +2,10 @@
 //! behind a proxy that cuts.
 
 mod channels;
+mod cuts;
 mod publishes;
 mod reconnect;
 mod resubscribe;
 mod script;
+mod session;
 mod topology;

@@ -1,0 +1,164 @@
+//! The link is cut after every single frame of a session and within frames, on both ways; and once more while the first cut is
+//! recovered from.
+
+use std::{future::ready, time::Duration};
+
+use amqp_broker::Broker;
+use amqp_client::{Connection, Uri};
+use tests::{Break, Direction, FrameLinks, Kind, Node, Passed, Place, Summary, scale};
+use tokio::{net::TcpStream, time::timeout};
+
+use super::session::{Session, options, quick_options};
+
+/// Each point is run under a clock of its own, which jumps over pauses; nothing a client does takes so long by it.
+const VIRTUAL_DEADLINE: Duration = Duration::from_secs(600);
+
+/// A session takes a second with RabbitMQ, which may be busy with other tests.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What a session came to.
+struct Ran {
+    summary: Summary,
+    passed: Vec<Passed>,
+    broken: usize,
+}
+
+/// A session over a broker of its own in memory, over links that break there.
+fn run_in_memory(breaks: &[Break]) -> Ran {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let links = FrameLinks::new();
+    breaks.iter().for_each(|at| links.break_at(*at));
+    runtime.block_on(async {
+        let broker = Broker::builder().heartbeat(Duration::ZERO).build();
+        let session = Session::new("s");
+        let running = async {
+            let connection = connect_in_memory(&broker, &links).await;
+            session.run(&connection).await;
+            let passed = links.passed();
+            let undisturbed = connect_in_memory(&broker, &FrameLinks::new()).await;
+            Ran { summary: session.settle(&undisturbed).await, passed, broken: links.broken() }
+        };
+        match timeout(VIRTUAL_DEADLINE, running).await {
+            Ok(ran) => ran,
+            Err(_) => panic!("does not end; missing {:?}; {:?}", session.ledger.missing(), links.passed()),
+        }
+    })
+}
+
+async fn connect_in_memory(broker: &Broker, links: &FrameLinks) -> Connection {
+    let (broker, links) = (broker.clone(), links.clone());
+    let connector = move || ready(Ok(links.to(broker.connect())));
+    options().connect_by(connector, &Uri::default()).await.unwrap()
+}
+
+/// All of these sessions; the failure tells where the links broke of those that went wrong.
+fn run_all(all: impl IntoIterator<Item = Vec<Break>>) -> Vec<Ran> {
+    let mut ran = Vec::new();
+    let mut wrong = Vec::new();
+    for breaks in all {
+        match std::panic::catch_unwind(|| run_in_memory(&breaks)) {
+            Ok(one) => ran.push(one),
+            Err(_) => wrong.push(breaks),
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} went wrong: {wrong:?}", wrong.len(), wrong.len() + ran.len());
+    ran
+}
+
+fn points(link: usize, passed: Passed, places: &[Place]) -> Vec<Break> {
+    let ways = [Direction::ToBroker, Direction::ToClient];
+    ways.into_iter().flat_map(|way| points_on(way, link, passed, places)).collect()
+}
+
+fn points_on(direction: Direction, link: usize, passed: Passed, places: &[Place]) -> Vec<Break> {
+    let at = |frame, place: Place| Break { link, direction, frame, place, kind: Kind::Cut };
+    (1..=passed.on(direction)).flat_map(|frame| places.iter().map(move |place| at(frame, *place))).collect()
+}
+
+#[test]
+fn a_session_survives_a_cut_at_every_frame_to_the_broker_and_within_each() {
+    survives_every_cut(Direction::ToBroker);
+}
+
+#[test]
+fn a_session_survives_a_cut_at_every_frame_to_the_client_and_within_each() {
+    survives_every_cut(Direction::ToClient);
+}
+
+fn survives_every_cut(direction: Direction) {
+    let whole = run_in_memory(&[]);
+    assert_eq!(whole.passed.len(), 1);
+    assert_eq!((whole.summary.confirmed, whole.summary.refused, whole.summary.redelivered), (12, 2, 0));
+    let mut seen = Summary::default();
+    let points = points_on(direction, 1, whole.passed[0], &Place::ALL);
+    for ran in run_all(points.into_iter().map(|point| vec![point])) {
+        assert_eq!(ran.broken, 1);
+        seen.lost += ran.summary.lost;
+        seen.lost_and_delivered += ran.summary.lost_and_delivered;
+        seen.redelivered += ran.summary.redelivered;
+        seen.published_twice += ran.summary.published_twice;
+    }
+    // What is to be survived was there.
+    assert!(seen.lost > seen.lost_and_delivered && seen.lost_and_delivered > 0, "{seen}");
+    assert!(seen.redelivered > 0 && seen.published_twice > 0, "{seen}");
+}
+
+#[test]
+fn a_session_survives_a_second_cut_at_every_frame_of_the_recovery_from_the_first() {
+    let whole = run_in_memory(&[]).passed[0];
+    let firsts = points(1, whole, &[Place::After]);
+    // In the middle of publishes, of deliveries and near the end; more of them where there is time.
+    let step = (firsts.len() / (3 * scale())).max(1);
+    for first in firsts.into_iter().skip(step / 2).step_by(step) {
+        // One in the middle of the connection's close is not recovered from.
+        let Some(&second) = run_in_memory(&[first]).passed.get(1) else { continue };
+        // What is behind has been seen with the first cut.
+        let recovery = Passed { to_broker: second.to_broker.min(40), to_client: second.to_client.min(40) };
+        let seconds = points(2, recovery, &[Place::Payload, Place::After]);
+        for ran in run_all(seconds.into_iter().map(|second| vec![first, second])) {
+            assert_eq!(ran.broken, 2);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_with_rabbitmq_survives_cuts() {
+    let Some(node) = Node::require("recovery::cuts::a_session_with_rabbitmq_survives_cuts") else { return };
+    let whole = run_with_rabbitmq(node, 0, None).await;
+    assert_eq!((whole.summary.confirmed, whole.summary.refused), (12, 2));
+    let points = points(1, whole.passed[0], &Place::ALL);
+    let wanted = (16 * scale()).min(points.len());
+    let mut broken = 0;
+    for number in 0..wanted {
+        // Evenly over all of them.
+        let point = points[number * points.len() / wanted];
+        broken += run_with_rabbitmq(node, number + 1, Some(point)).await.broken;
+    }
+    // It does not put the same into as many frames every time, so the last ones may not come.
+    assert!(broken * 10 >= wanted * 9, "{broken} of {wanted} were cut");
+}
+
+async fn run_with_rabbitmq(node: &'static Node, number: usize, at: Option<Break>) -> Ran {
+    let links = FrameLinks::new();
+    at.into_iter().for_each(|at| links.break_at(at));
+    let session = Session::new(&format!("cut-{}-{number}", std::process::id()));
+    let running = async {
+        let connection = connect_to(node, &links).await;
+        session.run(&connection).await;
+        let passed = links.passed();
+        let undisturbed = connect_to(node, &FrameLinks::new()).await;
+        Ran { summary: session.settle(&undisturbed).await, passed, broken: links.broken() }
+    };
+    let ran = timeout(DEADLINE, running).await;
+    ran.unwrap_or_else(|_| panic!("does not end with {at:?}; missing {:?}", session.ledger.missing()))
+}
+
+async fn connect_to(node: &'static Node, links: &FrameLinks) -> Connection {
+    let links = links.clone();
+    let connector = move || {
+        let links = links.clone();
+        async move { Ok(links.to(TcpStream::connect(node.authority()).await?)) }
+    };
+    quick_options().connect_by(connector, &Uri::parse(node.uri()).unwrap()).await.unwrap()
+}

@@ -1,0 +1,289 @@
+//! A session that uses what a connection offers, told to go on whatever happens to the connection, and the account of it.
+
+use std::{collections::VecDeque, time::Duration};
+
+use amqp_client::{
+    Backoff, Channel, Confirm, Confirmation, ConnectOptions, Connection, ConsumeOptions, Consumer, Delivery,
+    Error, Exchange, Message, Publisher, Queue, Recovery, Result, State,
+};
+use tests::{Ledger, Outcome, Receipt, Summary};
+use tokio::{
+    join,
+    time::{sleep, timeout},
+};
+
+/// How long a consumer waits for company before it acks what it has.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How often one thing may fail for the connection being lost.
+const PATIENCE: usize = 20;
+
+/// One session on a broker: the names of its own, and its account.
+pub(super) struct Session {
+    events: String,
+    jobs: String,
+    letters: String,
+    pub(super) ledger: Ledger,
+}
+
+/// Small frames, so that a body takes several.
+pub(super) fn options() -> ConnectOptions {
+    let recovery = super::script::recovery().first_connect(true);
+    ConnectOptions::new().frame_max(4096).heartbeat(Duration::ZERO).recovery(recovery)
+}
+
+/// For a real clock, whose pauses are waited for.
+pub(super) fn quick_options() -> ConnectOptions {
+    let backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(200));
+    options().recovery(Recovery::new().backoff(backoff).first_connect(true))
+}
+
+impl Session {
+    /// With names that begin with `prefix`.
+    pub(super) fn new(prefix: &str) -> Self {
+        let name = |name: &str| format!("{prefix}.{name}");
+        Session {
+            events: name("events"),
+            jobs: name("jobs"),
+            letters: name("letters"),
+            ledger: Ledger::new(),
+        }
+    }
+
+    /// All of it, over a connection that may be lost on the way, to the connection's end.
+    pub(super) async fn run(&self, connection: &Connection) {
+        let plain = again(|| connection.open_channel()).await;
+        let careful = again(|| connection.open_channel()).await;
+        let consuming = again(|| connection.open_channel()).await;
+        let getting = again(|| connection.open_channel()).await;
+        let mut own = self.set_up(&plain, &consuming).await;
+        let publisher = again(|| plain.publisher()).await;
+        let republisher = again(|| careful.publisher()).await.republish(true);
+        self.in_step(&[&plain, &careful, &getting]).await;
+
+        self.publish(&publisher, false, &[0, 10, 9000, 10]).await;
+        self.publish(&republisher, true, &[10, 9000, 0]).await;
+        self.publish_nowhere(&publisher, &republisher).await;
+        self.in_step(&[&plain, &careful]).await;
+
+        let prefetch = || ConsumeOptions::new().prefetch(4);
+        let mut consumer = again(|| consuming.consume(&self.jobs, prefetch())).await;
+        self.consume(&mut consumer).await;
+        self.publish(&publisher, false, &[10, 10]).await;
+        self.publish(&republisher, true, &[5000, 10]).await;
+        self.consume(&mut consumer).await;
+        self.get(&republisher, &getting).await;
+        self.in_step(&[&plain, &careful, &consuming, &getting]).await;
+
+        self.reach(&mut own, &republisher).await;
+        drop(own);
+        match consumer.cancel().await {
+            Err(error) if is_loss(&error) => {}
+            cancelled => cancelled.unwrap(),
+        }
+        // What was acked over the lost connection and came again meanwhile; then it ends without a reason.
+        while let Some(delivery) = consumer.recv().await {
+            let delivery = delivery.unwrap();
+            assert!(delivery.redelivered());
+            let receipt = self.delivered(&delivery);
+            self.ack(delivery, receipt).await;
+        }
+        getting.close().await.unwrap();
+        self.in_step(&[&plain, &careful, &consuming]).await;
+        nothing_left(connection, 3).await;
+        connection.close().await.unwrap();
+        assert_eq!((connection.metrics().calls, connection.metrics().waiting), (0, 0));
+        assert!(matches!(plain.purge("nothing").await, Err(Error::ConnectionEnded)));
+    }
+
+    /// What is left in the queues afterwards, over a connection that is not disturbed, which then deletes all; and the account.
+    pub(super) async fn settle(&self, connection: &Connection) -> Summary {
+        let channel = connection.open_channel().await.unwrap();
+        for queue in [&self.jobs, &self.letters] {
+            while let Some(delivery) = channel.get(queue).await.unwrap() {
+                let receipt = self.delivered(&delivery);
+                self.ack(delivery, receipt).await;
+            }
+            channel.delete_queue(queue).await.unwrap();
+        }
+        channel.delete_exchange(&self.events).await.unwrap();
+        connection.close().await.unwrap();
+        self.ledger.check()
+    }
+
+    /// Topology, and the consumer of a queue that the broker has named.
+    async fn set_up(&self, plain: &Channel, consuming: &Channel) -> Consumer {
+        let events = Exchange::topic(&self.events).durable(true);
+        let (jobs, letters) = (Queue::durable(&self.jobs), Queue::durable(&self.letters));
+        again(|| plain.declare(&events)).await;
+        again(|| plain.declare(&jobs)).await;
+        again(|| plain.declare(&letters)).await;
+        again(|| plain.bind(&jobs, &events, "job.*")).await;
+        // Its name may be another at any time: the empty one stands for the queue declared last.
+        let own = Queue::new("").exclusive(true);
+        again(|| consuming.declare(&own)).await;
+        again(|| consuming.bind("", &events, "own")).await;
+        again(|| consuming.consume("", ConsumeOptions::new().no_ack(true))).await
+    }
+
+    /// Publishes bodies of these sizes, all at once, and waits for what becomes of them.
+    async fn publish(&self, publisher: &Publisher, republish: bool, sizes: &[usize]) {
+        let mut confirms = Vec::new();
+        for size in sizes {
+            let number = self.ledger.publish(republish);
+            let message = Message::new(body(number, *size)).persistent();
+            confirms.push((number, publisher.publish(&self.events, "job.run", message).await.unwrap()));
+        }
+        for (number, confirm) in confirms {
+            self.ledger.settle(number, outcome(confirm).await);
+        }
+        match publisher.flush().await {
+            Err(Error::PublishLost(_)) if !republish => {}
+            flushed => flushed.unwrap(),
+        }
+    }
+
+    /// What no queue takes comes back.
+    async fn publish_nowhere(&self, publisher: &Publisher, republisher: &Publisher) {
+        for (publisher, republish) in [(publisher, false), (republisher, true)] {
+            let number = self.ledger.publish(republish);
+            let message = Message::new(body(number, 10));
+            let confirm = publisher.publish_mandatory(&self.events, "nowhere", message).await.unwrap();
+            let outcome = outcome(confirm).await;
+            assert!(outcome != Outcome::Confirmed, "message {number} was taken by no queue");
+            self.ledger.settle(number, outcome);
+        }
+    }
+
+    /// Takes and acks all there is, out of order and some of it late.
+    async fn consume(&self, consumer: &mut Consumer) {
+        let mut held = VecDeque::new();
+        let mut newest = 0;
+        loop {
+            match timeout(PAUSE, consumer.recv()).await {
+                Ok(Some(Ok(delivery))) => {
+                    let receipt = self.delivered(&delivery);
+                    if receipt.is_first() {
+                        assert!(receipt.number() > newest, "{} came after {newest}", receipt.number());
+                        newest = receipt.number();
+                    }
+                    held.push_back((delivery, receipt));
+                    if held.len() == 3
+                        && let (Some(second), Some(first)) = (held.remove(1), held.pop_front())
+                    {
+                        self.ack(second.0, second.1).await;
+                        self.ack(first.0, first.1).await;
+                    }
+                }
+                Ok(ended) => panic!("the consumer ended: {ended:?}"),
+                Err(_) => {
+                    for (delivery, receipt) in held.drain(..) {
+                        self.ack(delivery, receipt).await;
+                    }
+                    if self.ledger.is_complete() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Publishes a message that is got from its queue.
+    async fn get(&self, publisher: &Publisher, channel: &Channel) {
+        let number = self.ledger.publish(true);
+        let confirm = publisher.publish("", &self.letters, Message::new(body(number, 5000))).await.unwrap();
+        self.ledger.settle(number, outcome(confirm).await);
+        while !self.ledger.is_complete() {
+            // Got over a connection that was lost, it is there again when the broker has noticed.
+            match again(|| channel.get(&self.letters)).await {
+                Some(delivery) => {
+                    let receipt = self.delivered(&delivery);
+                    self.ack(delivery, receipt).await;
+                }
+                None => sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// A queue that the broker has named is reached as before, by whatever name.
+    async fn reach(&self, own: &mut Consumer, publisher: &Publisher) {
+        for _ in 0..PATIENCE {
+            let confirm = publisher.publish(&self.events, "own", Message::new("hello")).await.unwrap();
+            assert!(matches!(confirm.await.unwrap(), Confirmation::Ack));
+            // Lost with the queue, when the connection was lost between the two.
+            if let Ok(delivery) = timeout(20 * PAUSE, own.recv()).await {
+                assert_eq!(delivery.unwrap().unwrap().body(), "hello");
+                return;
+            }
+        }
+        panic!("nothing reaches the queue {:?}", own.queue());
+    }
+
+    /// Each call gets the answer to it, and no other.
+    async fn in_step(&self, channels: &[&Channel]) {
+        for channel in channels {
+            let (jobs, letters) = (Queue::durable(&self.jobs), Queue::durable(&self.letters));
+            let (first, second, third) = join!(
+                again(|| channel.declare_passive(&jobs)),
+                again(|| channel.declare_passive(&letters)),
+                again(|| channel.declare_passive(&jobs)),
+            );
+            assert_eq!([&first.name, &second.name, &third.name], [&self.jobs, &self.letters, &self.jobs]);
+        }
+    }
+
+    fn delivered(&self, delivery: &Delivery) -> Receipt {
+        let number = std::str::from_utf8(delivery.body()).unwrap().trim_end_matches('.').parse().unwrap();
+        self.ledger.deliver(number, delivery.redelivered())
+    }
+
+    async fn ack(&self, delivery: Delivery, receipt: Receipt) {
+        match delivery.ack().await {
+            Ok(()) => self.ledger.ack(receipt, true),
+            Err(Error::StaleDelivery { .. }) => self.ledger.ack(receipt, false),
+            Err(error) => panic!("an ack failed: {error}"),
+        }
+    }
+}
+
+/// The message's number, filled up to a size.
+fn body(number: u64, size: usize) -> String {
+    format!("{number:.<size$}")
+}
+
+async fn outcome(confirm: Confirm) -> Outcome {
+    match confirm.await {
+        Ok(Confirmation::Ack) => Outcome::Confirmed,
+        Ok(Confirmation::Nack | Confirmation::Returned(_)) => Outcome::Refused,
+        Err(Error::PublishLost(cause)) if is_loss(&cause) => Outcome::Lost,
+        Err(error) => panic!("a confirm failed: {error}"),
+    }
+}
+
+/// Does it until the connection is not lost meanwhile. Nothing else may go wrong.
+pub(super) async fn again<T, F: Future<Output = Result<T>>>(act: impl Fn() -> F) -> T {
+    for _ in 0..PATIENCE {
+        match act().await {
+            Err(error) if is_loss(&error) => {}
+            done => return done.unwrap(),
+        }
+    }
+    panic!("the connection is lost again and again");
+}
+
+/// Whether the error says that the connection was lost, and nothing else.
+pub(super) fn is_loss(error: &Error) -> bool {
+    matches!(error, Error::ConnectionLost(_) | Error::HeartbeatMissed { .. })
+}
+
+/// Nobody waits for anything any more, once the connection is in order.
+pub(super) async fn nothing_left(connection: &Connection, channels: usize) {
+    while !matches!(connection.state(), State::Open) {
+        sleep(PAUSE).await;
+    }
+    let metrics = connection.metrics();
+    let held = (metrics.calls, metrics.unconfirmed, metrics.unacked, metrics.channels);
+    assert_eq!(held, (0, 0, 0, channels), "{metrics:?}");
+    // Who restores the connection waits for the next time.
+    assert_eq!(metrics.waiting, 1, "{metrics:?}");
+}
