@@ -17,7 +17,8 @@
 //! Direct, fanout, topic and headers exchanges, bound to queues and to each other, alternate and internal ones; queues that
 //! are exclusive, auto-delete, named by the broker, with priorities, a single active consumer, a maximum length, and with
 //! messages and queues that expire; prefetch for each consumer and for a channel, consumer priorities and cancel
-//! notifications; dead-letter exchanges, and quorum queues with their delivery limit; confirms, returns, transactions; `CC` and `BCC`. Codes and texts of errors are those of RabbitMQ 3.10.
+//! notifications; dead-letter exchanges with `x-death`, quorum queues with their delivery limit, streams read from any offset;
+//! confirms, returns, transactions; `CC` and `BCC`; direct reply-to. Codes and texts of errors are those of RabbitMQ 3.10.
 //!
 //! # For tests of clients
 //! [`Broker::faults`] makes things go wrong: connections that drop now or at a frame, that are refused, closed, blocked or slow;
@@ -26,7 +27,21 @@
 //! memory under tokio's paused clock, too.
 //!
 //! # What it does not do yet
-//! Streams are refused with 540. There is no direct reply-to and no consumer timeout.
+//! There is no consumer timeout.
+//!
+//! # Where it differs from RabbitMQ 3.10
+//! | here | there |
+//! |---|---|
+//! | streams forget message by message, as soon as `x-max-age` or `x-max-length-bytes` say so; only the newest message stays whatever its size | by segments of 500 MB, or `x-stream-max-segment-size-bytes` |
+//! | a consumer of a stream begins at the very message that `last`, a timestamp or an interval names | at the beginning of the batch that it is in |
+//! | properties and headers of a stream's messages are kept byte for byte | they are turned into AMQP 1.0 and back |
+//! | `basic.recover` with deliveries of a stream does nothing to them | 540 NOT_IMPLEMENTED |
+//! | a quorum queue has one member, and is as safe as a classic one | as many as there are nodes, up to five |
+//! | dead letters are published with the operation that the message died of, those of quorum queues too | they follow soon after |
+//! | more than 10,000 messages that die of other messages' dead letters in one operation are dropped | they go on |
+//! | direct replies are dropped for a client with 64 MiB of unread ones | they pile up |
+//! | properties that cannot be read are 502 SYNTAX_ERROR | 541 INTERNAL_ERROR |
+//! | flags of properties that do not exist are refused | they are passed on, to break whoever reads them |
 //!
 //! # Memory
 //! A connection that does not read what is sent to it holds at most 2 MiB and one message of deliveries; the rest waits in

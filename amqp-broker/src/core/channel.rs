@@ -6,6 +6,7 @@ use amqp_codec::ShortString;
 
 use super::{
     ids::{ConnectionId, ConsumerId},
+    reply_consumer::ReplyConsumer,
     unacked::{Held, Outcome, Unacked},
 };
 
@@ -27,6 +28,8 @@ pub(crate) struct Channel {
     pub(crate) settled: Vec<Settled>,
     /// Unacknowledged deliveries to consumers; what was got does not count.
     pub(crate) in_flight: u32,
+    /// Who takes its direct replies.
+    pub(crate) replies: Option<ReplyConsumer>,
     last_tag: u64,
 }
 
@@ -50,8 +53,14 @@ impl Channel {
             unacked: Unacked::default(),
             settled: Vec::new(),
             in_flight: 0,
+            replies: None,
             last_tag: 0,
         }
+    }
+
+    /// The last delivery tag.
+    pub(crate) fn last_tag(&self) -> u64 {
+        self.last_tag
     }
 
     /// The next delivery tag.

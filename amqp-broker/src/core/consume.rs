@@ -44,6 +44,7 @@ impl Vhost {
     /// No such queue, one of another connection, one in exclusive use, a tag that is taken.
     pub(crate) fn consume(
         &mut self,
+        now: u64,
         id: ChannelId,
         by: ConnectionId,
         consume: &basic::Consume,
@@ -75,6 +76,10 @@ impl Vhost {
             },
             unacked: 0,
             priority: arguments.priority,
+            offset: match &queue.stream {
+                Some(log) => log.begin(arguments.offset, now, self.began),
+                None => 0,
+            },
             in_line: false,
         });
         channel.consumers.insert(tag, consumer);
@@ -120,6 +125,9 @@ impl Vhost {
 
     /// Ends a consumer. What it has unacknowledged stays so. One that is not there is as good as ended.
     pub(crate) fn cancel(&mut self, now: u64, id: ChannelId, tag: &ShortString, sink: &mut impl Sink) {
+        if self.cancel_replies(id, tag) {
+            return;
+        }
         let consumer = self.channels.get_mut(id).and_then(|channel| channel.consumers.remove(tag));
         if let Some(queue) = consumer.and_then(|consumer| self.leave_queue(now, consumer)) {
             self.end_auto_delete(queue, sink);

@@ -16,6 +16,8 @@ pub(crate) struct Consumer {
     pub(crate) unacked: u32,
     /// Whom messages go to first.
     pub(crate) priority: i32,
+    /// The offset of the next message, in a stream.
+    pub(crate) offset: u64,
     /// Whether it waits in its queue's line.
     pub(crate) in_line: bool,
 }

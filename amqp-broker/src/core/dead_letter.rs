@@ -68,6 +68,9 @@ impl Vhost {
         if dead.reason != Reason::Rejected {
             queues.retain(|id| self.queues.get(*id).is_some_and(|queue| !is_cycle(&headers, &queue.name)));
         }
+        for channel in std::mem::take(&mut self.replying) {
+            self.deliver_reply(channel, draft.parts(), sink);
+        }
         let mut publication = Publication { draft: &mut draft, stored: None, terms };
         for id in queues {
             self.enqueue(now, id, &mut publication, sink);

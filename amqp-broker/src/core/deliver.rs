@@ -11,6 +11,7 @@ use super::{
     ready::{Entry, NEVER},
     refusal::Refusal,
     sink::{Delivery, Sink},
+    stamp::stamped,
     unacked::{Held, Outcome},
     vhost::Vhost,
 };
@@ -43,12 +44,25 @@ impl Vhost {
         if let Some(queue) = self.queues.get_mut(id) {
             queue.expire(now, id, &mut self.dead);
         }
+        if self.queues.get(id).is_some_and(|queue| queue.stream.is_some()) {
+            self.dispatch_stream(id, sink);
+            return;
+        }
         while self.queues.get(id).is_some_and(|queue| !queue.ready.is_empty())
             && let Some(consumer) = self.ready_consumer(id)
         {
             let Some(mut route) = self.way_to(id, consumer) else { return };
             let Some(entry) = route.queue.ready.pop() else { return };
             route.deliver_entry(entry, sink);
+        }
+    }
+
+    /// Delivers from a stream to each of its consumers as long as it has room.
+    pub(super) fn dispatch_stream(&mut self, id: QueueId, sink: &mut impl Sink) {
+        let mut index = 0;
+        while let Some(&consumer) = self.queues.get(id).and_then(|queue| queue.consumers.get(index)) {
+            while self.way_to(id, consumer).is_some_and(|mut way| way.deliver_record(sink)) {}
+            index += 1;
         }
     }
 
@@ -125,13 +139,30 @@ impl Vhost {
             while let Some(held) =
                 self.channels.get_mut(id).and_then(|channel| channel.unacked.pop_up_to(up_to))
             {
+                self.check_stream(&held, outcome)?;
                 self.release(id, held, outcome);
             }
         } else if let Some(held) = channel.unacked.take(tag) {
+            self.check_stream(&held, outcome)?;
             self.release(id, held, outcome);
         }
         self.dispatch_woken(now, sink);
         Ok(())
+    }
+
+    /// From a stream nothing can be refused. It is the end of the connection, so that nothing is put back before.
+    #[inline]
+    fn check_stream(&self, held: &Held, outcome: Outcome) -> Result<(), Refusal> {
+        match self.queues.get(held.queue) {
+            Some(queue) if outcome != Outcome::Acked && queue.stream.is_some() => {
+                let name = queue.name.to_text();
+                Err(Refusal::NotImplemented(format!(
+                    "basic.nack and basic.reject not supported by stream queues {}",
+                    self.entity("queue", &name)
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Notes a settlement until the transaction ends.
@@ -243,6 +274,11 @@ impl Vhost {
         let Some(consumer) = self.consumers.get_mut(id).filter(|consumer| !consumer.in_line) else { return };
         let (queue_id, priority) = (consumer.queue, consumer.priority);
         if let Some(queue) = self.queues.get_mut(queue_id) {
+            // In a stream nobody waits for anybody else.
+            if queue.stream.is_some() {
+                self.wake(queue_id);
+                return;
+            }
             consumer.in_line = true;
             queue.line_up(id, priority);
             self.wake(queue_id);
@@ -273,6 +309,34 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
+    /// Sends a stream's consumer the next message; tells whether there was one, and room for it.
+    fn deliver_record(&mut self, sink: &mut impl Sink) -> bool {
+        if self.connection.congested || !self.consumer.has_room() || !self.channel.has_room() {
+            return false;
+        }
+        let Some(log) = &self.queue.stream else { return false };
+        let Some((offset, message)) = log.at(self.consumer.offset) else { return false };
+        let message = message.clone();
+        self.consumer.offset = offset + 1;
+        // What cannot be read cannot be stamped: it goes as it came.
+        let header = stamped(message.parts().header, "x-stream-offset", offset).ok();
+        let mut parts = message.parts();
+        if let Some(header) = &header {
+            parts.header = header;
+        }
+        let tag = self.send(parts, false, sink);
+        let entry = Entry {
+            message,
+            position: offset,
+            expires_at: NEVER,
+            priority: 0,
+            redelivered: false,
+            returns: 0,
+        };
+        self.hold(tag, entry);
+        true
+    }
+
     /// Sends a message of the queue and keeps it until it is acknowledged.
     #[inline]
     fn deliver_entry(&mut self, entry: Entry, sink: &mut impl Sink) {
@@ -282,9 +346,14 @@ impl Way<'_> {
             parts.header = header;
         }
         let tag = self.send(parts, entry.redelivered, sink);
-        if self.consumer.no_ack {
-            return;
+        if !self.consumer.no_ack {
+            self.hold(tag, entry);
         }
+    }
+
+    /// Keeps a message until it is acknowledged.
+    #[inline]
+    fn hold(&mut self, tag: u64, entry: Entry) {
         self.consumer.unacked += 1;
         self.channel.in_flight += 1;
         self.queue.unacked += 1;

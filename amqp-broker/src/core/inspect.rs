@@ -106,7 +106,7 @@ impl Vhost {
             auto_delete: queue.auto_delete,
             exclusive: queue.owner.is_some(),
             arguments: queue.table.clone(),
-            ready: queue.ready.len(),
+            ready: queue.len(),
             unacked: queue.unacked,
             ready_bytes: queue.ready.body_bytes(),
             consumers: queue.consumers.len(),

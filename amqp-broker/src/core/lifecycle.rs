@@ -60,6 +60,7 @@ impl Vhost {
     }
 
     fn end_channel(&mut self, now: u64, id: ChannelId, sink: &mut impl Sink) {
+        self.end_replies(id);
         let Some(channel) = self.channels.get_mut(id) else { return };
         let consumers: Vec<_> = channel.consumers.drain().map(|(_, consumer)| consumer).collect();
         let settled = std::mem::take(&mut channel.settled);

@@ -4,6 +4,7 @@ use amqp_codec::Error;
 
 const HEADERS: u16 = 1 << 13;
 const PRIORITY: u16 = 1 << 11;
+const REPLY_TO: u16 = 1 << 9;
 const EXPIRATION: u16 = 1 << 8;
 const USER_ID: u16 = 1 << 4;
 
@@ -16,6 +17,7 @@ pub(crate) struct Relevant<'a> {
     /// Milliseconds as text.
     pub(crate) expiration: Option<&'a [u8]>,
     pub(crate) user_id: Option<&'a [u8]>,
+    pub(crate) reply_to: Option<&'a [u8]>,
 }
 
 impl<'a> Relevant<'a> {
@@ -57,6 +59,7 @@ impl<'a> Relevant<'a> {
             match bit {
                 HEADERS => found.headers = Some(value),
                 PRIORITY => found.priority = value.first().copied(),
+                REPLY_TO => found.reply_to = Some(value),
                 EXPIRATION => found.expiration = Some(value),
                 USER_ID => found.user_id = Some(value),
                 _ => {}
@@ -112,6 +115,7 @@ mod tests {
         assert_eq!(found.priority, Some(7));
         assert_eq!(found.expiration, Some(&b"5000"[..]));
         assert_eq!(found.user_id, Some(&b"guest"[..]));
+        assert_eq!(found.reply_to, Some(&b"d"[..]));
         for end in 0..encoded.as_encoded().len() {
             assert!(Relevant::find(&encoded.as_encoded()[..end]).is_err(), "cut at {end}");
         }

@@ -9,13 +9,14 @@ use super::{
     copies::{Copies, remove_blind_copies},
     death::Reason,
     exchange::Destination,
-    ids::{ConnectionId, ExchangeId, QueueId},
-    message::{Draft, Parts},
+    ids::{ChannelId, ConnectionId, ExchangeId, QueueId},
+    message::Draft,
     properties::Relevant,
     publication::Publication,
     queue::{MESSAGE_OVERHEAD, Terms},
     ready::NEVER,
     refusal::Refusal,
+    reply_to::set_reply_to,
     sink::Sink,
     vhost::Vhost,
 };
@@ -39,6 +40,15 @@ pub(crate) struct Route {
     /// Exchange and key, each with its length octet.
     names: Vec<u8>,
     queues: Vec<QueueId>,
+    /// Channels that it is a direct reply for.
+    replies: Vec<ChannelId>,
+}
+
+/// Who publishes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Publisher {
+    pub(crate) connection: ConnectionId,
+    pub(crate) channel: ChannelId,
 }
 
 impl Vhost {
@@ -49,20 +59,23 @@ impl Vhost {
     pub(crate) fn publish(
         &mut self,
         now: u64,
-        by: ConnectionId,
+        publisher: Publisher,
         route: &mut Route,
         draft: &mut Draft,
         sink: &mut impl Sink,
     ) -> Result<Published, Refusal> {
+        let by = publisher.connection;
         let cached = route.topology == self.topology && route.names == draft.route();
         let mut terms = Terms::default();
         let copies;
+        let mut reply_to = None;
         {
             let parts = draft.parts();
             let (exchange, key) = parts.names();
             let source = if cached { None } else { Some(self.publishable(exchange, by)?) };
             let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
             if relevant != Relevant::default() {
+                reply_to = self.reply_name(publisher.channel, relevant.reply_to)?;
                 terms = check(&relevant, self.user(by))?;
             }
             copies = Copies::read(&relevant)?;
@@ -74,12 +87,19 @@ impl Vhost {
                 self.find_route(source, (exchange, key), &relevant, copies.as_ref(), route)?;
             }
         }
+        if let Some(name) = reply_to {
+            set_reply_to(draft, name)?;
+        }
         if let Some(copies) = copies.filter(|copies| copies.blind) {
             remove_blind_copies(draft)?;
             let blind = copies.keys.get(copies.blind_from..).unwrap_or_default();
             blind.iter().for_each(|key| draft.blind_key(key.as_bytes()));
         }
+        for &channel in &route.replies {
+            self.deliver_reply(channel, draft.parts(), sink);
+        }
         if route.queues.is_empty() {
+            // Replies do not count: who asks for the return of what is not routed gets them back too.
             return Ok(Published::Unroutable);
         }
         let mut publication = Publication { draft, stored: None, terms };
@@ -99,11 +119,14 @@ impl Vhost {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub(crate) fn check_publish(&self, parts: Parts<'_>, by: ConnectionId) -> Result<(), Refusal> {
-        self.publishable(parts.names().0, by)?;
+    pub(crate) fn check_publish(&self, draft: &mut Draft, publisher: Publisher) -> Result<(), Refusal> {
+        let parts = draft.parts();
+        self.publishable(parts.names().0, publisher.connection)?;
         let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
-        check(&relevant, self.user(by))?;
-        Copies::read(&relevant).map(drop)
+        let reply_to = self.reply_name(publisher.channel, relevant.reply_to)?;
+        check(&relevant, self.user(publisher.connection))?;
+        Copies::read(&relevant)?;
+        reply_to.map_or(Ok(()), |name| set_reply_to(draft, name))
     }
 
     /// The exchange, if clients may publish to it; `None` is the default exchange.
@@ -131,12 +154,14 @@ impl Vhost {
         route: &mut Route,
     ) -> Result<(), Refusal> {
         route.queues.clear();
+        route.replies.clear();
         self.routing += 1;
         let mut by_headers = self.route_key(source, key, relevant, &mut route.queues)?;
         for key in copies.into_iter().flat_map(|copies| &copies.keys) {
             // Each key is routed for itself, but a queue gets the message once.
             by_headers |= self.route_key(source, key.as_bytes(), relevant, &mut route.queues)?;
         }
+        route.replies.append(&mut self.replying);
         route.names.clear();
         let lasting = !by_headers && copies.is_none();
         route.topology = if lasting { self.topology } else { 0 };
@@ -160,6 +185,8 @@ impl Vhost {
         let Some(source) = source else {
             if let Some(&id) = self.queue_names.get(key) {
                 self.visit(id, queues);
+            } else {
+                self.replying.extend(self.reply_channel(key));
             }
             return Ok(false);
         };
@@ -224,6 +251,15 @@ impl Vhost {
                 !queue.ready.is_empty()
             }
         };
+        if let Some(queue) = self.queues.get_mut(id)
+            && let Some(log) = &mut queue.stream
+        {
+            log.append(publication.message(), now, &queue.arguments);
+            self.grown += MESSAGE_OVERHEAD + publication.body_len() as u64;
+            self.arm(id);
+            self.dispatch_stream(id, sink);
+            return true;
+        }
         if !waiting && let Some(consumer) = self.ready_consumer(id) {
             self.grown += MESSAGE_OVERHEAD + publication.body_len() as u64;
             self.deliver_new(now, id, consumer, publication, sink);

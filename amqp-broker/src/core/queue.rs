@@ -11,6 +11,7 @@ use super::{
     ids::{ConnectionId, ConsumerId, ExchangeId, QueueId},
     message::Message,
     ready::{Entry, NEVER, Ready},
+    stream::Stream,
 };
 
 /// What a message takes beside its body: its place in a queue, names, properties. An estimate.
@@ -27,6 +28,8 @@ pub(crate) struct Queue {
     pub(crate) table: Table,
     pub(crate) arguments: QueueArguments,
     pub(crate) ready: Ready,
+    /// Where a stream keeps its messages, which are never ready and never leave it for a consumer.
+    pub(crate) stream: Option<Box<Stream>>,
     /// How many messages are with consumers.
     pub(crate) unacked: usize,
     /// Bytes of their bodies.
@@ -75,6 +78,7 @@ impl Queue {
             auto_delete,
             owner,
             table,
+            stream: (arguments.kind == QueueType::Stream).then(Box::default),
             ready: Ready::new(arguments.max_priority),
             arguments,
             unacked: 0,
@@ -112,7 +116,9 @@ impl Queue {
     /// How much memory its messages take, near enough.
     pub(crate) fn held(&self) -> u64 {
         let count = self.ready.len() as u64 + self.unacked as u64;
-        self.ready.body_bytes() + self.unacked_bytes + count * MESSAGE_OVERHEAD
+        let log =
+            self.stream.as_ref().map_or(0, |log| log.body_bytes() + log.len() as u64 * MESSAGE_OVERHEAD);
+        self.ready.body_bytes() + self.unacked_bytes + count * MESSAGE_OVERHEAD + log
     }
 
     /// Whether one more message is one too many and is to be refused.
@@ -141,9 +147,11 @@ impl Queue {
     /// Takes a message back that `by_client` or the end of its channel has returned; it dies when it did so too often.
     pub(crate) fn take_back(&mut self, id: QueueId, mut entry: Entry, by_client: bool, dead: &mut Graveyard) {
         entry.redelivered = true;
-        if self.arguments.kind == QueueType::Classic {
-            self.ready.put_back(entry);
-            return;
+        match self.arguments.kind {
+            QueueType::Classic => return self.ready.put_back(entry),
+            QueueType::Quorum => {}
+            // It never left.
+            QueueType::Stream => return,
         }
         entry.returns = entry.returns.saturating_add(1);
         match self.arguments.delivery_limit {
@@ -171,11 +179,20 @@ impl Queue {
                 self.mourn(id, entry.message, Reason::Expired, dead);
             }
         }
+        if let Some(log) = &mut self.stream {
+            log.trim(now, &self.arguments);
+        }
+    }
+
+    /// How many messages there are that are not with consumers.
+    pub(crate) fn len(&self) -> usize {
+        self.ready.len() + self.stream.as_ref().map_or(0, |log| log.len())
     }
 
     /// When something falls due: a message at the head, or the unused queue itself.
     pub(crate) fn deadline(&self) -> u64 {
-        self.ready.next_expiry().min(self.unused_until())
+        let log = self.stream.as_ref().map_or(NEVER, |log| log.next_expiry(&self.arguments));
+        log.min(self.ready.next_expiry()).min(self.unused_until())
     }
 
     /// When it goes for want of use.

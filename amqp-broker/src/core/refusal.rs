@@ -65,6 +65,8 @@ pub(crate) enum Refusal {
     ConsumerTagReused(ShortString),
     #[error("unknown delivery tag {0}")]
     UnknownDeliveryTag(u64),
+    #[error("{0}")]
+    Replies(&'static str),
     #[error("cannot switch from tx to confirm mode")]
     TxToConfirm,
     #[error("cannot switch from confirm to tx mode")]
@@ -140,6 +142,7 @@ impl Refusal {
             | Refusal::TooManyQueues { .. }
             | Refusal::TooManyUnacked(_)
             | Refusal::SegmentTooLarge
+            | Refusal::Replies(_)
             | Refusal::NoPrefetch { .. }
             | Refusal::NotServerNamed(_)
             | Refusal::MessageTooLarge { .. } => ReplyCode::PRECONDITION_FAILED,

@@ -22,6 +22,9 @@ pub(crate) trait Sink {
     /// [`drained`](super::vhost::Vhost::drained).
     fn deliver(&mut self, to: ConnectionId, delivery: Delivery<'_>) -> bool;
 
+    /// A reply to a request goes out, however much waits to be written: it waits nowhere else.
+    fn reply(&mut self, to: ConnectionId, delivery: Delivery<'_>);
+
     /// The broker ended a consumer of a client that wants to be told.
     fn cancel(&mut self, to: ConnectionId, channel: u16, consumer_tag: &ShortString);
 }

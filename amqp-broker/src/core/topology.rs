@@ -225,6 +225,12 @@ impl Vhost {
         by: ConnectionId,
         generate: impl FnOnce() -> ShortString,
     ) -> Result<Declared, Refusal> {
+        // No queue, but it can be asked whether somebody still waits for the reply.
+        match self.has_replies(&declare.queue) {
+            Some(true) => return Ok(Declared { queue: declare.queue.detach(), messages: 0, consumers: 1 }),
+            Some(false) => return Err(self.no_queue(&declare.queue)),
+            None => {}
+        }
         if declare.passive {
             let id = self.usable_queue(&declare.queue, by)?;
             return Ok(self.declared(now, id));
@@ -269,9 +275,6 @@ impl Vhost {
         if let Some(dead_letter) = declare.arguments.get("x-dead-letter-exchange") {
             self.permit_queue(by, Act::Read, &name)?;
             self.permit_exchange(by, Act::Write, name_in(&dead_letter))?;
-        }
-        if arguments.kind == QueueType::Stream {
-            return Err(Refusal::NotImplemented("streams".to_owned()));
         }
         if arguments.kind != QueueType::Classic {
             self.check_properties(&name, declare)?;
@@ -329,8 +332,9 @@ impl Vhost {
         queue.last_used = now;
         Declared {
             queue: queue.name.clone(),
-            messages: count(queue.ready.len()),
-            consumers: count(queue.consumers.len()),
+            messages: count(queue.len()),
+            // RabbitMQ does not count those of a stream.
+            consumers: if queue.stream.is_some() { 0 } else { count(queue.consumers.len()) },
         }
     }
 
@@ -338,6 +342,13 @@ impl Vhost {
     pub(crate) fn purge_queue(&mut self, name: &ShortString, by: ConnectionId) -> Result<u32, Refusal> {
         self.permit_queue(by, Act::Read, name)?;
         let id = self.usable_queue(name, by)?;
+        if self.queues.get(id).is_some_and(|queue| queue.stream.is_some()) {
+            let name = name.to_text();
+            let queue = self.entity("queue", &name);
+            return Err(Refusal::NotImplemented(format!(
+                "queue.purge not supported by stream queues {queue}"
+            )));
+        }
         Ok(self.queues.get_mut(id).map_or(0, |queue| count(queue.ready.clear())))
     }
 
@@ -359,6 +370,11 @@ impl Vhost {
         queue.expire(now, id, &mut self.dead);
         self.bury(now, sink);
         let Some(queue) = self.queues.get_mut(id) else { return Ok(0) };
+        // RabbitMQ deletes a stream whatever is asked.
+        if queue.stream.is_some() {
+            self.remove_queue(id, sink);
+            return Ok(0);
+        }
         if delete.if_unused && !queue.consumers.is_empty() {
             return Err(Refusal::InUse { what: "queue", name, vhost });
         }

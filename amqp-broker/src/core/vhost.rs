@@ -18,7 +18,10 @@ use super::{
     consumer::Consumer,
     exchange::{Declaration, Exchange, Kind},
     graveyard::Graveyard,
-    ids::{ChannelKey, ConnectionId, ConnectionKey, ConsumerKey, ExchangeId, ExchangeKey, QueueId, QueueKey},
+    ids::{
+        ChannelId, ChannelKey, ConnectionId, ConnectionKey, ConsumerKey, ExchangeId, ExchangeKey, QueueId,
+        QueueKey,
+    },
     limits::Limits,
     queue::Queue,
     ready::NEVER,
@@ -61,6 +64,10 @@ pub(crate) struct Vhost {
     pub(super) dead: Graveyard,
     /// When its clock began, in milliseconds since 1970.
     pub(crate) began: u64,
+    /// The channels that wait for direct replies, by the key these come with.
+    pub(super) reply_names: HashMap<ShortString, ChannelId>,
+    /// Those of them that the message being routed is for.
+    pub(super) replying: Vec<ChannelId>,
     timers: BinaryHeap<Reverse<(u64, QueueId)>>,
 }
 
@@ -83,6 +90,8 @@ impl Vhost {
             woken: Vec::new(),
             dead: Graveyard::new(),
             began: 0,
+            reply_names: HashMap::new(),
+            replying: Vec::new(),
             timers: BinaryHeap::new(),
         };
         for &(name, kind, internal) in PREDECLARED {
@@ -229,6 +238,7 @@ impl Vhost {
         for id in self.queue_names.values() {
             let queue = self.queues.get(*id).unwrap();
             assert_eq!(queue.unacked, unacked.get(id).copied().unwrap_or(0), "unacked of {}", queue.name);
+            assert!(queue.stream.is_none() || queue.ready.is_empty(), "{} is a stream", queue.name);
             let able = queue.consumers.iter().filter(|id| {
                 let consumer = self.consumers.get(**id).unwrap();
                 let channel = self.channels.get(consumer.channel).unwrap();

@@ -10,8 +10,9 @@ use crate::core::{
     deliver::Settlement,
     ids::ChannelId,
     message::Draft,
-    publish::{Published, Route},
+    publish::{Published, Publisher, Route},
     refusal::Refusal,
+    reply_to::is_reply_name,
     topology::{Binding, To},
 };
 
@@ -102,7 +103,9 @@ impl Channel {
             return Err(Refusal::NotImplemented("immediate=true".to_owned()));
         }
         if let Mode::Transaction(held) = &mut self.mode {
-            op.shared.vhost.check_publish(self.incoming.draft.parts(), op.by)?;
+            let Some(channel) = self.key else { return Ok(()) };
+            let publisher = Publisher { connection: op.by, channel };
+            op.shared.vhost.check_publish(&mut self.incoming.draft, publisher)?;
             held.push((flags, std::mem::take(&mut self.incoming.draft)));
             return Ok(());
         }
@@ -155,7 +158,10 @@ impl Channel {
     fn put(&mut self, op: &mut Operation<'_>, flags: Flags) -> Result<Published, Refusal> {
         let shared = &mut *op.shared;
         let draft = &mut self.incoming.draft;
-        let outcome = shared.vhost.publish(op.now, op.by, &mut self.route, draft, &mut shared.outboxes)?;
+        let Some(channel) = self.key else { return Ok(Published::Unroutable) };
+        let publisher = Publisher { connection: op.by, channel };
+        let outcome =
+            shared.vhost.publish(op.now, publisher, &mut self.route, draft, &mut shared.outboxes)?;
         if outcome == Published::Unroutable
             && flags.mandatory
             && let Some(outbox) = shared.outboxes.of(op.by)
@@ -406,7 +412,14 @@ impl Channel {
         if consume.consumer_tag.is_empty() {
             consume.consumer_tag = generated_name("amq.ctag-");
         }
-        op.shared.vhost.consume(key, op.by, &consume)?;
+        if is_reply_name(&consume.queue) {
+            let unique = uuid::Uuid::new_v4().simple().to_string();
+            op.shared.vhost.consume_replies(key, &consume, &unique)?;
+            let ok = basic::ConsumeOk { consumer_tag: consume.consumer_tag };
+            self.reply_unless(consume.no_wait, op, &ok);
+            return Ok(());
+        }
+        op.shared.vhost.consume(op.now, key, op.by, &consume)?;
         let ok = basic::ConsumeOk { consumer_tag: consume.consumer_tag };
         self.reply_unless(consume.no_wait, op, &ok);
         op.shared.vhost.start(op.now, &mut op.shared.outboxes);

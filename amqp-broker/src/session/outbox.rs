@@ -20,6 +20,9 @@ use crate::core::{
 /// From this many bytes on nothing more is delivered to a connection. One message may still exceed it.
 const ENOUGH: usize = 1 << 20;
 
+/// From this many bytes on direct replies are dropped: they have no queue to wait in.
+const MOST_REPLIES: usize = 64 << 20;
+
 /// Memory that an outbox keeps when it is empty; what one burst needed beyond that is given back.
 const KEPT: usize = 256 << 10;
 
@@ -316,6 +319,14 @@ impl Sink for Outboxes {
         let Some(outbox) = self.of(to) else { return false };
         outbox.deliver(&delivery);
         outbox.len() < ENOUGH
+    }
+
+    fn reply(&mut self, to: ConnectionId, delivery: Delivery<'_>) {
+        if let Some(outbox) = self.of(to)
+            && outbox.len() < MOST_REPLIES
+        {
+            outbox.deliver(&delivery);
+        }
     }
 
     fn cancel(&mut self, to: ConnectionId, channel: u16, consumer_tag: &ShortString) {

@@ -26,8 +26,27 @@ fn of(names: &[&'static str], choice: u8) -> ShortString {
 }
 
 fn arguments(choice: u8) -> Table {
+    let several: &[(&str, Value)] = match choice {
+        60..70 => &[("x-dead-letter-exchange", "amq.fanout".into()), ("x-max-length", 1.into())],
+        70..80 => &[
+            ("x-dead-letter-exchange", "".into()),
+            ("x-dead-letter-routing-key", "b".into()),
+            ("x-message-ttl", 2.into()),
+        ],
+        80..90 => &[
+            ("x-queue-type", "quorum".into()),
+            ("x-delivery-limit", 1.into()),
+            ("x-dead-letter-exchange", "amq.fanout".into()),
+        ],
+        90..100 => &[("x-queue-type", "stream".into()), ("x-max-length-bytes", 3.into())],
+        _ => &[],
+    };
     let (key, value): (_, Value) = match choice {
-        0..100 => return Table::new(),
+        0..100 => {
+            let mut table = Table::new();
+            several.iter().for_each(|(key, value)| table.insert(key, value.clone()).unwrap());
+            return table;
+        }
         100..120 => ("x-max-length", 3.into()),
         120..140 => ("x-message-ttl", 5.into()),
         140..160 => ("x-expires", 20.into()),
@@ -66,6 +85,7 @@ fn step(shared: &Shared, by: ConnectionId, kind: u8, x: u8, y: u8) -> Vec<Frame>
             exclusive: bit(0),
             auto_delete: bit(1),
             passive: bit(2) && bit(3),
+            durable: bit(4),
             arguments: arguments(y.wrapping_mul(x)),
             ..Default::default()
         }
@@ -93,6 +113,13 @@ fn step(shared: &Shared, by: ConnectionId, kind: u8, x: u8, y: u8) -> Vec<Frame>
             source: exchange,
             destination: of(&EXCHANGES, x),
             routing_key: key,
+            ..Default::default()
+        }
+        .into(),
+        12 if x < 20 => basic::Consume {
+            queue: ShortString::from_static("amq.rabbitmq.reply-to"),
+            consumer_tag: ShortString::from_static("replies"),
+            no_ack: true,
             ..Default::default()
         }
         .into(),
@@ -126,7 +153,8 @@ fn publish(exchange: ShortString, routing_key: ShortString, x: u8, y: u8) -> Vec
     let channel = 1 + u16::from(y / 128);
     let body = Bytes::from(vec![y; usize::from(x % 3)]);
     let expiration = y.is_multiple_of(5).then(|| ShortString::from_static("3"));
-    let properties = Properties { priority: Some(x % 5), expiration, ..Default::default() };
+    let reply_to = x.is_multiple_of(25).then(|| ShortString::from_static("amq.rabbitmq.reply-to"));
+    let properties = Properties { priority: Some(x % 5), expiration, reply_to, ..Default::default() };
     let publish = basic::Publish { exchange, routing_key, mandatory: x & 1 == 1, ..Default::default() };
     let header = ContentHeader {
         class_id: 60,

@@ -12,3 +12,5 @@ mod greeting;
 mod inspection;
 mod limits;
 mod peer;
+mod reply_to;
+mod streams;

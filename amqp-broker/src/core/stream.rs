@@ -1,0 +1,153 @@
+//! A stream's log: what was appended stays, is read by many, and goes when there is too much of it or it is too old
+//! (<https://www.rabbitmq.com/streams.html>).
+
+use std::collections::VecDeque;
+
+use super::{
+    arguments::{OffsetArgument, QueueArguments},
+    message::Message,
+    ready::NEVER,
+};
+
+/// The log of a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Stream {
+    records: VecDeque<Record>,
+    /// The offset of the first record.
+    first: u64,
+    body_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Record {
+    message: Message,
+    /// When it came, in milliseconds of the broker's clock.
+    came_at: u64,
+}
+
+impl Stream {
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Bytes of all bodies.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
+    /// The offset that the next message will have.
+    fn end(&self) -> u64 {
+        self.first + self.records.len() as u64
+    }
+
+    pub(crate) fn append(&mut self, message: Message, now: u64, arguments: &QueueArguments) {
+        self.body_bytes += message.body_len() as u64;
+        self.records.push_back(Record { message, came_at: now });
+        self.trim(now, arguments);
+    }
+
+    /// Drops what is too much or too old. The newest message stays whatever its size.
+    pub(crate) fn trim(&mut self, now: u64, arguments: &QueueArguments) {
+        while let Some(oldest) = self.records.front() {
+            let too_much = arguments.max_length_bytes.is_some_and(|most| self.body_bytes > most);
+            let too_old = arguments.max_age.is_some_and(|age| oldest.came_at.saturating_add(age) <= now);
+            if !(too_old || too_much && self.records.len() > 1) {
+                break;
+            }
+            self.body_bytes -= oldest.message.body_len() as u64;
+            self.first += 1;
+            self.records.pop_front();
+        }
+    }
+
+    /// When the first message gets too old.
+    pub(crate) fn next_expiry(&self, arguments: &QueueArguments) -> u64 {
+        match (arguments.max_age, self.records.front()) {
+            (Some(age), Some(oldest)) => oldest.came_at.saturating_add(age),
+            _ => NEVER,
+        }
+    }
+
+    /// Where a consumer begins; the clock began at `began`, in milliseconds since 1970.
+    pub(crate) fn begin(&self, offset: OffsetArgument, now: u64, began: u64) -> u64 {
+        let since =
+            |time: u64| self.first + self.records.partition_point(|record| record.came_at < time) as u64;
+        match offset {
+            OffsetArgument::First => self.first,
+            OffsetArgument::Last => self.end().saturating_sub(1).max(self.first),
+            OffsetArgument::Next => self.end(),
+            OffsetArgument::Offset(offset) => offset,
+            OffsetArgument::Timestamp(seconds) => since(seconds.saturating_mul(1000).saturating_sub(began)),
+            OffsetArgument::Ago(milliseconds) => since(now.saturating_sub(milliseconds)),
+        }
+    }
+
+    /// The message at an offset, or the first one that is left after it, with its offset.
+    pub(crate) fn at(&self, offset: u64) -> Option<(u64, &Message)> {
+        let offset = offset.max(self.first);
+        let index = usize::try_from(offset - self.first).ok()?;
+        self.records.get(index).map(|record| (offset, &record.message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::message::Draft;
+
+    fn message(body: &str) -> Message {
+        let mut draft = Draft::default();
+        draft.start(b"", b"s");
+        draft.small(body.as_bytes());
+        draft.message()
+    }
+
+    fn filled(arguments: &QueueArguments) -> Stream {
+        let mut stream = Stream::default();
+        for (now, body) in [(10, "one"), (20, "two"), (30, "three")] {
+            stream.append(message(body), now, arguments);
+        }
+        stream
+    }
+
+    #[test]
+    fn each_offset_argument_finds_its_place() {
+        let stream = filled(&QueueArguments::default());
+        let began = 1_000_000;
+        for (offset, expected) in [
+            (OffsetArgument::First, 0),
+            (OffsetArgument::Last, 2),
+            (OffsetArgument::Next, 3),
+            (OffsetArgument::Offset(7), 7),
+            (OffsetArgument::Ago(15), 1),
+            (OffsetArgument::Ago(0), 3),
+            (OffsetArgument::Timestamp(1_000), 0),
+            (OffsetArgument::Timestamp(1_001), 3),
+        ] {
+            assert_eq!(stream.begin(offset, 35, began), expected, "{offset:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_goes_but_never_the_newest() {
+        let arguments = QueueArguments { max_length_bytes: Some(8), ..Default::default() };
+        let mut stream = filled(&arguments);
+        assert_eq!((stream.len(), stream.body_bytes()), (2, 8));
+        assert_eq!(
+            stream.at(0).map(|(offset, _)| offset),
+            Some(1),
+            "who is behind goes on with what is left"
+        );
+        stream.append(message("more than eight"), 40, &arguments);
+        assert_eq!((stream.len(), stream.at(0).map(|(offset, _)| offset)), (1, Some(3)));
+    }
+
+    #[test]
+    fn what_is_too_old_goes() {
+        let arguments = QueueArguments { max_age: Some(15), ..Default::default() };
+        let mut stream = filled(&arguments);
+        assert_eq!((stream.len(), stream.next_expiry(&arguments)), (2, 35));
+        stream.trim(45, &arguments);
+        assert_eq!((stream.len(), stream.body_bytes(), stream.begin(OffsetArgument::Last, 45, 0)), (0, 0, 3));
+    }
+}
