@@ -11,8 +11,12 @@ use bytes::BytesMut;
 const SMALLEST: usize = 8 * 1024;
 const LARGEST: usize = 512 * 1024;
 
+/// So many reads in turn that fill little make the room smaller: a buffer given up between two bursts is fresh memory for
+/// the second.
+const SMALL_READS: u8 = 32;
+
 /// Buffers kept to be used again.
-const KEPT: usize = 8;
+const KEPT: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
@@ -21,11 +25,13 @@ pub(crate) struct ReadBuffer {
     retired: VecDeque<BytesMut>,
     /// How much room to make.
     size: usize,
+    /// Reads in turn that filled little of it.
+    small_reads: u8,
 }
 
 impl ReadBuffer {
     pub(crate) fn new() -> Self {
-        ReadBuffer { current: BytesMut::new(), retired: VecDeque::new(), size: SMALLEST }
+        ReadBuffer { current: BytesMut::new(), retired: VecDeque::new(), size: SMALLEST, small_reads: 0 }
     }
 
     /// The buffer, with room for a read at its end.
@@ -43,9 +49,15 @@ impl ReadBuffer {
 
     /// Makes as much room next time as lately was filled.
     pub(crate) fn adapt(&mut self, filled: usize) {
+        if filled >= self.size / 8 {
+            self.small_reads = 0;
+        } else {
+            self.small_reads += 1;
+        }
         if filled >= self.size / 2 {
             self.size = (self.size * 2).min(LARGEST);
-        } else if filled < self.size / 8 {
+        } else if self.small_reads == SMALL_READS {
+            self.small_reads = 0;
             self.size = (self.size / 2).max(SMALLEST);
         }
     }
@@ -129,9 +141,28 @@ mod tests {
     }
 
     #[test]
+    fn a_small_read_between_large_ones_does_not_give_the_memory_up() {
+        let mut buffer = ReadBuffer::new();
+        for _ in 0..10 {
+            drop(read_and_take(&mut buffer));
+        }
+        assert_eq!(buffer.size, LARGEST);
+        for _ in 1..SMALL_READS {
+            buffer.adapt(100);
+        }
+        assert_eq!(buffer.size, LARGEST);
+        buffer.adapt(LARGEST / 8);
+        for _ in 0..SMALL_READS {
+            assert_eq!(buffer.size, LARGEST);
+            buffer.adapt(100);
+        }
+        assert_eq!(buffer.size, LARGEST / 2);
+    }
+
+    #[test]
     fn a_quiet_connection_holds_little() {
         let mut buffer = ReadBuffer::new();
-        let held: Vec<_> = (0..12).map(|_| read_and_take(&mut buffer)).collect();
+        let held: Vec<_> = (0..2 * KEPT).map(|_| read_and_take(&mut buffer)).collect();
         assert!(buffer.is_large() && buffer.retired.len() <= KEPT);
         drop(held);
         buffer.release();
