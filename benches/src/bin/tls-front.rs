@@ -51,5 +51,7 @@ fn config(authority: &str) -> Result<ServerConfig, Failure> {
     let key = KeyPair::generate()?;
     let certificate = CertificateParams::new(["localhost".to_owned()])?.signed_by(&key, &issuer)?;
     let key = PrivateKeyDer::try_from(key.serialize_der())?;
-    Ok(ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key)?)
+    Ok(ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)?)
 }
