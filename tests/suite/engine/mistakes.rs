@@ -17,6 +17,7 @@
 //! | a header frame over frame_max sent | `engine::confirms::properties_that_do_not_fit_into_a_frame_are_refused_and_take_no_tag` |
 //! | IPv6, percent-encoding or an empty virtual host in a URI misread | `client::connect::an_ipv6_literal_is_connected_to`, `engine::mistakes::a_uri_is_read_as_it_is_written` |
 //! | a connect deadline that does not cover the handshake | `engine::handshake::a_peer_that_falls_silent_is_given_up_at_the_deadline`, `client::connect::the_deadline_covers_the_handshake_of_tls` |
+//! | a reconnect that forgets what a closed channel declared, declares a name the broker gave, or acks old tags anew | `recovery::topology::exchanges_queues_and_bindings_come_back_in_this_order_though_their_channel_was_closed`, `recovery::topology::a_queue_that_the_broker_named_gets_a_new_name_which_its_bindings_and_consumers_follow`, `recovery::channels::modes_come_back_in_order_and_the_consumers_stream_goes_on` |
 //! | futures that never end after the connection is lost | `engine::ends::a_stream_that_ends_tells_everyone_so`, `client::bad_input::a_cut_connection_ends_every_waiter_with_the_reason`, `engine::mistakes::waits_end_when_the_runtime_of_their_connection_has_gone` |
 //! | nothing works while the broker blocks, not even close | `engine::flow::a_blocked_connection_holds_publishes_and_nothing_else`, `engine::flow::a_blocked_connection_can_be_closed` |
 //! | a listener for events that must be heard or the reader stops | `engine::mistakes::a_listener_that_hears_nothing_holds_nothing_up` |
