@@ -1,6 +1,6 @@
 //! The broker: what users of the library hold.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     io::DuplexStream,
@@ -15,6 +15,7 @@ use crate::{
     core::access::Permissions,
     instance::Instance,
     server::{accept, serve},
+    store::DataError,
     tls::Tls,
 };
 
@@ -47,6 +48,14 @@ pub struct Broker {
 #[must_use]
 pub struct BrokerBuilder {
     config: Config,
+}
+
+/// A broker in the making that keeps what is to survive: see [`BrokerBuilder::data_dir`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct DurableBrokerBuilder {
+    config: Config,
+    path: PathBuf,
 }
 
 /// What a broker listens with.
@@ -105,8 +114,9 @@ impl Broker {
         client
     }
 
-    /// Ends the broker: stops listening and closes every connection with 320 CONNECTION_FORCED. Returns when all have
-    /// ended, those that do not answer within 3 s included.
+    /// Ends the broker: stops listening, confirms what it has been published and closes every connection with 320
+    /// CONNECTION_FORCED. Returns when all have ended, those that do not answer within 3 s included, and what is to survive
+    /// is on disk.
     ///
     /// # Cancel safety
     /// The broker ends all the same.
@@ -224,11 +234,48 @@ impl BrokerBuilder {
         self
     }
 
+    /// Keeps durable exchanges, queues and bindings and persistent messages in a folder, from which the next broker has
+    /// them: after a clean end, and after one that was not, such as by SIGKILL. The folder is made where there is none; it
+    /// is one broker's alone.
+    ///
+    /// A publish of a persistent message to a durable queue is confirmed when it is on disk, and so is answered what else
+    /// changes what survives: declarations, bindings, deletions, commits. Everything that gathers while the disk writes is
+    /// written together. All messages are in memory too: the folder is there for safety, not for more than fits.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = std::env::temp_dir().join(format!("amqp-broker-doc-{}", std::process::id()));
+    /// # let path = folder.clone();
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let broker = amqp_broker::Broker::builder().user("guest", "guest").vhost("/").data_dir(path).build()?;
+    /// broker.shutdown().await;
+    /// # Ok::<(), amqp_broker::DataError>(())
+    /// # })?;
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn data_dir(self, path: impl Into<PathBuf>) -> DurableBrokerBuilder {
+        DurableBrokerBuilder { config: self.config, path: path.into() }
+    }
+
     /// The broker, which does nothing yet: see [`Broker::listen`] and [`Broker::connect`].
     pub fn build(self) -> Broker {
         let mut config = self.config;
         config.fill_in();
         Broker { inner: Arc::new(Instance::new(config)) }
+    }
+}
+
+impl DurableBrokerBuilder {
+    /// The broker, with what survived. It reads all of it before it returns.
+    ///
+    /// # Errors
+    /// When the folder is another broker's, cannot be made or cannot be read.
+    pub fn build(self) -> Result<Broker, DataError> {
+        let DurableBrokerBuilder { mut config, path } = self;
+        config.fill_in();
+        Ok(Broker { inner: Arc::new(Instance::restored(config, &path)?) })
     }
 }
 

@@ -4,19 +4,23 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::{core::ids::ConnectionId, session::order::Order};
+use crate::{
+    core::{ids::ConnectionId, refusal::Refusal},
+    session::order::Order,
+};
 
 /// The clients of a broker.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     last: AtomicU64,
+    are_refused: AtomicBool,
     all: Mutex<BTreeMap<u64, Arc<Client>>>,
     /// How many are in each virtual host.
     inside: Mutex<HashMap<String, usize>>,
@@ -68,6 +72,18 @@ impl Clients {
     /// Those who are connected, in the order they came.
     pub(crate) fn all(&self) -> Vec<Arc<Client>> {
         self.all.lock().values().cloned().collect()
+    }
+
+    /// Closes all connections for this reason, and those that come after.
+    pub(crate) fn close_all(&self, refusal: &Refusal) {
+        self.are_refused.store(true, Ordering::Release);
+        let order = Order::Close { code: refusal.code(), text: refusal.reply_text() };
+        self.all().iter().for_each(|client| client.order(order.clone()));
+    }
+
+    /// Whether nobody else is to come.
+    pub(crate) fn are_refused(&self) -> bool {
+        self.are_refused.load(Ordering::Acquire)
     }
 
     /// How many have come and are in no virtual host yet.

@@ -43,6 +43,8 @@ pub(crate) struct Driver<S> {
     /// What is being written.
     batch: Batch,
     wants: Wants,
+    /// Whether nothing more is listened to until the connection closes.
+    is_paused: bool,
     heard: bool,
     spoke: bool,
     host: Arc<Host>,
@@ -95,6 +97,7 @@ impl<S> Driver<S> {
             batch: Batch::default(),
             // What came with the handshake's last frame is looked at first.
             wants: Wants::Output,
+            is_paused: false,
             heard: true,
             spoke: true,
             host,
@@ -116,6 +119,11 @@ impl<S> Driver<S> {
     /// Whether a close of ours waits to be answered.
     pub(crate) fn is_closing(&self) -> bool {
         self.connection.is_closing()
+    }
+
+    /// Listens to nothing more until the connection closes.
+    pub(crate) fn pause(&mut self) {
+        self.is_paused = true;
     }
 
     /// Does what somebody else than the client wants of the connection.
@@ -199,6 +207,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Reads once and lets the session see it; tells whether there was anything.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.is_paused && !self.is_closing() {
+            return Poll::Pending;
+        }
         match self.wants {
             Wants::End => return Poll::Ready(Ok(false)),
             Wants::Output if !self.batch.is_empty() => return Poll::Pending,

@@ -10,11 +10,15 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::session::shared::Shared;
+use crate::{
+    session::shared::Shared,
+    store::{Disk, Progress},
+};
 
 /// A virtual host with its lock and its clock.
 pub(crate) struct Host {
     shared: Mutex<Shared>,
+    disk: Option<Disk>,
     began: Instant,
     /// When the clock will look next, in milliseconds; what is due earlier must wake it.
     looks_at: AtomicU64,
@@ -23,11 +27,12 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(mut shared: Shared) -> Self {
-        shared.vhost.began = since_1970();
+    /// A virtual host whose clock began at this time.
+    pub(crate) fn new(shared: Shared, disk: Option<Disk>, began: Instant) -> Self {
         Host {
             shared: Mutex::new(shared),
-            began: Instant::now(),
+            disk,
+            began,
             looks_at: AtomicU64::new(u64::MAX),
             sooner: Notify::new(),
             has_clock: AtomicBool::new(false),
@@ -42,6 +47,14 @@ impl Host {
         let mut shared = self.shared.lock();
         shared.advance(now);
         let result = act(now, &mut shared);
+        if let Some(disk) = &self.disk
+            && let Some(changes) = shared.vhost.take_changes()
+        {
+            let change = shared.held.changed();
+            if !disk.add(changes, change) {
+                shared.disk_follows(false);
+            }
+        }
         shared.look_at_memory(now);
         shared.outboxes.take_woken(&mut woken);
         let due = shared.next_deadline();
@@ -53,6 +66,29 @@ impl Host {
         result
     }
 
+    /// The disk has got somewhere.
+    pub(crate) fn tell(&self, progress: Progress) {
+        self.with(|_, shared| match progress {
+            Progress::Written { change, has_room } => shared.on_disk(change, has_room),
+            Progress::Failed => shared.disk_failed(),
+        });
+    }
+
+    /// Waits until what has changed so far is on disk, or never will be.
+    pub(crate) async fn flushed(&self) {
+        if let Some(disk) = &self.disk {
+            disk.flushed().await;
+        }
+    }
+
+    /// Ends what is on disk cleanly.
+    pub(crate) async fn close(&self) {
+        if let Some(disk) = &self.disk {
+            let redelivered = self.with(|_, shared| shared.vhost.redelivered());
+            disk.close(redelivered).await;
+        }
+    }
+
     /// The clock, for the one who runs it; `None` when somebody does.
     pub(crate) fn claim_clock(host: &Arc<Host>) -> Option<Clock> {
         let taken = host.has_clock.swap(true, Ordering::AcqRel);
@@ -60,8 +96,16 @@ impl Host {
     }
 }
 
+#[cfg(test)]
+impl Host {
+    /// Writes nothing to the disk until it is told to again.
+    pub(crate) fn pause_disk(&self, is_paused: bool) {
+        self.disk.as_ref().unwrap().pause(is_paused);
+    }
+}
+
 /// Milliseconds since 1970.
-fn since_1970() -> u64 {
+pub(crate) fn since_1970() -> u64 {
     let elapsed = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }

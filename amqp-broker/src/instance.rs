@@ -1,12 +1,17 @@
 //! A broker that runs: what its connections and listeners share.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    clients::Clients, config::Config, core::vhost::Vhost, fault_plan::FaultPlan, host::Host,
+    clients::Clients,
+    config::Config,
+    core::{refusal::Refusal, vhost::Vhost},
+    fault_plan::FaultPlan,
+    host::{Host, since_1970},
     session::shared::Shared,
+    store::{DataError, Disk, Progress},
 };
 
 /// What the connections and listeners of a broker share.
@@ -20,14 +25,40 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
+    /// One that keeps everything in memory.
     pub(crate) fn new(config: Config) -> Self {
-        let faults = FaultPlan::default();
-        let host = |name: &str| {
+        let (faults, mut hosts) = (FaultPlan::default(), HashMap::new());
+        for name in config.vhosts() {
             let vhost = Vhost::new(name, config.limits);
-            Arc::new(Host::new(Shared::new(vhost, Arc::clone(&faults.disturbance), config.memory())))
-        };
-        let hosts = config.vhosts().map(|name| (name.clone(), host(name))).collect();
+            hosts.insert(name.clone(), Arc::new(host(vhost, None, Instant::now(), &config, &faults)));
+        }
         Instance { config, clients: Arc::default(), faults, hosts, ending: watch::Sender::new(false) }
+    }
+
+    /// One that keeps what is to survive in a folder, and has what survived there.
+    pub(crate) fn restored(config: Config, folder: &Path) -> Result<Self, DataError> {
+        let database = Disk::open(folder)?;
+        let (faults, clients, mut hosts) = (FaultPlan::default(), Arc::<Clients>::default(), HashMap::new());
+        for name in config.vhosts() {
+            let mut vhost = Vhost::new(name, config.limits);
+            let began = Instant::now();
+            vhost.began = since_1970();
+            let (disk, writer) = Disk::restore(&database, folder, &mut vhost)?;
+            let host = Arc::new(host(vhost, Some(disk), began, &config, &faults));
+            let (told, clients) = (Arc::downgrade(&host), Arc::clone(&clients));
+            let tell = move |progress| {
+                if let Some(host) = told.upgrade() {
+                    host.tell(progress);
+                }
+                if progress == Progress::Failed {
+                    clients.close_all(&Refusal::DiskFailed);
+                }
+            };
+            let unusable = |source| DataError::Unusable { path: folder.to_owned(), source };
+            writer.start(tell).map_err(unusable)?;
+            hosts.insert(name.clone(), host);
+        }
+        Ok(Instance { config, clients, faults, hosts, ending: watch::Sender::new(false) })
     }
 
     pub(crate) fn host(&self, vhost: &str) -> Option<Arc<Host>> {
@@ -48,5 +79,16 @@ impl Instance {
     pub(crate) async fn end(&self) {
         self.ending.send_replace(true);
         self.ending.closed().await;
+        for host in self.hosts() {
+            host.close().await;
+        }
     }
+}
+
+fn host(vhost: Vhost, disk: Option<Disk>, began: Instant, config: &Config, faults: &FaultPlan) -> Host {
+    let mut shared = Shared::new(vhost, Arc::clone(&faults.disturbance), config.memory());
+    if disk.is_none() {
+        shared.vhost.began = since_1970();
+    }
+    Host::new(shared, disk, began)
 }

@@ -1,6 +1,6 @@
 //! An AMQP 0-9-1 broker inside a process, which any AMQP client takes for RabbitMQ: for tests, examples and small
 //! deployments. **Everything is in memory: what it holds ends with the process**, durable queues and persistent messages
-//! included.
+//! included, unless [`BrokerBuilder::data_dir`] names a folder for them.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -43,6 +43,14 @@
 //! | properties that cannot be read are 502 SYNTAX_ERROR | 541 INTERNAL_ERROR |
 //! | flags of properties that do not exist are refused | they are passed on, to break whoever reads them |
 //!
+//! # What survives
+//! With a folder, durable exchanges and queues, their bindings and persistent messages survive a clean end and one that was not:
+//! what was confirmed is there, what was acknowledged is not, unless the process died before it wrote that. After a clean end a
+//! message is `redelivered` if it was delivered before, after another end all are, for nobody knows. A confirm of a persistent
+//! message waits for `fdatasync`, which serves all that gathered meanwhile; where the disk cannot follow, publishers wait. How
+//! often a message returned to a quorum queue is not kept, nor is its place there if it returned to the end. When the disk
+//! fails, publishes that wait are nacked and every connection is closed with 541.
+//!
 //! # Memory
 //! A connection that does not read what is sent to it holds at most 2 MiB and one message of deliveries; the rest waits in
 //! the queues. One that does not read the answers to what it asks for is not read from beyond 8 MiB of them. A message is
@@ -64,6 +72,7 @@ mod memory;
 mod pulse;
 mod server;
 mod session;
+mod store;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -73,9 +82,10 @@ pub use crate::core::{
     access::{InvalidPattern, Permissions},
     inspect::{BindingInfo, ChannelInfo, ExchangeInfo, QueueInfo},
 };
-pub use broker::{Broker, BrokerBuilder, Listener};
+pub use broker::{Broker, BrokerBuilder, DurableBrokerBuilder, Listener};
 pub use fault_plan::Direction;
 pub use faults::Faults;
 pub use inspection::{ConnectionInfo, ConnectionState};
 pub use memory::memory;
+pub use store::DataError;
 pub use tls::{Tls, TlsError};

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 /// An AMQP 0-9-1 broker that any client takes for RabbitMQ.
 ///
-/// Everything it holds is in memory and ends with it. For each address one line, `listening on ADDR`, goes to standard output
+/// Everything it holds is in memory and ends with it, unless --data names a folder. For each address one line, `listening on ADDR`, goes to standard output
 /// once it accepts connections there; those under TLS end in `with TLS`. SIGINT and SIGTERM end it: what was published is
 /// confirmed, every connection closed with 320 CONNECTION_FORCED.
 ///
@@ -34,6 +34,7 @@ const EXAMPLES: &str = r#"A file:
   listen-tls = ["0.0.0.0:5671"]
   tls-certificate = "/etc/broker/server.pem"
   tls-key = "/etc/broker/server.key"
+  data = "/var/lib/broker"
   vhost = ["/", "orders"]
   max-connections = 1000
 
@@ -99,7 +100,7 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     // Before anybody is told that we run: a signal from now on ends us cleanly.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let tls = settings.tls()?;
-    let broker = settings.builder()?.build();
+    let broker = settings.broker()?;
     let plain = match (&settings.listen[..], &settings.listen_tls[..]) {
         ([], []) => &["127.0.0.1:5672".to_owned()],
         (plain, _) => plain,

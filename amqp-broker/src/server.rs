@@ -109,7 +109,7 @@ struct Admitted {
 
 /// Lets a client in, unless there are too many or somebody wants it to be refused.
 fn admit(name: Option<String>, broker: &Arc<Instance>) -> Option<Admitted> {
-    if broker.faults.refuses() || broker.clients.outside() >= MOST_LOGINS {
+    if broker.faults.refuses() || broker.clients.are_refused() || broker.clients.outside() >= MOST_LOGINS {
         return None;
     }
     let (place, orders) = Clients::enter(&broker.clients, name);
@@ -146,9 +146,9 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<Stri
     let Some(host) = broker.host(&agreed.vhost) else { return };
     start_clock(&host, &broker);
     let mut pulse = Pulse::new(agreed.tune.heartbeat);
-    let mut driver = Driver::new(stream, input, (broker, host), agreed, &place.client);
+    let mut driver = Driver::new(stream, input, (broker, Arc::clone(&host)), agreed, &place.client);
     let mut close_by: Option<Instant> = None;
-    let mut is_ending = false;
+    let (mut is_ending, mut is_shut_down) = (false, false);
     loop {
         if close_by.is_none() && driver.is_closing() {
             close_by = Some(Instant::now() + CLOSE_TIMEOUT);
@@ -176,6 +176,11 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<Stri
             () = until(close_by) => break,
             () = ended(&mut ending), if !is_ending => {
                 is_ending = true;
+                driver.pause();
+            }
+            // What it has published is confirmed before.
+            () = host.flushed(), if is_ending && !is_shut_down => {
+                is_shut_down = true;
                 driver.obey(Order::ShutDown);
             }
         }

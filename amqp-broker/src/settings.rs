@@ -15,6 +15,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<String>,
 
+    /// The folder in which durable exchanges and queues and persistent messages survive a restart, and SIGKILL [default:
+    /// nothing survives]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
     /// Where to accept connections under TLS; may be given several times
     #[arg(long, value_name = "ADDR", help_heading = "TLS")]
     pub(crate) listen_tls: Vec<String>,
@@ -156,6 +161,7 @@ impl Settings {
             if self.permissions.is_empty() { file.permissions_in_file } else { Vec::new() };
         Settings {
             listen: either(self.listen, file.listen),
+            data: self.data.or(file.data),
             listen_tls: either(self.listen_tls, file.listen_tls),
             tls_certificate: self.tls_certificate.or(file.tls_certificate),
             tls_key: self.tls_key.or(file.tls_key),
@@ -181,8 +187,16 @@ impl Settings {
     /// The broker they describe.
     ///
     /// # Errors
-    /// When a permission is no regular expression.
-    pub(crate) fn builder(&self) -> Result<BrokerBuilder, Box<dyn Error>> {
+    /// When a permission is no regular expression, or the folder cannot be used.
+    pub(crate) fn broker(&self) -> Result<Broker, Box<dyn Error>> {
+        let builder = self.builder()?;
+        Ok(match &self.data {
+            Some(folder) => builder.data_dir(folder).build()?,
+            None => builder.build(),
+        })
+    }
+
+    fn builder(&self) -> Result<BrokerBuilder, Box<dyn Error>> {
         let mut builder = Broker::builder();
         for User { name, password } in &self.users {
             builder = builder.user(name, password);

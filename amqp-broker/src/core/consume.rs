@@ -229,7 +229,9 @@ impl Vhost {
             message: entry.message.clone(),
             remaining: u32::try_from(queue.ready.len()).unwrap_or(u32::MAX),
         };
-        if !get.no_ack {
+        if get.no_ack {
+            self.dead.left(queue.serial, &entry);
+        } else {
             queue.unacked += 1;
             queue.unacked_bytes += entry.message.body_len() as u64;
             channel.unacked.push(tag, Held { entry, queue: queue_id, consumer: None });

@@ -7,7 +7,7 @@ use super::{
     copies::Copies,
     death::{Death, Reason, is_cycle},
     graveyard::Dead,
-    properties::Relevant,
+    properties::{Relevant, is_persistent},
     publication::Publication,
     queue::Terms,
     refusal::Refusal,
@@ -71,7 +71,8 @@ impl Vhost {
         for channel in std::mem::take(&mut self.replying) {
             self.deliver_reply(channel, draft.parts(), sink);
         }
-        let mut publication = Publication { draft: &mut draft, stored: None, terms };
+        let is_persistent = self.journal.is_kept() && is_persistent(draft.parts().properties());
+        let mut publication = Publication { draft: &mut draft, stored: None, terms, is_persistent };
         for id in queues {
             self.enqueue(now, id, &mut publication, sink);
         }

@@ -6,6 +6,7 @@ use super::{
     consumer::Consumer,
     death::Reason,
     ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
+    journal::{Record, Stored},
     publication::Publication,
     queue::Queue,
     ready::{Entry, NEVER},
@@ -53,7 +54,12 @@ impl Vhost {
         {
             let Some(mut route) = self.way_to(id, consumer) else { return };
             let Some(entry) = route.queue.ready.pop() else { return };
+            let (serial, gone) = (route.queue.serial, route.consumer.no_ack && entry.stored);
+            let gone = gone.then(|| entry.clone());
             route.deliver_entry(entry, sink);
+            if let Some(gone) = gone {
+                self.dead.left(serial, &gone);
+            }
         }
     }
 
@@ -105,8 +111,13 @@ impl Vhost {
             route.send(publication.parts(), false, sink);
             return;
         }
-        let entry = route.queue.entry(publication.message(), publication.terms, now);
+        let mut entry = route.queue.entry(publication.message(), publication.terms, now);
+        entry.stored = route.queue.keeps(publication.is_persistent);
+        let stored = entry.stored.then(|| Stored::new(route.queue.serial, &entry));
         route.deliver_entry(entry, sink);
+        if let Some(stored) = stored {
+            self.journal.record(Record::Stored(stored));
+        }
     }
 
     #[inline]
@@ -229,8 +240,11 @@ impl Vhost {
             queue.unacked = queue.unacked.saturating_sub(1);
             queue.unacked_bytes = queue.unacked_bytes.saturating_sub(entry.message.body_len() as u64);
             match outcome {
-                Outcome::Acked => {}
-                Outcome::Rejected => queue.mourn(queue_id, entry.message, Reason::Rejected, &mut self.dead),
+                Outcome::Acked => self.dead.left(queue.serial, &entry),
+                Outcome::Rejected => {
+                    self.dead.left(queue.serial, &entry);
+                    queue.mourn(queue_id, entry.message, Reason::Rejected, &mut self.dead);
+                }
                 Outcome::Requeued | Outcome::Abandoned => {
                     let by_client = outcome == Outcome::Requeued;
                     queue.take_back(queue_id, entry, by_client, &mut self.dead);
@@ -332,6 +346,7 @@ impl Way<'_> {
             priority: 0,
             redelivered: false,
             returns: 0,
+            stored: false,
         };
         self.hold(tag, entry);
         true

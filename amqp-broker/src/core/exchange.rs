@@ -64,6 +64,8 @@ pub(crate) struct Declaration {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) declared: Declaration,
+    /// Its number among what survives the process; 0 when it does not.
+    pub(crate) serial: u64,
     pub(crate) alternate: Option<ShortString>,
     /// Bindings in which this is the destination: their source and key.
     pub(crate) sources: Vec<(ExchangeId, ShortString)>,
@@ -83,7 +85,7 @@ enum Router {
 }
 
 impl Exchange {
-    pub(crate) fn new(declared: Declaration) -> Self {
+    pub(crate) fn new(declared: Declaration, serial: u64) -> Self {
         let router = match declared.kind {
             Kind::Direct => Router::Direct(HashMap::new()),
             Kind::Fanout => Router::Fanout(Vec::new()),
@@ -96,7 +98,15 @@ impl Exchange {
             }
             _ => None,
         };
-        Exchange { declared, alternate, sources: Vec::new(), visited: 0, bindings: HashMap::new(), router }
+        Exchange {
+            declared,
+            serial,
+            alternate,
+            sources: Vec::new(),
+            visited: 0,
+            bindings: HashMap::new(),
+            router,
+        }
     }
 
     /// Whether nothing is bound to this exchange as source.

@@ -154,12 +154,37 @@ pub(crate) struct Message {
 #[inline]
 fn split<'a>(bytes: &'a [u8], header_at: usize, body_at: usize, blind: u16, large: &'a [Bytes]) -> Parts<'a> {
     let (route, rest) = bytes.split_at_checked(header_at).unwrap_or_default();
-    let (header, rest) = rest.split_at_checked(body_at - header_at).unwrap_or_default();
-    let (small, blind) = rest.split_at_checked(rest.len() - usize::from(blind)).unwrap_or_default();
+    let (header, rest) = rest.split_at_checked(body_at.wrapping_sub(header_at)).unwrap_or_default();
+    let (small, blind) =
+        rest.split_at_checked(rest.len().wrapping_sub(usize::from(blind))).unwrap_or_default();
     Parts { route, header, small, large, blind }
 }
 
+/// A message as it is written to where it lasts: its bytes, and how they are divided.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packed<'a> {
+    /// Names, content header, small body, blind keys.
+    pub(crate) bytes: &'a [u8],
+    pub(crate) header_at: u16,
+    pub(crate) body_at: u32,
+    pub(crate) blind: u16,
+    /// The body, when it is large: one for all queues it is in.
+    pub(crate) large: Option<&'a Arc<[Bytes]>>,
+}
+
 impl Message {
+    pub(crate) fn pack(&self) -> Packed<'_> {
+        let Message { bytes, large, body_at, header_at, blind } = self;
+        let (header_at, body_at, blind) = (*header_at, *body_at, *blind);
+        Packed { bytes, header_at, body_at, blind, large: large.as_ref() }
+    }
+
+    /// The message that was packed. What was never packed gives some message too, and no panic.
+    pub(crate) fn unpack(packed: Packed<'_>) -> Self {
+        let Packed { bytes, header_at, body_at, blind, large } = packed;
+        Message { bytes: Arc::from(bytes), large: large.cloned(), body_at, header_at, blind }
+    }
+
     #[inline]
     pub(crate) fn parts(&self) -> Parts<'_> {
         let large = self.large.as_deref().unwrap_or_default();

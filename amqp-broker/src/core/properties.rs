@@ -3,6 +3,7 @@
 use amqp_codec::Error;
 
 const HEADERS: u16 = 1 << 13;
+const DELIVERY_MODE: u16 = 1 << 12;
 const PRIORITY: u16 = 1 << 11;
 const REPLY_TO: u16 = 1 << 9;
 const EXPIRATION: u16 = 1 << 8;
@@ -72,6 +73,24 @@ impl<'a> Relevant<'a> {
             Err(Error::TrailingBytes { what: "properties", count: rest.len() })
         }
     }
+}
+
+/// Whether the delivery mode asks a message to survive.
+pub(crate) fn is_persistent(encoded: &[u8]) -> bool {
+    let Some((flags, mut rest)) = encoded.split_first_chunk::<2>() else { return false };
+    let flags = u16::from_be_bytes(*flags);
+    if flags & DELIVERY_MODE == 0 {
+        return false;
+    }
+    // What stands before it: content type, content encoding, headers.
+    for (bit, length_octets) in [(1 << 15, 1), (1 << 14, 1), (HEADERS, 4)] {
+        if flags & bit != 0 {
+            let Ok((octets, after)) = take(rest, length_octets, "property") else { return false };
+            let Ok((_, after)) = take(after, length(octets), "property") else { return false };
+            rest = after;
+        }
+    }
+    rest.first() == Some(&2)
 }
 
 fn length(octets: &[u8]) -> usize {

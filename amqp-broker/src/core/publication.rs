@@ -10,6 +10,8 @@ pub(crate) struct Publication<'a> {
     pub(crate) draft: &'a mut Draft,
     pub(crate) stored: Option<Message>,
     pub(crate) terms: Terms,
+    /// Whether it is to survive the process, where its queues do.
+    pub(crate) is_persistent: bool,
 }
 
 impl Publication<'_> {

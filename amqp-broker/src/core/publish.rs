@@ -10,8 +10,9 @@ use super::{
     death::Reason,
     exchange::Destination,
     ids::{ChannelId, ConnectionId, ExchangeId, QueueId},
+    journal::{Record, Stored},
     message::Draft,
-    properties::Relevant,
+    properties::{Relevant, is_persistent},
     publication::Publication,
     queue::{MESSAGE_OVERHEAD, Terms},
     ready::NEVER,
@@ -102,7 +103,8 @@ impl Vhost {
             // Replies do not count: who asks for the return of what is not routed gets them back too.
             return Ok(Published::Unroutable);
         }
-        let mut publication = Publication { draft, stored: None, terms };
+        let is_persistent = self.journal.is_kept() && is_persistent(draft.parts().properties());
+        let mut publication = Publication { draft, stored: None, terms, is_persistent };
         let mut outcome = Published::Queued;
         for &id in &route.queues {
             if !self.enqueue(now, id, &mut publication, sink) {
@@ -254,7 +256,12 @@ impl Vhost {
         if let Some(queue) = self.queues.get_mut(id)
             && let Some(log) = &mut queue.stream
         {
-            log.append(publication.message(), now, &queue.arguments);
+            let message = publication.message();
+            let (offset, gone) = log.append(message.clone(), now, &queue.arguments);
+            if queue.serial != 0 {
+                self.journal.record(Record::Stored(Stored::in_stream(queue.serial, offset, now, message)));
+                self.dead.left_all(queue.serial, gone);
+            }
             self.grown += MESSAGE_OVERHEAD + publication.body_len() as u64;
             self.arm(id);
             self.dispatch_stream(id, sink);
@@ -267,7 +274,11 @@ impl Vhost {
         }
         self.grown += MESSAGE_OVERHEAD + publication.body_len() as u64;
         let Some(queue) = self.queues.get_mut(id) else { return true };
-        let entry = queue.entry(publication.message(), publication.terms, now);
+        let mut entry = queue.entry(publication.message(), publication.terms, now);
+        if queue.keeps(publication.is_persistent) {
+            entry.stored = true;
+            self.journal.record(Record::Stored(Stored::new(queue.serial, &entry)));
+        }
         let expires = entry.expires_at != NEVER;
         queue.ready.push(entry);
         queue.drop_overflow(id, &mut self.dead);

@@ -27,6 +27,8 @@ pub(crate) struct Queue {
     pub(crate) owner: Option<ConnectionId>,
     pub(crate) table: Table,
     pub(crate) arguments: QueueArguments,
+    /// Its number among what survives the process; 0 when it does not.
+    pub(crate) serial: u64,
     pub(crate) ready: Ready,
     /// Where a stream keeps its messages, which are never ready and never leave it for a consumer.
     pub(crate) stream: Option<Box<Stream>>,
@@ -67,11 +69,12 @@ pub(crate) struct Declaration {
     pub(crate) owner: Option<ConnectionId>,
     pub(crate) table: Table,
     pub(crate) arguments: QueueArguments,
+    pub(crate) serial: u64,
 }
 
 impl Queue {
     pub(crate) fn new(declared: Declaration, now: u64) -> Self {
-        let Declaration { name, durable, auto_delete, owner, table, arguments } = declared;
+        let Declaration { name, durable, auto_delete, owner, table, arguments, serial } = declared;
         Queue {
             name,
             durable,
@@ -81,6 +84,7 @@ impl Queue {
             stream: (arguments.kind == QueueType::Stream).then(Box::default),
             ready: Ready::new(arguments.max_priority),
             arguments,
+            serial,
             unacked: 0,
             unacked_bytes: 0,
             consumers: Vec::new(),
@@ -110,6 +114,25 @@ impl Queue {
             priority: terms.priority.min(self.ready.max_priority()),
             redelivered: false,
             returns: 0,
+            stored: false,
+        }
+    }
+
+    /// Whether a message of it survives the process.
+    #[inline]
+    pub(crate) fn keeps(&self, is_persistent: bool) -> bool {
+        self.serial != 0 && (is_persistent || self.arguments.kind == QueueType::Quorum)
+    }
+
+    /// Puts back a message that survived the process.
+    pub(crate) fn restore(&mut self, entry: Entry) {
+        match &mut self.stream {
+            // What expires in queues has come at that time in streams.
+            Some(log) => log.restore(entry.position, entry.message, entry.expires_at),
+            None => {
+                self.next_position = self.next_position.max(entry.position + 1);
+                self.ready.push(entry);
+            }
         }
     }
 
@@ -133,6 +156,7 @@ impl Queue {
         while self.is_over(0, 0)
             && let Some(entry) = self.ready.drop_one()
         {
+            dead.left(self.serial, &entry);
             self.mourn(id, entry.message, Reason::MaxLength, dead);
         }
     }
@@ -156,6 +180,7 @@ impl Queue {
         entry.returns = entry.returns.saturating_add(1);
         match self.arguments.delivery_limit {
             Some(limit) if u64::from(entry.returns) > limit => {
+                dead.left(self.serial, &entry);
                 self.mourn(id, entry.message, Reason::DeliveryLimit, dead);
             }
             // Without a limit, what a client returns goes to the end: one that nobody can digest shall not hold up the rest.
@@ -176,11 +201,13 @@ impl Queue {
     pub(crate) fn expire(&mut self, now: u64, id: QueueId, dead: &mut Graveyard) {
         if !self.ready.is_empty() {
             while let Some(entry) = self.ready.pop_expired(now) {
+                dead.left(self.serial, &entry);
                 self.mourn(id, entry.message, Reason::Expired, dead);
             }
         }
         if let Some(log) = &mut self.stream {
-            log.trim(now, &self.arguments);
+            let gone = log.trim(now, &self.arguments);
+            dead.left_all(self.serial, gone);
         }
     }
 

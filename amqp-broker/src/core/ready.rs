@@ -19,6 +19,8 @@ pub(crate) struct Entry {
     pub(crate) redelivered: bool,
     /// How often it was returned to a quorum queue.
     pub(crate) returns: u32,
+    /// Whether it survives the process.
+    pub(crate) stored: bool,
 }
 
 impl Entry {
@@ -143,6 +145,11 @@ impl Ready {
         self.levels.iter().filter_map(VecDeque::front).map(|entry| entry.expires_at).min().unwrap_or(NEVER)
     }
 
+    /// All of them, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.returned.iter().chain(self.levels.iter().flatten())
+    }
+
     /// Drops all; tells how many there were.
     pub(crate) fn clear(&mut self) -> usize {
         // New ones, so that the memory of a long queue goes too.
@@ -176,6 +183,7 @@ mod tests {
             priority,
             redelivered: false,
             returns: 0,
+            stored: false,
         }
     }
 

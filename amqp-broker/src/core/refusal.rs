@@ -106,6 +106,8 @@ pub(crate) enum Refusal {
     UnimplementedMethod,
     #[error("number of channels opened ({0}) has reached the negotiated channel_max ({0})")]
     TooManyChannels(u16),
+    #[error("the disk failed")]
+    DiskFailed,
     #[error("broker forced connection closure with reason 'shutdown'")]
     Shutdown,
 }
@@ -154,6 +156,7 @@ impl Refusal {
             Refusal::UnexpectedFrame(_) => ReplyCode::UNEXPECTED_FRAME,
             Refusal::ChannelError(_) => ReplyCode::CHANNEL_ERROR,
             Refusal::Internal => ReplyCode::INTERNAL_ERROR,
+            Refusal::DiskFailed => ReplyCode::INTERNAL_ERROR,
             Refusal::Shutdown => ReplyCode::CONNECTION_FORCED,
         }
     }

@@ -1,7 +1,7 @@
 //! A stream's log: what was appended stays, is read by many, and goes when there is too much of it or it is too old
 //! (<https://www.rabbitmq.com/streams.html>).
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use super::{
     arguments::{OffsetArgument, QueueArguments},
@@ -40,14 +40,31 @@ impl Stream {
         self.first + self.records.len() as u64
     }
 
-    pub(crate) fn append(&mut self, message: Message, now: u64, arguments: &QueueArguments) {
+    /// Appends a message; tells its offset, and those of the messages that went for it.
+    pub(crate) fn append(
+        &mut self,
+        message: Message,
+        now: u64,
+        arguments: &QueueArguments,
+    ) -> (u64, Range<u64>) {
+        let offset = self.end();
         self.body_bytes += message.body_len() as u64;
         self.records.push_back(Record { message, came_at: now });
-        self.trim(now, arguments);
+        (offset, self.trim(now, arguments))
     }
 
-    /// Drops what is too much or too old. The newest message stays whatever its size.
-    pub(crate) fn trim(&mut self, now: u64, arguments: &QueueArguments) {
+    /// Puts back a message that survived the process, after those before it.
+    pub(crate) fn restore(&mut self, offset: u64, message: Message, came_at: u64) {
+        if self.records.is_empty() {
+            self.first = offset;
+        }
+        self.body_bytes += message.body_len() as u64;
+        self.records.push_back(Record { message, came_at });
+    }
+
+    /// Drops what is too much or too old; tells the offsets. The newest message stays whatever its size.
+    pub(crate) fn trim(&mut self, now: u64, arguments: &QueueArguments) -> Range<u64> {
+        let first = self.first;
         while let Some(oldest) = self.records.front() {
             let too_much = arguments.max_length_bytes.is_some_and(|most| self.body_bytes > most);
             let too_old = arguments.max_age.is_some_and(|age| oldest.came_at.saturating_add(age) <= now);
@@ -58,6 +75,7 @@ impl Stream {
             self.first += 1;
             self.records.pop_front();
         }
+        first..self.first
     }
 
     /// When the first message gets too old.

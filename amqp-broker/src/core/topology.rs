@@ -11,6 +11,7 @@ use super::{
     equivalence::{compare, compare_all, compare_property},
     exchange::{self as exchanges, Destination, Kind},
     ids::{ConnectionId, ExchangeId, QueueId},
+    journal::{self, Record},
     queue::{self as queues, Queue},
     refusal::Refusal,
     sink::Sink,
@@ -124,6 +125,9 @@ impl Vhost {
         let mut doomed = vec![id];
         while let Some(id) = doomed.pop() {
             let Some(exchange) = self.exchanges.remove(id) else { continue };
+            if exchange.serial != 0 {
+                self.journal.record(Record::ExchangeDeleted { serial: exchange.serial });
+            }
             self.topology += 1;
             self.exchange_names.remove(&exchange.declared.name);
             for (destination, key) in exchange.bindings() {
@@ -161,14 +165,51 @@ impl Vhost {
         let source = self.exchange_id(binding.source)?;
         let destination = self.destination(binding.destination, by)?;
         let key = binding.key.detach();
+        self.bind_found(source, destination, &key, binding.arguments)?;
+        if let Some(binding) = self.lasting(source, destination, &key, binding.arguments) {
+            self.journal.record(Record::Bound(binding));
+        }
+        Ok(())
+    }
+
+    /// The binding as it is noted if it survives the process.
+    fn lasting(
+        &self,
+        source: ExchangeId,
+        destination: Destination,
+        key: &ShortString,
+        arguments: &Table,
+    ) -> Option<journal::Binding> {
+        if !self.journal.is_kept() {
+            return None;
+        }
+        let (source, to_exchange) =
+            (self.exchanges.get(source)?.serial, matches!(destination, Destination::Exchange(_)));
+        let destination = match destination {
+            Destination::Queue(id) => self.queues.get(id)?.serial,
+            Destination::Exchange(id) => self.exchanges.get(id)?.serial,
+        };
+        let (key, arguments) = (key.clone(), arguments.clone());
+        let binding = journal::Binding { source, destination, to_exchange, key, arguments };
+        (source != 0 && destination != 0).then_some(binding)
+    }
+
+    /// Adds a binding between what has been found.
+    pub(super) fn bind_found(
+        &mut self,
+        source: ExchangeId,
+        destination: Destination,
+        key: &ShortString,
+        arguments: &Table,
+    ) -> Result<(), Refusal> {
         let Some(exchange) = self.exchanges.get_mut(source) else { return Ok(()) };
-        if exchange.bind(destination, &key, binding.arguments)? {
+        if exchange.bind(destination, key, arguments)? {
             let sources = match destination {
                 Destination::Queue(id) => self.queues.get_mut(id).map(|queue| &mut queue.sources),
                 Destination::Exchange(id) => self.exchanges.get_mut(id).map(|exchange| &mut exchange.sources),
             };
             if let Some(sources) = sources {
-                sources.push((source, key));
+                sources.push((source, key.clone()));
             }
         }
         self.topology += 1;
@@ -184,9 +225,13 @@ impl Vhost {
             Err(other) => return Err(other),
         };
         let Some(&source) = self.exchange_names.get(binding.source) else { return Ok(()) };
+        let lasting = self.lasting(source, destination, binding.key, binding.arguments);
         let Some(exchange) = self.exchanges.get_mut(source) else { return Ok(()) };
         let removed = exchange.unbind(destination, binding.key, binding.arguments);
         let goes = removed.is_some() && exchange.declared.auto_delete && exchange.is_unbound();
+        if let Some(binding) = lasting.filter(|_| removed.is_some()) {
+            self.journal.record(Record::Unbound(binding));
+        }
         if removed == Some(true) {
             self.forget_source(destination, source, binding.key);
         }
@@ -279,6 +324,15 @@ impl Vhost {
         if arguments.kind != QueueType::Classic {
             self.check_properties(&name, declare)?;
         }
+        let serial = self.journal.serial(is_durable(declare));
+        if serial != 0 {
+            self.journal.record(Record::QueueDeclared {
+                serial,
+                name: name.clone(),
+                auto_delete: declare.auto_delete,
+                arguments: declare.arguments.clone(),
+            });
+        }
         let id = self.queues.insert(Queue::new(
             queues::Declaration {
                 name: name.clone(),
@@ -287,6 +341,7 @@ impl Vhost {
                 owner: declare.exclusive.then_some(by),
                 table: declare.arguments.clone(),
                 arguments,
+                serial,
             },
             now,
         ));
@@ -349,7 +404,11 @@ impl Vhost {
                 "queue.purge not supported by stream queues {queue}"
             )));
         }
-        Ok(self.queues.get_mut(id).map_or(0, |queue| count(queue.ready.clear())))
+        let Some(queue) = self.queues.get_mut(id) else { return Ok(0) };
+        if queue.serial != 0 {
+            queue.ready.iter().for_each(|entry| self.dead.left(queue.serial, entry));
+        }
+        Ok(count(queue.ready.clear()))
     }
 
     /// Deletes a queue; tells how many messages were ready. One that is not there is as good as deleted.
@@ -395,6 +454,9 @@ impl Vhost {
     /// Takes a queue away, with its bindings and consumers; tells how many messages were ready.
     pub(super) fn remove_queue(&mut self, id: QueueId, sink: &mut impl Sink) -> u32 {
         let Some(queue) = self.queues.remove(id) else { return 0 };
+        if queue.serial != 0 {
+            self.journal.record(Record::QueueDeleted { serial: queue.serial });
+        }
         self.queue_names.remove(&queue.name);
         self.topology += 1;
         if let Some(owner) = queue.owner.and_then(|owner| self.connections.get_mut(owner)) {

@@ -123,8 +123,15 @@ mod tests {
     fn held() -> Held {
         let mut queues = Arena::<(), _>::default();
         let message = Draft::default().message();
-        let entry =
-            Entry { message, position: 0, expires_at: NEVER, priority: 0, redelivered: false, returns: 0 };
+        let entry = Entry {
+            message,
+            position: 0,
+            expires_at: NEVER,
+            priority: 0,
+            redelivered: false,
+            returns: 0,
+            stored: false,
+        };
         Held { entry, queue: queues.insert(()), consumer: None }
     }
 

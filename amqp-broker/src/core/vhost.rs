@@ -22,6 +22,7 @@ use super::{
         ChannelId, ChannelKey, ConnectionId, ConnectionKey, ConsumerKey, ExchangeId, ExchangeKey, QueueId,
         QueueKey,
     },
+    journal::{Journal, Record},
     limits::Limits,
     queue::Queue,
     ready::NEVER,
@@ -62,6 +63,8 @@ pub(crate) struct Vhost {
     pub(super) woken: Vec<QueueId>,
     /// The messages that died in it.
     pub(super) dead: Graveyard,
+    /// What changed of that which survives the process.
+    pub(super) journal: Journal,
     /// When its clock began, in milliseconds since 1970.
     pub(crate) began: u64,
     /// The channels that wait for direct replies, by the key these come with.
@@ -88,21 +91,23 @@ impl Vhost {
             routing: 0,
             walk: 0,
             woken: Vec::new(),
-            dead: Graveyard::new(),
+            dead: Graveyard::default(),
+            journal: Journal::default(),
             began: 0,
             reply_names: HashMap::new(),
             replying: Vec::new(),
             timers: BinaryHeap::new(),
         };
-        for &(name, kind, internal) in PREDECLARED {
-            vhost.create_exchange(Declaration {
+        for (&(name, kind, internal), serial) in PREDECLARED.iter().zip(1..) {
+            let declared = Declaration {
                 name: ShortString::from_static(name),
                 kind,
                 durable: true,
                 auto_delete: false,
                 internal,
                 arguments: Table::new(),
-            });
+            };
+            vhost.add_exchange(declared, serial);
         }
         vhost
     }
@@ -121,8 +126,43 @@ impl Vhost {
     }
 
     pub(super) fn create_exchange(&mut self, declared: Declaration) {
+        let serial = self.journal.serial(declared.durable);
+        if serial != 0 {
+            self.journal.record(Record::ExchangeDeclared { serial, declared: declared.clone() });
+        }
+        self.add_exchange(declared, serial);
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether a channel is still open.
+    pub(crate) fn has_channel(&self, id: ChannelId) -> bool {
+        self.channels.get(id).is_some()
+    }
+
+    /// How many changes of what survives are noted.
+    #[inline]
+    pub(crate) fn changes(&self) -> usize {
+        self.journal.len()
+    }
+
+    /// The changes of what survives since they were last taken, if there are any.
+    #[inline]
+    pub(crate) fn take_changes(&mut self) -> Option<Vec<Record>> {
+        if self.journal.len() == 0 && !self.dead.has_gone() {
+            return None;
+        }
+        let mut records = Vec::new();
+        self.journal.take(&mut records);
+        self.dead.take_gone(&mut records);
+        Some(records)
+    }
+
+    fn add_exchange(&mut self, declared: Declaration, serial: u64) {
         let name = declared.name.clone();
-        let id = self.exchanges.insert(Exchange::new(declared));
+        let id = self.exchanges.insert(Exchange::new(declared, serial));
         self.exchange_names.insert(name, id);
         self.topology += 1;
     }

@@ -13,6 +13,8 @@ pub(crate) struct Alarm {
     /// Somebody wants it so, and why.
     wanted: Option<ShortString>,
     is_low_on_memory: bool,
+    /// The disk cannot follow: nobody is told.
+    is_behind: bool,
     /// Those who have published since, and whether each is to be told when it may go on.
     held: Vec<(ConnectionId, bool)>,
 }
@@ -20,6 +22,11 @@ pub(crate) struct Alarm {
 impl Alarm {
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
+        self.is_behind || self.is_told()
+    }
+
+    /// Whether those who are held back are told.
+    pub(crate) fn is_told(&self) -> bool {
         self.is_low_on_memory || self.wanted.is_some()
     }
 
@@ -52,6 +59,12 @@ impl Alarm {
     /// Memory is low, or no longer; those who may go on.
     pub(crate) fn low_on_memory(&mut self, is_low: bool) -> Vec<(ConnectionId, bool)> {
         self.is_low_on_memory = is_low;
+        self.released()
+    }
+
+    /// The disk cannot follow, or can again; those who may go on.
+    pub(crate) fn behind(&mut self, is_behind: bool) -> Vec<(ConnectionId, bool)> {
+        self.is_behind = is_behind;
         self.released()
     }
 

@@ -17,6 +17,7 @@ use crate::core::{
 };
 
 use super::{
+    held::{Held, encoded},
     incoming::{Flags, Incoming, Part},
     shared::Operation,
 };
@@ -32,6 +33,9 @@ pub(crate) struct Channel {
     mode: Mode,
     /// What the empty queue name means.
     last_queue: ShortString,
+    /// How many changes of what survives there were when the operation under way began, and the last this channel made.
+    seen: usize,
+    changed: u64,
 }
 
 /// How publishes are answered.
@@ -60,6 +64,8 @@ impl Channel {
             route: Route::default(),
             mode: Mode::Plain,
             last_queue: ShortString::EMPTY,
+            seen: 0,
+            changed: 0,
         }
     }
 
@@ -111,7 +117,12 @@ impl Channel {
         }
         let outcome = match self.disturbed(op, flags) {
             Some(outcome) => outcome,
-            None => self.put(op, flags)?,
+            None => {
+                self.seen = op.shared.vhost.changes();
+                let outcome = self.put(op, flags)?;
+                self.note_change(op);
+                outcome
+            }
         };
         if let Mode::Confirm { published, .. } = &mut self.mode {
             *published += 1;
@@ -129,7 +140,8 @@ impl Channel {
         let (tag, last, gap) = (*published, std::mem::replace(answered, *published), *has_gap);
         self.ack(op, last, tag - 1, gap);
         if op.shared.disturbance.swallows_of(1) == 0 {
-            self.reply(op, &basic::Nack { delivery_tag: tag, multiple: false, requeue: false });
+            let nack = basic::Nack { delivery_tag: tag, multiple: false, requeue: false };
+            self.say(op, &nack, Some(&nack));
         } else if let Mode::Confirm { has_gap, .. } = &mut self.mode {
             *has_gap = true;
         }
@@ -203,10 +215,10 @@ impl Channel {
         }
         if gap {
             for delivery_tag in from + 1..=to {
-                self.reply(op, &basic::Ack { delivery_tag, multiple: false });
+                self.say_ack(op, delivery_tag, false);
             }
         } else if from < to {
-            self.reply(op, &basic::Ack { delivery_tag: to, multiple: from + 1 < to });
+            self.say_ack(op, to, from + 1 < to);
         }
     }
 
@@ -224,6 +236,13 @@ impl Channel {
     pub(crate) fn method(&mut self, op: &mut Operation<'_>, method: Method) -> Result<(), Refusal> {
         self.incoming.expect_method()?;
         let Some(key) = self.key else { return Ok(()) };
+        self.seen = op.shared.vhost.changes();
+        let result = self.do_method(op, key, method);
+        self.note_change(op);
+        result
+    }
+
+    fn do_method(&mut self, op: &mut Operation<'_>, key: ChannelId, method: Method) -> Result<(), Refusal> {
         match method {
             Method::Channel(channel::Method::Flow(flow)) => self.flow(op, &flow),
             Method::Exchange(method) => self.exchange(op, method),
@@ -498,8 +517,38 @@ impl Channel {
         Ok(())
     }
 
+    fn say_ack(&self, op: &mut Operation<'_>, delivery_tag: u64, multiple: bool) {
+        let nack = basic::Nack { delivery_tag, multiple, requeue: false };
+        self.say(op, &basic::Ack { delivery_tag, multiple }, Some(&nack));
+    }
+
     fn reply<A: Arguments>(&self, op: &mut Operation<'_>, method: &A) {
-        op.shared.outboxes.send(op.by, self.number, method);
+        self.say(op, method, None);
+    }
+
+    /// Says something when all that this channel changed is on disk; `failure` instead when the disk fails.
+    fn say<A: Arguments>(&self, op: &mut Operation<'_>, method: &A, failure: Option<&basic::Nack>) {
+        let shared = &mut *op.shared;
+        let changes = shared.vhost.changes() > self.seen;
+        let change = if changes { shared.held.next_change() } else { self.changed };
+        match self.key {
+            Some(channel) if !shared.held.is_on_disk(change) => shared.held.hold(Held {
+                change,
+                to: op.by,
+                channel,
+                frame: encoded(self.number, method),
+                failure: failure.map(|nack| encoded(self.number, nack)),
+            }),
+            _ => shared.outboxes.send(op.by, self.number, method),
+        }
+    }
+
+    /// Remembers whether the operation changed something that survives.
+    #[inline]
+    fn note_change(&mut self, op: &Operation<'_>) {
+        if op.shared.vhost.changes() > self.seen {
+            self.changed = op.shared.held.next_change();
+        }
     }
 
     fn reply_unless<A: Arguments>(&self, no_wait: bool, op: &mut Operation<'_>, method: &A) {

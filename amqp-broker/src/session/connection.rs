@@ -276,11 +276,12 @@ impl Connection {
     #[cold]
     fn hold(&mut self, op: &mut Operation<'_>) {
         if !std::mem::replace(&mut self.is_held, true) {
-            if self.terms.blocked_notify {
+            let told = self.terms.blocked_notify && op.shared.alarm.is_told();
+            if told {
                 let reason = op.shared.alarm.reason();
                 op.shared.outboxes.send(self.id, 0, &connection::Blocked { reason });
             }
-            op.shared.alarm.hold(self.id, self.terms.blocked_notify);
+            op.shared.alarm.hold(self.id, told);
         }
     }
 

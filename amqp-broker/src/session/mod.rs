@@ -5,6 +5,7 @@ pub(crate) mod channel;
 pub(crate) mod connection;
 pub(crate) mod disturbance;
 pub(crate) mod handshake;
+pub(crate) mod held;
 mod incoming;
 pub(crate) mod order;
 pub(crate) mod outbox;

@@ -152,6 +152,11 @@ impl Outbox {
         }
     }
 
+    /// Appends a frame that was encoded before.
+    pub(crate) fn frame(&mut self, frame: &[u8]) {
+        self.batch.bytes.put_slice(frame);
+    }
+
     pub(crate) fn heartbeat(&mut self) {
         self.batch.bytes.put_slice(&HEARTBEAT);
     }

@@ -6,7 +6,9 @@ use amqp_codec::{ShortString, method::connection};
 
 use crate::core::{ids::ConnectionId, vhost::Vhost};
 
-use super::{alarm::Alarm, disturbance::Disturbance, outbox::Outboxes, watermark::Watermark};
+use super::{
+    alarm::Alarm, disturbance::Disturbance, held::HeldAnswers, outbox::Outboxes, watermark::Watermark,
+};
 
 /// A virtual host and what waits to be written to its connections.
 pub(crate) struct Shared {
@@ -14,6 +16,8 @@ pub(crate) struct Shared {
     pub(crate) outboxes: Outboxes,
     pub(crate) alarm: Alarm,
     pub(crate) disturbance: Arc<Disturbance>,
+    /// Answers that wait for the disk.
+    pub(crate) held: HeldAnswers,
     watermark: Watermark,
 }
 
@@ -25,6 +29,7 @@ impl Shared {
             outboxes: Outboxes::default(),
             alarm: Alarm::default(),
             disturbance,
+            held: HeldAnswers::default(),
             watermark: Watermark::new(memory),
         }
     }
@@ -42,6 +47,35 @@ impl Shared {
                 self.outboxes.send(id, 0, &connection::Unblocked {});
             } else {
                 self.outboxes.of(id);
+            }
+        }
+    }
+
+    /// All changes up to this one are on disk, and whether it can follow.
+    pub(crate) fn on_disk(&mut self, change: u64, has_room: bool) {
+        for held in self.held.on_disk(change) {
+            if self.vhost.has_channel(held.channel)
+                && let Some(outbox) = self.outboxes.of(held.to)
+            {
+                outbox.frame(&held.frame);
+            }
+        }
+        self.disk_follows(has_room);
+    }
+
+    /// Whether the disk can follow.
+    pub(crate) fn disk_follows(&mut self, has_room: bool) {
+        let released = self.alarm.behind(!has_room);
+        self.release(released);
+    }
+
+    /// Nothing gets to the disk any more.
+    pub(crate) fn disk_failed(&mut self) {
+        for held in self.held.fail() {
+            if self.vhost.has_channel(held.channel)
+                && let (Some(failure), Some(outbox)) = (held.failure, self.outboxes.of(held.to))
+            {
+                outbox.frame(&failure);
             }
         }
     }

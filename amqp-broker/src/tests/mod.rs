@@ -6,6 +6,7 @@ mod behaviour;
 mod both;
 mod dead_letters;
 mod differential;
+mod durability;
 mod errors;
 mod faults;
 mod greeting;

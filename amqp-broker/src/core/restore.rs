@@ -1,0 +1,114 @@
+//! A virtual host as it was: what survived is put back.
+
+use std::collections::HashMap;
+
+use super::{
+    arguments::QueueArguments,
+    exchange::{Destination, Exchange},
+    ids::{ExchangeId, QueueId},
+    journal::{Binding, Record, Stored},
+    queue::{self as queues, Queue},
+    ready::Entry,
+    vhost::Vhost,
+};
+
+/// A virtual host that is being put back. Exchanges and queues come before bindings and messages, messages of a queue in
+/// ascending order of their positions.
+pub(crate) struct Restoration<'a> {
+    vhost: &'a mut Vhost,
+    exchanges: HashMap<u64, ExchangeId>,
+    queues: HashMap<u64, QueueId>,
+}
+
+impl<'a> Restoration<'a> {
+    pub(crate) fn new(vhost: &'a mut Vhost) -> Self {
+        vhost.journal.keep();
+        let ids = vhost.exchange_names.values().copied();
+        let exchanges = ids.filter_map(|id| Some((vhost.exchanges.get(id)?.serial, id))).collect();
+        Restoration { vhost, exchanges, queues: HashMap::new() }
+    }
+
+    /// Puts something back; tells whether it belongs to anything that is there.
+    pub(crate) fn put(&mut self, record: Record) -> bool {
+        match record {
+            Record::ExchangeDeclared { serial, declared } => {
+                let name = declared.name.clone();
+                let id = self.vhost.exchanges.insert(Exchange::new(declared, serial));
+                self.vhost.exchange_names.insert(name, id);
+                self.exchanges.insert(serial, id);
+                self.vhost.journal.is_used(serial);
+                true
+            }
+            Record::QueueDeclared { serial, name, auto_delete, arguments: table } => {
+                let parsed = QueueArguments::parse(&table, self.vhost.entity("queue", &name.to_text()));
+                let Ok(arguments) = parsed else { return false };
+                let declared = queues::Declaration {
+                    name: name.clone(),
+                    durable: true,
+                    auto_delete,
+                    owner: None,
+                    table,
+                    arguments,
+                    serial,
+                };
+                let id = self.vhost.queues.insert(Queue::new(declared, 0));
+                self.vhost.queue_names.insert(name, id);
+                self.queues.insert(serial, id);
+                self.vhost.journal.is_used(serial);
+                true
+            }
+            Record::Bound(binding) => self.bind(&binding),
+            Record::Stored(stored) => self.store(stored),
+            Record::ExchangeDeleted { .. }
+            | Record::QueueDeleted { .. }
+            | Record::Unbound(_)
+            | Record::Gone { .. } => false,
+        }
+    }
+
+    fn bind(&mut self, binding: &Binding) -> bool {
+        let Some(&source) = self.exchanges.get(&binding.source) else { return false };
+        let destination = match binding.to_exchange {
+            true => self.exchanges.get(&binding.destination).copied().map(Destination::Exchange),
+            false => self.queues.get(&binding.destination).copied().map(Destination::Queue),
+        };
+        let Some(destination) = destination else { return false };
+        self.vhost.bind_found(source, destination, &binding.key, &binding.arguments).is_ok()
+    }
+
+    fn store(&mut self, stored: Stored) -> bool {
+        let queue = self.queues.get(&stored.queue).and_then(|id| self.vhost.queues.get_mut(*id));
+        let Some(queue) = queue else { return false };
+        let Stored { position, expires_at, priority, redelivered, message, .. } = stored;
+        queue.restore(Entry {
+            message,
+            position,
+            expires_at,
+            priority: priority.min(queue.ready.max_priority()),
+            redelivered,
+            returns: 0,
+            stored: true,
+        });
+        true
+    }
+
+    /// All is back: what is due is noted.
+    pub(crate) fn finish(self) {
+        for id in self.queues.into_values() {
+            self.vhost.arm(id);
+        }
+    }
+}
+
+impl Vhost {
+    /// What survives a clean end otherwise than it was written: messages that were delivered before.
+    pub(crate) fn redelivered(&self) -> Vec<Stored> {
+        let queues = self.queue_names.values().filter_map(|id| self.queues.get(*id));
+        let kept = queues.filter(|queue| queue.serial != 0);
+        kept.flat_map(|queue| {
+            let entries = queue.ready.iter().filter(|entry| entry.stored && entry.redelivered);
+            entries.map(|entry| Stored::new(queue.serial, entry))
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,77 @@
+//! Answers that wait until what they promise is on disk.
+
+use std::collections::VecDeque;
+
+use amqp_codec::{FRAME_MIN_SIZE, frame::encode_method, method::Arguments};
+use bytes::{Bytes, BytesMut};
+
+use crate::core::ids::{ChannelId, ConnectionId};
+
+/// An answer that waits.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// What has to be on disk before.
+    pub(crate) change: u64,
+    pub(crate) to: ConnectionId,
+    /// With it the answer goes unsaid.
+    pub(crate) channel: ChannelId,
+    pub(crate) frame: Bytes,
+    /// What is said instead when the disk fails.
+    pub(crate) failure: Option<Bytes>,
+}
+
+/// The answers that wait, and how far the disk is.
+#[derive(Debug, Default)]
+pub(crate) struct HeldAnswers {
+    answers: VecDeque<Held>,
+    /// The number of the last change that is being made, and of the last that is on disk.
+    made: u64,
+    on_disk: u64,
+}
+
+impl HeldAnswers {
+    /// The number of the change that the operation under way makes, if it makes one.
+    pub(crate) fn next_change(&self) -> u64 {
+        self.made + 1
+    }
+
+    /// The operation has made a change.
+    pub(crate) fn changed(&mut self) -> u64 {
+        self.made += 1;
+        self.made
+    }
+
+    /// Whether what a change made is on disk.
+    #[inline]
+    pub(crate) fn is_on_disk(&self, change: u64) -> bool {
+        change <= self.on_disk
+    }
+
+    pub(crate) fn hold(&mut self, held: Held) {
+        self.answers.push_back(held);
+    }
+
+    /// All changes up to this one are on disk: the answers that may go.
+    pub(crate) fn on_disk(&mut self, change: u64) -> impl Iterator<Item = Held> {
+        self.on_disk = change;
+        let count = self.answers.iter().take_while(|held| held.change <= change).count();
+        self.answers.drain(..count)
+    }
+}
+
+impl HeldAnswers {
+    /// Nothing gets to the disk any more: all answers, which will not go.
+    pub(crate) fn fail(&mut self) -> VecDeque<Held> {
+        std::mem::take(&mut self.answers)
+    }
+}
+
+/// A method as it will be said.
+pub(crate) fn encoded<A: Arguments>(number: u16, method: &A) -> Bytes {
+    let mut frame = BytesMut::new();
+    // No method that is held comes near the smallest frame_max.
+    if let Err(error) = encode_method(number, method, FRAME_MIN_SIZE as usize, &mut frame) {
+        tracing::error!(method = A::NAME, %error, "a method could not be encoded");
+    }
+    frame.freeze()
+}

@@ -1,0 +1,235 @@
+//! How what survives is written: keys and values.
+
+use amqp_codec::{ShortString, Table};
+use bytes::{Buf, BufMut, Bytes};
+
+use crate::core::{
+    exchange::{Declaration, Kind},
+    journal::{Binding, Record, Stored},
+    message::{Message, Packed},
+};
+
+/// The first octet of a key says what it is of.
+pub(super) const EXCHANGE: u8 = b'e';
+pub(super) const QUEUE: u8 = b'q';
+pub(super) const BINDING: u8 = b'b';
+
+const AUTO_DELETE: u8 = 1;
+const INTERNAL: u8 = 2;
+
+const REDELIVERED: u8 = 1;
+const BODY_APART: u8 = 2;
+
+/// The key of an exchange or a queue.
+pub(super) fn entity_key(kind: u8, serial: u64) -> [u8; 9] {
+    let mut key = [kind; 9];
+    if let Some(place) = key.last_chunk_mut() {
+        *place = serial.to_be_bytes();
+    }
+    key
+}
+
+pub(super) fn exchange(declared: &Declaration) -> Vec<u8> {
+    let flags = AUTO_DELETE * u8::from(declared.auto_delete) + INTERNAL * u8::from(declared.internal);
+    let kind = ShortString::from_static(declared.kind.name());
+    entity(flags, &[&kind, &declared.name], &declared.arguments)
+}
+
+pub(super) fn queue(name: &ShortString, auto_delete: bool, arguments: &Table) -> Vec<u8> {
+    entity(AUTO_DELETE * u8::from(auto_delete), &[name], arguments)
+}
+
+fn entity(flags: u8, names: &[&ShortString], arguments: &Table) -> Vec<u8> {
+    let mut value = vec![flags];
+    for name in names {
+        value.put_u8(name.len() as u8);
+        value.put_slice(name.as_bytes());
+    }
+    value.put_slice(arguments.as_encoded());
+    value
+}
+
+/// Reads an exchange or a queue; `None` when it is neither.
+pub(super) fn read_entity(key: &[u8], value: &[u8]) -> Option<Record> {
+    let (&kind, serial) = key.split_first()?;
+    let serial = u64::from_be_bytes(serial.try_into().ok()?);
+    let (&flags, mut rest) = value.split_first()?;
+    let auto_delete = flags & AUTO_DELETE != 0;
+    match kind {
+        EXCHANGE => {
+            let kind = Kind::parse(&read_name(&mut rest)?).ok()?;
+            let name = read_name(&mut rest)?;
+            let arguments = Table::from_encoded(Bytes::copy_from_slice(rest)).ok()?;
+            let internal = flags & INTERNAL != 0;
+            let declared = Declaration { name, kind, durable: true, auto_delete, internal, arguments };
+            Some(Record::ExchangeDeclared { serial, declared })
+        }
+        QUEUE => {
+            let name = read_name(&mut rest)?;
+            let arguments = Table::from_encoded(Bytes::copy_from_slice(rest)).ok()?;
+            Some(Record::QueueDeclared { serial, name, auto_delete, arguments })
+        }
+        _ => None,
+    }
+}
+
+fn read_name(from: &mut &[u8]) -> Option<ShortString> {
+    let length = from.try_get_u8().ok()?;
+    let (name, rest) = from.split_at_checked(length.into())?;
+    *from = rest;
+    ShortString::from_bytes("name", Bytes::copy_from_slice(name)).ok()
+}
+
+/// The key of a binding; its arguments, which may be long, go by their hash.
+pub(super) fn binding_key(binding: &Binding) -> Vec<u8> {
+    let mut key = vec![BINDING];
+    key.put_u64(binding.source);
+    key.put_u64(binding.destination);
+    key.put_u8(binding.to_exchange.into());
+    key.put_u64(fnv(binding.arguments.as_encoded()));
+    key.put_slice(binding.key.as_bytes());
+    key
+}
+
+/// The hash FNV-1a: the same in every version, which std's is not.
+pub(super) fn fnv(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+pub(super) fn read_binding(key: &[u8], arguments: &[u8]) -> Option<Binding> {
+    let (_, mut rest) = key.split_first()?;
+    let (source, destination) = (rest.try_get_u64().ok()?, rest.try_get_u64().ok()?);
+    let to_exchange = rest.try_get_u8().ok()? != 0;
+    let _hash = rest.try_get_u64().ok()?;
+    Some(Binding {
+        source,
+        destination,
+        to_exchange,
+        key: ShortString::from_bytes("routing key", Bytes::copy_from_slice(rest)).ok()?,
+        arguments: Table::from_encoded(Bytes::copy_from_slice(arguments)).ok()?,
+    })
+}
+
+/// The key of a message: they are in the order of their queue.
+pub(super) fn message_key(queue: u64, position: u64) -> [u8; 16] {
+    (u128::from(queue) << 64 | u128::from(position)).to_be_bytes()
+}
+
+/// A message, but for a large body, which is apart under this number. The clock began `began` milliseconds after 1970.
+pub(super) fn message(stored: &Stored, body: Option<u64>, began: u64) -> Vec<u8> {
+    let packed = stored.message.pack();
+    let mut value = Vec::with_capacity(32 + packed.bytes.len());
+    value.put_u8(REDELIVERED * u8::from(stored.redelivered) + BODY_APART * u8::from(body.is_some()));
+    value.put_u8(stored.priority);
+    value.put_u64(stored.expires_at.saturating_add(began));
+    value.put_u16(packed.header_at);
+    value.put_u32(packed.body_at);
+    value.put_u16(packed.blind);
+    value.extend(body.iter().flat_map(|number| number.to_be_bytes()));
+    value.put_slice(packed.bytes);
+    value
+}
+
+/// A message as it was written.
+pub(super) struct Written {
+    pub(super) stored: Stored,
+    /// The number of its body, when that is apart.
+    pub(super) body: Option<u64>,
+}
+
+/// Reads a message; `body` finds a large body by its number.
+pub(super) fn read_message(
+    key: &[u8],
+    mut value: &[u8],
+    began: u64,
+    body: impl FnOnce(u64) -> Option<std::sync::Arc<[Bytes]>>,
+) -> Option<Written> {
+    let key = u128::from_be_bytes(key.try_into().ok()?);
+    let (flags, priority) = (value.try_get_u8().ok()?, value.try_get_u8().ok()?);
+    let expires_at = value.try_get_u64().ok()?;
+    let (header_at, body_at) = (value.try_get_u16().ok()?, value.try_get_u32().ok()?);
+    let blind = value.try_get_u16().ok()?;
+    let number = if flags & BODY_APART == 0 { None } else { Some(value.try_get_u64().ok()?) };
+    let large = match number {
+        Some(number) => Some(body(number)?),
+        None => None,
+    };
+    let packed = Packed { bytes: value, header_at, body_at, blind, large: large.as_ref() };
+    let stored = Stored {
+        queue: (key >> 64) as u64,
+        position: key as u64,
+        expires_at: if expires_at == u64::MAX { u64::MAX } else { expires_at.saturating_sub(began) },
+        priority,
+        redelivered: flags & REDELIVERED != 0,
+        message: Message::unpack(packed),
+    };
+    Some(Written { stored, body: number })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::message::Draft;
+
+    fn arguments() -> Table {
+        let mut table = Table::new();
+        table.insert("x-max-length", 5).unwrap();
+        table
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let name = ShortString::from_static("orders");
+        let key = entity_key(QUEUE, 7);
+        let read = read_entity(&key, &queue(&name, true, &arguments()));
+        let Some(Record::QueueDeclared { serial: 7, name: read, auto_delete: true, arguments: table }) = read
+        else {
+            panic!("{read:?}")
+        };
+        assert_eq!((read, table), (name.clone(), arguments()));
+
+        let declared = Declaration {
+            name,
+            kind: Kind::Topic,
+            durable: true,
+            auto_delete: false,
+            internal: true,
+            arguments: arguments(),
+        };
+        let read = read_entity(&entity_key(EXCHANGE, 8), &exchange(&declared));
+        let Some(Record::ExchangeDeclared { serial: 8, declared: read }) = read else { panic!("{read:?}") };
+        assert_eq!((read.kind, read.internal, read.auto_delete), (Kind::Topic, true, false));
+        assert_eq!((read.name, read.arguments), (declared.name, declared.arguments));
+
+        let key = ShortString::from_static("a.#");
+        let binding = Binding { source: 1, destination: 7, to_exchange: false, key, arguments: arguments() };
+        let read = read_binding(&binding_key(&binding), binding.arguments.as_encoded());
+        assert_eq!(read, Some(binding));
+    }
+
+    #[test]
+    fn a_message_is_read_again_by_another_clock() {
+        let mut draft = Draft::default();
+        draft.start(b"e", b"k");
+        draft.header(&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0x10, 0, 2]);
+        draft.small(b"hi");
+        let stored = Stored {
+            queue: 7,
+            position: 9,
+            expires_at: 500,
+            priority: 3,
+            redelivered: true,
+            message: draft.message(),
+        };
+        let value = message(&stored, None, 10_000);
+        let read = read_message(&message_key(7, 9), &value, 10_200, |_| None).unwrap().stored;
+        assert_eq!((read.queue, read.position, read.expires_at, read.priority), (7, 9, 300, 3));
+        assert!(read.redelivered);
+        let (before, after) = (stored.message.parts(), read.message.parts());
+        assert_eq!((before.route, before.header, before.small), (after.route, after.header, after.small));
+        for cut in 0..value.len().min(18) {
+            assert!(read_message(&message_key(7, 9), &value[..cut], 0, |_| None).is_none());
+        }
+    }
+}
