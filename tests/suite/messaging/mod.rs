@@ -2,6 +2,7 @@
 //! over TCP, and against RabbitMQ.
 
 mod consume;
+mod faults;
 mod fixture;
 mod notify;
 mod options;
