@@ -1,0 +1,40 @@
+//! Shows what retries and dead letters do, on an embedded broker: nothing to install, over in a second.
+//!
+//! `cargo run -p messaging --example dead_letters`
+
+use std::time::Duration;
+
+use messaging::{Error, Exchange, Incoming, OnFailure, Queue, RetryLater, Transport};
+use tokio::sync::mpsc;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    let transport = Transport::connect("memory://dead-letters").await?;
+    let (told, mut tell) = mpsc::unbounded_channel();
+    let later = RetryLater::after(Duration::from_millis(100)).doubling_up_to(Duration::from_millis(200));
+    let worker = transport
+        .consumer(Queue::durable("payments"))
+        .on_failure(OnFailure::Retry(later.limit(2).dead_letter(true)))
+        .handle(move |payment: Incoming<f64>| {
+            let _ = told.send(format!("{} is tried, retries: {}", payment.body(), payment.retries()));
+            async move { if *payment.body() > 0.0 { Ok(()) } else { Err("the amount is not positive") } }
+        })
+        .await?;
+
+    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    producer.ensure_publish("payments", &9.95).await?;
+    producer.ensure_publish("payments", &-1.0).await?;
+
+    let mut dead = transport.consumer(Queue::durable("payments.dead")).start::<f64>().await?;
+    let payment = dead.next().await.ok_or(Error::Closed)??;
+    while let Ok(line) = tell.try_recv() {
+        eprintln!("{line}");
+    }
+    eprintln!("{} is set aside, with these headers:", payment.body());
+    for entry in payment.properties()?.headers.iter().flat_map(|headers| headers.iter()) {
+        eprintln!("  {entry:?}");
+    }
+    payment.ack().await?;
+    worker.stop().await;
+    transport.close().await
+}

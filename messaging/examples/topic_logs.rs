@@ -1,0 +1,53 @@
+//! Logs by topic: says something with a key, or listens to the keys that fit patterns.
+//!
+//! `cargo run -p messaging --example topic_logs -- amqp://localhost/ listen 'kern.*' '*.critical'`
+//! `cargo run -p messaging --example topic_logs -- amqp://localhost/ say kern.critical 'disk on fire'`
+
+use clap::{Parser, Subcommand};
+use messaging::{Error, Exchange, Queue, Transport};
+
+#[derive(Parser)]
+struct Arguments {
+    /// The broker, such as amqp://guest:guest@localhost/.
+    url: String,
+    #[command(subcommand)]
+    act: Act,
+}
+
+#[derive(Subcommand)]
+enum Act {
+    /// Says something.
+    Say { key: String, text: String },
+    /// Prints what is said, until the broker goes for good.
+    Listen {
+        /// Words with dots between; `*` is one word, `#` any number.
+        #[arg(required = true)]
+        patterns: Vec<String>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    let Arguments { url, act } = Arguments::parse();
+    let transport = Transport::connect(&url).await?;
+    let logs = Exchange::topic("logs").durable(true);
+    match act {
+        Act::Say { key, text } => {
+            transport.producer(logs).ensure_publish(&key, &text).await?;
+        }
+        Act::Listen { patterns } => {
+            // A queue of its own, which goes with this program.
+            let queue = Queue::new("").exclusive(true);
+            let bind = |to: messaging::Subscription, pattern| to.bind(&logs, pattern);
+            let subscription = patterns.into_iter().fold(transport.consumer(queue), bind);
+            let mut lines = subscription.start::<String>().await?;
+            eprintln!("listening");
+            while let Some(line) = lines.next().await {
+                let line = line?;
+                eprintln!("{}: {}", line.routing_key(), line.body());
+                line.ack().await?;
+            }
+        }
+    }
+    transport.close().await
+}

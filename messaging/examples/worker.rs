@@ -1,0 +1,48 @@
+//! Works on the messages of a queue, several at once, until Ctrl-C.
+//!
+//! `cargo run -p messaging --example worker -- amqp://localhost/ mails`
+//!
+//! Each message is printed. One with `"fail"` in it fails, is tried again after 1, 2 and 4 seconds, and is set aside in the
+//! queue `QUEUE.dead` then.
+
+use std::time::Duration;
+
+use clap::Parser;
+use messaging::{Error, Incoming, OnFailure, Queue, RetryLater, Transport};
+
+#[derive(Parser)]
+struct Arguments {
+    /// The broker, such as amqp://guest:guest@localhost/.
+    url: String,
+    /// The queue.
+    queue: String,
+    /// Messages worked on at once.
+    #[arg(long, default_value_t = 8)]
+    concurrency: u16,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    let Arguments { url, queue, concurrency } = Arguments::parse();
+    let transport = Transport::connect(&url).await?;
+    let later = RetryLater::after(Duration::from_secs(1)).doubling_up_to(Duration::from_secs(4));
+    let worker = transport
+        .consumer(Queue::durable(&queue))
+        .concurrency(concurrency)
+        .on_failure(OnFailure::Retry(later.limit(3).dead_letter(true)))
+        .handle(work)
+        .await?;
+    eprintln!("working on {queue}; Ctrl-C ends it");
+    // An error means that there is no Ctrl-C here: run until killed.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    worker.stop().await;
+    transport.close().await
+}
+
+async fn work(message: Incoming<serde_json::Value>) -> Result<(), String> {
+    let text = message.body().to_string();
+    eprintln!("{text} (retries: {})", message.retries());
+    if text.contains("fail") { Err(format!("cannot work on {text}")) } else { Ok(()) }
+}
