@@ -8,17 +8,19 @@ use std::{
 };
 
 use amqp_client::{Channel, ConsumeOptions, Exchange, Queue};
-use amqp_codec::Properties;
+use amqp_codec::{Properties, ShortString};
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 
 use crate::{
+    compress,
     entity::{Binding, Entities, declare_queue},
     error::{Error, Malformed, Undecodable},
+    header,
     link::Link,
     on_failure::OnFailure,
     producer::Producer,
-    serialize,
+    serialize::Serializers,
 };
 
 /// A queue to consume from: what to declare and bind before, and how much to take in advance.
@@ -32,6 +34,7 @@ pub struct Subscription {
     prefetch: u16,
     concurrency: u16,
     on_failure: OnFailure,
+    serializers: Serializers,
     /// To publish to the queue itself, for who handles its messages.
     pub(crate) producer: Option<Producer>,
 }
@@ -46,6 +49,7 @@ impl Subscription {
             prefetch: 64,
             concurrency: 1,
             on_failure: OnFailure::default(),
+            serializers: Serializers::new(),
             producer: None,
         }
     }
@@ -73,6 +77,14 @@ impl Subscription {
         self
     }
 
+    /// What is read, and how: serializers of one's own, and which content types are accepted. Default: all of
+    /// [`Serializers::new`].
+    #[must_use]
+    pub fn serializers(mut self, serializers: Serializers) -> Self {
+        self.serializers = serializers;
+        self
+    }
+
     /// For [`handle`](Self::handle): how many messages are handled at once, at least 1, which is the prefetch then. Default 1.
     #[must_use]
     pub fn concurrency(mut self, handlers: u16) -> Self {
@@ -87,7 +99,7 @@ impl Subscription {
         self
     }
 
-    /// Declares, binds, and begins to consume JSON messages of type `T`, on a channel of its own.
+    /// Declares, binds, and begins to consume messages of type `T`, on a channel of its own.
     ///
     /// # Errors
     /// When there is no connection, or the broker refuses a declaration.
@@ -95,7 +107,8 @@ impl Subscription {
     /// # Cancel safety
     /// What was declared stays declared.
     pub async fn start<T: DeserializeOwned>(&self) -> Result<Consumer<T>, Error> {
-        Ok(Consumer { raw: self.start_raw().await?, types: PhantomData })
+        let serializers = self.serializers.clone();
+        Ok(Consumer { raw: self.start_raw().await?, serializers, types: PhantomData })
     }
 
     /// The same, for messages as they come.
@@ -118,6 +131,10 @@ impl Subscription {
 
     pub(crate) fn handlers(&self) -> u16 {
         self.concurrency
+    }
+
+    pub(crate) fn content(&self) -> &Serializers {
+        &self.serializers
     }
 
     pub(crate) fn failure_policy(&self) -> &OnFailure {
@@ -171,6 +188,7 @@ impl RawConsumer {
 /// Messages that are not settled go back to the queue.
 pub struct Consumer<T> {
     raw: RawConsumer,
+    serializers: Serializers,
     types: PhantomData<fn() -> T>,
 }
 
@@ -209,23 +227,34 @@ impl<T: DeserializeOwned> Stream for Consumer<T> {
         let polled = Pin::new(&mut self.raw.consumer).poll_next(context);
         polled.map(|next| {
             Some(match next? {
-                Ok(delivery) => decode(delivery),
+                Ok(delivery) => decode(delivery, &self.serializers),
                 Err(error) => Err(self.raw.ended(Some(error))),
             })
         })
     }
 }
 
-fn decode<T: DeserializeOwned>(delivery: amqp_client::Delivery) -> Result<Delivery<T>, Error> {
-    match read(&delivery) {
+fn decode<T: DeserializeOwned>(
+    delivery: amqp_client::Delivery,
+    serializers: &Serializers,
+) -> Result<Delivery<T>, Error> {
+    match read(&delivery, serializers) {
         Ok(body) => Ok(Delivery { body, raw: delivery }),
         Err(reason) => Err(Error::Undecodable(Box::new(Undecodable { delivery, reason }))),
     }
 }
 
-/// The body, of whatever content type: a producer that gives none is as welcome.
-pub(crate) fn read<T: DeserializeOwned>(delivery: &amqp_client::Delivery) -> Result<T, Malformed> {
-    Ok(serialize::from_json_slice(delivery.body())?)
+/// The body, decompressed and decoded as the message says.
+pub(crate) fn read<T: DeserializeOwned>(
+    delivery: &amqp_client::Delivery,
+    serializers: &Serializers,
+) -> Result<T, Malformed> {
+    let properties = delivery.properties().map_err(Malformed::Properties)?;
+    let compression = header::text(&properties, compress::HEADER);
+    let body = compress::decompress(compression.as_deref(), delivery.body())?;
+    let text = |value: &Option<ShortString>| value.as_ref().map(|value| value.to_text().into_owned());
+    let (content_type, encoding) = (text(&properties.content_type), text(&properties.content_encoding));
+    serializers.decode(content_type.as_deref(), encoding.as_deref(), &body)
 }
 
 /// A typed message, to be settled.

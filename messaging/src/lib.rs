@@ -30,6 +30,7 @@ mod duplicates;
 mod entity;
 mod envelope;
 mod error;
+mod header;
 mod id;
 mod json_message;
 mod lane;

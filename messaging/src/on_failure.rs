@@ -126,15 +126,10 @@ fn set(headers: &mut Table, key: &'static str, value: impl Into<Value>) {
     debug_assert!(set.is_ok(), "a short key and a flat value always fit");
 }
 
-/// A header that holds text.
-pub(crate) fn text_header(properties: &Properties, key: &str) -> Option<String> {
-    let value = properties.headers.as_ref()?.get(key)?;
-    value.as_str().map(str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::header;
 
     #[test]
     fn pauses_double_up_to_the_longest_then_it_is_set_aside() {
@@ -154,8 +149,8 @@ mod tests {
         assert_eq!(retries(&first), 1);
         let second = mark(first, 2, &"é".repeat(1000), "", "q");
         assert_eq!(retries(&second), 2);
-        assert_eq!(text_header(&second, EXCHANGE).as_deref(), Some("events"));
-        assert_eq!(text_header(&second, ROUTING_KEY).as_deref(), Some("a.b"));
-        assert_eq!(text_header(&second, FAILURE).unwrap().len(), 1000);
+        assert_eq!(header::text(&second, EXCHANGE).as_deref(), Some("events"));
+        assert_eq!(header::text(&second, ROUTING_KEY).as_deref(), Some("a.b"));
+        assert_eq!(header::text(&second, FAILURE).unwrap().len(), 1000);
     }
 }

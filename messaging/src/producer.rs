@@ -14,7 +14,7 @@ use crate::{
     lane::{Lane, OpenLane, Required},
     publish_options::PublishOptions,
     retry::{Retry, RetryPolicy},
-    serialize,
+    serialize::{self, Serializers},
     trace_context::TraceSource,
 };
 
@@ -29,6 +29,7 @@ pub struct Producer {
     mandatory: bool,
     wait_for_route: bool,
     trace: Option<TraceSource>,
+    serializers: Serializers,
 }
 
 /// What a delivered message took.
@@ -43,13 +44,27 @@ pub struct Delivered {
 
 impl Producer {
     pub(crate) fn new(lane: Arc<Lane>, trace: Option<TraceSource>) -> Self {
-        Producer { lane, retry: RetryPolicy::default(), mandatory: false, wait_for_route: false, trace }
+        Producer {
+            lane,
+            retry: RetryPolicy::default(),
+            mandatory: false,
+            wait_for_route: false,
+            trace,
+            serializers: Serializers::new(),
+        }
     }
 
     /// When to try again, and the deadline for everything.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
+        self
+    }
+
+    /// Where [`PublishOptions::serializer`] finds serializers. Default: [`Serializers::new`].
+    #[must_use]
+    pub fn serializers(mut self, serializers: Serializers) -> Self {
+        self.serializers = serializers;
         self
     }
 
@@ -100,7 +115,7 @@ impl Producer {
         body: &T,
         options: &PublishOptions,
     ) -> Result<Delivered, Error> {
-        let message = options.message(body)?;
+        let message = options.message(body, &self.serializers)?;
         let producer = match options.mandatory {
             Some(mandatory) => self.clone().mandatory(mandatory),
             None => self.clone(),

@@ -10,7 +10,7 @@ use crate::{
     entity::{Binding, Entities},
     error::Error,
     json_message::json_message,
-    serialize,
+    serialize::{self, Serialized, Serializers},
 };
 
 /// What one message says of itself, and needs, beside its body. Made once, it can be used for many.
@@ -33,6 +33,7 @@ pub struct PublishOptions {
     properties: Properties,
     expires: Option<Duration>,
     transient: bool,
+    serializer: Option<String>,
     pub(crate) mandatory: Option<bool>,
     pub(crate) entities: Entities,
     /// All of the entities in words, which tells them from others.
@@ -64,6 +65,14 @@ impl PublishOptions {
     #[must_use]
     pub fn transient(mut self) -> Self {
         self.transient = true;
+        self
+    }
+
+    /// The serializer, by name: `json`, `msgpack`, `text`, `raw`, or one that was
+    /// [registered](crate::Producer::serializers). Default `json`.
+    #[must_use]
+    pub fn serializer(mut self, name: impl Into<String>) -> Self {
+        self.serializer = Some(name.into());
         self
     }
 
@@ -182,9 +191,19 @@ impl PublishOptions {
     }
 
     /// The message with this body.
-    pub(crate) fn message<T: Serialize + ?Sized>(&self, body: &T) -> Result<Message, Error> {
-        let body = serialize::to_json(body).map_err(|source| Error::Encode { what: "a message", source })?;
-        let mut message = json_message(body, self.expires);
+    pub(crate) fn message<T: Serialize + ?Sized>(
+        &self,
+        body: &T,
+        serializers: &Serializers,
+    ) -> Result<Message, Error> {
+        let mut message = match &self.serializer {
+            Some(name) => self.serialized(serializers.encode(name, body)?),
+            None => {
+                let json = serialize::to_json(body);
+                let json = json.map_err(|source| Error::Encode { what: "a message", source })?;
+                json_message(json, self.expires)
+            }
+        };
         let properties = message.properties_mut();
         let own = self.properties.clone();
         *properties = Properties {
@@ -197,6 +216,15 @@ impl PublishOptions {
             ..own
         };
         Ok(message)
+    }
+
+    fn serialized(&self, serialized: Serialized) -> Message {
+        let Serialized { content_type, content_encoding, body, .. } = serialized;
+        let mut message = json_message(body, self.expires);
+        let properties = message.properties_mut();
+        properties.content_type = Some(content_type);
+        properties.content_encoding = Some(content_encoding);
+        message
     }
 }
 

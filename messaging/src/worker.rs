@@ -10,9 +10,11 @@ use crate::{
     consumer::{Subscription, read},
     entity::Entities,
     error::{Error, Malformed},
+    header,
     lane::Required,
-    on_failure::{EXCHANGE, OnFailure, ROUTING_KEY, RetryLater, mark, retries, text_header},
+    on_failure::{EXCHANGE, OnFailure, ROUTING_KEY, RetryLater, mark, retries},
     producer::Producer,
+    serialize::Serializers,
     service::{Service, Turn},
 };
 
@@ -129,6 +131,7 @@ impl Subscription {
             handler,
             queue: self.queue_name().to_owned(),
             on_failure: self.failure_policy().clone(),
+            serializers: self.content().clone(),
             producer: self.producer.clone(),
             types: PhantomData,
         });
@@ -144,6 +147,7 @@ struct Shared<T, H> {
     handler: H,
     queue: String,
     on_failure: OnFailure,
+    serializers: Serializers,
     producer: Option<Producer>,
     types: PhantomData<fn() -> T>,
 }
@@ -156,7 +160,7 @@ where
     E: fmt::Display,
 {
     async fn handle(self: Arc<Self>, delivery: amqp_client::Delivery, _turn: Turn) {
-        let settled = match incoming(&delivery) {
+        let settled = match incoming(&delivery, &self.serializers) {
             Ok(incoming) => match self.run(incoming).await {
                 Ok(()) => delivery.ack().await,
                 Err(failure) => self.failed(delivery, &failure).await,
@@ -245,10 +249,13 @@ where
     }
 }
 
-fn incoming<T: DeserializeOwned>(delivery: &amqp_client::Delivery) -> Result<Incoming<T>, Malformed> {
-    let body = read(delivery)?;
+fn incoming<T: DeserializeOwned>(
+    delivery: &amqp_client::Delivery,
+    serializers: &Serializers,
+) -> Result<Incoming<T>, Malformed> {
+    let body = read(delivery, serializers)?;
     let properties = delivery.properties().map_err(Malformed::Properties)?;
-    let first = |key| text_header(&properties, key);
+    let first = |key| header::text(&properties, key);
     Ok(Incoming {
         exchange: first(EXCHANGE).unwrap_or_else(|| delivery.exchange().into_owned()),
         routing_key: first(ROUTING_KEY).unwrap_or_else(|| delivery.routing_key().into_owned()),

@@ -7,6 +7,6 @@ mod registry;
 mod serializer;
 mod text_or_bytes;
 
-pub(crate) use json::{CONTENT_ENCODING, CONTENT_TYPE, from_json, from_json_slice, strict, to_json};
+pub(crate) use json::{CONTENT_ENCODING, CONTENT_TYPE, from_json, strict, to_json};
 pub use registry::{Serialized, Serializers};
 pub use serializer::{BoxError, ReadValue, Serializer};

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use amqp_client::Properties;
 use futures_util::{StreamExt as _, stream};
-use messaging::{Error, Exchange, Outcome, PublishOptions, Queue, TraceContext, TransportOptions};
+use messaging::{
+    Error, Exchange, Malformed, Outcome, PublishOptions, Queue, Serializers, TraceContext, TransportOptions,
+};
 
 use super::{
     fixture::{Broker, within},
@@ -168,7 +170,38 @@ async fn the_trace_of_who_publishes_comes_along(broker: Broker) {
     assert_eq!(context.traceparent(), parent);
 }
 
+async fn a_serializer_is_chosen_by_name_and_read_by_content_type(broker: Broker) {
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    let subscription = transport
+        .consumer(Queue::new(&queue))
+        .serializers(Serializers::new().accept(["msgpack", "application/json"]).unwrap());
+    let mut consumer = subscription.start::<Vec<u8>>().await.unwrap();
+    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    for name in ["msgpack", "json"] {
+        let options = PublishOptions::new().serializer(name);
+        within(producer.ensure_publish_with(&queue, &[1, 2, 3], &options)).await.unwrap();
+        let delivery = within(consumer.next()).await.unwrap().unwrap();
+        assert_eq!(delivery.body(), &[1, 2, 3]);
+        assert!(delivery.properties().unwrap().content_type.unwrap().to_string().ends_with(name));
+        delivery.ack().await.unwrap();
+    }
+    let options = PublishOptions::new().serializer("text");
+    within(producer.ensure_publish_with(&queue, "text", &options)).await.unwrap();
+    let Some(Err(Error::Undecodable(refused))) = within(consumer.next()).await else {
+        panic!("not accepted")
+    };
+    assert!(matches!(refused.reason, Malformed::NotAccepted(_)), "{refused}");
+    refused.reject().await.unwrap();
+    for name in ["pickle", "marshal"] {
+        let options = PublishOptions::new().serializer(name);
+        let refused = producer.ensure_publish_with(&queue, &1, &options).await;
+        assert!(matches!(refused, Err(Error::Serializer(_))), "{refused:?}");
+    }
+}
+
 on_every_broker!(
+    a_serializer_is_chosen_by_name_and_read_by_content_type,
     a_broadcast_reaches_every_subscription,
     a_simple_queue_keeps_order_and_counts,
     the_trace_of_who_publishes_comes_along,

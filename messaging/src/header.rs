@@ -1,0 +1,9 @@
+//! A message's headers.
+
+use amqp_client::Properties;
+
+/// A header that holds text.
+pub(crate) fn text(properties: &Properties, key: &str) -> Option<String> {
+    let value = properties.headers.as_ref()?.get(key)?;
+    value.as_str().map(str::to_owned)
+}
