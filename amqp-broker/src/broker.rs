@@ -210,6 +210,14 @@ impl BrokerBuilder {
         self
     }
 
+    /// How long a delivery may be out unacknowledged, in whole milliseconds; zero is for ever. Default 30 minutes. Then its
+    /// channel is closed with 406, and all its deliveries return to their queues.
+    pub fn consumer_timeout(mut self, timeout: Duration) -> Self {
+        let milliseconds = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        self.config.limits.ack_timeout = if timeout.is_zero() { u64::MAX } else { milliseconds };
+        self
+    }
+
     /// How much memory the messages of a virtual host may take, in bytes. Default: two fifths of the machine's memory, or
     /// 2 GiB where the system does not tell. Above it publishers are held back with `connection.blocked`, each from its next
     /// publish on, until consumers have made room; everybody else goes on.

@@ -178,8 +178,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Takes what has gathered, and lets deliveries gather again.
     fn take_batch(&mut self, cx: &Context<'_>) -> bool {
-        let (id, batch) = (self.connection.id, &mut self.batch);
+        let (connection, batch) = (&mut self.connection, &mut self.batch);
+        let id = connection.id;
         let taken = self.host.with(|now, shared| {
+            connection.obey_all(now, shared);
             let taken = shared.outboxes.peek(id).is_some_and(|outbox| outbox.take(batch, cx.waker()));
             if taken {
                 shared.vhost.drained(now, id, &mut shared.outboxes);

@@ -18,16 +18,13 @@
 //! are exclusive, auto-delete, named by the broker, with priorities, a single active consumer, a maximum length, and with
 //! messages and queues that expire; prefetch for each consumer and for a channel, consumer priorities and cancel
 //! notifications; dead-letter exchanges with `x-death`, quorum queues with their delivery limit, streams read from any offset;
-//! confirms, returns, transactions; `CC` and `BCC`; direct reply-to. Codes and texts of errors are those of RabbitMQ 3.10.
+//! a limit on how long a delivery may be out; confirms, returns, transactions; `CC` and `BCC`; direct reply-to. Codes and texts of errors are those of RabbitMQ 3.10.
 //!
 //! # For tests of clients
 //! [`Broker::faults`] makes things go wrong: connections that drop now or at a frame, that are refused, closed, blocked or slow;
 //! publishes that are nacked or returned, confirms that never come, consumers that are cancelled, queues that vanish. What the
 //! client did about it is seen by [`Broker::queues`], [`Broker::bindings`] and [`Broker::connections`]. All of it works in
 //! memory under tokio's paused clock, too.
-//!
-//! # What it does not do yet
-//! There is no consumer timeout.
 //!
 //! # Where it differs from RabbitMQ 3.10
 //! | here | there |

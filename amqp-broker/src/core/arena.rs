@@ -109,6 +109,14 @@ impl<T, K> Arena<T, K> {
         Some(value)
     }
 
+    /// All values with their ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<K>, &T)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let id = Id { index: index as u32, generation: slot.generation, of: PhantomData };
+            slot.value.as_ref().map(|value| (id, value))
+        })
+    }
+
     #[cfg(test)]
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().filter_map(|slot| slot.value.as_ref())

@@ -234,7 +234,8 @@ impl Vhost {
         } else {
             queue.unacked += 1;
             queue.unacked_bytes += entry.message.body_len() as u64;
-            channel.unacked.push(tag, Held { entry, queue: queue_id, consumer: None });
+            channel.unacked.push(tag, Held { entry, queue: queue_id, since: now, consumer: None });
+            self.watch_acks(now);
         }
         Ok(Some(got))
     }

@@ -46,7 +46,7 @@ impl Vhost {
             queue.expire(now, id, &mut self.dead);
         }
         if self.queues.get(id).is_some_and(|queue| queue.stream.is_some()) {
-            self.dispatch_stream(id, sink);
+            self.dispatch_stream(now, id, sink);
             return;
         }
         while self.queues.get(id).is_some_and(|queue| !queue.ready.is_empty())
@@ -56,20 +56,22 @@ impl Vhost {
             let Some(entry) = route.queue.ready.pop() else { return };
             let (serial, gone) = (route.queue.serial, route.consumer.no_ack && entry.stored);
             let gone = gone.then(|| entry.clone());
-            route.deliver_entry(entry, sink);
+            route.deliver_entry(now, entry, sink);
             if let Some(gone) = gone {
                 self.dead.left(serial, &gone);
             }
+            self.watch_acks(now);
         }
     }
 
     /// Delivers from a stream to each of its consumers as long as it has room.
-    pub(super) fn dispatch_stream(&mut self, id: QueueId, sink: &mut impl Sink) {
+    pub(super) fn dispatch_stream(&mut self, now: u64, id: QueueId, sink: &mut impl Sink) {
         let mut index = 0;
         while let Some(&consumer) = self.queues.get(id).and_then(|queue| queue.consumers.get(index)) {
-            while self.way_to(id, consumer).is_some_and(|mut way| way.deliver_record(sink)) {}
+            while self.way_to(id, consumer).is_some_and(|mut way| way.deliver_record(now, sink)) {}
             index += 1;
         }
+        self.watch_acks(now);
     }
 
     /// The consumer of a queue that gets the next message. Those without room leave the line on the way.
@@ -114,10 +116,11 @@ impl Vhost {
         let mut entry = route.queue.entry(publication.message(), publication.terms, now);
         entry.stored = route.queue.keeps(publication.is_persistent);
         let stored = entry.stored.then(|| Stored::new(route.queue.serial, &entry));
-        route.deliver_entry(entry, sink);
+        route.deliver_entry(now, entry, sink);
         if let Some(stored) = stored {
             self.journal.record(Record::Stored(stored));
         }
+        self.watch_acks(now);
     }
 
     #[inline]
@@ -233,7 +236,7 @@ impl Vhost {
 
     /// Ends a delivery: its message goes or returns, its consumer and channel have room again.
     pub(super) fn release(&mut self, id: ChannelId, held: Held, outcome: Outcome) {
-        let Held { entry, queue: queue_id, consumer } = held;
+        let Held { entry, queue: queue_id, consumer, .. } = held;
         let returns = matches!(outcome, Outcome::Requeued | Outcome::Abandoned);
         let expires = returns && entry.expires_at != NEVER;
         if let Some(queue) = self.queues.get_mut(queue_id) {
@@ -324,7 +327,7 @@ struct Way<'a> {
 
 impl Way<'_> {
     /// Sends a stream's consumer the next message; tells whether there was one, and room for it.
-    fn deliver_record(&mut self, sink: &mut impl Sink) -> bool {
+    fn deliver_record(&mut self, now: u64, sink: &mut impl Sink) -> bool {
         if self.connection.congested || !self.consumer.has_room() || !self.channel.has_room() {
             return false;
         }
@@ -348,13 +351,13 @@ impl Way<'_> {
             returns: 0,
             stored: false,
         };
-        self.hold(tag, entry);
+        self.hold(now, tag, entry);
         true
     }
 
     /// Sends a message of the queue and keeps it until it is acknowledged.
     #[inline]
-    fn deliver_entry(&mut self, entry: Entry, sink: &mut impl Sink) {
+    fn deliver_entry(&mut self, now: u64, entry: Entry, sink: &mut impl Sink) {
         let header = entry.header();
         let mut parts = entry.message.parts();
         if let Some(header) = &header {
@@ -362,18 +365,18 @@ impl Way<'_> {
         }
         let tag = self.send(parts, entry.redelivered, sink);
         if !self.consumer.no_ack {
-            self.hold(tag, entry);
+            self.hold(now, tag, entry);
         }
     }
 
     /// Keeps a message until it is acknowledged.
     #[inline]
-    fn hold(&mut self, tag: u64, entry: Entry) {
+    fn hold(&mut self, now: u64, tag: u64, entry: Entry) {
         self.consumer.unacked += 1;
         self.channel.in_flight += 1;
         self.queue.unacked += 1;
         self.queue.unacked_bytes += entry.message.body_len() as u64;
-        let held = Held { entry, queue: self.queue_id, consumer: Some(self.consumer_id) };
+        let held = Held { entry, queue: self.queue_id, since: now, consumer: Some(self.consumer_id) };
         self.channel.unacked.push(tag, held);
     }
 

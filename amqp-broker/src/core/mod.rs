@@ -4,6 +4,7 @@
 //! caller is returned.
 
 pub(crate) mod access;
+mod ack_timeout;
 mod arena;
 mod arguments;
 mod channel;

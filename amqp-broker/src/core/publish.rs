@@ -264,7 +264,7 @@ impl Vhost {
             }
             self.grown += MESSAGE_OVERHEAD + publication.body_len() as u64;
             self.arm(id);
-            self.dispatch_stream(id, sink);
+            self.dispatch_stream(now, id, sink);
             return true;
         }
         if !waiting && let Some(consumer) = self.ready_consumer(id) {

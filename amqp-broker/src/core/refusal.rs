@@ -65,6 +65,11 @@ pub(crate) enum Refusal {
     ConsumerTagReused(ShortString),
     #[error("unknown delivery tag {0}")]
     UnknownDeliveryTag(u64),
+    #[error(
+        "delivery acknowledgement on channel {channel} timed out. Timeout value used: {milliseconds} ms. This timeout \
+         value can be configured, see consumers doc guide to learn more"
+    )]
+    AckTimeout { channel: u16, milliseconds: u64 },
     #[error("{0}")]
     Replies(&'static str),
     #[error("cannot switch from tx to confirm mode")]
@@ -144,6 +149,7 @@ impl Refusal {
             | Refusal::TooManyQueues { .. }
             | Refusal::TooManyUnacked(_)
             | Refusal::SegmentTooLarge
+            | Refusal::AckTimeout { .. }
             | Refusal::Replies(_)
             | Refusal::NoPrefetch { .. }
             | Refusal::NotServerNamed(_)

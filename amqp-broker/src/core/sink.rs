@@ -3,7 +3,7 @@
 
 use amqp_codec::ShortString;
 
-use super::{ids::ConnectionId, message::Parts};
+use super::{ids::ConnectionId, message::Parts, refusal::Refusal};
 
 /// A message for a consumer.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,9 @@ pub(crate) trait Sink {
 
     /// A reply to a request goes out, however much waits to be written: it waits nowhere else.
     fn reply(&mut self, to: ConnectionId, delivery: Delivery<'_>);
+
+    /// The broker closes a channel: it has ended already when the client is told.
+    fn close_channel(&mut self, to: ConnectionId, channel: u16, why: &Refusal);
 
     /// The broker ended a consumer of a client that wants to be told.
     fn cancel(&mut self, to: ConnectionId, channel: u16, consumer_tag: &ShortString);

@@ -12,6 +12,8 @@ use super::{
 pub(crate) struct Held {
     pub(crate) entry: Entry,
     pub(crate) queue: QueueId,
+    /// When it went out.
+    pub(crate) since: u64,
     /// `None` when it was got, not consumed.
     pub(crate) consumer: Option<ConsumerId>,
 }
@@ -87,6 +89,11 @@ impl Unacked {
         None
     }
 
+    /// The delivery that is out for the longest.
+    pub(crate) fn oldest(&self) -> Option<&Held> {
+        self.slots.iter().find_map(|(_, held)| held.as_ref())
+    }
+
     /// Puts deliveries back that were taken, in any order.
     pub(crate) fn restore(&mut self, taken: impl IntoIterator<Item = (u64, Held)>) {
         for (tag, held) in taken {
@@ -132,7 +139,7 @@ mod tests {
             returns: 0,
             stored: false,
         };
-        Held { entry, queue: queues.insert(()), consumer: None }
+        Held { entry, queue: queues.insert(()), since: 0, consumer: None }
     }
 
     fn filled(tags: impl IntoIterator<Item = u64>) -> Unacked {

@@ -71,6 +71,8 @@ pub(crate) struct Vhost {
     pub(super) reply_names: HashMap<ShortString, ChannelId>,
     /// Those of them that the message being routed is for.
     pub(super) replying: Vec<ChannelId>,
+    /// When the oldest unacknowledged delivery of all may have been out for too long.
+    pub(super) acks_due: u64,
     timers: BinaryHeap<Reverse<(u64, QueueId)>>,
 }
 
@@ -94,6 +96,7 @@ impl Vhost {
             dead: Graveyard::default(),
             journal: Journal::default(),
             began: 0,
+            acks_due: NEVER,
             reply_names: HashMap::new(),
             replying: Vec::new(),
             timers: BinaryHeap::new(),
@@ -231,11 +234,14 @@ impl Vhost {
         if !self.dead.is_empty() {
             return 0;
         }
-        self.timers.peek().map_or(NEVER, |Reverse((deadline, _))| *deadline)
+        self.timers.peek().map_or(NEVER, |Reverse((deadline, _))| *deadline).min(self.acks_due)
     }
 
-    /// Does what has fallen due: messages expire, and queues that were not used.
+    /// Does what has fallen due: messages expire, queues that were not used, and channels that do not acknowledge.
     pub(crate) fn advance(&mut self, now: u64, sink: &mut impl Sink) {
+        if self.acks_due <= now {
+            self.check_acks(now, sink);
+        }
         while let Some(&Reverse((deadline, id))) = self.timers.peek()
             && deadline <= now
         {

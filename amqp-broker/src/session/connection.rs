@@ -14,6 +14,7 @@ use super::{
     channel::Channel,
     incoming::{GATHERED, METHOD_EXPECTED, Part},
     order::Order,
+    outbox::Outbox,
     shared::{Operation, Shared},
 };
 
@@ -99,6 +100,7 @@ impl Connection {
 
     /// Takes the whole frames off `input`.
     pub(crate) fn receive(&mut self, now: u64, shared: &mut Shared, input: &mut BytesMut) -> Wants {
+        self.obey_all(now, shared);
         let max_message_size = self.terms.max_message_size;
         let mut op = Operation { now, shared, by: self.id, max_message_size };
         let wants = self.walk(&mut op, input);
@@ -405,6 +407,14 @@ impl Connection {
         let close = connection::Close { reply_code: code.0, reply_text: text, class_id, method_id };
         op.shared.outboxes.send(self.id, 0, &close);
         self.phase = Phase::Closing;
+    }
+
+    /// Does what the broker wants.
+    #[inline]
+    pub(crate) fn obey_all(&mut self, now: u64, shared: &mut Shared) {
+        while let Some(order) = shared.outboxes.peek(self.id).and_then(Outbox::next_order) {
+            self.obey(now, shared, order);
+        }
     }
 
     /// Does what somebody else than the client wants.

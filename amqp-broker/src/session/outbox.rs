@@ -14,8 +14,11 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crate::core::{
     ids::ConnectionId,
     message::{Parts, SMALL_BODY},
+    refusal::Refusal,
     sink::{Delivery, Sink},
 };
+
+use super::order::Order;
 
 /// From this many bytes on nothing more is delivered to a connection. One message may still exceed it.
 const ENOUGH: usize = 1 << 20;
@@ -38,6 +41,8 @@ pub(crate) struct Outbox {
     batch: Batch,
     /// The connection's task, when it waits for something to write.
     waker: Option<Waker>,
+    /// What the broker wants of the connection.
+    orders: VecDeque<Order>,
 }
 
 /// Bytes in order, large bodies between them by reference.
@@ -124,12 +129,18 @@ impl Batch {
 
 impl Outbox {
     pub(crate) fn new(frame_max: usize) -> Self {
-        Outbox { frame_max, batch: Batch::default(), waker: None }
+        Outbox { frame_max, batch: Batch::default(), waker: None, orders: VecDeque::new() }
     }
 
     /// Bytes that wait.
     pub(crate) fn len(&self) -> usize {
         self.batch.len()
+    }
+
+    /// Takes the next of what the broker wants of the connection.
+    #[inline]
+    pub(crate) fn next_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
     }
 
     /// Takes all there is, leaving an empty batch that is used again; when there is nothing, remembers whom to wake.
@@ -331,6 +342,13 @@ impl Sink for Outboxes {
             && outbox.len() < MOST_REPLIES
         {
             outbox.deliver(&delivery);
+        }
+    }
+
+    fn close_channel(&mut self, to: ConnectionId, channel: u16, why: &Refusal) {
+        if let Some(outbox) = self.of(to) {
+            let (code, text) = (why.code(), why.reply_text());
+            outbox.orders.push_back(Order::CloseChannel { number: channel, code, text });
         }
     }
 

@@ -551,3 +551,51 @@ async fn a_close_says_its_last_words_in_every_state() {
     );
     assert_eq!(peer.next().await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_does_not_acknowledge_in_time_is_closed_and_its_messages_return() {
+    let broker = Broker::builder().consumer_timeout(Duration::from_secs(60)).build();
+    let mut lazy = Peer::open(&broker).await;
+    lazy.declare("q").await;
+    prefetch(&mut lazy, 2, false).await;
+    lazy.consume("q", "c").await;
+    for body in ["1", "2", "3"] {
+        lazy.publish("", "q", body).await;
+    }
+    assert_eq!((lazy.delivery().await.0, lazy.delivery().await.0), (1, 2));
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    lazy.send(1, basic::Ack { delivery_tag: 1, multiple: false }).await;
+    assert_eq!(lazy.delivery().await, (3, false, "3".into()));
+    // The second is out for 60 seconds now, the third for 20.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let closed = lazy.expect::<channel::Close>(1).await;
+    assert_eq!(
+        (closed.reply_code, closed.reply_text.to_text().as_ref()),
+        (
+            406,
+            "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 60000 ms. This \
+             timeout value can be configured, see consumers doc guide to learn more"
+        )
+    );
+    lazy.send(1, channel::CloseOk {}).await;
+    lazy.call(1, channel::Open::default()).await;
+    assert_eq!(lazy.bodies("q").await, ["2", "3"]);
+    lazy.call(1, channel::Close::default()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_of_a_client_that_does_not_read_gives_its_messages_back_in_time() {
+    let broker = Broker::builder().consumer_timeout(Duration::from_secs(60)).build();
+    let mut deaf = Peer::open(&broker).await;
+    deaf.declare("q").await;
+    deaf.consume("q", "c").await;
+    let mut other = Peer::open(&broker).await;
+    let body = vec![b'x'; 500_000];
+    for _ in 0..10 {
+        other.publish_with("", "q", Properties::default(), false, &body).await;
+    }
+    other.settle_down().await;
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let info = broker.queue("/", "q").unwrap();
+    assert_eq!((info.ready, info.unacked, info.consumers), (10, 0, 0));
+}
