@@ -21,10 +21,14 @@ pub struct Ledger {
 pub enum Outcome {
     /// The broker has confirmed it.
     Confirmed,
-    /// The broker has refused it, or it came back for want of a route.
-    Refused,
+    /// It came back for want of a route.
+    Returned,
+    /// The broker has refused it. Some of its queues may have it all the same.
+    Nacked,
     /// It is unknown whether the broker has it.
     Lost,
+    /// Nobody asked, or its publisher was closed before there was an answer.
+    Forgotten,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,8 +73,10 @@ pub struct Summary {
     pub published: usize,
     /// Of these, confirmed by the broker.
     pub confirmed: usize,
-    /// Refused or returned.
-    pub refused: usize,
+    /// Returned.
+    pub returned: usize,
+    /// Refused.
+    pub nacked: usize,
     /// Told to be lost: the broker may have them or not.
     pub lost: usize,
     /// Told to be lost, and delivered all the same.
@@ -153,7 +159,7 @@ impl Ledger {
     ///
     /// # Panics
     /// With every message for which it does not: published and nobody knows what became of it; confirmed and never
-    /// delivered; refused and delivered; delivered and not acked; delivered twice without flag though published once; lost though it was to
+    /// delivered; returned and delivered; delivered and not acked; delivered twice without flag though published once; lost though it was to
     /// be published again.
     pub fn check(&self) -> Summary {
         let mut summary = Summary::default();
@@ -190,7 +196,7 @@ impl Entry {
         match self.outcome {
             None => false,
             Some(Outcome::Confirmed) => self.acked > 0 && !self.owed,
-            Some(Outcome::Refused | Outcome::Lost) => !self.owed,
+            Some(_) => !self.owed,
         }
     }
 
@@ -199,7 +205,7 @@ impl Entry {
         match self.outcome {
             None => Some("nobody knows what became of it"),
             Some(Outcome::Confirmed) if delivered == 0 => Some("confirmed and never delivered"),
-            Some(Outcome::Refused) if delivered > 0 => Some("refused and delivered"),
+            Some(Outcome::Returned) if delivered > 0 => Some("returned and delivered"),
             Some(Outcome::Lost) if self.republish => Some("lost, and was to be published again"),
             _ if delivered > 0 && self.acked == 0 => Some("delivered and never acked"),
             _ if self.fresh > 1 && !self.republish => Some("delivered twice without the flag"),
@@ -213,12 +219,13 @@ impl Entry {
         summary.published += 1;
         match self.outcome {
             Some(Outcome::Confirmed) => summary.confirmed += 1,
-            Some(Outcome::Refused) => summary.refused += 1,
+            Some(Outcome::Returned) => summary.returned += 1,
+            Some(Outcome::Nacked) => summary.nacked += 1,
             Some(Outcome::Lost) => {
                 summary.lost += 1;
                 summary.lost_and_delivered += usize::from(delivered > 0);
             }
-            None => {}
+            Some(Outcome::Forgotten) | None => {}
         }
         summary.delivered += usize::from(delivered > 0);
         let twice = (self.fresh as usize).saturating_sub(1);
@@ -229,11 +236,11 @@ impl Entry {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { published, confirmed, refused, lost, lost_and_delivered, .. } = self;
+        let Summary { published, confirmed, returned, nacked, lost, lost_and_delivered, .. } = self;
         let Summary { delivered, redelivered, published_twice, .. } = self;
         write!(
             f,
-            "{published} published, {confirmed} confirmed, {refused} refused, {lost} lost ({lost_and_delivered} of them \
+            "{published} published, {confirmed} confirmed, {returned} returned, {nacked} nacked, {lost} lost ({lost_and_delivered} of them \
              delivered); {delivered} delivered, {redelivered} more times flagged, {published_twice} more times published again"
         )
     }

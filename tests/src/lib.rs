@@ -3,6 +3,7 @@
 //! Nothing here needs to be installed: a test asks with a `require` function and returns when it gets nothing,
 //! which the run then says aloud (see [`leave_out`]). `tests/run` installs and starts everything.
 
+mod cluster;
 mod frame_link;
 mod ledger;
 mod left_out;
@@ -15,6 +16,7 @@ mod rabbitmq;
 mod scale;
 mod tls;
 
+pub use cluster::Cluster;
 pub use frame_link::{Break, FrameLinks, Kind, Passed, Place};
 pub use ledger::{Ledger, Outcome, Receipt, Summary};
 pub use left_out::leave_out;

@@ -20,8 +20,8 @@ pub(crate) const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 pub(crate) const LOOPBACK_ONLY: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
 pub(crate) const NO_RABBITMQ: &str = "no RabbitMQ (run tests/run)";
 
-/// Each node has an epmd of its own, so one name serves them all.
-const NAME: &str = "test@localhost";
+/// Each node has an epmd of its own, so one name serves them all; but for those of a cluster.
+pub(crate) const NAME: &str = "test@localhost";
 const CTL_DEADLINE: Duration = Duration::from_secs(60);
 
 const URI_VARIABLE: &str = "AMQP_TEST_RABBITMQ_URI";
@@ -43,6 +43,7 @@ pub(crate) struct Control {
     /// Its folder: cookie, data, logs.
     pub(crate) home: PathBuf,
     pub(crate) epmd_port: u16,
+    pub(crate) name: String,
 }
 
 impl Node {
@@ -168,7 +169,7 @@ impl Control {
     fn from_environment() -> Option<Self> {
         let home = env::var_os(HOME_VARIABLE)?.into();
         let epmd_port = env::var(EPMD_PORT_VARIABLE).ok()?.parse().ok()?;
-        Some(Self { home, epmd_port })
+        Some(Self { home, epmd_port, name: NAME.into() })
     }
 
     /// `program` with the environment of this node, and nothing of ours that would lead it to another.
@@ -186,7 +187,7 @@ impl Control {
             .env("LC_ALL", "C.UTF-8")
             .env("ERL_EPMD_ADDRESS", Ipv4Addr::LOCALHOST.to_string())
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
-            .env("RABBITMQ_NODENAME", NAME)
+            .env("RABBITMQ_NODENAME", &self.name)
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
         command
     }
@@ -197,7 +198,7 @@ mod tests {
     use super::*;
 
     fn private() -> Node {
-        Node::private(5673, Control { home: "/nowhere".into(), epmd_port: 4370 })
+        Node::private(5673, Control { home: "/nowhere".into(), epmd_port: 4370, name: NAME.into() })
     }
 
     #[test]

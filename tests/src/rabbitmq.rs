@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::left_out::leave_out;
-use crate::node::{Control, LOOPBACK_ONLY, NO_RABBITMQ, Node, SCRIPTS};
+use crate::node::{Control, LOOPBACK_ONLY, NAME, NO_RABBITMQ, Node, SCRIPTS};
 use crate::process::Process;
 
 /// A node answers within 10 s on two free cores; they are not free while other tests run.
@@ -31,9 +31,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct RabbitMq {
     node: Node,
+    control: Control,
+    dist_port: u16,
     // Dropped in this order: the processes first, then what they write to.
     server: Process,
-    _epmd: Process,
+    /// `None` in a cluster, whose nodes share one.
+    _epmd: Option<Process>,
     folder: TempDir,
 }
 
@@ -100,8 +103,31 @@ impl RabbitMq {
     /// # Cancel safety
     /// The node is killed when the future is dropped.
     pub async fn stop(mut self) -> io::Result<()> {
+        self.shut_down().await
+    }
+
+    /// As [`stop`](Self::stop), for a node that is to be [`restart`](Self::restart)ed.
+    ///
+    /// # Errors
+    /// When it has not ended within 30 s.
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, it is about to end.
+    pub async fn shut_down(&mut self) -> io::Result<()> {
         let stopped = self.server.terminate(STOP_DEADLINE).await;
         stopped.map_err(|error| self.failure(error.kind(), &format!("did not stop ({error})")))
+    }
+
+    /// Starts a node again that was killed or shut down, with its data and on its ports. It answers when this returns.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, the node is starting.
+    pub async fn restart(&mut self) -> io::Result<()> {
+        self.server = start_server(&self.control, self.node.port(), self.dist_port)?;
+        self.wait_until_it_answers().await
     }
 
     /// Kills the node as a crash would (SIGKILL): its clients are told nothing. It is gone when this returns.
@@ -116,14 +142,26 @@ impl RabbitMq {
         let [port, dist_port, epmd_port] = free_ports()?;
         let folder = tempfile::Builder::new().prefix("amqp-rabbitmq-").tempdir()?;
         furnish(folder.path(), configuration, plugins)?;
-        let control = Control { home: folder.path().to_owned(), epmd_port };
+        let control = Control { home: folder.path().to_owned(), epmd_port, name: NAME.into() };
         Self::start_in(folder, &control, port, dist_port).await
     }
 
     async fn start_in(folder: TempDir, control: &Control, port: u16, dist_port: u16) -> io::Result<Self> {
         let epmd = start_epmd(control).await?;
+        Self::start_beside(Some(epmd), folder, control, port, dist_port).await
+    }
+
+    /// As `start_in`, with an epmd that runs already, which may be somebody else's.
+    pub(crate) async fn start_beside(
+        epmd: Option<Process>,
+        folder: TempDir,
+        control: &Control,
+        port: u16,
+        dist_port: u16,
+    ) -> io::Result<Self> {
         let server = start_server(control, port, dist_port)?;
-        let mut rabbitmq = Self { node: Node::private(port, control.clone()), server, _epmd: epmd, folder };
+        let node = Node::private(port, control.clone());
+        let mut rabbitmq = Self { node, control: control.clone(), dist_port, server, _epmd: epmd, folder };
         rabbitmq.wait_until_it_answers().await?;
         Ok(rabbitmq)
     }
@@ -161,11 +199,15 @@ impl Deref for RabbitMq {
     }
 }
 
-/// Three free ports. Nothing keeps them free: [`RabbitMq::start`] tries again.
-fn free_ports() -> io::Result<[u16; 3]> {
+/// Free ports. Nothing keeps them free: [`RabbitMq::start`] tries again.
+pub(crate) fn free_ports<const COUNT: usize>() -> io::Result<[u16; COUNT]> {
     // All bound at once, so that they differ.
-    let [one, two, three] = [free_port()?, free_port()?, free_port()?];
-    Ok([one.local_addr()?.port(), two.local_addr()?.port(), three.local_addr()?.port()])
+    let bound = (0..COUNT).map(|_| free_port()).collect::<io::Result<Vec<_>>>()?;
+    let mut ports = [0; COUNT];
+    for (port, listener) in ports.iter_mut().zip(&bound) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
 }
 
 /// A port that no connection is given by chance in the seconds before the node takes it: from below the range
@@ -177,17 +219,28 @@ fn free_port() -> io::Result<TcpListener> {
 
 /// Puts into a node's folder what it reads.
 fn furnish(home: &Path, configuration: &str, plugins: &[&str]) -> io::Result<()> {
+    let cookie = format!("{:016X}{:016X}", fastrand::u64(..), fastrand::u64(..));
+    furnish_with(home, &cookie, configuration, plugins)
+}
+
+/// As `furnish`, with a secret that nodes share.
+pub(crate) fn furnish_with(
+    home: &Path,
+    cookie: &str,
+    configuration: &str,
+    plugins: &[&str],
+) -> io::Result<()> {
     // Erlang refuses a cookie that others may read.
-    let mut cookie =
+    let mut file =
         fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(home.join(".erlang.cookie"))?;
-    write!(cookie, "{:016X}{:016X}", fastrand::u64(..), fastrand::u64(..))?;
+    file.write_all(cookie.as_bytes())?;
     fs::write(plugins_file(home), format!("[{}].\n", plugins.join(", ")))?;
     fs::write(configuration_file(home), format!("disk_free_limit.absolute = 50MB\n{configuration}"))
 }
 
 /// Starts the node's epmd, by which Erlang nodes find one another. It accepts when this returns: a node that
 /// finds none starts one itself, and that one outlives it.
-async fn start_epmd(control: &Control) -> io::Result<Process> {
+pub(crate) async fn start_epmd(control: &Control) -> io::Result<Process> {
     let port = control.epmd_port;
     let mut command = control.command(Path::new("epmd"));
     command.args(["-port", &port.to_string(), "-address", &Ipv4Addr::LOCALHOST.to_string()]);
@@ -288,6 +341,10 @@ mod tests {
         second.stop().await.unwrap();
         first.kill().unwrap();
         assert!(greet(first.port()).await.is_err());
+        first.restart().await.unwrap();
+        assert!(first.ctl(&["list_vhosts"]).await.unwrap().contains("only/here"));
+        first.shut_down().await.unwrap();
+        assert!(greet(first.port()).await.is_err());
         drop(first);
         assert!(folders.iter().all(|folder| !folder.exists()));
     }
@@ -319,7 +376,7 @@ mod tests {
         let [port, dist_port, epmd_port] = free_ports().unwrap();
         let folder = tempfile::tempdir().unwrap();
         furnish(folder.path(), "", &[]).unwrap();
-        let control = Control { home: folder.path().to_owned(), epmd_port };
+        let control = Control { home: folder.path().to_owned(), epmd_port, name: NAME.into() };
         (folder, control, [port, dist_port])
     }
 

@@ -31,7 +31,7 @@ fn run_in_memory(breaks: &[Break]) -> Ran {
     breaks.iter().for_each(|at| links.break_at(*at));
     runtime.block_on(async {
         let broker = Broker::builder().heartbeat(Duration::ZERO).build();
-        let session = Session::new("s");
+        let session = Session::new("s").in_order();
         let running = async {
             let connection = connect_in_memory(&broker, &links).await;
             session.run(&connection).await;
@@ -89,7 +89,7 @@ fn a_session_survives_a_cut_at_every_frame_to_the_client_and_within_each() {
 fn survives_every_cut(direction: Direction) {
     let whole = run_in_memory(&[]);
     assert_eq!(whole.passed.len(), 1);
-    assert_eq!((whole.summary.confirmed, whole.summary.refused, whole.summary.redelivered), (12, 2, 0));
+    assert_eq!((whole.summary.confirmed, whole.summary.returned, whole.summary.redelivered), (12, 2, 0));
     let mut seen = Summary::default();
     let points = points_on(direction, 1, whole.passed[0], &Place::ALL);
     for ran in run_all(points.into_iter().map(|point| vec![point])) {
@@ -126,7 +126,7 @@ fn a_session_survives_a_second_cut_at_every_frame_of_the_recovery_from_the_first
 async fn a_session_with_rabbitmq_survives_cuts() {
     let Some(node) = Node::require("recovery::cuts::a_session_with_rabbitmq_survives_cuts") else { return };
     let whole = run_with_rabbitmq(node, 0, None).await;
-    assert_eq!((whole.summary.confirmed, whole.summary.refused), (12, 2));
+    assert_eq!((whole.summary.confirmed, whole.summary.returned), (12, 2));
     let points = points(1, whole.passed[0], &Place::ALL);
     let wanted = (16 * scale()).min(points.len());
     let mut broken = 0;

@@ -1,11 +1,16 @@
 //! A connection that is lost and comes back, against a scripted peer under a clock that the test holds, and against brokers
 //! behind a proxy that cuts.
 
+mod anything;
+mod brokers;
 mod channels;
 mod cuts;
+mod load;
 mod publishes;
 mod reconnect;
+mod reconnects;
 mod resubscribe;
 mod script;
 mod session;
+mod stalls;
 mod topology;
