@@ -47,6 +47,9 @@ pub enum Error {
     /// A message could not be serialized.
     #[error(transparent)]
     Serializer(#[from] SerializerError),
+    /// A message could not be compressed.
+    #[error(transparent)]
+    Compression(#[from] CompressionError),
     /// What arrived is JSON, but not of the type asked for.
     #[error("cannot decode {what}: {source}")]
     Decode {
@@ -112,6 +115,7 @@ impl Error {
             | Error::Conflict(_)
             | Error::Encode { .. }
             | Error::Serializer(_)
+            | Error::Compression(_)
             | Error::Arguments { .. } => true,
             Error::Connect { source, .. } | Error::Broker { source, .. } => permanent(source),
             _ => false,
@@ -346,6 +350,29 @@ pub enum SerializerError {
     },
 }
 
+/// Why a body cannot be compressed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompressionError {
+    /// No compression has this name.
+    #[error("there is no compression {0:?}")]
+    Unknown(String),
+    /// It is there, but not in this program.
+    #[error("the feature {feature:?} of the crate messaging is off")]
+    NotCompiled {
+        /// The feature to turn on.
+        feature: &'static str,
+    },
+    /// The compressor failed.
+    #[error("{compression} cannot compress a body: {source}")]
+    Failed {
+        /// Which one.
+        compression: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
 /// Why a body cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -389,6 +416,12 @@ pub enum Malformed {
     /// It does not decompress as its header says.
     #[error("its body cannot be decompressed: {0}")]
     Compression(#[source] std::io::Error),
+    /// It is compressed in a way that this program has not compiled in.
+    #[error("its body is compressed, and the feature {feature:?} of the crate messaging is off")]
+    NotCompiled {
+        /// The feature to turn on.
+        feature: &'static str,
+    },
     /// Decompressed it is over a limit, in bytes.
     #[error("its body is over {limit} bytes when it is decompressed")]
     TooLarge {

@@ -56,13 +56,15 @@ mod version;
 mod worker;
 
 pub use amqp_client::{Exchange, Queue};
+pub use compress::{Compression, DECOMPRESSED_LIMIT};
 pub use conflict::Conflict;
 pub use consumer::{Consumer, Delivery, Subscription};
 pub use context::Context;
 /// What [`Serializer`] is written in terms of.
 pub use erased_serde;
 pub use error::{
-    Error, Malformed, Outcome, RemoteError, SerializerError, Undecodable, Undelivered, UrlError,
+    CompressionError, Error, Malformed, Outcome, RemoteError, SerializerError, Undecodable, Undelivered,
+    UrlError,
 };
 pub use on_failure::{OnFailure, RetryLater};
 pub use producer::{Delivered, Producer};

@@ -1,0 +1,17 @@
+//! Compressed bodies, as kombu and oslo.messaging write them.
+
+#[cfg(feature = "brotli")]
+mod brotli;
+#[cfg(feature = "bzip2")]
+mod bzip2;
+mod compression;
+#[cfg(any(feature = "brotli", feature = "bzip2", feature = "xz", feature = "zstd"))]
+mod limited;
+#[cfg(feature = "xz")]
+mod xz;
+mod zlib;
+#[cfg(feature = "zstd")]
+mod zstd;
+
+pub use compression::{Compression, DECOMPRESSED_LIMIT};
+pub(crate) use compression::{HEADER, decompress};
