@@ -102,6 +102,11 @@ impl Host {
     pub(crate) fn pause_disk(&self, is_paused: bool) {
         self.disk.as_ref().unwrap().pause(is_paused);
     }
+
+    /// Fails to write to the disk from now on.
+    pub(crate) fn fail_disk(&self) {
+        self.disk.as_ref().unwrap().fail();
+    }
 }
 
 /// Milliseconds since 1970.

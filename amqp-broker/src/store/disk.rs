@@ -76,6 +76,8 @@ struct Waiting {
     ends: bool,
     /// Whether a test wants nothing to be written.
     is_paused: bool,
+    /// Whether a test wants the next write to fail.
+    fails: bool,
     /// What a clean end adds.
     redelivered: Option<Vec<Stored>>,
 }
@@ -145,6 +147,11 @@ impl Disk {
         self.queue.waiting.lock().is_paused = is_paused;
         self.queue.more.notify_one();
     }
+
+    /// Fails when it is to write next.
+    pub(crate) fn fail(&self) {
+        self.queue.waiting.lock().fails = true;
+    }
 }
 
 impl Drop for Disk {
@@ -191,7 +198,11 @@ fn write(queue: &Queue, mut files: Files, tell: &impl Fn(Progress)) -> fjall::Re
             drop(waiting);
             return redelivered.map_or(Ok(()), |redelivered| files.finish(&redelivered));
         }
+        let fails = waiting.fails;
         drop(waiting);
+        if fails {
+            return Err(io::Error::other("a test wants it so").into());
+        }
         files.write(records)?;
         let has_room = queue.waiting.lock().bytes <= TOO_MUCH;
         tell(Progress::Written { change, has_room });

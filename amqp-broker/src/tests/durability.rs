@@ -9,7 +9,7 @@ use amqp_codec::{
 use tempfile::TempDir;
 
 use super::peer::{Peer, short};
-use crate::{broker::Broker, store::DataError};
+use crate::{broker::Broker, inspection::ConnectionState, store::DataError};
 
 fn open(folder: &Path) -> Broker {
     Broker::builder().vhost("/").vhost("other").data_dir(folder).build().unwrap()
@@ -248,6 +248,60 @@ async fn nothing_is_confirmed_or_answered_before_it_is_on_disk_but_what_does_not
     }
     assert!(answers.contains(&(2, "queue.declare-ok".to_owned())), "{answers:?}");
     assert!(answers.contains(&(3, "tx.commit-ok".to_owned())), "{answers:?}");
+}
+
+#[tokio::test]
+async fn when_the_disk_fails_what_waits_is_nacked_and_everybody_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path());
+    let mut peer = confirming(&broker).await;
+    declare(&mut peer, "q").await;
+    let mut idle = Peer::greet(&broker, "other", 131_072).await;
+    broker.inner.host("/").unwrap().fail_disk();
+    peer.publish_with("", "q", persistent(), false, b"lost").await;
+    assert_eq!(peer.expect::<basic::Nack>(1).await.delivery_tag, 1);
+    for peer in [&mut peer, &mut idle] {
+        let close = peer.expect::<connection::Close>(0).await;
+        assert_eq!(
+            (close.reply_code, close.reply_text.to_text().as_ref()),
+            (541, "INTERNAL_ERROR - the disk failed")
+        );
+        peer.send(0, connection::CloseOk {}).await;
+        assert_eq!(peer.next().await, None);
+    }
+    assert_eq!(Peer::silent(&broker).rest().await, b"");
+    broker.shutdown().await;
+    assert_eq!(open(folder.path()).queue("/", "q").unwrap().ready, 0);
+}
+
+#[tokio::test]
+async fn publishers_wait_where_the_disk_cannot_follow_and_are_not_told() {
+    const COUNT: u64 = 72;
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path());
+    let mut peer = confirming(&broker).await;
+    declare(&mut peer, "q").await;
+    let host = broker.inner.host("/").unwrap();
+    host.pause_disk(true);
+    let publishing = tokio::spawn(async move {
+        let body = vec![0; 1 << 20];
+        for _ in 0..COUNT {
+            peer.publish_with("", "q", persistent(), false, &body).await;
+        }
+        let mut confirmed = 0;
+        while confirmed < COUNT {
+            confirmed = peer.expect::<basic::Ack>(1).await.delivery_tag;
+        }
+    });
+    while broker.connections()[0].state != ConnectionState::Blocked {
+        tokio::task::yield_now().await;
+    }
+    let held = broker.queue("/", "q").unwrap().ready as u64;
+    assert!((60..COUNT).contains(&held), "{held}");
+    Peer::open(&broker).await.settle_down().await;
+    host.pause_disk(false);
+    publishing.await.unwrap();
+    assert_eq!(broker.queue("/", "q").unwrap().ready as u64, COUNT);
 }
 
 #[tokio::test]
