@@ -325,6 +325,7 @@ fn server_properties() -> Result<Table, amqp_codec::Error> {
         "consumer_priorities",
         "authentication_failure_close",
         "per_consumer_qos",
+        "direct_reply_to",
     ] {
         capabilities.insert(capability, true)?;
     }

@@ -195,6 +195,72 @@ fn further() -> Vec<(&'static str, Vec<Frame>)> {
     ]
 }
 
+/// Violations of what the types of queues ask of their arguments, and of those who consume from them.
+fn of_types() -> Vec<(&'static str, Vec<Frame>)> {
+    let stream = |argument: &str, value: Value| {
+        let declare = queue_with("qb", [("x-queue-type", "stream".into()), (argument, value)]);
+        script([on(queues::Declare { durable: true, ..declare })])
+    };
+    let of_quorum = |argument: &str, value: Value| script([on(quorum([(argument, value)]))]);
+    let classic = |argument: &str, value: Value| script([on(queue_with("qb", [(argument, value)]))]);
+    let consuming = |declare: queues::Declare, argument: &str, value: Value| {
+        let arguments = table([(argument, value)]);
+        let qos = basic::Qos { prefetch_count: 1, ..Default::default() };
+        script([on(declare), on(qos), on(basic::Consume { arguments, ..consume("qb", "t") })])
+    };
+    let twice = |first: queues::Declare, second: queues::Declare| script([on(first), on(second)]);
+    let own = || queues::Declare { exclusive: true, durable: true, ..queue("qb") };
+    vec![
+        ("quorum without name", script([on(queues::Declare { queue: name(""), ..quorum([]) })])),
+        (
+            "quorum of many faults",
+            script([on(queues::Declare { exclusive: true, auto_delete: true, ..quorum([]) })]),
+        ),
+        ("quorum strategy", of_quorum("x-dead-letter-strategy", "bogus".into())),
+        ("quorum strategy ok", of_quorum("x-dead-letter-strategy", "at-least-once".into())),
+        ("quorum group", of_quorum("x-quorum-initial-group-size", 0.into())),
+        ("quorum locator", of_quorum("x-queue-leader-locator", "bogus".into())),
+        ("quorum in memory", of_quorum("x-max-in-memory-bytes", (-1).into())),
+        ("quorum version", of_quorum("x-queue-version", 2.into())),
+        ("quorum limit as text", of_quorum("x-delivery-limit", "5".into())),
+        ("quorum offset", consuming(quorum([]), "x-stream-offset", "first".into())),
+        ("quorum failover", consuming(quorum([]), "x-cancel-on-ha-failover", true.into())),
+        ("quorum, then classic", twice(quorum([]), queues::Declare { durable: true, ..queue("qb") })),
+        (
+            "classic, then so called",
+            twice(queue("qb"), queue_with("qb", [("x-queue-type", "classic".into())])),
+        ),
+        ("classic version", classic("x-queue-version", 3.into())),
+        ("classic segment", classic("x-stream-max-segment-size-bytes", 5.into())),
+        ("classic group", classic("x-quorum-initial-group-size", 5.into())),
+        ("classic offset", consuming(queue("qb"), "x-stream-offset", "first".into())),
+        ("classic failover", consuming(queue("qb"), "x-cancel-on-ha-failover", 1.into())),
+        ("classic priority", consuming(queue("qb"), "x-priority", "high".into())),
+        ("own and durable, twice", twice(own(), own())),
+        ("own and durable, then not", twice(own(), queues::Declare { durable: false, ..own() })),
+        ("stream expires", stream("x-expires", 5.into())),
+        ("stream length", stream("x-max-length", 5.into())),
+        ("stream dead letters", stream("x-dead-letter-exchange", "".into())),
+        ("stream age of nothing", stream("x-max-age", "0s".into())),
+        ("stream age of what", stream("x-max-age", "5x".into())),
+        ("stream age as number", stream("x-max-age", 5.into())),
+        ("stream age that breaks", stream("x-max-age", "bogus".into())),
+        ("stream bytes", stream("x-max-length-bytes", (-1).into())),
+        ("stream cluster", stream("x-initial-cluster-size", 0.into())),
+        ("stream segment", stream("x-stream-max-segment-size-bytes", Value::I64(3_000_000_001))),
+        ("stream not durable", script([on(queue_with("qb", [("x-queue-type", "stream".into())]))])),
+        (
+            "reply-to, passive",
+            script([on(queues::Declare { passive: true, ..queue("amq.rabbitmq.reply-to.x") })]),
+        ),
+        ("reply-to, declared", script([on(queue("amq.rabbitmq.reply-to"))])),
+        (
+            "reply-to, deleted",
+            script([on(queues::Delete { queue: name("amq.rabbitmq.reply-to"), ..Default::default() })]),
+        ),
+    ]
+}
+
 #[tokio::test]
 async fn rabbitmq_answers_the_catalogue_with_the_same_words() {
     let Some(address) = rabbitmq() else { return };
@@ -239,7 +305,7 @@ async fn rabbitmq_answers_further_violations_as_this_broker_does() {
     let judge = rabbitmq();
     let _turn = turn().await;
     let mut differences = Vec::new();
-    for (case, frames) in further() {
+    for (case, frames) in further().into_iter().chain(of_types()) {
         let broker = Broker::builder().build();
         let ours = outcome(Peer::greet(&broker, "/", 131_072).await, &frames).await;
         let Some(address) = &judge else { continue };

@@ -21,7 +21,7 @@ async fn another_protocol_is_told_which_one_this_is() {
 }
 
 #[tokio::test]
-async fn the_offer_is_rabbitmqs_and_claims_only_what_is_done() {
+async fn the_offer_is_rabbitmqs() {
     let mut peer = Peer::silent(&Broker::builder().build());
     peer.raw(&PROTOCOL_HEADER).await;
     let start = peer.expect::<connection::Start>(0).await;
@@ -30,7 +30,7 @@ async fn the_offer_is_rabbitmqs_and_claims_only_what_is_done() {
     let capabilities = start.server_properties.get("capabilities");
     let capabilities = capabilities.as_ref().and_then(Value::as_table).unwrap();
     assert_eq!(capabilities.get("publisher_confirms"), Some(Value::Bool(true)));
-    assert_eq!(capabilities.get("direct_reply_to"), None);
+    assert_eq!(capabilities.get("direct_reply_to"), Some(Value::Bool(true)));
     peer.send(0, start_ok("guest", "guest")).await;
     let tune = peer.expect::<connection::Tune>(0).await;
     assert_eq!((tune.channel_max, tune.frame_max, tune.heartbeat), (2047, 131_072, 60));

@@ -1,4 +1,26 @@
-//! The broker as a client sees it, over the in-process stream.
+//! The broker as a client sees it, over the in-process stream. What is in a `both!` runs on RabbitMQ too.
+//!
+//! | what clients expect | shown in |
+//! |---|---|
+//! | greeting, offer, logins, virtual hosts, heartbeats, secrets, limits of what is agreed on | `greeting`, `limits` |
+//! | permissions | `access` |
+//! | `connection.blocked` when memory is short | `limits`, `faults` |
+//! | every refusal's scope, code and text | `errors` (ours, and in `differential` RabbitMQ's) |
+//! | exchanges of each type, bound to each other, alternate, internal, auto-delete | `behaviour`, `errors`; headers in `core/headers` |
+//! | queues that are exclusive, auto-delete, server-named, expire, are full, have priorities | `behaviour` |
+//! | which arguments each type of queue and consumer takes, and which make a difference | `differential`, `core/equivalence` |
+//! | `CC` and `BCC`, properties byte for byte, user-id, expiration | `behaviour`, `errors`, `dead_letters` |
+//! | confirms, returns, refusals by full queues, transactions | `behaviour`, `sequences` |
+//! | prefetch in both scopes, round robin, priorities, one active consumer | `behaviour` |
+//! | ack, nack, reject, recover, requeue to its place, redelivered | `behaviour`, `sequences` |
+//! | consumer cancel notifications | `behaviour` |
+//! | consumer timeout | `behaviour` |
+//! | dead letters: four reasons, `x-death`, circles, copies, `reject-publish-dlx` | `dead_letters`, `sequences` |
+//! | quorum queues: delivery limit, order of what returns, what they refuse | `dead_letters`, `differential` |
+//! | streams | `streams`, `core/stream` |
+//! | direct reply-to | `reply_to` |
+//! | what survives, and when it is confirmed | `durability` |
+//! | anything at all, in any order | `anything` (nothing breaks), `sequences` (as RabbitMQ does) |
 
 mod access;
 mod anything;
@@ -14,4 +36,5 @@ mod inspection;
 mod limits;
 mod peer;
 mod reply_to;
+mod sequences;
 mod streams;
