@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use amqp_client::{Error, Event, ReplyCode, State};
-use amqp_codec::method::{connection, queue};
+use amqp_codec::method::{channel, connection, queue};
 use tokio::{join, time::Instant};
 
 use super::script::{connected, connecting, ends, lose, open, opened, options, recovered, recovery, short};
@@ -173,6 +173,25 @@ async fn closing_while_it_is_recovered_ends_it_at_once() {
     let channel = opened_over(peer, &connection).await;
     ends(connection.close()).await.unwrap();
     assert!(matches!(channel.purge("jobs").await, Err(Error::ConnectionEnded)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_while_it_is_restored_ends_it_in_good_order() {
+    let (mut broker, peer, connection) = connected(recovery()).await;
+    let _channel = opened_over(peer, &connection).await;
+    let mut peer = broker.accept().await;
+    peer.expect_any::<channel::Open>(1).await;
+    let (closed, ()) = ends(async {
+        join!(connection.close(), async {
+            peer.expect_any::<connection::Close>(0).await;
+            // Nothing that restores takes it for lost while the broker is silent.
+            peer.expect_silence(Duration::from_secs(5)).await;
+            peer.send(0, connection::CloseOk {}).await;
+        })
+    })
+    .await;
+    closed.unwrap();
+    assert!(ends(broker.next()).await.is_none(), "nobody connects again");
 }
 
 #[tokio::test(start_paused = true)]

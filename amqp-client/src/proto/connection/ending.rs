@@ -67,6 +67,8 @@ impl Engine {
 
     /// The transport is over, or of no use any more.
     pub(super) fn end(&mut self, reason: &Error) {
+        // What it is being closed for comes before what happens meanwhile.
+        let reason = &self.closing_for().unwrap_or_else(|| reason.clone());
         match self.phase {
             Phase::Down(_) | Phase::Ended(_) => {}
             Phase::Handshake(_) => self.go_down(reason),

@@ -175,7 +175,9 @@ impl Engine {
 
     /// The connection cannot be restored as it is: it is left, and tried again.
     pub(crate) fn abandon_transport(&mut self, reason: &Error) {
-        self.end(reason);
+        if matches!(self.phase, Phase::Open | Phase::Restoring) {
+            self.end(reason);
+        }
     }
 
     /// Why there is no connection.
