@@ -5,7 +5,8 @@ use std::time::Duration;
 use amqp_client::Properties;
 use futures_util::{StreamExt as _, stream};
 use messaging::{
-    Error, Exchange, Malformed, Outcome, PublishOptions, Queue, Serializers, TraceContext, TransportOptions,
+    Compression, Error, Exchange, Malformed, Outcome, PublishOptions, Queue, Serializers, TraceContext,
+    TransportOptions,
 };
 
 use super::{
@@ -200,7 +201,25 @@ async fn a_serializer_is_chosen_by_name_and_read_by_content_type(broker: Broker)
     }
 }
 
+async fn each_compression_is_undone_where_it_is_read(broker: Broker) {
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    let mut consumer = transport.consumer(Queue::new(&queue)).start::<String>().await.unwrap();
+    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let text = "again and ".repeat(1000);
+    for compression in Compression::ALL {
+        let options = PublishOptions::new().compression(compression);
+        within(producer.ensure_publish_with(&queue, &text, &options)).await.unwrap();
+        let delivery = within(consumer.next()).await.unwrap().unwrap();
+        assert_eq!(delivery.body(), &text);
+        let headers = delivery.properties().unwrap().headers.unwrap();
+        assert_eq!(headers.get("compression").unwrap().as_str(), Some(compression.content_type()));
+        delivery.ack().await.unwrap();
+    }
+}
+
 on_every_broker!(
+    each_compression_is_undone_where_it_is_read,
     a_serializer_is_chosen_by_name_and_read_by_content_type,
     a_broadcast_reaches_every_subscription,
     a_simple_queue_keeps_order_and_counts,

@@ -1,0 +1,148 @@
+//! Times the messaging layer beside the bare client, on the same small JSON messages, and prints one JSON line.
+//!
+//! `messaging URL MODE COUNT`, MODE being `client-publish`, `ensure-publish`, `client-consume` or `handle`. Publishing keeps 1000
+//! messages in flight; consuming takes what was published before to the queue `bench-messaging`, with a prefetch of 1000 and
+//! an acknowledgement each. Written as a user would write it. `benches/kombu_peer.py` does the same with kombu.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use amqp_client::{ConsumeOptions, Message};
+use futures_util::{StreamExt as _, stream};
+use messaging::{Exchange, Incoming, Queue, Transport};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+type Failure = Box<dyn std::error::Error>;
+
+const QUEUE: &str = "bench-messaging";
+const IN_FLIGHT: u16 = 1000;
+
+#[derive(Serialize, Deserialize)]
+struct Event {
+    id: u64,
+    name: String,
+    ok: bool,
+}
+
+fn event(id: u64) -> Event {
+    Event { id, name: "resize".to_owned(), ok: true }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let usage = "usage: messaging URL client-publish|ensure-publish|client-consume|handle COUNT";
+    let (Some(url), Some(mode), Some(count)) = (arguments.next(), arguments.next(), arguments.next()) else {
+        return Err(usage.into());
+    };
+    let count = count.parse()?;
+    let (wall, cpu) = (Instant::now(), cpu_seconds());
+    match mode.as_str() {
+        "client-publish" => client_publish(&url, count).await?,
+        "ensure-publish" => ensure_publish(&url, count).await?,
+        "client-consume" => client_consume(&url, count).await?,
+        "handle" => handle(&url, count).await?,
+        _ => return Err(usage.into()),
+    }
+    let (wall, cpu) = (wall.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    let line = serde_json::json!({
+        "mode": mode,
+        "count": count,
+        "msg_per_s": (count as f64 / wall).round(),
+        "cpu_ns_per_msg": (cpu * 1e9 / count as f64).round(),
+    });
+    println!("{line}");
+    Ok(())
+}
+
+async fn client_publish(url: &str, count: u64) -> Result<(), Failure> {
+    let connection = amqp_client::connect(url).await?;
+    let channel = connection.open_channel().await?;
+    channel.declare(&Queue::durable(QUEUE)).await?;
+    let publisher = channel.publisher().await?;
+    let mut in_flight = VecDeque::with_capacity(IN_FLIGHT.into());
+    for id in 0..count {
+        if in_flight.len() == usize::from(IN_FLIGHT)
+            && let Some(oldest) = in_flight.pop_front()
+        {
+            publisher_confirmed(oldest).await?;
+        }
+        let body = serde_json::to_vec(&event(id))?;
+        let message = Message::new(body).content_type("application/json").persistent();
+        in_flight.push_back(publisher.publish("", QUEUE, message).await?);
+    }
+    for confirm in in_flight {
+        publisher_confirmed(confirm).await?;
+    }
+    Ok(())
+}
+
+async fn publisher_confirmed(confirm: amqp_client::Confirm) -> Result<(), Failure> {
+    match confirm.await? {
+        amqp_client::Confirmation::Ack => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
+async fn ensure_publish(url: &str, count: u64) -> Result<(), Failure> {
+    let transport = Transport::connect(url).await?;
+    transport.consumer(Queue::durable(QUEUE)).start::<Event>().await?.close().await?;
+    let producer = transport.producer(Exchange::direct(""));
+    let events = stream::iter(0..count).map(|id| (QUEUE, event(id)));
+    let mut outcomes = producer.publish_all(events, IN_FLIGHT.into());
+    while let Some(outcome) = outcomes.next().await {
+        outcome?;
+    }
+    Ok(())
+}
+
+async fn client_consume(url: &str, count: u64) -> Result<(), Failure> {
+    let connection = amqp_client::connect(url).await?;
+    let channel = connection.open_channel().await?;
+    let mut consumer = channel.consume(QUEUE, ConsumeOptions::new().prefetch(IN_FLIGHT)).await?;
+    let mut sum = 0;
+    for _ in 0..count {
+        let delivery = consumer.recv().await.ok_or("the consumer ended")??;
+        let event: Event = serde_json::from_slice(delivery.body())?;
+        sum += event.id;
+        delivery.ack().await?;
+    }
+    assert_eq!(sum, count * (count - 1) / 2, "each message once");
+    Ok(())
+}
+
+async fn handle(url: &str, count: u64) -> Result<(), Failure> {
+    let transport = Transport::connect(url).await?;
+    let (left, done) = (Arc::new(AtomicU64::new(count)), Arc::new(Notify::new()));
+    let (counted, notified) = (left.clone(), done.clone());
+    let worker = transport
+        .consumer(Queue::durable(QUEUE))
+        .concurrency(IN_FLIGHT)
+        .handle(move |event: Incoming<Event>| {
+            let (left, done) = (counted.clone(), notified.clone());
+            async move {
+                std::hint::black_box(event.body().id);
+                if left.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    done.notify_one();
+                }
+                Ok::<_, String>(())
+            }
+        })
+        .await?;
+    done.notified().await;
+    worker.stop().await;
+    Ok(())
+}
+
+/// CPU time of this process, user and system.
+fn cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
