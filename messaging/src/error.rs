@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use amqp_client::{Delivery, TlsError};
 use amqp_codec::ReplyCode;
 
-use crate::conflict::Conflict;
+use crate::{conflict::Conflict, version::Version};
 
 /// This crate's one error.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +100,14 @@ pub enum Error {
         /// The version it was called in.
         version: String,
     },
+    /// The client may not call this version: its cap does not cover it. Nothing was sent.
+    #[error("a version cap of {cap} does not cover {}", .version.map_or("a call without version".to_owned(), |v| format!("version {v}")))]
+    VersionCap {
+        /// The version that was to be called.
+        version: Option<Version>,
+        /// The latest that may be.
+        cap: Version,
+    },
     /// The method ran and failed.
     #[error(transparent)]
     Remote(Box<RemoteError>),
@@ -116,6 +124,7 @@ impl Error {
             | Error::Encode { .. }
             | Error::Serializer(_)
             | Error::Compression(_)
+            | Error::VersionCap { .. }
             | Error::Arguments { .. } => true,
             Error::Connect { source, .. } | Error::Broker { source, .. } => permanent(source),
             _ => false,

@@ -4,14 +4,17 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use amqp_client::{Delivery, Queue};
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, task::AbortHandle};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::AbortHandle,
+};
 
 use crate::{
     consumer::{RawConsumer, Subscription},
@@ -39,18 +42,21 @@ struct Shared {
     starting: tokio::sync::Mutex<()>,
     task: Mutex<Option<AbortHandle>>,
     waiting: Mutex<HashMap<Id, Waiter>>,
+    late: AtomicU64,
 }
 
 struct Waiter {
     sender: oneshot::Sender<ReceivedReply>,
     /// A result that came ahead of the last reply, as old servers send it.
     early: Option<ReceivedReply>,
+    /// Told of heartbeats, where somebody waits for them.
+    heard: Option<Arc<Notify>>,
 }
 
 impl ReplyQueue {
     pub(crate) fn new(link: Link, queue: Queue) -> Self {
-        let (consuming, starting, task, waiting) = Default::default();
-        ReplyQueue(Arc::new(Shared { link, queue, consuming, starting, task, waiting }))
+        let (consuming, starting, task, waiting, late) = Default::default();
+        ReplyQueue(Arc::new(Shared { link, queue, consuming, starting, task, waiting, late }))
     }
 
     /// The name that goes into requests.
@@ -70,12 +76,23 @@ impl ReplyQueue {
         Ok(())
     }
 
-    /// A new call, which its reply is told to.
-    pub(crate) fn expect(&self) -> Expected {
+    /// A new call, which its reply is told to; when it is monitored, the server's heartbeats too.
+    pub(crate) fn expect(&self, monitored: bool) -> Expected {
         let (sender, receiver) = oneshot::channel();
         let id = Id::new();
-        self.0.waiting.lock().insert(id, Waiter { sender, early: None });
-        Expected { id, receiver, queue: self.clone() }
+        let heard = monitored.then(Arc::default);
+        self.0.waiting.lock().insert(id, Waiter { sender, early: None, heard: heard.clone() });
+        Expected { id, receiver, heard, queue: self.clone() }
+    }
+
+    /// How many calls wait for their reply.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.waiting.lock().len()
+    }
+
+    /// How many replies came that nobody waited for any more.
+    pub(crate) fn late(&self) -> u64 {
+        self.0.late.load(Ordering::Relaxed)
     }
 
     /// Deletes the queue. Who waits is told nothing: its deadline ends it.
@@ -111,6 +128,7 @@ impl Drop for Shared {
 pub(crate) struct Expected {
     id: Id,
     receiver: oneshot::Receiver<ReceivedReply>,
+    heard: Option<Arc<Notify>>,
     queue: ReplyQueue,
 }
 
@@ -123,6 +141,11 @@ impl Expected {
     pub(crate) async fn reply(&mut self) -> Result<ReceivedReply, Error> {
         // The sender stays in the map for as long as this value lives.
         (&mut self.receiver).await.map_err(|_| Error::Closed)
+    }
+
+    /// What tells of the server's heartbeats, when the call is monitored.
+    pub(crate) fn heartbeats(&self) -> Option<Arc<Notify>> {
+        self.heard.clone()
     }
 }
 
@@ -207,14 +230,17 @@ impl Shared {
         };
         let mut waiting = self.waiting.lock();
         if !reply.is_last() {
-            // A heartbeat has no answer in it; nothing here waits for heartbeats.
-            if let Some(waiter) = waiting.get_mut(&id).filter(|_| reply.has_answer()) {
+            let Some(waiter) = waiting.get_mut(&id) else { return };
+            if reply.has_answer() {
                 waiter.early = Some(reply);
+            } else if let Some(heard) = &waiter.heard {
+                heard.notify_one();
             }
             return;
         }
         let Some(waiter) = waiting.remove(&id) else {
-            tracing::debug!("a late or repeated reply is ignored");
+            drop(waiting);
+            self.drop_late();
             return;
         };
         if !reply.has_answer()
@@ -222,8 +248,16 @@ impl Shared {
         {
             reply = early;
         }
+        drop(waiting);
         // Nobody is there when the call was dropped just now.
-        let _ = waiter.sender.send(reply);
+        if waiter.sender.send(reply).is_err() {
+            self.drop_late();
+        }
+    }
+
+    fn drop_late(&self) {
+        self.late.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(queue = self.queue.name(), "a late or repeated reply is dropped");
     }
 }
 

@@ -59,6 +59,12 @@ impl RetryPolicy {
         self
     }
 
+    /// With a deadline that is no later than `time`.
+    pub(crate) fn within(mut self, time: Duration) -> Self {
+        self.deadline = self.deadline.min(time);
+        self
+    }
+
     /// The upper bound of the wait after `attempts` of them.
     fn longest_wait(&self, attempts: u32) -> Duration {
         let doublings = attempts.saturating_sub(1).min(31);

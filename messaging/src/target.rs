@@ -57,6 +57,13 @@ impl Target {
         self
     }
 
+    /// As [`version`](Self::version), with a revision.
+    #[must_use]
+    pub fn exact_version(mut self, version: Version) -> Self {
+        self.version = Some(version);
+        self
+    }
+
     pub(crate) fn topic_name(&self) -> &str {
         &self.topic
     }

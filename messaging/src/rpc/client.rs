@@ -1,25 +1,16 @@
 //! Calling methods of other processes.
 
-use std::{fmt, future::IntoFuture, marker::PhantomData, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::future::{BoxFuture, FutureExt as _};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::time::timeout_at;
 
-use super::wire::{ReceivedReply, Request};
+use super::{
+    call::{Call, Caller},
+    metrics::Metrics,
+};
 use crate::{
-    context::Context,
-    envelope,
-    error::{Error, RemoteError},
-    id::Id,
-    json_message::json_message,
-    producer::Producer,
-    reply::Expected,
-    retry::{Retry, RetryPolicy},
-    serialize,
-    target::Target,
-    transport::Transport,
+    context::Context, error::Error, retry::RetryPolicy, target::Target, transport::Transport,
     version::Version,
 };
 
@@ -48,53 +39,77 @@ use crate::{
 /// transport.close().await
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Client {
-    shared: Arc<Shared>,
-    context: Arc<Context>,
-    timeout: Duration,
-    wait_for_server: bool,
-}
-
-struct Shared {
-    transport: Transport,
-    target: Target,
-    routing_key: String,
-    producer: Producer,
-    fanout: Producer,
+    caller: Caller,
+    version_cap: Option<Version>,
 }
 
 impl Client {
     /// For the methods of a target.
     #[must_use]
     pub fn new(transport: &Transport, target: Target) -> Self {
-        let topology = transport.topology();
-        let shared = Shared {
-            routing_key: target.routing_key(),
-            producer: transport.producer(topology.exchange(target.exchange_name())).mandatory(true),
-            fanout: transport.producer(topology.fanout_exchange(target.topic_name())),
-            transport: transport.clone(),
-            target,
-        };
-        Client {
-            shared: Arc::new(shared),
-            context: Arc::default(),
-            timeout: Duration::from_secs(60),
-            wait_for_server: false,
-        }
+        Client { caller: Caller::new(transport, target), version_cap: None }
+    }
+
+    /// A variant of this client with another target: one server of the topic, another namespace, a later version. All else is as in
+    /// this one, and can be changed by the other setters.
+    ///
+    /// ```
+    /// # fn example(math: &messaging::rpc::Client) {
+    /// let newest_on_host_1 = math.prepare(|target| target.server("host-1").version(1, 4));
+    /// # let _ = newest_on_host_1;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn prepare(&self, change: impl FnOnce(Target) -> Target) -> Self {
+        let target = change(self.caller.target().clone());
+        Client { caller: self.caller.retargeted(target), version_cap: self.version_cap }
     }
 
     /// The time for each call, cast or fanout, from connecting to the answer; default 60 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.caller.timeout = timeout;
+        self
+    }
+
+    /// Watches over calls: the server is asked to tell that it is still at work, and a call fails that has not been heard of for
+    /// so long, instead of at its timeout, which stays the limit of it all. Python's `call_monitor_timeout`.
+    ///
+    /// A server tells twice in this time, in whole seconds; less than 2 s is therefore taken for 2 s. Default: calls are not watched.
+    #[must_use]
+    pub fn monitor(mut self, patience: Duration) -> Self {
+        self.caller.monitor = Some(patience);
+        self
+    }
+
+    /// The latest version that may be called, while older servers are about: other calls fail with [`Error::VersionCap`] and are
+    /// not sent, and so do those that say no version. Default: none.
+    #[must_use]
+    pub fn version_cap(mut self, cap: Version) -> Self {
+        self.version_cap = Some(cap);
+        self
+    }
+
+    /// Whether the version cap covers this version.
+    #[must_use]
+    pub fn can_send_version(&self, version: Version) -> bool {
+        self.version_cap.is_none_or(|cap| cap.supports(version))
+    }
+
+    /// When sending a request is tried again. Its deadline counts where it is before the timeout's. Default: as
+    /// [`RetryPolicy::default`], until the timeout.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.caller.retry = Some(policy);
         self
     }
 
     /// What travels with every request; default nothing.
     #[must_use]
     pub fn context(mut self, context: Context) -> Self {
-        self.context = Arc::new(context);
+        self.caller.context = Arc::new(context);
         self
     }
 
@@ -102,7 +117,7 @@ impl Client {
     /// default false.
     #[must_use]
     pub fn wait_for_server(mut self, wait: bool) -> Self {
-        self.wait_for_server = wait;
+        self.caller.wait_for_server = wait;
         self
     }
 
@@ -114,169 +129,55 @@ impl Client {
         method: &str,
         arguments: &(impl Serialize + ?Sized),
     ) -> Call<'_, R> {
-        Call {
-            client: self,
-            method: method.to_owned(),
-            arguments: encode_arguments(method, arguments),
-            timeout: self.timeout,
-            context: None,
-            result: PhantomData,
-        }
+        Call::new(&self.caller, method, self.encode_arguments(method, arguments))
     }
 
     /// Asks one server to run a method; there is no answer. Done when the broker has the request.
     ///
     /// # Errors
-    /// As [`Producer::ensure_publish`]; [`Outcome::Unroutable`](crate::Outcome::Unroutable) when there is no server.
+    /// As [`Producer::ensure_publish`](crate::Producer::ensure_publish); [`Outcome::Unroutable`](crate::Outcome::Unroutable) when
+    /// there is no server; [`Error::VersionCap`].
     ///
     /// # Cancel safety
     /// When the future is dropped the request may or may not be sent.
     pub async fn cast(&self, method: &str, arguments: &(impl Serialize + ?Sized)) -> Result<(), Error> {
-        let arguments = encode_arguments(method, arguments)?;
-        let request = self.request(method, &arguments, None, &self.context);
-        self.send(&self.shared.producer, &self.shared.routing_key, &request, self.timeout, None).await
+        let arguments = self.encode_arguments(method, arguments)?;
+        self.caller.cast(method, &arguments).await
     }
 
     /// Asks all servers of the topic to run a method; there is no answer, and no error when there are no servers.
     ///
     /// # Errors
-    /// As [`Producer::ensure_publish`].
+    /// As [`Producer::ensure_publish`](crate::Producer::ensure_publish); [`Error::VersionCap`].
     ///
     /// # Cancel safety
     /// When the future is dropped the request may or may not be sent.
     pub async fn fanout(&self, method: &str, arguments: &(impl Serialize + ?Sized)) -> Result<(), Error> {
-        let arguments = encode_arguments(method, arguments)?;
-        let request = self.request(method, &arguments, None, &self.context);
-        self.send(&self.shared.fanout, "", &request, self.timeout, None).await
+        let arguments = self.encode_arguments(method, arguments)?;
+        self.caller.fanout(method, &arguments).await
     }
 
-    fn request<'a>(
-        &'a self,
-        method: &'a str,
-        arguments: &'a RawValue,
-        reply_to: Option<Id>,
-        context: &'a Context,
-    ) -> Request<'a> {
-        let target = &self.shared.target;
-        Request {
-            method,
-            arguments,
-            namespace: target.namespace_name(),
-            version: target.interface_version(),
-            reply_to: reply_to.map(|id| (id, self.shared.transport.replies().name())),
-            context,
-        }
+    /// The calls of this client's transport, all of its clients' taken together.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let replies = self.caller.transport().replies();
+        Metrics { in_flight: replies.waiting(), late_replies: replies.late() }
     }
 
-    async fn send(
+    /// What a request begins with: whether it may be sent at all, and its arguments as JSON.
+    fn encode_arguments(
         &self,
-        producer: &Producer,
-        routing_key: &str,
-        request: &Request<'_>,
-        within: Duration,
-        expires: Option<Duration>,
-    ) -> Result<(), Error> {
-        let body = envelope::encode(request).map_err(|source| Error::Encode { what: "a request", source })?;
-        let message = json_message(body, expires);
-        let producer = producer
-            .clone()
-            .retry(RetryPolicy::default().deadline(within))
-            .wait_for_route(self.wait_for_server);
-        producer.deliver(routing_key, &message, None).await.map(drop)
-    }
-
-    fn failed(&self, method: String, failure: Box<RemoteError>) -> Error {
-        if failure.is_from_dispatcher("NoSuchMethod") {
-            Error::NoSuchMethod { method }
-        } else if failure.is_from_dispatcher("UnsupportedVersion") {
-            let version = self.shared.target.interface_version().unwrap_or(Version::DEFAULT);
-            Error::UnsupportedVersion { method, version: version.to_string() }
-        } else {
-            Error::Remote(failure)
+        method: &str,
+        arguments: &(impl Serialize + ?Sized),
+    ) -> Result<Box<RawValue>, Error> {
+        let version = self.caller.target().interface_version();
+        if let Some(cap) = self.version_cap
+            && !version.is_some_and(|version| cap.supports(version))
+        {
+            return Err(Error::VersionCap { version, cap });
         }
+        encode_arguments(method, arguments)
     }
-}
-
-/// A call about to be made: `await` it.
-///
-/// # Cancel safety
-/// When the future is dropped the call is forgotten: the method may run or not, and its reply is ignored.
-#[must_use = "a call is made when it is awaited"]
-pub struct Call<'a, R> {
-    client: &'a Client,
-    method: String,
-    arguments: Result<Box<RawValue>, Error>,
-    timeout: Duration,
-    context: Option<Context>,
-    result: PhantomData<fn() -> R>,
-}
-
-impl<R> Call<'_, R> {
-    /// The time for connecting, sending and waiting for the result; default the client's.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// What travels with this request; default the client's.
-    pub fn context(mut self, context: Context) -> Self {
-        self.context = Some(context);
-        self
-    }
-}
-
-impl<'a, R: DeserializeOwned + 'a> IntoFuture for Call<'a, R> {
-    /// # Errors
-    /// [`Error::Undelivered`] when the request reached no server's queue, [`Error::Timeout`] when no answer came,
-    /// [`Error::NoSuchMethod`], [`Error::UnsupportedVersion`], [`Error::Remote`] when the method failed, [`Error::Decode`]
-    /// when its result is no `R`.
-    type Output = Result<R, Error>;
-    type IntoFuture = BoxFuture<'a, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        self.run().boxed()
-    }
-}
-
-impl<R: DeserializeOwned> Call<'_, R> {
-    async fn run(self) -> Result<R, Error> {
-        let arguments = self.arguments?;
-        let client = self.client;
-        let clock = Retry::start(RetryPolicy::default().deadline(self.timeout));
-        let replies = client.shared.transport.replies();
-        let listening = Retry::until_permanent(self.timeout, || replies.ensure());
-        timeout_at(clock.deadline(), listening).await.map_err(|_| out_of_time(&clock, "connecting"))??;
-
-        let mut expected = replies.expect();
-        let context = self.context.as_ref().unwrap_or(&client.context);
-        let request = client.request(&self.method, &arguments, Some(expected.id()), context);
-        let remaining = self.timeout.saturating_sub(clock.elapsed());
-        let Shared { producer, routing_key, .. } = &*client.shared;
-        let sending = client.send(producer, routing_key, &request, remaining, Some(remaining));
-        let reply = wait(&mut expected, sending, &clock).await?;
-        match reply.into_answer() {
-            Ok(result) => decode_result(result.as_deref()),
-            Err(failure) => Err(client.failed(self.method, failure)),
-        }
-    }
-}
-
-/// Sends and waits. The reply may come before the broker's confirm of the request.
-async fn wait(
-    expected: &mut Expected,
-    sending: impl Future<Output = Result<(), Error>>,
-    clock: &Retry,
-) -> Result<ReceivedReply, Error> {
-    tokio::select! {
-        reply = expected.reply() => return reply,
-        sent = sending => sent?,
-    }
-    let reply = timeout_at(clock.deadline(), expected.reply()).await;
-    reply.map_err(|_| out_of_time(clock, "waiting for the reply"))?
-}
-
-fn out_of_time(clock: &Retry, during: &'static str) -> Error {
-    Error::Timeout { after: clock.elapsed(), during }
 }
 
 /// Arguments are a JSON object; none are an empty one.
@@ -287,16 +188,5 @@ fn encode_arguments(method: &str, arguments: &(impl Serialize + ?Sized)) -> Resu
         object if object.starts_with('{') => Ok(raw),
         "null" => to_raw_value(&serde_json::Map::new()).map_err(encoded),
         _ => Err(Error::Arguments { method: method.to_owned() }),
-    }
-}
-
-fn decode_result<R: DeserializeOwned>(result: Option<&RawValue>) -> Result<R, Error> {
-    serialize::from_json(result.map_or("null", RawValue::get))
-        .map_err(|source| Error::Decode { what: "the result of a method", source })
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("target", &self.shared.target).finish_non_exhaustive()
     }
 }

@@ -1,14 +1,18 @@
 //! Remote procedure calls, as oslo.messaging makes and serves them.
 
+mod call;
 mod client;
 mod dispatch;
 mod endpoint;
 mod failure;
+mod metrics;
 mod server;
 mod vanished;
 pub(crate) mod wire;
 
-pub use client::{Call, Client};
+pub use call::Call;
+pub use client::Client;
 pub use endpoint::Endpoint;
 pub use failure::Failure;
+pub use metrics::Metrics;
 pub use server::{RunningServer, Server};

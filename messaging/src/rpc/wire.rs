@@ -23,6 +23,8 @@ pub(crate) struct Request<'a> {
     pub(crate) version: Option<Version>,
     /// Where the reply goes and under which id; none for a cast.
     pub(crate) reply_to: Option<(Id, &'a str)>,
+    /// Within which time the client of a call wants to hear of its server again and again.
+    pub(crate) monitor: Option<Duration>,
     pub(crate) context: &'a Context,
 }
 
@@ -40,12 +42,24 @@ impl Serialize for Request<'_> {
         if let Some((id, queue)) = self.reply_to {
             map.serialize_entry("_msg_id", &format_args!("{id}"))?;
             map.serialize_entry("_reply_q", queue)?;
-            // No call monitor: the server is to send no heartbeats.
-            map.serialize_entry("_timeout", &())?;
+            map.serialize_entry("_timeout", &self.monitor.map(Seconds))?;
         }
         map.serialize_entry("_unique_id", &format_args!("{}", Id::new()))?;
         self.context.serialize_into(&mut map)?;
         map.end()
+    }
+}
+
+/// A number of seconds, whole ones without a point.
+struct Seconds(Duration);
+
+impl Serialize for Seconds {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.subsec_nanos() == 0 {
+            serializer.serialize_u64(self.0.as_secs())
+        } else {
+            serializer.serialize_f64(self.0.as_secs_f64())
+        }
     }
 }
 
@@ -206,6 +220,7 @@ mod tests {
             namespace: None,
             version: Some(Version::new(1, 0)),
             reply_to: Some((id, "reply_1")),
+            monitor: None,
             context: &context,
         };
         let mut written: Value = serde_json::from_str(&serde_json::to_string(&request).unwrap()).unwrap();
@@ -219,6 +234,23 @@ mod tests {
     }
 
     #[test]
+    fn a_monitored_call_says_how_patient_its_client_is() {
+        for (monitor, written) in [(2000, "2"), (2500, "2.5")] {
+            let request = Request {
+                method: "m",
+                arguments: &raw("{}"),
+                namespace: None,
+                version: None,
+                reply_to: Some((Id::new(), "reply_1")),
+                monitor: Some(Duration::from_millis(monitor)),
+                context: &Context::new(),
+            };
+            let json = serde_json::to_string(&request).unwrap();
+            assert!(json.contains(&format!("\"_timeout\":{written},")), "{json}");
+        }
+    }
+
+    #[test]
     fn a_cast_says_nothing_of_replies_and_leaves_out_what_is_not_set() {
         let arguments = raw("{}");
         let request = Request {
@@ -227,6 +259,7 @@ mod tests {
             namespace: None,
             version: None,
             reply_to: None,
+            monitor: None,
             context: &Context::new(),
         };
         let written: Value = serde_json::from_str(&serde_json::to_string(&request).unwrap()).unwrap();

@@ -9,6 +9,7 @@ mod options;
 mod produce;
 mod quickstart;
 mod rpc;
+mod rpc_client;
 mod rpc_wire;
 mod transport;
 mod worker;
