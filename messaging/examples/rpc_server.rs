@@ -1,0 +1,147 @@
+//! A server of remote calls, for Python's oslo.messaging and our own clients alike.
+//!
+//! It serves `TOPIC` as `SERVER` until SIGTERM or SIGINT, finishes what runs then, and says `ready` on standard output when it can be
+//! called. Without a namespace, in version 1.5: `echo(value)`, `add(a, b)`, `fail(message)` (a `ValueError`), `sleep(seconds)`,
+//! `whoami()`. In namespace `ns`, in version 2.3: `echo(value)`, which answers `{"ns": value}`.
+//!
+//! ```text
+//! cargo run --release -p messaging --example rpc_server -- rabbit://guest:guest@127.0.0.1:5672/ math host-1
+//! ```
+
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Parser;
+use messaging::{
+    Target, TransportOptions,
+    rpc::{Endpoint, Failure, Server},
+};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Serves remote calls until it is told to end.
+#[derive(Parser)]
+struct Arguments {
+    /// The broker: rabbit://, amqp://, amqps:// or memory://.
+    url: String,
+    /// The topic to serve.
+    topic: String,
+    /// The server's own name, under which it can be called alone.
+    server: String,
+    /// How many methods run at once.
+    #[arg(long, default_value_t = 64)]
+    concurrency: u16,
+}
+
+/// JSON as it came: numbers of any size, keys in their order.
+#[derive(Deserialize)]
+struct Echo {
+    value: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Add {
+    a: Number,
+    b: Number,
+}
+
+#[derive(Clone, Copy, Deserialize, Serialize)]
+#[serde(untagged)]
+enum Number {
+    Integer(i64),
+    Float(f64),
+}
+
+#[derive(Deserialize)]
+struct Fail {
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Sleep {
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Namespaced {
+    ns: Box<RawValue>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "rpc_server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    // From now on: a signal that comes early is not lost.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let transport = TransportOptions::new().name("rpc_server").connect(&arguments.url).await?;
+    let target = Target::topic(arguments.topic).server(&arguments.server);
+    let server = Server::new(&transport, target)
+        .concurrency(arguments.concurrency)
+        .endpoint(plain(arguments.server))
+        .endpoint(namespaced())
+        .start()
+        .await?;
+    writeln!(io::stdout(), "ready")?;
+    io::stdout().flush()?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    let stopped = server.stop().await;
+    transport.close().await?;
+    Ok(stopped?)
+}
+
+fn plain(server: String) -> Endpoint {
+    Endpoint::new()
+        .version(1, 5)
+        .method("echo", |_, args: Echo| async move { Ok(args.value) })
+        .method("add", |_, args: Add| async move { add(&args) })
+        .method("fail", |_, args: Fail| async move { Err::<(), _>(Failure::new("ValueError", args.message)) })
+        .method("sleep", |_, args: Sleep| async move {
+            tokio::time::sleep(Duration::try_from_secs_f64(args.seconds)?).await;
+            Ok(())
+        })
+        .method("whoami", move |_, _: IgnoredAny| {
+            let server = server.clone();
+            async move { Ok(server) }
+        })
+}
+
+fn namespaced() -> Endpoint {
+    let echo = |_, args: Echo| async move { Ok(Namespaced { ns: args.value }) };
+    Endpoint::new().namespace("ns").version(2, 3).method("echo", echo)
+}
+
+fn add(args: &Add) -> Result<Number, Failure> {
+    Ok(match (args.a, args.b) {
+        (Number::Integer(a), Number::Integer(b)) => {
+            let sum = a.checked_add(b).ok_or_else(|| Failure::new("OverflowError", "over 64 bits"))?;
+            Number::Integer(sum)
+        }
+        (a, b) => Number::Float(a.float() + b.float()),
+    })
+}
+
+impl Number {
+    fn float(self) -> f64 {
+        match self {
+            Number::Integer(integer) => integer as f64,
+            Number::Float(float) => float,
+        }
+    }
+}
