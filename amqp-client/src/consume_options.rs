@@ -58,10 +58,11 @@ impl ConsumeOptions {
         self
     }
 
-    /// Begins it again, after pauses, when the broker cancels it: because the queue was deleted, or its node went down. The queue is
-    /// declared and bound as it was over this connection, when that [recovers](crate::Recovery); or else it is waited for.
-    /// It happens while the consumer is polled. Default: the consumer ends with
-    /// [`Error::ConsumerCancelled`].
+    /// Begins it again, after pauses, when the broker cancels it: because the queue was deleted, or its node went down; and when
+    /// it cannot begin again as its connection [recovers](crate::Recovery), because the node of the queue is still down or the queue
+    /// is still locked for the connection that was lost. The queue is declared and bound as it was over this connection, when
+    /// that recovers; or else it is waited for. It happens while the consumer is polled. Default: the consumer ends with
+    /// [`Error::ConsumerCancelled`], or with the broker's refusal.
     pub fn resubscribe(mut self, backoff: Backoff) -> Self {
         self.resubscribe = Some(backoff);
         self

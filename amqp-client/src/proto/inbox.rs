@@ -59,7 +59,7 @@ struct State {
     bytes: usize,
     /// Why nothing will come any more; `Some(None)` after a cancel by the user.
     ended: Option<Option<Error>>,
-    /// The consumer as it was when the broker cancelled it.
+    /// The consumer as it was when the broker cancelled it, or refused to begin it again.
     cancelled: Option<Box<Subscription>>,
     waker: Option<Waker>,
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tests::Peer;
 use tokio::{join, time::Instant};
 
-use super::script::{connected, consume, deliver, ends, open, opened, recovery, short};
+use super::script::{
+    connected, consume, deliver, ends, expect_consume, lose, open, opened, recovered, recovery, short,
+};
 
 fn options() -> ConsumeOptions {
     let pauses = amqp_client::Backoff::new(Duration::from_secs(1), Duration::from_secs(2)).jitter(false);
@@ -93,6 +95,38 @@ async fn a_queue_that_was_not_declared_here_is_waited_for_with_pauses() {
     .await;
     assert_eq!(delivery.unwrap().unwrap().body(), "1");
     assert_eq!(begun.elapsed().as_secs(), 1 + 2 + 2 + 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_queue_is_not_there_when_the_connection_is_recovered_waits_for_it() {
+    let (mut broker, mut peer, connection) = connected(recovery()).await;
+    let mut events = connection.events();
+    let mut consumer = consuming(&mut peer, &connection, false).await;
+    lose(peer, &connection).await;
+    let mut peer = broker.accept().await;
+    open(&mut peer, 1).await;
+    expect_consume(&mut peer, 1, "jobs", "c").await;
+    let reply_text = short("NOT_FOUND - home node 'r2@localhost' of durable queue 'jobs' is down");
+    peer.send(1, channel::Close { reply_code: 404, reply_text, ..Default::default() }).await;
+    peer.expect(1, channel::CloseOk {}).await;
+    open(&mut peer, 1).await;
+    let report = recovered(&mut events).await;
+    assert_eq!((report.consumers, report.skipped.len()), (0, 1));
+    let (delivery, ()) = ends(async {
+        join!(consumer.recv(), async {
+            open(&mut peer, 2).await;
+            peer.expect_any::<queue::Declare>(2).await;
+            not_there(&mut peer).await;
+            open(&mut peer, 2).await;
+            peer.expect_any::<queue::Declare>(2).await;
+            peer.send(2, queue::DeclareOk { queue: short("jobs"), ..Default::default() }).await;
+            close_channel(&mut peer).await;
+            consume(&mut peer, 1, "jobs", "c").await;
+            deliver(&mut peer, 1, "c", 1, true).await;
+        })
+    })
+    .await;
+    assert_eq!(delivery.unwrap().unwrap().body(), "1");
 }
 
 #[tokio::test(start_paused = true)]

@@ -102,8 +102,11 @@ impl Channel {
         Ok(Some(call))
     }
 
-    /// A consumer cannot begin again: its stream ends with the reason.
+    /// A consumer cannot begin again: its stream ends with the reason, unless its user wants it to wait for its queue.
     pub(crate) fn fail_consumer(&mut self, link: &mut Link, tag: &ShortString, reason: Error) {
+        if let Some(consumer) = self.by_tag.get(tag).and_then(|&index| self.consumers.get(index)) {
+            consumer.inbox.keep_cancelled(consumer.subscription.clone());
+        }
         self.remove_consumer(link, tag, Some(reason));
     }
 
