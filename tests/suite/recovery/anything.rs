@@ -94,7 +94,7 @@ fn acts() -> impl Strategy<Value = Act> {
         2 => Just(Act::Settle),
         1 => Just(Act::Forget),
         1 => channel().prop_map(Act::Flush),
-        3 => (channel(), queue(), 1..4_u16)
+        5 => (channel(), queue(), 1..4_u16)
             .prop_map(|(channel, queue, prefetch)| Act::Consume { channel, queue, prefetch }),
         1 => channel().prop_map(Act::Cancel),
         1 => channel().prop_map(Act::DropConsumer),
@@ -112,7 +112,9 @@ fn acts() -> impl Strategy<Value = Act> {
 fn breaks() -> impl Strategy<Value = Break> {
     let direction = select(&[Direction::ToBroker, Direction::ToClient][..]);
     let kind = prop_oneof![3 => Just(Kind::Cut), 1 => Just(Kind::Stall)];
-    (1..5_usize, direction, 1..60_usize, select(&Place::ALL[..]), kind)
+    // What is restored comes early on a link.
+    let frame = prop_oneof![1..60_usize, 5..25_usize];
+    (1..5_usize, direction, frame, select(&Place::ALL[..]), kind)
         .prop_map(|(link, direction, frame, place, kind)| Break { link, direction, frame, place, kind })
 }
 
@@ -156,7 +158,9 @@ fn run(acts: &[Act], breaks: &[Break]) {
 async fn connect(broker: &Broker, links: &FrameLinks) -> Connection {
     let (broker, links) = (broker.clone(), links.clone());
     let connector = move || ready(Ok(links.to(broker.connect())));
-    options().heartbeat(HEARTBEAT).connect_by(connector, &Uri::default()).await.unwrap()
+    // A call waits out several stalls, one after the other.
+    let options = options().heartbeat(HEARTBEAT).call_timeout(DEADLINE / 4);
+    options.connect_by(connector, &Uri::default()).await.unwrap()
 }
 
 /// What is left in the queues, when the broker has forgotten the connections that were lost.
@@ -329,6 +333,16 @@ impl User {
         }
     }
 
+    /// No consumer has ended that its user wants.
+    async fn hear_consumers(&mut self, index: usize) {
+        let consumers = std::mem::take(&mut self.channels[index].consumers);
+        for mut consumer in consumers {
+            if let Ok(delivery) = timeout(PAUSE, consumer.recv()).await {
+                self.hold(delivery.unwrap().unwrap());
+            }
+        }
+    }
+
     /// The future is dropped after its first step, which may have sent something.
     async fn abandon(&mut self, index: usize, call: usize) {
         let Some(used) = self.used(index) else { return };
@@ -347,8 +361,9 @@ impl User {
     /// All in order, and nothing left.
     async fn finish(mut self) -> Ledger {
         self.settle().await;
-        for used in &self.channels {
-            in_step(&used.channel).await;
+        for index in 0..self.channels.len() {
+            in_step(&self.channels[index].channel).await;
+            self.hear_consumers(index).await;
         }
         for (_, receipt) in self.held.drain(..) {
             self.ledger.ack(receipt, false);
