@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use amqp_client::Queue;
+use amqp_client::{Backoff, ConsumeOptions, Consumer, Message, Queue};
 use tests::{Cluster, RabbitMq, scale};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use super::load::Load;
+use super::load::{Load, options};
 
 /// Messages between two disturbances.
 const MESSAGES: u64 = 1000;
@@ -61,14 +61,55 @@ async fn a_cluster_whose_leaders_die_one_after_the_other_loses_nothing_that_was_
     let mut observer = 0;
     for _ in 0..scale() {
         let leader = cluster.leader(observer, queue.name()).await.unwrap();
+        let mut waiting = Waiting::on(&cluster, leader).await;
         cluster.nodes[leader].kill().unwrap();
         // Two of three are a majority: it goes on without the third.
         load.goes_on(messages).await;
         cluster.nodes[leader].restart().await.unwrap();
         load.goes_on(messages).await;
+        waiting.receives().await;
         observer = leader;
     }
     let account = load.finish().await;
     println!("a cluster, {} leaders killed: {account:?}: {}", scale(), account.summary);
     assert!(account.reconnects > 0, "{account:?}");
+}
+
+/// Consumers of a classic queue, which is on one node of a cluster only, and not to be had while that is down.
+struct Waiting {
+    consumers: Vec<Consumer>,
+    uri: String,
+    queue: String,
+}
+
+impl Waiting {
+    /// One connected to each node, and the queue on `node`.
+    async fn on(cluster: &Cluster, node: usize) -> Self {
+        let uri = cluster.uri(node);
+        let queue = format!("of-node-{node}");
+        let mut consumers = Vec::new();
+        for number in 0..cluster.nodes.len() {
+            let connection = options().connect(&cluster.uri(node + number)).await.unwrap();
+            let channel = connection.open_channel().await.unwrap();
+            // The first is connected to the node, where the queue comes to be.
+            channel.declare(&Queue::durable(&queue)).await.unwrap();
+            let pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+            let options = ConsumeOptions::new().prefetch(1).resubscribe(pauses);
+            consumers.push(channel.consume(&queue, options).await.unwrap());
+        }
+        Waiting { consumers, uri, queue }
+    }
+
+    /// Each of them, a message that it does not ack.
+    async fn receives(&mut self) {
+        let connection = options().connect(&self.uri).await.unwrap();
+        let publisher = connection.open_channel().await.unwrap().publisher().await.unwrap();
+        for _ in &self.consumers {
+            publisher.publish("", &self.queue, Message::new("x").persistent()).await.unwrap().await.unwrap();
+        }
+        for consumer in &mut self.consumers {
+            let delivery = timeout(Duration::from_secs(60), consumer.recv()).await.expect("it is forgotten");
+            assert_eq!(delivery.unwrap().unwrap().body(), "x");
+        }
+    }
 }

@@ -64,7 +64,8 @@ pub(super) struct Account {
     pub(super) reconnects: u64,
 }
 
-fn options() -> ConnectOptions {
+/// Of all connections: recovered soon, and dead hosts noticed.
+pub(super) fn options() -> ConnectOptions {
     let backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
     let recovery = Recovery::new().backoff(backoff).first_connect(true);
     // A node that is killed closes its sockets; the heartbeats are for one that cannot.
