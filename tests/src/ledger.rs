@@ -106,6 +106,12 @@ impl Ledger {
         })
     }
 
+    /// How many messages there are.
+    #[must_use]
+    pub fn published(&self) -> usize {
+        self.with(|entries| entries.len())
+    }
+
     /// What became of a publish.
     ///
     /// # Panics

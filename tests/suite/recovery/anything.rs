@@ -371,10 +371,6 @@ impl User {
         for used in self.channels.drain(..) {
             used.channel.close().await.unwrap();
         }
-        // What was closed in the background is not told.
-        while self.connection.metrics().channels > 0 {
-            sleep(PAUSE).await;
-        }
         nothing_left(&self.connection, 0).await;
         self.connection.close().await.unwrap();
         let metrics = self.connection.metrics();

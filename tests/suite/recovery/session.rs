@@ -292,9 +292,9 @@ pub(super) fn is_loss(error: &Error) -> bool {
     matches!(error, Error::ConnectionLost(_) | Error::HeartbeatMissed { .. })
 }
 
-/// Nobody waits for anything any more, once the connection is in order.
+/// Nobody waits for anything any more, once the connection is in order and what is closed in the background is.
 pub(super) async fn nothing_left(connection: &Connection, channels: usize) {
-    while !matches!(connection.state(), State::Open) {
+    while !matches!(connection.state(), State::Open) || connection.metrics().channels > channels {
         sleep(PAUSE).await;
     }
     let metrics = connection.metrics();

@@ -5,12 +5,15 @@ use std::{future::ready, time::Duration};
 
 use amqp_broker::Broker;
 use amqp_client::{ConnectOptions, Connection, Error, Event, Uri};
-use tests::{Break, Direction, FrameLinks, Kind, Passed, Place, Summary, scale};
-use tokio::time::{Instant, timeout};
+use tests::{Break, Direction, FrameLinks, Kind, Passed, Place, Proxy, Summary, scale};
+use tokio::{
+    join,
+    time::{Instant, timeout},
+};
 
 use super::{
     script::ends,
-    session::{Session, options},
+    session::{Session, options, quick_options},
 };
 
 /// Of both sides: two of it without a sign of life end a connection.
@@ -97,6 +100,30 @@ async fn heartbeats_end_a_link_that_stalls_within_two_intervals_and_another_take
     }
     assert!(channel.is_open());
     assert_eq!(links.passed().len(), 2);
+}
+
+#[tokio::test]
+async fn a_host_that_falls_silent_is_left_for_another() {
+    let second = Duration::from_secs(1);
+    let broker = Broker::builder().heartbeat(second).build();
+    let (first, other) =
+        (broker.listen("127.0.0.1:0").await.unwrap(), broker.listen("127.0.0.1:0").await.unwrap());
+    let proxy = Proxy::start(first.local_addr()).await.unwrap();
+    // It takes connections on, and says nothing.
+    let options = quick_options().heartbeat(second).connect_timeout(2 * second);
+    let uri = format!("amqp://guest:guest@{},{}/%2F", proxy.addr(), other.local_addr());
+    let connection = options.connect(&uri).await.unwrap();
+    let session = Session::new("s");
+    let stalling = async {
+        while session.ledger.published() < 5 {
+            tokio::task::yield_now().await;
+        }
+        proxy.stall(true);
+    };
+    timeout(60 * second, async { join!(session.run(&connection), stalling) }).await.unwrap();
+    assert_eq!(connection.metrics().reconnects, 1);
+    let undisturbed = options.connect(&format!("amqp://{}", other.local_addr())).await.unwrap();
+    session.settle(&undisturbed).await;
 }
 
 #[test]
