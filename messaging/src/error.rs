@@ -215,9 +215,12 @@ pub enum UrlError {
     /// An IPv6 address without its closing bracket.
     #[error("the address {0:?} lacks its closing bracket")]
     UnclosedBracket(String),
-    /// `memory://` without a name.
-    #[error("memory:// needs a name, as in memory://tests")]
-    NoName,
+    /// `memory://` together with other URLs: there is no failing over between brokers that share nothing.
+    #[error("memory:// stands alone, not between semicolons")]
+    MemoryAmongOthers,
+    /// The user name or password seems to hold a character that ends it: `/`, `?` or `;`.
+    #[error("a / or ? or ; in a user name or password is percent-encoded: there is something odd at {0:?}")]
+    Unescaped(char),
     /// A percent-encoded part that is no UTF-8.
     #[error("the {0} is not UTF-8 once its percent-encoding is read")]
     NotUtf8(&'static str),

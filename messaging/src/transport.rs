@@ -138,8 +138,35 @@ impl TransportOptions {
         self
     }
 
-    /// Opens a transport and its first connection: `amqp://`, `rabbit://` or `memory://`, as kombu and oslo.messaging write
-    /// them. Several hosts, with commas between them, are tried in turn.
+    /// Opens a transport and its first connection: `amqp://`, `amqps://`, `pyamqp://`, `rabbit://`, `kombu://` or `memory://NAME`, as kombu
+    /// and oslo.messaging write them:
+    ///
+    /// `scheme://[user[:password]@]host[:port][,…][/vhost][?option=value&…][;…]`
+    ///
+    /// Several hosts, with commas between them, and several URLs with semicolons, of which the later ones may be bare hosts, are tried in
+    /// turn. A part of the login that is not there is `guest`. No virtual host, `/` and `//` are `/`. The options:
+    ///
+    /// | option | of whom | meaning |
+    /// |---|---|---|
+    /// | `heartbeat` | RabbitMQ, kombu | seconds, a fraction counts as a whole one; 0 is off |
+    /// | `heartbeat_timeout_threshold` | oslo.messaging | the same |
+    /// | `connection_timeout` | RabbitMQ | milliseconds until the connection is open |
+    /// | `connect_timeout` | kombu | the same in seconds |
+    /// | `channel_max`, `frame_max` | RabbitMQ | the highest channel number; bytes |
+    /// | `auth_mechanism` | RabbitMQ | `plain`, `amqplain`, `external`; repeated, in order of preference |
+    /// | `login_method` | kombu | the same, one of them |
+    /// | `ssl` | kombu | `1` or `true`: TLS, by default on port 5671 |
+    /// | `ssl` | oslo.messaging | a boolean: TLS, by default on port 5672 |
+    /// | `cacertfile`, `ssl_ca_certs`, `ssl_ca_file` | RabbitMQ, kombu, oslo.messaging | PEM file of the certificate authorities to trust |
+    /// | `certfile`, `ssl_certfile`, `ssl_cert_file` | | PEM file of the client's certificate |
+    /// | `keyfile`, `ssl_keyfile`, `ssl_key_file` | | PEM file of its key |
+    /// | `server_name_indication`, `ssl_server_hostname` | RabbitMQ, kombu | the name to ask for and to verify |
+    /// | `verify` | RabbitMQ | `verify_peer` or `verify_none` |
+    /// | `ssl_cert_reqs` | kombu | `required`, `optional`, which is the same for a client, or `none`; `CERT_REQUIRED` and so on too |
+    /// | `ssl_check_hostname` | kombu | `true`; `false` only where nothing is verified |
+    ///
+    /// Any `ssl_…` turns TLS on in kombu's URLs; elsewhere those of TLS want TLS. A broker is verified unless the URL says otherwise,
+    /// which Python's libraries do not always do. Every other option is refused by its name.
     ///
     /// # Errors
     /// [`Error::Url`], and [`Error::Connect`] when no host lets us in.

@@ -1,0 +1,315 @@
+//! Transport URLs, as kombu and oslo.messaging write them.
+//!
+//! `scheme://[user[:password]@]host[:port][,…][/vhost][?option=value&…]`
+
+use amqp_client::Uri;
+
+use super::options::{self, Manner, decode};
+use crate::error::UrlError;
+
+/// Where a transport's brokers are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TransportUrl {
+    /// The broker of this name in this process.
+    Memory(String),
+    /// Brokers on the network, to be tried in turn; at least one.
+    Amqp(Vec<Uri>),
+}
+
+impl TransportUrl {
+    /// One URL, or several with `;` between them, of which the later ones may be bare hosts.
+    pub(crate) fn parse(urls: &str) -> Result<Self, UrlError> {
+        let mut all: Option<Self> = None;
+        for url in alternatives(urls)? {
+            let parsed = if url.contains("://") { one(url)? } else { amqp(url, false, Manner::Kombu)? };
+            all = Some(match (all, parsed) {
+                (None, parsed) => parsed,
+                (Some(TransportUrl::Amqp(mut uris)), TransportUrl::Amqp(more)) => {
+                    uris.extend(more);
+                    TransportUrl::Amqp(uris)
+                }
+                _ => return Err(UrlError::MemoryAmongOthers),
+            });
+        }
+        all.ok_or(UrlError::NoScheme)
+    }
+}
+
+/// The URLs between the semicolons, without blank ones.
+///
+/// kombu splits at every one, also within a password, and then fails. oslo.messaging does not split at all: in its URLs a semicolon
+/// divides only where a scheme follows.
+fn alternatives(urls: &str) -> Result<Vec<&str>, UrlError> {
+    if !urls.contains(';') {
+        return if urls.contains("://") { Ok(vec![urls]) } else { Err(UrlError::NoScheme) };
+    }
+    let mut alternatives = Vec::new();
+    let mut rest = urls;
+    while !rest.is_empty() {
+        let is_oslo = manner(rest) == Some(Manner::Oslo);
+        let divides = |(at, _): &(usize, &str)| {
+            let next = rest.get(at + 1..).unwrap_or_default();
+            !is_oslo || has_scheme(next)
+        };
+        let end = rest.match_indices(';').find(divides).map_or(rest.len(), |(at, _)| at);
+        let (url, next) = rest.split_at(end);
+        rest = next.strip_prefix(';').unwrap_or(next);
+        if url.contains('@') && !url.contains("://") {
+            // Most likely the end of a password: it must not be taken for a host, and repeated in an error.
+            return Err(UrlError::Unescaped(';'));
+        }
+        if !url.is_empty() {
+            alternatives.push(url);
+        }
+    }
+    Ok(alternatives)
+}
+
+/// Whether this begins with `scheme://`.
+fn has_scheme(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+'))
+}
+
+fn scheme(url: &str) -> Option<(String, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    // oslo.messaging selects the driver by what stands before a `+`.
+    Some((scheme.to_ascii_lowercase().split('+').next().unwrap_or_default().to_owned(), rest))
+}
+
+fn manner(url: &str) -> Option<Manner> {
+    match scheme(url)?.0.as_str() {
+        "rabbit" | "kombu" => Some(Manner::Oslo),
+        _ => Some(Manner::Kombu),
+    }
+}
+
+fn one(url: &str) -> Result<TransportUrl, UrlError> {
+    let (scheme, rest) = scheme(url).ok_or(UrlError::NoScheme)?;
+    match scheme.as_str() {
+        "memory" => memory(rest),
+        "amqp" | "pyamqp" => amqp(rest, false, Manner::Kombu),
+        "amqps" | "pyamqps" => amqp(rest, true, Manner::Kombu),
+        "rabbit" | "kombu" => amqp(rest, false, Manner::Oslo),
+        _ => Err(UrlError::UnknownScheme(scheme)),
+    }
+}
+
+fn memory(rest: &str) -> Result<TransportUrl, UrlError> {
+    let name = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // Without one it is the broker that all of kombu's `memory://` share.
+    decode("name", name).map(TransportUrl::Memory)
+}
+
+fn amqp(rest: &str, tls: bool, manner: Manner) -> Result<TransportUrl, UrlError> {
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (hosts, vhost) = authority.split_once('/').unwrap_or((authority, ""));
+    let is_cut = !hosts.contains('@') && rest.contains('@');
+    let mut common = options::read(query, tls, manner)?;
+    // Absent, `/` and `//` all mean the broker's `/`, for oslo.messaging and for kombu.
+    let vhost = decode("virtual host", vhost)?;
+    if !vhost.is_empty() {
+        common.vhost = vhost;
+    }
+    let hosts = hosts.split(',').filter(|item| !item.is_empty());
+    let uris: Result<Vec<_>, _> = hosts.map(|item| host(item, &common, manner)).collect();
+    // What looks like a port is the beginning of a password then, not to be repeated.
+    let mut uris = uris.map_err(|error| if is_cut { UrlError::Unescaped('/') } else { error })?;
+    if uris.is_empty() {
+        uris.push(common);
+    }
+    Ok(TransportUrl::Amqp(uris))
+}
+
+/// One host with its login. There is none to inherit from the host before it.
+fn host(item: &str, common: &Uri, manner: Manner) -> Result<Uri, UrlError> {
+    // The last `@`, the first `:`: what oslo.messaging takes them for.
+    let (login, address) = match item.rsplit_once('@') {
+        Some((login, address)) => (login, address),
+        None => ("", item),
+    };
+    let (host, port) = address_and_port(address, common.port)?;
+    let host = if manner == Manner::Kombu { decode("host", &host)? } else { host };
+    let (user, password) = login.split_once(':').unwrap_or((login, ""));
+    let (user, password) = (decode("user", user)?, decode("password", password)?);
+    let uri = Uri { host, port, ..common.clone() };
+    // A part that is not there is `guest`, for kombu, and so for oslo.messaging across it.
+    let user = if user.is_empty() { uri.user.clone() } else { user };
+    let password = if password.is_empty() { uri.password.clone() } else { password.into() };
+    Ok(Uri { user, password, ..uri })
+}
+
+fn address_and_port(address: &str, default_port: u16) -> Result<(String, u16), UrlError> {
+    let (host, port) = match address.strip_prefix('[') {
+        Some(bracketed) => {
+            let (host, rest) =
+                bracketed.split_once(']').ok_or_else(|| UrlError::UnclosedBracket(address.to_owned()))?;
+            (host, rest.strip_prefix(':').unwrap_or(rest))
+        }
+        None => address.split_once(':').unwrap_or((address, "")),
+    };
+    let number = match port {
+        "" => default_port,
+        digits => {
+            digits.parse().map_err(|_| UrlError::BadPort { host: host.to_owned(), port: port.to_owned() })?
+        }
+    };
+    let host = if host.is_empty() { "localhost" } else { host };
+    Ok((host.to_owned(), number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uris(url: &str) -> Vec<Uri> {
+        match TransportUrl::parse(url).unwrap() {
+            TransportUrl::Amqp(uris) => uris,
+            TransportUrl::Memory(name) => panic!("memory {name}"),
+        }
+    }
+
+    /// `user password host port vhost`
+    fn shown(uri: &Uri) -> String {
+        format!("{} {} {} {} {}", uri.user, uri.password.expose(), uri.host, uri.port, uri.vhost)
+    }
+
+    fn one(url: &str) -> String {
+        let uris = uris(url);
+        assert_eq!(uris.len(), 1, "{url}");
+        shown(&uris[0])
+    }
+
+    #[test]
+    fn urls_mean_what_they_mean_to_oslo_messaging() {
+        for (url, parts) in [
+            ("rabbit://", "guest guest localhost 5672 /"),
+            ("rabbit:///", "guest guest localhost 5672 /"),
+            ("rabbit://host", "guest guest host 5672 /"),
+            ("RABBIT://host//", "guest guest host 5672 /"),
+            ("rabbit://host//vh", "guest guest host 5672 /vh"),
+            ("rabbit://h/a%2Fb", "guest guest h 5672 a/b"),
+            ("rabbit://u%40x:p%3A%2F%23@host", "u@x p:/# host 5672 /"),
+            ("rabbit://u@x:p@host", "u@x p host 5672 /"),
+            ("rabbit://u:p:q@host", "u p:q host 5672 /"),
+            ("rabbit://u:a+b@host:1/v#fragment", "u a+b host 1 v"),
+            ("rabbit://:@host", "guest guest host 5672 /"),
+            ("rabbit://u:p@[::1]:7/v", "u p ::1 7 v"),
+            ("rabbit://[::1]", "guest guest ::1 5672 /"),
+            ("kombu+pyamqp://h", "guest guest h 5672 /"),
+        ] {
+            assert_eq!(one(url), parts, "{url}");
+        }
+    }
+
+    #[test]
+    fn urls_mean_what_they_mean_to_kombu() {
+        for (url, vhost) in [
+            ("amqp://h", "/"),
+            ("amqp://h/", "/"),
+            ("amqp://h//", "/"),
+            ("amqp://h//vh", "/vh"),
+            ("amqp://h/%2Fvh", "/vh"),
+            ("pyamqp://h/vh", "vh"),
+            ("amqp://h/a/b", "a/b"),
+            ("amqp://h/v#fragment", "v"),
+        ] {
+            assert_eq!(one(url), format!("guest guest h 5672 {vhost}"), "{url}");
+        }
+        for (url, parts) in [
+            ("amqp://u:p%40ss@h:1234/vh", "u p@ss h 1234 vh"),
+            ("amqp://u@h", "u guest h 5672 /"),
+            ("amqp://:p@h", "guest p h 5672 /"),
+            ("amqp://u+x:p+y@h:", "u+x p+y h 5672 /"),
+            ("amqp:///vh", "guest guest localhost 5672 vh"),
+            ("amqp://%68ost", "guest guest host 5672 /"),
+            ("amqp://[::1]:7/v", "guest guest ::1 7 v"),
+            ("amqps://h", "guest guest h 5671 /"),
+            ("amqp://h?ssl=1", "guest guest h 5671 /"),
+        ] {
+            assert_eq!(one(url), parts, "{url}");
+        }
+    }
+
+    #[test]
+    fn alternatives_between_semicolons_are_urls_of_their_own_or_bare_hosts() {
+        let shown = |url| uris(url).iter().map(shown).collect::<Vec<_>>();
+        for (url, hosts) in [
+            ("h1;h2", ["guest guest h1 5672 /", "guest guest h2 5672 /"]),
+            ("amqp://u:p@a//v;amqps://b/w", ["u p a 5672 /v", "guest guest b 5671 w"]),
+            ("amqp://u:p@a/v;;b:7", ["u p a 5672 v", "guest guest b 7 /"]),
+            ("rabbit://u:p;q@a;amqp://b;", ["u p;q a 5672 /", "guest guest b 5672 /"]),
+            ("amqp://a?heartbeat=5;rabbit://u:p;@b/v;w", ["guest guest a 5672 /", "u p; b 5672 v;w"]),
+        ] {
+            assert_eq!(shown(url), hosts, "{url}");
+        }
+        assert_eq!(TransportUrl::parse("amqp://a;memory://b"), Err(UrlError::MemoryAmongOthers));
+        assert_eq!(TransportUrl::parse(";"), Err(UrlError::NoScheme));
+        assert_eq!(TransportUrl::parse("amqp://a;redis://b"), Err(UrlError::UnknownScheme("redis".into())));
+    }
+
+    #[test]
+    fn a_password_that_is_cut_by_what_should_be_encoded_is_not_repeated() {
+        for url in [
+            "amqp://u:se/cret@h",
+            "amqp://u:se?cret@h",
+            "amqp://u:se;cret@h",
+            "rabbit://u:se/cret@h",
+            "a;u:cret@h",
+        ] {
+            let error = TransportUrl::parse(url).unwrap_err();
+            assert!(matches!(error, UrlError::Unescaped(_)), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn several_hosts_are_kept_in_order_and_inherit_no_login() {
+        let hosts: Vec<_> = uris("rabbit://u:p@h1:1,,h2,w:x@h3:3/v").iter().map(shown).collect();
+        assert_eq!(hosts, ["u p h1 1 v", "guest guest h2 5672 v", "w x h3 3 v"]);
+    }
+
+    #[test]
+    fn amqps_is_tls_on_its_own_port_with_options_of_its_own() {
+        let uris = uris("amqps://a,b:7/v?cacertfile=/etc/ca.pem&verify=verify_none");
+        assert_eq!(uris.iter().map(|uri| (uri.tls, uri.port)).collect::<Vec<_>>(), [(true, 5671), (true, 7)]);
+        assert_eq!((uris[0].cacertfile.clone(), uris[0].verify), (Some("/etc/ca.pem".into()), Some(false)));
+        let error = TransportUrl::parse("amqps://a?verify=no").unwrap_err();
+        assert!(matches!(error, UrlError::BadOption { expected: "verify_peer or verify_none", .. }));
+    }
+
+    #[test]
+    fn memory_brokers_have_names() {
+        assert_eq!(TransportUrl::parse("memory://tests/"), Ok(TransportUrl::Memory("tests".into())));
+        assert_eq!(TransportUrl::parse("memory://"), Ok(TransportUrl::Memory(String::new())));
+    }
+
+    #[test]
+    fn options_hold_for_every_host_and_unknown_ones_are_refused_by_name() {
+        for uri in uris("amqp://h,i/?heartbeat=5&ssl=&connection_timeout=1500") {
+            assert_eq!(uri.heartbeat, Some(5));
+            assert_eq!(uri.connection_timeout, Some(std::time::Duration::from_millis(1500)));
+        }
+        assert_eq!(uris("rabbit://h?heartbeat_timeout_threshold=6")[0].heartbeat, Some(6));
+        assert_eq!(TransportUrl::parse("rabbit://h?sslx=1"), Err(UrlError::UnknownOption("sslx".into())));
+        assert!(matches!(TransportUrl::parse("amqp://h?heartbeat=-1"), Err(UrlError::BadOption { .. })));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_no_password_shown() {
+        for (url, error) in [
+            ("", UrlError::NoScheme),
+            ("h:5672", UrlError::NoScheme),
+            ("redis://h", UrlError::UnknownScheme("redis".into())),
+            ("amqp://h?cacertfile=/ca", UrlError::UnknownOption("cacertfile".into())),
+            ("rabbit://u:secret@h:abc/", UrlError::BadPort { host: "h".into(), port: "abc".into() }),
+            ("amqp://h:65536", UrlError::BadPort { host: "h".into(), port: "65536".into() }),
+            ("amqp://u:secret@[::1", UrlError::UnclosedBracket("[::1".into())),
+            ("amqp://u:%ff@h", UrlError::NotUtf8("password")),
+        ] {
+            assert_eq!(TransportUrl::parse(url), Err(error), "{url}");
+        }
+        let url = TransportUrl::parse("amqp://u:secret@h").unwrap();
+        assert!(!format!("{url:?}").contains("secret"));
+    }
+}
