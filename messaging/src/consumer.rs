@@ -251,9 +251,10 @@ pub(crate) fn read<T: DeserializeOwned>(
 ) -> Result<T, Malformed> {
     let properties = delivery.properties().map_err(Malformed::Properties)?;
     let compression = header::text(&properties, compress::HEADER);
-    let body = compress::decompress(compression.as_deref(), delivery.body())?;
-    let text = |value: &Option<ShortString>| value.as_ref().map(|value| value.to_text().into_owned());
-    let (content_type, encoding) = (text(&properties.content_type), text(&properties.content_encoding));
+    let limit = serializers.limit();
+    let body = compress::decompress(compression.as_deref(), delivery.body(), limit)?;
+    let content_type = properties.content_type.as_ref().map(ShortString::to_text);
+    let encoding = properties.content_encoding.as_ref().map(ShortString::to_text);
     serializers.decode(content_type.as_deref(), encoding.as_deref(), &body)
 }
 

@@ -31,7 +31,8 @@ pub(crate) fn open(delivery: &Delivery) -> Result<String, Malformed> {
     let content_type = properties.content_type.as_ref().map(ShortString::to_text);
     let compression = properties.headers.as_ref().and_then(|headers| headers.get(compress::HEADER));
     let compression = compression.as_ref().and_then(Value::as_str);
-    decode(content_type.as_deref(), &compress::decompress(compression, delivery.body())?)
+    let body = compress::decompress(compression, delivery.body(), compress::DECOMPRESSED_LIMIT)?;
+    decode(content_type.as_deref(), &body)
 }
 
 /// The message's JSON text, an object: out of an envelope, or the body itself when there is none (version 1).

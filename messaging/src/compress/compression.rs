@@ -142,11 +142,14 @@ impl FromStr for Compression {
     }
 }
 
-/// The body as it was before the compression that its header names, up to [`DECOMPRESSED_LIMIT`]. An unknown name is taken for none, as
-/// oslo.messaging does.
-pub(crate) fn decompress<'a>(compression: Option<&str>, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Malformed> {
+/// The body as it was before the compression that its header names. An unknown name is taken for none, as oslo.messaging does.
+pub(crate) fn decompress<'a>(
+    compression: Option<&str>,
+    body: &'a [u8],
+    limit: u64,
+) -> Result<Cow<'a, [u8]>, Malformed> {
     match compression.map(Compression::from_str) {
-        Some(Ok(compression)) => compression.decompress(body, DECOMPRESSED_LIMIT).map(Cow::Owned),
+        Some(Ok(compression)) => compression.decompress(body, limit).map(Cow::Owned),
         Some(Err(_)) | None => Ok(Cow::Borrowed(body)),
     }
 }
@@ -173,13 +176,13 @@ mod tests {
         let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(b"{}").unwrap();
         let gzip = encoder.finish().unwrap();
-        assert!(matches!(decompress(Some("gzip"), &gzip), Err(Malformed::Compression(_))));
+        assert!(matches!(decompress(Some("gzip"), &gzip, 9), Err(Malformed::Compression(_))));
     }
 
     #[test]
     fn what_is_not_compressed_or_by_an_unknown_name_is_left_alone() {
         for name in [None, Some("application/x-unknown"), Some("")] {
-            assert!(matches!(decompress(name, b"{}").unwrap(), Cow::Borrowed(b"{}")));
+            assert!(matches!(decompress(name, b"{}", 1).unwrap(), Cow::Borrowed(b"{}")));
         }
     }
 

@@ -12,7 +12,10 @@ use super::{
     plain::{Plain, Raw, Text},
     serializer::{BoxError, Serializer},
 };
-use crate::error::{Malformed, SerializerError};
+use crate::{
+    compress::DECOMPRESSED_LIMIT,
+    error::{Malformed, SerializerError},
+};
 
 /// kombu's, by name and content type. They are known in order to be refused.
 const REFUSED: [(&str, &str); 2] =
@@ -39,6 +42,8 @@ pub struct Serializers {
     entries: Arc<[Entry]>,
     /// Content types, when a consumer said which.
     accepted: Option<Arc<[String]>>,
+    /// Of what is decompressed, in bytes.
+    limit: u64,
 }
 
 #[derive(Clone)]
@@ -79,7 +84,7 @@ impl Serializers {
             (Format::Plain, Arc::new(Raw)),
         ];
         let entries = entries.into_iter().map(|(format, serializer)| Entry { format, serializer });
-        Serializers { entries: entries.collect(), accepted: None }
+        Serializers { entries: entries.collect(), accepted: None, limit: DECOMPRESSED_LIMIT }
     }
 
     /// Adds a serializer; one of the same name or content type before it is no longer found by that.
@@ -103,6 +108,17 @@ impl Serializers {
         let accepted = content.into_iter().map(|item| self.content_type_of(item.as_ref()));
         let accepted = accepted.collect::<Result<Vec<_>, _>>()?;
         Ok(Serializers { accepted: Some(accepted.into()), ..self })
+    }
+
+    /// A body that is compressed, and over so many bytes when it no longer is, is refused ([`Malformed::TooLarge`]); default
+    /// [`DECOMPRESSED_LIMIT`].
+    #[must_use]
+    pub fn decompressed_limit(self, bytes: u64) -> Self {
+        Serializers { limit: bytes, ..self }
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
     }
 
     /// The serializer of a name or content type.

@@ -218,7 +218,26 @@ async fn each_compression_is_undone_where_it_is_read(broker: Broker) {
     }
 }
 
+async fn only_so_much_is_decompressed_as_the_consumer_allows(broker: Broker) {
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    // The body and its two quotes.
+    let serializers = Serializers::new().decompressed_limit(10_002);
+    let consumer = transport.consumer(Queue::new(&queue)).serializers(serializers);
+    let mut consumer = consumer.start::<String>().await.unwrap();
+    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let options = PublishOptions::new().compression(Compression::Zlib);
+    for length in [10_001, 10_000] {
+        within(producer.ensure_publish_with(&queue, &"a".repeat(length), &options)).await.unwrap();
+    }
+    let Some(Err(Error::Undecodable(refused))) = within(consumer.next()).await else { panic!("read") };
+    assert!(matches!(refused.reason, Malformed::TooLarge { limit: 10_002 }));
+    refused.reject().await.unwrap();
+    assert_eq!(within(consumer.next()).await.unwrap().unwrap().body().len(), 10_000);
+}
+
 on_every_broker!(
+    only_so_much_is_decompressed_as_the_consumer_allows,
     each_compression_is_undone_where_it_is_read,
     a_serializer_is_chosen_by_name_and_read_by_content_type,
     a_broadcast_reaches_every_subscription,
