@@ -30,6 +30,15 @@ pub(crate) struct Restorer<'a> {
     pub(crate) attempts: u32,
 }
 
+/// A channel that has been opened again.
+struct Opened {
+    key: ChannelKey,
+    /// The consumers that are still to begin.
+    subscriptions: Vec<Subscription>,
+    /// How many have.
+    begun: usize,
+}
+
 impl Restorer<'_> {
     /// Restores what is lost, as it is lost; for as long as it is polled.
     pub(crate) async fn run(&self) {
@@ -94,12 +103,13 @@ impl Restorer<'_> {
         let mut opened = BTreeMap::new();
         while !to_open.is_empty() {
             for (key, subscriptions) in self.open(std::mem::take(&mut to_open), report).await? {
-                opened.insert(key.id, (key, subscriptions));
+                opened.insert(key.id, Opened { key, subscriptions, begun: 0 });
             }
             to_open = self.consumers(&mut opened, report).await?;
         }
-        for (key, _) in opened.into_values() {
+        for Opened { key, begun, .. } in opened.into_values() {
             report.channels += 1;
+            report.consumers += begun;
             report.republished += self.answers.shared.with(|engine| engine.channel_restored(key));
         }
         Ok(())
@@ -145,14 +155,13 @@ impl Restorer<'_> {
     /// opened again without it.
     async fn consumers(
         &self,
-        opened: &mut BTreeMap<u16, (ChannelKey, Vec<Subscription>)>,
+        opened: &mut BTreeMap<u16, Opened>,
         report: &mut Recovered,
     ) -> Result<Vec<ChannelKey>> {
         let mut closed = Vec::new();
-        let mut begun = 0;
         loop {
             let mut beginning = Vec::new();
-            for (key, subscriptions) in opened.values_mut() {
+            for Opened { key, subscriptions, .. } in opened.values_mut() {
                 if let Some(subscription) = subscriptions.pop() {
                     match self.answers.shared.with(|engine| engine.resume_consumer(*key, subscription.tag()))
                     {
@@ -164,12 +173,15 @@ impl Restorer<'_> {
                 }
             }
             if beginning.is_empty() {
-                report.consumers += begun;
                 return Ok(closed);
             }
             for (key, subscription, waiting) in beginning {
                 match self.answers.wait(waiting).await {
-                    Ok(_) => begun += 1,
+                    Ok(_) => {
+                        if let Some(opened) = opened.get_mut(&key.id) {
+                            opened.begun += 1;
+                        }
+                    }
                     Err(error) if error.is_channel_error() => {
                         opened.remove(&key.id);
                         if self.fail(key, &subscription, error, report) {

@@ -155,6 +155,7 @@ async fn a_consumer_whose_queue_has_gone_ends_and_the_others_of_its_channel_go_o
     consume(&mut peer, 1, "jobs", "s").await;
     let report = recovered(&mut events).await;
     assert_eq!(report.skipped[0].what, r#"consumer "g" of queue "gone""#);
+    assert_eq!((report.channels, report.consumers), (1, 1), "the one that stays, though it began twice");
     let reason = ends(gone.recv()).await.unwrap().unwrap_err();
     assert_eq!(reason.reply_code(), Some(ReplyCode::NOT_FOUND));
     assert!(ends(gone.recv()).await.is_none());
