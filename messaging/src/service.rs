@@ -42,6 +42,17 @@ impl Stopping {
     }
 }
 
+/// Stops a service from wherever it is. Cloning is cheap; dropping it changes nothing.
+#[derive(Clone, Debug)]
+pub struct Stopper(watch::Sender<bool>);
+
+impl Stopper {
+    /// Has the service take nothing more and finish what it works on. This does not wait for it.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
 impl Service {
     /// Consumes from all subscriptions, and hands each message to `handle`, at most `concurrency` turns at once.
     ///
@@ -75,7 +86,17 @@ impl Service {
     /// Stops consuming, and waits for the messages that are being worked on.
     pub(crate) async fn stop(mut self) {
         self.stop.send_replace(true);
+        self.wait().await;
+    }
+
+    /// Waits until it was stopped and nothing is being worked on any more. It can be dropped, and called again.
+    pub(crate) async fn wait(&mut self) {
         while self.consumers.join_next().await.is_some() {}
+    }
+
+    /// Who stops it from elsewhere.
+    pub(crate) fn stopper(&self) -> Stopper {
+        Stopper(self.stop.clone())
     }
 }
 

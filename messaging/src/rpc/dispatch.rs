@@ -6,6 +6,7 @@ use futures_util::FutureExt as _;
 use serde_json::{Value, value::RawValue};
 
 use super::{
+    access::AccessPolicy,
     endpoint::{Answer, Endpoint, Method},
     failure::Failure,
     wire::Received,
@@ -16,6 +17,7 @@ use crate::{context::Context, version::Version};
 #[derive(Debug, Default)]
 pub(crate) struct Dispatcher {
     endpoints: Vec<Endpoint>,
+    pub(crate) policy: AccessPolicy,
 }
 
 impl Dispatcher {
@@ -25,15 +27,17 @@ impl Dispatcher {
 
     /// Runs the method that a request asks for. There is an answer always, also when the method panics.
     pub(crate) async fn answer(&self, request: &mut Received) -> Answer {
-        let (method, arguments) = match (self.select(request), arguments(request.arguments.take())) {
-            (Ok(method), Ok(arguments)) => (method, arguments),
-            (Err(failure), _) | (_, Err(failure)) => return Err(failure),
-        };
+        let ((endpoint, method), arguments) =
+            match (self.select(request), arguments(request.arguments.take())) {
+                (Ok(found), Ok(arguments)) => (found, arguments),
+                (Err(failure), _) | (_, Err(failure)) => return Err(failure),
+            };
         let context = std::mem::take(&mut request.context);
-        run(method, context, arguments).await
+        let answer = run(method, context, arguments).await;
+        answer.map_err(|failure| if endpoint.expects(&failure) { failure.expected() } else { failure })
     }
 
-    fn select(&self, request: &Received) -> Result<&Method, Failure> {
+    fn select(&self, request: &Received) -> Result<(&Endpoint, &Method), Failure> {
         let method = match &request.method {
             Some(Value::String(method)) => method,
             other => {
@@ -53,20 +57,29 @@ impl Dispatcher {
             None => Version::DEFAULT,
             Some(version) => version.as_str().and_then(|text| text.parse().ok()).ok_or_else(unsupported)?,
         };
-        self.find(namespace, version, method)
-            .map_err(|compatible| if compatible { Failure::no_such_method(method) } else { unsupported() })
+        self.find(namespace, version, method).map_err(|compatible| match compatible {
+            // By its name its caller says so.
+            true if method.ends_with("_ignore_errors") => Failure::no_such_method(method).expected(),
+            true => Failure::no_such_method(method),
+            false => unsupported(),
+        })
     }
 
     /// The first endpoint of the namespace and a compatible version that has the method. Without one: whether any was
     /// compatible at all.
-    fn find(&self, namespace: Option<&str>, version: Version, method: &str) -> Result<&Method, bool> {
+    fn find(
+        &self,
+        namespace: Option<&str>,
+        version: Version,
+        method: &str,
+    ) -> Result<(&Endpoint, &Method), bool> {
         let mut compatible = self
             .endpoints
             .iter()
             .filter(|endpoint| endpoint.is_in(namespace) && endpoint.implements(version))
             .peekable();
         let any = compatible.peek().is_some();
-        compatible.find_map(|endpoint| endpoint.find(method)).ok_or(any)
+        compatible.find_map(|endpoint| Some((endpoint, endpoint.find(method, self.policy)?))).ok_or(any)
     }
 }
 
@@ -176,6 +189,55 @@ mod tests {
             (json!({"method": "whoami", "namespace": "ns", "version": "2.1"}), "ns"),
         ] {
             assert_eq!(answer(request.clone()).await, Ok(json!(who)), "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_policy_says_which_methods_may_be_called() {
+        let call = async |policy, method| {
+            let nothing = |_, _: IgnoredAny| async { Ok(()) };
+            let mut dispatcher = Dispatcher { policy, ..Dispatcher::default() };
+            dispatcher.add(Endpoint::new().method("open", nothing).method("_hidden", nothing).expose("open"));
+            dispatcher.add(Endpoint::new().method("other", nothing));
+            let mut request = Received::from_json(&json!({"method": method}).to_string()).unwrap();
+            dispatcher.answer(&mut request).await.is_ok()
+        };
+        for (policy, allowed) in [
+            (AccessPolicy::Default, [true, true, false]),
+            (AccessPolicy::Legacy, [true, true, true]),
+            (AccessPolicy::Explicit, [true, false, false]),
+        ] {
+            for (method, allowed) in ["open", "other", "_hidden"].into_iter().zip(allowed) {
+                assert_eq!(call(policy, method).await, allowed, "{policy:?} {method}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn failures_are_expected_by_class_or_by_the_methods_name() {
+        let mut dispatcher = Dispatcher::default();
+        let fail = |class| move |_, _: IgnoredAny| async move { Err::<(), _>(Failure::new(class, "no")) };
+        let endpoint =
+            Endpoint::new().expect("NotFound").method("a", fail("NotFound")).method("b", fail("Other"));
+        dispatcher.add(endpoint);
+        for (method, expected) in [("a", true), ("b", false), ("c", false), ("c_ignore_errors", true)] {
+            let mut request = Received::from_json(&json!({"method": method}).to_string()).unwrap();
+            let failure = dispatcher.answer(&mut request).await.unwrap_err();
+            assert_eq!(failure.is_expected(), expected, "{method}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_answers_to_the_namespaces_it_accepts() {
+        let mut dispatcher = Dispatcher::default();
+        let endpoint = Endpoint::new().namespace("new").accept_namespace(Some("old")).accept_namespace(None);
+        dispatcher.add(endpoint.method("x", |_, _: IgnoredAny| async { Ok(()) }));
+        for (namespace, answers) in
+            [(json!("new"), true), (json!("old"), true), (json!(null), true), (json!("other"), false)]
+        {
+            let mut request =
+                Received::from_json(&json!({"method": "x", "namespace": namespace}).to_string()).unwrap();
+            assert_eq!(dispatcher.answer(&mut request).await.is_ok(), answers, "{namespace}");
         }
     }
 

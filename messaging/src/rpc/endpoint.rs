@@ -1,12 +1,16 @@
 //! The methods a server offers, under one namespace and version.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::failure::Failure;
+use super::{access::AccessPolicy, failure::Failure};
 use crate::{context::Context, serialize, version::Version};
 
 /// What a method answers: JSON, or why it failed.
@@ -31,21 +35,35 @@ pub(crate) type Method = Arc<dyn Fn(Context, Box<RawValue>) -> BoxFuture<'static
 #[derive(Clone)]
 pub struct Endpoint {
     namespace: Option<String>,
+    /// Those it answers to as well; `None` is no namespace.
+    accepted: Vec<Option<String>>,
     version: Version,
     methods: HashMap<String, Method>,
+    exposed: HashSet<String>,
+    /// Classes of failures.
+    expected: HashSet<String>,
 }
 
 impl Endpoint {
     /// No namespace, version 1.0, no methods.
     #[must_use]
     pub fn new() -> Self {
-        Endpoint { namespace: None, version: Version::DEFAULT, methods: HashMap::new() }
+        let (accepted, methods, exposed, expected) = Default::default();
+        Endpoint { namespace: None, accepted, version: Version::DEFAULT, methods, exposed, expected }
     }
 
     /// The namespace of its methods.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// A namespace that it answers to as well, such as the one it had before; `None` is for requests without any. Python's
+    /// `legacy_namespaces`.
+    #[must_use]
+    pub fn accept_namespace(mut self, namespace: Option<&str>) -> Self {
+        self.accepted.push(namespace.map(str::to_owned));
         self
     }
 
@@ -59,7 +77,7 @@ impl Endpoint {
     /// A method under its name; a second one under the same name takes the place of the first.
     ///
     /// The arguments are those of the request by their names, `()` when there are none; ones that do not fit are answered
-    /// with a `TypeError`. A method whose name begins with `_` is never called from outside.
+    /// with a `TypeError`. Whether it may be called is the server's [`AccessPolicy`]; by default not when its name begins with `_`.
     #[must_use]
     pub fn method<A, R, F, Fut>(mut self, name: impl Into<String>, method: F) -> Self
     where
@@ -82,17 +100,36 @@ impl Endpoint {
         self
     }
 
+    /// Exposes a method to servers with [`AccessPolicy::Explicit`].
+    #[must_use]
+    pub fn expose(mut self, method: impl Into<String>) -> Self {
+        self.exposed.insert(method.into());
+        self
+    }
+
+    /// Failures of this class are nothing to worry about: callers are told of them as of others, but the log at debug level only,
+    /// where others are warnings. Python's `expected_exceptions`.
+    #[must_use]
+    pub fn expect(mut self, class: impl Into<String>) -> Self {
+        self.expected.insert(class.into());
+        self
+    }
+
     pub(crate) fn is_in(&self, namespace: Option<&str>) -> bool {
         self.namespace.as_deref() == namespace
+            || self.accepted.iter().any(|accepted| accepted.as_deref() == namespace)
+    }
+
+    pub(crate) fn expects(&self, failure: &Failure) -> bool {
+        self.expected.contains(failure.class())
     }
 
     pub(crate) fn implements(&self, version: Version) -> bool {
         self.version.supports(version)
     }
 
-    /// Those that begin with `_` are private, as in Python.
-    pub(crate) fn find(&self, method: &str) -> Option<&Method> {
-        if method.starts_with('_') { None } else { self.methods.get(method) }
+    pub(crate) fn find(&self, method: &str, policy: AccessPolicy) -> Option<&Method> {
+        if policy.allows(method, &self.exposed) { self.methods.get(method) } else { None }
     }
 }
 

@@ -39,6 +39,9 @@ struct Fields {
     traceback: Vec<String>,
     args: Vec<Value>,
     kwargs: Map<String, Value>,
+    /// Nothing to worry about.
+    #[serde(skip)]
+    expected: bool,
 }
 
 impl Failure {
@@ -52,6 +55,7 @@ impl Failure {
             message,
             traceback: Vec::new(),
             kwargs: Map::new(),
+            expected: false,
         }))
     }
 
@@ -60,6 +64,18 @@ impl Failure {
     pub fn module(mut self, module: impl Into<String>) -> Self {
         self.0.module = module.into();
         self
+    }
+
+    /// A failure that is nothing to worry about: it is logged at debug level only. See [`Endpoint::expect`](super::Endpoint::expect)
+    /// for whole classes of them.
+    #[must_use]
+    pub fn expected(mut self) -> Self {
+        self.0.expected = true;
+        self
+    }
+
+    pub(crate) fn is_expected(&self) -> bool {
+        self.0.expected
     }
 
     /// The name of the class.
@@ -84,6 +100,7 @@ impl Failure {
             traceback: error.traceback,
             args: error.args,
             kwargs: error.kwargs,
+            expected: false,
         }))
     }
 

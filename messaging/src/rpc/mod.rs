@@ -1,15 +1,22 @@
 //! Remote procedure calls, as oslo.messaging makes and serves them.
 
+mod access;
+mod acknowledge;
 mod call;
 mod client;
 mod dispatch;
 mod endpoint;
 mod failure;
 mod metrics;
+mod replies;
+mod request;
 mod server;
 mod vanished;
 pub(crate) mod wire;
 
+pub use crate::service::Stopper;
+pub use access::AccessPolicy;
+pub use acknowledge::Acknowledge;
 pub use call::Call;
 pub use client::Client;
 pub use endpoint::Endpoint;

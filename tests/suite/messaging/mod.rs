@@ -10,6 +10,7 @@ mod produce;
 mod quickstart;
 mod rpc;
 mod rpc_client;
+mod rpc_server;
 mod rpc_wire;
 mod transport;
 mod worker;

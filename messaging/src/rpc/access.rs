@@ -1,0 +1,26 @@
+//! Which of a server's methods may be called.
+
+use std::collections::HashSet;
+
+/// Which methods of its endpoints a server runs; others are answered as if they were not there. Named as oslo.messaging's policies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AccessPolicy {
+    /// All but those whose name begins with `_`.
+    #[default]
+    Default,
+    /// All.
+    Legacy,
+    /// Those that are exposed: [`Endpoint::expose`](super::Endpoint::expose).
+    Explicit,
+}
+
+impl AccessPolicy {
+    pub(crate) fn allows(self, method: &str, exposed: &HashSet<String>) -> bool {
+        match self {
+            AccessPolicy::Default => !method.starts_with('_'),
+            AccessPolicy::Legacy => true,
+            AccessPolicy::Explicit => exposed.contains(method),
+        }
+    }
+}
