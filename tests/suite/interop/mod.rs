@@ -1,3 +1,4 @@
 //! Clients of other languages with our broker, and with our client across it.
 
+mod kombu;
 mod pika;
