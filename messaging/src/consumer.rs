@@ -31,6 +31,7 @@ pub struct Subscription {
     exchanges: Vec<Exchange>,
     /// Exchange and routing key.
     bindings: Vec<(String, String)>,
+    options: ConsumeOptions,
     prefetch: u16,
     concurrency: u16,
     on_failure: OnFailure,
@@ -46,12 +47,19 @@ impl Subscription {
             queue,
             exchanges: Vec::new(),
             bindings: Vec::new(),
+            options: ConsumeOptions::new(),
             prefetch: 64,
             concurrency: 1,
             on_failure: OnFailure::default(),
             serializers: Serializers::new(),
             producer: None,
         }
+    }
+
+    /// How to consume, the prefetch apart.
+    pub(crate) fn options(mut self, options: ConsumeOptions) -> Self {
+        self.options = options;
+        self
     }
 
     /// With the means to publish again what could not be handled.
@@ -123,7 +131,7 @@ impl Subscription {
         };
         let bindings = self.bindings.iter().map(binding).collect();
         Entities { bindings, ..Entities::default() }.declare(&channel).await?;
-        let options = ConsumeOptions::new().prefetch(self.prefetch);
+        let options = self.options.clone().prefetch(self.prefetch);
         let consumer = channel.consume(&queue, options).await;
         let consumer = consumer.map_err(Error::broker(format_args!("consume from queue {queue:?}")))?;
         Ok(RawConsumer { channel, consumer, queue })

@@ -73,7 +73,7 @@ pub use retry::RetryPolicy;
 pub use serialize::{BoxError, ReadValue, Serialized, Serializer, Serializers};
 pub use simple_queue::{SimpleQueue, Taker};
 pub use target::Target;
-pub use topology::Topology;
+pub use topology::{Quorum, Topology};
 pub use trace_context::TraceContext;
 pub use transport::{Transport, TransportOptions};
 pub use value::Value;

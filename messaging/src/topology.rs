@@ -1,9 +1,13 @@
 //! The entities of RPC and notifications: names, flags and arguments, exactly oslo.messaging's. Both sides of a system declare
 //! them, and a broker refuses the one who says otherwise.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
-use amqp_client::{Exchange, Queue};
+use amqp_client::{ConsumeOptions, Exchange, Queue, StreamOffset};
+use amqp_codec::Value;
 
 use crate::{error::Error, id::Id};
 
@@ -11,18 +15,96 @@ use crate::{error::Error, id::Id};
 ///
 /// Default, as in Python: nothing durable, nothing auto-deleted, and the queues that only one process uses expire 30 minutes
 /// after it is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// ```
+/// use messaging::{Quorum, Topology};
+///
+/// // rabbit_quorum_queue, rabbit_quorum_delivery_limit, rabbit_transient_quorum_queue
+/// let topology = Topology::new().quorum(Quorum::new().delivery_limit(3)).transient_quorum(true);
+/// # let _ = topology;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
     durable: bool,
     auto_delete: bool,
+    quorum: Option<Quorum>,
+    transient_quorum: bool,
+    stream_fanout: bool,
+    mirrored: bool,
+    cancel_on_failover: bool,
     transient_ttl: Duration,
+    process: Option<String>,
+    scoped: bool,
+    durable_fallback: bool,
+}
+
+/// Limits of quorum queues; by default there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quorum {
+    delivery_limit: u32,
+    memory_length: u32,
+    memory_bytes: u64,
+}
+
+impl Quorum {
+    /// Without limits.
+    #[must_use]
+    pub const fn new() -> Self {
+        Quorum { delivery_limit: 0, memory_length: 0, memory_bytes: 0 }
+    }
+
+    /// How often a message is delivered before it is dropped: `rabbit_quorum_delivery_limit`; 0 is no limit.
+    #[must_use]
+    pub const fn delivery_limit(mut self, deliveries: u32) -> Self {
+        self.delivery_limit = deliveries;
+        self
+    }
+
+    /// How many messages are kept in memory: `rabbit_quorum_max_memory_length`; 0 is no limit.
+    #[must_use]
+    pub const fn memory_length(mut self, messages: u32) -> Self {
+        self.memory_length = messages;
+        self
+    }
+
+    /// How many bytes of messages are kept in memory: `rabbit_quorum_max_memory_bytes`; 0 is no limit.
+    #[must_use]
+    pub const fn memory_bytes(mut self, bytes: u64) -> Self {
+        self.memory_bytes = bytes;
+        self
+    }
+
+    fn declare(self, queue: Queue) -> Queue {
+        let mut queue = with(queue, "x-queue-type", "quorum");
+        let limits = [
+            ("x-delivery-limit", u64::from(self.delivery_limit)),
+            ("x-max-in-memory-length", u64::from(self.memory_length)),
+            ("x-max-in-memory-bytes", self.memory_bytes),
+        ];
+        for (argument, limit) in limits.into_iter().filter(|(_, limit)| *limit > 0) {
+            queue = with(queue, argument, i64::try_from(limit).unwrap_or(i64::MAX));
+        }
+        queue
+    }
 }
 
 impl Topology {
     /// As Python declares them by default.
     #[must_use]
     pub const fn new() -> Self {
-        Topology { durable: false, auto_delete: false, transient_ttl: Duration::from_secs(1800) }
+        Topology {
+            durable: false,
+            auto_delete: false,
+            quorum: None,
+            transient_quorum: false,
+            stream_fanout: false,
+            mirrored: false,
+            cancel_on_failover: false,
+            transient_ttl: Duration::from_secs(1800),
+            process: None,
+            scoped: false,
+            durable_fallback: false,
+        }
     }
 
     /// Whether exchanges and shared queues outlive a restart of the broker: `amqp_durable_queues`; default false.
@@ -39,47 +121,187 @@ impl Topology {
         self
     }
 
-    /// How long the queues of one process stay when it is gone: `rabbit_transient_queues_ttl`, in whole milliseconds; zero
-    /// is for ever; default 30 minutes.
+    /// Shared queues are replicated, and durable with their exchanges: `rabbit_quorum_queue`. The limits hold for
+    /// [`transient_quorum`](Self::transient_quorum) too. Default: classic queues.
+    #[must_use]
+    pub const fn quorum(mut self, limits: Quorum) -> Self {
+        self.quorum = Some(limits);
+        self
+    }
+
+    /// Whether the queues of one process are replicated, and durable with their exchange: `rabbit_transient_quorum_queue`; default
+    /// false.
+    #[must_use]
+    pub const fn transient_quorum(mut self, quorum: bool) -> Self {
+        self.transient_quorum = quorum;
+        self
+    }
+
+    /// Whether the servers of a topic read what goes to all of them from one stream: `rabbit_stream_fanout`; default false. As in
+    /// Python it goes with [`transient_quorum`](Self::transient_quorum), which it turns on.
+    ///
+    /// A server reads what comes from its start on. Python's begin with the last that was sent before, and run that again.
+    #[must_use]
+    pub const fn stream_fanout(mut self, stream: bool) -> Self {
+        self.stream_fanout = stream;
+        self
+    }
+
+    /// Whether all classic queues ask to be mirrored: `rabbit_ha_queues`; default false. RabbitMQ ignores it since 3.0, but
+    /// compares it.
+    #[must_use]
+    pub const fn mirrored(mut self, mirrored: bool) -> Self {
+        self.mirrored = mirrored;
+        self
+    }
+
+    /// Whether consumers are told when a queue moves to another node, and begin again: `enable_cancel_on_failover`; default false.
+    #[must_use]
+    pub const fn cancel_on_failover(mut self, cancel: bool) -> Self {
+        self.cancel_on_failover = cancel;
+        self
+    }
+
+    /// How long the queues of one process stay when it is gone, or messages in the stream of fanouts:
+    /// `rabbit_transient_queues_ttl`, in whole milliseconds, seconds for the stream; zero is for ever; default 30 minutes.
     #[must_use]
     pub const fn transient_ttl(mut self, ttl: Duration) -> Self {
         self.transient_ttl = ttl;
         self
     }
 
+    /// Names the queues of this process after its host and itself, and a number: `use_queue_manager`, `hostname`, `processname`. A
+    /// process that starts again finds them as it left them. No other process may have the same names. Default: unique ids.
+    #[must_use]
+    pub fn process(mut self, host: &str, process: &str) -> Self {
+        self.process = Some(format!("{host}:{process}"));
+        self
+    }
+
+    /// Whether the queues and the fanout exchange of RPC have the name of their exchange in front, so that two services with one
+    /// topic in two exchanges do not get each other's requests; default false, as in Python, whose servers do not know these
+    /// names: all servers and clients of a topic have to agree.
+    #[must_use]
+    pub const fn scoped(mut self, scoped: bool) -> Self {
+        self.scoped = scoped;
+        self
+    }
+
+    /// Whether entities of RPC that exist and are not durable are used as they are, where durable ones were wanted, as Python does.
+    /// Default false: they are a [`Conflict`](crate::Conflict). There is no such way out for quorum queues.
+    #[must_use]
+    pub const fn durable_fallback(mut self, fallback: bool) -> Self {
+        self.durable_fallback = fallback;
+        self
+    }
+
+    /// How it is to be done instead, when durable entities turn out to exist and not to be durable.
+    pub(crate) fn fallback(&self, error: &Error) -> Option<Self> {
+        let falls =
+            self.durable_fallback && self.durable && self.quorum.is_none() && is_about_durability(error);
+        falls.then(|| self.clone().durable(false))
+    }
+
     /// The exchange of requests and notifications.
     pub(crate) fn exchange(&self, name: &str) -> Exchange {
-        Exchange::topic(name).durable(self.durable).auto_delete(self.auto_delete)
+        Exchange::topic(name).durable(self.shared_is_durable()).auto_delete(self.auto_delete)
     }
 
     /// A queue that several processes consume from.
     pub(crate) fn shared_queue(&self, name: impl Into<String>) -> Queue {
-        let queue = if self.durable { Queue::durable(name) } else { Queue::new(name) };
-        queue.auto_delete(self.auto_delete)
+        let queue = if self.shared_is_durable() { Queue::durable(name) } else { Queue::new(name) };
+        self.replicated(queue.auto_delete(self.auto_delete), self.quorum)
+    }
+
+    /// The queue of requests with this routing key.
+    pub(crate) fn request_queue(&self, exchange: &str, routing_key: &str) -> Queue {
+        self.shared_queue(self.scope(exchange, routing_key))
     }
 
     /// The exchange that reaches all servers of a topic.
-    pub(crate) fn fanout_exchange(&self, topic: &str) -> Exchange {
-        Exchange::fanout(format!("{topic}_fanout")).auto_delete(true)
+    pub(crate) fn fanout_exchange(&self, exchange: &str, topic: &str) -> Exchange {
+        let name = format!("{}_fanout", self.scope(exchange, topic));
+        Exchange::fanout(name).durable(self.transient_is_durable()).auto_delete(true)
     }
 
-    /// One server's queue on the fanout exchange.
-    pub(crate) fn fanout_queue(&self, topic: &str) -> Result<Queue, Error> {
-        self.transient_queue(format!("{topic}_fanout_{}", Id::new()))
+    /// One server's queue on the fanout exchange, or the stream that all have in common.
+    pub(crate) fn fanout_queue(&self, exchange: &str, topic: &str) -> Queue {
+        let name = format!("{}_fanout", self.scope(exchange, topic));
+        if !self.stream_fanout {
+            return self.transient_queue(format!("{name}_{}", self.unique()));
+        }
+        let stream = with(Queue::durable(name), "x-queue-type", "stream");
+        match self.transient_ttl.as_secs() {
+            0 => stream,
+            seconds => with(stream, "x-max-age", format!("{seconds}s")),
+        }
+    }
+
+    /// Whether the queue of fanouts goes with its server.
+    pub(crate) fn deletes_fanout_queue(&self) -> bool {
+        !self.stream_fanout && self.process.is_none()
     }
 
     /// The queue that the replies to one process come to.
-    pub(crate) fn reply_queue(&self) -> Result<Queue, Error> {
-        self.transient_queue(format!("reply_{}", Id::new()))
+    pub(crate) fn reply_queue(&self) -> Queue {
+        self.transient_queue(format!("reply_{}", self.unique()))
     }
 
-    fn transient_queue(&self, name: String) -> Result<Queue, Error> {
-        let ttl = i64::try_from(self.transient_ttl.as_millis()).unwrap_or(i64::MAX);
-        match ttl {
-            0 => Ok(Queue::new(name)),
-            ttl => {
-                Queue::new(name).arg("x-expires", ttl).map_err(Error::broker("name the argument x-expires"))
-            }
+    /// How requests are consumed.
+    pub(crate) fn consume_options(&self) -> ConsumeOptions {
+        let options = ConsumeOptions::new();
+        if !self.cancel_on_failover {
+            return options;
+        }
+        let cancelled = options.clone().arg("x-cancel-on-ha-failover", true);
+        debug_assert!(cancelled.is_ok(), "{SHORT}");
+        cancelled.unwrap_or(options)
+    }
+
+    /// How fanouts are consumed.
+    pub(crate) fn fanout_consume_options(&self) -> ConsumeOptions {
+        if self.stream_fanout {
+            return ConsumeOptions::new().stream_offset(StreamOffset::Next);
+        }
+        self.consume_options()
+    }
+
+    fn transient_queue(&self, name: String) -> Queue {
+        let queue = if self.transient_is_durable() { Queue::durable(name) } else { Queue::new(name) };
+        let quorum = self.transient_is_durable().then(|| self.quorum.unwrap_or_default());
+        let queue = self.replicated(queue, quorum);
+        match i64::try_from(self.transient_ttl.as_millis()).unwrap_or(i64::MAX) {
+            0 => queue,
+            ttl => with(queue, "x-expires", ttl),
+        }
+    }
+
+    fn replicated(&self, queue: Queue, quorum: Option<Quorum>) -> Queue {
+        match quorum {
+            Some(quorum) => quorum.declare(queue),
+            None if self.mirrored => with(queue, "x-ha-policy", "all"),
+            None => queue,
+        }
+    }
+
+    fn shared_is_durable(&self) -> bool {
+        self.durable || self.quorum.is_some()
+    }
+
+    fn transient_is_durable(&self) -> bool {
+        self.transient_quorum || self.stream_fanout
+    }
+
+    fn scope(&self, exchange: &str, name: &str) -> String {
+        if self.scoped { format!("{exchange}.{name}") } else { name.to_owned() }
+    }
+
+    /// The end of a name that no other queue has.
+    fn unique(&self) -> String {
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        match &self.process {
+            Some(process) => format!("{process}:{}", COUNT.fetch_add(1, Ordering::Relaxed)),
+            None => Id::new().to_string(),
         }
     }
 }
@@ -87,6 +309,24 @@ impl Topology {
 impl Default for Topology {
     fn default() -> Self {
         Topology::new()
+    }
+}
+
+const SHORT: &str = "a short key and a flat value always fit";
+
+/// With an argument more.
+fn with(queue: Queue, argument: &'static str, value: impl Into<Value>) -> Queue {
+    let set = queue.clone().arg(argument, value);
+    debug_assert!(set.is_ok(), "{SHORT}");
+    set.unwrap_or(queue)
+}
+
+/// Whether an entity was refused for being durable or not, in a declaration or on the way to it.
+fn is_about_durability(error: &Error) -> bool {
+    match error {
+        Error::Conflict(conflict) => conflict.argument == "durable",
+        Error::Undelivered(undelivered) => undelivered.source.as_deref().is_some_and(is_about_durability),
+        _ => false,
     }
 }
 
@@ -99,11 +339,11 @@ mod tests {
         let topology = Topology::default();
         assert_eq!(topology.exchange("openstack"), Exchange::topic("openstack"));
         assert_eq!(topology.shared_queue("t.s1"), Queue::new("t.s1"));
-        assert_eq!(topology.fanout_exchange("t"), Exchange::fanout("t_fanout").auto_delete(true));
-        let reply = topology.reply_queue().unwrap();
+        assert_eq!(topology.fanout_exchange("x", "t"), Exchange::fanout("t_fanout").auto_delete(true));
+        let reply = topology.reply_queue();
         assert_eq!(reply, Queue::new(reply.name()).arg("x-expires", 1_800_000_i64).unwrap());
         assert_eq!(reply.name().len(), "reply_".len() + 32);
-        let fanout = topology.fanout_queue("t").unwrap();
+        let fanout = topology.fanout_queue("x", "t");
         assert!(fanout.name().starts_with("t_fanout_"));
         assert_eq!(fanout, Queue::new(fanout.name()).arg("x-expires", 1_800_000_i64).unwrap());
     }
@@ -113,8 +353,74 @@ mod tests {
         let topology = Topology::new().durable(true).auto_delete(true).transient_ttl(Duration::ZERO);
         assert_eq!(topology.exchange("x"), Exchange::topic("x").durable(true).auto_delete(true));
         assert_eq!(topology.shared_queue("q"), Queue::durable("q").auto_delete(true));
-        assert_eq!(topology.fanout_exchange("t"), Exchange::fanout("t_fanout").auto_delete(true));
-        let reply = topology.reply_queue().unwrap();
+        assert_eq!(topology.fanout_exchange("x", "t"), Exchange::fanout("t_fanout").auto_delete(true));
+        let reply = topology.reply_queue();
         assert_eq!(reply, Queue::new(reply.name()));
+    }
+
+    #[test]
+    fn quorum_queues_have_pythons_arguments_in_shared_and_transient_queues() {
+        let limits = Quorum::new().delivery_limit(3).memory_length(10).memory_bytes(1000);
+        let topology = Topology::new().quorum(limits);
+        assert_eq!(topology.exchange("x"), Exchange::topic("x").durable(true));
+        let limited = |queue: Queue| {
+            let queue = queue.arg("x-queue-type", "quorum").unwrap().arg("x-delivery-limit", 3_i64).unwrap();
+            queue
+                .arg("x-max-in-memory-length", 10_i64)
+                .unwrap()
+                .arg("x-max-in-memory-bytes", 1000_i64)
+                .unwrap()
+        };
+        assert_eq!(topology.shared_queue("t"), limited(Queue::durable("t")));
+        let reply = topology.reply_queue();
+        assert_eq!(reply, Queue::new(reply.name()).arg("x-expires", 1_800_000_i64).unwrap());
+
+        let topology = topology.transient_quorum(true);
+        assert_eq!(
+            topology.fanout_exchange("x", "t"),
+            Exchange::fanout("t_fanout").durable(true).auto_delete(true)
+        );
+        let reply = topology.reply_queue();
+        assert_eq!(reply, limited(Queue::durable(reply.name())).arg("x-expires", 1_800_000_i64).unwrap());
+    }
+
+    #[test]
+    fn a_stream_of_fanouts_is_one_for_all_servers() {
+        let topology = Topology::new().stream_fanout(true);
+        let stream = Queue::durable("t_fanout").arg("x-queue-type", "stream").unwrap();
+        assert_eq!(topology.fanout_queue("x", "t"), stream.clone().arg("x-max-age", "1800s").unwrap());
+        let for_ever = topology.clone().transient_ttl(Duration::ZERO);
+        assert_eq!(for_ever.fanout_queue("x", "t"), stream);
+        assert!(
+            topology.fanout_exchange("x", "t")
+                == Exchange::fanout("t_fanout").durable(true).auto_delete(true)
+                && !topology.deletes_fanout_queue()
+        );
+    }
+
+    #[test]
+    fn mirrored_queues_say_so_unless_they_are_quorum_queues() {
+        let topology = Topology::new().mirrored(true);
+        assert_eq!(topology.shared_queue("t"), Queue::new("t").arg("x-ha-policy", "all").unwrap());
+        let quorum = topology.quorum(Quorum::new());
+        assert_eq!(quorum.shared_queue("t"), Queue::durable("t").arg("x-queue-type", "quorum").unwrap());
+    }
+
+    #[test]
+    fn a_named_process_numbers_its_queues() {
+        let topology = Topology::new().process("node1", "nova-api");
+        let number =
+            |queue: Queue, before: &str| queue.name().strip_prefix(before).unwrap().parse::<u64>().unwrap();
+        let fanout = number(topology.fanout_queue("x", "t"), "t_fanout_node1:nova-api:");
+        let reply = number(topology.reply_queue(), "reply_node1:nova-api:");
+        assert!(reply > fanout);
+    }
+
+    #[test]
+    fn scoped_entities_have_their_exchange_in_front() {
+        let topology = Topology::new().scoped(true);
+        assert_eq!(topology.request_queue("x", "t.s1"), Queue::new("x.t.s1"));
+        assert_eq!(topology.fanout_exchange("x", "t").name(), "x.t_fanout");
+        assert!(topology.fanout_queue("x", "t").name().starts_with("x.t_fanout_"));
     }
 }

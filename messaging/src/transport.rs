@@ -185,7 +185,7 @@ impl TransportOptions {
         // Who consumes goes on where a connection was lost; who publishes has retries of its own, which tell what became of each.
         let consuming = self.connect_options("consume").recovery(Recovery::new());
         let consuming = Link::new(url.clone(), consuming);
-        let replies = ReplyQueue::new(consuming.clone(), self.topology.reply_queue()?);
+        let replies = ReplyQueue::new(consuming.clone(), self.topology.reply_queue());
         let publishing = Link::new(url, self.connect_options("publish"));
         let shared = Shared {
             lanes: Lanes::new(publishing.clone()),

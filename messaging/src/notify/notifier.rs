@@ -62,7 +62,7 @@ impl Notifier {
     /// For a publisher, by custom `service.host`, to one topic, by custom `notifications`.
     #[must_use]
     pub fn new(transport: &Transport, publisher_id: &str, topic: impl Into<String>) -> Self {
-        let topology = *transport.topology();
+        let topology = transport.topology().clone();
         Notifier {
             producer: transport.producer(topology.exchange(CONTROL_EXCHANGE)),
             topology,

@@ -2,12 +2,16 @@
 
 use std::{fmt, future::IntoFuture, marker::PhantomData, sync::Arc, time::Duration};
 
+use amqp_client::Message;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::wire::{ReceivedReply, Request};
+use super::{
+    route::{Route, Sending},
+    wire::{ReceivedReply, Request},
+};
 use crate::{
     context::Context,
     envelope,
@@ -19,6 +23,7 @@ use crate::{
     retry::{Retry, RetryPolicy},
     serialize,
     target::Target,
+    topology::Topology,
     transport::Transport,
     version::Version,
 };
@@ -42,7 +47,7 @@ struct Way {
     transport: Transport,
     target: Target,
     routing_key: String,
-    producer: Producer,
+    route: Route,
     fanout: Producer,
 }
 
@@ -72,12 +77,14 @@ impl Caller {
 
     pub(crate) async fn cast(&self, method: &str, arguments: &RawValue) -> Result<(), Error> {
         let request = self.request(method, arguments, &self.context);
-        self.send(&self.way.producer, &self.way.routing_key, &request, self.timeout, None).await
+        self.send(&request, self.timeout, None).await
     }
 
     pub(crate) async fn fanout(&self, method: &str, arguments: &RawValue) -> Result<(), Error> {
         let request = self.request(method, arguments, &self.context);
-        self.send(&self.way.fanout, "", &request, self.timeout, None).await
+        let message = message(&request, None)?;
+        let Sending { retry, .. } = self.sending(self.timeout);
+        self.way.fanout.clone().retry(retry).deliver("", &message, None).await.map(drop)
     }
 
     /// A request that asks for no reply.
@@ -95,20 +102,22 @@ impl Caller {
 
     async fn send(
         &self,
-        producer: &Producer,
-        routing_key: &str,
         request: &Request<'_>,
         within: Duration,
         expires: Option<Duration>,
     ) -> Result<(), Error> {
-        let body = envelope::encode(request).map_err(|source| Error::Encode { what: "a request", source })?;
-        let message = json_message(body, expires);
+        let message = message(request, expires)?;
+        let Way { transport, target, routing_key, route, .. } = &*self.way;
+        let exchange = |topology: &Topology| topology.exchange(target.exchange_name());
+        route.deliver(transport, exchange, (routing_key, &message), &self.sending(within)).await
+    }
+
+    fn sending(&self, within: Duration) -> Sending {
         let retry = match self.retry {
             Some(policy) => policy.within(within),
             None => RetryPolicy::default().deadline(within),
         };
-        let producer = producer.clone().retry(retry).wait_for_route(self.wait_for_server);
-        producer.deliver(routing_key, &message, None).await.map(drop)
+        Sending { retry, wait_for_route: self.wait_for_server }
     }
 
     fn failed(&self, method: String, failure: Box<RemoteError>) -> Error {
@@ -128,8 +137,8 @@ impl Way {
         let topology = transport.topology();
         Way {
             routing_key: target.routing_key(),
-            producer: transport.producer(topology.exchange(target.exchange_name())).mandatory(true),
-            fanout: transport.producer(topology.fanout_exchange(target.topic_name())),
+            route: Route::new(transport.producer(topology.exchange(target.exchange_name())).mandatory(true)),
+            fanout: transport.producer(topology.fanout_exchange(target.exchange_name(), target.topic_name())),
             transport: transport.clone(),
             target,
         }
@@ -222,14 +231,18 @@ impl<R: DeserializeOwned> Call<'_, R> {
         let reply_to: Option<(Id, &str)> = Some((expected.id(), replies.name()));
         let request = Request { reply_to, monitor, ..caller.request(&self.method, &arguments, context) };
         let remaining = self.timeout.saturating_sub(clock.elapsed());
-        let Way { producer, routing_key, .. } = &*caller.way;
-        let sending = caller.send(producer, routing_key, &request, remaining, Some(remaining));
+        let sending = caller.send(&request, remaining, Some(remaining));
         let reply = wait(&mut expected, sending, monitor, &clock).await?;
         match reply.into_answer() {
             Ok(result) => decode_result(result.as_deref()),
             Err(failure) => Err(caller.failed(self.method, failure)),
         }
     }
+}
+
+fn message(request: &Request<'_>, expires: Option<Duration>) -> Result<Message, Error> {
+    let body = envelope::encode(request).map_err(|source| Error::Encode { what: "a request", source })?;
+    Ok(json_message(body, expires))
 }
 
 /// Sends and waits. The reply may come before the broker's confirm of the request.

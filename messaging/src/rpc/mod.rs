@@ -10,6 +10,7 @@ mod failure;
 mod metrics;
 mod replies;
 mod request;
+mod route;
 mod server;
 mod vanished;
 pub(crate) mod wire;

@@ -32,6 +32,7 @@ pub struct Server {
     target: Target,
     dispatcher: Dispatcher,
     concurrency: u16,
+    prefetch: Option<u16>,
     acknowledge: Acknowledge,
     ping: bool,
 }
@@ -45,6 +46,7 @@ impl Server {
             target,
             dispatcher: Dispatcher::default(),
             concurrency: 64,
+            prefetch: None,
             acknowledge: Acknowledge::default(),
             ping: false,
         }
@@ -61,6 +63,14 @@ impl Server {
     #[must_use]
     pub fn concurrency(mut self, methods: u16) -> Self {
         self.concurrency = methods.max(1);
+        self
+    }
+
+    /// How many requests the broker sends to each of the server's queues ahead of their acknowledgement: `rabbit_qos_prefetch_count`;
+    /// 0 is without limit. Default: as many as methods run at once.
+    #[must_use]
+    pub fn prefetch(mut self, requests: u16) -> Self {
+        self.prefetch = Some(requests);
         self
     }
 
@@ -95,32 +105,51 @@ impl Server {
             let pong = |_, _: IgnoredAny| async { Ok("pong") };
             self.dispatcher.add(Endpoint::new().method(PING, pong).expose(PING));
         }
-        let (subscriptions, fanout_queue) = self.subscriptions()?;
         let replies = Replies::new(self.transport.producer(Exchange::direct("")).mandatory(true));
-        let desk = Arc::new(Desk::new(self.dispatcher, self.acknowledge, replies));
+        let dispatcher = std::mem::take(&mut self.dispatcher);
+        let desk = Arc::new(Desk::new(dispatcher, self.acknowledge, replies));
         let serve = move |delivery, turn, stopping| desk.clone().serve(delivery, turn, stopping);
-        let service = Service::start(subscriptions, self.concurrency.into(), serve).await?;
-        Ok(RunningServer { service, transport: self.transport, fanout_queue })
+        let start = async |topology: &Topology| {
+            let (subscriptions, fanout_queue) = self.subscriptions(topology);
+            let service = Service::start(subscriptions, self.concurrency.into(), serve.clone()).await?;
+            let fanout_queue = topology.deletes_fanout_queue().then_some(fanout_queue);
+            Ok(RunningServer { service, transport: self.transport.clone(), fanout_queue })
+        };
+        let topology = self.transport.topology();
+        let started: Result<_, Error> = start(topology).await;
+        match started.as_ref().err().and_then(|error| topology.fallback(error)) {
+            None => started,
+            Some(fallback) => {
+                tracing::warn!(
+                    topic = self.target.topic_name(),
+                    "entities exist and are not durable; they are used as they are"
+                );
+                start(&fallback).await
+            }
+        }
     }
 
     /// The topic's queue, the server's own, and the one for what goes to all servers; and the name of that.
-    fn subscriptions(&self) -> Result<(Vec<Subscription>, String), Error> {
-        let topology: &Topology = self.transport.topology();
-        let topic = self.target.topic_name();
-        let exchange = topology.exchange(self.target.exchange_name());
+    fn subscriptions(&self, topology: &Topology) -> (Vec<Subscription>, String) {
+        let (topic, scope) = (self.target.topic_name(), self.target.exchange_name());
+        let exchange = topology.exchange(scope);
         let own = match self.target.server_name() {
             Some(_) => self.target.routing_key(),
             None => self.target.clone().server(crate::id::Id::new().to_string()).routing_key(),
         };
-        let shared = |name: &str| self.subscription(topology.shared_queue(name)).bind(&exchange, name);
-        let fanout_queue = topology.fanout_queue(topic)?;
+        let shared = |key: &str| {
+            let subscription = self.subscription(topology.request_queue(scope, key)).bind(&exchange, key);
+            subscription.options(topology.consume_options())
+        };
+        let fanout_queue = topology.fanout_queue(scope, topic);
         let fanout_name = fanout_queue.name().to_owned();
-        let fanout = self.subscription(fanout_queue).bind(&topology.fanout_exchange(topic), topic);
-        Ok((vec![shared(topic), shared(&own), fanout], fanout_name))
+        let fanout = self.subscription(fanout_queue).bind(&topology.fanout_exchange(scope, topic), topic);
+        let fanout = fanout.options(topology.fanout_consume_options());
+        (vec![shared(topic), shared(&own), fanout], fanout_name)
     }
 
     fn subscription(&self, queue: amqp_client::Queue) -> Subscription {
-        self.transport.consumer(queue).prefetch(self.concurrency)
+        self.transport.consumer(queue).prefetch(self.prefetch.unwrap_or(self.concurrency))
     }
 }
 
@@ -132,7 +161,8 @@ impl Server {
 pub struct RunningServer {
     service: Service,
     transport: Transport,
-    fanout_queue: String,
+    /// That goes with the server.
+    fanout_queue: Option<String>,
 }
 
 impl RunningServer {
@@ -161,6 +191,9 @@ impl RunningServer {
     /// When the future is dropped the server goes on, and can be waited for again.
     pub async fn wait(&mut self) -> Result<(), Error> {
         self.service.wait().await;
-        self.transport.delete_queue(&self.fanout_queue).await
+        match &self.fanout_queue {
+            Some(queue) => self.transport.delete_queue(queue).await,
+            None => Ok(()),
+        }
     }
 }

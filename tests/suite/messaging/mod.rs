@@ -11,6 +11,7 @@ mod quickstart;
 mod rpc;
 mod rpc_client;
 mod rpc_server;
+mod rpc_topology;
 mod rpc_wire;
 mod transport;
 mod worker;
