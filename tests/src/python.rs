@@ -49,9 +49,15 @@ impl Python {
     /// # Cancel safety
     /// The script is killed when the future is dropped.
     pub async fn run(&self, script: &str, args: &[&str]) -> io::Result<Output> {
+        process::output(self.command(script, args), SCRIPT_DEADLINE).await
+    }
+
+    /// What runs `script` with `args` as its `sys.argv[1:]`, to be started by whoever talks with it.
+    #[must_use]
+    pub fn command(&self, script: &str, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["-u", "-c", script]).args(args).env_remove("PYTHONPATH").env_remove("PYTHONHOME");
-        process::output(command, SCRIPT_DEADLINE).await
+        command
     }
 
     fn of_folder(folder: &Path) -> Option<Self> {

@@ -1,4 +1,5 @@
 //! Clients of other languages with our broker, and with our client across it.
 
 mod kombu;
+mod oslo;
 mod pika;

@@ -1,0 +1,142 @@
+//! A Python process that does with oslo.messaging what it is told.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, ChildStdin, Stdio},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tests::Python;
+use tokio::{sync::oneshot, time::timeout};
+
+const SCRIPT: &str = include_str!("agent.py");
+/// No command takes longer.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The process. It ends with its standard input, and so with us.
+pub(super) struct Agent {
+    child: Mutex<Child>,
+    commands: Mutex<ChildStdin>,
+    waiting: Arc<Mutex<HashMap<u64, oneshot::Sender<Value>>>>,
+    next: AtomicU64,
+}
+
+/// What Python raised.
+#[derive(Debug)]
+pub(super) struct Raised {
+    pub(super) class: String,
+    pub(super) text: String,
+    /// Of a `RemoteError`: the class of the server's exception.
+    pub(super) remote: Option<String>,
+}
+
+impl Agent {
+    /// The one that most tests share: to start Python takes longer than a test.
+    pub(super) fn shared(test: &str) -> Option<&'static Self> {
+        static SHARED: OnceLock<Agent> = OnceLock::new();
+        let python = Python::require(test)?;
+        Some(SHARED.get_or_init(|| Self::start(&python)))
+    }
+
+    /// One to be killed.
+    pub(super) fn own(test: &str) -> Option<Self> {
+        Some(Self::start(&Python::require(test)?))
+    }
+
+    fn start(python: &Python) -> Self {
+        let mut command = python.command(SCRIPT, &[]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let commands = Mutex::new(child.stdin.take().unwrap());
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        let waiting: Arc<Mutex<HashMap<u64, oneshot::Sender<Value>>>> = Arc::default();
+        let told = waiting.clone();
+        std::thread::spawn(move || {
+            for line in answers.lines().map_while(Result::ok) {
+                let answer: Value = serde_json::from_str(&line).unwrap();
+                let waiter = told.lock().unwrap().remove(&answer["id"].as_u64().unwrap());
+                let _ = waiter.unwrap().send(answer);
+            }
+            // Whoever still waits is told by this that it has ended.
+            told.lock().unwrap().clear();
+        });
+        Agent { child: Mutex::new(child), commands, waiting, next: AtomicU64::new(0) }
+    }
+
+    /// Has it do something; its result, or what it raised.
+    pub(super) async fn ask(&self, mut command: Value) -> Result<Value, Raised> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        self.waiting.lock().unwrap().insert(id, sender);
+        command["id"] = json!(id);
+        writeln!(self.commands.lock().unwrap(), "{command}").unwrap();
+        let mut answer =
+            timeout(DEADLINE, answer).await.expect("Python does not answer").expect("Python ended");
+        let error = answer["error"].take();
+        if error.is_null() {
+            return Ok(answer["result"].take());
+        }
+        let text = |name: &str| error[name].as_str().map(str::to_owned);
+        Err(Raised { class: text("class").unwrap(), text: text("text").unwrap(), remote: text("remote") })
+    }
+
+    /// Serves a topic.
+    pub(super) async fn serve(&self, url: &str, topic: &str, server: &str) -> Result<Value, Raised> {
+        self.ask(json!({"do": "serve", "url": url, "topic": topic, "server": server})).await
+    }
+
+    /// Stops a server.
+    pub(super) async fn stop(&self, topic: &str, server: &str) {
+        self.ask(json!({"do": "stop", "topic": topic, "server": server})).await.unwrap();
+    }
+
+    /// Calls, with what is in `more`: `version`, `namespace`, `server`, `timeout`, `monitor`, `context`.
+    pub(super) async fn call(
+        &self,
+        url: &str,
+        topic: &str,
+        method: &str,
+        args: Value,
+        more: Value,
+    ) -> Result<Value, Raised> {
+        self.send("call", url, topic, method, args, more).await
+    }
+
+    /// As [`call`](Self::call), of a `call`, `cast` or `fanout`.
+    pub(super) async fn send(
+        &self,
+        kind: &str,
+        url: &str,
+        topic: &str,
+        method: &str,
+        args: Value,
+        more: Value,
+    ) -> Result<Value, Raised> {
+        let mut command =
+            json!({"do": "send", "url": url, "kind": kind, "topic": topic, "method": method, "args": args});
+        if let (Some(command), Value::Object(more)) = (command.as_object_mut(), more) {
+            command.extend(more);
+        }
+        self.ask(command).await
+    }
+
+    /// SIGKILL.
+    pub(super) fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}

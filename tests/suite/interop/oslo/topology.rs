@@ -1,0 +1,70 @@
+//! Both sides declare the same entities, in either order, under every set of options.
+
+use messaging::{Quorum, Target, Topology, TransportOptions, rpc::Client};
+use serde_json::json;
+
+use super::{Meeting, on_both_brokers, serve, within};
+
+async fn both_sides_declare_the_same(meeting: Meeting) {
+    let plain = Topology::new();
+    let limits = Quorum::new().delivery_limit(3).memory_length(10).memory_bytes(1000);
+    let quorum = "rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=3&rabbit_quorum_max_memory_length=10&rabbit_quorum_max_memory_bytes=1000";
+    let transient = format!("{quorum}&rabbit_transient_quorum_queue=true");
+    let stream = "rabbit_transient_quorum_queue=true&rabbit_stream_fanout=true&rabbit_qos_prefetch_count=10";
+    for (name, options, topology) in [
+        ("default", "", plain.clone()),
+        ("durable", "amqp_durable_queues=true", plain.clone().durable(true)),
+        ("auto-delete", "amqp_auto_delete=true", plain.clone().auto_delete(true)),
+        ("quorum", quorum, plain.clone().quorum(limits)),
+        ("transient-quorum", &transient, plain.clone().quorum(limits).transient_quorum(true)),
+        ("stream", stream, plain.clone().stream_fanout(true)),
+        (
+            "mirrored",
+            "rabbit_ha_queues=true&enable_cancel_on_failover=true",
+            plain.clone().mirrored(true).cancel_on_failover(true),
+        ),
+        ("ttl", "rabbit_transient_queues_ttl=0", plain.clone().transient_ttl(std::time::Duration::ZERO)),
+    ] {
+        for python_first in [true, false] {
+            let topic = meeting.name(&format!("{name}-{python_first}"));
+            // An exchange of their own: those of the other sets are declared otherwise.
+            let exchange = meeting.name(&format!("{name}-{python_first}-x"));
+            let url = meeting.python_url(options);
+            let transport = meeting.transport(TransportOptions::new().topology(topology.clone())).await;
+            let target = Target::topic(&topic).exchange(&exchange);
+            let start = || serve(&transport, target.clone(), "rust");
+            let python = meeting.python.ask(json!({
+                "do": "serve", "url": url, "topic": topic, "server": "python", "exchange": exchange,
+            }));
+            let server = if python_first {
+                within(python).await.unwrap_or_else(|raised| panic!("{name}: {raised:?}"));
+                within(start()).await
+            } else {
+                let server = within(start()).await;
+                within(python).await.unwrap_or_else(|raised| panic!("{name}: {raised:?}"));
+                server
+            };
+            for who in ["rust", "python"] {
+                let client = Client::new(&transport, target.clone().server(who));
+                let answer: String = within(client.call("whoami", &()).into_future()).await.unwrap();
+                assert_eq!(answer, who, "{name}");
+                let more = json!({"server": who, "exchange": exchange});
+                let answer = meeting.python.call(&url, &topic, "whoami", json!({}), more).await;
+                assert_eq!(answer.unwrap_or_else(|raised| panic!("{name}: {raised:?}")), who, "{name}");
+            }
+            // Fanouts go over an exchange of both.
+            let python = Client::new(&transport, target.clone().server("python"));
+            within(Client::new(&transport, target.clone()).fanout("bump", &())).await.unwrap();
+            let more = json!({"exchange": exchange});
+            meeting.python.send("fanout", &url, &topic, "bump", json!({}), more).await.unwrap();
+            within(async { while python.call::<u32>("counted", &()).await.unwrap() < 2 {} }).await;
+            within(server.stop()).await.unwrap();
+            meeting.python.stop(&topic, "python").await;
+            within(transport.close()).await.unwrap();
+        }
+    }
+}
+
+on_both_brokers! {
+    both_sides_declare_the_same,
+}
