@@ -237,12 +237,12 @@ both! {
 
     async fn without_the_exchange_dead_is_dead(broker: &Tested) {
         let mut peer = broker.open().await;
-        peer.fresh("nowhere", [("x-dead-letter-exchange", "nowhere.x".into())]).await;
-        peer.put("nowhere", Properties::default(), "x").await;
-        peer.take("nowhere").await;
+        peer.fresh("dead-to-nowhere", [("x-dead-letter-exchange", "dead-to-nowhere.x".into())]).await;
+        peer.put("dead-to-nowhere", Properties::default(), "x").await;
+        peer.take("dead-to-nowhere").await;
         let tag = peer.came().await.method.delivery_tag;
         peer.nack(tag, false).await;
-        peer.put("nowhere", Properties::default(), "y").await;
+        peer.put("dead-to-nowhere", Properties::default(), "y").await;
         assert_eq!(peer.came().await.text(), "y");
     }
 

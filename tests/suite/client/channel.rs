@@ -222,7 +222,8 @@ async fn metrics_count_what_was_done(broker: Broker) {
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
     let publisher = channel.publisher().await.unwrap();
     let before = connection.metrics();
-    for key in [queue.name.as_str(), &queue.name, "nowhere"] {
+    let nowhere = broker.name("nowhere");
+    for key in [&queue.name, &queue.name, &nowhere] {
         publisher.publish_mandatory("", key, Message::new("0123456789")).await.unwrap().await.unwrap();
     }
     let delivery = channel.get(&queue).await.unwrap().unwrap();

@@ -131,12 +131,12 @@ async fn returns_and_acks_are_told_apart_among_many_tasks(broker: Broker) {
     let publisher = channel.publisher().await.unwrap();
     let mut tasks = Vec::new();
     for task in 0..4 {
-        let (publisher, queue) = (publisher.clone(), queue.name.clone());
+        let (publisher, queue, nowhere) = (publisher.clone(), queue.name.clone(), broker.name("nowhere"));
         tasks.push(tokio::spawn(async move {
             let mut confirms = Vec::new();
             for number in 0..1000 {
                 let unroutable = number % 3 == 0;
-                let key = if unroutable { "nowhere" } else { &queue };
+                let key = if unroutable { &nowhere } else { &queue };
                 let message = Message::new(format!("{task}/{number}"));
                 let confirm = publisher.publish_mandatory("", key, message).await.unwrap();
                 confirms.push((format!("{task}/{number}"), unroutable, confirm));
@@ -198,8 +198,9 @@ async fn a_name_that_is_too_long_is_refused_and_harms_nothing(broker: Broker) {
 async fn confirms_may_be_dropped(broker: Broker) {
     let channel = broker.channel().await;
     let publisher = channel.publisher().await.unwrap();
+    let nowhere = broker.name("nowhere");
     for number in 0..1000 {
-        let confirm = publisher.publish_mandatory("", "nowhere", Message::new("x")).await.unwrap();
+        let confirm = publisher.publish_mandatory("", &nowhere, Message::new("x")).await.unwrap();
         if number % 2 == 0 {
             drop(confirm);
         } else {
