@@ -10,7 +10,11 @@ use crate::{backoff::Backoff, channel::Channel, error::Result};
 /// - exchanges, queues and bindings that were declared over the connection and were not deleted, auto-deleted ones not after
 ///   their last consumer or binding has gone. A queue that the broker had named gets a new name, which its bindings and consumers
 ///   follow; [`Event::Recovered`](crate::Event::Recovered) tells it. One that fails stops no other.
-/// - channels, with their prefetch, confirm or transaction mode, and consumers. Handles stay what they are.
+/// - channels, with their prefetch, confirm or transaction mode, and consumers. Handles stay what they are. A consumer of a
+///   stream begins where its options say again, not where it was.
+///
+/// An exclusive queue with a name of its own may still be held for the lost connection, by a broker that has not noticed. It is
+/// tried for some seconds, and then [skipped](crate::Skipped).
 ///
 /// Meanwhile calls and publishes wait, each until its deadline. A call that was under way fails with the reason; a publish that
 /// was not confirmed resolves to [`Error::PublishLost`](crate::Error::PublishLost), or is made again
