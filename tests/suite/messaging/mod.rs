@@ -2,6 +2,7 @@
 //! over TCP, and against RabbitMQ.
 
 mod consume;
+mod example;
 mod faults;
 mod fixture;
 mod notify;
@@ -10,6 +11,7 @@ mod produce;
 mod quickstart;
 mod rpc;
 mod rpc_client;
+mod rpc_programs;
 mod rpc_server;
 mod rpc_topology;
 mod rpc_wire;

@@ -1,31 +1,17 @@
 //! The quickstart as a user runs it: a process, its exit code, and what it says.
 
 use std::{
-    env, fs,
-    path::{Path, PathBuf},
+    fs,
+    path::Path,
     process::{Output, Stdio},
 };
 
-use tests::leave_out;
 use tokio::process::Command;
 
-use super::fixture::{Broker, within};
-
-/// Built by `cargo test --workspace`, beside this very test; when it is not there, `test` is left out.
-fn program(test: &str) -> Option<PathBuf> {
-    let this = env::current_exe().unwrap();
-    let folder = this.parent().and_then(Path::parent).unwrap();
-    let program = folder.join("examples").join(format!("quickstart{}", env::consts::EXE_SUFFIX));
-    if program.exists() {
-        Some(program)
-    } else {
-        leave_out(
-            test,
-            "the example quickstart is not built (cargo build -p messaging --example quickstart)",
-        );
-        None
-    }
-}
+use super::{
+    example::example,
+    fixture::{Broker, within},
+};
 
 async fn run(program: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(program);
@@ -70,7 +56,7 @@ async fn fails_naming(program: &Path, arguments: &[&str], what: &str) {
 
 #[tokio::test]
 async fn it_counts_the_words_that_wc_counts() {
-    let Some(program) = program("it_counts_the_words_that_wc_counts") else { return };
+    let Some(program) = example("quickstart", "it_counts_the_words_that_wc_counts") else { return };
     let many = "one two  three\n".repeat(20_000);
     let contents: [&[u8]; 7] = [
         b"",
@@ -90,7 +76,7 @@ async fn it_counts_the_words_that_wc_counts() {
 #[tokio::test]
 async fn two_at_once_do_not_disturb_each_other_on_rabbitmq_and_leave_nothing() {
     let test = "two_at_once_do_not_disturb_each_other_on_rabbitmq_and_leave_nothing";
-    let (Some(program), Some(broker)) = (program(test), Broker::rabbitmq(test)) else { return };
+    let (Some(program), Some(broker)) = (example("quickstart", test), Broker::rabbitmq(test)) else { return };
     let content = "these are five short words\n".repeat(500);
     let more = ["--url", &broker.url];
     let once = || counts_like_wc(&program, content.as_bytes(), &more);
@@ -104,7 +90,7 @@ async fn two_at_once_do_not_disturb_each_other_on_rabbitmq_and_leave_nothing() {
 
 #[tokio::test]
 async fn what_is_wrong_is_said_in_one_line() {
-    let Some(program) = program("what_is_wrong_is_said_in_one_line") else { return };
+    let Some(program) = example("quickstart", "what_is_wrong_is_said_in_one_line") else { return };
     let broker = Broker::embedded().await;
     let file = tempfile::NamedTempFile::new().unwrap();
     let file = file.path().to_str().unwrap();
@@ -124,7 +110,7 @@ async fn what_is_wrong_is_said_in_one_line() {
 
 #[tokio::test]
 async fn a_port_that_speaks_something_else_is_named() {
-    let Some(program) = program("a_port_that_speaks_something_else_is_named") else { return };
+    let Some(program) = example("quickstart", "a_port_that_speaks_something_else_is_named") else { return };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let other = tokio::spawn(async move {

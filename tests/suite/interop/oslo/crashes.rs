@@ -86,3 +86,39 @@ on_both_brokers! {
     a_python_client_that_is_killed_leaves_our_server_at_work,
     a_connection_that_is_lost_in_a_call_costs_neither_side_the_answer,
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_restarts_in_a_call_costs_neither_side_the_answer() {
+    let test = "interop::oslo::crashes::a_broker_that_restarts_in_a_call_costs_neither_side_the_answer";
+    let Some(python) = Agent::shared(test) else { return };
+    let broker = amqp_broker::Broker::builder().build();
+    let listener = broker.listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr();
+    let url = format!("rabbit://guest:guest@{address}/?");
+    let (open, gate) = watch::channel(false);
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let endpoint = Endpoint::new().method("work", move |_, (): ()| {
+        let (started, mut gate) = (started.clone(), gate.clone());
+        async move {
+            started.send(())?;
+            gate.wait_for(|open| *open).await?;
+            Ok("done")
+        }
+    });
+    let transport =
+        TransportOptions::new().connect(&format!("rabbit://guest:guest@{address}/")).await.unwrap();
+    let server = Server::new(&transport, Target::topic("restarted").server("rust")).endpoint(endpoint);
+    let server = server.start().await.unwrap();
+    let call = python.call(&url, "restarted", "work", json!({}), json!({}));
+    let restart = async {
+        within(starts.recv()).await.unwrap();
+        broker.shutdown().await;
+        drop(listener);
+        let listener = amqp_broker::Broker::builder().build().listen(address).await.unwrap();
+        open.send(true).unwrap();
+        listener
+    };
+    let (answer, _listener) = within(async { tokio::join!(call, restart) }).await;
+    assert_eq!(answer.unwrap(), "done");
+    within(server.stop()).await.unwrap();
+}

@@ -1,0 +1,20 @@
+//! The example programs, as a user runs them.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use tests::leave_out;
+
+/// Built by `cargo test --workspace`, beside this very test; when it is not there, `test` is left out.
+pub(super) fn example(name: &str, test: &str) -> Option<PathBuf> {
+    let this = env::current_exe().unwrap();
+    let folder = this.parent().and_then(Path::parent).unwrap();
+    let program = folder.join("examples").join(format!("{name}{}", env::consts::EXE_SUFFIX));
+    if program.exists() {
+        return Some(program);
+    }
+    leave_out(test, &format!("the example {name} is not built (cargo build -p messaging --example {name})"));
+    None
+}
