@@ -278,8 +278,11 @@ impl Transport {
         &self.0.replies
     }
 
-    /// Deletes a queue of our own.
+    /// Deletes a queue of our own, which is not waited for when there is no connection: it expires, or has gone with it.
     pub(crate) async fn delete_queue(&self, queue: &str) -> Result<(), Error> {
+        if !self.0.consuming.is_connected() {
+            return Ok(());
+        }
         let channel = self.0.consuming.open_channel().await?;
         let deleted = channel.delete_queue(queue).await;
         deleted.map_err(Error::broker(format_args!("delete queue {queue:?}"))).map(drop)

@@ -314,3 +314,16 @@ async fn a_server_serves_again_after_a_restart_of_the_broker() {
     assert_eq!(within(client.call::<i64>("add", &Add { a: 3, b: 4 }).into_future()).await.unwrap(), 7);
     within(server.stop()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_server_whose_broker_is_gone_stops_at_once() {
+    let broker = amqp_broker::Broker::builder().build();
+    let listener = broker.listen("127.0.0.1:0").await.unwrap();
+    let url = format!("amqp://guest:guest@{}/", listener.local_addr());
+    let transport = Transport::connect(&url).await.unwrap();
+    let server = serve(&transport, "math", math()).await;
+    broker.shutdown().await;
+    drop(listener);
+    within(server.stop()).await.unwrap();
+    within(transport.close()).await.unwrap();
+}
