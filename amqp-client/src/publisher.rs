@@ -90,7 +90,8 @@ impl Publisher {
     /// This publisher, and whether what it published and was not confirmed when the connection was lost is published again once
     /// that is [recovered](crate::Recovery), before anything else and in its order: at least once, then, and perhaps twice.
     /// A message without an id is given one, so that who receives it twice can tell. Each is kept until it is confirmed, at the
-    /// price of a few allocations. Default: it is not, and its [`Confirm`] says [`Error::PublishLost`].
+    /// price of a few allocations. What the broker may have closed the channel or the connection for, with any code but 320, is
+    /// not published again. Default: nothing is, and its [`Confirm`] says [`Error::PublishLost`].
     pub fn republish(mut self, republish: bool) -> Self {
         self.mode = if republish { PublishMode::Republished } else { PublishMode::Confirmed };
         self

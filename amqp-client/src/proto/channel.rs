@@ -13,7 +13,7 @@ use std::{
 };
 
 use amqp_codec::{
-    Assembler, Error as CodecError, Method, ShortString,
+    Assembler, Error as CodecError, Method, ReplyCode, ShortString,
     method::{basic, channel, queue},
 };
 use bytes::Bytes;
@@ -56,8 +56,20 @@ enum Phase {
 pub(crate) enum Loss {
     /// The transport: nobody is to blame, and publishes may be made again.
     Transport,
-    /// The broker closed the channel, perhaps for what was published.
+    /// The broker closed the channel or the connection, perhaps for what was published: made again, that would have it closed
+    /// again, for ever.
     Closed,
+}
+
+impl Loss {
+    /// What took a whole connection away. 320 is what a broker says that goes down, or its operator; nothing else it says is
+    /// sure not to be about a publish.
+    pub(crate) fn of_connection(reason: &Error) -> Self {
+        match reason {
+            Error::ConnectionClosed(close) if close.code != ReplyCode::CONNECTION_FORCED => Loss::Closed,
+            _ => Loss::Transport,
+        }
+    }
 }
 
 /// An answer that is due.

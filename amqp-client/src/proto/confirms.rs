@@ -45,7 +45,7 @@ pub(crate) struct RawReturn {
 pub(crate) struct Progress {
     /// Every tag below has been settled.
     settled: AtomicU64,
-    /// Some outcome was, or is, not a plain ack: ask the ring.
+    /// Some outcome that has not been asked for is not a plain ack: ask the ring.
     exceptional: AtomicBool,
 }
 
@@ -207,8 +207,7 @@ impl Confirms {
             self.losses += 1;
             self.exceptional();
         }
-        self.drop_settled_front();
-        self.progress.settled.store(self.base, Ordering::Release);
+        self.advance(wakes);
         self.flush_waiters.wake_all(wakes);
         self.wire = WireTags { republished: Vec::new(), settled: 0, before: self.newest() };
         lost
@@ -232,6 +231,7 @@ impl Confirms {
                     self.kept.insert(tag, kept);
                 }
                 Err(error) => {
+                    self.losses += 1;
                     self.exceptional();
                     self.outcomes.insert(tag, Settled::Lost(Error::Invalid(error)));
                     self.set(tag, Entry::Settled);
@@ -239,7 +239,16 @@ impl Confirms {
                 }
             }
         }
+        self.advance(wakes);
         self.wire.republished.len()
+    }
+
+    /// Lets go of what is settled and tells who waits for it.
+    fn advance(&mut self, wakes: &mut Vec<Waker>) {
+        self.drop_settled_front();
+        if self.progress.settled.swap(self.base, Ordering::AcqRel) != self.base {
+            self.flush_waiters.wake_all(wakes);
+        }
     }
 
     /// How often publishes were lost.
@@ -277,11 +286,8 @@ impl Confirms {
             self.settle_up_to(last, nack, wakes);
         } else if !multiple {
             self.settle_one(last, nack, wakes);
-            self.drop_settled_front();
         }
-        if self.progress.settled.swap(self.base, Ordering::AcqRel) != self.base {
-            self.flush_waiters.wake_all(wakes);
-        }
+        self.advance(wakes);
     }
 
     /// How many wait for a flush.
@@ -309,7 +315,7 @@ impl Confirms {
             self.wakers.insert(tag, waker.clone());
             return Poll::Pending;
         }
-        Poll::Ready(self.outcomes.remove(&tag).unwrap_or(Settled::Ack))
+        Poll::Ready(self.take_outcome(tag))
     }
 
     /// Nobody will ask what became of `tag`.
@@ -318,7 +324,7 @@ impl Confirms {
         if self.is_open(tag) {
             self.set(tag, Entry::Forgotten);
         } else {
-            self.outcomes.remove(&tag);
+            self.take_outcome(tag);
         }
     }
 
@@ -327,7 +333,15 @@ impl Confirms {
         if self.is_open(tag) {
             return None;
         }
-        Some(self.outcomes.remove(&tag).unwrap_or(Settled::Ack))
+        Some(self.take_outcome(tag))
+    }
+
+    fn take_outcome(&mut self, tag: u64) -> Settled {
+        let outcome = self.outcomes.remove(&tag).unwrap_or(Settled::Ack);
+        if self.outcomes.is_empty() {
+            self.progress.exceptional.store(false, Ordering::Release);
+        }
+        outcome
     }
 
     /// Whether everything up to `tag` was settled before the channel ended.
@@ -375,7 +389,7 @@ impl Confirms {
         }
         self.kept.remove(&tag);
         if entry == Entry::Forgotten {
-            self.outcomes.remove(&tag);
+            self.take_outcome(tag);
         } else if nack {
             // A nack says more than the return that may have come before it.
             self.exceptional();
@@ -425,7 +439,10 @@ fn route(exchange: &[u8], routing_key: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::delivery::join_head;
+    use crate::{
+        message::Message,
+        proto::{delivery::join_head, publish::Route},
+    };
 
     struct Fixture {
         confirms: Confirms,
@@ -534,6 +551,34 @@ mod tests {
         assert_eq!(fixture.confirms.bytes_in_flight(), 30);
         fixture.settle(4, true, false);
         assert_eq!(fixture.confirms.bytes_in_flight(), 10);
+    }
+
+    #[test]
+    fn once_what_was_not_a_plain_ack_is_told_acks_need_no_lock_again() {
+        let mut fixture = with_publishes(3);
+        fixture.settle(1, false, true);
+        fixture.settle(3, true, false);
+        assert!(!fixture.progress.is_acked(3));
+        assert_eq!(fixture.outcomes(1..=1), "n");
+        assert!(fixture.progress.is_acked(3));
+    }
+
+    #[test]
+    fn what_cannot_be_published_again_is_lost_and_holds_up_no_flush() {
+        let mut fixture = with_publishes(2);
+        let kept =
+            || Kept::new(Route { exchange: "", routing_key: "q", mandatory: false }, &Message::new("x"));
+        fixture.confirms.keep(1, kept());
+        fixture.confirms.keep(2, kept());
+        let mut wakes = Vec::new();
+        assert_eq!(fixture.confirms.lose(true, &Error::ConnectionEnded, &mut wakes), 0);
+        let mut place = None;
+        assert!(fixture.confirms.poll_flushed(2, &mut place, Waker::noop()).is_pending());
+        let refused = |_: &Kept| Err(CodecError::ChannelNotOpen);
+        assert_eq!(fixture.confirms.republish(refused, &mut wakes), 0);
+        assert_eq!((wakes.len(), fixture.confirms.losses(), fixture.confirms.in_flight()), (1, 2, 0));
+        assert!(fixture.confirms.poll_flushed(2, &mut place, Waker::noop()).is_ready());
+        assert_eq!(fixture.outcomes(1..=2), "ll");
     }
 
     #[test]

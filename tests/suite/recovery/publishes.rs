@@ -5,7 +5,7 @@ use std::time::Duration;
 use amqp_client::{Confirmation, Error, Message};
 use amqp_codec::{
     Properties,
-    method::{basic, channel, confirm},
+    method::{basic, channel, confirm, connection},
 };
 use tests::Peer;
 use tokio::join;
@@ -141,6 +141,32 @@ async fn a_return_of_what_was_published_again_is_matched_and_a_second_loss_chang
     peer.send_content(1, returned, &Properties::default(), "x").await;
     acks(&mut peer, 1, false).await;
     assert!(matches!(ends(confirm).await, Ok(Confirmation::Returned(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_broker_may_have_closed_the_connection_for_is_not_published_again() {
+    for (code, is_made_again) in [(320, true), (501, false), (540, false), (541, false)] {
+        let (mut broker, mut peer, connection) = connected(recovery()).await;
+        let mut events = connection.events();
+        let channel = opened(&mut peer, &connection, 1).await;
+        let publisher = publisher(&mut peer, &channel).await.republish(true);
+        let confirm = publisher.publish("", "jobs", Message::new("x")).await.unwrap();
+        expect_publish(&mut peer, 1, "x").await;
+        peer.send(0, connection::Close { reply_code: code, ..Default::default() }).await;
+        peer.expect(0, connection::CloseOk {}).await;
+        lose(peer, &connection).await;
+        let mut peer = broker.accept().await;
+        restored(&mut peer).await;
+        assert_eq!(recovered(&mut events).await.republished, usize::from(is_made_again), "{code}");
+        if is_made_again {
+            expect_publish(&mut peer, 1, "x").await;
+            acks(&mut peer, 1, false).await;
+            assert!(matches!(ends(confirm).await, Ok(Confirmation::Ack)));
+        } else {
+            let Err(Error::PublishLost(cause)) = ends(confirm).await else { panic!("not lost: {code}") };
+            assert!(matches!(&*cause, Error::ConnectionClosed(close) if close.code.0 == code), "{cause}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -111,9 +111,10 @@ impl Engine {
 
     /// What the channels had under way ends with `reason`; they themselves, and their consumers, wait to be restored.
     fn lose_channels(&mut self, reason: &Error) {
+        let loss = Loss::of_connection(reason);
         for slot in &mut self.channels {
             if let Some((_, channel)) = slot
-                && !channel.lose(&mut self.link, reason, Loss::Transport)
+                && !channel.lose(&mut self.link, reason, loss)
             {
                 *slot = None;
             }

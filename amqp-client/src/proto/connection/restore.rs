@@ -23,7 +23,7 @@ impl Engine {
     pub(crate) fn poll_lost_channels(&mut self, place: &mut Option<Place>, waker: &Waker) -> Poll<()> {
         let is_due = match self.phase {
             Phase::Restoring => true,
-            Phase::Open => !self.lost_channels().is_empty(),
+            Phase::Open => self.channels.iter().flatten().any(|(_, channel)| channel.lost_for().is_some()),
             _ => false,
         };
         if is_due {
