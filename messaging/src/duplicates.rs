@@ -1,46 +1,106 @@
 //! Which messages were here already.
 
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
 
-/// The last ids seen, as many as there is room for.
+use tokio::time::Instant;
+
+/// How much a server remembers of the requests it has had, so that one that comes again is not run again: a client whose connection
+/// is lost sends what was not confirmed once more, under the same id. Default: the last 1024, for ever.
+///
+/// ```
+/// use std::time::Duration;
+/// use messaging::rpc::RepeatWindow;
+///
+/// let window = RepeatWindow::last(100_000).within(Duration::from_secs(600));
+/// # let _ = window;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepeatWindow {
+    ids: usize,
+    age: Duration,
+}
+
+impl RepeatWindow {
+    /// The last requests, so many of them; each costs about 150 bytes while it is remembered. Python's servers remember 16. With 0
+    /// none is, and whatever comes is run.
+    #[must_use]
+    pub const fn last(requests: usize) -> Self {
+        RepeatWindow { ids: requests, age: Duration::MAX }
+    }
+
+    /// And those only for so long; default for ever.
+    #[must_use]
+    pub const fn within(mut self, age: Duration) -> Self {
+        self.age = age;
+        self
+    }
+}
+
+impl Default for RepeatWindow {
+    fn default() -> Self {
+        RepeatWindow::last(1024)
+    }
+}
+
+/// The last ids seen, as many as the window holds.
 ///
 /// Python keeps 16, which a burst of redeliveries outruns.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Duplicates {
     seen: HashSet<String>,
-    order: VecDeque<String>,
-    room: usize,
+    /// Oldest first; without their times where they do not grow old.
+    order: VecDeque<(Option<Instant>, String)>,
+    window: RepeatWindow,
 }
 
 impl Duplicates {
-    pub(crate) fn new(room: usize) -> Self {
-        Duplicates { seen: HashSet::new(), order: VecDeque::new(), room }
+    pub(crate) fn new(window: RepeatWindow) -> Self {
+        Duplicates { window, ..Duplicates::default() }
     }
 
     /// Whether this id was here before.
-    pub(crate) fn contains(&self, id: &str) -> bool {
+    pub(crate) fn contains(&mut self, id: &str) -> bool {
+        self.forget_old();
         self.seen.contains(id)
     }
 
     /// Whether this id was here before; it is now.
     pub(crate) fn is_repeated(&mut self, id: &str) -> bool {
-        if self.seen.contains(id) {
+        if self.contains(id) {
             return true;
         }
-        if self.order.len() >= self.room
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.seen.remove(&oldest);
+        if self.window.ids == 0 {
+            return false;
+        }
+        if self.order.len() >= self.window.ids {
+            self.forget_oldest();
         }
         self.seen.insert(id.to_owned());
-        self.order.push_back(id.to_owned());
+        self.order.push_back((self.grows_old().then(Instant::now), id.to_owned()));
         false
     }
-}
 
-impl Default for Duplicates {
-    fn default() -> Self {
-        Duplicates::new(1024)
+    fn grows_old(&self) -> bool {
+        self.window.age < Duration::MAX
+    }
+
+    fn forget_old(&mut self) {
+        if !self.grows_old() {
+            return;
+        }
+        let age = self.window.age;
+        while matches!(self.order.front(), Some((Some(since), _)) if since.elapsed() >= age) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, oldest)) = self.order.pop_front() {
+            self.seen.remove(&oldest);
+        }
     }
 }
 
@@ -50,7 +110,7 @@ mod tests {
 
     #[test]
     fn an_id_is_repeated_until_as_many_others_came_as_there_is_room_for() {
-        let mut duplicates = Duplicates::new(3);
+        let mut duplicates = Duplicates::new(RepeatWindow::last(3));
         assert!(!duplicates.is_repeated("a"));
         assert!(duplicates.is_repeated("a"));
         for other in ["b", "c"] {
@@ -60,5 +120,23 @@ mod tests {
         assert!(!duplicates.is_repeated("d"));
         assert!(!duplicates.is_repeated("a"));
         assert_eq!((duplicates.seen.len(), duplicates.order.len()), (3, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_id_is_forgotten_after_its_time() {
+        let mut duplicates = Duplicates::new(RepeatWindow::last(3).within(Duration::from_secs(10)));
+        assert!(!duplicates.is_repeated("a"));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert!(duplicates.is_repeated("a") && !duplicates.is_repeated("b"));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert!(!duplicates.contains("a") && duplicates.contains("b"));
+        assert_eq!((duplicates.seen.len(), duplicates.order.len()), (1, 1));
+    }
+
+    #[test]
+    fn with_no_room_nothing_is_remembered() {
+        let mut duplicates = Duplicates::new(RepeatWindow::last(0));
+        assert!(!duplicates.is_repeated("a") && !duplicates.is_repeated("a"));
+        assert!(duplicates.seen.is_empty() && duplicates.order.is_empty());
     }
 }

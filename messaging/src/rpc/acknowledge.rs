@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use amqp_client::Delivery;
 
-use crate::duplicates::Duplicates;
+use crate::duplicates::{Duplicates, RepeatWindow};
 
 /// When a server acknowledges a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +38,10 @@ pub(crate) enum Arrival {
 }
 
 impl Known {
+    pub(crate) fn new(window: RepeatWindow) -> Self {
+        Known { ran: Duplicates::new(window), ..Known::default() }
+    }
+
     /// Whether it was here before. It counts as having run from now on.
     pub(crate) fn is_repeated(&mut self, id: &str) -> bool {
         self.ran.is_repeated(id)

@@ -15,7 +15,7 @@ mod server;
 mod vanished;
 pub(crate) mod wire;
 
-pub use crate::service::Stopper;
+pub use crate::{duplicates::RepeatWindow, service::Stopper};
 pub use access::AccessPolicy;
 pub use acknowledge::Acknowledge;
 pub use call::Call;

@@ -14,6 +14,7 @@ use super::{
     wire::Received,
 };
 use crate::{
+    duplicates::RepeatWindow,
     envelope,
     error::Malformed,
     service::{Stopping, Turn},
@@ -35,8 +36,13 @@ struct Accepted {
 }
 
 impl Desk {
-    pub(crate) fn new(dispatcher: Dispatcher, acknowledge: Acknowledge, replies: Replies) -> Self {
-        Desk { dispatcher, acknowledge, known: Mutex::default(), replies }
+    pub(crate) fn new(
+        dispatcher: Dispatcher,
+        acknowledge: Acknowledge,
+        window: RepeatWindow,
+        replies: Replies,
+    ) -> Self {
+        Desk { dispatcher, acknowledge, known: Mutex::new(Known::new(window)), replies }
     }
 
     pub(crate) async fn serve(self: Arc<Self>, delivery: Delivery, turn: Turn, stopping: Stopping) {

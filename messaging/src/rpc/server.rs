@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     consumer::Subscription,
+    duplicates::RepeatWindow,
     error::Error,
     service::{Service, Stopper},
     target::Target,
@@ -24,7 +25,7 @@ const PING: &str = "oslo_rpc_server_ping";
 /// A server of a topic, about to start. See [`Client`](super::Client) for an example.
 ///
 /// Requests are acknowledged when their method is about to run, unless [`acknowledge`](Self::acknowledge) says otherwise. A request
-/// that comes again, recognised by its id among the last 1024, is not run again. A reply always leaves: also when the method panics,
+/// that comes again, recognised by its id among the [last ones](Self::repeats), is not run again. A reply always leaves: also when the method panics,
 /// is not there, or its result has no JSON form.
 #[derive(Debug)]
 pub struct Server {
@@ -34,6 +35,7 @@ pub struct Server {
     concurrency: u16,
     prefetch: Option<u16>,
     acknowledge: Acknowledge,
+    repeats: RepeatWindow,
     ping: bool,
 }
 
@@ -48,6 +50,7 @@ impl Server {
             concurrency: 64,
             prefetch: None,
             acknowledge: Acknowledge::default(),
+            repeats: RepeatWindow::default(),
             ping: false,
         }
     }
@@ -81,6 +84,13 @@ impl Server {
         self
     }
 
+    /// How many requests it remembers, and for how long, so that one that comes again is not run again; default the last 1024.
+    #[must_use]
+    pub fn repeats(mut self, window: RepeatWindow) -> Self {
+        self.repeats = window;
+        self
+    }
+
     /// Which methods may be called; default all but those whose name begins with `_`.
     #[must_use]
     pub fn access_policy(mut self, policy: AccessPolicy) -> Self {
@@ -107,7 +117,7 @@ impl Server {
         }
         let replies = Replies::new(self.transport.producer(Exchange::direct("")).mandatory(true));
         let dispatcher = std::mem::take(&mut self.dispatcher);
-        let desk = Arc::new(Desk::new(dispatcher, self.acknowledge, replies));
+        let desk = Arc::new(Desk::new(dispatcher, self.acknowledge, self.repeats, replies));
         let serve = move |delivery, turn, stopping| desk.clone().serve(delivery, turn, stopping);
         let start = async |topology: &Topology| {
             let (subscriptions, fanout_queue) = self.subscriptions(topology);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use messaging::{
     Error, Exchange, Target, Transport,
-    rpc::{AccessPolicy, Acknowledge, Client, Endpoint, Failure, RunningServer, Server},
+    rpc::{AccessPolicy, Acknowledge, Client, Endpoint, Failure, RepeatWindow, RunningServer, Server},
 };
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
@@ -162,6 +162,34 @@ async fn a_request_that_comes_again_while_it_runs_is_acknowledged_with_the_first
     within(server.stop()).await.unwrap();
     assert!(starts.try_recv().is_err(), "the second one did not run");
     assert_eq!(waiting(&broker, "t").await, 0);
+}
+
+#[tokio::test]
+async fn how_many_requests_are_remembered_is_the_servers_choice() {
+    let broker = Broker::memory();
+    let transport = broker.transport().await;
+    for (remembered, runs) in [(0, 5), (1, 4), (2, 3)] {
+        let topic = remembered.to_string();
+        let (ran, mut seen) = mpsc::unbounded_channel();
+        let endpoint = Endpoint::new().method("work", move |_, (): ()| {
+            let sent = ran.send(());
+            async move { Ok(sent?) }
+        });
+        let server = Server::new(&transport, Target::topic(&topic).server("s1")).concurrency(1);
+        let server = server.repeats(RepeatWindow::last(remembered)).endpoint(endpoint).start().await.unwrap();
+        let raw = transport.producer(Exchange::topic("openstack"));
+        for id in ["1", "2", "2", "1"] {
+            raw.ensure_publish(&topic, &json!({"method": "work", "_unique_id": id})).await.unwrap();
+        }
+        within(server_has_run(&transport, &topic)).await;
+        within(server.stop()).await.unwrap();
+        assert_eq!(std::iter::from_fn(|| seen.try_recv().ok()).count(), runs, "{remembered}");
+    }
+}
+
+/// All that came before has been taken by then, one at a time.
+async fn server_has_run(transport: &Transport, topic: &str) {
+    Client::new(transport, Target::topic(topic)).call::<()>("work", &()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
