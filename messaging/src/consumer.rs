@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use amqp_client::{Channel, ConsumeOptions, Exchange, Queue};
+use amqp_client::{Channel, ConsumeOptions, Exchange, Queue, StreamOffset};
 use amqp_codec::{Properties, ShortString};
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
@@ -121,6 +121,15 @@ impl Subscription {
 
     /// The same, for messages as they come.
     pub(crate) async fn start_raw(&self) -> Result<RawConsumer, Error> {
+        self.start_with(self.options.clone()).await
+    }
+
+    /// The same, from another place in a stream.
+    pub(crate) async fn start_raw_at(&self, offset: StreamOffset) -> Result<RawConsumer, Error> {
+        self.start_with(self.options.clone().stream_offset(offset)).await
+    }
+
+    async fn start_with(&self, options: ConsumeOptions) -> Result<RawConsumer, Error> {
         let channel = self.link.open_channel().await?;
         Entities { exchanges: self.exchanges.clone(), ..Entities::default() }.declare(&channel).await?;
         let queue = declare_queue(&channel, &self.queue).await?;
@@ -131,7 +140,7 @@ impl Subscription {
         };
         let bindings = self.bindings.iter().map(binding).collect();
         Entities { bindings, ..Entities::default() }.declare(&channel).await?;
-        let options = self.options.clone().prefetch(self.prefetch);
+        let options = options.prefetch(self.prefetch);
         let consumer = channel.consume(&queue, options).await;
         let consumer = consumer.map_err(Error::broker(format_args!("consume from queue {queue:?}")))?;
         Ok(RawConsumer { channel, consumer, queue })

@@ -9,9 +9,10 @@ use tokio::{
 };
 
 use crate::{
-    consumer::{RawConsumer, Subscription},
+    consumer::RawConsumer,
     error::Error,
     retry::{Retry, RetryPolicy},
+    source::Source,
 };
 
 /// Never gives up: somebody stops the service when it is to end.
@@ -54,12 +55,12 @@ impl Stopper {
 }
 
 impl Service {
-    /// Consumes from all subscriptions, and hands each message to `handle`, at most `concurrency` turns at once.
+    /// Consumes from all sources, and hands each message to `handle`, at most `concurrency` turns at once.
     ///
     /// # Errors
     /// When one of them cannot be consumed from at the start. Later on it is tried again until the service stops.
     pub(crate) async fn start<H, Fut>(
-        subscriptions: Vec<Subscription>,
+        sources: Vec<Source>,
         concurrency: usize,
         handle: H,
     ) -> Result<Self, Error>
@@ -70,15 +71,15 @@ impl Service {
         let (stop, stopping) = watch::channel(false);
         let stopping = Stopping(stopping);
         let turns = Arc::new(Semaphore::new(concurrency));
-        let mut started = Vec::with_capacity(subscriptions.len());
-        for subscription in subscriptions {
-            let raw = subscription.start_raw().await?;
-            started.push((subscription, raw));
+        let mut started = Vec::with_capacity(sources.len());
+        for source in sources {
+            let raw = source.start().await?;
+            started.push((source, raw));
         }
         let mut consumers = JoinSet::new();
-        for (subscription, raw) in started {
+        for (source, raw) in started {
             let (turns, handle, stopping) = (turns.clone(), handle.clone(), stopping.clone());
-            consumers.spawn(async move { Loop { subscription, turns, handle, stopping }.run(raw).await });
+            consumers.spawn(async move { Loop { source, turns, handle, stopping }.run(raw).await });
         }
         Ok(Service { stop, consumers })
     }
@@ -100,9 +101,9 @@ impl Service {
     }
 }
 
-/// One subscription's part.
+/// One source's part.
 struct Loop<H> {
-    subscription: Subscription,
+    source: Source,
     turns: Arc<Semaphore>,
     handle: H,
     stopping: Stopping,
@@ -119,11 +120,12 @@ where
         loop {
             let error = tokio::select! {
                 () = self.stopping.requested() => break,
-                error = consume(&mut raw, &self.turns, &mut working, |delivery, turn| {
+                error = consume((&mut self.source, &mut raw), &self.turns, &mut working, |delivery, turn| {
                     (self.handle)(delivery, turn, stopping.clone())
                 }) => error,
             };
-            tracing::warn!(queue = self.subscription.queue_name(), %error, "consuming ended; it is started again");
+            tracing::warn!(queue = self.source.queue_name(), %error, "consuming ended; it is started again");
+            self.source.ended(&error);
             match self.start_again().await {
                 Some(started) => raw = started,
                 None => return while working.join_next().await.is_some() {},
@@ -143,14 +145,14 @@ where
             retry.begin();
             let attempt = async {
                 retry.pause().await;
-                self.subscription.start_raw().await
+                self.source.start().await
             };
             match tokio::select! { () = self.stopping.requested() => return None, result = attempt => result }
             {
                 Ok(raw) => return Some(raw),
                 Err(Error::Closed) => return None,
                 Err(error) => {
-                    tracing::debug!(queue = self.subscription.queue_name(), %error, "consuming is not possible yet");
+                    tracing::debug!(queue = self.source.queue_name(), %error, "consuming is not possible yet");
                 }
             }
         }
@@ -159,7 +161,7 @@ where
 
 /// Consumes until the consumer ends; tells why it did.
 async fn consume<Fut: Future<Output = ()> + Send + 'static>(
-    raw: &mut RawConsumer,
+    (source, raw): (&mut Source, &mut RawConsumer),
     turns: &Arc<Semaphore>,
     working: &mut JoinSet<()>,
     handle: impl Fn(Delivery, Turn) -> Fut,
@@ -169,6 +171,7 @@ async fn consume<Fut: Future<Output = ()> + Send + 'static>(
             Ok(delivery) => delivery,
             Err(error) => return error,
         };
+        source.read(&delivery);
         // The turn comes second, so that an idle queue holds none. Nobody closes the semaphore.
         let Ok(turn) = turns.clone().acquire_owned().await else { return Error::Closed };
         working.spawn(handle(delivery, turn));

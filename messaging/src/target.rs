@@ -2,7 +2,7 @@
 
 use crate::version::Version;
 
-/// The exchange of services that name none: oslo.messaging's `control_exchange`.
+/// The exchange of services that name none: oslo.messaging's default `control_exchange`.
 pub(crate) const CONTROL_EXCHANGE: &str = "openstack";
 
 /// The address of remote methods: a topic, perhaps one server of it, an interface and its version.
@@ -29,7 +29,7 @@ impl Target {
         Target { topic: topic.into(), exchange: None, server: None, namespace: None, version: None }
     }
 
-    /// The exchange to reach the topic through; default `openstack`.
+    /// The exchange to reach the topic through; default [`Topology::control_exchange`](crate::Topology::control_exchange).
     #[must_use]
     pub fn exchange(mut self, exchange: impl Into<String>) -> Self {
         self.exchange = Some(exchange.into());
@@ -68,8 +68,8 @@ impl Target {
         &self.topic
     }
 
-    pub(crate) fn exchange_name(&self) -> &str {
-        self.exchange.as_deref().unwrap_or(CONTROL_EXCHANGE)
+    pub(crate) fn exchange_name(&self) -> Option<&str> {
+        self.exchange.as_deref()
     }
 
     pub(crate) fn server_name(&self) -> Option<&str> {
@@ -101,6 +101,5 @@ mod tests {
     fn a_topic_is_its_own_key_and_a_server_is_behind_a_dot() {
         assert_eq!(Target::topic("t1").routing_key(), "t1");
         assert_eq!(Target::topic("t1").server("s1").routing_key(), "t1.s1");
-        assert_eq!(Target::topic("t1").exchange_name(), "openstack");
     }
 }

@@ -9,7 +9,12 @@ use std::{
 use amqp_client::{ConsumeOptions, Exchange, Queue, StreamOffset};
 use amqp_codec::Value;
 
-use crate::{error::Error, id::Id};
+use crate::{
+    conflict::Conflict,
+    error::Error,
+    id::Id,
+    target::{CONTROL_EXCHANGE, Target},
+};
 
 /// How the entities of RPC and notifications are declared; all of a system must agree on it.
 ///
@@ -35,7 +40,30 @@ pub struct Topology {
     transient_ttl: Duration,
     process: Option<String>,
     scoped: bool,
+    control_exchange: Option<String>,
+    stream_start: StreamStart,
     durable_fallback: bool,
+    found: Found,
+}
+
+/// Which entities exist and are durable, or are not: those that a declaration ran into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Found {
+    exchange: Option<bool>,
+    request_queues: Option<bool>,
+    fanout_exchange: Option<bool>,
+}
+
+/// Where a server begins to read a [stream of fanouts](Topology::stream_fanout). After a lost connection it goes on after what it
+/// read last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamStart {
+    /// With what is sent from then on: nothing runs twice.
+    #[default]
+    Next,
+    /// With the last that was sent before, as Python's servers do: a server that starts again runs that once more.
+    Last,
 }
 
 /// Limits of quorum queues; by default there are none.
@@ -103,7 +131,10 @@ impl Topology {
             transient_ttl: Duration::from_secs(1800),
             process: None,
             scoped: false,
+            control_exchange: None,
+            stream_start: StreamStart::Next,
             durable_fallback: false,
+            found: Found { exchange: None, request_queues: None, fanout_exchange: None },
         }
     }
 
@@ -138,12 +169,24 @@ impl Topology {
     }
 
     /// Whether the servers of a topic read what goes to all of them from one stream: `rabbit_stream_fanout`; default false. As in
-    /// Python it goes with [`transient_quorum`](Self::transient_quorum), which it turns on.
-    ///
-    /// A server reads what comes from its start on. Python's begin with the last that was sent before, and run that again.
+    /// Python it goes with [`transient_quorum`](Self::transient_quorum), which it turns on. See [`stream_start`](Self::stream_start).
     #[must_use]
     pub const fn stream_fanout(mut self, stream: bool) -> Self {
         self.stream_fanout = stream;
+        self
+    }
+
+    /// Where a server begins to read the stream of fanouts; default [`StreamStart::Next`], where Python's begin with the last.
+    #[must_use]
+    pub const fn stream_start(mut self, start: StreamStart) -> Self {
+        self.stream_start = start;
+        self
+    }
+
+    /// The exchange of targets that name none: `control_exchange`; default `openstack`.
+    #[must_use]
+    pub fn control_exchange(mut self, name: impl Into<String>) -> Self {
+        self.control_exchange = Some(name.into());
         self
     }
 
@@ -188,45 +231,78 @@ impl Topology {
     }
 
     /// Whether entities of RPC that exist and are not durable are used as they are, where durable ones were wanted, as Python does.
-    /// Default false: they are a [`Conflict`](crate::Conflict). There is no such way out for quorum queues.
+    /// Default false: they are a [`Conflict`](crate::Conflict). There is no such way out for quorum queues and streams.
     #[must_use]
     pub const fn durable_fallback(mut self, fallback: bool) -> Self {
         self.durable_fallback = fallback;
         self
     }
 
-    /// How it is to be done instead, when durable entities turn out to exist and not to be durable.
-    pub(crate) fn fallback(&self, error: &Error) -> Option<Self> {
-        let falls =
-            self.durable_fallback && self.durable && self.quorum.is_none() && is_about_durability(error);
-        falls.then(|| self.clone().durable(false))
+    /// How a target's entities are to be declared instead, when one of them turns out to exist and to be durable or not, otherwise than
+    /// it was wanted.
+    pub(crate) fn fallback(&self, error: &Error, target: &Target) -> Option<Self> {
+        let conflict = conflict(error).filter(|conflict| conflict.argument == "durable")?;
+        let exists = Some(conflict.existing == "true");
+        let is_fanout = conflict.kind == "exchange" && conflict.name == self.fanout_name(target);
+        let wanted = if is_fanout { self.transient_is_durable() } else { self.shared_is_durable() };
+        if !(self.durable_fallback && wanted) {
+            return None;
+        }
+        let mut found = self.found;
+        match conflict.kind {
+            _ if is_fanout => found.fanout_exchange = exists,
+            "exchange" => {
+                found.exchange = exists;
+                // So do Python's servers: they would not take a queue that is durable.
+                found.request_queues = found.request_queues.or(exists);
+            }
+            _ => found.request_queues = exists,
+        }
+        if self.quorum.is_some() {
+            found.request_queues = None;
+        }
+        (found != self.found).then(|| Topology { found, ..self.clone() })
     }
 
-    /// The exchange of requests and notifications.
+    /// The exchange of notifications, and of requests where nothing else was found.
     pub(crate) fn exchange(&self, name: &str) -> Exchange {
         Exchange::topic(name).durable(self.shared_is_durable()).auto_delete(self.auto_delete)
     }
 
-    /// A queue that several processes consume from.
-    pub(crate) fn shared_queue(&self, name: impl Into<String>) -> Queue {
-        let queue = if self.shared_is_durable() { Queue::durable(name) } else { Queue::new(name) };
-        self.replicated(queue.auto_delete(self.auto_delete), self.quorum)
+    /// The name of the exchange of those that name none.
+    pub(crate) fn control_exchange_name(&self) -> &str {
+        self.control_exchange.as_deref().unwrap_or(CONTROL_EXCHANGE)
     }
 
-    /// The queue of requests with this routing key.
-    pub(crate) fn request_queue(&self, exchange: &str, routing_key: &str) -> Queue {
-        self.shared_queue(self.scope(exchange, routing_key))
+    /// The exchange of a target's requests.
+    pub(crate) fn request_exchange(&self, target: &Target) -> Exchange {
+        let exchange = self.exchange(self.exchange_name(target));
+        match self.found.exchange {
+            Some(durable) => exchange.durable(durable),
+            None => exchange,
+        }
+    }
+
+    /// A queue that several processes consume from.
+    pub(crate) fn shared_queue(&self, name: impl Into<String>) -> Queue {
+        self.queue(name.into(), self.shared_is_durable())
+    }
+
+    /// The queue of a target's requests with this routing key.
+    pub(crate) fn request_queue(&self, target: &Target, routing_key: &str) -> Queue {
+        let durable = self.found.request_queues.unwrap_or(self.shared_is_durable());
+        self.queue(self.scope(target, routing_key), durable)
     }
 
     /// The exchange that reaches all servers of a topic.
-    pub(crate) fn fanout_exchange(&self, exchange: &str, topic: &str) -> Exchange {
-        let name = format!("{}_fanout", self.scope(exchange, topic));
-        Exchange::fanout(name).durable(self.transient_is_durable()).auto_delete(true)
+    pub(crate) fn fanout_exchange(&self, target: &Target) -> Exchange {
+        let durable = self.found.fanout_exchange.unwrap_or(self.transient_is_durable());
+        Exchange::fanout(self.fanout_name(target)).durable(durable).auto_delete(true)
     }
 
     /// One server's queue on the fanout exchange, or the stream that all have in common.
-    pub(crate) fn fanout_queue(&self, exchange: &str, topic: &str) -> Queue {
-        let name = format!("{}_fanout", self.scope(exchange, topic));
+    pub(crate) fn fanout_queue(&self, target: &Target) -> Queue {
+        let name = self.fanout_name(target);
         if !self.stream_fanout {
             return self.transient_queue(format!("{name}_{}", self.unique()));
         }
@@ -258,12 +334,23 @@ impl Topology {
         cancelled.unwrap_or(options)
     }
 
-    /// How fanouts are consumed.
+    /// How fanouts are consumed, and where the stream of them begins.
     pub(crate) fn fanout_consume_options(&self) -> ConsumeOptions {
-        if self.stream_fanout {
-            return ConsumeOptions::new().stream_offset(StreamOffset::Next);
+        match (self.stream_fanout, self.stream_start) {
+            (false, _) => self.consume_options(),
+            (true, StreamStart::Next) => ConsumeOptions::new().stream_offset(StreamOffset::Next),
+            (true, StreamStart::Last) => ConsumeOptions::new().stream_offset(StreamOffset::Last),
         }
-        self.consume_options()
+    }
+
+    /// Whether fanouts are read from a stream.
+    pub(crate) fn reads_stream(&self) -> bool {
+        self.stream_fanout
+    }
+
+    fn queue(&self, name: String, durable: bool) -> Queue {
+        let queue = if durable { Queue::durable(name) } else { Queue::new(name) };
+        self.replicated(queue.auto_delete(self.auto_delete), self.quorum)
     }
 
     fn transient_queue(&self, name: String) -> Queue {
@@ -292,8 +379,16 @@ impl Topology {
         self.transient_quorum || self.stream_fanout
     }
 
-    fn scope(&self, exchange: &str, name: &str) -> String {
-        if self.scoped { format!("{exchange}.{name}") } else { name.to_owned() }
+    fn exchange_name<'a>(&'a self, target: &'a Target) -> &'a str {
+        target.exchange_name().unwrap_or(self.control_exchange_name())
+    }
+
+    fn fanout_name(&self, target: &Target) -> String {
+        format!("{}_fanout", self.scope(target, target.topic_name()))
+    }
+
+    fn scope(&self, target: &Target, name: &str) -> String {
+        if self.scoped { format!("{}.{name}", self.exchange_name(target)) } else { name.to_owned() }
     }
 
     /// The end of a name that no other queue has.
@@ -321,12 +416,12 @@ fn with(queue: Queue, argument: &'static str, value: impl Into<Value>) -> Queue 
     set.unwrap_or(queue)
 }
 
-/// Whether an entity was refused for being durable or not, in a declaration or on the way to it.
-fn is_about_durability(error: &Error) -> bool {
+/// What a declaration ran into, by itself or on the way of a message.
+fn conflict(error: &Error) -> Option<&Conflict> {
     match error {
-        Error::Conflict(conflict) => conflict.argument == "durable",
-        Error::Undelivered(undelivered) => undelivered.source.as_deref().is_some_and(is_about_durability),
-        _ => false,
+        Error::Conflict(conflict) => Some(conflict),
+        Error::Undelivered(undelivered) => undelivered.source.as_deref().and_then(conflict),
+        _ => None,
     }
 }
 
@@ -334,16 +429,20 @@ fn is_about_durability(error: &Error) -> bool {
 mod tests {
     use super::*;
 
+    fn target() -> Target {
+        Target::topic("t").exchange("x")
+    }
+
     #[test]
     fn the_default_entities_are_pythons() {
         let topology = Topology::default();
         assert_eq!(topology.exchange("openstack"), Exchange::topic("openstack"));
         assert_eq!(topology.shared_queue("t.s1"), Queue::new("t.s1"));
-        assert_eq!(topology.fanout_exchange("x", "t"), Exchange::fanout("t_fanout").auto_delete(true));
+        assert_eq!(topology.fanout_exchange(&target()), Exchange::fanout("t_fanout").auto_delete(true));
         let reply = topology.reply_queue();
         assert_eq!(reply, Queue::new(reply.name()).arg("x-expires", 1_800_000_i64).unwrap());
         assert_eq!(reply.name().len(), "reply_".len() + 32);
-        let fanout = topology.fanout_queue("x", "t");
+        let fanout = topology.fanout_queue(&target());
         assert!(fanout.name().starts_with("t_fanout_"));
         assert_eq!(fanout, Queue::new(fanout.name()).arg("x-expires", 1_800_000_i64).unwrap());
     }
@@ -353,7 +452,7 @@ mod tests {
         let topology = Topology::new().durable(true).auto_delete(true).transient_ttl(Duration::ZERO);
         assert_eq!(topology.exchange("x"), Exchange::topic("x").durable(true).auto_delete(true));
         assert_eq!(topology.shared_queue("q"), Queue::durable("q").auto_delete(true));
-        assert_eq!(topology.fanout_exchange("x", "t"), Exchange::fanout("t_fanout").auto_delete(true));
+        assert_eq!(topology.fanout_exchange(&target()), Exchange::fanout("t_fanout").auto_delete(true));
         let reply = topology.reply_queue();
         assert_eq!(reply, Queue::new(reply.name()));
     }
@@ -377,7 +476,7 @@ mod tests {
 
         let topology = topology.transient_quorum(true);
         assert_eq!(
-            topology.fanout_exchange("x", "t"),
+            topology.fanout_exchange(&target()),
             Exchange::fanout("t_fanout").durable(true).auto_delete(true)
         );
         let reply = topology.reply_queue();
@@ -388,11 +487,11 @@ mod tests {
     fn a_stream_of_fanouts_is_one_for_all_servers() {
         let topology = Topology::new().stream_fanout(true);
         let stream = Queue::durable("t_fanout").arg("x-queue-type", "stream").unwrap();
-        assert_eq!(topology.fanout_queue("x", "t"), stream.clone().arg("x-max-age", "1800s").unwrap());
+        assert_eq!(topology.fanout_queue(&target()), stream.clone().arg("x-max-age", "1800s").unwrap());
         let for_ever = topology.clone().transient_ttl(Duration::ZERO);
-        assert_eq!(for_ever.fanout_queue("x", "t"), stream);
+        assert_eq!(for_ever.fanout_queue(&target()), stream);
         assert!(
-            topology.fanout_exchange("x", "t")
+            topology.fanout_exchange(&target())
                 == Exchange::fanout("t_fanout").durable(true).auto_delete(true)
                 && !topology.deletes_fanout_queue()
         );
@@ -411,7 +510,7 @@ mod tests {
         let topology = Topology::new().process("node1", "nova-api");
         let number =
             |queue: Queue, before: &str| queue.name().strip_prefix(before).unwrap().parse::<u64>().unwrap();
-        let fanout = number(topology.fanout_queue("x", "t"), "t_fanout_node1:nova-api:");
+        let fanout = number(topology.fanout_queue(&target()), "t_fanout_node1:nova-api:");
         let reply = number(topology.reply_queue(), "reply_node1:nova-api:");
         assert!(reply > fanout);
     }
@@ -419,8 +518,8 @@ mod tests {
     #[test]
     fn scoped_entities_have_their_exchange_in_front() {
         let topology = Topology::new().scoped(true);
-        assert_eq!(topology.request_queue("x", "t.s1"), Queue::new("x.t.s1"));
-        assert_eq!(topology.fanout_exchange("x", "t").name(), "x.t_fanout");
-        assert!(topology.fanout_queue("x", "t").name().starts_with("x.t_fanout_"));
+        assert_eq!(topology.request_queue(&target(), "t.s1"), Queue::new("x.t.s1"));
+        assert_eq!(topology.fanout_exchange(&target()).name(), "x.t_fanout");
+        assert!(topology.fanout_queue(&target()).name().starts_with("x.t_fanout_"));
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 ///
 /// There are two: one to publish, one to consume, so that a broker that blocks publishers does not stop acknowledgements.
 /// Each is opened on first use. The one that consumes is recovered when it is lost, with its queues and consumers; the one that
-/// publishes is opened again by whoever publishes next.
+/// publishes is opened again by whoever publishes next. Servers that read a [stream](Topology::stream_fanout) have a third.
 ///
 /// ```
 /// use messaging::{Exchange, Queue, Transport};
@@ -48,6 +48,8 @@ struct Shared {
     publishing: Link,
     lanes: Lanes,
     consuming: Link,
+    /// Not recovered: who reads a stream begins at another place each time.
+    reading: Link,
     replies: ReplyQueue,
     topology: Topology,
     drain: Duration,
@@ -186,11 +188,13 @@ impl TransportOptions {
         let consuming = self.connect_options("consume").recovery(Recovery::new());
         let consuming = Link::new(url.clone(), consuming);
         let replies = ReplyQueue::new(consuming.clone(), self.topology.reply_queue());
-        let publishing = Link::new(url, self.connect_options("publish"));
+        let publishing = Link::new(url.clone(), self.connect_options("publish"));
+        let reading = Link::new(url, self.connect_options("stream"));
         let shared = Shared {
             lanes: Lanes::new(publishing.clone()),
             publishing,
             consuming,
+            reading,
             replies,
             topology: self.topology,
             drain: self.drain.0,
@@ -267,7 +271,13 @@ impl Transport {
     pub async fn close(&self) -> Result<(), Error> {
         self.0.replies.close().await;
         let published = self.0.publishing.drain(self.0.drain).await;
-        self.0.consuming.close().await.and(published)
+        let read = self.0.reading.close().await;
+        self.0.consuming.close().await.and(read).and(published)
+    }
+
+    /// A stream to read, on a connection of streams: it ends when that is lost.
+    pub(crate) fn stream(&self, stream: Queue) -> Subscription {
+        Subscription::new(self.0.reading.clone(), stream)
     }
 
     pub(crate) fn topology(&self) -> &Topology {

@@ -138,7 +138,7 @@ impl Subscription {
         // The broker sends no more than can be worked on.
         let subscription = self.prefetch(concurrency);
         let handle = move |delivery, turn, _| shared.clone().handle(delivery, turn);
-        let service = Service::start(vec![subscription], concurrency.into(), handle).await?;
+        let service = Service::start(vec![subscription.into()], concurrency.into(), handle).await?;
         Ok(Worker { service })
     }
 }

@@ -105,7 +105,12 @@ impl Listener {
         let subscriptions = self.subscriptions();
         let shared = Arc::new(Shared { handlers: self.handlers, handled: Mutex::default() });
         let listen = move |delivery, turn, _| shared.clone().listen(delivery, turn);
-        let service = Service::start(subscriptions, self.concurrency.into(), listen).await?;
+        let service = Service::start(
+            subscriptions.into_iter().map(Into::into).collect(),
+            self.concurrency.into(),
+            listen,
+        )
+        .await?;
         Ok(RunningListener { service })
     }
 

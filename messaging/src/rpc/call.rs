@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
-    route::{Route, Sending},
+    route::{Kind, Route, Sending},
     wire::{ReceivedReply, Request},
 };
 use crate::{
@@ -18,12 +18,10 @@ use crate::{
     error::{Error, RemoteError},
     id::Id,
     json_message::json_message,
-    producer::Producer,
     reply::Expected,
     retry::{Retry, RetryPolicy},
     serialize,
     target::Target,
-    topology::Topology,
     transport::Transport,
     version::Version,
 };
@@ -48,7 +46,7 @@ struct Way {
     target: Target,
     routing_key: String,
     route: Route,
-    fanout: Producer,
+    fanout: Route,
 }
 
 impl Caller {
@@ -83,8 +81,8 @@ impl Caller {
     pub(crate) async fn fanout(&self, method: &str, arguments: &RawValue) -> Result<(), Error> {
         let request = self.request(method, arguments, &self.context);
         let message = message(&request, None)?;
-        let Sending { retry, .. } = self.sending(self.timeout);
-        self.way.fanout.clone().retry(retry).deliver("", &message, None).await.map(drop)
+        let Way { transport, target, fanout, .. } = &*self.way;
+        fanout.deliver((transport, target), ("", &message), &self.sending(self.timeout)).await
     }
 
     /// A request that asks for no reply.
@@ -108,8 +106,7 @@ impl Caller {
     ) -> Result<(), Error> {
         let message = message(request, expires)?;
         let Way { transport, target, routing_key, route, .. } = &*self.way;
-        let exchange = |topology: &Topology| topology.exchange(target.exchange_name());
-        route.deliver(transport, exchange, (routing_key, &message), &self.sending(within)).await
+        route.deliver((transport, target), (routing_key, &message), &self.sending(within)).await
     }
 
     fn sending(&self, within: Duration) -> Sending {
@@ -134,11 +131,10 @@ impl Caller {
 
 impl Way {
     fn new(transport: &Transport, target: Target) -> Self {
-        let topology = transport.topology();
         Way {
             routing_key: target.routing_key(),
-            route: Route::new(transport.producer(topology.exchange(target.exchange_name())).mandatory(true)),
-            fanout: transport.producer(topology.fanout_exchange(target.exchange_name(), target.topic_name())),
+            route: Route::new(Kind::Request, transport, &target),
+            fanout: Route::new(Kind::Fanout, transport, &target),
             transport: transport.clone(),
             target,
         }

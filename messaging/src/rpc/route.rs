@@ -4,10 +4,23 @@ use std::sync::OnceLock;
 
 use amqp_client::{Exchange, Message};
 
-use crate::{error::Error, producer::Producer, retry::RetryPolicy, topology::Topology, transport::Transport};
+use crate::{
+    error::Error, producer::Producer, retry::RetryPolicy, target::Target, topology::Topology,
+    transport::Transport,
+};
+
+/// Which exchange of a target it is.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// That of requests to one server, which have to reach one.
+    Request,
+    /// That of requests to all servers, of which there may be none.
+    Fanout,
+}
 
 /// One exchange of a target.
 pub(crate) struct Route {
+    kind: Kind,
     producer: Producer,
     /// In place of the first one, since that turned out to exist otherwise.
     fallback: OnceLock<Producer>,
@@ -19,15 +32,29 @@ pub(crate) struct Sending {
     pub(crate) wait_for_route: bool,
 }
 
+impl Kind {
+    fn exchange(self, topology: &Topology, target: &Target) -> Exchange {
+        match self {
+            Kind::Request => topology.request_exchange(target),
+            Kind::Fanout => topology.fanout_exchange(target),
+        }
+    }
+
+    fn is_mandatory(self) -> bool {
+        matches!(self, Kind::Request)
+    }
+}
+
 impl Route {
-    pub(crate) fn new(producer: Producer) -> Self {
-        Route { producer, fallback: OnceLock::new() }
+    pub(crate) fn new(kind: Kind, transport: &Transport, target: &Target) -> Self {
+        let exchange = kind.exchange(transport.topology(), target);
+        let producer = transport.producer(exchange).mandatory(kind.is_mandatory());
+        Route { kind, producer, fallback: OnceLock::new() }
     }
 
     pub(crate) async fn deliver(
         &self,
-        transport: &Transport,
-        exchange: impl Fn(&Topology) -> Exchange,
+        (transport, target): (&Transport, &Target),
         (routing_key, message): (&str, &Message),
         sending: &Sending,
     ) -> Result<(), Error> {
@@ -39,15 +66,15 @@ impl Route {
             return send(fallback).await;
         }
         let sent = send(&self.producer).await;
-        match sent.as_ref().err().and_then(|error| transport.topology().fallback(error)) {
+        match sent.as_ref().err().and_then(|error| transport.topology().fallback(error, target)) {
             None => sent,
             Some(topology) => {
-                let exchange = exchange(&topology);
+                let exchange = self.kind.exchange(&topology, target);
                 tracing::warn!(
                     exchange = exchange.name(),
                     "it exists and is not durable; it is used as it is"
                 );
-                let fallback = transport.producer(exchange).mandatory(true);
+                let fallback = transport.producer(exchange).mandatory(self.kind.is_mandatory());
                 send(self.fallback.get_or_init(|| fallback)).await
             }
         }

@@ -14,6 +14,7 @@ use crate::{
     duplicates::RepeatWindow,
     error::Error,
     service::{Service, Stopper},
+    source::Source,
     target::Target,
     topology::Topology,
     transport::Transport,
@@ -21,6 +22,9 @@ use crate::{
 
 /// The method that tells that a server is there.
 const PING: &str = "oslo_rpc_server_ping";
+
+/// An exchange, the queues and the exchange of fanouts may each exist otherwise.
+const FALLBACKS: usize = 3;
 
 /// A server of a topic, about to start. See [`Client`](super::Client) for an example.
 ///
@@ -120,46 +124,60 @@ impl Server {
         let desk = Arc::new(Desk::new(dispatcher, self.acknowledge, self.repeats, replies));
         let serve = move |delivery, turn, stopping| desk.clone().serve(delivery, turn, stopping);
         let start = async |topology: &Topology| {
-            let (subscriptions, fanout_queue) = self.subscriptions(topology);
-            let service = Service::start(subscriptions, self.concurrency.into(), serve.clone()).await?;
+            let (sources, fanout_queue) = self.sources(topology);
+            let service = Service::start(sources, self.concurrency.into(), serve.clone()).await?;
             let fanout_queue = topology.deletes_fanout_queue().then_some(fanout_queue);
             Ok(RunningServer { service, transport: self.transport.clone(), fanout_queue })
         };
-        let topology = self.transport.topology();
-        let started: Result<_, Error> = start(topology).await;
-        match started.as_ref().err().and_then(|error| topology.fallback(error)) {
-            None => started,
-            Some(fallback) => {
-                tracing::warn!(
-                    topic = self.target.topic_name(),
-                    "entities exist and are not durable; they are used as they are"
-                );
-                start(&fallback).await
+        let mut topology = self.transport.topology().clone();
+        for _ in 0..FALLBACKS {
+            let started: Result<_, Error> = start(&topology).await;
+            match started.as_ref().err().and_then(|error| topology.fallback(error, &self.target)) {
+                None => return started,
+                Some(fallback) => topology = fallback,
             }
+            let topic = self.target.topic_name();
+            tracing::warn!(topic, "entities exist and are not durable; they are used as they are");
         }
+        start(&topology).await
     }
 
     /// The topic's queue, the server's own, and the one for what goes to all servers; and the name of that.
-    fn subscriptions(&self, topology: &Topology) -> (Vec<Subscription>, String) {
-        let (topic, scope) = (self.target.topic_name(), self.target.exchange_name());
-        let exchange = topology.exchange(scope);
-        let own = match self.target.server_name() {
-            Some(_) => self.target.routing_key(),
-            None => self.target.clone().server(crate::id::Id::new().to_string()).routing_key(),
+    fn sources(&self, topology: &Topology) -> (Vec<Source>, String) {
+        let target = &self.target;
+        let exchange = topology.request_exchange(target);
+        let own = match target.server_name() {
+            Some(_) => target.routing_key(),
+            None => target.clone().server(crate::id::Id::new().to_string()).routing_key(),
         };
         let shared = |key: &str| {
-            let subscription = self.subscription(topology.request_queue(scope, key)).bind(&exchange, key);
-            subscription.options(topology.consume_options())
+            let subscription = self.transport.consumer(topology.request_queue(target, key));
+            let subscription = subscription.bind(&exchange, key).prefetch(self.ahead());
+            Source::from(subscription.options(topology.consume_options()))
         };
-        let fanout_queue = topology.fanout_queue(scope, topic);
+        let fanout_queue = topology.fanout_queue(target);
         let fanout_name = fanout_queue.name().to_owned();
-        let fanout = self.subscription(fanout_queue).bind(&topology.fanout_exchange(scope, topic), topic);
-        let fanout = fanout.options(topology.fanout_consume_options());
-        (vec![shared(topic), shared(&own), fanout], fanout_name)
+        let fanout_exchange = topology.fanout_exchange(target);
+        let fanout = |subscription: Subscription| {
+            subscription
+                .bind(&fanout_exchange, target.topic_name())
+                .options(topology.fanout_consume_options())
+        };
+        let fanout = if topology.reads_stream() {
+            // A stream is not read without a prefetch.
+            Source::stream(fanout(self.transport.stream(fanout_queue)).prefetch(match self.ahead() {
+                0 => self.concurrency,
+                some => some,
+            }))
+        } else {
+            fanout(self.transport.consumer(fanout_queue)).prefetch(self.ahead()).into()
+        };
+        (vec![shared(target.topic_name()), shared(&own), fanout], fanout_name)
     }
 
-    fn subscription(&self, queue: amqp_client::Queue) -> Subscription {
-        self.transport.consumer(queue).prefetch(self.prefetch.unwrap_or(self.concurrency))
+    /// How many requests come ahead of their acknowledgement.
+    fn ahead(&self) -> u16 {
+        self.prefetch.unwrap_or(self.concurrency)
     }
 }
 

@@ -11,6 +11,8 @@ mod produce;
 mod quickstart;
 mod rpc;
 mod rpc_client;
+mod rpc_conflicts;
+mod rpc_fanout;
 mod rpc_programs;
 mod rpc_server;
 mod rpc_topology;

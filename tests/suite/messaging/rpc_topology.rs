@@ -1,8 +1,7 @@
-//! Calls over entities of every kind that oslo.messaging knows, and over ones that exist otherwise.
+//! Calls over entities of every kind that oslo.messaging knows.
 
-use amqp_client::{Exchange, Queue};
 use messaging::{
-    Conflict, Error, Quorum, Target, Topology, Transport, TransportOptions,
+    Error, Quorum, Target, Topology, Transport, TransportOptions,
     rpc::{Client, Endpoint, RunningServer, Server},
 };
 use serde_json::{Value, json};
@@ -77,37 +76,6 @@ async fn calls_and_fanouts_go_over_entities_of_every_kind(broker: Broker) {
     }
 }
 
-async fn what_exists_otherwise_is_a_conflict_or_used_as_it_is(broker: Broker) {
-    let target = || Target::topic(broker.name("t")).exchange(broker.name("exchange"));
-    let channel = broker.channel().await;
-    channel.declare(&Exchange::topic(broker.name("exchange"))).await.unwrap();
-    let (ran, _runs) = mpsc::unbounded_channel();
-
-    let durable = Topology::new().durable(true);
-    let refusing = transport(&broker, &durable).await;
-    let refused = within(server(&refusing, target(), "s1", &ran).start()).await.err().unwrap();
-    let Error::Conflict(conflict) = refused else { panic!("{refused}") };
-    let Conflict { kind, argument, wanted, existing, .. } = &*conflict;
-    assert_eq!(
-        (*kind, argument.as_str(), wanted.as_str(), existing.as_str()),
-        ("exchange", "durable", "true", "false")
-    );
-    let Err(Error::Undelivered(undelivered)) = run(&Client::new(&refusing, target()), 1).await else {
-        panic!()
-    };
-    assert!(matches!(undelivered.source.as_deref(), Some(Error::Conflict(_))), "{undelivered}");
-
-    let yielding = transport(&broker, &durable.durable_fallback(true)).await;
-    let serving = within(server(&yielding, target(), "s1", &ran).start()).await.unwrap();
-    let client = Client::new(&yielding, target());
-    for id in 0..2 {
-        assert_eq!(run(&client, id).await.unwrap(), "s1");
-    }
-    within(serving.stop()).await.unwrap();
-    // Neither is durable now.
-    channel.declare(&Queue::new(broker.name("t"))).await.unwrap();
-}
-
 async fn scoped_services_of_one_topic_do_not_get_each_others_requests(broker: Broker) {
     let (ran, _runs) = mpsc::unbounded_channel();
     let transport = transport(&broker, &Topology::new().scoped(true)).await;
@@ -124,8 +92,20 @@ async fn scoped_services_of_one_topic_do_not_get_each_others_requests(broker: Br
     within(second.stop()).await.unwrap();
 }
 
+async fn a_target_without_an_exchange_goes_through_the_control_exchange(broker: Broker) {
+    let (ran, _runs) = mpsc::unbounded_channel();
+    let exchange = broker.name("control");
+    let transport = transport(&broker, &Topology::new().control_exchange(&exchange).scoped(true)).await;
+    let target = Target::topic(broker.name("t"));
+    let server = within(server(&transport, target.clone(), "s1", &ran).start()).await.unwrap();
+    for target in [target.clone(), target.exchange(&exchange)] {
+        assert_eq!(run(&Client::new(&transport, target), 1).await.unwrap(), "s1");
+    }
+    within(server.stop()).await.unwrap();
+}
+
 on_every_broker! {
     calls_and_fanouts_go_over_entities_of_every_kind,
-    what_exists_otherwise_is_a_conflict_or_used_as_it_is,
     scoped_services_of_one_topic_do_not_get_each_others_requests,
+    a_target_without_an_exchange_goes_through_the_control_exchange,
 }
