@@ -222,8 +222,9 @@ impl BrokerBuilder {
     /// 2 GiB where the system does not tell. Above it publishers are held back with `connection.blocked`, each from its next
     /// publish on, until consumers have made room; everybody else goes on.
     ///
-    /// What counts is the bodies in queues and out with consumers and 200 bytes for each of them, in each queue a message
-    /// is in.
+    /// What counts is the messages in queues and out with consumers and 200 bytes for each of them, in each queue a message
+    /// is in. Bodies that are under way and publishes that wait for the commit of their transaction may take as much again; who
+    /// brings more is closed with 506.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.config.memory_limit = Some(bytes);
         self

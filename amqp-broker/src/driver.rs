@@ -55,8 +55,10 @@ pub(crate) struct Driver<S> {
 
 impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
-        let id = self.connection.id;
+        let (id, unpublished) = (self.connection.id, self.connection.unpublished());
         self.host.with(|now, shared| {
+            // Less is never too much.
+            let _ = shared.note_unpublished(unpublished, 0);
             shared.vhost.disconnect(now, id, &mut shared.outboxes);
             shared.outboxes.close(id);
             // Its place may be another's soon.

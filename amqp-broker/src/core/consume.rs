@@ -233,7 +233,7 @@ impl Vhost {
             self.dead.left(queue.serial, &entry);
         } else {
             queue.unacked += 1;
-            queue.unacked_bytes += entry.message.body_len() as u64;
+            queue.unacked_weight += entry.message.weight();
             channel.unacked.push(tag, Held { entry, queue: queue_id, since: now, consumer: None });
             self.watch_acks(now);
         }

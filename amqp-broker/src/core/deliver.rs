@@ -241,7 +241,7 @@ impl Vhost {
         let expires = returns && entry.expires_at != NEVER;
         if let Some(queue) = self.queues.get_mut(queue_id) {
             queue.unacked = queue.unacked.saturating_sub(1);
-            queue.unacked_bytes = queue.unacked_bytes.saturating_sub(entry.message.body_len() as u64);
+            queue.unacked_weight = queue.unacked_weight.saturating_sub(entry.message.weight());
             match outcome {
                 Outcome::Acked => self.dead.left(queue.serial, &entry),
                 Outcome::Rejected => {
@@ -375,7 +375,7 @@ impl Way<'_> {
         self.consumer.unacked += 1;
         self.channel.in_flight += 1;
         self.queue.unacked += 1;
-        self.queue.unacked_bytes += entry.message.body_len() as u64;
+        self.queue.unacked_weight += entry.message.weight();
         let held = Held { entry, queue: self.queue_id, since: now, consumer: Some(self.consumer_id) };
         self.channel.unacked.push(tag, held);
     }

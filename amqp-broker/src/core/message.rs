@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+/// What a message takes beside its body: its place in a queue, names, properties. An estimate.
+pub(crate) const MESSAGE_OVERHEAD: u64 = 200;
+
 /// Bodies up to this many bytes are stored beside the rest of the message and copied into what is written; larger ones
 /// are shared and written from where they are.
 pub(crate) const SMALL_BODY: usize = 4096;
@@ -49,6 +52,11 @@ impl<'a> Parts<'a> {
     /// Length of the body in bytes.
     pub(crate) fn body_len(&self) -> usize {
         self.small.len() + self.large.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Bytes of all of it.
+    pub(crate) fn weight(&self) -> u64 {
+        (self.route.len() + self.header.len() + self.blind.len() + self.body_len()) as u64
     }
 }
 
@@ -194,6 +202,13 @@ impl Message {
     /// Length of the body in bytes.
     pub(crate) fn body_len(&self) -> usize {
         self.parts().body_len()
+    }
+
+    /// Bytes of all of it.
+    #[inline]
+    pub(crate) fn weight(&self) -> u64 {
+        let large = self.large.as_deref().unwrap_or_default();
+        (self.bytes.len() + large.iter().map(Bytes::len).sum::<usize>()) as u64
     }
 }
 

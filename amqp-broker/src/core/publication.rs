@@ -1,7 +1,7 @@
 //! A message on its way into queues.
 
 use super::{
-    message::{Draft, Message, Parts},
+    message::{Draft, MESSAGE_OVERHEAD, Message, Parts},
     queue::Terms,
 };
 
@@ -32,5 +32,11 @@ impl Publication<'_> {
     /// Length of the body in bytes.
     pub(crate) fn body_len(&self) -> usize {
         self.parts().body_len()
+    }
+
+    /// How much memory it takes in a queue, near enough.
+    #[inline]
+    pub(crate) fn held(&self) -> u64 {
+        MESSAGE_OVERHEAD + self.parts().weight()
     }
 }

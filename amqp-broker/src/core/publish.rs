@@ -14,7 +14,7 @@ use super::{
     message::Draft,
     properties::{Relevant, is_persistent},
     publication::Publication,
-    queue::{MESSAGE_OVERHEAD, Terms},
+    queue::Terms,
     ready::NEVER,
     refusal::Refusal,
     reply_to::set_reply_to,
@@ -262,17 +262,17 @@ impl Vhost {
                 self.journal.record(Record::Stored(Stored::in_stream(queue.serial, offset, now, message)));
                 self.dead.left_all(queue.serial, gone);
             }
-            self.grown += MESSAGE_OVERHEAD + publication.body_len() as u64;
+            self.grown += publication.held();
             self.arm(id);
             self.dispatch_stream(now, id, sink);
             return true;
         }
         if !waiting && let Some(consumer) = self.ready_consumer(id) {
-            self.grown += MESSAGE_OVERHEAD + publication.body_len() as u64;
+            self.grown += publication.held();
             self.deliver_new(now, id, consumer, publication, sink);
             return true;
         }
-        self.grown += MESSAGE_OVERHEAD + publication.body_len() as u64;
+        self.grown += publication.held();
         let Some(queue) = self.queues.get_mut(id) else { return true };
         let mut entry = queue.entry(publication.message(), publication.terms, now);
         if queue.keeps(publication.is_persistent) {

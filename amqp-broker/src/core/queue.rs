@@ -9,13 +9,10 @@ use super::{
     death::Reason,
     graveyard::{Dead, Graveyard},
     ids::{ConnectionId, ConsumerId, ExchangeId, QueueId},
-    message::Message,
+    message::{MESSAGE_OVERHEAD, Message},
     ready::{Entry, NEVER, Ready},
     stream::Stream,
 };
-
-/// What a message takes beside its body: its place in a queue, names, properties. An estimate.
-pub(crate) const MESSAGE_OVERHEAD: u64 = 200;
 
 /// A queue.
 #[derive(Debug)]
@@ -34,8 +31,8 @@ pub(crate) struct Queue {
     pub(crate) stream: Option<Box<Stream>>,
     /// How many messages are with consumers.
     pub(crate) unacked: usize,
-    /// Bytes of their bodies.
-    pub(crate) unacked_bytes: u64,
+    /// Bytes of them.
+    pub(crate) unacked_weight: u64,
     /// All consumers, in the order they came.
     pub(crate) consumers: Vec<ConsumerId>,
     /// The consumer that alone may consume.
@@ -86,7 +83,7 @@ impl Queue {
             arguments,
             serial,
             unacked: 0,
-            unacked_bytes: 0,
+            unacked_weight: 0,
             consumers: Vec::new(),
             exclusive_consumer: None,
             sources: Vec::new(),
@@ -139,9 +136,8 @@ impl Queue {
     /// How much memory its messages take, near enough.
     pub(crate) fn held(&self) -> u64 {
         let count = self.ready.len() as u64 + self.unacked as u64;
-        let log =
-            self.stream.as_ref().map_or(0, |log| log.body_bytes() + log.len() as u64 * MESSAGE_OVERHEAD);
-        self.ready.body_bytes() + self.unacked_bytes + count * MESSAGE_OVERHEAD + log
+        let log = self.stream.as_ref().map_or(0, |log| log.weight() + log.len() as u64 * MESSAGE_OVERHEAD);
+        self.ready.weight() + self.unacked_weight + count * MESSAGE_OVERHEAD + log
     }
 
     /// Whether one more message is one too many and is to be refused.

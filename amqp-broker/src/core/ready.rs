@@ -44,13 +44,15 @@ pub(crate) struct Ready {
     returned: VecDeque<Entry>,
     count: usize,
     body_bytes: u64,
+    /// Bytes of bodies and all else.
+    weight: u64,
 }
 
 impl Ready {
     /// For priorities 0 to `max_priority`.
     pub(crate) fn new(max_priority: u8) -> Self {
         let levels = (0..=max_priority).map(|_| VecDeque::new()).collect();
-        Ready { levels, returned: VecDeque::new(), count: 0, body_bytes: 0 }
+        Ready { levels, returned: VecDeque::new(), count: 0, body_bytes: 0, weight: 0 }
     }
 
     #[inline]
@@ -68,6 +70,11 @@ impl Ready {
         self.body_bytes
     }
 
+    /// Bytes of all of them.
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
+    }
+
     /// The highest priority there is.
     pub(crate) fn max_priority(&self) -> u8 {
         (self.levels.len() - 1).min(usize::from(u8::MAX)) as u8
@@ -76,8 +83,7 @@ impl Ready {
     /// Puts a new message at the end.
     #[inline]
     pub(crate) fn push(&mut self, entry: Entry) {
-        self.count += 1;
-        self.body_bytes += entry.message.body_len() as u64;
+        self.put(&entry);
         if let Some(level) = self.levels.get_mut(usize::from(entry.priority)) {
             level.push_back(entry);
         }
@@ -85,8 +91,7 @@ impl Ready {
 
     /// Puts a message back to its place.
     pub(crate) fn put_back(&mut self, entry: Entry) {
-        self.count += 1;
-        self.body_bytes += entry.message.body_len() as u64;
+        self.put(&entry);
         if let Some(level) = self.levels.get_mut(usize::from(entry.priority)) {
             // What returns is older than nearly all that is there.
             match level.front() {
@@ -101,8 +106,7 @@ impl Ready {
 
     /// Takes a message back that comes before all that did not return, and after what did.
     pub(crate) fn put_ahead(&mut self, entry: Entry) {
-        self.count += 1;
-        self.body_bytes += entry.message.body_len() as u64;
+        self.put(&entry);
         self.returned.push_back(entry);
     }
 
@@ -156,13 +160,22 @@ impl Ready {
         self.levels.iter_mut().for_each(|level| *level = VecDeque::new());
         self.returned = VecDeque::new();
         self.body_bytes = 0;
+        self.weight = 0;
         std::mem::take(&mut self.count)
+    }
+
+    #[inline]
+    fn put(&mut self, entry: &Entry) {
+        self.count += 1;
+        self.body_bytes += entry.message.body_len() as u64;
+        self.weight += entry.message.weight();
     }
 
     #[inline]
     fn taken(&mut self, entry: Entry) -> Entry {
         self.count -= 1;
         self.body_bytes -= entry.message.body_len() as u64;
+        self.weight -= entry.message.weight();
         entry
     }
 }

@@ -111,6 +111,11 @@ pub(crate) enum Refusal {
     UnimplementedMethod,
     #[error("number of channels opened ({0}) has reached the negotiated channel_max ({0})")]
     TooManyChannels(u16),
+    /// RabbitMQ has no such limit, and no words.
+    #[error(
+        "bodies under way and open transactions take more than the memory there is for them ({limit} bytes)"
+    )]
+    TooMuchUnpublished { limit: u64 },
     #[error("the disk failed")]
     DiskFailed,
     #[error("broker forced connection closure with reason 'shutdown'")]
@@ -161,6 +166,7 @@ impl Refusal {
             Refusal::Frame(_) => ReplyCode::FRAME_ERROR,
             Refusal::UnexpectedFrame(_) => ReplyCode::UNEXPECTED_FRAME,
             Refusal::ChannelError(_) => ReplyCode::CHANNEL_ERROR,
+            Refusal::TooMuchUnpublished { .. } => ReplyCode::RESOURCE_ERROR,
             Refusal::Internal => ReplyCode::INTERNAL_ERROR,
             Refusal::DiskFailed => ReplyCode::INTERNAL_ERROR,
             Refusal::Shutdown => ReplyCode::CONNECTION_FORCED,

@@ -16,6 +16,8 @@ pub(crate) struct Stream {
     /// The offset of the first record.
     first: u64,
     body_bytes: u64,
+    /// Bytes of bodies and all else.
+    weight: u64,
 }
 
 #[derive(Debug)]
@@ -31,8 +33,14 @@ impl Stream {
     }
 
     /// Bytes of all bodies.
+    #[cfg(test)]
     pub(crate) fn body_bytes(&self) -> u64 {
         self.body_bytes
+    }
+
+    /// Bytes of all messages.
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
     }
 
     /// The offset that the next message will have.
@@ -49,6 +57,7 @@ impl Stream {
     ) -> (u64, Range<u64>) {
         let offset = self.end();
         self.body_bytes += message.body_len() as u64;
+        self.weight += message.weight();
         self.records.push_back(Record { message, came_at: now });
         (offset, self.trim(now, arguments))
     }
@@ -59,6 +68,7 @@ impl Stream {
             self.first = offset;
         }
         self.body_bytes += message.body_len() as u64;
+        self.weight += message.weight();
         self.records.push_back(Record { message, came_at });
     }
 
@@ -72,6 +82,7 @@ impl Stream {
                 break;
             }
             self.body_bytes -= oldest.message.body_len() as u64;
+            self.weight -= oldest.message.weight();
             self.first += 1;
             self.records.pop_front();
         }

@@ -9,7 +9,7 @@ use amqp_codec::{
 use crate::core::{
     deliver::Settlement,
     ids::ChannelId,
-    message::Draft,
+    message::{Draft, MESSAGE_OVERHEAD},
     publish::{Published, Publisher, Route},
     refusal::Refusal,
     reply_to::is_reply_name,
@@ -36,6 +36,8 @@ pub(crate) struct Channel {
     /// How many changes of what survives there were when the operation under way began, and the last this channel made.
     seen: usize,
     changed: u64,
+    /// Bytes that it has and has not published, as the virtual host was told.
+    unpublished: u64,
 }
 
 /// How publishes are answered.
@@ -52,7 +54,15 @@ enum Mode {
         has_gap: bool,
     },
     /// Publishes that wait for the commit.
-    Transaction(Vec<(Flags, Draft)>),
+    Transaction(Pending),
+}
+
+/// Publishes that wait for the commit.
+#[derive(Debug, Default)]
+struct Pending {
+    publishes: Vec<(Flags, Draft)>,
+    /// Bytes they take.
+    held: u64,
 }
 
 impl Channel {
@@ -66,6 +76,7 @@ impl Channel {
             last_queue: ShortString::EMPTY,
             seen: 0,
             changed: 0,
+            unpublished: 0,
         }
     }
 
@@ -81,6 +92,28 @@ impl Channel {
         }
         self.incoming = Incoming::default();
         self.mode = Mode::Plain;
+        // Less is never too much.
+        let _ = self.note_unpublished(op);
+    }
+
+    /// Bytes that it has and has not published.
+    pub(crate) fn unpublished(&self) -> u64 {
+        self.unpublished
+    }
+
+    /// Tells the virtual host how much is not published now.
+    #[inline]
+    fn note_unpublished(&mut self, op: &mut Operation<'_>) -> Result<(), Refusal> {
+        let pending = match &self.mode {
+            Mode::Transaction(pending) => pending.held,
+            _ => 0,
+        };
+        let now = pending + self.incoming.under_way();
+        if now == self.unpublished {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.unpublished, now);
+        op.shared.note_unpublished(before, now)
     }
 
     /// A publish came; its content follows.
@@ -98,7 +131,10 @@ impl Channel {
     /// A part of a body came.
     #[inline]
     pub(crate) fn body(&mut self, op: &mut Operation<'_>, part: Part<'_>) -> Result<(), Refusal> {
-        if self.incoming.body(part)? { self.published(op) } else { Ok(()) }
+        if self.incoming.body(part)? {
+            self.published(op)?;
+        }
+        self.note_unpublished(op)
     }
 
     /// A message is complete.
@@ -108,12 +144,14 @@ impl Channel {
         if flags.immediate {
             return Err(Refusal::NotImplemented("immediate=true".to_owned()));
         }
-        if let Mode::Transaction(held) = &mut self.mode {
+        if let Mode::Transaction(pending) = &mut self.mode {
             let Some(channel) = self.key else { return Ok(()) };
             let publisher = Publisher { connection: op.by, channel };
             op.shared.vhost.check_publish(&mut self.incoming.draft, publisher)?;
-            held.push((flags, std::mem::take(&mut self.incoming.draft)));
-            return Ok(());
+            let draft = std::mem::take(&mut self.incoming.draft);
+            pending.held += MESSAGE_OVERHEAD + draft.parts().weight();
+            pending.publishes.push((flags, draft));
+            return self.note_unpublished(op);
         }
         let outcome = match self.disturbed(op, flags) {
             Some(outcome) => outcome,
@@ -494,20 +532,23 @@ impl Channel {
             (tx::Method::Select(_), Mode::Confirm { .. }) => return Err(Refusal::ConfirmToTx),
             (tx::Method::Select(_), mode) => {
                 if matches!(mode, Mode::Plain) {
-                    *mode = Mode::Transaction(Vec::new());
+                    *mode = Mode::Transaction(Pending::default());
                 }
                 self.reply(op, &tx::SelectOk {});
             }
-            (tx::Method::Commit(_), Mode::Transaction(held)) => {
-                for (flags, draft) in std::mem::take(held) {
+            (tx::Method::Commit(_), Mode::Transaction(pending)) => {
+                let publishes = std::mem::take(pending).publishes;
+                self.note_unpublished(op)?;
+                for (flags, draft) in publishes {
                     self.incoming.draft = draft;
                     self.put(op, flags)?;
                 }
                 op.shared.vhost.commit_settled(op.now, key, &mut op.shared.outboxes);
                 self.reply(op, &tx::CommitOk {});
             }
-            (tx::Method::Rollback(_), Mode::Transaction(held)) => {
-                held.clear();
+            (tx::Method::Rollback(_), Mode::Transaction(pending)) => {
+                *pending = Pending::default();
+                self.note_unpublished(op)?;
                 op.shared.vhost.rollback_settled(key);
                 self.reply(op, &tx::RollbackOk {});
             }

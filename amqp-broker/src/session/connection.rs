@@ -93,6 +93,11 @@ impl Connection {
         }
     }
 
+    /// Bytes that its channels have and have not published.
+    pub(crate) fn unpublished(&self) -> u64 {
+        self.channels.iter().flatten().map(|channel| channel.unpublished()).sum()
+    }
+
     /// Whether a close of ours waits to be answered.
     pub(crate) fn is_closing(&self) -> bool {
         matches!(self.phase, Phase::Closing | Phase::Deaf)

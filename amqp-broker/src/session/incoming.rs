@@ -49,6 +49,8 @@ enum Stage {
     },
     Large {
         left: u64,
+        /// Bytes that have come.
+        came: u64,
         parts: Vec<Bytes>,
         gathered: BytesMut,
     },
@@ -79,6 +81,15 @@ impl Incoming {
             Stage::Idle => Ok(()),
             Stage::Header => Err(HEADER_EXPECTED),
             Stage::Small { .. } | Stage::Large { .. } => Err(BODY_EXPECTED),
+        }
+    }
+
+    /// Bytes of a large body that have come while more are to come.
+    #[inline]
+    pub(crate) fn under_way(&self) -> u64 {
+        match self.stage {
+            Stage::Large { came, .. } => came,
+            _ => 0,
         }
     }
 
@@ -122,7 +133,7 @@ impl Incoming {
         self.stage = match size {
             0 => Stage::Idle,
             _ if size <= SMALL_BODY as u64 => Stage::Small { left: size as usize },
-            left => Stage::Large { left, parts: Vec::new(), gathered: BytesMut::new() },
+            left => Stage::Large { left, came: 0, parts: Vec::new(), gathered: BytesMut::new() },
         };
         Ok(size == 0)
     }
@@ -139,8 +150,10 @@ impl Incoming {
                     return Ok(false);
                 }
             }
-            Stage::Large { left, parts, gathered } => {
-                *left = left.checked_sub(part.as_slice().len() as u64).ok_or(BODY_EXPECTED)?;
+            Stage::Large { left, came, parts, gathered } => {
+                let len = part.as_slice().len() as u64;
+                *left = left.checked_sub(len).ok_or(BODY_EXPECTED)?;
+                *came += len;
                 match part {
                     Part::Shared(part) => {
                         push_gathered(parts, gathered);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use amqp_codec::{ShortString, method::connection};
 
-use crate::core::{ids::ConnectionId, vhost::Vhost};
+use crate::core::{ids::ConnectionId, refusal::Refusal, vhost::Vhost};
 
 use super::{
     alarm::Alarm, disturbance::Disturbance, held::HeldAnswers, outbox::Outboxes, watermark::Watermark,
@@ -19,6 +19,8 @@ pub(crate) struct Shared {
     /// Answers that wait for the disk.
     pub(crate) held: HeldAnswers,
     watermark: Watermark,
+    /// Bytes of bodies under way, and of publishes that wait for a commit.
+    unpublished: u64,
 }
 
 impl Shared {
@@ -31,6 +33,7 @@ impl Shared {
             disturbance,
             held: HeldAnswers::default(),
             watermark: Watermark::new(memory),
+            unpublished: 0,
         }
     }
 
@@ -96,6 +99,20 @@ impl Shared {
             let released = self.alarm.low_on_memory(is_low);
             self.release(released);
         }
+    }
+
+    /// Notes that a channel has so many bytes, instead of so many before, that it has not published. Nobody is held back for
+    /// them: who is not read from could never complete what is begun.
+    ///
+    /// # Errors
+    /// When all channels have more than messages may take.
+    pub(crate) fn note_unpublished(&mut self, before: u64, now: u64) -> Result<(), Refusal> {
+        self.unpublished = self.unpublished.saturating_sub(before).saturating_add(now);
+        let limit = self.watermark.limit();
+        if now > before && self.unpublished > limit {
+            return Err(Refusal::TooMuchUnpublished { limit });
+        }
+        Ok(())
     }
 
     /// When [`advance`](Self::advance) has something to do next.

@@ -22,6 +22,10 @@ impl Watermark {
         Watermark { limit, look_after: 0, looked_at: 0, is_low: false }
     }
 
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Whether memory is to be looked at, after so much has come.
     #[inline]
     pub(crate) fn is_due(&self, now: u64, grown: u64) -> bool {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use amqp_codec::{
-    Frame,
+    ContentHeader, Frame, Properties, Table,
     frame::PROTOCOL_HEADER,
-    method::{basic, channel, confirm, connection, queue},
+    method::{basic, channel, confirm, connection, queue, tx},
 };
 
 use super::{
@@ -92,6 +92,74 @@ async fn consumers_wait_at_the_limit_of_unacknowledged_deliveries_and_gets_are_r
     let close = peer.expect::<channel::Close>(1).await;
     assert_eq!(close.reply_code, 406);
     assert_eq!(broker.queue("/", "q").unwrap().ready, 3);
+}
+
+/// A publish to `q`, of whose body all has come, or some.
+fn publish_in_part(announced: u64, came: usize) -> [Frame; 3] {
+    let publish = basic::Publish { routing_key: short("q"), ..Default::default() };
+    let properties = Properties::default().encode().unwrap();
+    let header = ContentHeader { class_id: 60, body_size: announced, properties };
+    [on(publish), Frame::Header(1, header), Frame::Body(1, vec![0; came].into())]
+}
+
+async fn send_all(peer: &mut Peer, frames: impl IntoIterator<Item = Frame>) {
+    for frame in frames {
+        peer.frame(&frame).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_published_is_limited_too_until_it_is_or_never_will_be() {
+    let broker = Broker::builder().memory_limit(100_000).build();
+    let greet = || Peer::greet(&broker, "/", FRAME_MAX as u32);
+    let text = "506 RESOURCE_ERROR - bodies under way and open transactions take more than the memory there is for \
+                them (100000 bytes)";
+    let refused = (Closed::Connection, text.to_owned());
+    let begun = || publish_in_part(200_000, 60_000);
+    // Two bodies begun are too many.
+    let mut first = Peer::open(&broker).await;
+    send_all(&mut first, begun()).await;
+    first.call(2, channel::Open::default()).await;
+    assert_eq!(outcome(greet().await, &begun()).await, refused);
+    drop(first);
+    while !broker.connections().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // So are many publishes before a commit; what was committed or rolled back makes room.
+    let whole = |count| (0..count).flat_map(|_| publish_in_part(20_000, 20_000)).collect::<Vec<_>>();
+    let mut peer = Peer::open(&broker).await;
+    peer.declare("q").await;
+    peer.call(1, tx::Select {}).await;
+    for _ in 0..3 {
+        send_all(&mut peer, whole(4)).await;
+        peer.call(1, tx::Rollback {}).await;
+    }
+    send_all(&mut peer, whole(4)).await;
+    peer.call(1, tx::Commit {}).await;
+    peer.call(1, queue::Purge { queue: short("q"), ..Default::default() }).await;
+    let frames = [vec![on(tx::Select {})], whole(5)].concat();
+    assert_eq!(outcome(greet().await, &frames).await, refused);
+    send_all(&mut peer, whole(4)).await;
+    peer.call(1, tx::Commit {}).await;
+    assert_eq!(broker.queue("/", "q").unwrap().ready, 4);
+}
+
+#[tokio::test]
+async fn headers_take_memory_as_bodies_do() {
+    let broker = Broker::builder().memory_limit(100_000).build();
+    let mut peer = Peer::open(&broker).await;
+    peer.declare("q").await;
+    let mut headers = Table::new();
+    headers.insert("large", "x".repeat(30_000)).unwrap();
+    let properties = Properties { headers: Some(headers), ..Default::default() };
+    peer.call(1, confirm::Select::default()).await;
+    for _ in 0..4 {
+        peer.publish_with("", "q", properties.clone(), false, b"").await;
+        peer.expect::<basic::Ack>(1).await;
+    }
+    peer.publish_with("", "q", properties.clone(), false, b"").await;
+    peer.expect::<connection::Blocked>(0).await;
+    assert_eq!(broker.queue("/", "q").unwrap().ready, 4);
 }
 
 #[tokio::test]
