@@ -1,5 +1,7 @@
 //! A channel: what each of its methods does.
 
+mod confirms;
+
 use amqp_codec::{
     Arguments, Method, ReplyCode, ShortString,
     borrowed::Publish,
@@ -171,20 +173,6 @@ impl Channel {
         Ok(())
     }
 
-    /// Nacks the last publish, after what is before it is confirmed.
-    #[cold]
-    fn nack(&mut self, op: &mut Operation<'_>) {
-        let Mode::Confirm { published, answered, has_gap } = &mut self.mode else { return };
-        let (tag, last, gap) = (*published, std::mem::replace(answered, *published), *has_gap);
-        self.ack(op, last, tag - 1, gap);
-        if op.shared.disturbance.swallows_of(1) == 0 {
-            let nack = basic::Nack { delivery_tag: tag, multiple: false, requeue: false };
-            self.say(op, &nack, Some(&nack));
-        } else if let Mode::Confirm { has_gap, .. } = &mut self.mode {
-            *has_gap = true;
-        }
-    }
-
     /// What becomes of a publish that somebody wants to go wrong.
     #[inline]
     fn disturbed(&mut self, op: &mut Operation<'_>, flags: Flags) -> Option<Published> {
@@ -219,45 +207,6 @@ impl Channel {
             outbox.returned(self.number, ReplyCode::NO_ROUTE.0, "NO_ROUTE", draft.parts());
         }
         Ok(outcome)
-    }
-
-    /// Whether confirms are due.
-    #[inline]
-    pub(crate) fn owes_confirms(&self) -> bool {
-        matches!(self.mode, Mode::Confirm { published, answered, .. } if answered < published)
-    }
-
-    /// Confirms all that was published since the last time, in one method.
-    pub(crate) fn confirm(&mut self, op: &mut Operation<'_>) {
-        if let Mode::Confirm { published, answered, has_gap } = &mut self.mode
-            && answered < published
-        {
-            let (from, to, gap) = (*answered, *published, *has_gap);
-            *answered = to;
-            self.ack(op, from, to, gap);
-        }
-    }
-
-    /// Confirms what was published after tag `from` up to tag `to`.
-    fn ack(&mut self, op: &mut Operation<'_>, from: u64, to: u64, mut gap: bool) {
-        let mut from = from;
-        if op.shared.disturbance.is_any() {
-            let swallowed = op.shared.disturbance.swallows_of(to - from);
-            if swallowed > 0
-                && let Mode::Confirm { has_gap, .. } = &mut self.mode
-            {
-                from += swallowed;
-                *has_gap = true;
-                gap = true;
-            }
-        }
-        if gap {
-            for delivery_tag in from + 1..=to {
-                self.say_ack(op, delivery_tag, false);
-            }
-        } else if from < to {
-            self.say_ack(op, to, from + 1 < to);
-        }
     }
 
     /// Deliveries are acknowledged or refused.
@@ -512,16 +461,6 @@ impl Channel {
         Ok(())
     }
 
-    fn select_confirms(&mut self, op: &mut Operation<'_>, select: &confirm::Select) -> Result<(), Refusal> {
-        match self.mode {
-            Mode::Transaction(_) => return Err(Refusal::TxToConfirm),
-            Mode::Plain => self.mode = Mode::Confirm { published: 0, answered: 0, has_gap: false },
-            Mode::Confirm { .. } => {}
-        }
-        self.reply_unless(select.no_wait, op, &confirm::SelectOk {});
-        Ok(())
-    }
-
     fn transaction(
         &mut self,
         op: &mut Operation<'_>,
@@ -556,11 +495,6 @@ impl Channel {
             _ => return Err(Refusal::UnimplementedMethod),
         }
         Ok(())
-    }
-
-    fn say_ack(&self, op: &mut Operation<'_>, delivery_tag: u64, multiple: bool) {
-        let nack = basic::Nack { delivery_tag, multiple, requeue: false };
-        self.say(op, &basic::Ack { delivery_tag, multiple }, Some(&nack));
     }
 
     fn reply<A: Arguments>(&self, op: &mut Operation<'_>, method: &A) {

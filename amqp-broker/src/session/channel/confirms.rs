@@ -1,0 +1,81 @@
+//! Publisher confirms (<https://www.rabbitmq.com/docs/confirms>): those of one read gather into one method.
+
+use amqp_codec::method::{basic, confirm};
+
+use super::{Channel, Mode};
+use crate::{core::refusal::Refusal, session::shared::Operation};
+
+impl Channel {
+    /// From here on publishes are answered.
+    pub(super) fn select_confirms(
+        &mut self,
+        op: &mut Operation<'_>,
+        select: &confirm::Select,
+    ) -> Result<(), Refusal> {
+        match self.mode {
+            Mode::Transaction(_) => return Err(Refusal::TxToConfirm),
+            Mode::Plain => self.mode = Mode::Confirm { published: 0, answered: 0, has_gap: false },
+            Mode::Confirm { .. } => {}
+        }
+        self.reply_unless(select.no_wait, op, &confirm::SelectOk {});
+        Ok(())
+    }
+
+    /// Whether confirms are due.
+    #[inline]
+    pub(crate) fn owes_confirms(&self) -> bool {
+        matches!(self.mode, Mode::Confirm { published, answered, .. } if answered < published)
+    }
+
+    /// Confirms all that was published since the last time, in one method.
+    pub(crate) fn confirm(&mut self, op: &mut Operation<'_>) {
+        if let Mode::Confirm { published, answered, has_gap } = &mut self.mode
+            && answered < published
+        {
+            let (from, to, gap) = (*answered, *published, *has_gap);
+            *answered = to;
+            self.ack(op, from, to, gap);
+        }
+    }
+
+    /// Confirms what was published after tag `from` up to tag `to`.
+    fn ack(&mut self, op: &mut Operation<'_>, from: u64, to: u64, mut gap: bool) {
+        let mut from = from;
+        if op.shared.disturbance.is_any() {
+            let swallowed = op.shared.disturbance.swallows_of(to - from);
+            if swallowed > 0
+                && let Mode::Confirm { has_gap, .. } = &mut self.mode
+            {
+                from += swallowed;
+                *has_gap = true;
+                gap = true;
+            }
+        }
+        if gap {
+            for delivery_tag in from + 1..=to {
+                self.say_ack(op, delivery_tag, false);
+            }
+        } else if from < to {
+            self.say_ack(op, to, from + 1 < to);
+        }
+    }
+
+    /// Nacks the last publish, after what is before it is confirmed.
+    #[cold]
+    pub(super) fn nack(&mut self, op: &mut Operation<'_>) {
+        let Mode::Confirm { published, answered, has_gap } = &mut self.mode else { return };
+        let (tag, last, gap) = (*published, std::mem::replace(answered, *published), *has_gap);
+        self.ack(op, last, tag - 1, gap);
+        if op.shared.disturbance.swallows_of(1) == 0 {
+            let nack = basic::Nack { delivery_tag: tag, multiple: false, requeue: false };
+            self.say(op, &nack, Some(&nack));
+        } else if let Mode::Confirm { has_gap, .. } = &mut self.mode {
+            *has_gap = true;
+        }
+    }
+
+    fn say_ack(&self, op: &mut Operation<'_>, delivery_tag: u64, multiple: bool) {
+        let nack = basic::Nack { delivery_tag, multiple, requeue: false };
+        self.say(op, &basic::Ack { delivery_tag, multiple }, Some(&nack));
+    }
+}
