@@ -21,6 +21,7 @@ use crate::core::{
 use super::{
     held::{Held, encoded},
     incoming::{Flags, Incoming, Part},
+    outbox::OwnCancelsLater,
     shared::Operation,
 };
 
@@ -330,10 +331,14 @@ impl Channel {
             }
             queue::Method::Delete(mut delete) => {
                 self.name_queue(&mut delete.queue)?;
-                let shared = &mut *op.shared;
-                let message_count =
-                    shared.vhost.delete_queue(op.now, &delete, op.by, &mut shared.outboxes)?;
+                let outboxes = &mut op.shared.outboxes;
+                let mut sink = OwnCancelsLater { outboxes, own: (op.by, self.number), tags: Vec::new() };
+                let message_count = op.shared.vhost.delete_queue(op.now, &delete, op.by, &mut sink)?;
+                let cancelled = sink.tags;
                 self.reply_unless(delete.no_wait, op, &queue::DeleteOk { message_count });
+                for consumer_tag in cancelled {
+                    self.reply(op, &basic::Cancel { consumer_tag, no_wait: true });
+                }
             }
             _ => return Err(Refusal::UnimplementedMethod),
         }

@@ -358,6 +358,38 @@ impl Sink for Outboxes {
     }
 }
 
+/// Where the effects of a deletion go: a channel that consumed from what it deletes is told of the deletion first, as
+/// RabbitMQ does, and clients that read no further than an answer count on it.
+pub(crate) struct OwnCancelsLater<'a> {
+    pub(crate) outboxes: &'a mut Outboxes,
+    /// The channel that deletes.
+    pub(crate) own: (ConnectionId, u16),
+    /// The consumers of it that have ended.
+    pub(crate) tags: Vec<ShortString>,
+}
+
+impl Sink for OwnCancelsLater<'_> {
+    fn deliver(&mut self, to: ConnectionId, delivery: Delivery<'_>) -> bool {
+        self.outboxes.deliver(to, delivery)
+    }
+
+    fn reply(&mut self, to: ConnectionId, delivery: Delivery<'_>) {
+        self.outboxes.reply(to, delivery);
+    }
+
+    fn close_channel(&mut self, to: ConnectionId, channel: u16, why: &Refusal) {
+        self.outboxes.close_channel(to, channel, why);
+    }
+
+    fn cancel(&mut self, to: ConnectionId, channel: u16, consumer_tag: &ShortString) {
+        if (to, channel) == self.own {
+            self.tags.push(consumer_tag.clone());
+        } else {
+            self.outboxes.cancel(to, channel, consumer_tag);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use amqp_codec::{Frame, RawFrame};

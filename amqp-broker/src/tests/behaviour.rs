@@ -353,18 +353,6 @@ async fn an_auto_delete_queue_goes_with_its_last_consumer_and_not_before_the_fir
 }
 
 #[tokio::test]
-async fn deleting_a_queue_cancels_its_consumers() {
-    let broker = broker();
-    let mut peer = Peer::open(&broker).await;
-    peer.declare("q").await;
-    peer.consume("q", "c").await;
-    let mut other = Peer::open(&broker).await;
-    other.call(1, queue::Delete { queue: short("q"), ..Default::default() }).await;
-    let cancel = peer.expect::<basic::Cancel>(1).await;
-    assert_eq!((cancel.consumer_tag, cancel.no_wait), (short("c"), true));
-}
-
-#[tokio::test]
 async fn a_queue_without_name_gets_one_and_is_what_no_name_means() {
     let broker = broker();
     let mut peer = Peer::open(&broker).await;

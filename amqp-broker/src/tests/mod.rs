@@ -13,7 +13,7 @@
 //! | confirms, returns, refusals by full queues, transactions | `behaviour`, `sequences` |
 //! | prefetch in both scopes, round robin, priorities, one active consumer | `behaviour` |
 //! | ack, nack, reject, recover, requeue to its place, redelivered | `behaviour`, `sequences` |
-//! | consumer cancel notifications | `behaviour` |
+//! | consumer cancel notifications, after the answer to who causes them | `cancels` |
 //! | consumer timeout | `behaviour` |
 //! | dead letters: four reasons, `x-death`, circles, copies, `reject-publish-dlx` | `dead_letters`, `sequences` |
 //! | quorum queues: delivery limit, order of what returns, what they refuse | `dead_letters`, `differential` |
@@ -26,6 +26,7 @@ mod access;
 mod anything;
 mod behaviour;
 mod both;
+mod cancels;
 mod dead_letters;
 mod differential;
 mod durability;
