@@ -60,6 +60,14 @@ impl Python {
         command
     }
 
+    /// The folder with the sources of a package, `name-version`, and so the tests it was published with: if `tests/run` could
+    /// fetch them.
+    #[must_use]
+    pub fn published(&self, package: &str) -> Option<PathBuf> {
+        let folder = self.program.parent()?.parent()?.join("suites").join(package);
+        folder.is_dir().then_some(folder)
+    }
+
     fn of_folder(folder: &Path) -> Option<Self> {
         let program = folder.join("bin/python");
         let installed = fs::read_to_string(folder.join("requirements.txt")).ok()?;
@@ -89,7 +97,11 @@ mod tests {
         fs::write(folder.path().join("requirements.txt"), "pika==0\n").unwrap();
         assert!(Python::of_folder(folder.path()).is_none());
         fs::write(folder.path().join("requirements.txt"), REQUIREMENTS).unwrap();
-        assert!(Python::of_folder(folder.path()).is_some());
+        let python = Python::of_folder(folder.path()).unwrap();
+
+        assert_eq!(python.published("pika-0"), None);
+        fs::create_dir_all(folder.path().join("suites/pika-0")).unwrap();
+        assert_eq!(python.published("pika-0"), Some(folder.path().join("suites/pika-0")));
     }
 
     #[tokio::test]

@@ -3,3 +3,4 @@
 mod kombu;
 mod oslo;
 mod pika;
+mod suites;
