@@ -47,6 +47,14 @@ pub enum Error {
     /// A message could not be serialized.
     #[error(transparent)]
     Serializer(#[from] SerializerError),
+    /// An [`EntitySerializer`](crate::EntitySerializer) refuses an argument, a result or a context.
+    #[error("the entity serializer refuses {what}: {source}")]
+    Entity {
+        /// What it was given.
+        what: &'static str,
+        /// Why.
+        source: BoxError,
+    },
     /// A message could not be compressed.
     #[error(transparent)]
     Compression(#[from] CompressionError),

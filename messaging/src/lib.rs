@@ -28,6 +28,7 @@ mod consumer;
 mod context;
 mod duplicates;
 mod entity;
+mod entity_serializer;
 mod envelope;
 mod error;
 mod header;
@@ -61,6 +62,7 @@ pub use compress::{Compression, DECOMPRESSED_LIMIT};
 pub use conflict::Conflict;
 pub use consumer::{Consumer, Delivery, Subscription};
 pub use context::Context;
+pub use entity_serializer::EntitySerializer;
 /// What [`Serializer`] is written in terms of.
 pub use erased_serde;
 pub use error::{

@@ -240,7 +240,8 @@ impl PublishOptions {
     }
 }
 
-fn compressed(message: &Message, compression: Compression) -> Result<Message, Error> {
+/// A message with its body compressed, and a header that says so.
+pub(crate) fn compressed(message: &Message, compression: Compression) -> Result<Message, Error> {
     let body = compression.compress(message.body())?;
     let mut properties = message.properties().clone();
     let headers = properties.headers.get_or_insert_default();

@@ -13,11 +13,14 @@ use super::{
     wire::{ReceivedReply, Request},
 };
 use crate::{
+    compress::Compression,
     context::Context,
+    entity_serializer::Conversion,
     envelope,
     error::{Error, RemoteError},
     id::Id,
     json_message::json_message,
+    publish_options::compressed,
     reply::Expected,
     retry::{Retry, RetryPolicy},
     serialize,
@@ -38,6 +41,8 @@ pub(crate) struct Caller {
     pub(crate) monitor: Option<Duration>,
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) wait_for_server: bool,
+    pub(crate) conversion: Conversion,
+    pub(crate) compression: Option<Compression>,
 }
 
 /// The way to a target.
@@ -58,6 +63,8 @@ impl Caller {
             monitor: None,
             retry: None,
             wait_for_server: false,
+            conversion: Conversion::default(),
+            compression: None,
         }
     }
 
@@ -74,13 +81,15 @@ impl Caller {
     }
 
     pub(crate) async fn cast(&self, method: &str, arguments: &RawValue) -> Result<(), Error> {
-        let request = self.request(method, arguments, &self.context);
-        self.send(&request, self.timeout, None).await
+        let context = self.conversion.serialize_context(&self.context)?;
+        let arguments = self.conversion.serialize_arguments(&self.context, arguments)?;
+        self.send(&self.request(method, &arguments, &context), self.timeout, None).await
     }
 
     pub(crate) async fn fanout(&self, method: &str, arguments: &RawValue) -> Result<(), Error> {
-        let request = self.request(method, arguments, &self.context);
-        let message = message(&request, None)?;
+        let context = self.conversion.serialize_context(&self.context)?;
+        let arguments = self.conversion.serialize_arguments(&self.context, arguments)?;
+        let message = self.message(&self.request(method, &arguments, &context), None)?;
         let Way { transport, target, fanout, .. } = &*self.way;
         fanout.deliver((transport, target), ("", &message), &self.sending(self.timeout)).await
     }
@@ -104,9 +113,18 @@ impl Caller {
         within: Duration,
         expires: Option<Duration>,
     ) -> Result<(), Error> {
-        let message = message(request, expires)?;
+        let message = self.message(request, expires)?;
         let Way { transport, target, routing_key, route, .. } = &*self.way;
         route.deliver((transport, target), (routing_key, &message), &self.sending(within)).await
+    }
+
+    fn message(&self, request: &Request<'_>, expires: Option<Duration>) -> Result<Message, Error> {
+        let body = envelope::encode(request).map_err(|source| Error::Encode { what: "a request", source })?;
+        let message = json_message(body, expires);
+        match self.compression {
+            Some(compression) => compressed(&message, compression),
+            None => Ok(message),
+        }
     }
 
     fn sending(&self, within: Duration) -> Sending {
@@ -224,21 +242,19 @@ impl<R: DeserializeOwned> Call<'_, R> {
         let monitor = self.monitor.map(|patience| patience.max(LEAST_MONITOR));
         let mut expected = replies.expect(monitor.is_some());
         let context = self.context.as_ref().unwrap_or(&caller.context);
+        let arguments = caller.conversion.serialize_arguments(context, &arguments)?;
+        let sent_context = caller.conversion.serialize_context(context)?;
         let reply_to: Option<(Id, &str)> = Some((expected.id(), replies.name()));
-        let request = Request { reply_to, monitor, ..caller.request(&self.method, &arguments, context) };
+        let request =
+            Request { reply_to, monitor, ..caller.request(&self.method, &arguments, &sent_context) };
         let remaining = self.timeout.saturating_sub(clock.elapsed());
         let sending = caller.send(&request, remaining, Some(remaining));
         let reply = wait(&mut expected, sending, monitor, &clock).await?;
         match reply.into_answer() {
-            Ok(result) => decode_result(result.as_deref()),
+            Ok(result) => decode_result(caller.conversion.deserialize_result(context, result)?.as_deref()),
             Err(failure) => Err(caller.failed(self.method, failure)),
         }
     }
-}
-
-fn message(request: &Request<'_>, expires: Option<Duration>) -> Result<Message, Error> {
-    let body = envelope::encode(request).map_err(|source| Error::Encode { what: "a request", source })?;
-    Ok(json_message(body, expires))
 }
 
 /// Sends and waits. The reply may come before the broker's confirm of the request.

@@ -10,7 +10,13 @@ use super::{
     metrics::Metrics,
 };
 use crate::{
-    context::Context, error::Error, retry::RetryPolicy, target::Target, transport::Transport,
+    compress::Compression,
+    context::Context,
+    entity_serializer::{Conversion, EntitySerializer},
+    error::Error,
+    retry::RetryPolicy,
+    target::Target,
+    transport::Transport,
     version::Version,
 };
 
@@ -118,6 +124,22 @@ impl Client {
     #[must_use]
     pub fn wait_for_server(mut self, wait: bool) -> Self {
         self.caller.wait_for_server = wait;
+        self
+    }
+
+    /// What makes of arguments and contexts what is sent, and of results what was meant: it has to be the servers' too. Default: they
+    /// are sent as they are.
+    #[must_use]
+    pub fn serializer(mut self, serializer: impl EntitySerializer) -> Self {
+        self.caller.conversion = Conversion::by(serializer);
+        self
+    }
+
+    /// Compresses requests, which servers of every kind read: `kombu_compression`. Worth it for large arguments. Default: they are not
+    /// compressed.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.caller.compression = Some(compression);
         self
     }
 

@@ -7,17 +7,19 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     access::AccessPolicy,
-    endpoint::{Answer, Endpoint, Method},
+    endpoint::{Answer, Endpoint, Found},
     failure::Failure,
+    methods::{Arguments, Output},
     wire::Received,
 };
-use crate::{context::Context, version::Version};
+use crate::{context::Context, entity_serializer::Conversion, error::Error, version::Version};
 
 /// The endpoints of a server, in the order they are asked.
 #[derive(Debug, Default)]
 pub(crate) struct Dispatcher {
     endpoints: Vec<Endpoint>,
     pub(crate) policy: AccessPolicy,
+    pub(crate) conversion: Conversion,
 }
 
 impl Dispatcher {
@@ -27,17 +29,30 @@ impl Dispatcher {
 
     /// Runs the method that a request asks for. There is an answer always, also when the method panics.
     pub(crate) async fn answer(&self, request: &mut Received) -> Answer {
-        let ((endpoint, method), arguments) =
-            match (self.select(request), arguments(request.arguments.take())) {
-                (Ok(found), Ok(arguments)) => (found, arguments),
-                (Err(failure), _) | (_, Err(failure)) => return Err(failure),
-            };
-        let context = std::mem::take(&mut request.context);
-        let answer = run(method, context, arguments).await;
+        // The state behind a panic is its user's own: nothing here is used again.
+        let call = AssertUnwindSafe(self.dispatch(request)).catch_unwind();
+        call.await.unwrap_or_else(|payload| Err(Failure::panicked(&*payload)))
+    }
+
+    async fn dispatch(&self, request: &mut Received) -> Answer {
+        let (context, given) = (std::mem::take(&mut request.context), request.arguments.take());
+        let (endpoint, method) = self.select(request)?;
+        let answer = self.run(method, context, arguments(given)?).await;
         answer.map_err(|failure| if endpoint.expects(&failure) { failure.expected() } else { failure })
     }
 
-    fn select(&self, request: &Received) -> Result<(&Endpoint, &Method), Failure> {
+    async fn run(&self, method: Found<'_>, context: Context, arguments: Box<RawValue>) -> Answer {
+        if !self.conversion.has_serializer() {
+            return method.call(context, Arguments::new(arguments)).await.map(Output::into_json);
+        }
+        let context = self.conversion.deserialize_context(context).map_err(|error| refused(&error))?;
+        let arguments =
+            self.conversion.deserialize_arguments(&context, arguments).map_err(|error| refused(&error))?;
+        let output = method.call(context.clone(), Arguments::new(arguments)).await?;
+        self.conversion.serialize_result(&context, output.into_json()).map_err(|error| refused(&error))
+    }
+
+    fn select<'a>(&'a self, request: &'a Received) -> Result<(&'a Endpoint, Found<'a>), Failure> {
         let method = match &request.method {
             Some(Value::String(method)) => method,
             other => {
@@ -67,12 +82,12 @@ impl Dispatcher {
 
     /// The first endpoint of the namespace and a compatible version that has the method. Without one: whether any was
     /// compatible at all.
-    fn find(
-        &self,
+    fn find<'a>(
+        &'a self,
         namespace: Option<&str>,
         version: Version,
-        method: &str,
-    ) -> Result<(&Endpoint, &Method), bool> {
+        method: &'a str,
+    ) -> Result<(&'a Endpoint, Found<'a>), bool> {
         let mut compatible = self
             .endpoints
             .iter()
@@ -83,10 +98,9 @@ impl Dispatcher {
     }
 }
 
-async fn run(method: &Method, context: Context, arguments: Box<RawValue>) -> Answer {
-    // The state behind a panic is the method's own: nothing here is used again.
-    let call = AssertUnwindSafe(async move { method(context, arguments).await });
-    call.catch_unwind().await.unwrap_or_else(|payload| Err(Failure::panicked(&*payload)))
+/// The serializer is as much a part of the method as its arguments are.
+fn refused(error: &Error) -> Failure {
+    Failure::new("ValueError", error.to_string())
 }
 
 /// Arguments go by name: they are a JSON object, and none is an empty one.

@@ -8,16 +8,26 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
-use super::{access::AccessPolicy, failure::Failure};
-use crate::{context::Context, serialize, version::Version};
+use super::{
+    access::AccessPolicy,
+    failure::Failure,
+    methods::{AnyMethods, Arguments, Methods, Output},
+};
+use crate::{context::Context, version::Version};
 
 /// What a method answers: JSON, or why it failed.
 pub(crate) type Answer = Result<Box<RawValue>, Failure>;
 
-/// A method without its types.
-pub(crate) type Method = Arc<dyn Fn(Context, Box<RawValue>) -> BoxFuture<'static, Answer> + Send + Sync>;
+/// A closure without its types.
+type Method = Arc<dyn Fn(Context, Arguments) -> BoxFuture<'static, Result<Output, Failure>> + Send + Sync>;
+
+/// A method that was found.
+pub(crate) enum Found<'a> {
+    Closure(&'a Method),
+    Named(&'a Arc<dyn AnyMethods>, &'a str),
+}
 
 /// Methods under one namespace and version. Default: no namespace, version 1.0, no methods.
 ///
@@ -39,6 +49,8 @@ pub struct Endpoint {
     accepted: Vec<Option<String>>,
     version: Version,
     methods: HashMap<String, Method>,
+    /// Asked for what is not among the closures.
+    others: Vec<Arc<dyn AnyMethods>>,
     exposed: HashSet<String>,
     /// Classes of failures.
     expected: HashSet<String>,
@@ -48,8 +60,20 @@ impl Endpoint {
     /// No namespace, version 1.0, no methods.
     #[must_use]
     pub fn new() -> Self {
-        let (accepted, methods, exposed, expected) = Default::default();
-        Endpoint { namespace: None, accepted, version: Version::DEFAULT, methods, exposed, expected }
+        let (accepted, methods, others, exposed, expected) = Default::default();
+        Endpoint { namespace: None, accepted, version: Version::DEFAULT, methods, others, exposed, expected }
+    }
+
+    /// The methods of a type; no namespace, version 1.0.
+    pub fn of(methods: impl Methods) -> Self {
+        Endpoint::new().methods(methods)
+    }
+
+    /// The methods of a type, beside those that are there already: closures are asked first, then types in the order they were added.
+    #[must_use]
+    pub fn methods(mut self, methods: impl Methods) -> Self {
+        self.others.push(Arc::new(methods));
+        self
     }
 
     /// The namespace of its methods.
@@ -86,15 +110,12 @@ impl Endpoint {
         F: Fn(Context, A) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<R, Failure>> + Send + 'static,
     {
-        let untyped = move |context, arguments: Box<RawValue>| match decode(arguments.get()) {
+        let untyped = move |context, arguments: Arguments| match arguments.read() {
             Ok(arguments) => {
                 let call = method(context, arguments);
-                async move { answer(&call.await?) }.boxed()
+                async move { Output::new(&call.await?) }.boxed()
             }
-            Err(error) => {
-                std::future::ready(Err(Failure::new("TypeError", format!("wrong arguments: {error}"))))
-                    .boxed()
-            }
+            Err(failure) => std::future::ready(Err(failure)).boxed(),
         };
         self.methods.insert(name.into(), Arc::new(untyped));
         self
@@ -128,21 +149,27 @@ impl Endpoint {
         self.version.supports(version)
     }
 
-    pub(crate) fn find(&self, method: &str, policy: AccessPolicy) -> Option<&Method> {
-        if policy.allows(method, &self.exposed) { self.methods.get(method) } else { None }
+    pub(crate) fn find<'a>(&'a self, method: &'a str, policy: AccessPolicy) -> Option<Found<'a>> {
+        if !policy.allows(method, &self.exposed) {
+            return None;
+        }
+        let other = || self.others.iter().find(|methods| methods.has(method));
+        let closure = self.methods.get(method).map(Found::Closure);
+        closure.or_else(|| Some(Found::Named(other()?, method)))
     }
 }
 
-fn decode<A: DeserializeOwned>(arguments: &str) -> serde_json::Result<A> {
-    // For `()`, which is null to serde, where there are no arguments.
-    serialize::from_json(arguments).or_else(|error| {
-        if arguments == "{}" { serde_json::from_str("null").map_err(|_| error) } else { Err(error) }
-    })
-}
-
-fn answer<R: Serialize>(result: &R) -> Answer {
-    to_raw_value(result)
-        .map_err(|error| Failure::new("ValueError", format!("the result cannot be serialized: {error}")))
+impl Found<'_> {
+    pub(crate) fn call(
+        self,
+        context: Context,
+        arguments: Arguments,
+    ) -> BoxFuture<'static, Result<Output, Failure>> {
+        match self {
+            Found::Closure(method) => method(context, arguments),
+            Found::Named(methods, name) => methods.clone().call(name.to_owned(), context, arguments),
+        }
+    }
 }
 
 impl Default for Endpoint {

@@ -104,7 +104,9 @@ impl Failure {
         }))
     }
 
-    pub(crate) fn no_such_method(method: &str) -> Self {
+    /// That there is no such method, as servers say it.
+    #[must_use]
+    pub fn no_such_method(method: &str) -> Self {
         Failure::new("NoSuchMethod", format!("Endpoint does not support RPC method {method}"))
             .module(DISPATCHER)
     }

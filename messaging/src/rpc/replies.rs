@@ -11,10 +11,12 @@ use tokio::{
 
 use super::{endpoint::Answer, failure::Failure, vanished::Vanished, wire::Reply};
 use crate::{
+    compress::Compression,
     envelope,
     error::{Error, Outcome},
     json_message::json_message,
     producer::Producer,
+    publish_options::compressed,
     service::Stopping,
 };
 
@@ -29,6 +31,7 @@ const WAITING: usize = 1024;
 pub(crate) struct Replies {
     /// To the default exchange, which routes to queues by their names.
     producer: Producer,
+    compression: Option<Compression>,
     vanished: Mutex<Vanished>,
     leaving: Semaphore,
     waiting: Semaphore,
@@ -38,9 +41,10 @@ pub(crate) struct Replies {
 pub(crate) struct Unclaimed(Message);
 
 impl Replies {
-    pub(crate) fn new(producer: Producer) -> Self {
+    pub(crate) fn new(producer: Producer, compression: Option<Compression>) -> Self {
         Replies {
             producer,
+            compression,
             vanished: Mutex::default(),
             leaving: Semaphore::new(LEAVING),
             waiting: Semaphore::new(WAITING),
@@ -54,7 +58,7 @@ impl Replies {
 
     /// That a call is being worked on. One that is lost is made up for by the next.
     pub(crate) async fn heartbeat(&self, queue: &str, id: &str) {
-        let sent = match encode(&Reply::heartbeat(id)) {
+        let sent = match self.encode(&Reply::heartbeat(id)) {
             Ok(message) => self.producer.deliver(queue, &message, None).await.map(drop),
             Err(error) => Err(error),
         };
@@ -81,11 +85,20 @@ impl Replies {
 
     async fn attempt(&self, queue: &str, id: &str, answer: &Answer) -> Result<Option<Unclaimed>, Error> {
         let encoded = |source| Error::Encode { what: "a reply", source };
-        let message = encode(&Reply::new(id, answer).map_err(encoded)?)?;
+        let message = self.encode(&Reply::new(id, answer).map_err(encoded)?)?;
         match self.producer.deliver(queue, &message, None).await {
             Ok(_) => Ok(None),
             Err(error) if is_unroutable(&error) => Ok(Some(Unclaimed(message))),
             Err(error) => Err(error),
+        }
+    }
+
+    fn encode(&self, reply: &Reply<'_>) -> Result<Message, Error> {
+        let body = envelope::encode(reply).map_err(|source| Error::Encode { what: "a reply", source })?;
+        let message = json_message(body, None);
+        match self.compression {
+            Some(compression) => compressed(&message, compression),
+            None => Ok(message),
         }
     }
 
@@ -120,11 +133,6 @@ impl Replies {
             vanished.insert(queue);
         }
     }
-}
-
-fn encode(reply: &Reply<'_>) -> Result<Message, Error> {
-    let body = envelope::encode(reply).map_err(|source| Error::Encode { what: "a reply", source })?;
-    Ok(json_message(body, None))
 }
 
 fn is_unroutable(error: &Error) -> bool {

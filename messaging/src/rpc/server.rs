@@ -10,8 +10,10 @@ use super::{
     replies::Replies, request::Desk,
 };
 use crate::{
+    compress::Compression,
     consumer::Subscription,
     duplicates::RepeatWindow,
+    entity_serializer::{Conversion, EntitySerializer},
     error::Error,
     service::{Service, Stopper},
     source::Source,
@@ -40,6 +42,7 @@ pub struct Server {
     prefetch: Option<u16>,
     acknowledge: Acknowledge,
     repeats: RepeatWindow,
+    compression: Option<Compression>,
     ping: bool,
 }
 
@@ -55,6 +58,7 @@ impl Server {
             prefetch: None,
             acknowledge: Acknowledge::default(),
             repeats: RepeatWindow::default(),
+            compression: None,
             ping: false,
         }
     }
@@ -102,6 +106,21 @@ impl Server {
         self
     }
 
+    /// What makes of arguments and contexts what was meant, and of results what is sent: it has to be the clients' too. Default: they
+    /// are taken and sent as they are.
+    #[must_use]
+    pub fn serializer(mut self, serializer: impl EntitySerializer) -> Self {
+        self.dispatcher.conversion = Conversion::by(serializer);
+        self
+    }
+
+    /// Compresses replies, which clients of every kind read: `kombu_compression`. Default: they are not compressed.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
     /// Whether the server answers `oslo_rpc_server_ping` with `pong`, under every access policy; default false. Python's
     /// `rpc_ping_enabled`.
     #[must_use]
@@ -113,13 +132,17 @@ impl Server {
     /// Declares the topic's queues and begins to serve. After a lost connection it begins again by itself.
     ///
     /// # Errors
-    /// When there is no connection, or the broker refuses a declaration.
+    /// When there is no connection, or the broker refuses a declaration; [`Error::Compression`] when the compression's feature is off.
     pub async fn start(mut self) -> Result<RunningServer, Error> {
         if self.ping {
             let pong = |_, _: IgnoredAny| async { Ok("pong") };
             self.dispatcher.add(Endpoint::new().method(PING, pong).expose(PING));
         }
-        let replies = Replies::new(self.transport.producer(Exchange::direct("")).mandatory(true));
+        if let Some(compression) = self.compression {
+            compression.compress(b"")?;
+        }
+        let producer = self.transport.producer(Exchange::direct("")).mandatory(true);
+        let replies = Replies::new(producer, self.compression);
         let dispatcher = std::mem::take(&mut self.dispatcher);
         let desk = Arc::new(Desk::new(dispatcher, self.acknowledge, self.repeats, replies));
         let serve = move |delivery, turn, stopping| desk.clone().serve(delivery, turn, stopping);

@@ -13,6 +13,7 @@ mod rpc;
 mod rpc_client;
 mod rpc_conflicts;
 mod rpc_fanout;
+mod rpc_hooks;
 mod rpc_programs;
 mod rpc_server;
 mod rpc_topology;
