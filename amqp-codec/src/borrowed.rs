@@ -1,13 +1,17 @@
 //! The two methods of the hot path, without touching a reference count or allocating: `basic.publish`, of which a client
-//! writes and a broker reads millions, and `basic.deliver`, of which a client reads millions.
+//! writes and a broker reads millions, and `basic.deliver`, of which a client reads millions; and those properties without which a
+//! body cannot be read.
 
 use bytes::{BufMut, BytesMut};
 
 use crate::{
     content::CONTENT_HEADER_LEN,
+    entries::{Entries, ValueRef},
     error::Error,
+    field::FieldKind,
     frame::{FRAME_END, FrameKind, HEADER_LEN, put_body},
-    properties::PropertyList,
+    nesting::check_table,
+    properties::{Properties, PropertyList},
     text::check_short,
     tune::FRAME_OVERHEAD,
 };
@@ -54,6 +58,90 @@ pub struct Deliver<'a> {
     pub exchange: &'a [u8],
     /// The routing key it was published with.
     pub routing_key: &'a [u8],
+}
+
+/// The properties that tell how to read a body, borrowed from the encoded ones.
+///
+/// ```
+/// use amqp_codec::{Properties, ShortString, borrowed::ContentProperties};
+///
+/// let json = ShortString::from_static("application/json");
+/// let encoded = Properties { content_type: Some(json), priority: Some(3), ..Properties::default() }.encode()?;
+/// let read = ContentProperties::decode(encoded.as_encoded())?;
+/// assert_eq!(read.content_type, Some(&b"application/json"[..]));
+/// # Ok::<(), amqp_codec::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContentProperties<'a> {
+    /// MIME type of the body.
+    pub content_type: Option<&'a [u8]>,
+    /// MIME encoding of the body.
+    pub content_encoding: Option<&'a [u8]>,
+    /// The application's headers.
+    pub headers: Option<Entries<'a>>,
+}
+
+impl<'a> ContentProperties<'a> {
+    /// Reads flags and property list; the other properties are checked as well, and stepped over.
+    ///
+    /// # Errors
+    /// As [`EncodedProperties::decode`](crate::EncodedProperties::decode).
+    pub fn decode(encoded: &'a [u8]) -> Result<Self, Error> {
+        let Some((&flags, mut rest)) = encoded.split_first_chunk::<2>() else {
+            return Err(truncated("property flags", 2, encoded));
+        };
+        let flags = u16::from_be_bytes(flags);
+        let mut read = ContentProperties::default();
+        let mut bit = 1 << 15;
+        let mut unknown = flags;
+        for field in Properties::FIELDS {
+            let is_there = flags & bit != 0;
+            unknown &= !bit;
+            bit >>= 1;
+            if !is_there {
+                continue;
+            }
+            rest = match field.kind {
+                FieldKind::ShortString => {
+                    let (text, rest) = short(rest, field.name)?;
+                    match field.name {
+                        "content_type" => read.content_type = Some(text),
+                        "content_encoding" => read.content_encoding = Some(text),
+                        _ => {}
+                    }
+                    rest
+                }
+                FieldKind::Table => {
+                    let Some((length, rest)) = rest.split_first_chunk::<4>() else {
+                        return Err(truncated(field.name, 4, rest));
+                    };
+                    let length = u32::from_be_bytes(*length) as usize;
+                    let Some((table, rest)) = rest.split_at_checked(length) else {
+                        return Err(truncated(field.name, length, rest));
+                    };
+                    check_table(table, 1)?;
+                    read.headers = Some(Entries::new(table));
+                    rest
+                }
+                FieldKind::Octet => skip(rest, 1, field.name)?,
+                _ => skip(rest, 8, field.name)?,
+            };
+        }
+        if unknown != 0 {
+            return Err(Error::UnknownPropertyFlags(flags));
+        }
+        finish(rest, "properties")?;
+        Ok(read)
+    }
+
+    /// The header of this name, when it is text.
+    pub fn header_text(&self, name: &str) -> Option<&'a str> {
+        let mut entries = self.headers?;
+        match entries.find(|(found, _)| *found == name.as_bytes())?.1 {
+            ValueRef::LongString(text) => std::str::from_utf8(text).ok(),
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Publish<'a> {
@@ -209,7 +297,8 @@ mod tests {
     use crate::{
         frame::encode_content,
         method::{Method, basic},
-        properties::{EncodedProperties, Properties},
+        properties::EncodedProperties,
+        table::Table,
         text::ShortString,
     };
 
@@ -292,6 +381,56 @@ mod tests {
             let cut = payload.slice(..end);
             assert_eq!(Publish::decode(&cut).map(|_| ()), Method::decode(&cut).map(|_| ()), "cut at {end}");
         }
+    }
+
+    #[test]
+    fn properties_read_the_same_as_through_the_table_and_so_do_all_truncations() {
+        let mut headers = Table::new();
+        headers.insert("compression", "gzip").unwrap();
+        headers.insert("number", 1).unwrap();
+        let text = ShortString::from_static;
+        let all = Properties {
+            content_type: Some(text("application/json")),
+            content_encoding: Some(text("utf-8")),
+            headers: Some(headers),
+            delivery_mode: Some(2),
+            priority: Some(0),
+            correlation_id: Some(text("c")),
+            reply_to: Some(text("r")),
+            expiration: Some(text("60000")),
+            message_id: Some(text("m")),
+            timestamp: Some(1),
+            kind: Some(text("k")),
+            user_id: Some(text("u")),
+            app_id: Some(text("a")),
+            cluster_id: Some(text("i")),
+        };
+        let few = Properties { headers: Some(Table::new()), timestamp: Some(2), ..Properties::default() };
+        for properties in [all, few, Properties::default()] {
+            let encoded = properties.encode().unwrap();
+            let encoded = encoded.as_encoded();
+            let read = ContentProperties::decode(encoded).unwrap();
+            assert_eq!(read.content_type, properties.content_type.as_ref().map(ShortString::as_bytes));
+            assert_eq!(
+                read.content_encoding,
+                properties.content_encoding.as_ref().map(ShortString::as_bytes)
+            );
+            assert_eq!(read.headers, properties.headers.as_ref().map(Table::entries));
+            let header = properties.headers.as_ref().and_then(|headers| headers.get("compression"));
+            assert_eq!(read.header_text("compression"), header.as_ref().and_then(|value| value.as_str()));
+            assert_eq!(read.header_text("number"), None);
+            for end in 0..encoded.len() {
+                let cut = encoded.slice(..end);
+                let through_the_table = EncodedProperties::from_encoded(cut.clone()).decode().is_err();
+                assert_eq!(ContentProperties::decode(&cut).is_err(), through_the_table, "cut at {end}");
+            }
+            let longer = [encoded, &b"x"[..]].concat();
+            assert_eq!(
+                ContentProperties::decode(&longer),
+                Err(Error::TrailingBytes { what: "properties", count: 1 })
+            );
+        }
+        assert_eq!(ContentProperties::decode(&[0, 1]), Err(Error::UnknownPropertyFlags(1)));
     }
 
     #[test]
