@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use amqp_codec::{EncodedProperties, Properties};
+use amqp_codec::{EncodedProperties, Properties, borrowed::ContentProperties};
 use bytes::Bytes;
 
 use crate::{
@@ -45,6 +45,15 @@ impl Delivery {
     /// [`Error::Protocol`] when the broker sent malformed ones; the delivery can still be acked or rejected.
     pub fn properties(&self) -> Result<Properties> {
         let decoded = self.raw.properties().decode();
+        decoded.map_err(|source| Error::Protocol { channel: self.channel.key.id, source })
+    }
+
+    /// Those of the properties that tell how to read the body, without a reference count touched.
+    ///
+    /// # Errors
+    /// As [`properties`](Self::properties).
+    pub fn content_properties(&self) -> Result<ContentProperties<'_>> {
+        let decoded = ContentProperties::decode(self.raw.property_bytes());
         decoded.map_err(|source| Error::Protocol { channel: self.channel.key.id, source })
     }
 
@@ -116,7 +125,8 @@ impl Delivery {
     }
 }
 
-/// The message of a delivery, without the means to ack it.
+/// The message of a delivery, without the means to ack it. Cloning shares its parts.
+#[derive(Clone)]
 pub struct Received {
     raw: RawDelivery,
 }
@@ -138,6 +148,15 @@ impl Received {
     /// [`Error::Protocol`] when the broker sent malformed ones.
     pub fn properties(&self) -> Result<Properties> {
         self.raw.properties().decode().map_err(|source| Error::Protocol { channel: 0, source })
+    }
+
+    /// Those of the properties that tell how to read the body, without a reference count touched.
+    ///
+    /// # Errors
+    /// As [`Delivery::properties`].
+    pub fn content_properties(&self) -> Result<ContentProperties<'_>> {
+        let decoded = ContentProperties::decode(self.raw.property_bytes());
+        decoded.map_err(|source| Error::Protocol { channel: 0, source })
     }
 
     /// The exchange it was published to; empty for the default exchange.

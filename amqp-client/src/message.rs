@@ -91,6 +91,11 @@ impl Message {
         &self.body
     }
 
+    /// The body, to put another one in its place and use the properties again.
+    pub fn body_mut(&mut self) -> &mut Bytes {
+        &mut self.body
+    }
+
     /// All properties.
     pub fn properties(&self) -> &Properties {
         &self.properties

@@ -56,6 +56,11 @@ impl RawDelivery {
         EncodedProperties::from_encoded(self.head.slice(at..))
     }
 
+    /// Flags and property list.
+    pub(crate) fn property_bytes(&self) -> &[u8] {
+        self.head.get(usize::from(self.properties_at)..).unwrap_or_default()
+    }
+
     /// Bytes held, for limits.
     pub(crate) fn size(&self) -> usize {
         self.head.len() + self.body.len()
