@@ -86,6 +86,11 @@ impl Lane {
         Ok(open)
     }
 
+    /// The channel that was opened last; it may have ended since.
+    pub(crate) fn opened(&self) -> Option<Arc<OpenLane>> {
+        self.open.lock().clone()
+    }
+
     fn current(&self) -> Option<Arc<OpenLane>> {
         self.open.lock().as_ref().filter(|open| open.channel.is_open()).cloned()
     }

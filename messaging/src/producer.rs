@@ -1,19 +1,19 @@
 //! Publishing with a promise: confirmed by the broker, or an error that tells what is known.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use amqp_client::{Confirmation, Message, Returned};
+use amqp_client::Message;
 use futures_core::Stream;
-use futures_util::StreamExt as _;
 use serde::Serialize;
-use tokio::time::timeout_at;
 
 use crate::{
-    error::{Error, Outcome, Undelivered},
+    error::Error,
     json_message::json_message,
-    lane::{Lane, OpenLane, Required},
+    lane::{Lane, Required},
+    publish_all::PublishAll,
     publish_options::PublishOptions,
-    retry::{Retry, RetryPolicy},
+    publishing::{Delivered, Publishing},
+    retry::RetryPolicy,
     serialize::{self, Serializers},
     trace_context::TraceSource,
 };
@@ -24,40 +24,21 @@ use crate::{
 /// together: to be fast, keep many of them in flight.
 #[derive(Clone)]
 pub struct Producer {
-    lane: Arc<Lane>,
-    retry: RetryPolicy,
-    mandatory: bool,
-    wait_for_route: bool,
-    trace: Option<TraceSource>,
+    publishing: Publishing,
     serializers: Serializers,
-}
-
-/// What a delivered message took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Delivered {
-    /// How many attempts were made: more than one may have left the message more than once.
-    pub attempts: u32,
-    /// From the call to the broker's confirm.
-    pub elapsed: Duration,
 }
 
 impl Producer {
     pub(crate) fn new(lane: Arc<Lane>, trace: Option<TraceSource>) -> Self {
-        Producer {
-            lane,
-            retry: RetryPolicy::default(),
-            mandatory: false,
-            wait_for_route: false,
-            trace,
-            serializers: Serializers::new(),
-        }
+        let retry = RetryPolicy::default();
+        let publishing = Publishing { lane, retry, mandatory: false, wait_for_route: false, trace };
+        Producer { publishing, serializers: Serializers::new() }
     }
 
     /// When to try again, and the deadline for everything.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.retry = policy;
+        self.publishing.retry = policy;
         self
     }
 
@@ -71,7 +52,7 @@ impl Producer {
     /// Whether a message that reaches no queue is an error ([`Outcome::Unroutable`]); default false.
     #[must_use]
     pub fn mandatory(mut self, mandatory: bool) -> Self {
-        self.mandatory = mandatory;
+        self.publishing.mandatory = mandatory;
         self
     }
 
@@ -79,7 +60,7 @@ impl Producer {
     /// bound; default false.
     #[must_use]
     pub fn wait_for_route(mut self, wait: bool) -> Self {
-        self.wait_for_route = wait;
+        self.publishing.wait_for_route = wait;
         self
     }
 
@@ -116,10 +97,8 @@ impl Producer {
         options: &PublishOptions,
     ) -> Result<Delivered, Error> {
         let message = options.message(body, &self.serializers)?;
-        let producer = match options.mandatory {
-            Some(mandatory) => self.clone().mandatory(mandatory),
-            None => self.clone(),
-        };
+        let changed = options.mandatory.map(|mandatory| self.clone().mandatory(mandatory));
+        let producer = changed.as_ref().unwrap_or(self);
         if options.entities.is_empty() {
             return producer.deliver(routing_key, &message, None).await;
         }
@@ -162,10 +141,7 @@ impl Producer {
         K: AsRef<str> + 'a,
         T: Serialize + 'a,
     {
-        let publishing = messages.map(move |(routing_key, body)| async move {
-            self.ensure_publish(routing_key.as_ref(), &body).await
-        });
-        Box::pin(publishing.buffered(in_flight.max(1)))
+        PublishAll::new(&self.publishing, messages, in_flight)
     }
 
     /// Publishes a message as it is, under the same promise.
@@ -175,154 +151,6 @@ impl Producer {
         message: &Message,
         required: Option<&Required<'_>>,
     ) -> Result<Delivered, Error> {
-        let mut retry = Retry::start(self.retry);
-        let message = &*match &self.trace {
-            Some(trace) => trace.mark(message)?,
-            None => Cow::Borrowed(message),
-        };
-        // The worst that any attempt left behind, and the last cause that says more than that time ran out.
-        let mut unknown = false;
-        let mut cause = None;
-        loop {
-            retry.begin();
-            let mut progress = Progress::Opening;
-            let attempt = self.attempt(routing_key, message, required, &mut progress);
-            let fault = match timeout_at(retry.deadline(), attempt).await {
-                Ok(Ok(())) => return Ok(Delivered { attempts: retry.attempts(), elapsed: retry.elapsed() }),
-                Ok(Err(fault)) => fault,
-                Err(_) => progress.out_of_time(&retry, cause.take()),
-            };
-            unknown |= fault.outcome == Outcome::Unknown;
-            if !self.is_worth_a_retry(&fault) || !retry.pause().await {
-                let outcome = if unknown { Outcome::Unknown } else { fault.outcome };
-                return Err(self.undelivered(routing_key, outcome, &retry, fault.source));
-            }
-            cause = fault.source;
-        }
+        self.publishing.deliver(routing_key, message, required).await
     }
-
-    /// One attempt: over when the broker has answered.
-    ///
-    /// What a message requires may have been deleted since it was declared. It is mandatory then in any case, and declared
-    /// again when the message comes back.
-    async fn attempt(
-        &self,
-        routing_key: &str,
-        message: &Message,
-        required: Option<&Required<'_>>,
-        progress: &mut Progress,
-    ) -> Result<(), Fault> {
-        let lane = self.lane.open().await.map_err(Fault::not_sent)?;
-        let mandatory = self.mandatory || required.is_some();
-        let mut may_be_deleted = required;
-        loop {
-            if let Some(required) = required {
-                let declared = lane.declare(required).await;
-                declared.map_err(|error| self.failed(&lane, Fault::not_sent(error)))?;
-            }
-            match (
-                self.publish(&lane, routing_key, message, mandatory, progress).await?,
-                may_be_deleted.take(),
-            ) {
-                (Confirmation::Ack, _) => return Ok(()),
-                (Confirmation::Nack, _) => return Err(Fault { outcome: Outcome::Rejected, source: None }),
-                (Confirmation::Returned(_), Some(required)) => lane.forget(required),
-                (Confirmation::Returned(_), None) if !self.mandatory => return Ok(()),
-                (Confirmation::Returned(returned), None) => return Err(Fault::returned(&returned)),
-            }
-        }
-    }
-
-    async fn publish(
-        &self,
-        lane: &Arc<OpenLane>,
-        routing_key: &str,
-        message: &Message,
-        mandatory: bool,
-        progress: &mut Progress,
-    ) -> Result<Confirmation, Fault> {
-        let exchange = self.lane.exchange.as_str();
-        let publisher = &lane.publisher;
-        *progress = Progress::Sending;
-        let sent = if mandatory {
-            publisher.publish_mandatory(exchange, routing_key, message).await
-        } else {
-            publisher.publish(exchange, routing_key, message).await
-        };
-        let confirm = sent.map_err(|source| self.failed(lane, Fault::not_sent(publishing(source))))?;
-        *progress = Progress::Confirming;
-        confirm.await.map_err(|source| self.failed(lane, Fault::unknown(publishing(source))))
-    }
-
-    fn failed(&self, lane: &Arc<OpenLane>, fault: Fault) -> Fault {
-        self.lane.give_up(lane);
-        fault
-    }
-
-    fn is_worth_a_retry(&self, fault: &Fault) -> bool {
-        match fault.outcome {
-            Outcome::Unroutable => self.wait_for_route,
-            _ => !fault.source.as_ref().is_some_and(Error::is_permanent),
-        }
-    }
-
-    fn undelivered(
-        &self,
-        routing_key: &str,
-        outcome: Outcome,
-        retry: &Retry,
-        source: Option<Error>,
-    ) -> Error {
-        Error::Undelivered(Box::new(Undelivered {
-            exchange: self.lane.exchange.clone(),
-            routing_key: routing_key.to_owned(),
-            outcome,
-            attempts: retry.attempts(),
-            elapsed: retry.elapsed(),
-            source: source.map(Box::new),
-        }))
-    }
-}
-
-/// How far an attempt is, for when its time runs out.
-enum Progress {
-    Opening,
-    Sending,
-    Confirming,
-}
-
-impl Progress {
-    fn out_of_time(&self, retry: &Retry, cause: Option<Error>) -> Fault {
-        let (outcome, during) = match self {
-            Progress::Opening => (Outcome::NotSent, "connecting"),
-            Progress::Sending => (Outcome::NotSent, "waiting for room to send"),
-            Progress::Confirming => (Outcome::Unknown, "waiting for the broker's confirm"),
-        };
-        Fault { outcome, source: cause.or(Some(Error::Timeout { after: retry.elapsed(), during })) }
-    }
-}
-
-/// How an attempt ended.
-struct Fault {
-    outcome: Outcome,
-    source: Option<Error>,
-}
-
-impl Fault {
-    fn not_sent(source: Error) -> Self {
-        Fault { outcome: Outcome::NotSent, source: Some(source) }
-    }
-
-    fn unknown(source: Error) -> Self {
-        Fault { outcome: Outcome::Unknown, source: Some(source) }
-    }
-
-    fn returned(returned: &Returned) -> Self {
-        tracing::debug!(code = %returned.code(), text = returned.text(), "a mandatory message came back");
-        Fault { outcome: Outcome::Unroutable, source: None }
-    }
-}
-
-fn publishing(source: amqp_client::Error) -> Error {
-    Error::Broker { operation: "publish".to_owned(), source }
 }

@@ -79,7 +79,7 @@ impl Default for RetryPolicy {
 }
 
 /// One operation under a [`RetryPolicy`].
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Retry {
     policy: RetryPolicy,
     started: Instant,
@@ -89,6 +89,11 @@ pub(crate) struct Retry {
 impl Retry {
     pub(crate) fn start(policy: RetryPolicy) -> Self {
         Retry { policy, started: Instant::now(), attempts: 0 }
+    }
+
+    /// The first attempt begins at this time.
+    pub(crate) fn first(policy: RetryPolicy, now: Instant) -> Self {
+        Retry { policy, started: now, attempts: 1 }
     }
 
     /// Tries an operation again until it succeeds, fails for good, or `within` has passed.
@@ -120,6 +125,10 @@ impl Retry {
 
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    pub(crate) fn elapsed_until(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
     }
 
     /// When everything ends.

@@ -10,8 +10,9 @@ use crate::{
     consumer::{Consumer, Delivery, Subscription},
     error::Error,
     link::Link,
-    producer::{Delivered, Producer},
+    producer::Producer,
     publish_options::PublishOptions,
+    publishing::Delivered,
 };
 
 /// A queue to put values in and get them from. Made by

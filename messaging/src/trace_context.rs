@@ -1,6 +1,6 @@
 //! The trace a message belongs to, carried in its headers (<https://www.w3.org/TR/trace-context/>).
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use amqp_client::{Message, Properties};
 
@@ -65,13 +65,13 @@ impl TraceSource {
         TraceSource(Arc::new(current))
     }
 
-    /// The message, with the present context unless it carries one.
-    pub(crate) fn mark<'a>(&self, message: &'a Message) -> Result<Cow<'a, Message>, Error> {
+    /// The message with the present context; `None` when it carries one, or there is none.
+    pub(crate) fn mark(&self, message: &Message) -> Result<Option<Message>, Error> {
         let carries = |headers: &amqp_client::Table| headers.get(TRACEPARENT).is_some();
         if message.properties().headers.as_ref().is_some_and(carries) {
-            return Ok(Cow::Borrowed(message));
+            return Ok(None);
         }
-        let Some(context) = (self.0)() else { return Ok(Cow::Borrowed(message)) };
+        let Some(context) = (self.0)() else { return Ok(None) };
         let mut marked = message.clone();
         let headers = marked.properties_mut().headers.get_or_insert_default();
         let state = context.tracestate.map(|state| (TRACESTATE, state));
@@ -79,7 +79,7 @@ impl TraceSource {
             let inserted = headers.insert(key, value).map_err(amqp_client::Error::Invalid);
             inserted.map_err(Error::broker(format_args!("set the header {key:?}")))?;
         }
-        Ok(Cow::Owned(marked))
+        Ok(Some(marked))
     }
 }
 
@@ -116,10 +116,10 @@ mod tests {
         let returned = context.clone();
         let source = TraceSource::new(move || Some(returned.clone()));
         let message = Message::new("x");
-        let marked = source.mark(&message).unwrap().into_owned();
+        let marked = source.mark(&message).unwrap().unwrap();
         assert_eq!(TraceContext::of(marked.properties()), Some(context));
         let other = TraceSource::new(|| panic!("it is not asked"));
-        assert!(matches!(other.mark(&marked).unwrap(), Cow::Borrowed(_)));
-        assert!(matches!(TraceSource::new(|| None).mark(&message).unwrap(), Cow::Borrowed(_)));
+        assert_eq!(other.mark(&marked).unwrap(), None);
+        assert_eq!(TraceSource::new(|| None).mark(&message).unwrap(), None);
     }
 }

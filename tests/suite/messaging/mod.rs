@@ -8,6 +8,7 @@ mod fixture;
 mod notify;
 mod options;
 mod produce;
+mod publish_all;
 mod quickstart;
 mod rpc;
 mod rpc_client;

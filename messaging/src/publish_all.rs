@@ -1,0 +1,289 @@
+//! Publishing a stream of messages, many of them in flight.
+
+use std::{
+    collections::VecDeque,
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use amqp_client::{Confirm, Message};
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::BoxFuture,
+    stream::{Fuse, FuturesUnordered},
+};
+use serde::Serialize;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{
+    attempt::{Fault, Progress},
+    error::Error,
+    json_message::json_message,
+    lane::OpenLane,
+    publishing::{Delivered, Publishing, Sent},
+    retry::Retry,
+    serialize,
+};
+
+/// What becomes of each message of a stream, in their order.
+///
+/// The broker confirms in order, or nearly: only the oldest message waits for its confirm, and one timer is the deadline of
+/// all. What cannot be sent at once, or fails, becomes a future of its own.
+pub(crate) struct PublishAll<'a, S, K, T> {
+    publishing: &'a Publishing,
+    messages: Pin<Box<Fuse<S>>>,
+    limit: usize,
+    /// Oldest first.
+    in_flight: VecDeque<State<K>>,
+    /// The number of the oldest one in flight.
+    oldest: u64,
+    /// The newest message in flight, when there was no room for it. Nothing else is sent before it.
+    sending: Option<BoxFuture<'static, Result<Sent, Fault>>>,
+    /// Failed messages that are tried again, with their numbers.
+    persisting: FuturesUnordered<BoxFuture<'static, (u64, Result<Delivered, Error>)>>,
+    /// For the oldest one's deadline, or an earlier one.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The channel that was published on last.
+    lane: Option<Arc<OpenLane>>,
+    /// What messages are made of, but for their bodies.
+    message: Message,
+    /// When it was last polled.
+    now: Instant,
+    types: PhantomData<fn(T)>,
+}
+
+/// One message.
+enum State<K> {
+    Sending(Unconfirmed<K>),
+    Confirming(Unconfirmed<K>, Confirm),
+    Persisting,
+    Done(Result<Delivered, Error>),
+}
+
+/// What it takes to publish it again.
+struct Unconfirmed<K> {
+    routing_key: K,
+    body: Bytes,
+    /// The whole of it, when it carries a trace.
+    marked: Option<Box<Message>>,
+    retry: Retry,
+}
+
+impl<K: AsRef<str>> Unconfirmed<K> {
+    fn into_parts(self) -> (String, Message, Retry) {
+        let message = self.marked.map_or_else(|| json_message(self.body, None), |marked| *marked);
+        (self.routing_key.as_ref().to_owned(), message, self.retry)
+    }
+}
+
+/// Nothing is pinned in place.
+impl<S, K, T> Unpin for PublishAll<'_, S, K, T> {}
+
+impl<'a, S, K, T> PublishAll<'a, S, K, T>
+where
+    S: Stream<Item = (K, T)>,
+    K: AsRef<str>,
+    T: Serialize,
+{
+    pub(crate) fn new(publishing: &'a Publishing, messages: S, in_flight: usize) -> Self {
+        PublishAll {
+            publishing,
+            messages: Box::pin(messages.fuse()),
+            limit: in_flight.max(1),
+            in_flight: VecDeque::new(),
+            oldest: 0,
+            sending: None,
+            persisting: FuturesUnordered::new(),
+            timer: None,
+            lane: None,
+            message: json_message(Bytes::new(), None),
+            now: Instant::now(),
+            types: PhantomData,
+        }
+    }
+
+    /// Begins as many messages as may be in flight.
+    fn fill(&mut self, cx: &mut Context<'_>) {
+        loop {
+            if let Some(sending) = &mut self.sending {
+                let Poll::Ready(sent) = sending.poll_unpin(cx) else { return };
+                self.sending = None;
+                self.sent(sent);
+            }
+            if self.in_flight.len() >= self.limit {
+                return;
+            }
+            let Poll::Ready(Some((routing_key, body))) = self.messages.as_mut().poll_next(cx) else { return };
+            let state = self.begin(routing_key, &body).unwrap_or_else(|error| State::Done(Err(error)));
+            self.in_flight.push_back(state);
+        }
+    }
+
+    fn begin(&mut self, routing_key: K, body: &T) -> Result<State<K>, Error> {
+        let retry = Retry::first(self.publishing.retry, self.now);
+        let body = serialize::to_json(body).map_err(|source| Error::Encode { what: "a message", source })?;
+        *self.message.body_mut() = body;
+        let marked = self.publishing.mark(&self.message)?;
+        let message = marked.as_deref().unwrap_or(&self.message);
+        let lane = self.lane.as_deref();
+        let begun = lane.and_then(|lane| self.publishing.begin(lane, routing_key.as_ref(), message));
+        if begun.is_none() {
+            let publishing = self.publishing.clone();
+            let (routing_key, message) = (routing_key.as_ref().to_owned(), message.clone());
+            let sending = async move { publishing.wait_and_send(&routing_key, &message, &retry).await };
+            self.sending = Some(sending.boxed());
+        }
+        let body = std::mem::take(self.message.body_mut());
+        let unconfirmed = Unconfirmed { routing_key, body, marked, retry };
+        Ok(match begun {
+            Some(confirm) => State::Confirming(unconfirmed, confirm),
+            None => State::Sending(unconfirmed),
+        })
+    }
+
+    /// The newest message has been sent, or could not be.
+    fn sent(&mut self, sent: Result<Sent, Fault>) {
+        let number = self.oldest + self.in_flight.len() as u64 - 1;
+        let Some(newest) = self.in_flight.back_mut() else { return };
+        *newest = match (std::mem::replace(newest, State::Persisting), sent) {
+            (State::Sending(unconfirmed), Ok(Sent { lane, confirm })) => {
+                self.lane = Some(lane);
+                State::Confirming(unconfirmed, confirm)
+            }
+            (State::Sending(unconfirmed), Err(fault)) => {
+                self.persisting.push(persist(self.publishing, number, unconfirmed, fault));
+                State::Persisting
+            }
+            (other, _) => other,
+        };
+    }
+
+    /// What became of the oldest message.
+    fn poll_oldest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivered, Error>>> {
+        loop {
+            let Some(oldest) = self.in_flight.front_mut() else { return Poll::Ready(None) };
+            match oldest {
+                State::Done(_) => {
+                    let Some(State::Done(outcome)) = self.in_flight.pop_front() else { continue };
+                    self.oldest += 1;
+                    return Poll::Ready(Some(outcome));
+                }
+                State::Sending(_) | State::Persisting => return Poll::Pending,
+                State::Confirming(unconfirmed, confirm) => {
+                    let failed = match confirm.poll_unpin(cx) {
+                        Poll::Ready(confirmed) => {
+                            self.publishing.confirmed(self.lane.as_ref(), confirmed).err()
+                        }
+                        Poll::Pending => {
+                            ready!(poll_deadline(&mut self.timer, unconfirmed.retry.deadline(), cx));
+                            Some(Progress::Confirming.out_of_time(&unconfirmed.retry, None))
+                        }
+                    };
+                    let Some(fault) = failed else {
+                        let delivered = Delivered::by(&unconfirmed.retry, self.now);
+                        self.in_flight.pop_front();
+                        self.oldest += 1;
+                        return Poll::Ready(Some(Ok(delivered)));
+                    };
+                    self.fail_oldest(fault);
+                    // The others on its channel have probably failed with it, and need not take turns in trying again.
+                    self.fail_settled(cx);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn fail_oldest(&mut self, fault: Fault) {
+        let Some(oldest) = self.in_flight.front_mut() else { return };
+        if let State::Confirming(unconfirmed, _) = std::mem::replace(oldest, State::Persisting) {
+            self.persisting.push(persist(self.publishing, self.oldest, unconfirmed, fault));
+        }
+    }
+
+    /// Has everything tried again that has failed already.
+    fn fail_settled(&mut self, cx: &mut Context<'_>) {
+        for (number, state) in (self.oldest..).zip(&mut self.in_flight) {
+            let State::Confirming(_, confirm) = state else { continue };
+            let Poll::Ready(confirmed) = confirm.poll_unpin(cx) else { continue };
+            let failed = self.publishing.confirmed(self.lane.as_ref(), confirmed).err();
+            *state = match (failed, std::mem::replace(state, State::Persisting)) {
+                (None, State::Confirming(unconfirmed, _)) => {
+                    State::Done(Ok(Delivered::by(&unconfirmed.retry, self.now)))
+                }
+                (Some(fault), State::Confirming(unconfirmed, _)) => {
+                    self.persisting.push(persist(self.publishing, number, unconfirmed, fault));
+                    State::Persisting
+                }
+                (_, other) => other,
+            };
+        }
+    }
+
+    /// Takes in what has come of those that are tried again; whether anything has.
+    fn poll_persisting(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        while let Poll::Ready(Some((number, outcome))) = self.persisting.poll_next_unpin(cx) {
+            any = true;
+            let index = number.checked_sub(self.oldest).and_then(|index| usize::try_from(index).ok());
+            if let Some(state) = index.and_then(|index| self.in_flight.get_mut(index)) {
+                *state = State::Done(outcome);
+            }
+        }
+        any
+    }
+}
+
+impl<S, K, T> Stream for PublishAll<'_, S, K, T>
+where
+    S: Stream<Item = (K, T)>,
+    K: AsRef<str>,
+    T: Serialize,
+{
+    type Item = Result<Delivered, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        this.now = Instant::now();
+        this.fill(cx);
+        loop {
+            match this.poll_oldest(cx) {
+                Poll::Ready(None) if !this.messages.is_done() => return Poll::Pending,
+                Poll::Ready(outcome) => return Poll::Ready(outcome),
+                Poll::Pending if this.poll_persisting(cx) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// Ready at the deadline. The timer is set again only when it has rung, which is no later than any deadline asked for.
+fn poll_deadline(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+    if deadline < timer.deadline() {
+        timer.as_mut().reset(deadline);
+    }
+    ready!(timer.as_mut().poll(cx));
+    if timer.deadline() < deadline {
+        timer.as_mut().reset(deadline);
+        ready!(timer.as_mut().poll(cx));
+    }
+    Poll::Ready(())
+}
+
+fn persist<K: AsRef<str>>(
+    publishing: &Publishing,
+    number: u64,
+    unconfirmed: Unconfirmed<K>,
+    fault: Fault,
+) -> BoxFuture<'static, (u64, Result<Delivered, Error>)> {
+    let publishing = publishing.clone();
+    let (routing_key, message, retry) = unconfirmed.into_parts();
+    let persisting =
+        async move { (number, publishing.persist(&routing_key, &message, None, retry, Some(fault)).await) };
+    persisting.boxed()
+}
