@@ -8,7 +8,7 @@ use std::{
 };
 
 use amqp_client::{Channel, ConsumeOptions, Exchange, Queue, StreamOffset};
-use amqp_codec::{Properties, ShortString};
+use amqp_codec::{Properties, borrowed::ContentProperties};
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 
@@ -16,7 +16,6 @@ use crate::{
     compress,
     entity::{Binding, Entities, declare_queue},
     error::{Error, Malformed, Undecodable},
-    header,
     link::Link,
     on_failure::OnFailure,
     producer::Producer,
@@ -255,23 +254,22 @@ fn decode<T: DeserializeOwned>(
     delivery: amqp_client::Delivery,
     serializers: &Serializers,
 ) -> Result<Delivery<T>, Error> {
-    match read(&delivery, serializers) {
+    match decode_body(delivery.content_properties(), delivery.body(), serializers) {
         Ok(body) => Ok(Delivery { body, raw: delivery }),
         Err(reason) => Err(Error::Undecodable(Box::new(Undecodable { delivery, reason }))),
     }
 }
 
 /// The body, decompressed and decoded as the message says.
-pub(crate) fn read<T: DeserializeOwned>(
-    delivery: &amqp_client::Delivery,
+pub(crate) fn decode_body<T: DeserializeOwned>(
+    properties: amqp_client::Result<ContentProperties<'_>>,
+    body: &[u8],
     serializers: &Serializers,
 ) -> Result<T, Malformed> {
-    let properties = delivery.properties().map_err(Malformed::Properties)?;
-    let compression = header::text(&properties, compress::HEADER);
-    let limit = serializers.limit();
-    let body = compress::decompress(compression.as_deref(), delivery.body(), limit)?;
-    let content_type = properties.content_type.as_ref().map(ShortString::to_text);
-    let encoding = properties.content_encoding.as_ref().map(ShortString::to_text);
+    let properties = properties.map_err(Malformed::Properties)?;
+    let body = compress::decompress(properties.header_text(compress::HEADER), body, serializers.limit())?;
+    let content_type = properties.content_type.map(String::from_utf8_lossy);
+    let encoding = properties.content_encoding.map(String::from_utf8_lossy);
     serializers.decode(content_type.as_deref(), encoding.as_deref(), &body)
 }
 

@@ -5,7 +5,6 @@
 use std::{borrow::Cow, io};
 
 use amqp_client::Delivery;
-use amqp_codec::{ShortString, Value};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -27,10 +26,9 @@ pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> serde_json::Result<B
 
 /// The message's JSON text in a delivery.
 pub(crate) fn open(delivery: &Delivery) -> Result<String, Malformed> {
-    let properties = delivery.properties().map_err(Malformed::Properties)?;
-    let content_type = properties.content_type.as_ref().map(ShortString::to_text);
-    let compression = properties.headers.as_ref().and_then(|headers| headers.get(compress::HEADER));
-    let compression = compression.as_ref().and_then(Value::as_str);
+    let properties = delivery.content_properties().map_err(Malformed::Properties)?;
+    let content_type = properties.content_type.map(String::from_utf8_lossy);
+    let compression = properties.header_text(compress::HEADER);
     let body = compress::decompress(compression, delivery.body(), compress::DECOMPRESSED_LIMIT)?;
     decode(content_type.as_deref(), &body)
 }

@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+mod attempt;
 mod compress;
 mod conflict;
 mod consumer;
@@ -39,7 +40,9 @@ mod link;
 pub mod notify;
 mod on_failure;
 mod producer;
+mod publish_all;
 mod publish_options;
+mod publishing;
 mod reply;
 mod retry;
 pub mod rpc;
@@ -52,9 +55,11 @@ mod target;
 mod topology;
 mod trace_context;
 mod transport;
+mod turns;
 mod url;
 mod value;
 mod version;
+mod work;
 mod worker;
 
 pub use amqp_client::{Exchange, Queue};
@@ -70,8 +75,9 @@ pub use error::{
     UrlError,
 };
 pub use on_failure::{OnFailure, RetryLater};
-pub use producer::{Delivered, Producer};
+pub use producer::Producer;
 pub use publish_options::PublishOptions;
+pub use publishing::Delivered;
 pub use retry::RetryPolicy;
 pub use serialize::{BoxError, ReadValue, Serialized, Serializer, Serializers};
 pub use simple_queue::{SimpleQueue, Taker};

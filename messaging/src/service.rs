@@ -1,11 +1,11 @@
-//! What servers and listeners have in common: they consume for as long as they run, each message in a task of its own.
+//! What workers, servers and listeners have in common: they consume for as long as they run, and work on many messages at once.
 
 use std::{sync::Arc, time::Duration};
 
 use amqp_client::Delivery;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::JoinSet,
+    sync::watch,
+    task::{JoinSet, coop::consume_budget},
 };
 
 use crate::{
@@ -13,6 +13,8 @@ use crate::{
     error::Error,
     retry::{Retry, RetryPolicy},
     source::Source,
+    turns::{Turn, Turns},
+    work::Workplace,
 };
 
 /// Never gives up: somebody stops the service when it is to end.
@@ -26,21 +28,6 @@ const RESTART: RetryPolicy =
 pub(crate) struct Service {
     stop: watch::Sender<bool>,
     consumers: JoinSet<()>,
-}
-
-/// The right to work on one message. Dropping it lets the next one in.
-pub(crate) type Turn = OwnedSemaphorePermit;
-
-/// Tells a task when its service is to stop.
-#[derive(Clone)]
-pub(crate) struct Stopping(watch::Receiver<bool>);
-
-impl Stopping {
-    /// Ready when the service is to stop.
-    pub(crate) async fn requested(&mut self) {
-        // An error means that the service is gone: stop, too.
-        let _ = self.0.wait_for(|stop| *stop).await;
-    }
 }
 
 /// Stops a service from wherever it is. Cloning is cheap; dropping it changes nothing.
@@ -65,12 +52,11 @@ impl Service {
         handle: H,
     ) -> Result<Self, Error>
     where
-        H: Fn(Delivery, Turn, Stopping) -> Fut + Clone + Send + Sync + 'static,
+        H: Fn(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         let (stop, stopping) = watch::channel(false);
-        let stopping = Stopping(stopping);
-        let turns = Arc::new(Semaphore::new(concurrency));
+        let turns = Arc::new(Turns::new(concurrency, stopping));
         let mut started = Vec::with_capacity(sources.len());
         for source in sources {
             let raw = source.start().await?;
@@ -78,8 +64,8 @@ impl Service {
         }
         let mut consumers = JoinSet::new();
         for (source, raw) in started {
-            let (turns, handle, stopping) = (turns.clone(), handle.clone(), stopping.clone());
-            consumers.spawn(async move { Loop { source, turns, handle, stopping }.run(raw).await });
+            let (turns, handle) = (turns.clone(), handle.clone());
+            consumers.spawn(async move { Loop { source, turns, handle }.run(raw).await });
         }
         Ok(Service { stop, consumers })
     }
@@ -104,34 +90,31 @@ impl Service {
 /// One source's part.
 struct Loop<H> {
     source: Source,
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
     handle: H,
-    stopping: Stopping,
 }
 
 impl<H, Fut> Loop<H>
 where
-    H: Fn(Delivery, Turn, Stopping) -> Fut,
+    H: Fn(Delivery, Turn) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
     async fn run(mut self, mut raw: RawConsumer) {
-        let mut working = JoinSet::new();
-        let stopping = self.stopping.clone();
+        let mut working = Workplace::new();
+        let mut stopping = self.turns.stopping();
         loop {
             let error = tokio::select! {
-                () = self.stopping.requested() => break,
-                error = consume((&mut self.source, &mut raw), &self.turns, &mut working, |delivery, turn| {
-                    (self.handle)(delivery, turn, stopping.clone())
-                }) => error,
+                () = stopping.requested() => break,
+                error = consume((&mut self.source, &mut raw), &self.turns, &mut working, &self.handle) => error,
             };
             tracing::warn!(queue = self.source.queue_name(), %error, "consuming ended; it is started again");
             self.source.ended(&error);
             match self.start_again().await {
                 Some(started) => raw = started,
-                None => return while working.join_next().await.is_some() {},
+                None => return working.finish().await,
             }
         }
-        while working.join_next().await.is_some() {}
+        working.finish().await;
         // Only now, so that the last acknowledgements had a channel to leave on.
         if let Err(error) = raw.close().await {
             tracing::debug!(%error, "the consumer's channel did not close in good order");
@@ -139,16 +122,16 @@ where
     }
 
     /// `None` when the service is to stop.
-    async fn start_again(&mut self) -> Option<RawConsumer> {
+    async fn start_again(&self) -> Option<RawConsumer> {
         let mut retry = Retry::start(RESTART);
+        let mut stopping = self.turns.stopping();
         loop {
             retry.begin();
             let attempt = async {
                 retry.pause().await;
                 self.source.start().await
             };
-            match tokio::select! { () = self.stopping.requested() => return None, result = attempt => result }
-            {
+            match tokio::select! { () = stopping.requested() => return None, result = attempt => result } {
                 Ok(raw) => return Some(raw),
                 Err(Error::Closed) => return None,
                 Err(error) => {
@@ -162,9 +145,9 @@ where
 /// Consumes until the consumer ends; tells why it did.
 async fn consume<Fut: Future<Output = ()> + Send + 'static>(
     (source, raw): (&mut Source, &mut RawConsumer),
-    turns: &Arc<Semaphore>,
-    working: &mut JoinSet<()>,
-    handle: impl Fn(Delivery, Turn) -> Fut,
+    turns: &Arc<Turns>,
+    working: &mut Workplace,
+    handle: &impl Fn(Delivery, Turn) -> Fut,
 ) -> Error {
     loop {
         let delivery = match raw.next().await {
@@ -172,9 +155,10 @@ async fn consume<Fut: Future<Output = ()> + Send + 'static>(
             Err(error) => return error,
         };
         source.read(&delivery);
-        // The turn comes second, so that an idle queue holds none. Nobody closes the semaphore.
-        let Ok(turn) = turns.clone().acquire_owned().await else { return Error::Closed };
-        working.spawn(handle(delivery, turn));
-        while working.try_join_next().is_some() {}
+        // The turn comes second, so that an idle queue holds none.
+        let turn = turns.turn().await;
+        working.begin(handle(delivery, turn)).await;
+        // Others, and the request to stop, have their turn too while there are always more messages.
+        consume_budget().await;
     }
 }

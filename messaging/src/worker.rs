@@ -1,13 +1,18 @@
 //! Handlers of messages: run side by side, settle what they were given.
 
-use std::{fmt, marker::PhantomData, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    fmt,
+    marker::PhantomData,
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+};
 
-use amqp_client::{Message, Properties};
+use amqp_client::{Acker, Message, Properties, Queue, Received};
 use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    consumer::{Subscription, read},
+    consumer::{Subscription, decode_body},
     entity::Entities,
     error::{Error, Malformed},
     header,
@@ -15,7 +20,8 @@ use crate::{
     on_failure::{EXCHANGE, OnFailure, ROUTING_KEY, RetryLater, mark, retries},
     producer::Producer,
     serialize::Serializers,
-    service::{Service, Turn},
+    service::Service,
+    turns::Turn,
 };
 
 /// Handlers at work on the messages of a queue. Made by [`Subscription::handle`].
@@ -46,13 +52,24 @@ impl fmt::Debug for Worker {
 #[derive(Debug)]
 pub struct Incoming<T> {
     body: T,
-    properties: Properties,
+    received: Received,
+    /// Decoded when asked for.
+    properties: OnceLock<Box<Properties>>,
+    origin: OnceLock<Box<Origin>>,
+}
+
+/// Where a message was published to at first.
+#[derive(Debug)]
+struct Origin {
     exchange: String,
     routing_key: String,
-    redelivered: bool,
 }
 
 impl<T> Incoming<T> {
+    fn new(body: T, received: Received) -> Self {
+        Incoming { body, received, properties: OnceLock::new(), origin: OnceLock::new() }
+    }
+
     /// The message.
     pub fn body(&self) -> &T {
         &self.body
@@ -65,27 +82,38 @@ impl<T> Incoming<T> {
 
     /// What it says of itself.
     pub fn properties(&self) -> &Properties {
-        &self.properties
+        // They were checked when the message was taken in.
+        self.properties.get_or_init(|| Box::new(self.received.properties().unwrap_or_default()))
     }
 
     /// The exchange it was published to, at first.
     pub fn exchange(&self) -> &str {
-        &self.exchange
+        &self.origin().exchange
     }
 
     /// The routing key it was published with, at first.
     pub fn routing_key(&self) -> &str {
-        &self.routing_key
+        &self.origin().routing_key
     }
 
     /// Whether it was delivered before, to whomever.
     pub fn redelivered(&self) -> bool {
-        self.redelivered
+        self.received.redelivered()
     }
 
     /// How often a handler failed on it before, as [`RetryLater`] counts.
     pub fn retries(&self) -> u32 {
-        retries(&self.properties)
+        retries(self.properties())
+    }
+
+    fn origin(&self) -> &Origin {
+        self.origin.get_or_init(|| {
+            let first = |key| header::text(self.properties(), key);
+            Box::new(Origin {
+                exchange: first(EXCHANGE).unwrap_or_else(|| self.received.exchange().into_owned()),
+                routing_key: first(ROUTING_KEY).unwrap_or_else(|| self.received.routing_key().into_owned()),
+            })
+        })
     }
 }
 
@@ -137,7 +165,7 @@ impl Subscription {
         });
         // The broker sends no more than can be worked on.
         let subscription = self.prefetch(concurrency);
-        let handle = move |delivery, turn, _| shared.clone().handle(delivery, turn);
+        let handle = move |delivery, turn| shared.clone().handle(delivery, turn);
         let service = Service::start(vec![subscription.into()], concurrency.into(), handle).await?;
         Ok(Worker { service })
     }
@@ -160,109 +188,113 @@ where
     E: fmt::Display,
 {
     async fn handle(self: Arc<Self>, delivery: amqp_client::Delivery, _turn: Turn) {
-        let settled = match incoming(&delivery, &self.serializers) {
-            Ok(incoming) => match self.run(incoming).await {
-                Ok(()) => delivery.ack().await,
-                Err(failure) => self.failed(delivery, &failure).await,
-            },
-            Err(reason) => self.undecodable(delivery, &reason).await,
+        let (received, acker) = delivery.split();
+        let kept = match self.on_failure {
+            OnFailure::Retry(_) => Some(received.clone()),
+            OnFailure::Requeue | OnFailure::Reject => None,
+        };
+        let settled = match self.run(received).await {
+            Ok(()) => acker.ack().await,
+            // What is seldom needed is large, and would be moved about with each message.
+            Err(trouble) => Box::pin(self.not_handled(trouble, kept, acker)).await,
         };
         if let Err(error) = settled {
             tracing::debug!(queue = self.queue, %error, "a message was not settled; it comes again");
         }
     }
 
-    async fn run(&self, incoming: Incoming<T>) -> Result<(), String> {
-        // Called within, so that a handler that panics before its first await is caught as well.
-        let running = AssertUnwindSafe(async { (self.handler)(incoming).await }).catch_unwind();
-        match running.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(panic) => Err(format!("the handler panicked: {}", panic_text(panic.as_ref()))),
-        }
+    async fn run(&self, received: Received) -> Result<(), Trouble> {
+        let working = async {
+            let decoded = decode_body(received.content_properties(), received.body(), &self.serializers);
+            let body = decoded.map_err(Trouble::Unreadable)?;
+            // Called within, so that a handler that panics before its first await is caught as well.
+            let handled = (self.handler)(Incoming::new(body, received)).await;
+            handled.map_err(|error| Trouble::Failed(error.to_string()))
+        };
+        AssertUnwindSafe(working).catch_unwind().await.unwrap_or_else(|panic| {
+            Err(Trouble::Failed(format!("the handler panicked: {}", panic_text(panic.as_ref()))))
+        })
     }
 
-    async fn failed(&self, delivery: amqp_client::Delivery, failure: &str) -> amqp_client::Result<()> {
-        tracing::warn!(queue = self.queue, failure, "a message could not be handled");
-        match &self.on_failure {
-            OnFailure::Requeue => delivery.nack(true).await,
-            OnFailure::Reject => delivery.nack(false).await,
-            OnFailure::Retry(later) => self.retry(delivery, later, failure).await,
+    /// Settles it otherwise; `received` is there when it may have to be published again.
+    async fn not_handled(
+        &self,
+        trouble: Trouble,
+        received: Option<Received>,
+        acker: Acker,
+    ) -> amqp_client::Result<()> {
+        match &trouble {
+            Trouble::Unreadable(reason) => {
+                tracing::warn!(queue = self.queue, %reason, "a message cannot be read");
+            }
+            Trouble::Failed(failure) => {
+                tracing::warn!(queue = self.queue, failure, "a message could not be handled");
+            }
+        }
+        match (&self.on_failure, received, trouble) {
+            (OnFailure::Retry(later), Some(received), Trouble::Failed(failure)) => {
+                self.retry(&received, acker, later, &failure).await
+            }
+            // Whoever handles it will not read it any better.
+            (OnFailure::Retry(later), Some(received), Trouble::Unreadable(reason)) => {
+                match (later.dead_queue(&self.queue), received.properties()) {
+                    (Some(queue), Ok(properties)) => {
+                        let retries = retries(&properties);
+                        self.move_to(&received, acker, queue, retries, &reason.to_string()).await
+                    }
+                    _ => acker.nack(false).await,
+                }
+            }
+            (OnFailure::Requeue, _, Trouble::Failed(_)) => acker.nack(true).await,
+            _ => acker.nack(false).await,
         }
     }
 
     async fn retry(
         &self,
-        delivery: amqp_client::Delivery,
+        received: &Received,
+        acker: Acker,
         later: &RetryLater,
         failure: &str,
     ) -> amqp_client::Result<()> {
-        let retries = retries(&delivery.properties()?);
+        let retries = retries(&received.properties()?);
         match later.next_queue(&self.queue, retries) {
-            Some(queue) => self.move_to(delivery, queue, retries + 1, failure).await,
-            None => delivery.nack(false).await,
-        }
-    }
-
-    /// Whoever handles it will not read it any better.
-    async fn undecodable(
-        &self,
-        delivery: amqp_client::Delivery,
-        reason: &Malformed,
-    ) -> amqp_client::Result<()> {
-        tracing::warn!(queue = self.queue, %reason, "a message cannot be read");
-        let dead = match &self.on_failure {
-            OnFailure::Retry(later) => later.dead_queue(&self.queue),
-            OnFailure::Requeue | OnFailure::Reject => None,
-        };
-        match (dead, delivery.properties()) {
-            (Some(queue), Ok(properties)) => {
-                self.move_to(delivery, queue, retries(&properties), &reason.to_string()).await
-            }
-            _ => delivery.nack(false).await,
+            Some(queue) => self.move_to(received, acker, queue, retries + 1, failure).await,
+            None => acker.nack(false).await,
         }
     }
 
     /// Publishes it to another queue, and acknowledges it when the broker has it there.
     async fn move_to(
         &self,
-        delivery: amqp_client::Delivery,
-        queue: amqp_client::Queue,
+        received: &Received,
+        acker: Acker,
+        queue: Queue,
         retries: u32,
         failure: &str,
     ) -> amqp_client::Result<()> {
-        let Some(producer) = &self.producer else { return delivery.nack(true).await };
-        let (exchange, routing_key) = (delivery.exchange(), delivery.routing_key());
-        let properties = mark(delivery.properties()?, retries, failure, &exchange, &routing_key);
-        let message = Message::with_properties(delivery.body().clone(), properties);
+        let Some(producer) = &self.producer else { return acker.nack(true).await };
+        let (exchange, routing_key) = (received.exchange(), received.routing_key());
+        let properties = mark(received.properties()?, retries, failure, &exchange, &routing_key);
+        let message = Message::with_properties(received.body().clone(), properties);
         let definition = format!("{queue:?}");
         let name = queue.name().to_owned();
         let entities = || Entities { queues: vec![queue.clone()], ..Entities::default() };
         let required = Required { name: &definition, entities: &entities };
         match producer.deliver(&name, &message, Some(&required)).await {
-            Ok(_) => delivery.ack().await,
+            Ok(_) => acker.ack().await,
             Err(error) => {
                 tracing::warn!(queue = self.queue, to = name, %error, "a message could not be moved; it is requeued");
-                delivery.nack(true).await
+                acker.nack(true).await
             }
         }
     }
 }
 
-fn incoming<T: DeserializeOwned>(
-    delivery: &amqp_client::Delivery,
-    serializers: &Serializers,
-) -> Result<Incoming<T>, Malformed> {
-    let body = read(delivery, serializers)?;
-    let properties = delivery.properties().map_err(Malformed::Properties)?;
-    let first = |key| header::text(&properties, key);
-    Ok(Incoming {
-        exchange: first(EXCHANGE).unwrap_or_else(|| delivery.exchange().into_owned()),
-        routing_key: first(ROUTING_KEY).unwrap_or_else(|| delivery.routing_key().into_owned()),
-        redelivered: delivery.redelivered(),
-        body,
-        properties,
-    })
+/// Why a message was not handled.
+enum Trouble {
+    Unreadable(Malformed),
+    Failed(String),
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

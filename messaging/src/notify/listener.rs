@@ -15,9 +15,10 @@ use crate::{
     envelope,
     error::{Error, Malformed},
     serialize,
-    service::{Service, Turn},
+    service::Service,
     target::CONTROL_EXCHANGE,
     transport::Transport,
+    turns::Turn,
 };
 
 /// What to do with a notification that was looked at.
@@ -104,13 +105,9 @@ impl Listener {
     pub async fn start(self) -> Result<RunningListener, Error> {
         let subscriptions = self.subscriptions();
         let shared = Arc::new(Shared { handlers: self.handlers, handled: Mutex::default() });
-        let listen = move |delivery, turn, _| shared.clone().listen(delivery, turn);
-        let service = Service::start(
-            subscriptions.into_iter().map(Into::into).collect(),
-            self.concurrency.into(),
-            listen,
-        )
-        .await?;
+        let listen = move |delivery, turn| shared.clone().listen(delivery, turn);
+        let sources = subscriptions.into_iter().map(Into::into).collect();
+        let service = Service::start(sources, self.concurrency.into(), listen).await?;
         Ok(RunningListener { service })
     }
 

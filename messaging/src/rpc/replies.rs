@@ -17,7 +17,7 @@ use crate::{
     json_message::json_message,
     producer::Producer,
     publish_options::compressed,
-    service::Stopping,
+    turns::Stopping,
 };
 
 /// How long, and how often, a reply is tried whose queue is not there: the client may be reconnecting.

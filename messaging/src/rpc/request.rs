@@ -13,12 +13,7 @@ use super::{
     replies::Replies,
     wire::Received,
 };
-use crate::{
-    duplicates::RepeatWindow,
-    envelope,
-    error::Malformed,
-    service::{Stopping, Turn},
-};
+use crate::{duplicates::RepeatWindow, envelope, error::Malformed, turns::Turn};
 
 /// Where the requests of a server come in.
 pub(crate) struct Desk {
@@ -45,7 +40,8 @@ impl Desk {
         Desk { dispatcher, acknowledge, known: Mutex::new(Known::new(window)), replies }
     }
 
-    pub(crate) async fn serve(self: Arc<Self>, delivery: Delivery, turn: Turn, stopping: Stopping) {
+    pub(crate) async fn serve(self: Arc<Self>, delivery: Delivery, turn: Turn) {
+        let stopping = turn.stopping();
         let Some(Accepted { mut request, unsettled }) = self.accept(delivery).await else { return };
         let answer = self.answer(&mut request).await;
         log(&request, &answer);

@@ -145,7 +145,7 @@ impl Server {
         let replies = Replies::new(producer, self.compression);
         let dispatcher = std::mem::take(&mut self.dispatcher);
         let desk = Arc::new(Desk::new(dispatcher, self.acknowledge, self.repeats, replies));
-        let serve = move |delivery, turn, stopping| desk.clone().serve(delivery, turn, stopping);
+        let serve = move |delivery, turn| desk.clone().serve(delivery, turn);
         let start = async |topology: &Topology| {
             let (sources, fanout_queue) = self.sources(topology);
             let service = Service::start(sources, self.concurrency.into(), serve.clone()).await?;

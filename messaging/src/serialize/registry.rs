@@ -44,6 +44,8 @@ pub struct Serializers {
     accepted: Option<Arc<[String]>>,
     /// Of what is decompressed, in bytes.
     limit: u64,
+    /// Nothing is registered, everything is accepted: JSON is read without looking any further.
+    is_default: bool,
 }
 
 #[derive(Clone)]
@@ -84,7 +86,12 @@ impl Serializers {
             (Format::Plain, Arc::new(Raw)),
         ];
         let entries = entries.into_iter().map(|(format, serializer)| Entry { format, serializer });
-        Serializers { entries: entries.collect(), accepted: None, limit: DECOMPRESSED_LIMIT }
+        Serializers {
+            entries: entries.collect(),
+            accepted: None,
+            limit: DECOMPRESSED_LIMIT,
+            is_default: true,
+        }
     }
 
     /// Adds a serializer; one of the same name or content type before it is no longer found by that.
@@ -92,7 +99,7 @@ impl Serializers {
     pub fn register(self, serializer: impl Serializer + 'static) -> Self {
         let added = Entry { format: Format::Registered, serializer: Arc::new(serializer) };
         let entries = std::iter::once(added).chain(self.entries.iter().cloned()).collect();
-        Serializers { entries, ..self }
+        Serializers { entries, is_default: false, ..self }
     }
 
     /// Accepts only these, names or content types, besides `application/data` and `application/text`, which are plain bytes and
@@ -107,7 +114,7 @@ impl Serializers {
     ) -> Result<Self, SerializerError> {
         let accepted = content.into_iter().map(|item| self.content_type_of(item.as_ref()));
         let accepted = accepted.collect::<Result<Vec<_>, _>>()?;
-        Ok(Serializers { accepted: Some(accepted.into()), ..self })
+        Ok(Serializers { accepted: Some(accepted.into()), is_default: false, ..self })
     }
 
     /// A body that is compressed, and over so many bytes when it no longer is, is refused ([`Malformed::TooLarge`]); default
@@ -188,6 +195,9 @@ impl Serializers {
         content_encoding: Option<&str>,
         body: &[u8],
     ) -> Result<T, Malformed> {
+        if self.is_default && content_type == Some(json::CONTENT_TYPE) && !body.is_empty() {
+            return Ok(json::from_json_slice(body)?);
+        }
         self.check(content_type)?;
         let essence = essence(content_type.unwrap_or_default());
         let entry = self.by_content_type(essence);
