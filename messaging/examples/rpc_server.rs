@@ -18,7 +18,7 @@ use std::{
 use clap::Parser;
 use messaging::{
     Target, TransportOptions,
-    rpc::{Endpoint, Failure, Server},
+    rpc::{Acknowledge, Endpoint, Failure, Server},
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
@@ -36,6 +36,9 @@ struct Arguments {
     /// How many methods run at once.
     #[arg(long, default_value_t = 64)]
     concurrency: u16,
+    /// Acknowledges requests when their method has run: what a server that crashes was running is run again.
+    #[arg(long)]
+    acknowledge_after: bool,
 }
 
 /// JSON as it came: numbers of any size, keys in their order.
@@ -89,8 +92,10 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let transport = TransportOptions::new().name("rpc_server").connect(&arguments.url).await?;
     let target = Target::topic(arguments.topic).server(&arguments.server);
+    let acknowledge = if arguments.acknowledge_after { Acknowledge::After } else { Acknowledge::Before };
     let server = Server::new(&transport, target)
         .concurrency(arguments.concurrency)
+        .acknowledge(acknowledge)
         .endpoint(plain(arguments.server))
         .endpoint(namespaced())
         .start()

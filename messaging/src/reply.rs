@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use amqp_client::{Delivery, Queue};
+use amqp_client::{ConsumeOptions, Delivery, Queue};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, oneshot},
@@ -37,6 +37,7 @@ pub(crate) struct ReplyQueue(Arc<Shared>);
 struct Shared {
     link: Link,
     queue: Queue,
+    options: ConsumeOptions,
     consuming: AtomicBool,
     /// Held while the consumer starts.
     starting: tokio::sync::Mutex<()>,
@@ -54,9 +55,9 @@ struct Waiter {
 }
 
 impl ReplyQueue {
-    pub(crate) fn new(link: Link, queue: Queue) -> Self {
+    pub(crate) fn new(link: Link, queue: Queue, options: ConsumeOptions) -> Self {
         let (consuming, starting, task, waiting, late) = Default::default();
-        ReplyQueue(Arc::new(Shared { link, queue, consuming, starting, task, waiting, late }))
+        ReplyQueue(Arc::new(Shared { link, queue, options, consuming, starting, task, waiting, late }))
     }
 
     /// The name that goes into requests.
@@ -183,7 +184,9 @@ impl Shared {
             return Ok(None);
         }
         // Replies have their own limit: the calls that wait for them.
-        let subscription = Subscription::new(self.link.clone(), self.queue.clone()).prefetch(0);
+        let subscription = Subscription::new(self.link.clone(), self.queue.clone())
+            .options(self.options.clone())
+            .prefetch(0);
         let raw = subscription.start_raw().await?;
         self.consuming.store(true, Ordering::Release);
         Ok(Some(raw))

@@ -187,7 +187,8 @@ impl TransportOptions {
         // Who consumes goes on where a connection was lost; who publishes has retries of its own, which tell what became of each.
         let consuming = self.connect_options("consume").recovery(Recovery::new());
         let consuming = Link::new(url.clone(), consuming);
-        let replies = ReplyQueue::new(consuming.clone(), self.topology.reply_queue());
+        let (queue, options) = (self.topology.reply_queue(), self.topology.consume_options());
+        let replies = ReplyQueue::new(consuming.clone(), queue, options);
         let publishing = Link::new(url.clone(), self.connect_options("publish"));
         let reading = Link::new(url, self.connect_options("stream"));
         let shared = Shared {

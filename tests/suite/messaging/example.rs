@@ -8,7 +8,7 @@ use std::{
 use tests::leave_out;
 
 /// Built by `cargo test --workspace`, beside this very test; when it is not there, `test` is left out.
-pub(super) fn example(name: &str, test: &str) -> Option<PathBuf> {
+pub(crate) fn example(name: &str, test: &str) -> Option<PathBuf> {
     let this = env::current_exe().unwrap();
     let folder = this.parent().and_then(Path::parent).unwrap();
     let program = folder.join("examples").join(format!("{name}{}", env::consts::EXE_SUFFIX));

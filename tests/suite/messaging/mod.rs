@@ -2,7 +2,7 @@
 //! over TCP, and against RabbitMQ.
 
 mod consume;
-mod example;
+pub(crate) mod example;
 mod faults;
 mod fixture;
 mod notify;

@@ -51,6 +51,8 @@ impl Agent {
 
     fn start(python: &Python) -> Self {
         let mut command = python.command(SCRIPT, &[]);
+        // For the lock of names of queues, which several processes of a host may count.
+        command.env("OSLO_LOCK_PATH", std::env::temp_dir());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let commands = Mutex::new(child.stdin.take().unwrap());
         let answers = BufReader::new(child.stdout.take().unwrap());

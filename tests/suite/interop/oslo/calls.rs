@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use messaging::{
-    Context, Error, Target, TransportOptions,
+    Compression, Context, Error, Target, TransportOptions,
     rpc::{Client, RunningServer},
 };
 use serde_json::{Value, json, value::RawValue};
 
-use super::{Meeting, on_both_brokers, serve, within};
+use super::{Meeting, counted, on_both_brokers, serve, server, within};
 
 async fn ours(meeting: &Meeting, topic: &str) -> (Client, RunningServer) {
     let transport = meeting.transport(TransportOptions::new()).await;
@@ -33,6 +33,11 @@ async fn python_calls_our_server(meeting: Meeting) {
     assert_eq!(call("user", json!({}), context).await.unwrap(), "alice");
     assert_eq!(call("whoami", json!({}), json!({"server": "rust"})).await.unwrap(), "rust");
     assert_eq!(call("oslo_rpc_server_ping", json!({}), json!({})).await.unwrap(), "pong");
+
+    let odd = call("echo", json!("odd"), json!({})).await.unwrap();
+    // JSON has no such numbers and texts; integers of any size pass.
+    assert_eq!((&odd["nan"], odd["big"].as_f64()), (&Value::Null, Some(2f64.powi(80))));
+    assert_eq!((&odd["surrogate"], &odd["text"]), (&json!("\u{fffd}"), &json!("é😀")));
 
     let raised = call("fail", json!({"message": "no"}), json!({})).await.unwrap_err();
     assert_eq!((raised.class.as_str(), raised.text.starts_with("no")), ("ValueError", true), "{raised:?}");
@@ -105,11 +110,13 @@ async fn servers_of_both_kinds_share_a_topic(meeting: Meeting) {
         let one = client.prepare(|target| target.server(name));
         assert_eq!(within(one.call::<String>("whoami", &()).into_future()).await.unwrap(), name);
     }
-    // A fanout of either side reaches Python's server.
+    // A fanout of either side reaches both.
     within(client.fanout("bump", &())).await.unwrap();
     meeting.python.send("fanout", &url, &topic, "bump", json!({}), json!({})).await.unwrap();
-    let python = client.prepare(|target| target.server("python"));
-    within(async { while python.call::<u32>("counted", &()).await.unwrap() < 2 {} }).await;
+    for name in ["rust", "python"] {
+        let one = client.prepare(|target| target.server(name));
+        within(async { while counted(&one).await < 2 {} }).await;
+    }
     within(server.stop()).await.unwrap();
     meeting.python.stop(&topic, "python").await;
 }
@@ -130,6 +137,52 @@ async fn either_side_watches_over_long_calls(meeting: Meeting) {
     by_python.unwrap();
     within(server.stop()).await.unwrap();
     meeting.python.stop(&python_topic, "python").await;
+}
+
+async fn a_reply_that_comes_late_disturbs_nobody(meeting: Meeting) {
+    let (topic, url) = (meeting.name("t"), meeting.python_url(""));
+    let python_topic = meeting.name("python");
+    meeting.python.serve(&url, &python_topic, "python").await.unwrap();
+    let (client, server) = ours(&meeting, &topic).await;
+    let client = client.prepare(|_| Target::topic(&python_topic));
+    let args = json!({"seconds": 1});
+    let ours = client.call::<()>("sleep", &args).timeout(Duration::from_millis(200));
+    let ours = within(ours.into_future()).await;
+    assert!(matches!(ours, Err(Error::Timeout { .. })), "{ours:?}");
+    let theirs = meeting.python.call(&url, &topic, "sleep", args.clone(), json!({"timeout": 0.3})).await;
+    assert_eq!(theirs.unwrap_err().class, "MessagingTimeout");
+    assert_eq!(client.metrics().in_flight, 0);
+    within(async {
+        while client.metrics().late_replies == 0 {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
+    assert_eq!(within(client.call::<String>("whoami", &()).into_future()).await.unwrap(), "python");
+    assert_eq!(meeting.python.call(&url, &topic, "whoami", json!({}), json!({})).await.unwrap(), "rust");
+    within(server.stop()).await.unwrap();
+    meeting.python.stop(&python_topic, "python").await;
+}
+
+async fn python_reads_what_we_compress(meeting: Meeting) {
+    let url = meeting.python_url("");
+    let value = json!({"text": "x".repeat(100_000)});
+    let transport = meeting.transport(TransportOptions::new()).await;
+    for compression in [Compression::Zlib, Compression::Bzip2, Compression::Xz] {
+        let topic = meeting.name(compression.name());
+        let server = server(&transport, Target::topic(&topic), "rust").compression(compression);
+        let server = within(server.start()).await.unwrap();
+        let echoed = meeting.python.call(&url, &topic, "echo", json!({"value": value}), json!({})).await;
+        assert!(echoed.unwrap() == value, "{compression}");
+        within(server.stop()).await.unwrap();
+
+        meeting.python.serve(&url, &topic, "python").await.unwrap();
+        let client = Client::new(&transport, Target::topic(&topic)).compression(compression);
+        let echoed: Value =
+            within(client.call("echo", &json!({"value": value})).into_future()).await.unwrap();
+        assert!(echoed == value, "{compression}");
+        meeting.python.stop(&topic, "python").await;
+    }
 }
 
 async fn compressed_requests_and_replies_are_read(meeting: Meeting) {
@@ -158,5 +211,7 @@ on_both_brokers! {
     we_call_a_python_server,
     servers_of_both_kinds_share_a_topic,
     either_side_watches_over_long_calls,
+    a_reply_that_comes_late_disturbs_nobody,
+    python_reads_what_we_compress,
     compressed_requests_and_replies_are_read,
 }

@@ -2,11 +2,20 @@
 
 mod agent;
 mod calls;
+mod conflicts;
 mod crashes;
+mod duplicates;
+mod frames;
+mod killed;
+mod restarts;
+mod tap;
 mod topology;
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -70,6 +79,13 @@ struct Echo {
 
 /// A server of ours with the methods of the Python one.
 async fn serve(transport: &Transport, target: Target, name: &'static str) -> RunningServer {
+    server(transport, target, name).start().await.unwrap()
+}
+
+/// The same, about to start.
+fn server(transport: &Transport, target: Target, name: &'static str) -> Server {
+    let bumps = Arc::new(AtomicU32::new(0));
+    let counted = bumps.clone();
     let plain = Endpoint::new()
         .version(1, 5)
         .method("echo", |_, args: Echo| async move { Ok(args.value) })
@@ -82,6 +98,14 @@ async fn serve(transport: &Transport, target: Target, name: &'static str) -> Run
             Ok(())
         })
         .method("whoami", move |_, (): ()| async move { Ok(name) })
+        .method("bump", move |_, (): ()| {
+            bumps.fetch_add(1, Ordering::SeqCst);
+            async { Ok(()) }
+        })
+        .method("counted", move |_, (): ()| {
+            let count = counted.load(Ordering::SeqCst);
+            async move { Ok(count) }
+        })
         .method(
             "user",
             |context: messaging::Context, (): ()| async move { Ok(context.get("user").cloned()) },
@@ -90,13 +114,12 @@ async fn serve(transport: &Transport, target: Target, name: &'static str) -> Run
         .namespace("ns")
         .version(2, 3)
         .method("echo", |_, args: Echo| async move { Ok(json!({"ns": args.value})) });
-    Server::new(transport, target.server(name))
-        .ping(true)
-        .endpoint(plain)
-        .endpoint(namespaced)
-        .start()
-        .await
-        .unwrap()
+    Server::new(transport, target.server(name)).ping(true).endpoint(plain).endpoint(namespaced)
+}
+
+/// How often a server was bumped.
+async fn counted(client: &messaging::rpc::Client) -> u32 {
+    within(client.call("counted", &()).into_future()).await.unwrap()
 }
 
 /// Waits for `future`, but not for ever.

@@ -11,6 +11,8 @@ async fn both_sides_declare_the_same(meeting: Meeting) {
     let quorum = "rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=3&rabbit_quorum_max_memory_length=10&rabbit_quorum_max_memory_bytes=1000";
     let transient = format!("{quorum}&rabbit_transient_quorum_queue=true");
     let stream = "rabbit_transient_quorum_queue=true&rabbit_stream_fanout=true&rabbit_qos_prefetch_count=10";
+    let host = meeting.name("host");
+    let names = format!("use_queue_manager=true&hostname={host}&processname=theirs");
     for (name, options, topology) in [
         ("default", "", plain.clone()),
         ("durable", "amqp_durable_queues=true", plain.clone().durable(true)),
@@ -23,6 +25,7 @@ async fn both_sides_declare_the_same(meeting: Meeting) {
             "rabbit_ha_queues=true&enable_cancel_on_failover=true",
             plain.clone().mirrored(true).cancel_on_failover(true),
         ),
+        ("process", &names, plain.clone().process(&host, "ours")),
         ("ttl", "rabbit_transient_queues_ttl=0", plain.clone().transient_ttl(std::time::Duration::ZERO)),
     ] {
         for python_first in [true, false] {
@@ -63,6 +66,9 @@ async fn both_sides_declare_the_same(meeting: Meeting) {
             within(transport.close()).await.unwrap();
         }
     }
+    // Where Python counts its queues.
+    let counter = format!("/dev/shm/{host}_theirs_qmanager");
+    std::fs::remove_file(&counter).unwrap_or_else(|error| panic!("{counter}: {error}"));
 }
 
 on_both_brokers! {
