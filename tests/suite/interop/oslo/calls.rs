@@ -154,7 +154,7 @@ async fn a_reply_that_comes_late_disturbs_nobody(meeting: Meeting) {
     assert_eq!(client.metrics().in_flight, 0);
     within(async {
         while client.metrics().late_replies == 0 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;
