@@ -17,7 +17,7 @@ use tokio_util::io::poll_read_buf;
 
 use crate::{
     error::Error,
-    proto::output::Output,
+    proto::{connection::Engine, output::Output},
     read_buffer::ReadBuffer,
     shared::{Shared, now},
 };
@@ -28,7 +28,7 @@ const SLICES: usize = 64;
 /// Reads after a failed write, in search of the reason.
 const LAST_READS: usize = 64;
 
-/// After so long without a read the read buffer gives back what a quiet connection does not need.
+/// After so long without a byte either way memory goes back that a quiet connection does not need.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// How long a transport may take to say goodbye.
@@ -43,7 +43,9 @@ pub(crate) struct Driver<T> {
     /// The transport took bytes that it may hold back until it is flushed, as TLS does.
     is_unflushed: bool,
     read_buffer: ReadBuffer,
-    /// When the read buffer is to give memory back.
+    /// When bytes went either way the last time.
+    active_at: Instant,
+    /// When to look whether the connection has become quiet.
     quiet_at: Option<Instant>,
     /// When to go though there is something to be written.
     leave_at: Option<Instant>,
@@ -61,6 +63,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             written: 0,
             is_unflushed: false,
             read_buffer: ReadBuffer::new(),
+            active_at: now(),
             quiet_at: None,
             leave_at: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -121,6 +124,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 return Poll::Ready(());
             }
             self.is_unflushed = true;
+            self.is_active(now);
         }
         while self.written < self.batch.len() {
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -173,7 +177,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             Ok(0) => self.lost(None),
             Ok(count) => {
                 self.read_buffer.adapt(count);
-                self.quiet_at = self.read_buffer.is_large().then(|| now + QUIET);
+                self.is_active(now);
                 let buffer = self.read_buffer.unread();
                 self.shared.drive(&mut self.wakes, |engine| engine.handle_input(now, buffer));
             }
@@ -197,11 +201,33 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
         self.timer_at = None;
         if self.quiet_at.is_some_and(|at| now >= at) {
-            self.quiet_at = None;
-            self.read_buffer.release();
+            self.look_for_quiet(now);
         }
         self.shared.drive(&mut self.wakes, |engine| engine.handle_timeout(now));
         true
+    }
+
+    /// Bytes went either way.
+    fn is_active(&mut self, now: Instant) {
+        self.active_at = now;
+        // Where it is set, it stays: setting a timer anew for each read and write costs more than one look too many.
+        self.quiet_at.get_or_insert(now + QUIET);
+    }
+
+    /// Gives memory back that a burst needed, if it is over.
+    fn look_for_quiet(&mut self, now: Instant) {
+        let quiet_at = self.active_at + QUIET;
+        self.quiet_at = Some(quiet_at).filter(|at| now < *at);
+        if self.quiet_at.is_some() {
+            return;
+        }
+        self.read_buffer.release();
+        if self.written == self.batch.len() {
+            self.batch.clear();
+            self.written = 0;
+            self.batch.release();
+        }
+        self.shared.drive(&mut self.wakes, Engine::release);
     }
 
     fn lost(&mut self, error: Option<io::Error>) {

@@ -63,6 +63,7 @@ impl ReadBuffer {
     }
 
     /// Whether it holds more than a quiet connection should.
+    #[cfg(test)]
     pub(crate) fn is_large(&self) -> bool {
         !self.retired.is_empty() || self.current.capacity() > SMALLEST
     }
@@ -95,7 +96,9 @@ impl ReadBuffer {
     fn reusable(&mut self, size: usize) -> BytesMut {
         let free = self.retired.iter_mut().position(|buffer| buffer.try_reclaim(size));
         let reused = free.and_then(|index| self.retired.remove(index));
-        reused.unwrap_or_else(|| BytesMut::with_capacity(size.max(self.size * 2)))
+        // A connection that is busy fills more than one read before its deliveries are gone.
+        let ahead = if self.size > SMALLEST { self.size * 2 } else { self.size };
+        reused.unwrap_or_else(|| BytesMut::with_capacity(size.max(ahead)))
     }
 }
 

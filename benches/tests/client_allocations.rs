@@ -1,13 +1,16 @@
-//! Allocations of the client a message, against a peer that makes none itself. Alone in this file, so that no other test allocates
-//! beside it.
+//! Allocations of the client a message, and what an idle connection holds, against a peer that allocates nothing itself. Alone in
+//! this file, so that no other test allocates beside it.
 
 use std::{
     alloc::System,
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener},
+    sync::mpsc,
+    thread::JoinHandle,
+    time::Duration,
 };
 
-use amqp_client::{Channel, Confirm, ConsumeOptions, Message};
+use amqp_client::{Channel, Confirm, Connection, ConsumeOptions, Message};
 use amqp_codec::{
     EncodedProperties, FrameHeader, FrameKind, Method, ShortString,
     frame::{HEADER_LEN, encode_content, encode_method},
@@ -25,10 +28,8 @@ const BODY: &[u8] = b"sixteen bytes...";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publish_allocates_nothing_and_a_delivery_next_to_nothing() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let peer = std::thread::spawn(move || serve(listener.accept().unwrap().0));
-    let connection = amqp_client::connect(&format!("amqp://{address}?heartbeat=0")).await.unwrap();
+    let (address, peer) = peer();
+    let connection = connect(address).await;
     let channel = connection.open_channel().await.unwrap();
     let message = Message::new(BODY).content_type("text/plain").persistent();
 
@@ -48,6 +49,35 @@ async fn a_publish_allocates_nothing_and_a_delivery_next_to_nothing() {
     assert!(a_delivery < 0.1, "{a_delivery} a delivery");
     connection.close().await.unwrap();
     peer.join().unwrap();
+    an_idle_connection_holds_little(&message).await;
+}
+
+/// What a burst needed is given back.
+async fn an_idle_connection_holds_little(message: &Message) {
+    const MOST: usize = 32 << 10;
+    let (address, peer) = peer();
+    let region = Region::new(ALLOCATOR);
+    let connection = connect(address).await;
+    let channel = connection.open_channel().await.unwrap();
+    publish_confirmed(&channel, message).await;
+    consume(&channel).await;
+    let held = || {
+        let change = region.change();
+        change.bytes_allocated.saturating_sub(change.bytes_deallocated)
+    };
+    let settled = tokio::time::timeout(Duration::from_secs(30), async {
+        while held() > MOST {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(settled.await.is_ok(), "an idle connection holds {} bytes", held());
+    println!("an idle connection holds {} bytes", held());
+    connection.close().await.unwrap();
+    peer.join().unwrap();
+}
+
+async fn connect(address: SocketAddr) -> Connection {
+    amqp_client::connect(&format!("amqp://{address}?heartbeat=0")).await.unwrap()
 }
 
 async fn allocations(work: impl Future<Output = ()>) -> f64 {
@@ -92,12 +122,24 @@ async fn consume(channel: &Channel) {
     consumer.cancel().await.unwrap();
 }
 
-/// A broker that answers what the tests ask, from memory it has before.
-fn serve(mut stream: TcpStream) {
-    let answers = Answers::new();
+/// A broker for one connection that answers what the tests ask, from memory it has before.
+fn peer() -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (is_ready, ready) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let (answers, buffer) = (Answers::new(), vec![0; 4 << 20]);
+        is_ready.send(()).unwrap();
+        serve(&listener, &answers, buffer);
+    });
+    ready.recv().unwrap();
+    (address, thread)
+}
+
+fn serve(listener: &TcpListener, answers: &Answers, mut buffer: Vec<u8>) {
+    let (mut stream, _) = listener.accept().unwrap();
     stream.read_exact(&mut [0; 8]).unwrap();
     stream.write_all(&answers.start).unwrap();
-    let mut buffer = vec![0; 4 << 20];
     let (mut filled, mut published, mut confirming) = (0, 0u64, false);
     loop {
         let count = stream.read(&mut buffer[filled..]).unwrap();

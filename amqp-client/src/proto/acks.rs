@@ -5,6 +5,9 @@
 
 use std::{collections::VecDeque, time::Instant};
 
+/// Room for so many deliveries is kept while none comes.
+const ROOM_KEPT: usize = 64;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// With the user.
@@ -67,6 +70,13 @@ impl Acks {
             self.states.push_back(if no_ack { State::Settled } else { State::Outstanding });
             self.arrived(tag, now);
         }
+    }
+
+    /// Gives back what a quiet channel does not need.
+    pub(crate) fn release(&mut self) {
+        self.states.shrink_to(ROOM_KEPT);
+        self.arrivals.shrink_to(0);
+        self.islands.shrink_to(0);
     }
 
     /// When the oldest delivery arrived that the user has not settled.

@@ -251,6 +251,19 @@ impl Channel {
         }
     }
 
+    /// Gives back what a quiet channel does not need.
+    pub(crate) fn release(&mut self, wakes: &mut Vec<Waker>) {
+        self.acks.release();
+        self.touched.shrink_to(0);
+        if let Some(confirms) = &mut self.confirms {
+            confirms.release();
+        }
+        for (_, consumer) in &mut self.consumers {
+            consumer.batch.shrink_to(0);
+            wakes.extend(consumer.inbox.release());
+        }
+    }
+
     /// Ends everything of this channel with `reason`: calls, publishes, consumers.
     pub(crate) fn end(&mut self, link: &mut Link, reason: &Error) {
         let reason = self.status.ended.get_or_init(|| reason.clone()).clone();

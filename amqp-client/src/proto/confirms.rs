@@ -22,6 +22,9 @@ use super::{
 };
 use crate::error::Error;
 
+/// Room for so many publishes is kept while nothing is published.
+const ROOM_KEPT: usize = 64;
+
 /// What became of a published message.
 #[derive(Clone, Debug)]
 pub(crate) enum Settled {
@@ -249,6 +252,13 @@ impl Confirms {
         if self.progress.settled.swap(self.base, Ordering::AcqRel) != self.base {
             self.flush_waiters.wake_all(wakes);
         }
+    }
+
+    /// Gives back what a quiet channel does not need.
+    pub(crate) fn release(&mut self) {
+        self.entries.shrink_to(ROOM_KEPT);
+        self.bytes_until.shrink_to(ROOM_KEPT);
+        self.mandatory.shrink_to(0);
     }
 
     /// How often publishes were lost.

@@ -294,6 +294,14 @@ impl Engine {
         self.driver_is_writing = is_writing;
     }
 
+    /// Gives back what a quiet connection does not need.
+    pub(crate) fn release(&mut self) {
+        self.link.output.release();
+        for (_, channel) in self.channels.iter_mut().flatten() {
+            channel.release(&mut self.link.wakes);
+        }
+    }
+
     /// Whom to wake of the driver, if it sleeps and has something to do.
     #[inline]
     pub(crate) fn rouse(&mut self) -> Option<Waker> {

@@ -62,6 +62,8 @@ struct State {
     /// The consumer as it was when the broker cancelled it, or refused to begin it again.
     cancelled: Option<Box<Subscription>>,
     waker: Option<Waker>,
+    /// Nothing has come for a while, and who waits has not seen it.
+    is_quiet: bool,
 }
 
 /// What taking from an inbox gave.
@@ -119,11 +121,25 @@ impl Inbox {
         if let Some(reason) = &state.ended {
             return (Poll::Ready(Taken::Ended(reason.clone())), false);
         }
+        if std::mem::take(&mut state.is_quiet) {
+            *local = VecDeque::new();
+        }
         match &mut state.waker {
             Some(known) => known.clone_from(waker),
             None => state.waker = Some(waker.clone()),
         }
         (Poll::Pending, false)
+    }
+
+    /// Gives back what a quiet consumer does not need. Returns whom to wake: it does the same.
+    pub(crate) fn release(&self) -> Option<Waker> {
+        let mut state = self.state.lock();
+        if !state.queue.is_empty() {
+            return None;
+        }
+        state.queue = VecDeque::new();
+        state.is_quiet = true;
+        state.waker.take()
     }
 
     /// Takes what nobody will process.

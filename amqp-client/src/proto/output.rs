@@ -62,6 +62,15 @@ impl Output {
         }
     }
 
+    /// Gives back what a quiet connection does not need, when it is empty.
+    pub(crate) fn release(&mut self) {
+        const KEEP: usize = 1 << 10;
+        if self.is_empty() && self.bytes.capacity() > KEEP {
+            self.bytes = BytesMut::new();
+        }
+        self.bodies.shrink_to(0);
+    }
+
     #[cold]
     fn wipe(&mut self) {
         self.bytes.as_mut().zeroize();
