@@ -137,7 +137,8 @@ impl Draft {
 
     /// The message as it is stored.
     pub(crate) fn message(&mut self) -> Message {
-        let large = if self.large.is_empty() { None } else { Some(std::mem::take(&mut self.large).into()) };
+        let large =
+            if self.large.is_empty() { None } else { Some(Arc::new(std::mem::take(&mut self.large))) };
         Message {
             bytes: Arc::from(self.bytes.as_slice()),
             // Two names of at most 256 bytes each lie before the header.
@@ -153,7 +154,8 @@ impl Draft {
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     bytes: Arc<[u8]>,
-    large: Option<Arc<[Bytes]>>,
+    /// One pointer and not two: most messages have none, and millions may be held.
+    large: Option<Arc<Vec<Bytes>>>,
     body_at: u32,
     header_at: u16,
     blind: u16,
@@ -177,7 +179,7 @@ pub(crate) struct Packed<'a> {
     pub(crate) body_at: u32,
     pub(crate) blind: u16,
     /// The body, when it is large: one for all queues it is in.
-    pub(crate) large: Option<&'a Arc<[Bytes]>>,
+    pub(crate) large: Option<&'a Arc<Vec<Bytes>>>,
 }
 
 impl Message {
@@ -195,7 +197,7 @@ impl Message {
 
     #[inline]
     pub(crate) fn parts(&self) -> Parts<'_> {
-        let large = self.large.as_deref().unwrap_or_default();
+        let large = self.large.as_ref().map_or(&[][..], |parts| parts);
         split(&self.bytes, usize::from(self.header_at), self.body_at as usize, self.blind, large)
     }
 
@@ -207,7 +209,7 @@ impl Message {
     /// Bytes of all of it.
     #[inline]
     pub(crate) fn weight(&self) -> u64 {
-        let large = self.large.as_deref().unwrap_or_default();
+        let large = self.large.as_ref().map_or(&[][..], |parts| parts);
         (self.bytes.len() + large.iter().map(Bytes::len).sum::<usize>()) as u64
     }
 }

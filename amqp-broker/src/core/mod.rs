@@ -35,6 +35,7 @@ pub(crate) mod refusal;
 mod reply_consumer;
 pub(crate) mod reply_to;
 pub(crate) mod restore;
+mod segments;
 pub(crate) mod sink;
 mod stamp;
 mod stream;

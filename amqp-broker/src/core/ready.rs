@@ -1,8 +1,6 @@
 //! The messages of a queue that nobody has: by priority, then in the order they came, to which a requeued one returns.
 
-use std::collections::VecDeque;
-
-use super::{message::Message, stamp::stamped};
+use super::{message::Message, segments::Segments, stamp::stamped};
 
 /// Never: of a message that does not expire, of a timer that is not set.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -39,9 +37,9 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) struct Ready {
     /// One queue a priority, the lowest first.
-    levels: Vec<VecDeque<Entry>>,
+    levels: Vec<Segments<Entry>>,
     /// What returned to a quorum queue, in the order in which it did: it comes before all else.
-    returned: VecDeque<Entry>,
+    returned: Segments<Entry>,
     count: usize,
     body_bytes: u64,
     /// Bytes of bodies and all else.
@@ -51,8 +49,8 @@ pub(crate) struct Ready {
 impl Ready {
     /// For priorities 0 to `max_priority`.
     pub(crate) fn new(max_priority: u8) -> Self {
-        let levels = (0..=max_priority).map(|_| VecDeque::new()).collect();
-        Ready { levels, returned: VecDeque::new(), count: 0, body_bytes: 0, weight: 0 }
+        let levels = (0..=max_priority).map(|_| Segments::default()).collect();
+        Ready { levels, returned: Segments::default(), count: 0, body_bytes: 0, weight: 0 }
     }
 
     #[inline]
@@ -96,8 +94,8 @@ impl Ready {
             // What returns is older than nearly all that is there.
             match level.front() {
                 Some(front) if front.position < entry.position => {
-                    let place = level.partition_point(|other| other.position < entry.position);
-                    level.insert(place, entry);
+                    let position = entry.position;
+                    level.insert_after(entry, |other| other.position < position);
                 }
                 _ => level.push_front(entry),
             }
@@ -116,7 +114,7 @@ impl Ready {
         if let Some(entry) = self.returned.pop_front() {
             return Some(self.taken(entry));
         }
-        let entry = self.levels.iter_mut().rev().find_map(VecDeque::pop_front)?;
+        let entry = self.levels.iter_mut().rev().find_map(Segments::pop_front)?;
         Some(self.taken(entry))
     }
 
@@ -125,7 +123,7 @@ impl Ready {
         if let Some(entry) = self.returned.pop_front() {
             return Some(self.taken(entry));
         }
-        let entry = self.levels.iter_mut().find_map(VecDeque::pop_front)?;
+        let entry = self.levels.iter_mut().find_map(Segments::pop_front)?;
         Some(self.taken(entry))
     }
 
@@ -136,7 +134,7 @@ impl Ready {
             return entry.map(|entry| self.taken(entry));
         }
         let expired =
-            |level: &&mut VecDeque<Entry>| level.front().is_some_and(|entry| entry.expires_at <= now);
+            |level: &&mut Segments<Entry>| level.front().is_some_and(|entry| entry.expires_at <= now);
         let entry = self.levels.iter_mut().find(expired)?.pop_front()?;
         Some(self.taken(entry))
     }
@@ -146,19 +144,19 @@ impl Ready {
         if let Some(first) = self.returned.front() {
             return first.expires_at;
         }
-        self.levels.iter().filter_map(VecDeque::front).map(|entry| entry.expires_at).min().unwrap_or(NEVER)
+        self.levels.iter().filter_map(Segments::front).map(|entry| entry.expires_at).min().unwrap_or(NEVER)
     }
 
     /// All of them, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.returned.iter().chain(self.levels.iter().flatten())
+        self.returned.iter().chain(self.levels.iter().flat_map(Segments::iter))
     }
 
     /// Drops all; tells how many there were.
     pub(crate) fn clear(&mut self) -> usize {
         // New ones, so that the memory of a long queue goes too.
-        self.levels.iter_mut().for_each(|level| *level = VecDeque::new());
-        self.returned = VecDeque::new();
+        self.levels.iter_mut().for_each(|level| *level = Segments::default());
+        self.returned = Segments::default();
         self.body_bytes = 0;
         self.weight = 0;
         std::mem::take(&mut self.count)

@@ -36,14 +36,14 @@ struct LargeBodies {
     /// By where the body lies in memory, which nothing else can while it is held here.
     numbers: HashMap<usize, u64>,
     /// How many messages have it, and the body itself.
-    users: HashMap<u64, (usize, Arc<[Bytes]>)>,
+    users: HashMap<u64, (usize, Arc<Vec<Bytes>>)>,
     /// By queue and position.
     of: HashMap<(u64, u64), u64>,
 }
 
 impl LargeBodies {
     /// A message has a body; its number, and whether it is new.
-    fn enter(&mut self, place: (u64, u64), body: &Arc<[Bytes]>) -> (u64, bool) {
+    fn enter(&mut self, place: (u64, u64), body: &Arc<Vec<Bytes>>) -> (u64, bool) {
         let address = address(body);
         let number = *self.numbers.entry(address).or_insert_with(|| {
             self.last += 1;
@@ -70,8 +70,8 @@ impl LargeBodies {
     }
 }
 
-fn address(body: &Arc<[Bytes]>) -> usize {
-    Arc::as_ptr(body).cast::<Bytes>().addr()
+fn address(body: &Arc<Vec<Bytes>>) -> usize {
+    Arc::as_ptr(body).addr()
 }
 
 impl Files {
@@ -105,7 +105,7 @@ impl Files {
                 }
             }
         }
-        let mut bodies = HashMap::<u64, Arc<[Bytes]>>::new();
+        let mut bodies = HashMap::<u64, Arc<Vec<Bytes>>>::new();
         for guard in self.messages.iter() {
             let (key, value) = guard.into_inner()?;
             let mut failed = None;
@@ -113,7 +113,7 @@ impl Files {
                 Some(body) => Some(Arc::clone(body)),
                 None => match self.bodies.get(number.to_be_bytes()) {
                     Ok(found) => {
-                        let body: Arc<[Bytes]> = Arc::from([Bytes::copy_from_slice(&found?)]);
+                        let body: Arc<Vec<Bytes>> = Arc::new(vec![Bytes::copy_from_slice(&found?)]);
                         bodies.insert(number, Arc::clone(&body));
                         Some(body)
                     }

@@ -143,7 +143,7 @@ pub(super) fn read_message(
     key: &[u8],
     mut value: &[u8],
     began: u64,
-    body: impl FnOnce(u64) -> Option<std::sync::Arc<[Bytes]>>,
+    body: impl FnOnce(u64) -> Option<std::sync::Arc<Vec<Bytes>>>,
 ) -> Option<Written> {
     let key = u128::from_be_bytes(key.try_into().ok()?);
     let (flags, priority) = (value.try_get_u8().ok()?, value.try_get_u8().ok()?);
