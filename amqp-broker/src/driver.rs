@@ -220,8 +220,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Wants::Relief if self.is_held_back() => return Poll::Pending,
             Wants::Output | Wants::Relief => {}
             Wants::Input => {
-                // What is left of the buffer is used first: others may keep the rest of it alive anyway.
-                if self.input.capacity() - self.input.len() < self.read_size / 2 {
+                // What is left of the buffer is used first: messages keep all of it alive anyway. The small rest is left over,
+                // where it would cost a system call to read little.
+                if self.input.capacity() - self.input.len() < (self.read_size / 8).max(READ_AT_FIRST / 2) {
                     self.input.reserve(self.read_size);
                 }
                 let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx)?;
