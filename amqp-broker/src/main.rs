@@ -6,9 +6,13 @@ use std::{error::Error, io::Write, path::PathBuf, process::ExitCode};
 
 use amqp_broker::Listener;
 use clap::Parser;
+use mimalloc::MiMalloc;
 use settings::Settings;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// An AMQP 0-9-1 broker that any client takes for RabbitMQ.
 ///
