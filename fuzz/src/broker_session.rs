@@ -1,8 +1,10 @@
-use amqp_broker::Broker;
+use std::time::Duration;
+
+use amqp_broker::{Broker, Permissions};
 use amqp_codec::{
-    RawFrame, ShortString,
+    RawFrame, ShortString, Table, Value,
     frame::PROTOCOL_HEADER,
-    method::{basic, channel, connection, queue},
+    method::{basic, channel, connection, exchange, queue, tx},
     sasl,
 };
 use bytes::BytesMut;
@@ -15,19 +17,36 @@ use crate::script::{method, must_end, runtime, stream_of};
 
 const FRAME_MAX: u32 = 131_072;
 
+/// What the first octet says: that the client has not logged in.
+const STRANGER: u8 = 0x80;
+/// That the broker has narrow limits, and the client may not do everything.
+const NARROW: u8 = 0x40;
+/// That more is there than a queue and a consumer: see [`features`].
+const FEATURES: u8 = 0x20;
+/// How large the parts are in which the rest arrives.
+const PART_SIZE: u8 = 0x1f;
+
 /// What a client may say to a broker: whatever it is, nobody panics, the broker answers in frames, serves the next client,
 /// and ends when it is asked to.
 ///
-/// The first octet's seven low bits say in how large parts the rest arrives; its highest, that the client has not logged in.
+/// The first octet says how: see the constants above.
 pub fn broker_session(data: &[u8]) {
     let Some((&first, records)) = data.split_first() else { return };
-    let logged_in = first & 0x80 == 0;
-    let stream = if logged_in { [&opening()[..], &stream_of(records)].concat() } else { records.to_vec() };
+    let mut stream = Vec::new();
+    if first & STRANGER == 0 {
+        stream.extend_from_slice(&opening());
+        if first & FEATURES != 0 {
+            stream.extend_from_slice(&features());
+        }
+        stream.extend_from_slice(&stream_of(records));
+    } else {
+        stream.extend_from_slice(records);
+    }
     runtime().block_on(async {
-        let broker = Broker::builder().build();
+        let broker = if first & NARROW == 0 { Broker::builder().build() } else { narrow() };
         let (read, mut write) = split(broker.connect());
         let answers = tokio::spawn(all_frames(read));
-        for bytes in stream.chunks(usize::from(first & 0x7f) * 4 + 1) {
+        for bytes in stream.chunks(usize::from(first & PART_SIZE) * 16 + 1) {
             yield_now().await;
             if write.write_all(bytes).await.is_err() {
                 break;
@@ -39,6 +58,89 @@ pub fn broker_session(data: &[u8]) {
         must_end("the next client", serves(broker.connect())).await;
         must_end("shutdown()", broker.shutdown()).await;
     });
+}
+
+/// A broker that soon refuses, holds back and times out.
+fn narrow() -> Broker {
+    let permissions = Permissions::new("^[a-m]", "^([a-m]|amq\\.default)", "^[a-t]").expect("patterns");
+    Broker::builder()
+        .user("guest", "guest")
+        .permissions("guest", "/", permissions)
+        .anonymous("guest")
+        .max_queues(6)
+        .max_unacked(3)
+        .memory_limit(2_000)
+        .max_message_size(1_000)
+        .consumer_timeout(Duration::from_secs(1))
+        .build()
+}
+
+/// A stream with a consumer, a quorum queue whose dead letters go to a queue with priorities and a short length, a consumer of
+/// direct replies, a channel with confirms and one with transactions.
+fn features() -> BytesMut {
+    let queue = |name: &'static str, arguments: Table| queue::Declare {
+        queue: ShortString::from_static(name),
+        durable: true,
+        arguments,
+        ..Default::default()
+    };
+    let consume = |name: &'static str, no_ack, arguments| basic::Consume {
+        queue: ShortString::from_static(name),
+        no_ack,
+        arguments,
+        ..Default::default()
+    };
+    let table = |entries: &[(&'static str, Value)]| {
+        let mut table = Table::default();
+        for (name, value) in entries {
+            table.insert(name, value.clone()).expect("it fits");
+        }
+        table
+    };
+    let text = |value: &'static str| Value::LongString(value.into());
+    let stream = table(&[("x-queue-type", text("stream")), ("x-max-length-bytes", Value::I64(300))]);
+    let quorum = table(&[
+        ("x-queue-type", text("quorum")),
+        ("x-delivery-limit", Value::I32(2)),
+        ("x-dead-letter-exchange", text("golden.dead")),
+    ]);
+    let dead = table(&[
+        ("x-max-priority", Value::I32(3)),
+        ("x-max-length", Value::I32(2)),
+        ("x-dead-letter-exchange", text("")),
+        ("x-dead-letter-routing-key", text("golden.quorum")),
+    ]);
+    let exchange = exchange::Declare {
+        exchange: ShortString::from_static("golden.dead"),
+        kind: ShortString::from_static("topic"),
+        ..Default::default()
+    };
+    let bind = queue::Bind {
+        queue: ShortString::from_static("golden.dead"),
+        exchange: exchange.exchange.clone(),
+        routing_key: ShortString::from_static("#"),
+        ..Default::default()
+    };
+    let offset = table(&[("x-stream-offset", text("first"))]);
+    let mut frames = BytesMut::new();
+    for frame in [
+        method(1, basic::Qos { prefetch_count: 2, ..Default::default() }),
+        method(1, queue("golden.stream", stream)),
+        method(1, queue("golden.quorum", quorum)),
+        method(1, exchange),
+        method(1, queue("golden.dead", dead)),
+        method(1, bind),
+        method(1, consume("golden.stream", false, offset)),
+        method(1, consume("golden.quorum", false, Table::default())),
+        method(2, channel::Open::default()),
+        method(2, consume("amq.rabbitmq.reply-to", true, Table::default())),
+        method(2, amqp_codec::method::confirm::Select::default()),
+        method(3, channel::Open::default()),
+        method(3, tx::Select::default()),
+    ] {
+        frames.unsplit(frame);
+    }
+    frames
 }
 
 /// From the protocol header to a queue and a consumer.

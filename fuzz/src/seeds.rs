@@ -12,7 +12,7 @@ const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/suite/co
 /// The seeds of every target.
 #[derive(Default)]
 pub struct Seeds {
-    /// Part size and log-in, then what a client said, as records.
+    /// Part size and what there is before, then what a client said, as records.
     pub broker_session: BTreeSet<Vec<u8>>,
     /// A part size, then what a broker said, as records.
     pub engine: BTreeSet<Vec<u8>>,
@@ -161,7 +161,7 @@ impl Records {
         let bounds: Vec<_> = self.methods_at.into_iter().zip(ends).collect();
         bounds.into_iter().flat_map(move |(start, end)| {
             let records = self.bytes[start..end].to_vec();
-            [7, 127].map(|part| [&[part], &records[..]].concat())
+            [7, 39, 127].map(|part| [&[part], &records[..]].concat())
         })
     }
 }
