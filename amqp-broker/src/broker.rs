@@ -203,6 +203,27 @@ impl BrokerBuilder {
         self
     }
 
+    /// How many exchanges a virtual host may have, the predeclared ones not counted. Default: any number. To declare one more is
+    /// refused with 406 on the channel.
+    pub fn max_exchanges(mut self, exchanges: usize) -> Self {
+        self.config.limits.exchanges = exchanges;
+        self
+    }
+
+    /// How many bindings a virtual host may have, those of every queue to the default exchange not counted. Default: any
+    /// number. One more is refused with 406 on the channel.
+    pub fn max_bindings(mut self, bindings: usize) -> Self {
+        self.config.limits.bindings = bindings;
+        self
+    }
+
+    /// How many consumers a channel may have. Default: any number. One more closes the connection with 530, as RabbitMQ's
+    /// `consumer_max_per_channel` does.
+    pub fn max_consumers(mut self, consumers: usize) -> Self {
+        self.config.limits.consumers = consumers;
+        self
+    }
+
     /// How many deliveries a channel may have unacknowledged, whatever prefetch it asks for. Default: any number. Consumers
     /// wait at this limit, as at a prefetch; to get one more is refused with 406 on the channel.
     pub fn max_unacked(mut self, deliveries: u32) -> Self {

@@ -96,6 +96,18 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     max_queues: Option<usize>,
 
+    /// Exchanges a virtual host may have, beside those it begins with [default: any number]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    max_exchanges: Option<usize>,
+
+    /// Bindings a virtual host may have [default: any number]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    max_bindings: Option<usize>,
+
+    /// Consumers a channel may have [default: any number]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    max_consumers: Option<usize>,
+
     /// Unacknowledged deliveries a channel may have [default: any number]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     max_unacked: Option<u32>,
@@ -178,6 +190,9 @@ impl Settings {
             max_message_size: self.max_message_size.or(file.max_message_size),
             max_connections: self.max_connections.or(file.max_connections),
             max_queues: self.max_queues.or(file.max_queues),
+            max_exchanges: self.max_exchanges.or(file.max_exchanges),
+            max_bindings: self.max_bindings.or(file.max_bindings),
+            max_consumers: self.max_consumers.or(file.max_consumers),
             max_unacked: self.max_unacked.or(file.max_unacked),
             memory_limit: self.memory_limit.or(file.memory_limit),
             log: self.log.or(file.log),
@@ -220,6 +235,9 @@ impl Settings {
         builder = given(builder, self.max_message_size, BrokerBuilder::max_message_size);
         builder = given(builder, self.max_connections, BrokerBuilder::max_connections);
         builder = given(builder, self.max_queues, BrokerBuilder::max_queues);
+        builder = given(builder, self.max_exchanges, BrokerBuilder::max_exchanges);
+        builder = given(builder, self.max_bindings, BrokerBuilder::max_bindings);
+        builder = given(builder, self.max_consumers, BrokerBuilder::max_consumers);
         builder = given(builder, self.max_unacked, BrokerBuilder::max_unacked);
         builder = given(builder, self.memory_limit, BrokerBuilder::memory_limit);
         Ok(builder)

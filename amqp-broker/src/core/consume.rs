@@ -53,6 +53,7 @@ impl Vhost {
         {
             return Err(Refusal::ConsumerTagReused(consume.consumer_tag.clone()));
         }
+        self.check_count(id)?;
         self.permit_queue(by, Act::Read, &consume.queue)?;
         let queue_id = self.usable_queue(&consume.queue, by)?;
         let arguments = self.check_consumer(id, queue_id, consume)?;
@@ -89,6 +90,15 @@ impl Vhost {
         }
         self.line_up(consumer);
         Ok(queue_id)
+    }
+
+    /// Checks that the channel may have one consumer more.
+    pub(super) fn check_count(&self, id: ChannelId) -> Result<(), Refusal> {
+        let limit = self.limits.consumers;
+        match self.channels.get(id) {
+            Some(channel) if channel.consumers.len() >= limit => Err(Refusal::TooManyConsumers(limit)),
+            _ => Ok(()),
+        }
     }
 
     /// Checks what the type of a queue asks of its consumers.

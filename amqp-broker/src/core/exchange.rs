@@ -73,6 +73,8 @@ pub(crate) struct Exchange {
     pub(crate) visited: u64,
     /// The arguments of each binding. One destination may be bound by one key several times, with other arguments.
     bindings: HashMap<(Destination, ShortString), Vec<Table>>,
+    /// How many there are.
+    binding_count: usize,
     router: Router,
 }
 
@@ -105,6 +107,7 @@ impl Exchange {
             sources: Vec::new(),
             visited: 0,
             bindings: HashMap::new(),
+            binding_count: 0,
             router,
         }
     }
@@ -129,6 +132,16 @@ impl Exchange {
         self.bindings.iter()
     }
 
+    /// How many bindings there are.
+    pub(crate) fn binding_count(&self) -> usize {
+        self.binding_count
+    }
+
+    /// Whether there is this binding.
+    pub(crate) fn is_bound(&self, destination: Destination, key: &ShortString, arguments: &Table) -> bool {
+        self.bindings.get(&(destination, key.clone())).is_some_and(|same| same.contains(arguments))
+    }
+
     /// Adds a binding; tells whether it is the first of this destination and key. One that exists is left as it is.
     ///
     /// # Errors
@@ -148,6 +161,7 @@ impl Exchange {
             return Ok(false);
         }
         same.push(arguments.clone());
+        self.binding_count += 1;
         let first = same.len() == 1;
         match &mut self.router {
             Router::Direct(keys) if first => keys.entry(key.clone()).or_default().push(destination),
@@ -172,6 +186,7 @@ impl Exchange {
         let same = self.bindings.get_mut(&binding)?;
         let index = same.iter().position(|held| held == arguments)?;
         same.swap_remove(index);
+        self.binding_count -= 1;
         let last = same.is_empty();
         if last {
             self.bindings.remove(&binding);
@@ -188,7 +203,8 @@ impl Exchange {
 
     /// Removes all bindings of this destination and key.
     pub(crate) fn unbind_all(&mut self, destination: Destination, key: &ShortString) {
-        if self.bindings.remove(&(destination, key.clone())).is_some() {
+        if let Some(same) = self.bindings.remove(&(destination, key.clone())) {
+            self.binding_count -= same.len();
             self.router.remove(destination, key);
         }
     }

@@ -86,6 +86,12 @@ pub(crate) enum Refusal {
     InvalidCarbonCopy { header: &'static str, kind: &'static str },
     #[error("cannot declare queue '{name}': queue limit in vhost '{vhost}' ({limit}) is reached")]
     TooManyQueues { name: String, vhost: String, limit: usize },
+    #[error("cannot declare exchange '{name}': exchange limit in vhost '{vhost}' ({limit}) is reached")]
+    TooManyExchanges { name: String, vhost: String, limit: usize },
+    #[error("cannot bind to exchange '{name}': binding limit in vhost '{vhost}' ({limit}) is reached")]
+    TooManyBindings { name: String, vhost: String, limit: usize },
+    #[error("reached maximum ({0}) of consumers per channel")]
+    TooManyConsumers(usize),
     #[error("limit of unacknowledged deliveries on a channel ({0}) is reached")]
     TooManyUnacked(u32),
     #[error("message size {size} is larger than configured max size {limit}")]
@@ -152,6 +158,8 @@ impl Refusal {
             | Refusal::InvalidExpiration { .. }
             | Refusal::InvalidCarbonCopy { .. }
             | Refusal::TooManyQueues { .. }
+            | Refusal::TooManyExchanges { .. }
+            | Refusal::TooManyBindings { .. }
             | Refusal::TooManyUnacked(_)
             | Refusal::SegmentTooLarge
             | Refusal::AckTimeout { .. }
@@ -159,7 +167,9 @@ impl Refusal {
             | Refusal::NoPrefetch { .. }
             | Refusal::NotServerNamed(_)
             | Refusal::MessageTooLarge { .. } => ReplyCode::PRECONDITION_FAILED,
-            Refusal::ConsumerTagReused(_) | Refusal::TooManyChannels(_) => ReplyCode::NOT_ALLOWED,
+            Refusal::ConsumerTagReused(_) | Refusal::TooManyChannels(_) | Refusal::TooManyConsumers(_) => {
+                ReplyCode::NOT_ALLOWED
+            }
             Refusal::UnknownExchangeType(_) | Refusal::UnimplementedMethod => ReplyCode::COMMAND_INVALID,
             Refusal::NotImplemented(_) => ReplyCode::NOT_IMPLEMENTED,
             Refusal::Syntax(error) => error.reply_code(),

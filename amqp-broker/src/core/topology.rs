@@ -70,6 +70,10 @@ impl Vhost {
             None => {
                 not_reserved("exchange", name)?;
                 let text = name.to_text();
+                if self.has_all_exchanges() {
+                    let (name, vhost, limit) = (name.to_string(), self.name.clone(), self.limits.exchanges);
+                    return Err(Refusal::TooManyExchanges { name, vhost, limit });
+                }
                 check_entity_name("alternate-exchange", &declare.arguments, self.entity("exchange", &text))?;
                 if let Some(alternate) = declare.arguments.get("alternate-exchange") {
                     self.permit_exchange(by, Act::Read, name.as_bytes())?;
@@ -129,6 +133,7 @@ impl Vhost {
                 self.journal.record(Record::ExchangeDeleted { serial: exchange.serial });
             }
             self.topology += 1;
+            self.bindings -= exchange.binding_count();
             self.exchange_names.remove(&exchange.declared.name);
             for (destination, key) in exchange.bindings() {
                 self.forget_source(*destination, id, key);
@@ -143,7 +148,9 @@ impl Vhost {
     fn cut(&mut self, source: ExchangeId, destination: Destination, key: &ShortString) -> Option<ExchangeId> {
         self.topology += 1;
         let exchange = self.exchanges.get_mut(source)?;
+        let before = exchange.binding_count();
         exchange.unbind_all(destination, key);
+        self.bindings -= before - exchange.binding_count();
         (exchange.declared.auto_delete && exchange.is_unbound()).then_some(source)
     }
 
@@ -165,6 +172,13 @@ impl Vhost {
         let source = self.exchange_id(binding.source)?;
         let destination = self.destination(binding.destination, by)?;
         let key = binding.key.detach();
+        if self.bindings >= self.limits.bindings
+            && let Some(exchange) = self.exchanges.get(source)
+            && !exchange.is_bound(destination, &key, binding.arguments)
+        {
+            let (name, vhost, limit) = (binding.source.to_string(), self.name.clone(), self.limits.bindings);
+            return Err(Refusal::TooManyBindings { name, vhost, limit });
+        }
         self.bind_found(source, destination, &key, binding.arguments)?;
         if let Some(binding) = self.lasting(source, destination, &key, binding.arguments) {
             self.journal.record(Record::Bound(binding));
@@ -203,7 +217,10 @@ impl Vhost {
         arguments: &Table,
     ) -> Result<(), Refusal> {
         let Some(exchange) = self.exchanges.get_mut(source) else { return Ok(()) };
-        if exchange.bind(destination, key, arguments)? {
+        let before = exchange.binding_count();
+        let is_first = exchange.bind(destination, key, arguments)?;
+        self.bindings += exchange.binding_count() - before;
+        if is_first {
             let sources = match destination {
                 Destination::Queue(id) => self.queues.get_mut(id).map(|queue| &mut queue.sources),
                 Destination::Exchange(id) => self.exchanges.get_mut(id).map(|exchange| &mut exchange.sources),
@@ -228,6 +245,7 @@ impl Vhost {
         let lasting = self.lasting(source, destination, binding.key, binding.arguments);
         let Some(exchange) = self.exchanges.get_mut(source) else { return Ok(()) };
         let removed = exchange.unbind(destination, binding.key, binding.arguments);
+        self.bindings -= usize::from(removed.is_some());
         let goes = removed.is_some() && exchange.declared.auto_delete && exchange.is_unbound();
         if let Some(binding) = lasting.filter(|_| removed.is_some()) {
             self.journal.record(Record::Unbound(binding));

@@ -48,6 +48,8 @@ pub(crate) struct Vhost {
     pub(super) grown: u64,
     pub(super) exchanges: Arena<Exchange, ExchangeKey>,
     pub(super) exchange_names: HashMap<ShortString, ExchangeId>,
+    /// How many bindings all exchanges have.
+    pub(super) bindings: usize,
     pub(super) queues: Arena<Queue, QueueKey>,
     pub(super) queue_names: HashMap<ShortString, QueueId>,
     pub(super) connections: Arena<Connection, ConnectionKey>,
@@ -84,6 +86,7 @@ impl Vhost {
             grown: 0,
             exchanges: Arena::default(),
             exchange_names: HashMap::new(),
+            bindings: 0,
             queues: Arena::default(),
             queue_names: HashMap::new(),
             connections: Arena::default(),
@@ -126,6 +129,11 @@ impl Vhost {
         self.grown = 0;
         let queues = self.queue_names.values().filter_map(|id| self.queues.get(*id));
         queues.map(Queue::held).sum()
+    }
+
+    /// Whether there are as many exchanges as there may be.
+    pub(super) fn has_all_exchanges(&self) -> bool {
+        self.exchange_names.len() >= self.limits.exchanges.saturating_add(PREDECLARED.len())
     }
 
     pub(super) fn create_exchange(&mut self, declared: Declaration) {
@@ -269,6 +277,8 @@ impl Vhost {
     pub(crate) fn check(&self) {
         assert!(self.woken.is_empty(), "something was woken and not looked at");
         assert!(self.dead.is_empty(), "something died and was not buried");
+        let bindings = self.exchange_names.values().filter_map(|id| self.exchanges.get(*id));
+        assert_eq!(self.bindings, bindings.map(Exchange::binding_count).sum::<usize>(), "bindings");
         let mut unacked = std::collections::HashMap::<QueueId, usize>::new();
         for connection in self.connection_ids() {
             for channel in &self.connections.get(connection).unwrap().channels {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use amqp_codec::{
     ContentHeader, Frame, Properties, Table,
     frame::PROTOCOL_HEADER,
-    method::{basic, channel, confirm, connection, queue, tx},
+    method::{basic, channel, confirm, connection, exchange, queue, tx},
 };
 
 use super::{
@@ -61,6 +61,47 @@ async fn one_queue_too_many_is_refused_on_the_channel_and_one_that_exists_is_not
     let text =
         "406 PRECONDITION_FAILED - cannot declare queue 'q2': queue limit in vhost 'sem' (1) is reached";
     assert_eq!(outcome(greet().await, &[on(declared("q2"))]).await, (Closed::Channel, text.to_owned()));
+}
+
+#[tokio::test]
+async fn one_exchange_or_binding_too_many_is_refused_until_another_has_gone() {
+    let broker = Broker::builder().vhost("sem").max_exchanges(1).max_bindings(2).build();
+    let greet = || Peer::greet(&broker, "sem", FRAME_MAX as u32);
+    let exchange =
+        |name| exchange::Declare { exchange: short(name), kind: short("topic"), ..Default::default() };
+    let bind = |key| {
+        let (queue, exchange, routing_key) = (short("q"), short("amq.topic"), short(key));
+        queue::Bind { queue, exchange, routing_key, ..Default::default() }
+    };
+    let nothing = (Closed::Nothing, String::new());
+    // What is there already is no more.
+    assert_eq!(outcome(greet().await, &[on(exchange("e")), on(exchange("e"))]).await, nothing);
+    let text =
+        "406 PRECONDITION_FAILED - cannot declare exchange 'f': exchange limit in vhost 'sem' (1) is reached";
+    assert_eq!(outcome(greet().await, &[on(exchange("f"))]).await, (Closed::Channel, text.to_owned()));
+    let delete = exchange::Delete { exchange: short("e"), ..Default::default() };
+    assert_eq!(outcome(greet().await, &[on(delete), on(exchange("f"))]).await, nothing);
+
+    let frames = [on(declared("q")), on(bind("a")), on(bind("b")), on(bind("a"))];
+    assert_eq!(outcome(greet().await, &frames).await, nothing);
+    let text = "406 PRECONDITION_FAILED - cannot bind to exchange 'amq.topic': binding limit in vhost 'sem' (2) is reached";
+    assert_eq!(outcome(greet().await, &[on(bind("c"))]).await, (Closed::Channel, text.to_owned()));
+    let (queue, exchange, routing_key) = (short("q"), short("amq.topic"), short("a"));
+    let unbind = queue::Unbind { queue, exchange, routing_key, ..Default::default() };
+    assert_eq!(outcome(greet().await, &[on(unbind), on(bind("c"))]).await, nothing);
+    let delete = queue::Delete { queue: short("q"), ..Default::default() };
+    let frames = [on(delete), on(declared("q")), on(bind("a")), on(bind("b"))];
+    assert_eq!(outcome(greet().await, &frames).await, nothing);
+}
+
+#[tokio::test]
+async fn one_consumer_too_many_closes_the_connection() {
+    let broker = Broker::builder().max_consumers(1).build();
+    let consume = |tag| basic::Consume { queue: short("q"), consumer_tag: short(tag), ..Default::default() };
+    let frames = [on(declared("q")), on(consume("a")), on(consume("b"))];
+    let text = "530 NOT_ALLOWED - reached maximum (1) of consumers per channel";
+    let greeted = Peer::greet(&broker, "/", FRAME_MAX as u32).await;
+    assert_eq!(outcome(greeted, &frames).await, (Closed::Connection, text.to_owned()));
 }
 
 #[tokio::test]
