@@ -22,7 +22,7 @@ use clap::Parser;
 use futures_util::{StreamExt as _, stream};
 use messaging::{
     Consumer, Context, Exchange, Queue, Target, Topology, Transport, TransportOptions,
-    notify::{Event, Level, Listener, NotificationResult, Notifier},
+    notify::{Event, Level, Listener, NotificationResult, Notifier, drivers},
     rpc::{self, Endpoint},
 };
 use serde::{Deserialize, Serialize};
@@ -213,7 +213,10 @@ async fn answer(
     name: &str,
     tally: Arc<Mutex<Tally>>,
 ) -> Result<rpc::RunningServer, messaging::Error> {
-    let notifier = Notifier::new(transport, "quickstart.worker-1", notifications(name)).exchange(name);
+    let notifier = Notifier::with(
+        "quickstart.worker-1",
+        drivers::Messaging::new(transport, notifications(name)).exchange(name),
+    );
     let endpoint = Endpoint::new().method("how_many_words_in_total", move |context: Context, (): ()| {
         let words = tally.lock().unwrap_or_else(PoisonError::into_inner).words;
         let notifier = notifier.clone();

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use amqp_client::{Delivery, TlsError};
 use amqp_codec::ReplyCode;
 
-use crate::{conflict::Conflict, version::Version};
+use crate::{conflict::Conflict, notify::error::NotifyError, version::Version};
 
 /// This crate's one error.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +116,9 @@ pub enum Error {
         /// The latest that may be.
         cap: Version,
     },
+    /// A notification could not be emitted, or a notifier or listener not be made.
+    #[error(transparent)]
+    Notify(#[from] NotifyError),
     /// The method ran and failed.
     #[error(transparent)]
     Remote(Box<RemoteError>),

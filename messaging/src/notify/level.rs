@@ -1,6 +1,8 @@
 //! The levels of notifications.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
+
+use super::error::NotifyError;
 
 /// How much a notification matters, and what kind it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,10 +59,43 @@ impl Level {
     pub(crate) fn from_priority(priority: &str) -> Option<Self> {
         Level::ALL.into_iter().find(|level| level.name().eq_ignore_ascii_case(priority))
     }
+
+    /// The queue of a topic for this level, which is the routing key too.
+    pub(crate) fn queue_of(self, topic: &str) -> String {
+        format!("{topic}.{self}")
+    }
 }
 
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// By its name, in any case of its letters; `warning` is `warn`, as for Python's notifiers.
+impl FromStr for Level {
+    type Err = NotifyError;
+
+    fn from_str(name: &str) -> Result<Self, NotifyError> {
+        let level =
+            if name.eq_ignore_ascii_case("warning") { Some(Level::Warn) } else { Level::from_priority(name) };
+        level.ok_or_else(|| NotifyError::UnknownLevel(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_known_by_its_name_in_any_case_and_by_nothing_else() {
+        for level in Level::ALL {
+            assert_eq!(level.name().parse::<Level>().unwrap(), level);
+            assert_eq!(level.priority().parse::<Level>().unwrap(), level);
+        }
+        assert_eq!("Warning".parse::<Level>().unwrap(), Level::Warn);
+        assert!(matches!("loud".parse::<Level>(), Err(NotifyError::UnknownLevel(name)) if name == "loud"));
+        // A listener takes what Python's takes.
+        assert_eq!(Level::from_priority("WARNING"), None);
     }
 }

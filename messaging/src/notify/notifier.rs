@@ -1,29 +1,21 @@
 //! Emitting notifications.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use serde::Serialize;
+use tokio::time::timeout;
 
-use super::{level::Level, wire::Notification};
-use crate::{
-    context::Context,
-    entity::{Binding, Entities},
-    envelope,
-    error::Error,
-    json_message::json_message,
-    lane::Required,
-    producer::Producer,
-    retry::RetryPolicy,
-    serialize,
-    target::CONTROL_EXCHANGE,
-    topology::Topology,
-    transport::Transport,
+use super::{
+    driver::Driver,
+    drivers::{Messaging, is_secret},
+    error::NotifyError,
+    level::Level,
+    notification::Notification,
 };
+use crate::{context::Context, error::Error, retry::RetryPolicy, transport::Transport};
 
 /// Emits notifications under one publisher's name. Cloning is cheap.
-///
-/// The queue of a topic and level is declared and bound before the first notification to it, so that one that is emitted
-/// before any listener is there is kept.
 ///
 /// ```
 /// use messaging::{Context, Transport, notify};
@@ -49,65 +41,77 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Notifier {
-    producer: Producer,
-    topology: Topology,
     publisher_id: Arc<str>,
-    topics: Vec<String>,
-    exchange: String,
-    enveloped: bool,
-    transport: Transport,
+    drivers: Vec<Arc<dyn Driver>>,
+    retry: RetryPolicy,
+    redacted: bool,
 }
 
 impl Notifier {
-    /// For a publisher, by custom `service.host`, to one topic, by custom `notifications`.
+    /// For a publisher, by custom `service.host`, to one topic of a broker, by custom `notifications`: with the driver
+    /// [`Messaging`], enveloped.
     #[must_use]
     pub fn new(transport: &Transport, publisher_id: &str, topic: impl Into<String>) -> Self {
-        let topology = transport.topology().clone();
+        Notifier::with(publisher_id, Messaging::new(transport, topic))
+    }
+
+    /// For a publisher, with a driver.
+    #[must_use]
+    pub fn with(publisher_id: &str, driver: impl Driver) -> Self {
+        Notifier::with_all(publisher_id, [Arc::new(driver) as Arc<dyn Driver>])
+    }
+
+    /// For a publisher, with several drivers. [`drivers::by_name`](super::drivers::by_name) finds them by the names of a configuration.
+    #[must_use]
+    pub fn with_all(publisher_id: &str, drivers: impl IntoIterator<Item = Arc<dyn Driver>>) -> Self {
         Notifier {
-            producer: transport.producer(topology.exchange(CONTROL_EXCHANGE)),
-            topology,
             publisher_id: publisher_id.into(),
-            topics: vec![topic.into()],
-            exchange: CONTROL_EXCHANGE.to_owned(),
-            enveloped: true,
-            transport: transport.clone(),
+            drivers: drivers.into_iter().collect(),
+            retry: RetryPolicy::default(),
+            redacted: true,
         }
     }
 
-    /// One topic more: each notification goes to every topic.
+    /// One driver more: each notification goes to all of them, in their order.
     #[must_use]
-    pub fn topic(mut self, topic: impl Into<String>) -> Self {
-        self.topics.push(topic.into());
+    pub fn driver(mut self, driver: impl Driver) -> Self {
+        self.drivers.push(Arc::new(driver));
         self
     }
 
-    /// The exchange to emit to; default `openstack`.
-    #[must_use]
-    pub fn exchange(mut self, exchange: impl Into<String>) -> Self {
-        self.exchange = exchange.into();
-        self.producer = self.transport.producer(self.topology.exchange(&self.exchange));
-        self
-    }
-
-    /// Whether the message is in the envelope of version 2, Python's driver `messagingv2`; without, it is as the driver
-    /// `messaging` sends it. Default true.
-    #[must_use]
-    pub fn enveloped(mut self, enveloped: bool) -> Self {
-        self.enveloped = enveloped;
-        self
-    }
-
-    /// When to try again, and the deadline; default as [`RetryPolicy`]'s. Set it after the [`exchange`](Self::exchange).
+    /// When to try again, and the deadline; default as [`RetryPolicy`]'s: for 30 seconds.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.producer = self.producer.retry(policy);
+        self.retry = policy;
         self
     }
 
-    /// Emits a notification at a level. Done when the broker has it.
+    /// Whether secrets in a context, such as `auth_token`, leave as null; default true. Whoever listens to notifications is to
+    /// learn what happened, not to be able to do it.
+    #[must_use]
+    pub fn redacted(mut self, redacted: bool) -> Self {
+        self.redacted = redacted;
+        self
+    }
+
+    /// The same under another publisher's name: drivers, with their channels and buffers, are shared.
+    #[must_use]
+    pub fn prepare(&self, publisher_id: &str) -> Self {
+        Notifier { publisher_id: publisher_id.into(), ..self.clone() }
+    }
+
+    /// Whether anything is emitted anywhere: false without drivers, and with [`Noop`](super::drivers::Noop) alone.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.drivers.iter().any(|driver| driver.emits())
+    }
+
+    /// Emits a notification at a level. Done when every driver has emitted it, or taken the responsibility for it: with
+    /// [`Messaging`] when the broker has it, with a [`Buffer`](super::Buffer) when it is there.
     ///
     /// # Errors
-    /// [`Error::Encode`] when the payload has no JSON form; as [`Producer::ensure_publish`] for the first topic that fails.
+    /// [`Error::Encode`] when the payload has no JSON form, and nothing is emitted; that of the first driver which failed, when the
+    /// others have emitted it. [`Messaging`]'s is an [`Error::Undelivered`], for the first topic that fails.
     ///
     /// # Cancel safety
     /// When the future is dropped the notification may or may not be emitted.
@@ -118,33 +122,56 @@ impl Notifier {
         event_type: &str,
         payload: &P,
     ) -> Result<(), Error> {
-        let notification =
-            Notification { publisher_id: &self.publisher_id, event_type, level, payload, context };
-        let body =
-            if self.enveloped { envelope::encode(&notification) } else { serialize::to_json(&notification) };
-        let body = body.map_err(|source| Error::Encode { what: "a notification", source })?;
-        let message = json_message(body, None);
-        for topic in &self.topics {
-            let queue = queue_name(topic, level);
-            let entities = || self.entities(&queue);
-            let required = Required { name: &queue, entities: &entities };
-            self.producer.deliver(&queue, &message, Some(&required)).await?;
+        if !self.is_enabled() {
+            return Ok(());
         }
-        Ok(())
+        let context = if self.redacted { redacted(context) } else { context.clone() };
+        let notification = Notification::new(level, &self.publisher_id, event_type, payload, context)?;
+        let mut emitted = Ok(());
+        for driver in &self.drivers {
+            let result = driver.notify(&notification, self.retry).await;
+            emitted = emitted.and(result);
+        }
+        emitted
     }
 
-    fn entities(&self, queue: &str) -> Entities {
-        let binding = Binding {
-            queue: queue.to_owned(),
-            exchange: self.exchange.clone(),
-            routing_key: queue.to_owned(),
-        };
-        Entities {
-            exchanges: Vec::new(),
-            queues: vec![self.topology.shared_queue(queue)],
-            bindings: vec![binding],
+    /// Waits until the drivers have emitted all that they have taken: what is in a [`Buffer`](super::Buffer).
+    ///
+    /// # Errors
+    /// [`NotifyError::Unflushed`] at the deadline.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost; the drivers go on.
+    pub async fn flush(&self, deadline: Duration) -> Result<(), Error> {
+        let flushing = join_all(self.drivers.iter().map(|driver| driver.flush()));
+        match timeout(deadline, flushing).await {
+            Ok(flushed) => flushed.into_iter().collect(),
+            Err(_) => {
+                let left = self.drivers.iter().map(|driver| driver.pending()).sum();
+                Err(NotifyError::Unflushed { left }.into())
+            }
         }
     }
+
+    /// As [`flush`](Self::flush), and then closes the drivers, for all clones: what is left in a buffer on disk stays there, what
+    /// is left in one in memory is lost.
+    ///
+    /// # Errors
+    /// [`NotifyError::Unflushed`], once all are closed.
+    pub async fn close(self, deadline: Duration) -> Result<(), Error> {
+        let flushed = self.flush(deadline).await;
+        let closed: Result<(), Error> =
+            join_all(self.drivers.iter().map(|driver| driver.close())).await.into_iter().collect();
+        flushed.and(closed)
+    }
+}
+
+fn redacted(context: &Context) -> Context {
+    let entries = context.iter().map(|(name, value)| {
+        let value = if is_secret(name) { serde_json::Value::Null } else { value.clone() };
+        (name.to_owned(), value)
+    });
+    entries.collect::<serde_json::Map<_, _>>().into()
 }
 
 macro_rules! levels {
@@ -179,16 +206,12 @@ levels! {
     sample = Sample;
 }
 
-/// The queue of a topic and level, which is the routing key too.
-pub(crate) fn queue_name(topic: &str, level: Level) -> String {
-    format!("{topic}.{level}")
-}
-
 impl fmt::Debug for Notifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let drivers: Vec<_> = self.drivers.iter().map(|driver| driver.name()).collect();
         f.debug_struct("Notifier")
             .field("publisher_id", &self.publisher_id)
-            .field("topics", &self.topics)
+            .field("drivers", &drivers)
             .finish_non_exhaustive()
     }
 }

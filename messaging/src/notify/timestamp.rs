@@ -1,49 +1,29 @@
 //! Times as oslo.messaging writes them: `2026-11-20 12:31:19.573817`, UTC without saying so.
 
-use std::{
-    fmt,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, time::SystemTime};
 
-/// A moment in UTC. Times before 1970 are taken for 1970.
+use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
+
+/// A moment in UTC.
 pub(crate) struct Timestamp(pub(crate) SystemTime);
 
-/// Python's `str(datetime)`: without the fraction when it is zero.
+/// Python's `str(datetime)`: to the microsecond, without the fraction when it is zero.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-        let (year, month, day) = date(days);
-        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let time = DateTime::<Utc>::from(self.0).naive_utc();
+        let (year, month, day) = (time.year(), time.month(), time.day());
+        let (hour, minute, second) = (time.hour(), time.minute(), time.second());
         write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")?;
-        match since.subsec_micros() {
+        match time.nanosecond() / 1000 {
             0 => Ok(()),
             micros => write!(f, ".{micros:06}"),
         }
     }
 }
 
-/// Year, month and day of a day since 1970-01-01, in the Gregorian calendar.
-fn date(days: u64) -> (u64, u64, u64) {
-    /// From 0000-03-01 to 1970-01-01. Years are counted from March, so that the leap day is the last of its year.
-    const EPOCH: u64 = 719_468;
-    const DAYS_IN_400_YEARS: u64 = 146_097;
-    let day = days + EPOCH;
-    let era = day / DAYS_IN_400_YEARS;
-    let day_of_era = day % DAYS_IN_400_YEARS;
-    // Every 4th year is a leap year, but not every 100th, but every 400th.
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // From March on, the lengths of months repeat every five of them, which have 153 days.
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day_of_month)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 
@@ -60,6 +40,6 @@ mod tests {
             let time = UNIX_EPOCH + Duration::from_micros(micros);
             assert_eq!(Timestamp(time).to_string(), written);
         }
-        assert_eq!(Timestamp(UNIX_EPOCH - Duration::from_secs(1)).to_string(), "1970-01-01 00:00:00");
+        assert_eq!(Timestamp(UNIX_EPOCH - Duration::from_secs(1)).to_string(), "1969-12-31 23:59:59");
     }
 }

@@ -1,37 +1,32 @@
 //! Notifications as they are on the wire, in the envelope or without.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::collections::BTreeMap;
 
 use serde::{Serialize, ser::SerializeMap};
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{level::Level, timestamp::Timestamp};
+use super::{level::Level, notification::Notification};
 use crate::{
     context::{Context, PREFIX},
     id::Id,
     serialize,
 };
 
-/// A notification about to leave.
-pub(crate) struct Notification<'a, P: ?Sized> {
-    pub(crate) publisher_id: &'a str,
-    pub(crate) event_type: &'a str,
-    pub(crate) level: Level,
-    pub(crate) payload: &'a P,
-    pub(crate) context: &'a Context,
-}
+/// A notification as it leaves, with an id of this copy's own: whoever listens to two topics is not to take one for the other.
+pub(crate) struct Wire<'a>(pub(crate) &'a Notification);
 
-impl<P: Serialize + ?Sized> Serialize for Notification<'_, P> {
+impl Serialize for Wire<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let notification = self.0;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("message_id", &Id::new().hyphenated())?;
-        map.serialize_entry("publisher_id", self.publisher_id)?;
-        map.serialize_entry("event_type", self.event_type)?;
-        map.serialize_entry("priority", self.level.priority())?;
-        map.serialize_entry("payload", self.payload)?;
-        map.serialize_entry("timestamp", &format_args!("{}", Timestamp(SystemTime::now())))?;
+        map.serialize_entry("message_id", &notification.message_id)?;
+        map.serialize_entry("publisher_id", &*notification.publisher_id)?;
+        map.serialize_entry("event_type", &notification.event_type)?;
+        map.serialize_entry("priority", notification.level.priority())?;
+        map.serialize_entry("payload", &notification.payload)?;
+        map.serialize_entry("timestamp", &notification.timestamp)?;
         map.serialize_entry("_unique_id", &format_args!("{}", Id::new()))?;
-        self.context.serialize_into(&mut map)?;
+        notification.context.serialize_into(&mut map)?;
         map.end()
     }
 }
@@ -41,8 +36,9 @@ impl<P: Serialize + ?Sized> Serialize for Notification<'_, P> {
 pub(crate) struct Received {
     /// None when it is missing or none that is known.
     pub(crate) level: Option<Level>,
-    pub(crate) event_type: String,
-    pub(crate) publisher_id: String,
+    /// As the others, none when it is missing or no text.
+    pub(crate) event_type: Option<String>,
+    pub(crate) publisher_id: Option<String>,
     pub(crate) payload: Box<RawValue>,
     pub(crate) message_id: Option<String>,
     pub(crate) timestamp: Option<String>,
@@ -64,8 +60,8 @@ impl Received {
         };
         Ok(Received {
             level,
-            event_type: event_type.unwrap_or_default(),
-            publisher_id: publisher_id.unwrap_or_default(),
+            event_type,
+            publisher_id,
             payload,
             message_id,
             timestamp,
@@ -98,14 +94,17 @@ mod tests {
 
     #[test]
     fn a_notification_has_the_keys_of_the_captured_one() {
-        let notification = Notification {
-            publisher_id: "compute.host1",
-            event_type: "compute.instance.create.start",
-            level: Level::Audit,
-            payload: &json!({"instance_id": 12}),
-            context: &Context::new().with("user", "alice"),
-        };
-        let written: Value = serde_json::from_str(&serde_json::to_string(&notification).unwrap()).unwrap();
+        let notification = Notification::new(
+            Level::Audit,
+            &"compute.host1".into(),
+            "compute.instance.create.start",
+            &json!({"instance_id": 12}),
+            Context::new().with("user", "alice"),
+        )
+        .unwrap();
+        let wire = || serde_json::to_value(Wire(&notification)).unwrap();
+        let (written, other) = (wire(), wire());
+        assert!(written["message_id"] == other["message_id"] && written["_unique_id"] != other["_unique_id"]);
         assert_eq!(written["message_id"].as_str().unwrap().len(), 36);
         assert_eq!(written["_unique_id"].as_str().unwrap().len(), 32);
         assert_eq!(written["priority"], "AUDIT");
@@ -121,8 +120,8 @@ mod tests {
         ] {
             let received = Received::from_json(text).unwrap();
             assert_eq!(received.level, Some(Level::Audit));
-            assert_eq!(received.event_type, "compute.instance.create.start");
-            assert_eq!(received.publisher_id, "compute.host1");
+            assert_eq!(received.event_type.as_deref(), Some("compute.instance.create.start"));
+            assert_eq!(received.publisher_id.as_deref(), Some("compute.host1"));
             assert!(
                 received.message_id.is_some() && received.timestamp.is_some() && received.unique_id.is_some()
             );
@@ -139,7 +138,7 @@ mod tests {
             ("{}", None),
         ] {
             let received = Received::from_json(text).unwrap();
-            assert_eq!((received.level, received.event_type.as_str()), (level, ""), "{text}");
+            assert_eq!((received.level, received.event_type), (level, None), "{text}");
         }
     }
 }

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use amqp_client::{Exchange, Message, Queue};
 use messaging::{
-    Context, Transport,
-    notify::{Event, Level, Listener, NotificationResult, Notifier},
+    Context, OnFailure, Target, Transport,
+    notify::{Endpoint, Event, Filter, Level, Listener, NotificationResult, Notifier, drivers},
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -44,7 +44,9 @@ async fn what_is_emitted_before_anybody_listens_is_heard(broker: Broker) {
     let notifier = Notifier::new(&transport, "compute.host1", &topic);
     let context = Context::new().with("request_id", "req-1");
     within(notifier.info(&context, "instance.create.end", &json!({"id": 12}))).await.unwrap();
-    within(notifier.enveloped(false).info(&context, "instance.delete.end", &[1.5])).await.unwrap();
+    let plain = drivers::Messaging::new(&transport, &topic).enveloped(false);
+    let plain = Notifier::with("compute.host1", plain);
+    within(plain.info(&context, "instance.delete.end", &[1.5])).await.unwrap();
 
     let (listener, mut heard) = listener(&transport, &topic, &[Level::Info]);
     let running = within(listener.concurrency(1).start()).await.unwrap();
@@ -90,37 +92,16 @@ async fn a_notification_that_is_requeued_comes_again(broker: Broker) {
         let again = requeues.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         async move { if again.is_ok() { NotificationResult::Requeue } else { NotificationResult::Handled } }
     });
+    let listener = listener.on_failure(OnFailure::Requeue);
     let running = within(listener.start()).await.unwrap();
     within(Notifier::new(&transport, "p", &topic).error(&Context::new(), "e", &())).await.unwrap();
-    for _ in 0..3 {
-        within(heard.recv()).await.unwrap();
+    for redelivered in [false, true, true] {
+        let event = within(heard.recv()).await.unwrap();
+        assert_eq!((event.redelivered(), event.attempt()), (redelivered, 1));
     }
     within(running.stop()).await;
     assert_eq!(ready(&broker, &format!("{topic}.error")).await, 0);
     assert!(heard.try_recv().is_err());
-    within(transport.close()).await.unwrap();
-}
-
-async fn a_handler_that_panics_gets_the_notification_once_more_and_no_oftener(broker: Broker) {
-    let topic = broker.name("n");
-    let transport = broker.transport().await;
-    let (sender, mut heard) = mpsc::unbounded_channel();
-    let listener = Listener::new(&transport, &topic).on(Level::Info, move |event| {
-        let poisoned = event.event_type() == "poison";
-        let _ = sender.send(event);
-        assert!(!poisoned, "this is what the test is about");
-        std::future::ready(NotificationResult::Handled)
-    });
-    let running = within(listener.concurrency(1).start()).await.unwrap();
-    let notifier = Notifier::new(&transport, "p", &topic);
-    within(notifier.info(&Context::new(), "poison", &())).await.unwrap();
-    for _ in 0..2 {
-        assert_eq!(within(heard.recv()).await.unwrap().event_type(), "poison");
-    }
-    within(notifier.info(&Context::new(), "good", &())).await.unwrap();
-    assert_eq!(within(heard.recv()).await.unwrap().event_type(), "good");
-    within(running.stop()).await;
-    assert_eq!(ready(&broker, &format!("{topic}.info")).await, 0);
     within(transport.close()).await.unwrap();
 }
 
@@ -191,11 +172,100 @@ async fn the_level_in_the_message_decides_and_what_nobody_handles_is_acknowledge
     within(transport.close()).await.unwrap();
 }
 
+async fn endpoints_are_shown_what_they_want_in_their_order(broker: Broker) {
+    let topic = broker.name("n");
+    let transport = broker.transport().await;
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    let endpoint = |name: &'static str, filter: Filter, requeues: &'static str| {
+        let sender = sender.clone();
+        Endpoint::new().filter(filter).on_each(&[Level::Info, Level::Warn], move |event: Event| {
+            let _ = sender.send((name, event.event_type().to_owned()));
+            // The first time only.
+            let requeue = event.event_type() == requeues && !event.redelivered();
+            async move { if requeue { NotificationResult::Requeue } else { NotificationResult::Handled } }
+        })
+    };
+    let compute = Filter::new().event_type("compute").unwrap();
+    let alice = Filter::new().context("user", "alice$").unwrap();
+    let running = Listener::new(&transport, &topic)
+        .concurrency(1)
+        .on_failure(OnFailure::Requeue)
+        .endpoint(endpoint("compute", compute, "compute.a"))
+        .endpoint(endpoint("alice", alice, ""))
+        .endpoint(endpoint("all", Filter::new(), ""))
+        .start();
+    let running = within(running).await.unwrap();
+    let notifier = Notifier::new(&transport, "p", &topic);
+    let alice = Context::new().with("user", "alice");
+    for (context, event_type) in
+        [(&alice, "compute.a"), (&Context::new(), "network.b"), (&Context::new(), "compute.c")]
+    {
+        within(notifier.warn(context, event_type, &())).await.unwrap();
+    }
+    let mut got = std::collections::BTreeMap::<String, Vec<&str>>::new();
+    for _ in 0..7 {
+        let (name, event_type) = within(heard.recv()).await.unwrap();
+        got.entry(event_type).or_default().push(name);
+    }
+    // What the first endpoint has requeued the others do not see.
+    assert_eq!(got["compute.a"], ["compute", "compute", "alice", "all"]);
+    assert_eq!(got["network.b"], ["all"]);
+    assert_eq!(got["compute.c"], ["compute", "all"]);
+    within(running.stop()).await;
+    assert_eq!(ready(&broker, &format!("{topic}.warn")).await, 0);
+    within(transport.close()).await.unwrap();
+}
+
+async fn topics_of_several_exchanges_are_heard_by_one_listener(broker: Broker) {
+    let transport = broker.transport().await;
+    let (one, two) = (broker.name("one"), broker.name("two"));
+    let (first, second) = (broker.name("x1"), broker.name("x2"));
+    let (listener, mut heard) = listener(&transport, &one, &[Level::Audit]);
+    let listener = listener.exchange(&first).topic(&two);
+    // The queue of a topic is the same in every exchange.
+    let listener = listener.target(Target::topic(&two).exchange(&second));
+    let running = within(listener.start()).await.unwrap();
+    let to_both = drivers::Messaging::new(&transport, &one).topic(&two).exchange(&first);
+    within(Notifier::with("p", to_both).audit(&Context::new(), "both", &())).await.unwrap();
+    let other = drivers::Messaging::new(&transport, &two).exchange(&second);
+    within(Notifier::with("p", other).audit(&Context::new(), "other", &())).await.unwrap();
+    let mut got = Vec::new();
+    for _ in 0..3 {
+        let event = within(heard.recv()).await.unwrap();
+        got.push((event.event_type().to_owned(), event.message_id().unwrap().to_owned()));
+    }
+    got.sort_unstable();
+    // One notification, once for each topic.
+    assert_eq!((got[0].0.as_str(), got[2].0.as_str()), ("both", "other"));
+    assert_eq!(got[0], got[1]);
+    within(running.stop()).await;
+    assert!(heard.try_recv().is_err());
+    within(transport.close()).await.unwrap();
+}
+
+async fn one_listener_in_two_pools_gets_a_copy_for_each(broker: Broker) {
+    let topic = broker.name("n");
+    let transport = broker.transport().await;
+    let (listener, mut heard) = listener(&transport, &topic, &[Level::Info]);
+    let listener = listener.pool(broker.name("a")).pool(broker.name("b"));
+    let running = within(listener.start()).await.unwrap();
+    within(Notifier::new(&transport, "p", &topic).info(&Context::new(), "e", &1)).await.unwrap();
+    let ids = [within(heard.recv()).await.unwrap(), within(heard.recv()).await.unwrap()];
+    assert_eq!(ids[0].message_id(), ids[1].message_id());
+    within(running.stop()).await;
+    assert!(heard.try_recv().is_err());
+    // The topic's own queue has it as well, for whoever listens without a pool.
+    assert_eq!(ready(&broker, &format!("{topic}.info")).await, 1);
+    within(transport.close()).await.unwrap();
+}
+
 on_every_broker! {
     what_is_emitted_before_anybody_listens_is_heard,
     each_level_has_its_queue_and_its_handler,
     a_notification_that_is_requeued_comes_again,
-    a_handler_that_panics_gets_the_notification_once_more_and_no_oftener,
+    endpoints_are_shown_what_they_want_in_their_order,
+    topics_of_several_exchanges_are_heard_by_one_listener,
+    one_listener_in_two_pools_gets_a_copy_for_each,
     every_pool_gets_every_notification_once,
     the_level_in_the_message_decides_and_what_nobody_handles_is_acknowledged,
 }

@@ -1,0 +1,109 @@
+//! Handling many notifications at once.
+
+use std::{collections::BTreeMap, fmt, panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+
+use super::{event::Event, filter::Filter, level::Level};
+
+/// What to do with the notifications of a batch that were looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BatchResult {
+    /// All are done.
+    Handled,
+    /// None could be handled: what [`BatchListener::on_failure`](super::BatchListener::on_failure) says becomes of them.
+    Requeue,
+    /// Those at these places, from 0, could not be handled, and the others are done. Other numbers mean nothing.
+    RequeueOnly(Vec<usize>),
+}
+
+type Handler = Arc<dyn Fn(Vec<Event>) -> BoxFuture<'static, BatchResult> + Send + Sync>;
+
+/// Handlers for batches of some levels, with a filter. A batch is of one level.
+#[derive(Clone, Default)]
+pub struct BatchEndpoint {
+    filter: Filter,
+    handlers: BTreeMap<Level, Handler>,
+}
+
+impl BatchEndpoint {
+    /// Nothing is handled yet.
+    #[must_use]
+    pub fn new() -> Self {
+        BatchEndpoint::default()
+    }
+
+    /// Which notifications it wants; default all. The others are acknowledged, unless another endpoint wants them.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Handles the notifications of a level.
+    #[must_use]
+    pub fn on<F, Fut>(self, level: Level, handler: F) -> Self
+    where
+        F: Fn(Vec<Event>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = BatchResult> + Send + 'static,
+    {
+        self.on_each(&[level], handler)
+    }
+
+    /// Handles the notifications of some levels, each in batches of its own.
+    #[must_use]
+    pub fn on_each<F, Fut>(mut self, levels: &[Level], handler: F) -> Self
+    where
+        F: Fn(Vec<Event>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = BatchResult> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |events| handler(events).boxed());
+        self.handlers.extend(levels.iter().map(|level| (*level, handler.clone())));
+        self
+    }
+
+    pub(super) fn levels(&self) -> impl Iterator<Item = Level> {
+        self.handlers.keys().copied()
+    }
+
+    /// Has it handle those that it wants of a level; for each of them, whether it could not.
+    pub(super) async fn handle(&self, level: Level, events: &[&Event]) -> Vec<bool> {
+        let Some(handler) = self.handlers.get(&level) else { return vec![false; events.len()] };
+        let wanted: Vec<_> = events.iter().map(|event| self.filter.fits(event)).collect();
+        let chosen: Vec<_> = events
+            .iter()
+            .zip(&wanted)
+            .filter(|(_, wanted)| **wanted)
+            .map(|(event, _)| (*event).clone())
+            .collect();
+        if chosen.is_empty() {
+            return vec![false; events.len()];
+        }
+        let handling = AssertUnwindSafe(async { handler(chosen).await });
+        let result = handling.catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(%level, "the handler of a batch of notifications panicked");
+            BatchResult::Requeue
+        });
+        let mut place = 0;
+        let failed = wanted.into_iter().map(|wanted| {
+            let failed = wanted
+                && match &result {
+                    BatchResult::Handled => false,
+                    BatchResult::Requeue => true,
+                    BatchResult::RequeueOnly(places) => places.contains(&place),
+                };
+            place += usize::from(wanted);
+            failed
+        });
+        failed.collect()
+    }
+}
+
+impl fmt::Debug for BatchEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchEndpoint")
+            .field("levels", &self.handlers.keys())
+            .field("filter", &self.filter)
+            .finish_non_exhaustive()
+    }
+}

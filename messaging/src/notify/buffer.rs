@@ -1,0 +1,219 @@
+//! A place for notifications between who emits them and a broker that may be away.
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::{
+    backlog::{Backlog, WhenFull},
+    driver::{Driver, Emitting},
+    emission::{Emission, Keeping, Lost},
+    error::NotifyError,
+    notification::Notification,
+    spool::Spool,
+};
+use crate::{error::Error, retry::RetryPolicy};
+
+/// A bounded buffer, in memory or on disk, about to be put before a driver.
+///
+/// Who emits waits for the buffer and not for the broker. A task emits what is buffered, in its order, and again for as long as it
+/// takes when the broker is away; what was on its way when a connection was lost may arrive twice, and later than what follows it.
+/// Only what no retry can help, such as a message that is larger than the broker takes, is given up, and told to
+/// [`on_lost`](Self::on_lost).
+///
+/// ```
+/// use std::time::Duration;
+/// use messaging::{Context, Transport, TransportOptions, notify::{Buffer, Notifier, drivers}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), messaging::Error> {
+/// let transport = TransportOptions::new().lazy("memory://buffer-example")?;
+/// let buffered = Buffer::in_memory()
+///     .notifications(1000)
+///     .on_lost(|notification, why| eprintln!("{notification:?}: {why}"))
+///     .before(drivers::Messaging::new(&transport, "notifications"))
+///     .await?;
+/// let notifier = Notifier::with("compute.host1", buffered);
+/// notifier.info(&Context::new(), "instance.create.end", &12).await?; // does not wait for the broker
+/// notifier.close(Duration::from_secs(5)).await?;                     // does
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "it is put before a driver with `before`"]
+pub struct Buffer {
+    folder: Option<PathBuf>,
+    most: usize,
+    most_bytes: usize,
+    when_full: WhenFull,
+    in_flight: usize,
+    give_up: Option<Duration>,
+    pauses: RetryPolicy,
+    on_lost: Lost,
+}
+
+impl Buffer {
+    /// In memory: what is not emitted when the process ends is lost.
+    pub fn in_memory() -> Self {
+        Buffer {
+            folder: None,
+            most: 10_000,
+            most_bytes: 64 << 20,
+            when_full: WhenFull::default(),
+            in_flight: 256,
+            give_up: None,
+            pauses: RetryPolicy::default(),
+            on_lost: Arc::new(|notification, error| {
+                tracing::error!(?notification, %error, "a notification is lost");
+            }),
+        }
+    }
+
+    /// In a folder of its own, and in memory beside: a notification is taken when it is on disk, and survives the process. One that was
+    /// emitted shortly before a crash may be emitted again.
+    pub fn on_disk(folder: impl Into<PathBuf>) -> Self {
+        Buffer { folder: Some(folder.into()), ..Buffer::in_memory() }
+    }
+
+    /// How many notifications it holds; default 10,000.
+    pub fn notifications(mut self, most: usize) -> Self {
+        self.most = most;
+        self
+    }
+
+    /// How many bytes they have together, about; default 64 MiB.
+    pub fn bytes(mut self, most: usize) -> Self {
+        self.most_bytes = most;
+        self
+    }
+
+    /// What becomes of a notification when the buffer is full; default: it is refused.
+    pub fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
+        self
+    }
+
+    /// How many are emitted at once, at least 1; default 256. The oldest goes ahead of the others. With 1, none ever overtakes another.
+    pub fn in_flight(mut self, notifications: usize) -> Self {
+        self.in_flight = notifications.max(1);
+        self
+    }
+
+    /// How long a notification is tried again before it is given up; default for ever.
+    pub fn give_up_after(mut self, age: Duration) -> Self {
+        self.give_up = Some(age);
+        self
+    }
+
+    /// The pauses between attempts, random ones up to `first`, which doubles up to `longest`; default 100 ms and 10 s.
+    pub fn pauses(mut self, first: Duration, longest: Duration) -> Self {
+        self.pauses = RetryPolicy::exponential(first, longest);
+        self
+    }
+
+    /// Is told of each notification that is given up, and why. It is not to block. Default: an error in the log.
+    pub fn on_lost(mut self, hook: impl Fn(&Notification, &Error) + Send + Sync + 'static) -> Self {
+        self.on_lost = Arc::new(hook);
+        self
+    }
+
+    /// Puts it before a driver, and begins to emit what a buffer on disk still holds.
+    ///
+    /// # Errors
+    /// [`NotifyError::Files`] when its folder cannot be used, or is in use.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn before(self, driver: impl Driver) -> Result<Buffered, Error> {
+        let mut backlog = Backlog::new(self.most, self.most_bytes, self.when_full);
+        let keeping = match self.folder {
+            None => Keeping::Nowhere,
+            Some(folder) => {
+                let opened = tokio::task::spawn_blocking(move || Spool::open(&folder)).await;
+                let (spool, kept) = opened.map_err(|error| NotifyError::Files(Box::new(error)))??;
+                for (number, notification) in kept {
+                    backlog.restore(number, notification);
+                }
+                Keeping::OnDisk(spool)
+            }
+        };
+        let (waiting, changed) = watch::channel(backlog.len());
+        let emission = Arc::new(Emission {
+            driver: Box::new(driver),
+            backlog: parking_lot::Mutex::new(backlog),
+            keeping: tokio::sync::RwLock::new(keeping),
+            waiting,
+            in_flight: self.in_flight,
+            give_up: self.give_up,
+            pauses: self.pauses.deadline(Duration::MAX),
+            on_lost: self.on_lost,
+        });
+        let task = tokio::spawn(emission.clone().run(changed));
+        Ok(Buffered { emission, task })
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer")
+            .field("folder", &self.folder)
+            .field("notifications", &self.most)
+            .field("bytes", &self.most_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A driver behind a [`Buffer`]. It has the driver's name.
+///
+/// # On drop
+/// Nothing more is emitted. What is on disk stays there; what is in memory is lost: [`Notifier::close`](super::Notifier::close) first.
+pub struct Buffered {
+    emission: Arc<Emission>,
+    task: JoinHandle<()>,
+}
+
+impl Driver for Buffered {
+    fn name(&self) -> &str {
+        self.emission.driver.name()
+    }
+
+    /// Done when the buffer has it; the retry policy is the buffer's own.
+    fn notify<'a>(&'a self, notification: &'a Notification, _: RetryPolicy) -> Emitting<'a> {
+        Box::pin(self.emission.take(notification))
+    }
+
+    fn pending(&self) -> usize {
+        self.emission.backlog.lock().len()
+    }
+
+    fn flush(&self) -> Emitting<'_> {
+        Box::pin(async {
+            let mut waiting = self.emission.waiting.subscribe();
+            // Its sender lives as long as this.
+            let _ = waiting.wait_for(|waiting| *waiting == 0).await;
+            self.emission.driver.flush().await
+        })
+    }
+
+    fn close(&self) -> Emitting<'_> {
+        Box::pin(async {
+            self.task.abort();
+            let keeping = std::mem::replace(&mut *self.emission.keeping.write().await, Keeping::Closed);
+            if let Keeping::OnDisk(spool) = keeping {
+                spool.close().await;
+            }
+            self.emission.driver.close().await
+        })
+    }
+}
+
+impl Drop for Buffered {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Buffered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffered").field("driver", &self.name()).field("pending", &self.pending()).finish()
+    }
+}

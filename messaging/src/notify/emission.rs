@@ -1,0 +1,159 @@
+//! Emitting what is buffered.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::{RwLock, watch};
+
+use super::{
+    backlog::{Backlog, Waiting},
+    driver::Driver,
+    error::NotifyError,
+    notification::Notification,
+    spool::Spool,
+};
+use crate::{
+    error::Error,
+    retry::{Retry, RetryPolicy},
+};
+
+/// Is told of what is given up.
+pub(super) type Lost = Arc<dyn Fn(&Notification, &Error) + Send + Sync>;
+
+/// One attempt; the pauses between them are the buffer's.
+const ATTEMPT: RetryPolicy = RetryPolicy::never();
+
+/// Where notifications are kept beside memory.
+pub(super) enum Keeping {
+    Nowhere,
+    OnDisk(Spool),
+    /// None is taken any more.
+    Closed,
+}
+
+/// What a buffer and its task share.
+pub(super) struct Emission {
+    pub(super) driver: Box<dyn Driver>,
+    pub(super) backlog: Mutex<Backlog>,
+    pub(super) keeping: RwLock<Keeping>,
+    /// How many wait.
+    pub(super) waiting: watch::Sender<usize>,
+    pub(super) in_flight: usize,
+    pub(super) give_up: Option<Duration>,
+    pub(super) pauses: RetryPolicy,
+    pub(super) on_lost: Lost,
+}
+
+impl Emission {
+    /// Takes a notification into the buffer.
+    pub(super) async fn take(&self, notification: &Notification) -> Result<(), Error> {
+        // Held until it is written, so that the disk is not closed before.
+        let keeping = self.keeping.read().await;
+        let spool = match &*keeping {
+            Keeping::Closed => return Err(Error::Closed),
+            Keeping::Nowhere => None,
+            Keeping::OnDisk(spool) => Some((spool, Spool::record(notification)?)),
+        };
+        let (waiting, displaced, kept) = {
+            let mut backlog = self.backlog.lock();
+            let (waiting, displaced) = backlog.push(notification.clone())?;
+            // Ordered before anybody can emit it and order the contrary.
+            let kept = spool.map(|(spool, record)| {
+                displaced.iter().for_each(|displaced| spool.forget(displaced.number));
+                spool.keep(waiting.number, record)
+            });
+            (waiting, displaced, kept)
+        };
+        for displaced in displaced {
+            (self.on_lost)(&displaced.notification, &NotifyError::Displaced.into());
+        }
+        self.tell();
+        let Some(kept) = kept else { return Ok(()) };
+        let kept = kept.await;
+        if kept.is_err() {
+            self.backlog.lock().remove(waiting.number);
+            self.tell();
+        }
+        kept
+    }
+
+    /// Emits what is there and what comes, until it is aborted.
+    pub(super) async fn run(self: Arc<Self>, mut changed: watch::Receiver<usize>) {
+        let mut retry = Retry::start(self.pauses);
+        loop {
+            // The buffer has the other end, and aborts this before it goes.
+            if changed.wait_for(|waiting| *waiting > 0).await.is_err() {
+                return;
+            }
+            let batch = self.backlog.lock().take(self.in_flight);
+            retry.begin();
+            // The oldest goes ahead: were there no connection, one behind it might be the first to get one.
+            let (first, others) = batch.split_at(batch.len().min(1));
+            let failure = match self.emit(first).await {
+                None => self.emit(others).await,
+                failure => failure,
+            };
+            self.backlog.lock().land();
+            self.tell();
+            match failure {
+                None => retry = Retry::start(self.pauses),
+                Some(error) => {
+                    tracing::warn!(driver = self.driver.name(), %error, "notifications wait in their buffer");
+                    retry.pause().await;
+                }
+            }
+        }
+    }
+
+    /// Emits some side by side; those that are settled are gone then. An error of those that are not.
+    async fn emit(&self, batch: &[Arc<Waiting>]) -> Option<Error> {
+        let attempts = batch.iter().map(|waiting| self.driver.notify(&waiting.notification, ATTEMPT));
+        let results = join_all(attempts).await;
+        let mut gone = Vec::with_capacity(batch.len());
+        let mut failure = None;
+        for (waiting, result) in batch.iter().zip(results) {
+            match result {
+                Err(error) if !self.is_lost(waiting, &error) => failure = Some(error),
+                settled => {
+                    if let Err(error) = settled {
+                        (self.on_lost)(&waiting.notification, &error);
+                    }
+                    gone.push(waiting.number);
+                }
+            }
+        }
+        gone.iter().for_each(|number| self.backlog.lock().remove(*number));
+        if let Keeping::OnDisk(spool) = &*self.keeping.read().await {
+            gone.iter().for_each(|number| spool.forget(*number));
+        }
+        failure
+    }
+
+    fn tell(&self) {
+        self.waiting.send_if_modified(|told| {
+            let waiting = self.backlog.lock().len();
+            std::mem::replace(told, waiting) != waiting
+        });
+    }
+
+    /// Whether trying again does not help, or has been done for long enough.
+    fn is_lost(&self, waiting: &Waiting, error: &Error) -> bool {
+        let hopeless = match error {
+            Error::Undelivered(undelivered) => undelivered.source.as_deref().is_some_and(is_unfit),
+            other => is_unfit(other),
+        };
+        hopeless || self.give_up.is_some_and(|age| waiting.since.elapsed() >= age)
+    }
+}
+
+/// Whether the message is at fault, and not the broker.
+fn is_unfit(error: &Error) -> bool {
+    match error {
+        Error::Encode { .. } | Error::Serializer(_) | Error::Compression(_) => true,
+        Error::Broker { source, .. } => {
+            matches!(source, amqp_client::Error::Invalid(_) | amqp_client::Error::PublishTooLarge { .. })
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,103 @@
+//! Who handles notifications.
+
+use std::{collections::BTreeMap, fmt, panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+
+use super::{event::Event, filter::Filter, level::Level};
+
+/// What to do with a notification that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotificationResult {
+    /// It is done.
+    Handled,
+    /// It could not be handled: what [`Listener::on_failure`](super::Listener::on_failure) says becomes of it.
+    Requeue,
+}
+
+type Handler = Arc<dyn Fn(Event) -> BoxFuture<'static, NotificationResult> + Send + Sync>;
+
+/// Handlers for some levels, with a filter.
+///
+/// ```
+/// use messaging::notify::{Endpoint, Event, Filter, Level, NotificationResult};
+///
+/// let errors = Endpoint::new()
+///     .filter(Filter::new().event_type(r"compute\.")?)
+///     .on_each(&[Level::Error, Level::Critical], |event: Event| async move {
+///         println!("{}", event.event_type());
+///         NotificationResult::Handled
+///     });
+/// # Ok::<(), messaging::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Endpoint {
+    filter: Filter,
+    handlers: BTreeMap<Level, Handler>,
+}
+
+impl Endpoint {
+    /// Nothing is handled yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Endpoint::default()
+    }
+
+    /// Which notifications it wants; default all. The others are acknowledged, unless another endpoint wants them.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Handles the notifications of a level.
+    #[must_use]
+    pub fn on<F, Fut>(self, level: Level, handler: F) -> Self
+    where
+        F: Fn(Event) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = NotificationResult> + Send + 'static,
+    {
+        self.on_each(&[level], handler)
+    }
+
+    /// Handles the notifications of some levels.
+    #[must_use]
+    pub fn on_each<F, Fut>(mut self, levels: &[Level], handler: F) -> Self
+    where
+        F: Fn(Event) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = NotificationResult> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |event| handler(event).boxed());
+        self.handlers.extend(levels.iter().map(|level| (*level, handler.clone())));
+        self
+    }
+
+    pub(super) fn levels(&self) -> impl Iterator<Item = Level> {
+        self.handlers.keys().copied()
+    }
+
+    /// Has it handle a notification that it wants; why it could not.
+    pub(super) async fn handle(&self, event: &Event) -> Result<(), &'static str> {
+        let Some(handler) = self.handlers.get(&event.level()).filter(|_| self.filter.fits(event)) else {
+            return Ok(());
+        };
+        // Called within, so that a handler that panics before its first await is caught as well.
+        match AssertUnwindSafe(async { handler(event.clone()).await }).catch_unwind().await {
+            Ok(NotificationResult::Handled) => Ok(()),
+            Ok(NotificationResult::Requeue) => Err("its handler had it requeued"),
+            Err(_) => {
+                tracing::error!(?event, "the handler of a notification panicked");
+                Err("its handler panicked")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("levels", &self.handlers.keys())
+            .field("filter", &self.filter)
+            .finish_non_exhaustive()
+    }
+}

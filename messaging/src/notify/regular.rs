@@ -1,0 +1,149 @@
+//! Regular expressions as Python's `re.match` reads them: they have to fit from the start of a text on, not to its end.
+
+use fancy_regex::Regex;
+
+use super::error::NotifyError;
+use crate::serialize::BoxError;
+
+/// A pattern that a text fits from its start on, or does not.
+#[derive(Clone, Debug)]
+pub(super) struct Regular(Regex);
+
+impl Regular {
+    pub(super) fn new(pattern: &str) -> Result<Self, NotifyError> {
+        let regex = Regex::new(&translate(pattern));
+        let failed = |source: fancy_regex::Error| NotifyError::Pattern {
+            pattern: pattern.to_owned(),
+            source: BoxError::from(source),
+        };
+        regex.map(Regular).map_err(failed)
+    }
+
+    pub(super) fn fits(&self, text: &str) -> bool {
+        match self.0.find(text) {
+            // When anything fits from the start on, it is what is found first.
+            Ok(found) => found.is_some_and(|found| found.start() == 0),
+            Err(error) => {
+                tracing::warn!(pattern = self.0.as_str(), %error, "a pattern takes too long; it is taken not to fit");
+                false
+            }
+        }
+    }
+}
+
+/// From Python's dialect into the library's, where they differ: the end of the text, sets, and braces that count nothing.
+fn translate(pattern: &str) -> String {
+    let multi_line = has_flag(pattern, 'm');
+    let mut out = String::with_capacity(pattern.len() + 8);
+    let mut rest = pattern;
+    let mut in_set = false;
+    while let Some(character) = rest.chars().next() {
+        let after = &rest[character.len_utf8()..];
+        let (written, left) = match character {
+            '\\' => match after.chars().next() {
+                Some('Z') if !in_set => (r"\z".to_owned(), &after[1..]),
+                Some(escaped) => (format!("\\{escaped}"), &after[escaped.len_utf8()..]),
+                None => ("\\".to_owned(), after),
+            },
+            // In a set a bracket is a bracket, and signs twice in a row are no operators.
+            '[' | '&' | '~' | '|' if in_set => (format!("\\{character}"), after),
+            ']' if in_set => {
+                in_set = false;
+                ("]".to_owned(), after)
+            }
+            '[' => {
+                in_set = true;
+                let negated = after.strip_prefix('^');
+                let mut start = if negated.is_some() { "[^" } else { "[" }.to_owned();
+                let after = negated.unwrap_or(after);
+                // The first of a set does not end it.
+                match after.strip_prefix(']') {
+                    Some(after) => {
+                        start.push_str(r"\]");
+                        (start, after)
+                    }
+                    None => (start, after),
+                }
+            }
+            '$' if !in_set && !multi_line => (r"(?=\n?\z)".to_owned(), after),
+            '{' if !in_set => match counts(after) {
+                Some((counts, after)) => (counts, after),
+                None => (r"\{".to_owned(), after),
+            },
+            other => (other.to_string(), after),
+        };
+        out.push_str(&written);
+        rest = left;
+    }
+    out
+}
+
+/// Whether a flag is set for the whole of a pattern.
+fn has_flag(pattern: &str, flag: char) -> bool {
+    let flags = pattern.strip_prefix("(?").and_then(|flags| flags.split_once(')'));
+    flags.is_some_and(|(flags, _)| flags.chars().all(char::is_alphabetic) && flags.contains(flag))
+}
+
+/// `{3}`, `{3,}`, `{,5}` or `{3,5}` behind its brace, and what follows it.
+fn counts(after: &str) -> Option<(String, &str)> {
+    let (counts, after) = after.split_once('}')?;
+    let (least, most) = counts.split_once(',').unwrap_or((counts, counts));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(least) || !is_number(most) || counts.is_empty() || counts == "," {
+        return None;
+    }
+    let least = if least.is_empty() { "0" } else { least };
+    let counts = if counts.contains(',') { format!("{{{least},{most}}}") } else { format!("{{{least}}}") };
+    Some((counts, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_what_python_says_they_fit() {
+        for (pattern, fits, misses) in [
+            (r"^compute.*", &["compute", "compute.host1"][..], &["xcompute", ""][..]),
+            ("compute", &["compute.host1"], &["a compute"]),
+            ("a|b", &["a", "bc"], &["ca"]),
+            ("", &["", "x"], &[]),
+            ("^active$", &["active", "active\n"], &["active\n\n", "actives", "active\nx"]),
+            (r"active\Z", &["active"], &["active\n"]),
+            ("(?m)^a$", &["a\nb"], &["b\na"]),
+            ("(?!compute)", &["network"], &["compute.x"]),
+            (r"(?P<a>.)(?P=a)", &["aab"], &["ab"]),
+            (r"(.)\1", &["aab"], &["ab"]),
+            ("(?i)ERR", &["error"], &["warn"]),
+            ("[[]a", &["[a"], &["a"]),
+            ("[]a]b", &["]b", "ab"], &["b"]),
+            ("[^]a]b", &["xb"], &["]b"]),
+            ("[a&&b]c", &["&c", "ac", "bc"], &["xc"]),
+            ("a{2}b", &["aab"], &["ab"]),
+            ("a{,2}b", &["b", "aab"], &["aaab"]),
+            ("{id}", &["{id}"], &["id"]),
+            ("a{b", &["a{b"], &["ab"]),
+            (r"\d{2,}\.", &["12.", "123."], &["1."]),
+            (r"[\]]x", &["]x"], &["x"]),
+            ("[$]", &["$"], &["x"]),
+            (".", &["x"], &["\n", ""]),
+        ] {
+            let compiled = Regular::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+            for text in fits {
+                assert!(compiled.fits(text), "{pattern} {text:?}");
+            }
+            for text in misses {
+                assert!(!compiled.fits(text), "{pattern} {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_refused_and_what_takes_too_long_does_not_fit() {
+        for pattern in ["(", "a**", "[", "\\"] {
+            assert!(matches!(Regular::new(pattern), Err(NotifyError::Pattern { .. })), "{pattern}");
+        }
+        let slow = Regular::new(r"(a+)+\1$").unwrap();
+        assert!(!slow.fits(&format!("{}b", "a".repeat(200))));
+    }
+}
