@@ -10,6 +10,7 @@ mod notify_batch;
 mod notify_buffer;
 mod notify_drivers;
 mod notify_failures;
+mod notify_programs;
 mod options;
 mod produce;
 mod publish_all;
