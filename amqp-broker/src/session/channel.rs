@@ -21,6 +21,7 @@ use crate::core::{
 use super::{
     held::{Held, encoded},
     incoming::{Flags, Incoming, Part},
+    names::{strip, strip_both},
     outbox::OwnCancelsLater,
     shared::Operation,
 };
@@ -258,15 +259,18 @@ impl Channel {
     fn exchange(&mut self, op: &mut Operation<'_>, method: exchange::Method) -> Result<(), Refusal> {
         let vhost = &mut op.shared.vhost;
         match method {
-            exchange::Method::Declare(declare) => {
+            exchange::Method::Declare(mut declare) => {
+                strip(&mut declare.exchange);
                 vhost.declare_exchange(&declare, op.by)?;
                 self.reply_unless(declare.no_wait, op, &exchange::DeclareOk {});
             }
-            exchange::Method::Delete(delete) => {
+            exchange::Method::Delete(mut delete) => {
+                strip(&mut delete.exchange);
                 vhost.delete_exchange(&delete, op.by)?;
                 self.reply_unless(delete.no_wait, op, &exchange::DeleteOk {});
             }
-            exchange::Method::Bind(bind) => {
+            exchange::Method::Bind(mut bind) => {
+                strip_both(&mut bind.source, &mut bind.destination);
                 vhost.bind(
                     Binding {
                         source: &bind.source,
@@ -278,7 +282,8 @@ impl Channel {
                 )?;
                 self.reply_unless(bind.no_wait, op, &exchange::BindOk {});
             }
-            exchange::Method::Unbind(unbind) => {
+            exchange::Method::Unbind(mut unbind) => {
+                strip_both(&mut unbind.source, &mut unbind.destination);
                 vhost.unbind(
                     Binding {
                         source: &unbind.source,
@@ -300,6 +305,7 @@ impl Channel {
             queue::Method::Declare(declare) => self.declare_queue(op, declare)?,
             queue::Method::Bind(mut bind) => {
                 self.name_binding(&mut bind.queue, &mut bind.routing_key)?;
+                strip_both(&mut bind.queue, &mut bind.exchange);
                 op.shared.vhost.bind(
                     Binding {
                         source: &bind.exchange,
@@ -313,6 +319,7 @@ impl Channel {
             }
             queue::Method::Unbind(mut unbind) => {
                 self.name_binding(&mut unbind.queue, &mut unbind.routing_key)?;
+                strip_both(&mut unbind.queue, &mut unbind.exchange);
                 op.shared.vhost.unbind(
                     Binding {
                         source: &unbind.exchange,
@@ -331,6 +338,7 @@ impl Channel {
             }
             queue::Method::Delete(mut delete) => {
                 self.name_queue(&mut delete.queue)?;
+                strip(&mut delete.queue);
                 let outboxes = &mut op.shared.outboxes;
                 let mut sink = OwnCancelsLater { outboxes, own: (op.by, self.number), tags: Vec::new() };
                 let message_count = op.shared.vhost.delete_queue(op.now, &delete, op.by, &mut sink)?;
@@ -349,6 +357,7 @@ impl Channel {
         if declare.passive {
             self.name_queue(&mut declare.queue)?;
         }
+        strip(&mut declare.queue);
         let generate = || generated_name("amq.gen-");
         let declared = op.shared.vhost.declare_queue(op.now, &declare, op.by, generate)?;
         self.last_queue = declared.queue.clone();

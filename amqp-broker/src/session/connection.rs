@@ -12,7 +12,7 @@ use crate::core::{deliver::Settlement, ids::ConnectionId, refusal::Refusal, term
 
 use super::{
     channel::Channel,
-    incoming::{GATHERED, METHOD_EXPECTED, Part},
+    incoming::{GATHERED, METHOD_EXPECTED, Part, blamed},
     order::Order,
     outbox::Outbox,
     shared::{Operation, Shared},
@@ -21,6 +21,8 @@ use super::{
 /// From this many bytes that wait to be written on, nothing more is read: the answers have to go somewhere. Deliveries stop
 /// far below, so a client that only consumes slowly is still heard.
 const TOO_MUCH_TO_WRITE: usize = 8 << 20;
+/// How much of a frame is shown to who sent it.
+const SHOWN: usize = 16;
 
 /// A connection's close-ok, complete: what a client ends with after we closed for an error.
 const CLOSE_OK: [u8; 12] = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, FRAME_END];
@@ -140,9 +142,9 @@ impl Connection {
             let (payload, end) = payload_of(frame);
             if end != FRAME_END {
                 let text = format!(
-                    "type {}, all octets = {}: {{invalid_frame_end_marker,{end}}}",
+                    "type {}, {}: {{invalid_frame_end_marker,{end}}}",
                     frame.first().copied().unwrap_or_default(),
-                    binary(payload)
+                    octets(payload)
                 );
                 self.fail_frame(op, &Refusal::Frame(text));
                 continue;
@@ -184,9 +186,13 @@ impl Connection {
             }
             FrameKind::Body => self.body(op, header, Part::Borrowed(payload)),
             // A sign of life is one by having come.
-            FrameKind::Heartbeat if header.channel == 0 => {}
+            FrameKind::Heartbeat if header.channel == 0 && payload.is_empty() => {}
             FrameKind::Heartbeat => {
-                let refusal = out_of_place(header, payload);
+                let refusal = match payload {
+                    [] => out_of_place(header, payload),
+                    // Not the frame of section 4.2.7, wherever it is.
+                    _ => Refusal::Frame(format!("type 8, {}: unknown_frame", octets(payload))),
+                };
                 self.fail(op, 0, Failure { refusal, method: MethodId::default() });
             }
         }
@@ -220,7 +226,10 @@ impl Connection {
                     self.owing.push(number);
                 }
             }
-            Err(refusal) => self.fail(op, number, Failure { refusal, method: basic::Publish::ID }),
+            Err(refusal) => {
+                let method = if number == 0 { MethodId::default() } else { basic::Publish::ID };
+                self.fail(op, number, Failure { refusal, method });
+            }
         }
     }
 
@@ -383,6 +392,7 @@ impl Connection {
         if self.is_closing() {
             return;
         }
+        let method = blamed(&refusal).unwrap_or(method);
         if refusal.closes_connection() || number == 0 {
             self.close(op, &refusal, method);
             return;
@@ -501,7 +511,15 @@ fn out_of_place(header: FrameHeader, payload: &[u8]) -> Refusal {
         FrameKind::Body => 3,
         FrameKind::Heartbeat => 8,
     };
-    Refusal::UnexpectedFrame(format!("type {kind}, all octets = {}", binary(payload)).into())
+    Refusal::UnexpectedFrame(format!("type {kind}, {}", octets(payload)).into())
+}
+
+/// RabbitMQ's words for what is in a frame.
+fn octets(payload: &[u8]) -> String {
+    match payload.split_at_checked(SHOWN) {
+        Some((first, [_, ..])) => format!("first {SHOWN} octets = {}", binary(first)),
+        _ => format!("all octets = {}", binary(payload)),
+    }
 }
 
 /// RabbitMQ's words for a frame whose first octets are wrong.

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use amqp_codec::{borrowed::Publish, content::CONTENT_HEADER_LEN};
+use amqp_codec::{Arguments, MethodId, borrowed::Publish, content::CONTENT_HEADER_LEN, method::basic};
 use bytes::{Bytes, BytesMut};
 
 use crate::core::{
@@ -22,6 +22,19 @@ const HEADER_EXPECTED: Refusal = Refusal::UnexpectedFrame(Cow::Borrowed(
 ));
 const BODY_EXPECTED: Refusal =
     Refusal::UnexpectedFrame(Cow::Borrowed("expected content body, got non content body frame instead"));
+
+/// The method that a refusal is put down to, whatever came: of a frame out of turn, the publish that waits for its content,
+/// or none.
+pub(crate) fn blamed(refusal: &Refusal) -> Option<MethodId> {
+    match refusal {
+        Refusal::Internal => Some(MethodId::default()),
+        Refusal::UnexpectedFrame(_) if *refusal == METHOD_EXPECTED => Some(MethodId::default()),
+        Refusal::UnexpectedFrame(_) if [HEADER_EXPECTED, BODY_EXPECTED].contains(refusal) => {
+            Some(basic::Publish::ID)
+        }
+        _ => None,
+    }
+}
 
 /// How a message was published.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,6 +7,7 @@ pub(crate) mod disturbance;
 pub(crate) mod handshake;
 pub(crate) mod held;
 mod incoming;
+mod names;
 pub(crate) mod order;
 pub(crate) mod outbox;
 pub(crate) mod shared;

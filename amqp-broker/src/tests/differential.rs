@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::{
     both::rabbitmq,
     errors::{
-        bind, catalogue, consume, content, exchange, name, on, outcome, publish, queue, queue_with, quorum,
+        bind, blame, catalogue, consume, content, exchange, name, on, publish, queue, queue_with, quorum,
         script, table, unbind,
     },
     peer::Peer,
@@ -273,11 +273,13 @@ async fn rabbitmq_answers_the_catalogue_with_the_same_words() {
             clear_up(address).await;
             let mut peer = Peer::silent_at(address).await;
             peer.log_in("/", 131_072).await;
-            let (was_closed, words) = outcome(peer, &frames).await;
+            let (was_closed, words, method) = blame(peer, &frames).await;
             let text = text.replace("vhost 'sem'", "vhost '/'");
-            if (was_closed, &words) != (closed, &text) {
+            let broker = Broker::builder().build();
+            let (.., of_ours) = blame(Peer::greet(&broker, "/", 131_072).await, &frames).await;
+            if (was_closed, &words, method) != (closed, &text, of_ours) {
                 differences.push(format!(
-                    "{group}: {case}:\n  ours   {closed:?} {text}\n  theirs {was_closed:?} {words}"
+                    "{group}: {case}:\n  ours   {closed:?} {text} {of_ours:?}\n  theirs {was_closed:?} {words} {method:?}"
                 ));
             }
         }
@@ -307,12 +309,12 @@ async fn rabbitmq_answers_further_violations_as_this_broker_does() {
     let mut differences = Vec::new();
     for (case, frames) in further().into_iter().chain(of_types()) {
         let broker = Broker::builder().build();
-        let ours = outcome(Peer::greet(&broker, "/", 131_072).await, &frames).await;
+        let ours = blame(Peer::greet(&broker, "/", 131_072).await, &frames).await;
         let Some(address) = &judge else { continue };
         clear_up(address).await;
         let mut peer = Peer::silent_at(address).await;
         peer.log_in("/", 131_072).await;
-        let theirs = outcome(peer, &frames).await;
+        let theirs = blame(peer, &frames).await;
         if ours != theirs {
             differences.push(format!("{case}:\n  ours   {ours:?}\n  theirs {theirs:?}"));
         }

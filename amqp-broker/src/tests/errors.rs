@@ -550,6 +550,92 @@ fn publishing() -> Vec<Case> {
     ]
 }
 
+/// Names with line ends, which are taken out of them where something is made or unmade, and there alone.
+fn lines() -> Vec<Case> {
+    let made = || script([on(queue("q\r\n2")), on(exchange("e\n1", "direct"))]);
+    let then = |frame: Frame| [made(), vec![frame]].concat();
+    let passive = |text: &str| queue::Declare { passive: true, ..queue(text) };
+    let delete = |text: &str| exchange::Delete { exchange: name(text), ..Default::default() };
+    let get = |text: &str| basic::Get { queue: name(text), ..Default::default() };
+    let purge = |text: &str| queue::Purge { queue: name(text), ..Default::default() };
+    let between = |to: &str, from: &str| exchange::Bind {
+        destination: name(to),
+        source: name(from),
+        ..Default::default()
+    };
+    let no_queue = "404 NOT_FOUND - no queue 'q\n2' in vhost 'sem'";
+    let default = "403 ACCESS_REFUSED - operation not permitted on the default exchange";
+    vec![
+        ("queue, declared", then(on(passive("q2"))), Nothing, ""),
+        ("queue, asked for", then(on(passive("q\n2"))), Nothing, ""),
+        (
+            "queue, missing",
+            script([on(passive("no\npe"))]),
+            Channel,
+            "404 NOT_FOUND - no queue 'nope' in vhost 'sem'",
+        ),
+        (
+            "queue, deleted",
+            then(on(queue::Delete { queue: name("\rq2"), if_unused: true, ..Default::default() })),
+            Nothing,
+            "",
+        ),
+        (
+            "queue of nothing else, deleted",
+            then(on(queue::Delete { queue: name("\n"), ..Default::default() })),
+            Nothing,
+            "",
+        ),
+        ("queue of nothing else", script([on(queue("\r\n")), on(get(""))]), Nothing, ""),
+        (
+            "queue, reserved",
+            script([on(queue("am\nq.mine"))]),
+            Channel,
+            "403 ACCESS_REFUSED - queue name 'amq.mine' contains reserved prefix 'amq.*'",
+        ),
+        ("queue, got from", then(on(get("q\n2"))), Channel, no_queue),
+        ("queue, purged", then(on(purge("q\n2"))), Channel, no_queue),
+        ("queue, consumed from", then(on(consume("q\n2", "t"))), Channel, no_queue),
+        (
+            "exchange, declared",
+            then(on(exchange("e1", "fanout"))),
+            Channel,
+            "406 PRECONDITION_FAILED - inequivalent arg 'type' for exchange 'e1' in vhost 'sem': received 'fanout' but current is 'direct'",
+        ),
+        (
+            "exchange, missing",
+            script([on(exchange::Declare { passive: true, ..exchange("no\npe", "direct") })]),
+            Channel,
+            "404 NOT_FOUND - no exchange 'nope' in vhost 'sem'",
+        ),
+        (
+            "exchange, predeclared, deleted",
+            script([on(delete("amq.\ndirect"))]),
+            Channel,
+            "403 ACCESS_REFUSED - deletion of system exchange 'amq.direct' in vhost 'sem' not allowed",
+        ),
+        ("exchange of nothing else", script([on(exchange("\r\n", "direct"))]), Channel, default),
+        ("exchange of nothing else, deleted", script([on(delete("\n"))]), Channel, default),
+        ("exchange of nothing else, bound", then(on(bind("q2", "\n"))), Channel, default),
+        ("exchange of nothing else, bound to", then(on(between("amq.fanout", "\n"))), Channel, default),
+        (
+            "exchange, published to",
+            [made(), publish("e\n1", "", &Properties::default()).to_vec()].concat(),
+            Channel,
+            "404 NOT_FOUND - no exchange 'e\n1' in vhost 'sem'",
+        ),
+        ("binding", then(on(bind("\nq2", "e1\n"))), Nothing, ""),
+        ("binding that goes", then(on(unbind("\nq2", "e1\n"))), Nothing, ""),
+        ("binding of exchanges", then(on(between("amq.\nfanout", "e1\n"))), Nothing, ""),
+        (
+            "binding of a missing queue",
+            then(on(bind("no\npe", "e1"))),
+            Channel,
+            "404 NOT_FOUND - no queue 'nope' in vhost 'sem'",
+        ),
+    ]
+}
+
 fn frames() -> Vec<Case> {
     let header = |body_size| {
         let properties = EncodedProperties::NONE;
@@ -576,6 +662,7 @@ fn frames() -> Vec<Case> {
             Connection,
             "505 UNEXPECTED_FRAME - expected content header for class 60, got non content header frame instead",
         ),
+        ("heartbeat amid content", script([publish(), Frame::Heartbeat(0), header(0)]), Nothing, ""),
         (
             "body too long",
             script([publish(), header(1), body("xy")]),
@@ -615,12 +702,19 @@ pub(super) fn catalogue() -> Vec<(&'static str, Vec<Case>)> {
         ("queue", queues()),
         ("consume", consuming()),
         ("publish", publishing()),
+        ("line", lines()),
         ("frame", frames()),
     ]
 }
 
 /// Says all of a script and then asks for something harmless: what was closed, with which words.
-pub(super) async fn outcome(mut peer: Peer, frames: &[Frame]) -> (Closed, String) {
+pub(super) async fn outcome(peer: Peer, frames: &[Frame]) -> (Closed, String) {
+    let (closed, words, _) = blame(peer, frames).await;
+    (closed, words)
+}
+
+/// The same, and for which method.
+pub(super) async fn blame(mut peer: Peer, frames: &[Frame]) -> (Closed, String, (u16, u16)) {
     peer.call(1, channel::Open::default()).await;
     for frame in frames {
         peer.frame(frame).await;
@@ -629,13 +723,15 @@ pub(super) async fn outcome(mut peer: Peer, frames: &[Frame]) -> (Closed, String
     loop {
         match peer.next().await {
             Some(Frame::Method(1, Method::Basic(basic::Method::QosOk(_)))) => {
-                return (Nothing, String::new());
+                return (Nothing, String::new(), (0, 0));
             }
             Some(Frame::Method(1, Method::Channel(channel::Method::Close(close)))) => {
-                return (Channel, format!("{} {}", close.reply_code, close.reply_text));
+                let words = format!("{} {}", close.reply_code, close.reply_text);
+                return (Channel, words, (close.class_id, close.method_id));
             }
             Some(Frame::Method(0, Method::Connection(connection::Method::Close(close)))) => {
-                return (Connection, format!("{} {}", close.reply_code, close.reply_text));
+                let words = format!("{} {}", close.reply_code, close.reply_text);
+                return (Connection, words, (close.class_id, close.method_id));
             }
             Some(_) => {}
             None => panic!("the stream ended without a word"),

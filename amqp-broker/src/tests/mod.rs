@@ -5,7 +5,8 @@
 //! | greeting, offer, logins, virtual hosts, heartbeats, secrets, limits of what is agreed on | `greeting`, `limits` |
 //! | permissions | `access` |
 //! | `connection.blocked` when memory is short | `limits`, `faults` |
-//! | every refusal's scope, code and text | `errors` (ours, and in `differential` RabbitMQ's) |
+//! | every refusal's scope, code, text and method | `errors` (ours, and in `differential` RabbitMQ's), `frames` |
+//! | names with line ends | `errors` |
 //! | exchanges of each type, bound to each other, alternate, internal, auto-delete | `behaviour`, `errors`; headers in `core/headers` |
 //! | queues that are exclusive, auto-delete, server-named, expire, are full, have priorities | `behaviour` |
 //! | which arguments each type of queue and consumer takes, and which make a difference | `differential`, `core/equivalence` |
@@ -32,6 +33,7 @@ mod differential;
 mod durability;
 mod errors;
 mod faults;
+mod frames;
 mod greeting;
 mod inspection;
 mod limits;
