@@ -34,8 +34,8 @@
 //! | properties and headers of a stream's messages are kept byte for byte | they are turned into AMQP 1.0 and back |
 //! | `basic.recover` with deliveries of a stream does nothing to them | 540 NOT_IMPLEMENTED |
 //! | a quorum queue has one member, and is as safe as a classic one | as many as there are nodes, up to five |
-//! | dead letters are published with the operation that the message died of, those of quorum queues too | they follow soon after |
-//! | more than 10,000 messages that die of other messages' dead letters in one operation are dropped | they go on |
+//! | dead letters are published with the operation that the message died of, those of quorum queues too, unless they are thousands | they follow soon after |
+//! | of more than 100,000 messages that die of other messages' dead letters faster than these can be published, the youngest are dropped, which the log says | they pile up |
 //! | direct replies are dropped for a client with 64 MiB of unread ones | they pile up |
 //! | properties that cannot be read are 502 SYNTAX_ERROR | 541 INTERNAL_ERROR |
 //! | flags of properties that do not exist are refused | they are passed on, to break whoever reads them |

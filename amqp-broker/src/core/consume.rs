@@ -225,7 +225,7 @@ impl Vhost {
         if let Some(kind) = refused {
             return Err(self.no_get(kind, &get.queue));
         }
-        queue.expire(now, queue_id, &mut self.dead);
+        queue.expire(now, &mut self.dead);
         queue.last_used = now;
         if !get.no_ack && channel.unacked.len() >= self.limits.unacked as usize {
             return Err(Refusal::TooManyUnacked(self.limits.unacked));

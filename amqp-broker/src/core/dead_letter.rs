@@ -15,40 +15,53 @@ use super::{
     vhost::Vhost,
 };
 
-/// How many messages may die of others' dead letters in one operation, such as in a chain of queues that are full. What is
-/// beyond is dropped: a client could else have the broker busy for as long as it likes by one message.
-const MOST_CHAINED: usize = 10_000;
+/// How much is done for dead letters in one operation: a letter counts as one, and once more for each KiB of what is written
+/// on it. Who waits comes before the rest of them: a client could else, with a chain of queues that are full or where all
+/// expires at once, have the broker busy for as long as it likes by one message.
+const AT_ONCE: usize = 10_000;
+/// How many may wait for that. Circles of exchanges with several full queues could else fill the memory by one message.
+const MOST_WAITING: usize = 100_000;
 
 impl Vhost {
-    /// Publishes what died in the operation under way, and what dies of that.
+    /// Publishes what died in the operation under way, and what dies of that; what is too much for one operation waits for
+    /// the next, which is due at once.
     pub(super) fn bury(&mut self, now: u64, sink: &mut impl Sink) {
-        let mut left = self.dead.len() + MOST_CHAINED;
-        while let Some(dead) = self.dead.pop_front() {
-            if left == 0 {
-                self.dead.clear();
-                break;
-            }
-            left -= 1;
+        let most_waiting = self.dead.len().max(MOST_WAITING);
+        let mut left = AT_ONCE;
+        let mut lost = 0;
+        while left > 0
+            && let Some(dead) = self.dead.pop_front()
+        {
             // What cannot be read cannot be routed either: it is dropped as by a queue without such an exchange.
-            let _ = self.publish_dead(now, &dead, sink);
+            let written = self.publish_dead(now, &dead, sink).unwrap_or(0);
+            left = left.saturating_sub(1 + written / 1024);
+            lost += self.dead.shorten(most_waiting);
+        }
+        if lost > 0 {
+            tracing::warn!(
+                vhost = self.name,
+                lost,
+                "messages died faster than their letters could be sent: dropped"
+            );
         }
     }
 
-    fn publish_dead(&mut self, now: u64, dead: &Dead, sink: &mut impl Sink) -> Result<(), Refusal> {
-        let Some(queue) = self.queues.get(dead.queue) else { return Ok(()) };
-        let Some(DeadLetter { exchange, key }) = &queue.arguments.dead_letter else { return Ok(()) };
+    /// Tells how many octets of properties the letter has.
+    fn publish_dead(&mut self, now: u64, dead: &Dead, sink: &mut impl Sink) -> Result<usize, Refusal> {
+        let DeadLetter { exchange, key } = &dead.to;
         let source = match exchange.is_empty() {
             true => None,
             false => Some(self.exchange_id(exchange)?),
         };
         let death = Death {
             reason: dead.reason,
-            queue: &queue.name,
+            queue: &dead.queue,
             time: (self.began + now) / 1000,
             exchange: exchange.as_bytes(),
             key: key.as_ref().map(ShortString::as_bytes),
         };
         let (mut draft, headers) = death.letter(&dead.message).map_err(Refusal::Syntax)?;
+        let written = draft.parts().properties().len();
         let mut queues = Vec::new();
         let terms;
         {
@@ -76,6 +89,6 @@ impl Vhost {
         for id in queues {
             self.enqueue(now, id, &mut publication, sink);
         }
-        Ok(())
+        Ok(written)
     }
 }

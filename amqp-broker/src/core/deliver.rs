@@ -43,7 +43,7 @@ impl Vhost {
     /// Delivers what is ready in a queue as long as a consumer is ready.
     pub(super) fn dispatch(&mut self, now: u64, id: QueueId, sink: &mut impl Sink) {
         if let Some(queue) = self.queues.get_mut(id) {
-            queue.expire(now, id, &mut self.dead);
+            queue.expire(now, &mut self.dead);
         }
         if self.queues.get(id).is_some_and(|queue| queue.stream.is_some()) {
             self.dispatch_stream(now, id, sink);
@@ -246,13 +246,13 @@ impl Vhost {
                 Outcome::Acked => self.dead.left(queue.serial, &entry),
                 Outcome::Rejected => {
                     self.dead.left(queue.serial, &entry);
-                    queue.mourn(queue_id, entry.message, Reason::Rejected, &mut self.dead);
+                    queue.mourn(entry.message, Reason::Rejected, &mut self.dead);
                 }
                 Outcome::Requeued | Outcome::Abandoned => {
                     let by_client = outcome == Outcome::Requeued;
-                    queue.take_back(queue_id, entry, by_client, &mut self.dead);
+                    queue.take_back(entry, by_client, &mut self.dead);
                     // It may be one too many now.
-                    queue.drop_overflow(queue_id, &mut self.dead);
+                    queue.drop_overflow(&mut self.dead);
                     self.wake(queue_id);
                 }
             }

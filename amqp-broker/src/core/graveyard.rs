@@ -1,14 +1,18 @@
-//! Messages that died in the operation under way, until they are published anew, and those that left their queue for good.
+//! Messages that died, until they are published anew, and those that left their queue for good.
 
 use std::{collections::VecDeque, ops::Range};
 
-use super::{death::Reason, ids::QueueId, journal::Record, message::Message, ready::Entry};
+use amqp_codec::ShortString;
+
+use super::{arguments::DeadLetter, death::Reason, journal::Record, message::Message, ready::Entry};
 
 /// A message that died, on its way to its queue's dead-letter exchange.
 #[derive(Debug)]
 pub(crate) struct Dead {
     pub(crate) message: Message,
-    pub(crate) queue: QueueId,
+    /// The name of the queue, which may be gone when its turn comes.
+    pub(crate) queue: ShortString,
+    pub(crate) to: DeadLetter,
     pub(crate) reason: Reason,
 }
 
@@ -39,9 +43,11 @@ impl Graveyard {
         self.dead.pop_front()
     }
 
-    /// Forgets what waits to be published anew.
-    pub(crate) fn clear(&mut self) {
-        self.dead.clear();
+    /// Forgets what waits to be published anew beyond so many, the youngest first; tells how many those were.
+    pub(crate) fn shorten(&mut self, most: usize) -> usize {
+        let beyond = self.dead.len().saturating_sub(most);
+        self.dead.truncate(most);
+        beyond
     }
 
     /// A message has left the queue of this serial number for good.
@@ -68,5 +74,26 @@ impl Graveyard {
     #[inline]
     pub(crate) fn has_gone(&self) -> bool {
         !self.gone.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::message::Draft;
+
+    #[test]
+    fn the_youngest_are_forgotten_where_too_many_wait() {
+        let mut graveyard = Graveyard::default();
+        for queue in ["a", "b", "c"] {
+            graveyard.push_back(Dead {
+                message: Draft::default().message(),
+                queue: ShortString::from_static(queue),
+                to: DeadLetter { exchange: ShortString::EMPTY, key: None },
+                reason: Reason::Expired,
+            });
+        }
+        assert_eq!((graveyard.shorten(3), graveyard.shorten(2), graveyard.len()), (0, 1, 2));
+        assert_eq!(graveyard.pop_front().map(|dead| dead.queue), Some(ShortString::from_static("a")));
     }
 }

@@ -99,7 +99,7 @@ impl Vhost {
 
     fn queue_info_of(&mut self, id: QueueId, now: u64) -> Option<QueueInfo> {
         let queue = self.queues.get_mut(id)?;
-        queue.expire(now, id, &mut self.dead);
+        queue.expire(now, &mut self.dead);
         Some(QueueInfo {
             name: queue.name.to_string(),
             durable: queue.durable,

@@ -243,10 +243,10 @@ impl Vhost {
         let waiting = match self.queues.get_mut(id) {
             None => return true,
             Some(queue) => {
-                queue.expire(now, id, &mut self.dead);
+                queue.expire(now, &mut self.dead);
                 if queue.refuses(publication.body_len()) {
                     if queue.arguments.overflow == Overflow::RejectPublishDeadLetter {
-                        queue.mourn(id, publication.message(), Reason::MaxLength, &mut self.dead);
+                        queue.mourn(publication.message(), Reason::MaxLength, &mut self.dead);
                     }
                     return false;
                 }
@@ -281,7 +281,7 @@ impl Vhost {
         }
         let expires = entry.expires_at != NEVER;
         queue.ready.push(entry);
-        queue.drop_overflow(id, &mut self.dead);
+        queue.drop_overflow(&mut self.dead);
         if expires {
             self.arm(id);
         }

@@ -8,7 +8,7 @@ use super::{
     arguments::{Overflow, QueueArguments, QueueType},
     death::Reason,
     graveyard::{Dead, Graveyard},
-    ids::{ConnectionId, ConsumerId, ExchangeId, QueueId},
+    ids::{ConnectionId, ConsumerId, ExchangeId},
     message::{MESSAGE_OVERHEAD, Message},
     ready::{Entry, NEVER, Ready},
     stream::Stream,
@@ -148,24 +148,24 @@ impl Queue {
 
     /// Drops what is too much.
     #[inline]
-    pub(crate) fn drop_overflow(&mut self, id: QueueId, dead: &mut Graveyard) {
+    pub(crate) fn drop_overflow(&mut self, dead: &mut Graveyard) {
         while self.is_over(0, 0)
             && let Some(entry) = self.ready.drop_one()
         {
             dead.left(self.serial, &entry);
-            self.mourn(id, entry.message, Reason::MaxLength, dead);
+            self.mourn(entry.message, Reason::MaxLength, dead);
         }
     }
 
     /// Notes a message that died for the dead-letter exchange, if there is one.
-    pub(crate) fn mourn(&self, queue: QueueId, message: Message, reason: Reason, dead: &mut Graveyard) {
-        if self.arguments.dead_letter.is_some() {
-            dead.push_back(Dead { message, queue, reason });
+    pub(crate) fn mourn(&self, message: Message, reason: Reason, dead: &mut Graveyard) {
+        if let Some(to) = &self.arguments.dead_letter {
+            dead.push_back(Dead { message, queue: self.name.clone(), to: to.clone(), reason });
         }
     }
 
     /// Takes a message back that `by_client` or the end of its channel has returned; it dies when it did so too often.
-    pub(crate) fn take_back(&mut self, id: QueueId, mut entry: Entry, by_client: bool, dead: &mut Graveyard) {
+    pub(crate) fn take_back(&mut self, mut entry: Entry, by_client: bool, dead: &mut Graveyard) {
         entry.redelivered = true;
         match self.arguments.kind {
             QueueType::Classic => return self.ready.put_back(entry),
@@ -177,7 +177,7 @@ impl Queue {
         match self.arguments.delivery_limit {
             Some(limit) if u64::from(entry.returns) > limit => {
                 dead.left(self.serial, &entry);
-                self.mourn(id, entry.message, Reason::DeliveryLimit, dead);
+                self.mourn(entry.message, Reason::DeliveryLimit, dead);
             }
             // Without a limit, what a client returns goes to the end: one that nobody can digest shall not hold up the rest.
             None if by_client => self.ready.push(entry),
@@ -194,11 +194,11 @@ impl Queue {
 
     /// Drops the messages at the head that have expired.
     #[inline]
-    pub(crate) fn expire(&mut self, now: u64, id: QueueId, dead: &mut Graveyard) {
+    pub(crate) fn expire(&mut self, now: u64, dead: &mut Graveyard) {
         if !self.ready.is_empty() {
             while let Some(entry) = self.ready.pop_expired(now) {
                 dead.left(self.serial, &entry);
-                self.mourn(id, entry.message, Reason::Expired, dead);
+                self.mourn(entry.message, Reason::Expired, dead);
             }
         }
         if let Some(log) = &mut self.stream {

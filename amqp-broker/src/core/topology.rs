@@ -401,7 +401,7 @@ impl Vhost {
         let Some(queue) = self.queues.get_mut(id) else {
             return Declared { queue: ShortString::EMPTY, messages: 0, consumers: 0 };
         };
-        queue.expire(now, id, &mut self.dead);
+        queue.expire(now, &mut self.dead);
         queue.last_used = now;
         Declared {
             queue: queue.name.clone(),
@@ -444,7 +444,7 @@ impl Vhost {
         };
         let (name, vhost) = (delete.queue.to_string(), self.name.clone());
         let Some(queue) = self.queues.get_mut(id) else { return Ok(0) };
-        queue.expire(now, id, &mut self.dead);
+        queue.expire(now, &mut self.dead);
         self.bury(now, sink);
         let Some(queue) = self.queues.get_mut(id) else { return Ok(0) };
         // RabbitMQ deletes a stream whatever is asked.
@@ -464,7 +464,7 @@ impl Vhost {
     /// Deletes a queue of this name, whoever uses it; tells how many messages were ready.
     pub(crate) fn remove_named_queue(&mut self, now: u64, name: &str, sink: &mut impl Sink) -> Option<u32> {
         let id = *self.queue_names.get(name.as_bytes())?;
-        self.queues.get_mut(id)?.expire(now, id, &mut self.dead);
+        self.queues.get_mut(id)?.expire(now, &mut self.dead);
         self.bury(now, sink);
         Some(self.remove_queue(id, sink))
     }

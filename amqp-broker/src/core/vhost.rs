@@ -258,7 +258,7 @@ impl Vhost {
                 continue;
             };
             queue.timer = NEVER;
-            queue.expire(now, id, &mut self.dead);
+            queue.expire(now, &mut self.dead);
             let unused = queue.unused_until() <= now;
             self.bury(now, sink);
             if unused {

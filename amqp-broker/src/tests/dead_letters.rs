@@ -7,8 +7,9 @@ use amqp_codec::{
 
 use super::{
     both::{both, headers, table},
-    peer::{Came, short},
+    peer::{Came, Peer, short},
 };
+use crate::broker::Broker;
 
 fn keys(texts: &[&str]) -> Value {
     let mut keys = Array::new();
@@ -320,4 +321,49 @@ both! {
              are not supported by quorum queues with single active consumer"
         );
     }
+}
+
+/// Queues that hand what dies in them on to the next, and the last, of which somebody consumes.
+async fn chain(peer: &mut Peer, length: usize, argument: (&str, Value)) {
+    for number in 0..length {
+        let next = if number + 1 == length { "end".to_owned() } else { (number + 1).to_string() };
+        let arguments = table([
+            ("x-dead-letter-exchange", "".into()),
+            ("x-dead-letter-routing-key", next.into()),
+            argument.clone(),
+        ]);
+        let queue = short(&number.to_string());
+        peer.send(1, queue::Declare { queue, no_wait: true, arguments, ..Default::default() }).await;
+        if number % 1000 == 0 {
+            peer.settle_down().await;
+        }
+    }
+    peer.declare("end").await;
+    peer.consume("end", "end").await;
+}
+
+#[tokio::test]
+async fn a_chain_of_full_queues_longer_than_is_done_at_once_is_gone_through() {
+    let broker = Broker::builder().build();
+    let mut peer = Peer::open(&broker).await;
+    chain(&mut peer, 10_500, ("x-max-length", 1.into())).await;
+    for number in 0..10_500 {
+        let (key, body) = (number.to_string(), number.to_string());
+        peer.publish_with("", &key, Properties::default(), false, body.as_bytes()).await;
+        if number % 1000 == 0 {
+            peer.settle_down().await;
+        }
+    }
+    peer.publish_with("", "0", Properties::default(), false, b"one too many").await;
+    assert_eq!(peer.came().await.text(), "10499");
+}
+
+#[tokio::test]
+async fn a_letter_that_grows_with_each_queue_gets_to_the_end() {
+    let broker = Broker::builder().build();
+    let mut peer = Peer::open(&broker).await;
+    chain(&mut peer, 600, ("x-message-ttl", 0.into())).await;
+    peer.publish_with("", "0", Properties::default(), false, b"x").await;
+    let came = peer.came().await;
+    assert_eq!((came.text(), deaths(&came).len()), ("x", 600));
 }
