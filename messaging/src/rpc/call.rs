@@ -43,6 +43,8 @@ pub(crate) struct Caller {
     pub(crate) wait_for_server: bool,
     pub(crate) conversion: Conversion,
     pub(crate) compression: Option<Compression>,
+    /// How long casts and fanouts wait to be taken.
+    pub(crate) expiry: Option<Duration>,
 }
 
 /// The way to a target.
@@ -65,6 +67,7 @@ impl Caller {
             wait_for_server: false,
             conversion: Conversion::default(),
             compression: None,
+            expiry: None,
         }
     }
 
@@ -83,13 +86,13 @@ impl Caller {
     pub(crate) async fn cast(&self, method: &str, arguments: &RawValue) -> Result<(), Error> {
         let context = self.conversion.serialize_context(&self.context)?;
         let arguments = self.conversion.serialize_arguments(&self.context, arguments)?;
-        self.send(&self.request(method, &arguments, &context), self.timeout, None).await
+        self.send(&self.request(method, &arguments, &context), self.timeout, self.expiry).await
     }
 
     pub(crate) async fn fanout(&self, method: &str, arguments: &RawValue) -> Result<(), Error> {
         let context = self.conversion.serialize_context(&self.context)?;
         let arguments = self.conversion.serialize_arguments(&self.context, arguments)?;
-        let message = self.message(&self.request(method, &arguments, &context), None)?;
+        let message = self.message(&self.request(method, &arguments, &context), self.expiry)?;
         let Way { transport, target, fanout, .. } = &*self.way;
         fanout.deliver((transport, target), ("", &message), &self.sending(self.timeout)).await
     }

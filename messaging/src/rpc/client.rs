@@ -135,6 +135,14 @@ impl Client {
         self
     }
 
+    /// For how long a cast or fanout may wait in its queue: one that no server has taken by then is dropped, as a call is at its timeout.
+    /// Default: they wait for ever, as Python's do.
+    #[must_use]
+    pub fn cast_expiry(mut self, expiry: Duration) -> Self {
+        self.caller.expiry = Some(expiry);
+        self
+    }
+
     /// Compresses requests, which servers of every kind read: `kombu_compression`. Worth it for large arguments. Default: they are not
     /// compressed.
     #[must_use]

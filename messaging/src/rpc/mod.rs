@@ -24,5 +24,5 @@ pub use client::Client;
 pub use endpoint::Endpoint;
 pub use failure::Failure;
 pub use methods::{Arguments, Methods, Output};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, ServerMetrics};
 pub use server::{RunningServer, Server};

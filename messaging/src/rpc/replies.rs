@@ -102,13 +102,13 @@ impl Replies {
         }
     }
 
-    /// Goes on trying, in case the client comes back.
+    /// Goes on trying, in case the client comes back. `false` when it has vanished.
     pub(crate) async fn wait_for_client(
         &self,
         queue: &str,
         Unclaimed(message): Unclaimed,
         mut stopping: Stopping,
-    ) {
+    ) -> bool {
         let known = self.vanished.lock().contains(queue);
         if !known && let Ok(_waiting) = self.waiting.try_acquire() {
             let give_up = Instant::now() + PATIENCE;
@@ -119,10 +119,10 @@ impl Replies {
                 }
                 match self.producer.deliver(queue, &message, None).await {
                     Err(error) if is_unroutable(&error) => {}
-                    Ok(_) => return,
+                    Ok(_) => return true,
                     Err(error) => {
                         tracing::error!(%error, "a reply was not sent");
-                        return;
+                        return true;
                     }
                 }
             }
@@ -132,6 +132,7 @@ impl Replies {
         if !vanished.contains(queue) {
             vanished.insert(queue);
         }
+        false
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     acknowledge::{Acknowledge, Arrival, Known},
     dispatch::Dispatcher,
     endpoint::Answer,
+    metrics::{Counts, ServerMetrics, count},
     replies::Replies,
     wire::Received,
 };
@@ -21,6 +22,7 @@ pub(crate) struct Desk {
     acknowledge: Acknowledge,
     known: Mutex<Known>,
     replies: Replies,
+    counts: Counts,
 }
 
 /// A request to run, and what to acknowledge after it.
@@ -37,14 +39,24 @@ impl Desk {
         window: RepeatWindow,
         replies: Replies,
     ) -> Self {
-        Desk { dispatcher, acknowledge, known: Mutex::new(Known::new(window)), replies }
+        Desk {
+            dispatcher,
+            acknowledge,
+            known: Mutex::new(Known::new(window)),
+            replies,
+            counts: Counts::default(),
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> ServerMetrics {
+        self.counts.read()
     }
 
     pub(crate) async fn serve(self: Arc<Self>, delivery: Delivery, turn: Turn) {
         let stopping = turn.stopping();
         let Some(Accepted { mut request, unsettled }) = self.accept(delivery).await else { return };
         let answer = self.answer(&mut request).await;
-        log(&request, &answer);
+        self.note(&request, &answer);
         let unclaimed = match (&request.message_id, &request.reply_queue) {
             (Some(id), Some(queue)) => {
                 // The next method may run while this one's reply leaves, unless too many are leaving already.
@@ -59,8 +71,10 @@ impl Desk {
             (None, _) => None,
         };
         self.finish(&request, unsettled).await;
-        if let Some((queue, unclaimed)) = unclaimed {
-            self.replies.wait_for_client(queue, unclaimed, stopping).await;
+        if let Some((queue, unclaimed)) = unclaimed
+            && !self.replies.wait_for_client(queue, unclaimed, stopping).await
+        {
+            count(&self.counts.vanished);
         }
     }
 
@@ -89,6 +103,7 @@ impl Desk {
             Ok(request) => request,
             Err(reason) => {
                 tracing::error!(%reason, "an unreadable request is rejected");
+                count(&self.counts.unreadable);
                 settled(&delivery.reject(false).await);
                 return None;
             }
@@ -97,22 +112,45 @@ impl Desk {
         match (self.acknowledge, id) {
             (Acknowledge::Before, _) => {
                 // One that is not settled will be delivered again.
-                let runs =
-                    settled(&delivery.ack().await) && !id.is_some_and(|id| self.known.lock().is_repeated(id));
-                runs.then_some(Accepted { request, unsettled: None })
+                if !settled(&delivery.ack().await) {
+                    return None;
+                }
+                if id.is_some_and(|id| self.known.lock().is_repeated(id)) {
+                    count(&self.counts.repeated);
+                    return None;
+                }
+                Some(Accepted { request, unsettled: None })
             }
             (Acknowledge::After, None) => Some(Accepted { request, unsettled: Some(delivery) }),
             (Acknowledge::After, Some(id)) => {
                 let arrival = self.known.lock().begin(id, delivery);
                 match arrival {
                     Arrival::New => Some(Accepted { request, unsettled: None }),
-                    Arrival::Running => None,
+                    Arrival::Running => {
+                        count(&self.counts.repeated);
+                        None
+                    }
                     Arrival::Ran(delivery) => {
+                        count(&self.counts.repeated);
                         settled(&delivery.ack().await);
                         None
                     }
                 }
             }
+        }
+    }
+
+    /// Counts an answer, and tells of it when it is a failure.
+    fn note(&self, request: &Received, answer: &Answer) {
+        count(&self.counts.answered);
+        let Err(failure) = answer else { return };
+        let method = request.method.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
+        let (class, message) = (failure.class(), failure.message());
+        if failure.is_expected() {
+            tracing::debug!(method, class, message, "a method failed");
+        } else {
+            count(&self.counts.failed);
+            tracing::warn!(method, class, message, "a method failed");
         }
     }
 
@@ -133,18 +171,6 @@ fn settled(outcome: &amqp_client::Result<()>) -> bool {
         tracing::debug!(%error, "a request was not settled");
     }
     outcome.is_ok()
-}
-
-fn log(request: &Received, answer: &Answer) {
-    if let Err(failure) = answer {
-        let method = request.method.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
-        let (class, message) = (failure.class(), failure.message());
-        if failure.is_expected() {
-            tracing::debug!(method, class, message, "a method failed");
-        } else {
-            tracing::warn!(method, class, message, "a method failed");
-        }
-    }
 }
 
 fn read(delivery: &Delivery) -> Result<Received, Malformed> {

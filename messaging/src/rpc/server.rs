@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::{
     access::AccessPolicy, acknowledge::Acknowledge, dispatch::Dispatcher, endpoint::Endpoint,
-    replies::Replies, request::Desk,
+    metrics::ServerMetrics, replies::Replies, request::Desk,
 };
 use crate::{
     compress::Compression,
@@ -145,12 +145,13 @@ impl Server {
         let replies = Replies::new(producer, self.compression);
         let dispatcher = std::mem::take(&mut self.dispatcher);
         let desk = Arc::new(Desk::new(dispatcher, self.acknowledge, self.repeats, replies));
-        let serve = move |delivery, turn| desk.clone().serve(delivery, turn);
+        let served = desk.clone();
+        let serve = move |delivery, turn| served.clone().serve(delivery, turn);
         let start = async |topology: &Topology| {
             let (sources, fanout_queue) = self.sources(topology);
             let service = Service::start(sources, self.concurrency.into(), serve.clone()).await?;
             let fanout_queue = topology.deletes_fanout_queue().then_some(fanout_queue);
-            Ok(RunningServer { service, transport: self.transport.clone(), fanout_queue })
+            Ok(RunningServer { service, transport: self.transport.clone(), fanout_queue, desk: desk.clone() })
         };
         let mut topology = self.transport.topology().clone();
         for _ in 0..FALLBACKS {
@@ -214,6 +215,7 @@ pub struct RunningServer {
     transport: Transport,
     /// That goes with the server.
     fanout_queue: Option<String>,
+    desk: Arc<Desk>,
 }
 
 impl RunningServer {
@@ -225,6 +227,12 @@ impl RunningServer {
     pub async fn stop(mut self) -> Result<(), Error> {
         self.stopper().stop();
         self.wait().await
+    }
+
+    /// What became of its requests so far.
+    #[must_use]
+    pub fn metrics(&self) -> ServerMetrics {
+        self.desk.metrics()
     }
 
     /// What stops the server from elsewhere, while somebody [`wait`](Self::wait)s for it here.

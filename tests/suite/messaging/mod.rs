@@ -20,6 +20,7 @@ mod rpc_client;
 mod rpc_conflicts;
 mod rpc_fanout;
 mod rpc_hooks;
+mod rpc_pains;
 mod rpc_programs;
 mod rpc_server;
 mod rpc_topology;

@@ -1,0 +1,303 @@
+//! What has gone wrong with RPC over oslo.messaging, and the test that holds it here. Tests that have no other place are in this file.
+//!
+//! | what went wrong | how it is here | held by |
+//! |---|---|---|
+//! | half a second added to every call by a waiter that polls | a reply wakes who waits for it | `messaging::rpc::thousands_of_calls_at_once_get_each_its_own_reply` |
+//! | a call's timeout begins when its request has left, and a broker that is away is waited for without end | one deadline for connecting, sending and waiting | `messaging::rpc_pains::a_call_ends_at_its_deadline_though_its_broker_is_away_or_mute`, `messaging::rpc_pains::a_call_ends_at_its_deadline_though_its_broker_blocks` |
+//! | a timeout of zero that breaks the connection | it ends at once | `messaging::rpc_pains::a_call_without_any_time_ends_and_disturbs_nobody` |
+//! | errors of other libraries, and the wrong words | one typed error that keeps its cause | `messaging::rpc_pains::a_call_says_what_is_wrong_with_the_broker`, `messaging::rpc_conflicts::what_exists_otherwise_is_a_conflict_that_says_how` |
+//! | a request to nobody is dropped in silence | it fails at once, or waits for a server when it is told to | `messaging::rpc::a_call_to_nobody_is_unroutable_at_once`, `messaging::rpc::a_call_can_wait_for_its_server` |
+//! | requests acknowledged before they run, and all of them taken | acknowledged after by choice, no more taken than run | `messaging::rpc_server::acknowledged_after_it_ran_a_request_survives_its_server`, `messaging::rpc::a_server_runs_no_more_at_once_than_it_may_and_finishes_what_runs_when_it_stops` |
+//! | a memory of 16 requests | as many as one wants, for as long | `messaging::rpc_server::how_many_requests_are_remembered_is_the_servers_choice` |
+//! | messages that cannot be read vanish | rejected, so that a policy may set them aside, and counted | `messaging::rpc_pains::a_server_counts_what_became_of_its_requests` |
+//! | heartbeats to the client of a failed call for ever | they end with the method, whatever became of it | `messaging::rpc_server::a_watched_call_that_fails_at_once_is_told_once_and_no_heartbeats_follow` |
+//! | a monitor of a second breaks calls, and heartbeats nobody asked for break clients | two seconds at the least; who did not ask gets none, and who gets them passes them over | `messaging::rpc_client::a_server_that_tells_it_is_at_work_is_waited_for`, `messaging::rpc_wire::what_a_client_sends_is_what_python_sends` |
+//! | no reply when a method exits, or its result is no JSON | a reply always leaves | `messaging::rpc::what_goes_wrong_in_a_method_reaches_its_caller`, `messaging::rpc_server::a_result_that_the_broker_does_not_take_is_a_failure_to_its_caller`, `messaging::rpc_hooks::types_have_methods_as_closures_are_methods` |
+//! | reply queues that nobody deletes, or that are lost and not missed | deleted on close; declared again when the broker deleted it | `messaging::rpc_pains::a_reply_queue_goes_with_its_transport`, `messaging::rpc_pains::a_reply_queue_that_is_deleted_in_a_call_is_there_again_for_its_reply` |
+//! | a reply to a client that has vanished holds a worker for a minute | it waits beside, and holds up nobody | `messaging::rpc_server::a_client_that_has_vanished_holds_up_nobody` |
+//! | two services of one topic in two exchanges get each other's requests | names may have their exchange in front | `messaging::rpc_topology::scoped_services_of_one_topic_do_not_get_each_others_requests` |
+//! | the first fanout after the last server has gone fails | its exchange is declared again | `messaging::rpc_fanout::the_exchange_is_there_again_after_it_went_with_the_last_server` |
+//! | queues quietly not durable, or deleted and declared in storms | a typed conflict; what exists is used as it is when that is asked for, and never deleted | `messaging::rpc_conflicts::durable_entities_fall_back_to_what_exists`, `interop::oslo::conflicts::both_sides_fall_back_to_what_is_not_durable` |
+//! | a compression by its documented name breaks every publish | a type, not a name; what is not compiled in is refused when the server starts | `messaging::rpc_hooks::requests_and_replies_are_compressed_where_that_is_wanted`, `interop::oslo::calls::python_reads_what_we_compress` |
+//! | a server that starts again runs the last fanout of the stream again | it begins with what comes, and goes on where it was | `messaging::rpc_fanout::a_server_of_a_stream_begins_with_what_comes_or_with_the_last_as_python_does`, `messaging::rpc_fanout::a_server_whose_connection_was_lost_goes_on_in_the_stream_where_it_was` |
+//! | thirty connections a process, one publish at a time on each | two connections; publishes are confirmed together | `messaging::rpc_pains::thousands_of_calls_wait_on_two_connections` |
+//! | a deleted queue costs its server the connection and a second, and requests meanwhile vanish | its consumer alone begins again; requests meanwhile are told to be unroutable, or wait | `messaging::rpc_pains::a_server_whose_queue_is_deleted_serves_again` |
+//! | remote errors that need Python's modules | class, module, message, arguments and traceback as they came | `interop::oslo::calls::we_call_a_python_server`, `interop::oslo::calls::python_calls_our_server` |
+//! | the ping denied by an access policy | answered under each, where it is wanted | `messaging::rpc_server::a_ping_is_answered_where_it_is_wanted_under_every_policy` |
+//! | two processes with one reply queue by a file that both count in | names are unique ids, or the user's own | `interop::oslo::topology::both_sides_declare_the_same` |
+//! | casts to a dead topic that run hours later | they may expire | `messaging::rpc_pains::a_cast_that_nobody_takes_in_time_is_dropped` |
+
+use std::{path::Path, time::Duration};
+
+use amqp_broker::{Faults, Listener};
+use amqp_client::Queue;
+use messaging::{
+    Error, Exchange, Outcome, Target, Transport, TransportOptions,
+    rpc::{Client, Endpoint, RunningServer, Server, ServerMetrics},
+};
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
+
+use super::fixture::{Broker, within};
+
+/// An embedded broker with a server, whose method `work` waits until the gate is open.
+struct Served {
+    broker: amqp_broker::Broker,
+    faults: Faults,
+    url: String,
+    server: RunningServer,
+    gate: watch::Sender<bool>,
+    starts: mpsc::UnboundedReceiver<()>,
+    _listener: Listener,
+}
+
+impl Served {
+    async fn start() -> Self {
+        let broker = amqp_broker::Broker::builder().build();
+        let listener = broker.listen("127.0.0.1:0").await.unwrap();
+        let url = format!("amqp://guest:guest@{}/", listener.local_addr());
+        let (gate, open) = watch::channel(false);
+        let (started, starts) = mpsc::unbounded_channel();
+        let endpoint = Endpoint::new().method("now", |_, (): ()| async { Ok("now") }).method(
+            "work",
+            move |_, (): ()| {
+                let (mut open, started) = (open.clone(), started.clone());
+                async move {
+                    started.send(())?;
+                    open.wait_for(|open| *open).await?;
+                    Ok("done")
+                }
+            },
+        );
+        let server = Server::new(&Transport::connect(&url).await.unwrap(), Target::topic("t").server("s1"));
+        let server = within(server.concurrency(5000).endpoint(endpoint).start()).await.unwrap();
+        Served { faults: broker.faults(), broker, url, server, gate, starts, _listener: listener }
+    }
+
+    async fn client(&self) -> Client {
+        Client::new(&Transport::connect(&self.url).await.unwrap(), Target::topic("t"))
+    }
+
+    fn reply_queues(&self) -> Vec<String> {
+        let queues = self.broker.queues("/").into_iter().map(|queue| queue.name);
+        queues.filter(|name| name.starts_with("reply_")).collect()
+    }
+}
+
+async fn call(client: &Client, method: &str) -> Result<String, Error> {
+    within(client.call(method, &()).into_future()).await
+}
+
+fn is_out_of_time(error: &Error) -> bool {
+    match error {
+        Error::Timeout { .. } => true,
+        Error::Undelivered(undelivered) => undelivered.source.as_deref().is_none_or(is_out_of_time),
+        Error::Connect { .. } | Error::Broker { .. } => true,
+        _ => false,
+    }
+}
+
+#[tokio::test]
+async fn a_call_ends_at_its_deadline_though_its_broker_is_away_or_mute() {
+    let away = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for address in [away, mute.local_addr().unwrap()] {
+        let transport = TransportOptions::new().lazy(&format!("amqp://{address}/")).unwrap();
+        let client = Client::new(&transport, Target::topic("t")).timeout(Duration::from_millis(200));
+        for error in [
+            call(&client, "x").await.unwrap_err(),
+            within(client.cast("x", &())).await.unwrap_err(),
+            within(client.fanout("x", &())).await.unwrap_err(),
+        ] {
+            assert!(is_out_of_time(&error), "{error}");
+        }
+        assert_eq!(client.metrics().in_flight, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_call_ends_at_its_deadline_though_its_broker_blocks() {
+    let mut served = Served::start().await;
+    let client = served.client().await;
+    assert_eq!(call(&client, "now").await.unwrap(), "now");
+    served.faults.block("low on memory");
+    let brief = client.clone().timeout(Duration::from_millis(200));
+    // The first may have left when the broker says so; the server's own reply waits then.
+    for _ in 0..2 {
+        let error = call(&brief, "now").await.unwrap_err();
+        assert!(is_out_of_time(&error), "{error}");
+    }
+    served.faults.unblock();
+    assert_eq!(call(&client, "now").await.unwrap(), "now");
+    served.starts.close();
+    within(served.server.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_without_any_time_ends_and_disturbs_nobody() {
+    let served = Served::start().await;
+    let client = served.client().await;
+    call(&client, "now").await.unwrap();
+    let connections = served.broker.connections().len();
+    for _ in 0..3 {
+        match call(&client.clone().timeout(Duration::ZERO), "now").await {
+            // The clock of the runtime ticks in milliseconds: time enough for a broker in the same process.
+            Ok(answer) => assert_eq!(answer, "now"),
+            Err(error) => assert!(is_out_of_time(&error), "{error}"),
+        }
+        assert_eq!(call(&client, "now").await.unwrap(), "now");
+    }
+    assert_eq!(served.broker.connections().len(), connections, "none was lost, none opened");
+    within(served.server.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_says_what_is_wrong_with_the_broker() {
+    let served = Served::start().await;
+    let wrong = served.url.replace("guest:guest", "guest:wrong");
+    let transport = TransportOptions::new().lazy(&wrong).unwrap();
+    let client = Client::new(&transport, Target::topic("t")).timeout(Duration::from_secs(1000));
+    let Err(error) = call(&client, "now").await else { panic!("let in") };
+    assert!(matches!(&error, Error::Connect { .. }), "at once, not at its timeout: {error}");
+    assert!(error.to_string().contains("ACCESS_REFUSED") && !error.to_string().contains("wrong"), "{error}");
+    let Err(error) = within(client.cast("now", &())).await else { panic!("let in") };
+    assert!(error.to_string().contains("ACCESS_REFUSED"), "{error}");
+    within(served.server.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_counts_what_became_of_its_requests() {
+    let broker = Broker::memory();
+    let transport = broker.transport().await;
+    let endpoint = Endpoint::new().method("echo", |_, args: Value| async move { Ok(args) });
+    let server = Server::new(&transport, Target::topic("t").server("s1")).concurrency(1).endpoint(endpoint);
+    let server = server.start().await.unwrap();
+    assert_eq!(server.metrics(), ServerMetrics::default());
+    let raw = transport.producer(Exchange::topic("openstack"));
+    for request in [
+        json!(["no request"]),
+        json!({"method": "echo", "_unique_id": "1"}),
+        json!({"method": "echo", "_unique_id": "1"}),
+        json!({"method": "nope"}),
+        json!({"method": "echo", "_msg_id": "1", "_reply_q": "gone"}),
+    ] {
+        within(raw.ensure_publish("t", &request)).await.unwrap();
+    }
+    let client = Client::new(&transport, Target::topic("t"));
+    within(client.call::<Value>("echo", &()).into_future()).await.unwrap();
+    let metrics = server.metrics();
+    assert_eq!((metrics.answered, metrics.failed), (4, 1));
+    assert_eq!((metrics.repeated, metrics.unreadable, metrics.vanished), (1, 1, 0));
+    within(server.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reply_queue_goes_with_its_transport() {
+    let served = Served::start().await;
+    let transport = Transport::connect(&served.url).await.unwrap();
+    let client = Client::new(&transport, Target::topic("t"));
+    assert!(served.reply_queues().is_empty(), "it is there when it is needed");
+    call(&client, "now").await.unwrap();
+    call(&client.prepare(|target| target.server("s1")), "now").await.unwrap();
+    assert_eq!(served.reply_queues().len(), 1);
+    within(transport.close()).await.unwrap();
+    assert!(served.reply_queues().is_empty());
+    within(served.server.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reply_queue_that_is_deleted_in_a_call_is_there_again_for_its_reply() {
+    let mut served = Served::start().await;
+    let client = served.client().await;
+    let (working, queues) = (call(&client, "work"), &served.broker);
+    let deleting = async {
+        within(served.starts.recv()).await.unwrap();
+        let reply_queue = queues.queues("/").into_iter().find(|queue| queue.name.starts_with("reply_"));
+        served.faults.delete_queue("/", &reply_queue.unwrap().name).unwrap();
+        served.gate.send(true).unwrap();
+    };
+    let (answer, ()) = tokio::join!(working, deleting);
+    assert_eq!(answer.unwrap(), "done");
+    assert_eq!(call(&client, "now").await.unwrap(), "now");
+    within(served.server.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_whose_queue_is_deleted_serves_again() {
+    let served = Served::start().await;
+    let client = served.client().await;
+    for queue in ["t", "t.s1"] {
+        call(&client, "now").await.unwrap();
+        let connections = served.broker.connections().len();
+        served.faults.delete_queue("/", queue).unwrap();
+        for target in [Target::topic("t"), Target::topic("t").server("s1")] {
+            // What is not there is told, and nothing lost in silence.
+            match call(&client.prepare(|_| target.clone()), "now").await {
+                Ok(answer) => assert_eq!(answer, "now"),
+                Err(Error::Undelivered(undelivered)) => assert_eq!(undelivered.outcome, Outcome::Unroutable),
+                Err(other) => panic!("{other}"),
+            }
+            let patient = client.prepare(|_| target.clone()).wait_for_server(true);
+            assert_eq!(call(&patient, "now").await.unwrap(), "now");
+        }
+        assert_eq!(served.broker.connections().len(), connections, "on the same connection");
+    }
+    within(served.server.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn thousands_of_calls_wait_on_two_connections() {
+    const CALLS: usize = 4000;
+    let mut served = Served::start().await;
+    let before = served.broker.connections().len();
+    let client = served.client().await;
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..CALLS {
+        let client = client.clone();
+        calls.spawn(async move { client.call::<String>("work", &()).await });
+    }
+    for _ in 0..CALLS {
+        within(served.starts.recv()).await.unwrap();
+    }
+    assert_eq!(client.metrics().in_flight, CALLS);
+    assert_eq!(served.broker.connections().len(), before + 2);
+    served.gate.send(true).unwrap();
+    while let Some(answer) = within(calls.join_next()).await {
+        assert_eq!(answer.unwrap().unwrap(), "done");
+    }
+    assert_eq!((client.metrics().in_flight, client.metrics().late_replies), (0, 0));
+    within(served.server.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cast_that_nobody_takes_in_time_is_dropped() {
+    let broker = Broker::embedded().await;
+    let transport = broker.transport().await;
+    let server = Server::new(&transport, Target::topic("t").server("s1"));
+    within(within(server.start()).await.unwrap().stop()).await.unwrap();
+    let client = Client::new(&transport, Target::topic("t"));
+    within(client.clone().cast_expiry(Duration::from_millis(1)).cast("dropped", &())).await.unwrap();
+    within(client.cast("kept", &())).await.unwrap();
+    let channel = broker.channel().await;
+    let left = async || channel.declare_passive(&Queue::new("t")).await.unwrap().messages;
+    within(async { while left().await > 1 {} }).await;
+    assert_eq!(left().await, 1);
+}
+
+#[test]
+fn every_test_of_the_table_exists() {
+    let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite");
+    let table = include_str!("rpc_pains.rs").lines().filter(|line| line.starts_with("//! | "));
+    let mut found = 0;
+    for name in table.flat_map(|line| line.split('`').skip(1).step_by(2)) {
+        let (module, test) = name.rsplit_once("::").unwrap();
+        let file = suite.join(module.replace("::", "/")).with_extension("rs");
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(text.contains(&format!("fn {test}(")), "there is no {name}");
+        found += 1;
+    }
+    assert!(found > 30);
+}
