@@ -127,8 +127,8 @@ impl Broker {
 
 impl BrokerBuilder {
     /// Lets a user log in with this password.
-    pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
-        self.config.add_user(name.into(), password.into());
+    pub fn user(self, name: impl Into<String>, password: impl Into<String>) -> Self {
+        self.config.users.add(name.into(), password.into());
         self
     }
 
@@ -151,12 +151,12 @@ impl BrokerBuilder {
     /// # }
     /// ```
     pub fn permissions(
-        mut self,
+        self,
         user: impl Into<String>,
         vhost: impl Into<String>,
         permissions: Permissions,
     ) -> Self {
-        self.config.add_permissions(user.into(), vhost.into(), permissions);
+        self.config.users.permit(user.into(), vhost.into(), permissions);
         self
     }
 

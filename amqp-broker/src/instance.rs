@@ -2,15 +2,19 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
+use amqp_codec::ReplyCode;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    clients::Clients,
+    clients::{Client, Clients, Login},
     config::Config,
-    core::{refusal::Refusal, vhost::Vhost},
+    core::{
+        refusal::{Refusal, reply_text},
+        vhost::Vhost,
+    },
     fault_plan::FaultPlan,
     host::{Host, since_1970},
-    session::shared::Shared,
+    session::{order::Order, shared::Shared},
     store::{DataError, Disk, Progress},
 };
 
@@ -63,6 +67,19 @@ impl Instance {
 
     pub(crate) fn host(&self, vhost: &str) -> Option<Arc<Host>> {
         self.hosts.get(vhost).cloned()
+    }
+
+    /// Lets what has changed of a client's user since it logged in hold for its connection.
+    pub(crate) fn renew_access(&self, client: &Client) {
+        let Some(Login { user, vhost, id, .. }) = client.login() else { return };
+        if !self.config.users.has(user) {
+            let code = ReplyCode::CONNECTION_FORCED;
+            client.order(Order::Close { code, text: reply_text(code, &format!("user '{user}' is deleted")) });
+        }
+        if let Some(host) = self.host(vhost) {
+            let access = self.config.users.access(user, vhost);
+            host.with(|_, shared| shared.vhost.renew_access(*id, access));
+        }
     }
 
     /// All virtual hosts.

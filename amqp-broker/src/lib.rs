@@ -23,7 +23,8 @@
 //! # For tests of clients
 //! [`Broker::faults`] makes things go wrong: connections that drop now or at a frame, that are refused, closed, blocked or slow;
 //! publishes that are nacked or returned, confirms that never come, consumers that are cancelled, queues that vanish. What the
-//! client did about it is seen by [`Broker::queues`], [`Broker::bindings`] and [`Broker::connections`]. All of it works in
+//! client did about it is seen by [`Broker::queues`], [`Broker::bindings`] and [`Broker::connections`]. Users and permissions change
+//! with [`Broker::add_user`], [`Broker::set_permissions`] and their like. All of it works in
 //! memory under tokio's paused clock, too.
 //!
 //! # Where it differs from RabbitMQ 3.10
@@ -37,6 +38,10 @@
 //! | dead letters are published with the operation that the message died of, those of quorum queues too, unless they are thousands | they follow soon after |
 //! | of more than 100,000 messages that die of other messages' dead letters faster than these can be published, the youngest are dropped, which the log says | they pile up |
 //! | direct replies are dropped for a client with 64 MiB of unread ones | they pile up |
+//! | permissions go by the names of queues and exchanges | topic permissions go by routing keys besides |
+//! | a `user-id` is the login's | a user with the tag `impersonator` may say another |
+//! | changed permissions hold for open channels at once | a channel may go on with what it has used lately |
+//! | virtual hosts are those the broker was built with | they come and go |
 //! | properties that cannot be read are 502 SYNTAX_ERROR | 541 INTERNAL_ERROR |
 //! | flags of properties that do not exist are refused | they are passed on, to break whoever reads them |
 //!
@@ -55,6 +60,7 @@
 //! held back with `connection.blocked` until consumers have made room. Connections, channels, queues, unacknowledged
 //! deliveries, frames and messages have limits of their own: see [`BrokerBuilder`].
 
+mod accounts;
 mod broker;
 mod clients;
 mod config;
@@ -73,6 +79,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod users;
 mod wire;
 
 pub use crate::core::{

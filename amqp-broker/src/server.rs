@@ -124,6 +124,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<Stri
     let mut stream = Wire::new(stream, cut);
     let mut input = BytesMut::new();
     let enter = |vhost: &str| place.enter(vhost, broker.config.max_connections);
+    let changes = broker.config.users.changes();
     let handshake = Handshake::new(&broker.config, &enter, external);
     let login = shake_hands(&mut stream, &mut input, handshake, &broker);
     let shaken = tokio::select! {
@@ -146,7 +147,12 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<Stri
     let Some(host) = broker.host(&agreed.vhost) else { return };
     start_clock(&host, &broker);
     let mut pulse = Pulse::new(agreed.tune.heartbeat);
+    let instance = Arc::clone(&broker);
     let mut driver = Driver::new(stream, input, (broker, Arc::clone(&host)), agreed, &place.client);
+    // What changed of the user while it logged in holds for it too.
+    if instance.config.users.changes() != changes {
+        instance.renew_access(&place.client);
+    }
     let mut close_by: Option<Instant> = None;
     let (mut is_ending, mut is_shut_down) = (false, false);
     loop {

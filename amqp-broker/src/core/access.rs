@@ -16,9 +16,17 @@ use regex::bytes::Regex;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Permissions {
-    configure: Regex,
-    write: Regex,
-    read: Regex,
+    configure: Names,
+    write: Names,
+    read: Names,
+}
+
+/// Some names.
+#[derive(Clone, Debug)]
+enum Names {
+    All,
+    None,
+    Matching(Regex),
 }
 
 /// A regular expression that is none.
@@ -37,12 +45,25 @@ impl Permissions {
     pub fn new(configure: &str, write: &str, read: &str) -> Result<Self, InvalidPattern> {
         Ok(Permissions { configure: pattern(configure)?, write: pattern(write)?, read: pattern(read)? })
     }
+
+    /// To do everything.
+    pub(crate) fn all() -> Self {
+        Permissions { configure: Names::All, write: Names::All, read: Names::All }
+    }
+
+    /// To do nothing with anything.
+    pub(crate) fn none() -> Self {
+        Permissions { configure: Names::None, write: Names::None, read: Names::None }
+    }
 }
 
-fn pattern(text: &str) -> Result<Regex, InvalidPattern> {
+fn pattern(text: &str) -> Result<Names, InvalidPattern> {
     // In RabbitMQ too nothing means no name but the empty one.
     let whole = if text.is_empty() { "^$" } else { text };
-    Regex::new(whole).map_err(|error| InvalidPattern { pattern: text.to_owned(), why: error.to_string() })
+    let regex = Regex::new(whole);
+    regex
+        .map(Names::Matching)
+        .map_err(|error| InvalidPattern { pattern: text.to_owned(), why: error.to_string() })
 }
 
 /// What is to be done with a queue or an exchange.
@@ -65,12 +86,16 @@ impl Access {
     /// Whether something may be done with what has this name.
     pub(crate) fn allows(&self, act: Act, name: &[u8]) -> bool {
         self.permissions.as_ref().is_none_or(|permissions| {
-            let pattern = match act {
+            let names = match act {
                 Act::Configure => &permissions.configure,
                 Act::Write => &permissions.write,
                 Act::Read => &permissions.read,
             };
-            pattern.is_match(name)
+            match names {
+                Names::All => true,
+                Names::None => false,
+                Names::Matching(regex) => regex.is_match(name),
+            }
         })
     }
 }

@@ -2,7 +2,12 @@
 
 use amqp_codec::ShortString;
 
-use super::{access::Act, ids::ConnectionId, refusal::Refusal, vhost::Vhost};
+use super::{
+    access::{Access, Act, Permissions},
+    ids::ConnectionId,
+    refusal::Refusal,
+    vhost::Vhost,
+};
 
 impl Vhost {
     /// Checks what a connection may do with an exchange.
@@ -28,6 +33,18 @@ impl Vhost {
             vhost: self.name.clone(),
             user: access.user.clone(),
         })
+    }
+
+    /// Holds a connection to what it may do from now on; `None` is nothing.
+    pub(crate) fn renew_access(&mut self, id: ConnectionId, access: Option<Access>) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            // What was found before is to be looked for again.
+            self.topology += 1;
+            connection.access.permissions = match access {
+                Some(access) => access.permissions,
+                None => Some(Permissions::none()),
+            };
+        }
     }
 
     /// Who a connection has logged in as.

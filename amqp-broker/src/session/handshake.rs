@@ -192,7 +192,7 @@ impl<'a> Handshake<'a> {
             // Who it is was seen at the TLS handshake.
             b"EXTERNAL"
                 if let Some(user) = &self.external
-                    && self.config.has_user(user) =>
+                    && self.config.users.has(user) =>
             {
                 self.user.clone_from(user);
                 return Ok(());
@@ -208,7 +208,7 @@ impl<'a> Handshake<'a> {
             }
         };
         let (user, password) = login.unwrap_or_default();
-        if self.config.may_log_in(&user, &password) {
+        if self.config.users.may_log_in(&user, &password) {
             self.user = user;
             return Ok(());
         }
@@ -252,7 +252,7 @@ impl<'a> Handshake<'a> {
             let text = format!("vhost {vhost} not found");
             return Err(closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
         }
-        let Some(access) = self.config.access(&self.user, &vhost) else {
+        let Some(access) = self.config.users.access(&self.user, &vhost) else {
             let text = format!("access to vhost '{vhost}' refused for user '{}'", self.user);
             return Err(closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
         };

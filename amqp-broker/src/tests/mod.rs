@@ -3,7 +3,7 @@
 //! | what clients expect | shown in |
 //! |---|---|
 //! | greeting, offer, logins, virtual hosts, heartbeats, secrets, limits of what is agreed on | `greeting`, `limits` |
-//! | permissions | `access` |
+//! | permissions | `access`; changed meanwhile, `accounts` |
 //! | `connection.blocked` when memory is short | `limits`, `faults` |
 //! | every refusal's scope, code, text and method | `errors` (ours, and in `differential` RabbitMQ's), `frames` |
 //! | names with line ends | `errors` |
@@ -24,6 +24,7 @@
 //! | anything at all, in any order | `anything` (nothing breaks), `sequences` (as RabbitMQ does) |
 
 mod access;
+mod accounts;
 mod anything;
 mod behaviour;
 mod both;

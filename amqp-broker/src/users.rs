@@ -1,0 +1,145 @@
+//! Who may log in, and what they may do where. It changes while the broker runs.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use parking_lot::RwLock;
+
+use crate::core::access::{Access, Permissions};
+
+/// The users of a broker.
+#[derive(Default)]
+pub(crate) struct Users {
+    all: RwLock<BTreeMap<String, User>>,
+    changes: AtomicU64,
+}
+
+/// A user.
+#[derive(Clone, Default)]
+struct User {
+    /// Without one nobody logs in by it.
+    password: Option<String>,
+    /// By virtual host; `None` allows everything everywhere.
+    permissions: Option<BTreeMap<String, Permissions>>,
+}
+
+impl Users {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.read().is_empty()
+    }
+
+    /// Adds a user, or gives one another password.
+    pub(crate) fn add(&self, name: String, password: String) {
+        self.change(|users| users.entry(name).or_default().password = Some(password));
+    }
+
+    /// Tells whether there was one.
+    pub(crate) fn remove(&self, name: &str) -> bool {
+        self.change(|users| users.remove(name).is_some())
+    }
+
+    pub(crate) fn permit(&self, user: String, vhost: String, permissions: Permissions) {
+        self.change(|users| {
+            let user = users.entry(user).or_default();
+            user.permissions.get_or_insert_default().insert(vhost, permissions);
+        });
+    }
+
+    /// Takes a user's permissions in a virtual host away, so that it may not enter; tells whether it could.
+    pub(crate) fn forbid(&self, user: &str, vhost: &str, all_vhosts: impl Iterator<Item = String>) -> bool {
+        self.change(|users| {
+            let Some(user) = users.get_mut(user) else { return false };
+            // Who may do everything everywhere may do so elsewhere from now on.
+            let everywhere = || all_vhosts.map(|vhost| (vhost, Permissions::all())).collect();
+            user.permissions.get_or_insert_with(everywhere).remove(vhost).is_some()
+        })
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut BTreeMap<String, User>) -> R) -> R {
+        let result = change(&mut self.all.write());
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        result
+    }
+
+    /// How often anything changed. What was asked after this is still so as long as this is.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.all.read().contains_key(name)
+    }
+
+    /// Whether user and password go together. How long it takes does not tell how much of a password was right.
+    pub(crate) fn may_log_in(&self, user: &str, password: &str) -> bool {
+        let users = self.all.read();
+        let Some(expected) = users.get(user).and_then(|user| user.password.as_ref()) else {
+            return false;
+        };
+        let differing = expected.bytes().zip(password.bytes()).fold(0, |bits, (a, b)| bits | (a ^ b));
+        expected.len() == password.len() && differing == 0
+    }
+
+    /// What a user may do in a virtual host; `None` when it may not enter.
+    pub(crate) fn access(&self, name: &str, vhost: &str) -> Option<Access> {
+        let users = self.all.read();
+        let permissions = match &users.get(name)?.permissions {
+            None => None,
+            Some(by_vhost) => Some(by_vhost.get(vhost)?.clone()),
+        };
+        Some(Access { user: name.to_owned(), permissions })
+    }
+}
+
+/// Users of their own, who no longer change with the others.
+impl Clone for Users {
+    fn clone(&self) -> Self {
+        Users { all: RwLock::new(self.all.read().clone()), changes: AtomicU64::new(0) }
+    }
+}
+
+// Passwords do not show.
+impl fmt::Debug for Users {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.all.read().keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_right_password_logs_in_and_none_shows() {
+        let users = Users::default();
+        users.add("guest".to_owned(), "secret".to_owned());
+        assert!(users.may_log_in("guest", "secret"));
+        for (user, password) in [("guest", ""), ("guest", "secretx"), ("guest", "Secret"), ("", "")] {
+            assert!(!users.may_log_in(user, password), "{user}:{password}");
+        }
+        assert_eq!(format!("{users:?}"), "{\"guest\"}");
+    }
+
+    #[test]
+    fn a_user_with_permissions_somewhere_has_none_elsewhere_and_needs_a_password_still() {
+        let users = Users::default();
+        users.permit("limited".to_owned(), "a".to_owned(), Permissions::new("", "", ".*").unwrap());
+        users.add("all".to_owned(), "x".to_owned());
+        assert!(users.access("limited", "a").is_some() && users.access("limited", "b").is_none());
+        assert!(users.access("all", "b").is_some() && users.access("nobody", "a").is_none());
+        assert!(!users.may_log_in("limited", ""));
+    }
+
+    #[test]
+    fn who_may_do_everything_loses_one_virtual_host_and_keeps_the_rest() {
+        let users = Users::default();
+        users.add("all".to_owned(), "x".to_owned());
+        let vhosts = || ["a", "b"].map(str::to_owned).into_iter();
+        assert!(users.forbid("all", "a", vhosts()));
+        assert!(users.access("all", "a").is_none() && users.access("all", "b").is_some());
+        assert!(!users.forbid("all", "a", vhosts()) && !users.forbid("nobody", "a", vhosts()));
+    }
+}
