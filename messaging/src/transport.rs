@@ -14,7 +14,7 @@ use crate::{
     simple_queue::SimpleQueue,
     topology::Topology,
     trace_context::{TraceContext, TraceSource},
-    url::TransportUrl,
+    url::{TransportUrl, take_topology},
 };
 
 /// Connections to a broker, shared by all producers, consumers, clients and servers made from it.
@@ -166,6 +166,7 @@ impl TransportOptions {
     /// | `verify` | RabbitMQ | `verify_peer` or `verify_none` |
     /// | `ssl_cert_reqs` | kombu | `required`, `optional`, which is the same for a client, or `none`; `CERT_REQUIRED` and so on too |
     /// | `ssl_check_hostname` | kombu | `true`; `false` only where nothing is verified |
+    /// | `amqp_durable_queues`, `amqp_auto_delete`, `rabbit_quorum_queue`, `rabbit_quorum_delivery_limit`, `rabbit_quorum_max_memory_length`, `rabbit_quorum_max_memory_bytes`, `rabbit_transient_quorum_queue`, `rabbit_stream_fanout`, `rabbit_ha_queues`, `enable_cancel_on_failover`, `rabbit_transient_queues_ttl`, `use_queue_manager` beside `hostname` and `processname` | oslo.messaging | as the setters of [`Topology`] that name them, over what [`topology`](Self::topology) says |
     ///
     /// Any `ssl_…` turns TLS on in kombu's URLs; elsewhere those of TLS want TLS. A broker is verified unless the URL says otherwise,
     /// which Python's libraries do not always do. Every other option is refused by its name.
@@ -183,11 +184,12 @@ impl TransportOptions {
     /// # Errors
     /// [`Error::Url`].
     pub fn lazy(self, url: &str) -> Result<Transport, Error> {
-        let url = TransportUrl::parse(url)?;
+        let (url, topology) = take_topology(url, self.topology.clone())?;
+        let url = TransportUrl::parse(&url)?;
         // Who consumes goes on where a connection was lost; who publishes has retries of its own, which tell what became of each.
         let consuming = self.connect_options("consume").recovery(Recovery::new());
         let consuming = Link::new(url.clone(), consuming);
-        let (queue, options) = (self.topology.reply_queue(), self.topology.consume_options());
+        let (queue, options) = (topology.reply_queue(), topology.consume_options());
         let replies = ReplyQueue::new(consuming.clone(), queue, options);
         let publishing = Link::new(url.clone(), self.connect_options("publish"));
         let reading = Link::new(url, self.connect_options("stream"));
@@ -197,7 +199,7 @@ impl TransportOptions {
             consuming,
             reading,
             replies,
-            topology: self.topology,
+            topology,
             drain: self.drain.0,
             trace: self.trace,
         };

@@ -22,9 +22,9 @@ pub(super) enum Manner {
 }
 
 /// One option, its value not blank.
-struct Given<'a> {
-    option: &'a str,
-    value: String,
+pub(super) struct Given<'a> {
+    pub(super) option: &'a str,
+    pub(super) value: String,
 }
 
 impl Given<'_> {
@@ -36,7 +36,7 @@ impl Given<'_> {
         self.value.parse().map_err(|_| self.bad("a number from 0 to 65535"))
     }
 
-    fn long(&self) -> Result<u32, UrlError> {
+    pub(super) fn long(&self) -> Result<u32, UrlError> {
         self.value.parse().map_err(|_| self.bad("a number from 0 to 4294967295"))
     }
 
@@ -54,7 +54,7 @@ impl Given<'_> {
         u16::try_from(whole).map_err(|_| self.bad("seconds, from 0 to 65535"))
     }
 
-    fn boolean(&self) -> Result<bool, UrlError> {
+    pub(super) fn boolean(&self) -> Result<bool, UrlError> {
         match self.value.to_ascii_lowercase().as_str() {
             "1" | "true" | "yes" | "on" | "t" | "y" => Ok(true),
             "0" | "false" | "no" | "off" | "f" | "n" => Ok(false),

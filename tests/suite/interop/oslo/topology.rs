@@ -1,6 +1,6 @@
 //! Both sides declare the same entities, in either order, under every set of options.
 
-use messaging::{Quorum, Target, Topology, TransportOptions, rpc::Client};
+use messaging::{Quorum, Target, Topology, Transport, TransportOptions, rpc::Client};
 use serde_json::json;
 
 use super::{Meeting, on_both_brokers, serve, within};
@@ -33,7 +33,13 @@ async fn both_sides_declare_the_same(meeting: Meeting) {
             // An exchange of their own: those of the other sets are declared otherwise.
             let exchange = meeting.name(&format!("{name}-{python_first}-x"));
             let url = meeting.python_url(options);
-            let transport = meeting.transport(TransportOptions::new().topology(topology.clone())).await;
+            let transport = if python_first {
+                // Python's options are read by us as well, but for the prefetch, which is the server's own.
+                let options = options.replace("&rabbit_qos_prefetch_count=10", "").replace("theirs", "ours");
+                within(Transport::connect(&meeting.python_url(&options))).await.unwrap()
+            } else {
+                meeting.transport(TransportOptions::new().topology(topology.clone())).await
+            };
             let target = Target::topic(&topic).exchange(&exchange);
             let start = || serve(&transport, target.clone(), "rust");
             let python = meeting.python.ask(json!({

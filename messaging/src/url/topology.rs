@@ -1,0 +1,182 @@
+//! The options of oslo.messaging's URLs that say how entities are declared.
+//!
+//! The table of them is at `TransportOptions::connect`.
+
+use std::{borrow::Cow, time::Duration};
+
+use super::options::{Given, decode};
+use crate::{
+    error::UrlError,
+    topology::{Quorum, Topology},
+};
+
+/// Takes what a URL says of entities out of it: the URL without, and the topology as it says. Only URLs in oslo.messaging's manner,
+/// `rabbit://` and `kombu://`, have such options.
+pub(crate) fn take(url: &str, topology: Topology) -> Result<(Cow<'_, str>, Topology), UrlError> {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let is_oslo =
+        matches!(scheme.as_deref().and_then(|scheme| scheme.split('+').next()), Some("rabbit" | "kombu"));
+    let Some((before, after)) = url.split_once('?').filter(|_| is_oslo) else {
+        return Ok((Cow::Borrowed(url), topology));
+    };
+    let (query, fragment) = after.split_once('#').map_or((after, None), |(query, more)| (query, Some(more)));
+    let mut entities =
+        Entities { topology, quorum: Quorum::new(), is_quorum: false, names: Names::default() };
+    let mut left = Vec::new();
+    for pair in query.split('&') {
+        let (option, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if !(OPTIONS.contains(&option)) {
+            left.push(pair);
+        } else if !value.is_empty() {
+            // A blank value is no value.
+            entities.apply(&Given { option, value: decode("option", value)? })?;
+        }
+    }
+    if left.len() == query.split('&').count() {
+        return Ok((Cow::Borrowed(url), entities.topology));
+    }
+    let mut url = format!("{before}?{}", left.join("&"));
+    if let Some(fragment) = fragment {
+        url = format!("{url}#{fragment}");
+    }
+    Ok((Cow::Owned(url), entities.done()?))
+}
+
+const OPTIONS: [&str; 14] = [
+    "amqp_durable_queues",
+    "amqp_auto_delete",
+    "rabbit_quorum_queue",
+    "rabbit_quorum_delivery_limit",
+    "rabbit_quorum_max_memory_length",
+    "rabbit_quorum_max_memory_bytes",
+    "rabbit_transient_quorum_queue",
+    "rabbit_stream_fanout",
+    "rabbit_ha_queues",
+    "enable_cancel_on_failover",
+    "rabbit_transient_queues_ttl",
+    "use_queue_manager",
+    "hostname",
+    "processname",
+];
+
+/// What the options said so far.
+struct Entities {
+    topology: Topology,
+    quorum: Quorum,
+    is_quorum: bool,
+    names: Names,
+}
+
+#[derive(Default)]
+struct Names {
+    wanted: bool,
+    host: Option<String>,
+    process: Option<String>,
+}
+
+impl Entities {
+    fn apply(&mut self, given: &Given<'_>) -> Result<(), UrlError> {
+        let topology = self.topology.clone();
+        self.topology = match given.option {
+            "amqp_durable_queues" => topology.durable(given.boolean()?),
+            "amqp_auto_delete" => topology.auto_delete(given.boolean()?),
+            "rabbit_transient_quorum_queue" => topology.transient_quorum(given.boolean()?),
+            "rabbit_stream_fanout" => topology.stream_fanout(given.boolean()?),
+            "rabbit_ha_queues" => topology.mirrored(given.boolean()?),
+            "enable_cancel_on_failover" => topology.cancel_on_failover(given.boolean()?),
+            "rabbit_transient_queues_ttl" => {
+                topology.transient_ttl(Duration::from_secs(given.long()?.into()))
+            }
+            other => {
+                self.note(other, given)?;
+                topology
+            }
+        };
+        Ok(())
+    }
+
+    /// What only several options together tell.
+    fn note(&mut self, option: &str, given: &Given<'_>) -> Result<(), UrlError> {
+        match option {
+            "rabbit_quorum_queue" => self.is_quorum = given.boolean()?,
+            "rabbit_quorum_delivery_limit" => self.quorum = self.quorum.delivery_limit(given.long()?),
+            "rabbit_quorum_max_memory_length" => self.quorum = self.quorum.memory_length(given.long()?),
+            "rabbit_quorum_max_memory_bytes" => self.quorum = self.quorum.memory_bytes(given.long()?.into()),
+            "use_queue_manager" => self.names.wanted = given.boolean()?,
+            "hostname" => self.names.host = Some(given.value.clone()),
+            _ => self.names.process = Some(given.value.clone()),
+        }
+        Ok(())
+    }
+
+    fn done(self) -> Result<Topology, UrlError> {
+        let Entities { mut topology, quorum, is_quorum, names } = self;
+        if is_quorum {
+            topology = topology.quorum(quorum);
+        }
+        match (names.wanted, names.host, names.process) {
+            (false, ..) => Ok(topology),
+            (true, Some(host), Some(process)) => Ok(topology.process(&host, &process)),
+            // Python takes the machine's name and the program's; two processes of one program have to differ here.
+            _ => Err(UrlError::BadOption {
+                option: "use_queue_manager".to_owned(),
+                value: "true".to_owned(),
+                expected: "false, or true beside hostname and processname",
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topology(query: &str) -> Result<Topology, UrlError> {
+        take(&format!("rabbit://h/?{query}"), Topology::new()).map(|(_, topology)| topology)
+    }
+
+    #[test]
+    fn each_option_says_what_its_setter_does() {
+        let plain = Topology::new();
+        let limits = Quorum::new().delivery_limit(3).memory_length(10).memory_bytes(1000);
+        let quorum = "rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=3&rabbit_quorum_max_memory_length=10&rabbit_quorum_max_memory_bytes=1000";
+        for (query, expected) in [
+            ("", plain.clone()),
+            ("amqp_durable_queues=true", plain.clone().durable(true)),
+            ("amqp_durable_queues=&amqp_auto_delete=1", plain.clone().auto_delete(true)),
+            (quorum, plain.clone().quorum(limits)),
+            ("rabbit_transient_quorum_queue=true", plain.clone().transient_quorum(true)),
+            ("rabbit_stream_fanout=true", plain.clone().stream_fanout(true)),
+            (
+                "rabbit_ha_queues=true&enable_cancel_on_failover=True",
+                plain.clone().mirrored(true).cancel_on_failover(true),
+            ),
+            ("rabbit_transient_queues_ttl=60", plain.clone().transient_ttl(Duration::from_secs(60))),
+            ("use_queue_manager=true&hostname=node1&processname=p", plain.clone().process("node1", "p")),
+            ("hostname=node1&use_queue_manager=false", plain),
+        ] {
+            assert_eq!(topology(query).unwrap(), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_value_is_refused_by_its_name() {
+        for query in ["amqp_durable_queues=maybe", "rabbit_transient_queues_ttl=x", "use_queue_manager=true"]
+        {
+            assert!(matches!(topology(query), Err(UrlError::BadOption { .. })), "{query}");
+        }
+    }
+
+    #[test]
+    fn the_rest_of_the_url_is_left_as_it_is() {
+        for (url, left) in [
+            ("rabbit://h/v?heartbeat=5&amqp_auto_delete=1&ssl=1#f", "rabbit://h/v?heartbeat=5&ssl=1#f"),
+            ("kombu+x://h?amqp_auto_delete=1", "kombu+x://h?"),
+            ("rabbit://h?heartbeat=5", "rabbit://h?heartbeat=5"),
+            ("amqp://h?amqp_auto_delete=1", "amqp://h?amqp_auto_delete=1"),
+            ("memory://x", "memory://x"),
+        ] {
+            assert_eq!(take(url, Topology::new()).unwrap().0, left);
+        }
+    }
+}
