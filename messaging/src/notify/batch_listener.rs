@@ -119,7 +119,8 @@ impl BatchListener {
         let (sender, arrived) = mpsc::unbounded_channel();
         let mut services = Vec::new();
         for (settling, subscription) in self.sources.subscriptions(&levels, prefetch) {
-            let (queue, sender) = (Arc::new(Queue { settling, once: Once::default() }), sender.clone());
+            let (queue, sender) =
+                (Arc::new(Queue { settling, once: Once::new(self.sources.repeats) }), sender.clone());
             let gather = move |delivery, turn| {
                 let (settled, waiting) = oneshot::channel::<()>();
                 // As long as a turn is held, the service does not end, and the channel stays open for the acknowledgement.

@@ -26,7 +26,7 @@ use crate::{
 ///
 /// A notification is shown to every endpoint that has a handler for its level and wants it, in their order, until one has it requeued. It
 /// is acknowledged when all have handled it, or nobody wants it. One that is delivered twice is handled once, as long as the listener
-/// remembers it: for a thousand others.
+/// [remembers](Self::repeats) it.
 #[derive(Clone)]
 pub struct Listener {
     sources: Sources,
@@ -96,7 +96,7 @@ impl Listener {
         let mut services = Vec::new();
         for (settling, subscription) in self.sources.subscriptions(&levels, prefetch) {
             let (endpoints, turns) = (endpoints.clone(), turns.clone());
-            let desk = Arc::new(Desk { settling, endpoints, turns, once: Once::default() });
+            let desk = Arc::new(Desk { settling, endpoints, turns, once: Once::new(self.sources.repeats) });
             let listen = move |delivery, _| desk.clone().listen(delivery);
             services.push(Service::start(vec![subscription.into()], prefetch.into(), listen).await?);
         }

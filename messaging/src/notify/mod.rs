@@ -26,6 +26,7 @@ mod spool;
 mod timestamp;
 mod wire;
 
+pub use crate::duplicates::RepeatWindow;
 pub use backlog::WhenFull;
 pub use batch::{BatchEndpoint, BatchResult};
 pub use batch_listener::{BatchListener, RunningBatchListener};

@@ -5,13 +5,15 @@ use std::{collections::HashMap, sync::Arc};
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::duplicates::Duplicates;
+use crate::duplicates::{Duplicates, RepeatWindow};
+
+/// As many as are remembered by default. While one whose confirm was lost waits for its second attempt, its sender goes on with others,
+/// thousands of them.
+pub(super) const WINDOW: RepeatWindow = RepeatWindow::last(16_384);
 
 /// The notifications of a queue that were handled lately, and those that are being handled.
-#[derive(Default)]
 pub(super) struct Once(Mutex<State>);
 
-#[derive(Default)]
 struct State {
     handled: Duplicates,
     at_work: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
@@ -28,6 +30,12 @@ pub(super) struct Entry<'a> {
 }
 
 impl Once {
+    /// Which remembers so many.
+    pub(super) fn new(window: RepeatWindow) -> Self {
+        let state = State { handled: Duplicates::new(window), at_work: HashMap::new() };
+        Once(Mutex::new(state))
+    }
+
     /// Waits until nobody handles this id; `None` when it was handled then.
     pub(super) async fn enter(&self, id: &str) -> Option<Entry<'_>> {
         let lock = {
@@ -79,7 +87,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_second_delivery_waits_for_the_first_and_is_handled_only_where_that_failed() {
-        let once = Once::default();
+        let once = Once::new(WINDOW);
         for fails in [true, false] {
             let first = once.enter("a").await.unwrap();
             let mut second = Box::pin(once.enter("a"));
@@ -99,7 +107,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_stops_waiting_leaves_nothing_behind() {
-        let once = Once::default();
+        let once = Once::new(WINDOW);
         let first = once.enter("a").await.unwrap();
         let mut second = Box::pin(once.enter("a"));
         assert!((&mut second).now_or_never().is_none());

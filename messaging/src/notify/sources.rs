@@ -6,9 +6,13 @@ use amqp_client::Exchange;
 
 use super::{
     level::Level,
+    once::WINDOW,
     settling::{PATIENT, Settling},
 };
-use crate::{consumer::Subscription, on_failure::OnFailure, target::Target, transport::Transport};
+use crate::{
+    consumer::Subscription, duplicates::RepeatWindow, on_failure::OnFailure, target::Target,
+    transport::Transport,
+};
 
 /// Topics, and the pools they are heard in.
 #[derive(Clone)]
@@ -19,6 +23,7 @@ pub(super) struct Sources {
     pub(super) exchange: Option<String>,
     pub(super) pools: Vec<String>,
     pub(super) on_failure: OnFailure,
+    pub(super) repeats: RepeatWindow,
 }
 
 impl Sources {
@@ -29,6 +34,7 @@ impl Sources {
             exchange: None,
             pools: Vec::new(),
             on_failure: OnFailure::Retry(PATIENT),
+            repeats: WINDOW,
         }
     }
 
@@ -114,6 +120,14 @@ macro_rules! sources {
             #[must_use]
             pub fn on_failure(mut self, policy: crate::on_failure::OnFailure) -> Self {
                 self.sources.on_failure = policy;
+                self
+            }
+
+            /// How much is remembered of what was handled from a queue, so that a notification that comes again is acknowledged and not
+            /// handled again: after a lost connection it is emitted, or delivered, once more. Default: the last 16,384, for ever.
+            #[must_use]
+            pub fn repeats(mut self, window: crate::duplicates::RepeatWindow) -> Self {
+                self.sources.repeats = window;
                 self
             }
         }

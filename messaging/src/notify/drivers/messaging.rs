@@ -68,6 +68,9 @@ impl Messaging {
 
     /// Whether the message is in the envelope of version 2, Python's driver `messagingv2`; without, it is as the driver
     /// `messaging` sends it. Default true.
+    ///
+    /// Tagged values ([`tagged`](crate::tagged)) leave as they are. Python's listeners read them where there is no envelope, and
+    /// take them for objects where there is one: it has nothing but plain JSON in it.
     #[must_use]
     pub fn enveloped(mut self, enveloped: bool) -> Self {
         self.enveloped = enveloped;
