@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use tests::Python;
 use tokio::{sync::oneshot, time::timeout};
 
-const SCRIPT: &str = include_str!("agent.py");
+const RPC: &str = include_str!("agent.py");
+const NOTIFICATIONS: &str = include_str!("notify.py");
 /// No command takes longer.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -41,16 +42,23 @@ impl Agent {
     pub(super) fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<Agent> = OnceLock::new();
         let python = Python::require(test)?;
-        Some(SHARED.get_or_init(|| Self::start(&python)))
+        Some(SHARED.get_or_init(|| Self::start(&python, RPC)))
+    }
+
+    /// The one that all tests of notifications share.
+    pub(super) fn of_notifications(test: &str) -> Option<&'static Self> {
+        static SHARED: OnceLock<Agent> = OnceLock::new();
+        let python = Python::require(test)?;
+        Some(SHARED.get_or_init(|| Self::start(&python, NOTIFICATIONS)))
     }
 
     /// One to be killed.
     pub(super) fn own(test: &str) -> Option<Self> {
-        Some(Self::start(&Python::require(test)?))
+        Some(Self::start(&Python::require(test)?, RPC))
     }
 
-    fn start(python: &Python) -> Self {
-        let mut command = python.command(SCRIPT, &[]);
+    fn start(python: &Python, script: &str) -> Self {
+        let mut command = python.command(script, &[]);
         // For the lock of names of queues, which several processes of a host may count.
         command.env("OSLO_LOCK_PATH", std::env::temp_dir());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -1,0 +1,106 @@
+//! A stream of notifications while the broker dies and comes back.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use messaging::{
+    Context, RetryPolicy, Topology, TransportOptions,
+    notify::{Event, Level, Listener, NotificationResult, Notifier},
+};
+use serde_json::json;
+use tests::{RabbitMq, scale};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::agent::Agent;
+
+const EVENTS: u32 = 10_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rabbitmq_that_restarts_under_ten_thousand_events_loses_none() {
+    let test = "interop::oslo::notify_restarts::rabbitmq_that_restarts_under_ten_thousand_events_loses_none";
+    let Some(python) = Agent::of_notifications(test) else { return };
+    if !RabbitMq::require(test) {
+        return;
+    }
+    let mut rabbitmq = RabbitMq::start().await.unwrap();
+    let url = format!("rabbit://guest:guest@127.0.0.1:{}/", rabbitmq.port());
+    let options = TransportOptions::new().topology(Topology::new().durable(true));
+    let transport = options.connect(&url).await.unwrap();
+    // A queue for each: all hear everything.
+    python
+        .ask(json!({
+            "do": "listen", "url": format!("{url}?amqp_durable_queues=true"), "name": test, "topics": ["n"], "pool": "python",
+            "levels": ["info"],
+        }))
+        .await
+        .unwrap();
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    let listener = Listener::new(&transport, "n").pool("rust").on(Level::Info, move |event: Event| {
+        let _ = sender.send((event.payload::<u32>().unwrap(), event.redelivered()));
+        std::future::ready(NotificationResult::Handled)
+    });
+    let listener = listener.start().await.unwrap();
+
+    let events = EVENTS * scale() as u32;
+    let patient = RetryPolicy::exponential(Duration::from_millis(50), Duration::from_secs(1));
+    let notifier = Notifier::new(&transport, "rust", "n").retry(patient.deadline(Duration::from_secs(180)));
+    let context = Context::new();
+    let (progress, mut emitted) = tokio::sync::watch::channel(0_u32);
+    let emitting = async {
+        let emit = |number: u32| {
+            let (notifier, context, progress) = (&notifier, &context, &progress);
+            async move {
+                notifier.info(context, "e", &number).await?;
+                progress.send_modify(|emitted| *emitted += 1);
+                Ok::<_, messaging::Error>(())
+            }
+        };
+        stream::iter(0..events)
+            .map(|number| Ok(emit(number)))
+            .try_buffer_unordered(16)
+            .try_for_each(|()| async { Ok(()) })
+            .await
+    };
+    let disturbing = async {
+        emitted.wait_for(|emitted| *emitted > events / 4).await.unwrap();
+        rabbitmq.kill().unwrap();
+        rabbitmq.restart().await.unwrap();
+        emitted.wait_for(|emitted| *emitted > events / 2).await.unwrap();
+        rabbitmq.shut_down().await.unwrap();
+        rabbitmq.restart().await.unwrap();
+    };
+    let (outcome, ()) = tokio::join!(emitting, disturbing);
+    outcome.unwrap();
+
+    let mut by_us = BTreeMap::<u32, u32>::new();
+    while by_us.len() < events as usize {
+        let next = timeout(Duration::from_secs(120), heard.recv()).await;
+        let (number, redelivered) = next.unwrap_or_else(|_| panic!("{} of {events}", by_us.len())).unwrap();
+        let times = by_us.entry(number).or_default();
+        *times += 1;
+        assert!(*times == 1 || redelivered, "event {number} came twice and does not say so");
+    }
+    let mut by_python = BTreeMap::<u64, u32>::new();
+    let mut count = events as usize;
+    while by_python.len() < events as usize {
+        let events = python.ask(json!({"do": "heard", "name": test, "count": count})).await.unwrap();
+        let events = events.as_array().unwrap();
+        assert!(events.len() >= count, "Python has heard {} of {count}", events.len());
+        by_python.clear();
+        for event in events {
+            *by_python.entry(event["payload"].as_u64().unwrap()).or_default() += 1;
+        }
+        // It tells duplicates only among the last sixteen.
+        count = events.len() + 1;
+    }
+    let twice = |times: &mut dyn Iterator<Item = &u32>| times.filter(|times| **times > 1).count();
+    println!(
+        "{events} events, 2 restarts: none lost; {} came twice to us, {} to Python",
+        twice(&mut by_us.values()),
+        twice(&mut by_python.values())
+    );
+    listener.stop().await;
+    python.ask(json!({"do": "unlisten", "name": test})).await.unwrap();
+    transport.close().await.unwrap();
+    rabbitmq.stop().await.unwrap();
+}
