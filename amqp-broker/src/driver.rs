@@ -115,7 +115,7 @@ impl<S> Driver<S> {
             self.host.with(|_, shared| shared.outboxes.of(id).map(Outbox::heartbeat));
         }
         // Who is not read from cannot be heard.
-        pulse.lives(std::mem::take(&mut self.heard) || self.wants == Wants::Relief)
+        pulse.lives(std::mem::take(&mut self.heard) || matches!(self.wants, Wants::Relief | Wants::Disk(_)))
     }
 
     /// Whether a close of ours waits to be answered.
@@ -209,6 +209,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         !self.is_closing() && self.host.with(|_, shared| shared.alarm.is_on())
     }
 
+    /// Whether what the connection waits for is not on disk. Whoever writes there wakes it, for an answer waits for that too.
+    fn is_ahead_of_disk(&self, change: u64) -> bool {
+        !self.is_closing() && self.host.with(|_, shared| !shared.held.is_on_disk(change))
+    }
+
     /// Reads once and lets the session see it; tells whether there was anything.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.is_paused && !self.is_closing() {
@@ -218,7 +223,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Wants::End => return Poll::Ready(Ok(false)),
             Wants::Output if !self.batch.is_empty() => return Poll::Pending,
             Wants::Relief if self.is_held_back() => return Poll::Pending,
-            Wants::Output | Wants::Relief => {}
+            Wants::Disk(change) if self.is_ahead_of_disk(change) => return Poll::Pending,
+            Wants::Output | Wants::Relief | Wants::Disk(_) => {}
             Wants::Input => {
                 // What is left of the buffer is used first: messages keep all of it alive anyway. The small rest is left over,
                 // where it would cost a system call to read little.

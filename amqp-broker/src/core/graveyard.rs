@@ -1,10 +1,16 @@
-//! Messages that died, until they are published anew, and those that left their queue for good.
+//! Messages that died, until they are published anew, and those that left their queue for good or returned to it.
 
 use std::{collections::VecDeque, ops::Range};
 
 use amqp_codec::ShortString;
 
-use super::{arguments::DeadLetter, death::Reason, journal::Record, message::Message, ready::Entry};
+use super::{
+    arguments::DeadLetter,
+    death::Reason,
+    journal::{Record, Stored},
+    message::Message,
+    ready::Entry,
+};
 
 /// A message that died, on its way to its queue's dead-letter exchange.
 #[derive(Debug)]
@@ -16,7 +22,7 @@ pub(crate) struct Dead {
     pub(crate) reason: Reason,
 }
 
-/// Messages that died, in the order in which they did, and what left of those that would have survived the process.
+/// Messages that died, in the order in which they did, and what became of those that survive the process.
 #[derive(Debug, Default)]
 pub(crate) struct Graveyard {
     dead: VecDeque<Dead>,
@@ -58,10 +64,21 @@ impl Graveyard {
         }
     }
 
-    /// Messages have left the stream of this serial number for good.
-    pub(crate) fn left_all(&mut self, queue: u64, positions: Range<u64>) {
-        if queue != 0 {
+    /// Messages have left the stream of this serial number for good, and left it empty or not.
+    pub(crate) fn left_all(&mut self, queue: u64, positions: Range<u64>, is_empty: bool) {
+        if queue != 0 && !positions.is_empty() {
+            if is_empty {
+                // Nothing else tells where its offsets go on.
+                self.gone.push(Record::Emptied { queue, end: positions.end });
+            }
             self.gone.extend(positions.map(|position| Record::Gone { queue, position }));
+        }
+    }
+
+    /// A message has returned to the quorum queue of this serial number.
+    pub(crate) fn returned(&mut self, queue: u64, entry: &Entry) {
+        if entry.stored {
+            self.gone.push(Record::Returned(Stored::new(queue, entry)));
         }
     }
 

@@ -30,6 +30,13 @@ pub(crate) enum Record {
     Bound(Binding),
     Unbound(Binding),
     Stored(Stored),
+    /// A message is what it was, but was returned to its quorum queue.
+    Returned(Stored),
+    /// A stream is empty; the offset that its next message will have.
+    Emptied {
+        queue: u64,
+        end: u64,
+    },
     /// A message has left its queue for good.
     Gone {
         queue: u64,
@@ -56,6 +63,8 @@ pub(crate) struct Stored {
     pub(crate) expires_at: u64,
     pub(crate) priority: u8,
     pub(crate) redelivered: bool,
+    /// How often it was returned to a quorum queue.
+    pub(crate) returns: u32,
     pub(crate) message: Message,
 }
 
@@ -67,6 +76,7 @@ impl Stored {
             expires_at: entry.expires_at,
             priority: entry.priority,
             redelivered: entry.redelivered,
+            returns: entry.returns,
             message: entry.message.clone(),
         }
     }
@@ -75,7 +85,15 @@ impl Stored {
 impl Stored {
     /// A message in a stream that came now.
     pub(crate) fn in_stream(queue: u64, offset: u64, now: u64, message: Message) -> Self {
-        Stored { queue, position: offset, expires_at: now, priority: 0, redelivered: false, message }
+        Stored {
+            queue,
+            position: offset,
+            expires_at: now,
+            priority: 0,
+            redelivered: false,
+            returns: 0,
+            message,
+        }
     }
 }
 

@@ -260,7 +260,7 @@ impl Vhost {
             let (offset, gone) = log.append(message.clone(), now, &queue.arguments);
             if queue.serial != 0 {
                 self.journal.record(Record::Stored(Stored::in_stream(queue.serial, offset, now, message)));
-                self.dead.left_all(queue.serial, gone);
+                self.dead.left_all(queue.serial, gone, log.len() == 0);
             }
             self.grown += publication.held();
             self.arm(id);

@@ -179,9 +179,16 @@ impl Queue {
                 dead.left(self.serial, &entry);
                 self.mourn(entry.message, Reason::DeliveryLimit, dead);
             }
-            // Without a limit, what a client returns goes to the end: one that nobody can digest shall not hold up the rest.
-            None if by_client => self.ready.push(entry),
-            _ => self.ready.put_ahead(entry),
+            limit => {
+                dead.returned(self.serial, &entry);
+                // Without a limit, what a client returns goes to the end: one that nobody can digest shall not hold up the
+                // rest.
+                if limit.is_none() && by_client {
+                    self.ready.push(entry);
+                } else {
+                    self.ready.put_ahead(entry);
+                }
+            }
         }
     }
 
@@ -203,7 +210,7 @@ impl Queue {
         }
         if let Some(log) = &mut self.stream {
             let gone = log.trim(now, &self.arguments);
-            dead.left_all(self.serial, gone);
+            dead.left_all(self.serial, gone, log.len() == 0);
         }
     }
 

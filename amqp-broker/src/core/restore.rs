@@ -58,7 +58,8 @@ impl<'a> Restoration<'a> {
                 true
             }
             Record::Bound(binding) => self.bind(&binding),
-            Record::Stored(stored) => self.store(stored),
+            Record::Stored(stored) | Record::Returned(stored) => self.store(stored),
+            Record::Emptied { queue, end } => self.begin_stream(queue, end),
             Record::ExchangeDeleted { .. }
             | Record::QueueDeleted { .. }
             | Record::Unbound(_)
@@ -79,16 +80,23 @@ impl<'a> Restoration<'a> {
     fn store(&mut self, stored: Stored) -> bool {
         let queue = self.queues.get(&stored.queue).and_then(|id| self.vhost.queues.get_mut(*id));
         let Some(queue) = queue else { return false };
-        let Stored { position, expires_at, priority, redelivered, message, .. } = stored;
+        let Stored { position, expires_at, priority, redelivered, returns, message, .. } = stored;
         queue.restore(Entry {
             message,
             position,
             expires_at,
             priority: priority.min(queue.ready.max_priority()),
             redelivered,
-            returns: 0,
+            returns,
             stored: true,
         });
+        true
+    }
+
+    fn begin_stream(&mut self, serial: u64, end: u64) -> bool {
+        let queue = self.queues.get(&serial).and_then(|id| self.vhost.queues.get_mut(*id));
+        let Some(log) = queue.and_then(|queue| queue.stream.as_mut()) else { return false };
+        log.begin_at(end);
         true
     }
 
@@ -110,5 +118,14 @@ impl Vhost {
             entries.map(|entry| Stored::new(queue.serial, entry))
         })
         .collect()
+    }
+}
+
+#[cfg(test)]
+impl Vhost {
+    /// The offset that a stream's next message will have.
+    pub(crate) fn next_offset(&self, queue: &amqp_codec::ShortString) -> Option<u64> {
+        let id = self.queue_names.get(queue)?;
+        self.queues.get(*id)?.stream.as_ref().map(|log| log.end())
     }
 }

@@ -44,7 +44,7 @@ impl Stream {
     }
 
     /// The offset that the next message will have.
-    fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.first + self.records.len() as u64
     }
 
@@ -60,6 +60,11 @@ impl Stream {
         self.weight += message.weight();
         self.records.push_back(Record { message, came_at: now });
         (offset, self.trim(now, arguments))
+    }
+
+    /// While it is empty: the offset that its first message will have.
+    pub(crate) fn begin_at(&mut self, offset: u64) {
+        self.first = offset;
     }
 
     /// Puts back a message that survived the process, after those before it.

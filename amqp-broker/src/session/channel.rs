@@ -40,6 +40,8 @@ pub(crate) struct Channel {
     /// How many changes of what survives there were when the operation under way began, and the last this channel made.
     seen: usize,
     changed: u64,
+    /// The change that the last answer waited for; what is said later is not to overtake it.
+    answered: u64,
     /// Bytes that it has and has not published, as the virtual host was told.
     unpublished: u64,
 }
@@ -80,6 +82,7 @@ impl Channel {
             last_queue: ShortString::EMPTY,
             seen: 0,
             changed: 0,
+            answered: 0,
             unpublished: 0,
         }
     }
@@ -435,21 +438,27 @@ impl Channel {
         if is_reply_name(&consume.queue) {
             let unique = uuid::Uuid::new_v4().simple().to_string();
             op.shared.vhost.consume_replies(key, &consume, &unique)?;
-            let ok = basic::ConsumeOk { consumer_tag: consume.consumer_tag };
-            self.reply_unless(consume.no_wait, op, &ok);
+            self.consume_ok(op, consume);
             return Ok(());
         }
         op.shared.vhost.consume(op.now, key, op.by, &consume)?;
-        let ok = basic::ConsumeOk { consumer_tag: consume.consumer_tag };
-        self.reply_unless(consume.no_wait, op, &ok);
+        self.consume_ok(op, consume);
         op.shared.vhost.start(op.now, &mut op.shared.outboxes);
         Ok(())
+    }
+
+    /// Says so at once: deliveries, which do not wait for the disk, come after it.
+    fn consume_ok(&self, op: &mut Operation<'_>, consume: basic::Consume) {
+        if !consume.no_wait {
+            let ok = basic::ConsumeOk { consumer_tag: consume.consumer_tag };
+            op.shared.outboxes.send(op.by, self.number, &ok);
+        }
     }
 
     fn get(&mut self, op: &mut Operation<'_>, key: ChannelId, mut get: basic::Get) -> Result<(), Refusal> {
         self.name_queue(&mut get.queue)?;
         match op.shared.vhost.get(op.now, key, op.by, &get)? {
-            None => self.reply(op, &basic::GetEmpty::default()),
+            None => op.shared.outboxes.send(op.by, self.number, &basic::GetEmpty::default()),
             Some(got) => {
                 if let Some(outbox) = op.shared.outboxes.of(op.by) {
                     outbox.get_ok(self.number, got.tag, got.redelivered, got.parts(), got.remaining);
@@ -511,12 +520,19 @@ impl Channel {
         Ok(())
     }
 
-    fn reply<A: Arguments>(&self, op: &mut Operation<'_>, method: &A) {
-        self.say(op, method, None);
+    /// What has to be on disk before a method that is answered at once may be looked at: its answer would overtake another.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered
     }
 
-    /// Says something when all that this channel changed is on disk; `failure` instead when the disk fails.
-    fn say<A: Arguments>(&self, op: &mut Operation<'_>, method: &A, failure: Option<&basic::Nack>) {
+    fn reply<A: Arguments>(&mut self, op: &mut Operation<'_>, method: &A) {
+        let held = self.say(op, method, None);
+        self.answered = self.answered.max(held);
+    }
+
+    /// Says something when all that this channel changed is on disk; `failure` instead when the disk fails. Tells the change
+    /// it waits for.
+    fn say<A: Arguments>(&self, op: &mut Operation<'_>, method: &A, failure: Option<&basic::Nack>) -> u64 {
         let shared = &mut *op.shared;
         let changes = shared.vhost.changes() > self.seen;
         let change = if changes { shared.held.next_change() } else { self.changed };
@@ -530,6 +546,7 @@ impl Channel {
             }),
             _ => shared.outboxes.send(op.by, self.number, method),
         }
+        change
     }
 
     /// Remembers whether the operation changed something that survives.
@@ -540,7 +557,7 @@ impl Channel {
         }
     }
 
-    fn reply_unless<A: Arguments>(&self, no_wait: bool, op: &mut Operation<'_>, method: &A) {
+    fn reply_unless<A: Arguments>(&mut self, no_wait: bool, op: &mut Operation<'_>, method: &A) {
         if !no_wait {
             self.reply(op, method);
         }

@@ -27,6 +27,12 @@ const SHOWN: usize = 16;
 /// A connection's close-ok, complete: what a client ends with after we closed for an error.
 const CLOSE_OK: [u8; 12] = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, FRAME_END];
 
+/// Methods that are answered at once, by class and method number.
+const CONSUME: [u8; 4] = [0, 60, 0, 20];
+const GET: [u8; 4] = [0, 60, 0, 70];
+const CHANNEL_CLOSE: [u8; 4] = [0, 20, 0, 40];
+const CONNECTION_CLOSE: [u8; 4] = [0, 10, 0, 50];
+
 /// What is agreed with the client.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
@@ -46,6 +52,8 @@ pub(crate) enum Wants {
     Output,
     /// The broker to have memory again, before it looks at the rest of what was read.
     Relief,
+    /// Its answers to be on disk up to this change, before it looks at the rest of what was read.
+    Disk(u64),
     /// To write what is there, and end.
     End,
 }
@@ -156,6 +164,9 @@ impl Connection {
                 let end = frame.len() - 1;
                 self.body(op, header, Part::Shared(frame.slice(HEADER_LEN..end)));
             } else {
+                if let Some(change) = self.waits_for(op, header, payload) {
+                    break Wants::Disk(change);
+                }
                 at += header.frame_len();
                 self.frame(op, header, payload);
             }
@@ -171,6 +182,24 @@ impl Connection {
         };
         input.advance(at);
         wants
+    }
+
+    /// The change that is to be on disk before this frame is looked at: its answer would overtake those that wait.
+    #[inline]
+    fn waits_for(&self, op: &Operation<'_>, header: FrameHeader, payload: &[u8]) -> Option<u64> {
+        if op.shared.held.is_empty() || header.kind != FrameKind::Method || self.phase != Phase::Running {
+            return None;
+        }
+        let id = payload.first_chunk()?;
+        let channels = || self.channels.iter().flatten();
+        let change = match *id {
+            CONSUME | GET | CHANNEL_CLOSE => {
+                self.channels.get(usize::from(header.channel))?.as_ref()?.answered()
+            }
+            CONNECTION_CLOSE => channels().map(|channel| channel.answered()).max()?,
+            _ => return None,
+        };
+        (!op.shared.held.is_on_disk(change)).then_some(change)
     }
 
     #[inline]

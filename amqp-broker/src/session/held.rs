@@ -47,6 +47,12 @@ impl HeldAnswers {
         change <= self.on_disk
     }
 
+    /// Whether no answer waits.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.answers.is_empty()
+    }
+
     pub(crate) fn hold(&mut self, held: Held) {
         self.answers.push_back(held);
     }

@@ -57,8 +57,9 @@ impl Shared {
     /// All changes up to this one are on disk, and whether it can follow.
     pub(crate) fn on_disk(&mut self, change: u64, has_room: bool) {
         for held in self.held.on_disk(change) {
-            if self.vhost.has_channel(held.channel)
-                && let Some(outbox) = self.outboxes.of(held.to)
+            // Who reads nothing until this is on disk goes on, even if nobody wants the answer any more.
+            if let Some(outbox) = self.outboxes.of(held.to)
+                && self.vhost.has_channel(held.channel)
             {
                 outbox.frame(&held.frame);
             }

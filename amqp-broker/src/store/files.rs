@@ -93,11 +93,12 @@ impl Files {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncAll));
         batch.remove(&self.topology, CLEAN);
         let mut restoration = Restoration::new(vhost);
-        for kind in [format::EXCHANGE, format::QUEUE, format::BINDING] {
+        for kind in [format::EXCHANGE, format::QUEUE, format::EMPTIED, format::BINDING] {
             for guard in self.topology.prefix([kind]) {
                 let (key, value) = guard.into_inner()?;
                 let record = match kind {
                     format::BINDING => format::read_binding(&key, &value).map(Record::Bound),
+                    format::EMPTIED => format::read_emptied(&key, &value),
                     _ => format::read_entity(&key, &value),
                 };
                 if !record.is_some_and(|record| restoration.put(record)) {
@@ -155,13 +156,15 @@ impl Files {
         batch.commit()
     }
 
-    /// Writes changes, all of them or none; on disk when it returns, but for messages that have only gone.
+    /// Writes changes, all of them or none; on disk when it returns, but for messages that have only gone or
+    /// returned.
     pub(super) fn write(&mut self, records: Vec<Record>) -> fjall::Result<()> {
-        let only_gone = records.iter().all(|record| matches!(record, Record::Gone { .. }));
-        let mode = if only_gone { PersistMode::Buffer } else { PersistMode::SyncData };
+        let is_promised = |record: &Record| !matches!(record, Record::Gone { .. } | Record::Returned(_));
+        let mode = if !records.iter().any(is_promised) { PersistMode::Buffer } else { PersistMode::SyncData };
         let mut batch = self.database.batch().durability(Some(mode));
         // What comes and goes in one batch is not written at all.
         let mut gone = HashSet::new();
+        let mut never_written = HashSet::new();
         let mut deleted = HashSet::new();
         for record in &records {
             match record {
@@ -190,8 +193,18 @@ impl Files {
                 }
                 Record::Unbound(binding) => batch.remove(&self.topology, format::binding_key(&binding)),
                 Record::Stored(stored) if deleted.contains(&stored.queue) => {}
-                Record::Stored(stored) if gone.remove(&(stored.queue, stored.position)) => {}
-                Record::Stored(stored) => self.store(&stored, &mut batch),
+                Record::Stored(stored) if gone.remove(&(stored.queue, stored.position)) => {
+                    never_written.insert((stored.queue, stored.position));
+                }
+                Record::Returned(stored) if deleted.contains(&stored.queue) => {}
+                Record::Returned(Stored { queue, position, .. })
+                    if gone.contains(&(queue, position)) || never_written.contains(&(queue, position)) => {}
+                Record::Stored(stored) | Record::Returned(stored) => self.store(&stored, &mut batch),
+                Record::Emptied { queue, .. } if deleted.contains(&queue) => {}
+                Record::Emptied { queue, end } => {
+                    let key = format::entity_key(format::EMPTIED, queue);
+                    batch.insert(&self.topology, key, end.to_be_bytes());
+                }
                 // Below, those that were written before.
                 Record::Gone { .. } => {}
             }
@@ -203,8 +216,13 @@ impl Files {
     }
 
     fn store(&mut self, stored: &Stored, batch: &mut OwnedWriteBatch) {
+        let place = (stored.queue, stored.position);
         let body = stored.message.pack().large.map(|body| {
-            let (number, is_new) = self.large.enter((stored.queue, stored.position), body);
+            // One that has returned has its body there.
+            if let Some(number) = self.large.of.get(&place) {
+                return *number;
+            }
+            let (number, is_new) = self.large.enter(place, body);
             if is_new {
                 batch.insert(&self.bodies, number.to_be_bytes(), body.concat());
             }
@@ -223,6 +241,7 @@ impl Files {
 
     fn delete_queue(&mut self, serial: u64, batch: &mut OwnedWriteBatch) -> fjall::Result<()> {
         batch.remove(&self.topology, format::entity_key(format::QUEUE, serial));
+        batch.remove(&self.topology, format::entity_key(format::EMPTIED, serial));
         for guard in self.messages.prefix(serial.to_be_bytes()) {
             let key = guard.key()?;
             if let Ok(place) = <[u8; 16]>::try_from(&*key) {

@@ -13,12 +13,15 @@ use crate::core::{
 pub(super) const EXCHANGE: u8 = b'e';
 pub(super) const QUEUE: u8 = b'q';
 pub(super) const BINDING: u8 = b'b';
+/// Where an empty stream goes on.
+pub(super) const EMPTIED: u8 = b's';
 
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
 
 const REDELIVERED: u8 = 1;
 const BODY_APART: u8 = 2;
+const RETURNED: u8 = 4;
 
 /// The key of an exchange or a queue.
 pub(super) fn entity_key(kind: u8, serial: u64) -> [u8; 9] {
@@ -80,6 +83,14 @@ fn read_name(from: &mut &[u8]) -> Option<ShortString> {
     ShortString::from_bytes("name", Bytes::copy_from_slice(name)).ok()
 }
 
+/// Reads where an empty stream goes on.
+pub(super) fn read_emptied(key: &[u8], value: &[u8]) -> Option<Record> {
+    let (_, queue) = key.split_first()?;
+    let (queue, end) =
+        (u64::from_be_bytes(queue.try_into().ok()?), u64::from_be_bytes(value.try_into().ok()?));
+    Some(Record::Emptied { queue, end })
+}
+
 /// The key of a binding; its arguments, which may be long, go by their hash.
 pub(super) fn binding_key(binding: &Binding) -> Vec<u8> {
     let mut key = vec![BINDING];
@@ -120,13 +131,20 @@ pub(super) fn message_key(queue: u64, position: u64) -> [u8; 16] {
 pub(super) fn message(stored: &Stored, body: Option<u64>, began: u64) -> Vec<u8> {
     let packed = stored.message.pack();
     let mut value = Vec::with_capacity(32 + packed.bytes.len());
-    value.put_u8(REDELIVERED * u8::from(stored.redelivered) + BODY_APART * u8::from(body.is_some()));
+    value.put_u8(
+        REDELIVERED * u8::from(stored.redelivered)
+            + BODY_APART * u8::from(body.is_some())
+            + RETURNED * u8::from(stored.returns > 0),
+    );
     value.put_u8(stored.priority);
     value.put_u64(stored.expires_at.saturating_add(began));
     value.put_u16(packed.header_at);
     value.put_u32(packed.body_at);
     value.put_u16(packed.blind);
     value.extend(body.iter().flat_map(|number| number.to_be_bytes()));
+    if stored.returns > 0 {
+        value.put_u32(stored.returns);
+    }
     value.put_slice(packed.bytes);
     value
 }
@@ -151,6 +169,7 @@ pub(super) fn read_message(
     let (header_at, body_at) = (value.try_get_u16().ok()?, value.try_get_u32().ok()?);
     let blind = value.try_get_u16().ok()?;
     let number = if flags & BODY_APART == 0 { None } else { Some(value.try_get_u64().ok()?) };
+    let returns = if flags & RETURNED == 0 { 0 } else { value.try_get_u32().ok()? };
     let large = match number {
         Some(number) => Some(body(number)?),
         None => None,
@@ -162,6 +181,7 @@ pub(super) fn read_message(
         expires_at: if expires_at == u64::MAX { u64::MAX } else { expires_at.saturating_sub(began) },
         priority,
         redelivered: flags & REDELIVERED != 0,
+        returns,
         message: Message::unpack(packed),
     };
     Some(Written { stored, body: number })
@@ -220,15 +240,16 @@ mod tests {
             expires_at: 500,
             priority: 3,
             redelivered: true,
+            returns: 4,
             message: draft.message(),
         };
         let value = message(&stored, None, 10_000);
         let read = read_message(&message_key(7, 9), &value, 10_200, |_| None).unwrap().stored;
         assert_eq!((read.queue, read.position, read.expires_at, read.priority), (7, 9, 300, 3));
-        assert!(read.redelivered);
+        assert_eq!((read.redelivered, read.returns), (true, 4));
         let (before, after) = (stored.message.parts(), read.message.parts());
         assert_eq!((before.route, before.header, before.small), (after.route, after.header, after.small));
-        for cut in 0..value.len().min(18) {
+        for cut in 0..value.len().min(22) {
             assert!(read_message(&message_key(7, 9), &value[..cut], 0, |_| None).is_none());
         }
     }

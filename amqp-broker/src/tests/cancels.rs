@@ -6,7 +6,6 @@ use super::{
     both::both,
     peer::{Peer, short},
 };
-use crate::broker::Broker;
 
 async fn expect_cancel(peer: &mut Peer, tag: &str) {
     let cancel = peer.expect::<basic::Cancel>(1).await;
@@ -46,10 +45,11 @@ both! {
     }
 }
 
+#[cfg(feature = "durable")]
 #[tokio::test]
 async fn the_answer_comes_first_where_it_waits_for_the_disk_too() {
     let folder = tempfile::tempdir().unwrap();
-    let broker = Broker::builder().data_dir(folder.path()).build().unwrap();
+    let broker = crate::Broker::builder().data_dir(folder.path()).build().unwrap();
     let mut peer = Peer::open(&broker).await;
     peer.fresh("q", []).await;
     peer.take("q").await;

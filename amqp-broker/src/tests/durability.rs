@@ -11,12 +11,12 @@ use tempfile::TempDir;
 use super::peer::{Peer, short};
 use crate::{broker::Broker, inspection::ConnectionState, store::DataError};
 
-fn open(folder: &Path) -> Broker {
+pub(super) fn open(folder: &Path) -> Broker {
     Broker::builder().vhost("/").vhost("other").data_dir(folder).build().unwrap()
 }
 
 /// The folder as it is now: what a broker would find that was killed at this moment.
-fn copy(folder: &Path) -> TempDir {
+pub(super) fn copy(folder: &Path) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     copy_into(folder, copy.path());
     copy
@@ -36,22 +36,22 @@ fn copy_into(from: &Path, to: &Path) {
     }
 }
 
-fn persistent() -> Properties {
+pub(super) fn persistent() -> Properties {
     Properties { delivery_mode: Some(2), ..Default::default() }
 }
 
-async fn confirming(broker: &Broker) -> Peer {
+pub(super) async fn confirming(broker: &Broker) -> Peer {
     let mut peer = Peer::open(broker).await;
     peer.call(1, confirm::Select::default()).await;
     peer
 }
 
-async fn declare(peer: &mut Peer, name: &str) {
+pub(super) async fn declare(peer: &mut Peer, name: &str) {
     peer.call(1, queue::Declare { queue: short(name), durable: true, ..Default::default() }).await;
 }
 
 /// Publishes one message and awaits its confirm.
-async fn publish(peer: &mut Peer, exchange: &str, key: &str, body: &str) {
+pub(super) async fn publish(peer: &mut Peer, exchange: &str, key: &str, body: &str) {
     peer.publish_with(exchange, key, persistent(), false, body.as_bytes()).await;
     peer.expect::<basic::Ack>(1).await;
 }
@@ -67,7 +67,7 @@ async fn bind(peer: &mut Peer, queue: &str, exchange: &str, key: &str) {
 }
 
 /// Shuts a broker down, as the client at its other end lets it.
-async fn shut_down(broker: Broker, mut peer: Peer) {
+pub(super) async fn shut_down(broker: Broker, mut peer: Peer) {
     let ending = tokio::spawn(async move { broker.shutdown().await });
     while let Some(frame) = peer.next().await {
         if let Frame::Method(0, Method::Connection(connection::Method::Close(close))) = frame {

@@ -20,7 +20,7 @@
 //! | quorum queues: delivery limit, order of what returns, what they refuse | `dead_letters`, `differential` |
 //! | streams | `streams`, `core/stream` |
 //! | direct reply-to | `reply_to` |
-//! | what survives, and when it is confirmed | `durability` |
+//! | what survives, and when it is confirmed | `durability`, `restarts` |
 //! | anything at all, in any order | `anything` (nothing breaks), `sequences` (as RabbitMQ does) |
 
 mod access;
@@ -31,6 +31,7 @@ mod both;
 mod cancels;
 mod dead_letters;
 mod differential;
+#[cfg(feature = "durable")]
 mod durability;
 mod errors;
 mod faults;
@@ -40,5 +41,7 @@ mod inspection;
 mod limits;
 mod peer;
 mod reply_to;
+#[cfg(feature = "durable")]
+mod restarts;
 mod sequences;
 mod streams;

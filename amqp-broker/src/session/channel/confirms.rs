@@ -68,7 +68,7 @@ impl Channel {
         self.ack(op, last, tag - 1, gap);
         if op.shared.disturbance.swallows_of(1) == 0 {
             let nack = basic::Nack { delivery_tag: tag, multiple: false, requeue: false };
-            self.say(op, &nack, Some(&nack));
+            let _ = self.say(op, &nack, Some(&nack));
         } else if let Mode::Confirm { has_gap, .. } = &mut self.mode {
             *has_gap = true;
         }
@@ -76,6 +76,6 @@ impl Channel {
 
     fn say_ack(&self, op: &mut Operation<'_>, delivery_tag: u64, multiple: bool) {
         let nack = basic::Nack { delivery_tag, multiple, requeue: false };
-        self.say(op, &basic::Ack { delivery_tag, multiple }, Some(&nack));
+        let _ = self.say(op, &basic::Ack { delivery_tag, multiple }, Some(&nack));
     }
 }
