@@ -1,6 +1,6 @@
 //! The broker: what users of the library hold.
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::DuplexStream,
@@ -8,15 +8,15 @@ use tokio::{
     task::AbortHandle,
 };
 
-use tokio_rustls::TlsAcceptor;
-
+#[cfg(feature = "durable")]
+use crate::store::DataError;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 use crate::{
     config::Config,
     core::access::Permissions,
     instance::Instance,
-    server::{accept, serve},
-    store::DataError,
-    tls::Tls,
+    server::{Acceptor, accept, serve},
 };
 
 /// How much an in-process stream holds in each direction.
@@ -51,11 +51,12 @@ pub struct BrokerBuilder {
 }
 
 /// A broker in the making that keeps what is to survive: see [`BrokerBuilder::data_dir`].
+#[cfg(feature = "durable")]
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct DurableBrokerBuilder {
     config: Config,
-    path: PathBuf,
+    path: std::path::PathBuf,
 }
 
 /// What a broker listens with.
@@ -87,18 +88,19 @@ impl Broker {
         self.listen_with(TcpListener::bind(address).await?, None)
     }
 
-    /// The same under TLS.
+    /// The same under TLS. With the feature `tls`.
     ///
     /// # Errors
     /// When the address cannot be listened at.
     ///
     /// # Panics
     /// Outside a tokio runtime.
+    #[cfg(feature = "tls")]
     pub async fn listen_tls(&self, address: impl ToSocketAddrs, tls: &Tls) -> io::Result<Listener> {
         self.listen_with(TcpListener::bind(address).await?, Some(tls.acceptor()))
     }
 
-    fn listen_with(&self, listener: TcpListener, tls: Option<TlsAcceptor>) -> io::Result<Listener> {
+    fn listen_with(&self, listener: TcpListener, tls: Option<Acceptor>) -> io::Result<Listener> {
         let local_addr = listener.local_addr()?;
         let task = tokio::spawn(accept(listener, tls, Arc::clone(&self.inner))).abort_handle();
         Ok(Listener { local_addr, task })
@@ -266,7 +268,7 @@ impl BrokerBuilder {
 
     /// Keeps durable exchanges, queues and bindings and persistent messages in a folder, from which the next broker has
     /// them: after a clean end, and after one that was not, such as by SIGKILL. The folder is made where there is none; it
-    /// is one broker's alone.
+    /// is one broker's alone. With the feature `durable`.
     ///
     /// A publish of a persistent message to a durable queue is confirmed when it is on disk, and so is answered what else
     /// changes what survives: declarations, bindings, deletions, commits. Everything that gathers while the disk writes is
@@ -285,7 +287,8 @@ impl BrokerBuilder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn data_dir(self, path: impl Into<PathBuf>) -> DurableBrokerBuilder {
+    #[cfg(feature = "durable")]
+    pub fn data_dir(self, path: impl Into<std::path::PathBuf>) -> DurableBrokerBuilder {
         DurableBrokerBuilder { config: self.config, path: path.into() }
     }
 
@@ -297,6 +300,7 @@ impl BrokerBuilder {
     }
 }
 
+#[cfg(feature = "durable")]
 impl DurableBrokerBuilder {
     /// The broker, with what survived. It reads all of it before it returns.
     ///

@@ -10,10 +10,9 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::{
-    session::shared::Shared,
-    store::{Disk, Progress},
-};
+#[cfg(feature = "durable")]
+use crate::store::Progress;
+use crate::{session::shared::Shared, store::Disk};
 
 /// A virtual host with its lock and its clock.
 pub(crate) struct Host {
@@ -67,6 +66,7 @@ impl Host {
     }
 
     /// The disk has got somewhere.
+    #[cfg(feature = "durable")]
     pub(crate) fn tell(&self, progress: Progress) {
         self.with(|_, shared| match progress {
             Progress::Written { change, has_room } => shared.on_disk(change, has_room),
@@ -97,6 +97,7 @@ impl Host {
 }
 
 #[cfg(test)]
+#[cfg(feature = "durable")]
 impl Host {
     /// Writes nothing to the disk until it is told to again.
     pub(crate) fn pause_disk(&self, is_paused: bool) {

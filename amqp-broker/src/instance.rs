@@ -1,6 +1,6 @@
 //! A broker that runs: what its connections and listeners share.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use amqp_codec::ReplyCode;
 use tokio::{sync::watch, time::Instant};
@@ -8,14 +8,16 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     clients::{Client, Clients, Login},
     config::Config,
-    core::{
-        refusal::{Refusal, reply_text},
-        vhost::Vhost,
-    },
+    core::{refusal::reply_text, vhost::Vhost},
     fault_plan::FaultPlan,
     host::{Host, since_1970},
     session::{order::Order, shared::Shared},
-    store::{DataError, Disk, Progress},
+    store::Disk,
+};
+#[cfg(feature = "durable")]
+use crate::{
+    core::refusal::Refusal,
+    store::{DataError, Progress},
 };
 
 /// What the connections and listeners of a broker share.
@@ -40,7 +42,8 @@ impl Instance {
     }
 
     /// One that keeps what is to survive in a folder, and has what survived there.
-    pub(crate) fn restored(config: Config, folder: &Path) -> Result<Self, DataError> {
+    #[cfg(feature = "durable")]
+    pub(crate) fn restored(config: Config, folder: &std::path::Path) -> Result<Self, DataError> {
         let database = Disk::open(folder)?;
         let (faults, clients, mut hosts) = (FaultPlan::default(), Arc::<Clients>::default(), HashMap::new());
         for name in config.vhosts() {

@@ -13,6 +13,17 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! # Features
+//! What needs more than memory and a socket is behind features, which are on by default because the program needs all of them
+//! and is a part of this package. For a broker in tests or in memory take `default-features = false`: less than half is
+//! built then.
+//!
+//! | feature | what it brings | for which it builds |
+//! |---|---|---|
+//! | `durable` | [`BrokerBuilder::data_dir`] | fjall |
+//! | `tls` | [`Broker::listen_tls`], logins by certificate | rustls with ring, x509-parser |
+//! | `program` (default) | the program `amqp-broker`, with both of the above | clap, toml, tracing-subscriber, mimalloc |
+//!
 //! # What it does
 //! Direct, fanout, topic and headers exchanges, bound to queues and to each other, alternate and internal ones; queues that
 //! are exclusive, auto-delete, named by the broker, with priorities, a single active consumer, a maximum length, and with
@@ -49,8 +60,9 @@
 //! With a folder, durable exchanges and queues, their bindings and persistent messages survive a clean end and one that was not:
 //! what was confirmed is there, what was acknowledged is not, unless the process died before it wrote that. After a clean end a
 //! message is `redelivered` if it was delivered before, after another end all are, for nobody knows. A confirm of a persistent
-//! message waits for `fdatasync`, which serves all that gathered meanwhile; where the disk cannot follow, publishers wait. How
-//! often a message returned to a quorum queue is not kept, nor is its place there if it returned to the end. When the disk
+//! message waits for `fdatasync`, which serves all that gathered meanwhile; where the disk cannot follow, publishers wait. All messages are in memory too: the disk is for safety, not for more than fits. How often a
+//! message returned to a quorum queue is kept, but not the order in which they returned: they come in the order in which they were
+//! published. A stream's offsets go on, even when it was empty. When the disk
 //! fails, publishes that wait are nacked and every connection is closed with 541.
 //!
 //! # Memory
@@ -59,6 +71,9 @@
 //! stored once however many queues it is in. Where messages take more than [`BrokerBuilder::memory_limit`], publishers are
 //! held back with `connection.blocked` until consumers have made room. Connections, channels, queues, unacknowledged
 //! deliveries, frames and messages have limits of their own: see [`BrokerBuilder`].
+
+// What notes changes for the disk is there in any case.
+#![cfg_attr(not(feature = "durable"), allow(dead_code))]
 
 mod accounts;
 mod broker;
@@ -78,6 +93,7 @@ mod session;
 mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
 mod tls;
 mod users;
 mod wire;
@@ -86,10 +102,14 @@ pub use crate::core::{
     access::{InvalidPattern, Permissions},
     inspect::{BindingInfo, ChannelInfo, ExchangeInfo, QueueInfo},
 };
-pub use broker::{Broker, BrokerBuilder, DurableBrokerBuilder, Listener};
+#[cfg(feature = "durable")]
+pub use broker::DurableBrokerBuilder;
+pub use broker::{Broker, BrokerBuilder, Listener};
 pub use fault_plan::Direction;
 pub use faults::Faults;
 pub use inspection::{ConnectionInfo, ConnectionState};
 pub use memory::memory;
+#[cfg(feature = "durable")]
 pub use store::DataError;
+#[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError};

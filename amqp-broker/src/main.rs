@@ -7,21 +7,26 @@ use std::{error::Error, io::Write, path::PathBuf, process::ExitCode};
 use amqp_broker::Listener;
 use clap::Parser;
 use mimalloc::MiMalloc;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use settings::Settings;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+// Beside glibc's: what a purge frees goes back to the system.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// An AMQP 0-9-1 broker that any client takes for RabbitMQ.
 ///
-/// Everything it holds is in memory and ends with it, unless --data names a folder. For each address one line, `listening on ADDR`, goes to standard output
-/// once it accepts connections there; those under TLS end in `with TLS`. SIGINT and SIGTERM end it: what was published is
-/// confirmed, every connection closed with 320 CONNECTION_FORCED.
-///
 /// Without any flag it listens at 127.0.0.1:5672 for the user guest with the password guest, who may do everything in the
-/// virtual host /.
+/// virtual host /. Everything it holds is in memory and ends with it, unless --data names a folder.
+///
+/// For each address one line, `listening on ADDR`, goes to standard output once it accepts connections there; those under TLS
+/// end in `with TLS`. The log goes to standard error. SIGINT and SIGTERM end it: what was published is confirmed, every
+/// connection closed with 320 CONNECTION_FORCED.
+///
+/// Each connection needs an open file. It may have as many as the system's hard limit (ulimit -Hn) lets it; where
+/// there are no more, connections wait until others have gone.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Arguments {
@@ -41,6 +46,8 @@ const EXAMPLES: &str = r#"A file:
   data = "/var/lib/broker"
   vhost = ["/", "orders"]
   max-connections = 1000
+  consumer-timeout = 3600000
+  memory-limit = 4294967296
 
   [[user]]
   name = "admin"
@@ -67,6 +74,9 @@ async fn main() -> ExitCode {
     };
     if let Err(error) = log(settings.log.as_deref()) {
         return failed(&*error);
+    }
+    if let Err(error) = raise_file_limit() {
+        tracing::warn!(%error, "no more open files than the soft limit allows");
     }
     match run(&settings).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -98,6 +108,13 @@ fn log(filter: Option<&str>) -> Result<(), Box<dyn Error>> {
     };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     Ok(())
+}
+
+/// Lets the process have as many open files, and so connections, as the hard limit allows: the soft one is often 1024, for
+/// programs that use select(2).
+fn raise_file_limit() -> Result<(), rustix::io::Errno> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
 }
 
 async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {

@@ -10,8 +10,6 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use tokio_rustls::TlsAcceptor;
-
 use crate::{
     clients::{Clients, Place},
     driver::Driver,
@@ -23,9 +21,15 @@ use crate::{
         handshake::{Agreed, Handshake, Refused},
         order::Order,
     },
-    tls::client_name,
     wire::Wire,
 };
+
+/// What speaks TLS.
+#[cfg(feature = "tls")]
+pub(crate) type Acceptor = tokio_rustls::TlsAcceptor;
+/// What speaks TLS: nothing does.
+#[cfg(not(feature = "tls"))]
+pub(crate) type Acceptor = std::convert::Infallible;
 
 /// How long a client may take to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -37,8 +41,9 @@ const MOST_LOGINS: usize = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the broker ends, under TLS if that is wanted.
-pub(crate) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, broker: Arc<Instance>) {
+pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, broker: Arc<Instance>) {
     let mut ending = broker.ending();
+    let mut is_full = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -46,6 +51,7 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, brok
         };
         match accepted {
             Ok((stream, peer)) => {
+                is_full = false;
                 tracing::debug!(%peer, "accepted");
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, %error, "no TCP_NODELAY");
@@ -56,11 +62,14 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, brok
                 };
                 match &tls {
                     None => serve(stream, Some(name), &broker),
-                    Some(tls) => serve_tls(stream, name, tls.clone(), &broker),
+                    Some(tls) => serve_tls(stream, name, tls, &broker),
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept");
+                // Said once, not at every attempt.
+                if !std::mem::replace(&mut is_full, true) {
+                    tracing::warn!(%error, "cannot accept: connections wait");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -78,7 +87,9 @@ where
 }
 
 /// The same under TLS.
-fn serve_tls(stream: TcpStream, name: String, tls: TlsAcceptor, broker: &Arc<Instance>) {
+#[cfg(feature = "tls")]
+fn serve_tls(stream: TcpStream, name: String, tls: &Acceptor, broker: &Arc<Instance>) {
+    let tls = tls.clone();
     let Some(mut admitted) = admit(Some(name), broker) else { return };
     tokio::spawn(async move {
         let accepted = tokio::select! {
@@ -88,13 +99,18 @@ fn serve_tls(stream: TcpStream, name: String, tls: TlsAcceptor, broker: &Arc<Ins
         };
         match accepted {
             Ok(Ok(stream)) => {
-                let external = client_name(stream.get_ref().1);
+                let external = crate::tls::client_name(stream.get_ref().1);
                 run(stream, external, admitted).await;
             }
             Ok(Err(error)) => tracing::info!(%error, "no TLS"),
             Err(_) => tracing::info!("no TLS in time"),
         }
     });
+}
+
+#[cfg(not(feature = "tls"))]
+fn serve_tls(_: TcpStream, _: String, tls: &Acceptor, _: &Arc<Instance>) {
+    match *tls {}
 }
 
 /// A client that is let in.

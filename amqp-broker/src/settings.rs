@@ -112,6 +112,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     max_unacked: Option<u32>,
 
+    /// How long a delivery may be out unacknowledged before its channel is closed, as RabbitMQ's consumer_timeout; 0 is for
+    /// ever [default: 1800000]
+    #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
+    consumer_timeout: Option<u64>,
+
     /// What messages of a virtual host may take before publishers are held back with connection.blocked [default: two
     /// fifths of the machine's memory]
     #[arg(long, value_name = "BYTES", help_heading = "Limits")]
@@ -194,6 +199,7 @@ impl Settings {
             max_bindings: self.max_bindings.or(file.max_bindings),
             max_consumers: self.max_consumers.or(file.max_consumers),
             max_unacked: self.max_unacked.or(file.max_unacked),
+            consumer_timeout: self.consumer_timeout.or(file.consumer_timeout),
             memory_limit: self.memory_limit.or(file.memory_limit),
             log: self.log.or(file.log),
         }
@@ -239,6 +245,8 @@ impl Settings {
         builder = given(builder, self.max_bindings, BrokerBuilder::max_bindings);
         builder = given(builder, self.max_consumers, BrokerBuilder::max_consumers);
         builder = given(builder, self.max_unacked, BrokerBuilder::max_unacked);
+        let consumer_timeout = self.consumer_timeout.map(Duration::from_millis);
+        builder = given(builder, consumer_timeout, BrokerBuilder::consumer_timeout);
         builder = given(builder, self.memory_limit, BrokerBuilder::memory_limit);
         Ok(builder)
     }
@@ -319,6 +327,62 @@ mod tests {
         assert_eq!(both.permissions_in_file.len(), 1);
         assert!(both.builder().is_ok());
         assert!(!format!("{both:?}").contains("secret"));
+    }
+
+    /// The setters of the builder, by the names that flags and keys would have.
+    fn setters() -> Vec<String> {
+        let source = include_str!("broker.rs");
+        let (_, builder) = source.split_once("impl BrokerBuilder {").unwrap();
+        let (builder, _) = builder.split_once("\n}\n").unwrap();
+        let named = builder.split("pub fn ").skip(1).filter_map(|setter| setter.split_once('('));
+        let setters = named.filter(|(_, arguments)| arguments.trim_start().starts_with("mut self"));
+        setters.map(|(name, _)| name.replace('_', "-")).collect()
+    }
+
+    #[test]
+    fn whatever_can_be_said_to_the_builder_has_a_flag_and_a_key() {
+        let setters = setters();
+        assert!(setters.len() >= 14 && setters.contains(&"consumer-timeout".to_owned()), "{setters:?}");
+        let flags = <Flags as clap::CommandFactory>::command();
+        for name in setters {
+            assert!(flags.get_arguments().any(|flag| flag.get_long() == Some(&name)), "no flag --{name}");
+            // What is known but is no such value is refused in other words.
+            let refused = Settings::parse(&format!("{name} = {{ x = {{}} }}")).unwrap_err().to_string();
+            assert!(
+                !refused.contains("unknown field `{name}`") && refused.contains("expected"),
+                "{name}: {refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_limit_of_the_file_and_of_flags_gets_to_the_builder() {
+        const LIMITS: [(&str, &str, &str); 13] = [
+            ("heartbeat", "11", "heartbeat: 11"),
+            ("login-timeout", "12", "login_timeout: 12s"),
+            ("channel-max", "13", "channel_max: 13"),
+            ("frame-max", "14000", "frame_max: 14000"),
+            ("max-message-size", "15", "max_message_size: 15"),
+            ("max-connections", "16", "max_connections: 16"),
+            ("max-queues", "17", "queues: 17"),
+            ("max-unacked", "18", "unacked: 18"),
+            ("consumer-timeout", "19", "ack_timeout: 19"),
+            ("memory-limit", "20", "memory_limit: Some(20)"),
+            ("max-exchanges", "21", "exchanges: 21"),
+            ("max-bindings", "22", "bindings: 22"),
+            ("max-consumers", "23", "consumers: 23"),
+        ];
+        let file: String = LIMITS.iter().map(|(key, value, _)| format!("{key} = {value}\n")).collect();
+        let flags = LIMITS.iter().map(|(flag, value, _)| format!("--{flag}={value}"));
+        let flags = Flags::parse_from(std::iter::once("broker".to_owned()).chain(flags)).settings;
+        for settings in
+            [flags, Settings::parse(&file).unwrap(), Settings::default().or(Settings::parse(&file).unwrap())]
+        {
+            let builder = format!("{:?}", settings.builder().unwrap());
+            for (_, _, expected) in LIMITS {
+                assert!(builder.contains(expected), "{expected} is not in {builder}");
+            }
+        }
     }
 
     #[test]

@@ -100,7 +100,15 @@ fn a_file_says_what_flags_do_not() {
 fn help_names_every_flag_and_shows_a_file() {
     let (output, said) = output(&["--help"]);
     assert!(output.status.success());
-    for word in ["--config", "--listen-tls", "--permissions", "--memory-limit", "--log", "[[user]]"] {
+    for word in [
+        "--config",
+        "--listen-tls",
+        "--permissions",
+        "--consumer-timeout",
+        "--memory-limit",
+        "--log",
+        "[[user]]",
+    ] {
         assert!(said.contains(word), "{word} is not in\n{said}");
     }
 }
@@ -120,4 +128,52 @@ fn what_cannot_be_is_told_and_a_password_is_not_repeated() {
     }
     let (output, said) = output(&["--user", "hunter2"]);
     assert!(!output.status.success() && said.contains("a user is NAME:PASSWORD"), "{said}");
+}
+
+/// How many files the process with this id has open.
+fn open_files(id: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
+}
+
+/// The processor time that the process with this id has used, in hundredths of a second.
+fn processor_time(id: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2);
+    fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn the_soft_limit_of_open_files_is_raised_and_at_the_hard_one_connections_wait_for_others_to_go() {
+    const HARD: usize = 64;
+    // What the shell becomes keeps its id, and the limits.
+    let script = format!("ulimit -Sn 32 && ulimit -Hn {HARD} && exec \"$0\" --listen 127.0.0.1:0");
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &script, env!("CARGO_BIN_EXE_amqp-broker")])
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null());
+    let mut child = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut program = Program { child, stdout };
+    let (address, id) = (program.address(), program.child.id());
+    let free = HARD - open_files(id);
+    let connect = || {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(HEADER).unwrap();
+        stream
+    };
+    let answered = |stream: &mut TcpStream| stream.read_exact(&mut [0; 7]).unwrap();
+    let mut clients: Vec<TcpStream> = (0..free).map(|_| connect()).collect();
+    clients.iter_mut().for_each(answered);
+    assert_eq!(open_files(id), HARD, "the soft limit is below");
+    let mut waiting: Vec<TcpStream> = (0..5).map(|_| connect()).collect();
+    // It is at the limit from here on, which must cost it next to nothing.
+    let before = processor_time(id);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(processor_time(id) - before < 25, "it spins");
+    clients.drain(..5);
+    waiting.iter_mut().for_each(answered);
+    drop((clients, waiting));
+    let (clean, log) = program.ended_by("-TERM");
+    assert!(clean && log.contains("cannot accept"), "{log}");
 }

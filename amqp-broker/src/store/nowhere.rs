@@ -1,0 +1,20 @@
+//! No disk, where the feature `durable` is off.
+
+use crate::core::journal::{Record, Stored};
+
+/// A disk that there is not.
+pub(crate) enum Disk {}
+
+impl Disk {
+    pub(crate) fn add(&self, _records: Vec<Record>, _change: u64) -> bool {
+        match *self {}
+    }
+
+    pub(crate) async fn flushed(&self) {
+        match *self {}
+    }
+
+    pub(crate) async fn close(&self, _redelivered: Vec<Stored>) {
+        match *self {}
+    }
+}
