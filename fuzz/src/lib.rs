@@ -5,21 +5,29 @@
 
 mod allocation;
 mod broker_session;
+mod compression;
 mod engine;
 mod frame;
 mod method;
 mod properties;
+mod rpc;
 mod script;
 pub mod seeds;
 mod stream;
 mod table;
+mod transport_url;
 mod uri;
+mod value;
 
 pub use broker_session::broker_session;
+pub use compression::compression;
 pub use engine::engine;
 pub use frame::frame;
 pub use method::method;
 pub use properties::properties;
+pub use rpc::rpc;
 pub use stream::stream;
 pub use table::table;
+pub use transport_url::transport_url;
 pub use uri::uri;
+pub use value::value;

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fs, io, path::Path};
 
 use amqp_codec::{Frame, FrameKind, Method, RawFrame, ShortString, frame::PROTOCOL_HEADER, method::basic};
 use bytes::{Bytes, BytesMut};
+use messaging::Compression;
 
 use crate::{engine, script};
 
@@ -28,6 +29,14 @@ pub struct Seeds {
     pub table: BTreeSet<Vec<u8>>,
     /// URIs, and parts of one.
     pub uri: BTreeSet<Vec<u8>>,
+    /// An octet for the kind, then what is, or is to be, compressed.
+    pub compression: BTreeSet<Vec<u8>>,
+    /// An octet, then a request or a reply.
+    pub rpc: BTreeSet<Vec<u8>>,
+    /// URLs of transports, and parts of one.
+    pub transport_url: BTreeSet<Vec<u8>>,
+    /// JSON and MessagePack, with kombu's tags.
+    pub value: BTreeSet<Vec<u8>>,
 }
 
 /// What URIs are written like; none was recorded.
@@ -41,13 +50,68 @@ const URIS: [&str; 7] = [
     "\u{fc}ser\n%\n/",
 ];
 
+/// As kombu and oslo.messaging write them.
+const TRANSPORT_URLS: [&str; 8] = [
+    "rabbit://guest:guest@h1:5672,h2:5672/prod?heartbeat=10&ssl=true&ssl_ca_file=/ca.pem",
+    "amqp://u:p%3b@h//;amqp://other;third:5673",
+    "pyamqp://h/?ssl=1&ssl_cert_reqs=none&login_method=PLAIN&connect_timeout=2.5",
+    "kombu+memory://name",
+    "memory://name",
+    "amqps://[::1]:5671/%2f?verify=verify_none&channel_max=1&frame_max=4096&auth_mechanism=plain",
+    "user\np:a@s/s\nprod?x=y",
+    "h1,h2:99999\n;amqp://\n?ssl_check_hostname=false",
+];
+
+/// What Python writes.
+const VALUES: [&str; 8] = [
+    r#"{"at": {"__type__": "datetime", "__value__": "2024-01-02T03:04:05.678+01:00"}, "n": [1, -2.5e3, NaN, "\ud800"]}"#,
+    r#"[{"__type__": "decimal", "__value__": "1.50"}, {"__type__": "uuid", "__value__": {"hex": "6ba7b8109dad11d180b400c04fd430c8"}}]"#,
+    r#"{"__type__": "bytes", "__value__": "text"}"#,
+    r#"[{"__type__": "base64", "__value__": "/w=="}, {"__type__": "date", "__value__": "2024-01-02"}]"#,
+    r#"{"__type__": "time", "__value__": "03:04:05Z"}"#,
+    r#"[18446744073709551615, -9223372036854775808, 1208925819614629174706176, Infinity, true, null, {}]"#,
+    "\u{83}\u{1}",
+    "{\"a\": {\"__type__\": \"other\", \"__value__\": 1}}",
+];
+
+/// As oslo.messaging writes them.
+const RPC: [&str; 8] = [
+    r#"0{"oslo.version": "2.0", "oslo.message": "{\"method\": \"double\", \"args\": {\"number\": 2}, \"version\": \"1.0\", \"_msg_id\": \"5fcebaf07d464aa48f7a1e9546ccf035\", \"_reply_q\": \"math\", \"_timeout\": null, \"_unique_id\": \"f809af92bd2f4264b07e88e8365b0428\", \"_context_user\": \"alice\"}"}"#,
+    r#"0{"method": "double", "args": {"number": 2}, "namespace": "n", "version": "1.7", "_msg_id": "x", "_reply_q": "gone", "_timeout": 4}"#,
+    r#"0{"method": "none", "args": [NaN], "_reply_q": "", "_context_a": {"b": [1, 2]}}"#,
+    r#"0{"oslo.version": "3.0", "oslo.message": "{}"}"#,
+    r#"1{"oslo.version": "2.0", "oslo.message": "{\"result\": {\"a\": 1}, \"failure\": null, \"ending\": true, \"_msg_id\": \"$ID\", \"_unique_id\": \"u\"}"}"#,
+    r#"1{"oslo.version": "2.0", "oslo.message": "{\"result\": null, \"failure\": \"{\\\"class\\\": \\\"AppError\\\", \\\"module\\\": \\\"m\\\", \\\"message\\\": \\\"no\\\", \\\"tb\\\": [], \\\"args\\\": [1], \\\"kwargs\\\": {}}\", \"ending\": true, \"_msg_id\": \"$ID\"}"}"#,
+    r#"1{"result": null, "ending": false, "_msg_id": "$ID"}"#,
+    r#"1{"result": 1, "failure": {"class": "E"}, "ending": false, "_msg_id": "$ID"}"#,
+];
+
+/// A body in every compression.
+fn compressed() -> BTreeSet<Vec<u8>> {
+    let kinds =
+        [Compression::Zlib, Compression::Zstd, Compression::Bzip2, Compression::Xz, Compression::Brotli];
+    let body = b"a body, a body, and more of the same body";
+    let seed = |(kind, compression): (u8, Compression)| {
+        Some([&[kind][..], &compression.compress(body).ok()?].concat())
+    };
+    let compressed = (0..).zip(kinds).filter_map(seed);
+    compressed.chain([[&[0], &body[..]].concat(), [&[1], &[0; 64][..]].concat()]).collect()
+}
+
 impl Seeds {
     /// From all recordings.
     ///
     /// # Errors
     /// When they cannot be read.
     pub fn load() -> io::Result<Self> {
-        let mut seeds = Seeds { uri: URIS.map(Vec::from).into(), ..Seeds::default() };
+        let mut seeds = Seeds {
+            uri: URIS.map(Vec::from).into(),
+            compression: compressed(),
+            rpc: RPC.map(Vec::from).into(),
+            transport_url: TRANSPORT_URLS.map(Vec::from).into(),
+            value: VALUES.map(Vec::from).into(),
+            ..Seeds::default()
+        };
         for entry in fs::read_dir(RECORDINGS)? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "bin") {
@@ -58,7 +122,7 @@ impl Seeds {
     }
 
     /// Each target's name and seeds.
-    pub fn by_target(&self) -> [(&'static str, &BTreeSet<Vec<u8>>); 8] {
+    pub fn by_target(&self) -> [(&'static str, &BTreeSet<Vec<u8>>); 12] {
         [
             ("broker_session", &self.broker_session),
             ("engine", &self.engine),
@@ -68,6 +132,10 @@ impl Seeds {
             ("stream", &self.stream),
             ("table", &self.table),
             ("uri", &self.uri),
+            ("compression", &self.compression),
+            ("rpc", &self.rpc),
+            ("transport_url", &self.transport_url),
+            ("value", &self.value),
         ]
     }
 
@@ -212,13 +280,17 @@ mod tests {
             crate::stream,
             crate::table,
             crate::uri,
+            crate::compression,
+            crate::rpc,
+            crate::transport_url,
+            crate::value,
         ];
         for ((name, seeds), target) in seeds.by_target().into_iter().zip(targets) {
             assert!(seeds.len() > 5, "{name} has seeds");
             for seed in seeds {
                 let step = match name {
                     // A whole session takes longer than a frame.
-                    "broker_session" | "engine" => seed.len().div_ceil(4).max(1),
+                    "broker_session" | "engine" | "rpc" => seed.len().div_ceil(4).max(1),
                     _ => 1,
                 };
                 for end in (0..seed.len()).step_by(step).chain([seed.len()]) {

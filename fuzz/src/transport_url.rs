@@ -1,0 +1,35 @@
+use messaging::TransportOptions;
+
+const SECRET: &str = "swordfish";
+
+/// A transport's URL as it stands; one with a password between the lines of the input, which no error shows; and one made of
+/// the input as user, password and virtual host, which is always one.
+pub fn transport_url(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    // What is told of a transport it tells without connecting.
+    let told = |url: &str| match TransportOptions::new().lazy(url) {
+        Ok(transport) => format!("{transport:?}"),
+        Err(error) => format!("{error} {error:?}"),
+    };
+    told(&text);
+    let mut parts = text.splitn(3, '\n');
+    let mut next = || parts.next().unwrap_or_default();
+    let (user, password, vhost) = (next(), next(), next());
+    // A semicolon in a password that is not escaped may begin another URL.
+    if !text.contains(SECRET) && !password.contains(';') {
+        for url in [
+            format!("rabbit://{}:{SECRET}@{text}", encoded(user)),
+            format!("amqp://u:{SECRET}{password}@h/{vhost}"),
+            format!("amqp://h;amqp://u:{SECRET}@{text}"),
+        ] {
+            let told = told(&url);
+            assert!(!told.contains(SECRET), "{url:?} shows its password: {told}");
+        }
+    }
+    let url = format!("pyamqp://{}:{}@host/{}", encoded(user), encoded(password), encoded(vhost));
+    TransportOptions::new().lazy(&url).expect("every part is encoded");
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+}
