@@ -102,24 +102,41 @@ fn memory(rest: &str) -> Result<TransportUrl, UrlError> {
 }
 
 fn amqp(rest: &str, tls: bool, manner: Manner) -> Result<TransportUrl, UrlError> {
+    // Where the login ends behind what ends the hosts, what looks like a port, a virtual host or an option is a part of the
+    // password, not to be repeated.
+    let ends = rest.find(['/', '?', '#']).filter(|&end| {
+        let (hosts, behind) = rest.split_at(end);
+        !hosts.contains('@') && behind.contains('@')
+    });
+    let cut_by = ends.and_then(|end| rest.get(end..)?.chars().next());
+    uris(rest, tls, manner).map(TransportUrl::Amqp).map_err(|error| cut_by.map_or(error, UrlError::Unescaped))
+}
+
+fn uris(rest: &str, tls: bool, manner: Manner) -> Result<Vec<Uri>, UrlError> {
     let rest = rest.split('#').next().unwrap_or_default();
     let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (hosts, vhost) = authority.split_once('/').unwrap_or((authority, ""));
-    let is_cut = !hosts.contains('@') && rest.contains('@');
     let mut common = options::read(query, tls, manner)?;
     // Absent, `/` and `//` all mean the broker's `/`, for oslo.messaging and for kombu.
     let vhost = decode("virtual host", vhost)?;
     if !vhost.is_empty() {
         common.vhost = vhost;
     }
-    let hosts = hosts.split(',').filter(|item| !item.is_empty());
-    let uris: Result<Vec<_>, _> = hosts.map(|item| host(item, &common, manner)).collect();
-    // What looks like a port is the beginning of a password then, not to be repeated.
-    let mut uris = uris.map_err(|error| if is_cut { UrlError::Unescaped('/') } else { error })?;
+    let mut uris = Vec::new();
+    let mut rest = hosts;
+    while !rest.is_empty() {
+        let (item, behind) = rest.split_once(',').unwrap_or((rest, ""));
+        rest = behind;
+        if !item.is_empty() {
+            let is_cut = !item.contains('@') && behind.contains('@');
+            let uri = host(item, &common, manner);
+            uris.push(uri.map_err(|error| if is_cut { UrlError::Unescaped(',') } else { error })?);
+        }
+    }
     if uris.is_empty() {
         uris.push(common);
     }
-    Ok(TransportUrl::Amqp(uris))
+    Ok(uris)
 }
 
 /// One host with its login. There is none to inherit from the host before it.
@@ -179,6 +196,16 @@ mod tests {
         let uris = uris(url);
         assert_eq!(uris.len(), 1, "{url}");
         shown(&uris[0])
+    }
+
+    #[test]
+    fn an_error_repeats_no_part_of_a_password_that_is_not_escaped() {
+        for (password, by) in
+            [("se/cret", '/'), ("se?cret", '?'), ("se#cret", '#'), ("se/%zz", '/'), ("se,cret", ',')]
+        {
+            let error = TransportUrl::parse(&format!("amqp://u:{password}@h/v")).unwrap_err();
+            assert_eq!(error, UrlError::Unescaped(by), "{password}");
+        }
     }
 
     #[test]
