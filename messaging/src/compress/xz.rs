@@ -10,8 +10,12 @@ use crate::error::Malformed;
 const PRESET: u32 = 6;
 const SMALLEST_DICTIONARY: u32 = 4096;
 
-/// KiB for the dictionary and what is beside it: preset 9 has one of 64 MiB. It is allocated before anything is read.
-const MEMORY: u32 = 66 * 1024;
+/// The dictionary of preset 6, which is everybody's default, whatever they compress. It is allocated before anything is read.
+const DICTIONARY: u64 = 8 * 1024 * 1024;
+/// That of preset 9.
+const LARGEST_DICTIONARY: u64 = 64 * 1024 * 1024;
+/// What a decoder has beside its dictionary, in KiB.
+const BESIDE: u32 = 2 * 1024;
 
 pub(super) fn compress(body: &[u8]) -> io::Result<Vec<u8>> {
     let mut options = XzOptions::with_preset(PRESET);
@@ -23,8 +27,35 @@ pub(super) fn compress(body: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
+/// A dictionary larger than all that may come out is only claimed: nobody needs it, but for the default.
 pub(super) fn decompress(body: &[u8], limit: u64) -> Result<Vec<u8>, Malformed> {
     let mut out = Vec::new();
-    limited::append(XzReader::new_mem_limit(body, true, MEMORY), &mut out, limit)?;
+    limited::append(XzReader::new_mem_limit(body, true, memory(limit)), &mut out, limit)?;
     Ok(out)
+}
+
+/// What a decoder may allocate, in KiB.
+fn memory(limit: u64) -> u32 {
+    let dictionary = limit.clamp(DICTIONARY, LARGEST_DICTIONARY).div_ceil(1024);
+    u32::try_from(dictionary).unwrap_or(u32::MAX).saturating_add(BESIDE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dictionary_larger_than_what_may_come_out_is_not_allocated() {
+        let mut options = XzOptions::with_preset(9);
+        options.lzma_options.dict_size = 1 << 26;
+        let mut encoder = XzWriter::new(Vec::new(), options).unwrap();
+        encoder.write_all(b"body").unwrap();
+        let body = encoder.finish().unwrap();
+        assert!(matches!(decompress(&body, 1024), Err(Malformed::Compression(_))));
+        assert_eq!(decompress(&body, LARGEST_DICTIONARY).unwrap(), b"body");
+        let options = XzOptions::with_preset(6);
+        let mut encoder = XzWriter::new(Vec::new(), options).unwrap();
+        encoder.write_all(b"body").unwrap();
+        assert_eq!(decompress(&encoder.finish().unwrap(), 1024).unwrap(), b"body");
+    }
 }
