@@ -2,12 +2,13 @@
 
 use std::{
     borrow::Cow,
+    fmt,
     marker::PhantomData,
     pin::Pin,
     task::{Context, Poll},
 };
 
-use amqp_client::{Channel, ConsumeOptions, Exchange, Queue, StreamOffset};
+use amqp_client::{Channel, ConsumeOptions, Exchange, Queue, Received, StreamOffset};
 use amqp_codec::{Properties, borrowed::ContentProperties};
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
@@ -18,6 +19,7 @@ use crate::{
     error::{Error, Malformed, Undecodable},
     link::Link,
     on_failure::OnFailure,
+    on_undecodable::OnUndecodable,
     producer::Producer,
     serialize::Serializers,
 };
@@ -34,6 +36,7 @@ pub struct Subscription {
     prefetch: u16,
     concurrency: u16,
     on_failure: OnFailure,
+    pub(crate) on_undecodable: Option<OnUndecodable>,
     serializers: Serializers,
     /// To publish to the queue itself, for who handles its messages.
     pub(crate) producer: Option<Producer>,
@@ -50,6 +53,7 @@ impl Subscription {
             prefetch: 64,
             concurrency: 1,
             on_failure: OnFailure::default(),
+            on_undecodable: None,
             serializers: Serializers::new(),
             producer: None,
         }
@@ -103,6 +107,19 @@ impl Subscription {
     #[must_use]
     pub fn on_failure(mut self, policy: OnFailure) -> Self {
         self.on_failure = policy;
+        self
+    }
+
+    /// For [`handle`](Self::handle): what is done with a message that cannot be decoded. When `handler` succeeds it is acknowledged; when that
+    /// fails or panics, and by default, it is set aside as a failed one that has been tried often enough.
+    #[must_use]
+    pub fn on_undecodable<H, Fut, E>(mut self, handler: H) -> Self
+    where
+        H: Fn(Received, Malformed) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        self.on_undecodable = Some(OnUndecodable::new(handler));
         self
     }
 

@@ -39,6 +39,7 @@ mod lane;
 mod link;
 pub mod notify;
 mod on_failure;
+mod on_undecodable;
 mod producer;
 mod publish_all;
 mod publish_options;
@@ -62,7 +63,7 @@ mod version;
 mod work;
 mod worker;
 
-pub use amqp_client::{Exchange, Queue};
+pub use amqp_client::{Exchange, Queue, Received};
 pub use compress::{Compression, DECOMPRESSED_LIMIT};
 pub use conflict::Conflict;
 pub use consumer::{Consumer, Delivery, Subscription};

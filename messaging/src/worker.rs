@@ -18,6 +18,7 @@ use crate::{
     header,
     lane::Required,
     on_failure::{EXCHANGE, OnFailure, ROUTING_KEY, RetryLater, mark, retries},
+    on_undecodable::OnUndecodable,
     producer::Producer,
     serialize::Serializers,
     service::Service,
@@ -120,8 +121,8 @@ impl<T> Incoming<T> {
 impl Subscription {
     /// Declares, binds, and has `handler` work on each message of type `T`, at most [`concurrency`](Self::concurrency) at once, until
     /// the worker is stopped. A message is acknowledged when its handler has succeeded; when it failed or panicked,
-    /// [`on_failure`](Self::on_failure) says what becomes of it. One that is no `T` is set aside as a failed one that has been tried
-    /// often enough, never left unsettled. A lost connection is recovered; a queue that was deleted is declared again.
+    /// [`on_failure`](Self::on_failure) says what becomes of it. One that is no `T` goes to [`on_undecodable`](Self::on_undecodable), or is
+    /// set aside as a failed one that has been tried often enough, never left unsettled. A lost connection is recovered; a queue that was deleted is declared again.
     ///
     /// ```
     /// use std::time::Duration;
@@ -159,6 +160,7 @@ impl Subscription {
             handler,
             queue: self.queue_name().to_owned(),
             on_failure: self.failure_policy().clone(),
+            on_undecodable: self.on_undecodable.clone(),
             serializers: self.content().clone(),
             producer: self.producer.clone(),
             types: PhantomData,
@@ -175,6 +177,7 @@ struct Shared<T, H> {
     handler: H,
     queue: String,
     on_failure: OnFailure,
+    on_undecodable: Option<OnUndecodable>,
     serializers: Serializers,
     producer: Option<Producer>,
     types: PhantomData<fn() -> T>,
@@ -189,10 +192,8 @@ where
 {
     async fn handle(self: Arc<Self>, delivery: amqp_client::Delivery, _turn: Turn) {
         let (received, acker) = delivery.split();
-        let kept = match self.on_failure {
-            OnFailure::Retry(_) => Some(received.clone()),
-            OnFailure::Requeue | OnFailure::Reject => None,
-        };
+        let is_kept = self.on_undecodable.is_some() || matches!(self.on_failure, OnFailure::Retry(_));
+        let kept = is_kept.then(|| received.clone());
         let settled = match self.run(received).await {
             Ok(()) => acker.ack().await,
             // What is seldom needed is large, and would be moved about with each message.
@@ -216,7 +217,7 @@ where
         })
     }
 
-    /// Settles it otherwise; `received` is there when it may have to be published again.
+    /// Settles it otherwise; `received` is there when it may still be needed.
     async fn not_handled(
         &self,
         trouble: Trouble,
@@ -227,20 +228,29 @@ where
             Trouble::Unreadable(reason) => {
                 tracing::warn!(queue = self.queue, %reason, "a message cannot be read");
             }
-            Trouble::Failed(failure) => {
+            Trouble::Failed(failure) | Trouble::NotTakenOver(failure) => {
                 tracing::warn!(queue = self.queue, failure, "a message could not be handled");
             }
         }
+        let trouble = match (trouble, &self.on_undecodable, &received) {
+            (Trouble::Unreadable(reason), Some(handler), Some(received)) => {
+                match handler.handle(received.clone(), reason).await {
+                    Ok(()) => return acker.ack().await,
+                    Err(failure) => Trouble::NotTakenOver(failure),
+                }
+            }
+            (trouble, ..) => trouble,
+        };
         match (&self.on_failure, received, trouble) {
             (OnFailure::Retry(later), Some(received), Trouble::Failed(failure)) => {
                 self.retry(&received, acker, later, &failure).await
             }
             // Whoever handles it will not read it any better.
-            (OnFailure::Retry(later), Some(received), Trouble::Unreadable(reason)) => {
+            (OnFailure::Retry(later), Some(received), trouble) => {
                 match (later.dead_queue(&self.queue), received.properties()) {
                     (Some(queue), Ok(properties)) => {
                         let retries = retries(&properties);
-                        self.move_to(&received, acker, queue, retries, &reason.to_string()).await
+                        self.move_to(&received, acker, queue, retries, &trouble.to_string()).await
                     }
                     _ => acker.nack(false).await,
                 }
@@ -292,8 +302,14 @@ where
 }
 
 /// Why a message was not handled.
+#[derive(Debug, thiserror::Error)]
 enum Trouble {
+    #[error("{0}")]
     Unreadable(Malformed),
+    /// Its user could not do anything with it either.
+    #[error("{0}")]
+    NotTakenOver(String),
+    #[error("{0}")]
     Failed(String),
 }
 

@@ -184,10 +184,46 @@ async fn what_cannot_be_read_is_set_aside_at_once(broker: Broker) {
     broker.channel().await.delete_queue(&dead).await.unwrap();
 }
 
+async fn what_cannot_be_read_goes_to_who_is_there_for_it(broker: Broker) {
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    let (told, mut reasons) = mpsc::unbounded_channel();
+    let later = RetryLater::after(Duration::from_secs(60)).dead_letter(true);
+    let worker = transport
+        .consumer(Queue::new(&queue))
+        .on_failure(OnFailure::Retry(later))
+        .on_undecodable(move |message, reason| {
+            told.send((message.body().clone(), reason.to_string())).unwrap();
+            let body = message.body().clone();
+            assert_ne!(body, "\"panic\"");
+            async move { if body == "\"fine\"" { Ok(()) } else { Err("not mine") } }
+        })
+        .handle(move |_: Incoming<u32>| async { Ok::<_, String>(()) })
+        .await
+        .unwrap();
+    let dead = format!("{queue}.dead");
+    for body in ["fine", "other", "panic"] {
+        publish(&transport, &queue, body).await;
+        let (told, reason) = within(reasons.recv()).await.unwrap();
+        assert_eq!(told, format!("\"{body}\""));
+        assert!(reason.contains("invalid type: string"), "{reason}");
+    }
+    let mut set_aside = transport.consumer(Queue::durable(&dead)).start::<String>().await.unwrap();
+    for body in ["other", "panic"] {
+        let message = within(set_aside.next()).await.unwrap().unwrap();
+        assert_eq!(message.body(), body);
+        message.ack().await.unwrap();
+    }
+    within(worker.stop()).await;
+    assert_eq!(ready(&broker, &queue).await, 0);
+    broker.channel().await.delete_queue(&dead).await.unwrap();
+}
+
 on_every_broker!(
     what_succeeds_is_acknowledged_and_no_more_run_at_once_than_may,
     stopping_waits_for_what_runs_and_takes_no_more,
     a_failure_or_a_panic_is_rejected_by_default_and_the_worker_goes_on,
     what_fails_is_tried_again_after_a_while_and_then_set_aside,
     what_cannot_be_read_is_set_aside_at_once,
+    what_cannot_be_read_goes_to_who_is_there_for_it,
 );

@@ -1,0 +1,38 @@
+//! What a worker's user does with a message that cannot be decoded.
+
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
+
+use amqp_client::Received;
+use futures_util::{FutureExt as _, future::BoxFuture};
+
+use crate::error::Malformed;
+
+/// A handler without its types: it ends with why it failed.
+#[derive(Clone)]
+pub(crate) struct OnUndecodable(Arc<dyn Fn(Received, Malformed) -> Outcome + Send + Sync>);
+
+type Outcome = BoxFuture<'static, Result<(), String>>;
+
+impl OnUndecodable {
+    pub(crate) fn new<H, Fut, E>(handler: H) -> Self
+    where
+        H: Fn(Received, Malformed) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        OnUndecodable(Arc::new(move |received, reason| {
+            let handling = handler(received, reason);
+            async move { handling.await.map_err(|error| error.to_string()) }.boxed()
+        }))
+    }
+
+    /// Whether it has taken the message over.
+    ///
+    /// # Errors
+    /// Why not; a panic is one.
+    pub(crate) async fn handle(&self, received: Received, reason: Malformed) -> Result<(), String> {
+        // Called within, so that one that panics before its first await is caught as well.
+        let handling = AssertUnwindSafe(async { (self.0)(received, reason).await }).catch_unwind();
+        handling.await.unwrap_or_else(|_| Err("the handler of what cannot be decoded panicked".to_owned()))
+    }
+}
