@@ -1,6 +1,7 @@
 //! Times the messaging layer beside the bare client, on the same small JSON messages, and prints one JSON line.
 //!
-//! `messaging URL MODE COUNT`, MODE being `client-publish`, `ensure-publish`, `client-consume` or `handle`. Publishing keeps 1000
+//! `messaging URL MODE COUNT`, MODE being `client-publish`, `ensure-publish`, `client-consume`, `handle`, or `call-N`: calls of a
+//! method of a server in this process, N of them in flight. Publishing keeps 1000
 //! messages in flight; consuming takes what was published before to the queue `bench-messaging`, with a prefetch of 1000 and
 //! an acknowledgement each. Written as a user would write it. `benches/kombu_peer.py` does the same with kombu.
 
@@ -15,7 +16,7 @@ use std::{
 
 use amqp_client::{ConsumeOptions, Message};
 use futures_util::{StreamExt as _, stream};
-use messaging::{Exchange, Incoming, Queue, Transport};
+use messaging::{Exchange, Incoming, Queue, Target, Transport, rpc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -38,7 +39,7 @@ fn event(id: u64) -> Event {
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: messaging URL client-publish|ensure-publish|client-consume|handle COUNT";
+    let usage = "usage: messaging URL client-publish|ensure-publish|client-consume|handle|call-N COUNT";
     let (Some(url), Some(mode), Some(count)) = (arguments.next(), arguments.next(), arguments.next()) else {
         return Err(usage.into());
     };
@@ -49,7 +50,10 @@ async fn main() -> Result<(), Failure> {
         "ensure-publish" => ensure_publish(&url, count).await?,
         "client-consume" => client_consume(&url, count).await?,
         "handle" => handle(&url, count).await?,
-        _ => return Err(usage.into()),
+        mode => match mode.strip_prefix("call-") {
+            Some(in_flight) => call(&url, count, in_flight.parse()?).await?,
+            None => return Err(usage.into()),
+        },
     }
     let (wall, cpu) = (wall.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     let line = serde_json::json!({
@@ -139,6 +143,31 @@ async fn handle(url: &str, count: u64) -> Result<(), Failure> {
     done.notified().await;
     worker.stop().await;
     Ok(())
+}
+
+#[derive(Serialize, Deserialize)]
+struct Add {
+    a: u64,
+    b: u64,
+}
+
+async fn call(url: &str, count: u64, in_flight: usize) -> Result<(), Failure> {
+    let (serving, calling) = (Transport::connect(url).await?, Transport::connect(url).await?);
+    let add = |_, args: Add| async move { Ok(args.a + args.b) };
+    let server = rpc::Server::new(&serving, Target::topic("bench-rpc").server("s")).concurrency(IN_FLIGHT);
+    let server = server.endpoint(rpc::Endpoint::new().method("add", add)).start().await?;
+    let client = rpc::Client::new(&calling, Target::topic("bench-rpc"));
+    let calls = stream::iter(0..count).map(|number| {
+        let call = client.call::<u64>("add", &Add { a: number, b: 1 });
+        async move { call.await.map(|sum| assert_eq!(sum, number + 1)) }
+    });
+    let mut results = std::pin::pin!(calls.buffer_unordered(in_flight));
+    while let Some(result) = results.next().await {
+        result?;
+    }
+    server.stop().await?;
+    calling.close().await?;
+    Ok(serving.close().await?)
 }
 
 /// CPU time of this process, user and system.
