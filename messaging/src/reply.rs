@@ -65,9 +65,14 @@ impl ReplyQueue {
         self.0.queue.name()
     }
 
+    /// Whether replies are consumed at this moment.
+    pub(crate) fn is_consumed(&self) -> bool {
+        self.0.consuming.load(Ordering::Acquire)
+    }
+
     /// Makes sure that replies are consumed.
     pub(crate) async fn ensure(&self) -> Result<(), Error> {
-        if self.0.consuming.load(Ordering::Acquire) {
+        if self.is_consumed() {
             return Ok(());
         }
         if let Some(raw) = self.0.start().await? {

@@ -239,8 +239,12 @@ impl<R: DeserializeOwned> Call<'_, R> {
         let caller = self.caller;
         let clock = Retry::start(RetryPolicy::default().deadline(self.timeout));
         let replies = caller.transport().replies();
-        let listening = Retry::until_permanent(self.timeout, || replies.ensure());
-        timeout_at(clock.deadline(), listening).await.map_err(|_| out_of_time(&clock, "connecting"))??;
+        if !replies.is_consumed() {
+            let listening = Box::pin(Retry::until_permanent(self.timeout, || replies.ensure()));
+            timeout_at(clock.deadline(), listening)
+                .await
+                .map_err(|_| out_of_time(&clock, "connecting"))??;
+        }
 
         let monitor = self.monitor.map(|patience| patience.max(LEAST_MONITOR));
         let mut expected = replies.expect(monitor.is_some());

@@ -72,7 +72,7 @@ impl Desk {
         };
         self.finish(&request, unsettled).await;
         if let Some((queue, unclaimed)) = unclaimed
-            && !self.replies.wait_for_client(queue, unclaimed, stopping).await
+            && !Box::pin(self.replies.wait_for_client(queue, unclaimed, stopping)).await
         {
             count(&self.counts.vanished);
         }
@@ -84,7 +84,7 @@ impl Desk {
         match (request.heartbeat, request.message_id.clone(), request.reply_queue.clone()) {
             (Some(interval), Some(id), Some(queue)) => tokio::select! {
                 answer = self.dispatcher.answer(request) => answer,
-                never = self.heartbeats(&queue, &id, interval) => match never {},
+                never = Box::pin(self.heartbeats(&queue, &id, interval)) => match never {},
             },
             _ => self.dispatcher.answer(request).await,
         }

@@ -1,8 +1,12 @@
 //! Requests and replies as they are inside the envelope.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
-use serde::{Deserialize, Serialize, ser::SerializeMap};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, MapAccess, Visitor},
+    ser::SerializeMap,
+};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::failure::Failure;
@@ -81,30 +85,57 @@ pub(crate) struct Received {
 impl Received {
     /// From the JSON text in the envelope.
     pub(crate) fn from_json(text: &str) -> serde_json::Result<Self> {
-        let fields: BTreeMap<String, Box<RawValue>> = serialize::from_json(text)?;
+        serialize::from_json(text)
+    }
+}
+
+/// In one pass: the values that are looked at become what they are looked at as, and the others are stepped over.
+impl<'de> Deserialize<'de> for Received {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ReceivedVisitor)
+    }
+}
+
+struct ReceivedVisitor;
+
+impl<'de> Visitor<'de> for ReceivedVisitor {
+    type Value = Received;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a request, which is an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Received, A::Error> {
         let mut received = Received::default();
         let mut context = Map::new();
-        for (name, raw) in fields {
-            match name.as_str() {
-                "method" => received.method = Some(serialize::from_json(raw.get())?),
-                "args" => received.arguments = Some(raw),
-                "namespace" => received.namespace = Some(serialize::from_json(raw.get())?),
-                "version" => received.version = Some(serialize::from_json(raw.get())?),
-                "_msg_id" => received.message_id = text_of(&raw)?,
-                "_reply_q" => received.reply_queue = text_of(&raw)?,
-                "_unique_id" => received.unique_id = text_of(&raw)?,
-                "_timeout" => received.heartbeat = heartbeat(&serialize::from_json(raw.get())?),
-                _ => {
-                    if let Some(name) = name.strip_prefix(PREFIX) {
-                        context.insert(name.to_owned(), serialize::from_json(raw.get())?);
+        while let Some(Text(name)) = fields.next_key()? {
+            match &*name {
+                "method" => received.method = Some(fields.next_value()?),
+                "args" => received.arguments = Some(fields.next_value()?),
+                "namespace" => received.namespace = Some(fields.next_value()?),
+                "version" => received.version = Some(fields.next_value()?),
+                "_msg_id" => received.message_id = text_of(fields.next_value()?),
+                "_reply_q" => received.reply_queue = text_of(fields.next_value()?),
+                "_unique_id" => received.unique_id = text_of(fields.next_value()?),
+                "_timeout" => received.heartbeat = heartbeat(&fields.next_value()?),
+                name => match name.strip_prefix(PREFIX) {
+                    Some(name) => {
+                        context.insert(name.to_owned(), fields.next_value()?);
                     }
-                }
+                    None => {
+                        fields.next_value::<IgnoredAny>()?;
+                    }
+                },
             }
         }
         received.context = context.into();
         Ok(received)
     }
 }
+
+/// A key, borrowed where nothing in it is escaped.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Half of the client's patience in whole seconds. With less than 2 s of it Python sends no heartbeats; to who did not ask for
 /// them, they must not be sent at all.
@@ -118,9 +149,11 @@ fn heartbeat(patience: &Value) -> Option<Duration> {
 }
 
 /// The text, unless it is empty or something else: Python asks for truth.
-fn text_of(raw: &RawValue) -> serde_json::Result<Option<String>> {
-    let value: Value = serialize::from_json(raw.get())?;
-    Ok(value.as_str().filter(|text| !text.is_empty()).map(str::to_owned))
+fn text_of(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text),
+        _ => None,
+    }
 }
 
 /// A reply about to leave. All five keys are always there: Python fails without.
