@@ -49,7 +49,7 @@ impl Producer {
         self
     }
 
-    /// Whether a message that reaches no queue is an error ([`Outcome::Unroutable`]); default false.
+    /// Whether a message that reaches no queue is an error ([`Outcome::Unroutable`](crate::Outcome::Unroutable)); default false.
     #[must_use]
     pub fn mandatory(mut self, mandatory: bool) -> Self {
         self.publishing.mandatory = mandatory;
