@@ -231,11 +231,18 @@ impl Vhost {
             return Err(Refusal::TooManyUnacked(self.limits.unacked));
         }
         let Some(entry) = queue.ready.pop() else { return Ok(None) };
+        // What is at the head now and has expired does not remain; RabbitMQ's quorum queues look later.
+        if queue.arguments.kind == QueueType::Classic {
+            queue.expire(now, &mut self.dead);
+        }
         let tag = channel.next_tag();
         let got = Got {
             tag,
             redelivered: entry.redelivered,
-            header: entry.header(),
+            header: match queue.arguments.kind {
+                QueueType::Quorum => entry.counted(),
+                _ => None,
+            },
             message: entry.message.clone(),
             remaining: u32::try_from(queue.ready.len()).unwrap_or(u32::MAX),
         };

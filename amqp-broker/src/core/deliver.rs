@@ -54,6 +54,14 @@ impl Vhost {
         {
             let Some(mut route) = self.way_to(id, consumer) else { return };
             let Some(entry) = route.queue.ready.pop() else { return };
+            // What has expired behind others is seen when its own turn comes.
+            if entry.expires_at <= now {
+                if let Some(queue) = self.queues.get(id) {
+                    self.dead.left(queue.serial, &entry);
+                    queue.mourn(entry.message, Reason::Expired, &mut self.dead);
+                }
+                continue;
+            }
             let (serial, gone) = (route.queue.serial, route.consumer.no_ack && entry.stored);
             let gone = gone.then(|| entry.clone());
             route.deliver_entry(now, entry, sink);

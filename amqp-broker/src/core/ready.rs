@@ -26,9 +26,12 @@ impl Entry {
     /// says how often.
     #[inline]
     pub(crate) fn header(&self) -> Option<Vec<u8>> {
-        if self.returns == 0 {
-            return None;
-        }
+        if self.returns == 0 { None } else { self.counted() }
+    }
+
+    /// The content header with how often it returned, though it be never: so RabbitMQ gives it to who gets it from a quorum
+    /// queue.
+    pub(crate) fn counted(&self) -> Option<Vec<u8>> {
         stamped(self.message.parts().header, "x-delivery-count", self.returns.into()).ok()
     }
 }

@@ -11,17 +11,18 @@
 //! | queues that are exclusive, auto-delete, server-named, expire, are full, have priorities | `behaviour` |
 //! | which arguments each type of queue and consumer takes, and which make a difference | `differential`, `core/equivalence` |
 //! | `CC` and `BCC`, properties byte for byte, user-id, expiration | `behaviour`, `errors`, `dead_letters` |
+//! | messages that expire behind others | `expiry`, `deliveries` |
 //! | confirms, returns, refusals by full queues, transactions | `behaviour`, `sequences` |
 //! | prefetch in both scopes, round robin, priorities, one active consumer | `behaviour` |
 //! | ack, nack, reject, recover, requeue to its place, redelivered | `behaviour`, `sequences` |
 //! | consumer cancel notifications, after the answer to who causes them | `cancels` |
 //! | consumer timeout | `behaviour` |
-//! | dead letters: four reasons, `x-death`, circles, copies, `reject-publish-dlx` | `dead_letters`, `sequences` |
+//! | dead letters: four reasons, `x-death`, circles, copies, `reject-publish-dlx`, long chains | `dead_letters`, `sequences`, `deliveries` |
 //! | quorum queues: delivery limit, order of what returns, what they refuse | `dead_letters`, `differential` |
 //! | streams | `streams`, `core/stream` |
 //! | direct reply-to | `reply_to` |
 //! | what survives, and when it is confirmed | `durability`, `restarts` |
-//! | anything at all, in any order | `anything` (nothing breaks), `sequences` (as RabbitMQ does) |
+//! | anything at all, in any order | `anything` (nothing breaks), `sequences` and, with consumers, `deliveries` (as RabbitMQ does) |
 
 mod access;
 mod accounts;
@@ -30,10 +31,12 @@ mod behaviour;
 mod both;
 mod cancels;
 mod dead_letters;
+mod deliveries;
 mod differential;
 #[cfg(feature = "durable")]
 mod durability;
 mod errors;
+mod expiry;
 mod faults;
 mod frames;
 mod greeting;
