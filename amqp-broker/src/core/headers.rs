@@ -4,7 +4,7 @@ use amqp_codec::{ShortString, Table, Value};
 
 use super::{
     refusal::Refusal,
-    term::{same, shown, type_name},
+    term::{as_f64, same, shown, type_name},
 };
 
 /// A binding's arguments, read.
@@ -44,11 +44,19 @@ impl HeadersMatch {
     /// Whether a message with these headers is wanted. A wanted value of type void asks for presence alone.
     pub(crate) fn matches(&self, headers: &[(ShortString, Value)]) -> bool {
         let is_there = |(name, wanted): &(ShortString, Value)| {
-            headers
-                .iter()
-                .any(|(other, value)| other == name && (matches!(wanted, Value::Void) || same(wanted, value)))
+            headers.iter().any(|(other, value)| {
+                other == name && (matches!(wanted, Value::Void) || is_equal(wanted, value))
+            })
         };
         if self.all { self.wanted.iter().all(is_there) } else { self.wanted.iter().any(is_there) }
+    }
+}
+
+/// Numbers are equal by value, integers and floats among each other too: more than where declarations are compared.
+fn is_equal(wanted: &Value, value: &Value) -> bool {
+    match (wanted.as_i64(), as_f64(value), as_f64(wanted), value.as_i64()) {
+        (Some(integer), Some(float), ..) | (.., Some(float), Some(integer)) => integer as f64 == float,
+        _ => same(wanted, value),
     }
 }
 
@@ -94,5 +102,8 @@ mod tests {
         assert!(!matches(&[("a", Value::Void)], &[("b", Value::Void)]));
         assert!(matches(&[("a", Value::I32(5))], &[("a", Value::I64(5))]));
         assert!(!matches(&[("a", Value::I32(5))], &[("a", Value::from("5"))]));
+        assert!(matches(&[("a", Value::I32(5))], &[("a", Value::F64(5.0))]));
+        assert!(matches(&[("a", Value::F32(5.0))], &[("a", Value::I64(5))]));
+        assert!(!matches(&[("a", Value::I32(5))], &[("a", Value::F64(5.5))]));
     }
 }

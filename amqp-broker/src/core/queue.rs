@@ -149,8 +149,10 @@ impl Queue {
     /// Drops what is too much.
     #[inline]
     pub(crate) fn drop_overflow(&mut self, dead: &mut Graveyard) {
-        while self.is_over(0, 0)
-            && let Some(entry) = self.ready.drop_one()
+        // Where publishers are refused, what returns may be more than there is room for.
+        while self.arguments.overflow == Overflow::DropHead
+            && self.is_over(0, 0)
+            && let Some(entry) = self.ready.pop()
         {
             dead.left(self.serial, &entry);
             self.mourn(entry.message, Reason::MaxLength, dead);

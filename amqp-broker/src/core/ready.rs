@@ -121,15 +121,6 @@ impl Ready {
         Some(self.taken(entry))
     }
 
-    /// Takes the message that goes when there are too many: the oldest of the lowest priority.
-    pub(crate) fn drop_one(&mut self) -> Option<Entry> {
-        if let Some(entry) = self.returned.pop_front() {
-            return Some(self.taken(entry));
-        }
-        let entry = self.levels.iter_mut().find_map(Segments::pop_front)?;
-        Some(self.taken(entry))
-    }
-
     /// Takes a message at the head of its priority that has expired.
     pub(crate) fn pop_expired(&mut self, now: u64) -> Option<Entry> {
         if let Some(first) = self.returned.front() {
@@ -219,13 +210,12 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_priority_is_due_first_and_the_lowest_is_dropped_first() {
+    fn the_highest_priority_is_due_first() {
         let mut ready = Ready::new(9);
         for (position, priority) in [(0, 1), (1, 9), (2, 0), (3, 9)] {
             ready.push(entry(position, priority));
         }
-        assert_eq!(ready.drop_one().map(|entry| entry.position), Some(2));
-        assert_eq!(positions(&mut ready), [1, 3, 0]);
+        assert_eq!(positions(&mut ready), [1, 3, 0, 2]);
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub(crate) enum Refusal {
     ConfirmToTx,
     #[error("channel is not transactional")]
     NotTransactional,
+    #[error("partial tx completion")]
+    PartialCommit,
     #[error("user_id property set to '{claimed}' but authenticated user was '{user}'")]
     WrongUserId { claimed: String, user: String },
     #[error("invalid expiration '{value}': {why}")]
@@ -154,6 +156,7 @@ impl Refusal {
             | Refusal::TxToConfirm
             | Refusal::ConfirmToTx
             | Refusal::NotTransactional
+            | Refusal::PartialCommit
             | Refusal::WrongUserId { .. }
             | Refusal::InvalidExpiration { .. }
             | Refusal::InvalidCarbonCopy { .. }

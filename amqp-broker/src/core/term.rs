@@ -51,7 +51,8 @@ pub(crate) fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-fn as_f64(value: &Value) -> Option<f64> {
+/// A float, of either width.
+pub(crate) fn as_f64(value: &Value) -> Option<f64> {
     match *value {
         Value::F32(n) => Some(n.into()),
         Value::F64(n) => Some(n),

@@ -501,11 +501,15 @@ impl Channel {
             (tx::Method::Commit(_), Mode::Transaction(pending)) => {
                 let publishes = std::mem::take(pending).publishes;
                 self.note_unpublished(op)?;
+                let mut is_whole = true;
                 for (flags, draft) in publishes {
                     self.incoming.draft = draft;
-                    self.put(op, flags)?;
+                    is_whole &= self.put(op, flags)? != Published::Rejected;
                 }
                 op.shared.vhost.commit_settled(op.now, key, &mut op.shared.outboxes);
+                if !is_whole {
+                    return Err(Refusal::PartialCommit);
+                }
                 self.reply(op, &tx::CommitOk {});
             }
             (tx::Method::Rollback(_), Mode::Transaction(pending)) => {

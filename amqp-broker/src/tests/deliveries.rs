@@ -64,7 +64,7 @@ impl Side {
             let more: &[(&str, Value)] = match name {
                 "dlv.drops" => &[("x-max-length", 2.into())],
                 "dlv.refuses" => &[("x-max-length", 2.into()), ("x-overflow", "reject-publish-dlx".into())],
-                "dlv.levels" => &[("x-max-priority", 3.into())],
+                "dlv.levels" => &[("x-max-priority", 3.into()), ("x-max-length", 4.into())],
                 "dlv.expires" => &[("x-message-ttl", 0.into())],
                 "dlv.quorum" => &[("x-queue-type", "quorum".into())],
                 "dlv.limited" => &[("x-queue-type", "quorum".into()), ("x-delivery-limit", 1.into())],
@@ -73,7 +73,7 @@ impl Side {
             let mut arguments = table([]);
             let buried: &[(&str, Value)] = if name == END || name == "dlv.plain" { &[] } else { &bury };
             for (key, value) in buried.iter().chain(more) {
-                arguments.push(*key, value.clone()).unwrap();
+                arguments.push(key, value.clone()).unwrap();
             }
             let declare =
                 queue::Declare { queue: short(name), durable: true, arguments, ..Default::default() };
@@ -152,6 +152,10 @@ impl Side {
                     0 => ("dlv.topic", KEYS[usize::from(x) % KEYS.len()]),
                     _ => ("", name),
                 };
+                if self.settled.is_some() && name == "dlv.refuses" {
+                    // What a queue refuses closes the channel with the commit.
+                    return;
+                }
                 // With priorities RabbitMQ sees late that what is not alone has expired.
                 let may_expire = name != "dlv.levels" && !key.starts_with("both");
                 let expiration = (may_expire && x.is_multiple_of(9)).then(|| short("0"));
@@ -190,7 +194,7 @@ impl Side {
                     13 | 14 => self.peer.nack(delivery_tag, true).await,
                     15 => self.peer.nack(delivery_tag, false).await,
                     _ => {
-                        self.peer.send(1, basic::Reject { delivery_tag, requeue: x.is_multiple_of(2) }).await
+                        self.peer.send(1, basic::Reject { delivery_tag, requeue: x.is_multiple_of(2) }).await;
                     }
                 }
             }
@@ -252,10 +256,10 @@ impl Side {
 /// Headers without the times in them.
 fn marks(headers: &Table) -> String {
     let mut told = String::new();
-    for (name, value) in headers.iter() {
+    for (name, value) in headers {
         match &value {
             Value::Array(deaths) => {
-                for death in deaths.iter() {
+                for death in deaths {
                     let Value::Table(death) = death else { panic!("no table: {death:?}") };
                     let kept: Vec<_> = death.iter().filter(|(key, _)| key.as_bytes() != b"time").collect();
                     told += &format!("{kept:?}");

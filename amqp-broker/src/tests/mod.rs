@@ -11,7 +11,7 @@
 //! | queues that are exclusive, auto-delete, server-named, expire, are full, have priorities | `behaviour` |
 //! | which arguments each type of queue and consumer takes, and which make a difference | `differential`, `core/equivalence` |
 //! | `CC` and `BCC`, properties byte for byte, user-id, expiration | `behaviour`, `errors`, `dead_letters` |
-//! | messages that expire behind others | `expiry`, `deliveries` |
+//! | messages that expire behind others | `leftovers`, `deliveries` |
 //! | confirms, returns, refusals by full queues, transactions | `behaviour`, `sequences` |
 //! | prefetch in both scopes, round robin, priorities, one active consumer | `behaviour` |
 //! | ack, nack, reject, recover, requeue to its place, redelivered | `behaviour`, `sequences` |
@@ -36,11 +36,11 @@ mod differential;
 #[cfg(feature = "durable")]
 mod durability;
 mod errors;
-mod expiry;
 mod faults;
 mod frames;
 mod greeting;
 mod inspection;
+mod leftovers;
 mod limits;
 mod peer;
 mod reply_to;
