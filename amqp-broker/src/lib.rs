@@ -49,6 +49,7 @@
 //! | dead letters are published with the operation that the message died of, those of quorum queues too, unless they are thousands | they follow soon after |
 //! | of more than 100,000 messages that die of other messages' dead letters faster than these can be published, the youngest are dropped, which the log says | they pile up |
 //! | in a queue with priorities a message that expires at once goes at once | when the queue is next consumed from, unless it is alone |
+//! | where the one active consumer of a queue is cancelled with messages out, the next has its turn | the queue may crash and begin anew, empty if it is not durable |
 //! | direct replies are dropped for a client with 64 MiB of unread ones | they pile up |
 //! | permissions go by the names of queues and exchanges | topic permissions go by routing keys besides |
 //! | a `user-id` is the login's | a user with the tag `impersonator` may say another |
