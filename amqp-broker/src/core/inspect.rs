@@ -181,3 +181,13 @@ fn info_of(channel: &super::channel::Channel) -> ChannelInfo {
         shared_prefetch: channel.shared_prefetch,
     }
 }
+
+#[cfg(test)]
+impl Vhost {
+    /// Where in memory the bodies of all ready messages lie, once for each queue a message is in.
+    pub(crate) fn body_addresses(&self) -> Vec<usize> {
+        let queues = self.queue_names.values().filter_map(|id| self.queues.get(*id));
+        let parts = queues.flat_map(|queue| queue.ready.iter()).map(|entry| entry.message.parts());
+        parts.map(|parts| parts.large.first().map_or(parts.small, |part| part).as_ptr().addr()).collect()
+    }
+}

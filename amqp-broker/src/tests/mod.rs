@@ -22,6 +22,7 @@
 //! | streams | `streams`, `core/stream` |
 //! | direct reply-to | `reply_to` |
 //! | what survives, and when it is confirmed | `durability`, `restarts` |
+//! | many connections, queues and messages; bodies shared by queues | `scale` |
 //! | anything at all, in any order | `anything` (nothing breaks), `sequences` and, with consumers, `deliveries` (as RabbitMQ does) |
 
 mod access;
@@ -46,5 +47,6 @@ mod peer;
 mod reply_to;
 #[cfg(feature = "durable")]
 mod restarts;
+mod scale;
 mod sequences;
 mod streams;
