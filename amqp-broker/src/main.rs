@@ -12,7 +12,7 @@ use settings::Settings;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-// Beside glibc's: what a purge frees goes back to the system.
+// Beside glibc's: what a queue that drains frees goes back to the system.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
