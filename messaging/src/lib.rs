@@ -49,6 +49,7 @@ mod retry;
 pub mod rpc;
 mod serialize;
 mod service;
+mod settling;
 mod simple_queue;
 mod source;
 pub mod tagged;

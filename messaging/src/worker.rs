@@ -7,21 +7,19 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use amqp_client::{Acker, Message, Properties, Queue, Received};
+use amqp_client::{Acker, Properties, Received};
 use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
 
 use crate::{
     consumer::{Subscription, decode_body},
-    entity::Entities,
     error::{Error, Malformed},
     header,
-    lane::Required,
-    on_failure::{EXCHANGE, OnFailure, ROUTING_KEY, RetryLater, mark, retries},
+    on_failure::{EXCHANGE, ROUTING_KEY, retries},
     on_undecodable::OnUndecodable,
-    producer::Producer,
     serialize::Serializers,
     service::Service,
+    settling::Settling,
     turns::Turn,
 };
 
@@ -158,11 +156,13 @@ impl Subscription {
         let concurrency = self.handlers();
         let shared = Arc::new(Shared {
             handler,
-            queue: self.queue_name().to_owned(),
-            on_failure: self.failure_policy().clone(),
+            settling: Settling {
+                queue: self.queue_name().to_owned(),
+                on_failure: self.failure_policy().clone(),
+                producer: self.producer.clone(),
+            },
             on_undecodable: self.on_undecodable.clone(),
             serializers: self.content().clone(),
-            producer: self.producer.clone(),
             types: PhantomData,
         });
         // The broker sends no more than can be worked on.
@@ -175,11 +175,9 @@ impl Subscription {
 
 struct Shared<T, H> {
     handler: H,
-    queue: String,
-    on_failure: OnFailure,
+    settling: Settling,
     on_undecodable: Option<OnUndecodable>,
     serializers: Serializers,
-    producer: Option<Producer>,
     types: PhantomData<fn() -> T>,
 }
 
@@ -192,15 +190,12 @@ where
 {
     async fn handle(self: Arc<Self>, delivery: amqp_client::Delivery, _turn: Turn) {
         let (received, acker) = delivery.split();
-        let is_kept = self.on_undecodable.is_some() || matches!(self.on_failure, OnFailure::Retry(_));
+        let is_kept = self.on_undecodable.is_some() || self.settling.publishes();
         let kept = is_kept.then(|| received.clone());
-        let settled = match self.run(received).await {
-            Ok(()) => acker.ack().await,
+        match self.run(received).await {
+            Ok(()) => self.settling.done(acker).await,
             // What is seldom needed is large, and would be moved about with each message.
             Err(trouble) => Box::pin(self.not_handled(trouble, kept, acker)).await,
-        };
-        if let Err(error) = settled {
-            tracing::debug!(queue = self.queue, %error, "a message was not settled; it comes again");
         }
     }
 
@@ -218,98 +213,27 @@ where
     }
 
     /// Settles it otherwise; `received` is there when it may still be needed.
-    async fn not_handled(
-        &self,
-        trouble: Trouble,
-        received: Option<Received>,
-        acker: Acker,
-    ) -> amqp_client::Result<()> {
-        match &trouble {
-            Trouble::Unreadable(reason) => {
-                tracing::warn!(queue = self.queue, %reason, "a message cannot be read");
+    async fn not_handled(&self, trouble: Trouble, received: Option<Received>, acker: Acker) {
+        let reason = match trouble {
+            Trouble::Unreadable(reason) => reason,
+            Trouble::Failed(failure) => {
+                return self.settling.failed(received.as_ref(), acker, &failure).await;
             }
-            Trouble::Failed(failure) | Trouble::NotTakenOver(failure) => {
-                tracing::warn!(queue = self.queue, failure, "a message could not be handled");
-            }
-        }
-        let trouble = match (trouble, &self.on_undecodable, &received) {
-            (Trouble::Unreadable(reason), Some(handler), Some(received)) => {
-                match handler.handle(received.clone(), reason).await {
-                    Ok(()) => return acker.ack().await,
-                    Err(failure) => Trouble::NotTakenOver(failure),
-                }
-            }
-            (trouble, ..) => trouble,
         };
-        match (&self.on_failure, received, trouble) {
-            (OnFailure::Retry(later), Some(received), Trouble::Failed(failure)) => {
-                self.retry(&received, acker, later, &failure).await
-            }
-            // Whoever handles it will not read it any better.
-            (OnFailure::Retry(later), Some(received), trouble) => {
-                match (later.dead_queue(&self.queue), received.properties()) {
-                    (Some(queue), Ok(properties)) => {
-                        let retries = retries(&properties);
-                        self.move_to(&received, acker, queue, retries, &trouble.to_string()).await
-                    }
-                    _ => acker.nack(false).await,
-                }
-            }
-            (OnFailure::Requeue, _, Trouble::Failed(_)) => acker.nack(true).await,
-            _ => acker.nack(false).await,
-        }
-    }
-
-    async fn retry(
-        &self,
-        received: &Received,
-        acker: Acker,
-        later: &RetryLater,
-        failure: &str,
-    ) -> amqp_client::Result<()> {
-        let retries = retries(&received.properties()?);
-        match later.next_queue(&self.queue, retries) {
-            Some(queue) => self.move_to(received, acker, queue, retries + 1, failure).await,
-            None => acker.nack(false).await,
-        }
-    }
-
-    /// Publishes it to another queue, and acknowledges it when the broker has it there.
-    async fn move_to(
-        &self,
-        received: &Received,
-        acker: Acker,
-        queue: Queue,
-        retries: u32,
-        failure: &str,
-    ) -> amqp_client::Result<()> {
-        let Some(producer) = &self.producer else { return acker.nack(true).await };
-        let (exchange, routing_key) = (received.exchange(), received.routing_key());
-        let properties = mark(received.properties()?, retries, failure, &exchange, &routing_key);
-        let message = Message::with_properties(received.body().clone(), properties);
-        let definition = format!("{queue:?}");
-        let name = queue.name().to_owned();
-        let entities = || Entities { queues: vec![queue.clone()], ..Entities::default() };
-        let required = Required { name: &definition, entities: &entities };
-        match producer.deliver(&name, &message, Some(&required)).await {
-            Ok(_) => acker.ack().await,
-            Err(error) => {
-                tracing::warn!(queue = self.queue, to = name, %error, "a message could not be moved; it is requeued");
-                acker.nack(true).await
-            }
-        }
+        let failure = match (&self.on_undecodable, &received) {
+            (Some(handler), Some(received)) => match handler.handle(received.clone(), reason).await {
+                Ok(()) => return self.settling.done(acker).await,
+                Err(failure) => failure,
+            },
+            _ => reason.to_string(),
+        };
+        self.settling.unreadable(received.as_ref(), acker, &failure).await;
     }
 }
 
 /// Why a message was not handled.
-#[derive(Debug, thiserror::Error)]
 enum Trouble {
-    #[error("{0}")]
     Unreadable(Malformed),
-    /// Its user could not do anything with it either.
-    #[error("{0}")]
-    NotTakenOver(String),
-    #[error("{0}")]
     Failed(String),
 }
 

@@ -21,10 +21,9 @@ use super::{
     level::Level,
     listener::read,
     once::Once,
-    settling::Settling,
     sources::{Sources, sources},
 };
-use crate::{error::Error, service::Service, transport::Transport};
+use crate::{error::Error, service::Service, settling::Settling, transport::Transport};
 
 /// A listener for batches, about to start.
 ///
@@ -286,7 +285,8 @@ impl Gathering {
             let (unique_id, event) = match read(&arrived.delivery) {
                 Ok(read) => read,
                 Err(reason) => {
-                    queue.settling.unreadable(arrived.delivery, &reason).await;
+                    let (received, acker) = arrived.delivery.split();
+                    queue.settling.unreadable(Some(&received), acker, &reason.to_string()).await;
                     continue;
                 }
             };
@@ -295,13 +295,13 @@ impl Gathering {
                     queue = queue.settling.queue,
                     "a notification of an unknown level is acknowledged"
                 );
-                queue.settling.done(arrived.delivery).await;
+                queue.settling.done(arrived.delivery.split().1).await;
                 continue;
             };
             if let Some(id) = &unique_id {
                 if queue.once.was_handled(id) {
                     tracing::debug!(id, "a notification came again, and is not handled again");
-                    queue.settling.done(arrived.delivery).await;
+                    queue.settling.done(arrived.delivery.split().1).await;
                     continue;
                 }
                 // What becomes of the first decides what becomes of the second.
@@ -330,11 +330,12 @@ impl Gathering {
 
 async fn settle(readable: Readable) {
     let Readable { arrived: Arrived { delivery, queue, _settled }, unique_id, failed, .. } = readable;
+    let (received, acker) = delivery.split();
     if failed {
-        return queue.settling.failed(delivery, "its handler had it requeued").await;
+        return queue.settling.failed(Some(&received), acker, "its handler had it requeued").await;
     }
     if let Some(id) = &unique_id {
         queue.once.note(id);
     }
-    queue.settling.done(delivery).await;
+    queue.settling.done(acker).await;
 }

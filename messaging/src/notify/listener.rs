@@ -10,7 +10,6 @@ use super::{
     event::Event,
     level::Level,
     once::Once,
-    settling::Settling,
     sources::{Sources, sources},
     wire::Received,
 };
@@ -19,6 +18,7 @@ use crate::{
     error::{Error, Malformed},
     on_failure::retries,
     service::Service,
+    settling::Settling,
     transport::Transport,
 };
 
@@ -159,11 +159,15 @@ impl Desk {
         let _turn = self.turns.acquire().await;
         let (unique_id, event) = match read(&delivery) {
             Ok(read) => read,
-            Err(reason) => return self.settling.unreadable(delivery, &reason).await,
+            Err(reason) => {
+                let (received, acker) = delivery.split();
+                return self.settling.unreadable(Some(&received), acker, &reason.to_string()).await;
+            }
         };
+        let (received, acker) = delivery.split();
         let Some(event) = event else {
             tracing::warn!(queue = self.settling.queue, "a notification of an unknown level is acknowledged");
-            return self.settling.done(delivery).await;
+            return self.settling.done(acker).await;
         };
         let entry = match &unique_id {
             None => None,
@@ -171,7 +175,7 @@ impl Desk {
                 Some(entry) => Some(entry),
                 None => {
                     tracing::debug!(id, "a notification came again, and is not handled again");
-                    return self.settling.done(delivery).await;
+                    return self.settling.done(acker).await;
                 }
             },
         };
@@ -180,12 +184,12 @@ impl Desk {
                 if let Some(entry) = entry {
                     entry.handled();
                 }
-                self.settling.done(delivery).await;
+                self.settling.done(acker).await;
             }
             Err(failure) => {
                 // First, so that nobody waits for it while it is put elsewhere.
                 drop(entry);
-                self.settling.failed(delivery, failure).await;
+                self.settling.failed(Some(&received), acker, failure).await;
             }
         }
     }

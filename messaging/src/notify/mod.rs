@@ -20,7 +20,6 @@ mod notification;
 mod notifier;
 mod once;
 mod regular;
-mod settling;
 mod sources;
 mod spool;
 mod timestamp;

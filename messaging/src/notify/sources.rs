@@ -1,18 +1,27 @@
 //! The queues that a listener consumes from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use amqp_client::Exchange;
 
-use super::{
-    level::Level,
-    once::WINDOW,
-    settling::{PATIENT, Settling},
-};
+use super::{level::Level, once::WINDOW};
 use crate::{
-    consumer::Subscription, duplicates::RepeatWindow, on_failure::OnFailure, target::Target,
+    consumer::Subscription,
+    duplicates::RepeatWindow,
+    on_failure::{OnFailure, RetryLater},
+    settling::Settling,
+    target::Target,
     transport::Transport,
 };
+
+/// What becomes of notifications that could not be handled, by default: none is lost, and none is handled without end.
+const PATIENT: RetryLater = RetryLater::after(Duration::from_secs(1))
+    .doubling_up_to(Duration::from_secs(60))
+    .limit(8)
+    .dead_letter(true);
 
 /// Topics, and the pools they are heard in.
 #[derive(Clone)]
@@ -70,7 +79,7 @@ impl Sources {
                 .into_iter()
                 .fold(subscription, |subscription, (exchange, key)| subscription.bind(&exchange, key));
             let producer = self.transport.producer(Exchange::direct(""));
-            (Settling { queue, on_failure: self.on_failure.clone(), producer }, bound)
+            (Settling { queue, on_failure: self.on_failure.clone(), producer: Some(producer) }, bound)
         });
         subscriptions.collect()
     }
