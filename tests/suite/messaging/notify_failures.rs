@@ -11,7 +11,7 @@ use std::{
 use amqp_client::{Message, Queue};
 use messaging::{
     Context, OnFailure, RetryLater, Transport,
-    notify::{Event, Level, Listener, NotificationResult, Notifier},
+    notify::{Event, Level, Listener, NotificationResult, Notifier, RepeatWindow},
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -143,6 +143,37 @@ async fn a_duplicate_is_acknowledged_and_handled_again_only_where_the_first_was_
     within(transport.close()).await.unwrap();
 }
 
+async fn a_listener_that_is_to_remember_nothing_handles_a_duplicate_again(broker: Broker) {
+    let topic = broker.name("n");
+    let transport = broker.transport().await;
+    let key = format!("{topic}.info");
+    let channel = broker.channel().await;
+    for (window, times) in [(RepeatWindow::last(0), 3), (RepeatWindow::last(1), 2)] {
+        let (sender, mut heard) = mpsc::unbounded_channel();
+        let listener = Listener::new(&transport, &topic).concurrency(1).repeats(window);
+        let listener = listener.on(Level::Info, move |event: Event| {
+            let _ = sender.send(event.event_type().to_owned());
+            std::future::ready(NotificationResult::Handled)
+        });
+        let running = within(listener.start()).await.unwrap();
+        // With room for one, the second is known, and the other has the third forgotten.
+        for (event_type, id) in [("a", "u"), ("a", "u"), ("b", "v"), ("a", "u"), ("last", "w")] {
+            let body =
+                format!(r#"{{"priority": "INFO", "event_type": "{event_type}", "_unique_id": "{id}"}}"#);
+            let message = Message::new(body).content_type("application/json");
+            channel.publish("openstack", &key, &message).await.unwrap();
+        }
+        let mut got = Vec::new();
+        while got.last().is_none_or(|last| last != "last") {
+            got.push(within(heard.recv()).await.unwrap());
+        }
+        assert_eq!(got.iter().filter(|event_type| *event_type == "a").count(), times, "{got:?}");
+        within(running.stop()).await;
+    }
+    assert_eq!(ready(&broker, &key).await, 0);
+    within(transport.close()).await.unwrap();
+}
+
 async fn no_more_are_handled_at_once_than_may_whatever_queue_they_come_from(broker: Broker) {
     let topics = ["a", "b", "c"].map(|name| broker.name(name));
     let transport = broker.transport().await;
@@ -180,6 +211,7 @@ async fn no_more_are_handled_at_once_than_may_whatever_queue_they_come_from(brok
 }
 
 on_every_broker! {
+    a_listener_that_is_to_remember_nothing_handles_a_duplicate_again,
     poison_is_tried_again_later_then_set_aside_and_holds_up_nobody,
     what_cannot_be_read_is_set_aside_at_once_and_rejected_only_where_that_is_asked_for,
     a_duplicate_is_acknowledged_and_handled_again_only_where_the_first_was_not,
