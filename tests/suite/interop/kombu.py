@@ -38,7 +38,7 @@ HEADERS = {
     # Without a zero at its end, which py-amqp loses.
     "decimal": Decimal("1.25"),
 }
-COMPRESSIONS = ["zlib", "bzip2", "lzma"]
+COMPRESSIONS = ["zlib", "bzip2", "lzma", "brotli", "zstd"]
 LONG = "again and " * 1000
 
 # What the peer has published, by message id.
