@@ -1,11 +1,10 @@
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use amqp_client::{Channel, ConnectOptions, ConsumeOptions, Message, Queue, Uri};
 use messaging::{Exchange, Target, Transport, rpc};
 use serde_json::{Value, json};
 
 use crate::script::{must_end, runtime};
 
+const NAME: &str = "fuzz-rpc";
 const TOPIC: &str = "math";
 /// Stands for the id of the call in a reply.
 const ID: &str = "$ID";
@@ -14,13 +13,15 @@ const ID: &str = "$ID";
 /// serves the next call, and the client's call ends.
 pub fn rpc(data: &[u8]) {
     let Some((kind, body)) = data.split_first() else { return };
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let name = format!("fuzz-{}", NEXT.fetch_add(1, Ordering::Relaxed));
     runtime().block_on(async {
-        let broker = amqp_broker::memory(&name);
+        // One for all inputs, since it stays until the process ends; without a queue of the input before.
+        let broker = amqp_broker::memory(NAME);
+        for queue in broker.queues("/") {
+            broker.faults().delete_queue("/", &queue.name);
+        }
         let connection = ConnectOptions::new().connect_stream(broker.connect(), &Uri::default()).await;
         let channel = connection.expect("a connection").open_channel().await.expect("a channel");
-        let transport = Transport::connect(&format!("memory://{name}")).await.expect("a transport");
+        let transport = Transport::connect(&format!("memory://{NAME}")).await.expect("a transport");
         if kind & 1 == 0 {
             must_end("a request", request(&transport, &channel, body)).await;
         } else {
