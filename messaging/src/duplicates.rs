@@ -8,7 +8,8 @@ use std::{
 use tokio::time::Instant;
 
 /// How much a server remembers of the requests it has had, so that one that comes again is not run again: a client whose connection
-/// is lost sends what was not confirmed once more, under the same id. Default: the last 1024, for ever.
+/// is lost sends what was not confirmed once more, under the same id. Default: the last 16,384, for ever: while
+/// a request whose confirm was lost waits for its second attempt, its client goes on with others, thousands of them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,7 +42,7 @@ impl RepeatWindow {
 
 impl Default for RepeatWindow {
     fn default() -> Self {
-        RepeatWindow::last(1024)
+        RepeatWindow::last(16_384)
     }
 }
 

@@ -100,7 +100,7 @@ impl<T> Incoming<T> {
         self.received.redelivered()
     }
 
-    /// How often a handler failed on it before, as [`RetryLater`] counts.
+    /// How often a handler failed on it before, as [`RetryLater`](crate::RetryLater) counts.
     pub fn retries(&self) -> u32 {
         retries(self.properties())
     }

@@ -7,10 +7,6 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::duplicates::{Duplicates, RepeatWindow};
 
-/// As many as are remembered by default. While one whose confirm was lost waits for its second attempt, its sender goes on with others,
-/// thousands of them.
-pub(super) const WINDOW: RepeatWindow = RepeatWindow::last(16_384);
-
 /// The notifications of a queue that were handled lately, and those that are being handled.
 pub(super) struct Once(Mutex<State>);
 
@@ -87,7 +83,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_second_delivery_waits_for_the_first_and_is_handled_only_where_that_failed() {
-        let once = Once::new(WINDOW);
+        let once = Once::new(RepeatWindow::default());
         for fails in [true, false] {
             let first = once.enter("a").await.unwrap();
             let mut second = Box::pin(once.enter("a"));
@@ -107,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_stops_waiting_leaves_nothing_behind() {
-        let once = Once::new(WINDOW);
+        let once = Once::new(RepeatWindow::default());
         let first = once.enter("a").await.unwrap();
         let mut second = Box::pin(once.enter("a"));
         assert!((&mut second).now_or_never().is_none());

@@ -7,7 +7,7 @@ use std::{
 
 use amqp_client::Exchange;
 
-use super::{level::Level, once::WINDOW};
+use super::level::Level;
 use crate::{
     consumer::Subscription,
     duplicates::RepeatWindow,
@@ -43,7 +43,7 @@ impl Sources {
             exchange: None,
             pools: Vec::new(),
             on_failure: OnFailure::Retry(PATIENT),
-            repeats: WINDOW,
+            repeats: RepeatWindow::default(),
         }
     }
 

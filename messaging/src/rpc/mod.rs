@@ -10,7 +10,7 @@
 //! | the timeout of a call | covers connecting, sending and waiting | begins when the request has left |
 //! | requests taken | as many as run at once: [`Server::concurrency`], [`Server::prefetch`] | all of them |
 //! | acknowledged | before a method runs, or after: [`Server::acknowledge`] | before |
-//! | requests remembered | 1024: [`Server::repeats`] | 16 |
+//! | requests remembered | 16,384: [`Server::repeats`] | 16 |
 //! | a method that panics, or whose result is no JSON | is answered with a failure | is not answered |
 //! | a reply whose client is not there | waits beside, for a minute | holds a worker for a minute |
 //! | the reply queue | is deleted on [`Transport::close`](crate::Transport::close) | expires |

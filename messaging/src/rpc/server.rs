@@ -92,7 +92,7 @@ impl Server {
         self
     }
 
-    /// How many requests it remembers, and for how long, so that one that comes again is not run again; default the last 1024.
+    /// How many requests it remembers, and for how long, so that one that comes again is not run again; default the last 16,384.
     #[must_use]
     pub fn repeats(mut self, window: RepeatWindow) -> Self {
         self.repeats = window;
