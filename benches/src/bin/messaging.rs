@@ -1,8 +1,8 @@
 //! Times the messaging layer beside the bare client, on the same small JSON messages, and prints one JSON line.
 //!
-//! `messaging URL MODE COUNT`, MODE being `client-publish`, `ensure-publish`, `client-consume`, `handle`, or `call-N`: calls of a
-//! method of a server in this process, N of them in flight. Publishing keeps 1000
-//! messages in flight; consuming takes what was published before to the queue `bench-messaging`, with a prefetch of 1000 and
+//! `messaging URL MODE COUNT [current-thread]`, MODE being `client-publish`, `ensure-publish`, `client-consume`, `handle`, or `call-N`: calls of a
+//! method of a server in this process, N of them in flight. With `current-thread` behind it, on a runtime of one thread. Publishing
+//! keeps 1000 messages in flight; consuming takes what was published before to the queue `bench-messaging`, with a prefetch of 1000 and
 //! an acknowledgement each. Written as a user would write it. `benches/kombu_peer.py` does the same with kombu.
 
 use std::{
@@ -36,22 +36,29 @@ fn event(id: u64) -> Event {
     Event { id, name: "resize".to_owned(), ok: true }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Failure> {
+fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: messaging URL client-publish|ensure-publish|client-consume|handle|call-N COUNT";
+    let usage = "usage: messaging URL client-publish|ensure-publish|client-consume|handle|call-N COUNT [current-thread]";
     let (Some(url), Some(mode), Some(count)) = (arguments.next(), arguments.next(), arguments.next()) else {
         return Err(usage.into());
     };
-    let count = count.parse()?;
+    let mut runtime = match arguments.next().as_deref() {
+        None => tokio::runtime::Builder::new_multi_thread(),
+        Some("current-thread") => tokio::runtime::Builder::new_current_thread(),
+        Some(_) => return Err(usage.into()),
+    };
+    runtime.enable_all().build()?.block_on(time(&url, &mode, count.parse()?, usage))
+}
+
+async fn time(url: &str, mode: &str, count: u64, usage: &str) -> Result<(), Failure> {
     let (wall, cpu) = (Instant::now(), cpu_seconds());
-    match mode.as_str() {
-        "client-publish" => client_publish(&url, count).await?,
-        "ensure-publish" => ensure_publish(&url, count).await?,
-        "client-consume" => client_consume(&url, count).await?,
-        "handle" => handle(&url, count).await?,
+    match mode {
+        "client-publish" => client_publish(url, count).await?,
+        "ensure-publish" => ensure_publish(url, count).await?,
+        "client-consume" => client_consume(url, count).await?,
+        "handle" => handle(url, count).await?,
         mode => match mode.strip_prefix("call-") {
-            Some(in_flight) => call(&url, count, in_flight.parse()?).await?,
+            Some(in_flight) => call(url, count, in_flight.parse()?).await?,
             None => return Err(usage.into()),
         },
     }
