@@ -25,7 +25,7 @@
 //! | queues of deliveries without bound | `engine::flow::a_slow_consumer_without_prefetch_stops_the_reading_until_it_takes_some`, `engine::transcripts::consumers` |
 //! | a task spawned by a drop | `engine::mistakes::handles_can_be_dropped_where_there_is_no_runtime`, `engine::mistakes::handles_outlive_their_runtime` |
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use amqp_client::{ConsumeOptions, Error, Message, Queue, ReplyCode, Uri};
 use amqp_codec::{
@@ -208,15 +208,6 @@ fn waits_end_when_the_runtime_of_their_connection_has_gone() {
 /// A test that was renamed or removed must not leave its mistake behind.
 #[test]
 fn every_test_of_the_table_exists() {
-    let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite");
-    let table = include_str!("mistakes.rs").lines().filter(|line| line.starts_with("//! | "));
-    let mut found = 0;
-    for name in table.flat_map(|line| line.split('`').skip(1).step_by(2)) {
-        let (module, test) = name.rsplit_once("::").unwrap();
-        let file = suite.join(module.replace("::", "/")).with_extension("rs");
-        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(text.contains(&format!("fn {test}(")), "there is no {name}");
-        found += 1;
-    }
+    let found = tests::find_named_tests(include_str!("mistakes.rs"));
     assert!(found > 30);
 }

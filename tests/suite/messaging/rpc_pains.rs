@@ -27,7 +27,7 @@
 //! | two processes with one reply queue by a file that both count in | names are unique ids, or the user's own | `interop::oslo::topology::both_sides_declare_the_same` |
 //! | casts to a dead topic that run hours later | they may expire | `messaging::rpc_pains::a_cast_that_nobody_takes_in_time_is_dropped` |
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use amqp_broker::{Faults, Listener};
 use amqp_client::Queue;
@@ -289,15 +289,6 @@ async fn a_cast_that_nobody_takes_in_time_is_dropped() {
 
 #[test]
 fn every_test_of_the_table_exists() {
-    let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite");
-    let table = include_str!("rpc_pains.rs").lines().filter(|line| line.starts_with("//! | "));
-    let mut found = 0;
-    for name in table.flat_map(|line| line.split('`').skip(1).step_by(2)) {
-        let (module, test) = name.rsplit_once("::").unwrap();
-        let file = suite.join(module.replace("::", "/")).with_extension("rs");
-        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(text.contains(&format!("fn {test}(")), "there is no {name}");
-        found += 1;
-    }
+    let found = tests::find_named_tests(include_str!("rpc_pains.rs"));
     assert!(found > 30);
 }
