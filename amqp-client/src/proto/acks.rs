@@ -48,24 +48,29 @@ impl Default for Acks {
 impl Acks {
     /// Of deliveries with tags over this one.
     pub(crate) fn after(tag: u64) -> Self {
-        let (base, run) = (tag.saturating_add(1), None);
+        let (base, run) = (tag.wrapping_add(1), None);
         Acks { base, states: VecDeque::new(), run, arrivals: VecDeque::new(), islands: Vec::new() }
     }
 
     /// The tag of the last delivery; that before the first when there was none.
     pub(crate) fn newest(&self) -> u64 {
-        self.base + self.states.len() as u64 - 1
+        self.expected().wrapping_sub(1)
+    }
+
+    /// The tag of the next delivery. A broker that counts past the last one goes on at 0.
+    #[inline]
+    fn expected(&self) -> u64 {
+        self.base.wrapping_add(self.states.len() as u64)
     }
 
     /// A delivery arrived. Tags of a channel count up by one (spec section 1.8.3.13), those of no-ack consumers too.
     #[inline]
     pub(crate) fn delivered(&mut self, tag: u64, no_ack: bool, now: Instant) {
-        let expected = self.base + self.states.len() as u64;
-        if tag != expected {
+        if tag != self.expected() {
             self.resynchronise(tag);
         }
         if no_ack && self.states.is_empty() {
-            self.base = tag.saturating_add(1);
+            self.base = tag.wrapping_add(1);
         } else {
             self.states.push_back(if no_ack { State::Settled } else { State::Outstanding });
             self.arrived(tag, now);
@@ -106,7 +111,7 @@ impl Acks {
         }
         if tag == self.base {
             self.states.pop_front();
-            self.base += 1;
+            self.base = self.base.wrapping_add(1);
             self.extend_run(tag);
             self.advance();
         } else {
@@ -128,7 +133,7 @@ impl Acks {
 
     /// The broker has taken everything back that was outstanding: it comes again under other tags.
     pub(crate) fn forget(&mut self) {
-        self.base += self.states.len() as u64;
+        self.base = self.expected();
         self.states.clear();
         self.islands.clear();
     }
@@ -175,14 +180,18 @@ impl Acks {
     }
 
     fn state(&self, tag: u64) -> Option<State> {
-        self.states.get(usize::try_from(tag.checked_sub(self.base)?).ok()?).copied()
+        self.states.get(self.index(tag)?).copied()
     }
 
     fn set(&mut self, tag: u64, state: State) {
-        let index = tag.checked_sub(self.base).and_then(|index| usize::try_from(index).ok());
-        if let Some(entry) = index.and_then(|index| self.states.get_mut(index)) {
+        if let Some(entry) = self.index(tag).and_then(|index| self.states.get_mut(index)) {
             *entry = state;
         }
+    }
+
+    /// Where in `states` the tag would be; a tag below `base` is beyond their end.
+    fn index(&self, tag: u64) -> Option<usize> {
+        usize::try_from(tag.wrapping_sub(self.base)).ok()
     }
 
     fn extend_run(&mut self, tag: u64) {
@@ -198,7 +207,7 @@ impl Acks {
                 self.extend_run(self.base);
             }
             self.states.pop_front();
-            self.base += 1;
+            self.base = self.base.wrapping_add(1);
         }
     }
 
@@ -290,6 +299,24 @@ mod tests {
         acks.ack(1003);
         acks.ack(1001);
         assert_eq!(taken(&mut acks), [(1003, true)]);
+    }
+
+    /// No honest broker gets there; the fuzz target `engine` did.
+    #[test]
+    fn a_broker_that_counts_past_the_last_tag_goes_on_at_0() {
+        for no_ack in [false, true] {
+            let mut acks = Acks::default();
+            for tag in [u64::MAX - 1, u64::MAX, 0, 1] {
+                acks.delivered(tag, no_ack, Instant::now());
+                assert_eq!(acks.newest(), tag);
+            }
+            assert_eq!(acks.ack(u64::MAX), !no_ack);
+            assert_eq!(acks.ack(0), !no_ack);
+            assert_eq!(acks.ack(u64::MAX - 1), !no_ack);
+            acks.forget();
+            assert_eq!(acks.newest(), 1);
+        }
+        assert_eq!(Acks::after(u64::MAX).newest(), u64::MAX);
     }
 
     #[test]
