@@ -15,8 +15,8 @@ pub fn transport_url(data: &[u8]) {
     let mut parts = text.splitn(3, '\n');
     let mut next = || parts.next().unwrap_or_default();
     let (user, password, vhost) = (next(), next(), next());
-    // A semicolon in a password that is not escaped may begin another URL.
-    if !text.contains(SECRET) && !password.contains(';') {
+    // A semicolon in a password that is not escaped may begin another URL. Schemes and hosts are shown in lower case.
+    if !text.to_lowercase().contains(SECRET) && !password.contains(';') {
         for url in [
             format!("rabbit://{}:{SECRET}@{text}", encoded(user)),
             format!("amqp://u:{SECRET}{password}@h/{vhost}"),

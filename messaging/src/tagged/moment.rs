@@ -74,9 +74,15 @@ pub(crate) fn parse_time(text: &str) -> Result<(NaiveTime, Option<FixedOffset>),
         };
         let formats = ["%H:%M:%S%.f", "%H:%M"];
         let time = formats.iter().find_map(|format| NaiveTime::parse_from_str(time, format).ok())?;
-        Some((time, offset))
+        Some((in_microseconds(time)?, offset))
     };
     parsed().ok_or_else(|| format!("{text:?} is no ISO time").into())
+}
+
+/// What Python makes of it: digits beyond the sixth are cut, and a leap second is none.
+fn in_microseconds(time: NaiveTime) -> Option<NaiveTime> {
+    let microseconds = time.nanosecond() / 1000;
+    if microseconds < 1_000_000 { time.with_nanosecond(microseconds * 1000) } else { None }
 }
 
 /// `+01:00`, `-0330`, `+05`; also with seconds, whose fraction is cut.
@@ -242,8 +248,10 @@ mod tests {
             ("2024-01-02", "2024-01-02T00:00:00"),
             ("2024-01-02 03:04", "2024-01-02T03:04:00"),
             ("2024-01-02T03:04:05.678", "2024-01-02T03:04:05.678000"),
+            ("2024-01-02T03:04:05.678901999", "2024-01-02T03:04:05.678901"),
         ] {
             assert_eq!(written::<NaiveDateTime>(text), same);
+            assert_eq!(NaiveDateTime::from_text(text).unwrap(), NaiveDateTime::from_text(same).unwrap());
         }
         for zone in ["Z", "+0000", "+00"] {
             assert_eq!(
@@ -270,6 +278,7 @@ mod tests {
             "2024-01-02T",
             "2024-01-02X03:04:05",
             "2024-01-02T25:00:00",
+            "2024-01-02T23:59:60",
             "é024-01-02",
             "2024-01-0é",
             "2024-01-02T03:04:05+1",
