@@ -6,14 +6,16 @@ use std::borrow::Cow;
 
 use amqp_client::Delivery;
 use bytes::Bytes;
+use memchr::{memchr2, memchr2_iter};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{compress, error::Malformed, serialize, version::Version};
 
 const VERSION: Version = Version::new(2, 0);
-const HEAD: &[u8] = br#"{"oslo.version": "2.0", "oslo.message": ""#;
-const TAIL: &[u8] = br#""}"#;
+/// What stands around the message's text in an envelope, to the byte, by Python as by us.
+const HEAD: &str = r#"{"oslo.version": "2.0", "oslo.message": ""#;
+const TAIL: &str = r#""}"#;
 
 /// Wraps a message.
 pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> serde_json::Result<Bytes> {
@@ -21,28 +23,28 @@ pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> serde_json::Result<B
     let mut json = Vec::with_capacity(512);
     serde_json::to_writer(&mut json, message)?;
     let mut out = Vec::with_capacity(HEAD.len() + json.len() / 4 * 5 + TAIL.len());
-    out.extend_from_slice(HEAD);
+    out.extend_from_slice(HEAD.as_bytes());
     escape(&json, &mut out);
-    out.extend_from_slice(TAIL);
+    out.extend_from_slice(TAIL.as_bytes());
     Ok(out.into())
 }
 
 /// The message's JSON text in a delivery.
 pub(crate) fn open(delivery: &Delivery) -> Result<String, Malformed> {
     let properties = delivery.content_properties().map_err(Malformed::Properties)?;
-    let content_type = properties.content_type.map(String::from_utf8_lossy);
     let compression = properties.header_text(compress::HEADER);
     let body = compress::decompress(compression, delivery.body(), compress::DECOMPRESSED_LIMIT)?;
-    decode(content_type.as_deref(), &body)
+    decode(properties.content_type, &body)
 }
 
 /// The message's JSON text, an object: out of an envelope, or the body itself when there is none (version 1).
 ///
 /// The rules are oslo.messaging's: the content type exactly `application/json`, an envelope only where both of its keys are,
 /// its version compatible with 2.0.
-fn decode(content_type: Option<&str>, body: &[u8]) -> Result<String, Malformed> {
-    if content_type != Some(serialize::CONTENT_TYPE) {
-        return Err(Malformed::ContentType(content_type.map(str::to_owned)));
+fn decode(content_type: Option<&[u8]>, body: &[u8]) -> Result<String, Malformed> {
+    if content_type != Some(serialize::CONTENT_TYPE.as_bytes()) {
+        let content_type = content_type.map(String::from_utf8_lossy);
+        return Err(Malformed::ContentType(content_type.map(Cow::into_owned)));
     }
     let body = str::from_utf8(body).map_err(|_| Malformed::from(not_an_object()))?;
     match unwrap(body) {
@@ -55,6 +57,19 @@ fn decode(content_type: Option<&str>, body: &[u8]) -> Result<String, Malformed> 
 }
 
 fn unwrap(body: &str) -> Result<String, Malformed> {
+    match unwrap_plain(body) {
+        Some(message) => Ok(message),
+        None => unwrap_any(body),
+    }
+}
+
+/// Out of an envelope as everybody writes it, with a message that is an object; all others are left to [`unwrap_any`].
+fn unwrap_plain(body: &str) -> Option<String> {
+    let message = unescape(body.strip_prefix(HEAD)?.strip_suffix(TAIL)?)?;
+    is_object(&message).then_some(message)
+}
+
+fn unwrap_any(body: &str) -> Result<String, Malformed> {
     let outer: Outer<'_> = object(body)?;
     let (Some(version), Some(message)) = (outer.version, outer.message) else {
         return Ok(body.to_owned());
@@ -98,15 +113,29 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 /// Writes JSON as the inside of a JSON string. serde_json writes neither control characters nor anything else that has to be
 /// escaped, but quotes and backslashes.
 fn escape(json: &[u8], out: &mut Vec<u8>) {
-    for part in json.split_inclusive(|byte| matches!(byte, b'"' | b'\\')) {
-        match part.split_last() {
-            Some((special @ (b'"' | b'\\'), plain)) => {
-                out.extend_from_slice(plain);
-                out.extend_from_slice(&[b'\\', *special]);
-            }
-            _ => out.extend_from_slice(part),
-        }
+    let mut copied = 0;
+    for special in memchr2_iter(b'"', b'\\', json) {
+        out.extend_from_slice(&json[copied..special]);
+        out.push(b'\\');
+        copied = special;
     }
+    out.extend_from_slice(&json[copied..]);
+}
+
+/// What [`escape`] was given; `None` where there is anything else to it: another escape, the end of the string, a character that
+/// has to be escaped.
+fn unescape(mut escaped: &str) -> Option<String> {
+    let mut text = String::with_capacity(escaped.len());
+    // Of what begins with a character that was escaped.
+    let mut skip = 0;
+    while let Some(at) = memchr2(b'"', b'\\', &escaped.as_bytes()[skip..]) {
+        let (plain, rest) = escaped.split_at(skip + at);
+        text.push_str(plain);
+        escaped = rest.strip_prefix('\\').filter(|rest| rest.starts_with(['"', '\\']))?;
+        skip = 1;
+    }
+    text.push_str(escaped);
+    text.bytes().all(|byte| byte >= b' ').then_some(text)
 }
 
 #[cfg(test)]
@@ -115,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    const JSON: Option<&str> = Some("application/json");
+    const JSON: Option<&[u8]> = Some(b"application/json");
 
     #[test]
     fn what_is_wrapped_is_an_envelope_of_json_in_json() {
@@ -172,10 +201,37 @@ mod tests {
     #[test]
     fn other_content_types_are_refused() {
         for content_type in [None, Some("text/plain"), Some("application/json; charset=utf-8"), Some("")] {
-            assert!(
-                matches!(decode(content_type, b"{}"), Err(Malformed::ContentType(_))),
-                "{content_type:?}"
-            );
+            let refused = decode(content_type.map(str::as_bytes), b"{}");
+            assert!(matches!(refused, Err(Malformed::ContentType(_))), "{content_type:?}");
+        }
+    }
+
+    #[test]
+    fn the_quick_way_reads_what_the_other_one_does() {
+        for message in [
+            r#"{\"a\": \"b\"}"#,
+            r#"{\"a\": \"\\\"\\\\\"}"#,
+            r#"{\"a\": \"\u00e9\\u00e9é\"}"#,
+            r#"{}", "more": "{}"#,
+            r#"{}\"#,
+            "{\t}",
+            r"{\t}",
+            "[]",
+            "",
+        ] {
+            let body = format!("{HEAD}{message}{TAIL}");
+            let (quick, other) = (unwrap_plain(&body), unwrap_any(&body));
+            match (&quick, &other) {
+                (Some(quick), Ok(other)) => assert_eq!(quick, other),
+                (Some(quick), Err(error)) => panic!("{quick} is no message: {error}"),
+                (None, _) => {}
+            }
+        }
+        assert!(unwrap_plain(&format!("{HEAD}{{}}{TAIL}")).is_some());
+        for plain in [r#"{"a": "b"}"#, r#"{"a": "\\ \"é😀"}"#] {
+            let mut escaped = Vec::new();
+            escape(plain.as_bytes(), &mut escaped);
+            assert_eq!(unescape(str::from_utf8(&escaped).unwrap()).unwrap(), plain);
         }
     }
 
