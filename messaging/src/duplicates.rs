@@ -7,6 +7,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use crate::id::Id;
+
 /// How much a server remembers of the requests it has had, so that one that comes again is not run again: a client whose connection
 /// is lost sends what was not confirmed once more, under the same id. Default: the last 16,384, for ever: while
 /// a request whose confirm was lost waits for its second attempt, its client goes on with others, thousands of them.
@@ -25,7 +27,7 @@ pub struct RepeatWindow {
 }
 
 impl RepeatWindow {
-    /// The last requests, so many of them; each costs about 150 bytes while it is remembered. Python's servers remember 16. With 0
+    /// The last requests, so many of them; each costs about 100 bytes while it is remembered. Python's servers remember 16. With 0
     /// none is, and whatever comes is run.
     #[must_use]
     pub const fn last(requests: usize) -> Self {
@@ -51,10 +53,23 @@ impl Default for RepeatWindow {
 /// Python keeps 16, which a burst of redeliveries outruns.
 #[derive(Debug, Default)]
 pub(crate) struct Duplicates {
-    seen: HashSet<String>,
+    seen: HashSet<Key>,
     /// Oldest first; without their times where they do not grow old.
-    order: VecDeque<(Option<Instant>, String)>,
+    order: VecDeque<(Option<Instant>, Key)>,
     window: RepeatWindow,
+}
+
+/// An id in as little room as it needs. There are many, and they are seldom looked at again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Id(Id),
+    Text(Box<str>),
+}
+
+impl Key {
+    fn new(id: &str) -> Self {
+        Id::parse_simple(id).map_or_else(|| Key::Text(id.into()), Key::Id)
+    }
 }
 
 impl Duplicates {
@@ -65,22 +80,23 @@ impl Duplicates {
     /// Whether this id was here before.
     pub(crate) fn contains(&mut self, id: &str) -> bool {
         self.forget_old();
-        self.seen.contains(id)
+        self.seen.contains(&Key::new(id))
     }
 
     /// Whether this id was here before; it is now.
     pub(crate) fn is_repeated(&mut self, id: &str) -> bool {
-        if self.contains(id) {
-            return true;
-        }
+        self.forget_old();
         if self.window.ids == 0 {
             return false;
+        }
+        let key = Key::new(id);
+        if !self.seen.insert(key.clone()) {
+            return true;
         }
         if self.order.len() >= self.window.ids {
             self.forget_oldest();
         }
-        self.seen.insert(id.to_owned());
-        self.order.push_back((self.grows_old().then(Instant::now), id.to_owned()));
+        self.order.push_back((self.grows_old().then(Instant::now), key));
         false
     }
 
@@ -121,6 +137,15 @@ mod tests {
         assert!(!duplicates.is_repeated("d"));
         assert!(!duplicates.is_repeated("a"));
         assert_eq!((duplicates.seen.len(), duplicates.order.len()), (3, 3));
+    }
+
+    #[test]
+    fn ids_of_every_form_are_told_apart() {
+        let simple = Id::new().to_string();
+        let mut duplicates = Duplicates::new(RepeatWindow::last(10));
+        for id in [&simple, &simple.to_uppercase(), &format!("{{{simple}}}"), "", "a"] {
+            assert!(!duplicates.is_repeated(id) && duplicates.is_repeated(id), "{id}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -96,16 +96,16 @@ impl Conversion {
         }
     }
 
-    pub(crate) fn deserialize_arguments(
+    pub(crate) fn deserialize_arguments<'a>(
         &self,
         context: &Context,
-        arguments: Box<RawValue>,
-    ) -> Result<Box<RawValue>, Error> {
+        arguments: &'a RawValue,
+    ) -> Result<Cow<'a, RawValue>, Error> {
         match &self.0 {
-            None => Ok(arguments),
+            None => Ok(Cow::Borrowed(arguments)),
             Some(by) => {
-                let deserialized = each(&arguments, |entity| by.deserialize_entity(context, entity));
-                deserialized.map_err(failed("an argument"))
+                let deserialized = each(arguments, |entity| by.deserialize_entity(context, entity));
+                deserialized.map(Cow::Owned).map_err(failed("an argument"))
             }
         }
     }
@@ -209,7 +209,7 @@ mod tests {
         let sent = conversion.serialize_arguments(&context, &arguments).unwrap();
         let value: Value = serde_json::from_str(sent.get()).unwrap();
         assert_eq!(value, json!({"a": {"by": "alice", "is": 1}, "b": {"by": "alice", "is": null}}));
-        let came = conversion.deserialize_arguments(&context, sent.into_owned()).unwrap();
+        let came = conversion.deserialize_arguments(&context, &sent).unwrap();
         assert_eq!(came.get(), arguments.get());
 
         let sent = conversion.serialize_result(&context, raw(&json!([1]))).unwrap();

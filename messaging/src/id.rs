@@ -2,18 +2,20 @@
 
 use std::{
     fmt,
+    hash::Hasher,
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use uuid::Uuid;
+use serde::{Serialize, Serializer};
+use uuid::{Uuid, fmt::Simple as SimpleUuid};
 
 /// An id in the form of a UUID.
 ///
 /// A random base a process and a counter: asking the system for randomness costs a system call each time.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Id(u128);
 
 impl Id {
@@ -30,6 +32,12 @@ impl Id {
         Uuid::try_parse(text).ok().map(|uuid| Id(uuid.as_u128()))
     }
 
+    /// From 32 lower-case hexadecimal digits and nothing else.
+    pub(crate) fn parse_simple(text: &str) -> Option<Self> {
+        let is_simple = text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        if is_simple && text.len() == SimpleUuid::LENGTH { Id::parse(text) } else { None }
+    }
+
     /// With dashes, as notifications write it.
     pub(crate) fn hyphenated(self) -> String {
         Uuid::from_u128(self.0).hyphenated().to_string()
@@ -39,7 +47,33 @@ impl Id {
 /// 32 lower-case hexadecimal digits: Python's `uuid4().hex`.
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(Uuid::from_u128(self.0).simple().encode_lower(&mut [0; SimpleUuid::LENGTH]))
+    }
+}
+
+/// As it is displayed.
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(Uuid::from_u128(self.0).simple().encode_lower(&mut [0; SimpleUuid::LENGTH]))
+    }
+}
+
+/// For ids that we made ourselves: those of others are looked up, too, but never put in.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u128(byte.into()));
+    }
+
+    fn write_u128(&mut self, id: u128) {
+        // The counter is in the lower half. The upper bits of a hash count as much as the lower ones.
+        self.0 = (self.0 ^ id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
     }
 }
 

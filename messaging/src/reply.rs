@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::BuildHasherDefault,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -20,7 +21,7 @@ use crate::{
     consumer::{RawConsumer, Subscription},
     envelope,
     error::{Error, Malformed},
-    id::Id,
+    id::{Id, IdHasher},
     link::Link,
     retry::{Retry, RetryPolicy},
     rpc::wire::ReceivedReply,
@@ -42,7 +43,7 @@ struct Shared {
     /// Held while the consumer starts.
     starting: tokio::sync::Mutex<()>,
     task: Mutex<Option<AbortHandle>>,
-    waiting: Mutex<HashMap<Id, Waiter>>,
+    waiting: Mutex<HashMap<Id, Waiter, BuildHasherDefault<IdHasher>>>,
     late: AtomicU64,
 }
 

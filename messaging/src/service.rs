@@ -1,8 +1,9 @@
 //! What workers, servers and listeners have in common: they consume for as long as they run, and work on many messages at once.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use amqp_client::Delivery;
+use futures_util::FutureExt as _;
 use tokio::{
     sync::watch,
     task::{JoinSet, coop::consume_budget},
@@ -42,7 +43,8 @@ impl Stopper {
 }
 
 impl Service {
-    /// Consumes from all sources, and hands each message to `handle`, at most `concurrency` turns at once.
+    /// Consumes from all sources, and hands each message to `handle`, at most `concurrency` turns at once. What it is given it gives
+    /// back when it is done, so that the next message can have the same turn.
     ///
     /// # Errors
     /// When one of them cannot be consumed from at the start. Later on it is tried again until the service stops.
@@ -53,7 +55,7 @@ impl Service {
     ) -> Result<Self, Error>
     where
         H: Fn(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
+        Fut: Future<Output = Turn> + Send + 'static,
     {
         let (stop, stopping) = watch::channel(false);
         let turns = Arc::new(Turns::new(concurrency, stopping));
@@ -97,7 +99,7 @@ struct Loop<H> {
 impl<H, Fut> Loop<H>
 where
     H: Fn(Delivery, Turn) -> Fut,
-    Fut: Future<Output = ()> + Send + 'static,
+    Fut: Future<Output = Turn> + Send + 'static,
 {
     async fn run(mut self, mut raw: RawConsumer) {
         let mut working = Workplace::new();
@@ -143,21 +145,34 @@ where
 }
 
 /// Consumes until the consumer ends; tells why it did.
-async fn consume<Fut: Future<Output = ()> + Send + 'static>(
+async fn consume<Fut: Future<Output = Turn> + Send + 'static>(
     (source, raw): (&mut Source, &mut RawConsumer),
     turns: &Arc<Turns>,
-    working: &mut Workplace,
+    working: &mut Workplace<Turn>,
     handle: &impl Fn(Delivery, Turn) -> Fut,
 ) -> Error {
+    // From the message before.
+    let mut spare: Option<Turn> = None;
     loop {
-        let delivery = match raw.next().await {
+        let next = match raw.next().now_or_never() {
+            Some(next) => next,
+            None => {
+                // An idle queue holds no turn.
+                spare = None;
+                raw.next().await
+            }
+        };
+        let delivery = match next {
             Ok(delivery) => delivery,
             Err(error) => return error,
         };
         source.read(&delivery);
-        // The turn comes second, so that an idle queue holds none.
-        let turn = turns.turn().await;
-        working.begin(handle(delivery, turn)).await;
+        let turn = match spare.take().filter(Turn::is_to_spare) {
+            Some(turn) => turn,
+            None => turns.turn().await,
+        };
+        let mut work = Some(handle(delivery, turn));
+        spare = poll_fn(|cx| Poll::Ready(work.take().and_then(|work| working.begin(cx, work)))).await;
         // Others, and the request to stop, have their turn too while there are always more messages.
         consume_budget().await;
     }

@@ -1,24 +1,25 @@
 //! How many messages are worked on at once, and until when.
 
-use std::{
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Semaphore, watch};
 
 /// The turns of a service.
 pub(crate) struct Turns {
-    free: AtomicUsize,
-    freed: Notify,
+    free: Semaphore,
+    /// Who waits for one to be freed.
+    waiting: AtomicUsize,
     stopping: watch::Receiver<bool>,
 }
 
 /// The right to work on one message. Dropping it lets the next one in.
-pub(crate) struct Turn(Arc<Turns>);
+pub(crate) struct Turn {
+    turns: Arc<Turns>,
+    is_over: bool,
+}
 
 /// Tells a task when its service is to stop.
 #[derive(Clone)]
@@ -26,46 +27,67 @@ pub(crate) struct Stopping(watch::Receiver<bool>);
 
 impl Turns {
     pub(crate) fn new(at_once: usize, stopping: watch::Receiver<bool>) -> Self {
-        Turns { free: AtomicUsize::new(at_once), freed: Notify::new(), stopping }
+        Turns { free: Semaphore::new(at_once), waiting: AtomicUsize::new(0), stopping }
     }
 
-    /// A turn, as soon as one is free.
+    /// A turn, as soon as one is free, first come, first served.
     pub(crate) async fn turn(self: &Arc<Self>) -> Turn {
-        if !self.take() {
-            loop {
-                let mut freed = pin!(self.freed.notified());
-                // From here on it is told of turns that are freed while it looks for one.
-                freed.as_mut().enable();
-                if self.take() {
-                    break;
+        match self.free.try_acquire() {
+            Ok(turn) => turn.forget(),
+            Err(_) => {
+                let _waiting = Waiting::new(&self.waiting);
+                // Nobody closes the semaphore.
+                if let Ok(turn) = self.free.acquire().await {
+                    turn.forget();
                 }
-                freed.await;
             }
         }
-        Turn(self.clone())
+        Turn { turns: self.clone(), is_over: false }
     }
 
     pub(crate) fn stopping(&self) -> Stopping {
         Stopping(self.stopping.clone())
     }
-
-    fn take(&self) -> bool {
-        let taken = self.free.fetch_update(Ordering::Acquire, Ordering::Relaxed, |free| free.checked_sub(1));
-        taken.is_ok()
-    }
 }
 
 impl Turn {
+    /// Lets the next one in, while this message's work goes on without a turn.
+    pub(crate) fn end(&mut self) {
+        if !std::mem::replace(&mut self.is_over, true) {
+            self.turns.free.add_permits(1);
+        }
+    }
+
+    /// Whether the next message can have this turn: it has not ended, and nobody else waits for one.
+    pub(crate) fn is_to_spare(&self) -> bool {
+        !self.is_over && self.turns.waiting.load(Relaxed) == 0
+    }
+
     /// When the service is to stop.
     pub(crate) fn stopping(&self) -> Stopping {
-        self.0.stopping()
+        self.turns.stopping()
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.free.fetch_add(1, Ordering::Release);
-        self.0.freed.notify_one();
+        self.end();
+    }
+}
+
+/// Counted for as long as it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Relaxed);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -93,5 +115,25 @@ mod tests {
         drop(one);
         let taken: Vec<_> = waiting.iter_mut().filter_map(FutureExt::now_or_never).collect();
         assert_eq!(taken.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_to_spare_until_it_has_ended_or_another_waits_for_one() {
+        let (_stop, stopping) = watch::channel(false);
+        let turns = Arc::new(Turns::new(1, stopping));
+        let mut turn = turns.turn().await;
+        assert!(turn.is_to_spare());
+        let mut waiting = Box::pin(turns.turn());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert!(!turn.is_to_spare());
+        drop(waiting);
+        assert!(turn.is_to_spare());
+        turn.end();
+        assert!(!turn.is_to_spare());
+        let other = turns.turn().await;
+        // One that has ended is not freed again.
+        drop(turn);
+        assert!(turns.turn().now_or_never().is_none());
+        drop(other);
     }
 }

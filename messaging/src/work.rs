@@ -2,9 +2,9 @@
 
 use std::{
     any::Any,
-    future::{poll_fn, ready},
+    future::pending,
     panic::AssertUnwindSafe,
-    task::Poll,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -26,46 +26,50 @@ const SAMPLE_LONG: u32 = 256;
 ///
 /// # On drop
 /// All of it is aborted.
-pub(crate) struct Workplace {
-    here: ReusableBoxFuture<'static, Contained>,
-    elsewhere: JoinSet<Contained>,
+pub(crate) struct Workplace<T> {
+    here: ReusableBoxFuture<'static, Contained<T>>,
+    elsewhere: JoinSet<Contained<T>>,
     pace: Pace,
 }
 
-/// Work done, or the payload of its panic.
-type Contained = Result<(), Box<dyn Any + Send>>;
+/// What work gave, or the payload of its panic.
+type Contained<T> = Result<T, Box<dyn Any + Send>>;
 
-impl Workplace {
+impl<T: Send + 'static> Workplace<T> {
     pub(crate) fn new() -> Self {
-        let here = ReusableBoxFuture::new(ready(Ok(())));
+        let here = ReusableBoxFuture::new(pending());
         Workplace { here, elsewhere: JoinSet::new(), pace: Pace::default() }
     }
 
-    /// Begins to work; ready as soon as that goes on by itself.
-    pub(crate) async fn begin(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+    /// Begins to work; what that gives when it is done at once. All else goes on by itself.
+    pub(crate) fn begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
         while let Some(done) = self.elsewhere.try_join_next() {
-            report(&done.unwrap_or(Ok(())));
+            done.ok().and_then(contained);
         }
         // What is behind a panic is dropped with it.
         let work = AssertUnwindSafe(work).catch_unwind();
         let timed = match self.pace.next() {
             Step::Elsewhere => {
                 self.elsewhere.spawn(work);
-                return;
+                return None;
             }
             Step::Here => None,
             Step::HereTimed => Some(Instant::now()),
         };
         self.here.set(work);
-        let begun = poll_fn(|cx| Poll::Ready(self.here.poll(cx))).await;
+        let begun = self.here.poll(cx);
         if let Some(begun) = timed {
             self.pace.took(begun.elapsed());
         }
         match begun {
-            Poll::Ready(done) => report(&done),
+            Poll::Ready(done) => contained(done),
             Poll::Pending => {
-                let work = std::mem::replace(&mut self.here, ReusableBoxFuture::new(ready(Ok(()))));
-                self.elsewhere.spawn(work);
+                self.elsewhere.spawn(std::mem::replace(&mut self.here, ReusableBoxFuture::new(pending())));
+                None
             }
         }
     }
@@ -73,16 +77,14 @@ impl Workplace {
     /// Waits for everything that was begun.
     pub(crate) async fn finish(mut self) {
         while let Some(done) = self.elsewhere.join_next().await {
-            report(&done.unwrap_or(Ok(())));
+            done.ok().and_then(contained);
         }
     }
 }
 
-/// Handlers are caught where they are called: this is not one of them.
-fn report(done: &Contained) {
-    if done.is_err() {
-        tracing::error!("the work on a message panicked; it stays unsettled");
-    }
+/// Handlers are caught where they are called: what panics here is not one of them.
+fn contained<T>(done: Contained<T>) -> Option<T> {
+    done.inspect_err(|_| tracing::error!("the work on a message panicked; it stays unsettled")).ok()
 }
 
 /// How long work takes before it waits for something or is done, by samples.
@@ -117,9 +119,12 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+        task::Waker,
     };
 
     use tokio::sync::Notify;
@@ -128,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_need_not_wait_is_done_at_once_and_the_rest_goes_on_elsewhere() {
-        let mut workplace = Workplace::new();
+        let (mut workplace, mut cx) = (Workplace::new(), Context::from_waker(Waker::noop()));
         let (done, gate) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
         let work = |waits: bool| {
             let (done, gate) = (done.clone(), gate.clone());
@@ -136,11 +141,11 @@ mod tests {
                 if waits {
                     gate.notified().await;
                 }
-                done.fetch_add(1, Ordering::SeqCst);
+                done.fetch_add(1, Ordering::SeqCst)
             }
         };
-        for waits in [false, true, false, true] {
-            workplace.begin(work(waits)).await;
+        for (waits, given) in [(false, Some(0)), (true, None), (false, Some(1)), (true, None)] {
+            assert_eq!(workplace.begin(&mut cx, work(waits)), given);
         }
         assert_eq!(done.load(Ordering::SeqCst), 2);
         assert_eq!(workplace.elsewhere.len(), 2);
@@ -152,16 +157,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_ends_nothing_else() {
-        let mut workplace = Workplace::new();
+        let (mut workplace, mut cx) = (Workplace::<()>::new(), Context::from_waker(Waker::noop()));
         for waits in [false, true] {
-            workplace
-                .begin(async move {
-                    if waits {
-                        tokio::task::yield_now().await;
-                    }
-                    panic!("on purpose");
-                })
-                .await;
+            let work = async move {
+                if waits {
+                    tokio::task::yield_now().await;
+                }
+                panic!("on purpose");
+            };
+            assert!(workplace.begin(&mut cx, work).is_none());
         }
         workplace.finish().await;
     }

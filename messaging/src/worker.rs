@@ -188,7 +188,7 @@ where
     Fut: Future<Output = Result<(), E>>,
     E: fmt::Display,
 {
-    async fn handle(self: Arc<Self>, delivery: amqp_client::Delivery, _turn: Turn) {
+    async fn handle(self: Arc<Self>, delivery: amqp_client::Delivery, turn: Turn) -> Turn {
         let (received, acker) = delivery.split();
         let is_kept = self.on_undecodable.is_some() || self.settling.publishes();
         let kept = is_kept.then(|| received.clone());
@@ -197,6 +197,7 @@ where
             // What is seldom needed is large, and would be moved about with each message.
             Err(trouble) => Box::pin(self.not_handled(trouble, kept, acker)).await,
         }
+        turn
     }
 
     async fn run(&self, received: Received) -> Result<(), Trouble> {

@@ -125,10 +125,10 @@ impl BatchListener {
                 // As long as a turn is held, the service does not end, and the channel stays open for the acknowledgement.
                 let sent = sender.send(Arrived { delivery, queue: queue.clone(), _settled: settled });
                 async move {
-                    let _turn = turn;
                     if sent.is_ok() {
                         let _ = waiting.await;
                     }
+                    turn
                 }
             };
             services.push(Service::start(vec![subscription.into()], prefetch.into(), gather).await?);

@@ -97,7 +97,13 @@ impl Listener {
         for (settling, subscription) in self.sources.subscriptions(&levels, prefetch) {
             let (endpoints, turns) = (endpoints.clone(), turns.clone());
             let desk = Arc::new(Desk { settling, endpoints, turns, once: Once::new(self.sources.repeats) });
-            let listen = move |delivery, _| desk.clone().listen(delivery);
+            let listen = move |delivery, turn| {
+                let desk = desk.clone();
+                async move {
+                    desk.listen(delivery).await;
+                    turn
+                }
+            };
             services.push(Service::start(vec![subscription.into()], prefetch.into(), listen).await?);
         }
         Ok(RunningListener { services })
@@ -154,7 +160,7 @@ struct Desk {
 
 impl Desk {
     /// One notification, from its arrival to its acknowledgement.
-    async fn listen(self: Arc<Self>, delivery: Delivery) {
+    async fn listen(&self, delivery: Delivery) {
         // Nobody closes the semaphore.
         let _turn = self.turns.acquire().await;
         let (unique_id, event) = match read(&delivery) {

@@ -9,7 +9,8 @@ use super::{
     access::AccessPolicy,
     endpoint::{Answer, Endpoint, Found},
     failure::Failure,
-    methods::{Arguments, Output},
+    field::Field,
+    methods::Output,
     wire::Received,
 };
 use crate::{context::Context, entity_serializer::Conversion, error::Error, version::Version};
@@ -28,33 +29,33 @@ impl Dispatcher {
     }
 
     /// Runs the method that a request asks for. There is an answer always, also when the method panics.
-    pub(crate) async fn answer(&self, request: &mut Received) -> Answer {
+    pub(crate) async fn answer(&self, request: &mut Received<'_>) -> Answer {
         // The state behind a panic is its user's own: nothing here is used again.
         let call = AssertUnwindSafe(self.dispatch(request)).catch_unwind();
         call.await.unwrap_or_else(|payload| Err(Failure::panicked(&*payload)))
     }
 
-    async fn dispatch(&self, request: &mut Received) -> Answer {
-        let (context, given) = (std::mem::take(&mut request.context), request.arguments.take());
+    async fn dispatch(&self, request: &mut Received<'_>) -> Answer {
+        let context = std::mem::take(&mut request.context);
         let (endpoint, method) = self.select(request)?;
-        let answer = self.run(method, context, arguments(given)?).await;
+        let answer = self.run(method, context, arguments(request.arguments)?).await;
         answer.map_err(|failure| if endpoint.expects(&failure) { failure.expected() } else { failure })
     }
 
-    async fn run(&self, method: Found<'_>, context: Context, arguments: Box<RawValue>) -> Answer {
+    async fn run(&self, method: Found<'_>, context: Context, arguments: &RawValue) -> Answer {
         if !self.conversion.has_serializer() {
-            return method.call(context, Arguments::new(arguments)).await.map(Output::into_json);
+            return method.call(context, arguments).await.map(Output::into_json);
         }
         let context = self.conversion.deserialize_context(context).map_err(|error| refused(&error))?;
         let arguments =
             self.conversion.deserialize_arguments(&context, arguments).map_err(|error| refused(&error))?;
-        let output = method.call(context.clone(), Arguments::new(arguments)).await?;
+        let output = method.call(context.clone(), &arguments).await?;
         self.conversion.serialize_result(&context, output.into_json()).map_err(|error| refused(&error))
     }
 
-    fn select<'a>(&'a self, request: &'a Received) -> Result<(&'a Endpoint, Found<'a>), Failure> {
+    fn select<'a>(&'a self, request: &'a Received<'_>) -> Result<(&'a Endpoint, Found<'a>), Failure> {
         let method = match &request.method {
-            Some(Value::String(method)) => method,
+            Some(Field::Text(method)) => &**method,
             other => {
                 return Err(Failure::new(
                     "TypeError",
@@ -64,13 +65,13 @@ impl Dispatcher {
         };
         let unsupported = || Failure::unsupported_version(&shown(request.version.as_ref()), method);
         let namespace = match &request.namespace {
-            None | Some(Value::Null) => None,
-            Some(Value::String(namespace)) => Some(namespace.as_str()),
-            Some(_) => return Err(unsupported()),
+            None | Some(Field::Other(Value::Null)) => None,
+            Some(Field::Text(namespace)) => Some(&**namespace),
+            Some(Field::Other(_)) => return Err(unsupported()),
         };
         let version = match &request.version {
             None => Version::DEFAULT,
-            Some(version) => version.as_str().and_then(|text| text.parse().ok()).ok_or_else(unsupported)?,
+            Some(version) => version.as_text().and_then(|text| text.parse().ok()).ok_or_else(unsupported)?,
         };
         self.find(namespace, version, method).map_err(|compatible| match compatible {
             // By its name its caller says so.
@@ -104,9 +105,9 @@ fn refused(error: &Error) -> Failure {
 }
 
 /// Arguments go by name: they are a JSON object, and none is an empty one.
-fn arguments(raw: Option<Box<RawValue>>) -> Result<Box<RawValue>, Failure> {
+fn arguments(raw: Option<&RawValue>) -> Result<&RawValue, Failure> {
     match raw {
-        None => serde_json::value::to_raw_value(&serde_json::Map::new()).map_err(Failure::from),
+        None => serde_json::from_str("{}").map_err(Failure::from),
         Some(raw) if raw.get().starts_with('{') => Ok(raw),
         Some(raw) => {
             let kind = raw.get().chars().next().map_or("nothing", |first| match first {
@@ -119,13 +120,9 @@ fn arguments(raw: Option<Box<RawValue>>) -> Result<Box<RawValue>, Failure> {
     }
 }
 
-/// A value in a message, text without its quotes.
-fn shown(value: Option<&Value>) -> String {
-    match value {
-        None => Version::DEFAULT.to_string(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
+/// What a request says, or means where it says nothing.
+fn shown(value: Option<&Field<'_>>) -> String {
+    value.map_or_else(|| Version::DEFAULT.to_string(), Field::to_string)
 }
 
 #[cfg(test)]
@@ -172,10 +169,14 @@ mod tests {
         dispatcher
     }
 
+    async fn ask(dispatcher: &Dispatcher, request: Value) -> Answer {
+        let (text, mut strict) = (request.to_string(), String::new());
+        dispatcher.answer(&mut Received::from_json(&text, &mut strict).unwrap()).await
+    }
+
     /// The result, or class and message of the failure.
     async fn answer(request: Value) -> Result<Value, (String, String)> {
-        let mut request = Received::from_json(&request.to_string()).unwrap();
-        match dispatcher().answer(&mut request).await {
+        match ask(&dispatcher(), request).await {
             Ok(result) => Ok(serde_json::from_str(result.get()).unwrap()),
             Err(failure) => Err((failure.class().to_owned(), failure.message().to_owned())),
         }
@@ -213,8 +214,7 @@ mod tests {
             let mut dispatcher = Dispatcher { policy, ..Dispatcher::default() };
             dispatcher.add(Endpoint::new().method("open", nothing).method("_hidden", nothing).expose("open"));
             dispatcher.add(Endpoint::new().method("other", nothing));
-            let mut request = Received::from_json(&json!({"method": method}).to_string()).unwrap();
-            dispatcher.answer(&mut request).await.is_ok()
+            ask(&dispatcher, json!({"method": method})).await.is_ok()
         };
         for (policy, allowed) in [
             (AccessPolicy::Default, [true, true, false]),
@@ -235,8 +235,7 @@ mod tests {
             Endpoint::new().expect("NotFound").method("a", fail("NotFound")).method("b", fail("Other"));
         dispatcher.add(endpoint);
         for (method, expected) in [("a", true), ("b", false), ("c", false), ("c_ignore_errors", true)] {
-            let mut request = Received::from_json(&json!({"method": method}).to_string()).unwrap();
-            let failure = dispatcher.answer(&mut request).await.unwrap_err();
+            let failure = ask(&dispatcher, json!({"method": method})).await.unwrap_err();
             assert_eq!(failure.is_expected(), expected, "{method}");
         }
     }
@@ -249,9 +248,8 @@ mod tests {
         for (namespace, answers) in
             [(json!("new"), true), (json!("old"), true), (json!(null), true), (json!("other"), false)]
         {
-            let mut request =
-                Received::from_json(&json!({"method": "x", "namespace": namespace}).to_string()).unwrap();
-            assert_eq!(dispatcher.answer(&mut request).await.is_ok(), answers, "{namespace}");
+            let answer = ask(&dispatcher, json!({"method": "x", "namespace": namespace})).await;
+            assert_eq!(answer.is_ok(), answers, "{namespace}");
         }
     }
 

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::{
     access::AccessPolicy,
     failure::Failure,
-    methods::{AnyMethods, Arguments, Methods, Output},
+    methods::{self, AnyMethods, Arguments, Methods, Output},
 };
 use crate::{context::Context, version::Version};
 
@@ -21,7 +21,7 @@ use crate::{context::Context, version::Version};
 pub(crate) type Answer = Result<Box<RawValue>, Failure>;
 
 /// A closure without its types.
-type Method = Arc<dyn Fn(Context, Arguments) -> BoxFuture<'static, Result<Output, Failure>> + Send + Sync>;
+type Method = Arc<dyn Fn(Context, &RawValue) -> BoxFuture<'static, Result<Output, Failure>> + Send + Sync>;
 
 /// A method that was found.
 pub(crate) enum Found<'a> {
@@ -110,7 +110,7 @@ impl Endpoint {
         F: Fn(Context, A) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<R, Failure>> + Send + 'static,
     {
-        let untyped = move |context, arguments: Arguments| match arguments.read() {
+        let untyped = move |context, arguments: &RawValue| match methods::read(arguments) {
             Ok(arguments) => {
                 let call = method(context, arguments);
                 async move { Output::new(&call.await?) }.boxed()
@@ -163,11 +163,13 @@ impl Found<'_> {
     pub(crate) fn call(
         self,
         context: Context,
-        arguments: Arguments,
+        arguments: &RawValue,
     ) -> BoxFuture<'static, Result<Output, Failure>> {
         match self {
             Found::Closure(method) => method(context, arguments),
-            Found::Named(methods, name) => methods.clone().call(name.to_owned(), context, arguments),
+            Found::Named(methods, name) => {
+                methods.clone().call(name.to_owned(), context, Arguments::new(arguments.to_owned()))
+            }
         }
     }
 }

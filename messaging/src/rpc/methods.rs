@@ -78,12 +78,7 @@ impl Arguments {
     /// # Errors
     /// A `TypeError` for the caller, when they do not fit.
     pub fn read<A: DeserializeOwned>(&self) -> Result<A, Failure> {
-        let text = self.0.get();
-        // For `()`, which is null to serde, where there are no arguments.
-        let read = serialize::from_json(text).or_else(|error| {
-            if text == "{}" { serde_json::from_str("null").map_err(|_| error) } else { Err(error) }
-        });
-        read.map_err(|error| Failure::new("TypeError", format!("wrong arguments: {error}")))
+        read(&self.0)
     }
 
     /// The text of a JSON object, as it came.
@@ -91,6 +86,16 @@ impl Arguments {
     pub fn as_json(&self) -> &str {
         self.0.get()
     }
+}
+
+/// The arguments in a JSON object.
+pub(super) fn read<A: DeserializeOwned>(object: &RawValue) -> Result<A, Failure> {
+    let text = object.get();
+    // For `()`, which is null to serde, where there are no arguments.
+    let read = serialize::from_json(text).or_else(|error| {
+        if text == "{}" { serde_json::from_str("null").map_err(|_| error) } else { Err(error) }
+    });
+    read.map_err(|error| Failure::new("TypeError", format!("wrong arguments: {error}")))
 }
 
 /// What a method returns.

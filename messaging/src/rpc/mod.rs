@@ -24,6 +24,7 @@ mod client;
 mod dispatch;
 mod endpoint;
 mod failure;
+mod field;
 mod methods;
 mod metrics;
 mod replies;

@@ -10,6 +10,7 @@ use super::{
     acknowledge::{Acknowledge, Arrival, Known},
     dispatch::Dispatcher,
     endpoint::Answer,
+    field::Field,
     metrics::{Counts, ServerMetrics, count},
     replies::Replies,
     wire::Received,
@@ -25,10 +26,8 @@ pub(crate) struct Desk {
     counts: Counts,
 }
 
-/// A request to run, and what to acknowledge after it.
+/// What of a request that is to run has to be acknowledged after it. Those with an id are among the known.
 struct Accepted {
-    request: Received,
-    /// That of a request without an id; others are among the known.
     unsettled: Option<Delivery>,
 }
 
@@ -52,16 +51,33 @@ impl Desk {
         self.counts.read()
     }
 
-    pub(crate) async fn serve(self: Arc<Self>, delivery: Delivery, turn: Turn) {
-        let stopping = turn.stopping();
-        let Some(Accepted { mut request, unsettled }) = self.accept(delivery).await else { return };
+    /// The turn ends when the method has run and its reply is about to leave.
+    pub(crate) async fn serve(self: Arc<Self>, delivery: Delivery, mut turn: Turn) -> Turn {
+        let text = match envelope::open(&delivery) {
+            Ok(text) => text,
+            Err(reason) => {
+                self.refuse(delivery, &reason).await;
+                return turn;
+            }
+        };
+        let mut strict = String::new();
+        match Received::from_json(&text, &mut strict) {
+            Ok(request) => self.run(delivery, request, &mut turn).await,
+            Err(error) => self.refuse(delivery, &error.into()).await,
+        }
+        turn
+    }
+
+    async fn run(&self, delivery: Delivery, mut request: Received<'_>, turn: &mut Turn) {
+        let id = request.unique_id.as_deref();
+        let Some(Accepted { unsettled }) = self.accept(delivery, id).await else { return };
         let answer = self.answer(&mut request).await;
         self.note(&request, &answer);
         let unclaimed = match (&request.message_id, &request.reply_queue) {
             (Some(id), Some(queue)) => {
                 // The next method may run while this one's reply leaves, unless too many are leaving already.
                 let _room = self.replies.room().await;
-                drop(turn);
+                turn.end();
                 self.replies.send(queue, id, &answer).await.map(|unclaimed| (queue, unclaimed))
             }
             (Some(_), None) => {
@@ -72,7 +88,7 @@ impl Desk {
         };
         self.finish(&request, unsettled).await;
         if let Some((queue, unclaimed)) = unclaimed
-            && !Box::pin(self.replies.wait_for_client(queue, unclaimed, stopping)).await
+            && !Box::pin(self.replies.wait_for_client(queue, unclaimed, turn.stopping())).await
         {
             count(&self.counts.vanished);
         }
@@ -80,9 +96,10 @@ impl Desk {
 
     /// The method's answer. Whoever asked for it is told meanwhile that it is being worked on; however the method ends, that ends
     /// with it.
-    async fn answer(&self, request: &mut Received) -> Answer {
-        match (request.heartbeat, request.message_id.clone(), request.reply_queue.clone()) {
-            (Some(interval), Some(id), Some(queue)) => tokio::select! {
+    async fn answer(&self, request: &mut Received<'_>) -> Answer {
+        let Some(interval) = request.heartbeat else { return self.dispatcher.answer(request).await };
+        match (request.message_id.clone(), request.reply_queue.clone()) {
+            (Some(id), Some(queue)) => tokio::select! {
                 answer = self.dispatcher.answer(request) => answer,
                 never = Box::pin(self.heartbeats(&queue, &id, interval)) => match never {},
             },
@@ -97,18 +114,14 @@ impl Desk {
         }
     }
 
-    /// Reads a request; `None` when there is nothing to run.
-    async fn accept(&self, delivery: Delivery) -> Option<Accepted> {
-        let request = match read(&delivery) {
-            Ok(request) => request,
-            Err(reason) => {
-                tracing::error!(%reason, "an unreadable request is rejected");
-                count(&self.counts.unreadable);
-                settled(&delivery.reject(false).await);
-                return None;
-            }
-        };
-        let id = request.unique_id.as_deref();
+    async fn refuse(&self, delivery: Delivery, reason: &Malformed) {
+        tracing::error!(%reason, "an unreadable request is rejected");
+        count(&self.counts.unreadable);
+        settled(&delivery.reject(false).await);
+    }
+
+    /// Whether a request of this id is to run.
+    async fn accept(&self, delivery: Delivery, id: Option<&str>) -> Option<Accepted> {
         match (self.acknowledge, id) {
             (Acknowledge::Before, _) => {
                 // One that is not settled will be delivered again.
@@ -119,13 +132,13 @@ impl Desk {
                     count(&self.counts.repeated);
                     return None;
                 }
-                Some(Accepted { request, unsettled: None })
+                Some(Accepted { unsettled: None })
             }
-            (Acknowledge::After, None) => Some(Accepted { request, unsettled: Some(delivery) }),
+            (Acknowledge::After, None) => Some(Accepted { unsettled: Some(delivery) }),
             (Acknowledge::After, Some(id)) => {
                 let arrival = self.known.lock().begin(id, delivery);
                 match arrival {
-                    Arrival::New => Some(Accepted { request, unsettled: None }),
+                    Arrival::New => Some(Accepted { unsettled: None }),
                     Arrival::Running => {
                         count(&self.counts.repeated);
                         None
@@ -141,10 +154,10 @@ impl Desk {
     }
 
     /// Counts an answer, and tells of it when it is a failure.
-    fn note(&self, request: &Received, answer: &Answer) {
+    fn note(&self, request: &Received<'_>, answer: &Answer) {
         count(&self.counts.answered);
         let Err(failure) = answer else { return };
-        let method = request.method.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
+        let method = request.method.as_ref().and_then(Field::as_text).unwrap_or_default();
         let (class, message) = (failure.class(), failure.message());
         if failure.is_expected() {
             tracing::debug!(method, class, message, "a method failed");
@@ -155,7 +168,7 @@ impl Desk {
     }
 
     /// Acknowledges what is to be acknowledged after the method.
-    async fn finish(&self, request: &Received, unsettled: Option<Delivery>) {
+    async fn finish(&self, request: &Received<'_>, unsettled: Option<Delivery>) {
         if self.acknowledge == Acknowledge::Before {
             return;
         }
@@ -171,8 +184,4 @@ fn settled(outcome: &amqp_client::Result<()>) -> bool {
         tracing::debug!(%error, "a request was not settled");
     }
     outcome.is_ok()
-}
-
-fn read(delivery: &Delivery) -> Result<Received, Malformed> {
-    Ok(Received::from_json(&envelope::open(delivery)?)?)
 }

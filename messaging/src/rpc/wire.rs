@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::{Map, Value, value::RawValue};
 
-use super::failure::Failure;
+use super::{failure::Failure, field::Field};
 use crate::{
     context::{Context, PREFIX},
     error::RemoteError,
@@ -44,11 +44,11 @@ impl Serialize for Request<'_> {
             map.serialize_entry("version", &format_args!("{version}"))?;
         }
         if let Some((id, queue)) = self.reply_to {
-            map.serialize_entry("_msg_id", &format_args!("{id}"))?;
+            map.serialize_entry("_msg_id", &id)?;
             map.serialize_entry("_reply_q", queue)?;
             map.serialize_entry("_timeout", &self.monitor.map(Seconds))?;
         }
-        map.serialize_entry("_unique_id", &format_args!("{}", Id::new()))?;
+        map.serialize_entry("_unique_id", &Id::new())?;
         self.context.serialize_into(&mut map)?;
         map.end()
     }
@@ -69,28 +69,34 @@ impl Serialize for Seconds {
 
 /// A request that arrived. What its sender got wrong is kept, so that it can be answered.
 #[derive(Debug, Default)]
-pub(crate) struct Received {
-    pub(crate) method: Option<Value>,
-    pub(crate) arguments: Option<Box<RawValue>>,
-    pub(crate) namespace: Option<Value>,
-    pub(crate) version: Option<Value>,
-    pub(crate) message_id: Option<String>,
-    pub(crate) reply_queue: Option<String>,
-    pub(crate) unique_id: Option<String>,
+pub(crate) struct Received<'a> {
+    pub(crate) method: Option<Field<'a>>,
+    pub(crate) arguments: Option<&'a RawValue>,
+    pub(crate) namespace: Option<Field<'a>>,
+    pub(crate) version: Option<Field<'a>>,
+    pub(crate) message_id: Option<Cow<'a, str>>,
+    pub(crate) reply_queue: Option<Cow<'a, str>>,
+    pub(crate) unique_id: Option<Cow<'a, str>>,
     /// How often the client wants to hear that its call is being worked on.
     pub(crate) heartbeat: Option<Duration>,
     pub(crate) context: Context,
 }
 
-impl Received {
-    /// From the JSON text in the envelope.
-    pub(crate) fn from_json(text: &str) -> serde_json::Result<Self> {
-        serialize::from_json(text)
+impl<'a> Received<'a> {
+    /// From the JSON text in the envelope. What is Python's in it is replaced in `strict`.
+    pub(crate) fn from_json(text: &'a str, strict: &'a mut String) -> serde_json::Result<Self> {
+        serde_json::from_str(text).or_else(|error| match serialize::strict(text) {
+            Cow::Owned(replaced) => {
+                *strict = replaced;
+                serde_json::from_str(strict)
+            }
+            Cow::Borrowed(_) => Err(error),
+        })
     }
 }
 
 /// In one pass: the values that are looked at become what they are looked at as, and the others are stepped over.
-impl<'de> Deserialize<'de> for Received {
+impl<'de> Deserialize<'de> for Received<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ReceivedVisitor)
     }
@@ -99,13 +105,13 @@ impl<'de> Deserialize<'de> for Received {
 struct ReceivedVisitor;
 
 impl<'de> Visitor<'de> for ReceivedVisitor {
-    type Value = Received;
+    type Value = Received<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a request, which is an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Received, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
         let mut received = Received::default();
         let mut context = Map::new();
         while let Some(Text(name)) = fields.next_key()? {
@@ -114,9 +120,9 @@ impl<'de> Visitor<'de> for ReceivedVisitor {
                 "args" => received.arguments = Some(fields.next_value()?),
                 "namespace" => received.namespace = Some(fields.next_value()?),
                 "version" => received.version = Some(fields.next_value()?),
-                "_msg_id" => received.message_id = text_of(fields.next_value()?),
-                "_reply_q" => received.reply_queue = text_of(fields.next_value()?),
-                "_unique_id" => received.unique_id = text_of(fields.next_value()?),
+                "_msg_id" => received.message_id = fields.next_value::<Field<'_>>()?.into_true_text(),
+                "_reply_q" => received.reply_queue = fields.next_value::<Field<'_>>()?.into_true_text(),
+                "_unique_id" => received.unique_id = fields.next_value::<Field<'_>>()?.into_true_text(),
                 "_timeout" => received.heartbeat = heartbeat(&fields.next_value()?),
                 name => match name.strip_prefix(PREFIX) {
                     Some(name) => {
@@ -133,27 +139,19 @@ impl<'de> Visitor<'de> for ReceivedVisitor {
     }
 }
 
-/// A key, borrowed where nothing in it is escaped.
+/// Text, borrowed where nothing in it is escaped.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Half of the client's patience in whole seconds. With less than 2 s of it Python sends no heartbeats; to who did not ask for
 /// them, they must not be sent at all.
-fn heartbeat(patience: &Value) -> Option<Duration> {
+fn heartbeat(patience: &Field<'_>) -> Option<Duration> {
     let seconds = match patience {
-        Value::String(text) => text.trim().parse().ok()?,
-        other => other.as_f64()?.floor(),
+        Field::Text(text) => text.trim().parse().ok()?,
+        Field::Other(other) => other.as_f64()?.floor(),
     };
     let interval = Duration::try_from_secs_f64(seconds / 2.0).ok()?;
     (interval >= Duration::from_secs(1)).then_some(interval)
-}
-
-/// The text, unless it is empty or something else: Python asks for truth.
-fn text_of(value: Value) -> Option<String> {
-    match value {
-        Value::String(text) if !text.is_empty() => Some(text),
-        _ => None,
-    }
 }
 
 /// A reply about to leave. All five keys are always there: Python fails without.
@@ -166,7 +164,7 @@ pub(crate) struct Reply<'a> {
     #[serde(rename = "_msg_id")]
     message_id: &'a str,
     #[serde(rename = "_unique_id")]
-    unique_id: String,
+    unique_id: Id,
 }
 
 impl<'a> Reply<'a> {
@@ -179,20 +177,20 @@ impl<'a> Reply<'a> {
             Ok(result) => (Some(&**result), None),
             Err(failure) => (None, Some(failure.to_json()?)),
         };
-        Ok(Reply { result, failure, ending: true, message_id, unique_id: Id::new().to_string() })
+        Ok(Reply { result, failure, ending: true, message_id, unique_id: Id::new() })
     }
 
     /// That the call is being worked on.
     pub(crate) fn heartbeat(message_id: &'a str) -> Self {
-        Reply { result: None, failure: None, ending: false, message_id, unique_id: Id::new().to_string() }
+        Reply { result: None, failure: None, ending: false, message_id, unique_id: Id::new() }
     }
 }
 
 /// A reply that arrived.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ReceivedReply {
-    #[serde(rename = "_msg_id", default)]
-    message_id: Option<String>,
+    #[serde(rename = "_msg_id", default, deserialize_with = "id_of_call")]
+    call: Option<Id>,
     #[serde(default)]
     result: Option<Box<RawValue>>,
     #[serde(default)]
@@ -209,7 +207,7 @@ impl ReceivedReply {
 
     /// The call it answers, when it is one of ours.
     pub(crate) fn call(&self) -> Option<Id> {
-        self.message_id.as_deref().and_then(Id::parse)
+        self.call
     }
 
     /// Whether no other reply follows.
@@ -230,6 +228,12 @@ impl ReceivedReply {
     pub(crate) fn has_answer(&self) -> bool {
         self.result.is_some() || matches!(&self.failure, Some(Value::String(text)) if !text.is_empty())
     }
+}
+
+/// One that is no id of ours is to no call of ours.
+fn id_of_call<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Id>, D::Error> {
+    let text = Option::<Text<'_>>::deserialize(deserializer)?;
+    Ok(text.and_then(|Text(text)| Id::parse(&text)))
 }
 
 #[cfg(test)]
@@ -302,11 +306,13 @@ mod tests {
 
     #[test]
     fn a_captured_call_is_read() {
+        let mut strict = String::new();
         let received = Received::from_json(
             r#"{"method": "echo", "args": {"a": 1}, "version": "1.0", "_msg_id": "5fcebaf07d464aa48f7a1e9546ccf035", "_reply_q": "reply_d24bfd63a2704fbd8167e85ce5873a75", "_timeout": null, "_unique_id": "f809af92bd2f4264b07e88e8365b0428", "_context_user": "alice", "unknown": [NaN]}"#,
+            &mut strict,
         )
         .unwrap();
-        assert_eq!(received.method, Some("echo".into()));
+        assert_eq!(received.method, Some(Field::Text("echo".into())));
         assert_eq!(received.arguments.unwrap().get(), r#"{"a": 1}"#);
         assert_eq!(received.message_id.as_deref(), Some("5fcebaf07d464aa48f7a1e9546ccf035"));
         assert_eq!(received.context, Context::new().with("user", "alice"));
@@ -315,12 +321,11 @@ mod tests {
 
     #[test]
     fn a_request_with_odd_values_is_still_read_so_that_it_can_be_answered() {
-        let received = Received::from_json(
-            r#"{"method": 1, "args": null, "version": null, "_msg_id": "x", "_unique_id": ""}"#,
-        )
-        .unwrap();
-        assert_eq!(received.method, Some(json!(1)));
-        assert_eq!(received.version, Some(Value::Null));
+        let text = r#"{"method": 1, "args": null, "version": null, "_msg_id": "x", "_unique_id": ""}"#;
+        let mut strict = String::new();
+        let received = Received::from_json(text, &mut strict).unwrap();
+        assert_eq!(received.method, Some(Field::Other(json!(1))));
+        assert_eq!(received.version, Some(Field::Other(Value::Null)));
         assert_eq!(received.message_id.as_deref(), Some("x"));
         assert_eq!(received.unique_id, None);
     }
@@ -340,10 +345,11 @@ mod tests {
             ("\"x\"", None),
             ("[2]", None),
         ] {
-            let received = Received::from_json(&format!(r#"{{"_timeout": {timeout}}}"#)).unwrap();
+            let (text, mut strict) = (format!(r#"{{"_timeout": {timeout}}}"#), String::new());
+            let received = Received::from_json(&text, &mut strict).unwrap();
             assert_eq!(received.heartbeat, seconds.map(Duration::from_secs_f64), "{timeout}");
         }
-        assert_eq!(Received::from_json("{}").unwrap().heartbeat, None);
+        assert_eq!(Received::from_json("{}", &mut String::new()).unwrap().heartbeat, None);
     }
 
     #[test]
