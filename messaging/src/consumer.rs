@@ -285,9 +285,14 @@ pub(crate) fn decode_body<T: DeserializeOwned>(
 ) -> Result<T, Malformed> {
     let properties = properties.map_err(Malformed::Properties)?;
     let body = compress::decompress(properties.header_text(compress::HEADER), body, serializers.limit())?;
-    let content_type = properties.content_type.map(String::from_utf8_lossy);
-    let encoding = properties.content_encoding.map(String::from_utf8_lossy);
+    let content_type = properties.content_type.map(text);
+    let encoding = properties.content_encoding.map(text);
     serializers.decode(content_type.as_deref(), encoding.as_deref(), &body)
+}
+
+/// As `String::from_utf8_lossy`, which goes octet by octet also where nothing is lost.
+fn text(octets: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(octets).map_or_else(|_| String::from_utf8_lossy(octets), Cow::Borrowed)
 }
 
 /// A typed message, to be settled.

@@ -54,7 +54,7 @@ impl Service {
         handle: H,
     ) -> Result<Self, Error>
     where
-        H: Fn(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
+        H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Turn> + Send + 'static,
     {
         let (stop, stopping) = watch::channel(false);
@@ -93,12 +93,13 @@ impl Service {
 struct Loop<H> {
     source: Source,
     turns: Arc<Turns>,
+    /// A clone for each message.
     handle: H,
 }
 
 impl<H, Fut> Loop<H>
 where
-    H: Fn(Delivery, Turn) -> Fut,
+    H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Turn> + Send + 'static,
 {
     async fn run(mut self, mut raw: RawConsumer) {
@@ -145,12 +146,16 @@ where
 }
 
 /// Consumes until the consumer ends; tells why it did.
-async fn consume<Fut: Future<Output = Turn> + Send + 'static>(
+async fn consume<H, Fut>(
     (source, raw): (&mut Source, &mut RawConsumer),
     turns: &Arc<Turns>,
     working: &mut Workplace<Turn>,
-    handle: &impl Fn(Delivery, Turn) -> Fut,
-) -> Error {
+    handle: &H,
+) -> Error
+where
+    H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Turn> + Send + 'static,
+{
     // From the message before.
     let mut spare: Option<Turn> = None;
     loop {
@@ -171,8 +176,12 @@ async fn consume<Fut: Future<Output = Turn> + Send + 'static>(
             Some(turn) => turn,
             None => turns.turn().await,
         };
-        let mut work = Some(handle(delivery, turn));
-        spare = poll_fn(|cx| Poll::Ready(work.take().and_then(|work| working.begin(cx, work)))).await;
+        let mut given = Some((handle.clone(), delivery, turn));
+        spare = poll_fn(|cx| {
+            let work = given.take().map(|(handle, delivery, turn)| move || handle(delivery, turn));
+            Poll::Ready(work.and_then(|work| working.begin(cx, work)))
+        })
+        .await;
         // Others, and the request to stop, have their turn too while there are always more messages.
         consume_budget().await;
     }

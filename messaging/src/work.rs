@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     future::pending,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -41,27 +41,32 @@ impl<T: Send + 'static> Workplace<T> {
         Workplace { here, elsewhere: JoinSet::new(), pace: Pace::default() }
     }
 
-    /// Begins to work; what that gives when it is done at once. All else goes on by itself.
-    pub(crate) fn begin(
-        &mut self,
-        cx: &mut Context<'_>,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Option<T> {
+    /// Begins to work; what that gives when it is done at once. All else goes on by itself. What `work` does before its future is
+    /// there is part of it.
+    pub(crate) fn begin<W, Fut>(&mut self, cx: &mut Context<'_>, work: W) -> Option<T>
+    where
+        W: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = T> + Send + 'static,
+    {
         while let Some(done) = self.elsewhere.try_join_next() {
             done.ok().and_then(contained);
         }
-        // What is behind a panic is dropped with it.
-        let work = AssertUnwindSafe(work).catch_unwind();
         let timed = match self.pace.next() {
             Step::Elsewhere => {
-                self.elsewhere.spawn(work);
+                self.elsewhere.spawn(AssertUnwindSafe(async move { work().await }).catch_unwind());
                 return None;
             }
             Step::Here => None,
             Step::HereTimed => Some(Instant::now()),
         };
-        self.here.set(work);
-        let begun = self.here.poll(cx);
+        // What is behind a panic is dropped with it.
+        let begun = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(work) => {
+                self.here.set(AssertUnwindSafe(work).catch_unwind());
+                self.here.poll(cx)
+            }
+            Err(panic) => Poll::Ready(Err(panic)),
+        };
         if let Some(begun) = timed {
             self.pace.took(begun.elapsed());
         }
@@ -145,7 +150,8 @@ mod tests {
             }
         };
         for (waits, given) in [(false, Some(0)), (true, None), (false, Some(1)), (true, None)] {
-            assert_eq!(workplace.begin(&mut cx, work(waits)), given);
+            let work = work(waits);
+            assert_eq!(workplace.begin(&mut cx, || work), given);
         }
         assert_eq!(done.load(Ordering::SeqCst), 2);
         assert_eq!(workplace.elsewhere.len(), 2);
@@ -165,8 +171,10 @@ mod tests {
                 }
                 panic!("on purpose");
             };
-            assert!(workplace.begin(&mut cx, work).is_none());
+            assert!(workplace.begin(&mut cx, || work).is_none());
         }
+        let at_once = || -> std::future::Ready<()> { panic!("on purpose") };
+        assert!(workplace.begin(&mut cx, at_once).is_none());
         workplace.finish().await;
     }
 

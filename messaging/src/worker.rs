@@ -1,14 +1,15 @@
 //! Handlers of messages: run side by side, settle what they were given.
 
 use std::{
+    any::Any,
     fmt,
     marker::PhantomData,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
 };
 
 use amqp_client::{Acker, Properties, Received};
-use futures_util::FutureExt as _;
+use futures_util::future::{CatchUnwind, FutureExt as _};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -167,7 +168,7 @@ impl Subscription {
         });
         // The broker sends no more than can be worked on.
         let subscription = self.prefetch(concurrency);
-        let handle = move |delivery, turn| shared.clone().handle(delivery, turn);
+        let handle = move |delivery, turn| shared.handle(delivery, turn);
         let service = Service::start(vec![subscription.into()], concurrency.into(), handle).await?;
         Ok(Worker { service })
     }
@@ -188,47 +189,53 @@ where
     Fut: Future<Output = Result<(), E>>,
     E: fmt::Display,
 {
-    async fn handle(self: Arc<Self>, delivery: amqp_client::Delivery, turn: Turn) -> Turn {
+    /// Decoded, and the handler called, at once: what its future would hold meanwhile would be moved about with it.
+    fn handle(self: Arc<Self>, delivery: amqp_client::Delivery, turn: Turn) -> impl Future<Output = Turn> {
         let (received, acker) = delivery.split();
         let is_kept = self.on_undecodable.is_some() || self.settling.publishes();
-        let kept = is_kept.then(|| received.clone());
-        match self.run(received).await {
-            Ok(()) => self.settling.done(acker).await,
-            // What is seldom needed is large, and would be moved about with each message.
-            Err(trouble) => Box::pin(self.not_handled(trouble, kept, acker)).await,
+        let kept = is_kept.then(|| Box::new(received.clone()));
+        let handling = self.call(received);
+        async move {
+            let handled = match handling {
+                Ok(handling) => contained(handling.await),
+                Err(trouble) => Err(trouble),
+            };
+            match handled {
+                Ok(()) => self.settling.done(acker).await,
+                Err(trouble) => Box::pin(self.not_handled(trouble, kept, acker)).await,
+            }
+            turn
         }
-        turn
     }
 
-    async fn run(&self, received: Received) -> Result<(), Trouble> {
-        let working = async {
-            let decoded = decode_body(received.content_properties(), received.body(), &self.serializers);
-            let body = decoded.map_err(Trouble::Unreadable)?;
-            // Called within, so that a handler that panics before its first await is caught as well.
-            let handled = (self.handler)(Incoming::new(body, received)).await;
-            handled.map_err(|error| Trouble::Failed(error.to_string()))
-        };
-        AssertUnwindSafe(working).catch_unwind().await.unwrap_or_else(|panic| {
-            Err(Trouble::Failed(format!("the handler panicked: {}", panic_text(panic.as_ref()))))
-        })
+    fn call(&self, received: Received) -> Result<CatchUnwind<AssertUnwindSafe<Fut>>, Trouble> {
+        let decoded = decode_body(received.content_properties(), received.body(), &self.serializers);
+        let incoming = Incoming::new(decoded.map_err(Trouble::Unreadable)?, received);
+        // A handler may panic before there is a future.
+        let handling = catch_unwind(AssertUnwindSafe(|| (self.handler)(incoming)));
+        handling
+            .map(|handling| AssertUnwindSafe(handling).catch_unwind())
+            .map_err(|panic| Trouble::panic(&*panic))
     }
 
     /// Settles it otherwise; `received` is there when it may still be needed.
-    async fn not_handled(&self, trouble: Trouble, received: Option<Received>, acker: Acker) {
+    async fn not_handled(&self, trouble: Trouble, received: Option<Box<Received>>, acker: Acker) {
         let reason = match trouble {
             Trouble::Unreadable(reason) => reason,
             Trouble::Failed(failure) => {
-                return self.settling.failed(received.as_ref(), acker, &failure).await;
+                return self.settling.failed(received.as_deref(), acker, &failure).await;
             }
         };
         let failure = match (&self.on_undecodable, &received) {
-            (Some(handler), Some(received)) => match handler.handle(received.clone(), reason).await {
-                Ok(()) => return self.settling.done(acker).await,
-                Err(failure) => failure,
-            },
+            (Some(handler), Some(received)) => {
+                match handler.handle(Received::clone(received), reason).await {
+                    Ok(()) => return self.settling.done(acker).await,
+                    Err(failure) => failure,
+                }
+            }
             _ => reason.to_string(),
         };
-        self.settling.unreadable(received.as_ref(), acker, &failure).await;
+        self.settling.unreadable(received.as_deref(), acker, &failure).await;
     }
 }
 
@@ -238,7 +245,16 @@ enum Trouble {
     Failed(String),
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without words")
+impl Trouble {
+    fn panic(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Trouble::Failed(format!("the handler panicked: {}", text.unwrap_or("without words")))
+    }
+}
+
+/// What a handler returned, or the payload of its panic.
+fn contained<E: fmt::Display>(handled: Result<Result<(), E>, Box<dyn Any + Send>>) -> Result<(), Trouble> {
+    let returned = handled.map_err(|panic| Trouble::panic(&*panic))?;
+    returned.map_err(|error| Trouble::Failed(error.to_string()))
 }

@@ -123,7 +123,7 @@ impl BatchListener {
             let gather = move |delivery, turn| {
                 let (settled, waiting) = oneshot::channel::<()>();
                 // As long as a turn is held, the service does not end, and the channel stays open for the acknowledgement.
-                let sent = sender.send(Arrived { delivery, queue: queue.clone(), _settled: settled });
+                let sent = sender.send(Arrived { delivery, queue, _settled: settled });
                 async move {
                     if sent.is_ok() {
                         let _ = waiting.await;

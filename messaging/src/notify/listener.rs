@@ -97,12 +97,9 @@ impl Listener {
         for (settling, subscription) in self.sources.subscriptions(&levels, prefetch) {
             let (endpoints, turns) = (endpoints.clone(), turns.clone());
             let desk = Arc::new(Desk { settling, endpoints, turns, once: Once::new(self.sources.repeats) });
-            let listen = move |delivery, turn| {
-                let desk = desk.clone();
-                async move {
-                    desk.listen(delivery).await;
-                    turn
-                }
+            let listen = move |delivery, turn| async move {
+                desk.listen(delivery).await;
+                turn
             };
             services.push(Service::start(vec![subscription.into()], prefetch.into(), listen).await?);
         }

@@ -146,7 +146,7 @@ impl Server {
         let dispatcher = std::mem::take(&mut self.dispatcher);
         let desk = Arc::new(Desk::new(dispatcher, self.acknowledge, self.repeats, replies));
         let served = desk.clone();
-        let serve = move |delivery, turn| served.clone().serve(delivery, turn);
+        let serve = move |delivery, turn| served.serve(delivery, turn);
         let start = async |topology: &Topology| {
             let (sources, fanout_queue) = self.sources(topology);
             let service = Service::start(sources, self.concurrency.into(), serve.clone()).await?;
