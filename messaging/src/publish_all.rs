@@ -25,8 +25,8 @@ use crate::{
     json_message::json_message,
     lane::OpenLane,
     publishing::{Delivered, Publishing, Sent},
-    retry::Retry,
-    serialize,
+    retry::{Retry, RetryPolicy},
+    serialize::Bodies,
 };
 
 /// What becomes of each message of a stream, in their order.
@@ -49,6 +49,7 @@ pub(crate) struct PublishAll<'a, S, K, T> {
     timer: Option<Pin<Box<Sleep>>>,
     /// The channel that was published on last.
     lane: Option<Arc<OpenLane>>,
+    bodies: Bodies,
     /// What messages are made of, but for their bodies.
     message: Message,
     /// When it was last polled.
@@ -70,13 +71,18 @@ struct Unconfirmed<K> {
     body: Bytes,
     /// The whole of it, when it carries a trace.
     marked: Option<Box<Message>>,
-    retry: Retry,
+    /// When its first attempt began.
+    begun: Instant,
 }
 
 impl<K: AsRef<str>> Unconfirmed<K> {
-    fn into_parts(self) -> (String, Message, Retry) {
+    fn retry(&self, policy: RetryPolicy) -> Retry {
+        Retry::first(policy, self.begun)
+    }
+
+    fn into_parts(self) -> (String, Message) {
         let message = self.marked.map_or_else(|| json_message(self.body, None), |marked| *marked);
-        (self.routing_key.as_ref().to_owned(), message, self.retry)
+        (self.routing_key.as_ref().to_owned(), message)
     }
 }
 
@@ -100,6 +106,7 @@ where
             persisting: FuturesUnordered::new(),
             timer: None,
             lane: None,
+            bodies: Bodies::default(),
             message: json_message(Bytes::new(), None),
             now: Instant::now(),
             types: PhantomData,
@@ -124,21 +131,21 @@ where
     }
 
     fn begin(&mut self, routing_key: K, body: &T) -> Result<State<K>, Error> {
-        let retry = Retry::first(self.publishing.retry, self.now);
-        let body = serialize::to_json(body).map_err(|source| Error::Encode { what: "a message", source })?;
+        let body = self.bodies.json(body).map_err(|source| Error::Encode { what: "a message", source })?;
         *self.message.body_mut() = body;
         let marked = self.publishing.mark(&self.message)?;
         let message = marked.as_deref().unwrap_or(&self.message);
         let lane = self.lane.as_deref();
         let begun = lane.and_then(|lane| self.publishing.begin(lane, routing_key.as_ref(), message));
         if begun.is_none() {
+            let retry = Retry::first(self.publishing.retry, self.now);
             let publishing = self.publishing.clone();
             let (routing_key, message) = (routing_key.as_ref().to_owned(), message.clone());
             let sending = async move { publishing.wait_and_send(&routing_key, &message, &retry).await };
             self.sending = Some(sending.boxed());
         }
         let body = std::mem::take(self.message.body_mut());
-        let unconfirmed = Unconfirmed { routing_key, body, marked, retry };
+        let unconfirmed = Unconfirmed { routing_key, body, marked, begun: self.now };
         Ok(match begun {
             Some(confirm) => State::Confirming(unconfirmed, confirm),
             None => State::Sending(unconfirmed),
@@ -179,12 +186,13 @@ where
                             self.publishing.confirmed(self.lane.as_ref(), confirmed).err()
                         }
                         Poll::Pending => {
-                            ready!(poll_deadline(&mut self.timer, unconfirmed.retry.deadline(), cx));
-                            Some(Progress::Confirming.out_of_time(&unconfirmed.retry, None))
+                            let retry = unconfirmed.retry(self.publishing.retry);
+                            ready!(poll_deadline(&mut self.timer, retry.deadline(), cx));
+                            Some(Progress::Confirming.out_of_time(&retry, None))
                         }
                     };
                     let Some(fault) = failed else {
-                        let delivered = Delivered::by(&unconfirmed.retry, self.now);
+                        let delivered = Delivered::by(&unconfirmed.retry(self.publishing.retry), self.now);
                         self.in_flight.pop_front();
                         self.oldest += 1;
                         return Poll::Ready(Some(Ok(delivered)));
@@ -213,7 +221,7 @@ where
             let failed = self.publishing.confirmed(self.lane.as_ref(), confirmed).err();
             *state = match (failed, std::mem::replace(state, State::Persisting)) {
                 (None, State::Confirming(unconfirmed, _)) => {
-                    State::Done(Ok(Delivered::by(&unconfirmed.retry, self.now)))
+                    State::Done(Ok(Delivered::by(&unconfirmed.retry(self.publishing.retry), self.now)))
                 }
                 (Some(fault), State::Confirming(unconfirmed, _)) => {
                     self.persisting.push(persist(self.publishing, number, unconfirmed, fault));
@@ -282,7 +290,8 @@ fn persist<K: AsRef<str>>(
     fault: Fault,
 ) -> BoxFuture<'static, (u64, Result<Delivered, Error>)> {
     let publishing = publishing.clone();
-    let (routing_key, message, retry) = unconfirmed.into_parts();
+    let retry = unconfirmed.retry(publishing.retry);
+    let (routing_key, message) = unconfirmed.into_parts();
     let persisting =
         async move { (number, publishing.persist(&routing_key, &message, None, retry, Some(fault)).await) };
     persisting.boxed()

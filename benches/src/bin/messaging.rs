@@ -1,16 +1,14 @@
 //! Times the messaging layer beside the bare client, on the same small JSON messages, and prints one JSON line.
 //!
 //! `messaging URL MODE COUNT [current-thread]`, MODE being `client-publish`, `ensure-publish`, `client-consume`, `handle`, or `call-N`: calls of a
-//! method of a server in this process, N of them in flight. With `current-thread` behind it, on a runtime of one thread. Publishing
-//! keeps 1000 messages in flight; consuming takes what was published before to the queue `bench-messaging`, with a prefetch of 1000 and
+//! method of a server in this process, made by a task, N of them in flight. With `current-thread` behind it, on a runtime of one thread.
+//! Publishing keeps 1000 messages in flight, as a stream or, with `-each` behind the mode, as a call each; consuming takes what was published before to the queue `bench-messaging`, with a prefetch of 1000 and
 //! an acknowledgement each. Written as a user would write it. `benches/kombu_peer.py` does the same with kombu.
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    pin::pin,
+    sync::atomic::{AtomicU64, Ordering},
     time::Instant,
 };
 
@@ -38,7 +36,7 @@ fn event(id: u64) -> Event {
 
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: messaging URL client-publish|ensure-publish|client-consume|handle|call-N COUNT [current-thread]";
+    let usage = "usage: messaging URL (client|ensure)-publish[-each]|client-consume|handle|call-N COUNT [current-thread]";
     let (Some(url), Some(mode), Some(count)) = (arguments.next(), arguments.next(), arguments.next()) else {
         return Err(usage.into());
     };
@@ -55,10 +53,18 @@ async fn time(url: &str, mode: &str, count: u64, usage: &str) -> Result<(), Fail
     match mode {
         "client-publish" => client_publish(url, count).await?,
         "ensure-publish" => ensure_publish(url, count).await?,
+        "client-publish-each" => client_publish_each(url, count).await?,
+        "ensure-publish-each" => ensure_publish_each(url, count).await?,
         "client-consume" => client_consume(url, count).await?,
         "handle" => handle(url, count).await?,
         mode => match mode.strip_prefix("call-") {
-            Some(in_flight) => call(url, count, in_flight.parse()?).await?,
+            Some(in_flight) => {
+                let (url, in_flight) = (url.to_owned(), in_flight.parse()?);
+                tokio::spawn(
+                    async move { call(&url, count, in_flight).await.map_err(|error| error.to_string()) },
+                )
+                .await??;
+            }
             None => return Err(usage.into()),
         },
     }
@@ -91,6 +97,35 @@ async fn client_publish(url: &str, count: u64) -> Result<(), Failure> {
     }
     for confirm in in_flight {
         publisher_confirmed(confirm).await?;
+    }
+    Ok(())
+}
+
+/// As a call each: what many tasks of a program do.
+async fn client_publish_each(url: &str, count: u64) -> Result<(), Failure> {
+    let connection = amqp_client::connect(url).await?;
+    let channel = connection.open_channel().await?;
+    channel.declare(&Queue::durable(QUEUE)).await?;
+    let publisher = channel.publisher().await?;
+    let publish = async |id| {
+        let body = serde_json::to_vec(&event(id))?;
+        let message = Message::new(body).content_type("application/json").persistent();
+        publisher_confirmed(publisher.publish("", QUEUE, message).await?).await
+    };
+    each(count, publish).await
+}
+
+async fn ensure_publish_each(url: &str, count: u64) -> Result<(), Failure> {
+    let transport = Transport::connect(url).await?;
+    transport.consumer(Queue::durable(QUEUE)).start::<Event>().await?.close().await?;
+    let producer = transport.producer(Exchange::direct(""));
+    each(count, async |id| Ok(producer.ensure_publish(QUEUE, &event(id)).await.map(drop)?)).await
+}
+
+async fn each(count: u64, publish: impl AsyncFn(u64) -> Result<(), Failure>) -> Result<(), Failure> {
+    let mut published = pin!(stream::iter(0..count).map(|id| publish(id)).buffer_unordered(IN_FLIGHT.into()));
+    while let Some(outcome) = published.next().await {
+        outcome?;
     }
     Ok(())
 }
@@ -130,24 +165,22 @@ async fn client_consume(url: &str, count: u64) -> Result<(), Failure> {
 }
 
 async fn handle(url: &str, count: u64) -> Result<(), Failure> {
+    static LEFT: AtomicU64 = AtomicU64::new(0);
+    static DONE: Notify = Notify::const_new();
+    LEFT.store(count, Ordering::Relaxed);
     let transport = Transport::connect(url).await?;
-    let (left, done) = (Arc::new(AtomicU64::new(count)), Arc::new(Notify::new()));
-    let (counted, notified) = (left.clone(), done.clone());
     let worker = transport
         .consumer(Queue::durable(QUEUE))
         .concurrency(IN_FLIGHT)
-        .handle(move |event: Incoming<Event>| {
-            let (left, done) = (counted.clone(), notified.clone());
-            async move {
-                std::hint::black_box(event.body().id);
-                if left.fetch_sub(1, Ordering::Relaxed) == 1 {
-                    done.notify_one();
-                }
-                Ok::<_, String>(())
+        .handle(async |event: Incoming<Event>| {
+            std::hint::black_box(event.body().id);
+            if LEFT.fetch_sub(1, Ordering::Relaxed) == 1 {
+                DONE.notify_one();
             }
+            Ok::<_, String>(())
         })
         .await?;
-    done.notified().await;
+    DONE.notified().await;
     worker.stop().await;
     Ok(())
 }
@@ -168,7 +201,7 @@ async fn call(url: &str, count: u64, in_flight: usize) -> Result<(), Failure> {
         let call = client.call::<u64>("add", &Add { a: number, b: 1 });
         async move { call.await.map(|sum| assert_eq!(sum, number + 1)) }
     });
-    let mut results = std::pin::pin!(calls.buffer_unordered(in_flight));
+    let mut results = pin!(calls.buffer_unordered(in_flight));
     while let Some(result) = results.next().await {
         result?;
     }
