@@ -28,7 +28,7 @@ const SAMPLE_LONG: u32 = 256;
 /// All of it is aborted.
 pub(crate) struct Workplace<T> {
     here: ReusableBoxFuture<'static, Contained<T>>,
-    elsewhere: JoinSet<Contained<T>>,
+    elsewhere: JoinSet<Contained<()>>,
     pace: Pace,
 }
 
@@ -41,8 +41,8 @@ impl<T: Send + 'static> Workplace<T> {
         Workplace { here, elsewhere: JoinSet::new(), pace: Pace::default() }
     }
 
-    /// Begins to work; what that gives when it is done at once. All else goes on by itself. What `work` does before its future is
-    /// there is part of it.
+    /// Begins to work; what that gives when it is done at once. All else goes on by itself, and what it gives is dropped as soon as
+    /// it is done. What `work` does before its future is there is part of it.
     pub(crate) fn begin<W, Fut>(&mut self, cx: &mut Context<'_>, work: W) -> Option<T>
     where
         W: FnOnce() -> Fut + Send + 'static,
@@ -53,7 +53,7 @@ impl<T: Send + 'static> Workplace<T> {
         }
         let timed = match self.pace.next() {
             Step::Elsewhere => {
-                self.elsewhere.spawn(AssertUnwindSafe(async move { work().await }).catch_unwind());
+                self.elsewhere.spawn(AssertUnwindSafe(async move { drop(work().await) }).catch_unwind());
                 return None;
             }
             Step::Here => None,
@@ -73,7 +73,8 @@ impl<T: Send + 'static> Workplace<T> {
         match begun {
             Poll::Ready(done) => contained(done),
             Poll::Pending => {
-                self.elsewhere.spawn(std::mem::replace(&mut self.here, ReusableBoxFuture::new(pending())));
+                let work = std::mem::replace(&mut self.here, ReusableBoxFuture::new(pending()));
+                self.elsewhere.spawn(async move { work.await.map(drop) });
                 None
             }
         }
@@ -159,6 +160,28 @@ mod tests {
         gate.notify_one();
         workplace.finish().await;
         assert_eq!(done.load(Ordering::SeqCst), 4);
+    }
+
+    #[tokio::test]
+    async fn what_work_elsewhere_gives_is_dropped_when_it_is_done_not_when_it_is_looked_for() {
+        let (mut workplace, mut cx) = (Workplace::new(), Context::from_waker(Waker::noop()));
+        let (given, mut kept) = (Arc::new(()), Vec::new());
+        for is_long in [false, true] {
+            workplace.pace = Pace { is_long, until_sample: 1 };
+            let gate = Arc::new(Notify::new());
+            kept.push(gate.clone());
+            let given = given.clone();
+            let work = async move || {
+                gate.notified().await;
+                given
+            };
+            assert!(workplace.begin(&mut cx, work).is_none());
+        }
+        kept.iter().for_each(|gate| gate.notify_one());
+        while Arc::strong_count(&given) > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(workplace.elsewhere.len(), 2);
     }
 
     #[tokio::test]
