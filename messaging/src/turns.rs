@@ -113,6 +113,8 @@ mod tests {
         let mut waiting = [Box::pin(turns.turn()), Box::pin(turns.turn())];
         assert!(waiting.iter_mut().all(|turn| turn.now_or_never().is_none()));
         drop(one);
+        // Nobody comes before them.
+        assert!(turns.turn().now_or_never().is_none());
         let taken: Vec<_> = waiting.iter_mut().filter_map(FutureExt::now_or_never).collect();
         assert_eq!(taken.len(), 1);
     }
