@@ -56,6 +56,7 @@ pub mod tagged;
 mod target;
 mod topology;
 mod trace_context;
+mod traffic;
 mod transport;
 mod turns;
 mod url;

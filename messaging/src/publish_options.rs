@@ -224,10 +224,7 @@ impl PublishOptions {
             expiration: properties.expiration.take(),
             ..own
         };
-        match self.compression {
-            Some(compression) => compressed(&message, compression),
-            None => Ok(message),
-        }
+        compressed(message, self.compression)
     }
 
     fn serialized(&self, serialized: Serialized) -> Message {
@@ -240,14 +237,14 @@ impl PublishOptions {
     }
 }
 
-/// A message with its body compressed, and a header that says so.
-pub(crate) fn compressed(message: &Message, compression: Compression) -> Result<Message, Error> {
-    let body = compression.compress(message.body())?;
-    let mut properties = message.properties().clone();
-    let headers = properties.headers.get_or_insert_default();
+/// A message with its body compressed, and a header that says so; without a compression as it is.
+pub(crate) fn compressed(mut message: Message, compression: Option<Compression>) -> Result<Message, Error> {
+    let Some(compression) = compression else { return Ok(message) };
+    *message.body_mut() = compression.compress(message.body())?;
+    let headers = message.properties_mut().headers.get_or_insert_default();
     let inserted = headers.insert(compress::HEADER, compression.content_type());
     inserted.map_err(amqp_client::Error::Invalid).map_err(Error::broker("name the compression"))?;
-    Ok(Message::with_properties(body, properties))
+    Ok(message)
 }
 
 /// The delivery mode of what need not be kept.

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use amqp_client::{ConnectOptions, Exchange, Queue, Recovery};
 
 use crate::{
+    compress::Compression,
     consumer::Subscription,
     error::Error,
     lane::Lanes,
@@ -14,6 +15,7 @@ use crate::{
     simple_queue::SimpleQueue,
     topology::Topology,
     trace_context::{TraceContext, TraceSource},
+    traffic::Traffic,
     url::{TransportUrl, take_topology},
 };
 
@@ -52,6 +54,7 @@ struct Shared {
     reading: Link,
     replies: ReplyQueue,
     topology: Topology,
+    traffic: Traffic,
     drain: Duration,
     trace: Option<TraceSource>,
 }
@@ -66,6 +69,7 @@ pub struct TransportOptions {
     drain: Drain,
     trace: Option<TraceSource>,
     topology: Topology,
+    traffic: Traffic,
 }
 
 /// How long closing waits for what is under way.
@@ -140,6 +144,23 @@ impl TransportOptions {
         self
     }
 
+    /// How many messages of a queue the broker sends to servers of RPC and listeners of notifications ahead of their acknowledgement,
+    /// unless they say otherwise themselves; 0 is without limit, where they have none of their own. Default: as many as they work
+    /// on at once.
+    #[must_use]
+    pub fn prefetch(mut self, messages: u16) -> Self {
+        self.traffic.prefetch = Some(messages);
+        self
+    }
+
+    /// How the messages of RPC and notifications are compressed, unless clients, servers and drivers say otherwise themselves.
+    /// Who reads them need not know. Default: they are not compressed.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.traffic.compression = Some(compression);
+        self
+    }
+
     /// Opens a transport and its first connection: `amqp://`, `amqps://`, `pyamqp://`, `rabbit://`, `kombu://` or `memory://NAME`, as kombu
     /// and oslo.messaging write them:
     ///
@@ -167,6 +188,7 @@ impl TransportOptions {
     /// | `ssl_cert_reqs` | kombu | `required`, `optional`, which is the same for a client, or `none`; `CERT_REQUIRED` and so on too |
     /// | `ssl_check_hostname` | kombu | `true`; `false` only where nothing is verified |
     /// | `amqp_durable_queues`, `amqp_auto_delete`, `rabbit_quorum_queue`, `rabbit_quorum_delivery_limit`, `rabbit_quorum_max_memory_length`, `rabbit_quorum_max_memory_bytes`, `rabbit_transient_quorum_queue`, `rabbit_stream_fanout`, `rabbit_ha_queues`, `enable_cancel_on_failover`, `rabbit_transient_queues_ttl`, `use_queue_manager` beside `hostname` and `processname` | oslo.messaging | as the setters of [`Topology`] that name them, over what [`topology`](Self::topology) says |
+    /// | `rabbit_qos_prefetch_count`, `kombu_compression` | oslo.messaging | as [`prefetch`](Self::prefetch) and [`compression`](Self::compression) |
     ///
     /// Any `ssl_…` turns TLS on in kombu's URLs; elsewhere those of TLS want TLS. A broker is verified unless the URL says otherwise,
     /// which Python's libraries do not always do. Every other option is refused by its name.
@@ -184,7 +206,7 @@ impl TransportOptions {
     /// # Errors
     /// [`Error::Url`].
     pub fn lazy(self, url: &str) -> Result<Transport, Error> {
-        let (url, topology) = take_topology(url, self.topology.clone())?;
+        let (url, topology, traffic) = take_topology(url, self.topology.clone(), self.traffic)?;
         let url = TransportUrl::parse(&url)?;
         // Who consumes goes on where a connection was lost; who publishes has retries of its own, which tell what became of each.
         let consuming = self.connect_options("consume").recovery(Recovery::new());
@@ -200,6 +222,7 @@ impl TransportOptions {
             reading,
             replies,
             topology,
+            traffic,
             drain: self.drain.0,
             trace: self.trace,
         };
@@ -285,6 +308,10 @@ impl Transport {
 
     pub(crate) fn topology(&self) -> &Topology {
         &self.0.topology
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.0.traffic
     }
 
     pub(crate) fn replies(&self) -> &ReplyQueue {

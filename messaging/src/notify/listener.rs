@@ -45,7 +45,7 @@ impl Listener {
         Listener {
             sources: Sources::new(transport, topic.into()),
             concurrency: 64,
-            prefetch: None,
+            prefetch: transport.traffic().prefetch.filter(|&notifications| notifications > 0),
             own: Endpoint::new(),
             endpoints: Vec::new(),
         }
@@ -58,7 +58,8 @@ impl Listener {
         self
     }
 
-    /// How many notifications of each queue the broker sends ahead, at least 1. Default: as many as are handled at once.
+    /// How many notifications of each queue the broker sends ahead, at least 1. Default: the
+    /// [transport's](crate::TransportOptions::prefetch), 0 being as many as are handled at once.
     #[must_use]
     pub fn prefetch(mut self, notifications: u16) -> Self {
         self.prefetch = Some(notifications.max(1));

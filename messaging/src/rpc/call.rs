@@ -66,7 +66,7 @@ impl Caller {
             retry: None,
             wait_for_server: false,
             conversion: Conversion::default(),
-            compression: None,
+            compression: transport.traffic().compression,
             expiry: None,
         }
     }
@@ -123,11 +123,7 @@ impl Caller {
 
     fn message(&self, request: &Request<'_>, expires: Option<Duration>) -> Result<Message, Error> {
         let body = envelope::encode(request).map_err(|source| Error::Encode { what: "a request", source })?;
-        let message = json_message(body, expires);
-        match self.compression {
-            Some(compression) => compressed(&message, compression),
-            None => Ok(message),
-        }
+        compressed(json_message(body, expires), self.compression)
     }
 
     fn sending(&self, within: Duration) -> Sending {

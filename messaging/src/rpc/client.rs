@@ -143,8 +143,8 @@ impl Client {
         self
     }
 
-    /// Compresses requests, which servers of every kind read: `kombu_compression`. Worth it for large arguments. Default: they are not
-    /// compressed.
+    /// Compresses requests, which servers of every kind read: `kombu_compression`. Worth it for large arguments. Default: as the
+    /// [transport](crate::TransportOptions::compression) says.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.caller.compression = Some(compression);

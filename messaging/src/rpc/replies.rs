@@ -95,11 +95,7 @@ impl Replies {
 
     fn encode(&self, reply: &Reply<'_>) -> Result<Message, Error> {
         let body = envelope::encode(reply).map_err(|source| Error::Encode { what: "a reply", source })?;
-        let message = json_message(body, None);
-        match self.compression {
-            Some(compression) => compressed(&message, compression),
-            None => Ok(message),
-        }
+        compressed(json_message(body, None), self.compression)
     }
 
     /// Goes on trying, in case the client comes back. `false` when it has vanished.

@@ -55,10 +55,10 @@ impl Server {
             target,
             dispatcher: Dispatcher::default(),
             concurrency: 64,
-            prefetch: None,
+            prefetch: transport.traffic().prefetch,
             acknowledge: Acknowledge::default(),
             repeats: RepeatWindow::default(),
-            compression: None,
+            compression: transport.traffic().compression,
             ping: false,
         }
     }
@@ -78,7 +78,7 @@ impl Server {
     }
 
     /// How many requests the broker sends to each of the server's queues ahead of their acknowledgement: `rabbit_qos_prefetch_count`;
-    /// 0 is without limit. Default: as many as methods run at once.
+    /// 0 is without limit. Default: the [transport's](crate::TransportOptions::prefetch).
     #[must_use]
     pub fn prefetch(mut self, requests: u16) -> Self {
         self.prefetch = Some(requests);
@@ -114,7 +114,8 @@ impl Server {
         self
     }
 
-    /// Compresses replies, which clients of every kind read: `kombu_compression`. Default: they are not compressed.
+    /// Compresses replies, which clients of every kind read: `kombu_compression`. Default: as the
+    /// [transport](crate::TransportOptions::compression) says.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);

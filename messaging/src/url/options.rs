@@ -28,11 +28,11 @@ pub(super) struct Given<'a> {
 }
 
 impl Given<'_> {
-    fn bad(&self, expected: &'static str) -> UrlError {
+    pub(super) fn bad(&self, expected: &'static str) -> UrlError {
         UrlError::BadOption { option: self.option.to_owned(), value: self.value.clone(), expected }
     }
 
-    fn short(&self) -> Result<u16, UrlError> {
+    pub(super) fn short(&self) -> Result<u16, UrlError> {
         self.value.parse().map_err(|_| self.bad("a number from 0 to 65535"))
     }
 

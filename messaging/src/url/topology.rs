@@ -1,4 +1,4 @@
-//! The options of oslo.messaging's URLs that say how entities are declared.
+//! The options of oslo.messaging's URLs that say how entities are declared, and how messages travel.
 //!
 //! The table of them is at `TransportOptions::connect`.
 
@@ -6,22 +6,28 @@ use std::{borrow::Cow, time::Duration};
 
 use super::options::{Given, decode};
 use crate::{
+    compress::Compression,
     error::UrlError,
     topology::{Quorum, Topology},
+    traffic::Traffic,
 };
 
-/// Takes what a URL says of entities out of it: the URL without, and the topology as it says. Only URLs in oslo.messaging's manner,
-/// `rabbit://` and `kombu://`, have such options.
-pub(crate) fn take(url: &str, topology: Topology) -> Result<(Cow<'_, str>, Topology), UrlError> {
+/// Takes what a URL says of entities and messages out of it: the URL without, and topology and traffic as it says. Only URLs in
+/// oslo.messaging's manner, `rabbit://` and `kombu://`, have such options.
+pub(crate) fn take(
+    url: &str,
+    topology: Topology,
+    traffic: Traffic,
+) -> Result<(Cow<'_, str>, Topology, Traffic), UrlError> {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     let is_oslo =
         matches!(scheme.as_deref().and_then(|scheme| scheme.split('+').next()), Some("rabbit" | "kombu"));
     let Some((before, after)) = url.split_once('?').filter(|_| is_oslo) else {
-        return Ok((Cow::Borrowed(url), topology));
+        return Ok((Cow::Borrowed(url), topology, traffic));
     };
     let (query, fragment) = after.split_once('#').map_or((after, None), |(query, more)| (query, Some(more)));
     let mut entities =
-        Entities { topology, quorum: Quorum::new(), is_quorum: false, names: Names::default() };
+        Entities { topology, traffic, quorum: Quorum::new(), is_quorum: false, names: Names::default() };
     let mut left = Vec::new();
     for pair in query.split('&') {
         let (option, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -33,16 +39,17 @@ pub(crate) fn take(url: &str, topology: Topology) -> Result<(Cow<'_, str>, Topol
         }
     }
     if left.len() == query.split('&').count() {
-        return Ok((Cow::Borrowed(url), entities.topology));
+        return Ok((Cow::Borrowed(url), entities.topology, traffic));
     }
     let mut url = format!("{before}?{}", left.join("&"));
     if let Some(fragment) = fragment {
         url = format!("{url}#{fragment}");
     }
-    Ok((Cow::Owned(url), entities.done()?))
+    let traffic = entities.traffic;
+    Ok((Cow::Owned(url), entities.done()?, traffic))
 }
 
-const OPTIONS: [&str; 14] = [
+const OPTIONS: [&str; 16] = [
     "amqp_durable_queues",
     "amqp_auto_delete",
     "rabbit_quorum_queue",
@@ -57,11 +64,14 @@ const OPTIONS: [&str; 14] = [
     "use_queue_manager",
     "hostname",
     "processname",
+    "rabbit_qos_prefetch_count",
+    "kombu_compression",
 ];
 
 /// What the options said so far.
 struct Entities {
     topology: Topology,
+    traffic: Traffic,
     quorum: Quorum,
     is_quorum: bool,
     names: Names,
@@ -102,6 +112,8 @@ impl Entities {
             "rabbit_quorum_delivery_limit" => self.quorum = self.quorum.delivery_limit(given.long()?),
             "rabbit_quorum_max_memory_length" => self.quorum = self.quorum.memory_length(given.long()?),
             "rabbit_quorum_max_memory_bytes" => self.quorum = self.quorum.memory_bytes(given.long()?.into()),
+            "rabbit_qos_prefetch_count" => self.traffic.prefetch = Some(given.short()?),
+            "kombu_compression" => self.traffic.compression = Some(compression(given)?),
             "use_queue_manager" => self.names.wanted = given.boolean()?,
             "hostname" => self.names.host = Some(given.value.clone()),
             _ => self.names.process = Some(given.value.clone()),
@@ -110,7 +122,7 @@ impl Entities {
     }
 
     fn done(self) -> Result<Topology, UrlError> {
-        let Entities { mut topology, quorum, is_quorum, names } = self;
+        let Entities { mut topology, quorum, is_quorum, names, .. } = self;
         if is_quorum {
             topology = topology.quorum(quorum);
         }
@@ -127,12 +139,23 @@ impl Entities {
     }
 }
 
+/// One that every message would fail for is refused here.
+fn compression(given: &Given<'_>) -> Result<Compression, UrlError> {
+    let known: Compression =
+        given.value.parse().map_err(|_| given.bad("gzip, bzip2, lzma, zstd or brotli"))?;
+    match known.compress(b"") {
+        Ok(_) => Ok(known),
+        Err(_) => Err(given.bad("a compression whose feature of the crate messaging is on")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn topology(query: &str) -> Result<Topology, UrlError> {
-        take(&format!("rabbit://h/?{query}"), Topology::new()).map(|(_, topology)| topology)
+        take(&format!("rabbit://h/?{query}"), Topology::new(), Traffic::default())
+            .map(|(_, topology, _)| topology)
     }
 
     #[test]
@@ -160,9 +183,27 @@ mod tests {
     }
 
     #[test]
+    fn the_url_says_how_messages_travel_over_what_was_said_before() {
+        let before = Traffic { prefetch: Some(7), compression: None };
+        let traffic = |query: &str| {
+            take(&format!("rabbit://h/?{query}"), Topology::new(), before).map(|(_, _, traffic)| traffic)
+        };
+        assert_eq!(traffic("heartbeat=5").unwrap(), before);
+        assert_eq!(traffic("rabbit_qos_prefetch_count=&amqp_auto_delete=1").unwrap(), before);
+        assert_eq!(traffic("rabbit_qos_prefetch_count=0").unwrap().prefetch, Some(0));
+        let compressed = traffic("kombu_compression=gzip").unwrap();
+        assert_eq!(compressed, Traffic { compression: Some(Compression::Zlib), ..before });
+    }
+
+    #[test]
     fn what_is_no_value_is_refused_by_its_name() {
-        for query in ["amqp_durable_queues=maybe", "rabbit_transient_queues_ttl=x", "use_queue_manager=true"]
-        {
+        for query in [
+            "amqp_durable_queues=maybe",
+            "rabbit_transient_queues_ttl=x",
+            "use_queue_manager=true",
+            "rabbit_qos_prefetch_count=65536",
+            "kombu_compression=bz2",
+        ] {
             assert!(matches!(topology(query), Err(UrlError::BadOption { .. })), "{query}");
         }
     }
@@ -176,7 +217,7 @@ mod tests {
             ("amqp://h?amqp_auto_delete=1", "amqp://h?amqp_auto_delete=1"),
             ("memory://x", "memory://x"),
         ] {
-            assert_eq!(take(url, Topology::new()).unwrap().0, left);
+            assert_eq!(take(url, Topology::new(), Traffic::default()).unwrap().0, left);
         }
     }
 }

@@ -25,6 +25,7 @@ mod rpc_programs;
 mod rpc_server;
 mod rpc_topology;
 mod rpc_wire;
+mod traffic;
 mod transport;
 mod worker;
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::{
+    compress::Compression,
     entity::{Binding, Entities},
     envelope,
     error::Error,
@@ -15,6 +16,7 @@ use crate::{
         wire::Wire,
     },
     producer::Producer,
+    publish_options::compressed,
     retry::RetryPolicy,
     serialize,
     topology::Topology,
@@ -33,6 +35,7 @@ pub struct Messaging {
     topics: Vec<String>,
     exchange: String,
     enveloped: bool,
+    compression: Option<Compression>,
 }
 
 impl Messaging {
@@ -48,6 +51,7 @@ impl Messaging {
             topics: vec![topic.into()],
             exchange,
             enveloped: true,
+            compression: transport.traffic().compression,
         }
     }
 
@@ -77,16 +81,25 @@ impl Messaging {
         self
     }
 
+    /// Compresses notifications, which listeners of every kind read. Default: as the [transport](crate::TransportOptions::compression)
+    /// says.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
     async fn emit(&self, notification: &Notification, retry: RetryPolicy) -> Result<(), Error> {
         let producer = self.producer.clone().retry(retry);
         for topic in &self.topics {
             let wire = Wire(notification);
             let body = if self.enveloped { envelope::encode(&wire) } else { serialize::to_json(&wire) };
             let body = body.map_err(|source| Error::Encode { what: "a notification", source })?;
+            let message = compressed(json_message(body, None), self.compression)?;
             let queue = Level::queue_of(notification.level, topic);
             let entities = || self.entities(&queue);
             let required = Required { name: &queue, entities: &entities };
-            producer.deliver(&queue, &json_message(body, None), Some(&required)).await?;
+            producer.deliver(&queue, &message, Some(&required)).await?;
         }
         Ok(())
     }
