@@ -9,7 +9,7 @@ use std::{
 };
 
 use amqp_client::{Acker, Properties, Received};
-use futures_util::future::{CatchUnwind, FutureExt as _};
+use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -197,7 +197,7 @@ where
         let handling = self.call(received);
         async move {
             let handled = match handling {
-                Ok(handling) => contained(handling.await),
+                Ok(handling) => handling.await,
                 Err(trouble) => Err(trouble),
             };
             match handled {
@@ -208,14 +208,24 @@ where
         }
     }
 
-    fn call(&self, received: Received) -> Result<CatchUnwind<AssertUnwindSafe<Fut>>, Trouble> {
-        let decoded = decode_body(received.content_properties(), received.body(), &self.serializers);
-        let incoming = Incoming::new(decoded.map_err(Trouble::Unreadable)?, received);
-        // A handler may panic before there is a future.
-        let handling = catch_unwind(AssertUnwindSafe(|| (self.handler)(incoming)));
-        handling
-            .map(|handling| AssertUnwindSafe(handling).catch_unwind())
-            .map_err(|panic| Trouble::panic(&*panic))
+    /// The body's type, the handler and its error are the user's, and may panic.
+    fn call(
+        &self,
+        received: Received,
+    ) -> Result<impl Future<Output = Result<(), Trouble>> + use<T, H, Fut, E>, Trouble> {
+        let calling = || {
+            let decoded = decode_body(received.content_properties(), received.body(), &self.serializers);
+            let body = decoded.map_err(Trouble::Unreadable)?;
+            Ok((self.handler)(Incoming::new(body, received)))
+        };
+        let called =
+            catch_unwind(AssertUnwindSafe(calling)).unwrap_or_else(|panic| Err(Trouble::panic(&*panic)));
+        called.map(|handling| {
+            let handling =
+                handling.map(|handled| handled.map_err(|error| Trouble::Failed(error.to_string())));
+            let contained = AssertUnwindSafe(handling).catch_unwind();
+            contained.map(|handled| handled.unwrap_or_else(|panic| Err(Trouble::panic(&*panic))))
+        })
     }
 
     /// Settles it otherwise; `received` is there when it may still be needed.
@@ -251,10 +261,4 @@ impl Trouble {
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         Trouble::Failed(format!("the handler panicked: {}", text.unwrap_or("without words")))
     }
-}
-
-/// What a handler returned, or the payload of its panic.
-fn contained<E: fmt::Display>(handled: Result<Result<(), E>, Box<dyn Any + Send>>) -> Result<(), Trouble> {
-    let returned = handled.map_err(|panic| Trouble::panic(&*panic))?;
-    returned.map_err(|error| Trouble::Failed(error.to_string()))
 }

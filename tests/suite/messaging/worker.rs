@@ -1,6 +1,7 @@
 //! Handlers, and what becomes of what they fail on.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicUsize, Ordering},
@@ -88,18 +89,41 @@ async fn stopping_waits_for_what_runs_and_takes_no_more(broker: Broker) {
     assert_eq!(ready(&broker, &queue).await, 1);
 }
 
+/// A body that cannot stand one text.
+#[derive(serde::Deserialize)]
+#[serde(from = "String")]
+struct Fragile(String);
+
+impl From<String> for Fragile {
+    fn from(text: String) -> Self {
+        assert_ne!(text, "panic when read");
+        Fragile(text)
+    }
+}
+
+/// An error that panics when it is told, if it is so.
+struct Unspeakable(bool);
+
+impl fmt::Display for Unspeakable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        assert!(!self.0, "on purpose");
+        f.write_str("no")
+    }
+}
+
 async fn a_failure_or_a_panic_is_rejected_by_default_and_the_worker_goes_on(broker: Broker) {
     let transport = broker.transport().await;
     let queue = broker.name("q");
     let (done, mut finished) = mpsc::unbounded_channel();
     let worker = transport
         .consumer(Queue::new(&queue))
-        .handle(move |message: Incoming<String>| {
+        .handle(move |message: Incoming<Fragile>| {
             let done = done.clone();
-            assert_ne!(message.body(), "panic at once");
+            assert_ne!(message.body().0, "panic at once");
             async move {
-                match message.body().as_str() {
-                    "fail" => Err("no"),
+                match message.body().0.as_str() {
+                    "fail" => Err(Unspeakable(false)),
+                    "fail unspeakably" => Err(Unspeakable(true)),
                     "panic" => panic!("on purpose"),
                     _ => {
                         done.send(()).unwrap();
@@ -110,7 +134,7 @@ async fn a_failure_or_a_panic_is_rejected_by_default_and_the_worker_goes_on(brok
         })
         .await
         .unwrap();
-    for body in ["fail", "panic", "panic at once", "good"] {
+    for body in ["fail", "fail unspeakably", "panic", "panic at once", "panic when read", "good"] {
         publish(&transport, &queue, body).await;
     }
     within(finished.recv()).await.unwrap();
