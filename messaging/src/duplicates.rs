@@ -27,7 +27,7 @@ pub struct RepeatWindow {
 }
 
 impl RepeatWindow {
-    /// The last requests, so many of them; each costs about 100 bytes while it is remembered. Python's servers remember 16. With 0
+    /// The last requests, so many of them; each costs about 120 bytes while it is remembered. Python's servers remember 16. With 0
     /// none is, and whatever comes is run.
     #[must_use]
     pub const fn last(requests: usize) -> Self {

@@ -4,6 +4,7 @@
 //! which the run then says aloud (see [`leave_out`]). `tests/run` installs and starts everything.
 
 mod cluster;
+mod embedded;
 mod frame_link;
 mod ledger;
 mod left_out;
@@ -18,6 +19,7 @@ mod scale;
 mod tls;
 
 pub use cluster::Cluster;
+pub use embedded::EmbeddedBroker;
 pub use frame_link::{Break, FrameLinks, Kind, Passed, Place};
 pub use ledger::{Ledger, Outcome, Receipt, Summary};
 pub use left_out::leave_out;

@@ -1,6 +1,6 @@
 //! A stream of notifications while the broker dies and comes back.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use messaging::{
@@ -8,12 +8,40 @@ use messaging::{
     notify::{Event, Level, Listener, NotificationResult, Notifier},
 };
 use serde_json::json;
-use tests::{RabbitMq, scale};
+use tests::{EmbeddedBroker, RabbitMq, scale};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::agent::Agent;
 
 const EVENTS: u32 = 10_000;
+
+/// A broker that dies and comes back, with what it was told to keep.
+trait Mortal {
+    fn kill(&mut self) -> io::Result<()>;
+    async fn shut_down(&mut self) -> io::Result<()>;
+    async fn restart(&mut self) -> io::Result<()>;
+}
+
+macro_rules! mortal {
+    ($broker:ty) => {
+        impl Mortal for $broker {
+            fn kill(&mut self) -> io::Result<()> {
+                self.kill()
+            }
+
+            async fn shut_down(&mut self) -> io::Result<()> {
+                self.shut_down().await
+            }
+
+            async fn restart(&mut self) -> io::Result<()> {
+                self.restart().await
+            }
+        }
+    };
+}
+
+mortal!(RabbitMq);
+mortal!(EmbeddedBroker);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rabbitmq_that_restarts_under_ten_thousand_events_loses_none() {
@@ -23,7 +51,22 @@ async fn rabbitmq_that_restarts_under_ten_thousand_events_loses_none() {
         return;
     }
     let mut rabbitmq = RabbitMq::start().await.unwrap();
-    let url = format!("rabbit://guest:guest@127.0.0.1:{}/", rabbitmq.port());
+    println!("{}", none_is_lost(test, python, rabbitmq.port(), &mut rabbitmq).await);
+    rabbitmq.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_broker_that_restarts_under_ten_thousand_events_loses_none() {
+    let test = "interop::oslo::notify_restarts::the_embedded_broker_that_restarts_under_ten_thousand_events_loses_none";
+    let Some(python) = Agent::of_notifications(test) else { return };
+    let Some(program) = EmbeddedBroker::require(test) else { return };
+    let mut broker = EmbeddedBroker::start(program).await.unwrap();
+    println!("{}", none_is_lost(test, python, broker.port(), &mut broker).await);
+}
+
+/// What came twice, in words.
+async fn none_is_lost(test: &str, python: &Agent, port: u16, broker: &mut impl Mortal) -> String {
+    let url = format!("rabbit://guest:guest@127.0.0.1:{port}/");
     let options = TransportOptions::new().topology(Topology::new().durable(true));
     let transport = options.connect(&url).await.unwrap();
     // A queue for each: all hear everything.
@@ -63,11 +106,11 @@ async fn rabbitmq_that_restarts_under_ten_thousand_events_loses_none() {
     };
     let disturbing = async {
         emitted.wait_for(|emitted| *emitted > events / 4).await.unwrap();
-        rabbitmq.kill().unwrap();
-        rabbitmq.restart().await.unwrap();
+        broker.kill().unwrap();
+        broker.restart().await.unwrap();
         emitted.wait_for(|emitted| *emitted > events / 2).await.unwrap();
-        rabbitmq.shut_down().await.unwrap();
-        rabbitmq.restart().await.unwrap();
+        broker.shut_down().await.unwrap();
+        broker.restart().await.unwrap();
     };
     let (outcome, ()) = tokio::join!(emitting, disturbing);
     outcome.unwrap();
@@ -94,7 +137,7 @@ async fn rabbitmq_that_restarts_under_ten_thousand_events_loses_none() {
         count = events.len() + 1;
     }
     let twice = |times: &mut dyn Iterator<Item = &u32>| times.filter(|times| **times > 1).count();
-    println!(
+    let summary = format!(
         "{events} events, 2 restarts: none lost; {} came twice to us, {} to Python",
         twice(&mut by_us.values()),
         twice(&mut by_python.values())
@@ -102,5 +145,5 @@ async fn rabbitmq_that_restarts_under_ten_thousand_events_loses_none() {
     listener.stop().await;
     python.ask(json!({"do": "unlisten", "name": test})).await.unwrap();
     transport.close().await.unwrap();
-    rabbitmq.stop().await.unwrap();
+    summary
 }

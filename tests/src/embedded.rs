@@ -1,0 +1,102 @@
+//! The embedded broker as a program, which can be killed and started again over its data.
+
+use std::{env, io, path::PathBuf, process::Command, time::Duration};
+
+use tempfile::TempDir;
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::{RabbitMq, left_out::leave_out, process::Process};
+
+const START_DEADLINE: Duration = Duration::from_secs(30);
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// The program `amqp-broker` on a port of its own, with its data in a folder of its own.
+///
+/// # On drop
+/// It is killed, and its data deleted.
+#[derive(Debug)]
+pub struct EmbeddedBroker {
+    process: Process,
+    program: PathBuf,
+    port: u16,
+    folder: TempDir,
+}
+
+impl EmbeddedBroker {
+    /// Where the program is: built by `cargo test --workspace`, beside this very test. When it is not there, `test` is left out.
+    #[must_use]
+    pub fn require(test: &str) -> Option<PathBuf> {
+        let this = env::current_exe().ok();
+        let folder = this.as_deref().and_then(|this| this.parent()?.parent());
+        let program = folder.map(|folder| folder.join(format!("amqp-broker{}", env::consts::EXE_SUFFIX)));
+        let program = program.filter(|program| program.exists());
+        if program.is_none() {
+            leave_out(test, "the program amqp-broker is not built (cargo build -p amqp-broker)");
+        }
+        program
+    }
+
+    /// Starts the program. It answers when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not answer within 30 s.
+    pub async fn start(program: PathBuf) -> io::Result<Self> {
+        let port = RabbitMq::free_port()?;
+        let folder = tempfile::Builder::new().prefix("amqp-broker-").tempdir()?;
+        let process = run(&program, port, &folder)?;
+        let broker = EmbeddedBroker { process, program, port, folder };
+        broker.wait_until_it_answers().await?;
+        Ok(broker)
+    }
+
+    /// Its port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Kills it as a crash would (SIGKILL): its clients are told nothing. It is gone when this returns.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.process.kill()
+    }
+
+    /// Ends it in good order.
+    ///
+    /// # Errors
+    /// When it has not ended within 30 s.
+    pub async fn shut_down(&mut self) -> io::Result<()> {
+        self.process.terminate(STOP_DEADLINE).await
+    }
+
+    /// Starts it again after [`kill`](Self::kill) or [`shut_down`](Self::shut_down), with its data and on its port. It answers when this
+    /// returns.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn restart(&mut self) -> io::Result<()> {
+        self.process = run(&self.program, self.port, &self.folder)?;
+        self.wait_until_it_answers().await
+    }
+
+    async fn wait_until_it_answers(&self) -> io::Result<()> {
+        let answers = async {
+            while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+                sleep(POLL_INTERVAL).await;
+            }
+        };
+        timeout(START_DEADLINE, answers).await.map_err(|_| io::ErrorKind::TimedOut.into())
+    }
+}
+
+fn run(program: &PathBuf, port: u16, folder: &TempDir) -> io::Result<Process> {
+    let mut command = Command::new(program);
+    command.args(["--listen", &format!("127.0.0.1:{port}"), "--log", "error", "--data"]).arg(folder.path());
+    Process::start(command.stdout(std::process::Stdio::null()))
+}
