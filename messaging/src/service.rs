@@ -57,6 +57,35 @@ impl Service {
         H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Turn> + Send + 'static,
     {
+        Self::start_at(Workplace::new, sources, concurrency, handle).await
+    }
+
+    /// The same for a `handle` that has to be called with the messages of a source in their order.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) async fn start_in_order<H, Fut>(
+        sources: Vec<Source>,
+        concurrency: usize,
+        handle: H,
+    ) -> Result<Self, Error>
+    where
+        H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Turn> + Send + 'static,
+    {
+        Self::start_at(Workplace::in_order, sources, concurrency, handle).await
+    }
+
+    async fn start_at<H, Fut>(
+        workplace: fn() -> Workplace<Turn>,
+        sources: Vec<Source>,
+        concurrency: usize,
+        handle: H,
+    ) -> Result<Self, Error>
+    where
+        H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Turn> + Send + 'static,
+    {
         let (stop, stopping) = watch::channel(false);
         let turns = Arc::new(Turns::new(concurrency, stopping));
         let mut started = Vec::with_capacity(sources.len());
@@ -67,7 +96,7 @@ impl Service {
         let mut consumers = JoinSet::new();
         for (source, raw) in started {
             let (turns, handle) = (turns.clone(), handle.clone());
-            consumers.spawn(async move { Loop { source, turns, handle }.run(raw).await });
+            consumers.spawn(async move { Loop { source, turns, handle }.run(raw, workplace()).await });
         }
         Ok(Service { stop, consumers })
     }
@@ -102,8 +131,7 @@ where
     H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Turn> + Send + 'static,
 {
-    async fn run(mut self, mut raw: RawConsumer) {
-        let mut working = Workplace::new();
+    async fn run(mut self, mut raw: RawConsumer, mut working: Workplace<Turn>) {
         let mut stopping = self.turns.stopping();
         loop {
             let error = tokio::select! {

@@ -41,6 +41,11 @@ impl<T: Send + 'static> Workplace<T> {
         Workplace { here, elsewhere: JoinSet::new(), pace: Pace::default() }
     }
 
+    /// For quick work that has to begin in the order in which it comes: it begins here, however long some of it may take.
+    pub(crate) fn in_order() -> Self {
+        Workplace { pace: Pace { is_here_always: true, ..Pace::default() }, ..Workplace::new() }
+    }
+
     /// Begins to work; what that gives when it is done at once. All else goes on by itself, and what it gives is dropped as soon as
     /// it is done. What `work` does before its future is there is part of it.
     pub(crate) fn begin<W, Fut>(&mut self, cx: &mut Context<'_>, work: W) -> Option<T>
@@ -96,6 +101,7 @@ fn contained<T>(done: Contained<T>) -> Option<T> {
 /// How long work takes before it waits for something or is done, by samples.
 #[derive(Debug, Default)]
 struct Pace {
+    is_here_always: bool,
     is_long: bool,
     until_sample: u32,
 }
@@ -109,6 +115,9 @@ enum Step {
 
 impl Pace {
     fn next(&mut self) -> Step {
+        if self.is_here_always {
+            return Step::Here;
+        }
         if self.until_sample == 0 {
             self.until_sample = if self.is_long { SAMPLE_LONG } else { SAMPLE };
             return Step::HereTimed;
@@ -167,7 +176,7 @@ mod tests {
         let (mut workplace, mut cx) = (Workplace::new(), Context::from_waker(Waker::noop()));
         let (given, mut kept) = (Arc::new(()), Vec::new());
         for is_long in [false, true] {
-            workplace.pace = Pace { is_long, until_sample: 1 };
+            workplace.pace = Pace { is_long, until_sample: 1, ..Pace::default() };
             let gate = Arc::new(Notify::new());
             kept.push(gate.clone());
             let given = given.clone();
@@ -182,6 +191,28 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(workplace.elsewhere.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn in_order_even_long_work_begins_before_the_next_does() {
+        let (mut workplace, mut cx) = (Workplace::in_order(), Context::from_waker(Waker::noop()));
+        let begun = Arc::new(AtomicU32::new(0));
+        for number in 0..2 * SAMPLE {
+            let counted = begun.clone();
+            let work = move || {
+                // Long by the clock, if clocks were asked.
+                let since = Instant::now();
+                while number == 0 && since.elapsed() <= LONG {}
+                let before = counted.fetch_add(1, Ordering::SeqCst);
+                async move {
+                    tokio::task::yield_now().await;
+                    before
+                }
+            };
+            assert!(workplace.begin(&mut cx, work).is_none());
+            assert_eq!(begun.load(Ordering::SeqCst), number + 1);
+        }
+        workplace.finish().await;
     }
 
     #[tokio::test]

@@ -131,7 +131,7 @@ impl BatchListener {
                     turn
                 }
             };
-            services.push(Service::start(vec![subscription.into()], prefetch.into(), gather).await?);
+            services.push(Service::start_in_order(vec![subscription.into()], prefetch.into(), gather).await?);
         }
         drop(sender);
         let (stop, stopping) = watch::channel(false);

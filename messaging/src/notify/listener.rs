@@ -102,7 +102,13 @@ impl Listener {
                 desk.listen(delivery).await;
                 turn
             };
-            services.push(Service::start(vec![subscription.into()], prefetch.into(), listen).await?);
+            let (sources, ahead) = (vec![subscription.into()], prefetch.into());
+            let service = match self.concurrency {
+                // They wait for their turn in the order in which they come.
+                1 => Service::start_in_order(sources, ahead, listen).await,
+                _ => Service::start(sources, ahead, listen).await,
+            };
+            services.push(service?);
         }
         Ok(RunningListener { services })
     }
