@@ -8,7 +8,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{RabbitMq, left_out::leave_out, process::Process};
+use crate::{left_out::leave_out, process::Process, rabbitmq::RabbitMq};
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
