@@ -44,42 +44,14 @@ impl Stopper {
 
 impl Service {
     /// Consumes from all sources, and hands each message to `handle`, at most `concurrency` turns at once. What it is given it gives
-    /// back when it is done, so that the next message can have the same turn.
+    /// back when it is done, so that the next message can have the same turn. Each source has a `workplace` of its own.
     ///
     /// # Errors
     /// When one of them cannot be consumed from at the start. Later on it is tried again until the service stops.
     pub(crate) async fn start<H, Fut>(
         sources: Vec<Source>,
         concurrency: usize,
-        handle: H,
-    ) -> Result<Self, Error>
-    where
-        H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Turn> + Send + 'static,
-    {
-        Self::start_at(Workplace::new, sources, concurrency, handle).await
-    }
-
-    /// The same for a `handle` that has to be called with the messages of a source in their order.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub(crate) async fn start_in_order<H, Fut>(
-        sources: Vec<Source>,
-        concurrency: usize,
-        handle: H,
-    ) -> Result<Self, Error>
-    where
-        H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Turn> + Send + 'static,
-    {
-        Self::start_at(Workplace::in_order, sources, concurrency, handle).await
-    }
-
-    async fn start_at<H, Fut>(
         workplace: fn() -> Workplace<Turn>,
-        sources: Vec<Source>,
-        concurrency: usize,
         handle: H,
     ) -> Result<Self, Error>
     where

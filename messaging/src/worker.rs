@@ -22,6 +22,7 @@ use crate::{
     service::Service,
     settling::Settling,
     turns::Turn,
+    work::Workplace,
 };
 
 /// Handlers at work on the messages of a queue. Made by [`Subscription::handle`].
@@ -169,7 +170,8 @@ impl Subscription {
         // The broker sends no more than can be worked on.
         let subscription = self.prefetch(concurrency);
         let handle = move |delivery, turn| shared.handle(delivery, turn);
-        let service = Service::start(vec![subscription.into()], concurrency.into(), handle).await?;
+        let service =
+            Service::start(vec![subscription.into()], concurrency.into(), Workplace::new, handle).await?;
         Ok(Worker { service })
     }
 }

@@ -23,7 +23,7 @@ use super::{
     once::Once,
     sources::{Sources, sources},
 };
-use crate::{error::Error, service::Service, settling::Settling, transport::Transport};
+use crate::{error::Error, service::Service, settling::Settling, transport::Transport, work::Workplace};
 
 /// A listener for batches, about to start.
 ///
@@ -131,7 +131,8 @@ impl BatchListener {
                     turn
                 }
             };
-            services.push(Service::start_in_order(vec![subscription.into()], prefetch.into(), gather).await?);
+            let sources = vec![subscription.into()];
+            services.push(Service::start(sources, prefetch.into(), Workplace::in_order, gather).await?);
         }
         drop(sender);
         let (stop, stopping) = watch::channel(false);

@@ -20,6 +20,7 @@ use crate::{
     service::Service,
     settling::Settling,
     transport::Transport,
+    work::Workplace,
 };
 
 /// A listener about to start. See [`Notifier`](super::Notifier) for an example.
@@ -102,13 +103,10 @@ impl Listener {
                 desk.listen(delivery).await;
                 turn
             };
-            let (sources, ahead) = (vec![subscription.into()], prefetch.into());
-            let service = match self.concurrency {
-                // They wait for their turn in the order in which they come.
-                1 => Service::start_in_order(sources, ahead, listen).await,
-                _ => Service::start(sources, ahead, listen).await,
-            };
-            services.push(service?);
+            // One at a time, they wait for their turn in the order in which they come.
+            let workplace = if self.concurrency == 1 { Workplace::in_order } else { Workplace::new };
+            let service = Service::start(vec![subscription.into()], prefetch.into(), workplace, listen);
+            services.push(service.await?);
         }
         Ok(RunningListener { services })
     }

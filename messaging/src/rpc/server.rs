@@ -20,6 +20,7 @@ use crate::{
     target::Target,
     topology::Topology,
     transport::Transport,
+    work::Workplace,
 };
 
 /// The method that tells that a server is there.
@@ -150,7 +151,8 @@ impl Server {
         let serve = move |delivery, turn| served.serve(delivery, turn);
         let start = async |topology: &Topology| {
             let (sources, fanout_queue) = self.sources(topology);
-            let service = Service::start(sources, self.concurrency.into(), serve.clone()).await?;
+            let service =
+                Service::start(sources, self.concurrency.into(), Workplace::new, serve.clone()).await?;
             let fanout_queue = topology.deletes_fanout_queue().then_some(fanout_queue);
             Ok(RunningServer { service, transport: self.transport.clone(), fanout_queue, desk: desk.clone() })
         };
