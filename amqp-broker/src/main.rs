@@ -47,7 +47,7 @@ const EXAMPLES: &str = r#"A file:
   vhost = ["/", "orders"]
   max-connections = 1000
   consumer-timeout = 3600000
-  memory-limit = 4294967296
+  memory-limit = "4G"
 
   [[user]]
   name = "admin"

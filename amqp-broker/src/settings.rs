@@ -1,10 +1,14 @@
 //! How the program is set up: flags, and a TOML file whose keys are the flags' names. What a flag says wins.
 
+mod size;
+
 use std::{error::Error, path::PathBuf, time::Duration};
 
 use amqp_broker::{Broker, BrokerBuilder, Permissions, Tls};
 use clap::Args;
 use serde::Deserialize;
+
+use self::size::Size;
 
 /// All that can be said, in flags or in the file.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -80,13 +84,14 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     channel_max: Option<u16>,
 
-    /// The largest frame [default: 131072]
-    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
-    frame_max: Option<u32>,
+    /// The largest frame; sizes are bytes, or have a unit: k, M, G or KiB, MiB, GiB by 1024, kB, MB, GB by 1000 [default:
+    /// 128k]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    frame_max: Option<Size>,
 
-    /// The largest body of a message [default: 134217728]
-    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
-    max_message_size: Option<u64>,
+    /// The largest body of a message [default: 128M]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    max_message_size: Option<Size>,
 
     /// Connections a virtual host may have [default: any number]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
@@ -119,8 +124,8 @@ pub(crate) struct Settings {
 
     /// What messages of a virtual host may take before publishers are held back with connection.blocked [default: two
     /// fifths of the machine's memory]
-    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
-    memory_limit: Option<u64>,
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    memory_limit: Option<Size>,
 
     /// How much to log, to standard error: error, warn, info, debug, trace, or a filter of tracing's such as
     /// amqp_broker=debug [default: RUST_LOG, or info]
@@ -237,8 +242,8 @@ impl Settings {
             given(builder, self.heartbeat.map(u64::from).map(Duration::from_secs), BrokerBuilder::heartbeat);
         builder = given(builder, self.login_timeout.map(Duration::from_secs), BrokerBuilder::login_timeout);
         builder = given(builder, self.channel_max, BrokerBuilder::channel_max);
-        builder = given(builder, self.frame_max, BrokerBuilder::frame_max);
-        builder = given(builder, self.max_message_size, BrokerBuilder::max_message_size);
+        builder = given(builder, self.frame_max()?, BrokerBuilder::frame_max);
+        builder = given(builder, bytes(self.max_message_size), BrokerBuilder::max_message_size);
         builder = given(builder, self.max_connections, BrokerBuilder::max_connections);
         builder = given(builder, self.max_queues, BrokerBuilder::max_queues);
         builder = given(builder, self.max_exchanges, BrokerBuilder::max_exchanges);
@@ -247,8 +252,14 @@ impl Settings {
         builder = given(builder, self.max_unacked, BrokerBuilder::max_unacked);
         let consumer_timeout = self.consumer_timeout.map(Duration::from_millis);
         builder = given(builder, consumer_timeout, BrokerBuilder::consumer_timeout);
-        builder = given(builder, self.memory_limit, BrokerBuilder::memory_limit);
+        builder = given(builder, bytes(self.memory_limit), BrokerBuilder::memory_limit);
         Ok(builder)
+    }
+
+    /// The largest frame, which the protocol counts in 32 bits (spec section 4.2.3).
+    fn frame_max(&self) -> Result<Option<u32>, Box<dyn Error>> {
+        let Some(Size(bytes)) = self.frame_max else { return Ok(None) };
+        Ok(Some(u32::try_from(bytes).map_err(|_| "--frame-max is at most 4294967295 bytes")?))
     }
 
     /// The certificate to show, if there is one.
@@ -274,6 +285,10 @@ impl Settings {
 /// What was said first, if anything was.
 fn either<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
     if first.is_empty() { second } else { first }
+}
+
+fn bytes(size: Option<Size>) -> Option<u64> {
+    size.map(|Size(bytes)| bytes)
 }
 
 /// Says something to a builder that was said to us.
