@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use amqp_codec::ShortString;
 
 use super::{
+    consumer::Consumer,
     ids::{ConnectionId, ConsumerId},
     reply_consumer::ReplyConsumer,
+    turns::Turns,
     unacked::{Held, Outcome, Unacked},
 };
 
@@ -28,6 +30,11 @@ pub(crate) struct Channel {
     pub(crate) settled: Vec<Settled>,
     /// Unacknowledged deliveries to consumers; what was got does not count.
     pub(crate) in_flight: u32,
+    /// Those of them that count for the limit of all together.
+    pub(crate) shared_in_flight: u32,
+    /// The consumers that wait for room, those that share a limit and the others.
+    sharing: Turns,
+    others: Turns,
     /// Who takes its direct replies.
     pub(crate) replies: Option<ReplyConsumer>,
     last_tag: u64,
@@ -53,6 +60,9 @@ impl Channel {
             unacked: Unacked::default(),
             settled: Vec::new(),
             in_flight: 0,
+            shared_in_flight: 0,
+            sharing: Turns::default(),
+            others: Turns::default(),
             replies: None,
             last_tag: 0,
         }
@@ -70,10 +80,38 @@ impl Channel {
         self.last_tag
     }
 
-    /// Whether the limits of the whole channel let its consumers have one more.
+    /// Whether the limits of the whole channel let a consumer that `shares` its prefetch, or does not, have one more.
     #[inline]
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self, shares: bool) -> bool {
         self.in_flight < self.most_unacked
-            && (self.shared_prefetch == 0 || self.in_flight < self.shared_prefetch)
+            && (self.shared_prefetch == 0 || !shares || self.shared_in_flight < self.shared_prefetch)
+    }
+
+    /// Whether consumers wait for room.
+    #[inline]
+    pub(crate) fn is_waited_for(&self) -> bool {
+        !self.sharing.is_empty() || !self.others.is_empty()
+    }
+
+    /// Takes the consumer that is to have the next delivery, if there is room for it.
+    pub(crate) fn next_turn(&mut self) -> Option<ConsumerId> {
+        let other = if self.has_room(false) { self.others.pop() } else { None };
+        other.or_else(|| if self.has_room(true) { self.sharing.pop() } else { None })
+    }
+
+    /// Lets a consumer wait for room.
+    pub(crate) fn wait(&mut self, id: ConsumerId, consumer: &mut Consumer) {
+        if consumer.ticket.is_none() {
+            let turns = if consumer.shares { &mut self.sharing } else { &mut self.others };
+            consumer.ticket = Some(turns.push(consumer.queue, id, consumer.priority));
+        }
+    }
+
+    /// Takes a consumer away from those that wait, if it waits.
+    pub(crate) fn leave_turn(&mut self, consumer: &Consumer) {
+        if let Some(ticket) = consumer.ticket {
+            let turns = if consumer.shares { &mut self.sharing } else { &mut self.others };
+            turns.remove(consumer.queue, ticket);
+        }
     }
 }

@@ -76,12 +76,14 @@ impl Vhost {
                 _ => channel.prefetch,
             },
             unacked: 0,
+            shares: queue.arguments.kind == QueueType::Classic,
             priority: arguments.priority,
             offset: match &queue.stream {
                 Some(log) => log.begin(arguments.offset, now, self.began),
                 None => 0,
             },
             in_line: false,
+            ticket: None,
         });
         channel.consumers.insert(tag, consumer);
         queue.consumers.push(consumer);
@@ -147,7 +149,11 @@ impl Vhost {
 
     /// Takes a consumer out of its queue and the next one in when only one is active; tells the queue.
     pub(super) fn leave_queue(&mut self, now: u64, id: ConsumerId) -> Option<QueueId> {
-        let queue_id = self.consumers.remove(id)?.queue;
+        let consumer = self.consumers.remove(id)?;
+        if let Some(channel) = self.channels.get_mut(consumer.channel) {
+            channel.leave_turn(&consumer);
+        }
+        let queue_id = consumer.queue;
         let queue = self.queues.get_mut(queue_id)?;
         queue.remove_consumer(id, now);
         let next = queue.consumers.first().copied().filter(|_| queue.arguments.single_active_consumer);
@@ -196,6 +202,7 @@ impl Vhost {
         let Some(consumer) = self.consumers.remove(id) else { return };
         let Some(channel) = self.channels.get_mut(consumer.channel) else { return };
         channel.consumers.remove(&consumer.tag);
+        channel.leave_turn(&consumer);
         if self.connections.get(channel.connection).is_some_and(|owner| owner.cancel_notify) {
             sink.cancel(channel.connection, channel.number, &consumer.tag);
         }
@@ -251,7 +258,9 @@ impl Vhost {
         } else {
             queue.unacked += 1;
             queue.unacked_weight += entry.message.weight();
-            channel.unacked.push(tag, Held { entry, queue: queue_id, since: now, consumer: None });
+            channel
+                .unacked
+                .push(tag, Held { entry, queue: queue_id, since: now, consumer: None, shared: false });
             self.watch_acks(now);
         }
         Ok(Some(got))
@@ -283,13 +292,13 @@ impl Vhost {
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         if qos.global {
             channel.shared_prefetch = qos.prefetch_count.into();
-            self.line_up_channel(id);
+            self.relieve(id);
             self.dispatch_woken(now, sink);
         } else {
             channel.prefetch = qos.prefetch_count.into();
             // RabbitMQ takes the limit of all together back.
             if std::mem::take(&mut channel.shared_prefetch) != 0 {
-                self.line_up_channel(id);
+                self.relieve(id);
                 self.dispatch_woken(now, sink);
             }
         }

@@ -2,7 +2,10 @@
 
 use amqp_codec::ShortString;
 
-use super::ids::{ChannelId, QueueId};
+use super::{
+    ids::{ChannelId, QueueId},
+    turns::Ticket,
+};
 
 /// A consumer.
 #[derive(Debug)]
@@ -14,12 +17,16 @@ pub(crate) struct Consumer {
     /// How many deliveries it may have unacknowledged; 0 is no limit.
     pub(crate) prefetch: u32,
     pub(crate) unacked: u32,
+    /// Whether the limit of all consumers of the channel together holds for it: in RabbitMQ only classic queues know that.
+    pub(crate) shares: bool,
     /// Whom messages go to first.
     pub(crate) priority: i32,
     /// The offset of the next message, in a stream.
     pub(crate) offset: u64,
     /// Whether it waits in its queue's line.
     pub(crate) in_line: bool,
+    /// Its place among those that wait for their channel to have room.
+    pub(crate) ticket: Option<Ticket>,
 }
 
 impl Consumer {

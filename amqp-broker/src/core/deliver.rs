@@ -1,5 +1,7 @@
 //! From queues to consumers, and what becomes of deliveries: acknowledged, dropped or put back.
 
+use std::collections::VecDeque;
+
 use super::{
     channel::{Channel, Settled},
     connection::Connection,
@@ -30,6 +32,9 @@ pub(crate) struct Settlement {
 impl Vhost {
     /// Delivers what is ready to who is ready, in all queues where the operation changed something.
     pub(super) fn dispatch_woken(&mut self, now: u64, sink: &mut impl Sink) {
+        while let Some(channel) = self.relieved.pop() {
+            self.resume_waiting(now, channel, sink);
+        }
         let mut woken = std::mem::take(&mut self.woken);
         for id in woken.drain(..) {
             self.dispatch(now, id, sink);
@@ -49,34 +54,76 @@ impl Vhost {
             self.dispatch_stream(now, id, sink);
             return;
         }
-        while self.queues.get(id).is_some_and(|queue| !queue.ready.is_empty())
-            && let Some(consumer) = self.ready_consumer(id)
-        {
-            let Some(mut route) = self.way_to(id, consumer) else { return };
-            let Some(entry) = route.queue.ready.pop() else { return };
-            // What has expired behind others is seen when its own turn comes.
-            if entry.expires_at <= now {
-                if let Some(queue) = self.queues.get(id) {
-                    self.dead.left(queue.serial, &entry);
-                    queue.mourn(entry.message, Reason::Expired, &mut self.dead);
-                }
-                continue;
-            }
-            let (serial, gone) = (route.queue.serial, route.consumer.no_ack && entry.stored);
-            let gone = gone.then(|| entry.clone());
-            route.deliver_entry(now, entry, sink);
-            if let Some(gone) = gone {
-                self.dead.left(serial, &gone);
-            }
-            self.watch_acks(now);
+        while self.dispatch_next(now, id, sink) {}
+    }
+
+    /// Takes the next message of a queue, if a consumer is ready; tells whether there was one.
+    #[inline]
+    fn dispatch_next(&mut self, now: u64, id: QueueId, sink: &mut impl Sink) -> bool {
+        if self.queues.get(id).is_none_or(|queue| queue.ready.is_empty()) {
+            return false;
         }
+        let Some(consumer) = self.ready_consumer(id) else { return false };
+        let Some(mut route) = self.way_to(id, consumer) else { return false };
+        let Some(entry) = route.queue.ready.pop() else { return false };
+        // What has expired behind others is seen when its own turn comes.
+        if entry.expires_at <= now {
+            if let Some(queue) = self.queues.get(id) {
+                self.dead.left(queue.serial, &entry);
+                queue.mourn(entry.message, Reason::Expired, &mut self.dead);
+            }
+            return true;
+        }
+        let (serial, gone) = (route.queue.serial, route.consumer.no_ack && entry.stored);
+        let gone = gone.then(|| entry.clone());
+        route.deliver_entry(now, entry, sink);
+        if let Some(gone) = gone {
+            self.dead.left(serial, &gone);
+        }
+        self.watch_acks(now);
+        true
+    }
+
+    /// Delivers to the consumers that wait for a channel's limit, a message each and round again, as long as it has room.
+    fn resume_waiting(&mut self, now: u64, id: ChannelId, sink: &mut impl Sink) {
+        let mut round = VecDeque::new();
+        while let Some(queue) = self.resume_next(now, id, sink).or_else(|| round.pop_front()) {
+            // Who finds no room here waits again, in this order.
+            if self.dispatch_next(now, queue, sink) {
+                round.push_back(queue);
+            }
+        }
+    }
+
+    /// Lets the consumer whose turn it is line up, if its channel has room; tells where.
+    fn resume_next(&mut self, now: u64, id: ChannelId, sink: &mut impl Sink) -> Option<QueueId> {
+        let channel = self.channels.get_mut(id)?;
+        if self.connections.get(channel.connection).is_none_or(|owner| owner.congested) {
+            return None;
+        }
+        let consumer_id = channel.next_turn()?;
+        let consumer = self.consumers.get_mut(consumer_id)?;
+        consumer.ticket = None;
+        let (queue_id, priority) = (consumer.queue, consumer.priority);
+        let queue = self.queues.get_mut(queue_id)?;
+        if queue.stream.is_some() {
+            self.way_to(queue_id, consumer_id)?.deliver_record(now, sink);
+            self.wake(queue_id);
+        } else if !std::mem::replace(&mut consumer.in_line, true) {
+            queue.line_up_first(consumer_id, priority);
+            queue.expire(now, &mut self.dead);
+        }
+        Some(queue_id)
     }
 
     /// Delivers from a stream to each of its consumers as long as it has room.
     pub(super) fn dispatch_stream(&mut self, now: u64, id: QueueId, sink: &mut impl Sink) {
         let mut index = 0;
         while let Some(&consumer) = self.queues.get(id).and_then(|queue| queue.consumers.get(index)) {
-            while self.way_to(id, consumer).is_some_and(|mut way| way.deliver_record(now, sink)) {}
+            if let Some(mut way) = self.way_to(id, consumer) {
+                while way.deliver_record(now, sink) {}
+                way.wait_for_channel();
+            }
             index += 1;
         }
         self.watch_acks(now);
@@ -92,17 +139,21 @@ impl Vhost {
                 queue.leave_line();
                 continue;
             };
-            let ready = consumer.has_room()
-                && queue.is_active(next)
-                && self.channels.get(consumer.channel).is_some_and(|channel| {
-                    channel.has_room()
-                        && self.connections.get(channel.connection).is_some_and(|owner| !owner.congested)
-                });
-            if ready {
+            let able = if consumer.has_room() && queue.is_active(next) {
+                self.channels.get_mut(consumer.channel).filter(|channel| {
+                    self.connections.get(channel.connection).is_some_and(|owner| !owner.congested)
+                })
+            } else {
+                None
+            };
+            if able.as_ref().is_some_and(|channel| channel.has_room(consumer.shares)) {
                 return Some(next);
             }
             consumer.in_line = false;
             queue.leave_line();
+            if let Some(channel) = able {
+                channel.wait(next, consumer);
+            }
         }
     }
 
@@ -244,7 +295,7 @@ impl Vhost {
 
     /// Ends a delivery: its message goes or returns, its consumer and channel have room again.
     pub(super) fn release(&mut self, id: ChannelId, held: Held, outcome: Outcome) {
-        let Held { entry, queue: queue_id, consumer, .. } = held;
+        let Held { entry, queue: queue_id, consumer, shared, .. } = held;
         let returns = matches!(outcome, Outcome::Requeued | Outcome::Abandoned);
         let expires = returns && entry.expires_at != NEVER;
         if let Some(queue) = self.queues.get_mut(queue_id) {
@@ -269,18 +320,25 @@ impl Vhost {
             self.arm(queue_id);
         }
         let Some(consumer) = consumer else { return };
-        let mut shared = false;
+        let mut is_waited_for = false;
         if let Some(channel) = self.channels.get_mut(id) {
-            // At the shared limit every consumer of the channel may have left its line.
-            shared = !channel.has_room();
             channel.in_flight = channel.in_flight.saturating_sub(1);
+            channel.shared_in_flight = channel.shared_in_flight.saturating_sub(u32::from(shared));
+            is_waited_for = channel.is_waited_for();
         }
         if let Some(consumer) = self.consumers.get_mut(consumer) {
             consumer.unacked = consumer.unacked.saturating_sub(1);
         }
         self.line_up(consumer);
-        if shared {
-            self.line_up_channel(id);
+        if is_waited_for {
+            self.relieve(id);
+        }
+    }
+
+    /// Notes that a channel may have room for consumers that wait for it.
+    pub(super) fn relieve(&mut self, id: ChannelId) {
+        if self.relieved.last() != Some(&id) {
+            self.relieved.push(id);
         }
     }
 
@@ -293,10 +351,11 @@ impl Vhost {
         }
     }
 
-    /// Lets a consumer line up for its queue's messages, unless it stands there already.
+    /// Lets a consumer line up for its queue's messages, unless it stands there already or waits for its channel.
     #[inline]
     pub(super) fn line_up(&mut self, id: ConsumerId) {
-        let Some(consumer) = self.consumers.get_mut(id).filter(|consumer| !consumer.in_line) else { return };
+        let idle = |consumer: &&mut Consumer| !consumer.in_line && consumer.ticket.is_none();
+        let Some(consumer) = self.consumers.get_mut(id).filter(idle) else { return };
         let (queue_id, priority) = (consumer.queue, consumer.priority);
         if let Some(queue) = self.queues.get_mut(queue_id) {
             // In a stream nobody waits for anybody else.
@@ -318,6 +377,7 @@ impl Vhost {
         }
         for channel in connection.channels.clone() {
             self.line_up_channel(channel);
+            self.relieve(channel);
         }
         self.dispatch_woken(now, sink);
     }
@@ -334,9 +394,22 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
+    /// Lets the consumer wait for its channel, if that is what it lacks.
+    fn wait_for_channel(&mut self) {
+        if !self.connection.congested
+            && self.consumer.has_room()
+            && !self.channel.has_room(self.consumer.shares)
+        {
+            self.channel.wait(self.consumer_id, self.consumer);
+        }
+    }
+
     /// Sends a stream's consumer the next message; tells whether there was one, and room for it.
     fn deliver_record(&mut self, now: u64, sink: &mut impl Sink) -> bool {
-        if self.connection.congested || !self.consumer.has_room() || !self.channel.has_room() {
+        if self.connection.congested
+            || !self.consumer.has_room()
+            || !self.channel.has_room(self.consumer.shares)
+        {
             return false;
         }
         let Some(log) = &self.queue.stream else { return false };
@@ -382,9 +455,11 @@ impl Way<'_> {
     fn hold(&mut self, now: u64, tag: u64, entry: Entry) {
         self.consumer.unacked += 1;
         self.channel.in_flight += 1;
+        self.channel.shared_in_flight += u32::from(self.consumer.shares);
         self.queue.unacked += 1;
         self.queue.unacked_weight += entry.message.weight();
-        let held = Held { entry, queue: self.queue_id, since: now, consumer: Some(self.consumer_id) };
+        let (consumer, shared) = (Some(self.consumer_id), self.consumer.shares);
+        let held = Held { entry, queue: self.queue_id, since: now, consumer, shared };
         self.channel.unacked.push(tag, held);
     }
 

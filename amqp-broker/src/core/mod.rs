@@ -42,5 +42,6 @@ mod stream;
 pub(crate) mod term;
 mod topic;
 pub(crate) mod topology;
+mod turns;
 pub(crate) mod unacked;
 pub(crate) mod vhost;

@@ -252,6 +252,12 @@ impl Queue {
         self.line.insert(place, Waiting { priority, consumer });
     }
 
+    /// Puts a consumer at the beginning of those of its priority.
+    pub(crate) fn line_up_first(&mut self, consumer: ConsumerId, priority: i32) {
+        let place = self.line.iter().position(|other| other.priority <= priority);
+        self.line.insert(place.unwrap_or(self.line.len()), Waiting { priority, consumer });
+    }
+
     /// Takes the consumer whose turn it is out of the line.
     pub(crate) fn leave_line(&mut self) {
         self.line.pop_front();

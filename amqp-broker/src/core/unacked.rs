@@ -16,6 +16,8 @@ pub(crate) struct Held {
     pub(crate) since: u64,
     /// `None` when it was got, not consumed.
     pub(crate) consumer: Option<ConsumerId>,
+    /// Whether it counts for the limit of all consumers of the channel together.
+    pub(crate) shared: bool,
 }
 
 /// What becomes of a delivery.
@@ -139,7 +141,7 @@ mod tests {
             returns: 0,
             stored: false,
         };
-        Held { entry, queue: queues.insert(()), since: 0, consumer: None }
+        Held { entry, queue: queues.insert(()), since: 0, consumer: None, shared: false }
     }
 
     fn filled(tags: impl IntoIterator<Item = u64>) -> Unacked {

@@ -63,6 +63,8 @@ pub(crate) struct Vhost {
     pub(super) walk: u64,
     /// The queues that got ready messages or ready consumers in the operation under way.
     pub(super) woken: Vec<QueueId>,
+    /// The channels on which settled deliveries may have made room for consumers that wait for it.
+    pub(super) relieved: Vec<ChannelId>,
     /// The messages that died in it.
     pub(super) dead: Graveyard,
     /// What changed of that which survives the process.
@@ -96,6 +98,7 @@ impl Vhost {
             routing: 0,
             walk: 0,
             woken: Vec::new(),
+            relieved: Vec::new(),
             dead: Graveyard::default(),
             journal: Journal::default(),
             began: 0,
@@ -276,6 +279,7 @@ impl Vhost {
     /// Checks what must hold between operations.
     pub(crate) fn check(&self) {
         assert!(self.woken.is_empty(), "something was woken and not looked at");
+        assert!(self.relieved.is_empty(), "a channel has room and nobody looked who waits for it");
         assert!(self.dead.is_empty(), "something died and was not buried");
         let bindings = self.exchange_names.values().filter_map(|id| self.exchanges.get(*id));
         assert_eq!(self.bindings, bindings.map(Exchange::binding_count).sum::<usize>(), "bindings");
@@ -283,12 +287,17 @@ impl Vhost {
         for connection in self.connection_ids() {
             for channel in &self.connections.get(connection).unwrap().channels {
                 let channel = self.channels.get(*channel).unwrap();
-                let mut in_flight = 0;
+                let (mut in_flight, mut shared) = (0, 0);
                 for held in channel.unacked.all().chain(channel.settled.iter().map(|settled| &settled.held)) {
                     *unacked.entry(held.queue).or_default() += 1;
                     in_flight += u32::from(held.consumer.is_some());
+                    shared += u32::from(held.shared);
                 }
                 assert_eq!(channel.in_flight, in_flight, "deliveries of the channel");
+                assert_eq!(channel.shared_in_flight, shared, "deliveries that share a limit");
+                let mut consumers = channel.consumers.values().filter_map(|id| self.consumers.get(*id));
+                let waits = consumers.any(|consumer| consumer.ticket.is_some());
+                assert_eq!(waits, channel.is_waited_for(), "who waits for room");
             }
         }
         for id in self.queue_names.values() {
@@ -299,7 +308,7 @@ impl Vhost {
                 let consumer = self.consumers.get(**id).unwrap();
                 let channel = self.channels.get(consumer.channel).unwrap();
                 consumer.has_room()
-                    && channel.has_room()
+                    && channel.has_room(consumer.shares)
                     && queue.is_active(**id)
                     && !self.connections.get(channel.connection).unwrap().congested
             });

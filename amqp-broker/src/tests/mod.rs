@@ -13,7 +13,7 @@
 //! | `CC` and `BCC`, properties byte for byte, user-id, expiration | `behaviour`, `errors`, `dead_letters` |
 //! | messages that expire behind others | `leftovers`, `deliveries` |
 //! | confirms, returns, refusals by full queues, transactions | `behaviour`, `sequences` |
-//! | prefetch in both scopes, round robin, priorities, one active consumer | `behaviour` |
+//! | prefetch in both scopes, round robin, priorities, one active consumer | `behaviour`; shared fairly, `shared_prefetch` |
 //! | ack, nack, reject, recover, requeue to its place, redelivered | `behaviour`, `sequences` |
 //! | consumer cancel notifications, after the answer to who causes them | `cancels` |
 //! | consumer timeout | `behaviour` |
@@ -49,4 +49,5 @@ mod reply_to;
 mod restarts;
 mod scale;
 mod sequences;
+mod shared_prefetch;
 mod streams;

@@ -1,0 +1,132 @@
+//! Consumers that wait until their channel may have one delivery more, and whose turn it is.
+//!
+//! Queues take turns, and of a queue's consumers the one of the highest priority is first, as RabbitMQ's limiter has it: of
+//! a limit that is shared each queue gets its share, and a priority means what it means in the queue.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use super::ids::{ConsumerId, QueueId};
+
+/// The consumers of a channel that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    last: u64,
+    /// The queues, whose turn is next first.
+    order: BTreeMap<u64, QueueId>,
+    queues: BTreeMap<QueueId, Waiting>,
+}
+
+/// The consumers of one queue that wait.
+#[derive(Debug)]
+struct Waiting {
+    /// Where the queue stands in the order.
+    turn: u64,
+    consumers: BTreeMap<(Reverse<i32>, u64), ConsumerId>,
+}
+
+/// A consumer's place among those that wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    priority: i32,
+    number: u64,
+}
+
+impl Turns {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// Adds a consumer, behind those of its priority; a queue that did not wait yet comes after all that do.
+    pub(crate) fn push(&mut self, queue: QueueId, consumer: ConsumerId, priority: i32) -> Ticket {
+        self.last += 1;
+        let (number, order) = (self.last, &mut self.order);
+        let waiting = self.queues.entry(queue).or_insert_with(|| {
+            order.insert(number, queue);
+            Waiting { turn: number, consumers: BTreeMap::new() }
+        });
+        waiting.consumers.insert((Reverse(priority), number), consumer);
+        Ticket { priority, number }
+    }
+
+    /// Takes the consumer whose turn it is; if others of its queue wait, the queue's next turn comes after those of all others.
+    pub(crate) fn pop(&mut self) -> Option<ConsumerId> {
+        let (_, queue) = self.order.pop_first()?;
+        let waiting = self.queues.get_mut(&queue)?;
+        let (_, consumer) = waiting.consumers.pop_first()?;
+        if waiting.consumers.is_empty() {
+            self.queues.remove(&queue);
+        } else {
+            self.last += 1;
+            waiting.turn = self.last;
+            self.order.insert(self.last, queue);
+        }
+        Some(consumer)
+    }
+
+    /// Takes a consumer away that waits no more.
+    pub(crate) fn remove(&mut self, queue: QueueId, ticket: Ticket) {
+        let Some(waiting) = self.queues.get_mut(&queue) else { return };
+        waiting.consumers.remove(&(Reverse(ticket.priority), ticket.number));
+        if waiting.consumers.is_empty() {
+            self.order.remove(&waiting.turn);
+            self.queues.remove(&queue);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::arena::Arena;
+
+    struct Scene {
+        queues: [QueueId; 3],
+        consumers: [ConsumerId; 4],
+    }
+
+    fn scene() -> Scene {
+        let (mut queues, mut consumers) = (Arena::<(), _>::default(), Arena::<(), _>::default());
+        Scene {
+            queues: std::array::from_fn(|_| queues.insert(())),
+            consumers: std::array::from_fn(|_| consumers.insert(())),
+        }
+    }
+
+    #[test]
+    fn queues_take_turns_however_many_consumers_they_have() {
+        let Scene { queues: [a, b, _], consumers: [first, second, third, other] } = scene();
+        let mut turns = Turns::default();
+        for consumer in [first, second, third] {
+            turns.push(a, consumer, 0);
+        }
+        turns.push(b, other, 0);
+        assert_eq!(std::array::from_fn(|_| turns.pop()), [first, other, second, third].map(Some));
+        assert!(turns.pop().is_none() && turns.is_empty() && turns.queues.is_empty());
+    }
+
+    #[test]
+    fn in_a_queue_the_highest_priority_is_first() {
+        let Scene { queues: [a, b, _], consumers: [low, high, higher, other] } = scene();
+        let mut turns = Turns::default();
+        turns.push(a, low, -1);
+        turns.push(b, other, 9);
+        turns.push(a, high, 1);
+        turns.push(a, higher, 2);
+        assert_eq!(std::array::from_fn(|_| turns.pop()), [higher, other, high, low].map(Some));
+    }
+
+    #[test]
+    fn who_is_taken_away_leaves_nothing() {
+        let Scene { queues: [a, b, c], consumers: [first, second, third, other] } = scene();
+        let mut turns = Turns::default();
+        let ticket = turns.push(a, first, 0);
+        turns.push(b, second, 0);
+        turns.push(c, third, 0);
+        let last = turns.push(c, other, 0);
+        turns.remove(a, ticket);
+        turns.remove(a, ticket);
+        turns.remove(c, last);
+        assert_eq!(std::array::from_fn(|_| turns.pop()), [Some(second), Some(third), None]);
+        assert!(turns.queues.is_empty());
+    }
+}
