@@ -15,6 +15,7 @@ use crate::tls::Tls;
 use crate::{
     config::Config,
     core::access::Permissions,
+    failure::Failure,
     instance::Instance,
     server::{Acceptor, accept, serve},
 };
@@ -80,7 +81,7 @@ impl Broker {
     /// Accepts connections at `address`; port 0 takes a free port, which [`Listener::local_addr`] tells.
     ///
     /// # Errors
-    /// When the address cannot be listened at.
+    /// When the address cannot be listened at, or the broker has [`failed`](Broker::failed).
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -91,7 +92,7 @@ impl Broker {
     /// The same under TLS. With the feature `tls`.
     ///
     /// # Errors
-    /// When the address cannot be listened at.
+    /// When the address cannot be listened at, or the broker has [`failed`](Broker::failed).
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -101,6 +102,9 @@ impl Broker {
     }
 
     fn listen_with(&self, listener: TcpListener, tls: Option<Acceptor>) -> io::Result<Listener> {
+        if let Some(failure) = self.inner.failure() {
+            return Err(io::Error::other(failure));
+        }
         let local_addr = listener.local_addr()?;
         let task = tokio::spawn(accept(listener, tls, Arc::clone(&self.inner))).abort_handle();
         Ok(Listener { local_addr, task })
@@ -114,6 +118,18 @@ impl Broker {
         let (client, server) = tokio::io::duplex(STREAM_BUFFER);
         serve(server, None, &self.inner);
         client
+    }
+
+    /// Waits until the broker can go on no more, such as where the disk is full and what was published cannot be kept: the
+    /// first cause. Then everybody is closed with 541 and no one is let in any more. Whoever started the broker is to
+    /// [`shut it down`](Broker::shutdown) and, once the cause is gone, to start another.
+    ///
+    /// A broker without a folder never fails.
+    ///
+    /// # Cancel safety
+    /// It can be waited for again.
+    pub async fn failed(&self) -> Failure {
+        self.inner.failed().await
     }
 
     /// Ends the broker: stops listening, confirms what it has been published and closes every connection with 320

@@ -67,10 +67,10 @@ impl Host {
 
     /// The disk has got somewhere.
     #[cfg(feature = "durable")]
-    pub(crate) fn tell(&self, progress: Progress) {
+    pub(crate) fn tell(&self, progress: &Progress) {
         self.with(|_, shared| match progress {
-            Progress::Written { change, has_room } => shared.on_disk(change, has_room),
-            Progress::Failed => shared.disk_failed(),
+            Progress::Written { change, has_room } => shared.on_disk(*change, *has_room),
+            Progress::Failed(_) => shared.disk_failed(),
         });
     }
 

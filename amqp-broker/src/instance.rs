@@ -9,6 +9,7 @@ use crate::{
     clients::{Client, Clients, Login},
     config::Config,
     core::{refusal::reply_text, vhost::Vhost},
+    failure::Failure,
     fault_plan::FaultPlan,
     host::{Host, since_1970},
     session::{order::Order, shared::Shared},
@@ -17,7 +18,7 @@ use crate::{
 #[cfg(feature = "durable")]
 use crate::{
     core::refusal::Refusal,
-    store::{DataError, Progress},
+    store::{DataError, Progress, Room},
 };
 
 /// What the connections and listeners of a broker share.
@@ -28,6 +29,7 @@ pub(crate) struct Instance {
     hosts: HashMap<String, Arc<Host>>,
     /// Whether the broker is ending. Each task holds a receiver as long as it runs.
     ending: watch::Sender<bool>,
+    failure: Arc<watch::Sender<Option<Failure>>>,
 }
 
 impl Instance {
@@ -38,34 +40,45 @@ impl Instance {
             let vhost = Vhost::new(name, config.limits);
             hosts.insert(name.clone(), Arc::new(host(vhost, None, Instant::now(), &config, &faults)));
         }
-        Instance { config, clients: Arc::default(), faults, hosts, ending: watch::Sender::new(false) }
+        Instance {
+            config,
+            clients: Arc::default(),
+            faults,
+            hosts,
+            ending: watch::Sender::new(false),
+            failure: Arc::default(),
+        }
     }
 
     /// One that keeps what is to survive in a folder, and has what survived there.
     #[cfg(feature = "durable")]
     pub(crate) fn restored(config: Config, folder: &std::path::Path) -> Result<Self, DataError> {
-        let database = Disk::open(folder)?;
+        let room = Room::of(config.memory());
+        let database = Disk::open(folder, room)?;
+        let failure = Arc::<watch::Sender<Option<Failure>>>::default();
         let (faults, clients, mut hosts) = (FaultPlan::default(), Arc::<Clients>::default(), HashMap::new());
         for name in config.vhosts() {
             let mut vhost = Vhost::new(name, config.limits);
             let began = Instant::now();
             vhost.began = since_1970();
-            let (disk, writer) = Disk::restore(&database, folder, &mut vhost)?;
+            let (disk, writer) = Disk::restore(&database, folder, &mut vhost, room)?;
             let host = Arc::new(host(vhost, Some(disk), began, &config, &faults));
             let (told, clients) = (Arc::downgrade(&host), Arc::clone(&clients));
+            let failure = Arc::clone(&failure);
             let tell = move |progress| {
                 if let Some(host) = told.upgrade() {
-                    host.tell(progress);
+                    host.tell(&progress);
                 }
-                if progress == Progress::Failed {
+                if let Progress::Failed(why) = progress {
                     clients.close_all(&Refusal::DiskFailed);
+                    fail(&failure, why);
                 }
             };
             let unusable = |source| DataError::Unusable { path: folder.to_owned(), source };
             writer.start(tell).map_err(unusable)?;
             hosts.insert(name.clone(), host);
         }
-        Ok(Instance { config, clients, faults, hosts, ending: watch::Sender::new(false) })
+        Ok(Instance { config, clients, faults, hosts, ending: watch::Sender::new(false), failure })
     }
 
     pub(crate) fn host(&self, vhost: &str) -> Option<Arc<Host>> {
@@ -95,6 +108,20 @@ impl Instance {
         self.ending.subscribe()
     }
 
+    /// Why it can go on no more, if that is so.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        self.failure.borrow().clone()
+    }
+
+    /// Waits until it can go on no more.
+    pub(crate) async fn failed(&self) -> Failure {
+        let mut failure = self.failure.subscribe();
+        match failure.wait_for(Option::is_some).await.map(|failure| failure.clone()) {
+            Ok(Some(failure)) => failure,
+            _ => std::future::pending().await,
+        }
+    }
+
     /// Tells all tasks to end, and waits until they have.
     pub(crate) async fn end(&self) {
         self.ending.send_replace(true);
@@ -103,6 +130,19 @@ impl Instance {
             host.close().await;
         }
     }
+}
+
+/// Notes the first cause of a failure.
+#[cfg(feature = "durable")]
+fn fail(failure: &watch::Sender<Option<Failure>>, why: Failure) {
+    failure.send_if_modified(|first| {
+        let is_first = first.is_none();
+        if is_first {
+            tracing::error!("{why}: nothing is kept any more");
+            *first = Some(why);
+        }
+        is_first
+    });
 }
 
 fn host(vhost: Vhost, disk: Option<Disk>, began: Instant, config: &Config, faults: &FaultPlan) -> Host {

@@ -65,7 +65,8 @@
 //! message waits for `fdatasync`, which serves all that gathered meanwhile; where the disk cannot follow, publishers wait. All messages are in memory too: the disk is for safety, not for more than fits. How often a
 //! message returned to a quorum queue is kept, but not the order in which they returned: they come in the order in which they were
 //! published. A stream's offsets go on, even when it was empty. When the disk
-//! fails, publishes that wait are nacked and every connection is closed with 541.
+//! fails, publishes that wait are nacked, every connection is closed with 541 and [`Broker::failed`] tells why; the program
+//! ends with an error.
 //!
 //! # Memory
 //! A connection that does not read what is sent to it holds at most 2 MiB and one message of deliveries; the rest waits in
@@ -83,6 +84,7 @@ mod clients;
 mod config;
 mod core;
 mod driver;
+mod failure;
 mod fault_plan;
 mod faults;
 mod host;
@@ -107,6 +109,7 @@ pub use crate::core::{
 #[cfg(feature = "durable")]
 pub use broker::DurableBrokerBuilder;
 pub use broker::{Broker, BrokerBuilder, Listener};
+pub use failure::Failure;
 pub use fault_plan::Direction;
 pub use faults::Faults;
 pub use inspection::{ConnectionInfo, ConnectionState};

@@ -146,6 +146,11 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        failure = broker.failed() => {
+            // Those who wait are told before.
+            broker.shutdown().await;
+            return Err(failure.into());
+        }
     }
     tracing::info!("ending");
     broker.shutdown().await;

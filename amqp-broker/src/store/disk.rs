@@ -1,51 +1,51 @@
 //! The disk of a virtual host, as those who make changes see it.
 
-use std::{io, path::Path, path::PathBuf, sync::Arc, thread};
+use std::{
+    collections::VecDeque,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
 
 use fjall::Database;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-use crate::core::{
-    journal::{Record, Stored},
-    vhost::Vhost,
+use crate::{
+    core::{
+        journal::{Record, Stored},
+        vhost::Vhost,
+    },
+    failure::Failure,
 };
 
-use super::{files::Files, format::fnv};
+use super::{
+    error::{DataError, cause},
+    files::Files,
+    format::fnv,
+    room::Room,
+};
 
-/// From this many bytes on that wait to be written, publishers are held back.
-const TOO_MUCH: usize = 64 << 20;
+/// What is written together, in bytes, where more waits: the store holds it several times while it writes.
+const MOST_AT_ONCE: u64 = 8 << 20;
+
+/// What a change takes beside its texts: an estimate.
+const RECORD_OVERHEAD: u64 = 200;
 
 /// The longest part of a file's name that a virtual host's name gives as it is.
 const LONGEST_NAME: usize = 150;
 
-/// Why there is no broker that survives.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DataError {
-    /// Another broker has the folder.
-    #[error("{} is in use by another broker", .path.display())]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// What is in the folder cannot be read, or nothing can be written there.
-    #[error("cannot use {}: {source}", .path.display())]
-    Unusable {
-        /// The folder.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
 /// What the disk tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Progress {
     /// All changes up to this one are on disk, and whether few enough are waiting.
     Written { change: u64, has_room: bool },
     /// Nothing will be written any more.
-    Failed,
+    Failed(Failure),
 }
 
 /// The disk of a virtual host.
@@ -57,10 +57,13 @@ pub(crate) struct Disk {
 }
 
 /// What waits to be written.
-#[derive(Default)]
 struct Queue {
     waiting: Mutex<Waiting>,
     more: Condvar,
+    /// Bytes that wait or are being written.
+    backlog: AtomicU64,
+    /// From this many bytes on publishers are held back.
+    room: u64,
     /// The last change that is on disk.
     written: watch::Sender<u64>,
     /// Whether all is written and the files are closed.
@@ -69,9 +72,8 @@ struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    records: Vec<Record>,
-    bytes: usize,
-    /// The number of the last change among them.
+    added: VecDeque<Added>,
+    /// The number of the last change that was added.
     change: u64,
     ends: bool,
     /// Whether a test wants nothing to be written.
@@ -82,12 +84,19 @@ struct Waiting {
     redelivered: Option<Vec<Stored>>,
 }
 
+/// Changes that are written together or not at all, with the number of the last.
+struct Added {
+    records: Vec<Record>,
+    change: u64,
+    bytes: u64,
+}
+
 impl Disk {
     /// Opens the folder, making it where there is none.
-    pub(crate) fn open(path: &Path) -> Result<Database, DataError> {
-        std::fs::create_dir_all(path)
-            .map_err(|source| DataError::Unusable { path: path.to_owned(), source })?;
-        Database::builder(path).open().map_err(|error| failed(path, error))
+    pub(crate) fn open(path: &Path, room: Room) -> Result<Database, DataError> {
+        std::fs::create_dir_all(path).map_err(DataError::unusable(path))?;
+        let builder = Database::builder(path).cache_size(room.cache);
+        builder.open().map_err(|error| DataError::of(path, error))
     }
 
     /// Puts a virtual host back as it was and keeps what changes from now on. What comes of that is told to `tell`, by a
@@ -96,24 +105,30 @@ impl Disk {
         database: &Database,
         path: &Path,
         vhost: &mut Vhost,
+        room: Room,
     ) -> Result<(Disk, Writer), DataError> {
-        let opened = Files::open(database, &file_name(vhost.name()));
+        let opened = Files::open(database, &file_name(vhost.name()), room);
         let restored = opened.and_then(|mut files| files.restore(vhost).map(|()| files));
-        let files = restored.map_err(|error| failed(path, error))?;
-        let queue = Arc::new(Queue::default());
-        Ok((Disk { queue: Arc::clone(&queue) }, Writer { queue, files }))
+        let files = restored.map_err(|error| DataError::of(path, error))?;
+        let queue = Arc::new(Queue::new(room.backlog));
+        Ok((Disk { queue: Arc::clone(&queue) }, Writer { queue, files, folder: path.to_owned() }))
     }
 
     /// Adds changes, of which the last has this number; tells whether there is room for more.
     pub(crate) fn add(&self, records: Vec<Record>, change: u64) -> bool {
+        let bytes = records.iter().map(size).sum::<u64>();
+        self.queue.backlog.fetch_add(bytes, Ordering::Relaxed);
         let mut waiting = self.queue.waiting.lock();
-        waiting.bytes += records.iter().map(size).sum::<usize>();
         waiting.change = change;
-        waiting.records.extend(records);
-        let has_room = waiting.bytes <= TOO_MUCH;
+        waiting.added.push_back(Added { records, change, bytes });
         drop(waiting);
         self.queue.more.notify_one();
-        has_room
+        self.backlog() <= self.queue.room
+    }
+
+    /// Bytes of what waits to be written or is being written.
+    pub(crate) fn backlog(&self) -> u64 {
+        self.queue.backlog.load(Ordering::Relaxed)
     }
 
     /// Waits until all changes that were added are on disk, or never will be.
@@ -161,22 +176,50 @@ impl Drop for Disk {
     }
 }
 
+impl Queue {
+    fn new(room: u64) -> Self {
+        Queue {
+            waiting: Mutex::default(),
+            more: Condvar::new(),
+            backlog: AtomicU64::new(0),
+            room,
+            written: watch::Sender::default(),
+            closed: watch::Sender::default(),
+        }
+    }
+}
+
+impl Waiting {
+    /// Takes what is written next.
+    fn take(&mut self) -> Added {
+        let mut taken = self.added.pop_front().unwrap_or(Added { records: Vec::new(), change: 0, bytes: 0 });
+        while taken.bytes < MOST_AT_ONCE
+            && let Some(next) = self.added.pop_front()
+        {
+            taken.records.extend(next.records);
+            (taken.change, taken.bytes) = (next.change, taken.bytes + next.bytes);
+        }
+        taken
+    }
+}
+
 /// What writes.
 pub(crate) struct Writer {
     queue: Arc<Queue>,
     files: Files,
+    folder: PathBuf,
 }
 
 impl Writer {
     /// Starts the thread that writes.
     pub(crate) fn start(self, tell: impl Fn(Progress) + Send + 'static) -> io::Result<()> {
-        let Writer { queue, files } = self;
+        let Writer { queue, files, folder } = self;
         let builder = thread::Builder::new().name("amqp-broker disk".to_owned());
         builder
             .spawn(move || {
                 if let Err(error) = write(&queue, files, &tell) {
-                    tracing::error!(%error, "the disk failed: nothing is kept any more");
-                    tell(Progress::Failed);
+                    let source = Arc::new(cause(&folder, error));
+                    tell(Progress::Failed(Failure::Disk { path: folder, source }));
                 }
                 queue.closed.send_replace(true);
             })
@@ -188,42 +231,37 @@ impl Writer {
 fn write(queue: &Queue, mut files: Files, tell: &impl Fn(Progress)) -> fjall::Result<()> {
     loop {
         let mut waiting = queue.waiting.lock();
-        while waiting.is_paused || waiting.records.is_empty() && !waiting.ends {
+        while waiting.is_paused || waiting.added.is_empty() && !waiting.ends {
             queue.more.wait(&mut waiting);
         }
-        let (records, change) = (std::mem::take(&mut waiting.records), waiting.change);
-        waiting.bytes = 0;
-        if records.is_empty() {
+        if waiting.added.is_empty() {
             let redelivered = waiting.redelivered.take();
             drop(waiting);
             return redelivered.map_or(Ok(()), |redelivered| files.finish(&redelivered));
         }
+        let Added { records, change, bytes } = waiting.take();
         let fails = waiting.fails;
         drop(waiting);
         if fails {
             return Err(io::Error::other("a test wants it so").into());
         }
         files.write(records)?;
-        let has_room = queue.waiting.lock().bytes <= TOO_MUCH;
-        tell(Progress::Written { change, has_room });
+        let backlog = queue.backlog.fetch_sub(bytes, Ordering::Relaxed) - bytes;
+        tell(Progress::Written { change, has_room: backlog <= queue.room });
         queue.written.send_replace(change);
     }
 }
 
-fn failed(path: &Path, error: fjall::Error) -> DataError {
-    let path = path.to_owned();
-    match error {
-        fjall::Error::Locked => DataError::InUse { path },
-        other => DataError::Unusable { path, source: io::Error::other(other) },
-    }
-}
-
 /// About how much memory a change takes that waits.
-fn size(record: &Record) -> usize {
-    match record {
-        Record::Stored(stored) => 200 + stored.message.body_len(),
-        _ => 200,
-    }
+fn size(record: &Record) -> u64 {
+    let texts = match record {
+        Record::Stored(stored) | Record::Returned(stored) => stored.message.parts().weight(),
+        Record::ExchangeDeclared { declared, .. } => declared.arguments.as_encoded().len() as u64,
+        Record::QueueDeclared { arguments, .. } => arguments.as_encoded().len() as u64,
+        Record::Bound(binding) | Record::Unbound(binding) => binding.arguments.as_encoded().len() as u64,
+        _ => 0,
+    };
+    RECORD_OVERHEAD + texts
 }
 
 /// The name of a virtual host as a part of a file's name: any name gives another.
@@ -243,6 +281,18 @@ fn file_name(vhost: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_is_written_in_parts_that_are_not_much_larger_than_they_may_be() {
+        let mut waiting = Waiting::default();
+        for change in 1..=5 {
+            let records = vec![Record::QueueDeleted { serial: change }];
+            waiting.added.push_back(Added { records, change, bytes: MOST_AT_ONCE / 2 });
+        }
+        let taken: Vec<_> =
+            (0..3).map(|_| waiting.take()).map(|added| (added.change, added.records.len())).collect();
+        assert_eq!(taken, [(2, 2), (4, 2), (5, 1)]);
+    }
 
     #[test]
     fn each_name_gives_another_name_of_a_file() {

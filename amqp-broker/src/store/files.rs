@@ -11,7 +11,7 @@ use crate::core::{
     vhost::Vhost,
 };
 
-use super::format;
+use super::{format, room::Room};
 
 /// There when the last end was a clean one.
 const CLEAN: &[u8] = b"clean";
@@ -76,11 +76,11 @@ fn address(body: &Arc<Vec<Bytes>>) -> usize {
 
 impl Files {
     /// Opens them, making them where there are none.
-    pub(super) fn open(database: &Database, vhost: &str) -> fjall::Result<Self> {
-        let topology = database.keyspace(&format!("{vhost}.topology"), KeyspaceCreateOptions::default)?;
-        let messages = database.keyspace(&format!("{vhost}.messages"), KeyspaceCreateOptions::default)?;
-        let separated =
-            || KeyspaceCreateOptions::default().with_kv_separation(Some(KvSeparationOptions::default()));
+    pub(super) fn open(database: &Database, vhost: &str, room: Room) -> fjall::Result<Self> {
+        let plain = || KeyspaceCreateOptions::default().max_memtable_size(room.memtable);
+        let separated = || plain().with_kv_separation(Some(KvSeparationOptions::default()));
+        let topology = database.keyspace(&format!("{vhost}.topology"), plain)?;
+        let messages = database.keyspace(&format!("{vhost}.messages"), plain)?;
         let bodies = database.keyspace(&format!("{vhost}.bodies"), separated)?;
         let database = database.clone();
         Ok(Files { database, topology, messages, bodies, began: 0, large: LargeBodies::default() })

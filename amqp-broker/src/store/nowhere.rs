@@ -10,6 +10,10 @@ impl Disk {
         match *self {}
     }
 
+    pub(crate) fn backlog(&self) -> u64 {
+        match *self {}
+    }
+
     pub(crate) async fn flushed(&self) {
         match *self {}
     }

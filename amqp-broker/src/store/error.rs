@@ -1,0 +1,114 @@
+//! What goes wrong with a folder, in words.
+
+use std::{
+    error::Error,
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+/// Why there is no broker that survives.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// Another broker has the folder.
+    #[error("{} is in use by another broker", .path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// What is in the folder cannot be read, or nothing can be written there.
+    #[error("cannot use {}: {source}", .path.display())]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl DataError {
+    /// What the store says of a folder.
+    pub(super) fn of(path: &Path, error: fjall::Error) -> Self {
+        let path = path.to_owned();
+        match error {
+            fjall::Error::Locked => DataError::InUse { path },
+            other => DataError::Unusable { source: cause(&path, other), path },
+        }
+    }
+
+    pub(super) fn unusable(path: &Path) -> impl Fn(io::Error) -> Self {
+        |source| DataError::Unusable { path: path.to_owned(), source }
+    }
+}
+
+/// The cause of an error of the store in the system's words where it has it from there, and in words anyway.
+pub(super) fn cause(folder: &Path, error: fjall::Error) -> io::Error {
+    match error {
+        fjall::Error::Io(error) => error,
+        // It fails where it works in the background, and tells later that it had failed: the cause is still there.
+        fjall::Error::Poisoned => match try_to_write(folder) {
+            Err(error) => error,
+            Ok(()) => io::Error::other("an earlier write failed"),
+        },
+        other => system_error(&other).unwrap_or_else(|| io::Error::other(words(&other))),
+    }
+}
+
+/// The error of the system that an error comes from, if it does.
+fn system_error(error: &(dyn Error + 'static)) -> Option<io::Error> {
+    let from_system = |found: &io::Error| match found.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(found.kind(), found.to_string()),
+    };
+    let mut errors = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
+    errors.find_map(|error| error.downcast_ref::<io::Error>()).map(from_system)
+}
+
+fn words(error: &fjall::Error) -> &'static str {
+    match error {
+        fjall::Error::JournalRecovery(_) | fjall::Error::InvalidTag(_) | fjall::Error::InvalidTrailer => {
+            "the journal cannot be read"
+        }
+        fjall::Error::InvalidVersion(_) => "it is of a version that is not known",
+        fjall::Error::Decompress(_) => "what is compressed there cannot be read",
+        fjall::Error::KeyspaceDeleted => "a part of it was deleted",
+        _ => "what is stored there cannot be read",
+    }
+}
+
+/// Writes a little, and takes it back.
+fn try_to_write(folder: &Path) -> io::Result<()> {
+    let path = folder.join("probe");
+    let written = fs::File::create(&path).and_then(|mut file| {
+        file.write_all(&[1; 1 << 16])?;
+        file.sync_all()
+    });
+    let removed = fs::remove_file(&path);
+    written.and(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_said_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let full = || io::Error::from_raw_os_error(28);
+        let errors = [
+            (fjall::Error::Io(full()), "No space left on device (os error 28)"),
+            (fjall::Error::InvalidTrailer, "the journal cannot be read"),
+            (fjall::Error::Unrecoverable, "what is stored there cannot be read"),
+            (fjall::Error::Poisoned, "an earlier write failed"),
+        ];
+        for (error, expected) in errors {
+            assert_eq!(cause(folder.path(), error).to_string(), expected);
+        }
+        let gone = folder.path().join("gone");
+        let error = cause(&gone, fjall::Error::Poisoned);
+        assert_eq!(error.kind(), io::ErrorKind::NotFound, "the cause that is still there");
+        let error = DataError::of(folder.path(), fjall::Error::Io(full())).to_string();
+        assert!(error.ends_with(": No space left on device (os error 28)") && !error.contains("Fjall"));
+    }
+}

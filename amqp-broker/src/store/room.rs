@@ -1,0 +1,24 @@
+//! How much memory the disk of a virtual host may take.
+
+/// How much memory the disk of a virtual host may take, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// What may wait to be written before publishers are held back.
+    pub(super) backlog: u64,
+    /// What each part of the store gathers before it goes from the journal to where it stays. A part has of it what was
+    /// said when it was made.
+    pub(super) memtable: u64,
+    /// What the store keeps of what it has read.
+    pub(super) cache: u64,
+}
+
+impl Room {
+    /// A share of the memory that messages may take.
+    pub(crate) fn of(memory: u64) -> Self {
+        Room {
+            backlog: (memory / 8).clamp(1 << 20, 64 << 20),
+            memtable: (memory / 32).clamp(1 << 20, 64 << 20),
+            cache: (memory / 32).clamp(1 << 20, 32 << 20),
+        }
+    }
+}
