@@ -17,6 +17,7 @@ use crate::{
     core::access::Permissions,
     failure::Failure,
     instance::Instance,
+    origin::Origin,
     server::{Acceptor, accept, serve},
 };
 
@@ -116,7 +117,7 @@ impl Broker {
     /// Outside a tokio runtime.
     pub fn connect(&self) -> DuplexStream {
         let (client, server) = tokio::io::duplex(STREAM_BUFFER);
-        serve(server, None, &self.inner);
+        serve(server, Origin::here(), &self.inner);
         client
     }
 

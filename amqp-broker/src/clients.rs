@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
     core::{ids::ConnectionId, refusal::Refusal},
+    origin::Origin,
     session::order::Order,
 };
 
@@ -60,9 +61,9 @@ pub(crate) struct Place {
 
 impl Clients {
     /// A client has come: its place, and what others want of its connection.
-    pub(crate) fn enter(clients: &Arc<Clients>, name: Option<String>) -> (Place, UnboundedReceiver<Order>) {
+    pub(crate) fn enter(clients: &Arc<Clients>, origin: Origin) -> (Place, UnboundedReceiver<Order>) {
         let number = clients.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let name = name.unwrap_or_else(|| format!("memory:{number}"));
+        let name = origin.into_name().unwrap_or_else(|| format!("memory:{number}"));
         let (sender, orders) = unbounded_channel();
         let client = Arc::new(Client { number, name, orders: sender, login: OnceLock::new() });
         clients.all.lock().insert(number, Arc::clone(&client));

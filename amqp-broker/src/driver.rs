@@ -90,6 +90,7 @@ impl<S> Driver<S> {
             frame_max,
             max_message_size: broker.config.max_message_size,
             blocked_notify: agreed.blocked_notify,
+            name: client.name.clone(),
         };
         Driver {
             stream,
@@ -116,6 +117,11 @@ impl<S> Driver<S> {
         }
         // Who is not read from cannot be heard.
         pulse.lives(std::mem::take(&mut self.heard) || matches!(self.wants, Wants::Relief | Wants::Disk(_)))
+    }
+
+    /// Which end closed the connection with which words, if either did.
+    pub(crate) fn why(&self) -> Option<&str> {
+        self.connection.why()
     }
 
     /// Whether a close of ours waits to be answered.

@@ -12,10 +12,12 @@ use tokio::{
 
 use crate::{
     clients::{Clients, Place},
+    connection_log,
     driver::Driver,
     fault_plan::Cut,
     host::Host,
     instance::Instance,
+    origin::Origin,
     pulse::Pulse,
     session::{
         handshake::{Agreed, Handshake, Refused},
@@ -56,13 +58,10 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, broker:
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, %error, "no TCP_NODELAY");
                 }
-                let name = match stream.local_addr() {
-                    Ok(local) => format!("{peer} -> {local}"),
-                    Err(_) => peer.to_string(),
-                };
+                let origin = Origin::address(peer, stream.local_addr().ok());
                 match &tls {
-                    None => serve(stream, Some(name), &broker),
-                    Some(tls) => serve_tls(stream, name, tls, &broker),
+                    None => serve(stream, origin, &broker),
+                    Some(tls) => serve_tls(stream, origin, tls, &broker),
                 }
             }
             Err(error) => {
@@ -77,20 +76,20 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, broker:
 }
 
 /// Serves one connection to its end, in a task of its own.
-pub(crate) fn serve<S>(stream: S, name: Option<String>, broker: &Arc<Instance>)
+pub(crate) fn serve<S>(stream: S, origin: Origin, broker: &Arc<Instance>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    if let Some(admitted) = admit(name, broker) {
+    if let Some(admitted) = admit(origin, broker) {
         tokio::spawn(run(stream, None, admitted));
     }
 }
 
 /// The same under TLS.
 #[cfg(feature = "tls")]
-fn serve_tls(stream: TcpStream, name: String, tls: &Acceptor, broker: &Arc<Instance>) {
+fn serve_tls(stream: TcpStream, origin: Origin, tls: &Acceptor, broker: &Arc<Instance>) {
     let tls = tls.clone();
-    let Some(mut admitted) = admit(Some(name), broker) else { return };
+    let Some(mut admitted) = admit(origin, broker) else { return };
     tokio::spawn(async move {
         let accepted = tokio::select! {
             accepted = timeout(admitted.broker.config.login_timeout, tls.accept(stream)) => accepted,
@@ -102,14 +101,14 @@ fn serve_tls(stream: TcpStream, name: String, tls: &Acceptor, broker: &Arc<Insta
                 let external = crate::tls::client_name(stream.get_ref().1);
                 run(stream, external, admitted).await;
             }
-            Ok(Err(error)) => tracing::info!(%error, "no TLS"),
-            Err(_) => tracing::info!("no TLS in time"),
+            Ok(Err(error)) => connection_log::no_tls(&admitted.place.client.name, error),
+            Err(_) => connection_log::no_tls(&admitted.place.client.name, "the client took too long"),
         }
     });
 }
 
 #[cfg(not(feature = "tls"))]
-fn serve_tls(_: TcpStream, _: String, tls: &Acceptor, _: &Arc<Instance>) {
+fn serve_tls(_: TcpStream, _: Origin, tls: &Acceptor, _: &Arc<Instance>) {
     match *tls {}
 }
 
@@ -124,11 +123,12 @@ struct Admitted {
 }
 
 /// Lets a client in, unless there are too many or somebody wants it to be refused.
-fn admit(name: Option<String>, broker: &Arc<Instance>) -> Option<Admitted> {
+fn admit(origin: Origin, broker: &Arc<Instance>) -> Option<Admitted> {
     if broker.faults.refuses() || broker.clients.are_refused() || broker.clients.outside() >= MOST_LOGINS {
+        tracing::debug!(connection = origin.name(), "turned away");
         return None;
     }
-    let (place, orders) = Clients::enter(&broker.clients, name);
+    let (place, orders) = Clients::enter(&broker.clients, origin);
     let cut = broker.faults.next_cut();
     // Whoever waits for the broker's end waits for this one too, from now on.
     Some(Admitted { place, cut, orders, ending: broker.ending(), broker: Arc::clone(broker) })
@@ -152,11 +152,16 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<Stri
     let agreed = match shaken {
         Ok(Ok(agreed)) => agreed,
         Ok(Err(why)) => {
-            tracing::info!(%why, "no connection");
+            // At once: whatever keeps it from ending, it is known that it will.
+            connection_log::refused(&place.client.name, &why);
+            tokio::select! {
+                () = take_leave(&mut stream) => {}
+                () = ended(&mut ending) => {}
+            }
             return;
         }
         Err(_) => {
-            tracing::info!("no connection: the client did not log in in time");
+            connection_log::too_late(&place.client.name);
             return;
         }
     };
@@ -165,13 +170,15 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<Stri
     let mut pulse = Pulse::new(agreed.tune.heartbeat);
     let instance = Arc::clone(&broker);
     let mut driver = Driver::new(stream, input, (broker, Arc::clone(&host)), agreed, &place.client);
+    let opened = Instant::now();
+    connection_log::opened(&place.client);
     // What changed of the user while it logged in holds for it too.
     if instance.config.users.changes() != changes {
         instance.renew_access(&place.client);
     }
     let mut close_by: Option<Instant> = None;
     let (mut is_ending, mut is_shut_down) = (false, false);
-    loop {
+    let lost = loop {
         if close_by.is_none() && driver.is_closing() {
             close_by = Some(Instant::now() + CLOSE_TIMEOUT);
         }
@@ -179,23 +186,20 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<Stri
             biased;
             Some(order) = orders.recv() => {
                 if order == Order::Drop {
+                    connection_log::closed(&place.client, opened, "a test dropped it");
                     return;
                 }
                 driver.obey(order);
             }
             end = poll_fn(|cx| driver.poll(cx)) => {
-                if let Err(error) = end {
-                    tracing::debug!(%error, "connection lost");
-                }
-                break;
+                break end.err().map(|error| format!("lost: {error}"));
             }
             () = pulse.beat() => {
                 if !driver.beat(&mut pulse) {
-                    tracing::info!("connection lost: two heartbeats missed");
-                    break;
+                    break Some("lost: two heartbeats missed".to_owned());
                 }
             }
-            () = until(close_by) => break,
+            () = until(close_by) => break None,
             () = ended(&mut ending), if !is_ending => {
                 is_ending = true;
                 driver.pause();
@@ -206,7 +210,9 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<Stri
                 driver.obey(Order::ShutDown);
             }
         }
-    }
+    };
+    let why = driver.why().or(lost.as_deref()).unwrap_or("for no reason known");
+    connection_log::closed(&place.client, opened, why);
     // What is written is to arrive: the other end learns of the end by a clean one.
     let _ = timeout(CLOSE_TIMEOUT, driver.stream.shutdown()).await;
 }
@@ -225,27 +231,23 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
             sleep(delay).await;
         }
         stream.write_all_buf(&mut output).await.map_err(lost)?;
-        match outcome {
-            Ok(Some(agreed)) => return Ok(agreed),
-            Ok(None) => {}
-            Err(why) => {
-                // A clean end, so that what was said is not lost with a reset.
-                stream.shutdown().await.map_err(lost)?;
-                drain(stream).await;
-                return Err(why);
-            }
+        if let Some(agreed) = outcome? {
+            return Ok(agreed);
         }
         if stream.read_buf(input).await.map_err(lost)? == 0 {
-            return Err(Refused::Left);
+            return Err(if handshake.has_heard(input) { Refused::Left } else { Refused::Silent });
         }
     }
 }
 
-/// Reads what still comes until the other end closes too.
-async fn drain<S: AsyncRead + Unpin>(stream: &mut S) {
+/// Ends cleanly, so that what was said is not lost with a reset: reads what still comes until the other end closes too.
+async fn take_leave<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     let mut rest = [0; 512];
-    let drained = async { while matches!(stream.read(&mut rest).await, Ok(count) if count > 0) {} };
-    let _ = timeout(CLOSE_TIMEOUT, drained).await;
+    let ended = async {
+        let _ = stream.shutdown().await;
+        while matches!(stream.read(&mut rest).await, Ok(count) if count > 0) {}
+    };
+    let _ = timeout(CLOSE_TIMEOUT, ended).await;
 }
 
 /// Starts the clock of a virtual host, if it does not run: one task for all connections. Where it ends with its runtime,

@@ -8,7 +8,10 @@ use amqp_codec::{
 };
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::core::{deliver::Settlement, ids::ConnectionId, refusal::Refusal, term::binary, unacked::Outcome};
+use crate::{
+    core::{deliver::Settlement, ids::ConnectionId, refusal::Refusal, term::binary, unacked::Outcome},
+    shown::shown,
+};
 
 use super::{
     channel::Channel,
@@ -23,6 +26,10 @@ use super::{
 const TOO_MUCH_TO_WRITE: usize = 8 << 20;
 /// How much of a frame is shown to who sent it.
 const SHOWN: usize = 16;
+/// A method's class and number, before its arguments.
+const METHOD_ID: usize = 4;
+/// What the methods of the connection begin with.
+const CONNECTION_CLASS: [u8; 2] = [0, 10];
 
 /// A connection's close-ok, complete: what a client ends with after we closed for an error.
 const CLOSE_OK: [u8; 12] = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, FRAME_END];
@@ -41,6 +48,8 @@ pub(crate) struct Terms {
     pub(crate) max_message_size: u64,
     /// Whether the client wants to be told when it is held back.
     pub(crate) blocked_notify: bool,
+    /// What the log calls the connection.
+    pub(crate) name: String,
 }
 
 /// What the connection wants next.
@@ -82,6 +91,8 @@ pub(crate) struct Connection {
     is_held: bool,
     /// Channels that owe confirms for what was just read.
     owing: Vec<u16>,
+    /// Which end closed it with which words.
+    why: Option<String>,
 }
 
 /// A refusal, and the method it was caused by.
@@ -100,12 +111,18 @@ impl Connection {
             open_channels: 0,
             is_held: false,
             owing: Vec::new(),
+            why: None,
         }
     }
 
     /// Bytes that its channels have and have not published.
     pub(crate) fn unpublished(&self) -> u64 {
         self.channels.iter().flatten().map(|channel| channel.unpublished()).sum()
+    }
+
+    /// Which end closed it with which words, if either did.
+    pub(crate) fn why(&self) -> Option<&str> {
+        self.why.as_deref()
     }
 
     /// Whether a close of ours waits to be answered.
@@ -149,11 +166,9 @@ impl Connection {
             let (frame, _) = unread.split_at_checked(header.frame_len()).unwrap_or_default();
             let (payload, end) = payload_of(frame);
             if end != FRAME_END {
-                let text = format!(
-                    "type {}, {}: {{invalid_frame_end_marker,{end}}}",
-                    frame.first().copied().unwrap_or_default(),
-                    octets(payload)
-                );
+                let kind = frame.first().copied().unwrap_or_default();
+                let shown = octets(header, payload);
+                let text = format!("type {kind}, {shown}: {{invalid_frame_end_marker,{end}}}");
                 self.fail_frame(op, &Refusal::Frame(text));
                 continue;
             }
@@ -220,7 +235,7 @@ impl Connection {
                 let refusal = match payload {
                     [] => out_of_place(header, payload),
                     // Not the frame of section 4.2.7, wherever it is.
-                    _ => Refusal::Frame(format!("type 8, {}: unknown_frame", octets(payload))),
+                    _ => Refusal::Frame(format!("type 8, {}: unknown_frame", octets(header, payload))),
                 };
                 self.fail(op, 0, Failure { refusal, method: MethodId::default() });
             }
@@ -366,7 +381,8 @@ impl Connection {
     fn connection_method(&mut self, op: &mut Operation<'_>, payload: &[u8]) -> Result<(), Failure> {
         let method = Method::decode(&Bytes::copy_from_slice(payload)).map_err(unreadable)?;
         match method {
-            Method::Connection(connection::Method::Close(_)) => {
+            Method::Connection(connection::Method::Close(close)) => {
+                self.why = Some(format!("the client closed it: {} {}", close.reply_code, close.reply_text));
                 self.confirm(op);
                 op.shared.vhost.leave(op.now, self.id, &mut op.shared.outboxes);
                 op.shared.outboxes.send(self.id, 0, &connection::CloseOk {});
@@ -427,8 +443,9 @@ impl Connection {
             return;
         }
         let Some(channel) = self.channel(number) else { return };
-        tracing::debug!(channel = number, error = %refusal, "channel closed");
         end_channel(op, channel, refusal.code(), refusal.reply_text(), method);
+        let connection = &self.terms.name;
+        tracing::debug!(connection, channel = number, error = shown(&refusal), "channel closed");
     }
 
     /// Bytes that are no frame: there is no going on.
@@ -440,11 +457,11 @@ impl Connection {
     }
 
     fn close(&mut self, op: &mut Operation<'_>, refusal: &Refusal, method: MethodId) {
-        tracing::info!(error = %refusal, user = op.shared.vhost.user(op.by), "connection closed");
         self.close_with(op, refusal.code(), refusal.reply_text(), method);
     }
 
     fn close_with(&mut self, op: &mut Operation<'_>, code: ReplyCode, text: ShortString, method: MethodId) {
+        self.why = Some(format!("the broker closed it: {} {text}", code.0));
         self.confirm(op);
         op.shared.vhost.leave(op.now, self.id, &mut op.shared.outboxes);
         let MethodId { class_id, method_id } = method;
@@ -540,13 +557,17 @@ fn out_of_place(header: FrameHeader, payload: &[u8]) -> Refusal {
         FrameKind::Body => 3,
         FrameKind::Heartbeat => 8,
     };
-    Refusal::UnexpectedFrame(format!("type {kind}, {}", octets(payload)).into())
+    Refusal::UnexpectedFrame(format!("type {kind}, {}", octets(header, payload)).into())
 }
 
-/// RabbitMQ's words for what is in a frame.
-fn octets(payload: &[u8]) -> String {
-    match payload.split_at_checked(SHOWN) {
-        Some((first, [_, ..])) => format!("first {SHOWN} octets = {}", binary(first)),
+/// RabbitMQ's words for what is in a frame. Of a method of the connection it shows sixteen octets too; here none of its arguments
+/// is, for they may be a password (start-ok, secure-ok) or a token (update-secret).
+fn octets(header: FrameHeader, payload: &[u8]) -> String {
+    let is_secret =
+        header.kind == FrameKind::Method && (header.channel == 0 || payload.starts_with(&CONNECTION_CLASS));
+    let count = if is_secret { METHOD_ID } else { SHOWN };
+    match payload.split_at_checked(count) {
+        Some((first, [_, ..])) => format!("first {count} octets = {}", binary(first)),
         _ => format!("all octets = {}", binary(payload)),
     }
 }

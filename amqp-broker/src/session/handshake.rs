@@ -37,8 +37,10 @@ pub(crate) enum Refused {
     Login { user: String },
     #[error("{0}")]
     Closed(String),
-    #[error("the client closed the connection")]
+    #[error("the client closed the connection before it was open")]
     Left,
+    #[error("the client left without a word")]
+    Silent,
 }
 
 /// A connection before it is open.
@@ -133,6 +135,11 @@ impl<'a> Handshake<'a> {
                 return Ok(Some(agreed));
             }
         }
+    }
+
+    /// Whether the client has said anything: what is in `input` is unread.
+    pub(crate) fn has_heard(&self, input: &BytesMut) -> bool {
+        !input.is_empty() || !matches!(self.stage, Stage::Header)
     }
 
     fn start(&self) -> connection::Start {

@@ -171,8 +171,13 @@ fn publish(exchange: ShortString, routing_key: ShortString, x: u8, y: u8) -> Vec
 fn client(shared: &mut Shared) -> Connection {
     let id = shared.vhost.connect(Access { user: "guest".to_owned(), permissions: None }, true);
     shared.outboxes.open(id, Outbox::new(FRAME_MAX));
-    let terms =
-        Terms { channel_max: 10, frame_max: FRAME_MAX, max_message_size: 1 << 20, blocked_notify: true };
+    let terms = Terms {
+        channel_max: 10,
+        frame_max: FRAME_MAX,
+        max_message_size: 1 << 20,
+        blocked_notify: true,
+        name: "test".to_owned(),
+    };
     let mut client = Connection::new(id, terms);
     for number in 1..3 {
         greet(&mut client, shared, number);

@@ -1,0 +1,63 @@
+//! What the log says of connections: a line when one opens, one when it closes, one when it does not come to that. Each has the
+//! addresses of both ends, as RabbitMQ names connections.
+
+use std::fmt::Display;
+
+use tokio::time::Instant;
+
+use crate::{
+    clients::{Client, Login},
+    session::handshake::Refused,
+    shown::shown,
+};
+
+/// A client whose TLS handshake comes to nothing.
+pub(crate) fn no_tls(connection: &str, why: impl Display) {
+    tracing::info!(connection, why = shown(why), "no TLS");
+}
+
+/// A client that does not get in.
+pub(crate) fn refused(connection: &str, why: &Refused) {
+    match why {
+        Refused::Login { user } => {
+            tracing::warn!(connection, user = shown(user), why = shown(why), "login refused");
+        }
+        // Those that watch whether a port is open do so all the time.
+        Refused::Silent => tracing::debug!(connection, why = shown(why), "no connection"),
+        Refused::Protocol(_) | Refused::Closed(_) | Refused::Left => {
+            tracing::info!(connection, why = shown(why), "no connection");
+        }
+    }
+}
+
+/// A client that does not log in.
+pub(crate) fn too_late(connection: &str) {
+    tracing::info!(connection, why = "the client did not log in in time", "no connection");
+}
+
+/// A client that is in.
+pub(crate) fn opened(client: &Client) {
+    let Some(Login { user, vhost, client_name, .. }) = client.login() else { return };
+    let name = client_name.as_ref().map(shown);
+    tracing::info!(
+        connection = client.name,
+        user = shown(user),
+        vhost = shown(vhost),
+        name,
+        "connection opened"
+    );
+}
+
+/// A client that was in, since then.
+pub(crate) fn closed(client: &Client, since: Instant, why: impl Display) {
+    let Some(Login { user, vhost, .. }) = client.login() else { return };
+    let seconds = since.elapsed().as_millis() as f64 / 1000.0;
+    tracing::info!(
+        connection = client.name,
+        user = shown(user),
+        vhost = shown(vhost),
+        seconds,
+        why = shown(why),
+        "connection closed"
+    );
+}

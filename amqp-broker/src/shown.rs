@@ -1,0 +1,78 @@
+//! What a peer wrote, as a log line may have it.
+
+use std::fmt::{self, Display, Write};
+
+/// How many characters of a text are shown: a whole reply text, or a name of any length that the protocol allows.
+const MOST: usize = 256;
+
+/// A text in which a peer may have had a say, fit for a log line: what would end the line, colour it or turn its direction is
+/// escaped as in Rust's texts, and what is over 256 characters is cut off. Every name, reply text and error that comes from outside goes
+/// through here on its way to a log, as the value of a field (`user = shown(name)`), which the log's format puts in quotes.
+pub(crate) fn shown(text: impl Display) -> String {
+    let mut line = Line::default();
+    // An error says that there is enough of it.
+    if write!(line, "{text}").is_err() {
+        line.text.push('\u{2026}');
+    }
+    line.text
+}
+
+/// A part of a line.
+#[derive(Default)]
+struct Line {
+    text: String,
+    characters: usize,
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|character| self.write_char(character))
+    }
+
+    fn write_char(&mut self, character: char) -> fmt::Result {
+        if self.characters == MOST {
+            return Err(fmt::Error);
+        }
+        self.characters += 1;
+        match character {
+            // Of what `escape_debug` escapes these alone can be seen for what they are.
+            '"' | '\'' | '\\' => self.text.push(character),
+            _ => self.text.extend(character.escape_debug()),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_seen_for_what_it_is_stays() {
+        for text in ["guest", "", "it's \"a\" \\b", "J\u{fc}rgen \u{6f22}\u{5b57} \u{1f600}"] {
+            assert_eq!(shown(text), text);
+        }
+    }
+
+    #[test]
+    fn what_would_end_colour_or_turn_a_line_is_escaped() {
+        for character in "\n\r\t\0\u{7}\u{8}\u{b}\u{c}\u{1b}\u{7f}\u{85}\u{9b}\u{a0}\u{ad}\u{200b}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\
+            \u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{61c}\u{feff}\u{e0041}\u{301}"
+            .chars()
+        {
+            let line = shown(format_args!("a{character}b"));
+            assert!(line.starts_with("a\\") && line.ends_with('b'), "{line:?}");
+            assert!(!line.contains(character), "{line:?}");
+        }
+        assert_eq!(shown("a\nb\u{1b}[31m\u{202e}"), "a\\nb\\u{1b}[31m\\u{202e}");
+    }
+
+    #[test]
+    fn what_is_longer_than_a_line_bears_is_cut() {
+        assert_eq!(shown("x".repeat(MOST)), "x".repeat(MOST));
+        assert_eq!(shown("\u{e9}".repeat(MOST + 1)), "\u{e9}".repeat(MOST) + "\u{2026}");
+        // The escapes of all that stays are whole.
+        let line = shown("\n".repeat(1 << 20));
+        assert_eq!(line, "\\n".repeat(MOST) + "\u{2026}");
+    }
+}
