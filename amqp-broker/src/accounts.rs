@@ -14,7 +14,13 @@ impl Broker {
     /// assert!(broker.delete_user("reader"));
     /// ```
     pub fn add_user(&self, name: impl Into<String>, password: impl Into<String>) {
-        self.inner.config.users.add(name.into(), password.into());
+        self.inner.config.users.add(name.into(), Some(password.into()));
+    }
+
+    /// Adds a user who has no password, or takes a user's away: it logs in by certificate only, as with
+    /// [`BrokerBuilder::user_without_password`](crate::BrokerBuilder::user_without_password). Its open connections go on.
+    pub fn add_user_without_password(&self, name: impl Into<String>) {
+        self.inner.config.users.add(name.into(), None);
     }
 
     /// Deletes a user, whose connections are closed with 320 CONNECTION_FORCED. Tells whether there was one.
@@ -26,7 +32,7 @@ impl Broker {
 
     /// Says what a user may do in a virtual host: there, and from now on nowhere else but where it is said too, as
     /// [`BrokerBuilder::permissions`](crate::BrokerBuilder::permissions) does. For a user who is not there yet, it is kept until
-    /// there is a password for it. Open connections are held to it from their next method on; RabbitMQ may let a channel use
+    /// there is a password for it; by certificate it may log in at once. Open connections are held to it from their next method on; RabbitMQ may let a channel use
     /// a little longer what it has used before.
     ///
     /// ```

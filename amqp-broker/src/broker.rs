@@ -73,8 +73,8 @@ pub struct Listener {
 }
 
 impl Broker {
-    /// Starts to describe a broker. Where nothing is said there is the user `guest` with the password `guest`, and the
-    /// virtual host `/`.
+    /// Starts to describe a broker. Where no user is added there is the user `guest` with the password `guest`, who logs in
+    /// from this machine only, and where no virtual host is, there is `/`.
     pub fn builder() -> BrokerBuilder {
         BrokerBuilder::default()
     }
@@ -147,12 +147,44 @@ impl Broker {
 impl BrokerBuilder {
     /// Lets a user log in with this password.
     pub fn user(self, name: impl Into<String>, password: impl Into<String>) -> Self {
-        self.config.users.add(name.into(), password.into());
+        self.config.users.add(name.into(), Some(password.into()));
+        self
+    }
+
+    /// Adds a user who has no password, and so logs in by a certificate only, with the mechanism EXTERNAL: see `Tls`. Of
+    /// [`user`](Self::user) and this the last one said of a user counts. The user of [`anonymous`](Self::anonymous) needs no
+    /// password either.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), amqp_broker::InvalidPattern> {
+    /// use amqp_broker::{Broker, Permissions};
+    ///
+    /// let broker = Broker::builder()
+    ///     .user_without_password("sensor")
+    ///     .permissions("sensor", "/", Permissions::new("", "^readings$", "")?)
+    ///     .build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn user_without_password(self, name: impl Into<String>) -> Self {
+        self.config.users.add(name.into(), None);
+        self
+    }
+
+    /// Who logs in from this machine only: by a connection from a loopback address (127.0.0.0/8, `::1`, also as
+    /// `::ffff:127.0.0.1`) or inside the process. From elsewhere the login is refused as one with a wrong password is. Default: `guest`,
+    /// whose password everybody knows; none by an empty list. RabbitMQ calls it `loopback_users`
+    /// (<https://www.rabbitmq.com/docs/access-control#loopback-users>).
+    pub fn loopback_users(mut self, names: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.config.loopback_users = names.into_iter().map(Into::into).collect();
         self
     }
 
     /// Says what a user may do in a virtual host: there, and from now on nowhere else but where it is said too. A user of
     /// whom nothing is said may do everything everywhere.
+    ///
+    /// It does not add the user: who is not added has no password, but may log in by certificate, and where nobody is added `guest` is
+    /// there still.
     ///
     /// What it may not do is refused as RabbitMQ refuses it: 403 on the channel for a name, 530 on the connection for the
     /// virtual host.

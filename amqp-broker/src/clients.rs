@@ -34,6 +34,8 @@ pub(crate) struct Client {
     pub(crate) number: u64,
     /// Where it comes from, as RabbitMQ names connections.
     pub(crate) name: String,
+    /// Whether it comes from this machine.
+    pub(crate) is_near: bool,
     orders: UnboundedSender<Order>,
     login: OnceLock<Login>,
 }
@@ -63,9 +65,10 @@ impl Clients {
     /// A client has come: its place, and what others want of its connection.
     pub(crate) fn enter(clients: &Arc<Clients>, origin: Origin) -> (Place, UnboundedReceiver<Order>) {
         let number = clients.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let is_near = origin.is_near();
         let name = origin.into_name().unwrap_or_else(|| format!("memory:{number}"));
         let (sender, orders) = unbounded_channel();
-        let client = Arc::new(Client { number, name, orders: sender, login: OnceLock::new() });
+        let client = Arc::new(Client { number, name, is_near, orders: sender, login: OnceLock::new() });
         clients.all.lock().insert(number, Arc::clone(&client));
         (Place { clients: Arc::clone(clients), client, inside: OnceLock::new() }, orders)
     }

@@ -9,12 +9,17 @@ use crate::{core::limits::Limits, users::Users};
 /// What messages may take where nobody knows how much memory there is.
 const MEMORY_UNKNOWN: u64 = 2 << 30;
 
+/// Everybody knows its name and its password.
+const DEFAULT_USER: &str = "guest";
+
 /// Users, virtual hosts and limits.
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) users: Users,
     /// Who a client is that logs in with ANONYMOUS.
     pub(crate) anonymous: Option<String>,
+    /// Who logs in from this machine only.
+    pub(crate) loopback_users: BTreeSet<String>,
     vhosts: BTreeSet<String>,
     pub(crate) channel_max: u16,
     pub(crate) frame_max: u32,
@@ -34,6 +39,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("users", &self.users)
             .field("anonymous", &self.anonymous)
+            .field("loopback_users", &self.loopback_users)
             .field("vhosts", &self.vhosts)
             .field("channel_max", &self.channel_max)
             .field("frame_max", &self.frame_max)
@@ -52,6 +58,7 @@ impl Default for Config {
         Config {
             users: Users::default(),
             anonymous: None,
+            loopback_users: BTreeSet::from([DEFAULT_USER.to_owned()]),
             vhosts: BTreeSet::new(),
             channel_max: 2047,
             frame_max: 131_072,
@@ -73,7 +80,7 @@ impl Config {
     /// What everybody expects where nothing was said: user `guest` with password `guest`, virtual host `/`.
     pub(crate) fn fill_in(&mut self) {
         if self.users.is_empty() {
-            self.users.add("guest".to_owned(), "guest".to_owned());
+            self.users.add(DEFAULT_USER.to_owned(), Some(DEFAULT_USER.to_owned()));
         }
         if self.vhosts.is_empty() {
             self.add_vhost("/".to_owned());

@@ -19,7 +19,7 @@ pub(crate) fn no_tls(connection: &str, why: impl Display) {
 /// A client that does not get in.
 pub(crate) fn refused(connection: &str, why: &Refused) {
     match why {
-        Refused::Login { user } => {
+        Refused::Login { user } | Refused::Far { user } => {
             tracing::warn!(connection, user = shown(user), why = shown(why), "login refused");
         }
         // Those that watch whether a port is open do so all the time.

@@ -1,6 +1,8 @@
 //! An AMQP 0-9-1 broker as a program.
 
+mod log;
 mod settings;
+mod signals;
 
 use std::{error::Error, io::Write, path::PathBuf, process::ExitCode};
 
@@ -9,8 +11,7 @@ use clap::Parser;
 use mimalloc::MiMalloc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use settings::Settings;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use signals::Signals;
 
 // Beside glibc's: what a queue that drains frees goes back to the system.
 #[global_allocator]
@@ -22,8 +23,9 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// virtual host /. Everything it holds is in memory and ends with it, unless --data names a folder.
 ///
 /// For each address one line, `listening on ADDR`, goes to standard output once it accepts connections there; those under TLS
-/// end in `with TLS`. The log goes to standard error. SIGINT and SIGTERM end it: what was published is confirmed, every
-/// connection closed with 320 CONNECTION_FORCED.
+/// end in `with TLS`. The log goes to standard error: what a client says there of itself is escaped, and cut where it is long.
+/// SIGINT and SIGTERM end it: what was published is confirmed, every connection closed with 320 CONNECTION_FORCED; once more
+/// they do no more. SIGHUP does nothing but write a line to the log.
 ///
 /// Each connection needs an open file. It may have as many as the system's hard limit (ulimit -Hn) lets it; where
 /// there are no more, connections wait until others have gone.
@@ -72,14 +74,16 @@ async fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return failed(&*error),
     };
-    if let Err(error) = log(settings.log.as_deref()) {
-        return failed(&*error);
+    if let Err(error) = log::begin(settings.log.as_deref(), settings.log_format.unwrap_or_default()) {
+        return failed(&error);
     }
     if let Err(error) = raise_file_limit() {
         tracing::warn!(%error, "no more open files than the soft limit allows");
     }
     match run(&settings).await {
         Ok(()) => ExitCode::SUCCESS,
+        // Why it does not run is said however little is logged.
+        Err(error) if !tracing::enabled!(tracing::Level::ERROR) => failed(&*error),
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::FAILURE
@@ -87,7 +91,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// What goes wrong before there is a log.
+/// What goes wrong where there is no log.
 fn failed(error: &dyn Error) -> ExitCode {
     // Where standard error is closed there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "amqp-broker: {error}");
@@ -101,15 +105,6 @@ fn with_file(arguments: Arguments) -> Result<Settings, Box<dyn Error>> {
     Ok(arguments.settings.or(Settings::parse(&text).map_err(|error| about(&error))?))
 }
 
-fn log(filter: Option<&str>) -> Result<(), Box<dyn Error>> {
-    let filter = match filter {
-        Some(filter) => EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?,
-        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
-    };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    Ok(())
-}
-
 /// Lets the process have as many open files, and so connections, as the hard limit allows: the soft one is often 1024, for
 /// programs that use select(2).
 fn raise_file_limit() -> Result<(), rustix::io::Errno> {
@@ -119,7 +114,7 @@ fn raise_file_limit() -> Result<(), rustix::io::Errno> {
 
 async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     // Before anybody is told that we run: a signal from now on ends us cleanly.
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = Signals::new().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let tls = settings.tls()?;
     let broker = settings.broker()?;
     let plain = match (&settings.listen[..], &settings.listen_tls[..]) {
@@ -143,16 +138,17 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
         writeln!(stdout, "listening on {}{how}", listener.local_addr())?;
     }
     stdout.flush()?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        failure = broker.failed() => {
-            // Those who wait are told before.
-            broker.shutdown().await;
-            return Err(failure.into());
+    let failure = tokio::select! {
+        failure = broker.failed() => Some(failure),
+        signal = signals.end() => {
+            tracing::info!("ending, as {signal} asks");
+            None
         }
+    };
+    // Those who wait are told before.
+    tokio::select! {
+        () = broker.shutdown() => {}
+        () = signals.disregard() => {}
     }
-    tracing::info!("ending");
-    broker.shutdown().await;
-    Ok(())
+    failure.map_or(Ok(()), |failure| Err(failure.into()))
 }

@@ -1,18 +1,19 @@
 //! Where a client comes from.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Where a client comes from.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     /// Both ends as RabbitMQ names connections, unless it is in this process.
     name: Option<String>,
+    is_near: bool,
 }
 
 impl Origin {
     /// This process.
     pub(crate) fn here() -> Self {
-        Origin { name: None }
+        Origin { name: None, is_near: true }
     }
 
     /// The address at the other end of a socket, and our own if it is known.
@@ -21,7 +22,12 @@ impl Origin {
             Some(local) => format!("{peer} -> {local}"),
             None => peer.to_string(),
         };
-        Origin { name: Some(name) }
+        Origin { name: Some(name), is_near: is_loopback(peer.ip()) }
+    }
+
+    /// Whether it is this machine.
+    pub(crate) fn is_near(&self) -> bool {
+        self.is_near
     }
 
     /// The name that a socket has.
@@ -35,9 +41,34 @@ impl Origin {
     }
 }
 
+/// Whether an address is one that only this machine can have, also where it is an IPv4 one that is written as IPv6.
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loopback_is_near_in_either_family_and_as_one_in_the_other() {
+        let near = |peer: &str| Origin::address(peer.parse().unwrap(), None).is_near();
+        for peer in ["127.0.0.1:1", "127.255.3.4:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert!(near(peer), "{peer}");
+        }
+        for peer in [
+            "192.0.2.1:1",
+            "0.0.0.0:1",
+            "10.0.0.1:1",
+            "[::]:1",
+            "[::127.0.0.1]:1",
+            "[::ffff:192.0.2.1]:1",
+            "[fe80::1]:1",
+        ] {
+            assert!(!near(peer), "{peer}");
+        }
+        assert!(Origin::here().is_near());
+    }
 
     #[test]
     fn a_socket_has_the_name_of_both_its_ends() {

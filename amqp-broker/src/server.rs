@@ -141,7 +141,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<Stri
     let mut input = BytesMut::new();
     let enter = |vhost: &str| place.enter(vhost, broker.config.max_connections);
     let changes = broker.config.users.changes();
-    let handshake = Handshake::new(&broker.config, &enter, external);
+    let handshake = Handshake::new(&broker.config, &enter, external, place.client.is_near);
     let login = shake_hands(&mut stream, &mut input, handshake, &broker);
     let shaken = tokio::select! {
         shaken = timeout(broker.config.login_timeout, login) => shaken,

@@ -1,14 +1,27 @@
 //! How the program is set up: flags, and a TOML file whose keys are the flags' names. What a flag says wins.
 
+mod access;
+mod error;
+mod file;
+mod grant;
 mod size;
+mod user;
 
 use std::{error::Error, path::PathBuf, time::Duration};
 
-use amqp_broker::{Broker, BrokerBuilder, Permissions, Tls};
+use amqp_broker::{Broker, BrokerBuilder, Tls};
 use clap::Args;
 use serde::Deserialize;
 
-use self::size::Size;
+use self::{
+    access::Access,
+    error::SettingsError,
+    file::FileError,
+    grant::Grant,
+    size::Size,
+    user::{User, UserParser},
+};
+use crate::log::LogFormat;
 
 /// All that can be said, in flags or in the file.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -43,12 +56,16 @@ pub(crate) struct Settings {
 
     /// A user who may log in; may be given several times. Whoever lists processes sees it: a file is better [default:
     /// guest:guest]
-    #[arg(long = "user", value_name = "NAME:PASSWORD", value_parser = parse_user, help_heading = "Users")]
+    #[arg(long = "user", value_name = "NAME:PASSWORD", value_parser = UserParser, help_heading = "Users")]
     #[serde(rename = "user")]
     users: Vec<User>,
 
+    /// A user who has no password and logs in by a certificate (EXTERNAL) only; may be given several times
+    #[arg(long, value_name = "NAME", help_heading = "Users")]
+    user_without_password: Vec<String>,
+
     /// What a user may do in a virtual host, by three regular expressions of names, as in rabbitmqctl set_permissions; may be
-    /// given several times. A user without any may do everything everywhere
+    /// given several times. User and virtual host are among those given. A user without any may do everything everywhere
     #[arg(
         long,
         num_args = 5,
@@ -66,6 +83,11 @@ pub(crate) struct Settings {
     /// The user that clients are who log in with ANONYMOUS [default: nobody may]
     #[arg(long, value_name = "USER", help_heading = "Users")]
     anonymous: Option<String>,
+
+    /// Users who log in from this machine only (127.0.0.0/8, ::1), between commas; '' lets everybody in from everywhere, as
+    /// RabbitMQ's loopback_users = none [default: guest]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = "Users")]
+    loopback_users: Option<Vec<String>>,
 
     /// A virtual host; may be given several times [default: /]
     #[arg(long = "vhost", value_name = "NAME", help_heading = "Users")]
@@ -131,41 +153,10 @@ pub(crate) struct Settings {
     /// amqp_broker=debug [default: RUST_LOG, or info]
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
-}
 
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct User {
-    name: String,
-    password: String,
-}
-
-// The password does not show.
-impl std::fmt::Debug for User {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Permissions of a user in a virtual host.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Grant {
-    user: String,
-    vhost: String,
-    configure: String,
-    write: String,
-    read: String,
-}
-
-fn parse_user(text: &str) -> Result<User, String> {
-    match text.split_once(':') {
-        Some((name, password)) if !name.is_empty() => {
-            Ok(User { name: name.to_owned(), password: password.to_owned() })
-        }
-        // Not repeated: it may be a password.
-        _ => Err("a user is NAME:PASSWORD".to_owned()),
-    }
+    /// How to log: in lines of text, or in JSON, an object a line [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
 }
 
 impl Settings {
@@ -173,8 +164,8 @@ impl Settings {
     ///
     /// # Errors
     /// When it is no TOML, or says what nobody knows.
-    pub(crate) fn parse(text: &str) -> Result<Self, toml::de::Error> {
-        toml::from_str(text)
+    pub(crate) fn parse(text: &str) -> Result<Self, FileError> {
+        file::parse(text)
     }
 
     /// These settings, and where they say nothing those of a file.
@@ -189,9 +180,11 @@ impl Settings {
             tls_key: self.tls_key.or(file.tls_key),
             tls_client_authorities: self.tls_client_authorities.or(file.tls_client_authorities),
             users: either(self.users, file.users),
+            user_without_password: either(self.user_without_password, file.user_without_password),
             permissions: self.permissions,
             permissions_in_file,
             anonymous: self.anonymous.or(file.anonymous),
+            loopback_users: self.loopback_users.or(file.loopback_users),
             vhosts: either(self.vhosts, file.vhosts),
             heartbeat: self.heartbeat.or(file.heartbeat),
             login_timeout: self.login_timeout.or(file.login_timeout),
@@ -207,13 +200,14 @@ impl Settings {
             consumer_timeout: self.consumer_timeout.or(file.consumer_timeout),
             memory_limit: self.memory_limit.or(file.memory_limit),
             log: self.log.or(file.log),
+            log_format: self.log_format.or(file.log_format),
         }
     }
 
     /// The broker they describe.
     ///
     /// # Errors
-    /// When a permission is no regular expression, or the folder cannot be used.
+    /// When they do not go together, a permission is no regular expression, or the folder cannot be used.
     pub(crate) fn broker(&self) -> Result<Broker, Box<dyn Error>> {
         let builder = self.builder()?;
         Ok(match &self.data {
@@ -222,26 +216,42 @@ impl Settings {
         })
     }
 
-    fn builder(&self) -> Result<BrokerBuilder, Box<dyn Error>> {
-        let mut builder = Broker::builder();
-        for User { name, password } in &self.users {
-            builder = builder.user(name, password);
+    fn builder(&self) -> Result<BrokerBuilder, SettingsError> {
+        let builder = self.with_access(Broker::builder())?;
+        self.with_limits(builder)
+    }
+
+    fn with_access(&self, mut builder: BrokerBuilder) -> Result<BrokerBuilder, SettingsError> {
+        // '' is one empty name to clap.
+        let names = |names: &Vec<String>| names.iter().filter(|name| !name.is_empty()).cloned().collect();
+        let loopback_users: Option<Vec<String>> = self.loopback_users.as_ref().map(names);
+        let grants = [Grant::from_words(&self.permissions), self.permissions_in_file.clone()].concat();
+        for grant in &grants {
+            builder = builder.permissions(&grant.user, &grant.vhost, grant.permissions()?);
         }
-        for vhost in &self.vhosts {
-            builder = builder.vhost(vhost);
-        }
-        for words in self.permissions.chunks_exact(5) {
-            let [user, vhost, configure, write, read] = words else { continue };
-            builder = builder.permissions(user, vhost, Permissions::new(configure, write, read)?);
-        }
-        for Grant { user, vhost, configure, write, read } in &self.permissions_in_file {
-            builder = builder.permissions(user, vhost, Permissions::new(configure, write, read)?);
-        }
-        builder = given(builder, self.anonymous.as_ref(), BrokerBuilder::anonymous);
+        let access = Access {
+            users: &self.users,
+            without_password: &self.user_without_password,
+            anonymous: self.anonymous.as_deref(),
+            loopback_users: loopback_users.as_deref().unwrap_or_default(),
+            vhosts: &self.vhosts,
+            grants: &grants,
+        };
+        access.check()?;
+        let users = self.users.iter();
+        builder = users.fold(builder, |builder, user| builder.user(&user.name, &user.password));
+        let users = self.user_without_password.iter();
+        builder = users.fold(builder, BrokerBuilder::user_without_password);
+        builder = self.vhosts.iter().fold(builder, BrokerBuilder::vhost);
+        builder = given(builder, loopback_users, BrokerBuilder::loopback_users);
+        Ok(given(builder, self.anonymous.as_ref(), BrokerBuilder::anonymous))
+    }
+
+    fn with_limits(&self, mut builder: BrokerBuilder) -> Result<BrokerBuilder, SettingsError> {
         builder =
             given(builder, self.heartbeat.map(u64::from).map(Duration::from_secs), BrokerBuilder::heartbeat);
-        builder = given(builder, self.login_timeout.map(Duration::from_secs), BrokerBuilder::login_timeout);
-        builder = given(builder, self.channel_max, BrokerBuilder::channel_max);
+        builder = given(builder, self.login_timeout()?, BrokerBuilder::login_timeout);
+        builder = given(builder, self.channel_max()?, BrokerBuilder::channel_max);
         builder = given(builder, self.frame_max()?, BrokerBuilder::frame_max);
         builder = given(builder, bytes(self.max_message_size), BrokerBuilder::max_message_size);
         builder = given(builder, self.max_connections, BrokerBuilder::max_connections);
@@ -256,10 +266,25 @@ impl Settings {
         Ok(builder)
     }
 
-    /// The largest frame, which the protocol counts in 32 bits (spec section 4.2.3).
-    fn frame_max(&self) -> Result<Option<u32>, Box<dyn Error>> {
+    fn login_timeout(&self) -> Result<Option<Duration>, SettingsError> {
+        let seconds = self
+            .login_timeout
+            .map(|seconds| at_least(1, "login-timeout", seconds, ", for nobody could log in"));
+        Ok(seconds.transpose()?.map(Duration::from_secs))
+    }
+
+    fn channel_max(&self) -> Result<Option<u16>, SettingsError> {
+        let Some(channels) = self.channel_max else { return Ok(None) };
+        at_least(1, "channel-max", channels.into(), "")?;
+        Ok(Some(channels))
+    }
+
+    /// The largest frame, of 4096 bytes and more (spec section 2.3.5), which the protocol counts in 32 bits.
+    fn frame_max(&self) -> Result<Option<u32>, SettingsError> {
         let Some(Size(bytes)) = self.frame_max else { return Ok(None) };
-        Ok(Some(u32::try_from(bytes).map_err(|_| "--frame-max is at most 4294967295 bytes")?))
+        at_least(amqp_codec::FRAME_MIN_SIZE.into(), "frame-max", bytes, ", in bytes")?;
+        let too_high = SettingsError::TooHigh { flag: "frame-max", value: bytes, most: u32::MAX.into() };
+        u32::try_from(bytes).map(Some).map_err(|_| too_high)
     }
 
     /// The certificate to show, if there is one.
@@ -270,7 +295,7 @@ impl Settings {
         let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) else {
             let any = self.tls_certificate.is_some() || self.tls_key.is_some() || !self.listen_tls.is_empty();
             return match any {
-                true => Err("TLS needs --tls-certificate and --tls-key".into()),
+                true => Err(SettingsError::HalfCertificate.into()),
                 false => Ok(None),
             };
         };
@@ -285,6 +310,13 @@ impl Settings {
 /// What was said first, if anything was.
 fn either<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
     if first.is_empty() { second } else { first }
+}
+
+fn at_least(least: u64, flag: &'static str, value: u64, why: &'static str) -> Result<u64, SettingsError> {
+    match value < least {
+        true => Err(SettingsError::TooLow { flag, value, least, why }),
+        false => Ok(value),
+    }
 }
 
 fn bytes(size: Option<Size>) -> Option<u64> {

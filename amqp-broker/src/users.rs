@@ -20,6 +20,8 @@ pub(crate) struct Users {
 /// A user.
 #[derive(Clone, Default)]
 struct User {
+    /// Whether it was added, and not only permitted something.
+    is_added: bool,
     /// Without one nobody logs in by it.
     password: Option<String>,
     /// By virtual host; `None` allows everything everywhere.
@@ -27,13 +29,17 @@ struct User {
 }
 
 impl Users {
+    /// Whether none was added.
     pub(crate) fn is_empty(&self) -> bool {
-        self.all.read().is_empty()
+        !self.all.read().values().any(|user| user.is_added)
     }
 
-    /// Adds a user, or gives one another password.
-    pub(crate) fn add(&self, name: String, password: String) {
-        self.change(|users| users.entry(name).or_default().password = Some(password));
+    /// Adds a user, or gives one another password, or none.
+    pub(crate) fn add(&self, name: String, password: Option<String>) {
+        self.change(|users| {
+            let user = users.entry(name).or_default();
+            (user.is_added, user.password) = (true, password);
+        });
     }
 
     /// Tells whether there was one.
@@ -115,7 +121,7 @@ mod tests {
     #[test]
     fn only_the_right_password_logs_in_and_none_shows() {
         let users = Users::default();
-        users.add("guest".to_owned(), "secret".to_owned());
+        users.add("guest".to_owned(), Some("secret".to_owned()));
         assert!(users.may_log_in("guest", "secret"));
         for (user, password) in [("guest", ""), ("guest", "secretx"), ("guest", "Secret"), ("", "")] {
             assert!(!users.may_log_in(user, password), "{user}:{password}");
@@ -127,16 +133,30 @@ mod tests {
     fn a_user_with_permissions_somewhere_has_none_elsewhere_and_needs_a_password_still() {
         let users = Users::default();
         users.permit("limited".to_owned(), "a".to_owned(), Permissions::new("", "", ".*").unwrap());
-        users.add("all".to_owned(), "x".to_owned());
+        users.add("all".to_owned(), Some("x".to_owned()));
         assert!(users.access("limited", "a").is_some() && users.access("limited", "b").is_none());
         assert!(users.access("all", "b").is_some() && users.access("nobody", "a").is_none());
         assert!(!users.may_log_in("limited", ""));
     }
 
     #[test]
+    fn a_user_without_a_password_is_there_and_logs_in_with_none() {
+        let users = Users::default();
+        users.permit("ada".to_owned(), "/".to_owned(), Permissions::all());
+        assert!(users.is_empty() && users.has("ada"));
+        users.add("ada".to_owned(), None);
+        assert!(!users.is_empty() && users.has("ada") && users.access("ada", "/").is_some());
+        assert!(!users.may_log_in("ada", ""));
+        users.add("ada".to_owned(), Some("x".to_owned()));
+        assert!(users.may_log_in("ada", "x"));
+        users.add("ada".to_owned(), None);
+        assert!(!users.may_log_in("ada", "x"));
+    }
+
+    #[test]
     fn who_may_do_everything_loses_one_virtual_host_and_keeps_the_rest() {
         let users = Users::default();
-        users.add("all".to_owned(), "x".to_owned());
+        users.add("all".to_owned(), Some("x".to_owned()));
         let vhosts = || ["a", "b"].map(str::to_owned).into_iter();
         assert!(users.forbid("all", "a", vhosts()));
         assert!(users.access("all", "a").is_none() && users.access("all", "b").is_some());

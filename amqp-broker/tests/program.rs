@@ -83,6 +83,22 @@ fn it_listens_where_it_says_and_ends_cleanly_by_either_signal() {
 }
 
 #[test]
+fn a_hangup_changes_nothing() {
+    let mut program = Program::start(&["--listen", "127.0.0.1:0"]);
+    let address = program.address();
+    let id = program.child.id().to_string();
+    let mut before = TcpStream::connect(&address).unwrap();
+    for _ in 0..2 {
+        assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+        greeting(&address);
+    }
+    before.write_all(HEADER).unwrap();
+    before.read_exact(&mut [0; 11]).unwrap();
+    let (clean, log) = program.ended_by("-TERM");
+    assert!(clean && log.contains("SIGHUP does nothing"), "{log}");
+}
+
+#[test]
 fn a_file_says_what_flags_do_not() {
     let file = std::env::temp_dir().join(format!("amqp-broker-test-{}.toml", std::process::id()));
     std::fs::write(&file, "listen = [\"127.0.0.1:0\"]\nlog = \"error\"\n").unwrap();
@@ -106,7 +122,11 @@ fn help_names_every_flag_and_shows_a_file() {
         "--permissions",
         "--consumer-timeout",
         "--memory-limit",
+        "--user-without-password",
+        "--loopback-users",
         "--log",
+        "--log-format",
+        "SIGHUP",
         "[[user]]",
     ] {
         assert!(said.contains(word), "{word} is not in\n{said}");
@@ -115,7 +135,33 @@ fn help_names_every_flag_and_shows_a_file() {
 
 #[test]
 fn what_cannot_be_is_told_and_a_password_is_not_repeated() {
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 22] = [
+        (
+            &["--permissions", "reeder", "/", "", "", ".*"],
+            "permissions are for user 'reeder', but there is no such user",
+        ),
+        (
+            &["--permissions", "guest", "/x", "", "", ".*"],
+            "are for virtual host '/x', but there is none of that name",
+        ),
+        (&["--anonymous", "nobody"], "--anonymous is user 'nobody', but there is no such user"),
+        (&["--loopback-users", "gast"], "--loopback-users names user 'gast', but there is no such user"),
+        (&["--user", "ada:x", "--user", "ada:y"], "user 'ada' is given more than once"),
+        (&["--user", "ada:x", "--user-without-password", "ada"], "user 'ada' is given more than once"),
+        (&["--vhost", "a", "--vhost", "a"], "virtual host 'a' is given more than once"),
+        (&["--user", "ada:"], "user 'ada' has an empty password"),
+        (&["--user", ":hunter2"], "a user has no name"),
+        (&["--frame-max", "10"], "--frame-max is 10: it is at least 4096, in bytes"),
+        (&["--frame-max", "4G"], "--frame-max is 4294967296: it is at most 4294967295"),
+        (&["--channel-max", "0"], "--channel-max is 0: it is at least 1"),
+        (&["--login-timeout", "0"], "--login-timeout is 0: it is at least 1, for nobody could log in"),
+        (&["--memory-limit", "lots"], "a size is a number of bytes, such as 1048576, or one with a unit"),
+        (
+            &["--log", "inf"],
+            "--log inf: it is neither one of the levels off, error, warn, info, debug, trace nor",
+        ),
+        (&["--log-format", "xml"], "[possible values: text, json]"),
+        (&["--log", "off", "--channel-max", "0"], "--channel-max is 0: it is at least 1"),
         (&["--listen", "nowhere:1:2"], "cannot listen on nowhere:1:2"),
         (&["--config", "/nonexistent/x.toml"], "/nonexistent/x.toml: "),
         (&["--listen-tls", "127.0.0.1:0"], "TLS needs --tls-certificate and --tls-key"),
@@ -125,9 +171,50 @@ fn what_cannot_be_is_told_and_a_password_is_not_repeated() {
     for (arguments, text) in cases {
         let (output, said) = output(arguments);
         assert!(!output.status.success() && said.contains(text), "{arguments:?}: {said}");
+        assert!(!said.contains("hunter2"), "{arguments:?}: {said}");
     }
-    let (output, said) = output(&["--user", "hunter2"]);
-    assert!(!output.status.success() && said.contains("a user is NAME:PASSWORD"), "{said}");
+    for arguments in
+        [&["--user", "hunter2"][..], &["--user=hunter2"], &["--user", "hunter2", "--user", "ada:hunter2"]]
+    {
+        let (output, said) = output(arguments);
+        assert!(!output.status.success() && said.contains("a user is NAME:PASSWORD"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn an_error_in_a_file_repeats_no_line_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("broker.toml");
+    for password in [
+        "\"hunter2",
+        "'hunter2",
+        "hunter2",
+        "[\"hunter2\"]",
+        "5",
+        "\"\"",
+        "\"hunter2\"\npassword = \"hunter2\"",
+    ] {
+        std::fs::write(&file, format!("[[user]]\nname = \"ada\"\npassword = {password}\n")).unwrap();
+        let (output, said) = output(&["--config", file.to_str().unwrap()]);
+        let is_told =
+            said.contains("broker.toml: line ") || said.contains("user 'ada' has an empty password");
+        assert!(!output.status.success() && is_told && !said.contains("hunter"), "{password}: {said}");
+    }
+}
+
+#[test]
+fn a_file_names_users_without_a_password_and_those_of_this_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("broker.toml");
+    let text = "listen = [\"127.0.0.1:0\"]\nlog-format = \"json\"\nuser-without-password = [\"sensor\"]\n\
+                loopback-users = []\nframe-max = \"64k\"\nanonymous = \"sensor\"\n\
+                [[permissions]]\nuser = \"sensor\"\nvhost = \"/\"\nconfigure = \"\"\nwrite = \"\"\nread = \"\"\n";
+    std::fs::write(&file, text).unwrap();
+    let mut program = Program::start(&["--config", file.to_str().unwrap()]);
+    greeting(&program.address());
+    let (clean, log) = program.ended_by("-TERM");
+    assert!(clean && log.starts_with('{'), "{log}");
 }
 
 /// How many files the process with this id has open.

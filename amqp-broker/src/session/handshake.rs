@@ -35,6 +35,8 @@ pub(crate) enum Refused {
     Protocol([u8; 8]),
     #[error("the login of user '{user}' was refused")]
     Login { user: String },
+    #[error("user '{user}' logs in from this machine only")]
+    Far { user: String },
     #[error("{0}")]
     Closed(String),
     #[error("the client closed the connection before it was open")]
@@ -50,6 +52,8 @@ pub(crate) struct Handshake<'a> {
     enter: &'a (dyn Fn(&str) -> bool + Sync),
     /// Who the client is by its certificate.
     external: Option<String>,
+    /// Whether the client is on this machine.
+    is_near: bool,
     stage: Stage,
     user: String,
     tune: Tune,
@@ -71,12 +75,14 @@ impl<'a> Handshake<'a> {
         config: &'a Config,
         enter: &'a (dyn Fn(&str) -> bool + Sync),
         external: Option<String>,
+        is_near: bool,
     ) -> Self {
         let tune = config.tune();
         Handshake {
             config,
             enter,
             external,
+            is_near,
             stage: Stage::Header,
             user: String::new(),
             tune,
@@ -193,39 +199,51 @@ impl<'a> Handshake<'a> {
         let name = start_ok.client_properties.get("connection_name");
         self.client_name = name.as_ref().and_then(Value::as_str).map(str::to_owned);
         let mechanism = start_ok.mechanism.to_text();
-        let login = match start_ok.mechanism.as_bytes() {
-            b"PLAIN" => plain(&start_ok.response),
-            b"AMQPLAIN" => amqplain(&start_ok.response),
+        let known = match start_ok.mechanism.as_bytes() {
+            b"PLAIN" => self.by_password(plain(&start_ok.response)),
+            b"AMQPLAIN" => self.by_password(amqplain(&start_ok.response)),
             // Who it is was seen at the TLS handshake.
-            b"EXTERNAL"
-                if let Some(user) = &self.external
-                    && self.config.users.has(user) =>
-            {
-                self.user.clone_from(user);
-                return Ok(());
-            }
-            b"EXTERNAL" if self.external.is_some() => None,
-            b"ANONYMOUS" if let Some(user) = &self.config.anonymous => {
-                self.user.clone_from(user);
-                return Ok(());
-            }
+            b"EXTERNAL" if let Some(user) = &self.external => match self.config.users.has(user) {
+                true => Ok(user.clone()),
+                false => Err(Refused::Login { user: user.clone() }),
+            },
+            b"ANONYMOUS" if let Some(user) = &self.config.anonymous => Ok(user.clone()),
             _ => {
                 let text = format!("unknown authentication mechanism '{mechanism}'");
                 return Err(closed(output, ReplyCode::COMMAND_INVALID, &text, connection::StartOk::ID));
             }
         };
-        let (user, password) = login.unwrap_or_default();
-        if self.config.users.may_log_in(&user, &password) {
-            self.user = user;
-            return Ok(());
-        }
+        let refused = match known.and_then(|user| self.unless_too_far(user)) {
+            Ok(user) => {
+                self.user = user;
+                return Ok(());
+            }
+            Err(refused) => refused,
+        };
         if capable("authentication_failure_close") {
             let text = format!(
                 "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
             );
             closed(output, ReplyCode::ACCESS_REFUSED, &text, MethodId::default());
         }
-        Err(Refused::Login { user })
+        Err(refused)
+    }
+
+    /// The user whose password the client knows.
+    fn by_password(&self, login: Option<(String, String)>) -> Result<String, Refused> {
+        let (user, password) = login.unwrap_or_default();
+        match self.config.users.may_log_in(&user, &password) {
+            true => Ok(user),
+            false => Err(Refused::Login { user }),
+        }
+    }
+
+    /// The user, unless it is one of this machine and the client is not. RabbitMQ's `loopback_users`, by whatever mechanism.
+    fn unless_too_far(&self, user: String) -> Result<String, Refused> {
+        match self.is_near || !self.config.loopback_users.contains(&user) {
+            true => Ok(user),
+            false => Err(Refused::Far { user }),
+        }
     }
 
     fn agree(&mut self, tune_ok: &connection::TuneOk, output: &mut BytesMut) -> Result<(), Refused> {

@@ -1,7 +1,7 @@
 //! Who may log in, where, and what they may do there, refused in RabbitMQ's words.
 
 use amqp_codec::{
-    Frame, Secret,
+    Frame, Method, Secret,
     frame::PROTOCOL_HEADER,
     method::{basic, channel, connection, exchange as exchanges, queue as queues},
 };
@@ -205,4 +205,91 @@ async fn anonymous_is_a_user_only_where_that_was_said() {
     peer.log_in_as(anonymous(), "sem", 131_072).await;
     let (closed, words) = outcome(peer, &[on(queue("bad"))]).await;
     assert_eq!((closed, words), (Channel, self::refused("queue 'bad'")));
+}
+
+/// What becomes of a login from an address: nothing, or how it is refused.
+async fn refused_from(builder: BrokerBuilder, address: &str, login: connection::StartOk) -> Option<String> {
+    let mut peer = Peer::silent_from(&builder.build(), address);
+    peer.raw(&PROTOCOL_HEADER).await;
+    peer.expect::<connection::Start>(0).await;
+    peer.send(0, login).await;
+    match peer.next().await {
+        Some(Frame::Method(0, Method::Connection(connection::Method::Tune(_)))) => None,
+        Some(Frame::Method(0, Method::Connection(connection::Method::Close(close)))) => {
+            Some(format!("{} {}", close.reply_code, close.reply_text))
+        }
+        other => panic!("neither tune nor close: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn guest_logs_in_from_this_machine_only_and_others_from_everywhere() {
+    let anonymous = || connection::StartOk { mechanism: short("ANONYMOUS"), ..start_ok("", "") };
+    let amqplain = || connection::StartOk {
+        mechanism: short("AMQPLAIN"),
+        response: super::peer::amqplain("guest", "guest"),
+        ..start_ok("", "")
+    };
+    let logins =
+        [("PLAIN", start_ok("guest", "guest")), ("AMQPLAIN", amqplain()), ("ANONYMOUS", anonymous())];
+    let (near, far) =
+        (["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"], ["192.0.2.7:1", "[2001:db8::7]:1"]);
+    let broker = || Broker::builder().user("guest", "guest").user("sal", "x").anonymous("guest");
+    for (mechanism, login) in logins {
+        for address in near {
+            assert_eq!(refused_from(broker(), address, login.clone()).await, None, "{mechanism} {address}");
+        }
+        // As RabbitMQ does, which tells no more than of a wrong password.
+        let text = format!(
+            "403 ACCESS_REFUSED - Login was refused using authentication mechanism {mechanism}. For details see the \
+             broker logfile."
+        );
+        for address in far {
+            assert_eq!(
+                refused_from(broker(), address, login.clone()).await.as_ref(),
+                Some(&text),
+                "{address}"
+            );
+            let everywhere = broker().loopback_users([""; 0]);
+            assert_eq!(refused_from(everywhere, address, login.clone()).await, None, "{mechanism} {address}");
+        }
+    }
+    assert_eq!(refused_from(broker(), far[0], start_ok("sal", "x")).await, None);
+    let others = || broker().loopback_users(["sal"]);
+    assert!(refused_from(others(), far[0], start_ok("sal", "x")).await.is_some());
+    assert_eq!(refused_from(others(), far[0], start_ok("guest", "guest")).await, None);
+    // In the process.
+    Peer::open(&broker().build()).await;
+}
+
+#[tokio::test]
+async fn permissions_alone_leave_guest_in() {
+    for user in ["guest", "ada"] {
+        let broker =
+            Broker::builder().permissions(user, "/", Permissions::new("^a", "", "").unwrap()).build();
+        let mut peer = Peer::open(&broker).await;
+        peer.declare("a").await;
+    }
+}
+
+#[tokio::test]
+async fn a_user_without_a_password_logs_in_by_none() {
+    let broker = Broker::builder().user_without_password("ada").build();
+    for password in ["", "ada", "guest"] {
+        let mut peer = Peer::silent(&broker);
+        peer.raw(&PROTOCOL_HEADER).await;
+        peer.expect::<connection::Start>(0).await;
+        peer.send(0, start_ok("ada", password)).await;
+        assert_eq!(peer.expect::<connection::Close>(0).await.reply_code, 403);
+    }
+    // It is a user: the default one is not there.
+    assert!(
+        refused_from(
+            Broker::builder().user_without_password("ada"),
+            "127.0.0.1:1",
+            start_ok("guest", "guest")
+        )
+        .await
+        .is_some()
+    );
 }

@@ -58,6 +58,10 @@ async fn a_user_is_added_has_another_password_and_is_deleted() {
     assert!(!may_log_in(&broker, "x").await && may_log_in(&broker, "y").await);
     assert_eq!(declaring(&mut peer, "q").await, None);
 
+    broker.add_user_without_password("sal");
+    assert!(!may_log_in(&broker, "y").await && !may_log_in(&broker, "").await);
+    assert_eq!(declaring(&mut peer, "q").await, None);
+
     assert!(broker.delete_user("sal"));
     assert_eq!(peer.refusal().await, "connection 320 CONNECTION_FORCED - user 'sal' is deleted");
     assert!(!may_log_in(&broker, "y").await);

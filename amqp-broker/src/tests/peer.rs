@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::broker::Broker;
+use crate::{broker::Broker, origin::Origin, server::serve};
 
 pub(super) const FRAME_MAX: usize = 131_072;
 
@@ -67,6 +67,13 @@ impl Peer {
     /// A stream on which nothing has been said.
     pub(super) fn silent(broker: &Broker) -> Self {
         Peer { stream: Box::new(broker.connect()), input: BytesMut::new() }
+    }
+
+    /// A stream that comes to the broker from this address, on which nothing has been said.
+    pub(super) fn silent_from(broker: &Broker, address: &str) -> Self {
+        let (client, server) = tokio::io::duplex(64 << 10);
+        serve(server, Origin::address(address.parse().unwrap(), None), &broker.inner);
+        Peer { stream: Box::new(client), input: BytesMut::new() }
     }
 
     /// A stream to a broker elsewhere on which nothing has been said.

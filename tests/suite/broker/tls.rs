@@ -72,6 +72,23 @@ async fn a_client_is_the_user_its_certificate_names_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_user_without_a_password_logs_in_by_certificate_alone() {
+    let authority = Authority::new();
+    let broker = Broker::builder().user_without_password("ada").build();
+    let listener = listen(&broker, &authority.server(&["localhost"]), Some(&authority)).await;
+    let ada = connect(&listener, with_certificate(&authority, "ada"), Mechanism::External).await.unwrap();
+    assert_eq!(broker.connections()[0].user, "ada");
+    within(ada.close()).await.unwrap();
+    // The client's default, guest, is nobody here.
+    let error = connect(&listener, with_certificate(&authority, "ada"), Mechanism::Plain).await.unwrap_err();
+    assert!(error.to_string().contains("authentication mechanism PLAIN"), "{error}");
+    let late = connect(&listener, with_certificate(&authority, "eve"), Mechanism::External);
+    assert!(late.await.is_err());
+    broker.add_user_without_password("eve");
+    connect(&listener, with_certificate(&authority, "eve"), Mechanism::External).await.unwrap();
+}
+
+#[tokio::test]
 async fn external_is_not_offered_to_who_showed_no_certificate() {
     let authority = Authority::new();
     let broker = Broker::builder().build();

@@ -1,0 +1,188 @@
+//! Users, virtual hosts and permissions, which name each other: a slip of the pen in a name is told, where it would leave a user
+//! with all rights or lock one out.
+
+use std::collections::BTreeSet;
+
+use super::{error::SettingsError, grant::Grant, user::User};
+
+/// The longest name that a client can say: a short string (spec section 4.2.5.3).
+const LONGEST_NAME: usize = 255;
+/// Who is there where no user is given, and whom RabbitMQ too lets in from loopback only.
+const DEFAULT_USER: &str = "guest";
+const DEFAULT_VHOST: &str = "/";
+
+/// What was said of users and virtual hosts.
+pub(super) struct Access<'a> {
+    pub(super) users: &'a [User],
+    pub(super) without_password: &'a [String],
+    pub(super) anonymous: Option<&'a str>,
+    pub(super) loopback_users: &'a [String],
+    pub(super) vhosts: &'a [String],
+    pub(super) grants: &'a [Grant],
+}
+
+impl Access<'_> {
+    /// # Errors
+    /// When something is said twice, of somebody unknown, or cannot be.
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        let users = self.all_users()?;
+        let vhosts = self.all_vhosts()?;
+        self.check_grants(&users, &vhosts)?;
+        if let Some(user) = self.anonymous {
+            known("--anonymous is", user, &users)?;
+        }
+        // Who is there by default may be named though the operator gives others.
+        let far_too = self.loopback_users.iter().filter(|user| *user != DEFAULT_USER);
+        far_too.into_iter().try_for_each(|user| known("--loopback-users names", user, &users))
+    }
+
+    fn all_users(&self) -> Result<BTreeSet<&str>, SettingsError> {
+        if let Some(user) = self.users.iter().find(|user| user.password.is_empty()) {
+            return Err(SettingsError::EmptyPassword(user.name.clone()));
+        }
+        let names = self.users.iter().map(|user| &user.name).chain(self.without_password);
+        let users = each_once(names.map(String::as_str), SettingsError::UserTwice)?;
+        match users.contains("") {
+            true => Err(SettingsError::NamelessUser),
+            false if users.is_empty() => Ok(BTreeSet::from([DEFAULT_USER])),
+            false => Ok(users),
+        }
+    }
+
+    fn all_vhosts(&self) -> Result<BTreeSet<&str>, SettingsError> {
+        let vhosts = each_once(self.vhosts.iter().map(String::as_str), SettingsError::VhostTwice)?;
+        let unusable = |vhost: &&&str| vhost.is_empty() || vhost.len() > LONGEST_NAME;
+        match vhosts.iter().find(unusable) {
+            Some(vhost) => Err(SettingsError::UnusableVhost((*vhost).to_owned())),
+            None if vhosts.is_empty() => Ok(BTreeSet::from([DEFAULT_VHOST])),
+            None => Ok(vhosts),
+        }
+    }
+
+    fn check_grants(&self, users: &BTreeSet<&str>, vhosts: &BTreeSet<&str>) -> Result<(), SettingsError> {
+        let mut seen = BTreeSet::new();
+        for Grant { user, vhost, .. } in self.grants {
+            known("permissions are for", user, users)?;
+            let (named, of) = (vhost.clone(), user.clone());
+            if !vhosts.contains(vhost.as_str()) {
+                return Err(SettingsError::UnknownVhost { user: of, vhost: named, vhosts: list(vhosts) });
+            }
+            if !seen.insert((user, vhost)) {
+                return Err(SettingsError::PermissionsTwice { user: of, vhost: named });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn known(what: &'static str, user: &str, users: &BTreeSet<&str>) -> Result<(), SettingsError> {
+    match users.contains(user) {
+        true => Ok(()),
+        false => Err(SettingsError::UnknownUser { what, user: user.to_owned(), users: list(users) }),
+    }
+}
+
+/// The names as a set.
+fn each_once<'a>(
+    names: impl Iterator<Item = &'a str>,
+    twice: impl FnOnce(String) -> SettingsError,
+) -> Result<BTreeSet<&'a str>, SettingsError> {
+    let mut all = BTreeSet::new();
+    for name in names {
+        if !all.insert(name) {
+            return Err(twice(name.to_owned()));
+        }
+    }
+    Ok(all)
+}
+
+fn list(names: &BTreeSet<&str>) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    quoted.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str, password: &str) -> User {
+        User { name: name.to_owned(), password: password.to_owned() }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// What comes of it: nothing, or words.
+    fn refused(users: &[User], without: &[&str], vhosts: &[&str], grants: &[&str]) -> Option<String> {
+        let (without, vhosts, grants) = (names(without), names(vhosts), Grant::from_words(&names(grants)));
+        let access = Access {
+            users,
+            without_password: &without,
+            anonymous: None,
+            loopback_users: &[],
+            vhosts: &vhosts,
+            grants: &grants,
+        };
+        access.check().err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn permissions_are_for_users_and_virtual_hosts_that_are_there() {
+        assert_eq!(refused(&[], &[], &[], &["guest", "/", "", "", ""]), None);
+        assert_eq!(refused(&[user("ada", "x")], &["eve"], &["a"], &["eve", "a", "", "", ""]), None);
+        let error = refused(&[user("ada", "x")], &["eve"], &[], &["eva", "/", "", "", ""]).unwrap();
+        assert_eq!(
+            error,
+            "permissions are for user 'eva', but there is no such user: the users are 'ada', 'eve'"
+        );
+        let error = refused(&[], &[], &["a", "b"], &["guest", "/", "", "", ""]).unwrap();
+        assert!(error.contains("user 'guest'") && error.contains("virtual host '/'"), "{error}");
+        assert!(error.ends_with("the virtual hosts are 'a', 'b'"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let twice = [user("ada", "x"), user("ada", "y")];
+        assert_eq!(refused(&twice, &[], &[], &[]).unwrap(), "user 'ada' is given more than once");
+        assert!(refused(&twice[..1], &["ada"], &[], &[]).unwrap().contains("'ada' is given more than once"));
+        assert!(
+            refused(&[], &[], &["a", "a"], &[]).unwrap().contains("virtual host 'a' is given more than once")
+        );
+        let grants = ["guest", "/", "a", "", "", "guest", "/", "b", "", ""];
+        let error = refused(&[], &[], &[], &grants).unwrap();
+        assert_eq!(error, "permissions of user 'guest' in virtual host '/' are given more than once");
+    }
+
+    #[test]
+    fn nameless_users_empty_passwords_and_unusable_virtual_hosts_are_refused() {
+        assert!(
+            refused(&[user("ada", "")], &[], &[], &[]).unwrap().contains("user 'ada' has an empty password")
+        );
+        assert_eq!(refused(&[user("", "x")], &[], &[], &[]).unwrap(), "a user has no name");
+        assert_eq!(refused(&[], &[""], &[], &[]).unwrap(), "a user has no name");
+        assert!(refused(&[], &[], &[""], &[]).unwrap().contains("from 1 to 255 bytes"));
+        assert!(refused(&[], &[], &[&"x".repeat(256)], &[]).is_some());
+        assert_eq!(refused(&[], &[], &[&"x".repeat(255)], &[]), None);
+    }
+
+    #[test]
+    fn who_anonymous_clients_and_those_of_this_machine_are_is_known() {
+        let (users, loopback) = ([user("ada", "x")], names(&["guest", "adda"]));
+        let mut access = Access {
+            users: &users,
+            without_password: &[],
+            anonymous: Some("adda"),
+            loopback_users: &[],
+            vhosts: &[],
+            grants: &[],
+        };
+        let error = access.check().unwrap_err().to_string();
+        assert_eq!(error, "--anonymous is user 'adda', but there is no such user: the users are 'ada'");
+        (access.anonymous, access.loopback_users) = (Some("ada"), &loopback);
+        let error = access.check().unwrap_err().to_string();
+        assert!(error.starts_with("--loopback-users names user 'adda', but"), "{error}");
+        access.loopback_users = &loopback[..1];
+        assert_eq!(access.check(), Ok(()));
+    }
+}

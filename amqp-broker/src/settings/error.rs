@@ -1,0 +1,35 @@
+//! What is wrong with what the operator said.
+
+/// Settings that cannot be as they are. Each says which flag, or key of the file, and who or what it names.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SettingsError {
+    #[error("user '{0}' is given more than once")]
+    UserTwice(String),
+    #[error("virtual host '{0}' is given more than once")]
+    VhostTwice(String),
+    #[error("permissions of user '{user}' in virtual host '{vhost}' are given more than once")]
+    PermissionsTwice { user: String, vhost: String },
+    #[error("a user has no name")]
+    NamelessUser,
+    #[error(
+        "user '{0}' has an empty password: give one, or --user-without-password for a user who logs in by certificate"
+    )]
+    EmptyPassword(String),
+    #[error("virtual host '{0}' cannot be named by clients: a name has from 1 to 255 bytes")]
+    UnusableVhost(String),
+    #[error("{what} user '{user}', but there is no such user: the users are {users}")]
+    UnknownUser { what: &'static str, user: String, users: String },
+    #[error(
+        "permissions of user '{user}' are for virtual host '{vhost}', but there is none of that name: the virtual \
+         hosts are {vhosts}"
+    )]
+    UnknownVhost { user: String, vhost: String, vhosts: String },
+    #[error("permissions of user '{user}' in virtual host '{vhost}': {why}")]
+    BadPattern { user: String, vhost: String, why: amqp_broker::InvalidPattern },
+    #[error("--{flag} is {value}: it is at least {least}{why}")]
+    TooLow { flag: &'static str, value: u64, least: u64, why: &'static str },
+    #[error("--{flag} is {value}: it is at most {most}")]
+    TooHigh { flag: &'static str, value: u64, most: u64 },
+    #[error("TLS needs --tls-certificate and --tls-key")]
+    HalfCertificate,
+}

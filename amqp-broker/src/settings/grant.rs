@@ -1,0 +1,36 @@
+//! What a user may do in a virtual host, as flags or a file say it.
+
+use amqp_broker::Permissions;
+use serde::Deserialize;
+
+use super::error::SettingsError;
+
+/// Permissions of a user in a virtual host.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Grant {
+    pub(super) user: String,
+    pub(super) vhost: String,
+    configure: String,
+    write: String,
+    read: String,
+}
+
+impl Grant {
+    /// Those of flags: five words each.
+    pub(super) fn from_words(words: &[String]) -> Vec<Self> {
+        let grants = words.chunks_exact(5).filter_map(|words| {
+            let [user, vhost, configure, write, read] = <&[String; 5]>::try_from(words).ok()?.clone();
+            Some(Grant { user, vhost, configure, write, read })
+        });
+        grants.collect()
+    }
+
+    /// # Errors
+    /// When one of them is no regular expression.
+    pub(super) fn permissions(&self) -> Result<Permissions, SettingsError> {
+        let Grant { user, vhost, configure, write, read } = self;
+        let bad = |why| SettingsError::BadPattern { user: user.clone(), vhost: vhost.clone(), why };
+        Permissions::new(configure, write, read).map_err(bad)
+    }
+}
