@@ -229,6 +229,19 @@ impl BrokerBuilder {
         self
     }
 
+    /// The `product` that clients are told of, and its `version`: some do one thing or another by them. What comes after 255
+    /// octets is cut. Default `RabbitMQ`, as it is its ways that are followed here; `platform` always names this library.
+    pub fn product(mut self, name: impl Into<String>) -> Self {
+        self.config.product = name.into();
+        self
+    }
+
+    /// The version of the [`product`](Self::product). What comes after 255 octets is cut. Default `3.10.8`.
+    pub fn product_version(mut self, version: impl Into<String>) -> Self {
+        self.config.product_version = version.into();
+        self
+    }
+
     /// How many channels a connection may have, 1 or more. Default 2047. One more closes the connection with 530.
     pub fn channel_max(mut self, channels: u16) -> Self {
         self.config.channel_max = channels.max(1);

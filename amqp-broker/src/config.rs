@@ -31,6 +31,8 @@ pub(crate) struct Config {
     /// Bytes that the messages of each virtual host may take.
     pub(crate) memory_limit: Option<u64>,
     pub(crate) login_timeout: Duration,
+    pub(crate) product: String,
+    pub(crate) product_version: String,
 }
 
 // In a few words.
@@ -49,6 +51,8 @@ impl fmt::Debug for Config {
             .field("limits", &self.limits)
             .field("memory_limit", &self.memory_limit)
             .field("login_timeout", &self.login_timeout)
+            .field("product", &self.product)
+            .field("product_version", &self.product_version)
             .finish()
     }
 }
@@ -68,6 +72,8 @@ impl Default for Config {
             limits: Limits::default(),
             memory_limit: None,
             login_timeout: Duration::from_secs(10),
+            product: "RabbitMQ".to_owned(),
+            product_version: "3.10.8".to_owned(),
         }
     }
 }

@@ -98,6 +98,14 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     heartbeat: Option<u16>,
 
+    /// The product that clients are told of, who do one thing or another by it [default: RabbitMQ]
+    #[arg(long, value_name = "NAME")]
+    product: Option<String>,
+
+    /// The product's version [default: 3.10.8]
+    #[arg(long, value_name = "VERSION")]
+    product_version: Option<String>,
+
     /// How long a client may take to log in [default: 10]
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     login_timeout: Option<u64>,
@@ -187,6 +195,8 @@ impl Settings {
             loopback_users: self.loopback_users.or(file.loopback_users),
             vhosts: either(self.vhosts, file.vhosts),
             heartbeat: self.heartbeat.or(file.heartbeat),
+            product: self.product.or(file.product),
+            product_version: self.product_version.or(file.product_version),
             login_timeout: self.login_timeout.or(file.login_timeout),
             channel_max: self.channel_max.or(file.channel_max),
             frame_max: self.frame_max.or(file.frame_max),
@@ -250,6 +260,8 @@ impl Settings {
     fn with_limits(&self, mut builder: BrokerBuilder) -> Result<BrokerBuilder, SettingsError> {
         builder =
             given(builder, self.heartbeat.map(u64::from).map(Duration::from_secs), BrokerBuilder::heartbeat);
+        builder = given(builder, self.product.as_ref(), BrokerBuilder::product);
+        builder = given(builder, self.product_version.as_ref(), BrokerBuilder::product_version);
         builder = given(builder, self.login_timeout()?, BrokerBuilder::login_timeout);
         builder = given(builder, self.channel_max()?, BrokerBuilder::channel_max);
         builder = given(builder, self.frame_max()?, BrokerBuilder::frame_max);
@@ -430,6 +442,14 @@ mod tests {
                 assert!(builder.contains(expected), "{expected} is not in {builder}");
             }
         }
+    }
+
+    #[test]
+    fn a_product_gets_to_the_builder() {
+        let file = Settings::parse("product = 'Rabbits'\nproduct-version = '4.0.5'").unwrap();
+        let flags = Flags::parse_from(["broker", "--product", "Hares"]).settings;
+        let builder = format!("{:?}", flags.or(file).builder().unwrap());
+        assert!(builder.contains(r#"product: "Hares", product_version: "4.0.5""#), "{builder}");
     }
 
     #[test]

@@ -9,11 +9,12 @@ use amqp_codec::{
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    core::{deliver::Settlement, ids::ConnectionId, refusal::Refusal, term::binary, unacked::Outcome},
+    core::{deliver::Settlement, ids::ConnectionId, refusal::Refusal, unacked::Outcome},
     shown::shown,
 };
 
 use super::{
+    bad_frame::{LENIENCY, bad_end, bad_header, octets, out_of_place},
     channel::Channel,
     incoming::{GATHERED, METHOD_EXPECTED, Part, blamed},
     order::Order,
@@ -24,12 +25,6 @@ use super::{
 /// From this many bytes that wait to be written on, nothing more is read: the answers have to go somewhere. Deliveries stop
 /// far below, so a client that only consumes slowly is still heard.
 const TOO_MUCH_TO_WRITE: usize = 8 << 20;
-/// How much of a frame is shown to who sent it.
-const SHOWN: usize = 16;
-/// A method's class and number, before its arguments.
-const METHOD_ID: usize = 4;
-/// What the methods of the connection begin with.
-const CONNECTION_CLASS: [u8; 2] = [0, 10];
 
 /// A connection's close-ok, complete: what a client ends with after we closed for an error.
 const CLOSE_OK: [u8; 12] = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, FRAME_END];
@@ -155,7 +150,7 @@ impl Connection {
                 Phase::Running | Phase::Closing => {}
             }
             let unread = input.get(at..).unwrap_or_default();
-            let header = match FrameHeader::peek(unread, self.terms.frame_max) {
+            let header = match FrameHeader::peek(unread, self.terms.frame_max + LENIENCY) {
                 Ok(Some(header)) if unread.len() >= header.frame_len() => header,
                 Ok(_) => break Wants::Input,
                 Err(error) => {
@@ -166,10 +161,7 @@ impl Connection {
             let (frame, _) = unread.split_at_checked(header.frame_len()).unwrap_or_default();
             let (payload, end) = payload_of(frame);
             if end != FRAME_END {
-                let kind = frame.first().copied().unwrap_or_default();
-                let shown = octets(header, payload);
-                let text = format!("type {kind}, {shown}: {{invalid_frame_end_marker,{end}}}");
-                self.fail_frame(op, &Refusal::Frame(text));
+                self.fail_frame(op, &bad_end(header, payload, end));
                 continue;
             }
             if header.kind == FrameKind::Body && payload.len() > GATHERED {
@@ -547,44 +539,4 @@ fn settlement(payload: &[u8]) -> Option<(Settlement, MethodId)> {
         120 => Some((Settlement { tag, multiple: first, outcome: refused(second) }, basic::Nack::ID)),
         _ => None,
     }
-}
-
-/// RabbitMQ's words for a frame that the connection itself has no use for.
-fn out_of_place(header: FrameHeader, payload: &[u8]) -> Refusal {
-    let kind = match header.kind {
-        FrameKind::Method => 1,
-        FrameKind::Header => 2,
-        FrameKind::Body => 3,
-        FrameKind::Heartbeat => 8,
-    };
-    Refusal::UnexpectedFrame(format!("type {kind}, {}", octets(header, payload)).into())
-}
-
-/// RabbitMQ's words for what is in a frame. Of a method of the connection it shows sixteen octets too; here none of its arguments
-/// is, for they may be a password (start-ok, secure-ok) or a token (update-secret).
-fn octets(header: FrameHeader, payload: &[u8]) -> String {
-    let is_secret =
-        header.kind == FrameKind::Method && (header.channel == 0 || payload.starts_with(&CONNECTION_CLASS));
-    let count = if is_secret { METHOD_ID } else { SHOWN };
-    match payload.split_at_checked(count) {
-        Some((first, [_, ..])) => format!("first {count} octets = {}", binary(first)),
-        _ => format!("all octets = {}", binary(payload)),
-    }
-}
-
-/// RabbitMQ's words for a frame whose first octets are wrong.
-fn bad_header(error: &amqp_codec::Error, unread: &[u8], frame_max: usize) -> Refusal {
-    let kind = unread.first().copied().unwrap_or_default();
-    let text = match error {
-        amqp_codec::Error::FrameTooLarge { size, .. } => {
-            let overhead = amqp_codec::FRAME_OVERHEAD as u64;
-            let (size, limit) = (size - overhead, frame_max as u64 - overhead);
-            format!("type {kind}, all octets = <<>>: {{frame_too_large,{size},{limit}}}")
-        }
-        amqp_codec::Error::UnknownFrameType(_) => {
-            format!("type {kind}, all octets = <<>>: unknown_frame")
-        }
-        other => other.to_string(),
-    };
-    Refusal::Frame(text)
 }

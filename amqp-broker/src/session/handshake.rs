@@ -14,6 +14,14 @@ use crate::{
     core::{access::Access, refusal::reply_text},
 };
 
+use super::bad_frame::{LENIENCY, bad_header};
+
+/// How clients of the first drafts of 0-9 begin, whom RabbitMQ answers as it does the others.
+const OLD_HEADER: [u8; 8] = *b"AMQP\x01\x01\x00\x09";
+
+/// How much of a configured text clients are told.
+const MOST_TEXT: usize = 255;
+
 /// What a client and the broker have agreed on.
 #[derive(Debug)]
 pub(crate) struct Agreed {
@@ -105,29 +113,27 @@ impl<'a> Handshake<'a> {
             if let Stage::Header = self.stage {
                 let Some(header) = input.first_chunk::<8>() else {
                     // Fewer bytes may already show that this is something else.
-                    if PROTOCOL_HEADER.starts_with(input) {
+                    if [PROTOCOL_HEADER, OLD_HEADER].iter().any(|header| header.starts_with(input)) {
                         return Ok(None);
                     }
                     let mut begun = [0; 8];
                     begun.iter_mut().zip(input.iter()).for_each(|(to, from)| *to = *from);
                     return refuse_protocol(begun, output);
                 };
-                if *header != PROTOCOL_HEADER {
+                if ![PROTOCOL_HEADER, OLD_HEADER].contains(header) {
                     return refuse_protocol(*header, output);
                 }
                 input.advance(PROTOCOL_HEADER.len());
                 put(output, &self.start());
                 self.stage = Stage::StartOk;
             }
-            let frame_max = self.tune.frame_max as usize;
+            let frame_max = self.frame_max() + LENIENCY;
             let frame = match RawFrame::split_from(input, frame_max)
                 .and_then(|raw| raw.map(RawFrame::decode).transpose())
             {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(None),
-                Err(error) => {
-                    return Err(closed(output, error.reply_code(), &error.to_string(), MethodId::default()));
-                }
+                Err(error) => return Err(self.unreadable(&error, input, output)),
             };
             let method = match frame {
                 amqp_codec::Frame::Heartbeat(_) => continue,
@@ -148,14 +154,37 @@ impl<'a> Handshake<'a> {
         !input.is_empty() || !matches!(self.stage, Stage::Header)
     }
 
+    /// The largest frame: before another is agreed on, the least that everybody takes (spec section 4.2.3).
+    fn frame_max(&self) -> usize {
+        let frame_max = if matches!(self.stage, Stage::Open) { self.tune.frame_max } else { FRAME_MIN_SIZE };
+        frame_max as usize
+    }
+
+    /// What is no frame, or none that may come: who has not logged in is not told why, as by RabbitMQ.
+    fn unreadable(&self, error: &amqp_codec::Error, input: &[u8], output: &mut BytesMut) -> Refused {
+        match (self.stage, error) {
+            (Stage::Open, amqp_codec::Error::FrameTooLarge { .. }) => {
+                let refusal = bad_header(error, input, self.frame_max());
+                let reply_text = refusal.reply_text();
+                put(
+                    output,
+                    &connection::Close { reply_code: refusal.code().0, reply_text, ..Default::default() },
+                );
+                Refused::Closed(refusal.to_string())
+            }
+            (Stage::Open, _) => closed(output, error.reply_code(), &error.to_string(), MethodId::default()),
+            _ => Refused::Closed(error.to_string()),
+        }
+    }
+
     fn start(&self) -> connection::Start {
-        let mut mechanisms = vec!["PLAIN", "AMQPLAIN"];
+        let mut mechanisms = vec!["AMQPLAIN", "PLAIN"];
         mechanisms.extend(self.external.is_some().then_some("EXTERNAL"));
         mechanisms.extend(self.config.anonymous.is_some().then_some("ANONYMOUS"));
         connection::Start {
             version_major: 0,
             version_minor: 9,
-            server_properties: server_properties().unwrap_or_default(),
+            server_properties: server_properties(self.config).unwrap_or_default(),
             mechanisms: LongString::from(mechanisms.join(" ")),
             locales: LongString::from_static("en_US"),
         }
@@ -339,7 +368,7 @@ fn amqplain(response: &Secret) -> Option<(String, String)> {
 }
 
 /// Who this is, and what of RabbitMQ's extensions it does.
-fn server_properties() -> Result<Table, amqp_codec::Error> {
+fn server_properties(config: &Config) -> Result<Table, amqp_codec::Error> {
     let mut capabilities = Table::new();
     for capability in [
         "publisher_confirms",
@@ -356,10 +385,18 @@ fn server_properties() -> Result<Table, amqp_codec::Error> {
     }
     let mut properties = Table::new();
     properties.insert("capabilities", capabilities)?;
-    properties.insert("product", "amqp-broker")?;
-    properties.insert("version", env!("CARGO_PKG_VERSION"))?;
-    properties.insert("platform", "Rust")?;
+    properties.insert("cluster_name", "amqp-broker")?;
+    properties.insert("copyright", "Copyright (c) the authors of amqp-broker.")?;
+    properties.insert("information", "Licensed under Apache-2.0 or MIT.")?;
+    properties.insert("platform", concat!("amqp-broker ", env!("CARGO_PKG_VERSION")))?;
+    properties.insert("product", beginning(&config.product))?;
+    properties.insert("version", beginning(&config.product_version))?;
     Ok(properties)
+}
+
+/// As much of a text as clients are told.
+fn beginning(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MOST_TEXT)).unwrap_or_default()
 }
 
 /// What the client is told when it may come in.

@@ -1,6 +1,7 @@
 //! What a connection says and hears: frames in, operations on the virtual host, frames out. No sockets here either.
 
 pub(crate) mod alarm;
+mod bad_frame;
 pub(crate) mod channel;
 pub(crate) mod connection;
 pub(crate) mod disturbance;

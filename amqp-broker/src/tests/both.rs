@@ -32,6 +32,14 @@ impl Tested {
             Tested::RabbitMq(address) => Peer::open_at(address).await,
         }
     }
+
+    /// A stream on which nothing has been said.
+    pub(super) async fn silent(&self) -> Peer {
+        match self {
+            Tested::Ours(broker) => Peer::silent(broker),
+            Tested::RabbitMq(address) => Peer::silent_at(address).await,
+        }
+    }
 }
 
 /// Tests that run on this broker and on RabbitMQ. Names of queues and exchanges are the test's own, for RabbitMQ keeps them.

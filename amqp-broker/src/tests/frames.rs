@@ -1,14 +1,14 @@
 //! Frames that are none, octet by octet.
 
 use amqp_codec::{
-    Secret,
+    ContentHeader, EncodedProperties, Frame, Secret,
     frame::PROTOCOL_HEADER,
-    method::{channel, connection},
+    method::{basic, channel, connection},
 };
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::{
-    both::both,
+    both::{Tested, both},
     peer::{Peer, short, start_ok},
 };
 use crate::broker::Broker;
@@ -24,7 +24,42 @@ async fn refused(peer: &mut Peer, octets: &[u8]) -> String {
     peer.refusal().await
 }
 
+impl Tested {
+    /// A client with channel 1 and frames of this size.
+    async fn with_frames_of(&self, frame_max: u32) -> Peer {
+        let mut peer = self.silent().await;
+        peer.log_in_as(start_ok("guest", "guest"), "/", frame_max).await;
+        peer.call(1, channel::Open::default()).await;
+        peer
+    }
+}
+
+/// Publishes a body in one frame.
+async fn publish_whole(peer: &mut Peer, size: usize) {
+    peer.send(1, basic::Publish { routing_key: short("frames.none"), ..Default::default() }).await;
+    let properties = EncodedProperties::NONE;
+    peer.frame(&Frame::Header(1, ContentHeader { class_id: 60, body_size: size as u64, properties })).await;
+    peer.frame(&Frame::Body(1, Bytes::from(vec![b'x'; size]))).await;
+}
+
 both! {
+    async fn frame_max_is_the_limit_of_a_payload(broker: &Tested) {
+        for frame_max in [4096, 131_072] {
+            let mut peer = broker.with_frames_of(frame_max).await;
+            let frame_max = frame_max as usize;
+            for size in [frame_max - 8, frame_max - 7, frame_max - 1, frame_max] {
+                publish_whole(&mut peer, size).await;
+                peer.settle_down().await;
+            }
+            publish_whole(&mut peer, frame_max + 1).await;
+            let (size, limit) = (frame_max + 1, frame_max - 8);
+            assert_eq!(
+                peer.refusal().await,
+                format!("connection 501 FRAME_ERROR - type 3, all octets = <<>>: {{frame_too_large,{size},{limit}}}")
+            );
+        }
+    }
+
     async fn a_heartbeat_with_a_payload_is_no_frame(broker: &Tested) {
         for channel in [0, 1, 7] {
             let said = refused(&mut broker.open().await, &beat(channel, b"xyz")).await;

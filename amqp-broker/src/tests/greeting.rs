@@ -3,17 +3,21 @@
 use std::time::Duration;
 
 use amqp_codec::{
-    Frame, Table, Value,
+    FRAME_OVERHEAD, Frame, Table, Value,
     frame::{HEARTBEAT, PROTOCOL_HEADER},
     method::{basic, channel, connection, queue},
 };
+use bytes::BytesMut;
 
-use super::peer::{Peer, amqplain, capabilities, short, start_ok};
+use super::{
+    both::both,
+    peer::{Peer, amqplain, capabilities, short, start_ok},
+};
 use crate::broker::Broker;
 
 #[tokio::test]
 async fn another_protocol_is_told_which_one_this_is() {
-    for first in [&b"AMQP\x01\x01\x00\x09"[..], b"GET / HTTP/1.1\r\n", b"x"] {
+    for first in [&b"AMQP\x01\x01\x00\x0a"[..], b"AMQP\x00\x00\x09\x00", b"GET / HTTP/1.1\r\n", b"x"] {
         let mut peer = Peer::silent(&Broker::builder().build());
         peer.raw(first).await;
         assert_eq!(peer.rest().await, PROTOCOL_HEADER);
@@ -26,14 +30,67 @@ async fn the_offer_is_rabbitmqs() {
     peer.raw(&PROTOCOL_HEADER).await;
     let start = peer.expect::<connection::Start>(0).await;
     assert_eq!((start.version_major, start.version_minor), (0, 9));
-    assert_eq!(start.mechanisms.to_text(), "PLAIN AMQPLAIN");
+    assert_eq!(start.mechanisms.to_text(), "AMQPLAIN PLAIN");
     let capabilities = start.server_properties.get("capabilities");
     let capabilities = capabilities.as_ref().and_then(Value::as_table).unwrap();
     assert_eq!(capabilities.get("publisher_confirms"), Some(Value::Bool(true)));
     assert_eq!(capabilities.get("direct_reply_to"), Some(Value::Bool(true)));
+    let text = |name| start.server_properties.get(name).as_ref().and_then(Value::as_str).map(str::to_owned);
+    assert_eq!(text("product").as_deref(), Some("RabbitMQ"));
+    assert_eq!(text("version").as_deref(), Some("3.10.8"));
+    let ours = format!("amqp-broker {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(text("platform"), Some(ours));
+    for name in ["cluster_name", "copyright", "information"] {
+        assert!(text(name).is_some_and(|text| !text.is_empty()), "{name}");
+    }
     peer.send(0, start_ok("guest", "guest")).await;
     let tune = peer.expect::<connection::Tune>(0).await;
     assert_eq!((tune.channel_max, tune.frame_max, tune.heartbeat), (2047, 131_072, 60));
+}
+
+#[tokio::test]
+async fn a_product_of_another_name_is_shown() {
+    let long = "\u{e9}".repeat(500);
+    let broker = Broker::builder().product("Tests").product_version(&long).build();
+    let mut peer = Peer::silent(&broker);
+    peer.raw(&PROTOCOL_HEADER).await;
+    let start = peer.expect::<connection::Start>(0).await;
+    assert_eq!(start.server_properties.get("product"), Some(Value::from("Tests")));
+    assert_eq!(start.server_properties.get("version"), Some(Value::from(&long[..254])));
+}
+
+both! {
+    async fn the_header_of_the_first_drafts_is_answered_too(broker: &Tested) {
+        let mut peer = broker.silent().await;
+        peer.raw(b"AMQP\x01\x01\x00\x09").await;
+        peer.go_on(start_ok("guest", "guest"), "/", 131_072, 0).await;
+        peer.call(1, channel::Open::default()).await;
+    }
+
+    async fn before_the_limits_are_agreed_on_frames_are_short(broker: &Tested) {
+        for (size, is_heard) in [(4096, true), (4097, false)] {
+            let mut peer = broker.silent().await;
+            peer.raw(&PROTOCOL_HEADER).await;
+            peer.expect::<connection::Start>(0).await;
+            let fill = |count: usize| {
+                let mut start_ok = start_ok("guest", "guest");
+                start_ok.client_properties.insert("fill", "x".repeat(count)).unwrap();
+                Frame::Method(0, start_ok.into())
+            };
+            let frame_len = |frame: &Frame| {
+                let mut octets = BytesMut::new();
+                frame.encode(usize::MAX, &mut octets).unwrap();
+                octets.len()
+            };
+            let rest = frame_len(&fill(0)) - FRAME_OVERHEAD;
+            peer.frame(&fill(size - rest)).await;
+            if is_heard {
+                peer.expect::<connection::Tune>(0).await;
+            } else {
+                assert_eq!(peer.next().await, None);
+            }
+        }
+    }
 }
 
 #[tokio::test]

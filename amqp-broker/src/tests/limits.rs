@@ -109,8 +109,8 @@ async fn a_frame_over_frame_max_closes_the_connection() {
     let broker = Broker::builder().frame_max(4096).build();
     let peer = Peer::greet(&broker, "/", 4096).await;
     let [method, header, _] = publish("", "q", &Default::default());
-    let body = Frame::Body(1, vec![0; 4096].into());
-    let text = "501 FRAME_ERROR - type 3, all octets = <<>>: {frame_too_large,4096,4088}";
+    let body = Frame::Body(1, vec![0; 4097].into());
+    let text = "501 FRAME_ERROR - type 3, all octets = <<>>: {frame_too_large,4097,4088}";
     assert_eq!(outcome(peer, &[method, header, body]).await, (Closed::Connection, text.to_owned()));
 }
 

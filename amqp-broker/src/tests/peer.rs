@@ -119,8 +119,19 @@ impl Peer {
     }
 
     async fn agree(&mut self, start_ok: connection::StartOk, vhost: &str, frame_max: u32, heartbeat: u16) {
+        self.raw(&PROTOCOL_HEADER).await;
+        self.go_on(start_ok, vhost, frame_max, heartbeat).await;
+    }
+
+    /// What is said behind the protocol header.
+    pub(super) async fn go_on(
+        &mut self,
+        start_ok: connection::StartOk,
+        vhost: &str,
+        frame_max: u32,
+        heartbeat: u16,
+    ) {
         let peer = self;
-        peer.raw(&PROTOCOL_HEADER).await;
         peer.expect::<connection::Start>(0).await;
         peer.send(0, start_ok).await;
         let tune = peer.expect::<connection::Tune>(0).await;
@@ -198,10 +209,19 @@ impl Peer {
         }
     }
 
+    /// The next octets, whatever they are.
+    pub(super) async fn octets(&mut self, count: usize) -> Vec<u8> {
+        while self.input.len() < count {
+            let read = self.stream.read_buf(&mut self.input);
+            assert_ne!(timeout(Duration::from_secs(10), read).await.expect("nothing came").unwrap(), 0);
+        }
+        self.input.split_to(count).to_vec()
+    }
+
     /// All that comes until the end of the stream.
     pub(super) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = std::mem::take(&mut self.input).to_vec();
-        timeout(Duration::from_secs(10), self.stream.read_to_end(&mut rest)).await.expect("no end").unwrap();
+        timeout(Duration::from_secs(30), self.stream.read_to_end(&mut rest)).await.expect("no end").unwrap();
         rest
     }
 

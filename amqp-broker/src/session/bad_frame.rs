@@ -1,0 +1,65 @@
+//! RabbitMQ's words for frames that are none, or out of place.
+
+use amqp_codec::{Error, FRAME_OVERHEAD, FrameHeader, FrameKind};
+
+use crate::core::{refusal::Refusal, term::binary};
+
+/// How much of a frame is shown to who sent it.
+const SHOWN: usize = 16;
+/// A method's class and number, before its arguments.
+const METHOD_ID: usize = 4;
+/// What the methods of the connection begin with.
+const CONNECTION_CLASS: [u8; 2] = [0, 10];
+
+/// How much longer than what was agreed on a frame may be: as RabbitMQ does, `frame_max` is held against the payload alone,
+/// though by section 4.2.3 header and end count too.
+pub(crate) const LENIENCY: usize = FRAME_OVERHEAD;
+
+/// A frame that the connection itself has no use for.
+pub(crate) fn out_of_place(header: FrameHeader, payload: &[u8]) -> Refusal {
+    Refusal::UnexpectedFrame(format!("type {}, {}", kind(header), octets(header, payload)).into())
+}
+
+/// A frame whose last octet is wrong.
+pub(crate) fn bad_end(header: FrameHeader, payload: &[u8], end: u8) -> Refusal {
+    let shown = octets(header, payload);
+    Refusal::Frame(format!("type {}, {shown}: {{invalid_frame_end_marker,{end}}}", kind(header)))
+}
+
+fn kind(header: FrameHeader) -> u8 {
+    match header.kind {
+        FrameKind::Method => 1,
+        FrameKind::Header => 2,
+        FrameKind::Body => 3,
+        FrameKind::Heartbeat => 8,
+    }
+}
+
+/// What is in a frame. Of a method of the connection RabbitMQ shows sixteen octets too; here none of its arguments is, for they may
+/// be a password (start-ok, secure-ok) or a token (update-secret).
+pub(crate) fn octets(header: FrameHeader, payload: &[u8]) -> String {
+    let is_secret =
+        header.kind == FrameKind::Method && (header.channel == 0 || payload.starts_with(&CONNECTION_CLASS));
+    let count = if is_secret { METHOD_ID } else { SHOWN };
+    match payload.split_at_checked(count) {
+        Some((first, [_, ..])) => format!("first {count} octets = {}", binary(first)),
+        _ => format!("all octets = {}", binary(payload)),
+    }
+}
+
+/// A frame whose first octets are wrong.
+pub(crate) fn bad_header(error: &Error, unread: &[u8], frame_max: usize) -> Refusal {
+    let kind = unread.first().copied().unwrap_or_default();
+    let text = match error {
+        Error::FrameTooLarge { size, .. } => {
+            let overhead = FRAME_OVERHEAD as u64;
+            let (size, limit) = (size - overhead, frame_max as u64 - overhead);
+            format!("type {kind}, all octets = <<>>: {{frame_too_large,{size},{limit}}}")
+        }
+        Error::UnknownFrameType(_) => {
+            format!("type {kind}, all octets = <<>>: unknown_frame")
+        }
+        other => other.to_string(),
+    };
+    Refusal::Frame(text)
+}
