@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -25,6 +25,8 @@ pub(crate) struct Clients {
     all: Mutex<BTreeMap<u64, Arc<Client>>>,
     /// How many are in each virtual host.
     inside: Mutex<HashMap<String, usize>>,
+    /// How many have left, and have not closed their stream yet.
+    leaving: AtomicUsize,
 }
 
 /// A client that is connected.
@@ -90,10 +92,10 @@ impl Clients {
         self.are_refused.load(Ordering::Acquire)
     }
 
-    /// How many have come and are in no virtual host yet.
+    /// How many have come and are in no virtual host yet, or no more.
     pub(crate) fn outside(&self) -> usize {
         let inside: usize = self.inside.lock().values().sum();
-        self.all.lock().len().saturating_sub(inside)
+        self.all.lock().len().saturating_sub(inside) + self.leaving.load(Ordering::Relaxed)
     }
 
     pub(crate) fn find(&self, number: u64) -> Option<Arc<Client>> {
@@ -126,6 +128,24 @@ impl Place {
         let enters = *count < most && self.inside.set(vhost.to_owned()).is_ok();
         *count += usize::from(enters);
         enters
+    }
+
+    /// The client is gone, but for its stream.
+    pub(crate) fn leave(self) -> Leaving {
+        self.clients.leaving.fetch_add(1, Ordering::Relaxed);
+        Leaving(Arc::clone(&self.clients))
+    }
+}
+
+/// A client that has left and not closed its stream yet.
+///
+/// # On drop
+/// It has.
+pub(crate) struct Leaving(Arc<Clients>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.leaving.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

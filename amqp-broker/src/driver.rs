@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    clients::{Client, Login},
+    clients::{Leaving, Login, Place},
     host::Host,
     instance::Instance,
     pulse::Pulse,
@@ -47,6 +47,14 @@ pub(crate) struct Driver<S> {
     is_paused: bool,
     heard: bool,
     spoke: bool,
+    /// Octets still to be written that are no traffic after which a heartbeat can be left out: heartbeats themselves, and the
+    /// last words of the login, from which on they are counted.
+    uncounted: usize,
+    /// The client's place among the others, until it has left.
+    place: Option<Place>,
+    leaving: Option<Leaving>,
+    /// Whether the virtual host has forgotten the connection.
+    is_gone: bool,
     host: Arc<Host>,
     broker: Arc<Instance>,
     /// When what has been taken to write may be written, where answers are delayed.
@@ -55,6 +63,17 @@ pub(crate) struct Driver<S> {
 
 impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl<S> Driver<S> {
+    /// Takes the connection out of its virtual host, with all that is its own.
+    pub(crate) fn leave(&mut self) {
+        if std::mem::replace(&mut self.is_gone, true) {
+            return;
+        }
+        self.input = BytesMut::new();
         let (id, unpublished) = (self.connection.id, self.connection.unpublished());
         self.host.with(|now, shared| {
             // Less is never too much.
@@ -65,32 +84,30 @@ impl<S> Drop for Driver<S> {
             shared.alarm.forget(id);
         });
     }
-}
 
-impl<S> Driver<S> {
     /// What came with the last words of the login is in `input`.
     pub(crate) fn new(
         stream: S,
         input: BytesMut,
         (broker, host): (Arc<Instance>, Arc<Host>),
         agreed: Agreed,
-        client: &Client,
+        place: Place,
     ) -> Self {
         let frame_max = agreed.tune.frame_max as usize;
         let (user, vhost) = (agreed.access.user.clone(), agreed.vhost);
-        let id = host.with(|_, shared| {
+        let (id, uncounted) = host.with(|_, shared| {
             let id = shared.vhost.connect(agreed.access, agreed.cancel_notify);
             shared.outboxes.open(id, Outbox::new(frame_max));
             shared.outboxes.send(id, 0, &open_ok());
-            id
+            (id, shared.outboxes.peek(id).map_or(0, |outbox| outbox.len()))
         });
-        client.logged_in(Login { user, vhost, client_name: agreed.client_name, id });
+        place.client.logged_in(Login { user, vhost, client_name: agreed.client_name, id });
         let terms = Terms {
             channel_max: agreed.tune.channel_max,
             frame_max,
             max_message_size: broker.config.max_message_size,
             blocked_notify: agreed.blocked_notify,
-            name: client.name.clone(),
+            name: place.client.name.clone(),
         };
         Driver {
             stream,
@@ -102,7 +119,11 @@ impl<S> Driver<S> {
             wants: Wants::Output,
             is_paused: false,
             heard: true,
-            spoke: true,
+            spoke: false,
+            uncounted,
+            place: Some(place),
+            leaving: None,
+            is_gone: false,
             host,
             broker,
             held: None,
@@ -111,9 +132,8 @@ impl<S> Driver<S> {
 
     /// Says that we live if nothing else did; tells whether the client still does.
     pub(crate) fn beat(&mut self, pulse: &mut Pulse) -> bool {
-        let id = self.connection.id;
         if !std::mem::take(&mut self.spoke) {
-            self.host.with(|_, shared| shared.outboxes.of(id).map(Outbox::heartbeat));
+            self.say_alive();
         }
         // Who is not read from cannot be heard.
         pulse.lives(std::mem::take(&mut self.heard) || matches!(self.wants, Wants::Relief | Wants::Disk(_)))
@@ -122,6 +142,24 @@ impl<S> Driver<S> {
     /// Which end closed the connection with which words, if either did.
     pub(crate) fn why(&self) -> Option<&str> {
         self.connection.why()
+    }
+
+    /// Sends a heartbeat, unless there is something to write anyway.
+    fn say_alive(&mut self) {
+        let id = self.connection.id;
+        let added = self.host.with(|_, shared| {
+            let outbox = shared.outboxes.of(id).filter(|outbox| outbox.len() == 0);
+            outbox.map_or(0, |outbox| {
+                outbox.heartbeat();
+                outbox.len()
+            })
+        });
+        self.uncounted += added;
+    }
+
+    /// Whether the client has closed the connection, and may still be writing what it wrote behind that.
+    pub(crate) fn is_left(&self) -> bool {
+        self.connection.is_left()
     }
 
     /// Whether a close of ours waits to be answered.
@@ -177,7 +215,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
                     self.batch.advance(count);
-                    self.spoke = true;
+                    let uncounted = count.min(self.uncounted);
+                    self.uncounted -= uncounted;
+                    self.spoke |= count > uncounted;
                     wrote = true;
                 }
             }
@@ -248,6 +288,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         let (connection, input) = (&mut self.connection, &mut self.input);
         self.wants = self.host.with(|now, shared| connection.receive(now, shared, input));
+        // Before the client reads of it: another may have its place at once.
+        if self.is_left()
+            && let Some(place) = self.place.take()
+        {
+            self.leaving = Some(place.leave());
+        }
         Poll::Ready(Ok(true))
     }
 

@@ -36,6 +36,12 @@ pub(crate) type Acceptor = std::convert::Infallible;
 /// How long a client may take to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long a client that has closed its connection may take to stop writing, and to close its end.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much of what it still writes is read at once.
+const DISCARDED_AT_ONCE: usize = 8 << 10;
+
 /// How many clients may be about to log in.
 const MOST_LOGINS: usize = 4096;
 
@@ -168,13 +174,13 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<Stri
     let Some(host) = broker.host(&agreed.vhost) else { return };
     start_clock(&host, &broker);
     let mut pulse = Pulse::new(agreed.tune.heartbeat);
-    let instance = Arc::clone(&broker);
-    let mut driver = Driver::new(stream, input, (broker, Arc::clone(&host)), agreed, &place.client);
+    let (instance, client) = (Arc::clone(&broker), Arc::clone(&place.client));
+    let mut driver = Driver::new(stream, input, (broker, Arc::clone(&host)), agreed, place);
     let opened = Instant::now();
-    connection_log::opened(&place.client);
+    connection_log::opened(&client);
     // What changed of the user while it logged in holds for it too.
     if instance.config.users.changes() != changes {
-        instance.renew_access(&place.client);
+        instance.renew_access(&client);
     }
     let mut close_by: Option<Instant> = None;
     let (mut is_ending, mut is_shut_down) = (false, false);
@@ -186,7 +192,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<Stri
             biased;
             Some(order) = orders.recv() => {
                 if order == Order::Drop {
-                    connection_log::closed(&place.client, opened, "a test dropped it");
+                    connection_log::closed(&client, opened, "a test dropped it");
                     return;
                 }
                 driver.obey(order);
@@ -212,7 +218,16 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<Stri
         }
     };
     let why = driver.why().or(lost.as_deref()).unwrap_or("for no reason known");
-    connection_log::closed(&place.client, opened, why);
+    connection_log::closed(&client, opened, why);
+    driver.leave();
+    if driver.is_left() && !is_ending {
+        // It may have written more behind its close. Were the stream closed with that unread, its reset could overtake our
+        // answer; RabbitMQ, too, leaves it to the client to close.
+        tokio::select! {
+            _ = timeout(LEAVE_TIMEOUT, read_out(&mut driver.stream)) => {}
+            () = ended(&mut ending) => {}
+        }
+    }
     // What is written is to arrive: the other end learns of the end by a clean one.
     let _ = timeout(CLOSE_TIMEOUT, driver.stream.shutdown()).await;
 }
@@ -240,14 +255,19 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Ends cleanly, so that what was said is not lost with a reset: reads what still comes until the other end closes too.
+/// Ends cleanly, so that what was said is not lost with a reset.
 async fn take_leave<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
-    let mut rest = [0; 512];
     let ended = async {
         let _ = stream.shutdown().await;
-        while matches!(stream.read(&mut rest).await, Ok(count) if count > 0) {}
+        read_out(stream).await;
     };
     let _ = timeout(CLOSE_TIMEOUT, ended).await;
+}
+
+/// Reads what still comes until the other end closes too.
+async fn read_out<S: AsyncRead + Unpin>(stream: &mut S) {
+    let mut rest = vec![0; DISCARDED_AT_ONCE];
+    while matches!(stream.read(&mut rest).await, Ok(count) if count > 0) {}
 }
 
 /// Starts the clock of a virtual host, if it does not run: one task for all connections. Where it ends with its runtime,

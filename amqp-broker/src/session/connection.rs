@@ -71,6 +71,8 @@ enum Phase {
     /// We closed it for bytes that are no frames: nothing more is read as frames.
     Deaf,
     Finished,
+    /// The client closed it: what still comes is not looked at.
+    Left,
 }
 
 /// An open connection.
@@ -120,6 +122,11 @@ impl Connection {
         self.why.as_deref()
     }
 
+    /// Whether the client has closed it.
+    pub(crate) fn is_left(&self) -> bool {
+        self.phase == Phase::Left
+    }
+
     /// Whether a close of ours waits to be answered.
     pub(crate) fn is_closing(&self) -> bool {
         matches!(self.phase, Phase::Closing | Phase::Deaf)
@@ -139,7 +146,7 @@ impl Connection {
         let mut at = 0;
         let wants = loop {
             match self.phase {
-                Phase::Finished => break Wants::End,
+                Phase::Finished | Phase::Left => break Wants::End,
                 Phase::Deaf => {
                     if input.ends_with(&CLOSE_OK) {
                         self.phase = Phase::Finished;
@@ -306,7 +313,10 @@ impl Connection {
         match method {
             Method::Channel(channel::Method::Open(_)) => self.open_channel(op, number).map_err(by(id)),
             Method::Channel(channel::Method::Close(_)) if self.has_channel(number) => {
-                self.close_channel(op, number);
+                // Where both sides close, the number is free once the client has answered ours.
+                if !self.is_ignored(number) {
+                    self.close_channel(op, number);
+                }
                 op.shared.outboxes.send(self.id, number, &channel::CloseOk {});
                 Ok(())
             }
@@ -339,10 +349,8 @@ impl Connection {
 
     fn open_channel(&mut self, op: &mut Operation<'_>, number: u16) -> Result<(), Refusal> {
         let index = usize::from(number);
-        match self.channels.get(index) {
-            Some(Some(channel)) if channel.is_closing() => return Ok(()),
-            Some(Some(_)) => return Err(Refusal::ChannelError("second 'channel.open' seen")),
-            _ => {}
+        if self.has_channel(number) {
+            return Err(Refusal::ChannelError("second 'channel.open' seen"));
         }
         // Of channel_max RabbitMQ limits how many there are, not what number they have.
         if self.open_channels >= usize::from(self.terms.channel_max) {
@@ -373,12 +381,16 @@ impl Connection {
     fn connection_method(&mut self, op: &mut Operation<'_>, payload: &[u8]) -> Result<(), Failure> {
         let method = Method::decode(&Bytes::copy_from_slice(payload)).map_err(unreadable)?;
         match method {
+            // It crosses ours, whose answer is still to come.
+            Method::Connection(connection::Method::Close(_)) if self.is_closing() => {
+                op.shared.outboxes.send(self.id, 0, &connection::CloseOk {});
+            }
             Method::Connection(connection::Method::Close(close)) => {
                 self.why = Some(format!("the client closed it: {} {}", close.reply_code, close.reply_text));
                 self.confirm(op);
                 op.shared.vhost.leave(op.now, self.id, &mut op.shared.outboxes);
                 op.shared.outboxes.send(self.id, 0, &connection::CloseOk {});
-                self.phase = Phase::Finished;
+                self.phase = Phase::Left;
             }
             Method::Connection(connection::Method::CloseOk(_)) if self.is_closing() => {
                 self.phase = Phase::Finished;

@@ -8,6 +8,7 @@ use amqp_codec::{
     method::{basic, channel, connection, queue},
 };
 use bytes::BytesMut;
+use tokio::time::Instant;
 
 use super::{
     both::both,
@@ -187,12 +188,41 @@ async fn heartbeats_are_sent_and_their_lack_is_noticed() {
     assert!(rest.starts_with(&HEARTBEAT) && rest.len() % HEARTBEAT.len() == 0, "{rest:?}");
 }
 
+/// How long after `began` the next heartbeat comes, in tenths of a second.
+async fn beat(peer: &mut Peer, began: Instant) -> u128 {
+    assert_eq!(peer.octets(HEARTBEAT.len()).await, HEARTBEAT);
+    (began.elapsed().as_millis() + 50) / 100
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_leave_every_half_interval() {
+    let broker = Broker::builder().build();
+    let mut peer = Peer::silent(&broker);
+    peer.log_in_with_heartbeat(1).await;
+    let began = Instant::now();
+    for tenths in [5, 10, 15, 20] {
+        assert_eq!(beat(&mut peer, began).await, tenths);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_else_is_said_takes_the_place_of_a_heartbeat() {
+    let broker = Broker::builder().build();
+    let mut peer = Peer::silent(&broker);
+    peer.log_in_with_heartbeat(1).await;
+    let began = Instant::now();
+    assert_eq!(beat(&mut peer, began).await, 5);
+    tokio::time::advance(Duration::from_millis(200)).await;
+    peer.call(1, channel::Open::default()).await;
+    assert_eq!(beat(&mut peer, began).await, 15);
+    assert_eq!(beat(&mut peer, began).await, 20);
+}
+
 #[tokio::test]
 async fn a_secret_is_updated_and_a_close_is_answered() {
     let mut peer = Peer::open(&Broker::builder().build()).await;
     peer.call(0, connection::UpdateSecret { new_secret: "new".into(), reason: short("rotation") }).await;
     peer.call(0, connection::Close { reply_code: 200, ..Default::default() }).await;
-    assert_eq!(peer.next().await, None);
 }
 
 #[tokio::test]

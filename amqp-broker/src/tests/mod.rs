@@ -5,6 +5,7 @@
 //! | greeting, offer, logins, virtual hosts, heartbeats, secrets, limits of what is agreed on | `greeting`, `limits` |
 //! | permissions | `access`; changed meanwhile, `accounts` |
 //! | `connection.blocked` when memory is short | `limits`, `faults` |
+//! | closes that cross, and what comes behind them | `closing` |
 //! | every refusal's scope, code, text and method | `errors` (ours, and in `differential` RabbitMQ's), `frames` |
 //! | names with line ends | `errors` |
 //! | exchanges of each type, bound to each other, alternate, internal, auto-delete | `behaviour`, `errors`; headers in `core/headers` |
@@ -31,6 +32,7 @@ mod anything;
 mod behaviour;
 mod both;
 mod cancels;
+mod closing;
 mod dead_letters;
 mod deliveries;
 mod differential;
