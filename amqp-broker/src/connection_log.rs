@@ -2,9 +2,13 @@
 //! addresses of both ends, as RabbitMQ names connections.
 
 use std::fmt::Display;
+#[cfg(feature = "tls")]
+use std::io;
 
 use tokio::time::Instant;
 
+#[cfg(feature = "tls")]
+use crate::tls_error::handshake_words;
 use crate::{
     clients::{Client, Login},
     session::handshake::Refused,
@@ -12,8 +16,13 @@ use crate::{
 };
 
 /// A client whose TLS handshake comes to nothing.
-pub(crate) fn no_tls(connection: &str, why: impl Display) {
-    tracing::info!(connection, why = shown(why), "no TLS");
+#[cfg(feature = "tls")]
+pub(crate) fn no_tls(connection: &str, error: &io::Error) {
+    match error.kind() {
+        // As who leaves without a word.
+        io::ErrorKind::UnexpectedEof => tracing::debug!(connection, why = "the client left", "no TLS"),
+        _ => tracing::info!(connection, why = shown(handshake_words(error)), "no TLS"),
+    }
 }
 
 /// A client that does not get in.

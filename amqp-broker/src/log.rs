@@ -1,6 +1,9 @@
 //! The program's log, to standard error.
 
-use std::io::{IsTerminal, stderr};
+use std::{
+    fmt::Display,
+    io::{IsTerminal, stderr},
+};
 
 use clap::ValueEnum;
 use serde::Deserialize;
@@ -20,9 +23,10 @@ pub(crate) enum LogFormat {
 /// What cannot be a filter.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "--log {filter}: it is neither one of the levels {LEVELS} nor a filter such as amqp_broker=debug: {why}"
+    "{of} {filter}: it is neither one of the levels {LEVELS} nor a filter such as amqp_broker=debug: {why}"
 )]
 pub(crate) struct FilterError {
+    of: &'static str,
     filter: String,
     why: String,
 }
@@ -43,16 +47,27 @@ pub(crate) fn begin(filter: Option<&str>, format: LogFormat) -> Result<(), Filte
 }
 
 fn filter_of(filter: Option<&str>) -> Result<EnvFilter, FilterError> {
-    let Some(filter) = filter else {
-        return Ok(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")));
-    };
-    let refused = |why: &str| FilterError { filter: filter.to_owned(), why: why.to_owned() };
+    let Some(filter) = filter else { return filter_around() };
     // Such a word is a target to tracing: a level that is spelled wrongly would silence everything.
     let is_level = LEVELS.split(", ").any(|level| level.eq_ignore_ascii_case(filter));
     if !is_level && filter.chars().all(char::is_alphabetic) {
-        return Err(refused("no level has this name"));
+        return Err(refused("--log", filter, "no level has this name"));
     }
-    EnvFilter::try_new(filter).map_err(|error| refused(&error.to_string()))
+    EnvFilter::try_new(filter).map_err(|error| refused("--log", filter, error))
+}
+
+/// What the environment says, where it may say something for other programs too.
+fn filter_around() -> Result<EnvFilter, FilterError> {
+    match std::env::var("RUST_LOG") {
+        Ok(filter) if !filter.is_empty() => {
+            EnvFilter::try_new(&filter).map_err(|error| refused("RUST_LOG", &filter, error))
+        }
+        _ => Ok(EnvFilter::new("info")),
+    }
+}
+
+fn refused(of: &'static str, filter: &str, why: impl Display) -> FilterError {
+    FilterError { of, filter: filter.to_owned(), why: why.to_string() }
 }
 
 #[cfg(test)]

@@ -4,9 +4,14 @@ mod log;
 mod settings;
 mod signals;
 
-use std::{error::Error, io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
-use amqp_broker::Listener;
+use amqp_broker::{Broker, Listener, Tls};
 use clap::Parser;
 use mimalloc::MiMalloc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,8 +24,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// An AMQP 0-9-1 broker that any client takes for RabbitMQ.
 ///
-/// Without any flag it listens at 127.0.0.1:5672 for the user guest with the password guest, who may do everything in the
-/// virtual host /. Everything it holds is in memory and ends with it, unless --data names a folder.
+/// Without any flag it listens at 127.0.0.1:5672 for the user guest with the password guest, who logs in from this machine
+/// only and may do everything in the virtual host /. Everything it holds is in memory and ends with it, unless --data names a folder.
 ///
 /// For each address one line, `listening on ADDR`, goes to standard output once it accepts connections there; those under TLS
 /// end in `with TLS`. The log goes to standard error: what a client says there of itself is escaped, and cut where it is long.
@@ -94,7 +99,7 @@ async fn main() -> ExitCode {
 /// What goes wrong where there is no log.
 fn failed(error: &dyn Error) -> ExitCode {
     // Where standard error is closed there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "amqp-broker: {error}");
+    let _ = writeln!(io::stderr(), "amqp-broker: {error}");
     ExitCode::FAILURE
 }
 
@@ -117,38 +122,70 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let tls = settings.tls()?;
     let broker = settings.broker()?;
-    let plain = match (&settings.listen[..], &settings.listen_tls[..]) {
-        ([], []) => &["127.0.0.1:5672".to_owned()],
-        (plain, _) => plain,
-    };
-    // They listen until they are dropped.
-    let mut listeners: Vec<(Listener, &str)> = Vec::new();
-    let refused = |address: &str, error| format!("cannot listen on {address}: {error}");
-    for address in plain {
-        let listener = broker.listen(address).await.map_err(|error| refused(address, error))?;
-        listeners.push((listener, ""));
-    }
-    for address in &settings.listen_tls {
-        let Some(tls) = &tls else { continue };
-        let listener = broker.listen_tls(address, tls).await.map_err(|error| refused(address, error))?;
-        listeners.push((listener, " with TLS"));
-    }
-    let mut stdout = std::io::stdout();
-    for (listener, how) in &listeners {
-        writeln!(stdout, "listening on {}{how}", listener.local_addr())?;
-    }
-    stdout.flush()?;
-    let failure = tokio::select! {
-        failure = broker.failed() => Some(failure),
-        signal = signals.end() => {
-            tracing::info!("ending, as {signal} asks");
-            None
-        }
-    };
-    // Those who wait are told before.
+    let end = serve(&broker, settings, tls.as_ref(), &mut signals).await;
+    // Whatever ends it: those who wait are told, and what is on disk ends cleanly.
     tokio::select! {
         () = broker.shutdown() => {}
         () = signals.disregard() => {}
     }
-    failure.map_or(Ok(()), |failure| Err(failure.into()))
+    end
+}
+
+/// Serves clients until a signal ends it, or a failure.
+async fn serve(
+    broker: &Broker,
+    settings: &Settings,
+    tls: Option<&Tls>,
+    signals: &mut Signals,
+) -> Result<(), Box<dyn Error>> {
+    // They listen until they are dropped.
+    let listeners = listen(broker, settings, tls).await?;
+    announce(&listeners)
+        .map_err(|error| format!("cannot say on standard output where it listens: {error}"))?;
+    tokio::select! {
+        failure = broker.failed() => return Err(failure.into()),
+        signal = signals.end() => tracing::info!("ending, as {signal} asks"),
+    }
+    Ok(())
+}
+
+/// Listeners, each with how it listens.
+type Listeners = Vec<(Listener, &'static str)>;
+
+async fn listen(
+    broker: &Broker,
+    settings: &Settings,
+    tls: Option<&Tls>,
+) -> Result<Listeners, Box<dyn Error>> {
+    let plain = match (&settings.listen[..], &settings.listen_tls[..]) {
+        ([], []) => &["127.0.0.1:5672".to_owned()],
+        (plain, _) => plain,
+    };
+    let mut listeners = Listeners::new();
+    for address in plain {
+        let listener = broker.listen(address).await.map_err(|error| refused(address, &error))?;
+        listeners.push((listener, ""));
+    }
+    for address in &settings.listen_tls {
+        let Some(tls) = tls else { continue };
+        let listener = broker.listen_tls(address, tls).await.map_err(|error| refused(address, &error))?;
+        listeners.push((listener, " with TLS"));
+    }
+    Ok(listeners)
+}
+
+fn refused(address: &str, error: &io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::InvalidInput => ": an address is HOST:PORT, such as 0.0.0.0:5672 or [::]:5672",
+        _ => "",
+    };
+    format!("cannot listen on {address}: {error}{hint}")
+}
+
+fn announce(listeners: &Listeners) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    for (listener, how) in listeners {
+        writeln!(stdout, "listening on {}{how}", listener.local_addr())?;
+    }
+    stdout.flush()
 }

@@ -1,5 +1,7 @@
 //! Connections from accept to the last octet: one task each.
 
+#[cfg(feature = "tls")]
+use std::io;
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
@@ -107,8 +109,8 @@ fn serve_tls(stream: TcpStream, origin: Origin, tls: &Acceptor, broker: &Arc<Ins
                 let external = crate::tls::client_name(stream.get_ref().1);
                 run(stream, external, admitted).await;
             }
-            Ok(Err(error)) => connection_log::no_tls(&admitted.place.client.name, error),
-            Err(_) => connection_log::no_tls(&admitted.place.client.name, "the client took too long"),
+            Ok(Err(error)) => connection_log::no_tls(&admitted.place.client.name, &error),
+            Err(_) => connection_log::no_tls(&admitted.place.client.name, &io::ErrorKind::TimedOut.into()),
         }
     });
 }

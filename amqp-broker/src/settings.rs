@@ -304,15 +304,18 @@ impl Settings {
     /// # Errors
     /// When it cannot be used, or a part of it is missing.
     pub(crate) fn tls(&self) -> Result<Option<Tls>, Box<dyn Error>> {
-        let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) else {
-            let any = self.tls_certificate.is_some() || self.tls_key.is_some() || !self.listen_tls.is_empty();
-            return match any {
-                true => Err(SettingsError::HalfCertificate.into()),
+        let files = [&self.tls_certificate, &self.tls_key, &self.tls_client_authorities];
+        if self.listen_tls.is_empty() {
+            return match files.iter().any(|file| file.is_some()) {
+                true => Err(SettingsError::NoTlsListener.into()),
                 false => Ok(None),
             };
+        }
+        let [Some(certificate), Some(key), authorities] = files else {
+            return Err(SettingsError::HalfCertificate.into());
         };
         let tls = Tls::from_files(certificate, key)?;
-        Ok(Some(match &self.tls_client_authorities {
+        Ok(Some(match authorities {
             Some(file) => tls.client_authorities_from_file(file)?,
             None => tls,
         }))

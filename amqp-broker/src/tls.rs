@@ -1,6 +1,6 @@
 //! TLS: the broker's certificate, and whose clients it trusts.
 
-use std::{fmt, io, path::Path, path::PathBuf, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use tokio_rustls::{
     TlsAcceptor,
@@ -15,6 +15,8 @@ use tokio_rustls::{
     },
 };
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+
+use crate::tls_error::{TlsError, bad_pem, words};
 
 /// The certificate a broker shows, and the authorities its clients' certificates must come from, if it asks for any: for
 /// [`Broker::listen_tls`](crate::Broker::listen_tls). TLS 1.2 and 1.3.
@@ -41,43 +43,13 @@ pub struct Tls {
     config: Arc<ServerConfig>,
 }
 
-/// Why there can be no TLS.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TlsError {
-    /// A file cannot be read.
-    #[error("cannot read {}: {source}", .path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: Arc<io::Error>,
-    },
-    /// There is no PEM of the kind that is due.
-    #[error("no {what} in PEM: {why}")]
-    BadPem {
-        /// What is due.
-        what: &'static str,
-        /// What is there.
-        why: String,
-    },
-    /// Certificate and key cannot be used, or not together.
-    #[error("the certificate cannot be used with its key: {0}")]
-    BadIdentity(String),
-    /// The clients' authorities cannot be used.
-    #[error("the certificate authorities of clients cannot be used: {0}")]
-    BadAuthorities(String),
-}
-
 impl Tls {
     /// A certificate, with those between it and its authority after it, and its key, both in PEM.
     ///
     /// # Errors
     /// When either is missing or they do not belong together.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        let chain = certificates_in(certificates)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(bad_pem("private key"))?;
-        Self::new(chain, Arc::new(key), Vec::new())
+        Self::new(certificates_in(certificates)?, key_in(key)?, Vec::new())
     }
 
     /// The same from files.
@@ -85,7 +57,8 @@ impl Tls {
     /// # Errors
     /// As [`from_pem`](Tls::from_pem), or when a file cannot be read.
     pub fn from_files(certificates: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, TlsError> {
-        Self::from_pem(&read(certificates.as_ref())?, &read(key.as_ref())?)
+        let chain = read(certificates.as_ref(), certificates_in)?;
+        Self::new(chain, read(key.as_ref(), key_in)?, Vec::new())
     }
 
     /// Requires of every client a certificate of one of these authorities, which are certificates in PEM.
@@ -101,7 +74,8 @@ impl Tls {
     /// # Errors
     /// As [`client_authorities`](Tls::client_authorities), or when the file cannot be read.
     pub fn client_authorities_from_file(self, pem: impl AsRef<Path>) -> Result<Self, TlsError> {
-        self.client_authorities(&read(pem.as_ref())?)
+        let clients = read(pem.as_ref(), certificates_in)?;
+        Self::new(self.chain, self.key, clients)
     }
 
     fn new(
@@ -110,7 +84,7 @@ impl Tls {
         clients: Vec<CertificateDer<'static>>,
     ) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let bad_identity = |error: tokio_rustls::rustls::Error| TlsError::BadIdentity(error.to_string());
+        let bad_identity = |error| TlsError::BadIdentity(words(&error));
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(bad_identity)?;
@@ -120,7 +94,7 @@ impl Tls {
             let bad = |why: String| TlsError::BadAuthorities(why);
             let mut roots = RootCertStore::empty();
             for client in &clients {
-                roots.add(client.clone()).map_err(|error| bad(error.to_string()))?;
+                roots.add(client.clone()).map_err(|error| bad(words(&error)))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
             builder.with_client_cert_verifier(verifier.map_err(|error| bad(error.to_string()))?)
@@ -163,13 +137,23 @@ fn certificates_in(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError>
     Ok(certificates)
 }
 
-fn bad_pem(what: &'static str) -> impl Fn(PemError) -> TlsError {
-    move |error| TlsError::BadPem { what, why: error.to_string() }
+fn key_in(pem: &[u8]) -> Result<Arc<PrivateKeyDer<'static>>, TlsError> {
+    let key = PrivateKeyDer::from_pem_slice(pem);
+    let is_encrypted = memchr::memmem::find(pem, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some();
+    key.map(Arc::new).map_err(|error| match error {
+        PemError::NoItemsFound if is_encrypted => {
+            TlsError::BadPem { what: "private key", why: "it is encrypted, and must not be".to_owned() }
+        }
+        other => bad_pem("private key")(other),
+    })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path)
-        .map_err(|source| TlsError::Unreadable { path: path.to_owned(), source: Arc::new(source) })
+/// What a file has.
+fn read<T>(path: &Path, what: impl FnOnce(&[u8]) -> Result<T, TlsError>) -> Result<T, TlsError> {
+    let path = || path.to_owned();
+    let content = std::fs::read(path())
+        .map_err(|source| TlsError::Unreadable { path: path(), source: Arc::new(source) })?;
+    what(&content).map_err(|source| TlsError::BadFile { path: path(), source: Box::new(source) })
 }
 
 #[cfg(test)]
@@ -182,5 +166,32 @@ mod tests {
         assert!(error.to_string().starts_with("no certificate in PEM: "), "{error}");
         let error = Tls::from_files("/nonexistent/x.pem", "x.key").unwrap_err();
         assert!(error.to_string().starts_with("cannot read /nonexistent/x.pem: "), "{error}");
+    }
+
+    #[test]
+    fn no_part_of_a_key_is_told() {
+        for (pem, why) in [
+            ("-----BEGIN hunter2", "a section has no beginning as it should be"),
+            ("-----BEGIN PRIVATE KEY-----\nhunter2\n", "a section has no end"),
+            (
+                "-----BEGIN PRIVATE KEY-----\n!hunter2!\n-----END PRIVATE KEY-----\n",
+                "a section is not in base64",
+            ),
+            ("hunter2", "there is none"),
+            (
+                "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+                "it is encrypted, and must not be",
+            ),
+        ] {
+            let error = key_in(pem.as_bytes()).unwrap_err().to_string();
+            assert_eq!(error, format!("no private key in PEM: {why}"));
+        }
+    }
+
+    #[test]
+    fn the_file_that_has_nothing_of_use_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Tls::from_files(file.path(), "x.key").unwrap_err().to_string();
+        assert_eq!(error, format!("{}: no certificate in PEM: there is none", file.path().display()));
     }
 }

@@ -32,4 +32,8 @@ pub(crate) enum SettingsError {
     TooHigh { flag: &'static str, value: u64, most: u64 },
     #[error("TLS needs --tls-certificate and --tls-key")]
     HalfCertificate,
+    #[error(
+        "a certificate, a key or authorities of clients are given, but no --listen-tls that would use them"
+    )]
+    NoTlsListener,
 }

@@ -1,0 +1,137 @@
+//! What can be wrong with TLS.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use tokio_rustls::rustls::{AlertDescription, CertificateError, Error, pki_types::pem::Error as PemError};
+
+/// Why there can be no TLS.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// There is no PEM of the kind that is due.
+    #[error("no {what} in PEM: {why}")]
+    BadPem {
+        /// What is due.
+        what: &'static str,
+        /// What is wrong, and nothing of what is there.
+        why: String,
+    },
+    /// The same of a file.
+    #[error("{}: {source}", .path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<TlsError>,
+    },
+    /// Certificate and key cannot be used, or not together.
+    #[error("the certificate cannot be used with its key: {0}")]
+    BadIdentity(String),
+    /// The clients' authorities cannot be used.
+    #[error("the certificate authorities of clients cannot be used: {0}")]
+    BadAuthorities(String),
+}
+
+/// The words for it are our own: those of the error may have a part of a key in them.
+pub(crate) fn bad_pem(what: &'static str) -> impl Fn(PemError) -> TlsError {
+    move |error| {
+        let why = match error {
+            PemError::MissingSectionEnd { .. } => "a section has no end",
+            PemError::IllegalSectionStart { .. } => "a section has no beginning as it should be",
+            PemError::Base64Decode(_) => "a section is not in base64",
+            PemError::NoItemsFound => "there is none",
+            PemError::SectionTooLarge => "a section is too large",
+            _ => "it cannot be read",
+        };
+        TlsError::BadPem { what, why: why.to_owned() }
+    }
+}
+
+/// What an error of rustls means, in words: some of its own name a thing as the source does.
+pub(crate) fn words(error: &Error) -> String {
+    match error {
+        Error::InconsistentKeys(_) => "they do not belong together".to_owned(),
+        Error::InvalidCertificate(why) => format!("the certificate is {}", certificate(why)),
+        Error::InvalidMessage(_) => "what came is not TLS".to_owned(),
+        Error::AlertReceived(alert) => format!("the other end gave it up: {}", reason(*alert)),
+        Error::PeerIncompatible(_) | Error::PeerMisbehaved(_) => {
+            "the other end speaks another TLS than 1.2 and 1.3 as they are here".to_owned()
+        }
+        Error::General(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn certificate(why: &CertificateError) -> &'static str {
+    match why {
+        CertificateError::BadEncoding => "malformed",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "not valid yet",
+        CertificateError::Revoked => "revoked",
+        CertificateError::UnknownIssuer => "of an authority that is not trusted",
+        CertificateError::BadSignature => "not signed as it says",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "for another purpose"
+        }
+        _ => "of no use",
+    }
+}
+
+fn reason(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::UnknownCA => "it does not trust the authority of the certificate".to_owned(),
+        AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
+            "it does not take the certificate".to_owned()
+        }
+        AlertDescription::CertificateExpired => "the certificate is expired".to_owned(),
+        AlertDescription::ProtocolVersion => "there is no version of TLS that both speak".to_owned(),
+        AlertDescription::HandshakeFailure => "there is no cipher that both have".to_owned(),
+        other => format!("alert {} of TLS", u8::from(other)),
+    }
+}
+
+/// The same of what a handshake failed with.
+pub(crate) fn handshake_words(error: &io::Error) -> String {
+    let of_tls = error.get_ref().and_then(|source| source.downcast_ref::<Error>());
+    of_tls.map_or_else(|| error.to_string(), words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_handshake_failed_with_is_told_in_words() {
+        let told = |error: Error| handshake_words(&io::Error::new(io::ErrorKind::InvalidData, error));
+        for (error, told_as) in [
+            (
+                Error::InvalidCertificate(CertificateError::UnknownIssuer),
+                "the certificate is of an authority that is not trusted",
+            ),
+            (
+                Error::InvalidMessage(tokio_rustls::rustls::InvalidMessage::InvalidContentType),
+                "what came is not TLS",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::UnknownCA),
+                "the other end gave it up: it does not trust the authority of the certificate",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::DecryptError),
+                "the other end gave it up: alert 51 of TLS",
+            ),
+            (Error::NoCertificatesPresented, "peer sent no certificates"),
+        ] {
+            assert_eq!(told(error), told_as);
+        }
+        assert_eq!(handshake_words(&io::ErrorKind::UnexpectedEof.into()), "unexpected end of file");
+    }
+}
