@@ -145,7 +145,7 @@ impl Broker {
 }
 
 impl BrokerBuilder {
-    /// Lets a user log in with this password.
+    /// Lets a user log in with this password. As with RabbitMQ nobody logs in with an empty one.
     pub fn user(self, name: impl Into<String>, password: impl Into<String>) -> Self {
         self.config.users.add(name.into(), Some(password.into()));
         self

@@ -47,12 +47,11 @@ pub(crate) fn too_late(connection: &str) {
 /// A client that is in.
 pub(crate) fn opened(client: &Client) {
     let Some(Login { user, vhost, client_name, .. }) = client.login() else { return };
-    let name = client_name.as_ref().map(shown);
     tracing::info!(
         connection = client.name,
         user = shown(user),
         vhost = shown(vhost),
-        name,
+        name = client_name.as_ref().map(shown),
         "connection opened"
     );
 }

@@ -247,8 +247,11 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
         if let Some(delay) = broker.faults.delay() {
             sleep(delay).await;
         }
-        stream.write_all_buf(&mut output).await.map_err(lost)?;
-        if let Some(agreed) = outcome? {
+        let written = stream.write_all_buf(&mut output).await;
+        // A refusal is the reason even where nobody waits for it.
+        let agreed = outcome?;
+        written.map_err(lost)?;
+        if let Some(agreed) = agreed {
             return Ok(agreed);
         }
         if stream.read_buf(input).await.map_err(lost)? == 0 {

@@ -86,7 +86,8 @@ impl Users {
             return false;
         };
         let differing = expected.bytes().zip(password.bytes()).fold(0, |bits, (a, b)| bits | (a ^ b));
-        expected.len() == password.len() && differing == 0
+        // As with RabbitMQ an empty password is none.
+        !password.is_empty() && expected.len() == password.len() && differing == 0
     }
 
     /// What a user may do in a virtual host; `None` when it may not enter.
@@ -149,6 +150,8 @@ mod tests {
         assert!(!users.may_log_in("ada", ""));
         users.add("ada".to_owned(), Some("x".to_owned()));
         assert!(users.may_log_in("ada", "x"));
+        users.add("ada".to_owned(), Some(String::new()));
+        assert!(!users.may_log_in("ada", ""));
         users.add("ada".to_owned(), None);
         assert!(!users.may_log_in("ada", "x"));
     }

@@ -31,10 +31,10 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, FileError> {
         at: error.span().map(|span| position(text, &span)),
         why: error.message().to_owned(),
     };
-    let table: toml::Table = text.parse().map_err(refused)?;
-    drop(table);
+    let _: toml::Table = text.parse().map_err(refused)?;
     toml::from_str(text).map_err(|error| {
-        let key = error.span().and_then(|span| key(text, &span)).map(|key| format!("{key}: "));
+        let key = error.span().and_then(|span| key(text, &span).or_else(|| head(text, &span)));
+        let key = key.map(|key| format!("{key}: "));
         FileError {
             at: error.span().map(|span| position(text, &span)),
             why: format!("{}{}", key.unwrap_or_default(), words(error.message())),
@@ -54,6 +54,14 @@ fn key<'a>(text: &'a str, span: &Range<usize>) -> Option<&'a str> {
     let (before, _) = text.split_at_checked(span.start)?;
     let key = before.rsplit('\n').next()?.trim_end().strip_suffix('=')?.trim();
     key.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(&octet)).then_some(key)
+}
+
+/// The head of a table that begins here.
+fn head<'a>(text: &'a str, span: &Range<usize>) -> Option<&'a str> {
+    let line = text.get(span.start..)?.lines().next()?.trim_end();
+    let name = line.strip_prefix('[')?.strip_suffix(']')?;
+    let is_name = name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_[]".contains(&octet));
+    is_name.then_some(line)
 }
 
 /// What serde says of a value, without the value.
@@ -163,6 +171,7 @@ mod tests {
             refused("[[user]]\nname = \"ada\"")
                 .contains("missing field `password`; who logs in by certificate")
         );
+        assert_eq!(refused("\n[user]\nname = \"ada\""), "line 2, column 1: [user]: expected an array");
         assert!(refused("listen = [\"a\"\nheartbeat = 5").starts_with("line "));
     }
 }

@@ -3,7 +3,8 @@
 //! | what clients expect | shown in |
 //! |---|---|
 //! | greeting, offer, logins, virtual hosts, heartbeats, secrets, limits of what is agreed on | `greeting`, `limits` |
-//! | permissions | `access`; changed meanwhile, `accounts` |
+//! | permissions, and from where who logs in | `access`; changed meanwhile, `accounts` |
+//! | nothing that a client wrote is logged as it is | `log_lines`; of the program, `tests/log.rs` |
 //! | `connection.blocked` when memory is short | `limits`, `faults` |
 //! | closes that cross, and what comes behind them | `closing` |
 //! | every refusal's scope, code, text and method | `errors` (ours, and in `differential` RabbitMQ's), `frames` |
@@ -45,6 +46,7 @@ mod greeting;
 mod inspection;
 mod leftovers;
 mod limits;
+mod log_lines;
 mod peer;
 mod reply_to;
 #[cfg(feature = "durable")]
