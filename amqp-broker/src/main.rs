@@ -1,5 +1,6 @@
 //! An AMQP 0-9-1 broker as a program.
 
+mod listeners;
 mod log;
 mod settings;
 mod signals;
@@ -11,8 +12,9 @@ use std::{
     process::ExitCode,
 };
 
-use amqp_broker::{Broker, Listener, Tls};
+use amqp_broker::{Broker, Tls};
 use clap::Parser;
+use listeners::Listeners;
 use mimalloc::MiMalloc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use settings::Settings;
@@ -139,53 +141,11 @@ async fn serve(
     signals: &mut Signals,
 ) -> Result<(), Box<dyn Error>> {
     // They listen until they are dropped.
-    let listeners = listen(broker, settings, tls).await?;
-    announce(&listeners)
-        .map_err(|error| format!("cannot say on standard output where it listens: {error}"))?;
+    let listeners = Listeners::open(broker, &settings.listen, &settings.listen_tls, tls).await?;
+    listeners.announce()?;
     tokio::select! {
         failure = broker.failed() => return Err(failure.into()),
         signal = signals.end() => tracing::info!("ending, as {signal} asks"),
     }
     Ok(())
-}
-
-/// Listeners, each with how it listens.
-type Listeners = Vec<(Listener, &'static str)>;
-
-async fn listen(
-    broker: &Broker,
-    settings: &Settings,
-    tls: Option<&Tls>,
-) -> Result<Listeners, Box<dyn Error>> {
-    let plain = match (&settings.listen[..], &settings.listen_tls[..]) {
-        ([], []) => &["127.0.0.1:5672".to_owned()],
-        (plain, _) => plain,
-    };
-    let mut listeners = Listeners::new();
-    for address in plain {
-        let listener = broker.listen(address).await.map_err(|error| refused(address, &error))?;
-        listeners.push((listener, ""));
-    }
-    for address in &settings.listen_tls {
-        let Some(tls) = tls else { continue };
-        let listener = broker.listen_tls(address, tls).await.map_err(|error| refused(address, &error))?;
-        listeners.push((listener, " with TLS"));
-    }
-    Ok(listeners)
-}
-
-fn refused(address: &str, error: &io::Error) -> String {
-    let hint = match error.kind() {
-        io::ErrorKind::InvalidInput => ": an address is HOST:PORT, such as 0.0.0.0:5672 or [::]:5672",
-        _ => "",
-    };
-    format!("cannot listen on {address}: {error}{hint}")
-}
-
-fn announce(listeners: &Listeners) -> io::Result<()> {
-    let mut stdout = io::stdout();
-    for (listener, how) in listeners {
-        writeln!(stdout, "listening on {}{how}", listener.local_addr())?;
-    }
-    stdout.flush()
 }

@@ -27,9 +27,9 @@ use crate::log::LogFormat;
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Settings {
-    /// Where to accept connections; port 0 takes a free one; may be given several times [default: 127.0.0.1:5672, unless
-    /// there is a --listen-tls]
-    #[arg(long, value_name = "ADDR")]
+    /// Where to accept connections, such as 0.0.0.0:5672 or [::]:5672; of a name all addresses; port 0 takes a free one; may be
+    /// given several times [default: 127.0.0.1:5672, unless there is a --listen-tls]
+    #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: Vec<String>,
 
     /// The folder in which durable exchanges and queues and persistent messages survive a restart, and SIGKILL [default:
@@ -38,7 +38,7 @@ pub(crate) struct Settings {
     data: Option<PathBuf>,
 
     /// Where to accept connections under TLS; may be given several times
-    #[arg(long, value_name = "ADDR", help_heading = "TLS")]
+    #[arg(long, value_name = "HOST:PORT", help_heading = "TLS")]
     pub(crate) listen_tls: Vec<String>,
 
     /// The certificate to show, in PEM, with those between it and its authority after it
