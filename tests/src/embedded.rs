@@ -1,6 +1,13 @@
 //! The embedded broker as a program, which can be killed and started again over its data.
 
-use std::{env, io, path::PathBuf, process::Command, time::Duration};
+use std::{
+    env,
+    ffi::OsString,
+    io,
+    path::PathBuf,
+    process::{Command, ExitStatus, Stdio},
+    time::Duration,
+};
 
 use tempfile::TempDir;
 use tokio::{
@@ -14,7 +21,7 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The program `amqp-broker` on a port of its own, with its data in a folder of its own.
+/// The program `amqp-broker` on a port of its own, with its data, if it keeps any, in a folder of its own.
 ///
 /// # On drop
 /// It is killed, and its data deleted.
@@ -23,7 +30,9 @@ pub struct EmbeddedBroker {
     process: Process,
     program: PathBuf,
     port: u16,
-    folder: TempDir,
+    /// Behind those that say where to listen and how much to log.
+    arguments: Vec<OsString>,
+    _folder: Option<TempDir>,
 }
 
 impl EmbeddedBroker {
@@ -40,15 +49,41 @@ impl EmbeddedBroker {
         program
     }
 
-    /// Starts the program. It answers when this returns.
+    /// Starts the program with a folder for its data. It answers when this returns.
     ///
     /// # Errors
     /// When it cannot be started, or does not answer within 30 s.
     pub async fn start(program: PathBuf) -> io::Result<Self> {
-        let port = RabbitMq::free_port()?;
+        Self::start_with(program, &[]).await
+    }
+
+    /// As [`start`](Self::start), with more arguments.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub async fn start_with(program: PathBuf, arguments: &[&str]) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("amqp-broker-").tempdir()?;
-        let process = run(&program, port, &folder)?;
-        let broker = EmbeddedBroker { process, program, port, folder };
+        let data = ["--data".into(), folder.path().into()];
+        let arguments = data.into_iter().chain(arguments.iter().map(OsString::from)).collect();
+        Self::start_in(program, arguments, Some(folder)).await
+    }
+
+    /// As [`start_with`](Self::start_with), with all that it holds in memory.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub async fn start_in_memory(program: PathBuf, arguments: &[&str]) -> io::Result<Self> {
+        Self::start_in(program, arguments.iter().map(OsString::from).collect(), None).await
+    }
+
+    async fn start_in(
+        program: PathBuf,
+        arguments: Vec<OsString>,
+        folder: Option<TempDir>,
+    ) -> io::Result<Self> {
+        let port = RabbitMq::free_port()?;
+        let process = run(&program, port, &arguments)?;
+        let mut broker = EmbeddedBroker { process, program, port, arguments, _folder: folder };
         broker.wait_until_it_answers().await?;
         Ok(broker)
     }
@@ -57,6 +92,20 @@ impl EmbeddedBroker {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The id of its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether it has ended by itself, and how.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.process.ended()
     }
 
     /// Kills it as a crash would (SIGKILL): its clients are told nothing. It is gone when this returns.
@@ -81,22 +130,26 @@ impl EmbeddedBroker {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn restart(&mut self) -> io::Result<()> {
-        self.process = run(&self.program, self.port, &self.folder)?;
+        self.process = run(&self.program, self.port, &self.arguments)?;
         self.wait_until_it_answers().await
     }
 
-    async fn wait_until_it_answers(&self) -> io::Result<()> {
+    async fn wait_until_it_answers(&mut self) -> io::Result<()> {
         let answers = async {
             while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+                if let Some(status) = self.process.ended()? {
+                    return Err(io::Error::other(format!("amqp-broker ended ({status}) before it answered")));
+                }
                 sleep(POLL_INTERVAL).await;
             }
+            Ok(())
         };
-        timeout(START_DEADLINE, answers).await.map_err(|_| io::ErrorKind::TimedOut.into())
+        timeout(START_DEADLINE, answers).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-fn run(program: &PathBuf, port: u16, folder: &TempDir) -> io::Result<Process> {
+fn run(program: &PathBuf, port: u16, arguments: &[OsString]) -> io::Result<Process> {
     let mut command = Command::new(program);
-    command.args(["--listen", &format!("127.0.0.1:{port}"), "--log", "error", "--data"]).arg(folder.path());
-    Process::start(command.stdout(std::process::Stdio::null()))
+    command.args(["--listen", &format!("127.0.0.1:{port}"), "--log", "error"]).args(arguments);
+    Process::start(command.stdout(Stdio::null()))
 }

@@ -25,6 +25,11 @@ impl Process {
         command.stdin(Stdio::null()).spawn().map(Self).map_err(|error| name(command, &error))
     }
 
+    /// Its id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Its status if it has ended.
     pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.0.try_wait()

@@ -95,6 +95,12 @@ impl RabbitMq {
         Ok(free_port()?.local_addr()?.port())
     }
 
+    /// The id of the node's process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.server.id()
+    }
+
     /// Ends the node in good order: its clients are told (320, CONNECTION_FORCED).
     ///
     /// # Errors
