@@ -75,6 +75,12 @@
 //! stored once however many queues it is in. Where messages take more than [`BrokerBuilder::memory_limit`], publishers are
 //! held back with `connection.blocked` until consumers have made room. Connections, channels, queues, unacknowledged
 //! deliveries, frames and messages have limits of their own: see [`BrokerBuilder`].
+//!
+//! # What it logs
+//! Events of [`tracing`](https://docs.rs/tracing). Each about a connection has the field `connection`, the addresses of both ends; at
+//! `INFO` one tells that it is open, with `user`, `vhost` and the client's own `name` for it, and one that it is closed, with
+//! `seconds` and `why`; at `WARN` one tells of a login that is refused, at `DEBUG` of a channel that is closed for an error. What a
+//! client wrote is escaped in them where it would end, colour or turn a line, and cut at 256 characters. No secret is in any.
 
 // What notes changes for the disk is there in any case.
 #![cfg_attr(not(feature = "durable"), allow(dead_code))]

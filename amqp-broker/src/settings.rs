@@ -220,10 +220,21 @@ impl Settings {
     /// When they do not go together, a permission is no regular expression, or the folder cannot be used.
     pub(crate) fn broker(&self) -> Result<Broker, Box<dyn Error>> {
         let builder = self.builder()?;
+        if let Some(user) = self.shut_out() {
+            let why = "it has no password, and there are no --tls-client-authorities to know it by";
+            tracing::warn!("nobody logs in as user '{user}': {why}");
+        }
         Ok(match &self.data {
             Some(folder) => builder.data_dir(folder).build()?,
             None => builder.build(),
         })
+    }
+
+    /// A user who has no way to log in.
+    fn shut_out(&self) -> Option<&String> {
+        let is_anonymous = |user: &String| self.anonymous.as_ref() == Some(user);
+        let by_certificate = self.tls_client_authorities.is_some();
+        self.user_without_password.iter().find(|user| !by_certificate && !is_anonymous(user))
     }
 
     fn builder(&self) -> Result<BrokerBuilder, SettingsError> {

@@ -206,6 +206,14 @@ fn an_error_in_a_file_repeats_no_line_of_it() {
 }
 
 #[test]
+fn a_user_who_has_no_way_to_log_in_is_told_of() {
+    let mut program = Program::start(&["--listen", "127.0.0.1:0", "--user-without-password", "sensor"]);
+    program.address();
+    let (clean, log) = program.ended_by("-TERM");
+    assert!(clean && log.contains("nobody logs in as user 'sensor': it has no password"), "{log}");
+}
+
+#[test]
 fn a_file_names_users_without_a_password_and_those_of_this_machine() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("broker.toml");
@@ -216,7 +224,7 @@ fn a_file_names_users_without_a_password_and_those_of_this_machine() {
     let mut program = Program::start(&["--config", file.to_str().unwrap()]);
     greeting(&program.address());
     let (clean, log) = program.ended_by("-TERM");
-    assert!(clean && log.starts_with('{'), "{log}");
+    assert!(clean && log.starts_with('{') && !log.contains("nobody logs in"), "{log}");
 }
 
 /// How many files the process with this id has open.

@@ -43,7 +43,7 @@ pub(crate) enum Refused {
     Protocol([u8; 8]),
     #[error("the login of user '{user}' was refused")]
     Login { user: String },
-    #[error("user '{user}' logs in from this machine only")]
+    #[error("user '{user}' logs in from this machine only (see loopback_users)")]
     Far { user: String },
     #[error("{0}")]
     Closed(String),
