@@ -45,10 +45,14 @@ impl Program {
         Program { child, address }
     }
 
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
     /// Ends it: the lines it has logged, none of which a client could make.
     fn log(mut self) -> Vec<String> {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal("-TERM");
         let mut log = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
         assert!(self.child.wait().unwrap().success());
@@ -153,6 +157,30 @@ fn a_connection_has_a_line_when_it_opens_and_one_when_it_closes() {
     for word in [" INFO ", "connection closed", "user=\"guest\"", "vhost=\"/\"", "seconds=0", "200 Goodbye"] {
         assert!(closed.contains(word), "{word} is not in {closed}");
     }
+}
+
+#[test]
+fn further_signals_while_it_ends_change_nothing() {
+    let program = Program::start(&[]);
+    let mut client = program.client();
+    client.log_in("guest", "guest", "x");
+    client.open("/");
+    let address = client.address.clone();
+    program.signal("-TERM");
+    let Some(Method::Connection(connection::Method::Close(close))) = client.next() else {
+        panic!("no close")
+    };
+    assert_eq!(close.reply_code, 320);
+    // It waits for the client now, which does not answer before there were more.
+    for signal in ["-TERM", "-INT", "-HUP"] {
+        program.signal(signal);
+    }
+    client.send(0, connection::CloseOk {});
+    let log = program.log();
+    assert!(
+        about(&log, &address).iter().any(|line| line.contains("why=\"the broker closed it: 320")),
+        "{log:#?}"
+    );
 }
 
 #[test]
