@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+mod interrupted;
 mod tls;
 
 /// Waits for `future`, but not for ever.
