@@ -128,7 +128,7 @@ impl Client {
     fn close(mut self, text: &str) {
         self.send(0, connection::Close { reply_code: 200, reply_text: short(text), ..Default::default() });
         // Answers to what came before are before its own.
-        while self.next().is_some() {}
+        while !matches!(self.next(), None | Some(Method::Connection(connection::Method::CloseOk(_)))) {}
     }
 }
 
