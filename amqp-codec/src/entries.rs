@@ -1,10 +1,30 @@
-//! Reading checked tables and arrays without touching a reference count: the values as they stand in the bytes.
+//! Reading tables and arrays without touching a reference count: the values as they stand in the bytes.
+
+use crate::{error::Error, nesting};
 
 /// Iterator over the entries of a [`Table`](crate::Table), names and values borrowed from it.
+///
+/// It may also go over bytes [that nobody has checked](Entries::from_encoded): a proxy or broker steps over what is nested in
+/// them without looking at it, however deep that is.
+///
+/// ```
+/// use amqp_codec::{Entries, ValueRef};
+///
+/// let mut nested = Vec::new();
+/// for _ in 0..1000 {
+///     let length = u32::try_from(nested.len()).unwrap();
+///     nested = [&b"\x04deepF"[..], &length.to_be_bytes(), &nested].concat();
+/// }
+/// let mut entries = Entries::from_encoded(&nested);
+/// entries.check()?;
+/// assert!(matches!(entries.next(), Some((b"deep", ValueRef::Table(_)))));
+/// assert_eq!(entries.next(), None);
+/// # Ok::<(), amqp_codec::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entries<'a>(&'a [u8]);
 
-/// Iterator over the elements of an [`Array`](crate::Array), borrowed from it.
+/// Iterator over the elements of an [`Array`](crate::Array), borrowed from it; or, as [`Entries`], over unchecked bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Elements<'a>(&'a [u8]);
 
@@ -37,6 +57,21 @@ impl<'a> Entries<'a> {
         Entries(encoded)
     }
 
+    /// Over the bytes of a table's entries, without the length that goes before them on the wire. Nothing is checked: it
+    /// ends where an entry is malformed.
+    pub const fn from_encoded(encoded: &'a [u8]) -> Self {
+        Entries(encoded)
+    }
+
+    /// Checks the entries to come, but not what is nested in their values: [`from_encoded`](Self::from_encoded) gets to the
+    /// last of them.
+    ///
+    /// # Errors
+    /// When an entry is malformed.
+    pub fn check(&self) -> Result<(), Error> {
+        nesting::check_entries(self.0)
+    }
+
     /// The bytes of the entries to come.
     pub fn as_encoded(&self) -> &'a [u8] {
         self.0
@@ -47,6 +82,19 @@ impl<'a> Elements<'a> {
     /// Over bytes that have been checked.
     pub(crate) fn new(encoded: &'a [u8]) -> Self {
         Elements(encoded)
+    }
+
+    /// As [`Entries::from_encoded`], over the bytes of an array's elements.
+    pub const fn from_encoded(encoded: &'a [u8]) -> Self {
+        Elements(encoded)
+    }
+
+    /// As [`Entries::check`].
+    ///
+    /// # Errors
+    /// When an element is malformed.
+    pub fn check(&self) -> Result<(), Error> {
+        nesting::check_elements(self.0)
     }
 
     /// The bytes of the elements to come.
@@ -152,5 +200,27 @@ mod tests {
         let decimal = ValueRef::Decimal { scale: 2, value: -314 };
         assert_eq!(list.collect::<Vec<_>>(), [decimal, ValueRef::LongString(b"two")]);
         assert_eq!((inner.next(), entries.next()), (None, None));
+    }
+
+    #[test]
+    fn what_is_nested_is_stepped_over_and_what_is_malformed_is_the_end() {
+        // Its own length is right, what it says of its inside is not.
+        let inner = b"\x01xS\0\0\0\xff";
+        let table = [b"\x01aF\0\0\0\x07", &inner[..], b"\x01bA\0\0\0\x01?", b"\x01ct\x01"].concat();
+        let mut entries = Entries::from_encoded(&table);
+        assert_eq!(entries.check(), Ok(()));
+        let Some((b"a", ValueRef::Table(mut inside))) = entries.next() else { panic!("a table") };
+        assert!(inside.check().is_err());
+        assert_eq!(inside.next(), None);
+        let Some((b"b", ValueRef::Array(mut inside))) = entries.next() else { panic!("an array") };
+        assert_eq!(inside.check(), Err(Error::UnknownFieldType(b'?')));
+        assert_eq!(inside.next(), None);
+        assert_eq!(entries.next(), Some((&b"c"[..], ValueRef::Bool(true))));
+        assert_eq!(entries.next(), None);
+        for cut in 1..table.len() {
+            let entries = Entries::from_encoded(&table[..cut]);
+            assert_eq!(entries.check().is_ok(), [14, 22].contains(&cut), "cut at {cut}");
+            assert_eq!(entries.count(), [14, 22].iter().filter(|whole| **whole <= cut).count());
+        }
     }
 }

@@ -7,6 +7,17 @@ pub const MAX_DEPTH: u8 = 32;
 
 /// Steps over one value without building it. Returns what follows it and how deep it nests.
 pub(crate) fn skip(bytes: &[u8], depth: u8) -> Result<(&[u8], u8), Error> {
+    let (tag, value, rest) = split_value(bytes)?;
+    let reached = match tag {
+        b'A' => check_array(value, deeper(depth)?)?,
+        b'F' => check_table(value, deeper(depth)?)?,
+        _ => depth,
+    };
+    Ok((rest, reached))
+}
+
+/// Splits the value at the start into its tag and what it holds, which is not looked at, and what follows it.
+fn split_value(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), Error> {
     let (&tag, rest) = bytes.split_first().ok_or(truncated("field type", 1, 0))?;
     let fixed = match tag {
         b't' | b'b' | b'B' => 1,
@@ -15,35 +26,50 @@ pub(crate) fn skip(bytes: &[u8], depth: u8) -> Result<(&[u8], u8), Error> {
         b'D' => 5,
         b'l' | b'L' | b'd' | b'T' => 8,
         b'V' => 0,
-        b'S' | b'x' => return Ok((split_sized(rest)?.1, depth)),
-        b'A' => {
-            let (inner, rest) = split_sized(rest)?;
-            return Ok((rest, check_array(inner, deeper(depth)?)?));
-        }
-        b'F' => {
-            let (inner, rest) = split_sized(rest)?;
-            return Ok((rest, check_table(inner, deeper(depth)?)?));
+        b'S' | b'x' | b'A' | b'F' => {
+            let (value, rest) = split_sized(rest)?;
+            return Ok((tag, value, rest));
         }
         other => return Err(Error::UnknownFieldType(other)),
     };
-    match rest.split_at_checked(fixed) {
-        Some((_, rest)) => Ok((rest, depth)),
-        None => Err(truncated("field value", fixed, rest.len())),
-    }
+    let (value, rest) =
+        rest.split_at_checked(fixed).ok_or(truncated("field value", fixed, rest.len()))?;
+    Ok((tag, value, rest))
 }
 
 /// Checks every entry of an encoded table that itself is at `depth`; returns the depth of its deepest part.
 pub(crate) fn check_table(mut bytes: &[u8], depth: u8) -> Result<u8, Error> {
     let mut deepest = depth;
-    while let Some((&length, rest)) = bytes.split_first() {
-        let length = usize::from(length);
-        let (_key, rest) =
-            rest.split_at_checked(length).ok_or(truncated("field name", length, rest.len()))?;
-        let (rest, reached) = skip(rest, depth)?;
+    while let Some(value) = after_name(bytes)? {
+        let (rest, reached) = skip(value, depth)?;
         deepest = deepest.max(reached);
         bytes = rest;
     }
     Ok(deepest)
+}
+
+/// Checks the entries of an encoded table, but not what is nested in their values.
+pub(crate) fn check_entries(mut bytes: &[u8]) -> Result<(), Error> {
+    while let Some(value) = after_name(bytes)? {
+        bytes = split_value(value)?.2;
+    }
+    Ok(())
+}
+
+/// As [`check_entries`], for an array.
+pub(crate) fn check_elements(mut bytes: &[u8]) -> Result<(), Error> {
+    while !bytes.is_empty() {
+        bytes = split_value(bytes)?.2;
+    }
+    Ok(())
+}
+
+/// What follows the name at the start, if there is another entry.
+fn after_name(bytes: &[u8]) -> Result<Option<&[u8]>, Error> {
+    let Some((&length, rest)) = bytes.split_first() else { return Ok(None) };
+    let length = usize::from(length);
+    let (_, value) = rest.split_at_checked(length).ok_or(truncated("field name", length, rest.len()))?;
+    Ok(Some(value))
 }
 
 /// As [`check_table`], for an array.
