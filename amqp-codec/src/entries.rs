@@ -128,6 +128,20 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 impl<'a> ValueRef<'a> {
+    /// Any integer type, widened, as [`Value::as_i64`](crate::Value::as_i64).
+    pub fn as_i64(&self) -> Option<i64> {
+        Some(match *self {
+            ValueRef::I8(n) => n.into(),
+            ValueRef::U8(n) => n.into(),
+            ValueRef::I16(n) => n.into(),
+            ValueRef::U16(n) => n.into(),
+            ValueRef::I32(n) => n.into(),
+            ValueRef::U32(n) => n.into(),
+            ValueRef::I64(n) => n,
+            _ => return None,
+        })
+    }
+
     /// The value at the start of `bytes`, which have been checked, and what follows it.
     #[inline]
     pub(crate) fn split_from(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {

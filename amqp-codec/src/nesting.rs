@@ -32,8 +32,7 @@ fn split_value(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), Error> {
         }
         other => return Err(Error::UnknownFieldType(other)),
     };
-    let (value, rest) =
-        rest.split_at_checked(fixed).ok_or(truncated("field value", fixed, rest.len()))?;
+    let (value, rest) = rest.split_at_checked(fixed).ok_or(truncated("field value", fixed, rest.len()))?;
     Ok((tag, value, rest))
 }
 

@@ -252,6 +252,31 @@ pub enum Value {
     Void,
 }
 
+/// The value, borrowed.
+impl<'a> From<&'a Value> for ValueRef<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Bool(b) => ValueRef::Bool(*b),
+            Value::I8(n) => ValueRef::I8(*n),
+            Value::U8(n) => ValueRef::U8(*n),
+            Value::I16(n) => ValueRef::I16(*n),
+            Value::U16(n) => ValueRef::U16(*n),
+            Value::I32(n) => ValueRef::I32(*n),
+            Value::U32(n) => ValueRef::U32(*n),
+            Value::I64(n) => ValueRef::I64(*n),
+            Value::F32(n) => ValueRef::F32(*n),
+            Value::F64(n) => ValueRef::F64(*n),
+            Value::Decimal { scale, value } => ValueRef::Decimal { scale: *scale, value: *value },
+            Value::LongString(text) => ValueRef::LongString(text.as_bytes()),
+            Value::Array(array) => ValueRef::Array(array.elements()),
+            Value::Timestamp(seconds) => ValueRef::Timestamp(*seconds),
+            Value::Table(table) => ValueRef::Table(table.entries()),
+            Value::Bytes(bytes) => ValueRef::Bytes(bytes),
+            Value::Void => ValueRef::Void,
+        }
+    }
+}
+
 impl Value {
     /// The text of a long string that is UTF-8.
     pub fn as_str(&self) -> Option<&str> {
@@ -263,16 +288,7 @@ impl Value {
 
     /// Any integer type, widened: brokers compare integer arguments by value, whatever their width.
     pub fn as_i64(&self) -> Option<i64> {
-        Some(match *self {
-            Value::I8(n) => n.into(),
-            Value::U8(n) => n.into(),
-            Value::I16(n) => n.into(),
-            Value::U16(n) => n.into(),
-            Value::I32(n) => n.into(),
-            Value::U32(n) => n.into(),
-            Value::I64(n) => n,
-            _ => return None,
-        })
+        ValueRef::from(self).as_i64()
     }
 
     /// A boolean.

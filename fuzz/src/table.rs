@@ -1,4 +1,4 @@
-use amqp_codec::{Array, Error, MAX_DEPTH, Table, Value, ValueRef};
+use amqp_codec::{Array, Elements, Entries, Error, MAX_DEPTH, Table, Value, ValueRef};
 use bytes::Bytes;
 
 use crate::allocation::bounded;
@@ -6,6 +6,7 @@ use crate::allocation::bounded;
 /// Entries of a table, and elements of an array: the bytes are kept, every value can be read, and what is built again from
 /// the values has the same ones.
 pub fn table(data: &[u8]) {
+    unchecked_entries_are_read_to_the_first_that_is_malformed(data);
     let encoded = Bytes::copy_from_slice(data);
     if let Ok(table) = bounded(data.len(), || Table::from_encoded(encoded.clone())) {
         assert_eq!(table.as_encoded(), &encoded);
@@ -23,6 +24,14 @@ pub fn table(data: &[u8]) {
         assert_eq!(array.elements().count(), array.iter().count());
         assert!(same(ValueRef::Array(array.elements()), &array.clone().into()));
     }
+}
+
+fn unchecked_entries_are_read_to_the_first_that_is_malformed(data: &[u8]) {
+    let (mut entries, mut elements) = (Entries::from_encoded(data), Elements::from_encoded(data));
+    let are_whole = (entries.check().is_ok(), elements.check().is_ok());
+    while entries.next().is_some() {}
+    while elements.next().is_some() {}
+    assert_eq!(are_whole, (entries.as_encoded().is_empty(), elements.as_encoded().is_empty()));
 }
 
 /// Whether a value is the same read in place and read out, however deep.
