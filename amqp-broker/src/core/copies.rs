@@ -1,9 +1,15 @@
 //! Further routing keys in the headers `CC` and `BCC` (<https://www.rabbitmq.com/sender-selected.html>).
 
-use amqp_codec::{EncodedProperties, Error, ShortString, Table, Value, content::CONTENT_HEADER_LEN};
+use amqp_codec::{Entries, ShortString, ValueRef};
 use bytes::Bytes;
 
-use super::{message::Draft, properties::Relevant, refusal::Refusal, term::type_name};
+use super::{
+    header_table::{HeaderTable, get, texts},
+    message::Draft,
+    properties::{Changes, Relevant},
+    refusal::Refusal,
+    term::type_name,
+};
 
 /// The further keys of a message that has some.
 #[derive(Debug)]
@@ -27,30 +33,29 @@ impl Copies {
 
     #[cold]
     fn decode(encoded: &[u8]) -> Result<Option<Self>, Refusal> {
-        let headers = Table::from_encoded(Bytes::copy_from_slice(encoded)).map_err(Refusal::Syntax)?;
+        let headers = Entries::from_encoded(encoded);
+        headers.check().map_err(Refusal::Syntax)?;
         let mut keys = Vec::new();
         let mut blind_from = 0;
         for header in ["CC", "BCC"] {
             blind_from = keys.len();
-            match headers.get(header) {
+            match get(headers, header) {
                 None => {}
-                Some(Value::Array(values)) => {
-                    for value in &values {
-                        // What is no text is no key: RabbitMQ passes it over.
-                        if let Value::LongString(key) = value {
-                            keys.extend(ShortString::from_bytes(header, key.into_bytes()));
-                        }
-                    }
+                Some(ValueRef::Array(values)) => {
+                    values.check().map_err(Refusal::Syntax)?;
+                    // What is no text is no key: RabbitMQ passes it over.
+                    let copies = texts(values).map(Bytes::copy_from_slice);
+                    keys.extend(copies.flat_map(|key| ShortString::from_bytes(header, key)));
                 }
-                Some(other) => return Err(unacceptable(header, &other)),
+                Some(other) => return Err(unacceptable(header, other)),
             }
         }
-        let blind = headers.contains_key("BCC");
+        let blind = get(headers, "BCC").is_some();
         Ok((blind || !keys.is_empty()).then_some(Copies { keys, blind_from, blind }))
     }
 }
 
-fn unacceptable(header: &'static str, value: &Value) -> Refusal {
+fn unacceptable(header: &'static str, value: ValueRef<'_>) -> Refusal {
     Refusal::InvalidCarbonCopy { header, kind: type_name(value) }
 }
 
@@ -61,17 +66,12 @@ fn may_name_copies(encoded: &[u8]) -> bool {
 
 /// Takes the header `BCC` out of a message.
 pub(crate) fn remove_blind_copies(draft: &mut Draft) -> Result<(), Refusal> {
-    let header = draft.parts().header;
-    let (fixed, properties) = header.split_at_checked(CONTENT_HEADER_LEN).unwrap_or_default();
-    let encoded = EncodedProperties::from_encoded(Bytes::copy_from_slice(properties));
-    let mut payload = fixed.to_vec();
-    let rewritten = encoded.decode().and_then(|mut properties| {
-        if let Some(headers) = &mut properties.headers {
-            headers.remove("BCC");
-        }
-        properties.encode()
-    });
-    payload.extend_from_slice(rewritten.map_err(|error: Error| Refusal::Syntax(error))?.as_encoded());
-    draft.replace_header(&payload);
+    let parts = draft.parts();
+    let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
+    let mut headers = HeaderTable::read(relevant.headers.unwrap_or_default()).map_err(Refusal::Syntax)?;
+    headers.remove("BCC");
+    let changes = Changes { headers: Some(headers.as_encoded()), ..Default::default() };
+    let header = changes.apply(parts.header).map_err(Refusal::Syntax)?;
+    draft.replace_header(&header);
     Ok(())
 }

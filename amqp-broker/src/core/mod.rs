@@ -18,6 +18,7 @@ pub(crate) mod deliver;
 mod equivalence;
 pub(crate) mod exchange;
 mod graveyard;
+mod header_table;
 mod headers;
 pub(crate) mod ids;
 pub(crate) mod inspect;

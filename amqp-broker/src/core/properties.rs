@@ -1,12 +1,13 @@
-//! The few properties the broker looks at, found in the encoded property list without decoding or allocating.
+//! The few properties the broker looks at or changes, found in the encoded property list without decoding.
 
-use amqp_codec::Error;
+use amqp_codec::{Error, content::CONTENT_HEADER_LEN};
 
 const HEADERS: u16 = 1 << 13;
 const DELIVERY_MODE: u16 = 1 << 12;
 const PRIORITY: u16 = 1 << 11;
 const REPLY_TO: u16 = 1 << 9;
 const EXPIRATION: u16 = 1 << 8;
+const TIMESTAMP: u16 = 1 << 6;
 const USER_ID: u16 = 1 << 4;
 
 /// What routing, expiry, ordering and the login check need of a message's properties.
@@ -44,18 +45,8 @@ impl<'a> Relevant<'a> {
             return Err(Error::UnknownPropertyFlags(flags));
         }
         let mut found = Relevant::default();
-        for bit in (2..16).rev().map(|bit| 1u16 << bit).filter(|bit| flags & bit != 0) {
-            let (length_octets, what): (usize, _) = match bit {
-                HEADERS => (4, "headers"),
-                0x1000 | PRIORITY | 0x0040 => (0, "property"),
-                _ => (1, "property"),
-            };
-            let size = match bit {
-                0x1000 | PRIORITY => 1,
-                0x0040 => 8,
-                _ => length_octets + length(take(rest, length_octets, what)?.0),
-            };
-            let (whole, after) = take(rest, size, what)?;
+        for bit in flags_of(flags) {
+            let (length_octets, whole, after) = split(rest, bit)?;
             let value = whole.get(length_octets..).unwrap_or_default();
             match bit {
                 HEADERS => found.headers = Some(value),
@@ -73,6 +64,83 @@ impl<'a> Relevant<'a> {
             Err(Error::TrailingBytes { what: "properties", count: rest.len() })
         }
     }
+}
+
+/// What is to be otherwise in a message's properties.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Changes<'a> {
+    /// The header table's entries.
+    pub(crate) headers: Option<&'a [u8]>,
+    pub(crate) reply_to: Option<&'a [u8]>,
+    /// Takes the expiration out.
+    pub(crate) lasting: bool,
+}
+
+impl Changes<'_> {
+    /// A content header frame's payload, changed.
+    ///
+    /// # Errors
+    /// Properties that cannot be read, or are too long.
+    pub(crate) fn apply(&self, header: &[u8]) -> Result<Vec<u8>, Error> {
+        let (fixed, encoded) = take(header, CONTENT_HEADER_LEN, "content header")?;
+        let (flags, mut rest) = take(encoded, 2, "property flags")?;
+        let old = length(flags) as u16;
+        let mut new = old;
+        for (bit, is_there) in [(HEADERS, self.headers.is_some()), (REPLY_TO, self.reply_to.is_some())] {
+            new |= if is_there { bit } else { 0 };
+        }
+        if self.lasting {
+            new &= !EXPIRATION;
+        }
+        let mut changed = [fixed, &new.to_be_bytes()].concat();
+        for bit in flags_of(old | new) {
+            let mut whole = &[][..];
+            if old & bit != 0 {
+                (_, whole, rest) = split(rest, bit)?;
+            }
+            match (bit, self.headers, self.reply_to) {
+                _ if new & bit == 0 => {}
+                (HEADERS, Some(headers), _) => put(headers, 4, &mut changed)?,
+                (REPLY_TO, _, Some(reply_to)) => put(reply_to, 1, &mut changed)?,
+                _ => changed.extend_from_slice(whole),
+            }
+        }
+        Ok(changed)
+    }
+}
+
+/// Appends a property that has a length of so many octets.
+fn put(value: &[u8], length_octets: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    let octets = value.len().to_be_bytes();
+    let (above, length) = octets.split_at_checked(octets.len() - length_octets).unwrap_or_default();
+    if above.iter().any(|octet| *octet != 0) {
+        let limit = (1 << (8 * length_octets)) - 1;
+        return Err(Error::TooLong { what: "property", length: value.len() as u64, limit });
+    }
+    out.extend_from_slice(length);
+    out.extend_from_slice(value);
+    Ok(())
+}
+
+/// The flags that are set, in the order of their properties.
+fn flags_of(flags: u16) -> impl Iterator<Item = u16> {
+    (2..16).rev().map(|bit| 1u16 << bit).filter(move |bit| flags & bit != 0)
+}
+
+/// Splits the property of this flag off: how many octets of it are its length, all of it, and what follows.
+fn split(rest: &[u8], bit: u16) -> Result<(usize, &[u8], &[u8]), Error> {
+    let (length_octets, what): (usize, _) = match bit {
+        HEADERS => (4, "headers"),
+        DELIVERY_MODE | PRIORITY | TIMESTAMP => (0, "property"),
+        _ => (1, "property"),
+    };
+    let size = match bit {
+        DELIVERY_MODE | PRIORITY => 1,
+        TIMESTAMP => 8,
+        _ => length_octets + length(take(rest, length_octets, what)?.0),
+    };
+    let (whole, after) = take(rest, size, what)?;
+    Ok((length_octets, whole, after))
 }
 
 /// Whether the delivery mode asks a message to survive.
@@ -138,6 +206,37 @@ mod tests {
         for end in 0..encoded.as_encoded().len() {
             assert!(Relevant::find(&encoded.as_encoded()[..end]).is_err(), "cut at {end}");
         }
+    }
+
+    #[test]
+    fn what_is_changed_is_changed_and_all_else_stays() {
+        let text = |text: &'static str| Some(ShortString::from_static(text));
+        let mut headers = Table::new();
+        headers.insert("k", "v").unwrap();
+        let sparse = Properties { expiration: text("5"), app_id: text("g"), ..Default::default() };
+        let full = Properties {
+            content_type: text("a"),
+            headers: Some(Table::new()),
+            delivery_mode: Some(2),
+            reply_to: text("old"),
+            timestamp: Some(1),
+            ..sparse.clone()
+        };
+        for properties in [Properties::default(), sparse, full] {
+            let header = [&[7; CONTENT_HEADER_LEN][..], properties.encode().unwrap().as_encoded()].concat();
+            assert_eq!(Changes::default().apply(&header), Ok(header.clone()));
+            let changes =
+                Changes { headers: Some(headers.as_encoded()), reply_to: Some(b"new"), lasting: true };
+            let changed = Properties {
+                headers: Some(headers.clone()),
+                reply_to: text("new"),
+                expiration: None,
+                ..properties
+            };
+            let changed = [&[7; CONTENT_HEADER_LEN][..], changed.encode().unwrap().as_encoded()].concat();
+            assert_eq!(changes.apply(&header), Ok(changed));
+        }
+        assert!(Changes { reply_to: Some(&[b'x'; 256]), ..Default::default() }.apply(&[0; 14]).is_err());
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Publish: from exchange and key to queues, and into them.
 
-use amqp_codec::{ShortString, Table, Value};
-use bytes::Bytes;
+use amqp_codec::{Entries, ShortString, Value};
 
 use super::{
     access::Act,
@@ -9,6 +8,7 @@ use super::{
     copies::{Copies, remove_blind_copies},
     death::Reason,
     exchange::Destination,
+    header_table::values,
     ids::{ChannelId, ConnectionId, ExchangeId, QueueId},
     journal::{Record, Stored},
     message::Draft,
@@ -89,7 +89,7 @@ impl Vhost {
             }
         }
         if let Some(name) = reply_to {
-            set_reply_to(draft, name)?;
+            set_reply_to(draft, &name)?;
         }
         if let Some(copies) = copies.filter(|copies| copies.blind) {
             remove_blind_copies(draft)?;
@@ -128,7 +128,7 @@ impl Vhost {
         let reply_to = self.reply_name(publisher.channel, relevant.reply_to)?;
         check(&relevant, self.user(publisher.connection))?;
         Copies::read(&relevant)?;
-        reply_to.map_or(Ok(()), |name| set_reply_to(draft, name))
+        reply_to.map_or(Ok(()), |name| set_reply_to(draft, &name))
     }
 
     /// The exchange, if clients may publish to it; `None` is the default exchange.
@@ -300,6 +300,8 @@ fn check(relevant: &Relevant<'_>, user: &str) -> Result<Terms, Refusal> {
             user: user.to_owned(),
         });
     }
+    // A letter could not be written otherwise when it dies.
+    Entries::from_encoded(relevant.headers.unwrap_or_default()).check().map_err(Refusal::Syntax)?;
     let ttl = relevant.expiration.map(expiration).transpose()?;
     Ok(Terms { ttl, priority: relevant.priority.unwrap_or(0) })
 }
@@ -325,7 +327,5 @@ fn expiration(text: &[u8]) -> Result<u64, Refusal> {
 }
 
 fn decode_headers(relevant: &Relevant<'_>) -> Result<Vec<(ShortString, Value)>, Refusal> {
-    let Some(encoded) = relevant.headers else { return Ok(Vec::new()) };
-    let table = Table::from_encoded(Bytes::copy_from_slice(encoded)).map_err(Refusal::Syntax)?;
-    Ok(table.iter().collect())
+    relevant.headers.map_or(Ok(Vec::new()), values).map_err(Refusal::Syntax)
 }

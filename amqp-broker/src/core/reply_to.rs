@@ -1,12 +1,12 @@
 //! Direct reply-to: answers go straight to the channel that asked, without a queue
 //! (<https://www.rabbitmq.com/direct-reply-to.html>).
 
-use amqp_codec::{EncodedProperties, ShortString, content::CONTENT_HEADER_LEN, method::basic};
-use bytes::Bytes;
+use amqp_codec::{ShortString, method::basic};
 
 use super::{
     ids::ChannelId,
     message::{Draft, Parts},
+    properties::Changes,
     refusal::Refusal,
     reply_consumer::ReplyConsumer,
     sink::{Delivery, Sink},
@@ -118,15 +118,9 @@ impl Vhost {
 ///
 /// # Errors
 /// Properties that cannot be read.
-pub(crate) fn set_reply_to(draft: &mut Draft, name: ShortString) -> Result<(), Refusal> {
-    let (fixed, properties) = draft.parts().header.split_at_checked(CONTENT_HEADER_LEN).unwrap_or_default();
-    let encoded = EncodedProperties::from_encoded(Bytes::copy_from_slice(properties));
-    let mut payload = fixed.to_vec();
-    let rewritten = encoded.decode().and_then(|mut properties| {
-        properties.reply_to = Some(name);
-        properties.encode()
-    });
-    payload.extend_from_slice(rewritten.map_err(Refusal::Syntax)?.as_encoded());
-    draft.replace_header(&payload);
+pub(crate) fn set_reply_to(draft: &mut Draft, name: &ShortString) -> Result<(), Refusal> {
+    let changes = Changes { reply_to: Some(name.as_bytes()), ..Default::default() };
+    let header = changes.apply(draft.parts().header).map_err(Refusal::Syntax)?;
+    draft.replace_header(&header);
     Ok(())
 }

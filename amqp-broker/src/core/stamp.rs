@@ -1,7 +1,11 @@
 //! A header that the broker adds to what it delivers.
 
-use amqp_codec::{EncodedProperties, Error, content::CONTENT_HEADER_LEN};
-use bytes::Bytes;
+use amqp_codec::{Error, content::CONTENT_HEADER_LEN};
+
+use super::{
+    header_table::HeaderTable,
+    properties::{Changes, Relevant},
+};
 
 /// The content header with one more integer among its headers, which are in the order of their names then, as RabbitMQ writes
 /// them.
@@ -9,19 +13,16 @@ use bytes::Bytes;
 /// # Errors
 /// Properties that cannot be read.
 pub(crate) fn stamped(header: &[u8], name: &str, number: u64) -> Result<Vec<u8>, Error> {
-    let (fixed, properties) = header.split_at_checked(CONTENT_HEADER_LEN).unwrap_or_default();
-    let mut properties = EncodedProperties::from_encoded(Bytes::copy_from_slice(properties)).decode()?;
-    let headers = properties.headers.get_or_insert_default();
+    let relevant = Relevant::find(header.get(CONTENT_HEADER_LEN..).unwrap_or_default())?;
+    let mut headers = HeaderTable::read(relevant.headers.unwrap_or_default())?;
     headers.insert(name, i64::try_from(number).unwrap_or(i64::MAX))?;
     headers.sort();
-    let mut stamped = fixed.to_vec();
-    stamped.extend_from_slice(properties.encode()?.as_encoded());
-    Ok(stamped)
+    Changes { headers: Some(headers.as_encoded()), ..Default::default() }.apply(header)
 }
 
 #[cfg(test)]
 mod tests {
-    use amqp_codec::{Properties, Table, Value};
+    use amqp_codec::{EncodedProperties, Properties, Table, Value};
 
     use super::*;
 

@@ -1,27 +1,27 @@
 //! Field values as RabbitMQ names and prints them in its texts, and as it compares them.
 
-use amqp_codec::Value;
+use amqp_codec::{Value, ValueRef};
 
 /// The type's name in RabbitMQ's texts.
-pub(crate) fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Bool(_) => "bool",
-        Value::I8(_) => "byte",
-        Value::U8(_) => "unsignedbyte",
-        Value::I16(_) => "short",
-        Value::U16(_) => "unsignedshort",
-        Value::I32(_) => "signedint",
-        Value::U32(_) => "unsignedint",
-        Value::I64(_) => "long",
-        Value::F32(_) => "float",
-        Value::F64(_) => "double",
-        Value::Decimal { .. } => "decimal",
-        Value::LongString(_) => "longstr",
-        Value::Array(_) => "array",
-        Value::Timestamp(_) => "timestamp",
-        Value::Table(_) => "table",
-        Value::Bytes(_) => "binary",
-        Value::Void => "void",
+pub(crate) fn type_name<'a>(value: impl Into<ValueRef<'a>>) -> &'static str {
+    match value.into() {
+        ValueRef::Bool(_) => "bool",
+        ValueRef::I8(_) => "byte",
+        ValueRef::U8(_) => "unsignedbyte",
+        ValueRef::I16(_) => "short",
+        ValueRef::U16(_) => "unsignedshort",
+        ValueRef::I32(_) => "signedint",
+        ValueRef::U32(_) => "unsignedint",
+        ValueRef::I64(_) => "long",
+        ValueRef::F32(_) => "float",
+        ValueRef::F64(_) => "double",
+        ValueRef::Decimal { .. } => "decimal",
+        ValueRef::LongString(_) => "longstr",
+        ValueRef::Array(_) => "array",
+        ValueRef::Timestamp(_) => "timestamp",
+        ValueRef::Table(_) => "table",
+        ValueRef::Bytes(_) => "binary",
+        ValueRef::Void => "void",
     }
 }
 

@@ -20,6 +20,7 @@
 //! | consumer cancel notifications, after the answer to who causes them | `cancels` |
 //! | consumer timeout | `behaviour` |
 //! | dead letters: four reasons, `x-death`, circles, copies, `reject-publish-dlx`, long chains | `dead_letters`, `sequences`, `deliveries` |
+//! | headers that nest deep, or are longer than a frame | `deep_headers` |
 //! | quorum queues: delivery limit, order of what returns, what they refuse | `dead_letters`, `differential` |
 //! | streams | `streams`, `core/stream` |
 //! | direct reply-to | `reply_to` |
@@ -35,6 +36,7 @@ mod both;
 mod cancels;
 mod closing;
 mod dead_letters;
+mod deep_headers;
 mod deliveries;
 mod differential;
 #[cfg(feature = "durable")]
