@@ -59,6 +59,7 @@ pub struct BrokerBuilder {
 pub struct DurableBrokerBuilder {
     config: Config,
     path: std::path::PathBuf,
+    repairs: bool,
 }
 
 /// What a broker listens with.
@@ -315,6 +316,14 @@ impl BrokerBuilder {
         self
     }
 
+    /// How many bytes are to stay free where [`data_dir`](BrokerBuilder::data_dir) is. Default 50 MB, as RabbitMQ's `disk_free_limit`.
+    /// Below it publishers are held back with `connection.blocked`, each from its next publish on, until there is room;
+    /// everybody else goes on.
+    pub fn disk_free_limit(mut self, bytes: u64) -> Self {
+        self.config.disk_free_limit = bytes;
+        self
+    }
+
     /// The largest body a message may have, in bytes. Default 128 MiB. A larger one is refused with 406 on the channel
     /// before any of it is kept.
     pub fn max_message_size(mut self, bytes: u64) -> Self {
@@ -351,7 +360,7 @@ impl BrokerBuilder {
     /// ```
     #[cfg(feature = "durable")]
     pub fn data_dir(self, path: impl Into<std::path::PathBuf>) -> DurableBrokerBuilder {
-        DurableBrokerBuilder { config: self.config, path: path.into() }
+        DurableBrokerBuilder { config: self.config, path: path.into(), repairs: false }
     }
 
     /// The broker, which does nothing yet: see [`Broker::listen`] and [`Broker::connect`].
@@ -364,14 +373,22 @@ impl BrokerBuilder {
 
 #[cfg(feature = "durable")]
 impl DurableBrokerBuilder {
+    /// Sets what is damaged in the folder aside, in a folder `damaged-` with the time beside it, where a file `report` says what was
+    /// lost, and goes on with the rest. Everything is read to its end for that. Default: a damaged folder is refused
+    /// and nothing in it is changed.
+    pub fn repair(mut self, repairs: bool) -> Self {
+        self.repairs = repairs;
+        self
+    }
+
     /// The broker, with what survived. It reads all of it before it returns.
     ///
     /// # Errors
-    /// When the folder is another broker's, cannot be made or cannot be read.
+    /// When the folder is another broker's, cannot be made or read, is damaged or of a newer version.
     pub fn build(self) -> Result<Broker, DataError> {
-        let DurableBrokerBuilder { mut config, path } = self;
+        let DurableBrokerBuilder { mut config, path, repairs } = self;
         config.fill_in();
-        Ok(Broker { inner: Arc::new(Instance::restored(config, &path)?) })
+        Ok(Broker { inner: Arc::new(Instance::restored(config, &path, repairs)?) })
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// Bytes that the messages of each virtual host may take.
     pub(crate) memory_limit: Option<u64>,
+    /// Bytes that are to stay free on the disk.
+    pub(crate) disk_free_limit: u64,
     pub(crate) login_timeout: Duration,
     pub(crate) product: String,
     pub(crate) product_version: String,
@@ -50,6 +52,7 @@ impl fmt::Debug for Config {
             .field("max_connections", &self.max_connections)
             .field("limits", &self.limits)
             .field("memory_limit", &self.memory_limit)
+            .field("disk_free_limit", &self.disk_free_limit)
             .field("login_timeout", &self.login_timeout)
             .field("product", &self.product)
             .field("product_version", &self.product_version)
@@ -71,6 +74,7 @@ impl Default for Config {
             max_connections: usize::MAX,
             limits: Limits::default(),
             memory_limit: None,
+            disk_free_limit: 50_000_000,
             login_timeout: Duration::from_secs(10),
             product: "RabbitMQ".to_owned(),
             product_version: "3.10.8".to_owned(),

@@ -18,8 +18,10 @@ use crate::{
 #[cfg(feature = "durable")]
 use crate::{
     core::refusal::Refusal,
-    store::{DataError, Progress, Room},
+    store::{DataError, Folder, Progress, Restored, Room},
 };
+#[cfg(feature = "durable")]
+use std::{path::Path, sync::Weak, time::Duration};
 
 /// What the connections and listeners of a broker share.
 pub(crate) struct Instance {
@@ -52,19 +54,27 @@ impl Instance {
 
     /// One that keeps what is to survive in a folder, and has what survived there.
     #[cfg(feature = "durable")]
-    pub(crate) fn restored(config: Config, folder: &std::path::Path) -> Result<Self, DataError> {
-        let room = Room::of(config.memory());
-        let database = Disk::open(folder, room)?;
+    pub(crate) fn restored(config: Config, folder: &Path, repairs: bool) -> Result<Self, DataError> {
+        let started = std::time::Instant::now();
+        let store = Folder::open(folder, Room::of(config.memory()), repairs)?;
         let failure = Arc::<watch::Sender<Option<Failure>>>::default();
         let (faults, clients, mut hosts) = (FaultPlan::default(), Arc::<Clients>::default(), HashMap::new());
+        let mut all = Vec::new();
         for name in config.vhosts() {
             let mut vhost = Vhost::new(name, config.limits);
             let began = Instant::now();
             vhost.began = since_1970();
-            let (disk, writer) = Disk::restore(&database, folder, &mut vhost, room)?;
+            let (disk, writer, restored) = Disk::restore(&store, &mut vhost)?;
             let host = Arc::new(host(vhost, Some(disk), began, &config, &faults));
-            let (told, clients) = (Arc::downgrade(&host), Arc::clone(&clients));
-            let failure = Arc::clone(&failure);
+            hosts.insert(name.clone(), Arc::clone(&host));
+            all.push((host, writer, restored));
+        }
+        store.is_whole()?;
+        let restored: Vec<_> = all.iter().map(|(_, _, restored)| *restored).collect();
+        let unusable = |source| DataError::Unusable { path: folder.to_owned(), source };
+        for (host, writer, _) in all {
+            let (told, clients, failure) =
+                (Arc::downgrade(&host), Arc::clone(&clients), Arc::clone(&failure));
             let tell = move |progress| {
                 if let Some(host) = told.upgrade() {
                     host.tell(&progress);
@@ -74,10 +84,14 @@ impl Instance {
                     fail(&failure, why);
                 }
             };
-            let unusable = |source| DataError::Unusable { path: folder.to_owned(), source };
             writer.start(tell).map_err(unusable)?;
-            hosts.insert(name.clone(), host);
         }
+        let watched: Vec<_> = hosts.values().map(Arc::downgrade).collect();
+        store.watch(config.disk_free_limit, move |is_low| {
+            let there = watched.iter().filter_map(Weak::upgrade);
+            there.for_each(|host| host.with(|_, shared| shared.low_on_disk(is_low)));
+        })?;
+        say_restored(folder, &restored, started.elapsed());
         Ok(Instance { config, clients, faults, hosts, ending: watch::Sender::new(false), failure })
     }
 
@@ -130,6 +144,27 @@ impl Instance {
             host.close().await;
         }
     }
+}
+
+/// Says what survived.
+#[cfg(feature = "durable")]
+fn say_restored(folder: &Path, restored: &[Restored], took: Duration) {
+    let sum = |count: fn(&Restored) -> usize| restored.iter().map(count).sum::<usize>();
+    let end = if restored.iter().all(|restored| restored.was_clean) {
+        "a clean end"
+    } else {
+        "an end that was not clean"
+    };
+    tracing::info!(
+        "version {} with {}: {} exchanges, {} queues, {} bindings and {} messages recovered after {end}, in {:.3} s",
+        env!("CARGO_PKG_VERSION"),
+        folder.display(),
+        sum(|restored| restored.exchanges),
+        sum(|restored| restored.queues),
+        sum(|restored| restored.bindings),
+        sum(|restored| restored.messages),
+        took.as_secs_f64(),
+    );
 }
 
 /// Notes the first cause of a failure.

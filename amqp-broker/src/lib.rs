@@ -65,9 +65,17 @@
 //! message is `redelivered` if it was delivered before, after another end all are, for nobody knows. A confirm of a persistent
 //! message waits for `fdatasync`, which serves all that gathered meanwhile; where the disk cannot follow, publishers wait. All messages are in memory too: the disk is for safety, not for more than fits. How often a
 //! message returned to a quorum queue is kept, but not the order in which they returned: they come in the order in which they were
-//! published. A stream's offsets go on, even when it was empty. When the disk
+//! published. A stream's offsets go on, even when it was empty. Below
+//! [`BrokerBuilder::disk_free_limit`] publishers are held back with `connection.blocked` while consumers drain. When the disk
 //! fails, publishes that wait are nacked, every connection is closed with 541 and [`Broker::failed`] tells why; the program
 //! ends with an error.
+//!
+//! At the start the folder is checked. A batch that was being written when the broker ended, of which nothing was confirmed, is
+//! dropped with a line in the log. A folder that is damaged is refused, and nothing in it is changed, until it is to be
+//! [repaired](DurableBrokerBuilder::repair): one with a hole in a journal and intact records behind it, a wrong checksum, a part that is missing, or
+//! a journal that ends before what was confirmed. How far that is is kept outside the journal. It is exact whenever the process
+//! ends, however it does; when the power fails it may lag by some 50 ms, so that damage within that time at the very end may pass for an
+//! unfinished batch.
 //!
 //! # Memory
 //! A connection that does not read what is sent to it holds at most 2 MiB and one message of deliveries; the rest waits in

@@ -37,6 +37,12 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
+    /// Sets aside what is damaged in the folder, in a folder of its own beside it with a report of what was lost, and
+    /// starts with the rest; without it a damaged folder is refused and nothing in it changes. Never in the file
+    #[arg(long)]
+    #[serde(skip)]
+    repair: bool,
+
     /// Where to accept connections under TLS; may be given several times
     #[arg(long, value_name = "HOST:PORT", help_heading = "TLS")]
     pub(crate) listen_tls: Vec<String>,
@@ -157,6 +163,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     memory_limit: Option<Size>,
 
+    /// What is to stay free on the disk of the folder: below it publishers are held back with connection.blocked, as by
+    /// RabbitMQ's disk_free_limit [default: 50MB]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    disk_free_limit: Option<Size>,
+
     /// How much to log, to standard error: error, warn, info, debug, trace, or a filter of tracing's such as
     /// amqp_broker=debug [default: RUST_LOG, or info]
     #[arg(long, value_name = "FILTER")]
@@ -183,6 +194,7 @@ impl Settings {
         Settings {
             listen: either(self.listen, file.listen),
             data: self.data.or(file.data),
+            repair: self.repair,
             listen_tls: either(self.listen_tls, file.listen_tls),
             tls_certificate: self.tls_certificate.or(file.tls_certificate),
             tls_key: self.tls_key.or(file.tls_key),
@@ -209,6 +221,7 @@ impl Settings {
             max_unacked: self.max_unacked.or(file.max_unacked),
             consumer_timeout: self.consumer_timeout.or(file.consumer_timeout),
             memory_limit: self.memory_limit.or(file.memory_limit),
+            disk_free_limit: self.disk_free_limit.or(file.disk_free_limit),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
         }
@@ -225,7 +238,7 @@ impl Settings {
             tracing::warn!("nobody logs in as user '{user}': {why}");
         }
         Ok(match &self.data {
-            Some(folder) => builder.data_dir(folder).build()?,
+            Some(folder) => builder.data_dir(folder).repair(self.repair).build()?,
             None => builder.build(),
         })
     }
@@ -286,6 +299,7 @@ impl Settings {
         let consumer_timeout = self.consumer_timeout.map(Duration::from_millis);
         builder = given(builder, consumer_timeout, BrokerBuilder::consumer_timeout);
         builder = given(builder, bytes(self.memory_limit), BrokerBuilder::memory_limit);
+        builder = given(builder, bytes(self.disk_free_limit), BrokerBuilder::disk_free_limit);
         Ok(builder)
     }
 
@@ -430,7 +444,7 @@ mod tests {
 
     #[test]
     fn every_limit_of_the_file_and_of_flags_gets_to_the_builder() {
-        const LIMITS: [(&str, &str, &str); 13] = [
+        const LIMITS: [(&str, &str, &str); 14] = [
             ("heartbeat", "11", "heartbeat: 11"),
             ("login-timeout", "12", "login_timeout: 12s"),
             ("channel-max", "13", "channel_max: 13"),
@@ -441,6 +455,7 @@ mod tests {
             ("max-unacked", "18", "unacked: 18"),
             ("consumer-timeout", "19", "ack_timeout: 19"),
             ("memory-limit", "20", "memory_limit: Some(20)"),
+            ("disk-free-limit", "24", "disk_free_limit: 24"),
             ("max-exchanges", "21", "exchanges: 21"),
             ("max-bindings", "22", "bindings: 22"),
             ("max-consumers", "23", "consumers: 23"),

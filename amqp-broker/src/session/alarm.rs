@@ -4,8 +4,10 @@ use amqp_codec::ShortString;
 
 use crate::core::ids::ConnectionId;
 
-/// What clients are told when memory is low, in RabbitMQ's words.
+/// What clients are told when memory or the disk is low, in RabbitMQ's words.
 const LOW_ON_MEMORY: ShortString = ShortString::from_static("low on memory");
+const LOW_ON_DISK: ShortString = ShortString::from_static("low on disk");
+const LOW_ON_BOTH: ShortString = ShortString::from_static("low on memory & disk");
 
 /// Why publishers are held back, and who is.
 #[derive(Debug, Default)]
@@ -13,6 +15,7 @@ pub(crate) struct Alarm {
     /// Somebody wants it so, and why.
     wanted: Option<ShortString>,
     is_low_on_memory: bool,
+    is_low_on_disk: bool,
     /// The disk cannot follow: nobody is told.
     is_behind: bool,
     /// Those who have published since, and whether each is to be told when it may go on.
@@ -27,12 +30,17 @@ impl Alarm {
 
     /// Whether those who are held back are told.
     pub(crate) fn is_told(&self) -> bool {
-        self.is_low_on_memory || self.wanted.is_some()
+        self.is_low_on_memory || self.is_low_on_disk || self.wanted.is_some()
     }
 
     /// What to say to who is held back.
     pub(crate) fn reason(&self) -> ShortString {
-        self.wanted.clone().unwrap_or(LOW_ON_MEMORY)
+        let low = match (self.is_low_on_memory, self.is_low_on_disk) {
+            (true, true) => LOW_ON_BOTH,
+            (false, true) => LOW_ON_DISK,
+            _ => LOW_ON_MEMORY,
+        };
+        self.wanted.clone().unwrap_or(low)
     }
 
     /// Holds back who has published.
@@ -59,6 +67,13 @@ impl Alarm {
     /// Memory is low, or no longer; those who may go on.
     pub(crate) fn low_on_memory(&mut self, is_low: bool) -> Vec<(ConnectionId, bool)> {
         self.is_low_on_memory = is_low;
+        self.released()
+    }
+
+    /// There is little room on the disk, or no longer; those who may go on.
+    #[cfg(feature = "durable")]
+    pub(crate) fn low_on_disk(&mut self, is_low: bool) -> Vec<(ConnectionId, bool)> {
+        self.is_low_on_disk = is_low;
         self.released()
     }
 

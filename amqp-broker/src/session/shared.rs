@@ -73,6 +73,13 @@ impl Shared {
         self.release(released);
     }
 
+    /// Whether there is little room on the disk.
+    #[cfg(feature = "durable")]
+    pub(crate) fn low_on_disk(&mut self, is_low: bool) {
+        let released = self.alarm.low_on_disk(is_low);
+        self.release(released);
+    }
+
     /// Nothing gets to the disk any more.
     pub(crate) fn disk_failed(&mut self) {
         for held in self.held.fail() {

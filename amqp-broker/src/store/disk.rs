@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +11,6 @@ use std::{
     thread,
 };
 
-use fjall::Database;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
@@ -25,9 +24,9 @@ use crate::{
 
 use super::{
     error::{DataError, cause},
-    files::Files,
+    files::{Files, Restored},
+    folder::Folder,
     format::fnv,
-    room::Room,
 };
 
 /// What is written together, in bytes, where more waits: the store holds it several times while it writes.
@@ -92,26 +91,22 @@ struct Added {
 }
 
 impl Disk {
-    /// Opens the folder, making it where there is none.
-    pub(crate) fn open(path: &Path, room: Room) -> Result<Database, DataError> {
-        std::fs::create_dir_all(path).map_err(DataError::unusable(path))?;
-        let builder = Database::builder(path).cache_size(room.cache);
-        builder.open().map_err(|error| DataError::of(path, error))
-    }
-
     /// Puts a virtual host back as it was and keeps what changes from now on. What comes of that is told to `tell`, by a
     /// thread that ends some time after the disk is dropped.
+    ///
+    /// # Errors
+    /// When anything cannot be read.
     pub(crate) fn restore(
-        database: &Database,
-        path: &Path,
+        folder: &Arc<Folder>,
         vhost: &mut Vhost,
-        room: Room,
-    ) -> Result<(Disk, Writer), DataError> {
-        let opened = Files::open(database, &file_name(vhost.name()), room);
-        let restored = opened.and_then(|mut files| files.restore(vhost).map(|()| files));
-        let files = restored.map_err(|error| DataError::of(path, error))?;
-        let queue = Arc::new(Queue::new(room.backlog));
-        Ok((Disk { queue: Arc::clone(&queue) }, Writer { queue, files, folder: path.to_owned() }))
+    ) -> Result<(Disk, Writer, Restored), DataError> {
+        let path = &folder.path;
+        let of_reading = |error| DataError::of_reading(path, error);
+        let mut files = Files::open(folder, &file_name(vhost.name())).map_err(of_reading)?;
+        let restored = files.restore(vhost).map_err(of_reading)?;
+        folder.judge(vhost.name(), restored.unreadable)?;
+        let queue = Arc::new(Queue::new(folder.room.backlog));
+        Ok((Disk { queue: Arc::clone(&queue) }, Writer { queue, files, folder: path.clone() }, restored))
     }
 
     /// Adds changes, of which the last has this number; tells whether there is room for more.

@@ -25,6 +25,23 @@ pub enum DataError {
         /// Why not.
         source: io::Error,
     },
+    /// What is in the folder was written by a newer version.
+    #[error("{} is of a newer version: {format}", .path.display())]
+    Newer {
+        /// The folder.
+        path: PathBuf,
+        /// What is newer than what is known.
+        format: String,
+    },
+    /// What is in the folder is damaged: something that was confirmed cannot be read. Nothing was changed. What can still be read
+    /// is there after a [repair](crate::DurableBrokerBuilder::repair).
+    #[error("{} is damaged: {damage}", .path.display())]
+    Damaged {
+        /// The folder.
+        path: PathBuf,
+        /// All that is damaged.
+        damage: String,
+    },
 }
 
 impl DataError {
@@ -35,6 +52,27 @@ impl DataError {
             fjall::Error::Locked => DataError::InUse { path },
             other => DataError::Unusable { source: cause(&path, other), path },
         }
+    }
+
+    /// What the store says of a folder whose records have been read before: what cannot be read is damaged.
+    pub(super) fn of_reading(path: &Path, error: fjall::Error) -> Self {
+        tracing::debug!(?error, "the store cannot be read");
+        let is_damage = match system_error(&error) {
+            Some(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof),
+            None => !matches!(error, fjall::Error::Locked | fjall::Error::Poisoned),
+        };
+        match is_damage {
+            true => DataError::damaged(path, &[cause(path, error).to_string()]),
+            false => DataError::of(path, error),
+        }
+    }
+
+    pub(super) fn damaged(path: &Path, damage: &[String]) -> Self {
+        DataError::Damaged { path: path.to_owned(), damage: damage.join("; ") }
+    }
+
+    pub(super) fn newer(path: &Path, format: String) -> Self {
+        DataError::Newer { path: path.to_owned(), format }
     }
 
     pub(super) fn unusable(path: &Path) -> impl Fn(io::Error) -> Self {

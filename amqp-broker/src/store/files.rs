@@ -3,7 +3,7 @@
 use std::{collections::HashMap, collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode};
+use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 
 use crate::core::{
     journal::{Record, Stored},
@@ -11,14 +11,14 @@ use crate::core::{
     vhost::Vhost,
 };
 
-use super::{format, room::Room};
+use super::{folder::Folder, format, number, options::BODIES};
 
 /// There when the last end was a clean one.
 const CLEAN: &[u8] = b"clean";
 
 /// The files of a virtual host.
 pub(super) struct Files {
-    database: Database,
+    folder: Arc<Folder>,
     /// Exchanges, queues, bindings.
     topology: Keyspace,
     messages: Keyspace,
@@ -56,6 +56,14 @@ impl LargeBodies {
         (number, is_new)
     }
 
+    /// A message had a body.
+    fn restore(&mut self, place: (u64, u64), number: u64, body: &Arc<Vec<Bytes>>) {
+        self.last = self.last.max(number);
+        self.numbers.insert(address(body), number);
+        self.users.entry(number).or_insert_with(|| (0, Arc::clone(body))).0 += 1;
+        self.of.insert(place, number);
+    }
+
     /// A message goes; the number of its body, if nobody else has it.
     fn leave(&mut self, place: (u64, u64)) -> Option<u64> {
         let number = self.of.remove(&place)?;
@@ -70,29 +78,90 @@ impl LargeBodies {
     }
 }
 
+/// What was put back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Restored {
+    pub(crate) exchanges: usize,
+    pub(crate) queues: usize,
+    pub(crate) bindings: usize,
+    pub(crate) messages: usize,
+    /// Records that cannot be read.
+    pub(crate) unreadable: usize,
+    /// Whether the last end was a clean one.
+    pub(crate) was_clean: bool,
+}
+
+impl Restored {
+    fn count(&mut self, kind: u8) {
+        match kind {
+            format::EXCHANGE => self.exchanges += 1,
+            format::QUEUE => self.queues += 1,
+            format::BINDING => self.bindings += 1,
+            _ => {}
+        }
+    }
+}
+
+/// Where a record is.
+#[derive(Clone, Copy)]
+enum Part {
+    Topology,
+    Messages,
+    Bodies,
+}
+
+/// What is to be cleared away.
+#[derive(Default)]
+struct Cleared {
+    keys: Vec<(Part, fjall::UserKey)>,
+    unreadable: usize,
+}
+
+impl Cleared {
+    fn add(&mut self, part: Part, key: fjall::UserKey, is_unreadable: bool) {
+        self.keys.push((part, key));
+        self.unreadable += usize::from(is_unreadable);
+    }
+}
+
 fn address(body: &Arc<Vec<Bytes>>) -> usize {
     Arc::as_ptr(body).addr()
 }
 
 impl Files {
     /// Opens them, making them where there are none.
-    pub(super) fn open(database: &Database, vhost: &str, room: Room) -> fjall::Result<Self> {
-        let plain = || KeyspaceCreateOptions::default().max_memtable_size(room.memtable);
-        let separated = || plain().with_kv_separation(Some(KvSeparationOptions::default()));
-        let topology = database.keyspace(&format!("{vhost}.topology"), plain)?;
-        let messages = database.keyspace(&format!("{vhost}.messages"), plain)?;
-        let bodies = database.keyspace(&format!("{vhost}.bodies"), separated)?;
-        let database = database.clone();
-        Ok(Files { database, topology, messages, bodies, began: 0, large: LargeBodies::default() })
+    pub(super) fn open(folder: &Arc<Folder>, vhost: &str) -> fjall::Result<Self> {
+        let names = [format!("{vhost}.topology"), format!("{vhost}.messages"), format!("{vhost}{BODIES}")];
+        let [topology, messages, bodies] = folder.keyspaces(names)?;
+        let folder = Arc::clone(folder);
+        Ok(Files { folder, topology, messages, bodies, began: 0, large: LargeBodies::default() })
     }
 
-    /// Puts a virtual host back as it was, and clears away what belongs to nobody.
-    pub(super) fn restore(&mut self, vhost: &mut Vhost) -> fjall::Result<()> {
+    /// Puts a virtual host back as it was, and clears away what belongs to nobody. What cannot be read stays where it is, and
+    /// is an error; but in a repair it is set aside with all that belongs to it.
+    pub(super) fn restore(&mut self, vhost: &mut Vhost) -> fjall::Result<Restored> {
         self.began = vhost.began;
-        let was_clean = self.topology.contains_key(CLEAN)?;
-        let mut batch = self.database.batch().durability(Some(PersistMode::SyncAll));
-        batch.remove(&self.topology, CLEAN);
+        let mut restored = Restored { was_clean: self.topology.contains_key(CLEAN)?, ..Restored::default() };
+        let mut gone = Cleared::default();
         let mut restoration = Restoration::new(vhost);
+        self.restore_topology(&mut restoration, &mut restored, &mut gone)?;
+        self.restore_messages(&mut restoration, &mut restored, &mut gone)?;
+        restoration.finish();
+        self.find_bodies_of_nobody(&mut gone)?;
+        restored.unreadable = gone.unreadable;
+        if gone.unreadable == 0 || self.folder.is_repaired() {
+            self.clear(gone)?;
+            self.folder.begin();
+        }
+        Ok(restored)
+    }
+
+    fn restore_topology(
+        &self,
+        restoration: &mut Restoration<'_>,
+        restored: &mut Restored,
+        gone: &mut Cleared,
+    ) -> fjall::Result<()> {
         for kind in [format::EXCHANGE, format::QUEUE, format::EMPTIED, format::BINDING] {
             for guard in self.topology.prefix([kind]) {
                 let (key, value) = guard.into_inner()?;
@@ -101,14 +170,32 @@ impl Files {
                     format::EMPTIED => format::read_emptied(&key, &value),
                     _ => format::read_entity(&key, &value),
                 };
-                if !record.is_some_and(|record| restoration.put(record)) {
-                    batch.remove(&self.topology, key);
+                let is_read = record.is_some();
+                let belongs = record.is_some_and(|record| restoration.put(record));
+                // An exchange or a queue belongs to nobody: it can be made, or it cannot be read.
+                let is_entity = matches!(kind, format::EXCHANGE | format::QUEUE);
+                match belongs {
+                    true => restored.count(kind),
+                    false => gone.add(Part::Topology, key, !is_read || is_entity),
                 }
             }
         }
+        Ok(())
+    }
+
+    fn restore_messages(
+        &mut self,
+        restoration: &mut Restoration<'_>,
+        restored: &mut Restored,
+        gone: &mut Cleared,
+    ) -> fjall::Result<()> {
         let mut bodies = HashMap::<u64, Arc<Vec<Bytes>>>::new();
-        for guard in self.messages.iter() {
+        let messages = self.messages.clone();
+        for guard in messages.iter() {
             let (key, value) = guard.into_inner()?;
+            if *key == *number::KEY {
+                continue;
+            }
             let mut failed = None;
             let find = |number: u64| match bodies.get(&number) {
                 Some(body) => Some(Arc::clone(body)),
@@ -129,39 +216,68 @@ impl Files {
                 return Err(error);
             }
             let Some(format::Written { mut stored, body }) = written else {
-                batch.remove(&self.messages, key);
+                gone.add(Part::Messages, key, true);
                 continue;
             };
             // After an end that was not clean nobody knows what had been delivered.
-            stored.redelivered |= !was_clean;
+            stored.redelivered |= !restored.was_clean;
             let (place, message) = ((stored.queue, stored.position), stored.message.clone());
             if !restoration.put(Record::Stored(stored)) {
-                batch.remove(&self.messages, key);
-            } else if let (Some(number), Some(large)) = (body, message.pack().large) {
-                self.large.last = self.large.last.max(number);
-                self.large.numbers.insert(address(large), number);
-                self.large.users.entry(number).or_insert_with(|| (0, Arc::clone(large))).0 += 1;
-                self.large.of.insert(place, number);
+                gone.add(Part::Messages, key, false);
+                continue;
+            }
+            restored.messages += 1;
+            if let (Some(number), Some(large)) = (body, message.pack().large) {
+                self.large.restore(place, number, large);
             }
         }
-        restoration.finish();
+        Ok(())
+    }
+
+    fn find_bodies_of_nobody(&mut self, gone: &mut Cleared) -> fjall::Result<()> {
         for guard in self.bodies.iter() {
             let key = guard.key()?;
             let number = <[u8; 8]>::try_from(&*key).map_or(0, u64::from_be_bytes);
             self.large.last = self.large.last.max(number);
             if !self.large.users.contains_key(&number) {
-                batch.remove(&self.bodies, key);
+                gone.add(Part::Bodies, key, false);
             }
         }
+        Ok(())
+    }
+
+    /// Clears away what belongs to nobody and, once it is set aside, what cannot be read.
+    fn clear(&self, gone: Cleared) -> fjall::Result<()> {
+        for (part, key) in &gone.keys {
+            let keyspace = self.part(*part);
+            if let Some(value) = keyspace.get(key)? {
+                self.folder.keep_aside(keyspace.name(), key, &value)?;
+            }
+        }
+        let mut batch = self.folder.batch(&self.messages, PersistMode::SyncAll);
+        batch.batch.remove(&self.topology, CLEAN);
+        for (part, key) in gone.keys {
+            batch.batch.remove(self.part(part), key);
+        }
         batch.commit()
+    }
+
+    fn part(&self, part: Part) -> &Keyspace {
+        match part {
+            Part::Topology => &self.topology,
+            Part::Messages => &self.messages,
+            Part::Bodies => &self.bodies,
+        }
     }
 
     /// Writes changes, all of them or none; on disk when it returns, but for messages that have only gone or
     /// returned.
     pub(super) fn write(&mut self, records: Vec<Record>) -> fjall::Result<()> {
+        let folder = Arc::clone(&self.folder);
         let is_promised = |record: &Record| !matches!(record, Record::Gone { .. } | Record::Returned(_));
         let mode = if !records.iter().any(is_promised) { PersistMode::Buffer } else { PersistMode::SyncData };
-        let mut batch = self.database.batch().durability(Some(mode));
+        let mut numbered = folder.batch(&self.messages, mode);
+        let batch = &mut numbered.batch;
         // What comes and goes in one batch is not written at all.
         let mut gone = HashSet::new();
         let mut never_written = HashSet::new();
@@ -186,7 +302,7 @@ impl Files {
                     let key = format::entity_key(format::QUEUE, serial);
                     batch.insert(&self.topology, key, format::queue(&name, auto_delete, &arguments));
                 }
-                Record::QueueDeleted { serial } => self.delete_queue(serial, &mut batch)?,
+                Record::QueueDeleted { serial } => self.delete_queue(serial, batch)?,
                 Record::Bound(binding) => {
                     let key = format::binding_key(&binding);
                     batch.insert(&self.topology, key, &binding.arguments.as_encoded()[..]);
@@ -199,7 +315,7 @@ impl Files {
                 Record::Returned(stored) if deleted.contains(&stored.queue) => {}
                 Record::Returned(Stored { queue, position, .. })
                     if gone.contains(&(queue, position)) || never_written.contains(&(queue, position)) => {}
-                Record::Stored(stored) | Record::Returned(stored) => self.store(&stored, &mut batch),
+                Record::Stored(stored) | Record::Returned(stored) => self.store(&stored, batch),
                 Record::Emptied { queue, .. } if deleted.contains(&queue) => {}
                 Record::Emptied { queue, end } => {
                     let key = format::entity_key(format::EMPTIED, queue);
@@ -210,9 +326,9 @@ impl Files {
             }
         }
         for (queue, position) in gone {
-            self.remove(queue, position, &mut batch);
+            self.remove(queue, position, batch);
         }
-        batch.commit()
+        numbered.commit()
     }
 
     fn store(&mut self, stored: &Stored, batch: &mut OwnedWriteBatch) {
@@ -253,7 +369,8 @@ impl Files {
 
     /// Ends cleanly: what was delivered before is known.
     pub(super) fn finish(&mut self, redelivered: &[Stored]) -> fjall::Result<()> {
-        let mut batch = self.database.batch().durability(Some(PersistMode::SyncAll));
+        let mut numbered = self.folder.batch(&self.messages, PersistMode::SyncAll);
+        let batch = &mut numbered.batch;
         for stored in redelivered {
             let place = (stored.queue, stored.position);
             let body = self.large.of.get(&place).copied();
@@ -261,6 +378,7 @@ impl Files {
             batch.insert(&self.messages, key, format::message(stored, body, self.began));
         }
         batch.insert(&self.topology, CLEAN, "");
-        batch.commit()
+        numbered.commit()?;
+        Ok(self.folder.finish()?)
     }
 }

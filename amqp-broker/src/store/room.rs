@@ -10,6 +10,8 @@ pub(crate) struct Room {
     pub(super) memtable: u64,
     /// What the store keeps of what it has read.
     pub(super) cache: u64,
+    /// How many files the store keeps open.
+    pub(super) files: usize,
 }
 
 impl Room {
@@ -19,6 +21,7 @@ impl Room {
             backlog: (memory / 8).clamp(1 << 20, 64 << 20),
             memtable: (memory / 32).clamp(1 << 20, 64 << 20),
             cache: (memory / 32).clamp(1 << 20, 32 << 20),
+            files: 900,
         }
     }
 }

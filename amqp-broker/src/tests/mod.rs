@@ -24,7 +24,7 @@
 //! | quorum queues: delivery limit, order of what returns, what they refuse | `dead_letters`, `differential` |
 //! | streams | `streams`, `core/stream` |
 //! | direct reply-to | `reply_to` |
-//! | what survives, and when it is confirmed | `durability`, `restarts` |
+//! | what survives, and when it is confirmed | `durability`, `restarts`, `damage` |
 //! | many connections, queues and messages; bodies shared by queues | `scale` |
 //! | anything at all, in any order | `anything` (nothing breaks), `sequences` and, with consumers, `deliveries` (as RabbitMQ does) |
 
@@ -35,6 +35,8 @@ mod behaviour;
 mod both;
 mod cancels;
 mod closing;
+#[cfg(feature = "durable")]
+mod damage;
 mod dead_letters;
 mod deep_headers;
 mod deliveries;

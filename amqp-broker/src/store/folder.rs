@@ -1,0 +1,318 @@
+//! The folder of a broker: the store of all its virtual hosts, and how far that is synced.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
+use parking_lot::{Mutex, MutexGuard};
+use uuid::Uuid;
+
+use super::{
+    check::{Found, begin_again},
+    contents::Contents,
+    error::DataError,
+    mark::{Mark, MarkFile},
+    number, options,
+    repair::{Aside, repair},
+    room::Room,
+    watch::Watch,
+};
+
+/// How the names of the keyspaces end in which batches leave their numbers.
+const NUMBERED: &str = ".messages";
+
+/// How often, and how far apart, another broker is waited for that is about to end.
+const LOCK_ATTEMPTS: u32 = 3;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// The folder of a broker.
+pub(crate) struct Folder {
+    pub(super) path: PathBuf,
+    pub(super) database: Database,
+    pub(super) room: Room,
+    /// Where what was damaged is set aside, if that is wanted.
+    aside: Mutex<Option<Aside>>,
+    progress: Mutex<Progress>,
+    watch: Arc<Watch>,
+}
+
+/// How far it is written.
+struct Progress {
+    contents: Contents,
+    file: MarkFile,
+    mark: Mark,
+    /// The number of the next batch.
+    next: u64,
+    /// How many virtual hosts have not ended cleanly.
+    users: usize,
+}
+
+impl Folder {
+    /// Opens a folder, making it where there is none.
+    ///
+    /// # Errors
+    /// When it is damaged, unless it is to be repaired.
+    pub(crate) fn open(path: &Path, room: Room, repairs: bool) -> Result<Arc<Self>, DataError> {
+        let unusable = DataError::unusable(path);
+        fs::create_dir_all(path).map_err(&unusable)?;
+        let lock = lock(path)?;
+        let found = Found::look(path)?;
+        let mut aside = None;
+        if !found.damage.is_empty() && !repairs {
+            found.damage.iter().for_each(|words| tracing::error!("{}: {words}", path.display()));
+            return Err(DataError::damaged(path, &found.damage));
+        }
+        if repairs && found.is_used() {
+            let mut made = Aside::make(path).map_err(&unusable)?;
+            repair(path, &found, room, &mut made)?;
+            aside = Some(made);
+        }
+        let kept = drop_unfinished(&found, aside.is_some()).map_err(&unusable)?;
+        if !found.is_used() {
+            begin_again(path, &found).map_err(&unusable)?;
+        }
+        drop(lock);
+        let database = open_store(path, room, found.is_used())?;
+        let folder = Folder::opened(path, database, room, found, aside)?;
+        if let Some(kept) = kept {
+            fs::remove_file(kept).map_err(&unusable)?;
+        }
+        Ok(Arc::new(folder))
+    }
+
+    fn opened(
+        path: &Path,
+        database: Database,
+        room: Room,
+        found: Found,
+        aside: Option<Aside>,
+    ) -> Result<Self, DataError> {
+        let unusable = DataError::unusable(path);
+        let of_store = |error| DataError::of_reading(path, error);
+        let (last, journal) = (found.last(), found.journal());
+        let mut contents = Contents::default();
+        let mut stored = 0;
+        let secret = found.mark.as_ref().map(|(_, mark)| mark.secret);
+        for name in database.list_keyspace_names() {
+            let keyspace =
+                database.keyspace(&name, || options::of_keyspace(&name, room)).map_err(of_store)?;
+            contents.keyspaces.insert(keyspace.id(), name.to_string());
+            if name.ends_with(NUMBERED) {
+                let value = keyspace.get(number::KEY).map_err(of_store)?;
+                let number = value.and_then(|value| number::read(number::KEY, &value, secret.as_ref()));
+                stored = stored.max(number.unwrap_or_default());
+            }
+        }
+        let confirmed = found.mark.as_ref().filter(|(_, mark)| mark.number > mark.given_up);
+        if let Some((_, mark)) = confirmed
+            && last.is_none()
+            && stored < mark.number
+            && aside.is_none()
+        {
+            let number = mark.number;
+            let words = format!("the store ends with batch {stored}, but batch {number} was confirmed");
+            tracing::error!("{}: {words}", path.display());
+            return Err(DataError::damaged(path, &[words]));
+        }
+        let newest = last.unwrap_or_default().max(stored);
+        let gives_up = aside.is_some() || last.is_some_and(|last| last < stored);
+        let (file, mark) = match found.mark {
+            Some((mut file, mut mark)) => {
+                mark.number = if aside.is_some() { mark.number.max(newest) } else { newest };
+                (mark.is_clean, mark.journal) = (false, journal);
+                if gives_up {
+                    mark.given_up = mark.number;
+                }
+                file.write(&mark).and_then(|()| file.handle()?.sync_all()).map_err(&unusable)?;
+                (file, mark)
+            }
+            None => {
+                let secret = Uuid::new_v4().into_bytes();
+                let mark = Mark { number: newest, given_up: newest, is_clean: false, journal, secret };
+                (MarkFile::create(path, &mark).map_err(&unusable)?, mark)
+            }
+        };
+        contents.write(path).map_err(&unusable)?;
+        let watch = Arc::new(Watch::new(file.handle().map_err(&unusable)?));
+        let next = mark.number + 1;
+        let progress = Mutex::new(Progress { contents, file, mark, next, users: 0 });
+        Ok(Folder { path: path.to_owned(), database, room, aside: Mutex::new(aside), progress, watch })
+    }
+
+    /// Keyspaces of these names, which are made where there are none.
+    pub(super) fn keyspaces<const N: usize>(&self, names: [String; N]) -> fjall::Result<[Keyspace; N]> {
+        let mut progress = self.progress.lock();
+        let before = progress.contents.keyspaces.len();
+        let mut opened = Vec::new();
+        for name in names {
+            let keyspace = self.database.keyspace(&name, || options::of_keyspace(&name, self.room))?;
+            progress.contents.keyspaces.insert(keyspace.id(), name);
+            opened.push(keyspace);
+        }
+        if progress.contents.keyspaces.len() > before {
+            progress.contents.write(&self.path)?;
+        }
+        opened.try_into().map_err(|_| io::Error::other("there are as many keyspaces as names").into())
+    }
+
+    /// Begins a batch, which leaves its number in this keyspace. Others wait until it is committed or dropped.
+    pub(super) fn batch(&self, numbered: &Keyspace, mode: PersistMode) -> Batch<'_> {
+        let mut progress = self.progress.lock();
+        // The store goes on in another journal when it likes.
+        while self.path.join(format!("{}.jnl", progress.mark.journal + 1)).exists() {
+            progress.mark.journal += 1;
+        }
+        let mut batch = self.database.batch().durability(Some(mode));
+        batch.insert(numbered, number::KEY, number::value(progress.next, &progress.mark.secret));
+        Batch { batch, mode, progress, watch: &self.watch }
+    }
+
+    /// Whether what is damaged is being set aside.
+    pub(super) fn is_repaired(&self) -> bool {
+        self.aside.lock().is_some()
+    }
+
+    /// Sets a record aside before it is cleared away, where that is wanted.
+    pub(super) fn keep_aside(&self, keyspace: &str, key: &[u8], value: &[u8]) -> io::Result<()> {
+        match &mut *self.aside.lock() {
+            Some(aside) => aside.keep_record(keyspace, key, value),
+            None => Ok(()),
+        }
+    }
+
+    /// Judges what of a virtual host could not be read.
+    pub(super) fn judge(&self, vhost: &str, unreadable: usize) -> Result<(), DataError> {
+        if unreadable == 0 {
+            return Ok(());
+        }
+        let words = format!("{unreadable} records of the virtual host '{vhost}' cannot be read");
+        match &mut *self.aside.lock() {
+            Some(aside) => {
+                aside.say(&format!("{words}: they are set aside")).map_err(DataError::unusable(&self.path))
+            }
+            None => {
+                tracing::error!("{}: {words}", self.path.display());
+                Err(DataError::damaged(&self.path, &[words]))
+            }
+        }
+    }
+
+    /// All virtual hosts are back: what is set aside is complete.
+    pub(crate) fn is_whole(&self) -> Result<(), DataError> {
+        match self.aside.lock().take() {
+            Some(aside) => aside.finish().map_err(DataError::unusable(&self.path)),
+            None => Ok(()),
+        }
+    }
+
+    /// Watches, beside what is written, how many bytes are free: tells whenever they become less than `limit`, or no longer are.
+    pub(crate) fn watch(&self, limit: u64, tell: impl Fn(bool) + Send + 'static) -> Result<(), DataError> {
+        self.watch.start(&self.path, limit, tell).map_err(DataError::unusable(&self.path))
+    }
+
+    /// A virtual host begins to write.
+    pub(super) fn begin(&self) {
+        self.progress.lock().users += 1;
+    }
+
+    /// A virtual host has ended cleanly. With the last the folder has.
+    pub(super) fn finish(&self) -> io::Result<()> {
+        let mut progress = self.progress.lock();
+        progress.users -= 1;
+        if progress.users > 0 {
+            return Ok(());
+        }
+        progress.mark.is_clean = true;
+        let Progress { file, mark, .. } = &mut *progress;
+        file.write(mark)?;
+        file.handle()?.sync_all()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        self.watch.end();
+    }
+}
+
+/// A batch in the making.
+pub(super) struct Batch<'a> {
+    pub(super) batch: OwnedWriteBatch,
+    mode: PersistMode,
+    progress: MutexGuard<'a, Progress>,
+    watch: &'a Watch,
+}
+
+impl Batch<'_> {
+    /// Writes it, whole or not at all; synced, if that was asked for, when it returns.
+    pub(super) fn commit(mut self) -> fjall::Result<()> {
+        // Its number alone is nothing.
+        if self.batch.len() <= 1 {
+            return Ok(());
+        }
+        self.batch.commit()?;
+        let progress = &mut *self.progress;
+        let number = progress.next;
+        progress.next += 1;
+        if self.mode != PersistMode::Buffer {
+            // Whatever was written before is synced with it.
+            progress.mark.number = number;
+            progress.file.write(&progress.mark)?;
+            self.watch.changed();
+        }
+        Ok(())
+    }
+}
+
+/// Makes sure that no other broker has the folder: the store's own lock, until it takes it.
+fn lock(path: &Path) -> Result<File, DataError> {
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+    let file = options.open(path.join("lock")).map_err(DataError::unusable(path))?;
+    for _ in 0..LOCK_ATTEMPTS {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(DataError::unusable(path)(error)),
+        }
+    }
+    Err(DataError::InUse { path: path.to_owned() })
+}
+
+/// Cuts off a batch that was being written when the broker ended. Where only the store can tell whether it was one, there is a copy
+/// of the journal until it has.
+fn drop_unfinished(found: &Found, is_repaired: bool) -> io::Result<Option<PathBuf>> {
+    let Some((path, journal)) = found.unfinished().filter(|_| !is_repaired) else { return Ok(None) };
+    let mut kept = None;
+    if found.last().is_none() && found.mark.as_ref().is_some_and(|(_, mark)| mark.number > 0) {
+        let copy = path.with_extension("unfinished");
+        fs::copy(path, &copy)?;
+        kept = Some(copy);
+    }
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(journal.tail.start as u64)?;
+    file.sync_all()?;
+    tracing::warn!(
+        "the last {} octets of {} are of a batch that was not finished, of which nothing was confirmed: they are dropped",
+        journal.tail.len(),
+        path.display()
+    );
+    Ok(kept)
+}
+
+fn open_store(path: &Path, room: Room, is_used: bool) -> Result<Database, DataError> {
+    // The store takes some damage for a mistake of its own.
+    let opened = catch_unwind(AssertUnwindSafe(|| options::of_store(path, room).open()));
+    match opened {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(error)) if is_used => Err(DataError::of_reading(path, error)),
+        Ok(Err(error)) => Err(DataError::of(path, error)),
+        Err(_) => Err(DataError::damaged(path, &["what is stored there cannot be read".to_owned()])),
+    }
+}

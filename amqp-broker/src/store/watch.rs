@@ -1,0 +1,146 @@
+//! What goes on beside the writing: how far is synced gets to the disk itself, and free space is looked at.
+
+use std::{
+    fs::File,
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex};
+
+/// How far apart syncs are at least: they take the disk's time from the journal. What was confirmed less than this before the
+/// power fails may not be missed if the disk loses it; after any other end all is.
+const SYNC_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often free space is looked at: the more often the sooner it may be gone, at this rate, as RabbitMQ does it.
+const OFTEN: Duration = Duration::from_millis(100);
+const SELDOM: Duration = Duration::from_secs(10);
+const FASTEST_DISK: u64 = 250_000;
+
+/// What goes on beside the writing.
+pub(super) struct Watch {
+    /// How far is synced.
+    mark: File,
+    has_changed: AtomicBool,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    has_changed: bool,
+    ends: bool,
+}
+
+impl Watch {
+    pub(super) fn new(mark: File) -> Self {
+        Watch { mark, has_changed: AtomicBool::new(false), state: Mutex::default(), wake: Condvar::new() }
+    }
+
+    /// How far is synced has changed.
+    pub(super) fn changed(&self) {
+        if !self.has_changed.swap(true, Ordering::AcqRel) {
+            self.state.lock().has_changed = true;
+            self.wake.notify_one();
+        }
+    }
+
+    /// Nothing is to be watched any more.
+    pub(super) fn end(&self) {
+        self.state.lock().ends = true;
+        self.wake.notify_one();
+    }
+
+    /// Starts the thread that watches; it tells whether less than `limit` bytes are free, whenever that changes.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        folder: &Path,
+        limit: u64,
+        tell: impl Fn(bool) + Send + 'static,
+    ) -> io::Result<()> {
+        let (watch, folder) = (Arc::clone(self), folder.to_owned());
+        let builder = thread::Builder::new().name("amqp-broker watch".to_owned());
+        builder.spawn(move || watch.run(&folder, limit, &tell)).map(drop)
+    }
+
+    fn run(&self, folder: &Path, limit: u64, tell: &impl Fn(bool)) {
+        let mut is_low = false;
+        let mut look_at = Instant::now();
+        while let Some(has_changed) = self.wait(look_at) {
+            if has_changed && let Err(error) = self.sync() {
+                tracing::error!("cannot sync {}: {error}", folder.display());
+            }
+            if Instant::now() >= look_at {
+                let free = free(folder).unwrap_or(u64::MAX);
+                if is_low != (free < limit) {
+                    is_low = !is_low;
+                    say(folder, free, limit);
+                    tell(is_low);
+                }
+                look_at = Instant::now() + look_again(free, limit);
+            }
+        }
+    }
+
+    /// Waits until there is something to do; whether there is something to sync; `None` when it ends.
+    fn wait(&self, until: Instant) -> Option<bool> {
+        let mut state = self.state.lock();
+        while !state.has_changed && !state.ends {
+            if self.wake.wait_until(&mut state, until).timed_out() {
+                break;
+            }
+        }
+        (!state.ends).then(|| std::mem::take(&mut state.has_changed))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // What changes from here on is synced next time.
+        self.has_changed.store(false, Ordering::Release);
+        self.mark.sync_data()?;
+        let mut state = self.state.lock();
+        let until = Instant::now() + SYNC_PAUSE;
+        while !state.ends && !self.wake.wait_until(&mut state, until).timed_out() {}
+        Ok(())
+    }
+}
+
+fn say(folder: &Path, free: u64, limit: u64) {
+    let folder = folder.display();
+    if free < limit {
+        tracing::warn!(
+            "{free} bytes are free where {folder} is, less than {limit}: publishers are held back"
+        );
+    } else {
+        tracing::info!("{free} bytes are free where {folder} is: publishers go on");
+    }
+}
+
+/// How many bytes are free to us.
+fn free(folder: &Path) -> io::Result<u64> {
+    let of = rustix::fs::statvfs(folder)?;
+    Ok(of.f_bavail.saturating_mul(of.f_frsize))
+}
+
+fn look_again(free: u64, limit: u64) -> Duration {
+    Duration::from_millis(free.abs_diff(limit) / FASTEST_DISK * 2).clamp(OFTEN, SELDOM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_space_is_looked_at_the_more_often_the_nearer_it_is() {
+        const LIMIT: u64 = 50_000_000;
+        assert_eq!(look_again(LIMIT, LIMIT), OFTEN);
+        assert_eq!(look_again(LIMIT + 500_000_000, LIMIT), Duration::from_secs(4));
+        assert_eq!(look_again(u64::MAX, LIMIT), SELDOM);
+        assert!(free(Path::new("/")).unwrap() > 0);
+    }
+}
