@@ -52,11 +52,15 @@ const EXAMPLES: &str = r#"A file:
   listen-tls = ["0.0.0.0:5671"]
   tls-certificate = "/etc/broker/server.pem"
   tls-key = "/etc/broker/server.key"
+  tls-client-authorities = "/etc/broker/clients.pem"
+  user-without-password = ["sensor"]
+  loopback-users = ["admin"]
   data = "/var/lib/broker"
   vhost = ["/", "orders"]
   max-connections = 1000
   consumer-timeout = 3600000
   memory-limit = "4G"
+  log-format = "json"
 
   [[user]]
   name = "admin"
@@ -148,4 +152,16 @@ async fn serve(
         signal = signals.end() => tracing::info!("ending, as {signal} asks"),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_that_help_shows_can_be_read() {
+        let (_, file) = EXAMPLES.split_once('\n').unwrap();
+        let settings = Settings::parse(file).unwrap();
+        settings.check().unwrap();
+    }
 }

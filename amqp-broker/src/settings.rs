@@ -243,6 +243,13 @@ impl Settings {
         })
     }
 
+    /// # Errors
+    /// As [`broker`](Self::broker), but that no file and no folder is looked at.
+    #[cfg(test)]
+    pub(crate) fn check(&self) -> Result<(), SettingsError> {
+        self.builder().map(drop)
+    }
+
     /// A user who has no way to log in.
     fn shut_out(&self) -> Option<&String> {
         let is_anonymous = |user: &String| self.anonymous.as_ref() == Some(user);
