@@ -239,6 +239,7 @@ impl Settings {
         }
         Ok(match &self.data {
             Some(folder) => builder.data_dir(folder).repair(self.repair).build()?,
+            None if self.repair => return Err(SettingsError::NothingToRepair.into()),
             None => builder.build(),
         })
     }

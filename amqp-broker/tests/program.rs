@@ -135,7 +135,8 @@ fn help_names_every_flag_and_shows_a_file() {
 
 #[test]
 fn what_cannot_be_is_told_and_a_password_is_not_repeated() {
-    let cases: [(&[&str], &str); 24] = [
+    let cases: [(&[&str], &str); 25] = [
+        (&["--repair"], "--repair needs --data: there is no folder to be repaired"),
         (&["--tls-client-authorities", "/x"], "but no --listen-tls that would use them"),
         (&["--listen", "5672"], "cannot listen on 5672: invalid socket address: an address is HOST:PORT"),
         (

@@ -14,7 +14,10 @@ use crate::{
     core::{access::Access, refusal::reply_text},
 };
 
-use super::bad_frame::{LENIENCY, bad_header};
+use super::{
+    bad_frame::{LENIENCY, bad_header},
+    opening::Opening,
+};
 
 /// How clients of the first drafts of 0-9 begin, whom RabbitMQ answers as it does the others.
 const OLD_HEADER: [u8; 8] = *b"AMQP\x01\x01\x00\x09";
@@ -39,8 +42,8 @@ pub(crate) struct Agreed {
 /// Why there will be no connection. What there is to say about it has been written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
-    #[error("it does not speak AMQP 0-9-1: it began with {0:02x?}")]
-    Protocol([u8; 8]),
+    #[error("it does not speak AMQP 0-9-1: {0}")]
+    Protocol(Opening),
     #[error("the login of user '{user}' was refused")]
     Login { user: String },
     #[error("user '{user}' logs in from this machine only (see loopback_users)")]
@@ -331,7 +334,7 @@ impl<'a> Handshake<'a> {
 /// Another protocol, or another version: it is told which one this is.
 fn refuse_protocol(begun: [u8; 8], output: &mut BytesMut) -> Result<Option<Agreed>, Refused> {
     output.extend_from_slice(&PROTOCOL_HEADER);
-    Err(Refused::Protocol(begun))
+    Err(Refused::Protocol(Opening(begun)))
 }
 
 fn out_of_turn(output: &mut BytesMut, id: MethodId) -> Refused {

@@ -9,6 +9,7 @@ pub(crate) mod handshake;
 pub(crate) mod held;
 mod incoming;
 mod names;
+mod opening;
 pub(crate) mod order;
 pub(crate) mod outbox;
 pub(crate) mod shared;

@@ -30,6 +30,8 @@ pub(crate) enum SettingsError {
     TooLow { flag: &'static str, value: u64, least: u64, why: &'static str },
     #[error("--{flag} is {value}: it is at most {most}")]
     TooHigh { flag: &'static str, value: u64, most: u64 },
+    #[error("--repair needs --data: there is no folder to be repaired")]
+    NothingToRepair,
     #[error("TLS needs --tls-certificate and --tls-key")]
     HalfCertificate,
     #[error(
