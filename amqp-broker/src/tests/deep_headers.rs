@@ -106,6 +106,34 @@ both! {
         }
     }
 
+    async fn earlier_deaths_may_have_them(broker: &Tested) {
+        let mut peer = broker.open().await;
+        let to = [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", "deep.last".into())];
+        peer.fresh("deep.again", to).await;
+        peer.fresh("deep.last", []).await;
+        peer.take("deep.again").await;
+        peer.take("deep.last").await;
+        let deep = deep(100, b'F');
+        for (queue, kept) in [("deep.before", 2), ("deep.again", 1)] {
+            let named = table([("queue", queue.into()), ("reason", "rejected".into()), ("count", 4.into())]);
+            let earlier = [&deep, &named.as_encoded()[..]].concat();
+            let length = |octets: &[u8]| (octets.len() as u32).to_be_bytes();
+            let deaths = [b"F", &length(&earlier)[..], &earlier].concat();
+            let headers = [b"\x07x-deathA", &length(&deaths)[..], &deaths].concat();
+            peer.put_raw("", "deep.again", &headers, "again").await;
+            let came = peer.next_of("again").await;
+            peer.nack(came.method.delivery_tag, false).await;
+            let came = peer.next_of("again").await;
+            let ValueRef::Array(deaths) = came.header("x-death") else { panic!("no deaths") };
+            let counts = deaths.map(|death| match death {
+                ValueRef::Table(mut death) => death.find(|(name, _)| *name == b"count").unwrap().1.as_i64(),
+                other => panic!("no death: {other:?}"),
+            });
+            assert_eq!(counts.collect::<Vec<_>>(), [[Some(1), Some(4)], [Some(5), None]][2 - kept][..kept]);
+            assert!(came.has(&deep));
+        }
+    }
+
     async fn what_returns_has_them(broker: &Tested) {
         let mut peer = broker.open().await;
         peer.fresh("deep.quorum", [("x-queue-type", "quorum".into())]).await;
