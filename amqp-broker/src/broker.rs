@@ -80,7 +80,9 @@ impl Broker {
         BrokerBuilder::default()
     }
 
-    /// Accepts connections at `address`; port 0 takes a free port, which [`Listener::local_addr`] tells.
+    /// Accepts connections at `address`; port 0 takes a free port, which [`Listener::local_addr`] tells. Each connection is an
+    /// open file: with a folder some of what the process may have is kept free for the store and for accepting, and while the rest
+    /// is in use connections wait.
     ///
     /// # Errors
     /// When the address cannot be listened at, or the broker has [`failed`](Broker::failed).
@@ -118,7 +120,7 @@ impl Broker {
     /// Outside a tokio runtime.
     pub fn connect(&self) -> DuplexStream {
         let (client, server) = tokio::io::duplex(STREAM_BUFFER);
-        serve(server, Origin::here(), &self.inner);
+        serve(server, Origin::here(), None, &self.inner);
         client
     }
 

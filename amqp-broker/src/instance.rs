@@ -13,6 +13,7 @@ use crate::{
     fault_plan::FaultPlan,
     host::{Host, since_1970},
     session::{order::Order, shared::Shared},
+    sockets::Sockets,
     store::Disk,
 };
 #[cfg(feature = "durable")]
@@ -32,6 +33,7 @@ pub(crate) struct Instance {
     /// Whether the broker is ending. Each task holds a receiver as long as it runs.
     ending: watch::Sender<bool>,
     failure: Arc<watch::Sender<Option<Failure>>>,
+    pub(crate) sockets: Arc<Sockets>,
 }
 
 impl Instance {
@@ -49,6 +51,7 @@ impl Instance {
             hosts,
             ending: watch::Sender::new(false),
             failure: Arc::default(),
+            sockets: Sockets::beside(0),
         }
     }
 
@@ -56,7 +59,8 @@ impl Instance {
     #[cfg(feature = "durable")]
     pub(crate) fn restored(config: Config, folder: &Path, repairs: bool) -> Result<Self, DataError> {
         let started = std::time::Instant::now();
-        let store = Folder::open(folder, Room::of(config.memory()), repairs)?;
+        let room = Room::of(config.memory());
+        let store = Folder::open(folder, room, repairs)?;
         let failure = Arc::<watch::Sender<Option<Failure>>>::default();
         let (faults, clients, mut hosts) = (FaultPlan::default(), Arc::<Clients>::default(), HashMap::new());
         let mut all = Vec::new();
@@ -92,7 +96,8 @@ impl Instance {
             there.for_each(|host| host.with(|_, shared| shared.low_on_disk(is_low)));
         })?;
         say_restored(folder, &restored, started.elapsed());
-        Ok(Instance { config, clients, faults, hosts, ending: watch::Sender::new(false), failure })
+        let (ending, sockets) = (watch::Sender::new(false), Sockets::beside(room.files()));
+        Ok(Instance { config, clients, faults, hosts, ending, failure, sockets })
     }
 
     pub(crate) fn host(&self, vhost: &str) -> Option<Arc<Host>> {

@@ -112,6 +112,7 @@ mod pulse;
 mod server;
 mod session;
 mod shown;
+mod sockets;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -34,8 +34,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// SIGINT and SIGTERM end it: what was published is confirmed, every connection closed with 320 CONNECTION_FORCED; once more
 /// they do no more. SIGHUP does nothing but write a line to the log.
 ///
-/// Each connection needs an open file. It may have as many as the system's hard limit (ulimit -Hn) lets it; where
-/// there are no more, connections wait until others have gone.
+/// Each connection needs an open file. It may have as many as the system's hard limit (ulimit -Hn) lets it, less those that are
+/// kept for the disk and for accepting; where there are no more, connections wait until others have gone.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Arguments {

@@ -25,6 +25,7 @@ use crate::{
         handshake::{Agreed, Handshake, Refused},
         order::Order,
     },
+    sockets::{Socket, Sockets},
     wire::Wire,
 };
 
@@ -53,8 +54,21 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Accepts connections until the broker ends, under TLS if that is wanted.
 pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, broker: Arc<Instance>) {
     let mut ending = broker.ending();
-    let mut is_full = false;
+    let (mut is_full, mut is_said) = (false, false);
     loop {
+        match broker.sockets.is_full() {
+            None => is_said = false,
+            Some(most) => {
+                // Said once, not for each that comes when another has gone.
+                if !std::mem::replace(&mut is_said, true) {
+                    tracing::warn!("{most} connections are open, as many as open files allow: others wait");
+                }
+                tokio::select! {
+                    () = broker.sockets.room() => {}
+                    () = ended(&mut ending) => return,
+                }
+            }
+        }
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = ended(&mut ending) => return,
@@ -67,9 +81,10 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, broker:
                     tracing::debug!(%peer, %error, "no TCP_NODELAY");
                 }
                 let origin = Origin::address(peer, stream.local_addr().ok());
+                let socket = Sockets::enter(&broker.sockets);
                 match &tls {
-                    None => serve(stream, origin, &broker),
-                    Some(tls) => serve_tls(stream, origin, tls, &broker),
+                    None => serve(stream, origin, Some(socket), &broker),
+                    Some(tls) => serve_tls(stream, origin, socket, tls, &broker),
                 }
             }
             Err(error) => {
@@ -84,20 +99,20 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, broker:
 }
 
 /// Serves one connection to its end, in a task of its own.
-pub(crate) fn serve<S>(stream: S, origin: Origin, broker: &Arc<Instance>)
+pub(crate) fn serve<S>(stream: S, origin: Origin, socket: Option<Socket>, broker: &Arc<Instance>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    if let Some(admitted) = admit(origin, broker) {
+    if let Some(admitted) = admit(origin, socket, broker) {
         tokio::spawn(run(stream, None, admitted));
     }
 }
 
 /// The same under TLS.
 #[cfg(feature = "tls")]
-fn serve_tls(stream: TcpStream, origin: Origin, tls: &Acceptor, broker: &Arc<Instance>) {
+fn serve_tls(stream: TcpStream, origin: Origin, socket: Socket, tls: &Acceptor, broker: &Arc<Instance>) {
     let tls = tls.clone();
-    let Some(mut admitted) = admit(origin, broker) else { return };
+    let Some(mut admitted) = admit(origin, Some(socket), broker) else { return };
     tokio::spawn(async move {
         let accepted = tokio::select! {
             accepted = timeout(admitted.broker.config.login_timeout, tls.accept(stream)) => accepted,
@@ -116,7 +131,7 @@ fn serve_tls(stream: TcpStream, origin: Origin, tls: &Acceptor, broker: &Arc<Ins
 }
 
 #[cfg(not(feature = "tls"))]
-fn serve_tls(_: TcpStream, _: Origin, tls: &Acceptor, _: &Arc<Instance>) {
+fn serve_tls(_: TcpStream, _: Origin, _: Socket, tls: &Acceptor, _: &Arc<Instance>) {
     match *tls {}
 }
 
@@ -127,11 +142,13 @@ struct Admitted {
     /// What others want of the connection.
     orders: UnboundedReceiver<Order>,
     ending: watch::Receiver<bool>,
+    /// What it has open, if that is a file.
+    socket: Option<Socket>,
     broker: Arc<Instance>,
 }
 
 /// Lets a client in, unless there are too many or somebody wants it to be refused.
-fn admit(origin: Origin, broker: &Arc<Instance>) -> Option<Admitted> {
+fn admit(origin: Origin, socket: Option<Socket>, broker: &Arc<Instance>) -> Option<Admitted> {
     if broker.faults.refuses() || broker.clients.are_refused() || broker.clients.outside() >= MOST_LOGINS {
         tracing::debug!(connection = origin.name(), "turned away");
         return None;
@@ -139,12 +156,13 @@ fn admit(origin: Origin, broker: &Arc<Instance>) -> Option<Admitted> {
     let (place, orders) = Clients::enter(&broker.clients, origin);
     let cut = broker.faults.next_cut();
     // Whoever waits for the broker's end waits for this one too, from now on.
-    Some(Admitted { place, cut, orders, ending: broker.ending(), broker: Arc::clone(broker) })
+    let ending = broker.ending();
+    Some(Admitted { place, cut, orders, ending, socket, broker: Arc::clone(broker) })
 }
 
 /// Serves a client; `external` is who it is by its certificate.
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<String>, admitted: Admitted) {
-    let Admitted { place, cut, mut orders, mut ending, broker } = admitted;
+    let Admitted { place, cut, mut orders, mut ending, socket: _socket, broker } = admitted;
     let mut stream = Wire::new(stream, cut);
     let mut input = BytesMut::new();
     let enter = |vhost: &str| place.enter(vhost, broker.config.max_connections);

@@ -35,7 +35,7 @@ pub enum DataError {
     },
     /// What is in the folder is damaged: something that was confirmed cannot be read. Nothing was changed. What can still be read
     /// is there after a [repair](crate::DurableBrokerBuilder::repair).
-    #[error("{} is damaged: {damage}", .path.display())]
+    #[error("{} is damaged: {damage}. A repair (--repair) sets that aside and starts with the rest", .path.display())]
     Damaged {
         /// The folder.
         path: PathBuf,

@@ -1,5 +1,10 @@
 //! How much memory the disk of a virtual host may take.
 
+use crate::sockets::file_limit;
+
+/// Files that the store writes at a time: a journal and the next one, and tables of what it gathers or merges.
+const WRITTEN: usize = 16;
+
 /// How much memory the disk of a virtual host may take, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
@@ -21,7 +26,12 @@ impl Room {
             backlog: (memory / 8).clamp(1 << 20, 64 << 20),
             memtable: (memory / 32).clamp(1 << 20, 64 << 20),
             cache: (memory / 32).clamp(1 << 20, 32 << 20),
-            files: 900,
+            files: (file_limit().unwrap_or(usize::MAX) / 4).clamp(16, 900),
         }
+    }
+
+    /// How many files the store may open, with those it is writing.
+    pub(crate) fn files(self) -> usize {
+        self.files + WRITTEN
     }
 }

@@ -72,7 +72,7 @@ impl Peer {
     /// A stream that comes to the broker from this address, on which nothing has been said.
     pub(super) fn silent_from(broker: &Broker, address: &str) -> Self {
         let (client, server) = tokio::io::duplex(64 << 10);
-        serve(server, Origin::address(address.parse().unwrap(), None), &broker.inner);
+        serve(server, Origin::address(address.parse().unwrap(), None), None, &broker.inner);
         Peer { stream: Box::new(client), input: BytesMut::new() }
     }
 
