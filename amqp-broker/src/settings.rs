@@ -1,6 +1,7 @@
 //! How the program is set up: flags, and a TOML file whose keys are the flags' names. What a flag says wins.
 
 mod access;
+mod certificate;
 mod error;
 mod file;
 mod grant;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 
 use self::{
     access::Access,
+    certificate::Certificate,
     error::SettingsError,
     file::FileError,
     grant::Grant,
@@ -233,10 +235,6 @@ impl Settings {
     /// When they do not go together, a permission is no regular expression, or the folder cannot be used.
     pub(crate) fn broker(&self) -> Result<Broker, Box<dyn Error>> {
         let builder = self.builder()?;
-        if let Some(user) = self.shut_out() {
-            let why = "it has no password, and there are no --tls-client-authorities to know it by";
-            tracing::warn!("nobody logs in as user '{user}': {why}");
-        }
         Ok(match &self.data {
             Some(folder) => builder.data_dir(folder).repair(self.repair).build()?,
             None if self.repair => return Err(SettingsError::NothingToRepair.into()),
@@ -251,42 +249,22 @@ impl Settings {
         self.builder().map(drop)
     }
 
-    /// A user who has no way to log in.
-    fn shut_out(&self) -> Option<&String> {
-        let is_anonymous = |user: &String| self.anonymous.as_ref() == Some(user);
-        let by_certificate = self.tls_client_authorities.is_some();
-        self.user_without_password.iter().find(|user| !by_certificate && !is_anonymous(user))
-    }
-
     fn builder(&self) -> Result<BrokerBuilder, SettingsError> {
-        let builder = self.with_access(Broker::builder())?;
+        let grants = [Grant::from_words(&self.permissions), self.permissions_in_file.clone()].concat();
+        let builder = self.access(&grants).tell(Broker::builder())?;
         self.with_limits(builder)
     }
 
-    fn with_access(&self, mut builder: BrokerBuilder) -> Result<BrokerBuilder, SettingsError> {
-        // '' is one empty name to clap.
-        let names = |names: &Vec<String>| names.iter().filter(|name| !name.is_empty()).cloned().collect();
-        let loopback_users: Option<Vec<String>> = self.loopback_users.as_ref().map(names);
-        let grants = [Grant::from_words(&self.permissions), self.permissions_in_file.clone()].concat();
-        for grant in &grants {
-            builder = builder.permissions(&grant.user, &grant.vhost, grant.permissions()?);
-        }
-        let access = Access {
+    fn access<'a>(&'a self, grants: &'a [Grant]) -> Access<'a> {
+        Access {
             users: &self.users,
             without_password: &self.user_without_password,
+            has_certificates: self.tls_client_authorities.is_some(),
             anonymous: self.anonymous.as_deref(),
-            loopback_users: loopback_users.as_deref().unwrap_or_default(),
+            loopback_users: self.loopback_users.as_deref(),
             vhosts: &self.vhosts,
-            grants: &grants,
-        };
-        access.check()?;
-        let users = self.users.iter();
-        builder = users.fold(builder, |builder, user| builder.user(&user.name, &user.password));
-        let users = self.user_without_password.iter();
-        builder = users.fold(builder, BrokerBuilder::user_without_password);
-        builder = self.vhosts.iter().fold(builder, BrokerBuilder::vhost);
-        builder = given(builder, loopback_users, BrokerBuilder::loopback_users);
-        Ok(given(builder, self.anonymous.as_ref(), BrokerBuilder::anonymous))
+            grants,
+        }
     }
 
     fn with_limits(&self, mut builder: BrokerBuilder) -> Result<BrokerBuilder, SettingsError> {
@@ -337,21 +315,15 @@ impl Settings {
     /// # Errors
     /// When it cannot be used, or a part of it is missing.
     pub(crate) fn tls(&self) -> Result<Option<Tls>, Box<dyn Error>> {
-        let files = [&self.tls_certificate, &self.tls_key, &self.tls_client_authorities];
-        if self.listen_tls.is_empty() {
-            return match files.iter().any(|file| file.is_some()) {
-                true => Err(SettingsError::NoTlsListener.into()),
-                false => Ok(None),
-            };
-        }
-        let [Some(certificate), Some(key), authorities] = files else {
-            return Err(SettingsError::HalfCertificate.into());
+        let certificate = Certificate {
+            certificate: self.tls_certificate.as_deref(),
+            key: self.tls_key.as_deref(),
+            client_authorities: self.tls_client_authorities.as_deref(),
         };
-        let tls = Tls::from_files(certificate, key)?;
-        Ok(Some(match authorities {
-            Some(file) => tls.client_authorities_from_file(file)?,
-            None => tls,
-        }))
+        match self.listen_tls.is_empty() {
+            true => certificate.refuse().map(|()| None).map_err(Into::into),
+            false => certificate.read().map(Some),
+        }
     }
 }
 

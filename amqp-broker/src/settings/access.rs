@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use amqp_broker::BrokerBuilder;
+
 use super::{error::SettingsError, grant::Grant, user::User};
 
 /// The longest name that a client can say: a short string (spec section 4.2.5.3).
@@ -15,16 +17,45 @@ const DEFAULT_VHOST: &str = "/";
 pub(super) struct Access<'a> {
     pub(super) users: &'a [User],
     pub(super) without_password: &'a [String],
+    /// Whether clients may show who they are by a certificate.
+    pub(super) has_certificates: bool,
     pub(super) anonymous: Option<&'a str>,
-    pub(super) loopback_users: &'a [String],
+    /// One empty name is none: `--loopback-users ''`.
+    pub(super) loopback_users: Option<&'a [String]>,
     pub(super) vhosts: &'a [String],
     pub(super) grants: &'a [Grant],
 }
 
 impl Access<'_> {
+    /// Says it to a builder.
+    ///
     /// # Errors
-    /// When something is said twice, of somebody unknown, or cannot be.
-    pub(super) fn check(&self) -> Result<(), SettingsError> {
+    /// When a permission is no regular expression, something is said twice, of somebody unknown, or cannot be.
+    pub(super) fn tell(&self, mut builder: BrokerBuilder) -> Result<BrokerBuilder, SettingsError> {
+        for grant in self.grants {
+            builder = builder.permissions(&grant.user, &grant.vhost, grant.permissions()?);
+        }
+        self.check()?;
+        self.warn();
+        let users = self.users.iter();
+        builder = users.fold(builder, |builder, user| builder.user(&user.name, &user.password));
+        let users = self.without_password.iter();
+        builder = users.fold(builder, BrokerBuilder::user_without_password);
+        builder = self.vhosts.iter().fold(builder, BrokerBuilder::vhost);
+        if self.loopback_users.is_some() {
+            builder = builder.loopback_users(self.loopback_names());
+        }
+        Ok(match self.anonymous {
+            Some(user) => builder.anonymous(user),
+            None => builder,
+        })
+    }
+
+    fn loopback_names(&self) -> impl Iterator<Item = &String> {
+        self.loopback_users.unwrap_or_default().iter().filter(|name| !name.is_empty())
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
         let users = self.all_users()?;
         let vhosts = self.all_vhosts()?;
         self.check_grants(&users, &vhosts)?;
@@ -32,8 +63,18 @@ impl Access<'_> {
             known("--anonymous is", user, &users)?;
         }
         // Who is there by default may be named though the operator gives others.
-        let far_too = self.loopback_users.iter().filter(|user| *user != DEFAULT_USER);
-        far_too.into_iter().try_for_each(|user| known("--loopback-users names", user, &users))
+        let mut named = self.loopback_names().filter(|user| *user != DEFAULT_USER);
+        named.try_for_each(|user| known("--loopback-users names", user, &users))
+    }
+
+    /// Tells of users who have no way to log in.
+    fn warn(&self) {
+        let is_anonymous = |user: &str| self.anonymous == Some(user);
+        for user in self.without_password.iter().filter(|user| !self.has_certificates && !is_anonymous(user))
+        {
+            let why = "it has no password, and there are no --tls-client-authorities to know it by";
+            tracing::warn!("nobody logs in as user '{user}': {why}");
+        }
     }
 
     fn all_users(&self) -> Result<BTreeSet<&str>, SettingsError> {
@@ -119,8 +160,9 @@ mod tests {
         let access = Access {
             users,
             without_password: &without,
+            has_certificates: false,
             anonymous: None,
-            loopback_users: &[],
+            loopback_users: None,
             vhosts: &vhosts,
             grants: &grants,
         };
@@ -172,17 +214,18 @@ mod tests {
         let mut access = Access {
             users: &users,
             without_password: &[],
+            has_certificates: false,
             anonymous: Some("adda"),
-            loopback_users: &[],
+            loopback_users: None,
             vhosts: &[],
             grants: &[],
         };
         let error = access.check().unwrap_err().to_string();
         assert_eq!(error, "--anonymous is user 'adda', but there is no such user: the users are 'ada'");
-        (access.anonymous, access.loopback_users) = (Some("ada"), &loopback);
+        (access.anonymous, access.loopback_users) = (Some("ada"), Some(&loopback[..]));
         let error = access.check().unwrap_err().to_string();
         assert!(error.starts_with("--loopback-users names user 'adda', but"), "{error}");
-        access.loopback_users = &loopback[..1];
+        access.loopback_users = Some(&loopback[..1]);
         assert_eq!(access.check(), Ok(()));
     }
 }

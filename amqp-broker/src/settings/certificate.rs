@@ -1,0 +1,38 @@
+//! The files of a certificate.
+
+use std::{error::Error, path::Path};
+
+use amqp_broker::Tls;
+
+use super::error::SettingsError;
+
+/// Where a certificate, its key and the authorities of clients are.
+pub(super) struct Certificate<'a> {
+    pub(super) certificate: Option<&'a Path>,
+    pub(super) key: Option<&'a Path>,
+    pub(super) client_authorities: Option<&'a Path>,
+}
+
+impl Certificate<'_> {
+    /// # Errors
+    /// When there is any of it, though there is nobody to show it to: it is missed where it was thought to be.
+    pub(super) fn refuse(&self) -> Result<(), SettingsError> {
+        match [self.certificate, self.key, self.client_authorities] {
+            [None, None, None] => Ok(()),
+            _ => Err(SettingsError::NoTlsListener),
+        }
+    }
+
+    /// # Errors
+    /// When it cannot be used, or a part of it is missing.
+    pub(super) fn read(&self) -> Result<Tls, Box<dyn Error>> {
+        let (Some(certificate), Some(key)) = (self.certificate, self.key) else {
+            return Err(SettingsError::HalfCertificate.into());
+        };
+        let tls = Tls::from_files(certificate, key)?;
+        Ok(match self.client_authorities {
+            Some(file) => tls.client_authorities_from_file(file)?,
+            None => tls,
+        })
+    }
+}
