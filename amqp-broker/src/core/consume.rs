@@ -263,6 +263,7 @@ impl Vhost {
                 .push(tag, Held { entry, queue: queue_id, since: now, consumer: None, shared: false });
             self.watch_acks(now);
         }
+        self.arm(queue_id);
         Ok(Some(got))
     }
 

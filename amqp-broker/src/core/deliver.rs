@@ -81,6 +81,8 @@ impl Vhost {
             self.dead.left(serial, &gone);
         }
         self.watch_acks(now);
+        // Another message is at the head now.
+        self.arm(id);
         true
     }
 

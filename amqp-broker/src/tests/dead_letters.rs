@@ -112,6 +112,32 @@ both! {
         assert_eq!((came.properties().expiration, came.properties().priority), (None, Some(3)));
     }
 
+    async fn who_takes_the_head_lets_what_is_behind_it_expire_in_its_time(broker: &Tested) {
+        let mut peer = broker.open().await;
+        peer.fresh("behind.end", []).await;
+        let to_the_end = ("x-dead-letter-routing-key", "behind.end".into());
+        peer.fresh("behind", [("x-dead-letter-exchange", "".into()), to_the_end]).await;
+        peer.take("behind.end").await;
+        let brief = Properties { expiration: Some(short("100")), ..Default::default() };
+        let head_and_brief = async |peer: &mut Peer| {
+            peer.put("behind", Properties::default(), "head").await;
+            peer.put("behind", brief.clone(), "brief").await;
+        };
+
+        // Nobody looks at the queue after that.
+        head_and_brief(&mut peer).await;
+        peer.send(1, basic::Get { queue: short("behind"), no_ack: true, ..Default::default() }).await;
+        assert_eq!(peer.expect_content::<basic::GetOk>().await.text(), "head");
+        assert_eq!(peer.came().await.text(), "brief");
+
+        let mut other = broker.open().await;
+        other.call(1, basic::Qos { prefetch_count: 1, ..Default::default() }).await;
+        head_and_brief(&mut peer).await;
+        other.take("behind").await;
+        assert_eq!(other.came().await.text(), "head");
+        assert_eq!(peer.came().await.text(), "brief");
+    }
+
     async fn a_full_queue_sends_its_oldest_away(broker: &Tested) {
         let mut peer = broker.open().await;
         peer.fresh("full.end", []).await;
