@@ -48,12 +48,17 @@ fn consume_to_the_end(address: &str) -> BTreeSet<u64> {
     came
 }
 
+/// How many times as long tests are to be.
+fn scale() -> u64 {
+    std::env::var("AMQP_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
+}
+
 #[test]
 fn nothing_confirmed_is_lost_whenever_the_broker_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let confirmed = Arc::new(AtomicU64::new(0));
     let mut came = BTreeSet::new();
-    for round in 0..5 {
+    for round in 0..5 * scale() {
         let program = Program::start(folder.path());
         let from = confirmed.load(Ordering::Acquire);
         drop(publisher(&program.address));
@@ -66,7 +71,7 @@ fn nothing_confirmed_is_lost_whenever_the_broker_is_killed() {
             let address = program.address.clone();
             thread::spawn(move || consume_to_the_end(&address))
         });
-        while confirmed.load(Ordering::Acquire) < from + (round + 1) * 4 * WINDOW {
+        while confirmed.load(Ordering::Acquire) < from + (round % 5 + 1) * 4 * WINDOW {
             thread::yield_now();
         }
         program.kill();
@@ -103,4 +108,31 @@ fn what_was_acknowledged_before_a_later_confirm_does_not_return_after_a_kill() {
     let program = Program::start(folder.path());
     let left = Client::open(&program.address).unwrap().drain();
     assert_eq!(left, (40..101).map(|number| (number, true)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_start_that_was_killed_at_any_moment_is_followed_by_one_that_goes_well() {
+    for made in [
+        "lock",
+        "0.jnl",
+        "version",
+        "keyspaces/0/v0",
+        "keyspaces/0/current",
+        "synced",
+        "contents",
+        "keyspaces/3",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let mut child = Program::spawn(folder.path());
+            while !folder.path().join(made).exists() {
+                assert_eq!(child.try_wait().unwrap(), None, "it ended before there was {made}");
+                thread::yield_now();
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let program = Program::start(folder.path());
+        publisher(&program.address).confirmed(0..1, &mut 0).unwrap();
+    }
 }

@@ -32,6 +32,13 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// The bare process, which may not have got far yet.
+    pub(crate) fn spawn(folder: &Path) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_amqp-broker"));
+        command.args(["--listen", "127.0.0.1:0", "--log", "error", "--data"]).arg(folder);
+        command.stdout(Stdio::null()).spawn().unwrap()
+    }
+
     pub(crate) fn start(folder: &Path) -> Self {
         Self::with(folder, "ulimit -Sn 1024", &["--log", "error"])
     }
