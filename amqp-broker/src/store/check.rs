@@ -1,8 +1,8 @@
 //! What is checked of a folder before the store opens it, which would cut off and clear away what it cannot read.
 
 use std::{
-    fs,
-    io::{self, ErrorKind},
+    fs::{self, File},
+    io::{self, ErrorKind, Read, Seek},
     path::{Path, PathBuf},
 };
 
@@ -271,7 +271,7 @@ fn read_journals(
     }
     paths.sort();
     let read = |path: PathBuf| {
-        let octets = fs::read(&path)?;
+        let octets = read_written(&path)?;
         Ok((path, Journal::read(&octets, secret)))
     };
     paths.into_iter().map(|(_, path)| read(path)).collect()
@@ -281,4 +281,38 @@ fn read_journals(
 fn number_of(path: &Path) -> Option<u64> {
     let stem = path.file_stem().filter(|_| path.extension().is_some_and(|extension| extension == "jnl"))?;
     stem.to_str()?.parse().ok()
+}
+
+/// All of a file but for what was only taken from the disk ahead of time, where the system tells that from what was written.
+fn read_written(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let written = written_to(&file)?.unwrap_or(file.metadata()?.len());
+    let mut octets = Vec::new();
+    file.rewind()?;
+    file.take(written).read_to_end(&mut octets)?;
+    Ok(octets)
+}
+
+/// Where the last of what was written ends.
+#[cfg(target_os = "linux")]
+fn written_to(file: &File) -> io::Result<Option<u64>> {
+    use rustix::{
+        fs::{SeekFrom, seek},
+        io::Errno,
+    };
+    let mut end = 0;
+    loop {
+        match seek(file, SeekFrom::Data(end)) {
+            Ok(begins) => end = seek(file, SeekFrom::Hole(begins))?,
+            // There is nothing more.
+            Err(Errno::NXIO) => return Ok(Some(end)),
+            Err(Errno::INVAL) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn written_to(_: &File) -> io::Result<Option<u64>> {
+    Ok(None)
 }
