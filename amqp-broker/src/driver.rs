@@ -75,11 +75,13 @@ impl<S> Driver<S> {
         }
         self.input = BytesMut::new();
         let (id, unpublished) = (self.connection.id, self.connection.unpublished());
+        let connection = &mut self.connection;
         self.host.with(|now, shared| {
             // Less is never too much.
             let _ = shared.note_unpublished(unpublished, 0);
-            shared.vhost.disconnect(now, id, &mut shared.outboxes);
+            let work = connection.take_work(shared);
             shared.outboxes.close(id);
+            shared.leave_behind(now, work);
             // Its place may be another's soon.
             shared.alarm.forget(id);
         });
@@ -136,7 +138,10 @@ impl<S> Driver<S> {
             self.say_alive();
         }
         // Who is not read from cannot be heard.
-        pulse.lives(std::mem::take(&mut self.heard) || matches!(self.wants, Wants::Relief | Wants::Disk(_)))
+        pulse.lives(
+            std::mem::take(&mut self.heard)
+                || matches!(self.wants, Wants::Turn | Wants::Relief | Wants::Disk(_)),
+        )
     }
 
     /// Which end closed the connection with which words, if either did.
@@ -191,6 +196,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Poll::Ready(read) => read?,
                 Poll::Pending => false,
             };
+            if self.wants == Wants::Turn {
+                // Others first, on this thread and on those that wait for the lock.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if !wrote && !read {
                 return Poll::Pending;
             }
@@ -270,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Wants::Output if !self.batch.is_empty() => return Poll::Pending,
             Wants::Relief if self.is_held_back() => return Poll::Pending,
             Wants::Disk(change) if self.is_ahead_of_disk(change) => return Poll::Pending,
-            Wants::Output | Wants::Relief | Wants::Disk(_) => {}
+            Wants::Output | Wants::Turn | Wants::Relief | Wants::Disk(_) => {}
             Wants::Input => {
                 // What is left of the buffer is used first: messages keep all of it alive anyway. The small rest is left over,
                 // where it would cost a system call to read little.

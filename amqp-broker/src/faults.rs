@@ -6,6 +6,7 @@ use amqp_codec::{ReplyCode, ShortString};
 
 use crate::{
     broker::Broker,
+    core::work::Work,
     fault_plan::{Cut, Direction},
     session::order::Order,
 };
@@ -210,7 +211,11 @@ impl Faults {
     /// Deletes a queue, whoever uses it; tells how many messages were ready in it, `None` when there is none of this name.
     pub fn delete_queue(&self, vhost: &str, name: &str) -> Option<u32> {
         let host = self.broker.inner.host(vhost)?;
-        host.with(|now, shared| shared.vhost.remove_named_queue(now, name, &mut shared.outboxes))
+        host.with(|now, shared| {
+            let (count, removal) = shared.vhost.remove_named_queue(name)?;
+            shared.leave_behind(now, Work::Remove(Box::new(removal)));
+            Some(count)
+        })
     }
 }
 

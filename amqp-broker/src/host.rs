@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::Notify, time::Instant};
 
 #[cfg(feature = "durable")]
@@ -38,13 +38,29 @@ impl Host {
         }
     }
 
-    /// Does something under the lock, then wakes the connections that have got something to write.
+    /// Does something under the lock, in a turn, then wakes the connections that have got something to write.
     #[inline]
     pub(crate) fn with<R>(&self, act: impl FnOnce(u64, &mut Shared) -> R) -> R {
+        self.turn(|now, shared| {
+            shared.advance(now);
+            act(now, shared)
+        })
+    }
+
+    /// Does a bounded part of what has fallen due and of what there was no time for; tells when there will be more to do.
+    fn catch_up(&self) -> u64 {
+        self.turn(|now, shared| {
+            shared.catch_up(now);
+            shared.next_deadline()
+        })
+    }
+
+    #[inline]
+    fn turn<R>(&self, act: impl FnOnce(u64, &mut Shared) -> R) -> R {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut woken: Vec<Waker> = Vec::new();
         let mut shared = self.shared.lock();
-        shared.advance(now);
+        shared.vhost.budget.begin();
         let result = act(now, &mut shared);
         if let Some(disk) = &self.disk
             && let Some(changes) = shared.vhost.take_changes()
@@ -54,10 +70,15 @@ impl Host {
                 shared.disk_follows(false);
             }
         }
-        shared.look_at_memory(now);
+        shared.look_at_memory();
         shared.outboxes.take_woken(&mut woken);
         let due = shared.next_deadline();
-        drop(shared);
+        if shared.vhost.budget.is_over() {
+            // Whoever waits is next, and not who just had a whole turn and comes again at once.
+            MutexGuard::unlock_fair(shared);
+        } else {
+            drop(shared);
+        }
         woken.into_iter().for_each(Waker::wake);
         if due < self.looks_at.load(Ordering::Relaxed) {
             self.sooner.notify_one();
@@ -68,10 +89,12 @@ impl Host {
     /// The disk has got somewhere.
     #[cfg(feature = "durable")]
     pub(crate) fn tell(&self, progress: &Progress) {
-        self.with(|_, shared| match progress {
-            Progress::Written { change, has_room } => shared.on_disk(*change, *has_room),
-            Progress::Failed(_) => shared.disk_failed(),
-        });
+        match progress {
+            Progress::Written { change, has_room } => {
+                while !self.with(|_, shared| shared.on_disk(*change, *has_room)) {}
+            }
+            Progress::Failed(_) => self.with(|_, shared| shared.disk_failed()),
+        }
     }
 
     /// Waits until what has changed so far is on disk, or never will be.
@@ -128,10 +151,15 @@ impl Clock {
     pub(crate) async fn run(&self) {
         let host = &*self.host;
         loop {
-            let due = host.with(|_, shared| shared.next_deadline());
+            let due = host.catch_up();
             host.looks_at.store(due, Ordering::Relaxed);
             // It may have become sooner before the line above was seen.
             if host.with(|_, shared| shared.next_deadline()) < due {
+                continue;
+            }
+            if due == 0 {
+                // There is more to do than one turn allows: others first.
+                tokio::task::yield_now().await;
                 continue;
             }
             let sleep = async {

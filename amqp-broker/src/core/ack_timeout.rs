@@ -1,7 +1,18 @@
 //! Deliveries that are not acknowledged in time close their channel
 //! (<https://www.rabbitmq.com/consumers.html#acknowledgement-timeout>).
 
-use super::{ids::ChannelId, ready::NEVER, refusal::Refusal, sink::Sink, vhost::Vhost};
+use super::{
+    ids::ChannelId, ready::NEVER, refusal::Refusal, removal::Removal, sink::Sink, vhost::Vhost, work::Work,
+};
+
+/// How far the search for channels that do not acknowledge is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AcksChecked {
+    /// The place that is next.
+    place: usize,
+    /// When the first of those that were passed is due.
+    due: u64,
+}
 
 impl Vhost {
     /// Notes that a delivery went out which is to be acknowledged: sets the alarm when it is not set. That it is set by the
@@ -13,27 +24,35 @@ impl Vhost {
         }
     }
 
-    /// Ends the channels whose oldest delivery is out for too long, and sets the alarm for the next.
+    /// Ends the channels whose oldest delivery is out for too long, and sets the alarm for the next; as far as the turn allows.
     pub(super) fn check_acks(&mut self, now: u64, sink: &mut impl Sink) {
         let timeout = self.limits.ack_timeout;
-        let mut next = NEVER;
+        // What goes out while this is interrupted is due later than all that is found now.
+        let AcksChecked { mut place, mut due } =
+            self.acks_checked.take().unwrap_or(AcksChecked { place: 0, due: NEVER });
         let mut late: Vec<ChannelId> = Vec::new();
-        for (id, channel) in self.channels.iter() {
+        for (id, channel) in self.channels.iter_from(place) {
+            if self.budget.is_over() {
+                self.acks_checked = Some(AcksChecked { place, due: due.min(now.saturating_add(timeout)) });
+                break;
+            }
+            self.budget.spend(1);
+            place = id.index() + 1;
             let Some(oldest) = channel.unacked.oldest() else { continue };
-            let due = oldest.since.saturating_add(timeout);
-            if due <= now {
-                late.push(id);
-            } else {
-                next = next.min(due);
+            match oldest.since.saturating_add(timeout) {
+                late_since if late_since <= now => late.push(id),
+                later => due = due.min(later),
             }
         }
-        self.acks_due = next;
+        if self.acks_checked.is_none() {
+            self.acks_due = due;
+        }
         for id in late {
             let Some(channel) = self.channels.get(id) else { continue };
             let refusal = Refusal::AckTimeout { channel: channel.number, milliseconds: timeout };
             sink.close_channel(channel.connection, channel.number, &refusal);
             // At once, whether or not its connection is able to hear of it: others wait for these messages.
-            self.close_channel(now, id, sink);
+            self.abandon(Work::Remove(Box::new(Removal::channel(id))));
         }
     }
 }

@@ -109,9 +109,9 @@ impl<T, K> Arena<T, K> {
         Some(value)
     }
 
-    /// All values with their ids.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<K>, &T)> {
-        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+    /// The values from a place on, with their ids.
+    pub(crate) fn iter_from(&self, place: usize) -> impl Iterator<Item = (Id<K>, &T)> {
+        self.slots.iter().enumerate().skip(place).filter_map(|(index, slot)| {
             let id = Id { index: index as u32, generation: slot.generation, of: PhantomData };
             slot.value.as_ref().map(|value| (id, value))
         })

@@ -1,6 +1,6 @@
 //! What the virtual host keeps of a channel: what deliveries need.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use amqp_codec::ShortString;
 
@@ -26,8 +26,8 @@ pub(crate) struct Channel {
     /// The limit that nobody chose.
     most_unacked: u32,
     pub(crate) unacked: Unacked,
-    /// Settled in a transaction that is neither committed nor rolled back.
-    pub(crate) settled: Vec<Settled>,
+    /// Settled in a transaction that is neither committed nor rolled back, by delivery tag.
+    pub(crate) settled: BTreeMap<u64, Settled>,
     /// Unacknowledged deliveries to consumers; what was got does not count.
     pub(crate) in_flight: u32,
     /// Those of them that count for the limit of all together.
@@ -38,12 +38,12 @@ pub(crate) struct Channel {
     /// Who takes its direct replies.
     pub(crate) replies: Option<ReplyConsumer>,
     last_tag: u64,
+    pub(crate) is_ending: bool,
 }
 
 /// A delivery settled in a transaction.
 #[derive(Debug)]
 pub(crate) struct Settled {
-    pub(crate) tag: u64,
     pub(crate) held: Held,
     pub(crate) outcome: Outcome,
 }
@@ -58,14 +58,21 @@ impl Channel {
             shared_prefetch: 0,
             most_unacked,
             unacked: Unacked::default(),
-            settled: Vec::new(),
+            settled: BTreeMap::new(),
             in_flight: 0,
             shared_in_flight: 0,
             sharing: Turns::default(),
             others: Turns::default(),
             replies: None,
             last_tag: 0,
+            is_ending: false,
         }
+    }
+
+    /// It ends: there is room for nothing more.
+    pub(crate) fn end(&mut self) {
+        self.most_unacked = 0;
+        self.is_ending = true;
     }
 
     /// The last delivery tag.

@@ -1,5 +1,7 @@
 //! What the virtual host keeps of a connection.
 
+use std::collections::BTreeSet;
+
 use super::{
     access::Access,
     ids::{ChannelId, QueueId},
@@ -15,7 +17,9 @@ pub(crate) struct Connection {
     pub(crate) congested: bool,
     pub(crate) channels: Vec<ChannelId>,
     /// The queues that go with it.
-    pub(crate) exclusive_queues: Vec<QueueId>,
+    pub(crate) exclusive_queues: BTreeSet<QueueId>,
+    /// Whether it ends: what is its alone is as good as gone.
+    pub(crate) is_leaving: bool,
 }
 
 impl Connection {
@@ -25,7 +29,8 @@ impl Connection {
             cancel_notify,
             congested: false,
             channels: Vec::new(),
-            exclusive_queues: Vec::new(),
+            exclusive_queues: BTreeSet::new(),
+            is_leaving: false,
         }
     }
 }

@@ -9,9 +9,11 @@ use super::{
     ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
     message::{Message, Parts},
     refusal::Refusal,
+    removal::Removal,
     sink::Sink,
     unacked::Held,
     vhost::Vhost,
+    work::Work,
 };
 
 /// How much a consumer of a quorum queue may have unacknowledged that has set no limit.
@@ -57,14 +59,17 @@ impl Vhost {
         self.permit_queue(by, Act::Read, &consume.queue)?;
         let queue_id = self.usable_queue(&consume.queue, by)?;
         let arguments = self.check_consumer(id, queue_id, consume)?;
+        let Some(queue) = self.queues.get(queue_id) else { return Err(self.no_queue(&consume.queue)) };
+        // The newer types of queues know no exclusive consumers.
+        let exclusive = consume.exclusive && queue.arguments.kind == QueueType::Classic;
+        if (queue.exclusive_consumer.is_some() || exclusive && !queue.consumers.is_empty())
+            && self.is_consumed(queue_id)?
+        {
+            return Err(Refusal::ExclusiveUse { name: consume.queue.to_string(), vhost: self.name.clone() });
+        }
         let (Some(queue), Some(channel)) = (self.queues.get_mut(queue_id), self.channels.get_mut(id)) else {
             return Err(self.no_queue(&consume.queue));
         };
-        // The newer types of queues know no exclusive consumers.
-        let exclusive = consume.exclusive && queue.arguments.kind == QueueType::Classic;
-        if queue.exclusive_consumer.is_some() || exclusive && !queue.consumers.is_empty() {
-            return Err(Refusal::ExclusiveUse { name: consume.queue.to_string(), vhost: self.name.clone() });
-        }
         let tag = consume.consumer_tag.detach();
         let consumer = self.consumers.insert(Consumer {
             tag: tag.clone(),
@@ -84,9 +89,13 @@ impl Vhost {
             },
             in_line: false,
             ticket: None,
+            number: 0,
         });
         channel.consumers.insert(tag, consumer);
-        queue.consumers.push(consumer);
+        let number = queue.add_consumer(consumer);
+        if let Some(consumer) = self.consumers.get_mut(consumer) {
+            consumer.number = number;
+        }
         if exclusive {
             queue.exclusive_consumer = Some(consumer);
         }
@@ -135,16 +144,17 @@ impl Vhost {
         self.dispatch_woken(now, sink);
     }
 
-    /// Ends a consumer. What it has unacknowledged stays so. One that is not there is as good as ended.
-    pub(crate) fn cancel(&mut self, now: u64, id: ChannelId, tag: &ShortString, sink: &mut impl Sink) {
+    /// Ends a consumer; what goes with it is left to be taken away. What it has unacknowledged stays so. One that is not there is
+    /// as good as ended.
+    pub(crate) fn cancel(&mut self, now: u64, id: ChannelId, tag: &ShortString) -> Removal {
         if self.cancel_replies(id, tag) {
-            return;
+            return Removal::default();
         }
         let consumer = self.channels.get_mut(id).and_then(|channel| channel.consumers.remove(tag));
-        if let Some(queue) = consumer.and_then(|consumer| self.leave_queue(now, consumer)) {
-            self.end_auto_delete(queue, sink);
+        match consumer.and_then(|consumer| self.leave_queue(now, consumer)) {
+            Some(queue) if self.is_to_go(queue) => Removal::queue(queue),
+            _ => Removal::default(),
         }
-        self.dispatch_woken(now, sink);
     }
 
     /// Takes a consumer out of its queue and the next one in when only one is active; tells the queue.
@@ -155,8 +165,12 @@ impl Vhost {
         }
         let queue_id = consumer.queue;
         let queue = self.queues.get_mut(queue_id)?;
-        queue.remove_consumer(id, now);
-        let next = queue.consumers.first().copied().filter(|_| queue.arguments.single_active_consumer);
+        queue.remove_consumer(consumer.number, now);
+        if queue.has_gaps() {
+            queue.close_gaps(|held| self.consumers.get(*held).is_some());
+        }
+        let next = queue.consumers.first_key_value().map(|(_, next)| *next);
+        let next = next.filter(|_| queue.arguments.single_active_consumer);
         if let Some(next) = next {
             self.line_up(next);
         }
@@ -168,6 +182,7 @@ impl Vhost {
     pub(crate) fn expel(&mut self, now: u64, queue: &str, tag: Option<&str>, sink: &mut impl Sink) -> usize {
         let Some(&queue_id) = self.queue_names.get(queue.as_bytes()) else { return 0 };
         let all = self.queues.get(queue_id).map(|queue| queue.consumers.clone()).unwrap_or_default();
+        let all = all.into_values();
         let mut count = 0;
         for id in all {
             let Some(consumer) = self.consumers.get(id) else { continue };
@@ -183,18 +198,11 @@ impl Vhost {
                 sink.cancel(channel.connection, channel.number, &tag);
             }
         }
-        if count > 0 {
-            self.end_auto_delete(queue_id, sink);
+        if count > 0 && self.is_to_go(queue_id) {
+            self.abandon(Work::Remove(Box::new(Removal::queue(queue_id))));
         }
         self.dispatch_woken(now, sink);
         count
-    }
-
-    /// Deletes an auto-delete queue that has lost its last consumer.
-    pub(super) fn end_auto_delete(&mut self, id: QueueId, sink: &mut impl Sink) {
-        if self.queues.get(id).is_some_and(|queue| queue.auto_delete && queue.consumers.is_empty()) {
-            self.remove_queue(id, sink);
-        }
     }
 
     /// Ends a consumer whose queue has gone, and tells the client.
@@ -221,9 +229,7 @@ impl Vhost {
     ) -> Result<Option<Got>, Refusal> {
         self.permit_queue(by, Act::Read, &get.queue)?;
         let queue_id = self.usable_queue(&get.queue, by)?;
-        let (Some(queue), Some(channel)) = (self.queues.get_mut(queue_id), self.channels.get_mut(id)) else {
-            return Ok(None);
-        };
+        let Some(queue) = self.queues.get(queue_id) else { return Ok(None) };
         let refused = match &queue.arguments {
             QueueArguments { kind: QueueType::Stream, .. } => Some("stream"),
             QueueArguments { kind: QueueType::Quorum, single_active_consumer: true, .. } => Some("quorum"),
@@ -232,7 +238,10 @@ impl Vhost {
         if let Some(kind) = refused {
             return Err(self.no_get(kind, &get.queue));
         }
-        queue.expire(now, &mut self.dead);
+        self.prune(now, queue_id)?;
+        let (Some(queue), Some(channel)) = (self.queues.get_mut(queue_id), self.channels.get_mut(id)) else {
+            return Ok(None);
+        };
         queue.last_used = now;
         if !get.no_ack && channel.unacked.len() >= self.limits.unacked as usize {
             return Err(Refusal::TooManyUnacked(self.limits.unacked));
@@ -240,7 +249,7 @@ impl Vhost {
         let Some(entry) = queue.ready.pop() else { return Ok(None) };
         // What is at the head now and has expired does not remain; RabbitMQ's quorum queues look later.
         if queue.arguments.kind == QueueType::Classic {
-            queue.expire(now, &mut self.dead);
+            queue.prune(now, &mut self.dead, &mut self.budget);
         }
         let tag = channel.next_tag();
         let got = Got {
@@ -257,7 +266,6 @@ impl Vhost {
             self.dead.left(queue.serial, &entry);
         } else {
             queue.unacked += 1;
-            queue.unacked_weight += entry.message.weight();
             channel
                 .unacked
                 .push(tag, Held { entry, queue: queue_id, since: now, consumer: None, shared: false });

@@ -23,6 +23,8 @@ pub(crate) struct Consumer {
     pub(crate) priority: i32,
     /// The offset of the next message, in a stream.
     pub(crate) offset: u64,
+    /// Its number among those of its queue.
+    pub(crate) number: u64,
     /// Whether it waits in its queue's line.
     pub(crate) in_line: bool,
     /// Its place among those that wait for their channel to have room.

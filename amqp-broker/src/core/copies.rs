@@ -1,5 +1,7 @@
 //! Further routing keys in the headers `CC` and `BCC` (<https://www.rabbitmq.com/sender-selected.html>).
 
+use std::collections::HashSet;
+
 use amqp_codec::{Entries, ShortString, ValueRef};
 use bytes::Bytes;
 
@@ -36,6 +38,8 @@ impl Copies {
         let headers = Entries::from_encoded(encoded);
         headers.check().map_err(Refusal::Syntax)?;
         let mut keys = Vec::new();
+        // Thousands of the same are one.
+        let mut seen = HashSet::new();
         let mut blind_from = 0;
         for header in ["CC", "BCC"] {
             blind_from = keys.len();
@@ -45,7 +49,8 @@ impl Copies {
                     values.check().map_err(Refusal::Syntax)?;
                     // What is no text is no key: RabbitMQ passes it over.
                     let copies = texts(values).map(Bytes::copy_from_slice);
-                    keys.extend(copies.flat_map(|key| ShortString::from_bytes(header, key)));
+                    let copies = copies.flat_map(|key| ShortString::from_bytes(header, key));
+                    keys.extend(copies.filter(|key| seen.insert(key.clone())));
                 }
                 Some(other) => return Err(unacceptable(header, other)),
             }

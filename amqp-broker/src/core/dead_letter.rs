@@ -5,49 +5,61 @@ use amqp_codec::ShortString;
 use super::{
     arguments::DeadLetter,
     copies::Copies,
-    death::{Death, Reason, is_cycle},
+    death::{Death, Reason, passed},
     graveyard::Dead,
+    message::Origin,
     properties::{Relevant, is_persistent},
-    publication::Publication,
+    publishing::Publishing,
     queue::Terms,
     refusal::Refusal,
+    routing::Found,
     sink::Sink,
     vhost::Vhost,
 };
 
-/// How much is done for dead letters in one operation: a letter counts as one, and once more for each KiB of what is written
-/// on it. Who waits comes before the rest of them: a client could else, with a chain of queues that are full or where all
-/// expires at once, have the broker busy for as long as it likes by one message.
-const AT_ONCE: usize = 10_000;
-/// How many may wait for that. Circles of exchanges with several full queues could else fill the memory by one message.
-const MOST_WAITING: usize = 100_000;
+/// How often it is told that letters were dropped, in milliseconds.
+const TOLD_EVERY: u64 = 1000;
 
 impl Vhost {
-    /// Publishes what died in the operation under way, and what dies of that; what is too much for one operation waits for
-    /// the next, which is due at once.
+    /// Publishes what died, and what dies of that, as far as the turn allows; the rest follows in later turns.
     pub(super) fn bury(&mut self, now: u64, sink: &mut impl Sink) {
-        let most_waiting = self.dead.len().max(MOST_WAITING);
-        let mut left = AT_ONCE;
-        let mut lost = 0;
-        while left > 0
-            && let Some(dead) = self.dead.pop_front()
-        {
-            // What cannot be read cannot be routed either: it is dropped as by a queue without such an exchange.
-            let written = self.publish_dead(now, &dead, sink).unwrap_or(0);
-            left = left.saturating_sub(1 + written / 1024);
-            lost += self.dead.shorten(most_waiting);
+        while !self.budget.is_over() {
+            let under_way = self.letter.take();
+            let Some(mut letter) = under_way.or_else(|| self.next_letter(now)) else { break };
+            // What cannot be routed is dropped as by a queue without such an exchange.
+            if matches!(self.proceed_letter(now, &mut letter, sink), Ok(false)) {
+                self.letter = Some(letter);
+            }
         }
-        if lost > 0 {
-            tracing::warn!(
-                vhost = self.name,
-                lost,
-                "messages died faster than their letters could be sent: dropped"
-            );
+        if self.dead.has_lost() {
+            self.tell_lost(now);
         }
     }
 
-    /// Tells how many octets of properties the letter has.
-    fn publish_dead(&mut self, now: u64, dead: &Dead, sink: &mut impl Sink) -> Result<usize, Refusal> {
+    /// Whether anything waits to be published anew.
+    pub(super) fn has_letters(&self) -> bool {
+        self.letter.is_some() || !self.dead.is_empty()
+    }
+
+    /// The letter for what died next.
+    fn next_letter(&mut self, now: u64) -> Option<Box<Publishing>> {
+        while let Some(dead) = self.dead.pop_front() {
+            self.budget.spend(4);
+            match self.letter(now, &dead) {
+                Ok(letter) => return Some(Box::new(letter)),
+                Err(why) => {
+                    let queue = dead.queue.to_string();
+                    tracing::debug!(vhost = self.name, queue, %why, "a dead letter is dropped");
+                }
+            }
+            if self.budget.is_over() {
+                break;
+            }
+        }
+        None
+    }
+
+    fn letter(&mut self, now: u64, dead: &Dead) -> Result<Publishing, Refusal> {
         let DeadLetter { exchange, key } = &dead.to;
         let source = match exchange.is_empty() {
             true => None,
@@ -60,35 +72,73 @@ impl Vhost {
             exchange: exchange.as_bytes(),
             key: key.as_ref().map(ShortString::as_bytes),
         };
-        let (mut draft, headers) = death.letter(&dead.message).map_err(Refusal::Syntax)?;
-        let written = draft.parts().properties().len();
-        let mut queues = Vec::new();
-        let terms;
-        {
-            let parts = draft.parts();
-            let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
-            terms = Terms { ttl: None, priority: relevant.priority.unwrap_or(0) };
-            self.routing += 1;
-            self.route_key(source, parts.names().1, &relevant, &mut queues)?;
-            for key in parts.blind_keys() {
-                self.route_key(source, key, &relevant, &mut queues)?;
-            }
-            let copies = Copies::read(&relevant)?;
-            for key in copies.iter().flat_map(|copies| &copies.keys) {
-                self.route_key(source, key.as_bytes(), &relevant, &mut queues)?;
-            }
+        let (draft, headers) = death.letter(&dead.message).map_err(Refusal::Syntax)?;
+        let parts = draft.parts();
+        self.budget.spend_octets(4 * parts.header.len());
+        let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
+        let terms = Terms { ttl: None, priority: relevant.priority.unwrap_or(0) };
+        let mut keys = Copies::read(&relevant)?.map(|copies| copies.keys).unwrap_or_default();
+        for key in parts.blind_keys() {
+            keys.extend(ShortString::from_bytes("BCC", bytes::Bytes::copy_from_slice(key)));
         }
-        if dead.reason != Reason::Rejected {
-            queues.retain(|id| self.queues.get(*id).is_some_and(|queue| !is_cycle(&headers, &queue.name)));
+        let not_to = if dead.reason == Reason::Rejected { Default::default() } else { passed(&headers) };
+        let is_persistent = self.journal.is_kept() && is_persistent(parts.properties());
+        let routing = Some(Box::new(self.begin_routing(source, Found::default())));
+        let origin = dead.origin.clone();
+        let letter = Publishing {
+            source,
+            terms,
+            keys,
+            not_to,
+            is_persistent,
+            routing,
+            origin,
+            ..Publishing::default()
+        };
+        Ok(Publishing { draft, is_letter: true, ..letter })
+    }
+
+    fn proceed_letter(
+        &mut self,
+        now: u64,
+        letter: &mut Publishing,
+        sink: &mut impl Sink,
+    ) -> Result<bool, Refusal> {
+        let was_found = letter.routing.is_none();
+        if !self.proceed_routing(letter)? {
+            return Ok(false);
         }
-        for channel in std::mem::take(&mut self.replying) {
-            self.deliver_reply(channel, draft.parts(), sink);
+        if !was_found && letter.origin.is_none() {
+            // Letters of this letter may come where it may die again.
+            let may_die = |id: &super::ids::QueueId| {
+                self.queues.get(*id).is_some_and(|queue| queue.arguments.dead_letter.is_some())
+            };
+            letter.origin = letter.found.queues.iter().any(may_die).then(Origin::default);
         }
-        let is_persistent = self.journal.is_kept() && is_persistent(draft.parts().properties());
-        let mut publication = Publication { draft: &mut draft, stored: None, terms, is_persistent };
-        for id in queues {
-            self.enqueue(now, id, &mut publication, sink);
+        self.proceed_publishing(now, letter, sink)
+    }
+
+    /// When it may be told again that letters were dropped.
+    pub(super) fn lost_due(&self) -> u64 {
+        if self.lost_told_at == 0 { 0 } else { self.lost_told_at.saturating_add(TOLD_EVERY) }
+    }
+
+    /// Tells that letters were dropped, now and then.
+    #[cold]
+    fn tell_lost(&mut self, now: u64) {
+        if now < self.lost_due() {
+            return;
         }
-        Ok(written)
+        self.lost_told_at = now.max(1);
+        if let Some(lost) = self.dead.take_lost() {
+            let (queue, exchange) = (lost.queue.to_string(), lost.exchange.to_string());
+            tracing::warn!(
+                vhost = self.name,
+                dropped = lost.count,
+                queue,
+                exchange,
+                "more dead letters came of one publish, or waited, than may: the rest is dropped"
+            );
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What is written on a dead letter: where it died, of what, how often (<https://www.rabbitmq.com/dlx.html#effects>).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use amqp_codec::{Array, Elements, Entries, Error, LongString, ShortString, Table, Value, ValueRef};
 use bytes::Bytes;
@@ -115,20 +115,21 @@ impl Death<'_> {
     }
 }
 
-/// Whether a message with these headers, dead for anything but rejection, has been in this queue before without having
-/// been rejected since: it would go round for ever.
-pub(crate) fn is_cycle(headers: &HeaderTable, queue: &ShortString) -> bool {
-    let Some(ValueRef::Array(deaths)) = headers.get("x-death") else { return false };
+/// The queues that a message with these headers, dead for anything but rejection, has been in before without having been rejected
+/// since: it would go round for ever.
+pub(crate) fn passed(headers: &HeaderTable) -> HashSet<Bytes> {
+    let mut queues = HashSet::new();
+    let Some(ValueRef::Array(deaths)) = headers.get("x-death") else { return queues };
     for death in deaths {
-        let ValueRef::Table(death) = death else { return false };
+        let ValueRef::Table(death) = death else { break };
         if is_text(death, "reason", b"rejected") {
-            return false;
+            break;
         }
-        if is_text(death, "queue", queue.as_bytes()) {
-            return true;
+        if let Some(ValueRef::LongString(queue)) = get(death, "queue") {
+            queues.insert(Bytes::copy_from_slice(queue));
         }
     }
-    false
+    queues
 }
 
 fn is_text(death: Entries<'_>, key: &str, text: &[u8]) -> bool {

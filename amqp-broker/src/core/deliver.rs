@@ -7,16 +7,20 @@ use super::{
     connection::Connection,
     consumer::Consumer,
     death::Reason,
+    groups::Kept,
     ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
     journal::{Record, Stored},
+    message::Message,
     publication::Publication,
     queue::Queue,
     ready::{Entry, NEVER},
     refusal::Refusal,
     sink::{Delivery, Sink},
     stamp::stamped,
+    step::Step,
     unacked::{Held, Outcome},
     vhost::Vhost,
+    work::Work,
 };
 
 /// What a client says about deliveries.
@@ -30,31 +34,42 @@ pub(crate) struct Settlement {
 }
 
 impl Vhost {
-    /// Delivers what is ready to who is ready, in all queues where the operation changed something.
+    /// Delivers what is ready to who is ready, in all queues where something has changed, and buries what has died: as far as the
+    /// turn allows.
     pub(super) fn dispatch_woken(&mut self, now: u64, sink: &mut impl Sink) {
-        while let Some(channel) = self.relieved.pop() {
+        while !self.budget.is_over()
+            && let Some(channel) = self.relieved.pop()
+        {
             self.resume_waiting(now, channel, sink);
         }
-        let mut woken = std::mem::take(&mut self.woken);
-        for id in woken.drain(..) {
+        while !self.budget.is_over()
+            && let Some(id) = self.woken.pop_front()
+        {
             self.dispatch(now, id, sink);
         }
-        self.woken = woken;
-        if !self.dead.is_empty() {
+        if self.has_letters() {
             self.bury(now, sink);
         }
     }
 
-    /// Delivers what is ready in a queue as long as a consumer is ready.
-    pub(super) fn dispatch(&mut self, now: u64, id: QueueId, sink: &mut impl Sink) {
-        if let Some(queue) = self.queues.get_mut(id) {
-            queue.expire(now, &mut self.dead);
+    /// Delivers what is ready in a queue as long as a consumer is ready and the turn lasts.
+    fn dispatch(&mut self, now: u64, id: QueueId, sink: &mut impl Sink) {
+        self.budget.spend(1);
+        let Some(queue) = self.queues.get_mut(id) else { return };
+        if !queue.prune(now, &mut self.dead, &mut self.budget) {
+            self.woken.push_back(id);
+            return;
         }
-        if self.queues.get(id).is_some_and(|queue| queue.stream.is_some()) {
+        if queue.stream.is_some() {
             self.dispatch_stream(now, id, sink);
             return;
         }
-        while self.dispatch_next(now, id, sink) {}
+        while self.dispatch_next(now, id, sink) {
+            if self.budget.is_over() {
+                self.woken.push_back(id);
+                return;
+            }
+        }
     }
 
     /// Takes the next message of a queue, if a consumer is ready; tells whether there was one.
@@ -64,21 +79,22 @@ impl Vhost {
             return false;
         }
         let Some(consumer) = self.ready_consumer(id) else { return false };
-        let Some(mut route) = self.way_to(id, consumer) else { return false };
-        let Some(entry) = route.queue.ready.pop() else { return false };
+        let Some(queue) = self.queues.get_mut(id) else { return false };
+        let Some(entry) = queue.ready.pop() else { return false };
+        self.budget.spend(1);
+        let serial = queue.serial;
         // What has expired behind others is seen when its own turn comes.
         if entry.expires_at <= now {
-            if let Some(queue) = self.queues.get(id) {
-                self.dead.left(queue.serial, &entry);
-                queue.mourn(entry.message, Reason::Expired, &mut self.dead);
-            }
+            self.dead.left(serial, &entry);
+            queue.mourn(entry.message, Reason::Expired, &mut self.dead);
             return true;
         }
-        let (serial, gone) = (route.queue.serial, route.consumer.no_ack && entry.stored);
-        let gone = gone.then(|| entry.clone());
-        route.deliver_entry(now, entry, sink);
-        if let Some(gone) = gone {
-            self.dead.left(serial, &gone);
+        if self.consumers.get(consumer).is_some_and(|consumer| consumer.no_ack) {
+            self.dead.left(serial, &entry);
+        }
+        self.budget.spend_octets(entry.message.copied());
+        if let Some(mut route) = self.way_to(id, consumer) {
+            route.deliver_entry(now, entry, sink);
         }
         self.watch_acks(now);
         // Another message is at the head now.
@@ -86,13 +102,20 @@ impl Vhost {
         true
     }
 
-    /// Delivers to the consumers that wait for a channel's limit, a message each and round again, as long as it has room.
+    /// Delivers to the consumers that wait for a channel's limit, a message each and round again, as long as it has room and the
+    /// turn lasts.
     fn resume_waiting(&mut self, now: u64, id: ChannelId, sink: &mut impl Sink) {
         let mut round = VecDeque::new();
         while let Some(queue) = self.resume_next(now, id, sink).or_else(|| round.pop_front()) {
+            self.budget.spend(1);
             // Who finds no room here waits again, in this order.
             if self.dispatch_next(now, queue, sink) {
                 round.push_back(queue);
+            }
+            if self.budget.is_over() {
+                self.woken.extend(round);
+                self.relieved.push(id);
+                return;
             }
         }
     }
@@ -109,26 +132,52 @@ impl Vhost {
         let (queue_id, priority) = (consumer.queue, consumer.priority);
         let queue = self.queues.get_mut(queue_id)?;
         if queue.stream.is_some() {
-            self.way_to(queue_id, consumer_id)?.deliver_record(now, sink);
+            let message = self.way_to(queue_id, consumer_id)?.deliver_record(now, sink);
+            self.note_record(message);
             self.wake(queue_id);
         } else if !std::mem::replace(&mut consumer.in_line, true) {
             queue.line_up_first(consumer_id, priority);
-            queue.expire(now, &mut self.dead);
+            queue.prune(now, &mut self.dead, &mut self.budget);
         }
         Some(queue_id)
     }
 
-    /// Delivers from a stream to each of its consumers as long as it has room.
+    /// Delivers from a stream to each of its consumers as long as it has room and the turn lasts.
     pub(super) fn dispatch_stream(&mut self, now: u64, id: QueueId, sink: &mut impl Sink) {
-        let mut index = 0;
-        while let Some(&consumer) = self.queues.get(id).and_then(|queue| queue.consumers.get(index)) {
+        while let Some(queue) = self.queues.get_mut(id) {
+            let Some((&number, &consumer)) = queue.consumers.range(queue.next_consumer..).next() else {
+                queue.next_consumer = 0;
+                break;
+            };
+            queue.next_consumer = number;
+            self.budget.spend(1);
+            while !self.budget.is_over() {
+                let message = self.way_to(id, consumer).and_then(|mut way| way.deliver_record(now, sink));
+                if !self.note_record(message) {
+                    break;
+                }
+            }
+            if self.budget.is_over() {
+                self.woken.push_back(id);
+                break;
+            }
             if let Some(mut way) = self.way_to(id, consumer) {
-                while way.deliver_record(now, sink) {}
                 way.wait_for_channel();
             }
-            index += 1;
+            if let Some(queue) = self.queues.get_mut(id) {
+                queue.next_consumer = number + 1;
+            }
         }
         self.watch_acks(now);
+    }
+
+    /// A message of a stream has been delivered, if one has; tells whether.
+    fn note_record(&mut self, message: Option<Message>) -> bool {
+        let Some(message) = message else { return false };
+        self.budget.spend(1);
+        self.budget.spend_octets(message.copied());
+        self.dead.entered(&message);
+        true
     }
 
     /// The consumer of a queue that gets the next message. Those without room leave the line on the way.
@@ -169,19 +218,37 @@ impl Vhost {
         publication: &mut Publication<'_>,
         sink: &mut impl Sink,
     ) {
-        let Some(mut route) = self.way_to(id, consumer) else { return };
-        if route.consumer.no_ack {
-            route.send(publication.parts(), false, sink);
+        self.budget.spend_octets(publication.copied());
+        if self.consumers.get(consumer).is_some_and(|consumer| consumer.no_ack) {
+            if let Some(mut route) = self.way_to(id, consumer) {
+                route.send(publication.parts(), false, sink);
+            }
             return;
         }
-        let mut entry = route.queue.entry(publication.message(), publication.terms, now);
-        entry.stored = route.queue.keeps(publication.is_persistent);
-        let stored = entry.stored.then(|| Stored::new(route.queue.serial, &entry));
-        route.deliver_entry(now, entry, sink);
+        let Some(queue) = self.queues.get_mut(id) else { return };
+        let mut entry = queue.entry(publication.message(), publication.terms, now);
+        self.dead.entered(&entry.message);
+        let stored = queue.keeps(publication.is_persistent).then(|| {
+            entry.kept = self.dead.groups().kept();
+            Stored::new(queue.serial, &entry)
+        });
+        if let Some(mut route) = self.way_to(id, consumer) {
+            route.deliver_entry(now, entry, sink);
+        }
         if let Some(stored) = stored {
-            self.journal.record(Record::Stored(stored));
+            self.keep(stored);
         }
         self.watch_acks(now);
+    }
+
+    /// Notes a message that is to survive.
+    #[inline]
+    pub(super) fn keep(&mut self, stored: Stored) {
+        let record = Record::Stored(stored);
+        match self.dead.groups().current() {
+            Some(group) => group.push(record),
+            None => self.journal.record(record),
+        }
     }
 
     #[inline]
@@ -203,26 +270,53 @@ impl Vhost {
         id: ChannelId,
         settlement: Settlement,
         sink: &mut impl Sink,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Step<(), Work>, Refusal> {
         let Settlement { tag, multiple, outcome } = settlement;
-        let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(Step::Done(())) };
         if tag != 0 && !channel.unacked.contains(tag) || tag == 0 && !multiple {
             return Err(Refusal::UnknownDeliveryTag(tag));
         }
         if multiple {
             let up_to = if tag == 0 { u64::MAX } else { tag };
-            while let Some(held) =
-                self.channels.get_mut(id).and_then(|channel| channel.unacked.pop_up_to(up_to))
-            {
-                self.check_stream(&held, outcome)?;
-                self.release(id, held, outcome);
-            }
-        } else if let Some(held) = channel.unacked.take(tag) {
+            let is_done = self.proceed_settling(now, id, up_to, outcome, sink)?;
+            self.dispatch_woken(now, sink);
+            return Ok(if is_done {
+                Step::Done(())
+            } else {
+                Step::Paused(Work::Settle { channel: id, up_to, outcome })
+            });
+        }
+        if let Some(held) = channel.unacked.take(tag) {
             self.check_stream(&held, outcome)?;
+            self.budget.spend(1);
             self.release(id, held, outcome);
         }
         self.dispatch_woken(now, sink);
-        Ok(())
+        Ok(Step::Done(()))
+    }
+
+    /// Goes on to settle the deliveries of a channel up to a tag; tells whether that is done.
+    pub(super) fn proceed_settling(
+        &mut self,
+        now: u64,
+        id: ChannelId,
+        up_to: u64,
+        outcome: Outcome,
+        sink: &mut impl Sink,
+    ) -> Result<bool, Refusal> {
+        while let Some(held) = self.channels.get_mut(id).and_then(|channel| channel.unacked.pop_up_to(up_to))
+        {
+            self.check_stream(&held, outcome)?;
+            self.budget.spend(1);
+            self.release(id, held, outcome);
+            if self.dead.is_crowded() {
+                self.bury(now, sink);
+            }
+            if self.budget.is_over() || self.dead.is_crowded() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// From a stream nothing can be refused. It is the end of the connection, so that nothing is put back before.
@@ -244,55 +338,42 @@ impl Vhost {
     ///
     /// # Errors
     /// A tag that is not out, unless it is 0 for all.
-    pub(crate) fn settle_later(&mut self, id: ChannelId, settlement: Settlement) -> Result<(), Refusal> {
+    pub(crate) fn settle_later(
+        &mut self,
+        id: ChannelId,
+        settlement: Settlement,
+    ) -> Result<Step<(), Work>, Refusal> {
         let Settlement { tag, multiple, outcome } = settlement;
-        let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(Step::Done(())) };
         if tag != 0 && !channel.unacked.contains(tag) || tag == 0 && !multiple {
             return Err(Refusal::UnknownDeliveryTag(tag));
         }
-        let tags: Vec<u64> = match (multiple, tag) {
-            (false, tag) => vec![tag],
-            (true, 0) => channel.unacked.tags_up_to(u64::MAX).collect(),
-            (true, tag) => channel.unacked.tags_up_to(tag).collect(),
-        };
-        for tag in tags {
+        if multiple {
+            let up_to = if tag == 0 { u64::MAX } else { tag };
+            return Ok(match self.proceed_settling_later(id, up_to, outcome) {
+                true => Step::Done(()),
+                false => Step::Paused(Work::SettleLater { channel: id, up_to, outcome }),
+            });
+        }
+        if let Some(held) = channel.unacked.take(tag) {
+            channel.settled.insert(tag, Settled { held, outcome });
+        }
+        Ok(Step::Done(()))
+    }
+
+    /// Goes on to note settlements until the transaction ends; tells whether that is done.
+    pub(super) fn proceed_settling_later(&mut self, id: ChannelId, up_to: u64, outcome: Outcome) -> bool {
+        let Some(channel) = self.channels.get_mut(id) else { return true };
+        while let Some(tag) = channel.unacked.first_tag().filter(|tag| *tag <= up_to) {
             if let Some(held) = channel.unacked.take(tag) {
-                channel.settled.push(Settled { tag, held, outcome });
+                channel.settled.insert(tag, Settled { held, outcome });
+            }
+            self.budget.spend(1);
+            if self.budget.is_over() {
+                return false;
             }
         }
-        Ok(())
-    }
-
-    /// Ends a transaction's part that concerns deliveries: what was settled is settled.
-    pub(crate) fn commit_settled(&mut self, now: u64, id: ChannelId, sink: &mut impl Sink) {
-        let settled = self.channels.get_mut(id).map(|channel| std::mem::take(&mut channel.settled));
-        for Settled { held, outcome, .. } in settled.unwrap_or_default() {
-            self.release(id, held, outcome);
-        }
-        self.dispatch_woken(now, sink);
-    }
-
-    /// Ends a transaction's part that concerns deliveries: what was settled is unacknowledged again.
-    pub(crate) fn rollback_settled(&mut self, id: ChannelId) {
-        if let Some(channel) = self.channels.get_mut(id) {
-            let settled = std::mem::take(&mut channel.settled);
-            channel.unacked.restore(settled.into_iter().map(|settled| (settled.tag, settled.held)));
-        }
-    }
-
-    /// Puts all unacknowledged deliveries of a channel back, and delivers them anew.
-    pub(crate) fn recover(&mut self, now: u64, id: ChannelId, sink: &mut impl Sink) {
-        self.release_all(id, Outcome::Requeued);
-        self.dispatch_woken(now, sink);
-    }
-
-    /// Puts all unacknowledged deliveries of a channel back.
-    pub(super) fn release_all(&mut self, id: ChannelId, outcome: Outcome) {
-        while let Some(held) =
-            self.channels.get_mut(id).and_then(|channel| channel.unacked.pop_up_to(u64::MAX))
-        {
-            self.release(id, held, outcome);
-        }
+        true
     }
 
     /// Ends a delivery: its message goes or returns, its consumer and channel have room again.
@@ -302,8 +383,8 @@ impl Vhost {
         let expires = returns && entry.expires_at != NEVER;
         if let Some(queue) = self.queues.get_mut(queue_id) {
             queue.unacked = queue.unacked.saturating_sub(1);
-            queue.unacked_weight = queue.unacked_weight.saturating_sub(entry.message.weight());
             match outcome {
+                _ if queue.stream.is_some() => self.dead.freed(&entry.message),
                 Outcome::Acked => self.dead.left(queue.serial, &entry),
                 Outcome::Rejected => {
                     self.dead.left(queue.serial, &entry);
@@ -312,11 +393,12 @@ impl Vhost {
                 Outcome::Requeued | Outcome::Abandoned => {
                     let by_client = outcome == Outcome::Requeued;
                     queue.take_back(entry, by_client, &mut self.dead);
-                    // It may be one too many now.
-                    queue.drop_overflow(&mut self.dead);
+                    // It may be one too many now: that is looked at before it is delivered.
                     self.wake(queue_id);
                 }
             }
+        } else {
+            self.dead.freed(&entry.message);
         }
         if expires {
             self.arm(queue_id);
@@ -378,6 +460,7 @@ impl Vhost {
             return;
         }
         for channel in connection.channels.clone() {
+            self.budget.spend(1);
             self.line_up_channel(channel);
             self.relieve(channel);
         }
@@ -406,16 +489,15 @@ impl Way<'_> {
         }
     }
 
-    /// Sends a stream's consumer the next message; tells whether there was one, and room for it.
-    fn deliver_record(&mut self, now: u64, sink: &mut impl Sink) -> bool {
+    /// Sends a stream's consumer the next message, if there is one, and room for it.
+    fn deliver_record(&mut self, now: u64, sink: &mut impl Sink) -> Option<Message> {
         if self.connection.congested
             || !self.consumer.has_room()
             || !self.channel.has_room(self.consumer.shares)
         {
-            return false;
+            return None;
         }
-        let Some(log) = &self.queue.stream else { return false };
-        let Some((offset, message)) = log.at(self.consumer.offset) else { return false };
+        let (offset, message) = self.queue.stream.as_ref()?.at(self.consumer.offset)?;
         let message = message.clone();
         self.consumer.offset = offset + 1;
         // What cannot be read cannot be stamped: it goes as it came.
@@ -426,16 +508,16 @@ impl Way<'_> {
         }
         let tag = self.send(parts, false, sink);
         let entry = Entry {
-            message,
+            message: message.clone(),
             position: offset,
             expires_at: NEVER,
             priority: 0,
             redelivered: false,
             returns: 0,
-            stored: false,
+            kept: Kept::NO,
         };
         self.hold(now, tag, entry);
-        true
+        Some(message)
     }
 
     /// Sends a message of the queue and keeps it until it is acknowledged.
@@ -459,7 +541,6 @@ impl Way<'_> {
         self.channel.in_flight += 1;
         self.channel.shared_in_flight += u32::from(self.consumer.shares);
         self.queue.unacked += 1;
-        self.queue.unacked_weight += entry.message.weight();
         let (consumer, shared) = (Some(self.consumer_id), self.consumer.shares);
         let held = Held { entry, queue: self.queue_id, since: now, consumer, shared };
         self.channel.unacked.push(tag, held);

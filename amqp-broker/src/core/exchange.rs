@@ -1,14 +1,17 @@
 //! An exchange: its bindings, and which of them a message takes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use amqp_codec::{ShortString, Table, Value};
+use bytes::Bytes;
 
 use super::{
-    headers::HeadersMatch,
+    budget::Budget,
+    headers::{HeadersMatch, SortedHeaders},
     ids::{ExchangeId, QueueId},
+    keys::Keys,
     refusal::Refusal,
-    topic::Trie,
+    topic::{Matcher, Trie},
 };
 
 /// What a binding leads to.
@@ -60,6 +63,19 @@ pub(crate) struct Declaration {
     pub(crate) arguments: Table,
 }
 
+/// A binding.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) destination: Destination,
+    pub(crate) key: ShortString,
+    pub(crate) arguments: Table,
+    /// The arguments, read, where messages are routed by headers.
+    wanted: Option<HeadersMatch>,
+}
+
+/// The bindings of which a thing is the destination: the exchange, and the binding's number there.
+pub(crate) type Sources = HashSet<(ExchangeId, u64)>;
+
 /// An exchange.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -67,32 +83,46 @@ pub(crate) struct Exchange {
     /// Its number among what survives the process; 0 when it does not.
     pub(crate) serial: u64,
     pub(crate) alternate: Option<ShortString>,
-    /// Bindings in which this is the destination: their source and key.
-    pub(crate) sources: Vec<(ExchangeId, ShortString)>,
-    /// The walk in which this exchange was last passed.
+    pub(crate) sources: Sources,
+    /// The routing in which this exchange was last passed.
     pub(crate) visited: u64,
-    /// The arguments of each binding. One destination may be bound by one key several times, with other arguments.
-    bindings: HashMap<(Destination, ShortString), Vec<Table>>,
-    /// How many there are.
-    binding_count: usize,
+    /// By their numbers, which are never used again, in the order in which they came: whoever goes through them in steps misses
+    /// none that stays.
+    bindings: BTreeMap<u64, Bound>,
+    /// The number of the binding to a destination by a key with these arguments.
+    numbers: HashMap<(Destination, ShortString, Bytes), u64>,
+    last_number: u64,
     router: Router,
 }
 
+/// How the bindings are found that a message takes.
 #[derive(Debug)]
 enum Router {
-    Direct(HashMap<ShortString, Vec<Destination>>),
-    Fanout(Vec<Destination>),
+    Direct(HashMap<ShortString, BTreeMap<u64, Destination>>),
+    /// One by one.
+    Fanout,
     Topic(Trie<Destination>),
-    Headers(Vec<(Destination, ShortString, Table, HeadersMatch)>),
+    /// One by one.
+    Headers,
+}
+
+/// How far the bindings of an exchange have been looked at for a message.
+#[derive(Debug, Default)]
+pub(crate) struct Cursor {
+    /// The key that is next.
+    key: usize,
+    /// The number of the binding that is next.
+    binding: u64,
+    matcher: Option<Box<Matcher>>,
 }
 
 impl Exchange {
     pub(crate) fn new(declared: Declaration, serial: u64) -> Self {
         let router = match declared.kind {
             Kind::Direct => Router::Direct(HashMap::new()),
-            Kind::Fanout => Router::Fanout(Vec::new()),
+            Kind::Fanout => Router::Fanout,
             Kind::Topic => Router::Topic(Trie::default()),
-            Kind::Headers => Router::Headers(Vec::new()),
+            Kind::Headers => Router::Headers,
         };
         let alternate = match declared.arguments.get("alternate-exchange") {
             Some(Value::LongString(name)) => {
@@ -104,10 +134,11 @@ impl Exchange {
             declared,
             serial,
             alternate,
-            sources: Vec::new(),
+            sources: Sources::new(),
             visited: 0,
-            bindings: HashMap::new(),
-            binding_count: 0,
+            bindings: BTreeMap::new(),
+            numbers: HashMap::new(),
+            last_number: 0,
             router,
         }
     }
@@ -119,30 +150,30 @@ impl Exchange {
 
     /// Whether routing depends on more than the routing key.
     pub(crate) fn routes_by_headers(&self) -> bool {
-        matches!(self.router, Router::Headers(_))
+        matches!(self.router, Router::Headers)
     }
 
-    /// The bindings: destination and key.
-    pub(crate) fn bindings(&self) -> impl Iterator<Item = &(Destination, ShortString)> {
-        self.bindings.keys()
-    }
-
-    /// The bindings: destination and key, and all arguments they were bound with.
-    pub(crate) fn all_bindings(&self) -> impl Iterator<Item = (&(Destination, ShortString), &Vec<Table>)> {
-        self.bindings.iter()
+    /// The bindings, in the order in which they came.
+    pub(crate) fn bindings(&self) -> impl Iterator<Item = &Bound> {
+        self.bindings.values()
     }
 
     /// How many bindings there are.
     pub(crate) fn binding_count(&self) -> usize {
-        self.binding_count
+        self.bindings.len()
     }
 
-    /// Whether there is this binding.
-    pub(crate) fn is_bound(&self, destination: Destination, key: &ShortString, arguments: &Table) -> bool {
-        self.bindings.get(&(destination, key.clone())).is_some_and(|same| same.contains(arguments))
+    /// The number of this binding, if there is one.
+    pub(crate) fn number_of(
+        &self,
+        destination: Destination,
+        key: &ShortString,
+        arguments: &Table,
+    ) -> Option<u64> {
+        self.numbers.get(&(destination, key.clone(), arguments.as_encoded().clone())).copied()
     }
 
-    /// Adds a binding; tells whether it is the first of this destination and key. One that exists is left as it is.
+    /// Adds a binding; its number. One that exists is left as it is: none then.
     ///
     /// # Errors
     /// Arguments that this kind of exchange cannot use.
@@ -151,104 +182,97 @@ impl Exchange {
         destination: Destination,
         key: &ShortString,
         arguments: &Table,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<Option<u64>, Refusal> {
         let wanted = match self.router {
-            Router::Headers(_) => Some(HeadersMatch::parse(arguments)?),
+            Router::Headers => Some(HeadersMatch::parse(arguments)?),
             _ => None,
         };
-        let same = self.bindings.entry((destination, key.clone())).or_default();
-        if same.contains(arguments) {
-            return Ok(false);
+        if self.number_of(destination, key, arguments).is_some() {
+            return Ok(None);
         }
-        same.push(arguments.clone());
-        self.binding_count += 1;
-        let first = same.len() == 1;
+        self.last_number += 1;
+        let number = self.last_number;
+        self.numbers.insert((destination, key.clone(), arguments.as_encoded().clone()), number);
         match &mut self.router {
-            Router::Direct(keys) if first => keys.entry(key.clone()).or_default().push(destination),
-            Router::Fanout(all) if first => all.push(destination),
-            Router::Topic(trie) if first => trie.insert(key.as_bytes(), destination),
-            Router::Headers(all) => {
-                all.extend(wanted.map(|wanted| (destination, key.clone(), arguments.clone(), wanted)));
-            }
-            _ => {}
+            Router::Direct(keys) => drop(keys.entry(key.clone()).or_default().insert(number, destination)),
+            Router::Topic(trie) => trie.insert(key.as_bytes(), number, destination),
+            Router::Fanout | Router::Headers => {}
         }
-        Ok(first)
+        let bound = Bound { destination, key: key.clone(), arguments: arguments.clone(), wanted };
+        self.bindings.insert(number, bound);
+        Ok(Some(number))
     }
 
-    /// Removes a binding; tells whether it was the last of this destination and key, `None` when there was none.
-    pub(crate) fn unbind(
-        &mut self,
-        destination: Destination,
-        key: &ShortString,
-        arguments: &Table,
-    ) -> Option<bool> {
-        let binding = (destination, key.clone());
-        let same = self.bindings.get_mut(&binding)?;
-        let index = same.iter().position(|held| held == arguments)?;
-        same.swap_remove(index);
-        self.binding_count -= 1;
-        let last = same.is_empty();
-        if last {
-            self.bindings.remove(&binding);
-        }
+    /// Removes the binding of this number.
+    pub(crate) fn unbind(&mut self, number: u64) -> Option<Bound> {
+        let bound = self.bindings.remove(&number)?;
+        self.numbers.remove(&(bound.destination, bound.key.clone(), bound.arguments.as_encoded().clone()));
         match &mut self.router {
-            Router::Headers(all) => {
-                all.retain(|(to, bound, held, _)| (*to, bound, held) != (destination, key, arguments));
+            Router::Direct(keys) => {
+                if let Some(same) = keys.get_mut(&bound.key) {
+                    same.remove(&number);
+                    if same.is_empty() {
+                        keys.remove(&bound.key);
+                    }
+                }
             }
-            router if last => router.remove(destination, key),
-            _ => {}
+            Router::Topic(trie) => trie.remove(bound.key.as_bytes(), number),
+            Router::Fanout | Router::Headers => {}
         }
-        Some(last)
+        Some(bound)
     }
 
-    /// Removes all bindings of this destination and key.
-    pub(crate) fn unbind_all(&mut self, destination: Destination, key: &ShortString) {
-        if let Some(same) = self.bindings.remove(&(destination, key.clone())) {
-            self.binding_count -= same.len();
-            self.router.remove(destination, key);
-        }
+    /// Removes the oldest binding, with its number.
+    pub(crate) fn unbind_first(&mut self) -> Option<(u64, Bound)> {
+        let number = *self.bindings.first_key_value()?.0;
+        self.unbind(number).map(|bound| (number, bound))
     }
 
-    /// Calls `found` with what a message of this key and these headers goes to; with one destination maybe several times.
+    /// Calls `found` with what a message of these keys and headers goes to; with one destination maybe several times. Tells
+    /// whether that is all; otherwise the turn is over, and the cursor says where to go on.
     pub(crate) fn route(
         &mut self,
-        key: &[u8],
-        headers: &[(ShortString, Value)],
+        keys: &Keys<'_>,
+        headers: &SortedHeaders,
+        cursor: &mut Cursor,
+        budget: &mut Budget,
         mut found: impl FnMut(Destination),
-    ) {
+    ) -> bool {
         match &mut self.router {
-            Router::Direct(keys) => keys.get(key).into_iter().flatten().copied().for_each(found),
-            Router::Fanout(all) => all.iter().copied().for_each(found),
-            Router::Topic(trie) => trie.matches(key, found),
-            Router::Headers(all) => {
-                for (destination, _, _, wanted) in all {
-                    if wanted.matches(headers) {
-                        found(*destination);
+            Router::Direct(bound) => {
+                while let Some(key) = keys.get(cursor.key) {
+                    budget.spend(1);
+                    let same = bound.get(key).map(|same| same.range(cursor.binding..));
+                    for (&number, &destination) in same.into_iter().flatten() {
+                        budget.spend(1);
+                        found(destination);
+                        if budget.is_over() {
+                            cursor.binding = number + 1;
+                            return false;
+                        }
+                    }
+                    *cursor = Cursor { key: cursor.key + 1, ..Cursor::default() };
+                    if budget.is_over() {
+                        return cursor.key >= keys.len();
                     }
                 }
+                true
             }
-        }
-    }
-}
-
-impl Router {
-    fn remove(&mut self, destination: Destination, key: &ShortString) {
-        match self {
-            Router::Direct(keys) => {
-                if let Some(bound) = keys.get_mut(key) {
-                    bound.retain(|held| *held != destination);
-                    if bound.is_empty() {
-                        keys.remove(key);
+            Router::Topic(trie) => trie.matches(keys, &mut cursor.matcher, budget, found),
+            Router::Fanout | Router::Headers => {
+                for (&number, bound) in self.bindings.range(cursor.binding..) {
+                    let wanted = bound.wanted.as_ref();
+                    budget.spend(1 + wanted.map_or(0, HeadersMatch::len) as u64 / 8);
+                    if wanted.is_none_or(|wanted| wanted.matches(headers)) {
+                        found(bound.destination);
+                    }
+                    if budget.is_over() {
+                        cursor.binding = number + 1;
+                        return false;
                     }
                 }
+                true
             }
-            Router::Fanout(all) => {
-                if let Some(index) = all.iter().position(|held| *held == destination) {
-                    all.swap_remove(index);
-                }
-            }
-            Router::Topic(trie) => trie.remove(key.as_bytes(), destination),
-            Router::Headers(all) => all.retain(|(to, bound, ..)| (*to, bound) != (destination, key)),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a headers exchange binds by (<https://www.rabbitmq.com/tutorials/amqp-concepts.html#exchange-headers>).
 
+use std::cmp::Ordering;
+
 use amqp_codec::{ShortString, Table, Value};
 
 use super::{
@@ -7,11 +9,24 @@ use super::{
     term::{as_f64, same, shown, type_name},
 };
 
+/// The headers of a message, in the order of their names.
+#[derive(Debug, Default)]
+pub(crate) struct SortedHeaders(Vec<(ShortString, Value)>);
+
+impl SortedHeaders {
+    /// Those of one name stay in their order.
+    pub(crate) fn new(mut headers: Vec<(ShortString, Value)>) -> Self {
+        headers.sort_by(|(one, _), (other, _)| one.as_bytes().cmp(other.as_bytes()));
+        SortedHeaders(headers)
+    }
+}
+
 /// A binding's arguments, read.
 #[derive(Debug)]
 pub(crate) struct HeadersMatch {
     /// All must match, not just one.
     all: bool,
+    /// In the order of their names.
     wanted: Vec<(ShortString, Value)>,
 }
 
@@ -37,21 +52,41 @@ impl HeadersMatch {
         };
         let counts =
             |name: &ShortString| name != "x-match" && (with_x || !name.as_bytes().starts_with(b"x-"));
-        let wanted = arguments.iter().filter(|(name, _)| counts(name));
-        Ok(HeadersMatch { all, wanted: wanted.map(|(name, value)| (name.detach(), value)).collect() })
+        let wanted = arguments.iter().filter(|(name, _)| counts(name)).collect();
+        Ok(HeadersMatch { all, wanted: SortedHeaders::new(wanted).0 })
+    }
+
+    /// How many headers are wanted.
+    pub(crate) fn len(&self) -> usize {
+        self.wanted.len()
     }
 
     /// Whether a message with these headers is wanted. A wanted value of type void asks for presence alone.
-    pub(crate) fn matches(&self, headers: &[(ShortString, Value)]) -> bool {
-        let is_there = |(name, wanted): &(ShortString, Value)| {
-            headers.iter().any(|(other, value)| {
-                other == name && (matches!(wanted, Value::Void) || is_equal(wanted, value))
-            })
-        };
-        if self.all { self.wanted.iter().all(is_there) } else { self.wanted.iter().any(is_there) }
+    ///
+    /// Both are passed once, in the order of their names, as RabbitMQ does: of a name that is there several times, the first is
+    /// compared with the first, the second with the second.
+    pub(crate) fn matches(&self, headers: &SortedHeaders) -> bool {
+        let mut headers = headers.0.iter().peekable();
+        for (name, wanted) in &self.wanted {
+            let mut is_there = false;
+            while let Some((other, value)) = headers.peek() {
+                match other.as_bytes().cmp(name.as_bytes()) {
+                    Ordering::Less => drop(headers.next()),
+                    Ordering::Greater => break,
+                    Ordering::Equal => {
+                        is_there = matches!(wanted, Value::Void) || is_equal(wanted, value);
+                        headers.next();
+                        break;
+                    }
+                }
+            }
+            if is_there != self.all {
+                return is_there;
+            }
+        }
+        self.all
     }
 }
-
 /// Numbers are equal by value, integers and floats among each other too: more than where declarations are compared.
 fn is_equal(wanted: &Value, value: &Value) -> bool {
     match (wanted.as_i64(), as_f64(value), as_f64(wanted), value.as_i64()) {
@@ -73,7 +108,9 @@ mod tests {
     }
 
     fn matches(binding: &[(&str, Value)], headers: &[(&str, Value)]) -> bool {
-        HeadersMatch::parse(&table(binding)).unwrap().matches(&table(headers).iter().collect::<Vec<_>>())
+        HeadersMatch::parse(&table(binding))
+            .unwrap()
+            .matches(&SortedHeaders::new(table(headers).iter().collect()))
     }
 
     #[test]
@@ -85,6 +122,14 @@ mod tests {
         assert!(matches(&any, &both[1..]));
         assert!(!matches(&any, &[]));
         assert!(matches(&[], &[]));
+    }
+
+    #[test]
+    fn headers_are_found_whatever_their_order() {
+        let three = [("c", Value::from("3")), ("a", Value::from("1")), ("b", Value::from("2"))];
+        assert!(matches(&[three[2].clone(), three[0].clone()], &three));
+        assert!(!matches(&[("ab", Value::Void), three[0].clone()], &three));
+        assert!(matches(&[("x-match", Value::from("any")), ("d", Value::Void), three[0].clone()], &three));
     }
 
     #[test]

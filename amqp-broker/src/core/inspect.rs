@@ -99,7 +99,7 @@ impl Vhost {
 
     fn queue_info_of(&mut self, id: QueueId, now: u64) -> Option<QueueInfo> {
         let queue = self.queues.get_mut(id)?;
-        queue.expire(now, &mut self.dead);
+        queue.prune(now, &mut self.dead, &mut self.budget);
         Some(QueueInfo {
             name: queue.name.to_string(),
             durable: queue.durable,
@@ -136,21 +136,21 @@ impl Vhost {
     pub(crate) fn binding_infos(&self) -> Vec<BindingInfo> {
         let mut infos = Vec::new();
         for exchange in self.exchange_names.values().filter_map(|id| self.exchanges.get(*id)) {
-            for ((destination, key), arguments) in exchange.all_bindings() {
-                let (name, to_exchange) = match destination {
-                    Destination::Queue(id) => (self.queues.get(*id).map(|queue| &queue.name), false),
+            for bound in exchange.bindings() {
+                let (name, to_exchange) = match bound.destination {
+                    Destination::Queue(id) => (self.queues.get(id).map(|queue| &queue.name), false),
                     Destination::Exchange(id) => {
-                        (self.exchanges.get(*id).map(|exchange| &exchange.declared.name), true)
+                        (self.exchanges.get(id).map(|exchange| &exchange.declared.name), true)
                     }
                 };
                 let Some(name) = name else { continue };
-                infos.extend(arguments.iter().map(|arguments| BindingInfo {
+                infos.push(BindingInfo {
                     source: exchange.declared.name.to_string(),
                     destination: name.to_string(),
                     to_exchange,
-                    routing_key: key.to_string(),
-                    arguments: arguments.clone(),
-                }));
+                    routing_key: bound.key.to_string(),
+                    arguments: bound.arguments.clone(),
+                });
             }
         }
         let place = |info: &BindingInfo| {

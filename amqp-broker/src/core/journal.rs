@@ -84,7 +84,7 @@ impl Stored {
 
 impl Stored {
     /// A message in a stream that came now.
-    pub(crate) fn in_stream(queue: u64, offset: u64, now: u64, message: Message) -> Self {
+    pub(crate) fn in_stream(queue: u64, offset: u64, now: u64, message: &Message) -> Self {
         Stored {
             queue,
             position: offset,
@@ -92,7 +92,7 @@ impl Stored {
             priority: 0,
             redelivered: false,
             returns: 0,
-            message,
+            message: message.clone(),
         }
     }
 }
@@ -142,7 +142,18 @@ impl Journal {
         self.records.push(record);
     }
 
+    /// Notes changes that are to be written together.
+    pub(crate) fn record_all(&mut self, mut records: Vec<Record>) {
+        if self.records.is_empty() {
+            // However many there are.
+            self.records = records;
+        } else {
+            self.records.append(&mut records);
+        }
+    }
+
     pub(crate) fn take(&mut self, records: &mut Vec<Record>) {
-        records.append(&mut self.records);
+        debug_assert!(records.is_empty());
+        std::mem::swap(records, &mut self.records);
     }
 }

@@ -14,6 +14,10 @@ pub(crate) struct Limits {
     pub(crate) unacked: u32,
     /// How long a delivery may be out unacknowledged, in milliseconds; [`u64::MAX`] is for ever.
     pub(crate) ack_timeout: u64,
+    /// Dead letters that may come of one publish.
+    pub(crate) letters: u32,
+    /// Bytes that all of it may take.
+    pub(crate) memory: u64,
 }
 
 impl Default for Limits {
@@ -25,6 +29,8 @@ impl Default for Limits {
             consumers: usize::MAX,
             unacked: u32::MAX,
             ack_timeout: 30 * 60 * 1000,
+            letters: 100_000,
+            memory: u64::MAX,
         }
     }
 }

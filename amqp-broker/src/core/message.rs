@@ -1,11 +1,17 @@
 //! A message: what was published, byte for byte, stored once for all queues it is in.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use bytes::Bytes;
 
-/// What a message takes beside its body: its place in a queue, names, properties. An estimate.
+/// What a message takes beside its octets: its place in a queue, and what the allocator adds. An estimate.
 pub(crate) const MESSAGE_OVERHEAD: u64 = 200;
+
+/// What the place in a queue takes of a message whose octets are weighed by themselves. An estimate.
+const PLACE: u64 = 128;
 
 /// Bodies up to this many bytes are stored beside the rest of the message and copied into what is written; larger ones
 /// are shared and written from where they are.
@@ -135,17 +141,18 @@ impl Draft {
         self.bytes.get(..self.header_at).unwrap_or_default()
     }
 
-    /// The message as it is stored.
-    pub(crate) fn message(&mut self) -> Message {
+    /// The message as it is stored: for one queue, or to be shared by several, as a letter of this origin or of none.
+    pub(crate) fn message(&mut self, is_shared: bool, origin: Option<Origin>) -> Message {
         let large =
             if self.large.is_empty() { None } else { Some(Arc::new(std::mem::take(&mut self.large))) };
+        let extra = is_shared || origin.is_some() || large.is_some();
         Message {
             bytes: Arc::from(self.bytes.as_slice()),
             // Two names of at most 256 bytes each lie before the header.
             header_at: self.header_at as u16,
             body_at: self.body_at as u32,
             blind: self.blind,
-            large,
+            extra: extra.then(|| Arc::new(Extra { large, origin, ..Extra::default() })),
         }
     }
 }
@@ -154,11 +161,37 @@ impl Draft {
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     bytes: Arc<[u8]>,
-    /// One pointer and not two: most messages have none, and millions may be held.
-    large: Option<Arc<Vec<Bytes>>>,
+    /// One pointer: most messages have none of it, and millions may be held.
+    extra: Option<Arc<Extra>>,
     body_at: u32,
     header_at: u16,
     blind: u16,
+}
+
+/// What messages have that are large, shared by several queues, or dead letters.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    large: Option<Arc<Vec<Bytes>>>,
+    /// In how many places it is: its octets are weighed once.
+    places: AtomicU32,
+    /// How many dead letters have come of it.
+    letters: AtomicU32,
+    /// Where a dead letter comes from, if not from itself.
+    origin: Option<Origin>,
+}
+
+/// What dead letters have come of: one publish, however many queues its message and their letters died in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origin(Arc<Extra>);
+
+impl Origin {
+    /// One letter more; tells whether that is no more than there may be.
+    pub(crate) fn counts(&self, most: u32) -> bool {
+        // Nobody else counts: all of it is under the virtual host's lock.
+        let letters = self.0.letters.load(Ordering::Relaxed);
+        self.0.letters.store(letters.saturating_add(1), Ordering::Relaxed);
+        letters < most
+    }
 }
 
 #[inline]
@@ -184,20 +217,22 @@ pub(crate) struct Packed<'a> {
 
 impl Message {
     pub(crate) fn pack(&self) -> Packed<'_> {
-        let Message { bytes, large, body_at, header_at, blind } = self;
+        let Message { bytes, extra, body_at, header_at, blind } = self;
         let (header_at, body_at, blind) = (*header_at, *body_at, *blind);
-        Packed { bytes, header_at, body_at, blind, large: large.as_ref() }
+        let large = extra.as_ref().and_then(|extra| extra.large.as_ref());
+        Packed { bytes, header_at, body_at, blind, large }
     }
 
     /// The message that was packed. What was never packed gives some message too, and no panic.
     pub(crate) fn unpack(packed: Packed<'_>) -> Self {
         let Packed { bytes, header_at, body_at, blind, large } = packed;
-        Message { bytes: Arc::from(bytes), large: large.cloned(), body_at, header_at, blind }
+        let extra = large.map(|large| Arc::new(Extra { large: Some(Arc::clone(large)), ..Extra::default() }));
+        Message { bytes: Arc::from(bytes), extra, body_at, header_at, blind }
     }
 
     #[inline]
     pub(crate) fn parts(&self) -> Parts<'_> {
-        let large = self.large.as_ref().map_or(&[][..], |parts| parts);
+        let large = self.large();
         split(&self.bytes, usize::from(self.header_at), self.body_at as usize, self.blind, large)
     }
 
@@ -209,8 +244,42 @@ impl Message {
     /// Bytes of all of it.
     #[inline]
     pub(crate) fn weight(&self) -> u64 {
-        let large = self.large.as_ref().map_or(&[][..], |parts| parts);
-        (self.bytes.len() + large.iter().map(Bytes::len).sum::<usize>()) as u64
+        (self.bytes.len() + self.large().iter().map(Bytes::len).sum::<usize>()) as u64
+    }
+
+    #[inline]
+    fn large(&self) -> &[Bytes] {
+        self.extra.as_ref().and_then(|extra| extra.large.as_ref()).map_or(&[][..], |parts| parts)
+    }
+
+    /// How many octets of it are copied where it is delivered.
+    #[inline]
+    pub(crate) fn copied(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What letters of it come of, if that is known.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        let extra = self.extra.as_ref()?;
+        Some(extra.origin.clone().unwrap_or_else(|| Origin(Arc::clone(extra))))
+    }
+
+    /// It is in one place more: how much more memory that takes, near enough. What is shared counts once.
+    #[inline]
+    pub(crate) fn enter(&self) -> u64 {
+        let Some(extra) = &self.extra else { return MESSAGE_OVERHEAD + self.weight() };
+        let places = extra.places.load(Ordering::Relaxed);
+        extra.places.store(places.saturating_add(1), Ordering::Relaxed);
+        if places == 0 { PLACE + MESSAGE_OVERHEAD + self.weight() } else { PLACE }
+    }
+
+    /// It has left a place: how much less memory it takes.
+    #[inline]
+    pub(crate) fn leave(&self) -> u64 {
+        let Some(extra) = &self.extra else { return MESSAGE_OVERHEAD + self.weight() };
+        let places = extra.places.load(Ordering::Relaxed).saturating_sub(1);
+        extra.places.store(places, Ordering::Relaxed);
+        if places == 0 { PLACE + MESSAGE_OVERHEAD + self.weight() } else { PLACE }
     }
 }
 
@@ -224,7 +293,7 @@ mod tests {
         draft.start(b"events", b"job.run");
         draft.header(&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0x10, 0, 2]);
         draft.small(b"hi");
-        let message = draft.message();
+        let message = draft.message(false, None);
         for parts in [draft.parts(), message.parts()] {
             assert_eq!(parts.names(), (&b"events"[..], &b"job.run"[..]));
             assert_eq!(parts.properties(), [0x10, 0, 2]);
@@ -239,7 +308,7 @@ mod tests {
         draft.small(b"body");
         draft.blind_key(b"one");
         draft.blind_key(b"");
-        let message = draft.message();
+        let message = draft.message(false, None);
         for parts in [draft.parts(), message.parts()] {
             assert_eq!((parts.small, parts.body_len()), (&b"body"[..], 4));
             assert_eq!(parts.blind_keys().collect::<Vec<_>>(), [&b"one"[..], b""]);

@@ -1,24 +1,30 @@
 //! A message on its way into queues.
 
 use super::{
-    message::{Draft, MESSAGE_OVERHEAD, Message, Parts},
+    message::{Draft, Message, Origin, Parts},
     queue::Terms,
 };
 
 /// A message on its way into queues: stored when the first of them has to keep it, and once for all.
 pub(crate) struct Publication<'a> {
     pub(crate) draft: &'a mut Draft,
-    pub(crate) stored: Option<Message>,
+    pub(crate) stored: &'a mut Option<Message>,
     pub(crate) terms: Terms,
     /// Whether it is to survive the process, where its queues do.
     pub(crate) is_persistent: bool,
+    /// Whether it goes to several queues.
+    pub(crate) is_shared: bool,
+    pub(crate) is_letter: bool,
+    /// What a dead letter comes of, where that counts.
+    pub(crate) origin: Option<Origin>,
 }
 
 impl Publication<'_> {
     /// The stored message.
     #[inline]
     pub(crate) fn message(&mut self) -> Message {
-        self.stored.get_or_insert_with(|| self.draft.message()).clone()
+        let Publication { draft, stored, is_shared, origin, .. } = self;
+        stored.get_or_insert_with(|| draft.message(*is_shared, origin.clone())).clone()
     }
 
     #[inline]
@@ -29,14 +35,15 @@ impl Publication<'_> {
         }
     }
 
+    /// How many octets of it are copied where it is delivered.
+    #[inline]
+    pub(crate) fn copied(&self) -> usize {
+        let parts = self.parts();
+        parts.header.len() + parts.small.len()
+    }
+
     /// Length of the body in bytes.
     pub(crate) fn body_len(&self) -> usize {
         self.parts().body_len()
-    }
-
-    /// How much memory it takes in a queue, near enough.
-    #[inline]
-    pub(crate) fn held(&self) -> u64 {
-        MESSAGE_OVERHEAD + self.parts().weight()
     }
 }

@@ -1,37 +1,31 @@
 //! Publish: from exchange and key to queues, and into them.
 
-use amqp_codec::{Entries, ShortString, Value};
+use amqp_codec::{Entries, ShortString};
 
 use super::{
     access::Act,
     arguments::{MOST_MILLISECONDS, Overflow},
     copies::{Copies, remove_blind_copies},
     death::Reason,
-    exchange::Destination,
-    header_table::values,
     ids::{ChannelId, ConnectionId, ExchangeId, QueueId},
-    journal::{Record, Stored},
-    message::Draft,
+    journal::Stored,
+    keys::Keys,
+    message::{Draft, Message},
     properties::{Relevant, is_persistent},
     publication::Publication,
+    publishing::{Progress, Published, Publishing},
     queue::Terms,
     ready::NEVER,
     refusal::Refusal,
     reply_to::set_reply_to,
+    routing::Found,
     sink::Sink,
+    step::Step,
     vhost::Vhost,
 };
 
-/// What became of a published message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Published {
-    /// Every queue it was routed to has it.
-    Queued,
-    /// No queue wanted it.
-    Unroutable,
-    /// A queue that is full refused it.
-    Rejected,
-}
+/// A route to more queues than this is looked for anew each time: what channels remember is to be little.
+const MOST_REMEMBERED: usize = 128;
 
 /// The queues the last message of a publisher went to. The next one, if it has the same exchange and key and nothing was
 /// bound or deleted since, goes there too, and nobody searches.
@@ -40,9 +34,20 @@ pub(crate) struct Route {
     topology: u64,
     /// Exchange and key, each with its length octet.
     names: Vec<u8>,
-    queues: Vec<QueueId>,
-    /// Channels that it is a direct reply for.
-    replies: Vec<ChannelId>,
+    found: Found,
+}
+
+impl Route {
+    fn remember(&mut self, topology: u64, names: &[u8]) {
+        self.topology = topology;
+        self.names.clear();
+        self.names.extend_from_slice(names);
+    }
+
+    fn forget(&mut self) {
+        self.topology = 0;
+        self.found = Found::default();
+    }
 }
 
 /// Who publishes.
@@ -52,8 +57,24 @@ pub(crate) struct Publisher {
     pub(crate) channel: ChannelId,
 }
 
+/// What is known of a message before it is routed.
+struct Checked {
+    source: Option<ExchangeId>,
+    terms: Terms,
+    keys: Vec<ShortString>,
+}
+
+/// What became of a message at a queue.
+enum Enqueued {
+    Taken,
+    Refused,
+    /// The queue has more to be dropped first than there is time for.
+    NotYet,
+}
+
 impl Vhost {
-    /// Publishes for a connection: the draft goes to every queue its exchange, key and headers lead to.
+    /// Publishes for a connection: the draft goes to every queue its exchange, keys and headers lead to. Where that is too much
+    /// for one turn, the draft is taken, and [`proceed_publishing`](Self::proceed_publishing) goes on.
     ///
     /// # Errors
     /// No such exchange, an internal one, properties that are wrong or malformed.
@@ -64,71 +85,191 @@ impl Vhost {
         route: &mut Route,
         draft: &mut Draft,
         sink: &mut impl Sink,
-    ) -> Result<Published, Refusal> {
-        let by = publisher.connection;
-        let cached = route.topology == self.topology && route.names == draft.route();
-        let mut terms = Terms::default();
-        let copies;
-        let mut reply_to = None;
-        {
-            let parts = draft.parts();
-            let (exchange, key) = parts.names();
-            let source = if cached { None } else { Some(self.publishable(exchange, by)?) };
-            let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
-            if relevant != Relevant::default() {
-                reply_to = self.reply_name(publisher.channel, relevant.reply_to)?;
-                terms = check(&relevant, self.user(by))?;
-            }
-            copies = Copies::read(&relevant)?;
-            if !cached || copies.is_some() {
-                let source = match source {
-                    Some(source) => source,
-                    None => self.publishable(exchange, by)?,
-                };
-                self.find_route(source, (exchange, key), &relevant, copies.as_ref(), route)?;
-            }
-        }
-        if let Some(name) = reply_to {
-            set_reply_to(draft, &name)?;
-        }
-        if let Some(copies) = copies.filter(|copies| copies.blind) {
-            remove_blind_copies(draft)?;
-            let blind = copies.keys.get(copies.blind_from..).unwrap_or_default();
-            blind.iter().for_each(|key| draft.blind_key(key.as_bytes()));
-        }
-        for &channel in &route.replies {
-            self.deliver_reply(channel, draft.parts(), sink);
-        }
-        if route.queues.is_empty() {
-            // Replies do not count: who asks for the return of what is not routed gets them back too.
-            return Ok(Published::Unroutable);
+    ) -> Result<Step<Published, Box<Publishing>>, Refusal> {
+        let is_remembered = route.topology == self.topology && route.names == draft.route();
+        let Checked { source, terms, keys } = self.check_publish(publisher, draft, is_remembered)?;
+        let mut found = std::mem::take(&mut route.found);
+        if !is_remembered || !keys.is_empty() {
+            let publishing = Publishing { source, terms, keys, ..Publishing::default() };
+            found = match self.find(publishing, found, route, draft)? {
+                Step::Done(found) => found,
+                Step::Paused(publishing) => return Ok(Step::Paused(publishing)),
+            };
         }
         let is_persistent = self.journal.is_kept() && is_persistent(draft.parts().properties());
-        let mut publication = Publication { draft, stored: None, terms, is_persistent };
-        let mut outcome = Published::Queued;
-        for &id in &route.queues {
-            if !self.enqueue(now, id, &mut publication, sink) {
-                outcome = Published::Rejected;
-            }
+        let (mut stored, mut progress) = (None, Progress::default());
+        let is_shared = found.queues.len() > 1;
+        let mut publication = Publication {
+            draft,
+            stored: &mut stored,
+            terms,
+            is_persistent,
+            is_shared,
+            is_letter: false,
+            origin: None,
+        };
+        let is_done = self.put(now, &mut publication, &found, &mut progress, sink);
+        let origin = publication.origin;
+        if !is_done {
+            route.forget();
+            let draft = std::mem::take(draft);
+            let rest =
+                Publishing { stored, terms, is_persistent, origin, found, progress, ..Publishing::default() };
+            return Ok(Step::Paused(Box::new(Publishing { draft, ..rest })));
+        }
+        route.found = found;
+        if route.found.queues.len() > MOST_REMEMBERED {
+            route.forget();
         }
         if !self.dead.is_empty() {
             self.bury(now, sink);
         }
-        Ok(outcome)
+        Ok(Step::Done(progress.outcome))
     }
 
-    /// Checks a message that will be published when its transaction is committed.
+    /// Finds where a message goes.
+    fn find(
+        &mut self,
+        mut publishing: Publishing,
+        mut found: Found,
+        route: &mut Route,
+        draft: &mut Draft,
+    ) -> Result<Step<Found, Box<Publishing>>, Refusal> {
+        found.queues.clear();
+        found.replies.clear();
+        let source = publishing.source;
+        let mut routing = self.begin_routing(source, found);
+        let keys = Keys { first: draft.parts().names().1, more: &publishing.keys };
+        if !self.route(&mut routing, source.is_none(), &keys, draft.parts())? {
+            route.forget();
+            publishing.draft = std::mem::take(draft);
+            publishing.is_persistent =
+                self.journal.is_kept() && is_persistent(publishing.draft.parts().properties());
+            publishing.routing = Some(Box::new(routing));
+            return Ok(Step::Paused(Box::new(publishing)));
+        }
+        let is_lasting = routing.headers.is_none() && publishing.keys.is_empty();
+        route.remember(if is_lasting { self.topology } else { 0 }, draft.route());
+        Ok(Step::Done(routing.found))
+    }
+
+    /// Checks a message, and takes out of it what receivers do not see.
+    fn check_publish(
+        &mut self,
+        publisher: Publisher,
+        draft: &mut Draft,
+        is_remembered: bool,
+    ) -> Result<Checked, Refusal> {
+        let by = publisher.connection;
+        let mut checked = Checked { source: None, terms: Terms::default(), keys: Vec::new() };
+        let mut reply_to = None;
+        let copies;
+        {
+            let parts = draft.parts();
+            let exchange = parts.names().0;
+            if !is_remembered {
+                checked.source = self.publishable(exchange, by)?;
+            }
+            let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
+            if relevant != Relevant::default() {
+                reply_to = self.reply_name(publisher.channel, relevant.reply_to)?;
+                checked.terms = check_properties(&relevant, self.user(by))?;
+            }
+            copies = Copies::read(&relevant)?;
+            if is_remembered && copies.is_some() {
+                checked.source = self.publishable(exchange, by)?;
+            }
+            self.budget.spend(1);
+            self.budget.spend_octets(8 * parts.header.len());
+        }
+        if let Some(name) = reply_to {
+            set_reply_to(draft, &name)?;
+        }
+        if let Some(copies) = copies {
+            if copies.blind {
+                remove_blind_copies(draft)?;
+                let blind = copies.keys.get(copies.blind_from..).unwrap_or_default();
+                blind.iter().for_each(|key| draft.blind_key(key.as_bytes()));
+            }
+            checked.keys = copies.keys;
+        }
+        Ok(checked)
+    }
+
+    /// Goes on with a publish that was interrupted; tells whether it is done.
+    ///
+    /// # Errors
+    /// Headers that cannot be read.
+    pub(crate) fn proceed_publishing(
+        &mut self,
+        now: u64,
+        publishing: &mut Publishing,
+        sink: &mut impl Sink,
+    ) -> Result<bool, Refusal> {
+        if self.dead.is_crowded() && !publishing.is_letter {
+            self.bury(now, sink);
+        }
+        if !self.proceed_routing(publishing)? {
+            return Ok(false);
+        }
+        let Publishing { draft, stored, terms, is_persistent, found, progress, .. } = publishing;
+        let mut publication = Publication {
+            draft,
+            stored,
+            terms: *terms,
+            is_persistent: *is_persistent,
+            is_shared: found.queues.len() > 1,
+            is_letter: publishing.is_letter,
+            origin: publishing.origin.take(),
+        };
+        let is_done = self.put(now, &mut publication, found, progress, sink);
+        publishing.origin = publication.origin;
+        Ok(is_done)
+    }
+
+    /// Goes on to look for the queues; tells whether all are found.
+    pub(super) fn proceed_routing(&mut self, publishing: &mut Publishing) -> Result<bool, Refusal> {
+        let Some(routing) = &mut publishing.routing else { return Ok(true) };
+        let parts = publishing.draft.parts();
+        let keys = Keys { first: parts.names().1, more: &publishing.keys };
+        if !self.route(routing, publishing.source.is_none(), &keys, parts)? {
+            return Ok(false);
+        }
+        if let Some(routing) = publishing.routing.take() {
+            publishing.found = routing.found;
+        }
+        if !publishing.not_to.is_empty() {
+            let (queues, not_to) = (&self.queues, &publishing.not_to);
+            let returns =
+                |id: &QueueId| queues.get(*id).is_some_and(|queue| not_to.contains(queue.name.as_bytes()));
+            publishing.found.queues.retain(|id| !returns(id));
+        }
+        Ok(true)
+    }
+
+    /// Checks and routes a message that will be published when its transaction is committed: as RabbitMQ has it, where it goes
+    /// is decided now.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub(crate) fn check_publish(&self, draft: &mut Draft, publisher: Publisher) -> Result<(), Refusal> {
-        let parts = draft.parts();
-        self.publishable(parts.names().0, publisher.connection)?;
-        let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
-        let reply_to = self.reply_name(publisher.channel, relevant.reply_to)?;
-        check(&relevant, self.user(publisher.connection))?;
-        Copies::read(&relevant)?;
-        reply_to.map_or(Ok(()), |name| set_reply_to(draft, &name))
+    pub(crate) fn prepare(
+        &mut self,
+        publisher: Publisher,
+        draft: &mut Draft,
+    ) -> Result<Box<Publishing>, Refusal> {
+        let Checked { source, terms, keys } = self.check_publish(publisher, draft, false)?;
+        let routing = Some(Box::new(self.begin_routing(source, Found::default())));
+        let is_persistent = self.journal.is_kept() && is_persistent(draft.parts().properties());
+        let draft = std::mem::take(draft);
+        Ok(Box::new(Publishing {
+            draft,
+            source,
+            terms,
+            keys,
+            routing,
+            is_persistent,
+            ..Publishing::default()
+        }))
     }
 
     /// The exchange, if clients may publish to it; `None` is the default exchange.
@@ -147,151 +288,143 @@ impl Vhost {
         }
     }
 
-    fn find_route(
+    /// Puts a message where it goes, as far as the turn allows; tells whether that is everywhere.
+    fn put(
         &mut self,
-        source: Option<ExchangeId>,
-        (exchange, key): (&[u8], &[u8]),
-        relevant: &Relevant<'_>,
-        copies: Option<&Copies>,
-        route: &mut Route,
-    ) -> Result<(), Refusal> {
-        route.queues.clear();
-        route.replies.clear();
-        self.routing += 1;
-        let mut by_headers = self.route_key(source, key, relevant, &mut route.queues)?;
-        for key in copies.into_iter().flat_map(|copies| &copies.keys) {
-            // Each key is routed for itself, but a queue gets the message once.
-            by_headers |= self.route_key(source, key.as_bytes(), relevant, &mut route.queues)?;
+        now: u64,
+        publication: &mut Publication<'_>,
+        found: &Found,
+        progress: &mut Progress,
+        sink: &mut impl Sink,
+    ) -> bool {
+        self.reply_all(publication, found, progress, sink);
+        if found.queues.is_empty() {
+            // Replies do not count: who asks for the return of what is not routed gets them back too.
+            progress.outcome = Published::Unroutable;
+            return true;
         }
-        route.replies.append(&mut self.replying);
-        route.names.clear();
-        let lasting = !by_headers && copies.is_none();
-        route.topology = if lasting { self.topology } else { 0 };
-        if lasting {
-            for name in [exchange, key] {
-                route.names.push(name.len() as u8);
-                route.names.extend_from_slice(name);
-            }
-        }
-        Ok(())
+        self.dead.publish_begins(publication.origin.clone());
+        let is_done = self.put_in_queues(now, publication, found, progress, sink);
+        publication.origin = self.dead.publish_ends();
+        is_done
     }
 
-    /// Follows the bindings from an exchange; tells whether headers had a say in it.
-    pub(super) fn route_key(
+    fn put_in_queues(
         &mut self,
-        source: Option<ExchangeId>,
-        key: &[u8],
-        relevant: &Relevant<'_>,
-        queues: &mut Vec<QueueId>,
-    ) -> Result<bool, Refusal> {
-        let Some(source) = source else {
-            if let Some(&id) = self.queue_names.get(key) {
-                self.visit(id, queues);
-            } else {
-                self.replying.extend(self.reply_channel(key));
+        now: u64,
+        publication: &mut Publication<'_>,
+        found: &Found,
+        progress: &mut Progress,
+        sink: &mut impl Sink,
+    ) -> bool {
+        while let Some(&id) = found.queues.get(progress.queue) {
+            match self.enqueue(now, id, publication, sink) {
+                Enqueued::Taken => {}
+                Enqueued::Refused => progress.outcome = Published::Rejected,
+                Enqueued::NotYet => return false,
             }
-            return Ok(false);
-        };
-        let mut headers: Option<Vec<(ShortString, Value)>> = None;
-        self.walk += 1;
-        let mut pending = vec![source];
-        while let Some(id) = pending.pop() {
-            // Exchanges bound in a circle are passed once.
-            let Some(exchange) = self.exchanges.get_mut(id).filter(|exchange| exchange.visited != self.walk)
-            else {
-                continue;
-            };
-            exchange.visited = self.walk;
-            if exchange.routes_by_headers() && headers.is_none() {
-                headers = Some(decode_headers(relevant)?);
-            }
-            let mut found = Vec::new();
-            exchange.route(key, headers.as_deref().unwrap_or_default(), |to| found.push(to));
-            if found.is_empty() {
-                let alternate = exchange.alternate.as_ref();
-                pending.extend(alternate.and_then(|name| self.exchange_names.get(name)));
-            }
-            for destination in found {
-                match destination {
-                    Destination::Queue(id) => self.visit(id, queues),
-                    Destination::Exchange(id) => pending.push(id),
-                }
+            progress.queue += 1;
+            // What dies of a letter cannot wait for it.
+            let waits = self.budget.is_over() || self.dead.is_crowded() && !publication.is_letter;
+            if waits && progress.queue < found.queues.len() {
+                return false;
             }
         }
-        Ok(headers.is_some())
+        true
     }
 
-    /// Adds a queue to the route, once.
-    fn visit(&mut self, id: QueueId, queues: &mut Vec<QueueId>) {
-        if let Some(queue) = self.queues.get_mut(id)
-            && queue.visited != self.routing
-        {
-            queue.visited = self.routing;
-            queues.push(id);
+    /// Delivers a message to those it is a reply for: to as many as it has keys at most.
+    fn reply_all(
+        &mut self,
+        publication: &Publication<'_>,
+        found: &Found,
+        progress: &mut Progress,
+        sink: &mut impl Sink,
+    ) {
+        while let Some(&channel) = found.replies.get(progress.reply) {
+            progress.reply += 1;
+            self.deliver_reply(channel, publication.parts(), sink);
         }
     }
 
-    /// Hands the message to a consumer that waits, or lets it wait. Tells whether the queue took it.
+    /// Hands the message to a consumer that waits, or lets it wait.
     #[inline]
-    pub(super) fn enqueue(
+    fn enqueue(
         &mut self,
         now: u64,
         id: QueueId,
         publication: &mut Publication<'_>,
         sink: &mut impl Sink,
-    ) -> bool {
+    ) -> Enqueued {
+        self.budget.spend(1);
         let waiting = match self.queues.get_mut(id) {
-            None => return true,
+            None => return Enqueued::Taken,
             Some(queue) => {
-                queue.expire(now, &mut self.dead);
+                if !queue.prune(now, &mut self.dead, &mut self.budget) {
+                    return Enqueued::NotYet;
+                }
                 if queue.refuses(publication.body_len()) {
                     if queue.arguments.overflow == Overflow::RejectPublishDeadLetter {
                         queue.mourn(publication.message(), Reason::MaxLength, &mut self.dead);
                     }
-                    return false;
+                    return Enqueued::Refused;
                 }
                 !queue.ready.is_empty()
             }
         };
-        if let Some(queue) = self.queues.get_mut(id)
-            && let Some(log) = &mut queue.stream
-        {
+        if self.queues.get(id).is_some_and(|queue| queue.stream.is_some()) {
             let message = publication.message();
-            let (offset, gone) = log.append(message.clone(), now, &queue.arguments);
-            if queue.serial != 0 {
-                self.journal.record(Record::Stored(Stored::in_stream(queue.serial, offset, now, message)));
-                self.dead.left_all(queue.serial, gone, log.len() == 0);
-            }
-            self.grown += publication.held();
-            self.arm(id);
-            self.dispatch_stream(now, id, sink);
-            return true;
+            self.append(now, id, message, sink);
+            return Enqueued::Taken;
         }
         if !waiting && let Some(consumer) = self.ready_consumer(id) {
-            self.grown += publication.held();
             self.deliver_new(now, id, consumer, publication, sink);
-            return true;
+            return Enqueued::Taken;
         }
-        self.grown += publication.held();
-        let Some(queue) = self.queues.get_mut(id) else { return true };
+        let Some(queue) = self.queues.get_mut(id) else { return Enqueued::Taken };
         let mut entry = queue.entry(publication.message(), publication.terms, now);
-        if queue.keeps(publication.is_persistent) {
-            entry.stored = true;
-            self.journal.record(Record::Stored(Stored::new(queue.serial, &entry)));
-        }
+        self.dead.entered(&entry.message);
+        let stored = queue.keeps(publication.is_persistent).then(|| {
+            entry.kept = self.dead.groups().kept();
+            Stored::new(queue.serial, &entry)
+        });
         let expires = entry.expires_at != NEVER;
         queue.ready.push(entry);
-        queue.drop_overflow(&mut self.dead);
+        let is_pruned = queue.drop_overflow(&mut self.dead, &mut self.budget);
+        if let Some(stored) = stored {
+            self.keep(stored);
+        }
+        if !is_pruned {
+            self.wake(id);
+        }
         if expires {
             self.arm(id);
         }
-        true
+        Enqueued::Taken
+    }
+
+    /// Appends a message to a stream.
+    fn append(&mut self, now: u64, id: QueueId, message: Message, sink: &mut impl Sink) {
+        let Some(queue) = self.queues.get_mut(id) else { return };
+        let Some(log) = &mut queue.stream else { return };
+        self.dead.entered(&message);
+        let offset = log.append(message.clone(), now);
+        let stored = (queue.serial != 0).then(|| Stored::in_stream(queue.serial, offset, now, &message));
+        let is_pruned = queue.prune(now, &mut self.dead, &mut self.budget);
+        if let Some(stored) = stored {
+            self.keep(stored);
+        }
+        if !is_pruned {
+            self.wake(id);
+        }
+        self.arm(id);
+        self.dispatch_stream(now, id, sink);
     }
 }
 
 /// Checks what RabbitMQ checks of every message.
 #[cold]
-fn check(relevant: &Relevant<'_>, user: &str) -> Result<Terms, Refusal> {
+fn check_properties(relevant: &Relevant<'_>, user: &str) -> Result<Terms, Refusal> {
     if let Some(claimed) = relevant.user_id
         && claimed != user.as_bytes()
     {
@@ -324,8 +457,4 @@ fn expiration(text: &[u8]) -> Result<u64, Refusal> {
         Ok(number) if number <= MOST_MILLISECONDS => Ok(number.unsigned_abs()),
         _ => Err(invalid(format!("{{value_too_large,{number}}}"))),
     }
-}
-
-fn decode_headers(relevant: &Relevant<'_>) -> Result<Vec<(ShortString, Value)>, Refusal> {
-    relevant.headers.map_or(Ok(Vec::new()), values).map_err(Refusal::Syntax)
 }

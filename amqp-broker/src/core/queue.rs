@@ -1,15 +1,19 @@
 //! A queue: its ready messages, and the consumers that wait for them.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use amqp_codec::{ShortString, Table};
 
 use super::{
     arguments::{Overflow, QueueArguments, QueueType},
+    budget::Budget,
     death::Reason,
-    graveyard::{Dead, Graveyard},
-    ids::{ConnectionId, ConsumerId, ExchangeId},
-    message::{MESSAGE_OVERHEAD, Message},
+    exchange::Sources,
+    graveyard::Graveyard,
+    groups::Kept,
+    ids::{ConnectionId, ConsumerId},
+    line::Line,
+    message::Message,
     ready::{Entry, NEVER, Ready},
     stream::Stream,
 };
@@ -31,14 +35,14 @@ pub(crate) struct Queue {
     pub(crate) stream: Option<Box<Stream>>,
     /// How many messages are with consumers.
     pub(crate) unacked: usize,
-    /// Bytes of them.
-    pub(crate) unacked_weight: u64,
     /// All consumers, in the order they came.
-    pub(crate) consumers: Vec<ConsumerId>,
+    pub(crate) consumers: BTreeMap<u64, ConsumerId>,
+    last_consumer: u64,
+    /// Of a stream: the consumer that is next where not all could be looked at in one turn.
+    pub(crate) next_consumer: u64,
     /// The consumer that alone may consume.
     pub(crate) exclusive_consumer: Option<ConsumerId>,
-    /// Bindings to this queue: their source and key.
-    pub(crate) sources: Vec<(ExchangeId, ShortString)>,
+    pub(crate) sources: Sources,
     /// The routing in which this queue was last found.
     pub(crate) visited: u64,
     /// When its timer is set to fire.
@@ -46,15 +50,11 @@ pub(crate) struct Queue {
     /// When it was last declared, got from or consumed from.
     pub(crate) last_used: u64,
     next_position: u64,
-    /// The consumers that may have room, whose turn it is first. Those without room are taken out when their turn comes
-    /// and line up again when they get some, so a message never searches among those that are busy.
-    line: VecDeque<Waiting>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    priority: i32,
-    consumer: ConsumerId,
+    /// The consumers that may have room. Those without are taken out when their turn comes and line up again when they get
+    /// some, so a message never searches among those that are busy. Those that have gone stay until then.
+    line: Line,
+    /// How many consumers have gone since the line was last gone through.
+    gone: usize,
 }
 
 /// What a queue is declared with.
@@ -83,15 +83,17 @@ impl Queue {
             arguments,
             serial,
             unacked: 0,
-            unacked_weight: 0,
-            consumers: Vec::new(),
+            consumers: BTreeMap::new(),
+            last_consumer: 0,
+            next_consumer: 0,
             exclusive_consumer: None,
-            sources: Vec::new(),
+            sources: Sources::new(),
             visited: 0,
             timer: NEVER,
             last_used: now,
             next_position: 0,
-            line: VecDeque::new(),
+            line: Line::default(),
+            gone: 0,
         }
     }
 
@@ -111,7 +113,7 @@ impl Queue {
             priority: terms.priority.min(self.ready.max_priority()),
             redelivered: false,
             returns: 0,
-            stored: false,
+            kept: Kept::NO,
         }
     }
 
@@ -133,36 +135,38 @@ impl Queue {
         }
     }
 
-    /// How much memory its messages take, near enough.
-    pub(crate) fn held(&self) -> u64 {
-        let count = self.ready.len() as u64 + self.unacked as u64;
-        let log = self.stream.as_ref().map_or(0, |log| log.weight() + log.len() as u64 * MESSAGE_OVERHEAD);
-        self.ready.weight() + self.unacked_weight + count * MESSAGE_OVERHEAD + log
-    }
-
     /// Whether one more message is one too many and is to be refused.
     #[inline]
     pub(crate) fn refuses(&self, body_len: usize) -> bool {
         self.arguments.overflow != Overflow::DropHead && self.is_over(1, body_len as u64)
     }
 
-    /// Drops what is too much.
+    /// Drops what is too much, as far as the turn allows; tells whether that is all.
     #[inline]
-    pub(crate) fn drop_overflow(&mut self, dead: &mut Graveyard) {
+    pub(crate) fn drop_overflow(&mut self, dead: &mut Graveyard, budget: &mut Budget) -> bool {
         // Where publishers are refused, what returns may be more than there is room for.
-        while self.arguments.overflow == Overflow::DropHead
-            && self.is_over(0, 0)
-            && let Some(entry) = self.ready.pop()
-        {
+        while self.arguments.overflow == Overflow::DropHead && self.is_over(0, 0) {
+            let Some(entry) = self.ready.pop() else { break };
+            budget.spend(1);
             dead.left(self.serial, &entry);
             self.mourn(entry.message, Reason::MaxLength, dead);
+            if (budget.is_over() || dead.is_crowded()) && self.is_over(0, 0) {
+                return false;
+            }
         }
+        true
+    }
+
+    /// Drops what has expired and what is too much, as far as the turn allows; tells whether that is all.
+    #[inline]
+    pub(crate) fn prune(&mut self, now: u64, dead: &mut Graveyard, budget: &mut Budget) -> bool {
+        self.expire(now, dead, budget) && (self.ready.is_empty() || self.drop_overflow(dead, budget))
     }
 
     /// Notes a message that died for the dead-letter exchange, if there is one.
     pub(crate) fn mourn(&self, message: Message, reason: Reason, dead: &mut Graveyard) {
         if let Some(to) = &self.arguments.dead_letter {
-            dead.push_back(Dead { message, queue: self.name.clone(), to: to.clone(), reason });
+            dead.push_back(message, &self.name, to, reason);
         }
     }
 
@@ -201,19 +205,39 @@ impl Queue {
             || max_length_bytes.is_some_and(|most| self.ready.body_bytes() + more_bytes > most)
     }
 
-    /// Drops the messages at the head that have expired.
+    /// Drops the messages at the head that have expired, as far as the turn allows; tells whether that is all.
     #[inline]
-    pub(crate) fn expire(&mut self, now: u64, dead: &mut Graveyard) {
+    fn expire(&mut self, now: u64, dead: &mut Graveyard, budget: &mut Budget) -> bool {
         if !self.ready.is_empty() {
             while let Some(entry) = self.ready.pop_expired(now) {
+                budget.spend(1);
                 dead.left(self.serial, &entry);
                 self.mourn(entry.message, Reason::Expired, dead);
+                if budget.is_over() || dead.is_crowded() {
+                    return false;
+                }
             }
         }
-        if let Some(log) = &mut self.stream {
-            let gone = log.trim(now, &self.arguments);
-            dead.left_all(self.serial, gone, log.len() == 0);
+        match &mut self.stream {
+            Some(_) => self.trim(now, dead, budget),
+            None => true,
         }
+    }
+
+    fn trim(&mut self, now: u64, dead: &mut Graveyard, budget: &mut Budget) -> bool {
+        let Some(log) = &mut self.stream else { return true };
+        let first = log.first();
+        let mut is_done = true;
+        while let Some(message) = log.trim_one(now, &self.arguments) {
+            budget.spend(1);
+            dead.freed(&message);
+            if budget.is_over() {
+                is_done = false;
+                break;
+            }
+        }
+        dead.left_all(self.serial, first..log.first(), log.len() == 0);
+        is_done
     }
 
     /// How many messages there are that are not with consumers.
@@ -237,25 +261,31 @@ impl Queue {
 
     /// Whether messages may go to this consumer at all: to the first alone when only one is active.
     pub(crate) fn is_active(&self, consumer: ConsumerId) -> bool {
-        !self.arguments.single_active_consumer || self.consumers.first() == Some(&consumer)
+        !self.arguments.single_active_consumer
+            || self.consumers.first_key_value().is_some_and(|(_, first)| *first == consumer)
+    }
+
+    /// Adds a consumer; its number, by which it goes again.
+    pub(crate) fn add_consumer(&mut self, consumer: ConsumerId) -> u64 {
+        self.last_consumer += 1;
+        self.consumers.insert(self.last_consumer, consumer);
+        self.last_consumer
     }
 
     /// The consumer whose turn it is.
     #[inline]
     pub(crate) fn next_in_line(&self) -> Option<ConsumerId> {
-        self.line.front().map(|waiting| waiting.consumer)
+        self.line.front()
     }
 
     /// Puts a consumer at the end of those of its priority.
     pub(crate) fn line_up(&mut self, consumer: ConsumerId, priority: i32) {
-        let place = self.line.iter().rposition(|other| other.priority >= priority).map_or(0, |last| last + 1);
-        self.line.insert(place, Waiting { priority, consumer });
+        self.line.push_back(consumer, priority);
     }
 
     /// Puts a consumer at the beginning of those of its priority.
     pub(crate) fn line_up_first(&mut self, consumer: ConsumerId, priority: i32) {
-        let place = self.line.iter().position(|other| other.priority <= priority);
-        self.line.insert(place.unwrap_or(self.line.len()), Waiting { priority, consumer });
+        self.line.push_front(consumer, priority);
     }
 
     /// Takes the consumer whose turn it is out of the line.
@@ -266,21 +296,29 @@ impl Queue {
     /// Lets the consumer whose turn it was line up again.
     #[inline]
     pub(crate) fn rotate(&mut self) {
-        if self.line.len() > 1
-            && let Some(Waiting { priority, consumer }) = self.line.pop_front()
-        {
-            self.line_up(consumer, priority);
-        }
+        self.line.rotate();
     }
 
-    /// Takes a consumer away.
-    pub(crate) fn remove_consumer(&mut self, consumer: ConsumerId, now: u64) {
-        self.consumers.retain(|held| *held != consumer);
-        self.line.retain(|waiting| waiting.consumer != consumer);
-        if self.exclusive_consumer == Some(consumer) {
+    /// Takes a consumer away. It stays in the line until its turn comes.
+    pub(crate) fn remove_consumer(&mut self, number: u64, now: u64) {
+        if let Some(consumer) = self.consumers.remove(&number)
+            && self.exclusive_consumer == Some(consumer)
+        {
             self.exclusive_consumer = None;
         }
+        self.gone += 1;
         self.last_used = now;
+    }
+
+    /// Whether those that have gone may be most of the line.
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.gone > self.consumers.len() + 64
+    }
+
+    /// Takes those out of the line that have gone.
+    pub(crate) fn close_gaps(&mut self, is_there: impl Fn(&ConsumerId) -> bool) {
+        self.line.retain(is_there);
+        self.gone = 0;
     }
 }
 

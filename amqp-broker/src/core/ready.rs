@@ -1,6 +1,6 @@
 //! The messages of a queue that nobody has: by priority, then in the order they came, to which a requeued one returns.
 
-use super::{message::Message, segments::Segments, stamp::stamped};
+use super::{groups::Kept, message::Message, segments::Segments, stamp::stamped};
 
 /// Never: of a message that does not expire, of a timer that is not set.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -17,8 +17,7 @@ pub(crate) struct Entry {
     pub(crate) redelivered: bool,
     /// How often it was returned to a quorum queue.
     pub(crate) returns: u32,
-    /// Whether it survives the process.
-    pub(crate) stored: bool,
+    pub(crate) kept: Kept,
 }
 
 impl Entry {
@@ -45,15 +44,13 @@ pub(crate) struct Ready {
     returned: Segments<Entry>,
     count: usize,
     body_bytes: u64,
-    /// Bytes of bodies and all else.
-    weight: u64,
 }
 
 impl Ready {
     /// For priorities 0 to `max_priority`.
     pub(crate) fn new(max_priority: u8) -> Self {
         let levels = (0..=max_priority).map(|_| Segments::default()).collect();
-        Ready { levels, returned: Segments::default(), count: 0, body_bytes: 0, weight: 0 }
+        Ready { levels, returned: Segments::default(), count: 0, body_bytes: 0 }
     }
 
     #[inline]
@@ -69,11 +66,6 @@ impl Ready {
     /// Bytes of all bodies.
     pub(crate) fn body_bytes(&self) -> u64 {
         self.body_bytes
-    }
-
-    /// Bytes of all of them.
-    pub(crate) fn weight(&self) -> u64 {
-        self.weight
     }
 
     /// The highest priority there is.
@@ -146,28 +138,22 @@ impl Ready {
         self.returned.iter().chain(self.levels.iter().flat_map(Segments::iter))
     }
 
-    /// Drops all; tells how many there were.
-    pub(crate) fn clear(&mut self) -> usize {
-        // New ones, so that the memory of a long queue goes too.
-        self.levels.iter_mut().for_each(|level| *level = Segments::default());
-        self.returned = Segments::default();
-        self.body_bytes = 0;
-        self.weight = 0;
-        std::mem::take(&mut self.count)
+    /// Takes all, and leaves none.
+    pub(crate) fn take(&mut self) -> Ready {
+        let empty = Ready::new(self.max_priority());
+        std::mem::replace(self, empty)
     }
 
     #[inline]
     fn put(&mut self, entry: &Entry) {
         self.count += 1;
         self.body_bytes += entry.message.body_len() as u64;
-        self.weight += entry.message.weight();
     }
 
     #[inline]
     fn taken(&mut self, entry: Entry) -> Entry {
         self.count -= 1;
         self.body_bytes -= entry.message.body_len() as u64;
-        self.weight -= entry.message.weight();
         entry
     }
 }
@@ -182,13 +168,13 @@ mod tests {
         draft.start(b"", b"q");
         draft.small(b"body");
         Entry {
-            message: draft.message(),
+            message: draft.message(false, None),
             position,
             expires_at: NEVER,
             priority,
             redelivered: false,
             returns: 0,
-            stored: false,
+            kept: Kept::NO,
         }
     }
 

@@ -11,6 +11,10 @@ pub(crate) enum Refusal {
     NoExchange { name: String, vhost: String },
     #[error("no queue '{name}' in vhost '{vhost}'")]
     NoQueue { name: String, vhost: String },
+    /// No refusal, and never told: something else is to be done first that takes more than a turn, and then this is looked at
+    /// again.
+    #[error("not yet")]
+    NotYet,
     #[error("no previously declared queue")]
     NoLastQueue,
     #[error("unknown exchange type '{0}'")]
@@ -180,7 +184,7 @@ impl Refusal {
             Refusal::UnexpectedFrame(_) => ReplyCode::UNEXPECTED_FRAME,
             Refusal::ChannelError(_) => ReplyCode::CHANNEL_ERROR,
             Refusal::TooMuchUnpublished { .. } => ReplyCode::RESOURCE_ERROR,
-            Refusal::Internal => ReplyCode::INTERNAL_ERROR,
+            Refusal::Internal | Refusal::NotYet => ReplyCode::INTERNAL_ERROR,
             Refusal::DiskFailed => ReplyCode::INTERNAL_ERROR,
             Refusal::Shutdown => ReplyCode::CONNECTION_FORCED,
         }

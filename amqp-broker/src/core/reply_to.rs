@@ -102,6 +102,8 @@ impl Vhost {
     pub(super) fn deliver_reply(&mut self, id: ChannelId, parts: Parts<'_>, sink: &mut impl Sink) {
         let Some(channel) = self.channels.get(id) else { return };
         let Some(consumer) = &channel.replies else { return };
+        self.budget.spend(1);
+        self.budget.spend_octets(parts.header.len() + parts.small.len());
         let delivery = Delivery {
             channel: channel.number,
             consumer_tag: &consumer.tag,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{
     arguments::QueueArguments,
     exchange::{Destination, Exchange},
+    groups::Kept,
     ids::{ExchangeId, QueueId},
     journal::{Binding, Record, Stored},
     queue::{self as queues, Queue},
@@ -81,6 +82,7 @@ impl<'a> Restoration<'a> {
         let queue = self.queues.get(&stored.queue).and_then(|id| self.vhost.queues.get_mut(*id));
         let Some(queue) = queue else { return false };
         let Stored { position, expires_at, priority, redelivered, returns, message, .. } = stored;
+        self.vhost.dead.entered(&message);
         queue.restore(Entry {
             message,
             position,
@@ -88,7 +90,7 @@ impl<'a> Restoration<'a> {
             priority: priority.min(queue.ready.max_priority()),
             redelivered,
             returns,
-            stored: true,
+            kept: Kept::YES,
         });
         true
     }
@@ -114,7 +116,7 @@ impl Vhost {
         let queues = self.queue_names.values().filter_map(|id| self.queues.get(*id));
         let kept = queues.filter(|queue| queue.serial != 0);
         kept.flat_map(|queue| {
-            let entries = queue.ready.iter().filter(|entry| entry.stored && entry.redelivered);
+            let entries = queue.ready.iter().filter(|entry| entry.kept.is_kept() && entry.redelivered);
             entries.map(|entry| Stored::new(queue.serial, entry))
         })
         .collect()

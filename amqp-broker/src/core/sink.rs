@@ -30,4 +30,7 @@ pub(crate) trait Sink {
 
     /// The broker ended a consumer of a client that wants to be told.
     fn cancel(&mut self, to: ConnectionId, channel: u16, consumer_tag: &ShortString);
+
+    /// A message that was published on a channel is returned, for no queue wants it.
+    fn return_unroutable(&mut self, to: ConnectionId, channel: u16, parts: Parts<'_>);
 }

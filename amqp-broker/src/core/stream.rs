@@ -1,7 +1,7 @@
 //! A stream's log: what was appended stays, is read by many, and goes when there is too much of it or it is too old
 //! (<https://www.rabbitmq.com/streams.html>).
 
-use std::{collections::VecDeque, ops::Range};
+use std::collections::VecDeque;
 
 use super::{
     arguments::{OffsetArgument, QueueArguments},
@@ -16,8 +16,6 @@ pub(crate) struct Stream {
     /// The offset of the first record.
     first: u64,
     body_bytes: u64,
-    /// Bytes of bodies and all else.
-    weight: u64,
 }
 
 #[derive(Debug)]
@@ -38,28 +36,22 @@ impl Stream {
         self.body_bytes
     }
 
-    /// Bytes of all messages.
-    pub(crate) fn weight(&self) -> u64 {
-        self.weight
-    }
-
     /// The offset that the next message will have.
     pub(crate) fn end(&self) -> u64 {
         self.first + self.records.len() as u64
     }
 
-    /// Appends a message; tells its offset, and those of the messages that went for it.
-    pub(crate) fn append(
-        &mut self,
-        message: Message,
-        now: u64,
-        arguments: &QueueArguments,
-    ) -> (u64, Range<u64>) {
+    /// Appends a message; tells its offset.
+    pub(crate) fn append(&mut self, message: Message, now: u64) -> u64 {
         let offset = self.end();
         self.body_bytes += message.body_len() as u64;
-        self.weight += message.weight();
         self.records.push_back(Record { message, came_at: now });
-        (offset, self.trim(now, arguments))
+        offset
+    }
+
+    /// The offset of the first message, or of the next one when there is none.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
     }
 
     /// While it is empty: the offset that its first message will have.
@@ -73,25 +65,26 @@ impl Stream {
             self.first = offset;
         }
         self.body_bytes += message.body_len() as u64;
-        self.weight += message.weight();
         self.records.push_back(Record { message, came_at });
     }
 
-    /// Drops what is too much or too old; tells the offsets. The newest message stays whatever its size.
-    pub(crate) fn trim(&mut self, now: u64, arguments: &QueueArguments) -> Range<u64> {
-        let first = self.first;
-        while let Some(oldest) = self.records.front() {
-            let too_much = arguments.max_length_bytes.is_some_and(|most| self.body_bytes > most);
-            let too_old = arguments.max_age.is_some_and(|age| oldest.came_at.saturating_add(age) <= now);
-            if !(too_old || too_much && self.records.len() > 1) {
-                break;
-            }
-            self.body_bytes -= oldest.message.body_len() as u64;
-            self.weight -= oldest.message.weight();
-            self.first += 1;
-            self.records.pop_front();
+    /// Drops the first message if it is too much or too old. The newest stays whatever its size.
+    pub(crate) fn trim_one(&mut self, now: u64, arguments: &QueueArguments) -> Option<Message> {
+        let oldest = self.records.front()?;
+        let too_much = arguments.max_length_bytes.is_some_and(|most| self.body_bytes > most);
+        let too_old = arguments.max_age.is_some_and(|age| oldest.came_at.saturating_add(age) <= now);
+        if !(too_old || too_much && self.records.len() > 1) {
+            return None;
         }
-        first..self.first
+        let Record { message, .. } = self.records.pop_front()?;
+        self.body_bytes -= message.body_len() as u64;
+        self.first += 1;
+        Some(message)
+    }
+
+    /// Drops the first message, whatever it is.
+    pub(crate) fn pop(&mut self) -> Option<Message> {
+        self.records.pop_front().map(|record| record.message)
     }
 
     /// When the first message gets too old.
@@ -133,13 +126,18 @@ mod tests {
         let mut draft = Draft::default();
         draft.start(b"", b"s");
         draft.small(body.as_bytes());
-        draft.message()
+        draft.message(false, None)
+    }
+
+    fn append(stream: &mut Stream, body: &str, now: u64, arguments: &QueueArguments) {
+        stream.append(message(body), now);
+        while stream.trim_one(now, arguments).is_some() {}
     }
 
     fn filled(arguments: &QueueArguments) -> Stream {
         let mut stream = Stream::default();
         for (now, body) in [(10, "one"), (20, "two"), (30, "three")] {
-            stream.append(message(body), now, arguments);
+            append(&mut stream, body, now, arguments);
         }
         stream
     }
@@ -172,7 +170,7 @@ mod tests {
             Some(1),
             "who is behind goes on with what is left"
         );
-        stream.append(message("more than eight"), 40, &arguments);
+        append(&mut stream, "more than eight", 40, &arguments);
         assert_eq!((stream.len(), stream.at(0).map(|(offset, _)| offset)), (1, Some(3)));
     }
 
@@ -181,7 +179,7 @@ mod tests {
         let arguments = QueueArguments { max_age: Some(15), ..Default::default() };
         let mut stream = filled(&arguments);
         assert_eq!((stream.len(), stream.next_expiry(&arguments)), (2, 35));
-        stream.trim(45, &arguments);
+        while stream.trim_one(45, &arguments).is_some() {}
         assert_eq!((stream.len(), stream.body_bytes(), stream.begin(OffsetArgument::Last, 45, 0)), (0, 0, 3));
     }
 }

@@ -14,8 +14,9 @@ use super::{
     journal::{self, Record},
     queue::{self as queues, Queue},
     refusal::Refusal,
-    sink::Sink,
+    removal::Removal,
     vhost::Vhost,
+    work::Work,
 };
 
 /// A binding as a method names it.
@@ -99,71 +100,49 @@ impl Vhost {
         compare("alternate-exchange", &current.arguments, &received.arguments, entity)
     }
 
-    /// Deletes an exchange with its bindings. One that is not there is as good as deleted.
+    /// Deletes an exchange: its bindings are what is left to be taken away. One that is not there is as good as deleted.
     pub(crate) fn delete_exchange(
         &mut self,
         delete: &exchange::Delete,
         by: ConnectionId,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Removal, Refusal> {
         let name = &delete.exchange;
         not_default(name)?;
         if name.as_bytes().starts_with(b"amq.") {
             return Err(Refusal::SystemExchange { name: name.to_string(), vhost: self.name.clone() });
         }
         self.permit_exchange(by, Act::Configure, name.as_bytes())?;
-        let Some(&id) = self.exchange_names.get(name) else { return Ok(()) };
-        let in_use = self.exchanges.get(id).is_some_and(|exchange| !exchange.is_unbound());
-        if delete.if_unused && in_use {
+        let Some(&id) = self.exchange_names.get(name) else { return Ok(Removal::default()) };
+        if delete.if_unused && self.leads_anywhere(id)? {
             return Err(Refusal::InUse {
                 what: "exchange",
                 name: name.to_string(),
                 vhost: self.name.clone(),
             });
         }
-        self.remove_exchange(id);
-        Ok(())
+        Ok(Removal::exchange(id))
     }
 
-    fn remove_exchange(&mut self, id: ExchangeId) {
-        // Deleting one exchange may leave others unbound that go with their last binding: a list, not recursion.
-        let mut doomed = vec![id];
-        while let Some(id) = doomed.pop() {
-            let Some(exchange) = self.exchanges.remove(id) else { continue };
-            if exchange.serial != 0 {
-                self.journal.record(Record::ExchangeDeleted { serial: exchange.serial });
+    /// Whether anything is bound to an exchange that has not gone.
+    ///
+    /// # Errors
+    /// Where what has gone is too much to be passed in one turn: it is about to be taken away.
+    fn leads_anywhere(&mut self, id: ExchangeId) -> Result<bool, Refusal> {
+        let Some(exchange) = self.exchanges.get(id) else { return Ok(false) };
+        for bound in exchange.bindings() {
+            self.budget.spend(1);
+            let is_there = match bound.destination {
+                Destination::Queue(id) => self.queues.get(id).is_some(),
+                Destination::Exchange(id) => self.exchanges.get(id).is_some(),
+            };
+            if is_there {
+                return Ok(true);
             }
-            self.topology += 1;
-            self.bindings -= exchange.binding_count();
-            self.exchange_names.remove(&exchange.declared.name);
-            for (destination, key) in exchange.bindings() {
-                self.forget_source(*destination, id, key);
-            }
-            for (source, key) in &exchange.sources {
-                doomed.extend(self.cut(*source, Destination::Exchange(id), key));
+            if self.budget.is_over() {
+                return Err(Refusal::NotYet);
             }
         }
-    }
-
-    /// Removes a destination's bindings of one key from an exchange; the exchange, if it is to go for that.
-    fn cut(&mut self, source: ExchangeId, destination: Destination, key: &ShortString) -> Option<ExchangeId> {
-        self.topology += 1;
-        let exchange = self.exchanges.get_mut(source)?;
-        let before = exchange.binding_count();
-        exchange.unbind_all(destination, key);
-        self.bindings -= before - exchange.binding_count();
-        (exchange.declared.auto_delete && exchange.is_unbound()).then_some(source)
-    }
-
-    fn forget_source(&mut self, destination: Destination, source: ExchangeId, key: &ShortString) {
-        let sources = match destination {
-            Destination::Queue(id) => self.queues.get_mut(id).map(|queue| &mut queue.sources),
-            Destination::Exchange(id) => self.exchanges.get_mut(id).map(|exchange| &mut exchange.sources),
-        };
-        if let Some(sources) = sources
-            && let Some(index) = sources.iter().position(|(from, bound)| (*from, bound) == (source, key))
-        {
-            sources.swap_remove(index);
-        }
+        Ok(false)
     }
 
     /// Adds a binding. One that exists is left as it is.
@@ -172,9 +151,9 @@ impl Vhost {
         let source = self.exchange_id(binding.source)?;
         let destination = self.destination(binding.destination, by)?;
         let key = binding.key.detach();
-        if self.bindings >= self.limits.bindings
+        if self.bindings.saturating_sub(self.dying_bindings) >= self.limits.bindings
             && let Some(exchange) = self.exchanges.get(source)
-            && !exchange.is_bound(destination, &key, binding.arguments)
+            && exchange.number_of(destination, &key, binding.arguments).is_none()
         {
             let (name, vhost, limit) = (binding.source.to_string(), self.name.clone(), self.limits.bindings);
             return Err(Refusal::TooManyBindings { name, vhost, limit });
@@ -217,47 +196,42 @@ impl Vhost {
         arguments: &Table,
     ) -> Result<(), Refusal> {
         let Some(exchange) = self.exchanges.get_mut(source) else { return Ok(()) };
-        let before = exchange.binding_count();
-        let is_first = exchange.bind(destination, key, arguments)?;
-        self.bindings += exchange.binding_count() - before;
-        if is_first {
-            let sources = match destination {
-                Destination::Queue(id) => self.queues.get_mut(id).map(|queue| &mut queue.sources),
-                Destination::Exchange(id) => self.exchanges.get_mut(id).map(|exchange| &mut exchange.sources),
-            };
-            if let Some(sources) = sources {
-                sources.push((source, key.clone()));
-            }
+        let Some(number) = exchange.bind(destination, key, arguments)? else { return Ok(()) };
+        self.bindings += 1;
+        let sources = match destination {
+            Destination::Queue(id) => self.queues.get_mut(id).map(|queue| &mut queue.sources),
+            Destination::Exchange(id) => self.exchanges.get_mut(id).map(|exchange| &mut exchange.sources),
+        };
+        if let Some(sources) = sources {
+            sources.insert((source, number));
         }
         self.topology += 1;
         Ok(())
     }
 
-    /// Removes a binding. One that is not there is as good as removed.
-    pub(crate) fn unbind(&mut self, binding: Binding<'_>, by: ConnectionId) -> Result<(), Refusal> {
+    /// Removes a binding, and what goes with it. One that is not there is as good as removed.
+    pub(crate) fn unbind(&mut self, binding: Binding<'_>, by: ConnectionId) -> Result<Removal, Refusal> {
         self.permit_binding(binding, by)?;
         let destination = match self.destination(binding.destination, by) {
             Ok(destination) => destination,
-            Err(Refusal::NoQueue { .. } | Refusal::NoExchange { .. }) => return Ok(()),
+            Err(Refusal::NoQueue { .. } | Refusal::NoExchange { .. }) => return Ok(Removal::default()),
             Err(other) => return Err(other),
         };
-        let Some(&source) = self.exchange_names.get(binding.source) else { return Ok(()) };
+        let Some(&source) = self.exchange_names.get(binding.source) else { return Ok(Removal::default()) };
         let lasting = self.lasting(source, destination, binding.key, binding.arguments);
-        let Some(exchange) = self.exchanges.get_mut(source) else { return Ok(()) };
-        let removed = exchange.unbind(destination, binding.key, binding.arguments);
-        self.bindings -= usize::from(removed.is_some());
-        let goes = removed.is_some() && exchange.declared.auto_delete && exchange.is_unbound();
-        if let Some(binding) = lasting.filter(|_| removed.is_some()) {
+        let Some(exchange) = self.exchanges.get_mut(source) else { return Ok(Removal::default()) };
+        let Some(number) = exchange.number_of(destination, binding.key, binding.arguments) else {
+            return Ok(Removal::default());
+        };
+        exchange.unbind(number);
+        let goes = exchange.declared.auto_delete && exchange.is_unbound();
+        self.bindings -= 1;
+        if let Some(binding) = lasting {
             self.journal.record(Record::Unbound(binding));
         }
-        if removed == Some(true) {
-            self.forget_source(destination, source, binding.key);
-        }
+        self.forget_source(destination, (source, number));
         self.topology += 1;
-        if goes {
-            self.remove_exchange(source);
-        }
-        Ok(())
+        Ok(if goes { Removal::exchange(source) } else { Removal::default() })
     }
 
     /// Checks whether a binding of these names may be, before it is known whether they exist.
@@ -296,7 +270,7 @@ impl Vhost {
         }
         if declare.passive {
             let id = self.usable_queue(&declare.queue, by)?;
-            return Ok(self.declared(now, id));
+            return self.declared(now, id);
         }
         let kind = QueueType::asked_for(&declare.arguments);
         if declare.queue.is_empty() && kind != QueueType::Classic {
@@ -314,7 +288,7 @@ impl Vhost {
             }
             None => self.create_queue(now, name, declare, by)?,
         };
-        Ok(self.declared(now, id))
+        self.declared(now, id)
     }
 
     fn create_queue(
@@ -368,7 +342,7 @@ impl Vhost {
         if declare.exclusive
             && let Some(connection) = self.connections.get_mut(by)
         {
-            connection.exclusive_queues.push(id);
+            connection.exclusive_queues.insert(id);
         }
         self.arm(id);
         Ok(id)
@@ -397,22 +371,40 @@ impl Vhost {
         compare_all(current.arguments.kind, &current.table, &declare.arguments, entity)
     }
 
-    fn declared(&mut self, now: u64, id: QueueId) -> Declared {
+    fn declared(&mut self, now: u64, id: QueueId) -> Result<Declared, Refusal> {
+        self.prune(now, id)?;
         let Some(queue) = self.queues.get_mut(id) else {
-            return Declared { queue: ShortString::EMPTY, messages: 0, consumers: 0 };
+            return Ok(Declared { queue: ShortString::EMPTY, messages: 0, consumers: 0 });
         };
-        queue.expire(now, &mut self.dead);
         queue.last_used = now;
-        Declared {
+        Ok(Declared {
             queue: queue.name.clone(),
             messages: count(queue.len()),
             // RabbitMQ does not count those of a stream.
             consumers: if queue.stream.is_some() { 0 } else { count(queue.consumers.len()) },
-        }
+        })
     }
 
-    /// Drops a queue's ready messages; tells how many.
-    pub(crate) fn purge_queue(&mut self, name: &ShortString, by: ConnectionId) -> Result<u32, Refusal> {
+    /// Drops what has expired in a queue, and what is too much.
+    ///
+    /// # Errors
+    /// Where that is more than the turn allows: the operation is to be tried again.
+    pub(super) fn prune(&mut self, now: u64, id: QueueId) -> Result<(), Refusal> {
+        let Some(queue) = self.queues.get_mut(id) else { return Ok(()) };
+        if queue.prune(now, &mut self.dead, &mut self.budget) {
+            return Ok(());
+        }
+        self.wake(id);
+        Err(Refusal::NotYet)
+    }
+
+    /// Drops a queue's ready messages; tells how many. What is left to be done is to forget them.
+    pub(crate) fn purge_queue(
+        &mut self,
+        now: u64,
+        name: &ShortString,
+        by: ConnectionId,
+    ) -> Result<(u32, Work), Refusal> {
         self.permit_queue(by, Act::Read, name)?;
         let id = self.usable_queue(name, by)?;
         if self.queues.get(id).is_some_and(|queue| queue.stream.is_some()) {
@@ -422,73 +414,67 @@ impl Vhost {
                 "queue.purge not supported by stream queues {queue}"
             )));
         }
-        let Some(queue) = self.queues.get_mut(id) else { return Ok(0) };
-        if queue.serial != 0 {
-            queue.ready.iter().for_each(|entry| self.dead.left(queue.serial, entry));
-        }
-        Ok(count(queue.ready.clear()))
+        self.prune(now, id)?;
+        let Some(queue) = self.queues.get_mut(id) else { return Err(self.no_queue(name)) };
+        let ready = queue.ready.take();
+        Ok((count(ready.len()), Work::Purge { serial: queue.serial, ready: Box::new(ready) }))
     }
 
-    /// Deletes a queue; tells how many messages were ready. One that is not there is as good as deleted.
+    /// Deletes a queue; tells how many messages were ready. What is with it is left to be taken away. One that is not there is as
+    /// good as deleted.
     pub(crate) fn delete_queue(
         &mut self,
         now: u64,
         delete: &queue::Delete,
         by: ConnectionId,
-        sink: &mut impl Sink,
-    ) -> Result<u32, Refusal> {
+    ) -> Result<(u32, Removal), Refusal> {
         self.permit_queue(by, Act::Configure, &delete.queue)?;
         let id = match self.usable_queue(&delete.queue, by) {
-            Err(Refusal::NoQueue { .. }) => return Ok(0),
+            Err(Refusal::NoQueue { .. }) => return Ok((0, Removal::default())),
             other => other?,
         };
+        self.prune(now, id)?;
         let (name, vhost) = (delete.queue.to_string(), self.name.clone());
-        let Some(queue) = self.queues.get_mut(id) else { return Ok(0) };
-        queue.expire(now, &mut self.dead);
-        self.bury(now, sink);
-        let Some(queue) = self.queues.get_mut(id) else { return Ok(0) };
+        let Some(queue) = self.queues.get(id) else { return Ok((0, Removal::default())) };
         // RabbitMQ deletes a stream whatever is asked.
         if queue.stream.is_some() {
-            self.remove_queue(id, sink);
-            return Ok(0);
+            return Ok((0, Removal::queue(id)));
         }
-        if delete.if_unused && !queue.consumers.is_empty() {
+        if delete.if_unused && self.is_consumed(id)? {
             return Err(Refusal::InUse { what: "queue", name, vhost });
         }
-        if delete.if_empty && !queue.ready.is_empty() {
+        let ready = self.queues.get(id).map_or(0, |queue| queue.ready.len());
+        if delete.if_empty && ready > 0 {
             return Err(Refusal::NotEmpty { name, vhost });
         }
-        Ok(self.remove_queue(id, sink))
+        Ok((count(ready), Removal::queue(id)))
+    }
+
+    /// Whether a queue has a consumer whose channel does not end.
+    ///
+    /// # Errors
+    /// Where those that end are too many to be passed in one turn.
+    pub(super) fn is_consumed(&mut self, id: QueueId) -> Result<bool, Refusal> {
+        let consumers = self.queues.get(id).into_iter().flat_map(|queue| queue.consumers.values());
+        for consumer in consumers {
+            self.budget.spend(1);
+            let channel =
+                self.consumers.get(*consumer).and_then(|consumer| self.channels.get(consumer.channel));
+            if channel.is_some_and(|channel| !channel.is_ending) {
+                return Ok(true);
+            }
+            if self.budget.is_over() {
+                return Err(Refusal::NotYet);
+            }
+        }
+        Ok(false)
     }
 
     /// Deletes a queue of this name, whoever uses it; tells how many messages were ready.
-    pub(crate) fn remove_named_queue(&mut self, now: u64, name: &str, sink: &mut impl Sink) -> Option<u32> {
+    pub(crate) fn remove_named_queue(&mut self, name: &str) -> Option<(u32, Removal)> {
         let id = *self.queue_names.get(name.as_bytes())?;
-        self.queues.get_mut(id)?.expire(now, &mut self.dead);
-        self.bury(now, sink);
-        Some(self.remove_queue(id, sink))
-    }
-
-    /// Takes a queue away, with its bindings and consumers; tells how many messages were ready.
-    pub(super) fn remove_queue(&mut self, id: QueueId, sink: &mut impl Sink) -> u32 {
-        let Some(queue) = self.queues.remove(id) else { return 0 };
-        if queue.serial != 0 {
-            self.journal.record(Record::QueueDeleted { serial: queue.serial });
-        }
-        self.queue_names.remove(&queue.name);
-        self.topology += 1;
-        if let Some(owner) = queue.owner.and_then(|owner| self.connections.get_mut(owner)) {
-            owner.exclusive_queues.retain(|held| *held != id);
-        }
-        for (source, key) in &queue.sources {
-            if let Some(doomed) = self.cut(*source, Destination::Queue(id), key) {
-                self.remove_exchange(doomed);
-            }
-        }
-        for consumer in &queue.consumers {
-            self.end_consumer(*consumer, sink);
-        }
-        count(queue.ready.len())
+        let ready = self.queues.get(id).map_or(0, |queue| queue.ready.len());
+        Some((count(ready), Removal::queue(id)))
     }
 }
 

@@ -1,6 +1,9 @@
 //! The deliveries of a channel that are not acknowledged yet, by delivery tag.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{BTreeMap, VecDeque, btree_map, vec_deque},
+    iter::Peekable,
+};
 
 use super::{
     ids::{ConsumerId, QueueId},
@@ -96,19 +99,27 @@ impl Unacked {
         self.slots.iter().find_map(|(_, held)| held.as_ref())
     }
 
-    /// Puts deliveries back that were taken, in any order.
-    pub(crate) fn restore(&mut self, taken: impl IntoIterator<Item = (u64, Held)>) {
-        for (tag, held) in taken {
-            let place = self.slots.partition_point(|(other, _)| *other < tag);
-            match self.slots.get_mut(place) {
-                Some((other, slot)) if *other == tag => *slot = Some(held),
-                _ => self.slots.insert(place, (tag, Some(held))),
-            }
-            self.live += 1;
-        }
+    /// The first tag that is out.
+    pub(crate) fn first_tag(&mut self) -> Option<u64> {
+        while self.slots.pop_front_if(|(_, held)| held.is_none()).is_some() {}
+        self.slots.front().map(|(tag, _)| *tag)
+    }
+
+    /// Begins to put deliveries back that were taken. Until that has ended, nothing is out.
+    pub(crate) fn begin_merging(&mut self, taken: BTreeMap<u64, Held>) -> Merging {
+        self.live += taken.len();
+        let slots = std::mem::take(&mut self.slots);
+        let merged = VecDeque::with_capacity(slots.len());
+        Merging { slots: slots.into_iter().peekable(), taken: taken.into_iter().peekable(), merged }
+    }
+
+    /// All is merged.
+    pub(crate) fn end_merging(&mut self, merging: Merging) {
+        self.slots = merging.merged;
     }
 
     /// The tags that are out, up to and including this one.
+    #[cfg(test)]
     pub(crate) fn tags_up_to(&self, tag: u64) -> impl Iterator<Item = u64> {
         let out = self.slots.iter().take_while(move |(other, _)| *other <= tag);
         out.filter(|(_, held)| held.is_some()).map(|(tag, _)| *tag)
@@ -124,14 +135,43 @@ impl Unacked {
     }
 }
 
+/// Deliveries that are being put back among those that are out.
+#[derive(Debug)]
+pub(crate) struct Merging {
+    slots: Peekable<vec_deque::IntoIter<(u64, Option<Held>)>>,
+    taken: Peekable<btree_map::IntoIter<u64, Held>>,
+    merged: VecDeque<(u64, Option<Held>)>,
+}
+
+impl Merging {
+    /// Puts one in its place; tells whether there was one.
+    pub(crate) fn step(&mut self) -> bool {
+        let next = match (self.slots.peek(), self.taken.peek()) {
+            // Its slot may be there still, empty.
+            (Some((tag, _)), Some((taken, _))) if tag == taken => {
+                self.slots.next();
+                return true;
+            }
+            (Some((tag, _)), Some((taken, _))) if tag < taken => self.slots.next(),
+            (_, Some(_)) => self.taken.next().map(|(tag, held)| (tag, Some(held))),
+            (_, None) => self.slots.next(),
+        };
+        let Some((tag, held)) = next else { return false };
+        if held.is_some() {
+            self.merged.push_back((tag, held));
+        }
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{arena::Arena, message::Draft, ready::NEVER};
+    use crate::core::{arena::Arena, groups::Kept, message::Draft, ready::NEVER};
 
     fn held() -> Held {
         let mut queues = Arena::<(), _>::default();
-        let message = Draft::default().message();
+        let message = Draft::default().message(false, None);
         let entry = Entry {
             message,
             position: 0,
@@ -139,7 +179,7 @@ mod tests {
             priority: 0,
             redelivered: false,
             returns: 0,
-            stored: false,
+            kept: Kept::NO,
         };
         Held { entry, queue: queues.insert(()), since: 0, consumer: None, shared: false }
     }
@@ -180,7 +220,9 @@ mod tests {
     fn what_is_restored_is_in_order_again() {
         let mut unacked = filled([1, 2, 3, 4]);
         let taken: Vec<_> = [3, 1].into_iter().filter_map(|tag| Some((tag, unacked.take(tag)?))).collect();
-        unacked.restore(taken);
+        let mut merging = unacked.begin_merging(taken.into_iter().collect());
+        while merging.step() {}
+        unacked.end_merging(merging);
         assert_eq!(unacked.tags_up_to(u64::MAX).collect::<Vec<_>>(), [1, 2, 3, 4]);
         assert_eq!(unacked.len(), 4);
     }

@@ -5,18 +5,20 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BinaryHeap, HashMap, VecDeque},
 };
 
 use amqp_codec::{ShortString, Table};
 
 use super::{
+    ack_timeout::AcksChecked,
     arena::Arena,
     arguments::Entity,
+    budget::Budget,
     channel::Channel,
     connection::Connection,
     consumer::Consumer,
-    exchange::{Declaration, Exchange, Kind},
+    exchange::{Declaration, Destination, Exchange, Kind},
     graveyard::Graveyard,
     ids::{
         ChannelId, ChannelKey, ConnectionId, ConnectionKey, ConsumerKey, ExchangeId, ExchangeKey, QueueId,
@@ -24,10 +26,13 @@ use super::{
     },
     journal::{Journal, Record},
     limits::Limits,
+    publishing::Publishing,
     queue::Queue,
     ready::NEVER,
     refusal::Refusal,
+    removal::Removal,
     sink::Sink,
+    work::Work,
 };
 
 /// The exchanges every virtual host has, but for the default one, which is not a thing: it routes by queue name.
@@ -44,12 +49,13 @@ const PREDECLARED: &[(&str, Kind, bool)] = &[
 pub(crate) struct Vhost {
     pub(super) name: String,
     pub(super) limits: Limits,
-    /// How much memory messages took when they came, since it was last asked.
-    pub(super) grown: u64,
+    /// How much may be done in this turn.
+    pub(crate) budget: Budget,
     pub(super) exchanges: Arena<Exchange, ExchangeKey>,
     pub(super) exchange_names: HashMap<ShortString, ExchangeId>,
-    /// How many bindings all exchanges have.
+    /// How many bindings all exchanges have, and how many of them are about to be taken away, some counted twice.
     pub(super) bindings: usize,
+    pub(super) dying_bindings: usize,
     pub(super) queues: Arena<Queue, QueueKey>,
     pub(super) queue_names: HashMap<ShortString, QueueId>,
     pub(super) connections: Arena<Connection, ConnectionKey>,
@@ -59,24 +65,31 @@ pub(crate) struct Vhost {
     pub(super) topology: u64,
     /// The number of the message being routed: queues that carry it have been found.
     pub(super) routing: u64,
-    /// The number of the walk from an exchange along its bindings: exchanges that carry it have been passed.
-    pub(super) walk: u64,
-    /// The queues that got ready messages or ready consumers in the operation under way.
-    pub(super) woken: Vec<QueueId>,
+    /// What the exchange being passed leads to; kept for its memory.
+    pub(super) destinations: Vec<Destination>,
+    /// The queues that got ready messages or ready consumers, to be looked at before the turn ends or in a later one.
+    pub(super) woken: VecDeque<QueueId>,
     /// The channels on which settled deliveries may have made room for consumers that wait for it.
     pub(super) relieved: Vec<ChannelId>,
-    /// The messages that died in it.
+    /// The messages that died, and the letter that is under way of those.
     pub(super) dead: Graveyard,
+    pub(super) letter: Option<Box<Publishing>>,
+    /// When it was last told that letters were dropped.
+    pub(super) lost_told_at: u64,
+    /// Operations that go on though nobody waits for them.
+    pub(super) abandoned: VecDeque<Work>,
     /// What changed of that which survives the process.
     pub(super) journal: Journal,
     /// When its clock began, in milliseconds since 1970.
     pub(crate) began: u64,
     /// The channels that wait for direct replies, by the key these come with.
     pub(super) reply_names: HashMap<ShortString, ChannelId>,
-    /// Those of them that the message being routed is for.
-    pub(super) replying: Vec<ChannelId>,
     /// When the oldest unacknowledged delivery of all may have been out for too long.
     pub(super) acks_due: u64,
+    /// How far the search for those is, if it is under way.
+    pub(super) acks_checked: Option<AcksChecked>,
+    /// What had the first turn when nobody waited.
+    first: usize,
     timers: BinaryHeap<Reverse<(u64, QueueId)>>,
 }
 
@@ -85,10 +98,11 @@ impl Vhost {
         let mut vhost = Vhost {
             name: name.to_owned(),
             limits,
-            grown: 0,
+            budget: Budget::default(),
             exchanges: Arena::default(),
             exchange_names: HashMap::new(),
             bindings: 0,
+            dying_bindings: 0,
             queues: Arena::default(),
             queue_names: HashMap::new(),
             connections: Arena::default(),
@@ -96,15 +110,19 @@ impl Vhost {
             consumers: Arena::default(),
             topology: 1,
             routing: 0,
-            walk: 0,
-            woken: Vec::new(),
+            destinations: Vec::new(),
+            woken: VecDeque::new(),
             relieved: Vec::new(),
-            dead: Graveyard::default(),
+            dead: Graveyard::new(limits.letters, limits.memory / 8),
+            letter: None,
+            lost_told_at: 0,
+            abandoned: VecDeque::new(),
             journal: Journal::default(),
             began: 0,
             acks_due: NEVER,
+            acks_checked: None,
+            first: 0,
             reply_names: HashMap::new(),
-            replying: Vec::new(),
             timers: BinaryHeap::new(),
         };
         for (&(name, kind, internal), serial) in PREDECLARED.iter().zip(1..) {
@@ -121,17 +139,10 @@ impl Vhost {
         vhost
     }
 
-    /// How much memory messages took when they came, since this was last set to zero.
+    /// How much memory messages take, near enough, those included that have died.
     #[inline]
-    pub(crate) fn grown(&self) -> u64 {
-        self.grown
-    }
-
-    /// How much memory messages take: a message in several queues counts in each.
-    pub(crate) fn held(&mut self) -> u64 {
-        self.grown = 0;
-        let queues = self.queue_names.values().filter_map(|id| self.queues.get(*id));
-        queues.map(Queue::held).sum()
+    pub(crate) fn held(&self) -> u64 {
+        self.dead.held() + self.dead.weight()
     }
 
     /// Whether there are as many exchanges as there may be.
@@ -198,9 +209,15 @@ impl Vhost {
         let id = self.queue_names.get(name).copied().ok_or_else(|| self.no_queue(name))?;
         match self.queues.get(id) {
             Some(queue) if queue.owner.is_none_or(|owner| owner == by) => Ok(id),
+            // It goes with its owner.
+            Some(queue) if queue.owner.is_some_and(|owner| self.is_leaving(owner)) => Err(Refusal::NotYet),
             Some(_) => Err(self.locked(name)),
             None => Err(self.no_queue(name)),
         }
+    }
+
+    fn is_leaving(&self, id: ConnectionId) -> bool {
+        self.connections.get(id).is_none_or(|connection| connection.is_leaving)
     }
 
     pub(super) fn locked(&self, name: &ShortString) -> Refusal {
@@ -211,11 +228,11 @@ impl Vhost {
         Entity { what, name, vhost: &self.name }
     }
 
-    /// Notes that a queue has something to look at before the operation ends.
+    /// Notes that a queue has something to look at.
     #[inline]
     pub(super) fn wake(&mut self, queue: QueueId) {
-        if self.woken.last() != Some(&queue) {
-            self.woken.push(queue);
+        if self.woken.back() != Some(&queue) {
+            self.woken.push_back(queue);
         }
     }
 
@@ -240,37 +257,68 @@ impl Vhost {
         }
     }
 
-    /// When [`advance`](Self::advance) has something to do next.
-    pub(crate) fn next_deadline(&self) -> u64 {
-        if !self.dead.is_empty() {
-            return 0;
-        }
-        self.timers.peek().map_or(NEVER, |Reverse((deadline, _))| *deadline).min(self.acks_due)
+    /// Whether there is more to do than there was time for.
+    #[inline]
+    pub(crate) fn has_backlog(&self) -> bool {
+        !self.woken.is_empty()
+            || !self.relieved.is_empty()
+            || self.has_letters()
+            || !self.abandoned.is_empty()
+            || self.acks_checked.is_some()
     }
 
-    /// Does what has fallen due: messages expire, queues that were not used, and channels that do not acknowledge.
+    /// When [`advance`](Self::advance) has something to do next.
+    pub(crate) fn next_deadline(&self) -> u64 {
+        if self.has_backlog() {
+            return 0;
+        }
+        let lost = if self.dead.has_lost() { self.lost_due() } else { NEVER };
+        self.timers.peek().map_or(NEVER, |Reverse((deadline, _))| *deadline).min(self.acks_due).min(lost)
+    }
+
+    /// Does what has fallen due and what there was no time for, as far as the turn allows: messages expire, queues that were not
+    /// used, channels that do not acknowledge; what follows from it, and operations of those who have gone. Each is the first in
+    /// turn.
     pub(crate) fn advance(&mut self, now: u64, sink: &mut impl Sink) {
+        self.first = (self.first + 1) % 3;
+        for act in 0..3 {
+            if self.budget.is_over() {
+                return;
+            }
+            match (self.first + act) % 3 {
+                0 => self.let_expire(now, sink),
+                1 => self.proceed_abandoned(now, sink),
+                _ => self.dispatch_woken(now, sink),
+            }
+        }
+        self.dispatch_woken(now, sink);
+    }
+
+    fn let_expire(&mut self, now: u64, sink: &mut impl Sink) {
         if self.acks_due <= now {
             self.check_acks(now, sink);
         }
-        while let Some(&Reverse((deadline, id))) = self.timers.peek()
+        while !self.budget.is_over()
+            && !self.dead.is_crowded()
+            && let Some(&Reverse((deadline, id))) = self.timers.peek()
             && deadline <= now
         {
             self.timers.pop();
+            self.budget.spend(1);
             let Some(queue) = self.queues.get_mut(id).filter(|queue| queue.timer == deadline) else {
                 continue;
             };
             queue.timer = NEVER;
-            queue.expire(now, &mut self.dead);
-            let unused = queue.unused_until() <= now;
-            self.bury(now, sink);
-            if unused {
-                self.remove_queue(id, sink);
+            let is_pruned = queue.prune(now, &mut self.dead, &mut self.budget);
+            if is_pruned && queue.unused_until() <= now {
+                self.abandon(Work::Remove(Box::new(Removal::queue(id))));
             } else {
                 self.arm(id);
             }
+            if !self.dead.is_empty() {
+                self.bury(now, sink);
+            }
         }
-        self.bury(now, sink);
     }
 }
 
@@ -278,9 +326,9 @@ impl Vhost {
 impl Vhost {
     /// Checks what must hold between operations.
     pub(crate) fn check(&self) {
-        assert!(self.woken.is_empty(), "something was woken and not looked at");
-        assert!(self.relieved.is_empty(), "a channel has room and nobody looked who waits for it");
-        assert!(self.dead.is_empty(), "something died and was not buried");
+        if self.has_backlog() {
+            return;
+        }
         let bindings = self.exchange_names.values().filter_map(|id| self.exchanges.get(*id));
         assert_eq!(self.bindings, bindings.map(Exchange::binding_count).sum::<usize>(), "bindings");
         let mut unacked = std::collections::HashMap::<QueueId, usize>::new();
@@ -288,7 +336,8 @@ impl Vhost {
             for channel in &self.connections.get(connection).unwrap().channels {
                 let channel = self.channels.get(*channel).unwrap();
                 let (mut in_flight, mut shared) = (0, 0);
-                for held in channel.unacked.all().chain(channel.settled.iter().map(|settled| &settled.held)) {
+                for held in channel.unacked.all().chain(channel.settled.values().map(|settled| &settled.held))
+                {
                     *unacked.entry(held.queue).or_default() += 1;
                     in_flight += u32::from(held.consumer.is_some());
                     shared += u32::from(held.shared);
@@ -304,7 +353,7 @@ impl Vhost {
             let queue = self.queues.get(*id).unwrap();
             assert_eq!(queue.unacked, unacked.get(id).copied().unwrap_or(0), "unacked of {}", queue.name);
             assert!(queue.stream.is_none() || queue.ready.is_empty(), "{} is a stream", queue.name);
-            let able = queue.consumers.iter().filter(|id| {
+            let able = queue.consumers.values().filter(|id| {
                 let consumer = self.consumers.get(**id).unwrap();
                 let channel = self.channels.get(consumer.channel).unwrap();
                 consumer.has_room()

@@ -33,6 +33,10 @@ impl Alarm {
         self.is_low_on_memory || self.is_low_on_disk || self.wanted.is_some()
     }
 
+    pub(crate) fn is_low_on_memory(&self) -> bool {
+        self.is_low_on_memory
+    }
+
     /// What to say to who is held back.
     pub(crate) fn reason(&self) -> ShortString {
         let low = match (self.is_low_on_memory, self.is_low_on_disk) {

@@ -2,27 +2,34 @@
 
 mod confirms;
 
+use std::collections::VecDeque;
+
 use amqp_codec::{
-    Arguments, Method, ReplyCode, ShortString,
+    Arguments, Method, MethodId, ReplyCode, ShortString,
     borrowed::Publish,
     method::{basic, channel, confirm, exchange, queue, tx},
 };
+use bytes::Bytes;
 
 use crate::core::{
+    commit::{Commit, Rollback},
     deliver::Settlement,
     ids::ChannelId,
-    message::{Draft, MESSAGE_OVERHEAD},
-    publish::{Published, Publisher, Route},
+    publish::{Publisher, Route},
+    publishing::{Prepared, Published, Publishing},
     refusal::Refusal,
+    removal::Removal,
     reply_to::is_reply_name,
+    step::Step,
     topology::{Binding, To},
+    work::Work,
 };
 
 use super::{
     held::{Held, encoded},
     incoming::{Flags, Incoming, Part},
     names::{strip, strip_both},
-    outbox::OwnCancelsLater,
+    paused::{Paused, Then},
     shared::Operation,
 };
 
@@ -66,7 +73,7 @@ enum Mode {
 /// Publishes that wait for the commit.
 #[derive(Debug, Default)]
 struct Pending {
-    publishes: Vec<(Flags, Draft)>,
+    publishes: VecDeque<Prepared>,
     /// Bytes they take.
     held: u64,
 }
@@ -92,15 +99,14 @@ impl Channel {
         self.key.is_none()
     }
 
-    /// Ends it on the virtual host; what comes until the client has answered is ignored.
-    pub(crate) fn end(&mut self, op: &mut Operation<'_>) {
-        if let Some(key) = self.key.take() {
-            op.shared.vhost.close_channel(op.now, key, &mut op.shared.outboxes);
-        }
+    /// Ends it; what is left to be done of that on the virtual host. What comes until the client has answered is ignored.
+    pub(crate) fn end(&mut self, op: &mut Operation<'_>) -> Work {
+        let removal = self.key.take().map(Removal::channel).unwrap_or_default();
         self.incoming = Incoming::default();
         self.mode = Mode::Plain;
         // Less is never too much.
         let _ = self.note_unpublished(op);
+        Work::Remove(Box::new(removal))
     }
 
     /// Bytes that it has and has not published.
@@ -151,31 +157,108 @@ impl Channel {
         if flags.immediate {
             return Err(Refusal::NotImplemented("immediate=true".to_owned()));
         }
-        if let Mode::Transaction(pending) = &mut self.mode {
+        if let Mode::Transaction(_) = self.mode {
             let Some(channel) = self.key else { return Ok(()) };
             let publisher = Publisher { connection: op.by, channel };
-            op.shared.vhost.check_publish(&mut self.incoming.draft, publisher)?;
-            let draft = std::mem::take(&mut self.incoming.draft);
-            pending.held += MESSAGE_OVERHEAD + draft.parts().weight();
-            pending.publishes.push((flags, draft));
-            return self.note_unpublished(op);
+            let publishing = op.shared.vhost.prepare(publisher, &mut self.incoming.draft)?;
+            return self.run(op, basic::Publish::ID, Work::Prepare(publishing), Then::Prepare(flags));
         }
         let outcome = match self.disturbed(op, flags) {
             Some(outcome) => outcome,
             None => {
-                self.seen = op.shared.vhost.changes();
-                let outcome = self.put(op, flags)?;
+                self.begin_change(op);
+                let step = self.put(op, flags)?;
                 self.note_change(op);
-                outcome
+                match step {
+                    Step::Done(outcome) => outcome,
+                    Step::Paused(publishing) => {
+                        let work = Work::Publish(publishing);
+                        self.pause(op, basic::Publish::ID, work, Then::Publish(flags));
+                        return Ok(());
+                    }
+                }
             }
         };
+        self.answer_publish(op, outcome);
+        Ok(())
+    }
+
+    /// A publish is answered with others, or refused by itself.
+    #[inline]
+    fn answer_publish(&mut self, op: &mut Operation<'_>, outcome: Published) {
         if let Mode::Confirm { published, .. } = &mut self.mode {
             *published += 1;
             if outcome == Published::Rejected {
                 self.nack(op);
             }
         }
+    }
+
+    /// Goes on in a later turn.
+    fn pause(&self, op: &mut Operation<'_>, method: MethodId, work: Work, then: Then) {
+        op.paused = Some(Box::new(Paused { number: self.number, method, work, then }));
+    }
+
+    /// Does what is left of an operation, in this turn or in later ones, and says so.
+    fn run(
+        &mut self,
+        op: &mut Operation<'_>,
+        method: MethodId,
+        work: Work,
+        then: Then,
+    ) -> Result<(), Refusal> {
+        let mut paused = Paused { number: self.number, method, work, then };
+        if self.proceed(op, &mut paused)? {
+            return self.finish(op, paused);
+        }
+        op.paused = Some(Box::new(paused));
         Ok(())
+    }
+
+    /// Goes on with an operation of this channel; tells whether it is done.
+    pub(crate) fn proceed(&mut self, op: &mut Operation<'_>, paused: &mut Paused) -> Result<bool, Refusal> {
+        self.begin_change(op);
+        let is_done = op.proceed(paused);
+        self.note_change(op);
+        is_done
+    }
+
+    /// An operation is done: says so.
+    pub(crate) fn finish(&mut self, op: &mut Operation<'_>, paused: Paused) -> Result<(), Refusal> {
+        match (paused.then, paused.work) {
+            (Then::Say(answer), _) => self.say_answer(op, answer),
+            (Then::SayDeleted(answer, cancelled), _) => {
+                self.say_answer(op, answer);
+                for consumer_tag in cancelled {
+                    self.reply(op, &basic::Cancel { consumer_tag, no_wait: true });
+                }
+            }
+            (Then::Publish(flags), Work::Publish(publishing)) => {
+                self.return_unroutable(op, flags, &publishing);
+                self.answer_publish(op, publishing.outcome());
+            }
+            (Then::Prepare(flags), Work::Prepare(publishing)) => {
+                if let Mode::Transaction(pending) = &mut self.mode {
+                    let prepared = publishing.into_prepared(flags.mandatory);
+                    pending.held += prepared.weight();
+                    pending.publishes.push_back(prepared);
+                }
+                return self.note_unpublished(op);
+            }
+            (Then::Commit, Work::Commit(commit)) if commit.is_whole => self.reply(op, &tx::CommitOk {}),
+            (Then::Commit, _) => return Err(Refusal::PartialCommit),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn return_unroutable(&self, op: &mut Operation<'_>, flags: Flags, publishing: &Publishing) {
+        if publishing.outcome() == Published::Unroutable
+            && flags.mandatory
+            && let Some(outbox) = op.shared.outboxes.of(op.by)
+        {
+            outbox.returned(self.number, ReplyCode::NO_ROUTE.0, "NO_ROUTE", publishing.parts());
+        }
     }
 
     /// What becomes of a publish that somebody wants to go wrong.
@@ -198,14 +281,18 @@ impl Channel {
 
     /// Publishes the draft, and returns it when nobody wants it and that was asked for.
     #[inline]
-    fn put(&mut self, op: &mut Operation<'_>, flags: Flags) -> Result<Published, Refusal> {
+    fn put(
+        &mut self,
+        op: &mut Operation<'_>,
+        flags: Flags,
+    ) -> Result<Step<Published, Box<Publishing>>, Refusal> {
         let shared = &mut *op.shared;
         let draft = &mut self.incoming.draft;
-        let Some(channel) = self.key else { return Ok(Published::Unroutable) };
+        let Some(channel) = self.key else { return Ok(Step::Done(Published::Unroutable)) };
         let publisher = Publisher { connection: op.by, channel };
         let outcome =
             shared.vhost.publish(op.now, publisher, &mut self.route, draft, &mut shared.outboxes)?;
-        if outcome == Published::Unroutable
+        if matches!(outcome, Step::Done(Published::Unroutable))
             && flags.mandatory
             && let Some(outbox) = shared.outboxes.of(op.by)
         {
@@ -218,17 +305,21 @@ impl Channel {
     pub(crate) fn settle(&mut self, op: &mut Operation<'_>, settlement: Settlement) -> Result<(), Refusal> {
         self.incoming.expect_method()?;
         let Some(key) = self.key else { return Ok(()) };
-        match self.mode {
-            Mode::Transaction(_) => op.shared.vhost.settle_later(key, settlement),
-            _ => op.shared.vhost.settle(op.now, key, settlement, &mut op.shared.outboxes),
+        let step = match self.mode {
+            Mode::Transaction(_) => op.shared.vhost.settle_later(key, settlement)?,
+            _ => op.shared.vhost.settle(op.now, key, settlement, &mut op.shared.outboxes)?,
+        };
+        if let Step::Paused(work) = step {
+            self.pause(op, basic::Ack::ID, work, Then::Say(None));
         }
+        Ok(())
     }
 
     /// Any other method of a channel that is open.
     pub(crate) fn method(&mut self, op: &mut Operation<'_>, method: Method) -> Result<(), Refusal> {
         self.incoming.expect_method()?;
         let Some(key) = self.key else { return Ok(()) };
-        self.seen = op.shared.vhost.changes();
+        self.begin_change(op);
         let result = self.do_method(op, key, method);
         self.note_change(op);
         result
@@ -269,8 +360,9 @@ impl Channel {
             }
             exchange::Method::Delete(mut delete) => {
                 strip(&mut delete.exchange);
-                vhost.delete_exchange(&delete, op.by)?;
-                self.reply_unless(delete.no_wait, op, &exchange::DeleteOk {});
+                let removal = vhost.delete_exchange(&delete, op.by)?;
+                let answer = self.answer_unless(delete.no_wait, &exchange::DeleteOk {});
+                self.remove(op, exchange::Delete::ID, removal, answer)?;
             }
             exchange::Method::Bind(mut bind) => {
                 strip_both(&mut bind.source, &mut bind.destination);
@@ -287,7 +379,7 @@ impl Channel {
             }
             exchange::Method::Unbind(mut unbind) => {
                 strip_both(&mut unbind.source, &mut unbind.destination);
-                vhost.unbind(
+                let removal = vhost.unbind(
                     Binding {
                         source: &unbind.source,
                         destination: To::Exchange(&unbind.destination),
@@ -296,7 +388,8 @@ impl Channel {
                     },
                     op.by,
                 )?;
-                self.reply_unless(unbind.no_wait, op, &exchange::UnbindOk {});
+                let answer = self.answer_unless(unbind.no_wait, &exchange::UnbindOk {});
+                self.remove(op, exchange::Unbind::ID, removal, answer)?;
             }
             _ => return Err(Refusal::UnimplementedMethod),
         }
@@ -323,7 +416,7 @@ impl Channel {
             queue::Method::Unbind(mut unbind) => {
                 self.name_binding(&mut unbind.queue, &mut unbind.routing_key)?;
                 strip_both(&mut unbind.queue, &mut unbind.exchange);
-                op.shared.vhost.unbind(
+                let removal = op.shared.vhost.unbind(
                     Binding {
                         source: &unbind.exchange,
                         destination: To::Queue(&unbind.queue),
@@ -332,24 +425,22 @@ impl Channel {
                     },
                     op.by,
                 )?;
-                self.reply(op, &queue::UnbindOk {});
+                let answer = self.answer_unless(false, &queue::UnbindOk {});
+                self.remove(op, queue::Unbind::ID, removal, answer)?;
             }
             queue::Method::Purge(mut purge) => {
                 self.name_queue(&mut purge.queue)?;
-                let message_count = op.shared.vhost.purge_queue(&purge.queue, op.by)?;
-                self.reply_unless(purge.no_wait, op, &queue::PurgeOk { message_count });
+                let (message_count, work) = op.shared.vhost.purge_queue(op.now, &purge.queue, op.by)?;
+                let answer = self.answer_unless(purge.no_wait, &queue::PurgeOk { message_count });
+                self.run(op, queue::Purge::ID, work, Then::Say(answer))?;
             }
             queue::Method::Delete(mut delete) => {
                 self.name_queue(&mut delete.queue)?;
                 strip(&mut delete.queue);
-                let outboxes = &mut op.shared.outboxes;
-                let mut sink = OwnCancelsLater { outboxes, own: (op.by, self.number), tags: Vec::new() };
-                let message_count = op.shared.vhost.delete_queue(op.now, &delete, op.by, &mut sink)?;
-                let cancelled = sink.tags;
-                self.reply_unless(delete.no_wait, op, &queue::DeleteOk { message_count });
-                for consumer_tag in cancelled {
-                    self.reply(op, &basic::Cancel { consumer_tag, no_wait: true });
-                }
+                let (message_count, removal) = op.shared.vhost.delete_queue(op.now, &delete, op.by)?;
+                let answer = self.answer_unless(delete.no_wait, &queue::DeleteOk { message_count });
+                let (work, then) = (Work::Remove(Box::new(removal)), Then::SayDeleted(answer, Vec::new()));
+                self.run(op, queue::Delete::ID, work, then)?;
             }
             _ => return Err(Refusal::UnimplementedMethod),
         }
@@ -409,9 +500,10 @@ impl Channel {
             }
             basic::Method::Consume(consume) => self.consume(op, key, consume)?,
             basic::Method::Cancel(cancel) => {
-                shared.vhost.cancel(op.now, key, &cancel.consumer_tag, &mut shared.outboxes);
+                let removal = shared.vhost.cancel(op.now, key, &cancel.consumer_tag);
                 let ok = basic::CancelOk { consumer_tag: cancel.consumer_tag };
-                self.reply_unless(cancel.no_wait, op, &ok);
+                let answer = self.answer_unless(cancel.no_wait, &ok);
+                self.remove(op, basic::Cancel::ID, removal, answer)?;
             }
             basic::Method::Get(get) => self.get(op, key, get)?,
             basic::Method::Recover(recover) => {
@@ -480,8 +572,7 @@ impl Channel {
             return Err(Refusal::NotImplemented("requeue=false".to_owned()));
         }
         self.reply_unless(!answered, op, &basic::RecoverOk {});
-        op.shared.vhost.recover(op.now, key, &mut op.shared.outboxes);
-        Ok(())
+        self.run(op, basic::Recover::ID, Work::Recover { channel: key }, Then::Say(None))
     }
 
     fn transaction(
@@ -501,22 +592,15 @@ impl Channel {
             (tx::Method::Commit(_), Mode::Transaction(pending)) => {
                 let publishes = std::mem::take(pending).publishes;
                 self.note_unpublished(op)?;
-                let mut is_whole = true;
-                for (flags, draft) in publishes {
-                    self.incoming.draft = draft;
-                    is_whole &= self.put(op, flags)? != Published::Rejected;
-                }
-                op.shared.vhost.commit_settled(op.now, key, &mut op.shared.outboxes);
-                if !is_whole {
-                    return Err(Refusal::PartialCommit);
-                }
-                self.reply(op, &tx::CommitOk {});
+                let work = Work::Commit(Box::new(Commit::new(key, publishes)));
+                self.run(op, tx::Commit::ID, work, Then::Commit)?;
             }
             (tx::Method::Rollback(_), Mode::Transaction(pending)) => {
                 *pending = Pending::default();
                 self.note_unpublished(op)?;
-                op.shared.vhost.rollback_settled(key);
-                self.reply(op, &tx::RollbackOk {});
+                let answer = self.answer_unless(false, &tx::RollbackOk {});
+                let work = Work::Rollback(Box::new(Rollback::new(key)));
+                self.run(op, tx::Rollback::ID, work, Then::Say(answer))?;
             }
             (tx::Method::Commit(_) | tx::Method::Rollback(_), _) => return Err(Refusal::NotTransactional),
             _ => return Err(Refusal::UnimplementedMethod),
@@ -534,12 +618,49 @@ impl Channel {
         self.answered = self.answered.max(held);
     }
 
+    /// An answer that is said when what is left to be done is done.
+    fn answer_unless<A: Arguments>(&self, no_wait: bool, method: &A) -> Option<Bytes> {
+        (!no_wait).then(|| encoded(self.number, method))
+    }
+
+    /// Takes away what is left to be taken away, and says so.
+    fn remove(
+        &mut self,
+        op: &mut Operation<'_>,
+        method: MethodId,
+        removal: Removal,
+        answer: Option<Bytes>,
+    ) -> Result<(), Refusal> {
+        self.run(op, method, Work::Remove(Box::new(removal)), Then::Say(answer))
+    }
+
+    fn say_answer(&mut self, op: &mut Operation<'_>, answer: Option<Bytes>) {
+        let Some(frame) = answer else { return };
+        let change = self.promised(op);
+        self.answered = self.answered.max(change);
+        match self.key {
+            Some(channel) if !op.shared.held.is_on_disk(change) => {
+                op.shared.held.hold(Held { change, to: op.by, channel, frame, failure: None });
+            }
+            _ => {
+                if let Some(outbox) = op.shared.outboxes.of(op.by) {
+                    outbox.frame(&frame);
+                }
+            }
+        }
+    }
+
+    /// The change that is to be on disk before anything is said.
+    fn promised(&self, op: &Operation<'_>) -> u64 {
+        let changes = op.shared.vhost.changes() > self.seen;
+        if changes { op.shared.held.next_change() } else { self.changed }
+    }
+
     /// Says something when all that this channel changed is on disk; `failure` instead when the disk fails. Tells the change
     /// it waits for.
     fn say<A: Arguments>(&self, op: &mut Operation<'_>, method: &A, failure: Option<&basic::Nack>) -> u64 {
+        let change = self.promised(op);
         let shared = &mut *op.shared;
-        let changes = shared.vhost.changes() > self.seen;
-        let change = if changes { shared.held.next_change() } else { self.changed };
         match self.key {
             Some(channel) if !shared.held.is_on_disk(change) => shared.held.hold(Held {
                 change,
@@ -551,6 +672,12 @@ impl Channel {
             _ => shared.outboxes.send(op.by, self.number, method),
         }
         change
+    }
+
+    /// Begins to look whether an operation changes something that survives.
+    #[inline]
+    fn begin_change(&mut self, op: &Operation<'_>) {
+        self.seen = op.shared.vhost.changes();
     }
 
     /// Remembers whether the operation changed something that survives.

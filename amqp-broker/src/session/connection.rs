@@ -9,16 +9,18 @@ use amqp_codec::{
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    core::{deliver::Settlement, ids::ConnectionId, refusal::Refusal, unacked::Outcome},
+    core::{deliver::Settlement, ids::ConnectionId, refusal::Refusal, unacked::Outcome, work::Work},
     shown::shown,
 };
 
 use super::{
     bad_frame::{LENIENCY, bad_end, bad_header, octets, out_of_place},
     channel::Channel,
+    held::encoded,
     incoming::{GATHERED, METHOD_EXPECTED, Part, blamed},
     order::Order,
     outbox::Outbox,
+    paused::{Paused, Then},
     shared::{Operation, Shared},
 };
 
@@ -52,6 +54,8 @@ pub(crate) struct Terms {
 pub(crate) enum Wants {
     /// More to read.
     Input,
+    /// Others to have their turn, before it goes on.
+    Turn,
     /// What it has written to be read by the client, before it looks at the rest of what was read.
     Output,
     /// The broker to have memory again, before it looks at the rest of what was read.
@@ -66,6 +70,8 @@ pub(crate) enum Wants {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running,
+    /// The client closed it: it is answered when what was its alone is gone.
+    Leaving,
     /// We closed it: all but the answer is ignored.
     Closing,
     /// We closed it for bytes that are no frames: nothing more is read as frames.
@@ -90,6 +96,10 @@ pub(crate) struct Connection {
     owing: Vec<u16>,
     /// Which end closed it with which words.
     why: Option<String>,
+    /// What goes on in the next turn, before anything more is looked at.
+    paused: Option<Box<Paused>>,
+    /// Whether the method just looked at is to be looked at again in the next turn.
+    is_to_repeat: bool,
 }
 
 /// A refusal, and the method it was caused by.
@@ -109,6 +119,17 @@ impl Connection {
             is_held: false,
             owing: Vec::new(),
             why: None,
+            paused: None,
+            is_to_repeat: false,
+        }
+    }
+
+    /// What is left to be done when the client has gone.
+    pub(crate) fn take_work(&mut self, shared: &mut Shared) -> Work {
+        let left = Work::Remove(Box::new(shared.vhost.disconnect(self.id)));
+        match self.paused.take() {
+            None => left,
+            Some(paused) => Work::InOrder([paused.into_work(), left].into()),
         }
     }
 
@@ -136,8 +157,11 @@ impl Connection {
     pub(crate) fn receive(&mut self, now: u64, shared: &mut Shared, input: &mut BytesMut) -> Wants {
         self.obey_all(now, shared);
         let max_message_size = self.terms.max_message_size;
-        let mut op = Operation { now, shared, by: self.id, max_message_size };
-        let wants = self.walk(&mut op, input);
+        let mut op = Operation { now, shared, by: self.id, max_message_size, paused: None };
+        if op.shared.vhost.has_backlog() {
+            op.shared.vhost.follow(now, &mut op.shared.outboxes);
+        }
+        let wants = if self.go_on(&mut op) { self.walk(&mut op, input) } else { Wants::Turn };
         self.confirm(&mut op);
         wants
     }
@@ -154,7 +178,7 @@ impl Connection {
                     input.clear();
                     return if self.phase == Phase::Finished { Wants::End } else { Wants::Input };
                 }
-                Phase::Running | Phase::Closing => {}
+                Phase::Running | Phase::Leaving | Phase::Closing => {}
             }
             let unread = input.get(at..).unwrap_or_default();
             let header = match FrameHeader::peek(unread, self.terms.frame_max + LENIENCY) {
@@ -181,8 +205,16 @@ impl Connection {
                 if let Some(change) = self.waits_for(op, header, payload) {
                     break Wants::Disk(change);
                 }
-                at += header.frame_len();
                 self.frame(op, header, payload);
+                if std::mem::take(&mut self.is_to_repeat) {
+                    break Wants::Turn;
+                }
+                at += header.frame_len();
+            }
+            op.shared.vhost.budget.spend(1);
+            if op.paused.is_some() {
+                self.paused = op.paused.take();
+                break Wants::Turn;
             }
             if op.shared.outboxes.peek(self.id).is_none_or(|outbox| outbox.len() > TOO_MUCH_TO_WRITE) {
                 break Wants::Output;
@@ -193,9 +225,75 @@ impl Connection {
                 }
                 self.is_held = false;
             }
+            if op.shared.vhost.budget.is_over() {
+                break Wants::Turn;
+            }
         };
         input.advance(at);
         wants
+    }
+
+    /// Goes on with what was interrupted; tells whether it is done.
+    fn go_on(&mut self, op: &mut Operation<'_>) -> bool {
+        let Some(mut paused) = self.paused.take() else { return true };
+        let (number, method) = (paused.number, paused.method);
+        let channel = self.channels.get_mut(usize::from(number)).and_then(Option::as_deref_mut);
+        let result = match channel {
+            Some(channel) => channel.proceed(op, &mut paused),
+            None => op.proceed(&mut paused),
+        };
+        let result = match result {
+            Ok(false) => {
+                self.paused = Some(paused);
+                return false;
+            }
+            Ok(true) => self.finish(op, *paused),
+            Err(refusal) => Err(refusal),
+        };
+        match result {
+            Err(refusal) => self.fail(op, number, Failure { refusal, method }),
+            Ok(()) if method == basic::Publish::ID => self.published(op, number, Ok(())),
+            Ok(()) => {}
+        }
+        true
+    }
+
+    /// An operation is done: says so.
+    fn finish(&mut self, op: &mut Operation<'_>, paused: Paused) -> Result<(), Refusal> {
+        if let Then::Close = paused.then {
+            op.shared.outboxes.send(self.id, 0, &connection::CloseOk {});
+            self.phase = Phase::Left;
+            return Ok(());
+        }
+        let slot = self.channels.get_mut(usize::from(paused.number));
+        match (slot.and_then(Option::as_deref_mut), paused.then) {
+            (Some(channel), then) => channel.finish(op, Paused { then, ..paused }),
+            (None, Then::Say(Some(frame))) => {
+                if let Some(outbox) = op.shared.outboxes.of(self.id) {
+                    outbox.frame(&frame);
+                }
+                Ok(())
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Does what is left to be done of an operation of this connection, in this turn or in later ones, and says so.
+    fn run(&mut self, op: &mut Operation<'_>, paused: Paused) {
+        self.paused = Some(Box::new(paused));
+        self.go_on(op);
+    }
+
+    /// Does what is left to be done when a channel, or with 0 all of them, has ended, without waiting for it.
+    fn leave_behind(&mut self, op: &mut Operation<'_>, number: u16, mut work: Work) {
+        let Shared { vhost, outboxes, .. } = &mut *op.shared;
+        if let Some(paused) = self.paused.take_if(|paused| [0, paused.number].contains(&number)) {
+            work = Work::InOrder([paused.into_work(), work].into());
+        }
+        // An error is nobody's any more.
+        if !vhost.proceed(op.now, &mut work, outboxes).unwrap_or(true) {
+            vhost.abandon(work);
+        }
     }
 
     /// The change that is to be on disk before this frame is looked at: its answer would overtake those that wait.
@@ -313,15 +411,19 @@ impl Connection {
         match method {
             Method::Channel(channel::Method::Open(_)) => self.open_channel(op, number).map_err(by(id)),
             Method::Channel(channel::Method::Close(_)) if self.has_channel(number) => {
+                let answer = encoded(number, &channel::CloseOk {});
                 // Where both sides close, the number is free once the client has answered ours.
-                if !self.is_ignored(number) {
-                    self.close_channel(op, number);
+                if self.is_ignored(number) {
+                    op.shared.outboxes.send(self.id, number, &channel::CloseOk {});
+                } else if let Some(work) = self.close_channel(op, number) {
+                    self.run(op, Paused { number, method: id, work, then: Then::Say(Some(answer)) });
                 }
-                op.shared.outboxes.send(self.id, number, &channel::CloseOk {});
                 Ok(())
             }
             Method::Channel(channel::Method::CloseOk(_)) if self.is_ignored(number) => {
-                self.close_channel(op, number);
+                if let Some(work) = self.close_channel(op, number) {
+                    self.leave_behind(op, number, work);
+                }
                 Ok(())
             }
             _ if self.is_ignored(number) => Ok(()),
@@ -368,14 +470,12 @@ impl Connection {
         Ok(())
     }
 
-    fn close_channel(&mut self, op: &mut Operation<'_>, number: u16) {
-        let slot = self.channels.get_mut(usize::from(number)).and_then(Option::take);
-        if let Some(mut channel) = slot {
-            self.open_channels -= 1;
-            // What was published before is confirmed before.
-            channel.confirm(op);
-            channel.end(op);
-        }
+    fn close_channel(&mut self, op: &mut Operation<'_>, number: u16) -> Option<Work> {
+        let mut channel = self.channels.get_mut(usize::from(number)).and_then(Option::take)?;
+        self.open_channels -= 1;
+        // What was published before is confirmed before.
+        channel.confirm(op);
+        Some(channel.end(op))
     }
 
     fn connection_method(&mut self, op: &mut Operation<'_>, payload: &[u8]) -> Result<(), Failure> {
@@ -388,9 +488,9 @@ impl Connection {
             Method::Connection(connection::Method::Close(close)) => {
                 self.why = Some(format!("the client closed it: {} {}", close.reply_code, close.reply_text));
                 self.confirm(op);
-                op.shared.vhost.leave(op.now, self.id, &mut op.shared.outboxes);
-                op.shared.outboxes.send(self.id, 0, &connection::CloseOk {});
-                self.phase = Phase::Left;
+                self.phase = Phase::Leaving;
+                let work = Work::Remove(Box::new(op.shared.vhost.leave(self.id)));
+                self.run(op, Paused { number: 0, method: connection::Close::ID, work, then: Then::Close });
             }
             Method::Connection(connection::Method::CloseOk(_)) if self.is_closing() => {
                 self.phase = Phase::Finished;
@@ -438,6 +538,10 @@ impl Connection {
 
     fn fail(&mut self, op: &mut Operation<'_>, number: u16, failure: Failure) {
         let Failure { refusal, method } = failure;
+        if refusal == Refusal::NotYet {
+            self.is_to_repeat = true;
+            return;
+        }
         if self.is_closing() {
             return;
         }
@@ -446,10 +550,27 @@ impl Connection {
             self.close(op, &refusal, method);
             return;
         }
-        let Some(channel) = self.channel(number) else { return };
-        end_channel(op, channel, refusal.code(), refusal.reply_text(), method);
         let connection = &self.terms.name;
         tracing::debug!(connection, channel = number, error = shown(&refusal), "channel closed");
+        self.end_channel(op, number, refusal.code(), refusal.reply_text(), method);
+    }
+
+    /// Closes a channel after what was published on it before is confirmed.
+    fn end_channel(
+        &mut self,
+        op: &mut Operation<'_>,
+        number: u16,
+        code: ReplyCode,
+        text: ShortString,
+        method: MethodId,
+    ) {
+        let Some(channel) = self.channel(number) else { return };
+        channel.confirm(op);
+        let work = channel.end(op);
+        self.leave_behind(op, number, work);
+        let MethodId { class_id, method_id } = method;
+        let close = channel::Close { reply_code: code.0, reply_text: text, class_id, method_id };
+        op.shared.outboxes.send(op.by, number, &close);
     }
 
     /// Bytes that are no frame: there is no going on.
@@ -467,7 +588,8 @@ impl Connection {
     fn close_with(&mut self, op: &mut Operation<'_>, code: ReplyCode, text: ShortString, method: MethodId) {
         self.why = Some(format!("the broker closed it: {} {text}", code.0));
         self.confirm(op);
-        op.shared.vhost.leave(op.now, self.id, &mut op.shared.outboxes);
+        let work = Work::Remove(Box::new(op.shared.vhost.leave(self.id)));
+        self.leave_behind(op, 0, work);
         let MethodId { class_id, method_id } = method;
         let close = connection::Close { reply_code: code.0, reply_text: text, class_id, method_id };
         op.shared.outboxes.send(self.id, 0, &close);
@@ -487,34 +609,17 @@ impl Connection {
         if self.phase != Phase::Running {
             return;
         }
-        let mut op = Operation { now, shared, by: self.id, max_message_size: 0 };
+        let mut op = Operation { now, shared, by: self.id, max_message_size: 0, paused: None };
         match order {
             // Nothing is left to say.
             Order::Drop => {}
             Order::ShutDown => self.close(&mut op, &Refusal::Shutdown, MethodId::default()),
             Order::Close { code, text } => self.close_with(&mut op, code, text, MethodId::default()),
             Order::CloseChannel { number, code, text } => {
-                if let Some(channel) = self.channel(number) {
-                    end_channel(&mut op, channel, code, text, MethodId::default());
-                }
+                self.end_channel(&mut op, number, code, text, MethodId::default());
             }
         }
     }
-}
-
-/// Closes a channel after what was published on it before is confirmed.
-fn end_channel(
-    op: &mut Operation<'_>,
-    channel: &mut Channel,
-    code: ReplyCode,
-    text: ShortString,
-    method: MethodId,
-) {
-    channel.confirm(op);
-    channel.end(op);
-    let MethodId { class_id, method_id } = method;
-    let close = channel::Close { reply_code: code.0, reply_text: text, class_id, method_id };
-    op.shared.outboxes.send(op.by, channel.number, &close);
 }
 
 fn by(method: MethodId) -> impl Fn(Refusal) -> Failure {

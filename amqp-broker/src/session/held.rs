@@ -57,11 +57,12 @@ impl HeldAnswers {
         self.answers.push_back(held);
     }
 
-    /// All changes up to this one are on disk: the answers that may go.
-    pub(crate) fn on_disk(&mut self, change: u64) -> impl Iterator<Item = Held> {
-        self.on_disk = change;
-        let count = self.answers.iter().take_while(|held| held.change <= change).count();
-        self.answers.drain(..count)
+    /// All changes up to this one are on disk: the next answer that may go. What waits for no change is overtaken by none of them.
+    pub(crate) fn next_on_disk(&mut self, change: u64) -> Option<Held> {
+        let next = self.answers.pop_front_if(|held| held.change <= change);
+        let waits_for = self.answers.front().map_or(u64::MAX, |held| held.change);
+        self.on_disk = self.on_disk.max(change.min(waits_for - 1));
+        next
     }
 }
 

@@ -12,5 +12,5 @@ mod names;
 mod opening;
 pub(crate) mod order;
 pub(crate) mod outbox;
+pub(crate) mod paused;
 pub(crate) mod shared;
-mod watermark;

@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, io::IoSlice, mem, task::Waker};
 
 use amqp_codec::{
-    Arguments, ShortString,
+    Arguments, ReplyCode, ShortString,
     content::body_frame_sizes,
     frame::{FRAME_END, HEARTBEAT, encode_method, put_body_frame_header},
     method::basic,
@@ -356,6 +356,12 @@ impl Sink for Outboxes {
         let cancel = basic::Cancel { consumer_tag: consumer_tag.clone(), no_wait: true };
         self.send(to, channel, &cancel);
     }
+
+    fn return_unroutable(&mut self, to: ConnectionId, channel: u16, parts: Parts<'_>) {
+        if let Some(outbox) = self.of(to) {
+            outbox.returned(channel, ReplyCode::NO_ROUTE.0, "NO_ROUTE", parts);
+        }
+    }
 }
 
 /// Where the effects of a deletion go: a channel that consumed from what it deletes is told of the deletion first, as
@@ -365,7 +371,7 @@ pub(crate) struct OwnCancelsLater<'a> {
     /// The channel that deletes.
     pub(crate) own: (ConnectionId, u16),
     /// The consumers of it that have ended.
-    pub(crate) tags: Vec<ShortString>,
+    pub(crate) tags: &'a mut Vec<ShortString>,
 }
 
 impl Sink for OwnCancelsLater<'_> {
@@ -387,6 +393,10 @@ impl Sink for OwnCancelsLater<'_> {
         } else {
             self.outboxes.cancel(to, channel, consumer_tag);
         }
+    }
+
+    fn return_unroutable(&mut self, to: ConnectionId, channel: u16, parts: Parts<'_>) {
+        self.outboxes.return_unroutable(to, channel, parts);
     }
 }
 

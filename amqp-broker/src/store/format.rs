@@ -241,7 +241,7 @@ mod tests {
             priority: 3,
             redelivered: true,
             returns: 4,
-            message: draft.message(),
+            message: draft.message(false, None),
         };
         let value = message(&stored, None, 10_000);
         let read = read_message(&message_key(7, 9), &value, 10_200, |_| None).unwrap().stored;

@@ -8,9 +8,9 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
 use crate::{
-    core::{access::Access, ids::ConnectionId, vhost::Vhost},
+    core::{access::Access, ids::ConnectionId, vhost::Vhost, work::Work},
     session::{
-        connection::{Connection, Terms},
+        connection::{Connection, Terms, Wants},
         outbox::Outbox,
         shared::Shared,
     },
@@ -202,11 +202,16 @@ fn say(client: &mut Connection, now: u64, shared: &mut Shared, frames: &[Frame])
     for frame in frames {
         frame.encode(FRAME_MAX, &mut input).unwrap();
     }
-    client.receive(now, shared, &mut input);
+    shared.vhost.budget.begin();
+    while client.receive(now, shared, &mut input) == Wants::Turn {
+        shared.vhost.budget.begin();
+    }
 }
 
 fn leave(now: u64, shared: &mut Shared, id: ConnectionId) {
-    shared.vhost.disconnect(now, id, &mut shared.outboxes);
+    shared.vhost.budget.begin();
+    let work = Work::Remove(Box::new(shared.vhost.disconnect(id)));
+    shared.leave_behind(now, work);
     shared.outboxes.close(id);
 }
 

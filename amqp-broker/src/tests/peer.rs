@@ -202,7 +202,7 @@ impl Peer {
                 }
             }
             let read = self.stream.read_buf(&mut self.input);
-            let count = timeout(Duration::from_secs(10), read).await.expect("nothing came").ok()?;
+            let count = timeout(Duration::from_secs(60), read).await.expect("nothing came").ok()?;
             if count == 0 {
                 return None;
             }

@@ -1,0 +1,43 @@
+//! A transaction that is being committed or rolled back.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{
+    channel::Settled,
+    ids::ChannelId,
+    publishing::{Prepared, Publishing},
+    unacked::Merging,
+};
+
+/// A transaction that is being committed: once begun, it comes to its end whatever becomes of the client.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    pub(super) channel: ChannelId,
+    pub(super) publishes: VecDeque<Prepared>,
+    /// The publish that is under way, and whether it is to be returned where nobody wants it.
+    pub(super) publishing: Option<(Box<Publishing>, bool)>,
+    pub(super) settled: Option<BTreeMap<u64, Settled>>,
+    /// What of it survives the process, which is written together.
+    pub(super) group: Option<u8>,
+    /// Whether no queue refused a message.
+    pub(crate) is_whole: bool,
+}
+
+impl Commit {
+    pub(crate) fn new(channel: ChannelId, publishes: VecDeque<Prepared>) -> Self {
+        Commit { channel, publishes, publishing: None, settled: None, group: None, is_whole: true }
+    }
+}
+
+/// A transaction that is being rolled back: what was settled is unacknowledged again.
+#[derive(Debug)]
+pub(crate) struct Rollback {
+    pub(super) channel: ChannelId,
+    pub(super) merging: Option<Merging>,
+}
+
+impl Rollback {
+    pub(crate) fn new(channel: ChannelId) -> Self {
+        Rollback { channel, merging: None }
+    }
+}

@@ -1,0 +1,215 @@
+//! Takes away connections, channels, queues and exchanges with all that is theirs, a bounded part of it in each turn.
+
+use super::{
+    channel::Settled,
+    exchange::Destination,
+    ids::{ChannelId, ConnectionId, ExchangeId, QueueId},
+    journal::Record,
+    removal::{EndingChannel, Removal, RemovedExchange, RemovedQueue},
+    sink::Sink,
+    unacked::Outcome,
+    vhost::Vhost,
+};
+
+impl Vhost {
+    /// A client leaves: its channels end, and its exclusive queues go.
+    pub(crate) fn leave(&mut self, id: ConnectionId) -> Removal {
+        let Some(connection) = self.connections.get_mut(id) else { return Removal::default() };
+        // Whoever is leaving gets nothing more.
+        connection.congested = true;
+        connection.cancel_notify = false;
+        connection.is_leaving = true;
+        Removal {
+            channels: std::mem::take(&mut connection.channels).into(),
+            queues: std::mem::take(&mut connection.exclusive_queues).into_iter().collect(),
+            ..Removal::default()
+        }
+    }
+
+    /// A client has gone: as [`leave`](Self::leave), and nothing is left of it in the end.
+    pub(crate) fn disconnect(&mut self, id: ConnectionId) -> Removal {
+        Removal { connection: Some(id), ..self.leave(id) }
+    }
+
+    /// Goes on with a removal as far as the turn allows; tells whether it is done.
+    pub(crate) fn proceed_removal(&mut self, now: u64, removal: &mut Removal, sink: &mut impl Sink) -> bool {
+        loop {
+            if self.dead.is_crowded() {
+                self.bury(now, sink);
+            }
+            self.budget.spend(1);
+            if !self.remove_next(now, removal, sink) {
+                return true;
+            }
+            if self.budget.is_over() || self.dead.is_crowded() {
+                return false;
+            }
+        }
+    }
+
+    /// One step; tells whether there was one to do.
+    fn remove_next(&mut self, now: u64, removal: &mut Removal, sink: &mut impl Sink) -> bool {
+        if let Some(mut removed) = removal.queue.take() {
+            if self.empty_queue(&mut removed, removal, sink) {
+                removal.queue = Some(removed);
+            }
+        } else if let Some(mut removed) = removal.exchange.take() {
+            if self.unbind_exchange(&mut removed, removal) {
+                removal.exchange = Some(removed);
+            }
+        } else if let Some(id) = removal.exchanges.pop_front() {
+            removal.exchange = self.begin_exchange(id);
+        } else if let Some(mut ending) = removal.channel.take() {
+            if self.empty_channel(now, &mut ending, removal) {
+                removal.channel = Some(ending);
+            }
+        } else if let Some(id) = removal.channels.pop_front() {
+            removal.channel = self.begin_channel(id);
+        } else if let Some(id) = removal.queues.pop_front() {
+            removal.queue = self.begin_queue(id);
+        } else if let Some(id) = removal.connection.take() {
+            self.connections.remove(id);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Takes the queue's name away, and with it the queue for everybody.
+    fn begin_queue(&mut self, id: QueueId) -> Option<Box<RemovedQueue>> {
+        let mut queue = self.queues.remove(id)?;
+        if queue.serial != 0 {
+            self.journal.record(Record::QueueDeleted { serial: queue.serial });
+        }
+        self.queue_names.remove(&queue.name);
+        self.topology += 1;
+        if let Some(owner) = queue.owner.and_then(|owner| self.connections.get_mut(owner)) {
+            owner.exclusive_queues.remove(&id);
+        }
+        let sources = std::mem::take(&mut queue.sources);
+        self.dying_bindings += sources.len();
+        Some(Box::new(RemovedQueue { queue, sources: sources.into_iter() }))
+    }
+
+    /// Takes one thing away from a queue that has gone; tells whether there was one.
+    fn empty_queue(
+        &mut self,
+        removed: &mut RemovedQueue,
+        removal: &mut Removal,
+        sink: &mut impl Sink,
+    ) -> bool {
+        let RemovedQueue { queue, sources } = removed;
+        if let Some((source, number)) = sources.next() {
+            self.dying_bindings -= 1;
+            self.cut(source, number, removal);
+        } else if let Some((_, consumer)) = queue.consumers.pop_first() {
+            self.end_consumer(consumer, sink);
+        } else if let Some(entry) = queue.ready.pop() {
+            self.dead.freed(&entry.message);
+        } else if let Some(message) = queue.stream.as_mut().and_then(|log| log.pop()) {
+            self.dead.freed(&message);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Takes the exchange's name away, and with it the exchange for everybody.
+    fn begin_exchange(&mut self, id: ExchangeId) -> Option<Box<RemovedExchange>> {
+        let mut exchange = self.exchanges.remove(id)?;
+        if exchange.serial != 0 {
+            self.journal.record(Record::ExchangeDeleted { serial: exchange.serial });
+        }
+        self.topology += 1;
+        self.exchange_names.remove(&exchange.declared.name);
+        let sources = std::mem::take(&mut exchange.sources);
+        self.dying_bindings += exchange.binding_count() + sources.len();
+        Some(Box::new(RemovedExchange { id, exchange, sources: sources.into_iter() }))
+    }
+
+    /// Takes one binding away from an exchange that has gone; tells whether there was one.
+    fn unbind_exchange(&mut self, removed: &mut RemovedExchange, removal: &mut Removal) -> bool {
+        if let Some((number, bound)) = removed.exchange.unbind_first() {
+            self.bindings -= 1;
+            self.dying_bindings -= 1;
+            self.forget_source(bound.destination, (removed.id, number));
+        } else if let Some((source, number)) = removed.sources.next() {
+            self.dying_bindings -= 1;
+            self.cut(source, number, removal);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Removes a binding to what has gone; its exchange goes too, if it is to go for that.
+    fn cut(&mut self, source: ExchangeId, number: u64, removal: &mut Removal) {
+        let Some(exchange) = self.exchanges.get_mut(source) else { return };
+        if exchange.unbind(number).is_some() {
+            self.topology += 1;
+            self.bindings -= 1;
+        }
+        if exchange.declared.auto_delete && exchange.is_unbound() {
+            removal.exchanges.push_back(source);
+        }
+    }
+
+    pub(super) fn forget_source(&mut self, destination: Destination, source: (ExchangeId, u64)) {
+        let sources = match destination {
+            Destination::Queue(id) => self.queues.get_mut(id).map(|queue| &mut queue.sources),
+            Destination::Exchange(id) => self.exchanges.get_mut(id).map(|exchange| &mut exchange.sources),
+        };
+        if let Some(sources) = sources {
+            sources.remove(&source);
+        }
+    }
+
+    /// From now on a channel gets nothing more.
+    fn begin_channel(&mut self, id: ChannelId) -> Option<EndingChannel> {
+        self.end_replies(id);
+        let channel = self.channels.get_mut(id)?;
+        channel.end();
+        let consumers = channel.consumers.drain().map(|(_, consumer)| consumer).collect();
+        let settled = std::mem::take(&mut channel.settled);
+        if let Some(connection) = self.connections.get_mut(channel.connection) {
+            connection.channels.retain(|held| *held != id);
+        }
+        Some(EndingChannel { id, consumers, settled, left: Default::default() })
+    }
+
+    /// Takes one thing away from a channel that ends; tells whether there was one. Consumers go first, so that nothing returns to
+    /// the channel that ends.
+    fn empty_channel(&mut self, now: u64, ending: &mut EndingChannel, removal: &mut Removal) -> bool {
+        if let Some(consumer) = ending.consumers.pop_front() {
+            ending.left.extend(self.leave_queue(now, consumer));
+        } else if self.release_next(ending) {
+        } else if let Some(queue) = ending.left.pop_front() {
+            removal.queues.extend(self.is_to_go(queue).then_some(queue));
+        } else {
+            self.channels.remove(ending.id);
+            return false;
+        }
+        true
+    }
+
+    /// Puts the oldest delivery of a channel that ends back into its queue; tells whether there was one.
+    fn release_next(&mut self, ending: &mut EndingChannel) -> bool {
+        let Some(channel) = self.channels.get_mut(ending.id) else { return false };
+        let settled = ending.settled.first_key_value().map(|(tag, _)| *tag);
+        let held = match (channel.unacked.first_tag(), settled) {
+            (Some(tag), Some(settled)) if settled < tag => {
+                ending.settled.pop_first().map(|(_, Settled { held, .. })| held)
+            }
+            (None, Some(_)) => ending.settled.pop_first().map(|(_, Settled { held, .. })| held),
+            _ => channel.unacked.pop_up_to(u64::MAX),
+        };
+        let Some(held) = held else { return false };
+        self.release(ending.id, held, Outcome::Abandoned);
+        true
+    }
+
+    /// Whether an auto-delete queue has lost its last consumer.
+    pub(super) fn is_to_go(&self, id: QueueId) -> bool {
+        self.queues.get(id).is_some_and(|queue| queue.auto_delete && queue.consumers.is_empty())
+    }
+}

@@ -1,0 +1,165 @@
+//! From exchange and keys to queues.
+
+use super::{
+    exchange::{Cursor, Destination},
+    header_table::values,
+    headers::SortedHeaders,
+    ids::{ExchangeId, QueueId},
+    keys::Keys,
+    message::Parts,
+    properties::Relevant,
+    refusal::Refusal,
+    routing::{Found, Passed, Routing},
+    vhost::Vhost,
+};
+
+impl Vhost {
+    /// Begins to look for the queues of a message, from an exchange on; `None` is the default exchange.
+    pub(super) fn begin_routing(&mut self, source: Option<ExchangeId>, found: Found) -> Routing {
+        self.routing += 1;
+        Routing::new(self.routing, source, found)
+    }
+
+    /// Looks at the bindings of one exchange after the other, with all keys together; an alternate exchange has its turn where
+    /// none of them leads anywhere. Tells whether all is found, or the turn is over.
+    ///
+    /// # Errors
+    /// Headers that cannot be read.
+    pub(super) fn route(
+        &mut self,
+        routing: &mut Routing,
+        is_default: bool,
+        keys: &Keys<'_>,
+        parts: Parts<'_>,
+    ) -> Result<bool, Refusal> {
+        let is_done = match is_default {
+            true => self.route_by_names(routing, keys),
+            false => self.route_by_bindings(routing, keys, parts)?,
+        };
+        if !is_done && routing.passed.is_none() {
+            Self::rely_on_no_marks(routing);
+        }
+        Ok(is_done)
+    }
+
+    /// The default exchange: each key is the name of a queue.
+    fn route_by_names(&mut self, routing: &mut Routing, keys: &Keys<'_>) -> bool {
+        while let Some(key) = keys.get(routing.next_key) {
+            routing.next_key += 1;
+            self.budget.spend(1);
+            match self.queue_names.get(key) {
+                Some(&id) => drop(self.visit_queue(id, routing)),
+                None => routing.found.replies.extend(self.reply_channel(key)),
+            }
+            if self.budget.is_over() && routing.next_key < keys.len() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn route_by_bindings(
+        &mut self,
+        routing: &mut Routing,
+        keys: &Keys<'_>,
+        parts: Parts<'_>,
+    ) -> Result<bool, Refusal> {
+        while let Some(id) = self.next_exchange(routing) {
+            let is_done = self.pass(id, routing, keys, parts)?;
+            if is_done {
+                self.leave_exchange(id, routing);
+            }
+            if self.budget.is_over() && !(is_done && routing.pending.is_empty()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The exchange that is being passed, or the next one that has not been: those bound in a circle are passed once.
+    fn next_exchange(&mut self, routing: &mut Routing) -> Option<ExchangeId> {
+        while routing.current.is_none() {
+            let id = routing.pending.pop()?;
+            self.budget.spend(1);
+            let Some(exchange) = self.exchanges.get_mut(id) else { continue };
+            let is_new = match &mut routing.passed {
+                Some(passed) => passed.exchanges.insert(id),
+                None => std::mem::replace(&mut exchange.visited, routing.number) != routing.number,
+            };
+            if is_new {
+                routing.exchanges.push(id);
+                routing.current = Some(id);
+            }
+        }
+        routing.current
+    }
+
+    /// Looks at the bindings of an exchange; tells whether that is all of them.
+    fn pass(
+        &mut self,
+        id: ExchangeId,
+        routing: &mut Routing,
+        keys: &Keys<'_>,
+        parts: Parts<'_>,
+    ) -> Result<bool, Refusal> {
+        // One that is deleted meanwhile leads nowhere.
+        let Some(exchange) = self.exchanges.get_mut(id) else { return Ok(true) };
+        let no_headers = SortedHeaders::default();
+        if exchange.routes_by_headers() && routing.headers.is_none() {
+            self.budget.spend_octets(32 * parts.header.len());
+            routing.headers = Some(decode_headers(parts)?);
+        }
+        let headers = routing.headers.as_ref().unwrap_or(&no_headers);
+        let mut found = std::mem::take(&mut self.destinations);
+        let is_done =
+            exchange.route(keys, headers, &mut routing.cursor, &mut self.budget, |to| found.push(to));
+        for destination in found.drain(..) {
+            routing.has_led |= match destination {
+                Destination::Queue(id) => self.visit_queue(id, routing),
+                Destination::Exchange(id) => {
+                    routing.pending.push(id);
+                    self.exchanges.get(id).is_some()
+                }
+            };
+        }
+        self.destinations = found;
+        Ok(is_done)
+    }
+
+    /// All its bindings have been looked at.
+    fn leave_exchange(&mut self, id: ExchangeId, routing: &mut Routing) {
+        routing.current = None;
+        routing.cursor = Cursor::default();
+        if !std::mem::take(&mut routing.has_led) {
+            let alternate = self.exchanges.get(id).and_then(|exchange| exchange.alternate.as_ref());
+            routing.pending.extend(alternate.and_then(|name| self.exchange_names.get(name)));
+        }
+    }
+
+    /// Adds a queue to what is found, once; tells whether there is such a queue.
+    fn visit_queue(&mut self, id: QueueId, routing: &mut Routing) -> bool {
+        let Some(queue) = self.queues.get_mut(id) else { return false };
+        let is_new = match &mut routing.passed {
+            Some(passed) => passed.queues.insert(id),
+            None => std::mem::replace(&mut queue.visited, routing.number) != routing.number,
+        };
+        if is_new {
+            routing.found.queues.push(id);
+        }
+        true
+    }
+
+    /// Others route before this goes on, and mark what they pass.
+    fn rely_on_no_marks(routing: &mut Routing) {
+        routing.passed = Some(Passed {
+            queues: routing.found.queues.iter().copied().collect(),
+            exchanges: routing.exchanges.iter().copied().collect(),
+        });
+    }
+}
+
+fn decode_headers(parts: Parts<'_>) -> Result<SortedHeaders, Refusal> {
+    let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
+    let headers = relevant.headers.map_or(Ok(Vec::new()), values).map_err(Refusal::Syntax)?;
+    Ok(SortedHeaders::new(headers))
+}

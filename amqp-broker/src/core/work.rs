@@ -1,0 +1,47 @@
+//! Operations that take more than a turn.
+
+use std::collections::VecDeque;
+
+use super::{
+    commit::{Commit, Rollback},
+    ids::ChannelId,
+    publishing::Publishing,
+    ready::Ready,
+    removal::Removal,
+    unacked::Outcome,
+};
+
+/// What is left to be done of an operation.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// A message goes to its queues.
+    Publish(Box<Publishing>),
+    /// The queues are looked for to which a message goes when its transaction is committed.
+    Prepare(Box<Publishing>),
+    /// Deliveries up to a tag are settled.
+    Settle {
+        channel: ChannelId,
+        up_to: u64,
+        outcome: Outcome,
+    },
+    /// Deliveries up to a tag are settled when the transaction is committed.
+    SettleLater {
+        channel: ChannelId,
+        up_to: u64,
+        outcome: Outcome,
+    },
+    /// Deliveries of a channel return to their queues.
+    Recover {
+        channel: ChannelId,
+    },
+    /// Messages that have left the queue of this serial number are forgotten.
+    Purge {
+        serial: u64,
+        ready: Box<Ready>,
+    },
+    Remove(Box<Removal>),
+    Commit(Box<Commit>),
+    Rollback(Box<Rollback>),
+    /// One after the other.
+    InOrder(VecDeque<Work>),
+}
