@@ -306,15 +306,43 @@ impl BrokerBuilder {
         self
     }
 
-    /// How much memory the messages of a virtual host may take, in bytes. Default: two fifths of the machine's memory, or
-    /// 2 GiB where the system does not tell. Above it publishers are held back with `connection.blocked`, each from its next
-    /// publish on, until consumers have made room; everybody else goes on.
+    /// How many dead letters may come of one publish, those included that come of its dead letters. Default 100,000. What dies
+    /// beyond that gets no letter, which the log says once a second.
+    pub fn max_dead_letters(mut self, letters: u32) -> Self {
+        self.config.limits.letters = letters;
+        self
+    }
+
+    /// How much memory the broker may take for all that clients make it hold, in bytes. Default: two fifths of the machine's
+    /// memory, or 2 GiB where the system does not tell. Each of n virtual hosts has one n-th of it, unless
+    /// [`vhost_memory_limit`](Self::vhost_memory_limit) says otherwise, and one at its limit holds back its own publishers and
+    /// nobody else.
     ///
-    /// What counts is the messages in queues and out with consumers and 200 bytes for each of them, in each queue a message
-    /// is in. Bodies that are under way and publishes that wait for the commit of their transaction may take as much again; who
-    /// brings more is closed with 506.
+    /// What counts is messages in queues, with consumers and on their way as dead letters, a body once however many queues it is
+    /// in; what is received in part and what is not read by who asked for it; what waits for the disk; transactions; queues,
+    /// exchanges, bindings, consumers, channels and connections with their arguments. Above the limit publishers are held back
+    /// with `connection.blocked`, each from its next publish on, until consumers have made room; to declare or bind more is
+    /// refused with 406 on the channel.
+    ///
+    /// A connection that holds more than its share of a virtual host that is short of memory, in content that it has begun to
+    /// send or in answers and deliveries that it does not read, is not read from. One that makes no progress then for
+    /// [`stall_timeout`](Self::stall_timeout) is closed with 506, so that nobody waits for ever for what it holds.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.config.memory_limit = Some(bytes);
+        self
+    }
+
+    /// How much of that each virtual host may take, in bytes. Default: its part of the
+    /// [`memory_limit`](Self::memory_limit).
+    pub fn vhost_memory_limit(mut self, bytes: u64) -> Self {
+        self.config.vhost_memory_limit = Some(bytes);
+        self
+    }
+
+    /// How long a connection that holds more than its share of the memory may make no progress, in whole milliseconds. Default
+    /// 30 s. See [`memory_limit`](Self::memory_limit).
+    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.config.stall_timeout = timeout;
         self
     }
 

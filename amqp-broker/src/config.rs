@@ -28,8 +28,11 @@ pub(crate) struct Config {
     /// Connections of each virtual host.
     pub(crate) max_connections: usize,
     pub(crate) limits: Limits,
-    /// Bytes that the messages of each virtual host may take.
+    /// Bytes that all may take, and each virtual host.
     pub(crate) memory_limit: Option<u64>,
+    pub(crate) vhost_memory_limit: Option<u64>,
+    /// How long who holds too much memory may make no progress.
+    pub(crate) stall_timeout: Duration,
     /// Bytes that are to stay free on the disk.
     pub(crate) disk_free_limit: u64,
     pub(crate) login_timeout: Duration,
@@ -52,6 +55,8 @@ impl fmt::Debug for Config {
             .field("max_connections", &self.max_connections)
             .field("limits", &self.limits)
             .field("memory_limit", &self.memory_limit)
+            .field("vhost_memory_limit", &self.vhost_memory_limit)
+            .field("stall_timeout", &self.stall_timeout)
             .field("disk_free_limit", &self.disk_free_limit)
             .field("login_timeout", &self.login_timeout)
             .field("product", &self.product)
@@ -74,6 +79,8 @@ impl Default for Config {
             max_connections: usize::MAX,
             limits: Limits::default(),
             memory_limit: None,
+            vhost_memory_limit: None,
+            stall_timeout: Duration::from_secs(30),
             disk_free_limit: 50_000_000,
             login_timeout: Duration::from_secs(10),
             product: "RabbitMQ".to_owned(),
@@ -109,9 +116,16 @@ impl Config {
         self.vhosts.contains(name)
     }
 
-    /// Bytes that the messages of each virtual host may take.
-    pub(crate) fn memory(&self) -> u64 {
-        self.memory_limit.unwrap_or_else(|| machine_memory().map_or(MEMORY_UNKNOWN, |bytes| bytes / 5 * 2))
+    /// Bytes that each virtual host may take.
+    pub(crate) fn vhost_memory(&self) -> u64 {
+        let all = || machine_memory().map_or(MEMORY_UNKNOWN, |bytes| bytes / 5 * 2);
+        let part = || self.memory_limit.unwrap_or_else(all) / (self.vhosts.len() as u64).max(1);
+        self.vhost_memory_limit.unwrap_or_else(part)
+    }
+
+    /// The limits of each virtual host.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { memory: self.vhost_memory(), ..self.limits }
     }
 
     /// The limits offered to clients.

@@ -41,7 +41,7 @@ impl Instance {
     pub(crate) fn new(config: Config) -> Self {
         let (faults, mut hosts) = (FaultPlan::default(), HashMap::new());
         for name in config.vhosts() {
-            let vhost = Vhost::new(name, config.limits);
+            let vhost = Vhost::new(name, config.limits());
             hosts.insert(name.clone(), Arc::new(host(vhost, None, Instant::now(), &config, &faults)));
         }
         Instance {
@@ -59,13 +59,13 @@ impl Instance {
     #[cfg(feature = "durable")]
     pub(crate) fn restored(config: Config, folder: &Path, repairs: bool) -> Result<Self, DataError> {
         let started = std::time::Instant::now();
-        let room = Room::of(config.memory());
+        let room = Room::of(config.vhost_memory());
         let store = Folder::open(folder, room, repairs)?;
         let failure = Arc::<watch::Sender<Option<Failure>>>::default();
         let (faults, clients, mut hosts) = (FaultPlan::default(), Arc::<Clients>::default(), HashMap::new());
         let mut all = Vec::new();
         for name in config.vhosts() {
-            let mut vhost = Vhost::new(name, config.limits);
+            let mut vhost = Vhost::new(name, config.limits());
             let began = Instant::now();
             vhost.began = since_1970();
             let (disk, writer, restored) = Disk::restore(&store, &mut vhost)?;
@@ -186,7 +186,7 @@ fn fail(failure: &watch::Sender<Option<Failure>>, why: Failure) {
 }
 
 fn host(vhost: Vhost, disk: Option<Disk>, began: Instant, config: &Config, faults: &FaultPlan) -> Host {
-    let mut shared = Shared::new(vhost, Arc::clone(&faults.disturbance), config.memory());
+    let mut shared = Shared::new(vhost, Arc::clone(&faults.disturbance), config.vhost_memory());
     if disk.is_none() {
         shared.vhost.began = since_1970();
     }

@@ -155,15 +155,28 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     max_unacked: Option<u32>,
 
+    /// Dead letters that may come of one publish [default: 100000]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    max_dead_letters: Option<u32>,
+
     /// How long a delivery may be out unacknowledged before its channel is closed, as RabbitMQ's consumer_timeout; 0 is for
     /// ever [default: 1800000]
     #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
     consumer_timeout: Option<u64>,
 
-    /// What messages of a virtual host may take before publishers are held back with connection.blocked [default: two
-    /// fifths of the machine's memory]
+    /// Memory that may be taken for all that clients make the broker hold, before publishers are held back with
+    /// connection.blocked; each virtual host has an equal part of it [default: two fifths of the machine's memory]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     memory_limit: Option<Size>,
+
+    /// Memory that each virtual host may take of it [default: an equal part]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    vhost_memory_limit: Option<Size>,
+
+    /// How long a connection that holds more than its share of the memory may make no progress before it is closed [default:
+    /// 30000]
+    #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
+    stall_timeout: Option<u64>,
 
     /// What is to stay free on the disk of the folder: below it publishers are held back with connection.blocked, as by
     /// RabbitMQ's disk_free_limit [default: 50MB]
@@ -221,8 +234,11 @@ impl Settings {
             max_bindings: self.max_bindings.or(file.max_bindings),
             max_consumers: self.max_consumers.or(file.max_consumers),
             max_unacked: self.max_unacked.or(file.max_unacked),
+            max_dead_letters: self.max_dead_letters.or(file.max_dead_letters),
             consumer_timeout: self.consumer_timeout.or(file.consumer_timeout),
             memory_limit: self.memory_limit.or(file.memory_limit),
+            vhost_memory_limit: self.vhost_memory_limit.or(file.vhost_memory_limit),
+            stall_timeout: self.stall_timeout.or(file.stall_timeout),
             disk_free_limit: self.disk_free_limit.or(file.disk_free_limit),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
@@ -282,9 +298,13 @@ impl Settings {
         builder = given(builder, self.max_bindings, BrokerBuilder::max_bindings);
         builder = given(builder, self.max_consumers, BrokerBuilder::max_consumers);
         builder = given(builder, self.max_unacked, BrokerBuilder::max_unacked);
+        builder = given(builder, self.max_dead_letters, BrokerBuilder::max_dead_letters);
         let consumer_timeout = self.consumer_timeout.map(Duration::from_millis);
         builder = given(builder, consumer_timeout, BrokerBuilder::consumer_timeout);
         builder = given(builder, bytes(self.memory_limit), BrokerBuilder::memory_limit);
+        builder = given(builder, bytes(self.vhost_memory_limit), BrokerBuilder::vhost_memory_limit);
+        let stall_timeout = self.stall_timeout.map(Duration::from_millis);
+        builder = given(builder, stall_timeout, BrokerBuilder::stall_timeout);
         builder = given(builder, bytes(self.disk_free_limit), BrokerBuilder::disk_free_limit);
         Ok(builder)
     }

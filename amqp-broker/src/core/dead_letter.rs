@@ -16,6 +16,7 @@ use super::{
     sink::Sink,
     vhost::Vhost,
 };
+use crate::shown::shown;
 
 /// How often it is told that letters were dropped, in milliseconds.
 const TOLD_EVERY: u64 = 1000;
@@ -48,8 +49,13 @@ impl Vhost {
             match self.letter(now, &dead) {
                 Ok(letter) => return Some(Box::new(letter)),
                 Err(why) => {
-                    let queue = dead.queue.to_string();
-                    tracing::debug!(vhost = self.name, queue, %why, "a dead letter is dropped");
+                    let (vhost, queue) = (&self.name, &dead.queue);
+                    tracing::debug!(
+                        vhost = shown(vhost),
+                        queue = shown(queue),
+                        why = shown(why),
+                        "a dead letter is dropped"
+                    );
                 }
             }
             if self.budget.is_over() {
@@ -131,12 +137,11 @@ impl Vhost {
         }
         self.lost_told_at = now.max(1);
         if let Some(lost) = self.dead.take_lost() {
-            let (queue, exchange) = (lost.queue.to_string(), lost.exchange.to_string());
             tracing::warn!(
-                vhost = self.name,
+                vhost = shown(&self.name),
                 dropped = lost.count,
-                queue,
-                exchange,
+                queue = shown(&lost.queue),
+                exchange = shown(&lost.exchange),
                 "more dead letters came of one publish, or waited, than may: the rest is dropped"
             );
         }

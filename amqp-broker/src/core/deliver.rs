@@ -38,6 +38,12 @@ impl Vhost {
     /// turn allows.
     pub(super) fn dispatch_woken(&mut self, now: u64, sink: &mut impl Sink) {
         while !self.budget.is_over()
+            && let Some(consumer) = self.lining_up.pop_front()
+        {
+            self.budget.spend(1);
+            self.line_up(consumer);
+        }
+        while !self.budget.is_over()
             && let Some(channel) = self.relieved.pop()
         {
             self.resume_waiting(now, channel, sink);
@@ -426,13 +432,14 @@ impl Vhost {
         }
     }
 
-    /// Lets all consumers of a channel line up.
-    pub(super) fn line_up_channel(&mut self, id: ChannelId) {
+    /// Lets all consumers of a channel line up when their turn comes.
+    fn line_up_channel(&mut self, id: ChannelId) {
         let Some(channel) = self.channels.get(id) else { return };
-        let consumers: Vec<_> = channel.consumers.values().copied().collect();
-        for consumer in consumers {
-            self.line_up(consumer);
-        }
+        let place = self.lining_up.len();
+        self.lining_up.extend(channel.consumers.values());
+        // Whose turn is next is no matter of chance.
+        self.lining_up.make_contiguous().get_mut(place..).unwrap_or_default().sort_unstable();
+        self.budget.spend(channel.consumers.len() as u64 / 4);
     }
 
     /// Lets a consumer line up for its queue's messages, unless it stands there already or waits for its channel.

@@ -48,13 +48,10 @@ impl Vhost {
                 return Ok(works.is_empty());
             }
         };
-        self.follow(now, sink);
+        if is_done {
+            self.dispatch_woken(now, sink);
+        }
         Ok(is_done)
-    }
-
-    /// Does what follows from an operation, as far as the turn allows: deliveries, dead letters.
-    pub(crate) fn follow(&mut self, now: u64, sink: &mut impl Sink) {
-        self.dispatch_woken(now, sink);
     }
 
     /// Goes on with an operation when its turn comes, whoever began it being gone.

@@ -169,12 +169,15 @@ impl Vhost {
         self.end_replies(id);
         let channel = self.channels.get_mut(id)?;
         channel.end();
-        let consumers = channel.consumers.drain().map(|(_, consumer)| consumer).collect();
+        let mut consumers: Vec<_> = channel.consumers.drain().map(|(_, consumer)| consumer).collect();
+        // Whose turn is next is no matter of chance.
+        consumers.sort_unstable();
+        self.budget.spend(consumers.len() as u64 / 4);
         let settled = std::mem::take(&mut channel.settled);
         if let Some(connection) = self.connections.get_mut(channel.connection) {
             connection.channels.retain(|held| *held != id);
         }
-        Some(EndingChannel { id, consumers, settled, left: Default::default() })
+        Some(EndingChannel { id, consumers: consumers.into(), settled, left: Default::default() })
     }
 
     /// Takes one thing away from a channel that ends; tells whether there was one. Consumers go first, so that nothing returns to

@@ -21,8 +21,8 @@ use super::{
     exchange::{Declaration, Destination, Exchange, Kind},
     graveyard::Graveyard,
     ids::{
-        ChannelId, ChannelKey, ConnectionId, ConnectionKey, ConsumerKey, ExchangeId, ExchangeKey, QueueId,
-        QueueKey,
+        ChannelId, ChannelKey, ConnectionId, ConnectionKey, ConsumerId, ConsumerKey, ExchangeId, ExchangeKey,
+        QueueId, QueueKey,
     },
     journal::{Journal, Record},
     limits::Limits,
@@ -69,6 +69,8 @@ pub(crate) struct Vhost {
     pub(super) destinations: Vec<Destination>,
     /// The queues that got ready messages or ready consumers, to be looked at before the turn ends or in a later one.
     pub(super) woken: VecDeque<QueueId>,
+    /// The consumers that are to line up, for their connection has room again.
+    pub(super) lining_up: VecDeque<ConsumerId>,
     /// The channels on which settled deliveries may have made room for consumers that wait for it.
     pub(super) relieved: Vec<ChannelId>,
     /// The messages that died, and the letter that is under way of those.
@@ -112,6 +114,7 @@ impl Vhost {
             routing: 0,
             destinations: Vec::new(),
             woken: VecDeque::new(),
+            lining_up: VecDeque::new(),
             relieved: Vec::new(),
             dead: Graveyard::new(limits.letters, limits.memory / 8),
             letter: None,
@@ -262,6 +265,7 @@ impl Vhost {
     pub(crate) fn has_backlog(&self) -> bool {
         !self.woken.is_empty()
             || !self.relieved.is_empty()
+            || !self.lining_up.is_empty()
             || self.has_letters()
             || !self.abandoned.is_empty()
             || self.acks_checked.is_some()

@@ -158,9 +158,6 @@ impl Connection {
         self.obey_all(now, shared);
         let max_message_size = self.terms.max_message_size;
         let mut op = Operation { now, shared, by: self.id, max_message_size, paused: None };
-        if op.shared.vhost.has_backlog() {
-            op.shared.vhost.follow(now, &mut op.shared.outboxes);
-        }
         let wants = if self.go_on(&mut op) { self.walk(&mut op, input) } else { Wants::Turn };
         self.confirm(&mut op);
         wants

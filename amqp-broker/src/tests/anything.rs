@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-const FRAME_MAX: usize = 4096;
+pub(super) const FRAME_MAX: usize = 4096;
 const QUEUES: [&str; 4] = ["", "a", "b", "c"];
 const EXCHANGES: [&str; 5] = ["", "amq.topic", "amq.fanout", "e", "amq.headers"];
 const KEYS: [&str; 5] = ["a", "b", "a.b", "#", "*.b"];
@@ -62,7 +62,7 @@ fn arguments(choice: u8) -> Table {
 }
 
 /// One of everything a client may say, from three numbers.
-fn step(shared: &Shared, by: ConnectionId, kind: u8, x: u8, y: u8) -> Vec<Frame> {
+pub(super) fn step(shared: &Shared, by: ConnectionId, kind: u8, x: u8, y: u8) -> Vec<Frame> {
     let number = 1 + u16::from(kind / 128);
     let bit = |n: u8| y >> n & 1 == 1;
     let (queue, exchange) = (of(&QUEUES, x), of(&EXCHANGES, y));
@@ -168,7 +168,7 @@ fn publish(exchange: ShortString, routing_key: ShortString, x: u8, y: u8) -> Vec
     frames
 }
 
-fn client(shared: &mut Shared) -> Connection {
+pub(super) fn client(shared: &mut Shared) -> Connection {
     let id = shared.vhost.connect(Access { user: "guest".to_owned(), permissions: None }, true);
     shared.outboxes.open(id, Outbox::new(FRAME_MAX));
     let terms = Terms {
@@ -186,7 +186,7 @@ fn client(shared: &mut Shared) -> Connection {
 }
 
 /// Opens a channel that consumes with little room.
-fn greet(client: &mut Connection, shared: &mut Shared, number: u16) {
+pub(super) fn greet(client: &mut Connection, shared: &mut Shared, number: u16) {
     let queue = of(&QUEUES, number as u8);
     let methods: [Method; 4] = [
         channel::Open::default().into(),
@@ -197,7 +197,7 @@ fn greet(client: &mut Connection, shared: &mut Shared, number: u16) {
     say(client, 0, shared, &methods.map(|method| Frame::Method(number, method)));
 }
 
-fn say(client: &mut Connection, now: u64, shared: &mut Shared, frames: &[Frame]) {
+pub(super) fn say(client: &mut Connection, now: u64, shared: &mut Shared, frames: &[Frame]) {
     let mut input = BytesMut::new();
     for frame in frames {
         frame.encode(FRAME_MAX, &mut input).unwrap();
@@ -208,7 +208,7 @@ fn say(client: &mut Connection, now: u64, shared: &mut Shared, frames: &[Frame])
     }
 }
 
-fn leave(now: u64, shared: &mut Shared, id: ConnectionId) {
+pub(super) fn leave(now: u64, shared: &mut Shared, id: ConnectionId) {
     shared.vhost.budget.begin();
     let work = Work::Remove(Box::new(shared.vhost.disconnect(id)));
     shared.leave_behind(now, work);

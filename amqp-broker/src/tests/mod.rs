@@ -26,6 +26,7 @@
 //! | direct reply-to | `reply_to` |
 //! | what survives, and when it is confirmed | `durability`, `restarts`, `damage` |
 //! | many connections, queues and messages; bodies shared by queues | `scale` |
+//! | operations that are interrupted at every step | `pauses`; how much is done in a turn, `turns` |
 //! | anything at all, in any order | `anything` (nothing breaks), `sequences` and, with consumers, `deliveries` (as RabbitMQ does) |
 
 mod access;
@@ -51,6 +52,7 @@ mod inspection;
 mod leftovers;
 mod limits;
 mod log_lines;
+mod pauses;
 mod peer;
 mod reply_to;
 #[cfg(feature = "durable")]
@@ -59,3 +61,4 @@ mod scale;
 mod sequences;
 mod shared_prefetch;
 mod streams;
+mod turns;

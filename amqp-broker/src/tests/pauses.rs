@@ -1,0 +1,159 @@
+//! Operations that are interrupted at every step come to what they come to when they are not, whatever others ask meanwhile.
+
+use std::collections::BTreeMap;
+
+use amqp_codec::{
+    Frame, RawFrame, ShortString,
+    method::{channel, exchange},
+};
+use bytes::BytesMut;
+use proptest::prelude::*;
+
+use super::anything::{FRAME_MAX, client, greet, leave, step};
+use crate::{
+    core::vhost::Vhost,
+    session::{
+        connection::{Connection, Wants},
+        outbox::Batch,
+        shared::Shared,
+    },
+};
+
+/// Who does what, how much time has passed before, and whether the connection is lost after.
+type Step = (u8, (u8, u8, u8), u64, u8);
+
+/// A virtual host in which turns end after so much work, two clients that do things, and one that asks.
+struct World {
+    shared: Shared,
+    bound: u64,
+    now: u64,
+    clients: [Connection; 2],
+    asks: Connection,
+    turns: u64,
+}
+
+impl World {
+    fn new(bound: u64) -> Self {
+        let mut shared = Shared::new(Vhost::new("/", Default::default()), Default::default(), u64::MAX);
+        let clients = [client(&mut shared), client(&mut shared)];
+        let asks = client(&mut shared);
+        World { shared, bound, now: 0, clients, asks, turns: 0 }
+    }
+
+    /// A client says something and is listened to, in as many turns as that takes. Between them somebody asks.
+    fn say(&mut self, who: usize, frames: &[Frame]) {
+        let mut input = BytesMut::new();
+        frames.iter().for_each(|frame| frame.encode(FRAME_MAX, &mut input).unwrap());
+        loop {
+            self.shared.vhost.budget.set_bound(self.bound);
+            self.shared.vhost.budget.begin();
+            let wants = self.clients[who].receive(self.now, &mut self.shared, &mut input);
+            self.shared.vhost.budget.set_bound(u64::MAX);
+            if wants != Wants::Turn {
+                break;
+            }
+            self.turns += 1;
+            assert!(self.turns < 100_000, "it does not come to an end");
+            self.ask();
+        }
+        self.shared.catch_up(self.now);
+        assert!(!self.shared.vhost.has_backlog());
+        self.shared.vhost.check();
+    }
+
+    fn ask(&mut self) {
+        let mut input = BytesMut::new();
+        // Nothing that would deliver messages meanwhile, to others maybe.
+        let exchange = ShortString::from_static("amq.direct");
+        let declare = exchange::Declare { exchange, passive: true, ..Default::default() };
+        Frame::Method(1, declare.into()).encode(FRAME_MAX, &mut input).unwrap();
+        self.asks.receive(self.now, &mut self.shared, &mut input);
+        assert!(input.is_empty(), "who asks is answered at once");
+    }
+
+    fn act(&mut self, (who, (kind, x, y), passed, lost): Step) {
+        self.now += passed;
+        self.shared.vhost.budget.begin();
+        self.shared.advance(self.now);
+        let who = usize::from(who);
+        let frames = step(&self.shared, self.clients[who].id, kind, x, y);
+        self.say(who, &frames);
+        if lost == 0 || self.clients[who].is_closing() {
+            leave(self.now, &mut self.shared, self.clients[who].id);
+            self.clients[who] = client(&mut self.shared);
+        }
+        for number in 1..3 {
+            if self.clients[who].is_ignored(number) {
+                self.say(who, &[Frame::Method(number, channel::CloseOk {}.into())]);
+                greet(&mut self.clients[who], &mut self.shared, number);
+            }
+        }
+    }
+
+    /// What a client has been sent on each channel, and what is in the queues.
+    fn seen(&mut self, who: usize) -> (BTreeMap<u16, Vec<String>>, Vec<(usize, usize, u64, usize)>) {
+        let id = self.clients[who].id;
+        let mut batch = Batch::default();
+        let outbox = self.shared.outboxes.peek(id).unwrap();
+        outbox.take(&mut batch, std::task::Waker::noop());
+        let mut slices = [std::io::IoSlice::new(&[]); 64];
+        let count = batch.slices(&mut slices);
+        let mut sent: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
+        forget_names(&mut sent);
+        let infos = self.shared.vhost.queue_infos(self.now);
+        let mut counts: Vec<_> =
+            infos.iter().map(|info| (info.ready, info.unacked, info.ready_bytes, info.consumers)).collect();
+        counts.sort_unstable();
+        (by_channel(&sent), counts)
+    }
+}
+
+/// Frames by their channels: those of one have their order, those of others may come between.
+fn by_channel(sent: &[u8]) -> BTreeMap<u16, Vec<String>> {
+    let mut input = BytesMut::from(sent);
+    let mut channels = BTreeMap::<_, Vec<_>>::new();
+    while let Some(raw) = RawFrame::split_from(&mut input, FRAME_MAX).unwrap() {
+        let channel = raw.channel;
+        channels.entry(channel).or_default().push(format!("{:?}", raw.decode().unwrap()));
+    }
+    channels
+}
+
+/// Names of the broker's making are others each time.
+fn forget_names(sent: &mut [u8]) {
+    for prefix in [&b"amq.gen-"[..], b"amq.ctag-", b"amq.rabbitmq.reply-to."] {
+        let places: Vec<_> = memchr::memmem::find_iter(sent, prefix).collect();
+        for place in places {
+            let start = place + prefix.len();
+            sent[start..].iter_mut().take(32).for_each(|octet| *octet = b'x');
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_interrupted_comes_to_the_same(
+        steps in prop::collection::vec((0u8..2, any::<(u8, u8, u8)>(), 0u64..4, 0u8..60), 1..100),
+        bound in 1..6_u64,
+    ) {
+        let (mut whole, mut interrupted) = (World::new(u64::MAX), World::new(bound));
+        for (index, step) in steps.into_iter().enumerate() {
+            whole.act(step);
+            interrupted.act(step);
+            for who in 0..2 {
+                prop_assert_eq!(interrupted.seen(who), whole.seen(who), "after step {}: {:?}", index, step);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_steps_are_interrupted_indeed() {
+    let mut world = World::new(1);
+    for number in 0..50 {
+        world.act((0, (60, number, 0), 1, 1));
+    }
+    assert!(world.turns > 50, "{} turns", world.turns);
+}

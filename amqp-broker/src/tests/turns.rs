@@ -1,0 +1,289 @@
+//! How much is done in one turn of the lock, counted in work, while a client asks for as much as it can.
+
+use amqp_codec::{
+    Properties, ShortString, Table, Value,
+    method::{basic, channel, confirm, exchange, queue, tx},
+};
+
+use super::{
+    errors::table,
+    peer::{Peer, short},
+};
+use crate::{broker::Broker, core::budget::BUDGET};
+
+/// The most that a turn may take: its budget, and what cannot be divided, of which headers as large as a frame are the most.
+const MOST: u64 = 2 * BUDGET;
+
+/// The most that a turn has taken, in whatever virtual host that was.
+fn most(broker: &Broker) -> u64 {
+    broker.inner.hosts().map(|host| host.with(|_, shared| shared.vhost.budget.most())).max().unwrap()
+}
+
+#[track_caller]
+fn all_turns_were_short(broker: &Broker) {
+    let most = most(broker);
+    assert!(most <= MOST, "a turn took {most}");
+    assert!(most >= BUDGET, "it was never interrupted: {most}");
+}
+
+async fn declare(peer: &mut Peer, name: &str, arguments: Table) {
+    peer.send(1, queue::Declare { queue: short(name), arguments, no_wait: true, ..Default::default() }).await;
+}
+
+/// How many messages a queue has.
+async fn count(peer: &mut Peer, name: &str) -> u32 {
+    peer.call(1, queue::Declare { queue: short(name), passive: true, ..Default::default() })
+        .await
+        .message_count
+}
+
+async fn declare_exchange(peer: &mut Peer, name: &str, kind: &'static str) {
+    let (exchange, kind) = (short(name), ShortString::from_static(kind));
+    peer.call(1, exchange::Declare { exchange, kind, ..Default::default() }).await;
+}
+
+async fn bind(peer: &mut Peer, queue: &str, exchange: &str, key: &str, arguments: Table) {
+    let (queue, exchange, routing_key) = (short(queue), short(exchange), short(key));
+    peer.send(
+        1,
+        queue::Bind { queue, exchange, routing_key, arguments, no_wait: true, ..Default::default() },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_fanout_to_many_queues() {
+    let broker = Broker::builder().build();
+    let mut peer = Peer::open(&broker).await;
+    for number in 0..3 * BUDGET {
+        let name = number.to_string();
+        declare(&mut peer, &name, Table::new()).await;
+        bind(&mut peer, &name, "amq.fanout", "", Table::new()).await;
+        if number % 500 == 0 {
+            peer.settle_down().await;
+        }
+    }
+    peer.call(1, confirm::Select::default()).await;
+    peer.publish_with("amq.fanout", "", Properties::default(), false, b"x").await;
+    peer.expect::<basic::Ack>(1).await;
+    // It is confirmed after its last step.
+    for name in ["0", "12000", "24575"] {
+        assert_eq!(count(&mut peer, name).await, 1);
+    }
+    all_turns_were_short(&broker);
+}
+
+#[tokio::test]
+async fn a_storm_of_dead_letters_comes_to_its_limit() {
+    let broker = Broker::builder().max_dead_letters(20_000).build();
+    let mut peer = Peer::open(&broker).await;
+    for number in 0..25 {
+        let name = number.to_string();
+        declare(
+            &mut peer,
+            &name,
+            table([("x-max-length", 0.into()), ("x-dead-letter-exchange", "amq.fanout".into())]),
+        )
+        .await;
+        bind(&mut peer, &name, "amq.fanout", "", Table::new()).await;
+    }
+    declare(&mut peer, "counts", Table::new()).await;
+    bind(&mut peer, "counts", "amq.fanout", "", Table::new()).await;
+    peer.publish_with("amq.fanout", "", Properties::default(), false, b"x").await;
+    let mut letters = 0;
+    while letters < 20_001 {
+        let now = count(&mut peer, "counts").await;
+        assert!(now >= letters && now <= 20_001, "{now} after {letters}");
+        letters = now;
+    }
+    assert_eq!(count(&mut peer, "0").await, 0);
+    all_turns_were_short(&broker);
+}
+
+#[tokio::test]
+async fn many_bindings_by_headers_and_headers_as_many() {
+    let broker = Broker::builder().build();
+    let mut peer = Peer::open(&broker).await;
+    let mut headers = Table::new();
+    for number in 0..10_000 {
+        headers.push(&format!("{number:04}"), Value::Void).unwrap();
+    }
+    for number in 0..20 {
+        let name = number.to_string();
+        declare(&mut peer, &name, Table::new()).await;
+        bind(&mut peer, &name, "amq.headers", "", headers.clone()).await;
+    }
+    let properties = Properties { headers: Some(headers), ..Default::default() };
+    peer.publish_with("amq.headers", "", properties, false, b"x").await;
+    for number in 0..20 {
+        assert_eq!(count(&mut peer, &number.to_string()).await, 1);
+    }
+    all_turns_were_short(&broker);
+}
+
+#[tokio::test]
+async fn patterns_of_many_words_and_keys_as_many() {
+    let broker = Broker::builder().build();
+    let mut peer = Peer::open(&broker).await;
+    declare(&mut peer, "q", Table::new()).await;
+    // The same each time, and none like another.
+    let mut state = 1_u32;
+    let mut word = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ["#", "*", "a"][(state >> 16) as usize % 3]
+    };
+    for _ in 0..300 {
+        let pattern: Vec<_> = (0..60).map(|_| word()).collect();
+        bind(&mut peer, "q", "amq.topic", &pattern.join("."), Table::new()).await;
+    }
+    let keys = (0..100).map(|number| Value::from(vec!["a"; 28 + number].join(".")));
+    let mut copies = amqp_codec::Array::new();
+    keys.for_each(|key| copies.push(key).unwrap());
+    let headers = Some(table([("CC", Value::Array(copies))]));
+    peer.publish_with("amq.topic", "b", Properties { headers, ..Default::default() }, false, b"x").await;
+    assert_eq!(count(&mut peer, "q").await, 1);
+    all_turns_were_short(&broker);
+}
+
+#[tokio::test]
+async fn what_has_many_bindings_is_deleted() {
+    let broker = Broker::builder().build();
+    let mut peer = Peer::open(&broker).await;
+    declare_exchange(&mut peer, "e", "topic").await;
+    declare_exchange(&mut peer, "h", "headers").await;
+    for name in ["one", "other"] {
+        declare(&mut peer, name, Table::new()).await;
+    }
+    for number in 0..3 * BUDGET {
+        bind(&mut peer, "one", "e", &number.to_string(), Table::new()).await;
+        bind(&mut peer, "other", "h", "", table([("n", Value::I64(number as i64))])).await;
+        if number % 500 == 0 {
+            peer.settle_down().await;
+        }
+    }
+    peer.call(1, exchange::Delete { exchange: short("e"), ..Default::default() }).await;
+    peer.call(1, queue::Delete { queue: short("other"), ..Default::default() }).await;
+    peer.call(1, exchange::Delete { exchange: short("h"), if_unused: true, ..Default::default() }).await;
+    assert!(broker.bindings("/").is_empty());
+    all_turns_were_short(&broker);
+}
+
+async fn publish_many(peer: &mut Peer, queue: &str, count: u64) {
+    for number in 0..count {
+        peer.publish_with("", queue, Properties::default(), false, b"x").await;
+        if number % 1000 == 0 {
+            peer.settle_down().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_messages_are_purged_settled_returned_and_deleted() {
+    let broker = Broker::builder().build();
+    let mut peer = Peer::open(&broker).await;
+    let count = 3 * BUDGET;
+    declare(&mut peer, "q", Table::new()).await;
+    publish_many(&mut peer, "q", count).await;
+    assert_eq!(
+        peer.call(1, queue::Purge { queue: short("q"), ..Default::default() }).await.message_count,
+        count as u32
+    );
+    publish_many(&mut peer, "q", count).await;
+    // All out, all back, all out, all gone with the connection.
+    let mut consumer = Peer::open(&broker).await;
+    let get =
+        |no_ack| basic::Consume { queue: short("q"), consumer_tag: short("t"), no_ack, ..Default::default() };
+    consumer.call(1, get(false)).await;
+    for _ in 0..count {
+        consumer.delivery().await;
+    }
+    consumer.call(1, basic::Cancel { consumer_tag: short("t"), ..Default::default() }).await;
+    consumer.send(1, basic::Nack { delivery_tag: 0, multiple: true, requeue: true }).await;
+    consumer.settle_down().await;
+    assert_eq!(self::count(&mut peer, "q").await, count as u32);
+    consumer.call(1, get(false)).await;
+    for _ in 0..count {
+        consumer.delivery().await;
+    }
+    drop(consumer);
+    while self::count(&mut peer, "q").await < count as u32 {}
+    assert_eq!(
+        peer.call(1, queue::Delete { queue: short("q"), ..Default::default() }).await.message_count,
+        count as u32
+    );
+    all_turns_were_short(&broker);
+}
+
+#[tokio::test]
+async fn a_transaction_of_many_publishes_and_acks() {
+    let broker = Broker::builder().build();
+    let mut peer = Peer::open(&broker).await;
+    let count = 2 * BUDGET;
+    declare(&mut peer, "q", Table::new()).await;
+    declare(&mut peer, "other", Table::new()).await;
+    publish_many(&mut peer, "q", count).await;
+    peer.call(1, tx::Select {}).await;
+    let consume = basic::Consume { queue: short("q"), consumer_tag: short("t"), ..Default::default() };
+    peer.call(1, consume).await;
+    for _ in 0..count {
+        peer.delivery().await;
+    }
+    // Rolled back, it is as if nothing had been said.
+    publish_many(&mut peer, "other", 10).await;
+    peer.send(1, basic::Ack { delivery_tag: 0, multiple: true }).await;
+    peer.call(1, tx::Rollback {}).await;
+    assert_eq!(self::count(&mut peer, "other").await, 0);
+    publish_many(&mut peer, "other", count).await;
+    peer.send(1, basic::Ack { delivery_tag: 0, multiple: true }).await;
+    peer.call(1, tx::Commit {}).await;
+    assert_eq!(self::count(&mut peer, "other").await, count as u32);
+    peer.call(1, channel::Close::default()).await;
+    peer.call(1, channel::Open::default()).await;
+    assert_eq!(self::count(&mut peer, "q").await, 0);
+    all_turns_were_short(&broker);
+}
+
+#[tokio::test]
+async fn many_messages_that_expire_at_once_all_get_their_letter() {
+    let broker = Broker::builder().max_dead_letters(10).build();
+    let mut peer = Peer::open(&broker).await;
+    let letters =
+        table([("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", "dead".into())]);
+    declare(&mut peer, "q", letters).await;
+    declare(&mut peer, "dead", Table::new()).await;
+    let count = 2 * BUDGET;
+    for number in 0..count {
+        let expiration = Some(short("300"));
+        peer.publish_with("", "q", Properties { expiration, ..Default::default() }, false, b"x").await;
+        if number % 1000 == 0 {
+            peer.settle_down().await;
+        }
+    }
+    while self::count(&mut peer, "dead").await < count as u32 {}
+    assert_eq!(self::count(&mut peer, "q").await, 0);
+    all_turns_were_short(&broker);
+}
+
+#[tokio::test]
+async fn who_has_gone_leaves_nothing_whatever_was_interrupted() {
+    let broker = Broker::builder().build();
+    let mut peer = Peer::open(&broker).await;
+    for number in 0..2 * BUDGET {
+        let name = number.to_string();
+        let exclusive =
+            queue::Declare { queue: short(&name), exclusive: true, no_wait: true, ..Default::default() };
+        peer.send(1, exclusive).await;
+        bind(&mut peer, &name, "amq.fanout", "", Table::new()).await;
+        if number % 500 == 0 {
+            peer.settle_down().await;
+        }
+    }
+    peer.publish_with("amq.fanout", "", Properties::default(), false, b"x").await;
+    drop(peer);
+    let mut other = Peer::open(&broker).await;
+    while !broker.queues("/").is_empty() {
+        other.settle_down().await;
+    }
+    assert!(broker.bindings("/").is_empty());
+    all_turns_were_short(&broker);
+}
