@@ -132,9 +132,9 @@ impl Graveyard {
         reason: Reason,
     ) {
         let origin = match &mut self.cause {
-            // The message itself, where it is in several queues.
-            Some(cause) => Some(cause.get_or_insert_with(|| message.origin().unwrap_or_default()).clone()),
-            None => message.origin(),
+            // Whoever publishes finds what has expired, and is not what it died of.
+            Some(cause) if reason != Reason::Expired => Some(cause.get_or_insert_default().clone()),
+            _ => message.origin(),
         };
         let is_too_many = origin.as_ref().is_some_and(|origin| !origin.counts(self.most_letters));
         let dead = Dead { message, queue: queue.clone(), to: to.clone(), reason, origin };
@@ -244,10 +244,18 @@ mod tests {
     use super::*;
     use crate::core::message::Draft;
 
+    fn expire(graveyard: &mut Graveyard, queue: &'static str) {
+        die_of(graveyard, queue, Reason::Expired);
+    }
+
     fn die(graveyard: &mut Graveyard, queue: &'static str) {
+        die_of(graveyard, queue, Reason::MaxLength);
+    }
+
+    fn die_of(graveyard: &mut Graveyard, queue: &'static str, reason: Reason) {
         let to = DeadLetter { exchange: ShortString::EMPTY, key: None };
         let message = Draft::default().message(false, None);
-        graveyard.push_back(message, &ShortString::from_static(queue), &to, Reason::Expired);
+        graveyard.push_back(message, &ShortString::from_static(queue), &to, reason);
     }
 
     fn next(graveyard: &mut Graveyard) -> Option<String> {
@@ -277,14 +285,15 @@ mod tests {
             graveyard.take_lost().map(|lost| (lost.count, lost.queue.to_string())),
             Some((1, "c".to_owned()))
         );
-        // Those that die of its letters are of it too.
+        // Those that die of its letters are of it too, those that it finds expired are not.
         graveyard.publish_begins(origin);
         die(&mut graveyard, "a");
+        expire(&mut graveyard, "a");
         graveyard.publish_ends();
         assert_eq!(graveyard.take_lost().map(|lost| lost.count), Some(1));
         die(&mut graveyard, "d");
         assert!(graveyard.take_lost().is_none());
-        assert_eq!(graveyard.waiting, 3);
+        assert_eq!(graveyard.waiting, 4);
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub(crate) struct Vhost {
     pub(super) acks_due: u64,
     /// How far the search for those is, if it is under way.
     pub(super) acks_checked: Option<AcksChecked>,
-    /// What had the first turn when nobody waited.
+    /// What is done first in the next turn that is nobody's.
     first: usize,
     timers: BinaryHeap<Reverse<(u64, QueueId)>>,
 }
@@ -281,20 +281,21 @@ impl Vhost {
     }
 
     /// Does what has fallen due and what there was no time for, as far as the turn allows: messages expire, queues that were not
-    /// used, channels that do not acknowledge; what follows from it, and operations of those who have gone. Each is the first in
-    /// turn.
+    /// used, channels that do not acknowledge; what follows from it, and operations of those who have gone. Where one of these takes
+    /// the whole turn, the next is first in the next turn.
     pub(crate) fn advance(&mut self, now: u64, sink: &mut impl Sink) {
-        self.first = (self.first + 1) % 3;
-        for act in 0..3 {
-            if self.budget.is_over() {
-                return;
-            }
-            match (self.first + act) % 3 {
-                0 => self.let_expire(now, sink),
-                1 => self.proceed_abandoned(now, sink),
+        for act in self.first..self.first + 3 {
+            match act % 3 {
+                0 => self.proceed_abandoned(now, sink),
+                1 => self.let_expire(now, sink),
                 _ => self.dispatch_woken(now, sink),
             }
+            if self.budget.is_over() {
+                self.first = (act + 1) % 3;
+                return;
+            }
         }
+        self.first = 0;
         self.dispatch_woken(now, sink);
     }
 

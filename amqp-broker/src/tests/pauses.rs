@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use amqp_codec::{
-    Frame, RawFrame, ShortString,
-    method::{channel, exchange},
+    Frame, Method, RawFrame, ShortString,
+    method::{basic, channel, exchange},
 };
 use bytes::BytesMut;
 use proptest::prelude::*;
@@ -21,6 +21,9 @@ use crate::{
 
 /// Who does what, how much time has passed before, and whether the connection is lost after.
 type Step = (u8, (u8, u8, u8), u64, u8);
+
+/// What was sent on which channel, and whether those are deliveries.
+type Sent = BTreeMap<(u16, bool), Vec<String>>;
 
 /// A virtual host in which turns end after so much work, two clients that do things, and one that asks.
 struct World {
@@ -91,7 +94,7 @@ impl World {
     }
 
     /// What a client has been sent on each channel, and what is in the queues.
-    fn seen(&mut self, who: usize) -> (BTreeMap<u16, Vec<String>>, Vec<(usize, usize, u64, usize)>) {
+    fn seen(&mut self, who: usize) -> (Sent, Vec<(usize, usize, u64, usize)>) {
         let id = self.clients[who].id;
         let mut batch = Batch::default();
         let outbox = self.shared.outboxes.peek(id).unwrap();
@@ -108,13 +111,18 @@ impl World {
     }
 }
 
-/// Frames by their channels: those of one have their order, those of others may come between.
-fn by_channel(sent: &[u8]) -> BTreeMap<u16, Vec<String>> {
+/// Frames by their channels, deliveries by themselves: those of one have their order, others may come between.
+fn by_channel(sent: &[u8]) -> Sent {
     let mut input = BytesMut::from(sent);
-    let mut channels = BTreeMap::<_, Vec<_>>::new();
+    let mut channels = Sent::new();
+    let mut delivers = false;
     while let Some(raw) = RawFrame::split_from(&mut input, FRAME_MAX).unwrap() {
         let channel = raw.channel;
-        channels.entry(channel).or_default().push(format!("{:?}", raw.decode().unwrap()));
+        let frame = raw.decode().unwrap();
+        if let Frame::Method(_, method) = &frame {
+            delivers = matches!(method, Method::Basic(basic::Method::Deliver(_)));
+        }
+        channels.entry((channel, delivers)).or_default().push(format!("{frame:?}"));
     }
     channels
 }
