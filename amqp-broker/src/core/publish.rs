@@ -374,7 +374,7 @@ impl Vhost {
         };
         if self.queues.get(id).is_some_and(|queue| queue.stream.is_some()) {
             let message = publication.message();
-            self.append(now, id, message, sink);
+            self.append(now, id, &message, sink);
             return Enqueued::Taken;
         }
         if !waiting && let Some(consumer) = self.ready_consumer(id) {
@@ -404,12 +404,12 @@ impl Vhost {
     }
 
     /// Appends a message to a stream.
-    fn append(&mut self, now: u64, id: QueueId, message: Message, sink: &mut impl Sink) {
+    fn append(&mut self, now: u64, id: QueueId, message: &Message, sink: &mut impl Sink) {
         let Some(queue) = self.queues.get_mut(id) else { return };
         let Some(log) = &mut queue.stream else { return };
-        self.dead.entered(&message);
+        self.dead.entered(message);
         let offset = log.append(message.clone(), now);
-        let stored = (queue.serial != 0).then(|| Stored::in_stream(queue.serial, offset, now, &message));
+        let stored = (queue.serial != 0).then(|| Stored::in_stream(queue.serial, offset, now, message));
         let is_pruned = queue.prune(now, &mut self.dead, &mut self.budget);
         if let Some(stored) = stored {
             self.keep(stored);

@@ -101,7 +101,9 @@ impl Unacked {
 
     /// The first tag that is out.
     pub(crate) fn first_tag(&mut self) -> Option<u64> {
-        while self.slots.pop_front_if(|(_, held)| held.is_none()).is_some() {}
+        while self.slots.front().is_some_and(|(_, held)| held.is_none()) {
+            self.slots.pop_front();
+        }
         self.slots.front().map(|(tag, _)| *tag)
     }
 

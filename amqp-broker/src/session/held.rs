@@ -59,7 +59,8 @@ impl HeldAnswers {
 
     /// All changes up to this one are on disk: the next answer that may go. What waits for no change is overtaken by none of them.
     pub(crate) fn next_on_disk(&mut self, change: u64) -> Option<Held> {
-        let next = self.answers.pop_front_if(|held| held.change <= change);
+        let may_go = self.answers.front().is_some_and(|held| held.change <= change);
+        let next = if may_go { self.answers.pop_front() } else { None };
         let waits_for = self.answers.front().map_or(u64::MAX, |held| held.change);
         self.on_disk = self.on_disk.max(change.min(waits_for - 1));
         next
