@@ -1,8 +1,9 @@
-//! The embedded broker as its users have it: with certificates, as a program, with a disk.
+//! The embedded broker as its users have it: with certificates, as a program under hostile input.
 
 use std::time::Duration;
 
 mod interrupted;
+mod isolation;
 mod tls;
 
 /// Waits for `future`, but not for ever.

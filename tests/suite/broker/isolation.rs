@@ -1,0 +1,135 @@
+//! What one client has the broker do at length is nothing to the others: they are answered meanwhile, in its virtual host and elsewhere.
+//!
+//! Bounds are of answers counted before the operation's own, and of the processor's time beside the time of as many bytes in another shape.
+
+use std::time::Duration;
+
+use tests::{EmbeddedBroker, Probe, RawClient, Usage, hostile::Operation};
+
+use super::within;
+
+/// Answers that others get at least while an operation is under way. Two come with any: one that was asked for before it, one while
+/// its own answer travels.
+const ANSWERS: usize = 4;
+
+/// The program, with the virtual hosts `a` and `b`.
+async fn start(test: &str) -> Option<(EmbeddedBroker, String)> {
+    let program = EmbeddedBroker::require(test)?;
+    let arguments = ["--vhost", "a", "--vhost", "b"];
+    let broker = EmbeddedBroker::start_in_memory(program, &arguments).await.unwrap();
+    let address = format!("127.0.0.1:{}", broker.port());
+    Some((broker, address))
+}
+
+/// Two clients that ask at once again when they are answered; both have been answered.
+async fn others(address: &str) -> [Probe; 2] {
+    let probes = [
+        Probe::start(address, "a", Duration::ZERO).await.unwrap(),
+        Probe::start(address, "b", Duration::ZERO).await.unwrap(),
+    ];
+    for probe in &probes {
+        answers(probe, 1).await;
+    }
+    probes
+}
+
+/// Waits for so many answers.
+async fn answers(probe: &Probe, count: usize) {
+    let mut there = 0;
+    while there < count {
+        tokio::task::yield_now().await;
+        let waits = probe.waits();
+        assert_eq!(waits.failure, None);
+        there += waits.count();
+    }
+}
+
+/// Does `operation`, whose result it checks itself, in the virtual host `a`, and counts what others there and elsewhere are told meanwhile.
+async fn others_are_answered_meanwhile(test: &str, operation: Operation) {
+    let Some((_broker, address)) = start(test).await else { return };
+    let mut client = RawClient::connect(&address, "a").await.unwrap();
+    within(operation.prepare(&mut client)).await.unwrap();
+    let others = others(&address).await;
+    let before = others.each_ref().map(Probe::waits);
+    assert!(before.iter().all(|waits| waits.failure.is_none()));
+    within(operation.run(&mut client)).await.unwrap();
+    for (probe, place) in others.iter().zip(["the same", "another"]) {
+        let count = probe.waits().count();
+        assert!(count >= ANSWERS, "{operation}: {count} answers in {place} virtual host");
+    }
+}
+
+macro_rules! others_are_answered_while {
+    ($($name:ident: $operation:expr;)*) => {
+        $(#[tokio::test]
+        async fn $name() {
+            others_are_answered_meanwhile(concat!(module_path!(), "::", stringify!($name)), $operation).await;
+        })*
+    };
+}
+
+others_are_answered_while! {
+    a_key_is_matched_with_many_patterns: Operation::Topic { patterns: 100, keys: 20 };
+    an_exchange_with_many_bindings_is_deleted: Operation::ExchangeDelete { bindings: 40_000 };
+    a_queue_with_many_bindings_is_deleted: Operation::QueueDelete { bindings: 100_000 };
+    a_long_queue_is_purged: Operation::Purge { messages: 400_000 };
+    a_long_queue_is_deleted: Operation::DeleteFull { messages: 400_000 };
+    a_large_transaction_is_committed: Operation::Commit { messages: 150_000 };
+    many_messages_expire_at_once: Operation::Expiry { messages: 30_000 };
+}
+
+#[tokio::test]
+async fn others_are_answered_and_sigterm_is_heard_in_a_storm_of_dead_letters() {
+    let test = "others_are_answered_and_sigterm_is_heard_in_a_storm_of_dead_letters";
+    let Some((mut broker, address)) = start(test).await else { return };
+    let mut client = RawClient::connect(&address, "a").await.unwrap();
+    let storm = Operation::DeadLetterStorm { queues: 25 };
+    storm.prepare(&mut client).await.unwrap();
+    let others = others(&address).await;
+    within(storm.run(&mut client)).await.unwrap();
+    for probe in &others {
+        within(answers(probe, 50)).await;
+    }
+    broker.shut_down().await.unwrap();
+}
+
+/// Seconds of the processor that the broker takes for `operation`, those of its preparation before.
+async fn processor_time(broker: &EmbeddedBroker, address: &str, operation: Operation) -> [f64; 2] {
+    let used = || Usage::of(broker.pid()).unwrap().processor;
+    let mut client = RawClient::connect(address, "a").await.unwrap();
+    let begin = used();
+    within(operation.prepare(&mut client)).await.unwrap();
+    let prepared = used();
+    within(operation.run(&mut client)).await.unwrap();
+    [prepared - begin, used() - prepared]
+}
+
+/// The kernel counts in hundredths of a second: what is less than some of them is not told from nothing.
+fn measurable(seconds: f64) -> f64 {
+    seconds.max(0.05)
+}
+
+#[tokio::test]
+async fn many_headers_are_matched_in_about_the_time_it_takes_to_read_the_bindings() {
+    let test = "many_headers_are_matched_in_about_the_time_it_takes_to_read_the_bindings";
+    let Some((broker, address)) = start(test).await else { return };
+    let operation = Operation::Headers { bindings: 20, entries: 8_000 };
+    let [bindings, publish] = processor_time(&broker, &address, operation).await;
+    assert!(publish <= 5.0 * measurable(bindings), "bindings {bindings} s, publish {publish} s");
+}
+
+#[tokio::test]
+async fn keys_that_do_not_matter_are_not_routed_one_by_one() {
+    let test = "keys_that_do_not_matter_are_not_routed_one_by_one";
+    for (few, many) in [
+        (Operation::EmptyKeysToHeaders { keys: 5 }, Operation::EmptyKeysToHeaders { keys: 10_000 }),
+        (Operation::EmptyKeysToFanout { keys: 5 }, Operation::EmptyKeysToFanout { keys: 10_000 }),
+    ] {
+        let Some((broker, address)) = start(test).await else { return };
+        let [_, few] = processor_time(&broker, &address, few).await;
+        drop(broker);
+        let Some((broker, address)) = start(test).await else { return };
+        let [_, many_time] = processor_time(&broker, &address, many).await;
+        assert!(many_time <= 5.0 * measurable(few), "{many}: {many_time} s, with 5 keys {few} s");
+    }
+}
