@@ -2,17 +2,9 @@
 //! (<https://www.rabbitmq.com/consumers.html#acknowledgement-timeout>).
 
 use super::{
-    ids::ChannelId, ready::NEVER, refusal::Refusal, removal::Removal, sink::Sink, vhost::Vhost, work::Work,
+    ids::ChannelId, ready::NEVER, refusal::Refusal, removal::Removal, sink::Sink, unacked::AcksChecked,
+    vhost::Vhost, work::Work,
 };
-
-/// How far the search for channels that do not acknowledge is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AcksChecked {
-    /// The place that is next.
-    place: usize,
-    /// When the first of those that were passed is due.
-    due: u64,
-}
 
 impl Vhost {
     /// Notes that a delivery went out which is to be acknowledged: sets the alarm when it is not set. That it is set by the

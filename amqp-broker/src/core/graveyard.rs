@@ -10,8 +10,9 @@ use amqp_codec::ShortString;
 use super::{
     arguments::DeadLetter,
     death::Reason,
-    groups::{Groups, Kept},
+    groups::Groups,
     journal::{Record, Stored},
+    kept::Kept,
     message::{Message, Origin},
     ready::Entry,
 };

@@ -1,26 +1,6 @@
 //! What of a transaction survives the process is written together, after its last step: all of it or nothing.
 
-use super::journal::Record;
-
-/// Whether a message survives the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Kept(u8);
-
-impl Kept {
-    pub(crate) const NO: Kept = Kept(0);
-    /// Whatever else does.
-    pub(crate) const YES: Kept = Kept(1);
-
-    #[inline]
-    pub(crate) fn is_kept(self) -> bool {
-        self != Self::NO
-    }
-
-    /// With what else is in this group.
-    const fn with(group: u8) -> Self {
-        Kept(group + 2)
-    }
-}
+use super::{journal::Record, kept::Kept};
 
 /// How many transactions may be under way.
 const MOST: usize = 250;
@@ -72,7 +52,7 @@ impl Groups {
     /// Where what becomes of a message is noted, if not at once: with it, where that is not written yet.
     #[inline]
     pub(crate) fn of(&mut self, kept: Kept) -> Option<&mut Vec<Record>> {
-        let group = kept.0.checked_sub(2).map(usize::from);
+        let group = kept.group().map(usize::from);
         match group.filter(|&group| self.open.get(group).is_some_and(Option::is_some)) {
             Some(group) => self.open.get_mut(group)?.as_mut(),
             None => self.current(),

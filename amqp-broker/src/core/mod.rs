@@ -26,6 +26,7 @@ mod headers;
 pub(crate) mod ids;
 pub(crate) mod inspect;
 pub(crate) mod journal;
+mod kept;
 mod keys;
 mod lifecycle;
 pub(crate) mod limits;

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use super::{
     arguments::QueueArguments,
     exchange::{Destination, Exchange},
-    groups::Kept,
     ids::{ExchangeId, QueueId},
     journal::{Binding, Record, Stored},
+    kept::Kept,
     queue::{self as queues, Queue},
     ready::Entry,
     vhost::Vhost,

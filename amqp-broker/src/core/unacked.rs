@@ -166,10 +166,19 @@ impl Merging {
     }
 }
 
+/// How far the search for channels that do not acknowledge is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AcksChecked {
+    /// The place that is next.
+    pub(super) place: usize,
+    /// When the first of those that were passed is due.
+    pub(super) due: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{arena::Arena, groups::Kept, message::Draft, ready::NEVER};
+    use crate::core::{arena::Arena, kept::Kept, message::Draft, ready::NEVER};
 
     fn held() -> Held {
         let mut queues = Arena::<(), _>::default();

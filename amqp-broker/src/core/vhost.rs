@@ -11,7 +11,6 @@ use std::{
 use amqp_codec::{ShortString, Table};
 
 use super::{
-    ack_timeout::AcksChecked,
     arena::Arena,
     arguments::Entity,
     budget::Budget,
@@ -32,6 +31,7 @@ use super::{
     refusal::Refusal,
     removal::Removal,
     sink::Sink,
+    unacked::AcksChecked,
     work::Work,
 };
 

@@ -1,18 +1,19 @@
 //! A channel: what each of its methods does.
 
+mod answers;
 mod confirms;
+mod pausing;
+mod transaction;
 
 use std::collections::VecDeque;
 
 use amqp_codec::{
-    Arguments, Method, MethodId, ReplyCode, ShortString,
+    Arguments, Method, ReplyCode, ShortString,
     borrowed::Publish,
-    method::{basic, channel, confirm, exchange, queue, tx},
+    method::{basic, channel, confirm, exchange, queue},
 };
-use bytes::Bytes;
 
 use crate::core::{
-    commit::{Commit, Rollback},
     deliver::Settlement,
     ids::ChannelId,
     publish::{Publisher, Route},
@@ -26,10 +27,9 @@ use crate::core::{
 };
 
 use super::{
-    held::{Held, encoded},
     incoming::{Flags, Incoming, Part},
     names::{strip, strip_both},
-    paused::{Paused, Then},
+    paused::Then,
     shared::Operation,
 };
 
@@ -191,73 +191,6 @@ impl Channel {
             if outcome == Published::Rejected {
                 self.nack(op);
             }
-        }
-    }
-
-    /// Goes on in a later turn.
-    fn pause(&self, op: &mut Operation<'_>, method: MethodId, work: Work, then: Then) {
-        op.paused = Some(Box::new(Paused { number: self.number, method, work, then }));
-    }
-
-    /// Does what is left of an operation, in this turn or in later ones, and says so.
-    fn run(
-        &mut self,
-        op: &mut Operation<'_>,
-        method: MethodId,
-        work: Work,
-        then: Then,
-    ) -> Result<(), Refusal> {
-        let mut paused = Paused { number: self.number, method, work, then };
-        if self.proceed(op, &mut paused)? {
-            return self.finish(op, paused);
-        }
-        op.paused = Some(Box::new(paused));
-        Ok(())
-    }
-
-    /// Goes on with an operation of this channel; tells whether it is done.
-    pub(crate) fn proceed(&mut self, op: &mut Operation<'_>, paused: &mut Paused) -> Result<bool, Refusal> {
-        self.begin_change(op);
-        let is_done = op.proceed(paused);
-        self.note_change(op);
-        is_done
-    }
-
-    /// An operation is done: says so.
-    pub(crate) fn finish(&mut self, op: &mut Operation<'_>, paused: Paused) -> Result<(), Refusal> {
-        match (paused.then, paused.work) {
-            (Then::Say(answer), _) => self.say_answer(op, answer),
-            (Then::SayDeleted(answer, cancelled), _) => {
-                self.say_answer(op, answer);
-                for consumer_tag in cancelled {
-                    self.reply(op, &basic::Cancel { consumer_tag, no_wait: true });
-                }
-            }
-            (Then::Publish(flags), Work::Publish(publishing)) => {
-                self.return_unroutable(op, flags, &publishing);
-                self.answer_publish(op, publishing.outcome());
-            }
-            (Then::Prepare(flags), Work::Prepare(publishing)) => {
-                if let Mode::Transaction(pending) = &mut self.mode {
-                    let prepared = publishing.into_prepared(flags.mandatory);
-                    pending.held += prepared.weight();
-                    pending.publishes.push_back(prepared);
-                }
-                return self.note_unpublished(op);
-            }
-            (Then::Commit, Work::Commit(commit)) if commit.is_whole => self.reply(op, &tx::CommitOk {}),
-            (Then::Commit, _) => return Err(Refusal::PartialCommit),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn return_unroutable(&self, op: &mut Operation<'_>, flags: Flags, publishing: &Publishing) {
-        if publishing.outcome() == Published::Unroutable
-            && flags.mandatory
-            && let Some(outbox) = op.shared.outboxes.of(op.by)
-        {
-            outbox.returned(self.number, ReplyCode::NO_ROUTE.0, "NO_ROUTE", publishing.parts());
         }
     }
 
@@ -573,125 +506,6 @@ impl Channel {
         }
         self.reply_unless(!answered, op, &basic::RecoverOk {});
         self.run(op, basic::Recover::ID, Work::Recover { channel: key }, Then::Say(None))
-    }
-
-    fn transaction(
-        &mut self,
-        op: &mut Operation<'_>,
-        key: ChannelId,
-        method: &tx::Method,
-    ) -> Result<(), Refusal> {
-        match (method, &mut self.mode) {
-            (tx::Method::Select(_), Mode::Confirm { .. }) => return Err(Refusal::ConfirmToTx),
-            (tx::Method::Select(_), mode) => {
-                if matches!(mode, Mode::Plain) {
-                    *mode = Mode::Transaction(Pending::default());
-                }
-                self.reply(op, &tx::SelectOk {});
-            }
-            (tx::Method::Commit(_), Mode::Transaction(pending)) => {
-                let publishes = std::mem::take(pending).publishes;
-                self.note_unpublished(op)?;
-                let work = Work::Commit(Box::new(Commit::new(key, publishes)));
-                self.run(op, tx::Commit::ID, work, Then::Commit)?;
-            }
-            (tx::Method::Rollback(_), Mode::Transaction(pending)) => {
-                *pending = Pending::default();
-                self.note_unpublished(op)?;
-                let answer = self.answer_unless(false, &tx::RollbackOk {});
-                let work = Work::Rollback(Box::new(Rollback::new(key)));
-                self.run(op, tx::Rollback::ID, work, Then::Say(answer))?;
-            }
-            (tx::Method::Commit(_) | tx::Method::Rollback(_), _) => return Err(Refusal::NotTransactional),
-            _ => return Err(Refusal::UnimplementedMethod),
-        }
-        Ok(())
-    }
-
-    /// What has to be on disk before a method that is answered at once may be looked at: its answer would overtake another.
-    pub(crate) fn answered(&self) -> u64 {
-        self.answered
-    }
-
-    fn reply<A: Arguments>(&mut self, op: &mut Operation<'_>, method: &A) {
-        let held = self.say(op, method, None);
-        self.answered = self.answered.max(held);
-    }
-
-    /// An answer that is said when what is left to be done is done.
-    fn answer_unless<A: Arguments>(&self, no_wait: bool, method: &A) -> Option<Bytes> {
-        (!no_wait).then(|| encoded(self.number, method))
-    }
-
-    /// Takes away what is left to be taken away, and says so.
-    fn remove(
-        &mut self,
-        op: &mut Operation<'_>,
-        method: MethodId,
-        removal: Removal,
-        answer: Option<Bytes>,
-    ) -> Result<(), Refusal> {
-        self.run(op, method, Work::Remove(Box::new(removal)), Then::Say(answer))
-    }
-
-    fn say_answer(&mut self, op: &mut Operation<'_>, answer: Option<Bytes>) {
-        let Some(frame) = answer else { return };
-        let change = self.promised(op);
-        self.answered = self.answered.max(change);
-        match self.key {
-            Some(channel) if !op.shared.held.is_on_disk(change) => {
-                op.shared.held.hold(Held { change, to: op.by, channel, frame, failure: None });
-            }
-            _ => {
-                if let Some(outbox) = op.shared.outboxes.of(op.by) {
-                    outbox.frame(&frame);
-                }
-            }
-        }
-    }
-
-    /// The change that is to be on disk before anything is said.
-    fn promised(&self, op: &Operation<'_>) -> u64 {
-        let changes = op.shared.vhost.changes() > self.seen;
-        if changes { op.shared.held.next_change() } else { self.changed }
-    }
-
-    /// Says something when all that this channel changed is on disk; `failure` instead when the disk fails. Tells the change
-    /// it waits for.
-    fn say<A: Arguments>(&self, op: &mut Operation<'_>, method: &A, failure: Option<&basic::Nack>) -> u64 {
-        let change = self.promised(op);
-        let shared = &mut *op.shared;
-        match self.key {
-            Some(channel) if !shared.held.is_on_disk(change) => shared.held.hold(Held {
-                change,
-                to: op.by,
-                channel,
-                frame: encoded(self.number, method),
-                failure: failure.map(|nack| encoded(self.number, nack)),
-            }),
-            _ => shared.outboxes.send(op.by, self.number, method),
-        }
-        change
-    }
-
-    /// Begins to look whether an operation changes something that survives.
-    #[inline]
-    fn begin_change(&mut self, op: &Operation<'_>) {
-        self.seen = op.shared.vhost.changes();
-    }
-
-    /// Remembers whether the operation changed something that survives.
-    #[inline]
-    fn note_change(&mut self, op: &Operation<'_>) {
-        if op.shared.vhost.changes() > self.seen {
-            self.changed = op.shared.held.next_change();
-        }
-    }
-
-    fn reply_unless<A: Arguments>(&mut self, no_wait: bool, op: &mut Operation<'_>, method: &A) {
-        if !no_wait {
-            self.reply(op, method);
-        }
     }
 }
 

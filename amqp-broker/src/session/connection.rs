@@ -1,5 +1,7 @@
 //! A connection that is open: walks the frames of what was read and gives them to its channels.
 
+mod pausing;
+
 use amqp_codec::{
     FrameHeader, FrameKind, Method, MethodId, ReplyCode, ShortString,
     borrowed::{self, Publish},
@@ -228,69 +230,6 @@ impl Connection {
         };
         input.advance(at);
         wants
-    }
-
-    /// Goes on with what was interrupted; tells whether it is done.
-    fn go_on(&mut self, op: &mut Operation<'_>) -> bool {
-        let Some(mut paused) = self.paused.take() else { return true };
-        let (number, method) = (paused.number, paused.method);
-        let channel = self.channels.get_mut(usize::from(number)).and_then(Option::as_deref_mut);
-        let result = match channel {
-            Some(channel) => channel.proceed(op, &mut paused),
-            None => op.proceed(&mut paused),
-        };
-        let result = match result {
-            Ok(false) => {
-                self.paused = Some(paused);
-                return false;
-            }
-            Ok(true) => self.finish(op, *paused),
-            Err(refusal) => Err(refusal),
-        };
-        match result {
-            Err(refusal) => self.fail(op, number, Failure { refusal, method }),
-            Ok(()) if method == basic::Publish::ID => self.published(op, number, Ok(())),
-            Ok(()) => {}
-        }
-        true
-    }
-
-    /// An operation is done: says so.
-    fn finish(&mut self, op: &mut Operation<'_>, paused: Paused) -> Result<(), Refusal> {
-        if let Then::Close = paused.then {
-            op.shared.outboxes.send(self.id, 0, &connection::CloseOk {});
-            self.phase = Phase::Left;
-            return Ok(());
-        }
-        let slot = self.channels.get_mut(usize::from(paused.number));
-        match (slot.and_then(Option::as_deref_mut), paused.then) {
-            (Some(channel), then) => channel.finish(op, Paused { then, ..paused }),
-            (None, Then::Say(Some(frame))) => {
-                if let Some(outbox) = op.shared.outboxes.of(self.id) {
-                    outbox.frame(&frame);
-                }
-                Ok(())
-            }
-            (None, _) => Ok(()),
-        }
-    }
-
-    /// Does what is left to be done of an operation of this connection, in this turn or in later ones, and says so.
-    fn run(&mut self, op: &mut Operation<'_>, paused: Paused) {
-        self.paused = Some(Box::new(paused));
-        self.go_on(op);
-    }
-
-    /// Does what is left to be done when a channel, or with 0 all of them, has ended, without waiting for it.
-    fn leave_behind(&mut self, op: &mut Operation<'_>, number: u16, mut work: Work) {
-        let Shared { vhost, outboxes, .. } = &mut *op.shared;
-        if let Some(paused) = self.paused.take_if(|paused| [0, paused.number].contains(&number)) {
-            work = Work::InOrder([paused.into_work(), work].into());
-        }
-        // An error is nobody's any more.
-        if !vhost.proceed(op.now, &mut work, outboxes).unwrap_or(true) {
-            vhost.abandon(work);
-        }
     }
 
     /// The change that is to be on disk before this frame is looked at: its answer would overtake those that wait.

@@ -1,0 +1,107 @@
+//! What a channel answers, and when: not before what it promises is on disk.
+
+use amqp_codec::{Arguments, MethodId, method::basic};
+use bytes::Bytes;
+
+use super::Channel;
+use crate::{
+    core::{refusal::Refusal, removal::Removal, work::Work},
+    session::{
+        held::{Held, encoded},
+        paused::Then,
+        shared::Operation,
+    },
+};
+
+impl Channel {
+    /// What has to be on disk before a method that is answered at once may be looked at: its answer would overtake another.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered
+    }
+
+    pub(super) fn reply<A: Arguments>(&mut self, op: &mut Operation<'_>, method: &A) {
+        let held = self.say(op, method, None);
+        self.answered = self.answered.max(held);
+    }
+
+    /// An answer that is said when what is left to be done is done.
+    pub(super) fn answer_unless<A: Arguments>(&self, no_wait: bool, method: &A) -> Option<Bytes> {
+        (!no_wait).then(|| encoded(self.number, method))
+    }
+
+    /// Takes away what is left to be taken away, and says so.
+    pub(super) fn remove(
+        &mut self,
+        op: &mut Operation<'_>,
+        method: MethodId,
+        removal: Removal,
+        answer: Option<Bytes>,
+    ) -> Result<(), Refusal> {
+        self.run(op, method, Work::Remove(Box::new(removal)), Then::Say(answer))
+    }
+
+    pub(super) fn say_answer(&mut self, op: &mut Operation<'_>, answer: Option<Bytes>) {
+        let Some(frame) = answer else { return };
+        let change = self.promised(op);
+        self.answered = self.answered.max(change);
+        match self.key {
+            Some(channel) if !op.shared.held.is_on_disk(change) => {
+                op.shared.held.hold(Held { change, to: op.by, channel, frame, failure: None });
+            }
+            _ => {
+                if let Some(outbox) = op.shared.outboxes.of(op.by) {
+                    outbox.frame(&frame);
+                }
+            }
+        }
+    }
+
+    /// The change that is to be on disk before anything is said.
+    pub(super) fn promised(&self, op: &Operation<'_>) -> u64 {
+        let changes = op.shared.vhost.changes() > self.seen;
+        if changes { op.shared.held.next_change() } else { self.changed }
+    }
+
+    /// Says something when all that this channel changed is on disk; `failure` instead when the disk fails. Tells the change
+    /// it waits for.
+    pub(super) fn say<A: Arguments>(
+        &self,
+        op: &mut Operation<'_>,
+        method: &A,
+        failure: Option<&basic::Nack>,
+    ) -> u64 {
+        let change = self.promised(op);
+        let shared = &mut *op.shared;
+        match self.key {
+            Some(channel) if !shared.held.is_on_disk(change) => shared.held.hold(Held {
+                change,
+                to: op.by,
+                channel,
+                frame: encoded(self.number, method),
+                failure: failure.map(|nack| encoded(self.number, nack)),
+            }),
+            _ => shared.outboxes.send(op.by, self.number, method),
+        }
+        change
+    }
+
+    /// Begins to look whether an operation changes something that survives.
+    #[inline]
+    pub(super) fn begin_change(&mut self, op: &Operation<'_>) {
+        self.seen = op.shared.vhost.changes();
+    }
+
+    /// Remembers whether the operation changed something that survives.
+    #[inline]
+    pub(super) fn note_change(&mut self, op: &Operation<'_>) {
+        if op.shared.vhost.changes() > self.seen {
+            self.changed = op.shared.held.next_change();
+        }
+    }
+
+    pub(super) fn reply_unless<A: Arguments>(&mut self, no_wait: bool, op: &mut Operation<'_>, method: &A) {
+        if !no_wait {
+            self.reply(op, method);
+        }
+    }
+}

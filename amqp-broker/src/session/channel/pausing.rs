@@ -1,0 +1,89 @@
+//! Operations of a channel that go on in later turns.
+
+use amqp_codec::{
+    MethodId, ReplyCode,
+    method::{basic, tx},
+};
+
+use super::{Channel, Mode};
+use crate::{
+    core::{
+        publishing::{Published, Publishing},
+        refusal::Refusal,
+        work::Work,
+    },
+    session::{
+        incoming::Flags,
+        paused::{Paused, Then},
+        shared::Operation,
+    },
+};
+
+impl Channel {
+    /// Goes on in a later turn.
+    pub(super) fn pause(&self, op: &mut Operation<'_>, method: MethodId, work: Work, then: Then) {
+        op.paused = Some(Box::new(Paused { number: self.number, method, work, then }));
+    }
+
+    /// Does what is left of an operation, in this turn or in later ones, and says so.
+    pub(super) fn run(
+        &mut self,
+        op: &mut Operation<'_>,
+        method: MethodId,
+        work: Work,
+        then: Then,
+    ) -> Result<(), Refusal> {
+        let mut paused = Paused { number: self.number, method, work, then };
+        if self.proceed(op, &mut paused)? {
+            return self.finish(op, paused);
+        }
+        op.paused = Some(Box::new(paused));
+        Ok(())
+    }
+
+    /// Goes on with an operation of this channel; tells whether it is done.
+    pub(crate) fn proceed(&mut self, op: &mut Operation<'_>, paused: &mut Paused) -> Result<bool, Refusal> {
+        self.begin_change(op);
+        let is_done = op.proceed(paused);
+        self.note_change(op);
+        is_done
+    }
+
+    /// An operation is done: says so.
+    pub(crate) fn finish(&mut self, op: &mut Operation<'_>, paused: Paused) -> Result<(), Refusal> {
+        match (paused.then, paused.work) {
+            (Then::Say(answer), _) => self.say_answer(op, answer),
+            (Then::SayDeleted(answer, cancelled), _) => {
+                self.say_answer(op, answer);
+                for consumer_tag in cancelled {
+                    self.reply(op, &basic::Cancel { consumer_tag, no_wait: true });
+                }
+            }
+            (Then::Publish(flags), Work::Publish(publishing)) => {
+                self.return_unroutable(op, flags, &publishing);
+                self.answer_publish(op, publishing.outcome());
+            }
+            (Then::Prepare(flags), Work::Prepare(publishing)) => {
+                if let Mode::Transaction(pending) = &mut self.mode {
+                    let prepared = publishing.into_prepared(flags.mandatory);
+                    pending.held += prepared.weight();
+                    pending.publishes.push_back(prepared);
+                }
+                return self.note_unpublished(op);
+            }
+            (Then::Commit, Work::Commit(commit)) if commit.is_whole => self.reply(op, &tx::CommitOk {}),
+            (Then::Commit, _) => return Err(Refusal::PartialCommit),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn return_unroutable(&self, op: &mut Operation<'_>, flags: Flags, publishing: &Publishing) {
+        if publishing.outcome() == Published::Unroutable
+            && flags.mandatory
+            && let Some(outbox) = op.shared.outboxes.of(op.by)
+        {
+            outbox.returned(self.number, ReplyCode::NO_ROUTE.0, "NO_ROUTE", publishing.parts());
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Transactions (<https://www.rabbitmq.com/docs/semantics#tx>).
+
+use amqp_codec::{Arguments, method::tx};
+
+use super::{Channel, Mode, Pending};
+use crate::{
+    core::{
+        commit::{Commit, Rollback},
+        ids::ChannelId,
+        refusal::Refusal,
+        work::Work,
+    },
+    session::{paused::Then, shared::Operation},
+};
+
+impl Channel {
+    pub(super) fn transaction(
+        &mut self,
+        op: &mut Operation<'_>,
+        key: ChannelId,
+        method: &tx::Method,
+    ) -> Result<(), Refusal> {
+        match (method, &mut self.mode) {
+            (tx::Method::Select(_), Mode::Confirm { .. }) => return Err(Refusal::ConfirmToTx),
+            (tx::Method::Select(_), mode) => {
+                if matches!(mode, Mode::Plain) {
+                    *mode = Mode::Transaction(Pending::default());
+                }
+                self.reply(op, &tx::SelectOk {});
+            }
+            (tx::Method::Commit(_), Mode::Transaction(pending)) => {
+                let publishes = std::mem::take(pending).publishes;
+                self.note_unpublished(op)?;
+                let work = Work::Commit(Box::new(Commit::new(key, publishes)));
+                self.run(op, tx::Commit::ID, work, Then::Commit)?;
+            }
+            (tx::Method::Rollback(_), Mode::Transaction(pending)) => {
+                *pending = Pending::default();
+                self.note_unpublished(op)?;
+                let answer = self.answer_unless(false, &tx::RollbackOk {});
+                let work = Work::Rollback(Box::new(Rollback::new(key)));
+                self.run(op, tx::Rollback::ID, work, Then::Say(answer))?;
+            }
+            (tx::Method::Commit(_) | tx::Method::Rollback(_), _) => return Err(Refusal::NotTransactional),
+            _ => return Err(Refusal::UnimplementedMethod),
+        }
+        Ok(())
+    }
+}
