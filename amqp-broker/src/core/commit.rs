@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{
     channel::Settled,
     ids::ChannelId,
+    kept::Kept,
     publishing::{Prepared, Publishing},
     unacked::Merging,
 };
@@ -16,16 +17,21 @@ pub(crate) struct Commit {
     pub(super) publishes: VecDeque<Prepared>,
     /// The publish that is under way, and whether it is to be returned where nobody wants it.
     pub(super) publishing: Option<(Box<Publishing>, bool)>,
-    pub(super) settled: Option<BTreeMap<u64, Settled>>,
+    pub(super) settled: BTreeMap<u64, Settled>,
     /// What of it survives the process, which is written together.
-    pub(super) group: Option<u8>,
+    pub(super) group: Option<Kept>,
     /// Whether no queue refused a message.
     pub(crate) is_whole: bool,
 }
 
 impl Commit {
-    pub(crate) fn new(channel: ChannelId, publishes: VecDeque<Prepared>) -> Self {
-        Commit { channel, publishes, publishing: None, settled: None, group: None, is_whole: true }
+    /// Of a channel that may end before it is done: it needs nothing more of it.
+    pub(super) fn new(
+        channel: ChannelId,
+        publishes: VecDeque<Prepared>,
+        settled: BTreeMap<u64, Settled>,
+    ) -> Self {
+        Commit { channel, publishes, publishing: None, settled, group: None, is_whole: true }
     }
 }
 

@@ -28,9 +28,11 @@ impl Vhost {
             let under_way = self.letter.take();
             let Some(mut letter) = under_way.or_else(|| self.next_letter(now)) else { break };
             // What cannot be routed is dropped as by a queue without such an exchange.
+            let around = self.dead.groups().enter(letter.kept);
             if matches!(self.proceed_letter(now, &mut letter, sink), Ok(false)) {
                 self.letter = Some(letter);
             }
+            self.dead.groups().enter(around);
         }
         if self.dead.has_lost() {
             self.tell_lost(now);
@@ -99,6 +101,7 @@ impl Vhost {
             is_persistent,
             routing,
             origin,
+            kept: dead.kept,
             ..Publishing::default()
         };
         Ok(Publishing { draft, is_letter: true, ..letter })

@@ -92,7 +92,7 @@ impl Vhost {
         // What has expired behind others is seen when its own turn comes.
         if entry.expires_at <= now {
             self.dead.left(serial, &entry);
-            queue.mourn(entry.message, Reason::Expired, &mut self.dead);
+            queue.mourn(entry.message, entry.kept, Reason::Expired, &mut self.dead);
             return true;
         }
         if self.consumers.get(consumer).is_some_and(|consumer| consumer.no_ack) {
@@ -394,7 +394,7 @@ impl Vhost {
                 Outcome::Acked => self.dead.left(queue.serial, &entry),
                 Outcome::Rejected => {
                     self.dead.left(queue.serial, &entry);
-                    queue.mourn(entry.message, Reason::Rejected, &mut self.dead);
+                    queue.mourn(entry.message, entry.kept, Reason::Rejected, &mut self.dead);
                 }
                 Outcome::Requeued | Outcome::Abandoned => {
                     let by_client = outcome == Outcome::Requeued;

@@ -1,9 +1,6 @@
 //! Messages that died, until they are published anew, and those that left their queue for good or returned to it.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    ops::Range,
-};
+use std::collections::{HashMap, VecDeque};
 
 use amqp_codec::ShortString;
 
@@ -15,6 +12,7 @@ use super::{
     kept::Kept,
     message::{Message, Origin},
     ready::Entry,
+    stream::Record as Trimmed,
 };
 
 /// From so many on that wait to be published anew, or so many bytes of them, nothing more is let die that can wait for it.
@@ -31,6 +29,8 @@ pub(crate) struct Dead {
     pub(crate) queue: ShortString,
     pub(crate) to: DeadLetter,
     pub(crate) reason: Reason,
+    /// With which transaction it is written that it died: its letter is, too.
+    pub(crate) kept: Kept,
     /// What it has died of, if that was a publish.
     pub(crate) origin: Option<Origin>,
 }
@@ -128,6 +128,7 @@ impl Graveyard {
     pub(crate) fn push_back(
         &mut self,
         message: Message,
+        kept: Kept,
         queue: &ShortString,
         to: &DeadLetter,
         reason: Reason,
@@ -138,7 +139,8 @@ impl Graveyard {
             _ => message.origin(),
         };
         let is_too_many = origin.as_ref().is_some_and(|origin| !origin.counts(self.most_letters));
-        let dead = Dead { message, queue: queue.clone(), to: to.clone(), reason, origin };
+        let kept = self.groups.following(kept);
+        let dead = Dead { message, queue: queue.clone(), to: to.clone(), reason, kept, origin };
         if is_too_many || self.weight.saturating_add(dead.weight()) > self.room && self.waiting > 0 {
             self.lost.count += 1;
             self.lost.queue = dead.queue;
@@ -212,19 +214,23 @@ impl Graveyard {
         self.held = self.held.saturating_sub(message.leave());
     }
 
-    /// Messages have left the stream of this serial number for good, and left it empty or not.
-    pub(crate) fn left_all(&mut self, queue: u64, positions: Range<u64>, is_empty: bool) {
-        if queue != 0 && !positions.is_empty() {
-            if is_empty {
-                // Nothing else tells where its offsets go on.
-                self.gone.push(Record::Emptied { queue, end: positions.end });
-            }
-            self.gone.extend(positions.map(|position| Record::Gone { queue, position }));
-        }
+    /// A message has left the stream of this serial number for good.
+    pub(crate) fn left_stream(&mut self, queue: u64, record: &Trimmed) {
+        self.freed(&record.message);
+        self.note(record.kept, || Record::Gone { queue, position: record.offset });
+    }
+
+    /// The stream of this serial number has become empty: nothing else tells where its offsets go on.
+    pub(crate) fn emptied(&mut self, queue: u64, end: u64) {
+        self.gone.push(Record::Emptied { queue, end });
     }
 
     /// A message has returned to the quorum queue of this serial number.
-    pub(crate) fn returned(&mut self, queue: u64, entry: &Entry) {
+    pub(crate) fn returned(&mut self, queue: u64, entry: &mut Entry) {
+        if entry.kept.is_kept() {
+            // What becomes of it next is not written before this is.
+            entry.kept = self.groups.following(entry.kept);
+        }
         self.note(entry.kept, || Record::Returned(Stored::new(queue, entry)));
     }
 
@@ -256,7 +262,7 @@ mod tests {
     fn die_of(graveyard: &mut Graveyard, queue: &'static str, reason: Reason) {
         let to = DeadLetter { exchange: ShortString::EMPTY, key: None };
         let message = Draft::default().message(false, None);
-        graveyard.push_back(message, &ShortString::from_static(queue), &to, reason);
+        graveyard.push_back(message, Kept::NO, &ShortString::from_static(queue), &to, reason);
     }
 
     fn next(graveyard: &mut Graveyard) -> Option<String> {

@@ -6,57 +6,89 @@ use super::{journal::Record, kept::Kept};
 const MOST: usize = 250;
 
 /// What is to be written together: the changes of transactions that are under way, and those of their messages since.
+///
+/// What follows from a transaction in a later turn, a message of it that is acknowledged or a dead letter, belongs to it as long as
+/// it is under way: neither may be on disk without the other.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    open: Vec<Option<Vec<Record>>>,
-    /// The one to which the operation under way belongs.
-    current: Option<u8>,
+    open: Vec<(Kept, Vec<Record>)>,
+    /// The last that was opened: messages of one that is closed are not taken for those of another.
+    last: Kept,
+    /// The one to which the operation under way belongs, or [`Kept::NO`].
+    current: Kept,
 }
 
 impl Groups {
     /// A transaction begins; `None` when too many are under way.
-    pub(crate) fn open(&mut self) -> Option<u8> {
-        let free = self.open.iter().position(Option::is_none).unwrap_or(self.open.len());
-        if free == self.open.len() {
-            self.open.push(None);
+    pub(crate) fn open(&mut self) -> Option<Kept> {
+        if self.open.len() >= MOST {
+            return None;
         }
-        let slot = self.open.get_mut(free).filter(|_| free < MOST)?;
-        *slot = Some(Vec::new());
-        u8::try_from(free).ok()
+        self.last = self.last.next();
+        while self.is_open(self.last) {
+            self.last = self.last.next();
+        }
+        self.open.push((self.last, Vec::new()));
+        Some(self.last)
     }
 
-    /// What is done from now on belongs to this one, or to none.
-    pub(crate) fn enter(&mut self, group: Option<u8>) {
-        self.current = group;
+    /// What is done from now on belongs to this one if it is open, or to none; tells to which it did before.
+    pub(crate) fn enter(&mut self, group: Kept) -> Kept {
+        let entered = if self.is_open(group) { group } else { Kept::NO };
+        std::mem::replace(&mut self.current, entered)
     }
 
     /// A transaction ends: what is to be written of it.
-    pub(crate) fn close(&mut self, group: u8) -> Vec<Record> {
-        let slot = self.open.get_mut(usize::from(group));
-        slot.and_then(Option::take).unwrap_or_default()
+    pub(crate) fn close(&mut self, group: Kept) -> Vec<Record> {
+        let place = self.open.iter().position(|(open, _)| *open == group);
+        place.map(|place| self.open.swap_remove(place).1).unwrap_or_default()
     }
 
     /// How a message is kept that is kept now.
     #[inline]
     pub(crate) fn kept(&self) -> Kept {
-        self.current.map_or(Kept::YES, Kept::with)
+        self.current.max(Kept::YES)
+    }
+
+    /// How is kept what follows now from a message: with it, where that is not written yet.
+    #[inline]
+    pub(crate) fn following(&self, kept: Kept) -> Kept {
+        if self.is_open(kept) { kept } else { self.kept() }
+    }
+
+    /// Whether a message belongs to a transaction that is under way, and not to the one whose turn it is.
+    pub(crate) fn is_of_another(&self, kept: Kept) -> bool {
+        kept != self.current && self.is_open(kept)
     }
 
     /// Where what is done now is noted, if not at once.
     #[inline]
     pub(crate) fn current(&mut self) -> Option<&mut Vec<Record>> {
-        let current = self.current?;
-        self.open.get_mut(usize::from(current))?.as_mut()
+        self.records(self.current)
     }
 
-    /// Where what becomes of a message is noted, if not at once: with it, where that is not written yet.
+    /// Where what becomes of a message is noted, if not at once.
     #[inline]
     pub(crate) fn of(&mut self, kept: Kept) -> Option<&mut Vec<Record>> {
-        let group = kept.group().map(usize::from);
-        match group.filter(|&group| self.open.get(group).is_some_and(Option::is_some)) {
-            Some(group) => self.open.get_mut(group)?.as_mut(),
-            None => self.current(),
+        self.records(self.following(kept))
+    }
+
+    /// Notes in all what makes some of it void.
+    pub(crate) fn note_in_all(&mut self, record: &Record) {
+        self.open.iter_mut().for_each(|(_, records)| records.push(record.clone()));
+    }
+
+    #[inline]
+    fn is_open(&self, group: Kept) -> bool {
+        group.is_in_group() && self.open.iter().any(|(open, _)| *open == group)
+    }
+
+    #[inline]
+    fn records(&mut self, group: Kept) -> Option<&mut Vec<Record>> {
+        if !group.is_in_group() {
+            return None;
         }
+        self.open.iter_mut().find(|(open, _)| *open == group).map(|(_, records)| records)
     }
 }
 
@@ -72,10 +104,10 @@ mod tests {
     fn what_becomes_of_a_message_is_written_with_it_and_not_before() {
         let mut groups = Groups::default();
         let group = groups.open().unwrap();
-        groups.enter(Some(group));
+        groups.enter(group);
         let kept = groups.kept();
         groups.current().unwrap().push(gone(1));
-        groups.enter(None);
+        groups.enter(Kept::NO);
         groups.of(kept).unwrap().push(gone(2));
         assert!(groups.of(Kept::YES).is_none() && groups.current().is_none());
         assert_eq!(groups.close(group).len(), 2);
@@ -83,10 +115,25 @@ mod tests {
     }
 
     #[test]
+    fn a_message_of_one_that_is_closed_belongs_to_no_later_one() {
+        let mut groups = Groups::default();
+        let (first, second) = (groups.open().unwrap(), groups.open().unwrap());
+        groups.close(first);
+        let third = groups.open().unwrap();
+        assert!(groups.of(first).is_none() && groups.of(second).is_some());
+        assert_eq!(groups.enter(third), Kept::NO);
+        assert!(groups.is_of_another(second) && !groups.is_of_another(third));
+        assert!(!groups.is_of_another(first) && !groups.is_of_another(Kept::YES));
+        assert_eq!([second, first, Kept::YES].map(|kept| groups.following(kept)), [second, third, third]);
+        assert_eq!(groups.enter(first), third);
+        assert_eq!(groups.following(Kept::YES), Kept::YES);
+    }
+
+    #[test]
     fn only_so_many_are_under_way() {
         let mut groups = Groups::default();
         assert_eq!(std::iter::from_fn(|| groups.open()).count(), MOST);
-        groups.close(7);
-        assert_eq!(groups.open(), Some(7));
+        groups.close(Kept::FIRST);
+        assert!(groups.open().is_some() && groups.open().is_none());
     }
 }

@@ -1,27 +1,29 @@
 //! How a message survives the process.
 
 /// Whether a message survives the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Kept(u8);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Kept(u16);
 
 impl Kept {
     pub(crate) const NO: Kept = Kept(0);
     /// Whatever else does.
     pub(crate) const YES: Kept = Kept(1);
+    /// With what else is in the first group.
+    pub(super) const FIRST: Kept = Kept(2);
 
     #[inline]
     pub(crate) fn is_kept(self) -> bool {
         self != Self::NO
     }
 
-    /// With what else is in this group.
-    pub(super) const fn with(group: u8) -> Self {
-        Kept(group + 2)
+    /// With what else is in a group, of which it is not known whether it is still open.
+    #[inline]
+    pub(super) fn is_in_group(self) -> bool {
+        self >= Self::FIRST
     }
 
-    /// The group, if it is in one.
-    #[inline]
-    pub(super) const fn group(self) -> Option<u8> {
-        self.0.checked_sub(2)
+    /// With what else is in the next group; after the last number comes the first again.
+    pub(super) fn next(self) -> Self {
+        Kept(self.0.wrapping_add(1)).max(Self::FIRST)
     }
 }

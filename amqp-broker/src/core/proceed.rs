@@ -1,9 +1,13 @@
 //! Goes on with operations that take more than a turn, for who waits for them and for nobody.
 
+use std::collections::VecDeque;
+
 use super::{
     channel::Settled,
     commit::{Commit, Rollback},
-    publishing::{Published, Publishing},
+    ids::ChannelId,
+    kept::Kept,
+    publishing::{Prepared, Published, Publishing},
     ready::Ready,
     refusal::Refusal,
     sink::Sink,
@@ -83,6 +87,13 @@ impl Vhost {
         true
     }
 
+    /// Begins to commit what a channel has published and settled.
+    pub(crate) fn commit(&mut self, id: ChannelId, publishes: VecDeque<Prepared>) -> Commit {
+        let channel = self.channels.get_mut(id);
+        let settled = channel.map(|channel| std::mem::take(&mut channel.settled)).unwrap_or_default();
+        Commit::new(id, publishes, settled)
+    }
+
     fn proceed_commit(
         &mut self,
         now: u64,
@@ -96,9 +107,9 @@ impl Vhost {
                 group => commit.group = group,
             }
         }
-        self.dead.groups().enter(commit.group);
+        self.dead.groups().enter(commit.group.unwrap_or_default());
         let result = self.commit_next(now, commit, sink);
-        self.dead.groups().enter(None);
+        self.dead.groups().enter(Kept::NO);
         if !matches!(result, Ok(false)) {
             // What is written together is told together.
             let records = commit.group.take().map(|group| self.dead.groups().close(group));
@@ -110,11 +121,13 @@ impl Vhost {
     fn commit_next(&mut self, now: u64, commit: &mut Commit, sink: &mut impl Sink) -> Result<bool, Refusal> {
         loop {
             if self.publish_next(now, commit, sink)? {
-                let channel = self.channels.get_mut(commit.channel);
-                let settled = commit.settled.get_or_insert_with(|| {
-                    channel.map(|channel| std::mem::take(&mut channel.settled)).unwrap_or_default()
-                });
-                let Some((_, Settled { held, outcome, .. })) = settled.pop_first() else { return Ok(true) };
+                let Some(next) = commit.settled.first_entry() else { return Ok(true) };
+                if self.dead.groups().is_of_another(next.get().held.entry.kept) {
+                    // What becomes of a message is written with it: not before, and not without the rest of this transaction.
+                    // The other one began before this, so nobody waits in a circle.
+                    return Ok(false);
+                }
+                let Settled { held, outcome } = next.remove();
                 self.budget.spend(1);
                 self.release(commit.channel, held, outcome);
             }

@@ -9,6 +9,7 @@ use super::{
     death::Reason,
     ids::{ChannelId, ConnectionId, ExchangeId, QueueId},
     journal::Stored,
+    kept::Kept,
     keys::Keys,
     message::{Draft, Message},
     properties::{Relevant, is_persistent},
@@ -365,7 +366,7 @@ impl Vhost {
                 }
                 if queue.refuses(publication.body_len()) {
                     if queue.arguments.overflow == Overflow::RejectPublishDeadLetter {
-                        queue.mourn(publication.message(), Reason::MaxLength, &mut self.dead);
+                        queue.mourn(publication.message(), Kept::NO, Reason::MaxLength, &mut self.dead);
                     }
                     return Enqueued::Refused;
                 }
@@ -408,7 +409,8 @@ impl Vhost {
         let Some(queue) = self.queues.get_mut(id) else { return };
         let Some(log) = &mut queue.stream else { return };
         self.dead.entered(message);
-        let offset = log.append(message.clone(), now);
+        let kept = if queue.serial == 0 { Kept::NO } else { self.dead.groups().kept() };
+        let offset = log.append(message.clone(), kept, now);
         let stored = (queue.serial != 0).then(|| Stored::in_stream(queue.serial, offset, now, message));
         let is_pruned = queue.prune(now, &mut self.dead, &mut self.budget);
         if let Some(stored) = stored {

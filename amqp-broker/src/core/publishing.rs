@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{
     ids::ExchangeId,
+    kept::Kept,
     message::{Draft, MESSAGE_OVERHEAD, Message, Origin, Parts},
     queue::Terms,
     routing::{Found, Routing},
@@ -40,6 +41,8 @@ pub(crate) struct Publishing {
     pub(super) found: Found,
     pub(super) progress: Progress,
     pub(super) is_letter: bool,
+    /// Of a dead letter: how the message is kept of which it is one.
+    pub(super) kept: Kept,
     /// Of a dead letter: the names of the queues that it must not return to.
     pub(super) not_to: HashSet<Bytes>,
 }

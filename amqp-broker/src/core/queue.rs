@@ -149,7 +149,7 @@ impl Queue {
             let Some(entry) = self.ready.pop() else { break };
             budget.spend(1);
             dead.left(self.serial, &entry);
-            self.mourn(entry.message, Reason::MaxLength, dead);
+            self.mourn(entry.message, entry.kept, Reason::MaxLength, dead);
             if (budget.is_over() || dead.is_crowded()) && self.is_over(0, 0) {
                 return false;
             }
@@ -164,9 +164,9 @@ impl Queue {
     }
 
     /// Notes a message that died for the dead-letter exchange, if there is one.
-    pub(crate) fn mourn(&self, message: Message, reason: Reason, dead: &mut Graveyard) {
+    pub(crate) fn mourn(&self, message: Message, kept: Kept, reason: Reason, dead: &mut Graveyard) {
         if let Some(to) = &self.arguments.dead_letter {
-            dead.push_back(message, &self.name, to, reason);
+            dead.push_back(message, kept, &self.name, to, reason);
         }
     }
 
@@ -183,10 +183,10 @@ impl Queue {
         match self.arguments.delivery_limit {
             Some(limit) if u64::from(entry.returns) > limit => {
                 dead.left(self.serial, &entry);
-                self.mourn(entry.message, Reason::DeliveryLimit, dead);
+                self.mourn(entry.message, entry.kept, Reason::DeliveryLimit, dead);
             }
             limit => {
-                dead.returned(self.serial, &entry);
+                dead.returned(self.serial, &mut entry);
                 // Without a limit, what a client returns goes to the end: one that nobody can digest shall not hold up the
                 // rest.
                 if limit.is_none() && by_client {
@@ -212,7 +212,7 @@ impl Queue {
             while let Some(entry) = self.ready.pop_expired(now) {
                 budget.spend(1);
                 dead.left(self.serial, &entry);
-                self.mourn(entry.message, Reason::Expired, dead);
+                self.mourn(entry.message, entry.kept, Reason::Expired, dead);
                 if budget.is_over() || dead.is_crowded() {
                     return false;
                 }
@@ -226,18 +226,17 @@ impl Queue {
 
     fn trim(&mut self, now: u64, dead: &mut Graveyard, budget: &mut Budget) -> bool {
         let Some(log) = &mut self.stream else { return true };
-        let first = log.first();
-        let mut is_done = true;
-        while let Some(message) = log.trim_one(now, &self.arguments) {
+        while let Some(trimmed) = log.trim_one(now, &self.arguments) {
             budget.spend(1);
-            dead.freed(&message);
+            dead.left_stream(self.serial, &trimmed);
+            if log.len() == 0 && self.serial != 0 {
+                dead.emptied(self.serial, log.end());
+            }
             if budget.is_over() {
-                is_done = false;
-                break;
+                return false;
             }
         }
-        dead.left_all(self.serial, first..log.first(), log.len() == 0);
-        is_done
+        true
     }
 
     /// How many messages there are that are not with consumers.

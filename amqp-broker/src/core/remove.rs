@@ -79,7 +79,10 @@ impl Vhost {
     fn begin_queue(&mut self, id: QueueId) -> Option<Box<RemovedQueue>> {
         let mut queue = self.queues.remove(id)?;
         if queue.serial != 0 {
-            self.journal.record(Record::QueueDeleted { serial: queue.serial });
+            let record = Record::QueueDeleted { serial: queue.serial };
+            // What is written later is not to be left there for nobody.
+            self.dead.groups().note_in_all(&record);
+            self.journal.record(record);
         }
         self.queue_names.remove(&queue.name);
         self.topology += 1;

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::{
     arguments::{OffsetArgument, QueueArguments},
+    kept::Kept,
     message::Message,
     ready::NEVER,
 };
@@ -12,15 +13,20 @@ use super::{
 /// The log of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
+    /// In ascending order of their offsets, of which some may be missing: those of a transaction that came to no end before the
+    /// process did.
     records: VecDeque<Record>,
-    /// The offset of the first record.
-    first: u64,
+    /// The offset that the next message will have.
+    end: u64,
     body_bytes: u64,
 }
 
+/// A message in a stream.
 #[derive(Debug)]
-struct Record {
-    message: Message,
+pub(crate) struct Record {
+    pub(crate) message: Message,
+    pub(crate) offset: u64,
+    pub(crate) kept: Kept,
     /// When it came, in milliseconds of the broker's clock.
     came_at: u64,
 }
@@ -38,48 +44,48 @@ impl Stream {
 
     /// The offset that the next message will have.
     pub(crate) fn end(&self) -> u64 {
-        self.first + self.records.len() as u64
+        self.end
     }
 
     /// Appends a message; tells its offset.
-    pub(crate) fn append(&mut self, message: Message, now: u64) -> u64 {
-        let offset = self.end();
-        self.body_bytes += message.body_len() as u64;
-        self.records.push_back(Record { message, came_at: now });
+    pub(crate) fn append(&mut self, message: Message, kept: Kept, now: u64) -> u64 {
+        let offset = self.end;
+        self.put(Record { message, offset, kept, came_at: now });
         offset
     }
 
+    fn put(&mut self, record: Record) {
+        self.end = record.offset + 1;
+        self.body_bytes += record.message.body_len() as u64;
+        self.records.push_back(record);
+    }
+
     /// The offset of the first message, or of the next one when there is none.
-    pub(crate) fn first(&self) -> u64 {
-        self.first
+    fn first(&self) -> u64 {
+        self.records.front().map_or(self.end, |record| record.offset)
     }
 
     /// While it is empty: the offset that its first message will have.
     pub(crate) fn begin_at(&mut self, offset: u64) {
-        self.first = offset;
+        self.end = offset;
     }
 
     /// Puts back a message that survived the process, after those before it.
     pub(crate) fn restore(&mut self, offset: u64, message: Message, came_at: u64) {
-        if self.records.is_empty() {
-            self.first = offset;
-        }
-        self.body_bytes += message.body_len() as u64;
-        self.records.push_back(Record { message, came_at });
+        self.put(Record { message, offset, kept: Kept::YES, came_at });
     }
 
     /// Drops the first message if it is too much or too old. The newest stays whatever its size.
-    pub(crate) fn trim_one(&mut self, now: u64, arguments: &QueueArguments) -> Option<Message> {
+    pub(crate) fn trim_one(&mut self, now: u64, arguments: &QueueArguments) -> Option<Record> {
         let oldest = self.records.front()?;
         let too_much = arguments.max_length_bytes.is_some_and(|most| self.body_bytes > most);
         let too_old = arguments.max_age.is_some_and(|age| oldest.came_at.saturating_add(age) <= now);
         if !(too_old || too_much && self.records.len() > 1) {
             return None;
         }
-        let Record { message, .. } = self.records.pop_front()?;
-        self.body_bytes -= message.body_len() as u64;
-        self.first += 1;
-        Some(message)
+        let record = self.records.pop_front()?;
+        self.body_bytes -= record.message.body_len() as u64;
+        Some(record)
     }
 
     /// Drops the first message, whatever it is.
@@ -97,11 +103,13 @@ impl Stream {
 
     /// Where a consumer begins; the clock began at `began`, in milliseconds since 1970.
     pub(crate) fn begin(&self, offset: OffsetArgument, now: u64, began: u64) -> u64 {
-        let since =
-            |time: u64| self.first + self.records.partition_point(|record| record.came_at < time) as u64;
+        let since = |time: u64| {
+            let index = self.records.partition_point(|record| record.came_at < time);
+            self.records.get(index).map_or(self.end, |record| record.offset)
+        };
         match offset {
-            OffsetArgument::First => self.first,
-            OffsetArgument::Last => self.end().saturating_sub(1).max(self.first),
+            OffsetArgument::First => self.first(),
+            OffsetArgument::Last => self.records.back().map_or(self.end, |record| record.offset),
             OffsetArgument::Next => self.end(),
             OffsetArgument::Offset(offset) => offset,
             OffsetArgument::Timestamp(seconds) => since(seconds.saturating_mul(1000).saturating_sub(began)),
@@ -111,9 +119,13 @@ impl Stream {
 
     /// The message at an offset, or the first one that is left after it, with its offset.
     pub(crate) fn at(&self, offset: u64) -> Option<(u64, &Message)> {
-        let offset = offset.max(self.first);
-        let index = usize::try_from(offset - self.first).ok()?;
-        self.records.get(index).map(|record| (offset, &record.message))
+        // Where none is missing before it, this is its place; otherwise its place is before that.
+        let most = usize::try_from(offset.saturating_sub(self.first())).ok()?;
+        let record = match self.records.get(most).filter(|record| record.offset <= offset) {
+            Some(record) => record,
+            None => self.records.get(self.records.partition_point(|record| record.offset < offset))?,
+        };
+        Some((record.offset, &record.message))
     }
 }
 
@@ -130,7 +142,7 @@ mod tests {
     }
 
     fn append(stream: &mut Stream, body: &str, now: u64, arguments: &QueueArguments) {
-        stream.append(message(body), now);
+        stream.append(message(body), Kept::NO, now);
         while stream.trim_one(now, arguments).is_some() {}
     }
 
@@ -172,6 +184,22 @@ mod tests {
         );
         append(&mut stream, "more than eight", 40, &arguments);
         assert_eq!((stream.len(), stream.at(0).map(|(offset, _)| offset)), (1, Some(3)));
+    }
+
+    #[test]
+    fn offsets_that_are_missing_are_passed_over_and_not_given_anew() {
+        let mut stream = Stream::default();
+        for offset in [3, 4, 7, 9] {
+            stream.restore(offset, message("m"), 10 * offset);
+        }
+        let found: Vec<_> = (0..11).map(|offset| stream.at(offset).map(|(offset, _)| offset)).collect();
+        assert_eq!(
+            found,
+            [3, 3, 3, 3, 4, 7, 7, 7, 9, 9].map(Some).into_iter().chain([None]).collect::<Vec<_>>()
+        );
+        assert_eq!(stream.begin(OffsetArgument::Ago(30), 85, 0), 7);
+        assert_eq!(stream.append(message("m"), Kept::NO, 100), 10);
+        assert_eq!(stream.at(10).map(|(offset, _)| offset), Some(10));
     }
 
     #[test]

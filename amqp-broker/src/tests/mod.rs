@@ -36,6 +36,7 @@ mod behaviour;
 mod both;
 mod cancels;
 mod closing;
+mod commits;
 #[cfg(feature = "durable")]
 mod damage;
 mod dead_letters;

@@ -4,12 +4,7 @@ use amqp_codec::{Arguments, method::tx};
 
 use super::{Channel, Mode, Pending};
 use crate::{
-    core::{
-        commit::{Commit, Rollback},
-        ids::ChannelId,
-        refusal::Refusal,
-        work::Work,
-    },
+    core::{commit::Rollback, ids::ChannelId, refusal::Refusal, work::Work},
     session::{paused::Then, shared::Operation},
 };
 
@@ -31,7 +26,7 @@ impl Channel {
             (tx::Method::Commit(_), Mode::Transaction(pending)) => {
                 let publishes = std::mem::take(pending).publishes;
                 self.note_unpublished(op)?;
-                let work = Work::Commit(Box::new(Commit::new(key, publishes)));
+                let work = Work::Commit(Box::new(op.shared.vhost.commit(key, publishes)));
                 self.run(op, tx::Commit::ID, work, Then::Commit)?;
             }
             (tx::Method::Rollback(_), Mode::Transaction(pending)) => {

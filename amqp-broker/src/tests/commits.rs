@@ -1,0 +1,307 @@
+//! What of a transaction is written, wherever it is interrupted and whatever others do with its messages meanwhile: all of it at
+//! once.
+
+use std::collections::BTreeMap;
+
+use amqp_codec::{
+    ContentHeader, Frame, Method, Properties, Table, Value,
+    method::{basic, channel, queue, tx},
+};
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    anything::{FRAME_MAX, client},
+    peer::short,
+};
+use crate::{
+    core::{
+        journal::{Record, Stored},
+        restore::Restoration,
+        vhost::Vhost,
+    },
+    session::{
+        connection::{Connection, Wants},
+        shared::Shared,
+    },
+};
+
+/// How much may be done in a turn.
+const BOUND: u64 = 8;
+/// How many messages a transaction has.
+const COUNT: usize = 40;
+const CHANNEL: u16 = 3;
+
+/// A virtual host that survives, two clients, and what was to be written after each turn.
+struct World {
+    shared: Shared,
+    clients: [Connection; 2],
+    inputs: [BytesMut; 2],
+    written: Vec<Vec<Record>>,
+    now: u64,
+}
+
+/// How many messages each queue has, by its name.
+type Counts = BTreeMap<String, usize>;
+
+impl World {
+    fn new() -> Self {
+        let mut vhost = Vhost::new("/", Default::default());
+        Restoration::new(&mut vhost).finish();
+        let mut shared = Shared::new(vhost, Default::default(), u64::MAX);
+        let clients = [client(&mut shared), client(&mut shared)];
+        let mut world = World { shared, clients, inputs: Default::default(), written: Vec::new(), now: 0 };
+        for who in 0..2 {
+            world.ask(who, channel::Open::default());
+            world.finish(who);
+        }
+        world
+    }
+
+    fn declare(&mut self, name: &str, arguments: &[(&str, Value)]) {
+        let mut table = Table::new();
+        arguments.iter().for_each(|(key, value)| table.insert(key, value.clone()).unwrap());
+        let declare =
+            queue::Declare { queue: short(name), durable: true, arguments: table, ..Default::default() };
+        self.ask(0, declare);
+        self.finish(0);
+    }
+
+    /// Says something, to be listened to later.
+    fn ask(&mut self, who: usize, method: impl Into<Method>) {
+        Frame::Method(CHANNEL, method.into()).encode(FRAME_MAX, &mut self.inputs[who]).unwrap();
+    }
+
+    fn publish(&mut self, who: usize, queue: &str) {
+        self.ask(who, basic::Publish { routing_key: short(queue), ..Default::default() });
+        let properties = Properties { delivery_mode: Some(2), ..Default::default() }.encode().unwrap();
+        let header = ContentHeader { class_id: 60, body_size: 1, properties };
+        for frame in [Frame::Header(CHANNEL, header), Frame::Body(CHANNEL, Bytes::from_static(b"x"))] {
+            frame.encode(FRAME_MAX, &mut self.inputs[who]).unwrap();
+        }
+    }
+
+    /// A transaction is begun, and not committed.
+    fn begin(&mut self, who: usize) {
+        self.ask(who, tx::Select {});
+        self.finish(who);
+    }
+
+    fn begin_with_publishes(&mut self, queue: &str) {
+        self.begin(0);
+        (0..COUNT).for_each(|_| self.publish(0, queue));
+        self.finish(0);
+        self.ask(0, tx::Commit {});
+    }
+
+    /// Listens for a turn; tells whether there is more to do for this client.
+    fn turn(&mut self, who: usize) -> bool {
+        self.shared.vhost.budget.set_bound(BOUND);
+        self.shared.vhost.budget.begin();
+        let wants = self.clients[who].receive(self.now, &mut self.shared, &mut self.inputs[who]);
+        self.write();
+        wants == Wants::Turn
+    }
+
+    /// What nobody waits for goes on for a turn.
+    fn catch_up(&mut self) {
+        self.shared.vhost.budget.begin();
+        self.shared.catch_up(self.now);
+        self.write();
+    }
+
+    /// What has changed is written at once.
+    fn write(&mut self) {
+        if let Some(records) = self.shared.vhost.take_changes() {
+            self.written.push(records);
+            let change = self.shared.held.changed();
+            while !self.shared.on_disk(change, true) {
+                self.shared.vhost.budget.begin();
+            }
+        }
+    }
+
+    fn finish(&mut self, who: usize) {
+        while self.turn(who) || !self.inputs[who].is_empty() {}
+        while self.shared.vhost.has_backlog() {
+            self.catch_up();
+        }
+    }
+
+    /// What would be there, had the process ended after each of the writes.
+    fn ends(&self) -> Vec<Counts> {
+        let mut names = BTreeMap::new();
+        let mut messages = BTreeMap::<(u64, u64), Stored>::new();
+        let after = |records: &Vec<Record>| {
+            for record in records {
+                match record {
+                    Record::QueueDeclared { serial, name, .. } => {
+                        names.insert(*serial, name.to_string());
+                    }
+                    Record::Stored(stored) | Record::Returned(stored) => {
+                        messages.insert((stored.queue, stored.position), stored.clone());
+                    }
+                    _ => {}
+                }
+            }
+            for record in records {
+                match record {
+                    Record::QueueDeleted { serial } => messages.retain(|(queue, _), _| queue != serial),
+                    Record::Gone { queue, position } => drop(messages.remove(&(*queue, *position))),
+                    _ => {}
+                }
+            }
+            let mut counts = Counts::new();
+            for (queue, _) in messages.keys() {
+                *counts.entry(names[queue].clone()).or_default() += 1;
+            }
+            counts
+        };
+        self.written.iter().map(after).collect()
+    }
+
+    /// What there was at one end or another.
+    #[track_caller]
+    fn assert_ends(&self, expected: &[&[(&str, usize)]]) {
+        let mut ends = self.ends();
+        ends.dedup();
+        let counts = |end: &&[(&str, usize)]| end.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+        assert_eq!(ends, expected.iter().map(counts).collect::<Vec<Counts>>());
+    }
+}
+
+#[test]
+fn dead_letters_are_written_with_the_transaction_whose_messages_died() {
+    let mut world = World::new();
+    let to_d = ("x-dead-letter-routing-key", "d".into());
+    world.declare("q", &[("x-max-length", 0.into()), ("x-dead-letter-exchange", "".into()), to_d]);
+    world.declare("d", &[]);
+    world.begin_with_publishes("q");
+    let mut turns = 0;
+    while world.turn(0) {
+        (0..4).for_each(|_| world.catch_up());
+        turns += 1;
+    }
+    assert!(turns > 2);
+    world.finish(0);
+    let ends = world.ends();
+    let first = ends.iter().position(|counts| !counts.is_empty()).unwrap();
+    // What dies after the transaction is written may come to an end after it.
+    assert!(ends[first]["d"] > COUNT / 2, "{:?}", ends[first]);
+    assert_eq!(ends.last().unwrap()["d"], COUNT);
+}
+
+#[test]
+fn what_others_do_with_messages_of_a_transaction_is_written_with_it() {
+    let mut world = World::new();
+    world.declare("q", &[]);
+    world.begin_with_publishes("q");
+    let mut tag = 0;
+    while world.turn(0) {
+        // Got, returned, got again and acknowledged.
+        tag += 2;
+        for (tag, requeue) in [(tag - 1, true), (tag, false)] {
+            world.ask(1, basic::Get { queue: short("q"), ..Default::default() });
+            world.ask(1, basic::Nack { delivery_tag: tag, requeue, ..Default::default() });
+            while world.turn(1) {}
+        }
+    }
+    let left = COUNT - usize::try_from(tag).unwrap() / 2;
+    assert!(left < COUNT - 2);
+    world.finish(0);
+    world.assert_ends(&[&[], &[("q", left)]]);
+}
+
+#[test]
+fn what_a_transaction_returned_and_others_acknowledged_does_not_come_back() {
+    let mut world = World::new();
+    world.declare("q", &[("x-queue-type", "quorum".into())]);
+    (0..COUNT).for_each(|_| world.publish(0, "q"));
+    world.begin(0);
+    (0..COUNT).for_each(|_| world.ask(0, basic::Get { queue: short("q"), ..Default::default() }));
+    world.ask(0, basic::Nack { multiple: true, requeue: true, ..Default::default() });
+    world.finish(0);
+    world.ask(0, tx::Commit {});
+    let get = basic::Get { queue: short("q"), no_ack: true, ..Default::default() };
+    while world.turn(0) {
+        world.ask(1, get.clone());
+        while world.turn(1) {}
+    }
+    (0..COUNT).for_each(|_| world.ask(1, get.clone()));
+    world.finish(1);
+    assert_eq!(world.ends().last(), Some(&Counts::new()));
+}
+
+#[test]
+fn a_transaction_that_acknowledges_messages_of_another_is_written_after_it() {
+    let mut world = World::new();
+    world.declare("q", &[]);
+    world.declare("r", &[]);
+    world.begin(1);
+    world.begin_with_publishes("q");
+    assert!(world.turn(0));
+    world.ask(1, basic::Get { queue: short("q"), ..Default::default() });
+    world.ask(1, basic::Ack { delivery_tag: 1, multiple: false });
+    world.publish(1, "r");
+    world.ask(1, tx::Commit {});
+    assert!((0..20).all(|_| world.turn(1)), "it waits");
+    while world.turn(0) {}
+    world.finish(1);
+    world.assert_ends(&[&[], &[("q", COUNT)], &[("q", COUNT - 1), ("r", 1)]]);
+}
+
+/// A transaction of publishes and an acknowledgement that is under way, while another delivery of its channel is out.
+fn publishes_and_acknowledges() -> World {
+    let mut world = World::new();
+    world.declare("q", &[]);
+    world.declare("r", &[]);
+    (0..2).for_each(|_| world.publish(0, "q"));
+    world.begin(0);
+    (0..2).for_each(|_| world.ask(0, basic::Get { queue: short("q"), ..Default::default() }));
+    world.ask(0, basic::Ack { delivery_tag: 1, multiple: false });
+    (0..COUNT).for_each(|_| world.publish(0, "r"));
+    world.finish(0);
+    world.ask(0, tx::Commit {});
+    assert!(world.turn(0));
+    world
+}
+
+#[test]
+fn a_transaction_is_whole_though_its_client_is_lost() {
+    let mut world = publishes_and_acknowledges();
+    let work = world.clients[0].take_work(&mut world.shared);
+    world.shared.leave_behind(0, work);
+    world.finish(1);
+    world.assert_ends(&[&[], &[("q", 1)], &[("q", 2)], &[("q", 1), ("r", COUNT)]]);
+}
+
+#[test]
+fn a_transaction_is_whole_though_its_channel_is_ended_for_an_acknowledgement_that_is_late() {
+    let mut world = publishes_and_acknowledges();
+    world.now = u64::MAX / 2;
+    while world.shared.vhost.has_backlog() || world.shared.vhost.next_deadline() <= world.now {
+        world.catch_up();
+    }
+    world.finish(0);
+    world.assert_ends(&[&[], &[("q", 1)], &[("q", 2)], &[("q", 1), ("r", COUNT)]]);
+}
+
+#[test]
+fn what_a_stream_drops_of_a_transaction_does_not_come_back() {
+    let mut world = World::new();
+    world.declare("s", &[("x-queue-type", "stream".into()), ("x-max-length-bytes", 5.into())]);
+    world.begin_with_publishes("s");
+    world.finish(0);
+    world.assert_ends(&[&[], &[("s", 5)]]);
+}
+
+#[test]
+fn of_a_queue_that_is_deleted_before_its_messages_are_written_nothing_is() {
+    let mut world = World::new();
+    world.declare("q", &[]);
+    world.begin_with_publishes("q");
+    assert!(world.turn(0));
+    world.ask(1, queue::Delete { queue: short("q"), ..Default::default() });
+    world.finish(1);
+    world.finish(0);
+    world.assert_ends(&[&[]]);
+}
