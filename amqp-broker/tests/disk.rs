@@ -172,7 +172,9 @@ fn refused(folder: &Path, flags: &[&str]) -> String {
 fn a_damaged_folder_is_refused_until_the_flag_says_otherwise_which_is_no_key_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::start(folder.path());
-    publisher(&program.address).confirmed(0..100, &mut 0).unwrap();
+    let (mut client, mut tag) = (publisher(&program.address), 0);
+    // Each is written by itself.
+    (0..100).for_each(|number| client.confirmed(number..number + 1, &mut tag).unwrap());
     program.kill();
     let journal = folder.path().join("0.jnl");
     fs::OpenOptions::new().write(true).open(&journal).unwrap().set_len(10_000).unwrap();
