@@ -114,6 +114,11 @@ impl Client {
         self.login.get()
     }
 
+    /// How to want something of its connection.
+    pub(crate) fn orders(&self) -> UnboundedSender<Order> {
+        self.orders.clone()
+    }
+
     /// Wants something of its connection, which does it soon, unless it has ended.
     pub(crate) fn order(&self, order: Order) {
         let _ = self.orders.send(order);

@@ -22,6 +22,7 @@ use crate::{
     session::{
         connection::{Connection, Terms, Wants},
         handshake::{Agreed, open_ok},
+        holdings::Progress,
         order::Order,
         outbox::{Batch, Outbox},
     },
@@ -57,6 +58,7 @@ pub(crate) struct Driver<S> {
     is_gone: bool,
     host: Arc<Host>,
     broker: Arc<Instance>,
+    progress: Progress,
     /// When what has been taken to write may be written, where answers are delayed.
     held: Option<Pin<Box<Sleep>>>,
 }
@@ -74,13 +76,12 @@ impl<S> Driver<S> {
             return;
         }
         self.input = BytesMut::new();
-        let (id, unpublished) = (self.connection.id, self.connection.unpublished());
+        let id = self.connection.id;
         let connection = &mut self.connection;
         self.host.with(|now, shared| {
-            // Less is never too much.
-            let _ = shared.note_unpublished(unpublished, 0);
             let work = connection.take_work(shared);
             shared.outboxes.close(id);
+            shared.holdings.close(id);
             shared.leave_behind(now, work);
             // Its place may be another's soon.
             shared.alarm.forget(id);
@@ -97,11 +98,12 @@ impl<S> Driver<S> {
     ) -> Self {
         let frame_max = agreed.tune.frame_max as usize;
         let (user, vhost) = (agreed.access.user.clone(), agreed.vhost);
-        let (id, uncounted) = host.with(|_, shared| {
+        let (id, progress, uncounted) = host.with(|_, shared| {
             let id = shared.vhost.connect(agreed.access, agreed.cancel_notify);
             shared.outboxes.open(id, Outbox::new(frame_max));
+            let progress = shared.holdings.open(id, Some(place.client.orders()));
             shared.outboxes.send(id, 0, &open_ok());
-            (id, shared.outboxes.peek(id).map_or(0, |outbox| outbox.len()))
+            (id, progress, shared.outboxes.peek(id).map_or(0, |outbox| outbox.len()))
         });
         place.client.logged_in(Login { user, vhost, client_name: agreed.client_name, id });
         let terms = Terms {
@@ -128,6 +130,7 @@ impl<S> Driver<S> {
             is_gone: false,
             host,
             broker,
+            progress,
             held: None,
         }
     }
@@ -140,7 +143,7 @@ impl<S> Driver<S> {
         // Who is not read from cannot be heard.
         pulse.lives(
             std::mem::take(&mut self.heard)
-                || matches!(self.wants, Wants::Turn | Wants::Relief | Wants::Disk(_)),
+                || matches!(self.wants, Wants::Turn | Wants::Room | Wants::Relief | Wants::Disk(_)),
         )
     }
 
@@ -225,6 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
                     self.batch.advance(count);
+                    self.progress.made();
                     let uncounted = count.min(self.uncounted);
                     self.uncounted -= uncounted;
                     self.spoke |= count > uncounted;
@@ -240,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let id = connection.id;
         let taken = self.host.with(|now, shared| {
             connection.obey_all(now, shared);
-            let taken = shared.outboxes.peek(id).is_some_and(|outbox| outbox.take(batch, cx.waker()));
+            let taken = shared.outboxes.take(id, batch, cx.waker());
             if taken {
                 shared.vhost.drained(now, id, &mut shared.outboxes);
             }
@@ -265,6 +269,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         !self.is_closing() && self.host.with(|_, shared| shared.alarm.is_on())
     }
 
+    /// Whether it still holds more than its share of the memory, so that nothing more is read. Who looks after that wakes it.
+    fn is_over_share(&self) -> bool {
+        let id = self.connection.id;
+        !self.is_closing()
+            && self.host.with(|_, shared| {
+                let is_over = shared.is_over_share(id);
+                if is_over {
+                    shared.wait_for_room(id);
+                }
+                is_over
+            })
+    }
+
     /// Whether what the connection waits for is not on disk. Whoever writes there wakes it, for an answer waits for that too.
     fn is_ahead_of_disk(&self, change: u64) -> bool {
         !self.is_closing() && self.host.with(|_, shared| !shared.held.is_on_disk(change))
@@ -279,8 +296,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Wants::End => return Poll::Ready(Ok(false)),
             Wants::Output if !self.batch.is_empty() => return Poll::Pending,
             Wants::Relief if self.is_held_back() => return Poll::Pending,
+            Wants::Room if self.is_over_share() => return Poll::Pending,
             Wants::Disk(change) if self.is_ahead_of_disk(change) => return Poll::Pending,
-            Wants::Output | Wants::Turn | Wants::Relief | Wants::Disk(_) => {}
+            Wants::Output | Wants::Turn | Wants::Room | Wants::Relief | Wants::Disk(_) => {}
             Wants::Input => {
                 // What is left of the buffer is used first: messages keep all of it alive anyway. The small rest is left over,
                 // where it would cost a system call to read little.
@@ -293,6 +311,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                 }
                 self.heard = true;
+                self.progress.made();
                 self.adapt(count);
             }
         }

@@ -70,7 +70,10 @@ impl Host {
                 shared.disk_follows(false);
             }
         }
-        shared.look_at_memory();
+        if let Some(disk) = &self.disk {
+            shared.disk_backlog = disk.backlog();
+        }
+        shared.look_at_memory(now);
         shared.outboxes.take_woken(&mut woken);
         let due = shared.next_deadline();
         if shared.vhost.budget.is_over() {

@@ -187,6 +187,7 @@ fn fail(failure: &watch::Sender<Option<Failure>>, why: Failure) {
 
 fn host(vhost: Vhost, disk: Option<Disk>, began: Instant, config: &Config, faults: &FaultPlan) -> Host {
     let mut shared = Shared::new(vhost, Arc::clone(&faults.disturbance), config.vhost_memory());
+    shared.set_stall_timeout(u64::try_from(config.stall_timeout.as_millis()).unwrap_or(u64::MAX));
     if disk.is_none() {
         shared.vhost.began = since_1970();
     }

@@ -49,6 +49,9 @@ pub(crate) struct Settled {
 }
 
 impl Channel {
+    /// How much memory it takes beside what comes on it and is out on it, in bytes. An estimate.
+    pub(crate) const WEIGHT: u64 = 3000;
+
     pub(crate) fn new(connection: ConnectionId, number: u16, most_unacked: u32) -> Self {
         Channel {
             connection,

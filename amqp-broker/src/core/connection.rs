@@ -23,6 +23,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// How much memory it takes beside what is read and written, in bytes. An estimate.
+    pub(crate) const WEIGHT: u64 = 10_000;
+
     pub(crate) fn new(access: Access, cancel_notify: bool) -> Self {
         Connection {
             access,

@@ -92,6 +92,7 @@ impl Vhost {
             number: 0,
         });
         channel.consumers.insert(tag, consumer);
+        self.topology_weight += Consumer::WEIGHT;
         let number = queue.add_consumer(consumer);
         if let Some(consumer) = self.consumers.get_mut(consumer) {
             consumer.number = number;
@@ -160,6 +161,7 @@ impl Vhost {
     /// Takes a consumer out of its queue and the next one in when only one is active; tells the queue.
     pub(super) fn leave_queue(&mut self, now: u64, id: ConsumerId) -> Option<QueueId> {
         let consumer = self.consumers.remove(id)?;
+        self.topology_weight -= Consumer::WEIGHT;
         if let Some(channel) = self.channels.get_mut(consumer.channel) {
             channel.leave_turn(&consumer);
         }
@@ -208,6 +210,7 @@ impl Vhost {
     /// Ends a consumer whose queue has gone, and tells the client.
     pub(super) fn end_consumer(&mut self, id: ConsumerId, sink: &mut impl Sink) {
         let Some(consumer) = self.consumers.remove(id) else { return };
+        self.topology_weight -= Consumer::WEIGHT;
         let Some(channel) = self.channels.get_mut(consumer.channel) else { return };
         channel.consumers.remove(&consumer.tag);
         channel.leave_turn(&consumer);

@@ -32,6 +32,9 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
+    /// How much memory it takes, in bytes. An estimate.
+    pub(crate) const WEIGHT: u64 = 600;
+
     /// Whether its own limit lets it have one more.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {

@@ -66,7 +66,10 @@ impl Vhost {
             self.woken.push_back(id);
             return;
         }
-        if queue.stream.is_some() {
+        let is_stream = queue.stream.is_some();
+        // Another message may be at the head now.
+        self.arm(id);
+        if is_stream {
             self.dispatch_stream(now, id, sink);
             return;
         }

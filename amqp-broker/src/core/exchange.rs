@@ -63,6 +63,18 @@ pub(crate) struct Declaration {
     pub(crate) arguments: Table,
 }
 
+/// What an exchange takes, a binding beside its key and arguments, and a word of a topic pattern, in bytes. Estimates.
+const EXCHANGE_OVERHEAD: u64 = 768;
+const BINDING_OVERHEAD: u64 = 400;
+const WORD_OVERHEAD: u64 = 200;
+
+impl Declaration {
+    /// How much memory the exchange takes, near enough.
+    pub(crate) fn weight(&self) -> u64 {
+        EXCHANGE_OVERHEAD + (self.name.len() + 2 * self.arguments.as_encoded().len()) as u64
+    }
+}
+
 /// A binding.
 #[derive(Debug)]
 pub(crate) struct Bound {
@@ -171,6 +183,18 @@ impl Exchange {
         arguments: &Table,
     ) -> Option<u64> {
         self.numbers.get(&(destination, key.clone(), arguments.as_encoded().clone())).copied()
+    }
+
+    /// How much memory a binding takes, near enough.
+    pub(crate) fn binding_weight(&self, key: &ShortString, arguments: &Table) -> u64 {
+        let encoded = arguments.as_encoded().len() as u64;
+        let read = match self.router {
+            // The least that an entry has is two octets; read, it is a name and a value.
+            Router::Headers => 24 * encoded,
+            Router::Topic(_) => WORD_OVERHEAD * key.as_bytes().split(|octet| *octet == b'.').count() as u64,
+            Router::Direct(_) | Router::Fanout => 0,
+        };
+        BINDING_OVERHEAD + key.len() as u64 + encoded + read
     }
 
     /// Adds a binding; its number. One that exists is left as it is: none then.

@@ -11,11 +11,13 @@ use super::{
 impl Vhost {
     /// A client has entered the virtual host.
     pub(crate) fn connect(&mut self, access: Access, cancel_notify: bool) -> ConnectionId {
+        self.topology_weight += Connection::WEIGHT;
         self.connections.insert(Connection::new(access, cancel_notify))
     }
 
     /// A channel is opened.
     pub(crate) fn open_channel(&mut self, id: ConnectionId, number: u16) -> ChannelId {
+        self.topology_weight += Channel::WEIGHT;
         let channel = self.channels.insert(Channel::new(id, number, self.limits.unacked));
         if let Some(connection) = self.connections.get_mut(id) {
             connection.channels.push(channel);

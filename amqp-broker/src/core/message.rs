@@ -84,10 +84,9 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Starts over, keeping the memory unless one message made it large.
+    /// Starts over, keeping the memory.
     pub(crate) fn start(&mut self, exchange: &[u8], routing_key: &[u8]) {
         self.bytes.clear();
-        self.bytes.shrink_to(8 * SMALL_BODY);
         self.large.clear();
         self.blind = 0;
         for name in [exchange, routing_key] {
@@ -96,6 +95,18 @@ impl Draft {
         }
         self.header_at = self.bytes.len();
         self.body_at = self.header_at;
+    }
+
+    /// Bytes of memory that it takes.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.bytes.capacity() as u64
+    }
+
+    /// Gives memory back that is more than most messages need.
+    pub(crate) fn give_back(&mut self) {
+        if self.bytes.capacity() > 2 * SMALL_BODY {
+            self.bytes = Vec::new();
+        }
     }
 
     /// The content header frame's payload.

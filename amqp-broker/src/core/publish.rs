@@ -389,16 +389,17 @@ impl Vhost {
             entry.kept = self.dead.groups().kept();
             Stored::new(queue.serial, &entry)
         });
-        let expires = entry.expires_at != NEVER;
+        let (expires, length) = (entry.expires_at != NEVER, queue.ready.len());
         queue.ready.push(entry);
         let is_pruned = queue.drop_overflow(&mut self.dead, &mut self.budget);
+        let has_new_head = queue.ready.len() <= length;
         if let Some(stored) = stored {
             self.keep(stored);
         }
         if !is_pruned {
             self.wake(id);
         }
-        if expires {
+        if expires || has_new_head {
             self.arm(id);
         }
         Enqueued::Taken

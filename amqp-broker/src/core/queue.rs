@@ -69,7 +69,20 @@ pub(crate) struct Declaration {
     pub(crate) serial: u64,
 }
 
+/// What a queue takes beside its messages, in bytes. An estimate.
+const QUEUE_OVERHEAD: u64 = 1100;
+
 impl Queue {
+    /// How much memory a queue of this name and these arguments takes beside its messages, near enough.
+    pub(crate) fn weight_of(name: &ShortString, arguments: &Table) -> u64 {
+        QUEUE_OVERHEAD + (2 * name.len() + 3 * arguments.as_encoded().len()) as u64
+    }
+
+    /// How much it takes itself.
+    pub(crate) fn weight(&self) -> u64 {
+        Self::weight_of(&self.name, &self.table)
+    }
+
     pub(crate) fn new(declared: Declaration, now: u64) -> Self {
         let Declaration { name, durable, auto_delete, owner, table, arguments, serial } = declared;
         Queue {

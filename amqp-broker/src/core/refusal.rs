@@ -11,6 +11,8 @@ pub(crate) enum Refusal {
     NoExchange { name: String, vhost: String },
     #[error("no queue '{name}' in vhost '{vhost}'")]
     NoQueue { name: String, vhost: String },
+    #[error("vhost '{vhost}' has all the memory it may have: {limit} bytes")]
+    NoMemory { vhost: String, limit: u64 },
     /// No refusal, and never told: something else is to be done first that takes more than a turn, and then this is looked at
     /// again.
     #[error("not yet")]
@@ -124,10 +126,11 @@ pub(crate) enum Refusal {
     #[error("number of channels opened ({0}) has reached the negotiated channel_max ({0})")]
     TooManyChannels(u16),
     /// RabbitMQ has no such limit, and no words.
-    #[error(
-        "bodies under way and open transactions take more than the memory there is for them ({limit} bytes)"
-    )]
+    #[error("a body is larger than all memory there is ({limit} bytes)")]
     TooMuchUnpublished { limit: u64 },
+    /// RabbitMQ has no such limit, and no words.
+    #[error("more than {share} bytes are sent in part or not read, memory is short, and nothing has moved")]
+    TooMuchHeld { share: u64 },
     #[error("the disk failed")]
     DiskFailed,
     #[error("broker forced connection closure with reason 'shutdown'")]
@@ -167,6 +170,7 @@ impl Refusal {
             | Refusal::TooManyQueues { .. }
             | Refusal::TooManyExchanges { .. }
             | Refusal::TooManyBindings { .. }
+            | Refusal::NoMemory { .. }
             | Refusal::TooManyUnacked(_)
             | Refusal::SegmentTooLarge
             | Refusal::AckTimeout { .. }
@@ -183,7 +187,7 @@ impl Refusal {
             Refusal::Frame(_) => ReplyCode::FRAME_ERROR,
             Refusal::UnexpectedFrame(_) => ReplyCode::UNEXPECTED_FRAME,
             Refusal::ChannelError(_) => ReplyCode::CHANNEL_ERROR,
-            Refusal::TooMuchUnpublished { .. } => ReplyCode::RESOURCE_ERROR,
+            Refusal::TooMuchUnpublished { .. } | Refusal::TooMuchHeld { .. } => ReplyCode::RESOURCE_ERROR,
             Refusal::Internal | Refusal::NotYet => ReplyCode::INTERNAL_ERROR,
             Refusal::DiskFailed => ReplyCode::INTERNAL_ERROR,
             Refusal::Shutdown => ReplyCode::CONNECTION_FORCED,

@@ -1,7 +1,8 @@
 //! Takes away connections, channels, queues and exchanges with all that is theirs, a bounded part of it in each turn.
 
 use super::{
-    channel::Settled,
+    channel::{Channel, Settled},
+    connection::Connection,
     exchange::Destination,
     ids::{ChannelId, ConnectionId, ExchangeId, QueueId},
     journal::Record,
@@ -68,7 +69,7 @@ impl Vhost {
         } else if let Some(id) = removal.queues.pop_front() {
             removal.queue = self.begin_queue(id);
         } else if let Some(id) = removal.connection.take() {
-            self.connections.remove(id);
+            self.topology_weight -= Connection::WEIGHT * u64::from(self.connections.remove(id).is_some());
         } else {
             return false;
         }
@@ -112,6 +113,7 @@ impl Vhost {
         } else if let Some(message) = queue.stream.as_mut().and_then(|log| log.pop()) {
             self.dead.freed(&message);
         } else {
+            self.topology_weight -= queue.weight();
             return false;
         }
         true
@@ -135,11 +137,13 @@ impl Vhost {
         if let Some((number, bound)) = removed.exchange.unbind_first() {
             self.bindings -= 1;
             self.dying_bindings -= 1;
+            self.topology_weight -= removed.exchange.binding_weight(&bound.key, &bound.arguments);
             self.forget_source(bound.destination, (removed.id, number));
         } else if let Some((source, number)) = removed.sources.next() {
             self.dying_bindings -= 1;
             self.cut(source, number, removal);
         } else {
+            self.topology_weight -= removed.exchange.declared.weight();
             return false;
         }
         true
@@ -148,7 +152,8 @@ impl Vhost {
     /// Removes a binding to what has gone; its exchange goes too, if it is to go for that.
     fn cut(&mut self, source: ExchangeId, number: u64, removal: &mut Removal) {
         let Some(exchange) = self.exchanges.get_mut(source) else { return };
-        if exchange.unbind(number).is_some() {
+        if let Some(bound) = exchange.unbind(number) {
+            self.topology_weight -= exchange.binding_weight(&bound.key, &bound.arguments);
             self.topology += 1;
             self.bindings -= 1;
         }
@@ -192,7 +197,7 @@ impl Vhost {
         } else if let Some(queue) = ending.left.pop_front() {
             removal.queues.extend(self.is_to_go(queue).then_some(queue));
         } else {
-            self.channels.remove(ending.id);
+            self.topology_weight -= Channel::WEIGHT * u64::from(self.channels.remove(ending.id).is_some());
             return false;
         }
         true

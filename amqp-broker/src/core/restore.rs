@@ -34,6 +34,7 @@ impl<'a> Restoration<'a> {
         match record {
             Record::ExchangeDeclared { serial, declared } => {
                 let name = declared.name.clone();
+                self.vhost.topology_weight += declared.weight();
                 let id = self.vhost.exchanges.insert(Exchange::new(declared, serial));
                 self.vhost.exchange_names.insert(name, id);
                 self.exchanges.insert(serial, id);
@@ -52,7 +53,9 @@ impl<'a> Restoration<'a> {
                     arguments,
                     serial,
                 };
-                let id = self.vhost.queues.insert(Queue::new(declared, 0));
+                let queue = Queue::new(declared, 0);
+                self.vhost.topology_weight += queue.weight();
+                let id = self.vhost.queues.insert(queue);
                 self.vhost.queue_names.insert(name, id);
                 self.queues.insert(serial, id);
                 self.vhost.journal.is_used(serial);

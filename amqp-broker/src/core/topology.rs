@@ -80,6 +80,7 @@ impl Vhost {
                     self.permit_exchange(by, Act::Read, name.as_bytes())?;
                     self.permit_exchange(by, Act::Write, name_in(&alternate))?;
                 }
+                self.check_memory(declared.weight())?;
                 self.create_exchange(declared);
                 Ok(())
             }
@@ -158,6 +159,11 @@ impl Vhost {
             let (name, vhost, limit) = (binding.source.to_string(), self.name.clone(), self.limits.bindings);
             return Err(Refusal::TooManyBindings { name, vhost, limit });
         }
+        if let Some(exchange) = self.exchanges.get(source)
+            && exchange.number_of(destination, &key, binding.arguments).is_none()
+        {
+            self.check_memory(exchange.binding_weight(&key, binding.arguments))?;
+        }
         self.bind_found(source, destination, &key, binding.arguments)?;
         if let Some(binding) = self.lasting(source, destination, &key, binding.arguments) {
             self.journal.record(Record::Bound(binding));
@@ -197,6 +203,7 @@ impl Vhost {
     ) -> Result<(), Refusal> {
         let Some(exchange) = self.exchanges.get_mut(source) else { return Ok(()) };
         let Some(number) = exchange.bind(destination, key, arguments)? else { return Ok(()) };
+        self.topology_weight += exchange.binding_weight(key, arguments);
         self.bindings += 1;
         let sources = match destination {
             Destination::Queue(id) => self.queues.get_mut(id).map(|queue| &mut queue.sources),
@@ -224,6 +231,7 @@ impl Vhost {
             return Ok(Removal::default());
         };
         exchange.unbind(number);
+        self.topology_weight -= exchange.binding_weight(binding.key, binding.arguments);
         let goes = exchange.declared.auto_delete && exchange.is_unbound();
         self.bindings -= 1;
         if let Some(binding) = lasting {
@@ -316,6 +324,9 @@ impl Vhost {
         if arguments.kind != QueueType::Classic {
             self.check_properties(&name, declare)?;
         }
+        let weight = Queue::weight_of(&name, &declare.arguments);
+        self.check_memory(weight)?;
+        self.topology_weight += weight;
         let serial = self.journal.serial(is_durable(declare));
         if serial != 0 {
             self.journal.record(Record::QueueDeclared {

@@ -51,6 +51,10 @@ pub(crate) struct Vhost {
     pub(super) limits: Limits,
     /// How much may be done in this turn.
     pub(crate) budget: Budget,
+    /// Bytes of exchanges, queues, bindings, consumers, channels and connections, near enough.
+    pub(super) topology_weight: u64,
+    /// Bytes that connections and the disk hold beside it.
+    pub(crate) held_elsewhere: u64,
     pub(super) exchanges: Arena<Exchange, ExchangeKey>,
     pub(super) exchange_names: HashMap<ShortString, ExchangeId>,
     /// How many bindings all exchanges have, and how many of them are about to be taken away, some counted twice.
@@ -101,6 +105,8 @@ impl Vhost {
             name: name.to_owned(),
             limits,
             budget: Budget::default(),
+            topology_weight: 0,
+            held_elsewhere: 0,
             exchanges: Arena::default(),
             exchange_names: HashMap::new(),
             bindings: 0,
@@ -142,10 +148,19 @@ impl Vhost {
         vhost
     }
 
-    /// How much memory messages take, near enough, those included that have died.
+    /// How much memory all of it takes, near enough.
     #[inline]
     pub(crate) fn held(&self) -> u64 {
-        self.dead.held() + self.dead.weight()
+        self.dead.held() + self.dead.weight() + self.topology_weight
+    }
+
+    /// Checks that there is memory for a declaration or a binding.
+    pub(super) fn check_memory(&self, more: u64) -> Result<(), Refusal> {
+        let limit = self.limits.memory;
+        if self.held().saturating_add(self.held_elsewhere).saturating_add(more) > limit {
+            return Err(Refusal::NoMemory { vhost: self.name.clone(), limit });
+        }
+        Ok(())
     }
 
     /// Whether there are as many exchanges as there may be.
@@ -190,6 +205,7 @@ impl Vhost {
 
     fn add_exchange(&mut self, declared: Declaration, serial: u64) {
         let name = declared.name.clone();
+        self.topology_weight += declared.weight();
         let id = self.exchanges.insert(Exchange::new(declared, serial));
         self.exchange_names.insert(name, id);
         self.topology += 1;

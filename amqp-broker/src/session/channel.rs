@@ -49,7 +49,7 @@ pub(crate) struct Channel {
     changed: u64,
     /// The change that the last answer waited for; what is said later is not to overtake it.
     answered: u64,
-    /// Bytes that it has and has not published, as the virtual host was told.
+    /// Bytes that have come on it and are not published, when they were last weighed.
     unpublished: u64,
 }
 
@@ -104,29 +104,19 @@ impl Channel {
         let removal = self.key.take().map(Removal::channel).unwrap_or_default();
         self.incoming = Incoming::default();
         self.mode = Mode::Plain;
-        // Less is never too much.
-        let _ = self.note_unpublished(op);
+        self.weigh_unpublished(op);
         Work::Remove(Box::new(removal))
     }
 
-    /// Bytes that it has and has not published.
-    pub(crate) fn unpublished(&self) -> u64 {
-        self.unpublished
-    }
-
-    /// Tells the virtual host how much is not published now.
-    #[inline]
-    fn note_unpublished(&mut self, op: &mut Operation<'_>) -> Result<(), Refusal> {
+    /// Weighs what has come on it and is not published.
+    pub(crate) fn weigh_unpublished(&mut self, op: &mut Operation<'_>) {
         let pending = match &self.mode {
             Mode::Transaction(pending) => pending.held,
             _ => 0,
         };
-        let now = pending + self.incoming.under_way();
-        if now == self.unpublished {
-            return Ok(());
-        }
+        let now = pending + self.incoming.weight();
         let before = std::mem::replace(&mut self.unpublished, now);
-        op.shared.note_unpublished(before, now)
+        op.unpublished += now as i64 - before as i64;
     }
 
     /// A publish came; its content follows.
@@ -138,16 +128,14 @@ impl Channel {
     /// A content header came.
     #[inline]
     pub(crate) fn header(&mut self, op: &mut Operation<'_>, payload: &[u8]) -> Result<(), Refusal> {
-        if self.incoming.header(payload, op.max_message_size)? { self.published(op) } else { Ok(()) }
+        let limit = op.shared.memory_limit();
+        if self.incoming.header(payload, op.max_message_size, limit)? { self.published(op) } else { Ok(()) }
     }
 
     /// A part of a body came.
     #[inline]
     pub(crate) fn body(&mut self, op: &mut Operation<'_>, part: Part<'_>) -> Result<(), Refusal> {
-        if self.incoming.body(part)? {
-            self.published(op)?;
-        }
-        self.note_unpublished(op)
+        if self.incoming.body(part)? { self.published(op) } else { Ok(()) }
     }
 
     /// A message is complete.

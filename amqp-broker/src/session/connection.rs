@@ -60,6 +60,8 @@ pub(crate) enum Wants {
     Turn,
     /// What it has written to be read by the client, before it looks at the rest of what was read.
     Output,
+    /// Connections to hold less of the memory, of which it holds more than its share, before anything more is read.
+    Room,
     /// The broker to have memory again, before it looks at the rest of what was read.
     Relief,
     /// Its answers to be on disk up to this change, before it looks at the rest of what was read.
@@ -98,6 +100,10 @@ pub(crate) struct Connection {
     owing: Vec<u16>,
     /// Which end closed it with which words.
     why: Option<String>,
+    /// Channels on which content has come in what was just read.
+    sending: Vec<u16>,
+    /// Bytes that have come and are no messages yet.
+    unpublished: u64,
     /// What goes on in the next turn, before anything more is looked at.
     paused: Option<Box<Paused>>,
     /// Whether the method just looked at is to be looked at again in the next turn.
@@ -121,6 +127,8 @@ impl Connection {
             is_held: false,
             owing: Vec::new(),
             why: None,
+            sending: Vec::new(),
+            unpublished: 0,
             paused: None,
             is_to_repeat: false,
         }
@@ -133,11 +141,6 @@ impl Connection {
             None => left,
             Some(paused) => Work::InOrder([paused.into_work(), left].into()),
         }
-    }
-
-    /// Bytes that its channels have and have not published.
-    pub(crate) fn unpublished(&self) -> u64 {
-        self.channels.iter().flatten().map(|channel| channel.unpublished()).sum()
     }
 
     /// Which end closed it with which words, if either did.
@@ -159,10 +162,31 @@ impl Connection {
     pub(crate) fn receive(&mut self, now: u64, shared: &mut Shared, input: &mut BytesMut) -> Wants {
         self.obey_all(now, shared);
         let max_message_size = self.terms.max_message_size;
-        let mut op = Operation { now, shared, by: self.id, max_message_size, paused: None };
+        let mut op = Operation { now, shared, by: self.id, max_message_size, paused: None, unpublished: 0 };
         let wants = if self.go_on(&mut op) { self.walk(&mut op, input) } else { Wants::Turn };
         self.confirm(&mut op);
+        self.weigh(&mut op, input, wants);
+        if wants == Wants::Input && self.phase == Phase::Running && op.shared.is_over_share(self.id) {
+            op.shared.wait_for_room(self.id);
+            return Wants::Room;
+        }
         wants
+    }
+
+    /// Weighs what has come and is no message yet.
+    fn weigh(&mut self, op: &mut Operation<'_>, input: &BytesMut, wants: Wants) {
+        let mut sending = std::mem::take(&mut self.sending);
+        for number in sending.drain(..) {
+            if let Some(channel) = self.channels.get_mut(usize::from(number)).and_then(Option::as_deref_mut) {
+                channel.weigh_unpublished(op);
+            }
+        }
+        self.sending = sending;
+        self.unpublished = self.unpublished.saturating_add_signed(op.unpublished);
+        // What is not looked at yet is not its fault.
+        let begun = if wants == Wants::Input { input.len() as u64 } else { 0 };
+        let (held, buffer) = (self.unpublished + begun, input.capacity() as u64 - begun);
+        op.shared.holdings.received(self.id, held, buffer);
     }
 
     fn walk(&mut self, op: &mut Operation<'_>, input: &mut BytesMut) -> Wants {
@@ -223,6 +247,9 @@ impl Connection {
                     break Wants::Relief;
                 }
                 self.is_held = false;
+            }
+            if op.shared.has_memory_changed() {
+                op.shared.look_at_memory(op.now);
             }
             if op.shared.vhost.budget.is_over() {
                 break Wants::Turn;
@@ -297,6 +324,9 @@ impl Connection {
     fn published(&mut self, op: &mut Operation<'_>, number: u16, result: Result<(), Refusal>) {
         match result {
             Ok(()) => {
+                if self.sending.last() != Some(&number) {
+                    self.sending.push(number);
+                }
                 if self.owing.last() != Some(&number)
                     && self.channel(number).is_some_and(|c| c.owes_confirms())
                 {
@@ -529,6 +559,11 @@ impl Connection {
         let MethodId { class_id, method_id } = method;
         let close = connection::Close { reply_code: code.0, reply_text: text, class_id, method_id };
         op.shared.outboxes.send(self.id, 0, &close);
+        // Whatever was begun on them will not be ended.
+        self.channels = Vec::new();
+        self.unpublished = 0;
+        op.unpublished = 0;
+        op.shared.holdings.received(self.id, 0, 0);
         self.phase = Phase::Closing;
     }
 
@@ -545,7 +580,8 @@ impl Connection {
         if self.phase != Phase::Running {
             return;
         }
-        let mut op = Operation { now, shared, by: self.id, max_message_size: 0, paused: None };
+        let mut op =
+            Operation { now, shared, by: self.id, max_message_size: 0, paused: None, unpublished: 0 };
         match order {
             // Nothing is left to say.
             Order::Drop => {}

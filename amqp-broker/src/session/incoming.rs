@@ -97,13 +97,16 @@ impl Incoming {
         }
     }
 
-    /// Bytes of a large body that have come while more are to come.
-    #[inline]
-    pub(crate) fn under_way(&self) -> u64 {
-        match self.stage {
+    /// How much memory it takes. What a message needed is given back when it is complete, unless it was little.
+    pub(crate) fn weight(&mut self) -> u64 {
+        if let Stage::Idle = self.stage {
+            self.draft.give_back();
+        }
+        let came = match self.stage {
             Stage::Large { came, .. } => came,
             _ => 0,
-        }
+        };
+        came + self.draft.capacity()
     }
 
     /// A publish came.
@@ -118,7 +121,7 @@ impl Incoming {
 
     /// A content header came. Tells whether the content is complete, having no body.
     #[inline]
-    pub(crate) fn header(&mut self, payload: &[u8], limit: u64) -> Result<bool, Refusal> {
+    pub(crate) fn header(&mut self, payload: &[u8], limit: u64, memory: u64) -> Result<bool, Refusal> {
         match self.stage {
             Stage::Header => {}
             Stage::Idle => return Err(METHOD_EXPECTED),
@@ -141,6 +144,10 @@ impl Incoming {
         if size > limit {
             self.stage = Stage::Idle;
             return Err(Refusal::MessageTooLarge { size, limit });
+        }
+        if size > memory {
+            self.stage = Stage::Idle;
+            return Err(Refusal::TooMuchUnpublished { limit: memory });
         }
         self.draft.header(payload);
         self.stage = match size {
@@ -209,7 +216,7 @@ mod tests {
     fn a_large_body_of_mixed_parts_is_kept_in_order() {
         let mut incoming = Incoming::default();
         incoming.publish(&PUBLISH).unwrap();
-        assert!(!incoming.header(&header(40_006), u64::MAX).unwrap());
+        assert!(!incoming.header(&header(40_006), u64::MAX, u64::MAX).unwrap());
         assert!(!incoming.body(Part::Borrowed(b"abc")).unwrap());
         assert!(!incoming.body(Part::Shared(vec![b'x'; 40_000].into())).unwrap());
         assert!(!incoming.body(Part::Borrowed(b"d")).unwrap());
@@ -223,7 +230,7 @@ mod tests {
     fn more_body_than_announced_is_refused() {
         let mut incoming = Incoming::default();
         incoming.publish(&PUBLISH).unwrap();
-        incoming.header(&header(2), u64::MAX).unwrap();
+        incoming.header(&header(2), u64::MAX, u64::MAX).unwrap();
         assert_eq!(incoming.body(Part::Borrowed(b"abc")), Err(BODY_EXPECTED));
     }
 
@@ -231,7 +238,7 @@ mod tests {
     fn a_message_over_the_limit_is_refused_by_its_header() {
         let mut incoming = Incoming::default();
         incoming.publish(&PUBLISH).unwrap();
-        let error = incoming.header(&header(11), 10).unwrap_err();
+        let error = incoming.header(&header(11), 10, u64::MAX).unwrap_err();
         assert_eq!(error, Refusal::MessageTooLarge { size: 11, limit: 10 });
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod connection;
 pub(crate) mod disturbance;
 pub(crate) mod handshake;
 pub(crate) mod held;
+pub(crate) mod holdings;
 mod incoming;
 mod names;
 mod opening;

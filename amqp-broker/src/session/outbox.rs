@@ -43,6 +43,11 @@ pub(crate) struct Outbox {
     waker: Option<Waker>,
     /// What the broker wants of the connection.
     orders: VecDeque<Order>,
+    /// Bytes that were taken to be written last, and the memory they are in.
+    writing: usize,
+    writing_in: usize,
+    /// Whether it has changed since it was weighed.
+    is_touched: bool,
 }
 
 /// Bytes in order, large bodies between them by reference.
@@ -64,6 +69,11 @@ impl Batch {
     /// Bytes in it that are not written.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.written + self.large_len
+    }
+
+    /// Bytes of memory that it takes.
+    fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.large_len
     }
 
     /// What is to be written next, in order: as many slices as fit, their count.
@@ -129,7 +139,16 @@ impl Batch {
 
 impl Outbox {
     pub(crate) fn new(frame_max: usize) -> Self {
-        Outbox { frame_max, batch: Batch::default(), waker: None, orders: VecDeque::new() }
+        let (waker, orders) = (None, VecDeque::new());
+        Outbox {
+            frame_max,
+            batch: Batch::default(),
+            waker,
+            orders,
+            writing: 0,
+            writing_in: 0,
+            is_touched: false,
+        }
     }
 
     /// Bytes that wait.
@@ -145,6 +164,7 @@ impl Outbox {
 
     /// Takes all there is, leaving an empty batch that is used again; when there is nothing, remembers whom to wake.
     pub(crate) fn take(&mut self, empty: &mut Batch, waker: &Waker) -> bool {
+        (self.writing, self.writing_in) = (0, empty.capacity());
         if self.batch.is_empty() {
             if !self.waker.as_ref().is_some_and(|held| held.will_wake(waker)) {
                 self.waker = Some(waker.clone());
@@ -152,6 +172,7 @@ impl Outbox {
             return false;
         }
         mem::swap(&mut self.batch, empty);
+        (self.writing, self.writing_in) = (empty.len(), empty.capacity());
         true
     }
 
@@ -285,6 +306,10 @@ pub(crate) struct Outboxes {
     slots: Vec<Option<Outbox>>,
     /// The tasks to wake once the lock is released.
     to_wake: Vec<Waker>,
+    /// Those that may have changed since they were weighed.
+    touched: Vec<ConnectionId>,
+    /// From this many bytes on direct replies are dropped: they have no queue to wait in.
+    most_replies: Option<usize>,
 }
 
 impl Outboxes {
@@ -308,12 +333,43 @@ impl Outboxes {
     pub(crate) fn of(&mut self, id: ConnectionId) -> Option<&mut Outbox> {
         let outbox = self.slots.get_mut(id.index())?.as_mut()?;
         self.to_wake.extend(outbox.waker.take());
+        if !mem::replace(&mut outbox.is_touched, true) {
+            self.touched.push(id);
+        }
         Some(outbox)
     }
 
-    /// The outbox of a connection, to look at or to take from.
+    /// The outbox of a connection, to look at.
     pub(crate) fn peek(&mut self, id: ConnectionId) -> Option<&mut Outbox> {
         self.slots.get_mut(id.index())?.as_mut()
+    }
+
+    /// Takes all there is for a connection: see [`Outbox::take`].
+    pub(crate) fn take(&mut self, id: ConnectionId, empty: &mut Batch, waker: &Waker) -> bool {
+        let Some(outbox) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else { return false };
+        if !mem::replace(&mut outbox.is_touched, true) {
+            self.touched.push(id);
+        }
+        outbox.take(empty, waker)
+    }
+
+    /// The next that may have changed since it was weighed: how many bytes wait in it and are being written, and how much more
+    /// memory it takes.
+    #[inline]
+    pub(crate) fn next_weighed(&mut self) -> Option<(ConnectionId, u64, u64)> {
+        let id = self.touched.pop()?;
+        let Some(outbox) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else {
+            return Some((id, 0, 0));
+        };
+        outbox.is_touched = false;
+        let bytes = outbox.batch.len() + outbox.writing;
+        let memory = outbox.batch.capacity() + outbox.writing_in;
+        Some((id, bytes as u64, memory.saturating_sub(bytes) as u64))
+    }
+
+    /// Drops direct replies for those who have so many bytes to read.
+    pub(crate) fn limit_replies(&mut self, most: u64) {
+        self.most_replies = usize::try_from(most).ok();
     }
 
     /// Appends a method for a connection.
@@ -338,8 +394,9 @@ impl Sink for Outboxes {
     }
 
     fn reply(&mut self, to: ConnectionId, delivery: Delivery<'_>) {
+        let most = self.most_replies.unwrap_or(MOST_REPLIES).min(MOST_REPLIES);
         if let Some(outbox) = self.of(to)
-            && outbox.len() < MOST_REPLIES
+            && outbox.len() + outbox.writing < most
         {
             outbox.deliver(&delivery);
         }

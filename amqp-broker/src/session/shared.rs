@@ -1,15 +1,20 @@
 //! What is under a virtual host's one lock, and what an operation under it is given.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use amqp_codec::{ShortString, method::connection};
 
-use crate::core::{ids::ConnectionId, refusal::Refusal, vhost::Vhost, work::Work};
+use crate::{
+    core::{ids::ConnectionId, refusal::Refusal, vhost::Vhost, work::Work},
+    shown::shown,
+};
 
 use super::{
     alarm::Alarm,
     disturbance::Disturbance,
     held::HeldAnswers,
+    holdings::Holdings,
+    order::Order,
     outbox::{Outboxes, OwnCancelsLater},
     paused::{Paused, Then},
 };
@@ -22,11 +27,21 @@ pub(crate) struct Shared {
     pub(crate) disturbance: Arc<Disturbance>,
     /// Answers that wait for the disk.
     pub(crate) held: HeldAnswers,
+    pub(crate) holdings: Holdings,
+    /// Bytes that wait for the disk.
+    pub(crate) disk_backlog: u64,
     /// Bytes that all of it may take.
     limit: u64,
-    /// Bytes of bodies under way, and of publishes that wait for a commit.
-    unpublished: u64,
+    /// How long who holds more than its share may get nowhere, in milliseconds.
+    stall_timeout: u64,
+    /// When it is next looked who does, if anybody may.
+    stalled_due: Option<u64>,
+    /// Those who are not read from, for they hold more than their share.
+    waiting_for_room: BTreeSet<ConnectionId>,
 }
+
+/// How often it is looked who gets nowhere, in milliseconds.
+const STALLED_EVERY: u64 = 500;
 
 impl Shared {
     /// A virtual host whose messages may take so much memory, in bytes, before publishers are held back.
@@ -37,8 +52,12 @@ impl Shared {
             alarm: Alarm::default(),
             disturbance,
             held: HeldAnswers::default(),
+            holdings: Holdings::default(),
+            disk_backlog: 0,
             limit: memory,
-            unpublished: 0,
+            stall_timeout: 30_000,
+            stalled_due: None,
+            waiting_for_room: BTreeSet::new(),
         }
     }
 
@@ -123,33 +142,122 @@ impl Shared {
         self.vhost.advance(now, &mut self.outboxes);
     }
 
-    /// Holds publishers back when all takes too much memory, and lets them go on when it does not.
+    /// Lets who holds more than its share get nowhere for so long, in milliseconds.
+    pub(crate) fn set_stall_timeout(&mut self, milliseconds: u64) {
+        self.stall_timeout = milliseconds;
+    }
+
+    /// Bytes that all of it may take.
+    pub(crate) fn memory_limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Bytes that are not connections' own.
+    fn held_in_common(&self) -> u64 {
+        self.vhost.held() + self.disk_backlog
+    }
+
+    /// Bytes that all connections together may hold: what messages leave, though not all when there are few of those, nor nothing
+    /// when there are many.
+    fn room(&self) -> u64 {
+        self.limit.saturating_sub(self.held_in_common()).clamp(self.limit / 8, self.limit / 2)
+    }
+
+    /// Whether connections hold more than they may, and this one has a part in it: more than its share.
+    pub(crate) fn is_over_share(&self, id: ConnectionId) -> bool {
+        let room = self.room();
+        self.holdings.total() > room && self.holdings.held(id) > room / self.holdings.connections().max(1)
+    }
+
+    /// It is not read from until there is room.
+    pub(crate) fn wait_for_room(&mut self, id: ConnectionId) {
+        self.waiting_for_room.insert(id);
+    }
+
+    /// Whether memory is short, or not short any more, otherwise than publishers were told last.
     #[inline]
-    pub(crate) fn look_at_memory(&mut self) {
-        let is_low = self.vhost.held() > self.limit;
-        if is_low != self.alarm.is_low_on_memory() {
-            let released = self.alarm.low_on_memory(is_low);
-            self.release(released);
+    pub(crate) fn has_memory_changed(&self) -> bool {
+        let used = self.held_in_common() + self.holdings.total();
+        match self.alarm.is_low_on_memory() {
+            false => used > self.limit,
+            // Not at once: publishers are not to be told of every message.
+            true => used <= self.limit - self.limit / 16,
         }
     }
 
-    /// Notes that a channel has so many bytes, instead of so many before, that it has not published. Nobody is held back for
-    /// them: who is not read from could never complete what is begun.
-    ///
-    /// # Errors
-    /// When all channels have more than messages may take.
-    pub(crate) fn note_unpublished(&mut self, before: u64, now: u64) -> Result<(), Refusal> {
-        self.unpublished = self.unpublished.saturating_sub(before).saturating_add(now);
-        let limit = self.limit;
-        if now > before && self.unpublished > limit {
-            return Err(Refusal::TooMuchUnpublished { limit });
+    /// Weighs what connections have got to read.
+    #[inline]
+    pub(crate) fn weigh_outboxes(&mut self) {
+        while let Some((id, bytes, buffer)) = self.outboxes.next_weighed() {
+            self.holdings.unread(id, bytes, buffer);
         }
-        Ok(())
+        self.vhost.held_elsewhere = self.holdings.total() + self.disk_backlog;
+    }
+
+    /// Holds publishers back when all takes too much memory, and lets them go on when it does not; lets those be read from again
+    /// who held too much, and closes them when they get nowhere.
+    #[inline]
+    pub(crate) fn look_at_memory(&mut self, now: u64) {
+        self.weigh_outboxes();
+        if self.has_memory_changed() {
+            self.change_alarm();
+        }
+        if self.stalled_due.is_some() || self.holdings.total() > self.limit / 8 {
+            self.look_at_holdings(now);
+        }
+    }
+
+    #[cold]
+    fn change_alarm(&mut self) {
+        let (is_low, vhost, limit) = (!self.alarm.is_low_on_memory(), shown(self.vhost.name()), self.limit);
+        match is_low {
+            true => tracing::warn!(vhost, limit, "publishers are held back: memory is short"),
+            false => tracing::info!(vhost, limit, "publishers go on: there is memory again"),
+        }
+        let released = self.alarm.low_on_memory(is_low);
+        self.release(released);
+    }
+
+    #[cold]
+    fn look_at_holdings(&mut self, now: u64) {
+        let room = self.room();
+        let share = room / self.holdings.connections().max(1);
+        let is_over = self.holdings.total() > room;
+        self.outboxes.limit_replies(if is_over { share } else { room / 8 });
+        if !is_over {
+            if self.stalled_due.take().is_some() {
+                self.holdings.forget_stalled();
+            }
+        } else if self.stalled_due.is_none_or(|due| due <= now) {
+            let refusal = Refusal::TooMuchHeld { share };
+            let order = Order::Close { code: refusal.code(), text: refusal.reply_text() };
+            let closed = self.holdings.close_stalled(now, share, self.stall_timeout, &order);
+            if closed > 0 {
+                let vhost = shown(self.vhost.name());
+                tracing::warn!(
+                    vhost,
+                    closed,
+                    share,
+                    "connections hold too much memory and get nowhere: closed"
+                );
+            }
+            self.stalled_due = Some(now + STALLED_EVERY.min(self.stall_timeout / 2 + 1));
+        }
+        let mut waiting = std::mem::take(&mut self.waiting_for_room);
+        waiting.retain(|id| {
+            let waits = is_over && self.holdings.held(*id) > share;
+            if !waits {
+                // It is woken.
+                self.outboxes.of(*id);
+            }
+            waits
+        });
+        self.waiting_for_room = waiting;
     }
 
     /// When [`advance`](Self::advance) has something to do next.
     pub(crate) fn next_deadline(&self) -> u64 {
-        self.vhost.next_deadline()
+        self.vhost.next_deadline().min(self.stalled_due.unwrap_or(u64::MAX))
     }
 }
 
@@ -161,6 +269,8 @@ pub(crate) struct Operation<'a> {
     pub(crate) max_message_size: u64,
     /// What could not be done in this turn.
     pub(crate) paused: Option<Box<Paused>>,
+    /// How many bytes more, or less, the client has sent that are no messages yet.
+    pub(crate) unpublished: i64,
 }
 
 impl Operation<'_> {

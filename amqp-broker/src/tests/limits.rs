@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use amqp_codec::{
-    ContentHeader, Frame, Properties, Table,
+    ContentHeader, Frame, Method, Properties,
     frame::PROTOCOL_HEADER,
     method::{basic, channel, confirm, connection, exchange, queue, tx},
 };
 
 use super::{
-    errors::{Closed, on, outcome, publish, queue as declared},
+    errors::{Closed, on, outcome, publish, queue as declared, table},
     peer::{FRAME_MAX, Peer, short, start_ok},
 };
 use crate::broker::Broker;
@@ -134,12 +134,17 @@ async fn consumers_wait_at_the_limit_of_unacknowledged_deliveries_and_gets_are_r
     assert_eq!(broker.queue("/", "q").unwrap().ready, 3);
 }
 
-/// A publish to `q`, of whose body all has come, or some.
-fn publish_in_part(announced: u64, came: usize) -> [Frame; 3] {
+/// The most that a broker of these tests may take.
+const MEMORY: u64 = 4 << 20;
+
+/// A publish to `q` of a body of this length, of which so many parts of 100,000 octets come.
+fn publish_in_part(announced: u64, parts: usize) -> Vec<Frame> {
     let publish = basic::Publish { routing_key: short("q"), ..Default::default() };
     let properties = Properties::default().encode().unwrap();
     let header = ContentHeader { class_id: 60, body_size: announced, properties };
-    [on(publish), Frame::Header(1, header), Frame::Body(1, vec![0; came].into())]
+    let part = || Frame::Body(1, vec![0; 100_000].into());
+    let head = [on(publish), Frame::Header(1, header)];
+    head.into_iter().chain(std::iter::repeat_with(part).take(parts)).collect()
 }
 
 async fn send_all(peer: &mut Peer, frames: impl IntoIterator<Item = Frame>) {
@@ -148,110 +153,211 @@ async fn send_all(peer: &mut Peer, frames: impl IntoIterator<Item = Frame>) {
     }
 }
 
+/// Sends what it can: the rest is not read.
+async fn send_until_held(peer: &mut Peer, frames: Vec<Frame>) {
+    let sent = tokio::time::timeout(Duration::from_secs(1), send_all(peer, frames)).await;
+    assert!(sent.is_err(), "all was read");
+}
+
+/// What a client says publishes and confirms of.
+async fn publishes(peer: &mut Peer, octets: usize) {
+    peer.publish_with("", "q", Properties::default(), false, &vec![0; octets]).await;
+    peer.expect::<basic::Ack>(1).await;
+}
+
 #[tokio::test]
-async fn what_is_not_published_is_limited_too_until_it_is_or_never_will_be() {
-    let broker = Broker::builder().memory_limit(100_000).build();
-    let greet = || Peer::greet(&broker, "/", FRAME_MAX as u32);
-    let text = "506 RESOURCE_ERROR - bodies under way and open transactions take more than the memory there is for \
-                them (100000 bytes)";
-    let refused = (Closed::Connection, text.to_owned());
-    let begun = || publish_in_part(200_000, 60_000);
-    // Two bodies begun are too many.
-    let mut first = Peer::open(&broker).await;
-    send_all(&mut first, begun()).await;
-    first.call(2, channel::Open::default()).await;
-    assert_eq!(outcome(greet().await, &begun()).await, refused);
-    drop(first);
-    while !broker.connections().is_empty() {
-        tokio::task::yield_now().await;
+async fn a_body_larger_than_all_memory_is_refused_before_it_comes() {
+    let broker = Broker::builder().memory_limit(MEMORY).build();
+    let mut peer = Peer::open(&broker).await;
+    send_all(&mut peer, publish_in_part(MEMORY + 1, 0)).await;
+    let close = peer.expect::<connection::Close>(0).await;
+    let text = "RESOURCE_ERROR - a body is larger than all memory there is (4194304 bytes)";
+    assert_eq!((close.reply_code, close.reply_text.as_bytes()), (506, text.as_bytes()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_begun_more_than_its_share_is_closed_when_it_gets_nowhere_and_nobody_else() {
+    let broker = Broker::builder().memory_limit(MEMORY).stall_timeout(Duration::from_secs(20)).build();
+    let mut hoarders = [Peer::open(&broker).await, Peer::open(&broker).await];
+    for hoarder in &mut hoarders {
+        send_until_held(hoarder, publish_in_part(3_000_000, 29)).await;
     }
-    // So are many publishes before a commit; what was committed or rolled back makes room.
-    let whole = |count| (0..count).flat_map(|_| publish_in_part(20_000, 20_000)).collect::<Vec<_>>();
+    let mut other = Peer::open(&broker).await;
+    other.call(1, confirm::Select::default()).await;
+    publishes(&mut other, 300_000).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(broker.connections().len(), 3);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    // With the first there goes enough for the second to go on.
+    assert_eq!(hoarders[0].expect::<connection::Close>(0).await.reply_code, 506);
+    publishes(&mut other, 300_000).await;
+    assert_eq!(broker.connections().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn transactions_are_limited_too_and_make_room_when_they_end() {
+    let broker = Broker::builder().memory_limit(MEMORY).stall_timeout(Duration::from_secs(20)).build();
+    let whole = |count| (0..count).flat_map(|_| publish_in_part(100_000, 1)).collect::<Vec<_>>();
     let mut peer = Peer::open(&broker).await;
     peer.declare("q").await;
     peer.call(1, tx::Select {}).await;
-    for _ in 0..3 {
-        send_all(&mut peer, whole(4)).await;
+    for _ in 0..10 {
+        send_all(&mut peer, whole(15)).await;
         peer.call(1, tx::Rollback {}).await;
     }
-    send_all(&mut peer, whole(4)).await;
-    peer.call(1, tx::Commit {}).await;
-    peer.call(1, queue::Purge { queue: short("q"), ..Default::default() }).await;
-    let frames = [vec![on(tx::Select {})], whole(5)].concat();
-    assert_eq!(outcome(greet().await, &frames).await, refused);
-    send_all(&mut peer, whole(4)).await;
-    peer.call(1, tx::Commit {}).await;
-    assert_eq!(broker.queue("/", "q").unwrap().ready, 4);
+    for _ in 0..10 {
+        send_all(&mut peer, whole(15)).await;
+        peer.call(1, tx::Commit {}).await;
+        peer.call(1, queue::Purge { queue: short("q"), ..Default::default() }).await;
+    }
+    // One that never ends ends its connection, after a while.
+    send_until_held(&mut peer, whole(60)).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    loop {
+        match peer.next().await {
+            Some(Frame::Method(0, Method::Connection(connection::Method::Close(close)))) => {
+                assert_eq!(close.reply_code, 506);
+                break;
+            }
+            Some(Frame::Method(0, Method::Connection(connection::Method::Blocked(_)))) => {}
+            other => panic!("neither blocked nor closed: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_what_it_asked_for_is_closed_when_memory_is_short_and_nobody_else() {
+    let broker = Broker::builder().memory_limit(MEMORY).stall_timeout(Duration::from_secs(20)).build();
+    let mut other = Peer::open(&broker).await;
+    other.call(1, confirm::Select::default()).await;
+    other.declare("q").await;
+    let mut lazy = Vec::new();
+    for _ in 0..8 {
+        let mut peer = Peer::open(&broker).await;
+        peer.send(1, basic::Consume { queue: short("q"), no_ack: true, ..Default::default() }).await;
+        lazy.push(peer);
+    }
+    // Whoever reads nothing has what is sent to it wait; there comes more than all may hold.
+    for _ in 0..200 {
+        let sent = other.publish_with("", "q", Properties::default(), false, &[0; 30_000]);
+        if tokio::time::timeout(Duration::from_secs(60), sent).await.is_err() {
+            panic!("nobody makes room");
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(broker.connections().len() < 9);
+    assert!(broker.connections().iter().any(|connection| connection.name == "memory:1"));
+}
+
+#[tokio::test]
+async fn a_declaration_or_binding_beyond_the_memory_is_refused() {
+    let broker = Broker::builder().memory_limit(MEMORY).build();
+    let mut peer = Peer::open(&broker).await;
+    let mut number = 0;
+    let close = loop {
+        let arguments = table([("x", "y".repeat(30_000).into())]);
+        let queue = short(&number.to_string());
+        peer.send(1, queue::Declare { queue, arguments, ..Default::default() }).await;
+        match peer.next().await {
+            Some(Frame::Method(1, Method::Channel(channel::Method::Close(close)))) => break close,
+            Some(_) => number += 1,
+            None => panic!("the connection is closed"),
+        }
+    };
+    assert!((10..100).contains(&number), "{number}");
+    let text = "PRECONDITION_FAILED - vhost '/' has all the memory it may have: 4194304 bytes";
+    assert_eq!((close.reply_code, close.reply_text.as_bytes()), (406, text.as_bytes()));
+    peer.send(1, channel::CloseOk {}).await;
+    peer.call(1, channel::Open::default()).await;
+    peer.call(1, queue::Delete { queue: short("0"), ..Default::default() }).await;
+    peer.declare("small").await;
+}
+
+/// Publishes until it is told to wait; how many were confirmed.
+async fn publish_until_blocked(peer: &mut Peer, properties: &Properties, body: &[u8]) -> usize {
+    let mut confirmed = 0;
+    loop {
+        peer.publish_with("", "q", properties.clone(), false, body).await;
+        match peer.next().await {
+            Some(Frame::Method(1, _)) => confirmed += 1,
+            Some(Frame::Method(0, method)) => {
+                assert_eq!(method.id().name(), Some("connection.blocked"));
+                return confirmed;
+            }
+            other => panic!("neither a confirm nor blocked: {other:?}"),
+        }
+        assert!(confirmed <= 50, "nothing held it back");
+    }
 }
 
 #[tokio::test]
 async fn headers_take_memory_as_bodies_do() {
-    let broker = Broker::builder().memory_limit(100_000).build();
+    let broker = Broker::builder().memory_limit(MEMORY).build();
     let mut peer = Peer::open(&broker).await;
     peer.declare("q").await;
-    let mut headers = Table::new();
-    headers.insert("large", "x".repeat(30_000)).unwrap();
-    let properties = Properties { headers: Some(headers), ..Default::default() };
     peer.call(1, confirm::Select::default()).await;
-    for _ in 0..4 {
-        peer.publish_with("", "q", properties.clone(), false, b"").await;
-        peer.expect::<basic::Ack>(1).await;
-    }
-    peer.publish_with("", "q", properties.clone(), false, b"").await;
-    peer.expect::<connection::Blocked>(0).await;
-    assert_eq!(broker.queue("/", "q").unwrap().ready, 4);
+    let headers = Some(table([("large", "x".repeat(100_000).into())]));
+    let properties = Properties { headers, ..Default::default() };
+    let confirmed = publish_until_blocked(&mut peer, &properties, b"").await;
+    assert!((30..=41).contains(&confirmed), "{confirmed}");
+    assert_eq!(broker.queue("/", "q").unwrap().ready, confirmed);
 }
 
 #[tokio::test]
 async fn publishers_are_blocked_at_the_memory_limit_until_consumers_have_made_room() {
-    let broker = Broker::builder().memory_limit(100_000).build();
+    let broker = Broker::builder().memory_limit(MEMORY).build();
     let mut publisher = Peer::open(&broker).await;
     publisher.call(1, confirm::Select::default()).await;
     publisher.declare("q").await;
-    let body = vec![0; 10_000];
-    let mut confirmed = 0;
-    let blocked = loop {
-        publisher.publish_with("", "q", Default::default(), false, &body).await;
-        match publisher.next().await {
-            Some(Frame::Method(1, _)) => confirmed += 1,
-            Some(Frame::Method(0, method)) => break method.id().name(),
-            other => panic!("neither a confirm nor blocked: {other:?}"),
-        }
-        assert!(confirmed <= 10, "nothing held it back");
-    };
-    assert_eq!((blocked, confirmed), (Some("connection.blocked"), 10));
+    let confirmed = publish_until_blocked(&mut publisher, &Properties::default(), &[0; 100_000]).await;
+    assert!((30..=41).contains(&confirmed), "{confirmed}");
     // One that only consumes goes on, and makes room by what it acknowledges.
     let mut consumer = Peer::open(&broker).await;
     consumer.consume("q", "t").await;
-    for _ in 0..10 {
+    for _ in 0..confirmed {
         consumer.expect_content::<basic::Deliver>().await;
     }
     consumer.settle_down().await;
     assert_eq!(broker.connections()[0].state, crate::inspection::ConnectionState::Blocked);
-    consumer.send(1, basic::Ack { delivery_tag: 2, multiple: true }).await;
+    consumer.send(1, basic::Ack { delivery_tag: 20, multiple: true }).await;
     publisher.expect::<connection::Unblocked>(0).await;
     publisher.expect::<basic::Ack>(1).await;
     consumer.expect_content::<basic::Deliver>().await;
 }
 
 #[tokio::test]
+async fn a_virtual_host_that_is_full_blocks_its_own_publishers_only() {
+    let broker = Broker::builder().vhost("a").vhost("b").memory_limit(2 * MEMORY).build();
+    let mut full = Peer::greet(&broker, "a", FRAME_MAX as u32).await;
+    let mut other = Peer::greet(&broker, "b", FRAME_MAX as u32).await;
+    for peer in [&mut full, &mut other] {
+        peer.call(1, channel::Open::default()).await;
+        peer.declare("q").await;
+        peer.call(1, confirm::Select::default()).await;
+    }
+    let confirmed = publish_until_blocked(&mut full, &Properties::default(), &[0; 100_000]).await;
+    assert!((30..=41).contains(&confirmed), "a half of it is its own: {confirmed}");
+    for _ in 0..20 {
+        publishes(&mut other, 100_000).await;
+    }
+}
+
+#[tokio::test]
 async fn messages_that_expire_or_are_purged_make_room_too() {
     for expiring in [true, false] {
-        let broker = Broker::builder().memory_limit(10_000).build();
+        let broker = Broker::builder().memory_limit(MEMORY).build();
         let mut publisher = Peer::open(&broker).await;
         publisher.declare("q").await;
-        let properties =
-            || amqp_codec::Properties { expiration: expiring.then(|| short("50")), ..Default::default() };
-        publisher.publish_with("", "q", properties(), false, &[0; 10_000]).await;
-        publisher.settle_down().await;
-        publisher.publish_with("", "q", properties(), false, &[0; 10_000]).await;
-        publisher.expect::<connection::Blocked>(0).await;
+        publisher.call(1, confirm::Select::default()).await;
+        let expiration = expiring.then(|| short("2000"));
+        let properties = Properties { expiration, ..Default::default() };
+        publish_until_blocked(&mut publisher, &properties, &[0; 100_000]).await;
         if !expiring {
             let mut other = Peer::open(&broker).await;
             other.call(1, queue::Purge { queue: short("q"), ..Default::default() }).await;
         }
         publisher.expect::<connection::Unblocked>(0).await;
-        publisher.settle_down().await;
+        publisher.expect::<basic::Ack>(1).await;
     }
 }
 

@@ -69,7 +69,7 @@ impl Channel {
                     pending.held += prepared.weight();
                     pending.publishes.push_back(prepared);
                 }
-                return self.note_unpublished(op);
+                self.weigh_unpublished(op);
             }
             (Then::Commit, Work::Commit(commit)) if commit.is_whole => self.reply(op, &tx::CommitOk {}),
             (Then::Commit, _) => return Err(Refusal::PartialCommit),

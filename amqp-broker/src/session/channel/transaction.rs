@@ -25,13 +25,13 @@ impl Channel {
             }
             (tx::Method::Commit(_), Mode::Transaction(pending)) => {
                 let publishes = std::mem::take(pending).publishes;
-                self.note_unpublished(op)?;
+                self.weigh_unpublished(op);
                 let work = Work::Commit(Box::new(op.shared.vhost.commit(key, publishes)));
                 self.run(op, tx::Commit::ID, work, Then::Commit)?;
             }
             (tx::Method::Rollback(_), Mode::Transaction(pending)) => {
                 *pending = Pending::default();
-                self.note_unpublished(op)?;
+                self.weigh_unpublished(op);
                 let answer = self.answer_unless(false, &tx::RollbackOk {});
                 let work = Work::Rollback(Box::new(Rollback::new(key)));
                 self.run(op, tx::Rollback::ID, work, Then::Say(answer))?;
