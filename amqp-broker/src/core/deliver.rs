@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use super::{
+    arena::Arena,
     channel::{Channel, Settled},
     connection::Connection,
     consumer::Consumer,
     death::Reason,
-    ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
+    ids::{ChannelId, ChannelKey, ConnectionId, ConnectionKey, ConsumerId, ConsumerKey, QueueId, QueueKey},
     journal::{Record, Stored},
     kept::Kept,
     message::Message,
@@ -88,26 +89,29 @@ impl Vhost {
             return false;
         }
         let Some(consumer) = self.ready_consumer(id) else { return false };
-        let Some(queue) = self.queues.get_mut(id) else { return false };
-        let Some(entry) = queue.ready.pop() else { return false };
-        self.budget.spend(1);
-        let serial = queue.serial;
+        let Vhost { consumers, channels, connections, queues, dead, budget, .. } = self;
+        let way = Way::find(consumers, channels, connections, queues, (id, consumer));
+        let Some(mut way) = way else { return false };
+        let Some(entry) = way.queue.ready.pop() else { return false };
+        budget.spend(1);
+        let serial = way.queue.serial;
         // What has expired behind others is seen when its own turn comes.
         if entry.expires_at <= now {
-            self.dead.left(serial, &entry);
-            queue.mourn(entry.message, entry.kept, Reason::Expired, &mut self.dead);
+            dead.left(serial, &entry);
+            way.queue.mourn(entry.message, entry.kept, Reason::Expired, dead);
             return true;
         }
-        if self.consumers.get(consumer).is_some_and(|consumer| consumer.no_ack) {
-            self.dead.left(serial, &entry);
+        if way.consumer.no_ack {
+            dead.left(serial, &entry);
         }
-        self.budget.spend_octets(entry.message.copied());
-        if let Some(mut route) = self.way_to(id, consumer) {
-            route.deliver_entry(now, entry, sink);
-        }
-        self.watch_acks(now);
+        budget.spend_octets(entry.message.copied());
+        way.deliver_entry(now, entry, sink);
         // Another message is at the head now.
-        self.arm(id);
+        let is_due_earlier = way.queue.deadline() < way.queue.timer;
+        self.watch_acks(now);
+        if is_due_earlier {
+            self.arm(id);
+        }
         true
     }
 
@@ -228,22 +232,21 @@ impl Vhost {
         sink: &mut impl Sink,
     ) {
         self.budget.spend_octets(publication.copied());
-        if self.consumers.get(consumer).is_some_and(|consumer| consumer.no_ack) {
-            if let Some(mut route) = self.way_to(id, consumer) {
-                route.send(publication.parts(), false, sink);
-            }
+        let Vhost { consumers, channels, connections, queues, .. } = self;
+        let way = Way::find(consumers, channels, connections, queues, (id, consumer));
+        let Some(mut way) = way else { return };
+        if way.consumer.no_ack {
+            way.send(publication.parts(), false, sink);
             return;
         }
-        let Some(queue) = self.queues.get_mut(id) else { return };
+        let queue = &mut *way.queue;
         let mut entry = queue.entry(publication.message(), publication.terms, now);
         self.dead.entered(&entry.message);
         let stored = queue.keeps(publication.is_persistent).then(|| {
             entry.kept = self.dead.groups().kept();
             Stored::new(queue.serial, &entry)
         });
-        if let Some(mut route) = self.way_to(id, consumer) {
-            route.deliver_entry(now, entry, sink);
-        }
+        way.deliver_entry(now, entry, sink);
         if let Some(stored) = stored {
             self.keep(stored);
         }
@@ -262,11 +265,8 @@ impl Vhost {
 
     #[inline]
     fn way_to(&mut self, queue_id: QueueId, consumer_id: ConsumerId) -> Option<Way<'_>> {
-        let consumer = self.consumers.get_mut(consumer_id)?;
-        let channel = self.channels.get_mut(consumer.channel)?;
-        let connection = self.connections.get_mut(channel.connection)?;
-        let queue = self.queues.get_mut(queue_id)?;
-        Some(Way { queue_id, queue, consumer_id, consumer, channel, connection })
+        let Vhost { consumers, channels, connections, queues, .. } = self;
+        Way::find(consumers, channels, connections, queues, (queue_id, consumer_id))
     }
 
     /// Acknowledges or refuses deliveries of a channel.
@@ -331,8 +331,11 @@ impl Vhost {
     /// From a stream nothing can be refused. It is the end of the connection, so that nothing is put back before.
     #[inline]
     fn check_stream(&self, held: &Held, outcome: Outcome) -> Result<(), Refusal> {
+        if outcome == Outcome::Acked {
+            return Ok(());
+        }
         match self.queues.get(held.queue) {
-            Some(queue) if outcome != Outcome::Acked && queue.stream.is_some() => {
+            Some(queue) if queue.stream.is_some() => {
                 let name = queue.name.to_text();
                 Err(Refusal::NotImplemented(format!(
                     "basic.nack and basic.reject not supported by stream queues {}",
@@ -488,7 +491,22 @@ struct Way<'a> {
     connection: &'a mut Connection,
 }
 
-impl Way<'_> {
+impl<'a> Way<'a> {
+    #[inline]
+    fn find(
+        consumers: &'a mut Arena<Consumer, ConsumerKey>,
+        channels: &'a mut Arena<Channel, ChannelKey>,
+        connections: &'a mut Arena<Connection, ConnectionKey>,
+        queues: &'a mut Arena<Queue, QueueKey>,
+        (queue_id, consumer_id): (QueueId, ConsumerId),
+    ) -> Option<Self> {
+        let consumer = consumers.get_mut(consumer_id)?;
+        let channel = channels.get_mut(consumer.channel)?;
+        let connection = connections.get_mut(channel.connection)?;
+        let queue = queues.get_mut(queue_id)?;
+        Some(Way { queue_id, queue, consumer_id, consumer, channel, connection })
+    }
+
     /// Lets the consumer wait for its channel, if that is what it lacks.
     fn wait_for_channel(&mut self) {
         if !self.connection.congested

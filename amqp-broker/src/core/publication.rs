@@ -24,6 +24,10 @@ impl Publication<'_> {
     #[inline]
     pub(crate) fn message(&mut self) -> Message {
         let Publication { draft, stored, is_shared, origin, .. } = self;
+        // One queue has it alone.
+        if !*is_shared && stored.is_none() {
+            return draft.message(false, origin.clone());
+        }
         stored.get_or_insert_with(|| draft.message(*is_shared, origin.clone())).clone()
     }
 

@@ -88,18 +88,18 @@ impl Vhost {
         sink: &mut impl Sink,
     ) -> Result<Step<Published, Box<Publishing>>, Refusal> {
         let is_remembered = route.topology == self.topology && route.names == draft.route();
-        let Checked { source, terms, keys } = self.check_publish(publisher, draft, is_remembered)?;
-        let mut found = std::mem::take(&mut route.found);
-        if !is_remembered || !keys.is_empty() {
-            let publishing = Publishing { source, terms, keys, ..Publishing::default() };
-            found = match self.find(publishing, found, route, draft)? {
-                Step::Done(found) => found,
+        let mut terms = Terms::default();
+        if is_remembered && Relevant::are_none(draft.parts().properties()) {
+            self.spend_publish(draft);
+        } else {
+            match self.look_up(publisher, route, draft, is_remembered)? {
+                Step::Done(own) => terms = own,
                 Step::Paused(publishing) => return Ok(Step::Paused(publishing)),
-            };
+            }
         }
         let is_persistent = self.journal.is_kept() && is_persistent(draft.parts().properties());
         let (mut stored, mut progress) = (None, Progress::default());
-        let is_shared = found.queues.len() > 1;
+        let is_shared = route.found.queues.len() > 1;
         let mut publication = Publication {
             draft,
             stored: &mut stored,
@@ -109,16 +109,16 @@ impl Vhost {
             is_letter: false,
             origin: None,
         };
-        let is_done = self.put(now, &mut publication, &found, &mut progress, sink);
+        let is_done = self.put(now, &mut publication, &route.found, &mut progress, sink);
         let origin = publication.origin;
         if !is_done {
+            let found = std::mem::take(&mut route.found);
             route.forget();
             let draft = std::mem::take(draft);
             let rest =
                 Publishing { stored, terms, is_persistent, origin, found, progress, ..Publishing::default() };
             return Ok(Step::Paused(Box::new(Publishing { draft, ..rest })));
         }
-        route.found = found;
         if route.found.queues.len() > MOST_REMEMBERED {
             route.forget();
         }
@@ -128,14 +128,30 @@ impl Vhost {
         Ok(Step::Done(progress.outcome))
     }
 
+    /// Checks a message and finds where it goes, unless that is remembered.
+    fn look_up(
+        &mut self,
+        publisher: Publisher,
+        route: &mut Route,
+        draft: &mut Draft,
+        is_remembered: bool,
+    ) -> Result<Step<Terms, Box<Publishing>>, Refusal> {
+        let Checked { source, terms, keys } = self.check_publish(publisher, draft, is_remembered)?;
+        if is_remembered && keys.is_empty() {
+            return Ok(Step::Done(terms));
+        }
+        let publishing = Publishing { source, terms, keys, ..Publishing::default() };
+        self.find(publishing, route, draft)
+    }
+
     /// Finds where a message goes.
     fn find(
         &mut self,
         mut publishing: Publishing,
-        mut found: Found,
         route: &mut Route,
         draft: &mut Draft,
-    ) -> Result<Step<Found, Box<Publishing>>, Refusal> {
+    ) -> Result<Step<Terms, Box<Publishing>>, Refusal> {
+        let mut found = std::mem::take(&mut route.found);
         found.queues.clear();
         found.replies.clear();
         let source = publishing.source;
@@ -151,7 +167,14 @@ impl Vhost {
         }
         let is_lasting = routing.headers.is_none() && publishing.keys.is_empty();
         route.remember(if is_lasting { self.topology } else { 0 }, draft.route());
-        Ok(Step::Done(routing.found))
+        route.found = routing.found;
+        Ok(Step::Done(publishing.terms))
+    }
+
+    #[inline]
+    fn spend_publish(&mut self, draft: &Draft) {
+        self.budget.spend(1);
+        self.budget.spend_octets(8 * draft.parts().header.len());
     }
 
     /// Checks a message, and takes out of it what receivers do not see.
@@ -180,9 +203,8 @@ impl Vhost {
             if is_remembered && copies.is_some() {
                 checked.source = self.publishable(exchange, by)?;
             }
-            self.budget.spend(1);
-            self.budget.spend_octets(8 * parts.header.len());
         }
+        self.spend_publish(draft);
         if let Some(name) = reply_to {
             set_reply_to(draft, &name)?;
         }
@@ -358,7 +380,7 @@ impl Vhost {
         sink: &mut impl Sink,
     ) -> Enqueued {
         self.budget.spend(1);
-        let waiting = match self.queues.get_mut(id) {
+        let (waiting, is_stream) = match self.queues.get_mut(id) {
             None => return Enqueued::Taken,
             Some(queue) => {
                 if !queue.prune(now, &mut self.dead, &mut self.budget) {
@@ -370,10 +392,10 @@ impl Vhost {
                     }
                     return Enqueued::Refused;
                 }
-                !queue.ready.is_empty()
+                (!queue.ready.is_empty(), queue.stream.is_some())
             }
         };
-        if self.queues.get(id).is_some_and(|queue| queue.stream.is_some()) {
+        if is_stream {
             let message = publication.message();
             self.append(now, id, &message, sink);
             return Enqueued::Taken;

@@ -44,13 +44,15 @@ pub(crate) struct Ready {
     returned: Segments<Entry>,
     count: usize,
     body_bytes: u64,
+    /// How many of them may expire.
+    expiring: usize,
 }
 
 impl Ready {
     /// For priorities 0 to `max_priority`.
     pub(crate) fn new(max_priority: u8) -> Self {
         let levels = (0..=max_priority).map(|_| Segments::default()).collect();
-        Ready { levels, returned: Segments::default(), count: 0, body_bytes: 0 }
+        Ready { levels, returned: Segments::default(), count: 0, body_bytes: 0, expiring: 0 }
     }
 
     #[inline]
@@ -114,7 +116,12 @@ impl Ready {
     }
 
     /// Takes a message at the head of its priority that has expired.
+    #[inline]
     pub(crate) fn pop_expired(&mut self, now: u64) -> Option<Entry> {
+        if self.expiring == 0 { None } else { self.find_expired(now) }
+    }
+
+    fn find_expired(&mut self, now: u64) -> Option<Entry> {
         if let Some(first) = self.returned.front() {
             let entry = if first.expires_at <= now { self.returned.pop_front() } else { None };
             return entry.map(|entry| self.taken(entry));
@@ -126,7 +133,12 @@ impl Ready {
     }
 
     /// When the first of the messages at the heads expires.
+    #[inline]
     pub(crate) fn next_expiry(&self) -> u64 {
+        if self.expiring == 0 { NEVER } else { self.find_expiry() }
+    }
+
+    fn find_expiry(&self) -> u64 {
         if let Some(first) = self.returned.front() {
             return first.expires_at;
         }
@@ -147,12 +159,14 @@ impl Ready {
     #[inline]
     fn put(&mut self, entry: &Entry) {
         self.count += 1;
+        self.expiring += usize::from(entry.expires_at != NEVER);
         self.body_bytes += entry.message.body_len() as u64;
     }
 
     #[inline]
     fn taken(&mut self, entry: Entry) -> Entry {
         self.count -= 1;
+        self.expiring -= usize::from(entry.expires_at != NEVER);
         self.body_bytes -= entry.message.body_len() as u64;
         entry
     }
