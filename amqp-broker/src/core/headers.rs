@@ -88,7 +88,15 @@ impl HeadersMatch {
     }
 }
 /// Numbers are equal by value, integers and floats among each other too: more than where declarations are compared.
+#[inline]
 fn is_equal(wanted: &Value, value: &Value) -> bool {
+    if let (Value::LongString(wanted), Value::LongString(value)) = (wanted, value) {
+        return wanted == value;
+    }
+    is_equal_by_value(wanted, value)
+}
+
+fn is_equal_by_value(wanted: &Value, value: &Value) -> bool {
     match (wanted.as_i64(), as_f64(value), as_f64(wanted), value.as_i64()) {
         (Some(integer), Some(float), ..) | (.., Some(float), Some(integer)) => integer as f64 == float,
         _ => same(wanted, value),

@@ -29,14 +29,20 @@ impl<'a> Relevant<'a> {
     /// Flags that basic does not have, a property that reaches past the end, bytes left over.
     #[inline]
     pub(crate) fn find(encoded: &'a [u8]) -> Result<Self, Error> {
+        // The usual message.
+        if Self::are_none(encoded) {
+            return Ok(Relevant::default());
+        }
         let Some((flags, rest)) = encoded.split_first_chunk::<2>() else {
             return Err(Error::Truncated { what: "property flags", needed: 2, left: encoded.len() });
         };
-        match (u16::from_be_bytes(*flags), rest.len()) {
-            // The usual message: nothing, or a delivery mode.
-            (0, 0) | (0x1000, 1) => Ok(Relevant::default()),
-            (flags, _) => Self::walk(flags, rest),
-        }
+        Self::walk(u16::from_be_bytes(*flags), rest)
+    }
+
+    /// Whether there is nothing of them at a glance: no property at all, or a delivery mode.
+    #[inline]
+    pub(crate) fn are_none(encoded: &[u8]) -> bool {
+        matches!(encoded, [0, 0] | [0x10, 0, _])
     }
 
     /// Property by property in the order of the flags (spec section 4.2.6.1).
@@ -124,7 +130,12 @@ fn put(value: &[u8], length_octets: usize, out: &mut Vec<u8>) -> Result<(), Erro
 
 /// The flags that are set, in the order of their properties.
 fn flags_of(flags: u16) -> impl Iterator<Item = u16> {
-    (2..16).rev().map(|bit| 1u16 << bit).filter(move |bit| flags & bit != 0)
+    let mut left = flags & !0b11;
+    std::iter::from_fn(move || {
+        let bit = 0x8000u16.checked_shr(left.leading_zeros())?;
+        left ^= bit;
+        Some(bit)
+    })
 }
 
 /// Splits the property of this flag off: how many octets of it are its length, all of it, and what follows.
