@@ -8,7 +8,7 @@ use super::{
     arguments::DeadLetter,
     death::Reason,
     groups::Groups,
-    journal::{Record, Stored},
+    journal::{Changes, Record, Stored},
     kept::Kept,
     message::{Message, Origin},
     ready::Entry,
@@ -59,7 +59,7 @@ pub(crate) struct Graveyard {
     lost: Lost,
     /// Bytes of the messages in queues and with consumers.
     held: u64,
-    gone: Vec<Record>,
+    gone: Changes,
     groups: Groups,
 }
 
@@ -85,7 +85,7 @@ impl Graveyard {
             cause: None,
             lost: Lost::default(),
             held: 0,
-            gone: Vec::new(),
+            gone: Changes::default(),
             groups: Groups::default(),
         }
     }
@@ -235,8 +235,8 @@ impl Graveyard {
     }
 
     /// What left since this was last asked.
-    pub(crate) fn take_gone(&mut self, records: &mut Vec<Record>) {
-        records.append(&mut self.gone);
+    pub(crate) fn take_gone(&mut self, changes: &mut Changes) {
+        changes.append(&mut self.gone);
     }
 
     /// Whether anything left since that was last asked.

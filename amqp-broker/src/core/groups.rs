@@ -1,6 +1,9 @@
 //! What of a transaction survives the process is written together, after its last step: all of it or nothing.
 
-use super::{journal::Record, kept::Kept};
+use super::{
+    journal::{Changes, Record},
+    kept::Kept,
+};
 
 /// How many transactions may be under way.
 const MOST: usize = 250;
@@ -11,7 +14,7 @@ const MOST: usize = 250;
 /// it is under way: neither may be on disk without the other.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    open: Vec<(Kept, Vec<Record>)>,
+    open: Vec<(Kept, Changes)>,
     /// The last that was opened: messages of one that is closed are not taken for those of another.
     last: Kept,
     /// The one to which the operation under way belongs, or [`Kept::NO`].
@@ -28,7 +31,7 @@ impl Groups {
         while self.is_open(self.last) {
             self.last = self.last.next();
         }
-        self.open.push((self.last, Vec::new()));
+        self.open.push((self.last, Changes::default()));
         Some(self.last)
     }
 
@@ -39,7 +42,7 @@ impl Groups {
     }
 
     /// A transaction ends: what is to be written of it.
-    pub(crate) fn close(&mut self, group: Kept) -> Vec<Record> {
+    pub(crate) fn close(&mut self, group: Kept) -> Changes {
         let place = self.open.iter().position(|(open, _)| *open == group);
         place.map(|place| self.open.swap_remove(place).1).unwrap_or_default()
     }
@@ -63,13 +66,13 @@ impl Groups {
 
     /// Where what is done now is noted, if not at once.
     #[inline]
-    pub(crate) fn current(&mut self) -> Option<&mut Vec<Record>> {
+    pub(crate) fn current(&mut self) -> Option<&mut Changes> {
         self.records(self.current)
     }
 
     /// Where what becomes of a message is noted, if not at once.
     #[inline]
-    pub(crate) fn of(&mut self, kept: Kept) -> Option<&mut Vec<Record>> {
+    pub(crate) fn of(&mut self, kept: Kept) -> Option<&mut Changes> {
         self.records(self.following(kept))
     }
 
@@ -84,7 +87,7 @@ impl Groups {
     }
 
     #[inline]
-    fn records(&mut self, group: Kept) -> Option<&mut Vec<Record>> {
+    fn records(&mut self, group: Kept) -> Option<&mut Changes> {
         if !group.is_in_group() {
             return None;
         }
@@ -110,7 +113,7 @@ mod tests {
         groups.enter(Kept::NO);
         groups.of(kept).unwrap().push(gone(2));
         assert!(groups.of(Kept::YES).is_none() && groups.current().is_none());
-        assert_eq!(groups.close(group).len(), 2);
+        assert_eq!(groups.close(group).iter().count(), 2);
         assert!(groups.of(kept).is_none());
     }
 

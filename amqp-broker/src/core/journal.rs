@@ -1,11 +1,22 @@
 //! What is to survive the process, as it happens: whoever keeps the virtual host writes it to where it lasts.
 
+use std::{
+    iter::{Chain, Flatten},
+    vec,
+};
+
 use amqp_codec::{ShortString, Table};
 
 use super::{exchange::Declaration, message::Message, ready::Entry};
 
 /// Serial numbers below are those of the exchanges that are always there.
 const FIRST_SERIAL: u64 = 100;
+
+/// What a change takes beside its texts: an estimate.
+const RECORD_OVERHEAD: u64 = 200;
+
+/// How many changes are kept in one piece.
+const PART: usize = 4096;
 
 /// A change to what survives. Exchanges and queues go by serial numbers, of which none is ever used again, so what is left of
 /// one that has gone belongs to nobody.
@@ -42,6 +53,81 @@ pub(crate) enum Record {
         queue: u64,
         position: u64,
     },
+}
+
+impl Record {
+    /// About how much memory it takes while it waits to be written.
+    #[inline]
+    fn weight(&self) -> u64 {
+        let texts = match self {
+            Record::Stored(stored) | Record::Returned(stored) => stored.message.parts().weight(),
+            Record::ExchangeDeclared { declared, .. } => declared.arguments.as_encoded().len() as u64,
+            Record::QueueDeclared { arguments, .. } => arguments.as_encoded().len() as u64,
+            Record::Bound(binding) | Record::Unbound(binding) => binding.arguments.as_encoded().len() as u64,
+            _ => 0,
+        };
+        RECORD_OVERHEAD + texts
+    }
+}
+
+/// Changes in their order. They are kept in parts and weighed one by one, so that however many there are, it takes no time to
+/// add some to others or to hand them over.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    full: Vec<Vec<Record>>,
+    last: Vec<Record>,
+    weight: u64,
+}
+
+impl Changes {
+    /// Notes one more.
+    #[inline]
+    pub(crate) fn push(&mut self, record: Record) {
+        if self.last.len() == PART {
+            self.full.push(std::mem::take(&mut self.last));
+        }
+        self.weight += record.weight();
+        self.last.push(record);
+    }
+
+    /// Notes more, and leaves none there.
+    #[inline]
+    pub(crate) fn append(&mut self, more: &mut Changes) {
+        self.weight += std::mem::take(&mut more.weight);
+        if self.is_empty() {
+            std::mem::swap(&mut self.full, &mut more.full);
+            std::mem::swap(&mut self.last, &mut more.last);
+        } else if more.full.is_empty() && self.last.len() + more.last.len() <= PART {
+            self.last.append(&mut more.last);
+        } else {
+            self.full.push(std::mem::take(&mut self.last));
+            self.full.append(&mut more.full);
+            self.last = std::mem::take(&mut more.last);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.last.is_empty() && self.full.is_empty()
+    }
+
+    /// About how much memory they take, in bytes.
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Record> {
+        self.full.iter().flatten().chain(&self.last)
+    }
+}
+
+impl IntoIterator for Changes {
+    type Item = Record;
+    type IntoIter = Chain<Flatten<vec::IntoIter<Vec<Record>>>, vec::IntoIter<Record>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.full.into_iter().flatten().chain(self.last)
+    }
 }
 
 /// A binding of what survives to what survives.
@@ -102,7 +188,8 @@ impl Stored {
 pub(crate) struct Journal {
     is_kept: bool,
     last_serial: u64,
-    records: Vec<Record>,
+    count: usize,
+    changes: Changes,
 }
 
 impl Journal {
@@ -118,10 +205,10 @@ impl Journal {
         self.is_kept
     }
 
-    /// How many changes are noted.
+    /// Grows whenever changes are noted.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.records.len()
+        self.count
     }
 
     /// A number for what is to survive; 0 for what is not.
@@ -138,22 +225,53 @@ impl Journal {
         self.last_serial = self.last_serial.max(serial);
     }
 
+    #[inline]
     pub(crate) fn record(&mut self, record: Record) {
-        self.records.push(record);
+        self.count += 1;
+        self.changes.push(record);
     }
 
     /// Notes changes that are to be written together.
-    pub(crate) fn record_all(&mut self, mut records: Vec<Record>) {
-        if self.records.is_empty() {
-            // However many there are.
-            self.records = records;
-        } else {
-            self.records.append(&mut records);
+    pub(crate) fn record_all(&mut self, mut changes: Changes) {
+        if !changes.is_empty() {
+            self.count += 1;
+            self.changes.append(&mut changes);
         }
     }
 
-    pub(crate) fn take(&mut self, records: &mut Vec<Record>) {
-        debug_assert!(records.is_empty());
-        std::mem::swap(records, &mut self.records);
+    #[inline]
+    pub(crate) fn take(&mut self) -> Changes {
+        self.count = 0;
+        std::mem::take(&mut self.changes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(serials: std::ops::Range<u64>) -> Changes {
+        let mut changes = Changes::default();
+        serials.for_each(|serial| changes.push(Record::QueueDeleted { serial }));
+        changes
+    }
+
+    #[test]
+    fn changes_that_are_added_to_others_come_after_them_and_are_not_moved_when_they_are_many() {
+        let part = PART as u64;
+        for (first, second) in [(0, 3), (3, 0), (3, 3), (3, part), (part, 3), (3, 5 * part), (5 * part, 3)] {
+            let (mut all, mut more) = (changes(0..first), changes(first..first + second));
+            let at = more.iter().next().filter(|_| second >= part).map(std::ptr::from_ref);
+            all.append(&mut more);
+            assert!(more.is_empty() && more.weight() == 0);
+            assert_eq!(all.weight(), (first + second) * RECORD_OVERHEAD);
+            let there = all.iter().nth(first as usize).map(std::ptr::from_ref);
+            assert!(at.is_none() || at == there, "{first} and {second}");
+            let serials = all.into_iter().map(|record| match record {
+                Record::QueueDeleted { serial } => serial,
+                other => panic!("{other:?}"),
+            });
+            assert!(serials.eq(0..first + second), "{first} and {second}");
+        }
     }
 }

@@ -23,7 +23,7 @@ use super::{
         ChannelId, ChannelKey, ConnectionId, ConnectionKey, ConsumerId, ConsumerKey, ExchangeId, ExchangeKey,
         QueueId, QueueKey,
     },
-    journal::{Journal, Record},
+    journal::{Changes, Journal, Record},
     limits::Limits,
     publishing::Publishing,
     queue::Queue,
@@ -193,14 +193,13 @@ impl Vhost {
 
     /// The changes of what survives since they were last taken, if there are any.
     #[inline]
-    pub(crate) fn take_changes(&mut self) -> Option<Vec<Record>> {
+    pub(crate) fn take_changes(&mut self) -> Option<Changes> {
         if self.journal.len() == 0 && !self.dead.has_gone() {
             return None;
         }
-        let mut records = Vec::new();
-        self.journal.take(&mut records);
-        self.dead.take_gone(&mut records);
-        Some(records)
+        let mut changes = self.journal.take();
+        self.dead.take_gone(&mut changes);
+        Some(changes)
     }
 
     fn add_exchange(&mut self, declared: Declaration, serial: u64) {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     core::{
-        journal::{Record, Stored},
+        journal::{Changes, Stored},
         vhost::Vhost,
     },
     failure::Failure,
@@ -31,9 +31,6 @@ use super::{
 
 /// What is written together, in bytes, where more waits: the store holds it several times while it writes.
 const MOST_AT_ONCE: u64 = 8 << 20;
-
-/// What a change takes beside its texts: an estimate.
-const RECORD_OVERHEAD: u64 = 200;
 
 /// The longest part of a file's name that a virtual host's name gives as it is.
 const LONGEST_NAME: usize = 150;
@@ -84,10 +81,10 @@ struct Waiting {
 }
 
 /// Changes that are written together or not at all, with the number of the last.
+#[derive(Default)]
 struct Added {
-    records: Vec<Record>,
+    changes: Changes,
     change: u64,
-    bytes: u64,
 }
 
 impl Disk {
@@ -109,13 +106,13 @@ impl Disk {
         Ok((Disk { queue: Arc::clone(&queue) }, Writer { queue, files, folder: path.clone() }, restored))
     }
 
-    /// Adds changes, of which the last has this number; tells whether there is room for more.
-    pub(crate) fn add(&self, records: Vec<Record>, change: u64) -> bool {
-        let bytes = records.iter().map(size).sum::<u64>();
-        self.queue.backlog.fetch_add(bytes, Ordering::Relaxed);
+    /// Adds changes, of which the last has this number; tells whether there is room for more. However many they are, they are
+    /// written as one batch of the store, which is whole or not there when the process ends: they may be a transaction.
+    pub(crate) fn add(&self, changes: Changes, change: u64) -> bool {
+        self.queue.backlog.fetch_add(changes.weight(), Ordering::Relaxed);
         let mut waiting = self.queue.waiting.lock();
         waiting.change = change;
-        waiting.added.push_back(Added { records, change, bytes });
+        waiting.added.push_back(Added { changes, change });
         drop(waiting);
         self.queue.more.notify_one();
         self.backlog() <= self.queue.room
@@ -187,12 +184,12 @@ impl Queue {
 impl Waiting {
     /// Takes what is written next.
     fn take(&mut self) -> Added {
-        let mut taken = self.added.pop_front().unwrap_or(Added { records: Vec::new(), change: 0, bytes: 0 });
-        while taken.bytes < MOST_AT_ONCE
-            && let Some(next) = self.added.pop_front()
+        let mut taken = self.added.pop_front().unwrap_or_default();
+        while taken.changes.weight() < MOST_AT_ONCE
+            && let Some(mut next) = self.added.pop_front()
         {
-            taken.records.extend(next.records);
-            (taken.change, taken.bytes) = (next.change, taken.bytes + next.bytes);
+            taken.changes.append(&mut next.changes);
+            taken.change = next.change;
         }
         taken
     }
@@ -234,29 +231,18 @@ fn write(queue: &Queue, mut files: Files, tell: &impl Fn(Progress)) -> fjall::Re
             drop(waiting);
             return redelivered.map_or(Ok(()), |redelivered| files.finish(&redelivered));
         }
-        let Added { records, change, bytes } = waiting.take();
+        let Added { changes, change } = waiting.take();
+        let bytes = changes.weight();
         let fails = waiting.fails;
         drop(waiting);
         if fails {
             return Err(io::Error::other("a test wants it so").into());
         }
-        files.write(records)?;
+        files.write(changes)?;
         let backlog = queue.backlog.fetch_sub(bytes, Ordering::Relaxed) - bytes;
         tell(Progress::Written { change, has_room: backlog <= queue.room });
         queue.written.send_replace(change);
     }
-}
-
-/// About how much memory a change takes that waits.
-fn size(record: &Record) -> u64 {
-    let texts = match record {
-        Record::Stored(stored) | Record::Returned(stored) => stored.message.parts().weight(),
-        Record::ExchangeDeclared { declared, .. } => declared.arguments.as_encoded().len() as u64,
-        Record::QueueDeclared { arguments, .. } => arguments.as_encoded().len() as u64,
-        Record::Bound(binding) | Record::Unbound(binding) => binding.arguments.as_encoded().len() as u64,
-        _ => 0,
-    };
-    RECORD_OVERHEAD + texts
 }
 
 /// The name of a virtual host as a part of a file's name: any name gives another.
@@ -276,16 +262,23 @@ fn file_name(vhost: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::journal::Record;
 
     #[test]
     fn what_waits_is_written_in_parts_that_are_not_much_larger_than_they_may_be() {
         let mut waiting = Waiting::default();
+        let mut one = Changes::default();
+        one.push(Record::QueueDeleted { serial: 1 });
+        let half = MOST_AT_ONCE.div_ceil(2 * one.weight());
         for change in 1..=5 {
-            let records = vec![Record::QueueDeleted { serial: change }];
-            waiting.added.push_back(Added { records, change, bytes: MOST_AT_ONCE / 2 });
+            let mut changes = Changes::default();
+            (0..half).for_each(|serial| changes.push(Record::QueueDeleted { serial }));
+            waiting.added.push_back(Added { changes, change });
         }
-        let taken: Vec<_> =
-            (0..3).map(|_| waiting.take()).map(|added| (added.change, added.records.len())).collect();
+        let taken: Vec<_> = (0..3)
+            .map(|_| waiting.take())
+            .map(|added| (added.change, added.changes.iter().count() as u64 / half))
+            .collect();
         assert_eq!(taken, [(2, 2), (4, 2), (5, 1)]);
     }
 

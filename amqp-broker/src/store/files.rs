@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 
 use crate::core::{
-    journal::{Record, Stored},
+    journal::{Changes, Record, Stored},
     restore::Restoration,
     vhost::Vhost,
 };
@@ -272,24 +272,24 @@ impl Files {
 
     /// Writes changes, all of them or none; on disk when it returns, but for messages that have only gone or
     /// returned.
-    pub(super) fn write(&mut self, records: Vec<Record>) -> fjall::Result<()> {
+    pub(super) fn write(&mut self, changes: Changes) -> fjall::Result<()> {
         let folder = Arc::clone(&self.folder);
         let is_promised = |record: &Record| !matches!(record, Record::Gone { .. } | Record::Returned(_));
-        let mode = if !records.iter().any(is_promised) { PersistMode::Buffer } else { PersistMode::SyncData };
+        let mode = if !changes.iter().any(is_promised) { PersistMode::Buffer } else { PersistMode::SyncData };
         let mut numbered = folder.batch(&self.messages, mode);
         let batch = &mut numbered.batch;
         // What comes and goes in one batch is not written at all.
         let mut gone = HashSet::new();
         let mut never_written = HashSet::new();
         let mut deleted = HashSet::new();
-        for record in &records {
+        for record in changes.iter() {
             match record {
                 Record::Gone { queue, position } => drop(gone.insert((*queue, *position))),
                 Record::QueueDeleted { serial } => drop(deleted.insert(*serial)),
                 _ => {}
             }
         }
-        for record in records {
+        for record in changes {
             match record {
                 Record::ExchangeDeclared { serial, declared } => {
                     let key = format::entity_key(format::EXCHANGE, serial);

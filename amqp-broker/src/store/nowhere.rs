@@ -1,12 +1,12 @@
 //! No disk, where the feature `durable` is off.
 
-use crate::core::journal::{Record, Stored};
+use crate::core::journal::{Changes, Stored};
 
 /// A disk that there is not.
 pub(crate) enum Disk {}
 
 impl Disk {
-    pub(crate) fn add(&self, _records: Vec<Record>, _change: u64) -> bool {
+    pub(crate) fn add(&self, _changes: Changes, _change: u64) -> bool {
         match *self {}
     }
 

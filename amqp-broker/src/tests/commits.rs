@@ -111,8 +111,8 @@ impl World {
 
     /// What has changed is written at once.
     fn write(&mut self) {
-        if let Some(records) = self.shared.vhost.take_changes() {
-            self.written.push(records);
+        if let Some(changes) = self.shared.vhost.take_changes() {
+            self.written.push(changes.into_iter().collect());
             let change = self.shared.held.changed();
             while !self.shared.on_disk(change, true) {
                 self.shared.vhost.budget.begin();
