@@ -165,6 +165,19 @@ impl Client {
         ])
     }
 
+    /// Publishes the same message so often, with this number as its body.
+    pub(crate) fn publish_often(&mut self, queue: &str, number: u64, count: u64) -> io::Result<()> {
+        let (body, mut all) = (Bytes::from(number.to_string()), BytesMut::new());
+        let properties = Properties { delivery_mode: Some(2), ..Default::default() }.encode().unwrap();
+        let header = ContentHeader { class_id: 60, body_size: body.len() as u64, properties };
+        let publish = basic::Publish { routing_key: short(queue), ..Default::default() };
+        let frames = [Frame::Method(1, publish.into()), Frame::Header(1, header), Frame::Body(1, body)];
+        for _ in 0..count {
+            frames.iter().for_each(|frame| frame.encode(FRAME_MAX, &mut all).unwrap());
+        }
+        self.stream.write_all(&all)
+    }
+
     /// Publishes so many and awaits their confirms.
     pub(crate) fn confirmed(&mut self, numbers: std::ops::Range<u64>, tag: &mut u64) -> io::Result<()> {
         let last = *tag + (numbers.end - numbers.start);

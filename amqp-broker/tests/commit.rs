@@ -1,0 +1,200 @@
+//! Transactions and a process that is killed, or a client that is lost, while they are committed: each is there as a whole or not
+//! at all.
+
+// Clippy lets only the bodies of tests unwrap; their helpers fail a test in the same way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod running;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use amqp_codec::{
+    Frame, Method,
+    method::{basic, queue, tx},
+};
+use running::{Client, Program, publisher, short};
+
+/// How many messages a transaction publishes, more than fit a turn, and how many it acknowledges.
+const PUBLISHED: u64 = 20_000;
+const ACKNOWLEDGED: u64 = 20;
+
+/// How many messages of each transaction were seen.
+type Seen = BTreeMap<u64, u64>;
+
+/// How many times as long tests are to be.
+fn scale() -> u64 {
+    std::env::var("AMQP_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
+}
+
+/// A client with both queues and a transaction.
+fn transacting(address: &str) -> io::Result<Client> {
+    let mut client = Client::open(address)?;
+    for queue in ["q", "tokens"] {
+        client.call(1, queue::Declare { queue: short(queue), durable: true, ..Default::default() })?;
+    }
+    client.call(1, tx::Select {})?;
+    Ok(client)
+}
+
+/// Acknowledges tokens and publishes in a transaction.
+fn transact(client: &mut Client, number: u64) -> io::Result<()> {
+    let mut last = 0;
+    for _ in 0..ACKNOWLEDGED {
+        client.send(1, basic::Get { queue: short("tokens"), ..Default::default() })?;
+        let Frame::Method(1, Method::Basic(basic::Method::GetOk(ok))) = client.next()? else {
+            panic!("a token is missing");
+        };
+        last = ok.delivery_tag;
+        client.number()?;
+    }
+    client.send(1, basic::Ack { delivery_tag: last, multiple: true })?;
+    client.publish_often("q", number, PUBLISHED)?;
+    client.send(1, tx::Commit {})
+}
+
+/// Commits transactions with numbers from this one on until the broker is gone; notes the last that was confirmed, plus one.
+fn transact_to_the_end(address: &str, from: u64, confirmed: &AtomicU64) {
+    let mut number = from;
+    let mut go_on = || -> io::Result<()> {
+        let mut client = transacting(address)?;
+        loop {
+            transact(&mut client, number)?;
+            client.next()?;
+            number += 1;
+            confirmed.store(number, Ordering::Release);
+        }
+    };
+    go_on().unwrap_err();
+}
+
+/// Consumes and acknowledges until the broker is gone; what came.
+fn consume_to_the_end(address: &str) -> Seen {
+    let mut came = Seen::new();
+    let mut client = Client::open(address).unwrap();
+    let mut consume = || -> io::Result<()> {
+        client.call(1, basic::Qos { prefetch_count: 500, ..Default::default() })?;
+        client.call(1, basic::Consume { queue: short("q"), ..Default::default() })?;
+        loop {
+            if let Frame::Method(1, Method::Basic(basic::Method::Deliver(deliver))) = client.next()? {
+                *came.entry(client.number()?).or_default() += 1;
+                client.send(1, basic::Ack { delivery_tag: deliver.delivery_tag, multiple: false })?;
+            }
+        }
+    };
+    consume().unwrap_err();
+    came
+}
+
+fn count(client: &mut Client, name: &str) -> u64 {
+    let declare = queue::Declare { queue: short(name), passive: true, ..Default::default() };
+    match client.call(1, declare).unwrap() {
+        Frame::Method(1, Method::Queue(queue::Method::DeclareOk(ok))) => ok.message_count.into(),
+        other => panic!("no count: {other:?}"),
+    }
+}
+
+fn seen(client: &mut Client) -> Seen {
+    let mut seen = Seen::new();
+    client.drain().iter().for_each(|(number, _)| *seen.entry(*number).or_default() += 1);
+    seen
+}
+
+/// Puts as many tokens there as so many transactions acknowledge.
+fn add_tokens(address: &str, transactions: u64) {
+    let mut client = transacting(address).unwrap();
+    client.publish_often("tokens", 0, transactions * ACKNOWLEDGED).unwrap();
+    client.call(1, tx::Commit {}).unwrap();
+}
+
+#[test]
+fn a_transaction_is_there_as_a_whole_or_not_at_all_whenever_the_broker_is_killed() {
+    for round in 0..6 * scale() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = Program::start(folder.path());
+        let tokens = 20;
+        add_tokens(&program.address, tokens);
+        let confirmed = Arc::new(AtomicU64::new(0));
+        let transacting = thread::spawn({
+            let (address, confirmed) = (program.address.clone(), Arc::clone(&confirmed));
+            move || transact_to_the_end(&address, 0, &confirmed)
+        });
+        // In every other round messages are acknowledged before the transaction that they are of has come to its end.
+        let is_consumed = round % 2 == 1;
+        let consuming = is_consumed.then(|| {
+            let address = program.address.clone();
+            thread::spawn(move || consume_to_the_end(&address))
+        });
+        wait_for_messages(&program.address, &confirmed, round / 2 % 2);
+        program.kill();
+        transacting.join().unwrap();
+        let came = consuming.map(|consuming| consuming.join().unwrap()).unwrap_or_default();
+        let confirmed = confirmed.load(Ordering::Acquire);
+        let program = Program::start(folder.path());
+        let mut client = Client::open(&program.address).unwrap();
+        let left = count(&mut client, "tokens");
+        assert!(left.is_multiple_of(ACKNOWLEDGED), "some acknowledgements are there and others not");
+        let done = tokens - left / ACKNOWLEDGED;
+        assert!((confirmed..=confirmed + 1).contains(&done), "{done} and not {confirmed}");
+        let seen = seen(&mut client);
+        assert!(seen.keys().all(|number| *number < done), "{seen:?} of {done}");
+        for number in 0..done {
+            let of = |seen: &Seen| seen.get(&number).copied().unwrap_or(0);
+            let (left, came) = (of(&seen), of(&came));
+            assert!(
+                left <= PUBLISHED && left + came >= PUBLISHED,
+                "of {number} {came} came and {left} are left"
+            );
+        }
+    }
+}
+
+/// Waits until so many transactions are done and the next is being committed.
+fn wait_for_messages(address: &str, confirmed: &AtomicU64, done: u64) {
+    while confirmed.load(Ordering::Acquire) < done {
+        thread::yield_now();
+    }
+    let mut client = publisher(address);
+    while count(&mut client, "q").is_multiple_of(PUBLISHED) && confirmed.load(Ordering::Acquire) <= done + 1 {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_transaction_is_there_as_a_whole_or_not_at_all_when_its_client_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::start(folder.path());
+    let rounds = 3 * scale();
+    add_tokens(&program.address, rounds);
+    let mut client = publisher(&program.address);
+    for number in 0..rounds {
+        let mut lost = transacting(&program.address).unwrap();
+        transact(&mut lost, number).unwrap();
+        if number % 3 > 0 {
+            let before = count(&mut client, "q");
+            while number % 3 == 1 && count(&mut client, "q") == before {
+                thread::yield_now();
+            }
+        }
+        drop(lost);
+    }
+    // What a connection that is lost had got returns when all of it has gone.
+    let returned = |client: &mut Client| count(client, "tokens").is_multiple_of(ACKNOWLEDGED);
+    while !returned(&mut client) || !count(&mut client, "q").is_multiple_of(PUBLISHED) {
+        thread::yield_now();
+    }
+    program.kill();
+    let program = Program::start(folder.path());
+    let mut client = Client::open(&program.address).unwrap();
+    let left = count(&mut client, "tokens");
+    let seen = seen(&mut client);
+    assert_eq!(left, ACKNOWLEDGED * (rounds - seen.len() as u64), "{seen:?}");
+    assert!(seen.values().all(|count| *count == PUBLISHED), "{seen:?}");
+}
