@@ -1,6 +1,8 @@
 //! A connection that is open: walks the frames of what was read and gives them to its channels.
 
+mod orders;
 mod pausing;
+mod weight;
 
 use amqp_codec::{
     FrameHeader, FrameKind, Method, MethodId, ReplyCode, ShortString,
@@ -20,8 +22,6 @@ use super::{
     channel::Channel,
     held::encoded,
     incoming::{GATHERED, METHOD_EXPECTED, Part, blamed},
-    order::Order,
-    outbox::Outbox,
     paused::{Paused, Then},
     shared::{Operation, Shared},
 };
@@ -171,22 +171,6 @@ impl Connection {
             return Wants::Room;
         }
         wants
-    }
-
-    /// Weighs what has come and is no message yet.
-    fn weigh(&mut self, op: &mut Operation<'_>, input: &BytesMut, wants: Wants) {
-        let mut sending = std::mem::take(&mut self.sending);
-        for number in sending.drain(..) {
-            if let Some(channel) = self.channels.get_mut(usize::from(number)).and_then(Option::as_deref_mut) {
-                channel.weigh_unpublished(op);
-            }
-        }
-        self.sending = sending;
-        self.unpublished = self.unpublished.saturating_add_signed(op.unpublished);
-        // What is not looked at yet is not its fault.
-        let begun = if wants == Wants::Input { input.len() as u64 } else { 0 };
-        let (held, buffer) = (self.unpublished + begun, input.capacity() as u64 - begun);
-        op.shared.holdings.received(self.id, held, buffer);
     }
 
     fn walk(&mut self, op: &mut Operation<'_>, input: &mut BytesMut) -> Wants {
@@ -565,32 +549,6 @@ impl Connection {
         op.unpublished = 0;
         op.shared.holdings.received(self.id, 0, 0);
         self.phase = Phase::Closing;
-    }
-
-    /// Does what the broker wants.
-    #[inline]
-    pub(crate) fn obey_all(&mut self, now: u64, shared: &mut Shared) {
-        while let Some(order) = shared.outboxes.peek(self.id).and_then(Outbox::next_order) {
-            self.obey(now, shared, order);
-        }
-    }
-
-    /// Does what somebody else than the client wants.
-    pub(crate) fn obey(&mut self, now: u64, shared: &mut Shared, order: Order) {
-        if self.phase != Phase::Running {
-            return;
-        }
-        let mut op =
-            Operation { now, shared, by: self.id, max_message_size: 0, paused: None, unpublished: 0 };
-        match order {
-            // Nothing is left to say.
-            Order::Drop => {}
-            Order::ShutDown => self.close(&mut op, &Refusal::Shutdown, MethodId::default()),
-            Order::Close { code, text } => self.close_with(&mut op, code, text, MethodId::default()),
-            Order::CloseChannel { number, code, text } => {
-                self.end_channel(&mut op, number, code, text, MethodId::default());
-            }
-        }
     }
 }
 
