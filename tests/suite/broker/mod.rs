@@ -4,6 +4,7 @@ use std::time::Duration;
 
 mod interrupted;
 mod isolation;
+mod memory;
 mod tls;
 
 /// Waits for `future`, but not for ever.
