@@ -320,8 +320,11 @@ impl Vhost {
             self.release(id, held, outcome);
             if self.dead.is_crowded() {
                 self.bury(now, sink);
+                if self.dead.is_crowded() {
+                    return Ok(false);
+                }
             }
-            if self.budget.is_over() || self.dead.is_crowded() {
+            if self.budget.is_over() {
                 return Ok(false);
             }
         }

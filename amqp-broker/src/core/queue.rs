@@ -157,13 +157,22 @@ impl Queue {
     /// Drops what is too much, as far as the turn allows; tells whether that is all.
     #[inline]
     pub(crate) fn drop_overflow(&mut self, dead: &mut Graveyard, budget: &mut Budget) -> bool {
+        !self.is_to_drop() || self.drop_heads(dead, budget)
+    }
+
+    #[inline]
+    fn is_to_drop(&self) -> bool {
         // Where publishers are refused, what returns may be more than there is room for.
-        while self.arguments.overflow == Overflow::DropHead && self.is_over(0, 0) {
+        self.arguments.overflow == Overflow::DropHead && self.is_over(0, 0)
+    }
+
+    fn drop_heads(&mut self, dead: &mut Graveyard, budget: &mut Budget) -> bool {
+        while self.is_to_drop() {
             let Some(entry) = self.ready.pop() else { break };
             budget.spend(1);
             dead.left(self.serial, &entry);
             self.mourn(entry.message, entry.kept, Reason::MaxLength, dead);
-            if (budget.is_over() || dead.is_crowded()) && self.is_over(0, 0) {
+            if (budget.is_over() || dead.is_crowded()) && self.is_to_drop() {
                 return false;
             }
         }
