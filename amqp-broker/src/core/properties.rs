@@ -148,7 +148,8 @@ fn split(rest: &[u8], bit: u16) -> Result<(usize, &[u8], &[u8]), Error> {
     let size = match bit {
         DELIVERY_MODE | PRIORITY => 1,
         TIMESTAMP => 8,
-        _ => length_octets + length(take(rest, length_octets, what)?.0),
+        HEADERS => 4 + length(take(rest, 4, what)?.0),
+        _ => 1 + length(take(rest, 1, what)?.0),
     };
     let (whole, after) = take(rest, size, what)?;
     Ok((length_octets, whole, after))

@@ -136,39 +136,36 @@ impl Vhost {
         draft: &mut Draft,
         is_remembered: bool,
     ) -> Result<Step<Terms, Box<Publishing>>, Refusal> {
-        let Checked { source, terms, keys } = self.check_publish(publisher, draft, is_remembered)?;
-        if is_remembered && keys.is_empty() {
-            return Ok(Step::Done(terms));
+        let checked = self.check_publish(publisher, draft, is_remembered)?;
+        if is_remembered && checked.keys.is_empty() {
+            return Ok(Step::Done(checked.terms));
         }
-        let publishing = Publishing { source, terms, keys, ..Publishing::default() };
-        self.find(publishing, route, draft)
+        self.find(checked, route, draft)
     }
 
     /// Finds where a message goes.
     fn find(
         &mut self,
-        mut publishing: Publishing,
+        Checked { source, terms, keys: more }: Checked,
         route: &mut Route,
         draft: &mut Draft,
     ) -> Result<Step<Terms, Box<Publishing>>, Refusal> {
         let mut found = std::mem::take(&mut route.found);
         found.queues.clear();
         found.replies.clear();
-        let source = publishing.source;
         let mut routing = self.begin_routing(source, found);
-        let keys = Keys { first: draft.parts().names().1, more: &publishing.keys };
+        let keys = Keys { first: draft.parts().names().1, more: &more };
         if !self.route(&mut routing, source.is_none(), &keys, draft.parts())? {
             route.forget();
-            publishing.draft = std::mem::take(draft);
-            publishing.is_persistent =
-                self.journal.is_kept() && is_persistent(publishing.draft.parts().properties());
-            publishing.routing = Some(Box::new(routing));
-            return Ok(Step::Paused(Box::new(publishing)));
+            let is_persistent = self.journal.is_kept() && is_persistent(draft.parts().properties());
+            let (draft, routing) = (std::mem::take(draft), Some(Box::new(routing)));
+            let rest = Publishing { source, terms, keys: more, is_persistent, ..Publishing::default() };
+            return Ok(Step::Paused(Box::new(Publishing { draft, routing, ..rest })));
         }
-        let is_lasting = routing.headers.is_none() && publishing.keys.is_empty();
+        let is_lasting = routing.headers.is_none() && more.is_empty();
         route.remember(if is_lasting { self.topology } else { 0 }, draft.route());
         route.found = routing.found;
-        Ok(Step::Done(publishing.terms))
+        Ok(Step::Done(terms))
     }
 
     #[inline]
