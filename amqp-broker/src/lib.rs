@@ -47,10 +47,11 @@
 //! | `basic.recover` with deliveries of a stream does nothing to them | 540 NOT_IMPLEMENTED |
 //! | a quorum queue has one member, and is as safe as a classic one | as many as there are nodes, up to five |
 //! | dead letters are published with the operation that the message died of, those of quorum queues too, unless they are thousands | they follow soon after |
-//! | of more than 100,000 messages that die of other messages' dead letters faster than these can be published, the youngest are dropped, which the log says | they pile up |
+//! | no more than 100,000 dead letters ([`BrokerBuilder::max_dead_letters`]) come of one publish, nor an eighth of the memory at once; what dies beyond is dropped, which the log says | they pile up |
+//! | of a channel that is interrupted no other channel of the connection is looked at | the others go on |
 //! | in a queue with priorities a message that expires at once goes at once | when the queue is next consumed from, unless it is alone |
 //! | where the one active consumer of a queue is cancelled with messages out, the next has its turn | the queue may crash and begin anew, empty if it is not durable |
-//! | direct replies are dropped for a client with 64 MiB of unread ones | they pile up |
+//! | direct replies are dropped for a client with 64 MiB of unread ones, or less where memory is short | they pile up |
 //! | permissions go by the names of queues and exchanges | topic permissions go by routing keys besides |
 //! | a `user-id` is the login's | a user with the tag `impersonator` may say another |
 //! | changed permissions hold for open channels at once | a channel may go on with what it has used lately |
@@ -80,9 +81,14 @@
 //! # Memory
 //! A connection that does not read what is sent to it holds at most 2 MiB and one message of deliveries; the rest waits in
 //! the queues. One that does not read the answers to what it asks for is not read from beyond 8 MiB of them. A message is
-//! stored once however many queues it is in. Where messages take more than [`BrokerBuilder::memory_limit`], publishers are
-//! held back with `connection.blocked` until consumers have made room. Connections, channels, queues, unacknowledged
-//! deliveries, frames and messages have limits of their own: see [`BrokerBuilder`].
+//! stored once however many queues it is in. All that clients make the broker hold is weighed, by virtual host; at
+//! [`BrokerBuilder::memory_limit`] publishers are held back with `connection.blocked` until there is room, to declare and bind is
+//! refused, and a connection that holds more than its share and gets nowhere is closed. Connections, channels, queues,
+//! unacknowledged deliveries, frames and messages have limits of their own: see [`BrokerBuilder`].
+//!
+//! # Fairness
+//! Whatever a client asks for, others have their turn after a bounded part of it: a purge of millions, a publish to as many queues,
+//! a deletion, a commit, dead letters by the thousand. Its own connection goes on with it, and is answered when all of it is done.
 //!
 //! # What it logs
 //! Events of [`tracing`](https://docs.rs/tracing). Each about a connection has the field `connection`, the addresses of both ends; at
