@@ -12,7 +12,7 @@
 //! | exchanges of each type, bound to each other, alternate, internal, auto-delete | `behaviour`, `errors`; headers in `core/headers` |
 //! | queues that are exclusive, auto-delete, server-named, expire, are full, have priorities | `behaviour` |
 //! | which arguments each type of queue and consumer takes, and which make a difference | `differential`, `core/equivalence` |
-//! | `CC` and `BCC`, properties byte for byte, user-id, expiration | `behaviour`, `errors`, `dead_letters` |
+//! | `CC` and `BCC`, properties byte for byte, user-id, expiration | `copies`, `behaviour`, `errors`, `dead_letters` |
 //! | messages that expire behind others | `leftovers`, `deliveries` |
 //! | confirms, returns, refusals by full queues, transactions | `behaviour`, `sequences` |
 //! | prefetch in both scopes, round robin, priorities, one active consumer | `behaviour`; shared fairly, `shared_prefetch` |
@@ -37,6 +37,7 @@ mod both;
 mod cancels;
 mod closing;
 mod commits;
+mod copies;
 #[cfg(feature = "durable")]
 mod damage;
 mod dead_letters;
