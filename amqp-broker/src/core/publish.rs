@@ -380,7 +380,9 @@ impl Vhost {
         let (waiting, is_stream) = match self.queues.get_mut(id) {
             None => return Enqueued::Taken,
             Some(queue) => {
-                if !queue.prune(now, &mut self.dead, &mut self.budget) {
+                let is_pruned = queue.prune(now, &mut self.dead, &mut self.budget);
+                // What dies before a letter cannot have its own before the letter is out of the way.
+                if !is_pruned && !publication.is_letter {
                     return Enqueued::NotYet;
                 }
                 if queue.refuses(publication.body_len()) {

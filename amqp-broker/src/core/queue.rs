@@ -230,14 +230,18 @@ impl Queue {
     /// Drops the messages at the head that have expired, as far as the turn allows; tells whether that is all.
     #[inline]
     fn expire(&mut self, now: u64, dead: &mut Graveyard, budget: &mut Budget) -> bool {
-        if !self.ready.is_empty() {
-            while let Some(entry) = self.ready.pop_expired(now) {
+        if !self.ready.is_empty() && self.ready.next_expiry() <= now {
+            while !dead.is_crowded() {
+                let Some(entry) = self.ready.pop_expired(now) else { break };
                 budget.spend(1);
                 dead.left(self.serial, &entry);
                 self.mourn(entry.message, entry.kept, Reason::Expired, dead);
-                if budget.is_over() || dead.is_crowded() {
+                if budget.is_over() {
                     return false;
                 }
+            }
+            if self.ready.next_expiry() <= now {
+                return false;
             }
         }
         match &mut self.stream {

@@ -232,7 +232,8 @@ impl Connection {
                 }
                 self.is_held = false;
             }
-            if op.shared.has_memory_changed() {
+            // What comes with methods is weighed at the end of the turn.
+            if header.kind != FrameKind::Method && op.shared.has_memory_changed() {
                 op.shared.look_at_memory(op.now);
             }
             if op.shared.vhost.budget.is_over() {

@@ -265,6 +265,38 @@ async fn many_messages_that_expire_at_once_all_get_their_letter() {
 }
 
 #[tokio::test]
+async fn letters_that_come_where_much_expires_too_all_get_on() {
+    let broker = Broker::builder().memory_limit(8 << 20).build();
+    let mut peer = Peer::open(&broker).await;
+    let to = |queue: &str| {
+        table([("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", queue.to_owned().into())])
+    };
+    declare(&mut peer, "first", to("second")).await;
+    declare(&mut peer, "second", to("dead")).await;
+    declare(&mut peer, "dead", Table::new()).await;
+    // All at the same time, with whatever is published after that expired when it comes.
+    let began = std::time::Instant::now();
+    for number in 0..BUDGET {
+        let left = 2500_u128.saturating_sub(began.elapsed().as_millis());
+        let properties = || Properties { expiration: Some(short(&left.to_string())), ..Default::default() };
+        for queue in ["first", "second"] {
+            peer.publish_with("", queue, properties(), false, b"x").await;
+        }
+        if number % 500 == 0 {
+            peer.settle_down().await;
+        }
+    }
+    let all_get_on = async {
+        while count(&mut peer, "dead").await < BUDGET as u32
+            || count(&mut peer, "second").await < BUDGET as u32
+        {}
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), all_get_on).await.expect("some are lost");
+    assert_eq!(count(&mut peer, "first").await, 0);
+    all_turns_were_short(&broker);
+}
+
+#[tokio::test]
 async fn who_has_gone_leaves_nothing_whatever_was_interrupted() {
     let broker = Broker::builder().build();
     let mut peer = Peer::open(&broker).await;
