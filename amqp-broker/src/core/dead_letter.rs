@@ -134,7 +134,7 @@ impl Vhost {
 
     /// Tells that letters were dropped, now and then.
     #[cold]
-    fn tell_lost(&mut self, now: u64) {
+    pub(super) fn tell_lost(&mut self, now: u64) {
         if now < self.lost_due() {
             return;
         }

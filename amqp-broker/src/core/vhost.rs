@@ -312,6 +312,9 @@ impl Vhost {
         }
         self.first = 0;
         self.dispatch_woken(now, sink);
+        if self.dead.has_lost() {
+            self.tell_lost(now);
+        }
     }
 
     fn let_expire(&mut self, now: u64, sink: &mut impl Sink) {

@@ -98,6 +98,15 @@ async fn a_storm_of_dead_letters_comes_to_its_limit() {
     }
     assert_eq!(count(&mut peer, "0").await, 0);
     all_turns_were_short(&broker);
+    // What was dropped is told, and nothing is left to be done.
+    let is_idle =
+        || broker.inner.hosts().all(|host| host.with(|now, shared| shared.next_deadline() > now + 1000));
+    let idle = async {
+        while !is_idle() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), idle).await.expect("it goes on for ever");
 }
 
 #[tokio::test]
