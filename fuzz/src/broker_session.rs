@@ -69,7 +69,8 @@ fn narrow() -> Broker {
         .anonymous("guest")
         .max_queues(6)
         .max_unacked(3)
-        .memory_limit(2_000)
+        // As little as a few clients themselves fit into.
+        .memory_limit(1 << 20)
         .max_message_size(1_000)
         .consumer_timeout(Duration::from_secs(1))
         .build()
