@@ -306,19 +306,19 @@ impl BrokerBuilder {
         self
     }
 
-    /// How many dead letters may come of one publish, those included that come of its dead letters. Default 100,000. What dies
-    /// beyond that gets no letter, which the log says once a second.
+    /// Limits the dead letters that come of one publish, those included that come of its dead letters. Default 100,000. A message
+    /// that dies beyond that gets no letter, which the log says once a second.
     pub fn max_dead_letters(mut self, letters: u32) -> Self {
         self.config.limits.letters = letters;
         self
     }
 
-    /// How much memory the broker may take for all that clients make it hold, in bytes. Default: two fifths of the machine's
+    /// Limits the memory that the broker takes for all that clients make it hold, in bytes. Default: two fifths of the machine's
     /// memory, or 2 GiB where the system does not tell. Each of n virtual hosts has one n-th of it, unless
     /// [`vhost_memory_limit`](Self::vhost_memory_limit) says otherwise, and one at its limit holds back its own publishers and
     /// nobody else.
     ///
-    /// What counts is messages in queues, with consumers and on their way as dead letters, a body once however many queues it is
+    /// These count: messages in queues, with consumers and on their way as dead letters, a body once however many queues it is
     /// in; what is received in part and what is not read by who asked for it; what waits for the disk; transactions; queues,
     /// exchanges, bindings, consumers, channels and connections with their arguments. Above the limit publishers are held back
     /// with `connection.blocked`, each from its next publish on, until consumers have made room; to declare or bind more is
@@ -332,21 +332,21 @@ impl BrokerBuilder {
         self
     }
 
-    /// How much of that each virtual host may take, in bytes. Default: its part of the
+    /// Limits the part of that which each virtual host takes, in bytes. Default: its part of the
     /// [`memory_limit`](Self::memory_limit).
     pub fn vhost_memory_limit(mut self, bytes: u64) -> Self {
         self.config.vhost_memory_limit = Some(bytes);
         self
     }
 
-    /// How long a connection that holds more than its share of the memory may make no progress, in whole milliseconds. Default
-    /// 30 s. See [`memory_limit`](Self::memory_limit).
+    /// Closes a connection that holds more than its share of the memory and makes no progress for so long, in whole milliseconds.
+    /// Default 30 s. See [`memory_limit`](Self::memory_limit).
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.config.stall_timeout = timeout;
         self
     }
 
-    /// How many bytes are to stay free where [`data_dir`](BrokerBuilder::data_dir) is. Default 50 MB, as RabbitMQ's `disk_free_limit`.
+    /// Keeps so many bytes free where [`data_dir`](BrokerBuilder::data_dir) is. Default 50 MB, as RabbitMQ's `disk_free_limit`.
     /// Below it publishers are held back with `connection.blocked`, each from its next publish on, until there is room;
     /// everybody else goes on.
     pub fn disk_free_limit(mut self, bytes: u64) -> Self {
