@@ -48,7 +48,7 @@ pub(crate) mod reply_to;
 pub(crate) mod restore;
 mod route;
 mod routing;
-mod segments;
+pub(crate) mod segments;
 pub(crate) mod sink;
 mod stamp;
 pub(crate) mod step;

@@ -1,8 +1,7 @@
 //! Goes on with operations that take more than a turn, for who waits for them and for nobody.
 
-use std::collections::VecDeque;
-
 use super::{
+    budget::Budget,
     channel::Settled,
     commit::{Commit, Rollback},
     ids::ChannelId,
@@ -10,6 +9,7 @@ use super::{
     publishing::{Prepared, Published, Publishing},
     ready::Ready,
     refusal::Refusal,
+    segments::Segments,
     sink::Sink,
     unacked::Outcome,
     vhost::Vhost,
@@ -88,7 +88,7 @@ impl Vhost {
     }
 
     /// Begins to commit what a channel has published and settled.
-    pub(crate) fn commit(&mut self, id: ChannelId, publishes: VecDeque<Prepared>) -> Commit {
+    pub(crate) fn commit(&mut self, id: ChannelId, publishes: Segments<Prepared>) -> Commit {
         let channel = self.channels.get_mut(id);
         let settled = channel.map(|channel| std::mem::take(&mut channel.settled)).unwrap_or_default();
         Commit::new(id, publishes, settled)
@@ -167,6 +167,9 @@ impl Vhost {
     }
 
     fn proceed_rollback(&mut self, rollback: &mut Rollback) -> bool {
+        if !forget(&mut rollback.publishes, &mut self.budget) {
+            return false;
+        }
         let Some(channel) = self.channels.get_mut(rollback.channel) else { return true };
         let merging = rollback.merging.get_or_insert_with(|| {
             let settled = std::mem::take(&mut channel.settled);
@@ -185,4 +188,15 @@ impl Vhost {
         }
         true
     }
+}
+
+/// Frees publishes that nobody will commit, as far as the turn allows; tells whether none is left.
+pub(super) fn forget(publishes: &mut Segments<Prepared>, budget: &mut Budget) -> bool {
+    while publishes.pop_front().is_some() {
+        budget.spend(1);
+        if budget.is_over() {
+            return false;
+        }
+    }
+    true
 }

@@ -7,7 +7,9 @@ use super::{
     channel::Settled,
     exchange::Exchange,
     ids::{ChannelId, ConnectionId, ConsumerId, ExchangeId, QueueId},
+    publishing::Prepared,
     queue::Queue,
+    segments::Segments,
 };
 
 /// Things to be taken away, and what goes with them.
@@ -19,6 +21,8 @@ pub(crate) struct Removal {
     pub(super) channels: VecDeque<ChannelId>,
     pub(super) queues: VecDeque<QueueId>,
     pub(super) exchanges: VecDeque<ExchangeId>,
+    /// Publishes of transactions that are not committed.
+    pub(super) publishes: Vec<Segments<Prepared>>,
     /// Begun.
     pub(super) channel: Option<EndingChannel>,
     pub(super) queue: Option<Box<RemovedQueue>>,
@@ -55,6 +59,11 @@ impl Removal {
     /// A channel ends.
     pub(crate) fn channel(id: ChannelId) -> Self {
         Removal { channels: VecDeque::from([id]), ..Removal::default() }
+    }
+
+    /// With publishes of transactions that are not committed.
+    pub(crate) fn with_publishes(self, publishes: Vec<Segments<Prepared>>) -> Self {
+        Removal { publishes, ..self }
     }
 
     pub(super) fn queue(id: QueueId) -> Self {

@@ -6,6 +6,7 @@ use super::{
     exchange::Destination,
     ids::{ChannelId, ConnectionId, ExchangeId, QueueId},
     journal::Record,
+    proceed::forget,
     removal::{EndingChannel, Removal, RemovedExchange, RemovedQueue},
     sink::Sink,
     unacked::Outcome,
@@ -50,7 +51,11 @@ impl Vhost {
 
     /// One step; tells whether there was one to do.
     fn remove_next(&mut self, now: u64, removal: &mut Removal, sink: &mut impl Sink) -> bool {
-        if let Some(mut removed) = removal.queue.take() {
+        if let Some(publishes) = removal.publishes.last_mut() {
+            if forget(publishes, &mut self.budget) {
+                removal.publishes.pop();
+            }
+        } else if let Some(mut removed) = removal.queue.take() {
             if self.empty_queue(&mut removed, removal, sink) {
                 removal.queue = Some(removed);
             }

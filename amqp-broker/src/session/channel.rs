@@ -5,8 +5,6 @@ mod confirms;
 mod pausing;
 mod transaction;
 
-use std::collections::VecDeque;
-
 use amqp_codec::{
     Arguments, Method, ReplyCode, ShortString,
     borrowed::Publish,
@@ -21,6 +19,7 @@ use crate::core::{
     refusal::Refusal,
     removal::Removal,
     reply_to::is_reply_name,
+    segments::Segments,
     step::Step,
     topology::{Binding, To},
     work::Work,
@@ -73,7 +72,7 @@ enum Mode {
 /// Publishes that wait for the commit.
 #[derive(Debug, Default)]
 struct Pending {
-    publishes: VecDeque<Prepared>,
+    publishes: Segments<Prepared>,
     /// Bytes they take.
     held: u64,
 }
@@ -99,13 +98,22 @@ impl Channel {
         self.key.is_none()
     }
 
+    /// What it has published in a transaction, which nobody will commit.
+    pub(crate) fn take_publishes(&mut self) -> Option<Segments<Prepared>> {
+        match &mut self.mode {
+            Mode::Transaction(pending) => Some(std::mem::take(pending).publishes),
+            _ => None,
+        }
+    }
+
     /// Ends it; what is left to be done of that on the virtual host. What comes until the client has answered is ignored.
     pub(crate) fn end(&mut self, op: &mut Operation<'_>) -> Work {
         let removal = self.key.take().map(Removal::channel).unwrap_or_default();
         self.incoming = Incoming::default();
+        let publishes = self.take_publishes();
         self.mode = Mode::Plain;
         self.weigh_unpublished(op);
-        Work::Remove(Box::new(removal))
+        Work::Remove(Box::new(removal.with_publishes(publishes.into_iter().collect())))
     }
 
     /// Weighs what has come on it and is not published.

@@ -136,7 +136,8 @@ impl Connection {
 
     /// What is left to be done when the client has gone.
     pub(crate) fn take_work(&mut self, shared: &mut Shared) -> Work {
-        let left = Work::Remove(Box::new(shared.vhost.disconnect(self.id)));
+        let left =
+            Work::Remove(Box::new(shared.vhost.disconnect(self.id).with_publishes(self.take_publishes())));
         match self.paused.take() {
             None => left,
             Some(paused) => Work::InOrder([paused.into_work(), left].into()),
@@ -440,7 +441,9 @@ impl Connection {
                 self.why = Some(format!("the client closed it: {} {}", close.reply_code, close.reply_text));
                 self.confirm(op);
                 self.phase = Phase::Leaving;
-                let work = Work::Remove(Box::new(op.shared.vhost.leave(self.id)));
+                let work = Work::Remove(Box::new(
+                    op.shared.vhost.leave(self.id).with_publishes(self.take_publishes()),
+                ));
                 self.run(op, Paused { number: 0, method: connection::Close::ID, work, then: Then::Close });
             }
             Method::Connection(connection::Method::CloseOk(_)) if self.is_closing() => {
@@ -539,7 +542,8 @@ impl Connection {
     fn close_with(&mut self, op: &mut Operation<'_>, code: ReplyCode, text: ShortString, method: MethodId) {
         self.why = Some(format!("the broker closed it: {} {text}", code.0));
         self.confirm(op);
-        let work = Work::Remove(Box::new(op.shared.vhost.leave(self.id)));
+        let work =
+            Work::Remove(Box::new(op.shared.vhost.leave(self.id).with_publishes(self.take_publishes())));
         self.leave_behind(op, 0, work);
         let MethodId { class_id, method_id } = method;
         let close = connection::Close { reply_code: code.0, reply_text: text, class_id, method_id };

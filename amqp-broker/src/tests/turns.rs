@@ -252,6 +252,51 @@ async fn a_transaction_of_many_publishes_and_acks() {
     all_turns_were_short(&broker);
 }
 
+/// Publishes of a transaction that is not committed are freed in turns, however it ends.
+async fn forgets_many_publishes(ends: impl AsyncFn(&Broker, Peer) -> Peer) {
+    let broker = Broker::builder().build();
+    let mut peer = Peer::open(&broker).await;
+    declare(&mut peer, "q", Table::new()).await;
+    peer.call(1, tx::Select {}).await;
+    publish_many(&mut peer, "q", 3 * BUDGET).await;
+    peer.settle_down().await;
+    assert!(most(&broker) < BUDGET, "they are few a turn when they come");
+    let mut peer = ends(&broker, peer).await;
+    assert_eq!(count(&mut peer, "q").await, 0);
+    while most(&broker) < BUDGET {
+        count(&mut peer, "q").await;
+    }
+    all_turns_were_short(&broker);
+}
+
+#[tokio::test]
+async fn a_rollback_of_many_publishes() {
+    forgets_many_publishes(async |_, mut peer| {
+        peer.call(1, tx::Rollback {}).await;
+        peer
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_channel_that_ends_with_many_publishes_of_a_transaction() {
+    forgets_many_publishes(async |_, mut peer| {
+        peer.call(1, channel::Close::default()).await;
+        peer.call(1, channel::Open::default()).await;
+        peer
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_with_many_publishes_of_a_transaction() {
+    forgets_many_publishes(async |broker, peer| {
+        drop(peer);
+        Peer::open(broker).await
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn many_messages_that_expire_at_once_all_get_their_letter() {
     let broker = Broker::builder().max_dead_letters(10).build();

@@ -30,10 +30,10 @@ impl Channel {
                 self.run(op, tx::Commit::ID, work, Then::Commit)?;
             }
             (tx::Method::Rollback(_), Mode::Transaction(pending)) => {
-                *pending = Pending::default();
+                let publishes = std::mem::take(pending).publishes;
                 self.weigh_unpublished(op);
                 let answer = self.answer_unless(false, &tx::RollbackOk {});
-                let work = Work::Rollback(Box::new(Rollback::new(key)));
+                let work = Work::Rollback(Box::new(Rollback::new(key, publishes)));
                 self.run(op, tx::Rollback::ID, work, Then::Say(answer))?;
             }
             (tx::Method::Commit(_) | tx::Method::Rollback(_), _) => return Err(Refusal::NotTransactional),

@@ -7,7 +7,7 @@ use amqp_codec::{
 
 use super::{Connection, Failure, Phase};
 use crate::{
-    core::{refusal::Refusal, work::Work},
+    core::{publishing::Prepared, refusal::Refusal, segments::Segments, work::Work},
     session::{
         paused::{Paused, Then},
         shared::{Operation, Shared},
@@ -15,6 +15,11 @@ use crate::{
 };
 
 impl Connection {
+    /// What its channels have published in transactions that nobody will commit.
+    pub(super) fn take_publishes(&mut self) -> Vec<Segments<Prepared>> {
+        self.channels.iter_mut().flatten().filter_map(|channel| channel.take_publishes()).collect()
+    }
+
     /// Goes on with what was interrupted; tells whether it is done.
     pub(super) fn go_on(&mut self, op: &mut Operation<'_>) -> bool {
         let Some(mut paused) = self.paused.take() else { return true };
