@@ -270,7 +270,8 @@ impl Channel {
         self.put_batches(&mut link.wakes);
         self.end_calls(link, &reason);
         for (_, consumer) in &self.consumers {
-            link.wakes.extend(consumer.inbox.end(Some(reason.clone())));
+            let is_cancelled = cancelled.contains(consumer.subscription.tag());
+            link.wakes.extend(consumer.inbox.end((!is_cancelled).then(|| reason.clone())));
             link.consumer_gone(&consumer.subscription);
         }
         if let Some(mut confirms) = self.confirms.take() {
@@ -282,6 +283,11 @@ impl Channel {
         self.window_waiters.wake_all(&mut link.wakes);
     }
 
+        // The broker may answer the close before the cancels that went before it: these have had their effect all the same.
+        let cancelled = match reason {
+            Error::ChannelEnded { .. } | Error::ConnectionEnded => self.being_cancelled(),
+            _ => Vec::new(),
+        };
     fn end_calls(&mut self, link: &mut Link, reason: &Error) {
         let getting = self.getting.take().map(|call| (Some(call), Expects::Get { no_ack: true }));
         let due = self.due.drain(..).map(|due| (due.call, due.expects));

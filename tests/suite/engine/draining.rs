@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use amqp_client::{Error, ReplyCode};
-use amqp_codec::method::{basic, channel, queue};
+use amqp_codec::method::{basic, channel, connection, queue};
 use futures_util::FutureExt as _;
 use tests::Peer;
 use tokio::{join, time::Instant};
@@ -99,6 +99,43 @@ async fn it_ends_with_the_reason_when_its_channel_does() {
     assert!(ended.is_none_or(|item| error(item).reply_code() == Some(ReplyCode(406))));
     assert!(ends(drain.recv()).await.is_none());
     assert_eq!(held.ack().await.unwrap_err().reply_code(), Some(ReplyCode(406)));
+}
+
+/// A channel's end need not wait for what its queues have to say: they may answer later, or no more.
+#[tokio::test(start_paused = true)]
+async fn it_ends_well_too_when_the_answer_to_a_close_overtakes_that_to_the_cancel() {
+    for overtakes in [false, true] {
+        for closes_all in [false, true] {
+            let (mut peer, connection, channel) = session().await;
+            let mut consumer = consumer(&mut peer, &channel, "c").await;
+            send_deliveries(&mut peer, "c", [1, 2]).await;
+            let _held = ends(consumer.recv()).await.unwrap().unwrap();
+            let mut drain = consumer.drain(PATIENCE);
+            peer.expect_any::<basic::Cancel>(1).await;
+            if !overtakes {
+                peer.send(1, basic::CancelOk { consumer_tag: short("c") }).await;
+                all_idle().await;
+            }
+            if closes_all {
+                join!(connection.close(), answer_close(&mut peer)).0.unwrap();
+            } else {
+                join!(channel.close(), answer_channel_close(&mut peer)).0.unwrap();
+            }
+            assert_eq!(ends(drain.recv()).await.unwrap().unwrap().body(), "2");
+            let end = ends(drain.recv()).await;
+            assert!(end.is_none(), "overtakes: {overtakes}, closes all: {closes_all}: {end:?}");
+        }
+    }
+}
+
+async fn answer_close(peer: &mut Peer) {
+    peer.expect_any::<connection::Close>(0).await;
+    peer.send(0, connection::CloseOk {}).await;
+}
+
+async fn answer_channel_close(peer: &mut Peer) {
+    peer.expect_any::<channel::Close>(1).await;
+    peer.send(1, channel::CloseOk {}).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -153,6 +153,15 @@ impl Channel {
     }
 
     /// Futures that wait for something of the channel, its calls and confirms apart.
+    /// The tags of the consumers whose cancel is not answered.
+    pub(super) fn being_cancelled(&self) -> Vec<ShortString> {
+        let cancelled = self.due.iter().filter_map(|due| match &due.expects {
+            Expects::Cancel { tag } => Some(tag.clone()),
+            _ => None,
+        });
+        cancelled.collect()
+    }
+
     pub(crate) fn waiting(&self) -> usize {
         let waiters = [&self.end_waiters, &self.drain_waiters, &self.window_waiters];
         waiters.into_iter().map(Waiters::len).sum::<usize>()

@@ -26,11 +26,7 @@ impl Channel {
             Phase::Lost(_) => return true,
             Phase::Open | Phase::Restoring => {}
         }
-        let cancelled = self.due.iter().filter_map(|due| match &due.expects {
-            Expects::Cancel { tag } => Some(tag.clone()),
-            _ => None,
-        });
-        let cancelled: Vec<_> = cancelled.collect();
+        let cancelled = self.being_cancelled();
         self.end_calls(link, reason);
         self.incoming.clear();
         self.is_discarding = false;
