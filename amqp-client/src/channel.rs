@@ -21,7 +21,7 @@ use crate::{
         connection::{ChannelKey, Engine},
         expects::Expects,
         publish::{PublishMode, Route},
-        subscription::Subscription,
+        subscription::{Place, Subscription},
     },
     publisher::{Patience, Publisher, publish},
     shared::{ChannelHandle, drain, now},
@@ -62,6 +62,15 @@ impl Channel {
         self.handle.key.id
     }
 
+    /// Opens another channel of the same connection.
+    ///
+    /// # Errors
+    /// As [`Connection::open_channel`](crate::Connection::open_channel).
+    pub async fn open_another(&self) -> Result<Channel> {
+        let channel = self.handle.connection.open_channel().await?;
+        Ok(Channel { handle: Arc::new(channel), call_timeout: self.call_timeout })
+    }
+
     /// This channel, with another deadline for the calls made by this handle.
     pub fn with_call_timeout(&self, deadline: Duration) -> Self {
         Channel { handle: self.handle.clone(), call_timeout: deadline }
@@ -70,9 +79,10 @@ impl Channel {
     /// Creates an exchange or queue unless it exists as described.
     ///
     /// # Errors
-    /// 406 when it exists otherwise, 403 for reserved names, 405 when another connection holds the queue.
+    /// 406 when it exists otherwise, 403 for reserved names; [`Error::QueueTaken`] (405) when another connection holds the queue.
     pub async fn declare<D: Declare>(&self, entity: &D) -> Result<D::Info> {
-        self.call(entity.request(false, false)?).await.map(D::info)
+        let declared = self.call(entity.request(false, false)?).await;
+        declared.map(D::info).map_err(|error| about(entity, error))
     }
 
     /// As [`declare`](Self::declare), without waiting: a refusal ends the channel at some later time. A queue needs a name then.
@@ -91,7 +101,8 @@ impl Channel {
     /// # Errors
     /// 404 when it does not.
     pub async fn declare_passive<D: Declare>(&self, entity: &D) -> Result<D::Info> {
-        self.call(entity.request(true, false)?).await.map(D::info)
+        let declared = self.call(entity.request(true, false)?).await;
+        declared.map(D::info).map_err(|error| about(entity, error))
     }
 
     /// Binds a queue to an exchange.
@@ -259,7 +270,8 @@ impl Channel {
     /// Starts a consumer of a queue.
     ///
     /// # Errors
-    /// 404 when the queue does not exist, 403 when another consumer has it exclusively.
+    /// 404 when the queue does not exist; [`Error::QueueTaken`] when another consumer has it exclusively (403), or another connection
+    /// (405).
     pub async fn consume(
         &self,
         queue: &(impl AsRef<str> + ?Sized),
@@ -279,9 +291,11 @@ impl Channel {
             arguments: options.arguments,
             ..Default::default()
         };
-        let subscription = Subscription { consume, prefetch };
-        let inbox = self.handle.consume(subscription, self.call_timeout).await?;
-        Ok(Consumer::new(self.handle.clone(), tag, inbox, options.resubscribe))
+        let place = options.resume_stream.then(Arc::<Place>::default);
+        let subscription = Subscription { consume, prefetch, place: place.clone() };
+        let consuming = self.handle.consume(subscription, self.call_timeout).await;
+        let inbox = consuming.map_err(|error| error.about_queue(queue.as_ref()))?;
+        Ok(Consumer::new(self.handle.clone(), tag, inbox, options.resubscribe, place))
     }
 
     /// Takes one message from a queue, to be acked; `None` when it is empty.
@@ -426,6 +440,14 @@ impl Channel {
         send: impl FnOnce(&mut Engine, ChannelKey) -> Result<CallId>,
     ) -> Result<Reply> {
         self.handle.request(name, self.call_timeout, send).await
+    }
+}
+
+/// The error, named after the queue when one was to be declared.
+fn about<D: Declare>(entity: &D, error: Error) -> Error {
+    match entity.queue() {
+        Some(queue) => error.about_queue(queue),
+        None => error,
     }
 }
 

@@ -93,6 +93,7 @@ impl ConnectionTask {
                 handle: &self.handle,
                 setup: recovery.setup.as_ref(),
                 attempts,
+                patience: recovery.wait_for_release,
             };
             restorer.run().await;
         }

@@ -18,6 +18,7 @@ pub struct ConsumeOptions {
     pub(crate) exclusive: bool,
     pub(crate) arguments: Table,
     pub(crate) resubscribe: Option<Backoff>,
+    pub(crate) resume_stream: bool,
 }
 
 /// Unacknowledged deliveries of a consumer for which no prefetch was given.
@@ -38,9 +39,13 @@ impl ConsumeOptions {
     /// Unacknowledged deliveries over which the broker sends this consumer no more. Default 256; 0 is no limit.
     ///
     /// This bounds what waits in memory for the consumer: so many messages, each at most
-    /// [`max_message_size`](crate::ConnectOptions::max_message_size). By bytes there is no other bound, for AMQP has none that
-    /// RabbitMQ honours (`prefetch_size` is refused with 540), and a client that stopped reading would hold up the answers
-    /// that whoever processes the deliveries may be waiting for. With large messages, set a small prefetch.
+    /// [`max_message_size`](crate::ConnectOptions::max_message_size). By bytes [`inbox_limit`](crate::ConnectOptions::inbox_limit)
+    /// bounds what waits for all consumers; there the connection stops reading, for AMQP has no such bound that RabbitMQ honours
+    /// (`prefetch_size` is refused with 540), and that holds up the answers that whoever processes the deliveries may be waiting
+    /// for. With large messages, set a small prefetch.
+    ///
+    /// A broker that ignores it is not put up with: with more than twice as many and 64 unsettled the consumer ends with
+    /// [`Error::PrefetchExceeded`]. Streams, which are sent in chunks, are exempt.
     pub fn prefetch(mut self, deliveries: u16) -> Self {
         self.prefetch = Some(deliveries);
         self
@@ -84,6 +89,15 @@ impl ConsumeOptions {
             StreamOffset::Ago(age) => format!("{}s", age.as_secs()).into(),
         };
         self.set("x-stream-offset", value)
+    }
+
+    /// Whether a consumer of a stream that begins again, as its connection [recovers](crate::Recovery) or its options
+    /// [say](Self::resubscribe), goes on behind the last delivery that was handed out. Not when its stream was gone meanwhile: one
+    /// that comes after it begins where [`stream_offset`](Self::stream_offset) says. Default: it begins there each time, so that
+    /// what came to the stream meanwhile may be missed or come once more.
+    pub fn resume_stream(mut self, resume: bool) -> Self {
+        self.resume_stream = resume;
+        self
     }
 
     /// Any further argument.

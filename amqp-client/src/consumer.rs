@@ -21,10 +21,14 @@ use crate::{
         delivery::RawDelivery,
         expects::Expects,
         inbox::{Inbox, Taken},
+        subscription::Place,
     },
     resubscribe::{Resubscribing, resubscribe},
     shared::ChannelHandle,
 };
+
+/// Bytes handed out after which they are taken off the account of what waits.
+const LET_GO_AFTER: usize = 64 * 1024;
 
 /// A consumer of a queue: a stream of deliveries that ends with the reason as its last item, or without one after
 /// [`cancel`](Self::cancel).
@@ -41,8 +45,12 @@ pub struct Consumer {
     resubscribing: Option<Resubscribing>,
     /// Taken from the inbox, not yet handed out.
     local: VecDeque<RawDelivery>,
+    /// Bytes handed out that still count as waiting.
+    handed_out: usize,
     /// The tag of the newest delivery that is to be settled.
     newest: u64,
+    /// How far a stream was read, when that is to be known.
+    place: Option<Arc<Place>>,
     ended: bool,
 }
 
@@ -52,6 +60,7 @@ impl Consumer {
         tag: ShortString,
         inbox: Arc<Inbox>,
         resubscribe: Option<Backoff>,
+        place: Option<Arc<Place>>,
     ) -> Self {
         Consumer {
             channel,
@@ -60,7 +69,9 @@ impl Consumer {
             resubscribe,
             resubscribing: None,
             local: VecDeque::new(),
+            handed_out: 0,
             newest: 0,
+            place,
             ended: false,
         }
     }
@@ -119,9 +130,15 @@ impl Consumer {
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
         loop {
             if let Some(raw) = self.local.pop_front() {
+                self.count_handed_out(raw.size());
                 // Delivered over a connection that was lost, it comes again; unless nobody asked for acknowledgements.
                 if self.channel.status.is_stale(raw.tag) && !raw.no_ack {
                     continue;
+                }
+                if let Some(place) = &self.place
+                    && let Some(offset) = raw.stream_offset()
+                {
+                    place.read(offset);
                 }
                 return Poll::Ready(Some(Ok(Delivery::consumed(self.channel.clone(), raw))));
             }
@@ -139,12 +156,9 @@ impl Consumer {
                     }
                 }
             }
-            let (taken, may_read) = self.inbox.poll_take(&mut self.local, cx.waker());
+            let taken = self.inbox.poll_take(&mut self.local, cx.waker());
             if let Some(raw) = self.local.back().filter(|raw| !raw.no_ack) {
                 self.newest = raw.tag;
-            }
-            if may_read {
-                self.channel.with(|engine, _| engine.resume_reading());
             }
             if let Taken::Ended(reason) = ready!(taken) {
                 if let (Some(backoff), Some(cancelled)) = (self.resubscribe, self.inbox.take_cancelled()) {
@@ -156,6 +170,23 @@ impl Consumer {
                     return Poll::Ready(Some(Err(reason)));
                 }
             }
+        }
+    }
+
+    /// The account of what waits is kept in steps: the last of what was taken ends one, for its user may wait for an answer now, which
+    /// has to be read.
+    #[inline]
+    fn count_handed_out(&mut self, bytes: usize) {
+        self.handed_out += bytes;
+        if self.handed_out >= LET_GO_AFTER || self.local.is_empty() {
+            let bytes = std::mem::take(&mut self.handed_out);
+            self.let_go(bytes);
+        }
+    }
+
+    fn let_go(&self, bytes: usize) {
+        if self.inbox.let_go(bytes) {
+            self.channel.with(|engine, _| engine.resume_reading());
         }
     }
 }
@@ -171,6 +202,7 @@ impl Stream for Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         let unread = std::mem::take(&mut self.local);
+        self.let_go(self.handed_out + unread.iter().map(RawDelivery::size).sum::<usize>());
         let unread = unread.iter().filter(|raw| !raw.no_ack).map(|raw| raw.tag);
         self.channel.with(|engine, key| engine.drop_consumer(key, &self.tag, unread));
         // Still there only when the consumer or its channel had ended before.

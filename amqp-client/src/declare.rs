@@ -21,6 +21,12 @@ pub trait Declare {
     #[doc(hidden)]
     fn request(&self, passive: bool, no_wait: bool) -> Result<Self::Request>;
 
+    /// Its name, when it is a queue.
+    #[doc(hidden)]
+    fn queue(&self) -> Option<&str> {
+        None
+    }
+
     #[doc(hidden)]
     fn info(reply: <Self::Request as Request>::Reply) -> Self::Info;
 }
@@ -61,6 +67,10 @@ impl Declare for Queue {
             arguments: self.arguments.clone(),
             ..Default::default()
         })
+    }
+
+    fn queue(&self) -> Option<&str> {
+        Some(&self.name)
     }
 
     fn info(ok: queue::DeclareOk) -> QueueInfo {

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use amqp_codec::{MethodId, ReplyCode};
+use amqp_codec::{MethodId, ReplyCode, ShortString};
 
 use crate::tls_error::TlsError;
 
@@ -94,6 +94,15 @@ pub enum Error {
     ChannelClosed {
         /// The channel's number.
         channel: u16,
+        /// The broker's close.
+        close: Close,
+    },
+    /// A queue that was to be declared or consumed from is another connection's (405), or has a consumer that has it exclusively (403).
+    /// The broker closed the channel.
+    #[error("queue {queue:?} is taken: {close}")]
+    QueueTaken {
+        /// The queue.
+        queue: String,
         /// The broker's close.
         close: Close,
     },
@@ -227,6 +236,21 @@ pub enum Error {
         /// channel_max as agreed on.
         limit: u16,
     },
+    /// The broker sent the consumer far more than its [prefetch](crate::ConsumeOptions::prefetch) allows: over twice as many and 64
+    /// were unsettled. The consumer was cancelled, and what it was given can be settled; the channel goes on.
+    #[error(
+        "consumer {tag:?} on channel {channel} has {unsettled} unsettled deliveries with a prefetch of {prefetch}"
+    )]
+    PrefetchExceeded {
+        /// The channel's number.
+        channel: u16,
+        /// The consumer's tag.
+        tag: String,
+        /// The most that the broker was to send ahead.
+        prefetch: u16,
+        /// What it sent.
+        unsettled: u32,
+    },
     /// The broker cancelled the consumer, as it does when the queue is deleted.
     #[error("consumer {tag:?} was cancelled by the broker")]
     ConsumerCancelled {
@@ -253,6 +277,32 @@ impl Close {
     }
 }
 
+impl Close {
+    /// The end of the words of RabbitMQ and LavinMQ for a queue with an exclusive consumer.
+    const IN_USE: &str = "in exclusive use";
+
+    fn is_of_taken_queue(&self) -> bool {
+        match self.code {
+            ReplyCode::RESOURCE_LOCKED => true,
+            // Words that were cut off, for a long name, begin otherwise than those of missing permissions do.
+            ReplyCode::ACCESS_REFUSED => {
+                let is_cut_off = self.text.len() >= ShortString::MAX;
+                self.text.ends_with(Self::IN_USE)
+                    || (is_cut_off && self.text.starts_with("ACCESS_REFUSED - queue '"))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether what it says may be about this queue: of several calls under way on a channel each is told of its end.
+    fn may_be_about(&self, queue: &str) -> bool {
+        let quoted = self.text.split_once('\'').map(|(_, rest)| rest);
+        quoted.is_none_or(|rest| {
+            rest.strip_prefix(queue).map_or_else(|| queue.starts_with(rest), |rest| rest.starts_with('\''))
+        })
+    }
+}
+
 impl fmt::Display for Close {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Brokers begin the text with the code's name: say it once.
@@ -273,6 +323,7 @@ impl Error {
     pub fn close(&self) -> Option<&Close> {
         match self {
             Error::ChannelClosed { close, .. }
+            | Error::QueueTaken { close, .. }
             | Error::VhostRefused { close, .. }
             | Error::ConnectionClosed(close) => Some(close),
             _ => None,
@@ -284,12 +335,29 @@ impl Error {
         self.close().map(|close| close.code)
     }
 
+    /// Whether the broker refused something because a queue is exclusively another connection's (405), or a consumer's (403, which stands
+    /// for missing permissions as well). It may let go.
+    pub fn is_taken(&self) -> bool {
+        self.close().is_some_and(Close::is_of_taken_queue)
+    }
+
+    /// As a refusal of what was to be done with this queue.
+    pub(crate) fn about_queue(self, queue: &str) -> Self {
+        match self {
+            Error::ChannelClosed { close, .. } if close.is_of_taken_queue() && close.may_be_about(queue) => {
+                Error::QueueTaken { queue: queue.to_owned(), close }
+            }
+            other => other,
+        }
+    }
+
     /// Whether the whole connection has ended with this error, or never came to be.
     pub fn is_connection_error(&self) -> bool {
         !matches!(
             self,
             Error::Invalid(_)
                 | Error::ChannelClosed { .. }
+                | Error::QueueTaken { .. }
                 | Error::ChannelEnded { .. }
                 | Error::MessageTooLarge { .. }
                 | Error::PublishTooLarge { .. }
@@ -302,6 +370,7 @@ impl Error {
                 | Error::PublishLost(_)
                 | Error::StaleDelivery { .. }
                 | Error::TransactionLost { .. }
+                | Error::PrefetchExceeded { .. }
                 | Error::ConsumerCancelled { .. }
         )
     }
@@ -336,5 +405,40 @@ mod tests {
             "404 NOT_FOUND - no queue 'nope' in vhost '/' (caused by queue.declare)"
         );
         assert_eq!(Close::new(320, &"going down", 0, 0).to_string(), "320 CONNECTION_FORCED going down");
+    }
+
+    #[test]
+    fn a_queue_that_is_taken_is_told_from_permissions_that_are_missing() {
+        let close =
+            |code, text: &str| Error::ChannelClosed { channel: 1, close: Close::new(code, &text, 60, 20) };
+        let long = format!("ACCESS_REFUSED - queue '{}", "q".repeat(232));
+        for (code, text) in [
+            (
+                405,
+                "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'q' in vhost '/'. It could be",
+            ),
+            (405, "RESOURCE_LOCKED - Exclusive queue"),
+            (403, "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use"),
+            (403, "ACCESS_REFUSED - Queue 'q' in vhost '/' in exclusive use"),
+            (403, &long),
+        ] {
+            let error = close(code, text);
+            assert!(error.is_taken(), "{text}");
+            let queue = if text == long { "q".repeat(255) } else { "q".to_owned() };
+            let typed = error.about_queue(&queue);
+            assert!(matches!(&typed, Error::QueueTaken { queue: of, .. } if *of == queue), "{typed}");
+            assert!(typed.is_taken() && !typed.is_connection_error());
+        }
+        for (code, text) in [
+            (403, "ACCESS_REFUSED - access to queue 'q' in vhost '/' refused for user 'u'"),
+            (403, "ACCESS_REFUSED - access to queue 'in exclusive use' in vhost '/' refused for user 'u'"),
+            (403, "ACCESS_REFUSED - User doesn't have permissions to queue 'q'"),
+            (404, "NOT_FOUND - no queue 'q' in vhost '/'"),
+        ] {
+            assert!(!close(code, text).is_taken(), "{text}");
+        }
+        let other =
+            close(405, "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'q2' in vhost '/'");
+        assert!(matches!(other.about_queue("q"), Error::ChannelClosed { .. }));
     }
 }

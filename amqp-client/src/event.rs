@@ -42,6 +42,25 @@ pub enum Event {
     },
     /// The connection is as it was before it was lost, but for what the report says.
     Recovered(Arc<Recovered>),
+    /// The broker keeps for the lost connection what that had to itself: a queue, or the exclusive use of one. It is tried again
+    /// after this pause. Told before each attempt.
+    Held {
+        /// What, in words: `queue "jobs"`, `consumer "ctag-1" of queue "jobs"`.
+        what: String,
+        /// Counted from 1, since the connection is back.
+        attempt: u32,
+        /// The pause before it.
+        delay: Duration,
+        /// What the broker said last.
+        error: Error,
+    },
+    /// The broker has let go of it, and it is as it was, with its consumers.
+    Released {
+        /// What, in words.
+        what: String,
+    },
+    /// It could not be set up again after all. A consumer ends with the error.
+    NotRestored(Skipped),
     /// The broker had closed a channel for this error; it is open again, as
     /// [`Recovery::reopen_channels`](crate::Recovery::reopen_channels) has it.
     ChannelReopened {
@@ -77,6 +96,8 @@ pub struct Recovered {
     pub lost: usize,
     /// Queues that the broker had named, and has named anew.
     pub renamed: Vec<Renamed>,
+    /// What the broker keeps for the lost connection, and is [tried again](Event::Held).
+    pub held: Vec<Skipped>,
     /// What could not be set up again. A consumer among these ends with the error, a channel too.
     pub skipped: Vec<Skipped>,
 }

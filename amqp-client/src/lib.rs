@@ -101,6 +101,7 @@ mod drain;
 mod driver;
 mod error;
 mod event;
+mod holding;
 mod message;
 mod metrics;
 mod options;

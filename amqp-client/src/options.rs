@@ -51,6 +51,7 @@ impl Default for ConnectOptions {
                 write_buffer: 256 * 1024,
                 window: Window { publishes: 65_536, bytes: 64 * 1024 * 1024 },
                 delivery_buffer: 16 * 1024 * 1024,
+                inboxes: 128 * 1024 * 1024,
                 max_message_size: 64 * 1024 * 1024,
                 warn_unacked_after: Duration::from_secs(25 * 60),
             },
@@ -186,11 +187,20 @@ impl ConnectOptions {
     ///
     /// Over that the connection reads no more until some are taken, so the broker waits too; so do the answers to calls and
     /// confirms behind them, of all channels. Who processes such deliveries must not wait for an answer on the same
-    /// connection meanwhile. Consumers with a prefetch do not count: see [`ConsumeOptions::prefetch`].
-    ///
-    /// [`ConsumeOptions::prefetch`]: crate::ConsumeOptions::prefetch
+    /// connection meanwhile. Deliveries to consumers with a prefetch count in [`inbox_limit`](Self::inbox_limit) alone.
     pub fn delivery_buffer(mut self, bytes: usize) -> Self {
         self.limits.delivery_buffer = bytes;
+        self
+    }
+
+    /// Bytes of deliveries that may wait for their user, of all consumers together, those that
+    /// [`delivery_buffer`](Self::delivery_buffer) is for among them. Default 128 MiB.
+    ///
+    /// Over that the connection reads no more until some are taken, while heartbeats go on; so the answers to calls and confirms
+    /// wait too. A broker that keeps to the prefetch need never get there: who waits for answers on the same connection while a
+    /// delivery is processed sets a prefetch with which less than this can wait, or a higher limit.
+    pub fn inbox_limit(mut self, bytes: usize) -> Self {
+        self.limits.inboxes = bytes;
         self
     }
 

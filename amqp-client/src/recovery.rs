@@ -11,10 +11,12 @@ use crate::{backoff::Backoff, channel::Channel, error::Result};
 ///   their last consumer or binding has gone. A queue that the broker had named gets a new name, which its bindings and consumers
 ///   follow; [`Event::Recovered`](crate::Event::Recovered) tells it. One that fails stops no other.
 /// - channels, with their prefetch, confirm or transaction mode, and consumers. Handles stay what they are. A consumer of a
-///   stream begins where its options say again, not where it was.
+///   stream begins where its options say again, or [goes on where it was](crate::ConsumeOptions::resume_stream).
 ///
-/// An exclusive queue with a name of its own may still be held for the lost connection, by a broker that has not noticed. It is
-/// tried for some seconds, and then [skipped](crate::Skipped).
+/// A broker that has not noticed the loss keeps what the lost connection had to itself: exclusive queues with names of their own
+/// (405), and queues with an [exclusive](crate::ConsumeOptions::exclusive) consumer (403). Those are tried again, with pauses of
+/// 200 ms to 10 s, until it lets go, while all else goes on ([`Event::Held`](crate::Event::Held)); their consumers wait. See
+/// [`wait_for_release`](Self::wait_for_release).
 ///
 /// Meanwhile calls and publishes wait, each until its deadline. A call that was under way fails with the reason; a publish that
 /// was not confirmed resolves to [`Error::PublishLost`](crate::Error::PublishLost), or is made again
@@ -23,14 +25,29 @@ use crate::{backoff::Backoff, channel::Channel, error::Result};
 ///
 /// Whatever ended the connection is recovered from, but its user's own close. A refused login or virtual host, and what lies on
 /// this side, such as a certificate that cannot be read, end it at once.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Recovery {
     pub(crate) backoff: Backoff,
     pub(crate) max_attempts: Option<u32>,
     pub(crate) give_up_after: Option<Duration>,
     pub(crate) first_connect: bool,
     pub(crate) reopen_channels: bool,
+    pub(crate) wait_for_release: Duration,
     pub(crate) setup: Option<Setup>,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Recovery {
+            backoff: Backoff::default(),
+            max_attempts: None,
+            give_up_after: None,
+            first_connect: false,
+            reopen_channels: false,
+            wait_for_release: Duration::from_secs(5 * 60),
+            setup: None,
+        }
+    }
 }
 
 impl Recovery {
@@ -71,6 +88,14 @@ impl Recovery {
     /// lost, for one of them may have caused it. Default: the channel ends.
     pub fn reopen_channels(mut self, reopen: bool) -> Self {
         self.reopen_channels = reopen;
+        self
+    }
+
+    /// For how long, since the connection is back, what the broker keeps for the lost one is tried again. After that it is
+    /// [not restored](crate::Event::NotRestored), and consumers of it end with the broker's refusal; zero is at once. Default 5
+    /// minutes, for a broker with RabbitMQ's heartbeats of 60 s notices a loss within three.
+    pub fn wait_for_release(mut self, deadline: Duration) -> Self {
+        self.wait_for_release = deadline;
         self
     }
 

@@ -1,12 +1,9 @@
 //! Topology declared again on a new connection: exchanges, queues, bindings, in this order.
 
-use std::time::Duration;
-
 use amqp_codec::{
     Method, ReplyCode, ShortString,
     method::{exchange, queue},
 };
-use tokio::time::sleep;
 use tracing::warn;
 
 use crate::{
@@ -24,24 +21,22 @@ use crate::{
 /// Declarations sent before the first of them is answered.
 const BATCH: usize = 64;
 
-/// How often an exclusive queue is tried that the broker still holds for the lost connection, and how long after the first time.
-const LOCKED_ATTEMPTS: u32 = 6;
-const LOCKED_PAUSE: Duration = Duration::from_millis(100);
-
 /// Exchanges, queues and bindings, declared again over a channel of their own.
 pub(crate) struct Topology<'a> {
     answers: Answers<'a>,
     channel: Option<ChannelKey>,
+    /// Exclusive queues that are another connection's: perhaps that which was lost, and which the broker has not missed yet.
+    pub(crate) locked: Vec<(RecordedQueue, Error)>,
 }
 
 impl<'a> Topology<'a> {
     pub(crate) fn new(answers: Answers<'a>) -> Self {
-        Topology { answers, channel: None }
+        Topology { answers, channel: None, locked: Vec::new() }
     }
 
     /// # Errors
-    /// When the connection does not go on; what is refused is told in the report.
-    pub(crate) async fn restore(mut self, report: &mut Recovered) -> Result<()> {
+    /// When the connection does not go on; what is refused is told in the report, or kept among the locked ones.
+    pub(crate) async fn restore(&mut self, report: &mut Recovered) -> Result<()> {
         self.exchanges(report).await?;
         self.queues(report).await?;
         self.bindings(report).await
@@ -80,6 +75,9 @@ impl<'a> Topology<'a> {
                     report.queues += 1;
                 }
                 Ok(_) => report.queues += 1,
+                Err(error) if queue.declare.exclusive && error.is_taken() => {
+                    self.locked.push((queue.clone(), error));
+                }
                 Err(error) => skip(report, format!("queue {:?}", old.to_string()), error),
             }
         }
@@ -93,36 +91,44 @@ impl<'a> Topology<'a> {
             // It has gone, with the name that was the broker's to give.
             return self.declare(without_name(queue)).await;
         }
-        let mut result = Err(error);
-        if queue.declare.exclusive {
-            for attempt in 0..LOCKED_ATTEMPTS {
-                match &result {
-                    // The broker has not noticed yet that the lost connection has gone, and keeps the queue for it.
-                    Err(error) if error.reply_code() == Some(ReplyCode::RESOURCE_LOCKED) => {}
-                    _ => break,
-                }
-                sleep(LOCKED_PAUSE * 2_u32.pow(attempt)).await;
-                result = self.declare(queue.declare.clone()).await?;
-            }
-        }
-        Ok(result)
+        Ok(Err(error))
     }
 
-    async fn declare(&mut self, declare: queue::Declare) -> Result<Result<Method>> {
+    /// # Errors
+    /// When the connection does not go on.
+    pub(crate) async fn declare(&mut self, declare: queue::Declare) -> Result<Result<Method>> {
         let mut results = self.perform(&[declare.into()]).await?;
         results.pop().ok_or(Error::Recovering)
     }
 
     async fn bindings(&mut self, report: &mut Recovered) -> Result<()> {
-        let recorded = self.recorded(|registry| registry.bindings());
-        let methods: Vec<_> = recorded.iter().map(bind).collect();
-        for (binding, result) in recorded.iter().zip(self.perform(&methods).await?) {
-            match result {
-                Ok(_) => report.bindings += 1,
-                Err(error) => skip(report, describe(binding), error),
+        let mut recorded = self.recorded(|registry| registry.bindings());
+        recorded.retain(|binding| !self.is_of_locked(binding));
+        let skipped = self.bind(&recorded).await?;
+        report.bindings += recorded.len() - skipped.len();
+        report.skipped.extend(skipped);
+        Ok(())
+    }
+
+    /// Makes bindings; what was refused.
+    ///
+    /// # Errors
+    /// When the connection does not go on.
+    pub(crate) async fn bind(&mut self, bindings: &[RecordedBinding]) -> Result<Vec<Skipped>> {
+        let methods: Vec<_> = bindings.iter().map(bind).collect();
+        let mut skipped = Vec::new();
+        for (binding, result) in bindings.iter().zip(self.perform(&methods).await?) {
+            if let Err(error) = result {
+                skipped.push(skipped_for(describe(binding), error));
             }
         }
-        Ok(())
+        Ok(skipped)
+    }
+
+    /// It is made when its queue is there.
+    fn is_of_locked(&self, binding: &RecordedBinding) -> bool {
+        let RecordedBinding::Queue(bind) = binding else { return false };
+        self.locked.iter().any(|(queue, _)| queue.declare.queue == bind.queue)
     }
 
     fn recorded<T: Default>(&self, read: impl FnOnce(&mut Registry) -> T) -> T {
@@ -189,8 +195,12 @@ impl Drop for Topology<'_> {
 }
 
 fn skip(report: &mut Recovered, what: String, error: Error) {
+    report.skipped.push(skipped_for(what, error));
+}
+
+fn skipped_for(what: String, error: Error) -> Skipped {
     warn!(%error, what, "cannot be declared again");
-    report.skipped.push(Skipped { what, error });
+    Skipped { what, error }
 }
 
 /// A queue that the broker named is looked for under its name, when it may have outlived the connection.

@@ -2,8 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    future::poll_fn,
+    future::{Future as _, poll_fn},
+    pin::pin,
     sync::{Arc, Weak},
+    task::Poll,
+    time::Duration,
 };
 
 use tracing::warn;
@@ -13,6 +16,7 @@ use crate::{
     channel::Channel,
     error::{Error, Result},
     event::{Recovered, Skipped},
+    holding::{Holding, name_consumer},
     proto::{
         connection::{ChannelKey, Engine},
         subscription::Subscription,
@@ -28,6 +32,8 @@ pub(crate) struct Restorer<'a> {
     pub(crate) setup: Option<&'a Setup>,
     /// How many it took to get this connection.
     pub(crate) attempts: u32,
+    /// How long what the broker keeps for the lost connection is waited for.
+    pub(crate) patience: Duration,
 }
 
 /// A channel that has been opened again.
@@ -42,15 +48,13 @@ struct Opened {
 impl Restorer<'_> {
     /// Restores what is lost, as it is lost; for as long as it is polled.
     pub(crate) async fn run(&self) {
+        let mut holding = Holding::new(self.answers, self.patience);
         loop {
-            let mut waiting = WaitingForConnection { shared: self.answers.shared, place: None };
-            poll_fn(|cx| {
-                self.answers.shared.with(|engine| engine.poll_lost_channels(&mut waiting.place, cx.waker()))
-            })
-            .await;
-            drop(waiting);
-            let restored = if self.answers.shared.with(|engine| engine.is_restoring()) {
-                self.connection().await
+            let is_due = self.is_due(&holding).await;
+            let restored = if is_due {
+                holding.attempt().await
+            } else if self.answers.shared.with(|engine| engine.is_restoring()) {
+                self.connection(&mut holding).await
             } else {
                 self.lost_channels().await
             };
@@ -61,17 +65,47 @@ impl Restorer<'_> {
         }
     }
 
+    /// Waits until something is lost (`false`), or it is time to try again what is held (`true`).
+    async fn is_due(&self, holding: &Holding<'_>) -> bool {
+        let mut waiting = WaitingForConnection { shared: self.answers.shared, place: None };
+        let mut due = pin!(holding.due());
+        poll_fn(|cx| {
+            let place = &mut waiting.place;
+            match self.answers.shared.with(|engine| engine.poll_lost_channels(place, cx.waker())) {
+                Poll::Ready(()) => Poll::Ready(false),
+                Poll::Pending => due.as_mut().poll(cx).map(|()| true),
+            }
+        })
+        .await
+    }
+
     /// # Errors
     /// When the connection was lost again, does not answer, or the user's own setup failed.
-    async fn connection(&self) -> Result<()> {
+    async fn connection(&self, holding: &mut Holding<'_>) -> Result<()> {
         let mut report = Recovered { attempts: self.attempts, ..Default::default() };
         match self.setup {
             Some(setup) => self.set_up(setup).await?,
-            None => Topology::new(self.answers).restore(&mut report).await?,
+            None => self.topology(holding, &mut report).await?,
         }
         let lost = self.answers.shared.with(|engine| engine.lost_channels());
-        self.channels(lost, &mut report).await?;
+        self.channels(lost, &mut report, Some(holding)).await?;
+        report.held = holding.report();
         self.answers.shared.with(|engine| engine.restored(report));
+        holding.plan();
+        Ok(())
+    }
+
+    async fn topology(&self, holding: &mut Holding<'_>, report: &mut Recovered) -> Result<()> {
+        let mut topology = Topology::new(self.answers);
+        topology.restore(report).await?;
+        for (queue, error) in std::mem::take(&mut topology.locked) {
+            if self.patience.is_zero() {
+                let what = format!("queue {:?}", queue.declare.queue.to_string());
+                report.skipped.push(Skipped { what, error });
+            } else {
+                holding.keep_queue(queue, error);
+            }
+        }
         Ok(())
     }
 
@@ -90,7 +124,7 @@ impl Restorer<'_> {
             .iter()
             .filter_map(|&key| Some((key, self.answers.shared.with(|e| e.cause_of_loss(key))?)))
             .collect();
-        self.channels(lost, &mut Recovered::default()).await?;
+        self.channels(lost, &mut Recovered::default(), None).await?;
         for (key, cause) in causes {
             self.answers.shared.with(|engine| engine.tell_reopened(key, cause));
         }
@@ -98,14 +132,19 @@ impl Restorer<'_> {
     }
 
     /// All at once, step by step: open and set their modes, then begin their consumers.
-    async fn channels(&self, lost: Vec<ChannelKey>, report: &mut Recovered) -> Result<()> {
+    async fn channels(
+        &self,
+        lost: Vec<ChannelKey>,
+        report: &mut Recovered,
+        mut holding: Option<&mut Holding<'_>>,
+    ) -> Result<()> {
         let mut to_open = lost;
         let mut opened = BTreeMap::new();
         while !to_open.is_empty() {
             for (key, subscriptions) in self.open(std::mem::take(&mut to_open), report).await? {
                 opened.insert(key.id, Opened { key, subscriptions, begun: 0 });
             }
-            to_open = self.consumers(&mut opened, report).await?;
+            to_open = self.consumers(&mut opened, report, holding.as_deref_mut()).await?;
         }
         for Opened { key, begun, .. } in opened.into_values() {
             report.channels += 1;
@@ -157,6 +196,7 @@ impl Restorer<'_> {
         &self,
         opened: &mut BTreeMap<u16, Opened>,
         report: &mut Recovered,
+        mut holding: Option<&mut Holding<'_>>,
     ) -> Result<Vec<ChannelKey>> {
         let mut closed = Vec::new();
         loop {
@@ -184,7 +224,13 @@ impl Restorer<'_> {
                     }
                     Err(error) if error.is_channel_error() => {
                         opened.remove(&key.id);
-                        if self.fail(key, &subscription, error, report) {
+                        match holding.as_deref_mut() {
+                            Some(holding) if holding.may_keep_consumer(&subscription, &error) => {
+                                holding.keep_consumer(key, subscription, error);
+                            }
+                            _ => self.fail(key, &subscription, error, report),
+                        }
+                        if self.answers.shared.with(|engine| engine.cause_of_loss(key)).is_some() {
                             closed.push(key);
                         }
                     }
@@ -194,19 +240,11 @@ impl Restorer<'_> {
         }
     }
 
-    /// Whether the channel is to be tried again.
-    fn fail(
-        &self,
-        key: ChannelKey,
-        subscription: &Subscription,
-        error: Error,
-        report: &mut Recovered,
-    ) -> bool {
-        let (tag, queue) = (subscription.tag(), &subscription.consume.queue);
-        let what = format!("consumer {:?} of queue {:?}", tag.to_string(), queue.to_string());
+    fn fail(&self, key: ChannelKey, subscription: &Subscription, error: Error, report: &mut Recovered) {
+        let tag = subscription.tag();
+        let what = name_consumer(tag, &subscription.consume.queue);
         warn!(%error, what, "cannot begin again");
         self.answers.shared.with(|engine| engine.fail_consumer(key, tag, error.clone()));
         report.skipped.push(Skipped { what, error });
-        self.answers.shared.with(|engine| engine.cause_of_loss(key)).is_some()
     }
 }

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use amqp_codec::{
-    Request, ShortString,
+    ReplyCode, Request, ShortString,
     method::{exchange, queue},
 };
 use tokio::time::sleep;
@@ -11,7 +11,7 @@ use tracing::debug;
 
 use crate::{
     backoff::Backoff,
-    error::Result,
+    error::{Error, Result},
     proto::{
         inbox::Inbox,
         registry::{RecordedBinding, RecordedQueue},
@@ -41,8 +41,12 @@ pub(crate) fn resubscribe(
             if let Some(reason) = channel.status.ended.get() {
                 return Err(reason.clone());
             }
-            match there_again(&channel, &subscription.consume.queue).await {
+            match there_again(&channel, &subscription).await {
                 Ok(name) => subscription.consume.queue = name,
+                // Missing permissions: it would be the same each time.
+                Err(error) if error.reply_code() == Some(ReplyCode::ACCESS_REFUSED) && !error.is_taken() => {
+                    return Err(error);
+                }
                 Err(error) => {
                     let queue = subscription.consume.queue.to_string();
                     debug!(attempt, queue, %error, "the queue is not there again");
@@ -61,12 +65,22 @@ pub(crate) fn resubscribe(
 }
 
 /// The name that the queue has, once it is there. On a channel of its own: what is refused ends it.
-async fn there_again(of: &ChannelHandle, name: &ShortString) -> Result<ShortString> {
+async fn there_again(of: &ChannelHandle, subscription: &Subscription) -> Result<ShortString> {
+    let name = &subscription.consume.queue;
     let channel = of.connection.open_channel().await?;
     let recorded = channel.with(|engine, _| engine.registry().and_then(|registry| registry.queue(name)));
-    let Some((RecordedQueue { declare, server_named }, bindings)) = recorded else {
+    let place = subscription.place.as_ref().filter(|place| place.next().is_some());
+    let Some((RecordedQueue { declare, server_named }, bindings)) = recorded.filter(|_| place.is_none())
+    else {
         let passive = queue::Declare { queue: name.clone(), passive: true, ..Default::default() };
-        return call(&channel, passive).await.map(|ok| ok.queue.detach());
+        let found = call(&channel, passive).await.map(|ok| ok.queue.detach());
+        if let (Some(place), Err(error)) = (place, &found)
+            && has_gone(error)
+        {
+            // What comes to be under its name is another stream.
+            place.forget();
+        }
+        return found;
     };
     let queue = if server_named { ShortString::EMPTY } else { name.clone() };
     let ok = call(&channel, queue::Declare { queue, no_wait: false, ..declare }).await?;
@@ -85,6 +99,12 @@ async fn there_again(of: &ChannelHandle, name: &ShortString) -> Result<ShortStri
         }
     }
     Ok(new)
+}
+
+/// Whether there is no such queue, which RabbitMQ says of one whose node is down as well, in other words.
+fn has_gone(error: &Error) -> bool {
+    let close = error.close().filter(|close| close.code == ReplyCode::NOT_FOUND);
+    close.is_some_and(|close| !close.text.contains("home node"))
 }
 
 async fn call<R: Request>(channel: &ChannelHandle, request: R) -> Result<R::Reply> {

@@ -244,10 +244,10 @@ impl ChannelHandle {
 
     /// Begins a consumer, as soon as the channel can be used: where its deliveries come from.
     pub(crate) async fn consume(&self, subscription: Subscription, after: Duration) -> Result<Arc<Inbox>> {
-        let unbounded = subscription.consume.no_ack || subscription.prefetch == 0;
+        let is_bounded = subscription.unsettled_limit().is_some();
         let mut inbox = None;
         let send = |engine: &mut Engine, key| {
-            let new = Arc::new(Inbox::new(unbounded.then(|| engine.backlog())));
+            let new = Arc::new(Inbox::new(engine.backlog(), is_bounded));
             inbox = Some(new.clone());
             engine.consume(key, subscription, new)
         };

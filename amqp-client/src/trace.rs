@@ -4,7 +4,11 @@
 use parking_lot::Mutex;
 use tracing::{Span, debug, debug_span, field, info, info_span, warn};
 
-use crate::{error::Error, event::Event, uri::Uri};
+use crate::{
+    error::Error,
+    event::{Event, Skipped},
+    uri::Uri,
+};
 
 #[derive(Debug)]
 pub(crate) struct Trace {
@@ -59,7 +63,15 @@ impl Trace {
             }
             Event::Recovered(report) => {
                 let (renamed, skipped) = (report.renamed.len(), report.skipped.len());
-                info!(parent: connection, attempts = report.attempts, renamed, skipped, "connection recovered");
+                let held = report.held.len();
+                info!(parent: connection, attempts = report.attempts, renamed, skipped, held, "connection recovered");
+            }
+            Event::Held { what, attempt, delay, error } => {
+                info!(parent: connection, what, attempt, ?delay, %error, "kept for the lost connection; trying again");
+            }
+            Event::Released { what } => info!(parent: connection, what, "had back"),
+            Event::NotRestored(Skipped { what, error }) => {
+                warn!(parent: connection, what, %error, "not restored");
             }
             Event::ChannelReopened { channel, .. } => {
                 self.in_channel(*channel, || info!("channel opened again"));

@@ -54,7 +54,12 @@ pub struct Peer {
     stream: DuplexStream,
     received: BytesMut,
     frame_max: usize,
+    capabilities: Vec<&'static str>,
 }
+
+/// RabbitMQ's, as far as clients act on them.
+const CAPABILITIES: [&str; 5] =
+    ["publisher_confirms", "basic.nack", "consumer_cancel_notify", "connection.blocked", "per_consumer_qos"];
 
 /// What the client said in its handshake.
 #[derive(Clone, Debug)]
@@ -82,7 +87,13 @@ impl Peer {
     #[must_use]
     pub fn new() -> (Self, DuplexStream) {
         let (stream, clients) = duplex(STREAM_BUFFER);
-        (Self { stream, received: BytesMut::new(), frame_max: 131_072 }, clients)
+        let (received, capabilities) = (BytesMut::new(), CAPABILITIES.to_vec());
+        (Self { stream, received, frame_max: 131_072, capabilities }, clients)
+    }
+
+    /// Does not announce this capability.
+    pub fn lack(&mut self, capability: &str) {
+        self.capabilities.retain(|has| *has != capability);
     }
 
     /// The handshake as RabbitMQ leads it, with its default limits: 2047 channels, frames of 128 KiB, 60 s.
@@ -269,7 +280,7 @@ impl Peer {
         let start = connection::Start {
             version_major: 0,
             version_minor: 9,
-            server_properties: server_properties(),
+            server_properties: server_properties(&self.capabilities),
             mechanisms: "AMQPLAIN PLAIN".into(),
             locales: "en_US".into(),
         };
@@ -371,11 +382,11 @@ fn on_connection(method: impl Into<Method>) -> Frame {
     Frame::Method(0, method.into())
 }
 
-fn server_properties() -> Table {
+fn server_properties(announced: &[&str]) -> Table {
     let mut capabilities = Table::new();
     let mut properties = Table::new();
-    let filled = ["publisher_confirms", "basic.nack", "consumer_cancel_notify", "connection.blocked"]
-        .into_iter()
+    let filled = announced
+        .iter()
         .try_for_each(|name| capabilities.push(name, true))
         .and_then(|()| properties.push("product", "scripted peer"))
         .and_then(|()| properties.push("capabilities", capabilities));

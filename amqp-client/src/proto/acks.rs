@@ -5,17 +5,31 @@
 
 use std::{collections::VecDeque, time::Instant};
 
+use super::holders::{Holder, Holders};
+
 /// Room for so many deliveries is kept while none comes.
 const ROOM_KEPT: usize = 64;
 
+/// What became of a delivery, in two octets: there is one for each that is not settled, and for those behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// With the user.
-    Outstanding,
-    /// Acked by the user, not yet told to the broker.
-    Acked,
+struct State(u16);
+
+impl State {
     /// Nothing to tell the broker any more.
-    Settled,
+    const SETTLED: State = State(0);
+    /// Acked by the user, not yet told to the broker.
+    const ACKED: State = State(1);
+    /// All from here on: with the user.
+    const OUTSTANDING: u16 = 2;
+
+    fn outstanding(holder: Holder) -> Self {
+        State(Self::OUTSTANDING + holder.number().min(Holder::MAX))
+    }
+
+    /// Whose it is, while it is outstanding.
+    fn holder(self) -> Option<Holder> {
+        self.0.checked_sub(Self::OUTSTANDING).map(Holder::from_number)
+    }
 }
 
 /// What of a channel's deliveries is outstanding, and which acks are to leave.
@@ -30,6 +44,8 @@ pub(crate) struct Acks {
     arrivals: VecDeque<(u64, Instant)>,
     /// Acked tags that had an outstanding one below them. Those the run has reached since are below `base`.
     islands: Vec<u64>,
+    /// How many of those that are outstanding each consumer has.
+    pub(crate) holders: Holders,
 }
 
 /// A `basic.ack` to send.
@@ -48,8 +64,21 @@ impl Default for Acks {
 impl Acks {
     /// Of deliveries with tags over this one.
     pub(crate) fn after(tag: u64) -> Self {
-        let (base, run) = (tag.wrapping_add(1), None);
-        Acks { base, states: VecDeque::new(), run, arrivals: VecDeque::new(), islands: Vec::new() }
+        Acks {
+            base: tag.wrapping_add(1),
+            states: VecDeque::new(),
+            run: None,
+            arrivals: VecDeque::new(),
+            islands: Vec::new(),
+            holders: Holders::default(),
+        }
+    }
+
+    /// The connection was lost: what was delivered comes again, and new tags go on after the last one.
+    pub(crate) fn lose(&mut self) {
+        let mut holders = std::mem::take(&mut self.holders);
+        holders.forget();
+        *self = Acks { holders, ..Acks::after(self.newest()) };
     }
 
     /// The tag of the last delivery; that before the first when there was none.
@@ -63,18 +92,20 @@ impl Acks {
         self.base.wrapping_add(self.states.len() as u64)
     }
 
-    /// A delivery arrived. Tags of a channel count up by one (spec section 1.8.3.13), those of no-ack consumers too.
+    /// A delivery arrived, for `holder` when it is to be settled. Tags of a channel count up by one (spec section 1.8.3.13), those
+    /// of no-ack consumers too. Returns how many that holder has then.
     #[inline]
-    pub(crate) fn delivered(&mut self, tag: u64, no_ack: bool, now: Instant) {
+    pub(crate) fn delivered(&mut self, tag: u64, holder: Option<Holder>, now: Instant) -> u32 {
         if tag != self.expected() {
             self.resynchronise(tag);
         }
-        if no_ack && self.states.is_empty() {
+        if holder.is_none() && self.states.is_empty() {
             self.base = tag.wrapping_add(1);
-        } else {
-            self.states.push_back(if no_ack { State::Settled } else { State::Outstanding });
-            self.arrived(tag, now);
+            return 0;
         }
+        self.states.push_back(holder.map_or(State::SETTLED, State::outstanding));
+        self.arrived(tag, now);
+        holder.map_or(0, |holder| self.holders.delivered(holder))
     }
 
     /// Gives back what a quiet channel does not need.
@@ -106,16 +137,15 @@ impl Acks {
     /// The user acks one delivery. `false` when there is nothing to do: it is not outstanding.
     #[inline]
     pub(crate) fn ack(&mut self, tag: u64) -> bool {
-        if !self.is_outstanding(tag) {
-            return false;
-        }
+        let Some(holder) = self.holder(tag) else { return false };
+        self.holders.settled(holder);
         if tag == self.base {
             self.states.pop_front();
             self.base = self.base.wrapping_add(1);
             self.extend_run(tag);
             self.advance();
         } else {
-            self.set(tag, State::Acked);
+            self.set(tag, State::ACKED);
             self.islands.push(tag);
         }
         true
@@ -123,10 +153,9 @@ impl Acks {
 
     /// The user settles one delivery in another way, with a frame of its own. `false` when it is not outstanding.
     pub(crate) fn settle(&mut self, tag: u64) -> bool {
-        if !self.is_outstanding(tag) {
-            return false;
-        }
-        self.set(tag, State::Settled);
+        let Some(holder) = self.holder(tag) else { return false };
+        self.holders.settled(holder);
+        self.set(tag, State::SETTLED);
         self.advance();
         true
     }
@@ -136,6 +165,7 @@ impl Acks {
         self.base = self.expected();
         self.states.clear();
         self.islands.clear();
+        self.holders.forget();
     }
 
     /// How many acks wait to leave; islands that a run has reached since count twice.
@@ -157,7 +187,7 @@ impl Acks {
 
     /// How many deliveries the user has not settled.
     pub(crate) fn outstanding(&self) -> usize {
-        self.states.iter().filter(|state| **state == State::Outstanding).count()
+        self.states.iter().filter(|state| state.holder().is_some()).count()
     }
 
     /// Takes the acks that are to leave, in the order in which they may be sent.
@@ -167,16 +197,18 @@ impl Acks {
         }
         let mut islands = std::mem::take(&mut self.islands);
         for tag in islands.drain(..) {
-            if self.state(tag) == Some(State::Acked) {
+            if self.state(tag) == Some(State::ACKED) {
                 send(Ack { tag, multiple: false });
-                self.set(tag, State::Settled);
+                self.set(tag, State::SETTLED);
             }
         }
         self.islands = islands;
     }
 
-    fn is_outstanding(&self, tag: u64) -> bool {
-        self.state(tag) == Some(State::Outstanding)
+    /// Whose a delivery is, while it is outstanding.
+    #[inline]
+    fn holder(&self, tag: u64) -> Option<Holder> {
+        self.state(tag)?.holder()
     }
 
     fn state(&self, tag: u64) -> Option<State> {
@@ -201,9 +233,9 @@ impl Acks {
 
     fn advance(&mut self) {
         while let Some(&state) = self.states.front()
-            && state != State::Outstanding
+            && state.holder().is_none()
         {
-            if state == State::Acked {
+            if state == State::ACKED {
                 self.extend_run(self.base);
             }
             self.states.pop_front();
@@ -216,6 +248,7 @@ impl Acks {
     fn resynchronise(&mut self, tag: u64) {
         self.states.clear();
         self.islands.clear();
+        self.holders.forget();
         self.base = tag;
     }
 }
@@ -227,7 +260,7 @@ mod tests {
     fn with_deliveries(count: u64) -> Acks {
         let mut acks = Acks::default();
         for tag in 1..=count {
-            acks.delivered(tag, false, Instant::now());
+            acks.delivered(tag, Some(Holder::NOBODY), Instant::now());
         }
         acks
     }
@@ -290,12 +323,12 @@ mod tests {
     fn deliveries_without_ack_take_tags_but_no_place() {
         let mut acks = Acks::default();
         for tag in 1..=1000 {
-            acks.delivered(tag, true, Instant::now());
+            acks.delivered(tag, None, Instant::now());
         }
         assert!(acks.states.is_empty());
-        acks.delivered(1001, false, Instant::now());
-        acks.delivered(1002, true, Instant::now());
-        acks.delivered(1003, false, Instant::now());
+        acks.delivered(1001, Some(Holder::NOBODY), Instant::now());
+        acks.delivered(1002, None, Instant::now());
+        acks.delivered(1003, Some(Holder::NOBODY), Instant::now());
         acks.ack(1003);
         acks.ack(1001);
         assert_eq!(taken(&mut acks), [(1003, true)]);
@@ -307,7 +340,7 @@ mod tests {
         for no_ack in [false, true] {
             let mut acks = Acks::default();
             for tag in [u64::MAX - 1, u64::MAX, 0, 1] {
-                acks.delivered(tag, no_ack, Instant::now());
+                acks.delivered(tag, (!no_ack).then_some(Holder::NOBODY), Instant::now());
                 assert_eq!(acks.newest(), tag);
             }
             assert_eq!(acks.ack(u64::MAX), !no_ack);
@@ -324,7 +357,7 @@ mod tests {
         let mut acks = with_deliveries(3);
         acks.forget();
         assert!(!acks.ack(2));
-        acks.delivered(4, false, Instant::now());
+        acks.delivered(4, Some(Holder::NOBODY), Instant::now());
         assert!(acks.ack(4));
         assert_eq!(taken(&mut acks), [(4, false)]);
     }
@@ -336,7 +369,7 @@ mod tests {
         let mut acks = Acks::default();
         assert_eq!(acks.oldest(), None);
         for tag in 1..=6u64 {
-            acks.delivered(tag, false, read(tag.div_ceil(2) as u32));
+            acks.delivered(tag, Some(Holder::NOBODY), read(tag.div_ceil(2) as u32));
         }
         assert_eq!(acks.oldest(), Some(read(1)));
         acks.ack(2);
@@ -348,6 +381,24 @@ mod tests {
             acks.ack(tag);
         }
         assert_eq!(acks.oldest(), None);
+    }
+
+    #[test]
+    fn each_consumer_has_its_own_account_of_what_it_has_not_settled() {
+        let mut acks = Acks::default();
+        let (one, other) = (acks.holders.add(), acks.holders.add());
+        let now = Instant::now();
+        assert_eq!((acks.delivered(1, Some(one), now), acks.delivered(2, Some(other), now)), (1, 1));
+        assert_eq!((acks.delivered(3, Some(one), now), acks.delivered(4, None, now)), (2, 0));
+        assert!(acks.ack(3) && !acks.ack(3) && acks.settle(1));
+        assert_eq!((acks.delivered(5, Some(one), now), acks.delivered(6, Some(other), now)), (1, 2));
+        acks.forget();
+        assert_eq!(acks.delivered(7, Some(one), now), 1);
+        acks.lose();
+        assert_eq!(acks.newest(), 7);
+        assert_eq!(acks.delivered(8, Some(one), now), 1);
+        // A broker that skips tags has taken back what was before.
+        assert_eq!(acks.delivered(100, Some(one), now), 1);
     }
 
     /// Against the plainest model: whatever the order of acks and rejects, the broker hears of each tag exactly once.
@@ -368,7 +419,7 @@ mod tests {
                 match next(4) {
                     0 | 1 => {
                         delivered += 1;
-                        acks.delivered(delivered, false, Instant::now());
+                        acks.delivered(delivered, Some(Holder::NOBODY), Instant::now());
                         outstanding.push(delivered);
                         broker.push(delivered);
                     }

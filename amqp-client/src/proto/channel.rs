@@ -2,6 +2,7 @@
 
 mod content;
 mod handles;
+mod held;
 mod last_queue;
 mod restore;
 
@@ -25,6 +26,7 @@ use super::{
     confirms::Confirms,
     delivery::RawDelivery,
     expects::Expects,
+    holders::Holder,
     inbox::Inbox,
     link::Link,
     status::ChannelStatus,
@@ -93,7 +95,15 @@ struct Consumer {
     inbox: Arc<Inbox>,
     /// Deliveries of the read under way.
     batch: VecDeque<RawDelivery>,
-    /// Its handle was dropped: what still arrives goes back to the queue.
+    /// The size of those.
+    batch_bytes: usize,
+    /// Under which its unsettled deliveries are counted; `None` when nothing is to be settled.
+    holder: Option<Holder>,
+    /// So many of those are no breach of its prefetch.
+    unsettled_limit: u32,
+    /// It waits until the broker lets go of what it keeps for a connection that was lost.
+    is_held: bool,
+    /// Its handle was dropped, or it has ended: what still arrives goes back to the queue.
     dropped: bool,
 }
 
@@ -110,6 +120,8 @@ pub(crate) struct Channel {
     by_tag: HashMap<ShortString, usize>,
     /// The consumer of the last delivery, which is often that of the next.
     recent: usize,
+    /// Of the consumers there were since the channel was opened, that which may have most unsettled.
+    loosest_limit: u32,
     /// Consumers with a batch to be put into their inbox.
     touched: Vec<usize>,
     pub(crate) acks: Acks,
@@ -163,6 +175,7 @@ impl Channel {
             consumers: Slab::new(),
             by_tag: HashMap::new(),
             recent: 0,
+            loosest_limit: 0,
             touched: Vec::new(),
             acks: Acks::default(),
             tags_before: 0,
@@ -246,7 +259,8 @@ impl Channel {
     pub(crate) fn put_batches(&mut self, wakes: &mut Vec<Waker>) {
         for index in self.touched.drain(..) {
             if let Some(consumer) = self.consumers.get_mut(index) {
-                wakes.extend(consumer.inbox.put(&mut consumer.batch));
+                let bytes = std::mem::take(&mut consumer.batch_bytes);
+                wakes.extend(consumer.inbox.put(&mut consumer.batch, bytes));
             }
         }
     }
@@ -268,6 +282,11 @@ impl Channel {
     pub(crate) fn end(&mut self, link: &mut Link, reason: &Error) {
         let reason = self.status.ended.get_or_init(|| reason.clone()).clone();
         self.put_batches(&mut link.wakes);
+        // The broker may answer the close before the cancels that went before it: these have had their effect all the same.
+        let cancelled = match reason {
+            Error::ChannelEnded { .. } | Error::ConnectionEnded => self.being_cancelled(),
+            _ => Vec::new(),
+        };
         self.end_calls(link, &reason);
         for (_, consumer) in &self.consumers {
             let is_cancelled = cancelled.contains(consumer.subscription.tag());
@@ -283,11 +302,6 @@ impl Channel {
         self.window_waiters.wake_all(&mut link.wakes);
     }
 
-        // The broker may answer the close before the cancels that went before it: these have had their effect all the same.
-        let cancelled = match reason {
-            Error::ChannelEnded { .. } | Error::ConnectionEnded => self.being_cancelled(),
-            _ => Vec::new(),
-        };
     fn end_calls(&mut self, link: &mut Link, reason: &Error) {
         let getting = self.getting.take().map(|call| (Some(call), Expects::Get { no_ack: true }));
         let due = self.due.drain(..).map(|due| (due.call, due.expects));
@@ -391,7 +405,18 @@ impl Channel {
             subscription.consume.queue = self.last_queue.clone();
         }
         let tag = subscription.consume.consumer_tag.clone();
-        let consumer = Consumer { subscription, inbox, batch: VecDeque::new(), dropped: false };
+        let unsettled_limit = subscription.unsettled_limit().unwrap_or(u32::MAX);
+        self.loosest_limit = self.loosest_limit.max(unsettled_limit);
+        let consumer = Consumer {
+            holder: (!subscription.consume.no_ack).then(|| self.acks.holders.add()),
+            subscription,
+            inbox,
+            batch: VecDeque::new(),
+            batch_bytes: 0,
+            unsettled_limit,
+            is_held: false,
+            dropped: false,
+        };
         let index = self.consumers.insert(consumer);
         self.by_tag.insert(tag, index);
     }
@@ -405,6 +430,9 @@ impl Channel {
                 link.consumer_gone(&consumer.subscription);
             }
             link.wakes.extend(consumer.inbox.end(reason));
+            if let Some(holder) = consumer.holder {
+                self.acks.holders.remove(holder);
+            }
         }
         self.drain_waiters.wake_all(&mut link.wakes);
     }

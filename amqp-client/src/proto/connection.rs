@@ -2,6 +2,7 @@
 
 mod ending;
 mod handles;
+mod held;
 mod restore;
 mod secret;
 
@@ -56,6 +57,8 @@ pub(crate) struct Limits {
     pub(crate) warn_unacked_after: Duration,
     /// Bytes of deliveries without a prefetch over which reading waits.
     pub(crate) delivery_buffer: usize,
+    /// Bytes of all deliveries over which it does.
+    pub(crate) inboxes: usize,
     /// The largest body taken, and the largest sent.
     pub(crate) max_message_size: u64,
 }
@@ -127,6 +130,8 @@ pub(crate) struct Engine {
     driver: Option<Waker>,
     /// It sleeps because the transport takes no more: new output is no reason to wake it.
     driver_is_writing: bool,
+    /// It reads nothing, for too much waits for consumers.
+    is_reading_paused: bool,
 }
 
 impl Engine {
@@ -137,7 +142,7 @@ impl Engine {
             frame_max: FRAME_MAX_BEFORE_TUNE,
             calls: Calls::default(),
             wakes: Vec::new(),
-            backlog: Arc::new(Backlog::new(limits.delivery_buffer)),
+            backlog: Arc::new(Backlog::new(limits.delivery_buffer, limits.inboxes)),
             window: limits.window,
             max_message_size: limits.max_message_size,
             events: Vec::new(),
@@ -145,6 +150,7 @@ impl Engine {
             registry: recovers.then(Registry::default),
             lost: 0,
             consumers_gone: Vec::new(),
+            has_consumer_qos: false,
             now,
         };
         Engine {
@@ -171,6 +177,7 @@ impl Engine {
             state_waiters: Waiters::default(),
             driver: None,
             driver_is_writing: false,
+            is_reading_paused: false,
         }
     }
 
@@ -307,7 +314,9 @@ impl Engine {
     pub(crate) fn rouse(&mut self) -> Option<Waker> {
         let acks = self.acks_waiting > 0 && (self.acks_urgent || self.acks_gather_until.is_none());
         let output = (acks || !self.link.output.is_empty()) && !self.driver_is_writing;
-        if output || self.is_down() { self.driver.take() } else { None }
+        // What was waited for may have been taken after the driver looked, and before it slept.
+        let may_read = self.is_reading_paused && !self.link.backlog.is_full();
+        if output || may_read || self.is_down() { self.driver.take() } else { None }
     }
 
     /// What is to be told once the lock is released.
@@ -332,10 +341,13 @@ impl Engine {
         matches!(self.phase, Phase::Down(_) | Phase::Ended(_))
     }
 
-    /// Whether to read no more for now; `true` while deliveries without prefetch wait over their limit.
+    /// Whether to read no more for now: `true` while more waits for consumers than may. What comes during a handshake or after a
+    /// close is none of theirs.
     pub(crate) fn is_reading_paused(&mut self, now: Instant) -> bool {
-        let paused = self.link.backlog.is_full();
+        let is_for_consumers = matches!(self.phase, Phase::Restoring | Phase::Open);
+        let paused = is_for_consumers && self.link.backlog.is_full();
         self.heartbeat.pause(paused, now);
+        self.is_reading_paused = paused;
         paused
     }
 
@@ -454,6 +466,7 @@ impl Engine {
             0 => FRAME_MAX_UNLIMITED,
             limit => limit.max(FRAME_MIN_SIZE) as usize,
         };
+        self.is_reading_paused = false;
         self.channel_max = if agreed.channel_max == 0 { u16::MAX } else { agreed.channel_max };
         self.heartbeat = Heartbeat::new(Duration::from_secs(agreed.heartbeat.into()), now);
         if self.lost.is_some() {

@@ -1,7 +1,11 @@
 //! A message as it arrived: slices of the read buffer, with marks where things are.
 
-use amqp_codec::{EncodedProperties, Error as CodecError};
+use amqp_codec::{EncodedProperties, Error as CodecError, borrowed::ContentProperties};
 use bytes::{Bytes, BytesMut};
+
+/// The header in which the place of a message in its stream is told (<https://www.rabbitmq.com/docs/streams#consuming>), and the
+/// argument in which it is asked for.
+pub(crate) const OFFSET: &str = "x-stream-offset";
 
 /// Where in a method frame's payload the exchange's name begins, for each method that carries content.
 pub(crate) mod exchange_at {
@@ -59,6 +63,13 @@ impl RawDelivery {
     /// Flags and property list.
     pub(crate) fn property_bytes(&self) -> &[u8] {
         self.head.get(usize::from(self.properties_at)..).unwrap_or_default()
+    }
+
+    /// Its place in a stream, when it is of one: RabbitMQ tells it in a header.
+    pub(crate) fn stream_offset(&self) -> Option<u64> {
+        let properties = ContentProperties::decode(self.property_bytes()).ok()?;
+        let offset = properties.headers?.find(|(name, _)| *name == OFFSET.as_bytes())?.1.as_i64()?;
+        u64::try_from(offset).ok()
     }
 
     /// Bytes held, for limits.

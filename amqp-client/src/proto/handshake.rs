@@ -123,6 +123,7 @@ impl Handshake {
         let room = secret_len + start_ok.client_properties.as_encoded().len() + ROOM_BESIDE_SECRET;
         let buffer = link.output.secret_buffer(room);
         frame::encode_method(0, &start_ok, link.frame_max, buffer).map_err(Error::Invalid)?;
+        link.has_consumer_qos = is_capable(&start.server_properties, "per_consumer_qos");
         self.tells_refusal = is_capable(&start.server_properties, "authentication_failure_close");
         self.mechanism = Some(mechanism);
         self.stage = Stage::Tune;

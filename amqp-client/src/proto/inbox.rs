@@ -17,21 +17,27 @@ use parking_lot::Mutex;
 use super::{delivery::RawDelivery, subscription::Subscription};
 use crate::error::Error;
 
-/// Bytes of deliveries that wait for their user without a prefetch to bound them, over the whole connection.
+/// Bytes of deliveries that wait for their user, over the whole connection: those that no prefetch bounds, and all of them.
 ///
-/// While they are over the limit the driver reads no more: the broker's sending is held up by TCP.
+/// While either are over their limit the driver reads no more: the broker's sending is held up by TCP.
 #[derive(Debug)]
 pub(crate) struct Backlog {
+    unbounded: Account,
+    all: Account,
+}
+
+#[derive(Debug)]
+struct Account {
     bytes: AtomicUsize,
     limit: usize,
 }
 
-impl Backlog {
-    pub(crate) fn new(limit: usize) -> Self {
-        Backlog { bytes: AtomicUsize::new(0), limit }
+impl Account {
+    fn new(limit: usize) -> Self {
+        Account { bytes: AtomicUsize::new(0), limit }
     }
 
-    pub(crate) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.bytes.load(Ordering::Acquire) > self.limit
     }
 
@@ -39,18 +45,43 @@ impl Backlog {
         self.bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    /// Tells whether it was full and is no more, so that the driver must be woken.
+    /// Tells whether it was full and is no more.
     fn remove(&self, bytes: usize) -> bool {
         let before = self.bytes.fetch_sub(bytes, Ordering::AcqRel);
-        before > self.limit && before - bytes <= self.limit
+        before > self.limit && before.saturating_sub(bytes) <= self.limit
+    }
+}
+
+impl Backlog {
+    /// The limits of what no prefetch bounds, and of all.
+    pub(crate) fn new(unbounded: usize, all: usize) -> Self {
+        Backlog { unbounded: Account::new(unbounded), all: Account::new(all) }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.unbounded.is_full() || self.all.is_full()
+    }
+
+    fn add(&self, bytes: usize, is_bounded: bool) {
+        self.all.add(bytes);
+        if !is_bounded {
+            self.unbounded.add(bytes);
+        }
+    }
+
+    /// Tells whether one that was full is no more, so that the driver must be woken.
+    fn remove(&self, bytes: usize, is_bounded: bool) -> bool {
+        let is_free = self.all.remove(bytes);
+        is_free | (!is_bounded && self.unbounded.remove(bytes))
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Inbox {
     state: Mutex<State>,
-    /// `None` for a consumer whose prefetch bounds what can wait here.
-    backlog: Option<Arc<Backlog>>,
+    backlog: Arc<Backlog>,
+    /// A prefetch bounds what can wait here.
+    is_bounded: bool,
 }
 
 #[derive(Debug, Default)]
@@ -74,18 +105,15 @@ pub(crate) enum Taken {
 }
 
 impl Inbox {
-    pub(crate) fn new(backlog: Option<Arc<Backlog>>) -> Self {
-        Inbox { state: Mutex::default(), backlog }
+    pub(crate) fn new(backlog: Arc<Backlog>, is_bounded: bool) -> Self {
+        Inbox { state: Mutex::default(), backlog, is_bounded }
     }
 
-    /// Appends a batch and leaves the reader an empty queue. Returns whom to wake.
-    pub(crate) fn put(&self, batch: &mut VecDeque<RawDelivery>) -> Option<Waker> {
+    /// Appends a batch of this size and leaves the reader an empty queue. Returns whom to wake.
+    pub(crate) fn put(&self, batch: &mut VecDeque<RawDelivery>, bytes: usize) -> Option<Waker> {
         let mut state = self.state.lock();
-        if let Some(backlog) = &self.backlog {
-            let bytes = batch.iter().map(RawDelivery::size).sum();
-            state.bytes += bytes;
-            backlog.add(bytes);
-        }
+        state.bytes += bytes;
+        self.backlog.add(bytes, self.is_bounded);
         if state.queue.is_empty() {
             std::mem::swap(&mut state.queue, batch);
         } else {
@@ -111,15 +139,16 @@ impl Inbox {
         self.state.lock().cancelled.take().map(|subscription| *subscription)
     }
 
-    /// Moves all there is into `local`, which is empty. The flag tells that the driver may read again.
-    pub(crate) fn poll_take(&self, local: &mut VecDeque<RawDelivery>, waker: &Waker) -> (Poll<Taken>, bool) {
+    /// Moves all there is into `local`, which is empty. It counts as waiting until it is [let go](Self::let_go).
+    pub(crate) fn poll_take(&self, local: &mut VecDeque<RawDelivery>, waker: &Waker) -> Poll<Taken> {
         let mut state = self.state.lock();
         if !state.queue.is_empty() {
             std::mem::swap(&mut state.queue, local);
-            return (Poll::Ready(Taken::Deliveries), self.released(&mut state));
+            state.bytes = 0;
+            return Poll::Ready(Taken::Deliveries);
         }
         if let Some(reason) = &state.ended {
-            return (Poll::Ready(Taken::Ended(reason.clone())), false);
+            return Poll::Ready(Taken::Ended(reason.clone()));
         }
         if std::mem::take(&mut state.is_quiet) {
             *local = VecDeque::new();
@@ -128,7 +157,12 @@ impl Inbox {
             Some(known) => known.clone_from(waker),
             None => state.waker = Some(waker.clone()),
         }
-        (Poll::Pending, false)
+        Poll::Pending
+    }
+
+    /// So many bytes of what was taken wait no more. The flag tells that the driver may read again.
+    pub(crate) fn let_go(&self, bytes: usize) -> bool {
+        self.backlog.remove(bytes, self.is_bounded)
     }
 
     /// Gives back what a quiet consumer does not need. Returns whom to wake: it does the same.
@@ -142,16 +176,11 @@ impl Inbox {
         state.waker.take()
     }
 
-    /// Takes what nobody will process.
+    /// Takes what nobody will process. The flag tells that the driver may read again.
     pub(crate) fn drain(&self) -> (VecDeque<RawDelivery>, bool) {
         let mut state = self.state.lock();
-        let released = self.released(&mut state);
-        (std::mem::take(&mut state.queue), released)
-    }
-
-    fn released(&self, state: &mut State) -> bool {
         let bytes = std::mem::take(&mut state.bytes);
-        self.backlog.as_ref().is_some_and(|backlog| backlog.remove(bytes))
+        (std::mem::take(&mut state.queue), self.let_go(bytes))
     }
 }
 
@@ -161,37 +190,66 @@ mod tests {
 
     use super::*;
 
-    fn batch(tags: std::ops::Range<u64>) -> VecDeque<RawDelivery> {
+    fn batch(tags: std::ops::Range<u64>) -> (VecDeque<RawDelivery>, usize) {
         let body = Bytes::from_static(&[0; 10]);
-        tags.map(|tag| RawDelivery::new(Bytes::new(), 0, 0, body.clone(), tag, false, true)).collect()
+        let batch: VecDeque<_> =
+            tags.map(|tag| RawDelivery::new(Bytes::new(), 0, 0, body.clone(), tag, false, true)).collect();
+        let bytes = batch.iter().map(RawDelivery::size).sum();
+        (batch, bytes)
+    }
+
+    fn put(inbox: &Inbox, tags: std::ops::Range<u64>) -> Option<Waker> {
+        let (mut batch, bytes) = batch(tags);
+        inbox.put(&mut batch, bytes)
     }
 
     #[test]
     fn batches_come_out_in_order_and_the_end_comes_last() {
-        let inbox = Inbox::new(None);
+        let inbox = Inbox::new(Arc::new(Backlog::new(100, 100)), true);
         let mut local = VecDeque::new();
-        assert!(inbox.poll_take(&mut local, Waker::noop()).0.is_pending());
-        assert!(inbox.put(&mut batch(1..3)).is_some());
-        assert!(inbox.put(&mut batch(3..4)).is_none());
+        assert!(inbox.poll_take(&mut local, Waker::noop()).is_pending());
+        assert!(put(&inbox, 1..3).is_some());
+        assert!(put(&inbox, 3..4).is_none());
         inbox.end(Some(Error::ConnectionEnded));
-        assert!(matches!(inbox.poll_take(&mut local, Waker::noop()).0, Poll::Ready(Taken::Deliveries)));
+        assert!(matches!(inbox.poll_take(&mut local, Waker::noop()), Poll::Ready(Taken::Deliveries)));
         assert_eq!(local.iter().map(|delivery| delivery.tag).collect::<Vec<_>>(), [1, 2, 3]);
         let mut empty = VecDeque::new();
-        let (end, _) = inbox.poll_take(&mut empty, Waker::noop());
+        let end = inbox.poll_take(&mut empty, Waker::noop());
         assert!(matches!(end, Poll::Ready(Taken::Ended(Some(Error::ConnectionEnded)))));
     }
 
     #[test]
-    fn taking_from_an_overfull_backlog_lets_the_driver_read_again_once() {
-        let backlog = Arc::new(Backlog::new(15));
-        let inbox = Inbox::new(Some(backlog.clone()));
-        inbox.put(&mut batch(1..2));
+    fn what_was_taken_waits_until_it_is_let_go_and_then_the_driver_may_read_again_once() {
+        let backlog = Arc::new(Backlog::new(15, 100));
+        let inbox = Inbox::new(backlog.clone(), false);
+        put(&inbox, 1..2);
         assert!(!backlog.is_full());
-        inbox.put(&mut batch(2..3));
+        put(&inbox, 2..3);
         assert!(backlog.is_full());
         let mut local = VecDeque::new();
-        assert!(inbox.poll_take(&mut local, Waker::noop()).1);
+        assert!(inbox.poll_take(&mut local, Waker::noop()).is_ready());
+        assert!(backlog.is_full());
+        assert!(inbox.let_go(10));
         assert!(!backlog.is_full());
+        assert!(!inbox.let_go(10));
         assert!(!inbox.drain().1);
+    }
+
+    #[test]
+    fn what_a_prefetch_bounds_counts_among_all_only() {
+        let backlog = Arc::new(Backlog::new(15, 35));
+        let (bounded, unbounded) = (Inbox::new(backlog.clone(), true), Inbox::new(backlog.clone(), false));
+        put(&bounded, 1..3);
+        assert!(!backlog.is_full());
+        put(&unbounded, 3..4);
+        assert!(!backlog.is_full());
+        put(&bounded, 4..5);
+        assert!(backlog.is_full());
+        assert!(unbounded.drain().1);
+        assert!(!backlog.is_full());
+        put(&unbounded, 5..7);
+        assert!(backlog.is_full());
+        assert!(bounded.drain().1);
+        assert!(backlog.is_full(), "what no prefetch bounds is still over its own limit");
     }
 }

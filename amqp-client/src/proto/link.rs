@@ -34,6 +34,8 @@ pub(crate) struct Link {
     pub(crate) lost: usize,
     /// Queues whose consumer has gone.
     pub(crate) consumers_gone: Vec<ShortString>,
+    /// A prefetch is each consumer's own, as with RabbitMQ, and not the whole channel's.
+    pub(crate) has_consumer_qos: bool,
     /// When the read under way was made.
     pub(crate) now: Instant,
 }

@@ -13,6 +13,7 @@ pub(crate) mod delivery;
 pub(crate) mod expects;
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;
+pub(crate) mod holders;
 pub(crate) mod inbox;
 pub(crate) mod link;
 pub(crate) mod output;

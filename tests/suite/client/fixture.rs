@@ -70,6 +70,14 @@ impl Broker {
         }
     }
 
+    /// `host:port` of a broker that is reached over TCP.
+    pub(super) fn address(&self) -> String {
+        match &self.kind {
+            Kind::Embedded(_, uri) | Kind::RabbitMq(uri) => uri.address(),
+            Kind::Memory(_) => String::new(),
+        }
+    }
+
     pub(super) async fn channel(&self) -> Channel {
         self.connect().await.open_channel().await.unwrap()
     }

@@ -8,6 +8,7 @@ mod connect;
 mod consume;
 mod dropped;
 mod fixture;
+mod lost;
 mod publish;
 mod tls;
 mod topology;

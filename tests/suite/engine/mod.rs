@@ -21,6 +21,7 @@ mod marked;
 mod mistakes;
 mod obliging;
 mod oversize;
+mod prefetch;
 mod traces;
 mod transcripts;
 mod violations;

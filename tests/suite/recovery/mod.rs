@@ -5,6 +5,7 @@ mod anything;
 mod brokers;
 mod channels;
 mod cuts;
+mod held;
 mod load;
 mod publishes;
 mod reconnect;

@@ -292,35 +292,6 @@ async fn one_that_fails_stops_no_other_and_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_exclusive_queue_that_the_broker_still_holds_for_the_lost_connection_is_tried_again() {
-    let (mut broker, mut peer, connection) = connected(recovery()).await;
-    let channel = opened(&mut peer, &connection, 1).await;
-    let declaring = async {
-        channel.declare(&Queue::new("mine").exclusive(true)).await?;
-        channel.close().await
-    };
-    join!(declaring, take(&mut peer, 2)).0.unwrap();
-    let (report, _peer) = report(&connection, async {
-        drop(peer);
-        let mut peer = broker.accept().await;
-        for _ in 0..2 {
-            open(&mut peer, 1).await;
-            peer.expect_any::<queue::Declare>(1).await;
-            let reply_text = short("RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'mine'");
-            peer.send(1, channel::Close { reply_code: 405, reply_text, ..Default::default() }).await;
-            peer.expect(1, channel::CloseOk {}).await;
-        }
-        open(&mut peer, 1).await;
-        peer.expect_any::<queue::Declare>(1).await;
-        peer.send(1, queue::DeclareOk { queue: short("mine"), ..Default::default() }).await;
-        peer.expect_any::<channel::Close>(1).await;
-        peer
-    })
-    .await;
-    assert_eq!((report.queues, report.skipped.len()), (1, 0));
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_users_own_setup_takes_its_place_and_is_tried_again_when_it_fails() {
     let calls = Arc::new(AtomicU32::new(0));
     let counted = calls.clone();

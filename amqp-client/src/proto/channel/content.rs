@@ -18,9 +18,14 @@ use crate::{
         confirms::RawReturn,
         delivery::{RawDelivery, check_exchange_and_key, exchange_at, join_head},
         expects::Expects,
+        holders::Holder,
         link::Link,
     },
 };
+
+/// Bytes that wait to be sent beyond which deliveries to a consumer that has gone are not given back one by one: they go back with
+/// their channel.
+const MOST_GIVEN_BACK: usize = 4 * 1024 * 1024;
 
 impl Channel {
     /// A `basic.deliver` at `payload` in `chunk`. The usual case takes header and body with it: all three frames are in
@@ -121,11 +126,13 @@ impl Channel {
         let Some(receiver) = self.consumers.get_mut(consumer) else { return };
         let no_ack = receiver.subscription.consume.no_ack;
         if self.recovering > 0 && !no_ack {
-            return self.acks.delivered(tag, true, link.now);
+            self.acks.delivered(tag, None, link.now);
+            return;
         }
-        self.acks.delivered(tag, no_ack, link.now);
+        let unsettled = self.acks.delivered(tag, receiver.holder, link.now);
         if receiver.dropped {
-            if !no_ack && self.is_live() {
+            // A peer that sends on and takes nothing does not make this side hold its answers without bound.
+            if !no_ack && self.is_live() && link.output.len() < MOST_GIVEN_BACK {
                 self.nack(link, tag, true);
             }
             return;
@@ -134,7 +141,37 @@ impl Channel {
             self.touched.push(consumer);
         }
         let delivery = RawDelivery::new(head, exchange_at, properties_at, body, tag, redelivered, no_ack);
+        receiver.batch_bytes += delivery.size();
         receiver.batch.push_back(delivery);
+        if unsettled > receiver.unsettled_limit {
+            self.over_prefetch(link, consumer, unsettled);
+        }
+    }
+
+    /// The broker sends a consumer far more than its prefetch allows. It ends, with the reason behind what had arrived, so that it makes
+    /// this side hold no more; the channel goes on.
+    #[cold]
+    fn over_prefetch(&mut self, link: &mut Link, index: usize, unsettled: u32) {
+        // Where a prefetch is for the whole channel, as the specification has it, each consumer sets that of all.
+        let loosest = if link.has_consumer_qos { 0 } else { self.loosest_limit };
+        let Some(consumer) = self.consumers.get_mut(index) else { return };
+        // A stream is sent in whole chunks (https://www.rabbitmq.com/docs/streams#consuming), which may hold thousands of messages.
+        if consumer.batch.back().is_some_and(|delivery| delivery.stream_offset().is_some()) {
+            consumer.unsettled_limit = u32::MAX;
+            return;
+        }
+        if unsettled <= loosest {
+            consumer.unsettled_limit = loosest;
+            return;
+        }
+        let (tag, prefetch) = (consumer.subscription.tag().clone(), consumer.subscription.prefetch);
+        let error = Error::PrefetchExceeded { channel: self.id, tag: tag.to_string(), prefetch, unsettled };
+        consumer.dropped = true;
+        self.put_batches(&mut link.wakes);
+        if let Some(consumer) = self.consumers.get(index) {
+            link.wakes.extend(consumer.inbox.end(Some(error)));
+        }
+        self.cancel_consumer(link, &tag);
     }
 
     /// Content has arrived in pieces, or over several reads.
@@ -154,7 +191,8 @@ impl Channel {
                 let at = exchange_at::GET_OK;
                 link.metrics.messages_received += 1;
                 let got = RawDelivery::new(head, at, properties_at, body, tag, redelivered, no_ack);
-                self.acks.delivered(tag, no_ack || self.recovering > 0, link.now);
+                let is_settled = no_ack || self.recovering > 0;
+                self.acks.delivered(tag, (!is_settled).then_some(Holder::NOBODY), link.now);
                 let call = self.getting.take();
                 self.finish(link, call, Ok(Reply::Got(Box::new(got), ok.message_count)));
             }

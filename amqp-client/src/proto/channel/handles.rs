@@ -130,7 +130,8 @@ impl Channel {
 
     /// Asks for no more deliveries to one consumer, unless that has been asked for.
     pub(crate) fn cancel_consumer(&mut self, link: &mut Link, tag: &ShortString) {
-        if self.lost_for().is_some() {
+        // The broker does not know it.
+        if self.lost_for().is_some() || self.is_consumer_held(tag) {
             return self.remove_consumer(link, tag, None);
         }
         if self.by_tag.contains_key(tag) && !self.is_being_cancelled(tag) {
@@ -152,7 +153,6 @@ impl Channel {
         self.due.iter().any(is_asked)
     }
 
-    /// Futures that wait for something of the channel, its calls and confirms apart.
     /// The tags of the consumers whose cancel is not answered.
     pub(super) fn being_cancelled(&self) -> Vec<ShortString> {
         let cancelled = self.due.iter().filter_map(|due| match &due.expects {
@@ -162,6 +162,7 @@ impl Channel {
         cancelled.collect()
     }
 
+    /// Futures that wait for something of the channel, its calls and confirms apart.
     pub(crate) fn waiting(&self) -> usize {
         let waiters = [&self.end_waiters, &self.drain_waiters, &self.window_waiters];
         waiters.into_iter().map(Waiters::len).sum::<usize>()

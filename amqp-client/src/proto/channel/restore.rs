@@ -9,8 +9,7 @@ use super::{Channel, Loss, Phase};
 use crate::{
     error::{Error, Result},
     proto::{
-        acks::Acks, calls::CallId, expects::Expects, link::Link, publish, republish::Kept,
-        subscription::Subscription,
+        calls::CallId, expects::Expects, link::Link, publish, republish::Kept, subscription::Subscription,
     },
 };
 
@@ -56,7 +55,8 @@ impl Channel {
         }
         self.tags_before = self.acks.newest();
         self.status.set_stale_up_to(self.tags_before);
-        self.acks = Acks::after(self.tags_before);
+        self.acks.lose();
+        self.loosest_limit = 0;
     }
 
     /// Opens the channel on a new connection, or again on this one, and sets its modes. The calls to wait for.
@@ -83,7 +83,7 @@ impl Channel {
 
     /// The consumers that were there and have not begun again: they are wanted on.
     pub(crate) fn subscriptions(&self) -> Vec<Subscription> {
-        let wanted = self.consumers.iter().filter(|(_, consumer)| !consumer.dropped);
+        let wanted = self.consumers.iter().filter(|(_, consumer)| !consumer.dropped && !consumer.is_held);
         wanted.map(|(_, consumer)| consumer.subscription.clone()).collect()
     }
 
@@ -91,7 +91,8 @@ impl Channel {
     pub(crate) fn resume_consumer(&mut self, link: &mut Link, tag: &ShortString) -> Result<Option<CallId>> {
         let index = self.by_tag.get(tag).filter(|_| !self.is_being_cancelled(tag));
         let Some(consumer) = index.and_then(|&index| self.consumers.get(index)) else { return Ok(None) };
-        let (qos, consume) = (consumer.subscription.qos(), consumer.subscription.consume.clone());
+        let (qos, consume) = (consumer.subscription.qos(), consumer.subscription.consume_now());
+        self.loosest_limit = self.loosest_limit.max(consumer.unsettled_limit);
         self.request(link, qos.into(), Expects::reply_to::<basic::Qos>(), None)?;
         let call = link.calls.begin();
         self.request(link, consume.into(), Expects::Resume { tag: tag.clone() }, Some(call))?;

@@ -113,9 +113,10 @@ impl Engine {
     fn lose_channels(&mut self, reason: &Error) {
         let loss = Loss::of_connection(reason);
         for slot in &mut self.channels {
-            if let Some((_, channel)) = slot
-                && !channel.lose(&mut self.link, reason, loss)
-            {
+            let Some((_, channel)) = slot else { continue };
+            if channel.lose(&mut self.link, reason, loss) {
+                channel.release_consumers();
+            } else {
                 *slot = None;
             }
         }

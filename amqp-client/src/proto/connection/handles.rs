@@ -176,7 +176,7 @@ impl Engine {
         self.limit_ack_batch(key, subscription.prefetch);
         let (channel, link) = self.open_channel_of(key)?;
         channel.request(link, subscription.qos().into(), Expects::reply_to::<basic::Qos>(), None)?;
-        let consume = subscription.consume.clone().into();
+        let consume = subscription.consume_now().into();
         self.call(key, consume, Expects::Consume(Box::new(subscription), inbox))
     }
 
@@ -570,7 +570,7 @@ impl Engine {
 
     /// A consumer has taken deliveries: the driver may read again if it had paused for them.
     pub(crate) fn resume_reading(&mut self) {
-        if !self.link.backlog.is_full() {
+        if self.is_reading_paused && !self.link.backlog.is_full() {
             self.link.wakes.extend(self.driver.take());
         }
     }

@@ -1,0 +1,253 @@
+//! What this connection had exclusively before it was lost, and the broker keeps for the lost one still: it has not noticed yet that
+//! this has gone, which may take it two heartbeats and more.
+
+use std::{fmt, future::pending, time::Duration};
+
+use amqp_codec::{Method, ShortString, method::queue};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    answers::Answers,
+    error::{Error, Result},
+    event::{Event, Skipped},
+    proto::{connection::ChannelKey, registry::RecordedQueue, subscription::Subscription},
+    redeclare::Topology,
+};
+
+/// The pauses between attempts double from the first of these to the second.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Tried again and again, while all else goes on.
+pub(crate) struct Holding<'a> {
+    answers: Answers<'a>,
+    /// How long that goes on.
+    patience: Duration,
+    begun: Instant,
+    items: Vec<Held>,
+    attempts: u32,
+    due: Option<Instant>,
+}
+
+/// What is held, and what the broker said last.
+struct Held {
+    what: What,
+    error: Error,
+}
+
+enum What {
+    /// An exclusive queue, and with it the consumers of it.
+    Queue(RecordedQueue),
+    /// A queue's only consumer.
+    Consumer(ChannelKey, Subscription),
+}
+
+/// What an attempt came to.
+enum Attempt {
+    /// It is as it was.
+    Released,
+    /// Nobody wants it any more.
+    Gone,
+    /// It is held still, or its channel is being restored itself.
+    NotYet,
+    Refused(Error),
+}
+
+impl<'a> Holding<'a> {
+    /// Nothing as yet, of a connection that is being restored.
+    pub(crate) fn new(answers: Answers<'a>, patience: Duration) -> Self {
+        Holding { answers, patience, begun: Instant::now(), items: Vec::new(), attempts: 0, due: None }
+    }
+
+    /// Whether a consumer is one to wait for: it was its queue's only one.
+    pub(crate) fn may_keep_consumer(&self, subscription: &Subscription, error: &Error) -> bool {
+        subscription.consume.exclusive && !self.patience.is_zero() && error.is_taken()
+    }
+
+    /// An exclusive queue that is another connection's. Its consumers wait with it.
+    pub(crate) fn keep_queue(&mut self, queue: RecordedQueue, error: Error) {
+        self.answers.shared.with(|engine| engine.hold_consumers_of(&queue.declare.queue));
+        let error = error.about_queue(&queue.declare.queue.to_string());
+        self.items.push(Held { what: What::Queue(queue), error });
+    }
+
+    pub(crate) fn keep_consumer(&mut self, key: ChannelKey, subscription: Subscription, error: Error) {
+        self.answers.shared.with(|engine| engine.hold_consumer(key, subscription.tag()));
+        let error = error.about_queue(&subscription.consume.queue.to_string());
+        self.items.push(Held { what: What::Consumer(key, subscription), error });
+    }
+
+    pub(crate) fn report(&self) -> Vec<Skipped> {
+        let told = |held: &Held| Skipped { what: held.what.to_string(), error: held.error.clone() };
+        self.items.iter().map(told).collect()
+    }
+
+    /// Sets the time of the next attempt, and tells it.
+    pub(crate) fn plan(&mut self) {
+        if self.items.is_empty() {
+            self.due = None;
+            return;
+        }
+        let (now, attempt) = (Instant::now(), self.attempts + 1);
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.attempts.min(20)).min(LONGEST_PAUSE);
+        let left = self.patience.saturating_sub(now.saturating_duration_since(self.begun));
+        let delay = pause.min(left);
+        self.due = Some(now + delay);
+        for held in &self.items {
+            let (what, error) = (held.what.to_string(), held.error.clone());
+            self.tell(Event::Held { what, attempt, delay, error });
+        }
+    }
+
+    /// Ready when it is time for the next attempt.
+    pub(crate) async fn due(&self) {
+        match self.due {
+            Some(due) => sleep_until(due).await,
+            None => pending().await,
+        }
+    }
+
+    /// # Errors
+    /// When the connection does not go on.
+    pub(crate) async fn attempt(&mut self) -> Result<()> {
+        self.attempts += 1;
+        let is_last = self.begun.elapsed() >= self.patience;
+        for Held { what, error } in std::mem::take(&mut self.items) {
+            let told = what.to_string();
+            match self.try_again(&what).await? {
+                Attempt::Released => self.tell(Event::Released { what: told }),
+                Attempt::Gone => {}
+                Attempt::NotYet if is_last => self.give_up(&what, error),
+                Attempt::NotYet => self.items.push(Held { what, error }),
+                Attempt::Refused(error) => {
+                    let error = error.about_queue(&what.queue().to_string());
+                    if error.is_taken() && !is_last {
+                        self.items.push(Held { what, error });
+                    } else {
+                        self.give_up(&what, error);
+                    }
+                }
+            }
+        }
+        self.plan();
+        Ok(())
+    }
+
+    async fn try_again(&self, what: &What) -> Result<Attempt> {
+        match what {
+            What::Queue(queue) => self.queue(queue).await,
+            What::Consumer(key, subscription) => {
+                if !self.answers.shared.with(|engine| engine.is_consumer_held(*key, subscription.tag())) {
+                    return Ok(Attempt::Gone);
+                }
+                match self.look_at(&subscription.consume.queue).await? {
+                    Ok(0) => self.resume(*key, subscription.tag()).await,
+                    Ok(_) => Ok(Attempt::NotYet),
+                    Err(error) => Ok(Attempt::Refused(error)),
+                }
+            }
+        }
+    }
+
+    async fn queue(&self, queue: &RecordedQueue) -> Result<Attempt> {
+        let name = &queue.declare.queue;
+        let recorded =
+            self.answers.shared.with(|engine| engine.registry().and_then(|known| known.queue(name)));
+        let Some((_, bindings)) = recorded else { return Ok(Attempt::Gone) };
+        let mut topology = Topology::new(self.answers);
+        if let Err(error) = topology.declare(queue.declare.clone()).await? {
+            return Ok(Attempt::Refused(error));
+        }
+        for skipped in topology.bind(&bindings).await? {
+            self.tell(Event::NotRestored(skipped));
+        }
+        drop(topology);
+        for (key, tag) in self.answers.shared.with(|engine| engine.held_consumers_of(name)) {
+            if let Attempt::Refused(error) = self.resume(key, &tag).await? {
+                self.fail(key, &tag, name, error);
+            }
+        }
+        Ok(Attempt::Released)
+    }
+
+    /// How many consumers a queue has. To ask is safe, where to consume from a queue in exclusive use would close the consumer's channel.
+    async fn look_at(&self, name: &ShortString) -> Result<Result<u32>> {
+        let passive = queue::Declare { queue: name.clone(), passive: true, ..Default::default() };
+        let looked = Topology::new(self.answers).declare(passive).await?;
+        Ok(looked.map(|answer| match answer {
+            Method::Queue(queue::Method::DeclareOk(ok)) => ok.consumer_count,
+            _ => 0,
+        }))
+    }
+
+    /// Begins a consumer on its channel, which is as one that is being restored meanwhile: should the broker refuse after all, that
+    /// channel is opened again.
+    async fn resume(&self, key: ChannelKey, tag: &ShortString) -> Result<Attempt> {
+        let call = match self.answers.shared.with(|engine| engine.resume_held_consumer(key, tag)) {
+            Ok(Some(call)) => call,
+            Ok(None) | Err(Error::ChannelEnded { .. }) => return Ok(Attempt::Gone),
+            Err(Error::Recovering) => return Ok(Attempt::NotYet),
+            Err(error) => return Err(error),
+        };
+        match self.answers.wait(self.answers.due(key, call)).await {
+            Ok(_) => {
+                self.answers.shared.with(|engine| engine.consumer_resumed(key));
+                Ok(Attempt::Released)
+            }
+            Err(error) if error.is_channel_error() => {
+                self.answers.shared.with(|engine| engine.hold_consumer(key, tag));
+                Ok(Attempt::Refused(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn give_up(&self, what: &What, error: Error) {
+        match what {
+            What::Consumer(key, subscription) => {
+                self.fail(*key, subscription.tag(), &subscription.consume.queue, error);
+            }
+            What::Queue(queue) => {
+                let name = &queue.declare.queue;
+                for (key, tag) in self.answers.shared.with(|engine| engine.held_consumers_of(name)) {
+                    self.fail(key, &tag, name, error.clone());
+                }
+                self.tell(Event::NotRestored(Skipped { what: what.to_string(), error }));
+            }
+        }
+    }
+
+    fn fail(&self, key: ChannelKey, tag: &ShortString, queue: &ShortString, error: Error) {
+        self.answers.shared.with(|engine| engine.fail_consumer(key, tag, error.clone()));
+        self.tell(Event::NotRestored(Skipped { what: name_consumer(tag, queue), error }));
+    }
+
+    fn tell(&self, event: Event) {
+        self.answers.shared.with(|engine| engine.events().push(event));
+    }
+}
+
+impl What {
+    fn queue(&self) -> &ShortString {
+        match self {
+            What::Queue(queue) => &queue.declare.queue,
+            What::Consumer(_, subscription) => &subscription.consume.queue,
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::Queue(queue) => write!(f, "queue {:?}", queue.declare.queue.to_string()),
+            What::Consumer(_, subscription) => {
+                f.write_str(&name_consumer(subscription.tag(), &subscription.consume.queue))
+            }
+        }
+    }
+}
+
+/// A consumer, in words.
+pub(crate) fn name_consumer(tag: &ShortString, queue: &ShortString) -> String {
+    format!("consumer {:?} of queue {:?}", tag.to_string(), queue.to_string())
+}

@@ -1,0 +1,71 @@
+//! Consumers that wait until the broker lets go of what it keeps for a connection that was lost.
+
+use amqp_codec::ShortString;
+
+use super::{Channel, Phase};
+use crate::{
+    error::Result,
+    proto::{calls::CallId, link::Link},
+};
+
+impl Channel {
+    /// A consumer is not to begin with its channel: the broker would refuse it, and close that.
+    pub(crate) fn hold_consumer(&mut self, tag: &ShortString) {
+        let index = self.by_tag.get(tag).copied();
+        if let Some(consumer) = index.and_then(|index| self.consumers.get_mut(index)) {
+            consumer.is_held = true;
+        }
+    }
+
+    /// As [`hold_consumer`](Self::hold_consumer), for all of a queue.
+    pub(crate) fn hold_consumers_of(&mut self, queue: &ShortString) {
+        for (_, consumer) in &mut self.consumers {
+            consumer.is_held |= consumer.subscription.consume.queue == *queue;
+        }
+    }
+
+    pub(crate) fn is_consumer_held(&self, tag: &ShortString) -> bool {
+        self.by_tag
+            .get(tag)
+            .and_then(|&index| self.consumers.get(index))
+            .is_some_and(|consumer| consumer.is_held)
+    }
+
+    /// Those of a queue that wait.
+    pub(crate) fn held_consumers_of(&self, queue: &ShortString) -> Vec<ShortString> {
+        let held = self.consumers.iter().filter(|(_, consumer)| {
+            consumer.is_held && !consumer.dropped && consumer.subscription.consume.queue == *queue
+        });
+        held.map(|(_, consumer)| consumer.subscription.tag().clone()).collect()
+    }
+
+    /// Begins a consumer that has waited; the call to wait for, `None` when it waits no more. The channel is as one that is being restored
+    /// until it [is told](Self::consumer_resumed): a refusal has it opened again.
+    pub(crate) fn resume_held_consumer(
+        &mut self,
+        link: &mut Link,
+        tag: &ShortString,
+    ) -> Result<Option<CallId>> {
+        let index = self.by_tag.get(tag).copied();
+        let consumer = index.and_then(|index| self.consumers.get_mut(index));
+        if !consumer.is_some_and(|consumer| std::mem::take(&mut consumer.is_held)) {
+            return Ok(None);
+        }
+        let call = self.resume_consumer(link, tag)?;
+        if call.is_some() {
+            self.phase = Phase::Restoring;
+        }
+        Ok(call)
+    }
+
+    /// It has begun: the channel is its user's again.
+    pub(crate) fn consumer_resumed(&mut self, link: &mut Link) {
+        self.phase = Phase::Open;
+        self.window_waiters.wake_all(&mut link.wakes);
+    }
+
+    /// All are to begin with their channel.
+    pub(crate) fn release_consumers(&mut self) {
+        self.consumers.iter_mut().for_each(|(_, consumer)| consumer.is_held = false);
+    }
+}

@@ -1,0 +1,213 @@
+//! What becomes of consumers whose connection is lost: the same tests against the embedded broker and RabbitMQ.
+
+use std::time::Duration;
+
+use amqp_client::{
+    Backoff, Channel, ConnectOptions, Connection, ConsumeOptions, Consumer, Error, Event, Events, Message,
+    Queue, Recovery, StreamOffset,
+};
+use tests::Lingering;
+
+use super::fixture::{Broker, within};
+
+/// A proxy before the broker, and a connection through it that is recovered soon.
+async fn through(broker: &Broker) -> (Lingering, Connection) {
+    let pauses = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
+    let options = ConnectOptions::new().recovery(Recovery::new().backoff(pauses));
+    let proxy = Lingering::start(&broker.address()).await.unwrap();
+    let there = proxy.addr();
+    let connection = broker.connect_as(options, |uri| {
+        uri.host = there.ip().to_string();
+        uri.port = there.port();
+    });
+    (proxy, connection.await.unwrap())
+}
+
+async fn publish(broker: &Broker, queue: &str, bodies: impl IntoIterator<Item = u32>) {
+    let publisher = broker.channel().await.publisher().await.unwrap();
+    for body in bodies {
+        let confirm = publisher.publish("", queue, Message::new(body.to_string())).await.unwrap();
+        within(confirm).await.unwrap();
+    }
+}
+
+async fn next(consumer: &mut Consumer) -> u32 {
+    let delivery = within(consumer.recv()).await.unwrap().unwrap();
+    let number = std::str::from_utf8(delivery.body()).unwrap().parse().unwrap();
+    delivery.ack().await.unwrap();
+    number
+}
+
+async fn stream(broker: &Broker, channel: &Channel, name: &str) -> Queue {
+    let stream = Queue::stream(broker.name(name));
+    channel.declare(&stream).await.unwrap();
+    stream
+}
+
+async fn until(events: &mut Events, is_it: impl Fn(&Event) -> bool) -> Event {
+    within(async {
+        loop {
+            let event = events.recv().await.expect("the connection ended");
+            if is_it(&event) {
+                return event;
+            }
+        }
+    })
+    .await
+}
+
+/// The connection is lost, and `meanwhile` is done before it is back.
+async fn lose(proxy: &Lingering, events: &mut Events, meanwhile: impl Future<Output = ()>) {
+    proxy.refuse(true);
+    proxy.vanish();
+    until(events, |event| matches!(event, Event::Disconnected(_))).await;
+    meanwhile.await;
+    proxy.refuse(false);
+    until(events, |event| matches!(event, Event::Recovered(_))).await;
+}
+
+async fn a_consumer_of_a_stream_goes_on_where_it_was_when_it_shall(broker: Broker) {
+    for offset in [None, Some(StreamOffset::Next), Some(StreamOffset::First)] {
+        let (proxy, connection) = through(&broker).await;
+        let mut events = connection.events();
+        let channel = connection.open_channel().await.unwrap();
+        let stream = stream(&broker, &channel, &format!("stream-{offset:?}")).await;
+        let options = ConsumeOptions::new().prefetch(10).resume_stream(true);
+        let options = offset.into_iter().fold(options, ConsumeOptions::stream_offset);
+        let mut consumer = channel.consume(&stream, options).await.unwrap();
+        publish(&broker, stream.name(), 1..=3).await;
+        for number in 1..=3 {
+            assert_eq!(next(&mut consumer).await, number, "{offset:?}");
+        }
+        lose(&proxy, &mut events, publish(&broker, stream.name(), 4..=6)).await;
+        publish(&broker, stream.name(), [7]).await;
+        for number in 4..=7 {
+            assert_eq!(next(&mut consumer).await, number, "{offset:?}");
+        }
+        channel.delete_queue(&stream).await.unwrap();
+    }
+}
+
+async fn a_stream_over_the_prefetch_is_no_breach_of_it(broker: Broker) {
+    let channel = broker.channel().await;
+    let stream = stream(&broker, &channel, "chunks").await;
+    let publisher = channel.publisher().await.unwrap();
+    let mut confirms = Vec::new();
+    for _ in 0..500 {
+        confirms.push(publisher.publish("", &stream, Message::new("x")).await.unwrap());
+    }
+    for confirm in confirms {
+        within(confirm).await.unwrap();
+    }
+    let options = ConsumeOptions::new().prefetch(1).stream_offset(StreamOffset::First);
+    let mut consumer = channel.consume(&stream, options).await.unwrap();
+    let mut ahead = Vec::new();
+    // As many as come without an acknowledgement, and then the others.
+    while let Ok(delivery) = tokio::time::timeout(Duration::from_millis(200), consumer.recv()).await {
+        ahead.push(delivery.unwrap().unwrap());
+    }
+    let mut seen = ahead.len();
+    for delivery in ahead {
+        delivery.ack().await.unwrap();
+    }
+    while seen < 500 {
+        within(consumer.recv()).await.unwrap().unwrap().ack().await.unwrap();
+        seen += 1;
+    }
+    channel.delete_queue(&stream).await.unwrap();
+}
+
+async fn an_exclusive_queue_of_a_connection_that_lingers_is_had_back_when_it_goes(broker: Broker) {
+    let (proxy, connection) = through(&broker).await;
+    let mut events = connection.events();
+    let channel = connection.open_channel().await.unwrap();
+    let queue = Queue::new(broker.name("mine")).exclusive(true);
+    channel.declare(&queue).await.unwrap();
+    let mut consumer = channel.consume(&queue, ConsumeOptions::new()).await.unwrap();
+    lose(&proxy, &mut events, async {}).await;
+    let Event::Held { what, attempt: 1, error, .. } =
+        until(&mut events, |event| matches!(event, Event::Held { .. })).await
+    else {
+        panic!("not the first")
+    };
+    assert_eq!(what, format!("queue {:?}", queue.name()));
+    assert!(matches!(&error, Error::QueueTaken { queue: of, .. } if of == queue.name()), "{error}");
+    // Nothing else waits for it.
+    let other = Queue::new(broker.name("other")).exclusive(true);
+    channel.declare(&other).await.unwrap();
+    proxy.release();
+    until(&mut events, |event| matches!(event, Event::Released { .. })).await;
+    // From the same channel, for the queue is this connection's alone.
+    let publisher = channel.publisher().await.unwrap();
+    within(publisher.publish("", &queue, Message::new("1")).await.unwrap()).await.unwrap();
+    assert_eq!(next(&mut consumer).await, 1);
+}
+
+async fn an_exclusive_consumer_begins_again_when_the_lost_one_goes(broker: Broker) {
+    let (proxy, connection) = through(&broker).await;
+    let mut events = connection.events();
+    let channel = connection.open_channel().await.unwrap();
+    let queue = Queue::durable(broker.name("only"));
+    channel.declare(&queue).await.unwrap();
+    let mut consumer = channel.consume(&queue, ConsumeOptions::new().exclusive(true)).await.unwrap();
+    lose(&proxy, &mut events, async {}).await;
+    for _ in 0..2 {
+        until(&mut events, |event| matches!(event, Event::Held { .. })).await;
+    }
+    proxy.release();
+    until(&mut events, |event| matches!(event, Event::Released { .. })).await;
+    publish(&broker, queue.name(), [1]).await;
+    assert_eq!(next(&mut consumer).await, 1);
+    assert!(channel.is_open());
+    channel.delete_queue(&queue).await.unwrap();
+}
+
+async fn what_is_taken_from_the_start_is_told_at_once(broker: Broker) {
+    let (owner, other) = (broker.channel().await, broker.connect().await);
+    let mine = Queue::new(broker.name("mine")).exclusive(true);
+    owner.declare(&mine).await.unwrap();
+    let shared = Queue::new(broker.name("shared"));
+    owner.declare(&shared).await.unwrap();
+    let _only = owner.consume(&shared, ConsumeOptions::new().exclusive(true)).await.unwrap();
+    let declared = other.open_channel().await.unwrap().declare(&mine).await.map(drop);
+    let consumed = [&mine, &shared].map(async |queue| {
+        let channel = other.open_channel().await.unwrap();
+        channel.consume(queue, ConsumeOptions::new().exclusive(true)).await.map(drop)
+    });
+    let [of_mine, of_shared] = consumed;
+    for (result, queue) in [(declared, &mine), (of_mine.await, &mine), (of_shared.await, &shared)] {
+        let error = result.unwrap_err();
+        assert!(matches!(&error, Error::QueueTaken { queue: of, .. } if of == queue.name()), "{error}");
+    }
+    owner.delete_queue(&shared).await.unwrap();
+}
+
+/// On the brokers that are reached over TCP.
+macro_rules! on_tcp {
+    ($($name:ident),* $(,)?) => {
+        mod embedded {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Broker::embedded().await).await;
+            })*
+        }
+
+        mod rabbitmq {
+            $(#[tokio::test]
+            async fn $name() {
+                let test = concat!(module_path!(), "::", stringify!($name));
+                if let Some(broker) = super::Broker::rabbitmq(test) {
+                    super::$name(broker).await;
+                }
+            })*
+        }
+    };
+}
+
+on_tcp! {
+    a_consumer_of_a_stream_goes_on_where_it_was_when_it_shall,
+    a_stream_over_the_prefetch_is_no_breach_of_it,
+    an_exclusive_queue_of_a_connection_that_lingers_is_had_back_when_it_goes,
+    an_exclusive_consumer_begins_again_when_the_lost_one_goes,
+    what_is_taken_from_the_start_is_told_at_once,
+}
