@@ -23,7 +23,7 @@ use super::order::Order;
 /// From this many bytes on nothing more is delivered to a connection. One message may still exceed it.
 const ENOUGH: usize = 1 << 20;
 
-/// From this many bytes on direct replies are dropped: they have no queue to wait in.
+/// Direct replies that do not fit into this many bytes are dropped: they have no queue to wait in.
 const MOST_REPLIES: usize = 64 << 20;
 
 /// Memory that an outbox keeps when it is empty; what one burst needed beyond that is given back.
@@ -308,8 +308,10 @@ pub(crate) struct Outboxes {
     to_wake: Vec<Waker>,
     /// Those that may have changed since they were weighed.
     touched: Vec<ConnectionId>,
-    /// From this many bytes on direct replies are dropped: they have no queue to wait in.
+    /// Direct replies that do not fit into this many bytes are dropped: they have no queue to wait in.
     most_replies: Option<usize>,
+    /// Whether one is dropped that does not fit though nothing else waits.
+    is_short: bool,
 }
 
 impl Outboxes {
@@ -367,9 +369,12 @@ impl Outboxes {
         Some((id, bytes as u64, memory.saturating_sub(bytes) as u64))
     }
 
-    /// Drops direct replies for those who have so many bytes to read.
-    pub(crate) fn limit_replies(&mut self, most: u64) {
+    /// Drops direct replies that do not fit into so many bytes with what else waits to be read.
+    ///
+    /// Where memory `is_short` a reply larger than that is dropped, and comes through where it is not if nothing else waits.
+    pub(crate) fn limit_replies(&mut self, most: u64, is_short: bool) {
         self.most_replies = usize::try_from(most).ok();
+        self.is_short = is_short;
     }
 
     /// Appends a method for a connection.
@@ -395,10 +400,13 @@ impl Sink for Outboxes {
 
     fn reply(&mut self, to: ConnectionId, delivery: Delivery<'_>) {
         let most = self.most_replies.unwrap_or(MOST_REPLIES).min(MOST_REPLIES);
-        if let Some(outbox) = self.of(to)
-            && outbox.len() + outbox.writing < most
-        {
-            outbox.deliver(&delivery);
+        let is_short = self.is_short;
+        let size = usize::try_from(delivery.parts.weight()).unwrap_or(usize::MAX);
+        if let Some(outbox) = self.of(to) {
+            let unread = outbox.len() + outbox.writing;
+            if unread.saturating_add(size) <= most || (unread == 0 && !is_short) {
+                outbox.deliver(&delivery);
+            }
         }
     }
 

@@ -223,7 +223,7 @@ impl Shared {
         let room = self.room();
         let share = room / self.holdings.connections().max(1);
         let is_over = self.holdings.total() > room;
-        self.outboxes.limit_replies(if is_over { share } else { room / 8 });
+        self.outboxes.limit_replies(if is_over { share } else { room / 8 }, is_over);
         if !is_over {
             if self.stalled_due.take().is_some() {
                 self.holdings.forget_stalled();

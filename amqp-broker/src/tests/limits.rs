@@ -194,6 +194,38 @@ async fn who_has_begun_more_than_its_share_is_closed_when_it_gets_nowhere_and_no
     assert_eq!(broker.connections().len(), 2);
 }
 
+#[tokio::test]
+async fn replies_that_nobody_reads_take_no_more_than_connections_may_hold() {
+    let broker = Broker::builder().memory_limit(MEMORY).build();
+    let mut server = Peer::open(&broker).await;
+    server.declare("asked").await;
+    let replies = short("amq.rabbitmq.reply-to");
+    let mut deaf = Vec::new();
+    for _ in 0..30 {
+        let mut client = Peer::open(&broker).await;
+        let listen = basic::Consume { queue: replies.clone(), no_ack: true, ..Default::default() };
+        client.call(1, listen).await;
+        let asking = Properties { reply_to: Some(replies.clone()), ..Default::default() };
+        client.publish_with("", "asked", asking, false, b"?").await;
+        deaf.push(client);
+    }
+    let consume = basic::Consume { queue: short("asked"), no_ack: true, ..Default::default() };
+    server.call(1, consume).await;
+    let mut names = Vec::new();
+    for _ in 0..30 {
+        names.push(server.came().await.properties().reply_to.unwrap().to_string());
+    }
+    for _ in 0..5 {
+        for name in &names {
+            server.publish_with("", name, Properties::default(), false, &vec![0; 100_000]).await;
+        }
+    }
+    server.settle_down().await;
+    let held = broker.inner.hosts().map(|host| host.with(|_, shared| shared.holdings.total())).max().unwrap();
+    // A half of the memory, as nothing is queued, and what the server has under way.
+    assert!(held < MEMORY / 2 + 400_000, "{held}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn transactions_are_limited_too_and_make_room_when_they_end() {
     let broker = Broker::builder().memory_limit(MEMORY).stall_timeout(Duration::from_secs(20)).build();
