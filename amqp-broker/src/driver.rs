@@ -143,7 +143,10 @@ impl<S> Driver<S> {
         // Who is not read from cannot be heard.
         pulse.lives(
             std::mem::take(&mut self.heard)
-                || matches!(self.wants, Wants::Turn | Wants::Room | Wants::Relief | Wants::Disk(_)),
+                || matches!(
+                    self.wants,
+                    Wants::Turn | Wants::Room | Wants::Relief | Wants::Disk(_) | Wants::Commit
+                ),
         )
     }
 
@@ -287,6 +290,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         !self.is_closing() && self.host.with(|_, shared| !shared.held.is_on_disk(change))
     }
 
+    /// Whether its transaction waits for others. Who ends those wakes it, though there may be more to write than the client reads:
+    /// others wait behind it.
+    fn waits_for_others(&self, cx: &Context<'_>) -> bool {
+        let connection = &self.connection;
+        self.host.with(|_, shared| {
+            let waits = connection.waits(shared);
+            if waits && let Some(outbox) = shared.outboxes.peek(connection.id) {
+                outbox.wakes(cx.waker());
+            }
+            waits
+        })
+    }
+
     /// Reads once and lets the session see it; tells whether there was anything.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.is_paused && !self.is_closing() {
@@ -298,7 +314,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Wants::Relief if self.is_held_back() => return Poll::Pending,
             Wants::Room if self.is_over_share() => return Poll::Pending,
             Wants::Disk(change) if self.is_ahead_of_disk(change) => return Poll::Pending,
-            Wants::Output | Wants::Turn | Wants::Room | Wants::Relief | Wants::Disk(_) => {}
+            Wants::Commit if self.waits_for_others(cx) => return Poll::Pending,
+            Wants::Output | Wants::Turn | Wants::Room | Wants::Relief | Wants::Disk(_) | Wants::Commit => {}
             Wants::Input => {
                 // What is left of the buffer is used first: messages keep all of it alive anyway. The small rest is left over,
                 // where it would cost a system call to read little.

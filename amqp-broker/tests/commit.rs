@@ -17,9 +17,10 @@ use std::{
 };
 
 use amqp_codec::{
-    Frame, Method,
+    Frame, Method, Table,
     method::{basic, queue, tx},
 };
+use bytes::Bytes;
 use running::{Client, Program, publisher, short};
 
 /// How many messages a transaction publishes, more than fit a turn, and how many it acknowledges.
@@ -197,4 +198,92 @@ fn a_transaction_is_there_as_a_whole_or_not_at_all_when_its_client_is_lost() {
     let seen = seen(&mut client);
     assert_eq!(left, ACKNOWLEDGED * (rounds - seen.len() as u64), "{seen:?}");
     assert!(seen.values().all(|count| *count == PUBLISHED), "{seen:?}");
+}
+
+/// How much of the full queue's messages there are before a transaction pushes them out, an octet each.
+const ROOM: u64 = 20_000;
+
+fn declare_full(client: &mut Client, limit: &str, most: u64) -> io::Result<()> {
+    let mut arguments = Table::new();
+    arguments.insert(limit, most as i64).unwrap();
+    let full = queue::Declare { queue: short("full"), durable: true, arguments, ..Default::default() };
+    client.call(1, full).map(drop)
+}
+
+#[test]
+fn what_a_transaction_pushes_out_of_a_full_queue_is_there_if_it_is_not() {
+    for _ in 0..3 * scale() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = Program::start(folder.path());
+        let mut looking = publisher(&program.address);
+        let mut client = transacting(&program.address).unwrap();
+        declare_full(&mut client, "x-max-length-bytes", ROOM).unwrap();
+        client.publish_often("full", 1, ROOM).unwrap();
+        client.call(1, tx::Commit {}).unwrap();
+        // As long as all that is there.
+        client.publish_body("full", Bytes::from(" ".repeat(ROOM as usize)), 1).unwrap();
+        client.publish_often("q", 1, 5 * PUBLISHED).unwrap();
+        client.send(1, tx::Commit {}).unwrap();
+        // It has pushed all of that out by then.
+        while count(&mut looking, "q") < 2 * PUBLISHED {
+            thread::yield_now();
+        }
+        program.kill();
+        let program = Program::start(folder.path());
+        let mut client = Client::open(&program.address).unwrap();
+        match (count(&mut client, "q"), count(&mut client, "full")) {
+            (0, ROOM) => {}
+            (published, 1) if published == 5 * PUBLISHED => {}
+            (published, left) => panic!("{published} of the transaction and {left} of what it pushed out"),
+        }
+    }
+}
+
+/// Commits transactions into a full queue until the broker is gone, each with two signs in `q` that it is there.
+fn fill_to_the_end(address: &str, number: u64, confirmed: &AtomicU64) {
+    let go_on = || -> io::Result<()> {
+        let mut client = transacting(address)?;
+        declare_full(&mut client, "x-max-length", 100)?;
+        for transaction in 0.. {
+            let sign = 1_000_000 * number + transaction;
+            client.publish_often("q", sign, 1)?;
+            client.publish_often("full", sign, PUBLISHED)?;
+            client.publish_often("q", sign, 1)?;
+            client.call(1, tx::Commit {})?;
+            confirmed.fetch_add(1, Ordering::Release);
+        }
+        Ok(())
+    };
+    go_on().unwrap_err();
+}
+
+#[test]
+fn transactions_that_push_each_others_messages_out_all_come_to_their_end_and_are_whole() {
+    for _ in 0..2 * scale() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = Program::start(folder.path());
+        let confirmed: [Arc<AtomicU64>; 3] = Default::default();
+        let clients: Vec<_> = (0..)
+            .zip(&confirmed)
+            .map(|(number, confirmed)| {
+                let (address, confirmed) = (program.address.clone(), Arc::clone(confirmed));
+                thread::spawn(move || fill_to_the_end(&address, number, &confirmed))
+            })
+            .collect();
+        while confirmed.iter().any(|confirmed| confirmed.load(Ordering::Acquire) < 3) {
+            thread::yield_now();
+        }
+        program.kill();
+        clients.into_iter().for_each(|client| client.join().unwrap());
+        let program = Program::start(folder.path());
+        let mut client = Client::open(&program.address).unwrap();
+        assert_eq!(count(&mut client, "full"), 100);
+        let seen = seen(&mut client);
+        assert!(seen.values().all(|signs| *signs == 2), "{seen:?}");
+        for (number, confirmed) in (0..).zip(&confirmed) {
+            let there = seen.range(1_000_000 * number..1_000_000 * (number + 1)).count() as u64;
+            let confirmed = confirmed.load(Ordering::Acquire);
+            assert!((confirmed..=confirmed + 1).contains(&there), "{there} and not {confirmed}");
+        }
+    }
 }

@@ -4,35 +4,51 @@ use std::collections::BTreeMap;
 
 use super::{
     channel::Settled,
-    ids::ChannelId,
+    ids::{ChannelId, ConnectionId},
     kept::Kept,
     publishing::{Prepared, Publishing},
     segments::Segments,
+    ticket::Ticket,
     unacked::Merging,
 };
 
 /// A transaction that is being committed: once begun, it comes to its end whatever becomes of the client.
 #[derive(Debug)]
 pub(crate) struct Commit {
+    pub(super) connection: ConnectionId,
     pub(super) channel: ChannelId,
     pub(super) publishes: Segments<Prepared>,
     /// The publish that is under way, and whether it is to be returned where nobody wants it.
     pub(super) publishing: Option<(Box<Publishing>, bool)>,
     pub(super) settled: BTreeMap<u64, Settled>,
-    /// What of it survives the process, which is written together.
-    pub(super) group: Option<Kept>,
+    pub(super) stage: Stage,
+    /// Where it waits for others, if it does.
+    pub(super) ticket: Ticket,
     /// Whether no queue refused a message.
     pub(crate) is_whole: bool,
+}
+
+/// How far a transaction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nothing of it is done.
+    New,
+    /// Some of it is done. What of it survives the process is written together.
+    UnderWay(Kept),
+    /// All of it is done, and those are not that it is written with.
+    Done,
 }
 
 impl Commit {
     /// Of a channel that may end before it is done: it needs nothing more of it.
     pub(super) fn new(
+        connection: ConnectionId,
         channel: ChannelId,
         publishes: Segments<Prepared>,
         settled: BTreeMap<u64, Settled>,
     ) -> Self {
-        Commit { channel, publishes, publishing: None, settled, group: None, is_whole: true }
+        let (publishing, stage, ticket) = (None, Stage::New, Ticket::NONE);
+        Commit { connection, channel, publishes, publishing, settled, stage, ticket, is_whole: true }
     }
 }
 

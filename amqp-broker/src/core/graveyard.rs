@@ -107,6 +107,12 @@ impl Graveyard {
         self.waiting >= CROWD || self.weight > self.room / 2
     }
 
+    /// Bytes of what is to be written of transactions that are under way.
+    #[inline]
+    pub(crate) fn unwritten(&self) -> u64 {
+        self.groups.weight()
+    }
+
     /// Bytes of what waits to be published anew.
     pub(crate) fn weight(&self) -> u64 {
         self.weight

@@ -11,28 +11,48 @@ const MOST: usize = 250;
 /// What is to be written together: the changes of transactions that are under way, and those of their messages since.
 ///
 /// What follows from a transaction in a later turn, a message of it that is acknowledged or a dead letter, belongs to it as long as
-/// it is under way: neither may be on disk without the other.
+/// it is under way: neither may be on disk without the other. What follows from two of them makes them one: it is written with
+/// both. So that those come to an end, none begins while one that is done waits for others.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    open: Vec<(Kept, Changes)>,
+    open: Vec<Open>,
+    /// What is to be written, by the group.
+    changes: Vec<(Kept, Changes)>,
     /// The last that was opened: messages of one that is closed are not taken for those of another.
     last: Kept,
     /// The one to which the operation under way belongs, or [`Kept::NO`].
     current: Kept,
 }
 
+/// A transaction that is not written.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// How its messages are kept.
+    kept: Kept,
+    /// The group with which it is written: its own, or that of one that it is entangled with.
+    group: Kept,
+    is_done: bool,
+}
+
 impl Groups {
-    /// A transaction begins; `None` when too many are under way.
+    /// A transaction begins; `None` when none may.
     pub(crate) fn open(&mut self) -> Option<Kept> {
-        if self.open.len() >= MOST {
+        if self.room() == 0 {
             return None;
         }
         self.last = self.last.next();
         while self.is_open(self.last) {
             self.last = self.last.next();
         }
-        self.open.push((self.last, Changes::default()));
-        Some(self.last)
+        let kept = self.last;
+        self.open.push(Open { kept, group: kept, is_done: false });
+        self.changes.push((kept, Changes::default()));
+        Some(kept)
+    }
+
+    /// How many transactions may begin.
+    pub(crate) fn room(&self) -> usize {
+        if self.open.iter().any(|open| open.is_done) { 0 } else { MOST - self.open.len() }
     }
 
     /// What is done from now on belongs to this one if it is open, or to none; tells to which it did before.
@@ -41,10 +61,33 @@ impl Groups {
         std::mem::replace(&mut self.current, entered)
     }
 
-    /// A transaction ends: what is to be written of it.
-    pub(crate) fn close(&mut self, group: Kept) -> Changes {
-        let place = self.open.iter().position(|(open, _)| *open == group);
-        place.map(|place| self.open.swap_remove(place).1).unwrap_or_default()
+    /// The one to which the operation under way belongs, or [`Kept::NO`].
+    #[inline]
+    pub(crate) fn entered(&self) -> Kept {
+        self.current
+    }
+
+    /// What is done from now on belongs to all of these that are open, which makes them one, and to no other; leaves only those,
+    /// and tells to which it did before.
+    pub(crate) fn enter_all(&mut self, groups: &mut Vec<Kept>) -> Kept {
+        let around = std::mem::replace(&mut self.current, Kept::NO);
+        groups.retain(|group| self.is_open(*group));
+        for group in groups.iter() {
+            self.entangle(*group);
+            self.current = *group;
+        }
+        around
+    }
+
+    /// A transaction is done: what is to be written, unless it waits for others that it is written with.
+    pub(crate) fn end(&mut self, kept: Kept) -> Option<Changes> {
+        let Some(group) = self.group_of(kept) else { return Some(Changes::default()) };
+        self.open.iter_mut().filter(|open| open.kept == kept).for_each(|open| open.is_done = true);
+        if self.open.iter().any(|open| open.group == group && !open.is_done) {
+            return None;
+        }
+        self.open.retain(|open| open.group != group);
+        Some(self.take_changes(group))
     }
 
     /// How a message is kept that is kept now.
@@ -59,11 +102,6 @@ impl Groups {
         if self.is_open(kept) { kept } else { self.kept() }
     }
 
-    /// Whether a message belongs to a transaction that is under way, and not to the one whose turn it is.
-    pub(crate) fn is_of_another(&self, kept: Kept) -> bool {
-        kept != self.current && self.is_open(kept)
-    }
-
     /// Where what is done now is noted, if not at once.
     #[inline]
     pub(crate) fn current(&mut self) -> Option<&mut Changes> {
@@ -73,25 +111,64 @@ impl Groups {
     /// Where what becomes of a message is noted, if not at once.
     #[inline]
     pub(crate) fn of(&mut self, kept: Kept) -> Option<&mut Changes> {
+        self.entangle(kept);
         self.records(self.following(kept))
     }
 
     /// Notes in all what makes some of it void.
     pub(crate) fn note_in_all(&mut self, record: &Record) {
-        self.open.iter_mut().for_each(|(_, records)| records.push(record.clone()));
+        self.changes.iter_mut().for_each(|(_, records)| records.push(record.clone()));
+    }
+
+    /// Bytes of what is to be written.
+    #[inline]
+    pub(crate) fn weight(&self) -> u64 {
+        self.changes.iter().map(|(_, changes)| changes.weight()).sum()
     }
 
     #[inline]
-    fn is_open(&self, group: Kept) -> bool {
-        group.is_in_group() && self.open.iter().any(|(open, _)| *open == group)
+    pub(crate) fn is_open(&self, kept: Kept) -> bool {
+        self.group_of(kept).is_some()
     }
 
+    /// With which group a message is written that is kept so, if it is not yet.
     #[inline]
-    fn records(&mut self, group: Kept) -> Option<&mut Changes> {
-        if !group.is_in_group() {
+    fn group_of(&self, kept: Kept) -> Option<Kept> {
+        if !kept.is_in_group() {
             return None;
         }
-        self.open.iter_mut().find(|(open, _)| *open == group).map(|(_, records)| records)
+        self.open.iter().find(|open| open.kept == kept).map(|open| open.group)
+    }
+
+    /// What is done now belongs to another, too, if that is open: the two are written together.
+    #[inline]
+    fn entangle(&mut self, other: Kept) {
+        if other != self.current
+            && let (Some(group), Some(other)) = (self.group_of(self.current), self.group_of(other))
+            && group != other
+        {
+            self.unite(group, other);
+        }
+    }
+
+    #[cold]
+    fn unite(&mut self, group: Kept, other: Kept) {
+        self.open.iter_mut().filter(|open| open.group == other).for_each(|open| open.group = group);
+        let mut more = self.take_changes(other);
+        if let Some(changes) = self.records(group) {
+            changes.append(&mut more);
+        }
+    }
+
+    fn take_changes(&mut self, group: Kept) -> Changes {
+        let place = self.changes.iter().position(|(other, _)| *other == group);
+        place.map(|place| self.changes.swap_remove(place).1).unwrap_or_default()
+    }
+
+    #[inline]
+    fn records(&mut self, kept: Kept) -> Option<&mut Changes> {
+        let group = self.group_of(kept)?;
+        self.changes.iter_mut().find(|(other, _)| *other == group).map(|(_, records)| records)
     }
 }
 
@@ -101,6 +178,10 @@ mod tests {
 
     fn gone(position: u64) -> Record {
         Record::Gone { queue: 1, position }
+    }
+
+    fn count(changes: Option<Changes>) -> Option<usize> {
+        changes.map(|changes| changes.iter().count())
     }
 
     #[test]
@@ -113,7 +194,7 @@ mod tests {
         groups.enter(Kept::NO);
         groups.of(kept).unwrap().push(gone(2));
         assert!(groups.of(Kept::YES).is_none() && groups.current().is_none());
-        assert_eq!(groups.close(group).iter().count(), 2);
+        assert_eq!(count(groups.end(group)), Some(2));
         assert!(groups.of(kept).is_none());
     }
 
@@ -121,22 +202,43 @@ mod tests {
     fn a_message_of_one_that_is_closed_belongs_to_no_later_one() {
         let mut groups = Groups::default();
         let (first, second) = (groups.open().unwrap(), groups.open().unwrap());
-        groups.close(first);
+        assert_eq!(count(groups.end(first)), Some(0));
         let third = groups.open().unwrap();
         assert!(groups.of(first).is_none() && groups.of(second).is_some());
         assert_eq!(groups.enter(third), Kept::NO);
-        assert!(groups.is_of_another(second) && !groups.is_of_another(third));
-        assert!(!groups.is_of_another(first) && !groups.is_of_another(Kept::YES));
         assert_eq!([second, first, Kept::YES].map(|kept| groups.following(kept)), [second, third, third]);
         assert_eq!(groups.enter(first), third);
         assert_eq!(groups.following(Kept::YES), Kept::YES);
     }
 
     #[test]
+    fn those_of_which_something_follows_together_are_written_together_and_none_begins_before() {
+        let mut groups = Groups::default();
+        let [first, second, third, apart] = std::array::from_fn(|_| groups.open().unwrap());
+        groups.enter(first);
+        groups.current().unwrap().push(gone(1));
+        groups.of(second).unwrap().push(gone(2));
+        groups.enter(Kept::NO);
+        let around = groups.enter_all(&mut vec![second, third]);
+        groups.of(Kept::YES).unwrap().push(gone(3));
+        groups.enter(around);
+        assert!(groups.of(Kept::YES).is_none());
+        assert!(groups.end(second).is_none() && groups.room() == 0 && groups.open().is_none());
+        assert_eq!(count(groups.end(apart)), Some(0));
+        groups.of(second).unwrap().push(gone(4));
+        assert!(groups.end(first).is_none());
+        assert_eq!(count(groups.end(third)), Some(4));
+        assert!(groups.room() == MOST && groups.changes.is_empty());
+        let mut closed = vec![second, third];
+        groups.enter_all(&mut closed);
+        assert!(closed.is_empty() && groups.current().is_none());
+    }
+
+    #[test]
     fn only_so_many_are_under_way() {
         let mut groups = Groups::default();
         assert_eq!(std::iter::from_fn(|| groups.open()).count(), MOST);
-        groups.close(Kept::FIRST);
+        groups.end(Kept::FIRST);
         assert!(groups.open().is_some() && groups.open().is_none());
     }
 }

@@ -231,6 +231,11 @@ impl Journal {
         self.changes.push(record);
     }
 
+    /// What was noted in an earlier turn is to be on disk before anything that is said of it.
+    pub(crate) fn follow(&mut self) {
+        self.count += 1;
+    }
+
     /// Notes changes that are to be written together.
     pub(crate) fn record_all(&mut self, mut changes: Changes) {
         if !changes.is_empty() {

@@ -3,16 +3,18 @@
 use super::{
     budget::Budget,
     channel::Settled,
-    commit::{Commit, Rollback},
-    ids::ChannelId,
+    commit::{Commit, Rollback, Stage},
     kept::Kept,
+    publish::Publisher,
     publishing::{Prepared, Published, Publishing},
     ready::Ready,
     refusal::Refusal,
     segments::Segments,
     sink::Sink,
+    ticket::Ticket,
     unacked::Outcome,
     vhost::Vhost,
+    waiting::Woken,
     work::Work,
 };
 
@@ -41,7 +43,7 @@ impl Vhost {
             }
             Work::Purge { serial, ready } => self.proceed_purge(*serial, ready),
             Work::Remove(removal) => self.proceed_removal(now, removal, sink),
-            Work::Commit(commit) => self.proceed_commit(now, commit, sink)?,
+            Work::Commit(commit) => self.proceed_commit(now, commit, sink),
             Work::Rollback(rollback) => self.proceed_rollback(rollback),
             Work::InOrder(works) => {
                 let Some(first) = works.front_mut() else { return Ok(true) };
@@ -58,9 +60,17 @@ impl Vhost {
         Ok(is_done)
     }
 
-    /// Goes on with an operation when its turn comes, whoever began it being gone.
+    /// Goes on with an operation when its turn comes, or when those are done that it waits for, whoever began it being gone.
     pub(crate) fn abandon(&mut self, work: Work) {
-        self.abandoned.push_back(work);
+        match work.ticket().filter(|ticket| self.waiting.has(*ticket)) {
+            Some(ticket) => self.waiting.leave_behind(ticket, work),
+            None => self.abandoned.push_back(work),
+        }
+    }
+
+    /// Whether an operation waits for others' transactions: until who waits for it is woken, there is nothing to do.
+    pub(crate) fn waits(&self, work: &Work) -> bool {
+        work.ticket().is_some_and(|ticket| self.waiting.has(ticket))
     }
 
     /// Does so for nobody that waits for it, the operations in turn.
@@ -68,7 +78,7 @@ impl Vhost {
         while let Some(mut work) = self.abandoned.pop_front() {
             // An error is nobody's any more.
             if !self.proceed(now, &mut work, sink).unwrap_or(true) {
-                self.abandoned.push_back(work);
+                self.abandon(work);
             }
             if self.budget.is_over() {
                 return;
@@ -88,46 +98,76 @@ impl Vhost {
     }
 
     /// Begins to commit what a channel has published and settled.
-    pub(crate) fn commit(&mut self, id: ChannelId, publishes: Segments<Prepared>) -> Commit {
-        let channel = self.channels.get_mut(id);
+    pub(crate) fn commit(&mut self, by: Publisher, publishes: Segments<Prepared>) -> Commit {
+        let channel = self.channels.get_mut(by.channel);
         let settled = channel.map(|channel| std::mem::take(&mut channel.settled)).unwrap_or_default();
-        Commit::new(id, publishes, settled)
+        Commit::new(by.connection, by.channel, publishes, settled)
     }
 
-    fn proceed_commit(
-        &mut self,
-        now: u64,
-        commit: &mut Commit,
-        sink: &mut impl Sink,
-    ) -> Result<bool, Refusal> {
-        if commit.group.is_none() {
-            match self.dead.groups().open() {
-                // All are taken: until one is done, others have their turn.
-                None => return Ok(false),
-                group => commit.group = group,
+    fn proceed_commit(&mut self, now: u64, commit: &mut Commit, sink: &mut impl Sink) -> bool {
+        if self.waiting.has(commit.ticket) {
+            return false;
+        }
+        let group = match commit.stage {
+            Stage::New => match self.begin_commit(commit) {
+                Some(group) => group,
+                None => return false,
+            },
+            Stage::UnderWay(group) => group,
+            Stage::Done => {
+                self.journal.follow();
+                return true;
+            }
+        };
+        self.dead.groups().enter(group);
+        let is_done = self.commit_next(now, commit, sink);
+        self.dead.groups().enter(Kept::NO);
+        is_done && self.end_commit(commit, group, sink)
+    }
+
+    /// Begins with a transaction, unless it waits for others: tells what of it is written together.
+    fn begin_commit(&mut self, commit: &mut Commit) -> Option<Kept> {
+        // Where nothing survives, nothing is written.
+        let group = match self.journal.is_kept() {
+            false => Some(Kept::NO),
+            true if commit.ticket == Ticket::NONE && self.waiting.is_anybody_to_begin() => None,
+            true => self.dead.groups().open(),
+        };
+        match group {
+            Some(group) => commit.stage = Stage::UnderWay(group),
+            None => commit.ticket = self.waiting.begin(commit.ticket, commit.connection),
+        }
+        group
+    }
+
+    /// All of a transaction is done: it is written, or waits for those it is written with. Tells which.
+    fn end_commit(&mut self, commit: &mut Commit, group: Kept, sink: &mut impl Sink) -> bool {
+        if group == Kept::NO {
+            return true;
+        }
+        match self.dead.groups().end(group) {
+            // What is written together is told together.
+            Some(changes) => self.journal.record_all(changes),
+            None => {
+                commit.stage = Stage::Done;
+                commit.ticket = self.waiting.be_written(group, commit.connection);
+                return false;
             }
         }
-        self.dead.groups().enter(commit.group.unwrap_or_default());
-        let result = self.commit_next(now, commit, sink);
-        self.dead.groups().enter(Kept::NO);
-        if !matches!(result, Ok(false)) {
-            // What is written together is told together.
-            let records = commit.group.take().map(|group| self.dead.groups().close(group));
-            self.journal.record_all(records.unwrap_or_default());
+        for woken in self.waiting.wake(self.dead.groups()) {
+            match woken {
+                Woken::Connection(id) => sink.wake(id),
+                Woken::LeftBehind(work) => self.abandoned.push_back(work),
+            }
         }
-        result
+        true
     }
 
-    fn commit_next(&mut self, now: u64, commit: &mut Commit, sink: &mut impl Sink) -> Result<bool, Refusal> {
+    /// Goes on with a transaction as far as the turn allows; tells whether all of it is done.
+    fn commit_next(&mut self, now: u64, commit: &mut Commit, sink: &mut impl Sink) -> bool {
         loop {
-            if self.publish_next(now, commit, sink)? {
-                let Some(next) = commit.settled.first_entry() else { return Ok(true) };
-                if self.dead.groups().is_of_another(next.get().held.entry.kept) {
-                    // What becomes of a message is written with it: not before, and not without the rest of this transaction.
-                    // The other one began before this, so nobody waits in a circle.
-                    return Ok(false);
-                }
-                let Settled { held, outcome } = next.remove();
+            if self.publish_next(now, commit, sink) {
+                let Some((_, Settled { held, outcome })) = commit.settled.pop_first() else { return true };
                 self.budget.spend(1);
                 self.release(commit.channel, held, outcome);
             }
@@ -135,26 +175,27 @@ impl Vhost {
                 self.bury(now, sink);
             }
             if self.budget.is_over() || self.dead.is_crowded() {
-                return Ok(false);
+                return false;
             }
         }
     }
 
     /// Goes on with the next publish of a transaction; tells whether there is none.
-    fn publish_next(&mut self, now: u64, commit: &mut Commit, sink: &mut impl Sink) -> Result<bool, Refusal> {
+    fn publish_next(&mut self, now: u64, commit: &mut Commit, sink: &mut impl Sink) -> bool {
         let (mut publishing, mandatory) = match commit.publishing.take() {
             Some(under_way) => under_way,
             None => match commit.publishes.pop_front() {
-                None => return Ok(true),
+                None => return true,
                 Some(prepared) => {
                     let mandatory = prepared.mandatory;
                     (Box::new(Publishing::prepared(prepared)), mandatory)
                 }
             },
         };
-        if !self.proceed_publishing(now, &mut publishing, sink)? {
+        // Where it goes was found before: there is nothing that could be refused.
+        if !self.proceed_publishing(now, &mut publishing, sink).unwrap_or(true) {
             commit.publishing = Some((publishing, mandatory));
-            return Ok(false);
+            return false;
         }
         commit.is_whole &= publishing.outcome() != Published::Rejected;
         if mandatory
@@ -163,7 +204,7 @@ impl Vhost {
         {
             sink.return_unroutable(channel.connection, channel.number, publishing.parts());
         }
-        Ok(false)
+        false
     }
 
     fn proceed_rollback(&mut self, rollback: &mut Rollback) -> bool {

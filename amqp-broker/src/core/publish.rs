@@ -412,6 +412,7 @@ impl Vhost {
         });
         let (expires, length) = (entry.expires_at != NEVER, queue.ready.len());
         queue.ready.push(entry);
+        queue.lengthens(self.dead.groups());
         let is_pruned = queue.drop_overflow(&mut self.dead, &mut self.budget);
         let has_new_head = queue.ready.len() <= length;
         if let Some(stored) = stored {
@@ -433,6 +434,7 @@ impl Vhost {
         self.dead.entered(message);
         let kept = if queue.serial == 0 { Kept::NO } else { self.dead.groups().kept() };
         let offset = log.append(message.clone(), kept, now);
+        queue.lengthens(self.dead.groups());
         let stored = (queue.serial != 0).then(|| Stored::in_stream(queue.serial, offset, now, message));
         let is_pruned = queue.prune(now, &mut self.dead, &mut self.budget);
         if let Some(stored) = stored {

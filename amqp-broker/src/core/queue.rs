@@ -10,6 +10,7 @@ use super::{
     death::Reason,
     exchange::Sources,
     graveyard::Graveyard,
+    groups::Groups,
     ids::{ConnectionId, ConsumerId},
     kept::Kept,
     line::Line,
@@ -55,6 +56,9 @@ pub(crate) struct Queue {
     line: Line,
     /// How many consumers have gone since the line was last gone through.
     gone: usize,
+    /// The transactions that have put messages into it, or back, and may be under way, where it is to be no longer than it may: what
+    /// is too much meanwhile goes when they are written.
+    lengthened_by: Vec<Kept>,
 }
 
 /// What a queue is declared with.
@@ -107,6 +111,7 @@ impl Queue {
             next_position: 0,
             line: Line::default(),
             gone: 0,
+            lengthened_by: Vec::new(),
         }
     }
 
@@ -154,6 +159,21 @@ impl Queue {
         self.arguments.overflow != Overflow::DropHead && self.is_over(1, body_len as u64)
     }
 
+    /// A message is put into it, or back: what is too much from now on may be so because of the transaction under way, if one is.
+    #[inline]
+    pub(crate) fn lengthens(&mut self, groups: &Groups) {
+        let group = groups.entered();
+        if group.is_in_group() && self.lengthened_by.last() != Some(&group) && self.may_be_too_long() {
+            self.lengthened_by.retain(|other| *other != group && groups.is_open(*other));
+            self.lengthened_by.push(group);
+        }
+    }
+
+    fn may_be_too_long(&self) -> bool {
+        let QueueArguments { max_length, max_length_bytes, overflow, .. } = self.arguments;
+        overflow == Overflow::DropHead && (max_length.is_some() || max_length_bytes.is_some())
+    }
+
     /// Drops what is too much, as far as the turn allows; tells whether that is all.
     #[inline]
     pub(crate) fn drop_overflow(&mut self, dead: &mut Graveyard, budget: &mut Budget) -> bool {
@@ -167,6 +187,13 @@ impl Queue {
     }
 
     fn drop_heads(&mut self, dead: &mut Graveyard, budget: &mut Budget) -> bool {
+        let around = dead.groups().enter_all(&mut self.lengthened_by);
+        let is_all = self.drop_until_short(dead, budget);
+        dead.groups().enter(around);
+        is_all
+    }
+
+    fn drop_until_short(&mut self, dead: &mut Graveyard, budget: &mut Budget) -> bool {
         while self.is_to_drop() {
             let Some(entry) = self.ready.pop() else { break };
             budget.spend(1);
@@ -195,6 +222,7 @@ impl Queue {
     /// Takes a message back that `by_client` or the end of its channel has returned; it dies when it did so too often.
     pub(crate) fn take_back(&mut self, mut entry: Entry, by_client: bool, dead: &mut Graveyard) {
         entry.redelivered = true;
+        self.lengthens(dead.groups());
         match self.arguments.kind {
             QueueType::Classic => return self.ready.put_back(entry),
             QueueType::Quorum => {}
@@ -251,6 +279,13 @@ impl Queue {
     }
 
     fn trim(&mut self, now: u64, dead: &mut Graveyard, budget: &mut Budget) -> bool {
+        let around = dead.groups().enter_all(&mut self.lengthened_by);
+        let is_all = self.trim_until_short(now, dead, budget);
+        dead.groups().enter(around);
+        is_all
+    }
+
+    fn trim_until_short(&mut self, now: u64, dead: &mut Graveyard, budget: &mut Budget) -> bool {
         let Some(log) = &mut self.stream else { return true };
         while let Some(trimmed) = log.trim_one(now, &self.arguments) {
             budget.spend(1);

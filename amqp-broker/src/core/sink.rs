@@ -33,4 +33,7 @@ pub(crate) trait Sink {
 
     /// A message that was published on a channel is returned, for no queue wants it.
     fn return_unroutable(&mut self, to: ConnectionId, channel: u16, parts: Parts<'_>);
+
+    /// What a connection waits for has come about.
+    fn wake(&mut self, id: ConnectionId);
 }

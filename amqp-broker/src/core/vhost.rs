@@ -32,6 +32,7 @@ use super::{
     removal::Removal,
     sink::Sink,
     unacked::AcksChecked,
+    waiting::Waiting,
     work::Work,
 };
 
@@ -84,6 +85,8 @@ pub(crate) struct Vhost {
     pub(super) lost_told_at: u64,
     /// Operations that go on though nobody waits for them.
     pub(super) abandoned: VecDeque<Work>,
+    /// Transactions that wait for others.
+    pub(super) waiting: Waiting,
     /// What changed of that which survives the process.
     pub(super) journal: Journal,
     /// When its clock began, in milliseconds since 1970.
@@ -126,6 +129,7 @@ impl Vhost {
             letter: None,
             lost_told_at: 0,
             abandoned: VecDeque::new(),
+            waiting: Waiting::default(),
             journal: Journal::default(),
             began: 0,
             acks_due: NEVER,
@@ -151,7 +155,7 @@ impl Vhost {
     /// How much memory all of it takes, near enough.
     #[inline]
     pub(crate) fn held(&self) -> u64 {
-        self.dead.held() + self.dead.weight() + self.topology_weight
+        self.dead.held() + self.dead.weight() + self.dead.unwritten() + self.topology_weight
     }
 
     /// Checks that there is memory for a declaration or a binding.

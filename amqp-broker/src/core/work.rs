@@ -8,6 +8,7 @@ use super::{
     publishing::Publishing,
     ready::Ready,
     removal::Removal,
+    ticket::Ticket,
     unacked::Outcome,
 };
 
@@ -44,4 +45,15 @@ pub(crate) enum Work {
     Rollback(Box<Rollback>),
     /// One after the other.
     InOrder(VecDeque<Work>),
+}
+
+impl Work {
+    /// The place it has, or had, among the transactions that wait for others.
+    pub(super) fn ticket(&self) -> Option<Ticket> {
+        match self {
+            Work::Commit(commit) => Some(commit.ticket),
+            Work::InOrder(works) => works.front()?.ticket(),
+            _ => None,
+        }
+    }
 }

@@ -66,6 +66,8 @@ pub(crate) enum Wants {
     Relief,
     /// Its answers to be on disk up to this change, before it looks at the rest of what was read.
     Disk(u64),
+    /// Others' transactions to be written, before it goes on with its own.
+    Commit,
     /// To write what is there, and end.
     End,
 }
@@ -164,7 +166,7 @@ impl Connection {
         self.obey_all(now, shared);
         let max_message_size = self.terms.max_message_size;
         let mut op = Operation { now, shared, by: self.id, max_message_size, paused: None, unpublished: 0 };
-        let wants = if self.go_on(&mut op) { self.walk(&mut op, input) } else { Wants::Turn };
+        let wants = if self.go_on(&mut op) { self.walk(&mut op, input) } else { self.next_turn(op.shared) };
         self.confirm(&mut op);
         self.weigh(&mut op, input, wants);
         if wants == Wants::Input && self.phase == Phase::Running && op.shared.is_over_share(self.id) {

@@ -166,14 +166,19 @@ impl Outbox {
     pub(crate) fn take(&mut self, empty: &mut Batch, waker: &Waker) -> bool {
         (self.writing, self.writing_in) = (0, empty.capacity());
         if self.batch.is_empty() {
-            if !self.waker.as_ref().is_some_and(|held| held.will_wake(waker)) {
-                self.waker = Some(waker.clone());
-            }
+            self.wakes(waker);
             return false;
         }
         mem::swap(&mut self.batch, empty);
         (self.writing, self.writing_in) = (empty.len(), empty.capacity());
         true
+    }
+
+    /// Remembers whom to wake, whatever there is to write.
+    pub(crate) fn wakes(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|held| held.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
     }
 
     /// Appends a method.
@@ -427,6 +432,10 @@ impl Sink for Outboxes {
             outbox.returned(channel, ReplyCode::NO_ROUTE.0, "NO_ROUTE", parts);
         }
     }
+
+    fn wake(&mut self, id: ConnectionId) {
+        self.of(id);
+    }
 }
 
 /// Where the effects of a deletion go: a channel that consumed from what it deletes is told of the deletion first, as
@@ -462,6 +471,10 @@ impl Sink for OwnCancelsLater<'_> {
 
     fn return_unroutable(&mut self, to: ConnectionId, channel: u16, parts: Parts<'_>) {
         self.outboxes.return_unroutable(to, channel, parts);
+    }
+
+    fn wake(&mut self, id: ConnectionId) {
+        self.outboxes.wake(id);
     }
 }
 

@@ -14,7 +14,7 @@
 //! | which arguments each type of queue and consumer takes, and which make a difference | `differential`, `core/equivalence` |
 //! | `CC` and `BCC`, properties byte for byte, user-id, expiration | `copies`, `behaviour`, `errors`, `dead_letters` |
 //! | messages that expire behind others | `leftovers`, `deliveries` |
-//! | confirms, returns, refusals by full queues, transactions | `behaviour`, `sequences` |
+//! | confirms, returns, refusals by full queues, transactions | `behaviour`, `sequences`; what of them is written together, `commits`, `entangled`, `waiting` |
 //! | prefetch in both scopes, round robin, priorities, one active consumer | `behaviour`; shared fairly, `shared_prefetch` |
 //! | ack, nack, reject, recover, requeue to its place, redelivered | `behaviour`, `sequences` |
 //! | consumer cancel notifications, after the answer to who causes them | `cancels` |
@@ -46,6 +46,7 @@ mod deliveries;
 mod differential;
 #[cfg(feature = "durable")]
 mod durability;
+mod entangled;
 mod errors;
 mod faults;
 mod frames;
@@ -64,3 +65,4 @@ mod sequences;
 mod shared_prefetch;
 mod streams;
 mod turns;
+mod waiting;

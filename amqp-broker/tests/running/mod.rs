@@ -167,7 +167,12 @@ impl Client {
 
     /// Publishes the same message so often, with this number as its body.
     pub(crate) fn publish_often(&mut self, queue: &str, number: u64, count: u64) -> io::Result<()> {
-        let (body, mut all) = (Bytes::from(number.to_string()), BytesMut::new());
+        self.publish_body(queue, Bytes::from(number.to_string()), count)
+    }
+
+    /// Publishes the same message so often.
+    pub(crate) fn publish_body(&mut self, queue: &str, body: Bytes, count: u64) -> io::Result<()> {
+        let mut all = BytesMut::new();
         let properties = Properties { delivery_mode: Some(2), ..Default::default() }.encode().unwrap();
         let header = ContentHeader { class_id: 60, body_size: body.len() as u64, properties };
         let publish = basic::Publish { routing_key: short(queue), ..Default::default() };

@@ -4,7 +4,7 @@ use amqp_codec::{Arguments, method::tx};
 
 use super::{Channel, Mode, Pending};
 use crate::{
-    core::{commit::Rollback, ids::ChannelId, refusal::Refusal, work::Work},
+    core::{commit::Rollback, ids::ChannelId, publish::Publisher, refusal::Refusal, work::Work},
     session::{paused::Then, shared::Operation},
 };
 
@@ -26,7 +26,8 @@ impl Channel {
             (tx::Method::Commit(_), Mode::Transaction(pending)) => {
                 let publishes = std::mem::take(pending).publishes;
                 self.weigh_unpublished(op);
-                let work = Work::Commit(Box::new(op.shared.vhost.commit(key, publishes)));
+                let by = Publisher { connection: op.by, channel: key };
+                let work = Work::Commit(Box::new(op.shared.vhost.commit(by, publishes)));
                 self.run(op, tx::Commit::ID, work, Then::Commit)?;
             }
             (tx::Method::Rollback(_), Mode::Transaction(pending)) => {

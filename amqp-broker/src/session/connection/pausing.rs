@@ -5,7 +5,7 @@ use amqp_codec::{
     method::{basic, connection},
 };
 
-use super::{Connection, Failure, Phase};
+use super::{Connection, Failure, Phase, Wants};
 use crate::{
     core::{publishing::Prepared, refusal::Refusal, segments::Segments, work::Work},
     session::{
@@ -43,6 +43,16 @@ impl Connection {
             Ok(()) => {}
         }
         true
+    }
+
+    /// What is wanted before what was interrupted goes on.
+    pub(super) fn next_turn(&self, shared: &Shared) -> Wants {
+        if self.waits(shared) { Wants::Commit } else { Wants::Turn }
+    }
+
+    /// Whether what was interrupted waits for others' transactions. Who ends those wakes it.
+    pub(crate) fn waits(&self, shared: &Shared) -> bool {
+        self.paused.as_ref().is_some_and(|paused| shared.vhost.waits(&paused.work))
     }
 
     /// An operation is done: says so.

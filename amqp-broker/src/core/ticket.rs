@@ -1,0 +1,13 @@
+//! A place among transactions that wait.
+
+/// A place among those that wait: the lower, the earlier. That of one that never has is [`Ticket::NONE`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
+
+impl Ticket {
+    pub(super) const NONE: Ticket = Ticket(0);
+
+    pub(super) fn next(self) -> Ticket {
+        Ticket(self.0 + 1)
+    }
+}

@@ -1,0 +1,75 @@
+//! Transactions that wait for others: to begin, or to be written with them.
+
+use std::collections::BTreeMap;
+
+use super::{groups::Groups, ids::ConnectionId, kept::Kept, ticket::Ticket, work::Work};
+
+/// Transactions that wait, each with the connection that is to be woken for it. Those that wait to begin do it in the order in which
+/// they came.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    last: Ticket,
+    to_begin: BTreeMap<Ticket, ConnectionId>,
+    /// By what they are written with.
+    to_be_written: BTreeMap<Ticket, (Kept, ConnectionId)>,
+    /// What goes on when it is time, of those whose connection has gone.
+    left_behind: BTreeMap<Ticket, Work>,
+}
+
+/// Who goes on.
+pub(super) enum Woken {
+    Connection(ConnectionId),
+    LeftBehind(Work),
+}
+
+impl Waiting {
+    /// Whether one waits that has this place.
+    #[inline]
+    pub(super) fn has(&self, ticket: Ticket) -> bool {
+        self.to_begin.contains_key(&ticket) || self.to_be_written.contains_key(&ticket)
+    }
+
+    /// Whether others are before who comes now.
+    pub(super) fn is_anybody_to_begin(&self) -> bool {
+        !self.to_begin.is_empty()
+    }
+
+    /// One waits to begin, in the place it had, if it had one; tells its place.
+    pub(super) fn begin(&mut self, ticket: Ticket, wakes: ConnectionId) -> Ticket {
+        let ticket = self.place(ticket);
+        self.to_begin.insert(ticket, wakes);
+        ticket
+    }
+
+    /// One waits to be written with others; tells its place.
+    pub(super) fn be_written(&mut self, with: Kept, wakes: ConnectionId) -> Ticket {
+        let ticket = self.place(Ticket::NONE);
+        self.to_be_written.insert(ticket, (with, wakes));
+        ticket
+    }
+
+    fn place(&mut self, ticket: Ticket) -> Ticket {
+        if ticket != Ticket::NONE {
+            return ticket;
+        }
+        self.last = self.last.next();
+        self.last
+    }
+
+    /// The connection of one that waits has gone.
+    pub(super) fn leave_behind(&mut self, ticket: Ticket, work: Work) {
+        self.left_behind.insert(ticket, work);
+    }
+
+    /// Something has been written: all who waited for it, and as many of those who wait to begin as may.
+    pub(super) fn wake(&mut self, groups: &Groups) -> Vec<Woken> {
+        let written = self.to_be_written.extract_if(.., |_, (with, _)| !groups.is_open(*with));
+        let mut woken: Vec<_> = written.map(|(ticket, (_, wakes))| (ticket, wakes)).collect();
+        woken.extend((0..groups.room()).map_while(|_| self.to_begin.pop_first()));
+        let goes_on = |(ticket, wakes): (Ticket, ConnectionId)| match self.left_behind.remove(&ticket) {
+            Some(work) => Woken::LeftBehind(work),
+            None => Woken::Connection(wakes),
+        };
+        woken.into_iter().map(goes_on).collect()
+    }
+}
