@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     task::Waker,
     time::{Duration, SystemTime},
 };
@@ -17,6 +17,8 @@ use crate::{session::shared::Shared, store::Disk};
 /// A virtual host with its lock and its clock.
 pub(crate) struct Host {
     shared: Mutex<Shared>,
+    /// How many threads wait for the lock.
+    waiting: AtomicUsize,
     disk: Option<Disk>,
     began: Instant,
     /// When the clock will look next, in milliseconds; what is due earlier must wake it.
@@ -30,6 +32,7 @@ impl Host {
     pub(crate) fn new(shared: Shared, disk: Option<Disk>, began: Instant) -> Self {
         Host {
             shared: Mutex::new(shared),
+            waiting: AtomicUsize::new(0),
             disk,
             began,
             looks_at: AtomicU64::new(u64::MAX),
@@ -59,8 +62,8 @@ impl Host {
     fn turn<R>(&self, act: impl FnOnce(u64, &mut Shared) -> R) -> R {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut woken: Vec<Waker> = Vec::new();
-        let mut shared = self.shared.lock();
-        shared.vhost.budget.begin();
+        let mut shared = self.lock();
+        shared.vhost.budget.begin_before(self.waiting.load(Ordering::Relaxed));
         let result = act(now, &mut shared);
         if let Some(disk) = &self.disk
             && let Some(changes) = shared.vhost.take_changes()
@@ -87,6 +90,20 @@ impl Host {
             self.sooner.notify_one();
         }
         result
+    }
+
+    /// Waits for the lock, as one of those for whom turns are shorter, unless it is free.
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.try_lock().unwrap_or_else(|| self.wait_for_lock())
+    }
+
+    #[cold]
+    fn wait_for_lock(&self) -> MutexGuard<'_, Shared> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let shared = self.shared.lock();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        shared
     }
 
     /// The disk has got somewhere.
@@ -182,5 +199,51 @@ impl Clock {
 impl Drop for Clock {
     fn drop(&mut self) {
         self.host.has_clock.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Mutex, thread};
+
+    use super::*;
+    use crate::core::{budget::BUDGET, vhost::Vhost};
+
+    /// How much each of those does who have waited together, in a turn to its end, in the order of their turns.
+    fn turns_of_those_who_waited(count: usize) -> Vec<u64> {
+        let shared = Shared::new(Vhost::new("/", Default::default()), Default::default(), u64::MAX);
+        let host = Host::new(shared, None, Instant::now());
+        let turns = Mutex::new(Vec::new());
+        let turn = || {
+            host.turn(|_, shared| {
+                let mut spent = 0;
+                while !shared.vhost.budget.is_over() {
+                    shared.vhost.budget.spend(1);
+                    spent += 1;
+                }
+                turns.lock().unwrap().push(spent);
+            });
+        };
+        thread::scope(|scope| {
+            host.turn(|_, _| {
+                (0..count).for_each(|_| drop(scope.spawn(turn)));
+                while host.waiting.load(Ordering::Relaxed) < count {
+                    thread::yield_now();
+                }
+            });
+        });
+        turns.into_inner().unwrap()
+    }
+
+    #[test]
+    fn the_last_of_those_who_wait_waits_for_no_more_than_a_turn() {
+        assert_eq!(turns_of_those_who_waited(1), [BUDGET]);
+        for count in [2, 3, 8] {
+            let turns = turns_of_those_who_waited(count);
+            let (last, before) = turns.split_last().unwrap();
+            assert!(before.iter().sum::<u64>() <= BUDGET, "{turns:?}");
+            assert!(*last <= BUDGET);
+            assert_eq!(turns.len(), count);
+        }
     }
 }
