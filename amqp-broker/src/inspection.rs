@@ -1,8 +1,15 @@
 //! What can be seen of a broker: for tests, and for who watches one.
 
+use std::sync::Arc;
+
 use crate::{
     broker::Broker,
-    core::inspect::{BindingInfo, ChannelInfo, ExchangeInfo, QueueInfo},
+    core::{
+        ids::ConnectionId,
+        inspect::{BindingInfo, ChannelInfo, ExchangeInfo, Place, QueueInfo},
+        vhost::Vhost,
+    },
+    host::Host,
 };
 
 /// What can be seen of a connection.
@@ -37,7 +44,8 @@ pub enum ConnectionState {
     Blocked,
 }
 
-/// Inspection. All of it is a snapshot: when you look at it, it may have changed.
+/// Inspection. All of it is a snapshot: when you look at it, it may have changed. Where there is much to be seen, it is looked at
+/// in turns with what clients do, and what changes meanwhile is seen as it was or as it is.
 impl Broker {
     /// What can be seen of a queue now; `None` when there is none of this name.
     ///
@@ -51,8 +59,9 @@ impl Broker {
 
     /// The queues of a virtual host, by name; none when there is no such virtual host.
     pub fn queues(&self, vhost: &str) -> Vec<QueueInfo> {
-        let host = self.inner.host(vhost);
-        host.map(|host| host.with(|now, shared| shared.vhost.queue_infos(now))).unwrap_or_default()
+        let mut infos = all(self.inner.host(vhost), Vhost::queue_infos);
+        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        infos
     }
 
     /// The exchanges of a virtual host, by name, but for the default one.
@@ -62,14 +71,19 @@ impl Broker {
     /// assert!(broker.exchanges("/").iter().any(|exchange| exchange.name == "amq.topic"));
     /// ```
     pub fn exchanges(&self, vhost: &str) -> Vec<ExchangeInfo> {
-        let host = self.inner.host(vhost);
-        host.map(|host| host.with(|_, shared| shared.vhost.exchange_infos())).unwrap_or_default()
+        let mut infos = all(self.inner.host(vhost), |vhost, _, place| vhost.exchange_infos(place));
+        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        infos
     }
 
     /// The bindings of a virtual host, by source, destination and key, but for those of the default exchange.
     pub fn bindings(&self, vhost: &str) -> Vec<BindingInfo> {
-        let host = self.inner.host(vhost);
-        host.map(|host| host.with(|_, shared| shared.vhost.binding_infos())).unwrap_or_default()
+        let mut infos = all(self.inner.host(vhost), |vhost, _, place| vhost.binding_infos(place));
+        let place = |info: &BindingInfo| {
+            (info.source.clone(), info.destination.clone(), info.to_exchange, info.routing_key.clone())
+        };
+        infos.sort_by_cached_key(place);
+        infos
     }
 
     /// The connections of all virtual hosts, in the order they came.
@@ -101,8 +115,8 @@ impl Broker {
                 && let Some(host) = self.inner.host(&login.vhost)
             {
                 let (user, vhost) = (login.user.clone(), login.vhost.clone());
-                let (channels, held) = host
-                    .with(|_, shared| (shared.vhost.channel_infos(login.id), shared.alarm.holds(login.id)));
+                let channels = channels(&host, login.id);
+                let held = host.with(|_, shared| shared.alarm.holds(login.id));
                 info.state = if held { ConnectionState::Blocked } else { ConnectionState::Running };
                 info =
                     ConnectionInfo { client_name: login.client_name.clone(), user, vhost, channels, ..info };
@@ -111,4 +125,28 @@ impl Broker {
         };
         self.inner.clients.all().iter().map(|client| info(client)).collect()
     }
+}
+
+/// Looks at all there is of something, in as many turns as that takes. What is seen is gathered between them.
+fn all<T>(host: Option<Arc<Host>>, part: impl Fn(&mut Vhost, u64, &mut Place) -> Vec<T>) -> Vec<T> {
+    let (mut all, mut place) = (Vec::new(), Place::default());
+    let Some(host) = host else { return all };
+    while !place.is_end {
+        let more = host.with(|now, shared| part(&mut shared.vhost, now, &mut place));
+        all.extend(more);
+    }
+    all
+}
+
+/// The channels of a connection, by number.
+fn channels(host: &Host, by: ConnectionId) -> Vec<ChannelInfo> {
+    let mut left = host.with(|_, shared| shared.vhost.channels_of(by));
+    let mut all = Vec::new();
+    while !left.is_empty() {
+        let more = host.with(|_, shared| shared.vhost.channel_infos(&mut left));
+        all.extend(more);
+    }
+    all.sort_by_key(|info: &ChannelInfo| info.number);
+    all.iter_mut().for_each(|info| info.consumer_tags.sort());
+    all
 }

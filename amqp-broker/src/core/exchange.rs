@@ -170,6 +170,11 @@ impl Exchange {
         self.bindings.values()
     }
 
+    /// Those from a number on, with their numbers.
+    pub(crate) fn bindings_from(&self, number: u64) -> impl Iterator<Item = (u64, &Bound)> {
+        self.bindings.range(number..).map(|(number, bound)| (*number, bound))
+    }
+
     /// How many bindings there are.
     pub(crate) fn binding_count(&self) -> usize {
         self.bindings.len()

@@ -1,12 +1,27 @@
 //! What can be seen of a virtual host from outside.
 
-use amqp_codec::Table;
+use std::collections::VecDeque;
+
+use amqp_codec::{ShortString, Table};
 
 use super::{
-    exchange::Destination,
-    ids::{ConnectionId, QueueId},
+    exchange::{Bound, Destination},
+    ids::{ChannelId, ConnectionId, QueueId},
     vhost::Vhost,
 };
+
+/// What it takes to look at one thing.
+const UNITS: u64 = 4;
+
+/// How far who looks at all there is of something has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    slot: usize,
+    /// Of the exchange there, the number of the binding that is next.
+    binding: u64,
+    /// Whether all has been seen.
+    pub(crate) is_end: bool,
+}
 
 /// What can be seen of a queue.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,11 +104,18 @@ impl Vhost {
         self.queue_info_of(id, now)
     }
 
-    /// What can be seen of all queues, by name.
-    pub(crate) fn queue_infos(&mut self, now: u64) -> Vec<QueueInfo> {
-        let ids: Vec<_> = self.queue_names.values().copied().collect();
-        let mut infos: Vec<_> = ids.into_iter().filter_map(|id| self.queue_info_of(id, now)).collect();
-        infos.sort_by(|a, b| a.name.cmp(&b.name));
+    /// What can be seen of queues: of as many as the turn allows, from a place on.
+    pub(crate) fn queue_infos(&mut self, now: u64, place: &mut Place) -> Vec<QueueInfo> {
+        let mut infos = Vec::new();
+        while !self.budget.is_over() {
+            let Some((id, _)) = self.queues.iter_from(place.slot).next() else {
+                place.is_end = true;
+                break;
+            };
+            place.slot = id.index() + 1;
+            self.budget.spend(UNITS);
+            infos.extend(self.queue_info_of(id, now));
+        }
         infos
     }
 
@@ -113,69 +135,90 @@ impl Vhost {
         })
     }
 
-    /// What can be seen of all exchanges, by name.
-    pub(crate) fn exchange_infos(&self) -> Vec<ExchangeInfo> {
-        let exchanges = self.exchange_names.values().filter_map(|id| self.exchanges.get(*id));
-        let info = exchanges.map(|exchange| {
+    /// What can be seen of exchanges: of as many as the turn allows, from a place on.
+    pub(crate) fn exchange_infos(&mut self, place: &mut Place) -> Vec<ExchangeInfo> {
+        let mut infos = Vec::new();
+        for (id, exchange) in self.exchanges.iter_from(place.slot) {
+            if self.budget.is_over() {
+                return infos;
+            }
+            self.budget.spend(UNITS);
+            place.slot = id.index() + 1;
             let declared = &exchange.declared;
-            ExchangeInfo {
+            infos.push(ExchangeInfo {
                 name: declared.name.to_string(),
                 kind: declared.kind.name().to_owned(),
                 durable: declared.durable,
                 auto_delete: declared.auto_delete,
                 internal: declared.internal,
                 arguments: declared.arguments.clone(),
-            }
-        });
-        let mut infos: Vec<_> = info.collect();
-        infos.sort_by(|a, b| a.name.cmp(&b.name));
-        infos
-    }
-
-    /// What can be seen of all bindings, by source, destination and key.
-    pub(crate) fn binding_infos(&self) -> Vec<BindingInfo> {
-        let mut infos = Vec::new();
-        for exchange in self.exchange_names.values().filter_map(|id| self.exchanges.get(*id)) {
-            for bound in exchange.bindings() {
-                let (name, to_exchange) = match bound.destination {
-                    Destination::Queue(id) => (self.queues.get(id).map(|queue| &queue.name), false),
-                    Destination::Exchange(id) => {
-                        (self.exchanges.get(id).map(|exchange| &exchange.declared.name), true)
-                    }
-                };
-                let Some(name) = name else { continue };
-                infos.push(BindingInfo {
-                    source: exchange.declared.name.to_string(),
-                    destination: name.to_string(),
-                    to_exchange,
-                    routing_key: bound.key.to_string(),
-                    arguments: bound.arguments.clone(),
-                });
-            }
+            });
         }
-        let place = |info: &BindingInfo| {
-            (info.source.clone(), info.destination.clone(), info.to_exchange, info.routing_key.clone())
-        };
-        infos.sort_by_cached_key(place);
+        place.is_end = true;
         infos
     }
 
-    /// What can be seen of a connection's channels, by number.
-    pub(crate) fn channel_infos(&self, by: ConnectionId) -> Vec<ChannelInfo> {
-        let channels = self.connections.get(by).map_or(&[][..], |connection| &connection.channels);
-        let mut infos: Vec<_> =
-            channels.iter().filter_map(|id| self.channels.get(*id)).map(info_of).collect();
-        infos.sort_by_key(|info| info.number);
+    /// What can be seen of bindings: of as many as the turn allows, from a place on.
+    pub(crate) fn binding_infos(&mut self, place: &mut Place) -> Vec<BindingInfo> {
+        let mut infos = Vec::new();
+        for (id, exchange) in self.exchanges.iter_from(place.slot) {
+            if place.slot != id.index() {
+                *place = Place { slot: id.index(), ..Place::default() };
+            }
+            for (number, bound) in exchange.bindings_from(place.binding) {
+                if self.budget.is_over() {
+                    return infos;
+                }
+                self.budget.spend(UNITS);
+                place.binding = number + 1;
+                infos.extend(self.binding_info(&exchange.declared.name, bound));
+            }
+            *place = Place { slot: id.index() + 1, ..Place::default() };
+        }
+        place.is_end = true;
+        infos
+    }
+
+    fn binding_info(&self, source: &ShortString, bound: &Bound) -> Option<BindingInfo> {
+        let (name, to_exchange) = match bound.destination {
+            Destination::Queue(id) => (&self.queues.get(id)?.name, false),
+            Destination::Exchange(id) => (&self.exchanges.get(id)?.declared.name, true),
+        };
+        Some(BindingInfo {
+            source: source.to_string(),
+            destination: name.to_string(),
+            to_exchange,
+            routing_key: bound.key.to_string(),
+            arguments: bound.arguments.clone(),
+        })
+    }
+
+    /// The channels of a connection.
+    pub(crate) fn channels_of(&self, by: ConnectionId) -> VecDeque<ChannelId> {
+        self.connections
+            .get(by)
+            .map(|connection| connection.channels.iter().copied().collect())
+            .unwrap_or_default()
+    }
+
+    /// What can be seen of channels: of as many as the turn allows, which are taken away.
+    pub(crate) fn channel_infos(&mut self, channels: &mut VecDeque<ChannelId>) -> Vec<ChannelInfo> {
+        let mut infos = Vec::new();
+        while !self.budget.is_over()
+            && let Some(id) = channels.pop_front()
+        {
+            let Some(channel) = self.channels.get(id) else { continue };
+            self.budget.spend(UNITS + channel.consumers.len() as u64);
+            infos.push(info_of(channel));
+        }
         infos
     }
 }
 
 fn info_of(channel: &super::channel::Channel) -> ChannelInfo {
-    let mut consumer_tags: Vec<_> = channel.consumers.keys().map(ToString::to_string).collect();
-    consumer_tags.sort();
     ChannelInfo {
         number: channel.number,
-        consumer_tags,
+        consumer_tags: channel.consumers.keys().map(ToString::to_string).collect(),
         unacked: channel.unacked.len(),
         prefetch: channel.prefetch,
         shared_prefetch: channel.shared_prefetch,

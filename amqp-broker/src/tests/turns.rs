@@ -373,3 +373,28 @@ async fn who_has_gone_leaves_nothing_whatever_was_interrupted() {
     assert!(broker.bindings("/").is_empty());
     all_turns_were_short(&broker);
 }
+
+#[tokio::test]
+async fn what_there_is_much_of_is_looked_at() {
+    let broker = Broker::builder().build();
+    let mut peer = Peer::open(&broker).await;
+    let count = BUDGET as usize;
+    for number in 0..count {
+        let name = format!("{number:05}");
+        declare(&mut peer, &name, Table::new()).await;
+        bind(&mut peer, &name, "amq.fanout", &name, Table::new()).await;
+        let (exchange, kind) = (short(&name), ShortString::from_static("fanout"));
+        peer.send(1, exchange::Declare { exchange, kind, no_wait: true, ..Default::default() }).await;
+        if number % 500 == 0 {
+            peer.settle_down().await;
+        }
+    }
+    peer.settle_down().await;
+    let names = |names: Vec<String>| {
+        assert!(names.iter().take(count).cloned().eq((0..count).map(|number| format!("{number:05}"))));
+    };
+    names(broker.queues("/").into_iter().map(|queue| queue.name).collect());
+    names(broker.exchanges("/").into_iter().map(|exchange| exchange.name).collect());
+    names(broker.bindings("/").into_iter().map(|binding| binding.destination).collect());
+    all_turns_were_short(&broker);
+}
