@@ -10,9 +10,9 @@ use std::{
 };
 
 use amqp_codec::{
-    Frame, Method, RawFrame, Secret, ShortString, Table,
+    ContentHeader, Frame, Method, Properties, RawFrame, Secret, ShortString, Table,
     frame::PROTOCOL_HEADER,
-    method::{channel, connection, queue},
+    method::{basic, channel, connection, queue},
     sasl,
 };
 use bytes::BytesMut;
@@ -89,9 +89,13 @@ struct Client {
 
 impl Client {
     fn send(&mut self, number: u16, method: impl Into<Method>) {
-        let mut frame = BytesMut::new();
-        Frame::Method(number, method.into()).encode(usize::MAX, &mut frame).unwrap();
-        self.stream.write_all(&frame).unwrap();
+        self.frame(&Frame::Method(number, method.into()));
+    }
+
+    fn frame(&mut self, frame: &Frame) {
+        let mut octets = BytesMut::new();
+        frame.encode(usize::MAX, &mut octets).unwrap();
+        self.stream.write_all(&octets).unwrap();
     }
 
     fn next(&mut self) -> Option<Method> {
@@ -269,4 +273,24 @@ fn json_is_an_object_a_line_with_the_same_in_fields() {
         closed["seconds"].is_number() && closed["why"].as_str().unwrap().contains("200 Goodbye"),
         "{closed}"
     );
+}
+
+#[test]
+fn direct_replies_that_nobody_gets_are_told_with_their_number() {
+    let program = Program::start(&[]);
+    let mut client = program.client();
+    client.log_in("guest", "guest", "server");
+    client.open("/");
+    client.send(1, channel::Open::default());
+    client.next();
+    let key = short("amq.rabbitmq.reply-to.nobody");
+    client.send(1, basic::Publish { routing_key: key, ..Default::default() });
+    let properties = Properties::default().encode().unwrap();
+    let header = ContentHeader { class_id: 60, body_size: 0, properties };
+    client.frame(&Frame::Header(1, header));
+    client.close("");
+    let log = program.log();
+    let told =
+        log.iter().filter(|line| line.contains("direct replies are dropped") && line.contains("too_late=1"));
+    assert_eq!(told.count(), 1, "{log:#?}");
 }

@@ -34,9 +34,15 @@ impl Vhost {
             }
             self.dead.groups().enter(around);
         }
-        if self.dead.has_lost() {
+        if self.has_lost() {
             self.tell_lost(now);
         }
+    }
+
+    /// Whether letters or replies were dropped and that is not told.
+    #[inline]
+    pub(super) fn has_lost(&self) -> bool {
+        self.dead.has_lost() || !self.lost_replies.are_none()
     }
 
     /// Whether anything waits to be published anew.
@@ -128,12 +134,12 @@ impl Vhost {
         self.proceed_publishing(now, letter, sink)
     }
 
-    /// When it may be told again that letters were dropped.
+    /// When it may be told again that letters or replies were dropped.
     pub(super) fn lost_due(&self) -> u64 {
         if self.lost_told_at == 0 { 0 } else { self.lost_told_at.saturating_add(TOLD_EVERY) }
     }
 
-    /// Tells that letters were dropped, now and then.
+    /// Tells that letters or replies were dropped, now and then.
     #[cold]
     pub(super) fn tell_lost(&mut self, now: u64) {
         if now < self.lost_due() {
@@ -149,5 +155,6 @@ impl Vhost {
                 "more dead letters came of one publish, or waited, than may: the rest is dropped"
             );
         }
+        self.tell_lost_replies();
     }
 }

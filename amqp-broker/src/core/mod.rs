@@ -31,6 +31,7 @@ mod keys;
 mod lifecycle;
 pub(crate) mod limits;
 mod line;
+mod lost_replies;
 pub(crate) mod message;
 mod permit;
 mod proceed;

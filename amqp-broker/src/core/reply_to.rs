@@ -5,6 +5,7 @@ use amqp_codec::{ShortString, method::basic};
 
 use super::{
     ids::ChannelId,
+    lost_replies::LostReplies,
     message::{Draft, Parts},
     properties::Changes,
     refusal::Refusal,
@@ -12,6 +13,7 @@ use super::{
     sink::{Delivery, Sink},
     vhost::Vhost,
 };
+use crate::shown::shown;
 
 /// What a client consumes from, and gives as `reply-to`.
 const NAME: &[u8] = b"amq.rabbitmq.reply-to";
@@ -76,8 +78,13 @@ impl Vhost {
     }
 
     /// The channel that waits for replies by this routing key.
-    pub(super) fn reply_channel(&self, key: &[u8]) -> Option<ChannelId> {
-        if key.starts_with(PREFIX.as_bytes()) { self.reply_names.get(key).copied() } else { None }
+    pub(super) fn reply_channel(&mut self, key: &[u8]) -> Option<ChannelId> {
+        if !key.starts_with(PREFIX.as_bytes()) {
+            return None;
+        }
+        let channel = self.reply_names.get(key).copied();
+        self.lost_replies.too_late += u64::from(channel.is_none());
+        channel
     }
 
     /// What takes the place of a `reply-to` that means direct replies; `None` where it means anything else.
@@ -100,8 +107,13 @@ impl Vhost {
 
     /// Delivers a reply.
     pub(super) fn deliver_reply(&mut self, id: ChannelId, parts: Parts<'_>, sink: &mut impl Sink) {
-        let Some(channel) = self.channels.get(id) else { return };
-        let Some(consumer) = &channel.replies else { return };
+        let channel = self.channels.get(id);
+        let Some((channel, consumer)) =
+            channel.and_then(|channel| Some((channel, channel.replies.as_ref()?)))
+        else {
+            self.lost_replies.too_late += 1;
+            return;
+        };
         self.budget.spend(1);
         self.budget.spend_octets(parts.header.len() + parts.small.len());
         let delivery = Delivery {
@@ -112,7 +124,23 @@ impl Vhost {
             redelivered: false,
             parts,
         };
-        sink.reply(channel.connection, delivery);
+        self.lost_replies.unread += u64::from(!sink.reply(channel.connection, delivery));
+    }
+
+    /// Tells that replies were dropped.
+    pub(super) fn tell_lost_replies(&mut self) {
+        let LostReplies { unread, too_late } = std::mem::take(&mut self.lost_replies);
+        let vhost = shown(&self.name);
+        if unread > 0 {
+            tracing::warn!(
+                vhost,
+                unread,
+                too_late,
+                "direct replies are dropped: who asked does not read, or has gone"
+            );
+        } else if too_late > 0 {
+            tracing::info!(vhost, too_late, "direct replies are dropped: who asked has gone");
+        }
     }
 }
 
@@ -125,4 +153,54 @@ pub(crate) fn set_reply_to(draft: &mut Draft, name: &ShortString) -> Result<(), 
     let header = changes.apply(draft.parts().header).map_err(Refusal::Syntax)?;
     draft.replace_header(&header);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{
+        access::Access,
+        ids::ConnectionId,
+        publish::{Publisher, Route},
+    };
+
+    /// A connection that takes so many replies.
+    struct Takes(usize);
+
+    impl Sink for Takes {
+        fn deliver(&mut self, _: ConnectionId, _: Delivery<'_>) -> bool {
+            true
+        }
+        fn reply(&mut self, _: ConnectionId, _: Delivery<'_>) -> bool {
+            self.0.checked_sub(1).map(|left| self.0 = left).is_some()
+        }
+        fn close_channel(&mut self, _: ConnectionId, _: u16, _: &Refusal) {}
+        fn cancel(&mut self, _: ConnectionId, _: u16, _: &ShortString) {}
+        fn return_unroutable(&mut self, _: ConnectionId, _: u16, _: Parts<'_>) {}
+        fn wake(&mut self, _: ConnectionId) {}
+    }
+
+    #[test]
+    fn replies_that_nobody_gets_are_counted_until_that_is_told() {
+        let mut vhost = Vhost::new("/", Default::default());
+        let connection = vhost.connect(Access { user: "guest".to_owned(), permissions: None }, true);
+        let channel = vhost.open_channel(connection, 1);
+        let consume = basic::Consume {
+            consumer_tag: ShortString::from_static("t"),
+            no_ack: true,
+            ..basic::Consume::default()
+        };
+        vhost.consume_replies(channel, &consume, "one").unwrap();
+        let (mut sink, publisher) = (Takes(1), Publisher { connection, channel });
+        for key in ["one", "one", "one", "other", ""] {
+            let mut draft = Draft::default();
+            draft.start(b"", format!("{PREFIX}{key}").as_bytes());
+            draft.header(&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            vhost.publish(0, publisher, &mut Route::default(), &mut draft, &mut sink).unwrap();
+        }
+        assert_eq!(vhost.lost_replies, LostReplies { unread: 2, too_late: 2 });
+        assert_eq!(vhost.next_deadline(), 0);
+        vhost.advance(5, &mut sink);
+        assert!(vhost.lost_replies.are_none() && vhost.next_deadline() > 5);
+    }
 }

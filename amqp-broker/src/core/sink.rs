@@ -22,8 +22,9 @@ pub(crate) trait Sink {
     /// [`drained`](super::vhost::Vhost::drained).
     fn deliver(&mut self, to: ConnectionId, delivery: Delivery<'_>) -> bool;
 
-    /// A reply to a request goes out, however much waits to be written: it waits nowhere else.
-    fn reply(&mut self, to: ConnectionId, delivery: Delivery<'_>);
+    /// A reply to a request goes out, though the connection has enough to write, for it waits nowhere else. `false` when it is
+    /// dropped, for far too much waits.
+    fn reply(&mut self, to: ConnectionId, delivery: Delivery<'_>) -> bool;
 
     /// The broker closes a channel: it has ended already when the client is told.
     fn close_channel(&mut self, to: ConnectionId, channel: u16, why: &Refusal);

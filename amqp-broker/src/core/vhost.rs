@@ -25,6 +25,7 @@ use super::{
     },
     journal::{Changes, Journal, Record},
     limits::Limits,
+    lost_replies::LostReplies,
     publishing::Publishing,
     queue::Queue,
     ready::NEVER,
@@ -81,7 +82,8 @@ pub(crate) struct Vhost {
     /// The messages that died, and the letter that is under way of those.
     pub(super) dead: Graveyard,
     pub(super) letter: Option<Box<Publishing>>,
-    /// When it was last told that letters were dropped.
+    /// The direct replies that were dropped, and when it was last told that those or letters were.
+    pub(super) lost_replies: LostReplies,
     pub(super) lost_told_at: u64,
     /// Operations that go on though nobody waits for them.
     pub(super) abandoned: VecDeque<Work>,
@@ -127,6 +129,7 @@ impl Vhost {
             relieved: Vec::new(),
             dead: Graveyard::new(limits.letters, limits.memory / 8),
             letter: None,
+            lost_replies: LostReplies::default(),
             lost_told_at: 0,
             abandoned: VecDeque::new(),
             waiting: Waiting::default(),
@@ -295,7 +298,7 @@ impl Vhost {
         if self.has_backlog() {
             return 0;
         }
-        let lost = if self.dead.has_lost() { self.lost_due() } else { NEVER };
+        let lost = if self.has_lost() { self.lost_due() } else { NEVER };
         self.timers.peek().map_or(NEVER, |Reverse((deadline, _))| *deadline).min(self.acks_due).min(lost)
     }
 
@@ -316,7 +319,7 @@ impl Vhost {
         }
         self.first = 0;
         self.dispatch_woken(now, sink);
-        if self.dead.has_lost() {
+        if self.has_lost() {
             self.tell_lost(now);
         }
     }

@@ -403,16 +403,17 @@ impl Sink for Outboxes {
         outbox.len() < ENOUGH
     }
 
-    fn reply(&mut self, to: ConnectionId, delivery: Delivery<'_>) {
+    fn reply(&mut self, to: ConnectionId, delivery: Delivery<'_>) -> bool {
         let most = self.most_replies.unwrap_or(MOST_REPLIES).min(MOST_REPLIES);
         let is_short = self.is_short;
         let size = usize::try_from(delivery.parts.weight()).unwrap_or(usize::MAX);
-        if let Some(outbox) = self.of(to) {
-            let unread = outbox.len() + outbox.writing;
-            if unread.saturating_add(size) <= most || (unread == 0 && !is_short) {
-                outbox.deliver(&delivery);
-            }
+        let Some(outbox) = self.of(to) else { return false };
+        let unread = outbox.len() + outbox.writing;
+        let has_room = unread.saturating_add(size) <= most || (unread == 0 && !is_short);
+        if has_room {
+            outbox.deliver(&delivery);
         }
+        has_room
     }
 
     fn close_channel(&mut self, to: ConnectionId, channel: u16, why: &Refusal) {
@@ -453,8 +454,8 @@ impl Sink for OwnCancelsLater<'_> {
         self.outboxes.deliver(to, delivery)
     }
 
-    fn reply(&mut self, to: ConnectionId, delivery: Delivery<'_>) {
-        self.outboxes.reply(to, delivery);
+    fn reply(&mut self, to: ConnectionId, delivery: Delivery<'_>) -> bool {
+        self.outboxes.reply(to, delivery)
     }
 
     fn close_channel(&mut self, to: ConnectionId, channel: u16, why: &Refusal) {
