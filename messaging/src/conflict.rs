@@ -1,32 +1,63 @@
 //! An entity that exists, but otherwise than it was to be declared.
 
+use std::fmt;
+
+use amqp_client::{Channel, Close, Declare};
 use amqp_codec::ReplyCode;
 
 /// An exchange or queue exists with other options than it was to be declared with; the broker changes nothing then.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{kind} {name:?} exists with {argument} {existing:?}; {wanted:?} was wanted")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Conflict {
     /// `exchange` or `queue`.
     pub kind: &'static str,
     /// The entity's name.
     pub name: String,
-    /// What differs: `durable`, `type`, `x-message-ttl` and so on.
+    /// What differs: `durable`, `type`, `x-message-ttl` and so on. Empty when the broker does not say it as RabbitMQ does.
     pub argument: String,
-    /// What it was to be; `none` for nothing.
+    /// What it was to be; `none` for nothing. Empty when the broker does not say.
     pub wanted: String,
-    /// What it is; `none` for nothing.
+    /// What it is; `none` for nothing. Empty when the broker does not say.
     pub existing: String,
+    /// The broker's words.
+    pub said: String,
 }
 
 impl Conflict {
-    /// What a refused declaration says of it; `None` when it was refused for something else.
-    pub(crate) fn read(kind: &'static str, name: &str, refusal: &amqp_client::Error) -> Option<Self> {
+    /// Why a declaration was refused, when it was because the entity exists otherwise. A broker whose words do not say so is asked
+    /// whether there is one, on a channel of its own.
+    pub(crate) async fn find<D: Declare>(
+        channel: &Channel,
+        (kind, name): (&'static str, &str),
+        entity: &D,
+        refusal: &amqp_client::Error,
+    ) -> Option<Self> {
         let close = refusal.close().filter(|close| close.code == ReplyCode::PRECONDITION_FAILED)?;
-        let (argument, wanted, existing) = read(&close.text)?;
-        Some(Conflict { kind, name: name.to_owned(), argument, wanted, existing })
+        let conflict = Conflict::from_close(kind, name, close);
+        if conflict.argument.is_empty() {
+            let asked = channel.open_another().await.ok()?.declare_passive(entity).await;
+            asked.ok()?;
+        }
+        Some(conflict)
+    }
+
+    fn from_close(kind: &'static str, name: &str, close: &Close) -> Self {
+        let (argument, wanted, existing) = read(&close.text).unwrap_or_default();
+        Conflict { kind, name: name.to_owned(), argument, wanted, existing, said: close.text.clone() }
     }
 }
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Conflict { kind, name, argument, wanted, existing, said } = self;
+        if argument.is_empty() {
+            return write!(f, "{kind} {name:?} exists with other options than were wanted: {said}");
+        }
+        write!(f, "{kind} {name:?} exists with {argument} {existing:?}; {wanted:?} was wanted")
+    }
+}
+
+impl std::error::Error for Conflict {}
 
 /// Argument, wanted and existing value in RabbitMQ's words: `PRECONDITION_FAILED - inequivalent arg 'x-expires' for queue 'q' in
 /// vhost '/': received none but current is the value '60000' of type 'signedint'`.

@@ -1,8 +1,8 @@
 //! Exchanges, queues and bindings as values, declared together.
 
-use amqp_client::{Channel, Exchange, Queue};
+use amqp_client::{Channel, Declare, Exchange, Queue};
 
-use crate::error::Error;
+use crate::{conflict::Conflict, error::Error};
 
 /// That messages to an exchange whose routing key fits go to a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,7 @@ impl Entities {
     /// Declares exchanges, queues and bindings, in this order.
     pub(crate) async fn declare(&self, channel: &Channel) -> Result<(), Error> {
         for exchange in self.exchanges.iter().filter(|exchange| !is_predeclared(exchange.name())) {
-            let declared = channel.declare(exchange).await;
-            declared.map_err(Error::declaring("exchange", exchange.name()))?;
+            declare(channel, ("exchange", exchange.name()), exchange).await?;
         }
         for queue in &self.queues {
             declare_queue(channel, queue).await?;
@@ -44,9 +43,25 @@ impl Entities {
 
 /// Declares a queue; its name, which the broker gives when it is empty.
 pub(crate) async fn declare_queue(channel: &Channel, queue: &Queue) -> Result<String, Error> {
-    let declared = channel.declare(queue).await;
-    let info = declared.map_err(Error::declaring("queue", queue.name()))?;
-    Ok(info.name)
+    declare(channel, ("queue", queue.name()), queue).await.map(|info| info.name)
+}
+
+async fn declare<D: Declare>(
+    channel: &Channel,
+    what: (&'static str, &str),
+    entity: &D,
+) -> Result<D::Info, Error> {
+    let refusal = match channel.declare(entity).await {
+        Ok(info) => return Ok(info),
+        Err(refusal) => refusal,
+    };
+    if let amqp_client::Error::QueueTaken { queue, .. } = &refusal {
+        return Err(Error::QueueTaken { queue: queue.clone(), source: refusal });
+    }
+    match Conflict::find(channel, what, entity, &refusal).await {
+        Some(conflict) => Err(Error::Conflict(Box::new(conflict))),
+        None => Err(Error::broker(format_args!("declare {} {:?}", what.0, what.1))(refusal)),
+    }
 }
 
 /// The default exchange and those of the broker itself: nobody may declare them.

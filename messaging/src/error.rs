@@ -33,6 +33,14 @@ pub enum Error {
     /// An exchange or queue exists otherwise than it was to be declared.
     #[error(transparent)]
     Conflict(Box<Conflict>),
+    /// A queue is exclusively another connection's, or has a consumer that has it exclusively.
+    #[error("cannot have queue {queue:?}: {source}")]
+    QueueTaken {
+        /// The queue.
+        queue: String,
+        /// What the broker said.
+        source: amqp_client::Error,
+    },
     /// The transport was closed by its user.
     #[error("the transport is closed")]
     Closed,
@@ -132,6 +140,7 @@ impl Error {
             Error::Url(_)
             | Error::Closed
             | Error::Conflict(_)
+            | Error::QueueTaken { .. }
             | Error::Encode { .. }
             | Error::Serializer(_)
             | Error::Compression(_)
@@ -142,11 +151,33 @@ impl Error {
         }
     }
 
-    /// For use with `map_err`: what was to be declared when the client failed.
-    pub(crate) fn declaring(kind: &'static str, name: &str) -> impl FnOnce(amqp_client::Error) -> Error {
-        move |source| match Conflict::read(kind, name, &source) {
-            Some(conflict) => Error::Conflict(Box::new(conflict)),
-            None => Error::broker(format_args!("declare {kind} {name:?}"))(source),
+    /// Whether a consumer that ended so, or cannot begin so, is not to begin again: its transport is closed, its user may not consume, or
+    /// the queue is somebody else's.
+    pub(crate) fn ends_consuming(&self) -> bool {
+        matches!(self, Error::Closed)
+            || self.is_of_taken_queue()
+            || self.said().is_some_and(|said| said.reply_code() == Some(ReplyCode::ACCESS_REFUSED))
+    }
+
+    /// Whether a queue is exclusively another connection's, or a consumer's.
+    pub(crate) fn is_of_taken_queue(&self) -> bool {
+        self.said().is_some_and(amqp_client::Error::is_taken)
+    }
+
+    /// What the client said.
+    fn said(&self) -> Option<&amqp_client::Error> {
+        match self {
+            Error::Broker { source, .. } | Error::QueueTaken { source, .. } => Some(source),
+            Error::ConsumerEnded { source, .. } => source.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// For use with `map_err`: a queue was to be consumed from when the client failed.
+    pub(crate) fn consuming(queue: &str) -> impl FnOnce(amqp_client::Error) -> Error {
+        move |source| match source {
+            amqp_client::Error::QueueTaken { .. } => Error::QueueTaken { queue: queue.to_owned(), source },
+            _ => Error::broker(format_args!("consume from queue {queue:?}"))(source),
         }
     }
 

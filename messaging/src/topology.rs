@@ -241,14 +241,24 @@ impl Topology {
     /// How a target's entities are to be declared instead, when one of them turns out to exist and to be durable or not, otherwise than
     /// it was wanted.
     pub(crate) fn fallback(&self, error: &Error, target: &Target) -> Option<Self> {
-        let conflict = conflict(error).filter(|conflict| conflict.argument == "durable")?;
-        let exists = Some(conflict.existing == "true");
+        let conflict = conflict(error)?;
         let is_fanout = conflict.kind == "exchange" && conflict.name == self.fanout_name(target);
         let wanted = if is_fanout { self.transient_is_durable() } else { self.shared_is_durable() };
         if !(self.durable_fallback && wanted) {
             return None;
         }
         let mut found = self.found;
+        let declared = match conflict.kind {
+            _ if is_fanout => found.fanout_exchange,
+            "exchange" => found.exchange,
+            _ => found.request_queues,
+        };
+        let exists = Some(match conflict.argument.as_str() {
+            "durable" => conflict.existing == "true",
+            // It may be that which differs: to try tells.
+            "" => !declared.unwrap_or(wanted),
+            _ => return None,
+        });
         match conflict.kind {
             _ if is_fanout => found.fanout_exchange = exists,
             "exchange" => {

@@ -65,7 +65,7 @@ async fn what_exists_otherwise_is_a_conflict_that_says_how(broker: Broker) {
 }
 
 /// Exchange, queue of the topic and queue of the server, each durable or not.
-async fn durable_entities_fall_back_to_what_exists(broker: Broker) {
+pub(super) async fn durable_entities_fall_back_to_what_exists(broker: Broker) {
     let topology = Topology::new().durable(true).durable_fallback(true);
     let (ran, _runs) = mpsc::unbounded_channel();
     for existing in [
@@ -113,7 +113,7 @@ async fn delete(channel: &Channel, topic: &str) {
     }
 }
 
-async fn the_exchange_of_fanouts_falls_back_too(broker: Broker) {
+pub(super) async fn the_exchange_of_fanouts_falls_back_too(broker: Broker) {
     let (ran, mut runs) = mpsc::unbounded_channel();
     let target = target(&broker);
     let channel = broker.channel().await;
@@ -126,7 +126,9 @@ async fn the_exchange_of_fanouts_falls_back_too(broker: Broker) {
     let durable = Topology::new().quorum(Quorum::new()).transient_quorum(true);
     let refusing = transport(&broker, &durable).await;
     let conflict = refused(serve(&refusing, &target, &ran).await.err());
-    assert_eq!((conflict.name.as_str(), conflict.argument.as_str()), (exchange.name(), "durable"));
+    assert_eq!(conflict.name, exchange.name());
+    // Not every broker says it.
+    assert!(["durable", ""].contains(&conflict.argument.as_str()), "{conflict}");
     let sent = within(Client::new(&refusing, target.clone()).fanout("run", &())).await;
     assert_eq!(refused(sent.err()), conflict);
 
