@@ -1,16 +1,16 @@
-//! Consuming typed messages from one queue.
+//! Consuming from one queue: what to consume and how, and messages as they come.
 
 use std::{
     borrow::Cow,
     fmt,
-    marker::PhantomData,
-    pin::Pin,
+    future::poll_fn,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use amqp_client::{Channel, ConsumeOptions, Exchange, Queue, Received, StreamOffset};
-use amqp_codec::{Properties, borrowed::ContentProperties};
-use futures_core::Stream;
+use amqp_codec::{Properties, Value, borrowed::ContentProperties};
+use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -24,6 +24,9 @@ use crate::{
     serialize::Serializers,
 };
 
+/// For how long a queue that was had and is somebody else's now is tried again, unless it is said otherwise.
+pub(crate) const WAIT_FOR_RELEASE: Duration = Duration::from_secs(5 * 60);
+
 /// A queue to consume from: what to declare and bind before, and how much to take in advance.
 #[derive(Clone)]
 pub struct Subscription {
@@ -33,7 +36,9 @@ pub struct Subscription {
     /// Exchange and routing key.
     bindings: Vec<(String, String)>,
     options: ConsumeOptions,
+    wait_for_release: Duration,
     prefetch: u16,
+    is_stream: bool,
     concurrency: u16,
     on_failure: OnFailure,
     pub(crate) on_undecodable: Option<OnUndecodable>,
@@ -50,7 +55,9 @@ impl Subscription {
             exchanges: Vec::new(),
             bindings: Vec::new(),
             options: ConsumeOptions::new(),
+            wait_for_release: WAIT_FOR_RELEASE,
             prefetch: 64,
+            is_stream: false,
             concurrency: 1,
             on_failure: OnFailure::default(),
             on_undecodable: None,
@@ -62,6 +69,12 @@ impl Subscription {
     /// How to consume, the prefetch apart.
     pub(crate) fn options(mut self, options: ConsumeOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// For how long a queue that is somebody else's is tried again, once it was had.
+    pub(crate) fn with_wait_for_release(mut self, deadline: Duration) -> Self {
+        self.wait_for_release = deadline;
         self
     }
 
@@ -78,6 +91,23 @@ impl Subscription {
         if !self.exchanges.contains(exchange) {
             self.exchanges.push(exchange.clone());
         }
+        self
+    }
+
+    /// No other consumer on the queue. It is kept for this one as far as the broker sees: one whose connection is lost has it back when the
+    /// broker has noticed, see [`wait_for_release`](crate::TransportOptions::wait_for_release). Default: others may consume too.
+    #[must_use]
+    pub fn exclusive(mut self, exclusive: bool) -> Self {
+        self.options = self.options.exclusive(exclusive);
+        self
+    }
+
+    /// The queue is a stream, and this is where to begin. Whatever ends the consumer, it goes on behind the last message that it handed
+    /// out. Default: a queue declared as a [`stream`](Queue::stream) begins with what comes from then on.
+    #[must_use]
+    pub fn stream_offset(mut self, offset: StreamOffset) -> Self {
+        self.options = self.options.stream_offset(offset);
+        self.is_stream = true;
         self
     }
 
@@ -123,19 +153,7 @@ impl Subscription {
         self
     }
 
-    /// Declares, binds, and begins to consume messages of type `T`, on a channel of its own.
-    ///
-    /// # Errors
-    /// When there is no connection, or the broker refuses a declaration.
-    ///
-    /// # Cancel safety
-    /// What was declared stays declared.
-    pub async fn start<T: DeserializeOwned>(&self) -> Result<Consumer<T>, Error> {
-        let serializers = self.serializers.clone();
-        Ok(Consumer { raw: self.start_raw().await?, serializers, types: PhantomData })
-    }
-
-    /// The same, for messages as they come.
+    /// Declares, binds, and begins to consume messages as they come, on a channel of its own.
     pub(crate) async fn start_raw(&self) -> Result<RawConsumer, Error> {
         self.start_with(self.options.clone()).await
     }
@@ -156,10 +174,20 @@ impl Subscription {
         };
         let bindings = self.bindings.iter().map(binding).collect();
         Entities { bindings, ..Entities::default() }.declare(&channel).await?;
-        let options = options.prefetch(self.prefetch);
+        let options = options.prefetch(self.prefetch).resume_stream(self.is_stream());
         let consumer = channel.consume(&queue, options).await;
-        let consumer = consumer.map_err(Error::broker(format_args!("consume from queue {queue:?}")))?;
+        let consumer = consumer.map_err(Error::consuming(&queue))?;
         Ok(RawConsumer { channel, consumer, queue })
+    }
+
+    /// Whether the place of each message is to be noted.
+    pub(crate) fn is_stream(&self) -> bool {
+        let kind = self.queue.arguments().get("x-queue-type");
+        self.is_stream || kind.as_ref().and_then(Value::as_str) == Some("stream")
+    }
+
+    pub(crate) fn wait_for_release(&self) -> Duration {
+        self.wait_for_release
     }
 
     pub(crate) fn handlers(&self) -> u16 {
@@ -189,11 +217,20 @@ pub(crate) struct RawConsumer {
 impl RawConsumer {
     /// The next message; an error is the end.
     pub(crate) async fn next(&mut self) -> Result<amqp_client::Delivery, Error> {
-        match self.consumer.recv().await {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<amqp_client::Delivery, Error>> {
+        self.consumer.poll_next_unpin(cx).map(|next| match next {
             Some(Ok(delivery)) => Ok(delivery),
             Some(Err(error)) => Err(self.ended(Some(error))),
             None => Err(self.ended(None)),
-        }
+        })
+    }
+
+    /// The queue's name, the broker's own when an empty one was declared.
+    pub(crate) fn queue(&self) -> &str {
+        &self.queue
     }
 
     /// Ends the channel: what is not settled goes back to the queue.
@@ -212,62 +249,7 @@ impl RawConsumer {
     }
 }
 
-/// Typed messages from one queue: a [`Stream`], also read with [`next`](Self::next).
-///
-/// It goes on when the connection is lost and comes back: what was not settled is delivered again. It ends with an error when the
-/// queue is deleted, or the broker does not let this client in any more.
-///
-/// # On drop
-/// Messages that are not settled go back to the queue.
-pub struct Consumer<T> {
-    raw: RawConsumer,
-    serializers: Serializers,
-    types: PhantomData<fn() -> T>,
-}
-
-impl<T: DeserializeOwned> Consumer<T> {
-    /// The next message; `None` after the end.
-    ///
-    /// # Errors
-    /// [`Error::Undecodable`] holds a message that is not a `T`: it is still to be settled, and the consumer goes on.
-    /// [`Error::ConsumerEnded`] is the end.
-    ///
-    /// # Cancel safety
-    /// No message is lost.
-    pub async fn next(&mut self) -> Option<Result<Delivery<T>, Error>> {
-        std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
-    }
-
-    /// The queue's name, the broker's own when an empty one was declared.
-    #[must_use]
-    pub fn queue(&self) -> &str {
-        &self.raw.queue
-    }
-
-    /// Stops consuming: messages that are not settled go back to the queue.
-    ///
-    /// # Errors
-    /// When the broker does not answer.
-    pub async fn close(self) -> Result<(), Error> {
-        self.raw.close().await
-    }
-}
-
-impl<T: DeserializeOwned> Stream for Consumer<T> {
-    type Item = Result<Delivery<T>, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = Pin::new(&mut self.raw.consumer).poll_next(context);
-        polled.map(|next| {
-            Some(match next? {
-                Ok(delivery) => decode(delivery, &self.serializers),
-                Err(error) => Err(self.raw.ended(Some(error))),
-            })
-        })
-    }
-}
-
-fn decode<T: DeserializeOwned>(
+pub(crate) fn decode<T: DeserializeOwned>(
     delivery: amqp_client::Delivery,
     serializers: &Serializers,
 ) -> Result<Delivery<T>, Error> {

@@ -59,16 +59,17 @@ mod trace_context;
 mod traffic;
 mod transport;
 mod turns;
+mod typed_consumer;
 mod url;
 mod value;
 mod version;
 mod work;
 mod worker;
 
-pub use amqp_client::{Exchange, Queue, Received};
+pub use amqp_client::{Exchange, Queue, Received, StreamOffset};
 pub use compress::{Compression, DECOMPRESSED_LIMIT};
 pub use conflict::Conflict;
-pub use consumer::{Consumer, Delivery, Subscription};
+pub use consumer::{Delivery, Subscription};
 pub use context::Context;
 pub use entity_serializer::EntitySerializer;
 /// What [`Serializer`] is written in terms of.
@@ -88,6 +89,7 @@ pub use target::Target;
 pub use topology::{Quorum, StreamStart, Topology};
 pub use trace_context::TraceContext;
 pub use transport::{Transport, TransportOptions};
+pub use typed_consumer::Consumer;
 pub use value::Value;
 pub use version::{NotAVersion, Version};
 pub use worker::{Incoming, Worker};

@@ -1,9 +1,10 @@
 //! What workers, servers and listeners have in common: they consume for as long as they run, and work on many messages at once.
 
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use amqp_client::Delivery;
 use futures_util::FutureExt as _;
+use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     task::{JoinSet, coop::consume_budget},
@@ -12,15 +13,10 @@ use tokio::{
 use crate::{
     consumer::RawConsumer,
     error::Error,
-    retry::{Retry, RetryPolicy},
     source::Source,
     turns::{Turn, Turns},
     work::Workplace,
 };
-
-/// Never gives up: somebody stops the service when it is to end.
-const RESTART: RetryPolicy =
-    RetryPolicy::exponential(Duration::from_millis(100), Duration::from_secs(10)).deadline(Duration::MAX);
 
 /// A running service.
 ///
@@ -29,7 +25,11 @@ const RESTART: RetryPolicy =
 pub(crate) struct Service {
     stop: watch::Sender<bool>,
     consumers: JoinSet<()>,
+    ended: Ended,
 }
+
+/// Why the first of the sources ended that did so for good.
+type Ended = Arc<Mutex<Option<Error>>>;
 
 /// Stops a service from wherever it is. Cloning is cheap; dropping it changes nothing.
 #[derive(Clone, Debug)]
@@ -47,7 +47,8 @@ impl Service {
     /// back when it is done, so that the next message can have the same turn. Each source has a `workplace` of its own.
     ///
     /// # Errors
-    /// When one of them cannot be consumed from at the start. Later on it is tried again until the service stops.
+    /// When one of them cannot be consumed from at the start. Later on it is tried again until the service stops, but where there is no
+    /// sense in it: the user may not consume any more, or the queue is somebody else's.
     pub(crate) async fn start<H, Fut>(
         sources: Vec<Source>,
         concurrency: usize,
@@ -66,22 +67,29 @@ impl Service {
             started.push((source, raw));
         }
         let mut consumers = JoinSet::new();
+        let ended = Ended::default();
         for (source, raw) in started {
-            let (turns, handle) = (turns.clone(), handle.clone());
-            consumers.spawn(async move { Loop { source, turns, handle }.run(raw, workplace()).await });
+            let (turns, handle, ended) = (turns.clone(), handle.clone(), ended.clone());
+            let going = Loop { source, turns, handle, ended };
+            consumers.spawn(async move { going.run(raw, workplace()).await });
         }
-        Ok(Service { stop, consumers })
+        Ok(Service { stop, consumers, ended })
     }
 
     /// Stops consuming, and waits for the messages that are being worked on.
     pub(crate) async fn stop(mut self) {
         self.stop.send_replace(true);
-        self.wait().await;
+        // Why one ended has been logged, and is no reason why it does not stop.
+        let _ = self.wait().await;
     }
 
-    /// Waits until it was stopped and nothing is being worked on any more. It can be dropped, and called again.
-    pub(crate) async fn wait(&mut self) {
+    /// Waits until it was stopped, or cannot go on, and nothing is being worked on any more. It can be dropped, and called again.
+    ///
+    /// # Errors
+    /// Why a source could not go on, once.
+    pub(crate) async fn wait(&mut self) -> Result<(), Error> {
         while self.consumers.join_next().await.is_some() {}
+        self.ended.lock().take().map_or(Ok(()), Err)
     }
 
     /// Who stops it from elsewhere.
@@ -96,6 +104,7 @@ struct Loop<H> {
     turns: Arc<Turns>,
     /// A clone for each message.
     handle: H,
+    ended: Ended,
 }
 
 impl<H, Fut> Loop<H>
@@ -110,11 +119,23 @@ where
                 () = stopping.requested() => break,
                 error = consume((&mut self.source, &mut raw), &self.turns, &mut working, &self.handle) => error,
             };
-            tracing::warn!(queue = self.source.queue_name(), %error, "consuming ended; it is started again");
-            self.source.ended(&error);
-            match self.start_again().await {
-                Some(started) => raw = started,
-                None => return working.finish().await,
+            let queue = self.source.queue_name();
+            let restarted = if error.ends_consuming() {
+                Err(error)
+            } else {
+                tracing::warn!(queue, %error, "consuming ended; it is started again");
+                self.source.ended(&error);
+                tokio::select! {
+                    () = stopping.requested() => Err(Error::Closed),
+                    restarted = self.source.start_again() => restarted,
+                }
+            };
+            match restarted {
+                Ok(started) => raw = started,
+                Err(reason) => {
+                    working.finish().await;
+                    return self.gave_up(reason);
+                }
             }
         }
         working.finish().await;
@@ -124,23 +145,12 @@ where
         }
     }
 
-    /// `None` when the service is to stop.
-    async fn start_again(&self) -> Option<RawConsumer> {
-        let mut retry = Retry::start(RESTART);
-        let mut stopping = self.turns.stopping();
-        loop {
-            retry.begin();
-            let attempt = async {
-                retry.pause().await;
-                self.source.start().await
-            };
-            match tokio::select! { () = stopping.requested() => return None, result = attempt => result } {
-                Ok(raw) => return Some(raw),
-                Err(Error::Closed) => return None,
-                Err(error) => {
-                    tracing::debug!(queue = self.source.queue_name(), %error, "consuming is not possible yet");
-                }
-            }
+    /// It does not go on. That it was stopped, or its transport closed, is no news.
+    fn gave_up(&self, reason: Error) {
+        if !matches!(reason, Error::Closed) {
+            let queue = self.source.queue_name();
+            tracing::error!(queue, error = %reason, "consuming ended; it is not started again");
+            self.ended.lock().get_or_insert(reason);
         }
     }
 }

@@ -7,12 +7,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
 use crate::{
-    consumer::{Consumer, Delivery, Subscription},
+    consumer::{Delivery, Subscription},
     error::Error,
     link::Link,
     producer::Producer,
     publish_options::PublishOptions,
     publishing::Delivered,
+    typed_consumer::Consumer,
 };
 
 /// A queue to put values in and get them from. Made by

@@ -1,4 +1,6 @@
-//! Where a service takes its messages from, and how it goes on there.
+//! Where messages come from, and how it is gone on with there.
+
+use std::time::Duration;
 
 use amqp_client::{Delivery, StreamOffset};
 use amqp_codec::Value;
@@ -6,12 +8,18 @@ use amqp_codec::Value;
 use crate::{
     consumer::{RawConsumer, Subscription},
     error::Error,
+    retry::{Retry, RetryPolicy},
 };
+
+/// Without a deadline: what has no sense any more says so.
+const RESTART: RetryPolicy =
+    RetryPolicy::exponential(Duration::from_millis(100), Duration::from_secs(10)).deadline(Duration::MAX);
 
 /// The header in which RabbitMQ tells the place of a message in its stream.
 const OFFSET: &str = "x-stream-offset";
 
 /// A subscription that is started again and again.
+#[derive(Clone)]
 pub(crate) struct Source {
     subscription: Subscription,
     is_stream: bool,
@@ -21,7 +29,7 @@ pub(crate) struct Source {
 
 impl From<Subscription> for Source {
     fn from(subscription: Subscription) -> Self {
-        Source { subscription, is_stream: false, next: None }
+        Source { is_stream: subscription.is_stream(), subscription, next: None }
     }
 }
 
@@ -39,6 +47,29 @@ impl Source {
         match self.next {
             None => self.subscription.start_raw().await,
             Some(next) => self.subscription.start_raw_at(StreamOffset::Offset(next)).await,
+        }
+    }
+
+    /// As soon as it can be had, after pauses.
+    ///
+    /// # Errors
+    /// Why there is no sense in trying: the transport is closed, the user may not consume, or the queue is still somebody else's when it was
+    /// waited for long enough.
+    pub(crate) async fn start_again(&self) -> Result<RawConsumer, Error> {
+        let mut retry = Retry::start(RESTART);
+        loop {
+            retry.begin();
+            retry.pause().await;
+            let error = match self.start().await {
+                Ok(raw) => return Ok(raw),
+                Err(error) => error,
+            };
+            let may_be_released =
+                error.is_of_taken_queue() && retry.elapsed() < self.subscription.wait_for_release();
+            if error.ends_consuming() && !may_be_released {
+                return Err(error);
+            }
+            tracing::debug!(queue = self.queue_name(), %error, "consuming is not possible yet");
         }
     }
 

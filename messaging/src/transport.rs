@@ -6,7 +6,7 @@ use amqp_client::{ConnectOptions, Exchange, Queue, Recovery};
 
 use crate::{
     compress::Compression,
-    consumer::Subscription,
+    consumer::{Subscription, WAIT_FOR_RELEASE},
     error::Error,
     lane::Lanes,
     link::Link,
@@ -56,6 +56,7 @@ struct Shared {
     topology: Topology,
     traffic: Traffic,
     drain: Duration,
+    wait_for_release: Duration,
     trace: Option<TraceSource>,
 }
 
@@ -67,6 +68,7 @@ pub struct TransportOptions {
     heartbeat: Option<Duration>,
     shuffle_hosts: bool,
     drain: Drain,
+    wait_for_release: Option<Duration>,
     trace: Option<TraceSource>,
     topology: Topology,
     traffic: Traffic,
@@ -122,6 +124,15 @@ impl TransportOptions {
     #[must_use]
     pub fn drain_timeout(mut self, deadline: Duration) -> Self {
         self.drain = Drain(deadline);
+        self
+    }
+
+    /// For how long what a consumer, worker, server or listener had to itself before its connection was lost is tried again, when the broker
+    /// keeps it for the lost one, or somebody else has it: an exclusive queue, or the [exclusive](Subscription::exclusive) use of one.
+    /// After that they end with [`Error::QueueTaken`] or [`Error::ConsumerEnded`]. Default 5 minutes.
+    #[must_use]
+    pub fn wait_for_release(mut self, deadline: Duration) -> Self {
+        self.wait_for_release = Some(deadline);
         self
     }
 
@@ -209,7 +220,9 @@ impl TransportOptions {
         let (url, topology, traffic) = take_topology(url, self.topology.clone(), self.traffic)?;
         let url = TransportUrl::parse(&url)?;
         // Who consumes goes on where a connection was lost; who publishes has retries of its own, which tell what became of each.
-        let consuming = self.connect_options("consume").recovery(Recovery::new());
+        let wait_for_release = self.wait_for_release.unwrap_or(WAIT_FOR_RELEASE);
+        let recovery = Recovery::new().wait_for_release(wait_for_release);
+        let consuming = self.connect_options("consume").recovery(recovery);
         let consuming = Link::new(url.clone(), consuming);
         let (queue, options) = (topology.reply_queue(), topology.consume_options());
         let replies = ReplyQueue::new(consuming.clone(), queue, options);
@@ -224,6 +237,7 @@ impl TransportOptions {
             topology,
             traffic,
             drain: self.drain.0,
+            wait_for_release,
             trace: self.trace,
         };
         Ok(Transport(Arc::new(shared)))
@@ -284,7 +298,9 @@ impl Transport {
     #[must_use]
     pub fn consumer(&self, queue: Queue) -> Subscription {
         let producer = self.producer(Exchange::direct(""));
-        Subscription::new(self.0.consuming.clone(), queue).with_producer(producer)
+        Subscription::new(self.0.consuming.clone(), queue)
+            .with_producer(producer)
+            .with_wait_for_release(self.0.wait_for_release)
     }
 
     /// Waits for what is being published to be confirmed ([`TransportOptions::drain_timeout`]), deletes the reply queue and closes

@@ -41,6 +41,18 @@ impl Worker {
     pub async fn stop(self) {
         self.service.stop().await;
     }
+
+    /// Waits until the worker cannot go on: its transport is closed, its user may not consume from the queue any more, or that is somebody
+    /// else's. All else it survives.
+    ///
+    /// # Errors
+    /// Why, but for a transport that was closed.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped the worker goes on, and can be waited for again.
+    pub async fn wait(&mut self) -> Result<(), Error> {
+        self.service.wait().await
+    }
 }
 
 impl fmt::Debug for Worker {
@@ -122,7 +134,8 @@ impl Subscription {
     /// Declares, binds, and has `handler` work on each message of type `T`, at most [`concurrency`](Self::concurrency) at once, until
     /// the worker is stopped. A message is acknowledged when its handler has succeeded; when it failed or panicked,
     /// [`on_failure`](Self::on_failure) says what becomes of it. One that is no `T` goes to [`on_undecodable`](Self::on_undecodable), or is
-    /// set aside as a failed one that has been tried often enough, never left unsettled. A lost connection is recovered; a queue that was deleted is declared again.
+    /// set aside as a failed one that has been tried often enough, never left unsettled. A lost connection is recovered; a queue that was deleted is declared again;
+    /// what else ends the consumer has it begin again after pauses. See [`Worker::wait`] for what it does not survive.
     ///
     /// ```
     /// use std::time::Duration;

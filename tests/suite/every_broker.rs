@@ -29,4 +29,28 @@ macro_rules! on_every_broker {
     };
 }
 
-pub(crate) use on_every_broker;
+/// As `on_every_broker`, on those that are reached over TCP.
+macro_rules! on_tcp_brokers {
+    ($($name:ident),* $(,)?) => {
+        mod over_tcp {
+            mod embedded {
+                $(#[tokio::test]
+                async fn $name() {
+                    super::super::$name(super::super::Broker::embedded().await).await;
+                })*
+            }
+
+            mod rabbitmq {
+                $(#[tokio::test]
+                async fn $name() {
+                    let test = concat!(module_path!(), "::", stringify!($name));
+                    if let Some(broker) = super::super::Broker::rabbitmq(test) {
+                        super::super::$name(broker).await;
+                    }
+                })*
+            }
+        }
+    };
+}
+
+pub(crate) use {on_every_broker, on_tcp_brokers};

@@ -182,7 +182,8 @@ impl RunningBatchListener {
         self.services.iter().for_each(|service| service.stopper().stop());
         self.stop.send_replace(true);
         for service in &mut self.services {
-            service.wait().await;
+            // Why one could not go on has been logged.
+            let _ = service.wait().await;
         }
         // The services' ends of the channel are gone.
         while self.task.join_next().await.is_some() {}

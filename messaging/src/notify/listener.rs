@@ -140,7 +140,8 @@ impl RunningListener {
     pub async fn stop(mut self) {
         self.services.iter().for_each(|service| service.stopper().stop());
         for service in &mut self.services {
-            service.wait().await;
+            // Why one could not go on has been logged.
+            let _ = service.wait().await;
         }
     }
 }

@@ -247,15 +247,17 @@ impl RunningServer {
     /// Serves until the server is stopped, as [`stop`](Self::stop) does it: waits for what runs, and deletes its own queue.
     ///
     /// # Errors
-    /// When the queue cannot be deleted; the server has stopped all the same.
+    /// When one of its queues could not be consumed from any more, because its user may not; when its own queue cannot be deleted. The
+    /// server has stopped all the same.
     ///
     /// # Cancel safety
     /// When the future is dropped the server goes on, and can be waited for again.
     pub async fn wait(&mut self) -> Result<(), Error> {
-        self.service.wait().await;
-        match &self.fanout_queue {
+        let served = self.service.wait().await;
+        let deleted = match &self.fanout_queue {
             Some(queue) => self.transport.delete_queue(queue).await,
             None => Ok(()),
-        }
+        };
+        served.and(deleted)
     }
 }

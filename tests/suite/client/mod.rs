@@ -13,4 +13,4 @@ mod publish;
 mod tls;
 mod topology;
 
-use super::every_broker::on_every_broker;
+use super::every_broker::{on_every_broker, on_tcp_brokers};

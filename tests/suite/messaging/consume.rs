@@ -91,14 +91,6 @@ async fn prefetch_bounds_what_is_not_settled(broker: Broker) {
     assert_eq!(within(jobs.next()).await.unwrap().unwrap().body(), &job("b"));
 }
 
-async fn a_consumer_whose_queue_is_deleted_ends_with_the_reason(broker: Broker) {
-    let mut jobs = start(&broker, "q").await;
-    broker.channel().await.delete_queue(&broker.name("q")).await.unwrap();
-    let Some(Err(error @ Error::ConsumerEnded { .. })) = within(jobs.next()).await else { panic!("goes on") };
-    assert!(error.to_string().contains(&broker.name("q")), "{error}");
-    assert!(within(jobs.next()).await.is_none());
-}
-
 async fn the_broker_names_a_queue_without_a_name(broker: Broker) {
     let transport = broker.transport().await;
     let exchange = Exchange::fanout(broker.name("x")).auto_delete(true);
@@ -115,7 +107,6 @@ on_every_broker! {
     what_is_not_settled_goes_back_when_the_consumer_closes,
     an_undecodable_message_is_an_item_that_can_be_settled_and_the_consumer_goes_on,
     prefetch_bounds_what_is_not_settled,
-    a_consumer_whose_queue_is_deleted_ends_with_the_reason,
     the_broker_names_a_queue_without_a_name,
 }
 

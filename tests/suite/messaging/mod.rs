@@ -12,6 +12,7 @@ mod notify_drivers;
 mod notify_failures;
 mod notify_programs;
 mod options;
+mod other_words;
 mod produce;
 mod publish_all;
 mod quickstart;
@@ -25,8 +26,9 @@ mod rpc_programs;
 mod rpc_server;
 mod rpc_topology;
 mod rpc_wire;
+mod subscriptions;
 mod traffic;
 mod transport;
 mod worker;
 
-use super::every_broker::on_every_broker;
+use super::every_broker::{on_every_broker, on_tcp_brokers};

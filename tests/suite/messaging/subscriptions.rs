@@ -1,0 +1,220 @@
+//! What subscriptions survive, in a consumer as in a worker, and what ends them.
+
+use std::time::{Duration, Instant};
+
+use amqp_client::{ReplyCode, Uri};
+use messaging::{
+    Consumer, Error, Exchange, Incoming, Queue, StreamOffset, Subscription, Transport, TransportOptions,
+    Worker,
+};
+use tests::Lingering;
+use tokio::sync::mpsc;
+
+use super::{
+    fixture::{Broker, within},
+    on_every_broker, on_tcp_brokers,
+};
+
+/// Numbers, from a consumer or a worker's handler.
+enum Taking {
+    Consumer(Box<Consumer<u32>>),
+    Worker(Worker, mpsc::UnboundedReceiver<u32>),
+}
+
+impl Taking {
+    /// One of each.
+    const KINDS: [&str; 2] = ["consumer", "worker"];
+
+    async fn start(kind: &str, subscription: Subscription) -> Result<Self, Error> {
+        if kind == "consumer" {
+            return Ok(Taking::Consumer(Box::new(within(subscription.start()).await?)));
+        }
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let handler = move |message: Incoming<u32>| {
+            let sent = sender.send(message.into_body());
+            async move { sent.map_err(|_| "nobody listens") }
+        };
+        Ok(Taking::Worker(within(subscription.handle(handler)).await?, receiver))
+    }
+
+    async fn next(&mut self) -> u32 {
+        match self {
+            Taking::Consumer(consumer) => {
+                let delivery = within(consumer.next()).await.unwrap().unwrap();
+                let number = *delivery.body();
+                delivery.ack().await.unwrap();
+                number
+            }
+            Taking::Worker(_, taken) => within(taken.recv()).await.unwrap(),
+        }
+    }
+
+    /// As `next`, behind those whose acknowledgement was lost.
+    async fn next_but(&mut self, before: u32) -> u32 {
+        loop {
+            match self.next().await {
+                number if number == before => {}
+                number => return number,
+            }
+        }
+    }
+
+    async fn end(&mut self) -> Error {
+        match self {
+            Taking::Consumer(consumer) => {
+                let end = within(consumer.next()).await.unwrap();
+                assert!(within(consumer.next()).await.is_none());
+                end.err().unwrap()
+            }
+            Taking::Worker(worker, _) => within(worker.wait()).await.unwrap_err(),
+        }
+    }
+}
+
+async fn publish(transport: &Transport, queue: &str, numbers: impl IntoIterator<Item = u32>) {
+    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    for number in numbers {
+        within(producer.ensure_publish(queue, &number)).await.unwrap();
+    }
+}
+
+/// A transport over a proxy that can leave connections behind.
+async fn lingering(broker: &Broker, options: TransportOptions) -> (Lingering, Transport) {
+    let address = Uri::parse(&broker.url).unwrap().address();
+    let proxy = Lingering::start(&address).await.unwrap();
+    let url = broker.url.replacen(&address, &proxy.addr().to_string(), 1);
+    let transport = within(options.connect(&url)).await.unwrap();
+    (proxy, transport)
+}
+
+async fn a_queue_that_is_deleted_is_declared_again_and_consumed_from(broker: Broker) {
+    let transport = broker.transport().await;
+    for kind in Taking::KINDS {
+        let queue = broker.name(kind);
+        let mut taking = Taking::start(kind, transport.consumer(Queue::new(&queue))).await.unwrap();
+        publish(&transport, &queue, [1]).await;
+        assert_eq!(taking.next().await, 1);
+        broker.channel().await.delete_queue(&queue).await.unwrap();
+        let again = async {
+            let producer = transport.producer(Exchange::direct("")).wait_for_route(true);
+            within(producer.mandatory(true).ensure_publish(&queue, &2)).await.unwrap();
+        };
+        let (number, ()) = tokio::join!(taking.next(), again);
+        assert_eq!(number, 2, "{kind}");
+    }
+}
+
+/// What does not come by itself after a while it would come in.
+async fn a_stream_is_gone_on_with_where_it_was(broker: Broker) {
+    let other = broker.transport().await;
+    for kind in Taking::KINDS {
+        for offset in [None, Some(StreamOffset::First)] {
+            let (proxy, transport) = lingering(&broker, TransportOptions::new()).await;
+            let stream = Queue::stream(broker.name(&format!("{kind}-{offset:?}")));
+            let subscription = transport.consumer(stream.clone());
+            let subscription = offset.into_iter().fold(subscription, Subscription::stream_offset);
+            let mut taking = Taking::start(kind, subscription).await.unwrap();
+            publish(&other, stream.name(), 1..=3).await;
+            for number in 1..=3 {
+                assert_eq!(taking.next().await, number, "{kind} from {offset:?}");
+            }
+            proxy.refuse(true);
+            proxy.vanish();
+            publish(&other, stream.name(), 4..=6).await;
+            proxy.refuse(false);
+            publish(&other, stream.name(), [7]).await;
+            for number in 4..=7 {
+                assert_eq!(taking.next().await, number, "{kind} from {offset:?}");
+            }
+            broker.channel().await.delete_queue(&stream).await.unwrap();
+        }
+    }
+}
+
+async fn what_a_lost_connection_had_to_itself_is_had_back(broker: Broker) {
+    for kind in Taking::KINDS {
+        for is_queue in [true, false] {
+            let (proxy, transport) = lingering(&broker, TransportOptions::new()).await;
+            let name = broker.name(&format!("{kind}-{is_queue}"));
+            let queue = Queue::new(&name).exclusive(is_queue);
+            let subscription = transport.consumer(queue).exclusive(!is_queue);
+            let mut taking = Taking::start(kind, subscription).await.unwrap();
+            publish(&transport, &name, [1]).await;
+            assert_eq!(taking.next().await, 1);
+            proxy.vanish();
+            // Long enough to be refused.
+            let still = tokio::time::timeout(Duration::from_millis(300), taking.next()).await;
+            assert!(still.is_err(), "{kind}");
+            proxy.release();
+            let again = async {
+                let producer = transport.producer(Exchange::direct("")).wait_for_route(true);
+                within(producer.mandatory(true).ensure_publish(&name, &2)).await.unwrap();
+            };
+            let (number, ()) = tokio::join!(taking.next_but(1), again);
+            assert_eq!(number, 2, "{kind}, exclusive queue: {is_queue}");
+            if !is_queue {
+                broker.channel().await.delete_queue(&name).await.unwrap();
+            }
+        }
+    }
+}
+
+async fn it_ends_at_the_deadline_and_says_what_is_taken(broker: Broker) {
+    for kind in Taking::KINDS {
+        let options = TransportOptions::new().wait_for_release(Duration::from_millis(500));
+        let (proxy, transport) = lingering(&broker, options).await;
+        let queue = Queue::new(broker.name(kind)).exclusive(true);
+        let mut taking = Taking::start(kind, transport.consumer(queue)).await.unwrap();
+        proxy.vanish();
+        let error = taking.end().await;
+        let Error::ConsumerEnded { source: Some(source), .. } = &error else { panic!("{kind}: {error}") };
+        assert!(source.is_taken(), "{kind}: {error}");
+    }
+}
+
+async fn what_is_taken_from_the_start_is_told_at_once(broker: Broker) {
+    let (owner, other) = (broker.transport().await, broker.transport().await);
+    let begun = Instant::now();
+    for kind in Taking::KINDS {
+        for is_queue in [true, false] {
+            let name = broker.name(&format!("{kind}-{is_queue}"));
+            let queue = Queue::new(&name).exclusive(is_queue);
+            let subscribe = |transport: &Transport| transport.consumer(queue.clone()).exclusive(!is_queue);
+            let owning = Taking::start("consumer", subscribe(&owner)).await.unwrap();
+            let error = Taking::start(kind, subscribe(&other)).await.err().unwrap();
+            assert!(matches!(&error, Error::QueueTaken { queue, .. } if *queue == name), "{error}");
+            drop(owning);
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "tried again in vain");
+}
+
+on_every_broker! {
+    a_queue_that_is_deleted_is_declared_again_and_consumed_from,
+    what_is_taken_from_the_start_is_told_at_once,
+}
+
+on_tcp_brokers! {
+    a_stream_is_gone_on_with_where_it_was,
+    what_a_lost_connection_had_to_itself_is_had_back,
+    it_ends_at_the_deadline_and_says_what_is_taken,
+}
+
+#[tokio::test]
+async fn it_ends_when_its_user_may_not_consume_any_more_and_does_not_try_again() {
+    for kind in Taking::KINDS {
+        let broker = amqp_broker::Broker::builder().build();
+        let listener = broker.listen("127.0.0.1:0").await.unwrap();
+        let transport = Transport::connect(&format!("amqp://{}/", listener.local_addr())).await.unwrap();
+        let mut taking = Taking::start(kind, transport.consumer(Queue::new("q"))).await.unwrap();
+        publish(&transport, "q", [1]).await;
+        assert_eq!(taking.next().await, 1);
+        let may = amqp_broker::Permissions::new(".*", ".*", "^other$").unwrap();
+        broker.set_permissions("guest", "/", may);
+        broker.faults().drop_connections();
+        let error = taking.end().await;
+        let Error::ConsumerEnded { source: Some(source), .. } = &error else { panic!("{kind}: {error}") };
+        assert_eq!(source.reply_code(), Some(ReplyCode::ACCESS_REFUSED), "{kind}: {error}");
+        assert!(!source.is_taken());
+    }
+}
