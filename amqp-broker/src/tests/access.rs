@@ -7,12 +7,12 @@ use amqp_codec::{
 };
 
 use super::{
-    errors::{
+    peer::{Peer, short, start_ok},
+    steps::{
         Case,
         Closed::{Channel, Nothing},
         bind, consume, exchange, name, on, outcome, publish, queue, script, table, unbind,
     },
-    peer::{Peer, short, start_ok},
 };
 use crate::{
     broker::{Broker, BrokerBuilder},
@@ -43,7 +43,7 @@ fn cases() -> Vec<(&'static str, Vec<Frame>, String)> {
     let alternate = table([("alternate-exchange", "nope".into())]);
     let dead_letter = |queue: &str| queues::Declare {
         arguments: table([("x-dead-letter-exchange", "nope".into())]),
-        ..super::errors::queue(queue)
+        ..super::steps::queue(queue)
     };
     let plain = amqp_codec::Properties::default();
     vec![

@@ -14,11 +14,12 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{
     both::rabbitmq,
-    errors::{
-        bind, blame, catalogue, consume, content, exchange, name, on, publish, queue, queue_with, quorum,
-        script, table, unbind,
-    },
+    errors::catalogue,
     peer::Peer,
+    steps::{
+        bind, blame, consume, content, exchange, name, on, publish, queue, queue_with, quorum, script, table,
+        unbind,
+    },
 };
 use crate::broker::Broker;
 

@@ -228,7 +228,7 @@ async fn nothing_is_confirmed_or_answered_before_it_is_on_disk_but_what_does_not
     peer.publish_with("", "q", persistent(), false, b"1").await;
     peer.publish_with("", "q", persistent(), false, b"2").await;
     peer.send(2, queue::Declare { queue: short("later"), durable: true, ..Default::default() }).await;
-    for frame in super::errors::publish("", "q", &persistent()) {
+    for frame in super::steps::publish("", "q", &persistent()) {
         let on_three = match frame {
             Frame::Method(_, method) => Frame::Method(3, method),
             Frame::Header(_, header) => Frame::Header(3, header),

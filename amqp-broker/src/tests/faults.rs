@@ -169,7 +169,7 @@ async fn swallowed_confirms_are_covered_by_no_later_one() {
     broker.faults().swallow_confirms(2);
     let mut frames = Vec::new();
     for body in ["1", "2", "3", "4"] {
-        frames.extend(super::errors::publish("", "q", &Default::default()).map(|frame| match frame {
+        frames.extend(super::steps::publish("", "q", &Default::default()).map(|frame| match frame {
             Frame::Body(number, _) => Frame::Body(number, body.into()),
             other => other,
         }));

@@ -9,8 +9,8 @@ use amqp_codec::{
 };
 
 use super::{
-    errors::{Closed, on, outcome, publish, queue as declared, table},
     peer::{FRAME_MAX, Peer, short, start_ok},
+    steps::{Closed, on, outcome, publish, queue as declared, table},
 };
 use crate::broker::Broker;
 

@@ -63,6 +63,7 @@ mod restarts;
 mod scale;
 mod sequences;
 mod shared_prefetch;
+mod steps;
 mod streams;
 mod turns;
 mod waiting;

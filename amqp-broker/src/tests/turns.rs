@@ -6,8 +6,8 @@ use amqp_codec::{
 };
 
 use super::{
-    errors::table,
     peer::{Peer, short},
+    steps::table,
 };
 use crate::{broker::Broker, core::budget::BUDGET};
 
