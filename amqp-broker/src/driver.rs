@@ -88,6 +88,11 @@ impl<S> Driver<S> {
         });
     }
 
+    /// Takes what has been read and not looked at.
+    pub(crate) fn take_unseen(&mut self) -> BytesMut {
+        std::mem::take(&mut self.input)
+    }
+
     /// What came with the last words of the login is in `input`.
     pub(crate) fn new(
         stream: S,

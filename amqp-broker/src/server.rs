@@ -1,8 +1,6 @@
 //! Connections from accept to the last octet: one task each.
 
-#[cfg(feature = "tls")]
-use std::io;
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
@@ -22,6 +20,7 @@ use crate::{
     origin::Origin,
     pulse::Pulse,
     session::{
+        farewell::{CLOSE_OK, Farewell},
         handshake::{Agreed, Handshake, Refused},
         order::Order,
     },
@@ -239,12 +238,13 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<Stri
     };
     let why = driver.why().or(lost.as_deref()).unwrap_or("for no reason known");
     connection_log::closed(&client, opened, why);
+    let unseen = driver.take_unseen();
     driver.leave();
     if driver.is_left() && !is_ending {
         // It may have written more behind its close. Were the stream closed with that unread, its reset could overtake our
         // answer; RabbitMQ, too, leaves it to the client to close.
         tokio::select! {
-            _ = timeout(LEAVE_TIMEOUT, read_out(&mut driver.stream)) => {}
+            _ = timeout(LEAVE_TIMEOUT, hear_out(&mut driver.stream, &unseen)) => {}
             () = ended(&mut ending) => {}
         }
     }
@@ -285,6 +285,24 @@ async fn take_leave<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
         read_out(stream).await;
     };
     let _ = timeout(CLOSE_TIMEOUT, ended).await;
+}
+
+/// Hears what a client that has closed still says, until it closes its end too.
+async fn hear_out<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, unseen: &[u8]) -> io::Result<()> {
+    let mut farewell = Farewell::default();
+    farewell.hear(unseen);
+    let mut rest = vec![0; DISCARDED_AT_ONCE];
+    loop {
+        stream.write_all(&CLOSE_OK.repeat(farewell.take_closes())).await?;
+        if farewell.has_ended() {
+            return Ok(());
+        }
+        let count = stream.read(&mut rest).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        farewell.hear(rest.get(..count).unwrap_or_default());
+    }
 }
 
 /// Reads what still comes until the other end closes too.

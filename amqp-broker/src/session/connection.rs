@@ -20,6 +20,7 @@ use crate::{
 use super::{
     bad_frame::{LENIENCY, bad_end, bad_header, octets, out_of_place},
     channel::Channel,
+    farewell::CLOSE_OK,
     held::encoded,
     incoming::{GATHERED, METHOD_EXPECTED, Part, blamed},
     paused::{Paused, Then},
@@ -29,9 +30,6 @@ use super::{
 /// From this many bytes that wait to be written on, nothing more is read: the answers have to go somewhere. Deliveries stop
 /// far below, so a client that only consumes slowly is still heard.
 const TOO_MUCH_TO_WRITE: usize = 8 << 20;
-
-/// A connection's close-ok, complete: what a client ends with after we closed for an error.
-const CLOSE_OK: [u8; 12] = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, FRAME_END];
 
 /// Methods that are answered at once, by class and method number.
 const CONSUME: [u8; 4] = [0, 60, 0, 20];
@@ -182,6 +180,7 @@ impl Connection {
             match self.phase {
                 Phase::Finished | Phase::Left => break Wants::End,
                 Phase::Deaf => {
+                    // What a client ends with after we closed for an error.
                     if input.ends_with(&CLOSE_OK) {
                         self.phase = Phase::Finished;
                     }

@@ -5,6 +5,7 @@ mod bad_frame;
 pub(crate) mod channel;
 pub(crate) mod connection;
 pub(crate) mod disturbance;
+pub(crate) mod farewell;
 pub(crate) mod handshake;
 pub(crate) mod held;
 pub(crate) mod holdings;

@@ -95,6 +95,21 @@ both! {
         }
     }
 
+    async fn a_second_close_of_the_connection_is_answered_again_until_the_client_ends_it(broker: &Tested) {
+        let mut peer = broker.open().await;
+        let mut octets = BytesMut::new();
+        let close = || connection::Close { reply_code: 200, ..Default::default() };
+        put(&mut octets, 0, close());
+        put(&mut octets, 1, basic::Publish::default());
+        put(&mut octets, 0, close());
+        peer.raw(&octets).await;
+        peer.expect::<connection::CloseOk>(0).await;
+        peer.expect::<connection::CloseOk>(0).await;
+        peer.call(0, close()).await;
+        peer.send(0, connection::CloseOk {}).await;
+        assert_eq!(peer.next().await, None);
+    }
+
     async fn its_queues_and_consumers_go_at_once(broker: &Tested) {
         let (mut other, mut peer) = (broker.open().await, broker.open().await);
         other.fresh("cross.shared", []).await;
