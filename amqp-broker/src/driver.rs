@@ -105,7 +105,7 @@ impl<S> Driver<S> {
         let (user, vhost) = (agreed.access.user.clone(), agreed.vhost);
         let (id, progress, uncounted) = host.with(|_, shared| {
             let id = shared.vhost.connect(agreed.access, agreed.cancel_notify);
-            shared.outboxes.open(id, Outbox::new(frame_max));
+            shared.outboxes.open(id, Outbox::new(place.client.name.clone(), frame_max));
             let progress = shared.holdings.open(id, Some(place.client.orders()));
             shared.outboxes.send(id, 0, &open_ok());
             (id, progress, shared.outboxes.peek(id).map_or(0, |outbox| outbox.len()))

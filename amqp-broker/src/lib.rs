@@ -56,7 +56,7 @@
 //! | a `user-id` is the login's | a user with the tag `impersonator` may say another |
 //! | changed permissions hold for open channels at once | a channel may go on with what it has used lately |
 //! | virtual hosts are those the broker was built with | they come and go |
-//! | of a method of the connection whose frame ends wrongly class and number are shown | the first 16 octets are, in which there may be a secret |
+//! | of a method of the connection whose frame ends wrongly class and number are shown | the first 16 octets are, and the one it ends with, in which there may be a secret |
 //! | properties that cannot be read are 502 SYNTAX_ERROR | 541 INTERNAL_ERROR |
 //! | flags of properties that do not exist are refused | they are passed on, to break whoever reads them |
 //!

@@ -13,7 +13,10 @@ use std::{
 };
 
 use amqp_broker::{Broker, Tls};
-use clap::Parser;
+use clap::{
+    CommandFactory, Parser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use listeners::Listeners;
 use mimalloc::MiMalloc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -80,7 +83,7 @@ const EXAMPLES: &str = r#"A file:
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| without_strays(error).exit());
     let settings = match with_file(arguments) {
         Ok(settings) => settings,
         Err(error) => return failed(&*error),
@@ -99,6 +102,24 @@ async fn main() -> ExitCode {
             tracing::error!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What is wrong with the arguments, but for a word that belongs to none of them: it may be of a password with a space in it.
+fn without_strays(error: clap::Error) -> clap::Error {
+    let is_flag = |error: &clap::Error| match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => argument.starts_with('-'),
+        _ => false,
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument if !is_flag(&error) => Arguments::command().error(
+            ErrorKind::UnknownArgument,
+            "a word belongs to no flag; it is not shown, as it may be a part of a password: where there is a space in one, quote it",
+        ),
+        ErrorKind::TooManyValues => {
+            Arguments::command().error(ErrorKind::TooManyValues, "a flag that takes no value has got one")
+        }
+        _ => error,
     }
 }
 

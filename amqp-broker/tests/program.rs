@@ -135,7 +135,7 @@ fn help_names_every_flag_and_shows_a_file() {
 
 #[test]
 fn what_cannot_be_is_told_and_a_password_is_not_repeated() {
-    let cases: [(&[&str], &str); 25] = [
+    let cases: [(&[&str], &str); 30] = [
         (&["--repair"], "--repair needs --data: there is no folder to be repaired"),
         (&["--tls-client-authorities", "/x"], "but no --listen-tls that would use them"),
         (&["--listen", "5672"], "cannot listen on 5672: invalid socket address: an address is HOST:PORT"),
@@ -170,6 +170,11 @@ fn what_cannot_be_is_told_and_a_password_is_not_repeated() {
         (&["--listen-tls", "127.0.0.1:0"], "TLS needs --tls-certificate and --tls-key"),
         (&["--permissions", "u", "/", "(", "", ""], "is no regular expression"),
         (&["--log", "=="], "--log"),
+        (&["--user", "ada:my", "hunter2"], "a word belongs to no flag"),
+        (&["hunter2", "--repair"], "a word belongs to no flag"),
+        (&["--", "hunter2"], "a word belongs to no flag"),
+        (&["--repair=hunter2"], "a flag that takes no value has got one"),
+        (&["--pasword=hunter2"], "unexpected argument '--pasword' found"),
     ];
     for (arguments, text) in cases {
         let (output, said) = output(arguments);

@@ -20,10 +20,13 @@ pub(crate) fn out_of_place(header: FrameHeader, payload: &[u8]) -> Refusal {
     Refusal::UnexpectedFrame(format!("type {}, {}", kind(header), octets(header, payload)).into())
 }
 
-/// A frame whose last octet is wrong.
+/// A frame whose last octet is wrong. Where the frame is longer than it says, that octet is one of its arguments.
 pub(crate) fn bad_end(header: FrameHeader, payload: &[u8], end: u8) -> Refusal {
-    let shown = octets(header, payload);
-    Refusal::Frame(format!("type {}, {shown}: {{invalid_frame_end_marker,{end}}}", kind(header)))
+    let (kind, shown) = (kind(header), octets(header, payload));
+    Refusal::Frame(match is_secret(header, payload) {
+        true => format!("type {kind}, {shown}: invalid_frame_end_marker"),
+        false => format!("type {kind}, {shown}: {{invalid_frame_end_marker,{end}}}"),
+    })
 }
 
 fn kind(header: FrameHeader) -> u8 {
@@ -35,12 +38,14 @@ fn kind(header: FrameHeader) -> u8 {
     }
 }
 
-/// What is in a frame. Of a method of the connection RabbitMQ shows sixteen octets too; here none of its arguments is, for they may
-/// be a password (start-ok, secure-ok) or a token (update-secret).
+/// Whether it is a method of the connection, whose arguments may be a password (start-ok, secure-ok) or a token (update-secret).
+fn is_secret(header: FrameHeader, payload: &[u8]) -> bool {
+    header.kind == FrameKind::Method && (header.channel == 0 || payload.starts_with(&CONNECTION_CLASS))
+}
+
+/// What is in a frame. Of a method of the connection RabbitMQ shows sixteen octets too, here none of its arguments is shown.
 pub(crate) fn octets(header: FrameHeader, payload: &[u8]) -> String {
-    let is_secret =
-        header.kind == FrameKind::Method && (header.channel == 0 || payload.starts_with(&CONNECTION_CLASS));
-    let count = if is_secret { METHOD_ID } else { SHOWN };
+    let count = if is_secret(header, payload) { METHOD_ID } else { SHOWN };
     match payload.split_at_checked(count) {
         Some((first, [_, ..])) => format!("first {count} octets = {}", binary(first)),
         _ => format!("all octets = {}", binary(payload)),

@@ -290,7 +290,7 @@ impl Channel {
             exchange::Method::Delete(mut delete) => {
                 strip(&mut delete.exchange);
                 let removal = vhost.delete_exchange(&delete, op.by)?;
-                let answer = self.answer_unless(delete.no_wait, &exchange::DeleteOk {});
+                let answer = self.answer_unless(delete.no_wait, op, &exchange::DeleteOk {});
                 self.remove(op, exchange::Delete::ID, removal, answer)?;
             }
             exchange::Method::Bind(mut bind) => {
@@ -317,7 +317,7 @@ impl Channel {
                     },
                     op.by,
                 )?;
-                let answer = self.answer_unless(unbind.no_wait, &exchange::UnbindOk {});
+                let answer = self.answer_unless(unbind.no_wait, op, &exchange::UnbindOk {});
                 self.remove(op, exchange::Unbind::ID, removal, answer)?;
             }
             _ => return Err(Refusal::UnimplementedMethod),
@@ -354,20 +354,20 @@ impl Channel {
                     },
                     op.by,
                 )?;
-                let answer = self.answer_unless(false, &queue::UnbindOk {});
+                let answer = self.answer_unless(false, op, &queue::UnbindOk {});
                 self.remove(op, queue::Unbind::ID, removal, answer)?;
             }
             queue::Method::Purge(mut purge) => {
                 self.name_queue(&mut purge.queue)?;
                 let (message_count, work) = op.shared.vhost.purge_queue(op.now, &purge.queue, op.by)?;
-                let answer = self.answer_unless(purge.no_wait, &queue::PurgeOk { message_count });
+                let answer = self.answer_unless(purge.no_wait, op, &queue::PurgeOk { message_count });
                 self.run(op, queue::Purge::ID, work, Then::Say(answer))?;
             }
             queue::Method::Delete(mut delete) => {
                 self.name_queue(&mut delete.queue)?;
                 strip(&mut delete.queue);
                 let (message_count, removal) = op.shared.vhost.delete_queue(op.now, &delete, op.by)?;
-                let answer = self.answer_unless(delete.no_wait, &queue::DeleteOk { message_count });
+                let answer = self.answer_unless(delete.no_wait, op, &queue::DeleteOk { message_count });
                 let (work, then) = (Work::Remove(Box::new(removal)), Then::SayDeleted(answer, Vec::new()));
                 self.run(op, queue::Delete::ID, work, then)?;
             }
@@ -431,7 +431,7 @@ impl Channel {
             basic::Method::Cancel(cancel) => {
                 let removal = shared.vhost.cancel(op.now, key, &cancel.consumer_tag);
                 let ok = basic::CancelOk { consumer_tag: cancel.consumer_tag };
-                let answer = self.answer_unless(cancel.no_wait, &ok);
+                let answer = self.answer_unless(cancel.no_wait, op, &ok);
                 self.remove(op, basic::Cancel::ID, removal, answer)?;
             }
             basic::Method::Get(get) => self.get(op, key, get)?,

@@ -21,7 +21,6 @@ use super::{
     bad_frame::{LENIENCY, bad_end, bad_header, octets, out_of_place},
     channel::Channel,
     farewell::CLOSE_OK,
-    held::encoded,
     incoming::{GATHERED, METHOD_EXPECTED, Part, blamed},
     paused::{Paused, Then},
     shared::{Operation, Shared},
@@ -364,7 +363,7 @@ impl Connection {
         match method {
             Method::Channel(channel::Method::Open(_)) => self.open_channel(op, number).map_err(by(id)),
             Method::Channel(channel::Method::Close(_)) if self.has_channel(number) => {
-                let answer = encoded(number, &channel::CloseOk {});
+                let answer = op.shared.outboxes.encoded(self.id, number, &channel::CloseOk {});
                 // Where both sides close, the number is free once the client has answered ours.
                 if self.is_ignored(number) {
                     op.shared.outboxes.send(self.id, number, &channel::CloseOk {});

@@ -127,7 +127,7 @@ impl<'a> Handshake<'a> {
                     return refuse_protocol(*header, output);
                 }
                 input.advance(PROTOCOL_HEADER.len());
-                put(output, &self.start());
+                put(output, &self.start())?;
                 self.stage = Stage::StartOk;
             }
             let frame_max = self.frame_max() + LENIENCY;
@@ -169,11 +169,9 @@ impl<'a> Handshake<'a> {
             (Stage::Open, amqp_codec::Error::FrameTooLarge { .. }) => {
                 let refusal = bad_header(error, input, self.frame_max());
                 let reply_text = refusal.reply_text();
-                put(
-                    output,
-                    &connection::Close { reply_code: refusal.code().0, reply_text, ..Default::default() },
-                );
-                Refused::Closed(refusal.to_string())
+                let close =
+                    connection::Close { reply_code: refusal.code().0, reply_text, ..Default::default() };
+                put(output, &close).err().unwrap_or_else(|| Refused::Closed(refusal.to_string()))
             }
             (Stage::Open, _) => closed(output, error.reply_code(), &error.to_string(), MethodId::default()),
             _ => Refused::Closed(error.to_string()),
@@ -200,13 +198,13 @@ impl<'a> Handshake<'a> {
         };
         match (self.stage, method) {
             (_, connection::Method::Close(_)) => {
-                put(output, &connection::CloseOk {});
+                put(output, &connection::CloseOk {})?;
                 Err(Refused::Left)
             }
             (Stage::StartOk, connection::Method::StartOk(start_ok)) => {
                 self.log_in(&start_ok, output)?;
                 let Tune { channel_max, frame_max, heartbeat } = self.tune;
-                put(output, &connection::Tune { channel_max, frame_max, heartbeat });
+                put(output, &connection::Tune { channel_max, frame_max, heartbeat })?;
                 self.stage = Stage::TuneOk;
                 Ok(None)
             }
@@ -346,14 +344,15 @@ fn closed(output: &mut BytesMut, code: ReplyCode, text: &str, method: MethodId) 
     let reply_text = reply_text(code, text);
     let refused = Refused::Closed(reply_text.to_string());
     let MethodId { class_id, method_id } = method;
-    put(output, &connection::Close { reply_code: code.0, reply_text, class_id, method_id });
-    refused
+    let close = connection::Close { reply_code: code.0, reply_text, class_id, method_id };
+    put(output, &close).err().unwrap_or(refused)
 }
 
-fn put<A: Arguments>(output: &mut BytesMut, method: &A) {
-    if let Err(error) = encode_method(0, method, FRAME_MIN_SIZE as usize, output) {
-        tracing::error!(method = A::NAME, %error, "a method could not be encoded");
-    }
+/// # Errors
+/// When the method is longer than the least frame: there is no going on.
+fn put<A: Arguments>(output: &mut BytesMut, method: &A) -> Result<(), Refused> {
+    let unsaid = |error| Refused::Closed(format!("{} could not be encoded: {error}", A::NAME));
+    encode_method(0, method, FRAME_MIN_SIZE as usize, output).map_err(unsaid)
 }
 
 /// User and password of PLAIN.

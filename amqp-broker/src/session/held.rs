@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-use amqp_codec::{FRAME_MIN_SIZE, frame::encode_method, method::Arguments};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::core::ids::{ChannelId, ConnectionId};
 
@@ -72,14 +71,4 @@ impl HeldAnswers {
     pub(crate) fn fail(&mut self) -> VecDeque<Held> {
         std::mem::take(&mut self.answers)
     }
-}
-
-/// A method as it will be said.
-pub(crate) fn encoded<A: Arguments>(number: u16, method: &A) -> Bytes {
-    let mut frame = BytesMut::new();
-    // No method that is held comes near the smallest frame_max.
-    if let Err(error) = encode_method(number, method, FRAME_MIN_SIZE as usize, &mut frame) {
-        tracing::error!(method = A::NAME, %error, "a method could not be encoded");
-    }
-    frame.freeze()
 }

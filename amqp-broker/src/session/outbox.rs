@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, io::IoSlice, mem, task::Waker};
 
 use amqp_codec::{
-    Arguments, ReplyCode, ShortString,
+    Arguments, Error, ReplyCode, ShortString,
     content::body_frame_sizes,
     frame::{FRAME_END, HEARTBEAT, encode_method, put_body_frame_header},
     method::basic,
@@ -37,6 +37,8 @@ const RETURN: [u8; 4] = [0, 60, 0, 50];
 /// Frames for one connection.
 #[derive(Debug)]
 pub(crate) struct Outbox {
+    /// What the log calls the connection.
+    name: String,
     frame_max: usize,
     batch: Batch,
     /// The connection's task, when it waits for something to write.
@@ -138,9 +140,10 @@ impl Batch {
 }
 
 impl Outbox {
-    pub(crate) fn new(frame_max: usize) -> Self {
+    pub(crate) fn new(name: String, frame_max: usize) -> Self {
         let (waker, orders) = (None, VecDeque::new());
         Outbox {
+            name,
             frame_max,
             batch: Batch::default(),
             waker,
@@ -185,8 +188,22 @@ impl Outbox {
     pub(crate) fn method<A: Arguments>(&mut self, channel: u16, method: &A) {
         // No method of the broker comes near the smallest frame_max, except with a table of its own making.
         if let Err(error) = encode_method(channel, method, self.frame_max, &mut self.batch.bytes) {
-            tracing::error!(method = A::NAME, %error, "a method could not be encoded");
+            self.not_encoded::<A>(channel, &error);
         }
+    }
+
+    /// A method as it will be said later.
+    pub(crate) fn encoded<A: Arguments>(&self, channel: u16, method: &A) -> Bytes {
+        let mut frame = BytesMut::new();
+        if let Err(error) = encode_method(channel, method, self.frame_max, &mut frame) {
+            self.not_encoded::<A>(channel, &error);
+        }
+        frame.freeze()
+    }
+
+    fn not_encoded<A: Arguments>(&self, channel: u16, error: &Error) {
+        let (connection, method) = (&self.name, A::NAME);
+        tracing::error!(connection, channel, method, %error, "a method could not be encoded");
     }
 
     /// Appends a frame that was encoded before.
@@ -389,6 +406,11 @@ impl Outboxes {
         }
     }
 
+    /// A method as it will be said to a connection later; nothing for one that has gone.
+    pub(crate) fn encoded<A: Arguments>(&mut self, to: ConnectionId, channel: u16, method: &A) -> Bytes {
+        self.peek(to).map(|outbox| outbox.encoded(channel, method)).unwrap_or_default()
+    }
+
     /// Moves the tasks that are to be woken into `woken`.
     pub(crate) fn take_woken(&mut self, woken: &mut Vec<Waker>) {
         woken.append(&mut self.to_wake);
@@ -522,7 +544,7 @@ mod tests {
         draft.header(&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0x75, 0x30, 0, 0]);
         draft.large(vec![Bytes::copy_from_slice(&body[..20_001]), Bytes::copy_from_slice(&body[20_001..])]);
         for most in [1, 999, 5000, 1 << 20] {
-            let mut outbox = Outbox::new(8192);
+            let mut outbox = Outbox::new("test".to_owned(), 8192);
             let tag = ShortString::from_static("ctag");
             outbox.deliver(&Delivery {
                 channel: 1,

@@ -56,8 +56,10 @@ impl DataError {
 
     /// What the store says of a folder whose records have been read before: what cannot be read is damaged.
     pub(super) fn of_reading(path: &Path, error: fjall::Error) -> Self {
-        tracing::debug!(?error, "the store cannot be read");
-        let is_damage = match system_error(&error) {
+        let from_system = system_error(&error);
+        let why = from_system.as_ref().map_or_else(|| words(&error).to_owned(), io::Error::to_string);
+        tracing::debug!(path = %path.display(), why, "the store cannot be read");
+        let is_damage = match from_system {
             Some(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof),
             None => !matches!(error, fjall::Error::Locked | fjall::Error::Poisoned),
         };

@@ -170,7 +170,7 @@ fn publish(exchange: ShortString, routing_key: ShortString, x: u8, y: u8) -> Vec
 
 pub(super) fn client(shared: &mut Shared) -> Connection {
     let id = shared.vhost.connect(Access { user: "guest".to_owned(), permissions: None }, true);
-    shared.outboxes.open(id, Outbox::new(FRAME_MAX));
+    shared.outboxes.open(id, Outbox::new("test".to_owned(), FRAME_MAX));
     let terms = Terms {
         channel_max: 10,
         frame_max: FRAME_MAX,

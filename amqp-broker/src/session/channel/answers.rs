@@ -6,11 +6,7 @@ use bytes::Bytes;
 use super::Channel;
 use crate::{
     core::{refusal::Refusal, removal::Removal, work::Work},
-    session::{
-        held::{Held, encoded},
-        paused::Then,
-        shared::Operation,
-    },
+    session::{held::Held, paused::Then, shared::Operation},
 };
 
 impl Channel {
@@ -25,8 +21,13 @@ impl Channel {
     }
 
     /// An answer that is said when what is left to be done is done.
-    pub(super) fn answer_unless<A: Arguments>(&self, no_wait: bool, method: &A) -> Option<Bytes> {
-        (!no_wait).then(|| encoded(self.number, method))
+    pub(super) fn answer_unless<A: Arguments>(
+        &self,
+        no_wait: bool,
+        op: &mut Operation<'_>,
+        method: &A,
+    ) -> Option<Bytes> {
+        (!no_wait).then(|| op.shared.outboxes.encoded(op.by, self.number, method))
     }
 
     /// Takes away what is left to be taken away, and says so.
@@ -77,8 +78,8 @@ impl Channel {
                 change,
                 to: op.by,
                 channel,
-                frame: encoded(self.number, method),
-                failure: failure.map(|nack| encoded(self.number, nack)),
+                frame: shared.outboxes.encoded(op.by, self.number, method),
+                failure: failure.map(|nack| shared.outboxes.encoded(op.by, self.number, nack)),
             }),
             _ => shared.outboxes.send(op.by, self.number, method),
         }

@@ -33,7 +33,7 @@ impl Channel {
             (tx::Method::Rollback(_), Mode::Transaction(pending)) => {
                 let publishes = std::mem::take(pending).publishes;
                 self.weigh_unpublished(op);
-                let answer = self.answer_unless(false, &tx::RollbackOk {});
+                let answer = self.answer_unless(false, op, &tx::RollbackOk {});
                 let work = Work::Rollback(Box::new(Rollback::new(key, publishes)));
                 self.run(op, tx::Rollback::ID, work, Then::Say(answer))?;
             }
