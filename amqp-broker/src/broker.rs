@@ -325,8 +325,8 @@ impl BrokerBuilder {
     /// refused with 406 on the channel.
     ///
     /// A connection that holds more than its share of a virtual host that is short of memory, in content that it has begun to
-    /// send or in answers and deliveries that it does not read, is not read from. One that makes no progress then for
-    /// [`stall_timeout`](Self::stall_timeout) is closed with 506, so that nobody waits for ever for what it holds.
+    /// send or in answers and deliveries that it does not read, is not read from. One that then moves less than a sixteenth of what it holds
+    /// within a [`stall_timeout`](Self::stall_timeout) is closed with 506, so that nobody waits for ever for what it holds.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.config.memory_limit = Some(bytes);
         self
@@ -339,8 +339,11 @@ impl BrokerBuilder {
         self
     }
 
-    /// Closes a connection that holds more than its share of the memory and makes no progress for so long, in whole milliseconds.
-    /// Default 30 s. See [`memory_limit`](Self::memory_limit).
+    /// Closes a connection that holds more than its share of the memory while that is short and moves less than a sixteenth of what it
+    /// holds within this time, in whole milliseconds. Default 30 s. See [`memory_limit`](Self::memory_limit).
+    ///
+    /// A client that closes its end while it is held back is closed too, this long after that is seen: until then what it had
+    /// published before is still handled if publishers may go on, but what it has not acknowledged may be what they wait for.
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.config.stall_timeout = timeout;
         self

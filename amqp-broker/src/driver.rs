@@ -236,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
                     self.batch.advance(count);
-                    self.progress.made();
+                    self.progress.written(count);
                     let uncounted = count.min(self.uncounted);
                     self.uncounted -= uncounted;
                     self.spoke |= count > uncounted;
@@ -333,7 +333,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                 }
                 self.heard = true;
-                self.progress.made();
+                self.progress.read(count);
                 self.adapt(count);
             }
         }

@@ -83,7 +83,8 @@
 //! the queues. One that does not read the answers to what it asks for is not read from beyond 8 MiB of them. A message is
 //! stored once however many queues it is in. All that clients make the broker hold is weighed, by virtual host; at
 //! [`BrokerBuilder::memory_limit`] publishers are held back with `connection.blocked` until there is room, to declare and bind is
-//! refused, and a connection that holds more than its share and gets nowhere is closed. Connections, channels, queues,
+//! refused, and a connection that holds more than its share and does not move a sixteenth of it in 30 s
+//! ([`BrokerBuilder::stall_timeout`]) is closed. So is one whose client has gone while it was held back. Connections, channels, queues,
 //! unacknowledged deliveries, frames and messages have limits of their own: see [`BrokerBuilder`].
 //!
 //! # Fairness

@@ -173,8 +173,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     vhost_memory_limit: Option<Size>,
 
-    /// How long a connection that holds more than its share of the memory may make no progress before it is closed [default:
-    /// 30000]
+    /// The time in which a connection that holds more than its share of the memory moves at least a sixteenth of it, or is closed;
+    /// and in which one whose client has gone is closed while it is held back [default: 30000]
     #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
     stall_timeout: Option<u64>,
 

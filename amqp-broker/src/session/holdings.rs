@@ -11,20 +11,63 @@ use crate::core::ids::ConnectionId;
 
 use super::order::Order;
 
-/// How far a connection gets: it changes whenever something of it is read or written.
+/// How often it is looked at most who gets nowhere, in milliseconds.
+const LOOK_EVERY: u64 = 500;
+
+/// What part of what it holds a connection moves at the least while it is not closed: one part of so many.
+const LEAST_PART: u64 = 16;
+
+/// How far a connection gets, in octets.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Progress(Arc<AtomicU64>);
+pub(crate) struct Progress(Arc<Moved>);
+
+#[derive(Debug, Default)]
+struct Moved {
+    read: AtomicU64,
+    written: AtomicU64,
+}
 
 impl Progress {
-    /// Something has been read or written.
+    /// So much of it has been read.
     #[inline]
-    pub(crate) fn made(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn read(&self, octets: usize) {
+        self.0.read.fetch_add(octets as u64, Ordering::Relaxed);
     }
 
-    fn so_far(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    /// So much has been written to it.
+    #[inline]
+    pub(crate) fn written(&self, octets: usize) {
+        self.0.written.fetch_add(octets as u64, Ordering::Relaxed);
     }
+
+    fn so_far(&self) -> [u64; 2] {
+        [&self.0.read, &self.0.written].map(|octets| octets.load(Ordering::Relaxed))
+    }
+}
+
+/// How long a connection may hold more than its share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// What each connection may hold, in bytes.
+    pub(crate) share: u64,
+    /// How long it may take for the least part of what it holds, in milliseconds.
+    pub(crate) timeout: u64,
+}
+
+impl Patience {
+    /// How long to wait between two looks, in milliseconds.
+    pub(crate) fn look_every(&self) -> u64 {
+        LOOK_EVERY.min(self.timeout / 2 + 1)
+    }
+}
+
+/// A time in which memory is short and a connection has more than its share.
+#[derive(Clone, Copy, Debug)]
+struct Stall {
+    /// How far the connection was at the beginning.
+    from: [u64; 2],
+    /// How long it lasts, in milliseconds.
+    lasts: u64,
 }
 
 /// What a connection holds.
@@ -38,8 +81,7 @@ struct Holding {
     read_buffer: u64,
     write_buffer: u64,
     progress: Progress,
-    /// Since when it has had too much without getting anywhere, and how far it was.
-    stalled: Option<(u64, u64)>,
+    stall: Option<Stall>,
     orders: Option<UnboundedSender<Order>>,
 }
 
@@ -52,6 +94,34 @@ impl Holding {
     fn weight(&self) -> u64 {
         self.held() + self.read_buffer + self.write_buffer
     }
+
+    /// Whether the connection has moved enough since then of what makes it hold too much. What it has begun to send gets smaller by
+    /// what is read alone, however much is written to it meanwhile.
+    fn has_moved(&self, from: [u64; 2], share: u64) -> bool {
+        let [read, written] = self.progress.so_far();
+        let moved = if self.received > share { read - from[0] } else { written - from[1] };
+        moved.saturating_mul(LEAST_PART) >= self.held()
+    }
+
+    /// Looks at the connection when so much time has passed; tells whether it has too much and gets nowhere.
+    fn is_stalled(&mut self, passed: u64, patience: Patience) -> bool {
+        if self.held() <= patience.share {
+            self.stall = None;
+            return false;
+        }
+        let lasts = match self.stall {
+            Some(stall) if !self.has_moved(stall.from, patience.share) => {
+                let lasts = stall.lasts + passed;
+                self.stall = Some(Stall { lasts, ..stall });
+                lasts
+            }
+            _ => {
+                self.stall = Some(Stall { from: self.progress.so_far(), lasts: 0 });
+                0
+            }
+        };
+        lasts >= patience.timeout
+    }
 }
 
 /// What all connections hold.
@@ -61,6 +131,8 @@ pub(crate) struct Holdings {
     slots: Vec<Option<Holding>>,
     total: u64,
     connections: u64,
+    /// When it was last looked who gets nowhere.
+    looked: u64,
 }
 
 impl Holdings {
@@ -78,7 +150,7 @@ impl Holdings {
                 read_buffer: 0,
                 write_buffer: 0,
                 progress,
-                stalled: None,
+                stall: None,
                 orders,
             });
             self.connections += 1;
@@ -134,31 +206,22 @@ impl Holdings {
         self.slots.get(id.index()).and_then(Option::as_ref).map_or(0, Holding::held)
     }
 
-    /// Nobody has too much any more.
-    pub(crate) fn forget_stalled(&mut self) {
-        self.slots.iter_mut().flatten().for_each(|holding| holding.stalled = None);
-    }
-
-    /// Closes, with this order, who has more than its share and has not got anywhere for so long; tells how many those are.
-    pub(crate) fn close_stalled(&mut self, now: u64, share: u64, timeout: u64, order: &Order) -> usize {
+    /// Looks who gets nowhere while memory is short, and closes those with this order; tells how many they are.
+    ///
+    /// Times in which memory is not short do not count, and end nothing: who has too much again after a moment has not got anywhere
+    /// by that.
+    pub(crate) fn close_stalled(&mut self, now: u64, patience: Patience, order: &Order) -> usize {
+        let passed = now.saturating_sub(self.looked).min(patience.look_every());
+        self.looked = now;
         let mut count = 0;
         for holding in self.slots.iter_mut().flatten() {
-            let so_far = holding.progress.so_far();
-            let (since, seen) = match holding.stalled {
-                Some(stalled) if holding.held() > share && stalled.1 == so_far => stalled,
-                _ => {
-                    holding.stalled = (holding.held() > share).then_some((now, so_far));
-                    continue;
-                }
-            };
-            if now.saturating_sub(since) >= timeout
+            if holding.is_stalled(passed, patience)
                 && let Some(orders) = holding.orders.take()
             {
                 // One that has just ended has nothing to close.
                 let _ = orders.send(order.clone());
                 count += 1;
             }
-            holding.stalled = Some((since, seen));
         }
         count
     }
@@ -166,27 +229,92 @@ impl Holdings {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc::UnboundedReceiver;
+
     use super::*;
     use crate::core::{access::Access, vhost::Vhost};
 
+    const PATIENCE: Patience = Patience { share: 1_000, timeout: 30_000 };
+
+    /// A connection among others, with what it is told.
+    struct Looked {
+        holdings: Holdings,
+        id: ConnectionId,
+        progress: Progress,
+        orders: UnboundedReceiver<Order>,
+        now: u64,
+    }
+
+    impl Looked {
+        fn begin() -> Self {
+            let mut vhost = Vhost::new("/", Default::default());
+            let id = vhost.connect(Access { user: "guest".to_owned(), permissions: None }, true);
+            let mut holdings = Holdings::default();
+            let (sender, orders) = tokio::sync::mpsc::unbounded_channel();
+            let progress = holdings.open(id, Some(sender));
+            Looked { holdings, id, progress, orders, now: 0 }
+        }
+
+        /// Looks as often as is due in this time, with `meanwhile` before each time; how long it was until the connection was closed.
+        fn look(&mut self, milliseconds: u64, mut meanwhile: impl FnMut(&Progress)) -> Option<u64> {
+            let begin = self.now;
+            while self.now < begin + milliseconds {
+                meanwhile(&self.progress);
+                self.holdings.close_stalled(self.now, PATIENCE, &Order::Drop);
+                if self.orders.try_recv().is_ok() {
+                    return Some(self.now - begin);
+                }
+                self.now += PATIENCE.look_every();
+            }
+            None
+        }
+    }
+
     #[test]
     fn who_has_too_much_and_gets_nowhere_is_closed_and_nobody_else() {
-        let mut vhost = Vhost::new("/", Default::default());
-        let access = || Access { user: "guest".to_owned(), permissions: None };
-        let [stuck, slow, small] = std::array::from_fn(|_| vhost.connect(access(), true));
-        let mut holdings = Holdings::default();
-        let (sender, mut orders) = tokio::sync::mpsc::unbounded_channel();
-        let progress = [stuck, slow, small].map(|id| holdings.open(id, Some(sender.clone())));
-        holdings.received(stuck, 100, 0);
-        holdings.unread(slow, 100, 0);
-        holdings.unread(small, 10, 500);
-        assert_eq!(holdings.total(), 710);
-        assert_eq!(holdings.close_stalled(0, 50, 30, &Order::Drop), 0);
-        progress[1].made();
-        assert_eq!(holdings.close_stalled(29, 50, 30, &Order::Drop), 0);
-        assert_eq!(holdings.close_stalled(30, 50, 30, &Order::Drop), 1);
-        assert!(orders.try_recv().is_ok() && orders.try_recv().is_err());
-        holdings.close(stuck);
-        assert_eq!((holdings.total(), holdings.connections()), (610, 2));
+        for (held, closed) in [(1_001, Some(30_000)), (1_000, None)] {
+            for is_received in [true, false] {
+                let mut looked = Looked::begin();
+                match is_received {
+                    true => looked.holdings.received(looked.id, held, 500),
+                    false => looked.holdings.unread(looked.id, held, 500),
+                }
+                assert_eq!(looked.holdings.total(), held + 500);
+                assert_eq!(looked.look(300_000, |_| {}), closed, "{held}");
+                looked.holdings.close(looked.id);
+                assert_eq!((looked.holdings.total(), looked.holdings.connections()), (0, 0));
+            }
+        }
+    }
+
+    #[test]
+    fn an_octet_now_and_then_is_no_progress_and_a_sixteenth_in_time_is() {
+        // Of 100,000 octets so many each half second.
+        for (octets, is_closed) in [(1, true), (100, true), (105, false), (5_000, false)] {
+            let mut looked = Looked::begin();
+            looked.holdings.unread(looked.id, 100_000, 0);
+            let closed = looked.look(300_000, |progress| progress.written(octets));
+            assert_eq!(closed.is_some(), is_closed, "{octets}: {closed:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_to_it_does_not_make_its_unfinished_content_less() {
+        let mut looked = Looked::begin();
+        looked.holdings.received(looked.id, 5_000, 0);
+        assert_eq!(looked.look(300_000, |progress| progress.written(10_000)), Some(30_000));
+        let mut looked = Looked::begin();
+        looked.holdings.received(looked.id, 5_000, 0);
+        assert_eq!(looked.look(300_000, |progress| progress.read(10)), None);
+    }
+
+    #[test]
+    fn a_moment_without_need_is_no_progress_and_a_long_time_without_need_does_not_count() {
+        let mut looked = Looked::begin();
+        looked.holdings.unread(looked.id, 5_000, 0);
+        assert_eq!(looked.look(20_000, |_| {}), None);
+        looked.now += 3_600_000;
+        assert_eq!(looked.look(9_000, |_| {}), None);
+        assert!(looked.look(2_000, |_| {}).is_some());
     }
 }

@@ -322,7 +322,7 @@ fn put_tag(tag: u64, redelivered: bool, out: &mut BytesMut) {
 }
 
 /// The outboxes of all connections of a virtual host.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outboxes {
     /// By the place of the connection's id, which is unique among the living.
     slots: Vec<Option<Outbox>>,
@@ -334,6 +334,21 @@ pub(crate) struct Outboxes {
     most_replies: Option<usize>,
     /// Whether one is dropped that does not fit though nothing else waits.
     is_short: bool,
+    /// From this many bytes on nothing more is delivered to a connection.
+    enough: usize,
+}
+
+impl Default for Outboxes {
+    fn default() -> Self {
+        Outboxes {
+            slots: Vec::new(),
+            to_wake: Vec::new(),
+            touched: Vec::new(),
+            most_replies: None,
+            is_short: false,
+            enough: ENOUGH,
+        }
+    }
 }
 
 impl Outboxes {
@@ -399,6 +414,11 @@ impl Outboxes {
         self.is_short = is_short;
     }
 
+    /// Delivers nothing more to those who have so many bytes to read, or as many as usual.
+    pub(crate) fn limit_deliveries(&mut self, most: Option<u64>) {
+        self.enough = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(ENOUGH).min(ENOUGH);
+    }
+
     /// Appends a method for a connection.
     pub(crate) fn send<A: Arguments>(&mut self, to: ConnectionId, channel: u16, method: &A) {
         if let Some(outbox) = self.of(to) {
@@ -420,9 +440,10 @@ impl Outboxes {
 impl Sink for Outboxes {
     #[inline]
     fn deliver(&mut self, to: ConnectionId, delivery: Delivery<'_>) -> bool {
+        let enough = self.enough;
         let Some(outbox) = self.of(to) else { return false };
         outbox.deliver(&delivery);
-        outbox.len() < ENOUGH
+        outbox.len() < enough
     }
 
     fn reply(&mut self, to: ConnectionId, delivery: Delivery<'_>) -> bool {

@@ -13,7 +13,7 @@ use super::{
     alarm::Alarm,
     disturbance::Disturbance,
     held::HeldAnswers,
-    holdings::Holdings,
+    holdings::{Holdings, Patience},
     order::Order,
     outbox::{Outboxes, OwnCancelsLater},
     paused::{Paused, Then},
@@ -39,9 +39,6 @@ pub(crate) struct Shared {
     /// Those who are not read from, for they hold more than their share.
     waiting_for_room: BTreeSet<ConnectionId>,
 }
-
-/// How often it is looked who gets nowhere, in milliseconds.
-const STALLED_EVERY: u64 = 500;
 
 impl Shared {
     /// A virtual host whose messages may take so much memory, in bytes, before publishers are held back.
@@ -224,14 +221,15 @@ impl Shared {
         let share = room / self.holdings.connections().max(1);
         let is_over = self.holdings.total() > room;
         self.outboxes.limit_replies(if is_over { share } else { room / 8 }, is_over);
+        // Those who read are not to hold for others what is sent to them instead.
+        self.outboxes.limit_deliveries(is_over.then_some(share / 2));
         if !is_over {
-            if self.stalled_due.take().is_some() {
-                self.holdings.forget_stalled();
-            }
+            self.stalled_due = None;
         } else if self.stalled_due.is_none_or(|due| due <= now) {
             let refusal = Refusal::TooMuchHeld { share };
             let order = Order::Close { code: refusal.code(), text: refusal.reply_text() };
-            let closed = self.holdings.close_stalled(now, share, self.stall_timeout, &order);
+            let patience = Patience { share, timeout: self.stall_timeout };
+            let closed = self.holdings.close_stalled(now, patience, &order);
             if closed > 0 {
                 let vhost = shown(self.vhost.name());
                 tracing::warn!(
@@ -241,7 +239,7 @@ impl Shared {
                     "connections hold too much memory and get nowhere: closed"
                 );
             }
-            self.stalled_due = Some(now + STALLED_EVERY.min(self.stall_timeout / 2 + 1));
+            self.stalled_due = Some(now + patience.look_every());
         }
         let mut waiting = std::mem::take(&mut self.waiting_for_room);
         waiting.retain(|id| {

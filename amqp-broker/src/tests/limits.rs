@@ -281,6 +281,45 @@ async fn who_does_not_read_what_it_asked_for_is_closed_when_memory_is_short_and_
     assert!(broker.connections().iter().any(|connection| connection.name == "memory:1"));
 }
 
+/// Two clients to each of whom more is sent than it may leave unread, and another who published that; then each of the two reads so
+/// many octets every five seconds. How many are connected after some minutes.
+async fn left_of_two_who_read(octets: usize) -> usize {
+    let broker = Broker::builder().memory_limit(3 << 20).stall_timeout(Duration::from_secs(20)).build();
+    let mut other = Peer::open(&broker).await;
+    other.declare("q").await;
+    let mut slow = [Peer::open(&broker).await, Peer::open(&broker).await];
+    for peer in &mut slow {
+        peer.send(1, basic::Consume { queue: short("q"), no_ack: true, ..Default::default() }).await;
+    }
+    for _ in 0..80 {
+        other.publish_with("", "q", Properties::default(), false, &[0; 30_000]).await;
+    }
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        for peer in &mut slow {
+            peer.sip(octets).await;
+        }
+    }
+    broker.connections().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_steadily_is_not_closed_and_who_reads_an_octet_now_and_then_is() {
+    assert_eq!(left_of_two_who_read(32 << 10).await, 3);
+    assert_eq!(left_of_two_who_read(1).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_to_who_has_begun_too_much_are_no_progress() {
+    let broker = Broker::builder().memory_limit(MEMORY).stall_timeout(Duration::from_secs(20)).build();
+    let mut hoarder = Peer::silent(&broker);
+    hoarder.log_in_with_heartbeat(1).await;
+    hoarder.call(1, channel::Open::default()).await;
+    send_until_held(&mut hoarder, publish_in_part(3_000_000, 29)).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(hoarder.expect::<connection::Close>(0).await.reply_code, 506);
+}
+
 #[tokio::test]
 async fn a_declaration_or_binding_beyond_the_memory_is_refused() {
     let broker = Broker::builder().memory_limit(MEMORY).build();
@@ -306,7 +345,7 @@ async fn a_declaration_or_binding_beyond_the_memory_is_refused() {
 }
 
 /// Publishes until it is told to wait; how many were confirmed.
-async fn publish_until_blocked(peer: &mut Peer, properties: &Properties, body: &[u8]) -> usize {
+pub(super) async fn publish_until_blocked(peer: &mut Peer, properties: &Properties, body: &[u8]) -> usize {
     let mut confirmed = 0;
     loop {
         peer.publish_with("", "q", properties.clone(), false, body).await;

@@ -209,6 +209,14 @@ impl Peer {
         }
     }
 
+    /// Reads so many octets of what is there, or fewer, and nothing more.
+    pub(super) async fn sip(&mut self, count: usize) {
+        let mut octets = vec![0; count];
+        let read = timeout(Duration::from_millis(1), self.stream.read(&mut octets)).await;
+        let count = read.map_or(0, |read| read.unwrap_or(0));
+        self.input.extend_from_slice(&octets[..count]);
+    }
+
     /// The next octets, whatever they are.
     pub(super) async fn octets(&mut self, count: usize) -> Vec<u8> {
         while self.input.len() < count {
