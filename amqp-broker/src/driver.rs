@@ -15,7 +15,9 @@ use tokio::{
 };
 
 use crate::{
+    absence::Absence,
     clients::{Leaving, Login, Place},
+    hang_up::HangUp,
     host::Host,
     instance::Instance,
     pulse::Pulse,
@@ -61,6 +63,8 @@ pub(crate) struct Driver<S> {
     progress: Progress,
     /// When what has been taken to write may be written, where answers are delayed.
     held: Option<Pin<Box<Sleep>>>,
+    /// How long the client has been gone, while nothing is read of it.
+    absence: Option<Absence>,
 }
 
 impl<S> Drop for Driver<S> {
@@ -137,6 +141,7 @@ impl<S> Driver<S> {
             broker,
             progress,
             held: None,
+            absence: None,
         }
     }
 
@@ -195,7 +200,7 @@ impl<S> Driver<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
     /// Writes and reads as long as either goes on. Ready at the end.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -213,9 +218,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return Poll::Pending;
             }
             if !wrote && !read {
-                return Poll::Pending;
+                return self.poll_absence(cx).map(Err);
             }
         }
+    }
+
+    /// Ready with an error when the client has been gone too long while something else than the client keeps it from being read from.
+    /// What it had sent before is still handled if that ends in time; but what it holds may be what everybody waits for.
+    fn poll_absence(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if !matches!(self.wants, Wants::Room | Wants::Relief | Wants::Disk(_)) {
+            return Poll::Pending;
+        }
+        let timeout = self.broker.config.stall_timeout;
+        let absence = self.absence.get_or_insert_with(|| Absence::watch(timeout));
+        absence.poll(&mut self.stream, cx).map(|()| {
+            let text =
+                format!("the client has gone, and what it had sent could not be looked at for {timeout:?}");
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        })
     }
 
     /// Writes until nothing is left or the socket takes no more; tells whether anything was written.
@@ -337,6 +357,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.adapt(count);
             }
         }
+        self.absence = None;
         let (connection, input) = (&mut self.connection, &mut self.input);
         self.wants = self.host.with(|now, shared| connection.receive(now, shared, input));
         // Before the client reads of it: another may have its place at once.

@@ -100,6 +100,7 @@
 // What notes changes for the disk is there in any case.
 #![cfg_attr(not(feature = "durable"), allow(dead_code))]
 
+mod absence;
 mod accounts;
 mod broker;
 mod clients;
@@ -110,6 +111,7 @@ mod driver;
 mod failure;
 mod fault_plan;
 mod faults;
+mod hang_up;
 mod host;
 mod inspection;
 mod instance;

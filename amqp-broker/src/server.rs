@@ -15,6 +15,7 @@ use crate::{
     connection_log,
     driver::Driver,
     fault_plan::Cut,
+    hang_up::HangUp,
     host::Host,
     instance::Instance,
     origin::Origin,
@@ -100,7 +101,7 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, broker:
 /// Serves one connection to its end, in a task of its own.
 pub(crate) fn serve<S>(stream: S, origin: Origin, socket: Option<Socket>, broker: &Arc<Instance>)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + HangUp + Unpin + Send + 'static,
 {
     if let Some(admitted) = admit(origin, socket, broker) {
         tokio::spawn(run(stream, None, admitted));
@@ -160,7 +161,10 @@ fn admit(origin: Origin, socket: Option<Socket>, broker: &Arc<Instance>) -> Opti
 }
 
 /// Serves a client; `external` is who it is by its certificate.
-async fn run<S: AsyncRead + AsyncWrite + Unpin>(stream: S, external: Option<String>, admitted: Admitted) {
+async fn run<S>(stream: S, external: Option<String>, admitted: Admitted)
+where
+    S: AsyncRead + AsyncWrite + HangUp + Unpin,
+{
     let Admitted { place, cut, mut orders, mut ending, socket: _socket, broker } = admitted;
     let mut stream = Wire::new(stream, cut);
     let mut input = BytesMut::new();

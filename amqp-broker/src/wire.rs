@@ -9,7 +9,10 @@ use std::{
 use amqp_codec::frame::{HEADER_LEN, PROTOCOL_HEADER};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::fault_plan::{Cut, Direction};
+use crate::{
+    fault_plan::{Cut, Direction},
+    hang_up::HangUp,
+};
 
 /// The first octet of a frame that says only that somebody lives.
 const HEARTBEAT: u8 = 8;
@@ -150,6 +153,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl<S: HangUp> HangUp for Wire<S> {
+    fn has_hung_up(&mut self, cx: &mut Context<'_>) -> bool {
+        self.stream.has_hung_up(cx)
     }
 }
 

@@ -5,7 +5,7 @@
 //! | greeting, offer, logins, virtual hosts, heartbeats, secrets, limits of what is agreed on | `greeting`, `limits` |
 //! | permissions, and from where who logs in | `access`; changed meanwhile, `accounts` |
 //! | nothing that a client wrote is logged as it is | `log_lines`; of the program, `tests/log.rs` |
-//! | `connection.blocked` when memory is short | `limits`, `faults` |
+//! | `connection.blocked` when memory is short | `limits`, `faults`; clients that go meanwhile, `absence` |
 //! | closes that cross, and what comes behind them | `closing` |
 //! | every refusal's scope, code, text and method | `errors` (ours, and in `differential` RabbitMQ's), `frames` |
 //! | names with line ends | `errors` |
@@ -29,6 +29,7 @@
 //! | operations that are interrupted at every step | `pauses`; how much is done in a turn, `turns` |
 //! | anything at all, in any order | `anything` (nothing breaks), `sequences` and, with consumers, `deliveries` (as RabbitMQ does) |
 
+mod absence;
 mod access;
 mod accounts;
 mod anything;

@@ -192,6 +192,11 @@ impl Peer {
         }
     }
 
+    /// Writes no more, and reads on.
+    pub(super) async fn end(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// The next frame but heartbeats; `None` at the end of the stream.
     pub(super) async fn next(&mut self) -> Option<Frame> {
         loop {
