@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) stall_timeout: Duration,
     /// Bytes that are to stay free on the disk.
     pub(crate) disk_free_limit: u64,
+    /// How much later than a confirm it may be on the disk that the confirm was given.
+    pub(crate) mark_delay: Duration,
     pub(crate) login_timeout: Duration,
     pub(crate) product: String,
     pub(crate) product_version: String,
@@ -58,6 +60,7 @@ impl fmt::Debug for Config {
             .field("vhost_memory_limit", &self.vhost_memory_limit)
             .field("stall_timeout", &self.stall_timeout)
             .field("disk_free_limit", &self.disk_free_limit)
+            .field("mark_delay", &self.mark_delay)
             .field("login_timeout", &self.login_timeout)
             .field("product", &self.product)
             .field("product_version", &self.product_version)
@@ -82,6 +85,7 @@ impl Default for Config {
             vhost_memory_limit: None,
             stall_timeout: Duration::from_secs(30),
             disk_free_limit: 50_000_000,
+            mark_delay: Duration::from_millis(50),
             login_timeout: Duration::from_secs(10),
             product: "RabbitMQ".to_owned(),
             product_version: "3.10.8".to_owned(),

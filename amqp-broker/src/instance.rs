@@ -60,7 +60,7 @@ impl Instance {
     pub(crate) fn restored(config: Config, folder: &Path, repairs: bool) -> Result<Self, DataError> {
         let started = std::time::Instant::now();
         let room = Room::of(config.vhost_memory());
-        let store = Folder::open(folder, room, repairs)?;
+        let store = Folder::open(folder, room, config.mark_delay, repairs)?;
         let failure = Arc::<watch::Sender<Option<Failure>>>::default();
         let (faults, clients, mut hosts) = (FaultPlan::default(), Arc::<Clients>::default(), HashMap::new());
         let mut all = Vec::new();

@@ -76,7 +76,7 @@
 //! [repaired](DurableBrokerBuilder::repair): one with a hole in a journal and intact records behind it, a wrong checksum, a part that is missing, or
 //! a journal that ends before what was confirmed. How far that is is kept outside the journal. It is exact whenever the process
 //! ends, however it does; when the power fails it may lag by some 50 ms, so that damage within that time at the very end may pass for an
-//! unfinished batch.
+//! unfinished batch. [`BrokerBuilder::mark_delay`] changes that time; with none it is exact then too.
 //!
 //! # Memory
 //! A connection that does not read what is sent to it holds at most 2 MiB and one message of deliveries; the rest waits in

@@ -183,6 +183,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     disk_free_limit: Option<Size>,
 
+    /// How much later than a confirm the mark may be on the disk that tells how far the journal is synced, so that a loss of
+    /// what was confirmed is seen; 0 has every confirm wait for that too [default: 50]
+    #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
+    mark_delay: Option<u64>,
+
     /// How much to log, to standard error: error, warn, info, debug, trace, or a filter of tracing's such as
     /// amqp_broker=debug [default: RUST_LOG, or info]
     #[arg(long, value_name = "FILTER")]
@@ -240,6 +245,7 @@ impl Settings {
             vhost_memory_limit: self.vhost_memory_limit.or(file.vhost_memory_limit),
             stall_timeout: self.stall_timeout.or(file.stall_timeout),
             disk_free_limit: self.disk_free_limit.or(file.disk_free_limit),
+            mark_delay: self.mark_delay.or(file.mark_delay),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
         }
@@ -306,6 +312,8 @@ impl Settings {
         let stall_timeout = self.stall_timeout.map(Duration::from_millis);
         builder = given(builder, stall_timeout, BrokerBuilder::stall_timeout);
         builder = given(builder, bytes(self.disk_free_limit), BrokerBuilder::disk_free_limit);
+        let mark_delay = self.mark_delay.map(Duration::from_millis);
+        builder = given(builder, mark_delay, BrokerBuilder::mark_delay);
         Ok(builder)
     }
 

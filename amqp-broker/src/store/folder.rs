@@ -40,6 +40,8 @@ pub(crate) struct Folder {
     /// Where what was damaged is set aside, if that is wanted.
     aside: Mutex<Option<Aside>>,
     progress: Mutex<Progress>,
+    /// How much later than the journal the mark may be synced.
+    mark_delay: Duration,
     watch: Arc<Watch>,
 }
 
@@ -59,7 +61,12 @@ impl Folder {
     ///
     /// # Errors
     /// When it is damaged, unless it is to be repaired.
-    pub(crate) fn open(path: &Path, room: Room, repairs: bool) -> Result<Arc<Self>, DataError> {
+    pub(crate) fn open(
+        path: &Path,
+        room: Room,
+        mark_delay: Duration,
+        repairs: bool,
+    ) -> Result<Arc<Self>, DataError> {
         let unusable = DataError::unusable(path);
         fs::create_dir_all(path).map_err(&unusable)?;
         let lock = lock(path)?;
@@ -80,7 +87,7 @@ impl Folder {
         }
         drop(lock);
         let database = open_store(path, room, found.is_used())?;
-        let folder = Folder::opened(path, database, room, found, aside)?;
+        let folder = Folder::opened(path, database, (room, mark_delay), found, aside)?;
         if let Some(kept) = kept {
             fs::remove_file(kept).map_err(&unusable)?;
         }
@@ -90,7 +97,7 @@ impl Folder {
     fn opened(
         path: &Path,
         database: Database,
-        room: Room,
+        (room, mark_delay): (Room, Duration),
         found: Found,
         aside: Option<Aside>,
     ) -> Result<Self, DataError> {
@@ -140,10 +147,11 @@ impl Folder {
             }
         };
         contents.write(path).map_err(&unusable)?;
-        let watch = Arc::new(Watch::new(file.handle().map_err(&unusable)?));
+        let watch = Arc::new(Watch::new(file.handle().map_err(&unusable)?, mark_delay));
         let next = mark.number + 1;
         let progress = Mutex::new(Progress { contents, file, mark, next, users: 0 });
-        Ok(Folder { path: path.to_owned(), database, room, aside: Mutex::new(aside), progress, watch })
+        let (path, aside) = (path.to_owned(), Mutex::new(aside));
+        Ok(Folder { path, database, room, aside, progress, mark_delay, watch })
     }
 
     /// Keyspaces of these names, which are made where there are none.
@@ -171,7 +179,7 @@ impl Folder {
         }
         let mut batch = self.database.batch().durability(Some(mode));
         batch.insert(numbered, number::KEY, number::value(progress.next, &progress.mark.secret));
-        Batch { batch, mode, progress, watch: &self.watch }
+        Batch { batch, mode, progress, mark_delay: self.mark_delay, watch: &self.watch }
     }
 
     /// Whether what is damaged is being set aside.
@@ -247,6 +255,7 @@ pub(super) struct Batch<'a> {
     pub(super) batch: OwnedWriteBatch,
     mode: PersistMode,
     progress: MutexGuard<'a, Progress>,
+    mark_delay: Duration,
     watch: &'a Watch,
 }
 
@@ -265,7 +274,10 @@ impl Batch<'_> {
             // Whatever was written before is synced with it.
             progress.mark.number = number;
             progress.file.write(&progress.mark)?;
-            self.watch.changed();
+            match self.mark_delay.is_zero() {
+                true => progress.file.sync()?,
+                false => self.watch.changed(),
+            }
         }
         Ok(())
     }
@@ -314,5 +326,25 @@ fn open_store(path: &Path, room: Room, is_used: bool) -> Result<Database, DataEr
         Ok(Err(error)) if is_used => Err(DataError::of_reading(path, error)),
         Ok(Err(error)) => Err(DataError::of(path, error)),
         Err(_) => Err(DataError::damaged(path, &["what is stored there cannot be read".to_owned()])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_delay_the_mark_is_on_the_disk_when_a_batch_is() {
+        for (delay, is_synced) in [(Duration::ZERO, true), (Duration::from_millis(50), false)] {
+            let path = tempfile::tempdir().unwrap();
+            let folder = Folder::open(path.path(), Room::of(1 << 20), delay, false).unwrap();
+            let [numbered] = folder.keyspaces(["v.messages".to_owned()]).unwrap();
+            for key in ["one", "two"] {
+                let mut batch = folder.batch(&numbered, PersistMode::SyncData);
+                batch.batch.insert(&numbered, key, "");
+                batch.commit().unwrap();
+                assert_eq!(folder.progress.lock().file.is_synced(), is_synced, "{delay:?}");
+            }
+        }
     }
 }

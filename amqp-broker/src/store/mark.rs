@@ -41,6 +41,8 @@ pub(super) struct MarkFile {
     file: File,
     /// How often it was written.
     turn: u64,
+    /// Which of those times is known to be on the disk.
+    synced: u64,
 }
 
 impl MarkFile {
@@ -49,10 +51,11 @@ impl MarkFile {
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(true).clone();
         let file = options.open(folder.join(NAME))?;
         file.set_len(2 * SLOT)?;
-        let mut created = MarkFile { file, turn: 0 };
+        let mut created = MarkFile { file, turn: 0, synced: 0 };
         created.write(mark)?;
         created.write(mark)?;
         created.file.sync_all()?;
+        created.synced = created.turn;
         Ok(created)
     }
 
@@ -69,7 +72,7 @@ impl MarkFile {
         let slots = [0, SLOT].map(|at| read(&file, at).ok().flatten());
         let newest = slots.into_iter().flatten().max_by_key(|(turn, _)| *turn);
         let (turn, mark) = newest.ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Some((MarkFile { file, turn }, mark)))
+        Ok(Some((MarkFile { file, turn, synced: 0 }, mark)))
     }
 
     /// Writes it, as far as the system: what it says is not to be said before it is true.
@@ -85,6 +88,21 @@ impl MarkFile {
         slot.put_u8(mark.is_clean.into());
         slot.put_u64(xxh3_64(&slot));
         self.file.write_all_at(&slot, self.turn % 2 * SLOT)
+    }
+
+    /// Has it on the disk, when it returns, as it was written last.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        if self.synced < self.turn {
+            self.file.sync_data()?;
+            self.synced = self.turn;
+        }
+        Ok(())
+    }
+
+    /// Tells whether it is known to be on the disk as it was written last.
+    #[cfg(test)]
+    pub(super) fn is_synced(&self) -> bool {
+        self.synced == self.turn
     }
 
     /// The file, to be synced by who has the time.

@@ -14,10 +14,6 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-/// How far apart syncs are at least: they take the disk's time from the journal. What was confirmed less than this before the
-/// power fails may not be missed if the disk loses it; after any other end all is.
-const SYNC_PAUSE: Duration = Duration::from_millis(50);
-
 /// How often free space is looked at: the more often the sooner it may be gone, at this rate, as RabbitMQ does it.
 const OFTEN: Duration = Duration::from_millis(100);
 const SELDOM: Duration = Duration::from_secs(10);
@@ -27,6 +23,8 @@ const FASTEST_DISK: u64 = 250_000;
 pub(super) struct Watch {
     /// How far is synced.
     mark: File,
+    /// How far apart syncs of it are at least: they take the disk's time from the journal.
+    pause: Duration,
     has_changed: AtomicBool,
     state: Mutex<State>,
     wake: Condvar,
@@ -39,8 +37,14 @@ struct State {
 }
 
 impl Watch {
-    pub(super) fn new(mark: File) -> Self {
-        Watch { mark, has_changed: AtomicBool::new(false), state: Mutex::default(), wake: Condvar::new() }
+    pub(super) fn new(mark: File, pause: Duration) -> Self {
+        Watch {
+            mark,
+            pause,
+            has_changed: AtomicBool::new(false),
+            state: Mutex::default(),
+            wake: Condvar::new(),
+        }
     }
 
     /// How far is synced has changed.
@@ -104,7 +108,7 @@ impl Watch {
         self.has_changed.store(false, Ordering::Release);
         self.mark.sync_data()?;
         let mut state = self.state.lock();
-        let until = Instant::now() + SYNC_PAUSE;
+        let until = Instant::now() + self.pause;
         while !state.ends && !self.wake.wait_until(&mut state, until).timed_out() {}
         Ok(())
     }
