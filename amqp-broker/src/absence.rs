@@ -1,4 +1,4 @@
-//! How long a client has been gone of whom nothing is read meanwhile, so that its end is not read either.
+//! The absence of a client that is not read from, so that its end is not read either.
 
 use std::{
     pin::Pin,
@@ -10,12 +10,12 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::hang_up::HangUp;
 
-/// How often it is looked at least whether the client is there.
+/// The time between two looks whether the client is there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Watches a client that is not read from.
 pub(crate) struct Absence {
-    /// When it is looked next, or its time is up.
+    /// The time of the next look, or the end of the time that the client has.
     next: Pin<Box<Sleep>>,
     is_gone: bool,
     timeout: Duration,

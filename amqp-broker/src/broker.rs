@@ -21,7 +21,7 @@ use crate::{
     server::{Acceptor, accept, serve},
 };
 
-/// How much an in-process stream holds in each direction.
+/// The octets that an in-process stream holds in each direction.
 const STREAM_BUFFER: usize = 256 << 10;
 
 /// A broker. Clones are handles of the same broker.
@@ -62,7 +62,7 @@ pub struct DurableBrokerBuilder {
     repairs: bool,
 }
 
-/// What a broker listens with.
+/// A listener of a broker.
 ///
 /// # On drop
 /// It stops listening. Connections that were accepted go on.
@@ -174,7 +174,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// Who logs in from this machine only: by a connection from a loopback address (127.0.0.0/8, `::1`, also as
+    /// Lets these users log in from this machine only: by a connection from a loopback address (127.0.0.0/8, `::1`, also as
     /// `::ffff:127.0.0.1`) or inside the process. From elsewhere the login is refused as one with a wrong password is. Default: `guest`,
     /// whose password everybody knows; none by an empty list. RabbitMQ calls it `loopback_users`
     /// (<https://www.rabbitmq.com/docs/access-control#loopback-users>).
@@ -189,7 +189,7 @@ impl BrokerBuilder {
     /// It does not add the user: who is not added has no password, but may log in by certificate, and where nobody is added `guest` is
     /// there still.
     ///
-    /// What it may not do is refused as RabbitMQ refuses it: 403 on the channel for a name, 530 on the connection for the
+    /// All else is refused as RabbitMQ refuses it: 403 on the channel for a name, 530 on the connection for the
     /// virtual host.
     ///
     /// ```
@@ -245,7 +245,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// How many channels a connection may have, 1 or more. Default 2047. One more closes the connection with 530.
+    /// Limits the channels of a connection, to 1 or more. Default 2047. One more closes the connection with 530.
     pub fn channel_max(mut self, channels: u16) -> Self {
         self.config.channel_max = channels.max(1);
         self
@@ -257,48 +257,48 @@ impl BrokerBuilder {
         self
     }
 
-    /// How many connections a virtual host may have. Default: any number. One more is refused with 530. Besides, of the
+    /// Limits the connections of a virtual host. Default: any number. One more is refused with 530. Besides, of the
     /// clients that have not logged in yet, those over 4096 are not listened to.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.config.max_connections = connections;
         self
     }
 
-    /// How many queues a virtual host may have. Default: any number. To declare one more is refused with 406 on the channel.
+    /// Limits the queues of a virtual host. Default: any number. To declare one more is refused with 406 on the channel.
     pub fn max_queues(mut self, queues: usize) -> Self {
         self.config.limits.queues = queues;
         self
     }
 
-    /// How many exchanges a virtual host may have, the predeclared ones not counted. Default: any number. To declare one more is
+    /// Limits the exchanges of a virtual host, the predeclared ones not counted. Default: any number. To declare one more is
     /// refused with 406 on the channel.
     pub fn max_exchanges(mut self, exchanges: usize) -> Self {
         self.config.limits.exchanges = exchanges;
         self
     }
 
-    /// How many bindings a virtual host may have, those of every queue to the default exchange not counted. Default: any
+    /// Limits the bindings of a virtual host, those of every queue to the default exchange not counted. Default: any
     /// number. One more is refused with 406 on the channel.
     pub fn max_bindings(mut self, bindings: usize) -> Self {
         self.config.limits.bindings = bindings;
         self
     }
 
-    /// How many consumers a channel may have. Default: any number. One more closes the connection with 530, as RabbitMQ's
+    /// Limits the consumers of a channel. Default: any number. One more closes the connection with 530, as RabbitMQ's
     /// `consumer_max_per_channel` does.
     pub fn max_consumers(mut self, consumers: usize) -> Self {
         self.config.limits.consumers = consumers;
         self
     }
 
-    /// How many deliveries a channel may have unacknowledged, whatever prefetch it asks for. Default: any number. Consumers
+    /// Limits the unacknowledged deliveries of a channel, whatever prefetch it asks for. Default: any number. Consumers
     /// wait at this limit, as at a prefetch; to get one more is refused with 406 on the channel.
     pub fn max_unacked(mut self, deliveries: u32) -> Self {
         self.config.limits.unacked = deliveries;
         self
     }
 
-    /// How long a delivery may be out unacknowledged, in whole milliseconds; zero is for ever. Default 30 minutes. Then its
+    /// Limits the time for which a delivery may be out unacknowledged, in whole milliseconds; zero is for ever. Default 30 minutes. Then its
     /// channel is closed with 406, and all its deliveries return to their queues.
     pub fn consumer_timeout(mut self, timeout: Duration) -> Self {
         let milliseconds = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
@@ -378,7 +378,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// How long a client may take to log in. Default 10 s.
+    /// Limits the time that a client may take to log in. Default 10 s.
     pub fn login_timeout(mut self, timeout: Duration) -> Self {
         self.config.login_timeout = timeout;
         self
@@ -440,7 +440,7 @@ impl DurableBrokerBuilder {
 }
 
 impl Listener {
-    /// Where it listens.
+    /// The address it listens at.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }

@@ -1,4 +1,4 @@
-//! What a broker is set up with.
+//! The settings of a broker.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -6,7 +6,7 @@ use amqp_codec::Tune;
 
 use crate::{core::limits::Limits, users::Users};
 
-/// What messages may take where nobody knows how much memory there is.
+/// The memory that all may take where nobody knows how much memory there is.
 const MEMORY_UNKNOWN: u64 = 2 << 30;
 
 /// Everybody knows its name and its password.
@@ -16,9 +16,9 @@ const DEFAULT_USER: &str = "guest";
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) users: Users,
-    /// Who a client is that logs in with ANONYMOUS.
+    /// The user that a client is who logs in with ANONYMOUS.
     pub(crate) anonymous: Option<String>,
-    /// Who logs in from this machine only.
+    /// The users who log in from this machine only.
     pub(crate) loopback_users: BTreeSet<String>,
     vhosts: BTreeSet<String>,
     pub(crate) channel_max: u16,
@@ -31,11 +31,11 @@ pub(crate) struct Config {
     /// Bytes that all may take, and each virtual host.
     pub(crate) memory_limit: Option<u64>,
     pub(crate) vhost_memory_limit: Option<u64>,
-    /// How long who holds too much memory may make no progress.
+    /// The time for which a connection that holds too much memory may make no progress.
     pub(crate) stall_timeout: Duration,
     /// Bytes that are to stay free on the disk.
     pub(crate) disk_free_limit: u64,
-    /// How much later than a confirm it may be on the disk that the confirm was given.
+    /// The time after a sync of the journal in which the mark that tells of it is synced.
     pub(crate) mark_delay: Duration,
     pub(crate) login_timeout: Duration,
     pub(crate) product: String,
@@ -98,7 +98,7 @@ impl Config {
         self.vhosts.insert(name);
     }
 
-    /// What everybody expects where nothing was said: user `guest` with password `guest`, virtual host `/`.
+    /// Adds what everybody expects where nothing was said: user `guest` with password `guest`, virtual host `/`.
     pub(crate) fn fill_in(&mut self) {
         if self.users.is_empty() {
             self.users.add(DEFAULT_USER.to_owned(), Some(DEFAULT_USER.to_owned()));
@@ -138,7 +138,7 @@ impl Config {
     }
 }
 
-/// How much memory the machine has, in bytes, where the system tells.
+/// The memory that the machine has, in bytes, where the system tells.
 fn machine_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;

@@ -30,11 +30,11 @@ use crate::{
     },
 };
 
-/// How much is read at once: at first, and by a connection that is busy.
+/// The octets that are read at once: at first, and by a connection that is busy.
 const READ_AT_FIRST: usize = 8 << 10;
 const READ_AT_MOST: usize = 256 << 10;
 
-/// How many slices go into one vectored write.
+/// The slices of one vectored write.
 const SLICES: usize = 64;
 
 /// A connection with its stream.
@@ -43,10 +43,10 @@ pub(crate) struct Driver<S> {
     connection: Connection,
     input: BytesMut,
     read_size: usize,
-    /// What is being written.
+    /// The octets that are being written.
     batch: Batch,
     wants: Wants,
-    /// Whether nothing more is listened to until the connection closes.
+    /// Set when nothing more is listened to until the connection closes.
     is_paused: bool,
     heard: bool,
     spoke: bool,
@@ -56,14 +56,14 @@ pub(crate) struct Driver<S> {
     /// The client's place among the others, until it has left.
     place: Option<Place>,
     leaving: Option<Leaving>,
-    /// Whether the virtual host has forgotten the connection.
+    /// Set when the virtual host has forgotten the connection.
     is_gone: bool,
     host: Arc<Host>,
     broker: Arc<Instance>,
     progress: Progress,
-    /// When what has been taken to write may be written, where answers are delayed.
+    /// The time from which on what has been taken to write may be written, where answers are delayed.
     held: Option<Pin<Box<Sleep>>>,
-    /// How long the client has been gone, while nothing is read of it.
+    /// Watches whether the client has gone, while nothing is read of it.
     absence: Option<Absence>,
 }
 
@@ -97,7 +97,7 @@ impl<S> Driver<S> {
         std::mem::take(&mut self.input)
     }
 
-    /// What came with the last words of the login is in `input`.
+    /// The octets that came with the last words of the login are in `input`.
     pub(crate) fn new(
         stream: S,
         input: BytesMut,
@@ -128,7 +128,7 @@ impl<S> Driver<S> {
             input,
             read_size: READ_AT_FIRST,
             batch: Batch::default(),
-            // What came with the handshake's last frame is looked at first.
+            // The octets that came with the handshake's last frame are looked at first.
             wants: Wants::Output,
             is_paused: false,
             heard: true,
@@ -150,7 +150,7 @@ impl<S> Driver<S> {
         if !std::mem::take(&mut self.spoke) {
             self.say_alive();
         }
-        // Who is not read from cannot be heard.
+        // A client that is not read from cannot be heard.
         pulse.lives(
             std::mem::take(&mut self.heard)
                 || matches!(
@@ -160,7 +160,7 @@ impl<S> Driver<S> {
         )
     }
 
-    /// Which end closed the connection with which words, if either did.
+    /// Tells which end closed the connection with which words, if either did.
     pub(crate) fn why(&self) -> Option<&str> {
         self.connection.why()
     }
@@ -178,12 +178,12 @@ impl<S> Driver<S> {
         self.uncounted += added;
     }
 
-    /// Whether the client has closed the connection, and may still be writing what it wrote behind that.
+    /// Tells whether the client has closed the connection, and may still be writing what it wrote behind that.
     pub(crate) fn is_left(&self) -> bool {
         self.connection.is_left()
     }
 
-    /// Whether a close of ours waits to be answered.
+    /// Tells whether a close of ours waits to be answered.
     pub(crate) fn is_closing(&self) -> bool {
         self.connection.is_closing()
     }
@@ -224,7 +224,7 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
     }
 
     /// Ready with an error when the client has been gone too long while something else than the client keeps it from being read from.
-    /// What it had sent before is still handled if that ends in time; but what it holds may be what everybody waits for.
+    /// The frames that it had sent before are still handled if that ends in time; but the memory that it holds may be what everybody waits for.
     fn poll_absence(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         if !matches!(self.wants, Wants::Room | Wants::Relief | Wants::Disk(_)) {
             return Poll::Pending;
@@ -292,12 +292,12 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
         Poll::Ready(())
     }
 
-    /// Whether the broker is still short of memory, so that nothing more is taken of one who publishes.
+    /// Tells whether the broker is still short of memory, so that nothing more is taken of one who publishes.
     fn is_held_back(&self) -> bool {
         !self.is_closing() && self.host.with(|_, shared| shared.alarm.is_on())
     }
 
-    /// Whether it still holds more than its share of the memory, so that nothing more is read. Who looks after that wakes it.
+    /// Tells whether it still holds more than its share of the memory, so that nothing more is read. The turn that sees room for it wakes it.
     fn is_over_share(&self) -> bool {
         let id = self.connection.id;
         !self.is_closing()
@@ -310,7 +310,7 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
             })
     }
 
-    /// Whether what the connection waits for is not on disk. Whoever writes there wakes it, for an answer waits for that too.
+    /// Tells whether what the connection waits for is not on disk. Whoever writes there wakes it, for an answer waits for that too.
     fn is_ahead_of_disk(&self, change: u64) -> bool {
         !self.is_closing() && self.host.with(|_, shared| !shared.held.is_on_disk(change))
     }
@@ -342,7 +342,7 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
             Wants::Commit if self.waits_for_others(cx) => return Poll::Pending,
             Wants::Output | Wants::Turn | Wants::Room | Wants::Relief | Wants::Disk(_) | Wants::Commit => {}
             Wants::Input => {
-                // What is left of the buffer is used first: messages keep all of it alive anyway. The small rest is left over,
+                // The rest of the buffer is used first: messages keep all of it alive anyway. The small rest is left over,
                 // where it would cost a system call to read little.
                 if self.input.capacity() - self.input.len() < (self.read_size / 8).max(READ_AT_FIRST / 2) {
                     self.input.reserve(self.read_size);

@@ -12,7 +12,7 @@ use tokio::{
 
 /// A stream of which it can be told whether the other end has closed it.
 pub(crate) trait HangUp {
-    /// Whether the other end has closed it, or will send no more. Nobody is woken when it does; `cx` is that of who writes, which may be
+    /// Tells whether the other end has closed it, or will send no more. Nobody is woken when it does; `cx` is that of who writes, which may be
     /// remembered for that.
     fn has_hung_up(&mut self, cx: &mut Context<'_>) -> bool;
 }

@@ -24,13 +24,13 @@ use crate::{
 #[cfg(feature = "durable")]
 use std::{path::Path, sync::Weak, time::Duration};
 
-/// What the connections and listeners of a broker share.
+/// All that the connections and listeners of a broker share.
 pub(crate) struct Instance {
     pub(crate) config: Config,
     pub(crate) clients: Arc<Clients>,
     pub(crate) faults: FaultPlan,
     hosts: HashMap<String, Arc<Host>>,
-    /// Whether the broker is ending. Each task holds a receiver as long as it runs.
+    /// Set when the broker is ending. Each task holds a receiver as long as it runs.
     ending: watch::Sender<bool>,
     failure: Arc<watch::Sender<Option<Failure>>>,
     pub(crate) sockets: Arc<Sockets>,

@@ -105,7 +105,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// What is wrong with the arguments, but for a word that belongs to none of them: it may be of a password with a space in it.
+/// The error of the arguments, but for a word that belongs to no flag: it may be of a password with a space in it.
 fn without_strays(error: clap::Error) -> clap::Error {
     let is_flag = |error: &clap::Error| match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) => argument.starts_with('-'),
@@ -123,7 +123,7 @@ fn without_strays(error: clap::Error) -> clap::Error {
     }
 }
 
-/// What goes wrong where there is no log.
+/// Tells an error where there is no log.
 fn failed(error: &dyn Error) -> ExitCode {
     // Where standard error is closed there is nobody to tell.
     let _ = writeln!(io::stderr(), "amqp-broker: {error}");

@@ -29,26 +29,26 @@ use crate::{
     wire::Wire,
 };
 
-/// What speaks TLS.
+/// The end that speaks TLS.
 #[cfg(feature = "tls")]
 pub(crate) type Acceptor = tokio_rustls::TlsAcceptor;
-/// What speaks TLS: nothing does.
+/// The end that speaks TLS: there is none.
 #[cfg(not(feature = "tls"))]
 pub(crate) type Acceptor = std::convert::Infallible;
 
-/// How long a client may take to answer our close.
+/// The time that a client may take to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a client that has closed its connection may take to stop writing, and to close its end.
+/// The time that a client which has closed its connection may take to stop writing, and to close its end.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much of what it still writes is read at once.
+/// The octets of what it still writes that are read at once.
 const DISCARDED_AT_ONCE: usize = 8 << 10;
 
-/// How many clients may be about to log in.
+/// The clients that may be about to log in.
 const MOST_LOGINS: usize = 4096;
 
-/// How long to wait when no more connections can be accepted, as when out of file descriptors.
+/// The pause when no more connections can be accepted, as when out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the broker ends, under TLS if that is wanted.
@@ -139,10 +139,10 @@ fn serve_tls(_: TcpStream, _: Origin, _: Socket, tls: &Acceptor, _: &Arc<Instanc
 struct Admitted {
     place: Place,
     cut: Option<Cut>,
-    /// What others want of the connection.
+    /// The orders of others for the connection.
     orders: UnboundedReceiver<Order>,
     ending: watch::Receiver<bool>,
-    /// What it has open, if that is a file.
+    /// The file that it has open, if its stream is one.
     socket: Option<Socket>,
     broker: Arc<Instance>,
 }
@@ -201,7 +201,7 @@ where
     let mut driver = Driver::new(stream, input, (broker, Arc::clone(&host)), agreed, place);
     let opened = Instant::now();
     connection_log::opened(&client);
-    // What changed of the user while it logged in holds for it too.
+    // A change of the user while it logged in holds for it too.
     if instance.config.users.changes() != changes {
         instance.renew_access(&client);
     }
@@ -233,7 +233,7 @@ where
                 is_ending = true;
                 driver.pause();
             }
-            // What it has published is confirmed before.
+            // Its publishes are confirmed before.
             () = host.flushed(), if is_ending && !is_shut_down => {
                 is_shut_down = true;
                 driver.obey(Order::ShutDown);
@@ -252,7 +252,7 @@ where
             () = ended(&mut ending) => {}
         }
     }
-    // What is written is to arrive: the other end learns of the end by a clean one.
+    // The last words are to arrive: the other end learns of the end by a clean one.
     let _ = timeout(CLOSE_TIMEOUT, driver.stream.shutdown()).await;
 }
 

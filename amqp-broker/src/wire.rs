@@ -21,19 +21,19 @@ const HEARTBEAT: u8 = 8;
 pub(crate) struct Wire<S> {
     stream: S,
     cut: Option<(Direction, Scan)>,
-    /// Whether the frame that is lost has come.
+    /// Set when the frame that is lost has come.
     is_lost: bool,
 }
 
-/// Where the frame begins that is to be lost.
+/// The search for the frame that is to be lost.
 #[derive(Clone, Debug)]
 struct Scan {
     /// The number of that frame among those to come.
     left: u64,
-    /// What is known of the present frame's header.
+    /// The known part of the present frame's header.
     header: [u8; HEADER_LEN],
     known: usize,
-    /// How much is to be passed over: a payload, or the protocol header.
+    /// The octets that are to be passed over: a payload, or the protocol header.
     skip: usize,
 }
 
@@ -53,7 +53,7 @@ impl<S> Wire<S> {
 }
 
 impl Scan {
-    /// How many of these octets pass.
+    /// Tells how many of these octets pass.
     fn passing(&mut self, octets: &[u8]) -> usize {
         let mut at = 0;
         while let Some(&octet) = octets.get(at) {

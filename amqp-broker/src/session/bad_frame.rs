@@ -4,14 +4,14 @@ use amqp_codec::{Error, FRAME_OVERHEAD, FrameHeader, FrameKind};
 
 use crate::core::{refusal::Refusal, term::binary};
 
-/// How much of a frame is shown to who sent it.
+/// The octets of a frame that are shown to who sent it.
 const SHOWN: usize = 16;
 /// A method's class and number, before its arguments.
 const METHOD_ID: usize = 4;
-/// What the methods of the connection begin with.
+/// The octets that the methods of the connection begin with.
 const CONNECTION_CLASS: [u8; 2] = [0, 10];
 
-/// How much longer than what was agreed on a frame may be: as RabbitMQ does, `frame_max` is held against the payload alone,
+/// The octets by which a frame may be longer than what was agreed on: as RabbitMQ does, `frame_max` is held against the payload alone,
 /// though by section 4.2.3 header and end count too.
 pub(crate) const LENIENCY: usize = FRAME_OVERHEAD;
 
@@ -38,12 +38,12 @@ fn kind(header: FrameHeader) -> u8 {
     }
 }
 
-/// Whether it is a method of the connection, whose arguments may be a password (start-ok, secure-ok) or a token (update-secret).
+/// Tells whether it is a method of the connection, whose arguments may be a password (start-ok, secure-ok) or a token (update-secret).
 fn is_secret(header: FrameHeader, payload: &[u8]) -> bool {
     header.kind == FrameKind::Method && (header.channel == 0 || payload.starts_with(&CONNECTION_CLASS))
 }
 
-/// What is in a frame. Of a method of the connection RabbitMQ shows sixteen octets too, here none of its arguments is shown.
+/// Shows what is in a frame. Of a method of the connection RabbitMQ shows sixteen octets too, here none of its arguments is shown.
 pub(crate) fn octets(header: FrameHeader, payload: &[u8]) -> String {
     let count = if is_secret(header, payload) { METHOD_ID } else { SHOWN };
     match payload.split_at_checked(count) {

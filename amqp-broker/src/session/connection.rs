@@ -36,26 +36,26 @@ const GET: [u8; 4] = [0, 60, 0, 70];
 const CHANNEL_CLOSE: [u8; 4] = [0, 20, 0, 40];
 const CONNECTION_CLOSE: [u8; 4] = [0, 10, 0, 50];
 
-/// What is agreed with the client.
+/// The terms that are agreed with the client.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) channel_max: u16,
     pub(crate) frame_max: usize,
     pub(crate) max_message_size: u64,
-    /// Whether the client wants to be told when it is held back.
+    /// Set when the client wants to be told when it is held back.
     pub(crate) blocked_notify: bool,
-    /// What the log calls the connection.
+    /// The connection's name in the log.
     pub(crate) name: String,
 }
 
-/// What the connection wants next.
+/// The thing that the connection wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wants {
     /// More to read.
     Input,
     /// Others to have their turn, before it goes on.
     Turn,
-    /// What it has written to be read by the client, before it looks at the rest of what was read.
+    /// Its output to be read by the client, before it looks at the rest of what was read.
     Output,
     /// Connections to hold less of the memory, of which it holds more than its share, before anything more is read.
     Room,
@@ -69,7 +69,7 @@ pub(crate) enum Wants {
     End,
 }
 
-/// How far the connection is.
+/// The phase that the connection is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running,
@@ -93,19 +93,19 @@ pub(crate) struct Connection {
     /// By number; 0 is always empty.
     channels: Vec<Option<Box<Channel>>>,
     open_channels: usize,
-    /// Whether it has published while publishers are held back.
+    /// Set when it has published while publishers are held back.
     is_held: bool,
     /// Channels that owe confirms for what was just read.
     owing: Vec<u16>,
-    /// Which end closed it with which words.
+    /// The end that closed it, with its words.
     why: Option<String>,
     /// Channels on which content has come in what was just read.
     sending: Vec<u16>,
     /// Bytes that have come and are no messages yet.
     unpublished: u64,
-    /// What goes on in the next turn, before anything more is looked at.
+    /// The work that goes on in the next turn, before anything more is looked at.
     paused: Option<Box<Paused>>,
-    /// Whether the method just looked at is to be looked at again in the next turn.
+    /// Set when the method just looked at is to be looked at again in the next turn.
     is_to_repeat: bool,
 }
 
@@ -133,7 +133,7 @@ impl Connection {
         }
     }
 
-    /// What is left to be done when the client has gone.
+    /// Takes the work that is left to be done when the client has gone.
     pub(crate) fn take_work(&mut self, shared: &mut Shared) -> Work {
         let left =
             Work::Remove(Box::new(shared.vhost.disconnect(self.id).with_publishes(self.take_publishes())));
@@ -143,17 +143,17 @@ impl Connection {
         }
     }
 
-    /// Which end closed it with which words, if either did.
+    /// Tells which end closed it with which words, if either did.
     pub(crate) fn why(&self) -> Option<&str> {
         self.why.as_deref()
     }
 
-    /// Whether the client has closed it.
+    /// Tells whether the client has closed it.
     pub(crate) fn is_left(&self) -> bool {
         self.phase == Phase::Left
     }
 
-    /// Whether a close of ours waits to be answered.
+    /// Tells whether a close of ours waits to be answered.
     pub(crate) fn is_closing(&self) -> bool {
         matches!(self.phase, Phase::Closing | Phase::Deaf)
     }
@@ -179,7 +179,7 @@ impl Connection {
             match self.phase {
                 Phase::Finished | Phase::Left => break Wants::End,
                 Phase::Deaf => {
-                    // What a client ends with after we closed for an error.
+                    // A client ends with that after we closed for an error.
                     if input.ends_with(&CLOSE_OK) {
                         self.phase = Phase::Finished;
                     }
@@ -233,7 +233,7 @@ impl Connection {
                 }
                 self.is_held = false;
             }
-            // What comes with methods is weighed at the end of the turn.
+            // The arguments of methods are weighed at the end of the turn.
             if header.kind != FrameKind::Method && op.shared.has_memory_changed() {
                 op.shared.look_at_memory(op.now);
             }
@@ -340,7 +340,7 @@ impl Connection {
     #[inline]
     fn channel_method(&mut self, op: &mut Operation<'_>, number: u16, payload: &[u8]) -> Result<(), Failure> {
         if let Some(channel) = self.channel(number) {
-            // What comes by the million goes past the table.
+            // Methods that come by the million go past the table.
             if payload.starts_with(&borrowed::PUBLISH) {
                 let publish = Publish::decode(payload).map_err(unreadable)?;
                 if let Some(publish) = publish {
@@ -425,7 +425,7 @@ impl Connection {
     fn close_channel(&mut self, op: &mut Operation<'_>, number: u16) -> Option<Work> {
         let mut channel = self.channels.get_mut(usize::from(number)).and_then(Option::take)?;
         self.open_channels -= 1;
-        // What was published before is confirmed before.
+        // Earlier publishes are confirmed before.
         channel.confirm(op);
         Some(channel.end(op))
     }
@@ -474,7 +474,7 @@ impl Connection {
         self.channels.get(usize::from(number)).is_some_and(Option::is_some)
     }
 
-    /// Whether the channel was closed for an error, so that all but the answer is ignored.
+    /// Tells whether the channel was closed for an error, so that all but the answer is ignored.
     pub(crate) fn is_ignored(&self, number: u16) -> bool {
         let slot = self.channels.get(usize::from(number));
         slot.and_then(Option::as_ref).is_some_and(|channel| channel.is_closing())
@@ -574,7 +574,7 @@ fn payload_of(frame: &[u8]) -> (&[u8], u8) {
     }
 }
 
-/// What becomes of a delivery that is refused.
+/// The outcome of a delivery that is refused.
 const fn refused(requeue: bool) -> Outcome {
     if requeue { Outcome::Requeued } else { Outcome::Rejected }
 }

@@ -1,5 +1,5 @@
-//! What a client still says after it has closed its connection. As by RabbitMQ a further close is answered again, who answers the answer
-//! has ended, and nothing else that comes is looked at.
+//! The last words of a client that has closed its connection. As by RabbitMQ a further close is answered again, a client that answers
+//! the answer has ended, and nothing else that comes is looked at.
 
 use amqp_codec::{
     Arguments, FrameHeader, FrameKind, MethodId,
@@ -10,7 +10,7 @@ use amqp_codec::{
 /// A connection's close-ok, complete.
 pub(crate) const CLOSE_OK: [u8; 12] = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, FRAME_END];
 
-/// What a method frame begins with, up to the number of its method.
+/// The octets that a method frame begins with, up to the number of its method.
 const HEAD: usize = HEADER_LEN + 4;
 
 /// Walks the frames that come, and keeps nothing of them but how the present one begins.
@@ -18,12 +18,12 @@ const HEAD: usize = HEADER_LEN + 4;
 pub(crate) struct Farewell {
     head: [u8; HEAD],
     known: usize,
-    /// How much of the frame is to come, once its header is known.
+    /// The octets of the frame that are to come, once its header is known.
     left: usize,
-    /// How many closes are to be answered.
+    /// The closes that are to be answered.
     closes: usize,
     has_ended: bool,
-    /// Whether what comes is no frames any more.
+    /// Set when what comes is no frames any more.
     is_deaf: bool,
 }
 
@@ -44,7 +44,7 @@ impl Farewell {
         std::mem::take(&mut self.closes)
     }
 
-    /// Whether the client has answered the answer, after which nothing comes.
+    /// Tells whether the client has answered the answer, after which nothing comes.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_ended
     }

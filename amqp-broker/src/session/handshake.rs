@@ -19,23 +19,23 @@ use super::{
     opening::Opening,
 };
 
-/// How clients of the first drafts of 0-9 begin, whom RabbitMQ answers as it does the others.
+/// The first words of clients of the first drafts of 0-9, whom RabbitMQ answers as it does the others.
 const OLD_HEADER: [u8; 8] = *b"AMQP\x01\x01\x00\x09";
 
-/// How much of a configured text clients are told.
+/// The octets of a configured text that clients are told.
 const MOST_TEXT: usize = 255;
 
-/// What a client and the broker have agreed on.
+/// The terms that a client and the broker have agreed on.
 #[derive(Debug)]
 pub(crate) struct Agreed {
     pub(crate) access: Access,
     pub(crate) vhost: String,
     pub(crate) tune: Tune,
-    /// Whether the client wants to be told when the broker ends a consumer.
+    /// Set when the client wants to be told when the broker ends a consumer.
     pub(crate) cancel_notify: bool,
-    /// Whether the client wants to be told when it is held back.
+    /// Set when the client wants to be told when it is held back.
     pub(crate) blocked_notify: bool,
-    /// What the client calls the connection.
+    /// The client's name for the connection.
     pub(crate) client_name: Option<String>,
 }
 
@@ -61,9 +61,9 @@ pub(crate) struct Handshake<'a> {
     config: &'a Config,
     /// Lets the client into a virtual host, if there is room.
     enter: &'a (dyn Fn(&str) -> bool + Sync),
-    /// Who the client is by its certificate.
+    /// The user that the client is by its certificate.
     external: Option<String>,
-    /// Whether the client is on this machine.
+    /// Set when the client is on this machine.
     is_near: bool,
     stage: Stage,
     user: String,
@@ -152,7 +152,7 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    /// Whether the client has said anything: what is in `input` is unread.
+    /// Tells whether the client has said anything: what is in `input` is unread.
     pub(crate) fn has_heard(&self, input: &BytesMut) -> bool {
         !input.is_empty() || !matches!(self.stage, Stage::Header)
     }
@@ -232,7 +232,7 @@ impl<'a> Handshake<'a> {
         let known = match start_ok.mechanism.as_bytes() {
             b"PLAIN" => self.by_password(plain(&start_ok.response)),
             b"AMQPLAIN" => self.by_password(amqplain(&start_ok.response)),
-            // Who it is was seen at the TLS handshake.
+            // The TLS handshake has told who it is.
             b"EXTERNAL" if let Some(user) = &self.external => match self.config.users.has(user) {
                 true => Ok(user.clone()),
                 false => Err(Refused::Login { user: user.clone() }),
@@ -369,7 +369,7 @@ fn amqplain(response: &Secret) -> Option<(String, String)> {
     Some((text("LOGIN")?, text("PASSWORD")?))
 }
 
-/// Who this is, and what of RabbitMQ's extensions it does.
+/// The properties that tell who this is, and what of RabbitMQ's extensions it does.
 fn server_properties(config: &Config) -> Result<Table, amqp_codec::Error> {
     let mut capabilities = Table::new();
     for capability in [
@@ -401,7 +401,7 @@ fn beginning(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MOST_TEXT)).unwrap_or_default()
 }
 
-/// What the client is told when it may come in.
+/// The answer to a client that may come in.
 pub(crate) fn open_ok() -> connection::OpenOk {
     connection::OpenOk { known_hosts: ShortString::EMPTY }
 }

@@ -9,13 +9,13 @@ use crate::core::ids::{ChannelId, ConnectionId};
 /// An answer that waits.
 #[derive(Debug)]
 pub(crate) struct Held {
-    /// What has to be on disk before.
+    /// The change that has to be on disk before.
     pub(crate) change: u64,
     pub(crate) to: ConnectionId,
     /// With it the answer goes unsaid.
     pub(crate) channel: ChannelId,
     pub(crate) frame: Bytes,
-    /// What is said instead when the disk fails.
+    /// The frame that is said instead when the disk fails.
     pub(crate) failure: Option<Bytes>,
 }
 
@@ -40,13 +40,13 @@ impl HeldAnswers {
         self.made
     }
 
-    /// Whether what a change made is on disk.
+    /// Tells whether what a change made is on disk.
     #[inline]
     pub(crate) fn is_on_disk(&self, change: u64) -> bool {
         change <= self.on_disk
     }
 
-    /// Whether no answer waits.
+    /// Tells whether no answer waits.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.answers.is_empty()

@@ -1,4 +1,4 @@
-//! What each connection of a virtual host holds of its memory: what it has sent in part, and what it has not read.
+//! The memory of a virtual host that each connection holds: content that it has sent in part, and output that it has not read.
 
 use std::sync::{
     Arc,
@@ -11,13 +11,13 @@ use crate::core::ids::ConnectionId;
 
 use super::order::Order;
 
-/// How often it is looked at most who gets nowhere, in milliseconds.
+/// The time between two looks at who gets nowhere, in milliseconds, where the timeout is not short.
 const LOOK_EVERY: u64 = 500;
 
-/// What part of what it holds a connection moves at the least while it is not closed: one part of so many.
+/// A connection that is not closed moves at least one part in so many of what it holds in time.
 const LEAST_PART: u64 = 16;
 
-/// How far a connection gets, in octets.
+/// The octets that a connection has moved, from its beginning.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress(Arc<Moved>);
 
@@ -45,17 +45,17 @@ impl Progress {
     }
 }
 
-/// How long a connection may hold more than its share.
+/// The terms on which a connection may hold more than its share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// What each connection may hold, in bytes.
+    /// The bytes that each connection may hold.
     pub(crate) share: u64,
-    /// How long it may take for the least part of what it holds, in milliseconds.
+    /// The time that it may take for the least part of what it holds, in milliseconds.
     pub(crate) timeout: u64,
 }
 
 impl Patience {
-    /// How long to wait between two looks, in milliseconds.
+    /// The time between two looks, in milliseconds.
     pub(crate) fn look_every(&self) -> u64 {
         LOOK_EVERY.min(self.timeout / 2 + 1)
     }
@@ -64,13 +64,13 @@ impl Patience {
 /// A time in which memory is short and a connection has more than its share.
 #[derive(Clone, Copy, Debug)]
 struct Stall {
-    /// How far the connection was at the beginning.
+    /// The octets that had been moved at its beginning.
     from: [u64; 2],
-    /// How long it lasts, in milliseconds.
+    /// Its length so far, in milliseconds.
     lasts: u64,
 }
 
-/// What a connection holds.
+/// The memory that a connection holds.
 #[derive(Debug)]
 struct Holding {
     /// Bytes that it has sent and that are no messages yet.
@@ -86,7 +86,7 @@ struct Holding {
 }
 
 impl Holding {
-    /// What is its own doing.
+    /// The bytes that are its own doing.
     fn held(&self) -> u64 {
         self.received + self.unread
     }
@@ -95,7 +95,7 @@ impl Holding {
         self.held() + self.read_buffer + self.write_buffer
     }
 
-    /// Whether the connection has moved enough since then of what makes it hold too much. What it has begun to send gets smaller by
+    /// Tells whether the connection has moved enough since then of what makes it hold too much. What it has begun to send gets smaller by
     /// what is read alone, however much is written to it meanwhile.
     fn has_moved(&self, from: [u64; 2], share: u64) -> bool {
         let [read, written] = self.progress.so_far();
@@ -124,14 +124,14 @@ impl Holding {
     }
 }
 
-/// What all connections hold.
+/// The memory that all connections hold.
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
     /// By the place of the connection's id.
     slots: Vec<Option<Holding>>,
     total: u64,
     connections: u64,
-    /// When it was last looked who gets nowhere.
+    /// The time of the last look at who gets nowhere.
     looked: u64,
 }
 
@@ -191,7 +191,7 @@ impl Holdings {
         }
     }
 
-    /// What all hold.
+    /// The bytes that all hold.
     #[inline]
     pub(crate) fn total(&self) -> u64 {
         self.total
@@ -201,7 +201,7 @@ impl Holdings {
         self.connections
     }
 
-    /// What one holds.
+    /// The bytes that one holds.
     pub(crate) fn held(&self, id: ConnectionId) -> u64 {
         self.slots.get(id.index()).and_then(Option::as_ref).map_or(0, Holding::held)
     }

@@ -1,4 +1,4 @@
-//! What a connection says and hears: frames in, operations on the virtual host, frames out. No sockets here either.
+//! The sessions of connections: frames in, operations on the virtual host, frames out. No sockets here either.
 
 pub(crate) mod alarm;
 mod bad_frame;

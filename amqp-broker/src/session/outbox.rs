@@ -1,4 +1,4 @@
-//! What waits to be written to each connection. Whoever has the virtual host's lock writes frames straight into the outbox
+//! The frames that wait to be written to each connection. Whoever has the virtual host's lock writes frames straight into the outbox
 //! of any connection; the connection's own task takes the outbox whole and writes it with one system call.
 
 use std::{collections::VecDeque, io::IoSlice, mem, task::Waker};
@@ -37,18 +37,18 @@ const RETURN: [u8; 4] = [0, 60, 0, 50];
 /// Frames for one connection.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    /// What the log calls the connection.
+    /// The connection's name in the log.
     name: String,
     frame_max: usize,
     batch: Batch,
     /// The connection's task, when it waits for something to write.
     waker: Option<Waker>,
-    /// What the broker wants of the connection.
+    /// The orders of the broker for the connection.
     orders: VecDeque<Order>,
     /// Bytes that were taken to be written last, and the memory they are in.
     writing: usize,
     writing_in: usize,
-    /// Whether it has changed since it was weighed.
+    /// Set when it has changed since it was weighed.
     is_touched: bool,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     bytes: BytesMut,
-    /// How much of `bytes` is written.
+    /// The octets of `bytes` that are written.
     written: usize,
     /// Large parts, each with the place in `bytes` before which it belongs.
     large: VecDeque<(usize, Bytes)>,
@@ -78,7 +78,7 @@ impl Batch {
         self.bytes.capacity() + self.large_len
     }
 
-    /// What is to be written next, in order: as many slices as fit, their count.
+    /// Gives the octets that are to be written next, in order, in as many slices as fit; their count.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut at = self.written;
         let mut count = 0;

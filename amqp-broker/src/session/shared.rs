@@ -1,4 +1,4 @@
-//! What is under a virtual host's one lock, and what an operation under it is given.
+//! All that is under a virtual host's one lock, and the things that an operation under it is given.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -32,9 +32,9 @@ pub(crate) struct Shared {
     pub(crate) disk_backlog: u64,
     /// Bytes that all of it may take.
     limit: u64,
-    /// How long who holds more than its share may get nowhere, in milliseconds.
+    /// The time for which a connection that holds more than its share may get nowhere, in milliseconds.
     stall_timeout: u64,
-    /// When it is next looked who does, if anybody may.
+    /// The time of the next look at who does, if anybody may.
     stalled_due: Option<u64>,
     /// Those who are not read from, for they hold more than their share.
     waiting_for_room: BTreeSet<ConnectionId>,
@@ -79,7 +79,7 @@ impl Shared {
     pub(crate) fn on_disk(&mut self, change: u64, has_room: bool) -> bool {
         while let Some(held) = self.held.next_on_disk(change) {
             self.vhost.budget.spend(1);
-            // Who reads nothing until this is on disk goes on, even if nobody wants the answer any more.
+            // A connection that reads nothing until this is on disk goes on, even if nobody wants the answer any more.
             if let Some(outbox) = self.outboxes.of(held.to)
                 && self.vhost.has_channel(held.channel)
             {
@@ -93,13 +93,13 @@ impl Shared {
         true
     }
 
-    /// Whether the disk can follow.
+    /// Notes whether the disk can follow.
     pub(crate) fn disk_follows(&mut self, has_room: bool) {
         let released = self.alarm.behind(!has_room);
         self.release(released);
     }
 
-    /// Whether there is little room on the disk.
+    /// Notes whether there is little room on the disk.
     #[cfg(feature = "durable")]
     pub(crate) fn low_on_disk(&mut self, is_low: bool) {
         let released = self.alarm.low_on_disk(is_low);
@@ -160,7 +160,7 @@ impl Shared {
         self.limit.saturating_sub(self.held_in_common()).clamp(self.limit / 8, self.limit / 2)
     }
 
-    /// Whether connections hold more than they may, and this one has a part in it: more than its share.
+    /// Tells whether connections hold more than they may, and this one has a part in it: more than its share.
     pub(crate) fn is_over_share(&self, id: ConnectionId) -> bool {
         let room = self.room();
         self.holdings.total() > room && self.holdings.held(id) > room / self.holdings.connections().max(1)
@@ -171,7 +171,7 @@ impl Shared {
         self.waiting_for_room.insert(id);
     }
 
-    /// Whether memory is short, or not short any more, otherwise than publishers were told last.
+    /// Tells whether memory is short, or not short any more, otherwise than publishers were told last.
     #[inline]
     pub(crate) fn has_memory_changed(&self) -> bool {
         let used = self.held_in_common() + self.holdings.total();
@@ -253,7 +253,7 @@ impl Shared {
         self.waiting_for_room = waiting;
     }
 
-    /// When [`advance`](Self::advance) has something to do next.
+    /// The time at which [`advance`](Self::advance) has something to do next.
     pub(crate) fn next_deadline(&self) -> u64 {
         self.vhost.next_deadline().min(self.stalled_due.unwrap_or(u64::MAX))
     }
@@ -265,9 +265,9 @@ pub(crate) struct Operation<'a> {
     pub(crate) shared: &'a mut Shared,
     pub(crate) by: ConnectionId,
     pub(crate) max_message_size: u64,
-    /// What could not be done in this turn.
+    /// The work that could not be done in this turn.
     pub(crate) paused: Option<Box<Paused>>,
-    /// How many bytes more, or less, the client has sent that are no messages yet.
+    /// The bytes more, or less, that the client has sent and that are no messages yet.
     pub(crate) unpublished: i64,
 }
 

@@ -1,4 +1,4 @@
-//! What goes wrong with a folder, in words.
+//! The errors of a folder, in words.
 
 use std::{
     error::Error,
@@ -45,7 +45,7 @@ pub enum DataError {
 }
 
 impl DataError {
-    /// What the store says of a folder.
+    /// The error that the store tells of a folder.
     pub(super) fn of(path: &Path, error: fjall::Error) -> Self {
         let path = path.to_owned();
         match error {
@@ -54,7 +54,7 @@ impl DataError {
         }
     }
 
-    /// What the store says of a folder whose records have been read before: what cannot be read is damaged.
+    /// The error that the store tells of a folder whose records have been read before: what cannot be read is damaged.
     pub(super) fn of_reading(path: &Path, error: fjall::Error) -> Self {
         let from_system = system_error(&error);
         let why = from_system.as_ref().map_or_else(|| words(&error).to_owned(), io::Error::to_string);

@@ -25,10 +25,10 @@ use super::{
     watch::Watch,
 };
 
-/// How the names of the keyspaces end in which batches leave their numbers.
+/// The end of the names of the keyspaces in which batches leave their numbers.
 const NUMBERED: &str = ".messages";
 
-/// How often, and how far apart, another broker is waited for that is about to end.
+/// The attempts, and the pause between them, in which another broker that is about to end is waited for.
 const LOCK_ATTEMPTS: u32 = 3;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -37,22 +37,22 @@ pub(crate) struct Folder {
     pub(super) path: PathBuf,
     pub(super) database: Database,
     pub(super) room: Room,
-    /// Where what was damaged is set aside, if that is wanted.
+    /// The place where damaged parts are set aside, if that is wanted.
     aside: Mutex<Option<Aside>>,
     progress: Mutex<Progress>,
-    /// How much later than the journal the mark may be synced.
+    /// The time by which the mark may be synced later than the journal.
     mark_delay: Duration,
     watch: Arc<Watch>,
 }
 
-/// How far it is written.
+/// The extent to which it is written.
 struct Progress {
     contents: Contents,
     file: MarkFile,
     mark: Mark,
     /// The number of the next batch.
     next: u64,
-    /// How many virtual hosts have not ended cleanly.
+    /// The number of virtual hosts that have not ended cleanly.
     users: usize,
 }
 
@@ -182,7 +182,7 @@ impl Folder {
         Batch { batch, mode, progress, mark_delay: self.mark_delay, watch: &self.watch }
     }
 
-    /// Whether what is damaged is being set aside.
+    /// Tells whether what is damaged is being set aside.
     pub(super) fn is_repaired(&self) -> bool {
         self.aside.lock().is_some()
     }

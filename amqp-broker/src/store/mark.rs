@@ -1,4 +1,4 @@
-//! How far the journal is synced, kept outside the journal: a journal that ends before it has lost what was confirmed.
+//! The mark of how far the journal is synced, kept outside the journal: a journal that ends before it has lost what was confirmed.
 //!
 //! The file has two slots, which are written in turn, so that one is whole at any moment.
 
@@ -22,14 +22,14 @@ const MAGIC: &[u8; 8] = b"AMQPSYNC";
 const LENGTH: usize = 8 + 8 + 8 + 8 + 8 + 16 + 1;
 const SLOT: u64 = 512;
 
-/// How far the journal is synced.
+/// The mark of how far the journal is synced.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Mark {
     /// The last batch that is known to be on disk.
     pub(super) number: u64,
     /// Of batches up to this one some may be missing: they have been given up.
     pub(super) given_up: u64,
-    /// Whether nothing comes after that batch, for the end was a clean one.
+    /// Set when nothing comes after that batch, for the end was a clean one.
     pub(super) is_clean: bool,
     /// The number of the journal that it is in, or of one before that.
     pub(super) journal: u64,
@@ -39,7 +39,7 @@ pub(super) struct Mark {
 /// The file that keeps it.
 pub(super) struct MarkFile {
     file: File,
-    /// How often it was written.
+    /// The number of times it was written.
     turn: u64,
     /// Which of those times is known to be on the disk.
     synced: u64,

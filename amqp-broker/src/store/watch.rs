@@ -1,4 +1,4 @@
-//! What goes on beside the writing: how far is synced gets to the disk itself, and free space is looked at.
+//! The thread beside the writing: it has the mark of how far is synced on the disk, and looks at free space.
 
 use std::{
     fs::File,
@@ -14,16 +14,16 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-/// How often free space is looked at: the more often the sooner it may be gone, at this rate, as RabbitMQ does it.
+/// The time between two looks at free space: they are the more frequent the sooner it may be gone, at this rate, as RabbitMQ does it.
 const OFTEN: Duration = Duration::from_millis(100);
 const SELDOM: Duration = Duration::from_secs(10);
 const FASTEST_DISK: u64 = 250_000;
 
-/// What goes on beside the writing.
+/// The thread beside the writing.
 pub(super) struct Watch {
-    /// How far is synced.
+    /// The file that tells how far is synced.
     mark: File,
-    /// How far apart syncs of it are at least: they take the disk's time from the journal.
+    /// The time between two syncs of it, at the least: they take the disk's time from the journal.
     pause: Duration,
     has_changed: AtomicBool,
     state: Mutex<State>,
@@ -47,7 +47,7 @@ impl Watch {
         }
     }
 
-    /// How far is synced has changed.
+    /// Notes that the mark has changed.
     pub(super) fn changed(&self) {
         if !self.has_changed.swap(true, Ordering::AcqRel) {
             self.state.lock().has_changed = true;
@@ -104,7 +104,7 @@ impl Watch {
     }
 
     fn sync(&self) -> io::Result<()> {
-        // What changes from here on is synced next time.
+        // A change from here on is synced next time.
         self.has_changed.store(false, Ordering::Release);
         self.mark.sync_data()?;
         let mut state = self.state.lock();
@@ -125,7 +125,7 @@ fn say(folder: &Path, free: u64, limit: u64) {
     }
 }
 
-/// How many bytes are free to us.
+/// The bytes that are free to us.
 fn free(folder: &Path) -> io::Result<u64> {
     let of = rustix::fs::statvfs(folder)?;
     Ok(of.f_bavail.saturating_mul(of.f_frsize))

@@ -1,4 +1,4 @@
-//! What a channel answers, and when: not before what it promises is on disk.
+//! The answers of a channel, and their time: not before what it promises is on disk.
 
 use amqp_codec::{Arguments, MethodId, method::basic};
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Channel {
-    /// What has to be on disk before a method that is answered at once may be looked at: its answer would overtake another.
+    /// The change that has to be on disk before a method that is answered at once may be looked at: its answer would overtake another.
     pub(crate) fn answered(&self) -> u64 {
         self.answered
     }
