@@ -95,6 +95,25 @@ fn who_waits_for_another_is_woken_when_both_are_written() {
 }
 
 #[test]
+fn who_is_done_first_is_told_when_both_are_on_disk() {
+    let mut world = entangled();
+    let woken = Arc::new(Woken::default());
+    world.is_disk_slow = true;
+    while world.turn(0) {}
+    let both = world.shared.held.next_change() - 1;
+    world.turn(1);
+    for who in [0, 1] {
+        assert_eq!(world.commits_told(who, &woken), 0);
+    }
+    world.is_written(both - 1);
+    assert_eq!(world.commits_told(1, &woken), 0);
+    world.is_written(both + 1);
+    for who in [0, 1] {
+        assert_eq!(world.commits_told(who, &woken), 1);
+    }
+}
+
+#[test]
 fn none_begins_while_one_that_is_done_waits_and_those_that_came_first_begin_first() {
     let mut world = entangled();
     world.commit_one(2, "r");
