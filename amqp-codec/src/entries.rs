@@ -76,6 +76,16 @@ impl<'a> Entries<'a> {
     pub fn as_encoded(&self) -> &'a [u8] {
         self.0
     }
+
+    /// The entries to come as the bytes they are: the name of each, and all of it.
+    pub fn raw(mut self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        std::iter::from_fn(move || {
+            let before = self.0;
+            let (name, _) = self.next()?;
+            let (entry, _) = before.split_at_checked(before.len() - self.0.len())?;
+            Some((name, entry))
+        })
+    }
 }
 
 impl<'a> Elements<'a> {

@@ -1,13 +1,34 @@
-use amqp_codec::EncodedProperties;
+use amqp_codec::{EncodedProperties, Error, HeaderTable, RawProperties};
 use bytes::Bytes;
 
 use crate::allocation::bounded;
 
-/// A content header's flags and property list: each property is there or not, and has one spelling.
+/// A content header's flags and property list: each property is there or not, and has one spelling. What can be decoded can be taken
+/// apart too, and is what it was when it is put together; and so are headers that are changed and changed back.
 pub fn properties(data: &[u8]) {
     let encoded = EncodedProperties::from_encoded(Bytes::copy_from_slice(data));
-    if let Ok(properties) = bounded(data.len(), || encoded.decode()) {
+    let decoded = bounded(data.len(), || encoded.decode());
+    if let Ok(properties) = &decoded {
         assert_eq!(properties.encode().as_ref(), Ok(&encoded));
         assert!(!format!("{properties:?}").is_empty());
     }
+    let raw = RawProperties::split(&encoded);
+    if let Ok(raw) = &raw {
+        assert_eq!(raw.join(), encoded);
+    }
+    let headers = raw.and_then(|raw| raw.headers());
+    match (&headers, decoded) {
+        (Ok(headers), _) => change(headers),
+        (Err(error), decoded) => assert!(decoded.is_err(), "{error}"),
+    }
+}
+
+fn change(headers: &HeaderTable) {
+    let mut changed = headers.clone();
+    changed.remove("fuzz");
+    let before = changed.clone();
+    let inserted: Result<(), Error> = changed.insert("fuzz", 1);
+    assert_eq!((inserted, changed.rename("fuzz", "fuzz")), (Ok(()), Ok(true)));
+    assert!(changed.remove("fuzz"));
+    assert_eq!(changed, before);
 }

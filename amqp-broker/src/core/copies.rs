@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use amqp_codec::{Entries, ShortString, ValueRef};
+use amqp_codec::{Entries, HeaderTable, ShortString, ValueRef};
 use bytes::Bytes;
 
 use super::{
-    header_table::{HeaderTable, get, texts},
+    header_table::{get, texts},
     message::Draft,
     properties::{Changes, Relevant},
     refusal::Refusal,
@@ -73,7 +73,8 @@ fn may_name_copies(encoded: &[u8]) -> bool {
 pub(crate) fn remove_blind_copies(draft: &mut Draft) -> Result<(), Refusal> {
     let parts = draft.parts();
     let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
-    let mut headers = HeaderTable::read(relevant.headers.unwrap_or_default()).map_err(Refusal::Syntax)?;
+    let mut headers =
+        HeaderTable::from_encoded(relevant.headers.unwrap_or_default()).map_err(Refusal::Syntax)?;
     headers.remove("BCC");
     let changes = Changes { headers: Some(headers.as_encoded()), ..Default::default() };
     let header = changes.apply(parts.header).map_err(Refusal::Syntax)?;

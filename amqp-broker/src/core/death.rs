@@ -2,11 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use amqp_codec::{Array, Elements, Entries, Error, LongString, ShortString, Table, Value, ValueRef};
+use amqp_codec::{
+    Array, Elements, Entries, Error, HeaderTable, LongString, ShortString, Table, Value, ValueRef,
+};
 use bytes::Bytes;
 
 use super::{
-    header_table::{HeaderTable, get, raw, texts},
+    header_table::{get, raw, texts},
     message::{Draft, Message},
     properties::{Changes, Relevant},
 };
@@ -55,7 +57,7 @@ impl Death<'_> {
         let parts = message.parts();
         let (exchange, key) = parts.names();
         let relevant = Relevant::find(parts.properties())?;
-        let mut headers = HeaderTable::read(relevant.headers.unwrap_or_default())?;
+        let mut headers = HeaderTable::from_encoded(relevant.headers.unwrap_or_default())?;
         let mut entry = Table::new();
         entry.push("count", 1_i64)?;
         entry.push("reason", self.reason.name())?;
@@ -66,7 +68,7 @@ impl Death<'_> {
         if let Some(expiration) = relevant.expiration {
             entry.push("original-expiration", text(expiration))?;
         }
-        self.add(HeaderTable::read(entry.as_encoded())?, exchange, &mut headers)?;
+        self.add(HeaderTable::from_encoded(entry.as_encoded())?, exchange, &mut headers)?;
         if self.key.is_some() {
             headers.remove("CC");
         }
@@ -160,7 +162,7 @@ fn counted(death: &HeaderTable, count: i64) -> Result<HeaderTable, Error> {
     first.insert("count", count)?;
     let mut rest = death.clone();
     rest.remove("count");
-    HeaderTable::read(&[first.as_encoded(), rest.as_encoded()].concat())
+    HeaderTable::from_encoded(&[first.as_encoded(), rest.as_encoded()].concat())
 }
 
 /// Entries of old brokers have no count but are there several times: one of each queue and reason, with a count. Anything
@@ -170,7 +172,7 @@ fn grouped(deaths: Elements<'_>) -> Result<Vec<HeaderTable>, Error> {
     let mut places = HashMap::new();
     for death in deaths {
         let ValueRef::Table(death) = death else { continue };
-        let Ok(table) = HeaderTable::read(death.as_encoded()) else { continue };
+        let Ok(table) = HeaderTable::from_encoded(death.as_encoded()) else { continue };
         let place = *places.entry((raw(death, "queue"), raw(death, "reason"))).or_insert(groups.len());
         match groups.get_mut(place) {
             Some((_, times)) => *times += 1,

@@ -1,11 +1,8 @@
 //! A header that the broker adds to what it delivers.
 
-use amqp_codec::{Error, content::CONTENT_HEADER_LEN};
+use amqp_codec::{Error, HeaderTable, content::CONTENT_HEADER_LEN};
 
-use super::{
-    header_table::HeaderTable,
-    properties::{Changes, Relevant},
-};
+use super::properties::{Changes, Relevant};
 
 /// The content header with one more integer among its headers, which are in the order of their names then, as RabbitMQ writes
 /// them.
@@ -14,7 +11,7 @@ use super::{
 /// Properties that cannot be read.
 pub(crate) fn stamped(header: &[u8], name: &str, number: u64) -> Result<Vec<u8>, Error> {
     let relevant = Relevant::find(header.get(CONTENT_HEADER_LEN..).unwrap_or_default())?;
-    let mut headers = HeaderTable::read(relevant.headers.unwrap_or_default())?;
+    let mut headers = HeaderTable::from_encoded(relevant.headers.unwrap_or_default())?;
     headers.insert(name, i64::try_from(number).unwrap_or(i64::MAX))?;
     headers.sort();
     Changes { headers: Some(headers.as_encoded()), ..Default::default() }.apply(header)
