@@ -31,6 +31,11 @@ impl Backoff {
         self
     }
 
+    /// The longest there may be.
+    pub(crate) fn longest(&self) -> Duration {
+        self.longest.max(self.first)
+    }
+
     /// The pause before an attempt, counted from 1.
     pub(crate) fn pause(&self, attempt: u32) -> Duration {
         let doubled = self.first.saturating_mul(1 << attempt.saturating_sub(1).min(20));

@@ -292,7 +292,8 @@ impl Channel {
             ..Default::default()
         };
         let place = options.resume_stream.then(Arc::<Place>::default);
-        let subscription = Subscription { consume, prefetch, place: place.clone() };
+        let subscription =
+            Subscription { consume, prefetch, place: place.clone(), withhold_over: options.withhold_over };
         let consuming = self.handle.consume(subscription, self.call_timeout).await;
         let inbox = consuming.map_err(|error| error.about_queue(queue.as_ref()))?;
         Ok(Consumer::new(self.handle.clone(), tag, inbox, options.resubscribe, place))

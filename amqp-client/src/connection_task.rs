@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use amqp_codec::ReplyCode;
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, debug};
 
@@ -27,6 +28,11 @@ pub(crate) struct ConnectionTask {
     pub(crate) dialer: Dialer,
 }
 
+/// Losses in a row for an error, of the broker or told by it, each soon after the connection was in order: what brought it about, the
+/// message at the head of a queue perhaps, is likely to be there again.
+#[derive(Default)]
+struct Relapses(u32);
+
 /// Attempts in a row, until the connection is in order again.
 struct Attempts {
     made: u32,
@@ -38,7 +44,9 @@ impl ConnectionTask {
     /// Runs until the connection has ended for good.
     pub(crate) async fn run(self, mut dialed: Dialed) {
         let mut attempts: Option<Attempts> = None;
+        let mut relapses = Relapses::default();
         loop {
+            let begun = Instant::now();
             let made = attempts.as_ref().map_or(0, |attempts| attempts.made);
             let is_in_order = self.attend(dialed, made).await;
             let Some(recovery) = &self.dialer.options.recovery else { return };
@@ -49,8 +57,11 @@ impl ConnectionTask {
                 return;
             }
             let last = self.shared.with(|engine| engine.loss());
+            if is_in_order {
+                relapses.count(&last, begun.elapsed() < recovery.backoff.longest());
+            }
             let attempts = attempts.get_or_insert(Attempts { made: 0, since: Instant::now(), last });
-            match self.shared.unless_ended(self.reconnect(recovery, attempts)).await {
+            match self.shared.unless_ended(self.reconnect(recovery, attempts, &relapses)).await {
                 Some(Ok(next)) => dialed = next,
                 Some(Err(error)) => {
                     return self.shared.with(|engine| engine.give_up(&error));
@@ -101,7 +112,12 @@ impl ConnectionTask {
     }
 
     /// Tries until there is a connection, the limits are reached, or there is no sense in it.
-    async fn reconnect(&self, recovery: &Recovery, attempts: &mut Attempts) -> Result<Dialed, Error> {
+    async fn reconnect(
+        &self,
+        recovery: &Recovery,
+        attempts: &mut Attempts,
+        relapses: &Relapses,
+    ) -> Result<Dialed, Error> {
         loop {
             let elapsed = attempts.since.elapsed();
             if !recovery.goes_on(attempts.made, elapsed) {
@@ -109,7 +125,7 @@ impl ConnectionTask {
                 return Err(Error::NotRecovered { attempts, elapsed, last });
             }
             attempts.made += 1;
-            let delay = recovery.backoff.pause(attempts.made);
+            let delay = recovery.backoff.pause(attempts.made.saturating_add(relapses.0));
             self.shared.with(|engine| engine.tell_reconnecting(attempts.made, delay));
             sleep(delay).await;
             match self.dialer.dial(&self.shared).await {
@@ -121,6 +137,18 @@ impl ConnectionTask {
                 }
             }
         }
+    }
+}
+
+impl Relapses {
+    /// The connection was lost that had been in order, for however short.
+    fn count(&mut self, reason: &Error, is_soon: bool) {
+        let is_for_an_error = match reason {
+            Error::Protocol { .. } | Error::UnexpectedMethod { .. } => true,
+            Error::ConnectionClosed(close) => close.code != ReplyCode::CONNECTION_FORCED,
+            _ => false,
+        };
+        self.0 = if is_for_an_error && is_soon { self.0.saturating_add(1) } else { 0 };
     }
 }
 

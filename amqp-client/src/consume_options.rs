@@ -19,6 +19,7 @@ pub struct ConsumeOptions {
     pub(crate) arguments: Table,
     pub(crate) resubscribe: Option<Backoff>,
     pub(crate) resume_stream: bool,
+    pub(crate) withhold_over: Option<u64>,
 }
 
 /// Unacknowledged deliveries of a consumer for which no prefetch was given.
@@ -70,6 +71,14 @@ impl ConsumeOptions {
     /// [`Error::ConsumerCancelled`], or with the broker's refusal.
     pub fn resubscribe(mut self, backoff: Backoff) -> Self {
         self.resubscribe = Some(backoff);
+        self
+    }
+
+    /// A message whose body is over this size, in bytes, is delivered without it, to be settled: the body is dropped as it comes, and
+    /// [`Delivery::withheld`](crate::Delivery::withheld) tells its size. This takes the place of
+    /// [`max_message_size`](crate::ConnectOptions::max_message_size) for this consumer. Default: a message over that ends the channel.
+    pub fn withhold_bodies_over(mut self, bytes: u64) -> Self {
+        self.withhold_over = Some(bytes);
         self
     }
 

@@ -39,6 +39,13 @@ impl Delivery {
         &self.raw.body
     }
 
+    /// The size of the body in bytes, when it was over what the consumer takes
+    /// ([`withhold_bodies_over`](crate::ConsumeOptions::withhold_bodies_over)): it was dropped as it came, and [`body`](Self::body)
+    /// is empty.
+    pub fn withheld(&self) -> Option<u64> {
+        self.raw.withheld()
+    }
+
     /// The properties, decoded now.
     ///
     /// # Errors
@@ -60,6 +67,11 @@ impl Delivery {
     /// The properties as the bytes they are on the wire, to be passed on.
     pub fn encoded_properties(&self) -> EncodedProperties {
         self.raw.properties()
+    }
+
+    /// Puts other properties in the place of those that came.
+    pub fn set_properties(&mut self, properties: &EncodedProperties) {
+        self.raw.set_properties(properties);
     }
 
     /// The exchange it was published to; empty for the default exchange.
@@ -142,6 +154,21 @@ impl Received {
         self.raw.body
     }
 
+    /// As [`Delivery::withheld`].
+    pub fn withheld(&self) -> Option<u64> {
+        self.raw.withheld()
+    }
+
+    /// The properties as the bytes they are on the wire, to be passed on.
+    pub fn encoded_properties(&self) -> EncodedProperties {
+        self.raw.properties()
+    }
+
+    /// Puts other properties in the place of those that came.
+    pub fn set_properties(&mut self, properties: &EncodedProperties) {
+        self.raw.set_properties(properties);
+    }
+
     /// The properties, decoded now.
     ///
     /// # Errors
@@ -186,6 +213,21 @@ pub struct Acker {
 }
 
 impl Acker {
+    /// Whether there is nothing to be settled any more: the connection was lost or the channel has ended, so that the message is
+    /// delivered again.
+    pub fn is_stale(&self) -> bool {
+        let status = &self.channel.status;
+        !self.no_ack && (status.is_stale(self.tag) || status.ended.get().is_some())
+    }
+
+    /// The delivery that this was [split](Delivery::split) from, with a message that may have been changed since.
+    pub fn join(self, message: Received) -> Delivery {
+        let Acker { tag, no_ack, channel } = self;
+        let mut raw = message.raw;
+        (raw.tag, raw.no_ack) = (tag, no_ack);
+        Delivery { raw, channel, remaining: None }
+    }
+
     /// As [`Delivery::ack`].
     ///
     /// # Errors

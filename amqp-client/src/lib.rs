@@ -47,8 +47,9 @@
 //! # Limits
 //! | what | default | over it | set with |
 //! |---|---|---|---|
-//! | a message, either way | 64 MiB | publishing: refused; from the broker: its channel is closed | [`max_message_size`] |
+//! | a message, either way | 64 MiB | publishing: refused; from the broker: its channel is closed, or it comes [without its body] | [`max_message_size`] |
 //! | a frame | 128 KiB, or less as the broker wants | content is cut; anything else is refused | [`frame_max`] |
+//! | headers of a message from the broker | 1 MiB, or a frame if that is more | the connection is closed | |
 //! | channels | 2047, or less as the broker wants | opening one fails | [`channel_max`] |
 //! | outgoing bytes of a connection | 256 KiB, and as much being written | publishes wait | [`write_buffer`] |
 //! | unconfirmed publishes of a channel | 65,536 | publishes wait | [`confirm_window`] |
@@ -59,6 +60,7 @@
 //! | nesting of tables | 32 | refused | |
 //!
 //! [`max_message_size`]: ConnectOptions::max_message_size
+//! [without its body]: ConsumeOptions::withhold_bodies_over
 //! [`frame_max`]: ConnectOptions::frame_max
 //! [`channel_max`]: ConnectOptions::channel_max
 //! [`write_buffer`]: ConnectOptions::write_buffer

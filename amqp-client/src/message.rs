@@ -1,6 +1,6 @@
 //! A message to publish.
 
-use amqp_codec::{Error as CodecError, PERSISTENT, Properties, ShortString, Table};
+use amqp_codec::{EncodedProperties, Error as CodecError, PERSISTENT, Properties, ShortString, Table};
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
@@ -19,22 +19,30 @@ use crate::error::{Error, Result};
 pub struct Message {
     body: Bytes,
     properties: Properties,
+    /// Written in place of the properties.
+    encoded: Option<EncodedProperties>,
 }
 
 impl Message {
     /// With this body and no properties: a transient message.
     pub fn new(body: impl Into<Bytes>) -> Self {
-        Message { body: body.into(), properties: Properties::default() }
+        Message::with_properties(body, Properties::default())
     }
 
     /// With this body and these properties.
     pub fn with_properties(body: impl Into<Bytes>, properties: Properties) -> Self {
-        Message { body: body.into(), properties }
+        Message { body: body.into(), properties, encoded: None }
+    }
+
+    /// With this body, and properties that are passed on as the bytes they are: they are neither read nor checked, and may be such as
+    /// cannot be read here. [`properties`](Self::properties) are empty; what is set later takes the place of all of them.
+    pub fn with_encoded_properties(body: impl Into<Bytes>, properties: EncodedProperties) -> Self {
+        Message { encoded: Some(properties), ..Message::new(body) }
     }
 
     /// Kept by durable queues through a restart of the broker (delivery mode 2).
     pub fn persistent(mut self) -> Self {
-        self.properties.delivery_mode = Some(PERSISTENT);
+        self.properties_mut().delivery_mode = Some(PERSISTENT);
         self
     }
 
@@ -43,19 +51,19 @@ impl Message {
     /// # Panics
     /// When the literal is longer than 255 bytes.
     pub fn content_type(mut self, mime: &'static str) -> Self {
-        self.properties.content_type = Some(ShortString::from_static(mime));
+        self.properties_mut().content_type = Some(ShortString::from_static(mime));
         self
     }
 
     /// The application's headers.
     pub fn headers(mut self, headers: Table) -> Self {
-        self.properties.headers = Some(headers);
+        self.properties_mut().headers = Some(headers);
         self
     }
 
     /// 0 to 9, or to the queue's `x-max-priority`; higher is sooner.
     pub fn priority(mut self, priority: u8) -> Self {
-        self.properties.priority = Some(priority);
+        self.properties_mut().priority = Some(priority);
         self
     }
 
@@ -64,7 +72,7 @@ impl Message {
     /// # Errors
     /// [`Error::Invalid`] over 255 bytes.
     pub fn correlation_id(mut self, id: &str) -> Result<Self> {
-        self.properties.correlation_id = Some(short("correlation_id", id)?);
+        self.properties_mut().correlation_id = Some(short("correlation_id", id)?);
         Ok(self)
     }
 
@@ -73,7 +81,7 @@ impl Message {
     /// # Errors
     /// [`Error::Invalid`] over 255 bytes.
     pub fn reply_to(mut self, queue: &str) -> Result<Self> {
-        self.properties.reply_to = Some(short("reply_to", queue)?);
+        self.properties_mut().reply_to = Some(short("reply_to", queue)?);
         Ok(self)
     }
 
@@ -82,7 +90,7 @@ impl Message {
     /// # Errors
     /// [`Error::Invalid`] over 255 bytes.
     pub fn message_id(mut self, id: &str) -> Result<Self> {
-        self.properties.message_id = Some(short("message_id", id)?);
+        self.properties_mut().message_id = Some(short("message_id", id)?);
         Ok(self)
     }
 
@@ -101,8 +109,14 @@ impl Message {
         &self.properties
     }
 
+    /// The properties that are passed on as bytes, when they are.
+    pub fn encoded_properties(&self) -> Option<&EncodedProperties> {
+        self.encoded.as_ref()
+    }
+
     /// All properties, to change any of them.
     pub fn properties_mut(&mut self) -> &mut Properties {
+        self.encoded = None;
         &mut self.properties
     }
 }

@@ -95,7 +95,8 @@ impl ConnectOptions {
         self
     }
 
-    /// The largest frame in bytes. Default 131072; the smaller of this and the broker's holds; 0 leaves it to the broker.
+    /// The largest frame in bytes. Default 131072; the smaller of this and the broker's holds; 0 leaves it to the broker. Headers of
+    /// messages are read up to 1 MiB in any case, for RabbitMQ sends them as large as they were published.
     pub fn frame_max(mut self, bytes: u32) -> Self {
         self.frame_max = bytes;
         self
@@ -209,7 +210,7 @@ impl ConnectOptions {
     /// One to be published that is larger is refused with [`Error::PublishTooLarge`] before a byte of it is queued; the
     /// channel is intact. One that the broker sends is judged by its content header, before any of it is kept: it ends its
     /// channel with [`Error::MessageTooLarge`], and the other channels go on. Unacknowledged, it stays in its queue, and the
-    /// next consumer is offered it again. A broker has a limit of its own, which closes the channel with 406.
+    /// next consumer is offered it again; one that [wants no body](crate::ConsumeOptions::withhold_bodies_over) over a limit can settle it. A broker has a limit of its own, which closes the channel with 406.
     pub fn max_message_size(mut self, bytes: u64) -> Self {
         self.limits.max_message_size = bytes;
         self

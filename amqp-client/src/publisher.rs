@@ -89,7 +89,7 @@ impl Publisher {
 
     /// This publisher, and whether what it published and was not confirmed when the connection was lost is published again once
     /// that is [recovered](crate::Recovery), before anything else and in its order: at least once, then, and perhaps twice.
-    /// A message without an id is given one, so that who receives it twice can tell. Each is kept until it is confirmed, at the
+    /// A message without an id is given one, unless its properties are passed on as bytes, so that who receives it twice can tell. Each is kept until it is confirmed, at the
     /// price of a few allocations. What the broker may have closed the channel or the connection for, with any code but 320, is
     /// not published again. Default: nothing is, and its [`Confirm`] says [`Error::PublishLost`].
     pub fn republish(mut self, republish: bool) -> Self {
@@ -173,7 +173,9 @@ impl Publisher {
         let route = Route { exchange, routing_key, mandatory };
         let identified;
         let message = match self.mode {
-            PublishMode::Republished if message.properties().message_id.is_none() => {
+            PublishMode::Republished
+                if message.properties().message_id.is_none() && message.encoded_properties().is_none() =>
+            {
                 identified = message.clone().message_id(&format!("{:032x}", fastrand::u128(..)))?;
                 &identified
             }

@@ -98,7 +98,7 @@ pub struct Assembler<M> {
 enum State<M> {
     Idle,
     Method(M),
-    Body { method: M, header: ContentHeader, body: Body, received: u64 },
+    Body { method: M, header: ContentHeader, body: Body, received: u64, is_kept: bool },
 }
 
 /// A method with its content.
@@ -158,7 +158,8 @@ impl<M> Assembler<M> {
                 Ok(Some(Content { method, header, body: Body::default() }))
             }
             State::Method(method) => {
-                self.state = State::Body { method, header, body: Body::default(), received: 0 };
+                self.state =
+                    State::Body { method, header, body: Body::default(), received: 0, is_kept: true };
                 Ok(None)
             }
             State::Idle => Err(unexpected("a method frame", "a content header frame")),
@@ -172,23 +173,32 @@ impl<M> Assembler<M> {
     /// [`Error::UnexpectedFrame`] when no body is due, [`Error::BodyTooLong`] when it is more than was announced.
     pub fn body(&mut self, part: Bytes) -> Result<Option<Content<M>>, Error> {
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Body { method, header, mut body, received } => {
+            State::Body { method, header, mut body, received, is_kept } => {
                 let received = received + part.len() as u64;
                 if received > header.body_size {
                     return Err(Error::BodyTooLong { announced: header.body_size, received });
                 }
                 // An empty part says nothing; keeping it would let a peer grow the list for 8 bytes a frame.
-                if !part.is_empty() {
+                if is_kept && !part.is_empty() {
                     body.push(part);
                 }
                 if received == header.body_size {
                     return Ok(Some(Content { method, header, body }));
                 }
-                self.state = State::Body { method, header, body, received };
+                self.state = State::Body { method, header, body, received, is_kept };
                 Ok(None)
             }
             State::Idle => Err(unexpected("a method frame", "a content body frame")),
             State::Method(_) => Err(unexpected("a content header frame", "a content body frame")),
+        }
+    }
+
+    /// Keeps nothing of the body that is under way: its parts are counted as they come, and the content is complete, with an empty body,
+    /// when all of them have come.
+    pub fn discard_body(&mut self) {
+        if let State::Body { body, is_kept, .. } = &mut self.state {
+            *body = Body::default();
+            *is_kept = false;
         }
     }
 
@@ -227,6 +237,21 @@ mod tests {
         assert_eq!(content.body.parts().count(), 2);
         assert_eq!(content.body.into_bytes(), "hello");
         assert!(assembler.is_idle());
+    }
+
+    #[test]
+    fn a_body_that_is_discarded_is_complete_with_its_last_byte_and_empty() {
+        let mut assembler = Assembler::default();
+        assembler.method("deliver").unwrap();
+        assert_eq!(assembler.header(header(5)).unwrap(), None);
+        assert_eq!(assembler.body(Bytes::from_static(b"h")).unwrap(), None);
+        assembler.discard_body();
+        assert_eq!(assembler.body(Bytes::from_static(b"el")).unwrap(), None);
+        let content = assembler.body(Bytes::from_static(b"lo")).unwrap().unwrap();
+        assert_eq!((content.header.body_size, content.body.len()), (5, 0));
+        assembler.method("deliver").unwrap();
+        assembler.header(header(2)).unwrap();
+        assert_eq!(assembler.body(Bytes::from_static(b"hi")).unwrap().unwrap().body.len(), 2);
     }
 
     #[test]

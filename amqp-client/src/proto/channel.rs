@@ -112,6 +112,8 @@ pub(crate) struct Channel {
     phase: Phase,
     due: VecDeque<Due>,
     incoming: Assembler<Incoming>,
+    /// Over which size the body of the content under way is dropped as it comes, because its consumer says so.
+    withhold_over: Option<u64>,
     /// Who waits for the content of a `basic.get-ok`, while that is under way.
     getting: Option<CallId>,
     /// Content over the limit was refused: all until the channel is closed is of no consequence.
@@ -170,6 +172,7 @@ impl Channel {
             phase: Phase::Open,
             due: VecDeque::new(),
             incoming: Assembler::default(),
+            withhold_over: None,
             getting: None,
             is_discarding: false,
             consumers: Slab::new(),
@@ -351,6 +354,7 @@ impl Channel {
                 if let Method::Basic(basic::Method::GetOk(ok)) = method {
                     let incoming = Incoming::Get { payload: payload.clone(), ok, no_ack };
                     self.getting = call;
+                    self.withhold_over = None;
                     self.incoming.method(incoming).map_err(|error| self.broken(error))?;
                     return Ok(after);
                 }

@@ -31,12 +31,20 @@ impl Located {
     }
 }
 
+/// The largest frame of a content header that is read, whatever was agreed on: RabbitMQ holds frame_max against the headers it is sent, and
+/// not against those it sends to a client that has agreed on less.
+const HEADER_FRAME_MAX: usize = 1024 * 1024;
+
 /// How many bytes at the front are whole frames, and what is wrong with what follows them.
 pub(crate) fn whole_frames(buffer: &[u8], frame_max: usize) -> (usize, Option<CodecError>) {
     let mut whole = 0;
     loop {
         let rest = buffer.get(whole..).unwrap_or_default();
-        match FrameHeader::peek(rest, frame_max) {
+        match FrameHeader::peek(rest, frame_max.max(HEADER_FRAME_MAX)) {
+            Ok(Some(header)) if header.frame_len() > frame_max && header.kind != FrameKind::Header => {
+                let (size, limit) = (header.frame_len() as u64, frame_max as u64);
+                return (whole, Some(CodecError::FrameTooLarge { size, limit }));
+            }
             Ok(Some(header)) if header.frame_len() <= rest.len() => whole += header.frame_len(),
             Ok(_) => return (whole, None),
             Err(error) => return (whole, Some(error)),

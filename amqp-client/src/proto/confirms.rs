@@ -448,6 +448,8 @@ fn route(exchange: &[u8], routing_key: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use amqp_codec::{ContentHeader, EncodedProperties};
+
     use super::*;
     use crate::{
         message::Message,
@@ -489,7 +491,9 @@ mod tests {
 
     fn returned(key: &str, body: &'static str) -> RawReturn {
         let method = Bytes::from([&[1, b'e', key.len() as u8], key.as_bytes()].concat());
-        let (head, at) = join_head(&method, &Bytes::from_static(&[0, 0]));
+        let header =
+            ContentHeader { class_id: 60, body_size: body.len() as u64, properties: EncodedProperties::NONE };
+        let (head, at) = join_head(&method, &header);
         let content = RawDelivery::new(head, 0, at, Bytes::from_static(body.as_bytes()), 0, false, true);
         RawReturn { code: 312, text: "NO_ROUTE".into(), content }
     }

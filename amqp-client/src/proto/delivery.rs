@@ -1,7 +1,7 @@
 //! A message as it arrived: slices of the read buffer, with marks where things are.
 
-use amqp_codec::{EncodedProperties, Error as CodecError, borrowed::ContentProperties};
-use bytes::{Bytes, BytesMut};
+use amqp_codec::{ContentHeader, EncodedProperties, Error as CodecError, borrowed::ContentProperties};
+use bytes::{BufMut, Bytes, BytesMut};
 
 /// The header in which the place of a message in its stream is told (<https://www.rabbitmq.com/docs/streams#consuming>), and the
 /// argument in which it is asked for.
@@ -16,7 +16,8 @@ pub(crate) mod exchange_at {
 /// One message from the broker, undecoded.
 #[derive(Clone, Debug)]
 pub(crate) struct RawDelivery {
-    /// From the method frame's payload to the end of the header frame's payload.
+    /// From the method frame's payload to the end of the header frame's payload; or the two without what lies between them, but the size
+    /// of the body, which stands before the properties in any case.
     head: Bytes,
     pub(crate) body: Bytes,
     pub(crate) tag: u64,
@@ -72,6 +73,19 @@ impl RawDelivery {
         u64::try_from(offset).ok()
     }
 
+    /// The size of the body, when that was dropped as it came.
+    pub(crate) fn withheld(&self) -> Option<u64> {
+        let before = self.head.get(..usize::from(self.properties_at))?;
+        let size = u64::from_be_bytes(*before.last_chunk()?);
+        (size > self.body.len() as u64).then_some(size)
+    }
+
+    /// With other properties.
+    pub(crate) fn set_properties(&mut self, properties: &EncodedProperties) {
+        let before = self.head.get(..usize::from(self.properties_at)).unwrap_or_default();
+        self.head = [before, properties.as_encoded()].concat().into();
+    }
+
     /// Bytes held, for limits.
     pub(crate) fn size(&self) -> usize {
         self.head.len() + self.body.len()
@@ -89,12 +103,15 @@ impl RawDelivery {
     }
 }
 
-/// Joins a method payload and the properties of a header payload that came in different reads.
-pub(crate) fn join_head(method: &Bytes, properties: &Bytes) -> (Bytes, usize) {
-    let mut head = BytesMut::with_capacity(method.len() + properties.len());
+/// Joins a method payload and what is kept of a header payload that came in different reads; tells where the properties are.
+pub(crate) fn join_head(method: &Bytes, header: &ContentHeader) -> (Bytes, usize) {
+    let properties = header.properties.as_encoded();
+    let mut head = BytesMut::with_capacity(method.len() + 8 + properties.len());
     head.extend_from_slice(method);
+    head.put_u64(header.body_size);
+    let properties_at = head.len();
     head.extend_from_slice(properties);
-    (head.freeze(), method.len())
+    (head.freeze(), properties_at)
 }
 
 /// Checks that the two short strings at `at` lie within the payload; returns where they end.
@@ -118,11 +135,19 @@ mod tests {
     #[test]
     fn exchange_key_and_properties_are_found_by_their_marks() {
         let method = Bytes::from_static(b"\0<\0<\x01c\0\0\0\0\0\0\0\x07\0\x02ex\x03key");
-        let (head, properties_at) = join_head(&method, &Bytes::from_static(&[0x10, 0, 2]));
-        let delivery = RawDelivery::new(head, 15, properties_at, Bytes::new(), 7, false, false);
+        let properties = EncodedProperties::from_encoded(Bytes::from_static(&[0x10, 0, 2]));
+        let (head, properties_at) =
+            join_head(&method, &ContentHeader { class_id: 60, body_size: 5, properties });
+        let body = Bytes::from_static(b"hello");
+        let delivery = RawDelivery::new(head, 15, properties_at, body, 7, false, false);
         assert_eq!(delivery.exchange(), b"ex");
         assert_eq!(delivery.routing_key(), b"key");
         assert_eq!(delivery.properties().decode().unwrap().delivery_mode, Some(2));
+        assert_eq!(delivery.withheld(), None);
+        let mut other = RawDelivery { body: Bytes::new(), ..delivery };
+        other.set_properties(&EncodedProperties::NONE);
+        assert_eq!((other.exchange(), other.routing_key()), (&b"ex"[..], &b"key"[..]));
+        assert_eq!((other.withheld(), other.properties()), (Some(5), EncodedProperties::NONE));
     }
 
     #[test]

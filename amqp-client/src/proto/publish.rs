@@ -44,8 +44,11 @@ pub(crate) fn encode(
         mandatory: route.mandatory,
         immediate: false,
     };
-    let properties = message.properties();
-    publish.encode_head(channel, properties, body.len() as u64, frame_max, output.buffer())?;
+    let (size, out) = (body.len() as u64, output.buffer());
+    match message.encoded_properties() {
+        None => publish.encode_head(channel, message.properties(), size, frame_max, out)?,
+        Some(encoded) => publish.encode_head(channel, encoded, size, frame_max, out)?,
+    }
     let mut at = 0;
     let mut frames = 2;
     for size in body_frame_sizes(body.len(), frame_max) {
@@ -65,7 +68,7 @@ pub(crate) fn encode(
 
 #[cfg(test)]
 mod tests {
-    use amqp_codec::{ContentHeader, Frame, RawFrame, ShortString, Table, method::basic};
+    use amqp_codec::{ContentHeader, EncodedProperties, Frame, RawFrame, ShortString, Table, method::basic};
     use bytes::{Bytes, BytesMut};
 
     use super::*;
@@ -118,6 +121,24 @@ mod tests {
                 check_round_trip(&Message::new(body).content_type("text/plain").persistent(), frame_max);
             }
         }
+    }
+
+    #[test]
+    fn properties_that_are_passed_on_are_written_as_they_are_until_others_are_set() {
+        let header = |message: &Message| {
+            let mut output = Output::default();
+            encode(&mut output, 4096, 7, ROUTE, message).unwrap();
+            let Some(Frame::Header(7, header)) = frames(&output, 4096).into_iter().nth(1) else {
+                panic!("a header")
+            };
+            header.properties
+        };
+        // A flag that nobody knows.
+        let odd = EncodedProperties::from_encoded(Bytes::from_static(&[0, 1]));
+        let message = Message::with_encoded_properties("b", odd.clone());
+        assert_eq!(header(&message), odd);
+        let other = message.persistent();
+        assert_eq!(header(&other), other.properties().encode().unwrap());
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(crate) struct Subscription {
     pub(crate) prefetch: u16,
     /// How far the stream was read, when it is to be gone on with from there.
     pub(crate) place: Option<Arc<Place>>,
+    /// Bodies over this size are not kept; without it, they end the channel over the connection's limit.
+    pub(crate) withhold_over: Option<u64>,
 }
 
 /// How far a stream was read: shared with the consumer's handle, which notes it.

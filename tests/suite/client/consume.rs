@@ -1,6 +1,8 @@
 //! Consuming, getting, acknowledging.
 
-use amqp_client::{Channel, Connection, ConsumeOptions, Consumer, Error, Message, Queue, ReplyCode};
+use amqp_client::{
+    Channel, ConnectOptions, Connection, ConsumeOptions, Consumer, Error, Message, Queue, ReplyCode, Table,
+};
 use futures_util::StreamExt as _;
 
 use super::{
@@ -26,6 +28,47 @@ on_every_broker! {
     recover_brings_back_what_is_outstanding_and_old_deliveries_ack_nothing,
     a_transaction_takes_effect_when_it_is_committed,
     a_drained_consumer_hands_out_what_arrived_and_leaves_the_rest,
+    headers_larger_than_the_frames_of_this_connection_are_read,
+    a_large_body_that_is_not_wanted_is_settled_without_it,
+}
+
+/// Brokers do not hold frame_max against the headers that they send.
+async fn headers_larger_than_the_frames_of_this_connection_are_read(broker: Broker) {
+    let queue = broker.name("q");
+    let publishing = broker.channel().await;
+    publishing.declare(&Queue::new(&queue)).await.unwrap();
+    let connection = broker.connect_with(ConnectOptions::new().frame_max(8192)).await.unwrap();
+    let channel = connection.open_channel().await.unwrap();
+    let mut consumer = channel.consume(&queue, ConsumeOptions::new()).await.unwrap();
+    for size in [10_000, 10, 100_000] {
+        let mut headers = Table::new();
+        headers.insert("large", "x".repeat(size)).unwrap();
+        let message = Message::new(vec![7; 20_000]).headers(headers);
+        publishing.publish("", &queue, &message).await.unwrap();
+        let delivery = within(consumer.recv()).await.unwrap().unwrap();
+        assert_eq!(delivery.properties().unwrap().headers, message.properties().headers);
+        assert_eq!(delivery.body(), message.body());
+        delivery.ack().await.unwrap();
+    }
+    publishing.delete_queue(&queue).await.unwrap();
+}
+
+async fn a_large_body_that_is_not_wanted_is_settled_without_it(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
+    for size in [10, 3_000_000, 1000, 1001] {
+        channel.publish("", &queue.name, &Message::new(vec![7; size])).await.unwrap();
+    }
+    let options = ConsumeOptions::new().prefetch(1).withhold_bodies_over(1000);
+    let mut consumer = channel.consume(&queue, options).await.unwrap();
+    for withheld in [None, Some(3_000_000), None, Some(1001)] {
+        let delivery = within(consumer.recv()).await.unwrap().unwrap();
+        assert_eq!((delivery.withheld(), delivery.body().is_empty()), (withheld, withheld.is_some()));
+        delivery.ack().await.unwrap();
+    }
+    drop(consumer);
+    assert_eq!(depth(&connection, &queue.name).await, 0);
 }
 
 /// A queue with messages numbered from 0.

@@ -82,7 +82,17 @@ async fn publisher(peer: &mut Peer, channel: &Channel) -> Publisher {
 
 /// A consumer of the queue `jobs` with this tag.
 async fn consumer(peer: &mut Peer, channel: &Channel, tag: &'static str) -> Consumer {
-    let consuming = channel.consume("jobs", ConsumeOptions::new().tag(tag));
+    consumer_with(peer, channel, tag, ConsumeOptions::new()).await
+}
+
+/// The same, with these options.
+async fn consumer_with(
+    peer: &mut Peer,
+    channel: &Channel,
+    tag: &'static str,
+    options: ConsumeOptions,
+) -> Consumer {
+    let consuming = channel.consume("jobs", options.tag(tag));
     let (consumer, ()) = join!(consuming, async {
         peer.expect_any::<basic::Qos>(channel.id()).await;
         let consume: basic::Consume = peer.expect_any(channel.id()).await;

@@ -1,12 +1,12 @@
 //! Messages over the limit: from the broker refused by their header, their channel closed, the others untouched; to the broker
 //! refused before anything of them is queued.
 
-use amqp_client::{Channel, Connection, Error, Message};
+use amqp_client::{Channel, Connection, ConsumeOptions, Error, Message};
 use amqp_codec::{
-    Frame, Properties, ReplyCode,
+    Error as CodecError, Frame, Properties, ReplyCode, Table,
     method::{basic, channel, connection},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tests::{
     Peer,
     peer::{content, content_header},
@@ -14,7 +14,7 @@ use tests::{
 use tokio::join;
 
 use super::{
-    QUIET, all_idle, connected_with, consumer, deliver, ends, error, opened, publisher, quiet,
+    QUIET, all_idle, connected_with, consumer, consumer_with, deliver, ends, error, opened, publisher, quiet,
     send_deliveries, short,
 };
 
@@ -82,6 +82,89 @@ async fn a_body_that_is_announced_too_large_is_refused_before_any_of_it_comes() 
     peer.send(1, channel::CloseOk {}).await;
     all_idle().await;
     opened(&mut peer, &connection, 1).await;
+}
+
+/// In one frame, in many, and over the connection's limit too: each time the next one comes whole.
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_wants_no_large_bodies_gets_all_else_of_the_message_and_settles_it() {
+    let (mut peer, connection, channel) = limited().await;
+    let options = ConsumeOptions::new().withhold_bodies_over(10);
+    let mut consumer = consumer_with(&mut peer, &channel, "c", options).await;
+    let properties = Properties { message_id: Some(short("the id")), ..Properties::default() };
+    let sizes = [10, 11, 0, 1001, 5, 1_000_000, 1];
+    for (tag, size) in (1..).zip(sizes) {
+        peer.send_content(1, deliver("c", tag), &properties, vec![7; size]).await;
+    }
+    for (tag, size) in (1..).zip(sizes) {
+        let delivery = ends(consumer.recv()).await.unwrap().unwrap();
+        assert_eq!((delivery.delivery_tag(), delivery.routing_key().as_ref()), (tag, "jobs"));
+        assert_eq!(delivery.properties().unwrap(), properties);
+        let withheld = (size > 10).then_some(size as u64);
+        assert_eq!(
+            (delivery.withheld(), delivery.body().len()),
+            (withheld, if size > 10 { 0 } else { size })
+        );
+        let (received, acker) = delivery.split();
+        assert_eq!(received.withheld(), withheld);
+        if withheld.is_some() {
+            acker.reject(false).await.unwrap();
+            peer.expect(1, basic::Reject { delivery_tag: tag, requeue: false }).await;
+        }
+    }
+    assert!(channel.is_open() && connection.is_open());
+}
+
+/// 16 EiB are announced, and what comes of them is dropped as it comes; the channel goes on.
+#[tokio::test(start_paused = true)]
+async fn what_comes_of_a_body_that_is_not_wanted_is_not_kept() {
+    let (mut peer, connection, channel) = limited().await;
+    let options = ConsumeOptions::new().withhold_bodies_over(1_000_000);
+    let mut large = consumer_with(&mut peer, &channel, "c", options).await;
+    let other = opened(&mut peer, &connection, 2).await;
+    // A consumer's own limit may be higher than the connection's.
+    peer.send_content(1, deliver("c", 1), &Properties::default(), vec![7; 1_000_000]).await;
+    assert_eq!(ends(large.recv()).await.unwrap().unwrap().body().len(), 1_000_000);
+    let header = content_header(1, u64::MAX, Properties::default().encode().unwrap());
+    peer.send_frames(vec![Frame::Method(1, deliver("c", 2).into()), header]).await;
+    for _ in 0..100 {
+        peer.send_frames(vec![Frame::Body(1, Bytes::from(vec![0; 100_000]))]).await;
+    }
+    all_idle().await;
+    assert!(other.is_open() && channel.is_open());
+}
+
+/// Frames of any size.
+fn encoded(frames: &[Frame]) -> Bytes {
+    let mut bytes = BytesMut::new();
+    frames.iter().for_each(|frame| frame.encode(usize::MAX, &mut bytes).unwrap());
+    bytes.freeze()
+}
+
+/// RabbitMQ does not hold frame_max against the headers that it sends.
+#[tokio::test(start_paused = true)]
+async fn headers_over_frame_max_are_read_up_to_a_bound_of_their_own() {
+    let (mut peer, connection) = connected_with(&quiet().frame_max(8192), QUIET).await;
+    let channel = opened(&mut peer, &connection, 1).await;
+    let mut consumer = consumer(&mut peer, &channel, "c").await;
+    let large = |size: usize| {
+        let mut headers = Table::new();
+        headers.insert("large", "x".repeat(size)).unwrap();
+        Properties { headers: Some(headers), ..Properties::default() }
+    };
+    for (tag, size) in [(1, 10_000), (2, 10), (3, 1_000_000)] {
+        peer.send_bytes(encoded(&content(1, deliver("c", tag), &large(size), "body", 8192))).await;
+        let delivery = ends(consumer.recv()).await.unwrap().unwrap();
+        assert_eq!(delivery.body(), "body");
+        let headers = delivery.properties().unwrap().headers.unwrap();
+        assert_eq!(headers.get("large").unwrap().as_str().unwrap().len(), size);
+    }
+    // More is judged by its beginning.
+    peer.send_bytes(encoded(&content(1, deliver("c", 4), &large(2_000_000), "body", 8192)).slice(..100))
+        .await;
+    let reason = ends(connection.closed()).await;
+    assert!(matches!(&reason, Error::Protocol { source: CodecError::FrameTooLarge { .. }, .. }), "{reason}");
+    let close: connection::Close = peer.expect_any(0).await;
+    assert_eq!(close.reply_code, ReplyCode::FRAME_ERROR.0);
 }
 
 #[tokio::test(start_paused = true)]

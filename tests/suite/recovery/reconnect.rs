@@ -215,6 +215,47 @@ async fn what_the_broker_closes_is_recovered_and_so_is_a_breach_of_the_protocol(
     recovered(&mut events).await;
 }
 
+/// What ends the connection again as soon as it is back, such as a message at the head of a queue, is not met fifty times in a few
+/// seconds; and once the connection has stood for a while, it is no reason to wait for.
+#[tokio::test(start_paused = true)]
+async fn a_breach_of_the_protocol_that_comes_again_is_recovered_from_after_longer_and_longer_pauses() {
+    let (mut broker, mut peer, connection) = connected(recovery().max_attempts(1)).await;
+    let mut events = connection.events();
+    for pause in [2, 4, 4] {
+        breach(&mut peer).await;
+        peer = broker.accept().await;
+        assert_eq!(pause_before_recovery(&mut events).await, Duration::from_secs(pause));
+    }
+    // A loss for no error.
+    drop(peer);
+    peer = broker.accept().await;
+    assert_eq!(pause_before_recovery(&mut events).await, Duration::from_secs(1));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    breach(&mut peer).await;
+    let _peer = broker.accept().await;
+    assert_eq!(pause_before_recovery(&mut events).await, Duration::from_secs(1));
+}
+
+/// A method that cannot be, and its end.
+async fn breach(peer: &mut tests::Peer) {
+    peer.send(9, queue::PurgeOk { message_count: 0 }).await;
+    peer.expect_any::<connection::Close>(0).await;
+    peer.send(0, connection::CloseOk {}).await;
+}
+
+async fn pause_before_recovery(events: &mut amqp_client::Events) -> Duration {
+    loop {
+        match ends(events.recv()).await {
+            Some(Event::Reconnecting { delay, .. }) => {
+                recovered(events).await;
+                return delay;
+            }
+            Some(_) => {}
+            None => panic!("the connection has ended"),
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn dropping_everything_while_it_is_recovered_leaves_nobody_knocking() {
     let (mut broker, peer, connection) = connected(recovery()).await;

@@ -41,7 +41,7 @@ impl Channel {
             Ok(None) => return Ok(payload.end + 1),
             Err(error) => return Err(self.broken(error)),
         };
-        let Some(consumer) = self.find_consumer(deliver.consumer_tag) else {
+        let Some((consumer, withhold_over)) = self.find_consumer(deliver.consumer_tag) else {
             return Err(self.broken(CodecError::UnexpectedFrame {
                 expected: "a delivery to a consumer of this channel",
                 got: "one with an unknown consumer tag",
@@ -51,14 +51,16 @@ impl Channel {
         let exchange_at = 14 + deliver.consumer_tag.len();
         let after = payload.end + 1;
         if let Some(ahead) = look_ahead(self.id, chunk, after, link.frame_max) {
-            if ahead.body.len() as u64 > link.max_message_size {
-                self.refuse_content(link, ahead.body.len() as u64);
+            let size = ahead.body.len() as u64;
+            let is_over = size > withhold_over.unwrap_or(link.max_message_size);
+            if is_over && withhold_over.is_none() {
+                self.refuse_content(link, size);
                 return Ok(ahead.next);
             }
             let head = chunk.slice(payload.start..ahead.properties.end);
             let properties_at = ahead.properties.start - payload.start;
             link.metrics.frames_received += if ahead.body.is_empty() { 1 } else { 2 };
-            let body = chunk.slice(ahead.body);
+            let body = if is_over { Bytes::new() } else { chunk.slice(ahead.body) };
             let (tag, redelivered) = (deliver.delivery_tag, deliver.redelivered);
             self.receive(link, consumer, head, exchange_at, properties_at, body, tag, redelivered);
             return Ok(ahead.next);
@@ -71,6 +73,7 @@ impl Channel {
             payload: chunk.slice(payload),
         };
         self.incoming.method(incoming).map_err(|error| self.broken(error))?;
+        self.withhold_over = withhold_over;
         Ok(after)
     }
 
@@ -85,9 +88,13 @@ impl Channel {
         }
         let size = header.body_size;
         let content = self.incoming.header(header).map_err(|error| self.broken(error))?;
-        if size > link.max_message_size {
-            self.refuse_content(link, size);
-            return Ok(());
+        match self.withhold_over {
+            Some(limit) if size > limit => self.incoming.discard_body(),
+            None if size > link.max_message_size => {
+                self.refuse_content(link, size);
+                return Ok(());
+            }
+            _ => {}
         }
         self.complete(link, content)
     }
@@ -100,12 +107,17 @@ impl Channel {
         self.complete(link, content)
     }
 
-    fn find_consumer(&mut self, tag: &[u8]) -> Option<usize> {
-        let is_recent = |consumer: &Consumer| consumer.subscription.tag().as_bytes() == tag;
-        if !self.consumers.get(self.recent).is_some_and(is_recent) {
-            self.recent = *self.by_tag.get(tag)?;
-        }
-        Some(self.recent)
+    /// The consumer of this tag, and over which size it wants no bodies.
+    fn find_consumer(&mut self, tag: &[u8]) -> Option<(usize, Option<u64>)> {
+        let is_recent = |consumer: &&Consumer| consumer.subscription.tag().as_bytes() == tag;
+        let consumer = match self.consumers.get(self.recent).filter(is_recent) {
+            Some(recent) => recent,
+            None => {
+                self.recent = *self.by_tag.get(tag)?;
+                self.consumers.get(self.recent)?
+            }
+        };
+        Some((self.recent, consumer.subscription.withhold_over))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one delivery, on the hot path")]
@@ -177,15 +189,14 @@ impl Channel {
     /// Content has arrived in pieces, or over several reads.
     fn complete(&mut self, link: &mut Link, content: Option<Content<Incoming>>) -> Result<()> {
         let Some(Content { method, header, body }) = content else { return Ok(()) };
-        let properties = header.properties.as_encoded();
         let body = body.into_bytes();
         match method {
             Incoming::Deliver { consumer, payload, exchange_at, tag, redelivered } => {
-                let (head, properties_at) = join_head(&payload, properties);
+                let (head, properties_at) = join_head(&payload, &header);
                 self.receive(link, consumer, head, exchange_at, properties_at, body, tag, redelivered);
             }
             Incoming::Get { payload, ok, no_ack } => {
-                let (head, properties_at) = join_head(&payload, properties);
+                let (head, properties_at) = join_head(&payload, &header);
                 let tag = ok.delivery_tag.saturating_add(self.tags_before);
                 let redelivered = ok.redelivered;
                 let at = exchange_at::GET_OK;
@@ -197,7 +208,7 @@ impl Channel {
                 self.finish(link, call, Ok(Reply::Got(Box::new(got), ok.message_count)));
             }
             Incoming::Return { payload, exchange_at, code, text } => {
-                let (head, properties_at) = join_head(&payload, properties);
+                let (head, properties_at) = join_head(&payload, &header);
                 let content = RawDelivery::new(head, exchange_at, properties_at, body, 0, false, true);
                 link.metrics.messages_returned += 1;
                 if let Some(confirms) = &mut self.confirms {
@@ -218,6 +229,7 @@ impl Channel {
             code: returned.reply_code,
             text: returned.reply_text.to_string(),
         };
+        self.withhold_over = None;
         self.incoming.method(incoming).map_err(|error| self.broken(error))
     }
 
