@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::VecDeque,
     fmt,
     future::poll_fn,
     task::{Context, Poll},
@@ -22,6 +23,8 @@ use crate::{
     on_undecodable::OnUndecodable,
     producer::Producer,
     serialize::Serializers,
+    settling::Settling,
+    stowed,
 };
 
 /// For how long a queue that was had and is somebody else's now is tried again, unless it is said otherwise.
@@ -39,12 +42,13 @@ pub struct Subscription {
     wait_for_release: Duration,
     prefetch: u16,
     is_stream: bool,
+    max_message_size: Option<u64>,
     concurrency: u16,
     on_failure: OnFailure,
     pub(crate) on_undecodable: Option<OnUndecodable>,
     serializers: Serializers,
-    /// To publish to the queue itself, for who handles its messages.
-    pub(crate) producer: Option<Producer>,
+    /// To publish to queues, for who handles the messages of this one.
+    producer: Option<Producer>,
 }
 
 impl Subscription {
@@ -58,6 +62,7 @@ impl Subscription {
             wait_for_release: WAIT_FOR_RELEASE,
             prefetch: 64,
             is_stream: false,
+            max_message_size: None,
             concurrency: 1,
             on_failure: OnFailure::default(),
             on_undecodable: None,
@@ -118,6 +123,18 @@ impl Subscription {
         self
     }
 
+    /// The largest body that is taken, in bytes. A message with a larger one comes without it: [`start`](Self::start) gives
+    /// [`Error::Undecodable`] with [`Malformed::Withheld`], to be settled; [`handle`](Self::handle) has
+    /// [`on_undecodable`](Self::on_undecodable) called, whose success acknowledges it. Otherwise it is rejected where the queue is declared with
+    /// a dead letter exchange, which gets it whole, and kept unacknowledged where not, as what cannot be
+    /// [set aside](crate::RetryLater): without its body it cannot be published elsewhere. Default:
+    /// [that of the transport](crate::TransportOptions::max_message_size).
+    #[must_use]
+    pub fn max_message_size(mut self, bytes: u64) -> Self {
+        self.max_message_size = Some(bytes);
+        self
+    }
+
     /// What is read, and how: serializers of one's own, and which content types are accepted. Default: all of
     /// [`Serializers::new`].
     #[must_use]
@@ -174,10 +191,12 @@ impl Subscription {
         };
         let bindings = self.bindings.iter().map(binding).collect();
         Entities { bindings, ..Entities::default() }.declare(&channel).await?;
+        let limit = self.max_message_size.unwrap_or_else(|| self.link.max_message_size());
         let options = options.prefetch(self.prefetch).resume_stream(self.is_stream());
-        let consumer = channel.consume(&queue, options).await;
+        let options = options.withhold_bodies_over(limit);
+        let consumer = channel.consume(&queue, options.clone()).await;
         let consumer = consumer.map_err(Error::consuming(&queue))?;
-        Ok(RawConsumer { channel, consumer, queue })
+        Ok(RawConsumer { channel, consumer, queue, options, left: VecDeque::new() })
     }
 
     /// Whether the place of each message is to be noted.
@@ -198,6 +217,11 @@ impl Subscription {
         &self.serializers
     }
 
+    /// What becomes of its messages.
+    pub(crate) fn settling(&self, on_failure: OnFailure) -> Settling {
+        Settling::new(&self.queue, on_failure, self.producer.clone())
+    }
+
     pub(crate) fn failure_policy(&self) -> &OnFailure {
         &self.on_failure
     }
@@ -212,6 +236,9 @@ pub(crate) struct RawConsumer {
     channel: Channel,
     consumer: amqp_client::Consumer,
     queue: String,
+    options: ConsumeOptions,
+    /// What a consumer had that has been replaced.
+    left: VecDeque<amqp_client::Delivery>,
 }
 
 impl RawConsumer {
@@ -221,6 +248,9 @@ impl RawConsumer {
     }
 
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<amqp_client::Delivery, Error>> {
+        if let Some(left) = self.left.pop_front() {
+            return Poll::Ready(Ok(left));
+        }
         self.consumer.poll_next_unpin(cx).map(|next| match next {
             Some(Ok(delivery)) => Ok(delivery),
             Some(Err(error)) => Err(self.ended(Some(error))),
@@ -231,6 +261,20 @@ impl RawConsumer {
     /// The queue's name, the broker's own when an empty one was declared.
     pub(crate) fn queue(&self) -> &str {
         &self.queue
+    }
+
+    /// Puts another consumer in the place of this one, on the same channel: what is unsettled stays so, and does not count towards its
+    /// prefetch.
+    pub(crate) async fn renew(&mut self) -> Result<(), Error> {
+        let renewed = self.channel.consume(&self.queue, self.options.clone()).await;
+        let renewed = renewed.map_err(|error| self.ended(Some(error)))?;
+        // Not the other way round: with its last consumer a queue may be deleted.
+        let mut before = std::mem::replace(&mut self.consumer, renewed);
+        before.cancel().await.map_err(|error| self.ended(Some(error)))?;
+        while let Some(Ok(delivery)) = before.recv().await {
+            self.left.push_back(delivery);
+        }
+        Ok(())
     }
 
     /// Ends the channel: what is not settled goes back to the queue.
@@ -250,12 +294,21 @@ impl RawConsumer {
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(
-    delivery: amqp_client::Delivery,
+    mut delivery: amqp_client::Delivery,
     serializers: &Serializers,
 ) -> Result<Delivery<T>, Error> {
-    match decode_body(delivery.content_properties(), delivery.body(), serializers) {
+    let body = match delivery.withheld() {
+        Some(size) => Err(Malformed::Withheld { size }),
+        None => decode_body(delivery.content_properties(), delivery.body(), serializers),
+    };
+    match body {
         Ok(body) => Ok(Delivery { body, raw: delivery }),
-        Err(reason) => Err(Error::Undecodable(Box::new(Undecodable { delivery, reason }))),
+        Err(reason) => {
+            if let Some(properties) = stowed::restored(&delivery.encoded_properties()) {
+                delivery.set_properties(&properties);
+            }
+            Err(Error::Undecodable(Box::new(Undecodable { delivery, reason })))
+        }
     }
 }
 
@@ -308,7 +361,13 @@ impl<T> Delivery<T> {
     /// # Errors
     /// When the properties cannot be read.
     pub fn properties(&self) -> Result<Properties, Error> {
-        self.raw.properties().map_err(Error::broker("read the properties of a message"))
+        let properties = match stowed::restored(&self.raw.encoded_properties()) {
+            Some(restored) => {
+                restored.decode().map_err(|source| amqp_client::Error::Protocol { channel: 0, source })
+            }
+            None => self.raw.properties(),
+        };
+        properties.map_err(Error::broker("read the properties of a message"))
     }
 
     /// Takes the message off the queue: it is done.

@@ -31,6 +31,9 @@ pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> serde_json::Result<B
 
 /// The message's JSON text in a delivery.
 pub(crate) fn open(delivery: &Delivery) -> Result<String, Malformed> {
+    if let Some(size) = delivery.withheld() {
+        return Err(Malformed::Withheld { size });
+    }
     let properties = delivery.content_properties().map_err(Malformed::Properties)?;
     let compression = properties.header_text(compress::HEADER);
     let body = compress::decompress(compression, delivery.body(), compress::DECOMPRESSED_LIMIT)?;

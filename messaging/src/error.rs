@@ -476,6 +476,12 @@ pub enum Malformed {
         /// The feature to turn on.
         feature: &'static str,
     },
+    /// It is over [what the consumer takes](crate::Subscription::max_message_size), and came without its body.
+    #[error("its body, {size} bytes, is over the limit of the consumer and was dropped as it came")]
+    Withheld {
+        /// The size of the body in bytes.
+        size: u64,
+    },
     /// Decompressed it is over a limit, in bytes.
     #[error("its body is over {limit} bytes when it is decompressed")]
     TooLarge {

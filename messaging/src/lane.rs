@@ -48,6 +48,11 @@ impl Lanes {
         Lanes(Arc::new(Pool { link, by_exchange: Mutex::default() }))
     }
 
+    /// A lane that nobody else gets.
+    pub(crate) fn apart(&self, exchange: Exchange) -> Arc<Lane> {
+        Arc::new(Lane::new(self.0.link.clone(), exchange))
+    }
+
     pub(crate) fn of(&self, exchange: Exchange) -> Arc<Lane> {
         let mut lanes = self.0.by_exchange.lock();
         let definition = format!("{exchange:?}");

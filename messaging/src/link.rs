@@ -14,6 +14,8 @@ pub(crate) struct Link(Arc<Shared>);
 struct Shared {
     url: TransportUrl,
     options: ConnectOptions,
+    /// The largest body that consumers take.
+    max_message_size: u64,
     state: Mutex<State>,
     /// Held while connecting: all who wait get the one connection.
     connecting: tokio::sync::Mutex<()>,
@@ -31,9 +33,11 @@ enum State {
 }
 
 impl Link {
-    pub(crate) fn new(url: TransportUrl, options: ConnectOptions) -> Self {
+    /// Bodies over `max_message_size` are neither published nor taken.
+    pub(crate) fn new(url: TransportUrl, options: ConnectOptions, max_message_size: u64) -> Self {
+        let options = options.max_message_size(max_message_size);
         let (state, connecting) = Default::default();
-        Link(Arc::new(Shared { url, options, state, connecting }))
+        Link(Arc::new(Shared { url, options, max_message_size, state, connecting }))
     }
 
     /// The connection, opened when it is not.
@@ -56,6 +60,10 @@ impl Link {
         }
         *state = State::Opened(connection.clone());
         Ok(connection)
+    }
+
+    pub(crate) fn max_message_size(&self) -> u64 {
+        self.0.max_message_size
     }
 
     /// A new channel on the connection.

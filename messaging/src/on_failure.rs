@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use amqp_client::{Exchange, Properties, Queue};
-use amqp_codec::{Table, Value};
+use amqp_codec::{HeaderTable, ValueRef};
 
 /// Of a message that comes back: how often it was handled in vain.
 pub(crate) const RETRIES: &str = "x-retry-count";
@@ -13,8 +13,8 @@ pub(crate) const FAILURE: &str = "x-failure";
 pub(crate) const EXCHANGE: &str = "x-original-exchange";
 pub(crate) const ROUTING_KEY: &str = "x-original-routing-key";
 
-/// Text of a failure that is kept with its message, in bytes.
-const FAILURE_LIMIT: usize = 1000;
+/// Between the name of a queue and the pause of those who wait for another turn in it.
+const WAITING: &str = ".retry.";
 
 /// What becomes of a message whose handler failed or panicked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +35,16 @@ pub enum OnFailure {
 /// lost, and may come twice where the connection is. Headers tell what happened to it: `x-retry-count`, `x-failure` (the last
 /// error), `x-original-exchange` and `x-original-routing-key`. None of these queues is ever deleted by this
 /// library. A queue that the broker named has none: what fails is rejected there.
+///
+/// A message is moved to one queue only, with all headers it came with, those that cannot be read among them. `CC`, `BCC`,
+/// `x-delivery-count` and `x-death` would act on the way, so they are called `x-original-CC` and so on there; whoever handles the message
+/// here finds them under their own names. In `QUEUE.dead` the former three keep their other names, unless it is consumed from with this
+/// library.
+///
+/// One that cannot be moved, because such a queue exists otherwise or may not be declared, its name is over 255 bytes, or the headers
+/// do not fit into a frame, is kept unacknowledged, out of the way of others, and handled again after a pause that doubles from
+/// 100 ms to a minute, until it is handled, can be moved or the worker stops. A message that stops so goes back to its queue. Each time an
+/// error is logged that names the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryLater {
     first: Duration,
@@ -77,13 +87,18 @@ impl RetryLater {
         if queue.is_empty() {
             return None;
         }
-        if retries >= self.limit {
+        if self.is_exhausted(retries) {
             return self.dead_queue(queue);
         }
         let doubled = self.first.saturating_mul(1 << retries.min(30));
         let pause = doubled.min(self.longest.max(self.first));
-        let waiting = Queue::durable(format!("{queue}.retry.{}", pause.as_millis()));
+        let waiting = Queue::durable(format!("{queue}{WAITING}{}", pause.as_millis()));
         Some(waiting.message_ttl(pause).dead_letter(Exchange::direct("")).dead_letter_routing_key(queue))
+    }
+
+    /// Whether what was handled again so often before is handled no more.
+    pub(crate) fn is_exhausted(&self, retries: u32) -> bool {
+        retries >= self.limit
     }
 
     pub(crate) fn dead_queue(&self, queue: &str) -> Option<Queue> {
@@ -91,45 +106,29 @@ impl RetryLater {
     }
 }
 
+/// Whether a message that failed in `queue` waits in this one.
+pub(crate) fn is_waiting_queue(name: &str, queue: &str) -> bool {
+    name.strip_prefix(queue).and_then(|rest| rest.strip_prefix(WAITING)).is_some()
+}
+
 /// How often a message was handled in vain.
 pub(crate) fn retries(properties: &Properties) -> u32 {
     let value = properties.headers.as_ref().and_then(|headers| headers.get(RETRIES));
-    value.and_then(|value| value.as_i64()).and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
+    value.as_ref().map_or(0, |value| count(ValueRef::from(value)))
 }
 
-/// The properties of a message that is to be handled again, or set aside.
-pub(crate) fn mark(
-    mut properties: Properties,
-    retries: u32,
-    failure: &str,
-    exchange: &str,
-    routing_key: &str,
-) -> Properties {
-    let mut failure = failure.to_owned();
-    failure.truncate(failure.floor_char_boundary(FAILURE_LIMIT));
-    let headers = properties.headers.get_or_insert_default();
-    set(headers, RETRIES, i64::from(retries));
-    set(headers, FAILURE, failure);
-    if headers.get(EXCHANGE).is_none() {
-        set(headers, EXCHANGE, exchange);
-        set(headers, ROUTING_KEY, routing_key);
-    }
-    // The broker checks it against the user of the connection, which may be another one here.
-    properties.user_id = None;
-    // It would end the message where it waits, or make its pause shorter.
-    properties.expiration = None;
-    properties
+/// The same, of a message whose headers are the bytes that came.
+pub(crate) fn retries_in(headers: &HeaderTable) -> u32 {
+    headers.get(RETRIES).map_or(0, count)
 }
 
-fn set(headers: &mut Table, key: &'static str, value: impl Into<Value>) {
-    let set = headers.insert(key, value);
-    debug_assert!(set.is_ok(), "a short key and a flat value always fit");
+fn count(value: ValueRef<'_>) -> u32 {
+    value.as_i64().and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::header;
 
     #[test]
     fn pauses_double_up_to_the_longest_then_it_is_set_aside() {
@@ -141,16 +140,5 @@ mod tests {
             (0..5).map(|retries| later.next_queue("q", retries).unwrap().name().to_owned()).collect();
         assert_eq!(names, ["q.retry.100", "q.retry.200", "q.retry.300", "q.retry.300", "q.dead"]);
         assert!(later.dead_letter(false).next_queue("q", 4).is_none());
-    }
-
-    #[test]
-    fn a_message_remembers_its_first_route_and_its_last_failure() {
-        let first = mark(Properties::default(), 1, "no", "events", "a.b");
-        assert_eq!(retries(&first), 1);
-        let second = mark(first, 2, &"é".repeat(1000), "", "q");
-        assert_eq!(retries(&second), 2);
-        assert_eq!(header::text(&second, EXCHANGE).as_deref(), Some("events"));
-        assert_eq!(header::text(&second, ROUTING_KEY).as_deref(), Some("a.b"));
-        assert_eq!(header::text(&second, FAILURE).unwrap().len(), 1000);
     }
 }

@@ -174,7 +174,16 @@ where
             None => {
                 // An idle queue holds no turn.
                 spare = None;
-                raw.next().await
+                tokio::select! {
+                    next = raw.next() => next,
+                    () = turns.held().crowded() => match raw.renew().await {
+                        Ok(()) => {
+                            turns.held().begun_anew();
+                            continue;
+                        }
+                        Err(error) => return error,
+                    },
+                }
             }
         };
         let delivery = match next {

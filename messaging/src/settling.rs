@@ -1,23 +1,36 @@
 //! What becomes of a message once somebody has tried to handle it.
 
 use amqp_client::{Acker, Message, Queue, Received};
+use amqp_codec::{HeaderTable, RawProperties};
 
 use crate::{
     entity::Entities,
+    error::Error,
     lane::Required,
-    on_failure::{OnFailure, RetryLater, mark, retries},
+    marked::{Marks, Whereto},
+    on_failure::{OnFailure, RetryLater, retries_in},
     producer::Producer,
+    stuck::Stuck,
 };
 
 /// For the messages of one queue. Where a message cannot be settled, its channel has ended and it comes again.
 pub(crate) struct Settling {
     pub(crate) queue: String,
+    /// Whether what is rejected goes elsewhere, by what the queue is declared with.
+    pub(crate) dead_letters: bool,
     pub(crate) on_failure: OnFailure,
-    /// To the default exchange; without it what is to be published elsewhere is requeued.
+    /// To the default exchange, on a channel that others do not publish on; without it what is to be published elsewhere is
+    /// requeued.
     pub(crate) producer: Option<Producer>,
 }
 
 impl Settling {
+    /// For what is consumed from this queue.
+    pub(crate) fn new(queue: &Queue, on_failure: OnFailure, producer: Option<Producer>) -> Self {
+        let dead_letters = queue.arguments().contains_key("x-dead-letter-exchange");
+        Settling { queue: queue.name().to_owned(), dead_letters, on_failure, producer }
+    }
+
     /// Whether one that fails may be published elsewhere, so that it is to be kept while it is handled.
     pub(crate) fn publishes(&self) -> bool {
         matches!(self.on_failure, OnFailure::Retry(_))
@@ -29,31 +42,55 @@ impl Settling {
     }
 
     /// It could not be handled.
-    pub(crate) async fn failed(&self, received: Option<&Received>, acker: Acker, failure: &str) {
+    ///
+    /// # Errors
+    /// It could not be put where it belongs, and is not settled.
+    pub(crate) async fn failed(
+        &self,
+        received: Option<&Received>,
+        acker: Acker,
+        failure: &str,
+    ) -> Result<(), Stuck> {
         tracing::warn!(queue = self.queue, failure, "a message could not be handled");
         let settled = match (&self.on_failure, received) {
             (OnFailure::Requeue, _) => acker.nack(true).await,
-            (OnFailure::Retry(later), Some(received)) => self.later(received, acker, later, failure).await,
+            (OnFailure::Retry(later), Some(received)) => {
+                return self.later(received, acker, later, failure).await;
+            }
             _ => acker.nack(false).await,
         };
         self.told(settled);
+        Ok(())
     }
 
     /// Nobody can read it: whoever handles it next will not read it any better.
-    pub(crate) async fn unreadable(&self, received: Option<&Received>, acker: Acker, reason: &str) {
+    ///
+    /// # Errors
+    /// As [`failed`](Self::failed).
+    pub(crate) async fn unreadable(
+        &self,
+        received: Option<&Received>,
+        acker: Acker,
+        reason: &str,
+    ) -> Result<(), Stuck> {
         tracing::warn!(queue = self.queue, reason, "a message cannot be read");
         let dead = match &self.on_failure {
             OnFailure::Retry(later) => later.dead_queue(&self.queue),
             OnFailure::Requeue | OnFailure::Reject => None,
         };
-        let properties = received.and_then(|received| received.properties().ok());
-        let settled = match (dead, received, properties) {
-            (Some(dead), Some(received), Some(properties)) => {
-                self.move_to(received, acker, dead, retries(&properties), reason).await
+        match (dead, received) {
+            (_, Some(received)) if received.withheld().is_some() && !self.dead_letters => {
+                Err(Stuck::new(acker, reason))
             }
-            _ => acker.nack(false).await,
-        };
-        self.told(settled);
+            (Some(dead), Some(received)) if received.withheld().is_none() => {
+                let retries = retries_in(&headers(received));
+                self.move_to(received, acker, dead, retries, reason, Whereto::Dead).await
+            }
+            _ => {
+                self.told(acker.nack(false).await);
+                Ok(())
+            }
+        }
     }
 
     async fn later(
@@ -62,11 +99,17 @@ impl Settling {
         acker: Acker,
         later: &RetryLater,
         failure: &str,
-    ) -> amqp_client::Result<()> {
-        let retries = retries(&received.properties()?);
+    ) -> Result<(), Stuck> {
+        let retries = retries_in(&headers(received));
         match later.next_queue(&self.queue, retries) {
-            Some(queue) => self.move_to(received, acker, queue, retries + 1, failure).await,
-            None => acker.nack(false).await,
+            Some(queue) => {
+                let whereto = if later.is_exhausted(retries) { Whereto::Dead } else { Whereto::Waiting };
+                self.move_to(received, acker, queue, retries.saturating_add(1), failure, whereto).await
+            }
+            None => {
+                self.told(acker.nack(false).await);
+                Ok(())
+            }
         }
     }
 
@@ -78,20 +121,21 @@ impl Settling {
         queue: Queue,
         retries: u32,
         failure: &str,
-    ) -> amqp_client::Result<()> {
-        let Some(producer) = &self.producer else { return acker.nack(true).await };
-        let (exchange, routing_key) = (received.exchange(), received.routing_key());
-        let properties = mark(received.properties()?, retries, failure, &exchange, &routing_key);
-        let message = Message::with_properties(received.body().clone(), properties);
-        let definition = format!("{queue:?}");
-        let entities = || Entities { queues: vec![queue.clone()], ..Entities::default() };
-        let required = Required { name: &definition, entities: &entities };
-        match producer.deliver(queue.name(), &message, Some(&required)).await {
-            Ok(_) => acker.ack().await,
+        whereto: Whereto,
+    ) -> Result<(), Stuck> {
+        let Some(producer) = &self.producer else {
+            self.told(acker.nack(true).await);
+            return Ok(());
+        };
+        let (exchange, routing_key) = (&received.exchange(), &received.routing_key());
+        let marks = Marks { queue: &self.queue, retries, failure, exchange, routing_key };
+        match publish(producer, received, &queue, marks, whereto).await {
+            Ok(()) => {
+                self.told(acker.ack().await);
+                Ok(())
+            }
             Err(error) => {
-                let (queue, to) = (&self.queue, queue.name());
-                tracing::warn!(queue, to, %error, "a message could not be moved; it is requeued");
-                acker.nack(true).await
+                Err(Stuck::new(acker, &format!("cannot move it to queue {:?}: {error}", queue.name())))
             }
         }
     }
@@ -101,4 +145,27 @@ impl Settling {
             tracing::debug!(queue = self.queue, %error, "a message was not settled; it comes again");
         }
     }
+}
+
+/// Publishes a message to a queue, which is declared before.
+async fn publish(
+    producer: &Producer,
+    received: &Received,
+    queue: &Queue,
+    marks: Marks<'_>,
+    whereto: Whereto,
+) -> Result<(), Error> {
+    let properties =
+        marks.put_on(&received.encoded_properties(), whereto).map_err(amqp_client::Error::Invalid);
+    let properties = properties.map_err(Error::broker("mark a message"))?;
+    let message = Message::with_encoded_properties(received.body().clone(), properties);
+    let definition = format!("{queue:?}");
+    let entities = || Entities { queues: vec![queue.clone()], ..Entities::default() };
+    let required = Required { name: &definition, entities: &entities };
+    producer.deliver(queue.name(), &message, Some(&required)).await.map(drop)
+}
+
+/// Those of a message, whatever is nested in them; none when they cannot be read.
+fn headers(received: &Received) -> HeaderTable {
+    RawProperties::split(&received.encoded_properties()).and_then(|raw| raw.headers()).unwrap_or_default()
 }

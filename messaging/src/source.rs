@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use amqp_client::{Delivery, StreamOffset};
 use amqp_codec::Value;
+use tokio::time::Instant;
 
 use crate::{
     consumer::{RawConsumer, Subscription},
@@ -15,6 +16,9 @@ use crate::{
 const RESTART: RetryPolicy =
     RetryPolicy::exponential(Duration::from_millis(100), Duration::from_secs(10)).deadline(Duration::MAX);
 
+/// A consumer that was there for so long had no reason to end that was there from the beginning.
+const STEADY: Duration = Duration::from_secs(60);
+
 /// The header in which RabbitMQ tells the place of a message in its stream.
 const OFFSET: &str = "x-stream-offset";
 
@@ -25,11 +29,16 @@ pub(crate) struct Source {
     is_stream: bool,
     /// The place after the last message, in a stream of which there was one.
     next: Option<u64>,
+    /// When it ended the last time.
+    ended: Option<Instant>,
+    /// How often in a row it ended soon after it had the time before: what ended it is likely to be there again.
+    relapses: u32,
 }
 
 impl From<Subscription> for Source {
     fn from(subscription: Subscription) -> Self {
-        Source { is_stream: subscription.is_stream(), subscription, next: None }
+        let is_stream = subscription.is_stream();
+        Source { subscription, is_stream, next: None, ended: None, relapses: 0 }
     }
 }
 
@@ -57,6 +66,7 @@ impl Source {
     /// waited for long enough.
     pub(crate) async fn start_again(&self) -> Result<RawConsumer, Error> {
         let mut retry = Retry::start(RESTART);
+        (0..self.relapses.min(16)).for_each(|_| retry.begin());
         loop {
             retry.begin();
             retry.pause().await;
@@ -87,6 +97,9 @@ impl Source {
 
     /// It ended: one that was deleted begins anew.
     pub(crate) fn ended(&mut self, error: &Error) {
+        let now = Instant::now();
+        let is_soon = self.ended.replace(now).is_some_and(|before| now.duration_since(before) < STEADY);
+        self.relapses = if is_soon { self.relapses.saturating_add(1) } else { 0 };
         if let Error::ConsumerEnded { source: Some(amqp_client::Error::ConsumerCancelled { .. }), .. } = error
         {
             self.next = None;

@@ -69,9 +69,20 @@ pub struct TransportOptions {
     shuffle_hosts: bool,
     drain: Drain,
     wait_for_release: Option<Duration>,
+    max_message_size: MaxMessageSize,
     trace: Option<TraceSource>,
     topology: Topology,
     traffic: Traffic,
+}
+
+/// The largest body, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct MaxMessageSize(u64);
+
+impl Default for MaxMessageSize {
+    fn default() -> Self {
+        MaxMessageSize(64 * 1024 * 1024)
+    }
 }
 
 /// How long closing waits for what is under way.
@@ -133,6 +144,15 @@ impl TransportOptions {
     #[must_use]
     pub fn wait_for_release(mut self, deadline: Duration) -> Self {
         self.wait_for_release = Some(deadline);
+        self
+    }
+
+    /// The largest body in either direction, in bytes; default 64 MiB. One to be published that is larger is refused. One that comes is
+    /// not kept: see [`Subscription::max_message_size`], which takes the place of this for one queue. Servers and listeners treat it
+    /// as any that cannot be read.
+    #[must_use]
+    pub fn max_message_size(mut self, bytes: u64) -> Self {
+        self.max_message_size = MaxMessageSize(bytes);
         self
     }
 
@@ -223,11 +243,11 @@ impl TransportOptions {
         let wait_for_release = self.wait_for_release.unwrap_or(WAIT_FOR_RELEASE);
         let recovery = Recovery::new().wait_for_release(wait_for_release);
         let consuming = self.connect_options("consume").recovery(recovery);
-        let consuming = Link::new(url.clone(), consuming);
+        let consuming = Link::new(url.clone(), consuming, self.max_message_size.0);
         let (queue, options) = (topology.reply_queue(), topology.consume_options());
         let replies = ReplyQueue::new(consuming.clone(), queue, options);
-        let publishing = Link::new(url.clone(), self.connect_options("publish"));
-        let reading = Link::new(url, self.connect_options("stream"));
+        let publishing = Link::new(url.clone(), self.connect_options("publish"), self.max_message_size.0);
+        let reading = Link::new(url, self.connect_options("stream"), self.max_message_size.0);
         let shared = Shared {
             lanes: Lanes::new(publishing.clone()),
             publishing,
@@ -297,7 +317,8 @@ impl Transport {
     /// What to consume from; [`Subscription::start`] begins.
     #[must_use]
     pub fn consumer(&self, queue: Queue) -> Subscription {
-        let producer = self.producer(Exchange::direct(""));
+        // What is wrong with a message that could not be handled is no matter of those who publish, on whose channel it would be.
+        let producer = Producer::new(self.0.lanes.apart(Exchange::direct("")), None);
         Subscription::new(self.0.consuming.clone(), queue)
             .with_producer(producer)
             .with_wait_for_release(self.0.wait_for_release)

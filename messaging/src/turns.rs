@@ -1,17 +1,27 @@
 //! How many messages are worked on at once, and until when.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::sleep,
+};
+
+use crate::held::Held;
 
 /// The turns of a service.
 pub(crate) struct Turns {
     free: Semaphore,
     /// Who waits for one to be freed.
     waiting: AtomicUsize,
+    at_once: usize,
+    held: Held,
     stopping: watch::Receiver<bool>,
 }
 
@@ -27,7 +37,8 @@ pub(crate) struct Stopping(watch::Receiver<bool>);
 
 impl Turns {
     pub(crate) fn new(at_once: usize, stopping: watch::Receiver<bool>) -> Self {
-        Turns { free: Semaphore::new(at_once), waiting: AtomicUsize::new(0), stopping }
+        let (waiting, held) = Default::default();
+        Turns { free: Semaphore::new(at_once), waiting, at_once, held, stopping }
     }
 
     /// A turn, as soon as one is free, first come, first served.
@@ -45,12 +56,39 @@ impl Turns {
         Turn { turns: self.clone(), is_over: false }
     }
 
+    /// The messages that are held while others have their turn.
+    pub(crate) fn held(&self) -> &Held {
+        &self.held
+    }
+
     pub(crate) fn stopping(&self) -> Stopping {
         Stopping(self.stopping.clone())
     }
 }
 
 impl Turn {
+    /// Lets others have their turn while this message, of so many bytes, is held for so long, for the first time when it `is_new`.
+    /// Tells whether it has its turn again: not when the service is to stop.
+    pub(crate) async fn hold(&mut self, bytes: usize, is_new: bool, time: Duration) -> bool {
+        self.end();
+        let turns = self.turns.clone();
+        let held = OneHeld::new(&turns, bytes, is_new);
+        let mut stopping = turns.stopping();
+        let again = async {
+            sleep(time).await;
+            drop(held);
+            turns.turn().await
+        };
+        tokio::select! {
+            biased;
+            () = stopping.requested() => false,
+            turn = again => {
+                *self = turn;
+                true
+            }
+        }
+    }
+
     /// Lets the next one in, while this message's work goes on without a turn.
     pub(crate) fn end(&mut self) {
         if !std::mem::replace(&mut self.is_over, true) {
@@ -72,6 +110,25 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Among those that are held for as long as it lives.
+struct OneHeld<'a> {
+    held: &'a Held,
+    bytes: usize,
+}
+
+impl<'a> OneHeld<'a> {
+    fn new(turns: &'a Turns, bytes: usize, is_new: bool) -> Self {
+        turns.held.one_more(bytes, is_new, turns.at_once);
+        OneHeld { held: &turns.held, bytes }
+    }
+}
+
+impl Drop for OneHeld<'_> {
+    fn drop(&mut self) {
+        self.held.one_less(self.bytes);
     }
 }
 

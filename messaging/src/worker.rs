@@ -21,6 +21,8 @@ use crate::{
     serialize::Serializers,
     service::Service,
     settling::Settling,
+    stowed,
+    stuck::{Patience, Stuck},
     turns::Turn,
     work::Workplace,
 };
@@ -96,7 +98,11 @@ impl<T> Incoming<T> {
     /// What it says of itself.
     pub fn properties(&self) -> &Properties {
         // They were checked when the message was taken in.
-        self.properties.get_or_init(|| Box::new(self.received.properties().unwrap_or_default()))
+        self.properties.get_or_init(|| {
+            let encoded = self.received.encoded_properties();
+            let encoded = stowed::restored(&encoded).unwrap_or(encoded);
+            Box::new(encoded.decode().unwrap_or_default())
+        })
     }
 
     /// The exchange it was published to, at first.
@@ -171,11 +177,7 @@ impl Subscription {
         let concurrency = self.handlers();
         let shared = Arc::new(Shared {
             handler,
-            settling: Settling {
-                queue: self.queue_name().to_owned(),
-                on_failure: self.failure_policy().clone(),
-                producer: self.producer.clone(),
-            },
+            settling: self.settling(self.failure_policy().clone()),
             on_undecodable: self.on_undecodable.clone(),
             serializers: self.content().clone(),
             types: PhantomData,
@@ -205,9 +207,14 @@ where
     E: fmt::Display,
 {
     /// Decoded, and the handler called, at once: what its future would hold meanwhile would be moved about with it.
-    fn handle(self: Arc<Self>, delivery: amqp_client::Delivery, turn: Turn) -> impl Future<Output = Turn> {
+    fn handle(
+        self: Arc<Self>,
+        delivery: amqp_client::Delivery,
+        mut turn: Turn,
+    ) -> impl Future<Output = Turn> {
         let (received, acker) = delivery.split();
-        let is_kept = self.on_undecodable.is_some() || self.settling.publishes();
+        let is_kept =
+            self.on_undecodable.is_some() || self.settling.publishes() || received.withheld().is_some();
         let kept = is_kept.then(|| Box::new(received.clone()));
         let handling = self.call(received);
         async move {
@@ -217,7 +224,7 @@ where
             };
             match handled {
                 Ok(()) => self.settling.done(acker).await,
-                Err(trouble) => Box::pin(self.not_handled(trouble, kept, acker)).await,
+                Err(trouble) => Box::pin(self.not_handled(trouble, kept, acker, &mut turn)).await,
             }
             turn
         }
@@ -229,8 +236,11 @@ where
         received: Received,
     ) -> Result<impl Future<Output = Result<(), Trouble>> + use<T, H, Fut, E>, Trouble> {
         let calling = || {
-            let decoded = decode_body(received.content_properties(), received.body(), &self.serializers);
-            let body = decoded.map_err(Trouble::Unreadable)?;
+            let body = match received.withheld() {
+                Some(size) => Err(Malformed::Withheld { size }),
+                None => decode_body(received.content_properties(), received.body(), &self.serializers),
+            };
+            let body = body.map_err(Trouble::Unreadable)?;
             Ok((self.handler)(Incoming::new(body, received)))
         };
         let called =
@@ -243,25 +253,60 @@ where
         })
     }
 
-    /// Settles it otherwise; `received` is there when it may still be needed.
-    async fn not_handled(&self, trouble: Trouble, received: Option<Box<Received>>, acker: Acker) {
+    /// Settles it otherwise; `received` is there when it may still be needed. One that is stuck is handled again after a while, and again.
+    async fn not_handled(
+        &self,
+        mut trouble: Trouble,
+        received: Option<Box<Received>>,
+        mut acker: Acker,
+        turn: &mut Turn,
+    ) {
+        let mut patience = Patience::new();
+        let received = received.as_deref();
+        loop {
+            let Err(stuck) = self.settle(trouble, received, acker).await else { return };
+            let queue = &self.settling.queue;
+            let Some(again) = patience.keep(stuck, queue, received, turn).await else { return };
+            acker = again;
+            // What is stuck was to be published elsewhere, and is here.
+            let Some(received) = received else { return };
+            let handled = match self.call(received.clone()) {
+                Ok(handling) => handling.await,
+                Err(trouble) => Err(trouble),
+            };
+            match handled {
+                Ok(()) => return self.settling.done(acker).await,
+                Err(again) => trouble = again,
+            }
+        }
+    }
+
+    async fn settle(&self, trouble: Trouble, received: Option<&Received>, acker: Acker) -> Result<(), Stuck> {
         let reason = match trouble {
             Trouble::Unreadable(reason) => reason,
-            Trouble::Failed(failure) => {
-                return self.settling.failed(received.as_deref(), acker, &failure).await;
-            }
+            Trouble::Failed(failure) => return self.settling.failed(received, acker, &failure).await,
         };
-        let failure = match (&self.on_undecodable, &received) {
-            (Some(handler), Some(received)) => {
-                match handler.handle(Received::clone(received), reason).await {
-                    Ok(()) => return self.settling.done(acker).await,
-                    Err(failure) => failure,
+        let failure = match (&self.on_undecodable, received) {
+            (Some(handler), Some(received)) => match handler.handle(restored(received), reason).await {
+                Ok(()) => {
+                    self.settling.done(acker).await;
+                    return Ok(());
                 }
-            }
+                Err(failure) => failure,
+            },
             _ => reason.to_string(),
         };
-        self.settling.unreadable(received.as_deref(), acker, &failure).await;
+        self.settling.unreadable(received, acker, &failure).await
     }
+}
+
+/// The message with all headers under their own names.
+fn restored(received: &Received) -> Received {
+    let mut received = received.clone();
+    if let Some(properties) = stowed::restored(&received.encoded_properties()) {
+        received.set_properties(&properties);
+    }
+    received
 }
 
 /// Why a message was not handled.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use amqp_client::Delivery;
+use amqp_client::{Delivery, Received};
 use futures_util::future::join_all;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -23,7 +23,15 @@ use super::{
     once::Once,
     sources::{Sources, sources},
 };
-use crate::{error::Error, service::Service, settling::Settling, transport::Transport, work::Workplace};
+use crate::{
+    error::Error,
+    service::Service,
+    settling::Settling,
+    stuck::{Patience, Stuck},
+    transport::Transport,
+    turns::Turn,
+    work::Workplace,
+};
 
 /// A listener for batches, about to start.
 ///
@@ -121,15 +129,9 @@ impl BatchListener {
             let (queue, sender) =
                 (Arc::new(Queue { settling, once: Once::new(self.sources.repeats) }), sender.clone());
             let gather = move |delivery, turn| {
-                let (settled, waiting) = oneshot::channel::<()>();
                 // As long as a turn is held, the service does not end, and the channel stays open for the acknowledgement.
-                let sent = sender.send(Arrived { delivery, queue, _settled: settled });
-                async move {
-                    if sent.is_ok() {
-                        let _ = waiting.await;
-                    }
-                    turn
-                }
+                let settling = arrive(&sender, delivery, queue.clone());
+                see_settled(settling, sender, queue, turn)
             };
             let sources = vec![subscription.into()];
             services.push(Service::start(sources, prefetch.into(), Workplace::in_order, gather).await?);
@@ -205,8 +207,36 @@ struct Queue {
 struct Arrived {
     delivery: Delivery,
     queue: Arc<Queue>,
-    /// Dropped when it is settled.
-    _settled: oneshot::Sender<()>,
+    /// Dropped when it is settled; told when it cannot be.
+    settled: oneshot::Sender<(Stuck, Received)>,
+}
+
+/// Hands a notification to who makes batches; what tells that it is settled.
+fn arrive(
+    sender: &mpsc::UnboundedSender<Arrived>,
+    delivery: Delivery,
+    queue: Arc<Queue>,
+) -> oneshot::Receiver<(Stuck, Received)> {
+    let (settled, settling) = oneshot::channel();
+    // Dropped when nobody makes batches any more, it tells the same.
+    drop(sender.send(Arrived { delivery, queue, settled }));
+    settling
+}
+
+/// Waits until a notification is settled. One that cannot be is in another batch after a while.
+async fn see_settled(
+    mut settling: oneshot::Receiver<(Stuck, Received)>,
+    sender: mpsc::UnboundedSender<Arrived>,
+    queue: Arc<Queue>,
+    mut turn: Turn,
+) -> Turn {
+    let mut patience = Patience::new();
+    while let Ok((stuck, received)) = settling.await {
+        let again = patience.keep(stuck, &queue.settling.queue, Some(&received), &mut turn).await;
+        let Some(acker) = again else { break };
+        settling = arrive(&sender, acker.join(received), queue.clone());
+    }
+    turn
 }
 
 /// One that can be handled.
@@ -288,7 +318,11 @@ impl Gathering {
                 Ok(read) => read,
                 Err(reason) => {
                     let (received, acker) = arrived.delivery.split();
-                    queue.settling.unreadable(Some(&received), acker, &reason.to_string()).await;
+                    let reason = reason.to_string();
+                    let unreadable = queue.settling.unreadable(Some(&received), acker, &reason);
+                    if let Err(stuck) = unreadable.await {
+                        let _ = arrived.settled.send((stuck, received));
+                    }
                     continue;
                 }
             };
@@ -331,10 +365,15 @@ impl Gathering {
 }
 
 async fn settle(readable: Readable) {
-    let Readable { arrived: Arrived { delivery, queue, _settled }, unique_id, failed, .. } = readable;
+    let Readable { arrived: Arrived { delivery, queue, settled }, unique_id, failed, .. } = readable;
     let (received, acker) = delivery.split();
     if failed {
-        return queue.settling.failed(Some(&received), acker, "its handler had it requeued").await;
+        let failing = queue.settling.failed(Some(&received), acker, "its handler had it requeued");
+        if let Err(stuck) = failing.await {
+            // Whoever waits is gone when the listener is: it goes back to its queue then.
+            let _ = settled.send((stuck, received));
+        }
+        return;
     }
     if let Some(id) = &unique_id {
         queue.once.note(id);

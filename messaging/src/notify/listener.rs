@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use amqp_client::Delivery;
+use amqp_client::{Acker, Delivery, Received};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     level::Level,
     once::Once,
     sources::{Sources, sources},
-    wire::Received,
+    wire,
 };
 use crate::{
     envelope,
@@ -19,7 +19,9 @@ use crate::{
     on_failure::retries,
     service::Service,
     settling::Settling,
+    stuck::{Patience, Stuck},
     transport::Transport,
+    turns::Turn,
     work::Workplace,
 };
 
@@ -99,8 +101,8 @@ impl Listener {
         for (settling, subscription) in self.sources.subscriptions(&levels, prefetch) {
             let (endpoints, turns) = (endpoints.clone(), turns.clone());
             let desk = Arc::new(Desk { settling, endpoints, turns, once: Once::new(self.sources.repeats) });
-            let listen = move |delivery, turn| async move {
-                desk.listen(delivery).await;
+            let listen = move |delivery, mut turn| async move {
+                desk.listen(delivery, &mut turn).await;
                 turn
             };
             // One at a time, they wait for their turn in the order in which they come.
@@ -163,42 +165,59 @@ struct Desk {
 
 impl Desk {
     /// One notification, from its arrival to its acknowledgement.
-    async fn listen(&self, delivery: Delivery) {
+    async fn listen(&self, delivery: Delivery, turn: &mut Turn) {
         // Nobody closes the semaphore.
-        let _turn = self.turns.acquire().await;
-        let (unique_id, event) = match read(&delivery) {
+        let mut place = self.turns.acquire().await;
+        let read = read(&delivery);
+        let (received, mut acker) = delivery.split();
+        let mut patience = Patience::new();
+        while let Err(stuck) = self.look_at(&read, &received, acker).await {
+            drop(place);
+            let again = patience.keep(stuck, &self.settling.queue, Some(&received), turn).await;
+            let Some(again) = again else { return };
+            (acker, place) = (again, self.turns.acquire().await);
+        }
+    }
+
+    /// Handles and settles it.
+    ///
+    /// # Errors
+    /// It could not be put where it belongs, and is not settled.
+    async fn look_at(&self, read: &Readable, received: &Received, acker: Acker) -> Result<(), Stuck> {
+        let (unique_id, event) = match read {
             Ok(read) => read,
             Err(reason) => {
-                let (received, acker) = delivery.split();
-                return self.settling.unreadable(Some(&received), acker, &reason.to_string()).await;
+                return self.settling.unreadable(Some(received), acker, &reason.to_string()).await;
             }
         };
-        let (received, acker) = delivery.split();
         let Some(event) = event else {
             tracing::warn!(queue = self.settling.queue, "a notification of an unknown level is acknowledged");
-            return self.settling.done(acker).await;
+            self.settling.done(acker).await;
+            return Ok(());
         };
-        let entry = match &unique_id {
+        let entry = match unique_id {
             None => None,
             Some(id) => match self.once.enter(id).await {
                 Some(entry) => Some(entry),
                 None => {
                     tracing::debug!(id, "a notification came again, and is not handled again");
-                    return self.settling.done(acker).await;
+                    self.settling.done(acker).await;
+                    return Ok(());
                 }
             },
         };
-        match self.handle(&event).await {
+        match self.handle(event).await {
             Ok(()) => {
                 if let Some(entry) = entry {
                     entry.handled();
                 }
                 self.settling.done(acker).await;
+                Ok(())
             }
             Err(failure) => {
                 // First, so that nobody waits for it while it is put elsewhere.
                 drop(entry);
-                self.settling.failed(Some(&received), acker, failure).await;
+                self.settling.failed(Some(received), acker, failure).await
             }
         }
     }
@@ -211,10 +230,13 @@ impl Desk {
     }
 }
 
+/// What was read of a notification: see [`read`].
+type Readable = Result<(Option<String>, Option<Event>), Malformed>;
+
 /// Its id for telling duplicates, and the notification; none when its level is not known. The level in the message decides, not
 /// the queue that it came by.
-pub(super) fn read(delivery: &Delivery) -> Result<(Option<String>, Option<Event>), Malformed> {
-    let mut received = Received::from_json(&envelope::open(delivery)?)?;
+pub(super) fn read(delivery: &Delivery) -> Readable {
+    let mut received = wire::Received::from_json(&envelope::open(delivery)?)?;
     let retries = retries(&delivery.properties().map_err(Malformed::Properties)?);
     let unique_id = received.unique_id.take();
     let event = received

@@ -78,8 +78,7 @@ impl Sources {
             let bound = bindings
                 .into_iter()
                 .fold(subscription, |subscription, (exchange, key)| subscription.bind(&exchange, key));
-            let producer = self.transport.producer(Exchange::direct(""));
-            (Settling { queue, on_failure: self.on_failure.clone(), producer: Some(producer) }, bound)
+            (bound.settling(self.on_failure.clone()), bound)
         });
         subscriptions.collect()
     }

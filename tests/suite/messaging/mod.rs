@@ -26,6 +26,7 @@ mod rpc_programs;
 mod rpc_server;
 mod rpc_topology;
 mod rpc_wire;
+mod set_aside;
 mod subscriptions;
 mod traffic;
 mod transport;

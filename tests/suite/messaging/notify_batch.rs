@@ -116,6 +116,35 @@ async fn levels_come_one_after_the_other_and_only_what_was_not_handled_comes_aga
     within(transport.close()).await.unwrap();
 }
 
+/// The queue for what is set aside exists, but otherwise.
+async fn what_cannot_be_set_aside_is_in_another_batch_after_a_while_and_holds_up_nobody(broker: Broker) {
+    let topic = broker.name("n");
+    let transport = broker.transport().await;
+    let queue = format!("{topic}.info");
+    let dead = Queue::new(format!("{queue}.dead"));
+    broker.channel().await.declare(&dead).await.unwrap();
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    let later = RetryLater::after(Duration::from_millis(20)).limit(0).dead_letter(true);
+    let running = BatchListener::new(&transport, &topic, 1)
+        .on_failure(OnFailure::Retry(later))
+        .on(Level::Info, move |events: Vec<Event>| {
+            let _ = sender.send(events[0].event_type().to_owned());
+            let poison = events[0].event_type() == "poison";
+            async move { if poison { BatchResult::Requeue } else { BatchResult::Handled } }
+        })
+        .start();
+    let running = within(running).await.unwrap();
+    emit(&transport, &topic, Level::Info, &["poison"]).await;
+    for _ in 0..3 {
+        emit(&transport, &topic, Level::Info, &["good"]).await;
+        while within(heard.recv()).await.unwrap() != "good" {}
+        while within(heard.recv()).await.unwrap() != "poison" {}
+    }
+    within(running.stop()).await;
+    assert_eq!(ready(&broker, &queue).await, 1);
+    within(transport.close()).await.unwrap();
+}
+
 async fn unreadable_and_repeated_notifications_are_in_no_batch(broker: Broker) {
     let topic = broker.name("n");
     let transport = broker.transport().await;
@@ -175,6 +204,7 @@ async fn a_listener_that_is_dropped_gives_back_what_it_has_gathered(broker: Brok
 on_every_broker! {
     a_batch_is_full_or_its_time_has_come_or_the_listener_stops,
     levels_come_one_after_the_other_and_only_what_was_not_handled_comes_again,
+    what_cannot_be_set_aside_is_in_another_batch_after_a_while_and_holds_up_nobody,
     unreadable_and_repeated_notifications_are_in_no_batch,
     a_listener_that_is_dropped_gives_back_what_it_has_gathered,
 }

@@ -75,6 +75,33 @@ async fn poison_is_tried_again_later_then_set_aside_and_holds_up_nobody(broker: 
     within(transport.close()).await.unwrap();
 }
 
+/// The queue for what is set aside exists, but otherwise.
+async fn what_cannot_be_set_aside_is_handled_again_after_a_while_and_holds_up_nobody(broker: Broker) {
+    let topic = broker.name("n");
+    let transport = broker.transport().await;
+    let queue = format!("{topic}.info");
+    let dead = Queue::new(format!("{queue}.dead"));
+    broker.channel().await.declare(&dead).await.unwrap();
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    let listener = Listener::new(&transport, &topic).on(Level::Info, move |event: Event| {
+        let _ = sender.send(event.event_type().to_owned());
+        let poison = event.event_type() == "poison";
+        async move { if poison { NotificationResult::Requeue } else { NotificationResult::Handled } }
+    });
+    let at_once = OnFailure::Retry(SOON.limit(0));
+    let running = within(listener.concurrency(1).on_failure(at_once).start()).await.unwrap();
+    let notifier = Notifier::new(&transport, "p", &topic);
+    within(notifier.info(&Context::new(), "poison", &())).await.unwrap();
+    for _ in 0..3 {
+        within(notifier.info(&Context::new(), "good", &())).await.unwrap();
+        while within(heard.recv()).await.unwrap() != "good" {}
+        while within(heard.recv()).await.unwrap() != "poison" {}
+    }
+    within(running.stop()).await;
+    assert_eq!(ready(&broker, &queue).await, 1);
+    within(transport.close()).await.unwrap();
+}
+
 async fn what_cannot_be_read_is_set_aside_at_once_and_rejected_only_where_that_is_asked_for(broker: Broker) {
     let topic = broker.name("n");
     let transport = broker.transport().await;
@@ -215,6 +242,7 @@ async fn no_more_are_handled_at_once_than_may_whatever_queue_they_come_from(brok
 on_every_broker! {
     a_listener_that_is_to_remember_nothing_handles_a_duplicate_again,
     poison_is_tried_again_later_then_set_aside_and_holds_up_nobody,
+    what_cannot_be_set_aside_is_handled_again_after_a_while_and_holds_up_nobody,
     what_cannot_be_read_is_set_aside_at_once_and_rejected_only_where_that_is_asked_for,
     a_duplicate_is_acknowledged_and_handled_again_only_where_the_first_was_not,
     no_more_are_handled_at_once_than_may_whatever_queue_they_come_from,

@@ -1,0 +1,469 @@
+//! What is put into another queue because it could not be handled: where it goes, what it says then, and what becomes of it when it
+//! cannot go there.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use amqp_client::{Channel, Message, Properties, Table};
+use amqp_codec::{Array, HeaderTable, RawProperties, Value, ValueRef};
+use messaging::{
+    Exchange, Incoming, Malformed, OnFailure, PublishOptions, Queue, RetryLater, Transport, Worker,
+};
+use tests::Node;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::{
+    fixture::{Broker, within},
+    on_every_broker,
+};
+
+/// Set aside at once.
+const AT_ONCE: RetryLater = RetryLater::after(Duration::from_millis(20)).limit(0).dead_letter(true);
+
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Logged {
+    fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
+        let logged = Logged::default();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(logged.clone()).finish();
+        (logged, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// The lines in which this is said.
+    fn lines(&self, of: &str) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains(of)).map(str::to_owned).collect()
+    }
+}
+
+impl Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Logged {
+    type Writer = Logged;
+
+    fn make_writer(&'a self) -> Logged {
+        self.clone()
+    }
+}
+
+/// A worker, one message at a time, that tells what it is given and fails on `bad` messages.
+async fn failing(
+    transport: &Transport,
+    queue: Queue,
+    later: RetryLater,
+) -> (Worker, UnboundedReceiver<(String, Properties)>) {
+    let (seen, handled) = unbounded_channel();
+    let worker = transport
+        .consumer(queue)
+        .on_failure(OnFailure::Retry(later))
+        .handle(move |message: Incoming<String>| {
+            let body = message.body().clone();
+            seen.send((body.clone(), message.properties().clone())).unwrap();
+            async move { if body.starts_with("bad") { Err("it is bad") } else { Ok(()) } }
+        })
+        .await
+        .unwrap();
+    (worker, handled)
+}
+
+async fn publish(transport: &Transport, queue: &str, body: &str) {
+    let options = PublishOptions::new().message_id(&format!("the id of {body}")).unwrap();
+    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let delivered = within(producer.ensure_publish_with(queue, body, &options)).await.unwrap();
+    assert_eq!(delivered.attempts, 1, "somebody else's trouble");
+}
+
+async fn ready(channel: &Channel, queue: &str) -> u32 {
+    channel.declare_passive(&Queue::new(queue)).await.unwrap().messages
+}
+
+/// The message that is in the queue, or is about to be.
+async fn taken(channel: &Channel, queue: &Queue) -> amqp_client::Delivery {
+    channel.declare(queue).await.unwrap();
+    let options = amqp_client::ConsumeOptions::new().no_ack(true);
+    let mut consumer = channel.consume(queue, options).await.unwrap();
+    within(consumer.recv()).await.unwrap().unwrap()
+}
+
+fn json(body: &str) -> Message {
+    Message::new(format!("{body:?}")).content_type("application/json")
+}
+
+async fn what_cannot_be_set_aside_is_kept_and_handled_again_after_pauses_and_others_are_not_disturbed(
+    broker: Broker,
+) {
+    let (logged, _guard) = Logged::listen();
+    let transport = broker.transport().await;
+    let (queue, unrelated) = (broker.name("q"), broker.name("unrelated"));
+    let dead = format!("{queue}.dead");
+    let channel = broker.channel().await;
+    // Not durable, which it is to be.
+    channel.declare(&Queue::new(&dead)).await.unwrap();
+    channel.declare(&Queue::new(&unrelated)).await.unwrap();
+    let begun = Instant::now();
+    let (worker, mut handled) = failing(&transport, Queue::new(&queue), AT_ONCE).await;
+    let mut bad = 0;
+    for number in 0..2 {
+        publish(&transport, &queue, &format!("bad {number}")).await;
+    }
+    // The others are handled meanwhile, one at a time as the worker may have, and publishes go on.
+    for number in 0..50 {
+        publish(&transport, &unrelated, "unrelated").await;
+        publish(&transport, &queue, &format!("good {number}")).await;
+        loop {
+            let (body, _) = within(handled.recv()).await.unwrap();
+            if body == format!("good {number}") {
+                break;
+            }
+            bad += usize::from(body.starts_with("bad"));
+        }
+    }
+    while bad < 8 {
+        bad += usize::from(within(handled.recv()).await.unwrap().0.starts_with("bad"));
+    }
+    // The pauses are at least 80 ms, 160 ms and so on, of two messages.
+    let most = 2 * (2 + (begun.elapsed().as_millis() / 80 + 1).ilog2() as usize);
+    assert!(bad <= most, "handled {bad} times, {most} at most");
+    assert_eq!(ready(&channel, &unrelated).await, 50);
+    let lines = logged.lines("cannot be set aside");
+    assert!(lines.len() >= 6, "{lines:?}");
+    for line in lines {
+        let is_told = ["the id of bad", "is kept, and handled again", "pause=", &dead, "ERROR"];
+        assert!(is_told.iter().all(|part| line.contains(part)), "{line}");
+    }
+    // Once it can be set aside, it is.
+    channel.delete_queue(&dead).await.unwrap();
+    let mut set_aside = Vec::new();
+    let mut dead_letters = transport.consumer(Queue::durable(&dead)).start::<String>().await.unwrap();
+    for _ in 0..2 {
+        let message = within(dead_letters.next()).await.unwrap().unwrap();
+        set_aside.push(message.body().clone());
+        message.ack().await.unwrap();
+    }
+    set_aside.sort();
+    assert_eq!(set_aside, ["bad 0", "bad 1"]);
+    within(worker.stop()).await;
+    assert_eq!(ready(&channel, &queue).await, 0);
+    channel.delete_queue(&dead).await.unwrap();
+}
+
+async fn where_no_other_queue_can_have_a_name_a_message_is_handled_again_until_it_succeeds(broker: Broker) {
+    let transport = broker.transport().await;
+    let queue = format!("{:x<253}", broker.name("q"));
+    let (seen, mut handled) = unbounded_channel();
+    let handled_before = AtomicU32::new(0);
+    let worker = transport
+        .consumer(Queue::new(&queue))
+        .on_failure(OnFailure::Retry(RetryLater::after(Duration::from_millis(20)).dead_letter(true)))
+        .handle(move |message: Incoming<String>| {
+            let attempt = handled_before.fetch_add(1, Ordering::SeqCst);
+            seen.send(message.retries()).unwrap();
+            async move { if attempt < 3 { Err("not yet") } else { Ok(()) } }
+        })
+        .await
+        .unwrap();
+    publish(&transport, &queue, "a message").await;
+    for _ in 0..4 {
+        assert_eq!(within(handled.recv()).await.unwrap(), 0);
+    }
+    within(worker.stop()).await;
+    assert_eq!(ready(&broker.channel().await, &queue).await, 0);
+}
+
+async fn what_has_no_room_for_another_header_is_kept_and_goes_back_when_the_worker_stops(broker: Broker) {
+    let (logged, _guard) = Logged::listen();
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    let channel = broker.channel().await;
+    let (worker, mut handled) = failing(&transport, Queue::new(&queue), AT_ONCE).await;
+    let mut headers = Table::new();
+    headers.insert("large", "x".repeat(130_980)).unwrap();
+    channel.publish("", &queue, &json("bad").headers(headers)).await.unwrap();
+    within(handled.recv()).await.unwrap();
+    // Others go on.
+    publish(&transport, &queue, "good").await;
+    while within(handled.recv()).await.unwrap().0 != "good" {}
+    within(worker.stop()).await;
+    assert_eq!(ready(&channel, &queue).await, 1);
+    let lines = logged.lines("cannot be set aside");
+    assert!(lines.iter().all(|line| line.contains("a content header frame")), "{lines:?}");
+    channel.delete_queue(&queue).await.unwrap();
+    channel.delete_queue(&format!("{queue}.dead")).await.unwrap();
+}
+
+fn texts(texts: &[&str]) -> Array {
+    let mut array = Array::new();
+    texts.iter().for_each(|text| array.push(*text).unwrap());
+    array
+}
+
+/// Headers that brokers act on, and one that they do not.
+fn acting_headers(other: &str) -> Table {
+    let mut death = Table::new();
+    for (name, value) in
+        [("count", Value::I64(3)), ("reason", "rejected".into()), ("queue", "elsewhere".into())]
+    {
+        death.insert(name, value).unwrap();
+    }
+    let mut deaths = Array::new();
+    deaths.push(death).unwrap();
+    let mut headers = Table::new();
+    headers.insert("mine", 7).unwrap();
+    headers.insert("CC", texts(&[other])).unwrap();
+    headers.insert("x-delivery-count", 2).unwrap();
+    headers.insert("x-death", deaths).unwrap();
+    headers
+}
+
+/// The queues and counts that a message has died with.
+fn deaths(headers: &Table) -> Vec<(String, i64)> {
+    let Some(Value::Array(deaths)) = headers.get("x-death") else { return Vec::new() };
+    let death = |death: Value| {
+        let death = death.as_table().unwrap();
+        let queue = death.get("queue").unwrap().as_str().unwrap().to_owned();
+        (queue, death.get("count").unwrap().as_i64().unwrap())
+    };
+    deaths.iter().map(death).collect()
+}
+
+async fn what_is_moved_goes_to_its_one_queue_and_has_all_headers_for_who_handles_it(broker: Broker) {
+    let transport = broker.transport().await;
+    let (queue, other) = (broker.name("q"), broker.name("other"));
+    let (dead, waiting) = (format!("{queue}.dead"), format!("{queue}.retry.20"));
+    let channel = broker.channel().await;
+    channel.declare(&Queue::new(&other)).await.unwrap();
+    let later = RetryLater::after(Duration::from_millis(20)).limit(2).dead_letter(true);
+    let (worker, mut handled) = failing(&transport, Queue::new(&queue), later).await;
+    let headers = acting_headers(&other);
+    channel.publish("", &queue, &json("bad").headers(headers.clone())).await.unwrap();
+    let old = ("elsewhere".to_owned(), 3);
+    for retries in 0..=2 {
+        let (_, properties) = within(handled.recv()).await.unwrap();
+        let given = properties.headers.unwrap();
+        for name in ["mine", "CC", "x-delivery-count"] {
+            assert_eq!(given.get(name), headers.get(name), "{name} of {given}");
+        }
+        let wait = (retries > 0).then(|| (waiting.clone(), 1));
+        assert_eq!(deaths(&given), wait.into_iter().chain([old.clone()]).collect::<Vec<_>>());
+        assert_eq!(given.get("x-original-CC"), None);
+    }
+    let set_aside = taken(&channel, &Queue::durable(&dead)).await;
+    let kept = set_aside.properties().unwrap().headers.unwrap();
+    assert_eq!((kept.get("mine"), deaths(&kept)), (headers.get("mine"), vec![old.clone()]));
+    for name in ["CC", "x-delivery-count"] {
+        assert_eq!(kept.get(&format!("x-original-{name}")), headers.get(name), "{kept}");
+        assert_eq!(kept.get(name), None);
+    }
+    within(worker.stop()).await;
+    assert_eq!(ready(&channel, &other).await, 1);
+    // Who handles it from there finds it as it was.
+    let message = Message::with_encoded_properties(set_aside.body().clone(), set_aside.encoded_properties());
+    channel.publish("", &dead, &message).await.unwrap();
+    let mut dead_letters = transport.consumer(Queue::durable(&dead)).start::<String>().await.unwrap();
+    let message = within(dead_letters.next()).await.unwrap().unwrap();
+    let given = message.properties().unwrap().headers.unwrap();
+    for name in ["mine", "CC", "x-delivery-count"] {
+        assert_eq!(given.get(name), headers.get(name), "{name} of {given}");
+    }
+    assert_eq!(deaths(&given), [old]);
+    message.ack().await.unwrap();
+    for queue in [dead, waiting] {
+        channel.delete_queue(&queue).await.unwrap();
+    }
+}
+
+/// Tables in tables, more than are read.
+fn nested() -> HeaderTable {
+    let nested = (0..40).fold(Vec::new(), |inner: Vec<u8>, _| {
+        let length = u32::try_from(inner.len()).unwrap();
+        [&b"\x04deepF"[..], &length.to_be_bytes(), &inner].concat()
+    });
+    HeaderTable::from_encoded(&nested).unwrap()
+}
+
+async fn headers_that_cannot_be_read_are_set_aside_as_the_bytes_they_are(broker: Broker) {
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    let channel = broker.channel().await;
+    let (worker, _handled) = failing(&transport, Queue::new(&queue), AT_ONCE).await;
+    let mut raw = RawProperties::split(&json("deep").properties().encode().unwrap()).unwrap();
+    raw.set_headers(&nested()).unwrap();
+    let message = Message::with_encoded_properties("\"deep\"", raw.join());
+    channel.publish("", &queue, &message).await.unwrap();
+    let dead = Queue::durable(format!("{queue}.dead"));
+    let set_aside = taken(&channel, &dead).await;
+    assert_eq!(set_aside.body(), "\"deep\"");
+    assert!(set_aside.properties().is_err());
+    let headers = RawProperties::split(&set_aside.encoded_properties()).unwrap().headers().unwrap();
+    let Some(ValueRef::Table(deep)) = headers.get("deep") else { panic!("{headers:?}") };
+    assert_eq!(Some(ValueRef::Table(deep)), nested().get("deep"));
+    assert_eq!(headers.get("x-original-routing-key"), Some(ValueRef::LongString(queue.as_bytes())));
+    within(worker.stop()).await;
+    assert_eq!(ready(&channel, &queue).await, 0);
+    channel.delete_queue(&dead).await.unwrap();
+}
+
+/// Small messages with a large one between them.
+async fn publish_around_a_large_one(channel: &Channel, queue: &str) {
+    for body in ["before", &"x".repeat(300_000), "after"] {
+        channel.publish("", queue, &json(body).message_id("the id").unwrap()).await.unwrap();
+    }
+}
+
+/// What takes no bodies over 1000 bytes.
+fn sparing(transport: &Transport, queue: Queue) -> messaging::Subscription {
+    let later = OnFailure::Retry(RetryLater::after(Duration::from_millis(20)).dead_letter(true));
+    transport.consumer(queue).max_message_size(1000).on_failure(later)
+}
+
+async fn a_body_over_the_limit_goes_to_who_is_there_for_it_by_its_size(broker: Broker) {
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    let channel = broker.channel().await;
+    let (seen, mut handled) = unbounded_channel();
+    let told = seen.clone();
+    let worker = sparing(&transport, Queue::new(&queue))
+        .on_undecodable(move |message, reason| {
+            assert!(matches!(reason, Malformed::Withheld { size: 300_002 }), "{reason}");
+            let id = message.properties().unwrap().message_id.unwrap().to_string();
+            told.send((message.withheld(), id)).unwrap();
+            async { Ok::<_, String>(()) }
+        })
+        .handle(move |message: Incoming<String>| {
+            seen.send((None, message.into_body())).unwrap();
+            async { Ok::<_, String>(()) }
+        })
+        .await
+        .unwrap();
+    publish_around_a_large_one(&channel, &queue).await;
+    for expected in [(None, "before"), (Some(300_002), "the id"), (None, "after")] {
+        let (size, text) = within(handled.recv()).await.unwrap();
+        assert_eq!((size, text.as_str()), expected);
+    }
+    within(worker.stop()).await;
+    assert_eq!(ready(&channel, &queue).await, 0);
+}
+
+async fn a_body_over_the_limit_is_dead_lettered_whole_where_that_is_declared_and_kept_where_not(
+    broker: Broker,
+) {
+    let (logged, _guard) = Logged::listen();
+    let transport = broker.transport().await;
+    let channel = broker.channel().await;
+    for dead_letters in [true, false] {
+        let (name, letters) = (broker.name(&format!("q-{dead_letters}")), Queue::new(broker.name("letters")));
+        channel.declare(&letters).await.unwrap();
+        let mut queue = Queue::new(&name);
+        if dead_letters {
+            queue = queue.dead_letter(Exchange::direct("")).dead_letter_routing_key(letters.name());
+        }
+        let (seen, mut handled) = unbounded_channel();
+        let worker = sparing(&transport, queue)
+            .handle(move |message: Incoming<String>| {
+                seen.send(message.into_body()).unwrap();
+                async { Ok::<_, String>(()) }
+            })
+            .await
+            .unwrap();
+        publish_around_a_large_one(&channel, &name).await;
+        for expected in ["before", "after"] {
+            assert_eq!(within(handled.recv()).await.unwrap(), expected);
+        }
+        if dead_letters {
+            assert_eq!(taken(&channel, &letters).await.body().len(), 300_002);
+        }
+        within(worker.stop()).await;
+        assert_eq!(ready(&channel, &name).await, u32::from(!dead_letters));
+    }
+    let lines = logged.lines("cannot be set aside");
+    assert!(!lines.is_empty());
+    assert!(lines.iter().all(|line| line.contains("the id") && line.contains("300002 bytes")), "{lines:?}");
+}
+
+async fn a_body_over_the_limit_of_the_transport_is_an_item_that_can_be_settled(broker: Broker) {
+    let options = messaging::TransportOptions::new().max_message_size(1000);
+    let transport = within(options.connect(&broker.url)).await.unwrap();
+    let queue = broker.name("q");
+    let mut consumer = transport.consumer(Queue::new(&queue)).start::<String>().await.unwrap();
+    publish_around_a_large_one(&broker.channel().await, &queue).await;
+    within(consumer.next()).await.unwrap().unwrap().ack().await.unwrap();
+    let Some(Err(messaging::Error::Undecodable(large))) = within(consumer.next()).await else {
+        panic!("it was read")
+    };
+    assert!(matches!(large.reason, Malformed::Withheld { size: 300_002 }));
+    large.ack().await.unwrap();
+    assert_eq!(within(consumer.next()).await.unwrap().unwrap().body(), "after");
+}
+
+/// Of somebody who may declare the queue `permitted`, and no other.
+async fn a_message_that_may_not_be_set_aside_is_kept(url: &str) {
+    let (logged, _guard) = Logged::listen();
+    let transport = within(Transport::connect(url)).await.unwrap();
+    let (worker, mut handled) = failing(&transport, Queue::durable("permitted"), AT_ONCE).await;
+    publish(&transport, "permitted", "bad").await;
+    for _ in 0..3 {
+        publish(&transport, "permitted", "good").await;
+        while within(handled.recv()).await.unwrap().0 != "good" {}
+        while within(handled.recv()).await.unwrap().0 != "bad" {}
+    }
+    within(worker.stop()).await;
+    let connection = amqp_client::connect(url).await.unwrap();
+    let channel = connection.open_channel().await.unwrap();
+    assert_eq!(ready(&channel, "permitted").await, 1);
+    channel.delete_queue("permitted").await.unwrap();
+    let lines = logged.lines("cannot be set aside");
+    assert!(!lines.is_empty() && lines.iter().all(|line| line.contains("ACCESS_REFUSED")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_message_that_may_not_be_set_aside_is_kept_on_the_embedded_broker() {
+    let permissions = amqp_broker::Permissions::new("^permitted$", ".*", ".*").unwrap();
+    let broker = amqp_broker::Broker::builder()
+        .user("worker", "secret")
+        .permissions("worker", "/", permissions)
+        .build();
+    let listener = broker.listen("127.0.0.1:0").await.unwrap();
+    let url = format!("amqp://worker:secret@{}/", listener.local_addr());
+    a_message_that_may_not_be_set_aside_is_kept(&url).await;
+}
+
+#[tokio::test]
+async fn a_message_that_may_not_be_set_aside_is_kept_on_rabbitmq() {
+    let test = concat!(module_path!(), "::a_message_that_may_not_be_set_aside_is_kept_on_rabbitmq");
+    let Some(node) = Node::require(test) else { return };
+    let user = format!("worker-{}", std::process::id());
+    node.ctl(&["add_user", &user, "secret"]).await.unwrap();
+    node.ctl(&["set_permissions", &user, "^permitted$", ".*", ".*"]).await.unwrap();
+    a_message_that_may_not_be_set_aside_is_kept(&node.uri_for(&user, "secret", "/")).await;
+    node.ctl(&["delete_user", &user]).await.unwrap();
+}
+
+on_every_broker!(
+    what_cannot_be_set_aside_is_kept_and_handled_again_after_pauses_and_others_are_not_disturbed,
+    where_no_other_queue_can_have_a_name_a_message_is_handled_again_until_it_succeeds,
+    what_has_no_room_for_another_header_is_kept_and_goes_back_when_the_worker_stops,
+    what_is_moved_goes_to_its_one_queue_and_has_all_headers_for_who_handles_it,
+    headers_that_cannot_be_read_are_set_aside_as_the_bytes_they_are,
+    a_body_over_the_limit_goes_to_who_is_there_for_it_by_its_size,
+    a_body_over_the_limit_is_dead_lettered_whole_where_that_is_declared_and_kept_where_not,
+    a_body_over_the_limit_of_the_transport_is_an_item_that_can_be_settled,
+);
