@@ -164,7 +164,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Unconfirmed publishes of one channel over which publishes wait. Default 65536.
+    /// Unconfirmed publishes of one channel over which publishes wait. Default 65536. Each that the broker has not answered counts,
+    /// in whatever order it answers; one whose [`Confirm`](crate::Confirm) was given up does not.
     pub fn confirm_window(mut self, publishes: usize) -> Self {
         self.limits.window.publishes = publishes.max(1);
         self

@@ -4,6 +4,7 @@ use std::{
     borrow::Borrow,
     fmt,
     future::{Future, poll_fn},
+    ops::Range,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -18,9 +19,10 @@ use crate::{
     error::{Error, Result},
     message::Message,
     proto::{
-        confirms::{RawReturn, Settled},
+        confirms::Settled,
         connection::Engine,
         publish::{PublishMode, Route},
+        returns::RawReturn,
         waiters::{Place, PublishPlace},
     },
     shared::ChannelHandle,
@@ -158,6 +160,16 @@ impl Publisher {
         Err(Error::PublishLost(Box::new(self.channel.with(|engine, _| engine.loss()))))
     }
 
+    /// The [tags](Confirm::tag) behind the last one that the broker has answered, up to that of the last publish; once the channel
+    /// has ended, as they were then.
+    ///
+    /// A broker takes the publishes of a channel in their order. So when it has closed the channel for one of them, that is one
+    /// of these, whoever still asks for it; those before it were taken, though not all of them may be confirmed.
+    pub fn unanswered(&self) -> Range<u64> {
+        let status = &self.channel.status;
+        self.channel.with(|engine, key| engine.unanswered(key, status))
+    }
+
     /// Waits for the end of the publisher's channel and tells its reason.
     pub async fn closed(&self) -> Error {
         self.channel.ended().await
@@ -182,7 +194,7 @@ impl Publisher {
             _ => message,
         };
         let tag = publish(&self.channel, route, message, self.mode, self.patience).await?;
-        Ok(Confirm { channel: self.channel.clone(), tag, done: false })
+        Ok(Confirm { channel: self.channel.clone(), tag, waits: false, done: false })
     }
 }
 
@@ -276,11 +288,14 @@ impl Drop for WaitingToPublish<'_> {
 /// recovered: the broker may or may not have the message then.
 ///
 /// # On drop
-/// Nobody asks; nothing is kept. The message is on its way all the same.
+/// Nobody asks; nothing is kept. The message is on its way all the same. One that was waited for and is dropped without an answer,
+/// by a deadline around it, say, is given up: it counts no more for the [window](crate::ConnectOptions::confirm_window), and
+/// neither [`flush`](Publisher::flush) nor a drain waits for it.
 #[must_use = "without awaiting it nobody knows whether the broker has the message"]
 pub struct Confirm {
     channel: Arc<ChannelHandle>,
     tag: u64,
+    waits: bool,
     done: bool,
 }
 
@@ -295,6 +310,7 @@ impl Future for Confirm {
         }
         let status = &this.channel.status;
         let polled = this.channel.with(|engine, key| engine.poll_confirm(key, status, this.tag, cx.waker()));
+        this.waits = true;
         this.done = polled.is_ready();
         polled.map(|settled| match settled? {
             Settled::Ack => Ok(Confirmation::Ack),
@@ -319,7 +335,10 @@ impl Confirm {
 impl Drop for Confirm {
     fn drop(&mut self) {
         if !self.done && !self.is_acked() {
-            self.channel.with(|engine, key| engine.forget_confirm(key, self.tag));
+            self.channel.with(|engine, key| match self.waits {
+                true => engine.give_up_confirm(key, self.tag),
+                false => engine.forget_confirm(key, self.tag),
+            });
         }
     }
 }

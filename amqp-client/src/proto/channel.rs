@@ -325,9 +325,12 @@ impl Channel {
             if confirms.in_flight() == 0 {
                 self.drain_waiters.wake_all(&mut link.wakes);
             }
-            // Not at the first free place: who is woken should find room for a batch.
+            // Not at the first free place: who is woken should find room for a batch. Where one does not come about soon, the
+            // answers that are missing may never come.
             if link.window.has_room_again(confirms) {
                 self.window_waiters.wake_all(&mut link.wakes);
+            } else if self.window_waiters.len() > 0 && link.window.has_room(confirms) {
+                link.window_opens = true;
             }
         }
     }

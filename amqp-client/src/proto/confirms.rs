@@ -1,10 +1,10 @@
-//! Publisher confirms of one channel (<https://www.rabbitmq.com/docs/confirms>): a ring indexed by tag.
+//! Publisher confirms of one channel (<https://www.rabbitmq.com/docs/confirms>): what became of each publish, and who asks.
 //!
-//! Settling up to a tag is a move of the ring's start. What became of a message is kept only when it is not a plain ack.
+//! What became of a message is kept only when it is not a plain ack.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    hash::{DefaultHasher, Hash, Hasher},
+    collections::BTreeMap,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,14 +16,16 @@ use amqp_codec::Error as CodecError;
 use bytes::Bytes;
 
 use super::{
-    delivery::RawDelivery,
     republish::Kept,
+    returns::{Mandatory, RawReturn},
+    unconfirmed::{Asker, Unconfirmed},
     waiters::{Place, Waiters},
+    wire_tags::WireTags,
 };
 use crate::error::Error;
 
-/// Room for so many publishes is kept while nothing is published.
-const ROOM_KEPT: usize = 64;
+/// So many publishes that were given up can still be told from others when they come back.
+const GIVEN_UP_KEPT: usize = 64;
 
 /// What became of a published message.
 #[derive(Clone, Debug)]
@@ -33,14 +35,6 @@ pub(crate) enum Settled {
     Returned(Box<RawReturn>),
     /// The connection or the channel was lost before the broker said anything.
     Lost(Error),
-}
-
-/// A `basic.return` with its content.
-#[derive(Clone, Debug)]
-pub(crate) struct RawReturn {
-    pub(crate) code: u16,
-    pub(crate) text: String,
-    pub(crate) content: RawDelivery,
 }
 
 /// What can be told of a tag without the engine's lock.
@@ -60,126 +54,75 @@ impl Progress {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Entry {
-    Pending,
-    /// Pending, and nobody will ask what became of it.
-    Forgotten,
-    /// Settled, while an older one is pending.
-    Settled,
-}
-
 #[derive(Debug)]
 pub(crate) struct Confirms {
-    /// Tag of the first entry.
-    base: u64,
-    entries: VecDeque<Entry>,
-    /// For each entry, the bytes of all messages published up to it.
-    bytes_until: VecDeque<u64>,
-    bytes_published: u64,
-    bytes_settled: u64,
+    unconfirmed: Unconfirmed,
     /// Who waits for everything so far to be settled.
     flush_waiters: Waiters,
     /// Outcomes other than a plain ack, and returns that wait for their ack.
     outcomes: BTreeMap<u64, Settled>,
     wakers: BTreeMap<u64, Waker>,
-    /// Unsettled mandatory publishes, oldest first: what a return is matched with.
-    mandatory: VecDeque<Mandatory>,
+    /// What a return is matched with.
+    mandatory: Mandatory,
     /// Unsettled publishes that are to be published again when the connection was lost.
     kept: BTreeMap<u64, Kept>,
     /// Tags here and on the wire, which begin anew with each connection.
     wire: WireTags,
+    /// The highest tag that the broker has answered.
+    answered: u64,
     /// How often something was lost.
     losses: u64,
     progress: Arc<Progress>,
-}
-
-/// The broker counts from 1 on each connection; here tags go on.
-#[derive(Debug, Default)]
-struct WireTags {
-    /// Those published again on this connection, which bear the tags 1, 2, 3 and so on there.
-    republished: Vec<u64>,
-    /// How many of them a `multiple` has settled.
-    settled: usize,
-    /// The last tag before this connection.
-    before: u64,
-}
-
-impl WireTags {
-    /// The tag here of one on the wire; no tag's number when there is none.
-    fn tag(&self, wire: u64) -> u64 {
-        let republished = self.republished.len() as u64;
-        if wire > republished {
-            return self.before.saturating_add(wire - republished);
-        }
-        let index = wire.checked_sub(1).and_then(|index| usize::try_from(index).ok());
-        index.and_then(|index| self.republished.get(index)).copied().unwrap_or(0)
-    }
-
-    /// Those published again that a `multiple` up to this wire tag settles.
-    fn republished_up_to(&mut self, wire: u64) -> Vec<u64> {
-        let until = usize::try_from(wire).unwrap_or(usize::MAX).min(self.republished.len());
-        let from = self.settled.min(until);
-        self.settled = until.max(self.settled);
-        self.republished.get(from..until).unwrap_or_default().to_vec()
-    }
-}
-
-#[derive(Debug)]
-struct Mandatory {
-    tag: u64,
-    route: u64,
-    body: Bytes,
 }
 
 impl Confirms {
     pub(crate) fn new(progress: Arc<Progress>) -> Self {
         progress.settled.store(1, Ordering::Release);
         Confirms {
-            base: 1,
-            entries: VecDeque::new(),
-            bytes_until: VecDeque::new(),
-            bytes_published: 0,
-            bytes_settled: 0,
+            unconfirmed: Unconfirmed::new(),
             flush_waiters: Waiters::default(),
             outcomes: BTreeMap::new(),
             wakers: BTreeMap::new(),
-            mandatory: VecDeque::new(),
+            mandatory: Mandatory::default(),
             kept: BTreeMap::new(),
             wire: WireTags::default(),
+            answered: 0,
             losses: 0,
             progress,
         }
     }
 
+    /// How many the broker has not answered.
+    #[inline]
     pub(crate) fn in_flight(&self) -> usize {
-        self.entries.len()
+        self.unconfirmed.len()
     }
 
-    /// Bytes of the bodies that are not settled; of those behind the oldest unsettled one all count.
+    /// The bytes of their bodies.
     #[inline]
     pub(crate) fn bytes_in_flight(&self) -> u64 {
-        self.bytes_published - self.bytes_settled
+        self.unconfirmed.bytes()
     }
 
     /// The tag of the last message published; 0 before the first.
     pub(crate) fn newest(&self) -> u64 {
-        self.base + self.entries.len() as u64 - 1
+        self.unconfirmed.newest()
+    }
+
+    /// The tags behind the last one that the broker has answered.
+    pub(crate) fn unanswered(&self) -> Range<u64> {
+        self.answered + 1..self.newest() + 1
     }
 
     /// The tag of the message being published now; `forgotten` when nobody will ask for its outcome.
     #[inline]
     pub(crate) fn published(&mut self, bytes: usize, forgotten: bool) -> u64 {
-        let tag = self.base + self.entries.len() as u64;
-        self.bytes_published += bytes as u64;
-        self.bytes_until.push_back(self.bytes_published);
-        self.entries.push_back(if forgotten { Entry::Forgotten } else { Entry::Pending });
-        tag
+        self.unconfirmed.push(bytes, if forgotten { Asker::Gone } else { Asker::Waits })
     }
 
     /// Remembers a mandatory publish, which may come back.
     pub(crate) fn mandatory(&mut self, tag: u64, exchange: &[u8], routing_key: &[u8], body: Bytes) {
-        self.mandatory.push_back(Mandatory { tag, route: route(exchange, routing_key), body });
+        self.mandatory.push(tag, exchange, routing_key, body);
     }
 
     /// Keeps a publish until it is settled, to be published again when the connection is lost.
@@ -195,25 +138,28 @@ impl Confirms {
         }
         self.mandatory.clear();
         let mut lost = 0;
-        for tag in self.base..=self.newest() {
-            if self.kept.contains_key(&tag) || !self.is_open(tag) {
+        for tag in self.unconfirmed.open_tags() {
+            if self.kept.contains_key(&tag) {
                 continue;
             }
             lost += 1;
-            if self.entry(tag) == Some(Entry::Pending) {
-                self.outcomes.insert(tag, Settled::Lost(reason.clone()));
-            }
-            self.set(tag, Entry::Settled);
-            wakes.extend(self.wakers.remove(&tag));
+            self.lose_one(tag, reason, wakes);
         }
         if lost > 0 {
             self.losses += 1;
-            self.exceptional();
         }
         self.advance(wakes);
         self.flush_waiters.wake_all(wakes);
-        self.wire = WireTags { republished: Vec::new(), settled: 0, before: self.newest() };
+        self.wire = WireTags::after(self.newest());
         lost
+    }
+
+    fn lose_one(&mut self, tag: u64, reason: &Error, wakes: &mut Vec<Waker>) {
+        if self.unconfirmed.settle(tag) == Some(Asker::Waits) {
+            self.exceptional();
+            self.outcomes.insert(tag, Settled::Lost(reason.clone()));
+        }
+        wakes.extend(self.wakers.remove(&tag));
     }
 
     /// Has `publish` publish again what is to be, in its order: from here on these bear the wire's tags from 1. What does not
@@ -226,7 +172,7 @@ impl Confirms {
         for (tag, kept) in std::mem::take(&mut self.kept) {
             match publish(&kept) {
                 Ok(()) => {
-                    self.wire.republished.push(tag);
+                    self.wire.republish(tag);
                     if kept.mandatory {
                         let (exchange, routing_key) = (kept.exchange.as_bytes(), kept.routing_key.as_bytes());
                         self.mandatory(tag, exchange, routing_key, kept.message.body().clone());
@@ -235,30 +181,27 @@ impl Confirms {
                 }
                 Err(error) => {
                     self.losses += 1;
-                    self.exceptional();
-                    self.outcomes.insert(tag, Settled::Lost(Error::Invalid(error)));
-                    self.set(tag, Entry::Settled);
-                    wakes.extend(self.wakers.remove(&tag));
+                    self.lose_one(tag, &Error::Invalid(error), wakes);
                 }
             }
         }
         self.advance(wakes);
-        self.wire.republished.len()
+        self.wire.republished()
     }
 
     /// Lets go of what is settled and tells who waits for it.
     fn advance(&mut self, wakes: &mut Vec<Waker>) {
-        self.drop_settled_front();
-        if self.progress.settled.swap(self.base, Ordering::AcqRel) != self.base {
+        self.unconfirmed.advance();
+        let oldest = self.unconfirmed.oldest();
+        if self.progress.settled.swap(oldest, Ordering::AcqRel) != oldest {
             self.flush_waiters.wake_all(wakes);
         }
     }
 
     /// Gives back what a quiet channel does not need.
     pub(crate) fn release(&mut self) {
-        self.entries.shrink_to(ROOM_KEPT);
-        self.bytes_until.shrink_to(ROOM_KEPT);
-        self.mandatory.shrink_to(0);
+        self.unconfirmed.release();
+        self.mandatory.release();
     }
 
     /// How often publishes were lost.
@@ -268,12 +211,11 @@ impl Confirms {
 
     /// A message came back. It belongs to the oldest unsettled mandatory publish that equals it.
     pub(crate) fn returned(&mut self, returned: RawReturn) {
-        let route = route(returned.content.exchange(), returned.content.routing_key());
-        let body = &returned.content.body;
-        let found = self.mandatory.iter().position(|m| m.route == route && m.body == *body);
-        if let Some(publish) = found.and_then(|index| self.mandatory.remove(index)) {
+        if let Some(tag) = self.mandatory.take(&returned)
+            && self.unconfirmed.asker(tag).is_some()
+        {
             self.exceptional();
-            self.outcomes.insert(publish.tag, Settled::Returned(Box::new(returned)));
+            self.outcomes.insert(tag, Settled::Returned(Box::new(returned)));
         }
     }
 
@@ -285,14 +227,14 @@ impl Confirms {
         if last > self.newest() {
             return;
         }
-        if multiple && !self.wire.republished.is_empty() {
+        self.answered = self.answered.max(last);
+        if multiple && self.wire.republished() > 0 {
             let upto = if everything { u64::MAX } else { wire };
             for tag in self.wire.republished_up_to(upto) {
                 self.settle_one(tag, nack, wakes);
             }
-            self.drop_settled_front();
         }
-        if multiple && last > self.wire.before && last >= self.base {
+        if multiple && last > self.wire.before() {
             self.settle_up_to(last, nack, wakes);
         } else if !multiple {
             self.settle_one(last, nack, wakes);
@@ -307,7 +249,7 @@ impl Confirms {
 
     /// Whether everything up to `tag` is settled; waits while it is not.
     pub(crate) fn poll_flushed(&mut self, tag: u64, place: &mut Option<Place>, waker: &Waker) -> Poll<()> {
-        if self.base > tag {
+        if self.is_settled_up_to(tag) {
             return Poll::Ready(());
         }
         self.flush_waiters.wait(place, waker);
@@ -321,7 +263,7 @@ impl Confirms {
 
     /// What became of `tag`; registers the waker while that is open.
     pub(crate) fn poll(&mut self, tag: u64, waker: &Waker) -> Poll<Settled> {
-        if self.is_open(tag) {
+        if self.unconfirmed.asker(tag).is_some() {
             self.wakers.insert(tag, waker.clone());
             return Poll::Pending;
         }
@@ -331,16 +273,28 @@ impl Confirms {
     /// Nobody will ask what became of `tag`.
     pub(crate) fn forget(&mut self, tag: u64) {
         self.wakers.remove(&tag);
-        if self.is_open(tag) {
-            self.set(tag, Entry::Forgotten);
+        if self.unconfirmed.asker(tag).is_some() {
+            self.unconfirmed.forget(tag);
         } else {
             self.take_outcome(tag);
         }
     }
 
+    /// The answer to `tag` is waited for no more, and need not come any more.
+    pub(crate) fn give_up(&mut self, tag: u64, wakes: &mut Vec<Waker>) {
+        self.wakers.remove(&tag);
+        self.kept.remove(&tag);
+        self.unconfirmed.settle(tag);
+        if self.mandatory.len() > self.unconfirmed.len() + GIVEN_UP_KEPT {
+            self.mandatory.remove(tag);
+        }
+        self.take_outcome(tag);
+        self.advance(wakes);
+    }
+
     /// What is known of `tag` when the channel has ended: an outcome if it came in time.
     pub(crate) fn outcome(&mut self, tag: u64) -> Option<Settled> {
-        if self.is_open(tag) {
+        if self.unconfirmed.asker(tag).is_some() {
             return None;
         }
         Some(self.take_outcome(tag))
@@ -354,9 +308,9 @@ impl Confirms {
         outcome
     }
 
-    /// Whether everything up to `tag` was settled before the channel ended.
+    /// Whether everything up to `tag` is settled, or was before the channel ended.
     pub(crate) fn is_settled_up_to(&self, tag: u64) -> bool {
-        self.base > tag
+        self.unconfirmed.oldest() > tag
     }
 
     pub(crate) fn wake_all(&mut self, wakes: &mut Vec<Waker>) {
@@ -366,84 +320,40 @@ impl Confirms {
 
     fn settle_up_to(&mut self, last: u64, nack: bool, wakes: &mut Vec<Waker>) {
         if nack || !self.outcomes.is_empty() || !self.mandatory.is_empty() {
-            for tag in self.base..=last {
+            for tag in self.unconfirmed.candidates_up_to(last) {
                 self.settle_one(tag, nack, wakes);
             }
+            self.mandatory.remove_up_to(last);
         }
-        let count = (last - self.base + 1) as usize;
-        let count = count.min(self.entries.len());
-        self.entries.drain(..count);
-        if let Some(bytes) = self.bytes_until.drain(..count).next_back() {
-            self.bytes_settled = bytes;
-        }
-        self.base = last + 1;
+        self.unconfirmed.settle_up_to(last);
         if !self.kept.is_empty() {
-            self.kept = self.kept.split_off(&self.base);
+            self.kept = self.kept.split_off(&(last + 1));
         }
-        self.drop_settled_front();
         if !self.wakers.is_empty() {
-            let waiting = self.wakers.split_off(&self.base);
+            let waiting = self.wakers.split_off(&(last + 1));
             wakes.extend(std::mem::replace(&mut self.wakers, waiting).into_values());
         }
     }
 
     fn settle_one(&mut self, tag: u64, nack: bool, wakes: &mut Vec<Waker>) {
-        let Some(entry) = self.entry(tag) else { return };
-        if entry == Entry::Settled {
-            return;
+        if !self.mandatory.is_empty() {
+            self.mandatory.remove(tag);
         }
-        if let Some(index) = self.mandatory.iter().position(|m| m.tag >= tag)
-            && self.mandatory.get(index).is_some_and(|m| m.tag == tag)
-        {
-            self.mandatory.remove(index);
-        }
+        let Some(asker) = self.unconfirmed.settle(tag) else { return };
         self.kept.remove(&tag);
-        if entry == Entry::Forgotten {
+        if asker == Asker::Gone {
             self.take_outcome(tag);
         } else if nack {
             // A nack says more than the return that may have come before it.
             self.exceptional();
             self.outcomes.insert(tag, Settled::Nack);
         }
-        self.set(tag, Entry::Settled);
         wakes.extend(self.wakers.remove(&tag));
-    }
-
-    fn drop_settled_front(&mut self) {
-        while self.entries.front() == Some(&Entry::Settled) {
-            self.entries.pop_front();
-            if let Some(bytes) = self.bytes_until.pop_front() {
-                self.bytes_settled = bytes;
-            }
-            self.base += 1;
-        }
-    }
-
-    fn is_open(&self, tag: u64) -> bool {
-        self.entry(tag).is_some_and(|entry| entry != Entry::Settled)
-    }
-
-    fn entry(&self, tag: u64) -> Option<Entry> {
-        self.entries.get(usize::try_from(tag.checked_sub(self.base)?).ok()?).copied()
-    }
-
-    fn set(&mut self, tag: u64, state: Entry) {
-        let index = tag.checked_sub(self.base).and_then(|index| usize::try_from(index).ok());
-        if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
-            *entry = state;
-        }
     }
 
     fn exceptional(&self) {
         self.progress.exceptional.store(true, Ordering::Release);
     }
-}
-
-fn route(exchange: &[u8], routing_key: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    exchange.hash(&mut hasher);
-    routing_key.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]
@@ -453,7 +363,10 @@ mod tests {
     use super::*;
     use crate::{
         message::Message,
-        proto::{delivery::join_head, publish::Route},
+        proto::{
+            delivery::{RawDelivery, join_head},
+            publish::Route,
+        },
     };
 
     struct Fixture {
@@ -556,15 +469,71 @@ mod tests {
     }
 
     #[test]
-    fn the_window_in_bytes_opens_as_the_oldest_are_settled() {
+    fn the_window_opens_with_each_answer_whatever_older_ones_are_owed() {
         let mut fixture = with_publishes(5);
-        assert_eq!(fixture.confirms.bytes_in_flight(), 50);
         fixture.settle(2, false, false);
-        assert_eq!(fixture.confirms.bytes_in_flight(), 50);
-        fixture.settle(1, false, false);
-        assert_eq!(fixture.confirms.bytes_in_flight(), 30);
+        fixture.settle(5, false, true);
+        assert_eq!((fixture.confirms.in_flight(), fixture.confirms.bytes_in_flight()), (3, 30));
         fixture.settle(4, true, false);
-        assert_eq!(fixture.confirms.bytes_in_flight(), 10);
+        assert_eq!((fixture.confirms.in_flight(), fixture.confirms.bytes_in_flight()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_given_up_takes_no_room_and_its_late_return_and_answer_are_nobodys() {
+        let mut fixture = with_publishes(3);
+        for tag in 1..=3 {
+            fixture.confirms.mandatory(tag, b"e", b"k", Bytes::from_static(b"x"));
+        }
+        fixture.confirms.give_up(1, &mut Vec::new());
+        assert_eq!((fixture.confirms.in_flight(), fixture.confirms.bytes_in_flight()), (2, 20));
+        fixture.confirms.returned(returned("k", "x"));
+        fixture.settle(1, false, true);
+        fixture.settle(3, true, false);
+        assert_eq!(fixture.outcomes(2..=3), "aa");
+        assert!(fixture.confirms.outcomes.is_empty() && fixture.confirms.mandatory.is_empty());
+        assert!(fixture.progress.is_acked(3));
+    }
+
+    #[test]
+    fn what_lies_behind_the_last_answer_is_unanswered_whatever_became_of_its_confirm() {
+        let mut fixture = with_publishes(6);
+        assert_eq!(fixture.confirms.unanswered(), 1..7);
+        fixture.settle(4, false, true);
+        fixture.settle(2, true, false);
+        fixture.confirms.give_up(6, &mut Vec::new());
+        assert_eq!(fixture.confirms.unanswered(), 5..7);
+        fixture.settle(0, true, false);
+        assert!(fixture.confirms.unanswered().is_empty());
+    }
+
+    #[test]
+    fn a_broker_that_answers_nothing_leaves_little_of_what_is_given_up() {
+        let mut fixture = with_publishes(0);
+        for _ in 0..10_000 {
+            let tag = fixture.confirms.published(10, false);
+            fixture.confirms.mandatory(tag, b"e", b"k", Bytes::from_static(b"x"));
+            fixture.confirms.give_up(tag, &mut Vec::new());
+        }
+        assert_eq!(fixture.confirms.in_flight(), 0);
+        assert_eq!(fixture.confirms.mandatory.len(), GIVEN_UP_KEPT);
+        let mut place = None;
+        assert!(fixture.confirms.poll_flushed(10_000, &mut place, Waker::noop()).is_ready());
+    }
+
+    #[test]
+    fn one_that_is_overtaken_for_long_is_open_until_it_is_answered() {
+        let mut fixture = with_publishes(1);
+        for _ in 0..5000 {
+            let tag = fixture.confirms.published(10, false);
+            fixture.settle(tag, false, false);
+        }
+        assert_eq!(fixture.outcomes(1..=2), ".a");
+        assert!(!fixture.progress.is_acked(1) && !fixture.progress.is_acked(2));
+        let mut place = None;
+        assert!(fixture.confirms.poll_flushed(1, &mut place, Waker::noop()).is_pending());
+        assert_eq!(fixture.settle(1, true, false), 2);
+        assert_eq!(fixture.outcomes(1..=1), "a");
+        assert!(fixture.progress.is_acked(5001));
     }
 
     #[test]
@@ -616,6 +585,6 @@ mod tests {
         fixture.confirms.returned(returned("k", ""));
         fixture.settle(3, true, true);
         let confirms = fixture.confirms;
-        assert!(confirms.outcomes.is_empty() && confirms.mandatory.is_empty() && confirms.entries.is_empty());
+        assert!(confirms.outcomes.is_empty() && confirms.mandatory.is_empty() && confirms.in_flight() == 0);
     }
 }

@@ -41,6 +41,9 @@ use crate::{
 /// How long acks may wait for company while a consumer is busy.
 const ACK_DELAY: Duration = Duration::from_millis(1);
 
+/// How long room in a window of unconfirmed publishes may wait to become more.
+const WINDOW_DELAY: Duration = Duration::from_millis(1);
+
 /// Until the limits are agreed on: room for a `connection.start` with many properties.
 const FRAME_MAX_BEFORE_TUNE: usize = 128 * 1024;
 
@@ -124,6 +127,8 @@ pub(crate) struct Engine {
     acks_urgent: bool,
     /// While set, an ack does not wake the driver: it leaves with the batch at this time.
     acks_gather_until: Option<Instant>,
+    /// When those who wait for a window are told of what little room it has.
+    windows_open_at: Option<Instant>,
     room_waiters: Waiters,
     state_waiters: Waiters,
     /// The driver, while it sleeps.
@@ -144,6 +149,7 @@ impl Engine {
             wakes: Vec::new(),
             backlog: Arc::new(Backlog::new(limits.delivery_buffer, limits.inboxes)),
             window: limits.window,
+            window_opens: false,
             max_message_size: limits.max_message_size,
             events: Vec::new(),
             metrics: Metrics::default(),
@@ -173,6 +179,7 @@ impl Engine {
             acks_waiting: 0,
             acks_urgent: false,
             acks_gather_until: None,
+            windows_open_at: None,
             room_waiters: Waiters::default(),
             state_waiters: Waiters::default(),
             driver: None,
@@ -215,6 +222,9 @@ impl Engine {
             }
         }
         self.put_batches();
+        if std::mem::take(&mut self.link.window_opens) {
+            self.windows_open_at.get_or_insert(now + WINDOW_DELAY);
+        }
         if let Some(error) = broken {
             let error = match &self.phase {
                 Phase::Handshake(handshake) => handshake.broken(error),
@@ -242,6 +252,9 @@ impl Engine {
         if self.acks_gather_until.is_some_and(|until| now >= until) {
             self.acks_gather_until = None;
         }
+        if self.windows_open_at.is_some_and(|at| now >= at) {
+            self.open_windows();
+        }
         match &self.phase {
             Phase::Closing { until, reason } if now >= *until => {
                 let reason = reason.clone();
@@ -261,6 +274,14 @@ impl Engine {
         self.warn_of_held_deliveries(now);
     }
 
+    /// Tells those who wait for room in a window of what there is.
+    fn open_windows(&mut self) {
+        self.windows_open_at = None;
+        for (_, channel) in self.channels.iter_mut().flatten() {
+            channel.wake_if_room(&mut self.link);
+        }
+    }
+
     /// Looked at with every sign of life: brokers close channels whose deliveries are held for too long.
     fn warn_of_held_deliveries(&mut self, now: Instant) {
         for (index, slot) in self.channels.iter_mut().enumerate() {
@@ -278,7 +299,10 @@ impl Engine {
             Phase::Closing { until, .. } => Some(until),
             _ => None,
         };
-        [self.heartbeat.deadline(), closing, self.acks_gather_until].into_iter().flatten().min()
+        [self.heartbeat.deadline(), closing, self.acks_gather_until, self.windows_open_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Swaps the outgoing bytes out for an empty buffer. `false` when there are none.

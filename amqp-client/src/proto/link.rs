@@ -23,6 +23,8 @@ pub(crate) struct Link {
     pub(crate) wakes: Vec<Waker>,
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) window: Window,
+    /// The window of some channel has room that those who wait for it have not been told of.
+    pub(crate) window_opens: bool,
     /// The largest body taken, and the largest sent.
     pub(crate) max_message_size: u64,
     /// To be told when the engine's lock has been released.

@@ -1,8 +1,11 @@
 //! What is left of a channel when it has ended, and what its handles see without the engine's lock.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
@@ -40,6 +43,11 @@ impl ChannelStatus {
     /// Whether every publish up to `tag` was settled, once the channel has ended.
     pub(crate) fn is_settled_up_to(&self, tag: u64) -> bool {
         self.remains.lock().as_ref().is_some_and(|confirms| confirms.is_settled_up_to(tag))
+    }
+
+    /// The tags that were behind the last answer when the channel ended.
+    pub(crate) fn unanswered(&self) -> Range<u64> {
+        self.remains.lock().as_ref().map_or(1..1, Confirms::unanswered)
     }
 
     /// Why the channel ended.

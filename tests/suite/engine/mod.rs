@@ -24,6 +24,7 @@ mod oversize;
 mod prefetch;
 mod traces;
 mod transcripts;
+mod unanswered;
 mod violations;
 
 use std::{future::Future, time::Duration};

@@ -15,11 +15,11 @@ use crate::{
     proto::{
         calls::Reply,
         chunk::look_ahead,
-        confirms::RawReturn,
         delivery::{RawDelivery, check_exchange_and_key, exchange_at, join_head},
         expects::Expects,
         holders::Holder,
         link::Link,
+        returns::RawReturn,
     },
 };
 

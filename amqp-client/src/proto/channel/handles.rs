@@ -61,6 +61,24 @@ impl Channel {
         !self.flow_stopped && self.confirms.as_ref().is_none_or(|confirms| link.window.has_room(confirms))
     }
 
+    /// Has those woken that wait for room in the window, if there is any.
+    pub(crate) fn wake_if_room(&mut self, link: &mut Link) {
+        if self.may_publish(link) {
+            self.window_waiters.wake_all(&mut link.wakes);
+        }
+    }
+
+    /// The answer to a publish is waited for no more.
+    pub(crate) fn give_up_confirm(&mut self, link: &mut Link, tag: u64) {
+        if let Some(confirms) = &mut self.confirms {
+            confirms.give_up(tag, &mut link.wakes);
+            if confirms.in_flight() == 0 {
+                self.drain_waiters.wake_all(&mut link.wakes);
+            }
+            self.wake_if_room(link);
+        }
+    }
+
     /// Sends the acks that wait: before any other frame of the channel, so that all leave in the order of the calls.
     #[inline]
     pub(crate) fn flush_acks(&mut self, link: &mut Link) -> usize {

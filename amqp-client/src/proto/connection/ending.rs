@@ -98,6 +98,7 @@ impl Engine {
 
     fn leave_transport(&mut self) {
         self.acks_gather_until = None;
+        self.windows_open_at = None;
         self.blocked = None;
         self.heartbeat.stop();
         self.state_waiters.wake_all(&mut self.link.wakes);

@@ -1,6 +1,7 @@
 //! What handles do with the engine: calls, publishes, acks, closing. Each is one short step under the lock.
 
 use std::{
+    ops::Range,
     sync::Arc,
     task::{Poll, Waker},
     time::Instant,
@@ -451,6 +452,16 @@ impl Engine {
         channel.and_then(|(channel, _)| channel.confirms.as_ref()).map_or(0, Confirms::newest)
     }
 
+    /// The tags behind the last one that the broker has answered on a channel, or had when it ended.
+    pub(crate) fn unanswered(&mut self, key: ChannelKey, status: &ChannelStatus) -> Range<u64> {
+        if let Some((channel, _)) = self.channel_of(key)
+            && let Some(confirms) = &channel.confirms
+        {
+            return confirms.unanswered();
+        }
+        status.unanswered()
+    }
+
     /// Whether every publish up to `tag` is settled.
     pub(crate) fn poll_flushed(
         &mut self,
@@ -500,6 +511,13 @@ impl Engine {
             && let Some(confirms) = &mut channel.confirms
         {
             confirms.forget(tag);
+        }
+    }
+
+    /// Who asked what becomes of a publish waits no more.
+    pub(crate) fn give_up_confirm(&mut self, key: ChannelKey, tag: u64) {
+        if let Some((channel, link)) = self.channel_of(key) {
+            channel.give_up_confirm(link, tag);
         }
     }
 

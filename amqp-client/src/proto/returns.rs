@@ -1,0 +1,88 @@
+//! Messages that come back, and the mandatory publishes they are matched with: a `basic.return` names no tag.
+
+use std::{
+    collections::VecDeque,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use bytes::Bytes;
+
+use super::delivery::RawDelivery;
+
+/// A `basic.return` with its content.
+#[derive(Clone, Debug)]
+pub(crate) struct RawReturn {
+    pub(crate) code: u16,
+    pub(crate) text: String,
+    pub(crate) content: RawDelivery,
+}
+
+/// Unsettled mandatory publishes, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Mandatory(VecDeque<Published>);
+
+#[derive(Debug)]
+struct Published {
+    tag: u64,
+    route: u64,
+    body: Bytes,
+}
+
+impl Mandatory {
+    /// Whether none may come back.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// One that may come back.
+    pub(crate) fn push(&mut self, tag: u64, exchange: &[u8], routing_key: &[u8], body: Bytes) {
+        self.0.push_back(Published { tag, route: route(exchange, routing_key), body });
+    }
+
+    /// How many may come back.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// One that is settled comes back no more.
+    pub(crate) fn remove(&mut self, tag: u64) {
+        if self.0.front().is_some_and(|first| first.tag == tag) {
+            self.0.pop_front();
+        } else if let Ok(index) = self.0.binary_search_by_key(&tag, |published| published.tag) {
+            self.0.remove(index);
+        }
+    }
+
+    /// None up to this tag comes back any more.
+    pub(crate) fn remove_up_to(&mut self, last: u64) {
+        while self.0.front().is_some_and(|first| first.tag <= last) {
+            self.0.pop_front();
+        }
+    }
+
+    /// None comes back any more.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Takes out the publish that came back: the oldest that equals it.
+    pub(crate) fn take(&mut self, returned: &RawReturn) -> Option<u64> {
+        let route = route(returned.content.exchange(), returned.content.routing_key());
+        let body = &returned.content.body;
+        let found = self.0.iter().position(|published| published.route == route && published.body == *body);
+        found.and_then(|index| self.0.remove(index)).map(|published| published.tag)
+    }
+
+    /// Gives back what a quiet channel does not need.
+    pub(crate) fn release(&mut self) {
+        self.0.shrink_to(0);
+    }
+}
+
+fn route(exchange: &[u8], routing_key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    exchange.hash(&mut hasher);
+    routing_key.hash(&mut hasher);
+    hasher.finish()
+}
