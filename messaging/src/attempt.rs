@@ -1,9 +1,12 @@
 //! How one attempt to publish ended.
 
+use std::sync::Arc;
+
 use amqp_client::{Confirmation, Returned};
 
 use crate::{
     error::{Error, Outcome},
+    lane::{Lane, OpenLane},
     retry::Retry,
 };
 
@@ -11,7 +14,8 @@ use crate::{
 pub(crate) enum Progress {
     Opening,
     Sending,
-    Confirming,
+    /// On this channel, which owes the answer.
+    Confirming(Arc<OpenLane>),
 }
 
 impl Progress {
@@ -19,10 +23,10 @@ impl Progress {
         let (outcome, during) = match self {
             Progress::Opening => (Outcome::NotSent, "connecting"),
             Progress::Sending => (Outcome::NotSent, "waiting for room to send"),
-            Progress::Confirming => (Outcome::Unknown, "waiting for the broker's confirm"),
+            Progress::Confirming(_) => (Outcome::Unknown, "waiting for the broker's confirm"),
         };
         let late = || Box::new(Error::Timeout { after: retry.elapsed(), during });
-        Fault { outcome, source: Some(cause.unwrap_or_else(late)) }
+        Fault { source: Some(cause.unwrap_or_else(late)), ..Fault::new(outcome, None) }
     }
 }
 
@@ -30,34 +34,36 @@ impl Progress {
 pub(crate) struct Fault {
     pub(crate) outcome: Outcome,
     pub(crate) source: Option<Box<Error>>,
+    /// It is the fault of another message, or may be.
+    pub(crate) is_of_another: bool,
+    /// Where the message is tried from now on, when it was refused or may have been.
+    pub(crate) apart: Option<Arc<Lane>>,
 }
 
 impl Fault {
-    pub(crate) fn not_sent(source: Error) -> Self {
-        Fault { outcome: Outcome::NotSent, source: Some(Box::new(source)) }
+    pub(crate) fn new(outcome: Outcome, source: Option<Error>) -> Self {
+        Fault { outcome, source: source.map(Box::new), is_of_another: false, apart: None }
     }
 
-    /// The message was not sent, by the client's account.
-    pub(crate) fn not_published(source: amqp_client::Error) -> Self {
-        Fault::not_sent(publishing(source))
+    pub(crate) fn not_sent(source: Error) -> Self {
+        Fault::new(Outcome::NotSent, Some(source))
+    }
+
+    pub(crate) fn of_another(outcome: Outcome, source: Error) -> Self {
+        Fault { is_of_another: true, ..Fault::new(outcome, Some(source)) }
     }
 
     fn returned(returned: &Returned) -> Self {
         tracing::debug!(code = %returned.code(), text = returned.text(), "a mandatory message came back");
-        Fault { outcome: Outcome::Unroutable, source: None }
+        Fault::new(Outcome::Unroutable, None)
     }
 }
 
-/// What the broker said, or why it said nothing.
-pub(crate) fn outcome(confirmed: amqp_client::Result<Confirmation>) -> Result<(), Fault> {
-    match confirmed {
-        Ok(Confirmation::Ack) => Ok(()),
-        Ok(Confirmation::Nack) => Err(Fault { outcome: Outcome::Rejected, source: None }),
-        Ok(Confirmation::Returned(returned)) => Err(Fault::returned(&returned)),
-        Err(source) => Err(Fault { outcome: Outcome::Unknown, source: Some(Box::new(publishing(source))) }),
+/// What the broker said.
+pub(crate) fn outcome(confirmation: &Confirmation) -> Result<(), Fault> {
+    match confirmation {
+        Confirmation::Ack => Ok(()),
+        Confirmation::Nack => Err(Fault::new(Outcome::Rejected, None)),
+        Confirmation::Returned(returned) => Err(Fault::returned(returned)),
     }
-}
-
-fn publishing(source: amqp_client::Error) -> Error {
-    Error::Broker { operation: "publish".to_owned(), source }
 }

@@ -151,6 +151,12 @@ impl Error {
         }
     }
 
+    /// Whether the broker refused something for what it is.
+    pub(crate) fn is_precondition_failed(&self) -> bool {
+        let Error::Broker { source, .. } = self else { return false };
+        source.reply_code() == Some(ReplyCode::PRECONDITION_FAILED)
+    }
+
     /// Whether a consumer that ended so, or cannot begin so, is not to begin again: its transport is closed, its user may not consume, or
     /// the queue is somebody else's.
     pub(crate) fn ends_consuming(&self) -> bool {
@@ -193,6 +199,7 @@ fn permanent(error: &amqp_client::Error) -> bool {
     match error {
         Client::InvalidUri(_)
         | Client::Invalid(_)
+        | Client::PublishTooLarge { .. }
         | Client::VersionRefused(_)
         | Client::NotAmqp(_)
         | Client::NoMechanism { .. }
@@ -287,7 +294,7 @@ pub enum UrlError {
 pub enum Outcome {
     /// It never left: the broker does not have it.
     NotSent,
-    /// The broker refused it with a nack: it does not have it.
+    /// The broker refused it, with a nack or by closing the channel for it: it does not have it.
     Rejected,
     /// No queue takes it: the broker does not have it.
     Unroutable,

@@ -1,14 +1,22 @@
 //! Channels to publish on, each with what has been declared on it.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Weak},
+    collections::HashMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use amqp_client::{Channel, Exchange, Publisher};
 use parking_lot::Mutex;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use crate::{entity::Entities, error::Error, link::Link};
+
+/// Channels at once of declarations, and of messages that are tried apart from others, on a connection that has room for 2047 by
+/// default.
+const CHANNELS_APART: usize = 128;
 
 /// The lanes of a transport: producers of one exchange share theirs, so that many short-lived ones cost no more channels than
 /// there are exchanges.
@@ -17,6 +25,7 @@ pub(crate) struct Lanes(Arc<Pool>);
 
 struct Pool {
     link: Link,
+    room_apart: Arc<Semaphore>,
     /// By the exchange's whole definition.
     by_exchange: Mutex<HashMap<String, Weak<Lane>>>,
 }
@@ -26,6 +35,9 @@ pub(crate) struct Lane {
     link: Link,
     pub(crate) exchange: String,
     entities: Entities,
+    room_apart: Arc<Semaphore>,
+    /// It is for messages that are tried apart from others.
+    is_apart: bool,
     open: Mutex<Option<Arc<OpenLane>>>,
     /// Held while it opens: all who wait get the one channel.
     opening: tokio::sync::Mutex<()>,
@@ -34,7 +46,13 @@ pub(crate) struct Lane {
 pub(crate) struct OpenLane {
     channel: Channel,
     pub(crate) publisher: Publisher,
-    declared: Mutex<HashSet<String>>,
+    /// What messages need, by name: each is declared once, however many need it at the same time.
+    declared: Mutex<HashMap<String, Arc<OnceCell<()>>>>,
+    /// Nothing more is to be published on it.
+    given_up: AtomicBool,
+    /// Where what the channel was closed for is tried, in groups.
+    groups: Mutex<HashMap<u64, Arc<Lane>>>,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// Entities that a message needs besides the exchange, under a name that tells them from others.
@@ -45,12 +63,13 @@ pub(crate) struct Required<'a> {
 
 impl Lanes {
     pub(crate) fn new(link: Link) -> Self {
-        Lanes(Arc::new(Pool { link, by_exchange: Mutex::default() }))
+        let room_apart = Arc::new(Semaphore::new(CHANNELS_APART));
+        Lanes(Arc::new(Pool { link, room_apart, by_exchange: Mutex::default() }))
     }
 
     /// A lane that nobody else gets.
     pub(crate) fn apart(&self, exchange: Exchange) -> Arc<Lane> {
-        Arc::new(Lane::new(self.0.link.clone(), exchange))
+        Arc::new(Lane::new(self.0.link.clone(), exchange, self.0.room_apart.clone()))
     }
 
     pub(crate) fn of(&self, exchange: Exchange) -> Arc<Lane> {
@@ -60,21 +79,37 @@ impl Lanes {
             return lane;
         }
         lanes.retain(|_, lane| lane.strong_count() > 0);
-        let lane = Arc::new(Lane::new(self.0.link.clone(), exchange));
+        let lane = Arc::new(Lane::new(self.0.link.clone(), exchange, self.0.room_apart.clone()));
         lanes.insert(definition, Arc::downgrade(&lane));
         lane
     }
 }
 
 impl Lane {
-    fn new(link: Link, exchange: Exchange) -> Self {
+    fn new(link: Link, exchange: Exchange, room_apart: Arc<Semaphore>) -> Self {
         Lane {
             link,
             exchange: exchange.name().to_owned(),
             entities: Entities { exchanges: vec![exchange], ..Entities::default() },
+            room_apart,
+            is_apart: false,
             open: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Where a group of the messages is tried that the broker may have closed `open` for.
+    pub(crate) fn group(&self, open: &OpenLane, number: u64) -> Arc<Lane> {
+        let apart = || Lane {
+            link: self.link.clone(),
+            exchange: self.exchange.clone(),
+            entities: self.entities.clone(),
+            room_apart: self.room_apart.clone(),
+            is_apart: true,
+            open: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+        };
+        open.groups.lock().entry(number).or_insert_with(|| Arc::new(apart())).clone()
     }
 
     /// Its channel, opened when there is none that works.
@@ -86,7 +121,7 @@ impl Lane {
         if let Some(open) = self.current() {
             return Ok(open);
         }
-        let open = Arc::new(OpenLane::open(&self.link, &self.entities).await?);
+        let open = Arc::new(OpenLane::open(self).await?);
         *self.open.lock() = Some(open.clone());
         Ok(open)
     }
@@ -100,29 +135,53 @@ impl Lane {
         self.open.lock().as_ref().filter(|open| open.channel.is_open()).cloned()
     }
 
-    /// Gives up a channel that failed: what was declared on it may be gone as well.
+    /// Declares once while `open` is, on another channel: one that is refused is closed, and what others publish is none of its
+    /// business.
+    pub(crate) async fn declare(&self, open: &OpenLane, required: &Required<'_>) -> Result<(), Error> {
+        let declare = || async {
+            let _room = self.room_apart.acquire().await;
+            let channel = self.link.open_channel().await?;
+            // The exchange may have been deleted, and what is to be declared may name it.
+            self.entities.declare(&channel).await?;
+            (required.entities)().declare(&channel).await
+        };
+        open.declaration(required.name).get_or_try_init(declare).await.copied()
+    }
+
+    /// Whether the broker takes no publishes at this moment.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.link.is_blocked()
+    }
+
+    /// Gives up a channel that failed, or that owes an answer: the next message opens another, where all is declared anew. What is
+    /// under way on it goes on, and with the last of it the channel is closed.
     pub(crate) fn give_up(&self, failed: &Arc<OpenLane>) {
+        failed.given_up.store(true, Ordering::Relaxed);
         self.open.lock().take_if(|current| Arc::ptr_eq(current, failed));
     }
 }
 
 impl OpenLane {
-    async fn open(link: &Link, entities: &Entities) -> Result<Self, Error> {
-        let channel = link.open_channel().await?;
-        entities.declare(&channel).await?;
+    async fn open(lane: &Lane) -> Result<Self, Error> {
+        let room = if lane.is_apart { lane.room_apart.clone().acquire_owned().await.ok() } else { None };
+        let channel = lane.link.open_channel().await?;
+        lane.entities.declare(&channel).await?;
         let publisher = channel.publisher().await.map_err(Error::broker("turn confirms on"))?;
-        Ok(OpenLane { channel, publisher, declared: Mutex::default() })
+        let (declared, given_up, groups) = Default::default();
+        Ok(OpenLane { channel, publisher, declared, given_up, groups, _room: room })
     }
 
-    /// Declares once on this channel.
-    pub(crate) async fn declare(&self, required: &Required<'_>) -> Result<(), Error> {
-        if self.declared.lock().contains(required.name) {
-            return Ok(());
+    /// Whether nothing more is to be published on it.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    fn declaration(&self, name: &str) -> Arc<OnceCell<()>> {
+        let mut declared = self.declared.lock();
+        if let Some(known) = declared.get(name) {
+            return known.clone();
         }
-        // Twice by two at once does no harm.
-        (required.entities)().declare(&self.channel).await?;
-        self.declared.lock().insert(required.name.to_owned());
-        Ok(())
+        declared.entry(name.to_owned()).or_default().clone()
     }
 
     /// What was declared seems to be gone: it is to be declared again.

@@ -46,6 +46,7 @@ mod producer;
 mod publish_all;
 mod publish_options;
 mod publishing;
+mod refusal;
 mod reply;
 mod retry;
 pub mod rpc;

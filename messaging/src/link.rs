@@ -82,6 +82,14 @@ impl Link {
         }
     }
 
+    /// Whether there is a connection, and its broker takes no publishes at this moment.
+    pub(crate) fn is_blocked(&self) -> bool {
+        match &*self.0.state.lock() {
+            State::Opened(connection) => matches!(connection.state(), amqp_client::State::Blocked(_)),
+            State::Idle | State::Closed => false,
+        }
+    }
+
     /// Closes the connection for good.
     pub(crate) async fn close(&self) -> Result<(), Error> {
         match self.take() {

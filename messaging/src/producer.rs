@@ -66,11 +66,14 @@ impl Producer {
 
     /// Publishes a value as persistent JSON, and waits until the broker has taken the responsibility for it.
     ///
-    /// Tried again after a lost connection, a nack, or an exchange that went missing, as [`retry`](Self::retry) says. A
-    /// message may be published twice where the connection was lost before the broker's answer.
+    /// Tried again after a lost connection, a nack, an exchange that went missing, or [no answer in
+    /// time](RetryPolicy::attempt_timeout), as [`retry`](Self::retry) says; and when the broker closes the channel for another
+    /// message, one that is too large, say: that one alone is told. A message may be published twice where its answer was lost, or
+    /// late.
     ///
     /// # Errors
-    /// [`Error::Encode`] at once; [`Error::Undelivered`], by the deadline of the retry policy, with what is known.
+    /// [`Error::Encode`] at once; [`Error::Undelivered`] with what is known: at once for what cannot be sent or is refused by the
+    /// broker, and by the deadline of the retry policy else.
     ///
     /// # Cancel safety
     /// When the future is dropped the message may or may not be published.

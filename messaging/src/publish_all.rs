@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use amqp_client::{Confirm, Message};
+use amqp_client::{Confirm, Confirmation, Message};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::{
@@ -21,10 +21,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     attempt::{Fault, Progress},
-    error::Error,
+    error::{Error, Outcome},
     json_message::json_message,
     lane::OpenLane,
-    publishing::{Delivered, Publishing, Sent},
+    publishing::{Delivered, Publishing, Sent, out_of_time},
     retry::{Retry, RetryPolicy},
     serialize::Bodies,
 };
@@ -47,14 +47,46 @@ pub(crate) struct PublishAll<'a, S, K, T> {
     persisting: FuturesUnordered<BoxFuture<'static, (u64, Result<Delivered, Error>)>>,
     /// For the oldest one's deadline, or an earlier one.
     timer: Option<Pin<Box<Sleep>>>,
-    /// The channel that was published on last.
-    lane: Option<Arc<OpenLane>>,
+    lanes: LanesInUse,
+    /// The oldest one's attempt goes on until then at least.
+    prolonged: Option<Instant>,
     bodies: Bodies,
     /// What messages are made of, but for their bodies.
     message: Message,
     /// When it was last polled.
     now: Instant,
     types: PhantomData<fn(T)>,
+}
+
+/// The channels that messages in flight were published on, each with the number of its first: seldom more than one.
+#[derive(Default)]
+struct LanesInUse(VecDeque<(u64, Arc<OpenLane>)>);
+
+impl LanesInUse {
+    /// Where the next message may go.
+    fn last(&self) -> Option<&Arc<OpenLane>> {
+        self.0.back().map(|(_, lane)| lane).filter(|lane| !lane.is_given_up())
+    }
+
+    /// Message `number` was published on it.
+    fn used(&mut self, number: u64, lane: Arc<OpenLane>) {
+        if !self.0.back().is_some_and(|(_, last)| Arc::ptr_eq(last, &lane)) {
+            self.0.push_back((number, lane));
+        }
+    }
+
+    /// Where message `number`, the oldest in flight or a later one, was published.
+    fn of(&self, number: u64) -> Option<&Arc<OpenLane>> {
+        let mut latest_first = self.0.iter().rev();
+        latest_first.find(|(first, _)| *first <= number).map(|(_, lane)| lane)
+    }
+
+    /// Messages before `oldest` are in flight no more.
+    fn release(&mut self, oldest: u64) {
+        while self.0.get(1).is_some_and(|(first, _)| *first <= oldest) {
+            self.0.pop_front();
+        }
+    }
 }
 
 /// One message.
@@ -105,7 +137,8 @@ where
             sending: None,
             persisting: FuturesUnordered::new(),
             timer: None,
-            lane: None,
+            lanes: LanesInUse::default(),
+            prolonged: None,
             bodies: Bodies::default(),
             message: json_message(Bytes::new(), None),
             now: Instant::now(),
@@ -135,8 +168,8 @@ where
         *self.message.body_mut() = body;
         let marked = self.publishing.mark(&self.message)?;
         let message = marked.as_deref().unwrap_or(&self.message);
-        let lane = self.lane.as_deref();
-        let begun = lane.and_then(|lane| self.publishing.begin(lane, routing_key.as_ref(), message));
+        let begun =
+            self.lanes.last().and_then(|lane| self.publishing.begin(lane, routing_key.as_ref(), message));
         if begun.is_none() {
             let retry = Retry::first(self.publishing.retry, self.now);
             let publishing = self.publishing.clone();
@@ -158,7 +191,7 @@ where
         let Some(newest) = self.in_flight.back_mut() else { return };
         *newest = match (std::mem::replace(newest, State::Persisting), sent) {
             (State::Sending(unconfirmed), Ok(Sent { lane, confirm })) => {
-                self.lane = Some(lane);
+                self.lanes.used(number, lane);
                 State::Confirming(unconfirmed, confirm)
             }
             (State::Sending(unconfirmed), Err(fault)) => {
@@ -176,25 +209,33 @@ where
             match oldest {
                 State::Done(_) => {
                     let Some(State::Done(outcome)) = self.in_flight.pop_front() else { continue };
-                    self.oldest += 1;
+                    self.has_ended();
                     return Poll::Ready(Some(outcome));
                 }
                 State::Sending(_) | State::Persisting => return Poll::Pending,
                 State::Confirming(unconfirmed, confirm) => {
+                    let tag = confirm.tag();
                     let failed = match confirm.poll_unpin(cx) {
                         Poll::Ready(confirmed) => {
-                            self.publishing.confirmed(self.lane.as_ref(), confirmed).err()
+                            judge(self.publishing, &self.lanes, (self.oldest, tag), confirmed).err()
                         }
                         Poll::Pending => {
                             let retry = unconfirmed.retry(self.publishing.retry);
-                            ready!(poll_deadline(&mut self.timer, retry.deadline(), cx));
-                            Some(Progress::Confirming.out_of_time(&retry, None))
+                            let ends = self.prolonged.unwrap_or_else(|| retry.attempt_deadline());
+                            ready!(poll_deadline(&mut self.timer, ends, cx));
+                            self.prolonged = self.publishing.prolonged(&retry, ends);
+                            if self.prolonged.is_some() {
+                                continue;
+                            }
+                            let lane = self.lanes.of(self.oldest).cloned();
+                            let progress = lane.map_or(Progress::Sending, Progress::Confirming);
+                            Some(out_of_time(&self.publishing.lane, &progress, &retry, None))
                         }
                     };
                     let Some(fault) = failed else {
                         let delivered = Delivered::by(&unconfirmed.retry(self.publishing.retry), self.now);
                         self.in_flight.pop_front();
-                        self.oldest += 1;
+                        self.has_ended();
                         return Poll::Ready(Some(Ok(delivered)));
                     };
                     self.fail_oldest(fault);
@@ -204,6 +245,13 @@ where
                 }
             }
         }
+    }
+
+    /// The oldest one is told, and in flight no more.
+    fn has_ended(&mut self) {
+        self.oldest += 1;
+        self.prolonged = None;
+        self.lanes.release(self.oldest);
     }
 
     fn fail_oldest(&mut self, fault: Fault) {
@@ -217,8 +265,9 @@ where
     fn fail_settled(&mut self, cx: &mut Context<'_>) {
         for (number, state) in (self.oldest..).zip(&mut self.in_flight) {
             let State::Confirming(_, confirm) = state else { continue };
+            let tag = confirm.tag();
             let Poll::Ready(confirmed) = confirm.poll_unpin(cx) else { continue };
-            let failed = self.publishing.confirmed(self.lane.as_ref(), confirmed).err();
+            let failed = judge(self.publishing, &self.lanes, (number, tag), confirmed).err();
             *state = match (failed, std::mem::replace(state, State::Persisting)) {
                 (None, State::Confirming(unconfirmed, _)) => {
                     State::Done(Ok(Delivered::by(&unconfirmed.retry(self.publishing.retry), self.now)))
@@ -266,6 +315,20 @@ where
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+}
+
+/// What the broker's answer to message `number`, which has this tag on its channel, means.
+fn judge(
+    publishing: &Publishing,
+    lanes: &LanesInUse,
+    (number, tag): (u64, u64),
+    confirmed: amqp_client::Result<Confirmation>,
+) -> Result<(), Fault> {
+    match lanes.of(number) {
+        Some(lane) => publishing.confirmed(&publishing.lane, lane, tag, confirmed),
+        // It was published somewhere, and so there is one.
+        None => Err(Fault::new(Outcome::Unknown, None)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Messages on their way to one exchange: published, confirmed, published again.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use amqp_client::{Confirm, Confirmation, Message};
 use futures_util::FutureExt as _;
@@ -10,6 +10,7 @@ use crate::{
     attempt::{self, Fault, Progress},
     error::{Error, Outcome, Undelivered},
     lane::{Lane, OpenLane, Required},
+    refusal,
     retry::{Retry, RetryPolicy},
     trace_context::TraceSource,
 };
@@ -63,9 +64,10 @@ impl Publishing {
             && let Some(confirm) = self.begin(&lane, routing_key, message)
         {
             retry.begin();
-            first = match timeout_at(retry.deadline(), confirm).await {
-                Ok(confirmed) => self.confirmed(Some(&lane), confirmed).err(),
-                Err(_) => Some(Progress::Confirming.out_of_time(&retry, None)),
+            let tag = confirm.tag();
+            first = match self.within_attempt(&retry, confirm).await {
+                Some(confirmed) => self.confirmed(&self.lane, &lane, tag, confirmed).err(),
+                None => Some(out_of_time(&self.lane, &Progress::Confirming(lane), &retry, None)),
             };
             if first.is_none() {
                 return Ok(Delivered::by(&retry, Instant::now()));
@@ -104,11 +106,28 @@ impl Publishing {
             progress = Progress::Sending;
             match self.send(&lane, routing_key, message, self.mandatory).await {
                 Ok(confirm) => Ok(Sent { lane, confirm }),
-                Err(source) => Err(self.failed(&lane, Fault::not_published(source))),
+                Err(source) => Err(refusal::not_sent(&self.lane, &lane, source)),
             }
         };
-        let sent = timeout_at(retry.deadline(), sending).await;
-        sent.unwrap_or_else(|_| Err(progress.out_of_time(retry, None)))
+        let sent = self.within_attempt(retry, pin!(sending)).await;
+        sent.unwrap_or_else(|| Err(progress.out_of_time(retry, None)))
+    }
+
+    /// What `step` of an attempt comes to; `None` when the attempt's time runs out before, and the broker does not block.
+    async fn within_attempt<T>(&self, retry: &Retry, mut step: impl Future<Output = T> + Unpin) -> Option<T> {
+        let mut until = retry.attempt_deadline();
+        loop {
+            match timeout_at(until, &mut step).await {
+                Ok(done) => return Some(done),
+                Err(_) => until = self.prolonged(retry, until)?,
+            }
+        }
+    }
+
+    /// Until when an attempt goes on whose time ran out at `ended`; `None` when it is over.
+    pub(crate) fn prolonged(&self, retry: &Retry, ended: Instant) -> Option<Instant> {
+        let goes_on = ended < retry.deadline() && self.lane.is_blocked();
+        goes_on.then(|| retry.time_from(Instant::now()))
     }
 
     /// Tries until the message is delivered or there is no point in trying again; `fault` is how the first attempt ended that was
@@ -121,25 +140,32 @@ impl Publishing {
         mut retry: Retry,
         mut fault: Option<Fault>,
     ) -> Result<Delivered, Error> {
-        // The worst that any attempt left behind, and the last cause that says more than that time ran out.
-        let mut unknown = false;
+        // What the attempts left behind, and the last cause that says more than that time ran out.
+        let mut fate = Fate::default();
         let mut cause = None;
+        let mut lane = self.lane.clone();
         loop {
             if let Some(fault) = fault.take() {
-                unknown |= fault.outcome == Outcome::Unknown;
-                if !self.is_worth_a_retry(&fault) || !retry.pause().await {
-                    let outcome = if unknown { Outcome::Unknown } else { fault.outcome };
-                    return Err(self.undelivered(routing_key, outcome, &retry, fault.source));
+                fate.add(&fault);
+                let goes_on = if fault.is_of_another {
+                    retry.excuse()
+                } else {
+                    self.is_worth_a_retry(&fault) && retry.pause().await
+                };
+                if !goes_on {
+                    return Err(self.undelivered(routing_key, fate.outcome(&fault), &retry, fault.source));
                 }
+                lane = fault.apart.unwrap_or(lane);
                 cause = fault.source;
             }
             retry.begin();
             let mut progress = Progress::Opening;
-            let attempt = self.attempt(routing_key, message, required, &mut progress);
-            fault = match timeout_at(retry.deadline(), attempt).await {
-                Ok(Ok(())) => return Ok(Delivered::by(&retry, Instant::now())),
-                Ok(Err(fault)) => Some(fault),
-                Err(_) => Some(progress.out_of_time(&retry, cause.take())),
+            let attempt = self.attempt(&lane, routing_key, message, required, &mut progress);
+            let ended = self.within_attempt(&retry, pin!(attempt)).await;
+            fault = match ended {
+                Some(Ok(())) => return Ok(Delivered::by(&retry, Instant::now())),
+                Some(Err(fault)) => Some(fault),
+                None => Some(out_of_time(&lane, &progress, &retry, cause.take())),
             };
         }
     }
@@ -150,42 +176,41 @@ impl Publishing {
     /// again when the message comes back.
     async fn attempt(
         &self,
+        lane: &Lane,
         routing_key: &str,
         message: &Message,
         required: Option<&Required<'_>>,
         progress: &mut Progress,
     ) -> Result<(), Fault> {
-        let lane = self.lane.open().await.map_err(Fault::not_sent)?;
+        let open = lane.open().await.map_err(Fault::not_sent)?;
         let mandatory = self.mandatory || required.is_some();
         let mut may_be_deleted = required;
         loop {
             if let Some(required) = required {
-                let declared = lane.declare(required).await;
-                declared.map_err(|error| self.failed(&lane, Fault::not_sent(error)))?;
+                lane.declare(&open, required).await.map_err(Fault::not_sent)?;
             }
             *progress = Progress::Sending;
-            let sent = self.send(&lane, routing_key, message, mandatory).await;
-            let confirm = sent.map_err(|source| self.failed(&lane, Fault::not_published(source)))?;
-            *progress = Progress::Confirming;
+            let sent = self.send(&open, routing_key, message, mandatory).await;
+            let confirm = sent.map_err(|source| refusal::not_sent(lane, &open, source))?;
+            let tag = confirm.tag();
+            *progress = Progress::Confirming(open.clone());
             match (confirm.await, may_be_deleted.take()) {
-                (Ok(Confirmation::Returned(_)), Some(required)) => lane.forget(required),
-                (confirmed, _) => return self.confirmed(Some(&lane), confirmed),
+                (Ok(Confirmation::Returned(_)), Some(required)) => open.forget(required),
+                (confirmed, _) => return self.confirmed(lane, &open, tag, confirmed),
             }
         }
     }
 
-    /// What the broker's answer means; a channel that ended instead is given up.
+    /// What the broker's answer to the publish with this tag means; a channel that ended instead is given up.
     pub(crate) fn confirmed(
         &self,
-        lane: Option<&Arc<OpenLane>>,
+        lane: &Lane,
+        open: &Arc<OpenLane>,
+        tag: u64,
         confirmed: amqp_client::Result<Confirmation>,
     ) -> Result<(), Fault> {
-        if confirmed.is_err()
-            && let Some(lane) = lane
-        {
-            self.lane.give_up(lane);
-        }
-        match attempt::outcome(confirmed) {
+        let confirmation = confirmed.map_err(|source| refusal::unanswered(lane, open, tag, source))?;
+        match attempt::outcome(&confirmation) {
             // It was mandatory for its requirements' sake, which are there.
             Err(Fault { outcome: Outcome::Unroutable, .. }) if !self.mandatory => Ok(()),
             outcome => outcome,
@@ -205,11 +230,6 @@ impl Publishing {
         } else {
             lane.publisher.publish(exchange, routing_key, message).await
         }
-    }
-
-    fn failed(&self, lane: &Arc<OpenLane>, fault: Fault) -> Fault {
-        self.lane.give_up(lane);
-        fault
     }
 
     fn is_worth_a_retry(&self, fault: &Fault) -> bool {
@@ -234,5 +254,44 @@ impl Publishing {
             elapsed: retry.elapsed(),
             source,
         }))
+    }
+}
+
+/// How an attempt ended whose time ran out. A channel that owes an answer then is replaced.
+pub(crate) fn out_of_time(
+    lane: &Lane,
+    progress: &Progress,
+    retry: &Retry,
+    cause: Option<Box<Error>>,
+) -> Fault {
+    if let Progress::Confirming(open) = progress {
+        lane.give_up(open);
+    }
+    progress.out_of_time(retry, cause)
+}
+
+/// What all attempts together left behind.
+#[derive(Default)]
+struct Fate {
+    /// The broker may have the message.
+    unknown: bool,
+    /// It may, unless the message is one that it refuses.
+    suspected: bool,
+}
+
+impl Fate {
+    fn add(&mut self, fault: &Fault) {
+        let is_suspect = fault.is_of_another && fault.apart.is_some();
+        self.unknown |= fault.outcome == Outcome::Unknown && !is_suspect;
+        self.suspected |= is_suspect;
+    }
+
+    /// What is known when the last attempt ended like this. What is wrong with a message that is refused for what it is (406) was
+    /// wrong with it before.
+    fn outcome(&self, last: &Fault) -> Outcome {
+        let is_refused = last.outcome == Outcome::Rejected;
+        let refused =
+            is_refused && last.source.as_ref().is_some_and(|source| source.is_precondition_failed());
+        if self.unknown || (self.suspected && !refused) { Outcome::Unknown } else { last.outcome }
     }
 }

@@ -9,11 +9,14 @@ use crate::error::Error;
 /// Waiting shorter than this before the deadline leaves no time for an attempt.
 const LEAST_REMAINDER: Duration = Duration::from_millis(10);
 
+/// The time for one attempt, where there may be more of them.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
 /// When to try again, and when to give up.
 ///
 /// The wait before attempt n+1 is a random time between zero and `first * 2^(n-1)`, at most `cap`: full jitter, so that a
 /// thousand clients of a restarted broker do not come back in step. Default: first 100 ms, cap 10 s, deadline 30 s, any
-/// number of attempts.
+/// number of attempts of [10 s each](Self::attempt_timeout).
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,13 +33,14 @@ pub struct RetryPolicy {
     cap: Duration,
     deadline: Duration,
     attempts: Option<u32>,
+    attempt: Option<Duration>,
 }
 
 impl RetryPolicy {
     /// Waits of up to `first`, doubled for each attempt until they are up to `cap`.
     #[must_use]
     pub const fn exponential(first: Duration, cap: Duration) -> Self {
-        RetryPolicy { first, cap, deadline: Duration::from_secs(30), attempts: None }
+        RetryPolicy { first, cap, deadline: Duration::from_secs(30), attempts: None, attempt: None }
     }
 
     /// Exactly one attempt.
@@ -52,7 +56,20 @@ impl RetryPolicy {
         self
     }
 
-    /// The most attempts, the first counted; 0 is taken for 1.
+    /// The time for one attempt: for a connection and a channel, for room to send, and for the broker's answer. Default 10 s, or
+    /// all the time there is where one attempt is the most.
+    ///
+    /// One that is not over by then is given up and made again on another channel, so that an answer that is lost, or late, as from
+    /// a quorum queue without a majority, holds up nothing else. The broker may have the message more than once in the end. An
+    /// attempt whose time runs out while the broker blocks publishers goes on.
+    #[must_use]
+    pub const fn attempt_timeout(mut self, time: Duration) -> Self {
+        self.attempt = Some(time);
+        self
+    }
+
+    /// The most attempts, the first counted; 0 is taken for 1. One that ends because the broker refuses another message on the same
+    /// channel does not count, and is made again at once, unless 1 is the most: the message is published no second time then.
     #[must_use]
     pub const fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = Some(if attempts == 0 { 1 } else { attempts });
@@ -63,6 +80,12 @@ impl RetryPolicy {
     pub(crate) fn within(mut self, time: Duration) -> Self {
         self.deadline = self.deadline.min(time);
         self
+    }
+
+    /// How long one attempt may take.
+    fn attempt_time(&self) -> Duration {
+        let is_only_one = self.attempts == Some(1);
+        self.attempt.unwrap_or(if is_only_one { self.deadline } else { ATTEMPT })
     }
 
     /// The upper bound of the wait after `attempts` of them.
@@ -78,22 +101,30 @@ impl Default for RetryPolicy {
     }
 }
 
+/// A deadline past the end of the clock is none: 30 years off.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 /// One operation under a [`RetryPolicy`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retry {
     policy: RetryPolicy,
     started: Instant,
     attempts: u32,
+    /// How many of them do not count for the limit.
+    excused: u32,
+    /// When the present attempt began.
+    begun: Instant,
 }
 
 impl Retry {
     pub(crate) fn start(policy: RetryPolicy) -> Self {
-        Retry { policy, started: Instant::now(), attempts: 0 }
+        let now = Instant::now();
+        Retry { policy, started: now, attempts: 0, excused: 0, begun: now }
     }
 
     /// The first attempt begins at this time.
     pub(crate) fn first(policy: RetryPolicy, now: Instant) -> Self {
-        Retry { policy, started: now, attempts: 1 }
+        Retry { policy, started: now, attempts: 1, excused: 0, begun: now }
     }
 
     /// Tries an operation again until it succeeds, fails for good, or `within` has passed.
@@ -116,6 +147,9 @@ impl Retry {
 
     /// Counts an attempt that begins now.
     pub(crate) fn begin(&mut self) {
+        if self.attempts > 0 {
+            self.begun = Instant::now();
+        }
         self.attempts = self.attempts.saturating_add(1);
     }
 
@@ -133,17 +167,36 @@ impl Retry {
 
     /// When everything ends.
     pub(crate) fn deadline(&self) -> Instant {
-        // A deadline past the end of the clock is none: 30 years off.
-        const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
         self.started + self.policy.deadline.min(FAR)
+    }
+
+    /// When the present attempt ends.
+    pub(crate) fn attempt_deadline(&self) -> Instant {
+        self.time_from(self.begun)
+    }
+
+    /// When an attempt ends whose time begins anew.
+    pub(crate) fn time_from(&self, now: Instant) -> Instant {
+        (now + self.policy.attempt_time().min(FAR)).min(self.deadline())
+    }
+
+    /// The present attempt has ended by another message's fault, and does not count; `false` when there is to be no other, for it
+    /// was to be the only one, or time has run out.
+    pub(crate) fn excuse(&mut self) -> bool {
+        self.excused = self.excused.saturating_add(1);
+        self.policy.attempts != Some(1) && self.remaining() >= LEAST_REMAINDER
+    }
+
+    fn remaining(&self) -> Duration {
+        self.deadline().saturating_duration_since(Instant::now())
     }
 
     /// Waits for the next attempt; `false` when there is to be none.
     pub(crate) async fn pause(&self) -> bool {
-        if self.policy.attempts.is_some_and(|limit| self.attempts >= limit) {
+        if self.policy.attempts.is_some_and(|limit| self.attempts - self.excused >= limit) {
             return false;
         }
-        let remaining = self.deadline().saturating_duration_since(Instant::now());
+        let remaining = self.remaining();
         if remaining < LEAST_REMAINDER {
             return false;
         }
@@ -206,6 +259,29 @@ mod tests {
         elapsed.sort_unstable();
         elapsed.dedup();
         assert!(elapsed.len() > 1);
+    }
+
+    #[test]
+    fn an_attempt_has_its_own_time_within_the_deadline_and_the_only_one_has_all() {
+        let ends_after = |policy: RetryPolicy| {
+            let retry = Retry::start(policy);
+            (retry.attempt_deadline() - retry.started).as_secs()
+        };
+        assert_eq!(ends_after(RetryPolicy::default()), 10);
+        assert_eq!(ends_after(RetryPolicy::never()), 30);
+        assert_eq!(ends_after(RetryPolicy::never().attempt_timeout(Duration::from_secs(5))), 5);
+        assert_eq!(ends_after(RetryPolicy::default().deadline(Duration::from_secs(3))), 3);
+        assert_eq!(ends_after(RetryPolicy::default().attempt_timeout(Duration::MAX)), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_an_attempt_begins_with_it() {
+        let mut retry = Retry::start(RetryPolicy::default());
+        retry.begin();
+        sleep(Duration::from_secs(7)).await;
+        assert_eq!(retry.attempt_deadline() - Instant::now(), Duration::from_secs(3));
+        retry.begin();
+        assert_eq!(retry.attempt_deadline() - Instant::now(), Duration::from_secs(10));
     }
 
     #[test]

@@ -32,6 +32,18 @@ impl Cluster {
     /// # Cancel safety
     /// The nodes are killed when the future is dropped.
     pub async fn start() -> io::Result<Self> {
+        Self::start_with("pause_minority").await
+    }
+
+    /// As [`start`](Self::start), with another answer to the question what nodes do that see no majority
+    /// (`cluster_partition_handling`).
+    ///
+    /// # Errors
+    /// As `start`.
+    ///
+    /// # Cancel safety
+    /// The nodes are killed when the future is dropped.
+    pub async fn start_with(partition_handling: &str) -> io::Result<Self> {
         let home = tempfile::Builder::new().prefix("amqp-cluster-").tempdir()?;
         let [epmd_port, p1, d1, p2, d2, p3, d3] = free_ports()?;
         let of = |name: &str, home: &TempDir| Control {
@@ -40,14 +52,16 @@ impl Cluster {
             name: format!("{name}@localhost"),
         };
         let cookie = format!("{:032X}", fastrand::u128(..));
-        let configuration = "cluster_formation.peer_discovery_backend = classic_config\n\
+        let configuration = format!(
+            "cluster_formation.peer_discovery_backend = classic_config\n\
              cluster_formation.classic_config.nodes.1 = r1@localhost\n\
              cluster_formation.classic_config.nodes.2 = r2@localhost\n\
              cluster_formation.classic_config.nodes.3 = r3@localhost\n\
-             cluster_partition_handling = pause_minority\n";
+             cluster_partition_handling = {partition_handling}\n"
+        );
         let epmd = start_epmd(&of("epmd", &home)).await?;
         let node = |name: &'static str, port, dist_port| {
-            let (cookie, of) = (&cookie, &of);
+            let (cookie, of, configuration) = (&cookie, &of, &configuration);
             async move {
                 let folder = tempfile::Builder::new().prefix("amqp-rabbitmq-").tempdir()?;
                 furnish_with(folder.path(), cookie, configuration, &[])?;

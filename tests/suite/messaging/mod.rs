@@ -16,6 +16,7 @@ mod other_words;
 mod produce;
 mod publish_all;
 mod quickstart;
+mod refused;
 mod rpc;
 mod rpc_client;
 mod rpc_conflicts;
@@ -30,6 +31,7 @@ mod set_aside;
 mod subscriptions;
 mod traffic;
 mod transport;
+mod unanswered;
 mod worker;
 
 use super::every_broker::{on_every_broker, on_tcp_brokers};

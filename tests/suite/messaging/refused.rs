@@ -1,0 +1,273 @@
+//! What the broker refuses is told to whom it belongs: the messages beside it on the same channel are delivered.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures_util::{StreamExt as _, future::join_all, stream};
+use messaging::{
+    Delivered, Error, Exchange, Outcome, Producer, PublishOptions, Queue, RetryPolicy, Transport, Undelivered,
+};
+use tests::RabbitMq;
+
+use super::{
+    fixture::{Broker, impatient, within},
+    on_every_broker,
+};
+
+/// Publishes the numbers up to `count` side by side, those of `culprits` with these options; what became of each.
+async fn publish(
+    producer: &Producer,
+    queue: &str,
+    count: u32,
+    (culprits, options): (&[u32], &PublishOptions),
+) -> Vec<Result<Delivered, Error>> {
+    let plain = PublishOptions::new();
+    let numbers: Vec<_> = (0..count).collect();
+    let publishing = numbers.iter().map(|number| {
+        let options = if culprits.contains(number) { options } else { &plain };
+        producer.ensure_publish_with(queue, number, options)
+    });
+    within(join_all(publishing)).await
+}
+
+/// The bodies of all messages in the queue, each once.
+async fn bodies(channel: &amqp_client::Channel, queue: &str) -> BTreeSet<u32> {
+    let mut bodies = BTreeSet::new();
+    while let Some(delivery) = within(channel.get_no_ack(queue)).await.unwrap() {
+        bodies.insert(serde_json::from_slice(delivery.body()).unwrap());
+    }
+    bodies
+}
+
+fn undelivered(result: Result<Delivered, Error>) -> Undelivered {
+    match result {
+        Err(Error::Undelivered(undelivered)) => *undelivered,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Checks that each of the culprits, and nobody else, was told that the broker refuses it.
+fn check(outcomes: Vec<Result<Delivered, Error>>, culprits: &[u32], words: &str) {
+    for (number, outcome) in (0..).zip(outcomes) {
+        if culprits.contains(&number) {
+            let error = undelivered(outcome);
+            assert_eq!(error.outcome, Outcome::Rejected, "{error}");
+            assert!(error.to_string().contains(words), "{error}");
+        } else {
+            outcome.unwrap_or_else(|error| panic!("{number}: {error}"));
+        }
+    }
+}
+
+async fn scene(broker: &Broker) -> (Transport, Producer, amqp_client::Channel, String) {
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    let channel = broker.channel().await;
+    channel.declare(&Queue::new(&queue)).await.unwrap();
+    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    within(producer.ensure_publish(&queue, &u32::MAX)).await.unwrap();
+    assert_eq!(bodies(&channel, &queue).await.len(), 1);
+    (transport, producer, channel, queue)
+}
+
+async fn told_alone(broker: &Broker, count: u32, (culprits, options): (&[u32], PublishOptions), words: &str) {
+    let (transport, producer, channel, queue) = scene(broker).await;
+    for _ in 0..3 {
+        let outcomes = publish(&producer, &queue, count, (culprits, &options)).await;
+        check(outcomes, culprits, words);
+        let there = bodies(&channel, &queue).await;
+        assert!(there.into_iter().eq((0..count).filter(|number| !culprits.contains(number))));
+    }
+    channel.delete_queue(&queue).await.unwrap();
+    transport.close().await.unwrap();
+}
+
+async fn a_wrong_user_id_among_300_is_told_alone(broker: Broker) {
+    let wrong = PublishOptions::new().user_id("somebody").unwrap();
+    told_alone(&broker, 300, (&[150], wrong), "user_id property set to 'somebody'").await;
+}
+
+async fn an_expiration_that_is_too_long_is_told_alone(broker: Broker) {
+    let wrong = PublishOptions::new().expiration(Duration::from_secs(1 << 40));
+    told_alone(&broker, 100, (&[99], wrong), "invalid expiration").await;
+}
+
+async fn several_that_are_refused_are_each_told_and_nobody_else(broker: Broker) {
+    let wrong = PublishOptions::new().user_id("somebody").unwrap();
+    let culprits = [0, 1, 2, 50, 77, 199];
+    told_alone(&broker, 200, (&culprits, wrong), "user_id").await;
+}
+
+async fn all_that_are_refused_are_told(broker: Broker) {
+    let (transport, producer, channel, queue) = scene(&broker).await;
+    let wrong = PublishOptions::new().user_id("somebody").unwrap();
+    let culprits: Vec<_> = (0..300).collect();
+    check(publish(&producer, &queue, 300, (&culprits, &wrong)).await, &culprits, "user_id");
+    within(producer.ensure_publish(&queue, &1)).await.unwrap();
+    assert!(bodies(&channel, &queue).await.into_iter().eq([1]));
+    channel.delete_queue(&queue).await.unwrap();
+    transport.close().await.unwrap();
+}
+
+async fn what_needs_a_queue_that_exists_otherwise_is_told_alone(broker: Broker) {
+    let (transport, producer, channel, queue) = scene(&broker).await;
+    let existing = Queue::new(broker.name("dead"));
+    channel.declare(&existing).await.unwrap();
+    let conflicting = PublishOptions::new().declare_queue(&existing.clone().max_length(5));
+    let culprits = [20, 60, 61, 62];
+    for _ in 0..3 {
+        let outcomes = publish(&producer, &queue, 100, (&culprits, &conflicting)).await;
+        for (number, outcome) in (0..).zip(outcomes) {
+            if culprits.contains(&number) {
+                let error = undelivered(outcome);
+                assert_eq!((error.outcome, error.attempts), (Outcome::NotSent, 1), "{error}");
+                assert!(matches!(error.source.as_deref(), Some(Error::Conflict(_))), "{error}");
+            } else {
+                assert_eq!(outcome.unwrap().attempts, 1, "{number}: nothing else is touched");
+            }
+        }
+        assert_eq!(bodies(&channel, &queue).await.len(), 96);
+    }
+    channel.delete_queue(&queue).await.unwrap();
+    channel.delete_queue(existing.name()).await.unwrap();
+    transport.close().await.unwrap();
+}
+
+async fn messages_to_an_exchange_that_goes_missing_are_all_delivered(broker: Broker) {
+    let (transport, _, channel, queue) = scene(&broker).await;
+    let exchange = Exchange::fanout(broker.name("x"));
+    let producer = transport.producer(exchange.clone()).retry(impatient());
+    within(producer.ensure_publish("", &0)).await.unwrap();
+    channel.delete_exchange(&exchange).await.unwrap();
+    let needs = PublishOptions::new().bind(&queue, &exchange, "");
+    let all: Vec<_> = (0..100).collect();
+    for outcome in publish(&producer, "", 100, (&all, &needs)).await {
+        outcome.unwrap();
+    }
+    assert_eq!(bodies(&channel, &queue).await.len(), 100);
+    channel.delete_exchange(&exchange).await.unwrap();
+    channel.delete_queue(&queue).await.unwrap();
+    transport.close().await.unwrap();
+}
+
+async fn an_exchange_that_nobody_declares_is_told_and_holds_up_no_other(broker: Broker) {
+    let (transport, producer, channel, queue) = scene(&broker).await;
+    let brief = impatient().deadline(Duration::from_millis(300));
+    let lost = transport.producer(Exchange::direct("amq.nowhere")).retry(brief);
+    let plain = (&[][..], &PublishOptions::new());
+    let lost = publish(&lost, "k", 20, plain);
+    let (lost, delivered) = tokio::join!(lost, publish(&producer, &queue, 100, plain));
+    for outcome in delivered {
+        assert_eq!(outcome.unwrap().attempts, 1);
+    }
+    for outcome in lost {
+        let error = undelivered(outcome);
+        assert!(error.to_string().contains("no exchange 'amq.nowhere'"), "{error}");
+    }
+    channel.delete_queue(&queue).await.unwrap();
+    transport.close().await.unwrap();
+}
+
+async fn a_message_that_is_to_be_published_once_is_not_published_again_for_another(broker: Broker) {
+    let (transport, producer, channel, queue) = scene(&broker).await;
+    let producer = producer.retry(RetryPolicy::never());
+    let wrong = PublishOptions::new().user_id("somebody").unwrap();
+    for outcome in publish(&producer, &queue, 50, (&[25], &wrong)).await {
+        match outcome {
+            Ok(delivered) => assert_eq!(delivered.attempts, 1),
+            Err(error) => assert_eq!(undelivered(Err(error)).attempts, 1),
+        }
+    }
+    channel.delete_queue(&queue).await.unwrap();
+    transport.close().await.unwrap();
+}
+
+async fn what_cannot_be_sent_is_told_at_once_and_the_channel_is_as_it_was(broker: Broker) {
+    let (transport, producer, channel, queue) = scene(&broker).await;
+    let (long, plain) = ("k".repeat(256), PublishOptions::new());
+    let headers = PublishOptions::new().header("big", "x".repeat(200_000)).unwrap();
+    let text = PublishOptions::new().serializer("text");
+    let too_large = "x".repeat((64 << 20) + 1);
+    let beside = publish(&producer, &queue, 100, (&[], &plain));
+    let (large, many, name, delivered) = tokio::join!(
+        producer.ensure_publish_with(&queue, &too_large, &text),
+        producer.ensure_publish_with(&queue, &1, &headers),
+        producer.ensure_publish(&long, &1),
+        beside,
+    );
+    for outcome in [large, many, name] {
+        let error = undelivered(outcome);
+        assert_eq!((error.outcome, error.attempts), (Outcome::NotSent, 1), "{error}");
+    }
+    for outcome in delivered {
+        assert_eq!(outcome.unwrap().attempts, 1);
+    }
+    channel.delete_queue(&queue).await.unwrap();
+    transport.close().await.unwrap();
+}
+
+on_every_broker! {
+    a_wrong_user_id_among_300_is_told_alone,
+    an_expiration_that_is_too_long_is_told_alone,
+    several_that_are_refused_are_each_told_and_nobody_else,
+    all_that_are_refused_are_told,
+    what_needs_a_queue_that_exists_otherwise_is_told_alone,
+    messages_to_an_exchange_that_goes_missing_are_all_delivered,
+    an_exchange_that_nobody_declares_is_told_and_holds_up_no_other,
+    a_message_that_is_to_be_published_once_is_not_published_again_for_another,
+    what_cannot_be_sent_is_told_at_once_and_the_channel_is_as_it_was,
+}
+
+/// One message of 200 over the broker's limit of 1000 bytes, alone and in a stream.
+async fn one_over_the_limit_among_200(url: &str) {
+    let transport = within(Transport::connect(url)).await.unwrap();
+    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    drop(within(transport.consumer(Queue::new("sizes")).start::<String>()).await.unwrap());
+    let body = |number: u32| if number == 100 { "x".repeat(2000) } else { number.to_string() };
+    for round in 0..3 {
+        let outcomes: Vec<_> = if round == 0 {
+            let messages = stream::iter(0..200).map(|number| ("sizes", body(number)));
+            within(producer.publish_all(messages, 200).collect()).await
+        } else {
+            let bodies: Vec<_> = (0..200).map(body).collect();
+            within(join_all(bodies.iter().map(|body| producer.ensure_publish("sizes", body)))).await
+        };
+        check(outcomes, &[100], "larger than");
+    }
+    let mut consumer = transport.consumer(Queue::new("sizes")).start::<String>().await.unwrap();
+    let mut there = BTreeSet::new();
+    while there.len() < 199 {
+        let delivery = within(consumer.next()).await.unwrap().unwrap();
+        there.insert(delivery.body().clone());
+        delivery.ack().await.unwrap();
+    }
+    transport.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_over_the_limit_of_the_embedded_broker_among_200_is_told_alone() {
+    let broker = amqp_broker::Broker::builder().max_message_size(1000).build();
+    let listener = broker.listen("127.0.0.1:0").await.unwrap();
+    one_over_the_limit_among_200(&format!("amqp://{}/", listener.local_addr())).await;
+}
+
+#[tokio::test]
+async fn one_over_the_limit_of_rabbitmq_among_200_is_told_alone_and_so_is_a_topic_that_is_not_allowed() {
+    let test = "messaging::refused::one_over_the_limit_of_rabbitmq_among_200_is_told_alone";
+    if !RabbitMq::require(test) {
+        return;
+    }
+    let rabbitmq = RabbitMq::start_with("max_message_size = 1000\n", &[]).await.unwrap();
+    one_over_the_limit_among_200(rabbitmq.uri()).await;
+    rabbitmq.ctl(&["set_topic_permissions", "guest", "amq.topic", "^open", ".*"]).await.unwrap();
+    let transport = within(Transport::connect(rabbitmq.uri())).await.unwrap();
+    let producer = transport.producer(Exchange::topic("amq.topic"));
+    let keys: Vec<_> = (0..100).map(|number| if number == 40 { "closed" } else { "open" }).collect();
+    let outcomes = within(join_all(keys.iter().map(|key| producer.ensure_publish(key, &1)))).await;
+    for (key, outcome) in keys.iter().zip(outcomes) {
+        match *key {
+            "open" => drop(outcome.unwrap()),
+            _ => assert!(undelivered(outcome).to_string().contains("ACCESS_REFUSED")),
+        }
+    }
+    rabbitmq.stop().await.unwrap();
+}

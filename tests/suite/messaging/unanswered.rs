@@ -1,0 +1,157 @@
+//! A broker that answers some publishes late or never: they are given up and told, or made again, and the others do not wait.
+
+use std::time::Duration;
+
+use amqp_broker::{Broker, Faults};
+use futures_util::{
+    StreamExt as _,
+    future::{join, join_all},
+    stream,
+};
+use messaging::{
+    Delivered, Error, Exchange, Outcome, Producer, PublishOptions, Queue, RetryPolicy, Transport, Undelivered,
+};
+use tests::{Cluster, RabbitMq};
+
+use super::fixture::within;
+
+/// A broker in memory with a queue `q`, and a producer that has published to it once.
+async fn scene(name: &str) -> (Broker, Faults, Producer) {
+    let broker = amqp_broker::memory(name);
+    let transport = Transport::connect(&format!("memory://{name}")).await.unwrap();
+    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
+    producer.ensure_publish_with("q", &0, &needs).await.unwrap();
+    let faults = broker.faults();
+    (broker, faults, producer)
+}
+
+fn depth(broker: &Broker) -> usize {
+    broker.queues("/").into_iter().find(|queue| queue.name == "q").unwrap().ready
+}
+
+fn undelivered(result: Result<Delivered, Error>) -> Undelivered {
+    match result {
+        Err(Error::Undelivered(undelivered)) => *undelivered,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_without_an_answer_ends_after_its_time_and_the_next_is_made_on_another_channel() {
+    let (broker, faults, producer) = scene("attempt-time").await;
+    faults.swallow_confirms(1);
+    let delivered = producer.ensure_publish("q", &1).await.unwrap();
+    assert_eq!(delivered.attempts, 2);
+    assert!((10..11).contains(&delivered.elapsed.as_secs()), "{delivered:?}");
+    assert_eq!(depth(&broker), 3, "at least once: here it is twice");
+    faults.swallow_confirms(1);
+    let brief = producer.retry(RetryPolicy::default().attempt_timeout(Duration::from_secs(2)));
+    let delivered = brief.ensure_publish("q", &1).await.unwrap();
+    assert_eq!((delivered.attempts, delivered.elapsed.as_secs()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_never_comes_is_told_as_unknown_by_the_deadline() {
+    let (_broker, faults, producer) = scene("never-answered").await;
+    faults.swallow_confirms(u64::MAX);
+    let error = undelivered(producer.ensure_publish("q", &1).await);
+    assert_eq!((error.outcome, error.attempts, error.elapsed.as_secs()), (Outcome::Unknown, 3, 30));
+    let once = producer.clone().retry(RetryPolicy::never());
+    let error = undelivered(once.ensure_publish("q", &1).await);
+    assert_eq!((error.outcome, error.attempts, error.elapsed.as_secs()), (Outcome::Unknown, 1, 30));
+    let brief = RetryPolicy::never().attempt_timeout(Duration::from_secs(1));
+    let error = undelivered(producer.retry(brief).ensure_publish("q", &1).await);
+    assert_eq!((error.outcome, error.attempts, error.elapsed.as_secs()), (Outcome::Unknown, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_answered_meanwhile_is_published_once() {
+    let (broker, faults, producer) = scene("others-once").await;
+    faults.swallow_confirms(1);
+    let first = producer.ensure_publish("q", &1);
+    let numbers: Vec<_> = (2..=100).collect();
+    let others = join_all(numbers.iter().map(|number| producer.ensure_publish("q", number)));
+    let mut times: Vec<_> = Vec::new();
+    let (first, others) = join(first, others).await;
+    times.extend(others.iter().map(|delivered| delivered.as_ref().unwrap().attempts));
+    assert_eq!((first.unwrap().attempts, times), (2, vec![1; 99]));
+    assert_eq!(depth(&broker), 102);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_broker_blocks_no_attempt_is_given_up() {
+    let (broker, faults, producer) = scene("blocked-attempt").await;
+    faults.swallow_confirms(1);
+    faults.block("low on memory");
+    let publishing = producer.ensure_publish("q", &1);
+    let unblocking = async {
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        faults.unblock();
+    };
+    let (published, ()) = join(publishing, unblocking).await;
+    // Whether it left before the client heard of it or after, nothing is made again in a hurry that the broker will take later.
+    let attempts = published.map_or_else(|error| undelivered(Err(error)).attempts, |done| done.attempts);
+    assert!(attempts <= 2 && depth(&broker) <= 3, "{attempts} {}", depth(&broker));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_goes_on_after_one_whose_answer_never_comes() {
+    let (broker, faults, producer) = scene("stream-goes-on").await;
+    faults.swallow_confirms(1);
+    // More than a channel may have unanswered.
+    let count = 70_000;
+    let outcomes: Vec<_> =
+        producer.publish_all(stream::iter(0..count).map(|number| ("q", number)), 1000).collect().await;
+    let again: u32 = outcomes.into_iter().map(|delivered| delivered.unwrap().attempts - 1).sum();
+    assert_eq!(again, 1);
+    assert_eq!(depth(&broker), 1 + count + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn confirms_lost_one_by_one_never_fill_the_window() {
+    let (_broker, faults, producer) = scene("never-full").await;
+    let once = producer.clone().retry(RetryPolicy::never().attempt_timeout(Duration::from_millis(1)));
+    for round in 0..70 {
+        faults.swallow_confirms(1000);
+        let lost = join_all((0..1000).map(|_| once.ensure_publish("q", &round))).await;
+        assert!(lost.into_iter().all(|lost| undelivered(lost).outcome == Outcome::Unknown), "{round}");
+    }
+    assert_eq!(producer.ensure_publish("q", &1).await.unwrap().attempts, 1);
+}
+
+#[tokio::test]
+async fn a_quorum_queue_without_a_majority_holds_up_no_other() {
+    if !RabbitMq::require("messaging::unanswered::a_quorum_queue_without_a_majority_holds_up_no_other") {
+        return;
+    }
+    // By default the last node of a cluster would pause.
+    let mut cluster = Cluster::start_with("ignore").await.unwrap();
+    let transport = within(Transport::connect(cluster.nodes[0].uri())).await.unwrap();
+    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let quorum = PublishOptions::new().declare_queue(&Queue::quorum("quorum"));
+    let classic = PublishOptions::new().declare_queue(&Queue::durable("classic"));
+    within(producer.ensure_publish_with("quorum", &0, &quorum)).await.unwrap();
+    within(producer.ensure_publish_with("classic", &0, &classic)).await.unwrap();
+    cluster.nodes[1].kill().unwrap();
+    cluster.nodes[2].kill().unwrap();
+    // Nobody may know yet: those that do not come to be confirmed say when it is so.
+    let policy =
+        |deadline| RetryPolicy::default().deadline(deadline).attempt_timeout(Duration::from_millis(500));
+    let brief = producer.clone().retry(policy(Duration::from_secs(2)));
+    let stuck = join_all((0..20).map(|_| brief.ensure_publish("quorum", &1)));
+    let healthy = stream::iter(0..2000).map(|_| producer.ensure_publish("classic", &1));
+    let (stuck, healthy) = join(stuck, healthy.buffer_unordered(100).collect::<Vec<_>>()).await;
+    for outcome in stuck {
+        let error = undelivered(outcome);
+        assert_eq!(error.outcome, Outcome::Unknown, "{error}");
+        assert!(error.attempts > 1, "{error}");
+    }
+    for outcome in healthy {
+        assert_eq!(outcome.unwrap().attempts, 1);
+    }
+    // With a majority again it is as before.
+    cluster.nodes[1].restart().await.unwrap();
+    let patient = producer.retry(policy(Duration::from_secs(60)).attempt_timeout(Duration::from_secs(5)));
+    patient.ensure_publish("quorum", &1).await.unwrap();
+}
