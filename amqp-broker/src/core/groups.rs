@@ -61,20 +61,34 @@ impl Groups {
         std::mem::replace(&mut self.current, entered)
     }
 
-    /// The one to which the operation under way belongs, or [`Kept::NO`].
+    /// Whether the operation under way belongs to any.
     #[inline]
-    pub(crate) fn entered(&self) -> Kept {
-        self.current
+    pub(crate) fn is_any_entered(&self) -> bool {
+        self.current != Kept::NO
     }
 
-    /// What is done from now on belongs to all of these that are open, which makes them one, and to no other; leaves only those,
-    /// and tells to which it did before.
+    /// Adds the one to which the operation under way belongs. There are never many, though those that are closed stay for a while.
+    pub(crate) fn add_to(&self, groups: &mut Vec<Kept>) {
+        if groups.last() != Some(&self.current) && !groups.contains(&self.current) {
+            if groups.len() >= 2 * MOST {
+                groups.retain(|group| self.is_open(*group));
+            }
+            groups.push(self.current);
+        }
+    }
+
+    /// What is done from now on belongs to all of these that are open, which makes them one, and to no other. Leaves one for all,
+    /// if any is open, for they close together; tells to which it did before.
     pub(crate) fn enter_all(&mut self, groups: &mut Vec<Kept>) -> Kept {
         let around = std::mem::replace(&mut self.current, Kept::NO);
-        groups.retain(|group| self.is_open(*group));
-        for group in groups.iter() {
-            self.entangle(*group);
-            self.current = *group;
+        for group in groups.drain(..) {
+            if self.is_open(group) {
+                self.entangle(group);
+                self.current = group;
+            }
+        }
+        if self.current != Kept::NO {
+            groups.push(self.current);
         }
         around
     }
@@ -232,6 +246,32 @@ mod tests {
         let mut closed = vec![second, third];
         groups.enter_all(&mut closed);
         assert!(closed.is_empty() && groups.current().is_none());
+    }
+
+    #[test]
+    fn a_list_of_some_stays_short_however_many_come_and_go() {
+        let mut groups = Groups::default();
+        let stays = groups.open().unwrap();
+        let mut list = Vec::new();
+        groups.enter(stays);
+        groups.add_to(&mut list);
+        for _ in 0..10 * MOST {
+            let passes = groups.open().unwrap();
+            for group in [passes, stays] {
+                groups.enter(group);
+                groups.add_to(&mut list);
+            }
+            groups.end(passes);
+        }
+        assert!(list.len() <= 2 * MOST && list.contains(&stays));
+        let [one, other] = std::array::from_fn(|_| groups.open().unwrap());
+        for group in [one, other, one] {
+            groups.enter(group);
+            groups.add_to(&mut list);
+        }
+        groups.enter_all(&mut list);
+        assert_eq!((list.len(), groups.changes.len()), (1, 1));
+        assert!(groups.end(stays).is_none() && groups.end(one).is_none() && groups.end(other).is_some());
     }
 
     #[test]

@@ -162,10 +162,8 @@ impl Queue {
     /// A message is put into it, or back: what is too much from now on may be so because of the transaction under way, if one is.
     #[inline]
     pub(crate) fn lengthens(&mut self, groups: &Groups) {
-        let group = groups.entered();
-        if group.is_in_group() && self.lengthened_by.last() != Some(&group) && self.may_be_too_long() {
-            self.lengthened_by.retain(|other| *other != group && groups.is_open(*other));
-            self.lengthened_by.push(group);
+        if groups.is_any_entered() && self.may_be_too_long() {
+            groups.add_to(&mut self.lengthened_by);
         }
     }
 
