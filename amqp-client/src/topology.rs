@@ -230,6 +230,11 @@ impl Queue {
         &self.arguments
     }
 
+    /// Whether it goes with its last consumer.
+    pub fn is_auto_delete(&self) -> bool {
+        self.auto_delete
+    }
+
     fn set(mut self, key: &'static str, value: impl Into<Value>) -> Self {
         let set = self.arguments.insert(key, value);
         debug_assert!(set.is_ok(), "a short key and a flat value always fit");

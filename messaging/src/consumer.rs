@@ -42,6 +42,7 @@ pub struct Subscription {
     wait_for_release: Duration,
     prefetch: u16,
     is_stream: bool,
+    is_exclusive: bool,
     max_message_size: Option<u64>,
     concurrency: u16,
     on_failure: OnFailure,
@@ -62,6 +63,7 @@ impl Subscription {
             wait_for_release: WAIT_FOR_RELEASE,
             prefetch: 64,
             is_stream: false,
+            is_exclusive: false,
             max_message_size: None,
             concurrency: 1,
             on_failure: OnFailure::default(),
@@ -104,6 +106,7 @@ impl Subscription {
     #[must_use]
     pub fn exclusive(mut self, exclusive: bool) -> Self {
         self.options = self.options.exclusive(exclusive);
+        self.is_exclusive = exclusive;
         self
     }
 
@@ -196,7 +199,12 @@ impl Subscription {
         let options = options.withhold_bodies_over(limit);
         let consumer = channel.consume(&queue, options.clone()).await;
         let consumer = consumer.map_err(Error::consuming(&queue))?;
-        Ok(RawConsumer { channel, consumer, queue, options, left: VecDeque::new() })
+        let renewal = match (self.is_exclusive, self.queue.is_auto_delete()) {
+            (false, _) => Renewal::Overlapping,
+            (true, false) => Renewal::WithGap,
+            (true, true) => Renewal::Never,
+        };
+        Ok(RawConsumer { channel, consumer, queue, options, renewal, left: VecDeque::new() })
     }
 
     /// Whether the place of each message is to be noted.
@@ -237,8 +245,20 @@ pub(crate) struct RawConsumer {
     consumer: amqp_client::Consumer,
     queue: String,
     options: ConsumeOptions,
+    renewal: Renewal,
     /// What a consumer had that has been replaced.
     left: VecDeque<amqp_client::Delivery>,
+}
+
+/// How another consumer takes the place of one.
+#[derive(Clone, Copy, Debug)]
+enum Renewal {
+    /// It is there before the other one goes, for with its last consumer a queue may be deleted.
+    Overlapping,
+    /// It would not be let in before.
+    WithGap,
+    /// Neither will do.
+    Never,
 }
 
 impl RawConsumer {
@@ -263,18 +283,28 @@ impl RawConsumer {
         &self.queue
     }
 
-    /// Puts another consumer in the place of this one, on the same channel: what is unsettled stays so, and does not count towards its
-    /// prefetch.
+    /// Puts another consumer in the place of this one, on the same channel, where that can be: what is unsettled stays so, and does not
+    /// count towards its prefetch.
     pub(crate) async fn renew(&mut self) -> Result<(), Error> {
-        let renewed = self.channel.consume(&self.queue, self.options.clone()).await;
-        let renewed = renewed.map_err(|error| self.ended(Some(error)))?;
-        // Not the other way round: with its last consumer a queue may be deleted.
-        let mut before = std::mem::replace(&mut self.consumer, renewed);
-        before.cancel().await.map_err(|error| self.ended(Some(error)))?;
-        while let Some(Ok(delivery)) = before.recv().await {
-            self.left.push_back(delivery);
+        match self.renewal {
+            Renewal::Overlapping => {
+                let renewed = self.consume().await?;
+                let mut before = std::mem::replace(&mut self.consumer, renewed);
+                let cancelled = cancel(&mut before, &mut self.left).await;
+                cancelled.map_err(|error| self.ended(Some(error)))
+            }
+            Renewal::WithGap => {
+                cancel(&mut self.consumer, &mut self.left).await.map_err(|error| self.ended(Some(error)))?;
+                self.consumer = self.consume().await?;
+                Ok(())
+            }
+            Renewal::Never => Ok(()),
         }
-        Ok(())
+    }
+
+    async fn consume(&mut self) -> Result<amqp_client::Consumer, Error> {
+        let consumer = self.channel.consume(&self.queue, self.options.clone()).await;
+        consumer.map_err(|error| self.ended(Some(error)))
     }
 
     /// Ends the channel: what is not settled goes back to the queue.
@@ -291,6 +321,18 @@ impl RawConsumer {
     fn ended(&self, source: Option<amqp_client::Error>) -> Error {
         Error::ConsumerEnded { queue: self.queue.clone(), source }
     }
+}
+
+/// Cancels a consumer, and keeps what it was sent.
+async fn cancel(
+    consumer: &mut amqp_client::Consumer,
+    left: &mut VecDeque<amqp_client::Delivery>,
+) -> amqp_client::Result<()> {
+    consumer.cancel().await?;
+    while let Some(delivery) = consumer.recv().await {
+        left.push_back(delivery?);
+    }
+    Ok(())
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(

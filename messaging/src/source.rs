@@ -106,3 +106,24 @@ impl Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use amqp_client::{ConnectOptions, Queue};
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::{link::Link, url::TransportUrl};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ends_soon_again_is_a_relapse_until_it_was_there_for_a_while() {
+        let url = TransportUrl::parse("memory://source").unwrap();
+        let link = Link::new(url, ConnectOptions::new(), 1000);
+        let mut source = Source::from(Subscription::new(link, Queue::new("q")));
+        for (after, relapses) in [(0, 0), (0, 1), (59, 2), (60, 0), (1, 1)] {
+            advance(Duration::from_secs(after)).await;
+            source.ended(&Error::ConsumerEnded { queue: "q".to_owned(), source: None });
+            assert_eq!(source.relapses, relapses);
+        }
+    }
+}

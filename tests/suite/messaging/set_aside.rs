@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amqp_client::{Channel, Message, Properties, Table};
+use amqp_client::{Channel, ConnectOptions, Message, Properties, Table, Uri};
 use amqp_codec::{Array, HeaderTable, RawProperties, Value, ValueRef};
 use messaging::{
     Exchange, Incoming, Malformed, OnFailure, PublishOptions, Queue, RetryLater, Transport, Worker,
@@ -164,6 +164,38 @@ async fn what_cannot_be_set_aside_is_kept_and_handled_again_after_pauses_and_oth
     within(worker.stop()).await;
     assert_eq!(ready(&channel, &queue).await, 0);
     channel.delete_queue(&dead).await.unwrap();
+}
+
+/// No second consumer is let in, not even for a moment.
+async fn what_cannot_be_set_aside_is_not_in_the_way_of_an_exclusive_consumer(broker: Broker) {
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    let channel = broker.channel().await;
+    channel.declare(&Queue::new(format!("{queue}.dead"))).await.unwrap();
+    let (seen, mut handled) = unbounded_channel();
+    let worker = transport
+        .consumer(Queue::new(&queue))
+        .exclusive(true)
+        .on_failure(OnFailure::Retry(AT_ONCE))
+        .handle(move |message: Incoming<String>| {
+            let body = message.into_body();
+            let is_bad = body.starts_with("bad");
+            seen.send(body).unwrap();
+            async move { if is_bad { Err("it is bad") } else { Ok(()) } }
+        })
+        .await
+        .unwrap();
+    for round in ["1", "2", "3"] {
+        for kind in ["bad", "good"] {
+            publish(&transport, &queue, &format!("{kind} {round}")).await;
+        }
+        while within(handled.recv()).await.unwrap() != format!("good {round}") {}
+    }
+    within(worker.stop()).await;
+    assert_eq!(ready(&channel, &queue).await, 3);
+    for queue in [format!("{queue}.dead"), queue] {
+        channel.delete_queue(&queue).await.unwrap();
+    }
 }
 
 async fn where_no_other_queue_can_have_a_name_a_message_is_handled_again_until_it_succeeds(broker: Broker) {
@@ -399,6 +431,31 @@ async fn a_body_over_the_limit_is_dead_lettered_whole_where_that_is_declared_and
     assert!(lines.iter().all(|line| line.contains("the id") && line.contains("300002 bytes")), "{lines:?}");
 }
 
+/// As large as the limit is that nobody has set, and a MiB more.
+async fn a_large_body_between_small_ones_stops_no_consumer(broker: Broker) {
+    let options = ConnectOptions::new().max_message_size(u64::MAX);
+    let connection = match broker.url.strip_prefix("memory://") {
+        Some(name) => {
+            let stream = amqp_broker::memory(name).connect();
+            options.connect_stream(stream, &Uri::default()).await.unwrap()
+        }
+        None => options.connect(&broker.url).await.unwrap(),
+    };
+    let channel = connection.open_channel().await.unwrap();
+    let transport = broker.transport().await;
+    let queue = broker.name("q");
+    let (worker, mut handled) = failing(&transport, Queue::new(&queue), AT_ONCE).await;
+    for body in ["before", &"x".repeat(65 << 20), "after"] {
+        channel.publish("", &queue, &json(body)).await.unwrap();
+    }
+    for expected in ["before", "after"] {
+        assert_eq!(within(handled.recv()).await.unwrap().0, expected);
+    }
+    within(worker.stop()).await;
+    assert_eq!(ready(&channel, &queue).await, 1);
+    channel.delete_queue(&queue).await.unwrap();
+}
+
 async fn a_body_over_the_limit_of_the_transport_is_an_item_that_can_be_settled(broker: Broker) {
     let options = messaging::TransportOptions::new().max_message_size(1000);
     let transport = within(options.connect(&broker.url)).await.unwrap();
@@ -459,11 +516,13 @@ async fn a_message_that_may_not_be_set_aside_is_kept_on_rabbitmq() {
 
 on_every_broker!(
     what_cannot_be_set_aside_is_kept_and_handled_again_after_pauses_and_others_are_not_disturbed,
+    what_cannot_be_set_aside_is_not_in_the_way_of_an_exclusive_consumer,
     where_no_other_queue_can_have_a_name_a_message_is_handled_again_until_it_succeeds,
     what_has_no_room_for_another_header_is_kept_and_goes_back_when_the_worker_stops,
     what_is_moved_goes_to_its_one_queue_and_has_all_headers_for_who_handles_it,
     headers_that_cannot_be_read_are_set_aside_as_the_bytes_they_are,
     a_body_over_the_limit_goes_to_who_is_there_for_it_by_its_size,
     a_body_over_the_limit_is_dead_lettered_whole_where_that_is_declared_and_kept_where_not,
+    a_large_body_between_small_ones_stops_no_consumer,
     a_body_over_the_limit_of_the_transport_is_an_item_that_can_be_settled,
 );
