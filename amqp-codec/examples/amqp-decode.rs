@@ -1,7 +1,7 @@
-//! Prints the transcript of one direction of a captured connection: the bytes of a file, or of standard input.
+//! Prints the transcript of one direction of a captured connection: the bytes of a file, or of standard input for `-` or without one.
 //!
 //! ```sh
-//! cargo run -p amqp-codec --example amqp-decode -- tests/suite/codec/golden/pika.client.bin
+//! amqp-decode capture.client.bin
 //! ```
 //!
 //! The capture may begin and end anywhere: what is no frame is skipped, and said.
@@ -18,7 +18,7 @@ use amqp_codec::{Framer, framer::Piece};
 const FRAME_MAX: usize = 16 << 20;
 
 fn main() -> ExitCode {
-    let path = std::env::args().nth(1);
+    let path = std::env::args().nth(1).filter(|path| path != "-");
     let name = path.as_deref().unwrap_or("standard input");
     let result = match &path {
         Some(path) => File::open(path).and_then(|mut file| decode(&mut file)),

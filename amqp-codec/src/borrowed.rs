@@ -60,7 +60,7 @@ pub struct Deliver<'a> {
     pub routing_key: &'a [u8],
 }
 
-/// The properties that tell how to read a body, borrowed from the encoded ones.
+/// The properties that tell how to read a body, and of which message it is, borrowed from the encoded ones.
 ///
 /// ```
 /// use amqp_codec::{Properties, ShortString, borrowed::ContentProperties};
@@ -77,6 +77,8 @@ pub struct ContentProperties<'a> {
     pub content_type: Option<&'a [u8]>,
     /// MIME encoding of the body.
     pub content_encoding: Option<&'a [u8]>,
+    /// The publisher's name for the message.
+    pub message_id: Option<&'a [u8]>,
     /// The application's headers.
     pub headers: Option<Entries<'a>>,
 }
@@ -107,6 +109,7 @@ impl<'a> ContentProperties<'a> {
                     match field.name {
                         "content_type" => read.content_type = Some(text),
                         "content_encoding" => read.content_encoding = Some(text),
+                        "message_id" => read.message_id = Some(text),
                         _ => {}
                     }
                     rest
@@ -415,6 +418,7 @@ mod tests {
                 read.content_encoding,
                 properties.content_encoding.as_ref().map(ShortString::as_bytes)
             );
+            assert_eq!(read.message_id, properties.message_id.as_ref().map(ShortString::as_bytes));
             assert_eq!(read.headers, properties.headers.as_ref().map(Table::entries));
             let header = properties.headers.as_ref().and_then(|headers| headers.get("compression"));
             assert_eq!(read.header_text("compression"), header.as_ref().and_then(|value| value.as_str()));

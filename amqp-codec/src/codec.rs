@@ -59,6 +59,15 @@ impl Encoder<Frame> for FrameCodec {
     }
 }
 
+/// A frame passed on as it is.
+impl Encoder<RawFrame> for FrameCodec {
+    type Error = CodecError;
+
+    fn encode(&mut self, frame: RawFrame, out: &mut BytesMut) -> Result<(), CodecError> {
+        Ok(frame.encode(self.frame_max, out)?)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,21 +29,34 @@ pub const HEADER_LEN: usize = 7;
 /// A heartbeat, complete.
 pub const HEARTBEAT: [u8; 8] = [8, 0, 0, 0, 0, 0, 0, FRAME_END];
 
-/// The type octet.
+/// The type octet, which is the discriminant.
+///
+/// ```
+/// use amqp_codec::FrameKind;
+///
+/// assert_eq!((FrameKind::Heartbeat.octet(), FrameKind::Heartbeat as u8), (8, 8));
+/// assert_eq!(FrameKind::from_octet(3), Ok(FrameKind::Body));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum FrameKind {
     /// 1: a method.
-    Method,
+    Method = 1,
     /// 2: a content header.
-    Header,
+    Header = 2,
     /// 3: a part of a content body.
-    Body,
+    Body = 3,
     /// 8: a sign of life.
-    Heartbeat,
+    Heartbeat = 8,
 }
 
 impl FrameKind {
-    fn from_octet(octet: u8) -> Result<Self, Error> {
+    /// The kind that this octet is on the wire.
+    ///
+    /// # Errors
+    /// [`Error::UnknownFrameType`].
+    #[inline]
+    pub const fn from_octet(octet: u8) -> Result<Self, Error> {
         match octet {
             1 => Ok(FrameKind::Method),
             2 => Ok(FrameKind::Header),
@@ -53,13 +66,10 @@ impl FrameKind {
         }
     }
 
-    pub(crate) const fn octet(self) -> u8 {
-        match self {
-            FrameKind::Method => 1,
-            FrameKind::Header => 2,
-            FrameKind::Body => 3,
-            FrameKind::Heartbeat => 8,
-        }
+    /// What it is on the wire.
+    #[inline]
+    pub const fn octet(self) -> u8 {
+        self as u8
     }
 
     /// The name used in errors.
@@ -140,6 +150,17 @@ impl RawFrame {
         let payload = buffer.split_to(header.size as usize).freeze();
         buffer.advance(1);
         Ok(Some(RawFrame { kind: header.kind, channel: header.channel, payload }))
+    }
+
+    /// Appends the frame as it came, payload and all: what a proxy does that looks into few of them.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] when it would be over `frame_max`; nothing is appended then.
+    pub fn encode(&self, frame_max: usize, out: &mut BytesMut) -> Result<(), Error> {
+        encode_frame(self.kind, self.channel, frame_max, out, |out| {
+            out.put_slice(&self.payload);
+            Ok(())
+        })
     }
 
     /// Reads the payload.
@@ -350,6 +371,27 @@ mod tests {
         let error = body.encode(4096, &mut out).unwrap_err();
         assert_eq!(error, Error::TooLong { what: "a content body frame", length: 4097, limit: 4096 });
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_raw_frame_is_written_as_it_was_read_whatever_is_in_it() {
+        let frames = b"\x01\0\x07\0\0\0\x03odd\xce\x02\0\x01\0\0\0\0\xce\x03\xff\xff\0\0\0\x01\xce\xce\x08\0\x09\0\0\0\x01x\xce";
+        let (mut buffer, mut out) = (BytesMut::from(&frames[..]), BytesMut::new());
+        while let Some(raw) = RawFrame::split_from(&mut buffer, 4096).unwrap() {
+            raw.encode(4096, &mut out).unwrap();
+        }
+        assert_eq!(out, &frames[..]);
+        let large = RawFrame { kind: FrameKind::Body, channel: 1, payload: Bytes::from(vec![0; 4096]) };
+        let error = large.encode(4096, &mut out).unwrap_err();
+        assert_eq!(error, Error::TooLong { what: "a content body frame", length: 4104, limit: 4096 });
+        assert_eq!(out, &frames[..]);
+    }
+
+    #[test]
+    fn only_the_octets_of_the_specification_are_kinds() {
+        let kinds: Vec<_> = (0..=u8::MAX).filter(|&octet| FrameKind::from_octet(octet).is_ok()).collect();
+        assert_eq!(kinds, [1, 2, 3, 8]);
+        assert!(kinds.iter().all(|&octet| FrameKind::from_octet(octet).unwrap().octet() == octet));
     }
 
     #[test]

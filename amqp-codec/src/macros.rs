@@ -3,14 +3,14 @@
 /// Declares classes and their methods; see `method.rs` for the table it is made for.
 ///
 /// For each class a module with one struct a method and an enum `Method` over them; and over all classes `Method`, with
-/// ids, names, decoding and encoding. `-> Reply` names the method that answers.
+/// ids, names, decoding and encoding. `by` names the side that may send it, `-> Reply` the method that answers.
 macro_rules! methods {
     ($(
         $(#[$class_doc:meta])*
         $Class:ident($class:ident) = $class_id:literal {
             $(
                 $(#[$doc:meta])*
-                $Name:ident($name:literal) = $id:literal $(-> $Reply:ident)? {
+                $Name:ident($name:literal) = $id:literal by $Sender:ident $(-> $Reply:ident)? {
                     $($field:ident: $type:ty),* $(,)?
                 }
             )*
@@ -36,6 +36,7 @@ macro_rules! methods {
                         const NAME: &'static str = concat!(stringify!($class), ".", $name);
                         const FIELDS: &'static [Field] =
                             &[$(Field { name: stringify!($field), kind: <$type as Argument>::KIND },)*];
+                        const SENDER: Sender = Sender::$Sender;
 
                         #[allow(unused_variables, reason = "some methods have no arguments")]
                         fn write_arguments(&self, writer: &mut Writer<'_>) -> Result<(), Error> {
@@ -112,6 +113,11 @@ macro_rules! methods {
                 match self { $($(Method::$Class($class::Method::$Name(_)) => $class::$Name::NAME,)*)* }
             }
 
+            /// Which side may send it.
+            pub fn sender(&self) -> Sender {
+                match self { $($(Method::$Class($class::Method::$Name(_)) => $class::$Name::SENDER,)*)* }
+            }
+
             fn read(id: MethodId, reader: &mut Reader<'_>) -> Result<Self, Error> {
                 match (id.class_id, id.method_id) {
                     $($(($class_id, $id) => $class::$Name::read_arguments(reader).map(Method::from),)*)*
@@ -137,6 +143,14 @@ macro_rules! methods {
             pub fn fields(self) -> Option<&'static [Field]> {
                 match (self.class_id, self.method_id) {
                     $($(($class_id, $id) => Some($class::$Name::FIELDS),)*)*
+                    _ => None,
+                }
+            }
+
+            /// Which side may send the method; `None` for a number the specification does not have.
+            pub const fn sender(self) -> Option<Sender> {
+                match (self.class_id, self.method_id) {
+                    $($(($class_id, $id) => Some($class::$Name::SENDER),)*)*
                     _ => None,
                 }
             }

@@ -8,6 +8,7 @@ use crate::{
     error::Error,
     field::Field,
     macros::methods,
+    sender::Sender,
     table::Table,
     text::{LongString, Secret, ShortString},
     wire::{Argument, Reader, Writer, show_argument},
@@ -17,158 +18,158 @@ methods! {
     /// Work with connections: handshake, tuning, close.
     Connection(connection) = 10 {
         /// Broker to client, first of all: who I am and how you may log in.
-        Start("start") = 10 -> StartOk { version_major: u8, version_minor: u8, server_properties: Table, mechanisms: LongString, locales: LongString }
+        Start("start") = 10 by Server -> StartOk { version_major: u8, version_minor: u8, server_properties: Table, mechanisms: LongString, locales: LongString }
         /// Who the client is, and its login.
-        StartOk("start-ok") = 11 { client_properties: Table, mechanism: ShortString, response: Secret, locale: ShortString }
+        StartOk("start-ok") = 11 by Client { client_properties: Table, mechanism: ShortString, response: Secret, locale: ShortString }
         /// A further challenge of the login mechanism.
-        Secure("secure") = 20 -> SecureOk { challenge: LongString }
+        Secure("secure") = 20 by Server -> SecureOk { challenge: LongString }
         /// The answer to the challenge.
-        SecureOk("secure-ok") = 21 { response: Secret }
+        SecureOk("secure-ok") = 21 by Client { response: Secret }
         /// The broker's limits; 0 is no limit, and heartbeat 0 is off.
-        Tune("tune") = 30 -> TuneOk { channel_max: u16, frame_max: u32, heartbeat: u16 }
+        Tune("tune") = 30 by Server -> TuneOk { channel_max: u16, frame_max: u32, heartbeat: u16 }
         /// The limits both will keep to.
-        TuneOk("tune-ok") = 31 { channel_max: u16, frame_max: u32, heartbeat: u16 }
+        TuneOk("tune-ok") = 31 by Client { channel_max: u16, frame_max: u32, heartbeat: u16 }
         /// Enter a virtual host.
-        Open("open") = 40 -> OpenOk { virtual_host: ShortString, capabilities: ShortString, insist: bool }
+        Open("open") = 40 by Client -> OpenOk { virtual_host: ShortString, capabilities: ShortString, insist: bool }
         /// The connection is ready.
-        OpenOk("open-ok") = 41 { known_hosts: ShortString }
+        OpenOk("open-ok") = 41 by Server { known_hosts: ShortString }
         /// End the connection, saying why and, when a method caused it, which.
-        Close("close") = 50 -> CloseOk { reply_code: u16, reply_text: ShortString, class_id: u16, method_id: u16 }
+        Close("close") = 50 by Either -> CloseOk { reply_code: u16, reply_text: ShortString, class_id: u16, method_id: u16 }
         /// The connection has ended.
-        CloseOk("close-ok") = 51 {}
+        CloseOk("close-ok") = 51 by Either {}
         /// RabbitMQ: the broker is short of memory or disk and takes no publishes.
-        Blocked("blocked") = 60 { reason: ShortString }
+        Blocked("blocked") = 60 by Server { reason: ShortString }
         /// RabbitMQ: the broker takes publishes again.
-        Unblocked("unblocked") = 61 {}
+        Unblocked("unblocked") = 61 by Server {}
         /// RabbitMQ: replace the secret (an OAuth 2 token) of this connection.
-        UpdateSecret("update-secret") = 70 -> UpdateSecretOk { new_secret: Secret, reason: ShortString }
+        UpdateSecret("update-secret") = 70 by Client -> UpdateSecretOk { new_secret: Secret, reason: ShortString }
         /// The secret has been replaced.
-        UpdateSecretOk("update-secret-ok") = 71 {}
+        UpdateSecretOk("update-secret-ok") = 71 by Server {}
     }
     /// Work with channels.
     Channel(channel) = 20 {
         /// Open the channel whose number the frame carries.
-        Open("open") = 10 -> OpenOk { out_of_band: ShortString }
+        Open("open") = 10 by Client -> OpenOk { out_of_band: ShortString }
         /// The channel is ready.
-        OpenOk("open-ok") = 11 { channel_id: LongString }
+        OpenOk("open-ok") = 11 by Server { channel_id: LongString }
         /// Stop or resume the flow of content.
-        Flow("flow") = 20 -> FlowOk { active: bool }
+        Flow("flow") = 20 by Either -> FlowOk { active: bool }
         /// The flow is as asked.
-        FlowOk("flow-ok") = 21 { active: bool }
+        FlowOk("flow-ok") = 21 by Either { active: bool }
         /// End the channel, saying why and, when a method caused it, which.
-        Close("close") = 40 -> CloseOk { reply_code: u16, reply_text: ShortString, class_id: u16, method_id: u16 }
+        Close("close") = 40 by Either -> CloseOk { reply_code: u16, reply_text: ShortString, class_id: u16, method_id: u16 }
         /// The channel has ended.
-        CloseOk("close-ok") = 41 {}
+        CloseOk("close-ok") = 41 by Either {}
     }
     /// Access tickets of AMQP 0-8, still answered by brokers.
     Access(access) = 30 {
         /// Ask for a ticket.
-        Request("request") = 10 -> RequestOk { realm: ShortString, exclusive: bool, passive: bool, active: bool, write: bool, read: bool }
+        Request("request") = 10 by Client -> RequestOk { realm: ShortString, exclusive: bool, passive: bool, active: bool, write: bool, read: bool }
         /// A ticket, which means nothing.
-        RequestOk("request-ok") = 11 { ticket: u16 }
+        RequestOk("request-ok") = 11 by Server { ticket: u16 }
     }
     /// Work with exchanges.
     Exchange(exchange) = 40 {
         /// Create the exchange, or check that it exists as described.
-        Declare("declare") = 10 -> DeclareOk { ticket: u16, exchange: ShortString, kind: ShortString, passive: bool, durable: bool, auto_delete: bool, internal: bool, no_wait: bool, arguments: Table }
+        Declare("declare") = 10 by Client -> DeclareOk { ticket: u16, exchange: ShortString, kind: ShortString, passive: bool, durable: bool, auto_delete: bool, internal: bool, no_wait: bool, arguments: Table }
         /// The exchange exists.
-        DeclareOk("declare-ok") = 11 {}
+        DeclareOk("declare-ok") = 11 by Server {}
         /// Delete the exchange.
-        Delete("delete") = 20 -> DeleteOk { ticket: u16, exchange: ShortString, if_unused: bool, no_wait: bool }
+        Delete("delete") = 20 by Client -> DeleteOk { ticket: u16, exchange: ShortString, if_unused: bool, no_wait: bool }
         /// The exchange is gone.
-        DeleteOk("delete-ok") = 21 {}
+        DeleteOk("delete-ok") = 21 by Server {}
         /// RabbitMQ: bind an exchange to an exchange.
-        Bind("bind") = 30 -> BindOk { ticket: u16, destination: ShortString, source: ShortString, routing_key: ShortString, no_wait: bool, arguments: Table }
+        Bind("bind") = 30 by Client -> BindOk { ticket: u16, destination: ShortString, source: ShortString, routing_key: ShortString, no_wait: bool, arguments: Table }
         /// The binding exists.
-        BindOk("bind-ok") = 31 {}
+        BindOk("bind-ok") = 31 by Server {}
         /// RabbitMQ: unbind an exchange from an exchange.
-        Unbind("unbind") = 40 -> UnbindOk { ticket: u16, destination: ShortString, source: ShortString, routing_key: ShortString, no_wait: bool, arguments: Table }
+        Unbind("unbind") = 40 by Client -> UnbindOk { ticket: u16, destination: ShortString, source: ShortString, routing_key: ShortString, no_wait: bool, arguments: Table }
         /// The binding is gone.
-        UnbindOk("unbind-ok") = 51 {}
+        UnbindOk("unbind-ok") = 51 by Server {}
     }
     /// Work with queues.
     Queue(queue) = 50 {
         /// Create the queue, or check that it exists as described.
-        Declare("declare") = 10 -> DeclareOk { ticket: u16, queue: ShortString, passive: bool, durable: bool, exclusive: bool, auto_delete: bool, no_wait: bool, arguments: Table }
+        Declare("declare") = 10 by Client -> DeclareOk { ticket: u16, queue: ShortString, passive: bool, durable: bool, exclusive: bool, auto_delete: bool, no_wait: bool, arguments: Table }
         /// The queue exists: its name, its ready messages, its consumers.
-        DeclareOk("declare-ok") = 11 { queue: ShortString, message_count: u32, consumer_count: u32 }
+        DeclareOk("declare-ok") = 11 by Server { queue: ShortString, message_count: u32, consumer_count: u32 }
         /// Bind the queue to an exchange.
-        Bind("bind") = 20 -> BindOk { ticket: u16, queue: ShortString, exchange: ShortString, routing_key: ShortString, no_wait: bool, arguments: Table }
+        Bind("bind") = 20 by Client -> BindOk { ticket: u16, queue: ShortString, exchange: ShortString, routing_key: ShortString, no_wait: bool, arguments: Table }
         /// The binding exists.
-        BindOk("bind-ok") = 21 {}
+        BindOk("bind-ok") = 21 by Server {}
         /// Drop the queue's ready messages.
-        Purge("purge") = 30 -> PurgeOk { ticket: u16, queue: ShortString, no_wait: bool }
+        Purge("purge") = 30 by Client -> PurgeOk { ticket: u16, queue: ShortString, no_wait: bool }
         /// How many were dropped.
-        PurgeOk("purge-ok") = 31 { message_count: u32 }
+        PurgeOk("purge-ok") = 31 by Server { message_count: u32 }
         /// Delete the queue.
-        Delete("delete") = 40 -> DeleteOk { ticket: u16, queue: ShortString, if_unused: bool, if_empty: bool, no_wait: bool }
+        Delete("delete") = 40 by Client -> DeleteOk { ticket: u16, queue: ShortString, if_unused: bool, if_empty: bool, no_wait: bool }
         /// The queue is gone, with so many messages.
-        DeleteOk("delete-ok") = 41 { message_count: u32 }
+        DeleteOk("delete-ok") = 41 by Server { message_count: u32 }
         /// Unbind the queue from an exchange.
-        Unbind("unbind") = 50 -> UnbindOk { ticket: u16, queue: ShortString, exchange: ShortString, routing_key: ShortString, arguments: Table }
+        Unbind("unbind") = 50 by Client -> UnbindOk { ticket: u16, queue: ShortString, exchange: ShortString, routing_key: ShortString, arguments: Table }
         /// The binding is gone.
-        UnbindOk("unbind-ok") = 51 {}
+        UnbindOk("unbind-ok") = 51 by Server {}
     }
     /// Work with content: publish, consume, acknowledge.
     Basic(basic) = 60 {
         /// Limit how much may be unacknowledged.
-        Qos("qos") = 10 -> QosOk { prefetch_size: u32, prefetch_count: u16, global: bool }
+        Qos("qos") = 10 by Client -> QosOk { prefetch_size: u32, prefetch_count: u16, global: bool }
         /// The limit holds.
-        QosOk("qos-ok") = 11 {}
+        QosOk("qos-ok") = 11 by Server {}
         /// Start a consumer.
-        Consume("consume") = 20 -> ConsumeOk { ticket: u16, queue: ShortString, consumer_tag: ShortString, no_local: bool, no_ack: bool, exclusive: bool, no_wait: bool, arguments: Table }
+        Consume("consume") = 20 by Client -> ConsumeOk { ticket: u16, queue: ShortString, consumer_tag: ShortString, no_local: bool, no_ack: bool, exclusive: bool, no_wait: bool, arguments: Table }
         /// The consumer's tag.
-        ConsumeOk("consume-ok") = 21 { consumer_tag: ShortString }
-        /// End a consumer. RabbitMQ also sends it, when the queue has gone.
-        Cancel("cancel") = 30 -> CancelOk { consumer_tag: ShortString, no_wait: bool }
+        ConsumeOk("consume-ok") = 21 by Server { consumer_tag: ShortString }
+        /// End a consumer. RabbitMQ also sends it, when the queue has gone (<https://www.rabbitmq.com/docs/consumer-cancel>).
+        Cancel("cancel") = 30 by Either -> CancelOk { consumer_tag: ShortString, no_wait: bool }
         /// The consumer has ended.
-        CancelOk("cancel-ok") = 31 { consumer_tag: ShortString }
+        CancelOk("cancel-ok") = 31 by Either { consumer_tag: ShortString }
         /// Publish the content that follows.
-        Publish("publish") = 40 { ticket: u16, exchange: ShortString, routing_key: ShortString, mandatory: bool, immediate: bool }
+        Publish("publish") = 40 by Client { ticket: u16, exchange: ShortString, routing_key: ShortString, mandatory: bool, immediate: bool }
         /// The content that follows could not be routed.
-        Return("return") = 50 { reply_code: u16, reply_text: ShortString, exchange: ShortString, routing_key: ShortString }
+        Return("return") = 50 by Server { reply_code: u16, reply_text: ShortString, exchange: ShortString, routing_key: ShortString }
         /// The content that follows is for this consumer.
-        Deliver("deliver") = 60 { consumer_tag: ShortString, delivery_tag: u64, redelivered: bool, exchange: ShortString, routing_key: ShortString }
+        Deliver("deliver") = 60 by Server { consumer_tag: ShortString, delivery_tag: u64, redelivered: bool, exchange: ShortString, routing_key: ShortString }
         /// Ask for one message.
-        Get("get") = 70 -> GetOk { ticket: u16, queue: ShortString, no_ack: bool }
+        Get("get") = 70 by Client -> GetOk { ticket: u16, queue: ShortString, no_ack: bool }
         /// The content that follows is the message asked for.
-        GetOk("get-ok") = 71 { delivery_tag: u64, redelivered: bool, exchange: ShortString, routing_key: ShortString, message_count: u32 }
+        GetOk("get-ok") = 71 by Server { delivery_tag: u64, redelivered: bool, exchange: ShortString, routing_key: ShortString, message_count: u32 }
         /// There is no message.
-        GetEmpty("get-empty") = 72 { cluster_id: ShortString }
+        GetEmpty("get-empty") = 72 by Server { cluster_id: ShortString }
         /// Processed: deliveries to a consumer, or, from the broker, publishes in confirm mode.
-        Ack("ack") = 80 { delivery_tag: u64, multiple: bool }
+        Ack("ack") = 80 by Either { delivery_tag: u64, multiple: bool }
         /// Refused, one message.
-        Reject("reject") = 90 { delivery_tag: u64, requeue: bool }
+        Reject("reject") = 90 by Client { delivery_tag: u64, requeue: bool }
         /// Redeliver what is unacknowledged, without an answer.
-        RecoverAsync("recover-async") = 100 { requeue: bool }
+        RecoverAsync("recover-async") = 100 by Client { requeue: bool }
         /// Redeliver what is unacknowledged.
-        Recover("recover") = 110 -> RecoverOk { requeue: bool }
+        Recover("recover") = 110 by Client -> RecoverOk { requeue: bool }
         /// It will be redelivered.
-        RecoverOk("recover-ok") = 111 {}
-        /// RabbitMQ: refused, one message or several.
-        Nack("nack") = 120 { delivery_tag: u64, multiple: bool, requeue: bool }
+        RecoverOk("recover-ok") = 111 by Server {}
+        /// RabbitMQ: refused, one message or several: deliveries, or, from the broker, publishes in confirm mode.
+        Nack("nack") = 120 by Either { delivery_tag: u64, multiple: bool, requeue: bool }
     }
     /// RabbitMQ: publisher confirms.
     Confirm(confirm) = 85 {
         /// Put the channel in confirm mode.
-        Select("select") = 10 -> SelectOk { no_wait: bool }
+        Select("select") = 10 by Client -> SelectOk { no_wait: bool }
         /// The channel is in confirm mode.
-        SelectOk("select-ok") = 11 {}
+        SelectOk("select-ok") = 11 by Server {}
     }
     /// Transactions.
     Tx(tx) = 90 {
         /// Put the channel in transaction mode.
-        Select("select") = 10 -> SelectOk {}
+        Select("select") = 10 by Client -> SelectOk {}
         /// The channel is in transaction mode.
-        SelectOk("select-ok") = 11 {}
+        SelectOk("select-ok") = 11 by Server {}
         /// Publish and acknowledge what has gathered.
-        Commit("commit") = 20 -> CommitOk {}
+        Commit("commit") = 20 by Client -> CommitOk {}
         /// It is done.
-        CommitOk("commit-ok") = 21 {}
+        CommitOk("commit-ok") = 21 by Server {}
         /// Drop what has gathered.
-        Rollback("rollback") = 30 -> RollbackOk {}
+        Rollback("rollback") = 30 by Client -> RollbackOk {}
         /// It is dropped.
-        RollbackOk("rollback-ok") = 31 {}
+        RollbackOk("rollback-ok") = 31 by Server {}
     }
 }
 
@@ -195,6 +196,8 @@ pub trait Arguments: Sized {
     const NAME: &'static str;
     /// The arguments in their order on the wire.
     const FIELDS: &'static [Field];
+    /// Which side may send it.
+    const SENDER: Sender;
 
     #[doc(hidden)]
     fn write_arguments(&self, writer: &mut Writer<'_>) -> Result<(), Error>;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use amqp_codec::{
     Assembler, Content, Delivery, Frame, FrameKind, LongString, Method, MethodId, Properties, RawFrame,
-    Table, Value,
+    Sender, Table, Value,
     borrowed::Deliver,
     frame::PROTOCOL_HEADER,
     method::{basic, connection},
@@ -132,7 +132,41 @@ fn every_frame_is_written_as_it_was_read() {
             frame.encode(recording.frame_max, &mut out).unwrap();
         }
         assert_eq!(out, recording.frame_bytes(), "{}", recording.name);
+        let (mut rest, mut out) = (recording.frame_bytes(), BytesMut::new());
+        while let Some(raw) = RawFrame::split_from(&mut rest, recording.frame_max).unwrap() {
+            raw.encode(recording.frame_max, &mut out).unwrap();
+        }
+        assert_eq!(out, recording.frame_bytes(), "{}, as raw frames", recording.name);
     }
+}
+
+#[test]
+fn every_method_comes_from_a_side_that_may_send_it() {
+    for recording in ALL {
+        let by_client = recording.name.ends_with(".client");
+        for method in recording.methods() {
+            let sender = method.sender();
+            let may_be = if by_client { sender.may_be_client() } else { sender.may_be_server() };
+            assert!(may_be, "{}: {} comes from {sender}", recording.name, method.name());
+        }
+    }
+}
+
+/// What a side alone may ask, the other alone answers, and what both may ask, both answer.
+#[test]
+fn answers_come_from_the_other_side() {
+    for &id in MethodId::ALL {
+        let Some(reply) = id.reply() else { continue };
+        let (asks, answers) = (id.sender().unwrap(), reply.sender().unwrap());
+        let other = match asks {
+            Sender::Client => Sender::Server,
+            Sender::Server => Sender::Client,
+            Sender::Either => Sender::Either,
+        };
+        assert_eq!(answers, other, "{:?} and {:?}", id.name(), reply.name());
+    }
+    let no_such = MethodId { class_id: 60, method_id: 99 };
+    assert_eq!(no_such.sender(), None);
 }
 
 #[test]
