@@ -139,12 +139,14 @@ fn certificates_in(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError>
 
 fn key_in(pem: &[u8]) -> Result<Arc<PrivateKeyDer<'static>>, TlsError> {
     let key = PrivateKeyDer::from_pem_slice(pem);
-    let is_encrypted = memchr::memmem::find(pem, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some();
-    key.map(Arc::new).map_err(|error| match error {
-        PemError::NoItemsFound if is_encrypted => {
-            TlsError::BadPem { what: "private key", why: "it is encrypted, and must not be".to_owned() }
+    // In PKCS#8, or as OpenSSL wrote the older forms (RFC 1421).
+    let marks = ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"];
+    key.map(Arc::new).map_err(|error| {
+        if marks.iter().any(|mark| memchr::memmem::find(pem, mark.as_bytes()).is_some()) {
+            let why = "it is encrypted, and must not be";
+            return TlsError::BadPem { what: "private key", why: why.to_owned() };
         }
-        other => bad_pem("private key")(other),
+        bad_pem("private key")(error)
     })
 }
 
@@ -180,6 +182,10 @@ mod tests {
             ("hunter2", "there is none"),
             (
                 "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+                "it is encrypted, and must not be",
+            ),
+            (
+                "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
                 "it is encrypted, and must not be",
             ),
         ] {

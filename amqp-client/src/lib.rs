@@ -119,6 +119,7 @@ mod secret;
 mod shared;
 mod tls;
 mod tls_error;
+mod tls_words;
 mod topology;
 mod trace;
 mod transport;

@@ -17,7 +17,12 @@ use tokio_rustls::rustls::{
 };
 use zeroize::Zeroizing;
 
-use crate::{any_certificate::AnyCertificate, tls_error::TlsError, uri::Uri};
+use crate::{
+    any_certificate::AnyCertificate,
+    tls_error::TlsError,
+    tls_words::{has_encrypted_key, pem_words, words},
+    uri::Uri,
+};
 
 /// How to speak TLS, 1.2 or 1.3. All defaults: the system's certificate authorities, the broker's name verified, no client
 /// certificate. Used for `amqps`; the parameters of a URI come before these.
@@ -57,7 +62,8 @@ impl TlsOptions {
         self
     }
 
-    /// Show this client certificate: PEM files of the chain, the client's own first, and of its key. Both may be one file.
+    /// Show this client certificate: PEM files of the chain, the client's own first, and of its key. Both may be one file. The key
+    /// is not encrypted ([`TlsError::EncryptedKey`]).
     pub fn identity_files(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.identity = Some((Pem::File(certificate.into()), Pem::File(key.into())));
         self
@@ -153,7 +159,7 @@ impl TlsOptions {
         let chain = certificate.certificates()?;
         builder
             .with_client_auth_cert(chain, key.private_key()?)
-            .map_err(|error| TlsError::BadIdentity(error.to_string()))
+            .map_err(|error| TlsError::BadIdentity(words(&error)))
     }
 }
 
@@ -163,7 +169,7 @@ fn given_roots(pem: &Pem) -> Result<RootCertStore, TlsError> {
         roots.add(certificate).map_err(|error| TlsError::BadPem {
             place: pem.place(),
             what: "certificate authority",
-            reason: error.to_string(),
+            reason: words(&error),
         })?;
     }
     Ok(roots)
@@ -216,11 +222,14 @@ impl Pem {
 
     fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
         let bytes = self.read()?;
-        PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| self.bad("private key", &error))
+        PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match has_encrypted_key(&bytes) {
+            true => TlsError::EncryptedKey { place: self.place() },
+            false => self.bad("private key", &error),
+        })
     }
 
     fn bad(&self, what: &'static str, error: &pem::Error) -> TlsError {
-        TlsError::BadPem { place: self.place(), what, reason: error.to_string() }
+        TlsError::BadPem { place: self.place(), what, reason: pem_words(error).to_owned() }
     }
 }
 
@@ -262,6 +271,20 @@ mod tests {
     fn a_key_given_as_bytes_is_not_shown() {
         let options = TlsOptions::new().identity_pem("certificate", "hunter2");
         assert!(!format!("{options:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_key_is_told_without_any_of_it() {
+        for key in [
+            "-----BEGIN PRIVATE KEY-----\nhunter2\n",
+            "-----BEGIN PRIVATE KEY----- hunter2\n",
+            "-----BEGIN PRIVATE KEY-----\nhunter2*\n-----END PRIVATE KEY-----\n",
+            "-----BEGIN PRIVATE KEY hunter2\n",
+        ] {
+            let error = Pem::bytes(key).private_key().unwrap_err();
+            let told = format!("{error} {error:?}");
+            assert!(!told.contains("hunter2") && !told.contains("104, 117, 110"), "{told}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use tokio_rustls::rustls::{self, CertificateError};
 
+use crate::tls_words::{handshake_words, name as plain_name};
+
 /// What went wrong with TLS: in the certificates of this side, or in the handshake.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -26,6 +28,15 @@ pub enum TlsError {
         /// What is there.
         reason: String,
     },
+    /// The private key is encrypted: in PKCS#8, or as OpenSSL wrote the older forms. Passwords are not asked for.
+    #[error(
+        "the private key in {place} is encrypted and only opened by its password, which cannot be given here; \
+         `openssl pkey -in KEY -out PLAIN` writes it as a plain one, for this user's eyes alone"
+    )]
+    EncryptedKey {
+        /// The file, or that it was given as bytes.
+        place: String,
+    },
     /// The system's certificate authorities cannot be found.
     #[error("this system has no certificate authorities (install ca-certificates, or name a CA file): {0}")]
     NoSystemRoots(String),
@@ -39,24 +50,25 @@ pub enum TlsError {
         name: String,
     },
     /// The broker's certificate is for other names.
-    #[error("the broker's certificate is not for {name:?} but for {}", .presented.join(", "))]
+    #[error("the broker's certificate is not for {name:?}{}", other_names(presented))]
     HostnameMismatch {
         /// The name expected.
         name: String,
-        /// The names that the certificate has.
+        /// The names that the certificate has as subject alternative names. A common name is none
+        /// (<https://www.rfc-editor.org/rfc/rfc9525#section-2>).
         presented: Vec<String>,
     },
     /// The broker's certificate is not to be trusted: its issuer is unknown, or it has expired.
-    #[error("the broker's certificate is refused: {0}")]
+    #[error("the broker's certificate is refused: {}", handshake_words(.0))]
     CertificateRefused(#[source] Arc<io::Error>),
     /// The broker refused the handshake, as it does without a client certificate that it requires.
-    #[error("the broker refused the TLS handshake: {0}")]
+    #[error("the broker refused the TLS handshake: {}", handshake_words(.0))]
     RefusedByBroker(#[source] Arc<io::Error>),
     /// The port does not speak TLS.
-    #[error("the port does not speak TLS: {0}")]
+    #[error("the port does not speak TLS: {}", handshake_words(.0))]
     NotTls(#[source] Arc<io::Error>),
     /// The handshake failed for another reason, a connection lost among them.
-    #[error("the TLS handshake failed: {0}")]
+    #[error("the TLS handshake failed: {}", handshake_words(.0))]
     Handshake(#[source] Arc<io::Error>),
 }
 
@@ -69,7 +81,8 @@ impl TlsError {
                 presented,
                 ..
             })) => {
-                let (name, presented) = (name.to_owned(), presented.clone());
+                let (name, presented) =
+                    (name.to_owned(), presented.iter().map(|told| plain_name(told)).collect());
                 TlsError::HostnameMismatch { name, presented }
             }
             Some(rustls::Error::InvalidCertificate(_)) => TlsError::CertificateRefused(Arc::new(error)),
@@ -94,8 +107,20 @@ impl TlsError {
             self,
             TlsError::Unreadable { .. }
                 | TlsError::BadPem { .. }
+                | TlsError::EncryptedKey { .. }
                 | TlsError::NoSystemRoots(_)
                 | TlsError::BadIdentity(_)
         )
+    }
+}
+
+/// Which names a certificate has instead, and what to do where it has none.
+fn other_names(presented: &[String]) -> String {
+    if presented.is_empty() {
+        " nor any other name: it has no subject alternative names, and a common name is not looked at; have it issued with \
+         subjectAltName"
+            .to_owned()
+    } else {
+        format!(" but for {}", presented.join(", "))
     }
 }

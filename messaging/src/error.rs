@@ -208,7 +208,10 @@ fn permanent(error: &amqp_client::Error) -> bool {
         Client::Tls { source, .. } => {
             matches!(
                 source,
-                TlsError::BadPem { .. } | TlsError::BadIdentity(_) | TlsError::BadServerName { .. }
+                TlsError::BadPem { .. }
+                    | TlsError::EncryptedKey { .. }
+                    | TlsError::BadIdentity(_)
+                    | TlsError::BadServerName { .. }
             )
         }
         _ => matches!(

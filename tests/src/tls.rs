@@ -94,6 +94,22 @@ impl Authority {
 }
 
 impl Identity {
+    /// Signed by nobody but itself, for a server of these names; that of an authority, as most tools make one, or not.
+    ///
+    /// # Panics
+    /// When a name is none.
+    #[must_use]
+    pub fn self_signed(names: &[&str], is_authority: bool) -> Self {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        if is_authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        Identity { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
     /// Writes both into files of the folder: the certificate's and the key's.
     ///
     /// # Errors

@@ -6,10 +6,47 @@ use amqp_broker::Broker;
 use amqp_client::{
     ConnectOptions, Connection, Error, Mechanism, Message, Queue, Result, TlsError, TlsOptions,
 };
-use tests::{Authority, RabbitMq, TlsTerminator};
+use tests::{Authority, Identity, RabbitMq, TlsTerminator};
 use tokio::net::TcpListener;
 
 use super::fixture::within;
+
+/// By `openssl pkcs8 -topk8`.
+const ENCRYPTED_PKCS8: &str = "\
+-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAhISsOgyahxmgICCAAw
+DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEJNNDBxDZ/H3yxENgGmupvQEgZBy
+67zhy1FpTIXX5SXhg1mAxGwYGQlIXzeogveXPPO8JAMEffcZ5hSx34uJUMOEgYJ/
+7ESiBsPm0nreMF9TKdaCdf8M1dKflTZX0Y6JIB6LxgtuG1/Cm9lAVW1O+6QE9hdS
+P1AtKqMNiPphjeRhwlgYmXY5680xO2M4p5JhJ934K5Ell1xx5cKz11h3KtKcHP4=
+-----END ENCRYPTED PRIVATE KEY-----
+";
+/// By `openssl ec -aes128`.
+const ENCRYPTED_SEC1: &str = "\
+-----BEGIN EC PRIVATE KEY-----
+Proc-Type: 4,ENCRYPTED
+DEK-Info: AES-128-CBC,2F7631ACBBB487F1F4BAEAF178A9AB58
+
+WUDlwsI9M0gJ4oiT6fEkO2hwW/YyiQ5lfMWGN98dc8RBQX7oVQjyqXKwyZZJpJTR
+XM8F5aA1Hk9YUYUI8wU4eGUylm8O68banHQL1szUy4p5kksyVG9bJwGFjg/VoPyz
+HvhrWK4EVgbV38FggWY3yJges80NXb7FBuBElc0YfSk=
+-----END EC PRIVATE KEY-----
+";
+/// By `openssl rsa -traditional -aes128`.
+const ENCRYPTED_PKCS1: &str = "\
+-----BEGIN RSA PRIVATE KEY-----
+Proc-Type: 4,ENCRYPTED
+DEK-Info: AES-128-CBC,5440F2A9CDEF2DE5047DF52637F53C4D
+
+/MHtGYBjJIxtW1yu41Uw821Un3HGUdb8kTcMXe/Vi6IVZWwWCf4OkCiJjXSt0H0/
+ox1PFwzweoWV0zRf7ogjP+vkYSWQU9CPxu5KVrKrgvf+rKCZs49YzZmX9G+W4RG4
+kFB9udZGENjgdPCVyxfoLr06TYcpuBCLwowGwo+ab1m3ALASUMO6CcAlUIVVpk1a
+290pw7mTkC9F04ga9MT2RtVhIY2yTOLssE6tb0DiM4cDhxd2B0QR9vOZcFlINBse
+YkSYfUUEQswSMhkfPhsPV4OZm+iCCWQUZtD16kcrQldIFbQvTOnCUrziKcNP2twm
+yllXgy9KZlB5m28KFWf/wUbhBJFHnWAgw4AwHgHtoD6DAKnVJp0axiyvamO0/iz+
+JbIkWeDgNexQ3+HIM0Aur44Y127rXgZcHDhJFJcirGk=
+-----END RSA PRIVATE KEY-----
+";
 
 /// The embedded broker with a certificate for these names; with `clients`, for clients of theirs only.
 async fn broker(authority: &Authority, names: &[&str], clients: Option<&Authority>) -> TlsTerminator {
@@ -83,7 +120,7 @@ async fn a_broker_of_another_authority_is_refused() {
     let stranger = connect(trusting(&Authority::new()), "localhost", broker.port()).await;
     let error = tls_error(stranger);
     assert!(matches!(error, TlsError::CertificateRefused(_)), "{error}");
-    assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+    assert!(error.to_string().contains("name the issuer's certificate as the CA file"), "{error}");
     // The system's authorities did not sign it either, on a system that has any.
     let error = tls_error(connect(TlsOptions::new(), "localhost", broker.port()).await);
     assert!(matches!(error, TlsError::CertificateRefused(_) | TlsError::NoSystemRoots(_)), "{error}");
@@ -92,14 +129,73 @@ async fn a_broker_of_another_authority_is_refused() {
 #[tokio::test]
 async fn a_certificate_for_another_name_is_refused_and_both_names_told() {
     let authority = Authority::new();
-    let broker = broker(&authority, &["other.example"], None).await;
+    let broker = broker(&authority, &["other.example", "127.0.0.2"], None).await;
     let error = tls_error(connect(trusting(&authority), "localhost", broker.port()).await);
     let TlsError::HostnameMismatch { name, presented } = &error else { panic!("{error}") };
     assert_eq!(name, "localhost");
-    assert!(presented.iter().any(|name| name.contains("other.example")), "{error}");
+    assert_eq!(presented, &["other.example", "127.0.0.2"]);
+    let told = "the broker's certificate is not for \"localhost\" but for other.example, 127.0.0.2";
+    assert_eq!(error.to_string(), told);
 
     let renamed = trusting(&authority).server_name("other.example");
     carries_messages(&connect(renamed, "localhost", broker.port()).await.unwrap()).await;
+}
+
+/// As `openssl req -subj /CN=localhost` asks for one, and nothing else is said.
+#[tokio::test]
+async fn a_certificate_with_a_common_name_alone_is_refused_and_what_it_lacks_is_told() {
+    let authority = Authority::new();
+    let broker = broker(&authority, &[], None).await;
+    let error = tls_error(connect(trusting(&authority), "localhost", broker.port()).await);
+    assert!(
+        matches!(&error, TlsError::HostnameMismatch { presented, .. } if presented.is_empty()),
+        "{error}"
+    );
+    let told = error.to_string();
+    assert!(told.contains("a common name is not looked at") && told.contains("subjectAltName"), "{told}");
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_refused_with_what_to_do_until_that_is_done() {
+    for is_authority in [false, true] {
+        let own = Identity::self_signed(&["localhost"], is_authority);
+        let broker = Broker::builder().build();
+        let broker = TlsTerminator::start(own.server_config(None), broker).await.unwrap();
+        let strangers = trusting(&Authority::new());
+        let error = tls_error(connect(strangers, "localhost", broker.port()).await).to_string();
+        let trusted = TlsOptions::new().ca_pem(own.certificate.clone());
+        let trusted = connect(trusted, "localhost", broker.port()).await;
+        if is_authority {
+            assert!(error.contains("CA:FALSE"), "{error}");
+            let error = tls_error(trusted).to_string();
+            assert!(error.contains("CA:FALSE"), "{error}");
+        } else {
+            assert!(error.contains("which of a self-signed one is itself"), "{error}");
+            carries_messages(&trusted.unwrap()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_encrypted_key_is_told_to_be_that() {
+    let certificate = Authority::new().client("ada").certificate;
+    for key in [ENCRYPTED_PKCS8, ENCRYPTED_PKCS1, ENCRYPTED_SEC1] {
+        let tls = TlsOptions::new().identity_pem(certificate.clone(), key);
+        let error = tls_error(connect(tls, "localhost", 1).await);
+        assert!(matches!(error, TlsError::EncryptedKey { .. }), "{error}");
+        assert!(
+            error.to_string().contains("is encrypted") && error.to_string().contains("openssl pkey"),
+            "{error}"
+        );
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), ENCRYPTED_PKCS8).unwrap();
+    let chain = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(chain.path(), certificate).unwrap();
+    let uri =
+        format!("amqps://localhost:1?certfile={}&keyfile={}", chain.path().display(), file.path().display());
+    let error = tls_error(within(amqp_client::connect(&uri)).await).to_string();
+    assert!(error.contains(file.path().to_str().unwrap()), "{error}");
 }
 
 #[tokio::test]
@@ -132,7 +228,7 @@ async fn a_missing_client_certificate_is_the_brokers_refusal() {
     let unknown = connect(trusting(&authority), "localhost", broker.port()).await;
     let error = tls_error(unknown);
     assert!(matches!(error, TlsError::RefusedByBroker(_)), "{error}");
-    assert!(error.to_string().contains("CertificateRequired"), "{error}");
+    assert!(error.to_string().contains("it requires a client certificate"), "{error}");
 }
 
 #[tokio::test]
