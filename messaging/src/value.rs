@@ -13,7 +13,10 @@ use uuid::Uuid;
 
 use crate::{
     serialize::BoxError,
-    tagged::{self, Hex, TYPE, Tagged as _, VALUE, parse_date, parse_datetime, parse_time, time_with_zone},
+    tagged::{
+        self, NAMES, Number, TYPE, Tagged as _, UuidArguments, VALUE, parse_date, parse_datetime, parse_time,
+        time_with_zone,
+    },
 };
 
 /// A value of any type: what is in a kombu body whose type is not known, tags read ([`tagged`]).
@@ -86,12 +89,11 @@ impl Value {
     /// The value that kombu has tagged.
     fn from_tag(tag: &str, payload: Value) -> Result<Self, BoxError> {
         let text = match (tag, payload) {
-            ("uuid", Value::Object(mut payload)) if payload.len() == 1 => {
-                let Some(Value::Text(hex)) = payload.remove("hex") else {
-                    return Err("a uuid has its hex, and nothing else".into());
-                };
-                return Uuid::from_tagged(tag, Hex { hex }).map(Value::Uuid);
+            ("uuid", Value::Object(payload)) => {
+                return uuid_arguments(payload)?.uuid().map(Value::Uuid);
             }
+            ("decimal", Value::Integer(number)) => number.to_string(),
+            ("decimal", Value::Float(number)) => Number::from_float(number)?.0,
             (_, Value::Text(text)) => text,
             _ => return Err(format!("the __value__ of __type__ {tag:?} is not what kombu writes").into()),
         };
@@ -110,6 +112,33 @@ impl Value {
             _ => return Err(format!("the __type__ {tag:?} is not known").into()),
         })
     }
+}
+
+/// The arguments of a UUID's constructor. Its `int` has at most 64 bits here, as [`Value::Integer`] says.
+fn uuid_arguments(payload: BTreeMap<String, Value>) -> Result<UuidArguments, BoxError> {
+    let mut arguments = UuidArguments::default();
+    for (name, value) in payload {
+        match (name.as_str(), value) {
+            ("is_safe", _) => {}
+            (name, Value::Null) if NAMES.contains(&name) => {}
+            ("hex", Value::Text(hex)) => arguments.hex = Some(hex),
+            ("bytes", Value::Bytes(bytes)) => arguments.bytes = Some(bytes.into()),
+            ("bytes_le", Value::Bytes(bytes)) => arguments.bytes_le = Some(bytes.into()),
+            ("fields", Value::Array(fields)) => {
+                let fields = fields.into_iter().map(|field| match field {
+                    Value::Integer(field) => u64::try_from(field).map_err(BoxError::from),
+                    _ => Err("a field of a uuid is an integer".into()),
+                });
+                arguments.fields = Some(fields.collect::<Result<_, _>>()?);
+            }
+            ("int", Value::Integer(int)) => arguments.int = Some(int.try_into()?),
+            ("version", Value::Integer(version)) => arguments.version = Some(version.try_into()?),
+            (name, _) => {
+                return Err(format!("{name:?} is none of a uuid's arguments, or another type").into());
+            }
+        }
+    }
+    Ok(arguments)
 }
 
 macro_rules! from {
@@ -330,6 +359,21 @@ mod tests {
     }
 
     #[test]
+    fn whatever_pythons_constructors_take_is_read() {
+        let uuid = Value::Uuid(Uuid::from_u128(5));
+        for (tag, payload, expected) in [
+            ("uuid", r#"{"hex":"00000000-0000-0000-0000-000000000005","version":null,"is_safe":1}"#, &uuid),
+            ("uuid", r#"{"int":5}"#, &uuid),
+            ("uuid", r#"{"fields":[0,0,0,0,0,5]}"#, &uuid),
+            ("uuid", r#"{"bytes":{"__type__":"base64","__value__":"AAAAAAAAAAAAAAAAAAAABQ=="}}"#, &uuid),
+            ("decimal", "5", &Value::Decimal("5".into())),
+            ("decimal", "-0.5", &Value::Decimal("-0.5".into())),
+        ] {
+            assert_eq!(read(&tagged(tag, payload)).as_ref(), Ok(expected), "{tag} {payload}");
+        }
+    }
+
+    #[test]
     fn an_unknown_tag_is_named_and_what_is_wrong_under_a_known_one_too() {
         assert!(
             read(&tagged("complex", "\"1+2j\"")).unwrap_err().contains("__type__ \"complex\" is not known")
@@ -338,8 +382,12 @@ mod tests {
             ("date", "5"),
             ("date", "\"x\""),
             ("uuid", "\"x\""),
-            ("uuid", "{\"int\":5}"),
-            ("base64", "\"*\""),
+            ("uuid", "{\"int\":\"5\"}"),
+            ("uuid", "{\"hex\":5}"),
+            ("uuid", "{\"fields\":[0.5,0,0,0,0,5]}"),
+            ("uuid", "{\"int\":5,\"variant\":null}"),
+            ("decimal", "[1]"),
+            ("base64", "\"A\""),
             ("complex", "{}"),
         ] {
             assert!(read(&tagged(tag, payload)).is_err(), "{tag} {payload}");

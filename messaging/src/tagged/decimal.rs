@@ -1,20 +1,73 @@
 //! Decimal numbers, as Python writes them.
 
+use std::fmt;
+
 use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 
 use super::tag::{Plain, Tagged};
 use crate::serialize::BoxError;
 
-impl Tagged for Decimal {
-    type Payload = String;
-    const TAGS: &'static [&'static str] = &["decimal"];
+/// A decimal number's payload: its text, or a number of JSON's, which Python's `Decimal` takes too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Number(pub(crate) String);
 
-    fn to_tagged(&self) -> Result<(&'static str, String), BoxError> {
-        Ok(("decimal", text(*self)))
+impl Number {
+    /// A number with a point, digit for digit. Where JSON has a whole one of over 64 bits it comes as this, and is not exact.
+    pub(crate) fn from_float(number: f64) -> Result<Self, BoxError> {
+        if number.abs() < 2_f64.powi(64) {
+            // The smallest of them have so many digits.
+            let digits = format!("{number:.1074}");
+            Ok(Number(digits.trim_end_matches('0').trim_end_matches('.').to_owned()))
+        } else {
+            Err(format!("the number {number:e} is too large to be read exactly: it is to be a string").into())
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyNumber)
+    }
+}
+
+struct AnyNumber;
+
+impl Visitor<'_> for AnyNumber {
+    type Value = Number;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a decimal number, as a string or a number")
     }
 
-    fn from_tagged(_tag: &str, payload: String) -> Result<Self, BoxError> {
-        Self::from_text(&payload)
+    fn visit_str<E>(self, text: &str) -> Result<Number, E> {
+        Ok(Number(text.to_owned()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Number, E> {
+        Ok(Number(number.to_string()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Number, E> {
+        Ok(Number(number.to_string()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Number, E> {
+        Number::from_float(number).map_err(E::custom)
+    }
+}
+
+impl Tagged for Decimal {
+    type Payload = Number;
+    const TAGS: &'static [&'static str] = &["decimal"];
+
+    fn to_tagged(&self) -> Result<(&'static str, Number), BoxError> {
+        Ok(("decimal", Number(text(*self))))
+    }
+
+    fn from_tagged(_tag: &str, payload: Number) -> Result<Self, BoxError> {
+        Self::from_text(&payload.0)
     }
 
     fn to_plain(&self) -> Result<Plain<'_>, BoxError> {
@@ -23,15 +76,41 @@ impl Tagged for Decimal {
 
     /// Never rounded: what has more than 28 digits may not fit, and neither do `NaN` and `Infinity`.
     fn from_text(text: &str) -> Result<Self, BoxError> {
-        let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, ""));
-        let exact = Decimal::from_str_exact(digits);
-        let number = if exponent.is_empty() {
-            exact.ok().filter(|_| digits.len() == text.len())
-        } else {
-            exact.and_then(|_| Decimal::from_scientific(text)).ok()
-        };
-        number.ok_or_else(|| format!("{text:?} does not fit into a decimal number of 96 bits").into())
+        exact(&text.trim().replace('_', "").to_ascii_lowercase())
+            .ok_or_else(|| format!("{text:?} does not fit into a decimal number of 96 bits").into())
     }
+}
+
+/// Digits as Python's `Decimal` takes them, with a point among, before or behind them.
+fn exact(text: &str) -> Option<Decimal> {
+    let (digits, exponent) = match text.split_once('e') {
+        Some((digits, exponent)) => (digits, exponent.parse::<i64>().ok()?),
+        None => (text, 0),
+    };
+    let (is_negative, digits) = match digits.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, digits.strip_prefix('+').unwrap_or(digits)),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let digits = [whole, fraction].concat();
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let mut number = match digits.trim_start_matches('0') {
+        "" => 0,
+        digits => digits.parse::<i128>().ok()?,
+    };
+    let mut scale = i64::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
+    if scale < 0 {
+        // Zero is that whatever its exponent.
+        if number != 0 {
+            number = number.checked_mul(10_i128.checked_pow(u32::try_from(-scale).ok()?)?)?;
+        }
+        scale = 0;
+    }
+    let mut number = Decimal::try_from_i128_with_scale(number, u32::try_from(scale).ok()?).ok()?;
+    number.set_sign_negative(is_negative);
+    Some(number)
 }
 
 /// Python's `str`: with an exponent when there are more than five zeros behind the point.
@@ -77,6 +156,33 @@ mod tests {
     }
 
     #[test]
+    fn whatever_python_takes_is_read() {
+        for (number, same) in [
+            (" 1.50\n", "1.50"),
+            ("1_000.5", "1000.5"),
+            ("+5", "5"),
+            (".5", "0.5"),
+            ("-5.", "-5"),
+            ("0005e-1", "0.5"),
+            ("0e99", "0"),
+            ("-0", "-0"),
+        ] {
+            assert_eq!(text(Decimal::from_text(number).unwrap()), same, "{number}");
+        }
+        for (number, same) in
+            [("7", "7"), ("-7", "-7"), ("1.5", "1.5"), ("18446744073709551615", "18446744073709551615")]
+        {
+            let payload: Number = serde_json::from_str(number).unwrap();
+            assert_eq!(text(Decimal::from_tagged("decimal", payload).unwrap()), same);
+        }
+        // It is 0.1000000000000000055511151231257827021181583404541015625.
+        let tenth: Number = serde_json::from_str("0.1").unwrap();
+        assert!(Decimal::from_tagged("decimal", tenth).is_err());
+        assert!(serde_json::from_str::<Number>("123456789012345678901").is_err());
+        assert!(serde_json::from_str::<Number>("[1]").is_err());
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused_and_never_rounded() {
         for number in [
             "NaN",
@@ -84,6 +190,11 @@ mod tests {
             "",
             "1e",
             "e5",
+            ".",
+            "-",
+            "1.2.3",
+            "+-1",
+            "1e+-1",
             "1E+30",
             "1E-40",
             "792281625142643375935439503360",

@@ -39,7 +39,8 @@
 //! # }
 //! ```
 //!
-//! What is read may also be the plain string that kombu wrote before version 5.3. A time with a zone is no `Naive…`, and one
+//! What is read is whatever Python's constructors take: `uuid.UUID` by any of its arguments, the `version` that kombu 5.3.0 writes among them,
+//! `datetime.fromisoformat` in all of its forms, a decimal number as a string or a number. It may also be the plain string that kombu wrote before version 5.3. A time with a zone is no `Naive…`, and one
 //! without is no `DateTime`. Python's years are 1 to 9999, and its times have microseconds: others are refused, finer ones cut.
 //! In formats that are not for people, MessagePack among them, kombu has no tags: bytes are bytes there, all else plain strings.
 //!
@@ -47,11 +48,14 @@
 //! `kombu.utils.json.register_type` is in Python.
 
 mod decimal;
+mod identifier;
 mod moment;
 mod octets;
 mod tag;
 
+pub use decimal::Number;
+pub(crate) use identifier::NAMES;
+pub use identifier::UuidArguments;
 pub(crate) use moment::{parse_date, parse_datetime, parse_time, time_with_zone};
-pub use octets::Hex;
 pub use tag::{Field, Plain, Tagged, deserialize, serialize};
 pub(crate) use tag::{TYPE, VALUE};

@@ -48,54 +48,161 @@ pub(crate) fn parse_date(text: &str) -> Result<NaiveDate, BoxError> {
     Ok(parse_datetime(text)?.0.date())
 }
 
-/// A date, and when it is there a time, and a zone.
+/// A date, and when it is there a time, and a zone: all that Python's `datetime.fromisoformat` takes.
 pub(crate) fn parse_datetime(text: &str) -> Result<(NaiveDateTime, Option<FixedOffset>), BoxError> {
     let parsed = || {
-        let (date, rest) = text.split_at_checked("2024-01-02".len())?;
-        let date = NaiveDate::parse_from_str(date, "%Y-%m-%d").ok()?;
-        if rest.is_empty() {
+        let (date, rest) = text.split_at_checked(date_length(text.as_bytes())?)?;
+        let date = iso_date(date)?;
+        // Any one character stands between date and time.
+        let mut rest = rest.chars();
+        if rest.next().is_none() {
             return Some((date.and_time(NaiveTime::MIN), None));
         }
-        let (time, offset) = parse_time(rest.strip_prefix(['T', 't', ' '])?).ok()?;
+        let (time, is_midnight_after, offset) = iso_time(rest.as_str())?;
+        let date = if is_midnight_after { date.succ_opt().filter(is_pythons)? } else { date };
         Some((date.and_time(time), offset))
     };
     parsed().ok_or_else(|| format!("{text:?} is no ISO date and time").into())
 }
 
-/// A time, and when it is there a zone.
+/// A time, and when it is there a zone: all that Python's `time.fromisoformat` takes.
 pub(crate) fn parse_time(text: &str) -> Result<(NaiveTime, Option<FixedOffset>), BoxError> {
     let parsed = || {
-        let (time, offset) = match text.strip_suffix(['Z', 'z']) {
-            Some(time) => (time, FixedOffset::east_opt(0)),
-            None => match text.find(['+', '-']) {
-                Some(at) => (text.get(..at)?, Some(parse_zone(text.get(at..)?)?)),
-                None => (text, None),
-            },
-        };
-        let formats = ["%H:%M:%S%.f", "%H:%M"];
-        let time = formats.iter().find_map(|format| NaiveTime::parse_from_str(time, format).ok())?;
-        Some((in_microseconds(time)?, offset))
+        let (time, _, offset) = iso_time(text.strip_prefix('T').unwrap_or(text))?;
+        Some((time, offset))
     };
     parsed().ok_or_else(|| format!("{text:?} is no ISO time").into())
 }
 
-/// What Python makes of it: digits beyond the sixth are cut, and a leap second is none.
-fn in_microseconds(time: NaiveTime) -> Option<NaiveTime> {
-    let microseconds = time.nanosecond() / 1000;
-    if microseconds < 1_000_000 { time.with_nanosecond(microseconds * 1000) } else { None }
+/// Where the date ends: `2024-01-02`, `20240102`, `2024-W01-2`, `2024W012`, or a week without its day.
+fn date_length(text: &[u8]) -> Option<usize> {
+    match text {
+        [_, _, _, _, b'-', b'W', _, _] => Some(8),
+        // Of a dash that may stand before a day or a time, the first is likelier.
+        [_, _, _, _, b'-', b'W', _, _, b'-', day, rest @ ..] if day.is_ascii_digit() => {
+            Some(if rest.first().is_some_and(u8::is_ascii_digit) { 8 } else { 10 })
+        }
+        [_, _, _, _, b'-', b'W', ..] => Some(8),
+        [_, _, _, _, b'-', ..] => Some(10),
+        [_, _, _, _, b'W', _, _, rest @ ..] => {
+            let digits = rest.iter().take_while(|octet| octet.is_ascii_digit()).count();
+            // Of one digit or three a day is the first, as one is left where a time has pairs of them.
+            Some(if digits >= 2 && digits % 2 == 1 { 7 } else { 7 + digits.min(1) })
+        }
+        [_, _, _, _, _, _, _, _, ..] => Some(8),
+        _ => None,
+    }
 }
 
-/// `+01:00`, `-0330`, `+05`; also with seconds, whose fraction is cut.
-fn parse_zone(text: &str) -> Option<FixedOffset> {
-    let sign = if text.starts_with('-') { -1 } else { 1 };
-    let digits: String = text.split('.').next()?.chars().skip(1).filter(|&c| c != ':').collect();
-    if !digits.bytes().all(|digit| digit.is_ascii_digit()) || ![2, 4, 6].contains(&digits.len()) {
+fn iso_date(text: &str) -> Option<NaiveDate> {
+    let is_dashed = text.contains('-');
+    let bare = if is_dashed { text.replace('-', "") } else { text.to_owned() };
+    let dashes = match (bare.as_bytes().get(4)?, bare.len()) {
+        (b'W', 7) => &[4][..],
+        (b'W', _) => &[4, 8],
+        _ => &[4, 7],
+    };
+    let found: Vec<_> = text.match_indices('-').map(|(at, _)| at).collect();
+    if is_dashed && found != dashes {
         return None;
     }
-    let part = |at: usize| digits.get(at..at + 2).map_or(Some(0), |part| part.parse::<i32>().ok());
-    let (hours, minutes, seconds) = (part(0)?, part(2)?, part(4)?);
-    let valid = minutes < 60 && seconds < 60;
-    FixedOffset::east_opt(sign * (hours * 3600 + minutes * 60 + seconds)).filter(|_| valid)
+    let number = |from: usize, to: usize| digits(bare.as_bytes().get(from..to)?);
+    let year = i32::try_from(number(0, 4)?).ok()?;
+    let date = match bare.as_bytes().get(4)? {
+        b'W' => {
+            let day = if bare.len() == 7 { 1 } else { number(7, bare.len())? };
+            let weekday = chrono::Weekday::try_from(u8::try_from(day.checked_sub(1)?).ok()?).ok()?;
+            NaiveDate::from_isoywd_opt(year, number(5, 7)?, weekday)
+        }
+        _ => NaiveDate::from_ymd_opt(year, number(4, 6)?, number(6, bare.len())?),
+    };
+    date.filter(is_pythons).filter(|_| YEARS.contains(&year))
+}
+
+fn is_pythons(date: &NaiveDate) -> bool {
+    YEARS.contains(&date.year())
+}
+
+/// The time, whether it is the midnight after all others, 24:00, and the zone.
+fn iso_time(text: &str) -> Option<(NaiveTime, bool, Option<FixedOffset>)> {
+    let (time, offset) = match text.find(['+', '-', 'Z', 'z']) {
+        Some(at) => {
+            let (time, zone) = text.split_at_checked(at)?;
+            (
+                time,
+                Some(if zone.eq_ignore_ascii_case("z") {
+                    FixedOffset::east_opt(0)?
+                } else {
+                    iso_zone(zone)?
+                }),
+            )
+        }
+        None => (text, None),
+    };
+    let (hours, minutes, seconds, microseconds) = clock(time)?;
+    let is_midnight_after = (hours, minutes, seconds, microseconds) == (24, 0, 0, 0);
+    let hours = if is_midnight_after { 0 } else { hours };
+    let time = NaiveTime::from_hms_micro_opt(hours, minutes, seconds, microseconds)?;
+    // Python has no leap seconds.
+    (microseconds < 1_000_000).then_some((time, is_midnight_after, offset))
+}
+
+/// `+01:00`, `-0330`, `+05`, and so on; of a fraction of a second nothing is kept.
+fn iso_zone(text: &str) -> Option<FixedOffset> {
+    let (sign, text) = text.split_at_checked(1)?;
+    let (hours, minutes, seconds, _) = clock(text)?;
+    let seconds = i32::try_from(hours * 3600 + minutes * 60 + seconds).ok()?;
+    match sign {
+        "+" => FixedOffset::east_opt(seconds),
+        "-" => FixedOffset::west_opt(seconds),
+        _ => None,
+    }
+}
+
+/// Hours, minutes, seconds and microseconds, with colons between them or without: `03`, `03:04`, `0304`, `03:04:05.678901`. Digits beyond
+/// the sixth are cut.
+fn clock(text: &str) -> Option<(u32, u32, u32, u32)> {
+    let mut parts = [0; 3];
+    let mut rest = text.as_bytes();
+    let has_colons = rest.get(2) == Some(&b':');
+    for part in &mut parts {
+        let (pair, behind) = rest.split_at_checked(2)?;
+        *part = digits(pair)?;
+        rest = match behind {
+            [] => behind,
+            [b'.' | b',', ..] => behind,
+            [b':', next @ ..] if has_colons && !next.is_empty() => next,
+            _ if has_colons => return None,
+            _ => behind,
+        };
+        if matches!(rest, [] | [b'.' | b',', ..]) {
+            break;
+        }
+    }
+    let [hours, minutes, seconds] = parts;
+    let microseconds = match rest {
+        [] => 0,
+        [b'.' | b',', fraction @ ..] if !fraction.is_empty() => microseconds(fraction)?,
+        _ => return None,
+    };
+    Some((hours, minutes, seconds, microseconds))
+}
+
+fn microseconds(fraction: &[u8]) -> Option<u32> {
+    let (counted, cut) = fraction.split_at(fraction.len().min(6));
+    if !cut.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let missing = u32::try_from(6 - counted.len()).ok()?;
+    Some(digits(counted)? * 10_u32.pow(missing))
+}
+
+/// At most six of them, and no sign.
+fn digits(digits: &[u8]) -> Option<u32> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    str::from_utf8(digits).ok()?.parse().ok()
 }
 
 fn without_zone<T>((moment, zone): (T, Option<FixedOffset>)) -> Result<T, BoxError> {
@@ -249,6 +356,12 @@ mod tests {
             ("2024-01-02 03:04", "2024-01-02T03:04:00"),
             ("2024-01-02T03:04:05.678", "2024-01-02T03:04:05.678000"),
             ("2024-01-02T03:04:05.678901999", "2024-01-02T03:04:05.678901"),
+            ("20240102T030405,5", "2024-01-02T03:04:05.500000"),
+            ("2024-W01-2x03", "2024-01-02T03:00:00"),
+            ("2024W012é0304", "2024-01-02T03:04:00"),
+            ("2024W01", "2024-01-01T00:00:00"),
+            ("2024-W01", "2024-01-01T00:00:00"),
+            ("2024-01-02T24:00", "2024-01-03T00:00:00"),
         ] {
             assert_eq!(written::<NaiveDateTime>(text), same);
             assert_eq!(NaiveDateTime::from_text(text).unwrap(), NaiveDateTime::from_text(same).unwrap());
@@ -259,7 +372,12 @@ mod tests {
                 "2024-01-02T03:04:05+00:00"
             );
         }
+        assert_eq!(
+            written::<DateTime<FixedOffset>>("2024-01-02T03:04:05+01:60"),
+            "2024-01-02T03:04:05+02:00"
+        );
         assert_eq!(written::<NaiveDate>("2024-01-02T00:00:00"), "2024-01-02");
+        assert_eq!(written::<NaiveTime>("T0304"), "03:04:00");
     }
 
     #[test]
@@ -276,14 +394,27 @@ mod tests {
             "2024",
             "2024-13-01",
             "2024-01-02T",
-            "2024-01-02X03:04:05",
+            "2024-01-2T03:04:05",
+            "2024-0102",
+            "202401-02",
+            "2024W01-2",
+            "2024-W54-1",
+            "2024-W01-8",
+            "2024W010",
             "2024-01-02T25:00:00",
             "2024-01-02T23:59:60",
             "é024-01-02",
             "2024-01-0é",
             "2024-01-02T03:04:05+1",
             "2024-01-02T03:04:05+99:00",
-            "2024-01-02T03:04:05+01:60",
+            "2024-01-02T03:04:05+24:00",
+            "2024-01-02T03:04:05Z0",
+            "2024-01-02T03:04:05.",
+            "2024-01-02T03:04:05.67890é",
+            "2024-01-02T03:0405",
+            "2024-01-02T0304:05",
+            "9999-12-31T24:00",
+            "2024-01-02T24:00:01",
             "2024-01-02T03:04:05+é1",
         ] {
             assert!(parse_datetime(text).is_err(), "{text}");

@@ -1,9 +1,12 @@
-//! Bytes and UUIDs.
+//! Bytes.
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use base64::{
+    Engine as _,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+    prelude::BASE64_STANDARD,
+};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::tag::{Plain, Tagged};
 use crate::serialize::BoxError;
@@ -20,7 +23,7 @@ impl Tagged for Vec<u8> {
     }
 
     fn from_tagged(tag: &str, payload: String) -> Result<Self, BoxError> {
-        if tag == "base64" { Ok(BASE64_STANDARD.decode(payload)?) } else { Ok(payload.into_bytes()) }
+        if tag == "base64" { from_base64(&payload) } else { Ok(payload.into_bytes()) }
     }
 
     fn to_plain(&self) -> Result<Plain<'_>, BoxError> {
@@ -33,6 +36,38 @@ impl Tagged for Vec<u8> {
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, BoxError> {
         Ok(bytes.to_owned())
+    }
+}
+
+/// As Python's `b64decode`: what is not of the alphabet is passed over, and nothing is looked at after the padding.
+fn from_base64(text: &str) -> Result<Vec<u8>, BoxError> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_allow_trailing_bits(true)
+            .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+    );
+    let mut digits = Vec::with_capacity(text.len());
+    let mut padding = 0;
+    for octet in text.bytes() {
+        match octet {
+            b'=' if digits.len() % 4 >= 2 => {
+                padding += 1;
+                if digits.len() % 4 + padding == 4 {
+                    return Ok(LENIENT.decode(digits)?);
+                }
+            }
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => {
+                padding = 0;
+                digits.push(octet);
+            }
+            _ => {}
+        }
+    }
+    if digits.len() % 4 == 0 {
+        Ok(LENIENT.decode(digits)?)
+    } else {
+        Err("the base64 lacks its padding".into())
     }
 }
 
@@ -64,34 +99,25 @@ impl Tagged for Bytes {
     }
 }
 
-/// A UUID's payload.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hex {
-    pub(crate) hex: String,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Tagged for Uuid {
-    type Payload = Hex;
-    const TAGS: &'static [&'static str] = &["uuid"];
-
-    fn to_tagged(&self) -> Result<(&'static str, Hex), BoxError> {
-        Ok(("uuid", Hex { hex: self.simple().to_string() }))
-    }
-
-    fn from_tagged(_tag: &str, payload: Hex) -> Result<Self, BoxError> {
-        Self::from_text(&payload.hex)
-    }
-
-    fn to_plain(&self) -> Result<Plain<'_>, BoxError> {
-        Ok(Plain::Text(self.to_string()))
-    }
-
-    fn from_text(text: &str) -> Result<Self, BoxError> {
-        Ok(Uuid::parse_str(text)?)
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Result<Self, BoxError> {
-        Ok(Uuid::from_slice(bytes)?)
+    #[test]
+    fn base64_is_read_as_python_reads_it() {
+        for (text, bytes) in [
+            ("/wA=", &b"\xff\0"[..]),
+            ("/w\r\nA=\n", b"\xff\0"),
+            ("/wA=more", b"\xff\0"),
+            ("=/w=A==", b"\xff\0"),
+            ("QUJD", b"ABC"),
+            ("é", b""),
+            ("", b""),
+        ] {
+            assert_eq!(from_base64(text).unwrap(), bytes, "{text:?}");
+        }
+        for text in ["/wA", "A", "QUJDR", "Q==="] {
+            assert!(from_base64(text).is_err(), "{text:?}");
+        }
     }
 }

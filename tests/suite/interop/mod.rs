@@ -1,5 +1,6 @@
 //! Clients of other languages with our broker, and with our client across it.
 
+mod constructors;
 mod kombu;
 mod oslo;
 mod pika;
