@@ -362,9 +362,18 @@ pub(crate) fn decode_body<T: DeserializeOwned>(
 ) -> Result<T, Malformed> {
     let properties = properties.map_err(Malformed::Properties)?;
     let body = compress::decompress(properties.header_text(compress::HEADER), body, serializers.limit())?;
+    decode_plain(&properties, &body, serializers)
+}
+
+/// The body, which is no longer compressed, decoded as the message says.
+pub(crate) fn decode_plain<T: DeserializeOwned>(
+    properties: &ContentProperties<'_>,
+    body: &[u8],
+    serializers: &Serializers,
+) -> Result<T, Malformed> {
     let content_type = properties.content_type.map(text);
     let encoding = properties.content_encoding.map(text);
-    serializers.decode(content_type.as_deref(), encoding.as_deref(), &body)
+    serializers.decode(content_type.as_deref(), encoding.as_deref(), body)
 }
 
 /// As `String::from_utf8_lossy`, which goes octet by octet also where nothing is lost.

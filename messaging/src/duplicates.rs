@@ -2,12 +2,13 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    hash::BuildHasherDefault,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use crate::id::Id;
+use crate::{fingerprint::Fingerprint, id::IdHasher};
 
 /// How much a server remembers of the requests it has had, so that one that comes again is not run again: a client whose connection
 /// is lost sends what was not confirmed once more, under the same id. Default: the last 16,384, for ever: while
@@ -27,7 +28,8 @@ pub struct RepeatWindow {
 }
 
 impl RepeatWindow {
-    /// The last requests, so many of them; each costs about 120 bytes while it is remembered. Python's servers remember 16. With 0
+    /// The last requests, so many of them; each costs about 70 bytes while it is remembered, however
+    /// long its id is. Python's servers remember 16. With 0
     /// none is, and whatever comes is run.
     #[must_use]
     pub const fn last(requests: usize) -> Self {
@@ -53,23 +55,10 @@ impl Default for RepeatWindow {
 /// Python keeps 16, which a burst of redeliveries outruns.
 #[derive(Debug, Default)]
 pub(crate) struct Duplicates {
-    seen: HashSet<Key>,
+    seen: HashSet<Fingerprint, BuildHasherDefault<IdHasher>>,
     /// Oldest first; without their times where they do not grow old.
-    order: VecDeque<(Option<Instant>, Key)>,
+    order: VecDeque<(Option<Instant>, Fingerprint)>,
     window: RepeatWindow,
-}
-
-/// An id in as little room as it needs. There are many, and they are seldom looked at again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    Id(Id),
-    Text(Box<str>),
-}
-
-impl Key {
-    fn new(id: &str) -> Self {
-        Id::parse_simple(id).map_or_else(|| Key::Text(id.into()), Key::Id)
-    }
 }
 
 impl Duplicates {
@@ -78,25 +67,24 @@ impl Duplicates {
     }
 
     /// Whether this id was here before.
-    pub(crate) fn contains(&mut self, id: &str) -> bool {
+    pub(crate) fn contains(&mut self, id: Fingerprint) -> bool {
         self.forget_old();
-        self.seen.contains(&Key::new(id))
+        self.seen.contains(&id)
     }
 
     /// Whether this id was here before; it is now.
-    pub(crate) fn is_repeated(&mut self, id: &str) -> bool {
+    pub(crate) fn is_repeated(&mut self, id: Fingerprint) -> bool {
         self.forget_old();
         if self.window.ids == 0 {
             return false;
         }
-        let key = Key::new(id);
-        if !self.seen.insert(key.clone()) {
+        if !self.seen.insert(id) {
             return true;
         }
         if self.order.len() >= self.window.ids {
             self.forget_oldest();
         }
-        self.order.push_back((self.grows_old().then(Instant::now), key));
+        self.order.push_back((self.grows_old().then(Instant::now), id));
         false
     }
 
@@ -124,18 +112,29 @@ impl Duplicates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::Id;
+
+    impl Duplicates {
+        fn repeats(&mut self, id: &str) -> bool {
+            self.is_repeated(Fingerprint::of(id))
+        }
+
+        fn knows(&mut self, id: &str) -> bool {
+            self.contains(Fingerprint::of(id))
+        }
+    }
 
     #[test]
     fn an_id_is_repeated_until_as_many_others_came_as_there_is_room_for() {
         let mut duplicates = Duplicates::new(RepeatWindow::last(3));
-        assert!(!duplicates.is_repeated("a"));
-        assert!(duplicates.is_repeated("a"));
+        assert!(!duplicates.repeats("a"));
+        assert!(duplicates.repeats("a"));
         for other in ["b", "c"] {
-            assert!(!duplicates.is_repeated(other));
+            assert!(!duplicates.repeats(other));
         }
-        assert!(duplicates.is_repeated("a"));
-        assert!(!duplicates.is_repeated("d"));
-        assert!(!duplicates.is_repeated("a"));
+        assert!(duplicates.repeats("a"));
+        assert!(!duplicates.repeats("d"));
+        assert!(!duplicates.repeats("a"));
         assert_eq!((duplicates.seen.len(), duplicates.order.len()), (3, 3));
     }
 
@@ -144,25 +143,34 @@ mod tests {
         let simple = Id::new().to_string();
         let mut duplicates = Duplicates::new(RepeatWindow::last(10));
         for id in [&simple, &simple.to_uppercase(), &format!("{{{simple}}}"), "", "a"] {
-            assert!(!duplicates.is_repeated(id) && duplicates.is_repeated(id), "{id}");
+            assert!(!duplicates.repeats(id) && duplicates.repeats(id), "{id}");
         }
+    }
+
+    #[test]
+    fn an_id_of_any_length_takes_as_little_room() {
+        assert_eq!(size_of::<Fingerprint>(), 16);
+        let mut duplicates = Duplicates::new(RepeatWindow::last(2));
+        let (long, longer) = ("x".repeat(1 << 20), "x".repeat((1 << 20) + 1));
+        assert!(!duplicates.repeats(&long) && !duplicates.repeats(&longer));
+        assert!(duplicates.repeats(&long) && duplicates.repeats(&longer));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_id_is_forgotten_after_its_time() {
         let mut duplicates = Duplicates::new(RepeatWindow::last(3).within(Duration::from_secs(10)));
-        assert!(!duplicates.is_repeated("a"));
+        assert!(!duplicates.repeats("a"));
         tokio::time::advance(Duration::from_secs(6)).await;
-        assert!(duplicates.is_repeated("a") && !duplicates.is_repeated("b"));
+        assert!(duplicates.repeats("a") && !duplicates.repeats("b"));
         tokio::time::advance(Duration::from_secs(4)).await;
-        assert!(!duplicates.contains("a") && duplicates.contains("b"));
+        assert!(!duplicates.knows("a") && duplicates.knows("b"));
         assert_eq!((duplicates.seen.len(), duplicates.order.len()), (1, 1));
     }
 
     #[test]
     fn with_no_room_nothing_is_remembered() {
         let mut duplicates = Duplicates::new(RepeatWindow::last(0));
-        assert!(!duplicates.is_repeated("a") && !duplicates.is_repeated("a"));
+        assert!(!duplicates.repeats("a") && !duplicates.repeats("a"));
         assert!(duplicates.seen.is_empty() && duplicates.order.is_empty());
     }
 }

@@ -4,13 +4,21 @@
 
 use std::borrow::Cow;
 
-use amqp_client::Delivery;
+use amqp_client::{Delivery, Received};
+use amqp_codec::borrowed::ContentProperties;
 use bytes::Bytes;
 use memchr::{memchr2, memchr2_iter};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{compress, error::Malformed, serialize, version::Version};
+use crate::{
+    compress::{self, Budget, Decompressed},
+    error::Malformed,
+    room::Taken,
+    serialize,
+    trace_context::TraceContext,
+    version::Version,
+};
 
 const VERSION: Version = Version::new(2, 0);
 /// What stands around the message's text in an envelope, to the byte, by Python as by us.
@@ -29,8 +37,49 @@ pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> serde_json::Result<B
     Ok(out.into())
 }
 
-/// The message's JSON text in a delivery.
-pub(crate) fn open(delivery: &Delivery) -> Result<String, Malformed> {
+/// A message as it is inside.
+pub(crate) struct Opened {
+    /// JSON, an object.
+    pub(crate) text: String,
+    /// The trace it belongs to.
+    pub(crate) trace: Option<TraceContext>,
+    /// What it has of the budget when it came compressed, for as long as it is worked on.
+    pub(crate) room: Option<Taken>,
+}
+
+/// The message in a delivery, when there is room for it.
+pub(crate) async fn open(received: &Received, budget: &Budget) -> Result<Opened, Malformed> {
+    let properties = properties(received)?;
+    let compression = properties.header_text(compress::HEADER);
+    opened(&properties, budget.decompress(compression, received.body(), compress::DECOMPRESSED_LIMIT).await?)
+}
+
+/// The same; `None` when there is no room at this moment.
+pub(crate) fn try_open(received: &Received, budget: &Budget) -> Option<Result<Opened, Malformed>> {
+    let properties = match properties(received) {
+        Ok(properties) => properties,
+        Err(reason) => return Some(Err(reason)),
+    };
+    let compression = properties.header_text(compress::HEADER);
+    let body = budget.try_decompress(compression, received.body(), compress::DECOMPRESSED_LIMIT)?;
+    Some(body.and_then(|body| opened(&properties, body)))
+}
+
+/// How to read the body, when it came.
+fn properties(received: &Received) -> Result<ContentProperties<'_>, Malformed> {
+    match received.withheld() {
+        Some(size) => Err(Malformed::Withheld { size }),
+        None => received.content_properties().map_err(Malformed::Properties),
+    }
+}
+
+fn opened(properties: &ContentProperties<'_>, (body, room): Decompressed<'_>) -> Result<Opened, Malformed> {
+    let text = decode(properties.content_type, &body)?;
+    Ok(Opened { text, trace: TraceContext::read(properties), room })
+}
+
+/// The same of a message that is read by itself.
+pub(crate) fn open_alone(delivery: &Delivery) -> Result<String, Malformed> {
     if let Some(size) = delivery.withheld() {
         return Err(Malformed::Withheld { size });
     }

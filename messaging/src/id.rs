@@ -32,12 +32,6 @@ impl Id {
         Uuid::try_parse(text).ok().map(|uuid| Id(uuid.as_u128()))
     }
 
-    /// From 32 lower-case hexadecimal digits and nothing else.
-    pub(crate) fn parse_simple(text: &str) -> Option<Self> {
-        let is_simple = text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-        if is_simple && text.len() == SimpleUuid::LENGTH { Id::parse(text) } else { None }
-    }
-
     /// With dashes, as notifications write it.
     pub(crate) fn hyphenated(self) -> String {
         Uuid::from_u128(self.0).hyphenated().to_string()
@@ -58,7 +52,8 @@ impl Serialize for Id {
     }
 }
 
-/// For ids that we made ourselves: those of others are looked up, too, but never put in.
+/// For what nobody else can choose: ids that we made ourselves (those of others are looked up, too, but never put in), and
+/// fingerprints.
 #[derive(Default)]
 pub(crate) struct IdHasher(u64);
 

@@ -12,7 +12,7 @@ use crate::{
     lane::{Lane, OpenLane, Required},
     refusal,
     retry::{Retry, RetryPolicy},
-    trace_context::TraceSource,
+    trace_context::{self, TraceSource},
 };
 
 /// How messages to one exchange are published.
@@ -79,10 +79,7 @@ impl Publishing {
 
     /// The message with the present trace, when it is to carry one and does not.
     pub(crate) fn mark(&self, message: &Message) -> Result<Option<Box<Message>>, Error> {
-        match &self.trace {
-            None => Ok(None),
-            Some(trace) => trace.mark(message).map(|marked| marked.map(Box::new)),
-        }
+        trace_context::mark(self.trace.as_ref(), message).map(|marked| marked.map(Box::new))
     }
 
     /// Publishes at once, when the channel is open and has room. Whatever is in the way shows again when that is waited for.
@@ -147,6 +144,11 @@ impl Publishing {
         loop {
             if let Some(fault) = fault.take() {
                 fate.add(&fault);
+                if fault.is_of_another || self.is_worth_a_retry(&fault) {
+                    let (outcome, attempts) = (fault.outcome, retry.attempts());
+                    let error = fault.source.as_ref().map(tracing::field::display);
+                    tracing::debug!(routing_key, attempts, error, "a message {outcome}; it is tried again");
+                }
                 let goes_on = if fault.is_of_another {
                     retry.excuse()
                 } else {

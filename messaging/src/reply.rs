@@ -271,5 +271,5 @@ impl Shared {
 }
 
 fn read(delivery: &Delivery) -> Result<ReceivedReply, Malformed> {
-    Ok(ReceivedReply::from_json(&envelope::open(delivery)?)?)
+    Ok(ReceivedReply::from_json(&envelope::open_alone(delivery)?)?)
 }

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use amqp_client::{Message, Properties};
+use amqp_codec::borrowed::ContentProperties;
 
 use crate::error::Error;
 
@@ -46,6 +47,47 @@ impl TraceContext {
         &self.traceparent
     }
 
+    /// The id of the whole trace, 32 hexadecimal digits.
+    #[must_use]
+    pub fn trace_id(&self) -> &str {
+        self.traceparent.get(3..35).unwrap_or_default()
+    }
+
+    /// That of the message whose handler is running: what a handler publishes, calls and notifies carries it on, unless
+    /// [`TransportOptions::trace_context`](crate::TransportOptions::trace_context) gives another. `None` outside handlers, and in the tasks
+    /// that a handler spawns, to which [`scope`](Self::scope) hands it on.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        HANDLED.try_with(Option::clone).ok().flatten()
+    }
+
+    /// Has it be the [`current`](Self::current) one while `future` runs.
+    ///
+    /// ```
+    /// # async fn example(transport: messaging::Transport) {
+    /// use messaging::TraceContext;
+    ///
+    /// let audit = async move { transport.producer(messaging::Exchange::direct("")).ensure_publish("audit", "seen").await };
+    /// match TraceContext::current() {
+    ///     Some(trace) => drop(tokio::spawn(trace.scope(audit))),
+    ///     None => drop(tokio::spawn(audit)),
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As that of `future`.
+    pub async fn scope<F: Future>(self, future: F) -> F::Output {
+        HANDLED.scope(Some(self), future).await
+    }
+
+    /// That of a message, without the rest of its properties being read.
+    pub(crate) fn read(properties: &ContentProperties<'_>) -> Option<Self> {
+        let mut context = TraceContext::new(properties.header_text(TRACEPARENT)?)?;
+        context.tracestate = properties.header_text(TRACESTATE).map(str::to_owned);
+        Some(context)
+    }
+
     /// That of a message; `None` when it carries none, or one that cannot be read.
     #[must_use]
     pub fn of(properties: &Properties) -> Option<Self> {
@@ -54,6 +96,11 @@ impl TraceContext {
         context.tracestate = headers.get(TRACESTATE).and_then(|value| value.as_str().map(str::to_owned));
         Some(context)
     }
+}
+
+tokio::task_local! {
+    /// That of the message which is being handled.
+    pub(crate) static HANDLED: Option<TraceContext>;
 }
 
 /// Where the context of what is going on comes from.
@@ -65,22 +112,32 @@ impl TraceSource {
         TraceSource(Arc::new(current))
     }
 
-    /// The message with the present context; `None` when it carries one, or there is none.
-    pub(crate) fn mark(&self, message: &Message) -> Result<Option<Message>, Error> {
-        let carries = |headers: &amqp_client::Table| headers.get(TRACEPARENT).is_some();
-        if message.properties().headers.as_ref().is_some_and(carries) {
-            return Ok(None);
-        }
-        let Some(context) = (self.0)() else { return Ok(None) };
-        let mut marked = message.clone();
-        let headers = marked.properties_mut().headers.get_or_insert_default();
-        let state = context.tracestate.map(|state| (TRACESTATE, state));
-        for (key, value) in [(TRACEPARENT, context.traceparent)].into_iter().chain(state) {
-            let inserted = headers.insert(key, value).map_err(amqp_client::Error::Invalid);
-            inserted.map_err(Error::broker(format_args!("set the header {key:?}")))?;
-        }
-        Ok(Some(marked))
+    fn current(&self) -> Option<TraceContext> {
+        (self.0)()
     }
+}
+
+/// The message with the present context, that of its source before that of the message being handled; `None` when it carries one, or
+/// there is none.
+pub(crate) fn mark(source: Option<&TraceSource>, message: &Message) -> Result<Option<Message>, Error> {
+    let is_handling = || HANDLED.try_with(Option::is_some).unwrap_or(false);
+    if source.is_none() && !is_handling() {
+        return Ok(None);
+    }
+    let carries = |headers: &amqp_client::Table| headers.get(TRACEPARENT).is_some();
+    if message.properties().headers.as_ref().is_some_and(carries) {
+        return Ok(None);
+    }
+    let context = source.and_then(TraceSource::current).or_else(TraceContext::current);
+    let Some(context) = context else { return Ok(None) };
+    let mut marked = message.clone();
+    let headers = marked.properties_mut().headers.get_or_insert_default();
+    let state = context.tracestate.map(|state| (TRACESTATE, state));
+    for (key, value) in [(TRACEPARENT, context.traceparent)].into_iter().chain(state) {
+        let inserted = headers.insert(key, value).map_err(amqp_client::Error::Invalid);
+        inserted.map_err(Error::broker(format_args!("set the header {key:?}")))?;
+    }
+    Ok(Some(marked))
 }
 
 impl fmt::Debug for TraceSource {
@@ -116,10 +173,33 @@ mod tests {
         let returned = context.clone();
         let source = TraceSource::new(move || Some(returned.clone()));
         let message = Message::new("x");
-        let marked = source.mark(&message).unwrap().unwrap();
+        let mark = |source: &TraceSource, message: &Message| mark(Some(source), message).unwrap();
+        let marked = mark(&source, &message).unwrap();
         assert_eq!(TraceContext::of(marked.properties()), Some(context));
         let other = TraceSource::new(|| panic!("it is not asked"));
-        assert_eq!(other.mark(&marked).unwrap(), None);
-        assert_eq!(TraceSource::new(|| None).mark(&message).unwrap(), None);
+        assert_eq!(mark(&other, &marked), None);
+        assert_eq!(mark(&TraceSource::new(|| None), &message), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_published_while_a_message_is_handled_carries_its_trace_on() {
+        let context = TraceContext::new(PARENT).unwrap().tracestate("a=b");
+        let message = Message::new("x");
+        assert_eq!((TraceContext::current(), mark(None, &message).unwrap()), (None, None));
+        context
+            .clone()
+            .scope(async {
+                assert_eq!(TraceContext::current().unwrap().trace_id(), "0af7651916cd43dd8448eb211c80319c");
+                let marked = mark(None, &message).unwrap().unwrap();
+                assert_eq!(TraceContext::of(marked.properties()), Some(context));
+                assert_eq!(mark(None, &marked).unwrap(), None);
+                let other =
+                    TraceContext::new("00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap();
+                let source = TraceSource::new(move || Some(other.clone()));
+                let marked = mark(Some(&source), &message).unwrap().unwrap();
+                assert!(TraceContext::of(marked.properties()).unwrap().trace_id().starts_with("1af"));
+            })
+            .await;
+        assert_eq!(TraceContext::current(), None);
     }
 }

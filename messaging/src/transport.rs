@@ -192,6 +192,16 @@ impl TransportOptions {
         self
     }
 
+    /// How many bytes compressed messages of RPC and notifications may have together when they are decompressed, for as long as a server or
+    /// listener works on them; each of those has as much for itself. The next message waits until there is room, and one that would
+    /// have more alone is refused as unreadable. A value of JSON counts as what it may become. Default
+    /// [`DECOMPRESSED_TOTAL`](crate::DECOMPRESSED_TOTAL), 256 MiB; no message has over [`DECOMPRESSED_LIMIT`](crate::DECOMPRESSED_LIMIT).
+    #[must_use]
+    pub fn decompressed_total(mut self, bytes: u64) -> Self {
+        self.traffic.decompressed = bytes;
+        self
+    }
+
     /// Opens a transport and its first connection: `amqp://`, `amqps://`, `pyamqp://`, `rabbit://`, `kombu://` or `memory://NAME`, as kombu
     /// and oslo.messaging write them:
     ///

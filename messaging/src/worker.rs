@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    fmt,
+    fmt, io,
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
@@ -13,8 +13,10 @@ use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    consumer::{Subscription, decode_body},
+    compress::{self, Budget},
+    consumer::{Subscription, decode_plain},
     error::{Error, Malformed},
+    handling::Handling,
     header,
     on_failure::{EXCHANGE, ROUTING_KEY, retries},
     on_undecodable::OnUndecodable,
@@ -179,6 +181,7 @@ impl Subscription {
             handler,
             settling: self.settling(self.failure_policy().clone()),
             on_undecodable: self.on_undecodable.clone(),
+            budget: Budget::new(self.content().total()),
             serializers: self.content().clone(),
             types: PhantomData,
         });
@@ -196,6 +199,7 @@ struct Shared<T, H> {
     settling: Settling,
     on_undecodable: Option<OnUndecodable>,
     serializers: Serializers,
+    budget: Budget,
     types: PhantomData<fn() -> T>,
 }
 
@@ -216,13 +220,9 @@ where
         let is_kept =
             self.on_undecodable.is_some() || self.settling.publishes() || received.withheld().is_some();
         let kept = is_kept.then(|| Box::new(received.clone()));
-        let handling = self.call(received);
+        let handling = self.call(received, None);
         async move {
-            let handled = match handling {
-                Ok(handling) => handling.await,
-                Err(trouble) => Err(trouble),
-            };
-            match handled {
+            match self.handled(handling).await {
                 Ok(()) => self.settling.done(acker).await,
                 Err(trouble) => Box::pin(self.not_handled(trouble, kept, acker, &mut turn)).await,
             }
@@ -230,18 +230,52 @@ where
         }
     }
 
+    /// What becomes of one that was called.
+    async fn handled(
+        &self,
+        called: Result<impl Future<Output = Result<(), Trouble>>, Trouble>,
+    ) -> Result<(), Trouble> {
+        match called {
+            Ok(handling) => handling.await,
+            Err(Trouble::Compressed(received)) => Box::pin(self.call_when_there_is_room(*received)).await,
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// One that is compressed. It has its room until it is handled.
+    async fn call_when_there_is_room(&self, received: Received) -> Result<(), Trouble> {
+        let message = received.clone();
+        let properties = message.content_properties();
+        let properties = properties.map_err(|error| Trouble::Unreadable(Malformed::Properties(error)))?;
+        let compression = properties.header_text(compress::HEADER);
+        let body = self.budget.decompress(compression, message.body(), self.serializers.limit()).await;
+        let (body, _room) = body.map_err(Trouble::Unreadable)?;
+        let handling = self.call(received, Some(&body))?;
+        drop(body);
+        handling.await
+    }
+
     /// The body's type, the handler and its error are the user's, and may panic.
     fn call(
         &self,
         received: Received,
+        decompressed: Option<&[u8]>,
     ) -> Result<impl Future<Output = Result<(), Trouble>> + use<T, H, Fut, E>, Trouble> {
         let calling = || {
-            let body = match received.withheld() {
-                Some(size) => Err(Malformed::Withheld { size }),
-                None => decode_body(received.content_properties(), received.body(), &self.serializers),
-            };
-            let body = body.map_err(Trouble::Unreadable)?;
-            Ok((self.handler)(Incoming::new(body, received)))
+            if let Some(size) = received.withheld() {
+                return Err(Trouble::Unreadable(Malformed::Withheld { size }));
+            }
+            let properties = received.content_properties();
+            let handling = Handling::of_message(&self.settling.queue, properties.as_ref().ok());
+            let properties = properties.map_err(Malformed::Properties).map_err(Trouble::Unreadable)?;
+            let is_compressed = || compress::named(properties.header_text(compress::HEADER)).is_some();
+            if decompressed.is_none() && is_compressed() {
+                return Err(Trouble::Compressed(Box::new(received)));
+            }
+            let body = decompressed.unwrap_or(received.body());
+            let body = decode_plain(&properties, body, &self.serializers).map_err(Trouble::Unreadable)?;
+            let handler = handling.enter(|| (self.handler)(Incoming::new(body, received)));
+            Ok(handling.around(handler))
         };
         let called =
             catch_unwind(AssertUnwindSafe(calling)).unwrap_or_else(|panic| Err(Trouble::panic(&*panic)));
@@ -270,11 +304,7 @@ where
             acker = again;
             // What is stuck was to be published elsewhere, and is here.
             let Some(received) = received else { return };
-            let handled = match self.call(received.clone()) {
-                Ok(handling) => handling.await,
-                Err(trouble) => Err(trouble),
-            };
-            match handled {
+            match self.handled(self.call(received.clone(), None)).await {
                 Ok(()) => return self.settling.done(acker).await,
                 Err(again) => trouble = again,
             }
@@ -283,6 +313,8 @@ where
 
     async fn settle(&self, trouble: Trouble, received: Option<&Received>, acker: Acker) -> Result<(), Stuck> {
         let reason = match trouble {
+            // It was.
+            Trouble::Compressed(_) => Malformed::Compression(io::ErrorKind::Unsupported.into()),
             Trouble::Unreadable(reason) => reason,
             Trouble::Failed(failure) => return self.settling.failed(received, acker, &failure).await,
         };
@@ -311,6 +343,8 @@ fn restored(received: &Received) -> Received {
 
 /// Why a message was not handled.
 enum Trouble {
+    /// It has to be decompressed first.
+    Compressed(Box<Received>),
     Unreadable(Malformed),
     Failed(String),
 }

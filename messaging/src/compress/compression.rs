@@ -148,10 +148,15 @@ pub(crate) fn decompress<'a>(
     body: &'a [u8],
     limit: u64,
 ) -> Result<Cow<'a, [u8]>, Malformed> {
-    match compression.map(Compression::from_str) {
-        Some(Ok(compression)) => compression.decompress(body, limit).map(Cow::Owned),
-        Some(Err(_)) | None => Ok(Cow::Borrowed(body)),
+    match named(compression) {
+        Some(compression) => compression.decompress(body, limit).map(Cow::Owned),
+        None => Ok(Cow::Borrowed(body)),
     }
+}
+
+/// The compression of a header; none of an unknown name.
+pub(crate) fn named(compression: Option<&str>) -> Option<Compression> {
+    compression?.parse().ok()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "brotli")]
 mod brotli;
+mod budget;
 #[cfg(feature = "bzip2")]
 mod bzip2;
 mod compression;
@@ -13,5 +14,7 @@ mod zlib;
 #[cfg(feature = "zstd")]
 mod zstd;
 
+pub use budget::DECOMPRESSED_TOTAL;
+pub(crate) use budget::{Budget, Decompressed};
 pub use compression::{Compression, DECOMPRESSED_LIMIT};
-pub(crate) use compression::{HEADER, decompress};
+pub(crate) use compression::{HEADER, decompress, named};

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use amqp_client::{Delivery, Received};
+use amqp_client::{Acker, Delivery, Received};
 use futures_util::future::join_all;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -19,12 +19,16 @@ use super::{
     batch::{BatchEndpoint, BatchResult},
     event::Event,
     level::Level,
-    listener::read,
+    listener::{Read, read},
     once::Once,
     sources::{Sources, sources},
 };
 use crate::{
+    compress::Budget,
+    envelope,
     error::Error,
+    fingerprint::Fingerprint,
+    room::Taken,
     service::Service,
     settling::Settling,
     stuck::{Patience, Stuck},
@@ -128,9 +132,9 @@ impl BatchListener {
         for (settling, subscription) in self.sources.subscriptions(&levels, prefetch) {
             let (queue, sender) =
                 (Arc::new(Queue { settling, once: Once::new(self.sources.repeats) }), sender.clone());
-            let gather = move |delivery, turn| {
+            let gather = move |delivery: Delivery, turn| {
                 // As long as a turn is held, the service does not end, and the channel stays open for the acknowledgement.
-                let settling = arrive(&sender, delivery, queue.clone());
+                let settling = arrive(&sender, delivery.split(), queue.clone());
                 see_settled(settling, sender, queue, turn)
             };
             let sources = vec![subscription.into()];
@@ -141,6 +145,7 @@ impl BatchListener {
         let gathering = Gathering {
             arrived,
             again: VecDeque::new(),
+            budget: self.sources.budget(),
             size: self.size.into(),
             timeout: self.timeout,
             endpoints: self.endpoints,
@@ -205,7 +210,8 @@ struct Queue {
 }
 
 struct Arrived {
-    delivery: Delivery,
+    received: Received,
+    acker: Acker,
     queue: Arc<Queue>,
     /// Dropped when it is settled; told when it cannot be.
     settled: oneshot::Sender<(Stuck, Received)>,
@@ -214,12 +220,12 @@ struct Arrived {
 /// Hands a notification to who makes batches; what tells that it is settled.
 fn arrive(
     sender: &mpsc::UnboundedSender<Arrived>,
-    delivery: Delivery,
+    (received, acker): (Received, Acker),
     queue: Arc<Queue>,
 ) -> oneshot::Receiver<(Stuck, Received)> {
     let (settled, settling) = oneshot::channel();
     // Dropped when nobody makes batches any more, it tells the same.
-    drop(sender.send(Arrived { delivery, queue, settled }));
+    drop(sender.send(Arrived { received, acker, queue, settled }));
     settling
 }
 
@@ -234,7 +240,7 @@ async fn see_settled(
     while let Ok((stuck, received)) = settling.await {
         let again = patience.keep(stuck, &queue.settling.queue, Some(&received), &mut turn).await;
         let Some(acker) = again else { break };
-        settling = arrive(&sender, acker.join(received), queue.clone());
+        settling = arrive(&sender, (received, acker), queue.clone());
     }
     turn
 }
@@ -242,16 +248,19 @@ async fn see_settled(
 /// One that can be handled.
 struct Readable {
     arrived: Arrived,
-    unique_id: Option<String>,
+    unique_id: Option<Fingerprint>,
     event: Event,
+    _room: Option<Taken>,
     failed: bool,
 }
 
 /// Makes batches and has them handled.
 struct Gathering {
     arrived: mpsc::UnboundedReceiver<Arrived>,
-    /// Second deliveries of what was in the last batch.
+    /// Second deliveries of what was in the last batch, and what there was no room for in it.
     again: VecDeque<Arrived>,
+    /// Nobody else has anything of it: an empty batch has all of it.
+    budget: Budget,
     size: usize,
     timeout: Duration,
     endpoints: Vec<BatchEndpoint>,
@@ -308,20 +317,26 @@ impl Gathering {
         }
     }
 
-    /// Those of a batch that are to be handled; the others are settled.
+    /// Those of a batch that are to be handled; the others are settled, or come with the next batch where there is no room for them.
     async fn readable(&mut self, batch: Vec<Arrived>) -> Vec<Readable> {
         let mut readable = Vec::with_capacity(batch.len());
         let mut ids = BTreeSet::new();
-        for arrived in batch {
-            let queue = arrived.queue.clone();
-            let (unique_id, event) = match read(&arrived.delivery) {
+        let mut batch = VecDeque::from(batch);
+        while let Some(Arrived { received, acker, queue, settled }) = batch.pop_front() {
+            let Some(opened) = envelope::try_open(&received, &self.budget) else {
+                batch.push_front(Arrived { received, acker, queue, settled });
+                batch.extend(self.again.drain(..));
+                self.again = batch;
+                return readable;
+            };
+            let Read { unique_id, event, _room, .. } = match opened.and_then(|opened| read(opened, &received))
+            {
                 Ok(read) => read,
                 Err(reason) => {
-                    let (received, acker) = arrived.delivery.split();
                     let reason = reason.to_string();
                     let unreadable = queue.settling.unreadable(Some(&received), acker, &reason);
                     if let Err(stuck) = unreadable.await {
-                        let _ = arrived.settled.send((stuck, received));
+                        let _ = settled.send((stuck, received));
                     }
                     continue;
                 }
@@ -331,22 +346,24 @@ impl Gathering {
                     queue = queue.settling.queue,
                     "a notification of an unknown level is acknowledged"
                 );
-                queue.settling.done(arrived.delivery.split().1).await;
+                queue.settling.done(acker).await;
                 continue;
             };
-            if let Some(id) = &unique_id {
+            if let Some(id) = unique_id {
                 if queue.once.was_handled(id) {
-                    tracing::debug!(id, "a notification came again, and is not handled again");
-                    queue.settling.done(arrived.delivery.split().1).await;
+                    let name = &queue.settling.queue;
+                    tracing::debug!(queue = name, "a notification came again, and is not handled again");
+                    queue.settling.done(acker).await;
                     continue;
                 }
                 // What becomes of the first decides what becomes of the second.
-                if !ids.insert((Arc::as_ptr(&queue).addr(), id.clone())) {
-                    self.again.push_back(arrived);
+                if !ids.insert((Arc::as_ptr(&queue).addr(), id)) {
+                    self.again.push_back(Arrived { received, acker, queue, settled });
                     continue;
                 }
             }
-            readable.push(Readable { arrived, unique_id, event, failed: false });
+            let arrived = Arrived { received, acker, queue, settled };
+            readable.push(Readable { arrived, unique_id, event, _room, failed: false });
         }
         readable
     }
@@ -365,8 +382,7 @@ impl Gathering {
 }
 
 async fn settle(readable: Readable) {
-    let Readable { arrived: Arrived { delivery, queue, settled }, unique_id, failed, .. } = readable;
-    let (received, acker) = delivery.split();
+    let Readable { arrived: Arrived { received, acker, queue, settled }, unique_id, failed, .. } = readable;
     if failed {
         let failing = queue.settling.failed(Some(&received), acker, "its handler had it requeued");
         if let Err(stuck) = failing.await {
@@ -375,7 +391,7 @@ async fn settle(readable: Readable) {
         }
         return;
     }
-    if let Some(id) = &unique_id {
+    if let Some(id) = unique_id {
         queue.once.note(id);
     }
     queue.settling.done(acker).await;

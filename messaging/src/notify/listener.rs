@@ -14,12 +14,17 @@ use super::{
     wire,
 };
 use crate::{
-    envelope,
+    compress::Budget,
+    envelope::{self, Opened},
     error::{Error, Malformed},
+    fingerprint::Fingerprint,
+    handling::Handling,
     on_failure::retries,
+    room::Taken,
     service::Service,
     settling::Settling,
     stuck::{Patience, Stuck},
+    trace_context::TraceContext,
     transport::Transport,
     turns::Turn,
     work::Workplace,
@@ -97,10 +102,12 @@ impl Listener {
         let prefetch = self.prefetch.unwrap_or(self.concurrency);
         let endpoints: Arc<[Endpoint]> = self.endpoints.into();
         let turns = Arc::new(Semaphore::new(self.concurrency.into()));
+        let budget = self.sources.budget();
         let mut services = Vec::new();
         for (settling, subscription) in self.sources.subscriptions(&levels, prefetch) {
-            let (endpoints, turns) = (endpoints.clone(), turns.clone());
-            let desk = Arc::new(Desk { settling, endpoints, turns, once: Once::new(self.sources.repeats) });
+            let (endpoints, turns, budget) = (endpoints.clone(), turns.clone(), budget.clone());
+            let once = Once::new(self.sources.repeats);
+            let desk = Arc::new(Desk { settling, endpoints, turns, budget, once });
             let listen = move |delivery, mut turn| async move {
                 desk.listen(delivery, &mut turn).await;
                 turn
@@ -158,8 +165,9 @@ impl fmt::Debug for RunningListener {
 struct Desk {
     settling: Settling,
     endpoints: Arc<[Endpoint]>,
-    /// Of all queues together.
+    /// Of all queues together, as the budget is.
     turns: Arc<Semaphore>,
+    budget: Budget,
     once: Once,
 }
 
@@ -168,10 +176,9 @@ impl Desk {
     async fn listen(&self, delivery: Delivery, turn: &mut Turn) {
         // Nobody closes the semaphore.
         let mut place = self.turns.acquire().await;
-        let read = read(&delivery);
         let (received, mut acker) = delivery.split();
         let mut patience = Patience::new();
-        while let Err(stuck) = self.look_at(&read, &received, acker).await {
+        while let Err(stuck) = self.look_at(&received, acker).await {
             drop(place);
             let again = patience.keep(stuck, &self.settling.queue, Some(&received), turn).await;
             let Some(again) = again else { return };
@@ -179,12 +186,13 @@ impl Desk {
         }
     }
 
-    /// Handles and settles it.
+    /// Reads, handles and settles it.
     ///
     /// # Errors
     /// It could not be put where it belongs, and is not settled.
-    async fn look_at(&self, read: &Readable, received: &Received, acker: Acker) -> Result<(), Stuck> {
-        let (unique_id, event) = match read {
+    async fn look_at(&self, received: &Received, acker: Acker) -> Result<(), Stuck> {
+        let opened = envelope::open(received, &self.budget).await;
+        let Read { unique_id, event, trace, _room } = match opened.and_then(|opened| read(opened, received)) {
             Ok(read) => read,
             Err(reason) => {
                 return self.settling.unreadable(Some(received), acker, &reason.to_string()).await;
@@ -200,13 +208,15 @@ impl Desk {
             Some(id) => match self.once.enter(id).await {
                 Some(entry) => Some(entry),
                 None => {
-                    tracing::debug!(id, "a notification came again, and is not handled again");
+                    let queue = &self.settling.queue;
+                    tracing::debug!(queue, "a notification came again, and is not handled again");
                     self.settling.done(acker).await;
                     return Ok(());
                 }
             },
         };
-        match self.handle(event).await {
+        let handling = Handling::of_notification(&self.settling.queue, event.message_id(), trace);
+        match handling.around(self.handle(&event)).await {
             Ok(()) => {
                 if let Some(entry) = entry {
                     entry.handled();
@@ -230,17 +240,24 @@ impl Desk {
     }
 }
 
-/// What was read of a notification: see [`read`].
-type Readable = Result<(Option<String>, Option<Event>), Malformed>;
+/// A notification that was read.
+pub(super) struct Read {
+    /// For telling duplicates.
+    pub(super) unique_id: Option<Fingerprint>,
+    /// None when its level is not known. The level in the message decides, not the queue that it came by.
+    pub(super) event: Option<Event>,
+    pub(super) trace: Option<TraceContext>,
+    /// What a compressed one has of the budget, for as long as it is worked on.
+    pub(super) _room: Option<Taken>,
+}
 
-/// Its id for telling duplicates, and the notification; none when its level is not known. The level in the message decides, not
-/// the queue that it came by.
-pub(super) fn read(delivery: &Delivery) -> Readable {
-    let mut received = wire::Received::from_json(&envelope::open(delivery)?)?;
+pub(super) fn read(opened: Opened, delivery: &Received) -> Result<Read, Malformed> {
+    let Opened { text, trace, room: _room } = opened;
+    let mut received = wire::Received::from_json(&text)?;
     let retries = retries(&delivery.properties().map_err(Malformed::Properties)?);
-    let unique_id = received.unique_id.take();
+    let unique_id = received.unique_id.take().map(|id| Fingerprint::of(&id));
     let event = received
         .level
         .map(|level| Event::new(level, received, retries.saturating_add(1), delivery.redelivered()));
-    Ok((unique_id, event))
+    Ok(Read { unique_id, event, trace, _room })
 }

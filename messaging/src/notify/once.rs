@@ -1,18 +1,22 @@
 //! Each notification is handled once, even where it is delivered twice.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, hash::BuildHasherDefault, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::duplicates::{Duplicates, RepeatWindow};
+use crate::{
+    duplicates::{Duplicates, RepeatWindow},
+    fingerprint::Fingerprint,
+    id::IdHasher,
+};
 
 /// The notifications of a queue that were handled lately, and those that are being handled.
 pub(super) struct Once(Mutex<State>);
 
 struct State {
     handled: Duplicates,
-    at_work: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
+    at_work: HashMap<Fingerprint, Arc<tokio::sync::Mutex<()>>, BuildHasherDefault<IdHasher>>,
 }
 
 /// The right to handle a notification.
@@ -21,38 +25,38 @@ struct State {
 /// Another delivery of it may be handled, unless this one [`was`](Self::handled).
 pub(super) struct Entry<'a> {
     once: &'a Once,
-    id: String,
+    id: Fingerprint,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
 impl Once {
     /// Which remembers so many.
     pub(super) fn new(window: RepeatWindow) -> Self {
-        let state = State { handled: Duplicates::new(window), at_work: HashMap::new() };
+        let state = State { handled: Duplicates::new(window), at_work: HashMap::default() };
         Once(Mutex::new(state))
     }
 
     /// Waits until nobody handles this id; `None` when it was handled then.
-    pub(super) async fn enter(&self, id: &str) -> Option<Entry<'_>> {
+    pub(super) async fn enter(&self, id: Fingerprint) -> Option<Entry<'_>> {
         let lock = {
             let mut state = self.0.lock();
             if state.handled.contains(id) {
                 return None;
             }
-            state.at_work.entry(id.to_owned()).or_default().clone()
+            state.at_work.entry(id).or_default().clone()
         };
-        let entry = Entry { once: self, id: id.to_owned(), guard: Some(lock.lock_owned().await) };
+        let entry = Entry { once: self, id, guard: Some(lock.lock_owned().await) };
         let handled = self.0.lock().handled.contains(id);
         (!handled).then_some(entry)
     }
 
     /// Whether this id was handled.
-    pub(super) fn was_handled(&self, id: &str) -> bool {
+    pub(super) fn was_handled(&self, id: Fingerprint) -> bool {
         self.0.lock().handled.contains(id)
     }
 
     /// This id has been handled.
-    pub(super) fn note(&self, id: &str) {
+    pub(super) fn note(&self, id: Fingerprint) {
         self.0.lock().handled.is_repeated(id);
     }
 }
@@ -60,7 +64,7 @@ impl Once {
 impl Entry<'_> {
     /// It has been handled: further deliveries are not.
     pub(super) fn handled(self) {
-        self.once.note(&self.id);
+        self.once.note(self.id);
     }
 }
 
@@ -85,10 +89,10 @@ mod tests {
     async fn a_second_delivery_waits_for_the_first_and_is_handled_only_where_that_failed() {
         let once = Once::new(RepeatWindow::default());
         for fails in [true, false] {
-            let first = once.enter("a").await.unwrap();
-            let mut second = Box::pin(once.enter("a"));
+            let first = once.enter(Fingerprint::of("a")).await.unwrap();
+            let mut second = Box::pin(once.enter(Fingerprint::of("a")));
             assert!((&mut second).now_or_never().is_none());
-            assert!(once.enter("b").await.is_some());
+            assert!(once.enter(Fingerprint::of("b")).await.is_some());
             if fails {
                 drop(first);
                 drop(second.await.unwrap());
@@ -98,14 +102,14 @@ mod tests {
             }
             assert!(once.0.lock().at_work.is_empty());
         }
-        assert!(once.enter("a").await.is_none() && once.was_handled("a"));
+        assert!(once.enter(Fingerprint::of("a")).await.is_none() && once.was_handled(Fingerprint::of("a")));
     }
 
     #[tokio::test]
     async fn one_that_stops_waiting_leaves_nothing_behind() {
         let once = Once::new(RepeatWindow::default());
-        let first = once.enter("a").await.unwrap();
-        let mut second = Box::pin(once.enter("a"));
+        let first = once.enter(Fingerprint::of("a")).await.unwrap();
+        let mut second = Box::pin(once.enter(Fingerprint::of("a")));
         assert!((&mut second).now_or_never().is_none());
         drop(second);
         drop(first);

@@ -9,6 +9,7 @@ use amqp_client::Exchange;
 
 use super::level::Level;
 use crate::{
+    compress::Budget,
     consumer::Subscription,
     duplicates::RepeatWindow,
     on_failure::{OnFailure, RetryLater},
@@ -81,6 +82,11 @@ impl Sources {
             (bound.settling(self.on_failure.clone()), bound)
         });
         subscriptions.collect()
+    }
+
+    /// What is decompressed for one listener.
+    pub(super) fn budget(&self) -> Budget {
+        Budget::new(self.transport.traffic().decompressed)
     }
 }
 

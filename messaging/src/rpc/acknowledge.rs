@@ -1,10 +1,14 @@
 //! When requests are acknowledged, and which of them are known already.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, hash::BuildHasherDefault};
 
-use amqp_client::Delivery;
+use amqp_client::Acker;
 
-use crate::duplicates::{Duplicates, RepeatWindow};
+use crate::{
+    duplicates::{Duplicates, RepeatWindow},
+    fingerprint::Fingerprint,
+    id::IdHasher,
+};
 
 /// When a server acknowledges a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,9 +25,9 @@ pub enum Acknowledge {
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     ran: Duplicates,
-    /// Those that run now, by their ids, with the deliveries to acknowledge when they have: the same one again when the connection
-    /// was lost meanwhile.
-    running: HashMap<String, Vec<Delivery>>,
+    /// Those that run now, by their ids, with what acknowledges them when they have: the same one again when the connection was
+    /// lost meanwhile.
+    running: HashMap<Fingerprint, Vec<Acker>, BuildHasherDefault<IdHasher>>,
 }
 
 /// What is to become of a request that arrived.
@@ -34,7 +38,7 @@ pub(crate) enum Arrival {
     /// It runs already, and is acknowledged then.
     Running,
     /// It ran before, and is acknowledged at once.
-    Ran(Delivery),
+    Ran(Acker),
 }
 
 impl Known {
@@ -43,25 +47,25 @@ impl Known {
     }
 
     /// Whether it was here before. It counts as having run from now on.
-    pub(crate) fn is_repeated(&mut self, id: &str) -> bool {
+    pub(crate) fn is_repeated(&mut self, id: Fingerprint) -> bool {
         self.ran.is_repeated(id)
     }
 
-    pub(crate) fn begin(&mut self, id: &str, delivery: Delivery) -> Arrival {
-        if let Some(deliveries) = self.running.get_mut(id) {
-            deliveries.push(delivery);
+    pub(crate) fn begin(&mut self, id: Fingerprint, acker: Acker) -> Arrival {
+        if let Some(ackers) = self.running.get_mut(&id) {
+            ackers.push(acker);
             return Arrival::Running;
         }
         if self.ran.contains(id) {
-            return Arrival::Ran(delivery);
+            return Arrival::Ran(acker);
         }
-        self.running.insert(id.to_owned(), vec![delivery]);
+        self.running.insert(id, vec![acker]);
         Arrival::New
     }
 
     /// It has run; what to acknowledge.
-    pub(crate) fn end(&mut self, id: &str) -> Vec<Delivery> {
+    pub(crate) fn end(&mut self, id: Fingerprint) -> Vec<Acker> {
         self.ran.is_repeated(id);
-        self.running.remove(id).unwrap_or_default()
+        self.running.remove(&id).unwrap_or_default()
     }
 }

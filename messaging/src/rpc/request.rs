@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use amqp_client::Delivery;
+use amqp_client::{Acker, Delivery};
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
@@ -12,10 +12,18 @@ use super::{
     endpoint::Answer,
     field::Field,
     metrics::{Counts, ServerMetrics, count},
-    replies::Replies,
+    replies::{Replies, Unclaimed},
     wire::Received,
 };
-use crate::{duplicates::RepeatWindow, envelope, error::Malformed, turns::Turn};
+use crate::{
+    compress::Budget,
+    duplicates::RepeatWindow,
+    envelope::{self, Opened},
+    error::Malformed,
+    fingerprint::Fingerprint,
+    handling::Handling,
+    turns::Turn,
+};
 
 /// Where the requests of a server come in.
 pub(crate) struct Desk {
@@ -23,12 +31,15 @@ pub(crate) struct Desk {
     acknowledge: Acknowledge,
     known: Mutex<Known>,
     replies: Replies,
+    budget: Budget,
     counts: Counts,
 }
 
-/// What of a request that is to run has to be acknowledged after it. Those with an id are among the known.
+/// A request that is to run.
 struct Accepted {
-    unsettled: Option<Delivery>,
+    id: Option<Fingerprint>,
+    /// What is to be acknowledged after it has run. Those with an id are among the known.
+    unsettled: Option<Acker>,
 }
 
 impl Desk {
@@ -37,12 +48,14 @@ impl Desk {
         acknowledge: Acknowledge,
         window: RepeatWindow,
         replies: Replies,
+        budget: Budget,
     ) -> Self {
         Desk {
             dispatcher,
             acknowledge,
             known: Mutex::new(Known::new(window)),
             replies,
+            budget,
             counts: Counts::default(),
         }
     }
@@ -51,47 +64,65 @@ impl Desk {
         self.counts.read()
     }
 
-    /// The turn ends when the method has run and its reply is about to leave.
+    /// The turn ends when the method has run and its reply is about to leave. Of a reply that waits for its client nothing is kept but
+    /// itself.
     pub(crate) async fn serve(self: Arc<Self>, delivery: Delivery, mut turn: Turn) -> Turn {
-        let text = match envelope::open(&delivery) {
-            Ok(text) => text,
-            Err(reason) => {
-                self.refuse(delivery, &reason).await;
-                return turn;
-            }
-        };
-        let mut strict = String::new();
-        match Received::from_json(&text, &mut strict) {
-            Ok(request) => self.run(delivery, request, &mut turn).await,
-            Err(error) => self.refuse(delivery, &error.into()).await,
+        if let Some(unclaimed) = self.run(delivery, &mut turn).await
+            && !Box::pin(self.replies.wait_for_client(unclaimed, turn.stopping())).await
+        {
+            count(&self.counts.vanished);
         }
         turn
     }
 
-    async fn run(&self, delivery: Delivery, mut request: Received<'_>, turn: &mut Turn) {
-        let id = request.unique_id.as_deref();
-        let Some(Accepted { unsettled }) = self.accept(delivery, id).await else { return };
-        let answer = self.answer(&mut request).await;
-        self.note(&request, &answer);
-        let unclaimed = match (&request.message_id, &request.reply_queue) {
-            (Some(id), Some(queue)) => {
-                // The next method may run while this one's reply leaves, unless too many are leaving already.
-                let _room = self.replies.room().await;
-                turn.end();
-                self.replies.send(queue, id, &answer).await.map(|unclaimed| (queue, unclaimed))
-            }
-            (Some(_), None) => {
-                tracing::warn!("a request asks for a reply and names no queue for it");
-                None
-            }
-            (None, _) => None,
+    async fn run(&self, delivery: Delivery, turn: &mut Turn) -> Option<Unclaimed> {
+        let (received, acker) = delivery.split();
+        let Opened { text, trace, room: _room } = match envelope::open(&received, &self.budget).await {
+            Ok(opened) => opened,
+            Err(reason) => return self.refuse(acker, &reason).await,
         };
-        self.finish(&request, unsettled).await;
-        if let Some((queue, unclaimed)) = unclaimed
-            && !Box::pin(self.replies.wait_for_client(queue, unclaimed, turn.stopping())).await
-        {
-            count(&self.counts.vanished);
-        }
+        let mut strict = String::new();
+        let mut request = match Received::from_json(&text, &mut strict) {
+            Ok(request) => request,
+            Err(error) => return self.refuse(acker, &error.into()).await,
+        };
+        let id = request.unique_id.as_deref();
+        let method = request.method.as_ref().and_then(Field::as_text);
+        let handling = Handling::of_request(&received, request.message_id.as_deref().or(id), method, trace);
+        // It is in the text, as it was before its compression.
+        drop(received);
+        let accepted = self.accept(acker, id.map(Fingerprint::of)).await?;
+        // With what has Python's dialect replaced, where there was any.
+        let beside = 2 * text.len();
+        let working = async {
+            let answer = self.answer(&mut request).await;
+            self.note(&request, &answer);
+            self.reply(&request, answer, beside, turn).await
+        };
+        let unclaimed = handling.around(working).await;
+        self.finish(accepted).await;
+        unclaimed
+    }
+
+    /// Sends the reply, where one is asked for; `beside` are the bytes of what is kept until then.
+    async fn reply(
+        &self,
+        request: &Received<'_>,
+        answer: Answer,
+        beside: usize,
+        turn: &mut Turn,
+    ) -> Option<Unclaimed> {
+        let id = request.message_id.as_deref()?;
+        let Some(queue) = request.reply_queue.as_deref() else {
+            tracing::warn!("a request asks for a reply and names no queue for it");
+            return None;
+        };
+        let reply = self.replies.reply(id, &answer)?;
+        drop(answer);
+        // The next method may run while this one's reply leaves, unless too much is leaving already.
+        let _room = self.replies.room(&reply, beside).await;
+        turn.end();
+        self.replies.send(queue, id, reply).await
     }
 
     /// The method's answer. Whoever asked for it is told meanwhile that it is being worked on; however the method ends, that ends
@@ -114,38 +145,40 @@ impl Desk {
         }
     }
 
-    async fn refuse(&self, delivery: Delivery, reason: &Malformed) {
+    /// There is no reply to what cannot be read.
+    async fn refuse(&self, acker: Acker, reason: &Malformed) -> Option<Unclaimed> {
         tracing::error!(%reason, "an unreadable request is rejected");
         count(&self.counts.unreadable);
-        settled(&delivery.reject(false).await);
+        settled(&acker.reject(false).await);
+        None
     }
 
     /// Whether a request of this id is to run.
-    async fn accept(&self, delivery: Delivery, id: Option<&str>) -> Option<Accepted> {
+    async fn accept(&self, acker: Acker, id: Option<Fingerprint>) -> Option<Accepted> {
         match (self.acknowledge, id) {
             (Acknowledge::Before, _) => {
                 // One that is not settled will be delivered again.
-                if !settled(&delivery.ack().await) {
+                if !settled(&acker.ack().await) {
                     return None;
                 }
                 if id.is_some_and(|id| self.known.lock().is_repeated(id)) {
                     count(&self.counts.repeated);
                     return None;
                 }
-                Some(Accepted { unsettled: None })
+                Some(Accepted { id, unsettled: None })
             }
-            (Acknowledge::After, None) => Some(Accepted { unsettled: Some(delivery) }),
-            (Acknowledge::After, Some(id)) => {
-                let arrival = self.known.lock().begin(id, delivery);
+            (Acknowledge::After, None) => Some(Accepted { id, unsettled: Some(acker) }),
+            (Acknowledge::After, Some(known)) => {
+                let arrival = self.known.lock().begin(known, acker);
                 match arrival {
-                    Arrival::New => Some(Accepted { unsettled: None }),
+                    Arrival::New => Some(Accepted { id, unsettled: None }),
                     Arrival::Running => {
                         count(&self.counts.repeated);
                         None
                     }
-                    Arrival::Ran(delivery) => {
+                    Arrival::Ran(acker) => {
                         count(&self.counts.repeated);
-                        settled(&delivery.ack().await);
+                        settled(&acker.ack().await);
                         None
                     }
                 }
@@ -168,13 +201,13 @@ impl Desk {
     }
 
     /// Acknowledges what is to be acknowledged after the method.
-    async fn finish(&self, request: &Received<'_>, unsettled: Option<Delivery>) {
+    async fn finish(&self, Accepted { id, unsettled }: Accepted) {
         if self.acknowledge == Acknowledge::Before {
             return;
         }
-        let known = request.unique_id.as_deref().map(|id| self.known.lock().end(id));
-        for delivery in known.into_iter().flatten().chain(unsettled) {
-            settled(&delivery.ack().await);
+        let known = id.map(|id| self.known.lock().end(id));
+        for acker in known.into_iter().flatten().chain(unsettled) {
+            settled(&acker.ack().await);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     metrics::ServerMetrics, replies::Replies, request::Desk,
 };
 use crate::{
-    compress::Compression,
+    compress::{Budget, Compression},
     consumer::Subscription,
     duplicates::RepeatWindow,
     entity_serializer::{Conversion, EntitySerializer},
@@ -146,7 +146,8 @@ impl Server {
         let producer = self.transport.producer(Exchange::direct("")).mandatory(true);
         let replies = Replies::new(producer, self.compression);
         let dispatcher = std::mem::take(&mut self.dispatcher);
-        let desk = Arc::new(Desk::new(dispatcher, self.acknowledge, self.repeats, replies));
+        let budget = Budget::new(self.transport.traffic().decompressed);
+        let desk = Arc::new(Desk::new(dispatcher, self.acknowledge, self.repeats, replies, budget));
         let served = desk.clone();
         let serve = move |delivery, turn| served.serve(delivery, turn);
         let start = async |topology: &Topology| {

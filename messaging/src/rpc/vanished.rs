@@ -4,6 +4,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
+use crate::fingerprint::Fingerprint;
+
 /// As many as Python remembers, and for as long.
 const ROOM: usize = 200;
 const MEMORY: Duration = Duration::from_secs(60);
@@ -12,7 +14,7 @@ const MEMORY: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(crate) struct Vanished {
     /// Oldest first.
-    queues: VecDeque<(Instant, String)>,
+    queues: VecDeque<(Instant, Fingerprint)>,
 }
 
 impl Vanished {
@@ -21,12 +23,13 @@ impl Vanished {
         if self.queues.len() >= ROOM {
             self.queues.pop_front();
         }
-        self.queues.push_back((Instant::now(), queue.to_owned()));
+        self.queues.push_back((Instant::now(), Fingerprint::of(queue)));
     }
 
     pub(crate) fn contains(&mut self, queue: &str) -> bool {
         self.forget();
-        self.queues.iter().any(|(_, vanished)| vanished == queue)
+        let queue = Fingerprint::of(queue);
+        self.queues.iter().any(|(_, vanished)| *vanished == queue)
     }
 
     fn forget(&mut self) {

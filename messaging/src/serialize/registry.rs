@@ -13,7 +13,7 @@ use super::{
     serializer::{BoxError, Serializer},
 };
 use crate::{
-    compress::DECOMPRESSED_LIMIT,
+    compress::{DECOMPRESSED_LIMIT, DECOMPRESSED_TOTAL},
     error::{Malformed, SerializerError},
 };
 
@@ -42,8 +42,9 @@ pub struct Serializers {
     entries: Arc<[Entry]>,
     /// Content types, when a consumer said which.
     accepted: Option<Arc<[String]>>,
-    /// Of what is decompressed, in bytes.
+    /// Of what is decompressed, in bytes: of one body, and of those that are worked on together.
     limit: u64,
+    total: u64,
     /// Nothing is registered, everything is accepted: JSON is read without looking any further.
     is_default: bool,
 }
@@ -90,6 +91,7 @@ impl Serializers {
             entries: entries.collect(),
             accepted: None,
             limit: DECOMPRESSED_LIMIT,
+            total: DECOMPRESSED_TOTAL,
             is_default: true,
         }
     }
@@ -124,8 +126,20 @@ impl Serializers {
         Serializers { limit: bytes, ..self }
     }
 
+    /// For [`handle`](crate::Subscription::handle): how many bytes the compressed messages that handlers are at work on may have together
+    /// when they are decompressed. The next one waits until there is room, and one that would have more alone is refused
+    /// ([`Malformed::TooLarge`]). A value of JSON counts as what it may become. Default [`DECOMPRESSED_TOTAL`].
+    #[must_use]
+    pub fn decompressed_total(self, bytes: u64) -> Self {
+        Serializers { total: bytes, ..self }
+    }
+
     pub(crate) fn limit(&self) -> u64 {
         self.limit
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.total
     }
 
     /// The serializer of a name or content type.

@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_url_says_how_messages_travel_over_what_was_said_before() {
-        let before = Traffic { prefetch: Some(7), compression: None };
+        let before = Traffic { prefetch: Some(7), ..Traffic::default() };
         let traffic = |query: &str| {
             take(&format!("rabbit://h/?{query}"), Topology::new(), before).map(|(_, _, traffic)| traffic)
         };

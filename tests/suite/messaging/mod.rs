@@ -29,9 +29,11 @@ mod rpc_topology;
 mod rpc_wire;
 mod set_aside;
 mod subscriptions;
+mod traces;
 mod traffic;
 mod transport;
 mod unanswered;
+mod weights;
 mod worker;
 
 use super::every_broker::{on_every_broker, on_tcp_brokers};

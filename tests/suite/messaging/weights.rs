@@ -1,0 +1,255 @@
+//! What a peer can make a server, a worker or a listener keep: bodies that grow when they are decompressed, ids, replies to nobody.
+
+use std::{
+    path::Path,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use messaging::{
+    Compression, Context, Exchange, Incoming, PublishOptions, Queue, Serializers, Target, Transport,
+    TransportOptions,
+    notify::{BatchListener, BatchResult, Event, Level, Notifier, drivers},
+    rpc::{Client, Endpoint, Failure, Server},
+};
+use serde_json::{Value, json};
+use tests::Usage;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    sync::{Semaphore, mpsc},
+};
+
+use super::{
+    example::example,
+    fixture::{Broker, within},
+    on_every_broker,
+};
+
+const MIB: usize = 1024 * 1024;
+
+/// What is at work at once, at the most, and a gate for it.
+#[derive(Clone)]
+struct Work {
+    now: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+    begun: mpsc::UnboundedSender<()>,
+    gate: Arc<Semaphore>,
+}
+
+impl Work {
+    fn new() -> (Self, mpsc::UnboundedReceiver<()>) {
+        let (begun, begins) = mpsc::unbounded_channel();
+        let work =
+            Work { now: Arc::default(), most: Arc::default(), begun, gate: Arc::new(Semaphore::new(0)) };
+        (work, begins)
+    }
+
+    async fn run(self) -> Result<(), String> {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        self.begun.send(()).map_err(|error| error.to_string())?;
+        self.gate.acquire().await.map_err(|error| error.to_string())?.forget();
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Lets `all` of them through, of which `at_once` work side by side.
+    async fn go(&self, begins: &mut mpsc::UnboundedReceiver<()>, all: usize, at_once: usize) {
+        for _ in 0..at_once {
+            within(begins.recv()).await.unwrap();
+        }
+        for _ in 0..all {
+            self.gate.add_permits(1);
+        }
+        for _ in at_once..all {
+            within(begins.recv()).await.unwrap();
+        }
+        assert_eq!(self.most.load(Ordering::SeqCst), at_once);
+    }
+}
+
+/// For three bodies as [`large`] ones at once: while one is decompressed it has up to four times its size.
+const TOTAL: u64 = 8 * MIB as u64;
+
+async fn narrow(broker: &Broker) -> Transport {
+    let options = TransportOptions::new().decompressed_total(TOTAL);
+    within(options.connect(&broker.url)).await.unwrap()
+}
+
+fn large() -> Value {
+    json!({"text": "x".repeat(MIB * 3 / 2)})
+}
+
+async fn compressed_requests_wait_until_there_is_room_and_too_large_ones_are_refused(broker: Broker) {
+    let (transport, topic) = (narrow(&broker).await, broker.name("t"));
+    let (work, mut begins) = Work::new();
+    let working = work.clone();
+    let endpoint = Endpoint::new()
+        .method("work", move |_, _: Value| {
+            let work = working.clone();
+            async move { work.run().await.map_err(|why| Failure::new("RuntimeError", why)) }
+        })
+        .method("now", |_, (): ()| async { Ok("now") });
+    let server = Server::new(&transport, Target::topic(&topic).server("s1")).endpoint(endpoint);
+    let server = within(server.start()).await.unwrap();
+    let other = broker.transport().await;
+    let plain = Client::new(&other, Target::topic(&topic));
+    let client = plain.clone().compression(Compression::Zlib);
+    for _ in 0..5 {
+        within(client.cast("work", &large())).await.unwrap();
+    }
+    within(client.cast("work", &json!({"text": "x".repeat(9 * MIB)}))).await.unwrap();
+    for _ in 0..3 {
+        within(begins.recv()).await.unwrap();
+    }
+    // What is not compressed needs no room.
+    assert_eq!(within(plain.call::<String>("now", &()).into_future()).await.unwrap(), "now");
+    work.gate.add_permits(5);
+    for _ in 3..5 {
+        within(begins.recv()).await.unwrap();
+    }
+    assert_eq!(work.most.load(Ordering::SeqCst), 3);
+    within(async {
+        while server.metrics().unreadable == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(server.metrics().unreadable, 1);
+    within(server.stop()).await.unwrap();
+}
+
+async fn compressed_messages_wait_for_room_before_their_handler(broker: Broker) {
+    let (transport, queue) = (broker.transport().await, broker.name("q"));
+    let (work, mut begins) = Work::new();
+    let working = work.clone();
+    let worker = transport
+        .consumer(Queue::new(&queue).auto_delete(true))
+        .concurrency(8)
+        .serializers(Serializers::new().decompressed_total(TOTAL))
+        .handle(move |_: Incoming<Value>| working.clone().run());
+    let worker = within(worker).await.unwrap();
+    let options = PublishOptions::new().compression(Compression::Zlib);
+    let producer = transport.producer(Exchange::direct(""));
+    for _ in 0..5 {
+        within(producer.ensure_publish_with(&queue, &large(), &options)).await.unwrap();
+    }
+    work.go(&mut begins, 5, 3).await;
+    within(worker.stop()).await;
+}
+
+async fn a_batch_has_no_more_than_there_is_room_for(broker: Broker) {
+    let (transport, topic) = (narrow(&broker).await, broker.name("n"));
+    let (told, mut batches) = mpsc::unbounded_channel();
+    let listener = BatchListener::new(&transport, &topic, 5).timeout(Duration::from_secs(3600)).on(
+        Level::Info,
+        move |events: Vec<Event>| {
+            let _ = told.send(events.len());
+            async { BatchResult::Handled }
+        },
+    );
+    let listener = within(listener.start()).await.unwrap();
+    let driver = drivers::Messaging::new(&transport, &topic).compression(Compression::Zlib);
+    let notifier = Notifier::with("p", driver);
+    for _ in 0..5 {
+        within(notifier.info(&Context::new(), "e", &large())).await.unwrap();
+    }
+    // The others wait until there are five, or for the end.
+    assert_eq!(within(batches.recv()).await, Some(3));
+    within(listener.stop()).await;
+    assert_eq!(batches.recv().await, Some(2));
+}
+
+on_every_broker!(
+    compressed_requests_wait_until_there_is_room_and_too_large_ones_are_refused,
+    compressed_messages_wait_for_room_before_their_handler,
+    a_batch_has_no_more_than_there_is_room_for,
+);
+
+/// The example server as a process of its own, whose memory is its own.
+struct Program {
+    process: Child,
+    topic: String,
+    client: Client,
+    /// Its standard output, which is to stay open.
+    _said: Lines<BufReader<ChildStdout>>,
+}
+
+impl Program {
+    async fn start(program: &Path, broker: &Broker) -> Self {
+        let topic = broker.name("t");
+        let mut command = Command::new(program);
+        command.args([&broker.url, &topic, "s1"]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = command.kill_on_drop(true).spawn().unwrap();
+        let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
+        assert_eq!(within(said.next_line()).await.unwrap().as_deref(), Some("ready"));
+        let transport = broker.transport().await;
+        let client = Client::new(&transport, Target::topic(&topic));
+        Program { process, topic, client, _said: said }
+    }
+
+    fn peak(&self) -> usize {
+        usize::try_from(Usage::of(self.process.id().unwrap()).unwrap().peak).unwrap()
+    }
+}
+
+/// Requests that nobody could send with a client, compressed: `echo` of a text.
+async fn send(broker: &Broker, topic: &str, requests: impl Iterator<Item = Value>) {
+    let transport = broker.transport().await;
+    let options = PublishOptions::new().compression(Compression::Zlib);
+    let producer = transport.producer(Exchange::topic("openstack")).mandatory(true);
+    for request in requests {
+        within(producer.ensure_publish_with(topic, &request, &options)).await.unwrap();
+    }
+}
+
+async fn keeps_little(broker: Broker, program: &Path, request: fn(usize) -> Value, most: usize) {
+    const REQUESTS: usize = 200;
+    let server = Program::start(program, &broker).await;
+    let before = server.peak();
+    send(&broker, &server.topic, (0..REQUESTS).map(request)).await;
+    // It is served after them.
+    let echoed: Value = within(server.client.call("echo", &json!({"value": 1})).into_future()).await.unwrap();
+    assert_eq!(echoed, json!(1));
+    let grown = server.peak().saturating_sub(before);
+    assert!(grown < most, "{REQUESTS} requests made it grow by {} MiB", grown / MIB);
+}
+
+/// Of 200 MiB.
+fn long_id(number: usize) -> Value {
+    json!({"method": "whoami", "args": {}, "_unique_id": format!("{number}{}", "x".repeat(MIB))})
+}
+
+/// Of 200 MiB, to queues that are not there.
+fn unclaimed(number: usize) -> Value {
+    let id = format!("{number:0>32}");
+    json!({
+        "method": "echo", "args": {"value": "x".repeat(MIB)}, "_unique_id": id, "_msg_id": id, "_reply_q": format!("gone-{number}"),
+    })
+}
+
+#[tokio::test]
+async fn ids_of_any_length_are_remembered_in_the_same_room() {
+    let test = "messaging::weights::ids_of_any_length_are_remembered_in_the_same_room";
+    let Some(program) = example("rpc_server", test) else { return };
+    keeps_little(Broker::embedded().await, &program, long_id, 100 * MIB).await;
+    if let Some(broker) = Broker::rabbitmq(test) {
+        keeps_little(broker, &program, long_id, 100 * MIB).await;
+    }
+}
+
+#[tokio::test]
+async fn replies_to_queues_that_are_gone_are_weighed() {
+    let test = "messaging::weights::replies_to_queues_that_are_gone_are_weighed";
+    let Some(program) = example("rpc_server", test) else { return };
+    // 64 MiB may wait, and some are being worked on.
+    keeps_little(Broker::embedded().await, &program, unclaimed, 200 * MIB).await;
+    if let Some(broker) = Broker::rabbitmq(test) {
+        keeps_little(broker, &program, unclaimed, 200 * MIB).await;
+    }
+}
