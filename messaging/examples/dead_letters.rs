@@ -1,14 +1,21 @@
 //! Shows what retries and dead letters do, on an embedded broker: nothing to install, over in a second.
 //!
-//! `cargo run -p messaging --example dead_letters`
+//! `RUST_LOG=warn dead_letters` tells, on standard error, what becomes of each failure.
 
-use std::time::Duration;
+use std::{error::Error, process::ExitCode, time::Duration};
 
-use messaging::{Error, Exchange, Incoming, OnFailure, Queue, RetryLater, Transport};
+use messaging::{Exchange, Incoming, OnFailure, Queue, RetryLater, Transport};
 use tokio::sync::mpsc;
 
+mod terminal;
+
 #[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
+    terminal::log("off");
+    terminal::end("dead_letters", run().await)
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let transport = Transport::connect("memory://dead-letters").await?;
     let (told, mut tell) = mpsc::unbounded_channel();
     let later = RetryLater::after(Duration::from_millis(100)).doubling_up_to(Duration::from_millis(200));
@@ -26,7 +33,7 @@ async fn main() -> Result<(), Error> {
     producer.ensure_publish("payments", &-1.0).await?;
 
     let mut dead = transport.consumer(Queue::durable("payments.dead")).start::<f64>().await?;
-    let payment = dead.next().await.ok_or(Error::Closed)??;
+    let payment = dead.next().await.ok_or("nothing was set aside")??;
     while let Ok(line) = tell.try_recv() {
         eprintln!("{line}");
     }
@@ -36,5 +43,6 @@ async fn main() -> Result<(), Error> {
     }
     payment.ack().await?;
     worker.stop().await;
-    transport.close().await
+    transport.close().await?;
+    Ok(())
 }

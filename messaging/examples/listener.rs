@@ -5,8 +5,10 @@
 //! been written.
 //!
 //! ```text
-//! cargo run --release -p messaging --example listener -- rabbit://guest:guest@127.0.0.1:5672/ notifications --event-type 'compute\.'
+//! listener rabbit://guest:guest@127.0.0.1:5672/ notifications --event-type 'compute\.'
 //! ```
+//!
+//! `RUST_LOG` says what is logged, on standard error; by default warnings.
 
 use std::{
     collections::BTreeMap,
@@ -30,6 +32,8 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
+
+mod terminal;
 
 /// Prints notifications until it is told to end.
 #[derive(Parser)]
@@ -75,13 +79,8 @@ struct Line<'a> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "listener: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    terminal::log("warn");
+    terminal::end("listener", run(Arguments::parse()).await)
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {

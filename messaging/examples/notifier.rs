@@ -1,16 +1,12 @@
 //! Emits notifications, for Python's oslo.messaging and our own listeners alike.
 //!
 //! ```text
-//! cargo run --release -p messaging --example notifier -- rabbit://guest:guest@127.0.0.1:5672/ compute.host1 notifications info \
-//!     compute.instance.create.end '{"instance_id": 12}' --count 3
+//! notifier rabbit://guest:guest@127.0.0.1:5672/ compute.host1 notifications info compute.instance.create.end '{"instance_id": 12}'
 //! ```
+//!
+//! It goes on trying while the broker is away, until `--timeout`. `RUST_LOG` has it tell what it does, on standard error.
 
-use std::{
-    error::Error,
-    io::{self, Write as _},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{error::Error, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -19,6 +15,8 @@ use messaging::{
     notify::{Level, Notifier, drivers},
 };
 use serde_json::{Map, Value, value::RawValue};
+
+mod terminal;
 
 /// Emits one notification, or many that are alike, and ends when the broker has them.
 #[derive(Parser)]
@@ -33,7 +31,7 @@ struct Arguments {
     level: Level,
     /// What happened, by custom `subject.action.phase`.
     event_type: String,
-    /// What is to be known of it.
+    /// What is to be known of it; `-` for what is on standard input.
     json_payload: String,
     /// Without the envelope of version 2, as Python's driver `messaging`.
     #[arg(long)]
@@ -54,19 +52,15 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "notifier: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    terminal::log("off");
+    terminal::end("notifier", run(Arguments::parse()).await)
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     /// Notifications that wait for the broker at once.
     const IN_FLIGHT: usize = 256;
-    let payload: Box<RawValue> = serde_json::from_str(&arguments.json_payload)?;
+    let payload: Box<RawValue> = serde_json::from_str(&terminal::text(&arguments.json_payload)?)
+        .map_err(|error| format!("the payload is no JSON: {error}"))?;
     let context = Context::from(serde_json::from_str::<Map<String, Value>>(&arguments.context)?);
     let transport = TransportOptions::new().name("notifier").lazy(&arguments.url)?;
     let mut topics = arguments.topic.split(',');

@@ -1,21 +1,28 @@
 //! Publishes a message and says what became of it.
 //!
-//! `cargo run -p messaging --example publish -- amqp://localhost/ mails '{"to": "alice@example.com"}'`
+//! ```text
+//! publish amqp://localhost/ mails '{"to": "alice@example.com"}'
+//! echo '{"to": "alice@example.com"}' | publish amqp://localhost/ mails - --deadline 600
+//! ```
 //!
-//! The queue is declared when it is not there. Exit code 1 when the message was not delivered for certain.
+//! The queue is declared when it is not there. It goes on trying while the broker is away, until the deadline. Exit code 1 when the
+//! message was not delivered for certain. `RUST_LOG` has it tell what it does, on standard error.
 
-use std::{process::ExitCode, time::Duration};
+use std::{error::Error, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use messaging::{Exchange, PublishOptions, Queue, RetryPolicy, Transport};
+use messaging::{Exchange, PublishOptions, Queue, RetryPolicy, TransportOptions};
 
+mod terminal;
+
+/// Publishes a message and says what became of it.
 #[derive(Parser)]
 struct Arguments {
     /// The broker, such as amqp://guest:guest@localhost/ or memory://example.
     url: String,
     /// The queue.
     queue: String,
-    /// The message: JSON.
+    /// The message: JSON, or `-` for what is on standard input.
     message: String,
     /// 0 to 9; higher is sooner, in a queue with priorities.
     #[arg(long, default_value_t = 0)]
@@ -27,20 +34,18 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match publish(&Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    terminal::log("off");
+    terminal::end("publish", publish(&Arguments::parse()).await)
 }
 
-async fn publish(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+async fn publish(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let Arguments { url, queue, message, priority, deadline } = arguments;
-    let body: serde_json::Value = serde_json::from_str(message)?;
-    let transport = Transport::connect(url).await?;
-    let retry = RetryPolicy::default().deadline(Duration::from_secs(*deadline));
+    let body: serde_json::Value = serde_json::from_str(&terminal::text(message)?)
+        .map_err(|error| format!("the message is no JSON: {error}"))?;
+    let deadline = Duration::from_secs(*deadline);
+    // It connects when something is published, again and again until the deadline.
+    let transport = TransportOptions::new().name("publish").lazy(url)?;
+    let retry = RetryPolicy::default().deadline(deadline);
     let options = PublishOptions::new().priority(*priority).declare_queue(&Queue::durable(queue));
     let producer = transport.producer(Exchange::direct("")).mandatory(true).retry(retry);
     let delivered = producer.ensure_publish_with(queue, &body, &options).await?;

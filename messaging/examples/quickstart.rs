@@ -2,17 +2,19 @@
 //!
 //! Every line is a job on a topic exchange, published with `ensure_publish`. Two workers consume the jobs, count words and
 //! acknowledge. One of them answers the remote call "how many words in total?" and emits a notification, which a listener
-//! prints. Without `--url` an embedded broker is used. The words are those of `wc -w FILE`.
+//! prints. Without `--url` an embedded broker is used, and without FILE this program's own text. The words are those of `wc -w FILE`.
 //!
 //! ```text
-//! cargo run --release -p messaging --example quickstart -- [FILE] [--url amqp://guest:guest@127.0.0.1:5672/]
+//! quickstart [FILE] [--url amqp://guest:guest@127.0.0.1:5672/]
 //! ```
+//!
+//! `RUST_LOG` has it tell what it does, on standard error.
 
 use std::{
     error::Error,
     fmt, fs,
-    io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
+    io::{self, IsTerminal as _, Read as _, Write as _},
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -33,12 +35,13 @@ const IN_FLIGHT: usize = 512;
 /// Nothing moved for so long: something is lost.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+mod terminal;
+
 /// Counts the words of a file by sending its lines through a broker.
 #[derive(Parser)]
 struct Arguments {
-    /// The file whose words are counted.
-    #[arg(default_value = "README.md")]
-    file: PathBuf,
+    /// The file whose words are counted, or `-` for what is on standard input. Without it they are those of this program's text.
+    file: Option<PathBuf>,
     /// The broker: amqp://, rabbit:// or memory://. By default one is embedded.
     #[arg(long, default_value = "memory://quickstart")]
     url: String,
@@ -77,22 +80,19 @@ struct Summary {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    terminal::log("off");
     match run(&Arguments::parse()).await {
         Ok(summary) => {
             // Nobody is left to tell when standard output is closed.
             let _ = write!(io::stdout(), "{summary}");
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "quickstart: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => terminal::end("quickstart", Err(error)),
     }
 }
 
 async fn run(arguments: &Arguments) -> Result<Summary, Box<dyn Error>> {
-    let file = arguments.file.display();
-    let content = fs::read(&arguments.file).map_err(|error| format!("cannot read {file}: {error}"))?;
+    let (file, content) = read(arguments.file.as_deref())?;
     let started = Instant::now();
 
     // Whatever is declared goes with who uses it, and has a name of this run alone.
@@ -116,6 +116,21 @@ async fn run(arguments: &Arguments) -> Result<Summary, Box<dyn Error>> {
         return Err(message.into());
     }
     Ok(Summary { lines, confirmed, consumed, words, elapsed: started.elapsed() })
+}
+
+/// The name of what is to be counted, and what is in it.
+fn read(file: Option<&Path>) -> Result<(String, Vec<u8>), String> {
+    let Some(file) = file else { return Ok(("this text".into(), include_bytes!("quickstart.rs").to_vec())) };
+    let name = if file == Path::new("-") { "standard input".into() } else { file.display().to_string() };
+    let mut content = Vec::new();
+    let read = match file == Path::new("-") {
+        true => io::stdin().read_to_end(&mut content).map(|_| content),
+        false => fs::read(file),
+    };
+    match read {
+        Ok(content) => Ok((name, content)),
+        Err(error) => Err(format!("cannot read {name}: {error}")),
+    }
 }
 
 /// How many lines were confirmed and consumed, and how many words there are.

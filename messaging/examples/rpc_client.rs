@@ -4,8 +4,10 @@
 //! the rate that is printed, and how long the calls took; `--concurrency` of them are under way at a time.
 //!
 //! ```text
-//! cargo run --release -p messaging --example rpc_client -- rabbit://127.0.0.1/ call math add '{"a": 1, "b": 2}' --version 1.5
+//! rpc_client rabbit://127.0.0.1/ call math add '{"a": 1, "b": 2}' --version 1.5
 //! ```
+//!
+//! `RUST_LOG` has it tell what it does, on standard error.
 
 use std::{
     error::Error,
@@ -19,6 +21,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use messaging::{Target, TransportOptions, Version, rpc::Client};
 use serde_json::{Map, Value, value::RawValue};
 
+mod terminal;
+
+const NAME: &str = "rpc_client";
+
 /// Calls a remote method.
 #[derive(Parser)]
 struct Arguments {
@@ -31,7 +37,7 @@ struct Arguments {
     topic: String,
     /// The method.
     method: String,
-    /// Its arguments by their names.
+    /// Its arguments by their names; `-` for what is on standard input.
     #[arg(value_parser = object)]
     arguments: Box<RawValue>,
     /// One server of the topic.
@@ -66,8 +72,9 @@ enum Kind {
 
 /// As it is written: numbers of any size, keys in their order.
 fn object(text: &str) -> Result<Box<RawValue>, String> {
+    let text = terminal::text(text).map_err(|error| error.to_string())?;
     let refused = |error| format!("not a JSON object: {error}");
-    serde_json::from_str::<Map<String, Value>>(text).map_err(refused)?;
+    serde_json::from_str::<Map<String, Value>>(&text).map_err(refused)?;
     RawValue::from_string(text.trim().to_owned()).map_err(refused)
 }
 
@@ -78,11 +85,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    terminal::log("off");
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         // Help is what was asked for.
         Err(error) if !error.use_stderr() => error.exit(),
-        Err(error) => return failed(&error.to_string()),
+        Err(error) => return terminal::failed(NAME, &error.to_string()),
     };
     match run(&arguments).await {
         Ok(said) => {
@@ -90,15 +98,8 @@ async fn main() -> ExitCode {
             let _ = write!(io::stdout(), "{said}");
             ExitCode::SUCCESS
         }
-        Err(error) => failed(&error.to_string()),
+        Err(error) => terminal::end(NAME, Err(error)),
     }
-}
-
-/// Says why, in one line.
-fn failed(why: &str) -> ExitCode {
-    let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
-    let _ = writeln!(io::stderr(), "rpc_client: {line}");
-    ExitCode::FAILURE
 }
 
 async fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {

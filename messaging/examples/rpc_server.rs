@@ -5,8 +5,10 @@
 //! `whoami()`. In namespace `ns`, in version 2.3: `echo(value)`, which answers `{"ns": value}`.
 //!
 //! ```text
-//! cargo run --release -p messaging --example rpc_server -- rabbit://guest:guest@127.0.0.1:5672/ math host-1
+//! rpc_server rabbit://guest:guest@127.0.0.1:5672/ math host-1
 //! ```
+//!
+//! `RUST_LOG` says what is logged, on standard error; by default warnings.
 
 use std::{
     error::Error,
@@ -23,6 +25,8 @@ use messaging::{
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use tokio::signal::unix::{SignalKind, signal};
+
+mod terminal;
 
 /// Serves remote calls until it is told to end.
 #[derive(Parser)]
@@ -77,13 +81,8 @@ struct Namespaced {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "rpc_server: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    terminal::log("warn");
+    terminal::end("rpc_server", run(Arguments::parse()).await)
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {

@@ -1,11 +1,18 @@
 //! Logs by topic: says something with a key, or listens to the keys that fit patterns.
 //!
-//! `cargo run -p messaging --example topic_logs -- amqp://localhost/ listen 'kern.*' '*.critical'`
-//! `cargo run -p messaging --example topic_logs -- amqp://localhost/ say kern.critical 'disk on fire'`
+//! `topic_logs amqp://localhost/ listen 'kern.*' '*.critical'`
+//! `topic_logs amqp://localhost/ say kern.critical 'disk on fire'`
+//!
+//! `RUST_LOG` has it tell what it does, on standard error.
+
+use std::{error::Error, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use messaging::{Error, Exchange, Queue, Transport};
+use messaging::{Exchange, Queue, Transport};
 
+mod terminal;
+
+/// Says something with a key, or listens to the keys that fit patterns.
 #[derive(Parser)]
 struct Arguments {
     /// The broker, such as amqp://guest:guest@localhost/.
@@ -17,7 +24,12 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Act {
     /// Says something.
-    Say { key: String, text: String },
+    Say {
+        /// Words with dots between.
+        key: String,
+        /// What to say; `-` for what is on standard input.
+        text: String,
+    },
     /// Prints what is said, until the broker goes for good.
     Listen {
         /// Words with dots between; `*` is one word, `#` any number.
@@ -27,13 +39,18 @@ enum Act {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
-    let Arguments { url, act } = Arguments::parse();
+async fn main() -> ExitCode {
+    terminal::log("warn");
+    terminal::end("topic_logs", run(Arguments::parse()).await)
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    let Arguments { url, act } = arguments;
     let transport = Transport::connect(&url).await?;
     let logs = Exchange::topic("logs").durable(true);
     match act {
         Act::Say { key, text } => {
-            transport.producer(logs).ensure_publish(&key, &text).await?;
+            transport.producer(logs).ensure_publish(&key, &terminal::text(&text)?).await?;
         }
         Act::Listen { patterns } => {
             // A queue of its own, which goes with this program.
@@ -49,5 +66,6 @@ async fn main() -> Result<(), Error> {
             }
         }
     }
-    transport.close().await
+    transport.close().await?;
+    Ok(())
 }

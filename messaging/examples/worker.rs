@@ -1,15 +1,18 @@
 //! Works on the messages of a queue, several at once, until Ctrl-C.
 //!
-//! `cargo run -p messaging --example worker -- amqp://localhost/ mails`
+//! `worker amqp://localhost/ mails`
 //!
 //! Each message is printed. One with `"fail"` in it fails, is tried again after 1, 2 and 4 seconds, and is set aside in the
-//! queue `QUEUE.dead` then.
+//! queue `QUEUE.dead` then. `RUST_LOG` says what is logged, on standard error; by default warnings, failed messages among them.
 
-use std::time::Duration;
+use std::{error::Error, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use messaging::{Error, Incoming, OnFailure, Queue, RetryLater, Transport};
+use messaging::{Incoming, OnFailure, Queue, RetryLater, Transport};
 
+mod terminal;
+
+/// Works on the messages of a queue until Ctrl-C.
 #[derive(Parser)]
 struct Arguments {
     /// The broker, such as amqp://guest:guest@localhost/.
@@ -22,8 +25,13 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
-    let Arguments { url, queue, concurrency } = Arguments::parse();
+async fn main() -> ExitCode {
+    terminal::log("warn");
+    terminal::end("worker", run(Arguments::parse()).await)
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    let Arguments { url, queue, concurrency } = arguments;
     let transport = Transport::connect(&url).await?;
     let later = RetryLater::after(Duration::from_secs(1)).doubling_up_to(Duration::from_secs(4));
     let worker = transport
@@ -38,7 +46,8 @@ async fn main() -> Result<(), Error> {
         std::future::pending::<()>().await;
     }
     worker.stop().await;
-    transport.close().await
+    transport.close().await?;
+    Ok(())
 }
 
 async fn work(message: Incoming<serde_json::Value>) -> Result<(), String> {

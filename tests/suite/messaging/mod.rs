@@ -14,6 +14,7 @@ mod notify_programs;
 mod options;
 mod other_words;
 mod produce;
+mod programs;
 mod publish_all;
 mod quickstart;
 mod refused;
