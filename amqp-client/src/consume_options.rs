@@ -101,9 +101,9 @@ impl ConsumeOptions {
     }
 
     /// Whether a consumer of a stream that begins again, as its connection [recovers](crate::Recovery) or its options
-    /// [say](Self::resubscribe), goes on behind the last delivery that was handed out. Not when its stream was gone meanwhile: one
-    /// that comes after it begins where [`stream_offset`](Self::stream_offset) says. Default: it begins there each time, so that
-    /// what came to the stream meanwhile may be missed or come once more.
+    /// [say](Self::resubscribe), goes on behind the last delivery that was handed out. One that has handed out none begins where
+    /// [`stream_offset`](Self::stream_offset) says, and so does one that was cancelled and whose stream is found to have gone. Default: it
+    /// begins there each time, so that what came to the stream meanwhile may be missed or come once more.
     pub fn resume_stream(mut self, resume: bool) -> Self {
         self.resume_stream = resume;
         self

@@ -10,7 +10,7 @@ use std::{
 };
 
 use amqp_client::{Channel, ConsumeOptions, Exchange, Queue, Received, StreamOffset};
-use amqp_codec::{Properties, Value, borrowed::ContentProperties};
+use amqp_codec::{Properties, ReplyCode, Value, borrowed::ContentProperties};
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 
@@ -119,7 +119,9 @@ impl Subscription {
         self
     }
 
-    /// How many messages the broker sends ahead of their acknowledgement; default 64, 0 is without limit.
+    /// How many messages the broker sends ahead of their acknowledgement; default 64, 0 is without limit. Those that wait for their turn are
+    /// bounded by 128 MiB over all consumers of a transport, or 16 MiB without limit: beyond that it reads no more, which holds up the
+    /// replies of RPC as well.
     #[must_use]
     pub fn prefetch(mut self, messages: u16) -> Self {
         self.prefetch = messages;
@@ -205,6 +207,17 @@ impl Subscription {
             (true, true) => Renewal::Never,
         };
         Ok(RawConsumer { channel, consumer, queue, options, renewal, left: VecDeque::new() })
+    }
+
+    /// Whether there is no such queue. RabbitMQ says the same of one whose node is down, in other words.
+    pub(crate) async fn has_gone(&self) -> Result<bool, Error> {
+        let channel = self.link.open_channel().await?;
+        let Err(error) = channel.declare_passive(&self.queue).await else { return Ok(false) };
+        let missing = error.close().filter(|close| close.code == ReplyCode::NOT_FOUND);
+        if missing.is_some_and(|close| !close.text.contains("home node")) {
+            return Ok(true);
+        }
+        Err(Error::broker(format_args!("look for queue {:?}", self.queue.name()))(error))
     }
 
     /// Whether the place of each message is to be noted.

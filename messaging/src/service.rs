@@ -62,7 +62,7 @@ impl Service {
         let (stop, stopping) = watch::channel(false);
         let turns = Arc::new(Turns::new(concurrency, stopping));
         let mut started = Vec::with_capacity(sources.len());
-        for source in sources {
+        for mut source in sources {
             let raw = source.start().await?;
             started.push((source, raw));
         }

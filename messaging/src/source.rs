@@ -33,12 +33,14 @@ pub(crate) struct Source {
     ended: Option<Instant>,
     /// How often in a row it ended soon after it had the time before: what ended it is likely to be there again.
     relapses: u32,
+    /// The broker has cancelled the consumer: its stream was deleted, or is elsewhere.
+    is_doubtful: bool,
 }
 
 impl From<Subscription> for Source {
     fn from(subscription: Subscription) -> Self {
         let is_stream = subscription.is_stream();
-        Source { subscription, is_stream, next: None, ended: None, relapses: 0 }
+        Source { subscription, is_stream, next: None, ended: None, relapses: 0, is_doubtful: false }
     }
 }
 
@@ -52,7 +54,13 @@ impl Source {
         self.subscription.queue_name()
     }
 
-    pub(crate) async fn start(&self) -> Result<RawConsumer, Error> {
+    pub(crate) async fn start(&mut self) -> Result<RawConsumer, Error> {
+        if self.is_doubtful {
+            if self.subscription.has_gone().await? {
+                self.next = None;
+            }
+            self.is_doubtful = false;
+        }
         match self.next {
             None => self.subscription.start_raw().await,
             Some(next) => self.subscription.start_raw_at(StreamOffset::Offset(next)).await,
@@ -64,7 +72,7 @@ impl Source {
     /// # Errors
     /// Why there is no sense in trying: the transport is closed, the user may not consume, or the queue is still somebody else's when it was
     /// waited for long enough.
-    pub(crate) async fn start_again(&self) -> Result<RawConsumer, Error> {
+    pub(crate) async fn start_again(&mut self) -> Result<RawConsumer, Error> {
         let mut retry = Retry::start(RESTART);
         (0..self.relapses.min(16)).for_each(|_| retry.begin());
         loop {
@@ -95,14 +103,14 @@ impl Source {
         }
     }
 
-    /// It ended: one that was deleted begins anew.
+    /// It ended: a stream that was deleted is begun anew.
     pub(crate) fn ended(&mut self, error: &Error) {
         let now = Instant::now();
         let is_soon = self.ended.replace(now).is_some_and(|before| now.duration_since(before) < STEADY);
         self.relapses = if is_soon { self.relapses.saturating_add(1) } else { 0 };
         if let Error::ConsumerEnded { source: Some(amqp_client::Error::ConsumerCancelled { .. }), .. } = error
         {
-            self.next = None;
+            self.is_doubtful = self.next.is_some();
         }
     }
 }

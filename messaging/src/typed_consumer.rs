@@ -36,7 +36,7 @@ pub struct Consumer<T> {
     types: PhantomData<fn() -> T>,
 }
 
-type Starting = Pin<Box<dyn Future<Output = Result<RawConsumer, Error>> + Send>>;
+type Starting = Pin<Box<dyn Future<Output = (Source, Result<RawConsumer, Error>)> + Send>>;
 
 enum State {
     Consuming,
@@ -55,7 +55,7 @@ impl Subscription {
     /// What was declared stays declared.
     pub async fn start<T: DeserializeOwned>(&self) -> Result<Consumer<T>, Error> {
         let serializers = self.content().clone();
-        let source = Source::from(self.clone());
+        let mut source = Source::from(self.clone());
         let raw = source.start().await?;
         Ok(Consumer { source, raw, state: State::Consuming, serializers, types: PhantomData })
     }
@@ -104,7 +104,8 @@ impl<T: DeserializeOwned> Consumer<T> {
                     Err(error) => self.restart(error),
                 },
                 State::Restarting(_, starting) => {
-                    let started = ready!(starting.as_mut().poll(context));
+                    let (source, started) = ready!(starting.as_mut().poll(context));
+                    self.source = source;
                     let state = std::mem::replace(&mut self.state, State::Ended);
                     match (started, state) {
                         (Ok(raw), _) => {
@@ -126,8 +127,12 @@ impl<T: DeserializeOwned> Consumer<T> {
     fn restart(&mut self, reason: Error) {
         tracing::warn!(queue = self.source.queue_name(), error = %reason, "consuming ended; it is started again");
         self.source.ended(&reason);
-        let source = self.source.clone();
-        self.state = State::Restarting(reason, Box::pin(async move { source.start_again().await }));
+        let mut source = self.source.clone();
+        let starting = async move {
+            let started = source.start_again().await;
+            (source, started)
+        };
+        self.state = State::Restarting(reason, Box::pin(starting));
     }
 }
 

@@ -200,6 +200,34 @@ on_tcp_brokers! {
     it_ends_at_the_deadline_and_says_what_is_taken,
 }
 
+/// As when the replica of a stream that it is read from goes down.
+#[tokio::test]
+async fn a_stream_whose_consumer_is_cancelled_is_gone_on_with_unless_it_was_deleted() {
+    let transport = Transport::connect("memory://subscriptions-cancelled").await.unwrap();
+    let faults = amqp_broker::memory("subscriptions-cancelled").faults();
+    for kind in Taking::KINDS {
+        let stream = Queue::stream(kind);
+        let subscription = transport.consumer(stream).stream_offset(StreamOffset::First);
+        let mut taking = Taking::start(kind, subscription).await.unwrap();
+        publish(&transport, kind, 1..=3).await;
+        for number in 1..=3 {
+            assert_eq!(taking.next().await, number);
+        }
+        assert_eq!(faults.cancel_consumers("/", kind, None), 1);
+        publish(&transport, kind, 4..=6).await;
+        for number in 4..=6 {
+            assert_eq!(taking.next().await, number, "{kind}");
+        }
+        faults.delete_queue("/", kind).unwrap();
+        let again = async {
+            let producer = transport.producer(Exchange::direct("")).wait_for_route(true);
+            within(producer.mandatory(true).ensure_publish(kind, &7)).await.unwrap();
+        };
+        let (number, ()) = tokio::join!(taking.next(), again);
+        assert_eq!(number, 7, "{kind}: the new stream from its beginning");
+    }
+}
+
 #[tokio::test]
 async fn it_ends_when_its_user_may_not_consume_any_more_and_does_not_try_again() {
     for kind in Taking::KINDS {
