@@ -298,7 +298,10 @@ impl RawConsumer {
 
     /// Puts another consumer in the place of this one, on the same channel, where that can be: what is unsettled stays so, and does not
     /// count towards its prefetch.
-    pub(crate) async fn renew(&mut self) -> Result<(), Error> {
+    pub(crate) async fn renew(&mut self, next: Option<u64>) -> Result<(), Error> {
+        if let Some(next) = next {
+            return self.renew_at(next).await;
+        }
         match self.renewal {
             Renewal::Overlapping => {
                 let renewed = self.consume().await?;
@@ -313,6 +316,19 @@ impl RawConsumer {
             }
             Renewal::Never => Ok(()),
         }
+    }
+
+    /// The same, from this place in a stream, from which what is left with the one before comes again.
+    async fn renew_at(&mut self, next: u64) -> Result<(), Error> {
+        let mut again = VecDeque::new();
+        cancel(&mut self.consumer, &mut again).await.map_err(|error| self.ended(Some(error)))?;
+        for delivery in again {
+            // Nothing of a stream goes away with that.
+            let _ = delivery.ack().await;
+        }
+        self.options = self.options.clone().stream_offset(StreamOffset::Offset(next));
+        self.consumer = self.consume().await?;
+        Ok(())
     }
 
     async fn consume(&mut self) -> Result<amqp_client::Consumer, Error> {

@@ -176,7 +176,7 @@ where
                 spare = None;
                 tokio::select! {
                     next = raw.next() => next,
-                    () = turns.held().crowded() => match raw.renew().await {
+                    () = turns.held().crowded() => match raw.renew(source.next()).await {
                         Ok(()) => {
                             turns.held().begun_anew();
                             continue;

@@ -91,6 +91,11 @@ impl Source {
         }
     }
 
+    /// The place to go on with, in a stream of which there was a message.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.next
+    }
+
     /// Notes how far it was read.
     pub(crate) fn read(&mut self, delivery: &Delivery) {
         if !self.is_stream {
