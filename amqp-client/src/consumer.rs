@@ -203,11 +203,11 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         let unread = std::mem::take(&mut self.local);
         self.let_go(self.handed_out + unread.iter().map(RawDelivery::size).sum::<usize>());
-        let unread = unread.iter().filter(|raw| !raw.no_ack).map(|raw| raw.tag);
+        let unread = unread.iter().filter(|raw| raw.may_be_given_back()).map(|raw| raw.tag);
         self.channel.with(|engine, key| engine.drop_consumer(key, &self.tag, unread));
         // Still there only when the consumer or its channel had ended before.
         let (unread, may_read) = self.inbox.drain();
-        for raw in unread.iter().filter(|raw| !raw.no_ack) {
+        for raw in unread.iter().filter(|raw| raw.may_be_given_back()) {
             // A channel that has ended has given it back.
             let _ = self.channel.with(|engine, key| engine.nack(key, raw.tag, true));
         }

@@ -120,7 +120,9 @@ impl Delivery {
         self.split().1.ack().await
     }
 
-    /// Refuses it: back to its queue, or dropped (dead-lettered where the queue says so).
+    /// Refuses it: back to its queue, or dropped (dead-lettered where the queue says so). Of a stream nothing goes back or away, and
+    /// RabbitMQ closes the connection for trying; a consumer that has a [`stream_offset`](crate::ConsumeOptions::stream_offset), or
+    /// [resumes](crate::ConsumeOptions::resume_stream), acknowledges it instead.
     ///
     /// # Errors
     /// Why the channel has ended: the message will be delivered again.

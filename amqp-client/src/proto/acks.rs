@@ -151,13 +151,13 @@ impl Acks {
         true
     }
 
-    /// The user settles one delivery in another way, with a frame of its own. `false` when it is not outstanding.
-    pub(crate) fn settle(&mut self, tag: u64) -> bool {
-        let Some(holder) = self.holder(tag) else { return false };
+    /// The user settles one delivery in another way, with a frame of its own. Whose it was; `None` when it is not outstanding.
+    pub(crate) fn settle(&mut self, tag: u64) -> Option<Holder> {
+        let holder = self.holder(tag)?;
         self.holders.settled(holder);
         self.set(tag, State::SETTLED);
         self.advance();
-        true
+        Some(holder)
     }
 
     /// The broker has taken everything back that was outstanding: it comes again under other tags.
@@ -298,7 +298,7 @@ mod tests {
     fn a_reject_between_lets_the_run_go_on_and_is_not_acked_itself() {
         let mut acks = with_deliveries(3);
         acks.ack(1);
-        assert!(acks.settle(2));
+        assert!(acks.settle(2).is_some());
         acks.ack(3);
         assert_eq!(taken(&mut acks), [(3, true)]);
         let mut acks = with_deliveries(3);
@@ -314,7 +314,7 @@ mod tests {
         assert!(!acks.ack(1));
         assert!(!acks.ack(2));
         assert!(!acks.ack(0));
-        assert!(!acks.settle(1));
+        assert!(acks.settle(1).is_none());
         assert_eq!(taken(&mut acks), [(1, false)]);
         assert_eq!(taken(&mut acks), []);
     }
@@ -390,7 +390,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!((acks.delivered(1, Some(one), now), acks.delivered(2, Some(other), now)), (1, 1));
         assert_eq!((acks.delivered(3, Some(one), now), acks.delivered(4, None, now)), (2, 0));
-        assert!(acks.ack(3) && !acks.ack(3) && acks.settle(1));
+        assert!(acks.ack(3) && !acks.ack(3) && acks.settle(1) == Some(one));
         assert_eq!((acks.delivered(5, Some(one), now), acks.delivered(6, Some(other), now)), (1, 2));
         acks.forget();
         assert_eq!(acks.delivered(7, Some(one), now), 1);

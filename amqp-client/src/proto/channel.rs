@@ -412,8 +412,10 @@ impl Channel {
             subscription.consume.queue = self.last_queue.clone();
         }
         let tag = subscription.consume.consumer_tag.clone();
-        let unsettled_limit = subscription.unsettled_limit().unwrap_or(u32::MAX);
-        self.loosest_limit = self.loosest_limit.max(unsettled_limit);
+        let limit = subscription.unsettled_limit().unwrap_or(u32::MAX);
+        self.loosest_limit = self.loosest_limit.max(limit);
+        // The first delivery is to be looked at.
+        let unsettled_limit = if subscription.is_of_stream() { 0 } else { limit };
         let consumer = Consumer {
             holder: (!subscription.consume.no_ack).then(|| self.acks.holders.add()),
             subscription,

@@ -86,6 +86,11 @@ impl RawDelivery {
         self.head = [before, properties.as_encoded()].concat().into();
     }
 
+    /// Whether it goes back to its queue when nobody will process it. Of a stream nothing does: RabbitMQ closes the connection for it.
+    pub(crate) fn may_be_given_back(&self) -> bool {
+        !self.no_ack && self.stream_offset().is_none()
+    }
+
     /// Bytes held, for limits.
     pub(crate) fn size(&self) -> usize {
         self.head.len() + self.body.len()

@@ -24,6 +24,8 @@ struct Held {
     unsettled: u32,
     /// A consumer has this number. When that has gone, its deliveries may still be held.
     is_taken: bool,
+    /// What it holds is of a stream.
+    is_of_stream: bool,
 }
 
 #[derive(Debug)]
@@ -35,7 +37,7 @@ pub(crate) struct Holders {
 
 impl Default for Holders {
     fn default() -> Self {
-        Holders { by_number: vec![Held { unsettled: 0, is_taken: true }], left: 0 }
+        Holders { by_number: vec![Held { is_taken: true, ..Held::default() }], left: 0 }
     }
 }
 
@@ -48,7 +50,7 @@ impl Holders {
         if number > Holder::MAX {
             return Holder::NOBODY;
         }
-        let held = Held { unsettled: 0, is_taken: true };
+        let held = Held { is_taken: true, ..Held::default() };
         match self.by_number.get_mut(usize::from(number)) {
             Some(place) => {
                 self.left -= 1;
@@ -81,6 +83,18 @@ impl Holders {
         if let Some(held) = self.by_number.get_mut(usize::from(holder.0)) {
             held.unsettled = held.unsettled.saturating_sub(1);
         }
+    }
+
+    /// What this consumer holds is of a stream.
+    pub(crate) fn set_of_stream(&mut self, holder: Holder) {
+        let held = self.by_number.get_mut(usize::from(holder.0));
+        if let Some(held) = held.filter(|_| holder != Holder::NOBODY) {
+            held.is_of_stream = true;
+        }
+    }
+
+    pub(crate) fn is_of_stream(&self, holder: Holder) -> bool {
+        self.by_number.get(usize::from(holder.0)).is_some_and(|held| held.is_of_stream)
     }
 
     /// Nobody holds anything any more.

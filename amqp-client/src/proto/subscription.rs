@@ -61,6 +61,11 @@ impl Subscription {
         is_bounded.then(|| 2 * u32::from(self.prefetch) + 64)
     }
 
+    /// Whether its user takes the queue for a stream.
+    pub(crate) fn is_of_stream(&self) -> bool {
+        self.place.is_some() || self.consume.arguments.contains_key(OFFSET)
+    }
+
     /// How to begin now: a stream that was read in part is gone on with.
     pub(crate) fn consume_now(&self) -> basic::Consume {
         let mut consume = self.consume.clone();

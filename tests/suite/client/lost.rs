@@ -123,6 +123,33 @@ async fn a_stream_over_the_prefetch_is_no_breach_of_it(broker: Broker) {
     channel.delete_queue(&stream).await.unwrap();
 }
 
+/// RabbitMQ closes a connection with 540 that gives a message of a stream back.
+async fn nothing_of_a_stream_is_given_back(broker: Broker) {
+    let connection = broker.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let stream = stream(&broker, &channel, "kept").await;
+    publish(&broker, stream.name(), 1..=10).await;
+    let options = ConsumeOptions::new().prefetch(10).stream_offset(StreamOffset::First);
+    for round in 0..3 {
+        let mut consumer = channel.consume(&stream, options.clone()).await.unwrap();
+        let first = within(consumer.recv()).await.unwrap().unwrap();
+        match round {
+            0 => first.nack(true).await.unwrap(),
+            1 => first.reject(false).await.unwrap(),
+            // Dropped with deliveries that it took, and with some that are on their way.
+            _ => drop(first),
+        }
+        if round < 2 {
+            for number in 2..=10 {
+                assert_eq!(next(&mut consumer).await, number);
+            }
+        }
+        drop(consumer);
+    }
+    channel.delete_queue(&stream).await.unwrap();
+    assert!(connection.is_open());
+}
+
 async fn an_exclusive_queue_of_a_connection_that_lingers_is_had_back_when_it_goes(broker: Broker) {
     let (proxy, connection) = through(&broker).await;
     let mut events = connection.events();
@@ -191,6 +218,7 @@ async fn what_is_taken_from_the_start_is_told_at_once(broker: Broker) {
 on_tcp_brokers! {
     a_consumer_of_a_stream_goes_on_where_it_was_when_it_shall,
     a_stream_over_the_prefetch_is_no_breach_of_it,
+    nothing_of_a_stream_is_given_back,
     an_exclusive_queue_of_a_connection_that_lingers_is_had_back_when_it_goes,
     an_exclusive_consumer_begins_again_when_the_lost_one_goes,
     what_is_taken_from_the_start_is_told_at_once,

@@ -142,9 +142,10 @@ impl Channel {
             return;
         }
         let unsettled = self.acks.delivered(tag, receiver.holder, link.now);
+        let delivery = RawDelivery::new(head, exchange_at, properties_at, body, tag, redelivered, no_ack);
         if receiver.dropped {
             // A peer that sends on and takes nothing does not make this side hold its answers without bound.
-            if !no_ack && self.is_live() && link.output.len() < MOST_GIVEN_BACK {
+            if delivery.may_be_given_back() && self.is_live() && link.output.len() < MOST_GIVEN_BACK {
                 self.nack(link, tag, true);
             }
             return;
@@ -152,7 +153,6 @@ impl Channel {
         if receiver.batch.is_empty() {
             self.touched.push(consumer);
         }
-        let delivery = RawDelivery::new(head, exchange_at, properties_at, body, tag, redelivered, no_ack);
         receiver.batch_bytes += delivery.size();
         receiver.batch.push_back(delivery);
         if unsettled > receiver.unsettled_limit {
@@ -161,7 +161,7 @@ impl Channel {
     }
 
     /// The broker sends a consumer far more than its prefetch allows. It ends, with the reason behind what had arrived, so that it makes
-    /// this side hold no more; the channel goes on.
+    /// this side hold no more; the channel goes on. Also for the first delivery to what may be a consumer of a stream, which tells.
     #[cold]
     fn over_prefetch(&mut self, link: &mut Link, index: usize, unsettled: u32) {
         // Where a prefetch is for the whole channel, as the specification has it, each consumer sets that of all.
@@ -170,10 +170,14 @@ impl Channel {
         // A stream is sent in whole chunks (https://www.rabbitmq.com/docs/streams#consuming), which may hold thousands of messages.
         if consumer.batch.back().is_some_and(|delivery| delivery.stream_offset().is_some()) {
             consumer.unsettled_limit = u32::MAX;
+            if let Some(holder) = consumer.holder.filter(|_| consumer.subscription.is_of_stream()) {
+                self.acks.holders.set_of_stream(holder);
+            }
             return;
         }
-        if unsettled <= loosest {
-            consumer.unsettled_limit = loosest;
+        let limit = consumer.subscription.unsettled_limit().unwrap_or(u32::MAX).max(loosest);
+        if unsettled <= limit {
+            consumer.unsettled_limit = limit;
             return;
         }
         let (tag, prefetch) = (consumer.subscription.tag().clone(), consumer.subscription.prefetch);

@@ -116,20 +116,30 @@ impl Channel {
 
     /// Gives one outstanding delivery back.
     pub(crate) fn nack(&mut self, link: &mut Link, tag: u64, requeue: bool) {
-        self.flush_acks(link);
-        if self.acks.settle(tag) {
-            self.settled(link);
-            let delivery_tag = tag - self.tags_before;
-            link.reply(self.id, &basic::Nack { delivery_tag, multiple: false, requeue });
+        match self.settle_with_frame(link, tag) {
+            Some((delivery_tag, false)) => {
+                link.reply(self.id, &basic::Nack { delivery_tag, multiple: false, requeue });
+            }
+            Some((delivery_tag, true)) => link.reply(self.id, &basic::Ack { delivery_tag, multiple: false }),
+            None => {}
         }
     }
 
     pub(crate) fn reject(&mut self, link: &mut Link, tag: u64, requeue: bool) {
-        self.flush_acks(link);
-        if self.acks.settle(tag) {
-            self.settled(link);
-            link.reply(self.id, &basic::Reject { delivery_tag: tag - self.tags_before, requeue });
+        match self.settle_with_frame(link, tag) {
+            Some((delivery_tag, false)) => link.reply(self.id, &basic::Reject { delivery_tag, requeue }),
+            Some((delivery_tag, true)) => link.reply(self.id, &basic::Ack { delivery_tag, multiple: false }),
+            None => {}
         }
+    }
+
+    /// The wire's tag of a delivery that is settled otherwise than by an ack; and whether it is of a stream, of which nothing goes back
+    /// or away: RabbitMQ takes a nack or reject for a reason to close the connection (540), and an ack to send on.
+    fn settle_with_frame(&mut self, link: &mut Link, tag: u64) -> Option<(u64, bool)> {
+        self.flush_acks(link);
+        let holder = self.acks.settle(tag)?;
+        self.settled(link);
+        Some((tag - self.tags_before, self.acks.holders.is_of_stream(holder)))
     }
 
     /// Refuses to settle what was delivered on a connection that was lost: the broker has taken it back.
@@ -228,9 +238,8 @@ impl Channel {
             return;
         }
         let (unread, _) = consumer.inbox.drain(); // the cancel wakes the driver, which looks at the backlog
-        let no_ack = consumer.subscription.consume.no_ack;
-        if self.is_live() && !no_ack {
-            for delivery in unread {
+        if self.is_live() {
+            for delivery in unread.iter().filter(|delivery| delivery.may_be_given_back()) {
                 self.nack(link, delivery.tag, true);
             }
         }

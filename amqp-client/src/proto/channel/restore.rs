@@ -92,7 +92,8 @@ impl Channel {
         let index = self.by_tag.get(tag).filter(|_| !self.is_being_cancelled(tag));
         let Some(consumer) = index.and_then(|&index| self.consumers.get(index)) else { return Ok(None) };
         let (qos, consume) = (consumer.subscription.qos(), consumer.subscription.consume_now());
-        self.loosest_limit = self.loosest_limit.max(consumer.unsettled_limit);
+        let limit = consumer.subscription.unsettled_limit().unwrap_or(u32::MAX);
+        self.loosest_limit = self.loosest_limit.max(limit);
         self.request(link, qos.into(), Expects::reply_to::<basic::Qos>(), None)?;
         let call = link.calls.begin();
         self.request(link, consume.into(), Expects::Resume { tag: tag.clone() }, Some(call))?;
