@@ -70,6 +70,21 @@ async fn acknowledged_before_it_ran_a_request_goes_with_its_server(broker: Broke
     assert_eq!(waiting(&broker, &topic).await, 0);
 }
 
+async fn a_request_over_the_limit_is_rejected_and_the_next_one_served(broker: Broker) {
+    let topic = broker.name("echo");
+    let options = messaging::TransportOptions::new().max_message_size(10_000);
+    let sparing = within(options.connect(&broker.url)).await.unwrap();
+    let endpoint = Endpoint::new().method("echo", |_, args: Value| async move { Ok(args) });
+    let server = serve(&sparing, &topic, Acknowledge::After, endpoint).await;
+    let client = Client::new(&broker.transport().await, Target::topic(&topic));
+    within(client.cast("echo", &json!({"text": "x".repeat(100_000)}))).await.unwrap();
+    let small = json!({"text": "small"});
+    assert_eq!(client.call::<Value>("echo", &small).await.unwrap(), small);
+    assert_eq!(server.metrics().unreadable, 1);
+    within(server.stop()).await.unwrap();
+    assert_eq!(waiting(&broker, &topic).await, 0);
+}
+
 /// How many messages are left in a queue.
 async fn waiting(broker: &Broker, queue: &str) -> u32 {
     let channel = broker.channel().await;
@@ -121,6 +136,7 @@ on_every_broker! {
     acknowledged_before_it_ran_a_request_goes_with_its_server,
     a_client_that_has_vanished_holds_up_nobody,
     a_server_is_stopped_from_elsewhere_and_waited_for,
+    a_request_over_the_limit_is_rejected_and_the_next_one_served,
 }
 
 #[tokio::test]

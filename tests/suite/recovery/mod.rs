@@ -14,4 +14,5 @@ mod resubscribe;
 mod script;
 mod session;
 mod stalls;
+mod too_large;
 mod topology;

@@ -1,0 +1,65 @@
+//! What stands at the head of a queue and cannot be taken by a client.
+
+use std::{future::ready, time::Duration};
+
+use amqp_broker::Broker;
+use amqp_client::{ConnectOptions, ConsumeOptions, Error, Event, Events, Message, Queue, Table, Uri};
+use amqp_codec::Error as CodecError;
+
+use super::{script::ends, session::options};
+
+const FRAME_MAX: u32 = 8 * 1024 * 1024;
+
+/// Headers of 2 MiB, as only who has agreed on larger frames publishes them.
+#[tokio::test(start_paused = true)]
+async fn headers_over_all_bounds_are_told_and_met_again_after_longer_and_longer_pauses() {
+    let broker = Broker::builder().frame_max(FRAME_MAX).build();
+    let connector = {
+        let broker = broker.clone();
+        move || ready(Ok(broker.connect()))
+    };
+    let generous = ConnectOptions::new().frame_max(FRAME_MAX).heartbeat(Duration::ZERO);
+    let generous = generous.connect_stream(broker.connect(), &Uri::default()).await.unwrap();
+    let publishing = generous.open_channel().await.unwrap();
+    publishing.declare(&Queue::durable("jobs")).await.unwrap();
+
+    let connection = options().connect_by(connector, &Uri::default()).await.unwrap();
+    let mut events = connection.events();
+    let channel = connection.open_channel().await.unwrap();
+    let mut consumer = channel.consume("jobs", ConsumeOptions::new()).await.unwrap();
+    let mut headers = Table::new();
+    headers.insert("large", "x".repeat(2 * 1024 * 1024)).unwrap();
+    publishing.publish("", "jobs", &Message::new("large").headers(headers)).await.unwrap();
+    publishing.publish("", "jobs", &Message::new("small")).await.unwrap();
+    for pause in [2, 4, 4, 4] {
+        assert_eq!(loss_and_pause(&mut events).await, Duration::from_secs(pause));
+    }
+    // Somebody takes it who can.
+    let large = loop {
+        if let Some(large) = publishing.get("jobs").await.unwrap() {
+            break large;
+        }
+    };
+    assert_eq!(large.body(), "large");
+    large.ack().await.unwrap();
+    let small = ends(consumer.recv()).await.unwrap().unwrap();
+    assert_eq!(small.body(), "small");
+}
+
+/// The pause after the next loss, for the reason that is to be told.
+async fn loss_and_pause(events: &mut Events) -> Duration {
+    let mut is_told = false;
+    loop {
+        match ends(events.recv()).await.unwrap() {
+            Event::Disconnected(Error::Protocol { source: CodecError::FrameTooLarge { .. }, .. }) => {
+                is_told = true;
+            }
+            Event::Disconnected(reason) => panic!("{reason}"),
+            Event::Reconnecting { delay, .. } => {
+                assert!(is_told);
+                return delay;
+            }
+            _ => {}
+        }
+    }
+}
