@@ -1,8 +1,10 @@
 //! A TLS listener, and clients that are known by their certificates.
 
-use amqp_broker::{Broker, Listener, Permissions, Tls};
+use std::time::Duration;
+
+use amqp_broker::{Broker, ConnectionState, Listener, Permissions, Tls};
 use amqp_client::{ConnectOptions, Connection, Mechanism, Message, Queue, Result, TlsOptions};
-use tests::{Authority, Identity};
+use tests::{Authority, Identity, Proxy};
 
 use super::within;
 
@@ -95,4 +97,29 @@ async fn external_is_not_offered_to_who_showed_no_certificate() {
     let listener = listen(&broker, &authority.server(&["localhost"]), None).await;
     let trusting = TlsOptions::new().ca_pem(authority.pem());
     assert!(connect(&listener, trusting, Mechanism::External).await.is_err());
+}
+
+#[tokio::test]
+async fn the_end_of_a_client_is_seen_while_nothing_is_read_of_it() {
+    let authority = Authority::new();
+    let broker = Broker::builder().stall_timeout(Duration::from_millis(100)).build();
+    let listener = listen(&broker, &authority.server(&["localhost"]), None).await;
+    let proxy = Proxy::start(listener.local_addr()).await.unwrap();
+    let uri = format!("amqps://localhost:{}", proxy.addr().port());
+    let trusting = TlsOptions::new().ca_pem(authority.pem());
+    let connection = within(ConnectOptions::new().tls(trusting).connect(&uri)).await.unwrap();
+    let channel = connection.open_channel().await.unwrap();
+    let publisher = channel.publisher().await.unwrap();
+    broker.faults().block("a test wants it so");
+    let confirm = publisher.publish("", "nowhere", Message::new("")).await.unwrap();
+    let state = || broker.connections().first().map(|connection| connection.state);
+    let becomes = async |expected: Option<ConnectionState>| {
+        while state() != expected {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(becomes(Some(ConnectionState::Blocked))).await;
+    proxy.cut();
+    within(becomes(None)).await;
+    assert!(confirm.await.is_err());
 }
