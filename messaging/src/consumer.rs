@@ -297,7 +297,7 @@ impl RawConsumer {
     }
 
     /// Puts another consumer in the place of this one, on the same channel, where that can be: what is unsettled stays so, and does not
-    /// count towards its prefetch.
+    /// count towards its prefetch. That of a stream begins with the message `next`.
     pub(crate) async fn renew(&mut self, next: Option<u64>) -> Result<(), Error> {
         if let Some(next) = next {
             return self.renew_at(next).await;

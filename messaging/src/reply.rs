@@ -207,6 +207,11 @@ impl Shared {
             match self.start().await {
                 Ok(started) => return started,
                 Err(Error::Closed) => return None,
+                // Those that wait end by their deadlines; the next call is told.
+                Err(error) if error.ends_consuming() => {
+                    tracing::warn!(queue = self.queue.name(), %error, "replies cannot be consumed any more");
+                    return None;
+                }
                 Err(error) => {
                     tracing::debug!(queue = self.queue.name(), %error, "replies cannot be consumed yet");
                 }
