@@ -41,6 +41,7 @@ mod json_message;
 mod lane;
 mod link;
 mod marked;
+mod next_step;
 pub mod notify;
 mod on_failure;
 mod on_undecodable;

@@ -90,10 +90,14 @@ impl RetryLater {
         if self.is_exhausted(retries) {
             return self.dead_queue(queue);
         }
-        let doubled = self.first.saturating_mul(1 << retries.min(30));
-        let pause = doubled.min(self.longest.max(self.first));
+        let pause = self.pause(retries);
         let waiting = Queue::durable(format!("{queue}{WAITING}{}", pause.as_millis()));
         Some(waiting.message_ttl(pause).dead_letter(Exchange::direct("")).dead_letter_routing_key(queue))
+    }
+
+    /// Before what was handled again so often is handled once more.
+    pub(crate) fn pause(&self, retries: u32) -> Duration {
+        self.first.saturating_mul(1 << retries.min(30)).min(self.longest.max(self.first))
     }
 
     /// Whether what was handled again so often before is handled no more.

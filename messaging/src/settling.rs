@@ -8,9 +8,10 @@ use crate::{
     error::Error,
     lane::Required,
     marked::{Marks, Whereto},
+    next_step::NextStep,
     on_failure::{OnFailure, RetryLater, retries_in},
     producer::Producer,
-    stuck::Stuck,
+    stuck::{Stuck, message_id},
 };
 
 /// For the messages of one queue. Where a message cannot be settled, its channel has ended and it comes again.
@@ -51,7 +52,10 @@ impl Settling {
         acker: Acker,
         failure: &str,
     ) -> Result<(), Stuck> {
-        tracing::warn!(queue = self.queue, failure, "a message could not be handled");
+        let retries = received.map_or(0, |received| retries_in(&headers(received)));
+        let next = NextStep::after_failure(&self.on_failure, &self.queue, retries, self.dead_letters);
+        let id = received.and_then(message_id);
+        tracing::warn!(queue = self.queue, id, failure, "a message could not be handled; {next}");
         let settled = match (&self.on_failure, received) {
             (OnFailure::Requeue, _) => acker.nack(true).await,
             (OnFailure::Retry(later), Some(received)) => {
@@ -73,7 +77,10 @@ impl Settling {
         acker: Acker,
         reason: &str,
     ) -> Result<(), Stuck> {
-        tracing::warn!(queue = self.queue, reason, "a message cannot be read");
+        let id = received.and_then(message_id);
+        let withheld = received.and_then(Received::withheld);
+        let next = NextStep::of_unreadable(&self.on_failure, &self.queue, withheld, self.dead_letters);
+        tracing::warn!(queue = self.queue, id, reason, "a message cannot be read; {next}");
         let dead = match &self.on_failure {
             OnFailure::Retry(later) => later.dead_queue(&self.queue),
             OnFailure::Requeue | OnFailure::Reject => None,

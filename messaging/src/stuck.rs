@@ -81,7 +81,7 @@ impl Patience {
 }
 
 /// What it calls itself.
-fn message_id(received: &Received) -> Option<String> {
+pub(crate) fn message_id(received: &Received) -> Option<String> {
     let raw = RawProperties::split(&received.encoded_properties()).ok()?;
     Some(String::from_utf8_lossy(raw.get("message_id")?).into_owned())
 }

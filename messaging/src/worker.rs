@@ -11,6 +11,7 @@ use std::{
 use amqp_client::{Acker, Properties, Received};
 use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
+use tracing::{Instrument as _, Span};
 
 use crate::{
     compress::{self, Budget},
@@ -275,16 +276,13 @@ where
             let body = decompressed.unwrap_or(received.body());
             let body = decode_plain(&properties, body, &self.serializers).map_err(Trouble::Unreadable)?;
             let handler = handling.enter(|| (self.handler)(Incoming::new(body, received)));
-            Ok(handling.around(handler))
+            let handler = handler.map(|handled| handled.map_err(|error| Trouble::failed(error.to_string())));
+            let contained = AssertUnwindSafe(handler).catch_unwind();
+            Ok(handling.around(
+                contained.map(|handled| handled.unwrap_or_else(|panic| Err(Trouble::panic(&*panic)))),
+            ))
         };
-        let called =
-            catch_unwind(AssertUnwindSafe(calling)).unwrap_or_else(|panic| Err(Trouble::panic(&*panic)));
-        called.map(|handling| {
-            let handling =
-                handling.map(|handled| handled.map_err(|error| Trouble::Failed(error.to_string())));
-            let contained = AssertUnwindSafe(handling).catch_unwind();
-            contained.map(|handled| handled.unwrap_or_else(|panic| Err(Trouble::panic(&*panic))))
-        })
+        catch_unwind(AssertUnwindSafe(calling)).unwrap_or_else(|panic| Err(Trouble::panic(&*panic)))
     }
 
     /// Settles it otherwise; `received` is there when it may still be needed. One that is stuck is handled again after a while, and again.
@@ -316,7 +314,9 @@ where
             // It was.
             Trouble::Compressed(_) => Malformed::Compression(io::ErrorKind::Unsupported.into()),
             Trouble::Unreadable(reason) => reason,
-            Trouble::Failed(failure) => return self.settling.failed(received, acker, &failure).await,
+            Trouble::Failed(failure, span) => {
+                return self.settling.failed(received, acker, &failure).instrument(span).await;
+            }
         };
         let failure = match (&self.on_undecodable, received) {
             (Some(handler), Some(received)) => match handler.handle(restored(received), reason).await {
@@ -346,13 +346,19 @@ enum Trouble {
     /// It has to be decompressed first.
     Compressed(Box<Received>),
     Unreadable(Malformed),
-    Failed(String),
+    /// With the span of the handler.
+    Failed(String, Span),
 }
 
 impl Trouble {
+    /// In the span of its handler, where this is called in it.
+    fn failed(failure: String) -> Self {
+        Trouble::Failed(failure, Span::current())
+    }
+
     fn panic(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Trouble::Failed(format!("the handler panicked: {}", text.unwrap_or("without words")))
+        Trouble::failed(format!("the handler panicked: {}", text.unwrap_or("without words")))
     }
 }

@@ -192,11 +192,12 @@ impl Desk {
         let Err(failure) = answer else { return };
         let method = request.method.as_ref().and_then(Field::as_text).unwrap_or_default();
         let (class, message) = (failure.class(), failure.message());
+        let next = if request.message_id.is_some() { "its caller is told" } else { "nobody waits for it" };
         if failure.is_expected() {
-            tracing::debug!(method, class, message, "a method failed");
+            tracing::debug!(method, class, message, "a method failed; {next}");
         } else {
             count(&self.counts.failed);
-            tracing::warn!(method, class, message, "a method failed");
+            tracing::warn!(method, class, message, "a method failed; {next}");
         }
     }
 

@@ -3,11 +3,13 @@
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use amqp_client::{Confirmation, Message, Properties, ShortString, Table};
 use messaging::{
-    Context, Exchange, Incoming, PublishOptions, Queue, Target, TraceContext, Transport,
+    Context, Exchange, Incoming, OnFailure, PublishOptions, Queue, RetryLater, Target, TraceContext,
+    Transport,
     notify::{Event, Level, Listener, NotificationResult, Notifier},
     rpc::{Client, Endpoint, Server},
 };
@@ -220,6 +222,35 @@ async fn what_a_handler_logs_tells_queue_message_and_trace() {
             assert!(line.contains(&field), "{line}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_logged_of_a_failure_tells_what_comes_next() {
+    let broker = Broker::memory();
+    let (transport, queue) = (broker.transport().await, broker.name("q"));
+    let (log, _guard) = Log::listen();
+    let later = RetryLater::after(Duration::from_millis(10)).limit(1).dead_letter(true);
+    let worker = transport
+        .consumer(Queue::durable(&queue))
+        .on_failure(OnFailure::Retry(later))
+        .handle(|message: Incoming<u32>| async move { Err::<(), _>(format!("no {}", message.body())) });
+    let worker = within(worker).await.unwrap();
+    let mut dead = Heard::start(&transport, Queue::durable(format!("{queue}.dead")), None).await;
+    publish(&broker, "", &queue, &json!(1)).await;
+    assert_eq!(dead.trace().await, Some(trace()));
+    publish(&broker, "", &queue, &json!("no number")).await;
+    dead.trace().await;
+    within(worker.stop()).await;
+    let set_aside = format!("it is set aside in queue \"{queue}.dead\"");
+    for (what, next) in [
+        ("could not be handled; it is handled again", "in 10 ms"),
+        ("could not be handled; it is set aside", &set_aside),
+        ("cannot be read", &set_aside),
+    ] {
+        let line = log.line(what);
+        assert!(line.contains(next) && line.contains("m-1") && line.contains(&queue), "{line}");
+    }
+    assert!(log.line("could not be handled").contains(TRACE));
 }
 
 #[tokio::test]
