@@ -125,7 +125,9 @@ pub(crate) fn mark(source: Option<&TraceSource>, message: &Message) -> Result<Op
         return Ok(None);
     }
     let carries = |headers: &amqp_client::Table| headers.get(TRACEPARENT).is_some();
-    if message.properties().headers.as_ref().is_some_and(carries) {
+    // One that is passed on as it came keeps the trace it came with.
+    let is_passed_on = message.encoded_properties().is_some();
+    if is_passed_on || message.properties().headers.as_ref().is_some_and(carries) {
         return Ok(None);
     }
     let context = source.and_then(TraceSource::current).or_else(TraceContext::current);
@@ -178,6 +180,8 @@ mod tests {
         assert_eq!(TraceContext::of(marked.properties()), Some(context));
         let other = TraceSource::new(|| panic!("it is not asked"));
         assert_eq!(mark(&other, &marked), None);
+        let passed_on = Message::with_encoded_properties("x", amqp_codec::EncodedProperties::NONE);
+        assert_eq!(mark(&other, &passed_on), None);
         assert_eq!(mark(&TraceSource::new(|| None), &message), None);
     }
 
