@@ -107,20 +107,27 @@ impl Uri {
     /// # Errors
     /// As [`parse`](Self::parse).
     pub fn parse_list(uri: &str) -> Result<Vec<Self>> {
+        refuse_space(uri)?;
         let (scheme, rest) = uri.split_once("://").ok_or_else(|| invalid("it has no scheme amqp://"))?;
         let mut parsed = Uri::default();
         parsed.tls = match scheme.to_ascii_lowercase().as_str() {
             "amqp" => false,
             "amqps" => true,
-            other => return Err(invalid(format!("the scheme is {other:?}, not amqp or amqps"))),
+            other if is_scheme(other) => {
+                return Err(invalid(format!("the scheme is {other:?}, not amqp or amqps")));
+            }
+            _ => return Err(invalid("it begins with no scheme amqp:// or amqps://")),
         };
         parsed.port = if parsed.tls { 5671 } else { 5672 };
 
         let (rest, query) = split_once_or_end(rest, '?');
         let (authority, path) = split_once_or_end(rest, '/');
-        // Else part of a password would be taken for the port or the path, and repeated in the error.
-        if !authority.contains('@') && [path, query].into_iter().flatten().any(|part| part.contains('@')) {
-            return Err(invalid("a / or ? in a user name or password is written with %2F or %3F"));
+        // Else part of a password would be taken for a host, a port or the path: resolved, or repeated in the error.
+        if [path, query].into_iter().flatten().any(|part| part.contains('@')) {
+            return Err(invalid(
+                "there is an @ behind a / or ?: those in a user name or password are written with %2F and %3F, \
+                 and an @ in a virtual host or parameter with %40",
+            ));
         }
         let hosts = parsed.read_login(authority)?;
         if let Some(path) = path {
@@ -169,8 +176,10 @@ impl Uri {
         } else if !may_be_empty {
             return Err(invalid("a host in the list is empty"));
         }
-        if let Some(port) = port {
-            self.port = number("port", port)?;
+        // As RFC 3986 has it (section 3.2.3), an empty port is the scheme's own. What is no port may be a password that lost
+        // its host.
+        if let Some(port) = port.filter(|port| !port.is_empty()) {
+            self.port = port.parse().map_err(|_| invalid("the port is no number from 0 to 65535"))?;
         }
         Ok(self)
     }
@@ -221,6 +230,25 @@ impl Uri {
             Err(invalid(format!("{key} is for amqps, and this is amqp")))
         }
     }
+}
+
+/// What comes from a file often ends with a newline, which would be part of a name.
+fn refuse_space(uri: &str) -> Result<()> {
+    if uri.ends_with(['\n', '\r']) {
+        return Err(invalid("it ends with a newline: what is read from a file is to be trimmed"));
+    }
+    if uri.trim().len() < uri.len() {
+        return Err(invalid("there is white space around it"));
+    }
+    match uri.contains(char::is_control) {
+        true => Err(invalid("there is a control character in it")),
+        false => Ok(()),
+    }
+}
+
+/// Whether this may be told: a scheme, and nothing of a login (RFC 3986, section 3.1).
+fn is_scheme(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
 /// Host and port; the host of `[::1]:5672` without its brackets.
@@ -314,6 +342,23 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_port_is_the_default_one() {
+        for (uri, address) in [
+            ("amqp://host:/", "host:5672"),
+            ("amqps://u:p@host:", "host:5671"),
+            ("amqp://[::1]:/v", "[::1]:5672"),
+        ] {
+            assert_eq!(parse(uri).address(), address, "{uri}");
+        }
+    }
+
+    #[test]
+    fn an_at_sign_in_a_password_belongs_to_it() {
+        let uri = parse("amqp://u:p@ss@h/v");
+        assert_eq!((uri.password.expose(), uri.host.as_str(), uri.vhost.as_str()), ("p@ss", "h", "v"));
+    }
+
+    #[test]
     fn an_empty_path_is_the_default_virtual_host() {
         assert_eq!(parse("amqp://host/").vhost, "/");
     }
@@ -366,6 +411,17 @@ mod tests {
             ("amqp://u:hunter2/x@h", "%2F"),
             ("amqp://u:hunter2?x@h", "%3F"),
             ("amqp://u:x?hunter2=y@h", "%3F"),
+            ("amqp://u:x@hunter2/y@h", "%2F"),
+            ("amqp://u:x@hunter2?y@h", "%3F"),
+            ("amqp://u:x@y/hunter2@h/v", "%2F"),
+            ("amqp://u:p@h/v@w", "%40"),
+            ("amqp://u:hunter2", "port"),
+            ("amqp://u:hunter2/x", "port"),
+            ("u:hunter2://x@h", "scheme"),
+            ("amqp://u:hunter2@h:5672\n", "newline"),
+            ("amqp://u:hunter2@h/v\r\n", "newline"),
+            (" amqp://u:hunter2@h", "white space"),
+            ("amqp://u:hunter2\t@h", "control character"),
             ("amqp://u:hunter2@a,b", "several"),
             ("amqp://u:hunter2@a,u:hunter2@b", "share one login"),
             ("amqp://a,,b", "empty"),
