@@ -74,6 +74,14 @@ mod tests {
     use crate::method::confirm;
 
     #[test]
+    fn an_error_is_what_it_is_of_and_no_cause_besides() {
+        let cause = std::io::Error::other("the cause");
+        assert_eq!(crate::Report(&CodecError::Io(cause)).to_string(), "the cause");
+        let protocol = CodecError::Protocol(Error::ChannelNotOpen);
+        assert_eq!(crate::Report(&protocol).to_string(), Error::ChannelNotOpen.to_string());
+    }
+
+    #[test]
     fn frames_come_out_as_they_went_in_byte_by_byte() {
         let mut codec = FrameCodec::new(4096);
         let frames = [Frame::Method(1, confirm::SelectOk {}.into()), Frame::Heartbeat(0)];
