@@ -7,7 +7,7 @@ use std::{io, path::PathBuf, sync::Arc};
 #[non_exhaustive]
 pub enum Failure {
     /// What is to survive cannot be written: such as where the disk is full.
-    #[error("cannot write to {}: {source}", .path.display())]
+    #[error("cannot write to {}", .path.display())]
     Disk {
         /// The folder.
         path: PathBuf,

@@ -22,6 +22,8 @@ use crate::{
     store::{DataError, Folder, Progress, Restored, Room},
 };
 #[cfg(feature = "durable")]
+use amqp_codec::Report;
+#[cfg(feature = "durable")]
 use std::{path::Path, sync::Weak, time::Duration};
 
 /// All that the connections and listeners of a broker share.
@@ -178,7 +180,7 @@ fn fail(failure: &watch::Sender<Option<Failure>>, why: Failure) {
     failure.send_if_modified(|first| {
         let is_first = first.is_none();
         if is_first {
-            tracing::error!("{why}: nothing is kept any more");
+            tracing::error!("{}: nothing is kept any more", Report(&why));
             *first = Some(why);
         }
         is_first

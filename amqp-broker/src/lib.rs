@@ -136,6 +136,9 @@ pub use crate::core::{
     access::{InvalidPattern, Permissions},
     inspect::{BindingInfo, ChannelInfo, ExchangeInfo, QueueInfo},
 };
+/// An error with all its causes in one line.
+#[doc(no_inline)]
+pub use amqp_codec::Report;
 #[cfg(feature = "durable")]
 pub use broker::DurableBrokerBuilder;
 pub use broker::{Broker, BrokerBuilder, Listener};

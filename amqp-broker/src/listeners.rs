@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
 };
 
-use amqp_broker::{Broker, Listener, Tls};
+use amqp_broker::{Broker, Listener, Report, Tls};
 use rustix::io::Errno;
 use tokio::net::lookup_host;
 
@@ -65,7 +65,7 @@ impl Listeners {
         }
         match missing {
             Some((_, error)) if !is_heard => return Err(refused(&error)),
-            Some((at, error)) => tracing::warn!("{address} is not listened to at {at}: {error}"),
+            Some((at, error)) => tracing::warn!("{address} is not listened to at {at}: {}", Report(&error)),
             None => {}
         }
         Ok(())
@@ -110,7 +110,7 @@ fn refused(address: &str, error: &io::Error) -> String {
         ErrorKind::InvalidInput => ": an address is HOST:PORT, such as 0.0.0.0:5672 or [::]:5672",
         _ => "",
     };
-    format!("cannot listen on {address}: {error}{hint}")
+    format!("cannot listen on {address}: {}{hint}", Report(error))
 }
 
 #[cfg(test)]

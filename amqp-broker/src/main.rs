@@ -12,7 +12,7 @@ use std::{
     process::ExitCode,
 };
 
-use amqp_broker::{Broker, Tls};
+use amqp_broker::{Broker, Report, Tls};
 use clap::{
     CommandFactory, Parser,
     error::{ContextKind, ContextValue, ErrorKind},
@@ -99,7 +99,7 @@ async fn main() -> ExitCode {
         // Why it does not run is said however little is logged.
         Err(error) if !tracing::enabled!(tracing::Level::ERROR) => failed(&*error),
         Err(error) => {
-            tracing::error!("{error}");
+            tracing::error!("{}", Report(&*error));
             ExitCode::FAILURE
         }
     }
@@ -124,9 +124,9 @@ fn without_strays(error: clap::Error) -> clap::Error {
 }
 
 /// Tells an error where there is no log.
-fn failed(error: &dyn Error) -> ExitCode {
+fn failed(error: &(dyn Error + 'static)) -> ExitCode {
     // Where standard error is closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "amqp-broker: {error}");
+    let _ = writeln!(io::stderr(), "amqp-broker: {}", Report(error));
     ExitCode::FAILURE
 }
 

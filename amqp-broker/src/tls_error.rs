@@ -9,7 +9,7 @@ use tokio_rustls::rustls::{AlertDescription, CertificateError, Error, pki_types:
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot read {}", .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -25,7 +25,7 @@ pub enum TlsError {
         why: String,
     },
     /// The same of a file.
-    #[error("{}: {source}", .path.display())]
+    #[error("cannot use {}", .path.display())]
     BadFile {
         /// The file.
         path: PathBuf,

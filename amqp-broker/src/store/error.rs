@@ -18,7 +18,7 @@ pub enum DataError {
         path: PathBuf,
     },
     /// What is in the folder cannot be read, or nothing can be written there.
-    #[error("cannot use {}: {source}", .path.display())]
+    #[error("cannot use {}", .path.display())]
     Unusable {
         /// The folder.
         path: PathBuf,
@@ -130,6 +130,8 @@ fn try_to_write(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use amqp_codec::Report;
+
     use super::*;
 
     #[test]
@@ -148,7 +150,7 @@ mod tests {
         let gone = folder.path().join("gone");
         let error = cause(&gone, fjall::Error::Poisoned);
         assert_eq!(error.kind(), io::ErrorKind::NotFound, "the cause that is still there");
-        let error = DataError::of(folder.path(), fjall::Error::Io(full())).to_string();
+        let error = Report(&DataError::of(folder.path(), fjall::Error::Io(full()))).to_string();
         assert!(error.ends_with(": No space left on device (os error 28)") && !error.contains("Fjall"));
     }
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use amqp_codec::{
-    Frame, Method, Properties, Table,
+    Frame, Method, Properties, Report, Table,
     method::{basic, channel, confirm, connection, exchange, queue, tx},
 };
 use tempfile::TempDir;
@@ -277,8 +277,8 @@ async fn when_the_disk_fails_what_waits_is_nacked_and_everybody_is_told() {
     }
     assert_eq!(Peer::silent(&broker).rest().await, b"");
     let expected = format!("cannot write to {}: a test wants it so", folder.path().display());
-    assert_eq!(broker.failed().await.to_string(), expected);
-    assert_eq!(broker.listen("127.0.0.1:0").await.unwrap_err().to_string(), expected);
+    assert_eq!(Report(&broker.failed().await).to_string(), expected);
+    assert_eq!(Report(&broker.listen("127.0.0.1:0").await.unwrap_err()).to_string(), expected);
     broker.shutdown().await;
     assert_eq!(open(folder.path()).queue("/", "q").unwrap().ready, 0);
 }

@@ -49,6 +49,7 @@ mod differential;
 mod durability;
 mod entangled;
 mod errors;
+mod errors_in_words;
 mod faults;
 mod frames;
 mod greeting;
