@@ -114,6 +114,7 @@ impl<S> Driver<S> {
             shared.outboxes.send(id, 0, &open_ok());
             (id, progress, shared.outboxes.peek(id).map_or(0, |outbox| outbox.len()))
         });
+        let client_name = agreed.client_name.as_deref().map(Arc::from);
         place.client.logged_in(Login { user, vhost, client_name: agreed.client_name, id });
         let terms = Terms {
             channel_max: agreed.tune.channel_max,
@@ -121,6 +122,7 @@ impl<S> Driver<S> {
             max_message_size: broker.config.max_message_size,
             blocked_notify: agreed.blocked_notify,
             name: place.client.name.clone(),
+            client_name,
         };
         Driver {
             stream,

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use amqp_codec::{ReplyCode, ShortString};
+use amqp_codec::ReplyCode;
 
 use crate::{
     broker::Broker,
     core::work::Work,
     fault_plan::{Cut, Direction},
-    session::order::Order,
+    publish_fault::PublishFault,
+    session::order::{Order, cut},
 };
 
 /// Makes things go wrong, so that a client's tests see what a broker does on a bad day: see [`Broker::faults`].
@@ -57,6 +58,27 @@ impl Faults {
     /// there is such a one.
     pub fn drop_connection(&self, id: u64) -> bool {
         self.order(id, Order::Drop)
+    }
+
+    /// Ends the connections now, without a word, to which their client gave this name (its property `connection_name`). Tells how
+    /// many there were.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let broker = amqp_broker::Broker::builder().build();
+    /// assert_eq!(broker.faults().drop_connections_named("worker"), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// # })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn drop_connections_named(&self, name: &str) -> usize {
+        self.order_named(name, &Order::Drop)
+    }
+
+    /// Closes the connections with this code and text, cut to 255 bytes, to which their client gave this name. Tells how many
+    /// there were.
+    pub fn close_connections_named(&self, name: &str, code: u16, text: &str) -> usize {
+        self.order_named(name, &Order::Close { code: ReplyCode(code), text: cut(text) })
     }
 
     /// Ends the next connection that comes, without a word, at its `n`-th frame, which is lost: one the client sends is not
@@ -170,6 +192,14 @@ impl Faults {
         let client = self.broker.inner.clients.find(id).filter(|client| client.login().is_some());
         client.map(|client| client.order(order)).is_some()
     }
+
+    fn order_named(&self, name: &str, order: &Order) -> usize {
+        let clients = self.broker.inner.clients.all();
+        let named = clients
+            .iter()
+            .filter(|client| client.login().is_some_and(|login| login.client_name.as_deref() == Some(name)));
+        named.map(|client| client.order(order.clone())).count()
+    }
 }
 
 /// Publishes, confirms, consumers and queues.
@@ -187,6 +217,30 @@ impl Faults {
     /// ```
     pub fn nack_publishes(&self, count: u64) {
         self.broker.inner.faults.disturbance.nack(count);
+    }
+
+    /// Has this happen in place of the `n`-th publish from now on, counted from 1 over all connections. Said several times, each
+    /// counts for itself; where two are for the same publish, the second is for the next one. Publishes in transactions do not
+    /// count.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use amqp_broker::{Broker, PublishFault};
+    ///
+    /// let broker = Broker::builder().build();
+    /// broker.faults().at_publish(3, PublishFault::DropConnection);
+    /// broker.faults().at_publish_of("shop (publish)", 1, PublishFault::Nack);
+    /// # Ok::<(), std::io::Error>(())
+    /// # })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn at_publish(&self, n: u64, fault: PublishFault) {
+        self.broker.inner.faults.disturbance.plan(None, n, fault);
+    }
+
+    /// As [`at_publish`](Self::at_publish), counted over the connections to which their client gave this name.
+    pub fn at_publish_of(&self, connection: &str, n: u64, fault: PublishFault) {
+        self.broker.inner.faults.disturbance.plan(Some(connection.to_owned()), n, fault);
     }
 
     /// Returns the next `count` mandatory publishes with 312 NO_ROUTE, wherever they would have gone; in confirm mode each
@@ -217,13 +271,4 @@ impl Faults {
             Some(count)
         })
     }
-}
-
-/// As much of a text as a short string holds.
-fn cut(text: &str) -> ShortString {
-    let mut end = text.len().min(ShortString::MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    ShortString::try_from(text.get(..end).unwrap_or_default()).unwrap_or_default()
 }

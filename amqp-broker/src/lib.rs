@@ -32,7 +32,7 @@
 //! a limit on how long a delivery may be out; confirms, returns, transactions; `CC` and `BCC`; direct reply-to. Codes and texts of errors are those of RabbitMQ 3.10.
 //!
 //! # For tests of clients
-//! [`Broker::faults`] makes things go wrong: connections that drop now or at a frame, that are refused, closed, blocked or slow;
+//! [`Broker::faults`] makes things go wrong: connections that drop now, at a frame or at a publish, all or those of a name, that are refused, closed, blocked or slow;
 //! publishes that are nacked or returned, confirms that never come, consumers that are cancelled, queues that vanish. What the
 //! client did about it is seen by [`Broker::queues`], [`Broker::bindings`] and [`Broker::connections`]. Users and permissions change
 //! with [`Broker::add_user`], [`Broker::set_permissions`] and their like. All of it works in
@@ -117,6 +117,7 @@ mod inspection;
 mod instance;
 mod memory;
 mod origin;
+mod publish_fault;
 mod pulse;
 mod server;
 mod session;
@@ -147,6 +148,7 @@ pub use fault_plan::Direction;
 pub use faults::Faults;
 pub use inspection::{ConnectionInfo, ConnectionState};
 pub use memory::memory;
+pub use publish_fault::PublishFault;
 #[cfg(feature = "durable")]
 pub use store::DataError;
 #[cfg(feature = "tls")]

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use amqp_codec::{ReplyCode, Scope, ShortString};
 
+use crate::publish_fault::PublishFault;
+
 /// What is wrong with what a client asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -17,6 +19,9 @@ pub(crate) enum Refusal {
     /// again.
     #[error("not yet")]
     NotYet,
+    /// No refusal of the broker's own, and its words are not told: what a test wants.
+    #[error("a test wants it so")]
+    Disturbed(PublishFault),
     #[error("no previously declared queue")]
     NoLastQueue,
     #[error("unknown exchange type '{0}'")]
@@ -188,7 +193,7 @@ impl Refusal {
             Refusal::UnexpectedFrame(_) => ReplyCode::UNEXPECTED_FRAME,
             Refusal::ChannelError(_) => ReplyCode::CHANNEL_ERROR,
             Refusal::TooMuchUnpublished { .. } | Refusal::TooMuchHeld { .. } => ReplyCode::RESOURCE_ERROR,
-            Refusal::Internal | Refusal::NotYet => ReplyCode::INTERNAL_ERROR,
+            Refusal::Internal | Refusal::NotYet | Refusal::Disturbed(_) => ReplyCode::INTERNAL_ERROR,
             Refusal::DiskFailed => ReplyCode::INTERNAL_ERROR,
             Refusal::Shutdown => ReplyCode::CONNECTION_FORCED,
         }

@@ -5,24 +5,29 @@ mod confirms;
 mod pausing;
 mod transaction;
 
+use std::sync::Arc;
+
 use amqp_codec::{
     Arguments, Method, ReplyCode, ShortString,
     borrowed::Publish,
     method::{basic, channel, confirm, exchange, queue},
 };
 
-use crate::core::{
-    deliver::Settlement,
-    ids::ChannelId,
-    publish::{Publisher, Route},
-    publishing::{Prepared, Published, Publishing},
-    refusal::Refusal,
-    removal::Removal,
-    reply_to::is_reply_name,
-    segments::Segments,
-    step::Step,
-    topology::{Binding, To},
-    work::Work,
+use crate::{
+    core::{
+        deliver::Settlement,
+        ids::ChannelId,
+        publish::{Publisher, Route},
+        publishing::{Prepared, Published, Publishing},
+        refusal::Refusal,
+        removal::Removal,
+        reply_to::is_reply_name,
+        segments::Segments,
+        step::Step,
+        topology::{Binding, To},
+        work::Work,
+    },
+    publish_fault::PublishFault,
 };
 
 use super::{
@@ -31,6 +36,9 @@ use super::{
     paused::Then,
     shared::Operation,
 };
+
+/// What a client calls its connection, if it does.
+pub(crate) type ClientName = Option<Arc<str>>;
 
 /// A channel, open or on its way to be closed.
 #[derive(Debug)]
@@ -50,6 +58,8 @@ pub(crate) struct Channel {
     answered: u64,
     /// Bytes that have come on it and are not published, when they were last weighed.
     unpublished: u64,
+    /// What the client calls the connection.
+    connection: ClientName,
 }
 
 /// How publishes are answered.
@@ -78,7 +88,7 @@ struct Pending {
 }
 
 impl Channel {
-    pub(crate) fn new(number: u16, key: ChannelId) -> Self {
+    pub(crate) fn new(number: u16, key: ChannelId, connection: ClientName) -> Self {
         Channel {
             number,
             key: Some(key),
@@ -90,6 +100,7 @@ impl Channel {
             changed: 0,
             answered: 0,
             unpublished: 0,
+            connection,
         }
     }
 
@@ -159,7 +170,7 @@ impl Channel {
             let publishing = op.shared.vhost.prepare(publisher, &mut self.incoming.draft)?;
             return self.run(op, basic::Publish::ID, Work::Prepare(publishing), Then::Prepare(flags));
         }
-        let outcome = match self.disturbed(op, flags) {
+        let outcome = match self.disturbed(op, flags)? {
             Some(outcome) => outcome,
             None => {
                 self.begin_change(op);
@@ -192,20 +203,35 @@ impl Channel {
 
     /// What becomes of a publish that somebody wants to go wrong.
     #[inline]
-    fn disturbed(&mut self, op: &mut Operation<'_>, flags: Flags) -> Option<Published> {
-        if !op.shared.disturbance.is_any() {
-            return None;
-        }
-        if matches!(self.mode, Mode::Confirm { .. }) && op.shared.disturbance.nacks_this() {
-            return Some(Published::Rejected);
-        }
-        if flags.mandatory && op.shared.disturbance.returns_this() {
-            if let Some(outbox) = op.shared.outboxes.of(op.by) {
-                outbox.returned(self.number, ReplyCode::NO_ROUTE.0, "NO_ROUTE", self.incoming.draft.parts());
+    fn disturbed(&mut self, op: &mut Operation<'_>, flags: Flags) -> Result<Option<Published>, Refusal> {
+        if op.shared.disturbance.is_any() { self.disturb(op, flags) } else { Ok(None) }
+    }
+
+    #[cold]
+    fn disturb(&mut self, op: &mut Operation<'_>, flags: Flags) -> Result<Option<Published>, Refusal> {
+        let disturbance = &op.shared.disturbance;
+        let planned = disturbance.planned_for_this(self.connection.as_deref());
+        let (is_nacked, is_returned) = match planned {
+            Some(PublishFault::Nack) => (true, false),
+            Some(PublishFault::Return) => (false, true),
+            Some(fault) => return Err(Refusal::Disturbed(fault)),
+            None => {
+                let is_nacked = matches!(self.mode, Mode::Confirm { .. }) && disturbance.nacks_this();
+                (is_nacked, !is_nacked && flags.mandatory && disturbance.returns_this())
             }
-            return Some(Published::Unroutable);
+        };
+        if is_nacked {
+            return Ok(Some(Published::Rejected));
         }
-        None
+        if !is_returned {
+            return Ok(None);
+        }
+        if flags.mandatory
+            && let Some(outbox) = op.shared.outboxes.of(op.by)
+        {
+            outbox.returned(self.number, ReplyCode::NO_ROUTE.0, "NO_ROUTE", self.incoming.draft.parts());
+        }
+        Ok(Some(Published::Unroutable))
     }
 
     /// Publishes the draft, and returns it when nobody wants it and that was asked for.

@@ -2,6 +2,7 @@
 
 mod orders;
 mod pausing;
+mod settling;
 mod weight;
 
 use amqp_codec::{
@@ -13,13 +14,13 @@ use amqp_codec::{
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    core::{deliver::Settlement, ids::ConnectionId, refusal::Refusal, unacked::Outcome, work::Work},
+    core::{ids::ConnectionId, refusal::Refusal, work::Work},
     shown::shown,
 };
 
 use super::{
     bad_frame::{LENIENCY, bad_end, bad_header, octets, out_of_place},
-    channel::Channel,
+    channel::{Channel, ClientName},
     farewell::CLOSE_OK,
     incoming::{GATHERED, METHOD_EXPECTED, Part, blamed},
     paused::{Paused, Then},
@@ -46,6 +47,8 @@ pub(crate) struct Terms {
     pub(crate) blocked_notify: bool,
     /// The connection's name in the log.
     pub(crate) name: String,
+    /// What the client calls it.
+    pub(crate) client_name: ClientName,
 }
 
 /// The thing that the connection wants next.
@@ -351,7 +354,7 @@ impl Connection {
                 }
                 return Ok(());
             }
-            if let Some((settlement, method)) = settlement(payload) {
+            if let Some((settlement, method)) = settling::settlement(payload) {
                 return channel.settle(op, settlement).map_err(by(method));
             }
         }
@@ -415,7 +418,7 @@ impl Connection {
         }
         let key = op.shared.vhost.open_channel(self.id, number);
         if let Some(slot) = self.channels.get_mut(index) {
-            *slot = Some(Box::new(Channel::new(number, key)));
+            *slot = Some(Box::new(Channel::new(number, key, self.terms.client_name.clone())));
             self.open_channels += 1;
         }
         op.shared.outboxes.send(self.id, number, &channel::OpenOk::default());
@@ -499,6 +502,9 @@ impl Connection {
         if self.is_closing() {
             return;
         }
+        if let Refusal::Disturbed(fault) = refusal {
+            return self.disturbed(op, number, fault);
+        }
         let method = blamed(&refusal).unwrap_or(method);
         if refusal.closes_connection() || number == 0 {
             self.close(op, &refusal, method);
@@ -571,24 +577,5 @@ fn payload_of(frame: &[u8]) -> (&[u8], u8) {
     match frame.get(HEADER_LEN..).and_then(<[u8]>::split_last) {
         Some((end, payload)) => (payload, *end),
         None => (&[], 0),
-    }
-}
-
-/// The outcome of a delivery that is refused.
-const fn refused(requeue: bool) -> Outcome {
-    if requeue { Outcome::Requeued } else { Outcome::Rejected }
-}
-
-/// Reads ack, nack and reject, of well-formed frames.
-#[inline]
-fn settlement(payload: &[u8]) -> Option<(Settlement, MethodId)> {
-    let &[0, 60, 0, method, t7, t6, t5, t4, t3, t2, t1, t0, bits] = payload else { return None };
-    let tag = u64::from_be_bytes([t7, t6, t5, t4, t3, t2, t1, t0]);
-    let (first, second) = (bits & 1 != 0, bits & 2 != 0);
-    match method {
-        80 => Some((Settlement { tag, multiple: first, outcome: Outcome::Acked }, basic::Ack::ID)),
-        90 => Some((Settlement { tag, multiple: false, outcome: refused(first) }, basic::Reject::ID)),
-        120 => Some((Settlement { tag, multiple: first, outcome: refused(second) }, basic::Nack::ID)),
-        _ => None,
     }
 }

@@ -2,6 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use parking_lot::Mutex;
+
+use crate::publish_fault::PublishFault;
+
 /// What is to go wrong with publishes and confirms. It is set from outside while connections look at it.
 #[derive(Debug, Default)]
 pub(crate) struct Disturbance {
@@ -10,6 +14,18 @@ pub(crate) struct Disturbance {
     nacks: AtomicU64,
     returns: AtomicU64,
     swallowed: AtomicU64,
+    /// In the order they were said.
+    planned: Mutex<Vec<Planned>>,
+}
+
+/// What is to happen to one publish.
+#[derive(Debug)]
+struct Planned {
+    /// What its client calls the connection; any when this is none.
+    connection: Option<String>,
+    /// Which publish it is, counted from 1.
+    left: u64,
+    fault: PublishFault,
 }
 
 impl Disturbance {
@@ -33,11 +49,30 @@ impl Disturbance {
         self.any.store(true, Relaxed);
     }
 
+    /// The `n`-th publish from now on, of connections of this name or of any.
+    pub(crate) fn plan(&self, connection: Option<String>, n: u64, fault: PublishFault) {
+        self.planned.lock().push(Planned { connection, left: n.max(1), fault });
+        self.any.store(true, Relaxed);
+    }
+
     pub(crate) fn clear(&self) {
+        self.planned.lock().clear();
         for count in [&self.nacks, &self.returns, &self.swallowed] {
             count.store(0, Relaxed);
         }
         self.any.store(false, Relaxed);
+    }
+
+    /// What is to happen to this publish of a connection with that name. Where two are for the same one, the second is for the next.
+    pub(crate) fn planned_for_this(&self, connection: Option<&str>) -> Option<PublishFault> {
+        let mut planned = self.planned.lock();
+        let is_for =
+            |planned: &Planned| planned.connection.is_none() || planned.connection.as_deref() == connection;
+        for planned in planned.iter_mut().filter(|planned| is_for(planned)) {
+            planned.left = planned.left.saturating_sub(1);
+        }
+        let due = planned.iter().position(|planned| is_for(planned) && planned.left == 0)?;
+        Some(planned.remove(due).fault)
     }
 
     /// Whether this publish is to be nacked.

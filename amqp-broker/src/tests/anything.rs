@@ -177,6 +177,7 @@ pub(super) fn client(shared: &mut Shared) -> Connection {
         max_message_size: 1 << 20,
         blocked_notify: true,
         name: "test".to_owned(),
+        client_name: None,
     };
     let mut client = Connection::new(id, terms);
     for number in 1..3 {

@@ -59,6 +59,7 @@ mod limits;
 mod log_lines;
 mod pauses;
 mod peer;
+mod publish_faults;
 mod reply_to;
 #[cfg(feature = "durable")]
 mod restarts;

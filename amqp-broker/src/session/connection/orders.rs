@@ -1,12 +1,16 @@
 //! What somebody else than its client wants of a connection.
 
-use amqp_codec::MethodId;
+use amqp_codec::{
+    MethodId, ReplyCode,
+    method::{Arguments as _, basic},
+};
 
 use super::{Connection, Phase};
 use crate::{
     core::refusal::Refusal,
+    publish_fault::PublishFault,
     session::{
-        order::Order,
+        order::{Order, cut},
         outbox::Outbox,
         shared::{Operation, Shared},
     },
@@ -36,6 +40,26 @@ impl Connection {
             Order::CloseChannel { number, code, text } => {
                 self.end_channel(&mut op, number, code, text, MethodId::default());
             }
+        }
+    }
+
+    /// Does what somebody wants to happen at a publish on this channel.
+    #[cold]
+    pub(super) fn disturbed(&mut self, op: &mut Operation<'_>, number: u16, fault: PublishFault) {
+        match fault {
+            PublishFault::DropConnection => {
+                self.confirm(op);
+                self.why = Some("a test dropped it".to_owned());
+                self.phase = Phase::Finished;
+            }
+            PublishFault::CloseConnection { code, text } => {
+                self.close_with(op, ReplyCode(code), cut(&text), basic::Publish::ID);
+            }
+            PublishFault::CloseChannel { code, text } => {
+                self.end_channel(op, number, ReplyCode(code), cut(&text), basic::Publish::ID);
+            }
+            // They are answers, and end nothing.
+            PublishFault::Nack | PublishFault::Return => {}
         }
     }
 }
