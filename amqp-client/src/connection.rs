@@ -113,14 +113,21 @@ impl Connection {
         self.handle.shared.with(|engine| engine.metrics())
     }
 
-    /// Whether the connection can be used.
+    /// Whether the connection can be used at this moment. Not while it is [recovered](crate::Recovery): calls and publishes
+    /// wait then; see [`is_closed`](Self::is_closed).
     pub fn is_open(&self) -> bool {
-        self.handle.shared.with(|engine| engine.reason().is_none())
+        self.handle.shared.with(|engine| engine.is_open())
+    }
+
+    /// Whether the connection has ended for good, or is being closed by this side. One that is recovered is neither this nor
+    /// [open](Self::is_open).
+    pub fn is_closed(&self) -> bool {
+        self.handle.shared.with(|engine| engine.reason().is_some())
     }
 }
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("is_open", &self.is_open()).finish()
+        f.debug_struct("Connection").field("state", &self.state()).finish()
     }
 }

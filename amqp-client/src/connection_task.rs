@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use amqp_codec::ReplyCode;
+use amqp_codec::{ReplyCode, Report};
 use tokio::time::{Instant, sleep};
-use tracing::{Instrument as _, debug};
+use tracing::{Instrument as _, info};
 
 use crate::{
     answers::Answers,
@@ -132,7 +132,7 @@ impl ConnectionTask {
                 Ok(dialed) => return Ok(dialed),
                 Err(error) if is_final(&error) => return Err(error),
                 Err(error) => {
-                    debug!(attempt = attempts.made, %error, "cannot reconnect");
+                    self.shared.with(|engine| engine.tell_not_connected(attempts.made, error.clone()));
                     attempts.last = error;
                 }
             }
@@ -168,7 +168,8 @@ pub(crate) async fn first_connect(dialer: &Dialer, shared: &Arc<Shared>) -> Resu
         if !recovery.goes_on(attempts, elapsed) {
             return Err(Error::NotRecovered { attempts, elapsed, last: Box::new(error) });
         }
-        debug!(attempt = attempts, %error, "cannot connect yet");
-        sleep(recovery.backoff.pause(attempts)).await;
+        let delay = recovery.backoff.pause(attempts);
+        info!(attempt = attempts, error = %Report(&error), ?delay, "cannot connect yet; it is tried again");
+        sleep(delay).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
-use amqp_codec::ReplyCode;
+use amqp_codec::{ReplyCode, Report};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
@@ -79,7 +79,7 @@ impl Dialer {
             if uris.len() == 1 || is_final(&error) {
                 return Err(error);
             }
-            debug!(host = %uri.address(), %error, "cannot connect");
+            debug!(host = %uri.address(), error = %Report(&error), "cannot connect");
             failures.push((uri.address(), error));
             left = after.saturating_sub(begun.elapsed());
         }

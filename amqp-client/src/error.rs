@@ -2,7 +2,7 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use amqp_codec::{MethodId, ReplyCode, ShortString};
+use amqp_codec::{MethodId, ReplyCode, Report, ShortString};
 
 use crate::tls_error::TlsError;
 
@@ -11,7 +11,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call, a publish, a channel or a connection failed.
 ///
-/// Cheap to clone: everything that waited on a lost connection gets the same reason. Text never holds a password.
+/// Cheap to clone: everything that waited on a lost connection gets the same reason. Text never holds a password, nor what the
+/// [`source`](std::error::Error::source) says: a [`Report`] says all of it in one line.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -19,10 +20,10 @@ pub enum Error {
     #[error("invalid AMQP URI: {0}")]
     InvalidUri(String),
     /// The caller's value cannot be sent: a name, a table or a message is over a limit of the protocol.
-    #[error("cannot be sent: {0}")]
+    #[error("it cannot be sent")]
     Invalid(#[source] amqp_codec::Error),
     /// The host name has no address.
-    #[error("cannot resolve host {host}: {source}")]
+    #[error("cannot resolve host {host}")]
     Resolve {
         /// The name asked for.
         host: String,
@@ -30,7 +31,7 @@ pub enum Error {
         source: Arc<io::Error>,
     },
     /// No address of the host accepted a connection.
-    #[error("cannot connect to {address}: {source}")]
+    #[error("cannot connect to {address}")]
     Connect {
         /// Host and port.
         address: String,
@@ -38,7 +39,7 @@ pub enum Error {
         source: Arc<io::Error>,
     },
     /// TLS failed, in the certificates of this side or in the handshake.
-    #[error("no TLS with {address}: {source}")]
+    #[error("no TLS with {address}")]
     Tls {
         /// Host and port.
         address: String,
@@ -46,7 +47,7 @@ pub enum Error {
         source: TlsError,
     },
     /// No host of several took the connection.
-    #[error("no broker took the connection: {}", .0.iter().map(|(address, error)| format!("{address}: {error}")).collect::<Vec<_>>().join("; "))]
+    #[error("no broker took the connection: {}", .0.iter().map(|(address, error)| format!("{address}: {}", Report(error))).collect::<Vec<_>>().join("; "))]
     NoHost(Arc<[(String, Error)]>),
     /// The connection was not open by the deadline, which covers name look-up, TCP, TLS and handshake.
     #[error("no AMQP connection to {address} within {after:?}")]
@@ -60,7 +61,7 @@ pub enum Error {
     #[error("the broker does not speak AMQP 0-9-1; it offers {0:02x?}")]
     VersionRefused([u8; 8]),
     /// The peer's first bytes are not AMQP.
-    #[error("the peer at the other end is not an AMQP broker: {0}")]
+    #[error("the peer at the other end is not an AMQP broker")]
     NotAmqp(#[source] amqp_codec::Error),
     /// The broker offers no login mechanism that this client has.
     #[error("the broker offers the login mechanisms {offered:?}; this client has {wanted:?}")]
@@ -71,7 +72,7 @@ pub enum Error {
         wanted: String,
     },
     /// There are no credentials to log in with: what the provider or the mechanism of this side said.
-    #[error("no credentials: {0}")]
+    #[error("there are no credentials to log in with")]
     Credentials(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The login was refused.
     #[error("login refused for user {user:?}: {reason}")]
@@ -119,7 +120,7 @@ pub enum Error {
     #[error("the connection was closed by this client")]
     ConnectionEnded,
     /// The transport failed.
-    #[error("connection lost: {0}")]
+    #[error("connection lost")]
     ConnectionLost(#[source] Arc<io::Error>),
     /// Nothing was heard from the broker for two heartbeat intervals.
     #[error("connection lost: nothing heard from the broker for {silent:?}")]
@@ -128,7 +129,7 @@ pub enum Error {
         silent: Duration,
     },
     /// The broker broke the protocol; the connection was closed with the error's reply code.
-    #[error("the broker broke the protocol on channel {channel}: {source}")]
+    #[error("the broker broke the protocol on channel {channel}")]
     Protocol {
         /// Where; 0 is the connection itself.
         channel: u16,
@@ -173,14 +174,14 @@ pub enum Error {
         /// The deadline.
         after: Duration,
     },
-    /// There was no room to publish within the publisher's deadline. The message was not sent.
+    /// There was no room to publish within the publisher's deadline, though the broker does not block. The message was not sent.
     #[error("no room to publish within {after:?}")]
     PublishTimeout {
         /// The deadline.
         after: Duration,
     },
-    /// The broker takes no publishes, and the publisher does not wait for that to end. The message was not sent.
-    #[error("the broker takes no publishes: {reason}")]
+    /// The broker takes no publishes, and the publisher does not wait for that to end, or not any longer. The message was not sent.
+    #[error("blocked by the broker: {reason}")]
     Blocked {
         /// The broker's words, such as "low on memory".
         reason: String,
@@ -204,7 +205,7 @@ pub enum Error {
     #[error("the connection is being recovered")]
     Recovering,
     /// The connection was lost before the broker confirmed the publish: it may or may not have the message.
-    #[error("lost before it was confirmed: {0}")]
+    #[error("lost before it was confirmed")]
     PublishLost(#[source] Box<Error>),
     /// The delivery came over a connection that was lost, or before the channel was opened again: the broker has taken it back
     /// and delivers it anew. Nothing was sent.
@@ -220,7 +221,7 @@ pub enum Error {
         channel: u16,
     },
     /// The connection was lost and could not be recovered within the limits set.
-    #[error("not recovered after {attempts} attempts in {elapsed:?}: {last}")]
+    #[error("not recovered after {attempts} attempts in {elapsed:?}")]
     NotRecovered {
         /// How often it was tried.
         attempts: u32,
@@ -396,6 +397,97 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of each kind of error that has a source, one; a kind that is added is to be put among these or those.
+    fn with_sources() -> Vec<Error> {
+        let io = || Arc::new(io::Error::other("the cause"));
+        let address = || "a.example:5672".to_owned();
+        let tls = TlsError::Unreadable { path: "/ca.pem".into(), source: io() };
+        let all = vec![
+            Error::Invalid(amqp_codec::Error::ChannelNotOpen),
+            Error::Resolve { host: address(), source: io() },
+            Error::Connect { address: address(), source: io() },
+            Error::Tls { address: address(), source: tls },
+            Error::NotAmqp(amqp_codec::Error::ChannelNotOpen),
+            Error::Credentials(io()),
+            Error::ConnectionLost(io()),
+            Error::Protocol { channel: 1, source: amqp_codec::Error::ChannelNotOpen },
+            Error::PublishLost(Box::new(Error::ConnectionLost(io()))),
+            Error::NotRecovered {
+                attempts: 1,
+                elapsed: Duration::from_secs(1),
+                last: Box::new(Error::ConnectionLost(io())),
+            },
+        ];
+        for error in &all {
+            match error {
+                Error::InvalidUri(_)
+                | Error::NoHost(_)
+                | Error::ConnectTimeout { .. }
+                | Error::VersionRefused(_)
+                | Error::NoMechanism { .. }
+                | Error::LoginRefused { .. }
+                | Error::VhostRefused { .. }
+                | Error::ChannelClosed { .. }
+                | Error::ConnectionClosed(_)
+                | Error::ChannelEnded { .. }
+                | Error::ConnectionEnded
+                | Error::HeartbeatMissed { .. }
+                | Error::MessageTooLarge { .. }
+                | Error::PublishTooLarge { .. }
+                | Error::UnexpectedMethod { .. }
+                | Error::CallTimeout { .. }
+                | Error::PublishTimeout { .. }
+                | Error::Blocked { .. }
+                | Error::DrainTimeout { .. }
+                | Error::Recovering
+                | Error::StaleDelivery { .. }
+                | Error::TransactionLost { .. }
+                | Error::NoFreeChannel { .. }
+                | Error::QueueTaken { .. }
+                | Error::PrefetchExceeded { .. }
+                | Error::ConsumerCancelled { .. } => panic!("{error} has no source"),
+                Error::Invalid(_)
+                | Error::Resolve { .. }
+                | Error::Connect { .. }
+                | Error::Tls { .. }
+                | Error::NotAmqp(_)
+                | Error::Credentials(_)
+                | Error::ConnectionLost(_)
+                | Error::Protocol { .. }
+                | Error::PublishLost(_)
+                | Error::NotRecovered { .. } => {}
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn no_error_repeats_its_source_and_a_report_says_all_of_it_once() {
+        for error in with_sources() {
+            let said = Report(&error).to_string();
+            let mut error: &dyn std::error::Error = &error;
+            assert!(said.starts_with(&error.to_string()), "{said}");
+            while let Some(source) = error.source() {
+                let words = source.to_string();
+                assert!(!error.to_string().contains(&words), "{error}: {words}");
+                assert_eq!(said.matches(&words).count(), 1, "{said}");
+                error = source;
+            }
+            let root = error.to_string();
+            assert!(["the cause", "the channel is not open"].contains(&root.as_str()), "{said}: {root}");
+        }
+    }
+
+    #[test]
+    fn what_each_host_said_is_said_with_its_causes() {
+        let lost = Error::ConnectionLost(Arc::new(io::Error::other("the cause")));
+        let error = Error::NoHost([("a.example:1".to_owned(), lost)].into());
+        assert_eq!(
+            error.to_string(),
+            "no broker took the connection: a.example:1: connection lost: the cause"
+        );
+    }
 
     #[test]
     fn a_close_names_code_text_and_method_once() {

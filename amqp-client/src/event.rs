@@ -40,6 +40,13 @@ pub enum Event {
         /// The pause before it.
         delay: Duration,
     },
+    /// An attempt to connect again failed; unless the connection ends for it, there will be another.
+    NotConnected {
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        reason: Error,
+    },
     /// The connection is as it was before it was lost, but for what the report says.
     Recovered(Arc<Recovered>),
     /// The broker keeps for the lost connection what that had to itself: a queue, or the exclusive use of one. It is tried again
@@ -130,8 +137,13 @@ pub enum State {
     Open,
     /// The broker takes no publishes, for this reason.
     Blocked(String),
-    /// It was lost, for this reason, and is being recovered.
-    Recovering(Error),
+    /// It was lost and is being recovered.
+    Recovering {
+        /// Why it was lost.
+        reason: Error,
+        /// Attempts to connect again that have begun, the pause before each counted in.
+        attempt: u32,
+    },
     /// It has been told to end; what everyone was told is the reason.
     Closing(Error),
     /// It has ended.

@@ -125,7 +125,7 @@ mod trace;
 mod transport;
 mod uri;
 
-pub use amqp_codec::{Array, Properties, ReplyCode, Secret, ShortString, Table, Value};
+pub use amqp_codec::{Array, Properties, ReplyCode, Report, Secret, ShortString, Table, Value};
 pub use backoff::Backoff;
 pub use channel::Channel;
 pub use connect::connect;

@@ -16,6 +16,12 @@ pub struct Metrics {
     pub messages_published: u64,
     /// Messages received: deliveries and those asked for.
     pub messages_received: u64,
+    /// Publishes in confirm mode that the broker has taken; of one that came back, too.
+    pub messages_confirmed: u64,
+    /// Publishes in confirm mode that the broker has refused.
+    pub messages_nacked: u64,
+    /// Deliveries that the user has acked.
+    pub messages_acked: u64,
     /// Messages that came back.
     pub messages_returned: u64,
     /// How often the connection was lost and was to be recovered.

@@ -76,8 +76,9 @@ impl Publisher {
         Publisher { channel, patience: Patience::default(), mode: PublishMode::Confirmed }
     }
 
-    /// This publisher, with a deadline for each publish to find room; by default it waits. For what becomes of the message,
-    /// put a deadline around the [`Confirm`].
+    /// This publisher, with a deadline for each publish to find room; by default it waits. Over it a publish fails with
+    /// [`Error::PublishTimeout`], or, where the broker blocks, with [`Error::Blocked`] and the reason. For what becomes of the
+    /// message, put a deadline around the [`Confirm`].
     pub fn with_timeout(mut self, deadline: Duration) -> Self {
         self.patience.timeout = Some(deadline);
         self
@@ -245,11 +246,11 @@ impl Patience {
                 return published;
             }
             waited = next;
-            if self.timeout.is_some_and(|after| waited >= after) {
-                return Err(Error::PublishTimeout { after: waited });
-            }
             if let Some(reason) = channel.with(|engine, _| engine.blocked()) {
                 return Err(Error::Blocked { reason });
+            }
+            if self.timeout.is_some_and(|after| waited >= after) {
+                return Err(Error::PublishTimeout { after: waited });
             }
         }
     }

@@ -110,6 +110,17 @@ impl Recovery {
         self
     }
 
+    /// The pause before the next attempt, after so many in a row and so much time; `None` when the limits leave none. For whoever
+    /// tries by these rules what the connection itself does not.
+    pub fn next_pause(&self, attempts: u32, elapsed: Duration) -> Option<Duration> {
+        self.goes_on(attempts, elapsed).then(|| self.backoff.pause(attempts.saturating_add(1)))
+    }
+
+    /// Whether the [first connect](Self::first_connect) is tried again too.
+    pub fn is_for_first_connect(&self) -> bool {
+        self.first_connect
+    }
+
     /// Whether there may be another attempt, after so many and so much time.
     pub(crate) fn goes_on(&self, attempts: u32, elapsed: Duration) -> bool {
         self.max_attempts.is_none_or(|max| attempts < max)

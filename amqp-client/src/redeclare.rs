@@ -1,7 +1,7 @@
 //! Topology declared again on a new connection: exchanges, queues, bindings, in this order.
 
 use amqp_codec::{
-    Method, ReplyCode, ShortString,
+    Method, ReplyCode, Report, ShortString,
     method::{exchange, queue},
 };
 use tracing::warn;
@@ -199,7 +199,7 @@ fn skip(report: &mut Recovered, what: String, error: Error) {
 }
 
 fn skipped_for(what: String, error: Error) -> Skipped {
-    warn!(%error, what, "cannot be declared again");
+    warn!(error = %Report(&error), what, "cannot be declared again");
     Skipped { what, error }
 }
 

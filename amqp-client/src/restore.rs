@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use amqp_codec::Report;
 use tracing::warn;
 
 use crate::{
@@ -59,7 +60,7 @@ impl Restorer<'_> {
                 self.lost_channels().await
             };
             if let Err(error) = restored {
-                warn!(%error, "the connection could not be restored; it is tried anew");
+                warn!(error = %Report(&error), "the connection could not be restored; it is tried anew");
                 self.answers.shared.with(|engine| engine.abandon_transport(&error));
             }
         }
@@ -243,7 +244,7 @@ impl Restorer<'_> {
     fn fail(&self, key: ChannelKey, subscription: &Subscription, error: Error, report: &mut Recovered) {
         let tag = subscription.tag();
         let what = name_consumer(tag, &subscription.consume.queue);
-        warn!(%error, what, "cannot begin again");
+        warn!(error = %Report(&error), what, "cannot begin again");
         self.answers.shared.with(|engine| engine.fail_consumer(key, tag, error.clone()));
         report.skipped.push(Skipped { what, error });
     }

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use amqp_codec::{
-    ReplyCode, Request, ShortString,
+    ReplyCode, Report, Request, ShortString,
     method::{exchange, queue},
 };
 use tokio::time::sleep;
@@ -49,14 +49,14 @@ pub(crate) fn resubscribe(
                 }
                 Err(error) => {
                     let queue = subscription.consume.queue.to_string();
-                    debug!(attempt, queue, %error, "the queue is not there again");
+                    debug!(attempt, queue, error = %Report(&error), "the queue is not there again");
                     continue;
                 }
             }
             match channel.consume(subscription.clone(), channel.connection.call_timeout).await {
                 // It has gone once more, with the connection or without.
                 Err(error) if channel.status.ended.get().is_none() => {
-                    debug!(attempt, %error, "cannot consume again");
+                    debug!(attempt, error = %Report(&error), "cannot consume again");
                 }
                 consuming => return consuming,
             }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use amqp_codec::{Arguments as _, ShortString, method::connection};
+use amqp_codec::{Arguments as _, Report, ShortString, method::connection};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
@@ -91,7 +91,7 @@ impl Refresh {
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    warn!(%error, "the credentials were not renewed");
+                    warn!(error = %Report(&*error), "the credentials were not renewed");
                     wait = (valid_for / 20).clamp(SOONEST, LATEST_RETRY);
                 }
             }

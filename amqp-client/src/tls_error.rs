@@ -11,7 +11,7 @@ use crate::tls_words::{handshake_words, name as plain_name};
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot read {}", .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -60,16 +60,16 @@ pub enum TlsError {
     },
     /// The broker's certificate is not to be trusted: its issuer is unknown, or it has expired.
     #[error("the broker's certificate is refused: {}", handshake_words(.0))]
-    CertificateRefused(#[source] Arc<io::Error>),
+    CertificateRefused(Arc<io::Error>),
     /// The broker refused the handshake, as it does without a client certificate that it requires.
     #[error("the broker refused the TLS handshake: {}", handshake_words(.0))]
-    RefusedByBroker(#[source] Arc<io::Error>),
+    RefusedByBroker(Arc<io::Error>),
     /// The port does not speak TLS.
     #[error("the port does not speak TLS: {}", handshake_words(.0))]
-    NotTls(#[source] Arc<io::Error>),
+    NotTls(Arc<io::Error>),
     /// The handshake failed for another reason, a connection lost among them.
     #[error("the TLS handshake failed: {}", handshake_words(.0))]
-    Handshake(#[source] Arc<io::Error>),
+    Handshake(Arc<io::Error>),
 }
 
 impl TlsError {

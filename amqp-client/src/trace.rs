@@ -1,6 +1,7 @@
 //! What a connection tells whoever subscribes to `tracing`: a span for the connection, one for a channel in it, and an event
 //! in them for what happens seldom. Nothing a message, and no secret.
 
+use amqp_codec::Report;
 use parking_lot::Mutex;
 use tracing::{Span, debug, debug_span, field, info, info_span, warn};
 
@@ -48,18 +49,23 @@ impl Trace {
                 info!(parent: connection, "connected");
             }
             Event::Blocked(reason) => {
-                warn!(parent: connection, reason, "the broker takes no publishes");
+                warn!(parent: connection, reason, "publishes are blocked by the broker");
             }
             Event::Unblocked => info!(parent: connection, "the broker takes publishes again"),
             Event::DeliveryHeld { channel, held } => {
                 self.in_channel(*channel, || warn!(?held, "a delivery is held unacknowledged"));
             }
             Event::ChannelClosed { channel, reason } => {
-                self.in_channel(*channel, || warn!(%reason, "channel closed"));
+                self.in_channel(*channel, || warn!(reason = %Report(reason), "channel closed"));
             }
-            Event::Disconnected(reason) => warn!(parent: connection, %reason, "connection lost"),
+            Event::Disconnected(reason) => {
+                warn!(parent: connection, reason = %Report(reason), "connection lost");
+            }
             Event::Reconnecting { attempt, delay } => {
                 info!(parent: connection, attempt, ?delay, "connecting again");
+            }
+            Event::NotConnected { attempt, reason } => {
+                info!(parent: connection, attempt, reason = %Report(reason), "not connected again");
             }
             Event::Recovered(report) => {
                 let (renamed, skipped) = (report.renamed.len(), report.skipped.len());
@@ -67,11 +73,11 @@ impl Trace {
                 info!(parent: connection, attempts = report.attempts, renamed, skipped, held, "connection recovered");
             }
             Event::Held { what, attempt, delay, error } => {
-                info!(parent: connection, what, attempt, ?delay, %error, "kept for the lost connection; trying again");
+                info!(parent: connection, what, attempt, ?delay, error = %Report(error), "kept for the lost connection; trying again");
             }
             Event::Released { what } => info!(parent: connection, what, "had back"),
             Event::NotRestored(Skipped { what, error }) => {
-                warn!(parent: connection, what, %error, "not restored");
+                warn!(parent: connection, what, error = %Report(error), "not restored");
             }
             Event::ChannelReopened { channel, .. } => {
                 self.in_channel(*channel, || info!("channel opened again"));
@@ -82,7 +88,7 @@ impl Trace {
 
     /// A host did not take the connection: no news to who is told of it as an error.
     pub(crate) fn not_connected(&self, reason: &Error) {
-        debug!(parent: &self.connection(), %reason, "not connected");
+        debug!(parent: &self.connection(), reason = %Report(reason), "not connected");
     }
 
     pub(crate) fn channel_opened(&self, channel: u16) {
@@ -91,11 +97,12 @@ impl Trace {
 
     fn closed(&self, reason: &Error) {
         let connection = &self.connection();
+        let words = Report(reason);
         match reason {
             Error::ConnectionEnded => info!(parent: connection, "closed by this client"),
-            Error::ConnectionClosed(_) => warn!(parent: connection, %reason, "closed by the broker"),
-            Error::HeartbeatMissed { .. } => warn!(parent: connection, %reason, "heartbeats missed"),
-            _ => warn!(parent: connection, %reason, "connection ended"),
+            Error::ConnectionClosed(_) => warn!(parent: connection, reason = %words, "closed by the broker"),
+            Error::HeartbeatMissed { .. } => warn!(parent: connection, reason = %words, "heartbeats missed"),
+            _ => warn!(parent: connection, reason = %words, "connection ended"),
         }
     }
 

@@ -321,7 +321,12 @@ impl Channel {
 
     fn settle(&mut self, link: &mut Link, tag: u64, multiple: bool, nack: bool) {
         if let Some(confirms) = &mut self.confirms {
+            let before = confirms.in_flight();
             confirms.settle(tag, multiple, nack, &mut link.wakes);
+            let answered = before.saturating_sub(confirms.in_flight()) as u64;
+            let count =
+                if nack { &mut link.metrics.messages_nacked } else { &mut link.metrics.messages_confirmed };
+            *count += answered;
             if confirms.in_flight() == 0 {
                 self.drain_waiters.wake_all(&mut link.wakes);
             }

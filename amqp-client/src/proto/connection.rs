@@ -5,6 +5,7 @@ mod handles;
 mod held;
 mod restore;
 mod secret;
+mod state;
 
 use std::{
     collections::VecDeque,
@@ -106,6 +107,8 @@ pub(crate) struct Engine {
     restores: u64,
     /// Why the connection that is being recovered was lost.
     lost: Option<Error>,
+    /// Attempts to recover it that have begun.
+    attempts: u32,
     /// Outgoing bytes over which publishes wait.
     write_buffer: usize,
     warn_unacked_after: Duration,
@@ -165,6 +168,7 @@ impl Engine {
             recovers,
             reopens,
             lost: None,
+            attempts: 0,
             restores: 0,
             write_buffer: limits.write_buffer,
             warn_unacked_after: limits.warn_unacked_after,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use amqp_codec::{
-    Error as CodecError, Method, ReplyCode, ShortString, Table, Tune, Value,
+    Error as CodecError, Method, ReplyCode, Report, ShortString, Table, Tune, Value,
     frame::{self, PROTOCOL_HEADER},
     method::connection,
 };
@@ -152,7 +152,7 @@ impl Handshake {
             Error::UnexpectedMethod { channel: 0, expected: "connection.tune", got: "connection.secure" };
         let mechanism = self.mechanism.as_mut().ok_or(expected)?;
         let answer = mechanism.challenge(&self.login.credentials, secure.challenge.as_bytes());
-        let response = answer.map_err(|error| self.login_refused(error.to_string()))?;
+        let response = answer.map_err(|error| self.login_refused(Report(&*error).to_string()))?;
         let buffer = link.output.secret_buffer(response.expose().len() + ROOM_BESIDE_SECRET);
         let secure_ok = connection::SecureOk { response };
         frame::encode_method(0, &secure_ok, link.frame_max, buffer).map_err(Error::Invalid)?;

@@ -102,7 +102,7 @@ async fn what_happens_is_told_in_the_spans_of_connection_and_channel() {
 
     peer.send(0, connection::Blocked { reason: short("low on disk") }).await;
     all_idle().await;
-    assert_told(&told.take(), "WARN", None, "the broker takes no publishes reason=\"low on disk\"");
+    assert_told(&told.take(), "WARN", None, "publishes are blocked by the broker reason=\"low on disk\"");
     peer.send(0, connection::Unblocked {}).await;
     all_idle().await;
     assert_told(&told.take(), "INFO", None, "takes publishes again");

@@ -1,6 +1,6 @@
 //! A broker that breaks the protocol: the connection is closed with the code that fits, and everyone is told.
 
-use amqp_client::{Error, ReplyCode};
+use amqp_client::{Error, ReplyCode, Report};
 use amqp_codec::{
     ContentHeader, EncodedProperties, Error as CodecError, Frame,
     method::{basic, channel, confirm, connection, exchange, queue, tx},
@@ -36,7 +36,7 @@ async fn breach_answered(bytes: Bytes, answer: bool) -> (connection::Close, Erro
     for error in [error(got), error(delivery.unwrap()), channel.closed().await] {
         assert_eq!(error.to_string(), reason.to_string());
     }
-    assert_eq!(close.reply_text.to_text(), reason.to_string());
+    assert_eq!(close.reply_text.to_text(), Report(&reason).to_string());
     (close, reason)
 }
 

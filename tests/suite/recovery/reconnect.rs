@@ -27,11 +27,13 @@ async fn events_tell_of_the_loss_of_each_attempt_with_its_pause_and_of_the_recov
     assert!(matches!(events.recv().await, Some(Event::Connected)));
     drop(peer);
     assert!(matches!(ends(events.recv()).await, Some(Event::Disconnected(Error::ConnectionLost(_)))));
-    assert!(matches!(connection.state(), State::Recovering(_)));
+    assert!(matches!(connection.state(), State::Recovering { attempt: 1, .. }));
+    assert!(!connection.is_open() && !connection.is_closed(), "neither while it is recovered");
     let lost_at = Instant::now();
     let _peer = ends(async {
         broker.refuse().await;
         broker.refuse().await;
+        assert!(matches!(connection.state(), State::Recovering { attempt: 2, .. }));
         broker.accept().await
     })
     .await;
@@ -39,9 +41,14 @@ async fn events_tell_of_the_loss_of_each_attempt_with_its_pause_and_of_the_recov
     for (number, pause) in [(1, 1), (2, 2), (3, 4)] {
         let Some(Event::Reconnecting { attempt, delay }) = events.recv().await else { panic!("no attempt") };
         assert_eq!((attempt, delay), (number, Duration::from_secs(pause)));
+        if number < 3 {
+            let Some(Event::NotConnected { attempt, reason }) = events.recv().await else { panic!("no end") };
+            assert!(attempt == number && matches!(reason, Error::Connect { .. }), "{attempt}: {reason}");
+        }
     }
     assert_eq!(recovered(&mut events).await.attempts, 3);
     assert!(matches!(connection.state(), State::Open));
+    assert!(connection.is_open() && !connection.is_closed());
     assert_eq!(connection.metrics().reconnects, 1);
 }
 
@@ -164,7 +171,8 @@ async fn a_call_under_way_fails_with_the_cause_of_the_loss() {
         drop(peer);
     });
     assert!(matches!(purged, Err(Error::ConnectionLost(_))), "{purged:?}");
-    assert!(channel.is_open() && connection.is_open(), "both are to be recovered");
+    assert!(!channel.is_open() && !connection.is_open(), "neither can be used now");
+    assert!(!channel.is_closed() && !connection.is_closed(), "both are to be recovered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,6 +181,7 @@ async fn closing_while_it_is_recovered_ends_it_at_once() {
     let channel = opened_over(peer, &connection).await;
     ends(connection.close()).await.unwrap();
     assert!(matches!(channel.purge("jobs").await, Err(Error::ConnectionEnded)));
+    assert!(connection.is_closed() && channel.is_closed());
 }
 
 #[tokio::test(start_paused = true)]

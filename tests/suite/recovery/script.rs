@@ -173,7 +173,7 @@ pub(super) async fn expect_publish(peer: &mut Peer, id: u16, body: &'static str)
 /// The broker dies; until the client has noticed.
 pub(super) async fn lose(peer: Peer, connection: &Connection) {
     drop(peer);
-    while !matches!(connection.state(), State::Recovering(_)) {
+    while !matches!(connection.state(), State::Recovering { .. }) {
         tokio::task::yield_now().await;
     }
 }

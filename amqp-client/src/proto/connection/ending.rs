@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use amqp_codec::{ReplyCode, ShortString, method::connection};
+use amqp_codec::{ReplyCode, Report, ShortString, method::connection};
 
 use super::{Engine, Phase};
 use crate::{
@@ -43,7 +43,7 @@ impl Engine {
         if !matches!(self.phase, Phase::Open | Phase::Restoring) {
             return self.end(&error);
         }
-        let mut text = error.to_string();
+        let mut text = Report(&error).to_string();
         text.truncate(text.floor_char_boundary(ShortString::MAX));
         let close = connection::Close {
             reply_code: code.0,

@@ -15,9 +15,7 @@ use amqp_codec::{
 use super::{ChannelKey, Engine, Phase};
 use crate::{
     error::{Error, Result},
-    event::State,
     message::Message,
-    metrics::Metrics,
     proto::{
         calls::{CallId, Reply},
         channel::Channel,
@@ -64,48 +62,6 @@ impl Engine {
         self.state_waiters.leave(place);
     }
 
-    /// Why nothing can be done any more; `None` while the connection is open, or is to be again.
-    pub(crate) fn reason(&self) -> Option<Error> {
-        match &self.phase {
-            Phase::Down(_) | Phase::Handshake(_) | Phase::Restoring | Phase::Open => None,
-            Phase::Closing { reason, .. } if self.recovers_from(reason) => None,
-            Phase::Closing { reason, .. } | Phase::Ended(reason) => Some(reason.clone()),
-        }
-    }
-
-    pub(crate) fn state(&self) -> State {
-        match (&self.phase, &self.blocked) {
-            (Phase::Down(_) | Phase::Handshake(_) | Phase::Restoring, _) => {
-                State::Recovering(self.lost.clone().unwrap_or(Error::ConnectionEnded))
-            }
-            (Phase::Closing { reason, .. }, _) if self.recovers_from(reason) => {
-                State::Recovering(reason.clone())
-            }
-            (Phase::Closing { reason, .. }, _) => State::Closing(reason.clone()),
-            (Phase::Ended(reason), _) => State::Closed(reason.clone()),
-            (_, Some(reason)) => State::Blocked(reason.to_string()),
-            _ => State::Open,
-        }
-    }
-
-    pub(crate) fn metrics(&self) -> Metrics {
-        let channels = || self.channels.iter().flatten().map(|(_, channel)| channel);
-        Metrics {
-            channels: channels().count(),
-            unconfirmed: channels()
-                .filter_map(|channel| channel.confirms.as_ref())
-                .map(Confirms::in_flight)
-                .sum(),
-            unacked: channels().map(|channel| channel.acks.outstanding()).sum(),
-            calls: self.link.calls.len(),
-            waiting: self.room_waiters.len()
-                + self.state_waiters.len()
-                + channels().map(|channel| channel.waiting()).sum::<usize>(),
-            buffered: self.link.output.len(),
-            ..self.link.metrics
-        }
-    }
-
     /// Begins the end of the connection, when it has not begun.
     pub(crate) fn close(&mut self, now: Instant) {
         match self.phase {
@@ -131,7 +87,7 @@ impl Engine {
         if let Some(error) = self.reason() {
             return Err(error);
         }
-        if !matches!(self.phase, Phase::Open) {
+        if !self.is_open() {
             return Err(Error::Recovering);
         }
         self.open_any_channel()
@@ -206,7 +162,7 @@ impl Engine {
     ) -> Poll<()> {
         let is_recovering = match key {
             Some(key) => self.is_recovering(key),
-            None => self.reason().is_none() && !matches!(self.phase, Phase::Open),
+            None => self.reason().is_none() && !self.is_open(),
         };
         if !is_recovering {
             return Poll::Ready(());
@@ -229,7 +185,12 @@ impl Engine {
     }
 
     pub(crate) fn is_channel_open(&mut self, key: ChannelKey) -> bool {
-        self.channel_in(key, |channel| !channel.is_closing()).is_ok()
+        self.open_channel_of(key).is_ok()
+    }
+
+    /// Whether a channel has ended, or is being closed.
+    pub(crate) fn is_channel_closed(&mut self, key: ChannelKey) -> bool {
+        self.channel_in(key, |channel| !channel.is_closing()).is_err()
     }
 
     pub(crate) fn close_channel(&mut self, key: ChannelKey) -> Option<CallId> {
@@ -528,6 +489,7 @@ impl Engine {
         let first = channel.acks.waiting() == 0;
         if channel.acks.ack(tag) {
             channel.settled(link);
+            link.metrics.messages_acked += 1;
             let urgent = channel.acks_are_urgent();
             self.acks_urgent |= urgent;
             self.acks_waiting += 1;

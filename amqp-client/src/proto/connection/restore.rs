@@ -140,6 +140,7 @@ impl Engine {
         report.lost = std::mem::take(&mut self.link.lost);
         self.phase = Phase::Open;
         self.lost = None;
+        self.attempts = 0;
         self.restores += 1;
         self.link.events.push(Event::Recovered(Arc::new(report)));
         self.state_waiters.wake_all(&mut self.link.wakes);
@@ -163,7 +164,13 @@ impl Engine {
 
     /// A lost connection is tried again, after this pause.
     pub(crate) fn tell_reconnecting(&mut self, attempt: u32, delay: Duration) {
+        self.attempts = attempt;
         self.link.events.push(Event::Reconnecting { attempt, delay });
+    }
+
+    /// That attempt failed.
+    pub(crate) fn tell_not_connected(&mut self, attempt: u32, reason: Error) {
+        self.link.events.push(Event::NotConnected { attempt, reason });
     }
 
     /// The connection is not to be recovered any more.

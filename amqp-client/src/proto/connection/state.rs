@@ -1,0 +1,54 @@
+//! How a connection is doing, and what it has done.
+
+use super::{Engine, Phase};
+use crate::{error::Error, event::State, metrics::Metrics, proto::confirms::Confirms};
+
+impl Engine {
+    /// Why nothing can be done any more; `None` while the connection is open, or is to be again.
+    pub(crate) fn reason(&self) -> Option<Error> {
+        match &self.phase {
+            Phase::Down(_) | Phase::Handshake(_) | Phase::Restoring | Phase::Open => None,
+            Phase::Closing { reason, .. } if self.recovers_from(reason) => None,
+            Phase::Closing { reason, .. } | Phase::Ended(reason) => Some(reason.clone()),
+        }
+    }
+
+    /// Whether everything that can be asked of the connection can be asked now.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match (&self.phase, &self.blocked) {
+            (Phase::Down(_) | Phase::Handshake(_) | Phase::Restoring, _) => {
+                let reason = self.lost.clone().unwrap_or(Error::ConnectionEnded);
+                State::Recovering { reason, attempt: self.attempts }
+            }
+            (Phase::Closing { reason, .. }, _) if self.recovers_from(reason) => {
+                State::Recovering { reason: reason.clone(), attempt: 0 }
+            }
+            (Phase::Closing { reason, .. }, _) => State::Closing(reason.clone()),
+            (Phase::Ended(reason), _) => State::Closed(reason.clone()),
+            (_, Some(reason)) => State::Blocked(reason.to_string()),
+            _ => State::Open,
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        let channels = || self.channels.iter().flatten().map(|(_, channel)| channel);
+        Metrics {
+            channels: channels().count(),
+            unconfirmed: channels()
+                .filter_map(|channel| channel.confirms.as_ref())
+                .map(Confirms::in_flight)
+                .sum(),
+            unacked: channels().map(|channel| channel.acks.outstanding()).sum(),
+            calls: self.link.calls.len(),
+            waiting: self.room_waiters.len()
+                + self.state_waiters.len()
+                + channels().map(|channel| channel.waiting()).sum::<usize>(),
+            buffered: self.link.output.len(),
+            ..self.link.metrics
+        }
+    }
+}
