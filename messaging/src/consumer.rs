@@ -3,7 +3,6 @@
 use std::{
     borrow::Cow,
     collections::VecDeque,
-    fmt,
     future::poll_fn,
     task::{Context, Poll},
     time::Duration,
@@ -22,7 +21,7 @@ use crate::{
     on_failure::OnFailure,
     on_undecodable::OnUndecodable,
     producer::Producer,
-    serialize::Serializers,
+    serialize::{BoxError, Serializers},
     settling::Settling,
     stowed,
 };
@@ -169,7 +168,7 @@ impl Subscription {
     where
         H: Fn(Received, Malformed) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
-        E: fmt::Display,
+        E: Into<BoxError>,
     {
         self.on_undecodable = Some(OnUndecodable::new(handler));
         self
@@ -338,7 +337,7 @@ impl RawConsumer {
 
     /// Ends the channel: what is not settled goes back to the queue.
     pub(crate) async fn close(self) -> Result<(), Error> {
-        if !self.channel.is_open() {
+        if self.channel.is_closed() {
             return Ok(());
         }
         self.channel

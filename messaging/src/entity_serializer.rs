@@ -216,7 +216,10 @@ mod tests {
         assert_eq!(sent.get(), r#"{"by":"alice","is":[1]}"#);
         assert_eq!(conversion.deserialize_result(&context, Some(sent)).unwrap().unwrap().get(), "[1]");
         let untagged = conversion.deserialize_result(&context, None).unwrap_err();
-        assert_eq!(untagged.to_string(), "the entity serializer refuses a result: untagged");
+        assert_eq!(
+            amqp_client::Report(&untagged).to_string(),
+            "the entity serializer refuses a result: untagged"
+        );
     }
 
     #[test]

@@ -3,19 +3,20 @@
 use std::{fmt, time::Duration};
 
 use amqp_client::{Delivery, TlsError};
-use amqp_codec::ReplyCode;
+use amqp_codec::{ReplyCode, Report};
 
-use crate::{conflict::Conflict, notify::error::NotifyError, version::Version};
+use crate::{conflict::Conflict, notify::error::NotifyError, url::error::UrlError, version::Version};
 
-/// This crate's one error.
+/// This crate's one error. Its text does not hold what its [`source`](std::error::Error::source) says: a
+/// [`Report`](crate::Report) says all of it in one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The transport URL cannot be read.
-    #[error("transport URL: {0}")]
+    #[error("the transport URL cannot be read")]
     Url(#[from] UrlError),
     /// No connection to a broker; with several hosts, what each of them said.
-    #[error("{}{source}", unnamed(source, host))]
+    #[error("no connection{}", unnamed(source, host))]
     Connect {
         /// `host:port`, several with commas between them, or `memory://NAME`.
         host: String,
@@ -23,7 +24,7 @@ pub enum Error {
         source: amqp_client::Error,
     },
     /// The broker or the connection failed an operation.
-    #[error("cannot {operation}: {source}")]
+    #[error("cannot {operation}")]
     Broker {
         /// What was to be done, to which entity.
         operation: String,
@@ -34,7 +35,7 @@ pub enum Error {
     #[error(transparent)]
     Conflict(Box<Conflict>),
     /// A queue is exclusively another connection's, or has a consumer that has it exclusively.
-    #[error("cannot have queue {queue:?}: {source}")]
+    #[error("cannot have queue {queue:?}")]
     QueueTaken {
         /// The queue.
         queue: String,
@@ -45,7 +46,7 @@ pub enum Error {
     #[error("the transport is closed")]
     Closed,
     /// A value has no JSON form.
-    #[error("cannot encode {what}: {source}")]
+    #[error("cannot encode {what}")]
     Encode {
         /// What the value was for.
         what: &'static str,
@@ -56,7 +57,7 @@ pub enum Error {
     #[error(transparent)]
     Serializer(#[from] SerializerError),
     /// An [`EntitySerializer`](crate::EntitySerializer) refuses an argument, a result or a context.
-    #[error("the entity serializer refuses {what}: {source}")]
+    #[error("the entity serializer refuses {what}")]
     Entity {
         /// What it was given.
         what: &'static str,
@@ -67,7 +68,7 @@ pub enum Error {
     #[error(transparent)]
     Compression(#[from] CompressionError),
     /// What arrived is JSON, but not of the type asked for.
-    #[error("cannot decode {what}: {source}")]
+    #[error("cannot decode {what}")]
     Decode {
         /// What the value came as.
         what: &'static str,
@@ -87,7 +88,7 @@ pub enum Error {
     #[error(transparent)]
     Undecodable(Box<Undecodable>),
     /// A consumer, server or listener that cannot go on: its queue was deleted, or its channel ended.
-    #[error("consuming from queue {queue:?} ended{}", reason(source.as_ref()))]
+    #[error("consuming from queue {queue:?} ended")]
     ConsumerEnded {
         /// The queue.
         queue: String,
@@ -228,7 +229,7 @@ fn permanent(error: &amqp_client::Error) -> bool {
     }
 }
 
-/// `host: `, unless the error names it.
+/// ` to host`, unless the cause names it.
 fn unnamed(source: &amqp_client::Error, host: &str) -> String {
     use amqp_client::Error as Client;
     match source {
@@ -237,58 +238,8 @@ fn unnamed(source: &amqp_client::Error, host: &str) -> String {
         | Client::ConnectTimeout { .. }
         | Client::NoHost(_)
         | Client::Tls { .. } => String::new(),
-        _ => format!("{host}: "),
+        _ => format!(" to {host}"),
     }
-}
-
-/// `: why`, when anything was said.
-fn reason(source: Option<&impl fmt::Display>) -> String {
-    source.map(|source| format!(": {source}")).unwrap_or_default()
-}
-
-/// Why a transport URL was refused. It never repeats a password.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum UrlError {
-    /// There is no `scheme://`.
-    #[error("there is no scheme; expected amqp://, amqps://, rabbit:// or memory://")]
-    NoScheme,
-    /// A scheme nobody knows here.
-    #[error("unknown scheme {0:?}; expected amqp, amqps, rabbit or memory")]
-    UnknownScheme(String),
-    /// A port that is no number from 0 to 65535.
-    #[error("the port {port:?} of host {host:?} is not a number from 0 to 65535")]
-    BadPort {
-        /// The host it belongs to.
-        host: String,
-        /// What stands where the port should.
-        port: String,
-    },
-    /// An IPv6 address without its closing bracket.
-    #[error("the address {0:?} lacks its closing bracket")]
-    UnclosedBracket(String),
-    /// `memory://` together with other URLs: there is no failing over between brokers that share nothing.
-    #[error("memory:// stands alone, not between semicolons")]
-    MemoryAmongOthers,
-    /// The user name or password seems to hold a character that ends it: `/`, `?` or `;`.
-    #[error("a / or ? or ; in a user name or password is percent-encoded: there is something odd at {0:?}")]
-    Unescaped(char),
-    /// A percent-encoded part that is no UTF-8.
-    #[error("the {0} is not UTF-8 once its percent-encoding is read")]
-    NotUtf8(&'static str),
-    /// An option this version does not know or does not have.
-    #[error("option {0:?} is not supported")]
-    UnknownOption(String),
-    /// An option's value cannot be read.
-    #[error("option {option:?} has the value {value:?}; expected {expected}")]
-    BadOption {
-        /// The option.
-        option: String,
-        /// Its value.
-        value: String,
-        /// What it may be.
-        expected: &'static str,
-    },
 }
 
 /// What is known of a message that was not delivered for certain.
@@ -318,7 +269,9 @@ impl fmt::Display for Outcome {
 
 /// A message that could not be delivered by its deadline or limit.
 #[derive(Debug, thiserror::Error)]
-#[error("the message to exchange {exchange:?} with key {routing_key:?} {outcome} ({attempts} attempts in {elapsed:?}){}", reason(source.as_ref()))]
+#[error(
+    "the message to exchange {exchange:?} with key {routing_key:?} {outcome} ({attempts} attempts in {elapsed:?})"
+)]
 #[non_exhaustive]
 pub struct Undelivered {
     /// Where it was published to; empty for the default exchange.
@@ -350,12 +303,7 @@ pub struct Undecodable {
 
 impl fmt::Display for Undecodable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "a message with routing key {:?} cannot be read: {}",
-            self.delivery.routing_key(),
-            self.reason
-        )
+        write!(f, "a message with routing key {:?} cannot be read", self.delivery.routing_key())
     }
 }
 
@@ -386,6 +334,11 @@ impl Undecodable {
 /// What a serializer has to say beyond its own.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// What a user's error says, causes and all.
+pub(crate) fn words(error: impl Into<BoxError>) -> String {
+    Report(&*error.into()).to_string()
+}
+
 /// Why a value does not become a body, or a list of content types makes no sense.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -405,7 +358,7 @@ pub enum SerializerError {
     #[error("the content type or encoding of serializer {0:?} is over 255 bytes")]
     TooLong(String),
     /// The value has no such form.
-    #[error("cannot serialize a value as {serializer}: {source}")]
+    #[error("cannot serialize a value as {serializer}")]
     Encode {
         /// The serializer's name.
         serializer: String,
@@ -428,7 +381,7 @@ pub enum CompressionError {
         feature: &'static str,
     },
     /// The compressor failed.
-    #[error("{compression} cannot compress a body: {source}")]
+    #[error("{compression} cannot compress a body")]
     Failed {
         /// Which one.
         compression: &'static str,
@@ -442,7 +395,7 @@ pub enum CompressionError {
 #[non_exhaustive]
 pub enum Malformed {
     /// The properties cannot be read.
-    #[error("its properties cannot be read: {0}")]
+    #[error("its properties cannot be read")]
     Properties(#[source] amqp_client::Error),
     /// Another content type than `application/json`.
     #[error("its content type is {0:?}, not application/json")]
@@ -462,7 +415,7 @@ pub enum Malformed {
     #[error("its content encoding {0:?} cannot be read")]
     ContentEncoding(String),
     /// Text that is not in its content encoding.
-    #[error("its body is not {content_encoding}: {source}")]
+    #[error("its body is not {content_encoding}")]
     Text {
         /// The content encoding, in small letters.
         content_encoding: String,
@@ -470,7 +423,7 @@ pub enum Malformed {
         source: BoxError,
     },
     /// Not what its content type says, or not of the type that is asked for.
-    #[error("its body, {content_type}, cannot be decoded: {source}")]
+    #[error("its body, {content_type}, cannot be decoded")]
     Decode {
         /// The content type.
         content_type: String,
@@ -478,7 +431,7 @@ pub enum Malformed {
         source: BoxError,
     },
     /// It does not decompress as its header says.
-    #[error("its body cannot be decompressed: {0}")]
+    #[error("its body cannot be decompressed")]
     Compression(#[source] std::io::Error),
     /// It is compressed in a way that this program has not compiled in.
     #[error("its body is compressed, and the feature {feature:?} of the crate messaging is off")]
@@ -499,7 +452,7 @@ pub enum Malformed {
         limit: u64,
     },
     /// No JSON, or not of the type that is asked for.
-    #[error("its body is not the JSON that is expected: {0}")]
+    #[error("its body is not the JSON that is expected")]
     Json(#[from] serde_json::Error),
     /// The envelope is of a version that is not compatible with 2.0.
     #[error("its envelope has the version {0}; 2.0 is read")]
@@ -523,4 +476,104 @@ pub struct RemoteError {
     pub kwargs: serde_json::Map<String, serde_json::Value>,
     /// The server's traceback, a line or more each.
     pub traceback: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn boxed() -> BoxError {
+        io::Error::other("the cause").into()
+    }
+
+    fn client() -> amqp_client::Error {
+        amqp_client::Error::ConnectionLost(std::sync::Arc::new(io::Error::other("the cause")))
+    }
+
+    fn json() -> serde_json::Error {
+        serde_json::from_str::<u8>("the cause").unwrap_err()
+    }
+
+    fn undelivered() -> Undelivered {
+        Undelivered {
+            exchange: String::new(),
+            routing_key: "q".to_owned(),
+            outcome: Outcome::NotSent,
+            attempts: 1,
+            elapsed: Duration::ZERO,
+            source: Some(Box::new(Error::Broker { operation: "publish".to_owned(), source: client() })),
+        }
+    }
+
+    /// Of each kind of error that has a source, one.
+    fn with_sources() -> Vec<Box<dyn std::error::Error>> {
+        let (what, queue) = ("a thing", "q".to_owned());
+        let malformed = [
+            Malformed::Properties(client()),
+            Malformed::Text { content_encoding: "utf-8".to_owned(), source: boxed() },
+            Malformed::Decode { content_type: "text/plain".to_owned(), source: boxed() },
+            Malformed::Compression(io::Error::other("the cause")),
+            Malformed::Json(json()),
+        ];
+        let notify = [
+            NotifyError::Pattern { pattern: "(".to_owned(), source: boxed() },
+            NotifyError::Rules(boxed()),
+            NotifyError::Driver { driver: "log".to_owned(), source: boxed() },
+            NotifyError::Files(boxed()),
+        ];
+        let mut all: Vec<Box<dyn std::error::Error>> = vec![
+            Error::Url(UrlError::NoScheme).into(),
+            Error::Connect { host: "h:1".to_owned(), source: client() }.into(),
+            Error::Broker { operation: "publish".to_owned(), source: client() }.into(),
+            Error::Encode { what, source: json() }.into(),
+            Error::Decode { what, source: json() }.into(),
+            Error::Entity { what, source: boxed() }.into(),
+            Error::Serializer(SerializerError::Encode { serializer: "json".to_owned(), source: boxed() })
+                .into(),
+            Error::Compression(CompressionError::Failed {
+                compression: "zlib",
+                source: io::Error::other("the cause"),
+            })
+            .into(),
+            Error::QueueTaken { queue: queue.clone(), source: client() }.into(),
+            Error::ConsumerEnded { queue, source: Some(client()) }.into(),
+            Error::Undelivered(Box::new(undelivered())).into(),
+        ];
+        all.extend(malformed.map(Into::into));
+        all.extend(notify.map(|error| Error::Notify(error).into()));
+        all
+    }
+
+    #[test]
+    fn no_error_repeats_its_source_and_a_report_says_all_of_it_once() {
+        for error in with_sources() {
+            let said = Report(&*error).to_string();
+            let mut error: &dyn std::error::Error = &*error;
+            assert!(error.source().is_some(), "{said} has no source");
+            while let Some(source) = error.source() {
+                let words = source.to_string();
+                assert!(!error.to_string().contains(&words), "{error}: {words}");
+                assert_eq!(said.matches(&words).count(), 1, "{said}");
+                error = source;
+            }
+        }
+    }
+
+    #[test]
+    fn what_stands_between_a_user_and_the_cause_is_read_at_once() {
+        assert_eq!(
+            Report(&undelivered()).to_string(),
+            "the message to exchange \"\" with key \"q\" was not sent (1 attempts in 0ns): cannot publish: connection lost: the cause"
+        );
+        let refused = amqp_client::Error::Connect {
+            address: "h:1".to_owned(),
+            source: std::sync::Arc::new(io::ErrorKind::ConnectionRefused.into()),
+        };
+        let refused = Error::Connect { host: "h:1".to_owned(), source: refused };
+        assert_eq!(Report(&refused).to_string(), "no connection: cannot connect to h:1: connection refused");
+        let lost = Error::Connect { host: "h:1".to_owned(), source: client() };
+        assert_eq!(Report(&lost).to_string(), "no connection to h:1: connection lost: the cause");
+    }
 }

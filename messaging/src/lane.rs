@@ -131,8 +131,18 @@ impl Lane {
         self.open.lock().clone()
     }
 
+    /// Why the broker takes no publishes, while it does not.
+    pub(crate) fn blocked(&self) -> Option<amqp_client::Error> {
+        self.link.blocked()
+    }
+
+    /// A message is published once more.
+    pub(crate) fn count_retry(&self) {
+        self.link.count_retry();
+    }
+
     fn current(&self) -> Option<Arc<OpenLane>> {
-        self.open.lock().as_ref().filter(|open| open.channel.is_open()).cloned()
+        self.open.lock().as_ref().filter(|open| !open.channel.is_closed()).cloned()
     }
 
     /// Declares once while `open` is, on another channel: one that is refused is closed, and what others publish is none of its
@@ -150,7 +160,7 @@ impl Lane {
 
     /// Whether the broker takes no publishes at this moment.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.link.is_blocked()
+        self.link.blocked().is_some()
     }
 
     /// Gives up a channel that failed, or that owes an answer: the next message opens another, where all is declared anew. What is

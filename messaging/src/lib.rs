@@ -23,8 +23,11 @@
 //! ```
 
 mod attempt;
+mod brokers;
 mod compress;
 mod conflict;
+mod connection_event;
+mod connection_state;
 mod consumer;
 mod context;
 mod duplicates;
@@ -67,6 +70,7 @@ mod topology;
 mod trace_context;
 mod traffic;
 mod transport;
+mod transport_metrics;
 mod turns;
 mod typed_consumer;
 mod url;
@@ -75,9 +79,11 @@ mod version;
 mod work;
 mod worker;
 
-pub use amqp_client::{Exchange, Queue, Received, StreamOffset};
+pub use amqp_client::{Backoff, Event, Exchange, Queue, Received, Recovery, Report, StreamOffset};
 pub use compress::{Compression, DECOMPRESSED_LIMIT, DECOMPRESSED_TOTAL};
 pub use conflict::Conflict;
+pub use connection_event::{ConnectionEvent, ConnectionEvents};
+pub use connection_state::{ConnectionState, Role};
 pub use consumer::{Delivery, Subscription};
 pub use context::Context;
 pub use entity_serializer::EntitySerializer;
@@ -85,7 +91,6 @@ pub use entity_serializer::EntitySerializer;
 pub use erased_serde;
 pub use error::{
     CompressionError, Error, Malformed, Outcome, RemoteError, SerializerError, Undecodable, Undelivered,
-    UrlError,
 };
 pub use on_failure::{OnFailure, RetryLater};
 pub use producer::Producer;
@@ -98,7 +103,9 @@ pub use target::Target;
 pub use topology::{Quorum, StreamStart, Topology};
 pub use trace_context::TraceContext;
 pub use transport::{Transport, TransportOptions};
+pub use transport_metrics::TransportMetrics;
 pub use typed_consumer::Consumer;
+pub use url::error::UrlError;
 pub use value::Value;
 pub use version::{NotAVersion, Version};
 pub use worker::{Incoming, Worker};

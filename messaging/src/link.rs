@@ -1,69 +1,106 @@
 //! One connection of a transport: opened on first use, and again when it has ended.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use amqp_client::{Channel, ConnectOptions, Connection, Uri};
+use amqp_client::{Channel, ConnectOptions, Connection, Event, Recovery, Report, State};
 use parking_lot::Mutex;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
 
-use crate::{error::Error, url::TransportUrl};
+use crate::{
+    brokers::Brokers,
+    connection_event::Teller,
+    connection_state::{ConnectionState, Role},
+    error::Error,
+    transport_metrics::TransportMetrics,
+};
 
 /// A connection that is there when it is asked for.
 #[derive(Clone)]
-pub(crate) struct Link(Arc<Shared>);
-
-struct Shared {
-    url: TransportUrl,
-    options: ConnectOptions,
-    /// The largest body that consumers take.
-    max_message_size: u64,
-    state: Mutex<State>,
-    /// Held while connecting: all who wait get the one connection.
-    connecting: tokio::sync::Mutex<()>,
+pub(crate) struct Link {
+    shared: Arc<Shared>,
+    /// Whether whoever asks for it waits until it can be opened, as far as [`Way::recovery`] has it.
+    is_patient: bool,
 }
 
+/// How a connection is opened.
+pub(crate) struct Way {
+    pub(crate) brokers: Brokers,
+    pub(crate) options: ConnectOptions,
+    /// Bodies over this are neither published nor taken.
+    pub(crate) max_message_size: u64,
+    /// How the first connect is tried again, if at all.
+    pub(crate) recovery: Recovery,
+}
+
+struct Shared {
+    role: Role,
+    way: Way,
+    teller: Teller,
+    opened: Mutex<Opened>,
+    /// Held while connecting: all who wait get the one connection.
+    connecting: tokio::sync::Mutex<()>,
+    /// The attempt to open it that is under way; 0 when none is.
+    attempt: AtomicU32,
+    /// Whatever is under way ends with it.
+    closing: CancellationToken,
+    /// Attempts to publish beyond the first of a message.
+    retried: AtomicU64,
+}
+
+/// What was opened.
 #[derive(Default)]
-enum State {
-    /// Never opened.
-    #[default]
-    Idle,
-    /// Opened; it may have ended since.
-    Opened(Connection),
-    /// Closed for good.
-    Closed,
+struct Opened {
+    /// The last one; it may have ended since.
+    connection: Option<Connection>,
+    /// Why it could not be opened since.
+    failure: Option<amqp_client::Error>,
+    /// Tells the events of the last one.
+    telling: Option<JoinHandle<()>>,
+    /// What those before it have done.
+    before: TransportMetrics,
 }
 
 impl Link {
-    /// Bodies over `max_message_size` are neither published nor taken.
-    pub(crate) fn new(url: TransportUrl, options: ConnectOptions, max_message_size: u64) -> Self {
-        let options = options.max_message_size(max_message_size);
-        let (state, connecting) = Default::default();
-        Link(Arc::new(Shared { url, options, max_message_size, state, connecting }))
+    pub(crate) fn new(role: Role, way: Way, teller: Teller) -> Self {
+        let (opened, connecting, attempt, closing, retried) = Default::default();
+        let shared = Shared { role, way, teller, opened, connecting, attempt, closing, retried };
+        Link { shared: Arc::new(shared), is_patient: false }
     }
 
-    /// The connection, opened when it is not.
+    /// The same for those who wait until it can be opened, where that is wanted.
+    pub(crate) fn patient(&self) -> Self {
+        Link { shared: self.shared.clone(), is_patient: self.shared.way.recovery.is_for_first_connect() }
+    }
+
+    /// The connection, opened when it is not. One that is being recovered is as good as open.
+    ///
+    /// # Errors
+    /// [`Error::Connect`]; [`Error::Closed`] as soon as it is closed for good.
     ///
     /// # Cancel safety
     /// A connection that was about to open is dropped with the future, unless others wait for it too: they open it anew.
     pub(crate) async fn connection(&self) -> Result<Connection, Error> {
-        if let Some(connection) = self.open_connection()? {
+        if let Some(connection) = self.shared.connection()? {
             return Ok(connection);
         }
-        let _connecting = self.0.connecting.lock().await;
-        if let Some(connection) = self.open_connection()? {
-            return Ok(connection);
-        }
-        let connection = self.connect().await?;
-        let mut state = self.0.state.lock();
-        if matches!(*state, State::Closed) {
-            // Dropping the last handle closes it.
-            return Err(Error::Closed);
-        }
-        *state = State::Opened(connection.clone());
-        Ok(connection)
+        let opening = async {
+            if self.is_patient { self.shared.open_at_last().await } else { self.shared.open(1).await }
+        };
+        self.shared.closing.run_until_cancelled(opening).await.unwrap_or(Err(Error::Closed))
     }
 
     pub(crate) fn max_message_size(&self) -> u64 {
-        self.0.max_message_size
+        self.shared.way.max_message_size
     }
 
     /// A new channel on the connection.
@@ -74,76 +111,188 @@ impl Link {
 
     /// Whether there is a connection at this moment.
     pub(crate) fn is_connected(&self) -> bool {
-        match &*self.0.state.lock() {
-            State::Opened(connection) => {
-                matches!(connection.state(), amqp_client::State::Open | amqp_client::State::Blocked(_))
+        matches!(self.state(), ConnectionState::Connected | ConnectionState::Blocked { .. })
+    }
+
+    /// How the connection is doing.
+    pub(crate) fn state(&self) -> ConnectionState {
+        if self.shared.closing.is_cancelled() {
+            return ConnectionState::Closed;
+        }
+        let (connection, failure) = {
+            let opened = self.shared.opened.lock();
+            (opened.connection.clone(), opened.failure.clone())
+        };
+        let ended = match connection.as_ref().map(Connection::state) {
+            Some(State::Open) => return ConnectionState::Connected,
+            Some(State::Blocked(reason)) => return ConnectionState::Blocked { reason },
+            Some(State::Recovering { attempt, reason }) => {
+                return ConnectionState::Recovering { attempt, reason };
             }
-            State::Idle | State::Closed => false,
+            Some(State::Closing(reason) | State::Closed(reason)) => Some(reason),
+            Some(_) | None => None,
+        };
+        match (self.shared.attempt.load(Relaxed), failure.or(ended)) {
+            (0, Some(reason)) => ConnectionState::Lost { reason },
+            (0, None) => ConnectionState::Idle,
+            (attempt, _) => ConnectionState::Connecting { attempt },
         }
     }
 
-    /// Whether there is a connection, and its broker takes no publishes at this moment.
-    pub(crate) fn is_blocked(&self) -> bool {
-        match &*self.0.state.lock() {
-            State::Opened(connection) => matches!(connection.state(), amqp_client::State::Blocked(_)),
-            State::Idle | State::Closed => false,
-        }
-    }
-
-    /// Closes the connection for good.
-    pub(crate) async fn close(&self) -> Result<(), Error> {
-        match self.take() {
-            Some(connection) => connection.close().await.map_err(Error::broker("close the connection")),
-            None => Ok(()),
-        }
-    }
-
-    /// As [`close`](Self::close), once all that was published is confirmed, or the deadline has come.
-    pub(crate) async fn drain(&self, deadline: Duration) -> Result<(), Error> {
-        match self.take() {
-            Some(connection) => {
-                connection.drain(deadline).await.map_err(Error::broker("drain the connection"))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn take(&self) -> Option<Connection> {
-        match std::mem::replace(&mut *self.0.state.lock(), State::Closed) {
-            State::Opened(connection) if connection.is_open() => Some(connection),
+    /// Why the broker takes no publishes, while it does not.
+    pub(crate) fn blocked(&self) -> Option<amqp_client::Error> {
+        match self.state() {
+            ConnectionState::Blocked { reason } => Some(amqp_client::Error::Blocked { reason }),
             _ => None,
         }
     }
 
-    fn open_connection(&self) -> Result<Option<Connection>, Error> {
-        match &*self.0.state.lock() {
-            State::Opened(connection) if connection.is_open() => Ok(Some(connection.clone())),
-            State::Closed => Err(Error::Closed),
-            _ => Ok(None),
+    /// Asks the broker for something, and waits for its answer: how long that took.
+    ///
+    /// # Errors
+    /// When there is no connection, or the broker blocks: it would not answer.
+    pub(crate) async fn probe(&self) -> Result<Duration, Error> {
+        self.connection().await?;
+        if let Some(source) = self.blocked() {
+            return Err(Error::broker("publish")(source));
         }
+        let asked = Instant::now();
+        let channel = self.open_channel().await?;
+        let took = asked.elapsed();
+        channel.close().await.map_err(Error::broker("close a channel"))?;
+        Ok(took)
     }
 
-    async fn connect(&self) -> Result<Connection, Error> {
-        match &self.0.url {
-            TransportUrl::Memory(name) => {
-                let name = name.clone();
-                let host = format!("memory://{name}");
-                let connector = move || {
-                    let stream = amqp_broker::memory(&name).connect();
-                    async move { Ok(stream) }
-                };
-                let (options, uri) = (&self.0.options, Uri::default());
-                options.connect_by(connector, &uri).await.map_err(|source| Error::Connect { host, source })
+    /// What its connections have done, and the present one holds.
+    pub(crate) fn metrics(&self) -> TransportMetrics {
+        let opened = self.shared.opened.lock();
+        let present = opened.connection.as_ref().map(Connection::metrics);
+        let metrics = present.map_or(opened.before, |present| opened.before.with(&present));
+        TransportMetrics { retried: self.shared.retried.load(Relaxed), ..metrics }
+    }
+
+    /// A message is published once more.
+    pub(crate) fn count_retry(&self) {
+        self.shared.retried.fetch_add(1, Relaxed);
+    }
+
+    /// Closes the connection for good, one that is being recovered or opened, too.
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        let closed = match self.shared.leave() {
+            Some(connection) => connection.close().await.map_err(Error::broker("close the connection")),
+            None => Ok(()),
+        };
+        self.shared.told_all().await;
+        closed
+    }
+
+    /// As [`close`](Self::close), once all that was published is confirmed, or the deadline has come.
+    pub(crate) async fn drain(&self, deadline: Duration) -> Result<(), Error> {
+        let drained = match self.shared.leave() {
+            Some(connection) => {
+                connection.drain(deadline).await.map_err(Error::broker("drain the connection"))
             }
-            TransportUrl::Amqp(uris) => {
-                self.0.options.connect_any(uris).await.map_err(|source| connect_error(uris, source))
-            }
-        }
+            None => Ok(()),
+        };
+        self.shared.told_all().await;
+        drained
     }
 }
 
-/// Which host is to blame: the only one, or all of them.
-fn connect_error(uris: &[Uri], source: amqp_client::Error) -> Error {
-    let host = uris.iter().map(Uri::address).collect::<Vec<_>>().join(",");
-    Error::Connect { host, source }
+impl Shared {
+    /// The connection, unless it has ended.
+    fn connection(&self) -> Result<Option<Connection>, Error> {
+        if self.closing.is_cancelled() {
+            return Err(Error::Closed);
+        }
+        Ok(self.opened.lock().connection.clone().filter(|connection| !connection.is_closed()))
+    }
+
+    /// The connection to be closed, for good.
+    fn leave(&self) -> Option<Connection> {
+        self.closing.cancel();
+        self.opened.lock().connection.clone().filter(|connection| !connection.is_closed())
+    }
+
+    /// All that happened to the last connection has been told.
+    async fn told_all(&self) {
+        let telling = self.opened.lock().telling.take();
+        if let Some(telling) = telling {
+            // It does not panic.
+            let _ = telling.await;
+        }
+    }
+
+    /// Opens it as soon as that is possible, within the limits set.
+    async fn open_at_last(&self) -> Result<Connection, Error> {
+        let begun = Instant::now();
+        let mut attempt = 1;
+        loop {
+            let error = match self.open(attempt).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => error,
+            };
+            let delay = self.way.recovery.next_pause(attempt, begun.elapsed());
+            let Some(delay) = delay.filter(|_| !error.is_permanent()) else { return Err(error) };
+            attempt += 1;
+            let connection = self.role;
+            tracing::warn!(%connection, error = %Report(&error), attempt, ?delay, "not connected yet; it is tried again");
+            self.teller.tell(connection, Event::Reconnecting { attempt, delay });
+            let _attempting = Attempting::begin(&self.attempt, attempt);
+            sleep(delay).await;
+        }
+    }
+
+    /// One attempt.
+    async fn open(&self, attempt: u32) -> Result<Connection, Error> {
+        let _connecting = self.connecting.lock().await;
+        if let Some(connection) = self.connection()? {
+            return Ok(connection);
+        }
+        let _attempting = Attempting::begin(&self.attempt, attempt);
+        match self.way.brokers.connect(&self.way.options).await {
+            Ok(connection) => self.opened(connection),
+            Err(error) => {
+                if let Error::Connect { source, .. } = &error {
+                    self.opened.lock().failure = Some(source.clone());
+                    self.teller.tell(self.role, Event::NotConnected { attempt, reason: source.clone() });
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn opened(&self, connection: Connection) -> Result<Connection, Error> {
+        let mut opened = self.opened.lock();
+        if self.closing.is_cancelled() {
+            // Dropping the last handle closes it.
+            return Err(Error::Closed);
+        }
+        if let Some(ended) = opened.connection.replace(connection.clone()) {
+            opened.before = opened.before.after(&ended.metrics());
+            opened.before.reconnects += 1;
+        }
+        opened.failure = None;
+        opened.telling = Some(self.teller.follow(self.role, connection.events()));
+        Ok(connection)
+    }
+}
+
+/// An attempt to connect, or the pause before it.
+///
+/// # On drop
+/// It is over.
+struct Attempting<'a>(&'a AtomicU32);
+
+impl<'a> Attempting<'a> {
+    fn begin(attempt: &'a AtomicU32, number: u32) -> Self {
+        attempt.store(number, Relaxed);
+        Attempting(attempt)
+    }
+}
+
+impl Drop for Attempting<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Relaxed);
+    }
 }

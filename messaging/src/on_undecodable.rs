@@ -1,11 +1,14 @@
 //! What a worker's user does with a message that cannot be decoded.
 
-use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use amqp_client::Received;
 use futures_util::{FutureExt as _, future::BoxFuture};
 
-use crate::error::Malformed;
+use crate::{
+    error::{Malformed, words},
+    serialize::BoxError,
+};
 
 /// A handler without its types: it ends with why it failed.
 #[derive(Clone)]
@@ -18,11 +21,11 @@ impl OnUndecodable {
     where
         H: Fn(Received, Malformed) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
-        E: fmt::Display,
+        E: Into<BoxError>,
     {
         OnUndecodable(Arc::new(move |received, reason| {
             let handling = handler(received, reason);
-            async move { handling.await.map_err(|error| error.to_string()) }.boxed()
+            async move { handling.await.map_err(words) }.boxed()
         }))
     }
 

@@ -31,7 +31,9 @@ pub struct Producer {
 impl Producer {
     pub(crate) fn new(lane: Arc<Lane>, trace: Option<TraceSource>) -> Self {
         let retry = RetryPolicy::default();
-        let publishing = Publishing { lane, retry, mandatory: false, wait_for_route: false, trace };
+        // To the default exchange a message has one queue that it is for, and no other way.
+        let mandatory = lane.exchange.is_empty();
+        let publishing = Publishing { lane, retry, mandatory, wait_for_route: false, trace };
         Producer { publishing, serializers: Serializers::new() }
     }
 
@@ -49,7 +51,11 @@ impl Producer {
         self
     }
 
-    /// Whether a message that reaches no queue is an error ([`Outcome::Unroutable`](crate::Outcome::Unroutable)); default false.
+    /// Whether a message that reaches no queue is an error ([`Outcome::Unroutable`](crate::Outcome::Unroutable)).
+    ///
+    /// Default: on the default exchange it is, for there the routing key names the one queue that the message is for. On other
+    /// exchanges it is not, for nobody may be interested: [`Delivered`] means there that the broker has taken the message, and put
+    /// it into every queue it is routed to, which may be none.
     #[must_use]
     pub fn mandatory(mut self, mandatory: bool) -> Self {
         self.publishing.mandatory = mandatory;
@@ -64,7 +70,9 @@ impl Producer {
         self
     }
 
-    /// Publishes a value as persistent JSON, and waits until the broker has taken the responsibility for it.
+    /// Publishes a value as persistent JSON, and waits until the broker has taken the responsibility for it: the message is in
+    /// every queue it is routed to. That there is one is part of the promise on the default exchange, and on others when it is
+    /// [`mandatory`](Self::mandatory).
     ///
     /// Tried again after a lost connection, a nack, an exchange that went missing, or [no answer in
     /// time](RetryPolicy::attempt_timeout), as [`retry`](Self::retry) says; and when the broker closes the channel for another

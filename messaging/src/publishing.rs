@@ -25,7 +25,8 @@ pub(crate) struct Publishing {
     pub(crate) trace: Option<TraceSource>,
 }
 
-/// What a delivered message took.
+/// The broker has taken a message: it is in every queue it was routed to. Whether there was one is known where the message was
+/// [mandatory](crate::Producer::mandatory), as it is by default on the default exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Delivered {
@@ -107,7 +108,7 @@ impl Publishing {
             }
         };
         let sent = self.within_attempt(retry, pin!(sending)).await;
-        sent.unwrap_or_else(|| Err(progress.out_of_time(retry, None)))
+        sent.unwrap_or_else(|| Err(out_of_time(&self.lane, &progress, retry, None)))
     }
 
     /// What `step` of an attempt comes to; `None` when the attempt's time runs out before, and the broker does not block.
@@ -161,6 +162,9 @@ impl Publishing {
                 cause = fault.source;
             }
             retry.begin();
+            if retry.attempts() > 1 {
+                self.lane.count_retry();
+            }
             let mut progress = Progress::Opening;
             let attempt = self.attempt(&lane, routing_key, message, required, &mut progress);
             let ended = self.within_attempt(&retry, pin!(attempt)).await;
@@ -259,7 +263,8 @@ impl Publishing {
     }
 }
 
-/// How an attempt ended whose time ran out. A channel that owes an answer then is replaced.
+/// How an attempt ended whose time ran out: for a broker that blocks, before any other cause. A channel that owes an answer then is
+/// replaced.
 pub(crate) fn out_of_time(
     lane: &Lane,
     progress: &Progress,
@@ -269,7 +274,8 @@ pub(crate) fn out_of_time(
     if let Progress::Confirming(open) = progress {
         lane.give_up(open);
     }
-    progress.out_of_time(retry, cause)
+    let blocked = lane.blocked().map(|source| Box::new(Error::broker("publish")(source)));
+    progress.out_of_time(retry, blocked.or(cause))
 }
 
 /// What all attempts together left behind.

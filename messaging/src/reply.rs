@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use amqp_client::{ConsumeOptions, Delivery, Queue};
+use amqp_client::{ConsumeOptions, Delivery, Queue, Report};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, oneshot},
@@ -115,7 +115,7 @@ impl ReplyQueue {
             && let Ok(channel) = self.0.link.open_channel().await
             && let Err(error) = channel.delete_queue(self.name()).await
         {
-            tracing::debug!(queue = self.name(), %error, "the reply queue was not deleted");
+            tracing::debug!(queue = self.name(), error = %Report(&error), "the reply queue was not deleted");
         }
     }
 }
@@ -174,7 +174,7 @@ async fn consume(queue: Weak<Shared>, mut raw: RawConsumer) {
             queue.accept(delivery).await;
         };
         let Some(queue) = queue.upgrade() else { return };
-        tracing::debug!(queue = queue.queue.name(), %error, "replies are no longer consumed");
+        tracing::debug!(queue = queue.queue.name(), error = %Report(&error), "replies are no longer consumed");
         match queue.start_again().await {
             Some(started) => raw = started,
             None => return,
@@ -213,7 +213,7 @@ impl Shared {
                     return None;
                 }
                 Err(error) => {
-                    tracing::debug!(queue = self.queue.name(), %error, "replies cannot be consumed yet");
+                    tracing::debug!(queue = self.queue.name(), error = %Report(&error), "replies cannot be consumed yet");
                 }
             }
             retry.pause().await;
@@ -228,12 +228,12 @@ impl Shared {
                 delivery.ack().await
             }
             Err(reason) => {
-                tracing::warn!(queue = self.queue.name(), %reason, "an unreadable reply is rejected");
+                tracing::warn!(queue = self.queue.name(), reason = %Report(&reason), "an unreadable reply is rejected");
                 delivery.reject(false).await
             }
         };
         if let Err(error) = settled {
-            tracing::debug!(queue = self.queue.name(), %error, "a reply was not settled");
+            tracing::debug!(queue = self.queue.name(), error = %Report(&error), "a reply was not settled");
         }
     }
 

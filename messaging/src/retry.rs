@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use amqp_client::Report;
 use tokio::time::{Instant, sleep};
 
 use crate::error::Error;
@@ -138,7 +139,7 @@ impl Retry {
             retry.begin();
             match operation().await {
                 Err(error) if !error.is_permanent() && retry.pause().await => {
-                    tracing::debug!(%error, attempts = retry.attempts(), "failed; it is tried again");
+                    tracing::debug!(error = %Report(&error), attempts = retry.attempts(), "failed; it is tried again");
                 }
                 result => return result,
             }

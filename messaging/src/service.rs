@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
-use amqp_client::Delivery;
+use amqp_client::{Delivery, Report};
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::{
@@ -123,7 +123,7 @@ where
             let restarted = if error.ends_consuming() {
                 Err(error)
             } else {
-                tracing::warn!(queue, %error, "consuming ended; it is started again");
+                tracing::warn!(queue, error = %Report(&error), "consuming ended; it is started again");
                 self.source.ended(&error);
                 tokio::select! {
                     () = stopping.requested() => Err(Error::Closed),
@@ -141,7 +141,7 @@ where
         working.finish().await;
         // Only now, so that the last acknowledgements had a channel to leave on.
         if let Err(error) = raw.close().await {
-            tracing::debug!(%error, "the consumer's channel did not close in good order");
+            tracing::debug!(error = %Report(&error), "the consumer's channel did not close in good order");
         }
     }
 
@@ -149,7 +149,7 @@ where
     fn gave_up(&self, reason: Error) {
         if !matches!(reason, Error::Closed) {
             let queue = self.source.queue_name();
-            tracing::error!(queue, error = %reason, "consuming ended; it is not started again");
+            tracing::error!(queue, error = %Report(&reason), "consuming ended; it is not started again");
             self.ended.lock().get_or_insert(reason);
         }
     }

@@ -1,6 +1,6 @@
 //! What becomes of a message once somebody has tried to handle it.
 
-use amqp_client::{Acker, Message, Queue, Received};
+use amqp_client::{Acker, Message, Queue, Received, Report};
 use amqp_codec::{HeaderTable, RawProperties};
 
 use crate::{
@@ -141,15 +141,16 @@ impl Settling {
                 self.told(acker.ack().await);
                 Ok(())
             }
-            Err(error) => {
-                Err(Stuck::new(acker, &format!("cannot move it to queue {:?}: {error}", queue.name())))
-            }
+            Err(error) => Err(Stuck::new(
+                acker,
+                &format!("cannot move it to queue {:?}: {}", queue.name(), Report(&error)),
+            )),
         }
     }
 
     fn told(&self, settled: amqp_client::Result<()>) {
         if let Err(error) = settled {
-            tracing::debug!(queue = self.queue, %error, "a message was not settled; it comes again");
+            tracing::debug!(queue = self.queue, error = %Report(&error), "a message was not settled; it comes again");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amqp_client::{Delivery, StreamOffset};
+use amqp_client::{Delivery, Report, StreamOffset};
 use amqp_codec::Value;
 use tokio::time::Instant;
 
@@ -87,7 +87,7 @@ impl Source {
             if error.ends_consuming() && !may_be_released {
                 return Err(error);
             }
-            tracing::debug!(queue = self.queue_name(), %error, "consuming is not possible yet");
+            tracing::debug!(queue = self.queue_name(), error = %Report(&error), "consuming is not possible yet");
         }
     }
 
@@ -122,16 +122,23 @@ impl Source {
 
 #[cfg(test)]
 mod tests {
-    use amqp_client::{ConnectOptions, Queue};
+    use amqp_client::{ConnectOptions, Queue, Recovery};
     use tokio::time::advance;
 
     use super::*;
-    use crate::{link::Link, url::TransportUrl};
+    use crate::{
+        connection_event::Teller,
+        connection_state::Role,
+        link::{Link, Way},
+        url::TransportUrl,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn what_ends_soon_again_is_a_relapse_until_it_was_there_for_a_while() {
-        let url = TransportUrl::parse("memory://source").unwrap();
-        let link = Link::new(url, ConnectOptions::new(), 1000);
+        let brokers = TransportUrl::parse("memory://source").unwrap().into();
+        let (options, recovery) = (ConnectOptions::new(), Recovery::new());
+        let way = Way { brokers, options, max_message_size: 1000, recovery };
+        let link = Link::new(Role::Consume, way, Teller::new());
         let mut source = Source::from(Subscription::new(link, Queue::new("q")));
         for (after, relapses) in [(0, 0), (0, 1), (59, 2), (60, 0), (1, 1)] {
             advance(Duration::from_secs(after)).await;

@@ -2,20 +2,26 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use amqp_broker::Broker;
 use amqp_client::{ConnectOptions, Exchange, Queue, Recovery};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    brokers::Brokers,
     compress::Compression,
+    connection_event::{ConnectionEvents, Teller},
+    connection_state::{ConnectionState, Role},
     consumer::{Subscription, WAIT_FOR_RELEASE},
     error::Error,
     lane::Lanes,
-    link::Link,
+    link::{Link, Way},
     producer::Producer,
     reply::ReplyQueue,
     simple_queue::SimpleQueue,
     topology::Topology,
     trace_context::{TraceContext, TraceSource},
     traffic::Traffic,
+    transport_metrics::TransportMetrics,
     url::{TransportUrl, take_topology},
 };
 
@@ -58,6 +64,7 @@ struct Shared {
     drain: Duration,
     wait_for_release: Duration,
     trace: Option<TraceSource>,
+    teller: Teller,
 }
 
 /// How to connect, and how the entities of RPC and notifications are declared.
@@ -73,6 +80,8 @@ pub struct TransportOptions {
     trace: Option<TraceSource>,
     topology: Topology,
     traffic: Traffic,
+    recovery: Recovery,
+    broker: Option<Broker>,
 }
 
 /// The largest body, in bytes.
@@ -202,6 +211,37 @@ impl TransportOptions {
         self
     }
 
+    /// How a connection that consumes is recovered when it was lost, and whether the first one is waited for. Who publishes has a
+    /// [retry policy](crate::RetryPolicy) for that, but for the first connection. Default [`Recovery::new`]: recovered for ever, and
+    /// not waited for.
+    ///
+    /// With [`first_connect`](Recovery::first_connect), [`connect`](Self::connect) and the start of whatever consumes, workers,
+    /// servers and listeners among it, go on trying within the limits of the recovery, so that they may start before the broker
+    /// does. What cannot change by trying again, such as a refused login, is an error at once.
+    ///
+    /// ```no_run
+    /// use messaging::{Recovery, TransportOptions};
+    ///
+    /// # async fn example() -> Result<(), messaging::Error> {
+    /// let patient = Recovery::new().first_connect(true);
+    /// let transport = TransportOptions::new().recovery(patient).connect("amqp://broker.example").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = recovery;
+        self
+    }
+
+    /// Connects to this broker in memory, whatever hosts the URL names; login, virtual host and options are the URL's. For tests,
+    /// which have the broker's [faults](amqp_broker::Faults) and can look into it.
+    #[must_use]
+    pub fn broker(mut self, broker: &Broker) -> Self {
+        self.broker = Some(broker.clone());
+        self
+    }
+
     /// Opens a transport and its first connection: `amqp://`, `amqps://`, `pyamqp://`, `rabbit://`, `kombu://` or `memory://NAME`, as kombu
     /// and oslo.messaging write them:
     ///
@@ -238,8 +278,17 @@ impl TransportOptions {
     /// [`Error::Url`], and [`Error::Connect`] when no host lets us in.
     pub async fn connect(self, url: &str) -> Result<Transport, Error> {
         let transport = self.lazy(url)?;
-        transport.0.publishing.connection().await?;
+        transport.0.publishing.patient().connection().await?;
         Ok(transport)
+    }
+
+    /// On this broker, in memory, as `guest` in the virtual host `/`; it connects when it is first used. For another login or virtual
+    /// host see [`broker`](Self::broker).
+    #[must_use]
+    pub fn on(self, broker: &Broker) -> Transport {
+        let here = Brokers::here(broker.clone(), TransportUrl::Memory(String::new()));
+        let (topology, traffic) = (self.topology.clone(), self.traffic);
+        self.made(&here, topology, traffic)
     }
 
     /// A transport that connects when it is first used: the broker need not be there yet.
@@ -249,15 +298,28 @@ impl TransportOptions {
     pub fn lazy(self, url: &str) -> Result<Transport, Error> {
         let (url, topology, traffic) = take_topology(url, self.topology.clone(), self.traffic)?;
         let url = TransportUrl::parse(&url)?;
-        // Who consumes goes on where a connection was lost; who publishes has retries of its own, which tell what became of each.
+        let brokers = match &self.broker {
+            Some(broker) => Brokers::here(broker.clone(), url),
+            None => url.into(),
+        };
+        Ok(self.made(&brokers, topology, traffic))
+    }
+
+    fn made(self, brokers: &Brokers, topology: Topology, traffic: Traffic) -> Transport {
         let wait_for_release = self.wait_for_release.unwrap_or(WAIT_FOR_RELEASE);
-        let recovery = Recovery::new().wait_for_release(wait_for_release);
-        let consuming = self.connect_options("consume").recovery(recovery);
-        let consuming = Link::new(url.clone(), consuming, self.max_message_size.0);
+        let teller = Teller::new();
+        let link = |role| {
+            let way = Way {
+                brokers: brokers.clone(),
+                options: self.connect_options(role),
+                max_message_size: self.max_message_size.0,
+                recovery: self.recovery.clone(),
+            };
+            Link::new(role, way, teller.clone())
+        };
+        let (publishing, consuming, reading) = (link(Role::Publish), link(Role::Consume), link(Role::Stream));
         let (queue, options) = (topology.reply_queue(), topology.consume_options());
         let replies = ReplyQueue::new(consuming.clone(), queue, options);
-        let publishing = Link::new(url.clone(), self.connect_options("publish"), self.max_message_size.0);
-        let reading = Link::new(url, self.connect_options("stream"), self.max_message_size.0);
         let shared = Shared {
             lanes: Lanes::new(publishing.clone()),
             publishing,
@@ -269,12 +331,14 @@ impl TransportOptions {
             drain: self.drain.0,
             wait_for_release,
             trace: self.trace,
+            teller,
         };
-        Ok(Transport(Arc::new(shared)))
+        Transport(Arc::new(shared))
     }
 
-    fn connect_options(&self, role: &str) -> ConnectOptions {
-        let mut options = ConnectOptions::new().shuffle_hosts(self.shuffle_hosts);
+    fn connect_options(&self, role: Role) -> ConnectOptions {
+        let mut options =
+            ConnectOptions::new().shuffle_hosts(self.shuffle_hosts).max_message_size(self.max_message_size.0);
         if let Some(name) = &self.name {
             options = options.name(format!("{name} ({role})"));
         }
@@ -284,7 +348,18 @@ impl TransportOptions {
         if let Some(interval) = self.heartbeat {
             options = options.heartbeat(interval);
         }
-        options
+        match role {
+            // Who consumes goes on where a connection was lost. The first connect is tried again elsewhere, where it is told.
+            Role::Consume => {
+                let recovery = self.recovery.clone().first_connect(false);
+                options.recovery(match self.wait_for_release {
+                    Some(deadline) => recovery.wait_for_release(deadline),
+                    None => recovery,
+                })
+            }
+            // Who publishes has retries, which tell what became of each message; who reads a stream begins elsewhere each time.
+            Role::Publish | Role::Stream => options,
+        }
     }
 }
 
@@ -295,6 +370,29 @@ impl Transport {
     /// As [`TransportOptions::connect`].
     pub async fn connect(url: &str) -> Result<Self, Error> {
         TransportOptions::new().connect(url).await
+    }
+
+    /// On this broker, in memory, as `guest` in the virtual host `/`: for tests. See [`TransportOptions::broker`] for more.
+    ///
+    /// ```
+    /// use amqp_broker::Broker;
+    /// use messaging::{Exchange, Queue, Transport};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), messaging::Error> {
+    /// let broker = Broker::builder().build();
+    /// let transport = Transport::on(&broker);
+    /// let mut jobs = transport.consumer(Queue::new("jobs")).start::<u32>().await?;
+    /// broker.faults().nack_publishes(1);
+    /// let delivered = transport.producer(Exchange::direct("")).ensure_publish("jobs", &7).await?;
+    /// assert_eq!(delivered.attempts, 2);
+    /// assert_eq!(jobs.next().await.expect("a job")?.body(), &7);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on(broker: &Broker) -> Self {
+        TransportOptions::new().on(broker)
     }
 
     /// A producer for an exchange, which it declares before the first message. The default exchange has the name `""`; it
@@ -327,9 +425,10 @@ impl Transport {
     /// What to consume from; [`Subscription::start`] begins.
     #[must_use]
     pub fn consumer(&self, queue: Queue) -> Subscription {
-        // What is wrong with a message that could not be handled is no matter of those who publish, on whose channel it would be.
-        let producer = Producer::new(self.0.lanes.apart(Exchange::direct("")), None);
-        Subscription::new(self.0.consuming.clone(), queue)
+        // What is wrong with a message that could not be handled is no matter of those who publish, on whose channel it would be. What
+        // is set aside is in its queue, or it is not acknowledged where it was.
+        let producer = Producer::new(self.0.lanes.apart(Exchange::direct("")), None).mandatory(true);
+        Subscription::new(self.0.consuming.patient(), queue)
             .with_producer(producer)
             .with_wait_for_release(self.0.wait_for_release)
     }
@@ -345,12 +444,69 @@ impl Transport {
         self.0.replies.close().await;
         let published = self.0.publishing.drain(self.0.drain).await;
         let read = self.0.reading.close().await;
-        self.0.consuming.close().await.and(read).and(published)
+        let consumed = self.0.consuming.close().await;
+        self.0.teller.end();
+        consumed.and(read).and(published)
+    }
+
+    /// Whether the broker answers: asks it for something over the connection that publishes, which is opened when it is not, and
+    /// over the others that are in use. For a readiness probe; a liveness probe needs none, for what is lost comes back by itself.
+    ///
+    /// Gives how long the slowest answer took.
+    ///
+    /// # Errors
+    /// When there is no connection; when the broker blocks publishers, for its reason; [`Error::Timeout`] when there is no
+    /// answer by the deadline, counted from now.
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, nothing is changed.
+    pub async fn health(&self, deadline: Duration) -> Result<Duration, Error> {
+        let begun = Instant::now();
+        let until = begun + deadline;
+        let (published, consumed, read) = tokio::join!(
+            check(&self.0.publishing, until, begun),
+            check_if_used(&self.0.consuming, until, begun),
+            check_if_used(&self.0.reading, until, begun),
+        );
+        Ok(published?.max(consumed?).max(read?))
+    }
+
+    /// How the transport is doing: as the connection that is worst off. See [`state_of`](Self::state_of) for each.
+    #[must_use]
+    pub fn state(&self) -> ConnectionState {
+        ConnectionState::worst(self.links().map(Link::state))
+    }
+
+    /// How one of its connections is doing. That of streams is idle where none is read.
+    #[must_use]
+    pub fn state_of(&self, connection: Role) -> ConnectionState {
+        match connection {
+            Role::Publish => self.0.publishing.state(),
+            Role::Consume => self.0.consuming.state(),
+            Role::Stream => self.0.reading.state(),
+        }
+    }
+
+    /// What happens to its connections from now on: opened, lost, each attempt to open or recover them, blocked, closed. It ends
+    /// when the transport is closed.
+    #[must_use]
+    pub fn events(&self) -> ConnectionEvents {
+        self.0.teller.listen(matches!(self.0.publishing.state(), ConnectionState::Closed))
+    }
+
+    /// What it has done so far. Cheap: one look under the lock of each connection.
+    #[must_use]
+    pub fn metrics(&self) -> TransportMetrics {
+        self.links().map(Link::metrics).fold(TransportMetrics::default(), TransportMetrics::and)
+    }
+
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        [&self.0.publishing, &self.0.consuming, &self.0.reading].into_iter()
     }
 
     /// A stream to read, on a connection of streams: it ends when that is lost.
     pub(crate) fn stream(&self, stream: Queue) -> Subscription {
-        Subscription::new(self.0.reading.clone(), stream)
+        Subscription::new(self.0.reading.patient(), stream)
     }
 
     pub(crate) fn topology(&self) -> &Topology {
@@ -373,6 +529,26 @@ impl Transport {
         let channel = self.0.consuming.open_channel().await?;
         let deleted = channel.delete_queue(queue).await;
         deleted.map_err(Error::broker(format_args!("delete queue {queue:?}"))).map(drop)
+    }
+}
+
+/// Whether the broker answers over a connection.
+async fn check(link: &Link, until: Instant, begun: Instant) -> Result<Duration, Error> {
+    if let Ok(probed) = timeout_at(until, link.probe()).await {
+        return probed;
+    }
+    match link.state() {
+        ConnectionState::Recovering { reason, .. } => {
+            Err(Error::broker("use a connection that was lost")(reason))
+        }
+        _ => Err(Error::Timeout { after: begun.elapsed(), during: "asking the broker for a sign of life" }),
+    }
+}
+
+async fn check_if_used(link: &Link, until: Instant, begun: Instant) -> Result<Duration, Error> {
+    match link.state() {
+        ConnectionState::Idle | ConnectionState::Closed => Ok(Duration::ZERO),
+        _ => check(link, until, begun).await,
     }
 }
 

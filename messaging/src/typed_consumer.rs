@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use amqp_client::Report;
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 
@@ -125,7 +126,7 @@ impl<T: DeserializeOwned> Consumer<T> {
     }
 
     fn restart(&mut self, reason: Error) {
-        tracing::warn!(queue = self.source.queue_name(), error = %reason, "consuming ended; it is started again");
+        tracing::warn!(queue = self.source.queue_name(), error = %Report(&reason), "consuming ended; it is started again");
         self.source.ended(&reason);
         let mut source = self.source.clone();
         let starting = async move {

@@ -326,7 +326,7 @@ mod tests {
 
     fn read(body: &str) -> Result<Value, String> {
         let read = Serializers::new().decode(Some("application/json"), None, body.as_bytes());
-        read.map_err(|error| error.to_string())
+        read.map_err(|error| amqp_client::Report(&error).to_string())
     }
 
     fn tagged(tag: &str, payload: &str) -> String {

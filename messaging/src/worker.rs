@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use amqp_client::{Acker, Properties, Received};
+use amqp_client::{Acker, Properties, Received, Report};
 use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
 use tracing::{Instrument as _, Span};
@@ -16,12 +16,12 @@ use tracing::{Instrument as _, Span};
 use crate::{
     compress::{self, Budget},
     consumer::{Subscription, decode_plain},
-    error::{Error, Malformed},
+    error::{Error, Malformed, words},
     handling::Handling,
     header,
     on_failure::{EXCHANGE, ROUTING_KEY, retries},
     on_undecodable::OnUndecodable,
-    serialize::Serializers,
+    serialize::{BoxError, Serializers},
     service::Service,
     settling::Settling,
     stowed,
@@ -175,7 +175,7 @@ impl Subscription {
         T: DeserializeOwned + Send + 'static,
         H: Fn(Incoming<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
-        E: fmt::Display + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
     {
         let concurrency = self.handlers();
         let shared = Arc::new(Shared {
@@ -209,7 +209,7 @@ where
     T: DeserializeOwned,
     H: Fn(Incoming<T>) -> Fut,
     Fut: Future<Output = Result<(), E>>,
-    E: fmt::Display,
+    E: Into<BoxError>,
 {
     /// Decoded, and the handler called, at once: what its future would hold meanwhile would be moved about with it.
     fn handle(
@@ -276,7 +276,7 @@ where
             let body = decompressed.unwrap_or(received.body());
             let body = decode_plain(&properties, body, &self.serializers).map_err(Trouble::Unreadable)?;
             let handler = handling.enter(|| (self.handler)(Incoming::new(body, received)));
-            let handler = handler.map(|handled| handled.map_err(|error| Trouble::failed(error.to_string())));
+            let handler = handler.map(|handled| handled.map_err(|error| Trouble::failed(words(error))));
             let contained = AssertUnwindSafe(handler).catch_unwind();
             Ok(handling.around(
                 contained.map(|handled| handled.unwrap_or_else(|panic| Err(Trouble::panic(&*panic)))),
@@ -326,7 +326,7 @@ where
                 }
                 Err(failure) => failure,
             },
-            _ => reason.to_string(),
+            _ => Report(&reason).to_string(),
         };
         self.settling.unreadable(received, acker, &failure).await
     }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use amqp_client::{Acker, Delivery, Received};
+use amqp_client::{Acker, Delivery, Received, Report};
 use futures_util::future::join_all;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -333,7 +333,7 @@ impl Gathering {
             {
                 Ok(read) => read,
                 Err(reason) => {
-                    let reason = reason.to_string();
+                    let reason = Report(&reason).to_string();
                     let unreadable = queue.settling.unreadable(Some(&received), acker, &reason);
                     if let Err(stuck) = unreadable.await {
                         let _ = settled.send((stuck, received));

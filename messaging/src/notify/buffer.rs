@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use amqp_client::Report;
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
@@ -63,7 +64,7 @@ impl Buffer {
             give_up: None,
             pauses: RetryPolicy::default(),
             on_lost: Arc::new(|notification, error| {
-                tracing::error!(?notification, %error, "a notification is lost");
+                tracing::error!(?notification, error = %Report(error), "a notification is lost");
             }),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use amqp_client::Report;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::{RwLock, watch};
@@ -99,7 +100,7 @@ impl Emission {
             match failure {
                 None => retry = Retry::start(self.pauses),
                 Some(error) => {
-                    tracing::warn!(driver = self.driver.name(), %error, "notifications wait in their buffer");
+                    tracing::warn!(driver = self.driver.name(), error = %Report(&error), "notifications wait in their buffer");
                     retry.pause().await;
                 }
             }

@@ -14,7 +14,7 @@ pub enum NotifyError {
     #[error("there is no level {0:?}")]
     UnknownLevel(String),
     /// A pattern of a filter or a rule cannot be read.
-    #[error("the pattern {pattern:?} cannot be read: {source}")]
+    #[error("the pattern {pattern:?} cannot be read")]
     Pattern {
         /// The pattern.
         pattern: String,
@@ -22,10 +22,10 @@ pub enum NotifyError {
         source: BoxError,
     },
     /// Routing rules cannot be read.
-    #[error("routing rules cannot be read: {0}")]
+    #[error("routing rules cannot be read")]
     Rules(#[source] BoxError),
     /// A driver failed.
-    #[error("the notification driver {driver:?} failed: {source}")]
+    #[error("the notification driver {driver:?} failed")]
     Driver {
         /// Its name.
         driver: String,
@@ -44,7 +44,7 @@ pub enum NotifyError {
     #[error("the notification made room in a full buffer for a later one")]
     Displaced,
     /// The files of a buffer cannot be used.
-    #[error("the files of a buffer: {0}")]
+    #[error("the files of a buffer cannot be used")]
     Files(#[source] BoxError),
     /// The deadline came before all that was buffered had been emitted.
     #[error("{left} notifications are still to be emitted")]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use amqp_client::{Acker, Delivery, Received};
+use amqp_client::{Acker, Delivery, Received, Report};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -195,7 +195,7 @@ impl Desk {
         let Read { unique_id, event, trace, _room } = match opened.and_then(|opened| read(opened, received)) {
             Ok(read) => read,
             Err(reason) => {
-                return self.settling.unreadable(Some(received), acker, &reason.to_string()).await;
+                return self.settling.unreadable(Some(received), acker, &Report(&reason).to_string()).await;
             }
         };
         let Some(event) = event else {

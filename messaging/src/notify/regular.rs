@@ -1,5 +1,6 @@
 //! Regular expressions as Python's `re.match` reads them: they have to fit from the start of a text on, not to its end.
 
+use amqp_client::Report;
 use fancy_regex::Regex;
 
 use super::error::NotifyError;
@@ -24,7 +25,7 @@ impl Regular {
             // When anything fits from the start on, it is what is found first.
             Ok(found) => found.is_some_and(|found| found.start() == 0),
             Err(error) => {
-                tracing::warn!(pattern = self.0.as_str(), %error, "a pattern takes too long; it is taken not to fit");
+                tracing::warn!(pattern = self.0.as_str(), error = %Report(&error), "a pattern takes too long; it is taken not to fit");
                 false
             }
         }

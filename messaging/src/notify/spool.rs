@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc, sync::mpsc, thread};
 
+use amqp_client::Report;
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use tokio::sync::{oneshot, watch};
@@ -115,7 +116,7 @@ fn write(database: &Database, keyspace: &Keyspace, orders: &mpsc::Receiver<Order
         let mode = if waiting.is_empty() { PersistMode::Buffer } else { PersistMode::SyncData };
         let written = batch.durability(Some(mode)).commit().map_err(Arc::new);
         if let Err(error) = &written {
-            tracing::error!(%error, "notifications cannot be kept on disk");
+            tracing::error!(error = %Report(error), "notifications cannot be kept on disk");
         }
         for done in waiting {
             let _ = done.send(written.clone());

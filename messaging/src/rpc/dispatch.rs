@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 
+use amqp_client::Report;
 use futures_util::FutureExt as _;
 use serde_json::{Value, value::RawValue};
 
@@ -101,7 +102,7 @@ impl Dispatcher {
 
 /// The serializer is as much a part of the method as its arguments are.
 fn refused(error: &Error) -> Failure {
-    Failure::new("ValueError", error.to_string())
+    Failure::new("ValueError", Report(error).to_string())
 }
 
 /// Arguments go by name: they are a JSON object, and none is an empty one.

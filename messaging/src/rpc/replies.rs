@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use amqp_client::Message;
+use amqp_client::Report;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
@@ -74,7 +75,7 @@ impl Replies {
             Err(error) => Err(error),
         };
         if let Err(error) = sent {
-            tracing::debug!(%error, "a heartbeat was not sent");
+            tracing::debug!(error = %Report(&error), "a heartbeat was not sent");
         }
     }
 
@@ -95,20 +96,24 @@ impl Replies {
             Err(error) => {
                 let failure = self.failure(id, is_failure, &error)?;
                 let told = self.attempt(queue, failure.message).await;
-                told.inspect_err(|error| tracing::error!(%error, "nor was its failure")).ok().flatten()
+                told.inspect_err(|error| tracing::error!(error = %Report(error), "nor was its failure"))
+                    .ok()
+                    .flatten()
             }
         }
     }
 
     /// That there was a result, in the place of one that cannot be sent.
     fn failure(&self, id: &str, is_failure: bool, error: &Error) -> Option<Leaving> {
-        tracing::error!(%error, "a reply was not sent");
+        tracing::error!(error = %Report(error), "a reply was not sent");
         if is_failure {
             return None;
         }
-        let failure = Failure::new("RuntimeError", format!("the result could not be sent: {error}"));
+        let failure =
+            Failure::new("RuntimeError", format!("the result could not be sent: {}", Report(error)));
         let told = self.encode_answer(id, &Err(failure));
-        let message = told.inspect_err(|error| tracing::error!(%error, "nor was its failure")).ok()?;
+        let message =
+            told.inspect_err(|error| tracing::error!(error = %Report(error), "nor was its failure")).ok()?;
         Some(Leaving { message, is_failure: true })
     }
 
@@ -146,7 +151,7 @@ impl Replies {
                     Err(error) if is_unroutable(&error) => {}
                     Ok(_) => return true,
                     Err(error) => {
-                        tracing::error!(%error, "a reply was not sent");
+                        tracing::error!(error = %Report(&error), "a reply was not sent");
                         return true;
                     }
                 }

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use amqp_client::{Acker, Delivery};
+use amqp_client::{Acker, Delivery, Report};
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
@@ -147,7 +147,7 @@ impl Desk {
 
     /// There is no reply to what cannot be read.
     async fn refuse(&self, acker: Acker, reason: &Malformed) -> Option<Unclaimed> {
-        tracing::error!(%reason, "an unreadable request is rejected");
+        tracing::error!(reason = %Report(reason), "an unreadable request is rejected");
         count(&self.counts.unreadable);
         settled(&acker.reject(false).await);
         None
@@ -215,7 +215,7 @@ impl Desk {
 
 fn settled(outcome: &amqp_client::Result<()>) -> bool {
     if let Err(error) = outcome {
-        tracing::debug!(%error, "a request was not settled");
+        tracing::debug!(error = %Report(error), "a request was not settled");
     }
     outcome.is_ok()
 }

@@ -441,7 +441,7 @@ mod tests {
             );
             assert_eq!(all.decode::<u8>(Some(content_type), None, b"...").unwrap(), 3);
             let no_text = all.decode::<String>(Some(content_type), None, b"...").unwrap_err();
-            assert!(no_text.to_string().contains("expected a string"), "{no_text}");
+            assert!(amqp_client::Report(&no_text).to_string().contains("expected a string"), "{no_text:?}");
             assert!(matches!(
                 all.decode::<u8>(Some(content_type), None, b"x"),
                 Err(Malformed::Decode { .. })

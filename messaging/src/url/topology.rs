@@ -4,10 +4,12 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use super::options::{Given, decode};
+use super::{
+    error::UrlError,
+    options::{Given, decode},
+};
 use crate::{
     compress::Compression,
-    error::UrlError,
     topology::{Quorum, Topology},
     traffic::Traffic,
 };

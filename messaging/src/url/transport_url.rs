@@ -4,8 +4,10 @@
 
 use amqp_client::Uri;
 
-use super::options::{self, Manner, decode};
-use crate::error::UrlError;
+use super::{
+    error::UrlError,
+    options::{self, Manner, decode},
+};
 
 /// Where a transport's brokers are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,7 @@ pub(crate) enum TransportUrl {
 impl TransportUrl {
     /// One URL, or several with `;` between them, of which the later ones may be bare hosts.
     pub(crate) fn parse(urls: &str) -> Result<Self, UrlError> {
+        refuse_space(urls)?;
         let mut all: Option<Self> = None;
         for url in alternatives(urls)? {
             let parsed = if url.contains("://") { one(url)? } else { amqp(url, false, Manner::Kombu)? };
@@ -32,6 +35,17 @@ impl TransportUrl {
             });
         }
         all.ok_or(UrlError::NoScheme)
+    }
+}
+
+/// What comes from a file often ends with a newline, which would be part of a name.
+fn refuse_space(urls: &str) -> Result<(), UrlError> {
+    if urls.ends_with(['\n', '\r']) {
+        return Err(UrlError::Newline);
+    }
+    match urls.trim().len() < urls.len() || urls.contains(char::is_control) {
+        true => Err(UrlError::Space),
+        false => Ok(()),
     }
 }
 
@@ -68,7 +82,8 @@ fn alternatives(urls: &str) -> Result<Vec<&str>, UrlError> {
 /// Whether this begins with `scheme://`.
 fn has_scheme(url: &str) -> bool {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-    scheme.is_some_and(|scheme| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+'))
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    scheme.is_some_and(|scheme| scheme.bytes().all(is_fit))
 }
 
 fn scheme(url: &str) -> Option<(String, &str)> {
@@ -85,7 +100,8 @@ fn manner(url: &str) -> Option<Manner> {
 }
 
 fn one(url: &str) -> Result<TransportUrl, UrlError> {
-    let (scheme, rest) = scheme(url).ok_or(UrlError::NoScheme)?;
+    // What stands before `://` is repeated only where it can be nothing of a login.
+    let (scheme, rest) = scheme(url).filter(|_| has_scheme(url)).ok_or(UrlError::NoScheme)?;
     match scheme.as_str() {
         "memory" => memory(rest),
         "amqp" | "pyamqp" => amqp(rest, false, Manner::Kombu),
@@ -102,14 +118,13 @@ fn memory(rest: &str) -> Result<TransportUrl, UrlError> {
 }
 
 fn amqp(rest: &str, tls: bool, manner: Manner) -> Result<TransportUrl, UrlError> {
-    // Where the login ends behind what ends the hosts, what looks like a port, a virtual host or an option is a part of the
-    // password, not to be repeated.
-    let ends = rest.find(['/', '?', '#']).filter(|&end| {
-        let (hosts, behind) = rest.split_at(end);
-        !hosts.contains('@') && behind.contains('@')
-    });
-    let cut_by = ends.and_then(|end| rest.get(end..)?.chars().next());
-    uris(rest, tls, manner).map(TransportUrl::Amqp).map_err(|error| cut_by.map_or(error, UrlError::Unescaped))
+    // Where a login seems to end behind what ends the hosts, what looks like a host, a port, a virtual host or an option is a
+    // part of the password: not to be resolved, nor repeated.
+    let behind = rest.find(['/', '?', '#']).and_then(|end| rest.get(end..)).unwrap_or_default();
+    match behind.chars().next().filter(|_| behind.contains('@')) {
+        Some(cut_by) => Err(UrlError::Unescaped(cut_by)),
+        None => uris(rest, tls, manner).map(TransportUrl::Amqp),
+    }
 }
 
 fn uris(rest: &str, tls: bool, manner: Manner) -> Result<Vec<Uri>, UrlError> {
@@ -168,9 +183,7 @@ fn address_and_port(address: &str, default_port: u16) -> Result<(String, u16), U
     };
     let number = match port {
         "" => default_port,
-        digits => {
-            digits.parse().map_err(|_| UrlError::BadPort { host: host.to_owned(), port: port.to_owned() })?
-        }
+        digits => digits.parse().map_err(|_| UrlError::BadPort { host: host.to_owned() })?,
     };
     let host = if host.is_empty() { "localhost" } else { host };
     Ok((host.to_owned(), number))
@@ -200,9 +213,16 @@ mod tests {
 
     #[test]
     fn an_error_repeats_no_part_of_a_password_that_is_not_escaped() {
-        for (password, by) in
-            [("se/cret", '/'), ("se?cret", '?'), ("se#cret", '#'), ("se/%zz", '/'), ("se,cret", ',')]
-        {
+        for (password, by) in [
+            ("se/cret", '/'),
+            ("se?cret", '?'),
+            ("se#cret", '#'),
+            ("se/%zz", '/'),
+            ("se,cret", ','),
+            ("s@cr/et", '/'),
+            ("s@cr?et", '?'),
+            ("s@cr#et", '#'),
+        ] {
             let error = TransportUrl::parse(&format!("amqp://u:{password}@h/v")).unwrap_err();
             assert_eq!(error, UrlError::Unescaped(by), "{password}");
         }
@@ -249,6 +269,9 @@ mod tests {
             ("amqp://u@h", "u guest h 5672 /"),
             ("amqp://:p@h", "guest p h 5672 /"),
             ("amqp://u+x:p+y@h:", "u+x p+y h 5672 /"),
+            ("amqp://u:p@h:/v", "u p h 5672 v"),
+            ("amqp://u:p@ss@h", "u p@ss h 5672 /"),
+            ("amqp://h/v%40w", "guest guest h 5672 v@w"),
             ("amqp:///vh", "guest guest localhost 5672 vh"),
             ("amqp://%68ost", "guest guest host 5672 /"),
             ("amqp://[::1]:7/v", "guest guest ::1 7 v"),
@@ -329,8 +352,14 @@ mod tests {
             ("h:5672", UrlError::NoScheme),
             ("redis://h", UrlError::UnknownScheme("redis".into())),
             ("amqp://h?cacertfile=/ca", UrlError::UnknownOption("cacertfile".into())),
-            ("rabbit://u:secret@h:abc/", UrlError::BadPort { host: "h".into(), port: "abc".into() }),
-            ("amqp://h:65536", UrlError::BadPort { host: "h".into(), port: "65536".into() }),
+            ("rabbit://u:secret@h:abc/", UrlError::BadPort { host: "h".into() }),
+            ("amqp://h:65536", UrlError::BadPort { host: "h".into() }),
+            ("rabbit://u:secret", UrlError::BadPort { host: "u".into() }),
+            ("u:secret://x@h", UrlError::NoScheme),
+            ("rabbit://u:secret@h\n", UrlError::Newline),
+            ("amqp://h/v\r\n", UrlError::Newline),
+            (" amqp://h", UrlError::Space),
+            ("amqp://u:\t@h", UrlError::Space),
             ("amqp://u:secret@[::1", UrlError::UnclosedBracket("[::1".into())),
             ("amqp://u:%ff@h", UrlError::NotUtf8("password")),
         ] {

@@ -10,7 +10,7 @@ use std::{
 
 use amqp_broker::Broker;
 use messaging::{
-    Context, Error, RetryPolicy, TransportOptions,
+    Context, Error, Report, RetryPolicy, TransportOptions,
     notify::{
         Buffer, Driver, Emitting, Event, Level, Listener, Notification, NotificationResult, Notifier,
         NotifyError, WhenFull, drivers,
@@ -64,7 +64,7 @@ type Lost = Arc<Mutex<Vec<(u32, String)>>>;
 fn telling(buffer: Buffer, lost: &Lost) -> Buffer {
     let lost = lost.clone();
     buffer.on_lost(move |notification, why| {
-        lost.lock().unwrap().push((notification.payload().unwrap(), why.to_string()));
+        lost.lock().unwrap().push((notification.payload().unwrap(), Report(why).to_string()));
     })
 }
 

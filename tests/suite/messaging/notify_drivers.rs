@@ -7,7 +7,7 @@ use std::{
 };
 
 use messaging::{
-    Context, Error, Outcome, RetryPolicy, Transport, TransportOptions,
+    Context, Error, Outcome, Report, RetryPolicy, Transport, TransportOptions,
     notify::{Driver, Emitting, Level, Notification, Notifier, NotifyError, drivers},
 };
 use serde_json::json;
@@ -38,7 +38,7 @@ async fn every_driver_gets_a_notification_and_the_caller_the_first_error() {
     let emitted = drivers::Test::new();
     let notifier = Notifier::with("p", Failing).driver(drivers::Noop).driver(emitted.clone());
     let failed = notifier.info(&Context::new(), "e", &1).await.unwrap_err();
-    assert!(failed.to_string().contains("no paper"), "{failed}");
+    assert!(Report(&failed).to_string().contains("no paper"), "{failed:?}");
     assert_eq!(event_types(&emitted), ["e"]);
     assert!(matches!(
         notifier.info(&Context::new(), "e", &std::collections::BTreeMap::from([((), ())])).await,
@@ -190,5 +190,5 @@ async fn a_queue_that_exists_otherwise_is_an_error_and_no_event_that_is_lost_in_
     let durable = durable.connect("memory://notify-conflict").await.unwrap();
     within(Notifier::new(&transport, "p", "n").info(&Context::new(), "e", &())).await.unwrap();
     let failed = within(Notifier::new(&durable, "p", "n").info(&Context::new(), "e", &())).await.unwrap_err();
-    assert!(failed.to_string().contains("durable"), "{failed}");
+    assert!(Report(&failed).to_string().contains("durable"), "{failed:?}");
 }

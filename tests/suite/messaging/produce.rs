@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use messaging::{Error, Exchange, Outcome, Queue, RetryPolicy, Transport, TransportOptions, Undelivered};
+use messaging::{
+    Error, Exchange, Outcome, Queue, Report, RetryPolicy, Transport, TransportOptions, Undelivered,
+};
 use tests::Proxy;
 
 use super::{
@@ -172,14 +174,14 @@ async fn an_outage_longer_than_the_deadline_is_told_with_its_cause() {
     let failure = failure(within(producer.ensure_publish("q", &1)).await);
     assert_eq!(failure.outcome, Outcome::NotSent);
     assert!(failure.attempts > 1 && failure.elapsed <= Duration::from_secs(5));
-    assert!(failure.to_string().contains(&proxy.addr().to_string()), "{failure}");
+    assert!(Report(&failure).to_string().contains(&proxy.addr().to_string()), "{failure:?}");
 }
 
 #[tokio::test]
 async fn a_broker_that_falls_silent_before_its_confirm_leaves_it_unknown() {
     let broker = Broker::embedded().await;
     let (proxy, transport) = through_a_proxy(&broker).await;
-    let producer = transport.producer(Exchange::direct(""));
+    let producer = transport.producer(Exchange::direct("")).mandatory(false);
     within(producer.ensure_publish("q", &1)).await.unwrap();
     proxy.stall(true);
     let policy = RetryPolicy::default().deadline(Duration::from_millis(200));

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{StreamExt as _, future::join_all, stream};
 use messaging::{
-    Delivered, Error, Exchange, Outcome, Producer, PublishOptions, Queue, RetryPolicy, Transport, Undelivered,
+    Delivered, Error, Exchange, Outcome, Producer, PublishOptions, Queue, Report, RetryPolicy, Transport,
+    Undelivered,
 };
 use tests::RabbitMq;
 
@@ -51,7 +52,7 @@ fn check(outcomes: Vec<Result<Delivered, Error>>, culprits: &[u32], words: &str)
         if culprits.contains(&number) {
             let error = undelivered(outcome);
             assert_eq!(error.outcome, Outcome::Rejected, "{error}");
-            assert!(error.to_string().contains(words), "{error}");
+            assert!(Report(&error).to_string().contains(words), "{error:?}");
         } else {
             outcome.unwrap_or_else(|error| panic!("{number}: {error}"));
         }
@@ -161,7 +162,7 @@ async fn an_exchange_that_nobody_declares_is_told_and_holds_up_no_other(broker: 
     }
     for outcome in lost {
         let error = undelivered(outcome);
-        assert!(error.to_string().contains("no exchange 'amq.nowhere'"), "{error}");
+        assert!(Report(&error).to_string().contains("no exchange 'amq.nowhere'"), "{error:?}");
     }
     channel.delete_queue(&queue).await.unwrap();
     transport.close().await.unwrap();
@@ -266,7 +267,7 @@ async fn one_over_the_limit_of_rabbitmq_among_200_is_told_alone_and_so_is_a_topi
     for (key, outcome) in keys.iter().zip(outcomes) {
         match *key {
             "open" => drop(outcome.unwrap()),
-            _ => assert!(undelivered(outcome).to_string().contains("ACCESS_REFUSED")),
+            _ => assert!(Report(&undelivered(outcome)).to_string().contains("ACCESS_REFUSED")),
         }
     }
     rabbitmq.stop().await.unwrap();

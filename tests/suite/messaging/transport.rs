@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use messaging::{Error, Exchange, Queue, Transport, TransportOptions, UrlError};
+use messaging::{Error, Exchange, Queue, Report, Transport, TransportOptions, UrlError};
 use tests::{Authority, TlsTerminator};
 use tokio::net::TcpListener;
 
@@ -13,6 +13,11 @@ use super::{
 
 async fn refusal(url: &str) -> Error {
     within(Transport::connect(url)).await.expect_err(url)
+}
+
+/// All that is said of it.
+async fn said_of(url: &str) -> String {
+    Report(&refusal(url).await).to_string()
 }
 
 /// A port nobody listens at.
@@ -34,7 +39,7 @@ async fn amqps_is_tls_and_the_url_says_whom_to_trust() {
     };
     let transport = Transport::connect(&url(&authority, "ours.pem")).await.unwrap();
     transport.close().await.unwrap();
-    let error = refusal(&url(&stranger, "theirs.pem")).await.to_string();
+    let error = said_of(&url(&stranger, "theirs.pem")).await;
     assert!(error.contains("its issuer is not among"), "{error}");
     assert_eq!(error.matches("localhost").count(), 1, "{error}");
 }
@@ -51,9 +56,9 @@ async fn a_url_that_cannot_be_read_is_refused_before_anything_is_opened() {
 #[tokio::test]
 async fn a_refused_connection_and_an_unknown_host_are_named() {
     let port = closed_port().await;
-    let refused = refusal(&format!("amqp://127.0.0.1:{port}/")).await.to_string();
+    let refused = said_of(&format!("amqp://127.0.0.1:{port}/")).await;
     assert!(refused.contains(&format!("127.0.0.1:{port}")), "{refused}");
-    let unknown = refusal("rabbit://no-such-host.invalid/").await.to_string();
+    let unknown = said_of("rabbit://no-such-host.invalid/").await;
     assert!(unknown.contains("no-such-host.invalid"), "{unknown}");
 }
 
@@ -61,14 +66,14 @@ async fn a_refused_connection_and_an_unknown_host_are_named() {
 async fn a_wrong_password_is_named_and_not_shown() {
     let broker = Broker::embedded().await;
     let url = broker.url.replace("guest:guest", "guest:hunter2");
-    let refused = refusal(&url).await.to_string();
+    let refused = said_of(&url).await;
     assert!(refused.contains("guest") && !refused.contains("hunter2"), "{refused}");
 }
 
 #[tokio::test]
 async fn an_unknown_virtual_host_is_named() {
     let broker = Broker::embedded().await;
-    let refused = refusal(&format!("{}nowhere", broker.url)).await.to_string();
+    let refused = said_of(&format!("{}nowhere", broker.url)).await;
     assert!(refused.contains("\"nowhere\""), "{refused}");
 }
 
@@ -78,7 +83,7 @@ async fn a_mute_peer_ends_at_the_connect_deadline_and_is_named() {
     let address = listener.local_addr().unwrap();
     let options = TransportOptions::new().connect_timeout(Duration::from_millis(200));
     let refused = within(options.connect(&format!("amqp://{address}/"))).await.expect_err("a mute peer");
-    assert!(refused.to_string().contains(&address.to_string()), "{refused}");
+    assert!(Report(&refused).to_string().contains(&address.to_string()), "{refused:?}");
 }
 
 #[tokio::test]
@@ -117,7 +122,7 @@ async fn everything_fails_once_the_transport_is_closed(broker: Broker) {
     let producer = transport.producer(Exchange::direct(""));
     let mut consumer =
         transport.consumer(Queue::new(broker.name("q")).exclusive(true)).start::<u32>().await.unwrap();
-    producer.ensure_publish("nowhere", &1).await.unwrap();
+    producer.clone().mandatory(false).ensure_publish("nowhere", &1).await.unwrap();
     within(transport.close()).await.unwrap();
     within(transport.close()).await.unwrap();
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use messaging::{Exchange, Incoming, OnFailure, PublishOptions, Queue, RetryLater, Transport};
+use messaging::{Exchange, Incoming, OnFailure, PublishOptions, Queue, Report, RetryLater, Transport};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
@@ -102,7 +102,10 @@ impl From<String> for Fragile {
 }
 
 /// An error that panics when it is told, if it is so.
+#[derive(Debug)]
 struct Unspeakable(bool);
+
+impl std::error::Error for Unspeakable {}
 
 impl fmt::Display for Unspeakable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -217,7 +220,7 @@ async fn what_cannot_be_read_goes_to_who_is_there_for_it(broker: Broker) {
         .consumer(Queue::new(&queue))
         .on_failure(OnFailure::Retry(later))
         .on_undecodable(move |message, reason| {
-            told.send((message.body().clone(), reason.to_string())).unwrap();
+            told.send((message.body().clone(), Report(&reason).to_string())).unwrap();
             let body = message.body().clone();
             assert_ne!(body, "\"panic\"");
             async move { if body == "\"fine\"" { Ok(()) } else { Err("not mine") } }

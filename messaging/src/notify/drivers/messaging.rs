@@ -46,7 +46,7 @@ impl Messaging {
         let exchange = topology.control_exchange_name().to_owned();
         Messaging {
             transport: transport.clone(),
-            producer: transport.producer(topology.exchange(&exchange)),
+            producer: producer(transport, &topology, &exchange),
             topology,
             topics: vec![topic.into()],
             exchange,
@@ -66,7 +66,7 @@ impl Messaging {
     #[must_use]
     pub fn exchange(mut self, exchange: impl Into<String>) -> Self {
         self.exchange = exchange.into();
-        self.producer = self.transport.producer(self.topology.exchange(&self.exchange));
+        self.producer = producer(&self.transport, &self.topology, &self.exchange);
         self
     }
 
@@ -116,6 +116,11 @@ impl Messaging {
             bindings: vec![binding],
         }
     }
+}
+
+/// The queue of each topic is declared before; other queues need not be there.
+fn producer(transport: &Transport, topology: &Topology, exchange: &str) -> Producer {
+    transport.producer(topology.exchange(exchange)).mandatory(false)
 }
 
 impl Driver for Messaging {

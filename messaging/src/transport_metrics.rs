@@ -1,0 +1,70 @@
+//! Counts of a transport.
+
+use amqp_client::Metrics;
+
+/// What a transport has done since it was made, over all its connections, and what it holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransportMetrics {
+    /// Messages sent; one that is published again counts again.
+    pub published: u64,
+    /// Of these, the ones that the broker has confirmed; those that came back, too.
+    pub confirmed: u64,
+    /// Of these, the ones that the broker has refused with a nack.
+    pub nacked: u64,
+    /// Mandatory messages that came back, for no queue took them.
+    pub returned: u64,
+    /// Attempts to publish beyond the first of each message.
+    pub retried: u64,
+    /// Messages received.
+    pub delivered: u64,
+    /// Of these, the ones that were acknowledged.
+    pub acked: u64,
+    /// How often a connection that was lost was opened again, or was to be recovered.
+    pub reconnects: u64,
+    /// Messages that wait for the broker's confirm now.
+    pub unconfirmed: usize,
+    /// Messages that were received and not settled now.
+    pub unacked: usize,
+}
+
+impl TransportMetrics {
+    /// With what a connection has done and holds.
+    pub(crate) fn with(self, connection: &Metrics) -> Self {
+        TransportMetrics {
+            unconfirmed: self.unconfirmed + connection.unconfirmed,
+            unacked: self.unacked + connection.unacked,
+            ..self.after(connection)
+        }
+    }
+
+    /// With what a connection that has ended has done.
+    pub(crate) fn after(self, connection: &Metrics) -> Self {
+        TransportMetrics {
+            published: self.published + connection.messages_published,
+            confirmed: self.confirmed + connection.messages_confirmed,
+            nacked: self.nacked + connection.messages_nacked,
+            returned: self.returned + connection.messages_returned,
+            delivered: self.delivered + connection.messages_received,
+            acked: self.acked + connection.messages_acked,
+            reconnects: self.reconnects + connection.reconnects,
+            ..self
+        }
+    }
+
+    /// With those of another connection.
+    pub(crate) fn and(self, other: Self) -> Self {
+        TransportMetrics {
+            published: self.published + other.published,
+            confirmed: self.confirmed + other.confirmed,
+            nacked: self.nacked + other.nacked,
+            returned: self.returned + other.returned,
+            retried: self.retried + other.retried,
+            delivered: self.delivered + other.delivered,
+            acked: self.acked + other.acked,
+            reconnects: self.reconnects + other.reconnects,
+            unconfirmed: self.unconfirmed + other.unconfirmed,
+            unacked: self.unacked + other.unacked,
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! How the connections of a transport are doing: its state, what happens to them, what they have done, and whether they are there.
+
+use std::time::Duration;
+
+use amqp_broker::{Broker as Embedded, PublishFault};
+use amqp_client::Uri;
+use messaging::{
+    Backoff, ConnectionEvents, ConnectionState, Error, Event, Exchange, Outcome, PublishOptions, Queue,
+    Recovery, Report, RetryPolicy, Role, Transport, TransportOptions, Undelivered,
+};
+use tests::{Proxy, RabbitMq};
+
+use super::{
+    fixture::{Broker, impatient, within},
+    on_every_broker,
+};
+
+/// A proxy before a broker, and the URL of the broker through it.
+async fn proxied(broker: &Broker) -> (Proxy, String) {
+    let address = Uri::parse(&broker.url).unwrap().address();
+    let proxy = Proxy::start(&address).await.unwrap();
+    let url = broker.url.replace(&address, &proxy.addr().to_string());
+    (proxy, url)
+}
+
+/// Tries again soon.
+fn soon() -> Recovery {
+    Recovery::new().backoff(Backoff::new(Duration::from_millis(5), Duration::from_millis(20)))
+}
+
+fn undelivered(result: Result<messaging::Delivered, Error>) -> Undelivered {
+    match result {
+        Err(Error::Undelivered(undelivered)) => *undelivered,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Until such an event of this connection has come; those that came, it included.
+async fn until(events: &mut ConnectionEvents, of: Role, is_it: impl Fn(&Event) -> bool) -> Vec<Event> {
+    let mut came = Vec::new();
+    loop {
+        let event = within(events.recv()).await.expect("it is over");
+        if event.connection == of {
+            came.push(event.event);
+            if is_it(came.last().unwrap()) {
+                return came;
+            }
+        }
+    }
+}
+
+fn connects(events: &[Event]) -> usize {
+    events.iter().filter(|event| matches!(event, Event::Connected)).count()
+}
+
+async fn a_transport_is_healthy_and_counts_what_it_has_done(broker: Broker) {
+    let transport = TransportOptions::new().lazy(&broker.url).unwrap();
+    assert!(matches!(transport.state(), ConnectionState::Idle));
+    assert!(within(transport.health(Duration::from_secs(10))).await.unwrap() > Duration::ZERO);
+    assert!(matches!(transport.state_of(Role::Publish), ConnectionState::Connected));
+    assert!(matches!(transport.state_of(Role::Consume), ConnectionState::Idle));
+
+    let queue = Queue::new(broker.name("q")).auto_delete(true);
+    let mut consumer = transport.consumer(queue.clone()).start::<u32>().await.unwrap();
+    let producer = transport.producer(Exchange::direct(""));
+    for number in 0..3 {
+        producer.ensure_publish(queue.name(), &number).await.unwrap();
+    }
+    assert_eq!(undelivered(producer.ensure_publish(&broker.name("nowhere"), &1).await).attempts, 1);
+    within(consumer.next()).await.unwrap().unwrap().ack().await.unwrap();
+    let held = [within(consumer.next()).await, within(consumer.next()).await];
+    within(transport.health(Duration::from_secs(10))).await.unwrap();
+    assert!(matches!(transport.state(), ConnectionState::Connected));
+
+    let metrics = transport.metrics();
+    assert_eq!((metrics.published, metrics.confirmed, metrics.returned), (4, 4, 1), "{metrics:?}");
+    assert_eq!((metrics.delivered, metrics.acked, metrics.unacked), (3, 1, 2), "{metrics:?}");
+    assert_eq!((metrics.nacked, metrics.retried, metrics.unconfirmed, metrics.reconnects), (0, 0, 0, 0));
+    drop((held, consumer));
+    transport.close().await.unwrap();
+    assert!(matches!(transport.state(), ConnectionState::Closed));
+    assert!(matches!(transport.health(Duration::from_secs(10)).await, Err(Error::Closed)));
+    assert_eq!(transport.metrics().published, 4, "what was done is still known");
+}
+
+async fn on_the_default_exchange_a_queue_has_to_be_there(broker: Broker) {
+    let transport = broker.transport().await;
+    let nowhere = broker.name("nowhere");
+    let producer = transport.producer(Exchange::direct(""));
+    let failure = undelivered(within(producer.ensure_publish(&nowhere, &1)).await);
+    assert_eq!((failure.outcome, failure.attempts), (Outcome::Unroutable, 1));
+    within(producer.clone().mandatory(false).ensure_publish(&nowhere, &1)).await.unwrap();
+    let optional = PublishOptions::new().mandatory(false);
+    within(producer.ensure_publish_with(&nowhere, &1, &optional)).await.unwrap();
+    // Elsewhere nobody need be interested.
+    let events = Exchange::topic(broker.name("events")).auto_delete(true);
+    within(transport.producer(events).ensure_publish(&nowhere, &1)).await.unwrap();
+    transport.close().await.unwrap();
+}
+
+on_every_broker! {
+    a_transport_is_healthy_and_counts_what_it_has_done,
+    on_the_default_exchange_a_queue_has_to_be_there,
+}
+
+async fn one_that_recovers_is_the_only_one_and_is_told_of(broker: Broker) {
+    let (mut proxy, url) = proxied(&broker).await;
+    let transport = TransportOptions::new().recovery(soon()).lazy(&url).unwrap();
+    let mut events = transport.events();
+    let queue = Queue::new(broker.name("q")).auto_delete(true);
+    let mut consumer = transport.consumer(queue.clone()).start::<u32>().await.unwrap();
+    proxy.refuse(true).await.unwrap();
+    proxy.cut();
+    let mut came =
+        until(&mut events, Role::Consume, |event| matches!(event, Event::Reconnecting { attempt: 3, .. }))
+            .await;
+    let state = transport.state();
+    assert!(matches!(state, ConnectionState::Recovering { attempt: 3.., .. }), "{state:?}");
+    let unhealthy = within(transport.health(Duration::from_millis(300))).await.unwrap_err();
+    assert!(matches!(unhealthy, Error::Connect { .. } | Error::Broker { .. }), "{unhealthy}");
+    // Whoever needs it meanwhile waits for this one.
+    let subscription = transport.consumer(Queue::new(broker.name("other")).auto_delete(true));
+    let other = tokio::spawn(async move { subscription.start::<u32>().await });
+    proxy.refuse(false).await.unwrap();
+    within(other).await.unwrap().unwrap();
+    came.extend(until(&mut events, Role::Consume, |event| matches!(event, Event::Recovered(_))).await);
+    assert_eq!(connects(&came), 1, "{came:?}");
+    assert!(came.iter().any(|event| matches!(event, Event::NotConnected { attempt: 2, .. })), "{came:?}");
+    transport
+        .producer(Exchange::direct(""))
+        .retry(impatient())
+        .ensure_publish(queue.name(), &7)
+        .await
+        .unwrap();
+    assert_eq!(*within(consumer.next()).await.unwrap().unwrap().body(), 7);
+    assert_eq!(transport.metrics().reconnects, 1);
+    transport.close().await.unwrap();
+    let rest = until(&mut events, Role::Consume, |event| matches!(event, Event::Closed(_))).await;
+    assert_eq!(connects(&rest), 0, "{rest:?}");
+    while let Some(event) = within(events.recv()).await {
+        assert!(matches!(event.connection, Role::Publish), "{event:?}");
+    }
+    assert!(within(transport.events().recv()).await.is_none(), "all was told");
+}
+
+async fn closing_ends_one_that_is_being_recovered(broker: Broker) {
+    let (mut proxy, url) = proxied(&broker).await;
+    let transport = TransportOptions::new().recovery(soon()).lazy(&url).unwrap();
+    let mut events = transport.events();
+    let queue = Queue::new(broker.name("q")).auto_delete(true);
+    let mut consumer = transport.consumer(queue.clone()).start::<u32>().await.unwrap();
+    proxy.refuse(true).await.unwrap();
+    proxy.cut();
+    until(&mut events, Role::Consume, |event| matches!(event, Event::Reconnecting { attempt: 2, .. })).await;
+    within(transport.close()).await.unwrap();
+    assert!(matches!(within(consumer.next()).await, Some(Err(Error::ConsumerEnded { .. }))));
+    proxy.refuse(false).await.unwrap();
+    let rest = until(&mut events, Role::Consume, |event| matches!(event, Event::Closed(_))).await;
+    assert!(!rest.iter().any(|event| matches!(event, Event::Recovered(_))), "{rest:?}");
+    assert!(within(events.recv()).await.is_none());
+    assert!(matches!(transport.consumer(queue).start::<u32>().await, Err(Error::Closed)));
+}
+
+async fn a_first_connection_is_waited_for_where_that_is_wanted(broker: Broker) {
+    let (mut proxy, url) = proxied(&broker).await;
+    proxy.refuse(true).await.unwrap();
+    let options = TransportOptions::new().recovery(soon().first_connect(true));
+    let transport = options.clone().lazy(&url).unwrap();
+    let mut events = transport.events();
+    let queue = Queue::new(broker.name("q")).auto_delete(true);
+    let subscription = transport.consumer(queue.clone());
+    let starting = tokio::spawn(async move { subscription.start::<u32>().await });
+    let connecting = tokio::spawn(async move { options.connect(&url).await });
+    let came =
+        until(&mut events, Role::Consume, |event| matches!(event, Event::Reconnecting { attempt: 3, .. }))
+            .await;
+    assert!(matches!(came[0], Event::NotConnected { attempt: 1, .. }), "{came:?}");
+    assert!(matches!(transport.state(), ConnectionState::Connecting { attempt: 3.. }));
+    proxy.refuse(false).await.unwrap();
+    let mut consumer = within(starting).await.unwrap().unwrap();
+    let other = within(connecting).await.unwrap().unwrap();
+    other.producer(Exchange::direct("")).ensure_publish(queue.name(), &7).await.unwrap();
+    assert_eq!(*within(consumer.next()).await.unwrap().unwrap().body(), 7);
+    other.close().await.unwrap();
+    transport.close().await.unwrap();
+}
+
+async fn waiting_for_a_first_connection_ends_at_its_limits_and_by_closing(broker: Broker) {
+    let (mut proxy, url) = proxied(&broker).await;
+    proxy.refuse(true).await.unwrap();
+    let limited = TransportOptions::new().recovery(soon().first_connect(true).max_attempts(3));
+    assert!(matches!(within(limited.connect(&url)).await, Err(Error::Connect { .. })));
+
+    let patient = soon().first_connect(true).backoff(Backoff::new(Duration::from_secs(600), Duration::MAX));
+    let transport = TransportOptions::new().recovery(patient.clone()).lazy(&url).unwrap();
+    let mut events = transport.events();
+    let subscription = transport.consumer(Queue::new(broker.name("q")));
+    let starting = tokio::spawn(async move { subscription.start::<u32>().await });
+    until(&mut events, Role::Consume, |event| matches!(event, Event::Reconnecting { .. })).await;
+    within(transport.close()).await.unwrap();
+    assert!(matches!(within(starting).await.unwrap(), Err(Error::Closed)));
+
+    // What trying again does not change is told at once.
+    proxy.refuse(false).await.unwrap();
+    let mut stranger = Uri::parse(&url).unwrap();
+    stranger.user = "nobody".to_owned();
+    let url = format!("amqp://{}:{}@{}/", stranger.user, "wrong", stranger.address());
+    let refused = within(TransportOptions::new().recovery(patient).connect(&url)).await.unwrap_err();
+    assert!(Report(&refused).to_string().contains("login refused"), "{}", Report(&refused));
+}
+
+/// The same on brokers that are reached over TCP.
+macro_rules! over_tcp {
+    ($($name:ident),* $(,)?) => {
+        mod embedded_over_tcp {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Broker::embedded().await).await;
+            })*
+        }
+
+        mod rabbitmq_over_tcp {
+            $(#[tokio::test]
+            async fn $name() {
+                let test = concat!(module_path!(), "::", stringify!($name));
+                if let Some(broker) = super::Broker::rabbitmq(test) {
+                    super::$name(broker).await;
+                }
+            })*
+        }
+    };
+}
+
+over_tcp! {
+    one_that_recovers_is_the_only_one_and_is_told_of,
+    closing_ends_one_that_is_being_recovered,
+    a_first_connection_is_waited_for_where_that_is_wanted,
+    waiting_for_a_first_connection_ends_at_its_limits_and_by_closing,
+}
+
+#[tokio::test]
+async fn a_broker_that_is_silent_is_not_healthy() {
+    let broker = Broker::embedded().await;
+    let (proxy, url) = proxied(&broker).await;
+    let transport = Transport::connect(&url).await.unwrap();
+    proxy.stall(true);
+    let unhealthy = within(transport.health(Duration::from_millis(200))).await.unwrap_err();
+    assert!(matches!(unhealthy, Error::Timeout { .. }), "{unhealthy}");
+    proxy.stall(false);
+    within(transport.health(Duration::from_secs(10))).await.unwrap();
+}
+
+/// What a publish and a probe say while the broker blocks.
+async fn is_blocked_for(transport: &Transport, queue: &str, reason: &str) {
+    let brief = RetryPolicy::default().deadline(Duration::from_millis(300));
+    let producer = transport.producer(Exchange::direct("")).retry(brief);
+    // One that was under way when the broker said so may have left: nobody knows of it. The next ones wait here.
+    for _ in 0..2 {
+        let failure = undelivered(within(producer.ensure_publish(queue, &1)).await);
+        let said = Report(&failure).to_string();
+        assert!(said.ends_with(&format!("cannot publish: blocked by the broker: {reason}")), "{said}");
+    }
+    let state = transport.state();
+    assert!(matches!(&state, ConnectionState::Blocked { reason: said } if said == reason), "{state:?}");
+    let unhealthy = within(transport.health(Duration::from_secs(10))).await.unwrap_err();
+    assert!(Report(&unhealthy).to_string().ends_with(&format!("blocked by the broker: {reason}")));
+}
+
+#[tokio::test]
+async fn a_broker_that_blocks_is_named_and_so_is_its_reason() {
+    let broker = Embedded::builder().build();
+    let transport = Transport::on(&broker);
+    let mut events = transport.events();
+    let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
+    let producer = transport.producer(Exchange::direct(""));
+    producer.ensure_publish_with("q", &1, &needs).await.unwrap();
+    broker.faults().block("low on memory");
+    is_blocked_for(&transport, "q", "low on memory").await;
+    broker.faults().unblock();
+    until(&mut events, Role::Publish, |event| matches!(event, Event::Unblocked)).await;
+    producer.ensure_publish("q", &1).await.unwrap();
+    within(transport.health(Duration::from_secs(10))).await.unwrap();
+}
+
+#[tokio::test]
+async fn rabbitmq_that_is_short_of_memory_is_named_too() {
+    if !RabbitMq::require("messaging::connections::rabbitmq_that_is_short_of_memory_is_named_too") {
+        return;
+    }
+    let node = RabbitMq::start().await.unwrap();
+    let transport = Transport::connect(node.uri()).await.unwrap();
+    let needs = PublishOptions::new().declare_queue(&Queue::durable("q"));
+    transport.producer(Exchange::direct("")).ensure_publish_with("q", &1, &needs).await.unwrap();
+    node.ctl(&["set_vm_memory_high_watermark", "0.0000001"]).await.unwrap();
+    is_blocked_for(&transport, "q", "low on memory").await;
+    node.ctl(&["set_vm_memory_high_watermark", "0.4"]).await.unwrap();
+    transport.producer(Exchange::direct("")).ensure_publish("q", &1).await.unwrap();
+    transport.close().await.unwrap();
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_test_has_its_own_broker_and_its_faults_by_connection_and_publish() {
+    let broker = Embedded::builder().user("ada", "lovelace").vhost("lab").build();
+    let options = TransportOptions::new().name("shop").broker(&broker);
+    let refused = options.clone().connect("amqp://ada:wrong@anywhere/lab").await.unwrap_err();
+    assert!(Report(&refused).to_string().contains("login refused for user \"ada\""), "{}", Report(&refused));
+    let transport = options.connect("amqp://ada:lovelace@anywhere/lab").await.unwrap();
+    let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
+    let producer = transport.producer(Exchange::direct("")).retry(impatient());
+    producer.ensure_publish_with("q", &0, &needs).await.unwrap();
+
+    broker.faults().at_publish_of("shop (publish)", 2, PublishFault::DropConnection);
+    assert_eq!(producer.ensure_publish("q", &1).await.unwrap().attempts, 1);
+    assert_eq!(producer.ensure_publish("q", &2).await.unwrap().attempts, 2);
+    broker.faults().at_publish_of("shop (publish)", 1, PublishFault::Nack);
+    assert_eq!(producer.ensure_publish("q", &3).await.unwrap().attempts, 2);
+    let text = "PRECONDITION_FAILED - because".to_owned();
+    broker.faults().at_publish(1, PublishFault::CloseChannel { code: 406, text });
+    let failure = undelivered(producer.ensure_publish("q", &4).await);
+    assert!(Report(&failure).to_string().contains("because"), "{}", Report(&failure));
+    assert_eq!(broker.faults().drop_connections_named("shop (publish)"), 1);
+    producer.ensure_publish("q", &5).await.unwrap();
+
+    assert_eq!(broker.queue("lab", "q").unwrap().ready, 5);
+    let metrics = transport.metrics();
+    assert_eq!((metrics.nacked, metrics.reconnects), (1, 2), "{metrics:?}");
+    assert!(metrics.retried >= 2, "{metrics:?}");
+}
