@@ -209,7 +209,7 @@ impl Shared {
                 Err(Error::Closed) => return None,
                 // Those that wait end by their deadlines; the next call is told.
                 Err(error) if error.ends_consuming() => {
-                    tracing::warn!(queue = self.queue.name(), %error, "replies cannot be consumed any more");
+                    tracing::warn!(queue = self.queue.name(), error = %Report(&error), "replies cannot be consumed any more");
                     return None;
                 }
                 Err(error) => {
