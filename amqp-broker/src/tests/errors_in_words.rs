@@ -10,7 +10,8 @@ use crate::failure::Failure;
 fn with_sources() -> Vec<Box<dyn Error>> {
     let cause = || Arc::new(io::Error::other("the cause"));
     let path = || PathBuf::from("/a/folder");
-    let mut all: Vec<Box<dyn Error>> = vec![Failure::Disk { path: path(), source: cause() }.into()];
+    let mut all: Vec<Box<dyn Error>> = Vec::new();
+    all.extend([Failure::Disk { path: path(), source: cause() }.into()]);
     #[cfg(feature = "durable")]
     {
         let source = io::Error::other("the cause");
