@@ -14,8 +14,8 @@ use crate::{
 pub(crate) enum Progress {
     Opening,
     Sending,
-    /// On this channel, which owes the answer.
-    Confirming(Arc<OpenLane>),
+    /// On this channel, which owes the answer to the publish with this tag.
+    Confirming(Arc<OpenLane>, u64),
 }
 
 impl Progress {
@@ -23,7 +23,7 @@ impl Progress {
         let (outcome, during) = match self {
             Progress::Opening => (Outcome::NotSent, "connecting"),
             Progress::Sending => (Outcome::NotSent, "waiting for room to send"),
-            Progress::Confirming(_) => (Outcome::Unknown, "waiting for the broker's confirm"),
+            Progress::Confirming(..) => (Outcome::Unknown, "waiting for the broker's confirm"),
         };
         let late = || Box::new(Error::Timeout { after: retry.elapsed(), during });
         Fault { source: Some(cause.unwrap_or_else(late)), ..Fault::new(outcome, None) }

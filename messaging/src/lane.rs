@@ -12,7 +12,12 @@ use amqp_client::{Channel, Exchange, Publisher};
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
-use crate::{entity::Entities, error::Error, link::Link};
+use crate::{
+    entity::Entities,
+    error::Error,
+    link::Link,
+    slow::{Slow, SlowLinks},
+};
 
 /// Channels at once of declarations, and of messages that are tried apart from others, on a connection that has room for 2047 by
 /// default.
@@ -25,6 +30,7 @@ pub(crate) struct Lanes(Arc<Pool>);
 
 struct Pool {
     link: Link,
+    slow_links: SlowLinks,
     room_apart: Arc<Semaphore>,
     /// By the exchange's whole definition.
     by_exchange: Mutex<HashMap<String, Weak<Lane>>>,
@@ -33,6 +39,10 @@ struct Pool {
 /// The way to one exchange: a channel that is opened on first use, and again when it has ended.
 pub(crate) struct Lane {
     link: Link,
+    slow_links: SlowLinks,
+    pub(crate) slow: Slow,
+    /// The ways of slow keys.
+    slow_lanes: Mutex<HashMap<String, Arc<Lane>>>,
     pub(crate) exchange: String,
     entities: Entities,
     room_apart: Arc<Semaphore>,
@@ -62,14 +72,14 @@ pub(crate) struct Required<'a> {
 }
 
 impl Lanes {
-    pub(crate) fn new(link: Link) -> Self {
+    pub(crate) fn new(link: Link, slow_links: SlowLinks) -> Self {
         let room_apart = Arc::new(Semaphore::new(CHANNELS_APART));
-        Lanes(Arc::new(Pool { link, room_apart, by_exchange: Mutex::default() }))
+        Lanes(Arc::new(Pool { link, slow_links, room_apart, by_exchange: Mutex::default() }))
     }
 
     /// A lane that nobody else gets.
     pub(crate) fn apart(&self, exchange: Exchange) -> Arc<Lane> {
-        Arc::new(Lane::new(self.0.link.clone(), exchange, self.0.room_apart.clone()))
+        Arc::new(Lane::new(&self.0, exchange))
     }
 
     pub(crate) fn of(&self, exchange: Exchange) -> Arc<Lane> {
@@ -79,37 +89,66 @@ impl Lanes {
             return lane;
         }
         lanes.retain(|_, lane| lane.strong_count() > 0);
-        let lane = Arc::new(Lane::new(self.0.link.clone(), exchange, self.0.room_apart.clone()));
+        let lane = Arc::new(Lane::new(&self.0, exchange));
         lanes.insert(definition, Arc::downgrade(&lane));
         lane
     }
 }
 
 impl Lane {
-    fn new(link: Link, exchange: Exchange, room_apart: Arc<Semaphore>) -> Self {
+    fn new(pool: &Pool, exchange: Exchange) -> Self {
         Lane {
-            link,
+            link: pool.link.clone(),
+            slow_links: pool.slow_links.clone(),
+            slow: Slow::default(),
+            slow_lanes: Mutex::default(),
             exchange: exchange.name().to_owned(),
             entities: Entities { exchanges: vec![exchange], ..Entities::default() },
-            room_apart,
+            room_apart: pool.room_apart.clone(),
             is_apart: false,
             open: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Where a group of the messages is tried that the broker may have closed `open` for.
-    pub(crate) fn group(&self, open: &OpenLane, number: u64) -> Arc<Lane> {
-        let apart = || Lane {
-            link: self.link.clone(),
+    /// Another one to the same exchange.
+    fn beside(&self, link: &Link, is_apart: bool) -> Arc<Lane> {
+        Arc::new(Lane {
+            link: link.clone(),
+            slow_links: self.slow_links.clone(),
+            slow: Slow::default(),
+            slow_lanes: Mutex::default(),
             exchange: self.exchange.clone(),
             entities: self.entities.clone(),
             room_apart: self.room_apart.clone(),
-            is_apart: true,
+            is_apart,
             open: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
-        };
-        open.groups.lock().entry(number).or_insert_with(|| Arc::new(apart())).clone()
+        })
+    }
+
+    /// Where messages with this key are published while the broker does not answer them and answers others.
+    pub(crate) fn slow_lane(&self, key: &str) -> Arc<Lane> {
+        let mut lanes = self.slow_lanes.lock();
+        if let Some(known) = lanes.get(key) {
+            return known.clone();
+        }
+        let lane = self.beside(self.slow_links.next().unwrap_or(&self.link), false);
+        lanes.insert(key.to_owned(), lane.clone());
+        lane
+    }
+
+    /// The broker answers messages with this key.
+    #[inline]
+    pub(crate) fn answered(&self, key: &str) {
+        if self.slow.remove(key) {
+            self.slow_lanes.lock().remove(key);
+        }
+    }
+
+    /// Where a group of the messages is tried that the broker may have closed `open` for.
+    pub(crate) fn group(&self, open: &OpenLane, number: u64) -> Arc<Lane> {
+        open.groups.lock().entry(number).or_insert_with(|| self.beside(&self.link, true)).clone()
     }
 
     /// Its channel, opened when there is none that works.
@@ -150,17 +189,12 @@ impl Lane {
     pub(crate) async fn declare(&self, open: &OpenLane, required: &Required<'_>) -> Result<(), Error> {
         let declare = || async {
             let _room = self.room_apart.acquire().await;
-            let channel = self.link.open_channel().await?;
+            let channel = self.link.open_channel_soon().await?;
             // The exchange may have been deleted, and what is to be declared may name it.
             self.entities.declare(&channel).await?;
             (required.entities)().declare(&channel).await
         };
         open.declaration(required.name).get_or_try_init(declare).await.copied()
-    }
-
-    /// Whether the broker takes no publishes at this moment.
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.link.blocked().is_some()
     }
 
     /// Gives up a channel that failed, or that owes an answer: the next message opens another, where all is declared anew. What is
@@ -174,7 +208,7 @@ impl Lane {
 impl OpenLane {
     async fn open(lane: &Lane) -> Result<Self, Error> {
         let room = if lane.is_apart { lane.room_apart.clone().acquire_owned().await.ok() } else { None };
-        let channel = lane.link.open_channel().await?;
+        let channel = lane.link.open_channel_soon().await?;
         lane.entities.declare(&channel).await?;
         let publisher = channel.publisher().await.map_err(Error::broker("turn confirms on"))?;
         let (declared, given_up, groups) = Default::default();

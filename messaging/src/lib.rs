@@ -61,6 +61,7 @@ mod serialize;
 mod service;
 mod settling;
 mod simple_queue;
+mod slow;
 mod source;
 mod stowed;
 mod stuck;

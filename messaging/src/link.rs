@@ -12,7 +12,7 @@ use amqp_client::{Channel, ConnectOptions, Connection, Event, Recovery, Report, 
 use parking_lot::Mutex;
 use tokio::{
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,13 @@ use crate::{
     error::Error,
     transport_metrics::TransportMetrics,
 };
+
+/// How long a connection may take to open a channel for who can do with another one.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Who asks after somebody else has waited for that, and gave up, waits so long at least.
+const LEAST_PATIENCE: Duration = Duration::from_millis(250);
+/// What was waited for longer ago says nothing of the connection any more.
+const LATELY: Duration = Duration::from_secs(20);
 
 /// A connection that is there when it is asked for.
 #[derive(Clone)]
@@ -62,6 +69,10 @@ struct Shared {
 struct Opened {
     /// The last one; it may have ended since.
     connection: Option<Connection>,
+    /// How many there have been.
+    count: u64,
+    /// Since when a channel has been asked for that has not been opened.
+    silent: Option<Instant>,
     /// Why it could not be opened since.
     failure: Option<amqp_client::Error>,
     /// Tells the events of the last one.
@@ -107,6 +118,25 @@ impl Link {
     pub(crate) async fn open_channel(&self) -> Result<Channel, Error> {
         let connection = self.connection().await?;
         connection.open_channel().await.map_err(Error::broker("open a channel"))
+    }
+
+    /// As [`open_channel`](Self::open_channel), on another connection when this one does not answer soon. RabbitMQ reads nothing from
+    /// a connection while one of its channels has more for a quorum queue without a majority than it takes
+    /// (<https://www.rabbitmq.com/docs/flow-control>). What is under way on the connection that is left goes on.
+    pub(crate) async fn open_channel_soon(&self) -> Result<Channel, Error> {
+        let connection = self.connection().await?;
+        let (number, until) = self.shared.opened.lock().patience();
+        let opened = timeout_at(until, connection.open_channel()).await;
+        let is_blocked = self.blocked().is_some();
+        if opened.is_ok() || !is_blocked {
+            self.shared.opened.lock().silent = None;
+        }
+        match opened {
+            Ok(opened) => return opened.map_err(Error::broker("open a channel")),
+            Err(_) if is_blocked => {}
+            Err(_) => self.shared.opened.lock().leave(number),
+        }
+        self.open_channel().await
     }
 
     /// Whether there is a connection at this moment.
@@ -199,6 +229,27 @@ impl Link {
     }
 }
 
+impl Opened {
+    /// Which connection it is, and until when to wait for a channel of it: as long as all together who have asked for one since the
+    /// last was opened.
+    fn patience(&mut self) -> (u64, Instant) {
+        let now = Instant::now();
+        let since = self.silent.filter(|since| now < *since + LATELY).unwrap_or(now);
+        self.silent = Some(since);
+        (self.count, (since + PATIENCE).max(now + LEAST_PATIENCE))
+    }
+
+    /// Whoever asks for a connection next gets another one than this.
+    fn leave(&mut self, number: u64) {
+        if self.count == number
+            && let Some(left) = self.connection.take()
+        {
+            tracing::warn!("a connection does not answer; what is published next goes over another");
+            self.before = self.before.after(&left.metrics());
+        }
+    }
+}
+
 impl Shared {
     /// The connection, unless it has ended.
     fn connection(&self) -> Result<Option<Connection>, Error> {
@@ -273,6 +324,7 @@ impl Shared {
             opened.before.reconnects += 1;
         }
         opened.failure = None;
+        opened.count += 1;
         opened.telling = Some(self.teller.follow(self.role, connection.events()));
         Ok(connection)
     }

@@ -24,7 +24,7 @@ use crate::{
     error::{Error, Outcome},
     json_message::json_message,
     lane::OpenLane,
-    publishing::{Delivered, Publishing, Sent, out_of_time},
+    publishing::{Delivered, Publishing, Sent},
     retry::{Retry, RetryPolicy},
     serialize::Bodies,
 };
@@ -168,6 +168,13 @@ where
         *self.message.body_mut() = body;
         let marked = self.publishing.mark(&self.message)?;
         let message = marked.as_deref().unwrap_or(&self.message);
+        if self.publishing.lane.slow.contains(routing_key.as_ref()) {
+            let body = std::mem::take(self.message.body_mut());
+            let unconfirmed = Unconfirmed { routing_key, body, marked, begun: self.now };
+            let number = self.oldest + self.in_flight.len() as u64;
+            self.persisting.push(persist(self.publishing, number, unconfirmed, None));
+            return Ok(State::Persisting);
+        }
         let begun =
             self.lanes.last().and_then(|lane| self.publishing.begin(lane, routing_key.as_ref(), message));
         if begun.is_none() {
@@ -195,7 +202,7 @@ where
                 State::Confirming(unconfirmed, confirm)
             }
             (State::Sending(unconfirmed), Err(fault)) => {
-                self.persisting.push(persist(self.publishing, number, unconfirmed, fault));
+                self.persisting.push(persist(self.publishing, number, unconfirmed, Some(fault)));
                 State::Persisting
             }
             (other, _) => other,
@@ -228,12 +235,15 @@ where
                                 continue;
                             }
                             let lane = self.lanes.of(self.oldest).cloned();
-                            let progress = lane.map_or(Progress::Sending, Progress::Confirming);
-                            Some(out_of_time(&self.publishing.lane, &progress, &retry, None))
+                            let progress =
+                                lane.map_or(Progress::Sending, |lane| Progress::Confirming(lane, tag));
+                            let (lane, key) = (&self.publishing.lane, unconfirmed.routing_key.as_ref());
+                            Some(self.publishing.out_of_time(lane, key, &progress, &retry, None))
                         }
                     };
                     let Some(fault) = failed else {
                         let delivered = Delivered::by(&unconfirmed.retry(self.publishing.retry), self.now);
+                        self.publishing.lane.answered(unconfirmed.routing_key.as_ref());
                         self.in_flight.pop_front();
                         self.has_ended();
                         return Poll::Ready(Some(Ok(delivered)));
@@ -257,7 +267,7 @@ where
     fn fail_oldest(&mut self, fault: Fault) {
         let Some(oldest) = self.in_flight.front_mut() else { return };
         if let State::Confirming(unconfirmed, _) = std::mem::replace(oldest, State::Persisting) {
-            self.persisting.push(persist(self.publishing, self.oldest, unconfirmed, fault));
+            self.persisting.push(persist(self.publishing, self.oldest, unconfirmed, Some(fault)));
         }
     }
 
@@ -273,7 +283,7 @@ where
                     State::Done(Ok(Delivered::by(&unconfirmed.retry(self.publishing.retry), self.now)))
                 }
                 (Some(fault), State::Confirming(unconfirmed, _)) => {
-                    self.persisting.push(persist(self.publishing, number, unconfirmed, fault));
+                    self.persisting.push(persist(self.publishing, number, unconfirmed, Some(fault)));
                     State::Persisting
                 }
                 (_, other) => other,
@@ -346,16 +356,19 @@ fn poll_deadline(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Instant, cx: &mu
     Poll::Ready(())
 }
 
+/// Tries a message again that failed, or one for the first time whose key is slow.
 fn persist<K: AsRef<str>>(
     publishing: &Publishing,
     number: u64,
     unconfirmed: Unconfirmed<K>,
-    fault: Fault,
+    fault: Option<Fault>,
 ) -> BoxFuture<'static, (u64, Result<Delivered, Error>)> {
     let publishing = publishing.clone();
-    let retry = unconfirmed.retry(publishing.retry);
+    let is_slow = fault.is_none();
+    let retry = if is_slow { Retry::start(publishing.retry) } else { unconfirmed.retry(publishing.retry) };
     let (routing_key, message) = unconfirmed.into_parts();
-    let persisting =
-        async move { (number, publishing.persist(&routing_key, &message, None, retry, Some(fault)).await) };
+    let persisting = async move {
+        (number, publishing.persist(&routing_key, &message, None, retry, (fault, is_slow)).await)
+    };
     persisting.boxed()
 }

@@ -60,7 +60,9 @@ impl Publishing {
         let marked = self.mark(message)?;
         let message = marked.as_deref().unwrap_or(message);
         let mut first = None;
+        let is_slow = self.lane.slow.contains(routing_key);
         if required.is_none()
+            && !is_slow
             && let Some(lane) = self.lane.opened()
             && let Some(confirm) = self.begin(&lane, routing_key, message)
         {
@@ -68,14 +70,18 @@ impl Publishing {
             let tag = confirm.tag();
             first = match self.within_attempt(&retry, confirm).await {
                 Some(confirmed) => self.confirmed(&self.lane, &lane, tag, confirmed).err(),
-                None => Some(out_of_time(&self.lane, &Progress::Confirming(lane), &retry, None)),
+                None => {
+                    let progress = Progress::Confirming(lane, tag);
+                    Some(self.out_of_time(&self.lane, routing_key, &progress, &retry, None))
+                }
             };
             if first.is_none() {
+                self.lane.answered(routing_key);
                 return Ok(Delivered::by(&retry, Instant::now()));
             }
         }
         // What is seldom needed is large, and would be moved about with each message.
-        Box::pin(self.persist(routing_key, message, required, retry, first)).await
+        Box::pin(self.persist(routing_key, message, required, retry, (first, is_slow))).await
     }
 
     /// The message with the present trace, when it is to carry one and does not.
@@ -108,7 +114,7 @@ impl Publishing {
             }
         };
         let sent = self.within_attempt(retry, pin!(sending)).await;
-        sent.unwrap_or_else(|| Err(out_of_time(&self.lane, &progress, retry, None)))
+        sent.unwrap_or_else(|| Err(self.out_of_time(&self.lane, routing_key, &progress, retry, None)))
     }
 
     /// What `step` of an attempt comes to; `None` when the attempt's time runs out before, and the broker does not block.
@@ -122,9 +128,30 @@ impl Publishing {
         }
     }
 
+    /// How an attempt ended whose time ran out: for a broker that blocks, before any other cause. A channel that owes an answer then is replaced; where it has given later ones, it is
+    /// the message's own queue that does not answer, and the message goes another way, as others with its key.
+    pub(crate) fn out_of_time(
+        &self,
+        lane: &Lane,
+        routing_key: &str,
+        progress: &Progress,
+        retry: &Retry,
+        cause: Option<Box<Error>>,
+    ) -> Fault {
+        let blocked = lane.blocked().map(|source| Box::new(Error::broker("publish")(source)));
+        let fault = progress.out_of_time(retry, blocked.or(cause));
+        let Progress::Confirming(open, tag) = progress else { return fault };
+        lane.give_up(open);
+        if *tag >= open.publisher.unanswered().start {
+            return fault;
+        }
+        self.lane.slow.add(routing_key);
+        Fault { apart: Some(self.lane.slow_lane(routing_key)), ..fault }
+    }
+
     /// Until when an attempt goes on whose time ran out at `ended`; `None` when it is over.
     pub(crate) fn prolonged(&self, retry: &Retry, ended: Instant) -> Option<Instant> {
-        let goes_on = ended < retry.deadline() && self.lane.is_blocked();
+        let goes_on = ended < retry.deadline() && self.lane.blocked().is_some();
         goes_on.then(|| retry.time_from(Instant::now()))
     }
 
@@ -136,12 +163,12 @@ impl Publishing {
         message: &Message,
         required: Option<&Required<'_>>,
         mut retry: Retry,
-        mut fault: Option<Fault>,
+        (mut fault, is_slow): (Option<Fault>, bool),
     ) -> Result<Delivered, Error> {
         // What the attempts left behind, and the last cause that says more than that time ran out.
         let mut fate = Fate::default();
         let mut cause = None;
-        let mut lane = self.lane.clone();
+        let mut lane = if is_slow { self.lane.slow_lane(routing_key) } else { self.lane.clone() };
         loop {
             if let Some(fault) = fault.take() {
                 fate.add(&fault);
@@ -169,9 +196,12 @@ impl Publishing {
             let attempt = self.attempt(&lane, routing_key, message, required, &mut progress);
             let ended = self.within_attempt(&retry, pin!(attempt)).await;
             fault = match ended {
-                Some(Ok(())) => return Ok(Delivered::by(&retry, Instant::now())),
+                Some(Ok(())) => {
+                    self.lane.answered(routing_key);
+                    return Ok(Delivered::by(&retry, Instant::now()));
+                }
                 Some(Err(fault)) => Some(fault),
-                None => Some(out_of_time(&lane, &progress, &retry, cause.take())),
+                None => Some(self.out_of_time(&lane, routing_key, &progress, &retry, cause.take())),
             };
         }
     }
@@ -199,7 +229,7 @@ impl Publishing {
             let sent = self.send(&open, routing_key, message, mandatory).await;
             let confirm = sent.map_err(|source| refusal::not_sent(lane, &open, source))?;
             let tag = confirm.tag();
-            *progress = Progress::Confirming(open.clone());
+            *progress = Progress::Confirming(open.clone(), tag);
             match (confirm.await, may_be_deleted.take()) {
                 (Ok(Confirmation::Returned(_)), Some(required)) => open.forget(required),
                 (confirmed, _) => return self.confirmed(lane, &open, tag, confirmed),
@@ -261,21 +291,6 @@ impl Publishing {
             source,
         }))
     }
-}
-
-/// How an attempt ended whose time ran out: for a broker that blocks, before any other cause. A channel that owes an answer then is
-/// replaced.
-pub(crate) fn out_of_time(
-    lane: &Lane,
-    progress: &Progress,
-    retry: &Retry,
-    cause: Option<Box<Error>>,
-) -> Fault {
-    if let Progress::Confirming(open) = progress {
-        lane.give_up(open);
-    }
-    let blocked = lane.blocked().map(|source| Box::new(Error::broker("publish")(source)));
-    progress.out_of_time(retry, blocked.or(cause))
 }
 
 /// What all attempts together left behind.

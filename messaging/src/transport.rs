@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use amqp_broker::Broker;
 use amqp_client::{ConnectOptions, Exchange, Queue, Recovery};
+use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     producer::Producer,
     reply::ReplyQueue,
     simple_queue::SimpleQueue,
+    slow::SlowLinks,
     topology::Topology,
     trace_context::{TraceContext, TraceSource},
     traffic::Traffic,
@@ -25,11 +27,15 @@ use crate::{
     url::{TransportUrl, take_topology},
 };
 
+/// Connections at the most for messages that the broker does not answer while it answers others.
+const SLOW_LINKS: usize = 8;
+
 /// Connections to a broker, shared by all producers, consumers, clients and servers made from it.
 ///
 /// There are two: one to publish, one to consume, so that a broker that blocks publishers does not stop acknowledgements.
 /// Each is opened on first use. The one that consumes is recovered when it is lost, with its queues and consumers; the one that
-/// publishes is opened again by whoever publishes next. Servers that read a [stream](Topology::stream_fanout) have a third.
+/// publishes is opened again by whoever publishes next, and up to eight beside it while the broker does not answer some messages,
+/// so that these hold up no others. Servers that read a [stream](Topology::stream_fanout) have a third.
 ///
 /// ```
 /// use messaging::{Exchange, Queue, Transport};
@@ -54,6 +60,8 @@ pub struct Transport(Arc<Shared>);
 
 struct Shared {
     publishing: Link,
+    /// For what the broker does not answer: opened when there is something.
+    slow: SlowLinks,
     lanes: Lanes,
     consuming: Link,
     /// Not recovered: who reads a stream begins at another place each time.
@@ -318,11 +326,13 @@ impl TransportOptions {
             Link::new(role, way, teller.clone())
         };
         let (publishing, consuming, reading) = (link(Role::Publish), link(Role::Consume), link(Role::Stream));
+        let slow = SlowLinks::new((0..SLOW_LINKS).map(|_| link(Role::Publish)));
         let (queue, options) = (topology.reply_queue(), topology.consume_options());
         let replies = ReplyQueue::new(consuming.clone(), queue, options);
         let shared = Shared {
-            lanes: Lanes::new(publishing.clone()),
+            lanes: Lanes::new(publishing.clone(), slow.clone()),
             publishing,
+            slow,
             consuming,
             reading,
             replies,
@@ -442,11 +452,13 @@ impl Transport {
     /// When a connection does not close in good order.
     pub async fn close(&self) -> Result<(), Error> {
         self.0.replies.close().await;
-        let published = self.0.publishing.drain(self.0.drain).await;
+        let slow = join_all(self.0.slow.all().iter().map(|link| link.drain(self.0.drain)));
+        let (published, slow) = tokio::join!(self.0.publishing.drain(self.0.drain), slow);
         let read = self.0.reading.close().await;
         let consumed = self.0.consuming.close().await;
         self.0.teller.end();
-        consumed.and(read).and(published)
+        consumed.and(read).and(published)?;
+        slow.into_iter().collect()
     }
 
     /// Whether the broker answers: asks it for something over the connection that publishes, which is opened when it is not, and
@@ -497,7 +509,10 @@ impl Transport {
     /// What it has done so far. Cheap: one look under the lock of each connection.
     #[must_use]
     pub fn metrics(&self) -> TransportMetrics {
-        self.links().map(Link::metrics).fold(TransportMetrics::default(), TransportMetrics::and)
+        self.links()
+            .chain(self.0.slow.all())
+            .map(Link::metrics)
+            .fold(TransportMetrics::default(), TransportMetrics::and)
     }
 
     fn links(&self) -> impl Iterator<Item = &Link> {
