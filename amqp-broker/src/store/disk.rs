@@ -27,10 +27,8 @@ use super::{
     files::{Files, Restored},
     folder::Folder,
     format::fnv,
+    room::Room,
 };
-
-/// What is written together, in bytes, where more waits: the store holds it several times while it writes.
-const MOST_AT_ONCE: u64 = 8 << 20;
 
 /// The longest part of a file's name that a virtual host's name gives as it is.
 const LONGEST_NAME: usize = 150;
@@ -60,6 +58,8 @@ struct Queue {
     backlog: AtomicU64,
     /// From this many bytes on publishers are held back.
     room: u64,
+    /// This many bytes are written together where more wait.
+    batch: u64,
     /// The last change that is on disk.
     written: watch::Sender<u64>,
     /// Whether all is written and the files are closed.
@@ -102,7 +102,7 @@ impl Disk {
         let mut files = Files::open(folder, &file_name(vhost.name())).map_err(of_reading)?;
         let restored = files.restore(vhost).map_err(of_reading)?;
         folder.judge(vhost.name(), restored.unreadable)?;
-        let queue = Arc::new(Queue::new(folder.room.backlog));
+        let queue = Arc::new(Queue::new(folder.room));
         Ok((Disk { queue: Arc::clone(&queue) }, Writer { queue, files, folder: path.clone() }, restored))
     }
 
@@ -169,12 +169,13 @@ impl Drop for Disk {
 }
 
 impl Queue {
-    fn new(room: u64) -> Self {
+    fn new(room: Room) -> Self {
         Queue {
             waiting: Mutex::default(),
             more: Condvar::new(),
             backlog: AtomicU64::new(0),
-            room,
+            room: room.backlog,
+            batch: room.batch,
             written: watch::Sender::default(),
             closed: watch::Sender::default(),
         }
@@ -183,9 +184,9 @@ impl Queue {
 
 impl Waiting {
     /// Takes what is written next.
-    fn take(&mut self) -> Added {
+    fn take(&mut self, batch: u64) -> Added {
         let mut taken = self.added.pop_front().unwrap_or_default();
-        while taken.changes.weight() < MOST_AT_ONCE
+        while taken.changes.weight() < batch
             && let Some(mut next) = self.added.pop_front()
         {
             taken.changes.append(&mut next.changes);
@@ -231,7 +232,7 @@ fn write(queue: &Queue, mut files: Files, tell: &impl Fn(Progress)) -> fjall::Re
             drop(waiting);
             return redelivered.map_or(Ok(()), |redelivered| files.finish(&redelivered));
         }
-        let Added { changes, change } = waiting.take();
+        let Added { changes, change } = waiting.take(queue.batch);
         let bytes = changes.weight();
         let fails = waiting.fails;
         drop(waiting);
@@ -242,6 +243,7 @@ fn write(queue: &Queue, mut files: Files, tell: &impl Fn(Progress)) -> fjall::Re
         let backlog = queue.backlog.fetch_sub(bytes, Ordering::Relaxed) - bytes;
         tell(Progress::Written { change, has_room: backlog <= queue.room });
         queue.written.send_replace(change);
+        files.wait_for_flush();
     }
 }
 
@@ -264,19 +266,21 @@ mod tests {
     use super::*;
     use crate::core::journal::Record;
 
+    const MOST: u64 = 1 << 20;
+
     #[test]
     fn what_waits_is_written_in_parts_that_are_not_much_larger_than_they_may_be() {
         let mut waiting = Waiting::default();
         let mut one = Changes::default();
         one.push(Record::QueueDeleted { serial: 1 });
-        let half = MOST_AT_ONCE.div_ceil(2 * one.weight());
+        let half = MOST.div_ceil(2 * one.weight());
         for change in 1..=5 {
             let mut changes = Changes::default();
             (0..half).for_each(|serial| changes.push(Record::QueueDeleted { serial }));
             waiting.added.push_back(Added { changes, change });
         }
         let taken: Vec<_> = (0..3)
-            .map(|_| waiting.take())
+            .map(|_| waiting.take(MOST))
             .map(|added| (added.change, added.changes.iter().count() as u64 / half))
             .collect();
         assert_eq!(taken, [(2, 2), (4, 2), (5, 1)]);

@@ -270,6 +270,11 @@ impl Files {
         }
     }
 
+    /// Waits until the store holds no more in memory than it may, near enough.
+    pub(super) fn wait_for_flush(&self) {
+        self.folder.wait_for_flush();
+    }
+
     /// Writes changes, all of them or none; on disk when it returns, but for messages that have only gone or
     /// returned.
     pub(super) fn write(&mut self, changes: Changes) -> fjall::Result<()> {

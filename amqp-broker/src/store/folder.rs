@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
@@ -31,6 +31,11 @@ const NUMBERED: &str = ".messages";
 /// The attempts, and the pause between them, in which another broker that is about to end is waited for.
 const LOCK_ATTEMPTS: u32 = 3;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether the store has flushed what it gathered, and the longest time it is waited for: a disk that is slower than
+/// that fails, or is not to stop all others.
+const FLUSH_LOOKED_AT: Duration = Duration::from_millis(2);
+const LONGEST_FLUSH: Duration = Duration::from_secs(10);
 
 /// The folder of a broker.
 pub(crate) struct Folder {
@@ -180,6 +185,16 @@ impl Folder {
         let mut batch = self.database.batch().durability(Some(mode));
         batch.insert(numbered, number::KEY, number::value(progress.next, &progress.mark.secret));
         Batch { batch, mode, progress, mark_delay: self.mark_delay, watch: &self.watch }
+    }
+
+    /// Waits while the store has gathered far more than its keyspaces may each keep in memory: more than that is on its way to the disk.
+    pub(super) fn wait_for_flush(&self) {
+        let kept = self.database.keyspace_count() as u64 * self.room.memtable;
+        let most = kept + 2 * self.room.memtable + 2 * self.room.batch;
+        let began = Instant::now();
+        while self.database.write_buffer_size() > most && began.elapsed() < LONGEST_FLUSH {
+            thread::sleep(FLUSH_LOOKED_AT);
+        }
     }
 
     /// Tells whether what is damaged is being set aside.

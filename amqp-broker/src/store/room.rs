@@ -13,6 +13,9 @@ pub(crate) struct Room {
     /// What each part of the store gathers before it goes from the journal to where it stays. A part has of it what was
     /// said when it was made.
     pub(super) memtable: u64,
+    /// What is written together where more waits. The store holds it several times while it writes, and gathers as much beyond what it
+    /// may before it writes that elsewhere.
+    pub(super) batch: u64,
     /// What the store keeps of what it has read.
     pub(super) cache: u64,
     /// How many files the store keeps open.
@@ -25,6 +28,7 @@ impl Room {
         Room {
             backlog: (memory / 8).clamp(1 << 20, 64 << 20),
             memtable: (memory / 32).clamp(1 << 20, 64 << 20),
+            batch: (memory / 32).clamp(1 << 20, 8 << 20),
             cache: (memory / 32).clamp(1 << 20, 32 << 20),
             files: (file_limit().unwrap_or(usize::MAX) / 4).clamp(16, 900),
         }
