@@ -272,7 +272,8 @@ impl Files {
 
     /// Waits until the store holds no more in memory than it may, near enough.
     pub(super) fn wait_for_flush(&self) {
-        self.folder.wait_for_flush();
+        let parts = [&self.topology, &self.messages, &self.bodies];
+        self.folder.wait_for_flush(|| parts.iter().any(|part| part.sealed_memtable_count() > 0));
     }
 
     /// Writes changes, all of them or none; on disk when it returns, but for messages that have only gone or

@@ -187,13 +187,18 @@ impl Folder {
         Batch { batch, mode, progress, mark_delay: self.mark_delay, watch: &self.watch }
     }
 
-    /// Waits while the store has gathered far more than its keyspaces may each keep in memory: more than that is on its way to the disk.
-    pub(super) fn wait_for_flush(&self) {
+    /// Waits while the store has gathered far more than its keyspaces may each keep in memory, and some of that is on its way to the
+    /// disk: a keyspace keeps as much as was said when it was made, which may have been more.
+    pub(super) fn wait_for_flush(&self, is_flushing: impl Fn() -> bool) {
         let kept = self.database.keyspace_count() as u64 * self.room.memtable;
         let most = kept + 2 * self.room.memtable + 2 * self.room.batch;
         let began = Instant::now();
         while self.database.write_buffer_size() > most && began.elapsed() < LONGEST_FLUSH {
+            // First: what was just written may have to be begun.
             thread::sleep(FLUSH_LOOKED_AT);
+            if !is_flushing() {
+                break;
+            }
         }
     }
 
