@@ -75,10 +75,13 @@ impl Watch {
 
     fn run(&self, folder: &Path, limit: u64, tell: &impl Fn(bool)) {
         let mut is_low = false;
-        let mut look_at = Instant::now();
-        while let Some(has_changed) = self.wait(look_at) {
-            if has_changed && let Err(error) = self.sync() {
-                tracing::error!("cannot sync {}: {error}", folder.display());
+        let (mut look_at, mut sync_at) = (Instant::now(), Instant::now());
+        while self.wait(look_at, sync_at) {
+            if self.is_to_be_synced(sync_at) {
+                if let Err(error) = self.sync() {
+                    tracing::error!("cannot sync {}: {error}", folder.display());
+                }
+                sync_at = Instant::now() + self.pause;
             }
             if Instant::now() >= look_at {
                 let free = free(folder).unwrap_or(u64::MAX);
@@ -92,25 +95,29 @@ impl Watch {
         }
     }
 
-    /// Waits until there is something to do; whether there is something to sync; `None` when it ends.
-    fn wait(&self, until: Instant) -> Option<bool> {
+    /// Waits until it is time to look at what is free, or to sync a change; whether it goes on.
+    fn wait(&self, look_at: Instant, sync_at: Instant) -> bool {
         let mut state = self.state.lock();
-        while !state.has_changed && !state.ends {
-            if self.wake.wait_until(&mut state, until).timed_out() {
+        while !state.ends {
+            let until = if state.has_changed { look_at.min(sync_at) } else { look_at };
+            if Instant::now() >= until {
                 break;
             }
+            self.wake.wait_until(&mut state, until);
         }
-        (!state.ends).then(|| std::mem::take(&mut state.has_changed))
+        !state.ends
+    }
+
+    /// Whether there is a change, and it is time to sync it; if so it counts as synced.
+    fn is_to_be_synced(&self, sync_at: Instant) -> bool {
+        let mut state = self.state.lock();
+        Instant::now() >= sync_at && std::mem::take(&mut state.has_changed)
     }
 
     fn sync(&self) -> io::Result<()> {
         // A change from here on is synced next time.
         self.has_changed.store(false, Ordering::Release);
-        self.mark.sync_data()?;
-        let mut state = self.state.lock();
-        let until = Instant::now() + self.pause;
-        while !state.ends && !self.wake.wait_until(&mut state, until).timed_out() {}
-        Ok(())
+        self.mark.sync_data()
     }
 }
 
