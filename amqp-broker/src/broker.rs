@@ -24,6 +24,9 @@ use crate::{
 /// The octets that an in-process stream holds in each direction.
 const STREAM_BUFFER: usize = 256 << 10;
 
+/// The longest time that is told from for ever.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// A broker. Clones are handles of the same broker.
 ///
 /// ```
@@ -345,7 +348,7 @@ impl BrokerBuilder {
     /// A client that closes its end while it is held back is closed too, this long after that is seen: until then what it had
     /// published before is still handled if publishers may go on, but what it has not acknowledged may be what they wait for.
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
-        self.config.stall_timeout = timeout;
+        self.config.stall_timeout = timeout.min(LONGEST);
         self
     }
 
@@ -367,7 +370,7 @@ impl BrokerBuilder {
     /// With zero a confirm waits until the mark is synced too, so that nothing that was confirmed is lost unseen. That is one sync after
     /// the other: who publishes one message at a time waits about twice as long, who publishes many at once less so.
     pub fn mark_delay(mut self, delay: Duration) -> Self {
-        self.config.mark_delay = delay;
+        self.config.mark_delay = delay.min(LONGEST);
         self
     }
 

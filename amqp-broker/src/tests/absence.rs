@@ -98,3 +98,11 @@ async fn the_end_of_a_tcp_connection_is_seen_while_nothing_is_read_of_it() {
     other.consume("q", "t").await;
     assert_eq!(other.delivery().await, (1, true, "out".to_owned()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_has_gone_may_stay_so_for_ever_where_that_is_wanted() {
+    let broker = Broker::builder().stall_timeout(Duration::MAX).build();
+    drop(held_back(&broker, Peer::open(&broker).await).await);
+    tokio::time::sleep(50 * TIMEOUT).await;
+    assert_eq!(broker.connections().len(), 1);
+}
