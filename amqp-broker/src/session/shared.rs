@@ -220,7 +220,7 @@ impl Shared {
         let room = self.room();
         let share = room / self.holdings.connections().max(1);
         let is_over = self.holdings.total() > room;
-        self.outboxes.limit_replies(if is_over { share } else { room / 8 }, is_over);
+        self.outboxes.limit_replies(if is_over { share } else { self.limit / 16 }, is_over);
         // Those who read are not to hold for others what is sent to them instead.
         self.outboxes.limit_deliveries(is_over.then_some(share / 2));
         if !is_over {
