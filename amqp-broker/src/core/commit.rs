@@ -18,6 +18,8 @@ pub(crate) struct Commit {
     pub(super) connection: ConnectionId,
     pub(super) channel: ChannelId,
     pub(super) publishes: Segments<Prepared>,
+    /// Bytes those take.
+    pub(super) held: u64,
     /// The publish that is under way, and whether it is to be returned where nobody wants it.
     pub(super) publishing: Option<(Box<Publishing>, bool)>,
     pub(super) settled: BTreeMap<u64, Settled>,
@@ -44,11 +46,11 @@ impl Commit {
     pub(super) fn new(
         connection: ConnectionId,
         channel: ChannelId,
-        publishes: Segments<Prepared>,
+        (publishes, held): (Segments<Prepared>, u64),
         settled: BTreeMap<u64, Settled>,
     ) -> Self {
         let (publishing, stage, ticket) = (None, Stage::New, Ticket::NONE);
-        Commit { connection, channel, publishes, publishing, settled, stage, ticket, is_whole: true }
+        Commit { connection, channel, publishes, held, publishing, settled, stage, ticket, is_whole: true }
     }
 }
 

@@ -98,10 +98,11 @@ impl Vhost {
     }
 
     /// Begins to commit what a channel has published and settled.
-    pub(crate) fn commit(&mut self, by: Publisher, publishes: Segments<Prepared>) -> Commit {
+    pub(crate) fn commit(&mut self, by: Publisher, publishes: Segments<Prepared>, held: u64) -> Commit {
+        self.committing += held;
         let channel = self.channels.get_mut(by.channel);
         let settled = channel.map(|channel| std::mem::take(&mut channel.settled)).unwrap_or_default();
-        Commit::new(by.connection, by.channel, publishes, settled)
+        Commit::new(by.connection, by.channel, (publishes, held), settled)
     }
 
     fn proceed_commit(&mut self, now: u64, commit: &mut Commit, sink: &mut impl Sink) -> bool {
@@ -122,6 +123,9 @@ impl Vhost {
         self.dead.groups().enter(group);
         let is_done = self.commit_next(now, commit, sink);
         self.dead.groups().enter(Kept::NO);
+        if is_done {
+            self.let_go_of_commit(commit, u64::MAX);
+        }
         is_done && self.end_commit(commit, group, sink)
     }
 
@@ -180,6 +184,13 @@ impl Vhost {
         }
     }
 
+    /// So much of a transaction is no longer in it: it is in queues, or nowhere.
+    fn let_go_of_commit(&mut self, commit: &mut Commit, weight: u64) {
+        let weight = weight.min(commit.held);
+        commit.held -= weight;
+        self.committing -= weight;
+    }
+
     /// Goes on with the next publish of a transaction; tells whether there is none.
     fn publish_next(&mut self, now: u64, commit: &mut Commit, sink: &mut impl Sink) -> bool {
         let (mut publishing, mandatory) = match commit.publishing.take() {
@@ -187,6 +198,7 @@ impl Vhost {
             None => match commit.publishes.pop_front() {
                 None => return true,
                 Some(prepared) => {
+                    self.let_go_of_commit(commit, prepared.weight());
                     let mandatory = prepared.mandatory;
                     (Box::new(Publishing::prepared(prepared)), mandatory)
                 }

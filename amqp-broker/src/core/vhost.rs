@@ -55,6 +55,8 @@ pub(crate) struct Vhost {
     pub(crate) budget: Budget,
     /// Bytes of exchanges, queues, bindings, consumers, channels and connections, near enough.
     pub(super) topology_weight: u64,
+    /// Bytes of transactions that are being committed and not in queues yet.
+    pub(super) committing: u64,
     /// Bytes that connections and the disk hold beside it.
     pub(crate) held_elsewhere: u64,
     pub(super) exchanges: Arena<Exchange, ExchangeKey>,
@@ -111,6 +113,7 @@ impl Vhost {
             limits,
             budget: Budget::default(),
             topology_weight: 0,
+            committing: 0,
             held_elsewhere: 0,
             exchanges: Arena::default(),
             exchange_names: HashMap::new(),
@@ -158,7 +161,7 @@ impl Vhost {
     /// How much memory all of it takes, near enough.
     #[inline]
     pub(crate) fn held(&self) -> u64 {
-        self.dead.held() + self.dead.weight() + self.dead.unwritten() + self.topology_weight
+        self.dead.held() + self.dead.weight() + self.dead.unwritten() + self.committing + self.topology_weight
     }
 
     /// Checks that there is memory for a declaration or a binding.

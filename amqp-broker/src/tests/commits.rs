@@ -332,3 +332,16 @@ fn of_a_queue_that_is_deleted_before_its_messages_are_written_nothing_is() {
     world.finish(0);
     world.assert_ends(&[&[]]);
 }
+
+#[test]
+fn what_is_being_committed_is_weighed_until_it_is_in_queues() {
+    let mut world = World::in_memory();
+    world.declare("q", &[]);
+    world.begin_with_publishes("q");
+    let before = world.shared.vhost.held();
+    assert!(world.turn(0), "it takes more than a turn");
+    let under_way = world.shared.vhost.held();
+    world.finish(0);
+    let after = world.shared.vhost.held();
+    assert!(before < after && under_way >= after, "{before}, {under_way}, {after}");
+}

@@ -24,10 +24,10 @@ impl Channel {
                 self.reply(op, &tx::SelectOk {});
             }
             (tx::Method::Commit(_), Mode::Transaction(pending)) => {
-                let publishes = std::mem::take(pending).publishes;
+                let Pending { publishes, held } = std::mem::take(pending);
                 self.weigh_unpublished(op);
                 let by = Publisher { connection: op.by, channel: key };
-                let work = Work::Commit(Box::new(op.shared.vhost.commit(by, publishes)));
+                let work = Work::Commit(Box::new(op.shared.vhost.commit(by, publishes, held)));
                 self.run(op, tx::Commit::ID, work, Then::Commit)?;
             }
             (tx::Method::Rollback(_), Mode::Transaction(pending)) => {
