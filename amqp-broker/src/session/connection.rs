@@ -142,6 +142,11 @@ impl Connection {
             Work::Remove(Box::new(shared.vhost.disconnect(self.id).with_publishes(self.take_publishes())));
         match self.paused.take() {
             None => left,
+            // It needs nothing more of the channel, which is not to stay as long as others take.
+            Some(paused) if shared.vhost.waits(&paused.work) => {
+                shared.vhost.abandon(paused.into_work());
+                left
+            }
             Some(paused) => Work::InOrder([paused.into_work(), left].into()),
         }
     }
