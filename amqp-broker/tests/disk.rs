@@ -87,9 +87,10 @@ fn a_write_that_fails_nacks_tells_the_cause_in_words_and_ends_the_program() {
     client.send(0, connection::CloseOk {}).unwrap();
     let status = program.child.wait().unwrap();
     assert!(!status.success(), "a supervisor sees it");
-    let log = program.log.lock().unwrap();
     let words = format!("cannot write to {}: No space left on device", disk.path().display());
-    assert!(log.contains(&words) && !log.contains("FjallError"), "{log}");
+    wait_until("the log tells the cause", || program.log.lock().unwrap().contains(&words));
+    let log = program.log.lock().unwrap();
+    assert!(!log.contains("FjallError"), "{log}");
 }
 
 #[test]
