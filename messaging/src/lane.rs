@@ -40,9 +40,7 @@ struct Pool {
 pub(crate) struct Lane {
     link: Link,
     slow_links: SlowLinks,
-    pub(crate) slow: Slow,
-    /// The ways of slow keys.
-    slow_lanes: Mutex<HashMap<String, Arc<Lane>>>,
+    pub(crate) slow: Slow<Arc<Lane>>,
     pub(crate) exchange: String,
     entities: Entities,
     room_apart: Arc<Semaphore>,
@@ -101,7 +99,6 @@ impl Lane {
             link: pool.link.clone(),
             slow_links: pool.slow_links.clone(),
             slow: Slow::default(),
-            slow_lanes: Mutex::default(),
             exchange: exchange.name().to_owned(),
             entities: Entities { exchanges: vec![exchange], ..Entities::default() },
             room_apart: pool.room_apart.clone(),
@@ -117,7 +114,6 @@ impl Lane {
             link: link.clone(),
             slow_links: self.slow_links.clone(),
             slow: Slow::default(),
-            slow_lanes: Mutex::default(),
             exchange: self.exchange.clone(),
             entities: self.entities.clone(),
             room_apart: self.room_apart.clone(),
@@ -127,23 +123,15 @@ impl Lane {
         })
     }
 
-    /// Where messages with this key are published while the broker does not answer them and answers others.
-    pub(crate) fn slow_lane(&self, key: &str) -> Arc<Lane> {
-        let mut lanes = self.slow_lanes.lock();
-        if let Some(known) = lanes.get(key) {
-            return known.clone();
-        }
-        let lane = self.beside(self.slow_links.next().unwrap_or(&self.link), false);
-        lanes.insert(key.to_owned(), lane.clone());
-        lane
+    /// Where messages with this key are published while the broker does not answer them and answers others, as it does now.
+    pub(crate) fn add_slow(&self, key: &str) -> Arc<Lane> {
+        self.slow.add(key, || self.beside(self.slow_links.next().unwrap_or(&self.link), false))
     }
 
     /// The broker answers messages with this key.
     #[inline]
     pub(crate) fn answered(&self, key: &str) {
-        if self.slow.remove(key) {
-            self.slow_lanes.lock().remove(key);
-        }
+        self.slow.remove(key);
     }
 
     /// Where a group of the messages is tried that the broker may have closed `open` for.

@@ -145,8 +145,7 @@ impl Publishing {
         if *tag >= open.publisher.unanswered().start {
             return fault;
         }
-        self.lane.slow.add(routing_key);
-        Fault { apart: Some(self.lane.slow_lane(routing_key)), ..fault }
+        Fault { apart: Some(self.lane.add_slow(routing_key)), ..fault }
     }
 
     /// Until when an attempt goes on whose time ran out at `ended`; `None` when it is over.
@@ -168,7 +167,8 @@ impl Publishing {
         // What the attempts left behind, and the last cause that says more than that time ran out.
         let mut fate = Fate::default();
         let mut cause = None;
-        let mut lane = if is_slow { self.lane.slow_lane(routing_key) } else { self.lane.clone() };
+        let slow_lane = if is_slow { self.lane.slow.way(routing_key) } else { None };
+        let mut lane = slow_lane.unwrap_or_else(|| self.lane.clone());
         loop {
             if let Some(fault) = fault.take() {
                 fate.add(&fault);

@@ -30,6 +30,7 @@ mod rpc_server;
 mod rpc_topology;
 mod rpc_wire;
 mod set_aside;
+mod slow_keys;
 mod subscriptions;
 mod traces;
 mod traffic;
