@@ -60,6 +60,7 @@ pub mod rpc;
 mod serialize;
 mod service;
 mod settling;
+mod silence;
 mod simple_queue;
 mod slow;
 mod source;

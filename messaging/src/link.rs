@@ -21,15 +21,9 @@ use crate::{
     connection_event::Teller,
     connection_state::{ConnectionState, Role},
     error::Error,
+    silence::{Silence, Waiting},
     transport_metrics::TransportMetrics,
 };
-
-/// How long a connection may take to open a channel for who can do with another one.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Who asks after somebody else has waited for that, and gave up, waits so long at least.
-const LEAST_PATIENCE: Duration = Duration::from_millis(250);
-/// What was waited for longer ago says nothing of the connection any more.
-const LATELY: Duration = Duration::from_secs(20);
 
 /// A connection that is there when it is asked for.
 #[derive(Clone)]
@@ -71,8 +65,8 @@ struct Opened {
     connection: Option<Connection>,
     /// How many there have been.
     count: u64,
-    /// Since when a channel has been asked for that has not been opened.
-    silent: Option<Instant>,
+    /// How long it has not opened a channel that was asked for.
+    silence: Silence,
     /// Why it could not be opened since.
     failure: Option<amqp_client::Error>,
     /// Tells the events of the last one.
@@ -125,15 +119,14 @@ impl Link {
     /// (<https://www.rabbitmq.com/docs/flow-control>). What is under way on the connection that is left goes on.
     pub(crate) async fn open_channel_soon(&self) -> Result<Channel, Error> {
         let connection = self.connection().await?;
-        let (number, until) = self.shared.opened.lock().patience();
-        let opened = timeout_at(until, connection.open_channel()).await;
-        let is_blocked = self.blocked().is_some();
-        if opened.is_ok() || !is_blocked {
-            self.shared.opened.lock().silent = None;
-        }
+        let (number, waiting) = self.shared.opened.lock().wait();
+        let opened = timeout_at(waiting.until(), connection.open_channel()).await;
         match opened {
-            Ok(opened) => return opened.map_err(Error::broker("open a channel")),
-            Err(_) if is_blocked => {}
+            Ok(opened) => {
+                waiting.answered();
+                return opened.map_err(Error::broker("open a channel"));
+            }
+            Err(_) if self.blocked().is_some() => waiting.answered(),
             Err(_) => self.shared.opened.lock().leave(number),
         }
         self.open_channel().await
@@ -230,13 +223,9 @@ impl Link {
 }
 
 impl Opened {
-    /// Which connection it is, and until when to wait for a channel of it: as long as all together who have asked for one since the
-    /// last was opened.
-    fn patience(&mut self) -> (u64, Instant) {
-        let now = Instant::now();
-        let since = self.silent.filter(|since| now < *since + LATELY).unwrap_or(now);
-        self.silent = Some(since);
-        (self.count, (since + PATIENCE).max(now + LEAST_PATIENCE))
+    /// Which connection it is, and somebody who waits for a channel of it.
+    fn wait(&self) -> (u64, Waiting) {
+        (self.count, self.silence.wait())
     }
 
     /// Whoever asks for a connection next gets another one than this.
@@ -325,6 +314,7 @@ impl Shared {
         }
         opened.failure = None;
         opened.count += 1;
+        opened.silence = Silence::default();
         opened.telling = Some(self.teller.follow(self.role, connection.events()));
         Ok(connection)
     }
