@@ -19,9 +19,11 @@ use crate::{
     slow::{Slow, SlowLinks},
 };
 
-/// Channels at once of declarations, and of messages that are tried apart from others, on a connection that has room for 2047 by
-/// default.
+/// Channels at once of messages that are tried apart from others, on a connection that has room for 2047 by default.
 const CHANNELS_APART: usize = 128;
+
+/// The same, of declarations. Messages that are tried apart need some too, and keep their own channels meanwhile.
+const CHANNELS_DECLARING: usize = 128;
 
 /// The lanes of a transport: producers of one exchange share theirs, so that many short-lived ones cost no more channels than
 /// there are exchanges.
@@ -32,6 +34,7 @@ struct Pool {
     link: Link,
     slow_links: SlowLinks,
     room_apart: Arc<Semaphore>,
+    room_declaring: Arc<Semaphore>,
     /// By the exchange's whole definition.
     by_exchange: Mutex<HashMap<String, Weak<Lane>>>,
 }
@@ -44,6 +47,7 @@ pub(crate) struct Lane {
     pub(crate) exchange: String,
     entities: Entities,
     room_apart: Arc<Semaphore>,
+    room_declaring: Arc<Semaphore>,
     /// It is for messages that are tried apart from others.
     is_apart: bool,
     open: Mutex<Option<Arc<OpenLane>>>,
@@ -58,8 +62,9 @@ pub(crate) struct OpenLane {
     declared: Mutex<HashMap<String, Arc<OnceCell<()>>>>,
     /// Nothing more is to be published on it.
     given_up: AtomicBool,
-    /// Where what the channel was closed for is tried, in groups.
-    groups: Mutex<HashMap<u64, Arc<Lane>>>,
+    /// Where what the channel was closed for is tried, in groups, each there for as long as messages of it are: who holds this one may
+    /// do so for long.
+    groups: Mutex<HashMap<u64, Weak<Lane>>>,
     _room: Option<OwnedSemaphorePermit>,
 }
 
@@ -72,7 +77,9 @@ pub(crate) struct Required<'a> {
 impl Lanes {
     pub(crate) fn new(link: Link, slow_links: SlowLinks) -> Self {
         let room_apart = Arc::new(Semaphore::new(CHANNELS_APART));
-        Lanes(Arc::new(Pool { link, slow_links, room_apart, by_exchange: Mutex::default() }))
+        let room_declaring = Arc::new(Semaphore::new(CHANNELS_DECLARING));
+        let by_exchange = Mutex::default();
+        Lanes(Arc::new(Pool { link, slow_links, room_apart, room_declaring, by_exchange }))
     }
 
     /// A lane that nobody else gets.
@@ -102,6 +109,7 @@ impl Lane {
             exchange: exchange.name().to_owned(),
             entities: Entities { exchanges: vec![exchange], ..Entities::default() },
             room_apart: pool.room_apart.clone(),
+            room_declaring: pool.room_declaring.clone(),
             is_apart: false,
             open: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
@@ -117,6 +125,7 @@ impl Lane {
             exchange: self.exchange.clone(),
             entities: self.entities.clone(),
             room_apart: self.room_apart.clone(),
+            room_declaring: self.room_declaring.clone(),
             is_apart,
             open: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
@@ -136,7 +145,13 @@ impl Lane {
 
     /// Where a group of the messages is tried that the broker may have closed `open` for.
     pub(crate) fn group(&self, open: &OpenLane, number: u64) -> Arc<Lane> {
-        open.groups.lock().entry(number).or_insert_with(|| self.beside(&self.link, true)).clone()
+        let mut groups = open.groups.lock();
+        if let Some(group) = groups.get(&number).and_then(Weak::upgrade) {
+            return group;
+        }
+        let group = self.beside(&self.link, true);
+        groups.insert(number, Arc::downgrade(&group));
+        group
     }
 
     /// Its channel, opened when there is none that works.
@@ -176,7 +191,7 @@ impl Lane {
     /// business.
     pub(crate) async fn declare(&self, open: &OpenLane, required: &Required<'_>) -> Result<(), Error> {
         let declare = || async {
-            let _room = self.room_apart.acquire().await;
+            let _room = self.room_declaring.acquire().await;
             let channel = self.link.open_channel_soon().await?;
             // The exchange may have been deleted, and what is to be declared may name it.
             self.entities.declare(&channel).await?;

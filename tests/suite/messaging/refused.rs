@@ -109,6 +109,20 @@ async fn all_that_are_refused_are_told(broker: Broker) {
     transport.close().await.unwrap();
 }
 
+/// Each tries to be told alone, and declares what it needs there: that takes turns of its own.
+async fn all_that_are_refused_are_told_though_they_need_a_queue(broker: Broker) {
+    let (transport, producer, channel, queue) = scene(&broker).await;
+    let needed = Queue::new(broker.name("needed"));
+    let wrong = PublishOptions::new().user_id("somebody").unwrap().declare_queue(&needed);
+    let culprits: Vec<_> = (0..300).collect();
+    check(publish(&producer, &queue, 300, (&culprits, &wrong)).await, &culprits, "user_id");
+    within(producer.ensure_publish(&queue, &1)).await.unwrap();
+    assert!(bodies(&channel, &queue).await.into_iter().eq([1]));
+    channel.delete_queue(&queue).await.unwrap();
+    channel.delete_queue(needed.name()).await.unwrap();
+    transport.close().await.unwrap();
+}
+
 async fn what_needs_a_queue_that_exists_otherwise_is_told_alone(broker: Broker) {
     let (transport, producer, channel, queue) = scene(&broker).await;
     let existing = Queue::new(broker.name("dead"));
@@ -211,6 +225,7 @@ on_every_broker! {
     an_expiration_that_is_too_long_is_told_alone,
     several_that_are_refused_are_each_told_and_nobody_else,
     all_that_are_refused_are_told,
+    all_that_are_refused_are_told_though_they_need_a_queue,
     what_needs_a_queue_that_exists_otherwise_is_told_alone,
     messages_to_an_exchange_that_goes_missing_are_all_delivered,
     an_exchange_that_nobody_declares_is_told_and_holds_up_no_other,
@@ -244,11 +259,29 @@ async fn one_over_the_limit_among_200(url: &str) {
     transport.close().await.unwrap();
 }
 
+/// What streams were refused is tried in groups; that has an end when the streams only wait for more.
+async fn streams_that_idle_after_a_refusal_hold_up_no_other(url: &str) {
+    let transport = within(Transport::connect(url)).await.unwrap();
+    let producer = transport.producer(Exchange::direct("amq.direct"));
+    let body = |number: u32| if number == 100 { "x".repeat(2000) } else { number.to_string() };
+    let mut idle = Vec::new();
+    for _ in 0..12 {
+        let messages = stream::iter(0..200).map(|number| ("nowhere", body(number)));
+        let mut outcomes = Box::pin(producer.publish_all(messages.chain(stream::pending()), 200));
+        check(within(outcomes.by_ref().take(200).collect()).await, &[100], "larger than");
+        idle.push(outcomes);
+    }
+    drop(idle);
+    transport.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn one_over_the_limit_of_the_embedded_broker_among_200_is_told_alone() {
     let broker = amqp_broker::Broker::builder().max_message_size(1000).build();
     let listener = broker.listen("127.0.0.1:0").await.unwrap();
-    one_over_the_limit_among_200(&format!("amqp://{}/", listener.local_addr())).await;
+    let url = format!("amqp://{}/", listener.local_addr());
+    one_over_the_limit_among_200(&url).await;
+    streams_that_idle_after_a_refusal_hold_up_no_other(&url).await;
 }
 
 #[tokio::test]
@@ -259,6 +292,7 @@ async fn one_over_the_limit_of_rabbitmq_among_200_is_told_alone_and_so_is_a_topi
     }
     let rabbitmq = RabbitMq::start_with("max_message_size = 1000\n", &[]).await.unwrap();
     one_over_the_limit_among_200(rabbitmq.uri()).await;
+    streams_that_idle_after_a_refusal_hold_up_no_other(rabbitmq.uri()).await;
     rabbitmq.ctl(&["set_topic_permissions", "guest", "amq.topic", "^open", ".*"]).await.unwrap();
     let transport = within(Transport::connect(rabbitmq.uri())).await.unwrap();
     let producer = transport.producer(Exchange::topic("amq.topic"));
