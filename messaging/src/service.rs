@@ -115,12 +115,14 @@ where
     async fn run(mut self, mut raw: RawConsumer, mut working: Workplace<Turn>) {
         let mut stopping = self.turns.stopping();
         loop {
-            let error = tokio::select! {
+            let end = tokio::select! {
                 () = stopping.requested() => break,
-                error = consume((&mut self.source, &mut raw), &self.turns, &mut working, &self.handle) => error,
+                end = consume((&mut self.source, &mut raw), &self.turns, &mut working, &self.handle) => end,
             };
             let queue = self.source.queue_name();
-            let restarted = if error.ends_consuming() {
+            let is_for_good = end.is_for_good();
+            let error = end.error;
+            let restarted = if is_for_good {
                 Err(error)
             } else {
                 tracing::warn!(queue, error = %Report(&error), "consuming ended; it is started again");
@@ -131,7 +133,10 @@ where
                 }
             };
             match restarted {
-                Ok(started) => raw = started,
+                Ok(started) => {
+                    raw = started;
+                    self.turns.held().begun_anew();
+                }
                 Err(reason) => {
                     working.finish().await;
                     return self.gave_up(reason);
@@ -155,13 +160,28 @@ where
     }
 }
 
+/// Why a consumer ended.
+struct End {
+    error: Error,
+    /// It was to be replaced.
+    of_renewal: bool,
+}
+
+impl End {
+    /// Whether it is not to begin again. A queue that was had until now, and is somebody else's since this consumer gave it up for the
+    /// next one, is waited for as after a lost connection.
+    fn is_for_good(&self) -> bool {
+        self.error.ends_consuming() && !(self.of_renewal && self.error.is_of_taken_queue())
+    }
+}
+
 /// Consumes until the consumer ends; tells why it did.
 async fn consume<H, Fut>(
     (source, raw): (&mut Source, &mut RawConsumer),
     turns: &Arc<Turns>,
     working: &mut Workplace<Turn>,
     handle: &H,
-) -> Error
+) -> End
 where
     H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Turn> + Send + 'static,
@@ -181,14 +201,14 @@ where
                             turns.held().begun_anew();
                             continue;
                         }
-                        Err(error) => return error,
+                        Err(error) => return End { error, of_renewal: true },
                     },
                 }
             }
         };
         let delivery = match next {
             Ok(delivery) => delivery,
-            Err(error) => return error,
+            Err(error) => return End { error, of_renewal: false },
         };
         source.read(&delivery);
         let turn = match spare.take().filter(Turn::is_to_spare) {

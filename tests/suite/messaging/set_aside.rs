@@ -12,8 +12,9 @@ use std::{
 
 use amqp_client::{Channel, ConnectOptions, Message, Properties, Table, Uri};
 use amqp_codec::{Array, HeaderTable, RawProperties, Value, ValueRef};
+use futures_util::future::select_all;
 use messaging::{
-    Exchange, Incoming, Malformed, OnFailure, PublishOptions, Queue, RetryLater, Transport, Worker,
+    Error, Exchange, Incoming, Malformed, OnFailure, PublishOptions, Queue, RetryLater, Transport, Worker,
 };
 use tests::Node;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -193,6 +194,56 @@ async fn what_cannot_be_set_aside_is_not_in_the_way_of_an_exclusive_consumer(bro
     }
     within(worker.stop()).await;
     assert_eq!(ready(&channel, &queue).await, 3);
+    for queue in [format!("{queue}.dead"), queue] {
+        channel.delete_queue(&queue).await.unwrap();
+    }
+}
+
+/// One consumer goes before the next is let in, and another's may come between them.
+async fn an_exclusive_consumer_that_loses_its_queue_to_another_has_it_back_when_that_is_gone(broker: Broker) {
+    let (transport, other) = (broker.transport().await, broker.transport().await);
+    let queue = broker.name("q");
+    let channel = broker.channel().await;
+    channel.declare(&Queue::new(format!("{queue}.dead"))).await.unwrap();
+    let (seen, mut handled) = unbounded_channel();
+    let worker = transport
+        .consumer(Queue::new(&queue))
+        .exclusive(true)
+        .on_failure(OnFailure::Retry(AT_ONCE))
+        .handle(move |message: Incoming<String>| {
+            let body = message.into_body();
+            let is_bad = body.starts_with("bad");
+            seen.send(body).unwrap();
+            async move { if is_bad { Err("it is bad") } else { Ok(()) } }
+        })
+        .await
+        .unwrap();
+    let standby = other.consumer(Queue::new(&queue)).exclusive(true);
+    let compete = || async {
+        loop {
+            match standby.start::<String>().await {
+                Ok(consumer) => return consumer,
+                Err(error) => assert!(matches!(error, Error::QueueTaken { .. }), "{error}"),
+            }
+        }
+    };
+    let keep_renewing = async {
+        for number in 0.. {
+            publish(&transport, &queue, &format!("bad {number}")).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let competing = select_all((0..4).map(|_| Box::pin(compete())));
+    let mut winner = tokio::select! {
+        (winner, ..) = within(competing) => winner,
+        () = keep_renewing => unreachable!(),
+    };
+    // What the worker had is back: it was refused.
+    while !within(winner.next()).await.unwrap().unwrap().redelivered() {}
+    within(winner.close()).await.unwrap();
+    publish(&transport, &queue, "good").await;
+    while within(handled.recv()).await.expect("the worker goes on") != "good" {}
+    within(worker.stop()).await;
     for queue in [format!("{queue}.dead"), queue] {
         channel.delete_queue(&queue).await.unwrap();
     }
@@ -517,6 +568,7 @@ async fn a_message_that_may_not_be_set_aside_is_kept_on_rabbitmq() {
 on_every_broker!(
     what_cannot_be_set_aside_is_kept_and_handled_again_after_pauses_and_others_are_not_disturbed,
     what_cannot_be_set_aside_is_not_in_the_way_of_an_exclusive_consumer,
+    an_exclusive_consumer_that_loses_its_queue_to_another_has_it_back_when_that_is_gone,
     where_no_other_queue_can_have_a_name_a_message_is_handled_again_until_it_succeeds,
     what_has_no_room_for_another_header_is_kept_and_goes_back_when_the_worker_stops,
     what_is_moved_goes_to_its_one_queue_and_has_all_headers_for_who_handles_it,
