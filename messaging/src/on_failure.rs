@@ -43,8 +43,10 @@ pub enum OnFailure {
 ///
 /// One that cannot be moved, because such a queue exists otherwise or may not be declared, its name is over 255 bytes, or the headers
 /// do not fit into a frame, is kept unacknowledged, out of the way of others, and handled again after a pause that doubles from
-/// 100 ms to a minute, until it is handled, can be moved or the worker stops. A message that stops so goes back to its queue. Each time an
-/// error is logged that names the message.
+/// 100 ms to a minute, until it is handled, can be moved or the worker stops. A message that stops so goes back to its queue, and so
+/// does one that would be kept for longer than 25 minutes since it was delivered, because RabbitMQ
+/// [closes the channel](https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout) of who holds one for 30. Each time an error is
+/// logged that names the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryLater {
     first: Duration,

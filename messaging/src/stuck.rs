@@ -21,10 +21,13 @@ pub(crate) struct Stuck {
     why: String,
 }
 
-/// How long one message has been kept because it was stuck, again and again.
+/// How long one message has been there that is stuck, again and again.
 #[derive(Debug)]
 pub(crate) struct Patience {
+    /// When it was delivered.
     since: Instant,
+    /// When it was handled the last time.
+    begun: Instant,
     times: u32,
 }
 
@@ -35,8 +38,9 @@ impl Stuck {
 }
 
 impl Patience {
-    pub(crate) fn new() -> Self {
-        Patience { since: Instant::now(), times: 0 }
+    /// With a message that was delivered then.
+    pub(crate) fn new(since: Instant) -> Self {
+        Patience { since, begun: since, times: 0 }
     }
 
     /// Keeps a message of a queue for a while, out of the way of others. `None` when it is not to be handled any more: it comes
@@ -54,7 +58,8 @@ impl Patience {
         }
         let pause = self.next_pause();
         let id = received.and_then(message_id);
-        if self.since.elapsed() + pause > HELD_AT_MOST {
+        // It is likely to be handled for as long as it was.
+        if self.since.elapsed() + pause + self.begun.elapsed() > HELD_AT_MOST {
             tracing::error!(queue, id, why, "a message cannot be set aside; it is put back to its queue");
             // Its channel may have ended just now: then it is back already.
             let _ = acker.nack(true).await;
@@ -69,6 +74,7 @@ impl Patience {
         );
         let bytes = received.map_or(0, |received| received.body().len());
         let has_its_turn = turn.hold(bytes, self.times == 1, pause).await;
+        self.begun = Instant::now();
         (has_its_turn && !acker.is_stale()).then_some(acker)
     }
 
@@ -92,7 +98,7 @@ mod tests {
 
     #[tokio::test]
     async fn pauses_grow_up_to_the_longest() {
-        let mut patience = Patience::new();
+        let mut patience = Patience::new(Instant::now());
         let mut longest = FIRST;
         for _ in 0..20 {
             let pause = patience.next_pause();

@@ -11,6 +11,7 @@ use std::{
 use amqp_client::{Acker, Properties, Received, Report};
 use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
 use crate::{
@@ -220,7 +221,7 @@ where
         let (received, acker) = delivery.split();
         let is_kept =
             self.on_undecodable.is_some() || self.settling.publishes() || received.withheld().is_some();
-        let kept = is_kept.then(|| Box::new(received.clone()));
+        let kept = is_kept.then(|| Box::new(Kept { received: received.clone(), since: Instant::now() }));
         let handling = self.call(received, None);
         async move {
             match self.handled(handling).await {
@@ -285,16 +286,16 @@ where
         catch_unwind(AssertUnwindSafe(calling)).unwrap_or_else(|panic| Err(Trouble::panic(&*panic)))
     }
 
-    /// Settles it otherwise; `received` is there when it may still be needed. One that is stuck is handled again after a while, and again.
+    /// Settles it otherwise; what is `kept` is there when it may still be needed. One that is stuck is handled again after a while, and again.
     async fn not_handled(
         &self,
         mut trouble: Trouble,
-        received: Option<Box<Received>>,
+        kept: Option<Box<Kept>>,
         mut acker: Acker,
         turn: &mut Turn,
     ) {
-        let mut patience = Patience::new();
-        let received = received.as_deref();
+        let mut patience = Patience::new(kept.as_ref().map_or_else(Instant::now, |kept| kept.since));
+        let received = kept.as_deref().map(|kept| &kept.received);
         loop {
             let Err(stuck) = self.settle(trouble, received, acker).await else { return };
             let queue = &self.settling.queue;
@@ -330,6 +331,13 @@ where
         };
         self.settling.unreadable(received, acker, &failure).await
     }
+}
+
+/// What is kept of a message while it is handled.
+struct Kept {
+    received: Received,
+    /// When it came.
+    since: Instant,
 }
 
 /// The message with all headers under their own names.

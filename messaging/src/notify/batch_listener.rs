@@ -236,7 +236,7 @@ async fn see_settled(
     queue: Arc<Queue>,
     mut turn: Turn,
 ) -> Turn {
-    let mut patience = Patience::new();
+    let mut patience = Patience::new(Instant::now());
     while let Ok((stuck, received)) = settling.await {
         let again = patience.keep(stuck, &queue.settling.queue, Some(&received), &mut turn).await;
         let Some(acker) = again else { break };

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use amqp_client::{Acker, Delivery, Received, Report};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     endpoint::{Endpoint, NotificationResult},
@@ -174,10 +174,10 @@ struct Desk {
 impl Desk {
     /// One notification, from its arrival to its acknowledgement.
     async fn listen(&self, delivery: Delivery, turn: &mut Turn) {
+        let mut patience = Patience::new(Instant::now());
         // Nobody closes the semaphore.
         let mut place = self.turns.acquire().await;
         let (received, mut acker) = delivery.split();
-        let mut patience = Patience::new();
         while let Err(stuck) = self.look_at(&received, acker).await {
             drop(place);
             let again = patience.keep(stuck, &self.settling.queue, Some(&received), turn).await;

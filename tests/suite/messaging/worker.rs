@@ -10,7 +10,10 @@ use std::{
 };
 
 use messaging::{Exchange, Incoming, OnFailure, PublishOptions, Queue, Report, RetryLater, Transport};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::{Instant, sleep},
+};
 
 use super::{
     fixture::{Broker, within},
@@ -254,3 +257,37 @@ on_every_broker!(
     what_cannot_be_read_is_set_aside_at_once,
     what_cannot_be_read_goes_to_who_is_there_for_it,
 );
+
+/// RabbitMQ closes the channel of who holds a message for longer than 30 minutes.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_set_aside_goes_back_in_time_also_when_its_handler_takes_long() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    for minutes in [6, 13, 26] {
+        let broker = Broker::memory();
+        let (transport, queue) = (broker.transport().await, broker.name("q"));
+        // Not durable, which it is to be.
+        broker.channel().await.declare(&Queue::new(format!("{queue}.dead"))).await.unwrap();
+        let later = RetryLater::after(Duration::from_millis(20)).limit(0).dead_letter(true);
+        let (told, mut handled) = mpsc::unbounded_channel();
+        let worker = transport.consumer(Queue::new(&queue)).on_failure(OnFailure::Retry(later)).handle(
+            move |message: Incoming<String>| {
+                told.send((Instant::now(), message.redelivered())).unwrap();
+                async move {
+                    sleep(minutes * MINUTE).await;
+                    Err::<(), _>("it is bad")
+                }
+            },
+        );
+        let worker = within(worker).await.unwrap();
+        publish(&transport, &queue, "bad").await;
+        let (first, _) = handled.recv().await.unwrap();
+        loop {
+            let (again, has_gone_back) = handled.recv().await.unwrap();
+            assert!(again - first < 27 * MINUTE, "{minutes}: held for {:?}", again - first);
+            if has_gone_back {
+                break;
+            }
+        }
+        drop(worker);
+    }
+}
