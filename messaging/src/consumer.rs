@@ -162,7 +162,8 @@ impl Subscription {
     }
 
     /// For [`handle`](Self::handle): what is done with a message that cannot be decoded. When `handler` succeeds it is acknowledged; when that
-    /// fails or panics, and by default, it is set aside as a failed one that has been tried often enough.
+    /// fails or panics, and by default, it is set aside as a failed one that has been tried often enough. It runs in the message's span and
+    /// trace, as handlers do.
     #[must_use]
     pub fn on_undecodable<H, Fut, E>(mut self, handler: H) -> Self
     where

@@ -1,5 +1,7 @@
 //! What surrounds a handler: the span it runs in, and the trace that goes on through it.
 
+use std::collections::BTreeSet;
+
 use amqp_client::Received;
 use amqp_codec::borrowed::ContentProperties;
 use futures_util::future::Either;
@@ -52,6 +54,16 @@ impl Handling {
         let trace_id = trace.as_ref().map(TraceContext::trace_id);
         let span = tracing::info_span!("notification", queue, message_id = id.map(shown), trace_id);
         Handling { span, trace }
+    }
+
+    /// Of notifications in these queues that are handled together. Each may have a trace, so that none goes on.
+    pub(crate) fn of_batch<'a>(queues: impl Iterator<Item = &'a str>, notifications: usize) -> Self {
+        let span = tracing::info_span!("batch", queues = tracing::field::Empty, notifications);
+        if !span.is_disabled() {
+            let names: BTreeSet<_> = queues.collect();
+            span.record("queues", tracing::field::debug(names));
+        }
+        Handling { span, trace: None }
     }
 
     /// Calls what makes the future of a handler.

@@ -319,6 +319,18 @@ where
                 return self.settling.failed(received, acker, &failure).instrument(span).await;
             }
         };
+        let properties = received.and_then(|received| received.content_properties().ok());
+        let handling = Handling::of_message(&self.settling.queue, properties.as_ref());
+        handling.around(self.settle_unreadable(reason, received, acker)).await
+    }
+
+    /// One that cannot be decoded.
+    async fn settle_unreadable(
+        &self,
+        reason: Malformed,
+        received: Option<&Received>,
+        acker: Acker,
+    ) -> Result<(), Stuck> {
         let failure = match (&self.on_undecodable, received) {
             (Some(handler), Some(received)) => match handler.handle(restored(received), reason).await {
                 Ok(()) => {

@@ -28,6 +28,7 @@ use crate::{
     envelope,
     error::Error,
     fingerprint::Fingerprint,
+    handling::Handling,
     room::Taken,
     service::Service,
     settling::Settling,
@@ -41,7 +42,8 @@ use crate::{
 ///
 /// Notifications are gathered, of all queues together, until there are as many as make a batch, or the first has waited for long enough.
 /// They are handled level by level, in the alphabetical order of the levels' names, by one endpoint after the other; each is
-/// acknowledged, or requeued, for itself. Batches are handled one after the other.
+/// acknowledged, or requeued, for itself. Batches are handled one after the other, each in a span `batch` with `queues` and the number of
+/// its `notifications`. These may be of many traces, so a handler is in none.
 ///
 /// ```
 /// use std::time::Duration;
@@ -373,7 +375,10 @@ impl Gathering {
         for endpoint in &self.endpoints {
             let mut left: Vec<_> = group.iter_mut().filter(|readable| !readable.failed).collect();
             let events: Vec<_> = left.iter().map(|readable| readable.event.clone()).collect();
-            let failed = endpoint.handle(level, &events.iter().collect::<Vec<_>>()).await;
+            let queues = left.iter().map(|readable| &*readable.arrived.queue.settling.queue);
+            let handling = Handling::of_batch(queues, events.len());
+            let events: Vec<_> = events.iter().collect();
+            let failed = handling.around(endpoint.handle(level, &events)).await;
             for (readable, failed) in left.iter_mut().zip(failed) {
                 readable.failed = failed;
             }

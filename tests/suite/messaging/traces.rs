@@ -10,7 +10,7 @@ use amqp_client::{Confirmation, Message, Properties, ShortString, Table};
 use messaging::{
     Context, Exchange, Incoming, OnFailure, PublishOptions, Queue, RetryLater, Target, TraceContext,
     Transport,
-    notify::{Event, Level, Listener, NotificationResult, Notifier},
+    notify::{BatchListener, BatchResult, Event, Level, Listener, NotificationResult, Notifier},
     rpc::{Client, Endpoint, Server},
 };
 use serde_json::{Value, json};
@@ -221,6 +221,68 @@ async fn what_a_handler_logs_tells_queue_message_and_trace() {
         {
             assert!(line.contains(&field), "{line}");
         }
+    }
+}
+
+#[tokio::test]
+async fn so_does_what_is_done_with_a_message_that_cannot_be_decoded() {
+    let broker = Broker::memory();
+    let (transport, queue) = (broker.transport().await, broker.name("q"));
+    let (log, _guard) = Log::listen();
+    let (told, mut traces) = mpsc::unbounded_channel();
+    let worker = transport
+        .consumer(Queue::new(&queue))
+        .on_undecodable(move |_, _| {
+            tracing::info!("begun");
+            told.send(TraceContext::current()).unwrap();
+            async {
+                tokio::task::yield_now().await;
+                tracing::info!("at work");
+                Err("it is not mine")
+            }
+        })
+        .handle(|_: Incoming<u32>| async { Ok::<_, String>(()) });
+    let worker = within(worker).await.unwrap();
+    publish(&broker, "", &queue, &json!("no number")).await;
+    assert_eq!(within(traces.recv()).await.unwrap(), Some(trace()));
+    within(worker.stop()).await;
+    for words in ["begun", "at work", "it is not mine"] {
+        let line = log.line(words);
+        for field in [format!("queue=\"{queue}\""), "m-1".into(), format!("trace_id=\"{TRACE}\"")] {
+            assert!(line.contains(&field), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_logged_of_a_batch_tells_its_queues() {
+    let broker = Broker::memory();
+    let (transport, topics) = (broker.transport().await, [broker.name("a"), broker.name("b")]);
+    let (log, _guard) = Log::listen();
+    let (done, mut finished) = mpsc::unbounded_channel();
+    let listener = BatchListener::new(&transport, &topics[0], 3)
+        .topic(&topics[1])
+        .timeout(Duration::from_secs(1000))
+        .on(Level::Info, move |events: Vec<Event>| {
+            tracing::info!("begun");
+            let done = done.clone();
+            async move {
+                tokio::task::yield_now().await;
+                tracing::info!("at work");
+                done.send(events.len()).unwrap();
+                BatchResult::Handled
+            }
+        });
+    let listener = within(listener.start()).await.unwrap();
+    for topic in [&topics[0], &topics[1], &topics[0]] {
+        within(Notifier::new(&transport, "p", topic).info(&Context::new(), "e", &1)).await.unwrap();
+    }
+    assert_eq!(within(finished.recv()).await, Some(3));
+    within(listener.stop()).await;
+    for words in ["begun", "at work"] {
+        let line = log.line(words);
+        assert!(line.contains("batch{") && line.contains("notifications=3"), "{line}");
+        assert!(topics.iter().all(|topic| line.contains(&format!("{topic}.info"))), "{line}");
     }
 }
 
