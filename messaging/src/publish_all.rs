@@ -31,8 +31,8 @@ use crate::{
 
 /// What becomes of each message of a stream, in their order.
 ///
-/// The broker confirms in order, or nearly: only the oldest message waits for its confirm, and one timer is the deadline of
-/// all. What cannot be sent at once, or fails, becomes a future of its own.
+/// The broker confirms in order, or nearly: only the oldest message without a confirm waits for it, and one timer is the deadline
+/// of all. What cannot be sent at once, or fails, becomes a future of its own, and the others do not wait for that.
 pub(crate) struct PublishAll<'a, S, K, T> {
     publishing: &'a Publishing,
     messages: Pin<Box<Fuse<S>>>,
@@ -41,15 +41,17 @@ pub(crate) struct PublishAll<'a, S, K, T> {
     in_flight: VecDeque<State<K>>,
     /// The number of the oldest one in flight.
     oldest: u64,
+    /// Of so many, from the oldest on, no confirm is waited for: what has become of them is known, or they are tried again.
+    awaited: usize,
     /// The newest message in flight, when there was no room for it. Nothing else is sent before it.
     sending: Option<BoxFuture<'static, Result<Sent, Fault>>>,
     /// Failed messages that are tried again, with their numbers.
     persisting: FuturesUnordered<BoxFuture<'static, (u64, Result<Delivered, Error>)>>,
-    /// For the oldest one's deadline, or an earlier one.
+    /// For the deadline of the one whose confirm is waited for, or an earlier one.
     timer: Option<Pin<Box<Sleep>>>,
     lanes: LanesInUse,
-    /// The oldest one's attempt goes on until then at least.
-    prolonged: Option<Instant>,
+    /// All first attempts go on until then at least, for the broker has blocked them.
+    prolonged: Instant,
     bodies: Bodies,
     /// What messages are made of, but for their bodies.
     message: Message,
@@ -128,20 +130,22 @@ where
     T: Serialize,
 {
     pub(crate) fn new(publishing: &'a Publishing, messages: S, in_flight: usize) -> Self {
+        let now = Instant::now();
         PublishAll {
             publishing,
             messages: Box::pin(messages.fuse()),
             limit: in_flight.max(1),
             in_flight: VecDeque::new(),
             oldest: 0,
+            awaited: 0,
             sending: None,
             persisting: FuturesUnordered::new(),
             timer: None,
             lanes: LanesInUse::default(),
-            prolonged: None,
+            prolonged: now,
             bodies: Bodies::default(),
             message: json_message(Bytes::new(), None),
-            now: Instant::now(),
+            now,
             types: PhantomData,
         }
     }
@@ -212,47 +216,14 @@ where
     /// What became of the oldest message.
     fn poll_oldest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivered, Error>>> {
         loop {
-            let Some(oldest) = self.in_flight.front_mut() else { return Poll::Ready(None) };
-            match oldest {
-                State::Done(_) => {
+            match self.in_flight.front() {
+                None => return Poll::Ready(None),
+                Some(State::Done(_)) => {
                     let Some(State::Done(outcome)) = self.in_flight.pop_front() else { continue };
                     self.has_ended();
                     return Poll::Ready(Some(outcome));
                 }
-                State::Sending(_) | State::Persisting => return Poll::Pending,
-                State::Confirming(unconfirmed, confirm) => {
-                    let tag = confirm.tag();
-                    let failed = match confirm.poll_unpin(cx) {
-                        Poll::Ready(confirmed) => {
-                            judge(self.publishing, &self.lanes, (self.oldest, tag), confirmed).err()
-                        }
-                        Poll::Pending => {
-                            let retry = unconfirmed.retry(self.publishing.retry);
-                            let ends = self.prolonged.unwrap_or_else(|| retry.attempt_deadline());
-                            ready!(poll_deadline(&mut self.timer, ends, cx));
-                            self.prolonged = self.publishing.prolonged(&retry, ends);
-                            if self.prolonged.is_some() {
-                                continue;
-                            }
-                            let lane = self.lanes.of(self.oldest).cloned();
-                            let progress =
-                                lane.map_or(Progress::Sending, |lane| Progress::Confirming(lane, tag));
-                            let (lane, key) = (&self.publishing.lane, unconfirmed.routing_key.as_ref());
-                            Some(self.publishing.out_of_time(lane, key, &progress, &retry, None))
-                        }
-                    };
-                    let Some(fault) = failed else {
-                        let delivered = Delivered::by(&unconfirmed.retry(self.publishing.retry), self.now);
-                        self.publishing.lane.answered(unconfirmed.routing_key.as_ref());
-                        self.in_flight.pop_front();
-                        self.has_ended();
-                        return Poll::Ready(Some(Ok(delivered)));
-                    };
-                    self.fail_oldest(fault);
-                    // The others on its channel have probably failed with it, and need not take turns in trying again.
-                    self.fail_settled(cx);
-                    return Poll::Pending;
-                }
+                Some(_) => ready!(self.poll_awaited(cx)),
             }
         }
     }
@@ -260,35 +231,42 @@ where
     /// The oldest one is told, and in flight no more.
     fn has_ended(&mut self) {
         self.oldest += 1;
-        self.prolonged = None;
+        self.awaited = self.awaited.saturating_sub(1);
         self.lanes.release(self.oldest);
     }
 
-    fn fail_oldest(&mut self, fault: Fault) {
-        let Some(oldest) = self.in_flight.front_mut() else { return };
-        if let State::Confirming(unconfirmed, _) = std::mem::replace(oldest, State::Persisting) {
-            self.persisting.push(persist(self.publishing, self.oldest, unconfirmed, Some(fault)));
+    /// Waits for one confirm, or for the end of its time. Those behind it whose channel has ended too, or their time, are next, and
+    /// take no turns in trying again.
+    fn poll_awaited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(State::Persisting | State::Done(_)) = self.in_flight.get(self.awaited) {
+            self.awaited += 1;
         }
-    }
-
-    /// Has everything tried again that has failed already.
-    fn fail_settled(&mut self, cx: &mut Context<'_>) {
-        for (number, state) in (self.oldest..).zip(&mut self.in_flight) {
-            let State::Confirming(_, confirm) = state else { continue };
-            let tag = confirm.tag();
-            let Poll::Ready(confirmed) = confirm.poll_unpin(cx) else { continue };
-            let failed = judge(self.publishing, &self.lanes, (number, tag), confirmed).err();
-            *state = match (failed, std::mem::replace(state, State::Persisting)) {
-                (None, State::Confirming(unconfirmed, _)) => {
-                    State::Done(Ok(Delivered::by(&unconfirmed.retry(self.publishing.retry), self.now)))
+        let Some(state) = self.in_flight.get_mut(self.awaited) else { return Poll::Pending };
+        let State::Confirming(unconfirmed, confirm) = state else { return Poll::Pending };
+        let (number, tag) = (self.oldest + self.awaited as u64, confirm.tag());
+        let retry = unconfirmed.retry(self.publishing.retry);
+        let failed = match confirm.poll_unpin(cx) {
+            Poll::Ready(confirmed) => judge(self.publishing, &self.lanes, (number, tag), confirmed).err(),
+            Poll::Pending => {
+                let ends = retry.attempt_deadline().max(self.prolonged);
+                ready!(poll_deadline(&mut self.timer, ends, cx));
+                if let Some(until) = self.publishing.prolonged(&retry, ends) {
+                    self.prolonged = until;
+                    return Poll::Ready(());
                 }
-                (Some(fault), State::Confirming(unconfirmed, _)) => {
-                    self.persisting.push(persist(self.publishing, number, unconfirmed, Some(fault)));
-                    State::Persisting
-                }
-                (_, other) => other,
-            };
+                let key = unconfirmed.routing_key.as_ref();
+                Some(overdue(self.publishing, &self.lanes, (number, tag), key, &retry))
+            }
+        };
+        if let Some(fault) = failed {
+            if let State::Confirming(unconfirmed, _) = std::mem::replace(state, State::Persisting) {
+                self.persisting.push(persist(self.publishing, number, unconfirmed, Some(fault)));
+            }
+        } else {
+            self.publishing.lane.answered(unconfirmed.routing_key.as_ref());
+            *state = State::Done(Ok(Delivered::by(&retry, self.now)));
         }
+        Poll::Ready(())
     }
 
     /// Takes in what has come of those that are tried again; whether anything has.
@@ -340,6 +318,19 @@ fn judge(
         // It was published somewhere, and so there is one.
         None => Err(Fault::new(Outcome::Unknown, None)),
     }
+}
+
+/// What it means that the broker has not answered message `number` in its attempt's time.
+fn overdue(
+    publishing: &Publishing,
+    lanes: &LanesInUse,
+    (number, tag): (u64, u64),
+    routing_key: &str,
+    retry: &Retry,
+) -> Fault {
+    let lane = lanes.of(number).cloned();
+    let progress = lane.map_or(Progress::Sending, |lane| Progress::Confirming(lane, tag));
+    publishing.out_of_time(&publishing.lane, routing_key, &progress, retry, None)
 }
 
 /// Ready at the deadline. The timer is set again only when it has rung, which is no later than any deadline asked for.

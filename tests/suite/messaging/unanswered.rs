@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use amqp_broker::{Broker, Faults};
 use futures_util::{
-    StreamExt as _,
-    future::{join, join_all},
+    FutureExt as _, Stream, StreamExt as _,
+    future::{join, join_all, join3},
     stream,
 };
 use messaging::{
     Delivered, Error, Exchange, Outcome, Producer, PublishOptions, Queue, RetryPolicy, Transport, Undelivered,
 };
 use tests::{Cluster, RabbitMq};
+use tokio::time::sleep;
 
 use super::fixture::within;
 
@@ -86,7 +87,7 @@ async fn while_the_broker_blocks_no_attempt_is_given_up() {
     faults.block("low on memory");
     let publishing = producer.ensure_publish("q", &1);
     let unblocking = async {
-        tokio::time::sleep(Duration::from_secs(25)).await;
+        sleep(Duration::from_secs(25)).await;
         faults.unblock();
     };
     let (published, ()) = join(publishing, unblocking).await;
@@ -106,6 +107,58 @@ async fn a_stream_goes_on_after_one_whose_answer_never_comes() {
     let again: u32 = outcomes.into_iter().map(|delivered| delivered.unwrap().attempts - 1).sum();
     assert_eq!(again, 1);
     assert_eq!(depth(&broker), 1 + count + 1);
+}
+
+/// The attempts of all of them, each delivered after one attempt's time at the latest.
+async fn attempts(outcomes: impl Stream<Item = Result<Delivered, Error>>) -> Vec<u32> {
+    let outcomes: Vec<_> = outcomes.map(Result::unwrap).collect().await;
+    assert!(outcomes.iter().all(|delivered| delivered.elapsed.as_secs() < 12), "{outcomes:?}");
+    outcomes.iter().map(|delivered| delivered.attempts).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_of_a_stream_that_are_overdue_are_made_again_at_the_same_time() {
+    let (broker, faults, producer) = scene("overdue-stream").await;
+    faults.swallow_confirms(1000);
+    let messages = stream::iter(0..1000).map(|number| ("q", number));
+    assert_eq!(attempts(producer.publish_all(messages, 1000)).await, [2; 1000]);
+    assert_eq!(depth(&broker), 1 + 2 * 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_behind_one_that_is_tried_until_its_deadline_is_made_again_meanwhile() {
+    let (_broker, faults, producer) = scene("overdue-behind").await;
+    let producer = producer.wait_for_route(true);
+    // The first is returned, and tried again all the time; nobody answers those behind it.
+    let behind = async {
+        sleep(Duration::from_secs(1)).await;
+        faults.swallow_confirms(100);
+        stream::iter([("q", 2); 100])
+    };
+    let messages = stream::iter([("nowhere", 1)]).chain(behind.flatten_stream());
+    let mut outcomes = producer.publish_all(messages, 200);
+    let first = undelivered(outcomes.next().await.unwrap());
+    assert_eq!(first.outcome, Outcome::Unroutable);
+    let attempts = attempts(outcomes).await;
+    // The first may have been tried just then, and lost its answer in place of another.
+    let again = attempts.iter().filter(|attempts| **attempts == 2).count();
+    assert!(attempts.len() == 100 && again >= 99, "{attempts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_the_broker_has_blocked_is_not_made_again() {
+    let (broker, faults, producer) = scene("blocked-stream").await;
+    let producer = producer.retry(RetryPolicy::default().deadline(Duration::from_secs(60)));
+    faults.block("low on memory");
+    let messages = stream::iter(0..5000).map(|number| ("q", number));
+    let outcomes = producer.publish_all(messages, 5000).collect::<Vec<_>>();
+    let unblocking = async {
+        sleep(Duration::from_secs(25)).await;
+        faults.unblock();
+    };
+    let (outcomes, ()) = join(outcomes, unblocking).await;
+    assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_ok_and(|delivered| delivered.attempts == 1)));
+    assert_eq!(depth(&broker), 1 + 5000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,12 +192,14 @@ async fn a_quorum_queue_without_a_majority_holds_up_no_other() {
     let policy =
         |deadline| RetryPolicy::default().deadline(deadline).attempt_timeout(Duration::from_millis(500));
     let brief = producer.clone().retry(policy(Duration::from_secs(2)));
-    let stuck = join_all((0..100).map(|_| brief.ensure_publish("quorum", &1)));
+    let stuck = join_all((0..50).map(|_| brief.ensure_publish("quorum", &1)));
+    let stuck_stream = brief.publish_all(stream::iter([("quorum", 1); 50]), 50).collect::<Vec<_>>();
     // RabbitMQ reads no more from a connection that has so much for such a queue.
     let other = producer.clone().retry(policy(Duration::from_secs(30)));
     let healthy = stream::iter(0..2000).map(|_| other.ensure_publish("classic", &1));
-    let (stuck, healthy) = join(stuck, healthy.buffer_unordered(100).collect::<Vec<_>>()).await;
-    for outcome in stuck {
+    let healthy = healthy.buffer_unordered(100).collect::<Vec<_>>();
+    let (stuck, stuck_stream, healthy) = join3(stuck, stuck_stream, healthy).await;
+    for outcome in stuck.into_iter().chain(stuck_stream) {
         let error = undelivered(outcome);
         assert_eq!(error.outcome, Outcome::Unknown, "{error}");
         assert!(error.attempts > 1, "{error}");
