@@ -222,6 +222,8 @@ impl Publishing {
         let mandatory = self.mandatory || required.is_some();
         let mut may_be_deleted = required;
         loop {
+            // When it has come back, the broker does not have it.
+            *progress = Progress::Opening;
             if let Some(required) = required {
                 lane.declare(&open, required).await.map_err(Fault::not_sent)?;
             }

@@ -162,6 +162,18 @@ async fn a_stream_that_the_broker_has_blocked_is_not_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_came_back_and_waits_for_its_queue_is_not_with_the_broker() {
+    let (_broker, faults, producer) = scene("declared-again").await;
+    faults.delete_queue("/", "q");
+    // The message comes back in the attempt's time; the queue is not there again in what is left of it.
+    faults.delay_answers(Duration::from_secs(6));
+    let once = producer.retry(RetryPolicy::never().deadline(Duration::from_secs(10)));
+    let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
+    let error = undelivered(once.ensure_publish_with("q", &1, &needs).await);
+    assert_eq!((error.outcome, error.elapsed.as_secs()), (Outcome::NotSent, 10), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn confirms_lost_one_by_one_never_fill_the_window() {
     let (_broker, faults, producer) = scene("never-full").await;
     let once = producer.clone().retry(RetryPolicy::never().attempt_timeout(Duration::from_millis(1)));
