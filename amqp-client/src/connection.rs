@@ -1,6 +1,9 @@
 //! A connection to a broker.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use amqp_codec::ShortString;
 
@@ -11,7 +14,7 @@ use crate::{
     event::{Events, State},
     metrics::Metrics,
     secret,
-    shared::{ConnectionHandle, drain, now},
+    shared::{ConnectionHandle, Shared, drain, now},
 };
 
 /// A connection to a broker. All handles share it; cloning is cheap.
@@ -21,6 +24,13 @@ use crate::{
 #[derive(Clone)]
 pub struct Connection {
     handle: Arc<ConnectionHandle>,
+}
+
+/// A connection as seen by who does not keep it open; see [`Connection::downgrade`].
+#[derive(Clone)]
+pub struct WeakConnection {
+    handle: Weak<ConnectionHandle>,
+    shared: Arc<Shared>,
 }
 
 impl Connection {
@@ -113,6 +123,11 @@ impl Connection {
         self.handle.shared.with(|engine| engine.metrics())
     }
 
+    /// A handle that does not keep it open: the connection is closed when the last of the others is dropped.
+    pub fn downgrade(&self) -> WeakConnection {
+        WeakConnection { handle: Arc::downgrade(&self.handle), shared: self.handle.shared.clone() }
+    }
+
     /// Whether the connection can be used at this moment. Not while it is [recovered](crate::Recovery): calls and publishes
     /// wait then; see [`is_closed`](Self::is_closed).
     pub fn is_open(&self) -> bool {
@@ -123,6 +138,29 @@ impl Connection {
     /// [open](Self::is_open).
     pub fn is_closed(&self) -> bool {
         self.handle.shared.with(|engine| engine.reason().is_some())
+    }
+}
+
+impl WeakConnection {
+    /// The connection; `None` when all other handles were dropped, so that it is closed.
+    pub fn upgrade(&self) -> Option<Connection> {
+        self.handle.upgrade().map(Connection::new)
+    }
+
+    /// As [`Connection::metrics`], also when it has ended.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.with(|engine| engine.metrics())
+    }
+
+    /// As [`Connection::is_closed`].
+    pub fn is_closed(&self) -> bool {
+        self.shared.with(|engine| engine.reason().is_some())
+    }
+}
+
+impl std::fmt::Debug for WeakConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeakConnection").field("is_closed", &self.is_closed()).finish()
     }
 }
 

@@ -129,7 +129,7 @@ pub use amqp_codec::{Array, Properties, ReplyCode, Report, Secret, ShortString, 
 pub use backoff::Backoff;
 pub use channel::Channel;
 pub use connect::connect;
-pub use connection::Connection;
+pub use connection::{Connection, WeakConnection};
 pub use consume_options::{ConsumeOptions, StreamOffset};
 pub use consumer::Consumer;
 pub use credentials::{Credentials, CredentialsError, CredentialsFuture, CredentialsProvider, Password};

@@ -42,6 +42,7 @@ mod held;
 mod id;
 mod json_message;
 mod lane;
+mod left;
 mod link;
 mod marked;
 mod next_step;

@@ -1,6 +1,7 @@
 //! One connection of a transport: opened on first use, and again when it has ended.
 
 use std::{
+    iter,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use amqp_client::{Channel, ConnectOptions, Connection, Event, Recovery, Report, State};
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::{
     task::JoinHandle,
@@ -21,6 +23,7 @@ use crate::{
     connection_event::Teller,
     connection_state::{ConnectionState, Role},
     error::Error,
+    left::Left,
     silence::{Silence, Waiting},
     transport_metrics::TransportMetrics,
 };
@@ -71,7 +74,9 @@ struct Opened {
     failure: Option<amqp_client::Error>,
     /// Tells the events of the last one.
     telling: Option<JoinHandle<()>>,
-    /// What those before it have done.
+    /// Those before it that may still be used.
+    left: Vec<Left>,
+    /// What those before it have done that have ended.
     before: TransportMetrics,
 }
 
@@ -189,8 +194,9 @@ impl Link {
     /// What its connections have done, and the present one holds.
     pub(crate) fn metrics(&self) -> TransportMetrics {
         let opened = self.shared.opened.lock();
+        let before = opened.left.iter().fold(opened.before, |before, left| left.count(before));
         let present = opened.connection.as_ref().map(Connection::metrics);
-        let metrics = present.map_or(opened.before, |present| opened.before.with(&present));
+        let metrics = present.map_or(before, |present| before.with(&present));
         TransportMetrics { retried: self.shared.retried.load(Relaxed), ..metrics }
     }
 
@@ -199,26 +205,30 @@ impl Link {
         self.shared.retried.fetch_add(1, Relaxed);
     }
 
-    /// Closes the connection for good, one that is being recovered or opened, too.
+    /// Closes the connection for good, one that is being recovered or opened, too, and those that were left.
     pub(crate) async fn close(&self) -> Result<(), Error> {
-        let closed = match self.shared.leave() {
-            Some(connection) => connection.close().await.map_err(Error::broker("close the connection")),
-            None => Ok(()),
-        };
-        self.shared.told_all().await;
-        closed
+        self.end(async |connection| connection.close().await.map_err(Error::broker("close the connection")))
+            .await
     }
 
     /// As [`close`](Self::close), once all that was published is confirmed, or the deadline has come.
     pub(crate) async fn drain(&self, deadline: Duration) -> Result<(), Error> {
-        let drained = match self.shared.leave() {
-            Some(connection) => {
-                connection.drain(deadline).await.map_err(Error::broker("drain the connection"))
-            }
-            None => Ok(()),
-        };
-        self.shared.told_all().await;
-        drained
+        self.end(|connection| async move {
+            connection.drain(deadline).await.map_err(Error::broker("drain the connection"))
+        })
+        .await
+    }
+
+    /// Ends all connections so, and waits until all that happened to them has been told.
+    async fn end<F>(&self, end: impl Fn(Connection) -> F) -> Result<(), Error>
+    where
+        F: Future<Output = Result<(), Error>>,
+    {
+        let (connections, telling) = self.shared.leave();
+        let ended = join_all(connections.into_iter().map(end)).await;
+        // None of them panics.
+        join_all(telling).await;
+        ended.into_iter().collect()
     }
 }
 
@@ -234,8 +244,23 @@ impl Opened {
             && let Some(left) = self.connection.take()
         {
             tracing::warn!("a connection does not answer; what is published next goes over another");
-            self.before = self.before.after(&left.metrics());
+            self.forget_those_over();
+            self.left.push(Left::new(&left, self.telling.take()));
         }
+    }
+
+    fn forget_those_over(&mut self) {
+        for over in self.left.extract_if(.., |left| left.is_over()) {
+            self.before = over.count(self.before);
+        }
+    }
+
+    /// All connections, and what tells their events.
+    fn end(&mut self) -> (Vec<Connection>, Vec<JoinHandle<()>>) {
+        let present = (self.connection.clone(), self.telling.take());
+        let all = iter::once(present).chain(self.left.iter_mut().map(Left::end));
+        let (connections, telling): (Vec<_>, Vec<_>) = all.unzip();
+        (connections.into_iter().flatten().collect(), telling.into_iter().flatten().collect())
     }
 }
 
@@ -248,19 +273,12 @@ impl Shared {
         Ok(self.opened.lock().connection.clone().filter(|connection| !connection.is_closed()))
     }
 
-    /// The connection to be closed, for good.
-    fn leave(&self) -> Option<Connection> {
+    /// The connections to be closed, for good, and what tells their events.
+    fn leave(&self) -> (Vec<Connection>, Vec<JoinHandle<()>>) {
         self.closing.cancel();
-        self.opened.lock().connection.clone().filter(|connection| !connection.is_closed())
-    }
-
-    /// All that happened to the last connection has been told.
-    async fn told_all(&self) {
-        let telling = self.opened.lock().telling.take();
-        if let Some(telling) = telling {
-            // It does not panic.
-            let _ = telling.await;
-        }
+        let (mut connections, telling) = self.opened.lock().end();
+        connections.retain(|connection| !connection.is_closed());
+        (connections, telling)
     }
 
     /// Opens it as soon as that is possible, within the limits set.

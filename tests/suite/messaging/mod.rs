@@ -6,6 +6,7 @@ mod consume;
 pub(crate) mod example;
 mod faults;
 mod fixture;
+mod left_connections;
 mod notify;
 mod notify_batch;
 mod notify_buffer;
