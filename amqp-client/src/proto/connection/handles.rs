@@ -90,15 +90,19 @@ impl Engine {
         if !self.is_open() {
             return Err(Error::Recovering);
         }
-        self.open_any_channel()
+        self.open_any_channel(self.reopens)
     }
 
-    /// As [`open_channel`](Self::open_channel), also while the connection is being restored.
-    pub(super) fn open_any_channel(&mut self) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)> {
+    /// As [`open_channel`](Self::open_channel), also while the connection is being restored; `reopens` when it is opened again after
+    /// an error.
+    pub(super) fn open_any_channel(
+        &mut self,
+        reopens: bool,
+    ) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)> {
         let id = self.free_channel_id()?;
         self.epochs += 1;
         let status = Arc::new(ChannelStatus::default());
-        let mut channel = Box::new(Channel::new(id, status.clone(), self.reopens));
+        let mut channel = Box::new(Channel::new(id, status.clone(), reopens));
         let call = self.link.calls.begin();
         let open = channel::Open::default();
         let expects = Expects::reply_to::<channel::Open>();

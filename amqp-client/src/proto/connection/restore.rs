@@ -48,10 +48,10 @@ impl Engine {
         lost.collect()
     }
 
-    /// Opens a channel to restore the connection with.
+    /// Opens a channel to restore the connection with. A refusal ends it for good: what is left to do is done on another.
     pub(crate) fn open_setup_channel(&mut self) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)> {
         match self.phase {
-            Phase::Restoring | Phase::Open => self.open_any_channel(),
+            Phase::Restoring | Phase::Open => self.open_any_channel(false),
             _ => Err(self.loss()),
         }
     }
