@@ -153,7 +153,10 @@ impl<'a> Holding<'a> {
         let name = &queue.declare.queue;
         let recorded =
             self.answers.shared.with(|engine| engine.registry().and_then(|known| known.queue(name)));
-        let Some((_, bindings)) = recorded else { return Ok(Attempt::Gone) };
+        let Some((_, bindings)) = recorded else {
+            self.end_consumers_of(name);
+            return Ok(Attempt::Gone);
+        };
         let mut topology = Topology::new(self.answers);
         if let Err(error) = topology.declare(queue.declare.clone()).await? {
             return Ok(Attempt::Refused(error));
@@ -163,11 +166,22 @@ impl<'a> Holding<'a> {
         }
         drop(topology);
         for (key, tag) in self.answers.shared.with(|engine| engine.held_consumers_of(name)) {
-            if let Attempt::Refused(error) = self.resume(key, &tag).await? {
-                self.fail(key, &tag, name, error);
+            match self.resume(key, &tag).await? {
+                Attempt::Refused(error) => self.fail(key, &tag, name, error),
+                // Its queue is there: it begins with its channel.
+                Attempt::NotYet => self.answers.shared.with(|engine| engine.release_consumer(key, &tag)),
+                Attempt::Released | Attempt::Gone => {}
             }
         }
         Ok(Attempt::Released)
+    }
+
+    /// The user has deleted a queue that its consumers waited for, and these end as the broker would have them end.
+    fn end_consumers_of(&self, queue: &ShortString) {
+        for (key, tag) in self.answers.shared.with(|engine| engine.held_consumers_of(queue)) {
+            let cancelled = Error::ConsumerCancelled { tag: tag.to_string() };
+            self.fail(key, &tag, queue, cancelled);
+        }
     }
 
     /// How many consumers a queue has. To ask is safe, where to consume from a queue in exclusive use would close the consumer's channel.

@@ -157,6 +157,45 @@ async fn an_exclusive_queue_is_had_back_with_bindings_and_consumers_and_all_else
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_whose_channel_is_lost_when_its_queue_is_had_back_begins_with_the_channel() {
+    let (mut broker, mut peer, connection) = connected(recovery().reopen_channels(true)).await;
+    let mut events = connection.events();
+    let (_channel, mut consumer) = with_queue(&mut peer, &connection).await;
+    let mut peer = lost_with_queue(&mut broker, peer).await;
+    recovered(&mut events).await;
+    declares(&mut peer).await;
+    let reply_text = short("PRECONDITION_FAILED - delivery acknowledgement timed out");
+    peer.send(1, channel::Close { reply_code: 406, reply_text, ..Default::default() }).await;
+    peer.expect(1, channel::CloseOk {}).await;
+    peer.send(2, queue::DeclareOk { queue: short("mine"), ..Default::default() }).await;
+    peer.expect_any::<queue::Bind>(2).await;
+    peer.send(2, queue::BindOk {}).await;
+    leaves(&mut peer).await;
+    open(&mut peer, 1).await;
+    consume(&mut peer, 1, "mine", "c").await;
+    deliver(&mut peer, 1, "c", 1, false).await;
+    assert_eq!(ends(consumer.recv()).await.unwrap().unwrap().body(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_of_a_held_queue_that_its_user_deletes_ends() {
+    let (mut broker, mut peer, connection) = connected(recovery()).await;
+    let mut events = connection.events();
+    let (channel, mut consumer) = with_queue(&mut peer, &connection).await;
+    let mut peer = lost_with_queue(&mut broker, peer).await;
+    recovered(&mut events).await;
+    let (deleted, ()) = join!(channel.delete_queue("mine"), async {
+        peer.expect_any::<queue::Delete>(1).await;
+        peer.send(1, queue::DeleteOk { message_count: 0 }).await;
+    });
+    deleted.unwrap();
+    let reason = ends(consumer.recv()).await.unwrap().unwrap_err();
+    assert!(matches!(&reason, Error::ConsumerCancelled { tag } if tag == "c"), "{reason}");
+    assert!(ends(consumer.recv()).await.is_none());
+    assert!(channel.is_open());
+}
+
+#[tokio::test(start_paused = true)]
 async fn at_the_deadline_a_consumer_ends_with_a_reason_that_tells_what_is_taken() {
     let recovery = recovery().wait_for_release(Duration::from_secs(1));
     let (mut broker, mut peer, connection) = connected(recovery).await;

@@ -17,6 +17,14 @@ impl Channel {
         }
     }
 
+    /// It is to begin with its channel again.
+    pub(crate) fn release_consumer(&mut self, tag: &ShortString) {
+        let index = self.by_tag.get(tag).copied();
+        if let Some(consumer) = index.and_then(|index| self.consumers.get_mut(index)) {
+            consumer.is_held = false;
+        }
+    }
+
     /// As [`hold_consumer`](Self::hold_consumer), for all of a queue.
     pub(crate) fn hold_consumers_of(&mut self, queue: &ShortString) {
         for (_, consumer) in &mut self.consumers {

@@ -21,6 +21,13 @@ impl Engine {
         }
     }
 
+    /// A consumer is to begin with its channel again.
+    pub(crate) fn release_consumer(&mut self, key: ChannelKey, tag: &ShortString) {
+        if let Some((channel, _)) = self.channel_of(key) {
+            channel.release_consumer(tag);
+        }
+    }
+
     pub(crate) fn is_consumer_held(&mut self, key: ChannelKey, tag: &ShortString) -> bool {
         self.channel_of(key).is_some_and(|(channel, _)| channel.is_consumer_held(tag))
     }
