@@ -64,6 +64,8 @@ pub(crate) struct Confirms {
     wakers: BTreeMap<u64, Waker>,
     /// What a return is matched with.
     mandatory: Mandatory,
+    /// Those of them that were given up.
+    given_up: Vec<u64>,
     /// Unsettled publishes that are to be published again when the connection was lost.
     kept: BTreeMap<u64, Kept>,
     /// Tags here and on the wire, which begin anew with each connection.
@@ -84,6 +86,7 @@ impl Confirms {
             outcomes: BTreeMap::new(),
             wakers: BTreeMap::new(),
             mandatory: Mandatory::default(),
+            given_up: Vec::new(),
             kept: BTreeMap::new(),
             wire: WireTags::default(),
             answered: 0,
@@ -137,9 +140,12 @@ impl Confirms {
             self.kept.clear();
         }
         self.mandatory.clear();
+        self.given_up.clear();
         let mut lost = 0;
         for tag in self.unconfirmed.open_tags() {
             if self.kept.contains_key(&tag) {
+                // That it came back says nothing of it when it is published again.
+                self.take_outcome(tag);
                 continue;
             }
             lost += 1;
@@ -202,6 +208,7 @@ impl Confirms {
     pub(crate) fn release(&mut self) {
         self.unconfirmed.release();
         self.mandatory.release();
+        self.given_up.shrink_to(0);
     }
 
     /// How often publishes were lost.
@@ -209,9 +216,10 @@ impl Confirms {
         self.losses
     }
 
-    /// A message came back. It belongs to the oldest unsettled mandatory publish that equals it.
+    /// A message came back. It belongs to the oldest mandatory publish that equals it, and to one behind the last answer before any
+    /// other: a return is sent when its message is routed, before answers to later ones.
     pub(crate) fn returned(&mut self, returned: RawReturn) {
-        if let Some(tag) = self.mandatory.take(&returned)
+        if let Some(tag) = self.mandatory.take(&returned, self.answered)
             && self.unconfirmed.asker(tag).is_some()
         {
             self.exceptional();
@@ -228,6 +236,7 @@ impl Confirms {
             return;
         }
         self.answered = self.answered.max(last);
+        self.forget_given_up();
         if multiple && self.wire.republished() > 0 {
             let upto = if everything { u64::MAX } else { wire };
             for tag in self.wire.republished_up_to(upto) {
@@ -240,6 +249,18 @@ impl Confirms {
             self.settle_one(last, nack, wakes);
         }
         self.advance(wakes);
+    }
+
+    /// What was given up before the last answer comes back no more.
+    fn forget_given_up(&mut self) {
+        let (answered, mandatory) = (self.answered, &mut self.mandatory);
+        self.given_up.retain(|&tag| {
+            let may_come_back = tag > answered;
+            if !may_come_back {
+                mandatory.remove(tag);
+            }
+            may_come_back
+        });
     }
 
     /// How many wait for a flush.
@@ -287,6 +308,8 @@ impl Confirms {
         self.unconfirmed.settle(tag);
         if self.mandatory.len() > self.unconfirmed.len() + GIVEN_UP_KEPT {
             self.mandatory.remove(tag);
+        } else if self.mandatory.contains(tag) {
+            self.given_up.push(tag);
         }
         self.take_outcome(tag);
         self.advance(wakes);
@@ -466,6 +489,40 @@ mod tests {
         fixture.confirms.returned(returned("l", "x"));
         fixture.settle(4, true, false);
         assert_eq!(fixture.outcomes(1..=4), "raar");
+    }
+
+    #[test]
+    fn what_was_not_returned_before_a_later_answer_is_not_taken_for_what_is() {
+        for is_given_up in [true, false] {
+            let mut fixture = with_publishes(3);
+            fixture.confirms.mandatory(1, b"e", b"k", Bytes::from_static(b"x"));
+            if is_given_up {
+                fixture.confirms.give_up(1, &mut Vec::new());
+            }
+            fixture.settle(2, false, false);
+            fixture.confirms.mandatory(3, b"e", b"k", Bytes::from_static(b"x"));
+            assert_eq!(fixture.confirms.mandatory.len(), if is_given_up { 1 } else { 2 });
+            fixture.confirms.returned(returned("k", "x"));
+            fixture.settle(3, false, false);
+            assert_eq!(fixture.outcomes(2..=3), "ar");
+            fixture.settle(1, false, false);
+            assert_eq!(fixture.outcomes(1..=1), "a");
+        }
+    }
+
+    #[test]
+    fn what_is_published_again_is_not_taken_for_what_was_returned_before() {
+        let mut fixture = with_publishes(1);
+        let route = Route { exchange: "e", routing_key: "k", mandatory: true };
+        fixture.confirms.mandatory(1, b"e", b"k", Bytes::from_static(b"x"));
+        fixture.confirms.keep(1, Kept::new(route, &Message::new("x")));
+        fixture.confirms.returned(returned("k", "x"));
+        let mut wakes = Vec::new();
+        assert_eq!(fixture.confirms.lose(true, &Error::ConnectionEnded, &mut wakes), 0);
+        assert_eq!(fixture.confirms.republish(|_| Ok(()), &mut wakes), 1);
+        fixture.settle(1, false, false);
+        assert!(fixture.progress.is_acked(1));
+        assert_eq!(fixture.outcomes(1..=1), "a");
     }
 
     #[test]

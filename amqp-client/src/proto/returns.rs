@@ -45,6 +45,11 @@ impl Mandatory {
         self.0.len()
     }
 
+    /// Whether this one may come back.
+    pub(crate) fn contains(&self, tag: u64) -> bool {
+        self.0.binary_search_by_key(&tag, |published| published.tag).is_ok()
+    }
+
     /// One that is settled comes back no more.
     pub(crate) fn remove(&mut self, tag: u64) {
         if self.0.front().is_some_and(|first| first.tag == tag) {
@@ -66,11 +71,14 @@ impl Mandatory {
         self.0.clear();
     }
 
-    /// Takes out the publish that came back: the oldest that equals it.
-    pub(crate) fn take(&mut self, returned: &RawReturn) -> Option<u64> {
+    /// Takes out the publish that came back: the oldest of those behind `answered` that equals it, or else of all.
+    pub(crate) fn take(&mut self, returned: &RawReturn, answered: u64) -> Option<u64> {
         let route = route(returned.content.exchange(), returned.content.routing_key());
         let body = &returned.content.body;
-        let found = self.0.iter().position(|published| published.route == route && published.body == *body);
+        let is_it = |published: &Published| published.route == route && published.body == *body;
+        let behind = self.0.partition_point(|published| published.tag <= answered);
+        let found = self.0.iter().skip(behind).position(is_it).map(|index| behind + index);
+        let found = found.or_else(|| self.0.iter().take(behind).position(is_it));
         found.and_then(|index| self.0.remove(index)).map(|published| published.tag)
     }
 
