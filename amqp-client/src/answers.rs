@@ -1,6 +1,6 @@
 //! Waiting for the broker's answers while a connection is restored.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use tokio::time::timeout;
 
@@ -29,8 +29,19 @@ impl<'a> Answers<'a> {
     /// # Errors
     /// What the call failed with; [`Error::CallTimeout`] when the broker takes too long.
     pub(crate) async fn wait(self, waiting: Waiting<'_>) -> Result<Reply> {
-        let late = Error::CallTimeout { method: "what restores the connection", after: self.patience };
-        timeout(self.patience, waiting).await.unwrap_or(Err(late))
+        let mut waiting = pin!(waiting);
+        loop {
+            if let Ok(answer) = timeout(self.patience, waiting.as_mut()).await {
+                return answer;
+            }
+            // The broker is not late with what this side does not read.
+            if !self.shared.with(|engine| engine.has_paused_reading()) {
+                return Err(Error::CallTimeout {
+                    method: "what restores the connection",
+                    after: self.patience,
+                });
+            }
+        }
     }
 
     /// # Errors

@@ -370,13 +370,17 @@ impl Engine {
     }
 
     /// Whether to read no more for now: `true` while more waits for consumers than may. What comes during a handshake or after a
-    /// close is none of theirs.
+    /// close is none of theirs; and while the connection is restored, what fills them may be of the lost one, and answers are waited for.
     pub(crate) fn is_reading_paused(&mut self, now: Instant) -> bool {
-        let is_for_consumers = matches!(self.phase, Phase::Restoring | Phase::Open);
-        let paused = is_for_consumers && self.link.backlog.is_full();
+        let paused = self.is_open() && self.link.backlog.is_full();
         self.heartbeat.pause(paused, now);
         self.is_reading_paused = paused;
         paused
+    }
+
+    /// Whether nothing is read, so that no answer can come.
+    pub(crate) fn has_paused_reading(&self) -> bool {
+        self.is_reading_paused
     }
 
     fn handle_frame(&mut self, now: Instant, chunk: &Bytes, at: usize) -> Result<usize> {

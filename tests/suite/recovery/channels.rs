@@ -1,15 +1,17 @@
 //! Channels and consumers go on; what was delivered over the lost connection does not.
 
-use amqp_client::{ConsumeOptions, Error, Event, ReplyCode};
+use std::time::Duration;
+
+use amqp_client::{ConsumeOptions, Error, Event, Message, ReplyCode};
 use amqp_codec::{
-    Arguments as _, Frame,
+    Arguments as _, Frame, Properties, ShortString,
     method::{basic, channel, tx},
 };
 use tokio::join;
 
 use super::script::{
-    connected, consume, consumer, deliver, ends, expect_consume, lose, open, opened, publisher, recovered,
-    recovery, select, short,
+    connected, connected_with, consume, consumer, deliver, ends, expect_consume, lose, open, opened, options,
+    publisher, recovered, recovery, select, short,
 };
 
 #[tokio::test(start_paused = true)]
@@ -127,6 +129,65 @@ async fn deliveries_not_handed_out_are_forgotten_unless_they_need_no_acknowledge
     assert_eq!((next.body().as_ref(), next.redelivered()), (b"1".as_ref(), true));
     assert_eq!(ends(unacked.recv()).await.unwrap().unwrap().body(), "4");
     drop(handed_out);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_consumer_has_not_handed_out_does_not_hold_up_the_answers_of_a_recovery() {
+    let (mut broker, mut peer, connection) = connected_with(&options(recovery()).inbox_limit(100)).await;
+    let mut events = connection.events();
+    let channel = opened(&mut peer, &connection, 1).await;
+    let mut consumer = consumer(&mut peer, &channel, "jobs", "c").await;
+    let deliveries = (1..=5).flat_map(|number| {
+        let deliver = basic::Deliver {
+            consumer_tag: short("c"),
+            delivery_tag: number,
+            redelivered: false,
+            exchange: ShortString::EMPTY,
+            routing_key: short("jobs"),
+        };
+        tests::peer::content(1, deliver, &Properties::default(), number.to_string(), 131_072)
+    });
+    peer.send_frames(deliveries.collect()).await;
+    // The others were taken with it, and nobody asks for them before all is restored.
+    assert_eq!(ends(consumer.recv()).await.unwrap().unwrap().body(), "1");
+    drop(peer);
+    // Nothing is read, so that only writing tells.
+    channel.publish("", "jobs", &Message::new("x")).await.unwrap();
+    let mut peer = broker.accept().await;
+    open(&mut peer, 1).await;
+    consume(&mut peer, 1, "jobs", "c").await;
+    assert_eq!(recovered(&mut events).await.attempts, 1);
+    deliver(&mut peer, 1, "c", 1, true).await;
+    let again = ends(consumer.recv()).await.unwrap().unwrap();
+    assert!(again.redelivered());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reading_pause_of_this_side_is_no_lateness_of_the_brokers() {
+    let options = options(recovery().reopen_channels(true)).inbox_limit(100);
+    let (_broker, mut peer, connection) = connected_with(&options).await;
+    let mut events = connection.events();
+    let channel = opened(&mut peer, &connection, 1).await;
+    let other = opened(&mut peer, &connection, 2).await;
+    let mut consumer = consumer(&mut peer, &channel, "jobs", "c").await;
+    let close =
+        channel::Close { reply_code: 406, reply_text: short("PRECONDITION_FAILED"), ..Default::default() };
+    peer.send(2, close).await;
+    peer.expect(2, channel::CloseOk {}).await;
+    peer.expect(2, channel::Open::default()).await;
+    for number in 1..=5 {
+        deliver(&mut peer, 1, "c", number, false).await;
+    }
+    while !matches!(ends(events.recv()).await.unwrap(), Event::ChannelClosed { .. }) {}
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    peer.send(2, channel::OpenOk::default()).await;
+    // A user who is busy with the first for longer than a call may take.
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    for _ in 1..=5 {
+        ends(consumer.recv()).await.unwrap().unwrap().ack().await.unwrap();
+    }
+    while !matches!(ends(events.recv()).await.unwrap(), Event::ChannelReopened { .. }) {}
+    assert!(other.is_open() && connection.metrics().reconnects == 0);
 }
 
 #[tokio::test(start_paused = true)]
