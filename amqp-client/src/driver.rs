@@ -97,7 +97,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             let waker = cx.waker();
             let roused = self.shared.drive(&mut self.wakes, |engine| {
                 engine.sleep(waker, is_writing);
-                engine.rouse().is_some()
+                // When all has ended there is nothing to be roused for but what is written, which the transport or the timer tells.
+                engine.rouse().is_some() && !has_ended
             });
             if !roused {
                 return Poll::Pending;

@@ -261,6 +261,18 @@ async fn a_broker_that_never_agrees_to_a_close_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broker_that_takes_nothing_is_left_too() {
+    let (_peer, connection, channel) = session().await;
+    let more_than_it_takes = Message::new(vec![0; 4 << 20]);
+    channel.publish("", "jobs", &more_than_it_takes).await.unwrap();
+    // Until the connection is quiet, so that nothing but the close has a deadline.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let begun = Instant::now();
+    ends(connection.close()).await.unwrap();
+    assert!(begun.elapsed() <= Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn both_sides_may_close_the_connection_at_once() {
     let (mut peer, connection) = connected().await;
     let (closed, ()) = join!(connection.close(), async {

@@ -62,6 +62,8 @@ impl Engine {
             self.end_channels(&reason);
         }
         self.phase = Phase::Closing { until: now + CLOSE_PATIENCE, reason };
+        // It has a deadline to wait for, though the transport may take nothing.
+        self.link.wakes.extend(self.driver.take());
         self.state_waiters.wake_all(&mut self.link.wakes);
     }
 
