@@ -54,6 +54,10 @@ pub(crate) fn resubscribe(
                 }
             }
             match channel.consume(subscription.clone(), channel.connection.call_timeout).await {
+                // As above: its channel is opened again, and would be closed again.
+                Err(error) if error.reply_code() == Some(ReplyCode::ACCESS_REFUSED) && !error.is_taken() => {
+                    return Err(error);
+                }
                 // It has gone once more, with the connection or without.
                 Err(error) if channel.status.ended.get().is_none() => {
                     debug!(attempt, error = %Report(&error), "cannot consume again");
