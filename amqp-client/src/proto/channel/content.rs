@@ -57,7 +57,12 @@ impl Channel {
                 self.refuse_content(link, size);
                 return Ok(ahead.next);
             }
-            let head = chunk.slice(payload.start..ahead.properties.end);
+            let head = payload.start..ahead.properties.end;
+            // Without its body it is not to keep alive what was read with it.
+            let head = match is_over {
+                true => Bytes::copy_from_slice(chunk.get(head).unwrap_or_default()),
+                false => chunk.slice(head),
+            };
             let properties_at = ahead.properties.start - payload.start;
             link.metrics.frames_received += if ahead.body.is_empty() { 1 } else { 2 };
             let body = if is_over { Bytes::new() } else { chunk.slice(ahead.body) };
