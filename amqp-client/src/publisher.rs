@@ -234,7 +234,7 @@ impl Patience {
         channel: &ChannelHandle,
         mut publishing: impl Future<Output = Result<u64>> + Unpin,
     ) -> Result<u64> {
-        let blocked_after = match self.while_blocked {
+        let mut blocked_after = match self.while_blocked {
             WhileBlocked::FailAfter(after) => Some(after),
             WhileBlocked::Wait | WhileBlocked::Fail => None,
         };
@@ -251,6 +251,13 @@ impl Patience {
             }
             if self.timeout.is_some_and(|after| waited >= after) {
                 return Err(Error::PublishTimeout { after: waited });
+            }
+            // It may be blocked later.
+            if let WhileBlocked::FailAfter(after) = self.while_blocked
+                && !after.is_zero()
+                && blocked_after.is_some_and(|at| at <= waited)
+            {
+                blocked_after = Some(waited + after);
             }
         }
     }
