@@ -19,8 +19,8 @@ use crate::error::{Error, Result};
 pub struct Message {
     body: Bytes,
     properties: Properties,
-    /// Written in place of the properties.
-    encoded: Option<EncodedProperties>,
+    /// Written in place of the properties, where they are passed on. In a box, for a message is moved several times on its way.
+    encoded: Option<Box<EncodedProperties>>,
 }
 
 impl Message {
@@ -37,7 +37,7 @@ impl Message {
     /// With this body, and properties that are passed on as the bytes they are: they are neither read nor checked, and may be such as
     /// cannot be read here. [`properties`](Self::properties) are empty; what is set later takes the place of all of them.
     pub fn with_encoded_properties(body: impl Into<Bytes>, properties: EncodedProperties) -> Self {
-        Message { encoded: Some(properties), ..Message::new(body) }
+        Message { encoded: Some(Box::new(properties)), ..Message::new(body) }
     }
 
     /// Kept by durable queues through a restart of the broker (delivery mode 2).
@@ -111,7 +111,7 @@ impl Message {
 
     /// The properties that are passed on as bytes, when they are.
     pub fn encoded_properties(&self) -> Option<&EncodedProperties> {
-        self.encoded.as_ref()
+        self.encoded.as_deref()
     }
 
     /// All properties, to change any of them.
