@@ -317,7 +317,7 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
         !self.is_closing() && self.host.with(|_, shared| !shared.held.is_on_disk(change))
     }
 
-    /// Whether its transaction waits for others. Who ends those wakes it, though there may be more to write than the client reads:
+    /// Tells whether its transaction waits for others. Who ends those wakes it, though there may be more to write than the client reads:
     /// others wait behind it.
     fn waits_for_others(&self, cx: &Context<'_>) -> bool {
         let connection = &self.connection;

@@ -99,7 +99,7 @@ async fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-/// Whether an address is one that this machine does not have, as it has none of IPv6 where that is turned off.
+/// Tells whether an address is one that this machine does not have, as it has none of IPv6 where that is turned off.
 fn is_of_another_machine(error: &io::Error) -> bool {
     let no_such_family = Some(Errno::AFNOSUPPORT.raw_os_error());
     error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == no_such_family

@@ -411,13 +411,13 @@ impl Channel {
         self.handle.ended().await
     }
 
-    /// Whether the channel can be used at this moment. Not while it is [recovered](crate::Recovery): calls and publishes wait
+    /// Tells whether the channel can be used at this moment. Not while it is [recovered](crate::Recovery): calls and publishes wait
     /// then; see [`is_closed`](Self::is_closed).
     pub fn is_open(&self) -> bool {
         self.handle.with(Engine::is_channel_open)
     }
 
-    /// Whether the channel has ended for good, or is being closed by this side. One that is recovered is neither this nor
+    /// Tells whether the channel has ended for good, or is being closed by this side. One that is recovered is neither this nor
     /// [open](Self::is_open).
     pub fn is_closed(&self) -> bool {
         self.handle.with(Engine::is_channel_closed)

@@ -128,13 +128,13 @@ impl Connection {
         WeakConnection { handle: Arc::downgrade(&self.handle), shared: self.handle.shared.clone() }
     }
 
-    /// Whether the connection can be used at this moment. Not while it is [recovered](crate::Recovery): calls and publishes
+    /// Tells whether the connection can be used at this moment. Not while it is [recovered](crate::Recovery): calls and publishes
     /// wait then; see [`is_closed`](Self::is_closed).
     pub fn is_open(&self) -> bool {
         self.handle.shared.with(|engine| engine.is_open())
     }
 
-    /// Whether the connection has ended for good, or is being closed by this side. One that is recovered is neither this nor
+    /// Tells whether the connection has ended for good, or is being closed by this side. One that is recovered is neither this nor
     /// [open](Self::is_open).
     pub fn is_closed(&self) -> bool {
         self.handle.shared.with(|engine| engine.reason().is_some())

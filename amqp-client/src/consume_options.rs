@@ -100,7 +100,7 @@ impl ConsumeOptions {
         self.set("x-stream-offset", value)
     }
 
-    /// Whether a consumer of a stream that begins again, as its connection [recovers](crate::Recovery) or its options
+    /// Tells whether a consumer of a stream that begins again, as its connection [recovers](crate::Recovery) or its options
     /// [say](Self::resubscribe), goes on behind the last delivery that was handed out. One that has handed out none begins where
     /// [`stream_offset`](Self::stream_offset) says, and so does one that was cancelled and whose stream is found to have gone. Default: it
     /// begins there each time, so that what came to the stream meanwhile may be missed or come once more.

@@ -215,7 +215,7 @@ pub struct Acker {
 }
 
 impl Acker {
-    /// Whether there is nothing to be settled any more: the connection was lost or the channel has ended, so that the message is
+    /// Tells whether there is nothing to be settled any more: the connection was lost or the channel has ended, so that the message is
     /// delivered again.
     pub fn is_stale(&self) -> bool {
         let status = &self.channel.status;

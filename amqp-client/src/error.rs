@@ -295,7 +295,7 @@ impl Close {
         }
     }
 
-    /// Whether what it says may be about this queue: of several calls under way on a channel each is told of its end.
+    /// Tells whether what it says may be about this queue: of several calls under way on a channel each is told of its end.
     fn may_be_about(&self, queue: &str) -> bool {
         let quoted = self.text.split_once('\'').map(|(_, rest)| rest);
         quoted.is_none_or(|rest| {
@@ -336,7 +336,7 @@ impl Error {
         self.close().map(|close| close.code)
     }
 
-    /// Whether the broker refused something because a queue is exclusively another connection's (405), or a consumer's (403, which stands
+    /// Tells whether the broker refused something because a queue is exclusively another connection's (405), or a consumer's (403, which stands
     /// for missing permissions as well). It may let go.
     pub fn is_taken(&self) -> bool {
         self.close().is_some_and(Close::is_of_taken_queue)

@@ -59,7 +59,7 @@ impl<'a> Holding<'a> {
         Holding { answers, patience, begun: Instant::now(), items: Vec::new(), attempts: 0, due: None }
     }
 
-    /// Whether a consumer is one to wait for: it was its queue's only one.
+    /// Tells whether a consumer is one to wait for: it was its queue's only one.
     pub(crate) fn may_keep_consumer(&self, subscription: &Subscription, error: &Error) -> bool {
         subscription.consume.exclusive && !self.patience.is_zero() && error.is_taken()
     }

@@ -116,7 +116,7 @@ impl Recovery {
         self.goes_on(attempts, elapsed).then(|| self.backoff.pause(attempts.saturating_add(1)))
     }
 
-    /// Whether the [first connect](Self::first_connect) is tried again too.
+    /// Tells whether the [first connect](Self::first_connect) is tried again too.
     pub fn is_for_first_connect(&self) -> bool {
         self.first_connect
     }

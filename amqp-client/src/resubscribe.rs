@@ -105,7 +105,7 @@ async fn there_again(of: &ChannelHandle, subscription: &Subscription) -> Result<
     Ok(new)
 }
 
-/// Whether there is no such queue, which RabbitMQ says of one whose node is down as well, in other words.
+/// Tells whether there is no such queue, which RabbitMQ says of one whose node is down as well, in other words.
 fn has_gone(error: &Error) -> bool {
     let close = error.close().filter(|close| close.code == ReplyCode::NOT_FOUND);
     close.is_some_and(|close| !close.text.contains("home node"))

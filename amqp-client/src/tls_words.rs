@@ -96,7 +96,7 @@ pub(crate) fn pem_words(error: &pem::Error) -> &'static str {
     }
 }
 
-/// Whether there is a private key that only a password opens: in PKCS#8, or as OpenSSL wrote the older forms (RFC 1421).
+/// Tells whether there is a private key that only a password opens: in PKCS#8, or as OpenSSL wrote the older forms (RFC 1421).
 pub(crate) fn has_encrypted_key(pem: &[u8]) -> bool {
     ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"]
         .iter()

@@ -138,7 +138,7 @@ impl Queue {
         self
     }
 
-    /// Whether it goes with its last consumer.
+    /// Tells whether it goes with its last consumer.
     pub fn auto_delete(mut self, auto_delete: bool) -> Self {
         self.auto_delete = auto_delete;
         self
@@ -230,7 +230,7 @@ impl Queue {
         &self.arguments
     }
 
-    /// Whether it goes with its last consumer.
+    /// Tells whether it goes with its last consumer.
     pub fn is_auto_delete(&self) -> bool {
         self.auto_delete
     }

@@ -246,7 +246,7 @@ fn refuse_space(uri: &str) -> Result<()> {
     }
 }
 
-/// Whether this may be told: a scheme, and nothing of a login (RFC 3986, section 3.1).
+/// Tells whether this may be told: a scheme, and nothing of a login (RFC 3986, section 3.1).
 fn is_scheme(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }

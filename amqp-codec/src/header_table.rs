@@ -49,7 +49,7 @@ impl HeaderTable {
         &self.encoded
     }
 
-    /// Whether there are no entries.
+    /// Tells whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.encoded.is_empty()
     }

@@ -24,12 +24,12 @@ pub enum Sender {
 }
 
 impl Sender {
-    /// Whether a client may send it.
+    /// Tells whether a client may send it.
     pub const fn may_be_client(self) -> bool {
         matches!(self, Sender::Client | Sender::Either)
     }
 
-    /// Whether a server may send it.
+    /// Tells whether a server may send it.
     pub const fn may_be_server(self) -> bool {
         matches!(self, Sender::Server | Sender::Either)
     }

@@ -209,7 +209,7 @@ impl Subscription {
         Ok(RawConsumer { channel, consumer, queue, options, renewal, left: VecDeque::new() })
     }
 
-    /// Whether there is no such queue. RabbitMQ says the same of one whose node is down, in other words.
+    /// Tells whether there is no such queue. RabbitMQ says the same of one whose node is down, in other words.
     pub(crate) async fn has_gone(&self) -> Result<bool, Error> {
         let channel = self.link.open_channel().await?;
         let Err(error) = channel.declare_passive(&self.queue).await else { return Ok(false) };
@@ -220,7 +220,7 @@ impl Subscription {
         Err(Error::broker(format_args!("look for queue {:?}", self.queue.name()))(error))
     }
 
-    /// Whether the place of each message is to be noted.
+    /// Tells whether the place of each message is to be noted.
     pub(crate) fn is_stream(&self) -> bool {
         let kind = self.queue.arguments().get("x-queue-type");
         self.is_stream || kind.as_ref().and_then(Value::as_str) == Some("stream")

@@ -152,13 +152,13 @@ impl Error {
         }
     }
 
-    /// Whether the broker refused something for what it is.
+    /// Tells whether the broker refused something for what it is.
     pub(crate) fn is_precondition_failed(&self) -> bool {
         let Error::Broker { source, .. } = self else { return false };
         source.reply_code() == Some(ReplyCode::PRECONDITION_FAILED)
     }
 
-    /// Whether a consumer that ended so, or cannot begin so, is not to begin again: its transport is closed, its user may not consume, or
+    /// Tells whether a consumer that ended so, or cannot begin so, is not to begin again: its transport is closed, its user may not consume, or
     /// the queue is somebody else's.
     pub(crate) fn ends_consuming(&self) -> bool {
         matches!(self, Error::Closed)
@@ -166,7 +166,7 @@ impl Error {
             || self.said().is_some_and(|said| said.reply_code() == Some(ReplyCode::ACCESS_REFUSED))
     }
 
-    /// Whether a queue is exclusively another connection's, or a consumer's.
+    /// Tells whether a queue is exclusively another connection's, or a consumer's.
     pub(crate) fn is_of_taken_queue(&self) -> bool {
         self.said().is_some_and(amqp_client::Error::is_taken)
     }

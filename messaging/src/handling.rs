@@ -82,7 +82,7 @@ impl Handling {
         Either::Right(HANDLED.scope(self.trace, future).instrument(self.span))
     }
 
-    /// Whether nobody looks at the span, and no trace goes on: nothing is done then.
+    /// Tells whether nobody looks at the span, and no trace goes on: nothing is done then.
     fn is_nothing(&self) -> bool {
         self.span.is_disabled() && self.trace.is_none()
     }

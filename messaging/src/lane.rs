@@ -218,7 +218,7 @@ impl OpenLane {
         Ok(OpenLane { channel, publisher, declared, given_up, groups, _room: room })
     }
 
-    /// Whether nothing more is to be published on it.
+    /// Tells whether nothing more is to be published on it.
     pub(crate) fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Relaxed)
     }

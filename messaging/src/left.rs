@@ -17,7 +17,7 @@ impl Left {
         Left { connection: connection.downgrade(), telling }
     }
 
-    /// Whether it has ended, and that was told.
+    /// Tells whether it has ended, and that was told.
     pub(crate) fn is_over(&self) -> bool {
         self.connection.is_closed() && self.telling.as_ref().is_none_or(JoinHandle::is_finished)
     }

@@ -102,7 +102,7 @@ impl RetryLater {
         self.first.saturating_mul(1 << retries.min(30)).min(self.longest.max(self.first))
     }
 
-    /// Whether what was handled again so often before is handled no more.
+    /// Tells whether what was handled again so often before is handled no more.
     pub(crate) fn is_exhausted(&self, retries: u32) -> bool {
         retries >= self.limit
     }
@@ -112,7 +112,7 @@ impl RetryLater {
     }
 }
 
-/// Whether a message that failed in `queue` waits in this one.
+/// Tells whether a message that failed in `queue` waits in this one.
 pub(crate) fn is_waiting_queue(name: &str, queue: &str) -> bool {
     name.strip_prefix(queue).and_then(|rest| rest.strip_prefix(WAITING)).is_some()
 }

@@ -51,7 +51,7 @@ impl Producer {
         self
     }
 
-    /// Whether a message that reaches no queue is an error ([`Outcome::Unroutable`](crate::Outcome::Unroutable)).
+    /// Tells whether a message that reaches no queue is an error ([`Outcome::Unroutable`](crate::Outcome::Unroutable)).
     ///
     /// Default: on the default exchange it is, for there the routing key names the one queue that the message is for. On other
     /// exchanges it is not, for nobody may be interested: [`Delivered`] means there that the broker has taken the message, and put

@@ -85,7 +85,7 @@ impl PublishOptions {
         self
     }
 
-    /// Whether it is an error when no queue takes it, whatever the producer says. Default: as the
+    /// Tells whether it is an error when no queue takes it, whatever the producer says. Default: as the
     /// [producer](crate::Producer::mandatory) says.
     #[must_use]
     pub fn mandatory(mut self, mandatory: bool) -> Self {

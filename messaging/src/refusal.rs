@@ -51,7 +51,7 @@ pub(crate) fn unanswered(lane: &Lane, open: &Arc<OpenLane>, tag: u64, source: Cl
     Fault { apart: Some(apart), ..Fault::new(outcome, Some(publishing(source))) }
 }
 
-/// Whether the broker closed the channel for a publish, or does not say for what.
+/// Tells whether the broker closed the channel for a publish, or does not say for what.
 fn is_of_a_publish(error: &Client) -> bool {
     let says_nothing = matches!(error, Client::ChannelClosed { close, .. } if close.method.is_none());
     says_nothing || names_publish(error)
@@ -61,7 +61,7 @@ fn names_publish(error: &Client) -> bool {
     matches!(error, Client::ChannelClosed { close, .. } if close.method == Some(basic::Publish::ID))
 }
 
-/// Whether the message cannot be sent on any channel: this one is as good as it was.
+/// Tells whether the message cannot be sent on any channel: this one is as good as it was.
 fn is_local(error: &Client) -> bool {
     matches!(error, Client::Invalid(_) | Client::PublishTooLarge { .. })
 }

@@ -168,7 +168,7 @@ struct End {
 }
 
 impl End {
-    /// Whether it is not to begin again. A queue that was had until now, and is somebody else's since this consumer gave it up for the
+    /// Tells whether it is not to begin again. A queue that was had until now, and is somebody else's since this consumer gave it up for the
     /// next one, is waited for as after a lost connection.
     fn is_for_good(&self) -> bool {
         self.error.ends_consuming() && !(self.of_renewal && self.error.is_of_taken_queue())

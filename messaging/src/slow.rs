@@ -74,7 +74,7 @@ impl<W> Default for Slow<W> {
 }
 
 impl<W: Clone> Slow<W> {
-    /// Whether the next message with this key is to go another way. Once in a while one is not, to see whether it is answered.
+    /// Tells whether the next message with this key is to go another way. Once in a while one is not, to see whether it is answered.
     pub(crate) fn contains(&self, key: &str) -> bool {
         if !self.any.load(Ordering::Relaxed) {
             return false;

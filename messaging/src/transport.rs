@@ -461,7 +461,7 @@ impl Transport {
         slow.into_iter().collect()
     }
 
-    /// Whether the broker answers: asks it for something over the connection that publishes, which is opened when it is not, and
+    /// Tells whether the broker answers: asks it for something over the connection that publishes, which is opened when it is not, and
     /// over the others that are in use. For a readiness probe; a liveness probe needs none, for what is lost comes back by itself.
     ///
     /// Gives how long the slowest answer took.
@@ -547,7 +547,7 @@ impl Transport {
     }
 }
 
-/// Whether the broker answers over a connection.
+/// Tells whether the broker answers over a connection.
 async fn check(link: &Link, until: Instant, begun: Instant) -> Result<Duration, Error> {
     if let Ok(probed) = timeout_at(until, link.probe()).await {
         return probed;

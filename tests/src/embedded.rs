@@ -100,7 +100,7 @@ impl EmbeddedBroker {
         self.process.id()
     }
 
-    /// Whether it has ended by itself, and how.
+    /// Tells whether it has ended by itself, and how.
     ///
     /// # Errors
     /// When the system does not tell.

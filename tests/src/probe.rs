@@ -108,7 +108,7 @@ async fn ask(mut client: RawClient, queue: String, pause: Duration, state: Arc<M
 }
 
 impl State {
-    /// Whether that was an answer.
+    /// Tells whether that was an answer.
     fn note(&mut self, asked: Instant, answer: io::Result<u32>) -> bool {
         self.asked = None;
         match answer {

@@ -70,7 +70,7 @@ impl RawClient {
         self.call(1, confirm::Select::default()).await.map(drop)
     }
 
-    /// Whether the broker has said `connection.blocked`, and not `connection.unblocked` since, as far as has been read.
+    /// Tells whether the broker has said `connection.blocked`, and not `connection.unblocked` since, as far as has been read.
     #[must_use]
     pub fn blocked(&self) -> bool {
         self.blocked

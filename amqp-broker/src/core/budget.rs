@@ -51,7 +51,7 @@ impl Budget {
         self.spent += (count >> 10) as u64;
     }
 
-    /// Whether others are to get their budget.
+    /// Tells whether others are to get their budget.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.spent >= self.most_now

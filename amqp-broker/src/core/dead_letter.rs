@@ -39,13 +39,13 @@ impl Vhost {
         }
     }
 
-    /// Whether letters or replies were dropped and that is not told.
+    /// Tells whether letters or replies were dropped and that is not told.
     #[inline]
     pub(super) fn has_lost(&self) -> bool {
         self.dead.has_lost() || !self.lost_replies.are_none()
     }
 
-    /// Whether anything waits to be published anew.
+    /// Tells whether anything waits to be published anew.
     pub(super) fn has_letters(&self) -> bool {
         self.letter.is_some() || !self.dead.is_empty()
     }

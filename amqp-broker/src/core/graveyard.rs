@@ -101,7 +101,7 @@ impl Graveyard {
         self.waiting == 0
     }
 
-    /// Whether so much waits that nothing more should die before some of it is published.
+    /// Tells whether so much waits that nothing more should die before some of it is published.
     #[inline]
     pub(crate) fn is_crowded(&self) -> bool {
         self.waiting >= CROWD || self.weight > self.room / 2
@@ -182,7 +182,7 @@ impl Graveyard {
         if self.lost.count == 0 { None } else { Some(std::mem::take(&mut self.lost)) }
     }
 
-    /// Whether anything has got no letter.
+    /// Tells whether anything has got no letter.
     #[inline]
     pub(crate) fn has_lost(&self) -> bool {
         self.lost.count > 0

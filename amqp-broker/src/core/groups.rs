@@ -61,7 +61,7 @@ impl Groups {
         std::mem::replace(&mut self.current, entered)
     }
 
-    /// Whether the operation under way belongs to any.
+    /// Tells whether the operation under way belongs to any.
     #[inline]
     pub(crate) fn is_any_entered(&self) -> bool {
         self.current != Kept::NO

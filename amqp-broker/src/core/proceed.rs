@@ -68,7 +68,7 @@ impl Vhost {
         }
     }
 
-    /// Whether an operation waits for others' transactions: until who waits for it is woken, there is nothing to do.
+    /// Tells whether an operation waits for others' transactions: until who waits for it is woken, there is nothing to do.
     pub(crate) fn waits(&self, work: &Work) -> bool {
         work.ticket().is_some_and(|ticket| self.waiting.has(ticket))
     }

@@ -39,7 +39,7 @@ impl<'a> Relevant<'a> {
         Self::walk(u16::from_be_bytes(*flags), rest)
     }
 
-    /// Whether there is nothing of them at a glance: no property at all, or a delivery mode.
+    /// Tells whether there is nothing of them at a glance: no property at all, or a delivery mode.
     #[inline]
     pub(crate) fn are_none(encoded: &[u8]) -> bool {
         matches!(encoded, [0, 0] | [0x10, 0, _])

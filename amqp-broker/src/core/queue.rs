@@ -368,7 +368,7 @@ impl Queue {
         self.last_used = now;
     }
 
-    /// Whether those that have gone may be most of the line.
+    /// Tells whether those that have gone may be most of the line.
     pub(crate) fn has_gaps(&self) -> bool {
         self.gone > self.consumers.len() + 64
     }

@@ -224,7 +224,7 @@ impl Vhost {
         true
     }
 
-    /// Whether an auto-delete queue has lost its last consumer.
+    /// Tells whether an auto-delete queue has lost its last consumer.
     pub(super) fn is_to_go(&self, id: QueueId) -> bool {
         self.queues.get(id).is_some_and(|queue| queue.auto_delete && queue.consumers.is_empty())
     }

@@ -124,7 +124,7 @@ impl Vhost {
         Ok(Removal::exchange(id))
     }
 
-    /// Whether anything is bound to an exchange that has not gone.
+    /// Tells whether anything is bound to an exchange that has not gone.
     ///
     /// # Errors
     /// Where what has gone is too much to be passed in one turn: it is about to be taken away.
@@ -461,7 +461,7 @@ impl Vhost {
         Ok((count(ready), Removal::queue(id)))
     }
 
-    /// Whether a queue has a consumer whose channel does not end.
+    /// Tells whether a queue has a consumer whose channel does not end.
     ///
     /// # Errors
     /// Where those that end are too many to be passed in one turn.

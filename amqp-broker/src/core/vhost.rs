@@ -285,7 +285,7 @@ impl Vhost {
         }
     }
 
-    /// Whether there is more to do than there was time for.
+    /// Tells whether there is more to do than there was time for.
     #[inline]
     pub(crate) fn has_backlog(&self) -> bool {
         !self.woken.is_empty()

@@ -23,13 +23,13 @@ pub(super) enum Woken {
 }
 
 impl Waiting {
-    /// Whether one waits that has this place.
+    /// Tells whether one waits that has this place.
     #[inline]
     pub(super) fn has(&self, ticket: Ticket) -> bool {
         self.to_begin.contains_key(&ticket) || self.to_be_written.contains_key(&ticket)
     }
 
-    /// Whether others are before who comes now.
+    /// Tells whether others are before who comes now.
     pub(super) fn is_anybody_to_begin(&self) -> bool {
         !self.to_begin.is_empty()
     }

@@ -110,7 +110,7 @@ fn written_to(octets: &[u8]) -> usize {
     octets.len() - page.len() + in_page.map_or(0, |last| last + 1)
 }
 
-/// Whether a batch can follow one with this sequence number.
+/// Tells whether a batch can follow one with this sequence number.
 fn follows(before: Option<u64>, batch: &Batch) -> bool {
     before.is_none_or(|before| before < batch.sequence && batch.sequence - before < NEAR)
 }

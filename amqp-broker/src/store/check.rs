@@ -77,7 +77,7 @@ impl Found {
         Ok(found)
     }
 
-    /// Whether anything was ever written there.
+    /// Tells whether anything was ever written there.
     pub(super) fn is_used(&self) -> bool {
         let is_written = |journal: &Journal| !journal.intact.is_empty() || !journal.tail.is_empty();
         !self.contents.keyspaces.is_empty()
@@ -198,7 +198,7 @@ pub(super) fn begin_again(folder: &Path, found: &Found) -> io::Result<()> {
     failed.map_or(Ok(()), Err)
 }
 
-/// Whether there are records outside of journals; those of the list of keyspaces do not count.
+/// Tells whether there are records outside of journals; those of the list of keyspaces do not count.
 fn has_tables(folder: &Path) -> io::Result<bool> {
     let keyspaces = match fs::read_dir(folder.join(KEYSPACES)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -214,7 +214,7 @@ fn has_tables(folder: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Whether the store says what version it is of.
+/// Tells whether the store says what version it is of.
 fn look_at_version(folder: &Path, damage: &mut Vec<String>) -> Result<bool, DataError> {
     match fs::read(folder.join(VERSION)) {
         Ok(octets) => match octets[..] {

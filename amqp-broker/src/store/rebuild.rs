@@ -70,7 +70,7 @@ pub(super) fn fill(fresh: &Rebuilt, name: &str, records: Vec<Record>, room: Room
     keyspace.rotate_memtable_and_wait()
 }
 
-/// Whether the list of all keyspaces can be read.
+/// Tells whether the list of all keyspaces can be read.
 pub(super) fn is_list_whole(folder: &Path, aside: &Path) -> bool {
     with_links(&[(folder, 0)], aside, |_| Ok(())).is_some()
 }

@@ -108,7 +108,7 @@ impl Watch {
         !state.ends
     }
 
-    /// Whether there is a change, and it is time to sync it; if so it counts as synced.
+    /// Tells whether there is a change, and it is time to sync it; if so it counts as synced.
     fn is_to_be_synced(&self, sync_at: Instant) -> bool {
         let mut state = self.state.lock();
         Instant::now() >= sync_at && std::mem::take(&mut state.has_changed)

@@ -69,7 +69,7 @@ impl<M> Came<M> {
         Entries::from_encoded(self.encoded()).find(|(other, _)| *other == name.as_bytes()).unwrap().1
     }
 
-    /// Whether an entry is among the headers as it is.
+    /// Tells whether an entry is among the headers as it is.
     fn has(&self, entry: &[u8]) -> bool {
         self.encoded().windows(entry.len()).any(|window| window == entry)
     }

@@ -54,7 +54,7 @@ fn arguments_of(text: &str) -> Vec<String> {
     arguments.iter().map(|argument| argument.trim().to_owned()).collect()
 }
 
-/// Whether an argument is a field with what a peer wrote, as it wrote it.
+/// Tells whether an argument is a field with what a peer wrote, as it wrote it.
 fn is_raw(argument: &str) -> bool {
     let (field, value) = argument.split_once('=').unwrap_or((argument, argument));
     FOREIGN.contains(&field.trim().trim_start_matches(['%', '?'])) && !value.contains("shown")

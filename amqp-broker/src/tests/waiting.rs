@@ -32,7 +32,7 @@ impl Wake for Woken {
 }
 
 impl Woken {
-    /// Whether it has been woken since it was last asked.
+    /// Tells whether it has been woken since it was last asked.
     fn is_woken(&self, world: &mut World) -> bool {
         let mut wakers = Vec::new();
         world.shared.outboxes.take_woken(&mut wakers);

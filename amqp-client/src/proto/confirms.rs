@@ -331,7 +331,7 @@ impl Confirms {
         outcome
     }
 
-    /// Whether everything up to `tag` is settled, or was before the channel ended.
+    /// Tells whether everything up to `tag` is settled, or was before the channel ended.
     pub(crate) fn is_settled_up_to(&self, tag: u64) -> bool {
         self.unconfirmed.oldest() > tag
     }

@@ -369,7 +369,7 @@ impl Engine {
         matches!(self.phase, Phase::Down(_) | Phase::Ended(_))
     }
 
-    /// Whether to read no more for now: `true` while more waits for consumers than may. What comes during a handshake or after a
+    /// Tells whether to read no more for now: `true` while more waits for consumers than may. What comes during a handshake or after a
     /// close is none of theirs; and while the connection is restored, what fills them may be of the lost one, and answers are waited for.
     pub(crate) fn is_reading_paused(&mut self, now: Instant) -> bool {
         let paused = self.is_open() && self.link.backlog.is_full();
@@ -378,7 +378,7 @@ impl Engine {
         paused
     }
 
-    /// Whether nothing is read, so that no answer can come.
+    /// Tells whether nothing is read, so that no answer can come.
     pub(crate) fn has_paused_reading(&self) -> bool {
         self.is_reading_paused
     }

@@ -86,7 +86,7 @@ impl RawDelivery {
         self.head = [before, properties.as_encoded()].concat().into();
     }
 
-    /// Whether it goes back to its queue when nobody will process it. Of a stream nothing does: RabbitMQ closes the connection for it.
+    /// Tells whether it goes back to its queue when nobody will process it. Of a stream nothing does: RabbitMQ closes the connection for it.
     pub(crate) fn may_be_given_back(&self) -> bool {
         !self.no_ack && self.stream_offset().is_none()
     }

@@ -29,7 +29,7 @@ struct Published {
 }
 
 impl Mandatory {
-    /// Whether none may come back.
+    /// Tells whether none may come back.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -45,7 +45,7 @@ impl Mandatory {
         self.0.len()
     }
 
-    /// Whether this one may come back.
+    /// Tells whether this one may come back.
     pub(crate) fn contains(&self, tag: u64) -> bool {
         self.0.binary_search_by_key(&tag, |published| published.tag).is_ok()
     }

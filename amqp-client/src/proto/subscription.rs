@@ -61,7 +61,7 @@ impl Subscription {
         is_bounded.then(|| 2 * u32::from(self.prefetch) + 64)
     }
 
-    /// Whether its user takes the queue for a stream.
+    /// Tells whether its user takes the queue for a stream.
     pub(crate) fn is_of_stream(&self) -> bool {
         self.place.is_some() || self.consume.arguments.contains_key(OFFSET)
     }

@@ -49,7 +49,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether this is to be done.
+    /// Tells whether this is to be done.
     pub fn wants(&self, name: &str) -> bool {
         self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter.as_str()))
     }

@@ -74,7 +74,7 @@ impl Drop for Watch {
     }
 }
 
-/// Whether to go on.
+/// Tells whether to go on.
 fn look(seen: &Mutex<Seen>, pid: u32, cap: u64) -> bool {
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     match Usage::of(pid) {

@@ -95,7 +95,7 @@ async fn what_is_settled_does_not_count_however_it_was() {
     assert!(channel_is_well(&mut peer, &channel).await);
 }
 
-/// Whether the channel answers: nothing but what settles deliveries was sent before.
+/// Tells whether the channel answers: nothing but what settles deliveries was sent before.
 async fn channel_is_well(peer: &mut Peer, channel: &Channel) -> bool {
     use amqp_codec::{Frame, Method};
     use basic::Method::{Ack, Nack, Reject};

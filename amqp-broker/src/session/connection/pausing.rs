@@ -50,7 +50,7 @@ impl Connection {
         if self.waits(shared) { Wants::Commit } else { Wants::Turn }
     }
 
-    /// Whether what was interrupted waits for others' transactions. Who ends those wakes it.
+    /// Tells whether what was interrupted waits for others' transactions. Who ends those wakes it.
     pub(crate) fn waits(&self, shared: &Shared) -> bool {
         self.paused.as_ref().is_some_and(|paused| shared.vhost.waits(&paused.work))
     }

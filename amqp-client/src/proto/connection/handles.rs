@@ -192,7 +192,7 @@ impl Engine {
         self.open_channel_of(key).is_ok()
     }
 
-    /// Whether a channel has ended, or is being closed.
+    /// Tells whether a channel has ended, or is being closed.
     pub(crate) fn is_channel_closed(&mut self, key: ChannelKey) -> bool {
         self.channel_in(key, |channel| !channel.is_closing()).is_err()
     }

@@ -13,7 +13,7 @@ impl Engine {
         }
     }
 
-    /// Whether everything that can be asked of the connection can be asked now.
+    /// Tells whether everything that can be asked of the connection can be asked now.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
     }
