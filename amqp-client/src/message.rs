@@ -25,11 +25,13 @@ pub struct Message {
 
 impl Message {
     /// With this body and no properties: a transient message.
+    #[inline]
     pub fn new(body: impl Into<Bytes>) -> Self {
         Message::with_properties(body, Properties::default())
     }
 
     /// With this body and these properties.
+    #[inline]
     pub fn with_properties(body: impl Into<Bytes>, properties: Properties) -> Self {
         Message { body: body.into(), properties, encoded: None }
     }
@@ -41,6 +43,7 @@ impl Message {
     }
 
     /// Kept by durable queues through a restart of the broker (delivery mode 2).
+    #[inline]
     pub fn persistent(mut self) -> Self {
         self.properties_mut().delivery_mode = Some(PERSISTENT);
         self
@@ -50,18 +53,21 @@ impl Message {
     ///
     /// # Panics
     /// When the literal is longer than 255 bytes.
+    #[inline]
     pub fn content_type(mut self, mime: &'static str) -> Self {
         self.properties_mut().content_type = Some(ShortString::from_static(mime));
         self
     }
 
     /// The application's headers.
+    #[inline]
     pub fn headers(mut self, headers: Table) -> Self {
         self.properties_mut().headers = Some(headers);
         self
     }
 
     /// 0 to 9, or to the queue's `x-max-priority`; higher is sooner.
+    #[inline]
     pub fn priority(mut self, priority: u8) -> Self {
         self.properties_mut().priority = Some(priority);
         self
@@ -95,6 +101,7 @@ impl Message {
     }
 
     /// The body.
+    #[inline]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
@@ -105,19 +112,31 @@ impl Message {
     }
 
     /// All properties.
+    #[inline]
     pub fn properties(&self) -> &Properties {
         &self.properties
     }
 
     /// The properties that are passed on as bytes, when they are.
+    #[inline]
     pub fn encoded_properties(&self) -> Option<&EncodedProperties> {
         self.encoded.as_deref()
     }
 
     /// All properties, to change any of them.
+    #[inline]
     pub fn properties_mut(&mut self) -> &mut Properties {
-        self.encoded = None;
+        if self.encoded.is_some() {
+            self.forget_encoded();
+        }
         &mut self.properties
+    }
+
+    /// The properties that were passed on as bytes give way. It is rare, and apart, so that the setters stay small enough to be inlined: a message
+    /// that goes through calls by value is copied each time.
+    #[cold]
+    fn forget_encoded(&mut self) {
+        self.encoded = None;
     }
 }
 
