@@ -126,19 +126,17 @@ impl Message {
     /// All properties, to change any of them.
     #[inline]
     pub fn properties_mut(&mut self) -> &mut Properties {
-        if self.encoded.is_some() {
-            self.forget_encoded();
+        if let Some(encoded) = self.encoded.take() {
+            forget(encoded);
         }
         &mut self.properties
     }
-
-    /// The properties that were passed on as bytes give way. It is rare, and apart, so that the setters stay small enough to be inlined: a message
-    /// that goes through calls by value is copied each time.
-    #[cold]
-    fn forget_encoded(&mut self) {
-        self.encoded = None;
-    }
 }
+
+/// Frees the properties that were passed on as bytes. It is rare, and apart, and does not take the message: setters that are inlined, and never
+/// give its address away, write into it where it is, where it would be copied at each.
+#[cold]
+fn forget(_: Box<EncodedProperties>) {}
 
 fn short(what: &'static str, text: &str) -> Result<ShortString, Error> {
     ShortString::new(what, text).map_err(|error: CodecError| Error::Invalid(error))
