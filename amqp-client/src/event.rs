@@ -155,18 +155,18 @@ pub enum State {
 /// Nobody waits for a listener: of more than 64 events that were not taken the oldest are dropped.
 #[derive(Debug)]
 pub struct Events {
-    receiver: broadcast::Receiver<Event>,
+    receiver: broadcast::Receiver<Arc<Event>>,
     /// Why the connection had ended when this was made.
     ended: Option<Error>,
     is_over: bool,
 }
 
-/// Events kept for a listener that does not take them.
+/// Events kept for a listener that does not take them. The room for them is there from the start, so that each is kept by reference.
 pub(crate) const KEPT: usize = 64;
 
 impl Events {
     /// `ended` is asked for after the receiver was made, so that the end is seen one way or the other.
-    pub(crate) fn new(receiver: broadcast::Receiver<Event>, ended: Option<Error>) -> Self {
+    pub(crate) fn new(receiver: broadcast::Receiver<Arc<Event>>, ended: Option<Error>) -> Self {
         Events { receiver, ended, is_over: false }
     }
 
@@ -189,7 +189,7 @@ impl Events {
     async fn next(&mut self) -> Option<Event> {
         loop {
             match self.receiver.recv().await {
-                Ok(event) => return Some(event),
+                Ok(event) => return Some(Arc::unwrap_or_clone(event)),
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
@@ -200,7 +200,7 @@ impl Events {
     fn kept(&mut self) -> Option<Event> {
         loop {
             match self.receiver.try_recv() {
-                Ok(event) => return Some(event),
+                Ok(event) => return Some(Arc::unwrap_or_clone(event)),
                 Err(broadcast::error::TryRecvError::Lagged(_)) => {}
                 Err(_) => return None,
             }
@@ -226,9 +226,9 @@ mod tests {
         let (sender, receiver) = broadcast::channel(KEPT);
         let mut events = Events::new(receiver, None);
         for _ in 0..3 * KEPT {
-            sender.send(Event::Unblocked).unwrap();
+            sender.send(Event::Unblocked.into()).unwrap();
         }
-        sender.send(Event::Closed(Error::ConnectionEnded)).unwrap();
+        sender.send(Event::Closed(Error::ConnectionEnded).into()).unwrap();
         let mut seen = 0;
         while let Some(event) = events.recv().await {
             seen += 1;

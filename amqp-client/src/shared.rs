@@ -40,9 +40,9 @@ pub(crate) fn now() -> Instant {
 
 pub(crate) struct Shared {
     engine: Mutex<Engine>,
-    events: broadcast::Sender<Event>,
+    events: broadcast::Sender<Arc<Event>>,
     /// For the first who listens: with it the connection's first event is seen.
-    first_listener: Mutex<Option<broadcast::Receiver<Event>>>,
+    first_listener: Mutex<Option<broadcast::Receiver<Arc<Event>>>>,
     pub(crate) trace: Trace,
 }
 
@@ -52,7 +52,7 @@ impl Shared {
         Shared { engine: Mutex::new(engine), events, first_listener: Mutex::new(Some(first)), trace }
     }
 
-    pub(crate) fn listen(&self) -> broadcast::Receiver<Event> {
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<Event>> {
         self.first_listener.lock().take().unwrap_or_else(|| self.events.subscribe())
     }
 
@@ -60,7 +60,7 @@ impl Shared {
         for event in events {
             self.trace.tell(&event);
             // Nobody may be listening.
-            let _ = self.events.send(event);
+            let _ = self.events.send(Arc::new(event));
         }
     }
 
