@@ -13,7 +13,8 @@ use crate::{
 /// How far an attempt is, for when its time runs out.
 pub(crate) enum Progress {
     Opening,
-    Sending,
+    /// On this channel, when there is room.
+    Sending(Arc<OpenLane>),
     /// On this channel, which owes the answer to the publish with this tag.
     Confirming(Arc<OpenLane>, u64),
 }
@@ -22,7 +23,7 @@ impl Progress {
     pub(crate) fn out_of_time(&self, retry: &Retry, cause: Option<Box<Error>>) -> Fault {
         let (outcome, during) = match self {
             Progress::Opening => (Outcome::NotSent, "connecting"),
-            Progress::Sending => (Outcome::NotSent, "waiting for room to send"),
+            Progress::Sending(_) => (Outcome::NotSent, "waiting for room to send"),
             Progress::Confirming(..) => (Outcome::Unknown, "waiting for the broker's confirm"),
         };
         let late = || Box::new(Error::Timeout { after: retry.elapsed(), during });
@@ -45,8 +46,8 @@ impl Fault {
         Fault { outcome, source: source.map(Box::new), is_of_another: false, apart: None }
     }
 
-    pub(crate) fn not_sent(source: Error) -> Self {
-        Fault::new(Outcome::NotSent, Some(source))
+    pub(crate) fn not_sent(source: impl Into<Error>) -> Self {
+        Fault::new(Outcome::NotSent, Some(source.into()))
     }
 
     pub(crate) fn of_another(outcome: Outcome, source: Error) -> Self {

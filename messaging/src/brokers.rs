@@ -6,7 +6,7 @@ use amqp_broker::Broker;
 use amqp_client::{ConnectOptions, Connection, Uri};
 use tokio::io::DuplexStream;
 
-use crate::{error::Error, url::TransportUrl};
+use crate::{setup_error::SetupError, url::TransportUrl};
 
 /// Where the brokers of a transport are.
 #[derive(Clone)]
@@ -52,17 +52,17 @@ impl Brokers {
     }
 
     /// One attempt to connect.
-    pub(crate) async fn connect(&self, options: &ConnectOptions) -> Result<Connection, Error> {
+    pub(crate) async fn connect(&self, options: &ConnectOptions) -> Result<Connection, SetupError> {
         match self {
             Brokers::Network(uris) => {
                 let connected = options.connect_any(uris).await;
-                connected.map_err(|source| Error::Connect { host: hosts(uris), source })
+                connected.map_err(|source| SetupError::Connect { host: hosts(uris), source })
             }
             Brokers::Here(Here { stream, uri, name }) => {
                 let stream = stream.clone();
                 let connector = move || std::future::ready(Ok(stream()));
                 let connected = options.connect_by(connector, uri).await;
-                connected.map_err(|source| Error::Connect { host: name.clone(), source })
+                connected.map_err(|source| SetupError::Connect { host: name.clone(), source })
             }
         }
     }

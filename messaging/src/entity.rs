@@ -2,7 +2,7 @@
 
 use amqp_client::{Channel, Declare, Exchange, Queue};
 
-use crate::{conflict::Conflict, error::Error};
+use crate::{conflict::Conflict, setup_error::SetupError};
 
 /// That messages to an exchange whose routing key fits go to a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Entities {
     }
 
     /// Declares exchanges, queues and bindings, in this order.
-    pub(crate) async fn declare(&self, channel: &Channel) -> Result<(), Error> {
+    pub(crate) async fn declare(&self, channel: &Channel) -> Result<(), SetupError> {
         for exchange in self.exchanges.iter().filter(|exchange| !is_predeclared(exchange.name())) {
             declare(channel, ("exchange", exchange.name()), exchange).await?;
         }
@@ -35,14 +35,15 @@ impl Entities {
         }
         for Binding { queue, exchange, routing_key } in &self.bindings {
             let bound = channel.bind(queue, exchange, routing_key).await;
-            bound.map_err(Error::broker(format_args!("bind queue {queue:?} to exchange {exchange:?}")))?;
+            bound
+                .map_err(SetupError::broker(format_args!("bind queue {queue:?} to exchange {exchange:?}")))?;
         }
         Ok(())
     }
 }
 
 /// Declares a queue; its name, which the broker gives when it is empty.
-pub(crate) async fn declare_queue(channel: &Channel, queue: &Queue) -> Result<String, Error> {
+pub(crate) async fn declare_queue(channel: &Channel, queue: &Queue) -> Result<String, SetupError> {
     declare(channel, ("queue", queue.name()), queue).await.map(|info| info.name)
 }
 
@@ -50,17 +51,17 @@ async fn declare<D: Declare>(
     channel: &Channel,
     what: (&'static str, &str),
     entity: &D,
-) -> Result<D::Info, Error> {
+) -> Result<D::Info, SetupError> {
     let refusal = match channel.declare(entity).await {
         Ok(info) => return Ok(info),
         Err(refusal) => refusal,
     };
     if let amqp_client::Error::QueueTaken { queue, .. } = &refusal {
-        return Err(Error::QueueTaken { queue: queue.clone(), source: refusal });
+        return Err(SetupError::QueueTaken { queue: queue.clone(), source: refusal });
     }
     match Conflict::find(channel, what, entity, &refusal).await {
-        Some(conflict) => Err(Error::Conflict(Box::new(conflict))),
-        None => Err(Error::broker(format_args!("declare {} {:?}", what.0, what.1))(refusal)),
+        Some(conflict) => Err(SetupError::Conflict(Box::new(conflict))),
+        None => Err(SetupError::broker(format_args!("declare {} {:?}", what.0, what.1))(refusal)),
     }
 }
 

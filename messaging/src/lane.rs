@@ -3,19 +3,20 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use amqp_client::{Channel, Exchange, Publisher};
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     entity::Entities,
-    error::Error,
     link::Link,
+    setup::Setup,
+    setup_error::SetupError,
     slow::{Slow, SlowLinks},
 };
 
@@ -51,21 +52,29 @@ pub(crate) struct Lane {
     /// It is for messages that are tried apart from others.
     is_apart: bool,
     open: Mutex<Option<Arc<OpenLane>>>,
-    /// Held while it opens: all who wait get the one channel.
-    opening: tokio::sync::Mutex<()>,
+    /// All who wait get the one channel.
+    opening: Setup<Arc<OpenLane>>,
 }
 
 pub(crate) struct OpenLane {
     channel: Channel,
     pub(crate) publisher: Publisher,
     /// What messages need, by name: each is declared once, however many need it at the same time.
-    declared: Mutex<HashMap<String, Arc<OnceCell<()>>>>,
+    declared: Mutex<HashMap<String, Arc<Declaration>>>,
     /// Nothing more is to be published on it.
     given_up: AtomicBool,
     /// Where what the channel was closed for is tried, in groups, each there for as long as messages of it are: who holds this one may
     /// do so for long.
     groups: Mutex<HashMap<u64, Weak<Lane>>>,
     _room: Option<OwnedSemaphorePermit>,
+}
+
+/// Something that messages need.
+#[derive(Default)]
+pub(crate) struct Declaration {
+    /// All who wait get the one answer.
+    declaring: Setup<()>,
+    done: Arc<OnceLock<()>>,
 }
 
 /// Entities that a message needs besides the exchange, under a name that tells them from others.
@@ -112,7 +121,7 @@ impl Lane {
             room_declaring: pool.room_declaring.clone(),
             is_apart: false,
             open: Mutex::default(),
-            opening: tokio::sync::Mutex::default(),
+            opening: Setup::default(),
         }
     }
 
@@ -128,7 +137,7 @@ impl Lane {
             room_declaring: self.room_declaring.clone(),
             is_apart,
             open: Mutex::default(),
-            opening: tokio::sync::Mutex::default(),
+            opening: Setup::default(),
         })
     }
 
@@ -155,17 +164,31 @@ impl Lane {
     }
 
     /// Its channel, opened when there is none that works.
-    pub(crate) async fn open(&self) -> Result<Arc<OpenLane>, Error> {
-        if let Some(open) = self.current() {
-            return Ok(open);
+    ///
+    /// # Cancel safety
+    /// A channel that is being opened goes on without whoever gives up, and is there for the next.
+    pub(crate) async fn open(self: &Arc<Self>) -> Result<Arc<OpenLane>, SetupError> {
+        match self.current() {
+            Some(open) => Ok(open),
+            None => self.opening.wait(|| self.current(), || self.open_anew()).await,
         }
-        let _opening = self.opening.lock().await;
-        if let Some(open) = self.current() {
-            return Ok(open);
+    }
+
+    /// It ends when nobody has the lane any more.
+    fn open_anew(self: &Arc<Self>) -> impl Future<Output = Result<Arc<OpenLane>, SetupError>> + use<> {
+        let (lane, link, entities) = (Arc::downgrade(self), self.link.clone(), self.entities.clone());
+        let room = self.is_apart.then(|| self.room_apart.clone());
+        async move {
+            let room = match room {
+                Some(room) => room.acquire_owned().await.ok(),
+                None => None,
+            };
+            let open = Arc::new(OpenLane::open(&link, entities, room).await?);
+            if let Some(lane) = lane.upgrade() {
+                *lane.open.lock() = Some(open.clone());
+            }
+            Ok(open)
         }
-        let open = Arc::new(OpenLane::open(self).await?);
-        *self.open.lock() = Some(open.clone());
-        Ok(open)
     }
 
     /// The channel that was opened last; it may have ended since.
@@ -189,15 +212,47 @@ impl Lane {
 
     /// Declares once while `open` is, on another channel: one that is refused is closed, and what others publish is none of its
     /// business.
-    pub(crate) async fn declare(&self, open: &OpenLane, required: &Required<'_>) -> Result<(), Error> {
-        let declare = || async {
-            let _room = self.room_declaring.acquire().await;
-            let channel = self.link.open_channel_soon().await?;
-            // The exchange may have been deleted, and what is to be declared may name it.
-            self.entities.declare(&channel).await?;
-            (required.entities)().declare(&channel).await
-        };
-        open.declaration(required.name).get_or_try_init(declare).await.copied()
+    ///
+    /// # Cancel safety
+    /// The declaration goes on without whoever gives up.
+    pub(crate) async fn declare(
+        &self,
+        open: &OpenLane,
+        required: &Required<'_>,
+    ) -> Result<Arc<Declaration>, SetupError> {
+        let declaration = open.declaration(required.name);
+        let Declaration { declaring, done } = &*declaration;
+        let ready = || done.get().copied();
+        if ready().is_none() {
+            declaring.wait(ready, || self.declare_once(required, done.clone())).await?;
+        }
+        Ok(declaration)
+    }
+
+    fn declare_once(
+        &self,
+        required: &Required<'_>,
+        done: Arc<OnceLock<()>>,
+    ) -> impl Future<Output = Result<(), SetupError>> + use<> {
+        let (link, room) = (self.link.clone(), self.room_declaring.clone());
+        // The exchange may have been deleted, and what is to be declared may name it.
+        let all = Arc::new([self.entities.clone(), (required.entities)()]);
+        async move {
+            let _room = room.acquire().await;
+            link.with_channel(|channel| {
+                let all = all.clone();
+                async move {
+                    for entities in &*all {
+                        entities.declare(&channel).await?;
+                    }
+                    Ok(())
+                }
+            })
+            .await?;
+            // Whoever asks next finds it.
+            done.get_or_init(|| ());
+            Ok(())
+        }
     }
 
     /// Gives up a channel that failed, or that owes an answer: the next message opens another, where all is declared anew. What is
@@ -209,11 +264,21 @@ impl Lane {
 }
 
 impl OpenLane {
-    async fn open(lane: &Lane) -> Result<Self, Error> {
-        let room = if lane.is_apart { lane.room_apart.clone().acquire_owned().await.ok() } else { None };
-        let channel = lane.link.open_channel_soon().await?;
-        lane.entities.declare(&channel).await?;
-        let publisher = channel.publisher().await.map_err(Error::broker("turn confirms on"))?;
+    async fn open(
+        link: &Link,
+        entities: Entities,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<Self, SetupError> {
+        let entities = Arc::new(entities);
+        let prepare = |channel: Channel| {
+            let entities = entities.clone();
+            async move {
+                entities.declare(&channel).await?;
+                let publisher = channel.publisher().await.map_err(SetupError::broker("turn confirms on"))?;
+                Ok((channel, publisher))
+            }
+        };
+        let (channel, publisher) = link.with_channel(prepare).await?;
         let (declared, given_up, groups) = Default::default();
         Ok(OpenLane { channel, publisher, declared, given_up, groups, _room: room })
     }
@@ -223,7 +288,7 @@ impl OpenLane {
         self.given_up.load(Ordering::Relaxed)
     }
 
-    fn declaration(&self, name: &str) -> Arc<OnceCell<()>> {
+    fn declaration(&self, name: &str) -> Arc<Declaration> {
         let mut declared = self.declared.lock();
         if let Some(known) = declared.get(name) {
             return known.clone();
@@ -231,8 +296,11 @@ impl OpenLane {
         declared.entry(name.to_owned()).or_default().clone()
     }
 
-    /// What was declared seems to be gone: it is to be declared again.
-    pub(crate) fn forget(&self, required: &Required<'_>) {
-        self.declared.lock().remove(required.name);
+    /// What was declared seems to be gone: it is to be declared again, unless it has been since.
+    pub(crate) fn forget(&self, required: &Required<'_>, gone: &Arc<Declaration>) {
+        let mut declared = self.declared.lock();
+        if declared.get(required.name).is_some_and(|present| Arc::ptr_eq(present, gone)) {
+            declared.remove(required.name);
+        }
     }
 }

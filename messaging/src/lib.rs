@@ -61,6 +61,8 @@ pub mod rpc;
 mod serialize;
 mod service;
 mod settling;
+mod setup;
+mod setup_error;
 mod silence;
 mod simple_queue;
 mod slow;

@@ -24,7 +24,9 @@ use crate::{
     connection_state::{ConnectionState, Role},
     error::Error,
     left::Left,
-    silence::{Silence, Waiting},
+    setup::Setup,
+    setup_error::SetupError,
+    silence::{PATIENCE, Silence},
     transport_metrics::TransportMetrics,
 };
 
@@ -48,13 +50,13 @@ pub(crate) struct Way {
 
 struct Shared {
     role: Role,
-    way: Way,
+    way: Arc<Way>,
     teller: Teller,
     opened: Mutex<Opened>,
-    /// Held while connecting: all who wait get the one connection.
-    connecting: tokio::sync::Mutex<()>,
+    /// All who wait get the one connection.
+    connecting: Setup<Connection>,
     /// The attempt to open it that is under way; 0 when none is.
-    attempt: AtomicU32,
+    attempt: Arc<AtomicU32>,
     /// Whatever is under way ends with it.
     closing: CancellationToken,
     /// Attempts to publish beyond the first of a message.
@@ -83,6 +85,7 @@ struct Opened {
 impl Link {
     pub(crate) fn new(role: Role, way: Way, teller: Teller) -> Self {
         let (opened, connecting, attempt, closing, retried) = Default::default();
+        let way = Arc::new(way);
         let shared = Shared { role, way, teller, opened, connecting, attempt, closing, retried };
         Link { shared: Arc::new(shared), is_patient: false }
     }
@@ -95,18 +98,18 @@ impl Link {
     /// The connection, opened when it is not. One that is being recovered is as good as open.
     ///
     /// # Errors
-    /// [`Error::Connect`]; [`Error::Closed`] as soon as it is closed for good.
+    /// [`SetupError::Connect`]; [`SetupError::Closed`] as soon as it is closed for good.
     ///
     /// # Cancel safety
-    /// A connection that was about to open is dropped with the future, unless others wait for it too: they open it anew.
-    pub(crate) async fn connection(&self) -> Result<Connection, Error> {
+    /// A connection that is being opened goes on without whoever gives up, and is there for the next.
+    pub(crate) async fn connection(&self) -> Result<Connection, SetupError> {
         if let Some(connection) = self.shared.connection()? {
             return Ok(connection);
         }
         let opening = async {
             if self.is_patient { self.shared.open_at_last().await } else { self.shared.open(1).await }
         };
-        self.shared.closing.run_until_cancelled(opening).await.unwrap_or(Err(Error::Closed))
+        self.shared.closing.run_until_cancelled(opening).await.unwrap_or(Err(SetupError::Closed))
     }
 
     pub(crate) fn max_message_size(&self) -> u64 {
@@ -114,27 +117,72 @@ impl Link {
     }
 
     /// A new channel on the connection.
-    pub(crate) async fn open_channel(&self) -> Result<Channel, Error> {
+    pub(crate) async fn open_channel(&self) -> Result<Channel, SetupError> {
         let connection = self.connection().await?;
-        connection.open_channel().await.map_err(Error::broker("open a channel"))
+        connection.open_channel().await.map_err(SetupError::broker("open a channel"))
     }
 
-    /// As [`open_channel`](Self::open_channel), on another connection when this one does not answer soon. RabbitMQ reads nothing from
-    /// a connection while one of its channels has more for a quorum queue without a majority than it takes
-    /// (<https://www.rabbitmq.com/docs/flow-control>). What is under way on the connection that is left goes on.
-    pub(crate) async fn open_channel_soon(&self) -> Result<Channel, Error> {
-        let connection = self.connection().await?;
-        let (number, waiting) = self.shared.opened.lock().wait();
-        let opened = timeout_at(waiting.until(), connection.open_channel()).await;
-        match opened {
-            Ok(opened) => {
-                waiting.answered();
-                return opened.map_err(Error::broker("open a channel"));
-            }
-            Err(_) if self.blocked().is_some() => waiting.answered(),
-            Err(_) => self.shared.opened.lock().leave(number),
+    /// A new channel with what is done on it first, another one on another connection when this one falls silent meanwhile.
+    pub(crate) async fn with_channel<T, W>(&self, work: impl Fn(Channel) -> W) -> Result<T, SetupError>
+    where
+        W: Future<Output = Result<T, SetupError>>,
+    {
+        let (number, channel) = self.open_channel_soon().await?;
+        tokio::select! {
+            biased;
+            done = work(channel) => return done,
+            () = self.falls_silent(number) => {}
         }
-        self.open_channel().await
+        let (_, channel) = self.open_channel_soon().await?;
+        work(channel).await
+    }
+
+    /// As [`open_channel`](Self::open_channel), on another connection when this one does not answer soon, and the number of that
+    /// connection. RabbitMQ reads nothing from a connection while one of its channels has more for a quorum queue without a majority
+    /// than it takes (<https://www.rabbitmq.com/docs/flow-control>). What is under way on the connection that is left goes on.
+    async fn open_channel_soon(&self) -> Result<(u64, Channel), SetupError> {
+        let (number, connection) = self.numbered_connection().await?;
+        if let Some(opened) = self.answer(number, &connection).await {
+            return Ok((number, opened.map_err(SetupError::broker("open a channel"))?));
+        }
+        let (number, connection) = self.numbered_connection().await?;
+        let opened = connection.open_channel().await.map_err(SetupError::broker("open a channel"))?;
+        Ok((number, opened))
+    }
+
+    async fn numbered_connection(&self) -> Result<(u64, Connection), SetupError> {
+        let connection = self.connection().await?;
+        // Another one since is as good: what is left of this one's time is not its own.
+        Ok((self.shared.opened.lock().count, connection))
+    }
+
+    /// What a connection answers when it is asked for a channel; `None` when it does not, and is left unless the broker blocks it.
+    async fn answer(&self, number: u64, connection: &Connection) -> Option<amqp_client::Result<Channel>> {
+        let waiting = self.shared.opened.lock().silence.wait();
+        let answer = timeout_at(waiting.until(), connection.open_channel()).await.ok();
+        if answer.is_some() || self.blocked().is_some() {
+            waiting.answered();
+        } else {
+            self.shared.opened.lock().leave(number);
+        }
+        answer
+    }
+
+    /// Ends when this connection does not answer any more, or is not the one that is used.
+    async fn falls_silent(&self, number: u64) {
+        sleep(PATIENCE).await;
+        while let Some(connection) = self.connection_of(number) {
+            // The channel that it answers with is closed again when it is dropped.
+            if self.answer(number, &connection).await.is_some() {
+                sleep(PATIENCE).await;
+            }
+        }
+    }
+
+    /// The connection with this number, while it is used.
+    fn connection_of(&self, number: u64) -> Option<Connection> {
+        let opened = self.shared.opened.lock();
+        opened.connection.clone().filter(|_| opened.count == number)
     }
 
     /// Whether there is a connection at this moment.
@@ -233,11 +281,6 @@ impl Link {
 }
 
 impl Opened {
-    /// Which connection it is, and somebody who waits for a channel of it.
-    fn wait(&self) -> (u64, Waiting) {
-        (self.count, self.silence.wait())
-    }
-
     /// Whoever asks for a connection next gets another one than this.
     fn leave(&mut self, number: u64) {
         if self.count == number
@@ -266,9 +309,9 @@ impl Opened {
 
 impl Shared {
     /// The connection, unless it has ended.
-    fn connection(&self) -> Result<Option<Connection>, Error> {
+    fn connection(&self) -> Result<Option<Connection>, SetupError> {
         if self.closing.is_cancelled() {
-            return Err(Error::Closed);
+            return Err(SetupError::Closed);
         }
         Ok(self.opened.lock().connection.clone().filter(|connection| !connection.is_closed()))
     }
@@ -282,7 +325,7 @@ impl Shared {
     }
 
     /// Opens it as soon as that is possible, within the limits set.
-    async fn open_at_last(&self) -> Result<Connection, Error> {
+    async fn open_at_last(self: &Arc<Self>) -> Result<Connection, SetupError> {
         let begun = Instant::now();
         let mut attempt = 1;
         loop {
@@ -294,7 +337,7 @@ impl Shared {
             let Some(delay) = delay.filter(|_| !error.is_permanent()) else { return Err(error) };
             attempt += 1;
             let connection = self.role;
-            tracing::warn!(%connection, error = %Report(&error), attempt, ?delay, "not connected yet; it is tried again");
+            tracing::warn!(%connection, error = %Report(&Error::from(error)), attempt, ?delay, "not connected yet; it is tried again");
             self.teller.tell(connection, Event::Reconnecting { attempt, delay });
             let _attempting = Attempting::begin(&self.attempt, attempt);
             sleep(delay).await;
@@ -302,29 +345,39 @@ impl Shared {
     }
 
     /// One attempt.
-    async fn open(&self, attempt: u32) -> Result<Connection, Error> {
-        let _connecting = self.connecting.lock().await;
-        if let Some(connection) = self.connection()? {
-            return Ok(connection);
-        }
-        let _attempting = Attempting::begin(&self.attempt, attempt);
-        match self.way.brokers.connect(&self.way.options).await {
-            Ok(connection) => self.opened(connection),
-            Err(error) => {
-                if let Error::Connect { source, .. } = &error {
-                    self.opened.lock().failure = Some(source.clone());
-                    self.teller.tell(self.role, Event::NotConnected { attempt, reason: source.clone() });
-                }
-                Err(error)
-            }
+    async fn open(self: &Arc<Self>, attempt: u32) -> Result<Connection, SetupError> {
+        let ready = || self.connection().ok().flatten();
+        self.connecting.wait(ready, || self.connect(attempt)).await
+    }
+
+    /// The same, for all who wait. It ends when nobody has the link any more.
+    fn connect(
+        self: &Arc<Self>,
+        attempt: u32,
+    ) -> impl Future<Output = Result<Connection, SetupError>> + use<> {
+        let (shared, way, closing) = (Arc::downgrade(self), self.way.clone(), self.closing.clone());
+        let attempting = Attempting::begin(&self.attempt, attempt);
+        async move {
+            let _attempting = attempting;
+            let connected = closing.run_until_cancelled(way.brokers.connect(&way.options)).await;
+            let shared = shared.upgrade().ok_or(SetupError::Closed)?;
+            let connected = connected.unwrap_or(Err(SetupError::Closed));
+            connected.inspect_err(|error| shared.failed(attempt, error)).and_then(|new| shared.opened(new))
         }
     }
 
-    fn opened(&self, connection: Connection) -> Result<Connection, Error> {
+    fn failed(&self, attempt: u32, error: &SetupError) {
+        if let SetupError::Connect { source, .. } = error {
+            self.opened.lock().failure = Some(source.clone());
+            self.teller.tell(self.role, Event::NotConnected { attempt, reason: source.clone() });
+        }
+    }
+
+    fn opened(&self, connection: Connection) -> Result<Connection, SetupError> {
         let mut opened = self.opened.lock();
         if self.closing.is_cancelled() {
             // Dropping the last handle closes it.
-            return Err(Error::Closed);
+            return Err(SetupError::Closed);
         }
         if let Some(ended) = opened.connection.replace(connection.clone()) {
             opened.before = opened.before.after(&ended.metrics());
@@ -342,16 +395,16 @@ impl Shared {
 ///
 /// # On drop
 /// It is over.
-struct Attempting<'a>(&'a AtomicU32);
+struct Attempting(Arc<AtomicU32>);
 
-impl<'a> Attempting<'a> {
-    fn begin(attempt: &'a AtomicU32, number: u32) -> Self {
+impl Attempting {
+    fn begin(attempt: &Arc<AtomicU32>, number: u32) -> Self {
         attempt.store(number, Relaxed);
-        Attempting(attempt)
+        Attempting(attempt.clone())
     }
 }
 
-impl Drop for Attempting<'_> {
+impl Drop for Attempting {
     fn drop(&mut self) {
         self.0.store(0, Relaxed);
     }

@@ -105,13 +105,17 @@ struct Unconfirmed<K> {
     body: Bytes,
     /// The whole of it, when it carries a trace.
     marked: Option<Box<Message>>,
-    /// When its first attempt began.
+    /// When it was taken from the stream.
     begun: Instant,
+    /// When the time of its first attempt began.
+    attempted: Instant,
 }
 
 impl<K: AsRef<str>> Unconfirmed<K> {
     fn retry(&self, policy: RetryPolicy) -> Retry {
-        Retry::first(policy, self.begun)
+        let mut retry = Retry::first(policy, self.begun);
+        retry.renew(self.attempted);
+        retry
     }
 
     fn into_parts(self) -> (String, Message) {
@@ -174,7 +178,7 @@ where
         let message = marked.as_deref().unwrap_or(&self.message);
         if self.publishing.lane.slow.contains(routing_key.as_ref()) {
             let body = std::mem::take(self.message.body_mut());
-            let unconfirmed = Unconfirmed { routing_key, body, marked, begun: self.now };
+            let unconfirmed = Unconfirmed { routing_key, body, marked, begun: self.now, attempted: self.now };
             let number = self.oldest + self.in_flight.len() as u64;
             self.persisting.push(persist(self.publishing, number, unconfirmed, None));
             return Ok(State::Persisting);
@@ -182,14 +186,14 @@ where
         let begun =
             self.lanes.last().and_then(|lane| self.publishing.begin(lane, routing_key.as_ref(), message));
         if begun.is_none() {
-            let retry = Retry::first(self.publishing.retry, self.now);
+            let mut retry = Retry::first(self.publishing.retry, self.now);
             let publishing = self.publishing.clone();
             let (routing_key, message) = (routing_key.as_ref().to_owned(), message.clone());
-            let sending = async move { publishing.wait_and_send(&routing_key, &message, &retry).await };
+            let sending = async move { publishing.wait_and_send(&routing_key, &message, &mut retry).await };
             self.sending = Some(sending.boxed());
         }
         let body = std::mem::take(self.message.body_mut());
-        let unconfirmed = Unconfirmed { routing_key, body, marked, begun: self.now };
+        let unconfirmed = Unconfirmed { routing_key, body, marked, begun: self.now, attempted: self.now };
         Ok(match begun {
             Some(confirm) => State::Confirming(unconfirmed, confirm),
             None => State::Sending(unconfirmed),
@@ -201,7 +205,8 @@ where
         let number = self.oldest + self.in_flight.len() as u64 - 1;
         let Some(newest) = self.in_flight.back_mut() else { return };
         *newest = match (std::mem::replace(newest, State::Persisting), sent) {
-            (State::Sending(unconfirmed), Ok(Sent { lane, confirm })) => {
+            (State::Sending(mut unconfirmed), Ok(Sent { lane, confirm })) => {
+                unconfirmed.attempted = self.now;
                 self.lanes.used(number, lane);
                 State::Confirming(unconfirmed, confirm)
             }
@@ -329,7 +334,7 @@ fn overdue(
     retry: &Retry,
 ) -> Fault {
     let lane = lanes.of(number).cloned();
-    let progress = lane.map_or(Progress::Sending, |lane| Progress::Confirming(lane, tag));
+    let progress = lane.map_or(Progress::Opening, |lane| Progress::Confirming(lane, tag));
     publishing.out_of_time(&publishing.lane, routing_key, &progress, retry, None)
 }
 

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     attempt::{self, Fault, Progress},
     error::{Error, Outcome, Undelivered},
-    lane::{Lane, OpenLane, Required},
+    lane::{Declaration, Lane, OpenLane, Required},
     refusal,
     retry::{Retry, RetryPolicy},
     trace_context::{self, TraceSource},
@@ -102,19 +102,22 @@ impl Publishing {
         &self,
         routing_key: &str,
         message: &Message,
-        retry: &Retry,
+        retry: &mut Retry,
     ) -> Result<Sent, Fault> {
-        let mut progress = Progress::Opening;
-        let sending = async {
-            let lane = self.lane.open().await.map_err(Fault::not_sent)?;
-            progress = Progress::Sending;
-            match self.send(&lane, routing_key, message, self.mandatory).await {
-                Ok(confirm) => Ok(Sent { lane, confirm }),
-                Err(source) => Err(refusal::not_sent(&self.lane, &lane, source)),
-            }
+        let out_of_time =
+            |progress, retry: &Retry| self.out_of_time(&self.lane, routing_key, &progress, retry, None);
+        let lane = match self.within_attempt(retry, pin!(self.lane.open())).await {
+            Some(opened) => opened.map_err(Fault::not_sent)?,
+            None => return Err(out_of_time(Progress::Opening, retry)),
         };
-        let sent = self.within_attempt(retry, pin!(sending)).await;
-        sent.unwrap_or_else(|| Err(self.out_of_time(&self.lane, routing_key, &progress, retry, None)))
+        retry.renew(Instant::now());
+        let sending = pin!(self.send(&lane, routing_key, message, self.mandatory));
+        let sent = self.within_attempt(retry, sending).await;
+        match sent {
+            Some(Ok(confirm)) => Ok(Sent { lane: lane.clone(), confirm }),
+            Some(Err(source)) => Err(refusal::not_sent(&self.lane, &lane, source)),
+            None => Err(out_of_time(Progress::Sending(lane.clone()), retry)),
+        }
     }
 
     /// What `step` of an attempt comes to; `None` when the attempt's time runs out before, and the broker does not block.
@@ -140,12 +143,19 @@ impl Publishing {
     ) -> Fault {
         let blocked = lane.blocked().map(|source| Box::new(Error::broker("publish")(source)));
         let fault = progress.out_of_time(retry, blocked.or(cause));
-        let Progress::Confirming(open, tag) = progress else { return fault };
-        lane.give_up(open);
-        if *tag >= open.publisher.unanswered().start {
-            return fault;
+        match progress {
+            Progress::Opening => fault,
+            Progress::Sending(open) => {
+                lane.give_up(open);
+                fault
+            }
+            Progress::Confirming(open, tag) => {
+                lane.give_up(open);
+                let is_overtaken = *tag < open.publisher.unanswered().start;
+                let apart = is_overtaken.then(|| self.lane.add_slow(routing_key));
+                Fault { apart, ..fault }
+            }
         }
-        Fault { apart: Some(self.lane.add_slow(routing_key)), ..fault }
     }
 
     /// Until when an attempt goes on whose time ran out at `ended`; `None` when it is over.
@@ -193,8 +203,17 @@ impl Publishing {
                 self.lane.count_retry();
             }
             let mut progress = Progress::Opening;
-            let attempt = self.attempt(&lane, routing_key, message, required, &mut progress);
-            let ended = self.within_attempt(&retry, pin!(attempt)).await;
+            let opened = self.within_attempt(&retry, pin!(self.opened(&lane, required))).await;
+            let ended = match opened {
+                Some(Ok((open, declared))) => {
+                    retry.renew(Instant::now());
+                    let required = required.zip(declared);
+                    let attempt = self.attempt((&lane, &open), routing_key, message, required, &mut progress);
+                    self.within_attempt(&retry, pin!(attempt)).await
+                }
+                Some(Err(fault)) => Some(Err(fault)),
+                None => None,
+            };
             fault = match ended {
                 Some(Ok(())) => {
                     self.lane.answered(routing_key);
@@ -206,35 +225,45 @@ impl Publishing {
         }
     }
 
-    /// One attempt: over when the broker has answered.
+    /// The lane's channel, with what a message requires.
+    async fn opened(
+        &self,
+        lane: &Arc<Lane>,
+        required: Option<&Required<'_>>,
+    ) -> Result<(Arc<OpenLane>, Option<Arc<Declaration>>), Fault> {
+        let open = lane.open().await.map_err(Fault::not_sent)?;
+        let Some(required) = required else { return Ok((open, None)) };
+        let declared = lane.declare(&open, required).await.map_err(Fault::not_sent)?;
+        Ok((open, Some(declared)))
+    }
+
+    /// What comes of a message on the lane's channel, where what it requires is declared: over when the broker has answered.
     ///
     /// What a message requires may have been deleted since it was declared. It is mandatory then in any case, and declared
     /// again when the message comes back.
     async fn attempt(
         &self,
-        lane: &Lane,
+        (lane, open): (&Lane, &Arc<OpenLane>),
         routing_key: &str,
         message: &Message,
-        required: Option<&Required<'_>>,
+        mut required: Option<(&Required<'_>, Arc<Declaration>)>,
         progress: &mut Progress,
     ) -> Result<(), Fault> {
-        let open = lane.open().await.map_err(Fault::not_sent)?;
         let mandatory = self.mandatory || required.is_some();
-        let mut may_be_deleted = required;
         loop {
-            // When it has come back, the broker does not have it.
-            *progress = Progress::Opening;
-            if let Some(required) = required {
-                lane.declare(&open, required).await.map_err(Fault::not_sent)?;
-            }
-            *progress = Progress::Sending;
-            let sent = self.send(&open, routing_key, message, mandatory).await;
-            let confirm = sent.map_err(|source| refusal::not_sent(lane, &open, source))?;
+            *progress = Progress::Sending(open.clone());
+            let sent = self.send(open, routing_key, message, mandatory).await;
+            let confirm = sent.map_err(|source| refusal::not_sent(lane, open, source))?;
             let tag = confirm.tag();
             *progress = Progress::Confirming(open.clone(), tag);
-            match (confirm.await, may_be_deleted.take()) {
-                (Ok(Confirmation::Returned(_)), Some(required)) => open.forget(required),
-                (confirmed, _) => return self.confirmed(lane, &open, tag, confirmed),
+            match (confirm.await, required.take()) {
+                (Ok(Confirmation::Returned(_)), Some((required, gone))) => {
+                    // The broker does not have it.
+                    *progress = Progress::Opening;
+                    open.forget(required, &gone);
+                    lane.declare(open, required).await.map_err(Fault::not_sent)?;
+                }
+                (confirmed, _) => return self.confirmed(lane, open, tag, confirmed),
             }
         }
     }

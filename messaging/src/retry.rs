@@ -7,8 +7,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::error::Error;
 
-/// Waiting shorter than this before the deadline leaves no time for an attempt.
+/// The time before the deadline that the last attempt has at least.
 const LEAST_REMAINDER: Duration = Duration::from_millis(10);
+
+/// No pause is bounded by less: timers count milliseconds.
+const LEAST_PAUSE: Duration = Duration::from_millis(1);
 
 /// The time for one attempt, where there may be more of them.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -57,8 +60,9 @@ impl RetryPolicy {
         self
     }
 
-    /// The time for one attempt: for a connection and a channel, for room to send, and for the broker's answer. Default 10 s, or
-    /// all the time there is where one attempt is the most.
+    /// The time for one attempt: as much for a connection, a channel and what the message requires as for room to send and the
+    /// broker's answer. Default 10 s, or all the time there is where one attempt is the most. What takes longer to set up than an
+    /// attempt waits goes on, and is there for the next.
     ///
     /// One that is not over by then is given up and made again on another channel, so that an answer that is lost, or late, as from
     /// a quorum queue without a majority, holds up nothing else. The broker may have the message more than once in the end. An
@@ -113,7 +117,7 @@ pub(crate) struct Retry {
     attempts: u32,
     /// How many of them do not count for the limit.
     excused: u32,
-    /// When the present attempt began.
+    /// When the time of the present attempt began.
     begun: Instant,
 }
 
@@ -152,6 +156,11 @@ impl Retry {
             self.begun = Instant::now();
         }
         self.attempts = self.attempts.saturating_add(1);
+    }
+
+    /// The time of the present attempt begins anew.
+    pub(crate) fn renew(&mut self, now: Instant) {
+        self.begun = now;
     }
 
     pub(crate) fn attempts(&self) -> u32 {
@@ -197,11 +206,11 @@ impl Retry {
         if self.policy.attempts.is_some_and(|limit| self.attempts - self.excused >= limit) {
             return false;
         }
-        let remaining = self.remaining();
-        if remaining < LEAST_REMAINDER {
+        let spare = self.remaining().saturating_sub(LEAST_REMAINDER);
+        if spare < LEAST_PAUSE {
             return false;
         }
-        let longest = self.policy.longest_wait(self.attempts).min(remaining);
+        let longest = self.policy.longest_wait(self.attempts).min(spare);
         sleep(longest.mul_f64(fastrand::f64())).await;
         true
     }
@@ -244,7 +253,7 @@ mod tests {
             }
         }
         assert!(retry.elapsed() <= deadline);
-        assert!(deadline - retry.elapsed() <= LEAST_REMAINDER);
+        assert!(deadline - retry.elapsed() <= LEAST_REMAINDER + LEAST_PAUSE);
         assert!(retry.attempts() > 8, "{}", retry.attempts());
     }
 

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// How long they wait for a connection to answer, when they can do with another one.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// Who asks after somebody else has waited for that, and gave up, waits so long at least.
 const LEAST_PATIENCE: Duration = Duration::from_millis(250);
 /// What was waited for longer ago says nothing of the connection any more.

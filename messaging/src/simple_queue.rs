@@ -115,7 +115,7 @@ impl SimpleQueue {
     }
 
     async fn channel(&self) -> Result<Channel, Error> {
-        self.link.open_channel().await
+        Ok(self.link.open_channel().await?)
     }
 }
 

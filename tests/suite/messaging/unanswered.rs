@@ -12,7 +12,7 @@ use messaging::{
     Delivered, Error, Exchange, Outcome, Producer, PublishOptions, Queue, RetryPolicy, Transport, Undelivered,
 };
 use tests::{Cluster, RabbitMq};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::fixture::within;
 
@@ -138,11 +138,11 @@ async fn what_is_behind_one_that_is_tried_until_its_deadline_is_made_again_meanw
     let messages = stream::iter([("nowhere", 1)]).chain(behind.flatten_stream());
     let mut outcomes = producer.publish_all(messages, 200);
     let first = undelivered(outcomes.next().await.unwrap());
-    assert_eq!(first.outcome, Outcome::Unroutable);
     let attempts = attempts(outcomes).await;
     // The first may have been tried just then, and lost its answer in place of another.
     let again = attempts.iter().filter(|attempts| **attempts == 2).count();
-    assert!(attempts.len() == 100 && again >= 99, "{attempts:?}");
+    let fates = [(Outcome::Unroutable, 100), (Outcome::Unknown, 99)];
+    assert!(attempts.len() == 100 && fates.contains(&(first.outcome, again)), "{first:?} {attempts:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,11 +185,37 @@ async fn confirms_lost_one_by_one_never_fill_the_window() {
     assert_eq!(producer.ensure_publish("q", &1).await.unwrap().attempts, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_takes_longer_to_set_up_than_an_attempt_may_take_is_set_up_once() {
+    let broker = amqp_broker::memory("slow-setup");
+    let faults = broker.faults();
+    // Each step of it takes less than an attempt: connecting, a channel, an exchange, confirms, a queue.
+    faults.delay_answers(Duration::from_millis(400));
+    let transport = Transport::connect("memory://slow-setup").await.unwrap();
+    let policy = RetryPolicy::default().attempt_timeout(Duration::from_secs(1));
+    let producer = transport.producer(Exchange::direct("slow")).retry(policy);
+    let needs = PublishOptions::new().declare_queue(&Queue::new("q")).bind("q", "slow", "q");
+    let others = join_all((0..100).map(|_| producer.ensure_publish_with("q", &1, &needs)));
+    let mut outcomes = producer.publish_all(stream::iter([("q", 1)]), 1);
+    // Whoever does not ask for the outcome while it sets up what others need does not hold them up.
+    assert!(outcomes.next().now_or_never().is_none());
+    let delivered: Vec<_> = others.await.into_iter().map(Result::unwrap).collect();
+    assert!(delivered.iter().all(|one| (2..=6).contains(&one.attempts)), "{delivered:?}");
+    outcomes.next().await.unwrap().unwrap();
+    let connections = broker.connections().len();
+    assert!((1..=2).contains(&connections), "{connections}");
+}
+
 #[tokio::test]
 async fn a_quorum_queue_without_a_majority_holds_up_no_other() {
     if !RabbitMq::require("messaging::unanswered::a_quorum_queue_without_a_majority_holds_up_no_other") {
         return;
     }
+    let all = timeout(Duration::from_secs(240), one_without_a_majority_and_another());
+    all.await.expect("some are held up");
+}
+
+async fn one_without_a_majority_and_another() {
     // By default the last node of a cluster would pause.
     let mut cluster = Cluster::start_with("ignore").await.unwrap();
     let transport = within(Transport::connect(cluster.nodes[0].uri())).await.unwrap();
