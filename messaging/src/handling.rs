@@ -74,12 +74,12 @@ impl Handling {
         self.span.in_scope(|| HANDLED.sync_scope(self.trace.clone(), call))
     }
 
-    /// Polls the future of a handler.
+    /// Polls the future of a handler. What only traced messages need is not moved about with all.
     pub(crate) fn around<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
         if self.is_nothing() {
             return Either::Left(future);
         }
-        Either::Right(HANDLED.scope(self.trace, future).instrument(self.span))
+        Either::Right(Box::pin(HANDLED.scope(self.trace, future).instrument(self.span)))
     }
 
     /// Tells whether nobody looks at the span, and no trace goes on: nothing is done then.

@@ -2,6 +2,7 @@
 
 use amqp_client::{Acker, Message, Queue, Received, Report};
 use amqp_codec::{HeaderTable, RawProperties};
+use futures_util::FutureExt as _;
 
 use crate::{
     entity::Entities,
@@ -37,9 +38,9 @@ impl Settling {
         matches!(self.on_failure, OnFailure::Retry(_))
     }
 
-    /// It is done.
-    pub(crate) async fn done(&self, acker: Acker) {
-        self.told(acker.ack().await);
+    /// It is done. To acknowledge is to write a frame at the next occasion: it waits for nothing.
+    pub(crate) fn done(&self, acker: Acker) {
+        self.told(acker.ack().now_or_never().unwrap_or(Ok(())));
     }
 
     /// It could not be handled.

@@ -9,7 +9,10 @@ use std::{
 };
 
 use amqp_client::{Acker, Properties, Received, Report};
-use futures_util::FutureExt as _;
+use futures_util::{
+    FutureExt as _,
+    future::{Either, ready},
+};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
@@ -212,7 +215,8 @@ where
     Fut: Future<Output = Result<(), E>>,
     E: Into<BoxError>,
 {
-    /// Decoded, and the handler called, at once: what its future would hold meanwhile would be moved about with it.
+    /// Decoded, and the handler called, at once: what its future would hold meanwhile would be moved about with it. For the same
+    /// reason one future follows the other, where one that awaits the other would have room for it twice.
     fn handle(
         self: Arc<Self>,
         delivery: amqp_client::Delivery,
@@ -222,13 +226,27 @@ where
         let is_kept =
             self.on_undecodable.is_some() || self.settling.publishes() || received.withheld().is_some();
         let kept = is_kept.then(|| Box::new(Kept { received: received.clone(), since: Instant::now() }));
-        let handling = self.call(received, None);
-        async move {
-            match self.handled(handling).await {
-                Ok(()) => self.settling.done(acker).await,
-                Err(trouble) => Box::pin(self.not_handled(trouble, kept, acker, &mut turn)).await,
+        let handling = match self.call(received, None) {
+            Ok(handling) => Either::Left(handling),
+            Err(trouble) => Either::Right(ready(Err(trouble))),
+        };
+        handling.then(|handled| match handled {
+            Ok(()) => {
+                self.settling.done(acker);
+                Either::Left(ready(turn))
             }
-            turn
+            Err(trouble) => Either::Right(Box::pin(async move {
+                self.handle_trouble(trouble, kept, acker, &mut turn).await;
+                turn
+            })),
+        })
+    }
+
+    /// Handles a compressed message, and settles one that failed.
+    async fn handle_trouble(&self, trouble: Trouble, kept: Option<Box<Kept>>, acker: Acker, turn: &mut Turn) {
+        match self.decompress_and_handle(trouble).await {
+            Ok(()) => self.settling.done(acker),
+            Err(trouble) => self.not_handled(trouble, kept, acker, turn).await,
         }
     }
 
@@ -239,8 +257,15 @@ where
     ) -> Result<(), Trouble> {
         match called {
             Ok(handling) => handling.await,
-            Err(Trouble::Compressed(received)) => Box::pin(self.call_when_there_is_room(*received)).await,
-            Err(trouble) => Err(trouble),
+            Err(trouble) => self.decompress_and_handle(trouble).await,
+        }
+    }
+
+    /// Handles it if it is only that it is compressed.
+    async fn decompress_and_handle(&self, trouble: Trouble) -> Result<(), Trouble> {
+        match trouble {
+            Trouble::Compressed(received) => Box::pin(self.call_when_there_is_room(*received)).await,
+            trouble => Err(trouble),
         }
     }
 
@@ -277,11 +302,8 @@ where
             let body = decompressed.unwrap_or(received.body());
             let body = decode_plain(&properties, body, &self.serializers).map_err(Trouble::Unreadable)?;
             let handler = handling.enter(|| (self.handler)(Incoming::new(body, received)));
-            let handler = handler.map(|handled| handled.map_err(|error| Trouble::failed(words(error))));
             let contained = AssertUnwindSafe(handler).catch_unwind();
-            Ok(handling.around(
-                contained.map(|handled| handled.unwrap_or_else(|panic| Err(Trouble::panic(&*panic)))),
-            ))
+            Ok(handling.around(contained.map(Trouble::of)))
         };
         catch_unwind(AssertUnwindSafe(calling)).unwrap_or_else(|panic| Err(Trouble::panic(&*panic)))
     }
@@ -304,7 +326,7 @@ where
             // What is stuck was to be published elsewhere, and is here.
             let Some(received) = received else { return };
             match self.handled(self.call(received.clone(), None)).await {
-                Ok(()) => return self.settling.done(acker).await,
+                Ok(()) => return self.settling.done(acker),
                 Err(again) => trouble = again,
             }
         }
@@ -334,7 +356,7 @@ where
         let failure = match (&self.on_undecodable, received) {
             (Some(handler), Some(received)) => match handler.handle(restored(received), reason).await {
                 Ok(()) => {
-                    self.settling.done(acker).await;
+                    self.settling.done(acker);
                     return Ok(());
                 }
                 Err(failure) => failure,
@@ -374,6 +396,17 @@ impl Trouble {
     /// In the span of its handler, where this is called in it.
     fn failed(failure: String) -> Self {
         Trouble::Failed(failure, Span::current())
+    }
+
+    /// What a handler came to; the text of its error is the user's, too, and may panic.
+    fn of<E: Into<BoxError>>(handled: std::thread::Result<Result<(), E>>) -> Result<(), Self> {
+        let error = match handled {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(panic) => return Err(Trouble::panic(&*panic)),
+        };
+        let text = catch_unwind(AssertUnwindSafe(|| words(error)));
+        Err(text.map_or_else(|panic| Trouble::panic(&*panic), Trouble::failed))
     }
 
     fn panic(panic: &(dyn Any + Send)) -> Self {

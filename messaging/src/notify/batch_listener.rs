@@ -348,14 +348,14 @@ impl Gathering {
                     queue = queue.settling.queue,
                     "a notification of an unknown level is acknowledged"
                 );
-                queue.settling.done(acker).await;
+                queue.settling.done(acker);
                 continue;
             };
             if let Some(id) = unique_id {
                 if queue.once.was_handled(id) {
                     let name = &queue.settling.queue;
                     tracing::debug!(queue = name, "a notification came again, and is not handled again");
-                    queue.settling.done(acker).await;
+                    queue.settling.done(acker);
                     continue;
                 }
                 // What becomes of the first decides what becomes of the second.
@@ -399,5 +399,5 @@ async fn settle(readable: Readable) {
     if let Some(id) = unique_id {
         queue.once.note(id);
     }
-    queue.settling.done(acker).await;
+    queue.settling.done(acker);
 }

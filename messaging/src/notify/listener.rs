@@ -200,7 +200,7 @@ impl Desk {
         };
         let Some(event) = event else {
             tracing::warn!(queue = self.settling.queue, "a notification of an unknown level is acknowledged");
-            self.settling.done(acker).await;
+            self.settling.done(acker);
             return Ok(());
         };
         let entry = match unique_id {
@@ -210,7 +210,7 @@ impl Desk {
                 None => {
                     let queue = &self.settling.queue;
                     tracing::debug!(queue, "a notification came again, and is not handled again");
-                    self.settling.done(acker).await;
+                    self.settling.done(acker);
                     return Ok(());
                 }
             },
@@ -221,7 +221,7 @@ impl Desk {
                 if let Some(entry) = entry {
                     entry.handled();
                 }
-                self.settling.done(acker).await;
+                self.settling.done(acker);
                 Ok(())
             }
             Err(failure) => {
