@@ -27,13 +27,16 @@ impl Message {
     /// With this body and no properties: a transient message.
     #[inline]
     pub fn new(body: impl Into<Bytes>) -> Self {
-        Message::with_properties(body, Properties::default())
+        // The body first: what comes before it, which may unwind, is built elsewhere and moved.
+        let body = body.into();
+        Message { body, properties: Properties::default(), encoded: None }
     }
 
     /// With this body and these properties.
     #[inline]
     pub fn with_properties(body: impl Into<Bytes>, properties: Properties) -> Self {
-        Message { body: body.into(), properties, encoded: None }
+        let body = body.into();
+        Message { body, properties, encoded: None }
     }
 
     /// With this body, and properties that are passed on as the bytes they are: they are neither read nor checked, and may be such as
