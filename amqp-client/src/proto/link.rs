@@ -5,12 +5,18 @@ use std::{sync::Arc, task::Waker, time::Instant};
 use amqp_codec::{Arguments, Frame, Method, ShortString, frame};
 
 use super::{
-    calls::Calls, confirms::Confirms, inbox::Backlog, output::Output, registry::Registry,
+    calls::Calls,
+    confirms::Confirms,
+    inbox::Backlog,
+    output::Output,
+    publish::{self, Route},
+    registry::Registry,
     subscription::Subscription,
 };
 use crate::{
     error::{Error, Result},
     event::Event,
+    message::Message,
     metrics::Metrics,
 };
 
@@ -76,6 +82,19 @@ impl Link {
     pub(crate) fn send_method(&mut self, channel: u16, method: Method) -> Result<()> {
         self.metrics.frames_sent += 1;
         Frame::Method(channel, method).encode(self.frame_max, self.output.buffer()).map_err(Error::Invalid)
+    }
+
+    /// Tells whether the body is over the limit.
+    #[inline]
+    pub(crate) fn is_too_large(&self, message: &Message) -> Option<Error> {
+        let (size, limit) = (message.body().len() as u64, self.max_message_size);
+        (size > limit).then_some(Error::PublishTooLarge { size, limit })
+    }
+
+    /// Tells what is wrong with a message that no connection takes: it is not to wait for room, or for another connection.
+    #[cold]
+    pub(crate) fn never_fits(&self, route: Route<'_>, message: &Message) -> Option<Error> {
+        self.is_too_large(message).or_else(|| publish::check(route, message).err().map(Error::Invalid))
     }
 
     /// A consumer is no more: with its last one the broker may delete its queue.

@@ -1,7 +1,7 @@
 //! A publish as frames: method, header, body, written straight into the outgoing buffer.
 
 use amqp_codec::{Error as CodecError, borrowed, content::body_frame_sizes, frame};
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
 
 use super::output::{COPY_LIMIT, Output};
 use crate::message::Message;
@@ -64,6 +64,23 @@ pub(crate) fn encode(
         frames += 1;
     }
     Ok(frames)
+}
+
+/// Tells what is wrong with a publish that fits into no frame at all.
+///
+/// # Errors
+/// A name over 255 bytes, properties that have no form on the wire.
+#[cold]
+pub(crate) fn check(route: Route<'_>, message: &Message) -> Result<(), CodecError> {
+    let empty = Message::default();
+    let headed = message.encoded_properties().map_or(message, |_| &empty);
+    let publish = borrowed::Publish {
+        exchange: route.exchange.as_bytes(),
+        routing_key: route.routing_key.as_bytes(),
+        mandatory: route.mandatory,
+        immediate: false,
+    };
+    publish.encode_head(0, headed.properties(), 0, usize::MAX, &mut BytesMut::new())
 }
 
 #[cfg(test)]

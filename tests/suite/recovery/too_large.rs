@@ -5,8 +5,13 @@ use std::{future::ready, time::Duration};
 use amqp_broker::Broker;
 use amqp_client::{ConnectOptions, ConsumeOptions, Error, Event, Events, Message, Queue, Table, Uri};
 use amqp_codec::Error as CodecError;
+use futures_util::FutureExt as _;
+use tokio::time::Instant;
 
-use super::{script::ends, session::options};
+use super::{
+    script::{self, connected_with, ends, opened, publisher, recovery},
+    session::options,
+};
 
 const FRAME_MAX: u32 = 8 * 1024 * 1024;
 
@@ -44,6 +49,29 @@ async fn headers_over_all_bounds_are_told_and_met_again_after_longer_and_longer_
     large.ack().await.unwrap();
     let small = ends(consumer.recv()).await.unwrap().unwrap();
     assert_eq!(small.body(), "small");
+}
+
+/// While there is no connection a message waits for the next one, unless none would take it.
+#[tokio::test(start_paused = true)]
+async fn what_no_connection_takes_does_not_wait_for_one() {
+    let (mut broker, mut peer, connection) =
+        connected_with(&script::options(recovery()).max_message_size(1000)).await;
+    let channel = opened(&mut peer, &connection, 1).await;
+    let publisher = publisher(&mut peer, &channel).await;
+    drop(peer);
+    broker.refuse().await;
+    assert!(!connection.is_open() && !connection.is_closed());
+    let now = Instant::now();
+    let long = "x".repeat(256);
+    let over = publisher.publish("", "q", Message::new(vec![0; 1001])).await;
+    assert!(matches!(over, Err(Error::PublishTooLarge { size: 1001, limit: 1000 })));
+    for (exchange, key) in [("", long.as_str()), (long.as_str(), "")] {
+        let named = publisher.publish(exchange, key, Message::new("")).await;
+        assert!(matches!(named, Err(Error::Invalid(_))), "{named:?}");
+        assert!(matches!(channel.publish(exchange, key, &Message::new("")).await, Err(Error::Invalid(_))));
+    }
+    assert_eq!(now.elapsed(), Duration::ZERO);
+    assert!(publisher.publish("", "q", Message::new("")).now_or_never().is_none());
 }
 
 /// The pause after the next loss, for the reason that is to be told.

@@ -215,12 +215,12 @@ impl Engine {
         }
     }
 
-    /// All channels that can be used.
+    /// All channels that can be used, or will be again.
     pub(crate) fn open_channels(&self) -> Vec<ChannelKey> {
         let channels = self.channels.iter().enumerate();
         let open =
             channels.filter_map(|(id, slot)| slot.as_ref().map(|(epoch, channel)| (id, *epoch, channel)));
-        open.filter(|(_, _, channel)| channel.is_open())
+        open.filter(|(_, _, channel)| !channel.is_closing())
             .map(|(id, epoch, _)| ChannelKey { id: id as u16, epoch })
             .collect()
     }
@@ -340,15 +340,14 @@ impl Engine {
         let has_room = self.has_room_to_send();
         let (channel, link) = match self.open_channel_of(key) {
             Ok(open) => open,
-            Err(Error::Recovering) => return None,
+            Err(Error::Recovering) => return self.link.never_fits(route, message).map(Err),
             Err(error) => return Some(Err(error)),
         };
-        let size = message.body().len() as u64;
-        if size > link.max_message_size {
-            return Some(Err(Error::PublishTooLarge { size, limit: link.max_message_size }));
-        }
         if !has_room || !channel.may_publish(link) {
-            return None;
+            return link.never_fits(route, message).map(Err);
+        }
+        if let Some(error) = link.is_too_large(message) {
+            return Some(Err(error));
         }
         channel.flush_acks(link);
         match publish::encode(&mut link.output, link.frame_max, key.id, route, message) {
