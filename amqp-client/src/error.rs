@@ -387,6 +387,11 @@ impl Error {
         )
     }
 
+    /// Tells whether the broker closed the channel for this method, or does not say for what.
+    pub(crate) fn may_be_of(&self, method: MethodId) -> bool {
+        self.close().is_none_or(|close| close.method.is_none_or(|named| named == method))
+    }
+
     /// The transport ended without a word.
     pub(crate) fn end_of_stream() -> Self {
         let closed = io::Error::new(io::ErrorKind::UnexpectedEof, "the broker closed the socket");

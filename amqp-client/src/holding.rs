@@ -3,7 +3,10 @@
 
 use std::{fmt, future::pending, time::Duration};
 
-use amqp_codec::{Method, ShortString, method::queue};
+use amqp_codec::{
+    Arguments as _, Method, ShortString,
+    method::{basic, queue},
+};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -46,7 +49,7 @@ enum What {
 enum Attempt {
     /// It is as it was.
     Released,
-    /// Nobody wants it any more.
+    /// Nobody wants it any more, or it begins with its channel.
     Gone,
     /// It is held still, or its channel is being restored itself.
     NotYet,
@@ -194,8 +197,7 @@ impl<'a> Holding<'a> {
         }))
     }
 
-    /// Begins a consumer on its channel, which is as one that is being restored meanwhile: should the broker refuse after all, that
-    /// channel is opened again.
+    /// Begins a consumer on its channel. Should the broker refuse after all, that channel is opened again.
     async fn resume(&self, key: ChannelKey, tag: &ShortString) -> Result<Attempt> {
         let call = match self.answers.shared.with(|engine| engine.resume_held_consumer(key, tag)) {
             Ok(Some(call)) => call,
@@ -207,6 +209,10 @@ impl<'a> Holding<'a> {
             Ok(_) => {
                 self.answers.shared.with(|engine| engine.consumer_resumed(key));
                 Ok(Attempt::Released)
+            }
+            // The channel ended for something else that was under way. Where it is opened again, the consumer begins with it.
+            Err(error) if error.is_channel_error() && !error.may_be_of(basic::Consume::ID) => {
+                Ok(Attempt::Gone)
             }
             Err(error) if error.is_channel_error() => {
                 self.answers.shared.with(|engine| engine.hold_consumer(key, tag));

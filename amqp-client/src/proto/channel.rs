@@ -14,7 +14,7 @@ use std::{
 };
 
 use amqp_codec::{
-    Assembler, Error as CodecError, Method, ReplyCode, ShortString,
+    Arguments as _, Assembler, Error as CodecError, Method, ReplyCode, ShortString,
     method::{basic, channel, queue},
 };
 use bytes::Bytes;
@@ -151,6 +151,8 @@ pub(crate) struct Channel {
     pub(crate) drain_waiters: Waiters,
     /// The arrival of the delivery that the user was warned of, for it is held for long.
     warned_of: Option<Instant>,
+    /// A consumer that has waited for its queue is being begun again.
+    resumes_held: bool,
     /// Who waits for room in the window of unconfirmed publishes, or for the flow.
     pub(crate) window_waiters: Waiters,
 }
@@ -194,6 +196,7 @@ impl Channel {
             end_waiters: Waiters::default(),
             drain_waiters: Waiters::default(),
             warned_of: None,
+            resumes_held: false,
             window_waiters: Waiters::default(),
         }
     }
@@ -468,7 +471,7 @@ impl Channel {
         let crossed = matches!(self.phase, Phase::Closing);
         let close = Close::new(close.reply_code, &close.reply_text, close.class_id, close.method_id);
         let reason = Error::ChannelClosed { channel: self.id, close };
-        if self.is_restoring() {
+        if self.is_restoring() || (self.resumes_held && reason.may_be_of(basic::Consume::ID)) {
             self.lose(link, &reason, Loss::Transport);
             return After::Lost;
         }

@@ -6,15 +6,18 @@ use amqp_client::{
     Channel, Connection, ConsumeOptions, Consumer, Error, Event, Events, Message, Queue, ReplyCode, Skipped,
 };
 use amqp_codec::{
-    Arguments as _,
+    Arguments as _, MethodId,
     method::{basic, channel, queue},
 };
 use tests::Peer;
-use tokio::{join, time::Instant};
+use tokio::{
+    join,
+    time::{Instant, timeout},
+};
 
 use super::script::{
-    Broker, connected, consume, deliver, ends, expect_consume, expect_publish, open, opened, recovered,
-    recovery, short,
+    Broker, connected, consume, consumer, deliver, ends, expect_consume, expect_publish, open, opened,
+    recovered, recovery, short,
 };
 
 const LOCKED: &str =
@@ -24,6 +27,10 @@ const NO_PERMISSION: &str = "ACCESS_REFUSED - access to queue 'jobs' in vhost '/
 
 async fn refuse(peer: &mut Peer, id: u16, reply_code: u16, text: &'static str) {
     let method = if reply_code == 405 { queue::Declare::ID } else { basic::Consume::ID };
+    refuse_of(peer, id, reply_code, method, text).await;
+}
+
+async fn refuse_of(peer: &mut Peer, id: u16, reply_code: u16, method: MethodId, text: &'static str) {
     let (class_id, method_id) = (method.class_id, method.method_id);
     let close = channel::Close { reply_code, reply_text: short(text), class_id, method_id };
     peer.send(id, close).await;
@@ -283,6 +290,66 @@ async fn one_that_is_refused_in_the_end_waits_on_and_its_channel_is_opened_again
     consumes(&mut peer).await;
     while told(&mut events).await.is_ok() {}
     assert!(channel.is_open());
+}
+
+/// What the user does on the channel meanwhile is the user's own.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_something_else_while_one_begins_again_is_not_its_own() {
+    let (mut broker, mut peer, connection) = connected(recovery()).await;
+    let mut events = connection.events();
+    let (channel, mut consumer) = exclusive_consumer(&mut peer, &connection).await;
+    drop(peer);
+    let mut peer = broker.accept().await;
+    open(&mut peer, 1).await;
+    tries_to_consume(&mut peer).await;
+    refuse(&mut peer, 1, 403, IN_USE).await;
+    open(&mut peer, 1).await;
+    recovered(&mut events).await;
+    looks(&mut peer, 0).await;
+    tries_to_consume(&mut peer).await;
+    assert!(channel.is_open());
+    let missing = Queue::new("missing");
+    let (declared, ()) = join!(channel.declare_passive(&missing), async {
+        peer.expect_any::<queue::Declare>(1).await;
+        refuse_of(&mut peer, 1, 404, queue::Declare::ID, "NOT_FOUND - no queue 'missing' in vhost '/'").await;
+    });
+    assert_eq!(declared.unwrap_err().reply_code(), Some(ReplyCode::NOT_FOUND));
+    let ended = ends(consumer.recv()).await.unwrap().unwrap_err();
+    assert_eq!(ended.reply_code(), Some(ReplyCode::NOT_FOUND));
+    assert!(channel.is_closed());
+    // It is not waited for any more.
+    let other = opened(&mut peer, &connection, 1).await;
+    peer.expect_silence(Duration::from_secs(60)).await;
+    drop(other);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_one_begins_again_the_drain_of_another_waits_for_what_is_not_settled() {
+    let (mut broker, mut peer, connection) = connected(recovery()).await;
+    let mut events = connection.events();
+    let (channel, _consumer) = exclusive_consumer(&mut peer, &connection).await;
+    let mut other = consumer(&mut peer, &channel, "other", "o").await;
+    drop(peer);
+    let mut peer = broker.accept().await;
+    open(&mut peer, 1).await;
+    consume(&mut peer, 1, "other", "o").await;
+    tries_to_consume(&mut peer).await;
+    refuse(&mut peer, 1, 403, IN_USE).await;
+    open(&mut peer, 1).await;
+    consume(&mut peer, 1, "other", "o").await;
+    recovered(&mut events).await;
+    deliver(&mut peer, 1, "o", 1, false).await;
+    let delivery = ends(other.recv()).await.unwrap().unwrap();
+    looks(&mut peer, 0).await;
+    tries_to_consume(&mut peer).await;
+    let mut drain = other.drain(Duration::from_secs(60));
+    peer.expect_any::<basic::Cancel>(1).await;
+    peer.send(1, basic::QosOk {}).await;
+    peer.send(1, basic::ConsumeOk { consumer_tag: short("c") }).await;
+    peer.send(1, basic::CancelOk { consumer_tag: short("o") }).await;
+    assert!(timeout(Duration::from_secs(10), drain.recv()).await.is_err());
+    delivery.ack().await.unwrap();
+    assert!(ends(drain.recv()).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]

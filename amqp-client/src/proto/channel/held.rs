@@ -2,7 +2,7 @@
 
 use amqp_codec::ShortString;
 
-use super::{Channel, Phase};
+use super::Channel;
 use crate::{
     error::Result,
     proto::{calls::CallId, link::Link},
@@ -47,8 +47,8 @@ impl Channel {
         held.map(|(_, consumer)| consumer.subscription.tag().clone()).collect()
     }
 
-    /// Begins a consumer that has waited; the call to wait for, `None` when it waits no more. The channel is as one that is being restored
-    /// until it [is told](Self::consumer_resumed): a refusal has it opened again.
+    /// Begins a consumer that has waited; the call to wait for, `None` when it waits no more. Until it
+    /// [has begun](Self::consumer_resumed), a refusal of it has the channel opened again.
     pub(crate) fn resume_held_consumer(
         &mut self,
         link: &mut Link,
@@ -60,16 +60,13 @@ impl Channel {
             return Ok(None);
         }
         let call = self.resume_consumer(link, tag)?;
-        if call.is_some() {
-            self.phase = Phase::Restoring;
-        }
+        self.resumes_held = call.is_some();
         Ok(call)
     }
 
-    /// It has begun: the channel is its user's again.
-    pub(crate) fn consumer_resumed(&mut self, link: &mut Link) {
-        self.phase = Phase::Open;
-        self.window_waiters.wake_all(&mut link.wakes);
+    /// It has begun.
+    pub(crate) fn consumer_resumed(&mut self) {
+        self.resumes_held = false;
     }
 
     /// All are to begin with their channel.

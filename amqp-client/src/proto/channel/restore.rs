@@ -31,6 +31,7 @@ impl Channel {
         self.is_discarding = false;
         self.recovering = 0;
         self.flow_stopped = false;
+        self.resumes_held = false;
         self.take_back_deliveries(link);
         cancelled.iter().for_each(|tag| self.remove_consumer(link, tag, None));
         if let Some(confirms) = &mut self.confirms {

@@ -58,9 +58,8 @@ impl Engine {
 
     /// It has begun.
     pub(crate) fn consumer_resumed(&mut self, key: ChannelKey) {
-        if let Ok((channel, link)) = self.channel_in(key, super::Channel::is_restoring) {
-            channel.consumer_resumed(link);
-            self.state_waiters.wake_all(&mut self.link.wakes);
+        if let Some((channel, _)) = self.channel_of(key) {
+            channel.consumer_resumed();
         }
     }
 }
