@@ -3,6 +3,7 @@
 //! body cannot be read.
 
 use bytes::{BufMut, BytesMut};
+use nom::{Complete, Parser as _};
 
 use crate::{
     content::CONTENT_HEADER_LEN,
@@ -11,6 +12,7 @@ use crate::{
     field::FieldKind,
     frame::{FRAME_END, FrameKind, HEADER_LEN, put_body},
     nesting::check_table,
+    octets::{self, end, field, long_long, octet, octets, short, short_string},
     properties::{Properties, PropertyList},
     text::check_short,
     tune::FRAME_OVERHEAD,
@@ -89,10 +91,8 @@ impl<'a> ContentProperties<'a> {
     /// # Errors
     /// As [`EncodedProperties::decode`](crate::EncodedProperties::decode).
     pub fn decode(encoded: &'a [u8]) -> Result<Self, Error> {
-        let Some((&flags, mut rest)) = encoded.split_first_chunk::<2>() else {
-            return Err(truncated("property flags", 2, encoded));
-        };
-        let flags = u16::from_be_bytes(flags);
+        let mut rest = encoded;
+        let flags = octets::next(&mut rest, short::<Complete>("property flags"))?;
         let mut read = ContentProperties::default();
         let mut bit = 1 << 15;
         let mut unknown = flags;
@@ -103,37 +103,22 @@ impl<'a> ContentProperties<'a> {
             if !is_there {
                 continue;
             }
-            rest = match field.kind {
-                FieldKind::ShortString => {
-                    let (text, rest) = short(rest, field.name)?;
-                    match field.name {
-                        "content_type" => read.content_type = Some(text),
-                        "content_encoding" => read.content_encoding = Some(text),
-                        "message_id" => read.message_id = Some(text),
-                        _ => {}
-                    }
-                    rest
+            let value = octets::next(&mut rest, self::field::<Complete>(field.kind, field.name))?;
+            match (field.kind, field.name) {
+                (FieldKind::Table, _) => {
+                    check_table(value, 1)?;
+                    read.headers = Some(Entries::new(value));
                 }
-                FieldKind::Table => {
-                    let Some((length, rest)) = rest.split_first_chunk::<4>() else {
-                        return Err(truncated(field.name, 4, rest));
-                    };
-                    let length = u32::from_be_bytes(*length) as usize;
-                    let Some((table, rest)) = rest.split_at_checked(length) else {
-                        return Err(truncated(field.name, length, rest));
-                    };
-                    check_table(table, 1)?;
-                    read.headers = Some(Entries::new(table));
-                    rest
-                }
-                FieldKind::Octet => skip(rest, 1, field.name)?,
-                _ => skip(rest, 8, field.name)?,
-            };
+                (_, "content_type") => read.content_type = Some(value),
+                (_, "content_encoding") => read.content_encoding = Some(value),
+                (_, "message_id") => read.message_id = Some(value),
+                _ => {}
+            }
         }
         if unknown != 0 {
             return Err(Error::UnknownPropertyFlags(flags));
         }
-        finish(rest, "properties")?;
+        end(rest, "properties")?;
         Ok(read)
     }
 
@@ -155,12 +140,14 @@ impl<'a> Publish<'a> {
     #[inline]
     pub fn decode(payload: &'a [u8]) -> Result<Option<Self>, Error> {
         let Some(arguments) = payload.strip_prefix(&PUBLISH) else { return Ok(None) };
-        let rest = skip(arguments, 2, "basic.publish ticket")?;
-        let (exchange, rest) = short(rest, "basic.publish exchange")?;
-        let (routing_key, rest) = short(rest, "basic.publish routing_key")?;
-        let (&bits, rest) =
-            rest.split_first().ok_or_else(|| truncated("basic.publish mandatory", 1, rest))?;
-        finish(rest, "basic.publish")?;
+        let mut fields = (
+            octets::<Complete>(2, "basic.publish ticket"),
+            short_string::<Complete>("basic.publish exchange"),
+            short_string::<Complete>("basic.publish routing_key"),
+            octet::<Complete>("basic.publish mandatory"),
+        );
+        let (rest, (_ticket, exchange, routing_key, bits)) = octets::complete(fields.parse(arguments))?;
+        end(rest, "basic.publish")?;
         Ok(Some(Publish { exchange, routing_key, mandatory: bits & 1 != 0, immediate: bits & 2 != 0 }))
     }
 
@@ -246,17 +233,16 @@ impl<'a> Deliver<'a> {
     #[inline]
     pub fn decode(payload: &'a [u8]) -> Result<Option<Self>, Error> {
         let Some(arguments) = payload.strip_prefix(&DELIVER) else { return Ok(None) };
-        let (consumer_tag, rest) = short(arguments, "basic.deliver consumer_tag")?;
-        let Some((tag, rest)) = rest.split_first_chunk::<8>() else {
-            return Err(truncated("basic.deliver delivery_tag", 8, rest));
-        };
-        let Some((&bits, rest)) = rest.split_first() else {
-            return Err(truncated("basic.deliver redelivered", 1, rest));
-        };
-        let (exchange, rest) = short(rest, "basic.deliver exchange")?;
-        let (routing_key, rest) = short(rest, "basic.deliver routing_key")?;
-        finish(rest, "basic.deliver")?;
-        let delivery_tag = u64::from_be_bytes(*tag);
+        let mut fields = (
+            short_string::<Complete>("basic.deliver consumer_tag"),
+            long_long::<Complete>("basic.deliver delivery_tag"),
+            octet::<Complete>("basic.deliver redelivered"),
+            short_string::<Complete>("basic.deliver exchange"),
+            short_string::<Complete>("basic.deliver routing_key"),
+        );
+        let (rest, parsed) = octets::complete(fields.parse(arguments))?;
+        let (consumer_tag, delivery_tag, bits, exchange, routing_key) = parsed;
+        end(rest, "basic.deliver")?;
         Ok(Some(Deliver { consumer_tag, delivery_tag, redelivered: bits & 1 != 0, exchange, routing_key }))
     }
 }
@@ -268,28 +254,6 @@ fn check_frame(kind: FrameKind, length: usize, frame_max: usize) -> Result<(), E
         return Err(Error::TooLong { what: kind.name(), length, limit });
     }
     Ok(())
-}
-
-#[inline]
-fn short<'a>(bytes: &'a [u8], what: &'static str) -> Result<(&'a [u8], &'a [u8]), Error> {
-    let Some((&length, rest)) = bytes.split_first() else { return Err(truncated(what, 1, bytes)) };
-    let length = usize::from(length);
-    rest.split_at_checked(length).ok_or_else(|| truncated(what, length, rest))
-}
-
-#[inline]
-fn skip<'a>(bytes: &'a [u8], count: usize, what: &'static str) -> Result<&'a [u8], Error> {
-    bytes.get(count..).ok_or_else(|| truncated(what, count, bytes))
-}
-
-#[inline]
-fn finish(rest: &[u8], what: &'static str) -> Result<(), Error> {
-    if rest.is_empty() { Ok(()) } else { Err(Error::TrailingBytes { what, count: rest.len() }) }
-}
-
-#[cold]
-fn truncated(what: &'static str, needed: usize, rest: &[u8]) -> Error {
-    Error::Truncated { what, needed, left: rest.len() }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What can be wrong with bytes read, or with a value about to be written.
 
+use nom::error::{ErrorKind, ParseError};
+
 use crate::reply::ReplyCode;
 
 /// The codec's one error: names what was wrong, where, and which limit it broke.
@@ -120,6 +122,26 @@ pub enum Error {
     /// A login could not be read.
     #[error("malformed {0} response")]
     MalformedSasl(&'static str),
+    /// One of nom's own parsers, combined with those of [`parse`](crate::parse), refused what it was given.
+    #[error("what begins {left} bytes before the end is refused by nom's {kind:?}")]
+    Refused {
+        /// Which parser.
+        kind: ErrorKind,
+        /// The length of what it was given, in bytes.
+        left: usize,
+    },
+}
+
+/// So that the parsers of this crate and nom's can be combined.
+impl ParseError<&[u8]> for Error {
+    fn from_error_kind(input: &[u8], kind: ErrorKind) -> Self {
+        Error::Refused { kind, left: input.len() }
+    }
+
+    /// The first error says more than what a parser around it makes of it.
+    fn append(_input: &[u8], _kind: ErrorKind, other: Self) -> Self {
+        other
+    }
 }
 
 impl Error {
@@ -143,7 +165,8 @@ impl Error {
             | Error::UnknownPropertyFlags(_)
             | Error::ShortStringTooLong { .. }
             | Error::TooLong { .. }
-            | Error::MalformedSasl(_) => ReplyCode::SYNTAX_ERROR,
+            | Error::MalformedSasl(_)
+            | Error::Refused { .. } => ReplyCode::SYNTAX_ERROR,
         }
     }
 }

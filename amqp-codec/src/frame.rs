@@ -8,121 +8,24 @@
 //! ```
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use nom::Streaming;
 
+pub use crate::frame_header::{FRAME_END, FrameHeader, FrameKind, HEADER_LEN};
 use crate::{
     content::{ContentHeader, body_frame_sizes},
     error::Error,
+    frame_header::FrameLimits,
+    frame_ref::frame,
     method::{Arguments, Method, encode_arguments},
+    octets,
     properties::EncodedProperties,
-    tune::FRAME_OVERHEAD,
 };
 
 /// What a client opens a connection with, and a broker answers to a client of another version.
 pub const PROTOCOL_HEADER: [u8; 8] = *b"AMQP\0\0\x09\x01";
 
-/// The last octet of every frame.
-pub const FRAME_END: u8 = 0xCE;
-
-/// Bytes before the payload.
-pub const HEADER_LEN: usize = 7;
-
 /// A heartbeat, complete.
 pub const HEARTBEAT: [u8; 8] = [8, 0, 0, 0, 0, 0, 0, FRAME_END];
-
-/// The type octet, which is the discriminant.
-///
-/// ```
-/// use amqp_codec::FrameKind;
-///
-/// assert_eq!((FrameKind::Heartbeat.octet(), FrameKind::Heartbeat as u8), (8, 8));
-/// assert_eq!(FrameKind::from_octet(3), Ok(FrameKind::Body));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum FrameKind {
-    /// 1: a method.
-    Method = 1,
-    /// 2: a content header.
-    Header = 2,
-    /// 3: a part of a content body.
-    Body = 3,
-    /// 8: a sign of life.
-    Heartbeat = 8,
-}
-
-impl FrameKind {
-    /// The kind that this octet is on the wire.
-    ///
-    /// # Errors
-    /// [`Error::UnknownFrameType`].
-    #[inline]
-    pub const fn from_octet(octet: u8) -> Result<Self, Error> {
-        match octet {
-            1 => Ok(FrameKind::Method),
-            2 => Ok(FrameKind::Header),
-            3 => Ok(FrameKind::Body),
-            8 => Ok(FrameKind::Heartbeat),
-            other => Err(Error::UnknownFrameType(other)),
-        }
-    }
-
-    /// What it is on the wire.
-    #[inline]
-    pub const fn octet(self) -> u8 {
-        self as u8
-    }
-
-    /// The name used in errors.
-    pub const fn name(self) -> &'static str {
-        match self {
-            FrameKind::Method => "a method frame",
-            FrameKind::Header => "a content header frame",
-            FrameKind::Body => "a content body frame",
-            FrameKind::Heartbeat => "a heartbeat frame",
-        }
-    }
-}
-
-/// What the first seven bytes of a frame say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameHeader {
-    /// The type.
-    pub kind: FrameKind,
-    /// The channel; 0 is the connection itself.
-    pub channel: u16,
-    /// Length of the payload in bytes.
-    pub size: u32,
-}
-
-impl FrameHeader {
-    /// Reads the header at the start of `bytes`; `None` until seven bytes are there.
-    ///
-    /// # Errors
-    /// An unknown type, or a frame over `frame_max`: judged here, before anything is buffered for it.
-    #[inline]
-    pub fn peek(bytes: &[u8], frame_max: usize) -> Result<Option<Self>, Error> {
-        let Some(&[kind, c1, c0, s3, s2, s1, s0]) = bytes.first_chunk::<HEADER_LEN>() else {
-            // One octet is enough to tell that this is no frame.
-            if let Some(&kind) = bytes.first() {
-                FrameKind::from_octet(kind)?;
-            }
-            return Ok(None);
-        };
-        let size = u32::from_be_bytes([s3, s2, s1, s0]);
-        let header =
-            FrameHeader { kind: FrameKind::from_octet(kind)?, channel: u16::from_be_bytes([c1, c0]), size };
-        if header.frame_len() > frame_max {
-            return Err(Error::FrameTooLarge { size: header.frame_len() as u64, limit: frame_max as u64 });
-        }
-        Ok(Some(header))
-    }
-
-    /// Length of the whole frame in bytes.
-    #[inline]
-    pub const fn frame_len(&self) -> usize {
-        self.size as usize + FRAME_OVERHEAD
-    }
-}
 
 /// A frame whose payload has not been looked into: all that is needed to tell frames apart and to pass them on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,15 +44,13 @@ impl RawFrame {
     /// # Errors
     /// An unknown type, a frame over `frame_max`, a wrong end marker.
     pub fn split_from(buffer: &mut BytesMut, frame_max: usize) -> Result<Option<Self>, Error> {
-        let Some(header) = FrameHeader::peek(buffer, frame_max)? else { return Ok(None) };
-        if buffer.len() < header.frame_len() {
-            return Ok(None);
-        }
-        check_end(buffer.get(header.frame_len() - 1))?;
+        let parser = frame::<Streaming>(FrameLimits::new(frame_max));
+        let Some((_, found)) = octets::streaming(parser(buffer))? else { return Ok(None) };
+        let FrameHeader { kind, channel, size } = found.header();
         buffer.advance(HEADER_LEN);
-        let payload = buffer.split_to(header.size as usize).freeze();
+        let payload = buffer.split_to(size as usize).freeze();
         buffer.advance(1);
-        Ok(Some(RawFrame { kind: header.kind, channel: header.channel, payload }))
+        Ok(Some(RawFrame { kind, channel, payload }))
     }
 
     /// Appends the frame as it came, payload and all: what a proxy does that looks into few of them.
@@ -186,14 +87,6 @@ impl RawFrame {
 /// [`Error::MalformedHeartbeat`].
 pub fn check_heartbeat(channel: u16, length: usize) -> Result<(), Error> {
     if channel == 0 && length == 0 { Ok(()) } else { Err(Error::MalformedHeartbeat { channel, length }) }
-}
-
-fn check_end(octet: Option<&u8>) -> Result<(), Error> {
-    match octet {
-        Some(&FRAME_END) => Ok(()),
-        Some(&other) => Err(Error::BadFrameEnd(other)),
-        None => Err(Error::Truncated { what: "frame", needed: FRAME_OVERHEAD, left: 0 }),
-    }
 }
 
 /// A frame, read. Shown as a line of a transcript, `1 basic.publish exchange="events" routing_key="job.run"`.
@@ -336,7 +229,10 @@ pub(crate) fn put_body(channel: u16, body: &[u8], frame_max: usize, out: &mut By
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::method::{basic, queue};
+    use crate::{
+        method::{basic, queue},
+        tune::FRAME_OVERHEAD,
+    };
 
     #[test]
     fn a_heartbeat_is_empty_and_on_channel_0() {
@@ -346,18 +242,6 @@ mod tests {
         assert_eq!(read(0, b""), Ok(Frame::Heartbeat(0)));
         assert_eq!(read(0, b"x"), Err(Error::MalformedHeartbeat { channel: 0, length: 1 }));
         assert_eq!(read(1, b""), Err(Error::MalformedHeartbeat { channel: 1, length: 0 }));
-    }
-
-    #[test]
-    fn an_oversized_frame_is_refused_from_its_header_alone() {
-        let header = [1, 0, 1, 0xff, 0xff, 0xff, 0xff];
-        let error = FrameHeader::peek(&header, 4096).unwrap_err();
-        assert_eq!(error, Error::FrameTooLarge { size: 0x1_0000_0007, limit: 4096 });
-    }
-
-    #[test]
-    fn an_unknown_type_is_refused_at_its_first_byte() {
-        assert_eq!(FrameHeader::peek(b"H", 4096), Err(Error::UnknownFrameType(b'H')));
     }
 
     #[test]
@@ -385,13 +269,6 @@ mod tests {
         let error = large.encode(4096, &mut out).unwrap_err();
         assert_eq!(error, Error::TooLong { what: "a content body frame", length: 4104, limit: 4096 });
         assert_eq!(out, &frames[..]);
-    }
-
-    #[test]
-    fn only_the_octets_of_the_specification_are_kinds() {
-        let kinds: Vec<_> = (0..=u8::MAX).filter(|&octet| FrameKind::from_octet(octet).is_ok()).collect();
-        assert_eq!(kinds, [1, 2, 3, 8]);
-        assert!(kinds.iter().all(|&octet| FrameKind::from_octet(octet).unwrap().octet() == octet));
     }
 
     #[test]

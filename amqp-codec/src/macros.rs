@@ -118,7 +118,7 @@ macro_rules! methods {
                 match self { $($(Method::$Class($class::Method::$Name(_)) => $class::$Name::SENDER,)*)* }
             }
 
-            fn read(id: MethodId, reader: &mut Reader<'_>) -> Result<Self, Error> {
+            pub(crate) fn read(id: MethodId, reader: &mut Reader<'_>) -> Result<Self, Error> {
                 match (id.class_id, id.method_id) {
                     $($(($class_id, $id) => $class::$Name::read_arguments(reader).map(Method::from),)*)*
                     (class_id, method_id) => Err(Error::UnknownMethod { class_id, method_id }),
@@ -143,6 +143,17 @@ macro_rules! methods {
             pub fn fields(self) -> Option<&'static [Field]> {
                 match (self.class_id, self.method_id) {
                     $($(($class_id, $id) => Some($class::$Name::FIELDS),)*)*
+                    _ => None,
+                }
+            }
+
+            /// Each argument as errors name it, and its kind; `None` for a number the specification does not have.
+            pub(crate) fn arguments(self) -> Option<&'static [(&'static str, FieldKind)]> {
+                match (self.class_id, self.method_id) {
+                    $($(($class_id, $id) => Some(&[$((
+                        concat!(stringify!($class), ".", $name, " ", stringify!($field)),
+                        <$type as Argument>::KIND,
+                    ),)*]),)*)*
                     _ => None,
                 }
             }

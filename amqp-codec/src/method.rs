@@ -3,11 +3,13 @@
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use nom::{IsStreaming, Parser as _};
 
 use crate::{
     error::Error,
-    field::Field,
+    field::{Field, FieldKind},
     macros::methods,
+    octets::{Parsed, array},
     sender::Sender,
     table::Table,
     text::{LongString, Secret, ShortString},
@@ -180,6 +182,51 @@ pub struct MethodId {
     pub class_id: u16,
     /// The method within it.
     pub method_id: u16,
+}
+
+impl MethodId {
+    /// The four octets that the method's payload begins with.
+    ///
+    /// ```
+    /// use amqp_codec::{Arguments as _, method::basic};
+    ///
+    /// const ACK: [u8; 4] = basic::Ack::ID.octets();
+    /// assert_eq!(ACK, [0, 60, 0, 80]);
+    /// ```
+    #[inline]
+    pub const fn octets(self) -> [u8; 4] {
+        let ([c1, c0], [m1, m0]) = (self.class_id.to_be_bytes(), self.method_id.to_be_bytes());
+        [c1, c0, m1, m0]
+    }
+
+    /// The method that begins with these four octets, whether the specification has it or not.
+    #[inline]
+    pub const fn from_octets([c1, c0, m1, m0]: [u8; 4]) -> Self {
+        MethodId { class_id: u16::from_be_bytes([c1, c0]), method_id: u16::from_be_bytes([m1, m0]) }
+    }
+
+    /// Reads what a method frame's payload begins with; `None` when it is shorter than that. Nothing else is looked at: a proxy
+    /// or broker tells methods apart by it, against the constants that are there for each.
+    ///
+    /// ```
+    /// use amqp_codec::{Arguments as _, MethodId, method::basic};
+    ///
+    /// let is_settlement = |payload: &[u8]| {
+    ///     matches!(MethodId::peek(payload), Some(basic::Ack::ID | basic::Nack::ID | basic::Reject::ID))
+    /// };
+    /// assert!(is_settlement(b"\0\x3c\0\x50\0\0\0\0\0\0\0\x07\0"));
+    /// assert!(!is_settlement(b"\0\x3c\0"));
+    /// ```
+    #[inline]
+    pub fn peek(payload: &[u8]) -> Option<Self> {
+        payload.first_chunk().copied().map(Self::from_octets)
+    }
+}
+
+/// Class and method number.
+#[inline]
+pub(crate) fn method_id<M: IsStreaming>() -> impl Fn(&[u8]) -> Parsed<'_, MethodId> {
+    move |input: &[u8]| array::<M, 4>("method id").map(MethodId::from_octets).parse(input)
 }
 
 /// A method that is answered by another.

@@ -1,6 +1,11 @@
 //! Stepping over encoded values without building them: how tables are checked once, with a cap on their nesting.
 
-use crate::error::Error;
+use nom::Complete;
+
+use crate::{
+    error::Error,
+    octets::{self, long, octet, octets, short_string},
+};
 
 /// How deep tables and arrays may be nested in one another.
 pub const MAX_DEPTH: u8 = 32;
@@ -18,21 +23,19 @@ pub(crate) fn skip(bytes: &[u8], depth: u8) -> Result<(&[u8], u8), Error> {
 
 /// Splits the value at the start into its tag and what it holds, which is not looked at, and what follows it.
 fn split_value(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), Error> {
-    let (&tag, rest) = bytes.split_first().ok_or(truncated("field type", 1, 0))?;
-    let fixed = match tag {
+    let mut rest = bytes;
+    let tag = octets::next(&mut rest, octet::<Complete>("field type"))?;
+    let length = match tag {
         b't' | b'b' | b'B' => 1,
         b's' | b'u' => 2,
         b'I' | b'i' | b'f' => 4,
         b'D' => 5,
         b'l' | b'L' | b'd' | b'T' => 8,
         b'V' => 0,
-        b'S' | b'x' | b'A' | b'F' => {
-            let (value, rest) = split_sized(rest)?;
-            return Ok((tag, value, rest));
-        }
+        b'S' | b'x' | b'A' | b'F' => octets::next(&mut rest, long::<Complete>("length"))? as usize,
         other => return Err(Error::UnknownFieldType(other)),
     };
-    let (value, rest) = rest.split_at_checked(fixed).ok_or(truncated("field value", fixed, rest.len()))?;
+    let value = octets::next(&mut rest, octets::<Complete>(length, "field value"))?;
     Ok((tag, value, rest))
 }
 
@@ -65,9 +68,10 @@ pub(crate) fn check_elements(mut bytes: &[u8]) -> Result<(), Error> {
 
 /// What follows the name at the start, if there is another entry.
 fn after_name(bytes: &[u8]) -> Result<Option<&[u8]>, Error> {
-    let Some((&length, rest)) = bytes.split_first() else { return Ok(None) };
-    let length = usize::from(length);
-    let (_, value) = rest.split_at_checked(length).ok_or(truncated("field name", length, rest.len()))?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let (value, _name) = octets::complete(short_string::<Complete>("field name")(bytes))?;
     Ok(Some(value))
 }
 
@@ -85,14 +89,4 @@ pub(crate) fn check_array(mut bytes: &[u8], depth: u8) -> Result<u8, Error> {
 /// One level down, or the cap's error.
 pub(crate) fn deeper(depth: u8) -> Result<u8, Error> {
     if depth >= MAX_DEPTH { Err(Error::TooDeep { limit: MAX_DEPTH }) } else { Ok(depth + 1) }
-}
-
-fn split_sized(bytes: &[u8]) -> Result<(&[u8], &[u8]), Error> {
-    let (length, rest) = bytes.split_first_chunk::<4>().ok_or(truncated("length", 4, bytes.len()))?;
-    let length = u32::from_be_bytes(*length) as usize;
-    rest.split_at_checked(length).ok_or(truncated("field value", length, rest.len()))
-}
-
-fn truncated(what: &'static str, needed: usize, left: usize) -> Error {
-    Error::Truncated { what, needed, left }
 }

@@ -5,10 +5,12 @@
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use nom::Complete;
 
 use crate::{
     error::Error,
     field::FieldKind,
+    octets::{self, Parsed},
     text::{LongString, Secret, ShortString},
 };
 
@@ -63,22 +65,22 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8, Error> {
-        self.octets(what).map(u8::from_be_bytes)
+        self.next(octets::octet::<Complete>(what))
     }
 
     #[inline]
     pub(crate) fn u16(&mut self, what: &'static str) -> Result<u16, Error> {
-        self.octets(what).map(u16::from_be_bytes)
+        self.next(octets::short::<Complete>(what))
     }
 
     #[inline]
     pub(crate) fn u32(&mut self, what: &'static str) -> Result<u32, Error> {
-        self.octets(what).map(u32::from_be_bytes)
+        self.next(octets::long::<Complete>(what))
     }
 
     #[inline]
     pub(crate) fn u64(&mut self, what: &'static str) -> Result<u64, Error> {
-        self.octets(what).map(u64::from_be_bytes)
+        self.next(octets::long_long::<Complete>(what))
     }
 
     pub(crate) fn bit(&mut self, what: &'static str) -> Result<bool, Error> {
@@ -92,26 +94,12 @@ impl<'a> Reader<'a> {
         Ok(bit)
     }
 
-    #[inline]
-    pub(crate) fn bytes(&mut self, what: &'static str, length: usize) -> Result<Bytes, Error> {
-        self.bits_left = 0;
-        match self.rest.split_at_checked(length) {
-            Some((slice, rest)) => {
-                self.rest = rest;
-                Ok(self.source.slice_ref(slice))
-            }
-            None => Err(self.truncated(what, length)),
-        }
-    }
-
     pub(crate) fn short_bytes(&mut self, what: &'static str) -> Result<Bytes, Error> {
-        let length = usize::from(self.u8(what)?);
-        self.bytes(what, length)
+        self.next(octets::short_string::<Complete>(what)).map(|slice| self.source.slice_ref(slice))
     }
 
     pub(crate) fn long_bytes(&mut self, what: &'static str) -> Result<Bytes, Error> {
-        let length = self.u32(what)? as usize;
-        self.bytes(what, length)
+        self.next(octets::long_string::<Complete>(what)).map(|slice| self.source.slice_ref(slice))
     }
 
     pub(crate) fn rest(&mut self) -> Bytes {
@@ -119,27 +107,14 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn finish(self, what: &'static str) -> Result<(), Error> {
-        match self.rest.len() {
-            0 => Ok(()),
-            count => Err(Error::TrailingBytes { what, count }),
-        }
+        octets::end(self.rest, what)
     }
 
+    /// Whatever follows bits begins with an octet of its own.
     #[inline]
-    fn octets<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Error> {
+    fn next<T>(&mut self, parser: impl FnMut(&'a [u8]) -> Parsed<'a, T>) -> Result<T, Error> {
         self.bits_left = 0;
-        match self.rest.split_first_chunk() {
-            Some((octets, rest)) => {
-                self.rest = rest;
-                Ok(*octets)
-            }
-            None => Err(self.truncated(what, N)),
-        }
-    }
-
-    #[cold]
-    fn truncated(&self, what: &'static str, needed: usize) -> Error {
-        Error::Truncated { what, needed, left: self.rest.len() }
+        octets::next(&mut self.rest, parser)
     }
 }
 

@@ -1,0 +1,51 @@
+//! A content header where it lies.
+
+use bytes::Bytes;
+use nom::{Err, IsStreaming, Parser as _};
+
+use crate::{
+    content::ContentHeader,
+    error::Error,
+    octets::{self, Parsed, field, long_long, short},
+    properties::{EncodedProperties, Properties},
+};
+
+/// What the content that follows a method is like, its properties borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentHeaderRef<'a> {
+    /// The class of the method: 60, basic.
+    pub class_id: u16,
+    /// Length of the whole body in bytes.
+    pub body_size: u64,
+    /// Flags and property list. [`ContentProperties`](crate::borrowed::ContentProperties) reads them in place.
+    pub properties: &'a [u8],
+}
+
+/// The header, its properties copied.
+impl From<ContentHeaderRef<'_>> for ContentHeader {
+    fn from(ContentHeaderRef { class_id, body_size, properties }: ContentHeaderRef<'_>) -> Self {
+        let properties = EncodedProperties::from_encoded(Bytes::copy_from_slice(properties));
+        ContentHeader { class_id, body_size, properties }
+    }
+}
+
+/// A content header with all of its properties. What is in its header table is not looked at.
+pub(crate) fn content_header<M: IsStreaming>(input: &[u8]) -> Parsed<'_, ContentHeaderRef<'_>> {
+    let mut fixed =
+        (short::<M>("content class"), short::<M>("content weight"), long_long::<M>("content body size"));
+    let (properties, (class_id, _weight, body_size)) = fixed.parse(input)?;
+    let (mut rest, flags) = short::<M>("property flags")(properties)?;
+    let mut unknown = flags;
+    for (place, property) in Properties::FIELDS.iter().enumerate() {
+        // The flag of the first is the highest bit (spec section 4.2.6.1).
+        let bit = 1 << (15 - place);
+        unknown &= !bit;
+        if flags & bit != 0 {
+            (rest, _) = field::<M>(property.kind, property.name)(rest)?;
+        }
+    }
+    if unknown != 0 {
+        return Err(Err::Error(Error::UnknownPropertyFlags(flags)));
+    }
+    Ok((rest, ContentHeaderRef { class_id, body_size, properties: octets::between(properties, rest) }))
+}

@@ -1,0 +1,164 @@
+//! The first seven octets of a frame (spec section 4.2.3), which tell how long it is: `type:u8 channel:u16 size:u32`.
+
+use nom::{Err, IsStreaming, Streaming};
+
+use crate::{
+    error::Error,
+    octets::{self, Parsed, array},
+    tune::FRAME_OVERHEAD,
+};
+
+/// The last octet of every frame.
+pub const FRAME_END: u8 = 0xCE;
+
+/// Bytes before the payload.
+pub const HEADER_LEN: usize = 7;
+
+/// The type octet, which is the discriminant.
+///
+/// ```
+/// use amqp_codec::FrameKind;
+///
+/// assert_eq!((FrameKind::Heartbeat.octet(), FrameKind::Heartbeat as u8), (8, 8));
+/// assert_eq!(FrameKind::from_octet(3), Ok(FrameKind::Body));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum FrameKind {
+    /// 1: a method.
+    Method = 1,
+    /// 2: a content header.
+    Header = 2,
+    /// 3: a part of a content body.
+    Body = 3,
+    /// 8: a sign of life.
+    Heartbeat = 8,
+}
+
+impl FrameKind {
+    /// The kind that this octet is on the wire.
+    ///
+    /// # Errors
+    /// [`Error::UnknownFrameType`].
+    #[inline]
+    pub const fn from_octet(octet: u8) -> Result<Self, Error> {
+        match octet {
+            1 => Ok(FrameKind::Method),
+            2 => Ok(FrameKind::Header),
+            3 => Ok(FrameKind::Body),
+            8 => Ok(FrameKind::Heartbeat),
+            other => Err(Error::UnknownFrameType(other)),
+        }
+    }
+
+    /// What it is on the wire.
+    #[inline]
+    pub const fn octet(self) -> u8 {
+        self as u8
+    }
+
+    /// The name used in errors.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FrameKind::Method => "a method frame",
+            FrameKind::Header => "a content header frame",
+            FrameKind::Body => "a content body frame",
+            FrameKind::Heartbeat => "a heartbeat frame",
+        }
+    }
+}
+
+/// What the first seven bytes of a frame say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// The type.
+    pub kind: FrameKind,
+    /// The channel; 0 is the connection itself.
+    pub channel: u16,
+    /// Length of the payload in bytes.
+    pub size: u32,
+}
+
+impl FrameHeader {
+    /// Reads the header at the start of `bytes`; `None` until seven bytes are there.
+    ///
+    /// # Errors
+    /// An unknown type, or a frame over `frame_max`: judged here, before anything is buffered for it.
+    #[inline]
+    pub fn peek(bytes: &[u8], frame_max: usize) -> Result<Option<Self>, Error> {
+        let parsed = octets::streaming(frame_header::<Streaming>(FrameLimits::new(frame_max))(bytes))?;
+        Ok(parsed.map(|(_, header)| header))
+    }
+
+    /// Length of the whole frame in bytes.
+    #[inline]
+    pub const fn frame_len(&self) -> usize {
+        self.size as usize + FRAME_OVERHEAD
+    }
+}
+
+/// The largest frames that are read, in bytes: of content headers, and of all others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameLimits {
+    pub(crate) frame_max: usize,
+    pub(crate) header_frame_max: usize,
+}
+
+impl FrameLimits {
+    #[inline]
+    pub(crate) const fn new(frame_max: usize) -> Self {
+        FrameLimits { frame_max, header_frame_max: frame_max }
+    }
+
+    #[inline]
+    fn check(self, header: FrameHeader) -> Result<(), Error> {
+        let limit = if header.kind == FrameKind::Header { self.header_frame_max } else { self.frame_max };
+        if header.frame_len() > limit {
+            return Err(Error::FrameTooLarge { size: header.frame_len() as u64, limit: limit as u64 });
+        }
+        Ok(())
+    }
+}
+
+/// The header of a frame within the limits.
+#[inline]
+pub(crate) fn frame_header<M: IsStreaming>(limits: FrameLimits) -> impl Fn(&[u8]) -> Parsed<'_, FrameHeader> {
+    move |input: &[u8]| match array::<M, HEADER_LEN>("frame")(input) {
+        Ok((rest, [kind, c1, c0, s3, s2, s1, s0])) => {
+            let kind = FrameKind::from_octet(kind).map_err(Err::Error)?;
+            let channel = u16::from_be_bytes([c1, c0]);
+            let header = FrameHeader { kind, channel, size: u32::from_be_bytes([s3, s2, s1, s0]) };
+            limits.check(header).map_err(Err::Error)?;
+            Ok((rest, header))
+        }
+        Err(cut_off) => match input.first().map(|kind| FrameKind::from_octet(*kind)) {
+            // One octet is enough to tell that this is no frame.
+            Some(Err(error)) => Err(Err::Error(error)),
+            _ => Err(cut_off),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_oversized_frame_is_refused_from_its_header_alone() {
+        let header = [1, 0, 1, 0xff, 0xff, 0xff, 0xff];
+        let error = FrameHeader::peek(&header, 4096).unwrap_err();
+        assert_eq!(error, Error::FrameTooLarge { size: 0x1_0000_0007, limit: 4096 });
+    }
+
+    #[test]
+    fn an_unknown_type_is_refused_at_its_first_byte() {
+        assert_eq!(FrameHeader::peek(b"H", 4096), Err(Error::UnknownFrameType(b'H')));
+    }
+
+    #[test]
+    fn only_the_octets_of_the_specification_are_kinds() {
+        let kinds: Vec<_> = (0..=u8::MAX).filter(|&octet| FrameKind::from_octet(octet).is_ok()).collect();
+        assert_eq!(kinds, [1, 2, 3, 8]);
+        assert!(kinds.iter().all(|&octet| FrameKind::from_octet(octet).unwrap().octet() == octet));
+    }
+}

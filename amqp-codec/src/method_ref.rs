@@ -1,0 +1,66 @@
+//! A method where it lies, its arguments stepped over and not decoded.
+
+use bytes::Bytes;
+use nom::{Err, IsStreaming};
+
+use crate::{
+    error::Error,
+    field::FieldKind,
+    method::{Method, MethodId, method_id},
+    nesting::check_table,
+    octets::{self, Parsed, field},
+    wire::Reader,
+};
+
+/// A method whose arguments are all there, borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MethodRef<'a> {
+    id: MethodId,
+    arguments: &'a [u8],
+}
+
+impl<'a> MethodRef<'a> {
+    /// Class and method number.
+    pub const fn id(&self) -> MethodId {
+        self.id
+    }
+
+    /// The arguments as they stand on the wire; [`MethodId::fields`] says what they are.
+    pub const fn arguments(&self) -> &'a [u8] {
+        self.arguments
+    }
+
+    /// The method with its arguments, which are copied once, all of them together.
+    ///
+    /// # Errors
+    /// None that parsing has not found.
+    pub fn decode(&self) -> Result<Method, Error> {
+        let arguments = Bytes::copy_from_slice(self.arguments);
+        let mut reader = Reader::new(&arguments);
+        let method = Method::read(self.id, &mut reader)?;
+        reader.finish(method.name())?;
+        Ok(method)
+    }
+}
+
+/// A method, from its number to its last argument.
+pub(crate) fn method<M: IsStreaming>(input: &[u8]) -> Parsed<'_, MethodRef<'_>> {
+    let (arguments, id) = method_id::<M>()(input)?;
+    let MethodId { class_id, method_id } = id;
+    let fields = id.arguments().ok_or(Err::Error(Error::UnknownMethod { class_id, method_id }))?;
+    let mut rest = arguments;
+    // Consecutive bits share octets (spec section 4.2.5.2).
+    let mut bits = 0;
+    for &(what, kind) in fields {
+        bits = if kind == FieldKind::Bit { bits + 1 } else { 0 };
+        if kind == FieldKind::Bit && bits % 8 != 1 {
+            continue;
+        }
+        let (after, value) = field::<M>(kind, what)(rest)?;
+        if kind == FieldKind::Table {
+            check_table(value, 1).map_err(Err::Error)?;
+        }
+        rest = after;
+    }
+    Ok((rest, MethodRef { id, arguments: octets::between(arguments, rest) }))
+}

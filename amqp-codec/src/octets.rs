@@ -1,0 +1,180 @@
+//! Fields off the front of a slice: the parsers that every reader of this crate rests on, from nom's `take` up.
+//!
+//! Each is written once for both of nom's modes: with [`nom::Complete`] what is cut off is [`Error::Truncated`] and names the
+//! field, with [`nom::Streaming`] it is `Incomplete` and tells how many octets are missing. A number is taken whole and turned
+//! with `from_be_bytes`: nom's own number parsers add octet by octet.
+
+use nom::{Emit, Err, IResult, IsStreaming, OutputM, Parser as _, bytes::take};
+
+use crate::{error::Error, field::FieldKind};
+
+/// What follows the field, and the field.
+pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, Error>;
+
+/// So many octets.
+#[inline]
+pub(crate) fn octets<M: IsStreaming>(
+    count: usize,
+    what: &'static str,
+) -> impl Fn(&[u8]) -> Parsed<'_, &[u8]> {
+    move |input: &[u8]| {
+        take::<_, _, ()>(count).process::<OutputM<Emit, Emit, M>>(input).map_err(|error| match error {
+            Err::Incomplete(needed) => Err::Incomplete(needed),
+            Err::Error(()) | Err::Failure(()) => Err::Error(truncated(what, count, input)),
+        })
+    }
+}
+
+/// As many octets as the array has.
+#[inline]
+pub(crate) fn array<M: IsStreaming, const N: usize>(
+    what: &'static str,
+) -> impl Fn(&[u8]) -> Parsed<'_, [u8; N]> {
+    move |input: &[u8]| {
+        let (rest, octets) = octets::<M>(N, what)(input)?;
+        match octets.first_chunk() {
+            Some(octets) => Ok((rest, *octets)),
+            None => Err(Err::Error(truncated(what, N, octets))),
+        }
+    }
+}
+
+/// An octet.
+#[inline]
+pub(crate) fn octet<M: IsStreaming>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, u8> {
+    move |input: &[u8]| array::<M, 1>(what).map(u8::from_be_bytes).parse(input)
+}
+
+/// A number of 16 bits.
+#[inline]
+pub(crate) fn short<M: IsStreaming>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, u16> {
+    move |input: &[u8]| array::<M, 2>(what).map(u16::from_be_bytes).parse(input)
+}
+
+/// A number of 32 bits.
+#[inline]
+pub(crate) fn long<M: IsStreaming>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, u32> {
+    move |input: &[u8]| array::<M, 4>(what).map(u32::from_be_bytes).parse(input)
+}
+
+/// A number of 64 bits.
+#[inline]
+pub(crate) fn long_long<M: IsStreaming>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, u64> {
+    move |input: &[u8]| array::<M, 8>(what).map(u64::from_be_bytes).parse(input)
+}
+
+/// The bytes of a short string, or of anything behind a length of one octet.
+#[inline]
+pub(crate) fn short_string<M: IsStreaming>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, &[u8]> {
+    move |input: &[u8]| {
+        let (rest, length) = octet::<M>(what)(input)?;
+        octets::<M>(usize::from(length), what)(rest)
+    }
+}
+
+/// The bytes of a long string, or of anything behind a length of four octets.
+#[inline]
+pub(crate) fn long_string<M: IsStreaming>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, &[u8]> {
+    move |input: &[u8]| {
+        let (rest, length) = long::<M>(what)(input)?;
+        octets::<M>(length as usize, what)(rest)
+    }
+}
+
+/// What a field of this kind holds, without its length. A bit is taken with the whole octet it is in.
+#[inline]
+pub(crate) fn field<M: IsStreaming>(
+    kind: FieldKind,
+    what: &'static str,
+) -> impl Fn(&[u8]) -> Parsed<'_, &[u8]> {
+    move |input: &[u8]| match kind {
+        FieldKind::Bit | FieldKind::Octet => octets::<M>(1, what)(input),
+        FieldKind::Short => octets::<M>(2, what)(input),
+        FieldKind::Long => octets::<M>(4, what)(input),
+        FieldKind::LongLong => octets::<M>(8, what)(input),
+        FieldKind::ShortString => short_string::<M>(what)(input),
+        FieldKind::LongString | FieldKind::Table => long_string::<M>(what)(input),
+    }
+}
+
+/// What is at the front of `all` before `rest`, which is its end.
+#[inline]
+pub(crate) fn between<'a>(all: &'a [u8], rest: &[u8]) -> &'a [u8] {
+    all.get(..all.len() - rest.len()).unwrap_or_default()
+}
+
+/// The end.
+///
+/// # Errors
+/// [`Error::TrailingBytes`].
+#[inline]
+pub(crate) fn end(rest: &[u8], what: &'static str) -> Result<(), Error> {
+    if rest.is_empty() { Ok(()) } else { Err(Error::TrailingBytes { what, count: rest.len() }) }
+}
+
+/// What a parser that works on all there is says, in this crate's words.
+#[inline]
+pub(crate) fn complete<T>(parsed: Result<T, Err<Error>>) -> Result<T, Error> {
+    parsed.map_err(|error| match error {
+        Err::Error(error) | Err::Failure(error) => error,
+        // Only streaming parsers say it.
+        Err::Incomplete(_) => Error::Truncated { what: "input", needed: 1, left: 0 },
+    })
+}
+
+/// As [`complete`], of a parser that may ask for more: `None`.
+#[inline]
+pub(crate) fn streaming<T>(parsed: Result<T, Err<Error>>) -> Result<Option<T>, Error> {
+    match parsed {
+        Ok(parsed) => Ok(Some(parsed)),
+        Err(Err::Incomplete(_)) => Ok(None),
+        Err(Err::Error(error) | Err::Failure(error)) => Err(error),
+    }
+}
+
+/// Takes a field off the front of `rest`, which holds all there is.
+#[inline]
+pub(crate) fn next<'a, T>(
+    rest: &mut &'a [u8],
+    mut parser: impl FnMut(&'a [u8]) -> Parsed<'a, T>,
+) -> Result<T, Error> {
+    let (after, value) = complete(parser(rest))?;
+    *rest = after;
+    Ok(value)
+}
+
+#[cold]
+pub(crate) fn truncated(what: &'static str, needed: usize, rest: &[u8]) -> Error {
+    Error::Truncated { what, needed, left: rest.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use nom::{Complete, Needed, Streaming};
+
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_cut_off_is_named_or_asked_for() {
+        let text = b"\x05hello!";
+        assert_eq!(short_string::<Complete>("name")(text), Ok((&b"!"[..], &b"hello"[..])));
+        for left in 0..5 {
+            let cut = &text[..1 + left];
+            let error = Error::Truncated { what: "name", needed: 5, left };
+            assert_eq!(short_string::<Complete>("name")(cut), Err(Err::Error(error)));
+            assert_eq!(short_string::<Streaming>("name")(cut), Err(Err::Incomplete(Needed::new(5 - left))));
+        }
+        let error = Error::Truncated { what: "name", needed: 4, left: 3 };
+        assert_eq!(long_string::<Complete>("name")(&[0; 3]), Err(Err::Error(error)));
+        assert_eq!(long_string::<Streaming>("name")(&[0; 3]), Err(Err::Incomplete(Needed::new(1))));
+    }
+
+    #[test]
+    fn numbers_are_big_endian() {
+        let bytes = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+        assert_eq!(octet::<Complete>("n")(&bytes).map(|(_, n)| n), Ok(1));
+        assert_eq!(short::<Complete>("n")(&bytes).map(|(_, n)| n), Ok(0x0102));
+        assert_eq!(long::<Complete>("n")(&bytes).map(|(_, n)| n), Ok(0x0102_0304));
+        assert_eq!(long_long::<Complete>("n")(&bytes), Ok((&bytes[8..], 0x0102_0304_0506_0708)));
+    }
+}
