@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{
     channel::Settled,
+    collections::segments::Segments,
     ids::{ChannelId, ConnectionId},
     kept::Kept,
     publishing::{Prepared, Publishing},
-    segments::Segments,
     ticket::Ticket,
     unacked::Merging,
 };

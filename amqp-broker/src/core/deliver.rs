@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use super::{
-    arena::Arena,
     channel::{Channel, Settled},
+    collections::arena::Arena,
     connection::Connection,
     consumer::Consumer,
     death::Reason,

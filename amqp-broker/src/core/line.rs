@@ -88,7 +88,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::arena::Arena;
+    use crate::core::collections::arena::Arena;
 
     #[test]
     fn the_highest_priority_is_first_and_equals_take_turns() {

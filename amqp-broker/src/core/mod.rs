@@ -5,10 +5,10 @@
 
 pub(crate) mod access;
 mod ack_timeout;
-mod arena;
 mod arguments;
 pub(crate) mod budget;
 mod channel;
+pub(crate) mod collections;
 pub(crate) mod commit;
 mod connection;
 mod consume;
@@ -49,7 +49,6 @@ pub(crate) mod reply_to;
 pub(crate) mod restore;
 mod route;
 mod routing;
-pub(crate) mod segments;
 pub(crate) mod sink;
 mod stamp;
 pub(crate) mod step;

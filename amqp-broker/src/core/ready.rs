@@ -1,6 +1,6 @@
 //! The messages of a queue that nobody has: by priority, then in the order they came, to which a requeued one returns.
 
-use super::{kept::Kept, message::Message, segments::Segments, stamp::stamped};
+use super::{collections::segments::Segments, kept::Kept, message::Message, stamp::stamped};
 
 /// Never: of a message that does not expire, of a timer that is not set.
 pub(crate) const NEVER: u64 = u64::MAX;

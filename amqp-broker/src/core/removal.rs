@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, VecDeque, hash_set};
 
 use super::{
     channel::Settled,
+    collections::segments::Segments,
     exchange::Exchange,
     ids::{ChannelId, ConnectionId, ConsumerId, ExchangeId, QueueId},
     publishing::Prepared,
     queue::Queue,
-    segments::Segments,
 };
 
 /// Things to be taken away, and what goes with them.

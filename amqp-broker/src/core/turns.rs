@@ -77,7 +77,7 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::arena::Arena;
+    use crate::core::collections::arena::Arena;
 
     struct Scene {
         queues: [QueueId; 3],

@@ -11,10 +11,10 @@ use std::{
 use amqp_codec::{ShortString, Table};
 
 use super::{
-    arena::Arena,
     arguments::Entity,
     budget::Budget,
     channel::Channel,
+    collections::arena::Arena,
     connection::Connection,
     consumer::Consumer,
     exchange::{Declaration, Destination, Exchange, Kind},

@@ -15,6 +15,7 @@ use amqp_codec::{
 
 use crate::{
     core::{
+        collections::segments::Segments,
         deliver::Settlement,
         ids::ChannelId,
         publish::{Publisher, Route},
@@ -22,7 +23,6 @@ use crate::{
         refusal::Refusal,
         removal::Removal,
         reply_to::is_reply_name,
-        segments::Segments,
         step::Step,
         topology::{Binding, To},
         work::Work,
