@@ -6,9 +6,11 @@ use amqp_codec::{Entries, HeaderTable, ShortString, ValueRef};
 use bytes::Bytes;
 
 use super::{
-    header_table::{get, texts},
-    message::Draft,
-    properties::{Changes, Relevant},
+    content::{
+        header_table::{get, texts},
+        message::Draft,
+        properties::{Changes, Relevant},
+    },
     refusal::Refusal,
     term::type_name,
 };

@@ -4,11 +4,13 @@ use amqp_codec::ShortString;
 
 use super::{
     arguments::DeadLetter,
+    content::{
+        message::Origin,
+        properties::{Relevant, is_persistent},
+    },
     copies::Copies,
     death::{Death, Reason, passed},
     graveyard::Dead,
-    message::Origin,
-    properties::{Relevant, is_persistent},
     publishing::Publishing,
     queue::Terms,
     refusal::Refusal,

@@ -7,7 +7,7 @@ use amqp_codec::{
 };
 use bytes::Bytes;
 
-use super::{
+use super::content::{
     header_table::{get, raw, texts},
     message::{Draft, Message},
     properties::{Changes, Relevant},

@@ -7,17 +7,16 @@ use super::{
     collections::arena::Arena,
     connection::Connection,
     consumer::Consumer,
+    content::{message::Message, stamp::stamped},
     death::Reason,
     ids::{ChannelId, ChannelKey, ConnectionId, ConnectionKey, ConsumerId, ConsumerKey, QueueId, QueueKey},
     journal::{Record, Stored},
     kept::Kept,
-    message::Message,
     publication::Publication,
     queue::Queue,
     ready::{Entry, NEVER},
     refusal::Refusal,
     sink::{Delivery, Sink},
-    stamp::stamped,
     step::Step,
     unacked::{Held, Outcome},
     vhost::Vhost,
@@ -579,7 +578,12 @@ impl<'a> Way<'a> {
 
     /// Sends a message; tells its delivery tag.
     #[inline]
-    fn send(&mut self, parts: super::message::Parts<'_>, redelivered: bool, sink: &mut impl Sink) -> u64 {
+    fn send(
+        &mut self,
+        parts: super::content::message::Parts<'_>,
+        redelivered: bool,
+        sink: &mut impl Sink,
+    ) -> u64 {
         let tag = self.channel.next_tag();
         let delivery = Delivery {
             channel: self.channel.number,

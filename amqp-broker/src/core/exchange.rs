@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use super::{
     budget::Budget,
+    content::keys::Keys,
     headers::{HeadersMatch, SortedHeaders},
     ids::{ExchangeId, QueueId},
-    keys::Keys,
     refusal::Refusal,
     topic::{Matcher, Trie},
 };

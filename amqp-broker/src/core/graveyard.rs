@@ -6,11 +6,11 @@ use amqp_codec::ShortString;
 
 use super::{
     arguments::DeadLetter,
+    content::message::{Message, Origin},
     death::Reason,
     groups::Groups,
     journal::{Changes, Record, Stored},
     kept::Kept,
-    message::{Message, Origin},
     ready::Entry,
     stream::Record as Trimmed,
 };
@@ -255,7 +255,7 @@ impl Graveyard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::message::Draft;
+    use crate::core::content::message::Draft;
 
     fn expire(graveyard: &mut Graveyard, queue: &'static str) {
         die_of(graveyard, queue, Reason::Expired);

@@ -1,7 +1,7 @@
 //! A message on its way into queues.
 
 use super::{
-    message::{Draft, Message, Origin, Parts},
+    content::message::{Draft, Message, Origin, Parts},
     queue::Terms,
 };
 

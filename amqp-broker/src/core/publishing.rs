@@ -6,9 +6,9 @@ use amqp_codec::ShortString;
 use bytes::Bytes;
 
 use super::{
+    content::message::{Draft, MESSAGE_OVERHEAD, Message, Origin, Parts},
     ids::ExchangeId,
     kept::Kept,
-    message::{Draft, MESSAGE_OVERHEAD, Message, Origin, Parts},
     queue::Terms,
     routing::{Found, Routing},
 };

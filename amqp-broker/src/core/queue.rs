@@ -7,6 +7,7 @@ use amqp_codec::{ShortString, Table};
 use super::{
     arguments::{Overflow, QueueArguments, QueueType},
     budget::Budget,
+    content::message::Message,
     death::Reason,
     exchange::Sources,
     graveyard::Graveyard,
@@ -14,7 +15,6 @@ use super::{
     ids::{ConnectionId, ConsumerId},
     kept::Kept,
     line::Line,
-    message::Message,
     ready::{Entry, NEVER, Ready},
     stream::Stream,
 };

@@ -1,6 +1,10 @@
 //! The messages of a queue that nobody has: by priority, then in the order they came, to which a requeued one returns.
 
-use super::{collections::segments::Segments, kept::Kept, message::Message, stamp::stamped};
+use super::{
+    collections::segments::Segments,
+    content::{message::Message, stamp::stamped},
+    kept::Kept,
+};
 
 /// Never: of a message that does not expire, of a timer that is not set.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -175,7 +179,7 @@ impl Ready {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::message::Draft;
+    use crate::core::content::message::Draft;
 
     fn entry(position: u64, priority: u8) -> Entry {
         let mut draft = Draft::default();

@@ -4,10 +4,12 @@
 use amqp_codec::{ShortString, method::basic};
 
 use super::{
+    content::{
+        message::{Draft, Parts},
+        properties::Changes,
+    },
     ids::ChannelId,
     lost_replies::LostReplies,
-    message::{Draft, Parts},
-    properties::Changes,
     refusal::Refusal,
     reply_consumer::ReplyConsumer,
     sink::{Delivery, Sink},

@@ -1,13 +1,10 @@
 //! From exchange and keys to queues.
 
 use super::{
+    content::{header_table::values, keys::Keys, message::Parts, properties::Relevant},
     exchange::{Cursor, Destination},
-    header_table::values,
     headers::SortedHeaders,
     ids::{ExchangeId, QueueId},
-    keys::Keys,
-    message::Parts,
-    properties::Relevant,
     refusal::Refusal,
     routing::{Found, Passed, Routing},
     vhost::Vhost,

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use super::{
     arguments::{OffsetArgument, QueueArguments},
+    content::message::Message,
     kept::Kept,
-    message::Message,
     ready::NEVER,
 };
 
@@ -132,7 +132,7 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::message::Draft;
+    use crate::core::content::message::Draft;
 
     fn message(body: &str) -> Message {
         let mut draft = Draft::default();

@@ -7,7 +7,7 @@ use amqp_codec::{Arguments, MethodId, borrowed::Publish, content::CONTENT_HEADER
 use bytes::{Bytes, BytesMut};
 
 use crate::core::{
-    message::{Draft, SMALL_BODY},
+    content::message::{Draft, SMALL_BODY},
     refusal::Refusal,
 };
 

@@ -12,8 +12,8 @@ use amqp_codec::{
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::core::{
+    content::message::{Parts, SMALL_BODY},
     ids::ConnectionId,
-    message::{Parts, SMALL_BODY},
     refusal::Refusal,
     sink::{Delivery, Sink},
 };
@@ -527,7 +527,7 @@ mod tests {
     use amqp_codec::{Frame, RawFrame};
 
     use super::*;
-    use crate::core::message::Draft;
+    use crate::core::content::message::Draft;
 
     /// Writes a batch in pieces of at most `most` bytes.
     fn written(batch: &mut Batch, most: usize) -> BytesMut {

@@ -4,9 +4,9 @@ use amqp_codec::{ShortString, Table};
 use bytes::{Buf, BufMut, Bytes};
 
 use crate::core::{
+    content::message::{Message, Packed},
     exchange::{Declaration, Kind},
     journal::{Binding, Record, Stored},
-    message::{Message, Packed},
 };
 
 /// The first octet of a key says what it is of.
@@ -190,7 +190,7 @@ pub(super) fn read_message(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::message::Draft;
+    use crate::core::content::message::Draft;
 
     fn arguments() -> Table {
         let mut table = Table::new();

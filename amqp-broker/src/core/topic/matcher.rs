@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::node::{Node, ROOT, words};
-use crate::core::{budget::Budget, keys::Keys};
+use crate::core::{budget::Budget, content::keys::Keys};
 
 /// How many keys are matched together.
 const TOGETHER: usize = 512;
