@@ -14,7 +14,7 @@ use crate::store::DataError;
 use crate::tls::Tls;
 use crate::{
     config::Config,
-    core::access::Permissions,
+    core::rabbitmq::access::Permissions,
     failure::Failure,
     instance::Instance,
     origin::Origin,

@@ -8,7 +8,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     clients::{Client, Clients, Login},
     config::Config,
-    core::{refusal::reply_text, vhost::Vhost},
+    core::{rabbitmq::refusal::reply_text, vhost::Vhost},
     failure::Failure,
     fault_plan::FaultPlan,
     host::{Host, since_1970},
@@ -18,7 +18,7 @@ use crate::{
 };
 #[cfg(feature = "durable")]
 use crate::{
-    core::refusal::Refusal,
+    core::rabbitmq::refusal::Refusal,
     store::{DataError, Folder, Progress, Restored, Room},
 };
 #[cfg(feature = "durable")]

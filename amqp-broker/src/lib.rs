@@ -134,8 +134,8 @@ mod users;
 mod wire;
 
 pub use crate::core::{
-    access::{InvalidPattern, Permissions},
     inspect::{BindingInfo, ChannelInfo, ExchangeInfo, QueueInfo},
+    rabbitmq::access::{InvalidPattern, Permissions},
 };
 /// An error with all its causes in one line.
 #[doc(no_inline)]

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::RwLock;
 
-use crate::core::access::{Access, Permissions};
+use crate::core::rabbitmq::access::{Access, Permissions};
 
 /// The users of a broker.
 #[derive(Default)]

@@ -2,8 +2,8 @@
 //! (<https://www.rabbitmq.com/consumers.html#acknowledgement-timeout>).
 
 use super::{
-    ids::ChannelId, ready::NEVER, refusal::Refusal, removal::Removal, sink::Sink, unacked::AcksChecked,
-    vhost::Vhost, work::Work,
+    ids::ChannelId, rabbitmq::refusal::Refusal, ready::NEVER, removal::Removal, sink::Sink,
+    unacked::AcksChecked, vhost::Vhost, work::Work,
 };
 
 impl Vhost {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    access::Access,
     ids::{ChannelId, QueueId},
+    rabbitmq::access::Access,
 };
 
 /// A connection.

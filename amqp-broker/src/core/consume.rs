@@ -3,12 +3,14 @@
 use amqp_codec::{ShortString, method::basic};
 
 use super::{
-    access::Act,
-    arguments::{ConsumerArguments, QueueArguments, QueueType},
     consumer::Consumer,
     content::message::{Message, Parts},
     ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
-    refusal::Refusal,
+    rabbitmq::{
+        access::Act,
+        arguments::{ConsumerArguments, QueueArguments, QueueType},
+        refusal::Refusal,
+    },
     removal::Removal,
     sink::Sink,
     unacked::Held,

@@ -3,17 +3,19 @@
 use amqp_codec::ShortString;
 
 use super::{
-    arguments::DeadLetter,
     content::{
         message::Origin,
         properties::{Relevant, is_persistent},
     },
-    copies::Copies,
-    death::{Death, Reason, passed},
     graveyard::Dead,
     publishing::Publishing,
     queue::Terms,
-    refusal::Refusal,
+    rabbitmq::{
+        arguments::DeadLetter,
+        copies::Copies,
+        death::{Death, Reason, passed},
+        refusal::Refusal,
+    },
     routing::Found,
     sink::Sink,
     vhost::Vhost,

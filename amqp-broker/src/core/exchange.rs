@@ -10,7 +10,7 @@ use super::{
     content::keys::Keys,
     headers::{HeadersMatch, SortedHeaders},
     ids::{ExchangeId, QueueId},
-    refusal::Refusal,
+    rabbitmq::refusal::Refusal,
     topic::{Matcher, Trie},
 };
 

@@ -5,12 +5,11 @@ use std::collections::{HashMap, VecDeque};
 use amqp_codec::ShortString;
 
 use super::{
-    arguments::DeadLetter,
     content::message::{Message, Origin},
-    death::Reason,
     groups::Groups,
     journal::{Changes, Record, Stored},
     kept::Kept,
+    rabbitmq::{arguments::DeadLetter, death::Reason},
     ready::Entry,
     stream::Record as Trimmed,
 };

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use amqp_codec::{ShortString, Table, Value};
 
-use super::{
+use super::rabbitmq::{
     refusal::Refusal,
     term::{as_f64, same, shown, type_name},
 };

@@ -1,10 +1,10 @@
 //! Connections and channels come. How they go, and with them what is theirs alone, stands in `remove`.
 
 use super::{
-    access::Access,
     channel::Channel,
     connection::Connection,
     ids::{ChannelId, ConnectionId},
+    rabbitmq::access::Access,
     vhost::Vhost,
 };
 

@@ -3,9 +3,7 @@
 //! Time is milliseconds since the broker began. Effects on other connections go to a [`sink::Sink`]; what concerns the
 //! caller is returned.
 
-pub(crate) mod access;
 mod ack_timeout;
-mod arguments;
 pub(crate) mod budget;
 mod channel;
 pub(crate) mod collections;
@@ -14,11 +12,8 @@ mod connection;
 mod consume;
 mod consumer;
 pub(crate) mod content;
-mod copies;
 mod dead_letter;
-mod death;
 pub(crate) mod deliver;
-mod equivalence;
 pub(crate) mod exchange;
 mod graveyard;
 mod groups;
@@ -37,8 +32,8 @@ mod publication;
 pub(crate) mod publish;
 pub(crate) mod publishing;
 mod queue;
+pub(crate) mod rabbitmq;
 mod ready;
-pub(crate) mod refusal;
 pub(crate) mod removal;
 mod remove;
 mod reply_consumer;
@@ -49,7 +44,6 @@ mod routing;
 pub(crate) mod sink;
 pub(crate) mod step;
 mod stream;
-pub(crate) mod term;
 mod ticket;
 mod topic;
 pub(crate) mod topology;

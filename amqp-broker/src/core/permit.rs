@@ -3,9 +3,11 @@
 use amqp_codec::ShortString;
 
 use super::{
-    access::{Access, Act, Permissions},
     ids::ConnectionId,
-    refusal::Refusal,
+    rabbitmq::{
+        access::{Access, Act, Permissions},
+        refusal::Refusal,
+    },
     vhost::Vhost,
 };
 

@@ -3,23 +3,25 @@
 use amqp_codec::{Entries, ShortString};
 
 use super::{
-    access::Act,
-    arguments::{MOST_MILLISECONDS, Overflow},
     content::{
         keys::Keys,
         message::{Draft, Message},
         properties::{Relevant, is_persistent},
     },
-    copies::{Copies, remove_blind_copies},
-    death::Reason,
     ids::{ChannelId, ConnectionId, ExchangeId, QueueId},
     journal::Stored,
     kept::Kept,
     publication::Publication,
     publishing::{Progress, Published, Publishing},
     queue::Terms,
+    rabbitmq::{
+        access::Act,
+        arguments::{MOST_MILLISECONDS, Overflow},
+        copies::{Copies, remove_blind_copies},
+        death::Reason,
+        refusal::Refusal,
+    },
     ready::NEVER,
-    refusal::Refusal,
     reply_to::set_reply_to,
     routing::Found,
     sink::Sink,

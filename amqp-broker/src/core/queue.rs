@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use amqp_codec::{ShortString, Table};
 
 use super::{
-    arguments::{Overflow, QueueArguments, QueueType},
     budget::Budget,
     content::message::Message,
-    death::Reason,
     exchange::Sources,
     graveyard::Graveyard,
     groups::Groups,
     ids::{ConnectionId, ConsumerId},
     kept::Kept,
     line::Line,
+    rabbitmq::{
+        arguments::{Overflow, QueueArguments, QueueType},
+        death::Reason,
+    },
     ready::{Entry, NEVER, Ready},
     stream::Stream,
 };

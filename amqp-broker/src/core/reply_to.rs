@@ -10,7 +10,7 @@ use super::{
     },
     ids::ChannelId,
     lost_replies::LostReplies,
-    refusal::Refusal,
+    rabbitmq::refusal::Refusal,
     reply_consumer::ReplyConsumer,
     sink::{Delivery, Sink},
     vhost::Vhost,
@@ -161,9 +161,9 @@ pub(crate) fn set_reply_to(draft: &mut Draft, name: &ShortString) -> Result<(), 
 mod tests {
     use super::*;
     use crate::core::{
-        access::Access,
         ids::ConnectionId,
         publish::{Publisher, Route},
+        rabbitmq::access::Access,
     };
 
     /// A connection that takes so many replies.

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use super::{
-    arguments::QueueArguments,
     exchange::{Destination, Exchange},
     ids::{ExchangeId, QueueId},
     journal::{Binding, Record, Stored},
     kept::Kept,
-    queue::{self as queues, Queue},
+    queue as queues,
+    queue::Queue,
+    rabbitmq::arguments::QueueArguments,
     ready::Entry,
     vhost::Vhost,
 };

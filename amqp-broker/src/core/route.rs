@@ -5,7 +5,7 @@ use super::{
     exchange::{Cursor, Destination},
     headers::SortedHeaders,
     ids::{ExchangeId, QueueId},
-    refusal::Refusal,
+    rabbitmq::refusal::Refusal,
     routing::{Found, Passed, Routing},
     vhost::Vhost,
 };

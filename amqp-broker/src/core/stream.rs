@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 
 use super::{
-    arguments::{OffsetArgument, QueueArguments},
     content::message::Message,
     kept::Kept,
+    rabbitmq::arguments::{OffsetArgument, QueueArguments},
     ready::NEVER,
 };
 

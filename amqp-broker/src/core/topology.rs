@@ -6,14 +6,18 @@ use amqp_codec::{
 };
 
 use super::{
-    access::Act,
-    arguments::{QueueArguments, QueueType, check_entity_name},
-    equivalence::{compare, compare_all, compare_property},
-    exchange::{self as exchanges, Destination, Kind},
+    exchange as exchanges,
+    exchange::{Destination, Kind},
     ids::{ConnectionId, ExchangeId, QueueId},
     journal::{self, Record},
-    queue::{self as queues, Queue},
-    refusal::Refusal,
+    queue as queues,
+    queue::Queue,
+    rabbitmq::{
+        access::Act,
+        arguments::{QueueArguments, QueueType, check_entity_name},
+        equivalence::{compare, compare_all, compare_property},
+        refusal::Refusal,
+    },
     removal::Removal,
     vhost::Vhost,
     work::Work,

@@ -11,7 +11,6 @@ use std::{
 use amqp_codec::{ShortString, Table};
 
 use super::{
-    arguments::Entity,
     budget::Budget,
     channel::Channel,
     collections::arena::Arena,
@@ -28,8 +27,8 @@ use super::{
     lost_replies::LostReplies,
     publishing::Publishing,
     queue::Queue,
+    rabbitmq::{arguments::Entity, refusal::Refusal},
     ready::NEVER,
-    refusal::Refusal,
     removal::Removal,
     sink::Sink,
     unacked::AcksChecked,

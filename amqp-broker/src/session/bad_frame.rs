@@ -2,7 +2,7 @@
 
 use amqp_codec::{Error, FRAME_OVERHEAD, FrameHeader, FrameKind};
 
-use crate::core::{refusal::Refusal, term::binary};
+use crate::core::rabbitmq::{refusal::Refusal, term::binary};
 
 /// The octets of a frame that are shown to who sent it.
 const SHOWN: usize = 16;

@@ -20,7 +20,7 @@ use crate::{
         ids::ChannelId,
         publish::{Publisher, Route},
         publishing::{Prepared, Published, Publishing},
-        refusal::Refusal,
+        rabbitmq::refusal::Refusal,
         removal::Removal,
         reply_to::is_reply_name,
         step::Step,

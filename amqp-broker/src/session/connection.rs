@@ -14,7 +14,7 @@ use amqp_codec::{
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    core::{ids::ConnectionId, refusal::Refusal, work::Work},
+    core::{ids::ConnectionId, rabbitmq::refusal::Refusal, work::Work},
     shown::shown,
 };
 

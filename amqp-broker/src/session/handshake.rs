@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
     config::Config,
-    core::{access::Access, refusal::reply_text},
+    core::rabbitmq::{access::Access, refusal::reply_text},
 };
 
 use super::{

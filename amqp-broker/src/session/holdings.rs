@@ -232,7 +232,7 @@ mod tests {
     use tokio::sync::mpsc::UnboundedReceiver;
 
     use super::*;
-    use crate::core::{access::Access, vhost::Vhost};
+    use crate::core::{rabbitmq::access::Access, vhost::Vhost};
 
     const PATIENCE: Patience = Patience { share: 1_000, timeout: 30_000 };
 

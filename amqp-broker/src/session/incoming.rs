@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::core::{
     content::message::{Draft, SMALL_BODY},
-    refusal::Refusal,
+    rabbitmq::refusal::Refusal,
 };
 
 /// Parts of large bodies up to this size are gathered by copying: a shared slice keeps the whole read buffer alive, which

@@ -14,7 +14,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crate::core::{
     content::message::{Parts, SMALL_BODY},
     ids::ConnectionId,
-    refusal::Refusal,
+    rabbitmq::refusal::Refusal,
     sink::{Delivery, Sink},
 };
 

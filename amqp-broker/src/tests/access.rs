@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     broker::{Broker, BrokerBuilder},
-    core::access::Permissions,
+    core::rabbitmq::access::Permissions,
 };
 
 /// `limited` may configure `c-`, write `w-` and read `r-`, everything of `all-`.

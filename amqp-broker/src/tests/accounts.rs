@@ -7,7 +7,7 @@ use amqp_codec::{
 };
 
 use super::peer::{Peer, short, start_ok};
-use crate::{broker::Broker, core::access::Permissions};
+use crate::{broker::Broker, core::rabbitmq::access::Permissions};
 
 fn only(names: &str) -> Permissions {
     Permissions::new(names, names, names).unwrap()

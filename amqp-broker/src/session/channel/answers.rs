@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::Channel;
 use crate::{
-    core::{refusal::Refusal, removal::Removal, work::Work},
+    core::{rabbitmq::refusal::Refusal, removal::Removal, work::Work},
     session::{held::Held, paused::Then, shared::Operation},
 };
 

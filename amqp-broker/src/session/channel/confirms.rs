@@ -3,7 +3,7 @@
 use amqp_codec::method::{basic, confirm};
 
 use super::{Channel, Mode};
-use crate::{core::refusal::Refusal, session::shared::Operation};
+use crate::{core::rabbitmq::refusal::Refusal, session::shared::Operation};
 
 impl Channel {
     /// From here on publishes are answered.

@@ -9,7 +9,7 @@ use super::{Channel, Mode};
 use crate::{
     core::{
         publishing::{Published, Publishing},
-        refusal::Refusal,
+        rabbitmq::refusal::Refusal,
         work::Work,
     },
     session::{

@@ -7,7 +7,7 @@ use amqp_codec::{
 
 use super::{Connection, Phase};
 use crate::{
-    core::refusal::Refusal,
+    core::rabbitmq::refusal::Refusal,
     publish_fault::PublishFault,
     session::{
         order::{Order, cut},

@@ -7,7 +7,7 @@ use amqp_codec::{
 
 use super::{Connection, Failure, Phase, Wants};
 use crate::{
-    core::{collections::segments::Segments, publishing::Prepared, refusal::Refusal, work::Work},
+    core::{collections::segments::Segments, publishing::Prepared, rabbitmq::refusal::Refusal, work::Work},
     session::{
         paused::{Paused, Then},
         shared::{Operation, Shared},

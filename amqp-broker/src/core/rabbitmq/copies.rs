@@ -5,14 +5,11 @@ use std::collections::HashSet;
 use amqp_codec::{Entries, HeaderTable, ShortString, ValueRef};
 use bytes::Bytes;
 
-use super::{
-    content::{
-        header_table::{get, texts},
-        message::Draft,
-        properties::{Changes, Relevant},
-    },
-    refusal::Refusal,
-    term::type_name,
+use super::{refusal::Refusal, term::type_name};
+use crate::core::content::{
+    header_table::{get, texts},
+    message::Draft,
+    properties::{Changes, Relevant},
 };
 
 /// The further keys of a message that has some.

@@ -7,7 +7,7 @@ use amqp_codec::{
 };
 use bytes::Bytes;
 
-use super::content::{
+use crate::core::content::{
     header_table::{get, raw, texts},
     message::{Draft, Message},
     properties::{Changes, Relevant},

@@ -1,0 +1,9 @@
+//! What RabbitMQ answers, word for word: refusals, arguments and their equivalence, dead letters, further keys, permissions.
+
+pub(crate) mod access;
+pub(crate) mod arguments;
+pub(crate) mod copies;
+pub(crate) mod death;
+pub(crate) mod equivalence;
+pub(crate) mod refusal;
+pub(crate) mod term;
