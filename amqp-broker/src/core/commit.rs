@@ -6,7 +6,7 @@ use super::{
     channel::Settled,
     collections::segments::Segments,
     ids::{ChannelId, ConnectionId},
-    kept::Kept,
+    journal::kept::Kept,
     publishing::{Prepared, Publishing},
     ticket::Ticket,
     unacked::Merging,

@@ -9,8 +9,10 @@ use super::{
     consumer::Consumer,
     content::{message::Message, stamp::stamped},
     ids::{ChannelId, ChannelKey, ConnectionId, ConnectionKey, ConsumerId, ConsumerKey, QueueId, QueueKey},
-    journal::{Record, Stored},
-    kept::Kept,
+    journal::{
+        kept::Kept,
+        records::{Record, Stored},
+    },
     publication::Publication,
     queue::Queue,
     rabbitmq::{death::Reason, refusal::Refusal},

@@ -6,9 +6,11 @@ use amqp_codec::ShortString;
 
 use super::{
     content::message::{Message, Origin},
-    groups::Groups,
-    journal::{Changes, Record, Stored},
-    kept::Kept,
+    journal::{
+        groups::Groups,
+        kept::Kept,
+        records::{Changes, Record, Stored},
+    },
     rabbitmq::{arguments::DeadLetter, death::Reason},
     ready::Entry,
     stream::Record as Trimmed,

@@ -5,7 +5,7 @@ use super::{
     channel::Settled,
     collections::segments::Segments,
     commit::{Commit, Rollback, Stage},
-    kept::Kept,
+    journal::kept::Kept,
     publish::Publisher,
     publishing::{Prepared, Published, Publishing},
     rabbitmq::refusal::Refusal,

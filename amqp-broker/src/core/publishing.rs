@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{
     content::message::{Draft, MESSAGE_OVERHEAD, Message, Origin, Parts},
     ids::ExchangeId,
-    kept::Kept,
+    journal::kept::Kept,
     queue::Terms,
     routing::{Found, Routing},
 };

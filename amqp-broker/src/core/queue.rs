@@ -9,9 +9,8 @@ use super::{
     content::message::Message,
     exchange::Sources,
     graveyard::Graveyard,
-    groups::Groups,
     ids::{ConnectionId, ConsumerId},
-    kept::Kept,
+    journal::{groups::Groups, kept::Kept},
     line::Line,
     rabbitmq::{
         arguments::{Overflow, QueueArguments, QueueType},

@@ -3,7 +3,7 @@
 use super::{
     collections::segments::Segments,
     content::{message::Message, stamp::stamped},
-    kept::Kept,
+    journal::kept::Kept,
 };
 
 /// Never: of a message that does not expire, of a timer that is not set.

@@ -5,7 +5,7 @@ use super::{
     connection::Connection,
     exchange::Destination,
     ids::{ChannelId, ConnectionId, ExchangeId, QueueId},
-    journal::Record,
+    journal::records::Record,
     proceed::forget,
     removal::{EndingChannel, Removal, RemovedExchange, RemovedQueue},
     sink::Sink,

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use super::{
     exchange::{Destination, Exchange},
     ids::{ExchangeId, QueueId},
-    journal::{Binding, Record, Stored},
-    kept::Kept,
+    journal::{
+        kept::Kept,
+        records::{Binding, Record, Stored},
+    },
     queue as queues,
     queue::Queue,
     rabbitmq::arguments::QueueArguments,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::{
     content::message::Message,
-    kept::Kept,
+    journal::kept::Kept,
     rabbitmq::arguments::{OffsetArgument, QueueArguments},
     ready::NEVER,
 };

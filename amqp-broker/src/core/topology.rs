@@ -9,7 +9,7 @@ use super::{
     exchange as exchanges,
     exchange::{Destination, Kind},
     ids::{ConnectionId, ExchangeId, QueueId},
-    journal::{self, Record},
+    journal::records::{self, Record},
     queue as queues,
     queue::Queue,
     rabbitmq::{
@@ -182,7 +182,7 @@ impl Vhost {
         destination: Destination,
         key: &ShortString,
         arguments: &Table,
-    ) -> Option<journal::Binding> {
+    ) -> Option<records::Binding> {
         if !self.journal.is_kept() {
             return None;
         }
@@ -193,7 +193,7 @@ impl Vhost {
             Destination::Exchange(id) => self.exchanges.get(id)?.serial,
         };
         let (key, arguments) = (key.clone(), arguments.clone());
-        let binding = journal::Binding { source, destination, to_exchange, key, arguments };
+        let binding = records::Binding { source, destination, to_exchange, key, arguments };
         (source != 0 && destination != 0).then_some(binding)
     }
 

@@ -178,7 +178,9 @@ pub(crate) struct AcksChecked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{collections::arena::Arena, content::message::Draft, kept::Kept, ready::NEVER};
+    use crate::core::{
+        collections::arena::Arena, content::message::Draft, journal::kept::Kept, ready::NEVER,
+    };
 
     fn held() -> Held {
         let mut queues = Arena::<(), _>::default();

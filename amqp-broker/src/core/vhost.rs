@@ -22,7 +22,7 @@ use super::{
         ChannelId, ChannelKey, ConnectionId, ConnectionKey, ConsumerId, ConsumerKey, ExchangeId, ExchangeKey,
         QueueId, QueueKey,
     },
-    journal::{Changes, Journal, Record},
+    journal::records::{Changes, Journal, Record},
     limits::Limits,
     lost_replies::LostReplies,
     publishing::Publishing,

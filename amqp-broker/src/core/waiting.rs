@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{groups::Groups, ids::ConnectionId, kept::Kept, ticket::Ticket, work::Work};
+use super::{
+    ids::ConnectionId,
+    journal::{groups::Groups, kept::Kept},
+    ticket::Ticket,
+    work::Work,
+};
 
 /// Transactions that wait, each with the connection that is to be woken for it. Those that wait to begin do it in the order in which
 /// they came.

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     core::{
-        journal::{Changes, Stored},
+        journal::records::{Changes, Stored},
         vhost::Vhost,
     },
     failure::Failure,
@@ -264,7 +264,7 @@ fn file_name(vhost: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::journal::Record;
+    use crate::core::journal::records::Record;
 
     const MOST: u64 = 1 << 20;
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 
 use crate::core::{
-    journal::{Changes, Record, Stored},
+    journal::records::{Changes, Record, Stored},
     restore::Restoration,
     vhost::Vhost,
 };

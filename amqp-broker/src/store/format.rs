@@ -6,7 +6,7 @@ use bytes::{Buf, BufMut, Bytes};
 use crate::core::{
     content::message::{Message, Packed},
     exchange::{Declaration, Kind},
-    journal::{Binding, Record, Stored},
+    journal::records::{Binding, Record, Stored},
 };
 
 /// The first octet of a key says what it is of.

@@ -1,6 +1,6 @@
 //! No disk, where the feature `durable` is off.
 
-use crate::core::journal::{Changes, Stored};
+use crate::core::journal::records::{Changes, Stored};
 
 /// A disk that there is not.
 pub(crate) enum Disk {}

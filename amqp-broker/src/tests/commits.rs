@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     core::{
-        journal::{Record, Stored},
+        journal::records::{Record, Stored},
         restore::Restoration,
         vhost::Vhost,
     },

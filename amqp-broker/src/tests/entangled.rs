@@ -13,7 +13,7 @@ use super::{
     commits::{CLIENTS, COUNT, Counts, World},
     peer::short,
 };
-use crate::core::journal::Record;
+use crate::core::journal::records::Record;
 
 /// More than this many octets do not fit some queues.
 const ROOM: i64 = COUNT as i64;

@@ -9,7 +9,7 @@ impl Kept {
     /// Whatever else does.
     pub(crate) const YES: Kept = Kept(1);
     /// With what else is in the first group.
-    pub(super) const FIRST: Kept = Kept(2);
+    pub(crate) const FIRST: Kept = Kept(2);
 
     #[inline]
     pub(crate) fn is_kept(self) -> bool {
@@ -18,12 +18,12 @@ impl Kept {
 
     /// With what else is in a group, of which it is not known whether it is still open.
     #[inline]
-    pub(super) fn is_in_group(self) -> bool {
+    pub(crate) fn is_in_group(self) -> bool {
         self >= Self::FIRST
     }
 
     /// With what else is in the next group; after the last number comes the first again.
-    pub(super) fn next(self) -> Self {
+    pub(crate) fn next(self) -> Self {
         Kept(self.0.wrapping_add(1)).max(Self::FIRST)
     }
 }

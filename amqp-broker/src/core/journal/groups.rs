@@ -1,8 +1,8 @@
 //! What of a transaction survives the process is written together, after its last step: all of it or nothing.
 
 use super::{
-    journal::{Changes, Record},
     kept::Kept,
+    records::{Changes, Record},
 };
 
 /// How many transactions may be under way.
