@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
-    core::{ids::ConnectionId, rabbitmq::refusal::Refusal},
+    core::{entities::ids::ConnectionId, rabbitmq::refusal::Refusal},
     origin::Origin,
     session::order::Order,
 };

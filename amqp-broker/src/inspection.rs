@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     broker::Broker,
     core::{
-        ids::ConnectionId,
+        entities::ids::ConnectionId,
         inspect::{BindingInfo, ChannelInfo, ExchangeInfo, Place, QueueInfo},
         vhost::Vhost,
     },

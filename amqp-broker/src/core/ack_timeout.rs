@@ -2,8 +2,12 @@
 //! (<https://www.rabbitmq.com/consumers.html#acknowledgement-timeout>).
 
 use super::{
-    ids::ChannelId, rabbitmq::refusal::Refusal, ready::NEVER, removal::Removal, sink::Sink,
-    unacked::AcksChecked, vhost::Vhost, work::Work,
+    entities::{ids::ChannelId, ready::NEVER, unacked::AcksChecked},
+    rabbitmq::refusal::Refusal,
+    removal::Removal,
+    sink::Sink,
+    vhost::Vhost,
+    work::Work,
 };
 
 impl Vhost {

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::{
-    channel::Settled,
     collections::segments::Segments,
-    ids::{ChannelId, ConnectionId},
+    entities::{
+        channel::Settled,
+        ids::{ChannelId, ConnectionId},
+        unacked::Merging,
+    },
     journal::kept::Kept,
     publishing::{Prepared, Publishing},
     ticket::Ticket,
-    unacked::Merging,
 };
 
 /// A transaction that is being committed: once begun, it comes to its end whatever becomes of the client.

@@ -3,9 +3,12 @@
 use amqp_codec::{ShortString, method::basic};
 
 use super::{
-    consumer::Consumer,
     content::message::{Message, Parts},
-    ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
+    entities::{
+        consumer::Consumer,
+        ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
+        unacked::Held,
+    },
     rabbitmq::{
         access::Act,
         arguments::{ConsumerArguments, QueueArguments, QueueType},
@@ -13,7 +16,6 @@ use super::{
     },
     removal::Removal,
     sink::Sink,
-    unacked::Held,
     vhost::Vhost,
     work::Work,
 };

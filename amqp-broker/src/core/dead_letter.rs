@@ -7,9 +7,8 @@ use super::{
         message::Origin,
         properties::{Relevant, is_persistent},
     },
-    graveyard::Dead,
+    entities::{graveyard::Dead, queue::Terms},
     publishing::Publishing,
-    queue::Terms,
     rabbitmq::{
         arguments::DeadLetter,
         copies::Copies,
@@ -130,7 +129,7 @@ impl Vhost {
         }
         if !was_found && letter.origin.is_none() {
             // Letters of this letter may come where it may die again.
-            let may_die = |id: &super::ids::QueueId| {
+            let may_die = |id: &super::entities::ids::QueueId| {
                 self.queues.get(*id).is_some_and(|queue| queue.arguments.dead_letter.is_some())
             };
             letter.origin = letter.found.queues.iter().any(may_die).then(Origin::default);

@@ -3,23 +3,27 @@
 use std::collections::VecDeque;
 
 use super::{
-    channel::{Channel, Settled},
     collections::arena::Arena,
-    connection::Connection,
-    consumer::Consumer,
     content::{message::Message, stamp::stamped},
-    ids::{ChannelId, ChannelKey, ConnectionId, ConnectionKey, ConsumerId, ConsumerKey, QueueId, QueueKey},
+    entities::{
+        channel::{Channel, Settled},
+        connection::Connection,
+        consumer::Consumer,
+        ids::{
+            ChannelId, ChannelKey, ConnectionId, ConnectionKey, ConsumerId, ConsumerKey, QueueId, QueueKey,
+        },
+        queue::Queue,
+        ready::{Entry, NEVER},
+        unacked::{Held, Outcome},
+    },
     journal::{
         kept::Kept,
         records::{Record, Stored},
     },
     publication::Publication,
-    queue::Queue,
     rabbitmq::{death::Reason, refusal::Refusal},
-    ready::{Entry, NEVER},
     sink::{Delivery, Sink},
     step::Step,
-    unacked::{Held, Outcome},
     vhost::Vhost,
     work::Work,
 };

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use amqp_codec::{ShortString, Table};
 
 use super::{
-    exchange::{Bound, Destination},
-    ids::{ChannelId, ConnectionId, QueueId},
+    entities::{
+        exchange::{Bound, Destination},
+        ids::{ChannelId, ConnectionId, QueueId},
+    },
     vhost::Vhost,
 };
 
@@ -215,7 +217,7 @@ impl Vhost {
     }
 }
 
-fn info_of(channel: &super::channel::Channel) -> ChannelInfo {
+fn info_of(channel: &super::entities::channel::Channel) -> ChannelInfo {
     ChannelInfo {
         number: channel.number,
         consumer_tags: channel.consumers.keys().map(ToString::to_string).collect(),

@@ -1,9 +1,11 @@
 //! Connections and channels come. How they go, and with them what is theirs alone, stands in `remove`.
 
 use super::{
-    channel::Channel,
-    connection::Connection,
-    ids::{ChannelId, ConnectionId},
+    entities::{
+        channel::Channel,
+        connection::Connection,
+        ids::{ChannelId, ConnectionId},
+    },
     rabbitmq::access::Access,
     vhost::Vhost,
 };

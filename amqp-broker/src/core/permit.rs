@@ -3,7 +3,7 @@
 use amqp_codec::ShortString;
 
 use super::{
-    ids::ConnectionId,
+    entities::ids::ConnectionId,
     rabbitmq::{
         access::{Access, Act, Permissions},
         refusal::Refusal,

@@ -2,17 +2,15 @@
 
 use super::{
     budget::Budget,
-    channel::Settled,
     collections::segments::Segments,
     commit::{Commit, Rollback, Stage},
+    entities::{channel::Settled, ready::Ready, unacked::Outcome},
     journal::kept::Kept,
     publish::Publisher,
     publishing::{Prepared, Published, Publishing},
     rabbitmq::refusal::Refusal,
-    ready::Ready,
     sink::Sink,
     ticket::Ticket,
-    unacked::Outcome,
     vhost::Vhost,
     waiting::Woken,
     work::Work,

@@ -2,7 +2,7 @@
 
 use super::{
     content::message::{Draft, Message, Origin, Parts},
-    queue::Terms,
+    entities::queue::Terms,
 };
 
 /// A message on its way into queues: stored when the first of them has to keep it, and once for all.

@@ -7,9 +7,8 @@ use bytes::Bytes;
 
 use super::{
     content::message::{Draft, MESSAGE_OVERHEAD, Message, Origin, Parts},
-    ids::ExchangeId,
+    entities::{ids::ExchangeId, queue::Terms},
     journal::kept::Kept,
-    queue::Terms,
     routing::{Found, Routing},
 };
 

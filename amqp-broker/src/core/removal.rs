@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, VecDeque, hash_set};
 
 use super::{
-    channel::Settled,
     collections::segments::Segments,
-    exchange::Exchange,
-    ids::{ChannelId, ConnectionId, ConsumerId, ExchangeId, QueueId},
+    entities::{
+        channel::Settled,
+        exchange::Exchange,
+        ids::{ChannelId, ConnectionId, ConsumerId, ExchangeId, QueueId},
+        queue::Queue,
+    },
     publishing::Prepared,
-    queue::Queue,
 };
 
 /// Things to be taken away, and what goes with them.

@@ -1,15 +1,17 @@
 //! Takes away connections, channels, queues and exchanges with all that is theirs, a bounded part of it in each turn.
 
 use super::{
-    channel::{Channel, Settled},
-    connection::Connection,
-    exchange::Destination,
-    ids::{ChannelId, ConnectionId, ExchangeId, QueueId},
+    entities::{
+        channel::{Channel, Settled},
+        connection::Connection,
+        exchange::Destination,
+        ids::{ChannelId, ConnectionId, ExchangeId, QueueId},
+        unacked::Outcome,
+    },
     journal::records::Record,
     proceed::forget,
     removal::{EndingChannel, Removal, RemovedExchange, RemovedQueue},
     sink::Sink,
-    unacked::Outcome,
     vhost::Vhost,
 };
 

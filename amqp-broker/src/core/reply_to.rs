@@ -8,10 +8,9 @@ use super::{
         message::{Draft, Parts},
         properties::Changes,
     },
-    ids::ChannelId,
+    entities::{ids::ChannelId, reply_consumer::ReplyConsumer},
     lost_replies::LostReplies,
     rabbitmq::refusal::Refusal,
-    reply_consumer::ReplyConsumer,
     sink::{Delivery, Sink},
     vhost::Vhost,
 };
@@ -161,7 +160,7 @@ pub(crate) fn set_reply_to(draft: &mut Draft, name: &ShortString) -> Result<(), 
 mod tests {
     use super::*;
     use crate::core::{
-        ids::ConnectionId,
+        entities::ids::ConnectionId,
         publish::{Publisher, Route},
         rabbitmq::access::Access,
     };

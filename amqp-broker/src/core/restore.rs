@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 
 use super::{
-    exchange::{Destination, Exchange},
-    ids::{ExchangeId, QueueId},
+    entities::{
+        exchange::{Destination, Exchange},
+        ids::{ExchangeId, QueueId},
+        queue as queues,
+        queue::Queue,
+        ready::Entry,
+    },
     journal::{
         kept::Kept,
         records::{Binding, Record, Stored},
     },
-    queue as queues,
-    queue::Queue,
     rabbitmq::arguments::QueueArguments,
-    ready::Entry,
     vhost::Vhost,
 };
 

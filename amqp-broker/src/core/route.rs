@@ -2,9 +2,10 @@
 
 use super::{
     content::{header_table::values, keys::Keys, message::Parts, properties::Relevant},
-    exchange::{Cursor, Destination},
-    headers::SortedHeaders,
-    ids::{ExchangeId, QueueId},
+    entities::{
+        exchange::{Cursor, Destination, headers::SortedHeaders},
+        ids::{ExchangeId, QueueId},
+    },
     rabbitmq::refusal::Refusal,
     routing::{Found, Passed, Routing},
     vhost::Vhost,

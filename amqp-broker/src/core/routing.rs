@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::{
-    exchange::Cursor,
-    headers::SortedHeaders,
+use super::entities::{
+    exchange::{Cursor, headers::SortedHeaders},
     ids::{ChannelId, ExchangeId, QueueId},
 };
 

@@ -3,7 +3,7 @@
 
 use amqp_codec::ShortString;
 
-use super::{content::message::Parts, ids::ConnectionId, rabbitmq::refusal::Refusal};
+use super::{content::message::Parts, entities::ids::ConnectionId, rabbitmq::refusal::Refusal};
 
 /// A message for a consumer.
 #[derive(Clone, Copy, Debug)]

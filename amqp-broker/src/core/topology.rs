@@ -6,12 +6,14 @@ use amqp_codec::{
 };
 
 use super::{
-    exchange as exchanges,
-    exchange::{Destination, Kind},
-    ids::{ConnectionId, ExchangeId, QueueId},
+    entities::{
+        exchange as exchanges,
+        exchange::{Destination, Kind},
+        ids::{ConnectionId, ExchangeId, QueueId},
+        queue as queues,
+        queue::Queue,
+    },
     journal::records::{self, Record},
-    queue as queues,
-    queue::Queue,
     rabbitmq::{
         access::Act,
         arguments::{QueueArguments, QueueType, check_entity_name},

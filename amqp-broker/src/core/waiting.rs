@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    ids::ConnectionId,
+    entities::ids::ConnectionId,
     journal::{groups::Groups, kept::Kept},
     ticket::Ticket,
     work::Work,

@@ -4,12 +4,10 @@ use std::collections::VecDeque;
 
 use super::{
     commit::{Commit, Rollback},
-    ids::ChannelId,
+    entities::{ids::ChannelId, ready::Ready, unacked::Outcome},
     publishing::Publishing,
-    ready::Ready,
     removal::Removal,
     ticket::Ticket,
-    unacked::Outcome,
 };
 
 /// What is left to be done of an operation.

@@ -2,7 +2,7 @@
 
 use amqp_codec::ShortString;
 
-use crate::core::ids::ConnectionId;
+use crate::core::entities::ids::ConnectionId;
 
 /// What clients are told when memory or the disk is low, in RabbitMQ's words.
 const LOW_ON_MEMORY: ShortString = ShortString::from_static("low on memory");

@@ -17,7 +17,7 @@ use crate::{
     core::{
         collections::segments::Segments,
         deliver::Settlement,
-        ids::ChannelId,
+        entities::ids::ChannelId,
         publish::{Publisher, Route},
         publishing::{Prepared, Published, Publishing},
         rabbitmq::refusal::Refusal,

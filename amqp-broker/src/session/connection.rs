@@ -14,7 +14,7 @@ use amqp_codec::{
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    core::{ids::ConnectionId, rabbitmq::refusal::Refusal, work::Work},
+    core::{entities::ids::ConnectionId, rabbitmq::refusal::Refusal, work::Work},
     shown::shown,
 };
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::core::ids::{ChannelId, ConnectionId};
+use crate::core::entities::ids::{ChannelId, ConnectionId};
 
 /// An answer that waits.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::core::ids::ConnectionId;
+use crate::core::entities::ids::ConnectionId;
 
 use super::order::Order;
 

@@ -13,7 +13,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::core::{
     content::message::{Parts, SMALL_BODY},
-    ids::ConnectionId,
+    entities::ids::ConnectionId,
     rabbitmq::refusal::Refusal,
     sink::{Delivery, Sink},
 };

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use amqp_codec::{ShortString, method::connection};
 
 use crate::{
-    core::{ids::ConnectionId, rabbitmq::refusal::Refusal, vhost::Vhost, work::Work},
+    core::{entities::ids::ConnectionId, rabbitmq::refusal::Refusal, vhost::Vhost, work::Work},
     shown::shown,
 };
 

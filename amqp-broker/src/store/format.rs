@@ -5,7 +5,7 @@ use bytes::{Buf, BufMut, Bytes};
 
 use crate::core::{
     content::message::{Message, Packed},
-    exchange::{Declaration, Kind},
+    entities::exchange::{Declaration, Kind},
     journal::records::{Binding, Record, Stored},
 };
 

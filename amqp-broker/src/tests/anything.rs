@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
 use crate::{
-    core::{ids::ConnectionId, rabbitmq::access::Access, vhost::Vhost, work::Work},
+    core::{entities::ids::ConnectionId, rabbitmq::access::Access, vhost::Vhost, work::Work},
     session::{
         connection::{Connection, Terms, Wants},
         outbox::Outbox,

@@ -7,7 +7,10 @@ use std::{
 
 use amqp_codec::{ShortString, Table};
 
-use crate::core::{content::message::Message, exchange::Declaration, ready::Entry};
+use crate::core::{
+    content::message::Message,
+    entities::{exchange::Declaration, ready::Entry},
+};
 
 /// Serial numbers below are those of the exchanges that are always there.
 const FIRST_SERIAL: u64 = 100;

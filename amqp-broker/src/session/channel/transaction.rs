@@ -4,7 +4,10 @@ use amqp_codec::{Arguments, method::tx};
 
 use super::{Channel, Mode, Pending};
 use crate::{
-    core::{commit::Rollback, ids::ChannelId, publish::Publisher, rabbitmq::refusal::Refusal, work::Work},
+    core::{
+        commit::Rollback, entities::ids::ChannelId, publish::Publisher, rabbitmq::refusal::Refusal,
+        work::Work,
+    },
     session::{paused::Then, shared::Operation},
 };
 

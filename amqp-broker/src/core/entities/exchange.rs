@@ -1,17 +1,22 @@
 //! An exchange: its bindings, and which of them a message takes.
 
+pub(crate) mod headers;
+pub(crate) mod topic;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use amqp_codec::{ShortString, Table, Value};
 use bytes::Bytes;
 
-use super::{
+use super::ids::{ExchangeId, QueueId};
+use crate::core::{
     budget::Budget,
     content::keys::Keys,
-    headers::{HeadersMatch, SortedHeaders},
-    ids::{ExchangeId, QueueId},
+    entities::exchange::{
+        headers::{HeadersMatch, SortedHeaders},
+        topic::{Matcher, Trie},
+    },
     rabbitmq::refusal::Refusal,
-    topic::{Matcher, Trie},
 };
 
 /// What a binding leads to.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use amqp_codec::{ShortString, Table, Value};
 
-use super::rabbitmq::{
+use crate::core::rabbitmq::{
     refusal::Refusal,
     term::{as_f64, same, shown, type_name},
 };

@@ -5,19 +5,21 @@ use std::collections::BTreeMap;
 use amqp_codec::{ShortString, Table};
 
 use super::{
-    budget::Budget,
-    content::message::Message,
     exchange::Sources,
     graveyard::Graveyard,
     ids::{ConnectionId, ConsumerId},
-    journal::{groups::Groups, kept::Kept},
     line::Line,
+    ready::{Entry, NEVER, Ready},
+    stream::Stream,
+};
+use crate::core::{
+    budget::Budget,
+    content::message::Message,
+    journal::{groups::Groups, kept::Kept},
     rabbitmq::{
         arguments::{Overflow, QueueArguments, QueueType},
         death::Reason,
     },
-    ready::{Entry, NEVER, Ready},
-    stream::Stream,
 };
 
 /// A queue.

@@ -1,6 +1,6 @@
 //! The messages of a queue that nobody has: by priority, then in the order they came, to which a requeued one returns.
 
-use super::{
+use crate::core::{
     collections::segments::Segments,
     content::{message::Message, stamp::stamped},
     journal::kept::Kept,

@@ -10,7 +10,7 @@ pub(crate) use matcher::Matcher;
 
 use node::{Node, ROOT, pattern, words};
 
-use super::{budget::Budget, content::keys::Keys};
+use crate::core::{budget::Budget, content::keys::Keys};
 
 /// How much a key may take to be matched at once, in states and values. What takes more is matched in steps.
 const AT_ONCE: usize = 2048;

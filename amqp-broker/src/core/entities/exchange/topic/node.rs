@@ -3,40 +3,40 @@
 use std::collections::{BTreeMap, HashMap};
 
 /// Where every pattern begins.
-pub(super) const ROOT: usize = 0;
+pub(crate) const ROOT: usize = 0;
 
 /// What one word after another leads to.
 #[derive(Debug)]
-pub(super) struct Node<V> {
-    pub(super) words: HashMap<Box<[u8]>, usize>,
-    pub(super) one: Option<usize>,
-    pub(super) many: Option<usize>,
+pub(crate) struct Node<V> {
+    pub(crate) words: HashMap<Box<[u8]>, usize>,
+    pub(crate) one: Option<usize>,
+    pub(crate) many: Option<usize>,
     /// Whether this node is entered by `#`, and so stays a state for every word.
-    pub(super) is_many: bool,
+    pub(crate) is_many: bool,
     /// By the numbers they are known by.
-    pub(super) values: BTreeMap<u64, V>,
+    pub(crate) values: BTreeMap<u64, V>,
     /// The step in which this node was last made a state.
-    pub(super) seen: u64,
+    pub(crate) seen: u64,
 }
 
 impl<V> Node<V> {
-    pub(super) fn new(is_many: bool) -> Self {
+    pub(crate) fn new(is_many: bool) -> Self {
         Node { words: HashMap::new(), one: None, many: None, is_many, values: BTreeMap::new(), seen: 0 }
     }
 
-    pub(super) fn is_bare(&self) -> bool {
+    pub(crate) fn is_bare(&self) -> bool {
         self.words.is_empty() && self.one.is_none() && self.many.is_none() && self.values.is_empty()
     }
 }
 
 /// The words of a key. The empty key has none, as with RabbitMQ.
-pub(super) fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
     key.split(|&octet| octet == b'.').filter(|_| !key.is_empty())
 }
 
 /// The words of a pattern, of each run of `*` and `#` first the `*` and then one `#`: in any order they stand for the same, and
 /// every further `#` would be a state more.
-pub(super) fn pattern(pattern: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn pattern(pattern: &[u8]) -> Vec<&[u8]> {
     let mut ordered = Vec::new();
     let mut has_many = false;
     for word in words(pattern) {

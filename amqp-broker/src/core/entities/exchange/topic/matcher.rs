@@ -90,7 +90,7 @@ pub(crate) struct Matcher {
 impl Matcher {
     /// Goes on; calls `found` with the values whose patterns match any of the keys, some several times. Tells whether that is
     /// all, or the turn is over.
-    pub(super) fn proceed<V: Copy>(
+    pub(crate) fn proceed<V: Copy>(
         &mut self,
         nodes: &[Node<V>],
         keys: &Keys<'_>,

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    ids::{ChannelId, QueueId},
-    rabbitmq::access::Access,
-};
+use super::ids::{ChannelId, QueueId};
+use crate::core::rabbitmq::access::Access;
 
 /// A connection.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Names for what a virtual host holds. They stand below all of it, so that everything may name everything.
 
-use super::collections::arena::Id;
+use crate::core::collections::arena::Id;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $id:ident of $of:ident;)*) => {

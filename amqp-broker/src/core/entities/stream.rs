@@ -3,11 +3,11 @@
 
 use std::collections::VecDeque;
 
-use super::{
+use super::ready::NEVER;
+use crate::core::{
     content::message::Message,
     journal::kept::Kept,
     rabbitmq::arguments::{OffsetArgument, QueueArguments},
-    ready::NEVER,
 };
 
 /// The log of a stream.

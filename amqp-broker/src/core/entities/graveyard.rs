@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use amqp_codec::ShortString;
 
-use super::{
+use super::{ready::Entry, stream::Record as Trimmed};
+use crate::core::{
     content::message::{Message, Origin},
     journal::{
         groups::Groups,
@@ -12,8 +13,6 @@ use super::{
         records::{Changes, Record, Stored},
     },
     rabbitmq::{arguments::DeadLetter, death::Reason},
-    ready::Entry,
-    stream::Record as Trimmed,
 };
 
 /// From so many on that wait to be published anew, or so many bytes of them, nothing more is let die that can wait for it.

@@ -170,16 +170,16 @@ impl Merging {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AcksChecked {
     /// The place that is next.
-    pub(super) place: usize,
+    pub(crate) place: usize,
     /// When the first of those that were passed is due.
-    pub(super) due: u64,
+    pub(crate) due: u64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::core::{
-        collections::arena::Arena, content::message::Draft, journal::kept::Kept, ready::NEVER,
+        collections::arena::Arena, content::message::Draft, entities::ready::NEVER, journal::kept::Kept,
     };
 
     fn held() -> Held {

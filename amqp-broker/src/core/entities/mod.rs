@@ -1,0 +1,15 @@
+//! What a virtual host is made of.
+
+pub(crate) mod channel;
+pub(crate) mod connection;
+pub(crate) mod consumer;
+pub(crate) mod exchange;
+pub(crate) mod graveyard;
+pub(crate) mod ids;
+pub(crate) mod line;
+pub(crate) mod queue;
+pub(crate) mod ready;
+pub(crate) mod reply_consumer;
+pub(crate) mod stream;
+pub(crate) mod turns;
+pub(crate) mod unacked;
