@@ -2,10 +2,10 @@
 //! (<https://www.rabbitmq.com/consumers.html#acknowledgement-timeout>).
 
 use super::{
+    effects::sink::Sink,
     entities::{ids::ChannelId, ready::NEVER, unacked::AcksChecked},
     rabbitmq::refusal::Refusal,
     removal::Removal,
-    sink::Sink,
     vhost::Vhost,
     work::Work,
 };

@@ -4,6 +4,7 @@ use amqp_codec::{ShortString, method::basic};
 
 use super::{
     content::message::{Message, Parts},
+    effects::sink::Sink,
     entities::{
         consumer::Consumer,
         ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
@@ -15,7 +16,6 @@ use super::{
         refusal::Refusal,
     },
     removal::Removal,
-    sink::Sink,
     vhost::Vhost,
     work::Work,
 };

@@ -7,6 +7,7 @@ use super::{
         message::Origin,
         properties::{Relevant, is_persistent},
     },
+    effects::sink::Sink,
     entities::{graveyard::Dead, queue::Terms},
     publishing::Publishing,
     rabbitmq::{
@@ -16,7 +17,6 @@ use super::{
         refusal::Refusal,
     },
     routing::Found,
-    sink::Sink,
     vhost::Vhost,
 };
 use crate::shown::shown;

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::{
     collections::arena::Arena,
     content::{message::Message, stamp::stamped},
+    effects::sink::{Delivery, Sink},
     entities::{
         channel::{Channel, Settled},
         connection::Connection,
@@ -22,7 +23,6 @@ use super::{
     },
     publication::Publication,
     rabbitmq::{death::Reason, refusal::Refusal},
-    sink::{Delivery, Sink},
     step::Step,
     vhost::Vhost,
     work::Work,

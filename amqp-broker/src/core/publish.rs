@@ -8,6 +8,7 @@ use super::{
         message::{Draft, Message},
         properties::{Relevant, is_persistent},
     },
+    effects::sink::Sink,
     entities::{
         ids::{ChannelId, ConnectionId, ExchangeId, QueueId},
         queue::Terms,
@@ -25,7 +26,6 @@ use super::{
     },
     reply_to::set_reply_to,
     routing::Found,
-    sink::Sink,
     step::Step,
     vhost::Vhost,
 };

@@ -1,6 +1,7 @@
 //! Takes away connections, channels, queues and exchanges with all that is theirs, a bounded part of it in each turn.
 
 use super::{
+    effects::sink::Sink,
     entities::{
         channel::{Channel, Settled},
         connection::Connection,
@@ -11,7 +12,6 @@ use super::{
     journal::records::Record,
     proceed::forget,
     removal::{EndingChannel, Removal, RemovedExchange, RemovedQueue},
-    sink::Sink,
     vhost::Vhost,
 };
 

@@ -8,10 +8,12 @@ use super::{
         message::{Draft, Parts},
         properties::Changes,
     },
+    effects::{
+        lost_replies::LostReplies,
+        sink::{Delivery, Sink},
+    },
     entities::{ids::ChannelId, reply_consumer::ReplyConsumer},
-    lost_replies::LostReplies,
     rabbitmq::refusal::Refusal,
-    sink::{Delivery, Sink},
     vhost::Vhost,
 };
 use crate::shown::shown;

@@ -13,6 +13,7 @@ use amqp_codec::{ShortString, Table};
 use super::{
     budget::Budget,
     collections::arena::Arena,
+    effects::{lost_replies::LostReplies, sink::Sink},
     entities::{
         channel::Channel,
         connection::Connection,
@@ -29,11 +30,9 @@ use super::{
     },
     journal::records::{Changes, Journal, Record},
     limits::Limits,
-    lost_replies::LostReplies,
     publishing::Publishing,
     rabbitmq::{arguments::Entity, refusal::Refusal},
     removal::Removal,
-    sink::Sink,
     waiting::Waiting,
     work::Work,
 };

@@ -13,9 +13,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::core::{
     content::message::{Parts, SMALL_BODY},
+    effects::sink::{Delivery, Sink},
     entities::ids::ConnectionId,
     rabbitmq::refusal::Refusal,
-    sink::{Delivery, Sink},
 };
 
 use super::order::Order;

@@ -3,7 +3,7 @@
 
 use amqp_codec::ShortString;
 
-use super::{content::message::Parts, entities::ids::ConnectionId, rabbitmq::refusal::Refusal};
+use crate::core::{content::message::Parts, entities::ids::ConnectionId, rabbitmq::refusal::Refusal};
 
 /// A message for a consumer.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Delivery<'a> {
 /// Takes the effects.
 pub(crate) trait Sink {
     /// A message goes out. `false` when the connection has enough to write: nothing more is delivered to it until
-    /// [`drained`](super::vhost::Vhost::drained).
+    /// [`drained`](crate::core::vhost::Vhost::drained).
     fn deliver(&mut self, to: ConnectionId, delivery: Delivery<'_>) -> bool;
 
     /// A reply to a request goes out, though the connection has enough to write, for it waits nowhere else. `false` when it is

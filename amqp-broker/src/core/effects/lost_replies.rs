@@ -4,14 +4,14 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LostReplies {
     /// Those to one that has too much to read.
-    pub(super) unread: u64,
+    pub(crate) unread: u64,
     /// Those to one that has gone, or does not wait for any.
-    pub(super) too_late: u64,
+    pub(crate) too_late: u64,
 }
 
 impl LostReplies {
     #[inline]
-    pub(super) fn are_none(self) -> bool {
+    pub(crate) fn are_none(self) -> bool {
         self.unread == 0 && self.too_late == 0
     }
 }

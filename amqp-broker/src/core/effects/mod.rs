@@ -1,0 +1,4 @@
+//! What an operation does to others than its caller.
+
+pub(crate) mod lost_replies;
+pub(crate) mod sink;
