@@ -5,9 +5,8 @@ use super::{
     effects::sink::Sink,
     entities::{ids::ChannelId, ready::NEVER, unacked::AcksChecked},
     rabbitmq::refusal::Refusal,
-    removal::Removal,
     vhost::Vhost,
-    work::Work,
+    work::{Work, removal::Removal},
 };
 
 impl Vhost {

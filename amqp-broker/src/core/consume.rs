@@ -15,9 +15,8 @@ use super::{
         arguments::{ConsumerArguments, QueueArguments, QueueType},
         refusal::Refusal,
     },
-    removal::Removal,
     vhost::Vhost,
-    work::Work,
+    work::{Work, removal::Removal},
 };
 
 /// How much a consumer of a quorum queue may have unacknowledged that has set no limit.

@@ -9,15 +9,14 @@ use super::{
     },
     effects::sink::Sink,
     entities::{graveyard::Dead, queue::Terms},
-    publishing::Publishing,
     rabbitmq::{
         arguments::DeadLetter,
         copies::Copies,
         death::{Death, Reason, passed},
         refusal::Refusal,
     },
-    routing::Found,
     vhost::Vhost,
+    work::{publishing::Publishing, routing::Found},
 };
 use crate::shown::shown;
 

@@ -21,11 +21,9 @@ use super::{
         kept::Kept,
         records::{Record, Stored},
     },
-    publication::Publication,
     rabbitmq::{death::Reason, refusal::Refusal},
-    step::Step,
     vhost::Vhost,
-    work::Work,
+    work::{Work, publication::Publication, step::Step},
 };
 
 /// What a client says about deliveries.

@@ -3,17 +3,19 @@
 use super::{
     budget::Budget,
     collections::segments::Segments,
-    commit::{Commit, Rollback, Stage},
     effects::sink::Sink,
     entities::{channel::Settled, ready::Ready, unacked::Outcome},
     journal::kept::Kept,
     publish::Publisher,
-    publishing::{Prepared, Published, Publishing},
     rabbitmq::refusal::Refusal,
-    ticket::Ticket,
     vhost::Vhost,
-    waiting::Woken,
-    work::Work,
+    work::{
+        Work,
+        commit::{Commit, Rollback, Stage},
+        publishing::{Prepared, Published, Publishing},
+        ticket::Ticket,
+        waiting::Woken,
+    },
 };
 
 impl Vhost {

@@ -15,8 +15,6 @@ use super::{
         ready::NEVER,
     },
     journal::{kept::Kept, records::Stored},
-    publication::Publication,
-    publishing::{Progress, Published, Publishing},
     rabbitmq::{
         access::Act,
         arguments::{MOST_MILLISECONDS, Overflow},
@@ -25,9 +23,13 @@ use super::{
         refusal::Refusal,
     },
     reply_to::set_reply_to,
-    routing::Found,
-    step::Step,
     vhost::Vhost,
+    work::{
+        publication::Publication,
+        publishing::{Progress, Published, Publishing},
+        routing::Found,
+        step::Step,
+    },
 };
 
 /// A route to more queues than this is looked for anew each time: what channels remember is to be little.

@@ -11,8 +11,8 @@ use super::{
     },
     journal::records::Record,
     proceed::forget,
-    removal::{EndingChannel, Removal, RemovedExchange, RemovedQueue},
     vhost::Vhost,
+    work::removal::{EndingChannel, Removal, RemovedExchange, RemovedQueue},
 };
 
 impl Vhost {

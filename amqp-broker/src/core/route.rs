@@ -7,8 +7,8 @@ use super::{
         ids::{ExchangeId, QueueId},
     },
     rabbitmq::refusal::Refusal,
-    routing::{Found, Passed, Routing},
     vhost::Vhost,
+    work::routing::{Found, Passed, Routing},
 };
 
 impl Vhost {

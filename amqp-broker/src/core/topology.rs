@@ -20,9 +20,8 @@ use super::{
         equivalence::{compare, compare_all, compare_property},
         refusal::Refusal,
     },
-    removal::Removal,
     vhost::Vhost,
-    work::Work,
+    work::{Work, removal::Removal},
 };
 
 /// A binding as a method names it.

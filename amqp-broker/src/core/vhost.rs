@@ -30,11 +30,8 @@ use super::{
     },
     journal::records::{Changes, Journal, Record},
     limits::Limits,
-    publishing::Publishing,
     rabbitmq::{arguments::Entity, refusal::Refusal},
-    removal::Removal,
-    waiting::Waiting,
-    work::Work,
+    work::{Work, publishing::Publishing, removal::Removal, waiting::Waiting},
 };
 
 /// The exchanges every virtual host has, but for the default one, which is not a thing: it routes by queue name.

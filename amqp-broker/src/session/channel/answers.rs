@@ -5,7 +5,10 @@ use bytes::Bytes;
 
 use super::Channel;
 use crate::{
-    core::{rabbitmq::refusal::Refusal, removal::Removal, work::Work},
+    core::{
+        rabbitmq::refusal::Refusal,
+        work::{Work, removal::Removal},
+    },
     session::{held::Held, paused::Then, shared::Operation},
 };
 

@@ -8,9 +8,11 @@ use amqp_codec::{
 use super::{Channel, Mode};
 use crate::{
     core::{
-        publishing::{Published, Publishing},
         rabbitmq::refusal::Refusal,
-        work::Work,
+        work::{
+            Work,
+            publishing::{Published, Publishing},
+        },
     },
     session::{
         incoming::Flags,

@@ -5,8 +5,10 @@ use amqp_codec::{Arguments, method::tx};
 use super::{Channel, Mode, Pending};
 use crate::{
     core::{
-        commit::Rollback, entities::ids::ChannelId, publish::Publisher, rabbitmq::refusal::Refusal,
-        work::Work,
+        entities::ids::ChannelId,
+        publish::Publisher,
+        rabbitmq::refusal::Refusal,
+        work::{Work, commit::Rollback},
     },
     session::{paused::Then, shared::Operation},
 };

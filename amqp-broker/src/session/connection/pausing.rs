@@ -7,7 +7,11 @@ use amqp_codec::{
 
 use super::{Connection, Failure, Phase, Wants};
 use crate::{
-    core::{collections::segments::Segments, publishing::Prepared, rabbitmq::refusal::Refusal, work::Work},
+    core::{
+        collections::segments::Segments,
+        rabbitmq::refusal::Refusal,
+        work::{Work, publishing::Prepared},
+    },
     session::{
         paused::{Paused, Then},
         shared::{Operation, Shared},

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, VecDeque, hash_set};
 
-use super::{
+use super::publishing::Prepared;
+use crate::core::{
     collections::segments::Segments,
     entities::{
         channel::Settled,
@@ -11,50 +12,49 @@ use super::{
         ids::{ChannelId, ConnectionId, ConsumerId, ExchangeId, QueueId},
         queue::Queue,
     },
-    publishing::Prepared,
 };
 
 /// Things to be taken away, and what goes with them.
 #[derive(Debug, Default)]
 pub(crate) struct Removal {
     /// Goes last.
-    pub(super) connection: Option<ConnectionId>,
+    pub(crate) connection: Option<ConnectionId>,
     /// Not begun.
-    pub(super) channels: VecDeque<ChannelId>,
-    pub(super) queues: VecDeque<QueueId>,
-    pub(super) exchanges: VecDeque<ExchangeId>,
+    pub(crate) channels: VecDeque<ChannelId>,
+    pub(crate) queues: VecDeque<QueueId>,
+    pub(crate) exchanges: VecDeque<ExchangeId>,
     /// Publishes of transactions that are not committed.
-    pub(super) publishes: Vec<Segments<Prepared>>,
+    pub(crate) publishes: Vec<Segments<Prepared>>,
     /// Begun.
-    pub(super) channel: Option<EndingChannel>,
-    pub(super) queue: Option<Box<RemovedQueue>>,
-    pub(super) exchange: Option<Box<RemovedExchange>>,
+    pub(crate) channel: Option<EndingChannel>,
+    pub(crate) queue: Option<Box<RemovedQueue>>,
+    pub(crate) exchange: Option<Box<RemovedExchange>>,
 }
 
 /// A channel that ends.
 #[derive(Debug)]
-pub(super) struct EndingChannel {
-    pub(super) id: ChannelId,
-    pub(super) consumers: VecDeque<ConsumerId>,
+pub(crate) struct EndingChannel {
+    pub(crate) id: ChannelId,
+    pub(crate) consumers: VecDeque<ConsumerId>,
     /// What was settled in a transaction that is not committed.
-    pub(super) settled: BTreeMap<u64, Settled>,
+    pub(crate) settled: BTreeMap<u64, Settled>,
     /// The queues its consumers have left.
-    pub(super) left: VecDeque<QueueId>,
+    pub(crate) left: VecDeque<QueueId>,
 }
 
 /// A queue that is gone.
 #[derive(Debug)]
-pub(super) struct RemovedQueue {
-    pub(super) queue: Queue,
-    pub(super) sources: hash_set::IntoIter<(ExchangeId, u64)>,
+pub(crate) struct RemovedQueue {
+    pub(crate) queue: Queue,
+    pub(crate) sources: hash_set::IntoIter<(ExchangeId, u64)>,
 }
 
 /// An exchange that is gone.
 #[derive(Debug)]
-pub(super) struct RemovedExchange {
-    pub(super) id: ExchangeId,
-    pub(super) exchange: Exchange,
-    pub(super) sources: hash_set::IntoIter<(ExchangeId, u64)>,
+pub(crate) struct RemovedExchange {
+    pub(crate) id: ExchangeId,
+    pub(crate) exchange: Exchange,
+    pub(crate) sources: hash_set::IntoIter<(ExchangeId, u64)>,
 }
 
 impl Removal {
@@ -68,11 +68,11 @@ impl Removal {
         Removal { publishes, ..self }
     }
 
-    pub(super) fn queue(id: QueueId) -> Self {
+    pub(crate) fn queue(id: QueueId) -> Self {
         Removal { queues: VecDeque::from([id]), ..Removal::default() }
     }
 
-    pub(super) fn exchange(id: ExchangeId) -> Self {
+    pub(crate) fn exchange(id: ExchangeId) -> Self {
         Removal { exchanges: VecDeque::from([id]), ..Removal::default() }
     }
 }

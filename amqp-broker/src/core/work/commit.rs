@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{
+    publishing::{Prepared, Publishing},
+    ticket::Ticket,
+};
+use crate::core::{
     collections::segments::Segments,
     entities::{
         channel::Settled,
@@ -10,31 +14,29 @@ use super::{
         unacked::Merging,
     },
     journal::kept::Kept,
-    publishing::{Prepared, Publishing},
-    ticket::Ticket,
 };
 
 /// A transaction that is being committed: once begun, it comes to its end whatever becomes of the client.
 #[derive(Debug)]
 pub(crate) struct Commit {
-    pub(super) connection: ConnectionId,
-    pub(super) channel: ChannelId,
-    pub(super) publishes: Segments<Prepared>,
+    pub(crate) connection: ConnectionId,
+    pub(crate) channel: ChannelId,
+    pub(crate) publishes: Segments<Prepared>,
     /// Bytes those take.
-    pub(super) held: u64,
+    pub(crate) held: u64,
     /// The publish that is under way, and whether it is to be returned where nobody wants it.
-    pub(super) publishing: Option<(Box<Publishing>, bool)>,
-    pub(super) settled: BTreeMap<u64, Settled>,
-    pub(super) stage: Stage,
+    pub(crate) publishing: Option<(Box<Publishing>, bool)>,
+    pub(crate) settled: BTreeMap<u64, Settled>,
+    pub(crate) stage: Stage,
     /// Where it waits for others, if it does.
-    pub(super) ticket: Ticket,
+    pub(crate) ticket: Ticket,
     /// Whether no queue refused a message.
     pub(crate) is_whole: bool,
 }
 
 /// How far a transaction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// Nothing of it is done.
     New,
     /// Some of it is done. What of it survives the process is written together.
@@ -45,7 +47,7 @@ pub(super) enum Stage {
 
 impl Commit {
     /// Of a channel that may end before it is done: it needs nothing more of it.
-    pub(super) fn new(
+    pub(crate) fn new(
         connection: ConnectionId,
         channel: ChannelId,
         (publishes, held): (Segments<Prepared>, u64),
@@ -59,9 +61,9 @@ impl Commit {
 /// A transaction that is being rolled back: its publishes are forgotten, and what was settled is unacknowledged again.
 #[derive(Debug)]
 pub(crate) struct Rollback {
-    pub(super) channel: ChannelId,
-    pub(super) publishes: Segments<Prepared>,
-    pub(super) merging: Option<Merging>,
+    pub(crate) channel: ChannelId,
+    pub(crate) publishes: Segments<Prepared>,
+    pub(crate) merging: Option<Merging>,
 }
 
 impl Rollback {

@@ -1,10 +1,19 @@
 //! Operations that take more than a turn.
 
+pub(crate) mod commit;
+pub(crate) mod publication;
+pub(crate) mod publishing;
+pub(crate) mod removal;
+pub(crate) mod routing;
+pub(crate) mod step;
+pub(crate) mod ticket;
+pub(crate) mod waiting;
+
 use std::collections::VecDeque;
 
-use super::{
+use super::entities::{ids::ChannelId, ready::Ready, unacked::Outcome};
+use crate::core::work::{
     commit::{Commit, Rollback},
-    entities::{ids::ChannelId, ready::Ready, unacked::Outcome},
     publishing::Publishing,
     removal::Removal,
     ticket::Ticket,

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use amqp_codec::ShortString;
 use bytes::Bytes;
 
-use super::{
+use super::routing::{Found, Routing};
+use crate::core::{
     content::message::{Draft, MESSAGE_OVERHEAD, Message, Origin, Parts},
     entities::{ids::ExchangeId, queue::Terms},
     journal::kept::Kept,
-    routing::{Found, Routing},
 };
 
 /// What became of a published message.
@@ -28,27 +28,27 @@ pub(crate) enum Published {
 #[derive(Debug, Default)]
 pub(crate) struct Publishing {
     pub(crate) draft: Draft,
-    pub(super) stored: Option<Message>,
-    pub(super) terms: Terms,
-    pub(super) is_persistent: bool,
-    pub(super) origin: Option<Origin>,
+    pub(crate) stored: Option<Message>,
+    pub(crate) terms: Terms,
+    pub(crate) is_persistent: bool,
+    pub(crate) origin: Option<Origin>,
     /// The keys of `CC` and `BCC`.
-    pub(super) keys: Vec<ShortString>,
+    pub(crate) keys: Vec<ShortString>,
     /// While its queues are being looked for, and where from.
-    pub(super) routing: Option<Box<Routing>>,
-    pub(super) source: Option<ExchangeId>,
-    pub(super) found: Found,
-    pub(super) progress: Progress,
-    pub(super) is_letter: bool,
+    pub(crate) routing: Option<Box<Routing>>,
+    pub(crate) source: Option<ExchangeId>,
+    pub(crate) found: Found,
+    pub(crate) progress: Progress,
+    pub(crate) is_letter: bool,
     /// Of a dead letter: how the message is kept of which it is one.
-    pub(super) kept: Kept,
+    pub(crate) kept: Kept,
     /// Of a dead letter: the names of the queues that it must not return to.
-    pub(super) not_to: HashSet<Bytes>,
+    pub(crate) not_to: HashSet<Bytes>,
 }
 
 impl Publishing {
     /// One whose queues have been found.
-    pub(super) fn prepared(prepared: Prepared) -> Self {
+    pub(crate) fn prepared(prepared: Prepared) -> Self {
         let Prepared { message, terms, is_persistent, found, .. } = prepared;
         Publishing { stored: Some(message), terms, is_persistent, found, ..Publishing::default() }
     }
@@ -77,9 +77,9 @@ impl Publishing {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) message: Message,
-    pub(super) terms: Terms,
-    pub(super) is_persistent: bool,
-    pub(super) found: Found,
+    pub(crate) terms: Terms,
+    pub(crate) is_persistent: bool,
+    pub(crate) found: Found,
     pub(crate) mandatory: bool,
 }
 
@@ -92,9 +92,9 @@ impl Prepared {
 
 /// How far the message of a publish is.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     /// The reply that is next, and the queue.
-    pub(super) reply: usize,
-    pub(super) queue: usize,
-    pub(super) outcome: Published,
+    pub(crate) reply: usize,
+    pub(crate) queue: usize,
+    pub(crate) outcome: Published,
 }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{
+use super::{Work, ticket::Ticket};
+use crate::core::{
     entities::ids::ConnectionId,
     journal::{groups::Groups, kept::Kept},
-    ticket::Ticket,
-    work::Work,
 };
 
 /// Transactions that wait, each with the connection that is to be woken for it. Those that wait to begin do it in the order in which
@@ -22,7 +21,7 @@ pub(crate) struct Waiting {
 }
 
 /// Who goes on.
-pub(super) enum Woken {
+pub(crate) enum Woken {
     Connection(ConnectionId),
     LeftBehind(Work),
 }
@@ -30,24 +29,24 @@ pub(super) enum Woken {
 impl Waiting {
     /// Tells whether one waits that has this place.
     #[inline]
-    pub(super) fn has(&self, ticket: Ticket) -> bool {
+    pub(crate) fn has(&self, ticket: Ticket) -> bool {
         self.to_begin.contains_key(&ticket) || self.to_be_written.contains_key(&ticket)
     }
 
     /// Tells whether others are before who comes now.
-    pub(super) fn is_anybody_to_begin(&self) -> bool {
+    pub(crate) fn is_anybody_to_begin(&self) -> bool {
         !self.to_begin.is_empty()
     }
 
     /// One waits to begin, in the place it had, if it had one; tells its place.
-    pub(super) fn begin(&mut self, ticket: Ticket, wakes: ConnectionId) -> Ticket {
+    pub(crate) fn begin(&mut self, ticket: Ticket, wakes: ConnectionId) -> Ticket {
         let ticket = self.place(ticket);
         self.to_begin.insert(ticket, wakes);
         ticket
     }
 
     /// One waits to be written with others; tells its place.
-    pub(super) fn be_written(&mut self, with: Kept, wakes: ConnectionId) -> Ticket {
+    pub(crate) fn be_written(&mut self, with: Kept, wakes: ConnectionId) -> Ticket {
         let ticket = self.place(Ticket::NONE);
         self.to_be_written.insert(ticket, (with, wakes));
         ticket
@@ -62,12 +61,12 @@ impl Waiting {
     }
 
     /// The connection of one that waits has gone.
-    pub(super) fn leave_behind(&mut self, ticket: Ticket, work: Work) {
+    pub(crate) fn leave_behind(&mut self, ticket: Ticket, work: Work) {
         self.left_behind.insert(ticket, work);
     }
 
     /// Something has been written: all who waited for it, and as many of those who wait to begin as may.
-    pub(super) fn wake(&mut self, groups: &Groups) -> Vec<Woken> {
+    pub(crate) fn wake(&mut self, groups: &Groups) -> Vec<Woken> {
         let written = self.to_be_written.extract_if(.., |_, (with, _)| !groups.is_open(*with));
         let mut woken: Vec<_> = written.map(|(ticket, (_, wakes))| (ticket, wakes)).collect();
         woken.extend((0..groups.room()).map_while(|_| self.to_begin.pop_first()));

@@ -1,6 +1,6 @@
 //! A message on its way into queues.
 
-use super::{
+use crate::core::{
     content::message::{Draft, Message, Origin, Parts},
     entities::queue::Terms,
 };

@@ -5,9 +5,9 @@
 pub(crate) struct Ticket(u64);
 
 impl Ticket {
-    pub(super) const NONE: Ticket = Ticket(0);
+    pub(crate) const NONE: Ticket = Ticket(0);
 
-    pub(super) fn next(self) -> Ticket {
+    pub(crate) fn next(self) -> Ticket {
         Ticket(self.0 + 1)
     }
 }
