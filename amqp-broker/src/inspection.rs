@@ -6,8 +6,10 @@ use crate::{
     broker::Broker,
     core::{
         entities::ids::ConnectionId,
-        inspect::{BindingInfo, ChannelInfo, ExchangeInfo, Place, QueueInfo},
-        vhost::Vhost,
+        vhost::{
+            Vhost,
+            inspect::{BindingInfo, ChannelInfo, ExchangeInfo, Place, QueueInfo},
+        },
     },
     host::Host,
 };

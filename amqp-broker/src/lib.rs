@@ -134,8 +134,8 @@ mod users;
 mod wire;
 
 pub use crate::core::{
-    inspect::{BindingInfo, ChannelInfo, ExchangeInfo, QueueInfo},
     rabbitmq::access::{InvalidPattern, Permissions},
+    vhost::inspect::{BindingInfo, ChannelInfo, ExchangeInfo, QueueInfo},
 };
 /// An error with all its causes in one line.
 #[doc(no_inline)]

@@ -16,12 +16,14 @@ use amqp_codec::{
 use crate::{
     core::{
         collections::segments::Segments,
-        deliver::Settlement,
         entities::ids::ChannelId,
-        publish::{Publisher, Route},
         rabbitmq::refusal::Refusal,
-        reply_to::is_reply_name,
-        topology::{Binding, To},
+        vhost::{
+            deliver::Settlement,
+            publish::{Publisher, Route},
+            reply_to::is_reply_name,
+            topology::{Binding, To},
+        },
         work::{
             Work,
             publishing::{Prepared, Published, Publishing},

@@ -7,8 +7,7 @@ use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 
 use crate::core::{
     journal::records::{Changes, Record, Stored},
-    restore::Restoration,
-    vhost::Vhost,
+    vhost::{Vhost, restore::Restoration},
 };
 
 use super::{folder::Folder, format, number, options::BODIES};

@@ -16,8 +16,7 @@ use super::{
 use crate::{
     core::{
         journal::records::{Record, Stored},
-        restore::Restoration,
-        vhost::Vhost,
+        vhost::{Vhost, restore::Restoration},
     },
     session::{
         connection::{Connection, Wants},

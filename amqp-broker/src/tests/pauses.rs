@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::anything::{FRAME_MAX, client, greet, leave, step};
 use crate::{
-    core::{inspect::Place, vhost::Vhost},
+    core::vhost::{Vhost, inspect::Place},
     session::{
         connection::{Connection, Wants},
         outbox::Batch,

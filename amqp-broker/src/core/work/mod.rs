@@ -11,13 +11,13 @@ pub(crate) mod waiting;
 
 use std::collections::VecDeque;
 
-use super::entities::{ids::ChannelId, ready::Ready, unacked::Outcome};
-use crate::core::work::{
+use self::{
     commit::{Commit, Rollback},
     publishing::Publishing,
     removal::Removal,
     ticket::Ticket,
 };
+use super::entities::{ids::ChannelId, ready::Ready, unacked::Outcome};
 
 /// What is left to be done of an operation.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use super::{Channel, Mode, Pending};
 use crate::{
     core::{
         entities::ids::ChannelId,
-        publish::Publisher,
         rabbitmq::refusal::Refusal,
+        vhost::publish::Publisher,
         work::{Work, commit::Rollback},
     },
     session::{paused::Then, shared::Operation},

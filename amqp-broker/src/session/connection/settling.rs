@@ -5,7 +5,7 @@ use amqp_codec::{
     method::{Arguments as _, basic},
 };
 
-use crate::core::{deliver::Settlement, entities::unacked::Outcome};
+use crate::core::{entities::unacked::Outcome, vhost::deliver::Settlement};
 
 /// The outcome of a delivery that is refused.
 const fn refused(requeue: bool) -> Outcome {

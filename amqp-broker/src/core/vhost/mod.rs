@@ -3,6 +3,21 @@
 //! What can be done with it stands in the files beside this one: `topology` (declare, bind, delete), `publish`, `consume`,
 //! `deliver` (deliveries and what becomes of them), `lifecycle` (connections and channels come and go).
 
+pub(crate) mod ack_timeout;
+pub(crate) mod consume;
+pub(crate) mod dead_letter;
+pub(crate) mod deliver;
+pub(crate) mod inspect;
+pub(crate) mod lifecycle;
+pub(crate) mod permit;
+pub(crate) mod proceed;
+pub(crate) mod publish;
+pub(crate) mod remove;
+pub(crate) mod reply_to;
+pub(crate) mod restore;
+pub(crate) mod route;
+pub(crate) mod topology;
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, VecDeque},

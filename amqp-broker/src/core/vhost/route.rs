@@ -1,13 +1,13 @@
 //! From exchange and keys to queues.
 
-use super::{
+use super::Vhost;
+use crate::core::{
     content::{header_table::values, keys::Keys, message::Parts, properties::Relevant},
     entities::{
         exchange::{Cursor, Destination, headers::SortedHeaders},
         ids::{ExchangeId, QueueId},
     },
     rabbitmq::refusal::Refusal,
-    vhost::Vhost,
     work::routing::{Found, Passed, Routing},
 };
 

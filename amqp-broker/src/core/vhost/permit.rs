@@ -2,13 +2,13 @@
 
 use amqp_codec::ShortString;
 
-use super::{
+use super::Vhost;
+use crate::core::{
     entities::ids::ConnectionId,
     rabbitmq::{
         access::{Access, Act, Permissions},
         refusal::Refusal,
     },
-    vhost::Vhost,
 };
 
 impl Vhost {

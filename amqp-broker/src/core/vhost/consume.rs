@@ -2,7 +2,8 @@
 
 use amqp_codec::{ShortString, method::basic};
 
-use super::{
+use super::Vhost;
+use crate::core::{
     content::message::{Message, Parts},
     effects::sink::Sink,
     entities::{
@@ -15,7 +16,6 @@ use super::{
         arguments::{ConsumerArguments, QueueArguments, QueueType},
         refusal::Refusal,
     },
-    vhost::Vhost,
     work::{Work, removal::Removal},
 };
 

@@ -3,20 +3,22 @@
 
 use amqp_codec::{ShortString, method::basic};
 
-use super::{
-    content::{
-        message::{Draft, Parts},
-        properties::Changes,
+use super::Vhost;
+use crate::{
+    core::{
+        content::{
+            message::{Draft, Parts},
+            properties::Changes,
+        },
+        effects::{
+            lost_replies::LostReplies,
+            sink::{Delivery, Sink},
+        },
+        entities::{ids::ChannelId, reply_consumer::ReplyConsumer},
+        rabbitmq::refusal::Refusal,
     },
-    effects::{
-        lost_replies::LostReplies,
-        sink::{Delivery, Sink},
-    },
-    entities::{ids::ChannelId, reply_consumer::ReplyConsumer},
-    rabbitmq::refusal::Refusal,
-    vhost::Vhost,
+    shown::shown,
 };
-use crate::shown::shown;
 
 /// What a client consumes from, and gives as `reply-to`.
 const NAME: &[u8] = b"amq.rabbitmq.reply-to";
@@ -163,8 +165,8 @@ mod tests {
     use super::*;
     use crate::core::{
         entities::ids::ConnectionId,
-        publish::{Publisher, Route},
         rabbitmq::access::Access,
+        vhost::publish::{Publisher, Route},
     };
 
     /// A connection that takes so many replies.

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{
+use super::Vhost;
+use crate::core::{
     entities::{
         exchange::{Destination, Exchange},
         ids::{ExchangeId, QueueId},
@@ -15,7 +16,6 @@ use super::{
         records::{Binding, Record, Stored},
     },
     rabbitmq::arguments::QueueArguments,
-    vhost::Vhost,
 };
 
 /// A virtual host that is being put back. Exchanges and queues come before bindings and messages, messages of a queue in

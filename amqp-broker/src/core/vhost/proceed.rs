@@ -1,14 +1,13 @@
 //! Goes on with operations that take more than a turn, for who waits for them and for nobody.
 
-use super::{
+use super::{Vhost, publish::Publisher};
+use crate::core::{
     budget::Budget,
     collections::segments::Segments,
     effects::sink::Sink,
     entities::{channel::Settled, ready::Ready, unacked::Outcome},
     journal::kept::Kept,
-    publish::Publisher,
     rabbitmq::refusal::Refusal,
-    vhost::Vhost,
     work::{
         Work,
         commit::{Commit, Rollback, Stage},

@@ -1,11 +1,11 @@
 //! Deliveries that are not acknowledged in time close their channel
 //! (<https://www.rabbitmq.com/consumers.html#acknowledgement-timeout>).
 
-use super::{
+use super::Vhost;
+use crate::core::{
     effects::sink::Sink,
     entities::{ids::ChannelId, ready::NEVER, unacked::AcksChecked},
     rabbitmq::refusal::Refusal,
-    vhost::Vhost,
     work::{Work, removal::Removal},
 };
 

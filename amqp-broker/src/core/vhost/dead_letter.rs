@@ -2,23 +2,25 @@
 
 use amqp_codec::ShortString;
 
-use super::{
-    content::{
-        message::Origin,
-        properties::{Relevant, is_persistent},
+use super::Vhost;
+use crate::{
+    core::{
+        content::{
+            message::Origin,
+            properties::{Relevant, is_persistent},
+        },
+        effects::sink::Sink,
+        entities::{graveyard::Dead, queue::Terms},
+        rabbitmq::{
+            arguments::DeadLetter,
+            copies::Copies,
+            death::{Death, Reason, passed},
+            refusal::Refusal,
+        },
+        work::{publishing::Publishing, routing::Found},
     },
-    effects::sink::Sink,
-    entities::{graveyard::Dead, queue::Terms},
-    rabbitmq::{
-        arguments::DeadLetter,
-        copies::Copies,
-        death::{Death, Reason, passed},
-        refusal::Refusal,
-    },
-    vhost::Vhost,
-    work::{publishing::Publishing, routing::Found},
+    shown::shown,
 };
-use crate::shown::shown;
 
 /// How often it is told that letters were dropped, in milliseconds.
 const TOLD_EVERY: u64 = 1000;
@@ -128,7 +130,7 @@ impl Vhost {
         }
         if !was_found && letter.origin.is_none() {
             // Letters of this letter may come where it may die again.
-            let may_die = |id: &super::entities::ids::QueueId| {
+            let may_die = |id: &crate::core::entities::ids::QueueId| {
                 self.queues.get(*id).is_some_and(|queue| queue.arguments.dead_letter.is_some())
             };
             letter.origin = letter.found.queues.iter().any(may_die).then(Origin::default);

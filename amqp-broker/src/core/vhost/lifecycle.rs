@@ -1,13 +1,13 @@
 //! Connections and channels come. How they go, and with them what is theirs alone, stands in `remove`.
 
-use super::{
+use super::Vhost;
+use crate::core::{
     entities::{
         channel::Channel,
         connection::Connection,
         ids::{ChannelId, ConnectionId},
     },
     rabbitmq::access::Access,
-    vhost::Vhost,
 };
 
 impl Vhost {

@@ -2,7 +2,8 @@
 
 use amqp_codec::{Entries, ShortString};
 
-use super::{
+use super::{Vhost, reply_to::set_reply_to};
+use crate::core::{
     content::{
         keys::Keys,
         message::{Draft, Message},
@@ -22,8 +23,6 @@ use super::{
         death::Reason,
         refusal::Refusal,
     },
-    reply_to::set_reply_to,
-    vhost::Vhost,
     work::{
         publication::Publication,
         publishing::{Progress, Published, Publishing},

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::{
+use super::Vhost;
+use crate::core::{
     collections::arena::Arena,
     content::{message::Message, stamp::stamped},
     effects::sink::{Delivery, Sink},
@@ -22,7 +23,6 @@ use super::{
         records::{Record, Stored},
     },
     rabbitmq::{death::Reason, refusal::Refusal},
-    vhost::Vhost,
     work::{Work, publication::Publication, step::Step},
 };
 
@@ -583,7 +583,7 @@ impl<'a> Way<'a> {
     #[inline]
     fn send(
         &mut self,
-        parts: super::content::message::Parts<'_>,
+        parts: crate::core::content::message::Parts<'_>,
         redelivered: bool,
         sink: &mut impl Sink,
     ) -> u64 {

@@ -5,7 +5,8 @@ use amqp_codec::{
     method::{exchange, queue},
 };
 
-use super::{
+use super::Vhost;
+use crate::core::{
     entities::{
         exchange as exchanges,
         exchange::{Destination, Kind},
@@ -20,7 +21,6 @@ use super::{
         equivalence::{compare, compare_all, compare_property},
         refusal::Refusal,
     },
-    vhost::Vhost,
     work::{Work, removal::Removal},
 };
 

@@ -1,6 +1,7 @@
 //! Takes away connections, channels, queues and exchanges with all that is theirs, a bounded part of it in each turn.
 
-use super::{
+use super::{Vhost, proceed::forget};
+use crate::core::{
     effects::sink::Sink,
     entities::{
         channel::{Channel, Settled},
@@ -10,8 +11,6 @@ use super::{
         unacked::Outcome,
     },
     journal::records::Record,
-    proceed::forget,
-    vhost::Vhost,
     work::removal::{EndingChannel, Removal, RemovedExchange, RemovedQueue},
 };
 

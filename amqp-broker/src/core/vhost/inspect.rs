@@ -4,12 +4,10 @@ use std::collections::VecDeque;
 
 use amqp_codec::{ShortString, Table};
 
-use super::{
-    entities::{
-        exchange::{Bound, Destination},
-        ids::{ChannelId, ConnectionId, QueueId},
-    },
-    vhost::Vhost,
+use super::Vhost;
+use crate::core::entities::{
+    exchange::{Bound, Destination},
+    ids::{ChannelId, ConnectionId, QueueId},
 };
 
 /// What it takes to look at one thing.
@@ -217,7 +215,7 @@ impl Vhost {
     }
 }
 
-fn info_of(channel: &super::entities::channel::Channel) -> ChannelInfo {
+fn info_of(channel: &crate::core::entities::channel::Channel) -> ChannelInfo {
     ChannelInfo {
         number: channel.number,
         consumer_tags: channel.consumers.keys().map(ToString::to_string).collect(),
