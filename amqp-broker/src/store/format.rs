@@ -5,8 +5,8 @@ use bytes::{Buf, BufMut, Bytes};
 
 use crate::core::{
     content::message::{Message, Packed},
-    entities::exchange::{Declaration, Kind},
     journal::records::{Binding, Record, Stored},
+    rabbitmq::exchange_declaration::{ExchangeDeclaration, Kind},
 };
 
 /// The first octet of a key says what it is of.
@@ -32,7 +32,7 @@ pub(super) fn entity_key(kind: u8, serial: u64) -> [u8; 9] {
     key
 }
 
-pub(super) fn exchange(declared: &Declaration) -> Vec<u8> {
+pub(super) fn exchange(declared: &ExchangeDeclaration) -> Vec<u8> {
     let flags = AUTO_DELETE * u8::from(declared.auto_delete) + INTERNAL * u8::from(declared.internal);
     let kind = ShortString::from_static(declared.kind.name());
     entity(flags, &[&kind, &declared.name], &declared.arguments)
@@ -64,7 +64,8 @@ pub(super) fn read_entity(key: &[u8], value: &[u8]) -> Option<Record> {
             let name = read_name(&mut rest)?;
             let arguments = Table::from_encoded(Bytes::copy_from_slice(rest)).ok()?;
             let internal = flags & INTERNAL != 0;
-            let declared = Declaration { name, kind, durable: true, auto_delete, internal, arguments };
+            let declared =
+                ExchangeDeclaration { name, kind, durable: true, auto_delete, internal, arguments };
             Some(Record::ExchangeDeclared { serial, declared })
         }
         QUEUE => {
@@ -209,7 +210,7 @@ mod tests {
         };
         assert_eq!((read, table), (name.clone(), arguments()));
 
-        let declared = Declaration {
+        let declared = ExchangeDeclaration {
             name,
             kind: Kind::Topic,
             durable: true,

@@ -16,7 +16,10 @@ use crate::core::{
         headers::{HeadersMatch, SortedHeaders},
         topic::{Matcher, Trie},
     },
-    rabbitmq::refusal::Refusal,
+    rabbitmq::{
+        exchange_declaration::{ExchangeDeclaration, Kind},
+        refusal::Refusal,
+    },
 };
 
 /// What a binding leads to.
@@ -26,59 +29,9 @@ pub(crate) enum Destination {
     Exchange(ExchangeId),
 }
 
-/// How an exchange routes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Direct,
-    Fanout,
-    Topic,
-    Headers,
-}
-
-impl Kind {
-    /// The kind of this name.
-    pub(crate) fn parse(name: &ShortString) -> Result<Self, Refusal> {
-        match name.as_bytes() {
-            b"direct" => Ok(Kind::Direct),
-            b"fanout" => Ok(Kind::Fanout),
-            b"topic" => Ok(Kind::Topic),
-            b"headers" => Ok(Kind::Headers),
-            _ => Err(Refusal::UnknownExchangeType(name.to_string())),
-        }
-    }
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Kind::Direct => "direct",
-            Kind::Fanout => "fanout",
-            Kind::Topic => "topic",
-            Kind::Headers => "headers",
-        }
-    }
-}
-
-/// What an exchange is declared with.
-#[derive(Clone, Debug)]
-pub(crate) struct Declaration {
-    pub(crate) name: ShortString,
-    pub(crate) kind: Kind,
-    pub(crate) durable: bool,
-    pub(crate) auto_delete: bool,
-    pub(crate) internal: bool,
-    pub(crate) arguments: Table,
-}
-
-/// What an exchange takes, a binding beside its key and arguments, and a word of a topic pattern, in bytes. Estimates.
-const EXCHANGE_OVERHEAD: u64 = 768;
+/// What a binding takes beside its key and arguments, and a word of a topic pattern, in bytes. Estimates.
 const BINDING_OVERHEAD: u64 = 400;
 const WORD_OVERHEAD: u64 = 200;
-
-impl Declaration {
-    /// How much memory the exchange takes, near enough.
-    pub(crate) fn weight(&self) -> u64 {
-        EXCHANGE_OVERHEAD + (self.name.len() + 2 * self.arguments.as_encoded().len()) as u64
-    }
-}
 
 /// A binding.
 #[derive(Debug)]
@@ -96,7 +49,7 @@ pub(crate) type Sources = HashSet<(ExchangeId, u64)>;
 /// An exchange.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    pub(crate) declared: Declaration,
+    pub(crate) declared: ExchangeDeclaration,
     /// Its number among what survives the process; 0 when it does not.
     pub(crate) serial: u64,
     pub(crate) alternate: Option<ShortString>,
@@ -134,7 +87,7 @@ pub(crate) struct Cursor {
 }
 
 impl Exchange {
-    pub(crate) fn new(declared: Declaration, serial: u64) -> Self {
+    pub(crate) fn new(declared: ExchangeDeclaration, serial: u64) -> Self {
         let router = match declared.kind {
             Kind::Direct => Router::Direct(HashMap::new()),
             Kind::Fanout => Router::Fanout,

@@ -10,7 +10,7 @@ use crate::core::{
     journal::{
         groups::Groups,
         kept::Kept,
-        records::{Changes, Record, Stored},
+        records::{Changes, Record},
     },
     rabbitmq::{arguments::DeadLetter, death::Reason},
 };
@@ -237,7 +237,7 @@ impl Graveyard {
             // What becomes of it next is not written before this is.
             entry.kept = self.groups.following(entry.kept);
         }
-        self.note(entry.kept, || Record::Returned(Stored::new(queue, entry)));
+        self.note(entry.kept, || Record::Returned(entry.stored(queue)));
     }
 
     /// What left since this was last asked.

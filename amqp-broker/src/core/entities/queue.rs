@@ -66,7 +66,7 @@ pub(crate) struct Queue {
 
 /// What a queue is declared with.
 #[derive(Debug)]
-pub(crate) struct Declaration {
+pub(crate) struct QueueDeclaration {
     pub(crate) name: ShortString,
     pub(crate) durable: bool,
     pub(crate) auto_delete: bool,
@@ -90,8 +90,8 @@ impl Queue {
         Self::weight_of(&self.name, &self.table)
     }
 
-    pub(crate) fn new(declared: Declaration, now: u64) -> Self {
-        let Declaration { name, durable, auto_delete, owner, table, arguments, serial } = declared;
+    pub(crate) fn new(declared: QueueDeclaration, now: u64) -> Self {
+        let QueueDeclaration { name, durable, auto_delete, owner, table, arguments, serial } = declared;
         Queue {
             name,
             durable,

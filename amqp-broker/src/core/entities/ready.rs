@@ -3,7 +3,7 @@
 use crate::core::{
     collections::segments::Segments,
     content::{message::Message, stamp::stamped},
-    journal::kept::Kept,
+    journal::{kept::Kept, records::Stored},
 };
 
 /// Never: of a message that does not expire, of a timer that is not set.
@@ -25,6 +25,19 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// What is kept of it in the queue of this serial number.
+    pub(crate) fn stored(&self, queue: u64) -> Stored {
+        Stored {
+            queue,
+            position: self.position,
+            expires_at: self.expires_at,
+            priority: self.priority,
+            redelivered: self.redelivered,
+            returns: self.returns,
+            message: self.message.clone(),
+        }
+    }
+
     /// The content header as it is delivered, where it is not the one that was published: what returned to a quorum queue
     /// says how often.
     #[inline]

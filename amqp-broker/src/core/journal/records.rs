@@ -7,10 +7,7 @@ use std::{
 
 use amqp_codec::{ShortString, Table};
 
-use crate::core::{
-    content::message::Message,
-    entities::{exchange::Declaration, ready::Entry},
-};
+use crate::core::{content::message::Message, rabbitmq::exchange_declaration::ExchangeDeclaration};
 
 /// Serial numbers below are those of the exchanges that are always there.
 const FIRST_SERIAL: u64 = 100;
@@ -27,7 +24,7 @@ const PART: usize = 4096;
 pub(crate) enum Record {
     ExchangeDeclared {
         serial: u64,
-        declared: Declaration,
+        declared: ExchangeDeclaration,
     },
     ExchangeDeleted {
         serial: u64,
@@ -155,20 +152,6 @@ pub(crate) struct Stored {
     /// How often it was returned to a quorum queue.
     pub(crate) returns: u32,
     pub(crate) message: Message,
-}
-
-impl Stored {
-    pub(crate) fn new(queue: u64, entry: &Entry) -> Self {
-        Stored {
-            queue,
-            position: entry.position,
-            expires_at: entry.expires_at,
-            priority: entry.priority,
-            redelivered: entry.redelivered,
-            returns: entry.returns,
-            message: entry.message.clone(),
-        }
-    }
 }
 
 impl Stored {

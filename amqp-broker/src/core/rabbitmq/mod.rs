@@ -5,5 +5,6 @@ pub(crate) mod arguments;
 pub(crate) mod copies;
 pub(crate) mod death;
 pub(crate) mod equivalence;
+pub(crate) mod exchange_declaration;
 pub(crate) mod refusal;
 pub(crate) mod term;

@@ -246,7 +246,7 @@ impl Vhost {
         self.dead.entered(&entry.message);
         let stored = queue.keeps(publication.is_persistent).then(|| {
             entry.kept = self.dead.groups().kept();
-            Stored::new(queue.serial, &entry)
+            entry.stored(queue.serial)
         });
         way.deliver_entry(now, entry, sink);
         if let Some(stored) = stored {

@@ -33,7 +33,7 @@ use super::{
         channel::Channel,
         connection::Connection,
         consumer::Consumer,
-        exchange::{Declaration, Destination, Exchange, Kind},
+        exchange::{Destination, Exchange},
         graveyard::Graveyard,
         ids::{
             ChannelId, ChannelKey, ConnectionId, ConnectionKey, ConsumerId, ConsumerKey, ExchangeId,
@@ -45,7 +45,11 @@ use super::{
     },
     journal::records::{Changes, Journal, Record},
     limits::Limits,
-    rabbitmq::{arguments::Entity, refusal::Refusal},
+    rabbitmq::{
+        arguments::Entity,
+        exchange_declaration::{ExchangeDeclaration, Kind},
+        refusal::Refusal,
+    },
     work::{Work, publishing::Publishing, removal::Removal, waiting::Waiting},
 };
 
@@ -61,58 +65,58 @@ const PREDECLARED: &[(&str, Kind, bool)] = &[
 
 /// A virtual host.
 pub(crate) struct Vhost {
-    pub(super) name: String,
-    pub(super) limits: Limits,
+    name: String,
+    limits: Limits,
     /// How much may be done in this turn.
     pub(crate) budget: Budget,
     /// Bytes of exchanges, queues, bindings, consumers, channels and connections, near enough.
-    pub(super) topology_weight: u64,
+    topology_weight: u64,
     /// Bytes of transactions that are being committed and not in queues yet.
-    pub(super) committing: u64,
+    committing: u64,
     /// Bytes that connections and the disk hold beside it.
     pub(crate) held_elsewhere: u64,
-    pub(super) exchanges: Arena<Exchange, ExchangeKey>,
-    pub(super) exchange_names: HashMap<ShortString, ExchangeId>,
+    exchanges: Arena<Exchange, ExchangeKey>,
+    exchange_names: HashMap<ShortString, ExchangeId>,
     /// How many bindings all exchanges have, and how many of them are about to be taken away, some counted twice.
-    pub(super) bindings: usize,
-    pub(super) dying_bindings: usize,
-    pub(super) queues: Arena<Queue, QueueKey>,
-    pub(super) queue_names: HashMap<ShortString, QueueId>,
-    pub(super) connections: Arena<Connection, ConnectionKey>,
-    pub(super) channels: Arena<Channel, ChannelKey>,
-    pub(super) consumers: Arena<Consumer, ConsumerKey>,
+    bindings: usize,
+    dying_bindings: usize,
+    queues: Arena<Queue, QueueKey>,
+    queue_names: HashMap<ShortString, QueueId>,
+    connections: Arena<Connection, ConnectionKey>,
+    channels: Arena<Channel, ChannelKey>,
+    consumers: Arena<Consumer, ConsumerKey>,
     /// Changes whenever a route may: what was found under another number is found anew.
-    pub(super) topology: u64,
+    topology: u64,
     /// The number of the message being routed: queues that carry it have been found.
-    pub(super) routing: u64,
+    routing: u64,
     /// What the exchange being passed leads to; kept for its memory.
-    pub(super) destinations: Vec<Destination>,
+    destinations: Vec<Destination>,
     /// The queues that got ready messages or ready consumers, to be looked at before the turn ends or in a later one.
-    pub(super) woken: VecDeque<QueueId>,
+    woken: VecDeque<QueueId>,
     /// The consumers that are to line up, for their connection has room again.
-    pub(super) lining_up: VecDeque<ConsumerId>,
+    lining_up: VecDeque<ConsumerId>,
     /// The channels on which settled deliveries may have made room for consumers that wait for it.
-    pub(super) relieved: Vec<ChannelId>,
+    relieved: Vec<ChannelId>,
     /// The messages that died, and the letter that is under way of those.
-    pub(super) dead: Graveyard,
-    pub(super) letter: Option<Box<Publishing>>,
+    dead: Graveyard,
+    letter: Option<Box<Publishing>>,
     /// The direct replies that were dropped, and when it was last told that those or letters were.
-    pub(super) lost_replies: LostReplies,
-    pub(super) lost_told_at: u64,
+    lost_replies: LostReplies,
+    lost_told_at: u64,
     /// Operations that go on though nobody waits for them.
-    pub(super) abandoned: VecDeque<Work>,
+    abandoned: VecDeque<Work>,
     /// Transactions that wait for others.
-    pub(super) waiting: Waiting,
+    waiting: Waiting,
     /// What changed of that which survives the process.
-    pub(super) journal: Journal,
+    journal: Journal,
     /// When its clock began, in milliseconds since 1970.
     pub(crate) began: u64,
     /// The channels that wait for direct replies, by the key these come with.
-    pub(super) reply_names: HashMap<ShortString, ChannelId>,
+    reply_names: HashMap<ShortString, ChannelId>,
     /// When the oldest unacknowledged delivery of all may have been out for too long.
-    pub(super) acks_due: u64,
+    acks_due: u64,
     /// How far the search for those is, if it is under way.
-    pub(super) acks_checked: Option<AcksChecked>,
+    acks_checked: Option<AcksChecked>,
     /// What is done first in the next turn that is nobody's.
     first: usize,
     timers: BinaryHeap<Reverse<(u64, QueueId)>>,
@@ -157,7 +161,7 @@ impl Vhost {
             timers: BinaryHeap::new(),
         };
         for (&(name, kind, internal), serial) in PREDECLARED.iter().zip(1..) {
-            let declared = Declaration {
+            let declared = ExchangeDeclaration {
                 name: ShortString::from_static(name),
                 kind,
                 durable: true,
@@ -177,7 +181,7 @@ impl Vhost {
     }
 
     /// Checks that there is memory for a declaration or a binding.
-    pub(super) fn check_memory(&self, more: u64) -> Result<(), Refusal> {
+    fn check_memory(&self, more: u64) -> Result<(), Refusal> {
         let limit = self.limits.memory;
         if self.held().saturating_add(self.held_elsewhere).saturating_add(more) > limit {
             return Err(Refusal::NoMemory { vhost: self.name.clone(), limit });
@@ -186,11 +190,11 @@ impl Vhost {
     }
 
     /// Whether there are as many exchanges as there may be.
-    pub(super) fn has_all_exchanges(&self) -> bool {
+    fn has_all_exchanges(&self) -> bool {
         self.exchange_names.len() >= self.limits.exchanges.saturating_add(PREDECLARED.len())
     }
 
-    pub(super) fn create_exchange(&mut self, declared: Declaration) {
+    fn create_exchange(&mut self, declared: ExchangeDeclaration) {
         let serial = self.journal.serial(declared.durable);
         if serial != 0 {
             self.journal.record(Record::ExchangeDeclared { serial, declared: declared.clone() });
@@ -224,7 +228,7 @@ impl Vhost {
         Some(changes)
     }
 
-    fn add_exchange(&mut self, declared: Declaration, serial: u64) {
+    fn add_exchange(&mut self, declared: ExchangeDeclaration, serial: u64) {
         let name = declared.name.clone();
         self.topology_weight += declared.weight();
         let id = self.exchanges.insert(Exchange::new(declared, serial));
@@ -232,20 +236,20 @@ impl Vhost {
         self.topology += 1;
     }
 
-    pub(super) fn exchange_id(&self, name: &ShortString) -> Result<ExchangeId, Refusal> {
+    fn exchange_id(&self, name: &ShortString) -> Result<ExchangeId, Refusal> {
         self.exchange_names.get(name).copied().ok_or_else(|| self.no_exchange(name.as_bytes()))
     }
 
-    pub(super) fn no_exchange(&self, name: &[u8]) -> Refusal {
+    fn no_exchange(&self, name: &[u8]) -> Refusal {
         Refusal::NoExchange { name: String::from_utf8_lossy(name).into_owned(), vhost: self.name.clone() }
     }
 
-    pub(super) fn no_queue(&self, name: &ShortString) -> Refusal {
+    fn no_queue(&self, name: &ShortString) -> Refusal {
         Refusal::NoQueue { name: name.to_string(), vhost: self.name.clone() }
     }
 
     /// The queue of this name, if this connection may use it.
-    pub(super) fn usable_queue(&self, name: &ShortString, by: ConnectionId) -> Result<QueueId, Refusal> {
+    fn usable_queue(&self, name: &ShortString, by: ConnectionId) -> Result<QueueId, Refusal> {
         let id = self.queue_names.get(name).copied().ok_or_else(|| self.no_queue(name))?;
         match self.queues.get(id) {
             Some(queue) if queue.owner.is_none_or(|owner| owner == by) => Ok(id),
@@ -260,24 +264,24 @@ impl Vhost {
         self.connections.get(id).is_none_or(|connection| connection.is_leaving)
     }
 
-    pub(super) fn locked(&self, name: &ShortString) -> Refusal {
+    fn locked(&self, name: &ShortString) -> Refusal {
         Refusal::Locked { name: name.to_string(), vhost: self.name.clone() }
     }
 
-    pub(super) fn entity<'a>(&'a self, what: &'static str, name: &'a str) -> Entity<'a> {
+    fn entity<'a>(&'a self, what: &'static str, name: &'a str) -> Entity<'a> {
         Entity { what, name, vhost: &self.name }
     }
 
     /// Notes that a queue has something to look at.
     #[inline]
-    pub(super) fn wake(&mut self, queue: QueueId) {
+    fn wake(&mut self, queue: QueueId) {
         if self.woken.back() != Some(&queue) {
             self.woken.push_back(queue);
         }
     }
 
     /// Sets a queue's timer, unless it is set to fire early enough.
-    pub(super) fn arm(&mut self, id: QueueId) {
+    fn arm(&mut self, id: QueueId) {
         let Some(queue) = self.queues.get_mut(id) else { return };
         let deadline = queue.deadline();
         if deadline < queue.timer {

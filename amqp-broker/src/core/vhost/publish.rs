@@ -414,7 +414,7 @@ impl Vhost {
         self.dead.entered(&entry.message);
         let stored = queue.keeps(publication.is_persistent).then(|| {
             entry.kept = self.dead.groups().kept();
-            Stored::new(queue.serial, &entry)
+            entry.stored(queue.serial)
         });
         let (expires, length) = (entry.expires_at != NEVER, queue.ready.len());
         queue.ready.push(entry);

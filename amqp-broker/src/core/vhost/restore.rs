@@ -7,8 +7,7 @@ use crate::core::{
     entities::{
         exchange::{Destination, Exchange},
         ids::{ExchangeId, QueueId},
-        queue as queues,
-        queue::Queue,
+        queue::{Queue, QueueDeclaration},
         ready::Entry,
     },
     journal::{
@@ -49,7 +48,7 @@ impl<'a> Restoration<'a> {
             Record::QueueDeclared { serial, name, auto_delete, arguments: table } => {
                 let parsed = QueueArguments::parse(&table, self.vhost.entity("queue", &name.to_text()));
                 let Ok(arguments) = parsed else { return false };
-                let declared = queues::Declaration {
+                let declared = QueueDeclaration {
                     name: name.clone(),
                     durable: true,
                     auto_delete,
@@ -125,7 +124,7 @@ impl Vhost {
         let kept = queues.filter(|queue| queue.serial != 0);
         kept.flat_map(|queue| {
             let entries = queue.ready.iter().filter(|entry| entry.kept.is_kept() && entry.redelivered);
-            entries.map(|entry| Stored::new(queue.serial, entry))
+            entries.map(|entry| entry.stored(queue.serial))
         })
         .collect()
     }

@@ -8,17 +8,16 @@ use amqp_codec::{
 use super::Vhost;
 use crate::core::{
     entities::{
-        exchange as exchanges,
-        exchange::{Destination, Kind},
+        exchange::Destination,
         ids::{ConnectionId, ExchangeId, QueueId},
-        queue as queues,
-        queue::Queue,
+        queue::{Queue, QueueDeclaration},
     },
     journal::records::{self, Record},
     rabbitmq::{
         access::Act,
         arguments::{QueueArguments, QueueType, check_entity_name},
         equivalence::{compare, compare_all, compare_property},
+        exchange_declaration::{ExchangeDeclaration, Kind},
         refusal::Refusal,
     },
     work::{Work, removal::Removal},
@@ -63,7 +62,7 @@ impl Vhost {
         let kind = Kind::parse(&declare.kind)?;
         not_default(name)?;
         self.permit_exchange(by, Act::Configure, name.as_bytes())?;
-        let declared = exchanges::Declaration {
+        let declared = ExchangeDeclaration {
             name: name.detach(),
             kind,
             durable: declare.durable,
@@ -94,8 +93,8 @@ impl Vhost {
 
     fn same_exchange(
         &self,
-        current: &exchanges::Declaration,
-        received: &exchanges::Declaration,
+        current: &ExchangeDeclaration,
+        received: &ExchangeDeclaration,
     ) -> Result<(), Refusal> {
         let name = received.name.to_text();
         let entity = self.entity("exchange", &name);
@@ -342,7 +341,7 @@ impl Vhost {
             });
         }
         let id = self.queues.insert(Queue::new(
-            queues::Declaration {
+            QueueDeclaration {
                 name: name.clone(),
                 durable: is_durable(declare),
                 auto_delete: declare.auto_delete,
