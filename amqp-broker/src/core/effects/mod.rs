@@ -1,4 +1,5 @@
 //! What an operation does to others than its caller.
 
+pub(crate) mod delivery_path;
 pub(crate) mod lost_replies;
 pub(crate) mod sink;

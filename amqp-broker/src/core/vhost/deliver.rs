@@ -4,24 +4,16 @@ use std::collections::VecDeque;
 
 use super::Vhost;
 use crate::core::{
-    collections::arena::Arena,
-    content::{message::Message, stamp::stamped},
-    effects::sink::{Delivery, Sink},
+    content::message::Message,
+    effects::{delivery_path::DeliveryPath, sink::Sink},
     entities::{
-        channel::{Channel, Settled},
-        connection::Connection,
+        channel::Settled,
         consumer::Consumer,
-        ids::{
-            ChannelId, ChannelKey, ConnectionId, ConnectionKey, ConsumerId, ConsumerKey, QueueId, QueueKey,
-        },
-        queue::Queue,
-        ready::{Entry, NEVER},
+        ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
+        ready::NEVER,
         unacked::{Held, Outcome},
     },
-    journal::{
-        kept::Kept,
-        records::{Record, Stored},
-    },
+    journal::records::{Record, Stored},
     rabbitmq::{death::Reason, refusal::Refusal},
     work::{Work, publication::Publication, step::Step},
 };
@@ -92,24 +84,24 @@ impl Vhost {
         }
         let Some(consumer) = self.ready_consumer(id) else { return false };
         let Vhost { consumers, channels, connections, queues, dead, budget, .. } = self;
-        let way = Way::find(consumers, channels, connections, queues, (id, consumer));
-        let Some(mut way) = way else { return false };
-        let Some(entry) = way.queue.ready.pop() else { return false };
+        let path = DeliveryPath::find(consumers, channels, connections, queues, (id, consumer));
+        let Some(mut path) = path else { return false };
+        let Some(entry) = path.queue.ready.pop() else { return false };
         budget.spend(1);
-        let serial = way.queue.serial;
+        let serial = path.queue.serial;
         // What has expired behind others is seen when its own turn comes.
         if entry.expires_at <= now {
             dead.left(serial, &entry);
-            way.queue.mourn(entry.message, entry.kept, Reason::Expired, dead);
+            path.queue.mourn(entry.message, entry.kept, Reason::Expired, dead);
             return true;
         }
-        if way.consumer.no_ack {
+        if path.consumer.no_ack {
             dead.left(serial, &entry);
         }
         budget.spend_octets(entry.message.copied());
-        way.deliver_entry(now, entry, sink);
+        path.deliver_entry(now, entry, sink);
         // Another message is at the head now.
-        let is_due_earlier = way.queue.deadline() < way.queue.timer;
+        let is_due_earlier = path.queue.deadline() < path.queue.timer;
         self.watch_acks(now);
         if is_due_earlier {
             self.arm(id);
@@ -147,7 +139,7 @@ impl Vhost {
         let (queue_id, priority) = (consumer.queue, consumer.priority);
         let queue = self.queues.get_mut(queue_id)?;
         if queue.stream.is_some() {
-            let message = self.way_to(queue_id, consumer_id)?.deliver_record(now, sink);
+            let message = self.path_to(queue_id, consumer_id)?.deliver_record(now, sink);
             self.note_record(message);
             self.wake(queue_id);
         } else if !std::mem::replace(&mut consumer.in_line, true) {
@@ -167,7 +159,7 @@ impl Vhost {
             queue.next_consumer = number;
             self.budget.spend(1);
             while !self.budget.is_over() {
-                let message = self.way_to(id, consumer).and_then(|mut way| way.deliver_record(now, sink));
+                let message = self.path_to(id, consumer).and_then(|mut path| path.deliver_record(now, sink));
                 if !self.note_record(message) {
                     break;
                 }
@@ -176,8 +168,8 @@ impl Vhost {
                 self.woken.push_back(id);
                 break;
             }
-            if let Some(mut way) = self.way_to(id, consumer) {
-                way.wait_for_channel();
+            if let Some(mut path) = self.path_to(id, consumer) {
+                path.wait_for_channel();
             }
             if let Some(queue) = self.queues.get_mut(id) {
                 queue.next_consumer = number + 1;
@@ -235,20 +227,20 @@ impl Vhost {
     ) {
         self.budget.spend_octets(publication.copied());
         let Vhost { consumers, channels, connections, queues, .. } = self;
-        let way = Way::find(consumers, channels, connections, queues, (id, consumer));
-        let Some(mut way) = way else { return };
-        if way.consumer.no_ack {
-            way.send(publication.parts(), false, sink);
+        let path = DeliveryPath::find(consumers, channels, connections, queues, (id, consumer));
+        let Some(mut path) = path else { return };
+        if path.consumer.no_ack {
+            path.send(publication.parts(), false, sink);
             return;
         }
-        let queue = &mut *way.queue;
+        let queue = &mut *path.queue;
         let mut entry = queue.entry(publication.message(), publication.terms, now);
         self.dead.entered(&entry.message);
         let stored = queue.keeps(publication.is_persistent).then(|| {
             entry.kept = self.dead.groups().kept();
             entry.stored(queue.serial)
         });
-        way.deliver_entry(now, entry, sink);
+        path.deliver_entry(now, entry, sink);
         if let Some(stored) = stored {
             self.keep(stored);
         }
@@ -266,9 +258,9 @@ impl Vhost {
     }
 
     #[inline]
-    fn way_to(&mut self, queue_id: QueueId, consumer_id: ConsumerId) -> Option<Way<'_>> {
+    fn path_to(&mut self, queue_id: QueueId, consumer_id: ConsumerId) -> Option<DeliveryPath<'_>> {
         let Vhost { consumers, channels, connections, queues, .. } = self;
-        Way::find(consumers, channels, connections, queues, (queue_id, consumer_id))
+        DeliveryPath::find(consumers, channels, connections, queues, (queue_id, consumer_id))
     }
 
     /// Acknowledges or refuses deliveries of a channel.
@@ -483,122 +475,5 @@ impl Vhost {
             self.relieve(channel);
         }
         self.dispatch_woken(now, sink);
-    }
-}
-
-/// All that a delivery passes.
-struct Way<'a> {
-    queue_id: QueueId,
-    queue: &'a mut Queue,
-    consumer_id: ConsumerId,
-    consumer: &'a mut Consumer,
-    channel: &'a mut Channel,
-    connection: &'a mut Connection,
-}
-
-impl<'a> Way<'a> {
-    #[inline]
-    fn find(
-        consumers: &'a mut Arena<Consumer, ConsumerKey>,
-        channels: &'a mut Arena<Channel, ChannelKey>,
-        connections: &'a mut Arena<Connection, ConnectionKey>,
-        queues: &'a mut Arena<Queue, QueueKey>,
-        (queue_id, consumer_id): (QueueId, ConsumerId),
-    ) -> Option<Self> {
-        let consumer = consumers.get_mut(consumer_id)?;
-        let channel = channels.get_mut(consumer.channel)?;
-        let connection = connections.get_mut(channel.connection)?;
-        let queue = queues.get_mut(queue_id)?;
-        Some(Way { queue_id, queue, consumer_id, consumer, channel, connection })
-    }
-
-    /// Lets the consumer wait for its channel, if that is what it lacks.
-    fn wait_for_channel(&mut self) {
-        if !self.connection.congested
-            && self.consumer.has_room()
-            && !self.channel.has_room(self.consumer.shares)
-        {
-            self.channel.wait(self.consumer_id, self.consumer);
-        }
-    }
-
-    /// Sends a stream's consumer the next message, if there is one, and room for it.
-    fn deliver_record(&mut self, now: u64, sink: &mut impl Sink) -> Option<Message> {
-        if self.connection.congested
-            || !self.consumer.has_room()
-            || !self.channel.has_room(self.consumer.shares)
-        {
-            return None;
-        }
-        let (offset, message) = self.queue.stream.as_ref()?.at(self.consumer.offset)?;
-        let message = message.clone();
-        self.consumer.offset = offset + 1;
-        // What cannot be read cannot be stamped: it goes as it came.
-        let header = stamped(message.parts().header, "x-stream-offset", offset).ok();
-        let mut parts = message.parts();
-        if let Some(header) = &header {
-            parts.header = header;
-        }
-        let tag = self.send(parts, false, sink);
-        let entry = Entry {
-            message: message.clone(),
-            position: offset,
-            expires_at: NEVER,
-            priority: 0,
-            redelivered: false,
-            returns: 0,
-            kept: Kept::NO,
-        };
-        self.hold(now, tag, entry);
-        Some(message)
-    }
-
-    /// Sends a message of the queue and keeps it until it is acknowledged.
-    #[inline]
-    fn deliver_entry(&mut self, now: u64, entry: Entry, sink: &mut impl Sink) {
-        let header = entry.header();
-        let mut parts = entry.message.parts();
-        if let Some(header) = &header {
-            parts.header = header;
-        }
-        let tag = self.send(parts, entry.redelivered, sink);
-        if !self.consumer.no_ack {
-            self.hold(now, tag, entry);
-        }
-    }
-
-    /// Keeps a message until it is acknowledged.
-    #[inline]
-    fn hold(&mut self, now: u64, tag: u64, entry: Entry) {
-        self.consumer.unacked += 1;
-        self.channel.in_flight += 1;
-        self.channel.shared_in_flight += u32::from(self.consumer.shares);
-        self.queue.unacked += 1;
-        let (consumer, shared) = (Some(self.consumer_id), self.consumer.shares);
-        let held = Held { entry, queue: self.queue_id, since: now, consumer, shared };
-        self.channel.unacked.push(tag, held);
-    }
-
-    /// Sends a message; tells its delivery tag.
-    #[inline]
-    fn send(
-        &mut self,
-        parts: crate::core::content::message::Parts<'_>,
-        redelivered: bool,
-        sink: &mut impl Sink,
-    ) -> u64 {
-        let tag = self.channel.next_tag();
-        let delivery = Delivery {
-            channel: self.channel.number,
-            consumer_tag: &self.consumer.tag,
-            tag,
-            redelivered,
-            parts,
-        };
-        if !sink.deliver(self.channel.connection, delivery) {
-            self.connection.congested = true;
-        }
-        self.queue.rotate();
-        tag
     }
 }

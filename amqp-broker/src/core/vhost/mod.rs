@@ -1,7 +1,7 @@
 //! A virtual host: everything that is under one name and one lock.
 //!
-//! What can be done with it stands in the files beside this one: `topology` (declare, bind, delete), `publish`, `consume`,
-//! `deliver` (deliveries and what becomes of them), `lifecycle` (connections and channels come and go).
+//! Its operations are in the files of this folder: `topology` (declare, bind, delete), `publish`, `consume`, `deliver`
+//! (deliveries and what becomes of them), `lifecycle` (connections and channels come and go).
 
 pub(crate) mod ack_timeout;
 pub(crate) mod consume;

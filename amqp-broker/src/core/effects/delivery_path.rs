@@ -1,0 +1,132 @@
+//! The way of a delivery from a queue to a connection.
+
+use super::sink::{Delivery, Sink};
+use crate::core::{
+    collections::arena::Arena,
+    content::{
+        message::{Message, Parts},
+        stamp::stamped,
+    },
+    entities::{
+        channel::Channel,
+        connection::Connection,
+        consumer::Consumer,
+        ids::{ChannelKey, ConnectionKey, ConsumerId, ConsumerKey, QueueId, QueueKey},
+        queue::Queue,
+        ready::{Entry, NEVER},
+        unacked::Held,
+    },
+    journal::kept::Kept,
+};
+
+/// All that a delivery passes on its way from a queue to a connection.
+pub(crate) struct DeliveryPath<'a> {
+    queue_id: QueueId,
+    pub(crate) queue: &'a mut Queue,
+    consumer_id: ConsumerId,
+    pub(crate) consumer: &'a mut Consumer,
+    pub(crate) channel: &'a mut Channel,
+    pub(crate) connection: &'a mut Connection,
+}
+
+impl<'a> DeliveryPath<'a> {
+    #[inline]
+    pub(crate) fn find(
+        consumers: &'a mut Arena<Consumer, ConsumerKey>,
+        channels: &'a mut Arena<Channel, ChannelKey>,
+        connections: &'a mut Arena<Connection, ConnectionKey>,
+        queues: &'a mut Arena<Queue, QueueKey>,
+        (queue_id, consumer_id): (QueueId, ConsumerId),
+    ) -> Option<Self> {
+        let consumer = consumers.get_mut(consumer_id)?;
+        let channel = channels.get_mut(consumer.channel)?;
+        let connection = connections.get_mut(channel.connection)?;
+        let queue = queues.get_mut(queue_id)?;
+        Some(DeliveryPath { queue_id, queue, consumer_id, consumer, channel, connection })
+    }
+
+    /// Lets the consumer wait for its channel, if that is what it lacks.
+    pub(crate) fn wait_for_channel(&mut self) {
+        if !self.connection.congested
+            && self.consumer.has_room()
+            && !self.channel.has_room(self.consumer.shares)
+        {
+            self.channel.wait(self.consumer_id, self.consumer);
+        }
+    }
+
+    /// Sends a stream's consumer the next message, if there is one, and room for it.
+    pub(crate) fn deliver_record(&mut self, now: u64, sink: &mut impl Sink) -> Option<Message> {
+        if self.connection.congested
+            || !self.consumer.has_room()
+            || !self.channel.has_room(self.consumer.shares)
+        {
+            return None;
+        }
+        let (offset, message) = self.queue.stream.as_ref()?.at(self.consumer.offset)?;
+        let message = message.clone();
+        self.consumer.offset = offset + 1;
+        // What cannot be read cannot be stamped: it goes as it came.
+        let header = stamped(message.parts().header, "x-stream-offset", offset).ok();
+        let mut parts = message.parts();
+        if let Some(header) = &header {
+            parts.header = header;
+        }
+        let tag = self.send(parts, false, sink);
+        let entry = Entry {
+            message: message.clone(),
+            position: offset,
+            expires_at: NEVER,
+            priority: 0,
+            redelivered: false,
+            returns: 0,
+            kept: Kept::NO,
+        };
+        self.hold(now, tag, entry);
+        Some(message)
+    }
+
+    /// Sends a message of the queue and keeps it until it is acknowledged.
+    #[inline]
+    pub(crate) fn deliver_entry(&mut self, now: u64, entry: Entry, sink: &mut impl Sink) {
+        let header = entry.header();
+        let mut parts = entry.message.parts();
+        if let Some(header) = &header {
+            parts.header = header;
+        }
+        let tag = self.send(parts, entry.redelivered, sink);
+        if !self.consumer.no_ack {
+            self.hold(now, tag, entry);
+        }
+    }
+
+    /// Keeps a message until it is acknowledged.
+    #[inline]
+    fn hold(&mut self, now: u64, tag: u64, entry: Entry) {
+        self.consumer.unacked += 1;
+        self.channel.in_flight += 1;
+        self.channel.shared_in_flight += u32::from(self.consumer.shares);
+        self.queue.unacked += 1;
+        let (consumer, shared) = (Some(self.consumer_id), self.consumer.shares);
+        let held = Held { entry, queue: self.queue_id, since: now, consumer, shared };
+        self.channel.unacked.push(tag, held);
+    }
+
+    /// Sends a message; tells its delivery tag.
+    #[inline]
+    pub(crate) fn send(&mut self, parts: Parts<'_>, redelivered: bool, sink: &mut impl Sink) -> u64 {
+        let tag = self.channel.next_tag();
+        let delivery = Delivery {
+            channel: self.channel.number,
+            consumer_tag: &self.consumer.tag,
+            tag,
+            redelivered,
+            parts,
+        };
+        if !sink.deliver(self.channel.connection, delivery) {
+            self.connection.congested = true;
+        }
+        self.queue.rotate();
+        tag
+    }
+}
