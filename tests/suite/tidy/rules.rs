@@ -89,7 +89,7 @@ mod tests {
             );
         }
         assert_eq!(sans_io("amqp-codec/src/frame.rs", "use tokio::net;").len(), 1);
-        assert_eq!(sans_io("amqp-broker/src/core/queue.rs", "use tokio::net;").len(), 1);
+        assert_eq!(sans_io("amqp-broker/src/core/entities/queue.rs", "use tokio::net;").len(), 1);
     }
 
     #[test]
