@@ -5,7 +5,11 @@ use std::{fmt, time::Duration};
 use amqp_client::{Delivery, TlsError};
 use amqp_codec::{ReplyCode, Report};
 
-use crate::{conflict::Conflict, notify::error::NotifyError, url::error::UrlError, version::Version};
+use crate::{
+    connection::conflict::Conflict,
+    oslo::{notify::error::NotifyError, wire::version::Version},
+    url::error::UrlError,
+};
 
 /// This crate's one error. Its text does not hold what its [`source`](std::error::Error::source) says: a
 /// [`Report`](crate::Report) says all of it in one line.

@@ -7,13 +7,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
 use crate::{
-    consumer::{Delivery, Subscription},
+    connection::link::Link,
+    consume::{
+        consumer::{Delivery, Subscription},
+        typed_consumer::Consumer,
+    },
     error::Error,
-    link::Link,
-    producer::Producer,
-    publish_options::PublishOptions,
-    publishing::Delivered,
-    typed_consumer::Consumer,
+    publish::{options::PublishOptions, producer::Producer, publishing::Delivered},
 };
 
 /// A queue to put values in and get them from. Made by

@@ -8,22 +8,20 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    brokers::Brokers,
     compress::Compression,
-    connection_event::{ConnectionEvents, Teller},
-    connection_state::{ConnectionState, Role},
-    consumer::{Subscription, WAIT_FOR_RELEASE},
+    connection::{
+        brokers::Brokers,
+        event::{ConnectionEvents, Teller},
+        link::{Link, Way},
+        metrics::TransportMetrics,
+        state::{ConnectionState, Role},
+    },
+    consume::consumer::{Subscription, WAIT_FOR_RELEASE},
     error::Error,
-    lane::Lanes,
-    link::{Link, Way},
-    producer::Producer,
-    reply::ReplyQueue,
+    oslo::{reply::ReplyQueue, traffic::Traffic, wire::topology::Topology},
+    publish::{lane::Lanes, producer::Producer, slow::SlowLinks},
     simple_queue::SimpleQueue,
-    slow::SlowLinks,
-    topology::Topology,
     trace_context::{TraceContext, TraceSource},
-    traffic::Traffic,
-    transport_metrics::TransportMetrics,
     url::{TransportUrl, take_topology},
 };
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::compression::{Compression, named};
 use crate::{
+    compress::room::{Room, Taken},
     error::Malformed,
-    room::{Room, Taken},
 };
 
 /// What the bodies of all that is worked on may have together, if nothing else is asked for: 256 MiB.

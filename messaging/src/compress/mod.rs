@@ -8,6 +8,7 @@ mod bzip2;
 mod compression;
 #[cfg(any(feature = "brotli", feature = "bzip2", feature = "xz", feature = "zstd"))]
 mod limited;
+pub(crate) mod room;
 #[cfg(feature = "xz")]
 mod xz;
 mod zlib;

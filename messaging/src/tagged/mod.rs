@@ -52,6 +52,7 @@ mod identifier;
 mod moment;
 mod octets;
 mod tag;
+pub(crate) mod value;
 
 pub use decimal::Number;
 pub(crate) use identifier::NAMES;

@@ -190,7 +190,10 @@ mod tests {
     use rust_decimal::Decimal;
     use uuid::Uuid;
 
-    use crate::{serialize::Serializers, tagged, value::Value};
+    use crate::{
+        serialize::Serializers,
+        tagged::{self, value::Value},
+    };
 
     use super::*;
 

@@ -10,8 +10,10 @@ use super::{
 };
 use crate::{
     compress::Compression,
-    topology::{Quorum, Topology},
-    traffic::Traffic,
+    oslo::{
+        traffic::Traffic,
+        wire::topology::{Quorum, Topology},
+    },
 };
 
 /// Takes what a URL says of entities and messages out of it: the URL without, and topology and traffic as it says. Only URLs in

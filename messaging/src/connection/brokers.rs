@@ -1,0 +1,83 @@
+//! Where the brokers of a transport are, and the way there.
+
+use std::{fmt, sync::Arc};
+
+use amqp_broker::Broker;
+use amqp_client::{ConnectOptions, Connection, Uri};
+use tokio::io::DuplexStream;
+
+use crate::{connection::setup_error::SetupError, url::TransportUrl};
+
+/// Where the brokers of a transport are.
+#[derive(Clone)]
+pub(crate) enum Brokers {
+    /// To be tried in turn; at least one.
+    Network(Vec<Uri>),
+    /// One in this process.
+    Here(Here),
+}
+
+/// The way to a broker in this process.
+#[derive(Clone)]
+pub(crate) struct Here {
+    stream: Arc<dyn Fn() -> DuplexStream + Send + Sync>,
+    /// Who logs in, and to which virtual host.
+    uri: Box<Uri>,
+    /// What errors call it.
+    name: String,
+}
+
+impl From<TransportUrl> for Brokers {
+    fn from(url: TransportUrl) -> Self {
+        match url {
+            TransportUrl::Amqp(uris) => Brokers::Network(uris),
+            TransportUrl::Memory(name) => Brokers::Here(Here {
+                name: format!("memory://{name}"),
+                stream: Arc::new(move || amqp_broker::memory(&name).connect()),
+                uri: Box::default(),
+            }),
+        }
+    }
+}
+
+impl Brokers {
+    /// This broker; login, virtual host and options are those of the URL.
+    pub(crate) fn here(broker: Broker, url: TransportUrl) -> Self {
+        let uri = match url {
+            TransportUrl::Amqp(uris) => uris.into_iter().next().unwrap_or_default(),
+            TransportUrl::Memory(_) => Uri::default(),
+        };
+        let (uri, name) = (Box::new(uri), "the broker in this process".to_owned());
+        Brokers::Here(Here { stream: Arc::new(move || broker.connect()), uri, name })
+    }
+
+    /// One attempt to connect.
+    pub(crate) async fn connect(&self, options: &ConnectOptions) -> Result<Connection, SetupError> {
+        match self {
+            Brokers::Network(uris) => {
+                let connected = options.connect_any(uris).await;
+                connected.map_err(|source| SetupError::Connect { host: hosts(uris), source })
+            }
+            Brokers::Here(Here { stream, uri, name }) => {
+                let stream = stream.clone();
+                let connector = move || std::future::ready(Ok(stream()));
+                let connected = options.connect_by(connector, uri).await;
+                connected.map_err(|source| SetupError::Connect { host: name.clone(), source })
+            }
+        }
+    }
+}
+
+/// Which hosts are to blame: the only one, or all of them.
+fn hosts(uris: &[Uri]) -> String {
+    uris.iter().map(Uri::address).collect::<Vec<_>>().join(",")
+}
+
+impl fmt::Debug for Brokers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Brokers::Network(uris) => f.debug_list().entries(uris).finish(),
+            Brokers::Here(Here { name, .. }) => f.write_str(name),
+        }
+    }
+}

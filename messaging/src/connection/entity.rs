@@ -1,0 +1,71 @@
+//! Exchanges, queues and bindings as values, declared together.
+
+use amqp_client::{Channel, Declare, Exchange, Queue};
+
+use crate::connection::{conflict::Conflict, setup_error::SetupError};
+
+/// That messages to an exchange whose routing key fits go to a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Binding {
+    pub(crate) queue: String,
+    pub(crate) exchange: String,
+    pub(crate) routing_key: String,
+}
+
+/// What has to exist before a message is published or consumed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Entities {
+    pub(crate) exchanges: Vec<Exchange>,
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) bindings: Vec<Binding>,
+}
+
+impl Entities {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.exchanges.is_empty() && self.queues.is_empty() && self.bindings.is_empty()
+    }
+
+    /// Declares exchanges, queues and bindings, in this order.
+    pub(crate) async fn declare(&self, channel: &Channel) -> Result<(), SetupError> {
+        for exchange in self.exchanges.iter().filter(|exchange| !is_predeclared(exchange.name())) {
+            declare(channel, ("exchange", exchange.name()), exchange).await?;
+        }
+        for queue in &self.queues {
+            declare_queue(channel, queue).await?;
+        }
+        for Binding { queue, exchange, routing_key } in &self.bindings {
+            let bound = channel.bind(queue, exchange, routing_key).await;
+            bound
+                .map_err(SetupError::broker(format_args!("bind queue {queue:?} to exchange {exchange:?}")))?;
+        }
+        Ok(())
+    }
+}
+
+/// Declares a queue; its name, which the broker gives when it is empty.
+pub(crate) async fn declare_queue(channel: &Channel, queue: &Queue) -> Result<String, SetupError> {
+    declare(channel, ("queue", queue.name()), queue).await.map(|info| info.name)
+}
+
+async fn declare<D: Declare>(
+    channel: &Channel,
+    what: (&'static str, &str),
+    entity: &D,
+) -> Result<D::Info, SetupError> {
+    let refusal = match channel.declare(entity).await {
+        Ok(info) => return Ok(info),
+        Err(refusal) => refusal,
+    };
+    if let amqp_client::Error::QueueTaken { queue, .. } = &refusal {
+        return Err(SetupError::QueueTaken { queue: queue.clone(), source: refusal });
+    }
+    match Conflict::find(channel, what, entity, &refusal).await {
+        Some(conflict) => Err(SetupError::Conflict(Box::new(conflict))),
+        None => Err(SetupError::broker(format_args!("declare {} {:?}", what.0, what.1))(refusal)),
+    }
+}
+
+/// The default exchange and those of the broker itself: nobody may declare them.
+fn is_predeclared(exchange: &str) -> bool {
+    exchange.is_empty() || exchange.starts_with("amq.")
+}

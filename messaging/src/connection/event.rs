@@ -1,0 +1,84 @@
+//! What happens to the connections of a transport, told to whoever listens.
+
+use amqp_client::{Event, Events};
+use tokio::{
+    sync::broadcast::{self, error::RecvError},
+    task::JoinHandle,
+};
+
+use crate::connection::state::Role;
+
+/// Something that happened to a connection of a transport.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectionEvent {
+    /// To which.
+    pub connection: Role,
+    /// What.
+    pub event: Event,
+}
+
+/// Events of a transport's connections as they happen; see [`Transport::events`](crate::Transport::events).
+///
+/// Nobody waits for a listener: of more than 256 events that were not taken the oldest are dropped.
+#[derive(Debug)]
+pub struct ConnectionEvents {
+    /// `None` is the end.
+    receiver: broadcast::Receiver<Option<ConnectionEvent>>,
+    is_over: bool,
+}
+
+impl ConnectionEvents {
+    /// The next event; `None` once the transport is closed and all was told, or it is gone with all that was made from it.
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, nothing was taken.
+    pub async fn recv(&mut self) -> Option<ConnectionEvent> {
+        while !self.is_over {
+            match self.receiver.recv().await {
+                Ok(Some(event)) => return Some(event),
+                Err(RecvError::Lagged(_)) => {}
+                Ok(None) | Err(RecvError::Closed) => self.is_over = true,
+            }
+        }
+        None
+    }
+}
+
+/// Events kept for a listener that does not take them.
+const KEPT: usize = 256;
+
+/// Tells events to whoever listens.
+#[derive(Clone, Debug)]
+pub(crate) struct Teller(broadcast::Sender<Option<ConnectionEvent>>);
+
+impl Teller {
+    pub(crate) fn new() -> Self {
+        Teller(broadcast::Sender::new(KEPT))
+    }
+
+    /// What is told from now on; nothing when that is over.
+    pub(crate) fn listen(&self, is_over: bool) -> ConnectionEvents {
+        ConnectionEvents { receiver: self.0.subscribe(), is_over }
+    }
+
+    pub(crate) fn tell(&self, connection: Role, event: Event) {
+        // Nobody may be listening.
+        let _ = self.0.send(Some(ConnectionEvent { connection, event }));
+    }
+
+    /// Tells all events of a connection, to the last.
+    pub(crate) fn follow(&self, connection: Role, mut events: Events) -> JoinHandle<()> {
+        let teller = self.clone();
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                teller.tell(connection, event);
+            }
+        })
+    }
+
+    /// Nothing more is told.
+    pub(crate) fn end(&self) {
+        let _ = self.0.send(None);
+    }
+}

@@ -1,0 +1,13 @@
+//! One connection to a broker: opened when it is needed, and again; and what is declared on it.
+
+pub(crate) mod brokers;
+pub(crate) mod conflict;
+pub(crate) mod entity;
+pub(crate) mod event;
+pub(crate) mod left;
+pub(crate) mod link;
+pub(crate) mod metrics;
+pub(crate) mod setup;
+pub(crate) mod setup_error;
+pub(crate) mod silence;
+pub(crate) mod state;

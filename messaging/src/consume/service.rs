@@ -1,0 +1,229 @@
+//! What workers, servers and listeners have in common: they consume for as long as they run, and work on many messages at once.
+
+use std::{future::poll_fn, sync::Arc, task::Poll};
+
+use amqp_client::{Delivery, Report};
+use futures_util::FutureExt as _;
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch,
+    task::{JoinSet, coop::consume_budget},
+};
+
+use crate::{
+    consume::{
+        consumer::RawConsumer,
+        source::Source,
+        turns::{Turn, Turns},
+        work::Workplace,
+    },
+    error::Error,
+};
+
+/// A running service.
+///
+/// # On drop
+/// Its tasks are aborted; messages that are not settled go back to their queues.
+pub(crate) struct Service {
+    stop: watch::Sender<bool>,
+    consumers: JoinSet<()>,
+    ended: Ended,
+}
+
+/// Why the first of the sources ended that did so for good.
+type Ended = Arc<Mutex<Option<Error>>>;
+
+/// Stops a service from wherever it is. Cloning is cheap; dropping it changes nothing.
+#[derive(Clone, Debug)]
+pub struct Stopper(watch::Sender<bool>);
+
+impl Stopper {
+    /// Has the service take nothing more and finish what it works on. This does not wait for it.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Service {
+    /// Consumes from all sources, and hands each message to `handle`, at most `concurrency` turns at once. What it is given it gives
+    /// back when it is done, so that the next message can have the same turn. Each source has a `workplace` of its own.
+    ///
+    /// # Errors
+    /// When one of them cannot be consumed from at the start. Later on it is tried again until the service stops, but where there is no
+    /// sense in it: the user may not consume any more, or the queue is somebody else's.
+    pub(crate) async fn start<H, Fut>(
+        sources: Vec<Source>,
+        concurrency: usize,
+        workplace: fn() -> Workplace<Turn>,
+        handle: H,
+    ) -> Result<Self, Error>
+    where
+        H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Turn> + Send + 'static,
+    {
+        let (stop, stopping) = watch::channel(false);
+        let turns = Arc::new(Turns::new(concurrency, stopping));
+        let mut started = Vec::with_capacity(sources.len());
+        for mut source in sources {
+            let raw = source.start().await?;
+            started.push((source, raw));
+        }
+        let mut consumers = JoinSet::new();
+        let ended = Ended::default();
+        for (source, raw) in started {
+            let (turns, handle, ended) = (turns.clone(), handle.clone(), ended.clone());
+            let going = Loop { source, turns, handle, ended };
+            consumers.spawn(async move { going.run(raw, workplace()).await });
+        }
+        Ok(Service { stop, consumers, ended })
+    }
+
+    /// Stops consuming, and waits for the messages that are being worked on.
+    pub(crate) async fn stop(mut self) {
+        self.stop.send_replace(true);
+        // Why one ended has been logged, and is no reason why it does not stop.
+        let _ = self.wait().await;
+    }
+
+    /// Waits until it was stopped, or cannot go on, and nothing is being worked on any more. It can be dropped, and called again.
+    ///
+    /// # Errors
+    /// Why a source could not go on, once.
+    pub(crate) async fn wait(&mut self) -> Result<(), Error> {
+        while self.consumers.join_next().await.is_some() {}
+        self.ended.lock().take().map_or(Ok(()), Err)
+    }
+
+    /// Who stops it from elsewhere.
+    pub(crate) fn stopper(&self) -> Stopper {
+        Stopper(self.stop.clone())
+    }
+}
+
+/// One source's part.
+struct Loop<H> {
+    source: Source,
+    turns: Arc<Turns>,
+    /// A clone for each message.
+    handle: H,
+    ended: Ended,
+}
+
+impl<H, Fut> Loop<H>
+where
+    H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Turn> + Send + 'static,
+{
+    async fn run(mut self, mut raw: RawConsumer, mut working: Workplace<Turn>) {
+        let mut stopping = self.turns.stopping();
+        loop {
+            let end = tokio::select! {
+                () = stopping.requested() => break,
+                end = consume((&mut self.source, &mut raw), &self.turns, &mut working, &self.handle) => end,
+            };
+            let queue = self.source.queue_name();
+            let is_for_good = end.is_for_good();
+            let error = end.error;
+            let restarted = if is_for_good {
+                Err(error)
+            } else {
+                tracing::warn!(queue, error = %Report(&error), "consuming ended; it is started again");
+                self.source.ended(&error);
+                tokio::select! {
+                    () = stopping.requested() => Err(Error::Closed),
+                    restarted = self.source.start_again() => restarted,
+                }
+            };
+            match restarted {
+                Ok(started) => {
+                    raw = started;
+                    self.turns.held().begun_anew();
+                }
+                Err(reason) => {
+                    working.finish().await;
+                    return self.gave_up(reason);
+                }
+            }
+        }
+        working.finish().await;
+        // Only now, so that the last acknowledgements had a channel to leave on.
+        if let Err(error) = raw.close().await {
+            tracing::debug!(error = %Report(&error), "the consumer's channel did not close in good order");
+        }
+    }
+
+    /// It does not go on. That it was stopped, or its transport closed, is no news.
+    fn gave_up(&self, reason: Error) {
+        if !matches!(reason, Error::Closed) {
+            let queue = self.source.queue_name();
+            tracing::error!(queue, error = %Report(&reason), "consuming ended; it is not started again");
+            self.ended.lock().get_or_insert(reason);
+        }
+    }
+}
+
+/// Why a consumer ended.
+struct End {
+    error: Error,
+    /// It was to be replaced.
+    of_renewal: bool,
+}
+
+impl End {
+    /// Tells whether it is not to begin again. A queue that was had until now, and is somebody else's since this consumer gave it up for the
+    /// next one, is waited for as after a lost connection.
+    fn is_for_good(&self) -> bool {
+        self.error.ends_consuming() && !(self.of_renewal && self.error.is_of_taken_queue())
+    }
+}
+
+/// Consumes until the consumer ends; tells why it did.
+async fn consume<H, Fut>(
+    (source, raw): (&mut Source, &mut RawConsumer),
+    turns: &Arc<Turns>,
+    working: &mut Workplace<Turn>,
+    handle: &H,
+) -> End
+where
+    H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Turn> + Send + 'static,
+{
+    // From the message before.
+    let mut spare: Option<Turn> = None;
+    loop {
+        let next = match raw.next().now_or_never() {
+            Some(next) => next,
+            None => {
+                // An idle queue holds no turn.
+                spare = None;
+                tokio::select! {
+                    next = raw.next() => next,
+                    () = turns.held().crowded() => match raw.renew(source.next()).await {
+                        Ok(()) => {
+                            turns.held().begun_anew();
+                            continue;
+                        }
+                        Err(error) => return End { error, of_renewal: true },
+                    },
+                }
+            }
+        };
+        let delivery = match next {
+            Ok(delivery) => delivery,
+            Err(error) => return End { error, of_renewal: false },
+        };
+        source.read(&delivery);
+        let turn = match spare.take().filter(Turn::is_to_spare) {
+            Some(turn) => turn,
+            None => turns.turn().await,
+        };
+        let mut given = Some((handle.clone(), delivery, turn));
+        spare = poll_fn(|cx| {
+            let work = given.take().map(|(handle, delivery, turn)| move || handle(delivery, turn));
+            Poll::Ready(work.and_then(|work| working.begin(cx, work)))
+        })
+        .await;
+        // Others, and the request to stop, have their turn too while there are always more messages.
+        consume_budget().await;
+    }
+}

@@ -1,0 +1,9 @@
+//! What becomes of a message that somebody has tried to handle.
+
+pub(crate) mod marked;
+pub(crate) mod next_step;
+pub(crate) mod on_failure;
+pub(crate) mod on_undecodable;
+pub(crate) mod settling;
+pub(crate) mod stowed;
+pub(crate) mod stuck;

@@ -1,0 +1,181 @@
+//! What becomes of a message once somebody has tried to handle it.
+
+use amqp_client::{Acker, Message, Queue, Received, Report};
+use amqp_codec::{HeaderTable, RawProperties};
+use futures_util::FutureExt as _;
+
+use crate::{
+    connection::entity::Entities,
+    consume::settle::{
+        marked::{Marks, Whereto},
+        next_step::NextStep,
+        on_failure::{OnFailure, RetryLater, retries_in},
+        stuck::{Stuck, message_id},
+    },
+    error::Error,
+    publish::{lane::Required, producer::Producer},
+};
+
+/// For the messages of one queue. Where a message cannot be settled, its channel has ended and it comes again.
+pub(crate) struct Settling {
+    pub(crate) queue: String,
+    /// Whether what is rejected goes elsewhere, by what the queue is declared with.
+    pub(crate) dead_letters: bool,
+    pub(crate) on_failure: OnFailure,
+    /// To the default exchange, on a channel that others do not publish on; without it what is to be published elsewhere is
+    /// requeued.
+    pub(crate) producer: Option<Producer>,
+}
+
+impl Settling {
+    /// For what is consumed from this queue.
+    pub(crate) fn new(queue: &Queue, on_failure: OnFailure, producer: Option<Producer>) -> Self {
+        let dead_letters = queue.arguments().contains_key("x-dead-letter-exchange");
+        Settling { queue: queue.name().to_owned(), dead_letters, on_failure, producer }
+    }
+
+    /// Whether one that fails may be published elsewhere, so that it is to be kept while it is handled.
+    pub(crate) fn publishes(&self) -> bool {
+        matches!(self.on_failure, OnFailure::Retry(_))
+    }
+
+    /// It is done. To acknowledge is to write a frame at the next occasion: it waits for nothing.
+    pub(crate) fn done(&self, acker: Acker) {
+        self.told(acker.ack().now_or_never().unwrap_or(Ok(())));
+    }
+
+    /// It could not be handled.
+    ///
+    /// # Errors
+    /// It could not be put where it belongs, and is not settled.
+    pub(crate) async fn failed(
+        &self,
+        received: Option<&Received>,
+        acker: Acker,
+        failure: &str,
+    ) -> Result<(), Stuck> {
+        let retries = received.map_or(0, |received| retries_in(&headers(received)));
+        let next = NextStep::after_failure(&self.on_failure, &self.queue, retries, self.dead_letters);
+        let id = received.and_then(message_id);
+        tracing::warn!(queue = self.queue, id, failure, "a message could not be handled; {next}");
+        let settled = match (&self.on_failure, received) {
+            (OnFailure::Requeue, _) => acker.nack(true).await,
+            (OnFailure::Retry(later), Some(received)) => {
+                return self.later(received, acker, later, failure).await;
+            }
+            _ => acker.nack(false).await,
+        };
+        self.told(settled);
+        Ok(())
+    }
+
+    /// Nobody can read it: whoever handles it next will not read it any better.
+    ///
+    /// # Errors
+    /// As [`failed`](Self::failed).
+    pub(crate) async fn unreadable(
+        &self,
+        received: Option<&Received>,
+        acker: Acker,
+        reason: &str,
+    ) -> Result<(), Stuck> {
+        let id = received.and_then(message_id);
+        let withheld = received.and_then(Received::withheld);
+        let next = NextStep::of_unreadable(&self.on_failure, &self.queue, withheld, self.dead_letters);
+        tracing::warn!(queue = self.queue, id, reason, "a message cannot be read; {next}");
+        let dead = match &self.on_failure {
+            OnFailure::Retry(later) => later.dead_queue(&self.queue),
+            OnFailure::Requeue | OnFailure::Reject => None,
+        };
+        match (dead, received) {
+            (_, Some(received)) if received.withheld().is_some() && !self.dead_letters => {
+                Err(Stuck::new(acker, reason))
+            }
+            (Some(dead), Some(received)) if received.withheld().is_none() => {
+                let retries = retries_in(&headers(received));
+                self.move_to(received, acker, dead, retries, reason, Whereto::Dead).await
+            }
+            _ => {
+                self.told(acker.nack(false).await);
+                Ok(())
+            }
+        }
+    }
+
+    async fn later(
+        &self,
+        received: &Received,
+        acker: Acker,
+        later: &RetryLater,
+        failure: &str,
+    ) -> Result<(), Stuck> {
+        let retries = retries_in(&headers(received));
+        match later.next_queue(&self.queue, retries) {
+            Some(queue) => {
+                let whereto = if later.is_exhausted(retries) { Whereto::Dead } else { Whereto::Waiting };
+                self.move_to(received, acker, queue, retries.saturating_add(1), failure, whereto).await
+            }
+            None => {
+                self.told(acker.nack(false).await);
+                Ok(())
+            }
+        }
+    }
+
+    /// Publishes it to another queue, and acknowledges it when the broker has it there.
+    async fn move_to(
+        &self,
+        received: &Received,
+        acker: Acker,
+        queue: Queue,
+        retries: u32,
+        failure: &str,
+        whereto: Whereto,
+    ) -> Result<(), Stuck> {
+        let Some(producer) = &self.producer else {
+            self.told(acker.nack(true).await);
+            return Ok(());
+        };
+        let (exchange, routing_key) = (&received.exchange(), &received.routing_key());
+        let marks = Marks { queue: &self.queue, retries, failure, exchange, routing_key };
+        match publish(producer, received, &queue, marks, whereto).await {
+            Ok(()) => {
+                self.told(acker.ack().await);
+                Ok(())
+            }
+            Err(error) => Err(Stuck::new(
+                acker,
+                &format!("cannot move it to queue {:?}: {}", queue.name(), Report(&error)),
+            )),
+        }
+    }
+
+    fn told(&self, settled: amqp_client::Result<()>) {
+        if let Err(error) = settled {
+            tracing::debug!(queue = self.queue, error = %Report(&error), "a message was not settled; it comes again");
+        }
+    }
+}
+
+/// Publishes a message to a queue, which is declared before.
+async fn publish(
+    producer: &Producer,
+    received: &Received,
+    queue: &Queue,
+    marks: Marks<'_>,
+    whereto: Whereto,
+) -> Result<(), Error> {
+    let properties =
+        marks.put_on(&received.encoded_properties(), whereto).map_err(amqp_client::Error::Invalid);
+    let properties = properties.map_err(Error::broker("mark a message"))?;
+    let message = Message::with_encoded_properties(received.body().clone(), properties);
+    let definition = format!("{queue:?}");
+    let entities = || Entities { queues: vec![queue.clone()], ..Entities::default() };
+    let required = Required { name: &definition, entities: &entities };
+    producer.deliver(queue.name(), &message, Some(&required)).await.map(drop)
+}
+
+/// Those of a message, whatever is nested in them; none when they cannot be read.
+fn headers(received: &Received) -> HeaderTable {
+    RawProperties::split(&received.encoded_properties()).and_then(|raw| raw.headers()).unwrap_or_default()
+}

@@ -1,0 +1,110 @@
+//! A message that cannot be put where it belongs.
+
+use std::time::Duration;
+
+use amqp_client::{Acker, Received};
+use amqp_codec::RawProperties;
+use tokio::time::Instant;
+
+use crate::consume::turns::Turn;
+
+/// Pauses before it is tried again, from first to last.
+const FIRST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(60);
+/// RabbitMQ closes the channel of who holds a message for longer than 30 minutes
+/// (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>), and others are on it.
+const HELD_AT_MOST: Duration = Duration::from_secs(25 * 60);
+
+/// A message that could not be put where it belongs, still to be settled.
+pub(crate) struct Stuck {
+    acker: Acker,
+    why: String,
+}
+
+/// How long one message has been there that is stuck, again and again.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    /// When it was delivered.
+    since: Instant,
+    /// When it was handled the last time.
+    begun: Instant,
+    times: u32,
+}
+
+impl Stuck {
+    pub(crate) fn new(acker: Acker, why: &str) -> Self {
+        Stuck { acker, why: why.to_owned() }
+    }
+}
+
+impl Patience {
+    /// With a message that was delivered then.
+    pub(crate) fn new(since: Instant) -> Self {
+        Patience { since, begun: since, times: 0 }
+    }
+
+    /// Keeps a message of a queue for a while, out of the way of others. `None` when it is not to be handled any more: it comes
+    /// again.
+    pub(crate) async fn keep(
+        &mut self,
+        stuck: Stuck,
+        queue: &str,
+        received: Option<&Received>,
+        turn: &mut Turn,
+    ) -> Option<Acker> {
+        let Stuck { acker, why } = stuck;
+        if acker.is_stale() {
+            return None;
+        }
+        let pause = self.next_pause();
+        let id = received.and_then(message_id);
+        // It is likely to be handled for as long as it was.
+        if self.since.elapsed() + pause + self.begun.elapsed() > HELD_AT_MOST {
+            tracing::error!(queue, id, why, "a message cannot be set aside; it is put back to its queue");
+            // Its channel may have ended just now: then it is back already.
+            let _ = acker.nack(true).await;
+            return None;
+        }
+        tracing::error!(
+            queue,
+            id,
+            why,
+            ?pause,
+            "a message cannot be set aside; it is kept, and handled again after a pause"
+        );
+        let bytes = received.map_or(0, |received| received.body().len());
+        let has_its_turn = turn.hold(bytes, self.times == 1, pause).await;
+        self.begun = Instant::now();
+        (has_its_turn && !acker.is_stale()).then_some(acker)
+    }
+
+    /// Doubles from one to the next; up to a fifth is taken off at random, so that what got stuck together does not stay together.
+    fn next_pause(&mut self) -> Duration {
+        let doubled = FIRST.saturating_mul(1 << self.times.min(16)).min(LONGEST);
+        self.times = self.times.saturating_add(1);
+        doubled.mul_f64(1.0 - fastrand::f64() / 5.0)
+    }
+}
+
+/// What it calls itself.
+pub(crate) fn message_id(received: &Received) -> Option<String> {
+    let raw = RawProperties::split(&received.encoded_properties()).ok()?;
+    Some(String::from_utf8_lossy(raw.get("message_id")?).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn pauses_grow_up_to_the_longest() {
+        let mut patience = Patience::new(Instant::now());
+        let mut longest = FIRST;
+        for _ in 0..20 {
+            let pause = patience.next_pause();
+            assert!(pause <= longest && pause >= longest.mul_f64(0.8), "{pause:?} of {longest:?}");
+            longest = (longest * 2).min(LONGEST);
+        }
+        assert_eq!(longest, LONGEST);
+    }
+}

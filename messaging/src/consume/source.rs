@@ -1,0 +1,151 @@
+//! Where messages come from, and how it is gone on with there.
+
+use std::time::Duration;
+
+use amqp_client::{Delivery, Report, StreamOffset};
+use amqp_codec::Value;
+use tokio::time::Instant;
+
+use crate::{
+    consume::consumer::{RawConsumer, Subscription},
+    error::Error,
+    retry::{Retry, RetryPolicy},
+};
+
+/// Without a deadline: what has no sense any more says so.
+const RESTART: RetryPolicy =
+    RetryPolicy::exponential(Duration::from_millis(100), Duration::from_secs(10)).deadline(Duration::MAX);
+
+/// A consumer that was there for so long had no reason to end that was there from the beginning.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// The header in which RabbitMQ tells the place of a message in its stream.
+const OFFSET: &str = "x-stream-offset";
+
+/// A subscription that is started again and again.
+#[derive(Clone)]
+pub(crate) struct Source {
+    subscription: Subscription,
+    is_stream: bool,
+    /// The place after the last message, in a stream of which there was one.
+    next: Option<u64>,
+    /// When it ended the last time.
+    ended: Option<Instant>,
+    /// How often in a row it ended soon after it had the time before: what ended it is likely to be there again.
+    relapses: u32,
+    /// The broker has cancelled the consumer: its stream was deleted, or is elsewhere.
+    is_doubtful: bool,
+}
+
+impl From<Subscription> for Source {
+    fn from(subscription: Subscription) -> Self {
+        let is_stream = subscription.is_stream();
+        Source { subscription, is_stream, next: None, ended: None, relapses: 0, is_doubtful: false }
+    }
+}
+
+impl Source {
+    /// A stream: where it was left it is gone on with.
+    pub(crate) fn stream(subscription: Subscription) -> Self {
+        Source { is_stream: true, ..Source::from(subscription) }
+    }
+
+    pub(crate) fn queue_name(&self) -> &str {
+        self.subscription.queue_name()
+    }
+
+    pub(crate) async fn start(&mut self) -> Result<RawConsumer, Error> {
+        if self.is_doubtful {
+            if self.subscription.has_gone().await? {
+                self.next = None;
+            }
+            self.is_doubtful = false;
+        }
+        match self.next {
+            None => self.subscription.start_raw().await,
+            Some(next) => self.subscription.start_raw_at(StreamOffset::Offset(next)).await,
+        }
+    }
+
+    /// As soon as it can be had, after pauses.
+    ///
+    /// # Errors
+    /// Why there is no sense in trying: the transport is closed, the user may not consume, or the queue is still somebody else's when it was
+    /// waited for long enough.
+    pub(crate) async fn start_again(&mut self) -> Result<RawConsumer, Error> {
+        let mut retry = Retry::start(RESTART);
+        (0..self.relapses.min(16)).for_each(|_| retry.begin());
+        loop {
+            retry.begin();
+            retry.pause().await;
+            let error = match self.start().await {
+                Ok(raw) => return Ok(raw),
+                Err(error) => error,
+            };
+            let may_be_released =
+                error.is_of_taken_queue() && retry.elapsed() < self.subscription.wait_for_release();
+            if error.ends_consuming() && !may_be_released {
+                return Err(error);
+            }
+            tracing::debug!(queue = self.queue_name(), error = %Report(&error), "consuming is not possible yet");
+        }
+    }
+
+    /// The place to go on with, in a stream of which there was a message.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.next
+    }
+
+    /// Notes how far it was read.
+    pub(crate) fn read(&mut self, delivery: &Delivery) {
+        if !self.is_stream {
+            return;
+        }
+        let headers = delivery.properties().ok().and_then(|properties| properties.headers.clone());
+        let offset = headers.and_then(|headers| headers.get(OFFSET)).as_ref().and_then(Value::as_i64);
+        if let Some(offset) = offset.and_then(|offset| u64::try_from(offset).ok()) {
+            self.next = Some(offset.saturating_add(1));
+        }
+    }
+
+    /// It ended: a stream that was deleted is begun anew.
+    pub(crate) fn ended(&mut self, error: &Error) {
+        let now = Instant::now();
+        let is_soon = self.ended.replace(now).is_some_and(|before| now.duration_since(before) < STEADY);
+        self.relapses = if is_soon { self.relapses.saturating_add(1) } else { 0 };
+        if let Error::ConsumerEnded { source: Some(amqp_client::Error::ConsumerCancelled { .. }), .. } = error
+        {
+            self.is_doubtful = self.next.is_some();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use amqp_client::{ConnectOptions, Queue, Recovery};
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::{
+        connection::{
+            event::Teller,
+            link::{Link, Way},
+            state::Role,
+        },
+        url::TransportUrl,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ends_soon_again_is_a_relapse_until_it_was_there_for_a_while() {
+        let brokers = TransportUrl::parse("memory://source").unwrap().into();
+        let (options, recovery) = (ConnectOptions::new(), Recovery::new());
+        let way = Way { brokers, options, max_message_size: 1000, recovery };
+        let link = Link::new(Role::Consume, way, Teller::new());
+        let mut source = Source::from(Subscription::new(link, Queue::new("q")));
+        for (after, relapses) in [(0, 0), (0, 1), (59, 2), (60, 0), (1, 1)] {
+            advance(Duration::from_secs(after)).await;
+            source.ended(&Error::ConsumerEnded { queue: "q".to_owned(), source: None });
+            assert_eq!(source.relapses, relapses);
+        }
+    }
+}

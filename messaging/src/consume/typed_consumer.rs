@@ -1,0 +1,155 @@
+//! Typed messages from one queue.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use amqp_client::Report;
+use futures_core::Stream;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    consume::{
+        consumer::{Delivery, RawConsumer, Subscription, decode},
+        source::Source,
+    },
+    error::Error,
+    serialize::Serializers,
+};
+
+/// Typed messages from one queue: a [`Stream`], also read with [`next`](Self::next).
+///
+/// It goes on when the connection is lost and comes back: what was not settled is delivered again. Whatever else ends it, as a queue that
+/// is deleted does, has it begin again, with the queue declared anew, after pauses of up to 100 ms at first and 10 s in the end. That
+/// happens while it is polled, and is logged. A stream is gone on with behind the last message that was handed out.
+///
+/// It ends with an error when the transport is closed, when its user may not consume from the queue any more, and when the queue is
+/// somebody else's for longer than [`wait_for_release`](crate::TransportOptions::wait_for_release).
+///
+/// # On drop
+/// Messages that are not settled go back to the queue.
+pub struct Consumer<T> {
+    source: Source,
+    raw: RawConsumer,
+    state: State,
+    serializers: Serializers,
+    types: PhantomData<fn() -> T>,
+}
+
+type Starting = Pin<Box<dyn Future<Output = (Source, Result<RawConsumer, Error>)> + Send>>;
+
+enum State {
+    Consuming,
+    /// It ended for this reason, and is started again.
+    Restarting(Error, Starting),
+    Ended,
+}
+
+impl Subscription {
+    /// Declares, binds, and begins to consume messages of type `T`, on a channel of its own.
+    ///
+    /// # Errors
+    /// When there is no connection, or the broker refuses a declaration: [`Error::QueueTaken`] for a queue that is somebody else's.
+    ///
+    /// # Cancel safety
+    /// What was declared stays declared.
+    pub async fn start<T: DeserializeOwned>(&self) -> Result<Consumer<T>, Error> {
+        let serializers = self.content().clone();
+        let mut source = Source::from(self.clone());
+        let raw = source.start().await?;
+        Ok(Consumer { source, raw, state: State::Consuming, serializers, types: PhantomData })
+    }
+}
+
+impl<T: DeserializeOwned> Consumer<T> {
+    /// The next message; `None` after the end.
+    ///
+    /// # Errors
+    /// [`Error::Undecodable`] holds a message that is not a `T`: it is still to be settled, and the consumer goes on.
+    /// [`Error::ConsumerEnded`] is the end, and so is every other error.
+    ///
+    /// # Cancel safety
+    /// No message is lost.
+    pub async fn next(&mut self) -> Option<Result<Delivery<T>, Error>> {
+        std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+
+    /// The queue's name, the broker's own when an empty one was declared.
+    #[must_use]
+    pub fn queue(&self) -> &str {
+        self.raw.queue()
+    }
+
+    /// Stops consuming: messages that are not settled go back to the queue.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn close(self) -> Result<(), Error> {
+        self.raw.close().await
+    }
+
+    /// The next message as it comes; the reason as the last item.
+    fn poll_raw(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<amqp_client::Delivery, Error>>> {
+        loop {
+            match &mut self.state {
+                State::Consuming => match ready!(self.raw.poll_next(context)) {
+                    Ok(delivery) => {
+                        self.source.read(&delivery);
+                        return Poll::Ready(Some(Ok(delivery)));
+                    }
+                    Err(error) if error.ends_consuming() => {
+                        self.state = State::Ended;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    Err(error) => self.restart(error),
+                },
+                State::Restarting(_, starting) => {
+                    let (source, started) = ready!(starting.as_mut().poll(context));
+                    self.source = source;
+                    let state = std::mem::replace(&mut self.state, State::Ended);
+                    match (started, state) {
+                        (Ok(raw), _) => {
+                            self.raw = raw;
+                            self.state = State::Consuming;
+                        }
+                        // That its transport was closed is why it had ended.
+                        (Err(Error::Closed), State::Restarting(reason, _)) => {
+                            return Poll::Ready(Some(Err(reason)));
+                        }
+                        (Err(error), _) => return Poll::Ready(Some(Err(error))),
+                    }
+                }
+                State::Ended => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn restart(&mut self, reason: Error) {
+        tracing::warn!(queue = self.source.queue_name(), error = %Report(&reason), "consuming ended; it is started again");
+        self.source.ended(&reason);
+        let mut source = self.source.clone();
+        let starting = async move {
+            let started = source.start_again().await;
+            (source, started)
+        };
+        self.state = State::Restarting(reason, Box::pin(starting));
+    }
+}
+
+impl<T: DeserializeOwned> Stream for Consumer<T> {
+    type Item = Result<Delivery<T>, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = ready!(self.poll_raw(context));
+        Poll::Ready(next.map(|next| decode(next?, &self.serializers)))
+    }
+}
+
+impl<T> fmt::Debug for Consumer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer").field("queue", &self.raw.queue()).finish_non_exhaustive()
+    }
+}

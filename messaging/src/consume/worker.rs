@@ -1,0 +1,421 @@
+//! Handlers of messages: run side by side, settle what they were given.
+
+use std::{
+    any::Any,
+    fmt, io,
+    marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, OnceLock},
+};
+
+use amqp_client::{Acker, Properties, Received, Report};
+use futures_util::{
+    FutureExt as _,
+    future::{Either, ready},
+};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
+
+use crate::{
+    compress::{self, Budget},
+    consume::{
+        consumer::{Subscription, decode_plain},
+        handling::Handling,
+        header,
+        service::Service,
+        settle::{
+            on_failure::{EXCHANGE, ROUTING_KEY, retries},
+            on_undecodable::OnUndecodable,
+            settling::Settling,
+            stowed,
+            stuck::{Patience, Stuck},
+        },
+        turns::Turn,
+        work::Workplace,
+    },
+    error::{Error, Malformed, words},
+    serialize::{BoxError, Serializers},
+};
+
+/// Handlers at work on the messages of a queue. Made by [`Subscription::handle`].
+///
+/// # On drop
+/// Those that run are aborted; their messages go back to the queue.
+pub struct Worker {
+    service: Service,
+}
+
+impl Worker {
+    /// Takes no more messages, and waits for the handlers that run.
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, what runs is aborted, as by dropping the worker.
+    pub async fn stop(self) {
+        self.service.stop().await;
+    }
+
+    /// Waits until the worker cannot go on: its transport is closed, its user may not consume from the queue any more, or that is somebody
+    /// else's. All else it survives.
+    ///
+    /// # Errors
+    /// Why, but for a transport that was closed.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped the worker goes on, and can be waited for again.
+    pub async fn wait(&mut self) -> Result<(), Error> {
+        self.service.wait().await
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").finish_non_exhaustive()
+    }
+}
+
+/// A message for a handler. It is settled by what the handler returns.
+#[derive(Debug)]
+pub struct Incoming<T> {
+    body: T,
+    received: Received,
+    /// Decoded when asked for.
+    properties: OnceLock<Box<Properties>>,
+    origin: OnceLock<Box<Origin>>,
+}
+
+/// Where a message was published to at first.
+#[derive(Debug)]
+struct Origin {
+    exchange: String,
+    routing_key: String,
+}
+
+impl<T> Incoming<T> {
+    fn new(body: T, received: Received) -> Self {
+        Incoming { body, received, properties: OnceLock::new(), origin: OnceLock::new() }
+    }
+
+    /// The message.
+    pub fn body(&self) -> &T {
+        &self.body
+    }
+
+    /// The message alone.
+    pub fn into_body(self) -> T {
+        self.body
+    }
+
+    /// What it says of itself.
+    pub fn properties(&self) -> &Properties {
+        // They were checked when the message was taken in.
+        self.properties.get_or_init(|| {
+            let encoded = self.received.encoded_properties();
+            let encoded = stowed::restored(&encoded).unwrap_or(encoded);
+            Box::new(encoded.decode().unwrap_or_default())
+        })
+    }
+
+    /// The exchange it was published to, at first.
+    pub fn exchange(&self) -> &str {
+        &self.origin().exchange
+    }
+
+    /// The routing key it was published with, at first.
+    pub fn routing_key(&self) -> &str {
+        &self.origin().routing_key
+    }
+
+    /// Whether it was delivered before, to whomever.
+    pub fn redelivered(&self) -> bool {
+        self.received.redelivered()
+    }
+
+    /// How often a handler failed on it before, as [`RetryLater`](crate::RetryLater) counts.
+    pub fn retries(&self) -> u32 {
+        retries(self.properties())
+    }
+
+    fn origin(&self) -> &Origin {
+        self.origin.get_or_init(|| {
+            let first = |key| header::text(self.properties(), key);
+            Box::new(Origin {
+                exchange: first(EXCHANGE).unwrap_or_else(|| self.received.exchange().into_owned()),
+                routing_key: first(ROUTING_KEY).unwrap_or_else(|| self.received.routing_key().into_owned()),
+            })
+        })
+    }
+}
+
+impl Subscription {
+    /// Declares, binds, and has `handler` work on each message of type `T`, at most [`concurrency`](Self::concurrency) at once, until
+    /// the worker is stopped. A message is acknowledged when its handler has succeeded; when it failed or panicked,
+    /// [`on_failure`](Self::on_failure) says what becomes of it. One that is no `T` goes to [`on_undecodable`](Self::on_undecodable), or is
+    /// set aside as a failed one that has been tried often enough, never left unsettled. A lost connection is recovered; a queue that was deleted is declared again;
+    /// what else ends the consumer has it begin again after pauses. See [`Worker::wait`] for what it does not survive.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use messaging::{Exchange, OnFailure, Queue, RetryLater, Transport};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), messaging::Error> {
+    /// let transport = Transport::connect("memory://worker").await?;
+    /// let later = RetryLater::after(Duration::from_secs(1)).limit(5).dead_letter(true);
+    /// let worker = transport
+    ///     .consumer(Queue::durable("mails"))
+    ///     .concurrency(8)
+    ///     .on_failure(OnFailure::Retry(later))
+    ///     .handle(|mail: messaging::Incoming<String>| async move {
+    ///         if mail.body().contains('@') { Ok(()) } else { Err("there is no address") }
+    ///     })
+    ///     .await?;
+    /// transport.producer(Exchange::direct("")).ensure_publish("mails", "alice@example.com").await?;
+    /// worker.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When there is no connection, or the broker refuses a declaration.
+    pub async fn handle<T, H, Fut, E>(self, handler: H) -> Result<Worker, Error>
+    where
+        T: DeserializeOwned + Send + 'static,
+        H: Fn(Incoming<T>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
+    {
+        let concurrency = self.handlers();
+        let shared = Arc::new(Shared {
+            handler,
+            settling: self.settling(self.failure_policy().clone()),
+            on_undecodable: self.on_undecodable.clone(),
+            budget: Budget::new(self.content().total()),
+            serializers: self.content().clone(),
+            types: PhantomData,
+        });
+        // The broker sends no more than can be worked on.
+        let subscription = self.prefetch(concurrency);
+        let handle = move |delivery, turn| shared.handle(delivery, turn);
+        let service =
+            Service::start(vec![subscription.into()], concurrency.into(), Workplace::new, handle).await?;
+        Ok(Worker { service })
+    }
+}
+
+struct Shared<T, H> {
+    handler: H,
+    settling: Settling,
+    on_undecodable: Option<OnUndecodable>,
+    serializers: Serializers,
+    budget: Budget,
+    types: PhantomData<fn() -> T>,
+}
+
+impl<T, H, Fut, E> Shared<T, H>
+where
+    T: DeserializeOwned,
+    H: Fn(Incoming<T>) -> Fut,
+    Fut: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
+{
+    /// Decoded, and the handler called, at once: what its future would hold meanwhile would be moved about with it. For the same
+    /// reason one future follows the other, where one that awaits the other would have room for it twice.
+    fn handle(
+        self: Arc<Self>,
+        delivery: amqp_client::Delivery,
+        mut turn: Turn,
+    ) -> impl Future<Output = Turn> {
+        let (received, acker) = delivery.split();
+        let is_kept =
+            self.on_undecodable.is_some() || self.settling.publishes() || received.withheld().is_some();
+        let kept = is_kept.then(|| Box::new(Kept { received: received.clone(), since: Instant::now() }));
+        let handling = match self.call(received, None) {
+            Ok(handling) => Either::Left(handling),
+            Err(trouble) => Either::Right(ready(Err(trouble))),
+        };
+        handling.then(|handled| match handled {
+            Ok(()) => {
+                self.settling.done(acker);
+                Either::Left(ready(turn))
+            }
+            Err(trouble) => Either::Right(Box::pin(async move {
+                self.handle_trouble(trouble, kept, acker, &mut turn).await;
+                turn
+            })),
+        })
+    }
+
+    /// Handles a compressed message, and settles one that failed.
+    async fn handle_trouble(&self, trouble: Trouble, kept: Option<Box<Kept>>, acker: Acker, turn: &mut Turn) {
+        match self.decompress_and_handle(trouble).await {
+            Ok(()) => self.settling.done(acker),
+            Err(trouble) => self.not_handled(trouble, kept, acker, turn).await,
+        }
+    }
+
+    /// What becomes of one that was called.
+    async fn handled(
+        &self,
+        called: Result<impl Future<Output = Result<(), Trouble>>, Trouble>,
+    ) -> Result<(), Trouble> {
+        match called {
+            Ok(handling) => handling.await,
+            Err(trouble) => self.decompress_and_handle(trouble).await,
+        }
+    }
+
+    /// Handles it if it is only that it is compressed.
+    async fn decompress_and_handle(&self, trouble: Trouble) -> Result<(), Trouble> {
+        match trouble {
+            Trouble::Compressed(received) => Box::pin(self.call_when_there_is_room(*received)).await,
+            trouble => Err(trouble),
+        }
+    }
+
+    /// One that is compressed. It has its room until it is handled.
+    async fn call_when_there_is_room(&self, received: Received) -> Result<(), Trouble> {
+        let message = received.clone();
+        let properties = message.content_properties();
+        let properties = properties.map_err(|error| Trouble::Unreadable(Malformed::Properties(error)))?;
+        let compression = properties.header_text(compress::HEADER);
+        let body = self.budget.decompress(compression, message.body(), self.serializers.limit()).await;
+        let (body, _room) = body.map_err(Trouble::Unreadable)?;
+        let handling = self.call(received, Some(&body))?;
+        drop(body);
+        handling.await
+    }
+
+    /// The body's type, the handler and its error are the user's, and may panic.
+    fn call(
+        &self,
+        received: Received,
+        decompressed: Option<&[u8]>,
+    ) -> Result<impl Future<Output = Result<(), Trouble>> + use<T, H, Fut, E>, Trouble> {
+        let calling = || {
+            if let Some(size) = received.withheld() {
+                return Err(Trouble::Unreadable(Malformed::Withheld { size }));
+            }
+            let properties = received.content_properties();
+            let handling = Handling::of_message(&self.settling.queue, properties.as_ref().ok());
+            let properties = properties.map_err(Malformed::Properties).map_err(Trouble::Unreadable)?;
+            let is_compressed = || compress::named(properties.header_text(compress::HEADER)).is_some();
+            if decompressed.is_none() && is_compressed() {
+                return Err(Trouble::Compressed(Box::new(received)));
+            }
+            let body = decompressed.unwrap_or(received.body());
+            let body = decode_plain(&properties, body, &self.serializers).map_err(Trouble::Unreadable)?;
+            let handler = handling.enter(|| (self.handler)(Incoming::new(body, received)));
+            let contained = AssertUnwindSafe(handler).catch_unwind();
+            Ok(handling.around(contained.map(Trouble::of)))
+        };
+        catch_unwind(AssertUnwindSafe(calling)).unwrap_or_else(|panic| Err(Trouble::panic(&*panic)))
+    }
+
+    /// Settles it otherwise; what is `kept` is there when it may still be needed. One that is stuck is handled again after a while, and again.
+    async fn not_handled(
+        &self,
+        mut trouble: Trouble,
+        kept: Option<Box<Kept>>,
+        mut acker: Acker,
+        turn: &mut Turn,
+    ) {
+        let mut patience = Patience::new(kept.as_ref().map_or_else(Instant::now, |kept| kept.since));
+        let received = kept.as_deref().map(|kept| &kept.received);
+        loop {
+            let Err(stuck) = self.settle(trouble, received, acker).await else { return };
+            let queue = &self.settling.queue;
+            let Some(again) = patience.keep(stuck, queue, received, turn).await else { return };
+            acker = again;
+            // What is stuck was to be published elsewhere, and is here.
+            let Some(received) = received else { return };
+            match self.handled(self.call(received.clone(), None)).await {
+                Ok(()) => return self.settling.done(acker),
+                Err(again) => trouble = again,
+            }
+        }
+    }
+
+    async fn settle(&self, trouble: Trouble, received: Option<&Received>, acker: Acker) -> Result<(), Stuck> {
+        let reason = match trouble {
+            // It was.
+            Trouble::Compressed(_) => Malformed::Compression(io::ErrorKind::Unsupported.into()),
+            Trouble::Unreadable(reason) => reason,
+            Trouble::Failed(failure, span) => {
+                return self.settling.failed(received, acker, &failure).instrument(span).await;
+            }
+        };
+        let properties = received.and_then(|received| received.content_properties().ok());
+        let handling = Handling::of_message(&self.settling.queue, properties.as_ref());
+        handling.around(self.settle_unreadable(reason, received, acker)).await
+    }
+
+    /// One that cannot be decoded.
+    async fn settle_unreadable(
+        &self,
+        reason: Malformed,
+        received: Option<&Received>,
+        acker: Acker,
+    ) -> Result<(), Stuck> {
+        let failure = match (&self.on_undecodable, received) {
+            (Some(handler), Some(received)) => match handler.handle(restored(received), reason).await {
+                Ok(()) => {
+                    self.settling.done(acker);
+                    return Ok(());
+                }
+                Err(failure) => failure,
+            },
+            _ => Report(&reason).to_string(),
+        };
+        self.settling.unreadable(received, acker, &failure).await
+    }
+}
+
+/// What is kept of a message while it is handled.
+struct Kept {
+    received: Received,
+    /// When it came.
+    since: Instant,
+}
+
+/// The message with all headers under their own names.
+fn restored(received: &Received) -> Received {
+    let mut received = received.clone();
+    if let Some(properties) = stowed::restored(&received.encoded_properties()) {
+        received.set_properties(&properties);
+    }
+    received
+}
+
+/// Why a message was not handled.
+enum Trouble {
+    /// It has to be decompressed first.
+    Compressed(Box<Received>),
+    Unreadable(Malformed),
+    /// With the span of the handler.
+    Failed(String, Span),
+}
+
+impl Trouble {
+    /// In the span of its handler, where this is called in it.
+    fn failed(failure: String) -> Self {
+        Trouble::Failed(failure, Span::current())
+    }
+
+    /// What a handler came to; the text of its error is the user's, too, and may panic.
+    fn of<E: Into<BoxError>>(handled: std::thread::Result<Result<(), E>>) -> Result<(), Self> {
+        let error = match handled {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(panic) => return Err(Trouble::panic(&*panic)),
+        };
+        let text = catch_unwind(AssertUnwindSafe(|| words(error)));
+        Err(text.map_or_else(|panic| Trouble::panic(&*panic), Trouble::failed))
+    }
+
+    fn panic(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Trouble::failed(format!("the handler panicked: {}", text.unwrap_or("without words")))
+    }
+}

@@ -1,0 +1,7 @@
+//! What oslo.messaging has: RPC and notifications, and how both look on the wire.
+
+pub mod notify;
+pub(crate) mod reply;
+pub mod rpc;
+pub(crate) mod traffic;
+pub(crate) mod wire;

@@ -1,0 +1,176 @@
+//! Notifications that wait in their order to be emitted.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::time::Instant;
+
+use super::{error::NotifyError, notification::Notification};
+
+/// What a notification costs beside its texts, about.
+const OVERHEAD: usize = 300;
+
+/// What becomes of a notification for which a full [`Buffer`](super::Buffer) has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It is refused, with [`NotifyError::Full`].
+    #[default]
+    Refuse,
+    /// The oldest that is not on its way make room for it, and are given up. It is refused only where that does not help.
+    DropOldest,
+}
+
+/// One that waits.
+pub(super) struct Waiting {
+    pub(super) number: u64,
+    pub(super) notification: Notification,
+    pub(super) since: Instant,
+    bytes: usize,
+}
+
+impl Waiting {
+    pub(super) fn new(number: u64, notification: Notification) -> Arc<Self> {
+        let context = notification.context.iter().map(|(name, value)| name.len() + size(value));
+        let texts = notification.payload.get().len() + notification.event_type.len();
+        let bytes = OVERHEAD + texts + context.sum::<usize>();
+        Arc::new(Waiting { number, notification, since: Instant::now(), bytes })
+    }
+}
+
+/// The bytes of a value, about.
+fn size(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(size).sum(),
+        Value::Object(entries) => entries.iter().map(|(name, value)| name.len() + size(value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+    }
+}
+
+/// Those that wait, the oldest first, with a limit of their number and their bytes.
+pub(super) struct Backlog {
+    waiting: VecDeque<Arc<Waiting>>,
+    bytes: usize,
+    /// How many at the front are being emitted.
+    on_their_way: usize,
+    most: usize,
+    most_bytes: usize,
+    when_full: WhenFull,
+    next: u64,
+}
+
+impl Backlog {
+    pub(super) fn new(most: usize, most_bytes: usize, when_full: WhenFull) -> Self {
+        let waiting = VecDeque::new();
+        Backlog { waiting, bytes: 0, on_their_way: 0, most, most_bytes, when_full, next: 0 }
+    }
+
+    /// Puts back what was there before, whatever the limits are now; in the order of numbers.
+    pub(super) fn restore(&mut self, number: u64, notification: Notification) {
+        let waiting = Waiting::new(number, notification);
+        self.bytes += waiting.bytes;
+        self.waiting.push_back(waiting);
+        self.next = self.next.max(number + 1);
+    }
+
+    /// Puts one at the end: it, and those that made room for it.
+    pub(super) fn push(
+        &mut self,
+        notification: Notification,
+    ) -> Result<(Arc<Waiting>, Vec<Arc<Waiting>>), NotifyError> {
+        let waiting = Waiting::new(self.next, notification);
+        let (mut fewer, mut bytes) = (0, self.bytes);
+        while self.waiting.len() - fewer >= self.most || bytes + waiting.bytes > self.most_bytes {
+            let oldest = self.waiting.get(self.on_their_way + fewer);
+            let Some(oldest) = oldest.filter(|_| self.when_full == WhenFull::DropOldest) else {
+                return Err(NotifyError::Full { notifications: self.waiting.len(), bytes: self.bytes });
+            };
+            bytes -= oldest.bytes;
+            fewer += 1;
+        }
+        let dropped = self.waiting.drain(self.on_their_way..self.on_their_way + fewer).collect();
+        self.next += 1;
+        self.bytes = bytes + waiting.bytes;
+        self.waiting.push_back(waiting.clone());
+        Ok((waiting, dropped))
+    }
+
+    /// The oldest, so many at most: they are on their way until they [`land`](Self::land).
+    pub(super) fn take(&mut self, most: usize) -> Vec<Arc<Waiting>> {
+        let taken: Vec<_> = self.waiting.iter().take(most).cloned().collect();
+        self.on_their_way = taken.len();
+        taken
+    }
+
+    /// None is on its way any more.
+    pub(super) fn land(&mut self) {
+        self.on_their_way = 0;
+    }
+
+    /// Takes one out wherever it is, unless it has gone. It is found at once when it is the oldest.
+    pub(super) fn remove(&mut self, number: u64) {
+        if let Some(at) = self.waiting.iter().position(|waiting| waiting.number == number)
+            && let Some(waiting) = self.waiting.remove(at)
+        {
+            self.bytes -= waiting.bytes;
+            self.on_their_way -= usize::from(at < self.on_their_way);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oslo::{notify::level::Level, wire::context::Context};
+
+    fn notification(payload: &str) -> Notification {
+        Notification::new(Level::Info, &"p".into(), "", payload, Context::new()).unwrap()
+    }
+
+    fn numbers<'a>(waiting: impl IntoIterator<Item = &'a Arc<Waiting>>) -> Vec<u64> {
+        waiting.into_iter().map(|waiting| waiting.number).collect()
+    }
+
+    #[test]
+    fn what_has_no_room_is_refused_by_number_and_by_bytes() {
+        let mut backlog = Backlog::new(2, 10_000, WhenFull::Refuse);
+        for payload in ["a", "b"] {
+            backlog.push(notification(payload)).unwrap();
+        }
+        assert!(matches!(backlog.push(notification("c")), Err(NotifyError::Full { notifications: 2, .. })));
+        backlog.take(1);
+        backlog.remove(0);
+        backlog.land();
+        assert!(backlog.push(notification(&"x".repeat(10_000))).is_err());
+        assert_eq!(backlog.push(notification("c")).unwrap().0.number, 2);
+        assert_eq!(numbers(&backlog.take(9)), [1, 2]);
+        backlog.remove(2);
+        backlog.remove(1);
+        backlog.remove(1);
+        assert_eq!((backlog.len(), backlog.bytes), (0, 0));
+    }
+
+    #[test]
+    fn the_oldest_make_room_but_not_those_on_their_way() {
+        let mut backlog = Backlog::new(3, 2000, WhenFull::DropOldest);
+        for payload in ["a", "b", "c"] {
+            backlog.push(notification(payload)).unwrap();
+        }
+        backlog.take(1);
+        let (_, dropped) = backlog.push(notification(&"x".repeat(700))).unwrap();
+        assert_eq!(numbers(&dropped), [1]);
+        let (_, dropped) = backlog.push(notification(&"x".repeat(900))).unwrap();
+        assert_eq!(numbers(&dropped), [2, 3]);
+        assert!(backlog.push(notification(&"x".repeat(2000))).is_err());
+        assert_eq!(numbers(&backlog.waiting), [0, 4]);
+        backlog.land();
+        assert_eq!(numbers(&backlog.take(1)), [0]);
+        backlog.remove(0);
+        backlog.remove(4);
+        assert_eq!((backlog.len(), backlog.bytes, backlog.on_their_way), (0, 0, 0));
+    }
+}

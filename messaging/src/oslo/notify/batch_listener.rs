@@ -1,0 +1,405 @@
+//! Listening for notifications in batches.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use amqp_client::{Acker, Delivery, Received, Report};
+use futures_util::future::join_all;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    batch::{BatchEndpoint, BatchResult},
+    event::Event,
+    level::Level,
+    listener::{Read, read},
+    once::Once,
+    sources::{Sources, sources},
+};
+use crate::{
+    compress::{Budget, room::Taken},
+    consume::{
+        handling::Handling,
+        service::Service,
+        settle::{
+            settling::Settling,
+            stuck::{Patience, Stuck},
+        },
+        turns::Turn,
+        work::Workplace,
+    },
+    error::Error,
+    oslo::wire::{envelope, fingerprint::Fingerprint},
+    transport::Transport,
+};
+
+/// A listener for batches, about to start.
+///
+/// Notifications are gathered, of all queues together, until there are as many as make a batch, or the first has waited for long enough.
+/// They are handled level by level, in the alphabetical order of the levels' names, by one endpoint after the other; each is
+/// acknowledged, or requeued, for itself. Batches are handled one after the other, each in a span `batch` with `queues` and the number of
+/// its `notifications`. These may be of many traces, so a handler is in none.
+///
+/// ```
+/// use std::time::Duration;
+/// use messaging::{Context, Transport, notify::{BatchListener, BatchResult, Event, Level, Notifier}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), messaging::Error> {
+/// let transport = Transport::connect("memory://batch-example").await?;
+/// let (sender, mut batches) = tokio::sync::mpsc::unbounded_channel();
+/// let listener = BatchListener::new(&transport, "notifications", 3)
+///     .timeout(Duration::from_secs(60))
+///     .on(Level::Sample, move |events: Vec<Event>| {
+///         let _ = sender.send(events.len());
+///         async { BatchResult::Handled }
+///     })
+///     .start()
+///     .await?;
+/// let notifier = Notifier::new(&transport, "meter.host1", "notifications");
+/// for load in [0.5, 0.7, 0.6] {
+///     notifier.sample(&Context::new(), "cpu.load", &load).await?;
+/// }
+/// assert_eq!(batches.recv().await, Some(3));
+/// listener.stop().await;
+/// transport.close().await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct BatchListener {
+    sources: Sources,
+    size: u16,
+    timeout: Duration,
+    own: BatchEndpoint,
+    endpoints: Vec<BatchEndpoint>,
+}
+
+sources!(BatchListener);
+
+impl BatchListener {
+    /// For the notifications of a topic, in batches of `size`, at least 1.
+    #[must_use]
+    pub fn new(transport: &Transport, topic: impl Into<String>, size: u16) -> Self {
+        BatchListener {
+            sources: Sources::new(transport, topic.into()),
+            size: size.max(1),
+            timeout: Duration::from_secs(1),
+            own: BatchEndpoint::new(),
+            endpoints: Vec::new(),
+        }
+    }
+
+    /// How long the first of a batch waits for the others; default 1 second. Python's waits for ever, with what has come
+    /// unacknowledged.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Handles the notifications of a level, before any endpoint does. Only levels that are handled are listened for.
+    #[must_use]
+    pub fn on<F, Fut>(mut self, level: Level, handler: F) -> Self
+    where
+        F: Fn(Vec<Event>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = BatchResult> + Send + 'static,
+    {
+        self.own = self.own.on(level, handler);
+        self
+    }
+
+    /// One endpoint more.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: BatchEndpoint) -> Self {
+        self.endpoints.push(endpoint);
+        self
+    }
+
+    /// Declares and binds the queues, and begins to listen. After a lost connection it begins again by itself.
+    ///
+    /// # Errors
+    /// When there is no connection, or the broker refuses a declaration.
+    pub async fn start(mut self) -> Result<RunningBatchListener, Error> {
+        self.endpoints.insert(0, self.own);
+        let levels: BTreeSet<_> = self.endpoints.iter().flat_map(BatchEndpoint::levels).collect();
+        // While a batch is handled the next one gathers.
+        let prefetch = self.size.saturating_mul(2);
+        let (sender, arrived) = mpsc::unbounded_channel();
+        let mut services = Vec::new();
+        for (settling, subscription) in self.sources.subscriptions(&levels, prefetch) {
+            let (queue, sender) =
+                (Arc::new(Queue { settling, once: Once::new(self.sources.repeats) }), sender.clone());
+            let gather = move |delivery: Delivery, turn| {
+                // As long as a turn is held, the service does not end, and the channel stays open for the acknowledgement.
+                let settling = arrive(&sender, delivery.split(), queue.clone());
+                see_settled(settling, sender, queue, turn)
+            };
+            let sources = vec![subscription.into()];
+            services.push(Service::start(sources, prefetch.into(), Workplace::in_order, gather).await?);
+        }
+        drop(sender);
+        let (stop, stopping) = watch::channel(false);
+        let gathering = Gathering {
+            arrived,
+            again: VecDeque::new(),
+            budget: self.sources.budget(),
+            size: self.size.into(),
+            timeout: self.timeout,
+            endpoints: self.endpoints,
+            stopping,
+        };
+        let mut task = JoinSet::new();
+        task.spawn(gathering.run());
+        Ok(RunningBatchListener { services, stop, task })
+    }
+}
+
+impl fmt::Debug for BatchListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchListener")
+            .field("targets", &self.sources.targets)
+            .field("pools", &self.sources.pools)
+            .field("size", &self.size)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A listener that listens for batches.
+///
+/// # On drop
+/// It stops at once; notifications that are being gathered or handled go back to their queues.
+#[must_use = "a listener stops when this is dropped"]
+pub struct RunningBatchListener {
+    services: Vec<Service>,
+    stop: watch::Sender<bool>,
+    task: JoinSet<()>,
+}
+
+impl RunningBatchListener {
+    /// Stops listening, and waits for what is being handled and what has been gathered, which is handled without waiting for more. The
+    /// queues stay, and go on being filled.
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, what is being handled is aborted, as by dropping the listener.
+    pub async fn stop(mut self) {
+        self.services.iter().for_each(|service| service.stopper().stop());
+        self.stop.send_replace(true);
+        for service in &mut self.services {
+            // Why one could not go on has been logged.
+            let _ = service.wait().await;
+        }
+        // The services' ends of the channel are gone.
+        while self.task.join_next().await.is_some() {}
+    }
+}
+
+impl fmt::Debug for RunningBatchListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningBatchListener").field("queues", &self.services.len()).finish()
+    }
+}
+
+/// One queue, and what was handled of it.
+struct Queue {
+    settling: Settling,
+    once: Once,
+}
+
+struct Arrived {
+    received: Received,
+    acker: Acker,
+    queue: Arc<Queue>,
+    /// Dropped when it is settled; told when it cannot be.
+    settled: oneshot::Sender<(Stuck, Received)>,
+}
+
+/// Hands a notification to who makes batches; what tells that it is settled.
+fn arrive(
+    sender: &mpsc::UnboundedSender<Arrived>,
+    (received, acker): (Received, Acker),
+    queue: Arc<Queue>,
+) -> oneshot::Receiver<(Stuck, Received)> {
+    let (settled, settling) = oneshot::channel();
+    // Dropped when nobody makes batches any more, it tells the same.
+    drop(sender.send(Arrived { received, acker, queue, settled }));
+    settling
+}
+
+/// Waits until a notification is settled. One that cannot be is in another batch after a while.
+async fn see_settled(
+    mut settling: oneshot::Receiver<(Stuck, Received)>,
+    sender: mpsc::UnboundedSender<Arrived>,
+    queue: Arc<Queue>,
+    mut turn: Turn,
+) -> Turn {
+    let mut patience = Patience::new(Instant::now());
+    while let Ok((stuck, received)) = settling.await {
+        let again = patience.keep(stuck, &queue.settling.queue, Some(&received), &mut turn).await;
+        let Some(acker) = again else { break };
+        settling = arrive(&sender, (received, acker), queue.clone());
+    }
+    turn
+}
+
+/// One that can be handled.
+struct Readable {
+    arrived: Arrived,
+    unique_id: Option<Fingerprint>,
+    event: Event,
+    _room: Option<Taken>,
+    failed: bool,
+}
+
+/// Makes batches and has them handled.
+struct Gathering {
+    arrived: mpsc::UnboundedReceiver<Arrived>,
+    /// Second deliveries of what was in the last batch, and what there was no room for in it.
+    again: VecDeque<Arrived>,
+    /// Nobody else has anything of it: an empty batch has all of it.
+    budget: Budget,
+    size: usize,
+    timeout: Duration,
+    endpoints: Vec<BatchEndpoint>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Gathering {
+    /// Until nothing can arrive any more.
+    async fn run(mut self) {
+        loop {
+            let first = match self.again.pop_front() {
+                Some(first) => first,
+                None => match self.arrived.recv().await {
+                    Some(first) => first,
+                    None => return,
+                },
+            };
+            let batch = self.gather(first).await;
+            self.handle(batch).await;
+        }
+    }
+
+    async fn gather(&mut self, first: Arrived) -> Vec<Arrived> {
+        let deadline = Instant::now() + self.timeout;
+        let mut batch = vec![first];
+        while batch.len() < self.size {
+            if let Some(next) = self.again.pop_front().or_else(|| self.arrived.try_recv().ok()) {
+                batch.push(next);
+                continue;
+            }
+            let next = tokio::select! {
+                _ = self.stopping.wait_for(|stopping| *stopping) => return batch,
+                next = timeout_at(deadline, self.arrived.recv()) => next,
+            };
+            match next {
+                Ok(Some(next)) => batch.push(next),
+                Ok(None) | Err(_) => return batch,
+            }
+        }
+        batch
+    }
+
+    async fn handle(&mut self, batch: Vec<Arrived>) {
+        let mut by_level = BTreeMap::<&str, Vec<Readable>>::new();
+        for readable in self.readable(batch).await {
+            by_level.entry(readable.event.level().name()).or_default().push(readable);
+        }
+        for mut group in by_level.into_values() {
+            if let Some(level) = group.first().map(|readable| readable.event.level()) {
+                self.show(level, &mut group).await;
+            }
+            // Side by side: each may have to be published elsewhere.
+            join_all(group.into_iter().map(settle)).await;
+        }
+    }
+
+    /// Those of a batch that are to be handled; the others are settled, or come with the next batch where there is no room for them.
+    async fn readable(&mut self, batch: Vec<Arrived>) -> Vec<Readable> {
+        let mut readable = Vec::with_capacity(batch.len());
+        let mut ids = BTreeSet::new();
+        let mut batch = VecDeque::from(batch);
+        while let Some(Arrived { received, acker, queue, settled }) = batch.pop_front() {
+            let Some(opened) = envelope::try_open(&received, &self.budget) else {
+                batch.push_front(Arrived { received, acker, queue, settled });
+                batch.extend(self.again.drain(..));
+                self.again = batch;
+                return readable;
+            };
+            let Read { unique_id, event, _room, .. } = match opened.and_then(|opened| read(opened, &received))
+            {
+                Ok(read) => read,
+                Err(reason) => {
+                    let reason = Report(&reason).to_string();
+                    let unreadable = queue.settling.unreadable(Some(&received), acker, &reason);
+                    if let Err(stuck) = unreadable.await {
+                        let _ = settled.send((stuck, received));
+                    }
+                    continue;
+                }
+            };
+            let Some(event) = event else {
+                tracing::warn!(
+                    queue = queue.settling.queue,
+                    "a notification of an unknown level is acknowledged"
+                );
+                queue.settling.done(acker);
+                continue;
+            };
+            if let Some(id) = unique_id {
+                if queue.once.was_handled(id) {
+                    let name = &queue.settling.queue;
+                    tracing::debug!(queue = name, "a notification came again, and is not handled again");
+                    queue.settling.done(acker);
+                    continue;
+                }
+                // What becomes of the first decides what becomes of the second.
+                if !ids.insert((Arc::as_ptr(&queue).addr(), id)) {
+                    self.again.push_back(Arrived { received, acker, queue, settled });
+                    continue;
+                }
+            }
+            let arrived = Arrived { received, acker, queue, settled };
+            readable.push(Readable { arrived, unique_id, event, _room, failed: false });
+        }
+        readable
+    }
+
+    /// Shows the notifications of a level to one endpoint after the other, each until it could not be handled.
+    async fn show(&self, level: Level, group: &mut [Readable]) {
+        for endpoint in &self.endpoints {
+            let mut left: Vec<_> = group.iter_mut().filter(|readable| !readable.failed).collect();
+            let events: Vec<_> = left.iter().map(|readable| readable.event.clone()).collect();
+            let queues = left.iter().map(|readable| &*readable.arrived.queue.settling.queue);
+            let handling = Handling::of_batch(queues, events.len());
+            let events: Vec<_> = events.iter().collect();
+            let failed = handling.around(endpoint.handle(level, &events)).await;
+            for (readable, failed) in left.iter_mut().zip(failed) {
+                readable.failed = failed;
+            }
+        }
+    }
+}
+
+async fn settle(readable: Readable) {
+    let Readable { arrived: Arrived { received, acker, queue, settled }, unique_id, failed, .. } = readable;
+    if failed {
+        let failing = queue.settling.failed(Some(&received), acker, "its handler had it requeued");
+        if let Err(stuck) = failing.await {
+            // Whoever waits is gone when the listener is: it goes back to its queue then.
+            let _ = settled.send((stuck, received));
+        }
+        return;
+    }
+    if let Some(id) = unique_id {
+        queue.once.note(id);
+    }
+    queue.settling.done(acker);
+}

@@ -1,0 +1,124 @@
+//! Patterns of names as Python's `fnmatch` reads them: `compute.*`, `?`, `[a-c]`, `[!a]`. Nothing else has a meaning, and
+//! nothing is escaped.
+
+use std::iter::Peekable;
+
+use regex::Regex;
+
+use crate::oslo::notify::error::NotifyError;
+
+/// A pattern that a whole name fits or does not.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern(Regex);
+
+impl Pattern {
+    pub(super) fn new(pattern: &str) -> Result<Self, NotifyError> {
+        let regex = Regex::new(&translate(pattern));
+        let failed = |source| NotifyError::Pattern { pattern: pattern.to_owned(), source: Box::new(source) };
+        regex.map(Pattern).map_err(failed)
+    }
+
+    pub(super) fn fits(&self, name: &str) -> bool {
+        self.0.is_match(name)
+    }
+}
+
+fn translate(pattern: &str) -> String {
+    let mut regex = String::from(r"(?s)\A");
+    let mut rest = pattern.chars().peekable();
+    while let Some(character) = rest.next() {
+        match character {
+            '*' => regex.push_str(".*"),
+            '?' => regex.push('.'),
+            '[' => match set(&mut rest) {
+                Some(set) => regex.push_str(&set),
+                None => regex.push_str(r"\["),
+            },
+            literal => push(&mut regex, literal),
+        }
+    }
+    regex.push_str(r"\z");
+    regex
+}
+
+/// What is between brackets, once the opening one is read; `None`, and nothing read, when no closing one follows.
+fn set(rest: &mut Peekable<impl Iterator<Item = char> + Clone>) -> Option<String> {
+    let mut ahead = rest.clone();
+    let negated = ahead.next_if_eq(&'!').is_some();
+    // A bracket at the start is one of the set.
+    let mut characters: Vec<_> = ahead.next_if_eq(&']').into_iter().collect();
+    loop {
+        match ahead.next()? {
+            ']' => break,
+            character => characters.push(character),
+        }
+    }
+    *rest = ahead;
+    let mut ranges = String::new();
+    let mut left = &characters[..];
+    loop {
+        left = match left {
+            [] => break,
+            [first, '-', last, after @ ..] => {
+                // One that goes backwards holds nothing.
+                if first <= last {
+                    push(&mut ranges, *first);
+                    ranges.push('-');
+                    push(&mut ranges, *last);
+                }
+                after
+            }
+            [character, after @ ..] => {
+                push(&mut ranges, *character);
+                after
+            }
+        };
+    }
+    Some(match (ranges.is_empty(), negated) {
+        (true, true) => ".".to_owned(),
+        // Nothing is in an empty set.
+        (true, false) => r"[^\x00-\x{10ffff}]".to_owned(),
+        (false, true) => format!("[^{ranges}]"),
+        (false, false) => format!("[{ranges}]"),
+    })
+}
+
+fn push(regex: &mut String, literal: char) {
+    regex.push_str(&regex::escape(literal.encode_utf8(&mut [0; 4])));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_what_fnmatch_says_they_fit() {
+        for (pattern, fits, misses) in [
+            ("compute.*", &["compute.", "compute.a.b", "compute.\n"][..], &["compute", "xcompute.a"][..]),
+            ("*.end", &[".end", "a.end"], &["a.ends"]),
+            ("a?c", &["abc", "a.c"], &["ac", "abbc"]),
+            ("[a-c]x", &["ax", "cx"], &["dx", "-x"]),
+            ("[!a-c]x", &["dx", "!x"], &["ax"]),
+            ("[]a]", &["]", "a"], &["[]a]"]),
+            ("[!]a]", &["b"], &["]", "a"]),
+            ("[a", &["[a"], &["a"]),
+            ("[c-a]x", &[], &["ax", "bx", "x"]),
+            ("[!c-a]x", &["ax", "zx"], &["x"]),
+            ("[a-]", &["a", "-"], &["b"]),
+            ("[^a]", &["^", "a"], &["b"]),
+            ("[[&~|\\]", &["[", "&", "~", "|", "\\"], &["a"]),
+            (r"\*", &[r"\", r"\a"], &["*"]),
+            ("a.c", &["a.c"], &["abc"]),
+            ("{a,b}", &["{a,b}"], &["a"]),
+            ("", &[""], &["a"]),
+        ] {
+            let compiled = Pattern::new(pattern).unwrap();
+            for name in fits {
+                assert!(compiled.fits(name), "{pattern} {name}");
+            }
+            for name in misses {
+                assert!(!compiled.fits(name), "{pattern} {name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A notification that arrived.
+
+use std::{fmt, sync::Arc};
+
+use serde::de::DeserializeOwned;
+
+use super::{level::Level, wire::Received};
+use crate::{error::Error, oslo::wire::context::Context, serialize};
+
+/// A notification, as listeners get it. Cloning is cheap.
+#[derive(Clone)]
+pub struct Event {
+    level: Level,
+    received: Arc<Received>,
+    attempt: u32,
+    redelivered: bool,
+}
+
+impl Event {
+    pub(super) fn new(level: Level, received: Received, attempt: u32, redelivered: bool) -> Self {
+        Event { level, received: Arc::new(received), attempt, redelivered }
+    }
+
+    /// Its level.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// What happened, by custom `subject.action.phase`; empty when its sender did not say.
+    #[must_use]
+    pub fn event_type(&self) -> &str {
+        self.received.event_type.as_deref().unwrap_or_default()
+    }
+
+    /// Who says so, by custom `service.host`; empty when its sender did not say.
+    #[must_use]
+    pub fn publisher_id(&self) -> &str {
+        self.received.publisher_id.as_deref().unwrap_or_default()
+    }
+
+    /// What is to be known of it. Tagged values ([`tagged`](crate::tagged)) are read where they stand, which is in what Python's driver
+    /// `messaging` sends; `messagingv2` sends them as texts.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] when the payload is no `T`.
+    pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let payload = serialize::from_json(self.received.payload.get());
+        payload.map_err(|source| Error::Decode { what: "the payload of a notification", source })
+    }
+
+    /// The payload's JSON text, as its sender wrote it.
+    #[must_use]
+    pub fn payload_json(&self) -> &str {
+        self.received.payload.get()
+    }
+
+    /// What travelled with it.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.received.context
+    }
+
+    /// Its own id.
+    #[must_use]
+    pub fn message_id(&self) -> Option<&str> {
+        self.received.message_id.as_deref()
+    }
+
+    /// When it was emitted, as its sender wrote it: `2026-11-20 12:31:19.573817`, in UTC.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<&str> {
+        self.received.timestamp.as_deref()
+    }
+
+    /// The how manieth time it is handled, from 1, as [`RetryLater`](crate::RetryLater) counts.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Whether the broker delivered it before, to whomever.
+    #[must_use]
+    pub fn redelivered(&self) -> bool {
+        self.redelivered
+    }
+
+    pub(super) fn received(&self) -> &Received {
+        &self.received
+    }
+}
+
+/// Without payload and context, which may hold secrets.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("level", &self.level)
+            .field("publisher_id", &self.publisher_id())
+            .field("event_type", &self.event_type())
+            .field("message_id", &self.message_id())
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,268 @@
+//! Listening for notifications.
+
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use amqp_client::{Acker, Delivery, Received, Report};
+use tokio::{sync::Semaphore, time::Instant};
+
+use super::{
+    endpoint::{Endpoint, NotificationResult},
+    event::Event,
+    level::Level,
+    once::Once,
+    sources::{Sources, sources},
+    wire,
+};
+use crate::{
+    compress::{Budget, room::Taken},
+    consume::{
+        handling::Handling,
+        service::Service,
+        settle::{
+            on_failure::retries,
+            settling::Settling,
+            stuck::{Patience, Stuck},
+        },
+        turns::Turn,
+        work::Workplace,
+    },
+    error::{Error, Malformed},
+    oslo::wire::{
+        envelope::{self, Opened},
+        fingerprint::Fingerprint,
+    },
+    trace_context::TraceContext,
+    transport::Transport,
+};
+
+/// A listener about to start. See [`Notifier`](super::Notifier) for an example.
+///
+/// A notification is shown to every endpoint that has a handler for its level and wants it, in their order, until one has it requeued. It
+/// is acknowledged when all have handled it, or nobody wants it. One that is delivered twice is handled once, as long as the listener
+/// [remembers](Self::repeats) it.
+#[derive(Clone)]
+pub struct Listener {
+    sources: Sources,
+    concurrency: u16,
+    prefetch: Option<u16>,
+    own: Endpoint,
+    endpoints: Vec<Endpoint>,
+}
+
+sources!(Listener);
+
+impl Listener {
+    /// For the notifications of a topic.
+    #[must_use]
+    pub fn new(transport: &Transport, topic: impl Into<String>) -> Self {
+        Listener {
+            sources: Sources::new(transport, topic.into()),
+            concurrency: 64,
+            prefetch: transport.traffic().prefetch.filter(|&notifications| notifications > 0),
+            own: Endpoint::new(),
+            endpoints: Vec::new(),
+        }
+    }
+
+    /// How many notifications are handled at once, at least 1. Default 64. With 1, they are handled in the order of their queue.
+    #[must_use]
+    pub fn concurrency(mut self, notifications: u16) -> Self {
+        self.concurrency = notifications.max(1);
+        self
+    }
+
+    /// How many notifications of each queue the broker sends ahead, at least 1. Default: the
+    /// [transport's](crate::TransportOptions::prefetch), 0 being as many as are handled at once.
+    #[must_use]
+    pub fn prefetch(mut self, notifications: u16) -> Self {
+        self.prefetch = Some(notifications.max(1));
+        self
+    }
+
+    /// Handles the notifications of a level, before any endpoint does. Only levels that are handled are listened for.
+    #[must_use]
+    pub fn on<F, Fut>(mut self, level: Level, handler: F) -> Self
+    where
+        F: Fn(Event) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = NotificationResult> + Send + 'static,
+    {
+        self.own = self.own.on(level, handler);
+        self
+    }
+
+    /// One endpoint more.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoints.push(endpoint);
+        self
+    }
+
+    /// Declares and binds the queues, and begins to listen. After a lost connection it begins again by itself.
+    ///
+    /// # Errors
+    /// When there is no connection, or the broker refuses a declaration.
+    pub async fn start(mut self) -> Result<RunningListener, Error> {
+        self.endpoints.insert(0, self.own);
+        let levels: BTreeSet<_> = self.endpoints.iter().flat_map(Endpoint::levels).collect();
+        let prefetch = self.prefetch.unwrap_or(self.concurrency);
+        let endpoints: Arc<[Endpoint]> = self.endpoints.into();
+        let turns = Arc::new(Semaphore::new(self.concurrency.into()));
+        let budget = self.sources.budget();
+        let mut services = Vec::new();
+        for (settling, subscription) in self.sources.subscriptions(&levels, prefetch) {
+            let (endpoints, turns, budget) = (endpoints.clone(), turns.clone(), budget.clone());
+            let once = Once::new(self.sources.repeats);
+            let desk = Arc::new(Desk { settling, endpoints, turns, budget, once });
+            let listen = move |delivery, mut turn| async move {
+                desk.listen(delivery, &mut turn).await;
+                turn
+            };
+            // One at a time, they wait for their turn in the order in which they come.
+            let workplace = if self.concurrency == 1 { Workplace::in_order } else { Workplace::new };
+            let service = Service::start(vec![subscription.into()], prefetch.into(), workplace, listen);
+            services.push(service.await?);
+        }
+        Ok(RunningListener { services })
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("targets", &self.sources.targets)
+            .field("pools", &self.sources.pools)
+            .field("own", &self.own)
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A listener that listens.
+///
+/// # On drop
+/// It stops at once; notifications that are being handled go back to their queues.
+#[must_use = "a listener stops when this is dropped"]
+pub struct RunningListener {
+    services: Vec<Service>,
+}
+
+impl RunningListener {
+    /// Stops listening, and waits for the notifications that are being handled. The queues stay, and go on being filled.
+    ///
+    /// # Cancel safety
+    /// Dropped while pending, what is being handled is aborted, as by dropping the listener.
+    pub async fn stop(mut self) {
+        self.services.iter().for_each(|service| service.stopper().stop());
+        for service in &mut self.services {
+            // Why one could not go on has been logged.
+            let _ = service.wait().await;
+        }
+    }
+}
+
+impl fmt::Debug for RunningListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningListener").field("queues", &self.services.len()).finish()
+    }
+}
+
+/// Where the notifications of one queue are looked at.
+struct Desk {
+    settling: Settling,
+    endpoints: Arc<[Endpoint]>,
+    /// Of all queues together, as the budget is.
+    turns: Arc<Semaphore>,
+    budget: Budget,
+    once: Once,
+}
+
+impl Desk {
+    /// One notification, from its arrival to its acknowledgement.
+    async fn listen(&self, delivery: Delivery, turn: &mut Turn) {
+        let mut patience = Patience::new(Instant::now());
+        // Nobody closes the semaphore.
+        let mut place = self.turns.acquire().await;
+        let (received, mut acker) = delivery.split();
+        while let Err(stuck) = self.look_at(&received, acker).await {
+            drop(place);
+            let again = patience.keep(stuck, &self.settling.queue, Some(&received), turn).await;
+            let Some(again) = again else { return };
+            (acker, place) = (again, self.turns.acquire().await);
+        }
+    }
+
+    /// Reads, handles and settles it.
+    ///
+    /// # Errors
+    /// It could not be put where it belongs, and is not settled.
+    async fn look_at(&self, received: &Received, acker: Acker) -> Result<(), Stuck> {
+        let opened = envelope::open(received, &self.budget).await;
+        let Read { unique_id, event, trace, _room } = match opened.and_then(|opened| read(opened, received)) {
+            Ok(read) => read,
+            Err(reason) => {
+                return self.settling.unreadable(Some(received), acker, &Report(&reason).to_string()).await;
+            }
+        };
+        let Some(event) = event else {
+            tracing::warn!(queue = self.settling.queue, "a notification of an unknown level is acknowledged");
+            self.settling.done(acker);
+            return Ok(());
+        };
+        let entry = match unique_id {
+            None => None,
+            Some(id) => match self.once.enter(id).await {
+                Some(entry) => Some(entry),
+                None => {
+                    let queue = &self.settling.queue;
+                    tracing::debug!(queue, "a notification came again, and is not handled again");
+                    self.settling.done(acker);
+                    return Ok(());
+                }
+            },
+        };
+        let handling = Handling::of_notification(&self.settling.queue, event.message_id(), trace);
+        match handling.around(self.handle(&event)).await {
+            Ok(()) => {
+                if let Some(entry) = entry {
+                    entry.handled();
+                }
+                self.settling.done(acker);
+                Ok(())
+            }
+            Err(failure) => {
+                // First, so that nobody waits for it while it is put elsewhere.
+                drop(entry);
+                self.settling.failed(Some(received), acker, failure).await
+            }
+        }
+    }
+
+    async fn handle(&self, event: &Event) -> Result<(), &'static str> {
+        for endpoint in self.endpoints.iter() {
+            endpoint.handle(event).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A notification that was read.
+pub(super) struct Read {
+    /// For telling duplicates.
+    pub(super) unique_id: Option<Fingerprint>,
+    /// None when its level is not known. The level in the message decides, not the queue that it came by.
+    pub(super) event: Option<Event>,
+    pub(super) trace: Option<TraceContext>,
+    /// What a compressed one has of the budget, for as long as it is worked on.
+    pub(super) _room: Option<Taken>,
+}
+
+pub(super) fn read(opened: Opened, delivery: &Received) -> Result<Read, Malformed> {
+    let Opened { text, trace, room: _room } = opened;
+    let mut received = wire::Received::from_json(&text)?;
+    let retries = retries(&delivery.properties().map_err(Malformed::Properties)?);
+    let unique_id = received.unique_id.take().map(|id| Fingerprint::of(&id));
+    let event = received
+        .level
+        .map(|level| Event::new(level, received, retries.saturating_add(1), delivery.redelivered()));
+    Ok(Read { unique_id, event, trace, _room })
+}

@@ -1,0 +1,217 @@
+//! Emitting notifications.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::{
+    driver::Driver,
+    drivers::{Messaging, is_secret},
+    error::NotifyError,
+    level::Level,
+    notification::Notification,
+};
+use crate::{error::Error, oslo::wire::context::Context, retry::RetryPolicy, transport::Transport};
+
+/// Emits notifications under one publisher's name. Cloning is cheap.
+///
+/// ```
+/// use messaging::{Context, Transport, notify};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), messaging::Error> {
+/// let transport = Transport::connect("memory://notify-example").await?;
+/// let notifier = notify::Notifier::new(&transport, "compute.host1", "notifications");
+/// notifier.info(&Context::new(), "instance.create.end", &serde_json::json!({"id": 12})).await?;
+///
+/// let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+/// let listener = notify::Listener::new(&transport, "notifications")
+///     .on(notify::Level::Info, move |event: notify::Event| {
+///         let _ = sender.send(event.event_type().to_owned());
+///         async { notify::NotificationResult::Handled }
+///     })
+///     .start()
+///     .await?;
+/// assert_eq!(events.recv().await.as_deref(), Some("instance.create.end"));
+/// listener.stop().await;
+/// transport.close().await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Notifier {
+    publisher_id: Arc<str>,
+    drivers: Vec<Arc<dyn Driver>>,
+    retry: RetryPolicy,
+    redacted: bool,
+}
+
+impl Notifier {
+    /// For a publisher, by custom `service.host`, to one topic of a broker, by custom `notifications`: with the driver
+    /// [`Messaging`], enveloped.
+    #[must_use]
+    pub fn new(transport: &Transport, publisher_id: &str, topic: impl Into<String>) -> Self {
+        Notifier::with(publisher_id, Messaging::new(transport, topic))
+    }
+
+    /// For a publisher, with a driver.
+    #[must_use]
+    pub fn with(publisher_id: &str, driver: impl Driver) -> Self {
+        Notifier::with_all(publisher_id, [Arc::new(driver) as Arc<dyn Driver>])
+    }
+
+    /// For a publisher, with several drivers. [`drivers::by_name`](super::drivers::by_name) finds them by the names of a configuration.
+    #[must_use]
+    pub fn with_all(publisher_id: &str, drivers: impl IntoIterator<Item = Arc<dyn Driver>>) -> Self {
+        Notifier {
+            publisher_id: publisher_id.into(),
+            drivers: drivers.into_iter().collect(),
+            retry: RetryPolicy::default(),
+            redacted: true,
+        }
+    }
+
+    /// One driver more: each notification goes to all of them, in their order.
+    #[must_use]
+    pub fn driver(mut self, driver: impl Driver) -> Self {
+        self.drivers.push(Arc::new(driver));
+        self
+    }
+
+    /// When to try again, and the deadline; default as [`RetryPolicy`]'s: for 30 seconds.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// Whether secrets in a context, such as `auth_token`, leave as null; default true. Whoever listens to notifications is to
+    /// learn what happened, not to be able to do it.
+    #[must_use]
+    pub fn redacted(mut self, redacted: bool) -> Self {
+        self.redacted = redacted;
+        self
+    }
+
+    /// The same under another publisher's name: drivers, with their channels and buffers, are shared.
+    #[must_use]
+    pub fn prepare(&self, publisher_id: &str) -> Self {
+        Notifier { publisher_id: publisher_id.into(), ..self.clone() }
+    }
+
+    /// Whether anything is emitted anywhere: false without drivers, and with [`Noop`](super::drivers::Noop) alone.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.drivers.iter().any(|driver| driver.emits())
+    }
+
+    /// Emits a notification at a level. Done when every driver has emitted it, or taken the responsibility for it: with
+    /// [`Messaging`] when the broker has it, with a [`Buffer`](super::Buffer) when it is there.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] when the payload has no JSON form, and nothing is emitted; that of the first driver which failed, when the
+    /// others have emitted it. [`Messaging`]'s is an [`Error::Undelivered`], for the first topic that fails.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped the notification may or may not be emitted.
+    pub async fn notify<P: Serialize + ?Sized>(
+        &self,
+        level: Level,
+        context: &Context,
+        event_type: &str,
+        payload: &P,
+    ) -> Result<(), Error> {
+        if !self.is_enabled() {
+            return Ok(());
+        }
+        let context = if self.redacted { redacted(context) } else { context.clone() };
+        let notification = Notification::new(level, &self.publisher_id, event_type, payload, context)?;
+        let mut emitted = Ok(());
+        for driver in &self.drivers {
+            let result = driver.notify(&notification, self.retry).await;
+            emitted = emitted.and(result);
+        }
+        emitted
+    }
+
+    /// Waits until the drivers have emitted all that they have taken: what is in a [`Buffer`](super::Buffer).
+    ///
+    /// # Errors
+    /// [`NotifyError::Unflushed`] at the deadline.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost; the drivers go on.
+    pub async fn flush(&self, deadline: Duration) -> Result<(), Error> {
+        let flushing = join_all(self.drivers.iter().map(|driver| driver.flush()));
+        match timeout(deadline, flushing).await {
+            Ok(flushed) => flushed.into_iter().collect(),
+            Err(_) => {
+                let left = self.drivers.iter().map(|driver| driver.pending()).sum();
+                Err(NotifyError::Unflushed { left }.into())
+            }
+        }
+    }
+
+    /// As [`flush`](Self::flush), and then closes the drivers, for all clones: what is left in a buffer on disk stays there, what
+    /// is left in one in memory is lost.
+    ///
+    /// # Errors
+    /// [`NotifyError::Unflushed`], once all are closed.
+    pub async fn close(self, deadline: Duration) -> Result<(), Error> {
+        let flushed = self.flush(deadline).await;
+        let closed: Result<(), Error> =
+            join_all(self.drivers.iter().map(|driver| driver.close())).await.into_iter().collect();
+        flushed.and(closed)
+    }
+}
+
+fn redacted(context: &Context) -> Context {
+    let entries = context.iter().map(|(name, value)| {
+        let value = if is_secret(name) { serde_json::Value::Null } else { value.clone() };
+        (name.to_owned(), value)
+    });
+    entries.collect::<serde_json::Map<_, _>>().into()
+}
+
+macro_rules! levels {
+    ($($method:ident = $level:ident;)*) => {
+        impl Notifier {$(
+            /// Emits a notification at this level.
+            ///
+            /// # Errors
+            /// As [`notify`](Self::notify).
+            ///
+            /// # Cancel safety
+            /// As [`notify`](Self::notify).
+            pub async fn $method<P: Serialize + ?Sized>(
+                &self,
+                context: &Context,
+                event_type: &str,
+                payload: &P,
+            ) -> Result<(), Error> {
+                self.notify(Level::$level, context, event_type, payload).await
+            }
+        )*}
+    };
+}
+
+levels! {
+    audit = Audit;
+    debug = Debug;
+    info = Info;
+    warn = Warn;
+    error = Error;
+    critical = Critical;
+    sample = Sample;
+}
+
+impl fmt::Debug for Notifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let drivers: Vec<_> = self.drivers.iter().map(|driver| driver.name()).collect();
+        f.debug_struct("Notifier")
+            .field("publisher_id", &self.publisher_id)
+            .field("drivers", &drivers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,118 @@
+//! Each notification is handled once, even where it is delivered twice.
+
+use std::{collections::HashMap, hash::BuildHasherDefault, sync::Arc};
+
+use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::oslo::wire::{
+    duplicates::{Duplicates, RepeatWindow},
+    fingerprint::Fingerprint,
+    id::IdHasher,
+};
+
+/// The notifications of a queue that were handled lately, and those that are being handled.
+pub(super) struct Once(Mutex<State>);
+
+struct State {
+    handled: Duplicates,
+    at_work: HashMap<Fingerprint, Arc<tokio::sync::Mutex<()>>, BuildHasherDefault<IdHasher>>,
+}
+
+/// The right to handle a notification.
+///
+/// # On drop
+/// Another delivery of it may be handled, unless this one [`was`](Self::handled).
+pub(super) struct Entry<'a> {
+    once: &'a Once,
+    id: Fingerprint,
+    guard: Option<OwnedMutexGuard<()>>,
+}
+
+impl Once {
+    /// Which remembers so many.
+    pub(super) fn new(window: RepeatWindow) -> Self {
+        let state = State { handled: Duplicates::new(window), at_work: HashMap::default() };
+        Once(Mutex::new(state))
+    }
+
+    /// Waits until nobody handles this id; `None` when it was handled then.
+    pub(super) async fn enter(&self, id: Fingerprint) -> Option<Entry<'_>> {
+        let lock = {
+            let mut state = self.0.lock();
+            if state.handled.contains(id) {
+                return None;
+            }
+            state.at_work.entry(id).or_default().clone()
+        };
+        let entry = Entry { once: self, id, guard: Some(lock.lock_owned().await) };
+        let handled = self.0.lock().handled.contains(id);
+        (!handled).then_some(entry)
+    }
+
+    /// Whether this id was handled.
+    pub(super) fn was_handled(&self, id: Fingerprint) -> bool {
+        self.0.lock().handled.contains(id)
+    }
+
+    /// This id has been handled.
+    pub(super) fn note(&self, id: Fingerprint) {
+        self.0.lock().handled.is_repeated(id);
+    }
+}
+
+impl Entry<'_> {
+    /// It has been handled: further deliveries are not.
+    pub(super) fn handled(self) {
+        self.once.note(self.id);
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        let mut state = self.once.0.lock();
+        self.guard = None;
+        // The last one clears away: nobody gets hold of the lock but here, under the other one.
+        if state.at_work.get(&self.id).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+            state.at_work.remove(&self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_second_delivery_waits_for_the_first_and_is_handled_only_where_that_failed() {
+        let once = Once::new(RepeatWindow::default());
+        for fails in [true, false] {
+            let first = once.enter(Fingerprint::of("a")).await.unwrap();
+            let mut second = Box::pin(once.enter(Fingerprint::of("a")));
+            assert!((&mut second).now_or_never().is_none());
+            assert!(once.enter(Fingerprint::of("b")).await.is_some());
+            if fails {
+                drop(first);
+                drop(second.await.unwrap());
+            } else {
+                first.handled();
+                assert!(second.await.is_none());
+            }
+            assert!(once.0.lock().at_work.is_empty());
+        }
+        assert!(once.enter(Fingerprint::of("a")).await.is_none() && once.was_handled(Fingerprint::of("a")));
+    }
+
+    #[tokio::test]
+    async fn one_that_stops_waiting_leaves_nothing_behind() {
+        let once = Once::new(RepeatWindow::default());
+        let first = once.enter(Fingerprint::of("a")).await.unwrap();
+        let mut second = Box::pin(once.enter(Fingerprint::of("a")));
+        assert!((&mut second).now_or_never().is_none());
+        drop(second);
+        drop(first);
+        assert!(once.0.lock().at_work.is_empty());
+    }
+}

@@ -1,0 +1,224 @@
+//! Calling methods of other processes.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{
+    call::{Call, Caller},
+    metrics::Metrics,
+};
+use crate::{
+    compress::Compression,
+    error::Error,
+    oslo::wire::{
+        context::Context,
+        entity_serializer::{Conversion, EntitySerializer},
+        target::Target,
+        version::Version,
+    },
+    retry::RetryPolicy,
+    transport::Transport,
+};
+
+/// Calls the methods of a target. Cloning is cheap, and all clones can call at once.
+///
+/// ```
+/// use std::time::Duration;
+/// use messaging::{Target, Transport, rpc};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Add { a: i64, b: i64 }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), messaging::Error> {
+/// let transport = Transport::connect("memory://rpc-example").await?;
+/// let server = rpc::Server::new(&transport, Target::topic("math").server("host-1"))
+///     .endpoint(rpc::Endpoint::new().version(1, 3).method("add", |_, args: Add| async move { Ok(args.a + args.b) }))
+///     .start()
+///     .await?;
+///
+/// let math = rpc::Client::new(&transport, Target::topic("math").version(1, 3));
+/// let sum: i64 = math.call("add", &Add { a: 1, b: 2 }).timeout(Duration::from_secs(2)).await?;
+/// assert_eq!(sum, 3);
+///
+/// server.stop().await?;
+/// transport.close().await
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    caller: Caller,
+    version_cap: Option<Version>,
+}
+
+impl Client {
+    /// For the methods of a target.
+    #[must_use]
+    pub fn new(transport: &Transport, target: Target) -> Self {
+        Client { caller: Caller::new(transport, target), version_cap: None }
+    }
+
+    /// A variant of this client with another target: one server of the topic, another namespace, a later version. All else is as in
+    /// this one, and can be changed by the other setters.
+    ///
+    /// ```
+    /// # fn example(math: &messaging::rpc::Client) {
+    /// let newest_on_host_1 = math.prepare(|target| target.server("host-1").version(1, 4));
+    /// # let _ = newest_on_host_1;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn prepare(&self, change: impl FnOnce(Target) -> Target) -> Self {
+        let target = change(self.caller.target().clone());
+        Client { caller: self.caller.retargeted(target), version_cap: self.version_cap }
+    }
+
+    /// The time for each call, cast or fanout, from connecting to the answer; default 60 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.caller.timeout = timeout;
+        self
+    }
+
+    /// Watches over calls: the server is asked to tell that it is still at work, and a call fails that has not been heard of for
+    /// so long, instead of at its timeout, which stays the limit of it all. Python's `call_monitor_timeout`.
+    ///
+    /// A server tells twice in this time, in whole seconds; less than 2 s is therefore taken for 2 s. Default: calls are not watched.
+    #[must_use]
+    pub fn monitor(mut self, patience: Duration) -> Self {
+        self.caller.monitor = Some(patience);
+        self
+    }
+
+    /// The latest version that may be called, while older servers are about: other calls fail with [`Error::VersionCap`] and are
+    /// not sent, and so do those that say no version. Default: none.
+    #[must_use]
+    pub fn version_cap(mut self, cap: Version) -> Self {
+        self.version_cap = Some(cap);
+        self
+    }
+
+    /// Whether the version cap covers this version.
+    #[must_use]
+    pub fn can_send_version(&self, version: Version) -> bool {
+        self.version_cap.is_none_or(|cap| cap.supports(version))
+    }
+
+    /// When sending a request is tried again. Its deadline counts where it is before the timeout's. Default: as
+    /// [`RetryPolicy::default`], until the timeout.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.caller.retry = Some(policy);
+        self
+    }
+
+    /// What travels with every request; default nothing.
+    #[must_use]
+    pub fn context(mut self, context: Context) -> Self {
+        self.caller.context = Arc::new(context);
+        self
+    }
+
+    /// Whether a request that no server's queue takes is tried again until its time is up, instead of failing at once;
+    /// default false.
+    #[must_use]
+    pub fn wait_for_server(mut self, wait: bool) -> Self {
+        self.caller.wait_for_server = wait;
+        self
+    }
+
+    /// What makes of arguments and contexts what is sent, and of results what was meant: it has to be the servers' too. Default: they
+    /// are sent as they are.
+    #[must_use]
+    pub fn serializer(mut self, serializer: impl EntitySerializer) -> Self {
+        self.caller.conversion = Conversion::by(serializer);
+        self
+    }
+
+    /// For how long a cast or fanout may wait in its queue: one that no server has taken by then is dropped, as a call is at its timeout.
+    /// Default: they wait for ever, as Python's do.
+    #[must_use]
+    pub fn cast_expiry(mut self, expiry: Duration) -> Self {
+        self.caller.expiry = Some(expiry);
+        self
+    }
+
+    /// Compresses requests, which servers of every kind read: `kombu_compression`. Worth it for large arguments. Default: as the
+    /// [transport](crate::TransportOptions::compression) says.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.caller.compression = Some(compression);
+        self
+    }
+
+    /// Calls a method and waits for its result: `await` what this returns.
+    ///
+    /// Arguments go by name: they are a struct, a map, or `()` for none.
+    pub fn call<R: DeserializeOwned>(
+        &self,
+        method: &str,
+        arguments: &(impl Serialize + ?Sized),
+    ) -> Call<'_, R> {
+        Call::new(&self.caller, method, self.encode_arguments(method, arguments))
+    }
+
+    /// Asks one server to run a method; there is no answer. Done when the broker has the request.
+    ///
+    /// # Errors
+    /// As [`Producer::ensure_publish`](crate::Producer::ensure_publish); [`Outcome::Unroutable`](crate::Outcome::Unroutable) when
+    /// there is no server; [`Error::VersionCap`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped the request may or may not be sent.
+    pub async fn cast(&self, method: &str, arguments: &(impl Serialize + ?Sized)) -> Result<(), Error> {
+        let arguments = self.encode_arguments(method, arguments)?;
+        self.caller.cast(method, &arguments).await
+    }
+
+    /// Asks all servers of the topic to run a method; there is no answer, and no error when there are no servers.
+    ///
+    /// # Errors
+    /// As [`Producer::ensure_publish`](crate::Producer::ensure_publish); [`Error::VersionCap`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped the request may or may not be sent.
+    pub async fn fanout(&self, method: &str, arguments: &(impl Serialize + ?Sized)) -> Result<(), Error> {
+        let arguments = self.encode_arguments(method, arguments)?;
+        self.caller.fanout(method, &arguments).await
+    }
+
+    /// The calls of this client's transport, all of its clients' taken together.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let replies = self.caller.transport().replies();
+        Metrics { in_flight: replies.waiting(), late_replies: replies.late() }
+    }
+
+    /// What a request begins with: whether it may be sent at all, and its arguments as JSON.
+    fn encode_arguments(
+        &self,
+        method: &str,
+        arguments: &(impl Serialize + ?Sized),
+    ) -> Result<Box<RawValue>, Error> {
+        let version = self.caller.target().interface_version();
+        if let Some(cap) = self.version_cap
+            && !version.is_some_and(|version| cap.supports(version))
+        {
+            return Err(Error::VersionCap { version, cap });
+        }
+        encode_arguments(method, arguments)
+    }
+}
+
+/// Arguments are a JSON object; none are an empty one.
+fn encode_arguments(method: &str, arguments: &(impl Serialize + ?Sized)) -> Result<Box<RawValue>, Error> {
+    let encoded = |source| Error::Encode { what: "the arguments of a method", source };
+    let raw = to_raw_value(arguments).map_err(encoded)?;
+    match raw.get() {
+        object if object.starts_with('{') => Ok(raw),
+        "null" => to_raw_value(&serde_json::Map::new()).map_err(encoded),
+        _ => Err(Error::Arguments { method: method.to_owned() }),
+    }
+}

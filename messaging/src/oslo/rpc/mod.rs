@@ -1,0 +1,46 @@
+//! Remote procedure calls, as oslo.messaging makes and serves them.
+//!
+//! A [`Client`] sends a request to a [`Target`](crate::Target): to one server of its topic, to a server by its name, or to all of them.
+//! A [`Server`] has [`Endpoint`]s, each with methods under a namespace and a version, and runs the first that fits. Either side may be
+//! Python's. What is otherwise here than there, unless it is asked for:
+//!
+//! | | here | in Python |
+//! |---|---|---|
+//! | a request to nobody | fails at once; [`Client::wait_for_server`] | is dropped; a call waits for its timeout |
+//! | the timeout of a call | covers connecting, sending and waiting | begins when the request has left |
+//! | requests taken | as many as run at once: [`Server::concurrency`], [`Server::prefetch`] | all of them |
+//! | acknowledged | before a method runs, or after: [`Server::acknowledge`] | before |
+//! | requests remembered | 16,384: [`Server::repeats`] | 16 |
+//! | a method that panics, or whose result is no JSON | is answered with a failure | is not answered |
+//! | a reply whose client is not there | waits beside, for a minute | holds a worker for a minute |
+//! | the reply queue | is deleted on [`Transport::close`](crate::Transport::close) | expires |
+//! | a stream of fanouts | is read from what comes on: [`Topology::stream_start`](crate::Topology::stream_start) | is read from its last message on |
+//! | entities that exist and are not durable | are a [`Conflict`](crate::Conflict): [`Topology::durable_fallback`](crate::Topology::durable_fallback) | are used as they are |
+
+mod access;
+mod acknowledge;
+mod call;
+mod client;
+mod dispatch;
+mod endpoint;
+mod failure;
+mod field;
+mod methods;
+mod metrics;
+mod replies;
+mod request;
+mod route;
+mod server;
+mod vanished;
+pub(crate) mod wire;
+
+pub use crate::{consume::service::Stopper, oslo::wire::duplicates::RepeatWindow};
+pub use access::AccessPolicy;
+pub use acknowledge::Acknowledge;
+pub use call::Call;
+pub use client::Client;
+pub use endpoint::Endpoint;
+pub use failure::Failure;
+pub use methods::{Arguments, Methods, Output};
+pub use metrics::{Metrics, ServerMetrics};
+pub use server::{RunningServer, Server};

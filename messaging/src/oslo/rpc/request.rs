@@ -1,0 +1,222 @@
+//! One request, from its arrival to its reply.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use amqp_client::{Acker, Delivery, Report};
+use parking_lot::Mutex;
+use tokio::time::sleep;
+
+use super::{
+    acknowledge::{Acknowledge, Arrival, Known},
+    dispatch::Dispatcher,
+    endpoint::Answer,
+    field::Field,
+    metrics::{Counts, ServerMetrics, count},
+    replies::{Replies, Unclaimed},
+    wire::Received,
+};
+use crate::{
+    compress::Budget,
+    consume::{handling::Handling, turns::Turn},
+    error::Malformed,
+    oslo::wire::{
+        duplicates::RepeatWindow,
+        envelope::{self, Opened},
+        fingerprint::Fingerprint,
+    },
+};
+
+/// Where the requests of a server come in.
+pub(crate) struct Desk {
+    dispatcher: Dispatcher,
+    acknowledge: Acknowledge,
+    known: Mutex<Known>,
+    replies: Replies,
+    budget: Budget,
+    counts: Counts,
+}
+
+/// A request that is to run.
+struct Accepted {
+    id: Option<Fingerprint>,
+    /// What is to be acknowledged after it has run. Those with an id are among the known.
+    unsettled: Option<Acker>,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        dispatcher: Dispatcher,
+        acknowledge: Acknowledge,
+        window: RepeatWindow,
+        replies: Replies,
+        budget: Budget,
+    ) -> Self {
+        Desk {
+            dispatcher,
+            acknowledge,
+            known: Mutex::new(Known::new(window)),
+            replies,
+            budget,
+            counts: Counts::default(),
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> ServerMetrics {
+        self.counts.read()
+    }
+
+    /// The turn ends when the method has run and its reply is about to leave. Of a reply that waits for its client nothing is kept but
+    /// itself.
+    pub(crate) async fn serve(self: Arc<Self>, delivery: Delivery, mut turn: Turn) -> Turn {
+        if let Some(unclaimed) = self.run(delivery, &mut turn).await
+            && !Box::pin(self.replies.wait_for_client(unclaimed, turn.stopping())).await
+        {
+            count(&self.counts.vanished);
+        }
+        turn
+    }
+
+    async fn run(&self, delivery: Delivery, turn: &mut Turn) -> Option<Unclaimed> {
+        let (received, acker) = delivery.split();
+        let Opened { text, trace, room: _room } = match envelope::open(&received, &self.budget).await {
+            Ok(opened) => opened,
+            Err(reason) => return self.refuse(acker, &reason).await,
+        };
+        let mut strict = String::new();
+        let mut request = match Received::from_json(&text, &mut strict) {
+            Ok(request) => request,
+            Err(error) => return self.refuse(acker, &error.into()).await,
+        };
+        let id = request.unique_id.as_deref();
+        let method = request.method.as_ref().and_then(Field::as_text);
+        let handling = Handling::of_request(&received, request.message_id.as_deref().or(id), method, trace);
+        // It is in the text, as it was before its compression.
+        drop(received);
+        let accepted = self.accept(acker, id.map(Fingerprint::of)).await?;
+        // With what has Python's dialect replaced, where there was any.
+        let beside = 2 * text.len();
+        let working = async {
+            let answer = self.answer(&mut request).await;
+            self.note(&request, &answer);
+            self.reply(&request, answer, beside, turn).await
+        };
+        let unclaimed = handling.around(working).await;
+        self.finish(accepted).await;
+        unclaimed
+    }
+
+    /// Sends the reply, where one is asked for; `beside` are the bytes of what is kept until then.
+    async fn reply(
+        &self,
+        request: &Received<'_>,
+        answer: Answer,
+        beside: usize,
+        turn: &mut Turn,
+    ) -> Option<Unclaimed> {
+        let id = request.message_id.as_deref()?;
+        let Some(queue) = request.reply_queue.as_deref() else {
+            tracing::warn!("a request asks for a reply and names no queue for it");
+            return None;
+        };
+        let reply = self.replies.reply(id, &answer)?;
+        drop(answer);
+        // The next method may run while this one's reply leaves, unless too much is leaving already.
+        let _room = self.replies.room(&reply, beside).await;
+        turn.end();
+        self.replies.send(queue, id, reply).await
+    }
+
+    /// The method's answer. Whoever asked for it is told meanwhile that it is being worked on; however the method ends, that ends
+    /// with it.
+    async fn answer(&self, request: &mut Received<'_>) -> Answer {
+        let Some(interval) = request.heartbeat else { return self.dispatcher.answer(request).await };
+        match (request.message_id.clone(), request.reply_queue.clone()) {
+            (Some(id), Some(queue)) => tokio::select! {
+                answer = self.dispatcher.answer(request) => answer,
+                never = Box::pin(self.heartbeats(&queue, &id, interval)) => match never {},
+            },
+            _ => self.dispatcher.answer(request).await,
+        }
+    }
+
+    async fn heartbeats(&self, queue: &str, id: &str, interval: Duration) -> Infallible {
+        loop {
+            sleep(interval).await;
+            self.replies.heartbeat(queue, id).await;
+        }
+    }
+
+    /// There is no reply to what cannot be read.
+    async fn refuse(&self, acker: Acker, reason: &Malformed) -> Option<Unclaimed> {
+        tracing::error!(reason = %Report(reason), "an unreadable request is rejected");
+        count(&self.counts.unreadable);
+        settled(&acker.reject(false).await);
+        None
+    }
+
+    /// Whether a request of this id is to run.
+    async fn accept(&self, acker: Acker, id: Option<Fingerprint>) -> Option<Accepted> {
+        match (self.acknowledge, id) {
+            (Acknowledge::Before, _) => {
+                // One that is not settled will be delivered again.
+                if !settled(&acker.ack().await) {
+                    return None;
+                }
+                if id.is_some_and(|id| self.known.lock().is_repeated(id)) {
+                    count(&self.counts.repeated);
+                    return None;
+                }
+                Some(Accepted { id, unsettled: None })
+            }
+            (Acknowledge::After, None) => Some(Accepted { id, unsettled: Some(acker) }),
+            (Acknowledge::After, Some(known)) => {
+                let arrival = self.known.lock().begin(known, acker);
+                match arrival {
+                    Arrival::New => Some(Accepted { id, unsettled: None }),
+                    Arrival::Running => {
+                        count(&self.counts.repeated);
+                        None
+                    }
+                    Arrival::Ran(acker) => {
+                        count(&self.counts.repeated);
+                        settled(&acker.ack().await);
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts an answer, and tells of it when it is a failure.
+    fn note(&self, request: &Received<'_>, answer: &Answer) {
+        count(&self.counts.answered);
+        let Err(failure) = answer else { return };
+        let method = request.method.as_ref().and_then(Field::as_text).unwrap_or_default();
+        let (class, message) = (failure.class(), failure.message());
+        let next = if request.message_id.is_some() { "its caller is told" } else { "nobody waits for it" };
+        if failure.is_expected() {
+            tracing::debug!(method, class, message, "a method failed; {next}");
+        } else {
+            count(&self.counts.failed);
+            tracing::warn!(method, class, message, "a method failed; {next}");
+        }
+    }
+
+    /// Acknowledges what is to be acknowledged after the method.
+    async fn finish(&self, Accepted { id, unsettled }: Accepted) {
+        if self.acknowledge == Acknowledge::Before {
+            return;
+        }
+        let known = id.map(|id| self.known.lock().end(id));
+        for acker in known.into_iter().flatten().chain(unsettled) {
+            settled(&acker.ack().await);
+        }
+    }
+}
+
+fn settled(outcome: &amqp_client::Result<()>) -> bool {
+    if let Err(error) = outcome {
+        tracing::debug!(error = %Report(error), "a request was not settled");
+    }
+    outcome.is_ok()
+}

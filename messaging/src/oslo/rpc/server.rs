@@ -1,0 +1,268 @@
+//! Answering calls.
+
+use std::sync::Arc;
+
+use amqp_client::Exchange;
+use serde::de::IgnoredAny;
+
+use super::{
+    access::AccessPolicy, acknowledge::Acknowledge, dispatch::Dispatcher, endpoint::Endpoint,
+    metrics::ServerMetrics, replies::Replies, request::Desk,
+};
+use crate::{
+    compress::{Budget, Compression},
+    consume::{
+        consumer::Subscription,
+        service::{Service, Stopper},
+        source::Source,
+        work::Workplace,
+    },
+    error::Error,
+    oslo::wire::{
+        duplicates::RepeatWindow,
+        entity_serializer::{Conversion, EntitySerializer},
+        target::Target,
+        topology::Topology,
+    },
+    transport::Transport,
+};
+
+/// The method that tells that a server is there.
+const PING: &str = "oslo_rpc_server_ping";
+
+/// An exchange, the queues and the exchange of fanouts may each exist otherwise.
+const FALLBACKS: usize = 3;
+
+/// A server of a topic, about to start. See [`Client`](super::Client) for an example.
+///
+/// Requests are acknowledged when their method is about to run, unless [`acknowledge`](Self::acknowledge) says otherwise. A request
+/// that comes again, recognised by its id among the [last ones](Self::repeats), is not run again. A reply always leaves: also when the method panics,
+/// is not there, or its result has no JSON form.
+#[derive(Debug)]
+pub struct Server {
+    transport: Transport,
+    target: Target,
+    dispatcher: Dispatcher,
+    concurrency: u16,
+    prefetch: Option<u16>,
+    acknowledge: Acknowledge,
+    repeats: RepeatWindow,
+    compression: Option<Compression>,
+    ping: bool,
+}
+
+impl Server {
+    /// A server of the target's topic, under the target's server name. Without one it is named by a unique id.
+    #[must_use]
+    pub fn new(transport: &Transport, target: Target) -> Self {
+        Server {
+            transport: transport.clone(),
+            target,
+            dispatcher: Dispatcher::default(),
+            concurrency: 64,
+            prefetch: transport.traffic().prefetch,
+            acknowledge: Acknowledge::default(),
+            repeats: RepeatWindow::default(),
+            compression: transport.traffic().compression,
+            ping: false,
+        }
+    }
+
+    /// Offers methods. Endpoints are asked in the order they are added.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.dispatcher.add(endpoint);
+        self
+    }
+
+    /// How many methods run at once, at least 1; further requests wait at the broker. Default 64.
+    #[must_use]
+    pub fn concurrency(mut self, methods: u16) -> Self {
+        self.concurrency = methods.max(1);
+        self
+    }
+
+    /// How many requests the broker sends to each of the server's queues ahead of their acknowledgement: `rabbit_qos_prefetch_count`;
+    /// 0 is without limit. Default: the [transport's](crate::TransportOptions::prefetch).
+    #[must_use]
+    pub fn prefetch(mut self, requests: u16) -> Self {
+        self.prefetch = Some(requests);
+        self
+    }
+
+    /// When requests are acknowledged; default before their methods run.
+    #[must_use]
+    pub fn acknowledge(mut self, when: Acknowledge) -> Self {
+        self.acknowledge = when;
+        self
+    }
+
+    /// How many requests it remembers, and for how long, so that one that comes again is not run again; default the last 16,384.
+    #[must_use]
+    pub fn repeats(mut self, window: RepeatWindow) -> Self {
+        self.repeats = window;
+        self
+    }
+
+    /// Which methods may be called; default all but those whose name begins with `_`.
+    #[must_use]
+    pub fn access_policy(mut self, policy: AccessPolicy) -> Self {
+        self.dispatcher.policy = policy;
+        self
+    }
+
+    /// What makes of arguments and contexts what was meant, and of results what is sent: it has to be the clients' too. Default: they
+    /// are taken and sent as they are.
+    #[must_use]
+    pub fn serializer(mut self, serializer: impl EntitySerializer) -> Self {
+        self.dispatcher.conversion = Conversion::by(serializer);
+        self
+    }
+
+    /// Compresses replies, which clients of every kind read: `kombu_compression`. Default: as the
+    /// [transport](crate::TransportOptions::compression) says.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
+    /// Whether the server answers `oslo_rpc_server_ping` with `pong`, under every access policy; default false. Python's
+    /// `rpc_ping_enabled`.
+    #[must_use]
+    pub fn ping(mut self, ping: bool) -> Self {
+        self.ping = ping;
+        self
+    }
+
+    /// Declares the topic's queues and begins to serve. After a lost connection it begins again by itself.
+    ///
+    /// # Errors
+    /// When there is no connection, or the broker refuses a declaration; [`Error::Compression`] when the compression's feature is off.
+    pub async fn start(mut self) -> Result<RunningServer, Error> {
+        if self.ping {
+            let pong = |_, _: IgnoredAny| async { Ok("pong") };
+            self.dispatcher.add(Endpoint::new().method(PING, pong).expose(PING));
+        }
+        if let Some(compression) = self.compression {
+            compression.compress(b"")?;
+        }
+        let producer = self.transport.producer(Exchange::direct("")).mandatory(true);
+        let replies = Replies::new(producer, self.compression);
+        let dispatcher = std::mem::take(&mut self.dispatcher);
+        let budget = Budget::new(self.transport.traffic().decompressed);
+        let desk = Arc::new(Desk::new(dispatcher, self.acknowledge, self.repeats, replies, budget));
+        let served = desk.clone();
+        let serve = move |delivery, turn| served.serve(delivery, turn);
+        let start = async |topology: &Topology| {
+            let (sources, fanout_queue) = self.sources(topology);
+            let service =
+                Service::start(sources, self.concurrency.into(), Workplace::new, serve.clone()).await?;
+            let fanout_queue = topology.deletes_fanout_queue().then_some(fanout_queue);
+            Ok(RunningServer { service, transport: self.transport.clone(), fanout_queue, desk: desk.clone() })
+        };
+        let mut topology = self.transport.topology().clone();
+        for _ in 0..FALLBACKS {
+            let started: Result<_, Error> = start(&topology).await;
+            match started.as_ref().err().and_then(|error| topology.fallback(error, &self.target)) {
+                None => return started,
+                Some(fallback) => topology = fallback,
+            }
+            let topic = self.target.topic_name();
+            tracing::warn!(topic, "entities exist and are not durable; they are used as they are");
+        }
+        start(&topology).await
+    }
+
+    /// The topic's queue, the server's own, and the one for what goes to all servers; and the name of that.
+    fn sources(&self, topology: &Topology) -> (Vec<Source>, String) {
+        let target = &self.target;
+        let exchange = topology.request_exchange(target);
+        let own = match target.server_name() {
+            Some(_) => target.routing_key(),
+            None => target.clone().server(crate::oslo::wire::id::Id::new().to_string()).routing_key(),
+        };
+        let shared = |key: &str| {
+            let subscription = self.transport.consumer(topology.request_queue(target, key));
+            let subscription = subscription.bind(&exchange, key).prefetch(self.ahead());
+            Source::from(subscription.options(topology.consume_options()))
+        };
+        let fanout_queue = topology.fanout_queue(target);
+        let fanout_name = fanout_queue.name().to_owned();
+        let fanout_exchange = topology.fanout_exchange(target);
+        let fanout = |subscription: Subscription| {
+            subscription
+                .bind(&fanout_exchange, target.topic_name())
+                .options(topology.fanout_consume_options())
+        };
+        let fanout = if topology.reads_stream() {
+            // A stream is not read without a prefetch.
+            Source::stream(fanout(self.transport.stream(fanout_queue)).prefetch(match self.ahead() {
+                0 => self.concurrency,
+                some => some,
+            }))
+        } else {
+            fanout(self.transport.consumer(fanout_queue)).prefetch(self.ahead()).into()
+        };
+        (vec![shared(target.topic_name()), shared(&own), fanout], fanout_name)
+    }
+
+    /// How many requests come ahead of their acknowledgement.
+    fn ahead(&self) -> u16 {
+        self.prefetch.unwrap_or(self.concurrency)
+    }
+}
+
+/// A server that serves.
+///
+/// # On drop
+/// It stops at once: methods are dropped at their next await point, and their callers get no reply.
+#[must_use = "a server stops when this is dropped"]
+pub struct RunningServer {
+    service: Service,
+    transport: Transport,
+    /// That goes with the server.
+    fanout_queue: Option<String>,
+    desk: Arc<Desk>,
+}
+
+impl RunningServer {
+    /// Stops taking requests, waits for the methods that run and for their replies, and deletes the queue that only this
+    /// server has. The others stay, with the requests in them, for the next server.
+    ///
+    /// # Errors
+    /// When the queue cannot be deleted; the server has stopped all the same.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        self.stopper().stop();
+        self.wait().await
+    }
+
+    /// What became of its requests so far.
+    #[must_use]
+    pub fn metrics(&self) -> ServerMetrics {
+        self.desk.metrics()
+    }
+
+    /// What stops the server from elsewhere, while somebody [`wait`](Self::wait)s for it here.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        self.service.stopper()
+    }
+
+    /// Serves until the server is stopped, as [`stop`](Self::stop) does it: waits for what runs, and deletes its own queue.
+    ///
+    /// # Errors
+    /// When one of its queues could not be consumed from any more, because its user may not; when its own queue cannot be deleted. The
+    /// server has stopped all the same.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped the server goes on, and can be waited for again.
+    pub async fn wait(&mut self) -> Result<(), Error> {
+        let served = self.service.wait().await;
+        let deleted = match &self.fanout_queue {
+            Some(queue) => self.transport.delete_queue(queue).await,
+            None => Ok(()),
+        };
+        served.and(deleted)
+    }
+}

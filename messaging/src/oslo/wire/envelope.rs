@@ -1,0 +1,304 @@
+//! The envelope of all RPC traffic and of notifications in version 2: a JSON object in which the message is JSON text again.
+//!
+//! `{"oslo.version": "2.0", "oslo.message": "{\"method\": …}"}`
+
+use std::borrow::Cow;
+
+use amqp_client::{Delivery, Received};
+use amqp_codec::borrowed::ContentProperties;
+use bytes::Bytes;
+use memchr::{memchr2, memchr2_iter};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    compress::{self, Budget, Decompressed, room::Taken},
+    error::Malformed,
+    oslo::wire::version::Version,
+    serialize,
+    trace_context::TraceContext,
+};
+
+const VERSION: Version = Version::new(2, 0);
+/// What stands around the message's text in an envelope, to the byte, by Python as by us.
+const HEAD: &str = r#"{"oslo.version": "2.0", "oslo.message": ""#;
+const TAIL: &str = r#""}"#;
+
+/// Wraps a message.
+pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> serde_json::Result<Bytes> {
+    // serde_json writes a few bytes at a time: into plain memory that is quicker than through what escapes them.
+    let mut json = Vec::with_capacity(512);
+    serde_json::to_writer(&mut json, message)?;
+    let mut out = Vec::with_capacity(HEAD.len() + json.len() / 4 * 5 + TAIL.len());
+    out.extend_from_slice(HEAD.as_bytes());
+    escape(&json, &mut out);
+    out.extend_from_slice(TAIL.as_bytes());
+    Ok(out.into())
+}
+
+/// A message as it is inside.
+pub(crate) struct Opened {
+    /// JSON, an object.
+    pub(crate) text: String,
+    /// The trace it belongs to.
+    pub(crate) trace: Option<TraceContext>,
+    /// What it has of the budget when it came compressed, for as long as it is worked on.
+    pub(crate) room: Option<Taken>,
+}
+
+/// The message in a delivery, when there is room for it.
+pub(crate) async fn open(received: &Received, budget: &Budget) -> Result<Opened, Malformed> {
+    let properties = properties(received)?;
+    let compression = properties.header_text(compress::HEADER);
+    opened(&properties, budget.decompress(compression, received.body(), compress::DECOMPRESSED_LIMIT).await?)
+}
+
+/// The same; `None` when there is no room at this moment.
+pub(crate) fn try_open(received: &Received, budget: &Budget) -> Option<Result<Opened, Malformed>> {
+    let properties = match properties(received) {
+        Ok(properties) => properties,
+        Err(reason) => return Some(Err(reason)),
+    };
+    let compression = properties.header_text(compress::HEADER);
+    let body = budget.try_decompress(compression, received.body(), compress::DECOMPRESSED_LIMIT)?;
+    Some(body.and_then(|body| opened(&properties, body)))
+}
+
+/// How to read the body, when it came.
+fn properties(received: &Received) -> Result<ContentProperties<'_>, Malformed> {
+    match received.withheld() {
+        Some(size) => Err(Malformed::Withheld { size }),
+        None => received.content_properties().map_err(Malformed::Properties),
+    }
+}
+
+fn opened(properties: &ContentProperties<'_>, (body, room): Decompressed<'_>) -> Result<Opened, Malformed> {
+    let text = decode(properties.content_type, &body)?;
+    Ok(Opened { text, trace: TraceContext::read(properties), room })
+}
+
+/// The same of a message that is read by itself.
+pub(crate) fn open_alone(delivery: &Delivery) -> Result<String, Malformed> {
+    if let Some(size) = delivery.withheld() {
+        return Err(Malformed::Withheld { size });
+    }
+    let properties = delivery.content_properties().map_err(Malformed::Properties)?;
+    let compression = properties.header_text(compress::HEADER);
+    let body = compress::decompress(compression, delivery.body(), compress::DECOMPRESSED_LIMIT)?;
+    decode(properties.content_type, &body)
+}
+
+/// The message's JSON text, an object: out of an envelope, or the body itself when there is none (version 1).
+///
+/// The rules are oslo.messaging's: the content type exactly `application/json`, an envelope only where both of its keys are,
+/// its version compatible with 2.0.
+fn decode(content_type: Option<&[u8]>, body: &[u8]) -> Result<String, Malformed> {
+    if content_type != Some(serialize::CONTENT_TYPE.as_bytes()) {
+        let content_type = content_type.map(String::from_utf8_lossy);
+        return Err(Malformed::ContentType(content_type.map(Cow::into_owned)));
+    }
+    let body = str::from_utf8(body).map_err(|_| Malformed::from(not_an_object()))?;
+    match unwrap(body) {
+        Err(Malformed::Json(error)) => match serialize::strict(body) {
+            Cow::Owned(strict) => unwrap(&strict),
+            Cow::Borrowed(_) => Err(error.into()),
+        },
+        opened => opened,
+    }
+}
+
+fn unwrap(body: &str) -> Result<String, Malformed> {
+    match unwrap_plain(body) {
+        Some(message) => Ok(message),
+        None => unwrap_any(body),
+    }
+}
+
+/// Out of an envelope as everybody writes it, with a message that is an object; all others are left to [`unwrap_any`].
+fn unwrap_plain(body: &str) -> Option<String> {
+    let message = unescape(body.strip_prefix(HEAD)?.strip_suffix(TAIL)?)?;
+    is_object(&message).then_some(message)
+}
+
+fn unwrap_any(body: &str) -> Result<String, Malformed> {
+    let outer: Outer<'_> = object(body)?;
+    let (Some(version), Some(message)) = (outer.version, outer.message) else {
+        return Ok(body.to_owned());
+    };
+    let compatible = serde_json::from_str::<String>(version.get())
+        .is_ok_and(|version| version.parse().is_ok_and(|version| VERSION.supports(version)));
+    if !compatible {
+        return Err(Malformed::EnvelopeVersion(version.get().to_owned()));
+    }
+    let message: String = serialize::from_json(message.get())?;
+    // The rest of it is checked where it is read.
+    if is_object(&message) { Ok(message) } else { Err(not_an_object().into()) }
+}
+
+/// Derived types take JSON arrays as well as objects.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
+    if is_object(text) { serde_json::from_str(text) } else { Err(not_an_object()) }
+}
+
+fn is_object(text: &str) -> bool {
+    text.trim_ascii_start().starts_with('{')
+}
+
+fn not_an_object() -> serde_json::Error {
+    serde::de::Error::custom("expected a JSON object")
+}
+
+#[derive(Deserialize)]
+struct Outer<'a> {
+    #[serde(rename = "oslo.version", borrow, default, deserialize_with = "present")]
+    version: Option<&'a RawValue>,
+    #[serde(rename = "oslo.message", borrow, default, deserialize_with = "present")]
+    message: Option<&'a RawValue>,
+}
+
+/// A null is there, too.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Writes JSON as the inside of a JSON string. serde_json writes neither control characters nor anything else that has to be
+/// escaped, but quotes and backslashes.
+fn escape(json: &[u8], out: &mut Vec<u8>) {
+    let mut copied = 0;
+    for special in memchr2_iter(b'"', b'\\', json) {
+        out.extend_from_slice(&json[copied..special]);
+        out.push(b'\\');
+        copied = special;
+    }
+    out.extend_from_slice(&json[copied..]);
+}
+
+/// What [`escape`] was given; `None` where there is anything else to it: another escape, the end of the string, a character that
+/// has to be escaped.
+fn unescape(mut escaped: &str) -> Option<String> {
+    let mut text = String::with_capacity(escaped.len());
+    // Of what begins with a character that was escaped.
+    let mut skip = 0;
+    while let Some(at) = memchr2(b'"', b'\\', &escaped.as_bytes()[skip..]) {
+        let (plain, rest) = escaped.split_at(skip + at);
+        text.push_str(plain);
+        escaped = rest.strip_prefix('\\').filter(|rest| rest.starts_with(['"', '\\']))?;
+        skip = 1;
+    }
+    text.push_str(escaped);
+    text.bytes().all(|byte| byte >= b' ').then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const JSON: Option<&[u8]> = Some(b"application/json");
+
+    #[test]
+    fn what_is_wrapped_is_an_envelope_of_json_in_json() {
+        let message = json!({"method": "echo", "args": {"s": "é😀\"q\\\n\u{1}"}});
+        let body = encode(&message).unwrap();
+        let outer: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(outer["oslo.version"], "2.0");
+        assert_eq!(outer.as_object().unwrap().len(), 2);
+        assert_eq!(serde_json::from_str::<Value>(outer["oslo.message"].as_str().unwrap()).unwrap(), message);
+        assert_eq!(serde_json::from_str::<Value>(&decode(JSON, &body).unwrap()).unwrap(), message);
+    }
+
+    #[test]
+    fn a_captured_cast_is_read() {
+        let body = br#"{"oslo.version": "2.0", "oslo.message": "{\"method\": \"echo\", \"args\": {\"a\": \"cast\"}, \"version\": \"1.0\", \"_unique_id\": \"0c5bc702c77f4e0f9e44e1cc0017e4c3\", \"_context_user\": \"alice\", \"_context_request_id\": \"req-1\"}"}"#;
+        let message: Value = serde_json::from_str(&decode(JSON, body).unwrap()).unwrap();
+        assert_eq!(message["method"], "echo");
+        assert_eq!(message["_context_user"], "alice");
+    }
+
+    #[test]
+    fn a_body_without_an_envelope_is_the_message_itself() {
+        for body in [
+            r#"{"method": "echo"}"#,
+            r#"{"oslo.version": "2.0"}"#,
+            r#"{"oslo.message": "{}"}"#,
+            r#" {"a": NaN} "#,
+        ] {
+            assert!(decode(JSON, body.as_bytes()).is_ok(), "{body}");
+        }
+    }
+
+    #[test]
+    fn pythons_dialect_is_read_outside_and_inside() {
+        for body in [
+            r#"{"oslo.version": "2.0", "oslo.message": "{\"args\": {\"x\": NaN}}", "extra": NaN}"#,
+            r#"{"oslo.version": "2.0", "oslo.message": "{\"args\": {\"x\": \"\\ud800\"}}"}"#,
+            r#"{"oslo.version": "2.0", "oslo.message": "{\"args\": {\"x\": \"é\"}}"}"#,
+        ] {
+            let inner = decode(JSON, body.as_bytes()).unwrap();
+            assert!(serialize::from_json::<Value>(&inner).is_ok(), "{inner}");
+        }
+    }
+
+    #[test]
+    fn envelopes_of_other_versions_are_refused() {
+        for version in [r#""2.1""#, r#""2.0.5""#, r#""1.0""#, r#""3.0""#, "2.0", "null", r#""2""#] {
+            let body = format!(r#"{{"oslo.version": {version}, "oslo.message": "{{}}"}}"#);
+            let refused = decode(JSON, body.as_bytes());
+            assert!(matches!(refused, Err(Malformed::EnvelopeVersion(v)) if v == version), "{version}");
+        }
+    }
+
+    #[test]
+    fn other_content_types_are_refused() {
+        for content_type in [None, Some("text/plain"), Some("application/json; charset=utf-8"), Some("")] {
+            let refused = decode(content_type.map(str::as_bytes), b"{}");
+            assert!(matches!(refused, Err(Malformed::ContentType(_))), "{content_type:?}");
+        }
+    }
+
+    #[test]
+    fn the_quick_way_reads_what_the_other_one_does() {
+        for message in [
+            r#"{\"a\": \"b\"}"#,
+            r#"{\"a\": \"\\\"\\\\\"}"#,
+            r#"{\"a\": \"\u00e9\\u00e9é\"}"#,
+            r#"{}", "more": "{}"#,
+            r#"{}\"#,
+            "{\t}",
+            r"{\t}",
+            "[]",
+            "",
+        ] {
+            let body = format!("{HEAD}{message}{TAIL}");
+            let (quick, other) = (unwrap_plain(&body), unwrap_any(&body));
+            match (&quick, &other) {
+                (Some(quick), Ok(other)) => assert_eq!(quick, other),
+                (Some(quick), Err(error)) => panic!("{quick} is no message: {error}"),
+                (None, _) => {}
+            }
+        }
+        assert!(unwrap_plain(&format!("{HEAD}{{}}{TAIL}")).is_some());
+        for plain in [r#"{"a": "b"}"#, r#"{"a": "\\ \"é😀"}"#] {
+            let mut escaped = Vec::new();
+            escape(plain.as_bytes(), &mut escaped);
+            assert_eq!(unescape(str::from_utf8(&escaped).unwrap()).unwrap(), plain);
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_refused() {
+        for body in [
+            &b""[..],
+            b"[]",
+            b"null",
+            b"{",
+            b"\xef\xbb\xbf{}",
+            b"\xff",
+            br#"{"oslo.version": "2.0", "oslo.message": {}}"#,
+            br#"{"oslo.version": "2.0", "oslo.message": "[]"}"#,
+        ] {
+            assert!(matches!(decode(JSON, body), Err(Malformed::Json(_))), "{body:?}");
+        }
+    }
+}

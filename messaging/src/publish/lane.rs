@@ -1,0 +1,303 @@
+//! Channels to publish on, each with what has been declared on it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use amqp_client::{Channel, Exchange, Publisher};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{
+    connection::{entity::Entities, link::Link, setup::Setup, setup_error::SetupError},
+    publish::slow::{Slow, SlowLinks},
+};
+
+/// Channels at once of messages that are tried apart from others, on a connection that has room for 2047 by default.
+const CHANNELS_APART: usize = 128;
+
+/// The same, of declarations. Messages that are tried apart need some too, and keep their own channels meanwhile.
+const CHANNELS_DECLARING: usize = 128;
+
+/// The lanes of a transport: producers of one exchange share theirs, so that many short-lived ones cost no more channels than
+/// there are exchanges.
+#[derive(Clone)]
+pub(crate) struct Lanes(Arc<Pool>);
+
+struct Pool {
+    link: Link,
+    slow_links: SlowLinks,
+    room_apart: Arc<Semaphore>,
+    room_declaring: Arc<Semaphore>,
+    /// By the exchange's whole definition.
+    by_exchange: Mutex<HashMap<String, Weak<Lane>>>,
+}
+
+/// The way to one exchange: a channel that is opened on first use, and again when it has ended.
+pub(crate) struct Lane {
+    link: Link,
+    slow_links: SlowLinks,
+    pub(crate) slow: Slow<Arc<Lane>>,
+    pub(crate) exchange: String,
+    entities: Entities,
+    room_apart: Arc<Semaphore>,
+    room_declaring: Arc<Semaphore>,
+    /// It is for messages that are tried apart from others.
+    is_apart: bool,
+    open: Mutex<Option<Arc<OpenLane>>>,
+    /// All who wait get the one channel.
+    opening: Setup<Arc<OpenLane>>,
+}
+
+pub(crate) struct OpenLane {
+    channel: Channel,
+    pub(crate) publisher: Publisher,
+    /// What messages need, by name: each is declared once, however many need it at the same time.
+    declared: Mutex<HashMap<String, Arc<Declaration>>>,
+    /// Nothing more is to be published on it.
+    given_up: AtomicBool,
+    /// Where what the channel was closed for is tried, in groups, each there for as long as messages of it are: who holds this one may
+    /// do so for long.
+    groups: Mutex<HashMap<u64, Weak<Lane>>>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// Something that messages need.
+#[derive(Default)]
+pub(crate) struct Declaration {
+    /// All who wait get the one answer.
+    declaring: Setup<()>,
+    done: Arc<OnceLock<()>>,
+}
+
+/// Entities that a message needs besides the exchange, under a name that tells them from others.
+pub(crate) struct Required<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) entities: &'a (dyn Fn() -> Entities + Sync),
+}
+
+impl Lanes {
+    pub(crate) fn new(link: Link, slow_links: SlowLinks) -> Self {
+        let room_apart = Arc::new(Semaphore::new(CHANNELS_APART));
+        let room_declaring = Arc::new(Semaphore::new(CHANNELS_DECLARING));
+        let by_exchange = Mutex::default();
+        Lanes(Arc::new(Pool { link, slow_links, room_apart, room_declaring, by_exchange }))
+    }
+
+    /// A lane that nobody else gets.
+    pub(crate) fn apart(&self, exchange: Exchange) -> Arc<Lane> {
+        Arc::new(Lane::new(&self.0, exchange))
+    }
+
+    pub(crate) fn of(&self, exchange: Exchange) -> Arc<Lane> {
+        let mut lanes = self.0.by_exchange.lock();
+        let definition = format!("{exchange:?}");
+        if let Some(lane) = lanes.get(&definition).and_then(Weak::upgrade) {
+            return lane;
+        }
+        lanes.retain(|_, lane| lane.strong_count() > 0);
+        let lane = Arc::new(Lane::new(&self.0, exchange));
+        lanes.insert(definition, Arc::downgrade(&lane));
+        lane
+    }
+}
+
+impl Lane {
+    fn new(pool: &Pool, exchange: Exchange) -> Self {
+        Lane {
+            link: pool.link.clone(),
+            slow_links: pool.slow_links.clone(),
+            slow: Slow::default(),
+            exchange: exchange.name().to_owned(),
+            entities: Entities { exchanges: vec![exchange], ..Entities::default() },
+            room_apart: pool.room_apart.clone(),
+            room_declaring: pool.room_declaring.clone(),
+            is_apart: false,
+            open: Mutex::default(),
+            opening: Setup::default(),
+        }
+    }
+
+    /// Another one to the same exchange.
+    fn beside(&self, link: &Link, is_apart: bool) -> Arc<Lane> {
+        Arc::new(Lane {
+            link: link.clone(),
+            slow_links: self.slow_links.clone(),
+            slow: Slow::default(),
+            exchange: self.exchange.clone(),
+            entities: self.entities.clone(),
+            room_apart: self.room_apart.clone(),
+            room_declaring: self.room_declaring.clone(),
+            is_apart,
+            open: Mutex::default(),
+            opening: Setup::default(),
+        })
+    }
+
+    /// Where messages with this key are published while the broker does not answer them and answers others, as it does now.
+    pub(crate) fn add_slow(&self, key: &str) -> Arc<Lane> {
+        self.slow.add(key, || self.beside(self.slow_links.next().unwrap_or(&self.link), false))
+    }
+
+    /// The broker answers messages with this key.
+    #[inline]
+    pub(crate) fn answered(&self, key: &str) {
+        self.slow.remove(key);
+    }
+
+    /// Where a group of the messages is tried that the broker may have closed `open` for.
+    pub(crate) fn group(&self, open: &OpenLane, number: u64) -> Arc<Lane> {
+        let mut groups = open.groups.lock();
+        if let Some(group) = groups.get(&number).and_then(Weak::upgrade) {
+            return group;
+        }
+        let group = self.beside(&self.link, true);
+        groups.insert(number, Arc::downgrade(&group));
+        group
+    }
+
+    /// Its channel, opened when there is none that works.
+    ///
+    /// # Cancel safety
+    /// A channel that is being opened goes on without whoever gives up, and is there for the next.
+    pub(crate) async fn open(self: &Arc<Self>) -> Result<Arc<OpenLane>, SetupError> {
+        match self.current() {
+            Some(open) => Ok(open),
+            None => self.opening.wait(|| self.current(), || self.open_anew()).await,
+        }
+    }
+
+    /// It ends when nobody has the lane any more.
+    fn open_anew(self: &Arc<Self>) -> impl Future<Output = Result<Arc<OpenLane>, SetupError>> + use<> {
+        let (lane, link, entities) = (Arc::downgrade(self), self.link.clone(), self.entities.clone());
+        let room = self.is_apart.then(|| self.room_apart.clone());
+        async move {
+            let room = match room {
+                Some(room) => room.acquire_owned().await.ok(),
+                None => None,
+            };
+            let open = Arc::new(OpenLane::open(&link, entities, room).await?);
+            if let Some(lane) = lane.upgrade() {
+                *lane.open.lock() = Some(open.clone());
+            }
+            Ok(open)
+        }
+    }
+
+    /// The channel that was opened last; it may have ended since.
+    pub(crate) fn opened(&self) -> Option<Arc<OpenLane>> {
+        self.open.lock().clone()
+    }
+
+    /// Why the broker takes no publishes, while it does not.
+    pub(crate) fn blocked(&self) -> Option<amqp_client::Error> {
+        self.link.blocked()
+    }
+
+    /// A message is published once more.
+    pub(crate) fn count_retry(&self) {
+        self.link.count_retry();
+    }
+
+    fn current(&self) -> Option<Arc<OpenLane>> {
+        self.open.lock().as_ref().filter(|open| !open.channel.is_closed()).cloned()
+    }
+
+    /// Declares once while `open` is, on another channel: one that is refused is closed, and what others publish is none of its
+    /// business.
+    ///
+    /// # Cancel safety
+    /// The declaration goes on without whoever gives up.
+    pub(crate) async fn declare(
+        &self,
+        open: &OpenLane,
+        required: &Required<'_>,
+    ) -> Result<Arc<Declaration>, SetupError> {
+        let declaration = open.declaration(required.name);
+        let Declaration { declaring, done } = &*declaration;
+        let ready = || done.get().copied();
+        if ready().is_none() {
+            declaring.wait(ready, || self.declare_once(required, done.clone())).await?;
+        }
+        Ok(declaration)
+    }
+
+    fn declare_once(
+        &self,
+        required: &Required<'_>,
+        done: Arc<OnceLock<()>>,
+    ) -> impl Future<Output = Result<(), SetupError>> + use<> {
+        let (link, room) = (self.link.clone(), self.room_declaring.clone());
+        // The exchange may have been deleted, and what is to be declared may name it.
+        let all = Arc::new([self.entities.clone(), (required.entities)()]);
+        async move {
+            let _room = room.acquire().await;
+            link.with_channel(|channel| {
+                let all = all.clone();
+                async move {
+                    for entities in &*all {
+                        entities.declare(&channel).await?;
+                    }
+                    Ok(())
+                }
+            })
+            .await?;
+            // Whoever asks next finds it.
+            done.get_or_init(|| ());
+            Ok(())
+        }
+    }
+
+    /// Gives up a channel that failed, or that owes an answer: the next message opens another, where all is declared anew. What is
+    /// under way on it goes on, and with the last of it the channel is closed.
+    pub(crate) fn give_up(&self, failed: &Arc<OpenLane>) {
+        failed.given_up.store(true, Ordering::Relaxed);
+        self.open.lock().take_if(|current| Arc::ptr_eq(current, failed));
+    }
+}
+
+impl OpenLane {
+    async fn open(
+        link: &Link,
+        entities: Entities,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<Self, SetupError> {
+        let entities = Arc::new(entities);
+        let prepare = |channel: Channel| {
+            let entities = entities.clone();
+            async move {
+                entities.declare(&channel).await?;
+                let publisher = channel.publisher().await.map_err(SetupError::broker("turn confirms on"))?;
+                Ok((channel, publisher))
+            }
+        };
+        let (channel, publisher) = link.with_channel(prepare).await?;
+        let (declared, given_up, groups) = Default::default();
+        Ok(OpenLane { channel, publisher, declared, given_up, groups, _room: room })
+    }
+
+    /// Tells whether nothing more is to be published on it.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    fn declaration(&self, name: &str) -> Arc<Declaration> {
+        let mut declared = self.declared.lock();
+        if let Some(known) = declared.get(name) {
+            return known.clone();
+        }
+        declared.entry(name.to_owned()).or_default().clone()
+    }
+
+    /// What was declared seems to be gone: it is to be declared again, unless it has been since.
+    pub(crate) fn forget(&self, required: &Required<'_>, gone: &Arc<Declaration>) {
+        let mut declared = self.declared.lock();
+        if declared.get(required.name).is_some_and(|present| Arc::ptr_eq(present, gone)) {
+            declared.remove(required.name);
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! Publishing a stream of messages, many of them in flight.
+
+use std::{
+    collections::VecDeque,
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use amqp_client::{Confirm, Confirmation, Message};
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::BoxFuture,
+    stream::{Fuse, FuturesUnordered},
+};
+use serde::Serialize;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{
+    error::{Error, Outcome},
+    publish::{
+        attempt::{Fault, Progress},
+        json_message::json_message,
+        lane::OpenLane,
+        publishing::{Delivered, Publishing, Sent},
+    },
+    retry::{Retry, RetryPolicy},
+    serialize::Bodies,
+};
+
+/// What becomes of each message of a stream, in their order.
+///
+/// The broker confirms in order, or nearly: only the oldest message without a confirm waits for it, and one timer is the deadline
+/// of all. What cannot be sent at once, or fails, becomes a future of its own, and the others do not wait for that.
+pub(crate) struct PublishAll<'a, S, K, T> {
+    publishing: &'a Publishing,
+    messages: Pin<Box<Fuse<S>>>,
+    limit: usize,
+    /// Oldest first.
+    in_flight: VecDeque<State<K>>,
+    /// The number of the oldest one in flight.
+    oldest: u64,
+    /// Of so many, from the oldest on, no confirm is waited for: what has become of them is known, or they are tried again.
+    awaited: usize,
+    /// The newest message in flight, when there was no room for it. Nothing else is sent before it.
+    sending: Option<BoxFuture<'static, Result<Sent, Fault>>>,
+    /// Failed messages that are tried again, with their numbers.
+    persisting: FuturesUnordered<BoxFuture<'static, (u64, Result<Delivered, Error>)>>,
+    /// For the deadline of the one whose confirm is waited for, or an earlier one.
+    timer: Option<Pin<Box<Sleep>>>,
+    lanes: LanesInUse,
+    /// All first attempts go on until then at least, for the broker has blocked them.
+    prolonged: Instant,
+    bodies: Bodies,
+    /// What messages are made of, but for their bodies.
+    message: Message,
+    /// When it was last polled.
+    now: Instant,
+    types: PhantomData<fn(T)>,
+}
+
+/// The channels that messages in flight were published on, each with the number of its first: seldom more than one.
+#[derive(Default)]
+struct LanesInUse(VecDeque<(u64, Arc<OpenLane>)>);
+
+impl LanesInUse {
+    /// Where the next message may go.
+    fn last(&self) -> Option<&Arc<OpenLane>> {
+        self.0.back().map(|(_, lane)| lane).filter(|lane| !lane.is_given_up())
+    }
+
+    /// Message `number` was published on it.
+    fn used(&mut self, number: u64, lane: Arc<OpenLane>) {
+        if !self.0.back().is_some_and(|(_, last)| Arc::ptr_eq(last, &lane)) {
+            self.0.push_back((number, lane));
+        }
+    }
+
+    /// Where message `number`, the oldest in flight or a later one, was published.
+    fn of(&self, number: u64) -> Option<&Arc<OpenLane>> {
+        let mut latest_first = self.0.iter().rev();
+        latest_first.find(|(first, _)| *first <= number).map(|(_, lane)| lane)
+    }
+
+    /// Messages before `oldest` are in flight no more.
+    fn release(&mut self, oldest: u64) {
+        while self.0.get(1).is_some_and(|(first, _)| *first <= oldest) {
+            self.0.pop_front();
+        }
+    }
+}
+
+/// One message.
+enum State<K> {
+    Sending(Unconfirmed<K>),
+    Confirming(Unconfirmed<K>, Confirm),
+    Persisting,
+    Done(Result<Delivered, Error>),
+}
+
+/// What it takes to publish it again.
+struct Unconfirmed<K> {
+    routing_key: K,
+    body: Bytes,
+    /// The whole of it, when it carries a trace.
+    marked: Option<Box<Message>>,
+    /// When it was taken from the stream.
+    begun: Instant,
+    /// When the time of its first attempt began.
+    attempted: Instant,
+}
+
+impl<K: AsRef<str>> Unconfirmed<K> {
+    fn retry(&self, policy: RetryPolicy) -> Retry {
+        let mut retry = Retry::first(policy, self.begun);
+        retry.renew(self.attempted);
+        retry
+    }
+
+    fn into_parts(self) -> (String, Message) {
+        let message = self.marked.map_or_else(|| json_message(self.body, None), |marked| *marked);
+        (self.routing_key.as_ref().to_owned(), message)
+    }
+}
+
+/// Nothing is pinned in place.
+impl<S, K, T> Unpin for PublishAll<'_, S, K, T> {}
+
+impl<'a, S, K, T> PublishAll<'a, S, K, T>
+where
+    S: Stream<Item = (K, T)>,
+    K: AsRef<str>,
+    T: Serialize,
+{
+    pub(crate) fn new(publishing: &'a Publishing, messages: S, in_flight: usize) -> Self {
+        let now = Instant::now();
+        PublishAll {
+            publishing,
+            messages: Box::pin(messages.fuse()),
+            limit: in_flight.max(1),
+            in_flight: VecDeque::new(),
+            oldest: 0,
+            awaited: 0,
+            sending: None,
+            persisting: FuturesUnordered::new(),
+            timer: None,
+            lanes: LanesInUse::default(),
+            prolonged: now,
+            bodies: Bodies::default(),
+            message: json_message(Bytes::new(), None),
+            now,
+            types: PhantomData,
+        }
+    }
+
+    /// Begins as many messages as may be in flight.
+    fn fill(&mut self, cx: &mut Context<'_>) {
+        loop {
+            if let Some(sending) = &mut self.sending {
+                let Poll::Ready(sent) = sending.poll_unpin(cx) else { return };
+                self.sending = None;
+                self.sent(sent);
+            }
+            if self.in_flight.len() >= self.limit {
+                return;
+            }
+            let Poll::Ready(Some((routing_key, body))) = self.messages.as_mut().poll_next(cx) else { return };
+            let state = self.begin(routing_key, &body).unwrap_or_else(|error| State::Done(Err(error)));
+            self.in_flight.push_back(state);
+        }
+    }
+
+    fn begin(&mut self, routing_key: K, body: &T) -> Result<State<K>, Error> {
+        let body = self.bodies.json(body).map_err(|source| Error::Encode { what: "a message", source })?;
+        *self.message.body_mut() = body;
+        let marked = self.publishing.mark(&self.message)?;
+        let message = marked.as_deref().unwrap_or(&self.message);
+        if self.publishing.lane.slow.contains(routing_key.as_ref()) {
+            let body = std::mem::take(self.message.body_mut());
+            let unconfirmed = Unconfirmed { routing_key, body, marked, begun: self.now, attempted: self.now };
+            let number = self.oldest + self.in_flight.len() as u64;
+            self.persisting.push(persist(self.publishing, number, unconfirmed, None));
+            return Ok(State::Persisting);
+        }
+        let begun =
+            self.lanes.last().and_then(|lane| self.publishing.begin(lane, routing_key.as_ref(), message));
+        if begun.is_none() {
+            let mut retry = Retry::first(self.publishing.retry, self.now);
+            let publishing = self.publishing.clone();
+            let (routing_key, message) = (routing_key.as_ref().to_owned(), message.clone());
+            let sending = async move { publishing.wait_and_send(&routing_key, &message, &mut retry).await };
+            self.sending = Some(sending.boxed());
+        }
+        let body = std::mem::take(self.message.body_mut());
+        let unconfirmed = Unconfirmed { routing_key, body, marked, begun: self.now, attempted: self.now };
+        Ok(match begun {
+            Some(confirm) => State::Confirming(unconfirmed, confirm),
+            None => State::Sending(unconfirmed),
+        })
+    }
+
+    /// The newest message has been sent, or could not be.
+    fn sent(&mut self, sent: Result<Sent, Fault>) {
+        let number = self.oldest + self.in_flight.len() as u64 - 1;
+        let Some(newest) = self.in_flight.back_mut() else { return };
+        *newest = match (std::mem::replace(newest, State::Persisting), sent) {
+            (State::Sending(mut unconfirmed), Ok(Sent { lane, confirm })) => {
+                unconfirmed.attempted = self.now;
+                self.lanes.used(number, lane);
+                State::Confirming(unconfirmed, confirm)
+            }
+            (State::Sending(unconfirmed), Err(fault)) => {
+                self.persisting.push(persist(self.publishing, number, unconfirmed, Some(fault)));
+                State::Persisting
+            }
+            (other, _) => other,
+        };
+    }
+
+    /// What became of the oldest message.
+    fn poll_oldest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivered, Error>>> {
+        loop {
+            match self.in_flight.front() {
+                None => return Poll::Ready(None),
+                Some(State::Done(_)) => {
+                    let Some(State::Done(outcome)) = self.in_flight.pop_front() else { continue };
+                    self.has_ended();
+                    return Poll::Ready(Some(outcome));
+                }
+                Some(_) => ready!(self.poll_awaited(cx)),
+            }
+        }
+    }
+
+    /// The oldest one is told, and in flight no more.
+    fn has_ended(&mut self) {
+        self.oldest += 1;
+        self.awaited = self.awaited.saturating_sub(1);
+        self.lanes.release(self.oldest);
+    }
+
+    /// Waits for one confirm, or for the end of its time. Those behind it whose channel has ended too, or their time, are next, and
+    /// take no turns in trying again.
+    fn poll_awaited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(State::Persisting | State::Done(_)) = self.in_flight.get(self.awaited) {
+            self.awaited += 1;
+        }
+        let Some(state) = self.in_flight.get_mut(self.awaited) else { return Poll::Pending };
+        let State::Confirming(unconfirmed, confirm) = state else { return Poll::Pending };
+        let (number, tag) = (self.oldest + self.awaited as u64, confirm.tag());
+        let retry = unconfirmed.retry(self.publishing.retry);
+        let failed = match confirm.poll_unpin(cx) {
+            Poll::Ready(confirmed) => judge(self.publishing, &self.lanes, (number, tag), confirmed).err(),
+            Poll::Pending => {
+                let ends = retry.attempt_deadline().max(self.prolonged);
+                ready!(poll_deadline(&mut self.timer, ends, cx));
+                if let Some(until) = self.publishing.prolonged(&retry, ends) {
+                    self.prolonged = until;
+                    return Poll::Ready(());
+                }
+                let key = unconfirmed.routing_key.as_ref();
+                Some(overdue(self.publishing, &self.lanes, (number, tag), key, &retry))
+            }
+        };
+        if let Some(fault) = failed {
+            if let State::Confirming(unconfirmed, _) = std::mem::replace(state, State::Persisting) {
+                self.persisting.push(persist(self.publishing, number, unconfirmed, Some(fault)));
+            }
+        } else {
+            self.publishing.lane.answered(unconfirmed.routing_key.as_ref());
+            *state = State::Done(Ok(Delivered::by(&retry, self.now)));
+        }
+        Poll::Ready(())
+    }
+
+    /// Takes in what has come of those that are tried again; whether anything has.
+    fn poll_persisting(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        while let Poll::Ready(Some((number, outcome))) = self.persisting.poll_next_unpin(cx) {
+            any = true;
+            let index = number.checked_sub(self.oldest).and_then(|index| usize::try_from(index).ok());
+            if let Some(state) = index.and_then(|index| self.in_flight.get_mut(index)) {
+                *state = State::Done(outcome);
+            }
+        }
+        any
+    }
+}
+
+impl<S, K, T> Stream for PublishAll<'_, S, K, T>
+where
+    S: Stream<Item = (K, T)>,
+    K: AsRef<str>,
+    T: Serialize,
+{
+    type Item = Result<Delivered, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        this.now = Instant::now();
+        this.fill(cx);
+        loop {
+            match this.poll_oldest(cx) {
+                Poll::Ready(None) if !this.messages.is_done() => return Poll::Pending,
+                Poll::Ready(outcome) => return Poll::Ready(outcome),
+                Poll::Pending if this.poll_persisting(cx) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// What the broker's answer to message `number`, which has this tag on its channel, means.
+fn judge(
+    publishing: &Publishing,
+    lanes: &LanesInUse,
+    (number, tag): (u64, u64),
+    confirmed: amqp_client::Result<Confirmation>,
+) -> Result<(), Fault> {
+    match lanes.of(number) {
+        Some(lane) => publishing.confirmed(&publishing.lane, lane, tag, confirmed),
+        // It was published somewhere, and so there is one.
+        None => Err(Fault::new(Outcome::Unknown, None)),
+    }
+}
+
+/// What it means that the broker has not answered message `number` in its attempt's time.
+fn overdue(
+    publishing: &Publishing,
+    lanes: &LanesInUse,
+    (number, tag): (u64, u64),
+    routing_key: &str,
+    retry: &Retry,
+) -> Fault {
+    let lane = lanes.of(number).cloned();
+    let progress = lane.map_or(Progress::Opening, |lane| Progress::Confirming(lane, tag));
+    publishing.out_of_time(&publishing.lane, routing_key, &progress, retry, None)
+}
+
+/// Ready at the deadline. The timer is set again only when it has rung, which is no later than any deadline asked for.
+fn poll_deadline(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+    if deadline < timer.deadline() {
+        timer.as_mut().reset(deadline);
+    }
+    ready!(timer.as_mut().poll(cx));
+    if timer.deadline() < deadline {
+        timer.as_mut().reset(deadline);
+        ready!(timer.as_mut().poll(cx));
+    }
+    Poll::Ready(())
+}
+
+/// Tries a message again that failed, or one for the first time whose key is slow.
+fn persist<K: AsRef<str>>(
+    publishing: &Publishing,
+    number: u64,
+    unconfirmed: Unconfirmed<K>,
+    fault: Option<Fault>,
+) -> BoxFuture<'static, (u64, Result<Delivered, Error>)> {
+    let publishing = publishing.clone();
+    let is_slow = fault.is_none();
+    let retry = if is_slow { Retry::start(publishing.retry) } else { unconfirmed.retry(publishing.retry) };
+    let (routing_key, message) = unconfirmed.into_parts();
+    let persisting = async move {
+        (number, publishing.persist(&routing_key, &message, None, retry, (fault, is_slow)).await)
+    };
+    persisting.boxed()
+}

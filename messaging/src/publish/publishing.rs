@@ -1,0 +1,353 @@
+//! Messages on their way to one exchange: published, confirmed, published again.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use amqp_client::{Confirm, Confirmation, Message};
+use futures_util::FutureExt as _;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    error::{Error, Outcome, Undelivered},
+    publish::{
+        attempt::{self, Fault, Progress},
+        lane::{Declaration, Lane, OpenLane, Required},
+        refusal,
+    },
+    retry::{Retry, RetryPolicy},
+    trace_context::{self, TraceSource},
+};
+
+/// How messages to one exchange are published.
+#[derive(Clone)]
+pub(crate) struct Publishing {
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) mandatory: bool,
+    pub(crate) wait_for_route: bool,
+    pub(crate) trace: Option<TraceSource>,
+}
+
+/// The broker has taken a message: it is in every queue it was routed to. Whether there was one is known where the message was
+/// [mandatory](crate::Producer::mandatory), as it is by default on the default exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivered {
+    /// How many attempts were made: more than one may have left the message more than once.
+    pub attempts: u32,
+    /// From the call to the broker's confirm.
+    pub elapsed: Duration,
+}
+
+/// A message on its way to the broker.
+pub(crate) struct Sent {
+    pub(crate) lane: Arc<OpenLane>,
+    pub(crate) confirm: Confirm,
+}
+
+impl Delivered {
+    pub(crate) fn by(retry: &Retry, now: Instant) -> Self {
+        Delivered { attempts: retry.attempts(), elapsed: retry.elapsed_until(now) }
+    }
+}
+
+impl Publishing {
+    /// Publishes a message as it is, under the same promise.
+    pub(crate) async fn deliver(
+        &self,
+        routing_key: &str,
+        message: &Message,
+        required: Option<&Required<'_>>,
+    ) -> Result<Delivered, Error> {
+        let mut retry = Retry::start(self.retry);
+        let marked = self.mark(message)?;
+        let message = marked.as_deref().unwrap_or(message);
+        let mut first = None;
+        let is_slow = self.lane.slow.contains(routing_key);
+        if required.is_none()
+            && !is_slow
+            && let Some(lane) = self.lane.opened()
+            && let Some(confirm) = self.begin(&lane, routing_key, message)
+        {
+            retry.begin();
+            let tag = confirm.tag();
+            first = match self.within_attempt(&retry, confirm).await {
+                Some(confirmed) => self.confirmed(&self.lane, &lane, tag, confirmed).err(),
+                None => {
+                    let progress = Progress::Confirming(lane, tag);
+                    Some(self.out_of_time(&self.lane, routing_key, &progress, &retry, None))
+                }
+            };
+            if first.is_none() {
+                self.lane.answered(routing_key);
+                return Ok(Delivered::by(&retry, Instant::now()));
+            }
+        }
+        // What is seldom needed is large, and would be moved about with each message.
+        Box::pin(self.persist(routing_key, message, required, retry, (first, is_slow))).await
+    }
+
+    /// The message with the present trace, when it is to carry one and does not.
+    pub(crate) fn mark(&self, message: &Message) -> Result<Option<Box<Message>>, Error> {
+        trace_context::mark(self.trace.as_ref(), message).map(|marked| marked.map(Box::new))
+    }
+
+    /// Publishes at once, when the channel is open and has room. Whatever is in the way shows again when that is waited for.
+    pub(crate) fn begin(&self, lane: &OpenLane, routing_key: &str, message: &Message) -> Option<Confirm> {
+        self.send(lane, routing_key, message, self.mandatory).now_or_never()?.ok()
+    }
+
+    /// Publishes, as soon as that is possible.
+    ///
+    /// # Errors
+    /// By the deadline of `retry`.
+    pub(crate) async fn wait_and_send(
+        &self,
+        routing_key: &str,
+        message: &Message,
+        retry: &mut Retry,
+    ) -> Result<Sent, Fault> {
+        let out_of_time =
+            |progress, retry: &Retry| self.out_of_time(&self.lane, routing_key, &progress, retry, None);
+        let lane = match self.within_attempt(retry, pin!(self.lane.open())).await {
+            Some(opened) => opened.map_err(Fault::not_sent)?,
+            None => return Err(out_of_time(Progress::Opening, retry)),
+        };
+        retry.renew(Instant::now());
+        let sending = pin!(self.send(&lane, routing_key, message, self.mandatory));
+        let sent = self.within_attempt(retry, sending).await;
+        match sent {
+            Some(Ok(confirm)) => Ok(Sent { lane: lane.clone(), confirm }),
+            Some(Err(source)) => Err(refusal::not_sent(&self.lane, &lane, source)),
+            None => Err(out_of_time(Progress::Sending(lane.clone()), retry)),
+        }
+    }
+
+    /// What `step` of an attempt comes to; `None` when the attempt's time runs out before, and the broker does not block.
+    async fn within_attempt<T>(&self, retry: &Retry, mut step: impl Future<Output = T> + Unpin) -> Option<T> {
+        let mut until = retry.attempt_deadline();
+        loop {
+            match timeout_at(until, &mut step).await {
+                Ok(done) => return Some(done),
+                Err(_) => until = self.prolonged(retry, until)?,
+            }
+        }
+    }
+
+    /// How an attempt ended whose time ran out: for a broker that blocks, before any other cause. A channel that owes an answer then is replaced; where it has given later ones, it is
+    /// the message's own queue that does not answer, and the message goes another way, as others with its key.
+    pub(crate) fn out_of_time(
+        &self,
+        lane: &Lane,
+        routing_key: &str,
+        progress: &Progress,
+        retry: &Retry,
+        cause: Option<Box<Error>>,
+    ) -> Fault {
+        let blocked = lane.blocked().map(|source| Box::new(Error::broker("publish")(source)));
+        let fault = progress.out_of_time(retry, blocked.or(cause));
+        match progress {
+            Progress::Opening => fault,
+            Progress::Sending(open) => {
+                lane.give_up(open);
+                fault
+            }
+            Progress::Confirming(open, tag) => {
+                lane.give_up(open);
+                let is_overtaken = *tag < open.publisher.unanswered().start;
+                let apart = is_overtaken.then(|| self.lane.add_slow(routing_key));
+                Fault { apart, ..fault }
+            }
+        }
+    }
+
+    /// Until when an attempt goes on whose time ran out at `ended`; `None` when it is over.
+    pub(crate) fn prolonged(&self, retry: &Retry, ended: Instant) -> Option<Instant> {
+        let goes_on = ended < retry.deadline() && self.lane.blocked().is_some();
+        goes_on.then(|| retry.time_from(Instant::now()))
+    }
+
+    /// Tries until the message is delivered or there is no point in trying again; `fault` is how the first attempt ended that was
+    /// made elsewhere.
+    pub(crate) async fn persist(
+        &self,
+        routing_key: &str,
+        message: &Message,
+        required: Option<&Required<'_>>,
+        mut retry: Retry,
+        (mut fault, is_slow): (Option<Fault>, bool),
+    ) -> Result<Delivered, Error> {
+        // What the attempts left behind, and the last cause that says more than that time ran out.
+        let mut fate = Fate::default();
+        let mut cause = None;
+        let slow_lane = if is_slow { self.lane.slow.way(routing_key) } else { None };
+        let mut lane = slow_lane.unwrap_or_else(|| self.lane.clone());
+        loop {
+            if let Some(fault) = fault.take() {
+                fate.add(&fault);
+                if fault.is_of_another || self.is_worth_a_retry(&fault) {
+                    let (outcome, attempts) = (fault.outcome, retry.attempts());
+                    let error = fault.source.as_ref().map(tracing::field::display);
+                    tracing::debug!(routing_key, attempts, error, "a message {outcome}; it is tried again");
+                }
+                let goes_on = if fault.is_of_another {
+                    retry.excuse()
+                } else {
+                    self.is_worth_a_retry(&fault) && retry.pause().await
+                };
+                if !goes_on {
+                    return Err(self.undelivered(routing_key, fate.outcome(&fault), &retry, fault.source));
+                }
+                lane = fault.apart.unwrap_or(lane);
+                cause = fault.source;
+            }
+            retry.begin();
+            if retry.attempts() > 1 {
+                self.lane.count_retry();
+            }
+            let mut progress = Progress::Opening;
+            let opened = self.within_attempt(&retry, pin!(self.opened(&lane, required))).await;
+            let ended = match opened {
+                Some(Ok((open, declared))) => {
+                    retry.renew(Instant::now());
+                    let required = required.zip(declared);
+                    let attempt = self.attempt((&lane, &open), routing_key, message, required, &mut progress);
+                    self.within_attempt(&retry, pin!(attempt)).await
+                }
+                Some(Err(fault)) => Some(Err(fault)),
+                None => None,
+            };
+            fault = match ended {
+                Some(Ok(())) => {
+                    self.lane.answered(routing_key);
+                    return Ok(Delivered::by(&retry, Instant::now()));
+                }
+                Some(Err(fault)) => Some(fault),
+                None => Some(self.out_of_time(&lane, routing_key, &progress, &retry, cause.take())),
+            };
+        }
+    }
+
+    /// The lane's channel, with what a message requires.
+    async fn opened(
+        &self,
+        lane: &Arc<Lane>,
+        required: Option<&Required<'_>>,
+    ) -> Result<(Arc<OpenLane>, Option<Arc<Declaration>>), Fault> {
+        let open = lane.open().await.map_err(Fault::not_sent)?;
+        let Some(required) = required else { return Ok((open, None)) };
+        let declared = lane.declare(&open, required).await.map_err(Fault::not_sent)?;
+        Ok((open, Some(declared)))
+    }
+
+    /// What comes of a message on the lane's channel, where what it requires is declared: over when the broker has answered.
+    ///
+    /// What a message requires may have been deleted since it was declared. It is mandatory then in any case, and declared
+    /// again when the message comes back.
+    async fn attempt(
+        &self,
+        (lane, open): (&Lane, &Arc<OpenLane>),
+        routing_key: &str,
+        message: &Message,
+        mut required: Option<(&Required<'_>, Arc<Declaration>)>,
+        progress: &mut Progress,
+    ) -> Result<(), Fault> {
+        let mandatory = self.mandatory || required.is_some();
+        loop {
+            *progress = Progress::Sending(open.clone());
+            let sent = self.send(open, routing_key, message, mandatory).await;
+            let confirm = sent.map_err(|source| refusal::not_sent(lane, open, source))?;
+            let tag = confirm.tag();
+            *progress = Progress::Confirming(open.clone(), tag);
+            match (confirm.await, required.take()) {
+                (Ok(Confirmation::Returned(_)), Some((required, gone))) => {
+                    // The broker does not have it.
+                    *progress = Progress::Opening;
+                    open.forget(required, &gone);
+                    lane.declare(open, required).await.map_err(Fault::not_sent)?;
+                }
+                (confirmed, _) => return self.confirmed(lane, open, tag, confirmed),
+            }
+        }
+    }
+
+    /// What the broker's answer to the publish with this tag means; a channel that ended instead is given up.
+    pub(crate) fn confirmed(
+        &self,
+        lane: &Lane,
+        open: &Arc<OpenLane>,
+        tag: u64,
+        confirmed: amqp_client::Result<Confirmation>,
+    ) -> Result<(), Fault> {
+        let confirmation = confirmed.map_err(|source| refusal::unanswered(lane, open, tag, source))?;
+        match attempt::outcome(&confirmation) {
+            // It was mandatory for its requirements' sake, which are there.
+            Err(Fault { outcome: Outcome::Unroutable, .. }) if !self.mandatory => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    async fn send(
+        &self,
+        lane: &OpenLane,
+        routing_key: &str,
+        message: &Message,
+        mandatory: bool,
+    ) -> amqp_client::Result<Confirm> {
+        let exchange = self.lane.exchange.as_str();
+        if mandatory {
+            lane.publisher.publish_mandatory(exchange, routing_key, message).await
+        } else {
+            lane.publisher.publish(exchange, routing_key, message).await
+        }
+    }
+
+    fn is_worth_a_retry(&self, fault: &Fault) -> bool {
+        match fault.outcome {
+            Outcome::Unroutable => self.wait_for_route,
+            _ => !fault.source.as_ref().is_some_and(|source| source.is_permanent()),
+        }
+    }
+
+    fn undelivered(
+        &self,
+        routing_key: &str,
+        outcome: Outcome,
+        retry: &Retry,
+        source: Option<Box<Error>>,
+    ) -> Error {
+        Error::Undelivered(Box::new(Undelivered {
+            exchange: self.lane.exchange.clone(),
+            routing_key: routing_key.to_owned(),
+            outcome,
+            attempts: retry.attempts(),
+            elapsed: retry.elapsed(),
+            source,
+        }))
+    }
+}
+
+/// What all attempts together left behind.
+#[derive(Default)]
+struct Fate {
+    /// The broker may have the message.
+    unknown: bool,
+    /// It may, unless the message is one that it refuses.
+    suspected: bool,
+}
+
+impl Fate {
+    fn add(&mut self, fault: &Fault) {
+        let is_suspect = fault.is_of_another && fault.apart.is_some();
+        self.unknown |= fault.outcome == Outcome::Unknown && !is_suspect;
+        self.suspected |= is_suspect;
+    }
+
+    /// What is known when the last attempt ended like this. What is wrong with a message that is refused for what it is (406) was
+    /// wrong with it before.
+    fn outcome(&self, last: &Fault) -> Outcome {
+        let is_refused = last.outcome == Outcome::Rejected;
+        let refused =
+            is_refused && last.source.as_ref().is_some_and(|source| source.is_precondition_failed());
+        if self.unknown || (self.suspected && !refused) { Outcome::Unknown } else { last.outcome }
+    }
+}

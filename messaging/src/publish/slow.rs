@@ -1,0 +1,214 @@
+//! Routing keys whose messages the broker does not answer while it answers others: a quorum queue without a majority, say.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::connection::link::Link;
+
+/// How long messages of a key go another way, until one of them is tried beside others again.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// So many keys at the most.
+const KEYS: usize = 1024;
+
+/// Connections for what is slow: each opened when it is needed. The broker may read nothing from one in the end, so that slow
+/// keys are spread over them.
+#[derive(Clone)]
+pub(crate) struct SlowLinks {
+    links: Arc<[Link]>,
+    next: Arc<AtomicUsize>,
+}
+
+impl SlowLinks {
+    pub(crate) fn new(links: impl IntoIterator<Item = Link>) -> Self {
+        SlowLinks { links: links.into_iter().collect(), next: Arc::default() }
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> &[Link] {
+        &self.links
+    }
+
+    /// The one whose turn it is; `None` when there are none at all.
+    pub(crate) fn next(&self) -> Option<&Link> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.links.get(number.checked_rem(self.links.len())?)
+    }
+}
+
+/// The slow keys of one exchange, each with the way that its messages go.
+pub(crate) struct Slow<W> {
+    /// Whether there are any: nearly always there are none.
+    any: AtomicBool,
+    keys: Mutex<Keys<W>>,
+}
+
+struct Keys<W> {
+    by_name: HashMap<String, SlowKey<W>>,
+    /// The way of all keys for which there is no room.
+    shared: Option<W>,
+    /// When those that nobody publishes with any more are looked for next.
+    forget_at: Instant,
+}
+
+struct SlowKey<W> {
+    /// Until when it is not tried beside others.
+    until: Instant,
+    way: W,
+}
+
+impl<W> Default for Slow<W> {
+    fn default() -> Self {
+        let keys = Keys { by_name: HashMap::new(), shared: None, forget_at: Instant::now() };
+        Slow { any: AtomicBool::default(), keys: Mutex::new(keys) }
+    }
+}
+
+impl<W: Clone> Slow<W> {
+    /// Tells whether the next message with this key is to go another way. Once in a while one is not, to see whether it is answered.
+    pub(crate) fn contains(&self, key: &str) -> bool {
+        if !self.any.load(Ordering::Relaxed) {
+            return false;
+        }
+        let now = Instant::now();
+        let mut keys = self.keys.lock();
+        keys.forget_in_turn(now);
+        self.any.store(!keys.by_name.is_empty(), Ordering::Relaxed);
+        let Some(SlowKey { until, .. }) = keys.by_name.get_mut(key) else { return false };
+        let is_slow = now < *until;
+        if !is_slow {
+            *until = now + PAUSE;
+        }
+        is_slow
+    }
+
+    /// The way of messages with this key, while it is slow.
+    pub(crate) fn way(&self, key: &str) -> Option<W> {
+        self.keys.lock().by_name.get(key).map(|known| known.way.clone())
+    }
+
+    /// A message with this key was not answered in time, and later ones were: the way it goes now, `another` when there is none yet.
+    pub(crate) fn add(&self, key: &str, another: impl FnOnce() -> W) -> W {
+        let now = Instant::now();
+        let until = now + PAUSE;
+        let mut keys = self.keys.lock();
+        if let Some(known) = keys.by_name.get_mut(key) {
+            known.until = until;
+            return known.way.clone();
+        }
+        if keys.by_name.len() >= KEYS {
+            keys.forget(now);
+        }
+        if keys.by_name.len() >= KEYS {
+            return keys.shared.get_or_insert_with(another).clone();
+        }
+        let way = another();
+        keys.by_name.insert(key.to_owned(), SlowKey { until, way: way.clone() });
+        self.any.store(true, Ordering::Relaxed);
+        way
+    }
+
+    /// A message with this key was answered.
+    #[inline]
+    pub(crate) fn remove(&self, key: &str) {
+        if !self.any.load(Ordering::Relaxed) {
+            return;
+        }
+        let keys = &mut *self.keys.lock();
+        keys.by_name.remove(key);
+        keys.shared.take_if(|_| keys.by_name.is_empty());
+        self.any.store(!keys.by_name.is_empty(), Ordering::Relaxed);
+    }
+}
+
+impl<W> Keys<W> {
+    /// Forgets those that were due to be tried beside others so long ago that nobody seems to publish with them any more.
+    fn forget_in_turn(&mut self, now: Instant) {
+        if now >= self.forget_at {
+            self.forget_at = now + PAUSE;
+            self.forget(now.checked_sub(PAUSE).unwrap_or(now));
+        }
+    }
+
+    /// Forgets those that were due to be tried beside others by then.
+    fn forget(&mut self, due: Instant) {
+        self.by_name.retain(|_, key| due < key.until);
+        self.shared.take_if(|_| self.by_name.len() < KEYS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn add(slow: &Slow<Arc<()>>, keys: std::ops::Range<usize>) -> Vec<Arc<()>> {
+        keys.map(|number| slow.add(&number.to_string(), Arc::default)).collect()
+    }
+
+    fn kept(slow: &Slow<Arc<()>>) -> usize {
+        slow.keys.lock().by_name.len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_of_a_slow_key_is_tried_once_in_a_while_until_one_is_answered() {
+        let slow = Slow::default();
+        assert!(!slow.contains("k"));
+        slow.add("k", || 1);
+        assert!(slow.contains("k") && !slow.contains("other"));
+        assert_eq!((slow.way("k"), slow.way("other")), (Some(1), None));
+        advance(PAUSE).await;
+        assert_eq!([slow.contains("k"), slow.contains("k")], [false, true]);
+        assert_eq!(slow.add("k", || 2), 1);
+        slow.remove("k");
+        assert!(!slow.contains("k") && slow.way("k").is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_is_an_end_to_the_keys_that_are_kept_and_those_beyond_share_a_way() {
+        let slow = Slow::default();
+        let ways = add(&slow, 0..2 * KEYS);
+        assert_eq!(kept(&slow), KEYS);
+        assert!(!Arc::ptr_eq(&ways[0], &ways[1]));
+        assert!(ways[KEYS..].iter().all(|way| Arc::ptr_eq(way, &ways[KEYS])));
+        (0..2 * KEYS).for_each(|number| slow.remove(&number.to_string()));
+        assert!(ways[..=KEYS].iter().enumerate().all(|(number, way)| {
+            let users = if number == KEYS { KEYS } else { 1 };
+            Arc::strong_count(way) == users
+        }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_nobody_publishes_with_any_more_make_room() {
+        let slow = Slow::default();
+        add(&slow, 0..KEYS);
+        advance(PAUSE / 2).await;
+        add(&slow, 0..3);
+        advance(PAUSE / 2).await;
+        add(&slow, KEYS..KEYS + 1);
+        assert_eq!(kept(&slow), 4);
+        assert!(slow.contains(&KEYS.to_string()) && slow.contains("2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_nobody_publishes_with_any_more_are_forgotten() {
+        let slow = Slow::default();
+        let ways = add(&slow, 0..2);
+        assert!(slow.contains("0"));
+        advance(2 * PAUSE).await;
+        assert!(!slow.contains("other"));
+        assert_eq!(kept(&slow), 0);
+        assert!(!slow.any.load(Ordering::Relaxed));
+        assert!(ways.iter().all(|way| Arc::strong_count(way) == 1));
+    }
+}
