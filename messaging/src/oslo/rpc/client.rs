@@ -1,12 +1,15 @@
 //! Calling methods of other processes.
 
+pub(crate) mod call;
+pub(crate) mod route;
+
 use std::{sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{
-    call::{Call, Caller},
+use crate::oslo::rpc::{
+    client::call::{Call, Caller},
     metrics::Metrics,
 };
 use crate::{

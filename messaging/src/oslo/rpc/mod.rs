@@ -17,30 +17,20 @@
 //! | a stream of fanouts | is read from what comes on: [`Topology::stream_start`](crate::Topology::stream_start) | is read from its last message on |
 //! | entities that exist and are not durable | are a [`Conflict`](crate::Conflict): [`Topology::durable_fallback`](crate::Topology::durable_fallback) | are used as they are |
 
-mod access;
-mod acknowledge;
-mod call;
 mod client;
-mod dispatch;
-mod endpoint;
 mod failure;
 mod field;
-mod methods;
 mod metrics;
-mod replies;
-mod request;
-mod route;
 mod server;
-mod vanished;
 pub(crate) mod wire;
 
 pub use crate::{consume::service::Stopper, oslo::wire::duplicates::RepeatWindow};
-pub use access::AccessPolicy;
-pub use acknowledge::Acknowledge;
-pub use call::Call;
 pub use client::Client;
-pub use endpoint::Endpoint;
+pub use client::call::Call;
 pub use failure::Failure;
-pub use methods::{Arguments, Methods, Output};
 pub use metrics::{Metrics, ServerMetrics};
+pub use server::access::AccessPolicy;
+pub use server::acknowledge::Acknowledge;
+pub use server::endpoint::Endpoint;
+pub use server::methods::{Arguments, Methods, Output};
 pub use server::{RunningServer, Server};

@@ -1,13 +1,25 @@
 //! Answering calls.
 
+pub(crate) mod access;
+pub(crate) mod acknowledge;
+pub(crate) mod dispatch;
+pub(crate) mod endpoint;
+pub(crate) mod methods;
+pub(crate) mod replies;
+pub(crate) mod request;
+pub(crate) mod vanished;
+
 use std::sync::Arc;
 
 use amqp_client::Exchange;
 use serde::de::IgnoredAny;
 
-use super::{
-    access::AccessPolicy, acknowledge::Acknowledge, dispatch::Dispatcher, endpoint::Endpoint,
-    metrics::ServerMetrics, replies::Replies, request::Desk,
+use crate::oslo::rpc::{
+    metrics::ServerMetrics,
+    server::{
+        access::AccessPolicy, acknowledge::Acknowledge, dispatch::Dispatcher, endpoint::Endpoint,
+        replies::Replies, request::Desk,
+    },
 };
 use crate::{
     compress::{Budget, Compression},

@@ -5,13 +5,15 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use amqp_client::Report;
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{
-    backlog::{Backlog, WhenFull},
+use crate::oslo::notify::{
     driver::{Driver, Emitting},
-    emission::{Emission, Keeping, Lost},
+    emit::{
+        backlog::{Backlog, WhenFull},
+        emission::{Emission, Keeping, Lost},
+        spool::Spool,
+    },
     error::NotifyError,
     notification::Notification,
-    spool::Spool,
 };
 use crate::{error::Error, retry::RetryPolicy};
 

@@ -15,13 +15,15 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{
-    batch::{BatchEndpoint, BatchResult},
-    event::Event,
+use crate::oslo::notify::{
     level::Level,
-    listener::{Read, read},
-    once::Once,
-    sources::{Sources, sources},
+    listen::{
+        batch::{BatchEndpoint, BatchResult},
+        event::Event,
+        listener::{Read, read},
+        once::Once,
+        sources::{Sources, sources},
+    },
 };
 use crate::{
     compress::{Budget, room::Taken},

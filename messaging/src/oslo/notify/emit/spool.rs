@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use tokio::sync::{oneshot, watch};
 
-use super::{
+use crate::oslo::notify::{
     error::NotifyError,
     notification::Notification,
     wire::{Received, Wire},

@@ -5,12 +5,14 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 use amqp_client::{Acker, Delivery, Received, Report};
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::{
-    endpoint::{Endpoint, NotificationResult},
-    event::Event,
+use crate::oslo::notify::{
     level::Level,
-    once::Once,
-    sources::{Sources, sources},
+    listen::{
+        endpoint::{Endpoint, NotificationResult},
+        event::Event,
+        once::Once,
+        sources::{Sources, sources},
+    },
     wire,
 };
 use crate::{

@@ -7,7 +7,11 @@ use amqp_client::Report;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::{endpoint::Answer, failure::Failure, vanished::Vanished, wire::Reply};
+use crate::oslo::rpc::{
+    failure::Failure,
+    server::{endpoint::Answer, vanished::Vanished},
+    wire::Reply,
+};
 use crate::{
     compress::{
         Compression,

@@ -10,10 +10,12 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::{
-    access::AccessPolicy,
+use crate::oslo::rpc::{
     failure::Failure,
-    methods::{self, AnyMethods, Arguments, Methods, Output},
+    server::{
+        access::AccessPolicy,
+        methods::{self, AnyMethods, Arguments, Methods, Output},
+    },
 };
 use crate::oslo::wire::{context::Context, version::Version};
 

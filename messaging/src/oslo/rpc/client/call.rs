@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{
-    route::{Kind, Route, Sending},
+use crate::oslo::rpc::{
+    client::route::{Kind, Route, Sending},
     wire::{ReceivedReply, Request},
 };
 use crate::{

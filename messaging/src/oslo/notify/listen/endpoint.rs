@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 
-use super::{event::Event, filter::Filter, level::Level};
+use crate::oslo::notify::{
+    level::Level,
+    listen::{event::Event, filter::Filter},
+};
 
 /// What to do with a notification that was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

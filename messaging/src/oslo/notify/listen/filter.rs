@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::{event::Event, regular::Regular};
+use crate::oslo::notify::listen::{event::Event, regular::Regular};
 use crate::{error::Error, serialize};
 
 /// Regular expressions that a notification has to fit, all of them, as oslo.messaging's `NotificationFilter` has them. Default: none.

@@ -6,12 +6,14 @@ use amqp_client::Report;
 use futures_util::FutureExt as _;
 use serde_json::{Value, value::RawValue};
 
-use super::{
-    access::AccessPolicy,
-    endpoint::{Answer, Endpoint, Found},
+use crate::oslo::rpc::{
     failure::Failure,
     field::Field,
-    methods::Output,
+    server::{
+        access::AccessPolicy,
+        endpoint::{Answer, Endpoint, Found},
+        methods::Output,
+    },
     wire::Received,
 };
 use crate::{

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
-use super::{level::Level, wire::Received};
+use crate::oslo::notify::{level::Level, wire::Received};
 use crate::{error::Error, oslo::wire::context::Context, serialize};
 
 /// A notification, as listeners get it. Cloning is cheap.

@@ -6,13 +6,15 @@ use amqp_client::{Acker, Delivery, Report};
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use super::{
-    acknowledge::{Acknowledge, Arrival, Known},
-    dispatch::Dispatcher,
-    endpoint::Answer,
+use crate::oslo::rpc::{
     field::Field,
     metrics::{Counts, ServerMetrics, count},
-    replies::{Replies, Unclaimed},
+    server::{
+        acknowledge::{Acknowledge, Arrival, Known},
+        dispatch::Dispatcher,
+        endpoint::Answer,
+        replies::{Replies, Unclaimed},
+    },
     wire::Received,
 };
 use crate::{

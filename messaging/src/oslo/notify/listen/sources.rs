@@ -7,7 +7,7 @@ use std::{
 
 use amqp_client::Exchange;
 
-use super::level::Level;
+use crate::oslo::notify::level::Level;
 use crate::{
     compress::Budget,
     consume::{

@@ -6,7 +6,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::failure::Failure;
+use crate::oslo::rpc::failure::Failure;
 use crate::{oslo::wire::context::Context, serialize};
 
 /// A type whose methods are called by their names: what closures are to [`Endpoint::method`](super::Endpoint::method), for state

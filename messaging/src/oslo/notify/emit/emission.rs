@@ -7,12 +7,14 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::{RwLock, watch};
 
-use super::{
-    backlog::{Backlog, Waiting},
+use crate::oslo::notify::{
     driver::Driver,
+    emit::{
+        backlog::{Backlog, Waiting},
+        spool::Spool,
+    },
     error::NotifyError,
     notification::Notification,
-    spool::Spool,
 };
 use crate::{
     error::Error,

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::{
+use crate::oslo::notify::{
     driver::Driver,
     drivers::{Messaging, is_secret},
     error::NotifyError,
