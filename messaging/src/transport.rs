@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use amqp_broker::Broker;
-use amqp_client::{ConnectOptions, Exchange, Queue, Recovery};
+use amqp_client::{ConnectOptions, Exchange, Queue, Recovery, Uri};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
@@ -292,7 +292,7 @@ impl TransportOptions {
     /// host see [`broker`](Self::broker).
     #[must_use]
     pub fn on(self, broker: &Broker) -> Transport {
-        let here = Brokers::here(broker.clone(), TransportUrl::Memory(String::new()));
+        let here = Brokers::here(broker.clone(), Uri::default());
         let (topology, traffic) = (self.topology.clone(), self.traffic);
         self.made(&here, topology, traffic)
     }
@@ -305,7 +305,7 @@ impl TransportOptions {
         let (url, topology, traffic) = take_topology(url, self.topology.clone(), self.traffic)?;
         let url = TransportUrl::parse(&url)?;
         let brokers = match &self.broker {
-            Some(broker) => Brokers::here(broker.clone(), url),
+            Some(broker) => Brokers::here(broker.clone(), url.into_uri()),
             None => url.into(),
         };
         Ok(self.made(&brokers, topology, traffic))

@@ -6,7 +6,7 @@ use amqp_broker::Broker;
 use amqp_client::{ConnectOptions, Connection, Uri};
 use tokio::io::DuplexStream;
 
-use crate::{connection::setup_error::SetupError, url::TransportUrl};
+use crate::connection::setup_error::SetupError;
 
 /// Where the brokers of a transport are.
 #[derive(Clone)]
@@ -27,26 +27,16 @@ pub(crate) struct Here {
     name: String,
 }
 
-impl From<TransportUrl> for Brokers {
-    fn from(url: TransportUrl) -> Self {
-        match url {
-            TransportUrl::Amqp(uris) => Brokers::Network(uris),
-            TransportUrl::Memory(name) => Brokers::Here(Here {
-                name: format!("memory://{name}"),
-                stream: Arc::new(move || amqp_broker::memory(&name).connect()),
-                uri: Box::default(),
-            }),
-        }
-    }
-}
-
 impl Brokers {
-    /// This broker; login, virtual host and options are those of the URL.
-    pub(crate) fn here(broker: Broker, url: TransportUrl) -> Self {
-        let uri = match url {
-            TransportUrl::Amqp(uris) => uris.into_iter().next().unwrap_or_default(),
-            TransportUrl::Memory(_) => Uri::default(),
-        };
+    /// The one in this process with this name, which is there from now on.
+    pub(crate) fn in_memory(name: &str) -> Self {
+        let broker = name.to_owned();
+        let stream = Arc::new(move || amqp_broker::memory(&broker).connect());
+        Brokers::Here(Here { stream, uri: Box::default(), name: format!("memory://{name}") })
+    }
+
+    /// This broker; login, virtual host and options are those of the URI.
+    pub(crate) fn here(broker: Broker, uri: Uri) -> Self {
         let (uri, name) = (Box::new(uri), "the broker in this process".to_owned());
         Brokers::Here(Here { stream: Arc::new(move || broker.connect()), uri, name })
     }

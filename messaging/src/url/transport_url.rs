@@ -8,6 +8,7 @@ use super::{
     error::UrlError,
     options::{self, Manner, decode},
 };
+use crate::connection::brokers::Brokers;
 
 /// Where a transport's brokers are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +19,24 @@ pub(crate) enum TransportUrl {
     Amqp(Vec<Uri>),
 }
 
+impl From<TransportUrl> for Brokers {
+    fn from(url: TransportUrl) -> Self {
+        match url {
+            TransportUrl::Amqp(uris) => Brokers::Network(uris),
+            TransportUrl::Memory(name) => Brokers::in_memory(&name),
+        }
+    }
+}
+
 impl TransportUrl {
+    /// Who logs in, to which virtual host, at the first of the brokers.
+    pub(crate) fn into_uri(self) -> Uri {
+        match self {
+            TransportUrl::Amqp(uris) => uris.into_iter().next().unwrap_or_default(),
+            TransportUrl::Memory(_) => Uri::default(),
+        }
+    }
+
     /// One URL, or several with `;` between them, of which the later ones may be bare hosts.
     pub(crate) fn parse(urls: &str) -> Result<Self, UrlError> {
         refuse_space(urls)?;
