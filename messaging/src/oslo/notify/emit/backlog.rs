@@ -9,7 +9,7 @@ use crate::oslo::notify::{error::NotifyError, notification::Notification};
 /// What a notification costs beside its texts, about.
 const OVERHEAD: usize = 300;
 
-/// What becomes of a notification for which a full [`Buffer`](super::Buffer) has no room.
+/// What becomes of a notification for which a full [`Buffer`](crate::notify::Buffer) has no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFull {
     /// It is refused, with [`NotifyError::Full`].

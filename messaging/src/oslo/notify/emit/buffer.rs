@@ -168,7 +168,7 @@ impl fmt::Debug for Buffer {
 /// A driver behind a [`Buffer`]. It has the driver's name.
 ///
 /// # On drop
-/// Nothing more is emitted. What is on disk stays there; what is in memory is lost: [`Notifier::close`](super::Notifier::close) first.
+/// Nothing more is emitted. What is on disk stays there; what is in memory is lost: [`Notifier::close`](crate::notify::Notifier::close) first.
 pub struct Buffered {
     emission: Arc<Emission>,
     task: JoinHandle<()>,

@@ -61,7 +61,7 @@ impl Notifier {
         Notifier::with_all(publisher_id, [Arc::new(driver) as Arc<dyn Driver>])
     }
 
-    /// For a publisher, with several drivers. [`drivers::by_name`](super::drivers::by_name) finds them by the names of a configuration.
+    /// For a publisher, with several drivers. [`drivers::by_name`](crate::notify::drivers::by_name) finds them by the names of a configuration.
     #[must_use]
     pub fn with_all(publisher_id: &str, drivers: impl IntoIterator<Item = Arc<dyn Driver>>) -> Self {
         Notifier {
@@ -100,14 +100,14 @@ impl Notifier {
         Notifier { publisher_id: publisher_id.into(), ..self.clone() }
     }
 
-    /// Whether anything is emitted anywhere: false without drivers, and with [`Noop`](super::drivers::Noop) alone.
+    /// Whether anything is emitted anywhere: false without drivers, and with [`Noop`](crate::notify::drivers::Noop) alone.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.drivers.iter().any(|driver| driver.emits())
     }
 
     /// Emits a notification at a level. Done when every driver has emitted it, or taken the responsibility for it: with
-    /// [`Messaging`] when the broker has it, with a [`Buffer`](super::Buffer) when it is there.
+    /// [`Messaging`] when the broker has it, with a [`Buffer`](crate::notify::Buffer) when it is there.
     ///
     /// # Errors
     /// [`Error::Encode`] when the payload has no JSON form, and nothing is emitted; that of the first driver which failed, when the
@@ -135,7 +135,7 @@ impl Notifier {
         emitted
     }
 
-    /// Waits until the drivers have emitted all that they have taken: what is in a [`Buffer`](super::Buffer).
+    /// Waits until the drivers have emitted all that they have taken: what is in a [`Buffer`](crate::notify::Buffer).
     ///
     /// # Errors
     /// [`NotifyError::Unflushed`] at the deadline.

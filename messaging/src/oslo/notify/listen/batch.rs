@@ -14,7 +14,7 @@ use crate::oslo::notify::{
 pub enum BatchResult {
     /// All are done.
     Handled,
-    /// None could be handled: what [`BatchListener::on_failure`](super::BatchListener::on_failure) says becomes of them.
+    /// None could be handled: what [`BatchListener::on_failure`](crate::notify::BatchListener::on_failure) says becomes of them.
     Requeue,
     /// Those at these places, from 0, could not be handled, and the others are done. Other numbers mean nothing.
     RequeueOnly(Vec<usize>),

@@ -14,7 +14,7 @@ use crate::oslo::notify::{
 pub enum NotificationResult {
     /// It is done.
     Handled,
-    /// It could not be handled: what [`Listener::on_failure`](super::Listener::on_failure) says becomes of it.
+    /// It could not be handled: what [`Listener::on_failure`](crate::notify::Listener::on_failure) says becomes of it.
     Requeue,
 }
 

@@ -41,7 +41,7 @@ impl Filter {
     /// Who says so.
     ///
     /// # Errors
-    /// [`NotifyError::Pattern`](super::NotifyError::Pattern) when the pattern cannot be read; as all of these.
+    /// [`NotifyError::Pattern`](crate::notify::NotifyError::Pattern) when the pattern cannot be read; as all of these.
     pub fn publisher_id(mut self, pattern: &str) -> Result<Self, Error> {
         self.publisher_id = Some(Regular::new(pattern)?);
         Ok(self)

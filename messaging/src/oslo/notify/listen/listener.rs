@@ -37,7 +37,7 @@ use crate::{
     transport::Transport,
 };
 
-/// A listener about to start. See [`Notifier`](super::Notifier) for an example.
+/// A listener about to start. See [`Notifier`](crate::notify::Notifier) for an example.
 ///
 /// A notification is shown to every endpoint that has a handler for its level and wants it, in their order, until one has it requeued. It
 /// is acknowledged when all have handled it, or nobody wants it. One that is delivered twice is handled once, as long as the listener

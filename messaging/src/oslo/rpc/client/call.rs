@@ -170,7 +170,7 @@ impl fmt::Debug for Caller {
 ///
 /// # Cancel safety
 /// When the future is dropped the call is forgotten: the method may run or not, and its reply is dropped, and counted
-/// ([`Metrics::late_replies`](super::Metrics::late_replies)).
+/// ([`Metrics::late_replies`](crate::rpc::Metrics::late_replies)).
 #[must_use = "a call is made when it is awaited"]
 pub struct Call<'a, R> {
     caller: &'a Caller,
@@ -202,7 +202,7 @@ impl<'a, R> Call<'a, R> {
     }
 
     /// Gives up when the server has not been heard of for so long; default the client's, see
-    /// [`Client::monitor`](super::Client::monitor).
+    /// [`Client::monitor`](crate::rpc::Client::monitor).
     pub fn monitor(mut self, patience: Duration) -> Self {
         self.monitor = Some(patience);
         self

@@ -11,7 +11,7 @@ pub enum AccessPolicy {
     Default,
     /// All.
     Legacy,
-    /// Those that are exposed: [`Endpoint::expose`](super::Endpoint::expose).
+    /// Those that are exposed: [`Endpoint::expose`](crate::rpc::Endpoint::expose).
     Explicit,
 }
 

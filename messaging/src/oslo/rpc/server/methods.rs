@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::oslo::rpc::failure::Failure;
 use crate::{oslo::wire::context::Context, serialize};
 
-/// A type whose methods are called by their names: what closures are to [`Endpoint::method`](super::Endpoint::method), for state
+/// A type whose methods are called by their names: what closures are to [`Endpoint::method`](crate::rpc::Endpoint::method), for state
 /// that many methods share, or for names that are not known before.
 ///
 /// ```
