@@ -8,9 +8,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     content::{Assembler, Body, Content, ContentHeader},
-    delivery::Delivery,
-    frame::{Frame, FrameKind, RawFrame, encode_content},
-    method::{Method, MethodId, basic},
+    frame::{Frame, FrameKind, RawFrame},
+    method::{Method, MethodId},
     properties::{EncodedProperties, Properties},
     reply::ReplyCode,
     table::{Array, Table, Value},
@@ -134,17 +133,6 @@ impl<'a> Arbitrary<'a> for Body {
     }
 }
 
-impl<'a> Arbitrary<'a> for Delivery {
-    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        let deliver: basic::Deliver = u.arbitrary()?;
-        let (channel, properties, body) = (u.arbitrary()?, u.arbitrary()?, bytes(u)?);
-        let mut wire = BytesMut::new();
-        encode_content(channel, &deliver, &properties, &body, usize::MAX, u64::MAX, &mut wire)
-            .map_err(unmet)?;
-        Delivery::split_from(&mut wire, usize::MAX).ok_or(Unmet::IncorrectFormat)
-    }
-}
-
 /// Kind and channel as they should be, and any payload: half of them a valid one with one byte changed.
 impl<'a> Arbitrary<'a> for RawFrame {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
@@ -254,8 +242,6 @@ mod tests {
             let content: Content<bool> = Unstructured::new(&bytes).arbitrary().unwrap();
             assert_eq!(content.body.len() as u64, content.header.body_size);
             in_parts += usize::from(content.body.parts().count() > 1);
-            let delivery: Delivery = Unstructured::new(&bytes).arbitrary().unwrap();
-            assert!(delivery.properties().decode().is_ok());
         }
         assert!(in_parts > 10);
     }

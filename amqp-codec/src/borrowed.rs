@@ -1,6 +1,8 @@
-//! The two methods of the hot path, without touching a reference count or allocating: `basic.publish`, of which a client
-//! writes and a broker reads millions, and `basic.deliver`, of which a client reads millions; and those properties without which a
-//! body cannot be read.
+//! The methods of the hot path, without touching a reference count or allocating: `basic.publish`, of which a client
+//! writes and a broker reads millions, `basic.deliver`, of which a client reads millions, and what settles them; and those properties
+//! without which a body cannot be read.
+
+mod settlement;
 
 use bytes::{BufMut, BytesMut};
 use nom::{Complete, Parser as _};
@@ -17,6 +19,8 @@ use crate::{
     text::check_short,
     tune::FRAME_OVERHEAD,
 };
+
+pub use settlement::{Ack, Nack, Reject};
 
 /// The first four octets of a `basic.publish` payload: class 60, method 40.
 pub const PUBLISH: [u8; 4] = [0, 60, 0, 40];

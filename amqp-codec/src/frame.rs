@@ -8,16 +8,13 @@
 //! ```
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use nom::Streaming;
 
 pub use crate::frame_header::{FRAME_END, FrameHeader, FrameKind, HEADER_LEN};
 use crate::{
     content::{ContentHeader, body_frame_sizes},
     error::Error,
-    frame_header::FrameLimits,
-    frame_ref::frame,
+    frames::Frames,
     method::{Arguments, Method, encode_arguments},
-    octets,
     properties::EncodedProperties,
 };
 
@@ -44,8 +41,7 @@ impl RawFrame {
     /// # Errors
     /// An unknown type, a frame over `frame_max`, a wrong end marker.
     pub fn split_from(buffer: &mut BytesMut, frame_max: usize) -> Result<Option<Self>, Error> {
-        let parser = frame::<Streaming>(FrameLimits::new(frame_max));
-        let Some((_, found)) = octets::streaming(parser(buffer))? else { return Ok(None) };
+        let Some(found) = Frames::new(buffer, frame_max).next_frame()? else { return Ok(None) };
         let FrameHeader { kind, channel, size } = found.header();
         buffer.advance(HEADER_LEN);
         let payload = buffer.split_to(size as usize).freeze();

@@ -4,7 +4,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     error::Error,
-    frame::{FRAME_END, FrameHeader, FrameKind, HEADER_LEN, PROTOCOL_HEADER, RawFrame},
+    frame::{FrameHeader, FrameKind, HEADER_LEN, PROTOCOL_HEADER, RawFrame},
+    frames::Frames,
     method::MethodId,
 };
 
@@ -145,11 +146,7 @@ fn begins(bytes: &[u8], frame_max: usize) -> Result<Begins, Error> {
     }
     let Some(header) = FrameHeader::peek(bytes, frame_max)? else { return Ok(Begins::Nothing) };
     check_method(header, bytes)?;
-    match bytes.get(header.frame_len() - 1) {
-        None => Ok(Begins::Nothing),
-        Some(&FRAME_END) => Ok(Begins::Frame),
-        Some(&other) => Err(Error::BadFrameEnd(other)),
-    }
+    Ok(Frames::new(bytes, frame_max).next_frame()?.map_or(Begins::Nothing, |_| Begins::Frame))
 }
 
 fn check_method(header: FrameHeader, bytes: &[u8]) -> Result<(), Error> {
@@ -161,9 +158,7 @@ fn check_method(header: FrameHeader, bytes: &[u8]) -> Result<(), Error> {
     if size < METHOD_ID_LEN {
         return Err(Error::Truncated { what: "method id", needed: METHOD_ID_LEN, left: size });
     }
-    let id = bytes.get(HEADER_LEN..).and_then(|payload| payload.first_chunk::<METHOD_ID_LEN>());
-    let Some(&[c1, c0, m1, m0]) = id else { return Ok(()) };
-    let id = MethodId { class_id: u16::from_be_bytes([c1, c0]), method_id: u16::from_be_bytes([m1, m0]) };
+    let Some(id) = bytes.get(HEADER_LEN..).and_then(MethodId::peek) else { return Ok(()) };
     match id.name() {
         Some(_) => Ok(()),
         None => Err(Error::UnknownMethod { class_id: id.class_id, method_id: id.method_id }),

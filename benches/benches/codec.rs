@@ -99,7 +99,7 @@ mod decode_1000_deliveries {
         sample::delivery(sample::BODY, sample::FRAME_MAX).repeat(COUNT).into()
     }
 
-    /// `Delivery`, for the usual case.
+    /// `Frames` and `borrowed::Deliver`, for the usual case.
     #[divan::bench(sample_count = 500, sample_size = 1)]
     fn amqp_codec(bencher: Bencher) {
         let deliveries = deliveries();

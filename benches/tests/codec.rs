@@ -25,8 +25,8 @@ fn everyone_writes_the_same_publish() {
 fn everyone_reads_the_same_delivery() {
     let wire = sample::delivery(sample::BODY, sample::FRAME_MAX);
     let one = ours::decode_delivery(&mut BytesMut::from(&wire[..]));
-    assert_eq!((one.tag(), one.body()), (sample::DELIVERY_TAG, sample::BODY));
-    assert_eq!(one.routing_key(), sample::ROUTING_KEY.as_bytes());
+    assert_eq!((one.deliver().delivery_tag, one.body()), (sample::DELIVERY_TAG, sample::BODY));
+    assert_eq!(one.deliver().routing_key, sample::ROUTING_KEY.as_bytes());
     assert_eq!(one.properties().decode().unwrap(), sample::properties());
 
     let content = ours::decode_content(&mut BytesMut::from(&wire[..]));

@@ -1,7 +1,8 @@
 use amqp_codec::{
-    Error, Method,
-    borrowed::{self, Deliver, Publish},
+    Arguments as _, Error, Method, MethodId,
+    borrowed::{Ack, Deliver, Nack, Publish, Reject},
     method::basic,
+    parse::complete,
 };
 use bytes::{Bytes, BytesMut};
 
@@ -15,14 +16,51 @@ pub fn method(data: &[u8]) {
         Ok(method) => same_again(method),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
-    if data.starts_with(&borrowed::PUBLISH) {
-        same_publish(bounded(0, || Publish::decode(data)), decoded);
-    } else if data.starts_with(&borrowed::DELIVER) {
-        same_deliver(bounded(0, || Deliver::decode(data)), decoded);
-    } else {
-        assert_eq!(Publish::decode(data), Ok(None));
-        assert_eq!(Deliver::decode(data), Ok(None));
+    same_parsed(data, &decoded);
+    let id = MethodId::peek(data).unwrap_or_default();
+    if id == basic::Publish::ID {
+        return same_publish(bounded(0, || Publish::decode(data)), decoded);
     }
+    assert_eq!(Publish::decode(data), Ok(None));
+    if id == basic::Deliver::ID {
+        return same_deliver(bounded(0, || Deliver::decode(data)), decoded);
+    }
+    assert_eq!(Deliver::decode(data), Ok(None));
+    same_settlement(data, id, decoded);
+}
+
+/// The parser takes what the table reads, and says the same of what it refuses.
+fn same_parsed(data: &[u8], decoded: &Result<Method, Error>) {
+    match (bounded(0, || complete::method(data)), decoded) {
+        (Ok((rest, method)), Ok(decoded)) => {
+            assert_eq!((rest, method.decode().as_ref()), (&[][..], Ok(decoded)));
+        }
+        (Ok((rest, _)), Err(error)) => {
+            assert!(matches!(error, Error::TrailingBytes { count, .. } if *count == rest.len()), "{error}");
+        }
+        (Err(_), Ok(decoded)) => panic!("{decoded:?} is not parsed"),
+        (Err(parsed), Err(error)) if data.len() >= 4 => assert_eq!(parsed, nom::Err::Error(error.clone())),
+        (Err(_), Err(_)) => {}
+    }
+}
+
+fn same_settlement(data: &[u8], id: MethodId, owned: Result<Method, Error>) {
+    let read = |wanted, read: Result<Option<Method>, Error>| {
+        let expected = if id == wanted { owned.clone().map(Some) } else { Ok(None) };
+        assert_eq!(read, expected);
+    };
+    let ack = bounded(0, || Ack::decode(data));
+    let nack = bounded(0, || Nack::decode(data));
+    let reject = bounded(0, || Reject::decode(data));
+    read(
+        basic::Ack::ID,
+        ack.map(|it| it.map(|Ack { delivery_tag, multiple }| basic::Ack { delivery_tag, multiple }.into())),
+    );
+    let nacked =
+        |Nack { delivery_tag, multiple, requeue }| basic::Nack { delivery_tag, multiple, requeue }.into();
+    read(basic::Nack::ID, nack.map(|it| it.map(nacked)));
+    let rejected = |Reject { delivery_tag, requeue }| basic::Reject { delivery_tag, requeue }.into();
+    read(basic::Reject::ID, reject.map(|it| it.map(rejected)));
 }
 
 /// Written and read again it is the same, and written again the same bytes.

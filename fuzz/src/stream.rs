@@ -1,20 +1,29 @@
 use std::iter::from_fn;
 
 use amqp_codec::{
-    Assembler, Content, Delivery, Error, Frame, Framer, Method, RawFrame, codec::FrameCodec, framer::Piece,
-    method::basic,
+    Assembler, Content, ContentHeader, Error, Frame, FrameHeader, FrameKind, FrameScanner, Framer, Frames,
+    Method, RawFrame,
+    codec::FrameCodec,
+    frame::FRAME_END,
+    framer::Piece,
+    parse::{complete, streaming},
+    scanner::Passed,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio_util::codec::Decoder as _;
+
+use crate::allocation::bounded;
 
 const FRAME_MAX: usize = 4096;
 /// Streams up to this many bytes are cut at every point; longer ones at as many points, which differ with the length.
 const CUTS: usize = 64;
 
 /// A stream split at every point is the whole: the same frames and the same error, whatever reads them; a framer accounts
-/// for every byte; and a delivery read in one piece is the one its frames make.
+/// for every byte; and content that is stepped over in one piece is what its frames make.
 pub fn stream(data: &[u8]) {
-    same_delivery(data);
+    same_walk(data);
+    same_in_parts(data);
+    same_content(data);
     let whole = frames(&[data]);
     let pieces = pieces(&[data]);
     let length: usize = pieces.iter().map(length).sum();
@@ -67,24 +76,102 @@ fn length(piece: &Piece) -> usize {
     }
 }
 
-fn same_delivery(data: &[u8]) {
-    let mut buffer = BytesMut::from(data);
-    let Some(delivery) = Delivery::split_from(&mut buffer, FRAME_MAX) else { return };
+/// A walk over the buffer finds the frames that are cut off it one by one, and ends as that does; so do the parsers.
+fn same_walk(data: &[u8]) {
+    let mut rest = BytesMut::from(data);
+    bounded(0, || walk(data));
+    let mut frames = Frames::new(data, FRAME_MAX);
+    loop {
+        let before = frames.rest();
+        let raw = RawFrame::split_from(&mut rest, FRAME_MAX);
+        let frame = frames.next_frame();
+        assert_eq!(data.len() - frames.rest().len(), frames.position());
+        let parsed = streaming::frame(FRAME_MAX)(before);
+        assert_eq!(complete::frame(FRAME_MAX)(before).is_ok(), parsed.is_ok());
+        let (Ok(Some(raw)), Ok(Some(frame))) = (&raw, &frame) else {
+            assert_eq!((raw.map(|_| ()), frames.rest()), (frame.map(|_| ()), before));
+            assert!(parsed.is_err());
+            return;
+        };
+        assert_eq!((frame.kind, frame.channel, frame.payload), (raw.kind, raw.channel, &raw.payload[..]));
+        assert_eq!(&data[frame.payload_range()], frame.payload);
+        let (after, parsed) = parsed.expect("it is whole");
+        assert_eq!((after, parsed.payload), (frames.rest(), frame.payload));
+        same_payload(raw);
+    }
+}
+
+fn walk(data: &[u8]) -> usize {
+    let mut frames = Frames::new(data, FRAME_MAX);
+    while let Ok(Some(frame)) = frames.next_frame() {
+        let _ = (
+            complete::method(frame.payload),
+            complete::content_header(frame.payload),
+            complete::table(frame.payload),
+        );
+        frames.next_content(frame.channel);
+    }
+    frames.position()
+}
+
+/// What the parsers take is what the readers read.
+fn same_payload(raw: &RawFrame) {
+    let method = complete::method(&raw.payload);
+    if let Ok((rest, method)) = &method {
+        let whole = raw.payload.slice(..raw.payload.len() - rest.len());
+        assert_eq!(
+            method.decode().map(|it| format!("{it:?}")),
+            Method::decode(&whole).map(|it| format!("{it:?}"))
+        );
+    }
+    assert!(method.is_ok() || Method::decode(&raw.payload).is_err());
+    if let Ok((rest, header)) = complete::content_header(&raw.payload) {
+        let whole = raw.payload.slice(..raw.payload.len() - rest.len());
+        assert_eq!(Ok(ContentHeader::from(header)), ContentHeader::decode(&whole));
+    }
+}
+
+/// A stream that passes by in parts has the frames of the whole, as far as they are some.
+fn same_in_parts(data: &[u8]) {
+    let mut frames = Frames::new(data, usize::MAX);
+    let whole: Vec<_> = from_fn(|| frames.next_frame().ok()?.map(|frame| frame.header())).collect();
+    for size in [1, 3, data.len().max(1)] {
+        let (headers, payload) = bounded(data.len(), || scanned(data.chunks(size)));
+        assert!(headers.starts_with(&whole), "in parts of {size}");
+        assert_eq!(headers[..whole.len()].iter().map(|header| header.size as usize).sum::<usize>(), payload);
+    }
+}
+
+/// The headers that have passed, and the length of the payloads before the first wrong end marker.
+fn scanned<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<FrameHeader>, usize) {
+    let mut scanner = FrameScanner::default();
+    let (mut headers, mut whole, mut part_of) = (Vec::new(), 0, 0);
+    for mut octets in parts {
+        while let Ok(Some(passed)) = scanner.scan(&mut octets) {
+            match passed {
+                Passed::Header(header) => headers.push(header),
+                Passed::Payload(part) => part_of += part.len(),
+                Passed::End(FRAME_END) => whole += std::mem::take(&mut part_of),
+                Passed::End(_) => return (headers, whole),
+            }
+        }
+    }
+    (headers, whole)
+}
+
+fn same_content(data: &[u8]) {
+    let mut frames = Frames::new(data, FRAME_MAX);
+    let Ok(Some(method)) = frames.next_frame() else { return };
+    let Some(found) = frames.next_content(method.channel) else { return };
+    if method.kind != FrameKind::Method || Method::decode(&method.payload.to_vec().into()).is_err() {
+        return;
+    }
     let mut rest = BytesMut::from(data);
     let (channel, content) = first_content(&mut rest).ok().flatten().expect("a content in order");
-    assert_eq!(buffer, rest, "both take the same bytes");
-    assert_eq!(&data[..data.len() - rest.len()], delivery.as_encoded());
-    let deliver = basic::Deliver::try_from(content.method).expect("a delivery");
-    assert_eq!(
-        (delivery.channel(), delivery.tag(), delivery.redelivered()),
-        (channel, deliver.delivery_tag, deliver.redelivered)
-    );
-    assert_eq!(delivery.consumer_tag(), deliver.consumer_tag.as_bytes());
-    assert_eq!(delivery.exchange(), deliver.exchange.as_bytes());
-    assert_eq!(delivery.routing_key(), deliver.routing_key.as_bytes());
-    assert_eq!(delivery.properties(), content.header.properties);
-    assert_eq!(delivery.body(), content.body.into_bytes());
-    assert_eq!(Bytes::copy_from_slice(delivery.body()), delivery.into_body());
+    assert_eq!((method.channel, frames.rest()), (channel, &rest[..]), "both take the same bytes");
+    assert_eq!(found.properties, content.header.properties.as_encoded());
+    assert_eq!(found.body, content.body.into_bytes());
+    assert_eq!((&data[found.properties_range()], &data[found.body_range()]), (found.properties, found.body));
 }
 
 /// The content of the first frames, when they are one and on one channel.

@@ -1,9 +1,9 @@
 //! amqp-codec.
 
-use std::hint::black_box;
+use std::{hint::black_box, ops::Range};
 
 use amqp_codec::{
-    Assembler, Content, Delivery, EncodedProperties, Frame, Method, Properties, PropertyList, RawFrame,
+    Assembler, Content, EncodedProperties, Frame, Frames, Method, Properties, PropertyList, RawFrame,
     ShortString, Table, ValueRef, borrowed, frame::encode_content, method::basic::Publish,
 };
 use bytes::{Bytes, BytesMut};
@@ -79,8 +79,40 @@ pub fn encode(properties: &impl PropertyList, out: &mut BytesMut) {
         .expect("it fits");
 }
 
+/// A delivery that can be kept: a share of the buffer over all of its frames, and where things are in it.
+pub struct Delivery {
+    frames: Bytes,
+    method: Range<usize>,
+    properties: Range<usize>,
+    body: Range<usize>,
+}
+
+impl Delivery {
+    /// The method.
+    pub fn deliver(&self) -> borrowed::Deliver<'_> {
+        let deliver = borrowed::Deliver::decode(&self.frames[self.method.clone()]);
+        deliver.expect("it has been read").expect("it is one")
+    }
+
+    /// The properties.
+    pub fn properties(&self) -> EncodedProperties {
+        EncodedProperties::from_encoded(self.frames.slice(self.properties.clone()))
+    }
+
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        &self.frames[self.body.clone()]
+    }
+}
+
 /// Cuts the first delivery off the buffer.
 #[inline]
 pub fn decode_delivery(buffer: &mut BytesMut) -> Delivery {
-    Delivery::split_from(buffer, sample::FRAME_MAX).expect("it is whole and well formed")
+    let mut frames = Frames::new(buffer, sample::FRAME_MAX);
+    let frame = frames.next_frame().expect("it is well formed").expect("it is whole");
+    black_box(borrowed::Deliver::decode(frame.payload)).expect("it is well formed").expect("it is one");
+    let content = frames.next_content(frame.channel).expect("it is in order");
+    let (method, properties, body) =
+        (frame.payload_range(), content.properties_range(), content.body_range());
+    Delivery { method, properties, body, frames: buffer.split_to(frames.position()).freeze() }
 }

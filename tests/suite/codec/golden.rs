@@ -4,12 +4,14 @@
 use std::collections::{HashMap, HashSet};
 
 use amqp_codec::{
-    Assembler, Content, Delivery, Frame, FrameKind, LongString, Method, MethodId, Properties, RawFrame,
-    Sender, Table, Value,
-    borrowed::Deliver,
-    frame::PROTOCOL_HEADER,
+    Assembler, Content, ContentHeader, Frame, FrameKind, FrameScanner, Frames, LongString, Method, MethodId,
+    Properties, RawFrame, Sender, Table, Value,
+    borrowed::{ContentProperties, Deliver},
+    frame::{FRAME_END, PROTOCOL_HEADER},
     method::{basic, connection},
+    parse::complete,
     sasl,
+    scanner::Passed,
 };
 use bytes::{Bytes, BytesMut};
 
@@ -376,34 +378,90 @@ fn bodies_are_whole() {
 }
 
 #[test]
-fn the_brokers_deliveries_read_the_same_borrowed_and_in_one_slice() {
-    let (mut deliveries, mut in_one_slice) = (0, 0);
+fn however_a_recording_is_walked_over_its_frames_are_the_same() {
     for recording in ALL {
-        let mut rest = recording.frame_bytes();
-        loop {
-            let mut whole = rest.clone();
-            let Some(raw) = RawFrame::split_from(&mut rest, recording.frame_max).unwrap() else { break };
-            if raw.kind != FrameKind::Method {
+        let bytes = recording.frame_bytes();
+        let mut rest = bytes.clone();
+        let mut frames = Frames::new(&bytes, recording.frame_max);
+        let mut parsed = &bytes[..];
+        while let Some(raw) = RawFrame::split_from(&mut rest, recording.frame_max).unwrap() {
+            let frame = frames.next_frame().unwrap().unwrap();
+            assert_eq!((frame.kind, frame.channel, frame.payload), (raw.kind, raw.channel, &raw.payload[..]));
+            assert_eq!(&bytes[frame.payload_range()], frame.payload);
+            let (after, found) = complete::frame(recording.frame_max)(parsed).unwrap();
+            assert_eq!((found.header(), found.payload), (frame.header(), frame.payload));
+            parsed = after;
+            match raw.kind {
+                FrameKind::Method => {
+                    let (left, method) = complete::method(frame.payload).unwrap();
+                    assert_eq!((left, method.decode()), (&b""[..], Method::decode(&raw.payload)));
+                }
+                FrameKind::Header => {
+                    let (left, header) = complete::content_header(frame.payload).unwrap();
+                    assert_eq!(
+                        (left, header.into()),
+                        (&b""[..], ContentHeader::decode(&raw.payload).unwrap())
+                    );
+                }
+                FrameKind::Body | FrameKind::Heartbeat => {}
+            }
+        }
+        assert_eq!((frames.rest(), parsed), (&b""[..], &b""[..]), "{}", recording.name);
+    }
+}
+
+#[test]
+fn a_recording_that_passes_in_parts_has_the_frames_of_the_whole() {
+    for recording in ALL {
+        let bytes = recording.frame_bytes();
+        let headers: Vec<_> = {
+            let mut frames = Frames::new(&bytes, recording.frame_max);
+            std::iter::from_fn(|| frames.skip_frame().unwrap()).collect()
+        };
+        for most in [1, 7, 1000] {
+            let mut scanner = FrameScanner::default();
+            let (mut passed, mut ends) = (Vec::new(), 0);
+            for mut octets in bytes.chunks(most) {
+                while let Some(next) = scanner.scan(&mut octets).unwrap() {
+                    match next {
+                        Passed::Header(header) => passed.push(header),
+                        Passed::Payload(_) => {}
+                        Passed::End(end) => ends += usize::from(end == FRAME_END),
+                    }
+                }
+            }
+            assert_eq!((&passed, ends), (&headers, headers.len()), "{} in parts of {most}", recording.name);
+        }
+    }
+}
+
+#[test]
+fn the_brokers_deliveries_read_the_same_where_they_lie() {
+    let (mut deliveries, mut in_a_row) = (0, 0);
+    for recording in ALL {
+        let bytes = recording.frame_bytes();
+        let mut frames = Frames::new(&bytes, recording.frame_max);
+        while let Some(frame) = frames.next_frame().unwrap() {
+            if frame.kind != FrameKind::Method {
                 continue;
             }
-            if let Some(delivery) = Delivery::split_from(&mut whole, recording.frame_max) {
-                let owned = basic::Deliver::try_from(Method::decode(&raw.payload).unwrap()).unwrap();
-                assert_eq!(delivery.tag(), owned.delivery_tag);
-                assert_eq!(delivery.routing_key(), owned.routing_key.as_bytes());
-                delivery.properties().decode().unwrap();
-                in_one_slice += 1;
-            }
-            if let Some(borrowed) = Deliver::decode(&raw.payload).unwrap() {
-                let owned = basic::Deliver::try_from(Method::decode(&raw.payload).unwrap()).unwrap();
+            if let Some(borrowed) = Deliver::decode(frame.payload).unwrap() {
+                let payload = bytes.clone().freeze().slice(frame.payload_range());
+                let owned = basic::Deliver::try_from(Method::decode(&payload).unwrap()).unwrap();
                 assert_eq!(borrowed.delivery_tag, owned.delivery_tag);
                 assert_eq!(borrowed.routing_key, owned.routing_key.as_bytes());
                 deliveries += 1;
+                if let Some(content) = frames.next_content(frame.channel) {
+                    ContentProperties::decode(content.properties).unwrap();
+                    in_a_row += 1;
+                }
             }
         }
+        assert_eq!(frames.rest(), b"", "{}", recording.name);
     }
     let delivered = ALL
         .iter()
         .flat_map(Recording::contents)
         .filter(|content| content.method.name() == "basic.deliver" && content.body.parts().count() == 1);
-    assert_eq!((deliveries, in_one_slice), (17, delivered.count()));
+    assert_eq!((deliveries, in_a_row), (17, delivered.count()));
 }

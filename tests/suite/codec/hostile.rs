@@ -1,9 +1,11 @@
 //! Broken bytes are errors, never panics.
 
 use amqp_codec::{
-    EncodedProperties, Error, Frame, Method, MethodId, RawFrame, Table,
-    borrowed::{self, Deliver, Publish},
+    Arguments as _, EncodedProperties, Error, Frame, Method, MethodId, RawFrame, Table,
+    borrowed::{Ack, Deliver, Nack, Publish, Reject},
     codec::FrameCodec,
+    method::basic,
+    parse::{complete, streaming},
 };
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
@@ -15,6 +17,10 @@ use super::{
 };
 
 const FRAME_MAX: usize = 4096;
+
+/// The methods that can be read past the table.
+const BORROWED: [MethodId; 5] =
+    [basic::Publish::ID, basic::Deliver::ID, basic::Ack::ID, basic::Nack::ID, basic::Reject::ID];
 
 #[test]
 fn every_truncation_of_every_method_is_an_error() {
@@ -126,15 +132,18 @@ proptest! {
 
     #[test]
     fn borrowed_methods_refuse_what_the_table_refuses(
-        prefix in proptest::sample::select(&[borrowed::PUBLISH, borrowed::DELIVER][..]),
+        id in proptest::sample::select(&BORROWED[..]),
         // Small octets, so that lengths often fit.
         arguments in proptest::collection::vec(0..4u8, 0..40),
     ) {
-        let payload = Bytes::from([&prefix[..], &arguments].concat());
-        let owned = Method::decode(&payload).map(|_| ());
-        let borrowed = match prefix {
-            borrowed::PUBLISH => Publish::decode(&payload).map(|_| ()),
-            _ => Deliver::decode(&payload).map(|_| ()),
+        let payload = Bytes::from([&id.octets()[..], &arguments].concat());
+        let owned = Method::decode(&payload).map(|_| true);
+        let borrowed = match id {
+            basic::Publish::ID => Publish::decode(&payload).map(|read| read.is_some()),
+            basic::Deliver::ID => Deliver::decode(&payload).map(|read| read.is_some()),
+            basic::Ack::ID => Ack::decode(&payload).map(|read| read.is_some()),
+            basic::Nack::ID => Nack::decode(&payload).map(|read| read.is_some()),
+            _ => Reject::decode(&payload).map(|read| read.is_some()),
         };
         prop_assert_eq!(borrowed, owned);
     }
@@ -170,7 +179,21 @@ fn try_frame(bytes: &[u8]) {
 
 fn try_payload(payload: &Bytes) {
     let _ = Publish::decode(payload);
-    let _ = Deliver::decode(payload);
+    let _ = (Deliver::decode(payload), Ack::decode(payload), Nack::decode(payload), Reject::decode(payload));
+    for parse in [complete::method, streaming::method] {
+        if let Ok((rest, method)) = parse(payload) {
+            let whole = payload.slice(..payload.len() - rest.len());
+            assert_eq!(method.decode(), Method::decode(&whole));
+        }
+    }
+    for parse in [complete::content_header, streaming::content_header] {
+        let _ = parse(payload);
+    }
+    for parse in [complete::table, streaming::table] {
+        if let Ok((_, entries)) = parse(payload) {
+            assert_eq!(entries.check(), Ok(()));
+        }
+    }
     if let Ok(method) = Method::decode(payload) {
         let mut again = BytesMut::new();
         method.encode(&mut again).unwrap();

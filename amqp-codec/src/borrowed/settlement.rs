@@ -1,0 +1,154 @@
+//! What settles deliveries and publishes, read past the table of methods.
+
+use nom::{Complete, Parser as _};
+
+use crate::{
+    error::Error,
+    method::{Arguments as _, MethodId, basic},
+    octets::{self, end, long_long, octet},
+};
+
+/// `basic.ack`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// Of the delivery, or of the publish.
+    pub delivery_tag: u64,
+    /// Also all before it that are not settled.
+    pub multiple: bool,
+}
+
+/// `basic.nack`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nack {
+    /// Of the delivery, or of the publish.
+    pub delivery_tag: u64,
+    /// Also all before it that are not settled.
+    pub multiple: bool,
+    /// Deliver it again.
+    pub requeue: bool,
+}
+
+/// `basic.reject`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// Of the delivery.
+    pub delivery_tag: u64,
+    /// Deliver it again.
+    pub requeue: bool,
+}
+
+impl Ack {
+    /// Reads a method frame's payload; `None` when it is another method.
+    ///
+    /// # Errors
+    /// A field that reaches past the end, bytes left over.
+    #[inline]
+    pub fn decode(payload: &[u8]) -> Result<Option<Self>, Error> {
+        let names = ["basic.ack", "basic.ack delivery_tag", "basic.ack multiple"];
+        let fields = tag_and_bits(payload, basic::Ack::ID, names)?;
+        Ok(fields.map(|(delivery_tag, bits)| Ack { delivery_tag, multiple: bits & 1 != 0 }))
+    }
+}
+
+impl Nack {
+    /// Reads a method frame's payload; `None` when it is another method.
+    ///
+    /// # Errors
+    /// A field that reaches past the end, bytes left over.
+    #[inline]
+    pub fn decode(payload: &[u8]) -> Result<Option<Self>, Error> {
+        let names = ["basic.nack", "basic.nack delivery_tag", "basic.nack multiple"];
+        let fields = tag_and_bits(payload, basic::Nack::ID, names)?;
+        Ok(fields.map(|(delivery_tag, bits)| Nack {
+            delivery_tag,
+            multiple: bits & 1 != 0,
+            requeue: bits & 2 != 0,
+        }))
+    }
+}
+
+impl Reject {
+    /// Reads a method frame's payload; `None` when it is another method.
+    ///
+    /// # Errors
+    /// A field that reaches past the end, bytes left over.
+    #[inline]
+    pub fn decode(payload: &[u8]) -> Result<Option<Self>, Error> {
+        let names = ["basic.reject", "basic.reject delivery_tag", "basic.reject requeue"];
+        let fields = tag_and_bits(payload, basic::Reject::ID, names)?;
+        Ok(fields.map(|(delivery_tag, bits)| Reject { delivery_tag, requeue: bits & 1 != 0 }))
+    }
+}
+
+/// The arguments that all three have: a tag, and bits in one octet. The names are those of the method, its tag and its first bit.
+#[inline]
+fn tag_and_bits(
+    payload: &[u8],
+    id: MethodId,
+    [method, tag, bits]: [&'static str; 3],
+) -> Result<Option<(u64, u8)>, Error> {
+    let Some(arguments) = payload.strip_prefix(&id.octets()) else { return Ok(None) };
+    let mut fields = (long_long::<Complete>(tag), octet::<Complete>(bits));
+    let (rest, fields) = octets::complete(fields.parse(arguments))?;
+    end(rest, method)?;
+    Ok(Some(fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::method::Method;
+
+    fn encoded(method: impl Into<Method>) -> BytesMut {
+        let mut out = BytesMut::new();
+        method.into().encode(&mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn settlements_read_the_same_as_through_the_table() {
+        let delivery_tag = 1 << 40 | 7;
+        for (first, second) in [(false, false), (true, false), (false, true), (true, true)] {
+            let ack = encoded(basic::Ack { delivery_tag, multiple: first });
+            let nack = encoded(basic::Nack { delivery_tag, multiple: first, requeue: second });
+            let reject = encoded(basic::Reject { delivery_tag, requeue: first });
+            assert_eq!(Ack::decode(&ack), Ok(Some(Ack { delivery_tag, multiple: first })));
+            let read = Nack { delivery_tag, multiple: first, requeue: second };
+            assert_eq!(Nack::decode(&nack), Ok(Some(read)));
+            assert_eq!(Reject::decode(&reject), Ok(Some(Reject { delivery_tag, requeue: first })));
+            assert_eq!(
+                (Ack::decode(&nack), Nack::decode(&ack), Reject::decode(&ack)),
+                (Ok(None), Ok(None), Ok(None))
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_or_left_over_is_told_as_through_the_table() {
+        let payloads = [
+            encoded(basic::Ack::default()),
+            encoded(basic::Nack::default()),
+            encoded(basic::Reject::default()),
+        ];
+        for payload in payloads {
+            let payload = [&payload[..], b"x"].concat();
+            for end in (4..13).chain([14]) {
+                let cut = &payload[..end];
+                let error = Method::decode(&bytes::Bytes::copy_from_slice(cut)).unwrap_err();
+                let read = [
+                    Ack::decode(cut).map(|read| read.is_some()),
+                    Nack::decode(cut).map(|read| read.is_some()),
+                    Reject::decode(cut).map(|read| read.is_some()),
+                ];
+                assert_eq!(
+                    read.iter().filter(|read| **read == Err(error.clone())).count(),
+                    1,
+                    "{end} octets"
+                );
+                assert_eq!(read.iter().filter(|read| **read == Ok(false)).count(), 2, "{end} octets");
+            }
+        }
+    }
+}
