@@ -1,5 +1,8 @@
 //! What a test wants to go wrong.
 
+pub(crate) mod plan;
+pub(crate) mod publish_faults;
+
 use std::time::Duration;
 
 use amqp_codec::ReplyCode;
@@ -7,8 +10,10 @@ use amqp_codec::ReplyCode;
 use crate::{
     broker::Broker,
     core::work::Work,
-    fault_plan::{Cut, Direction},
-    publish_fault::PublishFault,
+    faults::{
+        plan::{Cut, Direction},
+        publish_faults::PublishFault,
+    },
     session::order::{Order, cut},
 };
 
@@ -216,7 +221,7 @@ impl Faults {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn nack_publishes(&self, count: u64) {
-        self.broker.inner.faults.disturbance.nack(count);
+        self.broker.inner.faults.publish_faults.nack(count);
     }
 
     /// Has this happen in place of the `n`-th publish from now on, counted from 1 over all connections. Said several times, each
@@ -235,24 +240,24 @@ impl Faults {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn at_publish(&self, n: u64, fault: PublishFault) {
-        self.broker.inner.faults.disturbance.plan(None, n, fault);
+        self.broker.inner.faults.publish_faults.plan(None, n, fault);
     }
 
     /// As [`at_publish`](Self::at_publish), counted over the connections to which their client gave this name.
     pub fn at_publish_of(&self, connection: &str, n: u64, fault: PublishFault) {
-        self.broker.inner.faults.disturbance.plan(Some(connection.to_owned()), n, fault);
+        self.broker.inner.faults.publish_faults.plan(Some(connection.to_owned()), n, fault);
     }
 
     /// Returns the next `count` mandatory publishes with 312 NO_ROUTE, wherever they would have gone; in confirm mode each
     /// is confirmed after that, as RabbitMQ does it. Publishes that are not mandatory do not count.
     pub fn return_publishes(&self, count: u64) {
-        self.broker.inner.faults.disturbance.return_messages(count);
+        self.broker.inner.faults.publish_faults.return_messages(count);
     }
 
     /// Swallows the next `count` confirms, acks and nacks alike: the messages get where they should and the publisher does
     /// not learn of it. Later confirms of such a channel come one by one, so that none covers a swallowed one.
     pub fn swallow_confirms(&self, count: u64) {
-        self.broker.inner.faults.disturbance.swallow_confirms(count);
+        self.broker.inner.faults.publish_faults.swallow_confirms(count);
     }
 
     /// Ends the consumers of a queue, all of them or those of one tag, and tells the clients that are capable of it with

@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     core::{rabbitmq::refusal::reply_text, vhost::Vhost},
     failure::Failure,
-    fault_plan::FaultPlan,
+    faults::plan::FaultPlan,
     host::{Host, since_1970},
     session::{order::Order, shared::Shared},
     sockets::Sockets,
@@ -188,7 +188,7 @@ fn fail(failure: &watch::Sender<Option<Failure>>, why: Failure) {
 }
 
 fn host(vhost: Vhost, disk: Option<Disk>, began: Instant, config: &Config, faults: &FaultPlan) -> Host {
-    let mut shared = Shared::new(vhost, Arc::clone(&faults.disturbance), config.vhost_memory());
+    let mut shared = Shared::new(vhost, Arc::clone(&faults.publish_faults), config.vhost_memory());
     shared.set_stall_timeout(u64::try_from(config.stall_timeout.as_millis()).unwrap_or(u64::MAX));
     if disk.is_none() {
         shared.vhost.began = since_1970();

@@ -109,7 +109,6 @@ mod connection_log;
 mod core;
 mod driver;
 mod failure;
-mod fault_plan;
 mod faults;
 mod hang_up;
 mod host;
@@ -117,7 +116,6 @@ mod inspection;
 mod instance;
 mod memory;
 mod origin;
-mod publish_fault;
 mod pulse;
 mod server;
 mod session;
@@ -144,11 +142,9 @@ pub use amqp_codec::Report;
 pub use broker::DurableBrokerBuilder;
 pub use broker::{Broker, BrokerBuilder, Listener};
 pub use failure::Failure;
-pub use fault_plan::Direction;
-pub use faults::Faults;
+pub use faults::{Faults, plan::Direction, publish_faults::PublishFault};
 pub use inspection::{ConnectionInfo, ConnectionState};
 pub use memory::memory;
-pub use publish_fault::PublishFault;
 #[cfg(feature = "durable")]
 pub use store::DataError;
 #[cfg(feature = "tls")]

@@ -14,7 +14,7 @@ use crate::{
     clients::{Clients, Place},
     connection_log,
     driver::Driver,
-    fault_plan::Cut,
+    faults::plan::Cut,
     hang_up::HangUp,
     host::Host,
     instance::Instance,

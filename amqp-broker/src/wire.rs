@@ -10,7 +10,7 @@ use amqp_codec::frame::{HEADER_LEN, PROTOCOL_HEADER};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
-    fault_plan::{Cut, Direction},
+    faults::plan::{Cut, Direction},
     hang_up::HangUp,
 };
 

@@ -31,7 +31,7 @@ use crate::{
             step::Step,
         },
     },
-    publish_fault::PublishFault,
+    faults::publish_faults::PublishFault,
 };
 
 use super::{
@@ -174,7 +174,7 @@ impl Channel {
             let publishing = op.shared.vhost.prepare(publisher, &mut self.incoming.draft)?;
             return self.run(op, basic::Publish::ID, Work::Prepare(publishing), Then::Prepare(flags));
         }
-        let outcome = match self.disturbed(op, flags)? {
+        let outcome = match self.inject(op, flags)? {
             Some(outcome) => outcome,
             None => {
                 self.begin_change(op);
@@ -207,21 +207,21 @@ impl Channel {
 
     /// What becomes of a publish that somebody wants to go wrong.
     #[inline]
-    fn disturbed(&mut self, op: &mut Operation<'_>, flags: Flags) -> Result<Option<Published>, Refusal> {
-        if op.shared.disturbance.is_any() { self.disturb(op, flags) } else { Ok(None) }
+    fn inject(&mut self, op: &mut Operation<'_>, flags: Flags) -> Result<Option<Published>, Refusal> {
+        if op.shared.publish_faults.is_any() { self.inject_fault(op, flags) } else { Ok(None) }
     }
 
     #[cold]
-    fn disturb(&mut self, op: &mut Operation<'_>, flags: Flags) -> Result<Option<Published>, Refusal> {
-        let disturbance = &op.shared.disturbance;
-        let planned = disturbance.planned_for_this(self.connection.as_deref());
+    fn inject_fault(&mut self, op: &mut Operation<'_>, flags: Flags) -> Result<Option<Published>, Refusal> {
+        let publish_faults = &op.shared.publish_faults;
+        let planned = publish_faults.planned_for_this(self.connection.as_deref());
         let (is_nacked, is_returned) = match planned {
             Some(PublishFault::Nack) => (true, false),
             Some(PublishFault::Return) => (false, true),
-            Some(fault) => return Err(Refusal::Disturbed(fault)),
+            Some(fault) => return Err(Refusal::Injected(fault)),
             None => {
-                let is_nacked = matches!(self.mode, Mode::Confirm { .. }) && disturbance.nacks_this();
-                (is_nacked, !is_nacked && flags.mandatory && disturbance.returns_this())
+                let is_nacked = matches!(self.mode, Mode::Confirm { .. }) && publish_faults.nacks_this();
+                (is_nacked, !is_nacked && flags.mandatory && publish_faults.returns_this())
             }
         };
         if is_nacked {

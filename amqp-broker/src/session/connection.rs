@@ -507,8 +507,8 @@ impl Connection {
         if self.is_closing() {
             return;
         }
-        if let Refusal::Disturbed(fault) = refusal {
-            return self.disturbed(op, number, fault);
+        if let Refusal::Injected(fault) = refusal {
+            return self.inject(op, number, fault);
         }
         let method = blamed(&refusal).unwrap_or(method);
         if refusal.closes_connection() || number == 0 {

@@ -4,7 +4,6 @@ pub(crate) mod alarm;
 mod bad_frame;
 pub(crate) mod channel;
 pub(crate) mod connection;
-pub(crate) mod disturbance;
 pub(crate) mod farewell;
 pub(crate) mod handshake;
 pub(crate) mod held;

@@ -6,12 +6,12 @@ use amqp_codec::{ShortString, method::connection};
 
 use crate::{
     core::{entities::ids::ConnectionId, rabbitmq::refusal::Refusal, vhost::Vhost, work::Work},
+    faults::publish_faults::PublishFaults,
     shown::shown,
 };
 
 use super::{
     alarm::Alarm,
-    disturbance::Disturbance,
     held::HeldAnswers,
     holdings::{Holdings, Patience},
     order::Order,
@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     pub(crate) vhost: Vhost,
     pub(crate) outboxes: Outboxes,
     pub(crate) alarm: Alarm,
-    pub(crate) disturbance: Arc<Disturbance>,
+    pub(crate) publish_faults: Arc<PublishFaults>,
     /// Answers that wait for the disk.
     pub(crate) held: HeldAnswers,
     pub(crate) holdings: Holdings,
@@ -42,12 +42,12 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// A virtual host whose messages may take so much memory, in bytes, before publishers are held back.
-    pub(crate) fn new(vhost: Vhost, disturbance: Arc<Disturbance>, memory: u64) -> Self {
+    pub(crate) fn new(vhost: Vhost, publish_faults: Arc<PublishFaults>, memory: u64) -> Self {
         Shared {
             vhost,
             outboxes: Outboxes::default(),
             alarm: Alarm::default(),
-            disturbance,
+            publish_faults,
             held: HeldAnswers::default(),
             holdings: Holdings::default(),
             disk_backlog: 0,

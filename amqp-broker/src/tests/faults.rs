@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::peer::{FRAME_MAX, Peer, short};
 use crate::{
     broker::{Broker, Listener},
-    fault_plan::Direction,
+    faults::plan::Direction,
 };
 
 fn broker() -> Broker {

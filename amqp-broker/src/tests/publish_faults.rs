@@ -3,7 +3,7 @@
 use amqp_codec::method::{basic, channel, confirm, connection};
 
 use super::peer::{FRAME_MAX, Peer, capabilities, start_ok};
-use crate::{broker::Broker, publish_fault::PublishFault};
+use crate::{broker::Broker, faults::publish_faults::PublishFault};
 
 /// In confirm mode, on a connection of this name.
 async fn named(broker: &Broker, name: &str) -> Peer {

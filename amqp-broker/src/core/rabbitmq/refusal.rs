@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use amqp_codec::{ReplyCode, Scope, ShortString};
 
-use crate::publish_fault::PublishFault;
+use crate::faults::publish_faults::PublishFault;
 
 /// What is wrong with what a client asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,7 @@ pub(crate) enum Refusal {
     NotYet,
     /// No refusal of the broker's own, and its words are not told: what a test wants.
     #[error("a test wants it so")]
-    Disturbed(PublishFault),
+    Injected(PublishFault),
     #[error("no previously declared queue")]
     NoLastQueue,
     #[error("unknown exchange type '{0}'")]
@@ -193,7 +193,7 @@ impl Refusal {
             Refusal::UnexpectedFrame(_) => ReplyCode::UNEXPECTED_FRAME,
             Refusal::ChannelError(_) => ReplyCode::CHANNEL_ERROR,
             Refusal::TooMuchUnpublished { .. } | Refusal::TooMuchHeld { .. } => ReplyCode::RESOURCE_ERROR,
-            Refusal::Internal | Refusal::NotYet | Refusal::Disturbed(_) => ReplyCode::INTERNAL_ERROR,
+            Refusal::Internal | Refusal::NotYet | Refusal::Injected(_) => ReplyCode::INTERNAL_ERROR,
             Refusal::DiskFailed => ReplyCode::INTERNAL_ERROR,
             Refusal::Shutdown => ReplyCode::CONNECTION_FORCED,
         }

@@ -41,8 +41,8 @@ impl Channel {
     /// Confirms what was published after tag `from` up to tag `to`.
     fn ack(&mut self, op: &mut Operation<'_>, from: u64, to: u64, mut gap: bool) {
         let mut from = from;
-        if op.shared.disturbance.is_any() {
-            let swallowed = op.shared.disturbance.swallows_of(to - from);
+        if op.shared.publish_faults.is_any() {
+            let swallowed = op.shared.publish_faults.swallows_of(to - from);
             if swallowed > 0
                 && let Mode::Confirm { has_gap, .. } = &mut self.mode
             {
@@ -66,7 +66,7 @@ impl Channel {
         let Mode::Confirm { published, answered, has_gap } = &mut self.mode else { return };
         let (tag, last, gap) = (*published, std::mem::replace(answered, *published), *has_gap);
         self.ack(op, last, tag - 1, gap);
-        if op.shared.disturbance.swallows_of(1) == 0 {
+        if op.shared.publish_faults.swallows_of(1) == 0 {
             let nack = basic::Nack { delivery_tag: tag, multiple: false, requeue: false };
             let _ = self.say(op, &nack, Some(&nack));
         } else if let Mode::Confirm { has_gap, .. } = &mut self.mode {

@@ -8,7 +8,7 @@ use amqp_codec::{
 use super::{Connection, Phase};
 use crate::{
     core::rabbitmq::refusal::Refusal,
-    publish_fault::PublishFault,
+    faults::publish_faults::PublishFault,
     session::{
         order::{Order, cut},
         outbox::Outbox,
@@ -45,7 +45,7 @@ impl Connection {
 
     /// Does what somebody wants to happen at a publish on this channel.
     #[cold]
-    pub(super) fn disturbed(&mut self, op: &mut Operation<'_>, number: u16, fault: PublishFault) {
+    pub(super) fn inject(&mut self, op: &mut Operation<'_>, number: u16, fault: PublishFault) {
         match fault {
             PublishFault::DropConnection => {
                 self.confirm(op);

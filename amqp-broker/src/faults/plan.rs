@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::session::disturbance::Disturbance;
+use super::publish_faults::PublishFaults;
 
 /// The way of a frame, as the broker sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,7 +39,7 @@ pub(crate) struct FaultPlan {
     refusing: Mutex<Option<Refusing>>,
     /// How long answers are held back, in nanoseconds.
     delay: AtomicU64,
-    pub(crate) disturbance: Arc<Disturbance>,
+    pub(crate) publish_faults: Arc<PublishFaults>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +97,6 @@ impl FaultPlan {
         self.cuts.lock().clear();
         *self.refusing.lock() = None;
         self.set_delay(Duration::ZERO);
-        self.disturbance.clear();
+        self.publish_faults.clear();
     }
 }

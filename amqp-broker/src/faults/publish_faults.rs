@@ -4,11 +4,36 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-use crate::publish_fault::PublishFault;
+/// What is to happen in place of a publish, which gets into no queue: see [`Faults::at_publish`](crate::Faults::at_publish). Publishes before it
+/// are done and answered, whatever comes behind it on what ends is not looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishFault {
+    /// Its connection ends without a word.
+    DropConnection,
+    /// Its connection is closed with this code and text, cut to 255 bytes.
+    CloseConnection {
+        /// Such as 320.
+        code: u16,
+        /// Such as `CONNECTION_FORCED - maintenance`.
+        text: String,
+    },
+    /// Its channel is closed with this code and text, cut to 255 bytes.
+    CloseChannel {
+        /// Such as 406.
+        code: u16,
+        /// Such as `PRECONDITION_FAILED - because`.
+        text: String,
+    },
+    /// It is nacked. On a channel that is not in confirm mode it is merely lost.
+    Nack,
+    /// It comes back with 312 NO_ROUTE, and is confirmed after that. One that is not mandatory is merely lost.
+    Return,
+}
 
 /// What is to go wrong with publishes and confirms. It is set from outside while connections look at it.
 #[derive(Debug, Default)]
-pub(crate) struct Disturbance {
+pub(crate) struct PublishFaults {
     /// Whether there is anything: all that the usual publish looks at.
     any: AtomicBool,
     nacks: AtomicU64,
@@ -28,7 +53,7 @@ struct Planned {
     fault: PublishFault,
 }
 
-impl Disturbance {
+impl PublishFaults {
     #[inline]
     pub(crate) fn is_any(&self) -> bool {
         self.any.load(Relaxed)
@@ -104,15 +129,15 @@ mod tests {
 
     #[test]
     fn counts_run_out_but_for_the_endless_one() {
-        let disturbance = Disturbance::default();
-        assert!(!disturbance.is_any() && !disturbance.nacks_this());
-        disturbance.nack(1);
-        assert!(disturbance.is_any() && disturbance.nacks_this() && !disturbance.nacks_this());
-        disturbance.swallow_confirms(3);
-        assert_eq!([disturbance.swallows_of(2), disturbance.swallows_of(2)], [2, 1]);
-        disturbance.swallow_confirms(u64::MAX);
-        assert_eq!([disturbance.swallows_of(2), disturbance.swallows_of(9)], [2, 9]);
-        disturbance.clear();
-        assert!(!disturbance.is_any() && disturbance.swallows_of(1) == 0);
+        let publish_faults = PublishFaults::default();
+        assert!(!publish_faults.is_any() && !publish_faults.nacks_this());
+        publish_faults.nack(1);
+        assert!(publish_faults.is_any() && publish_faults.nacks_this() && !publish_faults.nacks_this());
+        publish_faults.swallow_confirms(3);
+        assert_eq!([publish_faults.swallows_of(2), publish_faults.swallows_of(2)], [2, 1]);
+        publish_faults.swallow_confirms(u64::MAX);
+        assert_eq!([publish_faults.swallows_of(2), publish_faults.swallows_of(9)], [2, 9]);
+        publish_faults.clear();
+        assert!(!publish_faults.is_any() && publish_faults.swallows_of(1) == 0);
     }
 }
