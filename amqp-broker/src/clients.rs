@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::{
     core::{entities::ids::ConnectionId, rabbitmq::refusal::Refusal},
     origin::Origin,
-    session::order::Order,
+    session::command::Command,
 };
 
 /// The clients of a broker.
@@ -38,7 +38,7 @@ pub(crate) struct Client {
     pub(crate) name: String,
     /// Whether it comes from this machine.
     pub(crate) is_near: bool,
-    orders: UnboundedSender<Order>,
+    commands: UnboundedSender<Command>,
     login: OnceLock<Login>,
 }
 
@@ -65,14 +65,14 @@ pub(crate) struct Place {
 
 impl Clients {
     /// A client has come: its place, and what others want of its connection.
-    pub(crate) fn enter(clients: &Arc<Clients>, origin: Origin) -> (Place, UnboundedReceiver<Order>) {
+    pub(crate) fn enter(clients: &Arc<Clients>, origin: Origin) -> (Place, UnboundedReceiver<Command>) {
         let number = clients.last.fetch_add(1, Ordering::Relaxed) + 1;
         let is_near = origin.is_near();
         let name = origin.into_name().unwrap_or_else(|| format!("memory:{number}"));
-        let (sender, orders) = unbounded_channel();
-        let client = Arc::new(Client { number, name, is_near, orders: sender, login: OnceLock::new() });
+        let (sender, commands) = unbounded_channel();
+        let client = Arc::new(Client { number, name, is_near, commands: sender, login: OnceLock::new() });
         clients.all.lock().insert(number, Arc::clone(&client));
-        (Place { clients: Arc::clone(clients), client, inside: OnceLock::new() }, orders)
+        (Place { clients: Arc::clone(clients), client, inside: OnceLock::new() }, commands)
     }
 
     /// Those who are connected, in the order they came.
@@ -83,8 +83,8 @@ impl Clients {
     /// Closes all connections for this reason, and those that come after.
     pub(crate) fn close_all(&self, refusal: &Refusal) {
         self.are_refused.store(true, Ordering::Release);
-        let order = Order::Close { code: refusal.code(), text: refusal.reply_text() };
-        self.all().iter().for_each(|client| client.order(order.clone()));
+        let command = Command::Close { code: refusal.code(), text: refusal.reply_text() };
+        self.all().iter().for_each(|client| client.command(command.clone()));
     }
 
     /// Whether nobody else is to come.
@@ -115,13 +115,13 @@ impl Client {
     }
 
     /// How to want something of its connection.
-    pub(crate) fn orders(&self) -> UnboundedSender<Order> {
-        self.orders.clone()
+    pub(crate) fn commands(&self) -> UnboundedSender<Command> {
+        self.commands.clone()
     }
 
     /// Wants something of its connection, which does it soon, unless it has ended.
-    pub(crate) fn order(&self, order: Order) {
-        let _ = self.orders.send(order);
+    pub(crate) fn command(&self, command: Command) {
+        let _ = self.commands.send(command);
     }
 }
 

@@ -18,14 +18,14 @@ use crate::{
     absence::Absence,
     clients::{Leaving, Login, Place},
     hang_up::HangUp,
+    heartbeat::Heartbeat,
     host::Host,
     instance::Instance,
-    pulse::Pulse,
     session::{
+        command::Command,
         connection::{Connection, Terms, Wants},
         handshake::{Agreed, open_ok},
         holdings::Progress,
-        order::Order,
         outbox::{Batch, Outbox},
     },
 };
@@ -110,7 +110,7 @@ impl<S> Driver<S> {
         let (id, progress, uncounted) = host.with(|_, shared| {
             let id = shared.vhost.connect(agreed.access, agreed.cancel_notify);
             shared.outboxes.open(id, Outbox::new(place.client.name.clone(), frame_max));
-            let progress = shared.holdings.open(id, Some(place.client.orders()));
+            let progress = shared.holdings.open(id, Some(place.client.commands()));
             shared.outboxes.send(id, 0, &open_ok());
             (id, progress, shared.outboxes.peek(id).map_or(0, |outbox| outbox.len()))
         });
@@ -148,12 +148,12 @@ impl<S> Driver<S> {
     }
 
     /// Says that we live if nothing else did; tells whether the client still does.
-    pub(crate) fn beat(&mut self, pulse: &mut Pulse) -> bool {
+    pub(crate) fn beat(&mut self, heartbeat: &mut Heartbeat) -> bool {
         if !std::mem::take(&mut self.spoke) {
             self.say_alive();
         }
         // A client that is not read from cannot be heard.
-        pulse.lives(
+        heartbeat.lives(
             std::mem::take(&mut self.heard)
                 || matches!(
                     self.wants,
@@ -196,9 +196,9 @@ impl<S> Driver<S> {
     }
 
     /// Does what somebody else than the client wants of the connection.
-    pub(crate) fn obey(&mut self, order: Order) {
+    pub(crate) fn apply(&mut self, command: Command) {
         let connection = &mut self.connection;
-        self.host.with(|now, shared| connection.obey(now, shared, order));
+        self.host.with(|now, shared| connection.apply(now, shared, command));
     }
 }
 
@@ -273,7 +273,7 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
         let (connection, batch) = (&mut self.connection, &mut self.batch);
         let id = connection.id;
         let taken = self.host.with(|now, shared| {
-            connection.obey_all(now, shared);
+            connection.apply_all(now, shared);
             let taken = shared.outboxes.take(id, batch, cx.waker());
             if taken {
                 shared.vhost.drained(now, id, &mut shared.outboxes);

@@ -14,7 +14,7 @@ use crate::{
         plan::{Cut, Direction},
         publish_faults::PublishFault,
     },
-    session::order::{Order, cut},
+    session::command::{Command, cut},
 };
 
 /// Makes things go wrong, so that a client's tests see what a broker does on a bad day: see [`Broker::faults`].
@@ -56,13 +56,13 @@ impl Faults {
     /// Ends every connection now, without a word: a network that breaks, a broker that crashes. Connections that come
     /// later are served.
     pub fn drop_connections(&self) {
-        self.broker.inner.clients.all().iter().for_each(|client| client.order(Order::Drop));
+        self.broker.inner.clients.all().iter().for_each(|client| client.command(Command::Drop));
     }
 
     /// Ends one connection now, without a word; `id` is [`ConnectionInfo::id`](crate::ConnectionInfo::id). Tells whether
     /// there is such a one.
     pub fn drop_connection(&self, id: u64) -> bool {
-        self.order(id, Order::Drop)
+        self.command(id, Command::Drop)
     }
 
     /// Ends the connections now, without a word, to which their client gave this name (its property `connection_name`). Tells how
@@ -77,13 +77,13 @@ impl Faults {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn drop_connections_named(&self, name: &str) -> usize {
-        self.order_named(name, &Order::Drop)
+        self.command_named(name, &Command::Drop)
     }
 
     /// Closes the connections with this code and text, cut to 255 bytes, to which their client gave this name. Tells how many
     /// there were.
     pub fn close_connections_named(&self, name: &str, code: u16, text: &str) -> usize {
-        self.order_named(name, &Order::Close { code: ReplyCode(code), text: cut(text) })
+        self.command_named(name, &Command::Close { code: ReplyCode(code), text: cut(text) })
     }
 
     /// Ends the next connection that comes, without a word, at its `n`-th frame, which is lost: one the client sends is not
@@ -148,14 +148,14 @@ impl Faults {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn close_connection(&self, connection: u64, code: u16, text: &str) -> bool {
-        self.order(connection, Order::Close { code: ReplyCode(code), text: cut(text) })
+        self.command(connection, Command::Close { code: ReplyCode(code), text: cut(text) })
     }
 
     /// Closes a channel with this code and text, cut to 255 bytes. Tells whether there is such a connection; on one that
     /// has no such channel nothing happens.
     pub fn close_channel(&self, connection: u64, channel: u16, code: u16, text: &str) -> bool {
-        let order = Order::CloseChannel { number: channel, code: ReplyCode(code), text: cut(text) };
-        self.order(connection, order)
+        let command = Command::CloseChannel { number: channel, code: ReplyCode(code), text: cut(text) };
+        self.command(connection, command)
     }
 
     /// Holds back all that the broker writes for at least this long, each time it has something to write; zero ends that.
@@ -193,17 +193,17 @@ impl Faults {
         self.unblock();
     }
 
-    fn order(&self, id: u64, order: Order) -> bool {
+    fn command(&self, id: u64, command: Command) -> bool {
         let client = self.broker.inner.clients.find(id).filter(|client| client.login().is_some());
-        client.map(|client| client.order(order)).is_some()
+        client.map(|client| client.command(command)).is_some()
     }
 
-    fn order_named(&self, name: &str, order: &Order) -> usize {
+    fn command_named(&self, name: &str, command: &Command) -> usize {
         let clients = self.broker.inner.clients.all();
         let named = clients
             .iter()
             .filter(|client| client.login().is_some_and(|login| login.client_name.as_deref() == Some(name)));
-        named.map(|client| client.order(order.clone())).count()
+        named.map(|client| client.command(command.clone())).count()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     failure::Failure,
     faults::plan::FaultPlan,
     host::{Host, since_1970},
-    session::{order::Order, shared::Shared},
+    session::{command::Command, shared::Shared},
     sockets::Sockets,
     store::Disk,
 };
@@ -111,7 +111,10 @@ impl Instance {
         let Some(Login { user, vhost, id, .. }) = client.login() else { return };
         if !self.config.users.has(user) {
             let code = ReplyCode::CONNECTION_FORCED;
-            client.order(Order::Close { code, text: reply_text(code, &format!("user '{user}' is deleted")) });
+            client.command(Command::Close {
+                code,
+                text: reply_text(code, &format!("user '{user}' is deleted")),
+            });
         }
         if let Some(host) = self.host(vhost) {
             let access = self.config.users.access(user, vhost);

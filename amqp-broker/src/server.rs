@@ -16,14 +16,14 @@ use crate::{
     driver::Driver,
     faults::plan::Cut,
     hang_up::HangUp,
+    heartbeat::Heartbeat,
     host::Host,
     instance::Instance,
     origin::Origin,
-    pulse::Pulse,
     session::{
+        command::Command,
         farewell::{CLOSE_OK, Farewell},
         handshake::{Agreed, Handshake, Refused},
-        order::Order,
     },
     sockets::{Socket, Sockets},
     wire::Wire,
@@ -116,7 +116,7 @@ fn serve_tls(stream: TcpStream, origin: Origin, socket: Socket, tls: &Acceptor, 
     tokio::spawn(async move {
         let accepted = tokio::select! {
             accepted = timeout(admitted.broker.config.login_timeout, tls.accept(stream)) => accepted,
-            _ = admitted.orders.recv() => return,
+            _ = admitted.commands.recv() => return,
             () = ended(&mut admitted.ending) => return,
         };
         match accepted {
@@ -139,8 +139,8 @@ fn serve_tls(_: TcpStream, _: Origin, _: Socket, tls: &Acceptor, _: &Arc<Instanc
 struct Admitted {
     place: Place,
     cut: Option<Cut>,
-    /// The orders of others for the connection.
-    orders: UnboundedReceiver<Order>,
+    /// The commands of others for the connection.
+    commands: UnboundedReceiver<Command>,
     ending: watch::Receiver<bool>,
     /// The file that it has open, if its stream is one.
     socket: Option<Socket>,
@@ -153,11 +153,11 @@ fn admit(origin: Origin, socket: Option<Socket>, broker: &Arc<Instance>) -> Opti
         tracing::debug!(connection = origin.name(), "turned away");
         return None;
     }
-    let (place, orders) = Clients::enter(&broker.clients, origin);
+    let (place, commands) = Clients::enter(&broker.clients, origin);
     let cut = broker.faults.next_cut();
     // Whoever waits for the broker's end waits for this one too, from now on.
     let ending = broker.ending();
-    Some(Admitted { place, cut, orders, ending, socket, broker: Arc::clone(broker) })
+    Some(Admitted { place, cut, commands, ending, socket, broker: Arc::clone(broker) })
 }
 
 /// Serves a client; `external` is who it is by its certificate.
@@ -165,7 +165,7 @@ async fn run<S>(stream: S, external: Option<String>, admitted: Admitted)
 where
     S: AsyncRead + AsyncWrite + HangUp + Unpin,
 {
-    let Admitted { place, cut, mut orders, mut ending, socket: _socket, broker } = admitted;
+    let Admitted { place, cut, mut commands, mut ending, socket: _socket, broker } = admitted;
     let mut stream = Wire::new(stream, cut);
     let mut input = BytesMut::new();
     let enter = |vhost: &str| place.enter(vhost, broker.config.max_connections);
@@ -175,7 +175,7 @@ where
     let shaken = tokio::select! {
         shaken = timeout(broker.config.login_timeout, login) => shaken,
         // Of one who has not logged in, nobody wants anything but that it ends.
-        _ = orders.recv() => return,
+        _ = commands.recv() => return,
         () = ended(&mut ending) => return,
     };
     let agreed = match shaken {
@@ -196,7 +196,7 @@ where
     };
     let Some(host) = broker.host(&agreed.vhost) else { return };
     start_clock(&host, &broker);
-    let mut pulse = Pulse::new(agreed.tune.heartbeat);
+    let mut heartbeat = Heartbeat::new(agreed.tune.heartbeat);
     let (instance, client) = (Arc::clone(&broker), Arc::clone(&place.client));
     let mut driver = Driver::new(stream, input, (broker, Arc::clone(&host)), agreed, place);
     let opened = Instant::now();
@@ -213,18 +213,18 @@ where
         }
         tokio::select! {
             biased;
-            Some(order) = orders.recv() => {
-                if order == Order::Drop {
+            Some(command) = commands.recv() => {
+                if command == Command::Drop {
                     connection_log::closed(&client, opened, "a test dropped it");
                     return;
                 }
-                driver.obey(order);
+                driver.apply(command);
             }
             end = poll_fn(|cx| driver.poll(cx)) => {
                 break end.err().map(|error| format!("lost: {error}"));
             }
-            () = pulse.beat() => {
-                if !driver.beat(&mut pulse) {
+            () = heartbeat.beat() => {
+                if !driver.beat(&mut heartbeat) {
                     break Some("lost: two heartbeats missed".to_owned());
                 }
             }
@@ -236,7 +236,7 @@ where
             // Its publishes are confirmed before.
             () = host.flushed(), if is_ending && !is_shut_down => {
                 is_shut_down = true;
-                driver.obey(Order::ShutDown);
+                driver.apply(Command::ShutDown);
             }
         }
     };

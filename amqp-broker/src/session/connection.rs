@@ -1,6 +1,6 @@
 //! A connection that is open: walks the frames of what was read and gives them to its channels.
 
-mod orders;
+mod commands;
 mod pausing;
 mod settling;
 mod weight;
@@ -168,7 +168,7 @@ impl Connection {
 
     /// Takes the whole frames off `input`.
     pub(crate) fn receive(&mut self, now: u64, shared: &mut Shared, input: &mut BytesMut) -> Wants {
-        self.obey_all(now, shared);
+        self.apply_all(now, shared);
         let max_message_size = self.terms.max_message_size;
         let mut op = Operation { now, shared, by: self.id, max_message_size, paused: None, unpublished: 0 };
         let wants = if self.go_on(&mut op) { self.walk(&mut op, input) } else { self.next_turn(op.shared) };

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::core::entities::ids::ConnectionId;
 
-use super::order::Order;
+use super::command::Command;
 
 /// The time between two looks at who gets nowhere, in milliseconds, where the timeout is not short.
 const LOOK_EVERY: u64 = 500;
@@ -82,7 +82,7 @@ struct Holding {
     write_buffer: u64,
     progress: Progress,
     stall: Option<Stall>,
-    orders: Option<UnboundedSender<Order>>,
+    commands: Option<UnboundedSender<Command>>,
 }
 
 impl Holding {
@@ -137,7 +137,7 @@ pub(crate) struct Holdings {
 
 impl Holdings {
     /// A connection has come; how to close it.
-    pub(crate) fn open(&mut self, id: ConnectionId, orders: Option<UnboundedSender<Order>>) -> Progress {
+    pub(crate) fn open(&mut self, id: ConnectionId, commands: Option<UnboundedSender<Command>>) -> Progress {
         if self.slots.len() <= id.index() {
             self.slots.resize_with(id.index() + 1, || None);
         }
@@ -151,7 +151,7 @@ impl Holdings {
                 write_buffer: 0,
                 progress,
                 stall: None,
-                orders,
+                commands,
             });
             self.connections += 1;
         }
@@ -206,20 +206,20 @@ impl Holdings {
         self.slots.get(id.index()).and_then(Option::as_ref).map_or(0, Holding::held)
     }
 
-    /// Looks who gets nowhere while memory is short, and closes those with this order; tells how many they are.
+    /// Looks who gets nowhere while memory is short, and closes those with this command; tells how many they are.
     ///
     /// Times in which memory is not short do not count, and end nothing: who has too much again after a moment has not got anywhere
     /// by that.
-    pub(crate) fn close_stalled(&mut self, now: u64, patience: Patience, order: &Order) -> usize {
+    pub(crate) fn close_stalled(&mut self, now: u64, patience: Patience, command: &Command) -> usize {
         let passed = now.saturating_sub(self.looked).min(patience.look_every());
         self.looked = now;
         let mut count = 0;
         for holding in self.slots.iter_mut().flatten() {
             if holding.is_stalled(passed, patience)
-                && let Some(orders) = holding.orders.take()
+                && let Some(commands) = holding.commands.take()
             {
                 // One that has just ended has nothing to close.
-                let _ = orders.send(order.clone());
+                let _ = commands.send(command.clone());
                 count += 1;
             }
         }
@@ -241,7 +241,7 @@ mod tests {
         holdings: Holdings,
         id: ConnectionId,
         progress: Progress,
-        orders: UnboundedReceiver<Order>,
+        commands: UnboundedReceiver<Command>,
         now: u64,
     }
 
@@ -250,9 +250,9 @@ mod tests {
             let mut vhost = Vhost::new("/", Default::default());
             let id = vhost.connect(Access { user: "guest".to_owned(), permissions: None }, true);
             let mut holdings = Holdings::default();
-            let (sender, orders) = tokio::sync::mpsc::unbounded_channel();
+            let (sender, commands) = tokio::sync::mpsc::unbounded_channel();
             let progress = holdings.open(id, Some(sender));
-            Looked { holdings, id, progress, orders, now: 0 }
+            Looked { holdings, id, progress, commands, now: 0 }
         }
 
         /// Looks as often as is due in this time, with `meanwhile` before each time; how long it was until the connection was closed.
@@ -260,8 +260,8 @@ mod tests {
             let begin = self.now;
             while self.now < begin + milliseconds {
                 meanwhile(&self.progress);
-                self.holdings.close_stalled(self.now, PATIENCE, &Order::Drop);
-                if self.orders.try_recv().is_ok() {
+                self.holdings.close_stalled(self.now, PATIENCE, &Command::Drop);
+                if self.commands.try_recv().is_ok() {
                     return Some(self.now - begin);
                 }
                 self.now += PATIENCE.look_every();

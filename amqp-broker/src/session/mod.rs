@@ -3,6 +3,7 @@
 pub(crate) mod alarm;
 mod bad_frame;
 pub(crate) mod channel;
+pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod farewell;
 pub(crate) mod handshake;
@@ -11,7 +12,6 @@ pub(crate) mod holdings;
 mod incoming;
 mod names;
 mod opening;
-pub(crate) mod order;
 pub(crate) mod outbox;
 pub(crate) mod paused;
 pub(crate) mod shared;

@@ -18,7 +18,7 @@ use crate::core::{
     rabbitmq::refusal::Refusal,
 };
 
-use super::order::Order;
+use super::command::Command;
 
 /// From this many bytes on nothing more is delivered to a connection. One message may still exceed it.
 const ENOUGH: usize = 1 << 20;
@@ -43,8 +43,8 @@ pub(crate) struct Outbox {
     batch: Batch,
     /// The connection's task, when it waits for something to write.
     waker: Option<Waker>,
-    /// The orders of the broker for the connection.
-    orders: VecDeque<Order>,
+    /// The commands of the broker for the connection.
+    commands: VecDeque<Command>,
     /// Bytes that were taken to be written last, and the memory they are in.
     writing: usize,
     writing_in: usize,
@@ -141,13 +141,13 @@ impl Batch {
 
 impl Outbox {
     pub(crate) fn new(name: String, frame_max: usize) -> Self {
-        let (waker, orders) = (None, VecDeque::new());
+        let (waker, commands) = (None, VecDeque::new());
         Outbox {
             name,
             frame_max,
             batch: Batch::default(),
             waker,
-            orders,
+            commands,
             writing: 0,
             writing_in: 0,
             is_touched: false,
@@ -161,8 +161,8 @@ impl Outbox {
 
     /// Takes the next of what the broker wants of the connection.
     #[inline]
-    pub(crate) fn next_order(&mut self) -> Option<Order> {
-        self.orders.pop_front()
+    pub(crate) fn next_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
     }
 
     /// Takes all there is, leaving an empty batch that is used again; when there is nothing, remembers whom to wake.
@@ -462,7 +462,7 @@ impl Sink for Outboxes {
     fn close_channel(&mut self, to: ConnectionId, channel: u16, why: &Refusal) {
         if let Some(outbox) = self.of(to) {
             let (code, text) = (why.code(), why.reply_text());
-            outbox.orders.push_back(Order::CloseChannel { number: channel, code, text });
+            outbox.commands.push_back(Command::CloseChannel { number: channel, code, text });
         }
     }
 

@@ -12,9 +12,9 @@ use crate::{
 
 use super::{
     alarm::Alarm,
+    command::Command,
     held::HeldAnswers,
     holdings::{Holdings, Patience},
-    order::Order,
     outbox::{Outboxes, OwnCancelsLater},
     paused::{Paused, Then},
 };
@@ -227,9 +227,9 @@ impl Shared {
             self.stalled_due = None;
         } else if self.stalled_due.is_none_or(|due| due <= now) {
             let refusal = Refusal::TooMuchHeld { share };
-            let order = Order::Close { code: refusal.code(), text: refusal.reply_text() };
+            let command = Command::Close { code: refusal.code(), text: refusal.reply_text() };
             let patience = Patience { share, timeout: self.stall_timeout };
-            let closed = self.holdings.close_stalled(now, patience, &order);
+            let closed = self.holdings.close_stalled(now, patience, &command);
             if closed > 0 {
                 let vhost = shown(self.vhost.name());
                 tracing::warn!(

@@ -4,8 +4,8 @@ use super::sink::{Delivery, Sink};
 use crate::core::{
     collections::arena::Arena,
     content::{
+        extra_header::with_extra_header,
         message::{Message, Parts},
-        stamp::stamped,
     },
     entities::{
         channel::Channel,
@@ -66,8 +66,8 @@ impl<'a> DeliveryPath<'a> {
         let (offset, message) = self.queue.stream.as_ref()?.at(self.consumer.offset)?;
         let message = message.clone();
         self.consumer.offset = offset + 1;
-        // What cannot be read cannot be stamped: it goes as it came.
-        let header = stamped(message.parts().header, "x-stream-offset", offset).ok();
+        // What cannot be read cannot take another header: it goes as it came.
+        let header = with_extra_header(message.parts().header, "x-stream-offset", offset).ok();
         let mut parts = message.parts();
         if let Some(header) = &header {
             parts.header = header;

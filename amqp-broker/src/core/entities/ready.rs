@@ -2,7 +2,7 @@
 
 use crate::core::{
     collections::segments::Segments,
-    content::{message::Message, stamp::stamped},
+    content::{extra_header::with_extra_header, message::Message},
     journal::{kept::Kept, records::Stored},
 };
 
@@ -48,7 +48,7 @@ impl Entry {
     /// The content header with how often it returned, though it be never: so RabbitMQ gives it to who gets it from a quorum
     /// queue.
     pub(crate) fn counted(&self) -> Option<Vec<u8>> {
-        stamped(self.message.parts().header, "x-delivery-count", self.returns.into()).ok()
+        with_extra_header(self.message.parts().header, "x-delivery-count", self.returns.into()).ok()
     }
 }
 

@@ -9,7 +9,7 @@ pub(crate) mod dead_letter;
 pub(crate) mod deliver;
 pub(crate) mod inspect;
 pub(crate) mod lifecycle;
-pub(crate) mod permit;
+pub(crate) mod permissions;
 pub(crate) mod proceed;
 pub(crate) mod publish;
 pub(crate) mod remove;

@@ -10,7 +10,7 @@ use crate::{
     core::rabbitmq::refusal::Refusal,
     faults::publish_faults::PublishFault,
     session::{
-        order::{Order, cut},
+        command::{Command, cut},
         outbox::Outbox,
         shared::{Operation, Shared},
     },
@@ -19,25 +19,25 @@ use crate::{
 impl Connection {
     /// Does what the broker wants.
     #[inline]
-    pub(crate) fn obey_all(&mut self, now: u64, shared: &mut Shared) {
-        while let Some(order) = shared.outboxes.peek(self.id).and_then(Outbox::next_order) {
-            self.obey(now, shared, order);
+    pub(crate) fn apply_all(&mut self, now: u64, shared: &mut Shared) {
+        while let Some(command) = shared.outboxes.peek(self.id).and_then(Outbox::next_command) {
+            self.apply(now, shared, command);
         }
     }
 
     /// Does what somebody else than the client wants.
-    pub(crate) fn obey(&mut self, now: u64, shared: &mut Shared, order: Order) {
+    pub(crate) fn apply(&mut self, now: u64, shared: &mut Shared, command: Command) {
         if self.phase != Phase::Running {
             return;
         }
         let mut op =
             Operation { now, shared, by: self.id, max_message_size: 0, paused: None, unpublished: 0 };
-        match order {
+        match command {
             // Nothing is left to say.
-            Order::Drop => {}
-            Order::ShutDown => self.close(&mut op, &Refusal::Shutdown, MethodId::default()),
-            Order::Close { code, text } => self.close_with(&mut op, code, text, MethodId::default()),
-            Order::CloseChannel { number, code, text } => {
+            Command::Drop => {}
+            Command::ShutDown => self.close(&mut op, &Refusal::Shutdown, MethodId::default()),
+            Command::Close { code, text } => self.close_with(&mut op, code, text, MethodId::default()),
+            Command::CloseChannel { number, code, text } => {
                 self.end_channel(&mut op, number, code, text, MethodId::default());
             }
         }

@@ -4,7 +4,7 @@ use amqp_codec::{ReplyCode, ShortString};
 
 /// What somebody else than its client wants of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum Command {
     /// To end without a word.
     Drop,
     /// To close because the broker ends.

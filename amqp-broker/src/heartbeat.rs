@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 /// Heartbeats: two ticks in each interval that was agreed on.
-pub(crate) struct Pulse {
+pub(crate) struct Heartbeat {
     ticks: Option<Interval>,
     silent: u8,
 }
 
-impl Pulse {
+impl Heartbeat {
     pub(crate) fn new(seconds: u16) -> Self {
         let period = Duration::from_secs(seconds.into()) / 2;
         let ticks = (seconds > 0).then(|| {
@@ -18,7 +18,7 @@ impl Pulse {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
         });
-        Pulse { ticks, silent: 0 }
+        Heartbeat { ticks, silent: 0 }
     }
 
     /// The next tick.

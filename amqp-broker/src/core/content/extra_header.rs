@@ -9,7 +9,7 @@ use super::properties::{Changes, Relevant};
 ///
 /// # Errors
 /// Properties that cannot be read.
-pub(crate) fn stamped(header: &[u8], name: &str, number: u64) -> Result<Vec<u8>, Error> {
+pub(crate) fn with_extra_header(header: &[u8], name: &str, number: u64) -> Result<Vec<u8>, Error> {
     let relevant = Relevant::find(header.get(CONTENT_HEADER_LEN..).unwrap_or_default())?;
     let mut headers = HeaderTable::from_encoded(relevant.headers.unwrap_or_default())?;
     headers.insert(name, i64::try_from(number).unwrap_or(i64::MAX))?;
@@ -24,19 +24,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stamp_takes_the_place_of_what_had_its_name() {
+    fn the_extra_header_takes_the_place_of_what_had_its_name() {
         let mut headers = Table::new();
         headers.push("z", 1).unwrap();
-        headers.push("x-stamp", "forged").unwrap();
+        headers.push("x-extra", "forged").unwrap();
         let properties = Properties { headers: Some(headers), priority: Some(4), ..Default::default() };
         let fixed = [0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
         let header = [&fixed[..], properties.encode().unwrap().as_encoded()].concat();
-        let stamped = stamped(&header, "x-stamp", 7).unwrap();
-        assert!(stamped.starts_with(&fixed));
-        let read = EncodedProperties::from_encoded(stamped[12..].to_vec().into()).decode().unwrap();
+        let extended = with_extra_header(&header, "x-extra", 7).unwrap();
+        assert!(extended.starts_with(&fixed));
+        let read = EncodedProperties::from_encoded(extended[12..].to_vec().into()).decode().unwrap();
         let entries: Vec<_> =
             read.headers.as_ref().unwrap().iter().map(|(name, value)| (name.to_string(), value)).collect();
-        assert_eq!(entries, [("x-stamp".to_owned(), Value::I64(7)), ("z".to_owned(), Value::I32(1))]);
+        assert_eq!(entries, [("x-extra".to_owned(), Value::I64(7)), ("z".to_owned(), Value::I32(1))]);
         assert_eq!(read.priority, Some(4));
     }
 }
