@@ -23,7 +23,7 @@ use crate::{
     instance::Instance,
     session::{
         command::Command,
-        connection::{Connection, Terms, Wants},
+        connection::{ConnectionSession, ConnectionTerms, Wants},
         handshake::{Agreed, open_ok},
         holdings::Progress,
         outbox::{Batch, Outbox},
@@ -40,7 +40,7 @@ const SLICES: usize = 64;
 /// A connection with its stream.
 pub(crate) struct Driver<S> {
     pub(crate) stream: S,
-    connection: Connection,
+    connection: ConnectionSession,
     input: BytesMut,
     read_size: usize,
     /// The octets that are being written.
@@ -116,7 +116,7 @@ impl<S> Driver<S> {
         });
         let client_name = agreed.client_name.as_deref().map(Arc::from);
         place.client.logged_in(Login { user, vhost, client_name: agreed.client_name, id });
-        let terms = Terms {
+        let terms = ConnectionTerms {
             channel_max: agreed.tune.channel_max,
             frame_max,
             max_message_size: broker.config.max_message_size,
@@ -126,7 +126,7 @@ impl<S> Driver<S> {
         };
         Driver {
             stream,
-            connection: Connection::new(id, terms),
+            connection: ConnectionSession::new(id, terms),
             input,
             read_size: READ_AT_FIRST,
             batch: Batch::default(),
@@ -314,7 +314,7 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
 
     /// Tells whether what the connection waits for is not on disk. Whoever writes there wakes it, for an answer waits for that too.
     fn is_ahead_of_disk(&self, change: u64) -> bool {
-        !self.is_closing() && self.host.with(|_, shared| !shared.held.is_on_disk(change))
+        !self.is_closing() && self.host.with(|_, shared| !shared.pending_answers.is_on_disk(change))
     }
 
     /// Tells whether its transaction waits for others. Who ends those wakes it, though there may be more to write than the client reads:

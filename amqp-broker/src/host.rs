@@ -68,7 +68,7 @@ impl Host {
         if let Some(disk) = &self.disk
             && let Some(changes) = shared.vhost.take_changes()
         {
-            let change = shared.held.changed();
+            let change = shared.pending_answers.changed();
             if !disk.add(changes, change) {
                 shared.disk_follows(false);
             }

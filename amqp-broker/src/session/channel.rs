@@ -46,7 +46,7 @@ pub(crate) type ClientName = Option<Arc<str>>;
 
 /// A channel, open or on its way to be closed.
 #[derive(Debug)]
-pub(crate) struct Channel {
+pub(crate) struct ChannelSession {
     pub(crate) number: u16,
     /// `None` once it was closed for an error: everything but the answer to that is ignored.
     key: Option<ChannelId>,
@@ -91,9 +91,9 @@ struct Pending {
     held: u64,
 }
 
-impl Channel {
+impl ChannelSession {
     pub(crate) fn new(number: u16, key: ChannelId, connection: ClientName) -> Self {
-        Channel {
+        ChannelSession {
             number,
             key: Some(key),
             incoming: Incoming::default(),

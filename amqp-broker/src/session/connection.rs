@@ -20,7 +20,7 @@ use crate::{
 
 use super::{
     bad_frame::{LENIENCY, bad_end, bad_header, octets, out_of_place},
-    channel::{Channel, ClientName},
+    channel::{ChannelSession, ClientName},
     farewell::CLOSE_OK,
     incoming::{GATHERED, METHOD_EXPECTED, Part, blamed},
     paused::{Paused, Then},
@@ -39,7 +39,7 @@ const CONNECTION_CLOSE: [u8; 4] = [0, 10, 0, 50];
 
 /// The terms that are agreed with the client.
 #[derive(Clone, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct ConnectionTerms {
     pub(crate) channel_max: u16,
     pub(crate) frame_max: usize,
     pub(crate) max_message_size: u64,
@@ -89,12 +89,12 @@ enum Phase {
 
 /// An open connection.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct ConnectionSession {
     pub(crate) id: ConnectionId,
-    terms: Terms,
+    terms: ConnectionTerms,
     phase: Phase,
     /// By number; 0 is always empty.
-    channels: Vec<Option<Box<Channel>>>,
+    channels: Vec<Option<Box<ChannelSession>>>,
     open_channels: usize,
     /// Set when it has published while publishers are held back.
     is_held: bool,
@@ -118,9 +118,9 @@ struct Failure {
     method: MethodId,
 }
 
-impl Connection {
-    pub(crate) fn new(id: ConnectionId, terms: Terms) -> Self {
-        Connection {
+impl ConnectionSession {
+    pub(crate) fn new(id: ConnectionId, terms: ConnectionTerms) -> Self {
+        ConnectionSession {
             id,
             terms,
             phase: Phase::Running,
@@ -256,7 +256,10 @@ impl Connection {
     /// The change that is to be on disk before this frame is looked at: its answer would overtake those that wait.
     #[inline]
     fn waits_for(&self, op: &Operation<'_>, header: FrameHeader, payload: &[u8]) -> Option<u64> {
-        if op.shared.held.is_empty() || header.kind != FrameKind::Method || self.phase != Phase::Running {
+        if op.shared.pending_answers.is_empty()
+            || header.kind != FrameKind::Method
+            || self.phase != Phase::Running
+        {
             return None;
         }
         let id = payload.first_chunk()?;
@@ -268,7 +271,7 @@ impl Connection {
             CONNECTION_CLOSE => channels().map(|channel| channel.answered()).max()?,
             _ => return None,
         };
-        (!op.shared.held.is_on_disk(change)).then_some(change)
+        (!op.shared.pending_answers.is_on_disk(change)).then_some(change)
     }
 
     #[inline]
@@ -423,7 +426,7 @@ impl Connection {
         }
         let key = op.shared.vhost.open_channel(self.id, number);
         if let Some(slot) = self.channels.get_mut(index) {
-            *slot = Some(Box::new(Channel::new(number, key, self.terms.client_name.clone())));
+            *slot = Some(Box::new(ChannelSession::new(number, key, self.terms.client_name.clone())));
             self.open_channels += 1;
         }
         op.shared.outboxes.send(self.id, number, &channel::OpenOk::default());
@@ -471,7 +474,7 @@ impl Connection {
 
     /// The channel of this number, if it is open and nothing is closing.
     #[inline]
-    fn channel(&mut self, number: u16) -> Option<&mut Channel> {
+    fn channel(&mut self, number: u16) -> Option<&mut ChannelSession> {
         if self.phase != Phase::Running {
             return None;
         }

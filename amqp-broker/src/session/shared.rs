@@ -13,10 +13,10 @@ use crate::{
 use super::{
     alarm::Alarm,
     command::Command,
-    held::HeldAnswers,
     holdings::{Holdings, Patience},
     outbox::{Outboxes, OwnCancelsLater},
     paused::{Paused, Then},
+    pending_answers::PendingAnswers,
 };
 
 /// A virtual host and what waits to be written to its connections.
@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     pub(crate) alarm: Alarm,
     pub(crate) publish_faults: Arc<PublishFaults>,
     /// Answers that wait for the disk.
-    pub(crate) held: HeldAnswers,
+    pub(crate) pending_answers: PendingAnswers,
     pub(crate) holdings: Holdings,
     /// Bytes that wait for the disk.
     pub(crate) disk_backlog: u64,
@@ -48,7 +48,7 @@ impl Shared {
             outboxes: Outboxes::default(),
             alarm: Alarm::default(),
             publish_faults,
-            held: HeldAnswers::default(),
+            pending_answers: PendingAnswers::default(),
             holdings: Holdings::default(),
             disk_backlog: 0,
             limit: memory,
@@ -77,13 +77,13 @@ impl Shared {
 
     /// All changes up to this one are on disk, and whether it can follow. Tells whether all answers are said that waited for it.
     pub(crate) fn on_disk(&mut self, change: u64, has_room: bool) -> bool {
-        while let Some(held) = self.held.next_on_disk(change) {
+        while let Some(answer) = self.pending_answers.next_on_disk(change) {
             self.vhost.budget.spend(1);
             // A connection that reads nothing until this is on disk goes on, even if nobody wants the answer any more.
-            if let Some(outbox) = self.outboxes.of(held.to)
-                && self.vhost.has_channel(held.channel)
+            if let Some(outbox) = self.outboxes.of(answer.to)
+                && self.vhost.has_channel(answer.channel)
             {
-                outbox.frame(&held.frame);
+                outbox.frame(&answer.frame);
             }
             if self.vhost.budget.is_over() {
                 return false;
@@ -108,9 +108,9 @@ impl Shared {
 
     /// Nothing gets to the disk any more.
     pub(crate) fn disk_failed(&mut self) {
-        for held in self.held.fail() {
-            if self.vhost.has_channel(held.channel)
-                && let (Some(failure), Some(outbox)) = (held.failure, self.outboxes.of(held.to))
+        for answer in self.pending_answers.fail() {
+            if self.vhost.has_channel(answer.channel)
+                && let (Some(failure), Some(outbox)) = (answer.failure, self.outboxes.of(answer.to))
             {
                 outbox.frame(&failure);
             }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use crate::{
     core::{entities::ids::ConnectionId, rabbitmq::access::Access, vhost::Vhost, work::Work},
     session::{
-        connection::{Connection, Terms, Wants},
+        connection::{ConnectionSession, ConnectionTerms, Wants},
         outbox::Outbox,
         shared::Shared,
     },
@@ -168,10 +168,10 @@ fn publish(exchange: ShortString, routing_key: ShortString, x: u8, y: u8) -> Vec
     frames
 }
 
-pub(super) fn client(shared: &mut Shared) -> Connection {
+pub(super) fn client(shared: &mut Shared) -> ConnectionSession {
     let id = shared.vhost.connect(Access { user: "guest".to_owned(), permissions: None }, true);
     shared.outboxes.open(id, Outbox::new("test".to_owned(), FRAME_MAX));
-    let terms = Terms {
+    let terms = ConnectionTerms {
         channel_max: 10,
         frame_max: FRAME_MAX,
         max_message_size: 1 << 20,
@@ -179,7 +179,7 @@ pub(super) fn client(shared: &mut Shared) -> Connection {
         name: "test".to_owned(),
         client_name: None,
     };
-    let mut client = Connection::new(id, terms);
+    let mut client = ConnectionSession::new(id, terms);
     for number in 1..3 {
         greet(&mut client, shared, number);
     }
@@ -187,7 +187,7 @@ pub(super) fn client(shared: &mut Shared) -> Connection {
 }
 
 /// Opens a channel that consumes with little room.
-pub(super) fn greet(client: &mut Connection, shared: &mut Shared, number: u16) {
+pub(super) fn greet(client: &mut ConnectionSession, shared: &mut Shared, number: u16) {
     let queue = of(&QUEUES, number as u8);
     let methods: [Method; 4] = [
         channel::Open::default().into(),
@@ -198,7 +198,7 @@ pub(super) fn greet(client: &mut Connection, shared: &mut Shared, number: u16) {
     say(client, 0, shared, &methods.map(|method| Frame::Method(number, method)));
 }
 
-pub(super) fn say(client: &mut Connection, now: u64, shared: &mut Shared, frames: &[Frame]) {
+pub(super) fn say(client: &mut ConnectionSession, now: u64, shared: &mut Shared, frames: &[Frame]) {
     let mut input = BytesMut::new();
     for frame in frames {
         frame.encode(FRAME_MAX, &mut input).unwrap();

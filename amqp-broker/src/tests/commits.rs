@@ -19,7 +19,7 @@ use crate::{
         vhost::{Vhost, restore::Restoration},
     },
     session::{
-        connection::{Connection, Wants},
+        connection::{ConnectionSession, Wants},
         shared::Shared,
     },
 };
@@ -35,7 +35,7 @@ pub(super) const CLIENTS: usize = 3;
 /// A virtual host that survives, its clients, and what was to be written after each turn.
 pub(super) struct World {
     pub(super) shared: Shared,
-    pub(super) clients: [Connection; CLIENTS],
+    pub(super) clients: [ConnectionSession; CLIENTS],
     pub(super) inputs: [BytesMut; CLIENTS],
     pub(super) written: Vec<Vec<Record>>,
     /// What each client wanted last.
@@ -143,7 +143,7 @@ impl World {
     fn write(&mut self) {
         if let Some(changes) = self.shared.vhost.take_changes() {
             self.written.push(changes.into_iter().collect());
-            let change = self.shared.held.changed();
+            let change = self.shared.pending_answers.changed();
             if !self.is_disk_slow {
                 self.is_written(change);
             }

@@ -13,7 +13,7 @@ use super::anything::{FRAME_MAX, client, greet, leave, step};
 use crate::{
     core::vhost::{Vhost, inspect::Place},
     session::{
-        connection::{Connection, Wants},
+        connection::{ConnectionSession, Wants},
         outbox::Batch,
         shared::Shared,
     },
@@ -30,8 +30,8 @@ struct World {
     shared: Shared,
     bound: u64,
     now: u64,
-    clients: [Connection; 2],
-    asks: Connection,
+    clients: [ConnectionSession; 2],
+    asks: ConnectionSession,
     turns: u64,
 }
 

@@ -100,7 +100,7 @@ fn who_is_done_first_is_told_when_both_are_on_disk() {
     let woken = Arc::new(Woken::default());
     world.is_disk_slow = true;
     while world.turn(0) {}
-    let both = world.shared.held.next_change() - 1;
+    let both = world.shared.pending_answers.next_change() - 1;
     world.turn(1);
     for who in [0, 1] {
         assert_eq!(world.commits_told(who, &woken), 0);

@@ -14,7 +14,7 @@ use crate::core::{
         ids::{ChannelKey, ConnectionKey, ConsumerId, ConsumerKey, QueueId, QueueKey},
         queue::Queue,
         ready::{Entry, NEVER},
-        unacked::Held,
+        unacked::UnackedDelivery,
     },
     journal::kept::Kept,
 };
@@ -108,7 +108,7 @@ impl<'a> DeliveryPath<'a> {
         self.channel.shared_in_flight += u32::from(self.consumer.shares);
         self.queue.unacked += 1;
         let (consumer, shared) = (Some(self.consumer_id), self.consumer.shares);
-        let held = Held { entry, queue: self.queue_id, since: now, consumer, shared };
+        let held = UnackedDelivery { entry, queue: self.queue_id, since: now, consumer, shared };
         self.channel.unacked.push(tag, held);
     }
 

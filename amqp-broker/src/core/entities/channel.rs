@@ -9,7 +9,7 @@ use super::{
     ids::{ConnectionId, ConsumerId},
     reply_consumer::ReplyConsumer,
     turns::Turns,
-    unacked::{Held, Outcome, Unacked},
+    unacked::{Outcome, Unacked, UnackedDelivery},
 };
 
 /// A channel.
@@ -44,7 +44,7 @@ pub(crate) struct Channel {
 /// A delivery settled in a transaction.
 #[derive(Debug)]
 pub(crate) struct Settled {
-    pub(crate) held: Held,
+    pub(crate) held: UnackedDelivery,
     pub(crate) outcome: Outcome,
 }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use amqp_codec::ShortString;
 
-use super::{ready::Entry, stream::Record as Trimmed};
+use super::{ready::Entry, stream::StreamRecord};
 use crate::core::{
     content::message::{Message, Origin},
     journal::{
@@ -221,7 +221,7 @@ impl Graveyard {
     }
 
     /// A message has left the stream of this serial number for good.
-    pub(crate) fn left_stream(&mut self, queue: u64, record: &Trimmed) {
+    pub(crate) fn left_stream(&mut self, queue: u64, record: &StreamRecord) {
         self.freed(&record.message);
         self.note(record.kept, || Record::Gone { queue, position: record.offset });
     }

@@ -120,7 +120,7 @@ impl Queue {
 
     /// A message of this queue, at its end.
     #[inline]
-    pub(crate) fn entry(&mut self, message: Message, terms: Terms, now: u64) -> Entry {
+    pub(crate) fn entry(&mut self, message: Message, terms: MessageTerms, now: u64) -> Entry {
         let position = self.next_position;
         self.next_position += 1;
         let ttl = match (terms.ttl, self.arguments.message_ttl) {
@@ -385,7 +385,7 @@ impl Queue {
 
 /// What a message's properties ask of a queue.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Terms {
+pub(crate) struct MessageTerms {
     /// Time to live in milliseconds.
     pub(crate) ttl: Option<u64>,
     pub(crate) priority: u8,

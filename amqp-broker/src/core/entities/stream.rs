@@ -15,7 +15,7 @@ use crate::core::{
 pub(crate) struct Stream {
     /// In ascending order of their offsets, of which some may be missing: those of a transaction that came to no end before the
     /// process did.
-    records: VecDeque<Record>,
+    records: VecDeque<StreamRecord>,
     /// The offset that the next message will have.
     end: u64,
     body_bytes: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Stream {
 
 /// A message in a stream.
 #[derive(Debug)]
-pub(crate) struct Record {
+pub(crate) struct StreamRecord {
     pub(crate) message: Message,
     pub(crate) offset: u64,
     pub(crate) kept: Kept,
@@ -50,11 +50,11 @@ impl Stream {
     /// Appends a message; tells its offset.
     pub(crate) fn append(&mut self, message: Message, kept: Kept, now: u64) -> u64 {
         let offset = self.end;
-        self.put(Record { message, offset, kept, came_at: now });
+        self.put(StreamRecord { message, offset, kept, came_at: now });
         offset
     }
 
-    fn put(&mut self, record: Record) {
+    fn put(&mut self, record: StreamRecord) {
         self.end = record.offset + 1;
         self.body_bytes += record.message.body_len() as u64;
         self.records.push_back(record);
@@ -72,11 +72,11 @@ impl Stream {
 
     /// Puts back a message that survived the process, after those before it.
     pub(crate) fn restore(&mut self, offset: u64, message: Message, came_at: u64) {
-        self.put(Record { message, offset, kept: Kept::YES, came_at });
+        self.put(StreamRecord { message, offset, kept: Kept::YES, came_at });
     }
 
     /// Drops the first message if it is too much or too old. The newest stays whatever its size.
-    pub(crate) fn trim_one(&mut self, now: u64, arguments: &QueueArguments) -> Option<Record> {
+    pub(crate) fn trim_one(&mut self, now: u64, arguments: &QueueArguments) -> Option<StreamRecord> {
         let oldest = self.records.front()?;
         let too_much = arguments.max_length_bytes.is_some_and(|most| self.body_bytes > most);
         let too_old = arguments.max_age.is_some_and(|age| oldest.came_at.saturating_add(age) <= now);

@@ -12,7 +12,7 @@ use super::{
 
 /// A delivery that is out.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct UnackedDelivery {
     pub(crate) entry: Entry,
     pub(crate) queue: QueueId,
     /// When it went out.
@@ -40,7 +40,7 @@ pub(crate) enum Outcome {
 /// front or when gaps are the most of it: settling is cheap in any order, and memory stays near what is out.
 #[derive(Debug, Default)]
 pub(crate) struct Unacked {
-    slots: VecDeque<(u64, Option<Held>)>,
+    slots: VecDeque<(u64, Option<UnackedDelivery>)>,
     live: usize,
 }
 
@@ -52,7 +52,7 @@ impl Unacked {
 
     /// Adds a delivery; its tag is above all before it.
     #[inline]
-    pub(crate) fn push(&mut self, tag: u64, held: Held) {
+    pub(crate) fn push(&mut self, tag: u64, held: UnackedDelivery) {
         self.slots.push_back((tag, Some(held)));
         self.live += 1;
     }
@@ -69,7 +69,7 @@ impl Unacked {
     }
 
     /// Takes the delivery of this tag.
-    pub(crate) fn take(&mut self, tag: u64) -> Option<Held> {
+    pub(crate) fn take(&mut self, tag: u64) -> Option<UnackedDelivery> {
         if self.slots.front().is_some_and(|(front, _)| *front == tag) {
             return self.pop_up_to(tag);
         }
@@ -84,7 +84,7 @@ impl Unacked {
 
     /// Takes the first delivery whose tag is at most this one.
     #[inline]
-    pub(crate) fn pop_up_to(&mut self, tag: u64) -> Option<Held> {
+    pub(crate) fn pop_up_to(&mut self, tag: u64) -> Option<UnackedDelivery> {
         while self.slots.front().is_some_and(|(front, _)| *front <= tag) {
             if let Some((_, Some(held))) = self.slots.pop_front() {
                 self.live -= 1;
@@ -95,7 +95,7 @@ impl Unacked {
     }
 
     /// The delivery that is out for the longest.
-    pub(crate) fn oldest(&self) -> Option<&Held> {
+    pub(crate) fn oldest(&self) -> Option<&UnackedDelivery> {
         self.slots.iter().find_map(|(_, held)| held.as_ref())
     }
 
@@ -108,7 +108,7 @@ impl Unacked {
     }
 
     /// Begins to put deliveries back that were taken. Until that has ended, nothing is out.
-    pub(crate) fn begin_merging(&mut self, taken: BTreeMap<u64, Held>) -> Merging {
+    pub(crate) fn begin_merging(&mut self, taken: BTreeMap<u64, UnackedDelivery>) -> Merging {
         self.live += taken.len();
         let slots = std::mem::take(&mut self.slots);
         let merged = VecDeque::with_capacity(slots.len());
@@ -128,7 +128,7 @@ impl Unacked {
     }
 
     #[cfg(test)]
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Held> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &UnackedDelivery> {
         self.slots.iter().filter_map(|(_, held)| held.as_ref())
     }
 
@@ -140,9 +140,9 @@ impl Unacked {
 /// Deliveries that are being put back among those that are out.
 #[derive(Debug)]
 pub(crate) struct Merging {
-    slots: Peekable<vec_deque::IntoIter<(u64, Option<Held>)>>,
-    taken: Peekable<btree_map::IntoIter<u64, Held>>,
-    merged: VecDeque<(u64, Option<Held>)>,
+    slots: Peekable<vec_deque::IntoIter<(u64, Option<UnackedDelivery>)>>,
+    taken: Peekable<btree_map::IntoIter<u64, UnackedDelivery>>,
+    merged: VecDeque<(u64, Option<UnackedDelivery>)>,
 }
 
 impl Merging {
@@ -182,7 +182,7 @@ mod tests {
         collections::arena::Arena, content::message::Draft, entities::ready::NEVER, journal::kept::Kept,
     };
 
-    fn held() -> Held {
+    fn held() -> UnackedDelivery {
         let mut queues = Arena::<(), _>::default();
         let message = Draft::default().message(false, None);
         let entry = Entry {
@@ -194,7 +194,7 @@ mod tests {
             returns: 0,
             kept: Kept::NO,
         };
-        Held { entry, queue: queues.insert(()), since: 0, consumer: None, shared: false }
+        UnackedDelivery { entry, queue: queues.insert(()), since: 0, consumer: None, shared: false }
     }
 
     fn filled(tags: impl IntoIterator<Item = u64>) -> Unacked {

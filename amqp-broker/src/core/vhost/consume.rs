@@ -9,7 +9,7 @@ use crate::core::{
     entities::{
         consumer::Consumer,
         ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
-        unacked::Held,
+        unacked::UnackedDelivery,
     },
     rabbitmq::{
         access::Act,
@@ -272,9 +272,10 @@ impl Vhost {
             self.dead.left(queue.serial, &entry);
         } else {
             queue.unacked += 1;
-            channel
-                .unacked
-                .push(tag, Held { entry, queue: queue_id, since: now, consumer: None, shared: false });
+            channel.unacked.push(
+                tag,
+                UnackedDelivery { entry, queue: queue_id, since: now, consumer: None, shared: false },
+            );
             self.watch_acks(now);
         }
         self.arm(queue_id);

@@ -10,7 +10,7 @@ use crate::{
             properties::{Relevant, is_persistent},
         },
         effects::sink::Sink,
-        entities::{graveyard::Dead, queue::Terms},
+        entities::{graveyard::Dead, queue::MessageTerms},
         rabbitmq::{
             arguments::DeadLetter,
             copies::Copies,
@@ -95,7 +95,7 @@ impl Vhost {
         let parts = draft.parts();
         self.budget.spend_octets(4 * parts.header.len());
         let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
-        let terms = Terms { ttl: None, priority: relevant.priority.unwrap_or(0) };
+        let terms = MessageTerms { ttl: None, priority: relevant.priority.unwrap_or(0) };
         let mut keys = Copies::read(&relevant)?.map(|copies| copies.keys).unwrap_or_default();
         for key in parts.blind_keys() {
             keys.extend(ShortString::from_bytes("BCC", bytes::Bytes::copy_from_slice(key)));

@@ -11,7 +11,7 @@ use crate::core::{
         consumer::Consumer,
         ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
         ready::NEVER,
-        unacked::{Held, Outcome},
+        unacked::{Outcome, UnackedDelivery},
     },
     journal::records::{Record, Stored},
     rabbitmq::{death::Reason, refusal::Refusal},
@@ -327,7 +327,7 @@ impl Vhost {
 
     /// From a stream nothing can be refused. It is the end of the connection, so that nothing is put back before.
     #[inline]
-    fn check_stream(&self, held: &Held, outcome: Outcome) -> Result<(), Refusal> {
+    fn check_stream(&self, held: &UnackedDelivery, outcome: Outcome) -> Result<(), Refusal> {
         if outcome == Outcome::Acked {
             return Ok(());
         }
@@ -386,8 +386,8 @@ impl Vhost {
     }
 
     /// Ends a delivery: its message goes or returns, its consumer and channel have room again.
-    pub(super) fn release(&mut self, id: ChannelId, held: Held, outcome: Outcome) {
-        let Held { entry, queue: queue_id, consumer, shared, .. } = held;
+    pub(super) fn release(&mut self, id: ChannelId, held: UnackedDelivery, outcome: Outcome) {
+        let UnackedDelivery { entry, queue: queue_id, consumer, shared, .. } = held;
         let returns = matches!(outcome, Outcome::Requeued | Outcome::Abandoned);
         let expires = returns && entry.expires_at != NEVER;
         if let Some(queue) = self.queues.get_mut(queue_id) {

@@ -12,7 +12,7 @@ use crate::core::{
     effects::sink::Sink,
     entities::{
         ids::{ChannelId, ConnectionId, ExchangeId, QueueId},
-        queue::Terms,
+        queue::MessageTerms,
         ready::NEVER,
     },
     journal::{kept::Kept, records::Stored},
@@ -67,7 +67,7 @@ pub(crate) struct Publisher {
 /// What is known of a message before it is routed.
 struct Checked {
     source: Option<ExchangeId>,
-    terms: Terms,
+    terms: MessageTerms,
     keys: Vec<ShortString>,
 }
 
@@ -94,7 +94,7 @@ impl Vhost {
         sink: &mut impl Sink,
     ) -> Result<Step<Published, Box<Publishing>>, Refusal> {
         let is_remembered = route.topology == self.topology && route.names == draft.route();
-        let mut terms = Terms::default();
+        let mut terms = MessageTerms::default();
         if is_remembered && Relevant::are_none(draft.parts().properties()) {
             self.spend_publish(draft);
         } else {
@@ -141,7 +141,7 @@ impl Vhost {
         route: &mut Route,
         draft: &mut Draft,
         is_remembered: bool,
-    ) -> Result<Step<Terms, Box<Publishing>>, Refusal> {
+    ) -> Result<Step<MessageTerms, Box<Publishing>>, Refusal> {
         let checked = self.check_publish(publisher, draft, is_remembered)?;
         if is_remembered && checked.keys.is_empty() {
             return Ok(Step::Done(checked.terms));
@@ -155,7 +155,7 @@ impl Vhost {
         Checked { source, terms, keys: more }: Checked,
         route: &mut Route,
         draft: &mut Draft,
-    ) -> Result<Step<Terms, Box<Publishing>>, Refusal> {
+    ) -> Result<Step<MessageTerms, Box<Publishing>>, Refusal> {
         let mut found = std::mem::take(&mut route.found);
         found.queues.clear();
         found.replies.clear();
@@ -188,7 +188,7 @@ impl Vhost {
         is_remembered: bool,
     ) -> Result<Checked, Refusal> {
         let by = publisher.connection;
-        let mut checked = Checked { source: None, terms: Terms::default(), keys: Vec::new() };
+        let mut checked = Checked { source: None, terms: MessageTerms::default(), keys: Vec::new() };
         let mut reply_to = None;
         let copies;
         {
@@ -456,7 +456,7 @@ impl Vhost {
 
 /// Checks what RabbitMQ checks of every message.
 #[cold]
-fn check_properties(relevant: &Relevant<'_>, user: &str) -> Result<Terms, Refusal> {
+fn check_properties(relevant: &Relevant<'_>, user: &str) -> Result<MessageTerms, Refusal> {
     if let Some(claimed) = relevant.user_id
         && claimed != user.as_bytes()
     {
@@ -468,7 +468,7 @@ fn check_properties(relevant: &Relevant<'_>, user: &str) -> Result<Terms, Refusa
     // A letter could not be written otherwise when it dies.
     Entries::from_encoded(relevant.headers.unwrap_or_default()).check().map_err(Refusal::Syntax)?;
     let ttl = relevant.expiration.map(expiration).transpose()?;
-    Ok(Terms { ttl, priority: relevant.priority.unwrap_or(0) })
+    Ok(MessageTerms { ttl, priority: relevant.priority.unwrap_or(0) })
 }
 
 /// Milliseconds as decimal text.

@@ -2,14 +2,14 @@
 
 use crate::core::{
     content::message::{Draft, Message, Origin, Parts},
-    entities::queue::Terms,
+    entities::queue::MessageTerms,
 };
 
 /// A message on its way into queues: stored when the first of them has to keep it, and once for all.
 pub(crate) struct Publication<'a> {
     pub(crate) draft: &'a mut Draft,
     pub(crate) stored: &'a mut Option<Message>,
-    pub(crate) terms: Terms,
+    pub(crate) terms: MessageTerms,
     /// Whether it is to survive the process, where its queues do.
     pub(crate) is_persistent: bool,
     /// Whether it goes to several queues.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::routing::{Found, Routing};
 use crate::core::{
     content::message::{Draft, MESSAGE_OVERHEAD, Message, Origin, Parts},
-    entities::{ids::ExchangeId, queue::Terms},
+    entities::{ids::ExchangeId, queue::MessageTerms},
     journal::kept::Kept,
 };
 
@@ -29,7 +29,7 @@ pub(crate) enum Published {
 pub(crate) struct Publishing {
     pub(crate) draft: Draft,
     pub(crate) stored: Option<Message>,
-    pub(crate) terms: Terms,
+    pub(crate) terms: MessageTerms,
     pub(crate) is_persistent: bool,
     pub(crate) origin: Option<Origin>,
     /// The keys of `CC` and `BCC`.
@@ -77,7 +77,7 @@ impl Publishing {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) message: Message,
-    pub(crate) terms: Terms,
+    pub(crate) terms: MessageTerms,
     pub(crate) is_persistent: bool,
     pub(crate) found: Found,
     pub(crate) mandatory: bool,

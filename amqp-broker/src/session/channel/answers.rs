@@ -3,16 +3,16 @@
 use amqp_codec::{Arguments, MethodId, method::basic};
 use bytes::Bytes;
 
-use super::Channel;
+use super::ChannelSession;
 use crate::{
     core::{
         rabbitmq::refusal::Refusal,
         work::{Work, removal::Removal},
     },
-    session::{held::Held, paused::Then, shared::Operation},
+    session::{paused::Then, pending_answers::PendingAnswer, shared::Operation},
 };
 
-impl Channel {
+impl ChannelSession {
     /// The change that has to be on disk before a method that is answered at once may be looked at: its answer would overtake another.
     pub(crate) fn answered(&self) -> u64 {
         self.answered
@@ -49,8 +49,14 @@ impl Channel {
         let change = self.promised(op);
         self.answered = self.answered.max(change);
         match self.key {
-            Some(channel) if !op.shared.held.is_on_disk(change) => {
-                op.shared.held.hold(Held { change, to: op.by, channel, frame, failure: None });
+            Some(channel) if !op.shared.pending_answers.is_on_disk(change) => {
+                op.shared.pending_answers.hold(PendingAnswer {
+                    change,
+                    to: op.by,
+                    channel,
+                    frame,
+                    failure: None,
+                });
             }
             _ => {
                 if let Some(outbox) = op.shared.outboxes.of(op.by) {
@@ -63,7 +69,7 @@ impl Channel {
     /// The change that is to be on disk before anything is said.
     pub(super) fn promised(&self, op: &Operation<'_>) -> u64 {
         let changes = op.shared.vhost.changes() > self.seen;
-        if changes { op.shared.held.next_change() } else { self.changed }
+        if changes { op.shared.pending_answers.next_change() } else { self.changed }
     }
 
     /// Says something when all that this channel changed is on disk; `failure` instead when the disk fails. Tells the change
@@ -77,13 +83,15 @@ impl Channel {
         let change = self.promised(op);
         let shared = &mut *op.shared;
         match self.key {
-            Some(channel) if !shared.held.is_on_disk(change) => shared.held.hold(Held {
-                change,
-                to: op.by,
-                channel,
-                frame: shared.outboxes.encoded(op.by, self.number, method),
-                failure: failure.map(|nack| shared.outboxes.encoded(op.by, self.number, nack)),
-            }),
+            Some(channel) if !shared.pending_answers.is_on_disk(change) => {
+                shared.pending_answers.hold(PendingAnswer {
+                    change,
+                    to: op.by,
+                    channel,
+                    frame: shared.outboxes.encoded(op.by, self.number, method),
+                    failure: failure.map(|nack| shared.outboxes.encoded(op.by, self.number, nack)),
+                });
+            }
             _ => shared.outboxes.send(op.by, self.number, method),
         }
         change
@@ -99,7 +107,7 @@ impl Channel {
     #[inline]
     pub(super) fn note_change(&mut self, op: &Operation<'_>) {
         if op.shared.vhost.changes() > self.seen {
-            self.changed = op.shared.held.next_change();
+            self.changed = op.shared.pending_answers.next_change();
         }
     }
 

@@ -2,10 +2,10 @@
 
 use amqp_codec::method::{basic, confirm};
 
-use super::{Channel, Mode};
+use super::{ChannelSession, Mode};
 use crate::{core::rabbitmq::refusal::Refusal, session::shared::Operation};
 
-impl Channel {
+impl ChannelSession {
     /// From here on publishes are answered.
     pub(super) fn select_confirms(
         &mut self,

@@ -5,7 +5,7 @@ use amqp_codec::{
     method::{basic, tx},
 };
 
-use super::{Channel, Mode};
+use super::{ChannelSession, Mode};
 use crate::{
     core::{
         rabbitmq::refusal::Refusal,
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-impl Channel {
+impl ChannelSession {
     /// Goes on in a later turn.
     pub(super) fn pause(&self, op: &mut Operation<'_>, method: MethodId, work: Work, then: Then) {
         op.paused = Some(Box::new(Paused { number: self.number, method, work, then }));

@@ -2,7 +2,7 @@
 
 use amqp_codec::{Arguments, method::tx};
 
-use super::{Channel, Mode, Pending};
+use super::{ChannelSession, Mode, Pending};
 use crate::{
     core::{
         entities::ids::ChannelId,
@@ -13,7 +13,7 @@ use crate::{
     session::{paused::Then, shared::Operation},
 };
 
-impl Channel {
+impl ChannelSession {
     pub(super) fn transaction(
         &mut self,
         op: &mut Operation<'_>,

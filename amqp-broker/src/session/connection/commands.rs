@@ -5,7 +5,7 @@ use amqp_codec::{
     method::{Arguments as _, basic},
 };
 
-use super::{Connection, Phase};
+use super::{ConnectionSession, Phase};
 use crate::{
     core::rabbitmq::refusal::Refusal,
     faults::publish_faults::PublishFault,
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-impl Connection {
+impl ConnectionSession {
     /// Does what the broker wants.
     #[inline]
     pub(crate) fn apply_all(&mut self, now: u64, shared: &mut Shared) {

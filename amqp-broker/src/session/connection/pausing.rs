@@ -5,7 +5,7 @@ use amqp_codec::{
     method::{basic, connection},
 };
 
-use super::{Connection, Failure, Phase, Wants};
+use super::{ConnectionSession, Failure, Phase, Wants};
 use crate::{
     core::{
         collections::segments::Segments,
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-impl Connection {
+impl ConnectionSession {
     /// What its channels have published in transactions that nobody will commit.
     pub(super) fn take_publishes(&mut self) -> Vec<Segments<Prepared>> {
         self.channels.iter_mut().flatten().filter_map(|channel| channel.take_publishes()).collect()

@@ -2,10 +2,10 @@
 
 use bytes::BytesMut;
 
-use super::{Connection, Wants};
+use super::{ConnectionSession, Wants};
 use crate::session::shared::Operation;
 
-impl Connection {
+impl ConnectionSession {
     /// Weighs what has come and is no message yet.
     pub(super) fn weigh(&mut self, op: &mut Operation<'_>, input: &BytesMut, wants: Wants) {
         let mut sending = std::mem::take(&mut self.sending);

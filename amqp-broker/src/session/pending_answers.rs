@@ -8,7 +8,7 @@ use crate::core::entities::ids::{ChannelId, ConnectionId};
 
 /// An answer that waits.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct PendingAnswer {
     /// The change that has to be on disk before.
     pub(crate) change: u64,
     pub(crate) to: ConnectionId,
@@ -21,14 +21,14 @@ pub(crate) struct Held {
 
 /// The answers that wait, and how far the disk is.
 #[derive(Debug, Default)]
-pub(crate) struct HeldAnswers {
-    answers: VecDeque<Held>,
+pub(crate) struct PendingAnswers {
+    answers: VecDeque<PendingAnswer>,
     /// The number of the last change that is being made, and of the last that is on disk.
     made: u64,
     on_disk: u64,
 }
 
-impl HeldAnswers {
+impl PendingAnswers {
     /// The number of the change that the operation under way makes, if it makes one.
     pub(crate) fn next_change(&self) -> u64 {
         self.made + 1
@@ -52,23 +52,23 @@ impl HeldAnswers {
         self.answers.is_empty()
     }
 
-    pub(crate) fn hold(&mut self, held: Held) {
-        self.answers.push_back(held);
+    pub(crate) fn hold(&mut self, answer: PendingAnswer) {
+        self.answers.push_back(answer);
     }
 
     /// All changes up to this one are on disk: the next answer that may go. What waits for no change is overtaken by none of them.
-    pub(crate) fn next_on_disk(&mut self, change: u64) -> Option<Held> {
-        let may_go = self.answers.front().is_some_and(|held| held.change <= change);
+    pub(crate) fn next_on_disk(&mut self, change: u64) -> Option<PendingAnswer> {
+        let may_go = self.answers.front().is_some_and(|answer| answer.change <= change);
         let next = if may_go { self.answers.pop_front() } else { None };
-        let waits_for = self.answers.front().map_or(u64::MAX, |held| held.change);
+        let waits_for = self.answers.front().map_or(u64::MAX, |answer| answer.change);
         self.on_disk = self.on_disk.max(change.min(waits_for - 1));
         next
     }
 }
 
-impl HeldAnswers {
+impl PendingAnswers {
     /// Nothing gets to the disk any more: all answers, which will not go.
-    pub(crate) fn fail(&mut self) -> VecDeque<Held> {
+    pub(crate) fn fail(&mut self) -> VecDeque<PendingAnswer> {
         std::mem::take(&mut self.answers)
     }
 }
