@@ -5,7 +5,7 @@ use bytes::{Buf, BufMut, Bytes};
 
 use crate::core::{
     content::message::{Message, Packed},
-    journal::records::{Binding, Record, Stored},
+    journal::records::{DurableBinding, Record, Stored},
     rabbitmq::exchange_declaration::{ExchangeDeclaration, Kind},
 };
 
@@ -93,7 +93,7 @@ pub(super) fn read_emptied(key: &[u8], value: &[u8]) -> Option<Record> {
 }
 
 /// The key of a binding; its arguments, which may be long, go by their hash.
-pub(super) fn binding_key(binding: &Binding) -> Vec<u8> {
+pub(super) fn binding_key(binding: &DurableBinding) -> Vec<u8> {
     let mut key = vec![BINDING];
     key.put_u64(binding.source);
     key.put_u64(binding.destination);
@@ -109,12 +109,12 @@ pub(super) fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
-pub(super) fn read_binding(key: &[u8], arguments: &[u8]) -> Option<Binding> {
+pub(super) fn read_binding(key: &[u8], arguments: &[u8]) -> Option<DurableBinding> {
     let (_, mut rest) = key.split_first()?;
     let (source, destination) = (rest.try_get_u64().ok()?, rest.try_get_u64().ok()?);
     let to_exchange = rest.try_get_u8().ok()? != 0;
     let _hash = rest.try_get_u64().ok()?;
-    Some(Binding {
+    Some(DurableBinding {
         source,
         destination,
         to_exchange,
@@ -224,7 +224,8 @@ mod tests {
         assert_eq!((read.name, read.arguments), (declared.name, declared.arguments));
 
         let key = ShortString::from_static("a.#");
-        let binding = Binding { source: 1, destination: 7, to_exchange: false, key, arguments: arguments() };
+        let binding =
+            DurableBinding { source: 1, destination: 7, to_exchange: false, key, arguments: arguments() };
         let read = read_binding(&binding_key(&binding), binding.arguments.as_encoded());
         assert_eq!(read, Some(binding));
     }

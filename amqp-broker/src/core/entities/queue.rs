@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use amqp_codec::{ShortString, Table};
 
 use super::{
+    dead_letters::DeadLetters,
     exchange::Sources,
-    graveyard::Graveyard,
     ids::{ConnectionId, ConsumerId},
     line::Line,
+    message_store::MessageStore,
     ready::{Entry, NEVER, Ready},
     stream::Stream,
 };
@@ -177,8 +178,13 @@ impl Queue {
 
     /// Drops what is too much, as far as the turn allows; tells whether that is all.
     #[inline]
-    pub(crate) fn drop_overflow(&mut self, dead: &mut Graveyard, budget: &mut Budget) -> bool {
-        !self.is_to_drop() || self.drop_heads(dead, budget)
+    pub(crate) fn drop_overflow(
+        &mut self,
+        messages: &mut MessageStore,
+        dead_letters: &mut DeadLetters,
+        budget: &mut Budget,
+    ) -> bool {
+        !self.is_to_drop() || self.drop_heads(messages, dead_letters, budget)
     }
 
     #[inline]
@@ -187,20 +193,30 @@ impl Queue {
         self.arguments.overflow == Overflow::DropHead && self.is_over(0, 0)
     }
 
-    fn drop_heads(&mut self, dead: &mut Graveyard, budget: &mut Budget) -> bool {
-        let around = dead.groups().enter_all(&mut self.lengthened_by);
-        let is_all = self.drop_until_short(dead, budget);
-        dead.groups().enter(around);
+    fn drop_heads(
+        &mut self,
+        messages: &mut MessageStore,
+        dead_letters: &mut DeadLetters,
+        budget: &mut Budget,
+    ) -> bool {
+        let around = messages.journal.groups.enter_all(&mut self.lengthened_by);
+        let is_all = self.drop_until_short(messages, dead_letters, budget);
+        messages.journal.groups.enter(around);
         is_all
     }
 
-    fn drop_until_short(&mut self, dead: &mut Graveyard, budget: &mut Budget) -> bool {
+    fn drop_until_short(
+        &mut self,
+        messages: &mut MessageStore,
+        dead_letters: &mut DeadLetters,
+        budget: &mut Budget,
+    ) -> bool {
         while self.is_to_drop() {
             let Some(entry) = self.ready.pop() else { break };
             budget.spend(1);
-            dead.left(self.serial, &entry);
-            self.mourn(entry.message, entry.kept, Reason::MaxLength, dead);
-            if (budget.is_over() || dead.is_crowded()) && self.is_to_drop() {
+            messages.left(self.serial, &entry);
+            self.dead_letter(entry.message, entry.kept, Reason::MaxLength, messages, dead_letters);
+            if (budget.is_over() || dead_letters.is_crowded()) && self.is_to_drop() {
                 return false;
             }
         }
@@ -209,21 +225,42 @@ impl Queue {
 
     /// Drops what has expired and what is too much, as far as the turn allows; tells whether that is all.
     #[inline]
-    pub(crate) fn prune(&mut self, now: u64, dead: &mut Graveyard, budget: &mut Budget) -> bool {
-        self.expire(now, dead, budget) && (self.ready.is_empty() || self.drop_overflow(dead, budget))
+    pub(crate) fn prune(
+        &mut self,
+        now: u64,
+        messages: &mut MessageStore,
+        dead_letters: &mut DeadLetters,
+        budget: &mut Budget,
+    ) -> bool {
+        self.expire(now, messages, dead_letters, budget)
+            && (self.ready.is_empty() || self.drop_overflow(messages, dead_letters, budget))
     }
 
     /// Notes a message that died for the dead-letter exchange, if there is one.
-    pub(crate) fn mourn(&self, message: Message, kept: Kept, reason: Reason, dead: &mut Graveyard) {
+    pub(crate) fn dead_letter(
+        &self,
+        message: Message,
+        kept: Kept,
+        reason: Reason,
+        messages: &MessageStore,
+        dead_letters: &mut DeadLetters,
+    ) {
         if let Some(to) = &self.arguments.dead_letter {
-            dead.push_back(message, kept, &self.name, to, reason);
+            let kept = messages.journal.groups.following(kept);
+            dead_letters.push_back(message, kept, &self.name, to, reason);
         }
     }
 
     /// Takes a message back that `by_client` or the end of its channel has returned; it dies when it did so too often.
-    pub(crate) fn take_back(&mut self, mut entry: Entry, by_client: bool, dead: &mut Graveyard) {
+    pub(crate) fn take_back(
+        &mut self,
+        mut entry: Entry,
+        by_client: bool,
+        messages: &mut MessageStore,
+        dead_letters: &mut DeadLetters,
+    ) {
         entry.redelivered = true;
-        self.lengthens(dead.groups());
+        self.lengthens(&messages.journal.groups);
         match self.arguments.kind {
             QueueType::Classic => return self.ready.put_back(entry),
             QueueType::Quorum => {}
@@ -233,11 +270,11 @@ impl Queue {
         entry.returns = entry.returns.saturating_add(1);
         match self.arguments.delivery_limit {
             Some(limit) if u64::from(entry.returns) > limit => {
-                dead.left(self.serial, &entry);
-                self.mourn(entry.message, entry.kept, Reason::DeliveryLimit, dead);
+                messages.left(self.serial, &entry);
+                self.dead_letter(entry.message, entry.kept, Reason::DeliveryLimit, messages, dead_letters);
             }
             limit => {
-                dead.returned(self.serial, &mut entry);
+                messages.returned(self.serial, &mut entry);
                 // Without a limit, what a client returns goes to the end: one that nobody can digest shall not hold up the
                 // rest.
                 if limit.is_none() && by_client {
@@ -258,13 +295,19 @@ impl Queue {
 
     /// Drops the messages at the head that have expired, as far as the turn allows; tells whether that is all.
     #[inline]
-    fn expire(&mut self, now: u64, dead: &mut Graveyard, budget: &mut Budget) -> bool {
+    fn expire(
+        &mut self,
+        now: u64,
+        messages: &mut MessageStore,
+        dead_letters: &mut DeadLetters,
+        budget: &mut Budget,
+    ) -> bool {
         if !self.ready.is_empty() && self.ready.next_expiry() <= now {
-            while !dead.is_crowded() {
+            while !dead_letters.is_crowded() {
                 let Some(entry) = self.ready.pop_expired(now) else { break };
                 budget.spend(1);
-                dead.left(self.serial, &entry);
-                self.mourn(entry.message, entry.kept, Reason::Expired, dead);
+                messages.left(self.serial, &entry);
+                self.dead_letter(entry.message, entry.kept, Reason::Expired, messages, dead_letters);
                 if budget.is_over() {
                     return false;
                 }
@@ -274,25 +317,25 @@ impl Queue {
             }
         }
         match &mut self.stream {
-            Some(_) => self.trim(now, dead, budget),
+            Some(_) => self.trim(now, messages, budget),
             None => true,
         }
     }
 
-    fn trim(&mut self, now: u64, dead: &mut Graveyard, budget: &mut Budget) -> bool {
-        let around = dead.groups().enter_all(&mut self.lengthened_by);
-        let is_all = self.trim_until_short(now, dead, budget);
-        dead.groups().enter(around);
+    fn trim(&mut self, now: u64, messages: &mut MessageStore, budget: &mut Budget) -> bool {
+        let around = messages.journal.groups.enter_all(&mut self.lengthened_by);
+        let is_all = self.trim_until_short(now, messages, budget);
+        messages.journal.groups.enter(around);
         is_all
     }
 
-    fn trim_until_short(&mut self, now: u64, dead: &mut Graveyard, budget: &mut Budget) -> bool {
+    fn trim_until_short(&mut self, now: u64, messages: &mut MessageStore, budget: &mut Budget) -> bool {
         let Some(log) = &mut self.stream else { return true };
         while let Some(trimmed) = log.trim_one(now, &self.arguments) {
             budget.spend(1);
-            dead.left_stream(self.serial, &trimmed);
+            messages.left_stream(self.serial, &trimmed);
             if log.len() == 0 && self.serial != 0 {
-                dead.emptied(self.serial, log.end());
+                messages.journal.emptied(self.serial, log.end());
             }
             if budget.is_over() {
                 return false;

@@ -1,4 +1,4 @@
-//! What is to survive the process, as it happens: whoever keeps the virtual host writes it to where it lasts.
+//! The changes of what survives the process, in their order.
 
 use std::{
     iter::{Chain, Flatten},
@@ -8,9 +8,6 @@ use std::{
 use amqp_codec::{ShortString, Table};
 
 use crate::core::{content::message::Message, rabbitmq::exchange_declaration::ExchangeDeclaration};
-
-/// Serial numbers below are those of the exchanges that are always there.
-const FIRST_SERIAL: u64 = 100;
 
 /// What a change takes beside its texts: an estimate.
 const RECORD_OVERHEAD: u64 = 200;
@@ -38,8 +35,8 @@ pub(crate) enum Record {
     QueueDeleted {
         serial: u64,
     },
-    Bound(Binding),
-    Unbound(Binding),
+    Bound(DurableBinding),
+    Unbound(DurableBinding),
     Stored(Stored),
     /// A message is what it was, but was returned to its quorum queue.
     Returned(Stored),
@@ -132,7 +129,7 @@ impl IntoIterator for Changes {
 
 /// A binding of what survives to what survives.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Binding {
+pub(crate) struct DurableBinding {
     pub(crate) source: u64,
     pub(crate) destination: u64,
     pub(crate) to_exchange: bool,
@@ -166,74 +163,6 @@ impl Stored {
             returns: 0,
             message: message.clone(),
         }
-    }
-}
-
-/// The changes since they were last taken, if anybody keeps them.
-#[derive(Debug, Default)]
-pub(crate) struct Journal {
-    is_kept: bool,
-    last_serial: u64,
-    count: usize,
-    changes: Changes,
-}
-
-impl Journal {
-    /// From now on changes are noted.
-    pub(crate) fn keep(&mut self) {
-        self.is_kept = true;
-        self.last_serial = self.last_serial.max(FIRST_SERIAL);
-    }
-
-    /// Whether anything survives at all.
-    #[inline]
-    pub(crate) fn is_kept(&self) -> bool {
-        self.is_kept
-    }
-
-    /// Grows whenever changes are noted.
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.count
-    }
-
-    /// A number for what is to survive; 0 for what is not.
-    pub(crate) fn serial(&mut self, survives: bool) -> u64 {
-        if !(self.is_kept && survives) {
-            return 0;
-        }
-        self.last_serial += 1;
-        self.last_serial
-    }
-
-    /// A number that is in use.
-    pub(crate) fn is_used(&mut self, serial: u64) {
-        self.last_serial = self.last_serial.max(serial);
-    }
-
-    #[inline]
-    pub(crate) fn record(&mut self, record: Record) {
-        self.count += 1;
-        self.changes.push(record);
-    }
-
-    /// What was noted in an earlier turn is to be on disk before anything that is said of it.
-    pub(crate) fn follow(&mut self) {
-        self.count += 1;
-    }
-
-    /// Notes changes that are to be written together.
-    pub(crate) fn record_all(&mut self, mut changes: Changes) {
-        if !changes.is_empty() {
-            self.count += 1;
-            self.changes.append(&mut changes);
-        }
-    }
-
-    #[inline]
-    pub(crate) fn take(&mut self) -> Changes {
-        self.count = 0;
-        std::mem::take(&mut self.changes)
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct QueueArguments {
     /// How old a message of a stream may get.
     pub(crate) max_age: Option<u64>,
     pub(crate) overflow: Overflow,
-    pub(crate) dead_letter: Option<DeadLetter>,
+    pub(crate) dead_letter: Option<DeadLetterTarget>,
     /// How often a message of a quorum queue may be returned.
     pub(crate) delivery_limit: Option<u64>,
     pub(crate) max_priority: u8,
@@ -37,7 +37,7 @@ pub(crate) enum QueueType {
 
 /// Where a queue's dead messages go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DeadLetter {
+pub(crate) struct DeadLetterTarget {
     /// The name of the exchange, which there need not be.
     pub(crate) exchange: ShortString,
     /// The key that takes the place of their own.
@@ -326,7 +326,7 @@ impl Check<'_> {
         self.invalid(argument, &format!("{{unacceptable_type,{}}}", type_name(value)))
     }
 
-    fn dead_letter(&self) -> Result<Option<DeadLetter>, Refusal> {
+    fn dead_letter(&self) -> Result<Option<DeadLetterTarget>, Refusal> {
         let name = |argument| -> Result<Option<ShortString>, Refusal> {
             match self.value(argument) {
                 None => Ok(None),
@@ -339,7 +339,7 @@ impl Check<'_> {
         };
         let exchange = name("x-dead-letter-exchange")?;
         match (exchange, name("x-dead-letter-routing-key")?) {
-            (Some(exchange), key) => Ok(Some(DeadLetter { exchange, key })),
+            (Some(exchange), key) => Ok(Some(DeadLetterTarget { exchange, key })),
             (None, None) => Ok(None),
             (None, Some(_)) => {
                 Err(self.invalid("x-dead-letter-routing-key", "routing_key_but_no_dlx_defined"))

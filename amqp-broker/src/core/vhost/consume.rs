@@ -143,7 +143,7 @@ impl Vhost {
         Ok(arguments)
     }
 
-    /// Delivers what waits for consumers that are new or have room again, and buries what died.
+    /// Delivers what waits for consumers that are new or have room again, and publishes dead letters.
     pub(crate) fn start(&mut self, now: u64, sink: &mut impl Sink) {
         self.dispatch_woken(now, sink);
     }
@@ -255,7 +255,7 @@ impl Vhost {
         let Some(entry) = queue.ready.pop() else { return Ok(None) };
         // What is at the head now and has expired does not remain; RabbitMQ's quorum queues look later.
         if queue.arguments.kind == QueueType::Classic {
-            queue.prune(now, &mut self.dead, &mut self.budget);
+            queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
         }
         let tag = channel.next_tag();
         let got = Got {
@@ -269,7 +269,7 @@ impl Vhost {
             remaining: u32::try_from(queue.ready.len()).unwrap_or(u32::MAX),
         };
         if get.no_ack {
-            self.dead.left(queue.serial, &entry);
+            self.messages.left(queue.serial, &entry);
         } else {
             queue.unacked += 1;
             channel.unacked.push(

@@ -10,9 +10,9 @@ use crate::{
             properties::{Relevant, is_persistent},
         },
         effects::sink::Sink,
-        entities::{graveyard::Dead, queue::MessageTerms},
+        entities::{dead_letters::DeadMessage, queue::MessageTerms},
         rabbitmq::{
-            arguments::DeadLetter,
+            arguments::DeadLetterTarget,
             copies::Copies,
             death::{Death, Reason, passed},
             refusal::Refusal,
@@ -27,16 +27,16 @@ const TOLD_EVERY: u64 = 1000;
 
 impl Vhost {
     /// Publishes what died, and what dies of that, as far as the turn allows; the rest follows in later turns.
-    pub(super) fn bury(&mut self, now: u64, sink: &mut impl Sink) {
+    pub(super) fn publish_dead_letters(&mut self, now: u64, sink: &mut impl Sink) {
         while !self.budget.is_over() {
             let under_way = self.letter.take();
             let Some(mut letter) = under_way.or_else(|| self.next_letter(now)) else { break };
             // What cannot be routed is dropped as by a queue without such an exchange.
-            let around = self.dead.groups().enter(letter.kept);
+            let around = self.messages.journal.groups.enter(letter.kept);
             if matches!(self.proceed_letter(now, &mut letter, sink), Ok(false)) {
                 self.letter = Some(letter);
             }
-            self.dead.groups().enter(around);
+            self.messages.journal.groups.enter(around);
         }
         if self.has_lost() {
             self.tell_lost(now);
@@ -46,17 +46,17 @@ impl Vhost {
     /// Tells whether letters or replies were dropped and that is not told.
     #[inline]
     pub(super) fn has_lost(&self) -> bool {
-        self.dead.has_lost() || !self.lost_replies.are_none()
+        self.dead_letters.has_lost() || !self.lost_replies.are_none()
     }
 
     /// Tells whether anything waits to be published anew.
     pub(super) fn has_letters(&self) -> bool {
-        self.letter.is_some() || !self.dead.is_empty()
+        self.letter.is_some() || !self.dead_letters.is_empty()
     }
 
     /// The letter for what died next.
     fn next_letter(&mut self, now: u64) -> Option<Box<Publishing>> {
-        while let Some(dead) = self.dead.pop_front() {
+        while let Some(dead) = self.dead_letters.pop_front() {
             // Headers are read, written anew and routed by: some two microseconds.
             self.budget.spend(20);
             match self.letter(now, &dead) {
@@ -78,8 +78,8 @@ impl Vhost {
         None
     }
 
-    fn letter(&mut self, now: u64, dead: &Dead) -> Result<Publishing, Refusal> {
-        let DeadLetter { exchange, key } = &dead.to;
+    fn letter(&mut self, now: u64, dead: &DeadMessage) -> Result<Publishing, Refusal> {
+        let DeadLetterTarget { exchange, key } = &dead.to;
         let source = match exchange.is_empty() {
             true => None,
             false => Some(self.exchange_id(exchange)?),
@@ -101,7 +101,7 @@ impl Vhost {
             keys.extend(ShortString::from_bytes("BCC", bytes::Bytes::copy_from_slice(key)));
         }
         let not_to = if dead.reason == Reason::Rejected { Default::default() } else { passed(&headers) };
-        let is_persistent = self.journal.is_kept() && is_persistent(parts.properties());
+        let is_persistent = self.messages.journal.is_kept() && is_persistent(parts.properties());
         let routing = Some(Box::new(self.begin_routing(source, Found::default())));
         let origin = dead.origin.clone();
         let letter = Publishing {
@@ -150,7 +150,7 @@ impl Vhost {
             return;
         }
         self.lost_told_at = now.max(1);
-        if let Some(lost) = self.dead.take_lost() {
+        if let Some(lost) = self.dead_letters.take_lost() {
             tracing::warn!(
                 vhost = shown(&self.name),
                 dropped = lost.count,

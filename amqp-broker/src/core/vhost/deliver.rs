@@ -29,7 +29,7 @@ pub(crate) struct Settlement {
 }
 
 impl Vhost {
-    /// Delivers what is ready to who is ready, in all queues where something has changed, and buries what has died: as far as the
+    /// Delivers what is ready to who is ready, in all queues where something has changed, and publishes dead letters: as far as the
     /// turn allows.
     pub(super) fn dispatch_woken(&mut self, now: u64, sink: &mut impl Sink) {
         while !self.budget.is_over()
@@ -49,7 +49,7 @@ impl Vhost {
             self.dispatch(now, id, sink);
         }
         if self.has_letters() {
-            self.bury(now, sink);
+            self.publish_dead_letters(now, sink);
         }
     }
 
@@ -57,7 +57,7 @@ impl Vhost {
     fn dispatch(&mut self, now: u64, id: QueueId, sink: &mut impl Sink) {
         self.budget.spend(1);
         let Some(queue) = self.queues.get_mut(id) else { return };
-        if !queue.prune(now, &mut self.dead, &mut self.budget) {
+        if !queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget) {
             self.woken.push_back(id);
             return;
         }
@@ -83,7 +83,7 @@ impl Vhost {
             return false;
         }
         let Some(consumer) = self.ready_consumer(id) else { return false };
-        let Vhost { consumers, channels, connections, queues, dead, budget, .. } = self;
+        let Vhost { consumers, channels, connections, queues, messages, dead_letters, budget, .. } = self;
         let path = DeliveryPath::find(consumers, channels, connections, queues, (id, consumer));
         let Some(mut path) = path else { return false };
         let Some(entry) = path.queue.ready.pop() else { return false };
@@ -91,12 +91,12 @@ impl Vhost {
         let serial = path.queue.serial;
         // What has expired behind others is seen when its own turn comes.
         if entry.expires_at <= now {
-            dead.left(serial, &entry);
-            path.queue.mourn(entry.message, entry.kept, Reason::Expired, dead);
+            messages.left(serial, &entry);
+            path.queue.dead_letter(entry.message, entry.kept, Reason::Expired, messages, dead_letters);
             return true;
         }
         if path.consumer.no_ack {
-            dead.left(serial, &entry);
+            messages.left(serial, &entry);
         }
         budget.spend_octets(entry.message.copied());
         path.deliver_entry(now, entry, sink);
@@ -144,7 +144,7 @@ impl Vhost {
             self.wake(queue_id);
         } else if !std::mem::replace(&mut consumer.in_line, true) {
             queue.line_up_first(consumer_id, priority);
-            queue.prune(now, &mut self.dead, &mut self.budget);
+            queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
         }
         Some(queue_id)
     }
@@ -183,7 +183,7 @@ impl Vhost {
         let Some(message) = message else { return false };
         self.budget.spend(1);
         self.budget.spend_octets(message.copied());
-        self.dead.entered(&message);
+        self.messages.entered(&message);
         true
     }
 
@@ -235,9 +235,9 @@ impl Vhost {
         }
         let queue = &mut *path.queue;
         let mut entry = queue.entry(publication.message(), publication.terms, now);
-        self.dead.entered(&entry.message);
+        self.messages.entered(&entry.message);
         let stored = queue.keeps(publication.is_persistent).then(|| {
-            entry.kept = self.dead.groups().kept();
+            entry.kept = self.messages.journal.groups.kept();
             entry.stored(queue.serial)
         });
         path.deliver_entry(now, entry, sink);
@@ -251,9 +251,9 @@ impl Vhost {
     #[inline]
     pub(super) fn keep(&mut self, stored: Stored) {
         let record = Record::Stored(stored);
-        match self.dead.groups().current() {
+        match self.messages.journal.groups.current() {
             Some(group) => group.push(record),
-            None => self.journal.record(record),
+            None => self.messages.journal.record(record),
         }
     }
 
@@ -312,9 +312,9 @@ impl Vhost {
             self.check_stream(&held, outcome)?;
             self.budget.spend(1);
             self.release(id, held, outcome);
-            if self.dead.is_crowded() {
-                self.bury(now, sink);
-                if self.dead.is_crowded() {
+            if self.dead_letters.is_crowded() {
+                self.publish_dead_letters(now, sink);
+                if self.dead_letters.is_crowded() {
                     return Ok(false);
                 }
             }
@@ -393,21 +393,27 @@ impl Vhost {
         if let Some(queue) = self.queues.get_mut(queue_id) {
             queue.unacked = queue.unacked.saturating_sub(1);
             match outcome {
-                _ if queue.stream.is_some() => self.dead.freed(&entry.message),
-                Outcome::Acked => self.dead.left(queue.serial, &entry),
+                _ if queue.stream.is_some() => self.messages.freed(&entry.message),
+                Outcome::Acked => self.messages.left(queue.serial, &entry),
                 Outcome::Rejected => {
-                    self.dead.left(queue.serial, &entry);
-                    queue.mourn(entry.message, entry.kept, Reason::Rejected, &mut self.dead);
+                    self.messages.left(queue.serial, &entry);
+                    queue.dead_letter(
+                        entry.message,
+                        entry.kept,
+                        Reason::Rejected,
+                        &self.messages,
+                        &mut self.dead_letters,
+                    );
                 }
                 Outcome::Requeued | Outcome::Abandoned => {
                     let by_client = outcome == Outcome::Requeued;
-                    queue.take_back(entry, by_client, &mut self.dead);
+                    queue.take_back(entry, by_client, &mut self.messages, &mut self.dead_letters);
                     // It may be one too many now: that is looked at before it is delivered.
                     self.wake(queue_id);
                 }
             }
         } else {
-            self.dead.freed(&entry.message);
+            self.messages.freed(&entry.message);
         }
         if expires {
             self.arm(queue_id);

@@ -121,7 +121,7 @@ impl Vhost {
 
     fn queue_info_of(&mut self, id: QueueId, now: u64) -> Option<QueueInfo> {
         let queue = self.queues.get_mut(id)?;
-        queue.prune(now, &mut self.dead, &mut self.budget);
+        queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
         Some(QueueInfo {
             name: queue.name.to_string(),
             durable: queue.durable,

@@ -33,17 +33,18 @@ use super::{
         channel::Channel,
         connection::Connection,
         consumer::Consumer,
+        dead_letters::DeadLetters,
         exchange::{Destination, Exchange},
-        graveyard::Graveyard,
         ids::{
             ChannelId, ChannelKey, ConnectionId, ConnectionKey, ConsumerId, ConsumerKey, ExchangeId,
             ExchangeKey, QueueId, QueueKey,
         },
+        message_store::MessageStore,
         queue::Queue,
         ready::NEVER,
         unacked::AcksChecked,
     },
-    journal::records::{Changes, Journal, Record},
+    journal::records::{Changes, Record},
     limits::Limits,
     rabbitmq::{
         arguments::Entity,
@@ -98,7 +99,7 @@ pub(crate) struct Vhost {
     /// The channels on which settled deliveries may have made room for consumers that wait for it.
     relieved: Vec<ChannelId>,
     /// The messages that died, and the letter that is under way of those.
-    dead: Graveyard,
+    dead_letters: DeadLetters,
     letter: Option<Box<Publishing>>,
     /// The direct replies that were dropped, and when it was last told that those or letters were.
     lost_replies: LostReplies,
@@ -107,8 +108,8 @@ pub(crate) struct Vhost {
     abandoned: VecDeque<Work>,
     /// Transactions that wait for others.
     waiting: Waiting,
-    /// What changed of that which survives the process.
-    journal: Journal,
+    /// The messages in queues and with consumers, and what changed of all that survives the process.
+    messages: MessageStore,
     /// When its clock began, in milliseconds since 1970.
     pub(crate) began: u64,
     /// The channels that wait for direct replies, by the key these come with.
@@ -146,13 +147,13 @@ impl Vhost {
             woken: VecDeque::new(),
             lining_up: VecDeque::new(),
             relieved: Vec::new(),
-            dead: Graveyard::new(limits.letters, limits.memory / 8),
+            dead_letters: DeadLetters::new(limits.letters, limits.memory / 8),
             letter: None,
             lost_replies: LostReplies::default(),
             lost_told_at: 0,
             abandoned: VecDeque::new(),
             waiting: Waiting::default(),
-            journal: Journal::default(),
+            messages: MessageStore::default(),
             began: 0,
             acks_due: NEVER,
             acks_checked: None,
@@ -177,7 +178,11 @@ impl Vhost {
     /// How much memory all of it takes, near enough.
     #[inline]
     pub(crate) fn held(&self) -> u64 {
-        self.dead.held() + self.dead.weight() + self.dead.unwritten() + self.committing + self.topology_weight
+        self.messages.bytes()
+            + self.dead_letters.weight()
+            + self.messages.journal.unwritten()
+            + self.committing
+            + self.topology_weight
     }
 
     /// Checks that there is memory for a declaration or a binding.
@@ -195,9 +200,9 @@ impl Vhost {
     }
 
     fn create_exchange(&mut self, declared: ExchangeDeclaration) {
-        let serial = self.journal.serial(declared.durable);
+        let serial = self.messages.journal.serial(declared.durable);
         if serial != 0 {
-            self.journal.record(Record::ExchangeDeclared { serial, declared: declared.clone() });
+            self.messages.journal.record(Record::ExchangeDeclared { serial, declared: declared.clone() });
         }
         self.add_exchange(declared, serial);
     }
@@ -214,18 +219,13 @@ impl Vhost {
     /// How many changes of what survives are noted.
     #[inline]
     pub(crate) fn changes(&self) -> usize {
-        self.journal.len()
+        self.messages.journal.len()
     }
 
     /// The changes of what survives since they were last taken, if there are any.
     #[inline]
     pub(crate) fn take_changes(&mut self) -> Option<Changes> {
-        if self.journal.len() == 0 && !self.dead.has_gone() {
-            return None;
-        }
-        let mut changes = self.journal.take();
-        self.dead.take_gone(&mut changes);
-        Some(changes)
+        self.messages.journal.take()
     }
 
     fn add_exchange(&mut self, declared: ExchangeDeclaration, serial: u64) {
@@ -348,7 +348,7 @@ impl Vhost {
             self.check_acks(now, sink);
         }
         while !self.budget.is_over()
-            && !self.dead.is_crowded()
+            && !self.dead_letters.is_crowded()
             && let Some(&Reverse((deadline, id))) = self.timers.peek()
             && deadline <= now
         {
@@ -358,14 +358,14 @@ impl Vhost {
                 continue;
             };
             queue.timer = NEVER;
-            let is_pruned = queue.prune(now, &mut self.dead, &mut self.budget);
+            let is_pruned = queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
             if is_pruned && queue.unused_until() <= now {
                 self.abandon(Work::Remove(Box::new(Removal::queue(id))));
             } else {
                 self.arm(id);
             }
-            if !self.dead.is_empty() {
-                self.bury(now, sink);
+            if !self.dead_letters.is_empty() {
+                self.publish_dead_letters(now, sink);
             }
         }
     }

@@ -88,7 +88,7 @@ impl Vhost {
     fn proceed_purge(&mut self, serial: u64, ready: &mut Ready) -> bool {
         while let Some(entry) = ready.pop() {
             self.budget.spend(1);
-            self.dead.left(serial, &entry);
+            self.messages.left(serial, &entry);
             if self.budget.is_over() {
                 return false;
             }
@@ -115,13 +115,13 @@ impl Vhost {
             },
             Stage::UnderWay(group) => group,
             Stage::Done => {
-                self.journal.follow();
+                self.messages.journal.follow();
                 return true;
             }
         };
-        self.dead.groups().enter(group);
+        self.messages.journal.groups.enter(group);
         let is_done = self.commit_next(now, commit, sink);
-        self.dead.groups().enter(Kept::NO);
+        self.messages.journal.groups.enter(Kept::NO);
         if is_done {
             self.let_go_of_commit(commit, u64::MAX);
         }
@@ -131,10 +131,10 @@ impl Vhost {
     /// Begins with a transaction, unless it waits for others: tells what of it is written together.
     fn begin_commit(&mut self, commit: &mut Commit) -> Option<Kept> {
         // Where nothing survives, nothing is written.
-        let group = match self.journal.is_kept() {
+        let group = match self.messages.journal.is_kept() {
             false => Some(Kept::NO),
             true if commit.ticket == Ticket::NONE && self.waiting.is_anybody_to_begin() => None,
-            true => self.dead.groups().open(),
+            true => self.messages.journal.groups.open(),
         };
         match group {
             Some(group) => commit.stage = Stage::UnderWay(group),
@@ -148,16 +148,16 @@ impl Vhost {
         if group == Kept::NO {
             return true;
         }
-        match self.dead.groups().end(group) {
+        match self.messages.journal.groups.end(group) {
             // What is written together is told together.
-            Some(changes) => self.journal.record_all(changes),
+            Some(changes) => self.messages.journal.record_all(changes),
             None => {
                 commit.stage = Stage::Done;
                 commit.ticket = self.waiting.be_written(group, commit.connection);
                 return false;
             }
         }
-        for woken in self.waiting.wake(self.dead.groups()) {
+        for woken in self.waiting.wake(&self.messages.journal.groups) {
             match woken {
                 Woken::Connection(id) => sink.wake(id),
                 Woken::LeftBehind(work) => self.abandoned.push_back(work),
@@ -174,10 +174,10 @@ impl Vhost {
                 self.budget.spend(1);
                 self.release(commit.channel, held, outcome);
             }
-            if self.dead.is_crowded() {
-                self.bury(now, sink);
+            if self.dead_letters.is_crowded() {
+                self.publish_dead_letters(now, sink);
             }
-            if self.budget.is_over() || self.dead.is_crowded() {
+            if self.budget.is_over() || self.dead_letters.is_crowded() {
                 return false;
             }
         }

@@ -103,7 +103,7 @@ impl Vhost {
                 Step::Paused(publishing) => return Ok(Step::Paused(publishing)),
             }
         }
-        let is_persistent = self.journal.is_kept() && is_persistent(draft.parts().properties());
+        let is_persistent = self.messages.journal.is_kept() && is_persistent(draft.parts().properties());
         let (mut stored, mut progress) = (None, Progress::default());
         let is_shared = route.found.queues.len() > 1;
         let mut publication = Publication {
@@ -128,8 +128,8 @@ impl Vhost {
         if route.found.queues.len() > MOST_REMEMBERED {
             route.forget();
         }
-        if !self.dead.is_empty() {
-            self.bury(now, sink);
+        if !self.dead_letters.is_empty() {
+            self.publish_dead_letters(now, sink);
         }
         Ok(Step::Done(progress.outcome))
     }
@@ -163,7 +163,7 @@ impl Vhost {
         let keys = Keys { first: draft.parts().names().1, more: &more };
         if !self.route(&mut routing, source.is_none(), &keys, draft.parts())? {
             route.forget();
-            let is_persistent = self.journal.is_kept() && is_persistent(draft.parts().properties());
+            let is_persistent = self.messages.journal.is_kept() && is_persistent(draft.parts().properties());
             let (draft, routing) = (std::mem::take(draft), Some(Box::new(routing)));
             let rest = Publishing { source, terms, keys: more, is_persistent, ..Publishing::default() };
             return Ok(Step::Paused(Box::new(Publishing { draft, routing, ..rest })));
@@ -232,8 +232,8 @@ impl Vhost {
         publishing: &mut Publishing,
         sink: &mut impl Sink,
     ) -> Result<bool, Refusal> {
-        if self.dead.is_crowded() && !publishing.is_letter {
-            self.bury(now, sink);
+        if self.dead_letters.is_crowded() && !publishing.is_letter {
+            self.publish_dead_letters(now, sink);
         }
         if !self.proceed_routing(publishing)? {
             return Ok(false);
@@ -285,7 +285,7 @@ impl Vhost {
     ) -> Result<Box<Publishing>, Refusal> {
         let Checked { source, terms, keys } = self.check_publish(publisher, draft, false)?;
         let routing = Some(Box::new(self.begin_routing(source, Found::default())));
-        let is_persistent = self.journal.is_kept() && is_persistent(draft.parts().properties());
+        let is_persistent = self.messages.journal.is_kept() && is_persistent(draft.parts().properties());
         let draft = std::mem::take(draft);
         Ok(Box::new(Publishing {
             draft,
@@ -329,9 +329,9 @@ impl Vhost {
             progress.outcome = Published::Unroutable;
             return true;
         }
-        self.dead.publish_begins(publication.origin.clone());
+        self.dead_letters.publish_begins(publication.origin.clone());
         let is_done = self.put_in_queues(now, publication, found, progress, sink);
-        publication.origin = self.dead.publish_ends();
+        publication.origin = self.dead_letters.publish_ends();
         is_done
     }
 
@@ -351,7 +351,7 @@ impl Vhost {
             }
             progress.queue += 1;
             // What dies of a letter cannot wait for it.
-            let waits = self.budget.is_over() || self.dead.is_crowded() && !publication.is_letter;
+            let waits = self.budget.is_over() || self.dead_letters.is_crowded() && !publication.is_letter;
             if waits && progress.queue < found.queues.len() {
                 return false;
             }
@@ -386,14 +386,21 @@ impl Vhost {
         let (waiting, is_stream) = match self.queues.get_mut(id) {
             None => return Enqueued::Taken,
             Some(queue) => {
-                let is_pruned = queue.prune(now, &mut self.dead, &mut self.budget);
+                let is_pruned =
+                    queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
                 // What dies before a letter cannot have its own before the letter is out of the way.
                 if !is_pruned && !publication.is_letter {
                     return Enqueued::NotYet;
                 }
                 if queue.refuses(publication.body_len()) {
                     if queue.arguments.overflow == Overflow::RejectPublishDeadLetter {
-                        queue.mourn(publication.message(), Kept::NO, Reason::MaxLength, &mut self.dead);
+                        queue.dead_letter(
+                            publication.message(),
+                            Kept::NO,
+                            Reason::MaxLength,
+                            &self.messages,
+                            &mut self.dead_letters,
+                        );
                     }
                     return Enqueued::Refused;
                 }
@@ -411,15 +418,15 @@ impl Vhost {
         }
         let Some(queue) = self.queues.get_mut(id) else { return Enqueued::Taken };
         let mut entry = queue.entry(publication.message(), publication.terms, now);
-        self.dead.entered(&entry.message);
+        self.messages.entered(&entry.message);
         let stored = queue.keeps(publication.is_persistent).then(|| {
-            entry.kept = self.dead.groups().kept();
+            entry.kept = self.messages.journal.groups.kept();
             entry.stored(queue.serial)
         });
         let (expires, length) = (entry.expires_at != NEVER, queue.ready.len());
         queue.ready.push(entry);
-        queue.lengthens(self.dead.groups());
-        let is_pruned = queue.drop_overflow(&mut self.dead, &mut self.budget);
+        queue.lengthens(&self.messages.journal.groups);
+        let is_pruned = queue.drop_overflow(&mut self.messages, &mut self.dead_letters, &mut self.budget);
         let has_new_head = queue.ready.len() <= length;
         if let Some(stored) = stored {
             self.keep(stored);
@@ -437,12 +444,12 @@ impl Vhost {
     fn append(&mut self, now: u64, id: QueueId, message: &Message, sink: &mut impl Sink) {
         let Some(queue) = self.queues.get_mut(id) else { return };
         let Some(log) = &mut queue.stream else { return };
-        self.dead.entered(message);
-        let kept = if queue.serial == 0 { Kept::NO } else { self.dead.groups().kept() };
+        self.messages.entered(message);
+        let kept = if queue.serial == 0 { Kept::NO } else { self.messages.journal.groups.kept() };
         let offset = log.append(message.clone(), kept, now);
-        queue.lengthens(self.dead.groups());
+        queue.lengthens(&self.messages.journal.groups);
         let stored = (queue.serial != 0).then(|| Stored::in_stream(queue.serial, offset, now, message));
-        let is_pruned = queue.prune(now, &mut self.dead, &mut self.budget);
+        let is_pruned = queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
         if let Some(stored) = stored {
             self.keep(stored);
         }

@@ -37,14 +37,14 @@ impl Vhost {
     /// Goes on with a removal as far as the turn allows; tells whether it is done.
     pub(crate) fn proceed_removal(&mut self, now: u64, removal: &mut Removal, sink: &mut impl Sink) -> bool {
         loop {
-            if self.dead.is_crowded() {
-                self.bury(now, sink);
+            if self.dead_letters.is_crowded() {
+                self.publish_dead_letters(now, sink);
             }
             self.budget.spend(1);
             if !self.remove_next(now, removal, sink) {
                 return true;
             }
-            if self.budget.is_over() || self.dead.is_crowded() {
+            if self.budget.is_over() || self.dead_letters.is_crowded() {
                 return false;
             }
         }
@@ -88,8 +88,8 @@ impl Vhost {
         if queue.serial != 0 {
             let record = Record::QueueDeleted { serial: queue.serial };
             // What is written later is not to be left there for nobody.
-            self.dead.groups().note_in_all(&record);
-            self.journal.record(record);
+            self.messages.journal.groups.note_in_all(&record);
+            self.messages.journal.record(record);
         }
         self.queue_names.remove(&queue.name);
         self.topology += 1;
@@ -115,9 +115,9 @@ impl Vhost {
         } else if let Some((_, consumer)) = queue.consumers.pop_first() {
             self.end_consumer(consumer, sink);
         } else if let Some(entry) = queue.ready.pop() {
-            self.dead.freed(&entry.message);
+            self.messages.freed(&entry.message);
         } else if let Some(message) = queue.stream.as_mut().and_then(|log| log.pop()) {
-            self.dead.freed(&message);
+            self.messages.freed(&message);
         } else {
             self.topology_weight -= queue.weight();
             return false;
@@ -129,7 +129,7 @@ impl Vhost {
     fn begin_exchange(&mut self, id: ExchangeId) -> Option<Box<RemovedExchange>> {
         let mut exchange = self.exchanges.remove(id)?;
         if exchange.serial != 0 {
-            self.journal.record(Record::ExchangeDeleted { serial: exchange.serial });
+            self.messages.journal.record(Record::ExchangeDeleted { serial: exchange.serial });
         }
         self.topology += 1;
         self.exchange_names.remove(&exchange.declared.name);

@@ -12,7 +12,7 @@ use crate::core::{
     },
     journal::{
         kept::Kept,
-        records::{Binding, Record, Stored},
+        records::{DurableBinding, Record, Stored},
     },
     rabbitmq::arguments::QueueArguments,
 };
@@ -27,7 +27,7 @@ pub(crate) struct Restoration<'a> {
 
 impl<'a> Restoration<'a> {
     pub(crate) fn new(vhost: &'a mut Vhost) -> Self {
-        vhost.journal.keep();
+        vhost.messages.journal.keep();
         let ids = vhost.exchange_names.values().copied();
         let exchanges = ids.filter_map(|id| Some((vhost.exchanges.get(id)?.serial, id))).collect();
         Restoration { vhost, exchanges, queues: HashMap::new() }
@@ -42,7 +42,7 @@ impl<'a> Restoration<'a> {
                 let id = self.vhost.exchanges.insert(Exchange::new(declared, serial));
                 self.vhost.exchange_names.insert(name, id);
                 self.exchanges.insert(serial, id);
-                self.vhost.journal.is_used(serial);
+                self.vhost.messages.journal.is_used(serial);
                 true
             }
             Record::QueueDeclared { serial, name, auto_delete, arguments: table } => {
@@ -62,7 +62,7 @@ impl<'a> Restoration<'a> {
                 let id = self.vhost.queues.insert(queue);
                 self.vhost.queue_names.insert(name, id);
                 self.queues.insert(serial, id);
-                self.vhost.journal.is_used(serial);
+                self.vhost.messages.journal.is_used(serial);
                 true
             }
             Record::Bound(binding) => self.bind(&binding),
@@ -75,7 +75,7 @@ impl<'a> Restoration<'a> {
         }
     }
 
-    fn bind(&mut self, binding: &Binding) -> bool {
+    fn bind(&mut self, binding: &DurableBinding) -> bool {
         let Some(&source) = self.exchanges.get(&binding.source) else { return false };
         let destination = match binding.to_exchange {
             true => self.exchanges.get(&binding.destination).copied().map(Destination::Exchange),
@@ -89,7 +89,7 @@ impl<'a> Restoration<'a> {
         let queue = self.queues.get(&stored.queue).and_then(|id| self.vhost.queues.get_mut(*id));
         let Some(queue) = queue else { return false };
         let Stored { position, expires_at, priority, redelivered, returns, message, .. } = stored;
-        self.vhost.dead.entered(&message);
+        self.vhost.messages.entered(&message);
         queue.restore(Entry {
             message,
             position,

@@ -12,7 +12,7 @@ use crate::core::{
         ids::{ConnectionId, ExchangeId, QueueId},
         queue::{Queue, QueueDeclaration},
     },
-    journal::records::{self, Record},
+    journal::records::{DurableBinding, Record},
     rabbitmq::{
         access::Act,
         arguments::{QueueArguments, QueueType, check_entity_name},
@@ -170,7 +170,7 @@ impl Vhost {
         }
         self.bind_found(source, destination, &key, binding.arguments)?;
         if let Some(binding) = self.lasting(source, destination, &key, binding.arguments) {
-            self.journal.record(Record::Bound(binding));
+            self.messages.journal.record(Record::Bound(binding));
         }
         Ok(())
     }
@@ -182,8 +182,8 @@ impl Vhost {
         destination: Destination,
         key: &ShortString,
         arguments: &Table,
-    ) -> Option<records::Binding> {
-        if !self.journal.is_kept() {
+    ) -> Option<DurableBinding> {
+        if !self.messages.journal.is_kept() {
             return None;
         }
         let (source, to_exchange) =
@@ -193,7 +193,7 @@ impl Vhost {
             Destination::Exchange(id) => self.exchanges.get(id)?.serial,
         };
         let (key, arguments) = (key.clone(), arguments.clone());
-        let binding = records::Binding { source, destination, to_exchange, key, arguments };
+        let binding = DurableBinding { source, destination, to_exchange, key, arguments };
         (source != 0 && destination != 0).then_some(binding)
     }
 
@@ -239,7 +239,7 @@ impl Vhost {
         let goes = exchange.declared.auto_delete && exchange.is_unbound();
         self.bindings -= 1;
         if let Some(binding) = lasting {
-            self.journal.record(Record::Unbound(binding));
+            self.messages.journal.record(Record::Unbound(binding));
         }
         self.forget_source(destination, (source, number));
         self.topology += 1;
@@ -331,9 +331,9 @@ impl Vhost {
         let weight = Queue::weight_of(&name, &declare.arguments);
         self.check_memory(weight)?;
         self.topology_weight += weight;
-        let serial = self.journal.serial(is_durable(declare));
+        let serial = self.messages.journal.serial(is_durable(declare));
         if serial != 0 {
-            self.journal.record(Record::QueueDeclared {
+            self.messages.journal.record(Record::QueueDeclared {
                 serial,
                 name: name.clone(),
                 auto_delete: declare.auto_delete,
@@ -406,7 +406,7 @@ impl Vhost {
     /// Where that is more than the turn allows: the operation is to be tried again.
     pub(super) fn prune(&mut self, now: u64, id: QueueId) -> Result<(), Refusal> {
         let Some(queue) = self.queues.get_mut(id) else { return Ok(()) };
-        if queue.prune(now, &mut self.dead, &mut self.budget) {
+        if queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget) {
             return Ok(());
         }
         self.wake(id);
