@@ -21,6 +21,15 @@
 //! transport.close().await
 //! # }
 //! ```
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `memory` (default) | `memory://`, and transports on a broker in this process |
+//! | `spool` (default) | buffers of notifications on disk |
+//! | `brotli`, `bzip2`, `xz`, `zstd` | compressions beside zlib |
+//! | `yaml` | routing rules of notifications, as oslo.messaging reads them from a file |
+//!
+//! What is left out is an error that names its feature.
 
 mod compress;
 mod connection;

@@ -2,8 +2,9 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+#[cfg(feature = "memory")]
 use amqp_broker::Broker;
-use amqp_client::{ConnectOptions, Exchange, Queue, Recovery, Uri};
+use amqp_client::{ConnectOptions, Exchange, Queue, Recovery};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
@@ -87,6 +88,7 @@ pub struct TransportOptions {
     topology: Topology,
     traffic: Traffic,
     recovery: Recovery,
+    #[cfg(feature = "memory")]
     broker: Option<Broker>,
 }
 
@@ -242,6 +244,7 @@ impl TransportOptions {
 
     /// Connects to this broker in memory, whatever hosts the URL names; login, virtual host and options are the URL's. For tests,
     /// which have the broker's [faults](amqp_broker::Faults) and can look into it.
+    #[cfg(feature = "memory")]
     #[must_use]
     pub fn broker(mut self, broker: &Broker) -> Self {
         self.broker = Some(broker.clone());
@@ -290,9 +293,10 @@ impl TransportOptions {
 
     /// On this broker, in memory, as `guest` in the virtual host `/`; it connects when it is first used. For another login or virtual
     /// host see [`broker`](Self::broker).
+    #[cfg(feature = "memory")]
     #[must_use]
     pub fn on(self, broker: &Broker) -> Transport {
-        let here = Brokers::here(broker.clone(), Uri::default());
+        let here = Brokers::here(broker.clone(), amqp_client::Uri::default());
         let (topology, traffic) = (self.topology.clone(), self.traffic);
         self.made(&here, topology, traffic)
     }
@@ -304,11 +308,21 @@ impl TransportOptions {
     pub fn lazy(self, url: &str) -> Result<Transport, Error> {
         let (url, topology, traffic) = take_topology(url, self.topology.clone(), self.traffic)?;
         let url = TransportUrl::parse(&url)?;
-        let brokers = match &self.broker {
+        let brokers = self.brokers(url);
+        Ok(self.made(&brokers, topology, traffic))
+    }
+
+    #[cfg(feature = "memory")]
+    fn brokers(&self, url: TransportUrl) -> Brokers {
+        match &self.broker {
             Some(broker) => Brokers::here(broker.clone(), url.into_uri()),
             None => url.into(),
-        };
-        Ok(self.made(&brokers, topology, traffic))
+        }
+    }
+
+    #[cfg(not(feature = "memory"))]
+    fn brokers(&self, url: TransportUrl) -> Brokers {
+        url.into()
     }
 
     fn made(self, brokers: &Brokers, topology: Topology, traffic: Traffic) -> Transport {
@@ -398,6 +412,7 @@ impl Transport {
     /// # Ok(())
     /// # }
     /// ```
+    #[cfg(feature = "memory")]
     #[must_use]
     pub fn on(broker: &Broker) -> Self {
         TransportOptions::new().on(broker)

@@ -1,9 +1,13 @@
 //! Where the brokers of a transport are, and the way there.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
+#[cfg(feature = "memory")]
+use std::sync::Arc;
 
+#[cfg(feature = "memory")]
 use amqp_broker::Broker;
 use amqp_client::{ConnectOptions, Connection, Uri};
+#[cfg(feature = "memory")]
 use tokio::io::DuplexStream;
 
 use crate::connection::setup_error::SetupError;
@@ -14,10 +18,12 @@ pub(crate) enum Brokers {
     /// To be tried in turn; at least one.
     Network(Vec<Uri>),
     /// One in this process.
+    #[cfg(feature = "memory")]
     Here(Here),
 }
 
 /// The way to a broker in this process.
+#[cfg(feature = "memory")]
 #[derive(Clone)]
 pub(crate) struct Here {
     stream: Arc<dyn Fn() -> DuplexStream + Send + Sync>,
@@ -27,6 +33,7 @@ pub(crate) struct Here {
     name: String,
 }
 
+#[cfg(feature = "memory")]
 impl Brokers {
     /// The one in this process with this name, which is there from now on.
     pub(crate) fn in_memory(name: &str) -> Self {
@@ -40,7 +47,9 @@ impl Brokers {
         let (uri, name) = (Box::new(uri), "the broker in this process".to_owned());
         Brokers::Here(Here { stream: Arc::new(move || broker.connect()), uri, name })
     }
+}
 
+impl Brokers {
     /// One attempt to connect.
     pub(crate) async fn connect(&self, options: &ConnectOptions) -> Result<Connection, SetupError> {
         match self {
@@ -48,6 +57,7 @@ impl Brokers {
                 let connected = options.connect_any(uris).await;
                 connected.map_err(|source| SetupError::Connect { host: hosts(uris), source })
             }
+            #[cfg(feature = "memory")]
             Brokers::Here(Here { stream, uri, name }) => {
                 let stream = stream.clone();
                 let connector = move || std::future::ready(Ok(stream()));
@@ -67,6 +77,7 @@ impl fmt::Debug for Brokers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Brokers::Network(uris) => f.debug_list().entries(uris).finish(),
+            #[cfg(feature = "memory")]
             Brokers::Here(Here { name, .. }) => f.write_str(name),
         }
     }

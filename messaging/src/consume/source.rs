@@ -126,18 +126,16 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::{
-        connection::{
-            event::Teller,
-            link::{Link, Way},
-            state::Role,
-        },
-        url::TransportUrl,
+    use crate::connection::{
+        brokers::Brokers,
+        event::Teller,
+        link::{Link, Way},
+        state::Role,
     };
 
     #[tokio::test(start_paused = true)]
     async fn what_ends_soon_again_is_a_relapse_until_it_was_there_for_a_while() {
-        let brokers = TransportUrl::parse("memory://source").unwrap().into();
+        let brokers = Brokers::Network(Vec::new());
         let (options, recovery) = (ConnectOptions::new(), Recovery::new());
         let way = Way { brokers, options, max_message_size: 1000, recovery };
         let link = Link::new(Role::Consume, way, Teller::new());

@@ -10,6 +10,14 @@ pub enum UrlError {
     /// A scheme nobody knows here.
     #[error("unknown scheme {0:?}; expected amqp, amqps, rabbit or memory")]
     UnknownScheme(String),
+    /// A scheme whose feature of this crate is off.
+    #[error("{scheme}:// is not in this build: feature `{feature}` of `messaging` is off")]
+    NotCompiled {
+        /// The scheme.
+        scheme: &'static str,
+        /// The feature that turns it on.
+        feature: &'static str,
+    },
     /// What stands where the port should is no number from 0 to 65535. It is not repeated: it may be a password without its host.
     #[error("the port of host {host:?} is not a number from 0 to 65535")]
     BadPort {

@@ -14,6 +14,7 @@ use crate::connection::brokers::Brokers;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TransportUrl {
     /// The broker of this name in this process.
+    #[cfg(feature = "memory")]
     Memory(String),
     /// Brokers on the network, to be tried in turn; at least one.
     Amqp(Vec<Uri>),
@@ -23,6 +24,7 @@ impl From<TransportUrl> for Brokers {
     fn from(url: TransportUrl) -> Self {
         match url {
             TransportUrl::Amqp(uris) => Brokers::Network(uris),
+            #[cfg(feature = "memory")]
             TransportUrl::Memory(name) => Brokers::in_memory(&name),
         }
     }
@@ -30,6 +32,7 @@ impl From<TransportUrl> for Brokers {
 
 impl TransportUrl {
     /// Who logs in, to which virtual host, at the first of the brokers.
+    #[cfg(feature = "memory")]
     pub(crate) fn into_uri(self) -> Uri {
         match self {
             TransportUrl::Amqp(uris) => uris.into_iter().next().unwrap_or_default(),
@@ -49,6 +52,7 @@ impl TransportUrl {
                     uris.extend(more);
                     TransportUrl::Amqp(uris)
                 }
+                #[cfg(feature = "memory")]
                 _ => return Err(UrlError::MemoryAmongOthers),
             });
         }
@@ -129,6 +133,12 @@ fn one(url: &str) -> Result<TransportUrl, UrlError> {
     }
 }
 
+#[cfg(not(feature = "memory"))]
+fn memory(_: &str) -> Result<TransportUrl, UrlError> {
+    Err(UrlError::NotCompiled { scheme: "memory", feature: "memory" })
+}
+
+#[cfg(feature = "memory")]
 fn memory(rest: &str) -> Result<TransportUrl, UrlError> {
     let name = rest.split(['/', '?', '#']).next().unwrap_or_default();
     // Without one it is the broker that all of kombu's `memory://` share.
@@ -214,6 +224,7 @@ mod tests {
     fn uris(url: &str) -> Vec<Uri> {
         match TransportUrl::parse(url).unwrap() {
             TransportUrl::Amqp(uris) => uris,
+            #[cfg(feature = "memory")]
             TransportUrl::Memory(name) => panic!("memory {name}"),
         }
     }
@@ -312,7 +323,6 @@ mod tests {
         ] {
             assert_eq!(shown(url), hosts, "{url}");
         }
-        assert_eq!(TransportUrl::parse("amqp://a;memory://b"), Err(UrlError::MemoryAmongOthers));
         assert_eq!(TransportUrl::parse(";"), Err(UrlError::NoScheme));
         assert_eq!(TransportUrl::parse("amqp://a;redis://b"), Err(UrlError::UnknownScheme("redis".into())));
     }
@@ -347,9 +357,21 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(feature = "memory"))]
+    fn without_its_feature_a_memory_url_is_refused_by_the_name_of_that() {
+        let error = TransportUrl::parse("memory://tests").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "memory:// is not in this build: feature `memory` of `messaging` is off"
+        );
+    }
+
+    #[test]
+    #[cfg(feature = "memory")]
     fn memory_brokers_have_names() {
         assert_eq!(TransportUrl::parse("memory://tests/"), Ok(TransportUrl::Memory("tests".into())));
         assert_eq!(TransportUrl::parse("memory://"), Ok(TransportUrl::Memory(String::new())));
+        assert_eq!(TransportUrl::parse("amqp://a;memory://b"), Err(UrlError::MemoryAmongOthers));
     }
 
     #[test]

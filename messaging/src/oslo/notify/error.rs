@@ -43,6 +43,12 @@ pub enum NotifyError {
     /// A buffer gave a notification up to have room for a later one.
     #[error("the notification made room in a full buffer for a later one")]
     Displaced,
+    /// A feature of this crate is off.
+    #[error("buffers on disk are not in this build: feature `{feature}` of `messaging` is off")]
+    NotCompiled {
+        /// The feature.
+        feature: &'static str,
+    },
     /// The files of a buffer cannot be used.
     #[error("the files of a buffer cannot be used")]
     Files(#[source] BoxError),

@@ -4,4 +4,8 @@ pub(super) mod backlog;
 pub(super) mod buffer;
 pub(super) mod emission;
 pub(super) mod notifier;
+#[cfg(feature = "spool")]
+pub(super) mod spool;
+#[cfg(not(feature = "spool"))]
+#[path = "no_spool.rs"]
 pub(super) mod spool;

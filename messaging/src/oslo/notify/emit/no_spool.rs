@@ -1,0 +1,38 @@
+//! Without the feature `spool`: no buffer is on disk.
+
+use std::{future::Ready, path::Path};
+
+use bytes::Bytes;
+
+use crate::{
+    error::Error,
+    oslo::notify::{error::NotifyError, notification::Notification},
+};
+
+/// There is none.
+pub(super) enum Spool {}
+
+/// What a folder held, under its numbers and in their order.
+pub(super) type Kept = Vec<(u64, Notification)>;
+
+impl Spool {
+    pub(super) fn open(_folder: &Path) -> Result<(Self, Kept), NotifyError> {
+        Err(NotifyError::NotCompiled { feature: "spool" })
+    }
+
+    pub(super) fn record(_notification: &Notification) -> Result<Bytes, Error> {
+        Ok(Bytes::new())
+    }
+
+    pub(super) fn keep(&self, _number: u64, _record: Bytes) -> Ready<Result<(), Error>> {
+        match *self {}
+    }
+
+    pub(super) fn forget(&self, _number: u64) {
+        match *self {}
+    }
+
+    pub(super) async fn close(self) {
+        match self {}
+    }
+}
