@@ -15,16 +15,17 @@ use std::{
 };
 
 use amqp_codec::{
-    Error as CodecError, FRAME_MIN_SIZE, FrameKind, Method, ShortString, Tune,
+    Arguments as _, Error as CodecError, FRAME_MIN_SIZE, FrameKind, Frames, Method, MethodId, ShortString,
+    Tune,
     frame::{HEARTBEAT, check_heartbeat},
-    method::connection,
+    method::{basic, connection},
 };
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
     calls::{CallId, Calls},
     channel::{After, Channel},
-    chunk::{Located, is_deliver, whole_frames},
+    chunk::{frames_of, next_frame, whole_frames},
     handshake::{Handshake, Login, Progress},
     heartbeat::{Due, Heartbeat},
     inbox::Backlog,
@@ -218,11 +219,10 @@ impl Engine {
         let (whole, broken) = whole_frames(buffer, self.link.frame_max);
         let chunk = buffer.split_to(whole).freeze();
         self.link.metrics.bytes_received += chunk.len() as u64;
-        let mut at = 0;
-        while at < chunk.len() && !self.is_down() {
-            match self.handle_frame(now, &chunk, at) {
-                Ok(next) => at = next,
-                Err(error) => return self.fail(now, error),
+        let mut frames = frames_of(&chunk);
+        while !frames.rest().is_empty() && !self.is_down() {
+            if let Err(error) = self.handle_frame(now, &chunk, &mut frames) {
+                return self.fail(now, error);
             }
         }
         self.put_batches();
@@ -383,49 +383,47 @@ impl Engine {
         self.is_reading_paused
     }
 
-    fn handle_frame(&mut self, now: Instant, chunk: &Bytes, at: usize) -> Result<usize> {
-        let frame = Located::at(chunk, at).map_err(|source| Error::Protocol { channel: 0, source })?;
-        let next = frame.payload.end + 1;
+    fn handle_frame(&mut self, now: Instant, chunk: &Bytes, frames: &mut Frames<'_>) -> Result<()> {
+        let frame = next_frame(frames).map_err(|source| Error::Protocol { channel: 0, source })?;
         self.link.metrics.frames_received += 1;
         if frame.kind == FrameKind::Heartbeat {
             check_heartbeat(frame.channel, frame.payload.len())
                 .map_err(|source| Error::Protocol { channel: 0, source })?;
-            return Ok(next);
+            return Ok(());
         }
         if frame.channel == 0 {
-            self.handle_connection_frame(now, frame.kind, &chunk.slice(frame.payload))?;
-            return Ok(next);
+            return self.handle_connection_frame(now, frame.kind, &chunk.slice(frame.payload_range()));
         }
         let slot = self.channels.get_mut(usize::from(frame.channel));
         // After connection.close has been sent all but its answer is ignored (spec section 1.4.2.11).
         if matches!(self.phase, Phase::Closing { .. }) {
-            return Ok(next);
+            return Ok(());
         }
         let Some(Some((_, channel))) = slot else {
             return Err(Error::Protocol { channel: frame.channel, source: CodecError::ChannelNotOpen });
         };
         let link = &mut self.link;
-        let next = match frame.kind {
-            FrameKind::Method if is_deliver(chunk, &frame.payload) => {
-                channel.deliver(link, chunk, frame.payload)?
+        match frame.kind {
+            FrameKind::Method if MethodId::peek(frame.payload) == Some(basic::Deliver::ID) => {
+                channel.deliver(link, chunk, &frame, frames)?;
             }
             FrameKind::Method => {
-                let after = channel.method(link, &chunk.slice(frame.payload))?;
+                let after = channel.method(link, &chunk.slice(frame.payload_range()))?;
                 let has_batches = channel.has_batches();
                 self.after_method(frame.channel, after);
                 if has_batches && after == After::Goes {
                     self.touch(frame.channel);
                 }
-                return Ok(next);
+                return Ok(());
             }
-            FrameKind::Header => channel.header(link, &chunk.slice(frame.payload)).map(|()| next)?,
-            FrameKind::Body => channel.body(link, chunk.slice(frame.payload)).map(|()| next)?,
-            FrameKind::Heartbeat => next,
-        };
+            FrameKind::Header => channel.header(link, &chunk.slice(frame.payload_range()))?,
+            FrameKind::Body => channel.body(link, chunk.slice(frame.payload_range()))?,
+            FrameKind::Heartbeat => {}
+        }
         if channel.has_batches() {
             self.touch(frame.channel);
         }
-        Ok(next)
+        Ok(())
     }
 
     /// The channel has deliveries of the read under way.

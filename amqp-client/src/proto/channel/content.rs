@@ -1,9 +1,7 @@
 //! Content that arrives on a channel: deliveries, messages asked for, messages that came back.
 
-use std::ops::Range;
-
 use amqp_codec::{
-    Content, ContentHeader, Error as CodecError, ReplyCode, ShortString, borrowed,
+    Content, ContentHeader, Error as CodecError, FrameRef, Frames, ReplyCode, ShortString, borrowed,
     method::{basic, channel},
 };
 use bytes::Bytes;
@@ -14,7 +12,6 @@ use crate::{
     event::Event,
     proto::{
         calls::Reply,
-        chunk::look_ahead,
         delivery::{RawDelivery, check_exchange_and_key, exchange_at, join_head},
         expects::Expects,
         holders::Holder,
@@ -28,17 +25,22 @@ use crate::{
 const MOST_GIVEN_BACK: usize = 4 * 1024 * 1024;
 
 impl Channel {
-    /// A `basic.deliver` at `payload` in `chunk`. The usual case takes header and body with it: all three frames are in
-    /// the chunk, and the delivery is two slices of it. Returns where the next frame begins.
-    pub(crate) fn deliver(&mut self, link: &mut Link, chunk: &Bytes, payload: Range<usize>) -> Result<usize> {
+    /// A `basic.deliver` in `chunk`, which `frames` walks over. The usual case takes header and body with it: all three frames are
+    /// in the chunk, and the delivery is two slices of it.
+    pub(crate) fn deliver(
+        &mut self,
+        link: &mut Link,
+        chunk: &Bytes,
+        frame: &FrameRef<'_>,
+        frames: &mut Frames<'_>,
+    ) -> Result<()> {
         if self.is_discarding {
-            return Ok(payload.end + 1);
+            return Ok(());
         }
         self.incoming.expect_method().map_err(|error| self.broken(error))?;
-        let bytes = chunk.get(payload.clone()).unwrap_or_default();
-        let deliver = match borrowed::Deliver::decode(bytes) {
+        let deliver = match borrowed::Deliver::decode(frame.payload) {
             Ok(Some(deliver)) => deliver,
-            Ok(None) => return Ok(payload.end + 1),
+            Ok(None) => return Ok(()),
             Err(error) => return Err(self.broken(error)),
         };
         let Some((consumer, withhold_over)) = self.find_consumer(deliver.consumer_tag) else {
@@ -49,26 +51,27 @@ impl Channel {
         };
         // class 2, method 2, tag's length octet 1, delivery tag 8, bits 1
         let exchange_at = 14 + deliver.consumer_tag.len();
-        let after = payload.end + 1;
-        if let Some(ahead) = look_ahead(self.id, chunk, after, link.frame_max) {
-            let size = ahead.body.len() as u64;
+        let payload = frame.payload_range();
+        if let Some(content) = frames.next_content(self.id) {
+            let size = content.body.len() as u64;
             let is_over = size > withhold_over.unwrap_or(link.max_message_size);
             if is_over && withhold_over.is_none() {
                 self.refuse_content(link, size);
-                return Ok(ahead.next);
+                return Ok(());
             }
-            let head = payload.start..ahead.properties.end;
+            let properties = content.properties_range();
+            let head = payload.start..properties.end;
             // Without its body it is not to keep alive what was read with it.
             let head = match is_over {
                 true => Bytes::copy_from_slice(chunk.get(head).unwrap_or_default()),
                 false => chunk.slice(head),
             };
-            let properties_at = ahead.properties.start - payload.start;
-            link.metrics.frames_received += if ahead.body.is_empty() { 1 } else { 2 };
-            let body = if is_over { Bytes::new() } else { chunk.slice(ahead.body) };
+            let properties_at = properties.start - payload.start;
+            link.metrics.frames_received += if content.body.is_empty() { 1 } else { 2 };
+            let body = if is_over { Bytes::new() } else { chunk.slice(content.body_range()) };
             let (tag, redelivered) = (deliver.delivery_tag, deliver.redelivered);
             self.receive(link, consumer, head, exchange_at, properties_at, body, tag, redelivered);
-            return Ok(ahead.next);
+            return Ok(());
         }
         let incoming = Incoming::Deliver {
             consumer,
@@ -79,7 +82,7 @@ impl Channel {
         };
         self.incoming.method(incoming).map_err(|error| self.broken(error))?;
         self.withhold_over = withhold_over;
-        Ok(after)
+        Ok(())
     }
 
     pub(crate) fn header(&mut self, link: &mut Link, payload: &Bytes) -> Result<()> {
