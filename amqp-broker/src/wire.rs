@@ -6,16 +6,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use amqp_codec::frame::{HEADER_LEN, PROTOCOL_HEADER};
+use amqp_codec::{FrameKind, FrameScanner, frame::PROTOCOL_HEADER};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     faults::plan::{Cut, Direction},
     hang_up::HangUp,
 };
-
-/// The first octet of a frame that says only that somebody lives.
-const HEARTBEAT: u8 = 8;
 
 /// A stream, which is cut at a frame if that is wanted.
 pub(crate) struct Wire<S> {
@@ -30,19 +27,17 @@ pub(crate) struct Wire<S> {
 struct Scan {
     /// The number of that frame among those to come.
     left: u64,
-    /// The known part of the present frame's header.
-    header: [u8; HEADER_LEN],
-    known: usize,
-    /// The octets that are to be passed over: a payload, or the protocol header.
-    skip: usize,
+    /// The octets before the first frame that are to come: the protocol header.
+    before: usize,
+    frames: FrameScanner,
 }
 
 impl<S> Wire<S> {
     pub(crate) fn new(stream: S, cut: Option<Cut>) -> Self {
         let cut = cut.map(|Cut { direction, frame }| {
             // Before its first frame a client names its protocol.
-            let skip = if direction == Direction::In { PROTOCOL_HEADER.len() } else { 0 };
-            (direction, Scan { left: frame, header: [0; HEADER_LEN], known: 0, skip })
+            let before = if direction == Direction::In { PROTOCOL_HEADER.len() } else { 0 };
+            (direction, Scan { left: frame, before, frames: FrameScanner::default() })
         });
         Wire { stream, cut, is_lost: false }
     }
@@ -55,33 +50,23 @@ impl<S> Wire<S> {
 impl Scan {
     /// Tells how many of these octets pass.
     fn passing(&mut self, octets: &[u8]) -> usize {
-        let mut at = 0;
-        while let Some(&octet) = octets.get(at) {
-            if self.skip > 0 {
-                let passed = self.skip.min(octets.len() - at);
-                self.skip -= passed;
-                at += passed;
-                continue;
-            }
-            if self.known == 0 && octet != HEARTBEAT {
+        let before = self.before.min(octets.len());
+        self.before -= before;
+        let mut rest = octets.get(before..).unwrap_or_default();
+        while let Some(&first) = rest.first() {
+            // One that says only that somebody lives does not count.
+            if self.frames.is_between_frames() && first != FrameKind::Heartbeat.octet() {
                 if self.left <= 1 {
-                    return at;
+                    return octets.len() - rest.len();
                 }
                 self.left -= 1;
             }
-            if let Some(place) = self.header.get_mut(self.known) {
-                *place = octet;
-            }
-            self.known += 1;
-            at += 1;
-            if self.known == HEADER_LEN {
-                let [_, _, _, s3, s2, s1, s0] = self.header;
-                self.known = 0;
-                // The payload and the octet that ends the frame.
-                self.skip = u32::from_be_bytes([s3, s2, s1, s0]) as usize + 1;
+            // What is no frame passes: who reads it ends the connection.
+            if self.frames.scan(&mut rest).is_err() {
+                break;
             }
         }
-        at
+        octets.len()
     }
 }
 

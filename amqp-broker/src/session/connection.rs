@@ -6,9 +6,8 @@ mod settling;
 mod weight;
 
 use amqp_codec::{
-    FrameHeader, FrameKind, Method, MethodId, ReplyCode, ShortString,
-    borrowed::{self, Publish},
-    frame::{FRAME_END, HEADER_LEN},
+    FrameHeader, FrameKind, Frames, Method, MethodId, ReplyCode, ShortString,
+    borrowed::Publish,
     method::{Arguments, basic, channel, connection},
 };
 use bytes::{Buf, Bytes, BytesMut};
@@ -19,7 +18,7 @@ use crate::{
 };
 
 use super::{
-    bad_frame::{LENIENCY, bad_end, bad_header, octets, out_of_place},
+    bad_frame::{LENIENCY, bad_frame, octets, out_of_place},
     channel::{ChannelSession, ClientName},
     farewell::CLOSE_OK,
     incoming::{GATHERED, METHOD_EXPECTED, Part, blamed},
@@ -30,12 +29,6 @@ use super::{
 /// From this many bytes that wait to be written on, nothing more is read: the answers have to go somewhere. Deliveries stop
 /// far below, so a client that only consumes slowly is still heard.
 const TOO_MUCH_TO_WRITE: usize = 8 << 20;
-
-/// Methods that are answered at once, by class and method number.
-const CONSUME: [u8; 4] = [0, 60, 0, 20];
-const GET: [u8; 4] = [0, 60, 0, 70];
-const CHANNEL_CLOSE: [u8; 4] = [0, 20, 0, 40];
-const CONNECTION_CLOSE: [u8; 4] = [0, 10, 0, 50];
 
 /// The terms that are agreed with the client.
 #[derive(Clone, Debug)]
@@ -197,31 +190,26 @@ impl ConnectionSession {
                 Phase::Running | Phase::Leaving | Phase::Closing => {}
             }
             let unread = input.get(at..).unwrap_or_default();
-            let header = match FrameHeader::peek(unread, self.terms.frame_max + LENIENCY) {
-                Ok(Some(header)) if unread.len() >= header.frame_len() => header,
-                Ok(_) => break Wants::Input,
+            let frame = match Frames::new(unread, self.terms.frame_max + LENIENCY).next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break Wants::Input,
                 Err(error) => {
-                    self.fail_frame(op, &bad_header(&error, unread, self.terms.frame_max));
+                    self.fail_frame(op, &bad_frame(&error, unread, self.terms.frame_max));
                     continue;
                 }
             };
-            let (frame, _) = unread.split_at_checked(header.frame_len()).unwrap_or_default();
-            let (payload, end) = payload_of(frame);
-            if end != FRAME_END {
-                self.fail_frame(op, &bad_end(header, payload, end));
-                continue;
-            }
-            if header.kind == FrameKind::Body && payload.len() > GATHERED {
+            let header = frame.header();
+            if frame.kind == FrameKind::Body && frame.payload.len() > GATHERED {
+                let payload = frame.payload_range();
                 input.advance(at);
                 at = 0;
                 let frame = input.split_to(header.frame_len()).freeze();
-                let end = frame.len() - 1;
-                self.body(op, header, Part::Shared(frame.slice(HEADER_LEN..end)));
+                self.body(op, header, Part::Shared(frame.slice(payload)));
             } else {
-                if let Some(change) = self.waits_for(op, header, payload) {
+                if let Some(change) = self.waits_for(op, header, frame.payload) {
                     break Wants::Disk(change);
                 }
-                self.frame(op, header, payload);
+                self.frame(op, header, frame.payload);
                 if std::mem::take(&mut self.is_to_repeat) {
                     break Wants::Turn;
                 }
@@ -262,13 +250,13 @@ impl ConnectionSession {
         {
             return None;
         }
-        let id = payload.first_chunk()?;
         let channels = || self.channels.iter().flatten();
-        let change = match *id {
-            CONSUME | GET | CHANNEL_CLOSE => {
+        let change = match MethodId::peek(payload)? {
+            // What is answered at once.
+            basic::Consume::ID | basic::Get::ID | channel::Close::ID => {
                 self.channels.get(usize::from(header.channel))?.as_ref()?.answered()
             }
-            CONNECTION_CLOSE => channels().map(|channel| channel.answered()).max()?,
+            connection::Close::ID => channels().map(|channel| channel.answered()).max()?,
             _ => return None,
         };
         (!op.shared.pending_answers.is_on_disk(change)).then_some(change)
@@ -352,17 +340,14 @@ impl ConnectionSession {
     fn channel_method(&mut self, op: &mut Operation<'_>, number: u16, payload: &[u8]) -> Result<(), Failure> {
         if let Some(channel) = self.channel(number) {
             // Methods that come by the million go past the table.
-            if payload.starts_with(&borrowed::PUBLISH) {
-                let publish = Publish::decode(payload).map_err(unreadable)?;
-                if let Some(publish) = publish {
-                    channel.publish(&publish).map_err(by(basic::Publish::ID))?;
-                }
+            if let Some(publish) = Publish::decode(payload).map_err(unreadable)? {
+                channel.publish(&publish).map_err(by(basic::Publish::ID))?;
                 if op.shared.alarm.is_on() {
                     self.hold(op);
                 }
                 return Ok(());
             }
-            if let Some((settlement, method)) = settling::settlement(payload) {
+            if let Some((settlement, method)) = settling::settlement(payload).map_err(unreadable)? {
                 return channel.settle(op, settlement).map_err(by(method));
             }
         }
@@ -577,13 +562,4 @@ fn by(method: MethodId) -> impl Fn(Refusal) -> Failure {
 
 fn unreadable(error: amqp_codec::Error) -> Failure {
     Failure { refusal: Refusal::Syntax(error), method: MethodId::default() }
-}
-
-/// The payload of a whole frame, and its last octet.
-#[inline]
-fn payload_of(frame: &[u8]) -> (&[u8], u8) {
-    match frame.get(HEADER_LEN..).and_then(<[u8]>::split_last) {
-        Some((end, payload)) => (payload, *end),
-        None => (&[], 0),
-    }
 }

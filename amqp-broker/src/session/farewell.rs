@@ -2,24 +2,19 @@
 //! the answer has ended, and nothing else that comes is looked at.
 
 use amqp_codec::{
-    Arguments, FrameHeader, FrameKind, MethodId,
-    frame::{FRAME_END, HEADER_LEN},
-    method::connection,
+    Arguments, FrameHeader, FrameKind, FrameScanner, MethodId, frame::FRAME_END, method::connection,
+    scanner::Passed,
 };
 
 /// A connection's close-ok, complete.
 pub(crate) const CLOSE_OK: [u8; 12] = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, FRAME_END];
 
-/// The octets that a method frame begins with, up to the number of its method.
-const HEAD: usize = HEADER_LEN + 4;
-
-/// Walks the frames that come, and keeps nothing of them but how the present one begins.
+/// Follows the frames that come, and keeps nothing of them but how the present one begins.
 #[derive(Debug, Default)]
 pub(crate) struct Farewell {
-    head: [u8; HEAD],
-    known: usize,
-    /// The octets of the frame that are to come, once its header is known.
-    left: usize,
+    frames: FrameScanner,
+    /// Of the present frame, if it is a method of the connection: what is known of its number.
+    method: Option<Number>,
     /// The closes that are to be answered.
     closes: usize,
     has_ended: bool,
@@ -27,14 +22,21 @@ pub(crate) struct Farewell {
     is_deaf: bool,
 }
 
+/// The number of a method, which may come in parts.
+#[derive(Debug, Default)]
+struct Number {
+    octets: [u8; 4],
+    known: usize,
+}
+
 impl Farewell {
     /// Takes what has come.
     pub(crate) fn hear(&mut self, mut octets: &[u8]) {
-        while !octets.is_empty() && !self.is_deaf {
-            let taken = self.take(octets);
-            octets = octets.get(taken..).unwrap_or_default();
-            if self.known >= HEADER_LEN && self.left == 0 {
-                self.end_frame();
+        while !self.is_deaf {
+            match self.frames.scan(&mut octets) {
+                Ok(Some(passed)) => self.pass(passed),
+                Ok(None) => return,
+                Err(_) => self.is_deaf = true,
             }
         }
     }
@@ -49,53 +51,35 @@ impl Farewell {
         self.has_ended
     }
 
-    /// Takes an octet of the head, or what there is of the rest; how much that is.
-    fn take(&mut self, octets: &[u8]) -> usize {
-        let is_head = self.known < HEADER_LEN || self.known < HEAD && self.left > 1;
-        if !is_head {
-            let passed = self.left.min(octets.len());
-            self.left -= passed;
-            return passed;
+    fn pass(&mut self, passed: Passed<'_>) {
+        match passed {
+            Passed::Header(FrameHeader { kind, channel, .. }) => {
+                self.method = (kind == FrameKind::Method && channel == 0).then(Number::default);
+            }
+            Passed::Payload(part) => {
+                if let Some(method) = &mut self.method {
+                    method.push(part);
+                }
+            }
+            Passed::End(_) => match self.method.take().and_then(|number| number.id()) {
+                Some(connection::Close::ID) => self.closes += 1,
+                Some(connection::CloseOk::ID) => self.has_ended = true,
+                _ => {}
+            },
         }
-        if let (Some(place), Some(octet)) = (self.head.get_mut(self.known), octets.first()) {
+    }
+}
+
+impl Number {
+    fn push(&mut self, part: &[u8]) {
+        for (place, octet) in self.octets.iter_mut().skip(self.known).zip(part) {
             *place = *octet;
-        }
-        self.known += 1;
-        match self.known {
-            ..HEADER_LEN => {}
-            HEADER_LEN => self.begin_payload(),
-            _ => self.left -= 1,
-        }
-        1
-    }
-
-    fn begin_payload(&mut self) {
-        match self.header() {
-            // The payload, and the octet that ends the frame.
-            Some(header) => self.left = header.size as usize + 1,
-            None => self.is_deaf = true,
+            self.known += 1;
         }
     }
 
-    fn header(&self) -> Option<FrameHeader> {
-        FrameHeader::peek(&self.head, usize::MAX).ok().flatten()
-    }
-
-    fn end_frame(&mut self) {
-        let known = std::mem::take(&mut self.known);
-        let is_of_connection =
-            self.header().is_some_and(|header| header.kind == FrameKind::Method && header.channel == 0);
-        let Some([c1, c0, m1, m0]) = self.head.last_chunk().filter(|_| known == HEAD && is_of_connection)
-        else {
-            return;
-        };
-        let id =
-            MethodId { class_id: u16::from_be_bytes([*c1, *c0]), method_id: u16::from_be_bytes([*m1, *m0]) };
-        match id {
-            connection::Close::ID => self.closes += 1,
-            connection::CloseOk::ID => self.has_ended = true,
-            _ => {}
-        }
+    fn id(&self) -> Option<MethodId> {
+        (self.known == self.octets.len()).then(|| MethodId::from_octets(self.octets))
     }
 }
 

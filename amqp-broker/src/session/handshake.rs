@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    bad_frame::{LENIENCY, bad_header},
+    bad_frame::{LENIENCY, bad_frame},
     opening::Opening,
 };
 
@@ -167,7 +167,7 @@ impl<'a> Handshake<'a> {
     fn unreadable(&self, error: &amqp_codec::Error, input: &[u8], output: &mut BytesMut) -> Refused {
         match (self.stage, error) {
             (Stage::Open, amqp_codec::Error::FrameTooLarge { .. }) => {
-                let refusal = bad_header(error, input, self.frame_max());
+                let refusal = bad_frame(error, input, self.frame_max());
                 let reply_text = refusal.reply_text();
                 let close =
                     connection::Close { reply_code: refusal.code().0, reply_text, ..Default::default() };

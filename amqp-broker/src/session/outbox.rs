@@ -29,10 +29,10 @@ const MOST_REPLIES: usize = 64 << 20;
 /// Memory that an outbox keeps when it is empty; what one burst needed beyond that is given back.
 const KEPT: usize = 256 << 10;
 
-/// `basic.deliver` and `basic.return` by class and method number.
-const DELIVER: [u8; 4] = [0, 60, 0, 60];
-const GET_OK: [u8; 4] = [0, 60, 0, 71];
-const RETURN: [u8; 4] = [0, 60, 0, 50];
+/// What the methods with content begin with.
+const DELIVER: [u8; 4] = basic::Deliver::ID.octets();
+const GET_OK: [u8; 4] = basic::GetOk::ID.octets();
+const RETURN: [u8; 4] = basic::Return::ID.octets();
 
 /// Frames for one connection.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! Acknowledgements and refusals, read past the table of methods.
 
 use amqp_codec::{
-    MethodId,
+    Error, MethodId,
+    borrowed::{Ack, Nack, Reject},
     method::{Arguments as _, basic},
 };
 
@@ -12,16 +13,27 @@ const fn refused(requeue: bool) -> Outcome {
     if requeue { Outcome::Requeued } else { Outcome::Rejected }
 }
 
-/// Reads ack, nack and reject, of well-formed frames.
+/// Reads ack, nack and reject; `None` for any other method.
 #[inline]
-pub(super) fn settlement(payload: &[u8]) -> Option<(Settlement, MethodId)> {
-    let &[0, 60, 0, method, t7, t6, t5, t4, t3, t2, t1, t0, bits] = payload else { return None };
-    let tag = u64::from_be_bytes([t7, t6, t5, t4, t3, t2, t1, t0]);
-    let (first, second) = (bits & 1 != 0, bits & 2 != 0);
-    match method {
-        80 => Some((Settlement { tag, multiple: first, outcome: Outcome::Acked }, basic::Ack::ID)),
-        90 => Some((Settlement { tag, multiple: false, outcome: refused(first) }, basic::Reject::ID)),
-        120 => Some((Settlement { tag, multiple: first, outcome: refused(second) }, basic::Nack::ID)),
+pub(super) fn settlement(payload: &[u8]) -> Result<Option<(Settlement, MethodId)>, Error> {
+    let Some(id) = MethodId::peek(payload) else { return Ok(None) };
+    let settlement = match id {
+        basic::Ack::ID => Ack::decode(payload)?.map(|Ack { delivery_tag: tag, multiple }| Settlement {
+            tag,
+            multiple,
+            outcome: Outcome::Acked,
+        }),
+        basic::Nack::ID => Nack::decode(payload)?.map(|nack| Settlement {
+            tag: nack.delivery_tag,
+            multiple: nack.multiple,
+            outcome: refused(nack.requeue),
+        }),
+        basic::Reject::ID => Reject::decode(payload)?.map(|reject| Settlement {
+            tag: reject.delivery_tag,
+            multiple: false,
+            outcome: refused(reject.requeue),
+        }),
         _ => None,
-    }
+    };
+    Ok(settlement.map(|settlement| (settlement, id)))
 }
