@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     field::FieldKind,
     frame::{FRAME_END, FrameKind, HEADER_LEN, put_body},
+    method::{Arguments as _, basic},
     nesting::check_table,
     octets::{self, end, field, long_long, octet, octets, short, short_string},
     properties::{Properties, PropertyList},
@@ -21,12 +22,6 @@ use crate::{
 };
 
 pub use settlement::{Ack, Nack, Reject};
-
-/// The first four octets of a `basic.publish` payload: class 60, method 40.
-pub const PUBLISH: [u8; 4] = [0, 60, 0, 40];
-
-/// The first four octets of a `basic.deliver` payload: class 60, method 60.
-pub const DELIVER: [u8; 4] = [0, 60, 0, 60];
 
 /// `basic.publish`, its strings borrowed: from the payload when it is read, from anywhere when it is written.
 ///
@@ -143,7 +138,7 @@ impl<'a> Publish<'a> {
     /// A field that reaches past the end, bytes left over.
     #[inline]
     pub fn decode(payload: &'a [u8]) -> Result<Option<Self>, Error> {
-        let Some(arguments) = payload.strip_prefix(&PUBLISH) else { return Ok(None) };
+        let Some(arguments) = payload.strip_prefix(&basic::Publish::ID.octets()) else { return Ok(None) };
         let mut fields = (
             octets::<Complete>(2, "basic.publish ticket"),
             short_string::<Complete>("basic.publish exchange"),
@@ -236,7 +231,7 @@ impl<'a> Deliver<'a> {
     /// A field that reaches past the end, bytes left over.
     #[inline]
     pub fn decode(payload: &'a [u8]) -> Result<Option<Self>, Error> {
-        let Some(arguments) = payload.strip_prefix(&DELIVER) else { return Ok(None) };
+        let Some(arguments) = payload.strip_prefix(&basic::Deliver::ID.octets()) else { return Ok(None) };
         let mut fields = (
             short_string::<Complete>("basic.deliver consumer_tag"),
             long_long::<Complete>("basic.deliver delivery_tag"),
@@ -266,11 +261,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        frame::encode_content,
-        method::{Method, basic},
-        properties::EncodedProperties,
-        table::Table,
-        text::ShortString,
+        frame::encode_content, method::Method, properties::EncodedProperties, table::Table, text::ShortString,
     };
 
     fn encoded(method: impl Into<Method>) -> BytesMut {
@@ -337,7 +328,7 @@ mod tests {
         let payload = encoded(deliver);
         let read = Deliver::decode(&payload).unwrap().unwrap();
         assert_eq!((read.consumer_tag, read.delivery_tag, read.redelivered), (&b"ctag"[..], 7, true));
-        for end in DELIVER.len()..payload.len() {
+        for end in 4..payload.len() {
             assert!(Deliver::decode(&payload[..end]).is_err(), "cut at {end}");
         }
         let mut longer = payload.to_vec();
@@ -348,7 +339,7 @@ mod tests {
     #[test]
     fn an_error_reads_the_same_as_through_the_table() {
         let payload = encoded(basic::Publish::default()).freeze();
-        for end in PUBLISH.len()..payload.len() {
+        for end in 4..payload.len() {
             let cut = payload.slice(..end);
             assert_eq!(Publish::decode(&cut).map(|_| ()), Method::decode(&cut).map(|_| ()), "cut at {end}");
         }

@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use amqp_codec::frame::{FrameHeader, HEADER_LEN, PROTOCOL_HEADER};
+use amqp_codec::{
+    Frames,
+    frame::{HEADER_LEN, PROTOCOL_HEADER},
+};
 use bytes::BytesMut;
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, duplex,
@@ -223,15 +226,11 @@ impl Way<'_> {
 
     /// The length of the frame at the start, when all of it is there.
     fn whole(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
-        let length = if self.frames == 0 && self.direction == Direction::ToBroker {
-            PROTOCOL_HEADER.len()
-        } else {
-            match FrameHeader::peek(bytes, FRAME_MAX).map_err(io::Error::other)? {
-                Some(header) => header.frame_len(),
-                None => return Ok(None),
-            }
-        };
-        Ok((bytes.len() >= length).then_some(length))
+        if self.frames == 0 && self.direction == Direction::ToBroker {
+            return Ok((bytes.len() >= PROTOCOL_HEADER.len()).then_some(PROTOCOL_HEADER.len()));
+        }
+        let header = Frames::new(bytes, FRAME_MAX).skip_frame().map_err(io::Error::other)?;
+        Ok(header.map(|header| header.frame_len()))
     }
 
     fn breaks(&self) -> Option<Break> {
