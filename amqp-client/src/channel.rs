@@ -24,7 +24,7 @@ use crate::{
         subscription::{Place, Subscription},
     },
     publisher::{Patience, Publisher, publish},
-    shared::{ChannelHandle, drain, now},
+    runtime::shared::{ChannelHandle, drain, now},
     topology::{Binding, DeleteOptions},
 };
 

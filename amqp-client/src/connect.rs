@@ -1,21 +1,31 @@
 //! From options and URIs to an open connection.
 
+pub(crate) mod any_certificate;
+pub(crate) mod backoff;
+pub(crate) mod options;
+pub(crate) mod recovery;
+pub(crate) mod tls;
+pub(crate) mod tls_error;
+pub(crate) mod tls_words;
+pub(crate) mod transport;
+pub(crate) mod uri;
+
 use std::{io, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
+    connect::{options::ConnectOptions, transport::BoxedStream, uri::Uri},
     connection::Connection,
-    connection_task::{ConnectionTask, first_connect},
-    dial::{Connector, Dialer, Target},
     error::Result,
-    options::ConnectOptions,
     proto::connection::Engine,
-    shared::{ConnectionHandle, Shared, now},
-    trace::Trace,
-    transport::BoxedStream,
-    uri::Uri,
+    recovery::connection_task::{ConnectionTask, first_connect},
+    runtime::{
+        dial::{Connector, Dialer, Target},
+        shared::{ConnectionHandle, Shared, now},
+        trace::Trace,
+    },
 };
 
 /// Connects with default options; see [`ConnectOptions::connect`].

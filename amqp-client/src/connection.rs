@@ -9,12 +9,14 @@ use amqp_codec::ShortString;
 
 use crate::{
     channel::Channel,
-    credentials::Password,
     error::{Error, Result},
     event::{Events, State},
+    login::credentials::Password,
     metrics::Metrics,
-    secret,
-    shared::{ConnectionHandle, Shared, drain, now},
+    runtime::{
+        secret,
+        shared::{ConnectionHandle, Shared, drain, now},
+    },
 };
 
 /// A connection to a broker. All handles share it; cloning is cheap.

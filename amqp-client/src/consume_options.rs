@@ -5,7 +5,7 @@ use std::time::Duration;
 use amqp_codec::{Table, Value};
 
 use crate::{
-    backoff::Backoff,
+    connect::backoff::Backoff,
     error::{Error, Result},
 };
 

@@ -13,7 +13,7 @@ use amqp_codec::{Arguments, ShortString, method::basic};
 use futures_core::Stream;
 
 use crate::{
-    backoff::Backoff,
+    connect::backoff::Backoff,
     delivery::Delivery,
     error::Result,
     proto::{
@@ -23,8 +23,8 @@ use crate::{
         inbox::{Inbox, Taken},
         subscription::Place,
     },
-    resubscribe::{Resubscribing, resubscribe},
-    shared::ChannelHandle,
+    recovery::resubscribe::{Resubscribing, resubscribe},
+    runtime::shared::ChannelHandle,
 };
 
 /// Bytes handed out after which they are taken off the account of what waits.

@@ -11,7 +11,7 @@ use crate::{
         connection::{ChannelKey, Engine},
         delivery::RawDelivery,
     },
-    shared::ChannelHandle,
+    runtime::shared::ChannelHandle,
 };
 
 /// A message from a queue. Its parts are slices of the connection's read buffer; properties are decoded when asked for.

@@ -4,7 +4,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 
 use amqp_codec::{MethodId, ReplyCode, Report, ShortString};
 
-use crate::tls_error::TlsError;
+use crate::connect::tls_error::TlsError;
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -86,65 +86,47 @@
 //! - [`Confirm`], [`Consumer`], [`Channel::closed`], [`Connection::closed`]: until their answer or the end of the channel or
 //!   connection, which heartbeats bound when the network is silent.
 
-mod answers;
-mod any_certificate;
-mod backoff;
 mod channel;
 mod connect;
 mod connection;
-mod connection_task;
 mod consume_options;
 mod consumer;
-mod credentials;
 mod declare;
 mod delivery;
-mod dial;
 mod drain;
-mod driver;
 mod error;
 mod event;
-mod holding;
+mod login;
 mod message;
 mod metrics;
-mod options;
 mod proto;
 mod publisher;
-mod read_buffer;
 mod recovery;
-mod redeclare;
-mod restore;
-mod resubscribe;
-mod sasl;
-mod secret;
-mod shared;
-mod tls;
-mod tls_error;
-mod tls_words;
+mod runtime;
 mod topology;
-mod trace;
-mod transport;
-mod uri;
 
 pub use amqp_codec::{Array, Properties, ReplyCode, Report, Secret, ShortString, Table, Value};
-pub use backoff::Backoff;
 pub use channel::Channel;
+pub use connect::backoff::Backoff;
 pub use connect::connect;
+pub use connect::options::ConnectOptions;
+pub use connect::recovery::Recovery;
+pub use connect::tls::TlsOptions;
+pub use connect::tls_error::TlsError;
+pub use connect::uri::Uri;
 pub use connection::{Connection, WeakConnection};
 pub use consume_options::{ConsumeOptions, StreamOffset};
 pub use consumer::Consumer;
-pub use credentials::{Credentials, CredentialsError, CredentialsFuture, CredentialsProvider, Password};
 pub use declare::Declare;
 pub use delivery::{Acker, Delivery, Received};
 pub use drain::Drain;
 pub use error::{Close, Error, Result};
 pub use event::{Event, Events, Recovered, Renamed, Skipped, State};
+pub use login::credentials::{
+    Credentials, CredentialsError, CredentialsFuture, CredentialsProvider, Password,
+};
+pub use login::sasl::{Mechanism, SaslMechanism};
 pub use message::Message;
 pub use metrics::Metrics;
-pub use options::ConnectOptions;
 pub use publisher::{Confirm, Confirmation, Publisher, Returned, WhileBlocked};
-pub use recovery::Recovery;
-pub use sasl::{Mechanism, SaslMechanism};
-pub use tls::TlsOptions;
-pub use tls_error::TlsError;
 pub use topology::{Binding, DeleteOptions, Exchange, Overflow, Queue, QueueInfo};
-pub use uri::Uri;

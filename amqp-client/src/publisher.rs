@@ -25,7 +25,7 @@ use crate::{
         returns::RawReturn,
         waiters::{Place, PublishPlace},
     },
-    shared::ChannelHandle,
+    runtime::shared::ChannelHandle,
 };
 
 /// Publishes on a channel in confirm mode. Cloning is cheap; clones share the channel's order and window.

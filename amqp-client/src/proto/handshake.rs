@@ -11,9 +11,11 @@ use bytes::BufMut;
 
 use super::link::Link;
 use crate::{
-    credentials::{Credentials, CredentialsError},
     error::{Close, Error, Result},
-    sasl::SaslMechanism,
+    login::{
+        credentials::{Credentials, CredentialsError},
+        sasl::SaslMechanism,
+    },
 };
 
 /// Of a frame with a secret in it: frame header and end, ids, lengths, the mechanism's name.

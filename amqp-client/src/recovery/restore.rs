@@ -13,18 +13,22 @@ use amqp_codec::Report;
 use tracing::warn;
 
 use crate::{
-    answers::Answers,
     channel::Channel,
+    connect::recovery::Setup,
     error::{Error, Result},
     event::{Recovered, Skipped},
-    holding::{Holding, name_consumer},
     proto::{
         connection::{ChannelKey, Engine},
         subscription::Subscription,
     },
-    recovery::Setup,
-    redeclare::Topology,
-    shared::{ChannelHandle, ConnectionHandle, WaitingForConnection},
+    recovery::{
+        holding::{Holding, name_consumer},
+        redeclare::Topology,
+    },
+    runtime::{
+        answers::Answers,
+        shared::{ChannelHandle, ConnectionHandle, WaitingForConnection},
+    },
 };
 
 pub(crate) struct Restorer<'a> {

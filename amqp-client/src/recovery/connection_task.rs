@@ -12,13 +12,15 @@ use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, info};
 
 use crate::{
-    answers::Answers,
-    dial::{Dialed, Dialer, is_final},
+    connect::recovery::Recovery,
     error::Error,
-    recovery::Recovery,
-    restore::Restorer,
-    secret::Refresh,
-    shared::{ConnectionHandle, Shared},
+    recovery::restore::Restorer,
+    runtime::{
+        answers::Answers,
+        dial::{Dialed, Dialer, is_final},
+        secret::Refresh,
+        shared::{ConnectionHandle, Shared},
+    },
 };
 
 pub(crate) struct ConnectionTask {

@@ -7,7 +7,6 @@ use amqp_codec::{
 use tracing::warn;
 
 use crate::{
-    answers::Answers,
     error::{Error, Result},
     event::{Recovered, Renamed, Skipped},
     proto::{
@@ -16,6 +15,7 @@ use crate::{
         expects::Expects,
         registry::{RecordedBinding, RecordedQueue, Registry},
     },
+    runtime::answers::Answers,
 };
 
 /// Declarations sent before the first of them is answered.

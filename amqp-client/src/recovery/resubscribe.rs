@@ -10,14 +10,14 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use crate::{
-    backoff::Backoff,
+    connect::backoff::Backoff,
     error::{Error, Result},
     proto::{
         inbox::Inbox,
         registry::{RecordedBinding, RecordedQueue},
         subscription::Subscription,
     },
-    shared::ChannelHandle,
+    runtime::shared::ChannelHandle,
 };
 
 /// What a consumer waits for meanwhile: where its deliveries come from then.

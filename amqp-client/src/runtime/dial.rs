@@ -7,15 +7,19 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::{
-    credentials::Credentials,
-    driver::Driver,
+    connect::{
+        options::ConnectOptions,
+        tls_error::TlsError,
+        transport::{self, BoxedStream},
+        uri::Uri,
+    },
     error::{Error, Result},
-    options::ConnectOptions,
+    login::credentials::Credentials,
     proto::{handshake::Login, waiters::Place},
-    shared::{Shared, now},
-    tls_error::TlsError,
-    transport::{self, BoxedStream},
-    uri::Uri,
+    runtime::{
+        driver::Driver,
+        shared::{Shared, now},
+    },
 };
 
 /// Makes a stream to the broker each time one is asked for.

@@ -13,11 +13,13 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use crate::{
-    credentials::{Credentials, CredentialsError, Password, Provider},
     error::{Error, Result},
+    login::{
+        credentials::{Credentials, CredentialsError, Password, Provider},
+        sasl,
+    },
     proto::calls::CallId,
-    sasl,
-    shared::Shared,
+    runtime::shared::Shared,
 };
 
 /// Credentials are renewed this long before they expire at the least, and a failed renewal is tried again no sooner.

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use amqp_codec::{Table, Tune, Value};
 
 use crate::{
-    credentials::{CredentialsProvider, Provider},
+    connect::{recovery::Recovery, tls::TlsOptions, uri::Uri},
     error::{Error, Result},
+    login::{
+        credentials::{CredentialsProvider, Provider},
+        sasl::{Mechanism, SaslMechanism},
+    },
     proto::{connection::Limits, link::Window},
-    recovery::Recovery,
-    sasl::{Mechanism, SaslMechanism},
-    tls::TlsOptions,
-    uri::Uri,
 };
 
 /// How to connect. Every option has a default; see its setter.

@@ -10,7 +10,7 @@ use crate::{
         calls::{CallId, Reply},
         connection::ChannelKey,
     },
-    shared::{Shared, Waiting},
+    runtime::shared::{Shared, Waiting},
 };
 
 #[derive(Clone, Copy)]

@@ -6,9 +6,9 @@ use parking_lot::Mutex;
 use tracing::{Span, debug, debug_span, field, info, info_span, warn};
 
 use crate::{
+    connect::uri::Uri,
     error::Error,
     event::{Event, Skipped},
-    uri::Uri,
 };
 
 #[derive(Debug)]

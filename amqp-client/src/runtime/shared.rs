@@ -30,7 +30,7 @@ use crate::{
         subscription::Subscription,
         waiters::Place,
     },
-    trace::Trace,
+    runtime::trace::Trace,
 };
 
 /// Now, by the runtime's clock, which tests may hold.

@@ -18,8 +18,10 @@ use tokio_util::io::poll_read_buf;
 use crate::{
     error::Error,
     proto::{connection::Engine, output::Output},
-    read_buffer::ReadBuffer,
-    shared::{Shared, now},
+    runtime::{
+        read_buffer::ReadBuffer,
+        shared::{Shared, now},
+    },
 };
 
 /// Slices of one vectored write.

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::{
 };
 use zeroize::Zeroizing;
 
-use crate::{
+use crate::connect::{
     any_certificate::AnyCertificate,
     tls_error::TlsError,
     tls_words::{has_encrypted_key, pem_words, words},

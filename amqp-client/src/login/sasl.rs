@@ -6,7 +6,7 @@ use amqp_codec::{Secret, sasl};
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use crate::credentials::{Credentials, CredentialsError};
+use crate::login::credentials::{Credentials, CredentialsError};
 
 /// One login by one mechanism. A value serves one connection, so it may keep what it needs between the rounds.
 pub trait SaslMechanism: Send {

@@ -5,8 +5,8 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    credentials::Password,
     error::{Error, Result},
+    login::credentials::Password,
 };
 
 /// Where a broker is and who is asking: `amqp://user:password@host:port/vhost?heartbeat=10`.

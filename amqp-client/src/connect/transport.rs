@@ -14,10 +14,8 @@ use tokio_rustls::{
 };
 
 use crate::{
+    connect::{tls::TlsOptions, tls_error::TlsError, uri::Uri},
     error::{Error, Result},
-    tls::TlsOptions,
-    tls_error::TlsError,
-    uri::Uri,
 };
 
 /// A byte stream in both directions: TCP, TLS, or any other.

@@ -10,11 +10,11 @@ use amqp_codec::{
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    answers::Answers,
     error::{Error, Result},
     event::{Event, Skipped},
     proto::{connection::ChannelKey, registry::RecordedQueue, subscription::Subscription},
-    redeclare::Topology,
+    recovery::redeclare::Topology,
+    runtime::answers::Answers,
 };
 
 /// The pauses between attempts double from the first of these to the second.

@@ -1,0 +1,4 @@
+//! Who logs in, and how.
+
+pub(crate) mod credentials;
+pub(crate) mod sasl;
