@@ -19,9 +19,9 @@ use crate::{
     proto::{
         calls::{CallId, Reply},
         connection::{ChannelKey, Engine},
+        consuming::subscription::{Place, Subscription},
         expects::Expects,
-        publish::{PublishMode, Route},
-        subscription::{Place, Subscription},
+        publishing::publish::{PublishMode, Route},
     },
     publisher::{Patience, Publisher, publish},
     runtime::shared::{ChannelHandle, drain, now},

@@ -18,10 +18,12 @@ use crate::{
     error::Result,
     proto::{
         connection::Engine,
-        delivery::RawDelivery,
+        consuming::{
+            delivery::RawDelivery,
+            inbox::{Inbox, Taken},
+            subscription::Place,
+        },
         expects::Expects,
-        inbox::{Inbox, Taken},
-        subscription::Place,
     },
     recovery::resubscribe::{Resubscribing, resubscribe},
     runtime::shared::ChannelHandle,

@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
     proto::{
         connection::{ChannelKey, Engine},
-        delivery::RawDelivery,
+        consuming::delivery::RawDelivery,
     },
     runtime::shared::ChannelHandle,
 };

@@ -19,10 +19,12 @@ use crate::{
     error::{Error, Result},
     message::Message,
     proto::{
-        confirms::Settled,
         connection::Engine,
-        publish::{PublishMode, Route},
-        returns::RawReturn,
+        publishing::{
+            confirms::Settled,
+            publish::{PublishMode, Route},
+            returns::RawReturn,
+        },
         waiters::{Place, PublishPlace},
     },
     runtime::shared::ChannelHandle,

@@ -5,8 +5,8 @@ use std::task::{Poll, Waker};
 use amqp_codec::Method;
 use slab::Slab;
 
-use super::delivery::RawDelivery;
 use crate::error::{Error, Result};
+use crate::proto::consuming::delivery::RawDelivery;
 
 /// The name of one call. Its owner is the one future that polls or abandons it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

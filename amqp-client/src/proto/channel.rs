@@ -20,17 +20,15 @@ use amqp_codec::{
 use bytes::Bytes;
 use slab::Slab;
 
-use super::{
-    acks::Acks,
+use crate::proto::{
     calls::{CallId, Reply},
-    confirms::Confirms,
-    delivery::RawDelivery,
+    consuming::{
+        acks::Acks, delivery::RawDelivery, holders::Holder, inbox::Inbox, subscription::Subscription,
+    },
     expects::Expects,
-    holders::Holder,
-    inbox::Inbox,
     link::Link,
+    publishing::confirms::Confirms,
     status::ChannelStatus,
-    subscription::Subscription,
     transaction::Transaction,
     waiters::Waiters,
 };

@@ -22,13 +22,13 @@ use amqp_codec::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{
+use crate::proto::{
     calls::{CallId, Calls},
     channel::{After, Channel},
     chunk::{frames_of, next_frame, whole_frames},
+    consuming::inbox::Backlog,
     handshake::{Handshake, Login, Progress},
     heartbeat::{Due, Heartbeat},
-    inbox::Backlog,
     link::{Link, Window},
     output::Output,
     registry::Registry,

@@ -7,7 +7,7 @@ use amqp_codec::{
     method::{basic, channel, confirm},
 };
 
-use super::{inbox::Inbox, subscription::Subscription};
+use crate::proto::consuming::{inbox::Inbox, subscription::Subscription};
 
 /// What kind of answer, and what it changes in the channel.
 pub(crate) enum Expects {

@@ -4,14 +4,15 @@ use std::{sync::Arc, task::Waker, time::Instant};
 
 use amqp_codec::{Arguments, Frame, Method, ShortString, frame};
 
-use super::{
+use crate::proto::{
     calls::Calls,
-    confirms::Confirms,
-    inbox::Backlog,
+    consuming::{inbox::Backlog, subscription::Subscription},
     output::Output,
-    publish::{self, Route},
+    publishing::{
+        confirms::Confirms,
+        publish::{self, Route},
+    },
     registry::Registry,
-    subscription::Subscription,
 };
 use crate::{
     error::{Error, Result},

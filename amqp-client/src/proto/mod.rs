@@ -3,27 +3,18 @@
 //! Everything of a connection lives in one [`Engine`](connection::Engine) behind one mutex. A handle locks it, writes its
 //! frames straight into the outgoing buffer and unlocks; the driver swaps that buffer out whole and writes it.
 
-pub(crate) mod acks;
 pub(crate) mod calls;
 pub(crate) mod channel;
 pub(crate) mod chunk;
-pub(crate) mod confirms;
 pub(crate) mod connection;
-pub(crate) mod delivery;
+pub(crate) mod consuming;
 pub(crate) mod expects;
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;
-pub(crate) mod holders;
-pub(crate) mod inbox;
 pub(crate) mod link;
 pub(crate) mod output;
-pub(crate) mod publish;
+pub(crate) mod publishing;
 pub(crate) mod registry;
-pub(crate) mod republish;
-pub(crate) mod returns;
 pub(crate) mod status;
-pub(crate) mod subscription;
 pub(crate) mod transaction;
-pub(crate) mod unconfirmed;
 pub(crate) mod waiters;
-pub(crate) mod wire_tags;

@@ -10,8 +10,8 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::confirms::{Confirms, Progress, Settled};
 use crate::error::Error;
+use crate::proto::publishing::confirms::{Confirms, Progress, Settled};
 
 /// What handles of a channel see without the engine's lock, and after the channel has gone.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     error::{Error, Result},
     event::{Event, Skipped},
-    proto::{connection::ChannelKey, registry::RecordedQueue, subscription::Subscription},
+    proto::{connection::ChannelKey, consuming::subscription::Subscription, registry::RecordedQueue},
     recovery::redeclare::Topology,
     runtime::answers::Answers,
 };

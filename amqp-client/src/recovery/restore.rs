@@ -19,7 +19,7 @@ use crate::{
     event::{Recovered, Skipped},
     proto::{
         connection::{ChannelKey, Engine},
-        subscription::Subscription,
+        consuming::subscription::Subscription,
     },
     recovery::{
         holding::{Holding, name_consumer},

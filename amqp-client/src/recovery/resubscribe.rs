@@ -13,9 +13,8 @@ use crate::{
     connect::backoff::Backoff,
     error::{Error, Result},
     proto::{
-        inbox::Inbox,
+        consuming::{inbox::Inbox, subscription::Subscription},
         registry::{RecordedBinding, RecordedQueue},
-        subscription::Subscription,
     },
     runtime::shared::ChannelHandle,
 };

@@ -24,10 +24,9 @@ use crate::{
     proto::{
         calls::{CallId, Reply},
         connection::{ChannelKey, Engine},
+        consuming::{inbox::Inbox, subscription::Subscription},
         expects::Expects,
-        inbox::Inbox,
         status::ChannelStatus,
-        subscription::Subscription,
         waiters::Place,
     },
     runtime::trace::Trace,

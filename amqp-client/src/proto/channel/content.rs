@@ -12,11 +12,13 @@ use crate::{
     event::Event,
     proto::{
         calls::Reply,
-        delivery::{RawDelivery, check_exchange_and_key, exchange_at, join_head},
+        consuming::{
+            delivery::{RawDelivery, check_exchange_and_key, exchange_at, join_head},
+            holders::Holder,
+        },
         expects::Expects,
-        holders::Holder,
         link::Link,
-        returns::RawReturn,
+        publishing::returns::RawReturn,
     },
 };
 

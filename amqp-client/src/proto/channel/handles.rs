@@ -11,7 +11,8 @@ use super::{Channel, Due, Phase};
 use crate::{
     error::{Error, Result},
     proto::{
-        calls::CallId, confirms::Confirms, expects::Expects, link::Link, registry::Registry, waiters::Waiters,
+        calls::CallId, expects::Expects, link::Link, publishing::confirms::Confirms, registry::Registry,
+        waiters::Waiters,
     },
 };
 

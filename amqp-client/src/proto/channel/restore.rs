@@ -9,7 +9,11 @@ use super::{Channel, Loss, Phase};
 use crate::{
     error::{Error, Result},
     proto::{
-        calls::CallId, expects::Expects, link::Link, publish, republish::Kept, subscription::Subscription,
+        calls::CallId,
+        consuming::subscription::Subscription,
+        expects::Expects,
+        link::Link,
+        publishing::{publish, republish::Kept},
     },
 };
 

@@ -19,14 +19,18 @@ use crate::{
     proto::{
         calls::{CallId, Reply},
         channel::Channel,
-        confirms::{Confirms, Settled},
+        consuming::{
+            inbox::{Backlog, Inbox},
+            subscription::Subscription,
+        },
         expects::Expects,
-        inbox::{Backlog, Inbox},
         link::Link,
-        publish::{self, PublishMode, Route},
-        republish::Kept,
+        publishing::{
+            confirms::{Confirms, Settled},
+            publish::{self, PublishMode, Route},
+            republish::Kept,
+        },
         status::ChannelStatus,
-        subscription::Subscription,
         waiters::{Place, PublishPlace},
     },
 };

@@ -13,8 +13,8 @@ use crate::{
     error::{Error, Result},
     event::{Event, Recovered},
     proto::{
-        calls::CallId, expects::Expects, registry::Registry, status::ChannelStatus,
-        subscription::Subscription, waiters::Place,
+        calls::CallId, consuming::subscription::Subscription, expects::Expects, registry::Registry,
+        status::ChannelStatus, waiters::Place,
     },
 };
 

@@ -1,7 +1,7 @@
 //! How a connection is doing, and what it has done.
 
 use super::{Engine, Phase};
-use crate::{error::Error, event::State, metrics::Metrics, proto::confirms::Confirms};
+use crate::{error::Error, event::State, metrics::Metrics, proto::publishing::confirms::Confirms};
 
 impl Engine {
     /// Why nothing can be done any more; `None` while the connection is open, or is to be again.

@@ -7,7 +7,7 @@ use std::sync::{
 
 use amqp_codec::{ShortString, Value, method::basic};
 
-use super::delivery::OFFSET;
+use crate::proto::consuming::delivery::OFFSET;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Subscription {

@@ -2,8 +2,8 @@
 
 use amqp_codec::ShortString;
 
-use super::publish::Route;
 use crate::message::Message;
+use crate::proto::publishing::publish::Route;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {

@@ -15,14 +15,16 @@ use std::{
 use amqp_codec::Error as CodecError;
 use bytes::Bytes;
 
-use super::{
-    republish::Kept,
-    returns::{Mandatory, RawReturn},
-    unconfirmed::{Asker, Unconfirmed},
-    waiters::{Place, Waiters},
-    wire_tags::WireTags,
-};
 use crate::error::Error;
+use crate::proto::{
+    publishing::{
+        republish::Kept,
+        returns::{Mandatory, RawReturn},
+        unconfirmed::{Asker, Unconfirmed},
+        wire_tags::WireTags,
+    },
+    waiters::{Place, Waiters},
+};
 
 /// So many publishes that were given up can still be told from others when they come back.
 const GIVEN_UP_KEPT: usize = 64;
@@ -387,8 +389,8 @@ mod tests {
     use crate::{
         message::Message,
         proto::{
-            delivery::{RawDelivery, join_head},
-            publish::Route,
+            consuming::delivery::{RawDelivery, join_head},
+            publishing::publish::Route,
         },
     };
 

@@ -14,8 +14,8 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{delivery::RawDelivery, subscription::Subscription};
 use crate::error::Error;
+use crate::proto::consuming::{delivery::RawDelivery, subscription::Subscription};
 
 /// Bytes of deliveries that wait for their user, over the whole connection: those that no prefetch bounds, and all of them.
 ///

@@ -3,8 +3,8 @@
 use amqp_codec::{Error as CodecError, borrowed, content::body_frame_sizes, frame};
 use bytes::{BufMut, BytesMut};
 
-use super::output::{COPY_LIMIT, Output};
 use crate::message::Message;
+use crate::proto::output::{COPY_LIMIT, Output};
 
 /// What `basic.publish` says beside the message.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::holders::{Holder, Holders};
+use crate::proto::consuming::holders::{Holder, Holders};
 
 /// Room for so many deliveries is kept while none comes.
 const ROOM_KEPT: usize = 64;

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::delivery::RawDelivery;
+use crate::proto::consuming::delivery::RawDelivery;
 
 /// A `basic.return` with its content.
 #[derive(Clone, Debug)]

@@ -1,0 +1,8 @@
+//! What is published, until the broker has answered it.
+
+pub(crate) mod confirms;
+pub(crate) mod publish;
+pub(crate) mod republish;
+pub(crate) mod returns;
+pub(crate) mod unconfirmed;
+pub(crate) mod wire_tags;
