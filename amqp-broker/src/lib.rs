@@ -100,23 +100,11 @@
 // What notes changes for the disk is there in any case.
 #![cfg_attr(not(feature = "durable"), allow(dead_code))]
 
-mod absence;
-mod accounts;
 mod broker;
-mod clients;
 mod config;
-mod connection_log;
 mod core;
-mod driver;
 mod failure;
 mod faults;
-mod hang_up;
-mod heartbeat;
-mod host;
-mod inspection;
-mod instance;
-mod memory;
-mod origin;
 mod server;
 mod session;
 mod shown;
@@ -124,12 +112,7 @@ mod sockets;
 mod store;
 #[cfg(test)]
 mod tests;
-#[cfg(feature = "tls")]
-mod tls;
-#[cfg(feature = "tls")]
-mod tls_error;
 mod users;
-mod wire;
 
 pub use crate::core::{
     rabbitmq::access::{InvalidPattern, Permissions},
@@ -140,14 +123,16 @@ pub use crate::core::{
 pub use amqp_codec::Report;
 #[cfg(feature = "durable")]
 pub use broker::DurableBrokerBuilder;
-pub use broker::{Broker, BrokerBuilder, Listener};
+pub use broker::{
+    Broker, BrokerBuilder, Listener,
+    inspection::{ConnectionInfo, ConnectionState},
+    memory::memory,
+};
 pub use failure::Failure;
 pub use faults::{Faults, plan::Direction, publish_faults::PublishFault};
-pub use inspection::{ConnectionInfo, ConnectionState};
-pub use memory::memory;
+#[cfg(feature = "tls")]
+pub use server::tls::Tls;
+#[cfg(feature = "tls")]
+pub use server::tls_error::TlsError;
 #[cfg(feature = "durable")]
 pub use store::DataError;
-#[cfg(feature = "tls")]
-pub use tls::Tls;
-#[cfg(feature = "tls")]
-pub use tls_error::TlsError;

@@ -426,7 +426,7 @@ mod tests {
 
     /// The setters of the builder, by the names that flags and keys would have.
     fn setters() -> Vec<String> {
-        let source = include_str!("broker.rs");
+        let source = include_str!("broker/mod.rs");
         let (_, builder) = source.split_once("impl BrokerBuilder {").unwrap();
         let (builder, _) = builder.split_once("\n}\n").unwrap();
         let named = builder.split("pub fn ").skip(1).filter_map(|setter| setter.split_once('('));

@@ -1,5 +1,7 @@
 //! The first words: protocol header, login, limits, virtual host (spec section 2.2.4).
 
+mod opening;
+
 use amqp_codec::{
     Arguments, FRAME_MIN_SIZE, LongString, Method, MethodId, RawFrame, ReplyCode, Secret, ShortString, Table,
     Tune, Value,
@@ -14,10 +16,8 @@ use crate::{
     core::rabbitmq::{access::Access, refusal::reply_text},
 };
 
-use super::{
-    bad_frame::{LENIENCY, bad_frame},
-    opening::Opening,
-};
+use self::opening::Opening;
+use super::bad_frame::{LENIENCY, bad_frame};
 
 /// The first words of clients of the first drafts of 0-9, whom RabbitMQ answers as it does the others.
 const OLD_HEADER: [u8; 8] = *b"AMQP\x01\x01\x00\x09";

@@ -10,7 +10,6 @@ pub(crate) mod handshake;
 pub(crate) mod holdings;
 mod incoming;
 mod names;
-mod opening;
 pub(crate) mod outbox;
 pub(crate) mod paused;
 pub(crate) mod pending_answers;

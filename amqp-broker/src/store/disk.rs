@@ -24,9 +24,8 @@ use crate::{
 
 use super::{
     error::{DataError, cause},
-    files::{Files, Restored},
+    files::{Files, Restored, format::fnv},
     folder::Folder,
-    format::fnv,
     room::Room,
 };
 

@@ -1,5 +1,7 @@
 //! The files of a virtual host: what was written, and what is written next.
 
+pub(crate) mod format;
+
 use std::{collections::HashMap, collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
@@ -10,7 +12,7 @@ use crate::core::{
     vhost::{Vhost, restore::Restoration},
 };
 
-use super::{folder::Folder, format, number, options::BODIES};
+use super::{folder::Folder, number, options::BODIES};
 
 /// There when the last end was a clean one.
 const CLEAN: &[u8] = b"clean";

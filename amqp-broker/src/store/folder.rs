@@ -14,6 +14,7 @@ use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
 use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
+use self::watch::Watch;
 use super::{
     check::{Found, begin_again},
     contents::Contents,
@@ -22,7 +23,6 @@ use super::{
     number, options,
     repair::{Aside, repair},
     room::Room,
-    watch::Watch,
 };
 
 /// The end of the names of the keyspaces in which batches leave their numbers.
@@ -349,6 +349,7 @@ fn open_store(path: &Path, room: Room, is_used: bool) -> Result<Database, DataEr
     }
 }
 
+mod watch;
 #[cfg(test)]
 mod tests {
     use super::*;

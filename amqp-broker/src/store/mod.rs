@@ -16,8 +16,6 @@ mod files;
 #[cfg(feature = "durable")]
 mod folder;
 #[cfg(feature = "durable")]
-mod format;
-#[cfg(feature = "durable")]
 mod mark;
 #[cfg(not(feature = "durable"))]
 mod nowhere;
@@ -31,8 +29,6 @@ mod rebuild;
 mod repair;
 #[cfg(feature = "durable")]
 mod room;
-#[cfg(feature = "durable")]
-mod watch;
 
 #[cfg(feature = "durable")]
 pub(crate) use disk::{Disk, Progress};

@@ -9,7 +9,10 @@ use amqp_codec::{
 use tempfile::TempDir;
 
 use super::peer::{Peer, short};
-use crate::{broker::Broker, inspection::ConnectionState, store::DataError};
+use crate::{
+    broker::{Broker, inspection::ConnectionState},
+    store::DataError,
+};
 
 pub(super) fn open(folder: &Path) -> Broker {
     Broker::builder().vhost("/").vhost("other").data_dir(folder).build().unwrap()

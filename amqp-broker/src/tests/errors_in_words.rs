@@ -19,9 +19,9 @@ fn with_sources() -> Vec<Box<dyn Error>> {
     }
     #[cfg(feature = "tls")]
     {
-        let unreadable = crate::tls_error::TlsError::Unreadable { path: path(), source: cause() };
+        let unreadable = crate::server::tls_error::TlsError::Unreadable { path: path(), source: cause() };
         let source = Box::new(unreadable);
-        all.push(crate::tls_error::TlsError::BadFile { path: "/a".into(), source }.into());
+        all.push(crate::server::tls_error::TlsError::BadFile { path: "/a".into(), source }.into());
     }
     all
 }

@@ -6,7 +6,7 @@ use amqp_codec::{
 };
 
 use super::peer::{FRAME_MAX, Peer, capabilities, short, start_ok};
-use crate::{broker::Broker, inspection::ConnectionState};
+use crate::broker::{Broker, inspection::ConnectionState};
 
 #[tokio::test]
 async fn queues_exchanges_and_bindings_are_seen_as_they_were_declared() {

@@ -389,7 +389,7 @@ async fn publishers_are_blocked_at_the_memory_limit_until_consumers_have_made_ro
         consumer.expect_content::<basic::Deliver>().await;
     }
     consumer.settle_down().await;
-    assert_eq!(broker.connections()[0].state, crate::inspection::ConnectionState::Blocked);
+    assert_eq!(broker.connections()[0].state, crate::broker::inspection::ConnectionState::Blocked);
     consumer.send(1, basic::Ack { delivery_tag: 20, multiple: true }).await;
     publisher.expect::<connection::Unblocked>(0).await;
     publisher.expect::<basic::Ack>(1).await;

@@ -15,7 +15,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{broker::Broker, origin::Origin, server::serve};
+use crate::{
+    broker::Broker,
+    server::{origin::Origin, serve},
+};
 
 pub(super) const FRAME_MAX: usize = 131_072;
 

@@ -20,7 +20,7 @@ const SELDOM: Duration = Duration::from_secs(10);
 const FASTEST_DISK: u64 = 250_000;
 
 /// The thread beside the writing.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// The file that tells how far is synced.
     mark: File,
     /// The time between two syncs of it, at the least: they take the disk's time from the journal.
@@ -37,7 +37,7 @@ struct State {
 }
 
 impl Watch {
-    pub(super) fn new(mark: File, pause: Duration) -> Self {
+    pub(crate) fn new(mark: File, pause: Duration) -> Self {
         Watch {
             mark,
             pause,
@@ -48,7 +48,7 @@ impl Watch {
     }
 
     /// Notes that the mark has changed.
-    pub(super) fn changed(&self) {
+    pub(crate) fn changed(&self) {
         if !self.has_changed.swap(true, Ordering::AcqRel) {
             self.state.lock().has_changed = true;
             self.wake.notify_one();
@@ -56,13 +56,13 @@ impl Watch {
     }
 
     /// Nothing is to be watched any more.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.state.lock().ends = true;
         self.wake.notify_one();
     }
 
     /// Starts the thread that watches; it tells whether less than `limit` bytes are free, whenever that changes.
-    pub(super) fn start(
+    pub(crate) fn start(
         self: &Arc<Self>,
         folder: &Path,
         limit: u64,

@@ -14,20 +14,20 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::{
+use super::{
     absence::Absence,
     clients::{Leaving, Login, Place},
     hang_up::HangUp,
     heartbeat::Heartbeat,
     host::Host,
     instance::Instance,
-    session::{
-        command::Command,
-        connection::{ConnectionSession, ConnectionTerms, Wants},
-        handshake::{Agreed, open_ok},
-        holdings::Progress,
-        outbox::{Batch, Outbox},
-    },
+};
+use crate::session::{
+    command::Command,
+    connection::{ConnectionSession, ConnectionTerms, Wants},
+    handshake::{Agreed, open_ok},
+    holdings::Progress,
+    outbox::{Batch, Outbox},
 };
 
 /// The octets that are read at once: at first, and by a connection that is busy.

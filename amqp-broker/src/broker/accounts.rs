@@ -1,6 +1,7 @@
 //! Users and permissions, changed while the broker runs.
 
-use crate::{broker::Broker, core::rabbitmq::access::Permissions};
+use super::Broker;
+use crate::core::rabbitmq::access::Permissions;
 
 /// Users and permissions. What is changed holds for connections that are open, too; it is not kept in
 /// [`data_dir`](crate::BrokerBuilder::data_dir).

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-use crate::broker::Broker;
+use super::Broker;
 
 static BROKERS: Mutex<Option<HashMap<String, Broker>>> = Mutex::new(None);
 

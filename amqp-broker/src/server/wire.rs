@@ -9,10 +9,8 @@ use std::{
 use amqp_codec::{FrameKind, FrameScanner, frame::PROTOCOL_HEADER};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{
-    faults::plan::{Cut, Direction},
-    hang_up::HangUp,
-};
+use super::hang_up::HangUp;
+use crate::faults::plan::{Cut, Direction};
 
 /// A stream, which is cut at a frame if that is wanted.
 pub(crate) struct Wire<S> {

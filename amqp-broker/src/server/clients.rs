@@ -11,9 +11,9 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::origin::Origin;
 use crate::{
     core::{entities::ids::ConnectionId, rabbitmq::refusal::Refusal},
-    origin::Origin,
     session::command::Command,
 };
 

@@ -1,5 +1,20 @@
 //! Connections from accept to the last octet: one task each.
 
+pub(crate) mod absence;
+pub(crate) mod clients;
+pub(crate) mod connection_log;
+pub(crate) mod driver;
+pub(crate) mod hang_up;
+pub(crate) mod heartbeat;
+pub(crate) mod host;
+pub(crate) mod instance;
+pub(crate) mod origin;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+#[cfg(feature = "tls")]
+pub(crate) mod tls_error;
+pub(crate) mod wire;
+
 use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
@@ -10,23 +25,24 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use crate::{
+use self::{
     clients::{Clients, Place},
-    connection_log,
     driver::Driver,
-    faults::plan::Cut,
     hang_up::HangUp,
     heartbeat::Heartbeat,
     host::Host,
     instance::Instance,
     origin::Origin,
+    wire::Wire,
+};
+use crate::{
+    faults::plan::Cut,
     session::{
         command::Command,
         farewell::{CLOSE_OK, Farewell},
         handshake::{Agreed, Handshake, Refused},
     },
     sockets::{Socket, Sockets},
-    wire::Wire,
 };
 
 /// The end that speaks TLS.
@@ -121,7 +137,7 @@ fn serve_tls(stream: TcpStream, origin: Origin, socket: Socket, tls: &Acceptor, 
         };
         match accepted {
             Ok(Ok(stream)) => {
-                let external = crate::tls::client_name(stream.get_ref().1);
+                let external = crate::server::tls::client_name(stream.get_ref().1);
                 run(stream, external, admitted).await;
             }
             Ok(Err(error)) => connection_log::no_tls(&admitted.place.client.name, &error),

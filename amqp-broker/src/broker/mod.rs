@@ -1,5 +1,9 @@
 //! The broker: what users of the library hold.
 
+pub(crate) mod accounts;
+pub(crate) mod inspection;
+pub(crate) mod memory;
+
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
@@ -8,17 +12,15 @@ use tokio::{
     task::AbortHandle,
 };
 
+#[cfg(feature = "tls")]
+use crate::server::tls::Tls;
 #[cfg(feature = "durable")]
 use crate::store::DataError;
-#[cfg(feature = "tls")]
-use crate::tls::Tls;
 use crate::{
     config::Config,
     core::rabbitmq::access::Permissions,
     failure::Failure,
-    instance::Instance,
-    origin::Origin,
-    server::{Acceptor, accept, serve},
+    server::{Acceptor, accept, instance::Instance, origin::Origin, serve},
 };
 
 /// The octets that an in-process stream holds in each direction.

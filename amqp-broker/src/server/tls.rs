@@ -16,7 +16,7 @@ use tokio_rustls::{
 };
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use crate::tls_error::{TlsError, bad_pem, words};
+use super::tls_error::{TlsError, bad_pem, words};
 
 /// The certificate a broker shows, and the authorities its clients' certificates must come from, if it asks for any: for
 /// [`Broker::listen_tls`](crate::Broker::listen_tls). TLS 1.2 and 1.3.

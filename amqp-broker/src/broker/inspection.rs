@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::Broker;
 use crate::{
-    broker::Broker,
     core::{
         entities::ids::ConnectionId,
         vhost::{
@@ -11,7 +11,7 @@ use crate::{
             inspect::{BindingInfo, ChannelInfo, ExchangeInfo, Place, QueueInfo},
         },
     },
-    host::Host,
+    server::host::Host,
 };
 
 /// What can be seen of a connection.
@@ -103,7 +103,7 @@ impl Broker {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn connections(&self) -> Vec<ConnectionInfo> {
-        let info = |client: &crate::clients::Client| {
+        let info = |client: &crate::server::clients::Client| {
             let mut info = ConnectionInfo {
                 id: client.number,
                 name: client.name.clone(),

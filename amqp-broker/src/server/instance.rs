@@ -5,13 +5,15 @@ use std::{collections::HashMap, sync::Arc};
 use amqp_codec::ReplyCode;
 use tokio::{sync::watch, time::Instant};
 
-use crate::{
+use super::{
     clients::{Client, Clients, Login},
+    host::{Host, since_1970},
+};
+use crate::{
     config::Config,
     core::{rabbitmq::refusal::reply_text, vhost::Vhost},
     failure::Failure,
     faults::plan::FaultPlan,
-    host::{Host, since_1970},
     session::{command::Command, shared::Shared},
     sockets::Sockets,
     store::Disk,

@@ -7,13 +7,10 @@ use std::io;
 
 use tokio::time::Instant;
 
+use super::clients::{Client, Login};
 #[cfg(feature = "tls")]
-use crate::tls_error::handshake_words;
-use crate::{
-    clients::{Client, Login},
-    session::handshake::Refused,
-    shown::shown,
-};
+use super::tls_error::handshake_words;
+use crate::{session::handshake::Refused, shown::shown};
 
 /// A client whose TLS handshake comes to nothing.
 #[cfg(feature = "tls")]

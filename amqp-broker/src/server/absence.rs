@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::hang_up::HangUp;
+use super::hang_up::HangUp;
 
 /// The time between two looks whether the client is there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

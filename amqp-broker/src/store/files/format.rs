@@ -10,11 +10,11 @@ use crate::core::{
 };
 
 /// The first octet of a key says what it is of.
-pub(super) const EXCHANGE: u8 = b'e';
-pub(super) const QUEUE: u8 = b'q';
-pub(super) const BINDING: u8 = b'b';
+pub(crate) const EXCHANGE: u8 = b'e';
+pub(crate) const QUEUE: u8 = b'q';
+pub(crate) const BINDING: u8 = b'b';
 /// Where an empty stream goes on.
-pub(super) const EMPTIED: u8 = b's';
+pub(crate) const EMPTIED: u8 = b's';
 
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
@@ -24,7 +24,7 @@ const BODY_APART: u8 = 2;
 const RETURNED: u8 = 4;
 
 /// The key of an exchange or a queue.
-pub(super) fn entity_key(kind: u8, serial: u64) -> [u8; 9] {
+pub(crate) fn entity_key(kind: u8, serial: u64) -> [u8; 9] {
     let mut key = [kind; 9];
     if let Some(place) = key.last_chunk_mut() {
         *place = serial.to_be_bytes();
@@ -32,13 +32,13 @@ pub(super) fn entity_key(kind: u8, serial: u64) -> [u8; 9] {
     key
 }
 
-pub(super) fn exchange(declared: &ExchangeDeclaration) -> Vec<u8> {
+pub(crate) fn exchange(declared: &ExchangeDeclaration) -> Vec<u8> {
     let flags = AUTO_DELETE * u8::from(declared.auto_delete) + INTERNAL * u8::from(declared.internal);
     let kind = ShortString::from_static(declared.kind.name());
     entity(flags, &[&kind, &declared.name], &declared.arguments)
 }
 
-pub(super) fn queue(name: &ShortString, auto_delete: bool, arguments: &Table) -> Vec<u8> {
+pub(crate) fn queue(name: &ShortString, auto_delete: bool, arguments: &Table) -> Vec<u8> {
     entity(AUTO_DELETE * u8::from(auto_delete), &[name], arguments)
 }
 
@@ -53,7 +53,7 @@ fn entity(flags: u8, names: &[&ShortString], arguments: &Table) -> Vec<u8> {
 }
 
 /// Reads an exchange or a queue; `None` when it is neither.
-pub(super) fn read_entity(key: &[u8], value: &[u8]) -> Option<Record> {
+pub(crate) fn read_entity(key: &[u8], value: &[u8]) -> Option<Record> {
     let (&kind, serial) = key.split_first()?;
     let serial = u64::from_be_bytes(serial.try_into().ok()?);
     let (&flags, mut rest) = value.split_first()?;
@@ -85,7 +85,7 @@ fn read_name(from: &mut &[u8]) -> Option<ShortString> {
 }
 
 /// Reads where an empty stream goes on.
-pub(super) fn read_emptied(key: &[u8], value: &[u8]) -> Option<Record> {
+pub(crate) fn read_emptied(key: &[u8], value: &[u8]) -> Option<Record> {
     let (_, queue) = key.split_first()?;
     let (queue, end) =
         (u64::from_be_bytes(queue.try_into().ok()?), u64::from_be_bytes(value.try_into().ok()?));
@@ -93,7 +93,7 @@ pub(super) fn read_emptied(key: &[u8], value: &[u8]) -> Option<Record> {
 }
 
 /// The key of a binding; its arguments, which may be long, go by their hash.
-pub(super) fn binding_key(binding: &DurableBinding) -> Vec<u8> {
+pub(crate) fn binding_key(binding: &DurableBinding) -> Vec<u8> {
     let mut key = vec![BINDING];
     key.put_u64(binding.source);
     key.put_u64(binding.destination);
@@ -104,12 +104,12 @@ pub(super) fn binding_key(binding: &DurableBinding) -> Vec<u8> {
 }
 
 /// The hash FNV-1a: the same in every version, which std's is not.
-pub(super) fn fnv(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
-pub(super) fn read_binding(key: &[u8], arguments: &[u8]) -> Option<DurableBinding> {
+pub(crate) fn read_binding(key: &[u8], arguments: &[u8]) -> Option<DurableBinding> {
     let (_, mut rest) = key.split_first()?;
     let (source, destination) = (rest.try_get_u64().ok()?, rest.try_get_u64().ok()?);
     let to_exchange = rest.try_get_u8().ok()? != 0;
@@ -124,12 +124,12 @@ pub(super) fn read_binding(key: &[u8], arguments: &[u8]) -> Option<DurableBindin
 }
 
 /// The key of a message: they are in the order of their queue.
-pub(super) fn message_key(queue: u64, position: u64) -> [u8; 16] {
+pub(crate) fn message_key(queue: u64, position: u64) -> [u8; 16] {
     (u128::from(queue) << 64 | u128::from(position)).to_be_bytes()
 }
 
 /// A message, but for a large body, which is apart under this number. The clock began `began` milliseconds after 1970.
-pub(super) fn message(stored: &Stored, body: Option<u64>, began: u64) -> Vec<u8> {
+pub(crate) fn message(stored: &Stored, body: Option<u64>, began: u64) -> Vec<u8> {
     let packed = stored.message.pack();
     let mut value = Vec::with_capacity(32 + packed.bytes.len());
     value.put_u8(
@@ -151,14 +151,14 @@ pub(super) fn message(stored: &Stored, body: Option<u64>, began: u64) -> Vec<u8>
 }
 
 /// A message as it was written.
-pub(super) struct Written {
-    pub(super) stored: Stored,
+pub(crate) struct Written {
+    pub(crate) stored: Stored,
     /// The number of its body, when that is apart.
-    pub(super) body: Option<u64>,
+    pub(crate) body: Option<u64>,
 }
 
 /// Reads a message; `body` finds a large body by its number.
-pub(super) fn read_message(
+pub(crate) fn read_message(
     key: &[u8],
     mut value: &[u8],
     began: u64,
