@@ -2,7 +2,6 @@
 
 mod commands;
 mod pausing;
-mod settling;
 mod weight;
 
 use amqp_codec::{
@@ -18,9 +17,12 @@ use crate::{
 };
 
 use super::{
-    bad_frame::{LENIENCY, bad_frame, octets, out_of_place},
     channel::{ChannelSession, ClientName},
     farewell::CLOSE_OK,
+    frames::{
+        bad_frame::{LENIENCY, bad_frame, octets, out_of_place},
+        settling::settlement,
+    },
     incoming::{GATHERED, METHOD_EXPECTED, Part, blamed},
     paused::{Paused, Then},
     shared::{Operation, Shared},
@@ -347,7 +349,7 @@ impl ConnectionSession {
                 }
                 return Ok(());
             }
-            if let Some((settlement, method)) = settling::settlement(payload).map_err(unreadable)? {
+            if let Some((settlement, method)) = settlement(payload).map_err(unreadable)? {
                 return channel.settle(op, settlement).map_err(by(method));
             }
         }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 use self::opening::Opening;
-use super::bad_frame::{LENIENCY, bad_frame};
+use super::frames::bad_frame::{LENIENCY, bad_frame};
 
 /// The first words of clients of the first drafts of 0-9, whom RabbitMQ answers as it does the others.
 const OLD_HEADER: [u8; 8] = *b"AMQP\x01\x01\x00\x09";

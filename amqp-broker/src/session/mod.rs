@@ -1,11 +1,11 @@
 //! The sessions of connections: frames in, operations on the virtual host, frames out. No sockets here either.
 
 pub(crate) mod alarm;
-mod bad_frame;
 pub(crate) mod channel;
 pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod farewell;
+pub(crate) mod frames;
 pub(crate) mod handshake;
 pub(crate) mod holdings;
 mod incoming;

@@ -15,7 +15,7 @@ const fn refused(requeue: bool) -> Outcome {
 
 /// Reads ack, nack and reject; `None` for any other method.
 #[inline]
-pub(super) fn settlement(payload: &[u8]) -> Result<Option<(Settlement, MethodId)>, Error> {
+pub(crate) fn settlement(payload: &[u8]) -> Result<Option<(Settlement, MethodId)>, Error> {
     let Some(id) = MethodId::peek(payload) else { return Ok(None) };
     let settlement = match id {
         basic::Ack::ID => Ack::decode(payload)?.map(|Ack { delivery_tag: tag, multiple }| Settlement {
