@@ -2,6 +2,7 @@
 
 mod circle;
 mod finding;
+mod folders;
 mod manifest;
 mod roof;
 mod rules;
@@ -30,6 +31,12 @@ fn every_crate_has_its_floor() {
 #[test]
 fn files_of_a_crate_form_no_circle() {
     none(tree().libraries().flat_map(|files| circle::check(&files)));
+}
+
+#[test]
+fn folders_have_few_files_and_stand_in_the_order_of_the_map() {
+    none(tree().libraries().flat_map(|files| folders::check_count(&files)));
+    none(tree().libraries().flat_map(|files| folders::check_order(&files, &tree().map)));
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl<'a> Modules<'a> {
 pub(super) type Names = BTreeMap<String, Vec<String>>;
 
 /// For each file the files it mentions, with the line where it does so first.
-type Graph<'a> = BTreeMap<&'a str, BTreeMap<&'a str, usize>>;
+pub(super) type Graph<'a> = BTreeMap<&'a str, BTreeMap<&'a str, usize>>;
 
 pub(super) fn check(sources: &[&Source]) -> Vec<Finding> {
     let graph = graph(sources);
@@ -91,7 +91,7 @@ pub(super) fn check(sources: &[&Source]) -> Vec<Finding> {
     findings
 }
 
-fn graph<'a>(sources: &[&'a Source]) -> Graph<'a> {
+pub(super) fn graph<'a>(sources: &[&'a Source]) -> Graph<'a> {
     let modules = Modules::new(sources);
     let mut graph = Graph::new();
     for (module, source) in modules.iter() {
@@ -108,7 +108,7 @@ fn graph<'a>(sources: &[&'a Source]) -> Graph<'a> {
 }
 
 /// The shortest way from file to file, both ends included.
-fn way<'a>(graph: &Graph<'a>, from: &'a str, to: &str) -> Option<Vec<&'a str>> {
+pub(super) fn way<'a>(graph: &Graph<'a>, from: &'a str, to: &str) -> Option<Vec<&'a str>> {
     let mut ways = VecDeque::from([vec![from]]);
     let mut reached = BTreeSet::from([from]);
     while let Some(way) = ways.pop_front() {

@@ -14,6 +14,8 @@ pub(super) struct Tree {
     pub(super) manifests: Vec<Manifest>,
     /// All Rust files, of fuzz and benches too.
     pub(super) sources: Vec<Source>,
+    /// ARCHITECTURE.md, with the map of the folders.
+    pub(super) map: String,
 }
 
 pub(super) fn tree() -> &'static Tree {
@@ -31,6 +33,7 @@ pub(super) fn tree() -> &'static Tree {
             root: manifest("Cargo.toml"),
             manifests: FLOORS.iter().map(|(name, _)| manifest(&format!("{name}/Cargo.toml"))).collect(),
             sources,
+            map: fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap(),
         };
         for (name, _) in FLOORS {
             let roof = format!("{name}/src/lib.rs");
