@@ -8,8 +8,8 @@ use super::{
     consumer::Consumer,
     ids::{ConnectionId, ConsumerId},
     reply_consumer::ReplyConsumer,
-    turns::Turns,
     unacked::{Outcome, Unacked, UnackedDelivery},
+    waiting_consumers::WaitingConsumers,
 };
 
 /// A channel.
@@ -33,8 +33,8 @@ pub(crate) struct Channel {
     /// Those of them that count for the limit of all together.
     pub(crate) shared_in_flight: u32,
     /// The consumers that wait for room, those that share a limit and the others.
-    sharing: Turns,
-    others: Turns,
+    sharing: WaitingConsumers,
+    others: WaitingConsumers,
     /// Who takes its direct replies.
     pub(crate) replies: Option<ReplyConsumer>,
     last_tag: u64,
@@ -64,8 +64,8 @@ impl Channel {
             settled: BTreeMap::new(),
             in_flight: 0,
             shared_in_flight: 0,
-            sharing: Turns::default(),
-            others: Turns::default(),
+            sharing: WaitingConsumers::default(),
+            others: WaitingConsumers::default(),
             replies: None,
             last_tag: 0,
             is_ending: false,
@@ -112,16 +112,16 @@ impl Channel {
     /// Lets a consumer wait for room.
     pub(crate) fn wait(&mut self, id: ConsumerId, consumer: &mut Consumer) {
         if consumer.ticket.is_none() {
-            let turns = if consumer.shares { &mut self.sharing } else { &mut self.others };
-            consumer.ticket = Some(turns.push(consumer.queue, id, consumer.priority));
+            let waiting = if consumer.shares { &mut self.sharing } else { &mut self.others };
+            consumer.ticket = Some(waiting.push(consumer.queue, id, consumer.priority));
         }
     }
 
     /// Takes a consumer away from those that wait, if it waits.
     pub(crate) fn leave_turn(&mut self, consumer: &Consumer) {
         if let Some(ticket) = consumer.ticket {
-            let turns = if consumer.shares { &mut self.sharing } else { &mut self.others };
-            turns.remove(consumer.queue, ticket);
+            let waiting = if consumer.shares { &mut self.sharing } else { &mut self.others };
+            waiting.remove(consumer.queue, ticket);
         }
     }
 }

@@ -4,7 +4,7 @@ use amqp_codec::ShortString;
 
 use super::{
     ids::{ChannelId, QueueId},
-    turns::Ticket,
+    waiting_consumers::WaitingTicket,
 };
 
 /// A consumer.
@@ -28,7 +28,7 @@ pub(crate) struct Consumer {
     /// Whether it waits in its queue's line.
     pub(crate) in_line: bool,
     /// Its place among those that wait for their channel to have room.
-    pub(crate) ticket: Option<Ticket>,
+    pub(crate) ticket: Option<WaitingTicket>,
 }
 
 impl Consumer {

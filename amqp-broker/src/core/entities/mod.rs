@@ -12,5 +12,5 @@ pub(crate) mod queue;
 pub(crate) mod ready;
 pub(crate) mod reply_consumer;
 pub(crate) mod stream;
-pub(crate) mod turns;
 pub(crate) mod unacked;
+pub(crate) mod waiting_consumers;

@@ -9,7 +9,7 @@ use super::ids::{ConsumerId, QueueId};
 
 /// The consumers of a channel that wait.
 #[derive(Debug, Default)]
-pub(crate) struct Turns {
+pub(crate) struct WaitingConsumers {
     last: u64,
     /// The queues, whose turn is next first.
     order: BTreeMap<u64, QueueId>,
@@ -26,18 +26,18 @@ struct Waiting {
 
 /// A consumer's place among those that wait.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticket {
+pub(crate) struct WaitingTicket {
     priority: i32,
     number: u64,
 }
 
-impl Turns {
+impl WaitingConsumers {
     pub(crate) fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
     /// Adds a consumer, behind those of its priority; a queue that did not wait yet comes after all that do.
-    pub(crate) fn push(&mut self, queue: QueueId, consumer: ConsumerId, priority: i32) -> Ticket {
+    pub(crate) fn push(&mut self, queue: QueueId, consumer: ConsumerId, priority: i32) -> WaitingTicket {
         self.last += 1;
         let (number, order) = (self.last, &mut self.order);
         let waiting = self.queues.entry(queue).or_insert_with(|| {
@@ -45,7 +45,7 @@ impl Turns {
             Waiting { turn: number, consumers: BTreeMap::new() }
         });
         waiting.consumers.insert((Reverse(priority), number), consumer);
-        Ticket { priority, number }
+        WaitingTicket { priority, number }
     }
 
     /// Takes the consumer whose turn it is; if others of its queue wait, the queue's next turn comes after those of all others.
@@ -64,7 +64,7 @@ impl Turns {
     }
 
     /// Takes a consumer away that waits no more.
-    pub(crate) fn remove(&mut self, queue: QueueId, ticket: Ticket) {
+    pub(crate) fn remove(&mut self, queue: QueueId, ticket: WaitingTicket) {
         let Some(waiting) = self.queues.get_mut(&queue) else { return };
         waiting.consumers.remove(&(Reverse(ticket.priority), ticket.number));
         if waiting.consumers.is_empty() {
@@ -95,38 +95,38 @@ mod tests {
     #[test]
     fn queues_take_turns_however_many_consumers_they_have() {
         let Scene { queues: [a, b, _], consumers: [first, second, third, other] } = scene();
-        let mut turns = Turns::default();
+        let mut waiting = WaitingConsumers::default();
         for consumer in [first, second, third] {
-            turns.push(a, consumer, 0);
+            waiting.push(a, consumer, 0);
         }
-        turns.push(b, other, 0);
-        assert_eq!(std::array::from_fn(|_| turns.pop()), [first, other, second, third].map(Some));
-        assert!(turns.pop().is_none() && turns.is_empty() && turns.queues.is_empty());
+        waiting.push(b, other, 0);
+        assert_eq!(std::array::from_fn(|_| waiting.pop()), [first, other, second, third].map(Some));
+        assert!(waiting.pop().is_none() && waiting.is_empty() && waiting.queues.is_empty());
     }
 
     #[test]
     fn in_a_queue_the_highest_priority_is_first() {
         let Scene { queues: [a, b, _], consumers: [low, high, higher, other] } = scene();
-        let mut turns = Turns::default();
-        turns.push(a, low, -1);
-        turns.push(b, other, 9);
-        turns.push(a, high, 1);
-        turns.push(a, higher, 2);
-        assert_eq!(std::array::from_fn(|_| turns.pop()), [higher, other, high, low].map(Some));
+        let mut waiting = WaitingConsumers::default();
+        waiting.push(a, low, -1);
+        waiting.push(b, other, 9);
+        waiting.push(a, high, 1);
+        waiting.push(a, higher, 2);
+        assert_eq!(std::array::from_fn(|_| waiting.pop()), [higher, other, high, low].map(Some));
     }
 
     #[test]
     fn who_is_taken_away_leaves_nothing() {
         let Scene { queues: [a, b, c], consumers: [first, second, third, other] } = scene();
-        let mut turns = Turns::default();
-        let ticket = turns.push(a, first, 0);
-        turns.push(b, second, 0);
-        turns.push(c, third, 0);
-        let last = turns.push(c, other, 0);
-        turns.remove(a, ticket);
-        turns.remove(a, ticket);
-        turns.remove(c, last);
-        assert_eq!(std::array::from_fn(|_| turns.pop()), [Some(second), Some(third), None]);
-        assert!(turns.queues.is_empty());
+        let mut waiting = WaitingConsumers::default();
+        let ticket = waiting.push(a, first, 0);
+        waiting.push(b, second, 0);
+        waiting.push(c, third, 0);
+        let last = waiting.push(c, other, 0);
+        waiting.remove(a, ticket);
+        waiting.remove(a, ticket);
+        waiting.remove(c, last);
+        assert_eq!(std::array::from_fn(|_| waiting.pop()), [Some(second), Some(third), None]);
+        assert!(waiting.queues.is_empty());
     }
 }
