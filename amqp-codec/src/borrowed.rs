@@ -15,7 +15,7 @@ use crate::{
     frame::{FRAME_END, FrameKind, HEADER_LEN, put_body},
     method::{Arguments as _, basic},
     nesting::check_table,
-    octets::{self, end, field, long_long, octet, octets, short, short_string},
+    octets::{self, Mode, Parsed, Silent, end, field, long_long, octet, octets, short, short_string},
     properties::{Properties, PropertyList},
     text::check_short,
     tune::FRAME_OVERHEAD,
@@ -139,15 +139,30 @@ impl<'a> Publish<'a> {
     #[inline]
     pub fn decode(payload: &'a [u8]) -> Result<Option<Self>, Error> {
         let Some(arguments) = payload.strip_prefix(&basic::Publish::ID.octets()) else { return Ok(None) };
+        match Self::parse::<Silent>(arguments) {
+            Ok(([], publish)) => Ok(Some(publish)),
+            _ => Err(Self::refuse(arguments)),
+        }
+    }
+
+    #[inline]
+    fn parse<M: Mode>(arguments: &'a [u8]) -> Parsed<'a, Self, M::Error> {
         let mut fields = (
-            octets::<Complete>(2, "basic.publish ticket"),
-            short_string::<Complete>("basic.publish exchange"),
-            short_string::<Complete>("basic.publish routing_key"),
-            octet::<Complete>("basic.publish mandatory"),
+            octets::<M>(2, "basic.publish ticket"),
+            short_string::<M>("basic.publish exchange"),
+            short_string::<M>("basic.publish routing_key"),
+            octet::<M>("basic.publish mandatory"),
         );
-        let (rest, (_ticket, exchange, routing_key, bits)) = octets::complete(fields.parse(arguments))?;
-        end(rest, "basic.publish")?;
-        Ok(Some(Publish { exchange, routing_key, mandatory: bits & 1 != 0, immediate: bits & 2 != 0 }))
+        let (rest, (_ticket, exchange, routing_key, bits)) = fields.parse(arguments)?;
+        Ok((rest, Publish { exchange, routing_key, mandatory: bits & 1 != 0, immediate: bits & 2 != 0 }))
+    }
+
+    #[cold]
+    fn refuse(arguments: &'a [u8]) -> Error {
+        match octets::complete(Self::parse::<Complete>(arguments)) {
+            Ok((rest, _)) => Error::TrailingBytes { what: "basic.publish", count: rest.len() },
+            Err(error) => error,
+        }
     }
 
     /// Appends the whole publish: method, content header, and the body in as many frames as it needs.
@@ -232,17 +247,32 @@ impl<'a> Deliver<'a> {
     #[inline]
     pub fn decode(payload: &'a [u8]) -> Result<Option<Self>, Error> {
         let Some(arguments) = payload.strip_prefix(&basic::Deliver::ID.octets()) else { return Ok(None) };
+        match Self::parse::<Silent>(arguments) {
+            Ok(([], deliver)) => Ok(Some(deliver)),
+            _ => Err(Self::refuse(arguments)),
+        }
+    }
+
+    #[inline]
+    fn parse<M: Mode>(arguments: &'a [u8]) -> Parsed<'a, Self, M::Error> {
         let mut fields = (
-            short_string::<Complete>("basic.deliver consumer_tag"),
-            long_long::<Complete>("basic.deliver delivery_tag"),
-            octet::<Complete>("basic.deliver redelivered"),
-            short_string::<Complete>("basic.deliver exchange"),
-            short_string::<Complete>("basic.deliver routing_key"),
+            short_string::<M>("basic.deliver consumer_tag"),
+            long_long::<M>("basic.deliver delivery_tag"),
+            octet::<M>("basic.deliver redelivered"),
+            short_string::<M>("basic.deliver exchange"),
+            short_string::<M>("basic.deliver routing_key"),
         );
-        let (rest, parsed) = octets::complete(fields.parse(arguments))?;
+        let (rest, parsed) = fields.parse(arguments)?;
         let (consumer_tag, delivery_tag, bits, exchange, routing_key) = parsed;
-        end(rest, "basic.deliver")?;
-        Ok(Some(Deliver { consumer_tag, delivery_tag, redelivered: bits & 1 != 0, exchange, routing_key }))
+        Ok((rest, Deliver { consumer_tag, delivery_tag, redelivered: bits & 1 != 0, exchange, routing_key }))
+    }
+
+    #[cold]
+    fn refuse(arguments: &'a [u8]) -> Error {
+        match octets::complete(Self::parse::<Complete>(arguments)) {
+            Ok((rest, _)) => Error::TrailingBytes { what: "basic.deliver", count: rest.len() },
+            Err(error) => error,
+        }
     }
 }
 

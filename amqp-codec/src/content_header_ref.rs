@@ -1,12 +1,12 @@
 //! A content header where it lies.
 
 use bytes::Bytes;
-use nom::{Err, IsStreaming, Parser as _};
+use nom::{Err, Parser as _};
 
 use crate::{
     content::ContentHeader,
     error::Error,
-    octets::{self, Parsed, field, long_long, short},
+    octets::{self, Mode, Parsed, field, long_long, short},
     properties::{EncodedProperties, Properties},
 };
 
@@ -30,7 +30,7 @@ impl From<ContentHeaderRef<'_>> for ContentHeader {
 }
 
 /// A content header with all of its properties. What is in its header table is not looked at.
-pub(crate) fn content_header<M: IsStreaming>(input: &[u8]) -> Parsed<'_, ContentHeaderRef<'_>> {
+pub(crate) fn content_header<M: Mode<Error = Error>>(input: &[u8]) -> Parsed<'_, ContentHeaderRef<'_>> {
     let mut fixed =
         (short::<M>("content class"), short::<M>("content weight"), long_long::<M>("content body size"));
     let (properties, (class_id, _weight, body_size)) = fixed.parse(input)?;

@@ -1,7 +1,5 @@
 //! Reading tables and arrays without touching a reference count: the values as they stand in the bytes.
 
-use nom::{Parser as _, bytes::take};
-
 use crate::{error::Error, nesting};
 
 /// Iterator over the entries of a [`Table`](crate::Table), names and values borrowed from it.
@@ -120,8 +118,8 @@ impl<'a> Iterator for Entries<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let (rest, [length]) = array(self.0)?;
-        let (rest, name) = octets(rest, usize::from(length))?;
+        let (&length, rest) = self.0.split_first()?;
+        let (name, rest) = rest.split_at_checked(usize::from(length))?;
         let (value, rest) = ValueRef::split_from(rest)?;
         self.0 = rest;
         Some((name, value))
@@ -154,10 +152,11 @@ impl<'a> ValueRef<'a> {
         })
     }
 
-    /// The value at the start of `bytes`, which have been checked, and what follows it.
+    /// The value at the start of `bytes`, which have been checked, and what follows it. In std's words, for nothing is told here: with nom's
+    /// `take` a table of twenty headers takes a fifth longer.
     #[inline]
     pub(crate) fn split_from(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
-        let (rest, [tag]) = array(bytes)?;
+        let (&tag, rest) = bytes.split_first()?;
         Some(match tag {
             b't' => fixed(rest, |[octet]| ValueRef::Bool(octet != 0))?,
             b'b' => fixed(rest, |octets| ValueRef::I8(i8::from_be_bytes(octets)))?,
@@ -189,8 +188,8 @@ fn fixed<'a, const N: usize>(
     bytes: &'a [u8],
     value: impl FnOnce([u8; N]) -> ValueRef<'a>,
 ) -> Option<(ValueRef<'a>, &'a [u8])> {
-    let (rest, octets) = array(bytes)?;
-    Some((value(octets), rest))
+    let (octets, rest) = bytes.split_first_chunk()?;
+    Some((value(*octets), rest))
 }
 
 #[inline]
@@ -198,21 +197,9 @@ fn sized<'a>(
     bytes: &'a [u8],
     value: impl FnOnce(&'a [u8]) -> ValueRef<'a>,
 ) -> Option<(ValueRef<'a>, &'a [u8])> {
-    let (rest, length) = array(bytes)?;
-    let (rest, inner) = octets(rest, u32::from_be_bytes(length) as usize)?;
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (inner, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
     Some((value(inner), rest))
-}
-
-/// So many bytes, and what follows them. What is wrong with bytes is told by [`Entries::check`]; here it is the end.
-#[inline]
-fn octets(bytes: &[u8], count: usize) -> Option<(&[u8], &[u8])> {
-    take::<_, _, ()>(count).parse_complete(bytes).ok()
-}
-
-#[inline]
-fn array<const N: usize>(bytes: &[u8]) -> Option<(&[u8], [u8; N])> {
-    let (rest, octets) = octets(bytes, N)?;
-    Some((rest, *octets.first_chunk()?))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! The first seven octets of a frame (spec section 4.2.3), which tell how long it is: `type:u8 channel:u16 size:u32`.
 
-use nom::{Err, IsStreaming, Streaming};
+use nom::Streaming;
 
 use crate::{
     error::Error,
-    octets::{self, Parsed, array},
+    octets::{self, Mode, Parsed, failed, octets, truncated},
     tune::FRAME_OVERHEAD,
 };
 
@@ -122,18 +122,24 @@ impl FrameLimits {
 
 /// The header of a frame within the limits.
 #[inline]
-pub(crate) fn frame_header<M: IsStreaming>(limits: FrameLimits) -> impl Fn(&[u8]) -> Parsed<'_, FrameHeader> {
-    move |input: &[u8]| match array::<M, HEADER_LEN>("frame")(input) {
-        Ok((rest, [kind, c1, c0, s3, s2, s1, s0])) => {
-            let kind = FrameKind::from_octet(kind).map_err(Err::Error)?;
+pub(crate) fn frame_header<M: Mode>(
+    limits: FrameLimits,
+) -> impl Fn(&[u8]) -> Parsed<'_, FrameHeader, M::Error> {
+    move |input: &[u8]| match octets::<M>(HEADER_LEN, "frame")(input) {
+        Ok((rest, octets)) => {
+            // By reference: what is copied out as one array is taken apart again.
+            let Some(&[kind, c1, c0, s3, s2, s1, s0]) = octets.first_chunk::<HEADER_LEN>() else {
+                return Err(failed(|| truncated("frame", HEADER_LEN, octets)));
+            };
+            let kind = FrameKind::from_octet(kind).map_err(|error| failed(|| error))?;
             let channel = u16::from_be_bytes([c1, c0]);
             let header = FrameHeader { kind, channel, size: u32::from_be_bytes([s3, s2, s1, s0]) };
-            limits.check(header).map_err(Err::Error)?;
+            limits.check(header).map_err(|error| failed(|| error))?;
             Ok((rest, header))
         }
         Err(cut_off) => match input.first().map(|kind| FrameKind::from_octet(*kind)) {
             // One octet is enough to tell that this is no frame.
-            Some(Err(error)) => Err(Err::Error(error)),
+            Some(Err(error)) => Err(failed(|| error)),
             _ => Err(cut_off),
         },
     }

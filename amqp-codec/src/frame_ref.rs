@@ -2,12 +2,10 @@
 
 use std::ops::Range;
 
-use nom::{Err, IsStreaming};
-
 use crate::{
     error::Error,
     frame_header::{FRAME_END, FrameHeader, FrameKind, FrameLimits, HEADER_LEN, frame_header},
-    octets::{Parsed, octets, truncated},
+    octets::{Mode, Parsed, failed, octets, truncated},
 };
 
 /// A whole frame, its payload borrowed and not looked into.
@@ -40,18 +38,17 @@ impl FrameRef<'_> {
 
 /// A whole frame within the limits.
 #[inline]
-pub(crate) fn frame<M: IsStreaming>(limits: FrameLimits) -> impl Fn(&[u8]) -> Parsed<'_, FrameRef<'_>> {
+pub(crate) fn frame<M: Mode>(limits: FrameLimits) -> impl Fn(&[u8]) -> Parsed<'_, FrameRef<'_>, M::Error> {
     move |input: &[u8]| {
         let (_, FrameHeader { kind, channel, size }) = frame_header::<M>(limits)(input)?;
         let length = HEADER_LEN + size as usize + 1;
         let (rest, whole) = octets::<M>(length, "frame")(input)?;
-        match whole.split_last() {
-            Some((&FRAME_END, before)) => {
-                let payload = before.get(HEADER_LEN..).unwrap_or_default();
-                Ok((rest, FrameRef { kind, channel, payload, payload_at: HEADER_LEN }))
-            }
-            Some((&other, _)) => Err(Err::Error(Error::BadFrameEnd(other))),
-            None => Err(Err::Error(truncated("frame", length, whole))),
+        let Some((&end, payload)) = whole.get(HEADER_LEN..).and_then(<[u8]>::split_last) else {
+            return Err(failed(|| truncated("frame", length, whole)));
+        };
+        if end != FRAME_END {
+            return Err(failed(|| Error::BadFrameEnd(end)));
         }
+        Ok((rest, FrameRef { kind, channel, payload, payload_at: HEADER_LEN }))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use nom::{Complete, Parser as _, Streaming};
+use nom::Streaming;
 
 use crate::{
     content::CONTENT_HEADER_LEN,
@@ -10,7 +10,7 @@ use crate::{
     frame_header::{FrameHeader, FrameKind, FrameLimits, frame_header},
     frame_ref::{FrameRef, frame},
     method::basic,
-    octets::{self, long_long, short},
+    octets::{self, Silent, octets},
 };
 
 /// Walks over frames that lie one behind the other in a buffer, without copying or allocating: what clients, brokers and proxies do
@@ -70,12 +70,25 @@ impl<'a> Frames<'a> {
     /// An unknown type and a frame over the limit, as soon as enough is there to tell; a wrong end marker. No step is made then.
     #[inline]
     pub fn next_frame(&mut self) -> Result<Option<FrameRef<'a>>, Error> {
-        let Some((rest, found)) = octets::streaming(frame::<Streaming>(self.limits)(self.rest))? else {
-            return Ok(None);
-        };
+        match self.step() {
+            Some(frame) => Ok(Some(frame)),
+            None => self.check().map(|()| None),
+        }
+    }
+
+    /// The usual case, in which there is nothing to tell.
+    #[inline]
+    fn step(&mut self) -> Option<FrameRef<'a>> {
+        let (rest, found) = frame::<Silent>(self.limits)(self.rest).ok()?;
         let payload_at = self.position + found.payload_at;
         self.step_to(rest);
-        Ok(Some(FrameRef { payload_at, ..found }))
+        Some(FrameRef { payload_at, ..found })
+    }
+
+    /// What is wrong with the next frame, if it is not only that more is to come.
+    #[cold]
+    fn check(&self) -> Result<(), Error> {
+        octets::streaming(frame::<Streaming>(self.limits)(self.rest)).map(|_| ())
     }
 
     /// As [`next_frame`](Self::next_frame), which looks at nothing but the frame's header: its end marker is not checked.
@@ -100,10 +113,10 @@ impl<'a> Frames<'a> {
     pub fn next_content(&mut self, channel: u16) -> Option<ContentRef<'a>> {
         let mut ahead = self.clone();
         let header = ahead.next_of(FrameKind::Header, channel)?;
-        let mut fixed =
-            (short::<Complete>("class"), short::<Complete>("weight"), long_long::<Complete>("body size"));
-        let (properties, (class_id, _weight, body_size)) = fixed.parse(header.payload).ok()?;
-        if class_id != basic::CLASS_ID {
+        let (properties, fixed) =
+            octets::<Silent>(CONTENT_HEADER_LEN, "content header")(header.payload).ok()?;
+        let body_size = u64::from_be_bytes(*fixed.last_chunk()?);
+        if !fixed.starts_with(&basic::CLASS_ID.to_be_bytes()) {
             return None;
         }
         let (body, body_at) = match body_size {
@@ -123,7 +136,11 @@ impl<'a> Frames<'a> {
 
     #[inline]
     fn next_of(&mut self, kind: FrameKind, channel: u16) -> Option<FrameRef<'a>> {
-        let frame = self.next_frame().ok()??;
+        // Before all else: of a frame whose type is known less is to be looked at.
+        if self.rest.first() != Some(&kind.octet()) {
+            return None;
+        }
+        let frame = self.step()?;
         (frame.kind == kind && frame.channel == channel).then_some(frame)
     }
 

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use nom::{IsStreaming, Parser as _};
+use nom::Parser as _;
 
 use crate::{
     error::Error,
     field::{Field, FieldKind},
     macros::methods,
-    octets::{Parsed, array},
+    octets::{Mode, Parsed, array},
     sender::Sender,
     table::Table,
     text::{LongString, Secret, ShortString},
@@ -225,7 +225,7 @@ impl MethodId {
 
 /// Class and method number.
 #[inline]
-pub(crate) fn method_id<M: IsStreaming>() -> impl Fn(&[u8]) -> Parsed<'_, MethodId> {
+pub(crate) fn method_id<M: Mode<Error = Error>>() -> impl Fn(&[u8]) -> Parsed<'_, MethodId> {
     move |input: &[u8]| array::<M, 4>("method id").map(MethodId::from_octets).parse(input)
 }
 

@@ -1,14 +1,14 @@
 //! A method where it lies, its arguments stepped over and not decoded.
 
 use bytes::Bytes;
-use nom::{Err, IsStreaming};
+use nom::Err;
 
 use crate::{
     error::Error,
     field::FieldKind,
     method::{Method, MethodId, method_id},
     nesting::check_table,
-    octets::{self, Parsed, field},
+    octets::{self, Mode, Parsed, field},
     wire::Reader,
 };
 
@@ -44,7 +44,7 @@ impl<'a> MethodRef<'a> {
 }
 
 /// A method, from its number to its last argument.
-pub(crate) fn method<M: IsStreaming>(input: &[u8]) -> Parsed<'_, MethodRef<'_>> {
+pub(crate) fn method<M: Mode<Error = Error>>(input: &[u8]) -> Parsed<'_, MethodRef<'_>> {
     let (arguments, id) = method_id::<M>()(input)?;
     let MethodId { class_id, method_id } = id;
     let fields = id.arguments().ok_or(Err::Error(Error::UnknownMethod { class_id, method_id }))?;

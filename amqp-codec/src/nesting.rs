@@ -1,10 +1,8 @@
 //! Stepping over encoded values without building them: how tables are checked once, with a cap on their nesting.
 
-use nom::Complete;
-
 use crate::{
     error::Error,
-    octets::{self, long, octet, octets, short_string},
+    octets::{split, split_array},
 };
 
 /// How deep tables and arrays may be nested in one another.
@@ -23,8 +21,7 @@ pub(crate) fn skip(bytes: &[u8], depth: u8) -> Result<(&[u8], u8), Error> {
 
 /// Splits the value at the start into its tag and what it holds, which is not looked at, and what follows it.
 fn split_value(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), Error> {
-    let mut rest = bytes;
-    let tag = octets::next(&mut rest, octet::<Complete>("field type"))?;
+    let (rest, [tag]) = split_array(bytes, "field type")?;
     let length = match tag {
         b't' | b'b' | b'B' => 1,
         b's' | b'u' => 2,
@@ -32,10 +29,14 @@ fn split_value(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), Error> {
         b'D' => 5,
         b'l' | b'L' | b'd' | b'T' => 8,
         b'V' => 0,
-        b'S' | b'x' | b'A' | b'F' => octets::next(&mut rest, long::<Complete>("length"))? as usize,
+        b'S' | b'x' | b'A' | b'F' => {
+            let (rest, length) = split_array(rest, "length")?;
+            let (rest, value) = split(rest, u32::from_be_bytes(length) as usize, "field value")?;
+            return Ok((tag, value, rest));
+        }
         other => return Err(Error::UnknownFieldType(other)),
     };
-    let value = octets::next(&mut rest, octets::<Complete>(length, "field value"))?;
+    let (rest, value) = split(rest, length, "field value")?;
     Ok((tag, value, rest))
 }
 
@@ -71,7 +72,8 @@ fn after_name(bytes: &[u8]) -> Result<Option<&[u8]>, Error> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let (value, _name) = octets::complete(short_string::<Complete>("field name")(bytes))?;
+    let (rest, [length]) = split_array(bytes, "field name")?;
+    let (value, _name) = split(rest, usize::from(length), "field name")?;
     Ok(Some(value))
 }
 

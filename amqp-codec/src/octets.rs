@@ -4,68 +4,119 @@
 //! field, with [`nom::Streaming`] it is `Incomplete` and tells how many octets are missing. A number is taken whole and turned
 //! with `from_be_bytes`: nom's own number parsers add octet by octet.
 
-use nom::{Emit, Err, IResult, IsStreaming, OutputM, Parser as _, bytes::take};
+use nom::{
+    Complete, Emit, Err, IResult, IsStreaming, OutputM, Parser as _, Streaming, bytes::take,
+    error::ParseError,
+};
 
 use crate::{error::Error, field::FieldKind};
 
 /// What follows the field, and the field.
-pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, Error>;
+pub(crate) type Parsed<'a, T, E = Error> = IResult<&'a [u8], T, E>;
+
+/// What a parser does where its input ends, and what it says of what is wrong.
+pub(crate) trait Mode {
+    type Input: IsStreaming;
+    type Error: Failure;
+}
+
+impl Mode for Complete {
+    type Input = Complete;
+    type Error = Error;
+}
+
+impl Mode for Streaming {
+    type Input = Streaming;
+    type Error = Error;
+}
+
+/// As [`Complete`], and says nothing of what is wrong: for the hot path, which has only to know that something is, and goes again
+/// then. An error in words takes room in every result on the way.
+pub(crate) struct Silent;
+
+impl Mode for Silent {
+    type Input = Complete;
+    type Error = ();
+}
+
+/// An error that may be made of this crate's.
+pub(crate) trait Failure: for<'a> ParseError<&'a [u8]> {
+    fn new(error: impl FnOnce() -> Error) -> Self;
+}
+
+impl Failure for Error {
+    #[inline]
+    fn new(error: impl FnOnce() -> Error) -> Self {
+        error()
+    }
+}
+
+impl Failure for () {
+    #[inline]
+    fn new(_: impl FnOnce() -> Error) -> Self {}
+}
+
+/// A failure for which no other parser has to be tried.
+#[inline]
+pub(crate) fn failed<E: Failure>(error: impl FnOnce() -> Error) -> Err<E> {
+    Err::Error(E::new(error))
+}
 
 /// So many octets.
 #[inline]
-pub(crate) fn octets<M: IsStreaming>(
+pub(crate) fn octets<M: Mode>(
     count: usize,
     what: &'static str,
-) -> impl Fn(&[u8]) -> Parsed<'_, &[u8]> {
+) -> impl Fn(&[u8]) -> Parsed<'_, &[u8], M::Error> {
     move |input: &[u8]| {
-        take::<_, _, ()>(count).process::<OutputM<Emit, Emit, M>>(input).map_err(|error| match error {
+        take::<_, _, ()>(count).process::<OutputM<Emit, Emit, M::Input>>(input).map_err(|error| match error {
             Err::Incomplete(needed) => Err::Incomplete(needed),
-            Err::Error(()) | Err::Failure(()) => Err::Error(truncated(what, count, input)),
+            Err::Error(()) | Err::Failure(()) => failed(|| truncated(what, count, input)),
         })
     }
 }
 
 /// As many octets as the array has.
 #[inline]
-pub(crate) fn array<M: IsStreaming, const N: usize>(
+pub(crate) fn array<M: Mode, const N: usize>(
     what: &'static str,
-) -> impl Fn(&[u8]) -> Parsed<'_, [u8; N]> {
+) -> impl Fn(&[u8]) -> Parsed<'_, [u8; N], M::Error> {
     move |input: &[u8]| {
         let (rest, octets) = octets::<M>(N, what)(input)?;
         match octets.first_chunk() {
             Some(octets) => Ok((rest, *octets)),
-            None => Err(Err::Error(truncated(what, N, octets))),
+            None => Err(failed(|| truncated(what, N, octets))),
         }
     }
 }
 
 /// An octet.
 #[inline]
-pub(crate) fn octet<M: IsStreaming>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, u8> {
+pub(crate) fn octet<M: Mode>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, u8, M::Error> {
     move |input: &[u8]| array::<M, 1>(what).map(u8::from_be_bytes).parse(input)
 }
 
 /// A number of 16 bits.
 #[inline]
-pub(crate) fn short<M: IsStreaming>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, u16> {
+pub(crate) fn short<M: Mode>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, u16, M::Error> {
     move |input: &[u8]| array::<M, 2>(what).map(u16::from_be_bytes).parse(input)
 }
 
 /// A number of 32 bits.
 #[inline]
-pub(crate) fn long<M: IsStreaming>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, u32> {
+pub(crate) fn long<M: Mode>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, u32, M::Error> {
     move |input: &[u8]| array::<M, 4>(what).map(u32::from_be_bytes).parse(input)
 }
 
 /// A number of 64 bits.
 #[inline]
-pub(crate) fn long_long<M: IsStreaming>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, u64> {
+pub(crate) fn long_long<M: Mode>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, u64, M::Error> {
     move |input: &[u8]| array::<M, 8>(what).map(u64::from_be_bytes).parse(input)
 }
 
 /// The bytes of a short string, or of anything behind a length of one octet.
 #[inline]
-pub(crate) fn short_string<M: IsStreaming>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, &[u8]> {
+pub(crate) fn short_string<M: Mode>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, &[u8], M::Error> {
     move |input: &[u8]| {
         let (rest, length) = octet::<M>(what)(input)?;
         octets::<M>(usize::from(length), what)(rest)
@@ -74,7 +125,7 @@ pub(crate) fn short_string<M: IsStreaming>(what: &'static str) -> impl Fn(&[u8])
 
 /// The bytes of a long string, or of anything behind a length of four octets.
 #[inline]
-pub(crate) fn long_string<M: IsStreaming>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, &[u8]> {
+pub(crate) fn long_string<M: Mode>(what: &'static str) -> impl Fn(&[u8]) -> Parsed<'_, &[u8], M::Error> {
     move |input: &[u8]| {
         let (rest, length) = long::<M>(what)(input)?;
         octets::<M>(length as usize, what)(rest)
@@ -83,10 +134,10 @@ pub(crate) fn long_string<M: IsStreaming>(what: &'static str) -> impl Fn(&[u8]) 
 
 /// What a field of this kind holds, without its length. A bit is taken with the whole octet it is in.
 #[inline]
-pub(crate) fn field<M: IsStreaming>(
+pub(crate) fn field<M: Mode>(
     kind: FieldKind,
     what: &'static str,
-) -> impl Fn(&[u8]) -> Parsed<'_, &[u8]> {
+) -> impl Fn(&[u8]) -> Parsed<'_, &[u8], M::Error> {
     move |input: &[u8]| match kind {
         FieldKind::Bit | FieldKind::Octet => octets::<M>(1, what)(input),
         FieldKind::Short => octets::<M>(2, what)(input),
@@ -110,6 +161,25 @@ pub(crate) fn between<'a>(all: &'a [u8], rest: &[u8]) -> &'a [u8] {
 #[inline]
 pub(crate) fn end(rest: &[u8], what: &'static str) -> Result<(), Error> {
     if rest.is_empty() { Ok(()) } else { Err(Error::TrailingBytes { what, count: rest.len() }) }
+}
+
+/// So many octets and what follows them, of all there is: what tables are stepped over with, value by value.
+#[inline]
+pub(crate) fn split<'a>(
+    bytes: &'a [u8],
+    count: usize,
+    what: &'static str,
+) -> Result<(&'a [u8], &'a [u8]), Error> {
+    octets::<Silent>(count, what)(bytes).map_err(|_| truncated(what, count, bytes))
+}
+
+/// As [`split`], as many as the array has.
+#[inline]
+pub(crate) fn split_array<'a, const N: usize>(
+    bytes: &'a [u8],
+    what: &'static str,
+) -> Result<(&'a [u8], [u8; N]), Error> {
+    array::<Silent, N>(what)(bytes).map_err(|_| truncated(what, N, bytes))
 }
 
 /// What a parser that works on all there is says, in this crate's words.
@@ -150,7 +220,7 @@ pub(crate) fn truncated(what: &'static str, needed: usize, rest: &[u8]) -> Error
 
 #[cfg(test)]
 mod tests {
-    use nom::{Complete, Needed, Streaming};
+    use nom::Needed;
 
     use super::*;
 

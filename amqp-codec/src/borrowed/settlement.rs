@@ -5,7 +5,7 @@ use nom::{Complete, Parser as _};
 use crate::{
     error::Error,
     method::{Arguments as _, MethodId, basic},
-    octets::{self, end, long_long, octet},
+    octets::{self, Mode, Parsed, Silent, long_long, octet},
 };
 
 /// `basic.ack`.
@@ -82,16 +82,28 @@ impl Reject {
 
 /// The arguments that all three have: a tag, and bits in one octet. The names are those of the method, its tag and its first bit.
 #[inline]
-fn tag_and_bits(
-    payload: &[u8],
-    id: MethodId,
-    [method, tag, bits]: [&'static str; 3],
-) -> Result<Option<(u64, u8)>, Error> {
+fn tag_and_bits(payload: &[u8], id: MethodId, names: [&'static str; 3]) -> Result<Option<(u64, u8)>, Error> {
     let Some(arguments) = payload.strip_prefix(&id.octets()) else { return Ok(None) };
-    let mut fields = (long_long::<Complete>(tag), octet::<Complete>(bits));
-    let (rest, fields) = octets::complete(fields.parse(arguments))?;
-    end(rest, method)?;
-    Ok(Some(fields))
+    match fields::<Silent>(arguments, names) {
+        Ok(([], fields)) => Ok(Some(fields)),
+        _ => Err(refuse(arguments, names)),
+    }
+}
+
+#[inline]
+fn fields<'a, M: Mode>(
+    arguments: &'a [u8],
+    [_, tag, bits]: [&'static str; 3],
+) -> Parsed<'a, (u64, u8), M::Error> {
+    (long_long::<M>(tag), octet::<M>(bits)).parse(arguments)
+}
+
+#[cold]
+fn refuse(arguments: &[u8], names: [&'static str; 3]) -> Error {
+    match octets::complete(fields::<Complete>(arguments, names)) {
+        Ok((rest, _)) => Error::TrailingBytes { what: names[0], count: rest.len() },
+        Err(error) => error,
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! amqp-codec.
 
-use std::{hint::black_box, ops::Range};
+use std::hint::black_box;
 
 use amqp_codec::{
     Assembler, Content, EncodedProperties, Frame, Frames, Method, Properties, PropertyList, RawFrame,
-    ShortString, Table, ValueRef, borrowed, frame::encode_content, method::basic::Publish,
+    ShortString, Table, ValueRef, borrowed,
+    content::CONTENT_HEADER_LEN,
+    frame::{HEADER_LEN, encode_content},
+    method::basic::Publish,
 };
 use bytes::{Bytes, BytesMut};
 
@@ -79,29 +82,30 @@ pub fn encode(properties: &impl PropertyList, out: &mut BytesMut) {
         .expect("it fits");
 }
 
-/// A delivery that can be kept: a share of the buffer over all of its frames, and where things are in it.
+/// A delivery that can be kept: a share of the buffer over all of its frames, and where in it method and header end.
 pub struct Delivery {
     frames: Bytes,
-    method: Range<usize>,
-    properties: Range<usize>,
-    body: Range<usize>,
+    method_end: u16,
+    header_end: u32,
 }
 
 impl Delivery {
     /// The method.
     pub fn deliver(&self) -> borrowed::Deliver<'_> {
-        let deliver = borrowed::Deliver::decode(&self.frames[self.method.clone()]);
+        let deliver = borrowed::Deliver::decode(&self.frames[HEADER_LEN..usize::from(self.method_end)]);
         deliver.expect("it has been read").expect("it is one")
     }
 
     /// The properties.
     pub fn properties(&self) -> EncodedProperties {
-        EncodedProperties::from_encoded(self.frames.slice(self.properties.clone()))
+        let start = usize::from(self.method_end) + 1 + HEADER_LEN + CONTENT_HEADER_LEN;
+        EncodedProperties::from_encoded(self.frames.slice(start..self.header_end as usize))
     }
 
     /// The body.
     pub fn body(&self) -> &[u8] {
-        &self.frames[self.body.clone()]
+        let start = self.header_end as usize + 1 + HEADER_LEN;
+        self.frames.get(start..self.frames.len() - 1).unwrap_or_default()
     }
 }
 
@@ -110,9 +114,8 @@ impl Delivery {
 pub fn decode_delivery(buffer: &mut BytesMut) -> Delivery {
     let mut frames = Frames::new(buffer, sample::FRAME_MAX);
     let frame = frames.next_frame().expect("it is well formed").expect("it is whole");
-    black_box(borrowed::Deliver::decode(frame.payload)).expect("it is well formed").expect("it is one");
+    borrowed::Deliver::decode(frame.payload).expect("it is well formed").expect("it is one");
     let content = frames.next_content(frame.channel).expect("it is in order");
-    let (method, properties, body) =
-        (frame.payload_range(), content.properties_range(), content.body_range());
-    Delivery { method, properties, body, frames: buffer.split_to(frames.position()).freeze() }
+    let (method_end, header_end) = (frame.payload_range().end as u16, content.properties_range().end as u32);
+    Delivery { frames: buffer.split_to(frames.position()).freeze(), method_end, header_end }
 }
