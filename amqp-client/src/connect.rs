@@ -5,8 +5,6 @@ pub(crate) mod backoff;
 pub(crate) mod options;
 pub(crate) mod recovery;
 pub(crate) mod tls;
-pub(crate) mod tls_error;
-pub(crate) mod tls_words;
 pub(crate) mod transport;
 pub(crate) mod uri;
 

@@ -1,10 +1,13 @@
 //! What can go wrong, and who caused it.
 
+pub(crate) mod tls_error;
+pub(crate) mod tls_words;
+
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use amqp_codec::{MethodId, ReplyCode, Report, ShortString};
 
-use crate::connect::tls_error::TlsError;
+use crate::error::tls_error::TlsError;
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -112,7 +112,6 @@ pub use connect::connect;
 pub use connect::options::ConnectOptions;
 pub use connect::recovery::Recovery;
 pub use connect::tls::TlsOptions;
-pub use connect::tls_error::TlsError;
 pub use connect::uri::Uri;
 pub use connection::{Connection, WeakConnection};
 pub use consume_options::{ConsumeOptions, StreamOffset};
@@ -120,6 +119,7 @@ pub use consumer::Consumer;
 pub use declare::Declare;
 pub use delivery::{Acker, Delivery, Received};
 pub use drain::Drain;
+pub use error::tls_error::TlsError;
 pub use error::{Close, Error, Result};
 pub use event::{Event, Events, Recovered, Renamed, Skipped, State};
 pub use login::credentials::{

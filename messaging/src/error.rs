@@ -1,14 +1,17 @@
 //! What can go wrong, by who has to act on it.
 
+pub(crate) mod conflict;
+pub(crate) mod notify;
+pub(crate) mod url;
+
 use std::{fmt, time::Duration};
 
 use amqp_client::{Delivery, TlsError};
 use amqp_codec::{ReplyCode, Report};
 
 use crate::{
-    connection::conflict::Conflict,
-    oslo::{notify::error::NotifyError, wire::version::Version},
-    url::error::UrlError,
+    error::{conflict::Conflict, notify::NotifyError, url::UrlError},
+    version::Version,
 };
 
 /// This crate's one error. Its text does not hold what its [`source`](std::error::Error::source) says: a

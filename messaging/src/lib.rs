@@ -44,10 +44,10 @@ pub mod tagged;
 mod trace_context;
 mod transport;
 mod url;
+mod version;
 
 pub use amqp_client::{Backoff, Event, Exchange, Queue, Received, Recovery, Report, StreamOffset};
 pub use compress::{Compression, DECOMPRESSED_LIMIT, DECOMPRESSED_TOTAL};
-pub use connection::conflict::Conflict;
 pub use connection::event::{ConnectionEvent, ConnectionEvents};
 pub use connection::metrics::TransportMetrics;
 pub use connection::state::{ConnectionState, Role};
@@ -57,6 +57,8 @@ pub use consume::typed_consumer::Consumer;
 pub use consume::worker::{Incoming, Worker};
 /// What [`Serializer`] is written in terms of.
 pub use erased_serde;
+pub use error::conflict::Conflict;
+pub use error::url::UrlError;
 pub use error::{
     CompressionError, Error, Malformed, Outcome, RemoteError, SerializerError, Undecodable, Undelivered,
 };
@@ -64,7 +66,6 @@ pub use oslo::wire::context::Context;
 pub use oslo::wire::entity_serializer::EntitySerializer;
 pub use oslo::wire::target::Target;
 pub use oslo::wire::topology::{Quorum, StreamStart, Topology};
-pub use oslo::wire::version::{NotAVersion, Version};
 pub use oslo::{notify, rpc};
 pub use publish::options::PublishOptions;
 pub use publish::producer::Producer;
@@ -75,4 +76,4 @@ pub use simple_queue::{SimpleQueue, Taker};
 pub use tagged::value::Value;
 pub use trace_context::TraceContext;
 pub use transport::{Transport, TransportOptions};
-pub use url::error::UrlError;
+pub use version::{NotAVersion, Version};

@@ -17,11 +17,12 @@ use tokio_rustls::rustls::{
 };
 use zeroize::Zeroizing;
 
-use crate::connect::{
-    any_certificate::AnyCertificate,
-    tls_error::TlsError,
-    tls_words::{has_encrypted_key, pem_words, words},
-    uri::Uri,
+use crate::{
+    connect::{any_certificate::AnyCertificate, uri::Uri},
+    error::{
+        tls_error::TlsError,
+        tls_words::{has_encrypted_key, pem_words, words},
+    },
 };
 
 /// How to speak TLS, 1.2 or 1.3. All defaults: the system's certificate authorities, the broker's name verified, no client

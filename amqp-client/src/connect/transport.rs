@@ -14,8 +14,8 @@ use tokio_rustls::{
 };
 
 use crate::{
-    connect::{tls::TlsOptions, tls_error::TlsError, uri::Uri},
-    error::{Error, Result},
+    connect::{tls::TlsOptions, uri::Uri},
+    error::{Error, Result, tls_error::TlsError},
 };
 
 /// A byte stream in both directions: TCP, TLS, or any other.

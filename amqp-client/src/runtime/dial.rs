@@ -9,11 +9,10 @@ use tracing::debug;
 use crate::{
     connect::{
         options::ConnectOptions,
-        tls_error::TlsError,
         transport::{self, BoxedStream},
         uri::Uri,
     },
-    error::{Error, Result},
+    error::{Error, Result, tls_error::TlsError},
     login::credentials::Credentials,
     proto::{handshake::Login, waiters::Place},
     runtime::{

@@ -2,7 +2,7 @@
 
 use amqp_client::{Channel, Declare, Exchange, Queue};
 
-use crate::connection::{conflict::Conflict, setup_error::SetupError};
+use crate::{connection::setup_error::SetupError, error::conflict::Conflict};
 
 /// That messages to an exchange whose routing key fits go to a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]

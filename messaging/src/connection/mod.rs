@@ -1,7 +1,6 @@
 //! One connection to a broker: opened when it is needed, and again; and what is declared on it.
 
 pub(crate) mod brokers;
-pub(crate) mod conflict;
 pub(crate) mod entity;
 pub(crate) mod event;
 pub(crate) mod left;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{connection::conflict::Conflict, error::Error};
+use crate::error::{Error, conflict::Conflict};
 
 /// What a setup ends with that fails; [`Error`] has the same variants.
 #[derive(Clone, Debug)]

@@ -1,6 +1,5 @@
 //! Transport URLs, as kombu and oslo.messaging write them.
 
-pub(crate) mod error;
 mod options;
 mod topology;
 mod transport_url;

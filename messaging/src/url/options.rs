@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use amqp_client::Uri;
 use percent_encoding::percent_decode_str;
 
-use super::error::UrlError;
+use crate::error::url::UrlError;
 
 const DEFAULT_PORT: u16 = 5672;
 const DEFAULT_TLS_PORT: u16 = 5671;

@@ -4,16 +4,16 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use super::{
-    error::UrlError,
-    options::{Given, decode},
-};
 use crate::{
     compress::Compression,
     oslo::{
         traffic::Traffic,
         wire::topology::{Quorum, Topology},
     },
+};
+use crate::{
+    error::url::UrlError,
+    url::options::{Given, decode},
 };
 
 /// Takes what a URL says of entities and messages out of it: the URL without, and topology and traffic as it says. Only URLs in

@@ -4,11 +4,11 @@
 
 use amqp_client::Uri;
 
-use super::{
-    error::UrlError,
-    options::{self, Manner, decode},
-};
 use crate::connection::brokers::Brokers;
+use crate::{
+    error::url::UrlError,
+    url::options::{self, Manner, decode},
+};
 
 /// Where a transport's brokers are.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,19 +6,18 @@
 mod driver;
 pub mod drivers;
 mod emit;
-pub(crate) mod error;
 mod level;
 mod listen;
 mod notification;
 mod timestamp;
 mod wire;
 
+pub use crate::error::notify::NotifyError;
 pub use crate::oslo::wire::duplicates::RepeatWindow;
 pub use driver::{Driver, Emitting};
 pub use emit::backlog::WhenFull;
 pub use emit::buffer::{Buffer, Buffered};
 pub use emit::notifier::Notifier;
-pub use error::NotifyError;
 pub use level::Level;
 pub use listen::batch::{BatchEndpoint, BatchResult};
 pub use listen::batch_listener::{BatchListener, RunningBatchListener};

@@ -19,10 +19,10 @@ use crate::{
         context::Context,
         entity_serializer::{Conversion, EntitySerializer},
         target::Target,
-        version::Version,
     },
     retry::RetryPolicy,
     transport::Transport,
+    version::Version,
 };
 
 /// Calls the methods of a target. Cloning is cheap, and all clones can call at once.

@@ -15,9 +15,9 @@ use crate::{
     oslo::wire::{
         context::{Context, PREFIX},
         id::Id,
-        version::Version,
     },
     serialize,
+    version::Version,
 };
 
 /// A request about to leave.

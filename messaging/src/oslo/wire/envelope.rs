@@ -14,9 +14,9 @@ use serde_json::value::RawValue;
 use crate::{
     compress::{self, Budget, Decompressed, room::Taken},
     error::Malformed,
-    oslo::wire::version::Version,
     serialize,
     trace_context::TraceContext,
+    version::Version,
 };
 
 const VERSION: Version = Version::new(2, 0);

@@ -8,4 +8,3 @@ pub(crate) mod fingerprint;
 pub(crate) mod id;
 pub(crate) mod target;
 pub(crate) mod topology;
-pub(crate) mod version;

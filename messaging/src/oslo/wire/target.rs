@@ -1,6 +1,6 @@
 //! Whom a call is for, and who a server is.
 
-use crate::oslo::wire::version::Version;
+use crate::version::Version;
 
 /// The exchange of services that name none: oslo.messaging's default `control_exchange`.
 pub(crate) const CONTROL_EXCHANGE: &str = "openstack";

@@ -10,8 +10,7 @@ use amqp_client::{ConsumeOptions, Exchange, Queue, StreamOffset};
 use amqp_codec::Value;
 
 use crate::{
-    connection::conflict::Conflict,
-    error::Error,
+    error::{Error, conflict::Conflict},
     oslo::wire::{
         id::Id,
         target::{CONTROL_EXCHANGE, Target},

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{log::Log, messaging::Messaging, noop::Noop, test::Test};
 use crate::{
-    error::Error,
-    oslo::notify::{driver::Driver, error::NotifyError},
+    error::{Error, notify::NotifyError},
+    oslo::notify::driver::Driver,
     transport::Transport,
 };
 

@@ -6,10 +6,9 @@ use futures_util::future::join_all;
 
 use super::rules::Rules;
 use crate::{
-    error::Error,
+    error::{Error, notify::NotifyError},
     oslo::notify::{
         driver::{Driver, Emitting},
-        error::NotifyError,
         notification::Notification,
     },
     retry::RetryPolicy,

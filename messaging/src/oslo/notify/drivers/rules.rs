@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::pattern::Pattern;
 use crate::{
-    error::Error,
-    oslo::notify::{error::NotifyError, level::Level},
+    error::{Error, notify::NotifyError},
+    oslo::notify::level::Level,
 };
 
 /// Routing rules, in oslo.messaging's form: groups of drivers, each with patterns, as of Python's `fnmatch`, of the events and levels it

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use tokio::time::Instant;
 
-use crate::oslo::notify::{error::NotifyError, notification::Notification};
+use crate::{error::notify::NotifyError, oslo::notify::notification::Notification};
 
 /// What a notification costs beside its texts, about.
 const OVERHEAD: usize = 300;

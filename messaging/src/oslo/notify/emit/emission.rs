@@ -7,18 +7,20 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::{RwLock, watch};
 
-use crate::oslo::notify::{
-    driver::Driver,
-    emit::{
-        backlog::{Backlog, Waiting},
-        spool::Spool,
-    },
-    error::NotifyError,
-    notification::Notification,
-};
 use crate::{
     error::Error,
     retry::{Retry, RetryPolicy},
+};
+use crate::{
+    error::notify::NotifyError,
+    oslo::notify::{
+        driver::Driver,
+        emit::{
+            backlog::{Backlog, Waiting},
+            spool::Spool,
+        },
+        notification::Notification,
+    },
 };
 
 /// Is told of what is given up.

@@ -5,8 +5,8 @@ use std::{future::Ready, path::Path};
 use bytes::Bytes;
 
 use crate::{
-    error::Error,
-    oslo::notify::{error::NotifyError, notification::Notification},
+    error::{Error, notify::NotifyError},
+    oslo::notify::notification::Notification,
 };
 
 /// There is none.

@@ -6,14 +6,16 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::oslo::notify::{
-    driver::Driver,
-    drivers::{Messaging, is_secret},
-    error::NotifyError,
-    level::Level,
-    notification::Notification,
-};
 use crate::{error::Error, oslo::wire::context::Context, retry::RetryPolicy, transport::Transport};
+use crate::{
+    error::notify::NotifyError,
+    oslo::notify::{
+        driver::Driver,
+        drivers::{Messaging, is_secret},
+        level::Level,
+        notification::Notification,
+    },
+};
 
 /// Emits notifications under one publisher's name. Cloning is cheap.
 ///

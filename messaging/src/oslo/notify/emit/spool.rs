@@ -7,12 +7,14 @@ use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use tokio::sync::{oneshot, watch};
 
-use crate::oslo::notify::{
-    error::NotifyError,
-    notification::Notification,
-    wire::{Received, Wire},
-};
 use crate::{error::Error, serialize};
+use crate::{
+    error::notify::NotifyError,
+    oslo::notify::{
+        notification::Notification,
+        wire::{Received, Wire},
+    },
+};
 
 /// What is to be written.
 enum Order {

@@ -17,15 +17,13 @@ use crate::{
     error::{Error, RemoteError},
     oslo::{
         reply::Expected,
-        wire::{
-            context::Context, entity_serializer::Conversion, envelope, id::Id, target::Target,
-            version::Version,
-        },
+        wire::{context::Context, entity_serializer::Conversion, envelope, id::Id, target::Target},
     },
     publish::{json_message::json_message, options::compressed},
     retry::{Retry, RetryPolicy},
     serialize,
     transport::Transport,
+    version::Version,
 };
 
 /// Servers tell twice in a client's patience, in whole seconds: those of Python tell nothing when it is less.

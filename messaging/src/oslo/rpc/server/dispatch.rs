@@ -18,7 +18,8 @@ use crate::oslo::rpc::{
 };
 use crate::{
     error::Error,
-    oslo::wire::{context::Context, entity_serializer::Conversion, version::Version},
+    oslo::wire::{context::Context, entity_serializer::Conversion},
+    version::Version,
 };
 
 /// The endpoints of a server, in the order they are asked.

@@ -17,7 +17,7 @@ use crate::oslo::rpc::{
         methods::{self, AnyMethods, Arguments, Methods, Output},
     },
 };
-use crate::oslo::wire::{context::Context, version::Version};
+use crate::{oslo::wire::context::Context, version::Version};
 
 /// What a method answers: JSON, or why it failed.
 pub(crate) type Answer = Result<Box<RawValue>, Failure>;

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use tokio_rustls::rustls::{self, CertificateError};
 
-use crate::connect::tls_words::{handshake_words, name as plain_name};
+use crate::error::tls_words::{handshake_words, name as plain_name};
 
 /// What went wrong with TLS: in the certificates of this side, or in the handshake.
 #[derive(Clone, Debug, thiserror::Error)]
