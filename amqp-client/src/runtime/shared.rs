@@ -55,7 +55,16 @@ impl Shared {
         self.first_listener.lock().take().unwrap_or_else(|| self.events.subscribe())
     }
 
+    /// Nearly always there are none.
+    #[inline]
     fn tell(&self, events: Vec<Event>) {
+        if !events.is_empty() {
+            self.tell_all(events);
+        }
+    }
+
+    #[cold]
+    fn tell_all(&self, events: Vec<Event>) {
         for event in events {
             self.trace.tell(&event);
             // Nobody may be listening.
