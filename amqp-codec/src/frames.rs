@@ -31,7 +31,8 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
-    rest: &'a [u8],
+    bytes: &'a [u8],
+    /// The one thing that a step changes: a walk that is to go back writes it alone.
     position: usize,
     limits: FrameLimits,
 }
@@ -40,7 +41,7 @@ impl<'a> Frames<'a> {
     /// Over `bytes`, from their beginning, with the largest frame that is read, in bytes.
     #[inline]
     pub const fn new(bytes: &'a [u8], frame_max: usize) -> Self {
-        Frames { rest: bytes, position: 0, limits: FrameLimits::new(frame_max) }
+        Frames { bytes, position: 0, limits: FrameLimits::new(frame_max) }
     }
 
     /// Sets the largest frame of a content header that is read, in bytes; it is as `frame_max` by default. RabbitMQ holds frame_max
@@ -61,7 +62,10 @@ impl<'a> Frames<'a> {
     /// What is ahead.
     #[inline]
     pub const fn rest(&self) -> &'a [u8] {
-        self.rest
+        match self.bytes.split_at_checked(self.position) {
+            Some((_, rest)) => rest,
+            None => &[],
+        }
     }
 
     /// Steps over the next frame; `None`, and no step, when not all of it is there.
@@ -79,7 +83,7 @@ impl<'a> Frames<'a> {
     /// The usual case, in which there is nothing to tell.
     #[inline]
     fn step(&mut self) -> Option<FrameRef<'a>> {
-        let (rest, found) = frame::<Silent>(self.limits)(self.rest).ok()?;
+        let (rest, found) = frame::<Silent>(self.limits)(self.rest()).ok()?;
         let payload_at = self.position + found.payload_at;
         self.step_to(rest);
         Some(FrameRef { payload_at, ..found })
@@ -88,7 +92,7 @@ impl<'a> Frames<'a> {
     /// What is wrong with the next frame, if it is not only that more is to come.
     #[cold]
     fn check(&self) -> Result<(), Error> {
-        octets::streaming(frame::<Streaming>(self.limits)(self.rest)).map(|_| ())
+        octets::streaming(frame::<Streaming>(self.limits)(self.rest())).map(|_| ())
     }
 
     /// As [`next_frame`](Self::next_frame), which looks at nothing but the frame's header: its end marker is not checked.
@@ -97,10 +101,11 @@ impl<'a> Frames<'a> {
     /// As [`next_frame`](Self::next_frame).
     #[inline]
     pub fn skip_frame(&mut self) -> Result<Option<FrameHeader>, Error> {
-        let Some((_, header)) = octets::streaming(frame_header::<Streaming>(self.limits)(self.rest))? else {
+        let Some((_, header)) = octets::streaming(frame_header::<Streaming>(self.limits)(self.rest()))?
+        else {
             return Ok(None);
         };
-        let Some(rest) = self.rest.get(header.frame_len()..) else { return Ok(None) };
+        let Some(rest) = self.rest().get(header.frame_len()..) else { return Ok(None) };
         self.step_to(rest);
         Ok(Some(header))
     }
@@ -111,8 +116,18 @@ impl<'a> Frames<'a> {
     /// `None`, and no step, for everything else, which frame by frame is read by an [`Assembler`](crate::Assembler), or refused.
     #[inline]
     pub fn next_content(&mut self, channel: u16) -> Option<ContentRef<'a>> {
-        let mut ahead = self.clone();
-        let header = ahead.next_of(FrameKind::Header, channel)?;
+        let before = self.position;
+        let content = self.step_over_content(channel);
+        if content.is_none() {
+            self.position = before;
+        }
+        content
+    }
+
+    /// As [`next_content`](Self::next_content), but where it finds nothing, it may have made a step.
+    #[inline]
+    fn step_over_content(&mut self, channel: u16) -> Option<ContentRef<'a>> {
+        let header = self.next_of(FrameKind::Header, channel)?;
         let (properties, fixed) =
             octets::<Silent>(CONTENT_HEADER_LEN, "content header")(header.payload).ok()?;
         let body_size = u64::from_be_bytes(*fixed.last_chunk()?);
@@ -120,16 +135,15 @@ impl<'a> Frames<'a> {
             return None;
         }
         let (body, body_at) = match body_size {
-            0 => (&[][..], ahead.position),
+            0 => (&[][..], self.position),
             _ => {
-                let body = ahead.next_of(FrameKind::Body, channel)?;
+                let body = self.next_of(FrameKind::Body, channel)?;
                 (body.payload, body.payload_at)
             }
         };
         if body.len() as u64 != body_size {
             return None;
         }
-        *self = ahead;
         let properties_at = header.payload_at + CONTENT_HEADER_LEN;
         Some(ContentRef { properties, body, properties_at, body_at })
     }
@@ -137,7 +151,7 @@ impl<'a> Frames<'a> {
     #[inline]
     fn next_of(&mut self, kind: FrameKind, channel: u16) -> Option<FrameRef<'a>> {
         // Before all else: of a frame whose type is known less is to be looked at.
-        if self.rest.first() != Some(&kind.octet()) {
+        if self.rest().first() != Some(&kind.octet()) {
             return None;
         }
         let frame = self.step()?;
@@ -146,8 +160,7 @@ impl<'a> Frames<'a> {
 
     #[inline]
     fn step_to(&mut self, rest: &'a [u8]) {
-        self.position += self.rest.len() - rest.len();
-        self.rest = rest;
+        self.position = self.bytes.len() - rest.len();
     }
 }
 
