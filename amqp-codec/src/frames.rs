@@ -81,7 +81,8 @@ impl<'a> Frames<'a> {
     }
 
     /// The usual case, in which there is nothing to tell.
-    #[inline]
+    // Always inlined, as `next_of` is: where the type is known most of its checks are none, which is a tenth of reading a delivery.
+    #[inline(always)]
     fn step(&mut self) -> Option<FrameRef<'a>> {
         let (rest, found) = frame::<Silent>(self.limits)(self.rest()).ok()?;
         let payload_at = self.position + found.payload_at;
@@ -148,7 +149,7 @@ impl<'a> Frames<'a> {
         Some(ContentRef { properties, body, properties_at, body_at })
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_of(&mut self, kind: FrameKind, channel: u16) -> Option<FrameRef<'a>> {
         // Before all else: of a frame whose type is known less is to be looked at.
         if self.rest().first() != Some(&kind.octet()) {
