@@ -70,7 +70,7 @@ pub(crate) fn resubscribe(
 /// The name that the queue has, once it is there. On a channel of its own: what is refused ends it.
 async fn there_again(of: &ChannelHandle, subscription: &Subscription) -> Result<ShortString> {
     let name = &subscription.consume.queue;
-    let channel = of.connection.open_channel().await?;
+    let channel = of.connection.open_temporary_channel().await?;
     let recorded = channel.with(|engine, _| engine.registry().and_then(|registry| registry.queue(name)));
     let place = subscription.place.as_ref().filter(|place| place.next().is_some());
     let Some((RecordedQueue { declare, server_named }, bindings)) = recorded.filter(|_| place.is_none())

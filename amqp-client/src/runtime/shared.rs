@@ -145,6 +145,9 @@ impl Drop for WaitingForConnection<'_> {
     }
 }
 
+/// Sends the open of a channel.
+type OpenChannel = fn(&mut Engine) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)>;
+
 /// Owned by every handle of a connection. The last one closes it.
 pub(crate) struct ConnectionHandle {
     pub(crate) shared: Arc<Shared>,
@@ -159,17 +162,27 @@ impl ConnectionHandle {
 
     /// Opens a channel, as soon as the connection can be used.
     pub(crate) async fn open_channel(self: &Arc<Self>) -> Result<ChannelHandle> {
+        self.open(Engine::open_channel).await
+    }
+
+    /// Opens a channel that the broker may close for an error without its being opened again.
+    pub(crate) async fn open_temporary_channel(self: &Arc<Self>) -> Result<ChannelHandle> {
+        self.open(Engine::open_temporary_channel).await
+    }
+
+    async fn open(self: &Arc<Self>, open: OpenChannel) -> Result<ChannelHandle> {
         let after = self.call_timeout;
         let late = Error::CallTimeout { method: channel::Open::NAME, after };
-        let (channel, call) = tokio::time::timeout(after, self.begin_channel()).await.unwrap_or(Err(late))?;
+        let beginning = self.begin_channel(open);
+        let (channel, call) = tokio::time::timeout(after, beginning).await.unwrap_or(Err(late))?;
         channel.wait(channel::Open::NAME, call, after).await?;
         self.shared.trace.channel_opened(channel.key.id);
         Ok(channel)
     }
 
-    async fn begin_channel(self: &Arc<Self>) -> Result<(ChannelHandle, CallId)> {
+    async fn begin_channel(self: &Arc<Self>, open: OpenChannel) -> Result<(ChannelHandle, CallId)> {
         loop {
-            match self.shared.with(Engine::open_channel) {
+            match self.shared.with(open) {
                 Err(Error::Recovering) => self.shared.usable(None).await,
                 Err(error) => return Err(error),
                 Ok((key, status, call)) => {

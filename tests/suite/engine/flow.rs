@@ -83,6 +83,25 @@ async fn a_publisher_need_not_wait_for_a_blocked_connection() {
     peer.expect_silence(after).await;
 }
 
+/// What holds it up for the first five seconds is the window, which is no reason to fail.
+#[tokio::test(start_paused = true)]
+async fn a_publisher_that_waits_for_other_room_is_told_of_a_broker_that_is_blocked_later() {
+    let (mut peer, connection) = connected_with(&quiet().confirm_window(1), QUIET).await;
+    let channel = opened(&mut peer, &connection, 1).await;
+    let after = Duration::from_secs(5);
+    let publisher = publisher(&mut peer, &channel).await.while_blocked(WhileBlocked::FailAfter(after));
+    let start = Instant::now();
+    let first = ends(publisher.publish("", "jobs", Message::new("\0"))).await.unwrap();
+    content_of(&mut peer, 1).await;
+    let (second, ()) = join!(ends(publisher.publish("", "jobs", Message::new("\0"))), async {
+        peer.expect_silence(after + Duration::from_secs(1)).await;
+        peer.send(0, blocked()).await;
+    });
+    assert!(matches!(second, Err(Error::Blocked { .. })), "{second:?}");
+    assert_eq!(start.elapsed(), 2 * after);
+    drop(first);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_window_in_bytes_holds_publishes_but_never_the_only_one() {
     let options = quiet().confirm_window_bytes(1000);

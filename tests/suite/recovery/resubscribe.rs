@@ -1,6 +1,6 @@
 //! A consumer that the broker cancels begins again, while its channel and connection go on.
 
-use amqp_client::{Connection, ConsumeOptions, Consumer, Error, Queue};
+use amqp_client::{Connection, ConsumeOptions, Consumer, Error, Queue, ReplyCode};
 use amqp_codec::method::{basic, channel, connection, queue};
 use std::time::Duration;
 use tests::Peer;
@@ -127,6 +127,57 @@ async fn one_whose_queue_is_not_there_when_the_connection_is_recovered_waits_for
     })
     .await;
     assert_eq!(delivery.unwrap().unwrap().body(), "1");
+}
+
+/// The broker closes this channel with 403.
+async fn refuse(peer: &mut Peer, number: u16, text: &'static str) {
+    peer.send(number, channel::Close { reply_code: 403, reply_text: short(text), ..Default::default() })
+        .await;
+    peer.expect(number, channel::CloseOk {}).await;
+}
+
+async fn declare_is_answered(peer: &mut Peer) {
+    open(peer, 2).await;
+    peer.expect_any::<queue::Declare>(2).await;
+    peer.send(2, queue::DeclareOk { queue: short("jobs"), ..Default::default() }).await;
+    close_channel(peer).await;
+}
+
+/// Permissions do not come by waiting, and an exclusive consumer of another goes one day.
+#[tokio::test(start_paused = true)]
+async fn a_queue_in_exclusive_use_is_waited_for_and_a_missing_permission_is_not() {
+    const IN_USE: &str = "ACCESS_REFUSED - queue 'jobs' in vhost '/' in exclusive use";
+    const REFUSED: &str = "ACCESS_REFUSED - access to queue 'jobs' in vhost '/' refused for user 'guest'";
+    for refused_at in ["declare", "consume"] {
+        let (_broker, mut peer, connection) = connected(recovery().reopen_channels(true)).await;
+        let mut consumer = consuming(&mut peer, &connection, false).await;
+        cancel(&mut peer).await;
+        let (ended, ()) = ends(async {
+            join!(consumer.recv(), async {
+                declare_is_answered(&mut peer).await;
+                expect_consume(&mut peer, 1, "jobs", "c").await;
+                refuse(&mut peer, 1, IN_USE).await;
+                open(&mut peer, 1).await;
+                if refused_at == "consume" {
+                    declare_is_answered(&mut peer).await;
+                    expect_consume(&mut peer, 1, "jobs", "c").await;
+                    refuse(&mut peer, 1, REFUSED).await;
+                    open(&mut peer, 1).await;
+                } else {
+                    open(&mut peer, 2).await;
+                    peer.expect_any::<queue::Declare>(2).await;
+                    refuse(&mut peer, 2, REFUSED).await;
+                }
+            })
+        })
+        .await;
+        let error = ended.unwrap().unwrap_err();
+        assert_eq!(error.reply_code(), Some(ReplyCode::ACCESS_REFUSED), "at {refused_at}");
+        assert!(!error.is_taken(), "at {refused_at}: {error}");
+        assert!(ends(consumer.recv()).await.is_none());
+        peer.expect_silence(Duration::from_secs(10)).await;
+        assert!(connection.is_open());
+    }
 }
 
 #[tokio::test(start_paused = true)]

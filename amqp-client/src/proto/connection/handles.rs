@@ -88,13 +88,21 @@ impl Engine {
     /// # Errors
     /// [`Error::Recovering`] while there is no connection, but there is to be one again.
     pub(crate) fn open_channel(&mut self) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)> {
+        self.check_open()?;
+        self.open_any_channel(self.reopens)
+    }
+
+    /// As [`open_channel`](Self::open_channel), but the channel is not opened again after an error.
+    pub(crate) fn open_temporary_channel(&mut self) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)> {
+        self.check_open()?;
+        self.open_any_channel(false)
+    }
+
+    fn check_open(&self) -> Result<()> {
         if let Some(error) = self.reason() {
             return Err(error);
         }
-        if !self.is_open() {
-            return Err(Error::Recovering);
-        }
-        self.open_any_channel(self.reopens)
+        if self.is_open() { Ok(()) } else { Err(Error::Recovering) }
     }
 
     /// As [`open_channel`](Self::open_channel), also while the connection is being restored; `reopens` when it is opened again after
