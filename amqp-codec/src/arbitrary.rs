@@ -13,8 +13,8 @@ use crate::{
     properties::{EncodedProperties, Properties},
     reply::ReplyCode,
     table::{Array, Table, Value},
-    text::{LongString, Secret, ShortString},
     tune::Tune,
+    wire::text::{LongString, Secret, ShortString},
 };
 
 /// Nesting of arbitrary tables: enough to nest, little enough to stay small.

@@ -4,8 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     error::Error,
-    frame::{FrameHeader, FrameKind, HEADER_LEN, PROTOCOL_HEADER, RawFrame},
-    frames::Frames,
+    frame::{FrameHeader, FrameKind, HEADER_LEN, PROTOCOL_HEADER, RawFrame, frames::Frames},
     method::MethodId,
 };
 
@@ -174,7 +173,7 @@ mod tests {
     use crate::{
         frame::Frame,
         method::{basic, queue},
-        text::ShortString,
+        wire::text::ShortString,
     };
 
     fn session() -> (BytesMut, Vec<String>) {

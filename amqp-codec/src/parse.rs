@@ -68,8 +68,8 @@
 //! ```
 
 use crate::{
-    content_header_ref::ContentHeaderRef, entries::Entries, error::Error, frame_ref::FrameRef,
-    method_ref::MethodRef,
+    content::content_header_ref::ContentHeaderRef, error::Error, frame::frame_ref::FrameRef,
+    method::method_ref::MethodRef, table::entries::Entries,
 };
 
 macro_rules! parsers {
@@ -79,7 +79,7 @@ macro_rules! parsers {
             use nom::{Err, IResult, $mode as Mode};
 
             use super::*;
-            use crate::{content_header_ref, frame_header::FrameLimits, frame_ref, method_ref, nesting::check_table, octets};
+            use crate::{content::content_header_ref, frame::{frame_header::FrameLimits, frame_ref}, method::method_ref, wire::{nesting::check_table, octets}};
 
             /// A whole frame of any kind, at most `frame_max` bytes long: header, payload, end marker.
             ///
@@ -145,7 +145,7 @@ mod tests {
         method::{Method, MethodId, basic, queue},
         properties::Properties,
         table::Table,
-        text::ShortString,
+        wire::text::ShortString,
     };
 
     fn table() -> Table {

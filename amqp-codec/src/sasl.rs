@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::{
     error::Error,
     table::{Table, Value},
-    text::Secret,
+    wire::text::Secret,
 };
 
 /// The name of PLAIN in `connection.start` and `connection.start-ok`.

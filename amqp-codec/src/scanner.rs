@@ -4,8 +4,8 @@ use nom::Streaming;
 
 use crate::{
     error::Error,
-    frame_header::{FrameHeader, FrameLimits, HEADER_LEN, frame_header},
-    octets,
+    frame::frame_header::{FrameHeader, FrameLimits, HEADER_LEN, frame_header},
+    wire::octets,
 };
 
 /// Follows the frames of a stream that passes by in parts, as through a proxy, and keeps nothing of them but the header of the frame
@@ -104,10 +104,7 @@ mod tests {
     use bytes::{Bytes, BytesMut};
 
     use super::*;
-    use crate::{
-        frame::{Frame, FrameKind},
-        frame_header::FRAME_END,
-    };
+    use crate::frame::{Frame, FrameKind, frame_header::FRAME_END};
 
     #[test]
     fn frames_are_the_same_in_whatever_parts_they_pass() {

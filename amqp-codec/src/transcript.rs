@@ -111,7 +111,7 @@ mod tests {
     use crate::{
         method::{basic, connection, queue},
         properties::Properties,
-        text::ShortString,
+        wire::text::ShortString,
     };
 
     #[test]

@@ -5,7 +5,7 @@ use nom::{Complete, Parser as _};
 use crate::{
     error::Error,
     method::{Arguments as _, MethodId, basic},
-    octets::{self, Mode, Parsed, Silent, long_long, octet},
+    wire::octets::{self, Mode, Parsed, Silent, long_long, octet},
 };
 
 /// `basic.ack`.

@@ -7,8 +7,8 @@ use super::finding::Finding;
 use super::source::Source;
 
 /// The crates whose folders are counted, and those whose folders the map lists one by one, in their order.
-const COUNTED: [&str; 3] = ["amqp-client", "amqp-broker", "messaging"];
-const ORDERED: [&str; 1] = ["amqp-broker"];
+const COUNTED: [&str; 4] = ["amqp-codec", "amqp-client", "amqp-broker", "messaging"];
+const ORDERED: [&str; 2] = ["amqp-codec", "amqp-broker"];
 
 const MOST_FILES: usize = 15;
 

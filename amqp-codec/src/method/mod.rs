@@ -1,5 +1,9 @@
 //! All methods of AMQP 0-9-1 with RabbitMQ's extensions, in one table (spec section 1.3 to 1.8 of the generated reference).
 
+mod macros;
+pub(crate) mod method_ref;
+pub(crate) mod sender;
+
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -7,13 +11,14 @@ use nom::Parser as _;
 
 use crate::{
     error::Error,
-    field::{Field, FieldKind},
-    macros::methods,
-    octets::{Mode, Parsed, array},
-    sender::Sender,
+    method::{macros::methods, sender::Sender},
     table::Table,
-    text::{LongString, Secret, ShortString},
-    wire::{Argument, Reader, Writer, show_argument},
+    wire::{
+        argument::{Argument, Reader, Writer, show_argument},
+        field::{Field, FieldKind},
+        octets::{Mode, Parsed, array},
+        text::{LongString, Secret, ShortString},
+    },
 };
 
 methods! {

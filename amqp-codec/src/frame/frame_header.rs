@@ -4,8 +4,8 @@ use nom::Streaming;
 
 use crate::{
     error::Error,
-    octets::{self, Mode, Parsed, failed, octets, truncated},
     tune::FRAME_OVERHEAD,
+    wire::octets::{self, Mode, Parsed, failed, octets, truncated},
 };
 
 /// The last octet of every frame.

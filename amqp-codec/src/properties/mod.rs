@@ -1,15 +1,19 @@
 //! The 14 properties of basic content (spec section 1.6, and 4.2.6.1 for their flags).
 
+pub(crate) mod raw_properties;
+
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
     error::Error,
-    field::Field,
     table::Table,
-    text::ShortString,
-    wire::{Argument, Reader, Writer},
+    wire::{
+        argument::{Argument, Reader, Writer},
+        field::Field,
+        text::ShortString,
+    },
 };
 
 macro_rules! properties {

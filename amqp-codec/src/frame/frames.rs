@@ -7,10 +7,12 @@ use nom::Streaming;
 use crate::{
     content::CONTENT_HEADER_LEN,
     error::Error,
-    frame_header::{FrameHeader, FrameKind, FrameLimits, frame_header},
-    frame_ref::{FrameRef, frame},
+    frame::{
+        frame_header::{FrameHeader, FrameKind, FrameLimits, frame_header},
+        frame_ref::{FrameRef, frame},
+    },
     method::basic,
-    octets::{self, Silent, octets},
+    wire::octets::{self, Silent, octets},
 };
 
 /// Walks over frames that lie one behind the other in a buffer, without copying or allocating: what clients, brokers and proxies do
@@ -197,8 +199,7 @@ mod tests {
     use super::*;
     use crate::{
         borrowed::Deliver,
-        frame::{Frame, encode_content},
-        frame_header::FRAME_END,
+        frame::{Frame, encode_content, frame_header::FRAME_END},
         properties::{EncodedProperties, PERSISTENT, Properties},
     };
 

@@ -6,17 +6,22 @@
 //! The types of values are RabbitMQ's (<https://www.rabbitmq.com/amqp-0-9-1-errata#section_3>), which differ from the
 //! letter of the specification.
 
+pub(crate) mod entries;
+pub(crate) mod header_table;
+
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
-    entries::{Elements, Entries, ValueRef},
     error::Error,
-    field::FieldKind,
-    nesting::{self, MAX_DEPTH},
-    text::{LongString, ShortString, check_short},
-    wire::{Argument, Reader, Writer},
+    table::entries::{Elements, Entries, ValueRef},
+    wire::{
+        argument::{Argument, Reader, Writer},
+        field::FieldKind,
+        nesting::{self, MAX_DEPTH},
+        text::{LongString, ShortString, check_short},
+    },
 };
 
 /// Named values: arguments of declarations, headers of messages, properties of peers.

@@ -1,8 +1,10 @@
 //! Content: a header frame, then as many body frames as its size needs (spec section 4.2.6).
 
+pub(crate) mod content_header_ref;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::{error::Error, properties::EncodedProperties, wire::Reader};
+use crate::{error::Error, properties::EncodedProperties, wire::argument::Reader};
 
 /// What the content that follows a method is like.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Error,
-    octets::{split, split_array},
+    wire::octets::{split, split_array},
 };
 
 /// How deep tables and arrays may be nested in one another.

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::{
     error::Error,
-    frame_header::{FRAME_END, FrameHeader, FrameKind, FrameLimits, HEADER_LEN, frame_header},
-    octets::{Mode, Parsed, failed, octets, truncated},
+    frame::frame_header::{FRAME_END, FrameHeader, FrameKind, FrameLimits, HEADER_LEN, frame_header},
+    wire::octets::{Mode, Parsed, failed, octets, truncated},
 };
 
 /// A whole frame, its payload borrowed and not looked into.

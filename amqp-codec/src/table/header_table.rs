@@ -2,10 +2,12 @@
 //! neither read nor written: it may be deeper than any [`Table`] is.
 
 use crate::{
-    entries::{Entries, ValueRef},
     error::Error,
-    table::{Table, Value},
-    text::check_short,
+    table::{
+        Table, Value,
+        entries::{Entries, ValueRef},
+    },
+    wire::text::check_short,
 };
 
 /// Entries of a table, whose own form has been checked, and nothing in them.

@@ -6,8 +6,8 @@ use nom::{Err, Parser as _};
 use crate::{
     content::ContentHeader,
     error::Error,
-    octets::{self, Mode, Parsed, field, long_long, short},
     properties::{EncodedProperties, Properties},
+    wire::octets::{self, Mode, Parsed, field, long_long, short},
 };
 
 /// What the content that follows a method is like, its properties borrowed.

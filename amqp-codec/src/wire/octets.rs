@@ -9,7 +9,7 @@ use nom::{
     error::ParseError,
 };
 
-use crate::{error::Error, field::FieldKind};
+use crate::{error::Error, wire::field::FieldKind};
 
 /// What follows the field, and the field.
 pub(crate) type Parsed<'a, T, E = Error> = IResult<&'a [u8], T, E>;

@@ -5,11 +5,13 @@ use nom::Err;
 
 use crate::{
     error::Error,
-    field::FieldKind,
     method::{Method, MethodId, method_id},
-    nesting::check_table,
-    octets::{self, Mode, Parsed, field},
-    wire::Reader,
+    wire::{
+        argument::Reader,
+        field::FieldKind,
+        nesting::check_table,
+        octets::{self, Mode, Parsed, field},
+    },
 };
 
 /// A method whose arguments are all there, borrowed.

@@ -9,9 +9,11 @@ use nom::Complete;
 
 use crate::{
     error::Error,
-    field::FieldKind,
-    octets::{self, Parsed},
-    text::{LongString, Secret, ShortString},
+    wire::{
+        field::FieldKind,
+        octets::{self, Parsed},
+        text::{LongString, Secret, ShortString},
+    },
 };
 
 /// Reads arguments from a frame's payload; strings it returns are slices of that payload.

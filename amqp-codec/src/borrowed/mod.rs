@@ -9,16 +9,18 @@ use nom::{Complete, Parser as _};
 
 use crate::{
     content::CONTENT_HEADER_LEN,
-    entries::{Entries, ValueRef},
     error::Error,
-    field::FieldKind,
     frame::{FRAME_END, FrameKind, HEADER_LEN, put_body},
     method::{Arguments as _, basic},
-    nesting::check_table,
-    octets::{self, Mode, Parsed, Silent, end, field, long_long, octet, octets, short, short_string},
     properties::{Properties, PropertyList},
-    text::check_short,
+    table::entries::{Entries, ValueRef},
     tune::FRAME_OVERHEAD,
+    wire::{
+        field::FieldKind,
+        nesting::check_table,
+        octets::{self, Mode, Parsed, Silent, end, field, long_long, octet, octets, short, short_string},
+        text::check_short,
+    },
 };
 
 pub use settlement::{Ack, Nack, Reject};
@@ -291,7 +293,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        frame::encode_content, method::Method, properties::EncodedProperties, table::Table, text::ShortString,
+        frame::encode_content, method::Method, properties::EncodedProperties, table::Table,
+        wire::text::ShortString,
     };
 
     fn encoded(method: impl Into<Method>) -> BytesMut {

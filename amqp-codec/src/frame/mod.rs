@@ -7,13 +7,17 @@
 //! +------+---------+-------------+------------------+--------+
 //! ```
 
+pub(crate) mod frame_header;
+pub(crate) mod frame_ref;
+pub(crate) mod frames;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-pub use crate::frame_header::{FRAME_END, FrameHeader, FrameKind, HEADER_LEN};
+pub use crate::frame::frame_header::{FRAME_END, FrameHeader, FrameKind, HEADER_LEN};
 use crate::{
     content::{ContentHeader, body_frame_sizes},
     error::Error,
-    frames::Frames,
+    frame::frames::Frames,
     method::{Arguments, Method, encode_arguments},
     properties::EncodedProperties,
 };

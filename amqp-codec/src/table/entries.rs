@@ -1,6 +1,6 @@
 //! Reading tables and arrays without touching a reference count: the values as they stand in the bytes.
 
-use crate::{error::Error, nesting};
+use crate::{error::Error, wire::nesting};
 
 /// Iterator over the entries of a [`Table`](crate::Table), names and values borrowed from it.
 ///

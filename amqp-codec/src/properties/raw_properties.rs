@@ -4,9 +4,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
     error::Error,
-    field::FieldKind,
-    header_table::HeaderTable,
     properties::{EncodedProperties, Properties},
+    table::header_table::HeaderTable,
+    wire::field::FieldKind,
 };
 
 /// How many properties there are.
@@ -156,7 +156,7 @@ fn whole_length(kind: FieldKind, rest: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{table::Table, text::ShortString};
+    use crate::{table::Table, wire::text::ShortString};
 
     fn all() -> Properties {
         let mut headers = Table::new();

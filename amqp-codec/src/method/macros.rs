@@ -1,6 +1,6 @@
 //! The macro behind the method table: a line a method in, structs and their wire form out.
 
-/// Declares classes and their methods; see `method.rs` for the table it is made for.
+/// Declares classes and their methods; see `method/mod.rs` for the table it is made for.
 ///
 /// For each class a module with one struct a method and an enum `Method` over them; and over all classes `Method`, with
 /// ids, names, decoding and encoding. `by` names the side that may send it, `-> Reply` the method that answers.
