@@ -1,6 +1,5 @@
 //! From options and URIs to an open connection.
 
-pub(crate) mod any_certificate;
 pub(crate) mod backoff;
 pub(crate) mod options;
 pub(crate) mod recovery;
@@ -134,5 +133,49 @@ impl ConnectOptions {
         let task = ConnectionTask { shared, handle: Arc::downgrade(&handle), dialer };
         tokio::spawn(task.run(dialed));
         Ok(Connection::new(handle))
+    }
+}
+
+#[cfg(all(test, not(feature = "tls")))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Error, TlsOptions, connect::recovery::Recovery, error::tls_error::TlsError};
+
+    fn names_the_feature(refused: &Error) -> bool {
+        let text = amqp_codec::Report(refused).to_string();
+        let typed = matches!(refused, Error::Tls { source: TlsError::NotCompiled { feature: "tls" }, .. });
+        typed && text.contains("feature `tls` of `amqp-client` is off")
+    }
+
+    /// Who is connected to would take the connection, if only it were dialed.
+    #[tokio::test]
+    async fn what_asks_for_tls_is_refused_in_a_build_without_it_and_told_which_feature_is_off() {
+        let listener = amqp_broker::Broker::builder().build().listen("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr();
+        let plain = ConnectOptions::new();
+        plain.connect(&format!("amqp://{address}")).await.unwrap().close().await.unwrap();
+
+        let with_options = plain.clone().tls(TlsOptions::new());
+        let recovering = plain.clone().recovery(Recovery::new().first_connect(true));
+        for (options, uri) in [
+            (&plain, format!("amqps://{address}")),
+            (&plain, format!("amqps://{address},{address}")),
+            (&with_options, format!("amqp://{address}")),
+            (&recovering, format!("amqps://{address}")),
+        ] {
+            let refused = tokio::time::timeout(Duration::from_secs(60), options.connect(&uri)).await.unwrap();
+            let refused = refused.unwrap_err();
+            assert!(names_the_feature(&refused), "{uri}: {refused:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_of_the_users_own_needs_no_tls_whatever_its_uri_says() {
+        let broker = amqp_broker::Broker::builder().build();
+        let uri = Uri::parse("amqps://h?verify=verify_peer").unwrap();
+        let options = ConnectOptions::new().tls(TlsOptions::new());
+        options.connect_stream(broker.connect(), &uri).await.unwrap().close().await.unwrap();
     }
 }

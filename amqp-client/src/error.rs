@@ -1,6 +1,7 @@
 //! What can go wrong, and who caused it.
 
 pub(crate) mod tls_error;
+#[cfg(feature = "tls")]
 pub(crate) mod tls_words;
 
 use std::{fmt, io, sync::Arc, time::Duration};
@@ -41,7 +42,7 @@ pub enum Error {
         /// What the system said.
         source: Arc<io::Error>,
     },
-    /// TLS failed, in the certificates of this side or in the handshake.
+    /// TLS failed, in the certificates of this side or in the handshake, or is not in this build.
     #[error("no TLS with {address}")]
     Tls {
         /// Host and port.

@@ -68,6 +68,11 @@
 //! [`confirm_window_bytes`]: ConnectOptions::confirm_window_bytes
 //! [`delivery_buffer`]: ConnectOptions::delivery_buffer
 //!
+//! # Features
+//! | feature | what it adds |
+//! |---|---|
+//! | `tls` (default) | `amqps`, by rustls and ring. Without it, to connect with `amqps` or [`TlsOptions`] is [`TlsError::NotCompiled`] |
+//!
 //! # When the connection is lost
 //! It ends, with the reason, and so does everything of it; or it is recovered, when [`ConnectOptions::recovery`] says so: see
 //! [`Recovery`] for what comes back, and what becomes of what was under way.

@@ -216,7 +216,8 @@ fn permanent(error: &amqp_client::Error) -> bool {
         Client::Tls { source, .. } => {
             matches!(
                 source,
-                TlsError::BadPem { .. }
+                TlsError::NotCompiled { .. }
+                    | TlsError::BadPem { .. }
                     | TlsError::EncryptedKey { .. }
                     | TlsError::BadIdentity(_)
                     | TlsError::BadServerName { .. }

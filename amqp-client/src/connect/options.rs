@@ -24,7 +24,8 @@ pub struct ConnectOptions {
     pub(crate) frame_max: u32,
     pub(crate) connect_timeout: Duration,
     pub(crate) call_timeout: Duration,
-    pub(crate) tls: TlsOptions,
+    /// None when nothing was said of it.
+    pub(crate) tls: Option<TlsOptions>,
     pub(crate) mechanisms: Vec<Mechanism>,
     pub(crate) credentials: Option<Provider>,
     pub(crate) shuffle_hosts: bool,
@@ -42,7 +43,7 @@ impl Default for ConnectOptions {
             frame_max: 131_072,
             connect_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(30),
-            tls: TlsOptions::new(),
+            tls: None,
             mechanisms: vec![Mechanism::Plain, Mechanism::AmqPlain],
             credentials: None,
             shuffle_hosts: false,
@@ -115,9 +116,10 @@ impl ConnectOptions {
         self
     }
 
-    /// How to speak TLS with `amqps`. Default: as [`TlsOptions::new`].
+    /// How to speak TLS with `amqps`. Default: as [`TlsOptions::new`]. Without the feature `tls` of this crate every attempt to
+    /// connect to a host with these is [`TlsError::NotCompiled`](crate::TlsError::NotCompiled).
     pub fn tls(mut self, tls: TlsOptions) -> Self {
-        self.tls = tls;
+        self.tls = Some(tls);
         self
     }
 

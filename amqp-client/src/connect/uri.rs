@@ -32,7 +32,7 @@ use crate::{
 /// | `verify` | `verify_peer`, which is the default, or `verify_none`, which lets anyone be the broker |
 #[derive(Clone, PartialEq, Eq)]
 pub struct Uri {
-    /// `amqps`.
+    /// `amqps`: connecting is [`TlsError::NotCompiled`](crate::TlsError::NotCompiled) without the feature `tls` of this crate.
     pub tls: bool,
     /// The user name.
     pub user: String,

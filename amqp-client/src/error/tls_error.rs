@@ -2,14 +2,22 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
+#[cfg(feature = "tls")]
 use tokio_rustls::rustls::{self, CertificateError};
 
+#[cfg(feature = "tls")]
 use crate::error::tls_words::{handshake_words, name as plain_name};
 
 /// What went wrong with TLS: in the certificates of this side, or in the handshake.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
+    /// A feature of this crate is off, and the URI or the options ask for TLS.
+    #[error("TLS is not in this build: feature `{feature}` of `amqp-client` is off")]
+    NotCompiled {
+        /// The feature that turns it on.
+        feature: &'static str,
+    },
     /// A file cannot be read.
     #[error("cannot read {}", .path.display())]
     Unreadable {
@@ -73,7 +81,14 @@ pub enum TlsError {
 }
 
 impl TlsError {
+    /// TLS is asked for in a build without it.
+    #[cfg(not(feature = "tls"))]
+    pub(crate) fn not_compiled() -> Self {
+        TlsError::NotCompiled { feature: "tls" }
+    }
+
     /// What a failed handshake for `name` means.
+    #[cfg(feature = "tls")]
     pub(crate) fn from_handshake(error: io::Error, name: &str) -> Self {
         let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
         match cause {
@@ -94,6 +109,7 @@ impl TlsError {
 
     /// The broker's refusal, when that is what ended the connection: with TLS 1.3 a missing client certificate is found
     /// when this side has finished its handshake.
+    #[cfg(feature = "tls")]
     pub(crate) fn from_lost(error: &Arc<io::Error>) -> Option<Self> {
         match error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::AlertReceived(_)) => Some(TlsError::RefusedByBroker(error.clone())),
@@ -105,13 +121,20 @@ impl TlsError {
     pub(crate) fn is_own(&self) -> bool {
         matches!(
             self,
-            TlsError::Unreadable { .. }
+            TlsError::NotCompiled { .. }
+                | TlsError::Unreadable { .. }
                 | TlsError::BadPem { .. }
                 | TlsError::EncryptedKey { .. }
                 | TlsError::NoSystemRoots(_)
                 | TlsError::BadIdentity(_)
         )
     }
+}
+
+/// Nothing of TLS fails in a build without it.
+#[cfg(not(feature = "tls"))]
+fn handshake_words(error: &io::Error) -> String {
+    error.to_string()
 }
 
 /// Which names a certificate has instead, and what to do where it has none.

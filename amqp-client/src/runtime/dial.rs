@@ -6,6 +6,8 @@ use amqp_codec::{ReplyCode, Report};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
+#[cfg(feature = "tls")]
+use crate::connect::tls;
 use crate::{
     connect::{
         options::ConnectOptions,
@@ -102,16 +104,26 @@ impl Dialer {
     }
 
     async fn host(&self, shared: &Arc<Shared>, uri: &Uri, share: Duration) -> Result<Dialed> {
-        if !uri.tls {
-            let stream = transport::tcp(uri, share).await?;
-            return self.open(shared, Box::new(stream), uri).await;
+        if uri.tls || self.options.tls.is_some() && cfg!(not(feature = "tls")) {
+            return self.host_over_tls(shared, uri, share).await;
         }
-        let no_tls = |source| Error::Tls { address: uri.address(), source };
-        let tls = self.options.tls.with_parameters_of(uri);
-        let config = transport::tls_config(&tls).await.map_err(no_tls)?;
-        let name = tls.name_for(&uri.host).map_err(no_tls)?;
         let stream = transport::tcp(uri, share).await?;
-        let stream = transport::tls(stream, config, name).await.map_err(no_tls)?;
+        self.open(shared, Box::new(stream), uri).await
+    }
+
+    #[cfg(not(feature = "tls"))]
+    async fn host_over_tls(&self, _: &Arc<Shared>, uri: &Uri, _: Duration) -> Result<Dialed> {
+        Err(Error::Tls { address: uri.address(), source: TlsError::not_compiled() })
+    }
+
+    #[cfg(feature = "tls")]
+    async fn host_over_tls(&self, shared: &Arc<Shared>, uri: &Uri, share: Duration) -> Result<Dialed> {
+        let no_tls = |source| Error::Tls { address: uri.address(), source };
+        let options = self.options.tls.clone().unwrap_or_default().with_parameters_of(uri);
+        let config = tls::stream::client_config(&options).await.map_err(no_tls)?;
+        let name = options.name_for(&uri.host).map_err(no_tls)?;
+        let stream = transport::tcp(uri, share).await?;
+        let stream = tls::stream::connect(stream, config, name).await.map_err(no_tls)?;
         self.open(shared, Box::new(stream), uri).await.map_err(|error| match &error {
             Error::ConnectionLost(lost) => TlsError::from_lost(lost).map_or(error.clone(), no_tls),
             _ => error,

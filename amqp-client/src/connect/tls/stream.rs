@@ -1,0 +1,41 @@
+//! TLS over a stream.
+
+use std::sync::Arc;
+
+use tokio::{io::BufReader, net::TcpStream};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{ClientConfig, pki_types::ServerName},
+};
+
+use crate::{connect::tls::TlsOptions, error::tls_error::TlsError};
+
+/// Ciphertext that is read at once: rustls by itself asks for 4 KiB at a time, with a system call each.
+const TLS_READ_BUFFER: usize = 16 * 1024;
+
+/// Ciphertext that rustls may hold: as much as the driver offers in one write, so that it leaves with few system calls.
+const TLS_WRITE_BUFFER: usize = 256 * 1024;
+
+/// Reads the certificates, where blocking holds nobody up.
+pub(crate) async fn client_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, TlsError> {
+    let options = options.clone();
+    match tokio::task::spawn_blocking(move || options.client_config()).await {
+        Ok(config) => config.map(Arc::new),
+        Err(error) => Err(TlsError::Handshake(Arc::new(error.into()))),
+    }
+}
+
+/// Lays TLS over the stream.
+pub(crate) async fn connect(
+    stream: TcpStream,
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+) -> Result<TlsStream<BufReader<TcpStream>>, TlsError> {
+    let stream = BufReader::with_capacity(TLS_READ_BUFFER, stream);
+    let expected = name.to_str().into_owned();
+    TlsConnector::from(config)
+        .connect_with(name, stream, |session| session.set_buffer_limit(Some(TLS_WRITE_BUFFER)))
+        .await
+        .map_err(|error| TlsError::from_handshake(error, &expected))
+}
