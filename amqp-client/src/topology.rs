@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 
 /// An exchange: its name, type and options.
 ///
-/// Defaults: not durable, not auto-delete, not internal, no arguments.
+/// Options' defaults: not durable, not auto-delete, not internal, no arguments. `Exchange::default()` is the default exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
     pub(crate) name: String,
@@ -94,6 +94,14 @@ impl Exchange {
     /// The type's name.
     pub fn kind(&self) -> &str {
         &self.kind
+    }
+}
+
+/// The default exchange: it has no name, is there on every broker, and routes to the queue that is named as the routing key
+/// (specification 3.1.3.1). It cannot be declared, bound to or deleted.
+impl Default for Exchange {
+    fn default() -> Self {
+        Self::direct("")
     }
 }
 

@@ -28,7 +28,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         })
         .await?;
 
-    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let producer = transport.producer(Exchange::default()).mandatory(true);
     producer.ensure_publish("payments", &9.95).await?;
     producer.ensure_publish("payments", &-1.0).await?;
 

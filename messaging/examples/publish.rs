@@ -47,7 +47,7 @@ async fn publish(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let transport = TransportOptions::new().name("publish").lazy(url)?;
     let retry = RetryPolicy::default().deadline(deadline);
     let options = PublishOptions::new().priority(*priority).declare_queue(&Queue::durable(queue));
-    let producer = transport.producer(Exchange::direct("")).mandatory(true).retry(retry);
+    let producer = transport.producer(Exchange::default()).mandatory(true).retry(retry);
     let delivered = producer.ensure_publish_with(queue, &body, &options).await?;
     eprintln!("delivered after {} attempts in {:?}", delivered.attempts, delivered.elapsed);
     transport.close().await?;

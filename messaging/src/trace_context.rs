@@ -67,7 +67,7 @@ impl TraceContext {
     /// # async fn example(transport: messaging::Transport) {
     /// use messaging::TraceContext;
     ///
-    /// let audit = async move { transport.producer(messaging::Exchange::direct("")).ensure_publish("audit", "seen").await };
+    /// let audit = async move { transport.producer(messaging::Exchange::default()).ensure_publish("audit", "seen").await };
     /// match TraceContext::current() {
     ///     Some(trace) => drop(tokio::spawn(trace.scope(audit))),
     ///     None => drop(tokio::spawn(audit)),

@@ -406,7 +406,7 @@ impl Transport {
     /// let transport = Transport::on(&broker);
     /// let mut jobs = transport.consumer(Queue::new("jobs")).start::<u32>().await?;
     /// broker.faults().nack_publishes(1);
-    /// let delivered = transport.producer(Exchange::direct("")).ensure_publish("jobs", &7).await?;
+    /// let delivered = transport.producer(Exchange::default()).ensure_publish("jobs", &7).await?;
     /// assert_eq!(delivered.attempts, 2);
     /// assert_eq!(jobs.next().await.expect("a job")?.body(), &7);
     /// # Ok(())
@@ -450,7 +450,7 @@ impl Transport {
     pub fn consumer(&self, queue: Queue) -> Subscription {
         // What is wrong with a message that could not be handled is no matter of those who publish, on whose channel it would be. What
         // is set aside is in its queue, or it is not acknowledged where it was.
-        let producer = Producer::new(self.0.lanes.apart(Exchange::direct("")), None).mandatory(true);
+        let producer = Producer::new(self.0.lanes.apart(Exchange::default()), None).mandatory(true);
         Subscription::new(self.0.consuming.patient(), queue)
             .with_producer(producer)
             .with_wait_for_release(self.0.wait_for_release)

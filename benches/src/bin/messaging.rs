@@ -119,7 +119,7 @@ async fn ensure_publish_each(url: &str, count: u64) -> Result<(), Failure> {
     let transport = Transport::connect(url).await?;
     transport.consumer(Queue::durable(QUEUE)).start::<Event>().await?.close().await?;
     // As the bare client publishes.
-    let producer = transport.producer(Exchange::direct("")).mandatory(false);
+    let producer = transport.producer(Exchange::default()).mandatory(false);
     each(count, async |id| Ok(producer.ensure_publish(QUEUE, &event(id)).await.map(drop)?)).await
 }
 
@@ -141,7 +141,7 @@ async fn publisher_confirmed(confirm: amqp_client::Confirm) -> Result<(), Failur
 async fn ensure_publish(url: &str, count: u64) -> Result<(), Failure> {
     let transport = Transport::connect(url).await?;
     transport.consumer(Queue::durable(QUEUE)).start::<Event>().await?.close().await?;
-    let producer = transport.producer(Exchange::direct("")).mandatory(false);
+    let producer = transport.producer(Exchange::default()).mandatory(false);
     let events = stream::iter(0..count).map(|id| (QUEUE, event(id)));
     let mut outcomes = producer.publish_all(events, IN_FLIGHT.into());
     while let Some(outcome) = outcomes.next().await {

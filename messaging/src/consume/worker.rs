@@ -170,7 +170,7 @@ impl Subscription {
     ///         if mail.body().contains('@') { Ok(()) } else { Err("there is no address") }
     ///     })
     ///     .await?;
-    /// transport.producer(Exchange::direct("")).ensure_publish("mails", "alice@example.com").await?;
+    /// transport.producer(Exchange::default()).ensure_publish("mails", "alice@example.com").await?;
     /// worker.stop().await;
     /// # Ok(())
     /// # }

@@ -25,7 +25,7 @@ use crate::{
 /// let transport = Transport::connect("memory://publish-options").await?;
 /// let mails = Queue::new("mails").max_priority(9);
 /// let urgent = PublishOptions::new().priority(9).expiration(Duration::from_secs(60)).declare_queue(&mails);
-/// transport.producer(Exchange::direct("")).ensure_publish_with("mails", "hello", &urgent).await?;
+/// transport.producer(Exchange::default()).ensure_publish_with("mails", "hello", &urgent).await?;
 /// # Ok(())
 /// # }
 /// ```

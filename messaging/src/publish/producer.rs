@@ -131,7 +131,7 @@ impl Producer {
     /// let transport = Transport::connect("memory://publish-all").await?;
     /// let mut numbers = transport.consumer(Queue::new("numbers")).start::<u32>().await?;
     ///
-    /// let producer = transport.producer(Exchange::direct(""));
+    /// let producer = transport.producer(Exchange::default());
     /// let messages = stream::iter(0..1000).map(|number| ("numbers", number));
     /// let mut outcomes = producer.publish_all(messages, 256);
     /// while let Some(outcome) = outcomes.next().await {

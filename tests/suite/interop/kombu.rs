@@ -125,7 +125,7 @@ impl Peers {
 
     /// Publishes what kombu.py expects, and what it is to find by priority and not to find at all.
     async fn publish(&self) {
-        let producer = self.transport.producer(Exchange::direct("")).mandatory(true);
+        let producer = self.transport.producer(Exchange::default()).mandatory(true);
         let queue = self.queue("to_python");
         let named = |name| PublishOptions::new().declare_queue(&queue).message_id(name).unwrap();
         let to = Publishing { producer: &producer, queue: queue.name() };

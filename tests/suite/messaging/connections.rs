@@ -62,7 +62,7 @@ async fn a_transport_is_healthy_and_counts_what_it_has_done(broker: Broker) {
 
     let queue = Queue::new(broker.name("q")).auto_delete(true);
     let mut consumer = transport.consumer(queue.clone()).start::<u32>().await.unwrap();
-    let producer = transport.producer(Exchange::direct(""));
+    let producer = transport.producer(Exchange::default());
     for number in 0..3 {
         producer.ensure_publish(queue.name(), &number).await.unwrap();
     }
@@ -86,7 +86,7 @@ async fn a_transport_is_healthy_and_counts_what_it_has_done(broker: Broker) {
 async fn on_the_default_exchange_a_queue_has_to_be_there(broker: Broker) {
     let transport = broker.transport().await;
     let nowhere = broker.name("nowhere");
-    let producer = transport.producer(Exchange::direct(""));
+    let producer = transport.producer(Exchange::default());
     let failure = undelivered(within(producer.ensure_publish(&nowhere, &1)).await);
     assert_eq!((failure.outcome, failure.attempts), (Outcome::Unroutable, 1));
     within(producer.clone().mandatory(false).ensure_publish(&nowhere, &1)).await.unwrap();
@@ -127,7 +127,7 @@ async fn one_that_recovers_is_the_only_one_and_is_told_of(broker: Broker) {
     assert_eq!(connects(&came), 1, "{came:?}");
     assert!(came.iter().any(|event| matches!(event, Event::NotConnected { attempt: 2, .. })), "{came:?}");
     transport
-        .producer(Exchange::direct(""))
+        .producer(Exchange::default())
         .retry(impatient())
         .ensure_publish(queue.name(), &7)
         .await
@@ -179,7 +179,7 @@ async fn a_first_connection_is_waited_for_where_that_is_wanted(broker: Broker) {
     proxy.refuse(false).await.unwrap();
     let mut consumer = within(starting).await.unwrap().unwrap();
     let other = within(connecting).await.unwrap().unwrap();
-    other.producer(Exchange::direct("")).ensure_publish(queue.name(), &7).await.unwrap();
+    other.producer(Exchange::default()).ensure_publish(queue.name(), &7).await.unwrap();
     assert_eq!(*within(consumer.next()).await.unwrap().unwrap().body(), 7);
     other.close().await.unwrap();
     transport.close().await.unwrap();
@@ -253,7 +253,7 @@ async fn a_broker_that_is_silent_is_not_healthy() {
 /// What a publish and a probe say while the broker blocks.
 async fn is_blocked_for(transport: &Transport, queue: &str, reason: &str) {
     let brief = RetryPolicy::default().deadline(Duration::from_millis(300));
-    let producer = transport.producer(Exchange::direct("")).retry(brief);
+    let producer = transport.producer(Exchange::default()).retry(brief);
     // One that was under way when the broker said so may have left: nobody knows of it. The next ones wait here.
     for _ in 0..2 {
         let failure = undelivered(within(producer.ensure_publish(queue, &1)).await);
@@ -272,7 +272,7 @@ async fn a_broker_that_blocks_is_named_and_so_is_its_reason() {
     let transport = Transport::on(&broker);
     let mut events = transport.events();
     let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
-    let producer = transport.producer(Exchange::direct(""));
+    let producer = transport.producer(Exchange::default());
     producer.ensure_publish_with("q", &1, &needs).await.unwrap();
     broker.faults().block("low on memory");
     is_blocked_for(&transport, "q", "low on memory").await;
@@ -290,11 +290,11 @@ async fn rabbitmq_that_is_short_of_memory_is_named_too() {
     let node = RabbitMq::start().await.unwrap();
     let transport = Transport::connect(node.uri()).await.unwrap();
     let needs = PublishOptions::new().declare_queue(&Queue::durable("q"));
-    transport.producer(Exchange::direct("")).ensure_publish_with("q", &1, &needs).await.unwrap();
+    transport.producer(Exchange::default()).ensure_publish_with("q", &1, &needs).await.unwrap();
     node.ctl(&["set_vm_memory_high_watermark", "0.0000001"]).await.unwrap();
     is_blocked_for(&transport, "q", "low on memory").await;
     node.ctl(&["set_vm_memory_high_watermark", "0.4"]).await.unwrap();
-    transport.producer(Exchange::direct("")).ensure_publish("q", &1).await.unwrap();
+    transport.producer(Exchange::default()).ensure_publish("q", &1).await.unwrap();
     transport.close().await.unwrap();
     node.stop().await.unwrap();
 }
@@ -307,7 +307,7 @@ async fn a_test_has_its_own_broker_and_its_faults_by_connection_and_publish() {
     assert!(Report(&refused).to_string().contains("login refused for user \"ada\""), "{}", Report(&refused));
     let transport = options.connect("amqp://ada:lovelace@anywhere/lab").await.unwrap();
     let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
-    let producer = transport.producer(Exchange::direct("")).retry(impatient());
+    let producer = transport.producer(Exchange::default()).retry(impatient());
     producer.ensure_publish_with("q", &0, &needs).await.unwrap();
 
     broker.faults().at_publish_of("shop (publish)", 2, PublishFault::DropConnection);

@@ -27,7 +27,7 @@ async fn start(broker: &Broker, queue: &str) -> Consumer<Job> {
 
 async fn publish(broker: &Broker, queue: &str, job: &Job) {
     let transport = broker.transport().await;
-    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let producer = transport.producer(Exchange::default()).mandatory(true);
     within(producer.ensure_publish(&broker.name(queue), job)).await.unwrap();
     transport.close().await.unwrap();
 }

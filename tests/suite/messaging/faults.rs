@@ -35,7 +35,7 @@ fn policy() -> RetryPolicy {
 
 impl Failing {
     async fn publish(&self, policy: RetryPolicy) -> Result<Delivered, Error> {
-        let producer = self.transport.producer(Exchange::direct("")).retry(policy);
+        let producer = self.transport.producer(Exchange::default()).retry(policy);
         let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
         within(producer.ensure_publish_with("q", &1, &needs)).await
     }
@@ -145,7 +145,7 @@ async fn nothing_confirmed_is_lost_though_the_broker_drops_all_connections_twent
     const KILLS: u32 = 20;
     let size = ledger_size();
     let failing = failing().await;
-    let producer = failing.transport.producer(Exchange::direct("")).mandatory(true).retry(policy());
+    let producer = failing.transport.producer(Exchange::default()).mandatory(true).retry(policy());
     let mut publishing = producer.publish_all(stream::iter(0..size).map(|number| ("q", number)), 200);
     let (mut kills, mut again) = (0, 0);
     for number in 0..size {

@@ -28,7 +28,7 @@ impl Scene {
         let listener = broker.listen("127.0.0.1:0").await.unwrap();
         let proxy = Proxy::start(listener.local_addr()).await.unwrap();
         let transport = Transport::connect(&format!("amqp://guest:guest@{}/", proxy.addr())).await.unwrap();
-        let known = transport.producer(Exchange::direct("")).retry(RetryPolicy::never());
+        let known = transport.producer(Exchange::default()).retry(RetryPolicy::never());
         let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
         within(known.ensure_publish_with("q", &0, &needs)).await.unwrap();
         let other = transport.producer(Exchange::fanout("events")).retry(RetryPolicy::never());

@@ -31,7 +31,7 @@ async fn every_option_arrives(broker: Broker) {
         .and_then(|options| options.header("h", 1))
         .unwrap()
         .timestamp(1_700_000_000);
-    let producer = transport.producer(Exchange::direct(""));
+    let producer = transport.producer(Exchange::default());
     within(producer.ensure_publish_with(queue.name(), &1, &options)).await.unwrap();
     let delivery = within(consumer.next()).await.unwrap().unwrap();
     let properties = delivery.properties().unwrap();
@@ -95,7 +95,7 @@ async fn an_entity_that_exists_otherwise_is_told_with_both_values(broker: Broker
     assert_eq!((conflict.wanted.as_str(), conflict.existing.as_str()), ("7", "5"));
 
     let needs = PublishOptions::new().declare_queue(&other);
-    let producer = transport.producer(Exchange::direct(""));
+    let producer = transport.producer(Exchange::default());
     let Err(Error::Undelivered(error)) = within(producer.ensure_publish_with(&name, &1, &needs)).await else {
         panic!("it exists otherwise")
     };
@@ -109,7 +109,7 @@ async fn a_stream_of_messages_is_published_in_its_order(broker: Broker) {
     let transport = broker.transport().await;
     let queue = broker.name("q");
     let mut consumer = transport.consumer(Queue::new(&queue)).start::<u32>().await.unwrap();
-    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let producer = transport.producer(Exchange::default()).mandatory(true);
     let messages = stream::iter(0..COUNT).map(|number| (queue.as_str(), number));
     let publishing = producer.publish_all(messages, 100).collect::<Vec<_>>();
     let consuming = async {
@@ -165,7 +165,7 @@ async fn the_trace_of_who_publishes_comes_along(broker: Broker) {
     let transport = transport.connect(&broker.url).await.unwrap();
     let queue = broker.name("q");
     let mut consumer = transport.consumer(Queue::new(&queue)).start::<u32>().await.unwrap();
-    within(transport.producer(Exchange::direct("")).ensure_publish(&queue, &1)).await.unwrap();
+    within(transport.producer(Exchange::default()).ensure_publish(&queue, &1)).await.unwrap();
     let delivery = within(consumer.next()).await.unwrap().unwrap();
     let context = TraceContext::of(&delivery.properties().unwrap()).unwrap();
     assert_eq!(context.traceparent(), parent);
@@ -178,7 +178,7 @@ async fn a_serializer_is_chosen_by_name_and_read_by_content_type(broker: Broker)
         .consumer(Queue::new(&queue))
         .serializers(Serializers::new().accept(["msgpack", "application/json"]).unwrap());
     let mut consumer = subscription.start::<Vec<u8>>().await.unwrap();
-    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let producer = transport.producer(Exchange::default()).mandatory(true);
     for name in ["msgpack", "json"] {
         let options = PublishOptions::new().serializer(name);
         within(producer.ensure_publish_with(&queue, &[1, 2, 3], &options)).await.unwrap();
@@ -205,7 +205,7 @@ async fn each_compression_is_undone_where_it_is_read(broker: Broker) {
     let transport = broker.transport().await;
     let queue = broker.name("q");
     let mut consumer = transport.consumer(Queue::new(&queue)).start::<String>().await.unwrap();
-    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let producer = transport.producer(Exchange::default()).mandatory(true);
     let text = "again and ".repeat(1000);
     for compression in Compression::ALL {
         let options = PublishOptions::new().compression(compression);
@@ -225,7 +225,7 @@ async fn only_so_much_is_decompressed_as_the_consumer_allows(broker: Broker) {
     let serializers = Serializers::new().decompressed_limit(10_002);
     let consumer = transport.consumer(Queue::new(&queue)).serializers(serializers);
     let mut consumer = consumer.start::<String>().await.unwrap();
-    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let producer = transport.producer(Exchange::default()).mandatory(true);
     let options = PublishOptions::new().compression(Compression::Zlib);
     for length in [10_001, 10_000] {
         within(producer.ensure_publish_with(&queue, &"a".repeat(length), &options)).await.unwrap();

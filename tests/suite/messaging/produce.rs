@@ -107,7 +107,7 @@ async fn a_queue_that_is_full_rejects(broker: Broker) {
         .unwrap();
     let channel = broker.channel().await;
     channel.declare(&queue).await.unwrap();
-    let producer = transport.producer(Exchange::direct("")).retry(impatient().attempts(3));
+    let producer = transport.producer(Exchange::default()).retry(impatient().attempts(3));
     within(producer.ensure_publish(queue.name(), &1)).await.unwrap();
     let failure = failure(within(producer.ensure_publish(queue.name(), &1)).await);
     assert_eq!((failure.outcome, failure.attempts), (Outcome::Rejected, 3));
@@ -132,7 +132,7 @@ async fn a_message_is_published_when_the_broker_comes_up_at_last() {
     let producer = transport.producer(Exchange::fanout(broker.name("x"))).retry(impatient());
     let publishing = tokio::spawn(async move { producer.ensure_publish("", &1).await });
     // Another one gives up meanwhile, so this one has been refused as well.
-    let other = transport.producer(Exchange::direct("")).retry(impatient().attempts(5));
+    let other = transport.producer(Exchange::default()).retry(impatient().attempts(5));
     failure(within(other.ensure_publish("q", &1)).await);
     proxy.refuse(false).await.unwrap();
     let delivered = within(publishing).await.unwrap().unwrap();
@@ -146,7 +146,7 @@ async fn messages_get_through_while_the_connection_is_cut_again_and_again() {
     let queue = broker.name("q");
     let channel = broker.channel().await;
     channel.declare(&Queue::new(&queue)).await.unwrap();
-    let producer = transport.producer(Exchange::direct("")).mandatory(true).retry(impatient());
+    let producer = transport.producer(Exchange::default()).mandatory(true).retry(impatient());
     for n in 0..200u32 {
         let (producer, queue) = (producer.clone(), queue.clone());
         let publishing = tokio::spawn(async move { producer.ensure_publish(&queue, &n).await });
@@ -170,7 +170,7 @@ async fn an_outage_longer_than_the_deadline_is_told_with_its_cause() {
     let (mut proxy, transport) = through_a_proxy(&broker).await;
     proxy.refuse(true).await.unwrap();
     let policy = impatient().deadline(Duration::from_millis(200));
-    let producer = transport.producer(Exchange::direct("")).retry(policy);
+    let producer = transport.producer(Exchange::default()).retry(policy);
     let failure = failure(within(producer.ensure_publish("q", &1)).await);
     assert_eq!(failure.outcome, Outcome::NotSent);
     assert!(failure.attempts > 1 && failure.elapsed <= Duration::from_secs(5));
@@ -181,7 +181,7 @@ async fn an_outage_longer_than_the_deadline_is_told_with_its_cause() {
 async fn a_broker_that_falls_silent_before_its_confirm_leaves_it_unknown() {
     let broker = Broker::embedded().await;
     let (proxy, transport) = through_a_proxy(&broker).await;
-    let producer = transport.producer(Exchange::direct("")).mandatory(false);
+    let producer = transport.producer(Exchange::default()).mandatory(false);
     within(producer.ensure_publish("q", &1)).await.unwrap();
     proxy.stall(true);
     let policy = RetryPolicy::default().deadline(Duration::from_millis(200));
@@ -193,7 +193,7 @@ async fn a_broker_that_falls_silent_before_its_confirm_leaves_it_unknown() {
 async fn what_has_no_json_form_is_an_error_before_anything_is_sent() {
     let transport = Broker::memory().transport().await;
     let value = std::collections::BTreeMap::from([((1, 2), 3)]);
-    let result = transport.producer(Exchange::direct("")).ensure_publish("q", &value).await;
+    let result = transport.producer(Exchange::default()).ensure_publish("q", &value).await;
     assert!(matches!(result, Err(Error::Encode { .. })));
 }
 

@@ -27,7 +27,7 @@ async fn scene() -> Scene {
 impl Scene {
     fn producer(&self) -> Producer {
         let policy = RetryPolicy::exponential(Duration::from_millis(5), Duration::from_millis(50));
-        self.transport.producer(Exchange::direct("")).mandatory(true).retry(policy)
+        self.transport.producer(Exchange::default()).mandatory(true).retry(policy)
     }
 
     async fn bodies(&self, count: usize) -> Vec<u32> {

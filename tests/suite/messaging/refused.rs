@@ -64,7 +64,7 @@ async fn scene(broker: &Broker) -> (Transport, Producer, amqp_client::Channel, S
     let queue = broker.name("q");
     let channel = broker.channel().await;
     channel.declare(&Queue::new(&queue)).await.unwrap();
-    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let producer = transport.producer(Exchange::default()).mandatory(true);
     within(producer.ensure_publish(&queue, &u32::MAX)).await.unwrap();
     assert_eq!(bodies(&channel, &queue).await.len(), 1);
     (transport, producer, channel, queue)
@@ -236,7 +236,7 @@ on_every_broker! {
 /// One message of 200 over the broker's limit of 1000 bytes, alone and in a stream.
 async fn one_over_the_limit_among_200(url: &str) {
     let transport = within(Transport::connect(url)).await.unwrap();
-    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let producer = transport.producer(Exchange::default()).mandatory(true);
     drop(within(transport.consumer(Queue::new("sizes")).start::<String>()).await.unwrap());
     let body = |number: u32| if number == 100 { "x".repeat(2000) } else { number.to_string() };
     for round in 0..3 {

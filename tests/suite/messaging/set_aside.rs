@@ -88,7 +88,7 @@ async fn failing(
 
 async fn publish(transport: &Transport, queue: &str, body: &str) {
     let options = PublishOptions::new().message_id(&format!("the id of {body}")).unwrap();
-    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let producer = transport.producer(Exchange::default()).mandatory(true);
     let delivered = within(producer.ensure_publish_with(queue, body, &options)).await.unwrap();
     assert_eq!(delivered.attempts, 1, "somebody else's trouble");
 }
@@ -457,7 +457,7 @@ async fn a_body_over_the_limit_is_dead_lettered_whole_where_that_is_declared_and
         channel.declare(&letters).await.unwrap();
         let mut queue = Queue::new(&name);
         if dead_letters {
-            queue = queue.dead_letter(Exchange::direct("")).dead_letter_routing_key(letters.name());
+            queue = queue.dead_letter(Exchange::default()).dead_letter_routing_key(letters.name());
         }
         let (seen, mut handled) = unbounded_channel();
         let worker = sparing(&transport, queue)

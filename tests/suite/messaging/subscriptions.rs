@@ -72,7 +72,7 @@ impl Taking {
 }
 
 async fn publish(transport: &Transport, queue: &str, numbers: impl IntoIterator<Item = u32>) {
-    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let producer = transport.producer(Exchange::default()).mandatory(true);
     for number in numbers {
         within(producer.ensure_publish(queue, &number)).await.unwrap();
     }
@@ -96,7 +96,7 @@ async fn a_queue_that_is_deleted_is_declared_again_and_consumed_from(broker: Bro
         assert_eq!(taking.next().await, 1);
         broker.channel().await.delete_queue(&queue).await.unwrap();
         let again = async {
-            let producer = transport.producer(Exchange::direct("")).wait_for_route(true);
+            let producer = transport.producer(Exchange::default()).wait_for_route(true);
             within(producer.mandatory(true).ensure_publish(&queue, &2)).await.unwrap();
         };
         let (number, ()) = tokio::join!(taking.next(), again);
@@ -147,7 +147,7 @@ async fn what_a_lost_connection_had_to_itself_is_had_back(broker: Broker) {
             assert!(still.is_err(), "{kind}");
             proxy.release();
             let again = async {
-                let producer = transport.producer(Exchange::direct("")).wait_for_route(true);
+                let producer = transport.producer(Exchange::default()).wait_for_route(true);
                 within(producer.mandatory(true).ensure_publish(&name, &2)).await.unwrap();
             };
             let (number, ()) = tokio::join!(taking.next_but(1), again);
@@ -220,7 +220,7 @@ async fn a_stream_whose_consumer_is_cancelled_is_gone_on_with_unless_it_was_dele
         }
         faults.delete_queue("/", kind).unwrap();
         let again = async {
-            let producer = transport.producer(Exchange::direct("")).wait_for_route(true);
+            let producer = transport.producer(Exchange::default()).wait_for_route(true);
             within(producer.mandatory(true).ensure_publish(kind, &7)).await.unwrap();
         };
         let (number, ()) = tokio::join!(taking.next(), again);

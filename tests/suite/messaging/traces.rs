@@ -76,7 +76,7 @@ impl Heard {
 async fn what_a_handler_publishes_carries_its_messages_trace_on(broker: Broker) {
     let (transport, queue) = (broker.transport().await, broker.name("q"));
     let mut heard = Heard::start(&transport, Queue::new("").exclusive(true), None).await;
-    let (producer, key) = (transport.producer(Exchange::direct("")), heard.queue.clone());
+    let (producer, key) = (transport.producer(Exchange::default()), heard.queue.clone());
     let worker = transport.consumer(Queue::new(&queue).auto_delete(true)).concurrency(2).handle(
         move |message: Incoming<Value>| {
             let at_once = TraceContext::current();
@@ -98,7 +98,7 @@ async fn what_a_handler_publishes_carries_its_messages_trace_on(broker: Broker) 
     publish(&broker, "", &queue, &json!(1)).await;
     assert_eq!((heard.trace().await, heard.trace().await), (Some(trace()), Some(trace())));
     // Another message is in none.
-    within(transport.producer(Exchange::direct("")).ensure_publish(&queue, &2)).await.unwrap();
+    within(transport.producer(Exchange::default()).ensure_publish(&queue, &2)).await.unwrap();
     assert_eq!((heard.trace().await, heard.trace().await), (None, None));
     within(worker.stop()).await;
 }
@@ -349,7 +349,7 @@ async fn what_the_options_say_comes_before_the_trace_of_the_message() {
     let (transport, queue) = (broker.transport().await, broker.name("q"));
     let own = "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let mut heard = Heard::start(&transport, Queue::new("").exclusive(true), None).await;
-    let (producer, key) = (transport.producer(Exchange::direct("")), heard.queue.clone());
+    let (producer, key) = (transport.producer(Exchange::default()), heard.queue.clone());
     let worker = transport.consumer(Queue::new(&queue)).handle(move |_: Incoming<Value>| {
         let (producer, key) = (producer.clone(), key.clone());
         async move {

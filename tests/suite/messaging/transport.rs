@@ -94,7 +94,7 @@ async fn the_next_host_is_tried_when_one_is_down() {
     let transport = within(Transport::connect(&url)).await.unwrap();
     let queue = broker.name("q");
     let mut consumer = transport.consumer(Queue::new(&queue)).start::<u32>().await.unwrap();
-    transport.producer(Exchange::direct("")).ensure_publish(&queue, &7).await.unwrap();
+    transport.producer(Exchange::default()).ensure_publish(&queue, &7).await.unwrap();
     assert_eq!(*within(consumer.next()).await.unwrap().unwrap().body(), 7);
 }
 
@@ -112,14 +112,14 @@ async fn transports_of_one_memory_name_meet_and_of_another_do_not() {
     let (one, two) = (broker.transport().await, broker.transport().await);
     let other = Broker::memory().transport().await;
     let mut consumer = one.consumer(Queue::new("q")).start::<u32>().await.unwrap();
-    two.producer(Exchange::direct("")).mandatory(true).ensure_publish("q", &1).await.unwrap();
+    two.producer(Exchange::default()).mandatory(true).ensure_publish("q", &1).await.unwrap();
     assert!(within(consumer.next()).await.is_some());
-    assert!(other.producer(Exchange::direct("")).mandatory(true).ensure_publish("q", &1).await.is_err());
+    assert!(other.producer(Exchange::default()).mandatory(true).ensure_publish("q", &1).await.is_err());
 }
 
 async fn everything_fails_once_the_transport_is_closed(broker: Broker) {
     let transport = broker.transport().await;
-    let producer = transport.producer(Exchange::direct(""));
+    let producer = transport.producer(Exchange::default());
     let mut consumer =
         transport.consumer(Queue::new(broker.name("q")).exclusive(true)).start::<u32>().await.unwrap();
     producer.clone().mandatory(false).ensure_publish("nowhere", &1).await.unwrap();

@@ -20,7 +20,7 @@ use super::fixture::within;
 async fn scene(name: &str) -> (Broker, Faults, Producer) {
     let broker = amqp_broker::memory(name);
     let transport = Transport::connect(&format!("memory://{name}")).await.unwrap();
-    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let producer = transport.producer(Exchange::default()).mandatory(true);
     let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
     producer.ensure_publish_with("q", &0, &needs).await.unwrap();
     let faults = broker.faults();
@@ -219,7 +219,7 @@ async fn one_without_a_majority_and_another() {
     // By default the last node of a cluster would pause.
     let mut cluster = Cluster::start_with("ignore").await.unwrap();
     let transport = within(Transport::connect(cluster.nodes[0].uri())).await.unwrap();
-    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let producer = transport.producer(Exchange::default()).mandatory(true);
     let quorum = PublishOptions::new().declare_queue(&Queue::quorum("quorum"));
     let classic = PublishOptions::new().declare_queue(&Queue::durable("classic"));
     within(producer.ensure_publish_with("quorum", &0, &quorum)).await.unwrap();

@@ -135,7 +135,7 @@ async fn compressed_messages_wait_for_room_before_their_handler(broker: Broker) 
         .handle(move |_: Incoming<Value>| working.clone().run());
     let worker = within(worker).await.unwrap();
     let options = PublishOptions::new().compression(Compression::Zlib);
-    let producer = transport.producer(Exchange::direct(""));
+    let producer = transport.producer(Exchange::default());
     for _ in 0..5 {
         within(producer.ensure_publish_with(&queue, &large(), &options)).await.unwrap();
     }

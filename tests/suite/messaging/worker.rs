@@ -21,7 +21,7 @@ use super::{
 };
 
 async fn publish(transport: &Transport, queue: &str, body: &str) {
-    let producer = transport.producer(Exchange::direct("")).mandatory(true);
+    let producer = transport.producer(Exchange::default()).mandatory(true);
     within(producer.ensure_publish(queue, body)).await.unwrap();
 }
 

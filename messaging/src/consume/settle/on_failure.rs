@@ -94,7 +94,7 @@ impl RetryLater {
         }
         let pause = self.pause(retries);
         let waiting = Queue::durable(format!("{queue}{WAITING}{}", pause.as_millis()));
-        Some(waiting.message_ttl(pause).dead_letter(Exchange::direct("")).dead_letter_routing_key(queue))
+        Some(waiting.message_ttl(pause).dead_letter(Exchange::default()).dead_letter_routing_key(queue))
     }
 
     /// Before what was handled again so often is handled once more.

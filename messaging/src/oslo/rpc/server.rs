@@ -159,7 +159,7 @@ impl Server {
         if let Some(compression) = self.compression {
             compression.compress(b"")?;
         }
-        let producer = self.transport.producer(Exchange::direct("")).mandatory(true);
+        let producer = self.transport.producer(Exchange::default()).mandatory(true);
         let replies = Replies::new(producer, self.compression);
         let dispatcher = std::mem::take(&mut self.dispatcher);
         let budget = Budget::new(self.transport.traffic().decompressed);
