@@ -98,7 +98,8 @@ impl Config {
         self.vhosts.insert(name);
     }
 
-    /// Adds what everybody expects where nothing was said: user `guest` with password `guest`, virtual host `/`.
+    /// Adds what everybody expects where nothing was said: user `guest` with password `guest`,
+    /// virtual host `/`.
     pub(crate) fn fill_in(&mut self) {
         if self.users.is_empty() {
             self.users.add(DEFAULT_USER.to_owned(), Some(DEFAULT_USER.to_owned()));

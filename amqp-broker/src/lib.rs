@@ -1,6 +1,7 @@
-//! An AMQP 0-9-1 broker inside a process, which any AMQP client takes for RabbitMQ: for tests, examples and small
-//! deployments. **Everything is in memory: what it holds ends with the process**, durable queues and persistent messages
-//! included, unless [`BrokerBuilder::data_dir`] names a folder for them.
+//! An AMQP 0-9-1 broker inside a process, which any AMQP client takes for RabbitMQ: for tests,
+//! examples and small deployments. **Everything is in memory: what it holds ends with the
+//! process**, durable queues and persistent messages included, unless [`BrokerBuilder::data_dir`]
+//! names a folder for them.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -14,9 +15,9 @@
 //! ```
 //!
 //! # Features
-//! What needs more than memory and a socket is behind features, which are on by default because the program needs all of them
-//! and is a part of this package. For a broker in tests or in memory take `default-features = false`: less than half is
-//! built then.
+//! What needs more than memory and a socket is behind features, which are on by default because the
+//! program needs all of them and is a part of this package. For a broker in tests or in memory take
+//! `default-features = false`: less than half is built then.
 //!
 //! | feature | what it brings | for which it builds |
 //! |---|---|---|
@@ -25,18 +26,22 @@
 //! | `program` (default) | the program `amqp-broker`, with both of the above | clap, toml, tracing-subscriber, mimalloc |
 //!
 //! # What it does
-//! Direct, fanout, topic and headers exchanges, bound to queues and to each other, alternate and internal ones; queues that
-//! are exclusive, auto-delete, named by the broker, with priorities, a single active consumer, a maximum length, and with
-//! messages and queues that expire; prefetch for each consumer and for a channel, consumer priorities and cancel
-//! notifications; dead-letter exchanges with `x-death`, quorum queues with their delivery limit, streams read from any offset;
-//! a limit on how long a delivery may be out; confirms, returns, transactions; `CC` and `BCC`; direct reply-to. Codes and texts of errors are those of RabbitMQ 3.10.
+//! Direct, fanout, topic and headers exchanges, bound to queues and to each other, alternate and
+//! internal ones; queues that are exclusive, auto-delete, named by the broker, with priorities, a
+//! single active consumer, a maximum length, and with messages and queues that expire; prefetch for
+//! each consumer and for a channel, consumer priorities and cancel notifications; dead-letter
+//! exchanges with `x-death`, quorum queues with their delivery limit, streams read from any offset;
+//! a limit on how long a delivery may be out; confirms, returns, transactions; `CC` and `BCC`;
+//! direct reply-to. Codes and texts of errors are those of RabbitMQ 3.10.
 //!
 //! # For tests of clients
-//! [`Broker::faults`] makes things go wrong: connections that drop now, at a frame or at a publish, all or those of a name, that are refused, closed, blocked or slow;
-//! publishes that are nacked or returned, confirms that never come, consumers that are cancelled, queues that vanish. What the
-//! client did about it is seen by [`Broker::queues`], [`Broker::bindings`] and [`Broker::connections`]. Users and permissions change
-//! with [`Broker::add_user`], [`Broker::set_permissions`] and their like. All of it works in
-//! memory under tokio's paused clock, too.
+//! [`Broker::faults`] makes things go wrong: connections that drop now, at a frame or at a publish,
+//! all or those of a name, that are refused, closed, blocked or slow; publishes that are nacked or
+//! returned, confirms that never come, consumers that are cancelled, queues that vanish. What the
+//! client did about it is seen by [`Broker::queues`], [`Broker::bindings`] and
+//! [`Broker::connections`]. Users and permissions change with [`Broker::add_user`],
+//! [`Broker::set_permissions`] and their like. All of it works in memory under tokio's paused
+//! clock, too.
 //!
 //! # Where it differs from RabbitMQ 3.10
 //! | here | there |
@@ -61,41 +66,52 @@
 //! | flags of properties that do not exist are refused | they are passed on, to break whoever reads them |
 //!
 //! # What survives
-//! With a folder, durable exchanges and queues, their bindings and persistent messages survive a clean end and one that was not:
-//! what was confirmed is there, what was acknowledged is not, unless the process died before it wrote that. After a clean end a
-//! message is `redelivered` if it was delivered before, after another end all are, for nobody knows. A confirm of a persistent
-//! message waits for `fdatasync`, which serves all that gathered meanwhile; where the disk cannot follow, publishers wait. All messages are in memory too: the disk is for safety, not for more than fits. How often a
-//! message returned to a quorum queue is kept, but not the order in which they returned: they come in the order in which they were
-//! published. A stream's offsets go on, even when it was empty. Below
-//! [`BrokerBuilder::disk_free_limit`] publishers are held back with `connection.blocked` while consumers drain. When the disk
-//! fails, publishes that wait are nacked, every connection is closed with 541 and [`Broker::failed`] tells why; the program
-//! ends with an error.
+//! With a folder, durable exchanges and queues, their bindings and persistent messages survive a
+//! clean end and one that was not: what was confirmed is there, what was acknowledged is not,
+//! unless the process died before it wrote that. After a clean end a message is `redelivered` if it
+//! was delivered before, after another end all are, for nobody knows. A confirm of a persistent
+//! message waits for `fdatasync`, which serves all that gathered meanwhile; where the disk cannot
+//! follow, publishers wait. All messages are in memory too: the disk is for safety, not for more
+//! than fits. How often a message returned to a quorum queue is kept, but not the order in which
+//! they returned: they come in the order in which they were published. A stream's offsets go on,
+//! even when it was empty. Below [`BrokerBuilder::disk_free_limit`] publishers are held back with
+//! `connection.blocked` while consumers drain. When the disk fails, publishes that wait are nacked,
+//! every connection is closed with 541 and [`Broker::failed`] tells why; the program ends with an
+//! error.
 //!
-//! At the start the folder is checked. A batch that was being written when the broker ended, of which nothing was confirmed, is
-//! dropped with a line in the log. A folder that is damaged is refused, and nothing in it is changed, until it is to be
-//! [repaired](DurableBrokerBuilder::repair): one with a hole in a journal and intact records behind it, a wrong checksum, a part that is missing, or
-//! a journal that ends before what was confirmed. How far that is is kept outside the journal. It is exact whenever the process
-//! ends, however it does; when the power fails it may lag by some 50 ms, so that damage within that time at the very end may pass for an
-//! unfinished batch. [`BrokerBuilder::mark_delay`] changes that time; with none it is exact then too.
+//! At the start the folder is checked. A batch that was being written when the broker ended, of
+//! which nothing was confirmed, is dropped with a line in the log. A folder that is damaged is
+//! refused, and nothing in it is changed, until it is to be
+//! [repaired](DurableBrokerBuilder::repair): one with a hole in a journal and intact records behind
+//! it, a wrong checksum, a part that is missing, or a journal that ends before what was confirmed.
+//! How far that is is kept outside the journal. It is exact whenever the process ends, however it
+//! does; when the power fails it may lag by some 50 ms, so that damage within that time at the very
+//! end may pass for an unfinished batch. [`BrokerBuilder::mark_delay`] changes that time; with none
+//! it is exact then too.
 //!
 //! # Memory
-//! A connection that does not read what is sent to it holds at most 2 MiB and one message of deliveries; the rest waits in
-//! the queues. One that does not read the answers to what it asks for is not read from beyond 8 MiB of them. A message is
-//! stored once however many queues it is in. All that clients make the broker hold is weighed, by virtual host; at
-//! [`BrokerBuilder::memory_limit`] publishers are held back with `connection.blocked` until there is room, to declare and bind is
-//! refused, and a connection that holds more than its share and does not move a sixteenth of it in 30 s
-//! ([`BrokerBuilder::stall_timeout`]) is closed. So is one whose client has gone while it was held back. Connections, channels, queues,
-//! unacknowledged deliveries, frames and messages have limits of their own: see [`BrokerBuilder`].
+//! A connection that does not read what is sent to it holds at most 2 MiB and one message of
+//! deliveries; the rest waits in the queues. One that does not read the answers to what it asks for
+//! is not read from beyond 8 MiB of them. A message is stored once however many queues it is in.
+//! All that clients make the broker hold is weighed, by virtual host; at
+//! [`BrokerBuilder::memory_limit`] publishers are held back with `connection.blocked` until there
+//! is room, to declare and bind is refused, and a connection that holds more than its share and
+//! does not move a sixteenth of it in 30 s ([`BrokerBuilder::stall_timeout`]) is closed. So is one
+//! whose client has gone while it was held back. Connections, channels, queues, unacknowledged
+//! deliveries, frames and messages have limits of their own: see [`BrokerBuilder`].
 //!
 //! # Fairness
-//! Whatever a client asks for, others have their turn after a bounded part of it: a purge of millions, a publish to as many queues,
-//! a deletion, a commit, dead letters by the thousand. Its own connection goes on with it, and is answered when all of it is done.
+//! Whatever a client asks for, others have their turn after a bounded part of it: a purge of
+//! millions, a publish to as many queues, a deletion, a commit, dead letters by the thousand. Its
+//! own connection goes on with it, and is answered when all of it is done.
 //!
 //! # What it logs
-//! Events of [`tracing`](https://docs.rs/tracing). Each about a connection has the field `connection`, the addresses of both ends; at
-//! `INFO` one tells that it is open, with `user`, `vhost` and the client's own `name` for it, and one that it is closed, with
-//! `seconds` and `why`; at `WARN` one tells of a login that is refused, at `DEBUG` of a channel that is closed for an error. What a
-//! client wrote is escaped in them where it would end, colour or turn a line, and cut at 256 characters. No secret is in any.
+//! Events of [`tracing`](https://docs.rs/tracing). Each about a connection has the field
+//! `connection`, the addresses of both ends; at `INFO` one tells that it is open, with `user`,
+//! `vhost` and the client's own `name` for it, and one that it is closed, with `seconds` and `why`;
+//! at `WARN` one tells of a login that is refused, at `DEBUG` of a channel that is closed for an
+//! error. What a client wrote is escaped in them where it would end, colour or turn a line, and cut
+//! at 256 characters. No secret is in any.
 
 // What notes changes for the disk is there in any case.
 #![cfg_attr(not(feature = "durable"), allow(dead_code))]

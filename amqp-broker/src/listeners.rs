@@ -45,7 +45,8 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Listens at an address or, as RabbitMQ does, at all addresses of a name: `localhost` is 127.0.0.1 and, mostly, `::1`.
+    /// Listens at an address or, as RabbitMQ does, at all addresses of a name: `localhost` is
+    /// 127.0.0.1 and, mostly, `::1`.
     async fn listen(&mut self, broker: &Broker, address: &str, tls: Option<&Tls>) -> Result<(), String> {
         let refused = |error: &io::Error| refused(address, error);
         let (mut is_heard, mut missing) = (false, None);
@@ -99,7 +100,8 @@ async fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-/// Tells whether an address is one that this machine does not have, as it has none of IPv6 where that is turned off.
+/// Tells whether an address is one that this machine does not have, as it has none of IPv6 where
+/// that is turned off.
 fn is_of_another_machine(error: &io::Error) -> bool {
     let no_such_family = Some(Errno::AFNOSUPPORT.raw_os_error());
     error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == no_such_family

@@ -29,16 +29,19 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// An AMQP 0-9-1 broker that any client takes for RabbitMQ.
 ///
-/// Without any flag it listens at 127.0.0.1:5672 for the user guest with the password guest, who logs in from this machine
-/// only and may do everything in the virtual host /. Everything it holds is in memory and ends with it, unless --data names a folder.
+/// Without any flag it listens at 127.0.0.1:5672 for the user guest with the password guest, who
+/// logs in from this machine only and may do everything in the virtual host /. Everything it holds
+/// is in memory and ends with it, unless --data names a folder.
 ///
-/// For each address one line, `listening on ADDR`, goes to standard output once it accepts connections there; those under TLS
-/// end in `with TLS`. The log goes to standard error: what a client says there of itself is escaped, and cut where it is long.
-/// SIGINT and SIGTERM end it: what was published is confirmed, every connection closed with 320 CONNECTION_FORCED; once more
+/// For each address one line, `listening on ADDR`, goes to standard output once it accepts
+/// connections there; those under TLS end in `with TLS`. The log goes to standard error: what a
+/// client says there of itself is escaped, and cut where it is long. SIGINT and SIGTERM end it:
+/// what was published is confirmed, every connection closed with 320 CONNECTION_FORCED; once more
 /// they do no more. SIGHUP does nothing but write a line to the log.
 ///
-/// Each connection needs an open file. It may have as many as the system's hard limit (ulimit -Hn) lets it, less those that are
-/// kept for the disk and for accepting; where there are no more, connections wait until others have gone.
+/// Each connection needs an open file. It may have as many as the system's hard limit (ulimit -Hn)
+/// lets it, less those that are kept for the disk and for accepting; where there are no more,
+/// connections wait until others have gone.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Arguments {
@@ -105,7 +108,8 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The error of the arguments, but for a word that belongs to no flag: it may be of a password with a space in it.
+/// The error of the arguments, but for a word that belongs to no flag: it may be of a password with
+/// a space in it.
 fn without_strays(error: clap::Error) -> clap::Error {
     let is_flag = |error: &clap::Error| match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) => argument.starts_with('-'),
@@ -137,8 +141,8 @@ fn with_file(arguments: Arguments) -> Result<Settings, Box<dyn Error>> {
     Ok(arguments.settings.or(Settings::parse(&text).map_err(|error| about(&error))?))
 }
 
-/// Lets the process have as many open files, and so connections, as the hard limit allows: the soft one is often 1024, for
-/// programs that use select(2).
+/// Lets the process have as many open files, and so connections, as the hard limit allows: the soft
+/// one is often 1024, for programs that use select(2).
 fn raise_file_limit() -> Result<(), rustix::io::Errno> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })

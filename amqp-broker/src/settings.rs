@@ -1,4 +1,5 @@
-//! How the program is set up: flags, and a TOML file whose keys are the flags' names. What a flag says wins.
+//! How the program is set up: flags, and a TOML file whose keys are the flags' names. What a flag
+//! says wins.
 
 mod access;
 mod certificate;
@@ -29,18 +30,20 @@ use crate::log::LogFormat;
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Settings {
-    /// Where to accept connections, such as 0.0.0.0:5672 or [::]:5672; of a name all addresses; port 0 takes a free one; may be
-    /// given several times [default: 127.0.0.1:5672, unless there is a --listen-tls]
+    /// Where to accept connections, such as 0.0.0.0:5672 or [::]:5672; of a name all addresses;
+    /// port 0 takes a free one; may be given several times [default: 127.0.0.1:5672, unless there
+    /// is a --listen-tls]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: Vec<String>,
 
-    /// The folder in which durable exchanges and queues and persistent messages survive a restart, and SIGKILL [default:
-    /// nothing survives]
+    /// The folder in which durable exchanges and queues and persistent messages survive a restart,
+    /// and SIGKILL [default: nothing survives]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// Sets aside what is damaged in the folder, in a folder of its own beside it with a report of what was lost, and
-    /// starts with the rest; without it a damaged folder is refused and nothing in it changes. Never in the file
+    /// Sets aside what is damaged in the folder, in a folder of its own beside it with a report of
+    /// what was lost, and starts with the rest; without it a damaged folder is refused and nothing
+    /// in it changes. Never in the file
     #[arg(long)]
     #[serde(skip)]
     repair: bool,
@@ -57,23 +60,25 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     tls_key: Option<PathBuf>,
 
-    /// Requires of every TLS client a certificate of these authorities, in PEM; with one it may log in by EXTERNAL as the
-    /// user of its common name
+    /// Requires of every TLS client a certificate of these authorities, in PEM; with one it may log
+    /// in by EXTERNAL as the user of its common name
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     tls_client_authorities: Option<PathBuf>,
 
-    /// A user who may log in; may be given several times. Whoever lists processes sees it: a file is better [default:
-    /// guest:guest]
+    /// A user who may log in; may be given several times. Whoever lists processes sees it: a file
+    /// is better [default: guest:guest]
     #[arg(long = "user", value_name = "NAME:PASSWORD", value_parser = UserParser, help_heading = "Users")]
     #[serde(rename = "user")]
     users: Vec<User>,
 
-    /// A user who has no password and logs in by a certificate (EXTERNAL) only; may be given several times
+    /// A user who has no password and logs in by a certificate (EXTERNAL) only; may be given
+    /// several times
     #[arg(long, value_name = "NAME", help_heading = "Users")]
     user_without_password: Vec<String>,
 
-    /// What a user may do in a virtual host, by three regular expressions of names, as in rabbitmqctl set_permissions; may be
-    /// given several times. User and virtual host are among those given. A user without any may do everything everywhere
+    /// What a user may do in a virtual host, by three regular expressions of names, as in
+    /// rabbitmqctl set_permissions; may be given several times. User and virtual host are among
+    /// those given. A user without any may do everything everywhere
     #[arg(
         long,
         num_args = 5,
@@ -92,8 +97,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "USER", help_heading = "Users")]
     anonymous: Option<String>,
 
-    /// Users who log in from this machine only (127.0.0.0/8, ::1), between commas; '' lets everybody in from everywhere, as
-    /// RabbitMQ's loopback_users = none [default: guest]
+    /// Users who log in from this machine only (127.0.0.0/8, ::1), between commas; '' lets
+    /// everybody in from everywhere, as RabbitMQ's loopback_users = none [default: guest]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = "Users")]
     loopback_users: Option<Vec<String>>,
 
@@ -122,8 +127,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     channel_max: Option<u16>,
 
-    /// The largest frame; sizes are bytes, or have a unit: k, M, G or KiB, MiB, GiB by 1024, kB, MB, GB by 1000 [default:
-    /// 128k]
+    /// The largest frame; sizes are bytes, or have a unit: k, M, G or KiB, MiB, GiB by 1024, kB,
+    /// MB, GB by 1000 [default: 128k]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     frame_max: Option<Size>,
 
@@ -159,13 +164,14 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     max_dead_letters: Option<u32>,
 
-    /// How long a delivery may be out unacknowledged before its channel is closed, as RabbitMQ's consumer_timeout; 0 is for
-    /// ever [default: 1800000]
+    /// How long a delivery may be out unacknowledged before its channel is closed, as RabbitMQ's
+    /// consumer_timeout; 0 is for ever [default: 1800000]
     #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
     consumer_timeout: Option<u64>,
 
-    /// Memory that may be taken for all that clients make the broker hold, before publishers are held back with
-    /// connection.blocked; each virtual host has an equal part of it [default: two fifths of the machine's memory]
+    /// Memory that may be taken for all that clients make the broker hold, before publishers are
+    /// held back with connection.blocked; each virtual host has an equal part of it [default: two
+    /// fifths of the machine's memory]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     memory_limit: Option<Size>,
 
@@ -173,23 +179,25 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     vhost_memory_limit: Option<Size>,
 
-    /// The time in which a connection that holds more than its share of the memory moves at least a sixteenth of it, or is closed;
-    /// and in which one whose client has gone is closed while it is held back [default: 30000]
+    /// The time in which a connection that holds more than its share of the memory moves at least a
+    /// sixteenth of it, or is closed; and in which one whose client has gone is closed while it is
+    /// held back [default: 30000]
     #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
     stall_timeout: Option<u64>,
 
-    /// What is to stay free on the disk of the folder: below it publishers are held back with connection.blocked, as by
-    /// RabbitMQ's disk_free_limit [default: 50MB]
+    /// What is to stay free on the disk of the folder: below it publishers are held back with
+    /// connection.blocked, as by RabbitMQ's disk_free_limit [default: 50MB]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     disk_free_limit: Option<Size>,
 
-    /// How much later than a confirm the mark may be on the disk that tells how far the journal is synced, so that a loss of
-    /// what was confirmed is seen; 0 has every confirm wait for that too [default: 50]
+    /// How much later than a confirm the mark may be on the disk that tells how far the journal is
+    /// synced, so that a loss of what was confirmed is seen; 0 has every confirm wait for that too
+    /// [default: 50]
     #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
     mark_delay: Option<u64>,
 
-    /// How much to log, to standard error: error, warn, info, debug, trace, or a filter of tracing's such as
-    /// amqp_broker=debug [default: RUST_LOG, or info]
+    /// How much to log, to standard error: error, warn, info, debug, trace, or a filter of
+    /// tracing's such as amqp_broker=debug [default: RUST_LOG, or info]
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
 
@@ -254,7 +262,8 @@ impl Settings {
     /// The broker they describe.
     ///
     /// # Errors
-    /// When they do not go together, a permission is no regular expression, or the folder cannot be used.
+    /// When they do not go together, a permission is no regular expression, or the folder cannot be
+    /// used.
     pub(crate) fn broker(&self) -> Result<Broker, Box<dyn Error>> {
         let builder = self.builder()?;
         Ok(match &self.data {
@@ -330,7 +339,8 @@ impl Settings {
         Ok(Some(channels))
     }
 
-    /// The largest frame, of 4096 bytes and more (spec section 2.3.5), which the protocol counts in 32 bits.
+    /// The largest frame, of 4096 bytes and more (spec section 2.3.5), which the protocol counts in
+    /// 32 bits.
     fn frame_max(&self) -> Result<Option<u32>, SettingsError> {
         let Some(Size(bytes)) = self.frame_max else { return Ok(None) };
         at_least(amqp_codec::FRAME_MIN_SIZE.into(), "frame-max", bytes, ", in bytes")?;

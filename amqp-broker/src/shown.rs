@@ -2,12 +2,14 @@
 
 use std::fmt::{self, Display, Write};
 
-/// How many characters of a text are shown: a whole reply text, or a name of any length that the protocol allows.
+/// How many characters of a text are shown: a whole reply text, or a name of any length that the
+/// protocol allows.
 const MOST: usize = 256;
 
-/// A text in which a peer may have had a say, fit for a log line: what would end the line, colour it or turn its direction is
-/// escaped as in Rust's texts, and what is over 256 characters is cut off. Every name, reply text and error that comes from outside goes
-/// through here on its way to a log, as the value of a field (`user = shown(name)`), which the log's format puts in quotes.
+/// A text in which a peer may have had a say, fit for a log line: what would end the line, colour
+/// it or turn its direction is escaped as in Rust's texts, and what is over 256 characters is cut
+/// off. Every name, reply text and error that comes from outside goes through here on its way to a
+/// log, as the value of a field (`user = shown(name)`), which the log's format puts in quotes.
 pub(crate) fn shown(text: impl Display) -> String {
     let mut line = Line::default();
     // An error says that there is enough of it.

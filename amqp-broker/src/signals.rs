@@ -4,9 +4,9 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals the program listens to. As with RabbitMQ SIGINT and SIGTERM end it, a second one while it ends does no more, and SIGHUP,
-/// which would kill a program that does not listen, does nothing: there is no file to be read again, and no log to be opened
-/// again.
+/// The signals the program listens to. As with RabbitMQ SIGINT and SIGTERM end it, a second one
+/// while it ends does no more, and SIGHUP, which would kill a program that does not listen, does
+/// nothing: there is no file to be read again, and no log to be opened again.
 #[derive(Debug)]
 pub(crate) struct Signals {
     interrupt: Signal,

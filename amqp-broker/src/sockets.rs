@@ -1,4 +1,5 @@
-//! How many connections there may be, by the files that the process may have open: the store and whoever accepts need some too.
+//! How many connections there may be, by the files that the process may have open: the store and
+//! whoever accepts need some too.
 
 use std::sync::{
     Arc,
@@ -7,7 +8,8 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
-/// Files that are kept free for accepting, for listeners and for what the process opens for a moment.
+/// Files that are kept free for accepting, for listeners and for what the process opens for a
+/// moment.
 const RESERVE: usize = 8;
 
 /// How many connections there are, of those that need an open file, and how many there may be.
@@ -28,7 +30,8 @@ pub(crate) struct Socket {
 }
 
 impl Sockets {
-    /// As many as there may be besides the files that are open now, and those that the store may open.
+    /// As many as there may be besides the files that are open now, and those that the store may
+    /// open.
     pub(crate) fn beside(of_store: usize) -> Arc<Self> {
         Arc::new(Self::new(most(file_limit(), open_files(), of_store)))
     }
@@ -54,7 +57,8 @@ impl Sockets {
         }
     }
 
-    /// One more has come. Two that listen may let in one too many each, for which there is the reserve.
+    /// One more has come. Two that listen may let in one too many each, for which there is the
+    /// reserve.
     pub(crate) fn enter(sockets: &Arc<Self>) -> Socket {
         sockets.open.fetch_add(1, Ordering::AcqRel);
         Socket { sockets: Arc::clone(sockets) }

@@ -54,7 +54,8 @@ impl Users {
         });
     }
 
-    /// Takes a user's permissions in a virtual host away, so that it may not enter; tells whether it could.
+    /// Takes a user's permissions in a virtual host away, so that it may not enter; tells whether
+    /// it could.
     pub(crate) fn forbid(&self, user: &str, vhost: &str, all_vhosts: impl Iterator<Item = String>) -> bool {
         self.change(|users| {
             let Some(user) = users.get_mut(user) else { return false };
@@ -79,7 +80,8 @@ impl Users {
         self.all.read().contains_key(name)
     }
 
-    /// Whether user and password go together. How long it takes does not tell how much of a password was right.
+    /// Whether user and password go together. How long it takes does not tell how much of a
+    /// password was right.
     pub(crate) fn may_log_in(&self, user: &str, password: &str) -> bool {
         let users = self.all.read();
         let Some(expected) = users.get(user).and_then(|user| user.password.as_ref()) else {

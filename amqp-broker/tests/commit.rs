@@ -1,5 +1,5 @@
-//! Transactions and a process that is killed, or a client that is lost, while they are committed: each is there as a whole or not
-//! at all.
+//! Transactions and a process that is killed, or a client that is lost, while they are committed:
+//! each is there as a whole or not at all.
 
 // Clippy lets only the bodies of tests unwrap; their helpers fail a test in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -61,7 +61,8 @@ fn transact(client: &mut Client, number: u64) -> io::Result<()> {
     client.send(1, tx::Commit {})
 }
 
-/// Commits transactions with numbers from this one on until the broker is gone; notes the last that was confirmed, plus one.
+/// Commits transactions with numbers from this one on until the broker is gone; notes the last that
+/// was confirmed, plus one.
 fn transact_to_the_end(address: &str, from: u64, confirmed: &AtomicU64) {
     let mut number = from;
     let mut go_on = || -> io::Result<()> {
@@ -127,7 +128,8 @@ fn a_transaction_is_there_as_a_whole_or_not_at_all_whenever_the_broker_is_killed
             let (address, confirmed) = (program.address.clone(), Arc::clone(&confirmed));
             move || transact_to_the_end(&address, 0, &confirmed)
         });
-        // In every other round messages are acknowledged before the transaction that they are of has come to its end.
+        // In every other round messages are acknowledged before the transaction that they are of
+        // has come to its end.
         let is_consumed = round % 2 == 1;
         let consuming = is_consumed.then(|| {
             let address = program.address.clone();
@@ -200,7 +202,8 @@ fn a_transaction_is_there_as_a_whole_or_not_at_all_when_its_client_is_lost() {
     assert!(seen.values().all(|count| *count == PUBLISHED), "{seen:?}");
 }
 
-/// How much of the full queue's messages there are before a transaction pushes them out, an octet each.
+/// How much of the full queue's messages there are before a transaction pushes them out, an octet
+/// each.
 const ROOM: u64 = 20_000;
 
 fn declare_full(client: &mut Client, limit: &str, most: u64) -> io::Result<()> {
@@ -239,7 +242,8 @@ fn what_a_transaction_pushes_out_of_a_full_queue_is_there_if_it_is_not() {
     }
 }
 
-/// Commits transactions into a full queue until the broker is gone, each with two signs in `q` that it is there.
+/// Commits transactions into a full queue until the broker is gone, each with two signs in `q` that
+/// it is there.
 fn fill_to_the_end(address: &str, number: u64, confirmed: &AtomicU64) {
     let go_on = || -> io::Result<()> {
         let mut client = transacting(address)?;

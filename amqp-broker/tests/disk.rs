@@ -1,4 +1,5 @@
-//! The program and its disk: one that fills, one that fails, too few open files, and what the log says at the start.
+//! The program and its disk: one that fills, one that fails, too few open files, and what the log
+//! says at the start.
 
 // Clippy lets only the bodies of tests unwrap; their helpers fail a test in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

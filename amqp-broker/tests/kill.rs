@@ -1,5 +1,5 @@
-//! SIGKILL at any moment, with a ledger: nothing that was confirmed is lost, nothing that was acknowledged returns, and nobody is
-//! asked to repair anything.
+//! SIGKILL at any moment, with a ledger: nothing that was confirmed is lost, nothing that was
+//! acknowledged returns, and nobody is asked to repair anything.
 
 // Clippy lets only the bodies of tests unwrap; their helpers fail a test in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -66,7 +66,8 @@ fn nothing_confirmed_is_lost_whenever_the_broker_is_killed() {
             let (address, confirmed) = (program.address.clone(), Arc::clone(&confirmed));
             move || publish_to_the_end(&address, from, &confirmed)
         });
-        // Every other time messages leave the queue meanwhile; not the last time, so that some are left.
+        // Every other time messages leave the queue meanwhile; not the last time, so that some are
+        // left.
         let consuming = (round % 2 == 1).then(|| {
             let address = program.address.clone();
             thread::spawn(move || consume_to_the_end(&address))

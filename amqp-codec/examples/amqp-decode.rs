@@ -1,4 +1,5 @@
-//! Prints the transcript of one direction of a captured connection: the bytes of a file, or of standard input for `-` or without one.
+//! Prints the transcript of one direction of a captured connection: the bytes of a file, or of
+//! standard input for `-` or without one.
 //!
 //! ```sh
 //! amqp-decode capture.client.bin

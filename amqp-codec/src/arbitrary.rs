@@ -1,7 +1,7 @@
 //! `Arbitrary` for every type of the protocol, for fuzzing brokers, clients and proxies.
 //!
-//! Values are valid: what is made can be written, and is read back the same. For what is nearly valid take a [`RawFrame`],
-//! whose payload is any bytes, or break the bytes of a valid [`Frame`].
+//! Values are valid: what is made can be written, and is read back the same. For what is nearly
+//! valid take a [`RawFrame`], whose payload is any bytes, or break the bytes of a valid [`Frame`].
 
 use arbitrary::{Arbitrary, Error as Unmet, Result, Unstructured};
 use bytes::{Bytes, BytesMut};
@@ -133,7 +133,8 @@ impl<'a> Arbitrary<'a> for Body {
     }
 }
 
-/// Kind and channel as they should be, and any payload: half of them a valid one with one byte changed.
+/// Kind and channel as they should be, and any payload: half of them a valid one with one byte
+/// changed.
 impl<'a> Arbitrary<'a> for RawFrame {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         if u.arbitrary()? {

@@ -79,7 +79,8 @@ pub enum Error {
         /// Its length in bytes.
         length: usize,
     },
-    /// A value to be written is longer than its length field can say (4 GiB), than a frame may be, or than a limit given.
+    /// A value to be written is longer than its length field can say (4 GiB), than a frame may be,
+    /// or than a limit given.
     #[error("{what} is {length} bytes long; the limit is {limit}")]
     TooLong {
         /// The field.
@@ -122,7 +123,8 @@ pub enum Error {
     /// A login could not be read.
     #[error("malformed {0} response")]
     MalformedSasl(&'static str),
-    /// One of nom's own parsers, combined with those of [`parse`](crate::parse), refused what it was given.
+    /// One of nom's own parsers, combined with those of [`parse`](crate::parse), refused what it
+    /// was given.
     #[error("what begins {left} bytes before the end is refused by nom's {kind:?}")]
     Refused {
         /// Which parser.

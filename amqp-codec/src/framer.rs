@@ -1,4 +1,5 @@
-//! Frames out of a stream that may have been captured in part: what is no frame is skipped, and told.
+//! Frames out of a stream that may have been captured in part: what is no frame is skipped, and
+//! told.
 
 use bytes::{Bytes, BytesMut};
 
@@ -10,8 +11,9 @@ use crate::{
 
 /// Cuts one direction of a captured connection into frames, from anywhere in it.
 ///
-/// A connection in order needs no such patience: there [`RawFrame::split_from`] ends at the first error. A framer goes on:
-/// it looks for the next place where a frame can begin. Push bytes as they come, take pieces until there is none.
+/// A connection in order needs no such patience: there [`RawFrame::split_from`] ends at the first
+/// error. A framer goes on: it looks for the next place where a frame can begin. Push bytes as they
+/// come, take pieces until there is none.
 ///
 /// ```
 /// use amqp_codec::{Frame, Framer, framer::Piece};
@@ -130,8 +132,8 @@ enum Begins {
     Nothing,
 }
 
-/// What is at the start of `bytes`. A frame is believed when it is whole and ends with the marker, and a method frame
-/// when its method exists: bytes that only look like a header are common.
+/// What is at the start of `bytes`. A frame is believed when it is whole and ends with the marker,
+/// and a method frame when its method exists: bytes that only look like a header are common.
 fn begins(bytes: &[u8], frame_max: usize) -> Result<Begins, Error> {
     let name = PROTOCOL_HEADER.split_at(4).0;
     if !bytes.is_empty() && name.starts_with(bytes.get(..4).unwrap_or(bytes)) {

@@ -1,9 +1,10 @@
-//! AMQP 0-9-1 on the wire: frames, all methods with RabbitMQ's extensions, content headers and properties, field tables,
-//! SASL. For clients, brokers, proxies, sniffers and fuzzers.
+//! AMQP 0-9-1 on the wire: frames, all methods with RabbitMQ's extensions, content headers and
+//! properties, field tables, SASL. For clients, brokers, proxies, sniffers and fuzzers.
 //!
-//! There is no socket, clock or runtime here: bytes in, values out, and back. What arrives is cut out of the read buffer
-//! without copying; what passes through is written again as the bytes it was. Nothing a peer sends makes this crate panic,
-//! recurse past [`MAX_DEPTH`], or allocate from a size that was only claimed.
+//! There is no socket, clock or runtime here: bytes in, values out, and back. What arrives is cut
+//! out of the read buffer without copying; what passes through is written again as the bytes it
+//! was. Nothing a peer sends makes this crate panic, recurse past [`MAX_DEPTH`], or allocate from a
+//! size that was only claimed.
 //!
 //! A frame, as [`frame`] reads it:
 //!

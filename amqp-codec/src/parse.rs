@@ -1,11 +1,13 @@
-//! Parsers over `&[u8]` for [nom], to be combined with one's own: for sniffers, proxies and fuzzers, whose input is more than frames.
+//! Parsers over `&[u8]` for [nom], to be combined with one's own: for sniffers, proxies and
+//! fuzzers, whose input is more than frames.
 //!
-//! [`complete`] is for input that is all there, such as a frame's payload: what is cut off is an error. [`streaming`] is for
-//! input that is still arriving: it asks for more, and says for how much. Both are the parsers that the rest of this crate rests on,
-//! allocate nothing, and borrow what they find: [`FrameRef`], [`MethodRef`], [`ContentHeaderRef`], [`Entries`].
+//! [`complete`] is for input that is all there, such as a frame's payload: what is cut off is an
+//! error. [`streaming`] is for input that is still arriving: it asks for more, and says for how
+//! much. Both are the parsers that the rest of this crate rests on, allocate nothing, and borrow
+//! what they find: [`FrameRef`], [`MethodRef`], [`ContentHeaderRef`], [`Entries`].
 //!
-//! Errors are this crate's [`Error`], which names the field and the limit; where that was is known from what is left. Nom's own
-//! parsers say [`Error::Refused`] beside them.
+//! Errors are this crate's [`Error`], which names the field and the limit; where that was is known
+//! from what is left. Nom's own parsers say [`Error::Refused`] beside them.
 //!
 //! A capture file, each frame behind its time in microseconds:
 //!
@@ -33,7 +35,8 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! A stream, of which not all has come; and an error type of one's own, which is made of this crate's:
+//! A stream, of which not all has come; and an error type of one's own, which is made of this
+//! crate's:
 //!
 //! ```
 //! use amqp_codec::parse::streaming;
@@ -81,10 +84,12 @@ macro_rules! parsers {
             use super::*;
             use crate::{content::content_header_ref, frame::{frame_header::FrameLimits, frame_ref}, method::method_ref, wire::{nesting::check_table, octets}};
 
-            /// A whole frame of any kind, at most `frame_max` bytes long: header, payload, end marker.
+            /// A whole frame of any kind, at most `frame_max` bytes long: header, payload, end
+            /// marker.
             ///
             /// # Errors
-            /// An unknown type, which one octet tells; a frame over `frame_max`, which seven do; a wrong end marker;
+            /// An unknown type, which one octet tells; a frame over `frame_max`, which seven do; a
+            /// wrong end marker;
             #[doc = $cut_off]
             pub fn frame(frame_max: usize) -> impl Fn(&[u8]) -> IResult<&[u8], FrameRef<'_>, Error> {
                 frame_ref::frame::<Mode>(FrameLimits::new(frame_max))
@@ -99,8 +104,8 @@ macro_rules! parsers {
                 method_ref::method::<Mode>(input)
             }
 
-            /// A content header, which is a header frame's payload, with its properties. What is in its header table is not
-            /// looked at.
+            /// A content header, which is a header frame's payload, with its properties. What is in
+            /// its header table is not looked at.
             ///
             /// # Errors
             /// Flags of properties that there are not;
@@ -129,7 +134,8 @@ parsers! {
 }
 
 parsers! {
-    /// Parsers of input that is still arriving. From a claimed length nothing is allocated: it is told as what is missing.
+    /// Parsers of input that is still arriving. From a claimed length nothing is allocated: it is
+    /// told as what is missing.
     streaming, Streaming, "`Incomplete` when more is to come, with how many octets at least."
 }
 

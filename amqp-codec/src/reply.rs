@@ -1,5 +1,5 @@
-//! Reply codes: why a channel or connection was closed, or a message returned (spec section 1.2.1 of the generated
-//! reference, "constants").
+//! Reply codes: why a channel or connection was closed, or a message returned (spec section 1.2.1
+//! of the generated reference, "constants").
 
 use std::fmt;
 
@@ -28,7 +28,8 @@ macro_rules! reply_codes {
             /// Every code the protocol names.
             pub const ALL: &'static [ReplyCode] = &[$(ReplyCode::$name),*];
 
-            /// The code's name as brokers write it at the start of a reply text, `NOT_FOUND` for 404.
+            /// The code's name as brokers write it at the start of a reply text, `NOT_FOUND` for
+            /// 404.
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 { $($code => Some($text),)* _ => None }
             }

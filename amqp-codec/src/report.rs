@@ -2,10 +2,11 @@
 
 use std::{error::Error, fmt, iter::successors};
 
-/// An error with all its causes in one line, `cannot connect to a.example:5672: connection refused`: the `Display` of an error of these crates
-/// says what its source does not.
+/// An error with all its causes in one line, `cannot connect to a.example:5672: connection
+/// refused`: the `Display` of an error of these crates says what its source does not.
 ///
-/// A cause that the words before it end with is not said twice: errors of other crates often repeat theirs.
+/// A cause that the words before it end with is not said twice: errors of other crates often repeat
+/// theirs.
 ///
 /// ```
 /// use amqp_codec::Report;

@@ -26,12 +26,14 @@ pub const EXTERNAL: &str = "EXTERNAL";
 /// The name of ANONYMOUS.
 pub const ANONYMOUS: &str = "ANONYMOUS";
 
-/// User and password as PLAIN carries them. Neither may hold a NUL, which [`parse_plain`] would read as an end.
+/// User and password as PLAIN carries them. Neither may hold a NUL, which [`parse_plain`] would
+/// read as an end.
 pub fn plain(user: &str, password: &str) -> Secret {
     Secret::from(format!("\0{user}\0{password}"))
 }
 
-/// Reads a PLAIN response: user and password. An authorisation identity before the first NUL is ignored, as RabbitMQ does.
+/// Reads a PLAIN response: user and password. An authorisation identity before the first NUL is
+/// ignored, as RabbitMQ does.
 ///
 /// # Errors
 /// [`Error::MalformedSasl`] without two NULs, or when a part is not UTF-8.
@@ -56,7 +58,8 @@ pub fn amqplain(user: &str, password: &str) -> Result<Secret, Error> {
 /// Reads an AMQPLAIN response: user and password. Further entries are ignored, as RabbitMQ does.
 ///
 /// # Errors
-/// [`Error::MalformedSasl`] when it is no table, or one without both entries as long strings of UTF-8.
+/// [`Error::MalformedSasl`] when it is no table, or one without both entries as long strings of
+/// UTF-8.
 pub fn parse_amqplain(response: &Secret) -> Result<(String, Secret), Error> {
     let malformed = |_| Error::MalformedSasl(AMQPLAIN);
     let login = Table::from_encoded(Bytes::copy_from_slice(response.expose())).map_err(malformed)?;
@@ -72,7 +75,8 @@ pub fn parse_amqplain(response: &Secret) -> Result<(String, Secret), Error> {
     }
 }
 
-/// An EXTERNAL response: empty, for the identity that the certificate proves, or another that it may act as.
+/// An EXTERNAL response: empty, for the identity that the certificate proves, or another that it
+/// may act as.
 pub fn external(identity: &str) -> Secret {
     Secret::from(identity)
 }

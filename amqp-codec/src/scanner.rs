@@ -8,8 +8,8 @@ use crate::{
     wire::octets,
 };
 
-/// Follows the frames of a stream that passes by in parts, as through a proxy, and keeps nothing of them but the header of the frame
-/// under way.
+/// Follows the frames of a stream that passes by in parts, as through a proxy, and keeps nothing of
+/// them but the header of the frame under way.
 ///
 /// ```
 /// use amqp_codec::{FrameScanner, frame::HEARTBEAT, scanner::Passed};
@@ -52,7 +52,8 @@ impl FrameScanner {
         self.known == 0
     }
 
-    /// Takes octets off the front, up to the next that is worth telling; `None` when it has taken all.
+    /// Takes octets off the front, up to the next that is worth telling; `None` when it has taken
+    /// all.
     ///
     /// # Errors
     /// An unknown type. Where the next frame begins is not known from then on, and the error stays.

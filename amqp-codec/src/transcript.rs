@@ -1,4 +1,5 @@
-//! Frames and values as a reader of a transcript wants them: one line a frame, what nobody set left out, secrets redacted.
+//! Frames and values as a reader of a transcript wants them: one line a frame, what nobody set left
+//! out, secrets redacted.
 
 use std::fmt;
 

@@ -20,8 +20,9 @@ pub struct Tune {
 }
 
 impl Tune {
-    /// What a client answers to a broker's offer: of each limit the smaller, 0 being no limit; of the heartbeat the
-    /// smaller, 0 on either side being off when the client says so, else the other's wish.
+    /// What a client answers to a broker's offer: of each limit the smaller, 0 being no limit; of
+    /// the heartbeat the smaller, 0 on either side being off when the client says so, else the
+    /// other's wish.
     ///
     /// # Errors
     /// [`Error::FrameMaxTooSmall`] when the broker offers less than the protocol's minimum.

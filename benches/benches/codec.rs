@@ -9,7 +9,8 @@ fn main() {
     divan::main();
 }
 
-/// Method, header with content-type and delivery-mode, and 16 bytes of body, into a buffer that has room.
+/// Method, header with content-type and delivery-mode, and 16 bytes of body, into a buffer that has
+/// room.
 mod encode_publish {
     use super::*;
 
@@ -88,8 +89,8 @@ mod encode_publish {
     }
 }
 
-/// Method, header and 16 bytes of body to a message that can be kept, a thousand of them as one read brings them: of the
-/// time shown a thousandth is that of one.
+/// Method, header and 16 bytes of body to a message that can be kept, a thousand of them as one
+/// read brings them: of the time shown a thousandth is that of one.
 mod decode_1000_deliveries {
     use super::*;
 

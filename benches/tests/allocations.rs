@@ -11,7 +11,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const COUNT: usize = 1000;
 
-/// The thread of the test harness may allocate beside one round or the other; what is timed would in each.
+/// The thread of the test harness may allocate beside one round or the other; what is timed would
+/// in each.
 const ROUNDS: usize = 10;
 
 #[test]

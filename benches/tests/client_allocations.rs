@@ -1,5 +1,5 @@
-//! Allocations of the client a message, and what an idle connection holds, against a peer that allocates nothing itself. Alone in
-//! this file, so that no other test allocates beside it.
+//! Allocations of the client a message, and what an idle connection holds, against a peer that
+//! allocates nothing itself. Alone in this file, so that no other test allocates beside it.
 
 use std::{
     alloc::System,
@@ -44,7 +44,8 @@ async fn a_publish_allocates_nothing_and_a_delivery_next_to_nothing() {
     println!(
         "allocations: {a_publish} a publish, {a_confirmed_publish} a confirmed one, {a_delivery} a delivery"
     );
-    // On a busy machine a chunk of the socket's holds fewer messages, and more chunks are under way.
+    // On a busy machine a chunk of the socket's holds fewer messages, and more chunks are under
+    // way.
     assert!(a_publish < 0.02, "{a_publish} a publish");
     assert!(a_confirmed_publish < 0.05, "{a_confirmed_publish} a confirmed publish");
     assert!(a_delivery < 0.1, "{a_delivery} a delivery");

@@ -7,8 +7,8 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// A part of a body that came in a frame of its own is kept in 32 bytes of a list that may just have doubled; the smallest
-/// such frame has 9 bytes. Nothing else comes near.
+/// A part of a body that came in a frame of its own is kept in 32 bytes of a list that may just
+/// have doubled; the smallest such frame has 9 bytes. Nothing else comes near.
 const PER_BYTE: usize = 16;
 /// Reference counts, an error.
 const ONCE: usize = 512;

@@ -26,8 +26,8 @@ const FEATURES: u8 = 0x20;
 /// How large the parts are in which the rest arrives.
 const PART_SIZE: u8 = 0x1f;
 
-/// What a client may say to a broker: whatever it is, nobody panics, the broker answers in frames, serves the next client,
-/// and ends when it is asked to.
+/// What a client may say to a broker: whatever it is, nobody panics, the broker answers in frames,
+/// serves the next client, and ends when it is asked to.
 ///
 /// The first octet says how: see the constants above.
 pub fn broker_session(data: &[u8]) {
@@ -76,8 +76,8 @@ fn narrow() -> Broker {
         .build()
 }
 
-/// A stream with a consumer, a quorum queue whose dead letters go to a queue with priorities and a short length, a consumer of
-/// direct replies, a channel with confirms and one with transactions.
+/// A stream with a consumer, a quorum queue whose dead letters go to a queue with priorities and a
+/// short length, a consumer of direct replies, a channel with confirms and one with transactions.
 fn features() -> BytesMut {
     let queue = |name: &'static str, arguments: Table| queue::Declare {
         queue: ShortString::from_static(name),
@@ -169,7 +169,8 @@ fn opening() -> BytesMut {
     opening
 }
 
-/// Reads to the end of the stream. A protocol header is an answer too, to a client of another version.
+/// Reads to the end of the stream. A protocol header is an answer too, to a client of another
+/// version.
 async fn all_frames(mut read: ReadHalf<DuplexStream>) {
     let mut received = BytesMut::new();
     while matches!(read.read_buf(&mut received).await, Ok(count) if count > 0) {

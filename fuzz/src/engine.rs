@@ -13,8 +13,8 @@ use crate::script::{method, must_end, runtime, stream_of};
 /// The tag of the one consumer.
 pub(crate) const TAG: &str = "golden";
 
-/// What a broker may say to a client that has calls, publishes and a consumer under way: whatever it is, nobody panics, and
-/// everyone who waits is told something when the stream ends.
+/// What a broker may say to a client that has calls, publishes and a consumer under way: whatever
+/// it is, nobody panics, and everyone who waits is told something when the stream ends.
 ///
 /// The first octet says in how large parts the rest arrives.
 pub fn engine(data: &[u8]) {

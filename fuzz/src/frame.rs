@@ -7,8 +7,8 @@ use crate::{allocation::bounded, method::same_again};
 
 const FRAME_MAX: usize = 4096;
 
-/// A stream of frames of one channel: what is read is written the same, within bounds of memory; and any frame that can be
-/// made of the input is read as it was written.
+/// A stream of frames of one channel: what is read is written the same, within bounds of memory;
+/// and any frame that can be made of the input is read as it was written.
 ///
 /// The first octet says in how large parts the rest arrives.
 pub fn frame(data: &[u8]) {
@@ -36,7 +36,8 @@ fn made_of(data: &[u8]) {
         frame.encode(usize::MAX, &mut wire).expect("it is valid");
         let raw = RawFrame::split_from(&mut wire, usize::MAX).expect("it was written").expect("whole");
         let read = raw.decode().expect("it was valid");
-        // Not by `==`: a NaN in a table is kept, and equals nothing. Secrets do not show: by their bytes.
+        // Not by `==`: a NaN in a table is kept, and equals nothing. Secrets do not show: by their
+        // bytes.
         let mut again = BytesMut::new();
         read.encode(usize::MAX, &mut again).expect("it was read");
         wire.clear();

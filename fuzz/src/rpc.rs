@@ -9,12 +9,13 @@ const TOPIC: &str = "math";
 /// Stands for the id of the call in a reply.
 const ID: &str = "$ID";
 
-/// An octet, then the body of a request (0 in its lowest bit) or of a reply, `$ID` in it for the call's. Whatever it is, the server
-/// serves the next call, and the client's call ends.
+/// An octet, then the body of a request (0 in its lowest bit) or of a reply, `$ID` in it for the
+/// call's. Whatever it is, the server serves the next call, and the client's call ends.
 pub fn rpc(data: &[u8]) {
     let Some((kind, body)) = data.split_first() else { return };
     runtime().block_on(async {
-        // One for all inputs, since it stays until the process ends; without a queue of the input before.
+        // One for all inputs, since it stays until the process ends; without a queue of the input
+        // before.
         let broker = amqp_broker::memory(NAME);
         for queue in broker.queues("/") {
             broker.faults().delete_queue("/", &queue.name);

@@ -1,4 +1,5 @@
-//! Input as frames: what a mutation leaves of a frame is a frame again, and gets past the check of its length and end.
+//! Input as frames: what a mutation leaves of a frame is a frame again, and gets past the check of
+//! its length and end.
 
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ pub(crate) fn record(kind: u8, channel: u8, payload: &[u8]) -> Vec<u8> {
     [&[kind, channel, high, low], payload].concat()
 }
 
-/// The bytes that records say are sent. Only the first channels are used: most of them are not open anyway.
+/// The bytes that records say are sent. Only the first channels are used: most of them are not open
+/// anyway.
 pub(crate) fn stream_of(mut records: &[u8]) -> BytesMut {
     let mut stream = BytesMut::new();
     while let Some((&[kind, channel, high, low], rest)) = records.split_first_chunk::<RECORD_HEADER>() {
@@ -64,7 +66,8 @@ pub(crate) fn method(channel: u16, method: impl Into<Method>) -> BytesMut {
     bytes
 }
 
-/// A runtime whose clock jumps to the next deadline when nobody can go on: who waits for ever is found at once.
+/// A runtime whose clock jumps to the next deadline when nobody can go on: who waits for ever is
+/// found at once.
 pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()

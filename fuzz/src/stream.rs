@@ -15,11 +15,13 @@ use tokio_util::codec::Decoder as _;
 use crate::allocation::bounded;
 
 const FRAME_MAX: usize = 4096;
-/// Streams up to this many bytes are cut at every point; longer ones at as many points, which differ with the length.
+/// Streams up to this many bytes are cut at every point; longer ones at as many points, which
+/// differ with the length.
 const CUTS: usize = 64;
 
-/// A stream split at every point is the whole: the same frames and the same error, whatever reads them; a framer accounts
-/// for every byte; and content that is stepped over in one piece is what its frames make.
+/// A stream split at every point is the whole: the same frames and the same error, whatever reads
+/// them; a framer accounts for every byte; and content that is stepped over in one piece is what
+/// its frames make.
 pub fn stream(data: &[u8]) {
     same_walk(data);
     same_in_parts(data);
@@ -76,7 +78,8 @@ fn length(piece: &Piece) -> usize {
     }
 }
 
-/// A walk over the buffer finds the frames that are cut off it one by one, and ends as that does; so do the parsers.
+/// A walk over the buffer finds the frames that are cut off it one by one, and ends as that does;
+/// so do the parsers.
 fn same_walk(data: &[u8]) {
     let mut rest = BytesMut::from(data);
     bounded(0, || walk(data));

@@ -3,8 +3,8 @@ use bytes::Bytes;
 
 use crate::allocation::bounded;
 
-/// Entries of a table, and elements of an array: the bytes are kept, every value can be read, and what is built again from
-/// the values has the same ones.
+/// Entries of a table, and elements of an array: the bytes are kept, every value can be read, and
+/// what is built again from the values has the same ones.
 pub fn table(data: &[u8]) {
     unchecked_entries_are_read_to_the_first_that_is_malformed(data);
     let encoded = Bytes::copy_from_slice(data);
@@ -78,7 +78,8 @@ fn value_again(value: Value) -> Option<Value> {
     })
 }
 
-/// Put into as many tables and arrays as may be nested, it is one level too deep: to read, and to build.
+/// Put into as many tables and arrays as may be nested, it is one level too deep: to read, and to
+/// build.
 fn too_deep_is_refused(table: Table) {
     let mut bytes = table.as_encoded().to_vec();
     let mut built = Some(Value::from(table));

@@ -2,8 +2,8 @@ use messaging::TransportOptions;
 
 const SECRET: &str = "swordfish";
 
-/// A transport's URL as it stands; one with a password between the lines of the input, which no error shows; and one made of
-/// the input as user, password and virtual host, which is always one.
+/// A transport's URL as it stands; one with a password between the lines of the input, which no
+/// error shows; and one made of the input as user, password and virtual host, which is always one.
 pub fn transport_url(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     // What is told of a transport it tells without connecting.
@@ -15,7 +15,8 @@ pub fn transport_url(data: &[u8]) {
     let mut parts = text.splitn(3, '\n');
     let mut next = || parts.next().unwrap_or_default();
     let (user, password, vhost) = (next(), next(), next());
-    // A semicolon in a password that is not escaped may begin another URL. Schemes and hosts are shown in lower case.
+    // A semicolon in a password that is not escaped may begin another URL. Schemes and hosts are
+    // shown in lower case.
     if !text.to_lowercase().contains(SECRET) && !password.contains(';') {
         for url in [
             format!("rabbit://{}:{SECRET}@{text}", encoded(user)),

@@ -1,7 +1,7 @@
 use messaging::{Serializers, Value};
 
-/// A body of any type, tags of kombu's among it: what was read as JSON or MessagePack is written and read again the same,
-/// or not written because it would be read as something else.
+/// A body of any type, tags of kombu's among it: what was read as JSON or MessagePack is written
+/// and read again the same, or not written because it would be read as something else.
 pub fn value(data: &[u8]) {
     let all = Serializers::new();
     for (name, content_type) in [("json", "application/json"), ("msgpack", "application/x-msgpack")] {

@@ -24,7 +24,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts three nodes, which find one another. All answer, and know of each other, when this returns.
+    /// Starts three nodes, which find one another. All answer, and know of each other, when this
+    /// returns.
     ///
     /// # Errors
     /// When one cannot be started, or does not answer within 90 s, or they do not make a cluster.
@@ -35,8 +36,8 @@ impl Cluster {
         Self::start_with("pause_minority").await
     }
 
-    /// As [`start`](Self::start), with another answer to the question what nodes do that see no majority
-    /// (`cluster_partition_handling`).
+    /// As [`start`](Self::start), with another answer to the question what nodes do that see no
+    /// majority (`cluster_partition_handling`).
     ///
     /// # Errors
     /// As `start`.
@@ -77,7 +78,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// A URI of the virtual host `/` with all its nodes, that of each before those of higher number, beginning with `first`.
+    /// A URI of the virtual host `/` with all its nodes, that of each before those of higher
+    /// number, beginning with `first`.
     #[must_use]
     pub fn uri(&self, first: usize) -> String {
         let count = self.nodes.len();

@@ -21,7 +21,8 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The program `amqp-broker` on a port of its own, with its data, if it keeps any, in a folder of its own.
+/// The program `amqp-broker` on a port of its own, with its data, if it keeps any, in a folder of
+/// its own.
 ///
 /// # On drop
 /// It is killed, and its data deleted.
@@ -36,7 +37,8 @@ pub struct EmbeddedBroker {
 }
 
 impl EmbeddedBroker {
-    /// Where the program is: built by `cargo test --workspace`, beside this very test. When it is not there, `test` is left out.
+    /// Where the program is: built by `cargo test --workspace`, beside this very test. When it is
+    /// not there, `test` is left out.
     #[must_use]
     pub fn require(test: &str) -> Option<PathBuf> {
         let this = env::current_exe().ok();
@@ -108,7 +110,8 @@ impl EmbeddedBroker {
         self.process.ended()
     }
 
-    /// Kills it as a crash would (SIGKILL): its clients are told nothing. It is gone when this returns.
+    /// Kills it as a crash would (SIGKILL): its clients are told nothing. It is gone when this
+    /// returns.
     ///
     /// # Errors
     /// When the system refuses.
@@ -124,8 +127,8 @@ impl EmbeddedBroker {
         self.process.terminate(STOP_DEADLINE).await
     }
 
-    /// Starts it again after [`kill`](Self::kill) or [`shut_down`](Self::shut_down), with its data and on its port. It answers when this
-    /// returns.
+    /// Starts it again after [`kill`](Self::kill) or [`shut_down`](Self::shut_down), with its data
+    /// and on its port. It answers when this returns.
     ///
     /// # Errors
     /// As [`start`](Self::start).

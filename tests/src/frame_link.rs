@@ -1,4 +1,5 @@
-//! Links between a client and a broker that know where frames begin and end, and break where they are told to.
+//! Links between a client and a broker that know where frames begin and end, and break where they
+//! are told to.
 
 use std::{
     future::pending,
@@ -31,7 +32,8 @@ pub struct Break {
     pub link: usize,
     /// On which way.
     pub direction: Direction,
-    /// At which frame, counted from 1 on this way of this link; the client's protocol header is its first.
+    /// At which frame, counted from 1 on this way of this link; the client's protocol header is its
+    /// first.
     pub frame: usize,
     /// How much of that frame still passes.
     pub place: Place,
@@ -75,7 +77,8 @@ pub enum Kind {
     Stall,
 }
 
-/// Carries whole frames between clients and brokers over streams of any kind, and breaks where it is told to.
+/// Carries whole frames between clients and brokers over streams of any kind, and breaks where it
+/// is told to.
 ///
 /// Cloning gives another handle of the same.
 #[derive(Clone, Debug, Default)]
@@ -142,7 +145,8 @@ impl FrameLinks {
         self.with(|state| state.broken)
     }
 
-    /// Links a new client to the broker at the other end of `stream`: the client's end. The link ends with either end.
+    /// Links a new client to the broker at the other end of `stream`: the client's end. The link
+    /// ends with either end.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -160,7 +164,8 @@ impl FrameLinks {
             let (from_client, to_client) = split(end);
             let (from_broker, to_broker) = split(stream);
             let way = |direction| Way { links: &links, number, direction, byte_by_byte, frames: 0 };
-            // An end that has gone, or broke off within a frame, is shown to the other as the end of its stream.
+            // An end that has gone, or broke off within a frame, is shown to the other as the end
+            // of its stream.
             let _ = tokio::select! {
                 ended = way(Direction::ToBroker).carry(from_client, to_broker) => ended,
                 ended = way(Direction::ToClient).carry(from_broker, to_client) => ended,

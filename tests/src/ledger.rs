@@ -10,7 +10,8 @@ use std::{
 
 /// Keeps the account of messages, each by a number that it carries in its body.
 ///
-/// Publishers and consumers tell it what happens, [`check`](Self::check) says in the end whether it adds up.
+/// Publishers and consumers tell it what happens, [`check`](Self::check) says in the end whether it
+/// adds up.
 #[derive(Debug, Default)]
 pub struct Ledger {
     entries: Mutex<BTreeMap<u64, Entry>>,
@@ -96,7 +97,8 @@ impl Ledger {
         Self::default()
     }
 
-    /// A message is about to be published; its number. `republish` when its publisher publishes again what was not confirmed.
+    /// A message is about to be published; its number. `republish` when its publisher publishes
+    /// again what was not confirmed.
     pub fn publish(&self, republish: bool) -> u64 {
         self.with(|entries| {
             let number = entries.keys().next_back().map_or(1, |last| last + 1);
@@ -124,7 +126,8 @@ impl Ledger {
     /// A message arrived.
     ///
     /// # Panics
-    /// When its number is not one of ours; when it had arrived, could not be acked, and comes again without the flag.
+    /// When its number is not one of ours; when it had arrived, could not be acked, and comes again
+    /// without the flag.
     pub fn deliver(&self, number: u64, redelivered: bool) -> Receipt {
         let (was_owed, nth) = self.entry(number, |entry| {
             *(if redelivered { &mut entry.flagged } else { &mut entry.fresh }) += 1;
@@ -135,7 +138,8 @@ impl Ledger {
         Receipt { number, nth }
     }
 
-    /// A delivery was acked; `false` when it could not be, so that it has to come again, unless it has already.
+    /// A delivery was acked; `false` when it could not be, so that it has to come again, unless it
+    /// has already.
     ///
     /// # Panics
     /// When the message is not one of ours.
@@ -146,13 +150,15 @@ impl Ledger {
         });
     }
 
-    /// Whether every message that was confirmed was also delivered and acked, and nothing else is to come for certain.
+    /// Whether every message that was confirmed was also delivered and acked, and nothing else is
+    /// to come for certain.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.with(|entries| entries.values().all(Entry::is_complete))
     }
 
-    /// The numbers of messages that were confirmed, and were not delivered and acked so far; not more than ten.
+    /// The numbers of messages that were confirmed, and were not delivered and acked so far; not
+    /// more than ten.
     #[must_use]
     pub fn missing(&self) -> Vec<u64> {
         self.with(|entries| {
@@ -164,9 +170,9 @@ impl Ledger {
     /// Whether it all adds up, when nothing is under way any more.
     ///
     /// # Panics
-    /// With every message for which it does not: published and nobody knows what became of it; confirmed and never
-    /// delivered; returned and delivered; delivered and not acked; delivered twice without flag though published once; lost though it was to
-    /// be published again.
+    /// With every message for which it does not: published and nobody knows what became of it;
+    /// confirmed and never delivered; returned and delivered; delivered and not acked; delivered
+    /// twice without flag though published once; lost though it was to be published again.
     pub fn check(&self) -> Summary {
         let mut summary = Summary::default();
         let mut wrong = Vec::new();

@@ -1,7 +1,8 @@
 //! What the integration suite stands on: brokers to test against, and ways to disturb them.
 //!
-//! Nothing here needs to be installed: a test asks with a `require` function and returns when it gets nothing,
-//! which the run then says aloud (see [`leave_out`]). `tests/run` installs and starts everything.
+//! Nothing here needs to be installed: a test asks with a `require` function and returns when it
+//! gets nothing, which the run then says aloud (see [`leave_out`]). `tests/run` installs and starts
+//! everything.
 
 mod cluster;
 mod embedded;

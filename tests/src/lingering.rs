@@ -16,7 +16,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Links clients to a broker, and can cut them off so that the broker still takes them to be there, as when a cable is pulled.
+/// Links clients to a broker, and can cut them off so that the broker still takes them to be there,
+/// as when a cable is pulled.
 ///
 /// # On drop
 /// Stops listening and closes all links.

@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path};
 
-/// Looks for every test of the suite that the table in a file's documentation names, in backquotes; how many there are.
+/// Looks for every test of the suite that the table in a file's documentation names, in backquotes;
+/// how many there are.
 ///
 /// # Panics
 /// When one does not exist: who renames or removes a test must not leave its row behind.

@@ -13,8 +13,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::left_out::leave_out;
 use crate::process;
 
-/// Where Debian's package keeps the scripts. Those of the same name in /usr/sbin change the user and read
-/// /etc/rabbitmq: not for a private node.
+/// Where Debian's package keeps the scripts. Those of the same name in /usr/sbin change the user
+/// and read /etc/rabbitmq: not for a private node.
 pub(crate) const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 /// Keeps Erlang's port between nodes, which listens everywhere otherwise, to this machine.
 pub(crate) const LOOPBACK_ONLY: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
@@ -47,10 +47,12 @@ pub(crate) struct Control {
 }
 
 impl Node {
-    /// The node that `tests/run` started for all tests, if it did: the one at `AMQP_TEST_RABBITMQ_URI`.
+    /// The node that `tests/run` started for all tests, if it did: the one at
+    /// `AMQP_TEST_RABBITMQ_URI`.
     ///
     /// # Panics
-    /// When the variable is set and holds no AMQP URI: leaving tests out for a slip of the pen would hide it.
+    /// When the variable is set and holds no AMQP URI: leaving tests out for a slip of the pen
+    /// would hide it.
     #[must_use]
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Node>> = OnceLock::new();
@@ -99,11 +101,13 @@ impl Node {
     /// Runs rabbitmqctl on this node: what it printed, without its headings.
     ///
     /// # Errors
-    /// When rabbitmqctl fails (with what it said), does not end within 60 s, or the node is not one of ours:
-    /// only [`RabbitMq::start`](crate::RabbitMq::start) and `tests/run` make nodes it can reach.
+    /// When rabbitmqctl fails (with what it said), does not end within 60 s, or the node is not one
+    /// of ours: only [`RabbitMq::start`](crate::RabbitMq::start) and `tests/run` make nodes it can
+    /// reach.
     ///
     /// # Cancel safety
-    /// rabbitmqctl is killed when the future is dropped; whether the node did what it was told is unknown.
+    /// rabbitmqctl is killed when the future is dropped; whether the node did what it was told is
+    /// unknown.
     pub async fn ctl(&self, args: &[&str]) -> io::Result<String> {
         let control = self.control.as_ref().ok_or_else(|| {
             io::Error::other(format!("the node at {} is not one of ours: no rabbitmqctl", self.authority()))
@@ -172,7 +176,8 @@ impl Control {
         Some(Self { home, epmd_port, name: NAME.into() })
     }
 
-    /// `program` with the environment of this node, and nothing of ours that would lead it to another.
+    /// `program` with the environment of this node, and nothing of ours that would lead it to
+    /// another.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         for (name, _) in env::vars_os() {

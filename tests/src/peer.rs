@@ -1,4 +1,5 @@
-//! A broker played by a script, over a stream in memory: a test reads like the transcript of its session.
+//! A broker played by a script, over a stream in memory: a test reads like the transcript of its
+//! session.
 //!
 //! ```no_run
 //! # async fn test() -> amqp_client::Result<()> {
@@ -45,7 +46,8 @@ const STREAM_BUFFER: usize = 1 << 20;
 
 /// The broker's side of one connection.
 ///
-/// All waits have a deadline and panic, naming the line of the script, when something else comes or nothing does.
+/// All waits have a deadline and panic, naming the line of the script, when something else comes or
+/// nothing does.
 ///
 /// # On drop
 /// The stream ends, as a broker's does that died.
@@ -73,7 +75,8 @@ pub struct Accepted {
 }
 
 impl Peer {
-    /// The stream itself, for a broker that follows no script. Nothing may have been received that was not expected.
+    /// The stream itself, for a broker that follows no script. Nothing may have been received that
+    /// was not expected.
     ///
     /// # Panics
     /// When something was.
@@ -96,7 +99,8 @@ impl Peer {
         self.capabilities.retain(|has| *has != capability);
     }
 
-    /// The handshake as RabbitMQ leads it, with its default limits: 2047 channels, frames of 128 KiB, 60 s.
+    /// The handshake as RabbitMQ leads it, with its default limits: 2047 channels, frames of 128
+    /// KiB, 60 s.
     #[track_caller]
     pub fn accept(&mut self) -> impl Future<Output = Accepted> {
         self.accept_with(Tune { channel_max: 2047, frame_max: 131_072, heartbeat: 60 })

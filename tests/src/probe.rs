@@ -14,7 +14,8 @@ use tokio::{
 
 use crate::raw_client::{RawClient, short};
 
-/// Asks for a queue of its own by passive declarations, a connection of its own, one after the other.
+/// Asks for a queue of its own by passive declarations, a connection of its own, one after the
+/// other.
 ///
 /// # On drop
 /// It ends.
@@ -34,7 +35,8 @@ struct State {
 /// How long a [`Probe`] waited for each of its answers.
 #[derive(Clone, Debug, Default)]
 pub struct Waits {
-    /// In order of length. The last answer may still be due: its wait is then as long as it has been.
+    /// In order of length. The last answer may still be due: its wait is then as long as it has
+    /// been.
     sorted: Vec<Duration>,
     /// Why there were no more of them.
     pub failure: Option<String>,
@@ -54,7 +56,8 @@ impl Probe {
         Ok(Self { state, task })
     }
 
-    /// What it has waited since this was called last; a wait that has not ended is left for the next time.
+    /// What it has waited since this was called last; a wait that has not ended is left for the
+    /// next time.
     #[must_use]
     pub fn waits(&self) -> Waits {
         let mut state = lock(&self.state);

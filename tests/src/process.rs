@@ -72,8 +72,8 @@ impl Drop for Process {
 /// Runs `command` with nothing on its standard input and gathers what it says.
 ///
 /// # Errors
-/// When it cannot be started, or `TimedOut` when it has not ended within `deadline`; it is killed then.
-/// Both name it.
+/// When it cannot be started, or `TimedOut` when it has not ended within `deadline`; it is killed
+/// then. Both name it.
 ///
 /// # Cancel safety
 /// The program is killed when the future is dropped.

@@ -81,8 +81,8 @@ impl Proxy {
         self.rules.send_modify(Rules::cut);
     }
 
-    /// Refuses new clients (`true`: the port is closed when this returns) or lets them in again (`false`).
-    /// Open links stay.
+    /// Refuses new clients (`true`: the port is closed when this returns) or lets them in again
+    /// (`false`). Open links stay.
     ///
     /// # Errors
     /// When the port cannot be had again.
@@ -99,7 +99,8 @@ impl Proxy {
         Ok(())
     }
 
-    /// Forwards nothing while `true`, with all sockets kept open, so that the peers see silence and full buffers.
+    /// Forwards nothing while `true`, with all sockets kept open, so that the peers see silence and
+    /// full buffers.
     pub fn stall(&self, stall: bool) {
         self.rules.send_modify(|rules| rules.stall = stall);
     }
@@ -113,7 +114,8 @@ impl Proxy {
         self.rules.send_modify(|rules| rules.split = most);
     }
 
-    /// Forwards exactly `bytes` more bytes in `direction`, counted over all links, then cuts them all, once.
+    /// Forwards exactly `bytes` more bytes in `direction`, counted over all links, then cuts them
+    /// all, once.
     pub fn cut_after(&self, bytes: u64, direction: Direction) {
         if bytes == 0 {
             self.cut();
@@ -184,7 +186,8 @@ impl Allowances {
     }
 }
 
-/// Carries bytes both ways until an end closes, fails, or the link is cut; then all its sockets close.
+/// Carries bytes both ways until an end closes, fails, or the link is cut; then all its sockets
+/// close.
 async fn link(
     mut client: TcpStream,
     upstream: Arc<str>,
@@ -211,7 +214,8 @@ async fn link(
     tokio::select! {
         biased;
         _ = cut.wait_for(|rules| rules.cuts != born) => {}
-        // Either end's error is shown to the other as a closed socket, which is all a proxy can say.
+        // Either end's error is shown to the other as a closed socket, which is all a proxy can
+        // say.
         _ = carry => {}
     }
 }

@@ -23,8 +23,9 @@ pub struct Python {
 }
 
 impl Python {
-    /// The Python that `tests/run` has set up, if it did: in the folder that `AMQP_TEST_VENV` names, or else in
-    /// `venv` under Cargo's target folder. One with other packages than are asked for now does not count.
+    /// The Python that `tests/run` has set up, if it did: in the folder that `AMQP_TEST_VENV`
+    /// names, or else in `venv` under Cargo's target folder. One with other packages than are asked
+    /// for now does not count.
     #[must_use]
     pub fn available() -> Option<Self> {
         Self::of_folder(&folder())
@@ -43,8 +44,8 @@ impl Python {
     /// Runs `script`, the text of a program, with `args` as its `sys.argv[1:]`.
     ///
     /// # Errors
-    /// When it cannot be started, or `TimedOut` when it has not ended within 120 s; it is killed then. That it
-    /// failed is no error here: see the output's status.
+    /// When it cannot be started, or `TimedOut` when it has not ended within 120 s; it is killed
+    /// then. That it failed is no error here: see the output's status.
     ///
     /// # Cancel safety
     /// The script is killed when the future is dropped.
@@ -52,7 +53,8 @@ impl Python {
         process::output(self.command(script, args), SCRIPT_DEADLINE).await
     }
 
-    /// What runs `script` with `args` as its `sys.argv[1:]`, to be started by whoever talks with it.
+    /// What runs `script` with `args` as its `sys.argv[1:]`, to be started by whoever talks with
+    /// it.
     #[must_use]
     pub fn command(&self, script: &str, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
@@ -60,8 +62,8 @@ impl Python {
         command
     }
 
-    /// The folder with the sources of a package, `name-version`, and so the tests it was published with: if `tests/run` could
-    /// fetch them.
+    /// The folder with the sources of a package, `name-version`, and so the tests it was published
+    /// with: if `tests/run` could fetch them.
     #[must_use]
     pub fn published(&self, package: &str) -> Option<PathBuf> {
         let folder = self.program.parent()?.parent()?.join("suites").join(package);

@@ -1,4 +1,5 @@
-//! A private RabbitMQ: a node of its own on free ports of 127.0.0.1, with its own data, gone afterwards.
+//! A private RabbitMQ: a node of its own on free ports of 127.0.0.1, with its own data, gone
+//! afterwards.
 
 use std::fs;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -57,11 +58,12 @@ impl RabbitMq {
         installed
     }
 
-    /// Starts a node with the user guest, whose password is guest, and the virtual host `/`. It answers AMQP's
-    /// protocol header when this returns.
+    /// Starts a node with the user guest, whose password is guest, and the virtual host `/`. It
+    /// answers AMQP's protocol header when this returns.
     ///
     /// # Errors
-    /// When it cannot be started, or does not answer within 90 s; the error ends with the tail of its log.
+    /// When it cannot be started, or does not answer within 90 s; the error ends with the tail of
+    /// its log.
     ///
     /// # Cancel safety
     /// The node is killed when the future is dropped.
@@ -124,7 +126,8 @@ impl RabbitMq {
         stopped.map_err(|error| self.failure(error.kind(), &format!("did not stop ({error})")))
     }
 
-    /// Starts a node again that was killed or shut down, with its data and on its ports. It answers when this returns.
+    /// Starts a node again that was killed or shut down, with its data and on its ports. It answers
+    /// when this returns.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -136,7 +139,8 @@ impl RabbitMq {
         self.wait_until_it_answers().await
     }
 
-    /// Kills the node as a crash would (SIGKILL): its clients are told nothing. It is gone when this returns.
+    /// Kills the node as a crash would (SIGKILL): its clients are told nothing. It is gone when
+    /// this returns.
     ///
     /// # Errors
     /// When the system refuses.
@@ -216,8 +220,8 @@ pub(crate) fn free_ports<const COUNT: usize>() -> io::Result<[u16; COUNT]> {
     Ok(ports)
 }
 
-/// A port that no connection is given by chance in the seconds before the node takes it: from below the range
-/// that Linux hands out (`net.ipv4.ip_local_port_range`).
+/// A port that no connection is given by chance in the seconds before the node takes it: from below
+/// the range that Linux hands out (`net.ipv4.ip_local_port_range`).
 fn free_port() -> io::Result<TcpListener> {
     let mut tries = (0..100).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, fastrand::u16(10_240..32_768))));
     tries.find(Result::is_ok).unwrap_or_else(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
@@ -244,8 +248,8 @@ pub(crate) fn furnish_with(
     fs::write(configuration_file(home), format!("disk_free_limit.absolute = 50MB\n{configuration}"))
 }
 
-/// Starts the node's epmd, by which Erlang nodes find one another. It accepts when this returns: a node that
-/// finds none starts one itself, and that one outlives it.
+/// Starts the node's epmd, by which Erlang nodes find one another. It accepts when this returns: a
+/// node that finds none starts one itself, and that one outlives it.
 pub(crate) async fn start_epmd(control: &Control) -> io::Result<Process> {
     let port = control.epmd_port;
     let mut command = control.command(Path::new("epmd"));

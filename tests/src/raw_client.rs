@@ -1,4 +1,5 @@
-//! A client that sends what no library would: any frame, in any order, as many as it is told to, whether answered or not.
+//! A client that sends what no library would: any frame, in any order, as many as it is told to,
+//! whether answered or not.
 
 use std::io;
 
@@ -23,7 +24,8 @@ pub const FRAME_MAX: usize = 131_072;
 /// It reads only while it waits for an answer. No wait has a deadline: who calls sets one.
 ///
 /// # Errors
-/// Every method fails when the stream does, and when something else comes than was waited for; the error shows it.
+/// Every method fails when the stream does, and when something else comes than was waited for; the
+/// error shows it.
 ///
 /// # On drop
 /// The stream ends, with nothing said.
@@ -70,7 +72,8 @@ impl RawClient {
         self.call(1, confirm::Select::default()).await.map(drop)
     }
 
-    /// Tells whether the broker has said `connection.blocked`, and not `connection.unblocked` since, as far as has been read.
+    /// Tells whether the broker has said `connection.blocked`, and not `connection.unblocked`
+    /// since, as far as has been read.
     #[must_use]
     pub fn blocked(&self) -> bool {
         self.blocked
@@ -133,7 +136,8 @@ impl RawClient {
         }
     }
 
-    /// The messages that are ready in a queue. All before it on the channel has been done when it returns.
+    /// The messages that are ready in a queue. All before it on the channel has been done when it
+    /// returns.
     ///
     /// # Errors
     /// See [`RawClient`].

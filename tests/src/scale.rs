@@ -4,7 +4,8 @@ use std::env;
 
 const VARIABLE: &str = "AMQP_TEST_SCALE";
 
-/// What `AMQP_TEST_SCALE` says: by how much tests that can be of any length are longer than in a run of all tests. 1 when it is not set.
+/// What `AMQP_TEST_SCALE` says: by how much tests that can be of any length are longer than in a
+/// run of all tests. 1 when it is not set.
 ///
 /// # Panics
 /// When the variable is set and holds no number of at least 1.

@@ -1,4 +1,5 @@
-//! TLS for tests: certificates made on the spot, and a terminator that lays TLS before the embedded broker.
+//! TLS for tests: certificates made on the spot, and a terminator that lays TLS before the embedded
+//! broker.
 
 #![allow(clippy::expect_used, reason = "certificates that cannot be made fail the test")]
 
@@ -94,7 +95,8 @@ impl Authority {
 }
 
 impl Identity {
-    /// Signed by nobody but itself, for a server of these names; that of an authority, as most tools make one, or not.
+    /// Signed by nobody but itself, for a server of these names; that of an authority, as most
+    /// tools make one, or not.
     ///
     /// # Panics
     /// When a name is none.
@@ -121,7 +123,8 @@ impl Identity {
         Ok(files)
     }
 
-    /// What a server with this certificate does; with `clients`, it requires a certificate signed by that authority.
+    /// What a server with this certificate does; with `clients`, it requires a certificate signed
+    /// by that authority.
     ///
     /// # Panics
     /// When the certificate is none.

@@ -30,7 +30,8 @@ impl Usage {
         // The kernel counts time in hundredths of a second here (sysconf(_SC_CLK_TCK)).
         const TICKS: f64 = 100.0;
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The program's name, in brackets, may hold spaces; the fields behind it are counted from 3 (proc(5)).
+        // The program's name, in brackets, may hold spaces; the fields behind it are counted from 3
+        // (proc(5)).
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
         let ticks: u64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -46,7 +47,8 @@ impl Usage {
         })
     }
 
-    /// Waits until a process has done what it was told: for a third of a second it is never seen busy, and uses no processor.
+    /// Waits until a process has done what it was told: for a third of a second it is never seen
+    /// busy, and uses no processor.
     ///
     /// # Errors
     /// When it ends meanwhile.

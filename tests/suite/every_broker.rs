@@ -1,6 +1,7 @@
 //! The same test on every kind of broker.
 
-/// Makes one test of each function for each kind of broker, which the `Broker` beside the functions knows how to start.
+/// Makes one test of each function for each kind of broker, which the `Broker` beside the functions
+/// knows how to start.
 macro_rules! on_every_broker {
     ($($name:ident),* $(,)?) => {
         mod embedded {

@@ -1,4 +1,5 @@
-//! What holds for the source tree itself: who may know whom, what the sans-IO code may see, what never appears.
+//! What holds for the source tree itself: who may know whom, what the sans-IO code may see, what
+//! never appears.
 
 mod circle;
 mod finding;

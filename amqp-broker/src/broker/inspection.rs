@@ -46,8 +46,9 @@ pub enum ConnectionState {
     Blocked,
 }
 
-/// Inspection. All of it is a snapshot: when you look at it, it may have changed. Where there is much to be seen, it is looked at
-/// in turns with what clients do, and what changes meanwhile is seen as it was or as it is.
+/// Inspection. All of it is a snapshot: when you look at it, it may have changed. Where there is
+/// much to be seen, it is looked at in turns with what clients do, and what changes meanwhile is
+/// seen as it was or as it is.
 impl Broker {
     /// What can be seen of a queue now; `None` when there is none of this name.
     ///
@@ -78,7 +79,8 @@ impl Broker {
         infos
     }
 
-    /// The bindings of a virtual host, by source, destination and key, but for those of the default exchange.
+    /// The bindings of a virtual host, by source, destination and key, but for those of the default
+    /// exchange.
     pub fn bindings(&self, vhost: &str) -> Vec<BindingInfo> {
         let mut infos = all(self.inner.host(vhost), |vhost, _, place| vhost.binding_infos(place));
         let place = |info: &BindingInfo| {
@@ -129,7 +131,8 @@ impl Broker {
     }
 }
 
-/// Looks at all there is of something, in as many turns as that takes. What is seen is gathered between them.
+/// Looks at all there is of something, in as many turns as that takes. What is seen is gathered
+/// between them.
 fn all<T>(host: Option<Arc<Host>>, part: impl Fn(&mut Vhost, u64, &mut Place) -> Vec<T>) -> Vec<T> {
     let (mut all, mut place) = (Vec::new(), Place::default());
     let Some(host) = host else { return all };

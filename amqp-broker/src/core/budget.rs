@@ -1,8 +1,9 @@
-//! The budget of a turn: how much is done under a virtual host's lock before others get their turn, counted in work and not in
-//! time.
+//! The budget of a turn: how much is done under a virtual host's lock before others get their turn,
+//! counted in work and not in time.
 
-/// The most work of a turn. A unit is a message put into a queue, a delivery settled, a binding looked at, a word of a pattern
-/// matched, or a KiB copied: about a tenth of a microsecond. A whole read of small publishes is less.
+/// The most work of a turn. A unit is a message put into a queue, a delivery settled, a binding
+/// looked at, a word of a pattern matched, or a KiB copied: about a tenth of a microsecond. A whole
+/// read of small publishes is less.
 pub(crate) const BUDGET: u64 = 8192;
 
 /// The least work of a turn, however many wait: to hand the lock over costs something, too.
@@ -29,8 +30,8 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Somebody has the lock anew, and so many wait for it. They share one turn between them, so that the last of those who wait at
-    /// any time waits for one turn besides the one under way.
+    /// Somebody has the lock anew, and so many wait for it. They share one turn between them, so
+    /// that the last of those who wait at any time waits for one turn besides the one under way.
     #[inline]
     pub(crate) fn begin_before(&mut self, waiting: usize) {
         self.most = self.most.max(self.spent);
@@ -81,7 +82,8 @@ impl Budget {
 mod tests {
     use super::*;
 
-    /// How much those do who have turns one after the other, each to the end, while so many wait when each of them begins.
+    /// How much those do who have turns one after the other, each to the end, while so many wait
+    /// when each of them begins.
     fn done(waiting: impl IntoIterator<Item = usize>) -> u64 {
         let mut budget = Budget::default();
         let turn = |waiting| {

@@ -1,7 +1,8 @@
-//! The broker without IO: `(now, operation) -> effects`. No sockets, no clock, no threads, no runtime.
+//! The broker without IO: `(now, operation) -> effects`. No sockets, no clock, no threads, no
+//! runtime.
 //!
-//! Time is milliseconds since the broker began. Effects on other connections go to a [`effects::sink::Sink`]; what concerns
-//! the caller is returned.
+//! Time is milliseconds since the broker began. Effects on other connections go to a
+//! [`effects::sink::Sink`]; what concerns the caller is returned.
 //!
 //! Each folder imports from those above it in this list only:
 //!

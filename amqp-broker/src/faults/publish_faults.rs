@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-/// What is to happen in place of a publish, which gets into no queue: see [`Faults::at_publish`](crate::Faults::at_publish). Publishes before it
-/// are done and answered, whatever comes behind it on what ends is not looked at.
+/// What is to happen in place of a publish, which gets into no queue: see
+/// [`Faults::at_publish`](crate::Faults::at_publish). Publishes before it are done and answered,
+/// whatever comes behind it on what ends is not looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishFault {
@@ -27,11 +28,13 @@ pub enum PublishFault {
     },
     /// It is nacked. On a channel that is not in confirm mode it is merely lost.
     Nack,
-    /// It comes back with 312 NO_ROUTE, and is confirmed after that. One that is not mandatory is merely lost.
+    /// It comes back with 312 NO_ROUTE, and is confirmed after that. One that is not mandatory is
+    /// merely lost.
     Return,
 }
 
-/// What is to go wrong with publishes and confirms. It is set from outside while connections look at it.
+/// What is to go wrong with publishes and confirms. It is set from outside while connections look
+/// at it.
 #[derive(Debug, Default)]
 pub(crate) struct PublishFaults {
     /// Whether there is anything: all that the usual publish looks at.
@@ -88,7 +91,8 @@ impl PublishFaults {
         self.any.store(false, Relaxed);
     }
 
-    /// What is to happen to this publish of a connection with that name. Where two are for the same one, the second is for the next.
+    /// What is to happen to this publish of a connection with that name. Where two are for the same
+    /// one, the second is for the next.
     pub(crate) fn planned_for_this(&self, connection: Option<&str>) -> Option<PublishFault> {
         let mut planned = self.planned.lock();
         let is_for =

@@ -1,5 +1,5 @@
-//! What the log says of connections: a line when one opens, one when it closes, one when it does not come to that. Each has the
-//! addresses of both ends, as RabbitMQ names connections.
+//! What the log says of connections: a line when one opens, one when it closes, one when it does
+//! not come to that. Each has the addresses of both ends, as RabbitMQ names connections.
 
 use std::fmt::Display;
 #[cfg(feature = "tls")]

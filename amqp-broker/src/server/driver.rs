@@ -1,5 +1,5 @@
-//! An open connection with its stream: reads large chunks, gives each to the session under one lock, and writes what has
-//! gathered in the connection's outbox with one system call.
+//! An open connection with its stream: reads large chunks, gives each to the session under one
+//! lock, and writes what has gathered in the connection's outbox with one system call.
 
 use std::{
     io::{self, IoSlice},
@@ -50,8 +50,8 @@ pub(crate) struct Driver<S> {
     is_paused: bool,
     heard: bool,
     spoke: bool,
-    /// Octets still to be written that are no traffic after which a heartbeat can be left out: heartbeats themselves, and the
-    /// last words of the login, from which on they are counted.
+    /// Octets still to be written that are no traffic after which a heartbeat can be left out:
+    /// heartbeats themselves, and the last words of the login, from which on they are counted.
     uncounted: usize,
     /// The client's place among the others, until it has left.
     place: Option<Place>,
@@ -61,7 +61,8 @@ pub(crate) struct Driver<S> {
     host: Arc<Host>,
     broker: Arc<Instance>,
     progress: Progress,
-    /// The time from which on what has been taken to write may be written, where answers are delayed.
+    /// The time from which on what has been taken to write may be written, where answers are
+    /// delayed.
     held: Option<Pin<Box<Sleep>>>,
     /// Watches whether the client has gone, while nothing is read of it.
     absence: Option<Absence>,
@@ -180,7 +181,8 @@ impl<S> Driver<S> {
         self.uncounted += added;
     }
 
-    /// Tells whether the client has closed the connection, and may still be writing what it wrote behind that.
+    /// Tells whether the client has closed the connection, and may still be writing what it wrote
+    /// behind that.
     pub(crate) fn is_left(&self) -> bool {
         self.connection.is_left()
     }
@@ -225,8 +227,9 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
         }
     }
 
-    /// Ready with an error when the client has been gone too long while something else than the client keeps it from being read from.
-    /// The frames that it had sent before are still handled if that ends in time; but the memory that it holds may be what everybody waits for.
+    /// Ready with an error when the client has been gone too long while something else than the
+    /// client keeps it from being read from. The frames that it had sent before are still handled
+    /// if that ends in time; but the memory that it holds may be what everybody waits for.
     fn poll_absence(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         if !matches!(self.wants, Wants::Room | Wants::Relief | Wants::Disk(_)) {
             return Poll::Pending;
@@ -240,7 +243,8 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
         })
     }
 
-    /// Writes until nothing is left or the socket takes no more; tells whether anything was written.
+    /// Writes until nothing is left or the socket takes no more; tells whether anything was
+    /// written.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut wrote = false;
         loop {
@@ -294,12 +298,14 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
         Poll::Ready(())
     }
 
-    /// Tells whether the broker is still short of memory, so that nothing more is taken of one who publishes.
+    /// Tells whether the broker is still short of memory, so that nothing more is taken of one who
+    /// publishes.
     fn is_held_back(&self) -> bool {
         !self.is_closing() && self.host.with(|_, shared| shared.alarm.is_on())
     }
 
-    /// Tells whether it still holds more than its share of the memory, so that nothing more is read. The turn that sees room for it wakes it.
+    /// Tells whether it still holds more than its share of the memory, so that nothing more is
+    /// read. The turn that sees room for it wakes it.
     fn is_over_share(&self) -> bool {
         let id = self.connection.id;
         !self.is_closing()
@@ -312,13 +318,14 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
             })
     }
 
-    /// Tells whether what the connection waits for is not on disk. Whoever writes there wakes it, for an answer waits for that too.
+    /// Tells whether what the connection waits for is not on disk. Whoever writes there wakes it,
+    /// for an answer waits for that too.
     fn is_ahead_of_disk(&self, change: u64) -> bool {
         !self.is_closing() && self.host.with(|_, shared| !shared.pending_answers.is_on_disk(change))
     }
 
-    /// Tells whether its transaction waits for others. Who ends those wakes it, though there may be more to write than the client reads:
-    /// others wait behind it.
+    /// Tells whether its transaction waits for others. Who ends those wakes it, though there may be
+    /// more to write than the client reads: others wait behind it.
     fn waits_for_others(&self, cx: &Context<'_>) -> bool {
         let connection = &self.connection;
         self.host.with(|_, shared| {
@@ -344,8 +351,8 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
             Wants::Commit if self.waits_for_others(cx) => return Poll::Pending,
             Wants::Output | Wants::Turn | Wants::Room | Wants::Relief | Wants::Disk(_) | Wants::Commit => {}
             Wants::Input => {
-                // The rest of the buffer is used first: messages keep all of it alive anyway. The small rest is left over,
-                // where it would cost a system call to read little.
+                // The rest of the buffer is used first: messages keep all of it alive anyway. The
+                // small rest is left over, where it would cost a system call to read little.
                 if self.input.capacity() - self.input.len() < (self.read_size / 8).max(READ_AT_FIRST / 2) {
                     self.input.reserve(self.read_size);
                 }

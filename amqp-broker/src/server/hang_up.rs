@@ -1,4 +1,5 @@
-//! Streams of which it can be told whether the other end has closed them, without reading what came before.
+//! Streams of which it can be told whether the other end has closed them, without reading what came
+//! before.
 
 use std::{
     pin::{Pin, pin},
@@ -12,8 +13,8 @@ use tokio::{
 
 /// A stream of which it can be told whether the other end has closed it.
 pub(crate) trait HangUp {
-    /// Tells whether the other end has closed it, or will send no more. Nobody is woken when it does; `cx` is that of who writes, which may be
-    /// remembered for that.
+    /// Tells whether the other end has closed it, or will send no more. Nobody is woken when it
+    /// does; `cx` is that of who writes, which may be remembered for that.
     fn has_hung_up(&mut self, cx: &mut Context<'_>) -> bool;
 }
 
@@ -29,14 +30,16 @@ impl HangUp for TcpStream {
 
 #[cfg(feature = "tls")]
 impl HangUp for tokio_rustls::server::TlsStream<TcpStream> {
-    /// That of the connection underneath: a `close_notify` alone is read only after what came before it.
+    /// That of the connection underneath: a `close_notify` alone is read only after what came
+    /// before it.
     fn has_hung_up(&mut self, cx: &mut Context<'_>) -> bool {
         self.get_mut().0.has_hung_up(cx)
     }
 }
 
 impl HangUp for DuplexStream {
-    /// One that was dropped. One that was only shut down may still be read from there, and its end is read after what came before it.
+    /// One that was dropped. One that was only shut down may still be read from there, and its end
+    /// is read after what came before it.
     fn has_hung_up(&mut self, cx: &mut Context<'_>) -> bool {
         // Nothing is written, but for an error where nobody is there to read it.
         matches!(Pin::new(self).poll_write(cx, &[]), Poll::Ready(Err(_)))

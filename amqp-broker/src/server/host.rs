@@ -41,7 +41,8 @@ impl Host {
         }
     }
 
-    /// Does something under the lock, in a turn, then wakes the connections that have got something to write.
+    /// Does something under the lock, in a turn, then wakes the connections that have got something
+    /// to write.
     #[inline]
     pub(crate) fn with<R>(&self, act: impl FnOnce(u64, &mut Shared) -> R) -> R {
         self.turn(|now, shared| {
@@ -50,7 +51,8 @@ impl Host {
         })
     }
 
-    /// Does a bounded part of what has fallen due and of what there was no time for; tells when there will be more to do.
+    /// Does a bounded part of what has fallen due and of what there was no time for; tells when
+    /// there will be more to do.
     fn catch_up(&self) -> u64 {
         self.turn(|now, shared| {
             shared.catch_up(now);
@@ -209,7 +211,8 @@ mod tests {
     use super::*;
     use crate::core::{budget::BUDGET, vhost::Vhost};
 
-    /// How much each of those does who have waited together, in a turn to its end, in the order of their turns.
+    /// How much each of those does who have waited together, in a turn to its end, in the order of
+    /// their turns.
     fn turns_of_those_who_waited(count: usize) -> Vec<u64> {
         let shared = Shared::new(Vhost::new("/", Default::default()), Default::default(), u64::MAX);
         let host = Host::new(shared, None, Instant::now());

@@ -55,7 +55,8 @@ pub(crate) type Acceptor = std::convert::Infallible;
 /// The time that a client may take to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The time that a client which has closed its connection may take to stop writing, and to close its end.
+/// The time that a client which has closed its connection may take to stop writing, and to close
+/// its end.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The octets of what it still writes that are read at once.
@@ -261,8 +262,8 @@ where
     let unseen = driver.take_unseen();
     driver.leave();
     if driver.is_left() && !is_ending {
-        // It may have written more behind its close. Were the stream closed with that unread, its reset could overtake our
-        // answer; RabbitMQ, too, leaves it to the client to close.
+        // It may have written more behind its close. Were the stream closed with that unread, its
+        // reset could overtake our answer; RabbitMQ, too, leaves it to the client to close.
         tokio::select! {
             _ = timeout(LEAVE_TIMEOUT, hear_out(&mut driver.stream, &unseen)) => {}
             () = ended(&mut ending) => {}
@@ -331,8 +332,8 @@ async fn read_out<S: AsyncRead + Unpin>(stream: &mut S) {
     while matches!(stream.read(&mut rest).await, Ok(count) if count > 0) {}
 }
 
-/// Starts the clock of a virtual host, if it does not run: one task for all connections. Where it ends with its runtime,
-/// the next connection brings another.
+/// Starts the clock of a virtual host, if it does not run: one task for all connections. Where it
+/// ends with its runtime, the next connection brings another.
 fn start_clock(host: &Arc<Host>, broker: &Instance) {
     let Some(clock) = Host::claim_clock(host) else { return };
     let mut ending = broker.ending();

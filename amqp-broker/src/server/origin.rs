@@ -41,7 +41,8 @@ impl Origin {
     }
 }
 
-/// Whether an address is one that only this machine can have, also where it is an IPv4 one that is written as IPv6.
+/// Whether an address is one that only this machine can have, also where it is an IPv4 one that is
+/// written as IPv6.
 fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }

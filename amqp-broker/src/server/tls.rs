@@ -18,12 +18,13 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::tls_error::{TlsError, bad_pem, words};
 
-/// The certificate a broker shows, and the authorities its clients' certificates must come from, if it asks for any: for
-/// [`Broker::listen_tls`](crate::Broker::listen_tls). TLS 1.2 and 1.3.
+/// The certificate a broker shows, and the authorities its clients' certificates must come from, if
+/// it asks for any: for [`Broker::listen_tls`](crate::Broker::listen_tls). TLS 1.2 and 1.3.
 ///
-/// With [`client_authorities`](Tls::client_authorities) every client needs a certificate, and may log in by it with the
-/// mechanism EXTERNAL: as the user its common name names, who must exist. RabbitMQ does the same with its plugin
-/// `rabbitmq_auth_mechanism_ssl` and `ssl_cert_login_from = common_name`.
+/// With [`client_authorities`](Tls::client_authorities) every client needs a certificate, and may
+/// log in by it with the mechanism EXTERNAL: as the user its common name names, who must exist.
+/// RabbitMQ does the same with its plugin `rabbitmq_auth_mechanism_ssl` and `ssl_cert_login_from =
+/// common_name`.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -61,7 +62,8 @@ impl Tls {
         Self::new(chain, read(key.as_ref(), key_in)?, Vec::new())
     }
 
-    /// Requires of every client a certificate of one of these authorities, which are certificates in PEM.
+    /// Requires of every client a certificate of one of these authorities, which are certificates
+    /// in PEM.
     ///
     /// # Errors
     /// When there is none.

@@ -55,7 +55,8 @@ pub(crate) struct ChannelSession {
     mode: Mode,
     /// What the empty queue name means.
     last_queue: ShortString,
-    /// How many changes of what survives there were when the operation under way began, and the last this channel made.
+    /// How many changes of what survives there were when the operation under way began, and the
+    /// last this channel made.
     seen: usize,
     changed: u64,
     /// The change that the last answer waited for; what is said later is not to overtake it.
@@ -121,7 +122,8 @@ impl ChannelSession {
         }
     }
 
-    /// Ends it; what is left to be done of that on the virtual host. What comes until the client has answered is ignored.
+    /// Ends it; what is left to be done of that on the virtual host. What comes until the client
+    /// has answered is ignored.
     pub(crate) fn end(&mut self, op: &mut Operation<'_>) -> Work {
         let removal = self.key.take().map(Removal::channel).unwrap_or_default();
         self.incoming = Incoming::default();

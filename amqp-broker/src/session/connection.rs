@@ -28,8 +28,8 @@ use super::{
     shared::{Operation, Shared},
 };
 
-/// From this many bytes that wait to be written on, nothing more is read: the answers have to go somewhere. Deliveries stop
-/// far below, so a client that only consumes slowly is still heard.
+/// From this many bytes that wait to be written on, nothing more is read: the answers have to go
+/// somewhere. Deliveries stop far below, so a client that only consumes slowly is still heard.
 const TOO_MUCH_TO_WRITE: usize = 8 << 20;
 
 /// The terms that are agreed with the client.
@@ -55,7 +55,8 @@ pub(crate) enum Wants {
     Turn,
     /// Its output to be read by the client, before it looks at the rest of what was read.
     Output,
-    /// Connections to hold less of the memory, of which it holds more than its share, before anything more is read.
+    /// Connections to hold less of the memory, of which it holds more than its share, before
+    /// anything more is read.
     Room,
     /// The broker to have memory again, before it looks at the rest of what was read.
     Relief,
@@ -243,7 +244,8 @@ impl ConnectionSession {
         wants
     }
 
-    /// The change that is to be on disk before this frame is looked at: its answer would overtake those that wait.
+    /// The change that is to be on disk before this frame is looked at: its answer would overtake
+    /// those that wait.
     #[inline]
     fn waits_for(&self, op: &Operation<'_>, header: FrameHeader, payload: &[u8]) -> Option<u64> {
         if op.shared.pending_answers.is_empty()

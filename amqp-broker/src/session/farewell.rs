@@ -1,5 +1,6 @@
-//! The last words of a client that has closed its connection. As by RabbitMQ a further close is answered again, a client that answers
-//! the answer has ended, and nothing else that comes is looked at.
+//! The last words of a client that has closed its connection. As by RabbitMQ a further close is
+//! answered again, a client that answers the answer has ended, and nothing else that comes is
+//! looked at.
 
 use amqp_codec::{
     Arguments, FrameHeader, FrameKind, FrameScanner, MethodId, frame::FRAME_END, method::connection,

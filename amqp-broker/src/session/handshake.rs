@@ -19,7 +19,8 @@ use crate::{
 use self::opening::Opening;
 use super::frames::bad_frame::{LENIENCY, bad_frame};
 
-/// The first words of clients of the first drafts of 0-9, whom RabbitMQ answers as it does the others.
+/// The first words of clients of the first drafts of 0-9, whom RabbitMQ answers as it does the
+/// others.
 const OLD_HEADER: [u8; 8] = *b"AMQP\x01\x01\x00\x09";
 
 /// The octets of a configured text that clients are told.
@@ -157,13 +158,15 @@ impl<'a> Handshake<'a> {
         !input.is_empty() || !matches!(self.stage, Stage::Header)
     }
 
-    /// The largest frame: before another is agreed on, the least that everybody takes (spec section 4.2.3).
+    /// The largest frame: before another is agreed on, the least that everybody takes (spec section
+    /// 4.2.3).
     fn frame_max(&self) -> usize {
         let frame_max = if matches!(self.stage, Stage::Open) { self.tune.frame_max } else { FRAME_MIN_SIZE };
         frame_max as usize
     }
 
-    /// What is no frame, or none that may come: who has not logged in is not told why, as by RabbitMQ.
+    /// What is no frame, or none that may come: who has not logged in is not told why, as by
+    /// RabbitMQ.
     fn unreadable(&self, error: &amqp_codec::Error, input: &[u8], output: &mut BytesMut) -> Refused {
         match (self.stage, error) {
             (Stage::Open, amqp_codec::Error::FrameTooLarge { .. }) => {
@@ -268,7 +271,8 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    /// The user, unless it is one of this machine and the client is not. RabbitMQ's `loopback_users`, by whatever mechanism.
+    /// The user, unless it is one of this machine and the client is not. RabbitMQ's
+    /// `loopback_users`, by whatever mechanism.
     fn unless_too_far(&self, user: String) -> Result<String, Refused> {
         match self.is_near || !self.config.loopback_users.contains(&user) {
             true => Ok(user),

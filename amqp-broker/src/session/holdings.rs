@@ -1,4 +1,5 @@
-//! The memory of a virtual host that each connection holds: content that it has sent in part, and output that it has not read.
+//! The memory of a virtual host that each connection holds: content that it has sent in part, and
+//! output that it has not read.
 
 use std::sync::{
     Arc,
@@ -95,15 +96,17 @@ impl Holding {
         self.held() + self.read_buffer + self.write_buffer
     }
 
-    /// Tells whether the connection has moved enough since then of what makes it hold too much. What it has begun to send gets smaller by
-    /// what is read alone, however much is written to it meanwhile.
+    /// Tells whether the connection has moved enough since then of what makes it hold too much.
+    /// What it has begun to send gets smaller by what is read alone, however much is written to it
+    /// meanwhile.
     fn has_moved(&self, from: [u64; 2], share: u64) -> bool {
         let [read, written] = self.progress.so_far();
         let moved = if self.received > share { read - from[0] } else { written - from[1] };
         moved.saturating_mul(LEAST_PART) >= self.held()
     }
 
-    /// Looks at the connection when so much time has passed; tells whether it has too much and gets nowhere.
+    /// Looks at the connection when so much time has passed; tells whether it has too much and gets
+    /// nowhere.
     fn is_stalled(&mut self, passed: u64, patience: Patience) -> bool {
         if self.held() <= patience.share {
             self.stall = None;
@@ -206,10 +209,11 @@ impl Holdings {
         self.slots.get(id.index()).and_then(Option::as_ref).map_or(0, Holding::held)
     }
 
-    /// Looks who gets nowhere while memory is short, and closes those with this command; tells how many they are.
+    /// Looks who gets nowhere while memory is short, and closes those with this command; tells how
+    /// many they are.
     ///
-    /// Times in which memory is not short do not count, and end nothing: who has too much again after a moment has not got anywhere
-    /// by that.
+    /// Times in which memory is not short do not count, and end nothing: who has too much again
+    /// after a moment has not got anywhere by that.
     pub(crate) fn close_stalled(&mut self, now: u64, patience: Patience, command: &Command) -> usize {
         let passed = now.saturating_sub(self.looked).min(patience.look_every());
         self.looked = now;
@@ -255,7 +259,8 @@ mod tests {
             Looked { holdings, id, progress, commands, now: 0 }
         }
 
-        /// Looks as often as is due in this time, with `meanwhile` before each time; how long it was until the connection was closed.
+        /// Looks as often as is due in this time, with `meanwhile` before each time; how long it
+        /// was until the connection was closed.
         fn look(&mut self, milliseconds: u64, mut meanwhile: impl FnMut(&Progress)) -> Option<u64> {
             let begin = self.now;
             while self.now < begin + milliseconds {

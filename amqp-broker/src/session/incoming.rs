@@ -1,5 +1,5 @@
-//! The content a channel is being sent: publish, header, body, in that order and with nothing between
-//! (spec section 4.2.6.1).
+//! The content a channel is being sent: publish, header, body, in that order and with nothing
+//! between (spec section 4.2.6.1).
 
 use std::borrow::Cow;
 
@@ -11,8 +11,8 @@ use crate::core::{
     rabbitmq::refusal::Refusal,
 };
 
-/// Parts of large bodies up to this size are gathered by copying: a shared slice keeps the whole read buffer alive, which
-/// is at most eight times as much.
+/// Parts of large bodies up to this size are gathered by copying: a shared slice keeps the whole
+/// read buffer alive, which is at most eight times as much.
 pub(crate) const GATHERED: usize = 32 << 10;
 
 pub(crate) const METHOD_EXPECTED: Refusal =
@@ -23,8 +23,8 @@ const HEADER_EXPECTED: Refusal = Refusal::UnexpectedFrame(Cow::Borrowed(
 const BODY_EXPECTED: Refusal =
     Refusal::UnexpectedFrame(Cow::Borrowed("expected content body, got non content body frame instead"));
 
-/// The method that a refusal is put down to, whatever came: of a frame out of turn, the publish that waits for its content,
-/// or none.
+/// The method that a refusal is put down to, whatever came: of a frame out of turn, the publish
+/// that waits for its content, or none.
 pub(crate) fn blamed(refusal: &Refusal) -> Option<MethodId> {
     match refusal {
         Refusal::Internal => Some(MethodId::default()),
@@ -97,7 +97,8 @@ impl Incoming {
         }
     }
 
-    /// How much memory it takes. What a message needed is given back when it is complete, unless it was little.
+    /// How much memory it takes. What a message needed is given back when it is complete, unless it
+    /// was little.
     pub(crate) fn weight(&mut self) -> u64 {
         if let Stage::Idle = self.stage {
             self.draft.give_back();

@@ -2,8 +2,8 @@
 
 use amqp_codec::ShortString;
 
-/// Takes carriage returns and line feeds out of a name. RabbitMQ does so to declare, delete, bind and unbind, not to publish
-/// and consume.
+/// Takes carriage returns and line feeds out of a name. RabbitMQ does so to declare, delete, bind
+/// and unbind, not to publish and consume.
 #[inline]
 pub(crate) fn strip(name: &mut ShortString) {
     if memchr::memchr2(b'\r', b'\n', name.as_bytes()).is_some() {

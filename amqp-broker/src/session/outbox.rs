@@ -1,5 +1,6 @@
-//! The frames that wait to be written to each connection. Whoever has the virtual host's lock writes frames straight into the outbox
-//! of any connection; the connection's own task takes the outbox whole and writes it with one system call.
+//! The frames that wait to be written to each connection. Whoever has the virtual host's lock
+//! writes frames straight into the outbox of any connection; the connection's own task takes the
+//! outbox whole and writes it with one system call.
 
 use std::{collections::VecDeque, io::IoSlice, mem, task::Waker};
 
@@ -20,7 +21,8 @@ use crate::core::{
 
 use super::command::Command;
 
-/// From this many bytes on nothing more is delivered to a connection. One message may still exceed it.
+/// From this many bytes on nothing more is delivered to a connection. One message may still exceed
+/// it.
 const ENOUGH: usize = 1 << 20;
 
 /// Direct replies that do not fit into this many bytes are dropped: they have no queue to wait in.
@@ -78,7 +80,8 @@ impl Batch {
         self.bytes.capacity() + self.large_len
     }
 
-    /// Gives the octets that are to be written next, in order, in as many slices as fit; their count.
+    /// Gives the octets that are to be written next, in order, in as many slices as fit; their
+    /// count.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut at = self.written;
         let mut count = 0;
@@ -165,7 +168,8 @@ impl Outbox {
         self.commands.pop_front()
     }
 
-    /// Takes all there is, leaving an empty batch that is used again; when there is nothing, remembers whom to wake.
+    /// Takes all there is, leaving an empty batch that is used again; when there is nothing,
+    /// remembers whom to wake.
     pub(crate) fn take(&mut self, empty: &mut Batch, waker: &Waker) -> bool {
         (self.writing, self.writing_in) = (0, empty.capacity());
         if self.batch.is_empty() {
@@ -186,7 +190,8 @@ impl Outbox {
 
     /// Appends a method.
     pub(crate) fn method<A: Arguments>(&mut self, channel: u16, method: &A) {
-        // No method of the broker comes near the smallest frame_max, except with a table of its own making.
+        // No method of the broker comes near the smallest frame_max, except with a table of its own
+        // making.
         if let Err(error) = encode_method(channel, method, self.frame_max, &mut self.batch.bytes) {
             self.not_encoded::<A>(channel, &error);
         }
@@ -330,7 +335,8 @@ pub(crate) struct Outboxes {
     to_wake: Vec<Waker>,
     /// Those that may have changed since they were weighed.
     touched: Vec<ConnectionId>,
-    /// Direct replies that do not fit into this many bytes are dropped: they have no queue to wait in.
+    /// Direct replies that do not fit into this many bytes are dropped: they have no queue to wait
+    /// in.
     most_replies: Option<usize>,
     /// Whether one is dropped that does not fit though nothing else waits.
     is_short: bool,
@@ -392,8 +398,8 @@ impl Outboxes {
         outbox.take(empty, waker)
     }
 
-    /// The next that may have changed since it was weighed: how many bytes wait in it and are being written, and how much more
-    /// memory it takes.
+    /// The next that may have changed since it was weighed: how many bytes wait in it and are being
+    /// written, and how much more memory it takes.
     #[inline]
     pub(crate) fn next_weighed(&mut self) -> Option<(ConnectionId, u64, u64)> {
         let id = self.touched.pop()?;
@@ -408,7 +414,8 @@ impl Outboxes {
 
     /// Drops direct replies that do not fit into so many bytes with what else waits to be read.
     ///
-    /// Where memory `is_short` a reply larger than that is dropped, and comes through where it is not if nothing else waits.
+    /// Where memory `is_short` a reply larger than that is dropped, and comes through where it is
+    /// not if nothing else waits.
     pub(crate) fn limit_replies(&mut self, most: u64, is_short: bool) {
         self.most_replies = usize::try_from(most).ok();
         self.is_short = is_short;
@@ -482,8 +489,8 @@ impl Sink for Outboxes {
     }
 }
 
-/// Where the effects of a deletion go: a channel that consumed from what it deletes is told of the deletion first, as
-/// RabbitMQ does, and clients that read no further than an answer count on it.
+/// Where the effects of a deletion go: a channel that consumed from what it deletes is told of the
+/// deletion first, as RabbitMQ does, and clients that read no further than an answer count on it.
 pub(crate) struct OwnCancelsLater<'a> {
     pub(crate) outboxes: &'a mut Outboxes,
     /// The channel that deletes.

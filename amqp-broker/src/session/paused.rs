@@ -1,4 +1,5 @@
-//! An operation that goes on in later turns. Until it is done, nothing more of its connection is looked at.
+//! An operation that goes on in later turns. Until it is done, nothing more of its connection is
+//! looked at.
 
 use amqp_codec::{MethodId, ShortString};
 use bytes::Bytes;
@@ -23,8 +24,9 @@ pub(crate) struct Paused {
 pub(super) enum Then {
     /// An answer, encoded, or nothing.
     Say(Option<Bytes>),
-    /// An answer, and then that consumers of the channel have ended with what it deleted: a channel that consumed from what it
-    /// deletes is told of the deletion first, as RabbitMQ does, and clients that read no further than an answer count on it.
+    /// An answer, and then that consumers of the channel have ended with what it deleted: a channel
+    /// that consumed from what it deletes is told of the deletion first, as RabbitMQ does, and
+    /// clients that read no further than an answer count on it.
     SayDeleted(Option<Bytes>, Vec<ShortString>),
     /// What became of a publish.
     Publish(Flags),

@@ -56,7 +56,8 @@ impl PendingAnswers {
         self.answers.push_back(answer);
     }
 
-    /// All changes up to this one are on disk: the next answer that may go. What waits for no change is overtaken by none of them.
+    /// All changes up to this one are on disk: the next answer that may go. What waits for no
+    /// change is overtaken by none of them.
     pub(crate) fn next_on_disk(&mut self, change: u64) -> Option<PendingAnswer> {
         let may_go = self.answers.front().is_some_and(|answer| answer.change <= change);
         let next = if may_go { self.answers.pop_front() } else { None };

@@ -32,7 +32,8 @@ pub(crate) struct Shared {
     pub(crate) disk_backlog: u64,
     /// Bytes that all of it may take.
     limit: u64,
-    /// The time for which a connection that holds more than its share may get nowhere, in milliseconds.
+    /// The time for which a connection that holds more than its share may get nowhere, in
+    /// milliseconds.
     stall_timeout: u64,
     /// The time of the next look at who does, if anybody may.
     stalled_due: Option<u64>,
@@ -41,7 +42,8 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// A virtual host whose messages may take so much memory, in bytes, before publishers are held back.
+    /// A virtual host whose messages may take so much memory, in bytes, before publishers are held
+    /// back.
     pub(crate) fn new(vhost: Vhost, publish_faults: Arc<PublishFaults>, memory: u64) -> Self {
         Shared {
             vhost,
@@ -75,11 +77,13 @@ impl Shared {
         }
     }
 
-    /// All changes up to this one are on disk, and whether it can follow. Tells whether all answers are said that waited for it.
+    /// All changes up to this one are on disk, and whether it can follow. Tells whether all answers
+    /// are said that waited for it.
     pub(crate) fn on_disk(&mut self, change: u64, has_room: bool) -> bool {
         while let Some(answer) = self.pending_answers.next_on_disk(change) {
             self.vhost.budget.spend(1);
-            // A connection that reads nothing until this is on disk goes on, even if nobody wants the answer any more.
+            // A connection that reads nothing until this is on disk goes on, even if nobody wants
+            // the answer any more.
             if let Some(outbox) = self.outboxes.of(answer.to)
                 && self.vhost.has_channel(answer.channel)
             {
@@ -125,8 +129,8 @@ impl Shared {
         }
     }
 
-    /// Does what has fallen due, before somebody does something else. While there is more to do than there is time for, the clock
-    /// does that.
+    /// Does what has fallen due, before somebody does something else. While there is more to do
+    /// than there is time for, the clock does that.
     #[inline]
     pub(crate) fn advance(&mut self, now: u64) {
         if !self.vhost.has_backlog() && self.vhost.next_deadline() <= now {
@@ -154,13 +158,14 @@ impl Shared {
         self.vhost.held() + self.disk_backlog
     }
 
-    /// Bytes that all connections together may hold: what messages leave, though not all when there are few of those, nor nothing
-    /// when there are many.
+    /// Bytes that all connections together may hold: what messages leave, though not all when there
+    /// are few of those, nor nothing when there are many.
     fn room(&self) -> u64 {
         self.limit.saturating_sub(self.held_in_common()).clamp(self.limit / 8, self.limit / 2)
     }
 
-    /// Tells whether connections hold more than they may, and this one has a part in it: more than its share.
+    /// Tells whether connections hold more than they may, and this one has a part in it: more than
+    /// its share.
     pub(crate) fn is_over_share(&self, id: ConnectionId) -> bool {
         let room = self.room();
         self.holdings.total() > room && self.holdings.held(id) > room / self.holdings.connections().max(1)
@@ -171,7 +176,8 @@ impl Shared {
         self.waiting_for_room.insert(id);
     }
 
-    /// Tells whether memory is short, or not short any more, otherwise than publishers were told last.
+    /// Tells whether memory is short, or not short any more, otherwise than publishers were told
+    /// last.
     #[inline]
     pub(crate) fn has_memory_changed(&self) -> bool {
         let used = self.held_in_common() + self.holdings.total();
@@ -191,8 +197,8 @@ impl Shared {
         self.vhost.held_elsewhere = self.holdings.total() + self.disk_backlog;
     }
 
-    /// Holds publishers back when all takes too much memory, and lets them go on when it does not; lets those be read from again
-    /// who held too much, and closes them when they get nowhere.
+    /// Holds publishers back when all takes too much memory, and lets them go on when it does not;
+    /// lets those be read from again who held too much, and closes them when they get nowhere.
     #[inline]
     pub(crate) fn look_at_memory(&mut self, now: u64) {
         self.weigh_outboxes();

@@ -1,5 +1,5 @@
-//! Users, virtual hosts and permissions, which name each other: a slip of the pen in a name is told, where it would leave a user
-//! with all rights or lock one out.
+//! Users, virtual hosts and permissions, which name each other: a slip of the pen in a name is
+//! told, where it would leave a user with all rights or lock one out.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,8 @@ impl Access<'_> {
     /// Says it to a builder.
     ///
     /// # Errors
-    /// When a permission is no regular expression, something is said twice, of somebody unknown, or cannot be.
+    /// When a permission is no regular expression, something is said twice, of somebody unknown, or
+    /// cannot be.
     pub(super) fn tell(&self, mut builder: BrokerBuilder) -> Result<BrokerBuilder, SettingsError> {
         for grant in self.grants {
             builder = builder.permissions(&grant.user, &grant.vhost, grant.permissions()?);

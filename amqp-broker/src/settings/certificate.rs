@@ -15,7 +15,8 @@ pub(super) struct Certificate<'a> {
 
 impl Certificate<'_> {
     /// # Errors
-    /// When there is any of it, though there is nobody to show it to: it is missed where it was thought to be.
+    /// When there is any of it, though there is nobody to show it to: it is missed where it was
+    /// thought to be.
     pub(super) fn refuse(&self) -> Result<(), SettingsError> {
         match [self.certificate, self.key, self.client_authorities] {
             [None, None, None] => Ok(()),

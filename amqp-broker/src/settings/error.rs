@@ -1,6 +1,7 @@
 //! What is wrong with what the operator said.
 
-/// Settings that cannot be as they are. Each says which flag, or key of the file, and who or what it names.
+/// Settings that cannot be as they are. Each says which flag, or key of the file, and who or what
+/// it names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SettingsError {
     #[error("user '{0}' is given more than once")]

@@ -1,10 +1,12 @@
-//! Reads settings of a TOML file, and tells what is wrong with one without its values: one of them may be a password.
+//! Reads settings of a TOML file, and tells what is wrong with one without its values: one of them
+//! may be a password.
 
 use std::{error::Error, fmt, ops::Range};
 
 use serde::de::DeserializeOwned;
 
-/// Why a file cannot be read. It has no part of any value of the file, not even of a line that is no TOML.
+/// Why a file cannot be read. It has no part of any value of the file, not even of a line that is
+/// no TOML.
 #[derive(Debug)]
 pub(crate) struct FileError {
     /// Both from 1 on.

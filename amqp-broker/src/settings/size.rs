@@ -4,9 +4,10 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, de};
 
-/// A number of bytes. It is written plain, or with a unit as RabbitMQ reads them: `k`, `M`, `G`, `T` and `KiB`, `MiB`, `GiB`,
-/// `TiB` are powers of 1024, `kB`, `MB`, `GB`, `TB` powers of 1000; upper and lower case mean the same, and there may be a
-/// space before the unit (<https://www.rabbitmq.com/docs/configure>, "Information Units").
+/// A number of bytes. It is written plain, or with a unit as RabbitMQ reads them: `k`, `M`, `G`,
+/// `T` and `KiB`, `MiB`, `GiB`, `TiB` are powers of 1024, `kB`, `MB`, `GB`, `TB` powers of 1000;
+/// upper and lower case mean the same, and there may be a space before the unit
+/// (<https://www.rabbitmq.com/docs/configure>, "Information Units").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
 

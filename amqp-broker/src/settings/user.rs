@@ -24,7 +24,8 @@ impl fmt::Debug for User {
     }
 }
 
-/// Reads NAME:PASSWORD. What is no such thing may be a password, which the errors of clap's own parsers would repeat.
+/// Reads NAME:PASSWORD. What is no such thing may be a password, which the errors of clap's own
+/// parsers would repeat.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UserParser;
 

@@ -1,8 +1,9 @@
-//! The batches of a journal of the store: read before the store does, for it cuts off whatever is behind the first that it
-//! cannot read.
+//! The batches of a journal of the store: read before the store does, for it cuts off whatever is
+//! behind the first that it cannot read.
 //!
-//! A batch is a start (tag 1, count of entries, sequence number), entries (tag 2, kind, compression, keyspace, lengths, key,
-//! value; or tag 4, keyspace) and an end (tag 3, checksum XXH3 of the entries, trailer), all numbers little-endian.
+//! A batch is a start (tag 1, count of entries, sequence number), entries (tag 2, kind,
+//! compression, keyspace, lengths, key, value; or tag 4, keyspace) and an end (tag 3, checksum XXH3
+//! of the entries, trailer), all numbers little-endian.
 
 use std::ops::Range;
 
@@ -23,7 +24,8 @@ const START_LENGTH: usize = 13;
 /// Octets of an item before its key.
 const ITEM_HEAD: usize = 21;
 
-/// How much further the sequence number of a batch may be than that of the one before it: the store uses some of its own.
+/// How much further the sequence number of a batch may be than that of the one before it: the store
+/// uses some of its own.
 const NEAR: u64 = 1 << 32;
 
 /// A batch that is intact, as far as can be seen from it alone.
@@ -49,11 +51,12 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Reads all of a journal. Where something cannot be read only batches with this secret are believed behind it; without
-    /// one, where batches have none yet, all are.
+    /// Reads all of a journal. Where something cannot be read only batches with this secret are
+    /// believed behind it; without one, where batches have none yet, all are.
     pub(super) fn read(octets: &[u8], secret: Option<&Secret>) -> Self {
         let mut journal = Journal::default();
-        // The last that was read, which the next may show to be another than was written; and what is known of the one before.
+        // The last that was read, which the next may show to be another than was written; and what
+        // is known of the one before.
         let (mut last, mut before): (Option<Batch>, Option<u64>) = (None, None);
         let mut at = 0;
         while let Some(batch) = read_batch(octets, at, secret).or_else(|| find(octets, at + 1, secret)) {

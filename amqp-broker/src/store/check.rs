@@ -1,4 +1,5 @@
-//! What is checked of a folder before the store opens it, which would cut off and clear away what it cannot read.
+//! What is checked of a folder before the store opens it, which would cut off and clear away what
+//! it cannot read.
 
 use std::{
     fs::{self, File},
@@ -149,7 +150,8 @@ impl Found {
             self.damage.push(format!("the journal {}.jnl is missing", mark.journal));
         }
         let Some(last) = self.last() else {
-            // Whether it is in what was taken over from a journal that is gone, only the store knows.
+            // Whether it is in what was taken over from a journal that is gone, only the store
+            // knows.
             if number > mark.given_up && newest == mark.journal {
                 self.damage
                     .push(format!("the journal has no batch, but batch {number} was confirmed{unreadable}"));
@@ -186,7 +188,8 @@ pub(super) fn keyspace(folder: &Path, number: u64) -> PathBuf {
     folder.join(KEYSPACES).join(number.to_string())
 }
 
-/// Clears away what is left of a first start that did not get far, so that the next can be the first.
+/// Clears away what is left of a first start that did not get far, so that the next can be the
+/// first.
 pub(super) fn begin_again(folder: &Path, found: &Found) -> io::Result<()> {
     for (path, _) in &found.journals {
         fs::remove_file(path)?;
@@ -198,7 +201,8 @@ pub(super) fn begin_again(folder: &Path, found: &Found) -> io::Result<()> {
     failed.map_or(Ok(()), Err)
 }
 
-/// Tells whether there are records outside of journals; those of the list of keyspaces do not count.
+/// Tells whether there are records outside of journals; those of the list of keyspaces do not
+/// count.
 fn has_tables(folder: &Path) -> io::Result<bool> {
     let keyspaces = match fs::read_dir(folder.join(KEYSPACES)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -283,7 +287,8 @@ fn number_of(path: &Path) -> Option<u64> {
     stem.to_str()?.parse().ok()
 }
 
-/// All of a file but for what was only taken from the disk ahead of time, where the system tells that from what was written.
+/// All of a file but for what was only taken from the disk ahead of time, where the system tells
+/// that from what was written.
 fn read_written(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let written = written_to(&file)?.unwrap_or(file.metadata()?.len());

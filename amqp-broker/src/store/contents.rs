@@ -1,4 +1,5 @@
-//! What is in a folder: the version of its format, and the keyspaces there are, so that none can be missing unseen.
+//! What is in a folder: the version of its format, and the keyspaces there are, so that none can be
+//! missing unseen.
 
 use std::{
     collections::BTreeMap,

@@ -87,8 +87,8 @@ struct Added {
 }
 
 impl Disk {
-    /// Puts a virtual host back as it was and keeps what changes from now on. What comes of that is told to `tell`, by a
-    /// thread that ends some time after the disk is dropped.
+    /// Puts a virtual host back as it was and keeps what changes from now on. What comes of that is
+    /// told to `tell`, by a thread that ends some time after the disk is dropped.
     ///
     /// # Errors
     /// When anything cannot be read.
@@ -105,8 +105,9 @@ impl Disk {
         Ok((Disk { queue: Arc::clone(&queue) }, Writer { queue, files, folder: path.clone() }, restored))
     }
 
-    /// Adds changes, of which the last has this number; tells whether there is room for more. However many they are, they are
-    /// written as one batch of the store, which is whole or not there when the process ends: they may be a transaction.
+    /// Adds changes, of which the last has this number; tells whether there is room for more.
+    /// However many they are, they are written as one batch of the store, which is whole or not
+    /// there when the process ends: they may be a transaction.
     pub(crate) fn add(&self, changes: Changes, change: u64) -> bool {
         self.queue.backlog.fetch_add(changes.weight(), Ordering::Relaxed);
         let mut waiting = self.queue.waiting.lock();

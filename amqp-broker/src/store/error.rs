@@ -33,8 +33,9 @@ pub enum DataError {
         /// What is newer than what is known.
         format: String,
     },
-    /// What is in the folder is damaged: something that was confirmed cannot be read. Nothing was changed. What can still be read
-    /// is there after a [repair](crate::DurableBrokerBuilder::repair).
+    /// What is in the folder is damaged: something that was confirmed cannot be read. Nothing was
+    /// changed. What can still be read is there after a
+    /// [repair](crate::DurableBrokerBuilder::repair).
     #[error("{} is damaged: {damage}. A repair (--repair) sets that aside and starts with the rest", .path.display())]
     Damaged {
         /// The folder.
@@ -54,7 +55,8 @@ impl DataError {
         }
     }
 
-    /// The error that the store tells of a folder whose records have been read before: what cannot be read is damaged.
+    /// The error that the store tells of a folder whose records have been read before: what cannot
+    /// be read is damaged.
     pub(super) fn of_reading(path: &Path, error: fjall::Error) -> Self {
         let from_system = system_error(&error);
         let why = from_system.as_ref().map_or_else(|| words(&error).to_owned(), io::Error::to_string);
@@ -82,11 +84,13 @@ impl DataError {
     }
 }
 
-/// The cause of an error of the store in the system's words where it has it from there, and in words anyway.
+/// The cause of an error of the store in the system's words where it has it from there, and in
+/// words anyway.
 pub(super) fn cause(folder: &Path, error: fjall::Error) -> io::Error {
     match error {
         fjall::Error::Io(error) => error,
-        // It fails where it works in the background, and tells later that it had failed: the cause is still there.
+        // It fails where it works in the background, and tells later that it had failed: the cause
+        // is still there.
         fjall::Error::Poisoned => match try_to_write(folder) {
             Err(error) => error,
             Ok(()) => io::Error::other("an earlier write failed"),

@@ -138,8 +138,9 @@ impl Files {
         Ok(Files { folder, topology, messages, bodies, began: 0, large: LargeBodies::default() })
     }
 
-    /// Puts a virtual host back as it was, and clears away what belongs to nobody. What cannot be read stays where it is, and
-    /// is an error; but in a repair it is set aside with all that belongs to it.
+    /// Puts a virtual host back as it was, and clears away what belongs to nobody. What cannot be
+    /// read stays where it is, and is an error; but in a repair it is set aside with all that
+    /// belongs to it.
     pub(super) fn restore(&mut self, vhost: &mut Vhost) -> fjall::Result<Restored> {
         self.began = vhost.began;
         let mut restored = Restored { was_clean: self.topology.contains_key(CLEAN)?, ..Restored::default() };
@@ -277,8 +278,8 @@ impl Files {
         self.folder.wait_for_flush(|| parts.iter().any(|part| part.sealed_memtable_count() > 0));
     }
 
-    /// Writes changes, all of them or none; on disk when it returns, but for messages that have only gone or
-    /// returned.
+    /// Writes changes, all of them or none; on disk when it returns, but for messages that have
+    /// only gone or returned.
     pub(super) fn write(&mut self, changes: Changes) -> fjall::Result<()> {
         let folder = Arc::clone(&self.folder);
         let is_promised = |record: &Record| !matches!(record, Record::Gone { .. } | Record::Returned(_));

@@ -28,12 +28,13 @@ use super::{
 /// The end of the names of the keyspaces in which batches leave their numbers.
 const NUMBERED: &str = ".messages";
 
-/// The attempts, and the pause between them, in which another broker that is about to end is waited for.
+/// The attempts, and the pause between them, in which another broker that is about to end is waited
+/// for.
 const LOCK_ATTEMPTS: u32 = 3;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often it is looked whether the store has flushed what it gathered, and the longest time it is waited for: a disk that is slower than
-/// that fails, or is not to stop all others.
+/// How often it is looked whether the store has flushed what it gathered, and the longest time it
+/// is waited for: a disk that is slower than that fails, or is not to stop all others.
 const FLUSH_LOOKED_AT: Duration = Duration::from_millis(2);
 const LONGEST_FLUSH: Duration = Duration::from_secs(10);
 
@@ -175,7 +176,8 @@ impl Folder {
         opened.try_into().map_err(|_| io::Error::other("there are as many keyspaces as names").into())
     }
 
-    /// Begins a batch, which leaves its number in this keyspace. Others wait until it is committed or dropped.
+    /// Begins a batch, which leaves its number in this keyspace. Others wait until it is committed
+    /// or dropped.
     pub(super) fn batch(&self, numbered: &Keyspace, mode: PersistMode) -> Batch<'_> {
         let mut progress = self.progress.lock();
         // The store goes on in another journal when it likes.
@@ -187,8 +189,9 @@ impl Folder {
         Batch { batch, mode, progress, mark_delay: self.mark_delay, watch: &self.watch }
     }
 
-    /// Waits while the store has gathered far more than its keyspaces may each keep in memory, and some of that is on its way to the
-    /// disk: a keyspace keeps as much as was said when it was made, which may have been more.
+    /// Waits while the store has gathered far more than its keyspaces may each keep in memory, and
+    /// some of that is on its way to the disk: a keyspace keeps as much as was said when it was
+    /// made, which may have been more.
     pub(super) fn wait_for_flush(&self, is_flushing: impl Fn() -> bool) {
         let kept = self.database.keyspace_count() as u64 * self.room.memtable;
         let most = kept + 2 * self.room.memtable + 2 * self.room.batch;
@@ -240,7 +243,8 @@ impl Folder {
         }
     }
 
-    /// Watches, beside what is written, how many bytes are free: tells whenever they become less than `limit`, or no longer are.
+    /// Watches, beside what is written, how many bytes are free: tells whenever they become less
+    /// than `limit`, or no longer are.
     pub(crate) fn watch(&self, limit: u64, tell: impl Fn(bool) + Send + 'static) -> Result<(), DataError> {
         self.watch.start(&self.path, limit, tell).map_err(DataError::unusable(&self.path))
     }
@@ -317,8 +321,8 @@ fn lock(path: &Path) -> Result<File, DataError> {
     Err(DataError::InUse { path: path.to_owned() })
 }
 
-/// Cuts off a batch that was being written when the broker ended. Where only the store can tell whether it was one, there is a copy
-/// of the journal until it has.
+/// Cuts off a batch that was being written when the broker ended. Where only the store can tell
+/// whether it was one, there is a copy of the journal until it has.
 fn drop_unfinished(found: &Found, is_repaired: bool) -> io::Result<Option<PathBuf>> {
     let Some((path, journal)) = found.unfinished().filter(|_| !is_repaired) else { return Ok(None) };
     let mut kept = None;

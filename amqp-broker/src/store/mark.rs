@@ -1,4 +1,5 @@
-//! The mark of how far the journal is synced, kept outside the journal: a journal that ends before it has lost what was confirmed.
+//! The mark of how far the journal is synced, kept outside the journal: a journal that ends before
+//! it has lost what was confirmed.
 //!
 //! The file has two slots, which are written in turn, so that one is whole at any moment.
 

@@ -1,5 +1,6 @@
-//! Where what is to survive is written: one database of `fjall` for all virtual hosts, and a thread for each that writes
-//! what has gathered while it wrote what was before, with one `fdatasync` for all of it.
+//! Where what is to survive is written: one database of `fjall` for all virtual hosts, and a thread
+//! for each that writes what has gathered while it wrote what was before, with one `fdatasync` for
+//! all of it.
 
 #[cfg(feature = "durable")]
 mod batches;

@@ -1,10 +1,11 @@
 //! The number that every batch carries: they are counted, so that none can be missing unseen.
 
-/// The key under which a batch has its number: longer than that of any exchange, queue or body, shorter than that of any message or
-/// binding.
+/// The key under which a batch has its number: longer than that of any exchange, queue or body,
+/// shorter than that of any message or binding.
 pub(super) const KEY: &[u8] = b"batch number";
 
-/// What the numbers of a folder carry and nobody else knows: what a client publishes cannot be taken for a batch.
+/// What the numbers of a folder carry and nobody else knows: what a client publishes cannot be
+/// taken for a batch.
 pub(super) type Secret = [u8; 16];
 
 /// A number as it is written.

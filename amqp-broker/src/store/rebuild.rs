@@ -115,7 +115,8 @@ fn read_all(keyspace: &Keyspace) -> Result<(), Vec<Record>> {
     Err(readable)
 }
 
-/// Opens a store that has these keyspaces of other folders and no journal; `None` when that does not go well.
+/// Opens a store that has these keyspaces of other folders and no journal; `None` when that does
+/// not go well.
 fn with_links(
     links: &[(&Path, u64)],
     aside: &Path,
@@ -142,7 +143,8 @@ fn make_links(probe: &Path, links: &[(&Path, u64)]) -> io::Result<()> {
     fs::create_dir_all(probe.join(KEYSPACES))?;
     fs::write(probe.join(VERSION), super::check::STORE_VERSION)?;
     fs::write(probe.join("lock"), "")?;
-    // With a journal the store looks how far its keyspaces are; without one it takes them for empty.
+    // With a journal the store looks how far its keyspaces are; without one it takes them for
+    // empty.
     fs::write(probe.join("0.jnl"), "")?;
     for (folder, number) in links {
         symlink(fs::canonicalize(keyspace(folder, *number))?, keyspace(probe, *number))?;

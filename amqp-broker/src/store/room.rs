@@ -2,7 +2,8 @@
 
 use crate::sockets::file_limit;
 
-/// Files that the store writes at a time: a journal and the next one, and tables of what it gathers or merges.
+/// Files that the store writes at a time: a journal and the next one, and tables of what it gathers
+/// or merges.
 const WRITTEN: usize = 16;
 
 /// How much memory the disk of a virtual host may take, in bytes.
@@ -10,11 +11,11 @@ const WRITTEN: usize = 16;
 pub(crate) struct Room {
     /// What may wait to be written before publishers are held back.
     pub(super) backlog: u64,
-    /// What each part of the store gathers before it goes from the journal to where it stays. A part has of it what was
-    /// said when it was made.
+    /// What each part of the store gathers before it goes from the journal to where it stays. A
+    /// part has of it what was said when it was made.
     pub(super) memtable: u64,
-    /// What is written together where more waits. The store holds it several times while it writes, and gathers as much beyond what it
-    /// may before it writes that elsewhere.
+    /// What is written together where more waits. The store holds it several times while it writes,
+    /// and gathers as much beyond what it may before it writes that elsewhere.
     pub(super) batch: u64,
     /// What the store keeps of what it has read.
     pub(super) cache: u64,

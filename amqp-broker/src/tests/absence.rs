@@ -1,4 +1,5 @@
-//! Clients that have gone while they are not read from: what they held comes free, and what they had sent is not lost if there is time.
+//! Clients that have gone while they are not read from: what they held comes free, and what they
+//! had sent is not lost if there is time.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use amqp_codec::{
 /// What a client that has gone has at the most.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A client that gets a message of `q`, publishes while publishers are held back, and so is not read from.
+/// A client that gets a message of `q`, publishes while publishers are held back, and so is not
+/// read from.
 async fn held_back(broker: &Broker, mut peer: Peer) -> Peer {
     peer.declare("q").await;
     peer.publish("", "q", "out").await;

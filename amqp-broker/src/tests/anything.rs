@@ -1,4 +1,5 @@
-//! Sessions that do anything in any order: nothing panics, and nothing is left behind or miscounted.
+//! Sessions that do anything in any order: nothing panics, and nothing is left behind or
+//! miscounted.
 
 use amqp_codec::{
     ContentHeader, Frame, Method, Properties, ShortString, Table, Value,

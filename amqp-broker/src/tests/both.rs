@@ -1,5 +1,5 @@
-//! What is said of this broker is said of RabbitMQ: a test of both runs on either, on RabbitMQ where there is one at the host and
-//! port of `AMQP_TEST_RABBITMQ_URI`.
+//! What is said of this broker is said of RabbitMQ: a test of both runs on either, on RabbitMQ
+//! where there is one at the host and port of `AMQP_TEST_RABBITMQ_URI`.
 
 use amqp_codec::{
     Method, Properties, Table, Value,
@@ -42,7 +42,8 @@ impl Tested {
     }
 }
 
-/// Tests that run on this broker and on RabbitMQ. Names of queues and exchanges are the test's own, for RabbitMQ keeps them.
+/// Tests that run on this broker and on RabbitMQ. Names of queues and exchanges are the test's own,
+/// for RabbitMQ keeps them.
 macro_rules! both {
     ($($(#[$attribute:meta])* async fn $name:ident($broker:ident: &Tested) $body:block)*) => {
         $($(#[$attribute])* async fn $name($broker: &$crate::tests::both::Tested) $body)*

@@ -30,10 +30,11 @@ fn put(octets: &mut BytesMut, channel: u16, method: impl Into<Method>) {
 }
 
 impl Peer {
-    /// Does what the broker closes channel 1 for, and then sends these as if the broker's close were still on its way.
+    /// Does what the broker closes channel 1 for, and then sends these as if the broker's close
+    /// were still on its way.
     ///
-    /// They are written only once that close is here: what RabbitMQ reads before its channel has told its connection of the error goes
-    /// to a channel that is no more, and is lost.
+    /// They are written only once that close is here: what RabbitMQ reads before its channel has
+    /// told its connection of the error goes to a channel that is no more, and is lost.
     async fn err_and<const N: usize>(&mut self, methods: [Method; N]) {
         let mut octets = BytesMut::new();
         put(&mut octets, 1, error());

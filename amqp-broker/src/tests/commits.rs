@@ -1,5 +1,5 @@
-//! What of a transaction is written, wherever it is interrupted and whatever others do with its messages meanwhile: all of it at
-//! once.
+//! What of a transaction is written, wherever it is interrupted and whatever others do with its
+//! messages meanwhile: all of it at once.
 
 use std::collections::BTreeMap;
 
@@ -275,7 +275,8 @@ fn what_a_transaction_returned_and_others_acknowledged_does_not_come_back() {
     assert_eq!(world.ends().last(), Some(&Counts::new()));
 }
 
-/// A transaction of publishes and an acknowledgement that is under way, while another delivery of its channel is out.
+/// A transaction of publishes and an acknowledgement that is under way, while another delivery of
+/// its channel is out.
 fn publishes_and_acknowledges() -> World {
     let mut world = World::new();
     world.declare("q", &[]);

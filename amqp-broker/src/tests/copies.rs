@@ -1,5 +1,5 @@
-//! `CC` and `BCC`: all keys are matched together at every exchange, and an alternate exchange has its turn where none of them leads
-//! anywhere (<https://www.rabbitmq.com/docs/sender-selected>).
+//! `CC` and `BCC`: all keys are matched together at every exchange, and an alternate exchange has
+//! its turn where none of them leads anywhere (<https://www.rabbitmq.com/docs/sender-selected>).
 
 use amqp_codec::{
     Array, Properties, Value,

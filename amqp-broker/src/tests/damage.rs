@@ -57,7 +57,8 @@ fn refused(folder: &Path, words: &str) {
     assert!(before == all_files(folder), "nothing was changed");
 }
 
-/// Repairs a folder, which then is one as any other; the messages that are left, and where what was damaged is.
+/// Repairs a folder, which then is one as any other; the messages that are left, and where what was
+/// damaged is.
 async fn repaired(folder: &Path) -> (Vec<String>, PathBuf) {
     let broker = build(folder, true).unwrap();
     let aside = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -68,7 +69,8 @@ async fn repaired(folder: &Path) -> (Vec<String>, PathBuf) {
     declare(&mut peer, "q").await;
     let left = peer.bodies("q").await;
     publish(&mut peer, "", "q", "after").await;
-    // Killed, where nothing but the journal is being written, which a copy shows that takes its time, and ended cleanly.
+    // Killed, where nothing but the journal is being written, which a copy shows that takes its
+    // time, and ended cleanly.
     let before = all_files(&folder.join("keyspaces"));
     let killed = copy(folder);
     let is_still = before == all_files(&folder.join("keyspaces"))

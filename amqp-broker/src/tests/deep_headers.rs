@@ -1,5 +1,5 @@
-//! Headers that nest deeper than any table that is decoded, and headers longer than a frame: all that is done with messages is done
-//! with them.
+//! Headers that nest deeper than any table that is decoded, and headers longer than a frame: all
+//! that is done with messages is done with them.
 
 use amqp_codec::{
     ContentHeader, EncodedProperties, Entries, Frame, Table, Value, ValueRef,

@@ -1,8 +1,9 @@
-//! Random sequences of what consumers may do, here and on RabbitMQ: after each step the same has been delivered, with the same
-//! marks of death, and each queue has as many left.
+//! Random sequences of what consumers may do, here and on RabbitMQ: after each step the same has
+//! been delivered, with the same marks of death, and each queue has as many left.
 //!
-//! Queues of RabbitMQ's work side by side, so what a step brings is compared without its order, and each step waits until
-//! there is as much as here. Of several consumers of one queue RabbitMQ does not promise who is served: each queue has one.
+//! Queues of RabbitMQ's work side by side, so what a step brings is compared without its order, and
+//! each step waits until there is as much as here. Of several consumers of one queue RabbitMQ does
+//! not promise who is served: each queue has one.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! The judge: RabbitMQ itself, where there is one at the host and port of `AMQP_TEST_RABBITMQ_URI`.
 //!
-//! Known differences, on purpose: properties that cannot be read are 502 SYNTAX_ERROR here, 541 INTERNAL_ERROR there; flags of
-//! properties that do not exist are refused here and passed on there, to break whoever reads them.
+//! Known differences, on purpose: properties that cannot be read are 502 SYNTAX_ERROR here, 541
+//! INTERNAL_ERROR there; flags of properties that do not exist are refused here and passed on
+//! there, to break whoever reads them.
 
 use std::sync::Arc;
 
@@ -196,7 +197,8 @@ fn further() -> Vec<(&'static str, Vec<Frame>)> {
     ]
 }
 
-/// Violations of what the types of queues ask of their arguments, and of those who consume from them.
+/// Violations of what the types of queues ask of their arguments, and of those who consume from
+/// them.
 fn of_types() -> Vec<(&'static str, Vec<Frame>)> {
     let stream = |argument: &str, value: Value| {
         let declare = queue_with("qb", [("x-queue-type", "stream".into()), (argument, value)]);

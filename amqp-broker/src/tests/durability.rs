@@ -1,4 +1,5 @@
-//! What survives, and what does not: a clean end, and one at any moment, for which a copy of the folder stands.
+//! What survives, and what does not: a clean end, and one at any moment, for which a copy of the
+//! folder stands.
 
 use std::{fs, path::Path};
 
@@ -88,7 +89,8 @@ pub(super) async fn shut_down(broker: Broker, mut peer: Peer) {
     ending.await.unwrap();
 }
 
-/// The ready messages of a queue with whether they were delivered before, all of which stay unacknowledged.
+/// The ready messages of a queue with whether they were delivered before, all of which stay
+/// unacknowledged.
 async fn got(peer: &mut Peer, name: &str) -> Vec<(String, bool)> {
     let mut got = Vec::new();
     loop {

@@ -1,5 +1,5 @@
-//! Transactions that push messages out of full queues: until they are written, what they push out is there. Those that meet in a
-//! queue are written together.
+//! Transactions that push messages out of full queues: until they are written, what they push out
+//! is there. Those that meet in a queue are written together.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,8 @@ impl World {
         self.finish(2);
     }
 
-    /// A transaction whose first message takes all the room of a queue, and whose others show when it is written.
+    /// A transaction whose first message takes all the room of a queue, and whose others show when
+    /// it is written.
     fn begin_with_large(&mut self, queue: &str) {
         self.begin(0);
         self.publish_body(0, queue, &"x".repeat(COUNT));
@@ -34,8 +35,8 @@ impl World {
         self.ask(0, tx::Commit {});
     }
 
-    /// Nothing of what there is now goes, or comes to `d`, before there are the messages of the transaction in `r`; then all of
-    /// those are there.
+    /// Nothing of what there is now goes, or comes to `d`, before there are the messages of the
+    /// transaction in `r`; then all of those are there.
     #[track_caller]
     fn commits_as_a_whole(&mut self, mut others: impl FnMut(&mut World)) {
         let before = self.written.len();
@@ -62,8 +63,8 @@ impl World {
         self.ends().pop().unwrap()
     }
 
-    /// Whatever was written, the last so many messages of a queue are there: that it is full is no reason for one of those to be
-    /// missing.
+    /// Whatever was written, the last so many messages of a queue are there: that it is full is no
+    /// reason for one of those to be missing.
     #[track_caller]
     fn has_the_last(&self, queue: &str, most: usize) {
         let serial = self.serial(queue);
@@ -240,7 +241,8 @@ fn owned((name, count): (&str, usize)) -> (String, usize) {
 /// What a client does, or how far it gets: who, what, and a number for it.
 type Step = (usize, u8, u8);
 
-/// Full queues of each kind: of so many messages, of so many octets, and of none, with letters to the first.
+/// Full queues of each kind: of so many messages, of so many octets, and of none, with letters to
+/// the first.
 const QUEUES: [&str; 3] = ["e", "f", "g"];
 
 fn full_queues() -> World {

@@ -1,4 +1,5 @@
-//! The catalogue of refusals: what is closed, with which code and which text, to the letter of RabbitMQ 3.10.8.
+//! The catalogue of refusals: what is closed, with which code and which text, to the letter of
+//! RabbitMQ 3.10.8.
 
 mod consuming;
 mod exchanges;

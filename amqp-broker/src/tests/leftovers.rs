@@ -1,4 +1,5 @@
-//! Messages that go although nobody took them, and those that stay: behind others, returned, too many, half committed.
+//! Messages that go although nobody took them, and those that stay: behind others, returned, too
+//! many, half committed.
 
 use amqp_codec::{
     Properties,
@@ -10,8 +11,8 @@ use super::{
     peer::{Peer, short},
 };
 
-/// A queue with a message that does not expire, one that has expired behind it, and one that does not; what expires goes to
-/// `to`.
+/// A queue with a message that does not expire, one that has expired behind it, and one that does
+/// not; what expires goes to `to`.
 async fn fill(peer: &mut Peer, name: &str, to: &str) {
     peer.fresh(to, []).await;
     let bury = [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", to.into())];

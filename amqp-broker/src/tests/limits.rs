@@ -222,7 +222,8 @@ async fn replies_that_nobody_reads_take_no_more_than_connections_may_hold() {
     }
     server.settle_down().await;
     let held = broker.inner.hosts().map(|host| host.with(|_, shared| shared.holdings.total())).max().unwrap();
-    // A half of the memory, as nothing is queued, and what the server has under way: a read, beside the rest of one.
+    // A half of the memory, as nothing is queued, and what the server has under way: a read, beside
+    // the rest of one.
     assert!(held < MEMORY / 2 + (512 << 10), "{held}");
 }
 
@@ -281,8 +282,9 @@ async fn who_does_not_read_what_it_asked_for_is_closed_when_memory_is_short_and_
     assert!(broker.connections().iter().any(|connection| connection.name == "memory:1"));
 }
 
-/// Two clients to each of whom more is sent than it may leave unread, and another who published that; then each of the two reads so
-/// many octets every five seconds. How many are connected after some minutes.
+/// Two clients to each of whom more is sent than it may leave unread, and another who published
+/// that; then each of the two reads so many octets every five seconds. How many are connected after
+/// some minutes.
 async fn left_of_two_who_read(octets: usize) -> usize {
     let broker = Broker::builder().memory_limit(3 << 20).stall_timeout(Duration::from_secs(20)).build();
     let mut other = Peer::open(&broker).await;

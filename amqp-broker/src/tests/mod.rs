@@ -1,4 +1,5 @@
-//! The broker as a client sees it, over the in-process stream. What is in a `both!` runs on RabbitMQ too.
+//! The broker as a client sees it, over the in-process stream. What is in a `both!` runs on
+//! RabbitMQ too.
 //!
 //! | what clients expect | shown in |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! Operations that are interrupted at every step come to what they come to when they are not, whatever others ask meanwhile.
+//! Operations that are interrupted at every step come to what they come to when they are not,
+//! whatever others ask meanwhile.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,8 @@ type Step = (u8, (u8, u8, u8), u64, u8);
 /// What was sent on which channel, and whether those are deliveries.
 type Sent = BTreeMap<(u16, bool), Vec<String>>;
 
-/// A virtual host in which turns end after so much work, two clients that do things, and one that asks.
+/// A virtual host in which turns end after so much work, two clients that do things, and one that
+/// asks.
 struct World {
     shared: Shared,
     bound: u64,
@@ -43,7 +45,8 @@ impl World {
         World { shared, bound, now: 0, clients, asks, turns: 0 }
     }
 
-    /// A client says something and is listened to, in as many turns as that takes. Between them somebody asks.
+    /// A client says something and is listened to, in as many turns as that takes. Between them
+    /// somebody asks.
     fn say(&mut self, who: usize, frames: &[Frame]) {
         let mut input = BytesMut::new();
         frames.iter().for_each(|frame| frame.encode(FRAME_MAX, &mut input).unwrap());
@@ -114,7 +117,8 @@ impl World {
     }
 }
 
-/// Frames by their channels, deliveries by themselves: those of one have their order, others may come between.
+/// Frames by their channels, deliveries by themselves: those of one have their order, others may
+/// come between.
 fn by_channel(sent: &[u8]) -> Sent {
     let mut input = BytesMut::from(sent);
     let mut channels = Sent::new();

@@ -87,7 +87,8 @@ async fn get(peer: &mut Peer, out: &mut Vec<u64>, name: &str, no_ack: bool) -> S
     }
 }
 
-/// All answers to a sequence, and then what was buried, of which there are so many if that is known.
+/// All answers to a sequence, and then what was buried, of which there are so many if that is
+/// known.
 async fn answers(peer: &mut Peer, steps: &[(u8, u8)], buried: Option<usize>) -> (Vec<String>, Vec<String>) {
     declare(peer).await;
     let (mut told, mut out) = (Vec::new(), Vec::new());

@@ -77,7 +77,8 @@ impl Scene {
         self.came.get(tag).copied().unwrap_or(0)
     }
 
-    /// Checks that each of these got its share, or a half of it at least: RabbitMQ lets chance decide.
+    /// Checks that each of these got its share, or a half of it at least: RabbitMQ lets chance
+    /// decide.
     fn assert_shared(&self, tags: &[&str]) {
         let least = DELIVERIES / u32::try_from(tags.len()).unwrap() / 2;
         assert!(tags.iter().all(|tag| self.of(tag) >= least), "{:?}", self.came);

@@ -1,4 +1,5 @@
-//! How much is done in one turn of the lock, counted in work, while a client asks for as much as it can.
+//! How much is done in one turn of the lock, counted in work, while a client asks for as much as it
+//! can.
 
 use amqp_codec::{
     Properties, ShortString, Table, Value,
@@ -11,7 +12,8 @@ use super::{
 };
 use crate::{broker::Broker, core::budget::BUDGET};
 
-/// The most that a turn may take: its budget, and what cannot be divided, of which headers as large as a frame are the most.
+/// The most that a turn may take: its budget, and what cannot be divided, of which headers as large
+/// as a frame are the most.
 const MOST: u64 = 2 * BUDGET;
 
 /// The most that a turn has taken, in whatever virtual host that was.

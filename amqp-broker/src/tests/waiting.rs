@@ -42,7 +42,8 @@ impl Woken {
 }
 
 impl World {
-    /// Takes what a client is to read: how many transactions of it are done. Who waits for more is woken then.
+    /// Takes what a client is to read: how many transactions of it are done. Who waits for more is
+    /// woken then.
     fn commits_told(&mut self, who: usize, woken: &Arc<Woken>) -> usize {
         let (id, waker) = (self.clients[who].id, Waker::from(Arc::clone(woken)));
         let (mut batch, mut sent) = (Batch::default(), BytesMut::new());
@@ -67,7 +68,8 @@ impl World {
     }
 }
 
-/// A transaction that fills `q` is under way, and the second client's, which is done, is to be written with it.
+/// A transaction that fills `q` is under way, and the second client's, which is done, is to be
+/// written with it.
 fn entangled() -> World {
     let mut world = World::new();
     world.declare("q", &[("x-max-length", 4.into())]);

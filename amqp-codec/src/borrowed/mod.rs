@@ -1,6 +1,6 @@
-//! The methods of the hot path, without touching a reference count or allocating: `basic.publish`, of which a client
-//! writes and a broker reads millions, `basic.deliver`, of which a client reads millions, and what settles them; and those properties
-//! without which a body cannot be read.
+//! The methods of the hot path, without touching a reference count or allocating: `basic.publish`,
+//! of which a client writes and a broker reads millions, `basic.deliver`, of which a client reads
+//! millions, and what settles them; and those properties without which a body cannot be read.
 
 mod settlement;
 
@@ -25,7 +25,8 @@ use crate::{
 
 pub use settlement::{Ack, Nack, Reject};
 
-/// `basic.publish`, its strings borrowed: from the payload when it is read, from anywhere when it is written.
+/// `basic.publish`, its strings borrowed: from the payload when it is read, from anywhere when it
+/// is written.
 ///
 /// ```
 /// use amqp_codec::{Properties, borrowed::Publish};
@@ -63,7 +64,8 @@ pub struct Deliver<'a> {
     pub routing_key: &'a [u8],
 }
 
-/// The properties that tell how to read a body, and of which message it is, borrowed from the encoded ones.
+/// The properties that tell how to read a body, and of which message it is, borrowed from the
+/// encoded ones.
 ///
 /// ```
 /// use amqp_codec::{Properties, ShortString, borrowed::ContentProperties};
@@ -167,11 +169,12 @@ impl<'a> Publish<'a> {
         }
     }
 
-    /// Appends the whole publish: method, content header, and the body in as many frames as it needs.
+    /// Appends the whole publish: method, content header, and the body in as many frames as it
+    /// needs.
     ///
     /// # Errors
-    /// [`Error::ShortStringTooLong`] for a name over 255 bytes, [`Error::TooLong`] when method or properties do not
-    /// fit into one frame; nothing is appended then.
+    /// [`Error::ShortStringTooLong`] for a name over 255 bytes, [`Error::TooLong`] when method or
+    /// properties do not fit into one frame; nothing is appended then.
     #[inline]
     pub fn encode(
         &self,
@@ -186,8 +189,8 @@ impl<'a> Publish<'a> {
         Ok(())
     }
 
-    /// Appends method and content header; frames with `body_size` bytes of body are to follow, by copy or by a vectored
-    /// write.
+    /// Appends method and content header; frames with `body_size` bytes of body are to follow, by
+    /// copy or by a vectored write.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
@@ -221,7 +224,8 @@ impl<'a> Publish<'a> {
         Ok(())
     }
 
-    /// The method's frame, and the header's up to its properties, its size left open; the names have been checked.
+    /// The method's frame, and the header's up to its properties, its size left open; the names
+    /// have been checked.
     ///
     /// By hand and in few pieces: this is what a client does millions of times a second.
     #[inline]

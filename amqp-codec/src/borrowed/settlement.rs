@@ -80,7 +80,8 @@ impl Reject {
     }
 }
 
-/// The arguments that all three have: a tag, and bits in one octet. The names are those of the method, its tag and its first bit.
+/// The arguments that all three have: a tag, and bits in one octet. The names are those of the
+/// method, its tag and its first bit.
 #[inline]
 fn tag_and_bits(payload: &[u8], id: MethodId, names: [&'static str; 3]) -> Result<Option<(u64, u8)>, Error> {
     let Some(arguments) = payload.strip_prefix(&id.octets()) else { return Ok(None) };

@@ -17,7 +17,8 @@ pub struct ContentHeaderRef<'a> {
     pub class_id: u16,
     /// Length of the whole body in bytes.
     pub body_size: u64,
-    /// Flags and property list. [`ContentProperties`](crate::borrowed::ContentProperties) reads them in place.
+    /// Flags and property list. [`ContentProperties`](crate::borrowed::ContentProperties) reads
+    /// them in place.
     pub properties: &'a [u8],
 }
 

@@ -42,7 +42,8 @@ impl ContentHeader {
     }
 }
 
-/// A body: the parts it came in. A body of one frame, the usual case, is one part and was not copied.
+/// A body: the parts it came in. A body of one frame, the usual case, is one part and was not
+/// copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Body {
     first: Bytes,
@@ -88,9 +89,11 @@ impl From<Bytes> for Body {
     }
 }
 
-/// Puts one channel's content together: method, header, body frames, in that order and with nothing between.
+/// Puts one channel's content together: method, header, body frames, in that order and with nothing
+/// between.
 ///
-/// `M` is whatever the caller keeps of the method. No memory is reserved from a size the peer claims.
+/// `M` is whatever the caller keeps of the method. No memory is reserved from a size the peer
+/// claims.
 #[derive(Debug)]
 pub struct Assembler<M> {
     state: State<M>,
@@ -172,7 +175,8 @@ impl<M> Assembler<M> {
     /// A part of the body came. The content is complete with its last part.
     ///
     /// # Errors
-    /// [`Error::UnexpectedFrame`] when no body is due, [`Error::BodyTooLong`] when it is more than was announced.
+    /// [`Error::UnexpectedFrame`] when no body is due, [`Error::BodyTooLong`] when it is more than
+    /// was announced.
     pub fn body(&mut self, part: Bytes) -> Result<Option<Content<M>>, Error> {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Body { method, header, mut body, received, is_kept } => {
@@ -180,7 +184,8 @@ impl<M> Assembler<M> {
                 if received > header.body_size {
                     return Err(Error::BodyTooLong { announced: header.body_size, received });
                 }
-                // An empty part says nothing; keeping it would let a peer grow the list for 8 bytes a frame.
+                // An empty part says nothing; keeping it would let a peer grow the list for 8 bytes
+                // a frame.
                 if is_kept && !part.is_empty() {
                     body.push(part);
                 }
@@ -195,8 +200,8 @@ impl<M> Assembler<M> {
         }
     }
 
-    /// Keeps nothing of the body that is under way: its parts are counted as they come, and the content is complete, with an empty body,
-    /// when all of them have come.
+    /// Keeps nothing of the body that is under way: its parts are counted as they come, and the
+    /// content is complete, with an empty body, when all of them have come.
     pub fn discard_body(&mut self) {
         if let State::Body { body, is_kept, .. } = &mut self.state {
             *body = Body::default();

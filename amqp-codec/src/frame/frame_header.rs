@@ -1,4 +1,5 @@
-//! The first seven octets of a frame (spec section 4.2.3), which tell how long it is: `type:u8 channel:u16 size:u32`.
+//! The first seven octets of a frame (spec section 4.2.3), which tell how long it is: `type:u8
+//! channel:u16 size:u32`.
 
 use nom::Streaming;
 
@@ -83,7 +84,8 @@ impl FrameHeader {
     /// Reads the header at the start of `bytes`; `None` until seven bytes are there.
     ///
     /// # Errors
-    /// An unknown type, or a frame over `frame_max`: judged here, before anything is buffered for it.
+    /// An unknown type, or a frame over `frame_max`: judged here, before anything is buffered for
+    /// it.
     #[inline]
     pub fn peek(bytes: &[u8], frame_max: usize) -> Result<Option<Self>, Error> {
         let parsed = octets::streaming(frame_header::<Streaming>(FrameLimits::new(frame_max))(bytes))?;

@@ -28,8 +28,8 @@ impl FrameRef<'_> {
         FrameHeader { kind: self.kind, channel: self.channel, size: self.payload.len() as u32 }
     }
 
-    /// Where the payload lies in the bytes that the frame was found in: for who holds those as [`Bytes`](bytes::Bytes) and wants
-    /// a share of them.
+    /// Where the payload lies in the bytes that the frame was found in: for who holds those as
+    /// [`Bytes`](bytes::Bytes) and wants a share of them.
     #[inline]
     pub const fn payload_range(&self) -> Range<usize> {
         self.payload_at..self.payload_at + self.payload.len()

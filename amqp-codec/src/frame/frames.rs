@@ -15,8 +15,8 @@ use crate::{
     wire::octets::{self, Silent, octets},
 };
 
-/// Walks over frames that lie one behind the other in a buffer, without copying or allocating: what clients, brokers and proxies do
-/// with what one read has brought.
+/// Walks over frames that lie one behind the other in a buffer, without copying or allocating: what
+/// clients, brokers and proxies do with what one read has brought.
 ///
 /// ```
 /// use amqp_codec::{FrameKind, Frames, frame::HEARTBEAT};
@@ -46,8 +46,9 @@ impl<'a> Frames<'a> {
         Frames { bytes, position: 0, limits: FrameLimits::new(frame_max) }
     }
 
-    /// Sets the largest frame of a content header that is read, in bytes; it is as `frame_max` by default. RabbitMQ holds frame_max
-    /// against the headers it is sent, and not against those it sends.
+    /// Sets the largest frame of a content header that is read, in bytes; it is as `frame_max` by
+    /// default. RabbitMQ holds frame_max against the headers it is sent, and not against those it
+    /// sends.
     #[inline]
     #[must_use]
     pub const fn header_frame_max(mut self, bytes: usize) -> Self {
@@ -73,7 +74,8 @@ impl<'a> Frames<'a> {
     /// Steps over the next frame; `None`, and no step, when not all of it is there.
     ///
     /// # Errors
-    /// An unknown type and a frame over the limit, as soon as enough is there to tell; a wrong end marker. No step is made then.
+    /// An unknown type and a frame over the limit, as soon as enough is there to tell; a wrong end
+    /// marker. No step is made then.
     #[inline]
     pub fn next_frame(&mut self) -> Result<Option<FrameRef<'a>>, Error> {
         match self.step() {
@@ -83,7 +85,8 @@ impl<'a> Frames<'a> {
     }
 
     /// The usual case, in which there is nothing to tell.
-    // Always inlined, as `next_of` is: where the type is known most of its checks are none, which is a tenth of reading a delivery.
+    // Always inlined, as `next_of` is: where the type is known most of its checks are none, which
+    // is a tenth of reading a delivery.
     #[inline(always)]
     fn step(&mut self) -> Option<FrameRef<'a>> {
         let (rest, found) = frame::<Silent>(self.limits)(self.rest()).ok()?;
@@ -98,7 +101,8 @@ impl<'a> Frames<'a> {
         octets::streaming(frame::<Streaming>(self.limits)(self.rest())).map(|_| ())
     }
 
-    /// As [`next_frame`](Self::next_frame), which looks at nothing but the frame's header: its end marker is not checked.
+    /// As [`next_frame`](Self::next_frame), which looks at nothing but the frame's header: its end
+    /// marker is not checked.
     ///
     /// # Errors
     /// As [`next_frame`](Self::next_frame).
@@ -113,10 +117,11 @@ impl<'a> Frames<'a> {
         Ok(Some(header))
     }
 
-    /// Steps over the content of a method, when it is the usual one: its header and the one frame of its body, or none, come next, on this
-    /// channel, whole and in order.
+    /// Steps over the content of a method, when it is the usual one: its header and the one frame
+    /// of its body, or none, come next, on this channel, whole and in order.
     ///
-    /// `None`, and no step, for everything else, which frame by frame is read by an [`Assembler`](crate::Assembler), or refused.
+    /// `None`, and no step, for everything else, which frame by frame is read by an
+    /// [`Assembler`](crate::Assembler), or refused.
     #[inline]
     pub fn next_content(&mut self, channel: u16) -> Option<ContentRef<'a>> {
         let before = self.position;
@@ -127,7 +132,8 @@ impl<'a> Frames<'a> {
         content
     }
 
-    /// As [`next_content`](Self::next_content), but where it finds nothing, it may have made a step.
+    /// As [`next_content`](Self::next_content), but where it finds nothing, it may have made a
+    /// step.
     #[inline]
     fn step_over_content(&mut self, channel: u16) -> Option<ContentRef<'a>> {
         let header = self.next_of(FrameKind::Header, channel)?;
@@ -300,7 +306,8 @@ mod tests {
         assert!(!content_of(&wire(&[0; 4089]), 4096), "in two frames");
         assert!(content_of(&wire(&[0; 4088]), 4096) && !content_of(&wire(&[0; 4088]), 4095));
         let body = whole.len() - b"hello".len() - 8;
-        // Kind, channel and class of the header, and kind, channel and size of the body; both end markers.
+        // Kind, channel and class of the header, and kind, channel and size of the body; both end
+        // markers.
         for at in [method, method + 2, method + 8, body - 1, body, body + 2, body + 6, whole.len() - 1] {
             let mut other = whole.clone();
             other[at] ^= 1;

@@ -28,7 +28,8 @@ pub const PROTOCOL_HEADER: [u8; 8] = *b"AMQP\0\0\x09\x01";
 /// A heartbeat, complete.
 pub const HEARTBEAT: [u8; 8] = [8, 0, 0, 0, 0, 0, 0, FRAME_END];
 
-/// A frame whose payload has not been looked into: all that is needed to tell frames apart and to pass them on.
+/// A frame whose payload has not been looked into: all that is needed to tell frames apart and to
+/// pass them on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawFrame {
     /// The type.
@@ -53,7 +54,8 @@ impl RawFrame {
         Ok(Some(RawFrame { kind, channel, payload }))
     }
 
-    /// Appends the frame as it came, payload and all: what a proxy does that looks into few of them.
+    /// Appends the frame as it came, payload and all: what a proxy does that looks into few of
+    /// them.
     ///
     /// # Errors
     /// [`Error::TooLong`] when it would be over `frame_max`; nothing is appended then.
@@ -67,7 +69,8 @@ impl RawFrame {
     /// Reads the payload.
     ///
     /// # Errors
-    /// A malformed method or content header; a heartbeat with a payload or on a channel other than 0.
+    /// A malformed method or content header; a heartbeat with a payload or on a channel other than
+    /// 0.
     pub fn decode(self) -> Result<Frame, Error> {
         Ok(match self.kind {
             FrameKind::Method => Frame::Method(self.channel, Method::decode(&self.payload)?),
@@ -89,7 +92,8 @@ pub fn check_heartbeat(channel: u16, length: usize) -> Result<(), Error> {
     if channel == 0 && length == 0 { Ok(()) } else { Err(Error::MalformedHeartbeat { channel, length }) }
 }
 
-/// A frame, read. Shown as a line of a transcript, `1 basic.publish exchange="events" routing_key="job.run"`.
+/// A frame, read. Shown as a line of a transcript, `1 basic.publish exchange="events"
+/// routing_key="job.run"`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Frame {
     /// Channel and method.
@@ -98,7 +102,8 @@ pub enum Frame {
     Header(u16, ContentHeader),
     /// Channel, and a part of the body.
     Body(u16, Bytes),
-    /// A sign of life. Its channel is 0: on any other it can be written, as a test may want, and is not read.
+    /// A sign of life. Its channel is 0: on any other it can be written, as a test may want, and is
+    /// not read.
     Heartbeat(u16),
 }
 
@@ -142,7 +147,8 @@ pub fn encode_method<A: Arguments>(
     encode_frame(FrameKind::Method, channel, frame_max, out, |out| encode_arguments(method, out))
 }
 
-/// Appends a method with its content: the method's frame, the header's, and the body in as many frames as it needs.
+/// Appends a method with its content: the method's frame, the header's, and the body in as many
+/// frames as it needs.
 ///
 /// # Errors
 /// [`Error::TooLong`] for a body over `body_max`, and when method or properties do not fit into one
@@ -172,7 +178,8 @@ pub fn encode_content<A: Arguments>(
     Ok(())
 }
 
-/// Appends a frame around what `payload` appends; takes all back when that fails or is over `frame_max`.
+/// Appends a frame around what `payload` appends; takes all back when that fails or is over
+/// `frame_max`.
 #[inline]
 pub(crate) fn encode_frame(
     kind: FrameKind,
@@ -205,7 +212,8 @@ pub(crate) fn encode_frame(
     Ok(())
 }
 
-/// Appends the header of a body frame of `size` bytes; the bytes and [`FRAME_END`] follow, by copy or by a vectored write.
+/// Appends the header of a body frame of `size` bytes; the bytes and [`FRAME_END`] follow, by copy
+/// or by a vectored write.
 #[inline]
 pub fn put_body_frame_header(channel: u16, size: u32, out: &mut BytesMut) {
     out.put_u8(FrameKind::Body.octet());

@@ -2,8 +2,9 @@
 
 /// Declares classes and their methods; see `method/mod.rs` for the table it is made for.
 ///
-/// For each class a module with one struct a method and an enum `Method` over them; and over all classes `Method`, with
-/// ids, names, decoding and encoding. `by` names the side that may send it, `-> Reply` the method that answers.
+/// For each class a module with one struct a method and an enum `Method` over them; and over all
+/// classes `Method`, with ids, names, decoding and encoding. `by` names the side that may send it,
+/// `-> Reply` the method that answers.
 macro_rules! methods {
     ($(
         $(#[$class_doc:meta])*
@@ -139,7 +140,8 @@ macro_rules! methods {
                 }
             }
 
-            /// The method's arguments in their order on the wire; `None` for a number the specification does not have.
+            /// The method's arguments in their order on the wire; `None` for a number the
+            /// specification does not have.
             pub fn fields(self) -> Option<&'static [Field]> {
                 match (self.class_id, self.method_id) {
                     $($(($class_id, $id) => Some($class::$Name::FIELDS),)*)*
@@ -147,7 +149,8 @@ macro_rules! methods {
                 }
             }
 
-            /// Each argument as errors name it, and its kind; `None` for a number the specification does not have.
+            /// Each argument as errors name it, and its kind; `None` for a number the specification
+            /// does not have.
             pub(crate) fn arguments(self) -> Option<&'static [(&'static str, FieldKind)]> {
                 match (self.class_id, self.method_id) {
                     $($(($class_id, $id) => Some(&[$((
@@ -166,7 +169,8 @@ macro_rules! methods {
                 }
             }
 
-            /// The method that answers this one; `None` when none does. `basic.get` may also be answered by `basic.get-empty`.
+            /// The method that answers this one; `None` when none does. `basic.get` may also be
+            /// answered by `basic.get-empty`.
             pub fn reply(self) -> Option<MethodId> {
                 let reply: &[MethodId] = match (self.class_id, self.method_id) {
                     $($(($class_id, $id) => &[$($class::$Reply::ID)?],)*)*

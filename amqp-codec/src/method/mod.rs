@@ -1,4 +1,5 @@
-//! All methods of AMQP 0-9-1 with RabbitMQ's extensions, in one table (spec section 1.3 to 1.8 of the generated reference).
+//! All methods of AMQP 0-9-1 with RabbitMQ's extensions, in one table (spec section 1.3 to 1.8 of
+//! the generated reference).
 
 mod macros;
 pub(crate) mod method_ref;
@@ -127,7 +128,8 @@ methods! {
         Consume("consume") = 20 by Client -> ConsumeOk { ticket: u16, queue: ShortString, consumer_tag: ShortString, no_local: bool, no_ack: bool, exclusive: bool, no_wait: bool, arguments: Table }
         /// The consumer's tag.
         ConsumeOk("consume-ok") = 21 by Server { consumer_tag: ShortString }
-        /// End a consumer. RabbitMQ also sends it, when the queue has gone (<https://www.rabbitmq.com/docs/consumer-cancel>).
+        /// End a consumer. RabbitMQ also sends it, when the queue has gone
+        /// (<https://www.rabbitmq.com/docs/consumer-cancel>).
         Cancel("cancel") = 30 by Either -> CancelOk { consumer_tag: ShortString, no_wait: bool }
         /// The consumer has ended.
         CancelOk("cancel-ok") = 31 by Either { consumer_tag: ShortString }
@@ -153,7 +155,8 @@ methods! {
         Recover("recover") = 110 by Client -> RecoverOk { requeue: bool }
         /// It will be redelivered.
         RecoverOk("recover-ok") = 111 by Server {}
-        /// RabbitMQ: refused, one message or several: deliveries, or, from the broker, publishes in confirm mode.
+        /// RabbitMQ: refused, one message or several: deliveries, or, from the broker, publishes in
+        /// confirm mode.
         Nack("nack") = 120 by Either { delivery_tag: u64, multiple: bool, requeue: bool }
     }
     /// RabbitMQ: publisher confirms.
@@ -210,8 +213,9 @@ impl MethodId {
         MethodId { class_id: u16::from_be_bytes([c1, c0]), method_id: u16::from_be_bytes([m1, m0]) }
     }
 
-    /// Reads what a method frame's payload begins with; `None` when it is shorter than that. Nothing else is looked at: a proxy
-    /// or broker tells methods apart by it, against the constants that are there for each.
+    /// Reads what a method frame's payload begins with; `None` when it is shorter than that.
+    /// Nothing else is looked at: a proxy or broker tells methods apart by it, against the
+    /// constants that are there for each.
     ///
     /// ```
     /// use amqp_codec::{Arguments as _, MethodId, method::basic};
@@ -284,7 +288,8 @@ impl Method {
         append(self.id(), out, |writer| self.write_arguments(writer))
     }
 
-    /// Checks that methods of class connection are on channel 0, and no others (spec section 4.2.3).
+    /// Checks that methods of class connection are on channel 0, and no others (spec section
+    /// 4.2.3).
     ///
     /// # Errors
     /// [`Error::WrongChannel`]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Which side may send a method: whom the specification says implements it on the other side (section 1.3 and following of
-/// the generated reference), and RabbitMQ's extensions.
+/// Which side may send a method: whom the specification says implements it on the other side
+/// (section 1.3 and following of the generated reference), and RabbitMQ's extensions.
 ///
 /// ```
 /// use amqp_codec::{Arguments as _, Sender, method::basic};

@@ -26,7 +26,8 @@ macro_rules! properties {
         }
 
         impl Properties {
-            /// The properties in their order on the wire; the flag of the first is bit 15, and so on down.
+            /// The properties in their order on the wire; the flag of the first is bit 15, and so
+            /// on down.
             pub const FIELDS: &'static [Field] =
                 &[$(Field { name: stringify!($field), kind: <$type as Argument>::KIND },)*];
 
@@ -101,7 +102,8 @@ properties! {
 /// Delivery mode of a message that a durable queue keeps through a restart.
 pub const PERSISTENT: u8 = 2;
 
-/// Properties as the bytes they are on the wire: what passes through is neither decoded nor rewritten.
+/// Properties as the bytes they are on the wire: what passes through is neither decoded nor
+/// rewritten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedProperties(Bytes);
 
@@ -122,7 +124,8 @@ impl EncodedProperties {
     /// Reads them.
     ///
     /// # Errors
-    /// Flags that basic does not have, a property that reaches past the end, a malformed header table, bytes left over.
+    /// Flags that basic does not have, a property that reaches past the end, a malformed header
+    /// table, bytes left over.
     pub fn decode(&self) -> Result<Properties, Error> {
         let mut reader = Reader::new(&self.0);
         let properties = Properties::read(&mut reader)?;
@@ -148,13 +151,14 @@ impl fmt::Display for EncodedProperties {
     }
 }
 
-/// Properties as a content header can be written from: decoded, or encoded before, as those of a message that passes through
-/// or is sent again and again.
+/// Properties as a content header can be written from: decoded, or encoded before, as those of a
+/// message that passes through or is sent again and again.
 pub trait PropertyList {
     /// Appends flags and property list.
     ///
     /// # Errors
-    /// [`Error::TooLong`] when the headers are 4 GiB or more; what was appended is to be dropped then.
+    /// [`Error::TooLong`] when the headers are 4 GiB or more; what was appended is to be dropped
+    /// then.
     fn append_to(&self, out: &mut BytesMut) -> Result<(), Error>;
 }
 
@@ -183,7 +187,8 @@ impl Properties {
     /// Appends flags and property list.
     ///
     /// # Errors
-    /// [`Error::TooLong`] when the headers are 4 GiB or more; what was appended is to be dropped then.
+    /// [`Error::TooLong`] when the headers are 4 GiB or more; what was appended is to be dropped
+    /// then.
     pub fn encode_into(&self, out: &mut BytesMut) -> Result<(), Error> {
         let mut writer = Writer::new(out);
         self.write(&mut writer)?;

@@ -12,10 +12,12 @@ use crate::{
 /// How many properties there are.
 const FIELDS: usize = Properties::FIELDS.len();
 
-/// The properties of a message, each as the bytes it is: for who passes a message on with little changed. Nothing in the headers is
-/// looked at, so they may be nested deeper than [`Properties`] are read.
+/// The properties of a message, each as the bytes it is: for who passes a message on with little
+/// changed. Nothing in the headers is looked at, so they may be nested deeper than [`Properties`]
+/// are read.
 ///
-/// Properties go by the names of [`Properties::FIELDS`], which are those of the fields of [`Properties`].
+/// Properties go by the names of [`Properties::FIELDS`], which are those of the fields of
+/// [`Properties`].
 ///
 /// ```
 /// use amqp_codec::{Properties, RawProperties, ShortString};
@@ -72,7 +74,8 @@ impl RawProperties {
         }
     }
 
-    /// The property of this name without its length: text as its bytes, numbers as they stand on the wire, headers as entries.
+    /// The property of this name without its length: text as its bytes, numbers as they stand on
+    /// the wire, headers as entries.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         let index = index(name)?;
         let kind = Properties::FIELDS.get(index)?.kind;

@@ -1,11 +1,12 @@
-//! Reading tables and arrays without touching a reference count: the values as they stand in the bytes.
+//! Reading tables and arrays without touching a reference count: the values as they stand in the
+//! bytes.
 
 use crate::{error::Error, wire::nesting};
 
 /// Iterator over the entries of a [`Table`](crate::Table), names and values borrowed from it.
 ///
-/// It may also go over bytes [that nobody has checked](Entries::from_encoded): a proxy or broker steps over what is nested in
-/// them without looking at it, however deep that is.
+/// It may also go over bytes [that nobody has checked](Entries::from_encoded): a proxy or broker
+/// steps over what is nested in them without looking at it, however deep that is.
 ///
 /// ```
 /// use amqp_codec::{Entries, ValueRef};
@@ -24,7 +25,8 @@ use crate::{error::Error, wire::nesting};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entries<'a>(&'a [u8]);
 
-/// Iterator over the elements of an [`Array`](crate::Array), borrowed from it; or, as [`Entries`], over unchecked bytes.
+/// Iterator over the elements of an [`Array`](crate::Array), borrowed from it; or, as [`Entries`],
+/// over unchecked bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Elements<'a>(&'a [u8]);
 
@@ -57,14 +59,14 @@ impl<'a> Entries<'a> {
         Entries(encoded)
     }
 
-    /// Over the bytes of a table's entries, without the length that goes before them on the wire. Nothing is checked: it
-    /// ends where an entry is malformed.
+    /// Over the bytes of a table's entries, without the length that goes before them on the wire.
+    /// Nothing is checked: it ends where an entry is malformed.
     pub const fn from_encoded(encoded: &'a [u8]) -> Self {
         Entries(encoded)
     }
 
-    /// Checks the entries to come, but not what is nested in their values: [`from_encoded`](Self::from_encoded) gets to the
-    /// last of them.
+    /// Checks the entries to come, but not what is nested in their values:
+    /// [`from_encoded`](Self::from_encoded) gets to the last of them.
     ///
     /// # Errors
     /// When an entry is malformed.
@@ -152,8 +154,9 @@ impl<'a> ValueRef<'a> {
         })
     }
 
-    /// The value at the start of `bytes`, which have been checked, and what follows it. In std's words, for nothing is told here: with nom's
-    /// `take` a table of twenty headers takes a fifth longer.
+    /// The value at the start of `bytes`, which have been checked, and what follows it. In std's
+    /// words, for nothing is told here: with nom's `take` a table of twenty headers takes a fifth
+    /// longer.
     #[inline]
     pub(crate) fn split_from(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (&tag, rest) = bytes.split_first()?;

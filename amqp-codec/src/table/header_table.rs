@@ -1,5 +1,5 @@
-//! The headers of a message as the bytes they are, of which one is found, put in or taken out. What is nested in the others is
-//! neither read nor written: it may be deeper than any [`Table`] is.
+//! The headers of a message as the bytes they are, of which one is found, put in or taken out. What
+//! is nested in the others is neither read nor written: it may be deeper than any [`Table`] is.
 
 use crate::{
     error::Error,
@@ -95,8 +95,8 @@ impl HeaderTable {
         Ok(())
     }
 
-    /// Gives the first value of a name another one, at the end, after taking out what had that, and any other of the old name. Tells
-    /// whether there was one.
+    /// Gives the first value of a name another one, at the end, after taking out what had that, and
+    /// any other of the old name. Tells whether there was one.
     ///
     /// # Errors
     /// A name over 255 bytes; nothing is changed then.
@@ -124,8 +124,8 @@ impl HeaderTable {
         true
     }
 
-    /// Puts the entries in the order of their names' bytes, those of equal names in the order they had: as RabbitMQ writes
-    /// headers it has changed.
+    /// Puts the entries in the order of their names' bytes, those of equal names in the order they
+    /// had: as RabbitMQ writes headers it has changed.
     pub fn sort(&mut self) {
         let mut entries: Vec<_> = self.entries().raw().collect();
         if !entries.is_sorted_by_key(|(name, _)| *name) {

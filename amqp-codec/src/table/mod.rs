@@ -1,10 +1,12 @@
-//! Field tables and arrays (spec section 4.2.5.5), kept as the bytes they are on the wire, and the values in them.
+//! Field tables and arrays (spec section 4.2.5.5), kept as the bytes they are on the wire, and the
+//! values in them.
 //!
-//! A table that passes through is never rebuilt: order, duplicates and the exact encoding stay. It is checked once, when it
-//! is made; after that reading cannot fail, and a value is decoded when it is asked for.
+//! A table that passes through is never rebuilt: order, duplicates and the exact encoding stay. It
+//! is checked once, when it is made; after that reading cannot fail, and a value is decoded when it
+//! is asked for.
 //!
-//! The types of values are RabbitMQ's (<https://www.rabbitmq.com/amqp-0-9-1-errata#section_3>), which differ from the
-//! letter of the specification.
+//! The types of values are RabbitMQ's (<https://www.rabbitmq.com/amqp-0-9-1-errata#section_3>),
+//! which differ from the letter of the specification.
 
 pub(crate) mod entries;
 pub(crate) mod header_table;
@@ -26,7 +28,8 @@ use crate::{
 
 /// Named values: arguments of declarations, headers of messages, properties of peers.
 ///
-/// Cloning shares the bytes. Equality is equality of the bytes: the same entries in another order differ.
+/// Cloning shares the bytes. Equality is equality of the bytes: the same entries in another order
+/// differ.
 ///
 /// ```
 /// use amqp_codec::{Table, Value};
@@ -143,8 +146,8 @@ impl Table {
         true
     }
 
-    /// Puts the entries in the order of their keys' bytes, those of equal keys in the order they had: as RabbitMQ writes a table
-    /// it has changed.
+    /// Puts the entries in the order of their keys' bytes, those of equal keys in the order they
+    /// had: as RabbitMQ writes a table it has changed.
     pub fn sort(&mut self) {
         let mut entries: Vec<_> = RawEntries(&self.encoded).collect();
         if entries.is_sorted_by_key(|(name, _)| *name) {
@@ -321,7 +324,8 @@ impl Value {
         }
     }
 
-    /// The value with a share in `source`, whose bytes it was read from and which have been checked.
+    /// The value with a share in `source`, whose bytes it was read from and which have been
+    /// checked.
     fn of(value: ValueRef<'_>, source: &Bytes) -> Option<Value> {
         Some(match value {
             ValueRef::Bool(b) => Value::Bool(b),
@@ -401,7 +405,8 @@ fn nested(value: &Value) -> Result<u8, Error> {
     }
 }
 
-/// Appends in place when nobody shares the bytes, to a copy otherwise. A failed write leaves them as they were.
+/// Appends in place when nobody shares the bytes, to a copy otherwise. A failed write leaves them
+/// as they were.
 fn append(encoded: &mut Bytes, write: impl FnOnce(&mut BytesMut) -> Result<(), Error>) -> Result<(), Error> {
     let mut out = match std::mem::take(encoded).try_into_mut() {
         Ok(own) => own,

@@ -1,6 +1,7 @@
 //! One argument at a time: the reader and writer under every method, header and table.
 //!
-//! Bits are packed here: consecutive booleans share octets, lowest bit first (spec section 4.2.5.2).
+//! Bits are packed here: consecutive booleans share octets, lowest bit first (spec section
+//! 4.2.5.2).
 
 use std::fmt;
 

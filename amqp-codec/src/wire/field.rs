@@ -3,7 +3,8 @@
 /// One argument of a method, or one property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Field {
-    /// The specification's name as a Rust name: `-` is `_`, `type` is `kind`, `nowait` is `no_wait`.
+    /// The specification's name as a Rust name: `-` is `_`, `type` is `kind`, `nowait` is
+    /// `no_wait`.
     pub name: &'static str,
     /// How it is written.
     pub kind: FieldKind,

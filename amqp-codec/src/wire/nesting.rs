@@ -1,4 +1,5 @@
-//! Stepping over encoded values without building them: how tables are checked once, with a cap on their nesting.
+//! Stepping over encoded values without building them: how tables are checked once, with a cap on
+//! their nesting.
 
 use crate::{
     error::Error,
@@ -19,7 +20,8 @@ pub(crate) fn skip(bytes: &[u8], depth: u8) -> Result<(&[u8], u8), Error> {
     Ok((rest, reached))
 }
 
-/// Splits the value at the start into its tag and what it holds, which is not looked at, and what follows it.
+/// Splits the value at the start into its tag and what it holds, which is not looked at, and what
+/// follows it.
 fn split_value(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), Error> {
     let (rest, [tag]) = split_array(bytes, "field type")?;
     let length = match tag {
@@ -40,7 +42,8 @@ fn split_value(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), Error> {
     Ok((tag, value, rest))
 }
 
-/// Checks every entry of an encoded table that itself is at `depth`; returns the depth of its deepest part.
+/// Checks every entry of an encoded table that itself is at `depth`; returns the depth of its
+/// deepest part.
 pub(crate) fn check_table(mut bytes: &[u8], depth: u8) -> Result<u8, Error> {
     let mut deepest = depth;
     while let Some(value) = after_name(bytes)? {

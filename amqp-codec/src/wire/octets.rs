@@ -1,8 +1,10 @@
-//! Fields off the front of a slice: the parsers that every reader of this crate rests on, from nom's `take` up.
+//! Fields off the front of a slice: the parsers that every reader of this crate rests on, from
+//! nom's `take` up.
 //!
-//! Each is written once for both of nom's modes: with [`nom::Complete`] what is cut off is [`Error::Truncated`] and names the
-//! field, with [`nom::Streaming`] it is `Incomplete` and tells how many octets are missing. A number is taken whole and turned
-//! with `from_be_bytes`: nom's own number parsers add octet by octet.
+//! Each is written once for both of nom's modes: with [`nom::Complete`] what is cut off is
+//! [`Error::Truncated`] and names the field, with [`nom::Streaming`] it is `Incomplete` and tells
+//! how many octets are missing. A number is taken whole and turned with `from_be_bytes`: nom's own
+//! number parsers add octet by octet.
 
 use nom::{
     Complete, Emit, Err, IResult, IsStreaming, OutputM, Parser as _, Streaming, bytes::take,
@@ -30,8 +32,8 @@ impl Mode for Streaming {
     type Error = Error;
 }
 
-/// As [`Complete`], and says nothing of what is wrong: for the hot path, which has only to know that something is, and goes again
-/// then. An error in words takes room in every result on the way.
+/// As [`Complete`], and says nothing of what is wrong: for the hot path, which has only to know
+/// that something is, and goes again then. An error in words takes room in every result on the way.
 pub(crate) struct Silent;
 
 impl Mode for Silent {
@@ -132,7 +134,8 @@ pub(crate) fn long_string<M: Mode>(what: &'static str) -> impl Fn(&[u8]) -> Pars
     }
 }
 
-/// What a field of this kind holds, without its length. A bit is taken with the whole octet it is in.
+/// What a field of this kind holds, without its length. A bit is taken with the whole octet it is
+/// in.
 #[inline]
 pub(crate) fn field<M: Mode>(
     kind: FieldKind,
@@ -163,7 +166,8 @@ pub(crate) fn end(rest: &[u8], what: &'static str) -> Result<(), Error> {
     if rest.is_empty() { Ok(()) } else { Err(Error::TrailingBytes { what, count: rest.len() }) }
 }
 
-/// So many octets and what follows them, of all there is: what tables are stepped over with, value by value.
+/// So many octets and what follows them, of all there is: what tables are stepped over with, value
+/// by value.
 #[inline]
 pub(crate) fn split<'a>(
     bytes: &'a [u8],

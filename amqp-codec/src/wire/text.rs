@@ -1,4 +1,5 @@
-//! Short and long strings. Both are bytes first: AMQP peers do send what is not UTF-8, and a proxy must pass it on.
+//! Short and long strings. Both are bytes first: AMQP peers do send what is not UTF-8, and a proxy
+//! must pass it on.
 
 use std::{borrow::Borrow, borrow::Cow, fmt, hash, str};
 
@@ -22,7 +23,8 @@ impl ShortString {
     /// From a literal, without allocating.
     ///
     /// # Panics
-    /// At compile time when used in a `const`, otherwise when called, if the literal is longer than 255 bytes.
+    /// At compile time when used in a `const`, otherwise when called, if the literal is longer than
+    /// 255 bytes.
     pub const fn from_static(text: &'static str) -> Self {
         assert!(text.len() <= Self::MAX, "a short string holds at most 255 bytes");
         ShortString(Bytes::from_static(text.as_bytes()))
@@ -113,7 +115,8 @@ impl TryFrom<String> for ShortString {
     }
 }
 
-/// A login response or other secret: travels as a long string, never appears in `Debug` or `Display`.
+/// A login response or other secret: travels as a long string, never appears in `Debug` or
+/// `Display`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(LongString);
 
@@ -212,7 +215,8 @@ macro_rules! byte_string {
             }
         }
 
-        // By content, as `Borrow<[u8]>` asks: maps keyed by the string are searched with plain bytes.
+        // By content, as `Borrow<[u8]>` asks: maps keyed by the string are searched with plain
+        // bytes.
         impl hash::Hash for $name {
             fn hash<H: hash::Hasher>(&self, state: &mut H) {
                 self.as_bytes().hash(state);

@@ -1,11 +1,15 @@
-//! What a broker holds, and what it takes for it: resident memory by `/proc/PID/status`, rates by the way.
+//! What a broker holds, and what it takes for it: resident memory by `/proc/PID/status`, rates by
+//! the way.
 //!
 //! `broker-scale URI PID SUBCOMMAND`, on any AMQP 0-9-1 broker on this machine:
 //!
 //! - `hold COUNT SIZE`: so many messages in one queue; then purged, then again and consumed
-//! - `connections COUNT`: so many connections, each with a channel, an exclusive queue and a consumer
-//! - `queues COUNT MESSAGES`: so many queues of one connection with a consumer each, messages to each in turn
-//! - `fanout QUEUES COUNT SIZE`: so many messages through a fanout exchange to all of these queues; then consumed
+//! - `connections COUNT`: so many connections, each with a channel, an exclusive queue and a
+//!   consumer
+//! - `queues COUNT MESSAGES`: so many queues of one connection with a consumer each, messages to
+//!   each in turn
+//! - `fanout QUEUES COUNT SIZE`: so many messages through a fanout exchange to all of these queues;
+//!   then consumed
 
 use std::{
     collections::VecDeque,

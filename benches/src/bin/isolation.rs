@@ -1,11 +1,14 @@
 //! How long others wait while one client has a broker do much at once.
 //!
-//! `isolation BROKER [--scale FACTOR] [--deadline SECONDS] [--cap MIB] [NAME...]`, where BROKER is the path of an amqp-broker
-//! program or `rabbitmq`, and NAME a part of an operation's name. For each operation the broker is started anew; the operation's client works in
-//! the virtual host `a`, one client that asks for a queue every few milliseconds in `a` as well, another in `b`. It prints a table in Markdown.
+//! `isolation BROKER [--scale FACTOR] [--deadline SECONDS] [--cap MIB] [NAME...]`, where BROKER is
+//! the path of an amqp-broker program or `rabbitmq`, and NAME a part of an operation's name. For
+//! each operation the broker is started anew; the operation's client works in the virtual host `a`,
+//! one client that asks for a queue every few milliseconds in `a` as well, another in `b`. It
+//! prints a table in Markdown.
 //!
-//! Times are seconds for the operation, milliseconds for those who wait: median, 99 of 100, longest. An operation that has not ended at the
-//! deadline is left, and so is a broker that has more memory than `--cap`, which is killed.
+//! Times are seconds for the operation, milliseconds for those who wait: median, 99 of 100,
+//! longest. An operation that has not ended at the deadline is left, and so is a broker that has
+//! more memory than `--cap`, which is killed.
 
 use std::{
     future::pending,

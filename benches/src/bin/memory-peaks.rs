@@ -1,9 +1,12 @@
-//! How much memory a broker has at the most, when it is told to have little and clients make it hold much.
+//! How much memory a broker has at the most, when it is told to have little and clients make it
+//! hold much.
 //!
-//! `memory-peaks BROKER [--limit MIB] [--deadline SECONDS] [--cap MIB] [NAME...]`, where BROKER is the path of an amqp-broker program or
-//! `rabbitmq`, and NAME a part of a flood's name. For each flood the broker is started anew with the limit. It prints a table in Markdown.
+//! `memory-peaks BROKER [--limit MIB] [--deadline SECONDS] [--cap MIB] [NAME...]`, where BROKER is
+//! the path of an amqp-broker program or `rabbitmq`, and NAME a part of a flood's name. For each
+//! flood the broker is started anew with the limit. It prints a table in Markdown.
 //!
-//! Peaks are of resident memory, by the kernel's account. A broker that has more than `--cap` is killed.
+//! Peaks are of resident memory, by the kernel's account. A broker that has more than `--cap` is
+//! killed.
 
 use std::{
     io,
@@ -20,7 +23,8 @@ use tokio::time::{sleep, timeout};
 
 /// How long a connection may take nothing before it is left as it is.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long somebody else is waited for, whom the flood must not harm: longer than a broker may take to see that nothing moves.
+/// How long somebody else is waited for, whom the flood must not harm: longer than a broker may
+/// take to see that nothing moves.
 const PATIENCE_OF_OTHERS: Duration = Duration::from_secs(45);
 /// Octets of the other's publish.
 const BODY: usize = 300_000;

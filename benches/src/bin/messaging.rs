@@ -1,9 +1,13 @@
-//! Times the messaging layer beside the bare client, on the same small JSON messages, and prints one JSON line.
+//! Times the messaging layer beside the bare client, on the same small JSON messages, and prints
+//! one JSON line.
 //!
-//! `messaging URL MODE COUNT [current-thread]`, MODE being `client-publish`, `ensure-publish`, `client-consume`, `handle`, or `call-N`: calls of a
-//! method of a server in this process, made by a task, N of them in flight. With `current-thread` behind it, on a runtime of one thread.
-//! Publishing keeps 1000 messages in flight, as a stream or, with `-each` behind the mode, as a call each; consuming takes what was published before to the queue `bench-messaging`, with a prefetch of 1000 and
-//! an acknowledgement each. Written as a user would write it. `benches/kombu_peer.py` does the same with kombu.
+//! `messaging URL MODE COUNT [current-thread]`, MODE being `client-publish`, `ensure-publish`,
+//! `client-consume`, `handle`, or `call-N`: calls of a method of a server in this process, made by
+//! a task, N of them in flight. With `current-thread` behind it, on a runtime of one thread.
+//! Publishing keeps 1000 messages in flight, as a stream or, with `-each` behind the mode, as a
+//! call each; consuming takes what was published before to the queue `bench-messaging`, with a
+//! prefetch of 1000 and an acknowledgement each. Written as a user would write it.
+//! `benches/kombu_peer.py` does the same with kombu.
 
 use std::{
     collections::VecDeque,

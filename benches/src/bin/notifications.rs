@@ -1,7 +1,8 @@
 //! Times notifications, notifier to listener, and prints one JSON line.
 //!
-//! `notifications URL MODE COUNT`, MODE being `emit`, `listen` (to what was emitted before) or `both` at once, timed from the first that
-//! is emitted to the last that is heard and acknowledged. 1000 are in flight. `benches/oslo_notify_peer.py` does the same with oslo.messaging.
+//! `notifications URL MODE COUNT`, MODE being `emit`, `listen` (to what was emitted before) or
+//! `both` at once, timed from the first that is emitted to the last that is heard and acknowledged.
+//! 1000 are in flight. `benches/oslo_notify_peer.py` does the same with oslo.messaging.
 
 use std::{
     sync::{

@@ -1,9 +1,10 @@
-//! The floor under a broker: what it costs a process to take so many bytes from one connection on loopback and write them to
-//! another, with nothing between.
+//! The floor under a broker: what it costs a process to take so many bytes from one connection on
+//! loopback and write them to another, with nothing between.
 //!
-//! `relay COUNT SIZE [two]` moves so many messages of so many bytes from a source to a sink, which are processes of their own,
-//! and prints rate and CPU a message of the relay alone. It reads into 16 buffers of 256 KiB in turn and writes each as it
-//! is; with `two`, one thread reads and another writes, as a broker has to that serves each connection by itself.
+//! `relay COUNT SIZE [two]` moves so many messages of so many bytes from a source to a sink, which
+//! are processes of their own, and prints rate and CPU a message of the relay alone. It reads into
+//! 16 buffers of 256 KiB in turn and writes each as it is; with `two`, one thread reads and another
+//! writes, as a broker has to that serves each connection by itself.
 
 use std::{
     io::{self, Read, Write},

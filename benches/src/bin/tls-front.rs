@@ -1,8 +1,8 @@
-//! Stands before a broker on loopback and speaks TLS for it, as a terminator does, so that the time of the broker's side is not
-//! counted with the client's.
+//! Stands before a broker on loopback and speaks TLS for it, as a terminator does, so that the time
+//! of the broker's side is not counted with the client's.
 //!
-//! `tls-front LISTEN_PORT BROKER_PORT CA.PEM`: makes an authority that vouches for `localhost`, writes its certificate to CA.PEM, and
-//! serves until it is killed.
+//! `tls-front LISTEN_PORT BROKER_PORT CA.PEM`: makes an authority that vouches for `localhost`,
+//! writes its certificate to CA.PEM, and serves until it is killed.
 
 use std::sync::Arc;
 

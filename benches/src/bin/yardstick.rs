@@ -1,11 +1,13 @@
 //! Times the client on one job against a broker on loopback and prints one JSON line.
 //!
-//! `yardstick PORT MODE COUNT SIZE [SHAPE...]`, MODE being `pub`, `confirm`, `consume` or `consume-ack`. Consuming reads the queue
-//! `fh.COUNT.SIZE`, which a neutral sink streams as fast as the socket takes it. Written as a user would write it.
+//! `yardstick PORT MODE COUNT SIZE [SHAPE...]`, MODE being `pub`, `confirm`, `consume` or
+//! `consume-ack`. Consuming reads the queue `fh.COUNT.SIZE`, which a neutral sink streams as fast
+//! as the socket takes it. Written as a user would write it.
 //!
-//! A SHAPE changes how: `tasks=64` so many tasks that share one channel (publishing alone), `channels=64` so many channels of one
-//! connection, each with a task, `spawned` a task instead of `main`, `current-thread` a runtime of one thread, `tls=CA.PEM` TLS to the `localhost` that this authority
-//! vouches for (the program `tls-front` stands before the broker then).
+//! A SHAPE changes how: `tasks=64` so many tasks that share one channel (publishing alone),
+//! `channels=64` so many channels of one connection, each with a task, `spawned` a task instead of
+//! `main`, `current-thread` a runtime of one thread, `tls=CA.PEM` TLS to the `localhost` that this
+//! authority vouches for (the program `tls-front` stands before the broker then).
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -192,7 +194,8 @@ impl Spent {
     }
 }
 
-/// Minor faults, the tenth field of `/proc/self/stat`; the second is in parentheses and may hold spaces.
+/// Minor faults, the tenth field of `/proc/self/stat`; the second is in parentheses and may hold
+/// spaces.
 fn page_faults() -> Option<u64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(7)?.parse().ok()

@@ -1,5 +1,5 @@
-//! amqp_serde, which amqprs stands on: frames are structs with its types and serde's derives, as in amqprs; where amqprs
-//! shows its own, those are used.
+//! amqp_serde, which amqprs stands on: frames are structs with its types and serde's derives, as in
+//! amqprs; where amqprs shows its own, those are used.
 
 use amqp_serde::{
     from_bytes, to_buffer,

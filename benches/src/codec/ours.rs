@@ -82,7 +82,8 @@ pub fn encode(properties: &impl PropertyList, out: &mut BytesMut) {
         .expect("it fits");
 }
 
-/// A delivery that can be kept: a share of the buffer over all of its frames, and where in it method and header end.
+/// A delivery that can be kept: a share of the buffer over all of its frames, and where in it
+/// method and header end.
 pub struct Delivery {
     frames: Bytes,
     method_end: u16,

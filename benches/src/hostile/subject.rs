@@ -21,7 +21,8 @@ pub enum Running {
 }
 
 impl Subject {
-    /// Starts it with these virtual hosts beside `/`, which a program has only when it has no other.
+    /// Starts it with these virtual hosts beside `/`, which a program has only when it has no
+    /// other.
     pub async fn start(&self, vhosts: &[&str]) -> io::Result<Running> {
         match self {
             Subject::Embedded(program) => {

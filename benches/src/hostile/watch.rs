@@ -1,4 +1,5 @@
-//! Somebody who looks at a process again and again, and kills it before it takes the machine's memory.
+//! Somebody who looks at a process again and again, and kills it before it takes the machine's
+//! memory.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

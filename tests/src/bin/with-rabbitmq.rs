@@ -1,7 +1,9 @@
-//! Runs a command beside a private RabbitMQ, which the command's tests find as `tests::Node::shared()`.
+//! Runs a command beside a private RabbitMQ, which the command's tests find as
+//! `tests::Node::shared()`.
 //!
-//! `with-rabbitmq COMMAND [ARGUMENT...]` ends with the command's exit code; with 125 when RabbitMQ or the command
-//! could not be started. An interrupt or a request to terminate ends the command first, then RabbitMQ.
+//! `with-rabbitmq COMMAND [ARGUMENT...]` ends with the command's exit code; with 125 when RabbitMQ
+//! or the command could not be started. An interrupt or a request to terminate ends the command
+//! first, then RabbitMQ.
 
 use std::env;
 use std::io;

@@ -1,4 +1,5 @@
-//! Clients that make a broker hold much for the little they send, or for nothing: the more so the less is weighed.
+//! Clients that make a broker hold much for the little they send, or for nothing: the more so the
+//! less is weighed.
 
 use std::{fmt, io, time::Duration};
 
@@ -30,7 +31,8 @@ pub enum Flood {
         /// Publishes.
         publishes: usize,
     },
-    /// One publish into a tree of fanouts, each with two queues of no length that dead-letter to the next.
+    /// One publish into a tree of fanouts, each with two queues of no length that dead-letter to
+    /// the next.
     DeadLetterTree {
         /// How many fanouts.
         levels: usize,
@@ -100,7 +102,8 @@ impl Flood {
         Self::UnfinishedBodies { connections: 8, body: 8 << 20 },
     ];
 
-    /// Does it to the virtual host `vhost`. It sends what it can: a connection that takes nothing for `patience` is left as it is.
+    /// Does it to the virtual host `vhost`. It sends what it can: a connection that takes nothing
+    /// for `patience` is left as it is.
     ///
     /// # Errors
     /// When what it needs cannot be declared.
@@ -190,7 +193,8 @@ enum Sent {
     Closed,
 }
 
-/// Sends, in parts, so that it is seen whether something moves. What is to be sent in one write is smaller than a part.
+/// Sends, in parts, so that it is seen whether something moves. What is to be sent in one write is
+/// smaller than a part.
 async fn send(client: &mut RawClient, bytes: &[u8], patience: Duration) -> Sent {
     for part in bytes.chunks(256 << 10) {
         match timeout(patience, client.write(part)).await {
@@ -235,7 +239,8 @@ async fn declare_fanout(client: &mut RawClient, queues: usize, arguments: Table)
     frames.done("0").await.map(drop)
 }
 
-/// Fanouts named by numbers from 0, each with two queues of no length whose dead letters go to the next.
+/// Fanouts named by numbers from 0, each with two queues of no length whose dead letters go to the
+/// next.
 async fn declare_tree(client: &mut RawClient, levels: usize) -> io::Result<()> {
     let mut frames = Frames::to(client);
     for level in 0..levels {

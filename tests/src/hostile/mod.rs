@@ -1,4 +1,5 @@
-//! Input that was found to hold up a broker, or to fill its memory: each at the size that did, and smaller in the same shape.
+//! Input that was found to hold up a broker, or to fill its memory: each at the size that did, and
+//! smaller in the same shape.
 
 mod bulk;
 mod flood;

@@ -8,7 +8,8 @@ use crate::raw_client::RawClient;
 /// One operation, and how large it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// So many queues of no length, whose dead letters go to one fanout bound to all of them; one publish.
+    /// So many queues of no length, whose dead letters go to one fanout bound to all of them; one
+    /// publish.
     DeadLetterStorm {
         /// How many queues.
         queues: usize,
@@ -30,7 +31,8 @@ pub enum Operation {
         /// How many keys; a frame holds 26,000.
         keys: usize,
     },
-    /// A publish with `CC` keys of 127 words to a topic exchange, whose patterns are of `#`, `*` and `a`.
+    /// A publish with `CC` keys of 127 words to a topic exchange, whose patterns are of `#`, `*`
+    /// and `a`.
     Topic {
         /// How many patterns, of 60 words.
         patterns: usize,
@@ -62,7 +64,8 @@ pub enum Operation {
         /// How many publishes it has.
         messages: usize,
     },
-    /// Messages that have waited behind another for longer than they live, when that one goes; each has one further queue to go to.
+    /// Messages that have waited behind another for longer than they live, when that one goes; each
+    /// has one further queue to go to.
     Expiry {
         /// How many messages.
         messages: usize,
@@ -85,7 +88,8 @@ impl Operation {
         Self::Expiry { messages: 5_000_000 },
     ];
 
-    /// Smaller, or larger: what there can be any number of, so many times as many. What is an exponent or fills a frame stays.
+    /// Smaller, or larger: what there can be any number of, so many times as many. What is an
+    /// exponent or fills a frame stays.
     #[must_use]
     pub fn scaled(self, factor: f64) -> Self {
         let times = |count: usize| ((count as f64 * factor) as usize).max(1);
@@ -119,8 +123,8 @@ impl Operation {
         }
     }
 
-    /// Does it, after [`prepare`](Self::prepare) by the same client, and returns when its answer, or the confirm of its publish, has come.
-    /// A storm goes on after that.
+    /// Does it, after [`prepare`](Self::prepare) by the same client, and returns when its answer,
+    /// or the confirm of its publish, has come. A storm goes on after that.
     ///
     /// # Errors
     /// When the connection fails, the broker refuses, or the result is not what it should be.

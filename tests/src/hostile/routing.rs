@@ -92,7 +92,8 @@ pub(super) async fn prepare_topic(client: &mut RawClient, patterns: usize) -> io
 }
 
 pub(super) async fn publish_to_topic(client: &mut RawClient, keys: usize) -> io::Result<()> {
-    // Of two words that no pattern tells apart but by its wildcards, so that most states stay possible to the end.
+    // Of two words that no pattern tells apart but by its wildcards, so that most states stay
+    // possible to the end.
     let mut random = fastrand::Rng::with_seed(15);
     let mut key = || {
         let words: Vec<_> = (0..KEY_WORDS).map(|_| ["a", "b"][random.usize(..2)]).collect();

@@ -1,6 +1,8 @@
-//! What one client has the broker do at length is nothing to the others: they are answered meanwhile, in its virtual host and elsewhere.
+//! What one client has the broker do at length is nothing to the others: they are answered
+//! meanwhile, in its virtual host and elsewhere.
 //!
-//! Bounds are of answers counted before the operation's own, and of the processor's time beside the time of as many bytes in another shape.
+//! Bounds are of answers counted before the operation's own, and of the processor's time beside the
+//! time of as many bytes in another shape.
 
 use std::time::Duration;
 
@@ -8,8 +10,8 @@ use tests::{EmbeddedBroker, Probe, RawClient, Usage, hostile::Operation};
 
 use super::within;
 
-/// Answers that others get at least while an operation is under way. Two come with any: one that was asked for before it, one while
-/// its own answer travels.
+/// Answers that others get at least while an operation is under way. Two come with any: one that
+/// was asked for before it, one while its own answer travels.
 const ANSWERS: usize = 4;
 
 /// The program, with the virtual hosts `a` and `b`.
@@ -44,11 +46,13 @@ async fn answers(probe: &Probe, count: usize) {
     }
 }
 
-/// How many times as large an operation is tried, one after the other: on a machine that is busy with other things, one may be over before
-/// anybody else has come to ask. Where others have to wait for its end, they do so whatever its size.
+/// How many times as large an operation is tried, one after the other: on a machine that is busy
+/// with other things, one may be over before anybody else has come to ask. Where others have to
+/// wait for its end, they do so whatever its size.
 const SIZES: [f64; 4] = [1.0, 2.0, 4.0, 8.0];
 
-/// Does `operation`, whose result it checks itself, in the virtual host `a`, while others there and elsewhere ask and are answered.
+/// Does `operation`, whose result it checks itself, in the virtual host `a`, while others there and
+/// elsewhere ask and are answered.
 async fn others_are_answered_meanwhile(test: &str, operation: Operation) {
     let mut counts = [0; 2];
     for size in SIZES {
@@ -118,7 +122,8 @@ async fn processor_time(broker: &EmbeddedBroker, address: &str, operation: Opera
     [prepared - begin, used() - prepared]
 }
 
-/// The kernel counts in hundredths of a second: what is less than some of them is not told from nothing.
+/// The kernel counts in hundredths of a second: what is less than some of them is not told from
+/// nothing.
 fn measurable(seconds: f64) -> f64 {
     seconds.max(0.05)
 }

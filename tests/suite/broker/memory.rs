@@ -1,4 +1,5 @@
-//! Whatever clients make the broker hold, the process keeps to its limit, and those who are not the cause live.
+//! Whatever clients make the broker hold, the process keeps to its limit, and those who are not the
+//! cause live.
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use tokio::time::sleep;
 
 use super::within;
 
-/// What the broker is told to have at the most; with a disk, whose buffers are no smaller than they are.
+/// What the broker is told to have at the most; with a disk, whose buffers are no smaller than they
+/// are.
 const LIMIT: u64 = 16 << 20;
 const DURABLE_LIMIT: u64 = 64 << 20;
 

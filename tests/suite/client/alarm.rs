@@ -1,4 +1,5 @@
-//! A broker short of memory: RabbitMQ says so, holds publishers, and takes their messages when it has room again.
+//! A broker short of memory: RabbitMQ says so, holds publishers, and takes their messages when it
+//! has room again.
 
 use amqp_client::{Error, Event, Message, Queue, State, WhileBlocked, connect};
 use tests::RabbitMq;

@@ -111,7 +111,8 @@ async fn the_last_handle_dropped_closes_the_connection(broker: Broker) {
     let channel = broker.channel().await;
     channel.declare(&queue).await.unwrap();
     drop(channel);
-    // The exclusive queue goes with its connection; each look that comes too early opens a new channel.
+    // The exclusive queue goes with its connection; each look that comes too early opens a new
+    // channel.
     within(async {
         loop {
             let error = watcher.open_channel().await.unwrap().declare_passive(&queue).await.unwrap_err();

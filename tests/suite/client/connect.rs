@@ -113,7 +113,8 @@ async fn a_mute_host_leaves_time_for_the_next_and_all_share_one_deadline() {
     let uri = format!("amqp://{0},{0},{0}", mute.1);
     let error = within(options.connect(&uri)).await.unwrap_err();
     let Error::NoHost(failures) = &error else { panic!("{error}") };
-    // Each has its part of what the others left; how much later than due a timer fires is the machine's affair.
+    // Each has its part of what the others left; how much later than due a timer fires is the
+    // machine's affair.
     let parts: Duration = failures.iter().map(|(_, error)| part(error)).sum();
     assert!(parts <= Duration::from_millis(600) && begun.elapsed() >= parts, "{error}");
 }

@@ -1,5 +1,5 @@
-//! Futures dropped before their first poll and after each that they are woken for, on a broker that answers as it does: the
-//! channel stays in step, and what the broker gave to nobody it has back.
+//! Futures dropped before their first poll and after each that they are woken for, on a broker that
+//! answers as it does: the channel stays in step, and what the broker gave to nobody it has back.
 
 use std::{
     future::{Future, poll_fn},

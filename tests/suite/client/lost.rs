@@ -1,4 +1,5 @@
-//! What becomes of consumers whose connection is lost: the same tests against the embedded broker and RabbitMQ.
+//! What becomes of consumers whose connection is lost: the same tests against the embedded broker
+//! and RabbitMQ.
 
 use std::time::Duration;
 

@@ -48,7 +48,8 @@ JbIkWeDgNexQ3+HIM0Aur44Y127rXgZcHDhJFJcirGk=
 -----END RSA PRIVATE KEY-----
 ";
 
-/// The embedded broker with a certificate for these names; with `clients`, for clients of theirs only.
+/// The embedded broker with a certificate for these names; with `clients`, for clients of theirs
+/// only.
 async fn broker(authority: &Authority, names: &[&str], clients: Option<&Authority>) -> TlsTerminator {
     let config = authority.server(names).server_config(clients);
     TlsTerminator::start(config, Broker::builder().build()).await.unwrap()
@@ -69,7 +70,8 @@ fn tls_error(result: Result<Connection>) -> TlsError {
     }
 }
 
-/// Messages of sizes on both sides of what is copied, of a record and of a frame come back as they were sent.
+/// Messages of sizes on both sides of what is copied, of a record and of a frame come back as they
+/// were sent.
 async fn carries_messages(connection: &Connection) {
     let channel = connection.open_channel().await.unwrap();
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();

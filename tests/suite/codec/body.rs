@@ -90,7 +90,8 @@ fn empty_parts_are_not_kept() {
 
 #[test]
 fn what_passes_through_keeps_its_bytes_undecoded() {
-    // Headers that no library writes: a name twice, out of order, `L` for a long long, a true of 7, a NaN.
+    // Headers that no library writes: a name twice, out of order, `L` for a long long, a true of 7,
+    // a NaN.
     let table = b"\x01zL\0\0\0\0\0\0\0\x01\x01at\x07\x01zV\x01nd\x7f\xf8\0\0\0\0\0\x01";
     let properties = [&[0x30, 0][..], &reference::sized(table), &[2]].concat();
     let received = forwarded(3, &[EncodedProperties::from_encoded(properties.into())]);
@@ -105,7 +106,8 @@ fn what_passes_through_keeps_its_bytes_undecoded() {
     forwarded(3, &[malformed, EncodedProperties::NONE]);
 }
 
-/// Deliveries with `properties`, received and sent on `hops` times; the bytes, which are the same at each hop.
+/// Deliveries with `properties`, received and sent on `hops` times; the bytes, which are the same
+/// at each hop.
 fn forwarded(hops: usize, properties: &[EncodedProperties]) -> BytesMut {
     let mut first = BytesMut::new();
     for (properties, size) in properties.iter().zip([10, 10_000]) {
@@ -182,7 +184,8 @@ fn header(body_size: u64) -> ContentHeader {
     ContentHeader { class_id: 60, body_size, properties: EncodedProperties::NONE }
 }
 
-/// `body` received in parts that end at each of `ends` in turn; complete with its last byte, and not before.
+/// `body` received in parts that end at each of `ends` in turn; complete with its last byte, and
+/// not before.
 fn assembled(body: &Bytes, ends: &[usize]) -> Body {
     let mut assembler = Assembler::default();
     assembler.method("deliver").unwrap();

@@ -1,5 +1,5 @@
-//! Recorded sessions of other clients with RabbitMQ, read to the last byte and written again the same.
-//! `golden/README.md` says how they were made.
+//! Recorded sessions of other clients with RabbitMQ, read to the last byte and written again the
+//! same. `golden/README.md` says how they were made.
 
 use std::collections::{HashMap, HashSet};
 

@@ -160,7 +160,8 @@ fn try_mutant(bytes: &[u8]) {
     frame.encode(FRAME_MAX, &mut BytesMut::new()).unwrap();
 }
 
-/// Decodes `bytes` as a frame, and as everything that could be in it; what is read must be writable.
+/// Decodes `bytes` as a frame, and as everything that could be in it; what is read must be
+/// writable.
 fn try_frame(bytes: &[u8]) {
     let mut codec = FrameCodec::new(FRAME_MAX);
     let mut buffer = BytesMut::from(bytes);

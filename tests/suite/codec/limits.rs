@@ -16,7 +16,8 @@ fn nested_bytes(levels: usize) -> Bytes {
     let mut bytes = Vec::new();
     for level in (1..levels).rev() {
         let (name, kind) = if level % 2 == 1 { (&[0][..], b'A') } else { (&[][..], b'F') };
-        // What holds level n + 1 is level n: a table has a name before its value, an array does not.
+        // What holds level n + 1 is level n: a table has a name before its value, an array does
+        // not.
         bytes = [name, &[kind], &reference::sized(&bytes)].concat();
     }
     bytes.into()

@@ -1,4 +1,5 @@
-//! Method payloads written by the letter of the specification, with nothing of the codec's own writer.
+//! Method payloads written by the letter of the specification, with nothing of the codec's own
+//! writer.
 
 use amqp_codec::{FieldKind, MethodId, Table, Value};
 use bytes::Bytes;

@@ -24,7 +24,8 @@ async fn published(peer: &mut Peer, publisher: &Publisher, count: u64) -> Vec<Co
     confirms
 }
 
-/// What is known by now: `.` open, `A` acked, `N` nacked, `R` returned, `E` an error. A confirm that is known is taken away.
+/// What is known by now: `.` open, `A` acked, `N` nacked, `R` returned, `E` an error. A confirm
+/// that is known is taken away.
 async fn known(confirms: &mut [Option<Confirm>]) -> String {
     all_idle().await;
     confirms

@@ -1,4 +1,5 @@
-//! The good end of one consumer: no more is sent, what had arrived is handed out, and what was handed out is waited for.
+//! The good end of one consumer: no more is sent, what had arrived is handed out, and what was
+//! handed out is waited for.
 
 use std::time::Duration;
 
@@ -101,7 +102,8 @@ async fn it_ends_with_the_reason_when_its_channel_does() {
     assert_eq!(held.ack().await.unwrap_err().reply_code(), Some(ReplyCode(406)));
 }
 
-/// A channel's end need not wait for what its queues have to say: they may answer later, or no more.
+/// A channel's end need not wait for what its queues have to say: they may answer later, or no
+/// more.
 #[tokio::test(start_paused = true)]
 async fn it_ends_well_too_when_the_answer_to_a_close_overtakes_that_to_the_cancel() {
     for overtakes in [false, true] {

@@ -1,8 +1,8 @@
-//! Every future of the client dropped before its first poll, and after each of them: what was asked goes on or is undone, the
-//! channel stays in step, nobody is waited for any more.
+//! Every future of the client dropped before its first poll, and after each of them: what was asked
+//! goes on or is undone, the channel stays in step, nobody is waited for any more.
 //!
-//! Between two polls the broker takes one step: it answers one frame. So each future is dropped in each of the states that it
-//! can be in, also in those between which it would not have been woken.
+//! Between two polls the broker takes one step: it answers one frame. So each future is dropped in
+//! each of the states that it can be in, also in those between which it would not have been woken.
 
 use std::{
     future::{Future, poll_fn},
@@ -29,7 +29,8 @@ const MOST_POLLS: usize = 12;
 
 const LONG: Duration = Duration::from_secs(3600);
 
-/// What a future works with. All of it goes with the future; the test keeps other handles of the same.
+/// What a future works with. All of it goes with the future; the test keeps other handles of the
+/// same.
 struct Scene {
     connection: Connection,
     channel: Channel,
@@ -194,7 +195,8 @@ async fn scene() -> (Obliging, Scene) {
     (broker, Scene { connection, channel, publisher, consumer, delivery })
 }
 
-/// Polls so often, a step of the broker between each two; then drops the future. Tells whether it was over before.
+/// Polls so often, a step of the broker between each two; then drops the future. Tells whether it
+/// was over before.
 async fn dropped_after(
     polls: usize,
     broker: &mut Obliging,
@@ -263,7 +265,8 @@ async fn every_future_can_be_dropped_after_any_poll() {
     }
 }
 
-/// The handshake, too: the stream ends, whether by hanging up in the middle or, after it, by a close.
+/// The handshake, too: the stream ends, whether by hanging up in the middle or, after it, by a
+/// close.
 #[tokio::test(start_paused = true)]
 async fn a_connect_can_be_dropped_after_any_poll() {
     for polls in 0.. {

@@ -31,7 +31,8 @@ fn forced() -> connection::Close {
     connection::Close { reply_code: 320, reply_text, ..Default::default() }
 }
 
-/// Everything that can wait on a channel waits on channel 1, while `then` happens; the errors they end with.
+/// Everything that can wait on a channel waits on channel 1, while `then` happens; the errors they
+/// end with.
 async fn everyone_told(peer: &mut Peer, channel: &Channel, then: impl AsyncFnOnce(&mut Peer)) -> Vec<Error> {
     let publisher = publisher(peer, channel).await;
     let mut consumer = consumer(peer, channel, "c").await;
@@ -284,7 +285,8 @@ async fn both_sides_may_close_the_connection_at_once() {
     closed.unwrap();
 }
 
-/// Polls once, for a task of its own, and gives up. Returns how many places still have that task's waker.
+/// Polls once, for a task of its own, and gives up. Returns how many places still have that task's
+/// waker.
 fn left_behind(future: impl Future) -> usize {
     struct Task;
     impl Wake for Task {

@@ -1,4 +1,5 @@
-//! Logging in: which mechanism is taken, what it says, and new secrets while the connection is open.
+//! Logging in: which mechanism is taken, what it says, and new secrets while the connection is
+//! open.
 
 use std::{
     sync::{
@@ -77,7 +78,8 @@ async fn the_first_mechanism_of_ours_that_the_broker_offers_is_taken() {
     }
 }
 
-/// Each of the capabilities changes what the broker does, and each is a thing that the client does handle.
+/// Each of the capabilities changes what the broker does, and each is a thing that the client does
+/// handle.
 #[tokio::test(start_paused = true)]
 async fn the_client_tells_its_properties_and_no_other_capabilities_than_it_has() {
     let options = quiet().name("billing").client_property("product", "ledger").unwrap();
@@ -291,7 +293,8 @@ async fn a_provider_is_asked_at_the_connect_and_again_before_its_credentials_exp
     let (mut peer, connection, start_ok) = connected_by(&tokens(&asked)).await;
     assert_eq!(sasl::parse_plain(&start_ok.response).unwrap(), ("", "token 0"));
     let begun = Instant::now();
-    // 80 s and 5 more until the second token; the third fails 80 s later, and is made up for 5 s after that.
+    // 80 s and 5 more until the second token; the third fails 80 s later, and is made up for 5 s
+    // after that.
     for (token, after) in [("token 1", 85), ("token 3", 170)] {
         peer.expect_silence(Duration::from_secs(after) - begun.elapsed() - Duration::from_millis(1)).await;
         let update: connection::UpdateSecret = peer.expect_any(0).await;

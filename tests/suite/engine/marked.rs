@@ -1,5 +1,5 @@
-//! Many tasks publish on one channel to a peer that acks, nacks and returns as each message is marked: every outcome reaches its
-//! own message.
+//! Many tasks publish on one channel to a peer that acks, nacks and returns as each message is
+//! marked: every outcome reaches its own message.
 
 use amqp_client::{Confirmation, ConnectOptions, Message, Uri};
 use amqp_codec::{

@@ -1,4 +1,5 @@
-//! What has gone wrong in other clients, and the test that holds it here. Tests that have no other place are in this file.
+//! What has gone wrong in other clients, and the test that holds it here. Tests that have no other
+//! place are in this file.
 //!
 //! | mistake | held by |
 //! |---|---|

@@ -1,9 +1,11 @@
-//! The client's engine against a scripted peer: sessions no broker would lead, on a clock that the test holds.
+//! The client's engine against a scripted peer: sessions no broker would lead, on a clock that the
+//! test holds.
 //!
-//! Every test starts with the clock paused: it jumps to the next deadline when nobody can go on. A session that hangs fails
-//! at once by the clock on the wall, at its deadline by its own.
+//! Every test starts with the clock paused: it jumps to the next deadline when nobody can go on. A
+//! session that hangs fails at once by the clock on the wall, at its deadline by its own.
 //!
-//! `mistakes` has the table of what went wrong in other clients, and of the tests that hold it here.
+//! `mistakes` has the table of what went wrong in other clients, and of the tests that hold it
+//! here.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, too")]
 
@@ -130,7 +132,8 @@ fn short(text: &'static str) -> ShortString {
     ShortString::from_static(text)
 }
 
-/// The future's output, or a failed test: nothing here waits longer than the deadlines of what it tests.
+/// The future's output, or a failed test: nothing here waits longer than the deadlines of what it
+/// tests.
 async fn ends<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(3600), future).await.unwrap_or_else(|_| panic!("waited for an hour"))
 }

@@ -1,4 +1,5 @@
-//! A broker that answers whatever it is asked, one frame at a time, in answers that tell for which question they are.
+//! A broker that answers whatever it is asked, one frame at a time, in answers that tell for which
+//! question they are.
 
 use std::collections::{BTreeSet, HashMap};
 

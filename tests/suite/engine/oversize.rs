@@ -1,5 +1,5 @@
-//! Messages over the limit: from the broker refused by their header, their channel closed, the others untouched; to the broker
-//! refused before anything of them is queued.
+//! Messages over the limit: from the broker refused by their header, their channel closed, the
+//! others untouched; to the broker refused before anything of them is queued.
 
 use amqp_client::{Channel, Connection, ConsumeOptions, Error, Message};
 use amqp_codec::{

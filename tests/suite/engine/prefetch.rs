@@ -1,4 +1,5 @@
-//! A broker that does not keep to the prefetch: what it sends ahead is bounded, by count and by bytes.
+//! A broker that does not keep to the prefetch: what it sends ahead is bounded, by count and by
+//! bytes.
 
 use std::time::Duration;
 
@@ -175,7 +176,8 @@ async fn a_stream_is_sent_in_chunks_and_closes_nothing() {
 
 const SIZE: usize = 50_000;
 
-/// With heartbeats of 10 s, and 18 deliveries of 50 kB sent over a limit of 100 kB, which are more than is read.
+/// With heartbeats of 10 s, and 18 deliveries of 50 kB sent over a limit of 100 kB, which are more
+/// than is read.
 async fn overfull() -> (Peer, Connection, Channel, Consumer) {
     let options = ConnectOptions::new().heartbeat(Duration::from_secs(10)).inbox_limit(2 * SIZE);
     let (mut peer, connection) = connected_with(&options, Tune { heartbeat: 10, ..QUIET }).await;

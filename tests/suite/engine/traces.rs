@@ -1,4 +1,5 @@
-//! What a subscriber to `tracing` is told: what happens to connection and channels, in their spans, and no secret.
+//! What a subscriber to `tracing` is told: what happens to connection and channels, in their spans,
+//! and no secret.
 
 use std::{
     io::{self, Write},

@@ -1,5 +1,6 @@
-//! Each method of the client with all its options: what it sends, to the field and to the type of each argument, and what it
-//! makes of the answer. Connection and login are in `handshake` and `login`.
+//! Each method of the client with all its options: what it sends, to the field and to the type of
+//! each argument, and what it makes of the answer. Connection and login are in `handshake` and
+//! `login`.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -128,7 +129,8 @@ async fn queues() {
     transcript(peer, call, conditional, queue::DeleteOk { message_count: 0 }, 0).await;
 }
 
-/// RabbitMQ takes an integer of any width; which one is sent is held to here, for a queue declared again compares them.
+/// RabbitMQ takes an integer of any width; which one is sent is held to here, for a queue declared
+/// again compares them.
 #[tokio::test(start_paused = true)]
 async fn arguments_of_queues() {
     let (mut peer, _connection, channel) = session().await;

@@ -1,4 +1,5 @@
-//! A broker that answers some publishes late, in any order or never: the others do not wait for those.
+//! A broker that answers some publishes late, in any order or never: the others do not wait for
+//! those.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! A broker that breaks the protocol: the connection is closed with the code that fits, and everyone is told.
+//! A broker that breaks the protocol: the connection is closed with the code that fits, and
+//! everyone is told.
 
 use amqp_client::{Error, ReplyCode, Report};
 use amqp_codec::{
@@ -11,7 +12,8 @@ use tokio::join;
 
 use super::{consumer, deliver, ends, error, session, short};
 
-/// Sends `bytes` on an open channel with a consumer. Returns how the connection was closed and what everyone was told.
+/// Sends `bytes` on an open channel with a consumer. Returns how the connection was closed and what
+/// everyone was told.
 async fn breach(bytes: Bytes) -> (connection::Close, Error) {
     breach_answered(bytes, true).await
 }

@@ -158,6 +158,7 @@ async fn what_pythons_constructors_take_is_read_the_same() {
         }
     }
     assert!(accepted > bodies.len() / 10, "{accepted} of {}", bodies.len());
-    // Decimal numbers of more than 96 bits do not fit. And before a zone Python passes over a character that belongs to nothing.
+    // Decimal numbers of more than 96 bits do not fit. And before a zone Python passes over a
+    // character that belongs to nothing.
     assert!(refused < accepted / 10, "{refused} of {accepted} are refused");
 }

@@ -1,4 +1,5 @@
-//! How the connections of a transport are doing: its state, what happens to them, what they have done, and whether they are there.
+//! How the connections of a transport are doing: its state, what happens to them, what they have
+//! done, and whether they are there.
 
 use std::time::Duration;
 

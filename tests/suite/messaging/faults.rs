@@ -1,4 +1,5 @@
-//! `ensure_publish` on a broker that fails in each way there is: outcome and count are right each time.
+//! `ensure_publish` on a broker that fails in each way there is: outcome and count are right each
+//! time.
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ struct Failing {
     listener: Listener,
 }
 
-/// A broker on which everything was well so far: the queue `q` is there, and a message was published.
+/// A broker on which everything was well so far: the queue `q` is there, and a message was
+/// published.
 async fn failing() -> Failing {
     let broker = Broker::builder().build();
     let listener = broker.listen("127.0.0.1:0").await.unwrap();
@@ -97,7 +99,8 @@ async fn while_the_broker_blocks_it_waits_and_ends_by_its_deadline() {
     let failing = failing().await;
     failing.faults.block("low on memory");
     let brief = policy().deadline(Duration::from_millis(300));
-    // One that was under way when the broker said so may have left: nobody knows of it. The next ones wait here.
+    // One that was under way when the broker said so may have left: nobody knows of it. The next
+    // ones wait here.
     let first = undelivered(failing.publish(brief).await);
     assert!(matches!(first.outcome, Outcome::NotSent | Outcome::Unknown), "{first}");
     let error = undelivered(failing.publish(brief).await);
@@ -150,7 +153,8 @@ async fn nothing_confirmed_is_lost_though_the_broker_drops_all_connections_twent
     let (mut kills, mut again) = (0, 0);
     for number in 0..size {
         if number % (size / KILLS) == size / KILLS / 2 {
-            // In the middle of what is under way, and every other time the next connection soon after.
+            // In the middle of what is under way, and every other time the next connection soon
+            // after.
             if kills % 2 == 1 {
                 failing.faults.drop_at_frame(Direction::In, u64::from(fastrand::u32(1..500)));
             }

@@ -1,4 +1,5 @@
-//! Connections that were left because they did not answer: they belong to the transport until they are closed.
+//! Connections that were left because they did not answer: they belong to the transport until they
+//! are closed.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Producers, consumers, RPC and notifications as their users use them: the same tests in memory, against the embedded broker
-//! over TCP, and against RabbitMQ.
+//! Producers, consumers, RPC and notifications as their users use them: the same tests in memory,
+//! against the embedded broker over TCP, and against RabbitMQ.
 
 mod connections;
 mod consume;

@@ -1,4 +1,5 @@
-//! Notifications that cannot be handled: tried again after a while, set aside, never spun and never lost.
+//! Notifications that cannot be handled: tried again after a while, set aside, never spun and never
+//! lost.
 
 use std::{
     sync::{

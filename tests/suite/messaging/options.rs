@@ -1,4 +1,5 @@
-//! Messages with properties and needs of their own, many at once, and entities that exist otherwise.
+//! Messages with properties and needs of their own, many at once, and entities that exist
+//! otherwise.
 
 use std::time::Duration;
 

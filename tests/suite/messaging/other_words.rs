@@ -1,4 +1,5 @@
-//! A broker that refuses in other words than RabbitMQ: those of LavinMQ, put in the mouth of the embedded one.
+//! A broker that refuses in other words than RabbitMQ: those of LavinMQ, put in the mouth of the
+//! embedded one.
 
 use amqp_client::{Exchange, Queue, ReplyCode, Uri};
 use amqp_codec::{

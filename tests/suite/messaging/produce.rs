@@ -215,7 +215,8 @@ async fn a_message_is_published_across_a_restart_of_the_broker() {
     drop(listener);
     let publishing = tokio::spawn(async move { producer.ensure_publish("a", &2).await });
 
-    // A new broker, which knows nothing of the old one's exchanges and queues: the consumer's connection brings them back.
+    // A new broker, which knows nothing of the old one's exchanges and queues: the consumer's
+    // connection brings them back.
     let _listener = amqp_broker::Broker::builder().build().listen(address).await.unwrap();
     within(publishing).await.unwrap().unwrap();
     assert_eq!(*within(consumer.next()).await.unwrap().unwrap().body(), 2);

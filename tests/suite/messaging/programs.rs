@@ -1,5 +1,5 @@
-//! The example programs as they are anywhere: outside the repository, fed by standard input, with errors in words and a log where
-//! one is asked for.
+//! The example programs as they are anywhere: outside the repository, fed by standard input, with
+//! errors in words and a log where one is asked for.
 
 use std::{
     path::Path,

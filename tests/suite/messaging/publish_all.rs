@@ -1,4 +1,5 @@
-//! Publishing a stream of messages: what becomes of each is told in their order, whatever happens to others.
+//! Publishing a stream of messages: what becomes of each is told in their order, whatever happens
+//! to others.
 
 use std::time::Duration;
 

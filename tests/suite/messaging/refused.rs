@@ -1,4 +1,5 @@
-//! What the broker refuses is told to whom it belongs: the messages beside it on the same channel are delivered.
+//! What the broker refuses is told to whom it belongs: the messages beside it on the same channel
+//! are delivered.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -14,7 +15,8 @@ use super::{
     on_every_broker,
 };
 
-/// Publishes the numbers up to `count` side by side, those of `culprits` with these options; what became of each.
+/// Publishes the numbers up to `count` side by side, those of `culprits` with these options; what
+/// became of each.
 async fn publish(
     producer: &Producer,
     queue: &str,
@@ -259,7 +261,8 @@ async fn one_over_the_limit_among_200(url: &str) {
     transport.close().await.unwrap();
 }
 
-/// What streams were refused is tried in groups; that has an end when the streams only wait for more.
+/// What streams were refused is tried in groups; that has an end when the streams only wait for
+/// more.
 async fn streams_that_idle_after_a_refusal_hold_up_no_other(url: &str) {
     let transport = within(Transport::connect(url)).await.unwrap();
     let producer = transport.producer(Exchange::direct("amq.direct"));

@@ -121,7 +121,8 @@ async fn a_server_that_tells_it_is_at_work_is_waited_for() {
         .timeout(Duration::from_secs(1000))
         .monitor(Duration::from_millis(1));
     let seconds = std::collections::BTreeMap::from([("seconds", 100)]);
-    // Twenty times as long as a silent server would be waited for; not `within`, whose time is virtual too.
+    // Twenty times as long as a silent server would be waited for; not `within`, whose time is
+    // virtual too.
     let slept: String = client.call("nap", &seconds).await.unwrap();
     assert_eq!(slept, "slept");
     server.stop().await.unwrap();

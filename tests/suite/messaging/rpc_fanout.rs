@@ -1,4 +1,5 @@
-//! Requests to all servers of a topic: over queues that come and go, and over a stream that all read.
+//! Requests to all servers of a topic: over queues that come and go, and over a stream that all
+//! read.
 
 use amqp_client::Exchange;
 use messaging::{

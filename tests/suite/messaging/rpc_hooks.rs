@@ -1,4 +1,5 @@
-//! What users put into clients and servers: serializers of their values, types with methods, compression.
+//! What users put into clients and servers: serializers of their values, types with methods,
+//! compression.
 
 use amqp_client::{ConsumeOptions, Exchange, Queue};
 use messaging::{
@@ -12,7 +13,8 @@ use super::{
     on_every_broker,
 };
 
-/// Tags what it sends, and takes only what is tagged; of a context it sends the user, without the password, and takes all but nobody.
+/// Tags what it sends, and takes only what is tagged; of a context it sends the user, without the
+/// password, and takes all but nobody.
 struct Tagging;
 
 impl EntitySerializer for Tagging {
@@ -88,7 +90,8 @@ async fn a_serializer_converts_arguments_results_and_contexts(broker: Broker) {
     ] {
         assert!(matches!(refused, Err(Error::Entity { .. })), "{refused:?}");
     }
-    // What a server does not want to take or to send its callers are told, also when the serializer panics.
+    // What a server does not want to take or to send its callers are told, also when the serializer
+    // panics.
     let alice = plain.clone().context(Context::new().with("user", "alice"));
     for (client, method, args, why) in [
         (&plain, "echo", json!({}), "nobody"),

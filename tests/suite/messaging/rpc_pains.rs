@@ -1,4 +1,5 @@
-//! What has gone wrong with RPC over oslo.messaging, and the test that holds it here. Tests that have no other place are in this file.
+//! What has gone wrong with RPC over oslo.messaging, and the test that holds it here. Tests that
+//! have no other place are in this file.
 //!
 //! | what went wrong | how it is here | held by |
 //! |---|---|---|
@@ -144,7 +145,8 @@ async fn a_call_without_any_time_ends_and_disturbs_nobody() {
     let connections = served.broker.connections().len();
     for _ in 0..3 {
         match call(&client.clone().timeout(Duration::ZERO), "now").await {
-            // The clock of the runtime ticks in milliseconds: time enough for a broker in the same process.
+            // The clock of the runtime ticks in milliseconds: time enough for a broker in the same
+            // process.
             Ok(answer) => assert_eq!(answer, "now"),
             Err(error) => assert!(is_out_of_time(&error), "{error}"),
         }

@@ -1,4 +1,5 @@
-//! What a server promises: when it acknowledges, that a reply always leaves, and that nobody holds it up.
+//! What a server promises: when it acknowledges, that a reply always leaves, and that nobody holds
+//! it up.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Calls as they are on the wire, with a peer that is none of ours: what Python's client sends, and what it asks of replies.
+//! Calls as they are on the wire, with a peer that is none of ours: what Python's client sends, and
+//! what it asks of replies.
 
 use amqp_client::{Channel, Delivery, Exchange, Message, Properties, Queue, ShortString, Table};
 use messaging::{
@@ -186,7 +187,8 @@ async fn what_a_client_sends_is_what_python_sends(broker: Broker) {
     assert_eq!(request, expected);
     delivery.ack().await.unwrap();
 
-    // Heartbeats, replies to others and unreadable ones are passed over; a result may come ahead of the end.
+    // Heartbeats, replies to others and unreadable ones are passed over; a result may come ahead of
+    // the end.
     let answer = |message: Value| {
         let (channel, queue) = (channel.clone(), reply_queue.as_str().unwrap().to_owned());
         async move { channel.publish("", &queue, &enveloped(&message)).await.unwrap() }

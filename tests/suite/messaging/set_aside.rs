@@ -1,5 +1,5 @@
-//! What is put into another queue because it could not be handled: where it goes, what it says then, and what becomes of it when it
-//! cannot go there.
+//! What is put into another queue because it could not be handled: where it goes, what it says
+//! then, and what becomes of it when it cannot go there.
 
 use std::{
     io::{self, Write},

@@ -1,4 +1,5 @@
-//! Routing keys that the broker does not answer while it answers others: what is kept for them has an end.
+//! Routing keys that the broker does not answer while it answers others: what is kept for them has
+//! an end.
 
 use std::time::Duration;
 

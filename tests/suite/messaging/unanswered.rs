@@ -1,4 +1,5 @@
-//! A broker that answers some publishes late or never: they are given up and told, or made again, and the others do not wait.
+//! A broker that answers some publishes late or never: they are given up and told, or made again,
+//! and the others do not wait.
 
 use std::time::Duration;
 
@@ -91,7 +92,8 @@ async fn while_the_broker_blocks_no_attempt_is_given_up() {
         faults.unblock();
     };
     let (published, ()) = join(publishing, unblocking).await;
-    // Whether it left before the client heard of it or after, nothing is made again in a hurry that the broker will take later.
+    // Whether it left before the client heard of it or after, nothing is made again in a hurry that
+    // the broker will take later.
     let attempts = published.map_or_else(|error| undelivered(Err(error)).attempts, |done| done.attempts);
     assert!(attempts <= 2 && depth(&broker) <= 3, "{attempts} {}", depth(&broker));
 }
@@ -165,7 +167,8 @@ async fn a_stream_that_the_broker_has_blocked_is_not_made_again() {
 async fn what_came_back_and_waits_for_its_queue_is_not_with_the_broker() {
     let (_broker, faults, producer) = scene("declared-again").await;
     faults.delete_queue("/", "q");
-    // The message comes back in the attempt's time; the queue is not there again in what is left of it.
+    // The message comes back in the attempt's time; the queue is not there again in what is left of
+    // it.
     faults.delay_answers(Duration::from_secs(6));
     let once = producer.retry(RetryPolicy::never().deadline(Duration::from_secs(10)));
     let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
@@ -189,7 +192,8 @@ async fn confirms_lost_one_by_one_never_fill_the_window() {
 async fn what_takes_longer_to_set_up_than_an_attempt_may_take_is_set_up_once() {
     let broker = amqp_broker::memory("slow-setup");
     let faults = broker.faults();
-    // Each step of it takes less than an attempt: connecting, a channel, an exchange, confirms, a queue.
+    // Each step of it takes less than an attempt: connecting, a channel, an exchange, confirms, a
+    // queue.
     faults.delay_answers(Duration::from_millis(400));
     let transport = Transport::connect("memory://slow-setup").await.unwrap();
     let policy = RetryPolicy::default().attempt_timeout(Duration::from_secs(1));

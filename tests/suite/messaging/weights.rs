@@ -1,4 +1,5 @@
-//! What a peer can make a server, a worker or a listener keep: bodies that grow when they are decompressed, ids, replies to nobody.
+//! What a peer can make a server, a worker or a listener keep: bodies that grow when they are
+//! decompressed, ids, replies to nobody.
 
 use std::{
     path::Path,
@@ -73,7 +74,8 @@ impl Work {
     }
 }
 
-/// For three bodies as [`large`] ones at once: while one is decompressed it has up to four times its size.
+/// For three bodies as [`large`] ones at once: while one is decompressed it has up to four times
+/// its size.
 const TOTAL: u64 = 8 * MIB as u64;
 
 async fn narrow(broker: &Broker) -> Transport {

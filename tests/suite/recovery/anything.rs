@@ -1,5 +1,5 @@
-//! Any sequence of what a user does, over links that break at any frames: the account adds up, nobody waits for ever, and each call
-//! gets its own answer.
+//! Any sequence of what a user does, over links that break at any frames: the account adds up,
+//! nobody waits for ever, and each call gets its own answer.
 
 use std::{future::ready, time::Duration};
 
@@ -399,7 +399,8 @@ impl User {
     }
 }
 
-/// Whether a delivery could be settled. It cannot when its connection was lost or its channel closed.
+/// Whether a delivery could be settled. It cannot when its connection was lost or its channel
+/// closed.
 fn is_settled(settled: Result<()>) -> bool {
     match settled {
         Ok(()) => true,

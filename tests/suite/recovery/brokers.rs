@@ -1,4 +1,5 @@
-//! RabbitMQ that dies and comes back under load: no message is lost that was confirmed, and none comes twice without saying so.
+//! RabbitMQ that dies and comes back under load: no message is lost that was confirmed, and none
+//! comes twice without saying so.
 
 use std::time::Duration;
 
@@ -75,7 +76,8 @@ async fn a_cluster_whose_leaders_die_one_after_the_other_loses_nothing_that_was_
     assert!(account.reconnects > 0, "{account:?}");
 }
 
-/// Consumers of a classic queue, which is on one node of a cluster only, and not to be had while that is down.
+/// Consumers of a classic queue, which is on one node of a cluster only, and not to be had while
+/// that is down.
 struct Waiting {
     consumers: Vec<Consumer>,
     uri: String,

@@ -1,5 +1,5 @@
-//! The link is cut after every single frame of a session and within frames, on both ways; and once more while the first cut is
-//! recovered from.
+//! The link is cut after every single frame of a session and within frames, on both ways; and once
+//! more while the first cut is recovered from.
 
 use std::{future::ready, time::Duration};
 
@@ -10,7 +10,8 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::session::{Session, options, quick_options};
 
-/// Each point is run under a clock of its own, which jumps over pauses; nothing a client does takes so long by it.
+/// Each point is run under a clock of its own, which jumps over pauses; nothing a client does takes
+/// so long by it.
 const VIRTUAL_DEADLINE: Duration = Duration::from_secs(600);
 
 /// A session takes a second with RabbitMQ, which may be busy with other tests.

@@ -1,4 +1,5 @@
-//! What the broker keeps for the lost connection: it is waited for with pauses, and nothing else waits with it.
+//! What the broker keeps for the lost connection: it is waited for with pauses, and nothing else
+//! waits with it.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Publishers and consumers of one queue, each with a connection of its own, who go on while brokers come and go; and the account
-//! of every message.
+//! Publishers and consumers of one queue, each with a connection of its own, who go on while
+//! brokers come and go; and the account of every message.
 
 use std::{
     collections::VecDeque,
@@ -26,7 +26,8 @@ const CONSUMERS: usize = 4;
 /// Unconfirmed messages of one publisher.
 const IN_FLIGHT: usize = 50;
 
-/// Between batches of a publisher, so that the broker keeps up and the ledger stays of a readable size.
+/// Between batches of a publisher, so that the broker keeps up and the ledger stays of a readable
+/// size.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long the last messages may take, once brokers come and go no more.
@@ -73,8 +74,8 @@ pub(super) fn options() -> ConnectOptions {
 }
 
 impl Load {
-    /// Four publishers, of which every other publishes again what was not confirmed, and four consumers; `uri` says to which
-    /// brokers the one of that number connects.
+    /// Four publishers, of which every other publishes again what was not confirmed, and four
+    /// consumers; `uri` says to which brokers the one of that number connects.
     pub(super) async fn begin(queue: &Queue, uri: impl Fn(usize) -> String) -> Self {
         let connection = options().connect(&uri(0)).await.unwrap();
         connection.open_channel().await.unwrap().declare(queue).await.unwrap();

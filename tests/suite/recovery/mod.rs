@@ -1,5 +1,5 @@
-//! A connection that is lost and comes back, against a scripted peer under a clock that the test holds, and against brokers
-//! behind a proxy that cuts.
+//! A connection that is lost and comes back, against a scripted peer under a clock that the test
+//! holds, and against brokers behind a proxy that cuts.
 
 mod anything;
 mod brokers;

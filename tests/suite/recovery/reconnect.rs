@@ -224,8 +224,9 @@ async fn what_the_broker_closes_is_recovered_and_so_is_a_breach_of_the_protocol(
     recovered(&mut events).await;
 }
 
-/// What ends the connection again as soon as it is back, such as a message at the head of a queue, is not met fifty times in a few
-/// seconds; and once the connection has stood for a while, it is no reason to wait for.
+/// What ends the connection again as soon as it is back, such as a message at the head of a queue,
+/// is not met fifty times in a few seconds; and once the connection has stood for a while, it is no
+/// reason to wait for.
 #[tokio::test(start_paused = true)]
 async fn a_breach_of_the_protocol_that_comes_again_is_recovered_from_after_longer_and_longer_pauses() {
     let (mut broker, mut peer, connection) = connected(recovery().max_attempts(1)).await;

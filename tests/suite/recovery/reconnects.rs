@@ -1,4 +1,5 @@
-//! A connection that is lost and recovered a thousand times, with all that belongs to it, leaves nothing behind.
+//! A connection that is lost and recovered a thousand times, with all that belongs to it, leaves
+//! nothing behind.
 
 use std::{env, fs, future::ready, process::Command};
 
@@ -118,7 +119,8 @@ impl User {
         }
     }
 
-    /// Loses the connection with publishes unconfirmed and a delivery unacked, until all is recovered.
+    /// Loses the connection with publishes unconfirmed and a delivery unacked, until all is
+    /// recovered.
     async fn lose(&mut self, broker: &Broker) {
         let held = self.publish_job().await;
         let lost = self.plain.publish("events", "nowhere", Message::new("x")).await.unwrap();

@@ -193,7 +193,8 @@ pub(super) fn short(text: &'static str) -> ShortString {
     ShortString::from_static(text)
 }
 
-/// The future's output, or a failed test: nothing here waits longer than the deadlines of what it tests.
+/// The future's output, or a failed test: nothing here waits longer than the deadlines of what it
+/// tests.
 pub(super) async fn ends<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(3600), future).await.expect("waited for an hour")
 }

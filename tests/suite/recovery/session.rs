@@ -1,4 +1,5 @@
-//! A session that uses what a connection offers, told to go on whatever happens to the connection, and the account of it.
+//! A session that uses what a connection offers, told to go on whatever happens to the connection,
+//! and the account of it.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -52,8 +53,8 @@ impl Session {
         }
     }
 
-    /// What is delivered for the first time has to come in its order: the broker notices that a connection was lost before it is
-    /// there again.
+    /// What is delivered for the first time has to come in its order: the broker notices that a
+    /// connection was lost before it is there again.
     pub(super) fn in_order(self) -> Self {
         Session { is_in_order: true, ..self }
     }
@@ -89,7 +90,8 @@ impl Session {
             Err(error) if is_loss(&error) => {}
             cancelled => cancelled.unwrap(),
         }
-        // What was acked over the lost connection and came again meanwhile; then it ends without a reason.
+        // What was acked over the lost connection and came again meanwhile; then it ends without a
+        // reason.
         while let Some(delivery) = consumer.recv().await {
             let delivery = delivery.unwrap();
             assert!(delivery.redelivered());
@@ -104,7 +106,8 @@ impl Session {
         assert!(matches!(plain.purge("nothing").await, Err(Error::ConnectionEnded)));
     }
 
-    /// What is left in the queues afterwards, over a connection that is not disturbed, which then deletes all; and the account.
+    /// What is left in the queues afterwards, over a connection that is not disturbed, which then
+    /// deletes all; and the account.
     pub(super) async fn settle(&self, connection: &Connection) -> Summary {
         let channel = connection.open_channel().await.unwrap();
         for queue in [&self.jobs, &self.letters] {
@@ -292,7 +295,8 @@ pub(super) fn is_loss(error: &Error) -> bool {
     matches!(error, Error::ConnectionLost(_) | Error::HeartbeatMissed { .. })
 }
 
-/// Nobody waits for anything any more, once the connection is in order and what is closed in the background is.
+/// Nobody waits for anything any more, once the connection is in order and what is closed in the
+/// background is.
 pub(super) async fn nothing_left(connection: &Connection, channels: usize) {
     while !matches!(connection.state(), State::Open) || connection.metrics().channels > channels {
         sleep(PAUSE).await;

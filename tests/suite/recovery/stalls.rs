@@ -1,5 +1,5 @@
-//! Links that fall silent instead of being cut, before the connection is open, while it is used, and while it is recovered; and
-//! links that are slow.
+//! Links that fall silent instead of being cut, before the connection is open, while it is used,
+//! and while it is recovered; and links that are slow.
 
 use std::{future::ready, time::Duration};
 
@@ -19,7 +19,8 @@ use super::{
 /// Of both sides: two of it without a sign of life end a connection.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// By the clock of the test, which jumps. A stall costs two heartbeats or a deadline, a session has not many.
+/// By the clock of the test, which jumps. A stall costs two heartbeats or a deadline, a session has
+/// not many.
 const DEADLINE: Duration = Duration::from_secs(600);
 
 fn stall(link: usize, direction: Direction, frame: usize) -> Break {

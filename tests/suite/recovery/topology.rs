@@ -14,7 +14,8 @@ use tokio::join;
 
 use super::script::{Broker, connected, consume, consumer, ends, open, opened, recovered, recovery, short};
 
-/// Answers declarations and bindings as a broker does that takes everything, until something else comes, which is returned.
+/// Answers declarations and bindings as a broker does that takes everything, until something else
+/// comes, which is returned.
 async fn take_declarations(peer: &mut Peer, seen: &mut Vec<String>) -> Frame {
     loop {
         let frame = peer.receive().await;
@@ -65,7 +66,8 @@ async fn take(peer: &mut Peer, count: usize) {
     }
 }
 
-/// Loses the connection and leads the recovery up to the channel that is opened again; what was declared.
+/// Loses the connection and leads the recovery up to the channel that is opened again; what was
+/// declared.
 async fn redeclared(broker: &mut Broker, peer: Peer, setup_channel: u16) -> (Peer, Vec<String>) {
     drop(peer);
     let mut peer = broker.accept().await;

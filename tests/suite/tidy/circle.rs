@@ -25,7 +25,8 @@ impl<'a> Modules<'a> {
         self.files.contains_key(module)
     }
 
-    /// The path from the crate's root on, of a path in the file of `module`; none for what is outside of the crate.
+    /// The path from the crate's root on, of a path in the file of `module`; none for what is
+    /// outside of the crate.
     pub(super) fn absolute(&self, module: &[String], path: &Path, names: &Names) -> Option<Vec<String>> {
         let mut base = [module, &path.inside].concat();
         let mut segments = path.segments.iter().peekable();

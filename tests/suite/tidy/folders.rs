@@ -1,4 +1,5 @@
-//! The folders of a crate: how full they are, and that they stand in the order in which ARCHITECTURE.md lists them.
+//! The folders of a crate: how full they are, and that they stand in the order in which
+//! ARCHITECTURE.md lists them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -106,7 +107,8 @@ fn room_of(file: &str) -> &str {
     if inner_folder(file).is_none_or(str::is_empty) { file } else { folder_of(file) }
 }
 
-/// The folders that the map lists for a crate, each with its line: those of the points that begin with one.
+/// The folders that the map lists for a crate, each with its line: those of the points that begin
+/// with one.
 fn listed<'a>(map: &'a str, name: &str) -> Vec<(&'a str, usize)> {
     let lines =
         (1..).zip(map.lines()).skip_while(|(_, line)| line.strip_prefix("### ") != Some(name)).skip(1);

@@ -44,7 +44,8 @@ impl Manifest {
     /// The crates of the workspace that it names as dependencies.
     fn dependencies(&self) -> impl Iterator<Item = (Kind, &'static str, u8, usize)> {
         self.entries.iter().filter_map(|entry| {
-            // Any of `[dependencies] name = `, `[target.x.dependencies] name.workspace = `, `[dependencies.name]`.
+            // Any of `[dependencies] name = `, `[target.x.dependencies] name.workspace = `,
+            // `[dependencies.name]`.
             let (kind, in_section) = dependency_section(&entry.section)?;
             let named = in_section.or_else(|| entry.key.split('.').next())?.trim_matches('"');
             let renamed = |name: &str| {

@@ -1,4 +1,5 @@
-//! lib.rs shows the crate to others and does nothing else; inside, everybody names the file they mean.
+//! lib.rs shows the crate to others and does nothing else; inside, everybody names the file they
+//! mean.
 
 use std::slice::from_ref;
 

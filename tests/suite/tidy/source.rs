@@ -12,7 +12,8 @@ use super::token::{
 pub(super) struct Source {
     /// From the root of the repository.
     pub(super) file: String,
-    /// All paths outside of tests, single identifiers among them, in their order; those of a `use` in full.
+    /// All paths outside of tests, single identifiers among them, in their order; those of a `use`
+    /// in full.
     pub(super) paths: Vec<Path>,
     /// All paths inside of tests.
     pub(super) test_paths: Vec<Path>,
@@ -147,7 +148,8 @@ fn child(file: &str, inside: &[String], name: &str) -> String {
     [&[folder.to_owned()], inside, &[name.to_owned()]].concat().join("/")
 }
 
-/// The module written out at `at`: its name, its tokens, its end. A macro's `mod $name { .. }` is one too.
+/// The module written out at `at`: its name, its tokens, its end. A macro's `mod $name { .. }` is
+/// one too.
 fn inline_module(tokens: &[TokenTree], at: usize) -> Option<(String, Vec<TokenTree>, usize)> {
     if !is_word(tokens.get(at), "mod") {
         return None;
@@ -157,7 +159,8 @@ fn inline_module(tokens: &[TokenTree], at: usize) -> Option<(String, Vec<TokenTr
     Some((as_word(tokens.get(name))?.to_string(), body.into_iter().collect(), name + 2))
 }
 
-/// Whether the parentheses after a `pub` are a visibility rather than a type: `(crate)`, `(in crate::proto)`.
+/// Whether the parentheses after a `pub` are a visibility rather than a type: `(crate)`, `(in
+/// crate::proto)`.
 fn is_visibility(body: &[TokenTree]) -> bool {
     let first = as_word(body.first()).map(ToString::to_string);
     match first.as_deref() {

@@ -50,7 +50,8 @@ pub(super) fn attribute(tokens: &[TokenTree], at: usize) -> Option<(usize, Token
     Some((2 + bang, inside))
 }
 
-/// Whether an attribute is a `cfg` that wants `word`: `cfg(test)`, `cfg(all(test, unix))`, but not `cfg(not(test))`.
+/// Whether an attribute is a `cfg` that wants `word`: `cfg(test)`, `cfg(all(test, unix))`, but not
+/// `cfg(not(test))`.
 pub(super) fn is_cfg(attribute: TokenStream, word: &str) -> bool {
     let tokens: Vec<_> = attribute.into_iter().collect();
     is_word(tokens.first(), "cfg")
@@ -77,8 +78,8 @@ pub(super) fn visibility_length(item: &[TokenTree]) -> usize {
     public + usize::from(restricted)
 }
 
-/// How many tokens from `at` on make the item there, attributes apart: up to its `;` or its braces. What is no item (a
-/// field, a variant, an arm) reaches up to its comma.
+/// How many tokens from `at` on make the item there, attributes apart: up to its `;` or its braces.
+/// What is no item (a field, a variant, an arm) reaches up to its comma.
 pub(super) fn item_length(tokens: &[TokenTree], at: usize) -> usize {
     const ITEMS: [&str; 16] = [
         "pub",

@@ -1,4 +1,5 @@
-//! Slots with typed ids that tell when what they named is gone: a slot that is used again has another generation.
+//! Slots with typed ids that tell when what they named is gone: a slot that is used again has
+//! another generation.
 
 use std::{fmt, hash, marker::PhantomData};
 

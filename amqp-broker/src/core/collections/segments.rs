@@ -1,8 +1,10 @@
-//! A double-ended queue in pieces: a long one grows without being moved as a whole, and gives its memory back while it drains.
+//! A double-ended queue in pieces: a long one grows without being moved as a whole, and gives its
+//! memory back while it drains.
 
 use std::collections::VecDeque;
 
-/// How many elements a piece holds at first. One that others are inserted into holds at most twice as many.
+/// How many elements a piece holds at first. One that others are inserted into holds at most twice
+/// as many.
 const SEGMENT: usize = 256;
 
 /// A double-ended queue in pieces.
@@ -122,7 +124,8 @@ mod tests {
     }
 
     proptest! {
-        /// Beside a sorted vector: what is appended is the highest, and what was taken is put back to its place.
+        /// Beside a sorted vector: what is appended is the highest, and what was taken is put back
+        /// to its place.
         #[test]
         fn it_is_one_queue_whatever_its_pieces(acts in prop::collection::vec(act(), 1..30)) {
             let (mut queue, mut model, mut taken, mut next) = (Segments::default(), VecDeque::new(), Vec::new(), 0_u32);

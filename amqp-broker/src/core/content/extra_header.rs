@@ -4,8 +4,8 @@ use amqp_codec::{Error, HeaderTable, content::CONTENT_HEADER_LEN};
 
 use super::properties::{Changes, Relevant};
 
-/// The content header with one more integer among its headers, which are in the order of their names then, as RabbitMQ writes
-/// them.
+/// The content header with one more integer among its headers, which are in the order of their
+/// names then, as RabbitMQ writes them.
 ///
 /// # Errors
 /// Properties that cannot be read.

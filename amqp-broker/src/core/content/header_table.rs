@@ -19,7 +19,8 @@ pub(crate) fn texts<'a>(elements: Elements<'a>) -> impl Iterator<Item = &'a [u8]
     elements.filter_map(|element| if let ValueRef::LongString(text) = element { Some(text) } else { None })
 }
 
-/// The headers as values. One that nests too deep to be one equals nothing that a binding can ask for, but is there.
+/// The headers as values. One that nests too deep to be one equals nothing that a binding can ask
+/// for, but is there.
 ///
 /// # Errors
 /// What is malformed.

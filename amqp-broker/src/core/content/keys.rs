@@ -1,4 +1,5 @@
-//! The routing keys of a message: the one it is published with, and those of its headers `CC` and `BCC`.
+//! The routing keys of a message: the one it is published with, and those of its headers `CC` and
+//! `BCC`.
 
 use amqp_codec::ShortString;
 

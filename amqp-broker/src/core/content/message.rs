@@ -7,20 +7,23 @@ use std::sync::{
 
 use bytes::Bytes;
 
-/// What a message takes beside its octets: its place in a queue, and what the allocator adds. An estimate.
+/// What a message takes beside its octets: its place in a queue, and what the allocator adds. An
+/// estimate.
 pub(crate) const MESSAGE_OVERHEAD: u64 = 200;
 
-/// What the place in a queue takes of a message whose octets are weighed by themselves. An estimate.
+/// What the place in a queue takes of a message whose octets are weighed by themselves. An
+/// estimate.
 const PLACE: u64 = 128;
 
-/// Bodies up to this many bytes are stored beside the rest of the message and copied into what is written; larger ones
-/// are shared and written from where they are.
+/// Bodies up to this many bytes are stored beside the rest of the message and copied into what is
+/// written; larger ones are shared and written from where they are.
 pub(crate) const SMALL_BODY: usize = 4096;
 
 /// The parts of a message, as they are encoded into a frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parts<'a> {
-    /// Exchange and routing key, each with its length octet: the end of `basic.deliver`, `get-ok` and `return`.
+    /// Exchange and routing key, each with its length octet: the end of `basic.deliver`, `get-ok`
+    /// and `return`.
     pub(crate) route: &'a [u8],
     /// The content header frame's payload.
     pub(crate) header: &'a [u8],
@@ -28,8 +31,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) small: &'a [u8],
     /// The body, when it is large.
     pub(crate) large: &'a [Bytes],
-    /// The keys of the header `BCC` that was taken out, each with its length octet. No receiver sees them, but a dead letter
-    /// still goes by them.
+    /// The keys of the header `BCC` that was taken out, each with its length octet. No receiver
+    /// sees them, but a dead letter still goes by them.
     pub(crate) blind: &'a [u8],
 }
 
@@ -131,7 +134,8 @@ impl Draft {
         self.large = parts;
     }
 
-    /// A key by which dead letters go too, after the body. Beyond 64 KiB of them they are forgotten.
+    /// A key by which dead letters go too, after the body. Beyond 64 KiB of them they are
+    /// forgotten.
     pub(crate) fn blind_key(&mut self, key: &[u8]) {
         let length = u8::try_from(key.len()).ok();
         let blind = u16::try_from(key.len() + 1).ok().and_then(|more| self.blind.checked_add(more));
@@ -152,7 +156,8 @@ impl Draft {
         self.bytes.get(..self.header_at).unwrap_or_default()
     }
 
-    /// The message as it is stored: for one queue, or to be shared by several, as a letter of this origin or of none.
+    /// The message as it is stored: for one queue, or to be shared by several, as a letter of this
+    /// origin or of none.
     pub(crate) fn message(&mut self, is_shared: bool, origin: Option<Origin>) -> Message {
         let large =
             if self.large.is_empty() { None } else { Some(Arc::new(std::mem::take(&mut self.large))) };
@@ -191,7 +196,8 @@ pub(crate) struct Extra {
     origin: Option<Origin>,
 }
 
-/// What dead letters have come of: one publish, however many queues its message and their letters died in.
+/// What dead letters have come of: one publish, however many queues its message and their letters
+/// died in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origin(Arc<Extra>);
 
@@ -275,7 +281,8 @@ impl Message {
         Some(extra.origin.clone().unwrap_or_else(|| Origin(Arc::clone(extra))))
     }
 
-    /// It is in one place more: how much more memory that takes, near enough. What is shared counts once.
+    /// It is in one place more: how much more memory that takes, near enough. What is shared counts
+    /// once.
     #[inline]
     pub(crate) fn enter(&self) -> u64 {
         let Some(extra) = &self.extra else { return MESSAGE_OVERHEAD + self.weight() };

@@ -1,4 +1,5 @@
-//! The few properties the broker looks at or changes, found in the encoded property list without decoding.
+//! The few properties the broker looks at or changes, found in the encoded property list without
+//! decoding.
 
 use amqp_codec::{Error, content::CONTENT_HEADER_LEN};
 
@@ -138,7 +139,8 @@ fn flags_of(flags: u16) -> impl Iterator<Item = u16> {
     })
 }
 
-/// Splits the property of this flag off: how many octets of it are its length, all of it, and what follows.
+/// Splits the property of this flag off: how many octets of it are its length, all of it, and what
+/// follows.
 fn split(rest: &[u8], bit: u16) -> Result<(usize, &[u8], &[u8]), Error> {
     let (length_octets, what): (usize, _) = match bit {
         HEADERS => (4, "headers"),

@@ -1,5 +1,5 @@
-//! Where the effects of an operation on others go. They are handed over as they happen, borrowed, so that a delivery costs
-//! no allocation.
+//! Where the effects of an operation on others go. They are handed over as they happen, borrowed,
+//! so that a delivery costs no allocation.
 
 use amqp_codec::ShortString;
 
@@ -18,12 +18,12 @@ pub(crate) struct Delivery<'a> {
 
 /// Takes the effects.
 pub(crate) trait Sink {
-    /// A message goes out. `false` when the connection has enough to write: nothing more is delivered to it until
-    /// [`drained`](crate::core::vhost::Vhost::drained).
+    /// A message goes out. `false` when the connection has enough to write: nothing more is
+    /// delivered to it until [`drained`](crate::core::vhost::Vhost::drained).
     fn deliver(&mut self, to: ConnectionId, delivery: Delivery<'_>) -> bool;
 
-    /// A reply to a request goes out, though the connection has enough to write, for it waits nowhere else. `false` when it is
-    /// dropped, for far too much waits.
+    /// A reply to a request goes out, though the connection has enough to write, for it waits
+    /// nowhere else. `false` when it is dropped, for far too much waits.
     fn reply(&mut self, to: ConnectionId, delivery: Delivery<'_>) -> bool;
 
     /// The broker closes a channel: it has ended already when the client is told.

@@ -90,7 +90,8 @@ impl Channel {
         self.last_tag
     }
 
-    /// Whether the limits of the whole channel let a consumer that `shares` its prefetch, or does not, have one more.
+    /// Whether the limits of the whole channel let a consumer that `shares` its prefetch, or does
+    /// not, have one more.
     #[inline]
     pub(crate) fn has_room(&self, shares: bool) -> bool {
         self.in_flight < self.most_unacked

@@ -17,7 +17,8 @@ pub(crate) struct Consumer {
     /// How many deliveries it may have unacknowledged; 0 is no limit.
     pub(crate) prefetch: u32,
     pub(crate) unacked: u32,
-    /// Whether the limit of all consumers of the channel together holds for it: in RabbitMQ only classic queues know that.
+    /// Whether the limit of all consumers of the channel together holds for it: in RabbitMQ only
+    /// classic queues know that.
     pub(crate) shares: bool,
     /// Whom messages go to first.
     pub(crate) priority: i32,

@@ -10,7 +10,8 @@ use crate::core::{
     rabbitmq::{arguments::DeadLetterTarget, death::Reason},
 };
 
-/// From so many on that wait to be published anew, or so many bytes of them, nothing more is let die that can wait for it.
+/// From so many on that wait to be published anew, or so many bytes of them, nothing more is let
+/// die that can wait for it.
 const CROWD: usize = 1024;
 
 /// What one that waits takes beside its message.
@@ -36,8 +37,8 @@ impl DeadMessage {
     }
 }
 
-/// Messages that died and wait for their dead letter to be published. Queues take turns, so that one where much dies holds up no
-/// other; those of one queue are in the order in which they died.
+/// Messages that died and wait for their dead letter to be published. Queues take turns, so that
+/// one where much dies holds up no other; those of one queue are in the order in which they died.
 #[derive(Debug)]
 pub(crate) struct DeadLetters {
     queues: HashMap<ShortString, VecDeque<DeadMessage>>,
@@ -64,7 +65,8 @@ pub(crate) struct Lost {
 }
 
 impl DeadLetters {
-    /// Where so many letters may come of one publish, and so many bytes of messages may wait for theirs.
+    /// Where so many letters may come of one publish, and so many bytes of messages may wait for
+    /// theirs.
     pub(crate) fn new(most_letters: u32, room: u64) -> Self {
         DeadLetters {
             queues: HashMap::new(),

@@ -29,7 +29,8 @@ pub(crate) enum Destination {
     Exchange(ExchangeId),
 }
 
-/// What a binding takes beside its key and arguments, and a word of a topic pattern, in bytes. Estimates.
+/// What a binding takes beside its key and arguments, and a word of a topic pattern, in bytes.
+/// Estimates.
 const BINDING_OVERHEAD: u64 = 400;
 const WORD_OVERHEAD: u64 = 200;
 
@@ -56,8 +57,8 @@ pub(crate) struct Exchange {
     pub(crate) sources: Sources,
     /// The routing in which this exchange was last passed.
     pub(crate) visited: u64,
-    /// By their numbers, which are never used again, in the order in which they came: whoever goes through them in steps misses
-    /// none that stays.
+    /// By their numbers, which are never used again, in the order in which they came: whoever goes
+    /// through them in steps misses none that stays.
     bindings: BTreeMap<u64, Bound>,
     /// The number of the binding to a destination by a key with these arguments.
     numbers: HashMap<(Destination, ShortString, Bytes), u64>,
@@ -215,8 +216,9 @@ impl Exchange {
         self.unbind(number).map(|bound| (number, bound))
     }
 
-    /// Calls `found` with what a message of these keys and headers goes to; with one destination maybe several times. Tells
-    /// whether that is all; otherwise the turn is over, and the cursor says where to go on.
+    /// Calls `found` with what a message of these keys and headers goes to; with one destination
+    /// maybe several times. Tells whether that is all; otherwise the turn is over, and the cursor
+    /// says where to go on.
     pub(crate) fn route(
         &mut self,
         keys: &Keys<'_>,

@@ -1,4 +1,5 @@
-//! Names for what a virtual host holds. They stand below all of it, so that everything may name everything.
+//! Names for what a virtual host holds. They stand below all of it, so that everything may name
+//! everything.
 
 use crate::core::collections::arena::Id;
 

@@ -7,7 +7,8 @@ use std::{
 
 use super::ids::ConsumerId;
 
-/// Consumers in the order in which they get messages: those of the highest priority first, of one priority in turn.
+/// Consumers in the order in which they get messages: those of the highest priority first, of one
+/// priority in turn.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     /// Those of priority 0, which nearly all have.

@@ -6,7 +6,8 @@ use crate::core::{
     journal::{Journal, records::Record},
 };
 
-/// The messages in queues and with consumers: how much memory they take, and what becomes of those that survive the process.
+/// The messages in queues and with consumers: how much memory they take, and what becomes of those
+/// that survive the process.
 #[derive(Debug, Default)]
 pub(crate) struct MessageStore {
     bytes: u64,
@@ -33,7 +34,8 @@ impl MessageStore {
         self.journal.record_of(entry.kept, || Record::Gone { queue, position: entry.position });
     }
 
-    /// A message has left a queue that need not be told of it: a stream, or one that is gone itself.
+    /// A message has left a queue that need not be told of it: a stream, or one that is gone
+    /// itself.
     #[inline]
     pub(crate) fn freed(&mut self, message: &Message) {
         self.bytes = self.bytes.saturating_sub(message.leave());

@@ -55,13 +55,14 @@ pub(crate) struct Queue {
     /// When it was last declared, got from or consumed from.
     pub(crate) last_used: u64,
     next_position: u64,
-    /// The consumers that may have room. Those without are taken out when their turn comes and line up again when they get
-    /// some, so a message never searches among those that are busy. Those that have gone stay until then.
+    /// The consumers that may have room. Those without are taken out when their turn comes and line
+    /// up again when they get some, so a message never searches among those that are busy. Those
+    /// that have gone stay until then.
     line: Line,
     /// How many consumers have gone since the line was last gone through.
     gone: usize,
-    /// The transactions that have put messages into it, or back, and may be under way, where it is to be no longer than it may: what
-    /// is too much meanwhile goes when they are written.
+    /// The transactions that have put messages into it, or back, and may be under way, where it is
+    /// to be no longer than it may: what is too much meanwhile goes when they are written.
     lengthened_by: Vec<Kept>,
 }
 
@@ -81,7 +82,8 @@ pub(crate) struct QueueDeclaration {
 const QUEUE_OVERHEAD: u64 = 1100;
 
 impl Queue {
-    /// How much memory a queue of this name and these arguments takes beside its messages, near enough.
+    /// How much memory a queue of this name and these arguments takes beside its messages, near
+    /// enough.
     pub(crate) fn weight_of(name: &ShortString, arguments: &Table) -> u64 {
         QUEUE_OVERHEAD + (2 * name.len() + 3 * arguments.as_encoded().len()) as u64
     }
@@ -163,7 +165,8 @@ impl Queue {
         self.arguments.overflow != Overflow::DropHead && self.is_over(1, body_len as u64)
     }
 
-    /// A message is put into it, or back: what is too much from now on may be so because of the transaction under way, if one is.
+    /// A message is put into it, or back: what is too much from now on may be so because of the
+    /// transaction under way, if one is.
     #[inline]
     pub(crate) fn lengthens(&mut self, groups: &Groups) {
         if groups.is_any_entered() && self.may_be_too_long() {
@@ -223,7 +226,8 @@ impl Queue {
         true
     }
 
-    /// Drops what has expired and what is too much, as far as the turn allows; tells whether that is all.
+    /// Drops what has expired and what is too much, as far as the turn allows; tells whether that
+    /// is all.
     #[inline]
     pub(crate) fn prune(
         &mut self,
@@ -251,7 +255,8 @@ impl Queue {
         }
     }
 
-    /// Takes a message back that `by_client` or the end of its channel has returned; it dies when it did so too often.
+    /// Takes a message back that `by_client` or the end of its channel has returned; it dies when
+    /// it did so too often.
     pub(crate) fn take_back(
         &mut self,
         mut entry: Entry,
@@ -275,8 +280,8 @@ impl Queue {
             }
             limit => {
                 messages.returned(self.serial, &mut entry);
-                // Without a limit, what a client returns goes to the end: one that nobody can digest shall not hold up the
-                // rest.
+                // Without a limit, what a client returns goes to the end: one that nobody can
+                // digest shall not hold up the rest.
                 if limit.is_none() && by_client {
                     self.ready.push(entry);
                 } else {
@@ -293,7 +298,8 @@ impl Queue {
             || max_length_bytes.is_some_and(|most| self.ready.body_bytes() + more_bytes > most)
     }
 
-    /// Drops the messages at the head that have expired, as far as the turn allows; tells whether that is all.
+    /// Drops the messages at the head that have expired, as far as the turn allows; tells whether
+    /// that is all.
     #[inline]
     fn expire(
         &mut self,

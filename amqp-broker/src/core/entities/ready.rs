@@ -1,4 +1,5 @@
-//! The messages of a queue that nobody has: by priority, then in the order they came, to which a requeued one returns.
+//! The messages of a queue that nobody has: by priority, then in the order they came, to which a
+//! requeued one returns.
 
 use crate::core::{
     collections::segments::Segments,
@@ -38,15 +39,15 @@ impl Entry {
         }
     }
 
-    /// The content header as it is delivered, where it is not the one that was published: what returned to a quorum queue
-    /// says how often.
+    /// The content header as it is delivered, where it is not the one that was published: what
+    /// returned to a quorum queue says how often.
     #[inline]
     pub(crate) fn header(&self) -> Option<Vec<u8>> {
         if self.returns == 0 { None } else { self.counted() }
     }
 
-    /// The content header with how often it returned, though it be never: so RabbitMQ gives it to who gets it from a quorum
-    /// queue.
+    /// The content header with how often it returned, though it be never: so RabbitMQ gives it to
+    /// who gets it from a quorum queue.
     pub(crate) fn counted(&self) -> Option<Vec<u8>> {
         with_extra_header(self.message.parts().header, "x-delivery-count", self.returns.into()).ok()
     }

@@ -1,5 +1,5 @@
-//! A stream's log: what was appended stays, is read by many, and goes when there is too much of it or it is too old
-//! (<https://www.rabbitmq.com/streams.html>).
+//! A stream's log: what was appended stays, is read by many, and goes when there is too much of it
+//! or it is too old (<https://www.rabbitmq.com/streams.html>).
 
 use std::collections::VecDeque;
 
@@ -13,8 +13,8 @@ use crate::core::{
 /// The log of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
-    /// In ascending order of their offsets, of which some may be missing: those of a transaction that came to no end before the
-    /// process did.
+    /// In ascending order of their offsets, of which some may be missing: those of a transaction
+    /// that came to no end before the process did.
     records: VecDeque<StreamRecord>,
     /// The offset that the next message will have.
     end: u64,

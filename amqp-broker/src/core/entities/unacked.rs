@@ -36,8 +36,9 @@ pub(crate) enum Outcome {
     Abandoned,
 }
 
-/// Deliveries in ascending order of their tags. One settled out of order leaves a gap, which goes when it comes to the
-/// front or when gaps are the most of it: settling is cheap in any order, and memory stays near what is out.
+/// Deliveries in ascending order of their tags. One settled out of order leaves a gap, which goes
+/// when it comes to the front or when gaps are the most of it: settling is cheap in any order, and
+/// memory stays near what is out.
 #[derive(Debug, Default)]
 pub(crate) struct Unacked {
     slots: VecDeque<(u64, Option<UnackedDelivery>)>,

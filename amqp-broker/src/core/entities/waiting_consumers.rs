@@ -1,7 +1,8 @@
 //! Consumers that wait until their channel may have one delivery more, and whose turn it is.
 //!
-//! Queues take turns, and of a queue's consumers the one of the highest priority is first, as RabbitMQ's limiter has it: of
-//! a limit that is shared each queue gets its share, and a priority means what it means in the queue.
+//! Queues take turns, and of a queue's consumers the one of the highest priority is first, as
+//! RabbitMQ's limiter has it: of a limit that is shared each queue gets its share, and a priority
+//! means what it means in the queue.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -36,7 +37,8 @@ impl WaitingConsumers {
         self.order.is_empty()
     }
 
-    /// Adds a consumer, behind those of its priority; a queue that did not wait yet comes after all that do.
+    /// Adds a consumer, behind those of its priority; a queue that did not wait yet comes after all
+    /// that do.
     pub(crate) fn push(&mut self, queue: QueueId, consumer: ConsumerId, priority: i32) -> WaitingTicket {
         self.last += 1;
         let (number, order) = (self.last, &mut self.order);
@@ -48,7 +50,8 @@ impl WaitingConsumers {
         WaitingTicket { priority, number }
     }
 
-    /// Takes the consumer whose turn it is; if others of its queue wait, the queue's next turn comes after those of all others.
+    /// Takes the consumer whose turn it is; if others of its queue wait, the queue's next turn
+    /// comes after those of all others.
     pub(crate) fn pop(&mut self) -> Option<ConsumerId> {
         let (_, queue) = self.order.pop_first()?;
         let waiting = self.queues.get_mut(&queue)?;

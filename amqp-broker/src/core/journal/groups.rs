@@ -1,4 +1,5 @@
-//! What of a transaction survives the process is written together, after its last step: all of it or nothing.
+//! What of a transaction survives the process is written together, after its last step: all of it
+//! or nothing.
 
 use super::{
     kept::Kept,
@@ -8,11 +9,13 @@ use super::{
 /// How many transactions may be under way.
 const MOST: usize = 250;
 
-/// What is to be written together: the changes of transactions that are under way, and those of their messages since.
+/// What is to be written together: the changes of transactions that are under way, and those of
+/// their messages since.
 ///
-/// What follows from a transaction in a later turn, a message of it that is acknowledged or a dead letter, belongs to it as long as
-/// it is under way: neither may be on disk without the other. What follows from two of them makes them one: it is written with
-/// both. So that those come to an end, none begins while one that is done waits for others.
+/// What follows from a transaction in a later turn, a message of it that is acknowledged or a dead
+/// letter, belongs to it as long as it is under way: neither may be on disk without the other. What
+/// follows from two of them makes them one: it is written with both. So that those come to an end,
+/// none begins while one that is done waits for others.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     open: Vec<Open>,
@@ -55,7 +58,8 @@ impl Groups {
         if self.open.iter().any(|open| open.is_done) { 0 } else { MOST - self.open.len() }
     }
 
-    /// What is done from now on belongs to this one if it is open, or to none; tells to which it did before.
+    /// What is done from now on belongs to this one if it is open, or to none; tells to which it
+    /// did before.
     pub(crate) fn enter(&mut self, group: Kept) -> Kept {
         let entered = if self.is_open(group) { group } else { Kept::NO };
         std::mem::replace(&mut self.current, entered)
@@ -67,7 +71,8 @@ impl Groups {
         self.current != Kept::NO
     }
 
-    /// Adds the one to which the operation under way belongs. There are never many, though those that are closed stay for a while.
+    /// Adds the one to which the operation under way belongs. There are never many, though those
+    /// that are closed stay for a while.
     pub(crate) fn add_to(&self, groups: &mut Vec<Kept>) {
         if groups.last() != Some(&self.current) && !groups.contains(&self.current) {
             if groups.len() >= 2 * MOST {
@@ -77,8 +82,9 @@ impl Groups {
         }
     }
 
-    /// What is done from now on belongs to all of these that are open, which makes them one, and to no other. Leaves one for all,
-    /// if any is open, for they close together; tells to which it did before.
+    /// What is done from now on belongs to all of these that are open, which makes them one, and to
+    /// no other. Leaves one for all, if any is open, for they close together; tells to which it did
+    /// before.
     pub(crate) fn enter_all(&mut self, groups: &mut Vec<Kept>) -> Kept {
         let around = std::mem::replace(&mut self.current, Kept::NO);
         for group in groups.drain(..) {
@@ -93,7 +99,8 @@ impl Groups {
         around
     }
 
-    /// A transaction is done: what is to be written, unless it waits for others that it is written with.
+    /// A transaction is done: what is to be written, unless it waits for others that it is written
+    /// with.
     pub(crate) fn end(&mut self, kept: Kept) -> Option<Changes> {
         let Some(group) = self.group_of(kept) else { return Some(Changes::default()) };
         self.open.iter_mut().filter(|open| open.kept == kept).for_each(|open| open.is_done = true);

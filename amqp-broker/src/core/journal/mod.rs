@@ -1,4 +1,5 @@
-//! What is to survive the process, as it happens: whoever keeps the virtual host writes it to where it lasts.
+//! What is to survive the process, as it happens: whoever keeps the virtual host writes it to where
+//! it lasts.
 
 pub(crate) mod groups;
 pub(crate) mod kept;
@@ -73,7 +74,8 @@ impl Journal {
         }
     }
 
-    /// The stream of this serial number has become empty: nothing else tells where its offsets go on.
+    /// The stream of this serial number has become empty: nothing else tells where its offsets go
+    /// on.
     pub(crate) fn emptied(&mut self, queue: u64, end: u64) {
         self.settled.push(Record::Emptied { queue, end });
     }

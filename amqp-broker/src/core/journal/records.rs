@@ -15,8 +15,8 @@ const RECORD_OVERHEAD: u64 = 200;
 /// How many changes are kept in one piece.
 const PART: usize = 4096;
 
-/// A change to what survives. Exchanges and queues go by serial numbers, of which none is ever used again, so what is left of
-/// one that has gone belongs to nobody.
+/// A change to what survives. Exchanges and queues go by serial numbers, of which none is ever used
+/// again, so what is left of one that has gone belongs to nobody.
 #[derive(Clone, Debug)]
 pub(crate) enum Record {
     ExchangeDeclared {
@@ -67,8 +67,8 @@ impl Record {
     }
 }
 
-/// Changes in their order. They are kept in parts and weighed one by one, so that however many there are, it takes no time to
-/// add some to others or to hand them over.
+/// Changes in their order. They are kept in parts and weighed one by one, so that however many
+/// there are, it takes no time to add some to others or to hand them over.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     full: Vec<Vec<Record>>,

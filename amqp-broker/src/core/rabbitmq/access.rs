@@ -1,12 +1,14 @@
-//! Who a client is and what it may do in a virtual host (<https://www.rabbitmq.com/access-control.html>).
+//! Who a client is and what it may do in a virtual host
+//! (<https://www.rabbitmq.com/access-control.html>).
 
 use regex::bytes::Regex;
 
-/// A user's permissions in one virtual host: a regular expression each for the names of what may be configured (declared
-/// and deleted), written (published to, bound) and read (consumed, got, purged, bound from).
+/// A user's permissions in one virtual host: a regular expression each for the names of what may be
+/// configured (declared and deleted), written (published to, bound) and read (consumed, got,
+/// purged, bound from).
 ///
-/// As with RabbitMQ an expression matches anywhere in a name unless `^` and `$` hold it, the empty one matches the empty
-/// name alone, and the default exchange goes by the name `amq.default`.
+/// As with RabbitMQ an expression matches anywhere in a name unless `^` and `$` hold it, the empty
+/// one matches the empty name alone, and the default exchange goes by the name `amq.default`.
 ///
 /// ```
 /// use amqp_broker::Permissions;

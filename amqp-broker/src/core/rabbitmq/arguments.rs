@@ -76,7 +76,8 @@ pub(crate) const MOST_MILLISECONDS: i64 = 315_360_000_000;
 /// The most bytes of a stream's segment.
 const MOST_SEGMENT_BYTES: u64 = 3_000_000_000;
 
-/// The arguments each type knows, in the order in which RabbitMQ compares them. One that only other types know is refused.
+/// The arguments each type knows, in the order in which RabbitMQ compares them. One that only other
+/// types know is refused.
 const CLASSIC: &[&str] = &[
     "x-expires",
     "x-message-ttl",
@@ -148,7 +149,8 @@ impl QueueType {
 }
 
 impl QueueArguments {
-    /// Checks the arguments and reads those that matter here: values first, in RabbitMQ's order, then which there are.
+    /// Checks the arguments and reads those that matter here: values first, in RabbitMQ's order,
+    /// then which there are.
     ///
     /// # Errors
     /// [`Refusal::InvalidArgument`] with RabbitMQ's reason.
@@ -229,7 +231,8 @@ impl ConsumerArguments {
     /// Checks the arguments and reads those that matter here.
     ///
     /// # Errors
-    /// [`Refusal::InvalidArgument`] with RabbitMQ's reason; [`Refusal::Internal`] where RabbitMQ has none.
+    /// [`Refusal::InvalidArgument`] with RabbitMQ's reason; [`Refusal::Internal`] where RabbitMQ
+    /// has none.
     pub(crate) fn parse(table: &Table, kind: QueueType, queue: Entity<'_>) -> Result<Self, Refusal> {
         let known = |kind| match kind {
             QueueType::Classic => CONSUMER_CLASSIC,
@@ -431,10 +434,12 @@ impl Check<'_> {
     }
 }
 
-/// A time as a number and its unit, in milliseconds; `None` for one that is not positive or has no unit.
+/// A time as a number and its unit, in milliseconds; `None` for one that is not positive or has no
+/// unit.
 ///
 /// # Errors
-/// [`Refusal::Internal`] when it does not begin with a number, for that is what RabbitMQ makes of it.
+/// [`Refusal::Internal`] when it does not begin with a number, for that is what RabbitMQ makes of
+/// it.
 fn age(text: &str) -> Result<Option<u64>, Refusal> {
     let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

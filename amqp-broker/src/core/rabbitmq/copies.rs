@@ -1,4 +1,5 @@
-//! Further routing keys in the headers `CC` and `BCC` (<https://www.rabbitmq.com/sender-selected.html>).
+//! Further routing keys in the headers `CC` and `BCC`
+//! (<https://www.rabbitmq.com/sender-selected.html>).
 
 use std::collections::HashSet;
 

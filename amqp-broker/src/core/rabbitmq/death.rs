@@ -1,4 +1,5 @@
-//! What is written on a dead letter: where it died, of what, how often (<https://www.rabbitmq.com/dlx.html#effects>).
+//! What is written on a dead letter: where it died, of what, how often
+//! (<https://www.rabbitmq.com/dlx.html#effects>).
 
 use std::collections::{HashMap, HashSet};
 
@@ -84,7 +85,8 @@ impl Death<'_> {
         Ok((draft, headers))
     }
 
-    /// Puts the entry first, or counts once more when there is one of this queue and reason: then that one comes first.
+    /// Puts the entry first, or counts once more when there is one of this queue and reason: then
+    /// that one comes first.
     fn add(&self, entry: HeaderTable, exchange: &[u8], headers: &mut HeaderTable) -> Result<(), Error> {
         let deaths = match headers.get("x-death") {
             Some(ValueRef::Array(earlier)) => {
@@ -117,8 +119,8 @@ impl Death<'_> {
     }
 }
 
-/// The queues that a message with these headers, dead for anything but rejection, has been in before without having been rejected
-/// since: it would go round for ever.
+/// The queues that a message with these headers, dead for anything but rejection, has been in
+/// before without having been rejected since: it would go round for ever.
 pub(crate) fn passed(headers: &HeaderTable) -> HashSet<Bytes> {
     let mut queues = HashSet::new();
     let Some(ValueRef::Array(deaths)) = headers.get("x-death") else { return queues };
@@ -165,8 +167,8 @@ fn counted(death: &HeaderTable, count: i64) -> Result<HeaderTable, Error> {
     HeaderTable::from_encoded(&[first.as_encoded(), rest.as_encoded()].concat())
 }
 
-/// Entries of old brokers have no count but are there several times: one of each queue and reason, with a count. Anything
-/// that is no entry goes.
+/// Entries of old brokers have no count but are there several times: one of each queue and reason,
+/// with a count. Anything that is no entry goes.
 fn grouped(deaths: Elements<'_>) -> Result<Vec<HeaderTable>, Error> {
     let mut groups: Vec<(HeaderTable, i64)> = Vec::new();
     let mut places = HashMap::new();

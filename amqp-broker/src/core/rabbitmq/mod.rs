@@ -1,4 +1,5 @@
-//! What RabbitMQ answers, word for word: refusals, arguments and their equivalence, dead letters, further keys, permissions.
+//! What RabbitMQ answers, word for word: refusals, arguments and their equivalence, dead letters,
+//! further keys, permissions.
 
 pub(crate) mod access;
 pub(crate) mod arguments;

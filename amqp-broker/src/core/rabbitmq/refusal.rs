@@ -1,4 +1,5 @@
-//! Why the broker refuses: the code, what is closed for it, and RabbitMQ's text, since clients and their users know those.
+//! Why the broker refuses: the code, what is closed for it, and RabbitMQ's text, since clients and
+//! their users know those.
 
 use std::borrow::Cow;
 
@@ -15,8 +16,8 @@ pub(crate) enum Refusal {
     NoQueue { name: String, vhost: String },
     #[error("vhost '{vhost}' has all the memory it may have: {limit} bytes")]
     NoMemory { vhost: String, limit: u64 },
-    /// No refusal, and never told: something else is to be done first that takes more than a turn, and then this is looked at
-    /// again.
+    /// No refusal, and never told: something else is to be done first that takes more than a turn,
+    /// and then this is looked at again.
     #[error("not yet")]
     NotYet,
     /// No refusal of the broker's own, and its words are not told: what a test wants.

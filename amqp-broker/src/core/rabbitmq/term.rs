@@ -39,7 +39,8 @@ pub(crate) fn shown(value: &Value) -> String {
     }
 }
 
-/// Whether RabbitMQ takes them for the same: integers and floats by value whatever their width, all else by type and value.
+/// Whether RabbitMQ takes them for the same: integers and floats by value whatever their width, all
+/// else by type and value.
 pub(crate) fn same(a: &Value, b: &Value) -> bool {
     match (a.as_i64(), b.as_i64()) {
         (Some(a), Some(b)) => a == b,

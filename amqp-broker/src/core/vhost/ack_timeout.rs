@@ -10,8 +10,8 @@ use crate::core::{
 };
 
 impl Vhost {
-    /// Notes that a delivery went out which is to be acknowledged: sets the alarm when it is not set. That it is set by the
-    /// first of many is early enough, for then it is set anew.
+    /// Notes that a delivery went out which is to be acknowledged: sets the alarm when it is not
+    /// set. That it is set by the first of many is early enough, for then it is set anew.
     #[inline]
     pub(super) fn watch_acks(&mut self, now: u64) {
         if self.acks_due == NEVER {
@@ -19,7 +19,8 @@ impl Vhost {
         }
     }
 
-    /// Ends the channels whose oldest delivery is out for too long, and sets the alarm for the next; as far as the turn allows.
+    /// Ends the channels whose oldest delivery is out for too long, and sets the alarm for the
+    /// next; as far as the turn allows.
     pub(super) fn check_acks(&mut self, now: u64, sink: &mut impl Sink) {
         let timeout = self.limits.ack_timeout;
         // What goes out while this is interrupted is due later than all that is found now.
@@ -46,7 +47,8 @@ impl Vhost {
             let Some(channel) = self.channels.get(id) else { continue };
             let refusal = Refusal::AckTimeout { channel: channel.number, milliseconds: timeout };
             sink.close_channel(channel.connection, channel.number, &refusal);
-            // At once, whether or not its connection is able to hear of it: others wait for these messages.
+            // At once, whether or not its connection is able to hear of it: others wait for these
+            // messages.
             self.abandon(Work::Remove(Box::new(Removal::channel(id))));
         }
     }

@@ -43,7 +43,8 @@ impl Got {
 }
 
 impl Vhost {
-    /// Starts a consumer. It gets its first message by [`start`](Self::start), after the client knows of it.
+    /// Starts a consumer. It gets its first message by [`start`](Self::start), after the client
+    /// knows of it.
     ///
     /// # Errors
     /// No such queue, one of another connection, one in exclusive use, a tag that is taken.
@@ -143,13 +144,14 @@ impl Vhost {
         Ok(arguments)
     }
 
-    /// Delivers what waits for consumers that are new or have room again, and publishes dead letters.
+    /// Delivers what waits for consumers that are new or have room again, and publishes dead
+    /// letters.
     pub(crate) fn start(&mut self, now: u64, sink: &mut impl Sink) {
         self.dispatch_woken(now, sink);
     }
 
-    /// Ends a consumer; what goes with it is left to be taken away. What it has unacknowledged stays so. One that is not there is
-    /// as good as ended.
+    /// Ends a consumer; what goes with it is left to be taken away. What it has unacknowledged
+    /// stays so. One that is not there is as good as ended.
     pub(crate) fn cancel(&mut self, now: u64, id: ChannelId, tag: &ShortString) -> Removal {
         if self.cancel_replies(id, tag) {
             return Removal::default();
@@ -161,7 +163,8 @@ impl Vhost {
         }
     }
 
-    /// Takes a consumer out of its queue and the next one in when only one is active; tells the queue.
+    /// Takes a consumer out of its queue and the next one in when only one is active; tells the
+    /// queue.
     pub(super) fn leave_queue(&mut self, now: u64, id: ConsumerId) -> Option<QueueId> {
         let consumer = self.consumers.remove(id)?;
         self.topology_weight -= Consumer::WEIGHT;
@@ -183,7 +186,8 @@ impl Vhost {
         Some(queue_id)
     }
 
-    /// Ends a queue's consumers, or those of this tag, though no client asked for it; tells how many.
+    /// Ends a queue's consumers, or those of this tag, though no client asked for it; tells how
+    /// many.
     pub(crate) fn expel(&mut self, now: u64, queue: &str, tag: Option<&str>, sink: &mut impl Sink) -> usize {
         let Some(&queue_id) = self.queue_names.get(queue.as_bytes()) else { return 0 };
         let all = self.queues.get(queue_id).map(|queue| queue.consumers.clone()).unwrap_or_default();
@@ -253,7 +257,8 @@ impl Vhost {
             return Err(Refusal::TooManyUnacked(self.limits.unacked));
         }
         let Some(entry) = queue.ready.pop() else { return Ok(None) };
-        // What is at the head now and has expired does not remain; RabbitMQ's quorum queues look later.
+        // What is at the head now and has expired does not remain; RabbitMQ's quorum queues look
+        // later.
         if queue.arguments.kind == QueueType::Classic {
             queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
         }
@@ -291,7 +296,8 @@ impl Vhost {
         }
     }
 
-    /// Sets how much may be unacknowledged: by each consumer from now on, or by all of the channel together.
+    /// Sets how much may be unacknowledged: by each consumer from now on, or by all of the channel
+    /// together.
     ///
     /// # Errors
     /// A limit in bytes, which nobody has.

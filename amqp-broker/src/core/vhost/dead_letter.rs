@@ -26,7 +26,8 @@ use crate::{
 const TOLD_EVERY: u64 = 1000;
 
 impl Vhost {
-    /// Publishes what died, and what dies of that, as far as the turn allows; the rest follows in later turns.
+    /// Publishes what died, and what dies of that, as far as the turn allows; the rest follows in
+    /// later turns.
     pub(super) fn publish_dead_letters(&mut self, now: u64, sink: &mut impl Sink) {
         while !self.budget.is_over() {
             let under_way = self.letter.take();

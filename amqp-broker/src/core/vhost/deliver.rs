@@ -29,8 +29,8 @@ pub(crate) struct Settlement {
 }
 
 impl Vhost {
-    /// Delivers what is ready to who is ready, in all queues where something has changed, and publishes dead letters: as far as the
-    /// turn allows.
+    /// Delivers what is ready to who is ready, in all queues where something has changed, and
+    /// publishes dead letters: as far as the turn allows.
     pub(super) fn dispatch_woken(&mut self, now: u64, sink: &mut impl Sink) {
         while !self.budget.is_over()
             && let Some(consumer) = self.lining_up.pop_front()
@@ -109,8 +109,8 @@ impl Vhost {
         true
     }
 
-    /// Delivers to the consumers that wait for a channel's limit, a message each and round again, as long as it has room and the
-    /// turn lasts.
+    /// Delivers to the consumers that wait for a channel's limit, a message each and round again,
+    /// as long as it has room and the turn lasts.
     fn resume_waiting(&mut self, now: u64, id: ChannelId, sink: &mut impl Sink) {
         let mut round = VecDeque::new();
         while let Some(queue) = self.resume_next(now, id, sink).or_else(|| round.pop_front()) {
@@ -187,7 +187,8 @@ impl Vhost {
         true
     }
 
-    /// The consumer of a queue that gets the next message. Those without room leave the line on the way.
+    /// The consumer of a queue that gets the next message. Those without room leave the line on the
+    /// way.
     #[inline]
     pub(super) fn ready_consumer(&mut self, id: QueueId) -> Option<ConsumerId> {
         let queue = self.queues.get_mut(id)?;
@@ -325,7 +326,8 @@ impl Vhost {
         Ok(true)
     }
 
-    /// From a stream nothing can be refused. It is the end of the connection, so that nothing is put back before.
+    /// From a stream nothing can be refused. It is the end of the connection, so that nothing is
+    /// put back before.
     #[inline]
     fn check_stream(&self, held: &UnackedDelivery, outcome: Outcome) -> Result<(), Refusal> {
         if outcome == Outcome::Acked {
@@ -451,7 +453,8 @@ impl Vhost {
         self.budget.spend(channel.consumers.len() as u64 / 4);
     }
 
-    /// Lets a consumer line up for its queue's messages, unless it stands there already or waits for its channel.
+    /// Lets a consumer line up for its queue's messages, unless it stands there already or waits
+    /// for its channel.
     #[inline]
     pub(super) fn line_up(&mut self, id: ConsumerId) {
         let idle = |consumer: &&mut Consumer| !consumer.in_line && consumer.ticket.is_none();

@@ -1,4 +1,5 @@
-//! Connections and channels come. How they go, and with them what is theirs alone, stands in `remove`.
+//! Connections and channels come. How they go, and with them what is theirs alone, stands in
+//! `remove`.
 
 use super::Vhost;
 use crate::core::{

@@ -1,7 +1,8 @@
 //! A virtual host: everything that is under one name and one lock.
 //!
-//! Its operations are in the files of this folder: `topology` (declare, bind, delete), `publish`, `consume`, `deliver`
-//! (deliveries and what becomes of them), `lifecycle` (connections and channels come and go).
+//! Its operations are in the files of this folder: `topology` (declare, bind, delete), `publish`,
+//! `consume`, `deliver` (deliveries and what becomes of them), `lifecycle` (connections and
+//! channels come and go).
 
 pub(crate) mod ack_timeout;
 pub(crate) mod consume;
@@ -54,7 +55,8 @@ use super::{
     work::{Work, publishing::Publishing, removal::Removal, waiting::Waiting},
 };
 
-/// The exchanges every virtual host has, but for the default one, which is not a thing: it routes by queue name.
+/// The exchanges every virtual host has, but for the default one, which is not a thing: it routes
+/// by queue name.
 const PREDECLARED: &[(&str, Kind, bool)] = &[
     ("amq.direct", Kind::Direct, false),
     ("amq.fanout", Kind::Fanout, false),
@@ -78,7 +80,8 @@ pub(crate) struct Vhost {
     pub(crate) held_elsewhere: u64,
     exchanges: Arena<Exchange, ExchangeKey>,
     exchange_names: HashMap<ShortString, ExchangeId>,
-    /// How many bindings all exchanges have, and how many of them are about to be taken away, some counted twice.
+    /// How many bindings all exchanges have, and how many of them are about to be taken away, some
+    /// counted twice.
     bindings: usize,
     dying_bindings: usize,
     queues: Arena<Queue, QueueKey>,
@@ -92,7 +95,8 @@ pub(crate) struct Vhost {
     routing: u64,
     /// What the exchange being passed leads to; kept for its memory.
     destinations: Vec<Destination>,
-    /// The queues that got ready messages or ready consumers, to be looked at before the turn ends or in a later one.
+    /// The queues that got ready messages or ready consumers, to be looked at before the turn ends
+    /// or in a later one.
     woken: VecDeque<QueueId>,
     /// The consumers that are to line up, for their connection has room again.
     lining_up: VecDeque<ConsumerId>,
@@ -108,7 +112,8 @@ pub(crate) struct Vhost {
     abandoned: VecDeque<Work>,
     /// Transactions that wait for others.
     waiting: Waiting,
-    /// The messages in queues and with consumers, and what changed of all that survives the process.
+    /// The messages in queues and with consumers, and what changed of all that survives the
+    /// process.
     messages: MessageStore,
     /// When its clock began, in milliseconds since 1970.
     pub(crate) began: u64,
@@ -291,7 +296,8 @@ impl Vhost {
         }
     }
 
-    /// Timers that were set anew, or whose queue has gone, stay in the heap: not for ever, and not many of them.
+    /// Timers that were set anew, or whose queue has gone, stay in the heap: not for ever, and not
+    /// many of them.
     fn forget_old_timers(&mut self) {
         if self.timers.len() > 2 * self.queue_names.len() + 64 {
             let queues = &self.queues;
@@ -321,9 +327,10 @@ impl Vhost {
         self.timers.peek().map_or(NEVER, |Reverse((deadline, _))| *deadline).min(self.acks_due).min(lost)
     }
 
-    /// Does what has fallen due and what there was no time for, as far as the turn allows: messages expire, queues that were not
-    /// used, channels that do not acknowledge; what follows from it, and operations of those who have gone. Where one of these takes
-    /// the whole turn, the next is first in the next turn.
+    /// Does what has fallen due and what there was no time for, as far as the turn allows: messages
+    /// expire, queues that were not used, channels that do not acknowledge; what follows from it,
+    /// and operations of those who have gone. Where one of these takes the whole turn, the next is
+    /// first in the next turn.
     pub(crate) fn advance(&mut self, now: u64, sink: &mut impl Sink) {
         for act in self.first..self.first + 3 {
             match act % 3 {

@@ -18,7 +18,8 @@ use crate::core::{
 };
 
 impl Vhost {
-    /// Goes on with an operation as far as the turn allows, a step at least; tells whether it is done.
+    /// Goes on with an operation as far as the turn allows, a step at least; tells whether it is
+    /// done.
     ///
     /// # Errors
     /// Headers that cannot be read, a delivery that cannot be refused.
@@ -59,7 +60,8 @@ impl Vhost {
         Ok(is_done)
     }
 
-    /// Goes on with an operation when its turn comes, or when those are done that it waits for, whoever began it being gone.
+    /// Goes on with an operation when its turn comes, or when those are done that it waits for,
+    /// whoever began it being gone.
     pub(crate) fn abandon(&mut self, work: Work) {
         match work.ticket().filter(|ticket| self.waiting.has(*ticket)) {
             Some(ticket) => self.waiting.leave_behind(ticket, work),
@@ -67,7 +69,8 @@ impl Vhost {
         }
     }
 
-    /// Tells whether an operation waits for others' transactions: until who waits for it is woken, there is nothing to do.
+    /// Tells whether an operation waits for others' transactions: until who waits for it is woken,
+    /// there is nothing to do.
     pub(crate) fn waits(&self, work: &Work) -> bool {
         work.ticket().is_some_and(|ticket| self.waiting.has(ticket))
     }
@@ -143,7 +146,8 @@ impl Vhost {
         group
     }
 
-    /// All of a transaction is done: it is written, or waits for those it is written with. Tells which.
+    /// All of a transaction is done: it is written, or waits for those it is written with. Tells
+    /// which.
     fn end_commit(&mut self, commit: &mut Commit, group: Kept, sink: &mut impl Sink) -> bool {
         if group == Kept::NO {
             return true;

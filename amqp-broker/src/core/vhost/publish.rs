@@ -31,11 +31,12 @@ use crate::core::{
     },
 };
 
-/// A route to more queues than this is looked for anew each time: what channels remember is to be little.
+/// A route to more queues than this is looked for anew each time: what channels remember is to be
+/// little.
 const MOST_REMEMBERED: usize = 128;
 
-/// The queues the last message of a publisher went to. The next one, if it has the same exchange and key and nothing was
-/// bound or deleted since, goes there too, and nobody searches.
+/// The queues the last message of a publisher went to. The next one, if it has the same exchange
+/// and key and nothing was bound or deleted since, goes there too, and nobody searches.
 #[derive(Debug, Default)]
 pub(crate) struct Route {
     topology: u64,
@@ -80,8 +81,9 @@ enum Enqueued {
 }
 
 impl Vhost {
-    /// Publishes for a connection: the draft goes to every queue its exchange, keys and headers lead to. Where that is too much
-    /// for one turn, the draft is taken, and [`proceed_publishing`](Self::proceed_publishing) goes on.
+    /// Publishes for a connection: the draft goes to every queue its exchange, keys and headers
+    /// lead to. Where that is too much for one turn, the draft is taken, and
+    /// [`proceed_publishing`](Self::proceed_publishing) goes on.
     ///
     /// # Errors
     /// No such exchange, an internal one, properties that are wrong or malformed.
@@ -273,8 +275,8 @@ impl Vhost {
         Ok(true)
     }
 
-    /// Checks and routes a message that will be published when its transaction is committed: as RabbitMQ has it, where it goes
-    /// is decided now.
+    /// Checks and routes a message that will be published when its transaction is committed: as
+    /// RabbitMQ has it, where it goes is decided now.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -325,7 +327,8 @@ impl Vhost {
     ) -> bool {
         self.reply_all(publication, found, progress, sink);
         if found.queues.is_empty() {
-            // Replies do not count: who asks for the return of what is not routed gets them back too.
+            // Replies do not count: who asks for the return of what is not routed gets them back
+            // too.
             progress.outcome = Published::Unroutable;
             return true;
         }
@@ -388,7 +391,8 @@ impl Vhost {
             Some(queue) => {
                 let is_pruned =
                     queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
-                // What dies before a letter cannot have its own before the letter is out of the way.
+                // What dies before a letter cannot have its own before the letter is out of the
+                // way.
                 if !is_pruned && !publication.is_letter {
                     return Enqueued::NotYet;
                 }

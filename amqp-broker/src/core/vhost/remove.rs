@@ -1,4 +1,5 @@
-//! Takes away connections, channels, queues and exchanges with all that is theirs, a bounded part of it in each turn.
+//! Takes away connections, channels, queues and exchanges with all that is theirs, a bounded part
+//! of it in each turn.
 
 use super::{Vhost, proceed::forget};
 use crate::core::{
@@ -194,8 +195,8 @@ impl Vhost {
         Some(EndingChannel { id, consumers: consumers.into(), settled, left: Default::default() })
     }
 
-    /// Takes one thing away from a channel that ends; tells whether there was one. Consumers go first, so that nothing returns to
-    /// the channel that ends.
+    /// Takes one thing away from a channel that ends; tells whether there was one. Consumers go
+    /// first, so that nothing returns to the channel that ends.
     fn empty_channel(&mut self, now: u64, ending: &mut EndingChannel, removal: &mut Removal) -> bool {
         if let Some(consumer) = ending.consumers.pop_front() {
             ending.left.extend(self.leave_queue(now, consumer));
@@ -209,7 +210,8 @@ impl Vhost {
         true
     }
 
-    /// Puts the oldest delivery of a channel that ends back into its queue; tells whether there was one.
+    /// Puts the oldest delivery of a channel that ends back into its queue; tells whether there was
+    /// one.
     fn release_next(&mut self, ending: &mut EndingChannel) -> bool {
         let Some(channel) = self.channels.get_mut(ending.id) else { return false };
         let settled = ending.settled.first_key_value().map(|(tag, _)| *tag);

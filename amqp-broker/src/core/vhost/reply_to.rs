@@ -76,7 +76,8 @@ impl Vhost {
         }
     }
 
-    /// Whether somebody waits for replies under what may be the name of a queue; `None` when no replies are meant.
+    /// Whether somebody waits for replies under what may be the name of a queue; `None` when no
+    /// replies are meant.
     pub(super) fn has_replies(&self, queue: &ShortString) -> Option<bool> {
         let rest = queue.as_bytes().strip_prefix(NAME)?;
         Some(rest.is_empty() || self.reply_names.contains_key(queue))
@@ -92,7 +93,8 @@ impl Vhost {
         channel
     }
 
-    /// What takes the place of a `reply-to` that means direct replies; `None` where it means anything else.
+    /// What takes the place of a `reply-to` that means direct replies; `None` where it means
+    /// anything else.
     ///
     /// # Errors
     /// A channel without a consumer of replies.

@@ -17,8 +17,8 @@ use crate::core::{
     rabbitmq::arguments::QueueArguments,
 };
 
-/// A virtual host that is being put back. Exchanges and queues come before bindings and messages, messages of a queue in
-/// ascending order of their positions.
+/// A virtual host that is being put back. Exchanges and queues come before bindings and messages,
+/// messages of a queue in ascending order of their positions.
 pub(crate) struct Restoration<'a> {
     vhost: &'a mut Vhost,
     exchanges: HashMap<u64, ExchangeId>,
@@ -118,7 +118,8 @@ impl<'a> Restoration<'a> {
 }
 
 impl Vhost {
-    /// What survives a clean end otherwise than it was written: messages that were delivered before.
+    /// What survives a clean end otherwise than it was written: messages that were delivered
+    /// before.
     pub(crate) fn redelivered(&self) -> Vec<Stored> {
         let queues = self.queue_names.values().filter_map(|id| self.queues.get(*id));
         let kept = queues.filter(|queue| queue.serial != 0);

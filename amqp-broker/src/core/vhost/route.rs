@@ -12,14 +12,16 @@ use crate::core::{
 };
 
 impl Vhost {
-    /// Begins to look for the queues of a message, from an exchange on; `None` is the default exchange.
+    /// Begins to look for the queues of a message, from an exchange on; `None` is the default
+    /// exchange.
     pub(super) fn begin_routing(&mut self, source: Option<ExchangeId>, found: Found) -> Routing {
         self.routing += 1;
         Routing::new(self.routing, source, found)
     }
 
-    /// Looks at the bindings of one exchange after the other, with all keys together; an alternate exchange has its turn where
-    /// none of them leads anywhere. Tells whether all is found, or the turn is over.
+    /// Looks at the bindings of one exchange after the other, with all keys together; an alternate
+    /// exchange has its turn where none of them leads anywhere. Tells whether all is found, or the
+    /// turn is over.
     ///
     /// # Errors
     /// Headers that cannot be read.
@@ -74,7 +76,8 @@ impl Vhost {
         Ok(true)
     }
 
-    /// The exchange that is being passed, or the next one that has not been: those bound in a circle are passed once.
+    /// The exchange that is being passed, or the next one that has not been: those bound in a
+    /// circle are passed once.
     fn next_exchange(&mut self, routing: &mut Routing) -> Option<ExchangeId> {
         while routing.current.is_none() {
             let id = routing.pending.pop()?;

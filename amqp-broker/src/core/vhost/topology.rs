@@ -105,7 +105,8 @@ impl Vhost {
         compare("alternate-exchange", &current.arguments, &received.arguments, entity)
     }
 
-    /// Deletes an exchange: its bindings are what is left to be taken away. One that is not there is as good as deleted.
+    /// Deletes an exchange: its bindings are what is left to be taken away. One that is not there
+    /// is as good as deleted.
     pub(crate) fn delete_exchange(
         &mut self,
         delete: &exchange::Delete,
@@ -266,7 +267,8 @@ impl Vhost {
         }
     }
 
-    /// Creates a queue, or checks that it exists as described. The empty name asks for one of the broker's making.
+    /// Creates a queue, or checks that it exists as described. The empty name asks for one of the
+    /// broker's making.
     pub(crate) fn declare_queue(
         &mut self,
         now: u64,
@@ -435,8 +437,8 @@ impl Vhost {
         Ok((count(ready.len()), Work::Purge { serial: queue.serial, ready: Box::new(ready) }))
     }
 
-    /// Deletes a queue; tells how many messages were ready. What is with it is left to be taken away. One that is not there is as
-    /// good as deleted.
+    /// Deletes a queue; tells how many messages were ready. What is with it is left to be taken
+    /// away. One that is not there is as good as deleted.
     pub(crate) fn delete_queue(
         &mut self,
         now: u64,

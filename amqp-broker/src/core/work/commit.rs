@@ -16,7 +16,8 @@ use crate::core::{
     journal::kept::Kept,
 };
 
-/// A transaction that is being committed: once begun, it comes to its end whatever becomes of the client.
+/// A transaction that is being committed: once begun, it comes to its end whatever becomes of the
+/// client.
 #[derive(Debug)]
 pub(crate) struct Commit {
     pub(crate) connection: ConnectionId,
@@ -58,7 +59,8 @@ impl Commit {
     }
 }
 
-/// A transaction that is being rolled back: its publishes are forgotten, and what was settled is unacknowledged again.
+/// A transaction that is being rolled back: its publishes are forgotten, and what was settled is
+/// unacknowledged again.
 #[derive(Debug)]
 pub(crate) struct Rollback {
     pub(crate) channel: ChannelId,

@@ -5,7 +5,8 @@ use crate::core::{
     entities::queue::MessageTerms,
 };
 
-/// A message on its way into queues: stored when the first of them has to keep it, and once for all.
+/// A message on its way into queues: stored when the first of them has to keep it, and once for
+/// all.
 pub(crate) struct Publication<'a> {
     pub(crate) draft: &'a mut Draft,
     pub(crate) stored: &'a mut Option<Message>,

@@ -1,5 +1,5 @@
-//! What is being taken away, step by step. For everybody else it is gone already: it has no name any more, and ids that lead to it
-//! lead nowhere.
+//! What is being taken away, step by step. For everybody else it is gone already: it has no name
+//! any more, and ids that lead to it lead nowhere.
 
 use std::collections::{BTreeMap, VecDeque, hash_set};
 

@@ -26,7 +26,8 @@ pub(crate) struct Routing {
     pub(crate) found: Found,
     /// The exchanges it has passed.
     pub(crate) exchanges: Vec<ExchangeId>,
-    /// What has been passed, once marks can no longer be relied on, for others have routed meanwhile.
+    /// What has been passed, once marks can no longer be relied on, for others have routed
+    /// meanwhile.
     pub(crate) passed: Option<Passed>,
 }
 
@@ -47,7 +48,8 @@ pub(crate) struct Passed {
 }
 
 impl Routing {
-    /// A search that begins at an exchange; `None` is the default exchange. It puts what it finds into `found`, which is empty.
+    /// A search that begins at an exchange; `None` is the default exchange. It puts what it finds
+    /// into `found`, which is empty.
     pub(crate) fn new(number: u64, source: Option<ExchangeId>, found: Found) -> Self {
         Routing { number, pending: source.into_iter().collect(), found, ..Routing::default() }
     }

@@ -1,6 +1,7 @@
 //! A place among transactions that wait.
 
-/// A place among those that wait: the lower, the earlier. That of one that never has is [`Ticket::NONE`].
+/// A place among those that wait: the lower, the earlier. That of one that never has is
+/// [`Ticket::NONE`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 

@@ -8,8 +8,8 @@ use crate::core::{
     journal::{groups::Groups, kept::Kept},
 };
 
-/// Transactions that wait, each with the connection that is to be woken for it. Those that wait to begin do it in the order in which
-/// they came.
+/// Transactions that wait, each with the connection that is to be woken for it. Those that wait to
+/// begin do it in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     last: Ticket,
@@ -65,7 +65,8 @@ impl Waiting {
         self.left_behind.insert(ticket, work);
     }
 
-    /// Something has been written: all who waited for it, and as many of those who wait to begin as may.
+    /// Something has been written: all who waited for it, and as many of those who wait to begin as
+    /// may.
     pub(crate) fn wake(&mut self, groups: &Groups) -> Vec<Woken> {
         let written = self.to_be_written.extract_if(.., |_, (with, _)| !groups.is_open(*with));
         let mut woken: Vec<_> = written.map(|(ticket, (_, wakes))| (ticket, wakes)).collect();

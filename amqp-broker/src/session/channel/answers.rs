@@ -13,7 +13,8 @@ use crate::{
 };
 
 impl ChannelSession {
-    /// The change that has to be on disk before a method that is answered at once may be looked at: its answer would overtake another.
+    /// The change that has to be on disk before a method that is answered at once may be looked at:
+    /// its answer would overtake another.
     pub(crate) fn answered(&self) -> u64 {
         self.answered
     }
@@ -72,8 +73,8 @@ impl ChannelSession {
         if changes { op.shared.pending_answers.next_change() } else { self.changed }
     }
 
-    /// Says something when all that this channel changed is on disk; `failure` instead when the disk fails. Tells the change
-    /// it waits for.
+    /// Says something when all that this channel changed is on disk; `failure` instead when the
+    /// disk fails. Tells the change it waits for.
     pub(super) fn say<A: Arguments>(
         &self,
         op: &mut Operation<'_>,

@@ -1,4 +1,5 @@
-//! Publisher confirms (<https://www.rabbitmq.com/docs/confirms>): those of one read gather into one method.
+//! Publisher confirms (<https://www.rabbitmq.com/docs/confirms>): those of one read gather into one
+//! method.
 
 use amqp_codec::method::{basic, confirm};
 

@@ -79,13 +79,15 @@ impl ConnectionSession {
         }
     }
 
-    /// Does what is left to be done of an operation of this connection, in this turn or in later ones, and says so.
+    /// Does what is left to be done of an operation of this connection, in this turn or in later
+    /// ones, and says so.
     pub(super) fn run(&mut self, op: &mut Operation<'_>, paused: Paused) {
         self.paused = Some(Box::new(paused));
         self.go_on(op);
     }
 
-    /// Does what is left to be done when a channel, or with 0 all of them, has ended, without waiting for it.
+    /// Does what is left to be done when a channel, or with 0 all of them, has ended, without
+    /// waiting for it.
     pub(super) fn leave_behind(&mut self, op: &mut Operation<'_>, number: u16, mut work: Work) {
         let Shared { vhost, outboxes, .. } = &mut *op.shared;
         if let Some(paused) = self.paused.take_if(|paused| [0, paused.number].contains(&number)) {

@@ -11,8 +11,8 @@ const METHOD_ID: usize = 4;
 /// The octets that the methods of the connection begin with.
 const CONNECTION_CLASS: [u8; 2] = connection::CLASS_ID.to_be_bytes();
 
-/// The octets by which a frame may be longer than what was agreed on: as RabbitMQ does, `frame_max` is held against the payload alone,
-/// though by section 4.2.3 header and end count too.
+/// The octets by which a frame may be longer than what was agreed on: as RabbitMQ does, `frame_max`
+/// is held against the payload alone, though by section 4.2.3 header and end count too.
 pub(crate) const LENIENCY: usize = FRAME_OVERHEAD;
 
 /// A frame that the connection itself has no use for.
@@ -20,7 +20,8 @@ pub(crate) fn out_of_place(header: FrameHeader, payload: &[u8]) -> Refusal {
     Refusal::UnexpectedFrame(format!("type {}, {}", header.kind.octet(), octets(header, payload)).into())
 }
 
-/// A frame whose last octet is wrong. Where the frame is longer than it says, that octet is one of its arguments.
+/// A frame whose last octet is wrong. Where the frame is longer than it says, that octet is one of
+/// its arguments.
 fn bad_end(header: FrameHeader, payload: &[u8], end: u8) -> String {
     let (kind, shown) = (header.kind.octet(), octets(header, payload));
     match is_secret(header, payload) {
@@ -29,12 +30,14 @@ fn bad_end(header: FrameHeader, payload: &[u8], end: u8) -> String {
     }
 }
 
-/// Tells whether it is a method of the connection, whose arguments may be a password (start-ok, secure-ok) or a token (update-secret).
+/// Tells whether it is a method of the connection, whose arguments may be a password (start-ok,
+/// secure-ok) or a token (update-secret).
 fn is_secret(header: FrameHeader, payload: &[u8]) -> bool {
     header.kind == FrameKind::Method && (header.channel == 0 || payload.starts_with(&CONNECTION_CLASS))
 }
 
-/// Shows what is in a frame. Of a method of the connection RabbitMQ shows sixteen octets too, here none of its arguments is shown.
+/// Shows what is in a frame. Of a method of the connection RabbitMQ shows sixteen octets too, here
+/// none of its arguments is shown.
 pub(crate) fn octets(header: FrameHeader, payload: &[u8]) -> String {
     let count = if is_secret(header, payload) { METHOD_ID } else { SHOWN };
     match payload.split_at_checked(count) {

@@ -128,7 +128,8 @@ pub(crate) fn message_key(queue: u64, position: u64) -> [u8; 16] {
     (u128::from(queue) << 64 | u128::from(position)).to_be_bytes()
 }
 
-/// A message, but for a large body, which is apart under this number. The clock began `began` milliseconds after 1970.
+/// A message, but for a large body, which is apart under this number. The clock began `began`
+/// milliseconds after 1970.
 pub(crate) fn message(stored: &Stored, body: Option<u64>, began: u64) -> Vec<u8> {
     let packed = stored.message.pack();
     let mut value = Vec::with_capacity(32 + packed.bytes.len());

@@ -1,4 +1,5 @@
-//! The thread beside the writing: it has the mark of how far is synced on the disk, and looks at free space.
+//! The thread beside the writing: it has the mark of how far is synced on the disk, and looks at
+//! free space.
 
 use std::{
     fs::File,
@@ -14,7 +15,8 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-/// The time between two looks at free space: they are the more frequent the sooner it may be gone, at this rate, as RabbitMQ does it.
+/// The time between two looks at free space: they are the more frequent the sooner it may be gone,
+/// at this rate, as RabbitMQ does it.
 const OFTEN: Duration = Duration::from_millis(100);
 const SELDOM: Duration = Duration::from_secs(10);
 const FASTEST_DISK: u64 = 250_000;
@@ -61,7 +63,8 @@ impl Watch {
         self.wake.notify_one();
     }
 
-    /// Starts the thread that watches; it tells whether less than `limit` bytes are free, whenever that changes.
+    /// Starts the thread that watches; it tells whether less than `limit` bytes are free, whenever
+    /// that changes.
     pub(crate) fn start(
         self: &Arc<Self>,
         folder: &Path,

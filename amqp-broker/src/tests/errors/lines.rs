@@ -11,7 +11,8 @@ use crate::tests::steps::{
     bind, consume, exchange, name, on, publish, queue, script, unbind,
 };
 
-/// Names with line ends, which are taken out of them where something is made or unmade, and there alone.
+/// Names with line ends, which are taken out of them where something is made or unmade, and there
+/// alone.
 pub(super) fn all() -> Vec<Case> {
     let made = || script([on(queue("q\r\n2")), on(exchange("e\n1", "direct"))]);
     let then = |frame: Frame| [made(), vec![frame]].concat();

@@ -105,7 +105,8 @@ impl Agent {
         self.ask(json!({"do": "stop", "topic": topic, "server": server})).await.unwrap();
     }
 
-    /// Calls, with what is in `more`: `version`, `namespace`, `server`, `timeout`, `monitor`, `context`.
+    /// Calls, with what is in `more`: `version`, `namespace`, `server`, `timeout`, `monitor`,
+    /// `context`.
     pub(super) async fn call(
         &self,
         url: &str,

@@ -1,4 +1,5 @@
-//! Entities that are not durable where both sides want durable ones: Python falls back to them, and so do we when we are told to.
+//! Entities that are not durable where both sides want durable ones: Python falls back to them, and
+//! so do we when we are told to.
 
 use amqp_client::{ConnectOptions, Exchange};
 use messaging::{Error, Target, Topology, TransportOptions, rpc::Client};

@@ -1,4 +1,5 @@
-//! oslo.messaging, the Python library: its clients with our servers and the other way round, on RabbitMQ and on the embedded broker.
+//! oslo.messaging, the Python library: its clients with our servers and the other way round, on
+//! RabbitMQ and on the embedded broker.
 
 mod agent;
 mod calls;

@@ -34,7 +34,8 @@ async fn both_sides_declare_the_same(meeting: Meeting) {
             let exchange = meeting.name(&format!("{name}-{python_first}-x"));
             let url = meeting.python_url(options);
             let transport = if python_first {
-                // Python's options are read by us as well, but for the prefetch, which is the server's own.
+                // Python's options are read by us as well, but for the prefetch, which is the
+                // server's own.
                 let options = options.replace("&rabbit_qos_prefetch_count=10", "").replace("theirs", "ours");
                 within(Transport::connect(&meeting.python_url(&options))).await.unwrap()
             } else {

@@ -1,4 +1,5 @@
-//! The tests that Python's clients are published with, on RabbitMQ and on the embedded broker: what passes there passes here.
+//! The tests that Python's clients are published with, on RabbitMQ and on the embedded broker: what
+//! passes there passes here.
 //!
 //! `tests/run` fetches them from their packages; none of them is ours to keep.
 
@@ -27,7 +28,8 @@ struct Suite {
     files: &'static [&'static str],
     /// Words in the names of tests that do not run, whatever the broker.
     left: &'static [&'static str],
-    /// How many pass on RabbitMQ, at least: a suite that is not found must not pass for one without faults.
+    /// How many pass on RabbitMQ, at least: a suite that is not found must not pass for one without
+    /// faults.
     at_least: usize,
     /// Tests that pass on RabbitMQ and not here, and why.
     differences: &'static [(&'static str, &'static str)],
@@ -53,7 +55,8 @@ const KOMBU: Suite = Suite {
     differences: &[],
 };
 
-/// pika's. Those of its event loops alone (`io_services_tests.py`) speak to no broker, those of Twisted need another runner.
+/// pika's. Those of its event loops alone (`io_services_tests.py`) speak to no broker, those of
+/// Twisted need another runner.
 const PIKA: Suite = Suite {
     package: "pika-1.3.2",
     files: &[

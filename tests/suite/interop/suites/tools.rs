@@ -1,4 +1,5 @@
-//! The programs of Debian's amqp-tools, which are rabbitmq-c's, on RabbitMQ and on the embedded broker.
+//! The programs of Debian's amqp-tools, which are rabbitmq-c's, on RabbitMQ and on the embedded
+//! broker.
 
 use std::{process::Stdio, time::Duration};
 

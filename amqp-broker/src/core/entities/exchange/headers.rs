@@ -1,4 +1,5 @@
-//! What a headers exchange binds by (<https://www.rabbitmq.com/tutorials/amqp-concepts.html#exchange-headers>).
+//! What a headers exchange binds by
+//! (<https://www.rabbitmq.com/tutorials/amqp-concepts.html#exchange-headers>).
 
 use std::cmp::Ordering;
 
@@ -31,8 +32,8 @@ pub(crate) struct HeadersMatch {
 }
 
 impl HeadersMatch {
-    /// Reads binding arguments: `x-match` (`all` when there is none) and the headers wanted. Names that start with `x-`
-    /// count in the `-with-x` forms only, `x-match` itself never.
+    /// Reads binding arguments: `x-match` (`all` when there is none) and the headers wanted. Names
+    /// that start with `x-` count in the `-with-x` forms only, `x-match` itself never.
     ///
     /// # Errors
     /// An `x-match` of another value or type.
@@ -61,10 +62,11 @@ impl HeadersMatch {
         self.wanted.len()
     }
 
-    /// Whether a message with these headers is wanted. A wanted value of type void asks for presence alone.
+    /// Whether a message with these headers is wanted. A wanted value of type void asks for
+    /// presence alone.
     ///
-    /// Both are passed once, in the order of their names, as RabbitMQ does: of a name that is there several times, the first is
-    /// compared with the first, the second with the second.
+    /// Both are passed once, in the order of their names, as RabbitMQ does: of a name that is there
+    /// several times, the first is compared with the first, the second with the second.
     pub(crate) fn matches(&self, headers: &SortedHeaders) -> bool {
         let mut headers = headers.0.iter().peekable();
         for (name, wanted) in &self.wanted {
@@ -87,7 +89,8 @@ impl HeadersMatch {
         self.all
     }
 }
-/// Numbers are equal by value, integers and floats among each other too: more than where declarations are compared.
+/// Numbers are equal by value, integers and floats among each other too: more than where
+/// declarations are compared.
 #[inline]
 fn is_equal(wanted: &Value, value: &Value) -> bool {
     if let (Value::LongString(wanted), Value::LongString(value)) = (wanted, value) {

@@ -1,7 +1,9 @@
-//! Topic patterns in a trie of words: `*` stands for one word, `#` for any number of them, none included.
+//! Topic patterns in a trie of words: `*` stands for one word, `#` for any number of them, none
+//! included.
 //!
-//! A key is matched word by word against all patterns at once, as an automaton with a set of states would: a node is in the
-//! set at most once, so the work is bounded by words times nodes whatever the patterns are.
+//! A key is matched word by word against all patterns at once, as an automaton with a set of states
+//! would: a node is in the set at most once, so the work is bounded by words times nodes whatever
+//! the patterns are.
 
 mod matcher;
 mod node;
@@ -12,7 +14,8 @@ use node::{Node, ROOT, pattern, words};
 
 use crate::core::{budget::Budget, content::keys::Keys};
 
-/// How much a key may take to be matched at once, in states and values. What takes more is matched in steps.
+/// How much a key may take to be matched at once, in states and values. What takes more is matched
+/// in steps.
 const AT_ONCE: usize = 2048;
 
 /// Values under topic patterns, each with a number of its own.
@@ -69,8 +72,9 @@ impl<V: Copy> Trie<V> {
         self.prune(&path);
     }
 
-    /// Calls `found` with each value whose pattern matches one of the keys, with some several times. Tells whether that is all;
-    /// otherwise the turn is over, and `matcher` says where to go on.
+    /// Calls `found` with each value whose pattern matches one of the keys, with some several
+    /// times. Tells whether that is all; otherwise the turn is over, and `matcher` says where to go
+    /// on.
     pub(crate) fn matches(
         &mut self,
         keys: &Keys<'_>,
@@ -111,7 +115,8 @@ impl<V: Copy> Trie<V> {
         cost.is_some()
     }
 
-    /// The states after a key; how many there were on the way, and values there are, unless that is too much.
+    /// The states after a key; how many there were on the way, and values there are, unless that is
+    /// too much.
     fn states_after(&mut self, key: &[u8], current: &mut Vec<usize>, next: &mut Vec<usize>) -> Option<usize> {
         current.clear();
         self.step += 1;

@@ -1,7 +1,7 @@
 //! Many keys are matched against all patterns together, in steps that can be continued later.
 //!
-//! As an automaton with a set of states, but a state is held for a set of keys: what keys have in common is done once, and the
-//! work is bounded by words times nodes for each [`TOGETHER`] keys.
+//! As an automaton with a set of states, but a state is held for a set of keys: what keys have in
+//! common is done once, and the work is bounded by words times nodes for each [`TOGETHER`] keys.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -88,8 +88,8 @@ pub(crate) struct Matcher {
 }
 
 impl Matcher {
-    /// Goes on; calls `found` with the values whose patterns match any of the keys, some several times. Tells whether that is
-    /// all, or the turn is over.
+    /// Goes on; calls `found` with the values whose patterns match any of the keys, some several
+    /// times. Tells whether that is all, or the turn is over.
     pub(crate) fn proceed<V: Copy>(
         &mut self,
         nodes: &[Node<V>],
@@ -209,8 +209,8 @@ fn enter<V>(nodes: &[Node<V>], at: usize, keys: &KeySet, states: &mut States) {
     }
 }
 
-/// Calls `found` with what the words of these keys lead to. Goes by the node's words or by those of the keys, whichever are fewer;
-/// tells how many those are.
+/// Calls `found` with what the words of these keys lead to. Goes by the node's words or by those of
+/// the keys, whichever are fewer; tells how many those are.
 fn by_word<V>(node: &Node<V>, place: &Place, keys: &KeySet, mut found: impl FnMut(usize, &KeySet)) -> u64 {
     let mut meet = |child: usize, having: &KeySet| {
         if let Some(keys) = common(keys, having) {

@@ -34,8 +34,8 @@ pub(crate) fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
     key.split(|&octet| octet == b'.').filter(|_| !key.is_empty())
 }
 
-/// The words of a pattern, of each run of `*` and `#` first the `*` and then one `#`: in any order they stand for the same, and
-/// every further `#` would be a state more.
+/// The words of a pattern, of each run of `*` and `#` first the `*` and then one `#`: in any order
+/// they stand for the same, and every further `#` would be a state more.
 pub(crate) fn pattern(pattern: &[u8]) -> Vec<&[u8]> {
     let mut ordered = Vec::new();
     let mut has_many = false;
