@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read the transcript has seen enough.
+        // A closed pipe means that the reader has seen enough; it is no failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("amqp-decode: {name}: {error}");

@@ -1,7 +1,7 @@
 //! `Arbitrary` for every type of the protocol, for fuzzing brokers, clients and proxies.
 //!
-//! Values are valid: what is made can be written, and is read back the same. For what is nearly
-//! valid take a [`RawFrame`], whose payload is any bytes, or break the bytes of a valid [`Frame`].
+//! Generated values are valid: each can be written, and reads back equal. For nearly valid input
+//! take a [`RawFrame`], whose payload is any bytes, or change bytes of an encoded [`Frame`].
 
 use arbitrary::{Arbitrary, Error as Unmet, Result, Unstructured};
 use bytes::{Bytes, BytesMut};
@@ -17,7 +17,7 @@ use crate::{
     wire::text::{LongString, Secret, ShortString},
 };
 
-/// Nesting of arbitrary tables: enough to nest, little enough to stay small.
+/// How deep arbitrary tables nest: deep enough to test nesting, shallow enough to stay small.
 const DEPTH: u8 = 4;
 
 impl<'a> Arbitrary<'a> for ShortString {
@@ -133,8 +133,8 @@ impl<'a> Arbitrary<'a> for Body {
     }
 }
 
-/// Kind and channel as they should be, and any payload: half of them a valid one with one byte
-/// changed.
+/// The kind and the channel are valid; the payload is arbitrary, and in half of the cases a valid
+/// one with one byte changed.
 impl<'a> Arbitrary<'a> for RawFrame {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         if u.arbitrary()? {
@@ -207,7 +207,8 @@ fn unmet(_: crate::error::Error) -> Unmet {
 mod tests {
     use super::*;
 
-    /// Bytes enough to make many different values, without a source of chance.
+    /// Enough bytes for many different values. They follow from `seed` alone, so that a failure
+    /// repeats.
     fn material(seed: u64) -> Vec<u8> {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         (0..2000)

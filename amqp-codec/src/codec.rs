@@ -1,4 +1,4 @@
-//! The `tokio_util` skin: whole frames in and out.
+//! The adapter to `tokio_util::codec`: it decodes and encodes whole frames.
 
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
@@ -10,19 +10,20 @@ use crate::{
 
 /// Decodes and encodes frames, with the frame_max in force.
 ///
-/// The protocol header that opens a connection is no frame: read and write it before.
+/// The protocol header that opens a connection is not a frame; exchange it before using this codec.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameCodec {
     frame_max: usize,
 }
 
 impl FrameCodec {
-    /// With the largest frame allowed in either direction, in bytes; RabbitMQ's default is 131072.
+    /// Creates a codec for frames of at most `frame_max` bytes in either direction. RabbitMQ's
+    /// default is 131072.
     pub fn new(frame_max: usize) -> Self {
         FrameCodec { frame_max }
     }
 
-    /// After tuning.
+    /// Sets the largest frame, once both sides have agreed on it in `connection.tune`.
     pub fn set_frame_max(&mut self, frame_max: usize) {
         self.frame_max = frame_max;
     }
@@ -31,7 +32,7 @@ impl FrameCodec {
 /// A frame could not be read or written, or the transport failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
-    /// The bytes are no AMQP.
+    /// The bytes are not AMQP.
     #[error(transparent)]
     Protocol(#[from] Error),
     /// The transport failed.
@@ -59,7 +60,7 @@ impl Encoder<Frame> for FrameCodec {
     }
 }
 
-/// A frame passed on as it is.
+/// Writes an undecoded frame unchanged.
 impl Encoder<RawFrame> for FrameCodec {
     type Error = CodecError;
 

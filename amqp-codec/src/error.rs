@@ -1,20 +1,21 @@
-//! What can be wrong with bytes read, or with a value about to be written.
+//! What can be wrong with bytes that are read, or with a value that is to be written.
 
 use nom::error::{ErrorKind, ParseError};
 
 use crate::reply::ReplyCode;
 
-/// The codec's one error: names what was wrong, where, and which limit it broke.
+/// The one error of this crate. It names what was wrong, where, and which limit was broken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The first bytes of a connection are not an AMQP protocol header.
     #[error("not an AMQP peer: it opened with {0:02x?}")]
     NotAmqp([u8; 8]),
-    /// The frame's first byte is none of 1 (method), 2 (header), 3 (body), 8 (heartbeat).
+    /// The frame's first byte is none of 1 (method), 2 (header), 3 (body) and 8 (heartbeat).
     #[error("unknown frame type {0}")]
     UnknownFrameType(u8),
-    /// The frame announces more bytes than frame_max allows; judged from its 7-byte header alone.
+    /// The frame announces more bytes than frame_max allows. The 7-byte frame header alone decides
+    /// this.
     #[error("a frame of {size} bytes is over the frame_max of {limit}")]
     FrameTooLarge {
         /// The whole frame: header, payload and end marker.
@@ -28,9 +29,9 @@ pub enum Error {
     /// A heartbeat has no payload, and is on channel 0 (section 4.2.7 of the specification).
     #[error("a heartbeat on channel {channel} with {length} bytes of payload")]
     MalformedHeartbeat {
-        /// Where it is.
+        /// The channel of the frame.
         channel: u16,
-        /// Of its payload, in bytes.
+        /// The length of its payload, in bytes.
         length: usize,
     },
     /// A field reaches past the end of what holds it.
@@ -46,7 +47,7 @@ pub enum Error {
     /// Bytes are left over after the last field.
     #[error("{count} bytes are left over after {what}")]
     TrailingBytes {
-        /// What ended before the bytes did.
+        /// The item that was complete before the bytes ended.
         what: &'static str,
         /// How many bytes follow.
         count: usize,
@@ -59,7 +60,7 @@ pub enum Error {
         /// The method within it.
         method_id: u16,
     },
-    /// A field table or array holds a value of a type nobody defined.
+    /// A field table or array holds a value of an undefined type.
     #[error("unknown field type {0:#04x}")]
     UnknownFieldType(u8),
     /// Tables and arrays are nested deeper than the cap.
@@ -90,7 +91,7 @@ pub enum Error {
         /// The most it may have.
         limit: u64,
     },
-    /// A frame came out of turn.
+    /// A frame came that the protocol does not allow at this point.
     #[error("expected {expected}, got {got}")]
     UnexpectedFrame {
         /// What the protocol allows here.
@@ -106,13 +107,13 @@ pub enum Error {
     BodyTooLong {
         /// What the content header announced.
         announced: u64,
-        /// What came.
+        /// How many bytes arrived.
         received: u64,
     },
-    /// The peer's tuning cannot be worked with.
+    /// The limits that the peer offers cannot be used.
     #[error("the peer offers a frame_max of {0}; the protocol's minimum is 4096")]
     FrameMaxTooSmall(u32),
-    /// A method of class connection on a channel, or another one on channel 0.
+    /// A method of class connection came on a channel, or another method came on channel 0.
     #[error("{method} cannot be on channel {channel}")]
     WrongChannel {
         /// The method.
@@ -120,27 +121,27 @@ pub enum Error {
         /// The channel it is on.
         channel: u16,
     },
-    /// A login could not be read.
+    /// A login response could not be read.
     #[error("malformed {0} response")]
     MalformedSasl(&'static str),
     /// One of nom's own parsers, combined with those of [`parse`](crate::parse), refused what it
     /// was given.
     #[error("what begins {left} bytes before the end is refused by nom's {kind:?}")]
     Refused {
-        /// Which parser.
+        /// The parser that refused.
         kind: ErrorKind,
-        /// The length of what it was given, in bytes.
+        /// How many bytes were left where it began, counted to the end of the input.
         left: usize,
     },
 }
 
-/// So that the parsers of this crate and nom's can be combined.
+/// Lets the parsers of this crate be combined with nom's.
 impl ParseError<&[u8]> for Error {
     fn from_error_kind(input: &[u8], kind: ErrorKind) -> Self {
         Error::Refused { kind, left: input.len() }
     }
 
-    /// The first error says more than what a parser around it makes of it.
+    /// Keeps the first error, which is more precise than that of an enclosing parser.
     fn append(_input: &[u8], _kind: ErrorKind, other: Self) -> Self {
         other
     }

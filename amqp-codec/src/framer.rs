@@ -1,5 +1,5 @@
-//! Frames out of a stream that may have been captured in part: what is no frame is skipped, and
-//! told.
+//! Cuts a stream that may have been captured in part into frames; bytes that belong to no frame are
+//! skipped and reported.
 
 use bytes::{Bytes, BytesMut};
 
@@ -9,11 +9,11 @@ use crate::{
     method::MethodId,
 };
 
-/// Cuts one direction of a captured connection into frames, from anywhere in it.
+/// Cuts one direction of a captured connection into frames, starting anywhere in it.
 ///
-/// A connection in order needs no such patience: there [`RawFrame::split_from`] ends at the first
-/// error. A framer goes on: it looks for the next place where a frame can begin. Push bytes as they
-/// come, take pieces until there is none.
+/// On a live connection [`RawFrame::split_from`] ends at the first error. A framer goes on: it
+/// looks for the next place where a frame can begin. Push bytes as they arrive, and take pieces
+/// until there is none.
 ///
 /// ```
 /// use amqp_codec::{Frame, Framer, framer::Piece};
@@ -25,7 +25,8 @@ use crate::{
 /// let mut framer = Framer::new(131_072);
 /// framer.push(&wire);
 /// assert!(matches!(framer.next_piece(), Some(Piece::Skipped { bytes, .. }) if bytes.len() == 23));
-/// assert!(matches!(framer.next_piece(), Some(Piece::Frame(frame)) if frame.to_string() == "0 heartbeat"));
+/// let Some(Piece::Frame(frame)) = framer.next_piece() else { panic!("a frame follows") };
+/// assert_eq!(frame.to_string(), "0 heartbeat");
 /// assert!(framer.next_piece().is_none());
 /// # Ok::<(), amqp_codec::Error>(())
 /// ```
@@ -33,20 +34,22 @@ use crate::{
 pub struct Framer {
     buffer: BytesMut,
     frame_max: usize,
-    /// Why what is at the buffer's start is being skipped, and how far it has been looked through.
+    /// Set while bytes at the buffer's start are being skipped: why, and up to where the search has
+    /// looked.
     skipping: Option<(Error, usize)>,
 }
 
-/// What a stream consists of.
+/// A piece of a captured stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// `AMQP`, a zero, and a version: what begins a connection, or refuses one.
+    /// A protocol header: `AMQP`, a zero and a version. A client opens a connection with it, a
+    /// broker refuses one with it.
     ProtocolHeader([u8; 8]),
-    /// A frame, whole and with its end marker. Its payload may still be malformed.
+    /// A whole frame with its end marker. Its payload may still be malformed.
     Frame(RawFrame),
     /// Bytes that belong to no frame.
     Skipped {
-        /// The bytes.
+        /// The skipped bytes.
         bytes: Bytes,
         /// What was wrong with the first of them.
         why: Error,
@@ -54,7 +57,8 @@ pub enum Piece {
 }
 
 impl Framer {
-    /// For frames up to `frame_max` bytes; larger ones are taken for noise.
+    /// Creates a framer for frames up to `frame_max` bytes. What looks like a larger frame is
+    /// skipped.
     pub fn new(frame_max: usize) -> Self {
         Framer { buffer: BytesMut::new(), frame_max, skipping: None }
     }
@@ -79,7 +83,7 @@ impl Framer {
         self.skip()
     }
 
-    /// Ends the stream: what is left over, a frame cut short for instance.
+    /// Ends the stream, and returns what is left over, such as a frame that was cut short.
     pub fn finish(mut self) -> Option<Piece> {
         if self.buffer.is_empty() {
             return None;
@@ -98,7 +102,8 @@ impl Framer {
         Some(Piece::ProtocolHeader(header))
     }
 
-    /// Looks for the next place where something can begin, and gives what is before it.
+    /// Searches for the next place where a frame or protocol header can begin, and returns the
+    /// bytes before it.
     fn skip(&mut self) -> Option<Piece> {
         let (error, mut at) = self.skipping.take()?;
         while let Some(rest) = self.buffer.get(at..).filter(|rest| !rest.is_empty()) {
@@ -106,7 +111,7 @@ impl Framer {
                 Ok(Begins::Frame | Begins::ProtocolHeader) => {
                     return Some(Piece::Skipped { bytes: self.buffer.split_to(at).freeze(), why: error });
                 }
-                // Not to be told yet whether something begins here.
+                // There are too few bytes to tell whether something begins here.
                 Ok(Begins::Nothing) => break,
                 Err(_) => at += 1,
             }
@@ -115,7 +120,7 @@ impl Framer {
         None
     }
 
-    /// How many bytes the frame at the start has, as far as can be told.
+    /// How many bytes the frame at the start has, as far as its header tells.
     fn needed(&self) -> usize {
         match FrameHeader::peek(&self.buffer, self.frame_max) {
             Ok(Some(header)) => header.frame_len(),
@@ -124,7 +129,7 @@ impl Framer {
     }
 }
 
-/// What bytes begin with.
+/// What the bytes at some place begin with.
 enum Begins {
     Frame,
     ProtocolHeader,
@@ -132,14 +137,15 @@ enum Begins {
     Nothing,
 }
 
-/// What is at the start of `bytes`. A frame is believed when it is whole and ends with the marker,
-/// and a method frame when its method exists: bytes that only look like a header are common.
+/// Tells what is at the start of `bytes`. A frame counts only when it is whole and ends with the
+/// marker, and a method frame only when its method exists, because bytes that merely look like a
+/// frame header are common.
 fn begins(bytes: &[u8], frame_max: usize) -> Result<Begins, Error> {
     let name = PROTOCOL_HEADER.split_at(4).0;
     if !bytes.is_empty() && name.starts_with(bytes.get(..4).unwrap_or(bytes)) {
         match bytes.get(4) {
             None => return Ok(Begins::Nothing),
-            // The protocols of all versions are 0 to 3; in `AMQPLAIN` an L follows.
+            // The protocols of all AMQP versions are 0 to 3. In the name `AMQPLAIN` an L follows.
             Some(..=3) if bytes.len() >= PROTOCOL_HEADER.len() => return Ok(Begins::ProtocolHeader),
             Some(..=3) => return Ok(Begins::Nothing),
             Some(_) => {}
@@ -154,7 +160,7 @@ fn check_method(header: FrameHeader, bytes: &[u8]) -> Result<(), Error> {
     if header.kind != FrameKind::Method {
         return Ok(());
     }
-    // Judged from the size alone, so that it does not matter how much of what follows is there.
+    // The size alone decides, so that the result does not depend on how much has arrived.
     let size = header.size as usize;
     if size < METHOD_ID_LEN {
         return Err(Error::Truncated { what: "method id", needed: METHOD_ID_LEN, left: size });

@@ -21,7 +21,8 @@
 //! use bytes::BytesMut;
 //!
 //! let frame_max = 131_072;
-//! let declare = queue::Declare { queue: ShortString::from_static("jobs"), durable: true, ..Default::default() };
+//! let queue = ShortString::from_static("jobs");
+//! let declare = queue::Declare { queue, durable: true, ..Default::default() };
 //!
 //! let mut wire = BytesMut::new();
 //! Frame::Method(1, declare.into()).encode(frame_max, &mut wire)?;

@@ -17,7 +17,8 @@
 //! use nom::{Finish, IResult, Parser, bytes::complete::take, multi::many0};
 //!
 //! fn time(input: &[u8]) -> IResult<&[u8], u64, Error> {
-//!     take(8usize).map_opt(|octets: &[u8]| octets.first_chunk().copied().map(u64::from_be_bytes)).parse(input)
+//!     let number = |octets: &[u8]| octets.first_chunk().copied().map(u64::from_be_bytes);
+//!     take(8usize).map_opt(number).parse(input)
 //! }
 //!
 //! let mut capture = BytesMut::new();
@@ -61,13 +62,15 @@
 //! }
 //!
 //! fn body_length(input: &[u8]) -> IResult<&[u8], usize, Unreadable> {
-//!     into(streaming::frame(4096)).map(|frame: amqp_codec::FrameRef<'_>| frame.payload.len()).parse(input)
+//!     let length = |frame: amqp_codec::FrameRef<'_>| frame.payload.len();
+//!     into(streaming::frame(4096)).map(length).parse(input)
 //! }
 //!
 //! let frame = b"\x03\0\x01\0\0\0\x02hi\xce";
 //! assert_eq!(body_length(frame), Ok((&b""[..], 2)));
 //! assert_eq!(body_length(&frame[..8]), Err(Err::Incomplete(Needed::new(2))));
-//! assert_eq!(body_length(b"HTTP"), Err(Err::Error(Unreadable("unknown frame type 72".to_owned()))));
+//! let refused = Unreadable("unknown frame type 72".to_owned());
+//! assert_eq!(body_length(b"HTTP"), Err(Err::Error(refused)));
 //! ```
 
 use crate::{
@@ -114,7 +117,7 @@ macro_rules! parsers {
                 content_header_ref::content_header::<Mode>(input)
             }
 
-            /// A field table with the length before it, checked to its last value.
+            /// A field table with its length before it, checked to its last value.
             ///
             /// # Errors
             /// A malformed entry, nesting over [`MAX_DEPTH`](crate::MAX_DEPTH);
@@ -129,13 +132,13 @@ macro_rules! parsers {
 }
 
 parsers! {
-    /// Parsers of input that is all there.
+    /// Parsers of complete input.
     complete, Complete, "what is cut off, by the name of the field: [`Error::Truncated`]."
 }
 
 parsers! {
-    /// Parsers of input that is still arriving. From a claimed length nothing is allocated: it is
-    /// told as what is missing.
+    /// Parsers of input that is still arriving. A claimed length allocates nothing: it is reported
+    /// as missing octets.
     streaming, Streaming, "`Incomplete` when more is to come, with how many octets at least."
 }
 
@@ -201,7 +204,7 @@ mod tests {
     #[test]
     fn every_method_without_arguments_set_ends_where_it_does() {
         for &id in MethodId::ALL {
-            // Empty strings and tables, zeros.
+            // All arguments are empty strings, empty tables or zeros.
             let wire = Bytes::from([&id.octets()[..], &[0; 64]].concat());
             let (rest, method) = complete::method(&wire).unwrap();
             let decoded = method.decode().unwrap();

@@ -12,11 +12,11 @@ pub struct ReplyCode(pub u16);
 /// What a reply code closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// Nothing: it is an outcome of one message (312, 313) or plain success (200).
+    /// It closes nothing: it is the outcome of one message (312, 313) or success (200).
     Message,
-    /// The channel; the connection goes on.
+    /// It closes the channel; the connection stays open.
     Channel,
-    /// The whole connection.
+    /// It closes the whole connection.
     Connection,
 }
 
@@ -71,15 +71,15 @@ reply_codes! {
     COMMAND_INVALID = 503, "COMMAND_INVALID", Connection;
     /// The channel is not open, or is open already.
     CHANNEL_ERROR = 504, "CHANNEL_ERROR", Connection;
-    /// A frame came out of turn.
+    /// A frame came that the protocol does not allow at this point.
     UNEXPECTED_FRAME = 505, "UNEXPECTED_FRAME", Connection;
-    /// The peer is short of something.
+    /// The peer lacks a resource.
     RESOURCE_ERROR = 506, "RESOURCE_ERROR", Connection;
     /// The peer may not do this.
     NOT_ALLOWED = 530, "NOT_ALLOWED", Connection;
     /// The peer does not know how to do this.
     NOT_IMPLEMENTED = 540, "NOT_IMPLEMENTED", Connection;
-    /// The peer broke.
+    /// The peer failed internally.
     INTERNAL_ERROR = 541, "INTERNAL_ERROR", Connection;
 }
 

@@ -1,12 +1,13 @@
-//! Errors as people read them, causes and all.
+//! Errors shown with their causes.
 
 use std::{error::Error, fmt, iter::successors};
 
 /// An error with all its causes in one line, `cannot connect to a.example:5672: connection
-/// refused`: the `Display` of an error of these crates says what its source does not.
+/// refused`. The `Display` of an error of these crates does not repeat its source, so that this can
+/// append it.
 ///
-/// A cause that the words before it end with is not said twice: errors of other crates often repeat
-/// theirs.
+/// A cause that the text before it already ends with is not repeated: errors of other crates often
+/// include theirs.
 ///
 /// ```
 /// use amqp_codec::Report;

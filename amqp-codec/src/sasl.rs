@@ -26,8 +26,8 @@ pub const EXTERNAL: &str = "EXTERNAL";
 /// The name of ANONYMOUS.
 pub const ANONYMOUS: &str = "ANONYMOUS";
 
-/// User and password as PLAIN carries them. Neither may hold a NUL, which [`parse_plain`] would
-/// read as an end.
+/// The user and password as a PLAIN response. Neither may contain a NUL, which [`parse_plain`]
+/// would take for a separator.
 pub fn plain(user: &str, password: &str) -> Secret {
     Secret::from(format!("\0{user}\0{password}"))
 }
@@ -44,7 +44,7 @@ pub fn parse_plain(response: &Secret) -> Result<(&str, &str), Error> {
     login.split_once('\0').ok_or_else(malformed)
 }
 
-/// User and password as AMQPLAIN carries them.
+/// The user and password as an AMQPLAIN response.
 ///
 /// # Errors
 /// [`Error::TooLong`] for 4 GiB.
@@ -58,8 +58,7 @@ pub fn amqplain(user: &str, password: &str) -> Result<Secret, Error> {
 /// Reads an AMQPLAIN response: user and password. Further entries are ignored, as RabbitMQ does.
 ///
 /// # Errors
-/// [`Error::MalformedSasl`] when it is no table, or one without both entries as long strings of
-/// UTF-8.
+/// [`Error::MalformedSasl`] when it is not a table with both entries as long strings of UTF-8.
 pub fn parse_amqplain(response: &Secret) -> Result<(String, Secret), Error> {
     let malformed = |_| Error::MalformedSasl(AMQPLAIN);
     let login = Table::from_encoded(Bytes::copy_from_slice(response.expose())).map_err(malformed)?;
@@ -75,8 +74,8 @@ pub fn parse_amqplain(response: &Secret) -> Result<(String, Secret), Error> {
     }
 }
 
-/// An EXTERNAL response: empty, for the identity that the certificate proves, or another that it
-/// may act as.
+/// An EXTERNAL response: empty for the identity that the certificate proves, or another identity to
+/// act as.
 pub fn external(identity: &str) -> Secret {
     Secret::from(identity)
 }

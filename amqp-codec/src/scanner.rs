@@ -1,4 +1,4 @@
-//! The walk over frames that pass by in parts.
+//! The walk over frames of a stream that arrives in parts.
 
 use nom::Streaming;
 
@@ -8,8 +8,8 @@ use crate::{
     wire::octets,
 };
 
-/// Follows the frames of a stream that passes by in parts, as through a proxy, and keeps nothing of
-/// them but the header of the frame under way.
+/// Follows the frames of a stream that passes by in parts, as through a proxy. It keeps nothing but
+/// the header of the current frame.
 ///
 /// ```
 /// use amqp_codec::{FrameScanner, frame::HEARTBEAT, scanner::Passed};
@@ -30,18 +30,18 @@ pub struct FrameScanner {
     header: [u8; HEADER_LEN],
     /// How many octets of the header have passed.
     known: usize,
-    /// How many of the payload are to come.
+    /// How many octets of the payload are still to come.
     left: usize,
 }
 
-/// What has passed.
+/// What [`FrameScanner::scan`] has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passed<'a> {
-    /// The last octet of a frame's header.
+    /// The header of a frame is complete.
     Header(FrameHeader),
     /// A part of its payload, as it came.
     Payload(&'a [u8]),
-    /// Its last octet, which ought to be [`FRAME_END`](crate::frame::FRAME_END).
+    /// The last octet of a frame, which ought to be [`FRAME_END`](crate::frame::FRAME_END).
     End(u8),
 }
 
@@ -52,11 +52,11 @@ impl FrameScanner {
         self.known == 0
     }
 
-    /// Takes octets off the front, up to the next that is worth telling; `None` when it has taken
-    /// all.
+    /// Takes octets off the front, up to the next event; `None` when it has taken all.
     ///
     /// # Errors
-    /// An unknown type. Where the next frame begins is not known from then on, and the error stays.
+    /// An unknown type. From then on it is unknown where the next frame begins, so every later call
+    /// fails too.
     pub fn scan<'a>(&mut self, octets: &mut &'a [u8]) -> Result<Option<Passed<'a>>, Error> {
         if self.known < HEADER_LEN {
             self.header(octets)
@@ -83,7 +83,7 @@ impl FrameScanner {
         let known = self.header.get(..self.known).unwrap_or_default();
         let parser = frame_header::<Streaming>(FrameLimits::new(usize::MAX));
         let header = octets::streaming(parser(known)).inspect_err(|_| {
-            // The octet that is wrong stays, and with it the error.
+            // The wrong octet stays, so that the error repeats.
             self.known = 1;
         })?;
         Ok(header.map(|(_, header)| {
@@ -93,7 +93,7 @@ impl FrameScanner {
     }
 }
 
-/// As many octets off the front as there are, up to `most`.
+/// Takes as many octets off the front as there are, up to `most`.
 fn take<'a>(octets: &mut &'a [u8], most: usize) -> &'a [u8] {
     let (taken, rest) = octets.split_at_checked(most).unwrap_or((octets, &[]));
     *octets = rest;

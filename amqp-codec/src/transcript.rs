@@ -1,5 +1,5 @@
-//! Frames and values as a reader of a transcript wants them: one line a frame, what nobody set left
-//! out, secrets redacted.
+//! Frames and values as lines of a transcript: one line a frame, default values left out, secrets
+//! redacted.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::{
     table::{Array, Table, Value},
 };
 
-/// Bytes of a body that are shown.
+/// How many bytes of a body are shown.
 const SHOWN: usize = 64;
 
 impl fmt::Display for Frame {
@@ -32,7 +32,7 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// As the [`Frame`] it is, or what is wrong with it.
+/// Shows the decoded [`Frame`], or why it cannot be decoded.
 impl fmt::Display for RawFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.clone().decode() {
@@ -97,7 +97,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// The beginning, as text with escapes.
+/// Shows the beginning as text with escapes.
 fn show_bytes(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let shown = bytes.get(..SHOWN).unwrap_or(bytes);
     let more = if shown.len() < bytes.len() { "..." } else { "" };

@@ -1,11 +1,12 @@
-//! What the two ends of a connection agree on (spec section 4.2.3 for frame_max, 1.4.2.6 for tune).
+//! The limits that both ends of a connection agree on (spec section 4.2.3 for frame_max, 1.4.2.6
+//! for tune).
 
 use crate::error::Error;
 
 /// The smallest frame_max a peer may ask for.
 pub const FRAME_MIN_SIZE: u32 = 4096;
 
-/// A frame's header and end marker: what frame_max counts beside the payload.
+/// The size of a frame's header and end marker, which frame_max counts besides the payload.
 pub const FRAME_OVERHEAD: usize = 8;
 
 /// Limits of a connection. 0 stands for "no limit", and for the heartbeat "off".
@@ -13,16 +14,16 @@ pub const FRAME_OVERHEAD: usize = 8;
 pub struct Tune {
     /// The highest channel number.
     pub channel_max: u16,
-    /// The largest frame, in bytes, header and end marker counted.
+    /// The largest frame, in bytes, including its header and end marker.
     pub frame_max: u32,
-    /// Seconds; each end sends something at least this often.
+    /// The heartbeat interval in seconds: each end sends something at least this often.
     pub heartbeat: u16,
 }
 
 impl Tune {
-    /// What a client answers to a broker's offer: of each limit the smaller, 0 being no limit; of
-    /// the heartbeat the smaller, 0 on either side being off when the client says so, else the
-    /// other's wish.
+    /// The client's answer to a broker's offer. Of each limit it takes the smaller, where 0 means
+    /// no limit. Of the heartbeat it takes the smaller too; a client's 0 turns heartbeats off, and
+    /// a broker's 0 leaves the choice to the client.
     ///
     /// # Errors
     /// [`Error::FrameMaxTooSmall`] when the broker offers less than the protocol's minimum.

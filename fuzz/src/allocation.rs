@@ -1,4 +1,4 @@
-//! Counts what reading allocates.
+//! Measures how much memory reading allocates.
 
 use std::alloc::System;
 
@@ -7,10 +7,10 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// A part of a body that came in a frame of its own is kept in 32 bytes of a list that may just
-/// have doubled; the smallest such frame has 9 bytes. Nothing else comes near.
+/// The allowance for each byte of input. The worst case is a body part in a frame of its own: it
+/// takes 32 bytes of a list that may just have doubled, and the smallest such frame has 9 bytes.
 const PER_BYTE: usize = 16;
-/// Reference counts, an error.
+/// The allowance that does not depend on the input: reference counts and an error.
 const ONCE: usize = 512;
 
 /// Runs `read` over `length` bytes that a peer sent.

@@ -17,19 +17,19 @@ use crate::script::{method, must_end, runtime, stream_of};
 
 const FRAME_MAX: u32 = 131_072;
 
-/// What the first octet says: that the client has not logged in.
+/// In the first octet: the client has not logged in.
 const STRANGER: u8 = 0x80;
-/// That the broker has narrow limits, and the client may not do everything.
+/// In the first octet: the broker has narrow limits, and the client has restricted permissions.
 const NARROW: u8 = 0x40;
-/// That more is there than a queue and a consumer: see [`features`].
+/// In the first octet: more entities exist than a queue and a consumer; see [`features`].
 const FEATURES: u8 = 0x20;
-/// How large the parts are in which the rest arrives.
+/// In the first octet: the size of the parts in which the rest arrives.
 const PART_SIZE: u8 = 0x1f;
 
-/// What a client may say to a broker: whatever it is, nobody panics, the broker answers in frames,
-/// serves the next client, and ends when it is asked to.
+/// Sends a broker anything that a client may send. Nothing panics; the broker answers in
+/// well-formed frames, serves the next client, and ends when it is asked to.
 ///
-/// The first octet says how: see the constants above.
+/// The constants above say what the first octet means.
 pub fn broker_session(data: &[u8]) {
     let Some((&first, records)) = data.split_first() else { return };
     let mut stream = Vec::new();
@@ -60,7 +60,7 @@ pub fn broker_session(data: &[u8]) {
     });
 }
 
-/// A broker that soon refuses, holds back and times out.
+/// A broker with low limits, which soon refuses, blocks publishers and times out.
 fn narrow() -> Broker {
     let permissions = Permissions::new("^[a-m]", "^([a-m]|amq\\.default)", "^[a-t]").expect("patterns");
     Broker::builder()
@@ -69,15 +69,15 @@ fn narrow() -> Broker {
         .anonymous("guest")
         .max_queues(6)
         .max_unacked(3)
-        // As little as a few clients themselves fit into.
+        // The limit barely holds a few clients.
         .memory_limit(1 << 20)
         .max_message_size(1_000)
         .consumer_timeout(Duration::from_secs(1))
         .build()
 }
 
-/// A stream with a consumer, a quorum queue whose dead letters go to a queue with priorities and a
-/// short length, a consumer of direct replies, a channel with confirms and one with transactions.
+/// Declares a stream with a consumer, a quorum queue whose dead letters go to a short priority
+/// queue, a consumer of direct replies, a channel with confirms and one with transactions.
 fn features() -> BytesMut {
     let queue = |name: &'static str, arguments: Table| queue::Declare {
         queue: ShortString::from_static(name),
@@ -144,7 +144,7 @@ fn features() -> BytesMut {
     frames
 }
 
-/// From the protocol header to a queue and a consumer.
+/// The frames from the protocol header to a queue and a consumer.
 fn opening() -> BytesMut {
     let start_ok = connection::StartOk {
         mechanism: ShortString::from_static(sasl::PLAIN),
@@ -169,8 +169,8 @@ fn opening() -> BytesMut {
     opening
 }
 
-/// Reads to the end of the stream. A protocol header is an answer too, to a client of another
-/// version.
+/// Reads frames to the end of the stream. A protocol header may come instead: it is the answer to a
+/// client of another version.
 async fn all_frames(mut read: ReadHalf<DuplexStream>) {
     let mut received = BytesMut::new();
     while matches!(read.read_buf(&mut received).await, Ok(count) if count > 0) {
@@ -184,7 +184,7 @@ async fn all_frames(mut read: ReadHalf<DuplexStream>) {
     assert!(received.is_empty(), "half a frame: {received:?}");
 }
 
-/// Whether a client that keeps to the book gets its answers.
+/// Checks that a well-behaved client gets its answers.
 async fn serves(mut client: DuplexStream) {
     client.write_all(&opening()).await.expect("the broker reads");
     let mut received = BytesMut::new();

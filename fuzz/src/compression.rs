@@ -4,9 +4,9 @@ const ALL: [Compression; 5] =
     [Compression::Zlib, Compression::Zstd, Compression::Bzip2, Compression::Xz, Compression::Brotli];
 const LIMIT: u64 = 1 << 16;
 
-/// An octet for the kind of compression, then a compressed body: nothing is decompressed to more
-/// than the limit. And the same octets as a body that is compressed: it comes back, and is refused
-/// when it is over the limit.
+/// The first octet selects the compression; the rest is a compressed body, which is never
+/// decompressed beyond the limit. The same bytes are then compressed: they decompress to
+/// themselves, and are refused when they are over the limit.
 pub fn compression(data: &[u8]) {
     let Some((kind, body)) = data.split_first() else { return };
     let compression = ALL[usize::from(*kind) % ALL.len()];

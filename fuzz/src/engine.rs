@@ -13,10 +13,10 @@ use crate::script::{method, must_end, runtime, stream_of};
 /// The tag of the one consumer.
 pub(crate) const TAG: &str = "golden";
 
-/// What a broker may say to a client that has calls, publishes and a consumer under way: whatever
-/// it is, nobody panics, and everyone who waits is told something when the stream ends.
+/// Sends a client anything that a broker may send, while calls, publishes and a consumer wait.
+/// Nothing panics, and every wait ends when the stream does.
 ///
-/// The first octet says in how large parts the rest arrives.
+/// The first octet gives the size of the parts in which the rest arrives.
 pub fn engine(data: &[u8]) {
     let Some((&part, records)) = data.split_first() else { return };
     let stream = stream_of(records);

@@ -7,10 +7,10 @@ use crate::{allocation::bounded, method::same_again};
 
 const FRAME_MAX: usize = 4096;
 
-/// A stream of frames of one channel: what is read is written the same, within bounds of memory;
-/// and any frame that can be made of the input is read as it was written.
+/// Reads a stream of frames of one channel. What is read is written back the same, within bounds of
+/// memory; and every frame that can be generated from the input is read as it was written.
 ///
-/// The first octet says in how large parts the rest arrives.
+/// The first octet gives the size of the parts in which the rest arrives.
 pub fn frame(data: &[u8]) {
     let Some((&part, stream)) = data.split_first() else { return };
     made_of(stream);
@@ -28,7 +28,7 @@ pub fn frame(data: &[u8]) {
     written_again(stream);
 }
 
-/// Valid frames, and nearly valid ones.
+/// Frames generated from the input, valid ones and nearly valid ones.
 fn made_of(data: &[u8]) {
     let mut unstructured = Unstructured::new(data);
     if let Ok(frame) = unstructured.arbitrary::<Frame>() {
@@ -36,8 +36,8 @@ fn made_of(data: &[u8]) {
         frame.encode(usize::MAX, &mut wire).expect("it is valid");
         let raw = RawFrame::split_from(&mut wire, usize::MAX).expect("it was written").expect("whole");
         let read = raw.decode().expect("it was valid");
-        // Not by `==`: a NaN in a table is kept, and equals nothing. Secrets do not show: by their
-        // bytes.
+        // The comparison is by bytes, because a NaN in a table does not equal itself and secrets
+        // are redacted.
         let mut again = BytesMut::new();
         read.encode(usize::MAX, &mut again).expect("it was read");
         wire.clear();

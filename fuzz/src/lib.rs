@@ -1,5 +1,6 @@
-//! What the fuzz targets assert, a function a target: no bytes panic, what was read is written and
-//! read again the same, and reading allocates no more than a small constant times the bytes.
+//! What the fuzz targets assert, one function a target. No bytes panic, what was read can be
+//! written and read again the same, and reading allocates no more than a small constant times the
+//! bytes.
 //!
 //! It is a library so that `cargo test` runs every target over its seeds.
 

@@ -29,7 +29,7 @@ pub fn method(data: &[u8]) {
     same_settlement(data, id, decoded);
 }
 
-/// The parser takes what the table reads, and says the same of what it refuses.
+/// Checks that the parser accepts what the table's reader accepts, and reports the same errors.
 fn same_parsed(data: &[u8], decoded: &Result<Method, Error>) {
     match (bounded(0, || complete::method(data)), decoded) {
         (Ok((rest, method)), Ok(decoded)) => {
@@ -63,7 +63,7 @@ fn same_settlement(data: &[u8], id: MethodId, owned: Result<Method, Error>) {
     read(basic::Reject::ID, reject.map(|it| it.map(rejected)));
 }
 
-/// Written and read again it is the same, and written again the same bytes.
+/// Checks that a method that is written and read again is the same, and has the same bytes.
 pub(crate) fn same_again(method: &Method) {
     let payload = encoded(method);
     let read = Method::decode(&payload);

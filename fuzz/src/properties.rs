@@ -3,9 +3,9 @@ use bytes::Bytes;
 
 use crate::allocation::bounded;
 
-/// A content header's flags and property list: each property is there or not, and has one spelling.
-/// What can be decoded can be taken apart too, and is what it was when it is put together; and so
-/// are headers that are changed and changed back.
+/// Reads a content header's flags and property list, in which each property is absent or has one
+/// encoding. What can be decoded can also be split and joined to the same bytes, and headers that
+/// are changed and changed back are the same.
 pub fn properties(data: &[u8]) {
     let encoded = EncodedProperties::from_encoded(Bytes::copy_from_slice(data));
     let decoded = bounded(data.len(), || encoded.decode());

@@ -6,16 +6,16 @@ use crate::script::{must_end, runtime};
 
 const NAME: &str = "fuzz-rpc";
 const TOPIC: &str = "math";
-/// Stands for the id of the call in a reply.
+/// The placeholder for the call's id in a reply.
 const ID: &str = "$ID";
 
-/// An octet, then the body of a request (0 in its lowest bit) or of a reply, `$ID` in it for the
-/// call's. Whatever it is, the server serves the next call, and the client's call ends.
+/// The first octet's lowest bit selects a request (0) or a reply (1); its body follows, with `$ID`
+/// for the call's id. Whatever it is, the server serves the next call, and the client's call ends.
 pub fn rpc(data: &[u8]) {
     let Some((kind, body)) = data.split_first() else { return };
     runtime().block_on(async {
-        // One for all inputs, since it stays until the process ends; without a queue of the input
-        // before.
+        // All inputs share one broker, since it stays until the process ends. The previous input's
+        // queue is deleted.
         let broker = amqp_broker::memory(NAME);
         for queue in broker.queues("/") {
             broker.faults().delete_queue("/", &queue.name);
@@ -71,7 +71,7 @@ async fn reply(transport: &Transport, channel: &Channel, body: &[u8]) {
         request.ack().await.expect("the channel is open");
     };
     let calling = async { client.call::<Value>("double", &json!({"number": 4})).await };
-    // The fuzzed one may have answered it, with a failure too.
+    // The fuzzed reply may have answered the call, perhaps with a failure.
     let ((), _answer) = tokio::join!(answering, calling);
 }
 

@@ -1,5 +1,5 @@
-//! Input as frames: what a mutation leaves of a frame is a frame again, and gets past the check of
-//! its length and end.
+//! The input as records, one a frame, so that a mutated frame still has a valid length and end
+//! marker and gets past their checks.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use amqp_codec::{
 use bytes::{BufMut as _, BytesMut};
 use tokio::{runtime::Runtime, time::timeout};
 
-/// kind, channel, two octets of length, then as many.
+/// A record's header: the kind, the channel and two octets of length.
 const RECORD_HEADER: usize = 4;
 
-/// What a record's first octet says.
+/// The kinds of records: the first octet.
 pub(crate) mod kind {
     pub(crate) const METHOD: u8 = 0;
     pub(crate) const HEADER: u8 = 1;
     pub(crate) const BODY: u8 = 2;
     pub(crate) const HEARTBEAT: u8 = 3;
-    /// Bytes sent as they are.
+    /// The number of kinds. Bytes that are sent unchanged are the last of them.
     pub(crate) const COUNT: u8 = 5;
 }
 
@@ -29,8 +29,8 @@ pub(crate) fn record(kind: u8, channel: u8, payload: &[u8]) -> Vec<u8> {
     [&[kind, channel, high, low], payload].concat()
 }
 
-/// The bytes that records say are sent. Only the first channels are used: most of them are not open
-/// anyway.
+/// The bytes that the records describe. Only the lowest channels are used, because most of the
+/// others are never open.
 pub(crate) fn stream_of(mut records: &[u8]) -> BytesMut {
     let mut stream = BytesMut::new();
     while let Some((&[kind, channel, high, low], rest)) = records.split_first_chunk::<RECORD_HEADER>() {
@@ -66,8 +66,8 @@ pub(crate) fn method(channel: u16, method: impl Into<Method>) -> BytesMut {
     bytes
 }
 
-/// A runtime whose clock jumps to the next deadline when nobody can go on: who waits for ever is
-/// found at once.
+/// A runtime whose clock jumps to the next deadline when no task can run, so that an endless wait
+/// is found at once.
 pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -1,4 +1,4 @@
-//! What the targets start from: recorded sessions, cut to what each target reads.
+//! Where the targets start from: recorded sessions, cut to what each target reads.
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
@@ -13,9 +13,9 @@ const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/suite/co
 /// The seeds of every target.
 #[derive(Default)]
 pub struct Seeds {
-    /// Part size and what there is before, then what a client said, as records.
+    /// The first octet with the part size and flags, then what a client sent, as records.
     pub broker_session: BTreeSet<Vec<u8>>,
-    /// A part size, then what a broker said, as records.
+    /// A part size, then what a broker sent, as records.
     pub engine: BTreeSet<Vec<u8>>,
     /// A part size, then frames.
     pub frame: BTreeSet<Vec<u8>>,
@@ -29,9 +29,9 @@ pub struct Seeds {
     pub table: BTreeSet<Vec<u8>>,
     /// URIs, and parts of one.
     pub uri: BTreeSet<Vec<u8>>,
-    /// An octet for the kind, then what is, or is to be, compressed.
+    /// An octet for the compression, then bytes to decompress or compress.
     pub compression: BTreeSet<Vec<u8>>,
-    /// An octet, then a request or a reply.
+    /// The octet that selects request or reply, then its body.
     pub rpc: BTreeSet<Vec<u8>>,
     /// URLs of transports, and parts of one.
     pub transport_url: BTreeSet<Vec<u8>>,
@@ -39,7 +39,7 @@ pub struct Seeds {
     pub value: BTreeSet<Vec<u8>>,
 }
 
-/// What URIs are written like; none was recorded.
+/// Examples of URIs; the recordings contain none.
 const URIS: [&str; 7] = [
     "amqp://",
     "amqp://user%61:%61pass@ho%61st:10000/v%2fhost",
@@ -50,7 +50,7 @@ const URIS: [&str; 7] = [
     "\u{fc}ser\n%\n/",
 ];
 
-/// As kombu and oslo.messaging write them.
+/// Examples as kombu and oslo.messaging write them.
 const TRANSPORT_URLS: [&str; 8] = [
     "rabbit://guest:guest@h1:5672,h2:5672/prod?heartbeat=10&ssl=true&ssl_ca_file=/ca.pem",
     "amqp://u:p%3b@h//;amqp://other;third:5673",
@@ -62,7 +62,7 @@ const TRANSPORT_URLS: [&str; 8] = [
     "h1,h2:99999\n;amqp://\n?ssl_check_hostname=false",
 ];
 
-/// What Python writes.
+/// Examples of what Python writes.
 const VALUES: [&str; 8] = [
     r#"{"at": {"__type__": "datetime", "__value__": "2024-01-02T03:04:05.678+01:00"}, "n": [1, -2.5e3, NaN, "\ud800"]}"#,
     r#"[{"__type__": "decimal", "__value__": "1.50"}, {"__type__": "uuid", "__value__": {"hex": "6ba7b8109dad11d180b400c04fd430c8"}}]"#,
@@ -74,7 +74,7 @@ const VALUES: [&str; 8] = [
     "{\"a\": {\"__type__\": \"other\", \"__value__\": 1}}",
 ];
 
-/// As oslo.messaging writes them.
+/// Examples as oslo.messaging writes them.
 const RPC: [&str; 8] = [
     r#"0{"oslo.version": "2.0", "oslo.message": "{\"method\": \"double\", \"args\": {\"number\": 2}, \"version\": \"1.0\", \"_msg_id\": \"5fcebaf07d464aa48f7a1e9546ccf035\", \"_reply_q\": \"math\", \"_timeout\": null, \"_unique_id\": \"f809af92bd2f4264b07e88e8365b0428\", \"_context_user\": \"alice\"}"}"#,
     r#"0{"method": "double", "args": {"number": 2}, "namespace": "n", "version": "1.7", "_msg_id": "x", "_reply_q": "gone", "_timeout": 4}"#,
@@ -99,7 +99,7 @@ fn compressed() -> BTreeSet<Vec<u8>> {
 }
 
 impl Seeds {
-    /// From all recordings.
+    /// Loads the seeds from all recordings.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -178,7 +178,7 @@ impl Seeds {
         Ok(())
     }
 
-    /// A method with what follows it.
+    /// Adds a method and the content that follows it.
     fn add_content(&mut self, frames: Vec<u8>) {
         const LONGEST: usize = 1000;
         if !frames.is_empty() && frames.len() <= LONGEST {
@@ -196,7 +196,7 @@ impl Seeds {
     }
 }
 
-/// A session as records, each that may begin a seed marked by where it begins.
+/// A session as records. Each record where a seed may begin is marked by its offset.
 #[derive(Default)]
 struct Records {
     bytes: Vec<u8>,
@@ -222,7 +222,7 @@ impl Records {
         Ok(())
     }
 
-    /// Every few methods in a row, in one part and in many.
+    /// Makes a seed of every few methods in a row, once in one part and once in many.
     fn into_seeds(self) -> impl Iterator<Item = Vec<u8>> {
         const METHODS: usize = 6;
         let ends = self.methods_at.clone().into_iter().skip(METHODS).chain([self.bytes.len()]);
@@ -234,7 +234,7 @@ impl Records {
     }
 }
 
-/// Deliveries go to the one consumer that the client of the target has.
+/// Directs deliveries to the one consumer of the target's client.
 fn to_the_consumer(payload: &Bytes) -> io::Result<Bytes> {
     let method = Method::decode(payload).map_err(|_| malformed("method"))?;
     let Ok(deliver) = basic::Deliver::try_from(method) else { return Ok(payload.clone()) };
@@ -244,14 +244,14 @@ fn to_the_consumer(payload: &Bytes) -> io::Result<Bytes> {
     Ok(payload.freeze())
 }
 
-/// The first frame and all of its bytes.
+/// The first frame, and its bytes.
 fn next(rest: &mut BytesMut) -> io::Result<Option<(RawFrame, Vec<u8>)>> {
     let before = rest.clone();
     let raw = RawFrame::split_from(rest, 131_072).map_err(|_| malformed("frame"))?;
     Ok(raw.map(|raw| (raw, before[..before.len() - rest.len()].to_vec())))
 }
 
-/// The table a payload ends with: of most methods that have one it is the last argument.
+/// The table at the end of a payload: most methods that have a table have it last.
 fn last_table(payload: &[u8]) -> Option<Vec<u8>> {
     (0..payload.len()).find_map(|at| {
         let (length, entries) = payload[at..].split_first_chunk::<4>()?;

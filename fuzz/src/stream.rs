@@ -15,13 +15,13 @@ use tokio_util::codec::Decoder as _;
 use crate::allocation::bounded;
 
 const FRAME_MAX: usize = 4096;
-/// Streams up to this many bytes are cut at every point; longer ones at as many points, which
-/// differ with the length.
+/// Streams up to this many bytes are cut at every point. Longer ones are cut at as many points,
+/// which depend on the length.
 const CUTS: usize = 64;
 
-/// A stream split at every point is the whole: the same frames and the same error, whatever reads
-/// them; a framer accounts for every byte; and content that is stepped over in one piece is what
-/// its frames make.
+/// Splits a stream at every point. All readers find the same frames and the same error in the parts
+/// as in the whole; a framer accounts for every byte; and content that is read in one step equals
+/// what its frames give.
 pub fn stream(data: &[u8]) {
     same_walk(data);
     same_in_parts(data);
@@ -40,7 +40,7 @@ pub fn stream(data: &[u8]) {
     assert_eq!(frames(&bytewise), whole, "byte by byte");
 }
 
-/// All frames of a stream that arrives in these parts, and what ended it.
+/// All frames of a stream that arrives in these parts, and the error that ended it.
 fn frames(parts: &[&[u8]]) -> (Vec<Frame>, Option<String>) {
     let mut codec = FrameCodec::new(FRAME_MAX);
     let mut buffer = BytesMut::new();
@@ -78,8 +78,8 @@ fn length(piece: &Piece) -> usize {
     }
 }
 
-/// A walk over the buffer finds the frames that are cut off it one by one, and ends as that does;
-/// so do the parsers.
+/// Checks that a walk over the buffer and the parsers find the same frames as cutting them off one
+/// by one, and end the same way.
 fn same_walk(data: &[u8]) {
     let mut rest = BytesMut::from(data);
     bounded(0, || walk(data));
@@ -117,7 +117,7 @@ fn walk(data: &[u8]) -> usize {
     frames.position()
 }
 
-/// What the parsers take is what the readers read.
+/// Checks that the parsers accept what the readers accept.
 fn same_payload(raw: &RawFrame) {
     let method = complete::method(&raw.payload);
     if let Ok((rest, method)) = &method {
@@ -134,7 +134,7 @@ fn same_payload(raw: &RawFrame) {
     }
 }
 
-/// A stream that passes by in parts has the frames of the whole, as far as they are some.
+/// Checks that a stream in parts has the same frames as the whole, up to the first error.
 fn same_in_parts(data: &[u8]) {
     let mut frames = Frames::new(data, usize::MAX);
     let whole: Vec<_> = from_fn(|| frames.next_frame().ok()?.map(|frame| frame.header())).collect();
@@ -145,7 +145,8 @@ fn same_in_parts(data: &[u8]) {
     }
 }
 
-/// The headers that have passed, and the length of the payloads before the first wrong end marker.
+/// The headers of the scanned frames, and the length of the payloads before the first wrong end
+/// marker.
 fn scanned<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<FrameHeader>, usize) {
     let mut scanner = FrameScanner::default();
     let (mut headers, mut whole, mut part_of) = (Vec::new(), 0, 0);
@@ -177,7 +178,7 @@ fn same_content(data: &[u8]) {
     assert_eq!((&data[found.properties_range()], &data[found.body_range()]), (found.properties, found.body));
 }
 
-/// The content of the first frames, when they are one and on one channel.
+/// The content of the first frames, when they form one content on one channel.
 fn first_content(buffer: &mut BytesMut) -> Result<Option<(u16, Content<Method>)>, Error> {
     let mut assembler = Assembler::default();
     let mut first = None;

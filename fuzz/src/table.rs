@@ -3,8 +3,8 @@ use bytes::Bytes;
 
 use crate::allocation::bounded;
 
-/// Entries of a table, and elements of an array: the bytes are kept, every value can be read, and
-/// what is built again from the values has the same ones.
+/// Reads the entries of a table and the elements of an array. The bytes are kept, every value can
+/// be read, and a table rebuilt from the values has the same values.
 pub fn table(data: &[u8]) {
     unchecked_entries_are_read_to_the_first_that_is_malformed(data);
     let encoded = Bytes::copy_from_slice(data);
@@ -34,7 +34,7 @@ fn unchecked_entries_are_read_to_the_first_that_is_malformed(data: &[u8]) {
     assert_eq!(are_whole, (entries.as_encoded().is_empty(), elements.as_encoded().is_empty()));
 }
 
-/// Whether a value is the same read in place and read out, however deep.
+/// Checks that a borrowed value equals the owned one, at every depth.
 fn same(borrowed: ValueRef<'_>, owned: &Value) -> bool {
     match (borrowed, owned) {
         (ValueRef::Table(entries), Value::Table(table)) => {
@@ -53,7 +53,7 @@ fn same(borrowed: ValueRef<'_>, owned: &Value) -> bool {
     }
 }
 
-/// `None` when there is a name in it that is no text, which cannot be given to [`Table::push`].
+/// `None` when a name is not text: [`Table::push`] takes only text.
 fn table_again(table: &Table) -> Option<Table> {
     let mut again = Table::new();
     for (key, value) in table {
@@ -78,13 +78,13 @@ fn value_again(value: Value) -> Option<Value> {
     })
 }
 
-/// Put into as many tables and arrays as may be nested, it is one level too deep: to read, and to
-/// build.
+/// Checks that a table in as many tables and arrays as may nest is refused as one level too deep,
+/// both by reading and by building.
 fn too_deep_is_refused(table: Table) {
     let mut bytes = table.as_encoded().to_vec();
     let mut built = Some(Value::from(table));
     for level in 0..MAX_DEPTH {
-        // Arrays in tables and tables in arrays, the outermost a table.
+        // Arrays and tables alternate; the outermost is a table.
         let odd = level % 2 == 1;
         let length = (bytes.len() as u32).to_be_bytes();
         let (name, kind) = if odd { (&[0][..], b'A') } else { (&[][..], b'F') };

@@ -2,11 +2,12 @@ use messaging::TransportOptions;
 
 const SECRET: &str = "swordfish";
 
-/// A transport's URL as it stands; one with a password between the lines of the input, which no
-/// error shows; and one made of the input as user, password and virtual host, which is always one.
+/// Reads a transport URL from the input as it is; then one with a password inserted between its
+/// lines, which no error may show; and one with the input as user, password and virtual host, which
+/// is always valid.
 pub fn transport_url(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    // What is told of a transport it tells without connecting.
+    // The transport is described without connecting.
     let told = |url: &str| match TransportOptions::new().lazy(url) {
         Ok(transport) => format!("{transport:?}"),
         Err(error) => format!("{error} {error:?}"),
@@ -15,8 +16,8 @@ pub fn transport_url(data: &[u8]) {
     let mut parts = text.splitn(3, '\n');
     let mut next = || parts.next().unwrap_or_default();
     let (user, password, vhost) = (next(), next(), next());
-    // A semicolon in a password that is not escaped may begin another URL. Schemes and hosts are
-    // shown in lower case.
+    // An unescaped semicolon in a password may begin another URL. Schemes and hosts are shown in
+    // lower case.
     if !text.to_lowercase().contains(SECRET) && !password.contains(';') {
         for url in [
             format!("rabbit://{}:{SECRET}@{text}", encoded(user)),

@@ -1,7 +1,7 @@
 use amqp_client::Uri;
 
-/// A URI as it stands, and one made of the input as user, password and virtual host: those are read
-/// as they were written.
+/// Reads a URI from the input as it is, and one with the input as user, password and virtual host,
+/// which are read as they were written.
 pub fn uri(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(uri) = Uri::parse(&text) {

@@ -1,7 +1,7 @@
 use messaging::{Serializers, Value};
 
-/// A body of any type, tags of kombu's among it: what was read as JSON or MessagePack is written
-/// and read again the same, or not written because it would be read as something else.
+/// Reads a body of any type, with kombu's tags. What was read as JSON or MessagePack can be written
+/// and read again the same, or is refused because it would be read as something else.
 pub fn value(data: &[u8]) {
     let all = Serializers::new();
     for (name, content_type) in [("json", "application/json"), ("msgpack", "application/x-msgpack")] {
@@ -13,7 +13,8 @@ pub fn value(data: &[u8]) {
     }
 }
 
-/// A float may come back with another last digit, and what is no number is not equal to itself.
+/// Floats are replaced, because one may come back with another last digit, and a NaN does not equal
+/// itself.
 fn without_floats(value: Value) -> Value {
     match value {
         Value::Float(_) => Value::Null,

@@ -1,6 +1,6 @@
-//! The methods of the hot path, without touching a reference count or allocating: `basic.publish`,
-//! of which a client writes and a broker reads millions, `basic.deliver`, of which a client reads
-//! millions, and what settles them; and those properties without which a body cannot be read.
+//! The methods of the hot path, read and written without touching a reference count and without
+//! allocating: `basic.publish`, `basic.deliver` and the settlements (`ack`, `nack`, `reject`), of
+//! which clients and brokers handle millions; and the properties that are needed to read a body.
 
 mod settlement;
 
@@ -25,14 +25,15 @@ use crate::{
 
 pub use settlement::{Ack, Nack, Reject};
 
-/// `basic.publish`, its strings borrowed: from the payload when it is read, from anywhere when it
+/// `basic.publish` with borrowed strings: from the payload when it is read, from anywhere when it
 /// is written.
 ///
 /// ```
 /// use amqp_codec::{Properties, borrowed::Publish};
 /// use bytes::BytesMut;
 ///
-/// let publish = Publish { exchange: b"events", routing_key: b"job.run", mandatory: true, immediate: false };
+/// let publish =
+///     Publish { exchange: b"events", routing_key: b"job.run", mandatory: true, immediate: false };
 /// let mut wire = BytesMut::new();
 /// publish.encode(1, &Properties::default(), b"hello", 131_072, &mut wire)?;
 /// # Ok::<(), amqp_codec::Error>(())
@@ -52,9 +53,9 @@ pub struct Publish<'a> {
 /// `basic.deliver`, its strings borrowed from the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deliver<'a> {
-    /// Whom it is for.
+    /// The consumer that the message is for.
     pub consumer_tag: &'a [u8],
-    /// Its number on the channel.
+    /// The delivery's number on its channel.
     pub delivery_tag: u64,
     /// Whether it was delivered before.
     pub redelivered: bool,
@@ -64,14 +65,14 @@ pub struct Deliver<'a> {
     pub routing_key: &'a [u8],
 }
 
-/// The properties that tell how to read a body, and of which message it is, borrowed from the
-/// encoded ones.
+/// The properties that say how to read a body and which message it is. They borrow from the encoded
+/// properties.
 ///
 /// ```
 /// use amqp_codec::{Properties, ShortString, borrowed::ContentProperties};
 ///
 /// let json = ShortString::from_static("application/json");
-/// let encoded = Properties { content_type: Some(json), priority: Some(3), ..Properties::default() }.encode()?;
+/// let encoded = Properties { content_type: Some(json), ..Properties::default() }.encode()?;
 /// let read = ContentProperties::decode(encoded.as_encoded())?;
 /// assert_eq!(read.content_type, Some(&b"application/json"[..]));
 /// # Ok::<(), amqp_codec::Error>(())
@@ -189,8 +190,8 @@ impl<'a> Publish<'a> {
         Ok(())
     }
 
-    /// Appends method and content header; frames with `body_size` bytes of body are to follow, by
-    /// copy or by a vectored write.
+    /// Appends the method and the content header. The caller then writes frames with `body_size`
+    /// bytes of body, by copy or by a vectored write.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
@@ -224,10 +225,11 @@ impl<'a> Publish<'a> {
         Ok(())
     }
 
-    /// The method's frame, and the header's up to its properties, its size left open; the names
-    /// have been checked.
+    /// Writes the method's frame and the header's frame up to its properties. The header frame's
+    /// size is left open. The caller has checked the names' lengths.
     ///
-    /// By hand and in few pieces: this is what a client does millions of times a second.
+    /// The octets are laid out by hand and appended in few pieces, because a client does this
+    /// millions of times a second.
     #[inline]
     fn put_method_and_header_start(&self, channel: u16, body_size: u64, out: &mut BytesMut) {
         let (exchange, key) = (self.exchange, self.routing_key);

@@ -1,4 +1,5 @@
-//! What settles deliveries and publishes, read past the table of methods.
+//! The settlements of deliveries and publishes, read without the table of methods because they are
+//! on the hot path.
 
 use nom::{Complete, Parser as _};
 
@@ -11,29 +12,29 @@ use crate::{
 /// `basic.ack`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
-    /// Of the delivery, or of the publish.
+    /// The tag of the delivery, or of the publish.
     pub delivery_tag: u64,
-    /// Also all before it that are not settled.
+    /// Settles all unsettled ones with lower tags as well.
     pub multiple: bool,
 }
 
 /// `basic.nack`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nack {
-    /// Of the delivery, or of the publish.
+    /// The tag of the delivery, or of the publish.
     pub delivery_tag: u64,
-    /// Also all before it that are not settled.
+    /// Settles all unsettled ones with lower tags as well.
     pub multiple: bool,
-    /// Deliver it again.
+    /// Asks for the message to be delivered again.
     pub requeue: bool,
 }
 
 /// `basic.reject`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reject {
-    /// Of the delivery.
+    /// The tag of the delivery.
     pub delivery_tag: u64,
-    /// Deliver it again.
+    /// Asks for the message to be delivered again.
     pub requeue: bool,
 }
 
@@ -80,8 +81,8 @@ impl Reject {
     }
 }
 
-/// The arguments that all three have: a tag, and bits in one octet. The names are those of the
-/// method, its tag and its first bit.
+/// Reads the arguments that all three methods share: a tag, then bits in one octet. The macro's
+/// arguments name the method, its tag and its first bit.
 #[inline]
 fn tag_and_bits(payload: &[u8], id: MethodId, names: [&'static str; 3]) -> Result<Option<(u64, u8)>, Error> {
     let Some(arguments) = payload.strip_prefix(&id.octets()) else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! A content header where it lies.
+//! A content header, borrowed from the bytes that hold it.
 
 use bytes::Bytes;
 use nom::{Err, Parser as _};
@@ -10,7 +10,7 @@ use crate::{
     wire::octets::{self, Mode, Parsed, field, long_long, short},
 };
 
-/// What the content that follows a method is like, its properties borrowed.
+/// What a content header says of the content that follows a method; the properties are borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentHeaderRef<'a> {
     /// The class of the method: 60, basic.
@@ -22,7 +22,7 @@ pub struct ContentHeaderRef<'a> {
     pub properties: &'a [u8],
 }
 
-/// The header, its properties copied.
+/// Copies the properties.
 impl From<ContentHeaderRef<'_>> for ContentHeader {
     fn from(ContentHeaderRef { class_id, body_size, properties }: ContentHeaderRef<'_>) -> Self {
         let properties = EncodedProperties::from_encoded(Bytes::copy_from_slice(properties));
@@ -30,7 +30,8 @@ impl From<ContentHeaderRef<'_>> for ContentHeader {
     }
 }
 
-/// A content header with all of its properties. What is in its header table is not looked at.
+/// Reads a content header with all of its properties. The contents of its header table are not
+/// checked.
 pub(crate) fn content_header<M: Mode<Error = Error>>(input: &[u8]) -> Parsed<'_, ContentHeaderRef<'_>> {
     let mut fixed =
         (short::<M>("content class"), short::<M>("content weight"), long_long::<M>("content body size"));
@@ -38,7 +39,7 @@ pub(crate) fn content_header<M: Mode<Error = Error>>(input: &[u8]) -> Parsed<'_,
     let (mut rest, flags) = short::<M>("property flags")(properties)?;
     let mut unknown = flags;
     for (place, property) in Properties::FIELDS.iter().enumerate() {
-        // The flag of the first is the highest bit (spec section 4.2.6.1).
+        // The first property's flag is the highest bit (spec section 4.2.6.1).
         let bit = 1 << (15 - place);
         unknown &= !bit;
         if flags & bit != 0 {

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{error::Error, properties::EncodedProperties, wire::argument::Reader};
 
-/// What the content that follows a method is like.
+/// What the content header says of the content that follows a method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentHeader {
     /// The class of the method: 60, basic.
@@ -42,8 +42,8 @@ impl ContentHeader {
     }
 }
 
-/// A body: the parts it came in. A body of one frame, the usual case, is one part and was not
-/// copied.
+/// A message body, in the parts in which it arrived. A body that fits into one frame, the usual
+/// case, is one part and is never copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Body {
     first: Bytes,
@@ -89,11 +89,11 @@ impl From<Bytes> for Body {
     }
 }
 
-/// Puts one channel's content together: method, header, body frames, in that order and with nothing
-/// between.
+/// Assembles the content of one channel: method, header and body frames, which come in this order
+/// with nothing between.
 ///
-/// `M` is whatever the caller keeps of the method. No memory is reserved from a size the peer
-/// claims.
+/// `M` is whatever the caller keeps of the method. No memory is reserved for a size that the peer
+/// only claims.
 #[derive(Debug)]
 pub struct Assembler<M> {
     state: State<M>,
@@ -124,13 +124,13 @@ impl<M> Default for Assembler<M> {
 }
 
 impl<M> Assembler<M> {
-    /// Whether no content is under way, so that a method may come.
+    /// Tells whether no content is incomplete, so that a method may come.
     #[inline]
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle)
     }
 
-    /// A method frame came: an error when content is under way (505).
+    /// Checks that a method frame may come now; it may not while content is incomplete (505).
     ///
     /// # Errors
     /// [`Error::UnexpectedFrame`]
@@ -143,17 +143,17 @@ impl<M> Assembler<M> {
         }
     }
 
-    /// A method came that content follows.
+    /// Takes a method that content follows.
     ///
     /// # Errors
-    /// [`Error::UnexpectedFrame`] when other content is under way.
+    /// [`Error::UnexpectedFrame`] when other content is incomplete.
     pub fn method(&mut self, method: M) -> Result<(), Error> {
         self.expect_method()?;
         self.state = State::Method(method);
         Ok(())
     }
 
-    /// A content header came. The content is complete when its body is empty.
+    /// Takes a content header. An empty body completes the content at once.
     ///
     /// # Errors
     /// [`Error::UnexpectedFrame`] when no header is due.
@@ -172,11 +172,11 @@ impl<M> Assembler<M> {
         }
     }
 
-    /// A part of the body came. The content is complete with its last part.
+    /// Takes a part of the body. The last part completes the content.
     ///
     /// # Errors
-    /// [`Error::UnexpectedFrame`] when no body is due, [`Error::BodyTooLong`] when it is more than
-    /// was announced.
+    /// [`Error::UnexpectedFrame`] when no body is due, [`Error::BodyTooLong`] when more bytes
+    /// arrive than the header announced.
     pub fn body(&mut self, part: Bytes) -> Result<Option<Content<M>>, Error> {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Body { method, header, mut body, received, is_kept } => {
@@ -184,7 +184,7 @@ impl<M> Assembler<M> {
                 if received > header.body_size {
                     return Err(Error::BodyTooLong { announced: header.body_size, received });
                 }
-                // An empty part says nothing; keeping it would let a peer grow the list for 8 bytes
+                // An empty part adds nothing. Keeping it would let a peer grow the list at 8 bytes
                 // a frame.
                 if is_kept && !part.is_empty() {
                     body.push(part);
@@ -200,8 +200,8 @@ impl<M> Assembler<M> {
         }
     }
 
-    /// Keeps nothing of the body that is under way: its parts are counted as they come, and the
-    /// content is complete, with an empty body, when all of them have come.
+    /// Drops the body that is arriving: its parts are counted but not kept, and the content is
+    /// complete, with an empty body, once all of them have come.
     pub fn discard_body(&mut self) {
         if let State::Body { body, is_kept, .. } = &mut self.state {
             *body = Body::default();
@@ -209,7 +209,7 @@ impl<M> Assembler<M> {
         }
     }
 
-    /// Drops what is under way, as a closed channel does.
+    /// Drops incomplete content, as the close of a channel does.
     pub fn clear(&mut self) {
         self.state = State::Idle;
     }
@@ -219,7 +219,7 @@ fn unexpected(expected: &'static str, got: &'static str) -> Error {
     Error::UnexpectedFrame { expected, got }
 }
 
-/// The sizes of the body frames a body of `length` bytes travels in.
+/// The sizes of the body frames that carry a body of `length` bytes.
 pub fn body_frame_sizes(length: usize, frame_max: usize) -> impl Iterator<Item = usize> {
     let most = frame_max.saturating_sub(crate::tune::FRAME_OVERHEAD).max(1);
     (0..length.div_ceil(most)).map(move |index| most.min(length - index * most))

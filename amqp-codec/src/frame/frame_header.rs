@@ -1,4 +1,4 @@
-//! The first seven octets of a frame (spec section 4.2.3), which tell how long it is: `type:u8
+//! The first seven octets of a frame (spec section 4.2.3), which give its length: `type:u8
 //! channel:u16 size:u32`.
 
 use nom::Streaming;
@@ -15,7 +15,7 @@ pub const FRAME_END: u8 = 0xCE;
 /// Bytes before the payload.
 pub const HEADER_LEN: usize = 7;
 
-/// The type octet, which is the discriminant.
+/// The type of a frame; the discriminant is the octet on the wire.
 ///
 /// ```
 /// use amqp_codec::FrameKind;
@@ -32,12 +32,12 @@ pub enum FrameKind {
     Header = 2,
     /// 3: a part of a content body.
     Body = 3,
-    /// 8: a sign of life.
+    /// 8: a heartbeat.
     Heartbeat = 8,
 }
 
 impl FrameKind {
-    /// The kind that this octet is on the wire.
+    /// The kind that this octet stands for.
     ///
     /// # Errors
     /// [`Error::UnknownFrameType`].
@@ -52,13 +52,13 @@ impl FrameKind {
         }
     }
 
-    /// What it is on the wire.
+    /// The octet that stands for this kind on the wire.
     #[inline]
     pub const fn octet(self) -> u8 {
         self as u8
     }
 
-    /// The name used in errors.
+    /// The kind's name in errors.
     pub const fn name(self) -> &'static str {
         match self {
             FrameKind::Method => "a method frame",
@@ -84,8 +84,8 @@ impl FrameHeader {
     /// Reads the header at the start of `bytes`; `None` until seven bytes are there.
     ///
     /// # Errors
-    /// An unknown type, or a frame over `frame_max`: judged here, before anything is buffered for
-    /// it.
+    /// An unknown type, or a frame over `frame_max`. Both are refused here, before anything is
+    /// buffered for the frame.
     #[inline]
     pub fn peek(bytes: &[u8], frame_max: usize) -> Result<Option<Self>, Error> {
         let parsed = octets::streaming(frame_header::<Streaming>(FrameLimits::new(frame_max))(bytes))?;
@@ -99,7 +99,8 @@ impl FrameHeader {
     }
 }
 
-/// The largest frames that are read, in bytes: of content headers, and of all others.
+/// The largest frames that are read, in bytes: one limit for content headers, one for all other
+/// frames.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameLimits {
     pub(crate) frame_max: usize,
@@ -122,14 +123,15 @@ impl FrameLimits {
     }
 }
 
-/// The header of a frame within the limits.
+/// Reads the header of a frame, which must be within the limits.
 #[inline]
 pub(crate) fn frame_header<M: Mode>(
     limits: FrameLimits,
 ) -> impl Fn(&[u8]) -> Parsed<'_, FrameHeader, M::Error> {
     move |input: &[u8]| match octets::<M>(HEADER_LEN, "frame")(input) {
         Ok((rest, octets)) => {
-            // By reference: what is copied out as one array is taken apart again.
+            // The octets are matched by reference: copied out as one array they would be taken
+            // apart again.
             let Some(&[kind, c1, c0, s3, s2, s1, s0]) = octets.first_chunk::<HEADER_LEN>() else {
                 return Err(failed(|| truncated("frame", HEADER_LEN, octets)));
             };
@@ -140,7 +142,7 @@ pub(crate) fn frame_header<M: Mode>(
             Ok((rest, header))
         }
         Err(cut_off) => match input.first().map(|kind| FrameKind::from_octet(*kind)) {
-            // One octet is enough to tell that this is no frame.
+            // The first octet alone can tell that this is not a frame.
             Some(Err(error)) => Err(failed(|| error)),
             _ => Err(cut_off),
         },

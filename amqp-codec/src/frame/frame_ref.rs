@@ -1,4 +1,4 @@
-//! A frame where it lies: borrowed from the bytes it was found in.
+//! A frame, borrowed from the bytes that hold it.
 
 use std::ops::Range;
 
@@ -8,35 +8,35 @@ use crate::{
     wire::octets::{Mode, Parsed, failed, octets, truncated},
 };
 
-/// A whole frame, its payload borrowed and not looked into.
+/// A whole frame. Its payload is borrowed and not decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameRef<'a> {
     /// The type.
     pub kind: FrameKind,
     /// The channel; 0 is the connection itself.
     pub channel: u16,
-    /// What is between header and end marker.
+    /// The bytes between the frame header and the end marker.
     pub payload: &'a [u8],
-    /// Where the payload begins in the bytes that the frame was found in.
+    /// The offset of the payload in the bytes that hold the frame.
     pub(crate) payload_at: usize,
 }
 
 impl FrameRef<'_> {
-    /// What its first seven octets say.
+    /// The frame's header: its first seven octets.
     #[inline]
     pub const fn header(&self) -> FrameHeader {
         FrameHeader { kind: self.kind, channel: self.channel, size: self.payload.len() as u32 }
     }
 
-    /// Where the payload lies in the bytes that the frame was found in: for who holds those as
-    /// [`Bytes`](bytes::Bytes) and wants a share of them.
+    /// The range of the payload in the bytes that hold the frame. A caller who has those as
+    /// [`Bytes`](bytes::Bytes) can slice the payload out without copying.
     #[inline]
     pub const fn payload_range(&self) -> Range<usize> {
         self.payload_at..self.payload_at + self.payload.len()
     }
 }
 
-/// A whole frame within the limits.
+/// Reads a whole frame, which must be within the limits.
 #[inline]
 pub(crate) fn frame<M: Mode>(limits: FrameLimits) -> impl Fn(&[u8]) -> Parsed<'_, FrameRef<'_>, M::Error> {
     move |input: &[u8]| {

@@ -22,21 +22,21 @@ use crate::{
     properties::EncodedProperties,
 };
 
-/// What a client opens a connection with, and a broker answers to a client of another version.
+/// The bytes with which a client opens a connection. A broker answers with them to a client of
+/// another version.
 pub const PROTOCOL_HEADER: [u8; 8] = *b"AMQP\0\0\x09\x01";
 
-/// A heartbeat, complete.
+/// A complete heartbeat frame.
 pub const HEARTBEAT: [u8; 8] = [8, 0, 0, 0, 0, 0, 0, FRAME_END];
 
-/// A frame whose payload has not been looked into: all that is needed to tell frames apart and to
-/// pass them on.
+/// A frame whose payload is not decoded: enough to tell frames apart and to pass them on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawFrame {
     /// The type.
     pub kind: FrameKind,
     /// The channel; 0 is the connection itself.
     pub channel: u16,
-    /// What is between header and end marker.
+    /// The bytes between the frame header and the end marker.
     pub payload: Bytes,
 }
 
@@ -54,8 +54,7 @@ impl RawFrame {
         Ok(Some(RawFrame { kind, channel, payload }))
     }
 
-    /// Appends the frame as it came, payload and all: what a proxy does that looks into few of
-    /// them.
+    /// Appends the frame with its payload unchanged, as a proxy does that decodes few frames.
     ///
     /// # Errors
     /// [`Error::TooLong`] when it would be over `frame_max`; nothing is appended then.
@@ -66,7 +65,7 @@ impl RawFrame {
         })
     }
 
-    /// Reads the payload.
+    /// Decodes the payload.
     ///
     /// # Errors
     /// A malformed method or content header; a heartbeat with a payload or on a channel other than
@@ -84,7 +83,7 @@ impl RawFrame {
     }
 }
 
-/// Whether a heartbeat on this channel, with so many bytes of payload, is one.
+/// Checks that a heartbeat is on channel 0 and has no payload.
 ///
 /// # Errors
 /// [`Error::MalformedHeartbeat`].
@@ -92,18 +91,18 @@ pub fn check_heartbeat(channel: u16, length: usize) -> Result<(), Error> {
     if channel == 0 && length == 0 { Ok(()) } else { Err(Error::MalformedHeartbeat { channel, length }) }
 }
 
-/// A frame, read. Shown as a line of a transcript, `1 basic.publish exchange="events"
-/// routing_key="job.run"`.
+/// A decoded frame. `Display` shows it as a line of a transcript, `1 basic.publish
+/// exchange="events" routing_key="job.run"`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Frame {
-    /// Channel and method.
+    /// The channel and the method.
     Method(u16, Method),
-    /// Channel, and what the content that follows is like.
+    /// The channel and the content header.
     Header(u16, ContentHeader),
-    /// Channel, and a part of the body.
+    /// The channel and a part of the body.
     Body(u16, Bytes),
-    /// A sign of life. Its channel is 0: on any other it can be written, as a test may want, and is
-    /// not read.
+    /// A heartbeat and its channel, which is 0. One on another channel can be written, for tests,
+    /// but is refused when read.
     Heartbeat(u16),
 }
 
@@ -178,8 +177,8 @@ pub fn encode_content<A: Arguments>(
     Ok(())
 }
 
-/// Appends a frame around what `payload` appends; takes all back when that fails or is over
-/// `frame_max`.
+/// Appends a frame around what `payload` appends. It removes everything again when `payload` fails
+/// or the frame is over `frame_max`.
 #[inline]
 pub(crate) fn encode_frame(
     kind: FrameKind,
@@ -212,8 +211,8 @@ pub(crate) fn encode_frame(
     Ok(())
 }
 
-/// Appends the header of a body frame of `size` bytes; the bytes and [`FRAME_END`] follow, by copy
-/// or by a vectored write.
+/// Appends the frame header of a body frame of `size` bytes. The caller then writes the bytes and
+/// [`FRAME_END`], by copy or by a vectored write.
 #[inline]
 pub fn put_body_frame_header(channel: u16, size: u32, out: &mut BytesMut) {
     out.put_u8(FrameKind::Body.octet());

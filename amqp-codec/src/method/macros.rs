@@ -2,9 +2,9 @@
 
 /// Declares classes and their methods; see `method/mod.rs` for the table it is made for.
 ///
-/// For each class a module with one struct a method and an enum `Method` over them; and over all
-/// classes `Method`, with ids, names, decoding and encoding. `by` names the side that may send it,
-/// `-> Reply` the method that answers.
+/// For each class it makes a module with one struct a method and an enum `Method` over them. Over
+/// all classes it makes the enum `Method`, with ids, names, decoding and encoding. `by` names the
+/// side that may send a method, `-> Reply` the method that answers it.
 macro_rules! methods {
     ($(
         $(#[$class_doc:meta])*
@@ -90,7 +90,7 @@ macro_rules! methods {
             }
         )*
 
-        /// Any method of any class. Shown as its name and the arguments that are set.
+        /// Any method of any class. `Display` shows its name and the arguments that are set.
         #[derive(Clone, PartialEq, Eq)]
         #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
         pub enum Method {

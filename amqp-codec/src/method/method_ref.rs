@@ -1,4 +1,5 @@
-//! A method where it lies, its arguments stepped over and not decoded.
+//! A method, borrowed from the bytes that hold it; its arguments are checked for length but not
+//! decoded.
 
 use bytes::Bytes;
 use nom::Err;
@@ -14,7 +15,7 @@ use crate::{
     },
 };
 
-/// A method whose arguments are all there, borrowed.
+/// A borrowed method whose arguments are complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MethodRef<'a> {
     id: MethodId,
@@ -27,15 +28,15 @@ impl<'a> MethodRef<'a> {
         self.id
     }
 
-    /// The arguments as they stand on the wire; [`MethodId::fields`] says what they are.
+    /// The encoded arguments; [`MethodId::fields`] says what they are.
     pub const fn arguments(&self) -> &'a [u8] {
         self.arguments
     }
 
-    /// The method with its arguments, which are copied once, all of them together.
+    /// Decodes the method. Its arguments are copied once, all together.
     ///
     /// # Errors
-    /// None that parsing has not found.
+    /// None that parsing has not already found.
     pub fn decode(&self) -> Result<Method, Error> {
         let arguments = Bytes::copy_from_slice(self.arguments);
         let mut reader = Reader::new(&arguments);

@@ -25,9 +25,9 @@ use crate::{
 methods! {
     /// Work with connections: handshake, tuning, close.
     Connection(connection) = 10 {
-        /// Broker to client, first of all: who I am and how you may log in.
+        /// The broker's first method: it introduces itself and offers login mechanisms.
         Start("start") = 10 by Server -> StartOk { version_major: u8, version_minor: u8, server_properties: Table, mechanisms: LongString, locales: LongString }
-        /// Who the client is, and its login.
+        /// The client introduces itself and logs in.
         StartOk("start-ok") = 11 by Client { client_properties: Table, mechanism: ShortString, response: Secret, locale: ShortString }
         /// A further challenge of the login mechanism.
         Secure("secure") = 20 by Server -> SecureOk { challenge: LongString }
@@ -35,7 +35,7 @@ methods! {
         SecureOk("secure-ok") = 21 by Client { response: Secret }
         /// The broker's limits; 0 is no limit, and heartbeat 0 is off.
         Tune("tune") = 30 by Server -> TuneOk { channel_max: u16, frame_max: u32, heartbeat: u16 }
-        /// The limits both will keep to.
+        /// The limits that both sides will keep to.
         TuneOk("tune-ok") = 31 by Client { channel_max: u16, frame_max: u32, heartbeat: u16 }
         /// Enter a virtual host.
         Open("open") = 40 by Client -> OpenOk { virtual_host: ShortString, capabilities: ShortString, insist: bool }
@@ -193,7 +193,7 @@ pub struct MethodId {
 }
 
 impl MethodId {
-    /// The four octets that the method's payload begins with.
+    /// The four octets with which the method's payload begins.
     ///
     /// ```
     /// use amqp_codec::{Arguments as _, method::basic};
@@ -207,21 +207,22 @@ impl MethodId {
         [c1, c0, m1, m0]
     }
 
-    /// The method that begins with these four octets, whether the specification has it or not.
+    /// The id in these four octets, whether or not the specification has such a method.
     #[inline]
     pub const fn from_octets([c1, c0, m1, m0]: [u8; 4]) -> Self {
         MethodId { class_id: u16::from_be_bytes([c1, c0]), method_id: u16::from_be_bytes([m1, m0]) }
     }
 
-    /// Reads what a method frame's payload begins with; `None` when it is shorter than that.
-    /// Nothing else is looked at: a proxy or broker tells methods apart by it, against the
-    /// constants that are there for each.
+    /// Reads the id at the start of a method frame's payload; `None` when the payload is shorter
+    /// than that. Nothing else is checked: a proxy or broker compares the id with the constants of
+    /// the methods.
     ///
     /// ```
     /// use amqp_codec::{Arguments as _, MethodId, method::basic};
     ///
     /// let is_settlement = |payload: &[u8]| {
-    ///     matches!(MethodId::peek(payload), Some(basic::Ack::ID | basic::Nack::ID | basic::Reject::ID))
+    ///     let id = MethodId::peek(payload);
+    ///     matches!(id, Some(basic::Ack::ID | basic::Nack::ID | basic::Reject::ID))
     /// };
     /// assert!(is_settlement(b"\0\x3c\0\x50\0\0\0\0\0\0\0\x07\0"));
     /// assert!(!is_settlement(b"\0\x3c\0"));
@@ -288,8 +289,8 @@ impl Method {
         append(self.id(), out, |writer| self.write_arguments(writer))
     }
 
-    /// Checks that methods of class connection are on channel 0, and no others (spec section
-    /// 4.2.3).
+    /// Checks that a method of class connection is on channel 0, and that no other method is (spec
+    /// section 4.2.3).
     ///
     /// # Errors
     /// [`Error::WrongChannel`]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Which side may send a method: whom the specification says implements it on the other side
-/// (section 1.3 and following of the generated reference), and RabbitMQ's extensions.
+/// Which side may send a method: the side opposite the one that the specification says implements
+/// it (section 1.3 and following of the generated reference), and RabbitMQ's extensions.
 ///
 /// ```
 /// use amqp_codec::{Arguments as _, Sender, method::basic};
@@ -15,11 +15,11 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sender {
-    /// The client alone.
+    /// Only the client sends it.
     Client,
-    /// The server, which is the broker, alone.
+    /// Only the server, which is the broker, sends it.
     Server,
-    /// Both.
+    /// Both sides send it.
     Either,
 }
 
@@ -35,7 +35,7 @@ impl Sender {
     }
 }
 
-/// In words: `the client`, `the server`, `either side`.
+/// Shows `the client`, `the server` or `either side`.
 impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

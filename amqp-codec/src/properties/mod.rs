@@ -18,7 +18,8 @@ use crate::{
 
 macro_rules! properties {
     ($($(#[$doc:meta])* $field:ident: $type:ty = $bit:literal;)*) => {
-        /// What a message says of itself. Absent and empty are different things, on the wire too.
+        /// The properties of a message. An absent property differs from an empty one, on the wire
+        /// too.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
         pub struct Properties {
@@ -31,7 +32,7 @@ macro_rules! properties {
             pub const FIELDS: &'static [Field] =
                 &[$(Field { name: stringify!($field), kind: <$type as Argument>::KIND },)*];
 
-            /// The flags octets: one bit a property, highest first.
+            /// The octets of flags: one bit a property, the highest first.
             fn flags(&self) -> u16 {
                 let mut flags = 0;
                 $(if self.$field.is_some() { flags |= 1 << $bit; })*
@@ -75,23 +76,23 @@ properties! {
     content_encoding: ShortString = 14;
     /// The application's headers, also what a headers exchange routes by.
     headers: Table = 13;
-    /// 1 transient, 2 persistent.
+    /// 1 is transient, 2 is persistent.
     delivery_mode: u8 = 12;
-    /// 0 to 9, or to the queue's `x-max-priority`.
+    /// From 0 to 9, or to the queue's `x-max-priority`.
     priority: u8 = 11;
-    /// What this answers, or what the answer shall carry.
+    /// The id of the request that this message answers, or that its answer is to carry.
     correlation_id: ShortString = 10;
-    /// Where the answer goes: a queue name, by custom.
+    /// Where the answer goes: by custom a queue's name.
     reply_to: ShortString = 9;
     /// Time to live in milliseconds, as text.
     expiration: ShortString = 8;
     /// The message's own id.
     message_id: ShortString = 7;
-    /// When it was sent: seconds since 1970-01-01 UTC.
+    /// When it was sent, in seconds since 1970-01-01 UTC.
     timestamp: u64 = 6;
     /// The application's name for the kind of message (`type` on the wire).
     kind: ShortString = 5;
-    /// Who sent it; RabbitMQ checks it against the login.
+    /// The user who sent it; RabbitMQ checks it against the login.
     user_id: ShortString = 4;
     /// The application that sent it.
     app_id: ShortString = 3;
@@ -102,8 +103,7 @@ properties! {
 /// Delivery mode of a message that a durable queue keeps through a restart.
 pub const PERSISTENT: u8 = 2;
 
-/// Properties as the bytes they are on the wire: what passes through is neither decoded nor
-/// rewritten.
+/// Properties in their encoded form. A message that passes through keeps them byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedProperties(Bytes);
 
@@ -111,7 +111,7 @@ impl EncodedProperties {
     /// No properties at all: two zero octets of flags.
     pub const NONE: EncodedProperties = EncodedProperties(Bytes::from_static(&[0, 0]));
 
-    /// From flags and property list, unchecked until [`decode`](Self::decode).
+    /// Takes flags and property list. They are unchecked until [`decode`](Self::decode).
     pub fn from_encoded(bytes: Bytes) -> Self {
         EncodedProperties(bytes)
     }
@@ -121,7 +121,7 @@ impl EncodedProperties {
         &self.0
     }
 
-    /// Reads them.
+    /// Decodes the properties.
     ///
     /// # Errors
     /// Flags that basic does not have, a property that reaches past the end, a malformed header
@@ -134,14 +134,15 @@ impl EncodedProperties {
     }
 }
 
-/// ` content_type="text/plain" priority=3`: each one that is there, a space before it.
+/// Shows each property that is set, with a space before it: ` content_type="text/plain"
+/// priority=3`.
 impl fmt::Display for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.show(f)
     }
 }
 
-/// As [`Properties`], or what is wrong with them.
+/// Shows the decoded [`Properties`], or why they cannot be decoded.
 impl fmt::Display for EncodedProperties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.decode() {
@@ -151,14 +152,14 @@ impl fmt::Display for EncodedProperties {
     }
 }
 
-/// Properties as a content header can be written from: decoded, or encoded before, as those of a
-/// message that passes through or is sent again and again.
+/// Properties that a content header can be written with: decoded ones, or encoded ones that are
+/// passed on or sent repeatedly.
 pub trait PropertyList {
     /// Appends flags and property list.
     ///
     /// # Errors
-    /// [`Error::TooLong`] when the headers are 4 GiB or more; what was appended is to be dropped
-    /// then.
+    /// [`Error::TooLong`] when the headers are 4 GiB or more. The caller must then remove what was
+    /// appended.
     fn append_to(&self, out: &mut BytesMut) -> Result<(), Error>;
 }
 
@@ -187,8 +188,8 @@ impl Properties {
     /// Appends flags and property list.
     ///
     /// # Errors
-    /// [`Error::TooLong`] when the headers are 4 GiB or more; what was appended is to be dropped
-    /// then.
+    /// [`Error::TooLong`] when the headers are 4 GiB or more. The caller must then remove what was
+    /// appended.
     pub fn encode_into(&self, out: &mut BytesMut) -> Result<(), Error> {
         let mut writer = Writer::new(out);
         self.write(&mut writer)?;

@@ -1,4 +1,5 @@
-//! Properties taken apart as bytes: one is taken out or changed, the others stay what they are.
+//! Properties split into their encoded fields, so that one can be changed while the others keep
+//! their bytes.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -12,9 +13,9 @@ use crate::{
 /// How many properties there are.
 const FIELDS: usize = Properties::FIELDS.len();
 
-/// The properties of a message, each as the bytes it is: for who passes a message on with little
-/// changed. Nothing in the headers is looked at, so they may be nested deeper than [`Properties`]
-/// are read.
+/// The properties of a message, each in its encoded form, for programs that pass a message on with
+/// few changes. The headers' values are not checked, so they may nest deeper than [`Properties`]
+/// may.
 ///
 /// Properties go by the names of [`Properties::FIELDS`], which are those of the fields of
 /// [`Properties`].
@@ -36,12 +37,12 @@ const FIELDS: usize = Properties::FIELDS.len();
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawProperties {
-    /// Each as it stands on the wire, its length included.
+    /// Each property as it is on the wire, including its length.
     fields: [Option<Bytes>; FIELDS],
 }
 
 impl RawProperties {
-    /// Takes properties apart; the parts share their bytes.
+    /// Splits properties into fields, which share their bytes.
     ///
     /// # Errors
     /// Flags that basic does not have, a property that reaches past the end, bytes left over.
@@ -82,20 +83,20 @@ impl RawProperties {
         self.fields.get(index)?.as_ref()?.get(length_octets(kind)..)
     }
 
-    /// Takes a property out; tells whether it was there.
+    /// Removes a property; tells whether it was there.
     pub fn remove(&mut self, name: &str) -> bool {
         index(name).and_then(|index| self.fields.get_mut(index)?.take()).is_some()
     }
 
-    /// The headers, empty when there are none.
+    /// The headers; empty when there are none.
     ///
     /// # Errors
-    /// When an entry is malformed. What is nested in it may be.
+    /// When an entry is malformed. A value nested in it is not checked.
     pub fn headers(&self) -> Result<HeaderTable, Error> {
         HeaderTable::from_encoded(self.get("headers").unwrap_or_default())
     }
 
-    /// Puts these headers in place of those that are there.
+    /// Replaces the headers.
     ///
     /// # Errors
     /// [`Error::TooLong`] when they are 4 GiB or more.
@@ -113,7 +114,7 @@ impl RawProperties {
         Ok(())
     }
 
-    /// Flags and property list again.
+    /// Joins the fields to flags and property list.
     pub fn join(&self) -> EncodedProperties {
         let present =
             || self.fields.iter().zip(bits()).filter_map(|(field, bit)| Some((field.as_ref()?, bit)));
@@ -133,7 +134,7 @@ fn index(name: &str) -> Option<usize> {
     Properties::FIELDS.iter().position(|field| field.name == name)
 }
 
-/// How many octets of a property are its length.
+/// How many octets the length of such a property has.
 const fn length_octets(kind: FieldKind) -> usize {
     match kind {
         FieldKind::ShortString => 1,
@@ -142,7 +143,7 @@ const fn length_octets(kind: FieldKind) -> usize {
     }
 }
 
-/// The length of the property at the start, of its own length too; `None` when that is cut off.
+/// The length of the first property, including its length octets; `None` when those are truncated.
 fn whole_length(kind: FieldKind, rest: &[u8]) -> Option<usize> {
     match kind {
         FieldKind::ShortString => rest.first().map(|length| 1 + usize::from(*length)),

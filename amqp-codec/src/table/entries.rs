@@ -1,5 +1,5 @@
-//! Reading tables and arrays without touching a reference count: the values as they stand in the
-//! bytes.
+//! Reading tables and arrays without touching a reference count: the values are borrowed from the
+//! encoded bytes.
 
 use crate::{error::Error, wire::nesting};
 
@@ -25,8 +25,8 @@ use crate::{error::Error, wire::nesting};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entries<'a>(&'a [u8]);
 
-/// Iterator over the elements of an [`Array`](crate::Array), borrowed from it; or, as [`Entries`],
-/// over unchecked bytes.
+/// Iterator over the elements of an [`Array`](crate::Array), borrowed from it; like [`Entries`], it
+/// also goes over unchecked bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Elements<'a>(&'a [u8]);
 
@@ -54,19 +54,19 @@ pub enum ValueRef<'a> {
 }
 
 impl<'a> Entries<'a> {
-    /// Over bytes that have been checked.
+    /// Iterates over bytes that have been checked.
     pub(crate) fn new(encoded: &'a [u8]) -> Self {
         Entries(encoded)
     }
 
-    /// Over the bytes of a table's entries, without the length that goes before them on the wire.
-    /// Nothing is checked: it ends where an entry is malformed.
+    /// Iterates over the bytes of a table's entries, without the length that precedes them on the
+    /// wire. Nothing is checked: the iterator ends at a malformed entry.
     pub const fn from_encoded(encoded: &'a [u8]) -> Self {
         Entries(encoded)
     }
 
-    /// Checks the entries to come, but not what is nested in their values:
-    /// [`from_encoded`](Self::from_encoded) gets to the last of them.
+    /// Checks the remaining entries, but not what is nested in their values. After that
+    /// [`from_encoded`](Self::from_encoded) reaches the last of them.
     ///
     /// # Errors
     /// When an entry is malformed.
@@ -74,12 +74,12 @@ impl<'a> Entries<'a> {
         nesting::check_entries(self.0)
     }
 
-    /// The bytes of the entries to come.
+    /// The bytes of the remaining entries.
     pub fn as_encoded(&self) -> &'a [u8] {
         self.0
     }
 
-    /// The entries to come as the bytes they are: the name of each, and all of it.
+    /// The remaining entries as bytes: each one's name, and the whole entry.
     pub fn raw(mut self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         std::iter::from_fn(move || {
             let before = self.0;
@@ -91,7 +91,7 @@ impl<'a> Entries<'a> {
 }
 
 impl<'a> Elements<'a> {
-    /// Over bytes that have been checked.
+    /// Iterates over bytes that have been checked.
     pub(crate) fn new(encoded: &'a [u8]) -> Self {
         Elements(encoded)
     }
@@ -109,7 +109,7 @@ impl<'a> Elements<'a> {
         nesting::check_elements(self.0)
     }
 
-    /// The bytes of the elements to come.
+    /// The bytes of the remaining elements.
     pub fn as_encoded(&self) -> &'a [u8] {
         self.0
     }
@@ -140,7 +140,7 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 impl<'a> ValueRef<'a> {
-    /// Any integer type, widened, as [`Value::as_i64`](crate::Value::as_i64).
+    /// Any integer type, widened; as [`Value::as_i64`](crate::Value::as_i64).
     pub fn as_i64(&self) -> Option<i64> {
         Some(match *self {
             ValueRef::I8(n) => n.into(),
@@ -154,9 +154,9 @@ impl<'a> ValueRef<'a> {
         })
     }
 
-    /// The value at the start of `bytes`, which have been checked, and what follows it. In std's
-    /// words, for nothing is told here: with nom's `take` a table of twenty headers takes a fifth
-    /// longer.
+    /// Reads the value at the start of `bytes`, which have been checked, and returns it with the
+    /// rest. It uses the standard library and not nom's `take`, because no error has to be reported
+    /// here and `take` makes a table of twenty headers a fifth slower.
     #[inline]
     pub(crate) fn split_from(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (&tag, rest) = bytes.split_first()?;
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_is_nested_is_stepped_over_and_what_is_malformed_is_the_end() {
-        // Its own length is right, what it says of its inside is not.
+        // The length of the nested table is right; an entry inside it is malformed.
         let inner = b"\x01xS\0\0\0\xff";
         let table = [b"\x01aF\0\0\0\x07", &inner[..], b"\x01bA\0\0\0\x01?", b"\x01ct\x01"].concat();
         let mut entries = Entries::from_encoded(&table);

@@ -1,5 +1,6 @@
-//! The headers of a message as the bytes they are, of which one is found, put in or taken out. What
-//! is nested in the others is neither read nor written: it may be deeper than any [`Table`] is.
+//! A message's headers as bytes, in which single headers can be found, inserted and removed. Values
+//! nested in the others are neither decoded nor rewritten, so they may nest deeper than a [`Table`]
+//! may.
 
 use crate::{
     error::Error,
@@ -10,7 +11,7 @@ use crate::{
     wire::text::check_short,
 };
 
-/// Entries of a table, whose own form has been checked, and nothing in them.
+/// Entries of a table. Their own form has been checked, but not what is nested in them.
 ///
 /// ```
 /// use amqp_codec::{HeaderTable, ValueRef};
@@ -37,16 +38,16 @@ impl HeaderTable {
         HeaderTable { encoded: Vec::new() }
     }
 
-    /// Of the entries' bytes, without the length that goes before them on the wire.
+    /// Takes the entries' bytes, without the length that precedes them on the wire.
     ///
     /// # Errors
-    /// When an entry is malformed. What is nested in it may be.
+    /// When an entry is malformed. A value nested in it is not checked.
     pub fn from_encoded(encoded: &[u8]) -> Result<Self, Error> {
         Entries::from_encoded(encoded).check()?;
         Ok(HeaderTable { encoded: encoded.to_vec() })
     }
 
-    /// The entries' bytes, without the length that goes before them on the wire.
+    /// The entries' bytes, without the length that precedes them on the wire.
     pub fn as_encoded(&self) -> &[u8] {
         &self.encoded
     }
@@ -66,7 +67,7 @@ impl HeaderTable {
         self.entries().find(|(other, _)| *other == name.as_bytes()).map(|(_, value)| value)
     }
 
-    /// Puts a value at the end, after taking out what had its name.
+    /// Appends a value, after removing the entries that had its name.
     ///
     /// # Errors
     /// A name over 255 bytes, or nesting over 32; nothing is changed then.
@@ -78,7 +79,7 @@ impl HeaderTable {
         Ok(())
     }
 
-    /// Puts tables in a row at the end, after taking out what had the name.
+    /// Appends an array of tables, after removing the entries that had its name.
     ///
     /// # Errors
     /// A name over 255 bytes, or more than the wire can hold; nothing is changed then.
@@ -95,8 +96,8 @@ impl HeaderTable {
         Ok(())
     }
 
-    /// Gives the first value of a name another one, at the end, after taking out what had that, and
-    /// any other of the old name. Tells whether there was one.
+    /// Moves the first value named `name` to the end under the name `new`. Other entries of either
+    /// name are removed. Tells whether there was such a value.
     ///
     /// # Errors
     /// A name over 255 bytes; nothing is changed then.
@@ -114,7 +115,7 @@ impl HeaderTable {
         Ok(true)
     }
 
-    /// Takes out every entry of this name; tells whether there was one.
+    /// Removes every entry of this name; tells whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
         if self.get(name).is_none() {
             return false;
@@ -124,8 +125,8 @@ impl HeaderTable {
         true
     }
 
-    /// Puts the entries in the order of their names' bytes, those of equal names in the order they
-    /// had: as RabbitMQ writes headers it has changed.
+    /// Sorts the entries by the bytes of their names; entries of equal names keep their order.
+    /// RabbitMQ writes headers in this order after changing them.
     pub fn sort(&mut self) {
         let mut entries: Vec<_> = self.entries().raw().collect();
         if !entries.is_sorted_by_key(|(name, _)| *name) {
@@ -156,7 +157,7 @@ fn sized(tag: u8, value: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    /// Tables in tables, so many.
+    /// A table nested `levels` deep.
     fn nested(levels: usize) -> Vec<u8> {
         (0..levels).fold(Vec::new(), |inner, _| {
             let length = u32::try_from(inner.len()).unwrap();

@@ -1,9 +1,9 @@
-//! Field tables and arrays (spec section 4.2.5.5), kept as the bytes they are on the wire, and the
-//! values in them.
+//! Field tables and arrays (spec section 4.2.5.5), kept in their encoded form, and the values in
+//! them.
 //!
 //! A table that passes through is never rebuilt: order, duplicates and the exact encoding stay. It
-//! is checked once, when it is made; after that reading cannot fail, and a value is decoded when it
-//! is asked for.
+//! is checked once, when it is made. After that reading cannot fail, and a value is decoded only
+//! when it is asked for.
 //!
 //! The types of values are RabbitMQ's (<https://www.rabbitmq.com/amqp-0-9-1-errata#section_3>),
 //! which differ from the letter of the specification.
@@ -44,11 +44,11 @@ use crate::{
 #[derive(Clone, Default)]
 pub struct Table {
     encoded: Bytes,
-    /// Of the deepest nesting inside, this table counted.
+    /// The depth of the deepest nesting inside, this table included.
     depth: u8,
 }
 
-/// Values in a row.
+/// A sequence of values.
 ///
 /// Cloning shares the bytes.
 #[derive(Clone, Default)]
@@ -63,7 +63,7 @@ impl Table {
         Table { encoded: Bytes::new(), depth: 1 }
     }
 
-    /// From the entries' bytes, without the length that goes before them on the wire.
+    /// Takes the entries' bytes, without the length that precedes them on the wire.
     ///
     /// # Errors
     /// When an entry is malformed, or nested deeper than 32.
@@ -72,7 +72,7 @@ impl Table {
         Ok(Table { encoded, depth })
     }
 
-    /// The entries' bytes, without the length that goes before them on the wire.
+    /// The entries' bytes, without the length that precedes them on the wire.
     pub fn as_encoded(&self) -> &Bytes {
         &self.encoded
     }
@@ -87,7 +87,7 @@ impl Table {
         TableEntries { source: &self.encoded, entries: self.entries() }
     }
 
-    /// As [`iter`](Self::iter), names and values borrowed: the quicker way to look at them all.
+    /// As [`iter`](Self::iter), with borrowed names and values: faster for reading all of them.
     pub fn entries(&self) -> Entries<'_> {
         Entries::new(&self.encoded)
     }
@@ -141,13 +141,14 @@ impl Table {
             }
         }
         self.encoded = kept.freeze();
-        // What was removed may have been the deepest; what is left was checked before.
+        // The removed entry may have been the deepest. The rest was checked before, so this cannot
+        // fail.
         self.depth = nesting::check_table(&self.encoded, 1).unwrap_or(self.depth);
         true
     }
 
-    /// Puts the entries in the order of their keys' bytes, those of equal keys in the order they
-    /// had: as RabbitMQ writes a table it has changed.
+    /// Sorts the entries by the bytes of their keys; entries of equal keys keep their order.
+    /// RabbitMQ writes a table in this order after changing it.
     pub fn sort(&mut self) {
         let mut entries: Vec<_> = RawEntries(&self.encoded).collect();
         if entries.is_sorted_by_key(|(name, _)| *name) {
@@ -170,7 +171,7 @@ impl Array {
         Array { encoded: Bytes::new(), depth: 1 }
     }
 
-    /// From the elements' bytes, without the length that goes before them on the wire.
+    /// Takes the elements' bytes, without the length that precedes them on the wire.
     ///
     /// # Errors
     /// When an element is malformed, or nested deeper than 32.
@@ -179,7 +180,7 @@ impl Array {
         Ok(Array { encoded, depth })
     }
 
-    /// The elements' bytes, without the length that goes before them on the wire.
+    /// The elements' bytes, without the length that precedes them on the wire.
     pub fn as_encoded(&self) -> &Bytes {
         &self.encoded
     }
@@ -194,7 +195,7 @@ impl Array {
         ArrayElements { source: &self.encoded, elements: self.elements() }
     }
 
-    /// As [`iter`](Self::iter), borrowed: the quicker way to look at them all.
+    /// As [`iter`](Self::iter), with borrowed values: faster for reading all of them.
     pub fn elements(&self) -> Elements<'_> {
         Elements::new(&self.encoded)
     }
@@ -233,7 +234,7 @@ pub enum Value {
     I32(i32),
     /// `i`
     U32(u32),
-    /// `l`; `L`, which py-amqp writes for the same, is read as this too.
+    /// `l`; also `L`, which py-amqp writes for the same type.
     I64(i64),
     /// `f`
     F32(f32),
@@ -324,8 +325,7 @@ impl Value {
         }
     }
 
-    /// The value with a share in `source`, whose bytes it was read from and which have been
-    /// checked.
+    /// The owned form of a checked value, which shares the bytes of `source`.
     fn of(value: ValueRef<'_>, source: &Bytes) -> Option<Value> {
         Some(match value {
             ValueRef::Bool(b) => Value::Bool(b),
@@ -397,7 +397,7 @@ fn sized(out: &mut BytesMut, tag: u8, what: &'static str, bytes: &[u8]) -> Resul
     Ok(())
 }
 
-/// The depth of what holds `value`.
+/// The depth of a table or array that contains `value`.
 fn nested(value: &Value) -> Result<u8, Error> {
     match value.depth() {
         depth if depth >= MAX_DEPTH => Err(Error::TooDeep { limit: MAX_DEPTH }),
@@ -405,8 +405,8 @@ fn nested(value: &Value) -> Result<u8, Error> {
     }
 }
 
-/// Appends in place when nobody shares the bytes, to a copy otherwise. A failed write leaves them
-/// as they were.
+/// Appends in place when nobody shares the bytes, and to a copy otherwise. A failed write leaves
+/// them unchanged.
 fn append(encoded: &mut Bytes, write: impl FnOnce(&mut BytesMut) -> Result<(), Error>) -> Result<(), Error> {
     let mut out = match std::mem::take(encoded).try_into_mut() {
         Ok(own) => own,

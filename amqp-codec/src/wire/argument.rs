@@ -1,7 +1,6 @@
-//! One argument at a time: the reader and writer under every method, header and table.
+//! Readers and writers of single arguments, which every method, header and table uses.
 //!
-//! Bits are packed here: consecutive booleans share octets, lowest bit first (spec section
-//! 4.2.5.2).
+//! They pack bits: consecutive booleans share octets, lowest bit first (spec section 4.2.5.2).
 
 use std::fmt;
 
@@ -41,14 +40,14 @@ pub(crate) trait Argument: Sized {
     /// When the value is longer than its length field can say.
     fn write(&self, writer: &mut Writer<'_>, what: &'static str) -> Result<(), Error>;
 
-    /// Whether it is what an argument that nobody set is: zero, empty.
+    /// Tells whether the value is the default: zero or empty.
     fn is_default(&self) -> bool;
 
     /// Writes it as a transcript shows it.
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
-/// ` name=value`, nothing for a value that nobody set, and the bare name of a bit that is set.
+/// Shows ` name=value`. A default value shows nothing, and a set bit only its name.
 pub(crate) fn show_argument<A: Argument>(name: &str, value: &A, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if value.is_default() {
         return Ok(());
@@ -113,7 +112,7 @@ impl<'a> Reader<'a> {
         octets::end(self.rest, what)
     }
 
-    /// Whatever follows bits begins with an octet of its own.
+    /// Ends a run of bits: the next argument begins with a new octet.
     #[inline]
     fn next<T>(&mut self, parser: impl FnMut(&'a [u8]) -> Parsed<'a, T>) -> Result<T, Error> {
         self.bits_left = 0;
@@ -154,7 +153,7 @@ impl<'a> Writer<'a> {
         self.bits_used += 1;
     }
 
-    /// A length octet, then the bytes; `ShortString` has checked the length.
+    /// Writes a length octet, then the bytes; `ShortString` has checked the length.
     pub(crate) fn short(&mut self, text: &ShortString) {
         self.u8(text.len() as u8);
         self.out.put_slice(text.as_bytes());

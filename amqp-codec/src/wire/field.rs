@@ -1,4 +1,4 @@
-//! What the tables of methods and properties say of themselves: for sniffers, generators and tests.
+//! Descriptions of method arguments and properties, for sniffers, generators and tests.
 
 /// One argument of a method, or one property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -6,14 +6,14 @@ pub struct Field {
     /// The specification's name as a Rust name: `-` is `_`, `type` is `kind`, `nowait` is
     /// `no_wait`.
     pub name: &'static str,
-    /// How it is written.
+    /// How the value is encoded.
     pub kind: FieldKind,
 }
 
-/// How a field is written (spec section 4.2.5).
+/// How a field is encoded (spec section 4.2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FieldKind {
-    /// One bit; bits in a row share octets, lowest first.
+    /// One bit. Consecutive bits share octets, lowest bit first.
     Bit,
     /// One octet.
     Octet,
@@ -21,13 +21,13 @@ pub enum FieldKind {
     Short,
     /// Four octets.
     Long,
-    /// Eight octets; timestamps too.
+    /// Eight octets; also used for timestamps.
     LongLong,
-    /// An octet of length, then as many.
+    /// One octet of length, then that many bytes.
     ShortString,
-    /// Four octets of length, then as many.
+    /// Four octets of length, then that many bytes.
     LongString,
-    /// Four octets of length, then entries.
+    /// Four octets of length, then that many bytes of entries.
     Table,
 }
 

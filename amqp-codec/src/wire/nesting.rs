@@ -1,12 +1,12 @@
-//! Stepping over encoded values without building them: how tables are checked once, with a cap on
-//! their nesting.
+//! Stepping over encoded values without building them. Tables are checked this way once, with a cap
+//! on their nesting.
 
 use crate::{
     error::Error,
     wire::octets::{split, split_array},
 };
 
-/// How deep tables and arrays may be nested in one another.
+/// How deep tables and arrays may nest.
 pub const MAX_DEPTH: u8 = 32;
 
 /// Steps over one value without building it. Returns what follows it and how deep it nests.
@@ -20,8 +20,7 @@ pub(crate) fn skip(bytes: &[u8], depth: u8) -> Result<(&[u8], u8), Error> {
     Ok((rest, reached))
 }
 
-/// Splits the value at the start into its tag and what it holds, which is not looked at, and what
-/// follows it.
+/// Splits the first value into its tag and its contents, which are not checked, and the rest.
 fn split_value(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), Error> {
     let (rest, [tag]) = split_array(bytes, "field type")?;
     let length = match tag {
@@ -70,7 +69,7 @@ pub(crate) fn check_elements(mut bytes: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// What follows the name at the start, if there is another entry.
+/// The bytes after the first entry's name; `None` when there is no entry.
 fn after_name(bytes: &[u8]) -> Result<Option<&[u8]>, Error> {
     if bytes.is_empty() {
         return Ok(None);
@@ -91,7 +90,7 @@ pub(crate) fn check_array(mut bytes: &[u8], depth: u8) -> Result<u8, Error> {
     Ok(deepest)
 }
 
-/// One level down, or the cap's error.
+/// The next depth, or the error of the cap.
 pub(crate) fn deeper(depth: u8) -> Result<u8, Error> {
     if depth >= MAX_DEPTH { Err(Error::TooDeep { limit: MAX_DEPTH }) } else { Ok(depth + 1) }
 }

@@ -1,10 +1,10 @@
-//! Fields off the front of a slice: the parsers that every reader of this crate rests on, from
-//! nom's `take` up.
+//! Parsers of fields at the front of a slice. Every reader of this crate is built from them, and
+//! they are built from nom's `take`.
 //!
-//! Each is written once for both of nom's modes: with [`nom::Complete`] what is cut off is
-//! [`Error::Truncated`] and names the field, with [`nom::Streaming`] it is `Incomplete` and tells
-//! how many octets are missing. A number is taken whole and turned with `from_be_bytes`: nom's own
-//! number parsers add octet by octet.
+//! Each is written once for both of nom's modes. With [`nom::Complete`] a truncated field is
+//! [`Error::Truncated`], which names it; with [`nom::Streaming`] it is `Incomplete`, which says how
+//! many octets are missing. A number is taken whole and converted with `from_be_bytes`, because
+//! nom's own number parsers add octet by octet.
 
 use nom::{
     Complete, Emit, Err, IResult, IsStreaming, OutputM, Parser as _, Streaming, bytes::take,
@@ -13,10 +13,10 @@ use nom::{
 
 use crate::{error::Error, wire::field::FieldKind};
 
-/// What follows the field, and the field.
+/// The rest of the input, and the field.
 pub(crate) type Parsed<'a, T, E = Error> = IResult<&'a [u8], T, E>;
 
-/// What a parser does where its input ends, and what it says of what is wrong.
+/// How a parser behaves at the end of its input, and how it reports errors.
 pub(crate) trait Mode {
     type Input: IsStreaming;
     type Error: Failure;
@@ -32,8 +32,9 @@ impl Mode for Streaming {
     type Error = Error;
 }
 
-/// As [`Complete`], and says nothing of what is wrong: for the hot path, which has only to know
-/// that something is, and goes again then. An error in words takes room in every result on the way.
+/// As [`Complete`], but errors carry no details. The hot path uses it: it needs to know only that
+/// something is wrong, and then parses again for the details. A detailed error would enlarge every
+/// result on the way.
 pub(crate) struct Silent;
 
 impl Mode for Silent {
@@ -41,7 +42,7 @@ impl Mode for Silent {
     type Error = ();
 }
 
-/// An error that may be made of this crate's.
+/// An error type that can be made from this crate's error.
 pub(crate) trait Failure: for<'a> ParseError<&'a [u8]> {
     fn new(error: impl FnOnce() -> Error) -> Self;
 }
@@ -58,13 +59,13 @@ impl Failure for () {
     fn new(_: impl FnOnce() -> Error) -> Self {}
 }
 
-/// A failure for which no other parser has to be tried.
+/// A failure after which nom tries no alternative parser.
 #[inline]
 pub(crate) fn failed<E: Failure>(error: impl FnOnce() -> Error) -> Err<E> {
     Err::Error(E::new(error))
 }
 
-/// So many octets.
+/// Takes `count` octets.
 #[inline]
 pub(crate) fn octets<M: Mode>(
     count: usize,
@@ -134,8 +135,8 @@ pub(crate) fn long_string<M: Mode>(what: &'static str) -> impl Fn(&[u8]) -> Pars
     }
 }
 
-/// What a field of this kind holds, without its length. A bit is taken with the whole octet it is
-/// in.
+/// Takes the contents of a field of this kind, without its length. A bit is taken with its whole
+/// octet.
 #[inline]
 pub(crate) fn field<M: Mode>(
     kind: FieldKind,
@@ -151,13 +152,13 @@ pub(crate) fn field<M: Mode>(
     }
 }
 
-/// What is at the front of `all` before `rest`, which is its end.
+/// The front of `all` up to `rest`, which is the end of `all`.
 #[inline]
 pub(crate) fn between<'a>(all: &'a [u8], rest: &[u8]) -> &'a [u8] {
     all.get(..all.len() - rest.len()).unwrap_or_default()
 }
 
-/// The end.
+/// Checks that nothing is left.
 ///
 /// # Errors
 /// [`Error::TrailingBytes`].
@@ -166,8 +167,7 @@ pub(crate) fn end(rest: &[u8], what: &'static str) -> Result<(), Error> {
     if rest.is_empty() { Ok(()) } else { Err(Error::TrailingBytes { what, count: rest.len() }) }
 }
 
-/// So many octets and what follows them, of all there is: what tables are stepped over with, value
-/// by value.
+/// Splits off `count` octets from complete input. Tables are stepped over with it, value by value.
 #[inline]
 pub(crate) fn split<'a>(
     bytes: &'a [u8],
@@ -177,7 +177,7 @@ pub(crate) fn split<'a>(
     octets::<Silent>(count, what)(bytes).map_err(|_| truncated(what, count, bytes))
 }
 
-/// As [`split`], as many as the array has.
+/// As [`split`], for as many octets as the array has.
 #[inline]
 pub(crate) fn split_array<'a, const N: usize>(
     bytes: &'a [u8],
@@ -186,17 +186,17 @@ pub(crate) fn split_array<'a, const N: usize>(
     array::<Silent, N>(what)(bytes).map_err(|_| truncated(what, N, bytes))
 }
 
-/// What a parser that works on all there is says, in this crate's words.
+/// Turns the result of a parser of complete input into this crate's error.
 #[inline]
 pub(crate) fn complete<T>(parsed: Result<T, Err<Error>>) -> Result<T, Error> {
     parsed.map_err(|error| match error {
         Err::Error(error) | Err::Failure(error) => error,
-        // Only streaming parsers say it.
+        // Only streaming parsers return `Incomplete`.
         Err::Incomplete(_) => Error::Truncated { what: "input", needed: 1, left: 0 },
     })
 }
 
-/// As [`complete`], of a parser that may ask for more: `None`.
+/// As [`complete`], for a parser that may ask for more input: `None` then.
 #[inline]
 pub(crate) fn streaming<T>(parsed: Result<T, Err<Error>>) -> Result<Option<T>, Error> {
     match parsed {
@@ -206,7 +206,7 @@ pub(crate) fn streaming<T>(parsed: Result<T, Err<Error>>) -> Result<Option<T>, E
     }
 }
 
-/// Takes a field off the front of `rest`, which holds all there is.
+/// Takes a field off the front of `rest`, which is complete.
 #[inline]
 pub(crate) fn next<'a, T>(
     rest: &mut &'a [u8],

@@ -1,5 +1,5 @@
-//! Short and long strings. Both are bytes first: AMQP peers do send what is not UTF-8, and a proxy
-//! must pass it on.
+//! Short and long strings. Both are bytes first: AMQP peers send text that is not UTF-8, and a
+//! proxy must pass it on.
 
 use std::{borrow::Borrow, borrow::Cow, fmt, hash, str};
 
@@ -20,7 +20,7 @@ impl ShortString {
     /// The empty string.
     pub const EMPTY: ShortString = ShortString(Bytes::new());
 
-    /// From a literal, without allocating.
+    /// Takes a literal, without allocating.
     ///
     /// # Panics
     /// At compile time when used in a `const`, otherwise when called, if the literal is longer than
@@ -30,7 +30,7 @@ impl ShortString {
         ShortString(Bytes::from_static(text.as_bytes()))
     }
 
-    /// From bytes that need not be UTF-8, without copying.
+    /// Takes bytes that need not be UTF-8, without copying.
     ///
     /// # Errors
     /// [`Error::ShortStringTooLong`] over 255 bytes; `what` names the field in it.
@@ -39,7 +39,7 @@ impl ShortString {
         Ok(ShortString(bytes))
     }
 
-    /// From text, naming the field for the error.
+    /// Copies text; `what` names the field in the error.
     ///
     /// # Errors
     /// [`Error::ShortStringTooLong`] over 255 bytes.
@@ -48,13 +48,13 @@ impl ShortString {
         Ok(ShortString(Bytes::copy_from_slice(text.as_bytes())))
     }
 
-    /// For the wire reader, which knows that a length octet cannot exceed 255.
+    /// Takes bytes from the wire reader, whose length octet cannot exceed 255.
     pub(crate) fn from_wire(bytes: Bytes) -> Self {
         debug_assert!(bytes.len() <= Self::MAX);
         ShortString(bytes)
     }
 
-    /// Detaches the string from the read buffer it may be a slice of.
+    /// Copies the string out of the read buffer that it may be a slice of.
     pub fn detach(&self) -> Self {
         ShortString(Bytes::copy_from_slice(&self.0))
     }
@@ -75,7 +75,7 @@ impl LongString {
     /// The empty string.
     pub const EMPTY: LongString = LongString(Bytes::new());
 
-    /// From a literal, without allocating.
+    /// Takes a literal, without allocating.
     pub const fn from_static(text: &'static str) -> Self {
         LongString(Bytes::from_static(text.as_bytes()))
     }
@@ -115,7 +115,7 @@ impl TryFrom<String> for ShortString {
     }
 }
 
-/// A login response or other secret: travels as a long string, never appears in `Debug` or
+/// A login response or another secret. It travels as a long string and never appears in `Debug` or
 /// `Display`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(LongString);
@@ -159,7 +159,7 @@ macro_rules! byte_string {
                 str::from_utf8(&self.0)
             }
 
-            /// The text, with the replacement character for what is not UTF-8.
+            /// The text, with the replacement character for bytes that are not UTF-8.
             pub fn to_text(&self) -> Cow<'_, str> {
                 String::from_utf8_lossy(&self.0)
             }
@@ -215,8 +215,8 @@ macro_rules! byte_string {
             }
         }
 
-        // By content, as `Borrow<[u8]>` asks: maps keyed by the string are searched with plain
-        // bytes.
+        // Strings hash by their bytes, as `Borrow<[u8]>` demands: maps keyed by a string are
+        // searched with plain bytes.
         impl hash::Hash for $name {
             fn hash<H: hash::Hasher>(&self, state: &mut H) {
                 self.as_bytes().hash(state);
