@@ -1,25 +1,25 @@
-//! The budget of a turn: how much is done under a virtual host's lock before others get their turn,
-//! counted in work and not in time.
+//! The budget of a turn: how much work is done under a virtual host's lock before others get it. It
+//! counts work and not time, so that the core needs no clock.
 
-/// The most work of a turn. A unit is a message put into a queue, a delivery settled, a binding
+/// The most work of one turn. A unit is a message put into a queue, a delivery settled, a binding
 /// looked at, a word of a pattern matched, or a KiB copied: about a tenth of a microsecond. A whole
-/// read of small publishes is less.
+/// read of small publishes costs less than this.
 pub(crate) const BUDGET: u64 = 8192;
 
-/// The least work of a turn, however many wait: to hand the lock over costs something, too.
+/// The least work of one turn, however many wait: handing the lock over has a cost, too.
 const LEAST: u64 = BUDGET / 16;
 
-/// What has been done in this turn, and whether that is enough.
+/// The work done in this turn, and whether that is enough.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    /// How much may be done in a turn by who does not share it.
+    /// The limit of a turn that is not shared.
     bound: u64,
-    /// How much may be done in this turn.
+    /// The limit of this turn.
     most_now: u64,
-    /// How many have waited at once since nobody did.
+    /// The highest number of waiters since nobody last waited.
     sharing: u64,
     spent: u64,
-    /// The most that any turn took.
+    /// The most work that any turn did.
     most: u64,
 }
 
@@ -30,8 +30,8 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Somebody has the lock anew, and so many wait for it. They share one turn between them, so
-    /// that the last of those who wait at any time waits for one turn besides the one under way.
+    /// Begins a turn while so many others wait for the lock. They share one turn between them, so
+    /// that the last of those who wait at any time waits for one turn besides the current one.
     #[inline]
     pub(crate) fn begin_before(&mut self, waiting: usize) {
         self.most = self.most.max(self.spent);
@@ -40,38 +40,38 @@ impl Budget {
         self.most_now = if self.sharing < 2 { self.bound } else { (self.bound / self.sharing).max(LEAST) };
     }
 
-    /// So much has been done.
+    /// Counts work that has been done.
     #[inline]
     pub(crate) fn spend(&mut self, work: u64) {
         self.spent += work;
     }
 
-    /// So many octets have been copied or read.
+    /// Counts octets that have been copied or read.
     #[inline]
     pub(crate) fn spend_octets(&mut self, count: usize) {
         self.spent += (count >> 10) as u64;
     }
 
-    /// Tells whether others are to get their budget.
+    /// Tells whether the turn is over and others are to get the lock.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.spent >= self.most_now
     }
 
-    /// Somebody has the lock anew, and nobody waits for it.
+    /// Begins a turn while nobody waits for the lock.
     #[cfg(test)]
     pub(crate) fn begin(&mut self) {
         self.begin_before(0);
     }
 
-    /// Ends turns after so much work.
+    /// Limits turns to this much work.
     #[cfg(test)]
     pub(crate) fn set_bound(&mut self, bound: u64) {
         self.bound = bound;
         self.most_now = bound;
     }
 
-    /// The most that any turn took.
+    /// The most work that any turn did.
     #[cfg(test)]
     pub(crate) fn most(&self) -> u64 {
         self.most.max(self.spent)
@@ -82,8 +82,8 @@ impl Budget {
 mod tests {
     use super::*;
 
-    /// How much those do who have turns one after the other, each to the end, while so many wait
-    /// when each of them begins.
+    /// The work of all who take consecutive full turns, with these numbers of waiters as each turn
+    /// begins.
     fn done(waiting: impl IntoIterator<Item = usize>) -> u64 {
         let mut budget = Budget::default();
         let turn = |waiting| {
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(done([0]), BUDGET);
         assert_eq!(done([1]), BUDGET);
         for count in 2..=16 {
-            // Whether or not others come after.
+            // The sum is bounded whether or not others come after.
             assert!(done((1..=count).rev()) <= BUDGET, "{count}");
             assert!(done(vec![count; count]) <= BUDGET, "{count}");
         }

@@ -1,22 +1,22 @@
-//! How much of it there may be in a virtual host.
+//! The limits of a virtual host.
 
-/// How much of it there may be in a virtual host.
+/// The limits of a virtual host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) queues: usize,
-    /// The predeclared ones not counted.
+    /// The number of exchanges, without the predeclared ones.
     pub(crate) exchanges: usize,
-    /// Those by which every queue is bound to the default exchange not counted.
+    /// The number of bindings, without those of every queue to the default exchange.
     pub(crate) bindings: usize,
-    /// Consumers of a channel.
+    /// The number of consumers of a channel.
     pub(crate) consumers: usize,
-    /// Unacknowledged deliveries of a channel.
+    /// The number of unacknowledged deliveries of a channel.
     pub(crate) unacked: u32,
-    /// How long a delivery may be out unacknowledged, in milliseconds; [`u64::MAX`] is for ever.
+    /// How long a delivery may stay unacknowledged, in milliseconds; [`u64::MAX`] is no limit.
     pub(crate) ack_timeout: u64,
-    /// Dead letters that may come of one publish.
+    /// The number of dead letters that may stem from one publish.
     pub(crate) letters: u32,
-    /// Bytes that all of it may take.
+    /// The memory of the whole virtual host, in bytes.
     pub(crate) memory: u64,
 }
 

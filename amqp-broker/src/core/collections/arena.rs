@@ -1,5 +1,5 @@
-//! Slots with typed ids that tell when what they named is gone: a slot that is used again has
-//! another generation.
+//! Slots with typed ids that detect when their value is gone: each reuse of a slot increases its
+//! generation.
 
 use std::{fmt, hash, marker::PhantomData};
 
@@ -11,7 +11,7 @@ pub(crate) struct Id<K> {
 }
 
 impl<K> Id<K> {
-    /// The slot's place: unique among the living.
+    /// The slot's index, which is unique among the living.
     #[inline]
     pub(crate) fn index(self) -> usize {
         self.index as usize
@@ -59,7 +59,7 @@ impl<K> fmt::Debug for Id<K> {
     }
 }
 
-/// Values in slots that are used again.
+/// Values in slots that are reused.
 pub(crate) struct Arena<T, K> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
@@ -110,7 +110,7 @@ impl<T, K> Arena<T, K> {
         Some(value)
     }
 
-    /// The values from a place on, with their ids.
+    /// The values from an index on, with their ids.
     pub(crate) fn iter_from(&self, place: usize) -> impl Iterator<Item = (Id<K>, &T)> {
         self.slots.iter().enumerate().skip(place).filter_map(|(index, slot)| {
             let id = Id { index: index as u32, generation: slot.generation, of: PhantomData };

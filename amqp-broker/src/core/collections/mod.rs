@@ -1,4 +1,4 @@
-//! Collections that the entities of a virtual host are kept in.
+//! Collections for the entities of a virtual host.
 
 pub(crate) mod arena;
 pub(crate) mod segments;

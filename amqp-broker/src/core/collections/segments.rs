@@ -1,18 +1,17 @@
-//! A double-ended queue in pieces: a long one grows without being moved as a whole, and gives its
-//! memory back while it drains.
+//! A double-ended queue in segments: a long one grows without being moved as a whole, and frees
+//! memory while it drains.
 
 use std::collections::VecDeque;
 
-/// How many elements a piece holds at first. One that others are inserted into holds at most twice
-/// as many.
+/// How many elements a segment holds at first. Insertions may double that.
 const SEGMENT: usize = 256;
 
-/// A double-ended queue in pieces.
+/// A double-ended queue in segments.
 #[derive(Debug)]
 pub(crate) struct Segments<T> {
-    /// None is empty unless it is the only one.
+    /// No segment is empty unless it is the only one.
     segments: VecDeque<VecDeque<T>>,
-    /// One that became empty, for the next that is needed.
+    /// A segment that became empty, kept for the next one that is needed.
     spare: Option<VecDeque<T>>,
 }
 
@@ -61,7 +60,8 @@ impl<T> Segments<T> {
         element
     }
 
-    /// Puts an element behind all those of which `is_before` holds; they come before all others.
+    /// Inserts an element behind all those for which `is_before` holds; they must precede all
+    /// others.
     pub(crate) fn insert_after(&mut self, element: T, is_before: impl Fn(&T) -> bool) {
         let starts_before = |segment: &VecDeque<T>| segment.front().is_some_and(&is_before);
         let index = self.segments.partition_point(starts_before);
@@ -74,12 +74,13 @@ impl<T> Segments<T> {
         }
     }
 
-    /// From the front to the back.
+    /// Iterates from the front to the back.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.segments.iter().flatten()
     }
 
-    /// One that is empty. The first one grows as it must: many a queue never holds more than a few.
+    /// An empty segment. The first one starts small, because many queues never hold more than a few
+    /// messages.
     fn another(&mut self) -> VecDeque<T> {
         match self.spare.take() {
             Some(spare) => spare,
@@ -124,8 +125,8 @@ mod tests {
     }
 
     proptest! {
-        /// Beside a sorted vector: what is appended is the highest, and what was taken is put back
-        /// to its place.
+        /// Compares with a sorted vector: the highest elements are appended, and elements that were
+        /// taken are put back to their place.
         #[test]
         fn it_is_one_queue_whatever_its_pieces(acts in prop::collection::vec(act(), 1..30)) {
             let (mut queue, mut model, mut taken, mut next) = (Segments::default(), VecDeque::new(), Vec::new(), 0_u32);

@@ -1,11 +1,11 @@
-//! A header that the broker adds to what it delivers.
+//! A header that the broker adds to deliveries.
 
 use amqp_codec::{Error, HeaderTable, content::CONTENT_HEADER_LEN};
 
 use super::properties::{Changes, Relevant};
 
-/// The content header with one more integer among its headers, which are in the order of their
-/// names then, as RabbitMQ writes them.
+/// The content header with one more integer header. The headers are then sorted by name, as
+/// RabbitMQ writes them.
 ///
 /// # Errors
 /// Properties that cannot be read.

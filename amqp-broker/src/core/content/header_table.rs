@@ -1,14 +1,14 @@
-//! What of a message's headers is looked at as the bytes it is, and them as values.
+//! Access to a message's headers, as encoded bytes and as values.
 
 use amqp_codec::{Elements, Entries, Error, ShortString, Table, Value, ValueRef};
 use bytes::Bytes;
 
-/// The first value of this name among entries.
+/// The first value of this name among the entries.
 pub(crate) fn get<'a>(mut entries: Entries<'a>, name: &str) -> Option<ValueRef<'a>> {
     entries.find(|(other, _)| *other == name.as_bytes()).map(|(_, value)| value)
 }
 
-/// The first value of this name among entries, as the bytes it is.
+/// The first value of this name among the entries, still encoded.
 pub(crate) fn raw<'a>(entries: Entries<'a>, name: &str) -> Option<&'a [u8]> {
     let (_, entry) = entries.raw().find(|(other, _)| *other == name.as_bytes())?;
     entry.get(1 + name.len()..)
@@ -19,8 +19,8 @@ pub(crate) fn texts<'a>(elements: Elements<'a>) -> impl Iterator<Item = &'a [u8]
     elements.filter_map(|element| if let ValueRef::LongString(text) = element { Some(text) } else { None })
 }
 
-/// The headers as values. One that nests too deep to be one equals nothing that a binding can ask
-/// for, but is there.
+/// The headers as values. A value that nests too deep to be decoded is present, but equals nothing
+/// that a binding can ask for.
 ///
 /// # Errors
 /// What is malformed.

@@ -3,7 +3,7 @@
 
 use amqp_codec::ShortString;
 
-/// The routing keys of a message, each once.
+/// The routing keys of a message, without duplicates.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keys<'a> {
     pub(crate) first: &'a [u8],

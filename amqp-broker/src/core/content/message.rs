@@ -1,4 +1,5 @@
-//! A message: what was published, byte for byte, stored once for all queues it is in.
+//! A message: it is kept byte for byte as it was published, and stored once for all queues that
+//! hold it.
 
 use std::sync::{
     Arc,
@@ -7,19 +8,19 @@ use std::sync::{
 
 use bytes::Bytes;
 
-/// What a message takes beside its octets: its place in a queue, and what the allocator adds. An
-/// estimate.
+/// The memory that a message takes besides its octets: its entry in a queue, and the allocator's
+/// overhead. An estimate.
 pub(crate) const MESSAGE_OVERHEAD: u64 = 200;
 
-/// What the place in a queue takes of a message whose octets are weighed by themselves. An
+/// The memory of an entry in a queue, when the message's octets are counted separately. An
 /// estimate.
 const PLACE: u64 = 128;
 
-/// Bodies up to this many bytes are stored beside the rest of the message and copied into what is
-/// written; larger ones are shared and written from where they are.
+/// Bodies up to this many bytes are stored with the rest of the message and copied into the output;
+/// larger ones are shared, and written without being copied.
 pub(crate) const SMALL_BODY: usize = 4096;
 
-/// The parts of a message, as they are encoded into a frame.
+/// The parts of a message, as they are encoded into frames.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parts<'a> {
     /// Exchange and routing key, each with its length octet: the end of `basic.deliver`, `get-ok`
@@ -31,8 +32,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) small: &'a [u8],
     /// The body, when it is large.
     pub(crate) large: &'a [Bytes],
-    /// The keys of the header `BCC` that was taken out, each with its length octet. No receiver
-    /// sees them, but a dead letter still goes by them.
+    /// The keys of the `BCC` header, which has been taken out, each with its length octet. No
+    /// receiver sees them, but a dead letter is still routed by them.
     pub(crate) blind: &'a [u8],
 }
 
@@ -48,7 +49,7 @@ impl<'a> Parts<'a> {
         self.header.get(amqp_codec::content::CONTENT_HEADER_LEN..).unwrap_or_default()
     }
 
-    /// The keys of the header `BCC` that was taken out.
+    /// The keys of the `BCC` header, which has been taken out.
     pub(crate) fn blind_keys(&self) -> impl Iterator<Item = &'a [u8]> {
         let mut rest = self.blind;
         std::iter::from_fn(move || {
@@ -63,7 +64,7 @@ impl<'a> Parts<'a> {
         self.small.len() + self.large.iter().map(Bytes::len).sum::<usize>()
     }
 
-    /// Bytes of all of it.
+    /// How many bytes the whole message has.
     pub(crate) fn weight(&self) -> u64 {
         (self.route.len() + self.header.len() + self.blind.len() + self.body_len()) as u64
     }
@@ -74,10 +75,10 @@ fn split_short(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::from(length))
 }
 
-/// A message that is being published, in the publisher's own buffer still.
+/// A message that is being published and still lies in the publisher's own buffer.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
-    /// Exchange and key, content header, small body, blind keys, one after the other.
+    /// Exchange and key, content header, small body and blind keys, in this order.
     bytes: Vec<u8>,
     header_at: usize,
     body_at: usize,
@@ -87,7 +88,7 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Starts over, keeping the memory.
+    /// Starts a new message; the memory is kept.
     pub(crate) fn start(&mut self, exchange: &[u8], routing_key: &[u8]) {
         self.bytes.clear();
         self.large.clear();
@@ -100,42 +101,42 @@ impl Draft {
         self.body_at = self.header_at;
     }
 
-    /// Bytes of memory that it takes.
+    /// How many bytes of memory it takes.
     pub(crate) fn capacity(&self) -> u64 {
         self.bytes.capacity() as u64
     }
 
-    /// Gives memory back that is more than most messages need.
+    /// Frees memory beyond what most messages need.
     pub(crate) fn give_back(&mut self) {
         if self.bytes.capacity() > 2 * SMALL_BODY {
             self.bytes = Vec::new();
         }
     }
 
-    /// The content header frame's payload.
+    /// Appends the content header frame's payload.
     pub(crate) fn header(&mut self, payload: &[u8]) {
         self.bytes.extend_from_slice(payload);
         self.body_at = self.bytes.len();
     }
 
-    /// Another content header in the place of the one it has.
+    /// Replaces the content header.
     pub(crate) fn replace_header(&mut self, payload: &[u8]) {
         self.bytes.splice(self.header_at..self.body_at, payload.iter().copied());
         self.body_at = self.header_at + payload.len();
     }
 
-    /// A part of a body that is small as a whole.
+    /// Appends a part of a body that is small as a whole.
     pub(crate) fn small(&mut self, part: &[u8]) {
         self.bytes.extend_from_slice(part);
     }
 
-    /// The parts of a body that is large as a whole.
+    /// Sets the parts of a body that is large as a whole.
     pub(crate) fn large(&mut self, parts: Vec<Bytes>) {
         self.large = parts;
     }
 
-    /// A key by which dead letters go too, after the body. Beyond 64 KiB of them they are
-    /// forgotten.
+    /// Appends a blind key after the body, for the routing of dead letters. Keys beyond 64 KiB are
+    /// dropped.
     pub(crate) fn blind_key(&mut self, key: &[u8]) {
         let length = u8::try_from(key.len()).ok();
         let blind = u16::try_from(key.len() + 1).ok().and_then(|more| self.blind.checked_add(more));
@@ -156,15 +157,15 @@ impl Draft {
         self.bytes.get(..self.header_at).unwrap_or_default()
     }
 
-    /// The message as it is stored: for one queue, or to be shared by several, as a letter of this
-    /// origin or of none.
+    /// The message in its stored form: for one queue, or shared by several, as a dead letter of
+    /// this origin or as an original.
     pub(crate) fn message(&mut self, is_shared: bool, origin: Option<Origin>) -> Message {
         let large =
             if self.large.is_empty() { None } else { Some(Arc::new(std::mem::take(&mut self.large))) };
         let extra = is_shared || origin.is_some() || large.is_some();
         Message {
             bytes: Arc::from(self.bytes.as_slice()),
-            // Two names of at most 256 bytes each lie before the header.
+            // Only two names of at most 256 bytes each precede the header.
             header_at: self.header_at as u16,
             body_at: self.body_at as u32,
             blind: self.blind,
@@ -177,34 +178,34 @@ impl Draft {
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     bytes: Arc<[u8]>,
-    /// One pointer: most messages have none of it, and millions may be held.
+    /// One pointer, because most messages have none of it, and millions of messages may be stored.
     extra: Option<Arc<Extra>>,
     body_at: u32,
     header_at: u16,
     blind: u16,
 }
 
-/// What messages have that are large, shared by several queues, or dead letters.
+/// What only large messages, messages shared by several queues and dead letters have.
 #[derive(Debug, Default)]
 pub(crate) struct Extra {
     large: Option<Arc<Vec<Bytes>>>,
-    /// In how many places it is: its octets are weighed once.
+    /// How many places hold it: its octets are counted once for all.
     places: AtomicU32,
-    /// How many dead letters have come of it.
+    /// How many dead letters it has given rise to.
     letters: AtomicU32,
-    /// Where a dead letter comes from, if not from itself.
+    /// The publish that a dead letter stems from, if not its own.
     origin: Option<Origin>,
 }
 
-/// What dead letters have come of: one publish, however many queues its message and their letters
+/// The publish that dead letters stem from, however many queues its message and their dead letters
 /// died in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origin(Arc<Extra>);
 
 impl Origin {
-    /// One letter more; tells whether that is no more than there may be.
+    /// Counts one more dead letter; tells whether that is within the limit.
     pub(crate) fn counts(&self, most: u32) -> bool {
-        // Nobody else counts: all of it is under the virtual host's lock.
+        // The virtual host's lock makes this thread the only one that counts.
         let letters = self.0.letters.load(Ordering::Relaxed);
         self.0.letters.store(letters.saturating_add(1), Ordering::Relaxed);
         letters < most
@@ -220,15 +221,15 @@ fn split<'a>(bytes: &'a [u8], header_at: usize, body_at: usize, blind: u16, larg
     Parts { route, header, small, large, blind }
 }
 
-/// A message as it is written to where it lasts: its bytes, and how they are divided.
+/// A message as the store writes it: its bytes, and how they are divided.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packed<'a> {
-    /// Names, content header, small body, blind keys.
+    /// Names, content header, small body and blind keys.
     pub(crate) bytes: &'a [u8],
     pub(crate) header_at: u16,
     pub(crate) body_at: u32,
     pub(crate) blind: u16,
-    /// The body, when it is large: one for all queues it is in.
+    /// The body, when it is large; it is shared by all queues that hold it.
     pub(crate) large: Option<&'a Arc<Vec<Bytes>>>,
 }
 
@@ -240,7 +241,8 @@ impl Message {
         Packed { bytes, header_at, body_at, blind, large }
     }
 
-    /// The message that was packed. What was never packed gives some message too, and no panic.
+    /// Restores a message that was packed. Other input gives an arbitrary message, but does not
+    /// panic.
     pub(crate) fn unpack(packed: Packed<'_>) -> Self {
         let Packed { bytes, header_at, body_at, blind, large } = packed;
         let extra = large.map(|large| Arc::new(Extra { large: Some(Arc::clone(large)), ..Extra::default() }));
@@ -258,7 +260,7 @@ impl Message {
         self.parts().body_len()
     }
 
-    /// Bytes of all of it.
+    /// How many bytes the whole message has.
     #[inline]
     pub(crate) fn weight(&self) -> u64 {
         (self.bytes.len() + self.large().iter().map(Bytes::len).sum::<usize>()) as u64
@@ -269,20 +271,20 @@ impl Message {
         self.extra.as_ref().and_then(|extra| extra.large.as_ref()).map_or(&[][..], |parts| parts)
     }
 
-    /// How many octets of it are copied where it is delivered.
+    /// How many octets a delivery of it copies.
     #[inline]
     pub(crate) fn copied(&self) -> usize {
         self.bytes.len()
     }
 
-    /// What letters of it come of, if that is known.
+    /// The origin of dead letters of this message, if it is known.
     pub(crate) fn origin(&self) -> Option<Origin> {
         let extra = self.extra.as_ref()?;
         Some(extra.origin.clone().unwrap_or_else(|| Origin(Arc::clone(extra))))
     }
 
-    /// It is in one place more: how much more memory that takes, near enough. What is shared counts
-    /// once.
+    /// Counts one more place that holds it; returns about how much more memory that takes. A shared
+    /// message counts once.
     #[inline]
     pub(crate) fn enter(&self) -> u64 {
         let Some(extra) = &self.extra else { return MESSAGE_OVERHEAD + self.weight() };
@@ -291,7 +293,7 @@ impl Message {
         if places == 0 { PLACE + MESSAGE_OVERHEAD + self.weight() } else { PLACE }
     }
 
-    /// It has left a place: how much less memory it takes.
+    /// Counts one place less; returns about how much memory that frees.
     #[inline]
     pub(crate) fn leave(&self) -> u64 {
         let Some(extra) = &self.extra else { return MESSAGE_OVERHEAD + self.weight() };

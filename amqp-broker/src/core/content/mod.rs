@@ -1,4 +1,4 @@
-//! The content of a publish, its headers and properties kept as the bytes they came in.
+//! The content of a publish. Headers and properties stay in the bytes in which they arrived.
 
 pub(crate) mod extra_header;
 pub(crate) mod header_table;

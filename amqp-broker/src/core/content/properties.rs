@@ -1,5 +1,5 @@
-//! The few properties the broker looks at or changes, found in the encoded property list without
-//! decoding.
+//! The few properties that the broker reads or changes; they are found in the encoded property list
+//! without decoding the others.
 
 use amqp_codec::{Error, content::CONTENT_HEADER_LEN};
 
@@ -11,26 +11,26 @@ const EXPIRATION: u16 = 1 << 8;
 const TIMESTAMP: u16 = 1 << 6;
 const USER_ID: u16 = 1 << 4;
 
-/// What routing, expiry, ordering and the login check need of a message's properties.
+/// The properties that routing, expiry, ordering and the login check need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Relevant<'a> {
     /// The header table's entries.
     pub(crate) headers: Option<&'a [u8]>,
     pub(crate) priority: Option<u8>,
-    /// Milliseconds as text.
+    /// The time to live in milliseconds, as text.
     pub(crate) expiration: Option<&'a [u8]>,
     pub(crate) user_id: Option<&'a [u8]>,
     pub(crate) reply_to: Option<&'a [u8]>,
 }
 
 impl<'a> Relevant<'a> {
-    /// Finds them.
+    /// Finds the properties in their encoded form.
     ///
     /// # Errors
     /// Flags that basic does not have, a property that reaches past the end, bytes left over.
     #[inline]
     pub(crate) fn find(encoded: &'a [u8]) -> Result<Self, Error> {
-        // The usual message.
+        // Most messages have none of them.
         if Self::are_none(encoded) {
             return Ok(Relevant::default());
         }
@@ -40,13 +40,14 @@ impl<'a> Relevant<'a> {
         Self::walk(u16::from_be_bytes(*flags), rest)
     }
 
-    /// Tells whether there is nothing of them at a glance: no property at all, or a delivery mode.
+    /// Tells quickly whether none of them is set: there is no property at all, or a delivery mode
+    /// only.
     #[inline]
     pub(crate) fn are_none(encoded: &[u8]) -> bool {
         matches!(encoded, [0, 0] | [0x10, 0, _])
     }
 
-    /// Property by property in the order of the flags (spec section 4.2.6.1).
+    /// Walks property by property in the order of the flags (spec section 4.2.6.1).
     fn walk(flags: u16, mut rest: &'a [u8]) -> Result<Self, Error> {
         if flags & 0b11 != 0 {
             return Err(Error::UnknownPropertyFlags(flags));
@@ -73,18 +74,18 @@ impl<'a> Relevant<'a> {
     }
 }
 
-/// What is to be otherwise in a message's properties.
+/// Changes to a message's properties.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Changes<'a> {
     /// The header table's entries.
     pub(crate) headers: Option<&'a [u8]>,
     pub(crate) reply_to: Option<&'a [u8]>,
-    /// Takes the expiration out.
+    /// Removes the expiration.
     pub(crate) lasting: bool,
 }
 
 impl Changes<'_> {
-    /// A content header frame's payload, changed.
+    /// A content header frame's payload with the changes.
     ///
     /// # Errors
     /// Properties that cannot be read, or are too long.
@@ -116,7 +117,7 @@ impl Changes<'_> {
     }
 }
 
-/// Appends a property that has a length of so many octets.
+/// Appends a property whose length takes this many octets.
 fn put(value: &[u8], length_octets: usize, out: &mut Vec<u8>) -> Result<(), Error> {
     let octets = value.len().to_be_bytes();
     let (above, length) = octets.split_at_checked(octets.len() - length_octets).unwrap_or_default();
@@ -139,8 +140,8 @@ fn flags_of(flags: u16) -> impl Iterator<Item = u16> {
     })
 }
 
-/// Splits the property of this flag off: how many octets of it are its length, all of it, and what
-/// follows.
+/// Splits off the property of this flag: how many octets its length takes, the whole property, and
+/// the rest.
 fn split(rest: &[u8], bit: u16) -> Result<(usize, &[u8], &[u8]), Error> {
     let (length_octets, what): (usize, _) = match bit {
         HEADERS => (4, "headers"),
@@ -157,14 +158,14 @@ fn split(rest: &[u8], bit: u16) -> Result<(usize, &[u8], &[u8]), Error> {
     Ok((length_octets, whole, after))
 }
 
-/// Whether the delivery mode asks a message to survive.
+/// Tells whether the delivery mode asks for persistence.
 pub(crate) fn is_persistent(encoded: &[u8]) -> bool {
     let Some((flags, mut rest)) = encoded.split_first_chunk::<2>() else { return false };
     let flags = u16::from_be_bytes(*flags);
     if flags & DELIVERY_MODE == 0 {
         return false;
     }
-    // What stands before it: content type, content encoding, headers.
+    // Content type, content encoding and headers precede it.
     for (bit, length_octets) in [(1 << 15, 1), (1 << 14, 1), (HEADERS, 4)] {
         if flags & bit != 0 {
             let Ok((octets, after)) = take(rest, length_octets, "property") else { return false };

@@ -1,4 +1,4 @@
-//! The way of a delivery from a queue to a connection.
+//! The path of a delivery from a queue to a connection.
 
 use super::sink::{Delivery, Sink};
 use crate::core::{
@@ -19,7 +19,7 @@ use crate::core::{
     journal::kept::Kept,
 };
 
-/// All that a delivery passes on its way from a queue to a connection.
+/// All entities that a delivery passes on its way from a queue to a connection.
 pub(crate) struct DeliveryPath<'a> {
     queue_id: QueueId,
     pub(crate) queue: &'a mut Queue,
@@ -45,7 +45,7 @@ impl<'a> DeliveryPath<'a> {
         Some(DeliveryPath { queue_id, queue, consumer_id, consumer, channel, connection })
     }
 
-    /// Lets the consumer wait for its channel, if that is what it lacks.
+    /// Makes the consumer wait for its channel, if it is the channel that lacks room.
     pub(crate) fn wait_for_channel(&mut self) {
         if !self.connection.congested
             && self.consumer.has_room()
@@ -55,7 +55,7 @@ impl<'a> DeliveryPath<'a> {
         }
     }
 
-    /// Sends a stream's consumer the next message, if there is one, and room for it.
+    /// Sends the next message to a stream's consumer, if there is one and the consumer has room.
     pub(crate) fn deliver_record(&mut self, now: u64, sink: &mut impl Sink) -> Option<Message> {
         if self.connection.congested
             || !self.consumer.has_room()
@@ -66,7 +66,7 @@ impl<'a> DeliveryPath<'a> {
         let (offset, message) = self.queue.stream.as_ref()?.at(self.consumer.offset)?;
         let message = message.clone();
         self.consumer.offset = offset + 1;
-        // What cannot be read cannot take another header: it goes as it came.
+        // Headers that cannot be read cannot be extended: the message goes out unchanged.
         let header = with_extra_header(message.parts().header, "x-stream-offset", offset).ok();
         let mut parts = message.parts();
         if let Some(header) = &header {
@@ -86,7 +86,7 @@ impl<'a> DeliveryPath<'a> {
         Some(message)
     }
 
-    /// Sends a message of the queue and keeps it until it is acknowledged.
+    /// Sends a message of the queue, and keeps it until it is acknowledged.
     #[inline]
     pub(crate) fn deliver_entry(&mut self, now: u64, entry: Entry, sink: &mut impl Sink) {
         let header = entry.header();
@@ -112,7 +112,7 @@ impl<'a> DeliveryPath<'a> {
         self.channel.unacked.push(tag, held);
     }
 
-    /// Sends a message; tells its delivery tag.
+    /// Sends a message; returns its delivery tag.
     #[inline]
     pub(crate) fn send(&mut self, parts: Parts<'_>, redelivered: bool, sink: &mut impl Sink) -> u64 {
         let tag = self.channel.next_tag();

@@ -1,11 +1,11 @@
 //! Direct replies that were dropped.
 
-/// Direct replies that were dropped, since that was last told.
+/// The direct replies that were dropped since this was last logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LostReplies {
-    /// Those to one that has too much to read.
+    /// Replies to a client with too many unread ones.
     pub(crate) unread: u64,
-    /// Those to one that has gone, or does not wait for any.
+    /// Replies to a client that is gone, or no longer waits for any.
     pub(crate) too_late: u64,
 }
 

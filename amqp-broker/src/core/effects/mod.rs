@@ -1,4 +1,4 @@
-//! What an operation does to others than its caller.
+//! The effects of an operation on others than its caller.
 
 pub(crate) mod delivery_path;
 pub(crate) mod lost_replies;

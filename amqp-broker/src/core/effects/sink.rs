@@ -1,11 +1,11 @@
-//! Where the effects of an operation on others go. They are handed over as they happen, borrowed,
-//! so that a delivery costs no allocation.
+//! The receiver of the effects that an operation has on others. They are passed as they happen, by
+//! reference, so that a delivery allocates nothing.
 
 use amqp_codec::ShortString;
 
 use crate::core::{content::message::Parts, entities::ids::ConnectionId, rabbitmq::refusal::Refusal};
 
-/// A message for a consumer.
+/// A message on its way to a consumer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Delivery<'a> {
     /// The channel's number.
@@ -16,25 +16,25 @@ pub(crate) struct Delivery<'a> {
     pub(crate) parts: Parts<'a>,
 }
 
-/// Takes the effects.
+/// Receives the effects.
 pub(crate) trait Sink {
-    /// A message goes out. `false` when the connection has enough to write: nothing more is
+    /// Sends a message. Returns `false` when the connection has enough to write: nothing more is
     /// delivered to it until [`drained`](crate::core::vhost::Vhost::drained).
     fn deliver(&mut self, to: ConnectionId, delivery: Delivery<'_>) -> bool;
 
-    /// A reply to a request goes out, though the connection has enough to write, for it waits
-    /// nowhere else. `false` when it is dropped, for far too much waits.
+    /// Sends a direct reply, even if the connection has enough to write, because no queue holds it.
+    /// Returns `false` when it is dropped because far too much waits already.
     fn reply(&mut self, to: ConnectionId, delivery: Delivery<'_>) -> bool;
 
-    /// The broker closes a channel: it has ended already when the client is told.
+    /// Tells the client that the broker closes a channel, which has already ended here.
     fn close_channel(&mut self, to: ConnectionId, channel: u16, why: &Refusal);
 
-    /// The broker ended a consumer of a client that wants to be told.
+    /// Tells a client that wants to know it that the broker ended a consumer.
     fn cancel(&mut self, to: ConnectionId, channel: u16, consumer_tag: &ShortString);
 
-    /// A message that was published on a channel is returned, for no queue wants it.
+    /// Returns a message that was published on a channel and that no queue takes.
     fn return_unroutable(&mut self, to: ConnectionId, channel: u16, parts: Parts<'_>);
 
-    /// What a connection waits for has come about.
+    /// Wakes a connection, because what it waits for has happened.
     fn wake(&mut self, id: ConnectionId);
 }

@@ -1,4 +1,4 @@
-//! What the virtual host keeps of a channel: what deliveries need.
+//! The virtual host's part of a channel: what deliveries need.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,26 +16,27 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) connection: ConnectionId,
-    /// As the frames carry it.
+    /// The channel number in its frames.
     pub(crate) number: u16,
     pub(crate) consumers: HashMap<ShortString, ConsumerId>,
-    /// The limit new consumers get, each for itself; 0 is none.
+    /// The prefetch limit of each new consumer; 0 is none.
     pub(crate) prefetch: u32,
-    /// The limit of all consumers together; 0 is none.
+    /// The prefetch limit that all consumers share; 0 is none.
     pub(crate) shared_prefetch: u32,
-    /// The limit that nobody chose.
+    /// The configured limit, which holds when the client sets none.
     most_unacked: u32,
     pub(crate) unacked: Unacked,
-    /// Settled in a transaction that is neither committed nor rolled back, by delivery tag.
+    /// Deliveries settled in a transaction that is neither committed nor rolled back, by delivery
+    /// tag.
     pub(crate) settled: BTreeMap<u64, Settled>,
-    /// Unacknowledged deliveries to consumers; what was got does not count.
+    /// Unacknowledged deliveries to consumers; messages fetched with `basic.get` do not count.
     pub(crate) in_flight: u32,
-    /// Those of them that count for the limit of all together.
+    /// Those of them that count against the shared limit.
     pub(crate) shared_in_flight: u32,
-    /// The consumers that wait for room, those that share a limit and the others.
+    /// The consumers that wait for room: those that share a limit, and the others.
     sharing: WaitingConsumers,
     others: WaitingConsumers,
-    /// Who takes its direct replies.
+    /// The consumer of its direct replies.
     pub(crate) replies: Option<ReplyConsumer>,
     last_tag: u64,
     pub(crate) is_ending: bool,
@@ -49,7 +50,8 @@ pub(crate) struct Settled {
 }
 
 impl Channel {
-    /// How much memory it takes beside what comes on it and is out on it, in bytes. An estimate.
+    /// The memory of a channel besides what arrives on it and is unacknowledged on it, in bytes. An
+    /// estimate.
     pub(crate) const WEIGHT: u64 = 3000;
 
     pub(crate) fn new(connection: ConnectionId, number: u16, most_unacked: u32) -> Self {
@@ -72,13 +74,13 @@ impl Channel {
         }
     }
 
-    /// It ends: there is room for nothing more.
+    /// Ends the channel: it has no room for deliveries from now on.
     pub(crate) fn end(&mut self) {
         self.most_unacked = 0;
         self.is_ending = true;
     }
 
-    /// The last delivery tag.
+    /// The last delivery tag that was used.
     pub(crate) fn last_tag(&self) -> u64 {
         self.last_tag
     }
@@ -90,27 +92,27 @@ impl Channel {
         self.last_tag
     }
 
-    /// Whether the limits of the whole channel let a consumer that `shares` its prefetch, or does
-    /// not, have one more.
+    /// Tells whether the channel's limits allow one more delivery to a consumer that shares its
+    /// prefetch, or to one that does not.
     #[inline]
     pub(crate) fn has_room(&self, shares: bool) -> bool {
         self.in_flight < self.most_unacked
             && (self.shared_prefetch == 0 || !shares || self.shared_in_flight < self.shared_prefetch)
     }
 
-    /// Whether consumers wait for room.
+    /// Tells whether consumers wait for room.
     #[inline]
     pub(crate) fn is_waited_for(&self) -> bool {
         !self.sharing.is_empty() || !self.others.is_empty()
     }
 
-    /// Takes the consumer that is to have the next delivery, if there is room for it.
+    /// Takes the consumer that gets the next delivery, if there is room for it.
     pub(crate) fn next_turn(&mut self) -> Option<ConsumerId> {
         let other = if self.has_room(false) { self.others.pop() } else { None };
         other.or_else(|| if self.has_room(true) { self.sharing.pop() } else { None })
     }
 
-    /// Lets a consumer wait for room.
+    /// Makes a consumer wait for room.
     pub(crate) fn wait(&mut self, id: ConsumerId, consumer: &mut Consumer) {
         if consumer.ticket.is_none() {
             let waiting = if consumer.shares { &mut self.sharing } else { &mut self.others };
@@ -118,7 +120,7 @@ impl Channel {
         }
     }
 
-    /// Takes a consumer away from those that wait, if it waits.
+    /// Removes a consumer from those that wait, if it is among them.
     pub(crate) fn leave_turn(&mut self, consumer: &Consumer) {
         if let Some(ticket) = consumer.ticket {
             let waiting = if consumer.shares { &mut self.sharing } else { &mut self.others };

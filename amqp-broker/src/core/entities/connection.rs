@@ -1,4 +1,4 @@
-//! What the virtual host keeps of a connection.
+//! The virtual host's part of a connection.
 
 use std::collections::BTreeSet;
 
@@ -11,17 +11,17 @@ pub(crate) struct Connection {
     pub(crate) access: Access,
     /// Whether the client wants to be told when the broker ends a consumer.
     pub(crate) cancel_notify: bool,
-    /// Whether so much waits to be written that nothing more is to be delivered for now.
+    /// Whether so much output waits that nothing more is delivered for now.
     pub(crate) congested: bool,
     pub(crate) channels: Vec<ChannelId>,
-    /// The queues that go with it.
+    /// The exclusive queues, which are deleted with it.
     pub(crate) exclusive_queues: BTreeSet<QueueId>,
-    /// Whether it ends: what is its alone is as good as gone.
+    /// Whether it is closing: its exclusive queues count as deleted.
     pub(crate) is_leaving: bool,
 }
 
 impl Connection {
-    /// How much memory it takes beside what is read and written, in bytes. An estimate.
+    /// The memory of a connection besides its buffers, in bytes. An estimate.
     pub(crate) const WEIGHT: u64 = 10_000;
 
     pub(crate) fn new(access: Access, cancel_notify: bool) -> Self {

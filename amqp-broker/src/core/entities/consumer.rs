@@ -1,4 +1,4 @@
-//! A consumer: whose it is, and how much it may have unacknowledged.
+//! A consumer, its owner and its prefetch.
 
 use amqp_codec::ShortString;
 
@@ -14,29 +14,29 @@ pub(crate) struct Consumer {
     pub(crate) queue: QueueId,
     pub(crate) channel: ChannelId,
     pub(crate) no_ack: bool,
-    /// How many deliveries it may have unacknowledged; 0 is no limit.
+    /// The most unacknowledged deliveries it may have; 0 is no limit.
     pub(crate) prefetch: u32,
     pub(crate) unacked: u32,
-    /// Whether the limit of all consumers of the channel together holds for it: in RabbitMQ only
-    /// classic queues know that.
+    /// Whether the channel's shared limit applies to it. In RabbitMQ only classic queues know that
+    /// limit.
     pub(crate) shares: bool,
-    /// Whom messages go to first.
+    /// Messages go to the consumer of the highest priority first.
     pub(crate) priority: i32,
-    /// The offset of the next message, in a stream.
+    /// In a stream, the offset of the next message.
     pub(crate) offset: u64,
-    /// Its number among those of its queue.
+    /// Its number among the consumers of its queue.
     pub(crate) number: u64,
     /// Whether it waits in its queue's line.
     pub(crate) in_line: bool,
-    /// Its place among those that wait for their channel to have room.
+    /// Its ticket while it waits for its channel to have room.
     pub(crate) ticket: Option<WaitingTicket>,
 }
 
 impl Consumer {
-    /// How much memory it takes, in bytes. An estimate.
+    /// The memory of a consumer, in bytes. An estimate.
     pub(crate) const WEIGHT: u64 = 600;
 
-    /// Whether its own limit lets it have one more.
+    /// Tells whether its own limit allows one more delivery.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.no_ack || self.prefetch == 0 || self.unacked < self.prefetch

@@ -1,4 +1,4 @@
-//! Messages that died, until they are published anew.
+//! Messages that died and wait to be published as dead letters.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,24 +10,25 @@ use crate::core::{
     rabbitmq::{arguments::DeadLetterTarget, death::Reason},
 };
 
-/// From so many on that wait to be published anew, or so many bytes of them, nothing more is let
-/// die that can wait for it.
+/// How many dead messages, or how many bytes of them, may wait before work that would kill more of
+/// them is put off.
 const CROWD: usize = 1024;
 
-/// What one that waits takes beside its message.
+/// The memory of a waiting dead message besides its octets.
 const DEAD_OVERHEAD: u64 = 256;
 
-/// A message that died, on its way to its queue's dead-letter exchange.
+/// A message that died and goes to its queue's dead-letter exchange.
 #[derive(Debug)]
 pub(crate) struct DeadMessage {
     pub(crate) message: Message,
-    /// The name of the queue, which may be gone when its turn comes.
+    /// The name of the queue, which may be deleted before the dead letter is published.
     pub(crate) queue: ShortString,
     pub(crate) to: DeadLetterTarget,
     pub(crate) reason: Reason,
-    /// With which transaction it is written that it died: its letter is, too.
+    /// The transaction with which the message's death is written to disk; its dead letter is
+    /// written with it, too.
     pub(crate) kept: Kept,
-    /// What it has died of, if that was a publish.
+    /// The publish that caused its death, if one did.
     pub(crate) origin: Option<Origin>,
 }
 
@@ -38,35 +39,35 @@ impl DeadMessage {
 }
 
 /// Messages that died and wait for their dead letter to be published. Queues take turns, so that
-/// one where much dies holds up no other; those of one queue are in the order in which they died.
+/// one with many dead messages does not delay the others; those of one queue stay in the order in
+/// which they died.
 #[derive(Debug)]
 pub(crate) struct DeadLetters {
     queues: HashMap<ShortString, VecDeque<DeadMessage>>,
-    /// The queues that have some, whose turn it is first.
+    /// The queues that have dead messages, in the order of their turns.
     order: VecDeque<ShortString>,
     waiting: usize,
-    /// Bytes of those that wait, and how many there may be.
+    /// How many bytes wait, and how many may.
     weight: u64,
     room: u64,
-    /// How many letters may come of one publish.
+    /// The most dead letters that may stem from one publish.
     most_letters: u32,
-    /// The publish that is under way, if one is: what dies of it counts for it.
+    /// The publish that is being executed, if any: messages that die now count against it.
     cause: Option<Option<Origin>>,
     lost: Lost,
 }
 
-/// Messages that died too many, or too large, and have got no letter.
+/// Dead messages that got no dead letter, because they were too many or too large.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lost {
     pub(crate) count: u64,
-    /// Of the last of them: where it died, and where its letter would have gone.
+    /// The queue in which the last of them died, and where its dead letter would have gone.
     pub(crate) queue: ShortString,
     pub(crate) exchange: ShortString,
 }
 
 impl DeadLetters {
-    /// Where so many letters may come of one publish, and so many bytes of messages may wait for
-    /// theirs.
+    /// Allows so many dead letters for one publish, and so many bytes of waiting messages.
     pub(crate) fn new(most_letters: u32, room: u64) -> Self {
         DeadLetters {
             queues: HashMap::new(),
@@ -80,36 +81,36 @@ impl DeadLetters {
         }
     }
 
-    /// Whether nothing waits to be published anew.
+    /// Tells whether no dead message waits.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting == 0
     }
 
-    /// Tells whether so much waits that nothing more should die before some of it is published.
+    /// Tells whether so many wait that nothing more should die before some are published.
     #[inline]
     pub(crate) fn is_crowded(&self) -> bool {
         self.waiting >= CROWD || self.weight > self.room / 2
     }
 
-    /// Bytes of what waits to be published anew.
+    /// How many bytes wait to be published.
     pub(crate) fn weight(&self) -> u64 {
         self.weight
     }
 
-    /// A publish begins: what dies until [`publish_ends`](Self::publish_ends) dies of it.
+    /// Begins a publish: it is the cause of all deaths until [`publish_ends`](Self::publish_ends).
     #[inline]
     pub(crate) fn publish_begins(&mut self, origin: Option<Origin>) {
         self.cause = Some(origin);
     }
 
-    /// The publish ends, or is interrupted: what its letters come of, if there are any.
+    /// Ends or interrupts the publish; returns the origin of its dead letters, if there are any.
     #[inline]
     pub(crate) fn publish_ends(&mut self) -> Option<Origin> {
         self.cause.take().flatten()
     }
 
-    /// A message has died; `kept` says with which transaction that is written.
+    /// Adds a message that died; `kept` says with which transaction that is written.
     pub(crate) fn push_back(
         &mut self,
         message: Message,
@@ -119,7 +120,7 @@ impl DeadLetters {
         reason: Reason,
     ) {
         let origin = match &mut self.cause {
-            // Whoever publishes finds what has expired, and is not what it died of.
+            // A publish may find expired messages, but does not cause their death.
             Some(cause) if reason != Reason::Expired => Some(cause.get_or_insert_default().clone()),
             _ => message.origin(),
         };
@@ -140,7 +141,7 @@ impl DeadLetters {
         same.push_back(dead);
     }
 
-    /// The next to be published anew.
+    /// Takes the next message to be published.
     pub(crate) fn pop_front(&mut self) -> Option<DeadMessage> {
         let queue = self.order.pop_front()?;
         let same = self.queues.get_mut(&queue)?;
@@ -155,12 +156,12 @@ impl DeadLetters {
         Some(dead)
     }
 
-    /// What has got no letter since this was last asked, if anything.
+    /// Takes the account of messages that got no dead letter since the last call, if there are any.
     pub(crate) fn take_lost(&mut self) -> Option<Lost> {
         if self.lost.count == 0 { None } else { Some(std::mem::take(&mut self.lost)) }
     }
 
-    /// Tells whether anything has got no letter.
+    /// Tells whether any message got no dead letter.
     #[inline]
     pub(crate) fn has_lost(&self) -> bool {
         self.lost.count > 0
@@ -213,7 +214,8 @@ mod tests {
             dead_letters.take_lost().map(|lost| (lost.count, lost.queue.to_string())),
             Some((1, "c".to_owned()))
         );
-        // Those that die of its letters are of it too, those that it finds expired are not.
+        // Deaths that its dead letters cause count against the publish; messages found expired do
+        // not.
         dead_letters.publish_begins(origin);
         die(&mut dead_letters, "a");
         expire(&mut dead_letters, "a");

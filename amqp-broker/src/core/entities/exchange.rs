@@ -1,4 +1,4 @@
-//! An exchange: its bindings, and which of them a message takes.
+//! An exchange and its bindings, and which of them a message matches.
 
 pub(crate) mod headers;
 pub(crate) mod topic;
@@ -22,15 +22,15 @@ use crate::core::{
     },
 };
 
-/// What a binding leads to.
+/// The destination of a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Destination {
     Queue(QueueId),
     Exchange(ExchangeId),
 }
 
-/// What a binding takes beside its key and arguments, and a word of a topic pattern, in bytes.
-/// Estimates.
+/// The memory of a binding besides its key and arguments, and of a word of a topic pattern, in
+/// bytes. Estimates.
 const BINDING_OVERHEAD: u64 = 400;
 const WORD_OVERHEAD: u64 = 200;
 
@@ -40,49 +40,49 @@ pub(crate) struct Bound {
     pub(crate) destination: Destination,
     pub(crate) key: ShortString,
     pub(crate) arguments: Table,
-    /// The arguments, read, where messages are routed by headers.
+    /// The parsed arguments, for a headers exchange.
     wanted: Option<HeadersMatch>,
 }
 
-/// The bindings of which a thing is the destination: the exchange, and the binding's number there.
+/// The bindings with one destination: the exchange, and the binding's number there.
 pub(crate) type Sources = HashSet<(ExchangeId, u64)>;
 
 /// An exchange.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) declared: ExchangeDeclaration,
-    /// Its number among what survives the process; 0 when it does not.
+    /// Its serial number in the store; 0 when it is transient.
     pub(crate) serial: u64,
     pub(crate) alternate: Option<ShortString>,
     pub(crate) sources: Sources,
-    /// The routing in which this exchange was last passed.
+    /// The number of the search that last passed this exchange.
     pub(crate) visited: u64,
-    /// By their numbers, which are never used again, in the order in which they came: whoever goes
-    /// through them in steps misses none that stays.
+    /// The bindings by their numbers, which are never reused and ascend in the order of creation. A
+    /// search in several turns therefore misses none that exists all the while.
     bindings: BTreeMap<u64, Bound>,
-    /// The number of the binding to a destination by a key with these arguments.
+    /// The number of the binding with this destination, key and arguments.
     numbers: HashMap<(Destination, ShortString, Bytes), u64>,
     last_number: u64,
     router: Router,
 }
 
-/// How the bindings are found that a message takes.
+/// How the bindings that a message matches are found.
 #[derive(Debug)]
 enum Router {
     Direct(HashMap<ShortString, BTreeMap<u64, Destination>>),
-    /// One by one.
+    /// All of them match.
     Fanout,
     Topic(Trie<Destination>),
-    /// One by one.
+    /// Each one is compared with the headers.
     Headers,
 }
 
-/// How far the bindings of an exchange have been looked at for a message.
+/// How far the search through an exchange's bindings is.
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
-    /// The key that is next.
+    /// The next routing key.
     key: usize,
-    /// The number of the binding that is next.
+    /// The number of the next binding.
     binding: u64,
     matcher: Option<Box<Matcher>>,
 }
@@ -114,22 +114,22 @@ impl Exchange {
         }
     }
 
-    /// Whether nothing is bound to this exchange as source.
+    /// Tells whether this exchange is the source of no binding.
     pub(crate) fn is_unbound(&self) -> bool {
         self.bindings.is_empty()
     }
 
-    /// Whether routing depends on more than the routing key.
+    /// Tells whether routing depends on the headers as well as on the routing key.
     pub(crate) fn routes_by_headers(&self) -> bool {
         matches!(self.router, Router::Headers)
     }
 
-    /// The bindings, in the order in which they came.
+    /// The bindings in the order of their creation.
     pub(crate) fn bindings(&self) -> impl Iterator<Item = &Bound> {
         self.bindings.values()
     }
 
-    /// Those from a number on, with their numbers.
+    /// The bindings from a number on, with their numbers.
     pub(crate) fn bindings_from(&self, number: u64) -> impl Iterator<Item = (u64, &Bound)> {
         self.bindings.range(number..).map(|(number, bound)| (*number, bound))
     }
@@ -149,11 +149,11 @@ impl Exchange {
         self.numbers.get(&(destination, key.clone(), arguments.as_encoded().clone())).copied()
     }
 
-    /// How much memory a binding takes, near enough.
+    /// About how much memory a binding takes.
     pub(crate) fn binding_weight(&self, key: &ShortString, arguments: &Table) -> u64 {
         let encoded = arguments.as_encoded().len() as u64;
         let read = match self.router {
-            // The least that an entry has is two octets; read, it is a name and a value.
+            // An encoded entry has at least two octets; the parsed one is a name and a value.
             Router::Headers => 24 * encoded,
             Router::Topic(_) => WORD_OVERHEAD * key.as_bytes().split(|octet| *octet == b'.').count() as u64,
             Router::Direct(_) | Router::Fanout => 0,
@@ -161,7 +161,7 @@ impl Exchange {
         BINDING_OVERHEAD + key.len() as u64 + encoded + read
     }
 
-    /// Adds a binding; its number. One that exists is left as it is: none then.
+    /// Adds a binding; returns its number, or `None` when the binding exists already.
     ///
     /// # Errors
     /// Arguments that this kind of exchange cannot use.
@@ -216,9 +216,9 @@ impl Exchange {
         self.unbind(number).map(|bound| (number, bound))
     }
 
-    /// Calls `found` with what a message of these keys and headers goes to; with one destination
-    /// maybe several times. Tells whether that is all; otherwise the turn is over, and the cursor
-    /// says where to go on.
+    /// Calls `found` with each destination of a message with these keys and headers, perhaps
+    /// repeatedly with the same. Returns whether the search is complete; otherwise the turn is
+    /// over, and the cursor says where to go on.
     pub(crate) fn route(
         &mut self,
         keys: &Keys<'_>,

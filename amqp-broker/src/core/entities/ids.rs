@@ -1,4 +1,4 @@
-//! Names for what a virtual host holds. They stand below all of it, so that everything may name
+//! Ids of what a virtual host holds. This file is below all others, so that everything can name
 //! everything.
 
 use crate::core::collections::arena::Id;

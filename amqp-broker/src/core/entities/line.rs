@@ -1,4 +1,4 @@
-//! The consumers of a queue that may have room, by priority, and whose turn it is.
+//! The line of a queue's consumers that may have room, by priority.
 
 use std::{
     cmp::Reverse,
@@ -7,17 +7,17 @@ use std::{
 
 use super::ids::ConsumerId;
 
-/// Consumers in the order in which they get messages: those of the highest priority first, of one
-/// priority in turn.
+/// Consumers in the order in which they get messages: the highest priority first, and round robin
+/// within a priority.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
-    /// Those of priority 0, which nearly all have.
+    /// The consumers of priority 0, which nearly all have.
     usual: VecDeque<ConsumerId>,
     others: BTreeMap<Reverse<i32>, VecDeque<ConsumerId>>,
 }
 
 impl Line {
-    /// Whose turn it is.
+    /// The consumer whose turn it is.
     #[inline]
     pub(crate) fn front(&self) -> Option<ConsumerId> {
         if self.others.is_empty() {
@@ -45,7 +45,7 @@ impl Line {
         self.of(priority).push_front(consumer);
     }
 
-    /// Those among whom is the one whose turn it is.
+    /// The consumers of the priority whose turn it is.
     #[inline]
     fn first(&mut self) -> &mut VecDeque<ConsumerId> {
         let is_usual = match self.others.first_key_value() {
@@ -58,7 +58,7 @@ impl Line {
         }
     }
 
-    /// Takes away the one whose turn it is.
+    /// Removes the consumer whose turn it is.
     pub(crate) fn pop_front(&mut self) {
         self.first().pop_front();
         if let Some(first) = self.others.first_entry()
@@ -68,7 +68,7 @@ impl Line {
         }
     }
 
-    /// Lets the next have its turn.
+    /// Passes the turn to the next consumer.
     #[inline]
     pub(crate) fn rotate(&mut self) {
         let first = self.first();

@@ -6,8 +6,8 @@ use crate::core::{
     journal::{Journal, records::Record},
 };
 
-/// The messages in queues and with consumers: how much memory they take, and what becomes of those
-/// that survive the process.
+/// The messages in queues and with consumers: it counts their memory, and records in the journal
+/// what becomes of persistent ones.
 #[derive(Debug, Default)]
 pub(crate) struct MessageStore {
     bytes: u64,
@@ -15,42 +15,41 @@ pub(crate) struct MessageStore {
 }
 
 impl MessageStore {
-    /// Bytes of the messages in queues and with consumers.
+    /// How many bytes the messages in queues and with consumers take.
     #[inline]
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// A message has entered a queue.
+    /// Counts a message that entered a queue.
     #[inline]
     pub(crate) fn entered(&mut self, message: &Message) {
         self.bytes += message.enter();
     }
 
-    /// A message has left the queue of this serial number for good.
+    /// Counts a message that left the queue of this serial number for good.
     #[inline]
     pub(crate) fn left(&mut self, queue: u64, entry: &Entry) {
         self.freed(&entry.message);
         self.journal.record_of(entry.kept, || Record::Gone { queue, position: entry.position });
     }
 
-    /// A message has left a queue that need not be told of it: a stream, or one that is gone
-    /// itself.
+    /// Counts a message that left a stream or a deleted queue, for which nothing is recorded.
     #[inline]
     pub(crate) fn freed(&mut self, message: &Message) {
         self.bytes = self.bytes.saturating_sub(message.leave());
     }
 
-    /// A message has left the stream of this serial number for good.
+    /// Counts a message that left the stream of this serial number for good.
     pub(crate) fn left_stream(&mut self, queue: u64, record: &StreamRecord) {
         self.freed(&record.message);
         self.journal.record_of(record.kept, || Record::Gone { queue, position: record.offset });
     }
 
-    /// A message has returned to the quorum queue of this serial number.
+    /// Records that a message returned to the quorum queue of this serial number.
     pub(crate) fn returned(&mut self, queue: u64, entry: &mut Entry) {
         if entry.kept.is_kept() {
-            // What becomes of it next is not written before this is.
+            // Later changes to the message are not written before this one.
             entry.kept = self.journal.groups.following(entry.kept);
         }
         self.journal.record_of(entry.kept, || Record::Returned(entry.stored(queue)));

@@ -1,4 +1,4 @@
-//! What a virtual host is made of.
+//! The entities of a virtual host.
 
 pub(crate) mod channel;
 pub(crate) mod connection;

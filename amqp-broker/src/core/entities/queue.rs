@@ -1,4 +1,4 @@
-//! A queue: its ready messages, and the consumers that wait for them.
+//! A queue with its ready messages and its consumers.
 
 use std::collections::BTreeMap;
 
@@ -29,44 +29,44 @@ pub(crate) struct Queue {
     pub(crate) name: ShortString,
     pub(crate) durable: bool,
     pub(crate) auto_delete: bool,
-    /// The connection that alone may use it.
+    /// The connection that owns an exclusive queue.
     pub(crate) owner: Option<ConnectionId>,
     pub(crate) table: Table,
     pub(crate) arguments: QueueArguments,
-    /// Its number among what survives the process; 0 when it does not.
+    /// Its serial number in the store; 0 when it is transient.
     pub(crate) serial: u64,
     pub(crate) ready: Ready,
-    /// Where a stream keeps its messages, which are never ready and never leave it for a consumer.
+    /// The log of a stream. A stream has no ready messages, and consuming removes nothing.
     pub(crate) stream: Option<Box<Stream>>,
-    /// How many messages are with consumers.
+    /// How many messages are delivered and not acknowledged.
     pub(crate) unacked: usize,
-    /// All consumers, in the order they came.
+    /// All consumers, in the order of their arrival.
     pub(crate) consumers: BTreeMap<u64, ConsumerId>,
     last_consumer: u64,
-    /// Of a stream: the consumer that is next where not all could be looked at in one turn.
+    /// In a stream, the next consumer to look at, when one turn does not suffice for all.
     pub(crate) next_consumer: u64,
-    /// The consumer that alone may consume.
+    /// The consumer with exclusive access.
     pub(crate) exclusive_consumer: Option<ConsumerId>,
     pub(crate) sources: Sources,
-    /// The routing in which this queue was last found.
+    /// The number of the search that last found this queue.
     pub(crate) visited: u64,
     /// When its timer is set to fire.
     pub(crate) timer: u64,
-    /// When it was last declared, got from or consumed from.
+    /// When it was last declared, fetched from or consumed from.
     pub(crate) last_used: u64,
     next_position: u64,
-    /// The consumers that may have room. Those without are taken out when their turn comes and line
-    /// up again when they get some, so a message never searches among those that are busy. Those
-    /// that have gone stay until then.
+    /// The consumers that may have room. One without room is taken out when its turn comes and
+    /// lines up again when it gets room, so that a message never searches among busy consumers.
+    /// Consumers that are gone stay until their turn.
     line: Line,
-    /// How many consumers have gone since the line was last gone through.
+    /// How many consumers are gone since the line was last cleaned.
     gone: usize,
-    /// The transactions that have put messages into it, or back, and may be under way, where it is
-    /// to be no longer than it may: what is too much meanwhile goes when they are written.
+    /// Unfinished transactions that put messages into a queue whose length is limited. The excess
+    /// is dropped in the group of these transactions.
     lengthened_by: Vec<Kept>,
 }
 
-/// What a queue is declared with.
+/// The properties of a queue declaration.
 #[derive(Debug)]
 pub(crate) struct QueueDeclaration {
     pub(crate) name: ShortString,
@@ -78,17 +78,16 @@ pub(crate) struct QueueDeclaration {
     pub(crate) serial: u64,
 }
 
-/// What a queue takes beside its messages, in bytes. An estimate.
+/// The memory of a queue besides its messages, in bytes. An estimate.
 const QUEUE_OVERHEAD: u64 = 1100;
 
 impl Queue {
-    /// How much memory a queue of this name and these arguments takes beside its messages, near
-    /// enough.
+    /// About how much memory a queue of this name and these arguments takes besides its messages.
     pub(crate) fn weight_of(name: &ShortString, arguments: &Table) -> u64 {
         QUEUE_OVERHEAD + (2 * name.len() + 3 * arguments.as_encoded().len()) as u64
     }
 
-    /// How much it takes itself.
+    /// The memory of the queue itself.
     pub(crate) fn weight(&self) -> u64 {
         Self::weight_of(&self.name, &self.table)
     }
@@ -121,7 +120,7 @@ impl Queue {
         }
     }
 
-    /// A message of this queue, at its end.
+    /// Creates an entry for a message at the queue's end.
     #[inline]
     pub(crate) fn entry(&mut self, message: Message, terms: MessageTerms, now: u64) -> Entry {
         let position = self.next_position;
@@ -141,16 +140,16 @@ impl Queue {
         }
     }
 
-    /// Whether a message of it survives the process.
+    /// Tells whether the message survives a restart in this queue.
     #[inline]
     pub(crate) fn keeps(&self, is_persistent: bool) -> bool {
         self.serial != 0 && (is_persistent || self.arguments.kind == QueueType::Quorum)
     }
 
-    /// Puts back a message that survived the process.
+    /// Puts back a message that survived a restart.
     pub(crate) fn restore(&mut self, entry: Entry) {
         match &mut self.stream {
-            // What expires in queues has come at that time in streams.
+            // For a stream this field holds the time of arrival, not of expiry.
             Some(log) => log.restore(entry.position, entry.message, entry.expires_at),
             None => {
                 self.next_position = self.next_position.max(entry.position + 1);
@@ -159,14 +158,14 @@ impl Queue {
         }
     }
 
-    /// Whether one more message is one too many and is to be refused.
+    /// Tells whether one more message exceeds the limit and is to be refused.
     #[inline]
     pub(crate) fn refuses(&self, body_len: usize) -> bool {
         self.arguments.overflow != Overflow::DropHead && self.is_over(1, body_len as u64)
     }
 
-    /// A message is put into it, or back: what is too much from now on may be so because of the
-    /// transaction under way, if one is.
+    /// Notes that a message is put into the queue, or back: the current transaction, if there is
+    /// one, may cause an excess later.
     #[inline]
     pub(crate) fn lengthens(&mut self, groups: &Groups) {
         if groups.is_any_entered() && self.may_be_too_long() {
@@ -179,7 +178,7 @@ impl Queue {
         overflow == Overflow::DropHead && (max_length.is_some() || max_length_bytes.is_some())
     }
 
-    /// Drops what is too much, as far as the turn allows; tells whether that is all.
+    /// Drops the excess, as far as the turn allows; returns whether all of it is gone.
     #[inline]
     pub(crate) fn drop_overflow(
         &mut self,
@@ -192,7 +191,7 @@ impl Queue {
 
     #[inline]
     fn is_to_drop(&self) -> bool {
-        // Where publishers are refused, what returns may be more than there is room for.
+        // Where publishes are refused, returning messages may exceed the limit.
         self.arguments.overflow == Overflow::DropHead && self.is_over(0, 0)
     }
 
@@ -226,8 +225,8 @@ impl Queue {
         true
     }
 
-    /// Drops what has expired and what is too much, as far as the turn allows; tells whether that
-    /// is all.
+    /// Drops expired messages and the excess, as far as the turn allows; returns whether all is
+    /// done.
     #[inline]
     pub(crate) fn prune(
         &mut self,
@@ -240,7 +239,7 @@ impl Queue {
             && (self.ready.is_empty() || self.drop_overflow(messages, dead_letters, budget))
     }
 
-    /// Notes a message that died for the dead-letter exchange, if there is one.
+    /// Adds a message that died to the dead letters, if the queue has a dead-letter exchange.
     pub(crate) fn dead_letter(
         &self,
         message: Message,
@@ -255,8 +254,8 @@ impl Queue {
         }
     }
 
-    /// Takes a message back that `by_client` or the end of its channel has returned; it dies when
-    /// it did so too often.
+    /// Takes back a message that the client returned (`by_client`) or that the end of its channel
+    /// returned. It dies when it has returned too often.
     pub(crate) fn take_back(
         &mut self,
         mut entry: Entry,
@@ -269,7 +268,7 @@ impl Queue {
         match self.arguments.kind {
             QueueType::Classic => return self.ready.put_back(entry),
             QueueType::Quorum => {}
-            // It never left.
+            // A stream's message never left the stream.
             QueueType::Stream => return,
         }
         entry.returns = entry.returns.saturating_add(1);
@@ -280,8 +279,8 @@ impl Queue {
             }
             limit => {
                 messages.returned(self.serial, &mut entry);
-                // Without a limit, what a client returns goes to the end: one that nobody can
-                // digest shall not hold up the rest.
+                // Without a delivery limit a message that a client returns goes to the end, so that
+                // one which nobody can process does not block the rest.
                 if limit.is_none() && by_client {
                     self.ready.push(entry);
                 } else {
@@ -298,8 +297,7 @@ impl Queue {
             || max_length_bytes.is_some_and(|most| self.ready.body_bytes() + more_bytes > most)
     }
 
-    /// Drops the messages at the head that have expired, as far as the turn allows; tells whether
-    /// that is all.
+    /// Drops expired messages at the head, as far as the turn allows; returns whether all are gone.
     #[inline]
     fn expire(
         &mut self,
@@ -350,18 +348,19 @@ impl Queue {
         true
     }
 
-    /// How many messages there are that are not with consumers.
+    /// How many messages are ready.
     pub(crate) fn len(&self) -> usize {
         self.ready.len() + self.stream.as_ref().map_or(0, |log| log.len())
     }
 
-    /// When something falls due: a message at the head, or the unused queue itself.
+    /// When something falls due: the expiry of a message at the head, or of the unused queue
+    /// itself.
     pub(crate) fn deadline(&self) -> u64 {
         let log = self.stream.as_ref().map_or(NEVER, |log| log.next_expiry(&self.arguments));
         log.min(self.ready.next_expiry()).min(self.unused_until())
     }
 
-    /// When it goes for want of use.
+    /// When the queue expires for lack of use.
     pub(crate) fn unused_until(&self) -> u64 {
         match self.arguments.expires {
             Some(expires) if self.consumers.is_empty() => self.last_used.saturating_add(expires),
@@ -369,13 +368,14 @@ impl Queue {
         }
     }
 
-    /// Whether messages may go to this consumer at all: to the first alone when only one is active.
+    /// Tells whether messages may go to this consumer: with a single active consumer, only to the
+    /// first.
     pub(crate) fn is_active(&self, consumer: ConsumerId) -> bool {
         !self.arguments.single_active_consumer
             || self.consumers.first_key_value().is_some_and(|(_, first)| *first == consumer)
     }
 
-    /// Adds a consumer; its number, by which it goes again.
+    /// Adds a consumer; returns its number, which removes it again.
     pub(crate) fn add_consumer(&mut self, consumer: ConsumerId) -> u64 {
         self.last_consumer += 1;
         self.consumers.insert(self.last_consumer, consumer);
@@ -388,12 +388,12 @@ impl Queue {
         self.line.front()
     }
 
-    /// Puts a consumer at the end of those of its priority.
+    /// Adds a consumer to the line after those of its priority.
     pub(crate) fn line_up(&mut self, consumer: ConsumerId, priority: i32) {
         self.line.push_back(consumer, priority);
     }
 
-    /// Puts a consumer at the beginning of those of its priority.
+    /// Adds a consumer to the line before those of its priority.
     pub(crate) fn line_up_first(&mut self, consumer: ConsumerId, priority: i32) {
         self.line.push_front(consumer, priority);
     }
@@ -403,13 +403,13 @@ impl Queue {
         self.line.pop_front();
     }
 
-    /// Lets the consumer whose turn it was line up again.
+    /// Passes the turn on; the consumer goes to the end of its priority.
     #[inline]
     pub(crate) fn rotate(&mut self) {
         self.line.rotate();
     }
 
-    /// Takes a consumer away. It stays in the line until its turn comes.
+    /// Removes a consumer. It stays in the line until its turn comes.
     pub(crate) fn remove_consumer(&mut self, number: u64, now: u64) {
         if let Some(consumer) = self.consumers.remove(&number)
             && self.exclusive_consumer == Some(consumer)
@@ -420,22 +420,22 @@ impl Queue {
         self.last_used = now;
     }
 
-    /// Tells whether those that have gone may be most of the line.
+    /// Tells whether consumers that are gone may be more than half of the line.
     pub(crate) fn has_gaps(&self) -> bool {
         self.gone > self.consumers.len() + 64
     }
 
-    /// Takes those out of the line that have gone.
+    /// Removes consumers that are gone from the line.
     pub(crate) fn close_gaps(&mut self, is_there: impl Fn(&ConsumerId) -> bool) {
         self.line.retain(is_there);
         self.gone = 0;
     }
 }
 
-/// What a message's properties ask of a queue.
+/// What a message's properties demand of a queue.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MessageTerms {
-    /// Time to live in milliseconds.
+    /// The time to live in milliseconds.
     pub(crate) ttl: Option<u64>,
     pub(crate) priority: u8,
 }

@@ -1,5 +1,5 @@
-//! The messages of a queue that nobody has: by priority, then in the order they came, to which a
-//! requeued one returns.
+//! The ready messages of a queue, by priority and then in the order of their arrival, which a
+//! requeued message returns to.
 
 use crate::core::{
     collections::segments::Segments,
@@ -7,14 +7,14 @@ use crate::core::{
     journal::{kept::Kept, records::Stored},
 };
 
-/// Never: of a message that does not expire, of a timer that is not set.
+/// Never: for a message that does not expire, and a timer that is not set.
 pub(crate) const NEVER: u64 = u64::MAX;
 
 /// A message in a queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) message: Message,
-    /// Its place: messages of a priority are in ascending order.
+    /// Its position: the messages of a priority are in ascending order.
     pub(crate) position: u64,
     /// When it expires, in milliseconds of the broker's clock, or [`NEVER`].
     pub(crate) expires_at: u64,
@@ -26,7 +26,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// What is kept of it in the queue of this serial number.
+    /// The record of it in the queue of this serial number.
     pub(crate) fn stored(&self, queue: u64) -> Stored {
         Stored {
             queue,
@@ -39,15 +39,15 @@ impl Entry {
         }
     }
 
-    /// The content header as it is delivered, where it is not the one that was published: what
-    /// returned to a quorum queue says how often.
+    /// The content header for the delivery, if it differs from the published one: a message that
+    /// returned to a quorum queue carries the number of returns.
     #[inline]
     pub(crate) fn header(&self) -> Option<Vec<u8>> {
         if self.returns == 0 { None } else { self.counted() }
     }
 
-    /// The content header with how often it returned, though it be never: so RabbitMQ gives it to
-    /// who gets it from a quorum queue.
+    /// The content header with the number of returns, even if that is 0: RabbitMQ sends it so to
+    /// `basic.get` from a quorum queue.
     pub(crate) fn counted(&self) -> Option<Vec<u8>> {
         with_extra_header(self.message.parts().header, "x-delivery-count", self.returns.into()).ok()
     }
@@ -56,18 +56,19 @@ impl Entry {
 /// Ready messages in order.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    /// One queue a priority, the lowest first.
+    /// One queue for each priority, the lowest first.
     levels: Vec<Segments<Entry>>,
-    /// What returned to a quorum queue, in the order in which it did: it comes before all else.
+    /// Messages that returned to a quorum queue, in the order of their return; they precede all
+    /// others.
     returned: Segments<Entry>,
     count: usize,
     body_bytes: u64,
-    /// How many of them may expire.
+    /// How many messages may expire.
     expiring: usize,
 }
 
 impl Ready {
-    /// For priorities 0 to `max_priority`.
+    /// Creates queues for the priorities 0 to `max_priority`.
     pub(crate) fn new(max_priority: u8) -> Self {
         let levels = (0..=max_priority).map(|_| Segments::default()).collect();
         Ready { levels, returned: Segments::default(), count: 0, body_bytes: 0, expiring: 0 }
@@ -88,7 +89,7 @@ impl Ready {
         self.body_bytes
     }
 
-    /// The highest priority there is.
+    /// The highest priority that the queue knows.
     pub(crate) fn max_priority(&self) -> u8 {
         (self.levels.len() - 1).min(usize::from(u8::MAX)) as u8
     }
@@ -102,11 +103,11 @@ impl Ready {
         }
     }
 
-    /// Puts a message back to its place.
+    /// Puts a message back to its position.
     pub(crate) fn put_back(&mut self, entry: Entry) {
         self.put(&entry);
         if let Some(level) = self.levels.get_mut(usize::from(entry.priority)) {
-            // What returns is older than nearly all that is there.
+            // A returning message is older than nearly all others.
             match level.front() {
                 Some(front) if front.position < entry.position => {
                     let position = entry.position;
@@ -117,13 +118,13 @@ impl Ready {
         }
     }
 
-    /// Takes a message back that comes before all that did not return, and after what did.
+    /// Takes back a message that goes before all that never returned, and after those that did.
     pub(crate) fn put_ahead(&mut self, entry: Entry) {
         self.put(&entry);
         self.returned.push_back(entry);
     }
 
-    /// Takes the message that is due.
+    /// Takes the next message to be delivered.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Entry> {
         if let Some(entry) = self.returned.pop_front() {
@@ -133,7 +134,7 @@ impl Ready {
         Some(self.taken(entry))
     }
 
-    /// Takes a message at the head of its priority that has expired.
+    /// Takes an expired message at the head of its priority.
     #[inline]
     pub(crate) fn pop_expired(&mut self, now: u64) -> Option<Entry> {
         if self.expiring == 0 { None } else { self.find_expired(now) }
@@ -163,12 +164,12 @@ impl Ready {
         self.levels.iter().filter_map(Segments::front).map(|entry| entry.expires_at).min().unwrap_or(NEVER)
     }
 
-    /// All of them, in no order.
+    /// All messages, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.returned.iter().chain(self.levels.iter().flat_map(Segments::iter))
     }
 
-    /// Takes all, and leaves none.
+    /// Takes all messages out.
     pub(crate) fn take(&mut self) -> Ready {
         let empty = Ready::new(self.max_priority());
         std::mem::replace(self, empty)

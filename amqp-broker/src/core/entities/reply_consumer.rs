@@ -6,6 +6,6 @@ use amqp_codec::ShortString;
 #[derive(Clone, Debug)]
 pub(crate) struct ReplyConsumer {
     pub(crate) tag: ShortString,
-    /// What its requests carry as `reply-to`.
+    /// The name that its requests carry as `reply-to`.
     pub(crate) name: ShortString,
 }

@@ -1,5 +1,5 @@
-//! A stream's log: what was appended stays, is read by many, and goes when there is too much of it
-//! or it is too old (<https://www.rabbitmq.com/streams.html>).
+//! The log of a stream. Messages are appended, read by many consumers, and dropped once the log is
+//! too large or they are too old (<https://www.rabbitmq.com/streams.html>).
 
 use std::collections::VecDeque;
 
@@ -13,10 +13,10 @@ use crate::core::{
 /// The log of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
-    /// In ascending order of their offsets, of which some may be missing: those of a transaction
-    /// that came to no end before the process did.
+    /// Records in ascending order of their offsets. Offsets may be missing: those of a transaction
+    /// that was unfinished when the process ended.
     records: VecDeque<StreamRecord>,
-    /// The offset that the next message will have.
+    /// The offset of the next message.
     end: u64,
     body_bytes: u64,
 }
@@ -27,7 +27,7 @@ pub(crate) struct StreamRecord {
     pub(crate) message: Message,
     pub(crate) offset: u64,
     pub(crate) kept: Kept,
-    /// When it came, in milliseconds of the broker's clock.
+    /// When it arrived, in milliseconds of the broker's clock.
     came_at: u64,
 }
 
@@ -42,12 +42,12 @@ impl Stream {
         self.body_bytes
     }
 
-    /// The offset that the next message will have.
+    /// The offset of the next message.
     pub(crate) fn end(&self) -> u64 {
         self.end
     }
 
-    /// Appends a message; tells its offset.
+    /// Appends a message; returns its offset.
     pub(crate) fn append(&mut self, message: Message, kept: Kept, now: u64) -> u64 {
         let offset = self.end;
         self.put(StreamRecord { message, offset, kept, came_at: now });
@@ -60,22 +60,23 @@ impl Stream {
         self.records.push_back(record);
     }
 
-    /// The offset of the first message, or of the next one when there is none.
+    /// The offset of the first message, or of the next one when the log is empty.
     fn first(&self) -> u64 {
         self.records.front().map_or(self.end, |record| record.offset)
     }
 
-    /// While it is empty: the offset that its first message will have.
+    /// Sets the offset of the first message of an empty log.
     pub(crate) fn begin_at(&mut self, offset: u64) {
         self.end = offset;
     }
 
-    /// Puts back a message that survived the process, after those before it.
+    /// Puts back a message that survived a restart, after those before it.
     pub(crate) fn restore(&mut self, offset: u64, message: Message, came_at: u64) {
         self.put(StreamRecord { message, offset, kept: Kept::YES, came_at });
     }
 
-    /// Drops the first message if it is too much or too old. The newest stays whatever its size.
+    /// Drops the first message if the log is too large or the message too old. The newest stays
+    /// whatever its size.
     pub(crate) fn trim_one(&mut self, now: u64, arguments: &QueueArguments) -> Option<StreamRecord> {
         let oldest = self.records.front()?;
         let too_much = arguments.max_length_bytes.is_some_and(|most| self.body_bytes > most);
@@ -88,12 +89,12 @@ impl Stream {
         Some(record)
     }
 
-    /// Drops the first message, whatever it is.
+    /// Drops the first message unconditionally.
     pub(crate) fn pop(&mut self) -> Option<Message> {
         self.records.pop_front().map(|record| record.message)
     }
 
-    /// When the first message gets too old.
+    /// When the first message becomes too old.
     pub(crate) fn next_expiry(&self, arguments: &QueueArguments) -> u64 {
         match (arguments.max_age, self.records.front()) {
             (Some(age), Some(oldest)) => oldest.came_at.saturating_add(age),
@@ -101,7 +102,8 @@ impl Stream {
         }
     }
 
-    /// Where a consumer begins; the clock began at `began`, in milliseconds since 1970.
+    /// The offset where a consumer begins; `began` is the start of the clock in milliseconds since
+    /// 1970.
     pub(crate) fn begin(&self, offset: OffsetArgument, now: u64, began: u64) -> u64 {
         let since = |time: u64| {
             let index = self.records.partition_point(|record| record.came_at < time);
@@ -117,9 +119,10 @@ impl Stream {
         }
     }
 
-    /// The message at an offset, or the first one that is left after it, with its offset.
+    /// The message at an offset, or the first one after it, with its offset.
     pub(crate) fn at(&self, offset: u64) -> Option<(u64, &Message)> {
-        // Where none is missing before it, this is its place; otherwise its place is before that.
+        // The index equals the distance from the first offset if no offset is missing, and is
+        // smaller otherwise.
         let most = usize::try_from(offset.saturating_sub(self.first())).ok()?;
         let record = match self.records.get(most).filter(|record| record.offset <= offset) {
             Some(record) => record,

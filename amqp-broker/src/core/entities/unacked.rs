@@ -1,4 +1,4 @@
-//! The deliveries of a channel that are not acknowledged yet, by delivery tag.
+//! The unacknowledged deliveries of a channel, by delivery tag.
 
 use std::{
     collections::{BTreeMap, VecDeque, btree_map, vec_deque},
@@ -10,35 +10,35 @@ use super::{
     ready::Entry,
 };
 
-/// A delivery that is out.
+/// An unacknowledged delivery.
 #[derive(Debug)]
 pub(crate) struct UnackedDelivery {
     pub(crate) entry: Entry,
     pub(crate) queue: QueueId,
-    /// When it went out.
+    /// When it was sent.
     pub(crate) since: u64,
-    /// `None` when it was got, not consumed.
+    /// Its consumer; `None` for `basic.get`.
     pub(crate) consumer: Option<ConsumerId>,
-    /// Whether it counts for the limit of all consumers of the channel together.
+    /// Whether it counts against the channel's shared limit.
     pub(crate) shared: bool,
 }
 
-/// What becomes of a delivery.
+/// How a delivery ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It was consumed.
+    /// The client acknowledged it.
     Acked,
-    /// The client does not want it, nor anybody else to have it.
+    /// The client rejected it without requeueing.
     Rejected,
-    /// The client gives it back.
+    /// The client requeued it.
     Requeued,
     /// Its channel ended.
     Abandoned,
 }
 
-/// Deliveries in ascending order of their tags. One settled out of order leaves a gap, which goes
-/// when it comes to the front or when gaps are the most of it: settling is cheap in any order, and
-/// memory stays near what is out.
+/// Deliveries in ascending order of their tags. One settled out of order leaves a gap, which is
+/// removed when it comes to the front or when gaps prevail. So settling is cheap in any order, and
+/// memory stays proportional to the deliveries.
 #[derive(Debug, Default)]
 pub(crate) struct Unacked {
     slots: VecDeque<(u64, Option<UnackedDelivery>)>,
@@ -46,19 +46,19 @@ pub(crate) struct Unacked {
 }
 
 impl Unacked {
-    /// How many deliveries are out.
+    /// How many deliveries are unacknowledged.
     pub(crate) fn len(&self) -> usize {
         self.live
     }
 
-    /// Adds a delivery; its tag is above all before it.
+    /// Adds a delivery; its tag is higher than all before it.
     #[inline]
     pub(crate) fn push(&mut self, tag: u64, held: UnackedDelivery) {
         self.slots.push_back((tag, Some(held)));
         self.live += 1;
     }
 
-    /// Whether a delivery of this tag is out.
+    /// Tells whether a delivery of this tag is unacknowledged.
     #[inline]
     pub(crate) fn contains(&self, tag: u64) -> bool {
         match self.slots.front() {
@@ -95,12 +95,12 @@ impl Unacked {
         None
     }
 
-    /// The delivery that is out for the longest.
+    /// The oldest delivery.
     pub(crate) fn oldest(&self) -> Option<&UnackedDelivery> {
         self.slots.iter().find_map(|(_, held)| held.as_ref())
     }
 
-    /// The first tag that is out.
+    /// The lowest unacknowledged tag.
     pub(crate) fn first_tag(&mut self) -> Option<u64> {
         while self.slots.front().is_some_and(|(_, held)| held.is_none()) {
             self.slots.pop_front();
@@ -108,7 +108,7 @@ impl Unacked {
         self.slots.front().map(|(tag, _)| *tag)
     }
 
-    /// Begins to put deliveries back that were taken. Until that has ended, nothing is out.
+    /// Begins to put back deliveries that were taken. Until that ends, the list is empty.
     pub(crate) fn begin_merging(&mut self, taken: BTreeMap<u64, UnackedDelivery>) -> Merging {
         self.live += taken.len();
         let slots = std::mem::take(&mut self.slots);
@@ -116,12 +116,12 @@ impl Unacked {
         Merging { slots: slots.into_iter().peekable(), taken: taken.into_iter().peekable(), merged }
     }
 
-    /// All is merged.
+    /// Takes the result of a completed merge.
     pub(crate) fn end_merging(&mut self, merging: Merging) {
         self.slots = merging.merged;
     }
 
-    /// The tags that are out, up to and including this one.
+    /// The unacknowledged tags up to and including this one.
     #[cfg(test)]
     pub(crate) fn tags_up_to(&self, tag: u64) -> impl Iterator<Item = u64> {
         let out = self.slots.iter().take_while(move |(other, _)| *other <= tag);
@@ -138,7 +138,7 @@ impl Unacked {
     }
 }
 
-/// Deliveries that are being put back among those that are out.
+/// Deliveries that are being merged back into the unacknowledged ones.
 #[derive(Debug)]
 pub(crate) struct Merging {
     slots: Peekable<vec_deque::IntoIter<(u64, Option<UnackedDelivery>)>>,
@@ -147,10 +147,10 @@ pub(crate) struct Merging {
 }
 
 impl Merging {
-    /// Puts one in its place; tells whether there was one.
+    /// Puts one delivery in its place; returns whether there was one.
     pub(crate) fn step(&mut self) -> bool {
         let next = match (self.slots.peek(), self.taken.peek()) {
-            // Its slot may be there still, empty.
+            // Its slot may still exist, empty.
             (Some((tag, _)), Some((taken, _))) if tag == taken => {
                 self.slots.next();
                 return true;
@@ -167,12 +167,12 @@ impl Merging {
     }
 }
 
-/// How far the search for channels that do not acknowledge is.
+/// How far the search for acknowledgement timeouts is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AcksChecked {
-    /// The place that is next.
+    /// The index of the next channel.
     pub(crate) place: usize,
-    /// When the first of those that were passed is due.
+    /// The earliest deadline among the channels that were passed.
     pub(crate) due: u64,
 }
 

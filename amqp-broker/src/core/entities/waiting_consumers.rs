@@ -1,26 +1,26 @@
-//! Consumers that wait until their channel may have one delivery more, and whose turn it is.
+//! Consumers that wait until their channel allows one more delivery, and their order.
 //!
-//! Queues take turns, and of a queue's consumers the one of the highest priority is first, as
-//! RabbitMQ's limiter has it: of a limit that is shared each queue gets its share, and a priority
-//! means what it means in the queue.
+//! Queues take turns, and the consumer of the highest priority goes first within a queue, as in
+//! RabbitMQ's limiter. So each queue gets its share of a shared limit, and a priority counts within
+//! its queue.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::ids::{ConsumerId, QueueId};
 
-/// The consumers of a channel that wait.
+/// The waiting consumers of a channel.
 #[derive(Debug, Default)]
 pub(crate) struct WaitingConsumers {
     last: u64,
-    /// The queues, whose turn is next first.
+    /// The queues in the order of their turns.
     order: BTreeMap<u64, QueueId>,
     queues: BTreeMap<QueueId, Waiting>,
 }
 
-/// The consumers of one queue that wait.
+/// The waiting consumers of one queue.
 #[derive(Debug)]
 struct Waiting {
-    /// Where the queue stands in the order.
+    /// The queue's place in the order.
     turn: u64,
     consumers: BTreeMap<(Reverse<i32>, u64), ConsumerId>,
 }
@@ -37,8 +37,8 @@ impl WaitingConsumers {
         self.order.is_empty()
     }
 
-    /// Adds a consumer, behind those of its priority; a queue that did not wait yet comes after all
-    /// that do.
+    /// Adds a consumer behind those of its priority. A queue that had none waiting goes to the end
+    /// of the order.
     pub(crate) fn push(&mut self, queue: QueueId, consumer: ConsumerId, priority: i32) -> WaitingTicket {
         self.last += 1;
         let (number, order) = (self.last, &mut self.order);
@@ -50,8 +50,8 @@ impl WaitingConsumers {
         WaitingTicket { priority, number }
     }
 
-    /// Takes the consumer whose turn it is; if others of its queue wait, the queue's next turn
-    /// comes after those of all others.
+    /// Takes the consumer whose turn it is. If others of its queue wait, the queue goes to the end
+    /// of the order.
     pub(crate) fn pop(&mut self) -> Option<ConsumerId> {
         let (_, queue) = self.order.pop_first()?;
         let waiting = self.queues.get_mut(&queue)?;
@@ -66,7 +66,7 @@ impl WaitingConsumers {
         Some(consumer)
     }
 
-    /// Takes a consumer away that waits no more.
+    /// Removes a consumer that no longer waits.
     pub(crate) fn remove(&mut self, queue: QueueId, ticket: WaitingTicket) {
         let Some(waiting) = self.queues.get_mut(&queue) else { return };
         waiting.consumers.remove(&(Reverse(ticket.priority), ticket.number));

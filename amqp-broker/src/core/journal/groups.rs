@@ -1,44 +1,45 @@
-//! What of a transaction survives the process is written together, after its last step: all of it
-//! or nothing.
+//! Groups of changes that are written to disk together: all persistent changes of a transaction,
+//! after its last step, or none.
 
 use super::{
     kept::Kept,
     records::{Changes, Record},
 };
 
-/// How many transactions may be under way.
+/// The most transactions that may be unfinished.
 const MOST: usize = 250;
 
-/// What is to be written together: the changes of transactions that are under way, and those of
-/// their messages since.
+/// Changes that must be written together: those of unfinished transactions, and later changes to
+/// their messages.
 ///
-/// What follows from a transaction in a later turn, a message of it that is acknowledged or a dead
-/// letter, belongs to it as long as it is under way: neither may be on disk without the other. What
-/// follows from two of them makes them one: it is written with both. So that those come to an end,
-/// none begins while one that is done waits for others.
+/// While a transaction is unfinished, its consequences in later turns, such as the acknowledgement
+/// or dead letter of one of its messages, belong to its group: neither may be on disk without the
+/// other. A consequence of two transactions merges their groups. So that merged groups come to an
+/// end, no transaction begins while a finished one waits for others.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     open: Vec<Open>,
-    /// What is to be written, by the group.
+    /// The changes to be written, by group.
     changes: Vec<(Kept, Changes)>,
-    /// The last that was opened: messages of one that is closed are not taken for those of another.
+    /// The last key that was given out: keys are not reused soon, so that messages of a closed
+    /// group are not taken for those of a new one.
     last: Kept,
-    /// The one to which the operation under way belongs, or [`Kept::NO`].
+    /// The group of the current operation, or [`Kept::NO`].
     current: Kept,
 }
 
-/// A transaction that is not written.
+/// A transaction that is not written yet.
 #[derive(Clone, Copy, Debug)]
 struct Open {
-    /// How its messages are kept.
+    /// The key of its messages.
     kept: Kept,
-    /// The group with which it is written: its own, or that of one that it is entangled with.
+    /// The group with which it is written: its own, or one that it was merged with.
     group: Kept,
     is_done: bool,
 }
 
 impl Groups {
-    /// A transaction begins; `None` when none may.
+    /// Begins a transaction; `None` when no more may begin.
     pub(crate) fn open(&mut self) -> Option<Kept> {
         if self.room() == 0 {
             return None;
@@ -53,26 +54,25 @@ impl Groups {
         Some(kept)
     }
 
-    /// How many transactions may begin.
+    /// How many more transactions may begin.
     pub(crate) fn room(&self) -> usize {
         if self.open.iter().any(|open| open.is_done) { 0 } else { MOST - self.open.len() }
     }
 
-    /// What is done from now on belongs to this one if it is open, or to none; tells to which it
-    /// did before.
+    /// Makes this the group of all following changes, if it is open; returns the previous group.
     pub(crate) fn enter(&mut self, group: Kept) -> Kept {
         let entered = if self.is_open(group) { group } else { Kept::NO };
         std::mem::replace(&mut self.current, entered)
     }
 
-    /// Tells whether the operation under way belongs to any.
+    /// Tells whether the current operation belongs to a group.
     #[inline]
     pub(crate) fn is_any_entered(&self) -> bool {
         self.current != Kept::NO
     }
 
-    /// Adds the one to which the operation under way belongs. There are never many, though those
-    /// that are closed stay for a while.
+    /// Adds the group of the current operation. The list stays short, though closed groups stay in
+    /// it for a while.
     pub(crate) fn add_to(&self, groups: &mut Vec<Kept>) {
         if groups.last() != Some(&self.current) && !groups.contains(&self.current) {
             if groups.len() >= 2 * MOST {
@@ -82,9 +82,9 @@ impl Groups {
         }
     }
 
-    /// What is done from now on belongs to all of these that are open, which makes them one, and to
-    /// no other. Leaves one for all, if any is open, for they close together; tells to which it did
-    /// before.
+    /// Merges all of these groups that are open into one, which following changes belong to. Leaves
+    /// one key in the list, if any is open, because they close together; returns the previous
+    /// group.
     pub(crate) fn enter_all(&mut self, groups: &mut Vec<Kept>) -> Kept {
         let around = std::mem::replace(&mut self.current, Kept::NO);
         for group in groups.drain(..) {
@@ -99,8 +99,7 @@ impl Groups {
         around
     }
 
-    /// A transaction is done: what is to be written, unless it waits for others that it is written
-    /// with.
+    /// Ends a transaction; returns the changes to be written, unless its group waits for others.
     pub(crate) fn end(&mut self, kept: Kept) -> Option<Changes> {
         let Some(group) = self.group_of(kept) else { return Some(Changes::default()) };
         self.open.iter_mut().filter(|open| open.kept == kept).for_each(|open| open.is_done = true);
@@ -111,37 +110,38 @@ impl Groups {
         Some(self.take_changes(group))
     }
 
-    /// How a message is kept that is kept now.
+    /// The key of a message that is stored now.
     #[inline]
     pub(crate) fn kept(&self) -> Kept {
         self.current.max(Kept::YES)
     }
 
-    /// How is kept what follows now from a message: with it, where that is not written yet.
+    /// The key of a change that follows from a message: the message's group, if that is not written
+    /// yet.
     #[inline]
     pub(crate) fn following(&self, kept: Kept) -> Kept {
         if self.is_open(kept) { kept } else { self.kept() }
     }
 
-    /// Where what is done now is noted, if not at once.
+    /// The changes of the current group; `None` when there is none and changes are written at once.
     #[inline]
     pub(crate) fn current(&mut self) -> Option<&mut Changes> {
         self.records(self.current)
     }
 
-    /// Where what becomes of a message is noted, if not at once.
+    /// The changes of the group that a message belongs to; `None` when those are written at once.
     #[inline]
     pub(crate) fn of(&mut self, kept: Kept) -> Option<&mut Changes> {
         self.entangle(kept);
         self.records(self.following(kept))
     }
 
-    /// Notes in all what makes some of it void.
+    /// Records a change in all groups, because it invalidates parts of them.
     pub(crate) fn note_in_all(&mut self, record: &Record) {
         self.changes.iter_mut().for_each(|(_, records)| records.push(record.clone()));
     }
 
-    /// Bytes of what is to be written.
+    /// How many bytes wait to be written.
     #[inline]
     pub(crate) fn weight(&self) -> u64 {
         self.changes.iter().map(|(_, changes)| changes.weight()).sum()
@@ -152,7 +152,7 @@ impl Groups {
         self.group_of(kept).is_some()
     }
 
-    /// With which group a message is written that is kept so, if it is not yet.
+    /// The group of a message with this key, if it is not written yet.
     #[inline]
     fn group_of(&self, kept: Kept) -> Option<Kept> {
         if !kept.is_in_group() {
@@ -161,7 +161,7 @@ impl Groups {
         self.open.iter().find(|open| open.kept == kept).map(|open| open.group)
     }
 
-    /// What is done now belongs to another, too, if that is open: the two are written together.
+    /// Merges the current group with another, if that is open.
     #[inline]
     fn entangle(&mut self, other: Kept) {
         if other != self.current

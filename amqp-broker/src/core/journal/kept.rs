@@ -1,14 +1,14 @@
-//! How a message survives the process.
+//! Whether a message is persistent, and in which group.
 
-/// Whether a message survives the process.
+/// Whether a message survives a restart, and with which transaction it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Kept(u16);
 
 impl Kept {
     pub(crate) const NO: Kept = Kept(0);
-    /// Whatever else does.
+    /// It is persistent.
     pub(crate) const YES: Kept = Kept(1);
-    /// With what else is in the first group.
+    /// It is persistent and belongs to the first group.
     pub(crate) const FIRST: Kept = Kept(2);
 
     #[inline]
@@ -16,13 +16,13 @@ impl Kept {
         self != Self::NO
     }
 
-    /// With what else is in a group, of which it is not known whether it is still open.
+    /// Whether it belongs to a group, which may be closed by now.
     #[inline]
     pub(crate) fn is_in_group(self) -> bool {
         self >= Self::FIRST
     }
 
-    /// With what else is in the next group; after the last number comes the first again.
+    /// The key of the next group; the first follows the last.
     pub(crate) fn next(self) -> Self {
         Kept(self.0.wrapping_add(1)).max(Self::FIRST)
     }

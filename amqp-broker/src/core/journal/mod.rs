@@ -1,5 +1,5 @@
-//! What is to survive the process, as it happens: whoever keeps the virtual host writes it to where
-//! it lasts.
+//! The changes to persistent state as they happen. The holder of the virtual host passes them to
+//! the store.
 
 pub(crate) mod groups;
 pub(crate) mod kept;
@@ -11,42 +11,42 @@ use self::{
     records::{Changes, Record},
 };
 
-/// Serial numbers below are those of the exchanges that are always there.
+/// The predeclared exchanges have serial numbers below this.
 const FIRST_SERIAL: u64 = 100;
 
-/// The changes since they were last taken, if anybody keeps them.
+/// The changes since they were last taken, if there is a store.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     is_kept: bool,
     last_serial: u64,
     count: usize,
     changes: Changes,
-    /// What became of messages that are kept. No answer waits for it.
+    /// Settlements of persistent messages. No answer waits for them.
     settled: Changes,
-    /// What is to be written together.
+    /// The changes that are to be written together.
     pub(crate) groups: Groups,
 }
 
 impl Journal {
-    /// From now on changes are noted.
+    /// Records changes from now on.
     pub(crate) fn keep(&mut self) {
         self.is_kept = true;
         self.last_serial = self.last_serial.max(FIRST_SERIAL);
     }
 
-    /// Whether anything survives at all.
+    /// Tells whether there is a store.
     #[inline]
     pub(crate) fn is_kept(&self) -> bool {
         self.is_kept
     }
 
-    /// Grows whenever changes are noted that answers wait for.
+    /// A number that grows with each change that answers wait for.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.count
     }
 
-    /// A number for what is to survive; 0 for what is not.
+    /// A serial number for a durable entity; 0 for a transient one.
     pub(crate) fn serial(&mut self, survives: bool) -> u64 {
         if !(self.is_kept && survives) {
             return 0;
@@ -55,7 +55,7 @@ impl Journal {
         self.last_serial
     }
 
-    /// A number that is in use.
+    /// Notes that a serial number is in use.
     pub(crate) fn is_used(&mut self, serial: u64) {
         self.last_serial = self.last_serial.max(serial);
     }
@@ -66,7 +66,7 @@ impl Journal {
         self.changes.push(record);
     }
 
-    /// Notes what became of a message, with its transaction where that is not written yet.
+    /// Records a message's settlement, with its transaction if that is not written yet.
     #[inline]
     pub(crate) fn record_of(&mut self, kept: Kept, record: impl FnOnce() -> Record) {
         if kept.is_kept() {
@@ -74,18 +74,18 @@ impl Journal {
         }
     }
 
-    /// The stream of this serial number has become empty: nothing else tells where its offsets go
-    /// on.
+    /// Records that the stream of this serial number is empty, because then no message tells its
+    /// next offset.
     pub(crate) fn emptied(&mut self, queue: u64, end: u64) {
         self.settled.push(Record::Emptied { queue, end });
     }
 
-    /// What was noted in an earlier turn is to be on disk before anything that is said of it.
+    /// Makes the next answers wait for changes that an earlier turn recorded.
     pub(crate) fn follow(&mut self) {
         self.count += 1;
     }
 
-    /// Notes changes that are to be written together.
+    /// Records changes that are to be written together.
     pub(crate) fn record_all(&mut self, mut changes: Changes) {
         if !changes.is_empty() {
             self.count += 1;
@@ -93,13 +93,13 @@ impl Journal {
         }
     }
 
-    /// Bytes of what is to be written of transactions that are under way.
+    /// How many bytes unfinished transactions have to write.
     #[inline]
     pub(crate) fn unwritten(&self) -> u64 {
         self.groups.weight()
     }
 
-    /// The changes since they were last taken, if there are any.
+    /// Takes the recorded changes, if there are any.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Changes> {
         if self.count == 0 && self.settled.is_empty() {

@@ -1,4 +1,4 @@
-//! The changes of what survives the process, in their order.
+//! Changes to persistent state, in their order.
 
 use std::{
     iter::{Chain, Flatten},
@@ -9,14 +9,14 @@ use amqp_codec::{ShortString, Table};
 
 use crate::core::{content::message::Message, rabbitmq::exchange_declaration::ExchangeDeclaration};
 
-/// What a change takes beside its texts: an estimate.
+/// The memory of a change besides its texts. An estimate.
 const RECORD_OVERHEAD: u64 = 200;
 
-/// How many changes are kept in one piece.
+/// How many changes a part holds.
 const PART: usize = 4096;
 
-/// A change to what survives. Exchanges and queues go by serial numbers, of which none is ever used
-/// again, so what is left of one that has gone belongs to nobody.
+/// A change to persistent state. Exchanges and queues go by serial numbers, which are never reused,
+/// so that the leftovers of a deleted one belong to nobody.
 #[derive(Clone, Debug)]
 pub(crate) enum Record {
     ExchangeDeclared {
@@ -38,14 +38,14 @@ pub(crate) enum Record {
     Bound(DurableBinding),
     Unbound(DurableBinding),
     Stored(Stored),
-    /// A message is what it was, but was returned to its quorum queue.
+    /// A message returned to its quorum queue, otherwise unchanged.
     Returned(Stored),
-    /// A stream is empty; the offset that its next message will have.
+    /// A stream is empty; its next offset is recorded.
     Emptied {
         queue: u64,
         end: u64,
     },
-    /// A message has left its queue for good.
+    /// A message left its queue for good.
     Gone {
         queue: u64,
         position: u64,
@@ -53,7 +53,7 @@ pub(crate) enum Record {
 }
 
 impl Record {
-    /// About how much memory it takes while it waits to be written.
+    /// About how much memory it takes until it is written.
     #[inline]
     fn weight(&self) -> u64 {
         let texts = match self {
@@ -67,8 +67,8 @@ impl Record {
     }
 }
 
-/// Changes in their order. They are kept in parts and weighed one by one, so that however many
-/// there are, it takes no time to add some to others or to hand them over.
+/// Changes in their order. They are kept in parts whose sizes are known, so that appending and
+/// handing over takes no time, however many there are.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     full: Vec<Vec<Record>>,
@@ -77,7 +77,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Notes one more.
+    /// Adds a change.
     #[inline]
     pub(crate) fn push(&mut self, record: Record) {
         if self.last.len() == PART {
@@ -87,7 +87,7 @@ impl Changes {
         self.last.push(record);
     }
 
-    /// Notes more, and leaves none there.
+    /// Moves all changes from another list.
     #[inline]
     pub(crate) fn append(&mut self, more: &mut Changes) {
         self.weight += std::mem::take(&mut more.weight);
@@ -127,7 +127,7 @@ impl IntoIterator for Changes {
     }
 }
 
-/// A binding of what survives to what survives.
+/// A binding between durable entities.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DurableBinding {
     pub(crate) source: u64,
@@ -142,7 +142,7 @@ pub(crate) struct DurableBinding {
 pub(crate) struct Stored {
     pub(crate) queue: u64,
     pub(crate) position: u64,
-    /// In milliseconds of the broker's clock; in a stream, when it came.
+    /// In milliseconds of the broker's clock; in a stream, the time of arrival.
     pub(crate) expires_at: u64,
     pub(crate) priority: u8,
     pub(crate) redelivered: bool,
@@ -152,7 +152,7 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// A message in a stream that came now.
+    /// Creates the record of a message that arrives in a stream now.
     pub(crate) fn in_stream(queue: u64, offset: u64, now: u64, message: &Message) -> Self {
         Stored {
             queue,

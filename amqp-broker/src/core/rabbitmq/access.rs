@@ -3,12 +3,12 @@
 
 use regex::bytes::Regex;
 
-/// A user's permissions in one virtual host: a regular expression each for the names of what may be
-/// configured (declared and deleted), written (published to, bound) and read (consumed, got,
-/// purged, bound from).
+/// A user's permissions in one virtual host. There is one regular expression each for the names
+/// that may be configured (declared and deleted), written (published to, bound) and read (consumed,
+/// fetched, purged, bound from).
 ///
-/// As with RabbitMQ an expression matches anywhere in a name unless `^` and `$` hold it, the empty
-/// one matches the empty name alone, and the default exchange goes by the name `amq.default`.
+/// As in RabbitMQ, an expression matches anywhere in a name unless `^` and `$` anchor it, the empty
+/// one matches the empty name only, and the default exchange goes by the name `amq.default`.
 ///
 /// ```
 /// use amqp_broker::Permissions;
@@ -23,7 +23,7 @@ pub struct Permissions {
     read: Names,
 }
 
-/// Some names.
+/// A set of names.
 #[derive(Clone, Debug)]
 enum Names {
     All,
@@ -31,7 +31,7 @@ enum Names {
     Matching(Regex),
 }
 
-/// A regular expression that is none.
+/// An invalid regular expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{pattern:?} is no regular expression: {why}")]
 pub struct InvalidPattern {
@@ -40,38 +40,38 @@ pub struct InvalidPattern {
 }
 
 impl Permissions {
-    /// Permissions by three regular expressions, in the order of `rabbitmqctl set_permissions`.
+    /// Takes three regular expressions, in the order of `rabbitmqctl set_permissions`.
     ///
     /// # Errors
-    /// When one of them is no regular expression.
+    /// When one of them is not a regular expression.
     pub fn new(configure: &str, write: &str, read: &str) -> Result<Self, InvalidPattern> {
         Ok(Permissions { configure: pattern(configure)?, write: pattern(write)?, read: pattern(read)? })
     }
 
-    /// To do everything.
+    /// Permissions for everything.
     pub(crate) fn all() -> Self {
         Permissions { configure: Names::All, write: Names::All, read: Names::All }
     }
 
-    /// To do nothing with anything.
+    /// Permissions for nothing.
     pub(crate) fn none() -> Self {
         Permissions { configure: Names::None, write: Names::None, read: Names::None }
     }
 }
 
 fn pattern(text: &str) -> Result<Names, InvalidPattern> {
-    // In RabbitMQ too nothing means no name but the empty one.
+    // In RabbitMQ, too, the empty expression matches the empty name only.
     let whole = if text.is_empty() { "^$" } else { text };
     let regex = Regex::new(whole);
     regex.map(Names::Matching).map_err(|error| {
-        // What it says before shows where, over several lines.
+        // The lines before the last show where the error is; a log line has no room for them.
         let error = error.to_string();
         let why = error.rsplit("error: ").next().unwrap_or_default().trim().to_owned();
         InvalidPattern { pattern: text.to_owned(), why }
     })
 }
 
-/// What is to be done with a queue or an exchange.
+/// What a client does to a queue or an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Configure,
@@ -79,7 +79,7 @@ pub(crate) enum Act {
     Read,
 }
 
-/// Who a client has logged in as, and what that allows.
+/// The user of a connection, and the user's permissions.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     pub(crate) user: String,
@@ -88,7 +88,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Whether something may be done with what has this name.
+    /// Tells whether the act is allowed on the entity of this name.
     pub(crate) fn allows(&self, act: Act, name: &[u8]) -> bool {
         self.permissions.as_ref().is_none_or(|permissions| {
             let names = match act {

@@ -1,6 +1,7 @@
-//! The x-arguments of queues: which there are, and which values pass.
+//! The x-arguments of queues, and their valid values.
 //!
-//! <https://www.rabbitmq.com/queues.html#optional-arguments>, and RabbitMQ's texts to the letter.
+//! See <https://www.rabbitmq.com/queues.html#optional-arguments>. The error texts are RabbitMQ's,
+//! to the letter.
 
 use std::fmt;
 
@@ -8,7 +9,7 @@ use amqp_codec::{ShortString, Table, Value};
 
 use super::{refusal::Refusal, term::type_name};
 
-/// What a queue does by its arguments. Times are milliseconds, sizes bytes.
+/// The behaviour of a queue that its arguments choose. Times are in milliseconds, sizes in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct QueueArguments {
     pub(crate) kind: QueueType,
@@ -16,7 +17,7 @@ pub(crate) struct QueueArguments {
     pub(crate) expires: Option<u64>,
     pub(crate) max_length: Option<u64>,
     pub(crate) max_length_bytes: Option<u64>,
-    /// How old a message of a stream may get.
+    /// The age at which a stream drops messages.
     pub(crate) max_age: Option<u64>,
     pub(crate) overflow: Overflow,
     pub(crate) dead_letter: Option<DeadLetterTarget>,
@@ -26,7 +27,7 @@ pub(crate) struct QueueArguments {
     pub(crate) single_active_consumer: bool,
 }
 
-/// The kinds of queues.
+/// The types of queues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum QueueType {
     #[default]
@@ -35,28 +36,28 @@ pub(crate) enum QueueType {
     Stream,
 }
 
-/// Where a queue's dead messages go.
+/// Where the dead letters of a queue go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DeadLetterTarget {
-    /// The name of the exchange, which there need not be.
+    /// The name of the exchange, which need not exist.
     pub(crate) exchange: ShortString,
-    /// The key that takes the place of their own.
+    /// The routing key that replaces the messages' own.
     pub(crate) key: Option<ShortString>,
 }
 
-/// What happens to a message too many.
+/// What happens when a message exceeds the queue's limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Overflow {
-    /// The oldest goes.
+    /// The oldest message is dropped.
     #[default]
     DropHead,
-    /// The new one is refused.
+    /// The new message is refused.
     RejectPublish,
-    /// The new one is refused, and goes to the dead-letter exchange.
+    /// The new message is refused, and published to the dead-letter exchange.
     RejectPublishDeadLetter,
 }
 
-/// Names an entity in a text.
+/// An entity's name in an error text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entity<'a> {
     pub(crate) what: &'static str,
@@ -70,14 +71,14 @@ impl fmt::Display for Entity<'_> {
     }
 }
 
-/// Ten years: the most milliseconds RabbitMQ takes.
+/// Ten years: the longest time RabbitMQ accepts, in milliseconds.
 pub(crate) const MOST_MILLISECONDS: i64 = 315_360_000_000;
 
-/// The most bytes of a stream's segment.
+/// The largest segment of a stream, in bytes.
 const MOST_SEGMENT_BYTES: u64 = 3_000_000_000;
 
-/// The arguments each type knows, in the order in which RabbitMQ compares them. One that only other
-/// types know is refused.
+/// The arguments that each type of queue knows, in the order in which RabbitMQ compares them. An
+/// argument that only other types know is refused.
 const CLASSIC: &[&str] = &[
     "x-expires",
     "x-message-ttl",
@@ -120,7 +121,7 @@ const STREAM: &[&str] = &[
 ];
 
 impl QueueType {
-    /// The arguments that count.
+    /// The arguments that are compared.
     pub(crate) const fn arguments(self) -> &'static [&'static str] {
         match self {
             QueueType::Classic => CLASSIC,
@@ -129,7 +130,7 @@ impl QueueType {
         }
     }
 
-    /// As RabbitMQ's texts name it.
+    /// The type's name in RabbitMQ's texts.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             QueueType::Classic => "rabbit_classic_queue",
@@ -138,7 +139,7 @@ impl QueueType {
         }
     }
 
-    /// The type a declaration asks for, if it is one.
+    /// The type that a declaration asks for, or classic if the value is invalid.
     pub(crate) fn asked_for(table: &Table) -> Self {
         match table.get("x-queue-type").as_ref().and_then(Value::as_str) {
             Some("quorum") => QueueType::Quorum,
@@ -149,8 +150,8 @@ impl QueueType {
 }
 
 impl QueueArguments {
-    /// Checks the arguments and reads those that matter here: values first, in RabbitMQ's order,
-    /// then which there are.
+    /// Checks the arguments, and reads those that the broker uses. Values come first, in RabbitMQ's
+    /// order, then unknown arguments.
     ///
     /// # Errors
     /// [`Refusal::InvalidArgument`] with RabbitMQ's reason.
@@ -181,7 +182,8 @@ impl QueueArguments {
         if segment.is_some_and(|bytes| bytes > MOST_SEGMENT_BYTES) {
             return Err(Refusal::SegmentTooLarge);
         }
-        // Nobody checks this one: what is no number is no limit, and less than none is none at all.
+        // RabbitMQ does not check this argument: a value that is not a number sets no limit, and a
+        // negative one is taken as zero.
         let delivery_limit = match check.kind {
             QueueType::Quorum => table.get("x-delivery-limit").and_then(|value| value.as_i64()),
             _ => None,
@@ -209,7 +211,7 @@ pub(crate) struct ConsumerArguments {
     pub(crate) offset: OffsetArgument,
 }
 
-/// Where in a stream a consumer begins.
+/// Where a consumer of a stream begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum OffsetArgument {
     First,
@@ -219,7 +221,7 @@ pub(crate) enum OffsetArgument {
     Offset(u64),
     /// Seconds since 1970.
     Timestamp(u64),
-    /// So many milliseconds ago.
+    /// This many milliseconds ago.
     Ago(u64),
 }
 
@@ -228,7 +230,7 @@ const CONSUMER_QUORUM: &[&str] = &["x-priority", "x-credit"];
 const CONSUMER_STREAM: &[&str] = &["x-stream-offset", "x-credit"];
 
 impl ConsumerArguments {
-    /// Checks the arguments and reads those that matter here.
+    /// Checks the arguments, and reads those that the broker uses.
     ///
     /// # Errors
     /// [`Refusal::InvalidArgument`] with RabbitMQ's reason; [`Refusal::Internal`] where RabbitMQ
@@ -270,7 +272,7 @@ impl Check<'_> {
         if self.kind.arguments().contains(&argument) { self.table.get(argument) } else { None }
     }
 
-    /// The first argument that only other types know.
+    /// Refuses the first argument that only other types know.
     fn foreign(&self, known: impl Fn(QueueType) -> &'static [&'static str]) -> Result<(), Refusal> {
         for (name, _) in self.table.entries() {
             for kind in [QueueType::Classic, QueueType::Quorum, QueueType::Stream] {
@@ -333,7 +335,7 @@ impl Check<'_> {
         let name = |argument| -> Result<Option<ShortString>, Refusal> {
             match self.value(argument) {
                 None => Ok(None),
-                // A name of more than 255 bytes is no name of anything.
+                // A name over 255 bytes cannot be the name of an exchange.
                 Some(Value::LongString(text)) => Ok(Some(
                     ShortString::from_bytes(argument, text.into_bytes()).unwrap_or_default().detach(),
                 )),
@@ -354,7 +356,7 @@ impl Check<'_> {
         const KNOWN: &[&str] = &["drop-head", "reject-publish", "reject-publish-dlx"];
         match self.one_of("x-overflow", KNOWN, "invalid_overflow")?.as_deref() {
             Some("reject-publish") => Ok(Overflow::RejectPublish),
-            // RabbitMQ's quorum queues take it and do not know it.
+            // RabbitMQ's quorum queues accept it and ignore it.
             Some("reject-publish-dlx") if self.kind == QueueType::Classic => {
                 Ok(Overflow::RejectPublishDeadLetter)
             }
@@ -434,12 +436,11 @@ impl Check<'_> {
     }
 }
 
-/// A time as a number and its unit, in milliseconds; `None` for one that is not positive or has no
-/// unit.
+/// A time from a number and its unit, in milliseconds; `None` for one that is not positive or has
+/// no unit.
 ///
 /// # Errors
-/// [`Refusal::Internal`] when it does not begin with a number, for that is what RabbitMQ makes of
-/// it.
+/// [`Refusal::Internal`] when it does not begin with a number, as in RabbitMQ.
 fn age(text: &str) -> Result<Option<u64>, Refusal> {
     let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -455,7 +456,7 @@ fn age(text: &str) -> Result<Option<u64>, Refusal> {
         "s" => 1,
         _ => return Ok(None),
     };
-    // One that is too large for a number is as good as the largest.
+    // A number that is too large counts as the largest.
     let number = number.parse().unwrap_or(u64::MAX);
     Ok((number > 0).then(|| number.saturating_mul(1000 * seconds)))
 }

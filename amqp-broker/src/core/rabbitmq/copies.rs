@@ -1,4 +1,4 @@
-//! Further routing keys in the headers `CC` and `BCC`
+//! Additional routing keys in the headers `CC` and `BCC`
 //! (<https://www.rabbitmq.com/sender-selected.html>).
 
 use std::collections::HashSet;
@@ -13,18 +13,18 @@ use crate::core::content::{
     properties::{Changes, Relevant},
 };
 
-/// The further keys of a message that has some.
+/// The additional routing keys of a message.
 #[derive(Debug)]
 pub(crate) struct Copies {
     pub(crate) keys: Vec<ShortString>,
-    /// From which on they are those of `BCC`.
+    /// The index of the first key from `BCC`.
     pub(crate) blind_from: usize,
-    /// Whether there is a `BCC`, which no receiver may see.
+    /// Whether there is a `BCC` header, which no receiver may see.
     pub(crate) blind: bool,
 }
 
 impl Copies {
-    /// Reads them; `None` when there are none, which is told cheaply.
+    /// Reads the keys. It returns `None` quickly when there are none.
     #[inline]
     pub(crate) fn read(relevant: &Relevant<'_>) -> Result<Option<Self>, Refusal> {
         match relevant.headers {
@@ -38,7 +38,7 @@ impl Copies {
         let headers = Entries::from_encoded(encoded);
         headers.check().map_err(Refusal::Syntax)?;
         let mut keys = Vec::new();
-        // Thousands of the same are one.
+        // A message goes only once to each key.
         let mut seen = HashSet::new();
         let mut blind_from = 0;
         for header in ["CC", "BCC"] {
@@ -47,7 +47,7 @@ impl Copies {
                 None => {}
                 Some(ValueRef::Array(values)) => {
                     values.check().map_err(Refusal::Syntax)?;
-                    // What is no text is no key: RabbitMQ passes it over.
+                    // RabbitMQ ignores elements that are not text.
                     let copies = texts(values).map(Bytes::copy_from_slice);
                     let copies = copies.flat_map(|key| ShortString::from_bytes(header, key));
                     keys.extend(copies.filter(|key| seen.insert(key.clone())));
@@ -64,12 +64,12 @@ fn unacceptable(header: &'static str, value: ValueRef<'_>) -> Refusal {
     Refusal::InvalidCarbonCopy { header, kind: type_name(value) }
 }
 
-/// Whether "CC" stands anywhere in the headers.
+/// Tells whether "CC" occurs anywhere in the headers.
 fn may_name_copies(encoded: &[u8]) -> bool {
     memchr::memchr_iter(b'C', encoded).any(|index| encoded.get(index + 1) == Some(&b'C'))
 }
 
-/// Takes the header `BCC` out of a message.
+/// Removes the header `BCC` from a message.
 pub(crate) fn remove_blind_copies(draft: &mut Draft) -> Result<(), Refusal> {
     let parts = draft.parts();
     let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;

@@ -1,4 +1,4 @@
-//! What is written on a dead letter: where it died, of what, how often
+//! The headers of a dead letter: where the message died, why and how often
 //! (<https://www.rabbitmq.com/dlx.html#effects>).
 
 use std::collections::{HashMap, HashSet};
@@ -19,9 +19,9 @@ use crate::core::content::{
 pub(crate) enum Reason {
     Rejected,
     Expired,
-    /// The queue is too long.
+    /// The queue was too long.
     MaxLength,
-    /// It was returned too often.
+    /// The message was returned too often.
     DeliveryLimit,
 }
 
@@ -36,7 +36,7 @@ impl Reason {
     }
 }
 
-/// Where and when a message died, and where it goes.
+/// Where and when a message died, and where its dead letter goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Death<'a> {
     pub(crate) reason: Reason,
@@ -44,13 +44,13 @@ pub(crate) struct Death<'a> {
     pub(crate) queue: &'a ShortString,
     /// Seconds since 1970.
     pub(crate) time: u64,
-    /// The exchange it goes to, and the key that takes the place of its own.
+    /// The exchange that the dead letter goes to, and the routing key that replaces its own.
     pub(crate) exchange: &'a [u8],
     pub(crate) key: Option<&'a [u8]>,
 }
 
 impl Death<'_> {
-    /// The letter to be published, and its headers.
+    /// The dead letter to publish, and its headers.
     ///
     /// # Errors
     /// Properties that cannot be read.
@@ -85,8 +85,8 @@ impl Death<'_> {
         Ok((draft, headers))
     }
 
-    /// Puts the entry first, or counts once more when there is one of this queue and reason: then
-    /// that one comes first.
+    /// Puts the entry first. If there is one for this queue and reason, its count grows and it
+    /// comes first instead.
     fn add(&self, entry: HeaderTable, exchange: &[u8], headers: &mut HeaderTable) -> Result<(), Error> {
         let deaths = match headers.get("x-death") {
             Some(ValueRef::Array(earlier)) => {
@@ -119,8 +119,8 @@ impl Death<'_> {
     }
 }
 
-/// The queues that a message with these headers, dead for anything but rejection, has been in
-/// before without having been rejected since: it would go round for ever.
+/// The queues that the message may not return to: it died in each of them for another reason than
+/// rejection, and was not rejected since, so it would circulate endlessly.
 pub(crate) fn passed(headers: &HeaderTable) -> HashSet<Bytes> {
     let mut queues = HashSet::new();
     let Some(ValueRef::Array(deaths)) = headers.get("x-death") else { return queues };
@@ -144,7 +144,7 @@ fn text(bytes: &[u8]) -> LongString {
     LongString::from(Bytes::copy_from_slice(bytes))
 }
 
-/// The routing key, and those of the header `CC`.
+/// The routing key, and the keys of the header `CC`.
 fn routing_keys(key: &[u8], headers: &HeaderTable) -> Result<Array, Error> {
     let mut keys = Array::new();
     keys.push(text(key))?;
@@ -158,7 +158,7 @@ fn count(death: &HeaderTable) -> Option<i64> {
     death.get("count")?.as_i64()
 }
 
-/// The entry with another count, before all else.
+/// The entry with a new count, which comes first.
 fn counted(death: &HeaderTable, count: i64) -> Result<HeaderTable, Error> {
     let mut first = HeaderTable::default();
     first.insert("count", count)?;
@@ -167,8 +167,8 @@ fn counted(death: &HeaderTable, count: i64) -> Result<HeaderTable, Error> {
     HeaderTable::from_encoded(&[first.as_encoded(), rest.as_encoded()].concat())
 }
 
-/// Entries of old brokers have no count but are there several times: one of each queue and reason,
-/// with a count. Anything that is no entry goes.
+/// Merges the entries of old brokers, which have no count but are repeated, into one for each queue
+/// and reason, with a count. Elements that are not entries are dropped.
 fn grouped(deaths: Elements<'_>) -> Result<Vec<HeaderTable>, Error> {
     let mut groups: Vec<(HeaderTable, i64)> = Vec::new();
     let mut places = HashMap::new();
@@ -181,7 +181,7 @@ fn grouped(deaths: Elements<'_>) -> Result<Vec<HeaderTable>, Error> {
             None => groups.push((table, 1)),
         }
     }
-    // RabbitMQ turns their order round.
+    // RabbitMQ reverses their order.
     groups
         .into_iter()
         .rev()

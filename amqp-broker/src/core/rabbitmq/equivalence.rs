@@ -1,4 +1,4 @@
-//! Which differences a second declaration of a queue or an exchange may not have.
+//! The comparison of a second declaration of a queue or an exchange with the first.
 
 use amqp_codec::{Table, Value};
 
@@ -8,7 +8,8 @@ use super::{
     term::{same, shown, type_name},
 };
 
-/// Checks that a queue declared again has the same arguments, of those that count for its type.
+/// Checks that a repeated queue declaration has the same arguments, of those that its type
+/// compares.
 pub(crate) fn compare_all(
     kind: QueueType,
     current: &Table,
@@ -18,7 +19,7 @@ pub(crate) fn compare_all(
     kind.arguments().iter().try_for_each(|argument| compare(argument, current, received, queue))
 }
 
-/// Checks that both tables have the same under `argument`.
+/// Checks that both tables have the same value for `argument`.
 pub(crate) fn compare(
     argument: &str,
     current: &Table,
@@ -28,7 +29,7 @@ pub(crate) fn compare(
     let difference = match (received.get(argument), current.get(argument)) {
         (None, None) => return Ok(()),
         (Some(received), Some(current)) if same(&received, &current) => return Ok(()),
-        // Of the usual type is what says so and what says nothing.
+        // No `x-queue-type` means classic.
         (Some(one), None) | (None, Some(one))
             if argument == "x-queue-type" && one.as_str() == Some("classic") =>
         {
@@ -49,7 +50,7 @@ fn told(value: Option<Value>) -> String {
     )
 }
 
-/// Checks one property of an entity declared again.
+/// Checks one property of a repeated declaration.
 pub(crate) fn compare_property<T: PartialEq + std::fmt::Display + Copy>(
     property: &str,
     current: T,

@@ -1,4 +1,4 @@
-//! What an exchange is declared with.
+//! The properties of an exchange declaration.
 
 use amqp_codec::{ShortString, Table};
 
@@ -35,7 +35,7 @@ impl Kind {
     }
 }
 
-/// What an exchange is declared with.
+/// The properties of an exchange declaration.
 #[derive(Clone, Debug)]
 pub(crate) struct ExchangeDeclaration {
     pub(crate) name: ShortString,
@@ -46,11 +46,11 @@ pub(crate) struct ExchangeDeclaration {
     pub(crate) arguments: Table,
 }
 
-/// What an exchange takes, in bytes. An estimate.
+/// The memory of an exchange, in bytes. An estimate.
 const EXCHANGE_OVERHEAD: u64 = 768;
 
 impl ExchangeDeclaration {
-    /// How much memory the exchange takes, near enough.
+    /// About how much memory the exchange takes.
     pub(crate) fn weight(&self) -> u64 {
         EXCHANGE_OVERHEAD + (self.name.len() + 2 * self.arguments.as_encoded().len()) as u64
     }

@@ -1,5 +1,5 @@
-//! What RabbitMQ answers, word for word: refusals, arguments and their equivalence, dead letters,
-//! further keys, permissions.
+//! RabbitMQ's answers, word for word: refusals, arguments and their equivalence, dead letters,
+//! additional keys, permissions.
 
 pub(crate) mod access;
 pub(crate) mod arguments;

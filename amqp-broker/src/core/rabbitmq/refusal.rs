@@ -1,5 +1,5 @@
-//! Why the broker refuses: the code, what is closed for it, and RabbitMQ's text, since clients and
-//! their users know those.
+//! Why the broker refuses something: the reply code, what is closed, and RabbitMQ's text, which
+//! clients and their users know.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use amqp_codec::{ReplyCode, Scope, ShortString};
 
 use crate::faults::publish_faults::PublishFault;
 
-/// What is wrong with what a client asked for.
+/// What is wrong with a client's request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("no exchange '{name}' in vhost '{vhost}'")]
@@ -16,11 +16,11 @@ pub(crate) enum Refusal {
     NoQueue { name: String, vhost: String },
     #[error("vhost '{vhost}' has all the memory it may have: {limit} bytes")]
     NoMemory { vhost: String, limit: u64 },
-    /// No refusal, and never told: something else is to be done first that takes more than a turn,
-    /// and then this is looked at again.
+    /// Not a refusal, and never sent: another operation, which takes more than a turn, has to come
+    /// first. The request is then tried again.
     #[error("not yet")]
     NotYet,
-    /// No refusal of the broker's own, and its words are not told: what a test wants.
+    /// A refusal that a test injects; its own text is not sent.
     #[error("a test wants it so")]
     Injected(PublishFault),
     #[error("no previously declared queue")]
@@ -114,7 +114,7 @@ pub(crate) enum Refusal {
     SegmentTooLarge,
     #[error("Cannot declare a server-named queue for type {0}")]
     NotServerNamed(&'static str),
-    /// Where RabbitMQ breaks and has no words.
+    /// A case in which RabbitMQ crashes and has no text.
     #[error("internal error")]
     Internal,
     #[error("{0}")]
@@ -131,10 +131,10 @@ pub(crate) enum Refusal {
     UnimplementedMethod,
     #[error("number of channels opened ({0}) has reached the negotiated channel_max ({0})")]
     TooManyChannels(u16),
-    /// RabbitMQ has no such limit, and no words.
+    /// RabbitMQ has no such limit, and so no text for it.
     #[error("a body is larger than all memory there is ({limit} bytes)")]
     TooMuchUnpublished { limit: u64 },
-    /// RabbitMQ has no such limit, and no words.
+    /// RabbitMQ has no such limit, and so no text for it.
     #[error("more than {share} bytes are sent in part or not read, memory is short, and nothing has moved")]
     TooMuchHeld { share: u64 },
     #[error("the disk failed")]
@@ -144,7 +144,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// The code to close with.
+    /// The reply code of the close.
     pub(crate) fn code(&self) -> ReplyCode {
         match self {
             Refusal::NoExchange { .. } | Refusal::NoQueue { .. } | Refusal::NoLastQueue => {
@@ -200,12 +200,12 @@ impl Refusal {
         }
     }
 
-    /// Whether the whole connection is closed for it, not the channel alone.
+    /// Tells whether the whole connection is closed for it, and not only the channel.
     pub(crate) fn closes_connection(&self) -> bool {
         self.code().scope() != Some(Scope::Channel)
     }
 
-    /// `CODE_NAME - text`, cut to what a short string holds.
+    /// `CODE_NAME - text`, cut to the length of a short string.
     pub(crate) fn reply_text(&self) -> ShortString {
         match self {
             Refusal::Internal => ShortString::from_static("INTERNAL_ERROR"),
@@ -214,7 +214,7 @@ impl Refusal {
     }
 }
 
-/// `CODE_NAME - text`, cut to what a short string holds.
+/// `CODE_NAME - text`, cut to the length of a short string.
 pub(crate) fn reply_text(code: ReplyCode, text: &str) -> ShortString {
     let mut whole = format!("{} - {text}", code.name().unwrap_or("ERROR"));
     let mut end = whole.len().min(ShortString::MAX);

@@ -1,4 +1,4 @@
-//! Field values as RabbitMQ names and prints them in its texts, and as it compares them.
+//! Field values as RabbitMQ names, prints and compares them.
 
 use amqp_codec::{Value, ValueRef};
 
@@ -25,7 +25,7 @@ pub(crate) fn type_name<'a>(value: impl Into<ValueRef<'a>>) -> &'static str {
     }
 }
 
-/// The value as RabbitMQ's texts show it: text as it is, numbers in digits.
+/// The value as RabbitMQ's texts show it: text unquoted, numbers in digits.
 pub(crate) fn shown(value: &Value) -> String {
     match value {
         Value::LongString(text) => text.to_string(),
@@ -39,8 +39,8 @@ pub(crate) fn shown(value: &Value) -> String {
     }
 }
 
-/// Whether RabbitMQ takes them for the same: integers and floats by value whatever their width, all
-/// else by type and value.
+/// Tells whether RabbitMQ takes them for equal: integers and floats by value whatever their width,
+/// all others by type and value.
 pub(crate) fn same(a: &Value, b: &Value) -> bool {
     match (a.as_i64(), b.as_i64()) {
         (Some(a), Some(b)) => a == b,
@@ -61,7 +61,7 @@ pub(crate) fn as_f64(value: &Value) -> Option<f64> {
     }
 }
 
-/// Octets as an Erlang binary: `<<0,60,0,99>>`, or `<<"text">>` when all of it can be printed.
+/// Octets as an Erlang binary: `<<0,60,0,99>>`, or `<<"text">>` when all of them can be printed.
 pub(crate) fn binary(octets: &[u8]) -> String {
     if !octets.is_empty() && octets.iter().all(|octet| matches!(octet, b' '..=b'~')) {
         return format!("<<{:?}>>", String::from_utf8_lossy(octets));

@@ -1,4 +1,4 @@
-//! Deliveries that are not acknowledged in time close their channel
+//! The acknowledgement timeout: deliveries that are not acknowledged in time close their channel
 //! (<https://www.rabbitmq.com/consumers.html#acknowledgement-timeout>).
 
 use super::Vhost;
@@ -10,8 +10,8 @@ use crate::core::{
 };
 
 impl Vhost {
-    /// Notes that a delivery went out which is to be acknowledged: sets the alarm when it is not
-    /// set. That it is set by the first of many is early enough, for then it is set anew.
+    /// Notes a delivery that has to be acknowledged, and sets the alarm unless it is set. Only the
+    /// first of many deliveries sets it; when the alarm goes off, it is set for the next.
     #[inline]
     pub(super) fn watch_acks(&mut self, now: u64) {
         if self.acks_due == NEVER {
@@ -19,11 +19,12 @@ impl Vhost {
         }
     }
 
-    /// Ends the channels whose oldest delivery is out for too long, and sets the alarm for the
-    /// next; as far as the turn allows.
+    /// Ends the channels whose oldest delivery is overdue, and sets the alarm for the next; as far
+    /// as the turn allows.
     pub(super) fn check_acks(&mut self, now: u64, sink: &mut impl Sink) {
         let timeout = self.limits.ack_timeout;
-        // What goes out while this is interrupted is due later than all that is found now.
+        // Deliveries that are sent during an interruption are due later than all that are found
+        // now.
         let AcksChecked { mut place, mut due } =
             self.acks_checked.take().unwrap_or(AcksChecked { place: 0, due: NEVER });
         let mut late: Vec<ChannelId> = Vec::new();
@@ -47,8 +48,8 @@ impl Vhost {
             let Some(channel) = self.channels.get(id) else { continue };
             let refusal = Refusal::AckTimeout { channel: channel.number, milliseconds: timeout };
             sink.close_channel(channel.connection, channel.number, &refusal);
-            // At once, whether or not its connection is able to hear of it: others wait for these
-            // messages.
+            // The channel ends at once, even if its connection cannot be told yet, because others
+            // wait for these messages.
             self.abandon(Work::Remove(Box::new(Removal::channel(id))));
         }
     }

@@ -1,4 +1,4 @@
-//! Consume, cancel, get, and the limits on what may be unacknowledged.
+//! Consume, cancel and get, and the prefetch limits.
 
 use amqp_codec::{ShortString, method::basic};
 
@@ -19,23 +19,23 @@ use crate::core::{
     work::{Work, removal::Removal},
 };
 
-/// How much a consumer of a quorum queue may have unacknowledged that has set no limit.
+/// The prefetch of a quorum queue's consumer that has set none.
 const QUORUM_PREFETCH: u32 = 2000;
 
-/// A message that was asked for.
+/// A message fetched with `basic.get`.
 #[derive(Debug)]
 pub(crate) struct Got {
     pub(crate) tag: u64,
     pub(crate) redelivered: bool,
     message: Message,
-    /// Its content header, where it is not the one that was published.
+    /// The content header, if it differs from the published one.
     header: Option<Vec<u8>>,
-    /// How many are left.
+    /// How many messages are left in the queue.
     pub(crate) remaining: u32,
 }
 
 impl Got {
-    /// The message as it is delivered.
+    /// The message as it is sent.
     pub(crate) fn parts(&self) -> Parts<'_> {
         let parts = self.message.parts();
         Parts { header: self.header.as_deref().unwrap_or(parts.header), ..parts }
@@ -43,11 +43,12 @@ impl Got {
 }
 
 impl Vhost {
-    /// Starts a consumer. It gets its first message by [`start`](Self::start), after the client
-    /// knows of it.
+    /// Starts a consumer. Its first message comes with [`start`](Self::start), after the client has
+    /// been told of the consumer.
     ///
     /// # Errors
-    /// No such queue, one of another connection, one in exclusive use, a tag that is taken.
+    /// The queue does not exist, belongs to another connection or is in exclusive use, or the tag
+    /// is in use.
     pub(crate) fn consume(
         &mut self,
         now: u64,
@@ -64,7 +65,7 @@ impl Vhost {
         let queue_id = self.usable_queue(&consume.queue, by)?;
         let arguments = self.check_consumer(id, queue_id, consume)?;
         let Some(queue) = self.queues.get(queue_id) else { return Err(self.no_queue(&consume.queue)) };
-        // The newer types of queues know no exclusive consumers.
+        // Quorum queues and streams do not know exclusive consumers.
         let exclusive = consume.exclusive && queue.arguments.kind == QueueType::Classic;
         if (queue.exclusive_consumer.is_some() || exclusive && !queue.consumers.is_empty())
             && self.is_consumed(queue_id)?
@@ -108,7 +109,7 @@ impl Vhost {
         Ok(queue_id)
     }
 
-    /// Checks that the channel may have one consumer more.
+    /// Checks that the channel may have one more consumer.
     pub(super) fn check_count(&self, id: ChannelId) -> Result<(), Refusal> {
         let limit = self.limits.consumers;
         match self.channels.get(id) {
@@ -117,7 +118,7 @@ impl Vhost {
         }
     }
 
-    /// Checks what the type of a queue asks of its consumers.
+    /// Checks what the type of a queue demands of its consumers.
     fn check_consumer(
         &self,
         id: ChannelId,
@@ -144,14 +145,13 @@ impl Vhost {
         Ok(arguments)
     }
 
-    /// Delivers what waits for consumers that are new or have room again, and publishes dead
-    /// letters.
+    /// Delivers to consumers that are new or have room again, and publishes dead letters.
     pub(crate) fn start(&mut self, now: u64, sink: &mut impl Sink) {
         self.dispatch_woken(now, sink);
     }
 
-    /// Ends a consumer; what goes with it is left to be taken away. What it has unacknowledged
-    /// stays so. One that is not there is as good as ended.
+    /// Ends a consumer; returns what is left to be removed. Its unacknowledged deliveries stay
+    /// unacknowledged. Ending a consumer that does not exist succeeds.
     pub(crate) fn cancel(&mut self, now: u64, id: ChannelId, tag: &ShortString) -> Removal {
         if self.cancel_replies(id, tag) {
             return Removal::default();
@@ -163,8 +163,8 @@ impl Vhost {
         }
     }
 
-    /// Takes a consumer out of its queue and the next one in when only one is active; tells the
-    /// queue.
+    /// Removes a consumer from its queue, and activates the next one when only one is active;
+    /// returns the queue.
     pub(super) fn leave_queue(&mut self, now: u64, id: ConsumerId) -> Option<QueueId> {
         let consumer = self.consumers.remove(id)?;
         self.topology_weight -= Consumer::WEIGHT;
@@ -186,7 +186,7 @@ impl Vhost {
         Some(queue_id)
     }
 
-    /// Ends a queue's consumers, or those of this tag, though no client asked for it; tells how
+    /// Ends a queue's consumers, or those of this tag, without the client's request; returns how
     /// many.
     pub(crate) fn expel(&mut self, now: u64, queue: &str, tag: Option<&str>, sink: &mut impl Sink) -> usize {
         let Some(&queue_id) = self.queue_names.get(queue.as_bytes()) else { return 0 };
@@ -214,7 +214,7 @@ impl Vhost {
         count
     }
 
-    /// Ends a consumer whose queue has gone, and tells the client.
+    /// Ends a consumer whose queue was deleted, and tells the client.
     pub(super) fn end_consumer(&mut self, id: ConsumerId, sink: &mut impl Sink) {
         let Some(consumer) = self.consumers.remove(id) else { return };
         self.topology_weight -= Consumer::WEIGHT;
@@ -229,7 +229,7 @@ impl Vhost {
     /// Takes one message out of a queue, if there is one.
     ///
     /// # Errors
-    /// No such queue, one of another connection.
+    /// The queue does not exist, or belongs to another connection.
     pub(crate) fn get(
         &mut self,
         now: u64,
@@ -257,8 +257,8 @@ impl Vhost {
             return Err(Refusal::TooManyUnacked(self.limits.unacked));
         }
         let Some(entry) = queue.ready.pop() else { return Ok(None) };
-        // What is at the head now and has expired does not remain; RabbitMQ's quorum queues look
-        // later.
+        // An expired message at the head does not count as remaining. RabbitMQ's quorum queues
+        // expire it only later.
         if queue.arguments.kind == QueueType::Classic {
             queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
         }
@@ -296,11 +296,11 @@ impl Vhost {
         }
     }
 
-    /// Sets how much may be unacknowledged: by each consumer from now on, or by all of the channel
+    /// Sets the prefetch: of each consumer from now on, or of all consumers of the channel
     /// together.
     ///
     /// # Errors
-    /// A limit in bytes, which nobody has.
+    /// A limit in bytes, which is not implemented (nor is it in RabbitMQ).
     pub(crate) fn qos(
         &mut self,
         now: u64,
@@ -318,7 +318,7 @@ impl Vhost {
             self.dispatch_woken(now, sink);
         } else {
             channel.prefetch = qos.prefetch_count.into();
-            // RabbitMQ takes the limit of all together back.
+            // RabbitMQ removes the shared limit here.
             if std::mem::take(&mut channel.shared_prefetch) != 0 {
                 self.relieve(id);
                 self.dispatch_woken(now, sink);

@@ -1,4 +1,4 @@
-//! Messages that died go to their queue's dead-letter exchange.
+//! Publishes dead messages to their queue's dead-letter exchange.
 
 use amqp_codec::ShortString;
 
@@ -22,17 +22,18 @@ use crate::{
     shown::shown,
 };
 
-/// How often it is told that letters were dropped, in milliseconds.
+/// The pause between two log lines about dropped dead letters, in milliseconds.
 const TOLD_EVERY: u64 = 1000;
 
 impl Vhost {
-    /// Publishes what died, and what dies of that, as far as the turn allows; the rest follows in
-    /// later turns.
+    /// Publishes dead letters, and those that they cause, as far as the turn allows; the rest
+    /// follows in later turns.
     pub(super) fn publish_dead_letters(&mut self, now: u64, sink: &mut impl Sink) {
         while !self.budget.is_over() {
             let under_way = self.letter.take();
             let Some(mut letter) = under_way.or_else(|| self.next_letter(now)) else { break };
-            // What cannot be routed is dropped as by a queue without such an exchange.
+            // A dead letter that cannot be routed is dropped, as if its queue had no dead-letter
+            // exchange.
             let around = self.messages.journal.groups.enter(letter.kept);
             if matches!(self.proceed_letter(now, &mut letter, sink), Ok(false)) {
                 self.letter = Some(letter);
@@ -44,21 +45,21 @@ impl Vhost {
         }
     }
 
-    /// Tells whether letters or replies were dropped and that is not told.
+    /// Tells whether dead letters or replies were dropped that have not been logged.
     #[inline]
     pub(super) fn has_lost(&self) -> bool {
         self.dead_letters.has_lost() || !self.lost_replies.are_none()
     }
 
-    /// Tells whether anything waits to be published anew.
+    /// Tells whether any dead letter waits to be published.
     pub(super) fn has_letters(&self) -> bool {
         self.letter.is_some() || !self.dead_letters.is_empty()
     }
 
-    /// The letter for what died next.
+    /// The dead letter of the message that died first.
     fn next_letter(&mut self, now: u64) -> Option<Box<Publishing>> {
         while let Some(dead) = self.dead_letters.pop_front() {
-            // Headers are read, written anew and routed by: some two microseconds.
+            // Headers are read, rewritten and routed by, which takes about two microseconds.
             self.budget.spend(20);
             match self.letter(now, &dead) {
                 Ok(letter) => return Some(Box::new(letter)),
@@ -130,7 +131,7 @@ impl Vhost {
             return Ok(false);
         }
         if !was_found && letter.origin.is_none() {
-            // Letters of this letter may come where it may die again.
+            // The dead letter may cause others where it can die again.
             let may_die = |id: &crate::core::entities::ids::QueueId| {
                 self.queues.get(*id).is_some_and(|queue| queue.arguments.dead_letter.is_some())
             };
@@ -139,12 +140,12 @@ impl Vhost {
         self.proceed_publishing(now, letter, sink)
     }
 
-    /// When it may be told again that letters or replies were dropped.
+    /// When dropped dead letters or replies may be logged again.
     pub(super) fn lost_due(&self) -> u64 {
         if self.lost_told_at == 0 { 0 } else { self.lost_told_at.saturating_add(TOLD_EVERY) }
     }
 
-    /// Tells that letters or replies were dropped, now and then.
+    /// Logs dropped dead letters or replies, limited to one line in a while.
     #[cold]
     pub(super) fn tell_lost(&mut self, now: u64) {
         if now < self.lost_due() {

@@ -1,4 +1,4 @@
-//! From queues to consumers, and what becomes of deliveries: acknowledged, dropped or put back.
+//! Delivery from queues to consumers, and the end of deliveries: acknowledged, dropped or requeued.
 
 use std::collections::VecDeque;
 
@@ -18,19 +18,19 @@ use crate::core::{
     work::{Work, publication::Publication, step::Step},
 };
 
-/// What a client says about deliveries.
+/// A client's settlement of deliveries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settlement {
     /// The delivery tag.
     pub(crate) tag: u64,
-    /// All up to the tag; with tag 0 all there are.
+    /// Whether all up to the tag are settled; with tag 0 all there are.
     pub(crate) multiple: bool,
     pub(crate) outcome: Outcome,
 }
 
 impl Vhost {
-    /// Delivers what is ready to who is ready, in all queues where something has changed, and
-    /// publishes dead letters: as far as the turn allows.
+    /// Delivers in all queues where something has changed, and publishes dead letters, as far as
+    /// the turn allows.
     pub(super) fn dispatch_woken(&mut self, now: u64, sink: &mut impl Sink) {
         while !self.budget.is_over()
             && let Some(consumer) = self.lining_up.pop_front()
@@ -53,7 +53,7 @@ impl Vhost {
         }
     }
 
-    /// Delivers what is ready in a queue as long as a consumer is ready and the turn lasts.
+    /// Delivers a queue's messages while a consumer has room and the turn lasts.
     fn dispatch(&mut self, now: u64, id: QueueId, sink: &mut impl Sink) {
         self.budget.spend(1);
         let Some(queue) = self.queues.get_mut(id) else { return };
@@ -62,7 +62,7 @@ impl Vhost {
             return;
         }
         let is_stream = queue.stream.is_some();
-        // Another message may be at the head now.
+        // The message at the head may be another one now.
         self.arm(id);
         if is_stream {
             self.dispatch_stream(now, id, sink);
@@ -76,7 +76,7 @@ impl Vhost {
         }
     }
 
-    /// Takes the next message of a queue, if a consumer is ready; tells whether there was one.
+    /// Takes the next message of a queue, if a consumer has room; returns whether there was one.
     #[inline]
     fn dispatch_next(&mut self, now: u64, id: QueueId, sink: &mut impl Sink) -> bool {
         if self.queues.get(id).is_none_or(|queue| queue.ready.is_empty()) {
@@ -89,7 +89,7 @@ impl Vhost {
         let Some(entry) = path.queue.ready.pop() else { return false };
         budget.spend(1);
         let serial = path.queue.serial;
-        // What has expired behind others is seen when its own turn comes.
+        // Expired messages behind others are found when they reach the head.
         if entry.expires_at <= now {
             messages.left(serial, &entry);
             path.queue.dead_letter(entry.message, entry.kept, Reason::Expired, messages, dead_letters);
@@ -100,7 +100,7 @@ impl Vhost {
         }
         budget.spend_octets(entry.message.copied());
         path.deliver_entry(now, entry, sink);
-        // Another message is at the head now.
+        // The message at the head is another one now.
         let is_due_earlier = path.queue.deadline() < path.queue.timer;
         self.watch_acks(now);
         if is_due_earlier {
@@ -109,13 +109,13 @@ impl Vhost {
         true
     }
 
-    /// Delivers to the consumers that wait for a channel's limit, a message each and round again,
-    /// as long as it has room and the turn lasts.
+    /// Delivers to consumers that wait for the channel's limit, one message each in turn, while the
+    /// channel has room and the turn lasts.
     fn resume_waiting(&mut self, now: u64, id: ChannelId, sink: &mut impl Sink) {
         let mut round = VecDeque::new();
         while let Some(queue) = self.resume_next(now, id, sink).or_else(|| round.pop_front()) {
             self.budget.spend(1);
-            // Who finds no room here waits again, in this order.
+            // A consumer that finds no room waits again, in the same order.
             if self.dispatch_next(now, queue, sink) {
                 round.push_back(queue);
             }
@@ -127,7 +127,7 @@ impl Vhost {
         }
     }
 
-    /// Lets the consumer whose turn it is line up, if its channel has room; tells where.
+    /// Lets the consumer whose turn it is line up, if its channel has room; returns its queue.
     fn resume_next(&mut self, now: u64, id: ChannelId, sink: &mut impl Sink) -> Option<QueueId> {
         let channel = self.channels.get_mut(id)?;
         if self.connections.get(channel.connection).is_none_or(|owner| owner.congested) {
@@ -149,7 +149,8 @@ impl Vhost {
         Some(queue_id)
     }
 
-    /// Delivers from a stream to each of its consumers as long as it has room and the turn lasts.
+    /// Delivers a stream's messages to each of its consumers, while they have room and the turn
+    /// lasts.
     pub(super) fn dispatch_stream(&mut self, now: u64, id: QueueId, sink: &mut impl Sink) {
         while let Some(queue) = self.queues.get_mut(id) {
             let Some((&number, &consumer)) = queue.consumers.range(queue.next_consumer..).next() else {
@@ -178,7 +179,7 @@ impl Vhost {
         self.watch_acks(now);
     }
 
-    /// A message of a stream has been delivered, if one has; tells whether.
+    /// Counts the delivery of a stream's message, if there was one; returns whether there was.
     fn note_record(&mut self, message: Option<Message>) -> bool {
         let Some(message) = message else { return false };
         self.budget.spend(1);
@@ -187,8 +188,7 @@ impl Vhost {
         true
     }
 
-    /// The consumer of a queue that gets the next message. Those without room leave the line on the
-    /// way.
+    /// The consumer of a queue that gets the next message. Consumers without room leave the line.
     #[inline]
     pub(super) fn ready_consumer(&mut self, id: QueueId) -> Option<ConsumerId> {
         let queue = self.queues.get_mut(id)?;
@@ -248,7 +248,7 @@ impl Vhost {
         self.watch_acks(now);
     }
 
-    /// Notes a message that is to survive.
+    /// Records a persistent message in the journal.
     #[inline]
     pub(super) fn keep(&mut self, stored: Stored) {
         let record = Record::Stored(stored);
@@ -267,7 +267,7 @@ impl Vhost {
     /// Acknowledges or refuses deliveries of a channel.
     ///
     /// # Errors
-    /// A tag that is not out, unless it is 0 for all.
+    /// A tag that is not unacknowledged, except 0 for all.
     pub(crate) fn settle(
         &mut self,
         now: u64,
@@ -299,7 +299,7 @@ impl Vhost {
         Ok(Step::Done(()))
     }
 
-    /// Goes on to settle the deliveries of a channel up to a tag; tells whether that is done.
+    /// Continues to settle the deliveries of a channel up to a tag; returns whether that is done.
     pub(super) fn proceed_settling(
         &mut self,
         now: u64,
@@ -326,8 +326,8 @@ impl Vhost {
         Ok(true)
     }
 
-    /// From a stream nothing can be refused. It is the end of the connection, so that nothing is
-    /// put back before.
+    /// Refuses to reject from a stream. This closes the connection, so it is checked before
+    /// anything is requeued.
     #[inline]
     fn check_stream(&self, held: &UnackedDelivery, outcome: Outcome) -> Result<(), Refusal> {
         if outcome == Outcome::Acked {
@@ -348,7 +348,7 @@ impl Vhost {
     /// Notes a settlement until the transaction ends.
     ///
     /// # Errors
-    /// A tag that is not out, unless it is 0 for all.
+    /// A tag that is not unacknowledged, except 0 for all.
     pub(crate) fn settle_later(
         &mut self,
         id: ChannelId,
@@ -372,7 +372,7 @@ impl Vhost {
         Ok(Step::Done(()))
     }
 
-    /// Goes on to note settlements until the transaction ends; tells whether that is done.
+    /// Continues to note settlements until the transaction ends; returns whether that is done.
     pub(super) fn proceed_settling_later(&mut self, id: ChannelId, up_to: u64, outcome: Outcome) -> bool {
         let Some(channel) = self.channels.get_mut(id) else { return true };
         while let Some(tag) = channel.unacked.first_tag().filter(|tag| *tag <= up_to) {
@@ -387,7 +387,8 @@ impl Vhost {
         true
     }
 
-    /// Ends a delivery: its message goes or returns, its consumer and channel have room again.
+    /// Ends a delivery: its message is removed or requeued, and its consumer and channel have room
+    /// again.
     pub(super) fn release(&mut self, id: ChannelId, held: UnackedDelivery, outcome: Outcome) {
         let UnackedDelivery { entry, queue: queue_id, consumer, shared, .. } = held;
         let returns = matches!(outcome, Outcome::Requeued | Outcome::Abandoned);
@@ -410,7 +411,7 @@ impl Vhost {
                 Outcome::Requeued | Outcome::Abandoned => {
                     let by_client = outcome == Outcome::Requeued;
                     queue.take_back(entry, by_client, &mut self.messages, &mut self.dead_letters);
-                    // It may be one too many now: that is looked at before it is delivered.
+                    // The queue may be too long now, which is checked before the next delivery.
                     self.wake(queue_id);
                 }
             }
@@ -436,24 +437,24 @@ impl Vhost {
         }
     }
 
-    /// Notes that a channel may have room for consumers that wait for it.
+    /// Notes that a channel may have room for its waiting consumers.
     pub(super) fn relieve(&mut self, id: ChannelId) {
         if self.relieved.last() != Some(&id) {
             self.relieved.push(id);
         }
     }
 
-    /// Lets all consumers of a channel line up when their turn comes.
+    /// Puts all consumers of a channel on the list of those that are to line up.
     fn line_up_channel(&mut self, id: ChannelId) {
         let Some(channel) = self.channels.get(id) else { return };
         let place = self.lining_up.len();
         self.lining_up.extend(channel.consumers.values());
-        // Whose turn is next is no matter of chance.
+        // Sorting makes their order deterministic.
         self.lining_up.make_contiguous().get_mut(place..).unwrap_or_default().sort_unstable();
         self.budget.spend(channel.consumers.len() as u64 / 4);
     }
 
-    /// Lets a consumer line up for its queue's messages, unless it stands there already or waits
+    /// Lets a consumer line up for its queue's messages, unless it is in the line already or waits
     /// for its channel.
     #[inline]
     pub(super) fn line_up(&mut self, id: ConsumerId) {
@@ -461,7 +462,7 @@ impl Vhost {
         let Some(consumer) = self.consumers.get_mut(id).filter(idle) else { return };
         let (queue_id, priority) = (consumer.queue, consumer.priority);
         if let Some(queue) = self.queues.get_mut(queue_id) {
-            // In a stream nobody waits for anybody else.
+            // Consumers of a stream do not compete for messages.
             if queue.stream.is_some() {
                 self.wake(queue_id);
                 return;
@@ -472,7 +473,7 @@ impl Vhost {
         }
     }
 
-    /// A connection has room for deliveries again.
+    /// Resumes deliveries to a connection that has room again.
     pub(crate) fn drained(&mut self, now: u64, id: ConnectionId, sink: &mut impl Sink) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         if !std::mem::take(&mut connection.congested) {

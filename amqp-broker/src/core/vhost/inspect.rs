@@ -1,4 +1,4 @@
-//! What can be seen of a virtual host from outside.
+//! Inspection of a virtual host.
 
 use std::collections::VecDeque;
 
@@ -10,20 +10,20 @@ use crate::core::entities::{
     ids::{ChannelId, ConnectionId, QueueId},
 };
 
-/// What it takes to look at one thing.
+/// The work of inspecting one entity.
 const UNITS: u64 = 4;
 
-/// How far who looks at all there is of something has come.
+/// How far a complete inspection has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Place {
     slot: usize,
-    /// Of the exchange there, the number of the binding that is next.
+    /// The number of the next binding of the current exchange.
     binding: u64,
-    /// Whether all has been seen.
+    /// Whether all has been inspected.
     pub(crate) is_end: bool,
 }
 
-/// What can be seen of a queue.
+/// The state of a queue.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct QueueInfo {
@@ -31,23 +31,23 @@ pub struct QueueInfo {
     pub name: String,
     /// Whether it was declared durable.
     pub durable: bool,
-    /// Whether it goes with its last consumer.
+    /// Whether it is deleted with its last consumer.
     pub auto_delete: bool,
-    /// Whether it is one connection's own.
+    /// Whether it belongs to one connection.
     pub exclusive: bool,
-    /// What it was declared with.
+    /// The arguments of its declaration.
     pub arguments: Table,
-    /// Messages that wait.
+    /// How many messages are ready.
     pub ready: usize,
-    /// Messages that are with consumers or were got, and are not acknowledged.
+    /// How many messages are delivered or fetched, and not acknowledged.
     pub unacked: usize,
-    /// Bytes of the bodies that wait.
+    /// How many bytes the bodies of the ready messages have.
     pub ready_bytes: u64,
-    /// Consumers.
+    /// How many consumers it has.
     pub consumers: usize,
 }
 
-/// What can be seen of an exchange. The default one is not to be seen.
+/// The state of an exchange. The default exchange is not included.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ExchangeInfo {
@@ -57,31 +57,31 @@ pub struct ExchangeInfo {
     pub kind: String,
     /// Whether it was declared durable.
     pub durable: bool,
-    /// Whether it goes with its last binding.
+    /// Whether it is deleted with its last binding.
     pub auto_delete: bool,
     /// Whether clients may not publish to it.
     pub internal: bool,
-    /// What it was declared with.
+    /// The arguments of its declaration.
     pub arguments: Table,
 }
 
-/// What can be seen of a binding. Those of queues to the default exchange are not to be seen.
+/// A binding. Those of queues to the default exchange are not included.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct BindingInfo {
-    /// The exchange messages come from.
+    /// The exchange that messages come from.
     pub source: String,
-    /// The queue or exchange they go to.
+    /// The queue or exchange that messages go to.
     pub destination: String,
-    /// Whether that is an exchange, not a queue.
+    /// Whether the destination is an exchange and not a queue.
     pub to_exchange: bool,
     /// The routing key.
     pub routing_key: String,
-    /// What it was bound with.
+    /// The arguments of the binding.
     pub arguments: Table,
 }
 
-/// What can be seen of a channel.
+/// The state of a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChannelInfo {
@@ -89,22 +89,22 @@ pub struct ChannelInfo {
     pub number: u16,
     /// The tags of its consumers, in order.
     pub consumer_tags: Vec<String>,
-    /// How many deliveries are not acknowledged, those that were got included.
+    /// How many deliveries are unacknowledged, messages fetched with `basic.get` included.
     pub unacked: usize,
-    /// The limit of unacknowledged deliveries that its next consumer gets; 0 is none.
+    /// The prefetch limit of its next consumer; 0 is none.
     pub prefetch: u32,
-    /// The limit of all its consumers together; 0 is none.
+    /// The prefetch limit that all its consumers share; 0 is none.
     pub shared_prefetch: u32,
 }
 
 impl Vhost {
-    /// What can be seen of a queue; `None` when there is none of this name.
+    /// The state of a queue; `None` when there is none of this name.
     pub(crate) fn queue_info(&mut self, name: &str, now: u64) -> Option<QueueInfo> {
         let id = *self.queue_names.get(name.as_bytes())?;
         self.queue_info_of(id, now)
     }
 
-    /// What can be seen of queues: of as many as the turn allows, from a place on.
+    /// The states of queues from a position on, as many as the turn allows.
     pub(crate) fn queue_infos(&mut self, now: u64, place: &mut Place) -> Vec<QueueInfo> {
         let mut infos = Vec::new();
         while !self.budget.is_over() {
@@ -135,7 +135,7 @@ impl Vhost {
         })
     }
 
-    /// What can be seen of exchanges: of as many as the turn allows, from a place on.
+    /// The states of exchanges from a position on, as many as the turn allows.
     pub(crate) fn exchange_infos(&mut self, place: &mut Place) -> Vec<ExchangeInfo> {
         let mut infos = Vec::new();
         for (id, exchange) in self.exchanges.iter_from(place.slot) {
@@ -158,7 +158,7 @@ impl Vhost {
         infos
     }
 
-    /// What can be seen of bindings: of as many as the turn allows, from a place on.
+    /// The bindings from a position on, as many as the turn allows.
     pub(crate) fn binding_infos(&mut self, place: &mut Place) -> Vec<BindingInfo> {
         let mut infos = Vec::new();
         for (id, exchange) in self.exchanges.iter_from(place.slot) {
@@ -201,7 +201,7 @@ impl Vhost {
             .unwrap_or_default()
     }
 
-    /// What can be seen of channels: of as many as the turn allows, which are taken away.
+    /// The states of channels, as many as the turn allows; those are removed from the list.
     pub(crate) fn channel_infos(&mut self, channels: &mut VecDeque<ChannelId>) -> Vec<ChannelInfo> {
         let mut infos = Vec::new();
         while !self.budget.is_over()
@@ -227,7 +227,8 @@ fn info_of(channel: &crate::core::entities::channel::Channel) -> ChannelInfo {
 
 #[cfg(test)]
 impl Vhost {
-    /// Where in memory the bodies of all ready messages lie, once for each queue a message is in.
+    /// The memory addresses of the bodies of all ready messages, once for each queue that holds a
+    /// message.
     pub(crate) fn body_addresses(&self) -> Vec<usize> {
         let queues = self.queue_names.values().filter_map(|id| self.queues.get(*id));
         let parts = queues.flat_map(|queue| queue.ready.iter()).map(|entry| entry.message.parts());

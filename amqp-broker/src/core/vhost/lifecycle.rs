@@ -1,4 +1,4 @@
-//! Connections and channels come. How they go, and with them what is theirs alone, stands in
+//! The arrival of connections and channels. Their removal, with all that is theirs alone, is in
 //! `remove`.
 
 use super::Vhost;
@@ -12,13 +12,13 @@ use crate::core::{
 };
 
 impl Vhost {
-    /// A client has entered the virtual host.
+    /// Adds the connection of a client that has logged in.
     pub(crate) fn connect(&mut self, access: Access, cancel_notify: bool) -> ConnectionId {
         self.topology_weight += Connection::WEIGHT;
         self.connections.insert(Connection::new(access, cancel_notify))
     }
 
-    /// A channel is opened.
+    /// Opens a channel.
     pub(crate) fn open_channel(&mut self, id: ConnectionId, number: u16) -> ChannelId {
         self.topology_weight += Channel::WEIGHT;
         let channel = self.channels.insert(Channel::new(id, number, self.limits.unacked));

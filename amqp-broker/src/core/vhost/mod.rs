@@ -1,8 +1,8 @@
-//! A virtual host: everything that is under one name and one lock.
+//! A virtual host: all entities under one name and one lock.
 //!
-//! Its operations are in the files of this folder: `topology` (declare, bind, delete), `publish`,
-//! `consume`, `deliver` (deliveries and what becomes of them), `lifecycle` (connections and
-//! channels come and go).
+//! Its operations are in the files of this folder, among them `topology` (declare, bind, delete),
+//! `publish`, `consume`, `deliver` (deliveries and their settlement), `lifecycle` and `remove`
+//! (connections and channels come and go).
 
 pub(crate) mod ack_timeout;
 pub(crate) mod consume;
@@ -55,8 +55,8 @@ use super::{
     work::{Work, publishing::Publishing, removal::Removal, waiting::Waiting},
 };
 
-/// The exchanges every virtual host has, but for the default one, which is not a thing: it routes
-/// by queue name.
+/// The exchanges of every virtual host, except the default exchange, which is not an entity: it
+/// routes by queue name.
 const PREDECLARED: &[(&str, Kind, bool)] = &[
     ("amq.direct", Kind::Direct, false),
     ("amq.fanout", Kind::Fanout, false),
@@ -70,18 +70,18 @@ const PREDECLARED: &[(&str, Kind, bool)] = &[
 pub(crate) struct Vhost {
     name: String,
     limits: Limits,
-    /// How much may be done in this turn.
+    /// The budget of this turn.
     pub(crate) budget: Budget,
-    /// Bytes of exchanges, queues, bindings, consumers, channels and connections, near enough.
+    /// About how many bytes exchanges, queues, bindings, consumers, channels and connections take.
     topology_weight: u64,
-    /// Bytes of transactions that are being committed and not in queues yet.
+    /// The bytes of transactions that are being committed and are not in queues yet.
     committing: u64,
-    /// Bytes that connections and the disk hold beside it.
+    /// The bytes that connections and the disk hold besides.
     pub(crate) held_elsewhere: u64,
     exchanges: Arena<Exchange, ExchangeKey>,
     exchange_names: HashMap<ShortString, ExchangeId>,
-    /// How many bindings all exchanges have, and how many of them are about to be taken away, some
-    /// counted twice.
+    /// How many bindings all exchanges have, and how many of them are to be removed, some of which
+    /// count twice.
     bindings: usize,
     dying_bindings: usize,
     queues: Arena<Queue, QueueKey>,
@@ -89,41 +89,43 @@ pub(crate) struct Vhost {
     connections: Arena<Connection, ConnectionKey>,
     channels: Arena<Channel, ChannelKey>,
     consumers: Arena<Consumer, ConsumerKey>,
-    /// Changes whenever a route may: what was found under another number is found anew.
+    /// A number that changes whenever a route may change: remembered routes with another number are
+    /// searched anew.
     topology: u64,
-    /// The number of the message being routed: queues that carry it have been found.
+    /// The number of the current search: it marks the queues and exchanges that the search has
+    /// passed.
     routing: u64,
-    /// What the exchange being passed leads to; kept for its memory.
+    /// The destinations of the current exchange; the vector is kept for its memory.
     destinations: Vec<Destination>,
-    /// The queues that got ready messages or ready consumers, to be looked at before the turn ends
-    /// or in a later one.
+    /// The queues that got ready messages or consumers with room, to be handled in this turn or a
+    /// later one.
     woken: VecDeque<QueueId>,
-    /// The consumers that are to line up, for their connection has room again.
+    /// The consumers that are to line up, because their connection has room again.
     lining_up: VecDeque<ConsumerId>,
-    /// The channels on which settled deliveries may have made room for consumers that wait for it.
+    /// The channels where settlements may have made room for waiting consumers.
     relieved: Vec<ChannelId>,
-    /// The messages that died, and the letter that is under way of those.
+    /// The messages that died, and the publish that their dead letters stem from.
     dead_letters: DeadLetters,
     letter: Option<Box<Publishing>>,
-    /// The direct replies that were dropped, and when it was last told that those or letters were.
+    /// The direct replies that were dropped, and when dropped replies or dead letters were last
+    /// logged.
     lost_replies: LostReplies,
     lost_told_at: u64,
-    /// Operations that go on though nobody waits for them.
+    /// Operations that continue though nobody waits for them.
     abandoned: VecDeque<Work>,
     /// Transactions that wait for others.
     waiting: Waiting,
-    /// The messages in queues and with consumers, and what changed of all that survives the
-    /// process.
+    /// The messages in queues and with consumers, and the journal of changes to persistent state.
     messages: MessageStore,
     /// When its clock began, in milliseconds since 1970.
     pub(crate) began: u64,
-    /// The channels that wait for direct replies, by the key these come with.
+    /// The channels that wait for direct replies, by the replies' routing key.
     reply_names: HashMap<ShortString, ChannelId>,
-    /// When the oldest unacknowledged delivery of all may have been out for too long.
+    /// When the oldest unacknowledged delivery of all may be overdue.
     acks_due: u64,
-    /// How far the search for those is, if it is under way.
+    /// How far the search for overdue deliveries is, if there is one.
     acks_checked: Option<AcksChecked>,
-    /// What is done first in the next turn that is nobody's.
+    /// Which background work the next turn begins with.
     first: usize,
     timers: BinaryHeap<Reverse<(u64, QueueId)>>,
 }
@@ -180,7 +182,7 @@ impl Vhost {
         vhost
     }
 
-    /// How much memory all of it takes, near enough.
+    /// About how much memory the whole virtual host takes.
     #[inline]
     pub(crate) fn held(&self) -> u64 {
         self.messages.bytes()
@@ -199,7 +201,7 @@ impl Vhost {
         Ok(())
     }
 
-    /// Whether there are as many exchanges as there may be.
+    /// Tells whether the limit of exchanges is reached.
     fn has_all_exchanges(&self) -> bool {
         self.exchange_names.len() >= self.limits.exchanges.saturating_add(PREDECLARED.len())
     }
@@ -221,13 +223,13 @@ impl Vhost {
         self.channels.get(id).is_some()
     }
 
-    /// How many changes of what survives are noted.
+    /// How many persistent changes have been recorded.
     #[inline]
     pub(crate) fn changes(&self) -> usize {
         self.messages.journal.len()
     }
 
-    /// The changes of what survives since they were last taken, if there are any.
+    /// Takes the persistent changes that were recorded, if there are any.
     #[inline]
     pub(crate) fn take_changes(&mut self) -> Option<Changes> {
         self.messages.journal.take()
@@ -258,7 +260,7 @@ impl Vhost {
         let id = self.queue_names.get(name).copied().ok_or_else(|| self.no_queue(name))?;
         match self.queues.get(id) {
             Some(queue) if queue.owner.is_none_or(|owner| owner == by) => Ok(id),
-            // It goes with its owner.
+            // An exclusive queue is deleted with its owner.
             Some(queue) if queue.owner.is_some_and(|owner| self.is_leaving(owner)) => Err(Refusal::NotYet),
             Some(_) => Err(self.locked(name)),
             None => Err(self.no_queue(name)),
@@ -277,7 +279,7 @@ impl Vhost {
         Entity { what, name, vhost: &self.name }
     }
 
-    /// Notes that a queue has something to look at.
+    /// Notes that a queue has something to handle.
     #[inline]
     fn wake(&mut self, queue: QueueId) {
         if self.woken.back() != Some(&queue) {
@@ -285,7 +287,7 @@ impl Vhost {
         }
     }
 
-    /// Sets a queue's timer, unless it is set to fire early enough.
+    /// Sets a queue's timer, unless it fires early enough already.
     fn arm(&mut self, id: QueueId) {
         let Some(queue) = self.queues.get_mut(id) else { return };
         let deadline = queue.deadline();
@@ -296,8 +298,8 @@ impl Vhost {
         }
     }
 
-    /// Timers that were set anew, or whose queue has gone, stay in the heap: not for ever, and not
-    /// many of them.
+    /// Removes old timers. Timers that were set anew, or whose queue is gone, stay in the heap
+    /// until they are many.
     fn forget_old_timers(&mut self) {
         if self.timers.len() > 2 * self.queue_names.len() + 64 {
             let queues = &self.queues;
@@ -307,7 +309,7 @@ impl Vhost {
         }
     }
 
-    /// Tells whether there is more to do than there was time for.
+    /// Tells whether work is left over for the next turn.
     #[inline]
     pub(crate) fn has_backlog(&self) -> bool {
         !self.woken.is_empty()
@@ -327,10 +329,10 @@ impl Vhost {
         self.timers.peek().map_or(NEVER, |Reverse((deadline, _))| *deadline).min(self.acks_due).min(lost)
     }
 
-    /// Does what has fallen due and what there was no time for, as far as the turn allows: messages
-    /// expire, queues that were not used, channels that do not acknowledge; what follows from it,
-    /// and operations of those who have gone. Where one of these takes the whole turn, the next is
-    /// first in the next turn.
+    /// Does what is due and what was left over, as far as the turn allows: it expires messages and
+    /// unused queues, closes channels that do not acknowledge, handles the consequences, and
+    /// continues the operations of clients that are gone. If one of these takes the whole turn, the
+    /// next turn begins with the one after it.
     pub(crate) fn advance(&mut self, now: u64, sink: &mut impl Sink) {
         for act in self.first..self.first + 3 {
             match act % 3 {
@@ -380,7 +382,7 @@ impl Vhost {
 
 #[cfg(test)]
 impl Vhost {
-    /// Checks what must hold between operations.
+    /// Checks the invariants that hold between operations.
     pub(crate) fn check(&self) {
         if self.has_backlog() {
             return;
@@ -426,7 +428,7 @@ impl Vhost {
         channels.collect::<std::collections::HashSet<_>>().into_iter()
     }
 
-    /// The delivery tags that are out on a channel.
+    /// The unacknowledged delivery tags of a channel.
     pub(crate) fn outstanding(&self, by: ConnectionId, number: u16) -> Vec<u64> {
         let channels = self.connections.get(by).map(|connection| connection.channels.as_slice());
         let mut channels = channels.unwrap_or_default().iter().filter_map(|id| self.channels.get(*id));
@@ -434,7 +436,7 @@ impl Vhost {
         channel.map(|channel| channel.unacked.tags_up_to(u64::MAX).collect()).unwrap_or_default()
     }
 
-    /// Whether nothing is left of any connection.
+    /// Tells whether no connection has left anything behind.
     pub(crate) fn is_deserted(&self) -> bool {
         self.connections.len() + self.channels.len() + self.consumers.len() == 0
     }

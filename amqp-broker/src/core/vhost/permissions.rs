@@ -1,4 +1,4 @@
-//! Checks what a connection may do, by name.
+//! Checks of a connection's permissions, by name.
 
 use amqp_codec::ShortString;
 
@@ -12,12 +12,12 @@ use crate::core::{
 };
 
 impl Vhost {
-    /// Checks what a connection may do with an exchange.
+    /// Checks a connection's permission on an exchange.
     pub(super) fn permit_exchange(&self, by: ConnectionId, act: Act, name: &[u8]) -> Result<(), Refusal> {
         self.permit(by, act, "exchange", if name.is_empty() { b"amq.default" } else { name })
     }
 
-    /// Checks what a connection may do with a queue.
+    /// Checks a connection's permission on a queue.
     pub(super) fn permit_queue(&self, by: ConnectionId, act: Act, name: &ShortString) -> Result<(), Refusal> {
         self.permit(by, act, "queue", name.as_bytes())
     }
@@ -37,10 +37,10 @@ impl Vhost {
         })
     }
 
-    /// Holds a connection to what it may do from now on; `None` is nothing.
+    /// Changes a connection's permissions; `None` forbids everything.
     pub(crate) fn renew_access(&mut self, id: ConnectionId, access: Option<Access>) {
         if let Some(connection) = self.connections.get_mut(id) {
-            // What was found before is to be looked for again.
+            // Remembered routes depend on permissions, so they are searched anew.
             self.topology += 1;
             connection.access.permissions = match access {
                 Some(access) => access.permissions,
@@ -49,7 +49,7 @@ impl Vhost {
         }
     }
 
-    /// Who a connection has logged in as.
+    /// The user of a connection.
     pub(crate) fn user(&self, by: ConnectionId) -> &str {
         self.connections.get(by).map_or("", |connection| &connection.access.user)
     }

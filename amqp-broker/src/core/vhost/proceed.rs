@@ -1,4 +1,5 @@
-//! Goes on with operations that take more than a turn, for who waits for them and for nobody.
+//! Continues operations that take more than a turn, those that a client waits for and those that
+//! nobody waits for.
 
 use super::{Vhost, publish::Publisher};
 use crate::core::{
@@ -18,8 +19,8 @@ use crate::core::{
 };
 
 impl Vhost {
-    /// Goes on with an operation as far as the turn allows, a step at least; tells whether it is
-    /// done.
+    /// Continues an operation as far as the turn allows, by at least one step; returns whether it
+    /// is done.
     ///
     /// # Errors
     /// Headers that cannot be read, a delivery that cannot be refused.
@@ -47,7 +48,7 @@ impl Vhost {
             Work::Rollback(rollback) => self.proceed_rollback(rollback),
             Work::InOrder(works) => {
                 let Some(first) = works.front_mut() else { return Ok(true) };
-                // An error is nobody's any more.
+                // Nobody is left whom an error could be told.
                 if self.proceed(now, first, sink).unwrap_or(true) {
                     works.pop_front();
                 }
@@ -60,8 +61,8 @@ impl Vhost {
         Ok(is_done)
     }
 
-    /// Goes on with an operation when its turn comes, or when those are done that it waits for,
-    /// whoever began it being gone.
+    /// Continues an operation in the background, because the connection that began it is gone: when
+    /// its turn comes, or when the transactions that it waits for are done.
     pub(crate) fn abandon(&mut self, work: Work) {
         match work.ticket().filter(|ticket| self.waiting.has(*ticket)) {
             Some(ticket) => self.waiting.leave_behind(ticket, work),
@@ -69,16 +70,16 @@ impl Vhost {
         }
     }
 
-    /// Tells whether an operation waits for others' transactions: until who waits for it is woken,
+    /// Tells whether an operation waits for other transactions: until its connection is woken,
     /// there is nothing to do.
     pub(crate) fn waits(&self, work: &Work) -> bool {
         work.ticket().is_some_and(|ticket| self.waiting.has(ticket))
     }
 
-    /// Does so for nobody that waits for it, the operations in turn.
+    /// Continues the operations that nobody waits for, in turn.
     pub(super) fn proceed_abandoned(&mut self, now: u64, sink: &mut impl Sink) {
         while let Some(mut work) = self.abandoned.pop_front() {
-            // An error is nobody's any more.
+            // Nobody is left whom an error could be told.
             if !self.proceed(now, &mut work, sink).unwrap_or(true) {
                 self.abandon(work);
             }
@@ -131,9 +132,9 @@ impl Vhost {
         is_done && self.end_commit(commit, group, sink)
     }
 
-    /// Begins with a transaction, unless it waits for others: tells what of it is written together.
+    /// Begins a transaction, unless it must wait for others; returns the group of its changes.
     fn begin_commit(&mut self, commit: &mut Commit) -> Option<Kept> {
-        // Where nothing survives, nothing is written.
+        // Without a store nothing is written.
         let group = match self.messages.journal.is_kept() {
             false => Some(Kept::NO),
             true if commit.ticket == Ticket::NONE && self.waiting.is_anybody_to_begin() => None,
@@ -146,14 +147,14 @@ impl Vhost {
         group
     }
 
-    /// All of a transaction is done: it is written, or waits for those it is written with. Tells
-    /// which.
+    /// Ends a transaction: it is written, or waits for those it is written with. Returns whether it
+    /// is written.
     fn end_commit(&mut self, commit: &mut Commit, group: Kept, sink: &mut impl Sink) -> bool {
         if group == Kept::NO {
             return true;
         }
         match self.messages.journal.groups.end(group) {
-            // What is written together is told together.
+            // Changes that are written together are passed on together.
             Some(changes) => self.messages.journal.record_all(changes),
             None => {
                 commit.stage = Stage::Done;
@@ -170,7 +171,7 @@ impl Vhost {
         true
     }
 
-    /// Goes on with a transaction as far as the turn allows; tells whether all of it is done.
+    /// Continues a transaction as far as the turn allows; returns whether all of it is done.
     fn commit_next(&mut self, now: u64, commit: &mut Commit, sink: &mut impl Sink) -> bool {
         loop {
             if self.publish_next(now, commit, sink) {
@@ -187,14 +188,14 @@ impl Vhost {
         }
     }
 
-    /// So much of a transaction is no longer in it: it is in queues, or nowhere.
+    /// Releases the memory of a part of a transaction, which is in queues now, or dropped.
     fn let_go_of_commit(&mut self, commit: &mut Commit, weight: u64) {
         let weight = weight.min(commit.held);
         commit.held -= weight;
         self.committing -= weight;
     }
 
-    /// Goes on with the next publish of a transaction; tells whether there is none.
+    /// Continues with the next publish of a transaction; returns whether there is none.
     fn publish_next(&mut self, now: u64, commit: &mut Commit, sink: &mut impl Sink) -> bool {
         let (mut publishing, mandatory) = match commit.publishing.take() {
             Some(under_way) => under_way,
@@ -207,7 +208,7 @@ impl Vhost {
                 }
             },
         };
-        // Where it goes was found before: there is nothing that could be refused.
+        // The queues were found before, so nothing can be refused any more.
         if !self.proceed_publishing(now, &mut publishing, sink).unwrap_or(true) {
             commit.publishing = Some((publishing, mandatory));
             return false;
@@ -246,7 +247,8 @@ impl Vhost {
     }
 }
 
-/// Frees publishes that nobody will commit, as far as the turn allows; tells whether none is left.
+/// Drops publishes that will not be committed, as far as the turn allows; returns whether none is
+/// left.
 pub(super) fn forget(publishes: &mut Segments<Prepared>, budget: &mut Budget) -> bool {
     while publishes.pop_front().is_some() {
         budget.spend(1);

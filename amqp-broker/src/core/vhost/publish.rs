@@ -1,4 +1,4 @@
-//! Publish: from exchange and key to queues, and into them.
+//! Publish: it finds the queues for an exchange and key, and puts the message into them.
 
 use amqp_codec::{Entries, ShortString};
 
@@ -31,12 +31,11 @@ use crate::core::{
     },
 };
 
-/// A route to more queues than this is looked for anew each time: what channels remember is to be
-/// little.
+/// A route to more queues than this is not remembered, which bounds the memory of channels.
 const MOST_REMEMBERED: usize = 128;
 
-/// The queues the last message of a publisher went to. The next one, if it has the same exchange
-/// and key and nothing was bound or deleted since, goes there too, and nobody searches.
+/// The queues that a publisher's last message went to. If the next message has the same exchange
+/// and key, and no binding or queue has changed since, it goes there too, without a search.
 #[derive(Debug, Default)]
 pub(crate) struct Route {
     topology: u64,
@@ -58,7 +57,7 @@ impl Route {
     }
 }
 
-/// Who publishes.
+/// The publishing connection and channel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Publisher {
     pub(crate) connection: ConnectionId,
@@ -72,21 +71,21 @@ struct Checked {
     keys: Vec<ShortString>,
 }
 
-/// What became of a message at a queue.
+/// What happened to a message at a queue.
 enum Enqueued {
     Taken,
     Refused,
-    /// The queue has more to be dropped first than there is time for.
+    /// The queue has more to drop first than the turn allows.
     NotYet,
 }
 
 impl Vhost {
-    /// Publishes for a connection: the draft goes to every queue its exchange, keys and headers
-    /// lead to. Where that is too much for one turn, the draft is taken, and
-    /// [`proceed_publishing`](Self::proceed_publishing) goes on.
+    /// Publishes for a connection: the draft goes to every queue that its exchange, keys and
+    /// headers lead to. If that is too much for one turn, the draft is taken, and
+    /// [`proceed_publishing`](Self::proceed_publishing) continues.
     ///
     /// # Errors
-    /// No such exchange, an internal one, properties that are wrong or malformed.
+    /// The exchange does not exist or is internal, or properties are wrong or malformed.
     pub(crate) fn publish(
         &mut self,
         now: u64,
@@ -136,7 +135,7 @@ impl Vhost {
         Ok(Step::Done(progress.outcome))
     }
 
-    /// Checks a message and finds where it goes, unless that is remembered.
+    /// Checks a message and finds its queues, unless they are remembered.
     fn look_up(
         &mut self,
         publisher: Publisher,
@@ -151,7 +150,7 @@ impl Vhost {
         self.find(checked, route, draft)
     }
 
-    /// Finds where a message goes.
+    /// Finds the queues of a message.
     fn find(
         &mut self,
         Checked { source, terms, keys: more }: Checked,
@@ -182,7 +181,7 @@ impl Vhost {
         self.budget.spend_octets(8 * draft.parts().header.len());
     }
 
-    /// Checks a message, and takes out of it what receivers do not see.
+    /// Checks a message, and removes what receivers must not see.
     fn check_publish(
         &mut self,
         publisher: Publisher,
@@ -224,7 +223,7 @@ impl Vhost {
         Ok(checked)
     }
 
-    /// Goes on with a publish that was interrupted; tells whether it is done.
+    /// Continues an interrupted publish; returns whether it is done.
     ///
     /// # Errors
     /// Headers that cannot be read.
@@ -255,7 +254,7 @@ impl Vhost {
         Ok(is_done)
     }
 
-    /// Goes on to look for the queues; tells whether all are found.
+    /// Continues to search for the queues; returns whether all are found.
     pub(super) fn proceed_routing(&mut self, publishing: &mut Publishing) -> Result<bool, Refusal> {
         let Some(routing) = &mut publishing.routing else { return Ok(true) };
         let parts = publishing.draft.parts();
@@ -275,8 +274,8 @@ impl Vhost {
         Ok(true)
     }
 
-    /// Checks and routes a message that will be published when its transaction is committed: as
-    /// RabbitMQ has it, where it goes is decided now.
+    /// Checks and routes a message that is published when its transaction is committed. As in
+    /// RabbitMQ, its queues are determined now and not at the commit.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -316,7 +315,7 @@ impl Vhost {
         }
     }
 
-    /// Puts a message where it goes, as far as the turn allows; tells whether that is everywhere.
+    /// Puts a message into its queues, as far as the turn allows; returns whether all have it.
     fn put(
         &mut self,
         now: u64,
@@ -327,8 +326,7 @@ impl Vhost {
     ) -> bool {
         self.reply_all(publication, found, progress, sink);
         if found.queues.is_empty() {
-            // Replies do not count: who asks for the return of what is not routed gets them back
-            // too.
+            // Direct replies do not count as routed: with `mandatory` they are returned as well.
             progress.outcome = Published::Unroutable;
             return true;
         }
@@ -353,7 +351,7 @@ impl Vhost {
                 Enqueued::NotYet => return false,
             }
             progress.queue += 1;
-            // What dies of a letter cannot wait for it.
+            // Publishing a dead letter cannot wait for other dead letters.
             let waits = self.budget.is_over() || self.dead_letters.is_crowded() && !publication.is_letter;
             if waits && progress.queue < found.queues.len() {
                 return false;
@@ -362,7 +360,7 @@ impl Vhost {
         true
     }
 
-    /// Delivers a message to those it is a reply for: to as many as it has keys at most.
+    /// Delivers a direct reply to its channels: at most one for each routing key.
     fn reply_all(
         &mut self,
         publication: &Publication<'_>,
@@ -376,7 +374,7 @@ impl Vhost {
         }
     }
 
-    /// Hands the message to a consumer that waits, or lets it wait.
+    /// Delivers the message to a consumer with room, or else appends it to the queue.
     #[inline]
     fn enqueue(
         &mut self,
@@ -391,8 +389,8 @@ impl Vhost {
             Some(queue) => {
                 let is_pruned =
                     queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
-                // What dies before a letter cannot have its own before the letter is out of the
-                // way.
+                // Messages that die to make room for a dead letter get their own dead letters only
+                // after this one.
                 if !is_pruned && !publication.is_letter {
                     return Enqueued::NotYet;
                 }
@@ -476,7 +474,7 @@ fn check_properties(relevant: &Relevant<'_>, user: &str) -> Result<MessageTerms,
             user: user.to_owned(),
         });
     }
-    // A letter could not be written otherwise when it dies.
+    // With malformed headers the message could not become a dead letter later.
     Entries::from_encoded(relevant.headers.unwrap_or_default()).check().map_err(Refusal::Syntax)?;
     let ttl = relevant.expiration.map(expiration).transpose()?;
     Ok(MessageTerms { ttl, priority: relevant.priority.unwrap_or(0) })

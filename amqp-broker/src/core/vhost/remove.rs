@@ -1,5 +1,5 @@
-//! Takes away connections, channels, queues and exchanges with all that is theirs, a bounded part
-//! of it in each turn.
+//! Removes connections, channels, queues and exchanges with all that is theirs, a bounded part of
+//! it in each turn.
 
 use super::{Vhost, proceed::forget};
 use crate::core::{
@@ -16,10 +16,10 @@ use crate::core::{
 };
 
 impl Vhost {
-    /// A client leaves: its channels end, and its exclusive queues go.
+    /// Closes a connection: its channels end, and its exclusive queues are deleted.
     pub(crate) fn leave(&mut self, id: ConnectionId) -> Removal {
         let Some(connection) = self.connections.get_mut(id) else { return Removal::default() };
-        // Whoever is leaving gets nothing more.
+        // A closing connection gets no more deliveries.
         connection.congested = true;
         connection.cancel_notify = false;
         connection.is_leaving = true;
@@ -30,12 +30,13 @@ impl Vhost {
         }
     }
 
-    /// A client has gone: as [`leave`](Self::leave), and nothing is left of it in the end.
+    /// Removes a connection that is lost: as [`leave`](Self::leave), and at the end the connection
+    /// itself is removed.
     pub(crate) fn disconnect(&mut self, id: ConnectionId) -> Removal {
         Removal { connection: Some(id), ..self.leave(id) }
     }
 
-    /// Goes on with a removal as far as the turn allows; tells whether it is done.
+    /// Continues a removal as far as the turn allows; returns whether it is done.
     pub(crate) fn proceed_removal(&mut self, now: u64, removal: &mut Removal, sink: &mut impl Sink) -> bool {
         loop {
             if self.dead_letters.is_crowded() {
@@ -51,7 +52,7 @@ impl Vhost {
         }
     }
 
-    /// One step; tells whether there was one to do.
+    /// Does one step; returns whether there was one to do.
     fn remove_next(&mut self, now: u64, removal: &mut Removal, sink: &mut impl Sink) -> bool {
         if let Some(publishes) = removal.publishes.last_mut() {
             if forget(publishes, &mut self.budget) {
@@ -83,12 +84,12 @@ impl Vhost {
         true
     }
 
-    /// Takes the queue's name away, and with it the queue for everybody.
+    /// Takes the queue's name away, which makes it unreachable for everybody.
     fn begin_queue(&mut self, id: QueueId) -> Option<Box<RemovedQueue>> {
         let mut queue = self.queues.remove(id)?;
         if queue.serial != 0 {
             let record = Record::QueueDeleted { serial: queue.serial };
-            // What is written later is not to be left there for nobody.
+            // Groups that are written later must not write messages for this queue.
             self.messages.journal.groups.note_in_all(&record);
             self.messages.journal.record(record);
         }
@@ -102,7 +103,7 @@ impl Vhost {
         Some(Box::new(RemovedQueue { queue, sources: sources.into_iter() }))
     }
 
-    /// Takes one thing away from a queue that has gone; tells whether there was one.
+    /// Removes one thing from a deleted queue; returns whether there was one.
     fn empty_queue(
         &mut self,
         removed: &mut RemovedQueue,
@@ -126,7 +127,7 @@ impl Vhost {
         true
     }
 
-    /// Takes the exchange's name away, and with it the exchange for everybody.
+    /// Takes the exchange's name away, which makes it unreachable for everybody.
     fn begin_exchange(&mut self, id: ExchangeId) -> Option<Box<RemovedExchange>> {
         let mut exchange = self.exchanges.remove(id)?;
         if exchange.serial != 0 {
@@ -139,7 +140,7 @@ impl Vhost {
         Some(Box::new(RemovedExchange { id, exchange, sources: sources.into_iter() }))
     }
 
-    /// Takes one binding away from an exchange that has gone; tells whether there was one.
+    /// Removes one binding of a deleted exchange; returns whether there was one.
     fn unbind_exchange(&mut self, removed: &mut RemovedExchange, removal: &mut Removal) -> bool {
         if let Some((number, bound)) = removed.exchange.unbind_first() {
             self.bindings -= 1;
@@ -156,7 +157,7 @@ impl Vhost {
         true
     }
 
-    /// Removes a binding to what has gone; its exchange goes too, if it is to go for that.
+    /// Removes a binding to a deleted destination; an auto-delete exchange goes with its last one.
     fn cut(&mut self, source: ExchangeId, number: u64, removal: &mut Removal) {
         let Some(exchange) = self.exchanges.get_mut(source) else { return };
         if let Some(bound) = exchange.unbind(number) {
@@ -179,13 +180,13 @@ impl Vhost {
         }
     }
 
-    /// From now on a channel gets nothing more.
+    /// Begins to end a channel: from now on it gets no deliveries.
     fn begin_channel(&mut self, id: ChannelId) -> Option<EndingChannel> {
         self.end_replies(id);
         let channel = self.channels.get_mut(id)?;
         channel.end();
         let mut consumers: Vec<_> = channel.consumers.drain().map(|(_, consumer)| consumer).collect();
-        // Whose turn is next is no matter of chance.
+        // Sorting makes their order deterministic.
         consumers.sort_unstable();
         self.budget.spend(consumers.len() as u64 / 4);
         let settled = std::mem::take(&mut channel.settled);
@@ -195,8 +196,8 @@ impl Vhost {
         Some(EndingChannel { id, consumers: consumers.into(), settled, left: Default::default() })
     }
 
-    /// Takes one thing away from a channel that ends; tells whether there was one. Consumers go
-    /// first, so that nothing returns to the channel that ends.
+    /// Removes one thing from a channel that ends; returns whether there was one. Consumers go
+    /// first, so that no requeued message comes back to this channel.
     fn empty_channel(&mut self, now: u64, ending: &mut EndingChannel, removal: &mut Removal) -> bool {
         if let Some(consumer) = ending.consumers.pop_front() {
             ending.left.extend(self.leave_queue(now, consumer));
@@ -210,8 +211,7 @@ impl Vhost {
         true
     }
 
-    /// Puts the oldest delivery of a channel that ends back into its queue; tells whether there was
-    /// one.
+    /// Requeues the oldest delivery of a channel that ends; returns whether there was one.
     fn release_next(&mut self, ending: &mut EndingChannel) -> bool {
         let Some(channel) = self.channels.get_mut(ending.id) else { return false };
         let settled = ending.settled.first_key_value().map(|(tag, _)| *tag);

@@ -1,4 +1,4 @@
-//! Direct reply-to: answers go straight to the channel that asked, without a queue
+//! Direct reply-to: replies go straight to the channel that made the request, without a queue
 //! (<https://www.rabbitmq.com/direct-reply-to.html>).
 
 use amqp_codec::{ShortString, method::basic};
@@ -20,21 +20,22 @@ use crate::{
     shown::shown,
 };
 
-/// What a client consumes from, and gives as `reply-to`.
+/// The queue name that a client consumes from and gives as `reply-to`.
 const NAME: &[u8] = b"amq.rabbitmq.reply-to";
-/// What its requests carry: this and what tells it from all others.
+/// The `reply-to` of delivered requests begins with this; a unique part follows.
 const PREFIX: &str = "amq.rabbitmq.reply-to.";
 
-/// Whether replies are meant, not a queue.
+/// Tells whether the name stands for direct replies and not for a queue.
 pub(crate) fn is_reply_name(queue: &ShortString) -> bool {
     queue.as_bytes() == NAME
 }
 
 impl Vhost {
-    /// Starts a channel's one consumer of replies, known to the others by `unique`.
+    /// Starts the channel's one consumer of replies; `unique` completes its reply name.
     ///
     /// # Errors
-    /// A tag that is taken, a consumer that would acknowledge, a second one.
+    /// The tag is in use, the consumer would acknowledge, or the channel has such a consumer
+    /// already.
     pub(crate) fn consume_replies(
         &mut self,
         id: ChannelId,
@@ -58,7 +59,7 @@ impl Vhost {
         Ok(())
     }
 
-    /// Ends a channel's consumer of replies, if it has this tag; tells whether it had.
+    /// Ends a channel's consumer of replies, if it has this tag; returns whether it had.
     pub(super) fn cancel_replies(&mut self, id: ChannelId, tag: &ShortString) -> bool {
         let consumer = self.channels.get(id).and_then(|channel| channel.replies.as_ref());
         let is_it = consumer.is_some_and(|consumer| consumer.tag == *tag);
@@ -76,14 +77,14 @@ impl Vhost {
         }
     }
 
-    /// Whether somebody waits for replies under what may be the name of a queue; `None` when no
-    /// replies are meant.
+    /// Tells whether a channel still waits for replies under this name; `None` when it is a queue's
+    /// name.
     pub(super) fn has_replies(&self, queue: &ShortString) -> Option<bool> {
         let rest = queue.as_bytes().strip_prefix(NAME)?;
         Some(rest.is_empty() || self.reply_names.contains_key(queue))
     }
 
-    /// The channel that waits for replies by this routing key.
+    /// The channel that waits for replies with this routing key.
     pub(super) fn reply_channel(&mut self, key: &[u8]) -> Option<ChannelId> {
         if !key.starts_with(PREFIX.as_bytes()) {
             return None;
@@ -93,11 +94,10 @@ impl Vhost {
         channel
     }
 
-    /// What takes the place of a `reply-to` that means direct replies; `None` where it means
-    /// anything else.
+    /// The replacement for a `reply-to` that asks for direct replies; `None` for any other.
     ///
     /// # Errors
-    /// A channel without a consumer of replies.
+    /// The channel has no consumer of replies.
     #[inline]
     pub(super) fn reply_name(
         &self,
@@ -112,7 +112,7 @@ impl Vhost {
         Ok(Some(consumer.name.clone()))
     }
 
-    /// Delivers a reply.
+    /// Delivers a direct reply.
     pub(super) fn deliver_reply(&mut self, id: ChannelId, parts: Parts<'_>, sink: &mut impl Sink) {
         let channel = self.channels.get(id);
         let Some((channel, consumer)) =
@@ -126,7 +126,8 @@ impl Vhost {
         let delivery = Delivery {
             channel: channel.number,
             consumer_tag: &consumer.tag,
-            // Not to be acknowledged, and so, as with RabbitMQ, of the next delivery's tag.
+            // A direct reply is not acknowledged. As in RabbitMQ it carries the tag that the next
+            // delivery carries too.
             tag: channel.last_tag() + 1,
             redelivered: false,
             parts,
@@ -134,7 +135,7 @@ impl Vhost {
         self.lost_replies.unread += u64::from(!sink.reply(channel.connection, delivery));
     }
 
-    /// Tells that replies were dropped.
+    /// Logs that replies were dropped.
     pub(super) fn tell_lost_replies(&mut self) {
         let LostReplies { unread, too_late } = std::mem::take(&mut self.lost_replies);
         let vhost = shown(&self.name);
@@ -151,7 +152,7 @@ impl Vhost {
     }
 }
 
-/// Puts another `reply-to` into a message.
+/// Replaces the `reply-to` of a message.
 ///
 /// # Errors
 /// Properties that cannot be read.
@@ -171,7 +172,7 @@ mod tests {
         vhost::publish::{Publisher, Route},
     };
 
-    /// A connection that takes so many replies.
+    /// A connection that accepts this many replies.
     struct Takes(usize);
 
     impl Sink for Takes {

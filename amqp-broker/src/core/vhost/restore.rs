@@ -1,4 +1,4 @@
-//! A virtual host as it was: what survived is put back.
+//! Restores a virtual host from its persistent state.
 
 use std::collections::HashMap;
 
@@ -17,8 +17,8 @@ use crate::core::{
     rabbitmq::arguments::QueueArguments,
 };
 
-/// A virtual host that is being put back. Exchanges and queues come before bindings and messages,
-/// messages of a queue in ascending order of their positions.
+/// A virtual host that is being restored. Exchanges and queues come before bindings and messages,
+/// the messages of a queue in ascending order of their positions.
 pub(crate) struct Restoration<'a> {
     vhost: &'a mut Vhost,
     exchanges: HashMap<u64, ExchangeId>,
@@ -33,7 +33,7 @@ impl<'a> Restoration<'a> {
         Restoration { vhost, exchanges, queues: HashMap::new() }
     }
 
-    /// Puts something back; tells whether it belongs to anything that is there.
+    /// Restores one record; returns whether the entity that it belongs to exists.
     pub(crate) fn put(&mut self, record: Record) -> bool {
         match record {
             Record::ExchangeDeclared { serial, declared } => {
@@ -109,7 +109,7 @@ impl<'a> Restoration<'a> {
         true
     }
 
-    /// All is back: what is due is noted.
+    /// Ends the restoration, and sets the timers.
     pub(crate) fn finish(self) {
         for id in self.queues.into_values() {
             self.vhost.arm(id);
@@ -118,8 +118,8 @@ impl<'a> Restoration<'a> {
 }
 
 impl Vhost {
-    /// What survives a clean end otherwise than it was written: messages that were delivered
-    /// before.
+    /// The messages whose record changes at an orderly end: those that were delivered, and are
+    /// redelivered later.
     pub(crate) fn redelivered(&self) -> Vec<Stored> {
         let queues = self.queue_names.values().filter_map(|id| self.queues.get(*id));
         let kept = queues.filter(|queue| queue.serial != 0);
@@ -133,7 +133,7 @@ impl Vhost {
 
 #[cfg(test)]
 impl Vhost {
-    /// The offset that a stream's next message will have.
+    /// The offset of a stream's next message.
     pub(crate) fn next_offset(&self, queue: &amqp_codec::ShortString) -> Option<u64> {
         let id = self.queue_names.get(queue)?;
         self.queues.get(*id)?.stream.as_ref().map(|log| log.end())

@@ -1,4 +1,4 @@
-//! From exchange and keys to queues.
+//! Routing from an exchange and keys to queues.
 
 use super::Vhost;
 use crate::core::{
@@ -12,15 +12,14 @@ use crate::core::{
 };
 
 impl Vhost {
-    /// Begins to look for the queues of a message, from an exchange on; `None` is the default
-    /// exchange.
+    /// Begins the search for a message's queues at an exchange; `None` is the default exchange.
     pub(super) fn begin_routing(&mut self, source: Option<ExchangeId>, found: Found) -> Routing {
         self.routing += 1;
         Routing::new(self.routing, source, found)
     }
 
-    /// Looks at the bindings of one exchange after the other, with all keys together; an alternate
-    /// exchange has its turn where none of them leads anywhere. Tells whether all is found, or the
+    /// Goes through the bindings of one exchange after the other, for all keys together. An
+    /// alternate exchange follows where no binding matched. Returns whether all is found, or the
     /// turn is over.
     ///
     /// # Errors
@@ -42,7 +41,7 @@ impl Vhost {
         Ok(is_done)
     }
 
-    /// The default exchange: each key is the name of a queue.
+    /// Routes by the default exchange: each key is the name of a queue.
     fn route_by_names(&mut self, routing: &mut Routing, keys: &Keys<'_>) -> bool {
         while let Some(key) = keys.get(routing.next_key) {
             routing.next_key += 1;
@@ -76,7 +75,7 @@ impl Vhost {
         Ok(true)
     }
 
-    /// The exchange that is being passed, or the next one that has not been: those bound in a
+    /// The current exchange, or the next one that was not passed yet: exchanges that are bound in a
     /// circle are passed once.
     fn next_exchange(&mut self, routing: &mut Routing) -> Option<ExchangeId> {
         while routing.current.is_none() {
@@ -95,7 +94,7 @@ impl Vhost {
         routing.current
     }
 
-    /// Looks at the bindings of an exchange; tells whether that is all of them.
+    /// Goes through the bindings of an exchange; returns whether that is all of them.
     fn pass(
         &mut self,
         id: ExchangeId,
@@ -103,7 +102,7 @@ impl Vhost {
         keys: &Keys<'_>,
         parts: Parts<'_>,
     ) -> Result<bool, Refusal> {
-        // One that is deleted meanwhile leads nowhere.
+        // An exchange that was deleted meanwhile leads nowhere.
         let Some(exchange) = self.exchanges.get_mut(id) else { return Ok(true) };
         let no_headers = SortedHeaders::default();
         if exchange.routes_by_headers() && routing.headers.is_none() {
@@ -127,7 +126,7 @@ impl Vhost {
         Ok(is_done)
     }
 
-    /// All its bindings have been looked at.
+    /// Ends the search in an exchange, all of whose bindings have been looked at.
     fn leave_exchange(&mut self, id: ExchangeId, routing: &mut Routing) {
         routing.current = None;
         routing.cursor = Cursor::default();
@@ -137,7 +136,7 @@ impl Vhost {
         }
     }
 
-    /// Adds a queue to what is found, once; tells whether there is such a queue.
+    /// Adds a queue to what is found, once; returns whether there is such a queue.
     fn visit_queue(&mut self, id: QueueId, routing: &mut Routing) -> bool {
         let Some(queue) = self.queues.get_mut(id) else { return false };
         let is_new = match &mut routing.passed {
@@ -150,7 +149,8 @@ impl Vhost {
         true
     }
 
-    /// Others route before this goes on, and mark what they pass.
+    /// Prepares an interruption: other searches will overwrite the marks, so what has been passed
+    /// is remembered in a set.
     fn rely_on_no_marks(routing: &mut Routing) {
         routing.passed = Some(Passed {
             queues: routing.found.queues.iter().copied().collect(),

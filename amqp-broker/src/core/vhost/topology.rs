@@ -32,7 +32,7 @@ pub(crate) struct Binding<'a> {
     pub(crate) arguments: &'a Table,
 }
 
-/// What a binding leads to, by name.
+/// The destination of a binding, by name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum To<'a> {
     Queue(&'a ShortString),
@@ -48,7 +48,7 @@ pub(crate) struct Declared {
 }
 
 impl Vhost {
-    /// Creates an exchange, or checks that it exists as described.
+    /// Creates an exchange, or checks that it exists with these properties.
     pub(crate) fn declare_exchange(
         &mut self,
         declare: &exchange::Declare,
@@ -105,8 +105,8 @@ impl Vhost {
         compare("alternate-exchange", &current.arguments, &received.arguments, entity)
     }
 
-    /// Deletes an exchange: its bindings are what is left to be taken away. One that is not there
-    /// is as good as deleted.
+    /// Deletes an exchange; returns its bindings, which are left to be removed. Deleting one that
+    /// does not exist succeeds.
     pub(crate) fn delete_exchange(
         &mut self,
         delete: &exchange::Delete,
@@ -129,10 +129,10 @@ impl Vhost {
         Ok(Removal::exchange(id))
     }
 
-    /// Tells whether anything is bound to an exchange that has not gone.
+    /// Tells whether an exchange has a binding to a destination that exists.
     ///
     /// # Errors
-    /// Where what has gone is too much to be passed in one turn: it is about to be taken away.
+    /// Too many destinations are deleted to pass them in one turn: their removal has to come first.
     fn leads_anywhere(&mut self, id: ExchangeId) -> Result<bool, Refusal> {
         let Some(exchange) = self.exchanges.get(id) else { return Ok(false) };
         for bound in exchange.bindings() {
@@ -151,7 +151,7 @@ impl Vhost {
         Ok(false)
     }
 
-    /// Adds a binding. One that exists is left as it is.
+    /// Adds a binding. An existing one stays as it is.
     pub(crate) fn bind(&mut self, binding: Binding<'_>, by: ConnectionId) -> Result<(), Refusal> {
         self.permit_binding(binding, by)?;
         let source = self.exchange_id(binding.source)?;
@@ -176,7 +176,7 @@ impl Vhost {
         Ok(())
     }
 
-    /// The binding as it is noted if it survives the process.
+    /// The record of a binding, if it survives a restart.
     fn lasting(
         &self,
         source: ExchangeId,
@@ -198,7 +198,7 @@ impl Vhost {
         (source != 0 && destination != 0).then_some(binding)
     }
 
-    /// Adds a binding between what has been found.
+    /// Adds a binding between entities that have been found.
     pub(super) fn bind_found(
         &mut self,
         source: ExchangeId,
@@ -221,7 +221,8 @@ impl Vhost {
         Ok(())
     }
 
-    /// Removes a binding, and what goes with it. One that is not there is as good as removed.
+    /// Removes a binding; returns what is left to be removed with it. Removing one that does not
+    /// exist succeeds.
     pub(crate) fn unbind(&mut self, binding: Binding<'_>, by: ConnectionId) -> Result<Removal, Refusal> {
         self.permit_binding(binding, by)?;
         let destination = match self.destination(binding.destination, by) {
@@ -247,7 +248,7 @@ impl Vhost {
         Ok(if goes { Removal::exchange(source) } else { Removal::default() })
     }
 
-    /// Checks whether a binding of these names may be, before it is known whether they exist.
+    /// Checks the permissions for a binding of these names, before it is known whether they exist.
     fn permit_binding(&self, binding: Binding<'_>, by: ConnectionId) -> Result<(), Refusal> {
         match binding.destination {
             To::Queue(name) => self.permit_queue(by, Act::Write, name)?,
@@ -267,8 +268,8 @@ impl Vhost {
         }
     }
 
-    /// Creates a queue, or checks that it exists as described. The empty name asks for one of the
-    /// broker's making.
+    /// Creates a queue, or checks that it exists with these properties. The empty name asks for a
+    /// generated name.
     pub(crate) fn declare_queue(
         &mut self,
         now: u64,
@@ -276,7 +277,7 @@ impl Vhost {
         by: ConnectionId,
         generate: impl FnOnce() -> ShortString,
     ) -> Result<Declared, Refusal> {
-        // No queue, but it can be asked whether somebody still waits for the reply.
+        // This is not a queue, but a passive declaration tells whether the requester still waits.
         match self.has_replies(&declare.queue) {
             Some(true) => return Ok(Declared { queue: declare.queue.detach(), messages: 0, consumers: 1 }),
             Some(false) => return Err(self.no_queue(&declare.queue)),
@@ -365,7 +366,7 @@ impl Vhost {
         Ok(id)
     }
 
-    /// Queues of the newer types are durable and belong to nobody.
+    /// Checks that quorum queues and streams are durable and not exclusive.
     fn check_properties(&self, name: &ShortString, declare: &queue::Declare) -> Result<(), Refusal> {
         let property = match declare {
             queue::Declare { auto_delete: true, .. } => "auto-delete",
@@ -397,15 +398,15 @@ impl Vhost {
         Ok(Declared {
             queue: queue.name.clone(),
             messages: count(queue.len()),
-            // RabbitMQ does not count those of a stream.
+            // RabbitMQ does not count the consumers of a stream.
             consumers: if queue.stream.is_some() { 0 } else { count(queue.consumers.len()) },
         })
     }
 
-    /// Drops what has expired in a queue, and what is too much.
+    /// Drops expired messages and the excess of a queue.
     ///
     /// # Errors
-    /// Where that is more than the turn allows: the operation is to be tried again.
+    /// That is more than the turn allows: the operation is to be tried again.
     pub(super) fn prune(&mut self, now: u64, id: QueueId) -> Result<(), Refusal> {
         let Some(queue) = self.queues.get_mut(id) else { return Ok(()) };
         if queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget) {
@@ -415,7 +416,8 @@ impl Vhost {
         Err(Refusal::NotYet)
     }
 
-    /// Drops a queue's ready messages; tells how many. What is left to be done is to forget them.
+    /// Drops a queue's ready messages; returns how many, and the rest of the work, which is to free
+    /// them.
     pub(crate) fn purge_queue(
         &mut self,
         now: u64,
@@ -437,8 +439,8 @@ impl Vhost {
         Ok((count(ready.len()), Work::Purge { serial: queue.serial, ready: Box::new(ready) }))
     }
 
-    /// Deletes a queue; tells how many messages were ready. What is with it is left to be taken
-    /// away. One that is not there is as good as deleted.
+    /// Deletes a queue; returns how many messages were ready, and what is left to be removed.
+    /// Deleting one that does not exist succeeds.
     pub(crate) fn delete_queue(
         &mut self,
         now: u64,
@@ -453,7 +455,7 @@ impl Vhost {
         self.prune(now, id)?;
         let (name, vhost) = (delete.queue.to_string(), self.name.clone());
         let Some(queue) = self.queues.get(id) else { return Ok((0, Removal::default())) };
-        // RabbitMQ deletes a stream whatever is asked.
+        // RabbitMQ deletes a stream unconditionally.
         if queue.stream.is_some() {
             return Ok((0, Removal::queue(id)));
         }
@@ -467,10 +469,10 @@ impl Vhost {
         Ok((count(ready), Removal::queue(id)))
     }
 
-    /// Tells whether a queue has a consumer whose channel does not end.
+    /// Tells whether a queue has a consumer whose channel stays open.
     ///
     /// # Errors
-    /// Where those that end are too many to be passed in one turn.
+    /// Too many consumers end to pass them in one turn.
     pub(super) fn is_consumed(&mut self, id: QueueId) -> Result<bool, Refusal> {
         let consumers = self.queues.get(id).into_iter().flat_map(|queue| queue.consumers.values());
         for consumer in consumers {
@@ -487,7 +489,7 @@ impl Vhost {
         Ok(false)
     }
 
-    /// Deletes a queue of this name, whoever uses it; tells how many messages were ready.
+    /// Deletes the queue of this name, whoever uses it; returns how many messages were ready.
     pub(crate) fn remove_named_queue(&mut self, name: &str) -> Option<(u32, Removal)> {
         let id = *self.queue_names.get(name.as_bytes())?;
         let ready = self.queues.get(id).map_or(0, |queue| queue.ready.len());
@@ -495,12 +497,12 @@ impl Vhost {
     }
 }
 
-/// A queue that ends with its connection survives nothing.
+/// Tells whether a queue is durable; one that ends with its connection is not.
 const fn is_durable(declare: &queue::Declare) -> bool {
     declare.durable && !declare.exclusive
 }
 
-/// The name in an argument that has been found to be one.
+/// The name in an argument that has been checked to be text.
 fn name_in(value: &Value) -> &[u8] {
     match value {
         Value::LongString(name) => name.as_bytes(),

@@ -16,38 +16,38 @@ use crate::core::{
     journal::kept::Kept,
 };
 
-/// A transaction that is being committed: once begun, it comes to its end whatever becomes of the
+/// A transaction that is being committed. Once begun it is completed, whatever happens to the
 /// client.
 #[derive(Debug)]
 pub(crate) struct Commit {
     pub(crate) connection: ConnectionId,
     pub(crate) channel: ChannelId,
     pub(crate) publishes: Segments<Prepared>,
-    /// Bytes those take.
+    /// The bytes of the publishes.
     pub(crate) held: u64,
-    /// The publish that is under way, and whether it is to be returned where nobody wants it.
+    /// The current publish, and whether it is returned when no queue takes it.
     pub(crate) publishing: Option<(Box<Publishing>, bool)>,
     pub(crate) settled: BTreeMap<u64, Settled>,
     pub(crate) stage: Stage,
-    /// Where it waits for others, if it does.
+    /// Its ticket while it waits for other transactions.
     pub(crate) ticket: Ticket,
-    /// Whether no queue refused a message.
+    /// Whether no queue has refused a message.
     pub(crate) is_whole: bool,
 }
 
 /// How far a transaction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Nothing of it is done.
+    /// It has not begun.
     New,
-    /// Some of it is done. What of it survives the process is written together.
+    /// It is partly done. Its persistent changes belong to this group.
     UnderWay(Kept),
-    /// All of it is done, and those are not that it is written with.
+    /// It is done, and waits for those that it is written with.
     Done,
 }
 
 impl Commit {
-    /// Of a channel that may end before it is done: it needs nothing more of it.
+    /// Prepares a commit that needs nothing more of its channel, which may end before it.
     pub(crate) fn new(
         connection: ConnectionId,
         channel: ChannelId,
@@ -59,8 +59,8 @@ impl Commit {
     }
 }
 
-/// A transaction that is being rolled back: its publishes are forgotten, and what was settled is
-/// unacknowledged again.
+/// A transaction that is being rolled back: its publishes are dropped, and its settlements are
+/// undone.
 #[derive(Debug)]
 pub(crate) struct Rollback {
     pub(crate) channel: ChannelId,

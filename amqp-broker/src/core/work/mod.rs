@@ -22,27 +22,27 @@ use super::entities::{ids::ChannelId, ready::Ready, unacked::Outcome};
 /// What is left to be done of an operation.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// A message goes to its queues.
+    /// A message is being published.
     Publish(Box<Publishing>),
-    /// The queues are looked for to which a message goes when its transaction is committed.
+    /// The queues of a message in a transaction are being searched for.
     Prepare(Box<Publishing>),
-    /// Deliveries up to a tag are settled.
+    /// Deliveries up to a tag are being settled.
     Settle {
         channel: ChannelId,
         up_to: u64,
         outcome: Outcome,
     },
-    /// Deliveries up to a tag are settled when the transaction is committed.
+    /// Settlements up to a tag are being noted for the commit.
     SettleLater {
         channel: ChannelId,
         up_to: u64,
         outcome: Outcome,
     },
-    /// Deliveries of a channel return to their queues.
+    /// Deliveries of a channel are being requeued.
     Recover {
         channel: ChannelId,
     },
-    /// Messages that have left the queue of this serial number are forgotten.
+    /// Messages that were purged from the queue of this serial number are being freed.
     Purge {
         serial: u64,
         ready: Box<Ready>,
@@ -50,12 +50,12 @@ pub(crate) enum Work {
     Remove(Box<Removal>),
     Commit(Box<Commit>),
     Rollback(Box<Rollback>),
-    /// One after the other.
+    /// These operations run one after the other.
     InOrder(VecDeque<Work>),
 }
 
 impl Work {
-    /// The place it has, or had, among the transactions that wait for others.
+    /// Its ticket among the transactions that wait, present or past.
     pub(super) fn ticket(&self) -> Option<Ticket> {
         match self {
             Work::Commit(commit) => Some(commit.ticket),

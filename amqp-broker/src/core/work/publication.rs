@@ -5,27 +5,27 @@ use crate::core::{
     entities::queue::MessageTerms,
 };
 
-/// A message on its way into queues: stored when the first of them has to keep it, and once for
-/// all.
+/// A message on its way into queues. It is stored when the first queue has to keep it, once for all
+/// queues.
 pub(crate) struct Publication<'a> {
     pub(crate) draft: &'a mut Draft,
     pub(crate) stored: &'a mut Option<Message>,
     pub(crate) terms: MessageTerms,
-    /// Whether it is to survive the process, where its queues do.
+    /// Whether it is persistent in durable queues.
     pub(crate) is_persistent: bool,
     /// Whether it goes to several queues.
     pub(crate) is_shared: bool,
     pub(crate) is_letter: bool,
-    /// What a dead letter comes of, where that counts.
+    /// The origin of a dead letter, if it is one that counts.
     pub(crate) origin: Option<Origin>,
 }
 
 impl Publication<'_> {
-    /// The stored message.
+    /// The message in its stored form.
     #[inline]
     pub(crate) fn message(&mut self) -> Message {
         let Publication { draft, stored, is_shared, origin, .. } = self;
-        // One queue has it alone.
+        // A message for one queue is moved and not shared.
         if !*is_shared && stored.is_none() {
             return draft.message(false, origin.clone());
         }
@@ -40,7 +40,7 @@ impl Publication<'_> {
         }
     }
 
-    /// How many octets of it are copied where it is delivered.
+    /// How many octets a delivery of it copies.
     #[inline]
     pub(crate) fn copied(&self) -> usize {
         let parts = self.parts();

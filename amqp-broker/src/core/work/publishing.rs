@@ -12,19 +12,19 @@ use crate::core::{
     journal::kept::Kept,
 };
 
-/// What became of a published message.
+/// The outcome of a publish.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Published {
-    /// Every queue it was routed to has it.
+    /// Every queue that it was routed to has it.
     #[default]
     Queued,
-    /// No queue wanted it.
+    /// It was routed to no queue.
     Unroutable,
-    /// A queue that is full refused it.
+    /// A full queue refused it.
     Rejected,
 }
 
-/// A publish that was interrupted: everything to go on with.
+/// An interrupted publish, with everything that is needed to continue.
 #[derive(Debug, Default)]
 pub(crate) struct Publishing {
     pub(crate) draft: Draft,
@@ -34,26 +34,26 @@ pub(crate) struct Publishing {
     pub(crate) origin: Option<Origin>,
     /// The keys of `CC` and `BCC`.
     pub(crate) keys: Vec<ShortString>,
-    /// While its queues are being looked for, and where from.
+    /// The search for its queues, until it is complete.
     pub(crate) routing: Option<Box<Routing>>,
     pub(crate) source: Option<ExchangeId>,
     pub(crate) found: Found,
     pub(crate) progress: Progress,
     pub(crate) is_letter: bool,
-    /// Of a dead letter: how the message is kept of which it is one.
+    /// For a dead letter, the key of the message that died.
     pub(crate) kept: Kept,
-    /// Of a dead letter: the names of the queues that it must not return to.
+    /// For a dead letter, the names of the queues that it must not return to.
     pub(crate) not_to: HashSet<Bytes>,
 }
 
 impl Publishing {
-    /// One whose queues have been found.
+    /// Continues a publish whose queues have been found.
     pub(crate) fn prepared(prepared: Prepared) -> Self {
         let Prepared { message, terms, is_persistent, found, .. } = prepared;
         Publishing { stored: Some(message), terms, is_persistent, found, ..Publishing::default() }
     }
 
-    /// The same, once they are found, to be published later.
+    /// Keeps the publish for later, once its queues are found.
     pub(crate) fn into_prepared(self, mandatory: bool) -> Prepared {
         let Publishing { mut draft, terms, is_persistent, found, .. } = self;
         let message = draft.message(found.queues.len() > 1, None);
@@ -84,16 +84,16 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// How much memory it takes, near enough.
+    /// About how much memory it takes.
     pub(crate) fn weight(&self) -> u64 {
         MESSAGE_OVERHEAD + self.message.weight() + 8 * self.found.queues.len() as u64
     }
 }
 
-/// How far the message of a publish is.
+/// How far a message has come on its way into queues.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    /// The reply that is next, and the queue.
+    /// The index of the next direct reply, and of the next queue.
     pub(crate) reply: usize,
     pub(crate) queue: usize,
     pub(crate) outcome: Published,

@@ -1,5 +1,5 @@
-//! What is being taken away, step by step. For everybody else it is gone already: it has no name
-//! any more, and ids that lead to it lead nowhere.
+//! Entities that are being removed step by step. For everybody else they are gone already: they
+//! have no name any more, and their ids are invalid.
 
 use std::collections::{BTreeMap, VecDeque, hash_set};
 
@@ -14,18 +14,18 @@ use crate::core::{
     },
 };
 
-/// Things to be taken away, and what goes with them.
+/// Entities to be removed, and all that belongs to them.
 #[derive(Debug, Default)]
 pub(crate) struct Removal {
-    /// Goes last.
+    /// The connection, which is removed last.
     pub(crate) connection: Option<ConnectionId>,
-    /// Not begun.
+    /// The channels whose removal has not begun.
     pub(crate) channels: VecDeque<ChannelId>,
     pub(crate) queues: VecDeque<QueueId>,
     pub(crate) exchanges: VecDeque<ExchangeId>,
     /// Publishes of transactions that are not committed.
     pub(crate) publishes: Vec<Segments<Prepared>>,
-    /// Begun.
+    /// The channel that is being removed.
     pub(crate) channel: Option<EndingChannel>,
     pub(crate) queue: Option<Box<RemovedQueue>>,
     pub(crate) exchange: Option<Box<RemovedExchange>>,
@@ -38,18 +38,18 @@ pub(crate) struct EndingChannel {
     pub(crate) consumers: VecDeque<ConsumerId>,
     /// What was settled in a transaction that is not committed.
     pub(crate) settled: BTreeMap<u64, Settled>,
-    /// The queues its consumers have left.
+    /// The queues that its consumers have left.
     pub(crate) left: VecDeque<QueueId>,
 }
 
-/// A queue that is gone.
+/// A deleted queue.
 #[derive(Debug)]
 pub(crate) struct RemovedQueue {
     pub(crate) queue: Queue,
     pub(crate) sources: hash_set::IntoIter<(ExchangeId, u64)>,
 }
 
-/// An exchange that is gone.
+/// A deleted exchange.
 #[derive(Debug)]
 pub(crate) struct RemovedExchange {
     pub(crate) id: ExchangeId,
@@ -58,12 +58,12 @@ pub(crate) struct RemovedExchange {
 }
 
 impl Removal {
-    /// A channel ends.
+    /// The removal of a channel.
     pub(crate) fn channel(id: ChannelId) -> Self {
         Removal { channels: VecDeque::from([id]), ..Removal::default() }
     }
 
-    /// With publishes of transactions that are not committed.
+    /// Adds publishes of transactions that are not committed.
     pub(crate) fn with_publishes(self, publishes: Vec<Segments<Prepared>>) -> Self {
         Removal { publishes, ..self }
     }

@@ -1,4 +1,4 @@
-//! How far the search for the queues of a message is.
+//! The progress of the search for a message's queues.
 
 use std::collections::HashSet;
 
@@ -7,36 +7,36 @@ use crate::core::entities::{
     ids::{ChannelId, ExchangeId, QueueId},
 };
 
-/// How far the search for the queues of a message is.
+/// The progress of the search for a message's queues.
 #[derive(Debug, Default)]
 pub(crate) struct Routing {
-    /// Its own number, which marks the queues and exchanges it has passed.
+    /// The number of the search, which marks the queues and exchanges it has passed.
     pub(crate) number: u64,
-    /// The exchanges that are still to be passed.
+    /// The exchanges that are still to be searched.
     pub(crate) pending: Vec<ExchangeId>,
-    /// The one that is being passed.
+    /// The exchange that is being searched.
     pub(crate) current: Option<ExchangeId>,
     pub(crate) cursor: Cursor,
-    /// Whether the current one has led anywhere.
+    /// Whether a binding of the current exchange has matched.
     pub(crate) has_led: bool,
-    /// The key that is next at the default exchange.
+    /// The next key at the default exchange.
     pub(crate) next_key: usize,
-    /// The headers, decoded once if an exchange goes by them.
+    /// The headers, decoded once if an exchange needs them.
     pub(crate) headers: Option<SortedHeaders>,
     pub(crate) found: Found,
     /// The exchanges it has passed.
     pub(crate) exchanges: Vec<ExchangeId>,
-    /// What has been passed, once marks can no longer be relied on, for others have routed
-    /// meanwhile.
+    /// What has been passed, once the marks are unreliable because other searches have overwritten
+    /// them.
     pub(crate) passed: Option<Passed>,
 }
 
-/// Where a message goes.
+/// The destinations of a message.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// Each once.
+    /// The queues, each once.
     pub(crate) queues: Vec<QueueId>,
-    /// Channels that it is a direct reply for.
+    /// The channels that get it as a direct reply.
     pub(crate) replies: Vec<ChannelId>,
 }
 
@@ -48,8 +48,8 @@ pub(crate) struct Passed {
 }
 
 impl Routing {
-    /// A search that begins at an exchange; `None` is the default exchange. It puts what it finds
-    /// into `found`, which is empty.
+    /// Begins a search at an exchange; `None` is the default exchange. What it finds is put into
+    /// `found`, which is empty.
     pub(crate) fn new(number: u64, source: Option<ExchangeId>, found: Found) -> Self {
         Routing { number, pending: source.into_iter().collect(), found, ..Routing::default() }
     }

@@ -1,4 +1,4 @@
-//! What one turn makes of an operation.
+//! The result of one turn of an operation.
 
 /// Whether an operation is done, or goes on in a later turn.
 #[derive(Debug)]

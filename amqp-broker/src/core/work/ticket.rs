@@ -1,6 +1,6 @@
-//! A place among transactions that wait.
+//! The ticket of a waiting transaction.
 
-/// A place among those that wait: the lower, the earlier. That of one that never has is
+/// A place among those that wait: the lower, the earlier. One that has never waited has
 /// [`Ticket::NONE`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);

@@ -8,44 +8,44 @@ use crate::core::{
     journal::{groups::Groups, kept::Kept},
 };
 
-/// Transactions that wait, each with the connection that is to be woken for it. Those that wait to
-/// begin do it in the order in which they came.
+/// The waiting transactions, each with the connection to wake. Those that wait to begin do so in
+/// the order of their arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     last: Ticket,
     to_begin: BTreeMap<Ticket, ConnectionId>,
-    /// By what they are written with.
+    /// Those that wait to be written, with their group.
     to_be_written: BTreeMap<Ticket, (Kept, ConnectionId)>,
-    /// What goes on when it is time, of those whose connection has gone.
+    /// The remaining work of those whose connection is gone.
     left_behind: BTreeMap<Ticket, Work>,
 }
 
-/// Who goes on.
+/// What a finished wait continues: a connection or background work.
 pub(crate) enum Woken {
     Connection(ConnectionId),
     LeftBehind(Work),
 }
 
 impl Waiting {
-    /// Tells whether one waits that has this place.
+    /// Tells whether a transaction with this ticket waits.
     #[inline]
     pub(crate) fn has(&self, ticket: Ticket) -> bool {
         self.to_begin.contains_key(&ticket) || self.to_be_written.contains_key(&ticket)
     }
 
-    /// Tells whether others are before who comes now.
+    /// Tells whether others wait to begin already.
     pub(crate) fn is_anybody_to_begin(&self) -> bool {
         !self.to_begin.is_empty()
     }
 
-    /// One waits to begin, in the place it had, if it had one; tells its place.
+    /// Makes a transaction wait to begin, with its former ticket if it had one; returns its ticket.
     pub(crate) fn begin(&mut self, ticket: Ticket, wakes: ConnectionId) -> Ticket {
         let ticket = self.place(ticket);
         self.to_begin.insert(ticket, wakes);
         ticket
     }
 
-    /// One waits to be written with others; tells its place.
+    /// Makes a transaction wait to be written with others; returns its ticket.
     pub(crate) fn be_written(&mut self, with: Kept, wakes: ConnectionId) -> Ticket {
         let ticket = self.place(Ticket::NONE);
         self.to_be_written.insert(ticket, (with, wakes));
@@ -60,13 +60,13 @@ impl Waiting {
         self.last
     }
 
-    /// The connection of one that waits has gone.
+    /// Takes over the work of a waiting transaction whose connection is gone.
     pub(crate) fn leave_behind(&mut self, ticket: Ticket, work: Work) {
         self.left_behind.insert(ticket, work);
     }
 
-    /// Something has been written: all who waited for it, and as many of those who wait to begin as
-    /// may.
+    /// Notes that a group was written; returns all who waited for it, and as many of those who wait
+    /// to begin as may.
     pub(crate) fn wake(&mut self, groups: &Groups) -> Vec<Woken> {
         let written = self.to_be_written.extract_if(.., |_, (with, _)| !groups.is_open(*with));
         let mut woken: Vec<_> = written.map(|(ticket, (_, wakes))| (ticket, wakes)).collect();

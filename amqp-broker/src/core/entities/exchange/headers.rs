@@ -1,4 +1,4 @@
-//! What a headers exchange binds by
+//! The bindings of headers exchanges
 //! (<https://www.rabbitmq.com/tutorials/amqp-concepts.html#exchange-headers>).
 
 use std::cmp::Ordering;
@@ -10,24 +10,24 @@ use crate::core::rabbitmq::{
     term::{as_f64, same, shown, type_name},
 };
 
-/// The headers of a message, in the order of their names.
+/// The headers of a message, sorted by name.
 #[derive(Debug, Default)]
 pub(crate) struct SortedHeaders(Vec<(ShortString, Value)>);
 
 impl SortedHeaders {
-    /// Those of one name stay in their order.
+    /// Sorts the headers; those of one name keep their order.
     pub(crate) fn new(mut headers: Vec<(ShortString, Value)>) -> Self {
         headers.sort_by(|(one, _), (other, _)| one.as_bytes().cmp(other.as_bytes()));
         SortedHeaders(headers)
     }
 }
 
-/// A binding's arguments, read.
+/// The parsed arguments of a binding.
 #[derive(Debug)]
 pub(crate) struct HeadersMatch {
-    /// All must match, not just one.
+    /// Whether all wanted headers must match, not just one.
     all: bool,
-    /// In the order of their names.
+    /// The wanted headers, sorted by name.
     wanted: Vec<(ShortString, Value)>,
 }
 
@@ -57,16 +57,16 @@ impl HeadersMatch {
         Ok(HeadersMatch { all, wanted: SortedHeaders::new(wanted).0 })
     }
 
-    /// How many headers are wanted.
+    /// How many headers the binding wants.
     pub(crate) fn len(&self) -> usize {
         self.wanted.len()
     }
 
-    /// Whether a message with these headers is wanted. A wanted value of type void asks for
-    /// presence alone.
+    /// Tells whether a message with these headers matches. A wanted value of type void demands only
+    /// that the header is present.
     ///
-    /// Both are passed once, in the order of their names, as RabbitMQ does: of a name that is there
-    /// several times, the first is compared with the first, the second with the second.
+    /// Both lists are walked once, in the order of their names, as RabbitMQ does: when a name
+    /// occurs several times, the first is compared with the first, the second with the second.
     pub(crate) fn matches(&self, headers: &SortedHeaders) -> bool {
         let mut headers = headers.0.iter().peekable();
         for (name, wanted) in &self.wanted {
@@ -89,8 +89,8 @@ impl HeadersMatch {
         self.all
     }
 }
-/// Numbers are equal by value, integers and floats among each other too: more than where
-/// declarations are compared.
+/// Numbers are equal by value, even an integer and a float. The comparison of declarations is
+/// stricter.
 #[inline]
 fn is_equal(wanted: &Value, value: &Value) -> bool {
     if let (Value::LongString(wanted), Value::LongString(value)) = (wanted, value) {

@@ -1,8 +1,8 @@
-//! Topic patterns in a trie of words: `*` stands for one word, `#` for any number of them, none
-//! included.
+//! Topic patterns in a trie of words: `*` matches one word, `#` matches any number of words, even
+//! none.
 //!
-//! A key is matched word by word against all patterns at once, as an automaton with a set of states
-//! would: a node is in the set at most once, so the work is bounded by words times nodes whatever
+//! A key is matched word by word against all patterns at once, like an automaton with a set of
+//! states. A node is in the set at most once, so the work is bounded by words times nodes whatever
 //! the patterns are.
 
 mod matcher;
@@ -14,8 +14,8 @@ use node::{Node, ROOT, pattern, words};
 
 use crate::core::{budget::Budget, content::keys::Keys};
 
-/// How much a key may take to be matched at once, in states and values. What takes more is matched
-/// in steps.
+/// How many states and values a key may take to be matched at once. A key that takes more is
+/// matched in steps.
 const AT_ONCE: usize = 2048;
 
 /// Values under topic patterns, each with a number of its own.
@@ -23,10 +23,11 @@ const AT_ONCE: usize = 2048;
 pub(crate) struct Trie<V> {
     nodes: Vec<Node<V>>,
     free: Vec<usize>,
-    /// Nodes to be free once nobody matches in steps: whoever does may hold them for states.
+    /// Nodes that are freed once no match in steps is unfinished, because its states may refer to
+    /// them.
     retired: Vec<usize>,
     matchers: usize,
-    /// The states before and after a word; kept for their memory.
+    /// The states before and after a word; the vectors are kept for their memory.
     current: Vec<usize>,
     next: Vec<usize>,
     step: u64,
@@ -47,7 +48,7 @@ impl<V> Default for Trie<V> {
 }
 
 impl<V: Copy> Trie<V> {
-    /// Puts `value` under `pattern`, by a number of its own.
+    /// Adds `value` under `pattern`, with a number of its own.
     pub(crate) fn insert(&mut self, key: &[u8], number: u64, value: V) {
         let mut at = ROOT;
         for word in pattern(key) {
@@ -58,7 +59,7 @@ impl<V: Copy> Trie<V> {
         }
     }
 
-    /// Takes the value of this number from under `pattern`.
+    /// Removes the value of this number from `pattern`.
     pub(crate) fn remove(&mut self, key: &[u8], number: u64) {
         let (mut at, mut path) = (ROOT, Vec::new());
         for word in pattern(key) {
@@ -72,9 +73,9 @@ impl<V: Copy> Trie<V> {
         self.prune(&path);
     }
 
-    /// Calls `found` with each value whose pattern matches one of the keys, with some several
-    /// times. Tells whether that is all; otherwise the turn is over, and `matcher` says where to go
-    /// on.
+    /// Calls `found` with each value whose pattern matches one of the keys, perhaps repeatedly with
+    /// the same. Returns whether the search is complete; otherwise the turn is over, and `matcher`
+    /// says where to go on.
     pub(crate) fn matches(
         &mut self,
         keys: &Keys<'_>,
@@ -101,7 +102,7 @@ impl<V: Copy> Trie<V> {
         is_done
     }
 
-    /// The same for one key that does not take much; tells whether it did not.
+    /// Matches one key at once, if that takes little work; returns whether it did.
     fn match_at_once(&mut self, key: &[u8], budget: &mut Budget, found: &mut impl FnMut(V)) -> bool {
         let (mut current, mut next) = (std::mem::take(&mut self.current), std::mem::take(&mut self.next));
         let cost = self.states_after(key, &mut current, &mut next);
@@ -115,8 +116,8 @@ impl<V: Copy> Trie<V> {
         cost.is_some()
     }
 
-    /// The states after a key; how many there were on the way, and values there are, unless that is
-    /// too much.
+    /// The states after a key, with the numbers of states passed and of values found; `None` if
+    /// that is too much.
     fn states_after(&mut self, key: &[u8], current: &mut Vec<usize>, next: &mut Vec<usize>) -> Option<usize> {
         current.clear();
         self.step += 1;
@@ -143,7 +144,7 @@ impl<V: Copy> Trie<V> {
         (cost + values <= AT_ONCE).then_some(cost + values)
     }
 
-    /// Makes a node a state, and with it the `#` below, which may stand for no word at all.
+    /// Adds a node to the states, and with it the `#` below, which may match no word at all.
     fn enter(&mut self, at: usize, states: &mut Vec<usize>) {
         let mut entered = Some(at);
         while let Some(at) = entered
@@ -191,7 +192,8 @@ impl<V: Copy> Trie<V> {
         index
     }
 
-    /// Takes away what the end of `path`, steps of parent, word and child, no longer needs.
+    /// Removes the nodes at the end of `path`, which lists parent, word and child, that are no
+    /// longer needed.
     fn prune(&mut self, path: &[(usize, &[u8], usize)]) {
         for &(parent, word, child) in path.iter().rev() {
             if !self.nodes.get(child).is_some_and(Node::is_bare) {
@@ -229,7 +231,7 @@ mod tests {
         }
     }
 
-    /// What one key or several find, each once, with turns of so much work.
+    /// What one or several keys find, without duplicates, with turns of so much work.
     fn found_in_turns(trie: &mut Trie<usize>, first: &str, more: &[ShortString], bound: u64) -> Vec<usize> {
         let (mut budget, mut matcher, mut found) = (Budget::default(), None, Vec::new());
         budget.set_bound(bound);

@@ -1,7 +1,8 @@
-//! Many keys are matched against all patterns together, in steps that can be continued later.
+//! Matches many keys against all patterns together, in steps that can be continued in a later turn.
 //!
-//! As an automaton with a set of states, but a state is held for a set of keys: what keys have in
-//! common is done once, and the work is bounded by words times nodes for each [`TOGETHER`] keys.
+//! It works like an automaton with a set of states, but each state has a set of keys. Work that
+//! keys have in common is done once, and the total is bounded by words times nodes for each
+//! [`TOGETHER`] keys.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,7 +12,7 @@ use crate::core::{budget::Budget, content::keys::Keys};
 /// How many keys are matched together.
 const TOGETHER: usize = 512;
 
-/// Some of the keys that are matched together.
+/// A set of the keys that are matched together.
 type KeySet = [u64; TOGETHER / 64];
 
 const NONE: KeySet = [0; TOGETHER / 64];
@@ -26,22 +27,22 @@ fn common(one: &KeySet, other: &KeySet) -> Option<KeySet> {
     (both != NONE).then_some(both)
 }
 
-/// What the keys have at a place.
+/// The words of the keys at one position.
 #[derive(Debug, Default)]
 struct Place {
-    /// Which have which word there.
+    /// For each word, the keys that have it there.
     by_word: HashMap<Box<[u8]>, KeySet>,
-    /// Which have any word there.
+    /// The keys that have any word there.
     going_on: KeySet,
-    /// Which have ended before it.
+    /// The keys that end before it.
     ended: KeySet,
 }
 
-/// States, each with the keys it is held for.
+/// States, each with its set of keys.
 #[derive(Debug, Default)]
 struct States {
     all: Vec<(usize, KeySet)>,
-    /// Where a node is among them, plus one.
+    /// The index of each node among them, plus one.
     place: Vec<u32>,
 }
 
@@ -72,10 +73,10 @@ impl States {
 /// How far the matching of many keys is.
 #[derive(Debug, Default)]
 pub(crate) struct Matcher {
-    /// The first key that is not being matched yet.
+    /// The first key whose matching has not begun.
     next_key: usize,
     places: Vec<Place>,
-    /// The place of the words that are next.
+    /// The position of the next words.
     at: usize,
     current: States,
     next: States,
@@ -83,13 +84,13 @@ pub(crate) struct Matcher {
     done: usize,
     /// The nodes whose patterns match.
     matched: BTreeSet<usize>,
-    /// The node whose values are being told, and the number of the next of them.
+    /// The node whose values are being reported, and the number of the next value.
     telling: (usize, u64),
 }
 
 impl Matcher {
-    /// Goes on; calls `found` with the values whose patterns match any of the keys, some several
-    /// times. Tells whether that is all, or the turn is over.
+    /// Continues; calls `found` with the values whose patterns match any of the keys, perhaps
+    /// repeatedly. Returns whether the search is complete, or the turn is over.
     pub(crate) fn proceed<V: Copy>(
         &mut self,
         nodes: &[Node<V>],
@@ -113,7 +114,7 @@ impl Matcher {
         }
     }
 
-    /// Takes the next keys.
+    /// Begins with the next keys.
     fn begin<V>(&mut self, nodes: &[Node<V>], keys: &Keys<'_>, budget: &mut Budget) {
         self.places.clear();
         self.at = 0;
@@ -143,12 +144,12 @@ impl Matcher {
         if self.places.len() <= at {
             self.places.resize_with(at + 1, Place::default);
         }
-        // There is one now.
+        // The list is not empty now.
         let last = self.places.len() - 1;
         &mut self.places[at.min(last)]
     }
 
-    /// Takes the current states one word further, as many of them as the turn allows.
+    /// Takes the current states one word further, as many as the turn allows.
     fn step<V>(&mut self, nodes: &[Node<V>], budget: &mut Budget) {
         let Some(place) = self.places.get(self.at) else { return };
         while let Some((state, keys)) = self.current.all.get(self.done) {
@@ -179,7 +180,8 @@ impl Matcher {
         self.next.clear();
     }
 
-    /// Tells the values of the nodes that match, as many as the turn allows; whether that is all.
+    /// Reports the values of the nodes that match, as many as the turn allows; returns whether that
+    /// is all.
     fn tell<V: Copy>(&mut self, nodes: &[Node<V>], budget: &mut Budget, found: &mut impl FnMut(V)) -> bool {
         let (first, mut next) = self.telling;
         for &node in self.matched.range(first..) {
@@ -201,7 +203,7 @@ impl Matcher {
     }
 }
 
-/// Makes a node a state, and with it the `#` below, which may stand for no word at all.
+/// Adds a node to the states, and with it the `#` below, which may match no word at all.
 fn enter<V>(nodes: &[Node<V>], at: usize, keys: &KeySet, states: &mut States) {
     states.add(at, keys);
     if let Some(many) = nodes.get(at).and_then(|node| node.many) {
@@ -209,8 +211,8 @@ fn enter<V>(nodes: &[Node<V>], at: usize, keys: &KeySet, states: &mut States) {
     }
 }
 
-/// Calls `found` with what the words of these keys lead to. Goes by the node's words or by those of
-/// the keys, whichever are fewer; tells how many those are.
+/// Calls `found` with the nodes that the words of these keys lead to. It iterates over the node's
+/// words or over the keys' words, whichever are fewer, and returns how many those are.
 fn by_word<V>(node: &Node<V>, place: &Place, keys: &KeySet, mut found: impl FnMut(usize, &KeySet)) -> u64 {
     let mut meet = |child: usize, having: &KeySet| {
         if let Some(keys) = common(keys, having) {

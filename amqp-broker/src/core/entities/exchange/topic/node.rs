@@ -2,20 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-/// Where every pattern begins.
+/// The node where every pattern begins.
 pub(crate) const ROOT: usize = 0;
 
-/// What one word after another leads to.
+/// The nodes that a sequence of words leads to.
 #[derive(Debug)]
 pub(crate) struct Node<V> {
     pub(crate) words: HashMap<Box<[u8]>, usize>,
     pub(crate) one: Option<usize>,
     pub(crate) many: Option<usize>,
-    /// Whether this node is entered by `#`, and so stays a state for every word.
+    /// Whether `#` leads to this node, so that it stays a state for every word.
     pub(crate) is_many: bool,
-    /// By the numbers they are known by.
+    /// The values by their numbers.
     pub(crate) values: BTreeMap<u64, V>,
-    /// The step in which this node was last made a state.
+    /// The last step in which this node became a state.
     pub(crate) seen: u64,
 }
 
@@ -29,13 +29,13 @@ impl<V> Node<V> {
     }
 }
 
-/// The words of a key. The empty key has none, as with RabbitMQ.
+/// The words of a key. As in RabbitMQ, the empty key has none.
 pub(crate) fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
     key.split(|&octet| octet == b'.').filter(|_| !key.is_empty())
 }
 
-/// The words of a pattern, of each run of `*` and `#` first the `*` and then one `#`: in any order
-/// they stand for the same, and every further `#` would be a state more.
+/// The words of a pattern. In each run of `*` and `#` the `*` come first, followed by one `#`: the
+/// order within a run does not matter, and each further `#` would add a state.
 pub(crate) fn pattern(pattern: &[u8]) -> Vec<&[u8]> {
     let mut ordered = Vec::new();
     let mut has_many = false;
