@@ -1,4 +1,5 @@
-//! The absence of a client that is not read from, so that its end is not read either.
+//! Detects that a client has gone whose connection is not being read, so that its end is not seen
+//! by reading.
 
 use std::{
     pin::Pin,
@@ -10,24 +11,24 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::hang_up::HangUp;
 
-/// The time between two looks whether the client is there.
+/// The pause between two checks whether the client is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Watches a client that is not read from.
+/// Watches a client whose connection is not being read.
 pub(crate) struct Absence {
-    /// The time of the next look, or the end of the time that the client has.
+    /// The time of the next check, or the deadline of a client that is gone.
     next: Pin<Box<Sleep>>,
     is_gone: bool,
     timeout: Duration,
 }
 
 impl Absence {
-    /// From now on: a client that is gone may stay so for this long.
+    /// Begins to watch: a client that is gone is tolerated for this long.
     pub(crate) fn watch(timeout: Duration) -> Self {
         Absence { next: Box::pin(sleep(LOOK_EVERY.min(timeout))), is_gone: false, timeout }
     }
 
-    /// Ready when it has been gone for so long.
+    /// Ready when the client has been gone for that long.
     pub(crate) fn poll(&mut self, stream: &mut impl HangUp, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.next.as_mut().poll(cx));

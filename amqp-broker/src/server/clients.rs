@@ -1,4 +1,4 @@
-//! The clients of a broker: who is connected, from the first octet to the last.
+//! The clients of a broker, from their first octet to the last.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,39 +23,39 @@ pub(crate) struct Clients {
     last: AtomicU64,
     are_refused: AtomicBool,
     all: Mutex<BTreeMap<u64, Arc<Client>>>,
-    /// How many are in each virtual host.
+    /// How many clients are in each virtual host.
     inside: Mutex<HashMap<String, usize>>,
-    /// How many have left, and have not closed their stream yet.
+    /// How many clients have left and have not closed their stream yet.
     leaving: AtomicUsize,
 }
 
 /// A client that is connected.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// No other client of the broker has or had it.
+    /// The client's number, which no other client of the broker ever has.
     pub(crate) number: u64,
-    /// Where it comes from, as RabbitMQ names connections.
+    /// Its name, as RabbitMQ names connections.
     pub(crate) name: String,
-    /// Whether it comes from this machine.
+    /// Whether it is on this machine.
     pub(crate) is_near: bool,
     commands: UnboundedSender<Command>,
     login: OnceLock<Login>,
 }
 
-/// What is known of a client that has logged in.
+/// A client's login.
 #[derive(Debug)]
 pub(crate) struct Login {
     pub(crate) user: String,
     pub(crate) vhost: String,
-    /// What the client calls the connection.
+    /// The client's own name for the connection.
     pub(crate) client_name: Option<String>,
     pub(crate) id: ConnectionId,
 }
 
-/// A client's place among the others.
+/// A client's entry in the list of clients.
 ///
 /// # On drop
-/// The client is gone.
+/// The client leaves the list.
 pub(crate) struct Place {
     clients: Arc<Clients>,
     pub(crate) client: Arc<Client>,
@@ -64,7 +64,7 @@ pub(crate) struct Place {
 }
 
 impl Clients {
-    /// A client has come: its place, and what others want of its connection.
+    /// Adds a client; returns its entry, and the commands that others send to its connection.
     pub(crate) fn enter(clients: &Arc<Clients>, origin: Origin) -> (Place, UnboundedReceiver<Command>) {
         let number = clients.last.fetch_add(1, Ordering::Relaxed) + 1;
         let is_near = origin.is_near();
@@ -75,24 +75,24 @@ impl Clients {
         (Place { clients: Arc::clone(clients), client, inside: OnceLock::new() }, commands)
     }
 
-    /// Those who are connected, in the order they came.
+    /// The connected clients, in the order of their arrival.
     pub(crate) fn all(&self) -> Vec<Arc<Client>> {
         self.all.lock().values().cloned().collect()
     }
 
-    /// Closes all connections for this reason, and those that come after.
+    /// Closes all connections for this reason, present and future ones.
     pub(crate) fn close_all(&self, refusal: &Refusal) {
         self.are_refused.store(true, Ordering::Release);
         let command = Command::Close { code: refusal.code(), text: refusal.reply_text() };
         self.all().iter().for_each(|client| client.command(command.clone()));
     }
 
-    /// Whether nobody else is to come.
+    /// Tells whether new clients are refused.
     pub(crate) fn are_refused(&self) -> bool {
         self.are_refused.load(Ordering::Acquire)
     }
 
-    /// How many have come and are in no virtual host yet, or no more.
+    /// How many clients are connected and in no virtual host.
     pub(crate) fn outside(&self) -> usize {
         let inside: usize = self.inside.lock().values().sum();
         self.all.lock().len().saturating_sub(inside) + self.leaving.load(Ordering::Relaxed)
@@ -104,9 +104,9 @@ impl Clients {
 }
 
 impl Client {
-    /// It has logged in.
+    /// Notes that it has logged in.
     pub(crate) fn logged_in(&self, login: Login) {
-        // Nobody logs in twice.
+        // A client logs in once, so this cannot fail.
         let _ = self.login.set(login);
     }
 
@@ -114,19 +114,19 @@ impl Client {
         self.login.get()
     }
 
-    /// How to want something of its connection.
+    /// The sender of commands to its connection.
     pub(crate) fn commands(&self) -> UnboundedSender<Command> {
         self.commands.clone()
     }
 
-    /// Wants something of its connection, which does it soon, unless it has ended.
+    /// Sends a command to its connection, which executes it soon, unless it has ended.
     pub(crate) fn command(&self, command: Command) {
         let _ = self.commands.send(command);
     }
 }
 
 impl Place {
-    /// Enters a virtual host in which so many may be; tells whether there was room.
+    /// Enters a virtual host, which at most so many may be in; tells whether there was room.
     pub(crate) fn enter(&self, vhost: &str, most: usize) -> bool {
         let mut inside = self.clients.inside.lock();
         let count = inside.entry(vhost.to_owned()).or_default();
@@ -135,17 +135,17 @@ impl Place {
         enters
     }
 
-    /// The client is gone, but for its stream.
+    /// Removes the client, except for its stream, which it has not closed yet.
     pub(crate) fn leave(self) -> Leaving {
         self.clients.leaving.fetch_add(1, Ordering::Relaxed);
         Leaving(Arc::clone(&self.clients))
     }
 }
 
-/// A client that has left and not closed its stream yet.
+/// A client that has left and has not closed its stream yet.
 ///
 /// # On drop
-/// It has.
+/// It has closed its stream.
 pub(crate) struct Leaving(Arc<Clients>);
 
 impl Drop for Leaving {

@@ -1,5 +1,5 @@
-//! What the log says of connections: a line when one opens, one when it closes, one when it does
-//! not come to that. Each has the addresses of both ends, as RabbitMQ names connections.
+//! The log lines about connections: one when a connection opens, one when it closes, and one when
+//! it fails before that. Each has the addresses of both ends, as RabbitMQ names connections.
 
 use std::fmt::Display;
 #[cfg(feature = "tls")]
@@ -12,23 +12,23 @@ use super::clients::{Client, Login};
 use super::tls_error::handshake_words;
 use crate::{session::handshake::Refused, shown::shown};
 
-/// A client whose TLS handshake comes to nothing.
+/// Logs a failed TLS handshake.
 #[cfg(feature = "tls")]
 pub(crate) fn no_tls(connection: &str, error: &io::Error) {
     match error.kind() {
-        // As who leaves without a word.
+        // The client closed the stream: this is logged at the level of other silent ends.
         io::ErrorKind::UnexpectedEof => tracing::debug!(connection, why = "the client left", "no TLS"),
         _ => tracing::info!(connection, why = shown(handshake_words(error)), "no TLS"),
     }
 }
 
-/// A client that does not get in.
+/// Logs a client that was refused.
 pub(crate) fn refused(connection: &str, why: &Refused) {
     match why {
         Refused::Login { user } | Refused::Far { user } => {
             tracing::warn!(connection, user = shown(user), why = shown(why), "login refused");
         }
-        // Those that watch whether a port is open do so all the time.
+        // Monitoring that checks whether a port is open connects like this all the time.
         Refused::Silent => tracing::debug!(connection, why = shown(why), "no connection"),
         Refused::Protocol(_) | Refused::Closed(_) | Refused::Left => {
             tracing::info!(connection, why = shown(why), "no connection");
@@ -36,12 +36,12 @@ pub(crate) fn refused(connection: &str, why: &Refused) {
     }
 }
 
-/// A client that does not log in.
+/// Logs a client that did not log in in time.
 pub(crate) fn too_late(connection: &str) {
     tracing::info!(connection, why = "the client did not log in in time", "no connection");
 }
 
-/// A client that is in.
+/// Logs a connection that opened.
 pub(crate) fn opened(client: &Client) {
     let Some(Login { user, vhost, client_name, .. }) = client.login() else { return };
     tracing::info!(
@@ -53,7 +53,7 @@ pub(crate) fn opened(client: &Client) {
     );
 }
 
-/// A client that was in, since then.
+/// Logs a connection that closed, with its duration.
 pub(crate) fn closed(client: &Client, since: Instant, why: impl Display) {
     let Some(Login { user, vhost, .. }) = client.login() else { return };
     let seconds = since.elapsed().as_millis() as f64 / 1000.0;

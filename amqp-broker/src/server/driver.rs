@@ -1,5 +1,5 @@
-//! An open connection with its stream: reads large chunks, gives each to the session under one
-//! lock, and writes what has gathered in the connection's outbox with one system call.
+//! The driver of an open connection: it reads large chunks, hands each to the session under one
+//! lock, and writes the contents of the connection's outbox with one system call.
 
 use std::{
     io::{self, IoSlice},
@@ -30,14 +30,14 @@ use crate::session::{
     outbox::{Batch, Outbox},
 };
 
-/// The octets that are read at once: at first, and by a connection that is busy.
+/// The size of the first reads, in octets; a busy connection reads more at once.
 const READ_AT_FIRST: usize = 8 << 10;
 const READ_AT_MOST: usize = 256 << 10;
 
-/// The slices of one vectored write.
+/// The most slices of one vectored write.
 const SLICES: usize = 64;
 
-/// A connection with its stream.
+/// An open connection with its stream.
 pub(crate) struct Driver<S> {
     pub(crate) stream: S,
     connection: ConnectionSession,
@@ -46,25 +46,24 @@ pub(crate) struct Driver<S> {
     /// The octets that are being written.
     batch: Batch,
     wants: Wants,
-    /// Set when nothing more is listened to until the connection closes.
+    /// Set when nothing more is read until the connection closes.
     is_paused: bool,
     heard: bool,
     spoke: bool,
-    /// Octets still to be written that are no traffic after which a heartbeat can be left out:
-    /// heartbeats themselves, and the last words of the login, from which on they are counted.
+    /// How many of the octets to be written do not count as traffic, which makes a heartbeat
+    /// unnecessary: heartbeats themselves, and the end of the handshake.
     uncounted: usize,
-    /// The client's place among the others, until it has left.
+    /// The client's entry in the list of clients, until it has left.
     place: Option<Place>,
     leaving: Option<Leaving>,
-    /// Set when the virtual host has forgotten the connection.
+    /// Set when the virtual host has removed the connection.
     is_gone: bool,
     host: Arc<Host>,
     broker: Arc<Instance>,
     progress: Progress,
-    /// The time from which on what has been taken to write may be written, where answers are
-    /// delayed.
+    /// When answers are delayed, the time at which the current batch may be written.
     held: Option<Pin<Box<Sleep>>>,
-    /// Watches whether the client has gone, while nothing is read of it.
+    /// Watches whether the client has gone, while nothing is read.
     absence: Option<Absence>,
 }
 
@@ -75,7 +74,7 @@ impl<S> Drop for Driver<S> {
 }
 
 impl<S> Driver<S> {
-    /// Takes the connection out of its virtual host, with all that is its own.
+    /// Removes the connection from its virtual host, with all that is its own.
     pub(crate) fn leave(&mut self) {
         if std::mem::replace(&mut self.is_gone, true) {
             return;
@@ -88,17 +87,17 @@ impl<S> Driver<S> {
             shared.outboxes.close(id);
             shared.holdings.close(id);
             shared.leave_behind(now, work);
-            // Its place may be another's soon.
+            // Another connection may get this slot soon.
             shared.alarm.forget(id);
         });
     }
 
-    /// Takes what has been read and not looked at.
+    /// Takes the octets that were read and not processed.
     pub(crate) fn take_unseen(&mut self) -> BytesMut {
         std::mem::take(&mut self.input)
     }
 
-    /// The octets that came with the last words of the login are in `input`.
+    /// Creates the driver; `input` holds the octets that came behind the handshake's last frame.
     pub(crate) fn new(
         stream: S,
         input: BytesMut,
@@ -131,7 +130,7 @@ impl<S> Driver<S> {
             input,
             read_size: READ_AT_FIRST,
             batch: Batch::default(),
-            // The octets that came with the handshake's last frame are looked at first.
+            // The octets that came behind the handshake's last frame are processed first.
             wants: Wants::Output,
             is_paused: false,
             heard: true,
@@ -148,12 +147,13 @@ impl<S> Driver<S> {
         }
     }
 
-    /// Says that we live if nothing else did; tells whether the client still does.
+    /// Sends a heartbeat if nothing else was sent; tells whether the client counts as alive.
     pub(crate) fn beat(&mut self, heartbeat: &mut Heartbeat) -> bool {
         if !std::mem::take(&mut self.spoke) {
             self.say_alive();
         }
-        // A client that is not read from cannot be heard.
+        // A client whose connection is not being read cannot prove that it is alive, so it counts
+        // as alive.
         heartbeat.lives(
             std::mem::take(&mut self.heard)
                 || matches!(
@@ -163,12 +163,12 @@ impl<S> Driver<S> {
         )
     }
 
-    /// Tells which end closed the connection with which words, if either did.
+    /// The close that ended the connection and the side that sent it, if there was one.
     pub(crate) fn why(&self) -> Option<&str> {
         self.connection.why()
     }
 
-    /// Sends a heartbeat, unless there is something to write anyway.
+    /// Sends a heartbeat, unless other output waits.
     fn say_alive(&mut self) {
         let id = self.connection.id;
         let added = self.host.with(|_, shared| {
@@ -181,23 +181,22 @@ impl<S> Driver<S> {
         self.uncounted += added;
     }
 
-    /// Tells whether the client has closed the connection, and may still be writing what it wrote
-    /// behind that.
+    /// Tells whether the client has closed the connection; it may still be writing.
     pub(crate) fn is_left(&self) -> bool {
         self.connection.is_left()
     }
 
-    /// Tells whether a close of ours waits to be answered.
+    /// Tells whether the broker has sent a close that is not answered yet.
     pub(crate) fn is_closing(&self) -> bool {
         self.connection.is_closing()
     }
 
-    /// Listens to nothing more until the connection closes.
+    /// Stops reading until the connection closes.
     pub(crate) fn pause(&mut self) {
         self.is_paused = true;
     }
 
-    /// Does what somebody else than the client wants of the connection.
+    /// Applies a command from others than the client.
     pub(crate) fn apply(&mut self, command: Command) {
         let connection = &mut self.connection;
         self.host.with(|now, shared| connection.apply(now, shared, command));
@@ -205,7 +204,7 @@ impl<S> Driver<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
-    /// Writes and reads as long as either goes on. Ready at the end.
+    /// Writes and reads as long as either makes progress. Ready at the end of the connection.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let wrote = self.poll_write(cx)?;
@@ -217,7 +216,8 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
                 Poll::Pending => false,
             };
             if self.wants == Wants::Turn {
-                // Others first, on this thread and on those that wait for the lock.
+                // This task yields to other tasks of this thread, and to the threads that wait for
+                // the lock.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -227,9 +227,10 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
         }
     }
 
-    /// Ready with an error when the client has been gone too long while something else than the
-    /// client keeps it from being read from. The frames that it had sent before are still handled
-    /// if that ends in time; but the memory that it holds may be what everybody waits for.
+    /// Ready with an error when the client has been gone for too long, while something else keeps
+    /// the connection from being read. Frames that it sent before are still processed if the
+    /// obstacle ends in time; but the obstacle may be a lack of memory that this connection itself
+    /// holds.
     fn poll_absence(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         if !matches!(self.wants, Wants::Room | Wants::Relief | Wants::Disk(_)) {
             return Poll::Pending;
@@ -243,8 +244,7 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
         })
     }
 
-    /// Writes until nothing is left or the socket takes no more; tells whether anything was
-    /// written.
+    /// Writes until nothing is left or the socket is full; tells whether anything was written.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut wrote = false;
         loop {
@@ -272,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
         }
     }
 
-    /// Takes what has gathered, and lets deliveries gather again.
+    /// Takes the contents of the outbox, so that deliveries can gather again.
     fn take_batch(&mut self, cx: &Context<'_>) -> bool {
         let (connection, batch) = (&mut self.connection, &mut self.batch);
         let id = connection.id;
@@ -298,14 +298,13 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
         Poll::Ready(())
     }
 
-    /// Tells whether the broker is still short of memory, so that nothing more is taken of one who
-    /// publishes.
+    /// Tells whether memory is still low, so that a publisher is not read.
     fn is_held_back(&self) -> bool {
         !self.is_closing() && self.host.with(|_, shared| shared.alarm.is_on())
     }
 
-    /// Tells whether it still holds more than its share of the memory, so that nothing more is
-    /// read. The turn that sees room for it wakes it.
+    /// Tells whether the connection still holds more than its share of memory, so that it is not
+    /// read. It is woken by the turn that finds room.
     fn is_over_share(&self) -> bool {
         let id = self.connection.id;
         !self.is_closing()
@@ -318,14 +317,14 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
             })
     }
 
-    /// Tells whether what the connection waits for is not on disk. Whoever writes there wakes it,
-    /// for an answer waits for that too.
+    /// Tells whether a change that the connection waits for is not on disk yet. An answer waits for
+    /// it too, so the disk's progress wakes the connection.
     fn is_ahead_of_disk(&self, change: u64) -> bool {
         !self.is_closing() && self.host.with(|_, shared| !shared.pending_answers.is_on_disk(change))
     }
 
-    /// Tells whether its transaction waits for others. Who ends those wakes it, though there may be
-    /// more to write than the client reads: others wait behind it.
+    /// Tells whether its transaction waits for others, whose end wakes it. This is checked even if
+    /// the client does not read its output, because other transactions wait behind it.
     fn waits_for_others(&self, cx: &Context<'_>) -> bool {
         let connection = &self.connection;
         self.host.with(|_, shared| {
@@ -337,7 +336,7 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
         })
     }
 
-    /// Reads once and lets the session see it; tells whether there was anything.
+    /// Reads once and processes the input; tells whether there was any.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.is_paused && !self.is_closing() {
             return Poll::Pending;
@@ -351,8 +350,9 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
             Wants::Commit if self.waits_for_others(cx) => return Poll::Pending,
             Wants::Output | Wants::Turn | Wants::Room | Wants::Relief | Wants::Disk(_) | Wants::Commit => {}
             Wants::Input => {
-                // The rest of the buffer is used first: messages keep all of it alive anyway. The
-                // small rest is left over, where it would cost a system call to read little.
+                // The rest of the buffer is used first, because messages keep the whole buffer
+                // alive anyway. A small rest is skipped, because a system call for little is not
+                // worth it.
                 if self.input.capacity() - self.input.len() < (self.read_size / 8).max(READ_AT_FIRST / 2) {
                     self.input.reserve(self.read_size);
                 }
@@ -369,7 +369,7 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
         self.absence = None;
         let (connection, input) = (&mut self.connection, &mut self.input);
         self.wants = self.host.with(|now, shared| connection.receive(now, shared, input));
-        // Before the client reads of it: another may have its place at once.
+        // The entry is freed before the client can see the answer: it may reconnect at once.
         if self.is_left()
             && let Some(place) = self.place.take()
         {
@@ -378,7 +378,7 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
         Poll::Ready(Ok(true))
     }
 
-    /// Reads more at once when there is more, and gives memory back when there is less.
+    /// Enlarges the read buffer when reads fill it, and frees memory when they do not.
     fn adapt(&mut self, count: usize) {
         if count >= self.read_size {
             self.read_size = (2 * self.read_size).min(READ_AT_MOST);

@@ -1,5 +1,4 @@
-//! Streams of which it can be told whether the other end has closed them, without reading what came
-//! before.
+//! Streams that can tell whether the other end has closed them while earlier data is unread.
 
 use std::{
     pin::{Pin, pin},
@@ -11,15 +10,15 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A stream of which it can be told whether the other end has closed it.
+/// A stream that can tell whether the other end has closed it.
 pub(crate) trait HangUp {
-    /// Tells whether the other end has closed it, or will send no more. Nobody is woken when it
-    /// does; `cx` is that of who writes, which may be remembered for that.
+    /// Tells whether the other end has closed the stream, or at least its sending side. No waker is
+    /// registered for that event; `cx` is the writer's and may be registered for writing.
     fn has_hung_up(&mut self, cx: &mut Context<'_>) -> bool;
 }
 
 impl HangUp for TcpStream {
-    /// A FIN or RST that has arrived is seen even while what came before it is unread.
+    /// Sees a FIN or RST that has arrived, even while data before it is unread.
     fn has_hung_up(&mut self, cx: &mut Context<'_>) -> bool {
         match pin!(self.ready(Interest::READABLE)).poll(cx) {
             Poll::Ready(ready) => ready.map_or(true, Ready::is_read_closed),
@@ -30,18 +29,18 @@ impl HangUp for TcpStream {
 
 #[cfg(feature = "tls")]
 impl HangUp for tokio_rustls::server::TlsStream<TcpStream> {
-    /// That of the connection underneath: a `close_notify` alone is read only after what came
-    /// before it.
+    /// Asks the TCP connection underneath, because a `close_notify` alone is seen only when all
+    /// data before it is read.
     fn has_hung_up(&mut self, cx: &mut Context<'_>) -> bool {
         self.get_mut().0.has_hung_up(cx)
     }
 }
 
 impl HangUp for DuplexStream {
-    /// One that was dropped. One that was only shut down may still be read from there, and its end
-    /// is read after what came before it.
+    /// Sees that the other end was dropped. If it was only shut down, it may still be reading, and
+    /// its end is seen when all data before it is read.
     fn has_hung_up(&mut self, cx: &mut Context<'_>) -> bool {
-        // Nothing is written, but for an error where nobody is there to read it.
+        // An empty write writes nothing, but fails if the other end was dropped.
         matches!(Pin::new(self).poll_write(cx, &[]), Poll::Ready(Err(_)))
     }
 }
@@ -61,7 +60,7 @@ mod tests {
         poll_fn(|cx| Poll::Ready(stream.has_hung_up(cx))).await
     }
 
-    /// Waits until the system has told of the end.
+    /// Waits until the system reports the end.
     async fn hangs_up(stream: &mut TcpStream) {
         while !has_hung_up(stream).await {
             tokio::task::yield_now().await;
@@ -82,7 +81,7 @@ mod tests {
         assert!(!has_hung_up(&mut server).await);
         client.shutdown().await.unwrap();
         hangs_up(&mut server).await;
-        // With something unread the other end is reset.
+        // Unread data makes this a reset.
         drop(server);
         hangs_up(&mut client).await;
     }

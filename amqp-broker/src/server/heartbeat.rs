@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-/// Heartbeats: two ticks in each interval that was agreed on.
+/// The timer of heartbeats: it ticks twice in each agreed interval.
 pub(crate) struct Heartbeat {
     ticks: Option<Interval>,
     silent: u8,
@@ -21,7 +21,7 @@ impl Heartbeat {
         Heartbeat { ticks, silent: 0 }
     }
 
-    /// The next tick.
+    /// Waits for the next tick.
     pub(crate) async fn beat(&mut self) {
         match &mut self.ticks {
             Some(ticks) => {
@@ -31,7 +31,8 @@ impl Heartbeat {
         }
     }
 
-    /// Whether a client heard, or not heard, since the last tick still counts as alive.
+    /// Tells whether the client counts as alive; `heard` says whether anything came since the last
+    /// tick.
     pub(crate) fn lives(&mut self, heard: bool) -> bool {
         self.silent = if heard { 0 } else { self.silent + 1 };
         self.silent < 5

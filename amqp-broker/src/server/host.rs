@@ -21,14 +21,14 @@ pub(crate) struct Host {
     waiting: AtomicUsize,
     disk: Option<Disk>,
     began: Instant,
-    /// When the clock will look next, in milliseconds; what is due earlier must wake it.
+    /// When the clock wakes up next, in milliseconds. Something that is due earlier has to wake it.
     looks_at: AtomicU64,
     sooner: Notify,
     has_clock: AtomicBool,
 }
 
 impl Host {
-    /// A virtual host whose clock began at this time.
+    /// Creates a virtual host; `began` is the start of its clock.
     pub(crate) fn new(shared: Shared, disk: Option<Disk>, began: Instant) -> Self {
         Host {
             shared: Mutex::new(shared),
@@ -41,8 +41,7 @@ impl Host {
         }
     }
 
-    /// Does something under the lock, in a turn, then wakes the connections that have got something
-    /// to write.
+    /// Executes an operation in a turn under the lock, then wakes the connections that got output.
     #[inline]
     pub(crate) fn with<R>(&self, act: impl FnOnce(u64, &mut Shared) -> R) -> R {
         self.turn(|now, shared| {
@@ -51,8 +50,7 @@ impl Host {
         })
     }
 
-    /// Does a bounded part of what has fallen due and of what there was no time for; tells when
-    /// there will be more to do.
+    /// Does a bounded part of the work that is due or left over; returns when there is more to do.
     fn catch_up(&self) -> u64 {
         self.turn(|now, shared| {
             shared.catch_up(now);
@@ -82,7 +80,8 @@ impl Host {
         shared.outboxes.take_woken(&mut woken);
         let due = shared.next_deadline();
         if shared.vhost.budget.is_over() {
-            // Whoever waits is next, and not who just had a whole turn and comes again at once.
+            // The fair unlock hands the lock to a waiting thread, and not back to this one, which
+            // just had a whole turn.
             MutexGuard::unlock_fair(shared);
         } else {
             drop(shared);
@@ -94,7 +93,7 @@ impl Host {
         result
     }
 
-    /// Waits for the lock, as one of those for whom turns are shorter, unless it is free.
+    /// Takes the lock; while it waits, it is counted, which makes turns shorter.
     #[inline]
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.try_lock().unwrap_or_else(|| self.wait_for_lock())
@@ -108,7 +107,7 @@ impl Host {
         shared
     }
 
-    /// The disk has got somewhere.
+    /// Handles progress of the disk.
     #[cfg(feature = "durable")]
     pub(crate) fn tell(&self, progress: &Progress) {
         match progress {
@@ -119,14 +118,14 @@ impl Host {
         }
     }
 
-    /// Waits until what has changed so far is on disk, or never will be.
+    /// Waits until all changes so far are on disk, or never will be.
     pub(crate) async fn flushed(&self) {
         if let Some(disk) = &self.disk {
             disk.flushed().await;
         }
     }
 
-    /// Ends what is on disk cleanly.
+    /// Closes the store in an orderly way.
     pub(crate) async fn close(&self) {
         if let Some(disk) = &self.disk {
             let redelivered = self.with(|_, shared| shared.vhost.redelivered());
@@ -134,7 +133,7 @@ impl Host {
         }
     }
 
-    /// The clock, for the one who runs it; `None` when somebody does.
+    /// The clock, for the task that runs it; `None` when it runs already.
     pub(crate) fn claim_clock(host: &Arc<Host>) -> Option<Clock> {
         let taken = host.has_clock.swap(true, Ordering::AcqRel);
         (!taken).then(|| Clock { host: Arc::clone(host) })
@@ -144,12 +143,12 @@ impl Host {
 #[cfg(test)]
 #[cfg(feature = "durable")]
 impl Host {
-    /// Writes nothing to the disk until it is told to again.
+    /// Stops or resumes writing to the disk.
     pub(crate) fn pause_disk(&self, is_paused: bool) {
         self.disk.as_ref().unwrap().pause(is_paused);
     }
 
-    /// Fails to write to the disk from now on.
+    /// Makes all writes to the disk fail from now on.
     pub(crate) fn fail_disk(&self) {
         self.disk.as_ref().unwrap().fail();
     }
@@ -161,10 +160,10 @@ pub(crate) fn since_1970() -> u64 {
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Lets things fall due although nobody does anything.
+/// Handles what falls due when no connection does anything.
 ///
 /// # On drop
-/// Another may be claimed.
+/// The clock can be claimed again.
 pub(crate) struct Clock {
     host: Arc<Host>,
 }
@@ -175,12 +174,12 @@ impl Clock {
         loop {
             let due = host.catch_up();
             host.looks_at.store(due, Ordering::Relaxed);
-            // It may have become sooner before the line above was seen.
+            // Something earlier may have been set before the line above took effect.
             if host.with(|_, shared| shared.next_deadline()) < due {
                 continue;
             }
             if due == 0 {
-                // There is more to do than one turn allows: others first.
+                // One turn was not enough, so other tasks go first.
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -211,8 +210,8 @@ mod tests {
     use super::*;
     use crate::core::{budget::BUDGET, vhost::Vhost};
 
-    /// How much each of those does who have waited together, in a turn to its end, in the order of
-    /// their turns.
+    /// The work that each of several threads does in full turns, when all have waited at the same
+    /// time.
     fn turns_of_those_who_waited(count: usize) -> Vec<u64> {
         let shared = Shared::new(Vhost::new("/", Default::default()), Default::default(), u64::MAX);
         let host = Host::new(shared, None, Instant::now());

@@ -1,4 +1,4 @@
-//! A broker that runs: what its connections and listeners share.
+//! A running broker: what its connections and listeners share.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -28,20 +28,20 @@ use amqp_codec::Report;
 #[cfg(feature = "durable")]
 use std::{path::Path, sync::Weak, time::Duration};
 
-/// All that the connections and listeners of a broker share.
+/// What all connections and listeners of a broker share.
 pub(crate) struct Instance {
     pub(crate) config: Config,
     pub(crate) clients: Arc<Clients>,
     pub(crate) faults: FaultPlan,
     hosts: HashMap<String, Arc<Host>>,
-    /// Set when the broker is ending. Each task holds a receiver as long as it runs.
+    /// Set when the broker ends. Each task holds a receiver as long as it runs.
     ending: watch::Sender<bool>,
     failure: Arc<watch::Sender<Option<Failure>>>,
     pub(crate) sockets: Arc<Sockets>,
 }
 
 impl Instance {
-    /// One that keeps everything in memory.
+    /// Creates a broker that keeps everything in memory.
     pub(crate) fn new(config: Config) -> Self {
         let (faults, mut hosts) = (FaultPlan::default(), HashMap::new());
         for name in config.vhosts() {
@@ -59,7 +59,7 @@ impl Instance {
         }
     }
 
-    /// One that keeps what is to survive in a folder, and has what survived there.
+    /// Creates a broker with persistent state in a folder, and restores what is there.
     #[cfg(feature = "durable")]
     pub(crate) fn restored(config: Config, folder: &Path, repairs: bool) -> Result<Self, DataError> {
         let started = std::time::Instant::now();
@@ -108,7 +108,7 @@ impl Instance {
         self.hosts.get(vhost).cloned()
     }
 
-    /// Lets what has changed of a client's user since it logged in hold for its connection.
+    /// Applies changed permissions of a client's user to its open connection.
     pub(crate) fn renew_access(&self, client: &Client) {
         let Some(Login { user, vhost, id, .. }) = client.login() else { return };
         if !self.config.users.has(user) {
@@ -129,17 +129,17 @@ impl Instance {
         self.hosts.values()
     }
 
-    /// To be told of the end, and to be waited for.
+    /// A receiver of the end. Holding it delays the end until it is dropped.
     pub(crate) fn ending(&self) -> watch::Receiver<bool> {
         self.ending.subscribe()
     }
 
-    /// Why it can go on no more, if that is so.
+    /// Why the broker cannot go on, if that is so.
     pub(crate) fn failure(&self) -> Option<Failure> {
         self.failure.borrow().clone()
     }
 
-    /// Waits until it can go on no more.
+    /// Waits until the broker cannot go on.
     pub(crate) async fn failed(&self) -> Failure {
         let mut failure = self.failure.subscribe();
         match failure.wait_for(Option::is_some).await.map(|failure| failure.clone()) {
@@ -158,7 +158,7 @@ impl Instance {
     }
 }
 
-/// Says what survived.
+/// Logs what was restored.
 #[cfg(feature = "durable")]
 fn say_restored(folder: &Path, restored: &[Restored], took: Duration) {
     let sum = |count: fn(&Restored) -> usize| restored.iter().map(count).sum::<usize>();
@@ -179,7 +179,7 @@ fn say_restored(folder: &Path, restored: &[Restored], took: Duration) {
     );
 }
 
-/// Notes the first cause of a failure.
+/// Notes the cause of a failure; only the first is kept.
 #[cfg(feature = "durable")]
 fn fail(failure: &watch::Sender<Option<Failure>>, why: Failure) {
     failure.send_if_modified(|first| {

@@ -1,4 +1,4 @@
-//! Connections from accept to the last octet: one task each.
+//! Connections from accept to the last octet, one task each.
 
 pub(crate) mod absence;
 pub(crate) mod clients;
@@ -45,30 +45,30 @@ use crate::{
     sockets::{Socket, Sockets},
 };
 
-/// The end that speaks TLS.
+/// Accepts TLS connections.
 #[cfg(feature = "tls")]
 pub(crate) type Acceptor = tokio_rustls::TlsAcceptor;
-/// The end that speaks TLS: there is none.
+/// Accepts no TLS connections: the feature is off, so there is no value of this type.
 #[cfg(not(feature = "tls"))]
 pub(crate) type Acceptor = std::convert::Infallible;
 
-/// The time that a client may take to answer our close.
+/// How long a client may take to answer a close from the broker.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The time that a client which has closed its connection may take to stop writing, and to close
-/// its end.
+/// How long a client that has closed its connection may take to stop writing and to close its
+/// stream.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The octets of what it still writes that are read at once.
+/// How many octets of what it still writes are read at once.
 const DISCARDED_AT_ONCE: usize = 8 << 10;
 
-/// The clients that may be about to log in.
+/// The most clients that may be connected without having logged in.
 const MOST_LOGINS: usize = 4096;
 
-/// The pause when no more connections can be accepted, as when out of file descriptors.
+/// The pause after accepting failed, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections until the broker ends, under TLS if that is wanted.
+/// Accepts connections until the broker ends, with TLS if that is configured.
 pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, broker: Arc<Instance>) {
     let mut ending = broker.ending();
     let (mut is_full, mut is_said) = (false, false);
@@ -76,7 +76,7 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, broker:
         match broker.sockets.is_full() {
             None => is_said = false,
             Some(most) => {
-                // Said once, not for each that comes when another has gone.
+                // This is logged once, not for each connection that has to wait.
                 if !std::mem::replace(&mut is_said, true) {
                     tracing::warn!("{most} connections are open, as many as open files allow: others wait");
                 }
@@ -105,7 +105,7 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, broker:
                 }
             }
             Err(error) => {
-                // Said once, not at every attempt.
+                // This is logged once, not at every attempt.
                 if !std::mem::replace(&mut is_full, true) {
                     tracing::warn!(%error, "cannot accept: connections wait");
                 }
@@ -115,7 +115,7 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, broker:
     }
 }
 
-/// Serves one connection to its end, in a task of its own.
+/// Serves one connection to its end, in its own task.
 pub(crate) fn serve<S>(stream: S, origin: Origin, socket: Option<Socket>, broker: &Arc<Instance>)
 where
     S: AsyncRead + AsyncWrite + HangUp + Unpin + Send + 'static,
@@ -125,7 +125,7 @@ where
     }
 }
 
-/// The same under TLS.
+/// Serves one connection under TLS.
 #[cfg(feature = "tls")]
 fn serve_tls(stream: TcpStream, origin: Origin, socket: Socket, tls: &Acceptor, broker: &Arc<Instance>) {
     let tls = tls.clone();
@@ -152,19 +152,19 @@ fn serve_tls(_: TcpStream, _: Origin, _: Socket, tls: &Acceptor, _: &Arc<Instanc
     match *tls {}
 }
 
-/// A client that is let in.
+/// An admitted client.
 struct Admitted {
     place: Place,
     cut: Option<Cut>,
-    /// The commands of others for the connection.
+    /// The commands of others to the connection.
     commands: UnboundedReceiver<Command>,
     ending: watch::Receiver<bool>,
-    /// The file that it has open, if its stream is one.
+    /// The open file of its stream, if it has one.
     socket: Option<Socket>,
     broker: Arc<Instance>,
 }
 
-/// Lets a client in, unless there are too many or somebody wants it to be refused.
+/// Admits a client, unless there are too many or a test refuses it.
 fn admit(origin: Origin, socket: Option<Socket>, broker: &Arc<Instance>) -> Option<Admitted> {
     if broker.faults.refuses() || broker.clients.are_refused() || broker.clients.outside() >= MOST_LOGINS {
         tracing::debug!(connection = origin.name(), "turned away");
@@ -172,12 +172,12 @@ fn admit(origin: Origin, socket: Option<Socket>, broker: &Arc<Instance>) -> Opti
     }
     let (place, commands) = Clients::enter(&broker.clients, origin);
     let cut = broker.faults.next_cut();
-    // Whoever waits for the broker's end waits for this one too, from now on.
+    // From now on the broker's end waits for this connection.
     let ending = broker.ending();
     Some(Admitted { place, cut, commands, ending, socket, broker: Arc::clone(broker) })
 }
 
-/// Serves a client; `external` is who it is by its certificate.
+/// Serves a client; `external` is the user that its certificate names.
 async fn run<S>(stream: S, external: Option<String>, admitted: Admitted)
 where
     S: AsyncRead + AsyncWrite + HangUp + Unpin,
@@ -191,14 +191,14 @@ where
     let login = shake_hands(&mut stream, &mut input, handshake, &broker);
     let shaken = tokio::select! {
         shaken = timeout(broker.config.login_timeout, login) => shaken,
-        // Of one who has not logged in, nobody wants anything but that it ends.
+        // Before the login the only command is to end.
         _ = commands.recv() => return,
         () = ended(&mut ending) => return,
     };
     let agreed = match shaken {
         Ok(Ok(agreed)) => agreed,
         Ok(Err(why)) => {
-            // At once: whatever keeps it from ending, it is known that it will.
+            // It is logged at once, because the stream may take a while to end.
             connection_log::refused(&place.client.name, &why);
             tokio::select! {
                 () = take_leave(&mut stream) => {}
@@ -218,7 +218,7 @@ where
     let mut driver = Driver::new(stream, input, (broker, Arc::clone(&host)), agreed, place);
     let opened = Instant::now();
     connection_log::opened(&client);
-    // A change of the user while it logged in holds for it too.
+    // The user may have changed during the login.
     if instance.config.users.changes() != changes {
         instance.renew_access(&client);
     }
@@ -250,7 +250,7 @@ where
                 is_ending = true;
                 driver.pause();
             }
-            // Its publishes are confirmed before.
+            // The client's publishes are confirmed before the close.
             () = host.flushed(), if is_ending && !is_shut_down => {
                 is_shut_down = true;
                 driver.apply(Command::ShutDown);
@@ -262,14 +262,15 @@ where
     let unseen = driver.take_unseen();
     driver.leave();
     if driver.is_left() && !is_ending {
-        // It may have written more behind its close. Were the stream closed with that unread, its
-        // reset could overtake our answer; RabbitMQ, too, leaves it to the client to close.
+        // The client may have written more behind its close. Closing the stream with unread data
+        // would send a reset, which could overtake our answer. RabbitMQ, too, waits for the client
+        // to close.
         tokio::select! {
             _ = timeout(LEAVE_TIMEOUT, hear_out(&mut driver.stream, &unseen)) => {}
             () = ended(&mut ending) => {}
         }
     }
-    // The last words are to arrive: the other end learns of the end by a clean one.
+    // An orderly shutdown makes sure that the last frames arrive.
     let _ = timeout(CLOSE_TIMEOUT, driver.stream.shutdown()).await;
 }
 
@@ -287,7 +288,7 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
             sleep(delay).await;
         }
         let written = stream.write_all_buf(&mut output).await;
-        // A refusal is the reason even where nobody waits for it.
+        // A refusal counts as the reason even if the client has not waited for it.
         let agreed = outcome?;
         written.map_err(lost)?;
         if let Some(agreed) = agreed {
@@ -299,7 +300,7 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Ends cleanly, so that what was said is not lost with a reset.
+/// Shuts the stream down in an orderly way, so that no reset discards what was written.
 async fn take_leave<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     let ended = async {
         let _ = stream.shutdown().await;
@@ -308,7 +309,7 @@ async fn take_leave<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     let _ = timeout(CLOSE_TIMEOUT, ended).await;
 }
 
-/// Hears what a client that has closed still says, until it closes its end too.
+/// Processes what a client still sends after its close, until it closes its stream too.
 async fn hear_out<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, unseen: &[u8]) -> io::Result<()> {
     let mut farewell = Farewell::default();
     farewell.hear(unseen);
@@ -326,14 +327,14 @@ async fn hear_out<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, unseen: &[u
     }
 }
 
-/// Reads what still comes until the other end closes too.
+/// Reads and discards until the other end closes its stream too.
 async fn read_out<S: AsyncRead + Unpin>(stream: &mut S) {
     let mut rest = vec![0; DISCARDED_AT_ONCE];
     while matches!(stream.read(&mut rest).await, Ok(count) if count > 0) {}
 }
 
-/// Starts the clock of a virtual host, if it does not run: one task for all connections. Where it
-/// ends with its runtime, the next connection brings another.
+/// Starts the clock of a virtual host, unless it runs: one task for all connections. If it ends
+/// with its runtime, the next connection starts another.
 fn start_clock(host: &Arc<Host>, broker: &Instance) {
     let Some(clock) = Host::claim_clock(host) else { return };
     let mut ending = broker.ending();
@@ -346,7 +347,7 @@ fn start_clock(host: &Arc<Host>, broker: &Instance) {
 }
 
 async fn ended(ending: &mut watch::Receiver<bool>) {
-    // Without a sender there is no broker any more: an end too.
+    // An error means that the sender is gone, and the broker with it.
     let _ = ending.wait_for(|ending| *ending).await;
 }
 

@@ -1,22 +1,22 @@
-//! Where a client comes from.
+//! The origin of a connection.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// Where a client comes from.
+/// The origin of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
-    /// Both ends as RabbitMQ names connections, unless it is in this process.
+    /// Both addresses as RabbitMQ names connections; `None` inside this process.
     name: Option<String>,
     is_near: bool,
 }
 
 impl Origin {
-    /// This process.
+    /// A connection inside this process.
     pub(crate) fn here() -> Self {
         Origin { name: None, is_near: true }
     }
 
-    /// The address at the other end of a socket, and our own if it is known.
+    /// A socket with these addresses; our own may be unknown.
     pub(crate) fn address(peer: SocketAddr, local: Option<SocketAddr>) -> Self {
         let name = match local {
             Some(local) => format!("{peer} -> {local}"),
@@ -25,24 +25,23 @@ impl Origin {
         Origin { name: Some(name), is_near: is_loopback(peer.ip()) }
     }
 
-    /// Whether it is this machine.
+    /// Tells whether the client is on this machine.
     pub(crate) fn is_near(&self) -> bool {
         self.is_near
     }
 
-    /// The name that a socket has.
+    /// The connection's name; `None` inside this process.
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The same for who keeps it.
+    /// The connection's name by value.
     pub(crate) fn into_name(self) -> Option<String> {
         self.name
     }
 }
 
-/// Whether an address is one that only this machine can have, also where it is an IPv4 one that is
-/// written as IPv6.
+/// Tells whether an address is a loopback address, also as an IPv4 address in IPv6 form.
 fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }

@@ -1,4 +1,4 @@
-//! TLS: the broker's certificate, and whose clients it trusts.
+//! TLS: the broker's certificate, and the authorities of its clients.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -18,19 +18,20 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::tls_error::{TlsError, bad_pem, words};
 
-/// The certificate a broker shows, and the authorities its clients' certificates must come from, if
-/// it asks for any: for [`Broker::listen_tls`](crate::Broker::listen_tls). TLS 1.2 and 1.3.
+/// The broker's certificate and, optionally, the authorities whose client certificates it requires:
+/// for [`Broker::listen_tls`](crate::Broker::listen_tls). TLS 1.2 and 1.3.
 ///
 /// With [`client_authorities`](Tls::client_authorities) every client needs a certificate, and may
-/// log in by it with the mechanism EXTERNAL: as the user its common name names, who must exist.
-/// RabbitMQ does the same with its plugin `rabbitmq_auth_mechanism_ssl` and `ssl_cert_login_from =
-/// common_name`.
+/// log in with it by the mechanism EXTERNAL, as the user with the certificate's common name, who
+/// must exist. RabbitMQ does the same with its plugin `rabbitmq_auth_mechanism_ssl` and
+/// `ssl_cert_login_from = common_name`.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use amqp_broker::{Broker, Tls};
 ///
-/// let tls = Tls::from_files("server.pem", "server.key")?.client_authorities_from_file("clients.pem")?;
+/// let tls = Tls::from_files("server.pem", "server.key")?;
+/// let tls = tls.client_authorities_from_file("clients.pem")?;
 /// let listener = Broker::builder().build().listen_tls("127.0.0.1:5671", &tls).await?;
 /// # drop(listener);
 /// # Ok(())
@@ -45,7 +46,8 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// A certificate, with those between it and its authority after it, and its key, both in PEM.
+    /// Takes a certificate, followed by those between it and its authority, and its key, both in
+    /// PEM.
     ///
     /// # Errors
     /// When either is missing or they do not belong together.
@@ -53,7 +55,7 @@ impl Tls {
         Self::new(certificates_in(certificates)?, key_in(key)?, Vec::new())
     }
 
-    /// The same from files.
+    /// As [`from_pem`](Tls::from_pem), from files.
     ///
     /// # Errors
     /// As [`from_pem`](Tls::from_pem), or when a file cannot be read.
@@ -71,7 +73,7 @@ impl Tls {
         Self::new(self.chain, self.key, certificates_in(pem)?)
     }
 
-    /// The same from a file.
+    /// As [`client_authorities`](Tls::client_authorities), from a file.
     ///
     /// # Errors
     /// As [`client_authorities`](Tls::client_authorities), or when the file cannot be read.
@@ -110,7 +112,7 @@ impl Tls {
     }
 }
 
-// The key does not show.
+// The key is not shown.
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let clients = self.clients.len();
@@ -121,9 +123,9 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// The common name in the certificate by which a client has shown who it is.
+/// The common name of the client's certificate.
 pub(crate) fn client_name(connection: &ServerConnection) -> Option<String> {
-    // Only a certificate that was verified gets here.
+    // Only a verified certificate gets here.
     let certificate = connection.peer_certificates()?.first()?;
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
@@ -141,7 +143,7 @@ fn certificates_in(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError>
 
 fn key_in(pem: &[u8]) -> Result<Arc<PrivateKeyDer<'static>>, TlsError> {
     let key = PrivateKeyDer::from_pem_slice(pem);
-    // In PKCS#8, or as OpenSSL wrote the older forms (RFC 1421).
+    // An encrypted key has one of these marks: PKCS#8, or OpenSSL's older form (RFC 1421).
     let marks = ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"];
     key.map(Arc::new).map_err(|error| {
         if marks.iter().any(|mark| memchr::memmem::find(pem, mark.as_bytes()).is_some()) {
@@ -152,7 +154,7 @@ fn key_in(pem: &[u8]) -> Result<Arc<PrivateKeyDer<'static>>, TlsError> {
     })
 }
 
-/// What a file has.
+/// Reads a file and parses it; errors name the file.
 fn read<T>(path: &Path, what: impl FnOnce(&[u8]) -> Result<T, TlsError>) -> Result<T, TlsError> {
     let path = || path.to_owned();
     let content = std::fs::read(path())

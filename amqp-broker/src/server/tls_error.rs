@@ -1,10 +1,10 @@
-//! What can be wrong with TLS.
+//! Errors of the TLS configuration.
 
 use std::{io, path::PathBuf, sync::Arc};
 
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error, pki_types::pem::Error as PemError};
 
-/// Why there can be no TLS.
+/// Why TLS cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -13,18 +13,18 @@ pub enum TlsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
-    /// There is no PEM of the kind that is due.
+    /// The input has no PEM section of the required kind.
     #[error("no {what} in PEM: {why}")]
     BadPem {
-        /// What is due.
+        /// The required kind.
         what: &'static str,
-        /// What is wrong, and nothing of what is there.
+        /// What is wrong; it shows none of the contents.
         why: String,
     },
-    /// The same of a file.
+    /// A file's contents cannot be used.
     #[error("cannot use {}", .path.display())]
     BadFile {
         /// The file.
@@ -32,7 +32,7 @@ pub enum TlsError {
         /// What is wrong with it.
         source: Box<TlsError>,
     },
-    /// Certificate and key cannot be used, or not together.
+    /// The certificate and the key cannot be used, at least not together.
     #[error("the certificate cannot be used with its key: {0}")]
     BadIdentity(String),
     /// The clients' authorities cannot be used.
@@ -40,7 +40,7 @@ pub enum TlsError {
     BadAuthorities(String),
 }
 
-/// The words for it are our own: those of the error may have a part of a key in them.
+/// Describes the error without its own text, which may contain a part of a key.
 pub(crate) fn bad_pem(what: &'static str) -> impl Fn(PemError) -> TlsError {
     move |error| {
         let why = match error {
@@ -55,7 +55,7 @@ pub(crate) fn bad_pem(what: &'static str) -> impl Fn(PemError) -> TlsError {
     }
 }
 
-/// What an error of rustls means, in words: some of its own name a thing as the source does.
+/// The text for an error of rustls. Some of its own texts show names of its source code.
 pub(crate) fn words(error: &Error) -> String {
     match error {
         Error::InconsistentKeys(_) => "they do not belong together".to_owned(),
@@ -98,7 +98,7 @@ fn reason(alert: AlertDescription) -> String {
     }
 }
 
-/// The same of what a handshake failed with.
+/// The text for the error of a failed handshake.
 pub(crate) fn handshake_words(error: &io::Error) -> String {
     let of_tls = error.get_ref().and_then(|source| source.downcast_ref::<Error>());
     of_tls.map_or_else(|| error.to_string(), words)

@@ -1,4 +1,4 @@
-//! A client's stream, which can be cut at a frame.
+//! A client's stream, which tests can cut at a frame.
 
 use std::{
     io,
@@ -12,20 +12,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::hang_up::HangUp;
 use crate::faults::plan::{Cut, Direction};
 
-/// A stream, which is cut at a frame if that is wanted.
+/// A stream that is cut at a frame if a test wants it.
 pub(crate) struct Wire<S> {
     stream: S,
     cut: Option<(Direction, Scan)>,
-    /// Set when the frame that is lost has come.
+    /// Set when the frame at which it is cut has come.
     is_lost: bool,
 }
 
-/// The search for the frame that is to be lost.
+/// The search for the frame at which the stream is cut.
 #[derive(Clone, Debug)]
 struct Scan {
-    /// The number of that frame among those to come.
+    /// How many frames are still to come, including that frame.
     left: u64,
-    /// The octets before the first frame that are to come: the protocol header.
+    /// How many octets are still to come before the first frame: the protocol header.
     before: usize,
     frames: FrameScanner,
 }
@@ -33,7 +33,7 @@ struct Scan {
 impl<S> Wire<S> {
     pub(crate) fn new(stream: S, cut: Option<Cut>) -> Self {
         let cut = cut.map(|Cut { direction, frame }| {
-            // Before its first frame a client names its protocol.
+            // A client sends a protocol header before its first frame.
             let before = if direction == Direction::In { PROTOCOL_HEADER.len() } else { 0 };
             (direction, Scan { left: frame, before, frames: FrameScanner::default() })
         });
@@ -46,20 +46,20 @@ impl<S> Wire<S> {
 }
 
 impl Scan {
-    /// Tells how many of these octets pass.
+    /// How many of these octets pass before the cut.
     fn passing(&mut self, octets: &[u8]) -> usize {
         let before = self.before.min(octets.len());
         self.before -= before;
         let mut rest = octets.get(before..).unwrap_or_default();
         while let Some(&first) = rest.first() {
-            // One that says only that somebody lives does not count.
+            // Heartbeats do not count.
             if self.frames.is_between_frames() && first != FrameKind::Heartbeat.octet() {
                 if self.left <= 1 {
                     return octets.len() - rest.len();
                 }
                 self.left -= 1;
             }
-            // What is no frame passes: who reads it ends the connection.
+            // Octets that are not a frame pass: their reader ends the connection.
             if self.frames.scan(&mut rest).is_err() {
                 break;
             }
@@ -149,7 +149,7 @@ impl<S: HangUp> HangUp for Wire<S> {
 mod tests {
     use super::*;
 
-    /// Frames of these kinds with payloads of these lengths.
+    /// Frames of these kinds, with payloads of these lengths.
     fn frames(of: &[(u8, usize)]) -> Vec<u8> {
         let frame = |&(kind, length): &(u8, usize)| {
             let size = (length as u32).to_be_bytes();

@@ -1,24 +1,25 @@
-//! When publishers are held back.
+//! The alarm that holds publishers back.
 
 use amqp_codec::ShortString;
 
 use crate::core::entities::ids::ConnectionId;
 
-/// What clients are told when memory or the disk is low, in RabbitMQ's words.
+/// The reason that clients are given when memory or disk space is low, in RabbitMQ's words.
 const LOW_ON_MEMORY: ShortString = ShortString::from_static("low on memory");
 const LOW_ON_DISK: ShortString = ShortString::from_static("low on disk");
 const LOW_ON_BOTH: ShortString = ShortString::from_static("low on memory & disk");
 
-/// Why publishers are held back, and who is.
+/// The causes of the alarm, and the connections that are held back.
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
-    /// Somebody wants it so, and why.
+    /// The reason that a test or the embedding program gave.
     wanted: Option<ShortString>,
     is_low_on_memory: bool,
     is_low_on_disk: bool,
-    /// The disk cannot follow: nobody is told.
+    /// The disk is too slow. Clients are not told of this cause.
     is_behind: bool,
-    /// Those who have published since, and whether each is to be told when it may go on.
+    /// The connections that have published since, and whether each is to be told when it may
+    /// continue.
     held: Vec<(ConnectionId, bool)>,
 }
 
@@ -28,7 +29,7 @@ impl Alarm {
         self.is_behind || self.is_told()
     }
 
-    /// Whether those who are held back are told.
+    /// Tells whether connections that are held back are told.
     pub(crate) fn is_told(&self) -> bool {
         self.is_low_on_memory || self.is_low_on_disk || self.wanted.is_some()
     }
@@ -37,7 +38,7 @@ impl Alarm {
         self.is_low_on_memory
     }
 
-    /// What to say to who is held back.
+    /// The reason that a connection is given.
     pub(crate) fn reason(&self) -> ShortString {
         let low = match (self.is_low_on_memory, self.is_low_on_disk) {
             (true, true) => LOW_ON_BOTH,
@@ -47,41 +48,42 @@ impl Alarm {
         self.wanted.clone().unwrap_or(low)
     }
 
-    /// Holds back who has published.
+    /// Holds back a connection that has published.
     pub(crate) fn hold(&mut self, id: ConnectionId, told: bool) {
         self.held.push((id, told));
     }
 
-    /// Whether it is held back.
+    /// Tells whether a connection is held back.
     pub(crate) fn holds(&self, id: ConnectionId) -> bool {
         self.held.iter().any(|(held, _)| *held == id)
     }
 
-    /// It has gone.
+    /// Forgets a connection that is gone.
     pub(crate) fn forget(&mut self, id: ConnectionId) {
         self.held.retain(|(held, _)| *held != id);
     }
 
-    /// Somebody wants publishers to be held back, or no longer; those who may go on.
+    /// Sets or clears the embedding program's reason; returns the connections that may continue.
     pub(crate) fn want(&mut self, reason: Option<ShortString>) -> Vec<(ConnectionId, bool)> {
         self.wanted = reason;
         self.released()
     }
 
-    /// Memory is low, or no longer; those who may go on.
+    /// Sets or clears the cause that memory is low; returns the connections that may continue.
     pub(crate) fn low_on_memory(&mut self, is_low: bool) -> Vec<(ConnectionId, bool)> {
         self.is_low_on_memory = is_low;
         self.released()
     }
 
-    /// There is little room on the disk, or no longer; those who may go on.
+    /// Sets or clears the cause that disk space is low; returns the connections that may continue.
     #[cfg(feature = "durable")]
     pub(crate) fn low_on_disk(&mut self, is_low: bool) -> Vec<(ConnectionId, bool)> {
         self.is_low_on_disk = is_low;
         self.released()
     }
 
-    /// The disk cannot follow, or can again; those who may go on.
+    /// Sets or clears the cause that the disk is too slow; returns the connections that may
+    /// continue.
     pub(crate) fn behind(&mut self, is_behind: bool) -> Vec<(ConnectionId, bool)> {
         self.is_behind = is_behind;
         self.released()

@@ -1,4 +1,4 @@
-//! A channel: what each of its methods does.
+//! A channel, and the effect of each of its methods.
 
 mod answers;
 mod confirms;
@@ -41,33 +41,34 @@ use super::{
     shared::Operation,
 };
 
-/// What a client calls its connection, if it does.
+/// The client's name for its connection, if it gave one.
 pub(crate) type ClientName = Option<Arc<str>>;
 
-/// A channel, open or on its way to be closed.
+/// A channel that is open or closing.
 #[derive(Debug)]
 pub(crate) struct ChannelSession {
     pub(crate) number: u16,
-    /// `None` once it was closed for an error: everything but the answer to that is ignored.
+    /// `None` once the broker has closed it for an error: until the client answers, everything else
+    /// is ignored.
     key: Option<ChannelId>,
     incoming: Incoming,
     route: Route,
     mode: Mode,
-    /// What the empty queue name means.
+    /// The queue that the empty queue name stands for.
     last_queue: ShortString,
-    /// How many changes of what survives there were when the operation under way began, and the
-    /// last this channel made.
+    /// How many persistent changes there were when the current operation began, and the number of
+    /// this channel's last change.
     seen: usize,
     changed: u64,
-    /// The change that the last answer waited for; what is said later is not to overtake it.
+    /// The change that the last answer waited for: no later answer may overtake it.
     answered: u64,
-    /// Bytes that have come on it and are not published, when they were last weighed.
+    /// How many bytes of unpublished content it held when last weighed.
     unpublished: u64,
-    /// What the client calls the connection.
+    /// The client's name for the connection.
     connection: ClientName,
 }
 
-/// How publishes are answered.
+/// How publishes on the channel are answered.
 #[derive(Debug, Default)]
 enum Mode {
     #[default]
@@ -75,20 +76,20 @@ enum Mode {
     Confirm {
         /// The tag of the last publish.
         published: u64,
-        /// The tag up to which all are answered.
+        /// All publishes up to this tag are answered.
         answered: u64,
-        /// Whether the confirm of one before was swallowed: no later one may cover it.
+        /// Whether a test has swallowed an earlier confirm: no later one may cover it.
         has_gap: bool,
     },
-    /// Publishes that wait for the commit.
+    /// Publishes wait for the commit.
     Transaction(Pending),
 }
 
-/// Publishes that wait for the commit.
+/// The publishes that wait for the commit.
 #[derive(Debug, Default)]
 struct Pending {
     publishes: Segments<Prepared>,
-    /// Bytes they take.
+    /// How many bytes they take.
     held: u64,
 }
 
@@ -109,12 +110,12 @@ impl ChannelSession {
         }
     }
 
-    /// Whether it was closed for an error and the client has not answered yet.
+    /// Tells whether the broker has closed it for an error and the client has not answered yet.
     pub(crate) fn is_closing(&self) -> bool {
         self.key.is_none()
     }
 
-    /// What it has published in a transaction, which nobody will commit.
+    /// Takes the publishes of its transaction, which will not be committed.
     pub(crate) fn take_publishes(&mut self) -> Option<Segments<Prepared>> {
         match &mut self.mode {
             Mode::Transaction(pending) => Some(std::mem::take(pending).publishes),
@@ -122,8 +123,8 @@ impl ChannelSession {
         }
     }
 
-    /// Ends it; what is left to be done of that on the virtual host. What comes until the client
-    /// has answered is ignored.
+    /// Ends the channel; returns what is left to be done on the virtual host. Frames that come
+    /// until the client answers are ignored.
     pub(crate) fn end(&mut self, op: &mut Operation<'_>) -> Work {
         let removal = self.key.take().map(Removal::channel).unwrap_or_default();
         self.incoming = Incoming::default();
@@ -133,7 +134,7 @@ impl ChannelSession {
         Work::Remove(Box::new(removal.with_publishes(publishes.into_iter().collect())))
     }
 
-    /// Weighs what has come on it and is not published.
+    /// Counts the memory of its unpublished content.
     pub(crate) fn weigh_unpublished(&mut self, op: &mut Operation<'_>) {
         let pending = match &self.mode {
             Mode::Transaction(pending) => pending.held,
@@ -144,26 +145,26 @@ impl ChannelSession {
         op.unpublished += now as i64 - before as i64;
     }
 
-    /// A publish came; its content follows.
+    /// Takes a publish; its content follows.
     #[inline]
     pub(crate) fn publish(&mut self, publish: &Publish<'_>) -> Result<(), Refusal> {
         self.incoming.publish(publish)
     }
 
-    /// A content header came.
+    /// Takes a content header.
     #[inline]
     pub(crate) fn header(&mut self, op: &mut Operation<'_>, payload: &[u8]) -> Result<(), Refusal> {
         let limit = op.shared.memory_limit();
         if self.incoming.header(payload, op.max_message_size, limit)? { self.published(op) } else { Ok(()) }
     }
 
-    /// A part of a body came.
+    /// Takes a part of a body.
     #[inline]
     pub(crate) fn body(&mut self, op: &mut Operation<'_>, part: Part<'_>) -> Result<(), Refusal> {
         if self.incoming.body(part)? { self.published(op) } else { Ok(()) }
     }
 
-    /// A message is complete.
+    /// Handles a complete message.
     #[inline]
     fn published(&mut self, op: &mut Operation<'_>) -> Result<(), Refusal> {
         let flags = self.incoming.flags;
@@ -196,7 +197,7 @@ impl ChannelSession {
         Ok(())
     }
 
-    /// A publish is answered with others, or refused by itself.
+    /// Answers a publish: its confirm is combined with others, a nack is sent alone.
     #[inline]
     fn answer_publish(&mut self, op: &mut Operation<'_>, outcome: Published) {
         if let Mode::Confirm { published, .. } = &mut self.mode {
@@ -207,7 +208,7 @@ impl ChannelSession {
         }
     }
 
-    /// What becomes of a publish that somebody wants to go wrong.
+    /// Handles a publish for which a test has ordered a fault.
     #[inline]
     fn inject(&mut self, op: &mut Operation<'_>, flags: Flags) -> Result<Option<Published>, Refusal> {
         if op.shared.publish_faults.is_any() { self.inject_fault(op, flags) } else { Ok(None) }
@@ -240,7 +241,7 @@ impl ChannelSession {
         Ok(Some(Published::Unroutable))
     }
 
-    /// Publishes the draft, and returns it when nobody wants it and that was asked for.
+    /// Publishes the draft. If it is mandatory and no queue takes it, it is returned.
     #[inline]
     fn put(
         &mut self,
@@ -262,7 +263,7 @@ impl ChannelSession {
         Ok(outcome)
     }
 
-    /// Deliveries are acknowledged or refused.
+    /// Settles deliveries.
     pub(crate) fn settle(&mut self, op: &mut Operation<'_>, settlement: Settlement) -> Result<(), Refusal> {
         self.incoming.expect_method()?;
         let Some(key) = self.key else { return Ok(()) };
@@ -276,7 +277,7 @@ impl ChannelSession {
         Ok(())
     }
 
-    /// Any other method of a channel that is open.
+    /// Handles any other method of an open channel.
     pub(crate) fn method(&mut self, op: &mut Operation<'_>, method: Method) -> Result<(), Refusal> {
         self.incoming.expect_method()?;
         let Some(key) = self.key else { return Ok(()) };
@@ -294,7 +295,7 @@ impl ChannelSession {
             Method::Basic(method) => self.basic(op, key, method),
             Method::Confirm(confirm::Method::Select(select)) => self.select_confirms(op, &select),
             Method::Tx(method) => self.transaction(op, key, &method),
-            // Nobody asks for tickets any more, but RabbitMQ still gives them.
+            // Tickets are obsolete, but RabbitMQ still grants them.
             Method::Access(amqp_codec::method::access::Method::Request(_)) => {
                 self.reply(op, &amqp_codec::method::access::RequestOk { ticket: 1 });
                 Ok(())
@@ -426,7 +427,7 @@ impl ChannelSession {
         Ok(())
     }
 
-    /// Puts the last declared queue in the place of the empty name.
+    /// Replaces the empty name by that of the last declared queue.
     fn name_queue(&self, queue: &mut ShortString) -> Result<(), Refusal> {
         if queue.is_empty() {
             if self.last_queue.is_empty() {
@@ -437,7 +438,7 @@ impl ChannelSession {
         Ok(())
     }
 
-    /// With both queue and key empty, the key is the last declared queue's name too.
+    /// If both queue and key are empty, both become the name of the last declared queue.
     fn name_binding(&self, queue: &mut ShortString, key: &mut ShortString) -> Result<(), Refusal> {
         let unnamed = queue.is_empty();
         self.name_queue(queue)?;
@@ -500,7 +501,8 @@ impl ChannelSession {
         Ok(())
     }
 
-    /// Says so at once: deliveries, which do not wait for the disk, come after it.
+    /// Answers at once, because deliveries, which do not wait for the disk, must come after the
+    /// answer.
     fn consume_ok(&self, op: &mut Operation<'_>, consume: basic::Consume) {
         if !consume.no_wait {
             let ok = basic::ConsumeOk { consumer_tag: consume.consumer_tag };
@@ -537,7 +539,7 @@ impl ChannelSession {
     }
 }
 
-/// A name nobody else has.
+/// A unique name.
 fn generated_name(prefix: &str) -> ShortString {
     ShortString::try_from(format!("{prefix}{}", uuid::Uuid::new_v4().simple())).unwrap_or_default()
 }

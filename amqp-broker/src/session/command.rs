@@ -1,21 +1,21 @@
-//! What somebody else than its client wants of a connection.
+//! Commands to a connection from others than its client.
 
 use amqp_codec::{ReplyCode, ShortString};
 
-/// What somebody else than its client wants of a connection.
+/// A command to a connection from another than its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// To end without a word.
+    /// Drop the stream without a close.
     Drop,
-    /// To close because the broker ends.
+    /// Close the connection because the broker ends.
     ShutDown,
-    /// To close, saying this.
+    /// Close the connection with this code and text.
     Close { code: ReplyCode, text: ShortString },
-    /// To close a channel, saying this.
+    /// Close a channel with this code and text.
     CloseChannel { number: u16, code: ReplyCode, text: ShortString },
 }
 
-/// As much of a text as a short string holds.
+/// The beginning of a text, cut to the length of a short string.
 pub(crate) fn cut(text: &str) -> ShortString {
     let mut end = text.len().min(ShortString::MAX);
     while !text.is_char_boundary(end) {

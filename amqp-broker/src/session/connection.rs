@@ -1,4 +1,4 @@
-//! A connection that is open: walks the frames of what was read and gives them to its channels.
+//! An open connection: it walks over the frames of each read and hands them to its channels.
 
 mod commands;
 mod pausing;
@@ -28,11 +28,11 @@ use super::{
     shared::{Operation, Shared},
 };
 
-/// From this many bytes that wait to be written on, nothing more is read: the answers have to go
-/// somewhere. Deliveries stop far below, so a client that only consumes slowly is still heard.
+/// While more bytes than this wait to be written, nothing is read, because answers have to wait
+/// somewhere. Deliveries stop far below, so a slow consumer is still read.
 const TOO_MUCH_TO_WRITE: usize = 8 << 20;
 
-/// The terms that are agreed with the client.
+/// The terms agreed with the client.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionTerms {
     pub(crate) channel_max: u16,
@@ -42,44 +42,44 @@ pub(crate) struct ConnectionTerms {
     pub(crate) blocked_notify: bool,
     /// The connection's name in the log.
     pub(crate) name: String,
-    /// What the client calls it.
+    /// The client's name for the connection.
     pub(crate) client_name: ClientName,
 }
 
-/// The thing that the connection wants next.
+/// What the connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wants {
-    /// More to read.
+    /// More input.
     Input,
-    /// Others to have their turn, before it goes on.
+    /// The next turn, to continue an operation.
     Turn,
-    /// Its output to be read by the client, before it looks at the rest of what was read.
+    /// The client reads output, before the rest of the input is processed.
     Output,
-    /// Connections to hold less of the memory, of which it holds more than its share, before
-    /// anything more is read.
+    /// Connections hold less memory: this one holds more than its share, and is not read.
     Room,
-    /// The broker to have memory again, before it looks at the rest of what was read.
+    /// The broker has memory again, before the rest of the input is processed.
     Relief,
-    /// Its answers to be on disk up to this change, before it looks at the rest of what was read.
+    /// The change with this number is on disk, before the rest of the input is processed.
     Disk(u64),
-    /// Others' transactions to be written, before it goes on with its own.
+    /// The transactions of others are written, before its own continues.
     Commit,
-    /// To write what is there, and end.
+    /// The output is written; then the connection ends.
     End,
 }
 
-/// The phase that the connection is in.
+/// The phase of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// The client closed it: it is answered when what was its alone is gone.
+    /// The client closed it. The answer follows when the entities that belong to the connection are
+    /// removed.
     Leaving,
-    /// We closed it: all but the answer is ignored.
+    /// The broker closed it. Everything but the answer is ignored.
     Closing,
-    /// We closed it for bytes that are no frames: nothing more is read as frames.
+    /// The broker closed it because of malformed frames. Nothing more is parsed.
     Deaf,
     Finished,
-    /// The client closed it: what still comes is not looked at.
+    /// The client closed it and was answered. Further input is ignored.
     Left,
 }
 
@@ -89,26 +89,26 @@ pub(crate) struct ConnectionSession {
     pub(crate) id: ConnectionId,
     terms: ConnectionTerms,
     phase: Phase,
-    /// By number; 0 is always empty.
+    /// The channels by number; number 0 is always empty.
     channels: Vec<Option<Box<ChannelSession>>>,
     open_channels: usize,
     /// Set when it has published while publishers are held back.
     is_held: bool,
-    /// Channels that owe confirms for what was just read.
+    /// The channels that have confirms to send for the current read.
     owing: Vec<u16>,
-    /// The end that closed it, with its words.
+    /// The close that ended it, and the side that sent it.
     why: Option<String>,
-    /// Channels on which content has come in what was just read.
+    /// The channels that received content in the current read.
     sending: Vec<u16>,
-    /// Bytes that have come and are no messages yet.
+    /// How many bytes of content are not published yet.
     unpublished: u64,
-    /// The work that goes on in the next turn, before anything more is looked at.
+    /// The operation that continues in the next turn, before any other input is processed.
     paused: Option<Box<Paused>>,
-    /// Set when the method just looked at is to be looked at again in the next turn.
+    /// Set when the current method is to be tried again in the next turn.
     is_to_repeat: bool,
 }
 
-/// A refusal, and the method it was caused by.
+/// A refusal, and the method that caused it.
 struct Failure {
     refusal: Refusal,
     method: MethodId,
@@ -132,13 +132,14 @@ impl ConnectionSession {
         }
     }
 
-    /// Takes the work that is left to be done when the client has gone.
+    /// Takes the work that remains when the client is gone.
     pub(crate) fn take_work(&mut self, shared: &mut Shared) -> Work {
         let left =
             Work::Remove(Box::new(shared.vhost.disconnect(self.id).with_publishes(self.take_publishes())));
         match self.paused.take() {
             None => left,
-            // It needs nothing more of the channel, which is not to stay as long as others take.
+            // The commit needs nothing more of its channel, which is removed without waiting for
+            // the other transactions.
             Some(paused) if shared.vhost.waits(&paused.work) => {
                 shared.vhost.abandon(paused.into_work());
                 left
@@ -147,22 +148,22 @@ impl ConnectionSession {
         }
     }
 
-    /// Tells which end closed it with which words, if either did.
+    /// The close that ended the connection and the side that sent it, if there was one.
     pub(crate) fn why(&self) -> Option<&str> {
         self.why.as_deref()
     }
 
-    /// Tells whether the client has closed it.
+    /// Tells whether the client has closed the connection.
     pub(crate) fn is_left(&self) -> bool {
         self.phase == Phase::Left
     }
 
-    /// Tells whether a close of ours waits to be answered.
+    /// Tells whether the broker has sent a close that is not answered yet.
     pub(crate) fn is_closing(&self) -> bool {
         matches!(self.phase, Phase::Closing | Phase::Deaf)
     }
 
-    /// Takes the whole frames off `input`.
+    /// Processes the whole frames at the front of `input`, and removes them.
     pub(crate) fn receive(&mut self, now: u64, shared: &mut Shared, input: &mut BytesMut) -> Wants {
         self.apply_all(now, shared);
         let max_message_size = self.terms.max_message_size;
@@ -183,7 +184,8 @@ impl ConnectionSession {
             match self.phase {
                 Phase::Finished | Phase::Left => break Wants::End,
                 Phase::Deaf => {
-                    // A client ends with that after we closed for an error.
+                    // After a close for malformed frames only the client's answer at the very end
+                    // is recognised.
                     if input.ends_with(&CLOSE_OK) {
                         self.phase = Phase::Finished;
                     }
@@ -232,7 +234,7 @@ impl ConnectionSession {
                 }
                 self.is_held = false;
             }
-            // The arguments of methods are weighed at the end of the turn.
+            // Methods are counted at the end of the turn.
             if header.kind != FrameKind::Method && op.shared.has_memory_changed() {
                 op.shared.look_at_memory(op.now);
             }
@@ -244,8 +246,8 @@ impl ConnectionSession {
         wants
     }
 
-    /// The change that is to be on disk before this frame is looked at: its answer would overtake
-    /// those that wait.
+    /// The change that must be on disk before this frame is processed, so that its answer overtakes
+    /// no other.
     #[inline]
     fn waits_for(&self, op: &Operation<'_>, header: FrameHeader, payload: &[u8]) -> Option<u64> {
         if op.shared.pending_answers.is_empty()
@@ -256,7 +258,7 @@ impl ConnectionSession {
         }
         let channels = || self.channels.iter().flatten();
         let change = match MethodId::peek(payload)? {
-            // What is answered at once.
+            // These are answered at once.
             basic::Consume::ID | basic::Get::ID | channel::Close::ID => {
                 self.channels.get(usize::from(header.channel))?.as_ref()?.answered()
             }
@@ -278,12 +280,12 @@ impl ConnectionSession {
                 self.published(op, header.channel, result);
             }
             FrameKind::Body => self.body(op, header, Part::Borrowed(payload)),
-            // A sign of life is one by having come.
+            // A heartbeat needs no further handling.
             FrameKind::Heartbeat if header.channel == 0 && payload.is_empty() => {}
             FrameKind::Heartbeat => {
                 let refusal = match payload {
                     [] => out_of_place(header, payload),
-                    // Not the frame of section 4.2.7, wherever it is.
+                    // It is not the heartbeat of section 4.2.7.
                     _ => Refusal::Frame(format!("type 8, {}: unknown_frame", octets(header, payload))),
                 };
                 self.fail(op, 0, Failure { refusal, method: MethodId::default() });
@@ -300,7 +302,8 @@ impl ConnectionSession {
         self.published(op, header.channel, result);
     }
 
-    /// Content on no channel: ignored while either is closing.
+    /// Refuses content on a channel that is not open, unless the channel or the connection is
+    /// closing.
     fn no_content(&self, header: FrameHeader, payload: &[u8]) -> Result<(), Refusal> {
         match header.channel {
             number if self.is_closing() || self.is_ignored(number) => Ok(()),
@@ -343,7 +346,7 @@ impl ConnectionSession {
     #[inline]
     fn channel_method(&mut self, op: &mut Operation<'_>, number: u16, payload: &[u8]) -> Result<(), Failure> {
         if let Some(channel) = self.channel(number) {
-            // Methods that come by the million go past the table.
+            // Frequent methods are decoded without the table of methods.
             if let Some(publish) = Publish::decode(payload).map_err(unreadable)? {
                 channel.publish(&publish).map_err(by(basic::Publish::ID))?;
                 if op.shared.alarm.is_on() {
@@ -364,7 +367,8 @@ impl ConnectionSession {
             Method::Channel(channel::Method::Open(_)) => self.open_channel(op, number).map_err(by(id)),
             Method::Channel(channel::Method::Close(_)) if self.has_channel(number) => {
                 let answer = op.shared.outboxes.encoded(self.id, number, &channel::CloseOk {});
-                // Where both sides close, the number is free once the client has answered ours.
+                // If both sides close, the number is free once the client has answered the broker's
+                // close.
                 if self.is_ignored(number) {
                     op.shared.outboxes.send(self.id, number, &channel::CloseOk {});
                 } else if let Some(work) = self.close_channel(op, number) {
@@ -388,7 +392,8 @@ impl ConnectionSession {
         }
     }
 
-    /// It has published while publishers are held back: it is not listened to until that is over.
+    /// Holds the connection back, because it has published during an alarm: it is not read until
+    /// the alarm ends.
     #[cold]
     fn hold(&mut self, op: &mut Operation<'_>) {
         if !std::mem::replace(&mut self.is_held, true) {
@@ -406,7 +411,7 @@ impl ConnectionSession {
         if self.has_channel(number) {
             return Err(Refusal::ChannelError("second 'channel.open' seen"));
         }
-        // Of channel_max RabbitMQ limits how many there are, not what number they have.
+        // RabbitMQ takes channel_max as the limit of the number of channels, not of their numbers.
         if self.open_channels >= usize::from(self.terms.channel_max) {
             return Err(Refusal::TooManyChannels(self.terms.channel_max));
         }
@@ -425,7 +430,7 @@ impl ConnectionSession {
     fn close_channel(&mut self, op: &mut Operation<'_>, number: u16) -> Option<Work> {
         let mut channel = self.channels.get_mut(usize::from(number)).and_then(Option::take)?;
         self.open_channels -= 1;
-        // Earlier publishes are confirmed before.
+        // Earlier publishes are confirmed first.
         channel.confirm(op);
         Some(channel.end(op))
     }
@@ -433,7 +438,7 @@ impl ConnectionSession {
     fn connection_method(&mut self, op: &mut Operation<'_>, payload: &[u8]) -> Result<(), Failure> {
         let method = Method::decode(&Bytes::copy_from_slice(payload)).map_err(unreadable)?;
         match method {
-            // It crosses ours, whose answer is still to come.
+            // The client's close crosses ours, whose answer is still to come.
             Method::Connection(connection::Method::Close(_)) if self.is_closing() => {
                 op.shared.outboxes.send(self.id, 0, &connection::CloseOk {});
             }
@@ -461,7 +466,7 @@ impl ConnectionSession {
         Ok(())
     }
 
-    /// The channel of this number, if it is open and nothing is closing.
+    /// The channel of this number, if it is open and neither it nor the connection is closing.
     #[inline]
     fn channel(&mut self, number: u16) -> Option<&mut ChannelSession> {
         if self.phase != Phase::Running {
@@ -474,7 +479,8 @@ impl ConnectionSession {
         self.channels.get(usize::from(number)).is_some_and(Option::is_some)
     }
 
-    /// Tells whether the channel was closed for an error, so that all but the answer is ignored.
+    /// Tells whether the broker has closed the channel for an error, so that everything but the
+    /// answer is ignored.
     pub(crate) fn is_ignored(&self, number: u16) -> bool {
         let slot = self.channels.get(usize::from(number));
         slot.and_then(Option::as_ref).is_some_and(|channel| channel.is_closing())
@@ -512,7 +518,7 @@ impl ConnectionSession {
         self.end_channel(op, number, refusal.code(), refusal.reply_text(), method);
     }
 
-    /// Closes a channel after what was published on it before is confirmed.
+    /// Closes a channel, after confirming earlier publishes.
     fn end_channel(
         &mut self,
         op: &mut Operation<'_>,
@@ -530,7 +536,7 @@ impl ConnectionSession {
         op.shared.outboxes.send(op.by, number, &close);
     }
 
-    /// Bytes that are no frame: there is no going on.
+    /// Closes the connection because of malformed frames; nothing more can be parsed.
     fn fail_frame(&mut self, op: &mut Operation<'_>, refusal: &Refusal) {
         if self.phase == Phase::Running {
             self.close(op, refusal, MethodId::default());
@@ -551,7 +557,7 @@ impl ConnectionSession {
         let MethodId { class_id, method_id } = method;
         let close = connection::Close { reply_code: code.0, reply_text: text, class_id, method_id };
         op.shared.outboxes.send(self.id, 0, &close);
-        // Whatever was begun on them will not be ended.
+        // Content that was begun on them will not be completed.
         self.channels = Vec::new();
         self.unpublished = 0;
         op.unpublished = 0;

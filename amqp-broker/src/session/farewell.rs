@@ -1,29 +1,28 @@
-//! The last words of a client that has closed its connection. As by RabbitMQ a further close is
-//! answered again, a client that answers the answer has ended, and nothing else that comes is
-//! looked at.
+//! The end of a connection that the client has closed. As in RabbitMQ, a further close is answered
+//! again, a client that answers the answer has ended, and all other input is ignored.
 
 use amqp_codec::{
     Arguments, FrameHeader, FrameKind, FrameScanner, MethodId, frame::FRAME_END, method::connection,
     scanner::Passed,
 };
 
-/// A connection's close-ok, complete.
+/// A complete frame with connection.close-ok.
 pub(crate) const CLOSE_OK: [u8; 12] = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, FRAME_END];
 
-/// Follows the frames that come, and keeps nothing of them but how the present one begins.
+/// Follows the incoming frames, and keeps only the beginning of the current one.
 #[derive(Debug, Default)]
 pub(crate) struct Farewell {
     frames: FrameScanner,
-    /// Of the present frame, if it is a method of the connection: what is known of its number.
+    /// The known part of the current frame's method id, if it is a method of the connection.
     method: Option<Number>,
-    /// The closes that are to be answered.
+    /// How many closes are to be answered.
     closes: usize,
     has_ended: bool,
-    /// Set when what comes is no frames any more.
+    /// Set when the input is malformed.
     is_deaf: bool,
 }
 
-/// The number of a method, which may come in parts.
+/// A method id, which may arrive in parts.
 #[derive(Debug, Default)]
 struct Number {
     octets: [u8; 4],
@@ -31,7 +30,7 @@ struct Number {
 }
 
 impl Farewell {
-    /// Takes what has come.
+    /// Processes input.
     pub(crate) fn hear(&mut self, mut octets: &[u8]) {
         while !self.is_deaf {
             match self.frames.scan(&mut octets) {
@@ -42,12 +41,12 @@ impl Farewell {
         }
     }
 
-    /// Takes how many closes are to be answered.
+    /// Takes the number of closes that are to be answered.
     pub(crate) fn take_closes(&mut self) -> usize {
         std::mem::take(&mut self.closes)
     }
 
-    /// Tells whether the client has answered the answer, after which nothing comes.
+    /// Tells whether the client has answered the answer, after which it sends nothing.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_ended
     }
@@ -110,7 +109,7 @@ mod tests {
     #[test]
     fn closes_of_the_connection_are_counted_however_they_come_and_nothing_else_is() {
         let close = || on(0, connection::Close { reply_code: 200, ..Default::default() });
-        // A body may look like anything.
+        // A body may contain the bytes of a close.
         let body = Frame::Body(1, encoded([close()]).freeze());
         let publish = on(1, basic::Publish::default());
         let frames = [close(), publish, body, on(1, channel::Close::default()), close(), Frame::Heartbeat(0)];

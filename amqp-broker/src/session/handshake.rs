@@ -1,4 +1,4 @@
-//! The first words: protocol header, login, limits, virtual host (spec section 2.2.4).
+//! The handshake: protocol header, login, limits, virtual host (spec section 2.2.4).
 
 mod opening;
 
@@ -19,11 +19,10 @@ use crate::{
 use self::opening::Opening;
 use super::frames::bad_frame::{LENIENCY, bad_frame};
 
-/// The first words of clients of the first drafts of 0-9, whom RabbitMQ answers as it does the
-/// others.
+/// The protocol header of the first drafts of 0-9. RabbitMQ accepts it like the current one.
 const OLD_HEADER: [u8; 8] = *b"AMQP\x01\x01\x00\x09";
 
-/// The octets of a configured text that clients are told.
+/// The longest configured text that is sent to clients, in octets.
 const MOST_TEXT: usize = 255;
 
 /// The terms that a client and the broker have agreed on.
@@ -40,7 +39,7 @@ pub(crate) struct Agreed {
     pub(crate) client_name: Option<String>,
 }
 
-/// Why there will be no connection. What there is to say about it has been written.
+/// Why a connection was not opened. The answer for the client is already written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
     #[error("it does not speak AMQP 0-9-1: {0}")]
@@ -60,9 +59,9 @@ pub(crate) enum Refused {
 /// A connection before it is open.
 pub(crate) struct Handshake<'a> {
     config: &'a Config,
-    /// Lets the client into a virtual host, if there is room.
+    /// Enters the client into a virtual host, if there is room.
     enter: &'a (dyn Fn(&str) -> bool + Sync),
-    /// The user that the client is by its certificate.
+    /// The user that the client's certificate names.
     external: Option<String>,
     /// Set when the client is on this machine.
     is_near: bool,
@@ -104,7 +103,7 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    /// Takes what it can off `input` and puts what there is to say into `output`.
+    /// Processes what it can of `input`, and puts answers into `output`.
     ///
     /// # Errors
     /// When the connection ends here; `output` says why as far as the client may know.
@@ -116,7 +115,7 @@ impl<'a> Handshake<'a> {
         loop {
             if let Stage::Header = self.stage {
                 let Some(header) = input.first_chunk::<8>() else {
-                    // Fewer bytes may already show that this is something else.
+                    // Fewer bytes may already show that this is another protocol.
                     if [PROTOCOL_HEADER, OLD_HEADER].iter().any(|header| header.starts_with(input)) {
                         return Ok(None);
                     }
@@ -153,20 +152,20 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    /// Tells whether the client has said anything: what is in `input` is unread.
+    /// Tells whether the client has sent anything, including the unread `input`.
     pub(crate) fn has_heard(&self, input: &BytesMut) -> bool {
         !input.is_empty() || !matches!(self.stage, Stage::Header)
     }
 
-    /// The largest frame: before another is agreed on, the least that everybody takes (spec section
-    /// 4.2.3).
+    /// The largest frame; before one is agreed on, the size that every peer must accept (spec
+    /// section 4.2.3).
     fn frame_max(&self) -> usize {
         let frame_max = if matches!(self.stage, Stage::Open) { self.tune.frame_max } else { FRAME_MIN_SIZE };
         frame_max as usize
     }
 
-    /// What is no frame, or none that may come: who has not logged in is not told why, as by
-    /// RabbitMQ.
+    /// Refuses a malformed or unexpected frame. As in RabbitMQ, a client that has not logged in is
+    /// not told why.
     fn unreadable(&self, error: &amqp_codec::Error, input: &[u8], output: &mut BytesMut) -> Refused {
         match (self.stage, error) {
             (Stage::Open, amqp_codec::Error::FrameTooLarge { .. }) => {
@@ -235,7 +234,7 @@ impl<'a> Handshake<'a> {
         let known = match start_ok.mechanism.as_bytes() {
             b"PLAIN" => self.by_password(plain(&start_ok.response)),
             b"AMQPLAIN" => self.by_password(amqplain(&start_ok.response)),
-            // The TLS handshake has told who it is.
+            // The TLS handshake has verified this user.
             b"EXTERNAL" if let Some(user) = &self.external => match self.config.users.has(user) {
                 true => Ok(user.clone()),
                 false => Err(Refused::Login { user: user.clone() }),
@@ -262,7 +261,7 @@ impl<'a> Handshake<'a> {
         Err(refused)
     }
 
-    /// The user whose password the client knows.
+    /// The user, if the password is right.
     fn by_password(&self, login: Option<(String, String)>) -> Result<String, Refused> {
         let (user, password) = login.unwrap_or_default();
         match self.config.users.may_log_in(&user, &password) {
@@ -271,8 +270,8 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    /// The user, unless it is one of this machine and the client is not. RabbitMQ's
-    /// `loopback_users`, by whatever mechanism.
+    /// The user, unless it may log in from this machine only and the client is elsewhere. This is
+    /// RabbitMQ's `loopback_users`, and applies to every mechanism.
     fn unless_too_far(&self, user: String) -> Result<String, Refused> {
         match self.is_near || !self.config.loopback_users.contains(&user) {
             true => Ok(user),
@@ -333,7 +332,7 @@ impl<'a> Handshake<'a> {
     }
 }
 
-/// Another protocol, or another version: it is told which one this is.
+/// Refuses another protocol or version, and answers with the supported one.
 fn refuse_protocol(begun: [u8; 8], output: &mut BytesMut) -> Result<Option<Agreed>, Refused> {
     output.extend_from_slice(&PROTOCOL_HEADER);
     Err(Refused::Protocol(Opening(begun)))
@@ -352,20 +351,22 @@ fn closed(output: &mut BytesMut, code: ReplyCode, text: &str, method: MethodId) 
     put(output, &close).err().unwrap_or(refused)
 }
 
+/// Appends a method of the handshake.
+///
 /// # Errors
-/// When the method is longer than the least frame: there is no going on.
+/// When the method is longer than the smallest frame: the connection cannot go on.
 fn put<A: Arguments>(output: &mut BytesMut, method: &A) -> Result<(), Refused> {
     let unsaid = |error| Refused::Closed(format!("{} could not be encoded: {error}", A::NAME));
     encode_method(0, method, FRAME_MIN_SIZE as usize, output).map_err(unsaid)
 }
 
-/// User and password of PLAIN.
+/// The user and password of a PLAIN response.
 fn plain(response: &Secret) -> Option<(String, String)> {
     let (user, password) = sasl::parse_plain(response).ok()?;
     Some((user.to_owned(), password.to_owned()))
 }
 
-/// User and password of AMQPLAIN: a table's entries, `LOGIN` and `PASSWORD`
+/// The user and password of an AMQPLAIN response: a table's entries, `LOGIN` and `PASSWORD`
 /// (<https://www.rabbitmq.com/amqp-0-9-1-quickref>).
 fn amqplain(response: &Secret) -> Option<(String, String)> {
     let table = Table::from_encoded(Bytes::copy_from_slice(response.expose())).ok()?;
@@ -373,7 +374,7 @@ fn amqplain(response: &Secret) -> Option<(String, String)> {
     Some((text("LOGIN")?, text("PASSWORD")?))
 }
 
-/// The properties that tell who this is, and what of RabbitMQ's extensions it does.
+/// The server properties: its identity, and the extensions of RabbitMQ that it supports.
 fn server_properties(config: &Config) -> Result<Table, amqp_codec::Error> {
     let mut capabilities = Table::new();
     for capability in [
@@ -400,12 +401,12 @@ fn server_properties(config: &Config) -> Result<Table, amqp_codec::Error> {
     Ok(properties)
 }
 
-/// As much of a text as clients are told.
+/// The part of a text that is sent to clients.
 fn beginning(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MOST_TEXT)).unwrap_or_default()
 }
 
-/// The answer to a client that may come in.
+/// The answer to a client that may enter the virtual host.
 pub(crate) fn open_ok() -> connection::OpenOk {
     connection::OpenOk { known_hosts: ShortString::EMPTY }
 }

@@ -1,4 +1,4 @@
-//! The memory of a virtual host that each connection holds: content that it has sent in part, and
+//! The memory that each connection of a virtual host holds: incomplete content that it sent, and
 //! output that it has not read.
 
 use std::sync::{
@@ -12,13 +12,15 @@ use crate::core::entities::ids::ConnectionId;
 
 use super::command::Command;
 
-/// The time between two looks at who gets nowhere, in milliseconds, where the timeout is not short.
+/// The pause between two checks for stalled connections, in milliseconds, unless the timeout is
+/// short.
 const LOOK_EVERY: u64 = 500;
 
-/// A connection that is not closed moves at least one part in so many of what it holds in time.
+/// A connection that holds too much must move at least this fraction of it (1/16) within the
+/// timeout.
 const LEAST_PART: u64 = 16;
 
-/// The octets that a connection has moved, from its beginning.
+/// How many octets a connection has moved since it began.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress(Arc<Moved>);
 
@@ -29,13 +31,13 @@ struct Moved {
 }
 
 impl Progress {
-    /// So much of it has been read.
+    /// Counts octets that were read from it.
     #[inline]
     pub(crate) fn read(&self, octets: usize) {
         self.0.read.fetch_add(octets as u64, Ordering::Relaxed);
     }
 
-    /// So much has been written to it.
+    /// Counts octets that were written to it.
     #[inline]
     pub(crate) fn written(&self, octets: usize) {
         self.0.written.fetch_add(octets as u64, Ordering::Relaxed);
@@ -49,23 +51,23 @@ impl Progress {
 /// The terms on which a connection may hold more than its share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// The bytes that each connection may hold.
+    /// How many bytes each connection may hold.
     pub(crate) share: u64,
-    /// The time that it may take for the least part of what it holds, in milliseconds.
+    /// How long it may take to move the least fraction of what it holds, in milliseconds.
     pub(crate) timeout: u64,
 }
 
 impl Patience {
-    /// The time between two looks, in milliseconds.
+    /// The pause between two checks, in milliseconds.
     pub(crate) fn look_every(&self) -> u64 {
         LOOK_EVERY.min(self.timeout / 2 + 1)
     }
 }
 
-/// A time in which memory is short and a connection has more than its share.
+/// A period in which memory is short and a connection holds more than its share.
 #[derive(Clone, Copy, Debug)]
 struct Stall {
-    /// The octets that had been moved at its beginning.
+    /// The octets that had been moved when it began.
     from: [u64; 2],
     /// Its length so far, in milliseconds.
     lasts: u64,
@@ -74,11 +76,11 @@ struct Stall {
 /// The memory that a connection holds.
 #[derive(Debug)]
 struct Holding {
-    /// Bytes that it has sent and that are no messages yet.
+    /// How many bytes it has sent that are not published yet.
     received: u64,
-    /// Bytes that wait to be read by it.
+    /// How many bytes it has not read yet.
     unread: u64,
-    /// Bytes of memory that are there for more of either.
+    /// How many bytes are allocated for more of either.
     read_buffer: u64,
     write_buffer: u64,
     progress: Progress,
@@ -87,7 +89,7 @@ struct Holding {
 }
 
 impl Holding {
-    /// The bytes that are its own doing.
+    /// How many bytes the client is responsible for.
     fn held(&self) -> u64 {
         self.received + self.unread
     }
@@ -96,17 +98,16 @@ impl Holding {
         self.held() + self.read_buffer + self.write_buffer
     }
 
-    /// Tells whether the connection has moved enough since then of what makes it hold too much.
-    /// What it has begun to send gets smaller by what is read alone, however much is written to it
-    /// meanwhile.
+    /// Tells whether the connection has moved enough since then. Only what is read from it reduces
+    /// incomplete content, and only what is written to it reduces unread output.
     fn has_moved(&self, from: [u64; 2], share: u64) -> bool {
         let [read, written] = self.progress.so_far();
         let moved = if self.received > share { read - from[0] } else { written - from[1] };
         moved.saturating_mul(LEAST_PART) >= self.held()
     }
 
-    /// Looks at the connection when so much time has passed; tells whether it has too much and gets
-    /// nowhere.
+    /// Checks the connection after `passed` milliseconds; tells whether it holds too much and is
+    /// stalled.
     fn is_stalled(&mut self, passed: u64, patience: Patience) -> bool {
         if self.held() <= patience.share {
             self.stall = None;
@@ -130,16 +131,16 @@ impl Holding {
 /// The memory that all connections hold.
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
-    /// By the place of the connection's id.
+    /// The entries, by the slot of the connection's id.
     slots: Vec<Option<Holding>>,
     total: u64,
     connections: u64,
-    /// The time of the last look at who gets nowhere.
+    /// When it was last checked for stalled connections.
     looked: u64,
 }
 
 impl Holdings {
-    /// A connection has come; how to close it.
+    /// Adds a connection, with the sender of commands that can close it.
     pub(crate) fn open(&mut self, id: ConnectionId, commands: Option<UnboundedSender<Command>>) -> Progress {
         if self.slots.len() <= id.index() {
             self.slots.resize_with(id.index() + 1, || None);
@@ -161,7 +162,7 @@ impl Holdings {
         progress
     }
 
-    /// It has gone.
+    /// Removes a connection.
     pub(crate) fn close(&mut self, id: ConnectionId) {
         if let Some(holding) = self.slots.get_mut(id.index()).and_then(Option::take) {
             self.total -= holding.weight();
@@ -169,7 +170,8 @@ impl Holdings {
         }
     }
 
-    /// It has sent so many bytes that are no messages yet, and so much memory is there for more.
+    /// Sets how many bytes of incomplete content a connection has sent, and how many are allocated
+    /// for more.
     pub(crate) fn received(&mut self, id: ConnectionId, bytes: u64, buffer: u64) {
         self.change(id, |holding| {
             holding.received = bytes;
@@ -177,7 +179,7 @@ impl Holdings {
         });
     }
 
-    /// So many bytes wait to be read by it, and so much memory is there for more.
+    /// Sets how many bytes a connection has not read, and how many are allocated for more.
     pub(crate) fn unread(&mut self, id: ConnectionId, bytes: u64, buffer: u64) {
         self.change(id, |holding| {
             holding.unread = bytes;
@@ -194,7 +196,7 @@ impl Holdings {
         }
     }
 
-    /// The bytes that all hold.
+    /// How many bytes all connections hold.
     #[inline]
     pub(crate) fn total(&self) -> u64 {
         self.total
@@ -204,16 +206,16 @@ impl Holdings {
         self.connections
     }
 
-    /// The bytes that one holds.
+    /// How many bytes one connection holds.
     pub(crate) fn held(&self, id: ConnectionId) -> u64 {
         self.slots.get(id.index()).and_then(Option::as_ref).map_or(0, Holding::held)
     }
 
-    /// Looks who gets nowhere while memory is short, and closes those with this command; tells how
-    /// many they are.
+    /// Checks for stalled connections while memory is short, and closes them with this command;
+    /// returns how many.
     ///
-    /// Times in which memory is not short do not count, and end nothing: who has too much again
-    /// after a moment has not got anywhere by that.
+    /// Periods without a shortage are not counted, but do not reset the count either: a connection
+    /// that soon holds too much again has made no progress.
     pub(crate) fn close_stalled(&mut self, now: u64, patience: Patience, command: &Command) -> usize {
         let passed = now.saturating_sub(self.looked).min(patience.look_every());
         self.looked = now;
@@ -222,7 +224,7 @@ impl Holdings {
             if holding.is_stalled(passed, patience)
                 && let Some(commands) = holding.commands.take()
             {
-                // One that has just ended has nothing to close.
+                // The command is lost if the connection has just ended.
                 let _ = commands.send(command.clone());
                 count += 1;
             }
@@ -240,7 +242,7 @@ mod tests {
 
     const PATIENCE: Patience = Patience { share: 1_000, timeout: 30_000 };
 
-    /// A connection among others, with what it is told.
+    /// A connection among others, and the commands it receives.
     struct Looked {
         holdings: Holdings,
         id: ConnectionId,
@@ -259,8 +261,8 @@ mod tests {
             Looked { holdings, id, progress, commands, now: 0 }
         }
 
-        /// Looks as often as is due in this time, with `meanwhile` before each time; how long it
-        /// was until the connection was closed.
+        /// Checks as often as is due in this time, after calling `meanwhile` each time; returns
+        /// when the connection was closed.
         fn look(&mut self, milliseconds: u64, mut meanwhile: impl FnMut(&Progress)) -> Option<u64> {
             let begin = self.now;
             while self.now < begin + milliseconds {
@@ -294,7 +296,7 @@ mod tests {
 
     #[test]
     fn an_octet_now_and_then_is_no_progress_and_a_sixteenth_in_time_is() {
-        // Of 100,000 octets so many each half second.
+        // Each entry says how many of 100,000 octets move each half second.
         for (octets, is_closed) in [(1, true), (100, true), (105, false), (5_000, false)] {
             let mut looked = Looked::begin();
             looked.holdings.unread(looked.id, 100_000, 0);

@@ -1,5 +1,5 @@
-//! The content a channel is being sent: publish, header, body, in that order and with nothing
-//! between (spec section 4.2.6.1).
+//! The content that a channel is receiving: publish, header and body come in this order with
+//! nothing between (spec section 4.2.6.1).
 
 use std::borrow::Cow;
 
@@ -11,8 +11,8 @@ use crate::core::{
     rabbitmq::refusal::Refusal,
 };
 
-/// Parts of large bodies up to this size are gathered by copying: a shared slice keeps the whole
-/// read buffer alive, which is at most eight times as much.
+/// Body parts up to this size are copied, even of large bodies: sharing one would keep the whole
+/// read buffer alive, which is at most eight times as large.
 pub(crate) const GATHERED: usize = 32 << 10;
 
 pub(crate) const METHOD_EXPECTED: Refusal =
@@ -23,8 +23,8 @@ const HEADER_EXPECTED: Refusal = Refusal::UnexpectedFrame(Cow::Borrowed(
 const BODY_EXPECTED: Refusal =
     Refusal::UnexpectedFrame(Cow::Borrowed("expected content body, got non content body frame instead"));
 
-/// The method that a refusal is put down to, whatever came: of a frame out of turn, the publish
-/// that waits for its content, or none.
+/// The method that a refusal blames: for an unexpected frame the publish whose content is
+/// incomplete, or none.
 pub(crate) fn blamed(refusal: &Refusal) -> Option<MethodId> {
     match refusal {
         Refusal::Internal => Some(MethodId::default()),
@@ -36,17 +36,17 @@ pub(crate) fn blamed(refusal: &Refusal) -> Option<MethodId> {
     }
 }
 
-/// How a message was published.
+/// The flags of a publish.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Flags {
     pub(crate) mandatory: bool,
     pub(crate) immediate: bool,
 }
 
-/// What has come of a content.
+/// The content received so far.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
-    /// What it becomes; complete when a call says so.
+    /// The message; it is complete when a call says so.
     pub(crate) draft: Draft,
     pub(crate) flags: Flags,
     stage: Stage,
@@ -62,7 +62,7 @@ enum Stage {
     },
     Large {
         left: u64,
-        /// Bytes that have come.
+        /// How many bytes of the body have arrived.
         came: u64,
         parts: Vec<Bytes>,
         gathered: BytesMut,
@@ -71,9 +71,9 @@ enum Stage {
 
 /// A part of a body.
 pub(crate) enum Part<'a> {
-    /// In the read buffer.
+    /// It lies in the read buffer.
     Borrowed(&'a [u8]),
-    /// Cut out of it.
+    /// It is a slice that shares the read buffer.
     Shared(Bytes),
 }
 
@@ -87,7 +87,7 @@ impl Part<'_> {
 }
 
 impl Incoming {
-    /// A method came: an error when content is under way.
+    /// Checks that a method may come now; it may not while content is incomplete.
     #[inline]
     pub(crate) fn expect_method(&self) -> Result<(), Refusal> {
         match self.stage {
@@ -97,8 +97,7 @@ impl Incoming {
         }
     }
 
-    /// How much memory it takes. What a message needed is given back when it is complete, unless it
-    /// was little.
+    /// How much memory it takes. A complete message gives its memory back, unless it is small.
     pub(crate) fn weight(&mut self) -> u64 {
         if let Stage::Idle = self.stage {
             self.draft.give_back();
@@ -110,7 +109,7 @@ impl Incoming {
         came + self.draft.capacity()
     }
 
-    /// A publish came.
+    /// Takes a publish.
     #[inline]
     pub(crate) fn publish(&mut self, publish: &Publish<'_>) -> Result<(), Refusal> {
         self.expect_method()?;
@@ -120,7 +119,7 @@ impl Incoming {
         Ok(())
     }
 
-    /// A content header came. Tells whether the content is complete, having no body.
+    /// Takes a content header. Returns whether the content is complete, because the body is empty.
     #[inline]
     pub(crate) fn header(&mut self, payload: &[u8], limit: u64, memory: u64) -> Result<bool, Refusal> {
         match self.stage {
@@ -159,7 +158,7 @@ impl Incoming {
         Ok(size == 0)
     }
 
-    /// A part of the body came. Tells whether the content is complete.
+    /// Takes a part of the body. Returns whether the content is complete.
     #[inline]
     pub(crate) fn body(&mut self, part: Part<'_>) -> Result<bool, Refusal> {
         match &mut self.stage {

@@ -1,5 +1,5 @@
-//! The sessions of connections: frames in, operations on the virtual host, frames out. No sockets
-//! here either.
+//! The sessions of connections: frames come in, operations are done on the virtual host, frames go
+//! out. There are no sockets here either.
 
 pub(crate) mod alarm;
 pub(crate) mod channel;

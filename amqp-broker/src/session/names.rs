@@ -1,20 +1,20 @@
-//! Names as RabbitMQ understands them where queues, exchanges and bindings are made and unmade.
+//! RabbitMQ's treatment of names in declare, delete, bind and unbind.
 
 use amqp_codec::ShortString;
 
-/// Takes carriage returns and line feeds out of a name. RabbitMQ does so to declare, delete, bind
-/// and unbind, not to publish and consume.
+/// Removes carriage returns and line feeds from a name. RabbitMQ does so in declare, delete, bind
+/// and unbind, but not in publish and consume.
 #[inline]
 pub(crate) fn strip(name: &mut ShortString) {
     if memchr::memchr2(b'\r', b'\n', name.as_bytes()).is_some() {
         let kept: Vec<u8> =
             name.as_bytes().iter().copied().filter(|octet| !b"\r\n".contains(octet)).collect();
-        // It has become shorter, and fits.
+        // It can only become shorter, so it fits.
         *name = ShortString::from_bytes("name", kept.into()).unwrap_or_default();
     }
 }
 
-/// The same for what a binding is between.
+/// Does the same for both ends of a binding.
 #[inline]
 pub(crate) fn strip_both(one: &mut ShortString, other: &mut ShortString) {
     strip(one);

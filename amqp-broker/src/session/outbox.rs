@@ -1,6 +1,6 @@
-//! The frames that wait to be written to each connection. Whoever has the virtual host's lock
-//! writes frames straight into the outbox of any connection; the connection's own task takes the
-//! outbox whole and writes it with one system call.
+//! The output of each connection. The holder of the virtual host's lock writes frames straight into
+//! the outbox of any connection; the connection's own task takes the whole outbox and writes it
+//! with one system call.
 
 use std::{collections::VecDeque, io::IoSlice, mem, task::Waker};
 
@@ -21,17 +21,17 @@ use crate::core::{
 
 use super::command::Command;
 
-/// From this many bytes on nothing more is delivered to a connection. One message may still exceed
+/// While this many bytes wait, nothing more is delivered to a connection. One message may exceed
 /// it.
 const ENOUGH: usize = 1 << 20;
 
-/// Direct replies that do not fit into this many bytes are dropped: they have no queue to wait in.
+/// Direct replies that would exceed this many bytes are dropped, because no queue holds them.
 const MOST_REPLIES: usize = 64 << 20;
 
-/// Memory that an outbox keeps when it is empty; what one burst needed beyond that is given back.
+/// The memory that an empty outbox keeps; the rest that a burst needed is freed.
 const KEPT: usize = 256 << 10;
 
-/// What the methods with content begin with.
+/// The ids of the methods with content.
 const DELIVER: [u8; 4] = basic::Deliver::ID.octets();
 const GET_OK: [u8; 4] = basic::GetOk::ID.octets();
 const RETURN: [u8; 4] = basic::Return::ID.octets();
@@ -43,24 +43,24 @@ pub(crate) struct Outbox {
     name: String,
     frame_max: usize,
     batch: Batch,
-    /// The connection's task, when it waits for something to write.
+    /// The waker of the connection's task, while it waits for output.
     waker: Option<Waker>,
-    /// The commands of the broker for the connection.
+    /// The broker's commands to the connection.
     commands: VecDeque<Command>,
-    /// Bytes that were taken to be written last, and the memory they are in.
+    /// How many bytes were last taken to be written, and how much memory they are in.
     writing: usize,
     writing_in: usize,
-    /// Set when it has changed since it was weighed.
+    /// Set when it has changed since it was last weighed.
     is_touched: bool,
 }
 
-/// Bytes in order, large bodies between them by reference.
+/// Bytes in order, with large bodies between them by reference.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     bytes: BytesMut,
-    /// The octets of `bytes` that are written.
+    /// How many octets of `bytes` are written.
     written: usize,
-    /// Large parts, each with the place in `bytes` before which it belongs.
+    /// The large parts, each with the offset in `bytes` before which it belongs.
     large: VecDeque<(usize, Bytes)>,
     large_len: usize,
 }
@@ -70,18 +70,18 @@ impl Batch {
         self.written == self.bytes.len() && self.large.is_empty()
     }
 
-    /// Bytes in it that are not written.
+    /// How many bytes are not written yet.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.written + self.large_len
     }
 
-    /// Bytes of memory that it takes.
+    /// How many bytes of memory it takes.
     fn capacity(&self) -> usize {
         self.bytes.capacity() + self.large_len
     }
 
-    /// Gives the octets that are to be written next, in order, in as many slices as fit; their
-    /// count.
+    /// Puts the octets to be written next into as many slices as fit, in order; returns the number
+    /// of slices.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut at = self.written;
         let mut count = 0;
@@ -104,7 +104,7 @@ impl Batch {
         count
     }
 
-    /// So much has been written.
+    /// Marks octets as written.
     pub(crate) fn advance(&mut self, mut count: usize) {
         while count > 0 {
             let place = self.large.front().map_or(self.bytes.len(), |(place, _)| *place);
@@ -125,7 +125,7 @@ impl Batch {
         }
     }
 
-    /// Empties it, keeping what memory is worth keeping.
+    /// Empties it; a moderate amount of memory is kept.
     fn clear(&mut self) {
         if self.bytes.capacity() > KEPT {
             self.bytes = BytesMut::new();
@@ -157,19 +157,19 @@ impl Outbox {
         }
     }
 
-    /// Bytes that wait.
+    /// How many bytes wait.
     pub(crate) fn len(&self) -> usize {
         self.batch.len()
     }
 
-    /// Takes the next of what the broker wants of the connection.
+    /// Takes the broker's next command to the connection.
     #[inline]
     pub(crate) fn next_command(&mut self) -> Option<Command> {
         self.commands.pop_front()
     }
 
-    /// Takes all there is, leaving an empty batch that is used again; when there is nothing,
-    /// remembers whom to wake.
+    /// Swaps its contents with an empty batch, whose memory is reused; when there is nothing to
+    /// take, it keeps the waker.
     pub(crate) fn take(&mut self, empty: &mut Batch, waker: &Waker) -> bool {
         (self.writing, self.writing_in) = (0, empty.capacity());
         if self.batch.is_empty() {
@@ -181,7 +181,7 @@ impl Outbox {
         true
     }
 
-    /// Remembers whom to wake, whatever there is to write.
+    /// Keeps the waker, whatever there is to write.
     pub(crate) fn wakes(&mut self, waker: &Waker) {
         if !self.waker.as_ref().is_some_and(|held| held.will_wake(waker)) {
             self.waker = Some(waker.clone());
@@ -190,14 +190,14 @@ impl Outbox {
 
     /// Appends a method.
     pub(crate) fn method<A: Arguments>(&mut self, channel: u16, method: &A) {
-        // No method of the broker comes near the smallest frame_max, except with a table of its own
-        // making.
+        // No method of the broker comes near the smallest frame_max, except one with a table of the
+        // broker's own.
         if let Err(error) = encode_method(channel, method, self.frame_max, &mut self.batch.bytes) {
             self.not_encoded::<A>(channel, &error);
         }
     }
 
-    /// A method as it will be said later.
+    /// Encodes a method to be sent later.
     pub(crate) fn encoded<A: Arguments>(&self, channel: u16, method: &A) -> Bytes {
         let mut frame = BytesMut::new();
         if let Err(error) = encode_method(channel, method, self.frame_max, &mut frame) {
@@ -211,7 +211,7 @@ impl Outbox {
         tracing::error!(connection, channel, method, %error, "a method could not be encoded");
     }
 
-    /// Appends a frame that was encoded before.
+    /// Appends an encoded frame.
     pub(crate) fn frame(&mut self, frame: &[u8]) {
         self.batch.bytes.put_slice(frame);
     }
@@ -254,7 +254,7 @@ impl Outbox {
         self.content(channel, parts);
     }
 
-    /// The head of a method frame with so many bytes of arguments.
+    /// Appends the beginning of a method frame with so many bytes of arguments.
     fn start_method(&mut self, channel: u16, id: [u8; 4], arguments: usize) {
         let out = &mut self.batch.bytes;
         out.put_u8(1);
@@ -263,7 +263,7 @@ impl Outbox {
         out.put_slice(&id);
     }
 
-    /// Ends the method frame before it, and appends content header and body.
+    /// Ends the method frame, and appends content header and body.
     #[inline]
     fn content(&mut self, channel: u16, parts: Parts<'_>) {
         let out = &mut self.batch.bytes;
@@ -283,7 +283,7 @@ impl Outbox {
         }
     }
 
-    /// A body that is copied, in as many frames as it needs.
+    /// Appends a small body by copying it, in as many frames as it needs.
     fn small_body(&mut self, channel: u16, mut body: &[u8]) {
         for size in body_frame_sizes(body.len(), self.frame_max) {
             let (frame, rest) = body.split_at_checked(size).unwrap_or_default();
@@ -294,7 +294,7 @@ impl Outbox {
         }
     }
 
-    /// A body that is shared: its parts are cut where this connection's frames end.
+    /// Appends a large body by reference; its parts are cut where this connection's frames end.
     fn large_body(&mut self, channel: u16, parts: &[Bytes]) {
         let length = parts.iter().map(Bytes::len).sum();
         let mut parts = parts.iter().cloned();
@@ -329,18 +329,18 @@ fn put_tag(tag: u64, redelivered: bool, out: &mut BytesMut) {
 /// The outboxes of all connections of a virtual host.
 #[derive(Debug)]
 pub(crate) struct Outboxes {
-    /// By the place of the connection's id, which is unique among the living.
+    /// The outboxes, by the slot of the connection's id, which is unique among the living.
     slots: Vec<Option<Outbox>>,
     /// The tasks to wake once the lock is released.
     to_wake: Vec<Waker>,
-    /// Those that may have changed since they were weighed.
+    /// The outboxes that may have changed since they were last weighed.
     touched: Vec<ConnectionId>,
-    /// Direct replies that do not fit into this many bytes are dropped: they have no queue to wait
-    /// in.
+    /// Direct replies that would exceed this many bytes are dropped, because no queue holds them.
     most_replies: Option<usize>,
-    /// Whether one is dropped that does not fit though nothing else waits.
+    /// Whether memory is short, so that a reply over the limit is dropped even if nothing else
+    /// waits.
     is_short: bool,
-    /// From this many bytes on nothing more is delivered to a connection.
+    /// While this many bytes wait, nothing more is delivered to a connection.
     enough: usize,
 }
 
@@ -373,7 +373,7 @@ impl Outboxes {
         }
     }
 
-    /// The outbox of a connection, to write into: its task is woken when the lock is released.
+    /// A connection's outbox for writing; its task is woken when the lock is released.
     #[inline]
     pub(crate) fn of(&mut self, id: ConnectionId) -> Option<&mut Outbox> {
         let outbox = self.slots.get_mut(id.index())?.as_mut()?;
@@ -384,12 +384,12 @@ impl Outboxes {
         Some(outbox)
     }
 
-    /// The outbox of a connection, to look at.
+    /// A connection's outbox, without waking its task.
     pub(crate) fn peek(&mut self, id: ConnectionId) -> Option<&mut Outbox> {
         self.slots.get_mut(id.index())?.as_mut()
     }
 
-    /// Takes all there is for a connection: see [`Outbox::take`].
+    /// Takes the output of a connection; see [`Outbox::take`].
     pub(crate) fn take(&mut self, id: ConnectionId, empty: &mut Batch, waker: &Waker) -> bool {
         let Some(outbox) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else { return false };
         if !mem::replace(&mut outbox.is_touched, true) {
@@ -398,8 +398,8 @@ impl Outboxes {
         outbox.take(empty, waker)
     }
 
-    /// The next that may have changed since it was weighed: how many bytes wait in it and are being
-    /// written, and how much more memory it takes.
+    /// The next outbox that may have changed since it was last weighed: how many bytes wait in it
+    /// or are being written, and how much more memory it has allocated.
     #[inline]
     pub(crate) fn next_weighed(&mut self) -> Option<(ConnectionId, u64, u64)> {
         let id = self.touched.pop()?;
@@ -412,16 +412,17 @@ impl Outboxes {
         Some((id, bytes as u64, memory.saturating_sub(bytes) as u64))
     }
 
-    /// Drops direct replies that do not fit into so many bytes with what else waits to be read.
+    /// Drops direct replies that would make the unread output exceed this many bytes.
     ///
-    /// Where memory `is_short` a reply larger than that is dropped, and comes through where it is
-    /// not if nothing else waits.
+    /// A reply that alone exceeds the limit is dropped if memory `is_short`; otherwise it is sent
+    /// if nothing else waits.
     pub(crate) fn limit_replies(&mut self, most: u64, is_short: bool) {
         self.most_replies = usize::try_from(most).ok();
         self.is_short = is_short;
     }
 
-    /// Delivers nothing more to those who have so many bytes to read, or as many as usual.
+    /// Delivers nothing more to connections with this many bytes to read; `None` restores the usual
+    /// limit.
     pub(crate) fn limit_deliveries(&mut self, most: Option<u64>) {
         self.enough = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(ENOUGH).min(ENOUGH);
     }
@@ -433,12 +434,12 @@ impl Outboxes {
         }
     }
 
-    /// A method as it will be said to a connection later; nothing for one that has gone.
+    /// Encodes a method to be sent to a connection later; it is empty if the connection is gone.
     pub(crate) fn encoded<A: Arguments>(&mut self, to: ConnectionId, channel: u16, method: &A) -> Bytes {
         self.peek(to).map(|outbox| outbox.encoded(channel, method)).unwrap_or_default()
     }
 
-    /// Moves the tasks that are to be woken into `woken`.
+    /// Moves the wakers of the tasks to wake into `woken`.
     pub(crate) fn take_woken(&mut self, woken: &mut Vec<Waker>) {
         woken.append(&mut self.to_wake);
     }
@@ -489,13 +490,14 @@ impl Sink for Outboxes {
     }
 }
 
-/// Where the effects of a deletion go: a channel that consumed from what it deletes is told of the
-/// deletion first, as RabbitMQ does, and clients that read no further than an answer count on it.
+/// The receiver of the effects of a deletion. A channel that consumed from the queue that it
+/// deletes is sent the answer before the cancel, as by RabbitMQ: some clients stop reading at the
+/// answer.
 pub(crate) struct OwnCancelsLater<'a> {
     pub(crate) outboxes: &'a mut Outboxes,
     /// The channel that deletes.
     pub(crate) own: (ConnectionId, u16),
-    /// The consumers of it that have ended.
+    /// The tags of its consumers that have ended.
     pub(crate) tags: &'a mut Vec<ShortString>,
 }
 
@@ -536,7 +538,7 @@ mod tests {
     use super::*;
     use crate::core::content::message::Draft;
 
-    /// Writes a batch in pieces of at most `most` bytes.
+    /// The octets of a batch, written in pieces of at most `most` bytes.
     fn written(batch: &mut Batch, most: usize) -> BytesMut {
         let mut out = BytesMut::new();
         while !batch.is_empty() {

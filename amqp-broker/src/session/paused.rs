@@ -1,5 +1,5 @@
-//! An operation that goes on in later turns. Until it is done, nothing more of its connection is
-//! looked at.
+//! An operation that continues in later turns. Until it is done, no other input of its connection
+//! is processed.
 
 use amqp_codec::{MethodId, ShortString};
 use bytes::Bytes;
@@ -8,38 +8,37 @@ use crate::core::work::Work;
 
 use super::incoming::Flags;
 
-/// An operation that goes on in later turns, and what is said when it is done.
+/// An operation that continues in later turns, and its answer.
 #[derive(Debug)]
 pub(crate) struct Paused {
     /// The channel's number.
     pub(super) number: u16,
-    /// The method that asked for it.
+    /// The method that requested it.
     pub(super) method: MethodId,
     pub(super) work: Work,
     pub(super) then: Then,
 }
 
-/// What is said when an operation is done.
+/// What happens when an operation is done.
 #[derive(Debug)]
 pub(super) enum Then {
-    /// An answer, encoded, or nothing.
+    /// The answer, already encoded, is sent, if there is one.
     Say(Option<Bytes>),
-    /// An answer, and then that consumers of the channel have ended with what it deleted: a channel
-    /// that consumed from what it deletes is told of the deletion first, as RabbitMQ does, and
-    /// clients that read no further than an answer count on it.
+    /// The answer is sent, and then the cancels of the channel's own consumers on the deleted
+    /// queue. RabbitMQ keeps this order, and some clients stop reading at the answer.
     SayDeleted(Option<Bytes>, Vec<ShortString>),
-    /// What became of a publish.
+    /// A publish is confirmed or returned.
     Publish(Flags),
-    /// Nothing: the message is kept until the transaction is committed.
+    /// The message is kept until the transaction is committed; nothing is sent.
     Prepare(Flags),
-    /// What became of the transaction.
+    /// The commit is answered.
     Commit,
-    /// The end of the connection.
+    /// The close of the connection is answered.
     Close,
 }
 
 impl Paused {
-    /// What is left to be done, whoever waits for it.
+    /// The remaining work, without its answer.
     pub(crate) fn into_work(self) -> Work {
         self.work
     }

@@ -1,4 +1,4 @@
-//! Answers that wait until what they promise is on disk.
+//! Answers that wait until the change that they promise is on disk.
 
 use std::collections::VecDeque;
 
@@ -6,41 +6,41 @@ use bytes::Bytes;
 
 use crate::core::entities::ids::{ChannelId, ConnectionId};
 
-/// An answer that waits.
+/// A waiting answer.
 #[derive(Debug)]
 pub(crate) struct PendingAnswer {
-    /// The change that has to be on disk before.
+    /// The change that must be on disk first.
     pub(crate) change: u64,
     pub(crate) to: ConnectionId,
-    /// With it the answer goes unsaid.
+    /// The channel of the answer, which is not sent if the channel has ended.
     pub(crate) channel: ChannelId,
     pub(crate) frame: Bytes,
-    /// The frame that is said instead when the disk fails.
+    /// The frame that is sent instead when the disk fails.
     pub(crate) failure: Option<Bytes>,
 }
 
-/// The answers that wait, and how far the disk is.
+/// The waiting answers, and the progress of the disk.
 #[derive(Debug, Default)]
 pub(crate) struct PendingAnswers {
     answers: VecDeque<PendingAnswer>,
-    /// The number of the last change that is being made, and of the last that is on disk.
+    /// The number of the last change that was made, and of the last that is on disk.
     made: u64,
     on_disk: u64,
 }
 
 impl PendingAnswers {
-    /// The number of the change that the operation under way makes, if it makes one.
+    /// The number that the current operation's change gets, if it makes one.
     pub(crate) fn next_change(&self) -> u64 {
         self.made + 1
     }
 
-    /// The operation has made a change.
+    /// Notes that the operation has made a change; returns its number.
     pub(crate) fn changed(&mut self) -> u64 {
         self.made += 1;
         self.made
     }
 
-    /// Tells whether what a change made is on disk.
+    /// Tells whether a change is on disk.
     #[inline]
     pub(crate) fn is_on_disk(&self, change: u64) -> bool {
         change <= self.on_disk
@@ -56,8 +56,8 @@ impl PendingAnswers {
         self.answers.push_back(answer);
     }
 
-    /// All changes up to this one are on disk: the next answer that may go. What waits for no
-    /// change is overtaken by none of them.
+    /// The next answer that may be sent, because all changes up to this one are on disk. Answers
+    /// without a change keep their place among the others.
     pub(crate) fn next_on_disk(&mut self, change: u64) -> Option<PendingAnswer> {
         let may_go = self.answers.front().is_some_and(|answer| answer.change <= change);
         let next = if may_go { self.answers.pop_front() } else { None };
@@ -68,7 +68,7 @@ impl PendingAnswers {
 }
 
 impl PendingAnswers {
-    /// Nothing gets to the disk any more: all answers, which will not go.
+    /// Takes all answers when the disk has failed; none of them may be sent.
     pub(crate) fn fail(&mut self) -> VecDeque<PendingAnswer> {
         std::mem::take(&mut self.answers)
     }

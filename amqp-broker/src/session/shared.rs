@@ -1,4 +1,4 @@
-//! All that is under a virtual host's one lock, and the things that an operation under it is given.
+//! Everything under a virtual host's one lock, and the parameters of an operation under it.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -19,7 +19,7 @@ use super::{
     pending_answers::PendingAnswers,
 };
 
-/// A virtual host and what waits to be written to its connections.
+/// A virtual host, and the output of its connections.
 pub(crate) struct Shared {
     pub(crate) vhost: Vhost,
     pub(crate) outboxes: Outboxes,
@@ -28,22 +28,20 @@ pub(crate) struct Shared {
     /// Answers that wait for the disk.
     pub(crate) pending_answers: PendingAnswers,
     pub(crate) holdings: Holdings,
-    /// Bytes that wait for the disk.
+    /// How many bytes wait for the disk.
     pub(crate) disk_backlog: u64,
-    /// Bytes that all of it may take.
+    /// The memory limit, in bytes.
     limit: u64,
-    /// The time for which a connection that holds more than its share may get nowhere, in
-    /// milliseconds.
+    /// How long a connection that holds more than its share may be stalled, in milliseconds.
     stall_timeout: u64,
-    /// The time of the next look at who does, if anybody may.
+    /// When to check next for stalled connections, if there can be any.
     stalled_due: Option<u64>,
-    /// Those who are not read from, for they hold more than their share.
+    /// The connections that are not read because they hold more than their share.
     waiting_for_room: BTreeSet<ConnectionId>,
 }
 
 impl Shared {
-    /// A virtual host whose messages may take so much memory, in bytes, before publishers are held
-    /// back.
+    /// Creates the shared state of a virtual host; at `memory` bytes publishers are held back.
     pub(crate) fn new(vhost: Vhost, publish_faults: Arc<PublishFaults>, memory: u64) -> Self {
         Shared {
             vhost,
@@ -60,13 +58,13 @@ impl Shared {
         }
     }
 
-    /// Holds publishers back for this reason, or lets them go on.
+    /// Holds publishers back for this reason, or releases them.
     pub(crate) fn block(&mut self, reason: Option<ShortString>) {
         let released = self.alarm.want(reason);
         self.release(released);
     }
 
-    /// Lets those go on who were held back.
+    /// Releases connections that were held back.
     fn release(&mut self, held: Vec<(ConnectionId, bool)>) {
         for (id, told) in held {
             if told {
@@ -77,13 +75,13 @@ impl Shared {
         }
     }
 
-    /// All changes up to this one are on disk, and whether it can follow. Tells whether all answers
-    /// are said that waited for it.
+    /// Notes that all changes up to this one are on disk, and whether the disk has room for more.
+    /// Returns whether all answers that waited for them are sent.
     pub(crate) fn on_disk(&mut self, change: u64, has_room: bool) -> bool {
         while let Some(answer) = self.pending_answers.next_on_disk(change) {
             self.vhost.budget.spend(1);
-            // A connection that reads nothing until this is on disk goes on, even if nobody wants
-            // the answer any more.
+            // A connection that stopped reading until this change continues, even if its channel
+            // has ended.
             if let Some(outbox) = self.outboxes.of(answer.to)
                 && self.vhost.has_channel(answer.channel)
             {
@@ -97,20 +95,20 @@ impl Shared {
         true
     }
 
-    /// Notes whether the disk can follow.
+    /// Notes whether the disk has room for more changes.
     pub(crate) fn disk_follows(&mut self, has_room: bool) {
         let released = self.alarm.behind(!has_room);
         self.release(released);
     }
 
-    /// Notes whether there is little room on the disk.
+    /// Notes whether disk space is low.
     #[cfg(feature = "durable")]
     pub(crate) fn low_on_disk(&mut self, is_low: bool) {
         let released = self.alarm.low_on_disk(is_low);
         self.release(released);
     }
 
-    /// Nothing gets to the disk any more.
+    /// Notes that the disk has failed.
     pub(crate) fn disk_failed(&mut self) {
         for answer in self.pending_answers.fail() {
             if self.vhost.has_channel(answer.channel)
@@ -121,16 +119,16 @@ impl Shared {
         }
     }
 
-    /// Does what is left of an operation that nobody waits for.
+    /// Executes the rest of an operation that nobody waits for.
     pub(crate) fn leave_behind(&mut self, now: u64, mut work: Work) {
-        // An error is nobody's any more.
+        // Nobody is left whom an error could be told.
         if !self.vhost.proceed(now, &mut work, &mut self.outboxes).unwrap_or(true) {
             self.vhost.abandon(work);
         }
     }
 
-    /// Does what has fallen due, before somebody does something else. While there is more to do
-    /// than there is time for, the clock does that.
+    /// Does what is due before another operation begins. While more is left over than a turn
+    /// allows, the clock does it.
     #[inline]
     pub(crate) fn advance(&mut self, now: u64) {
         if !self.vhost.has_backlog() && self.vhost.next_deadline() <= now {
@@ -138,57 +136,56 @@ impl Shared {
         }
     }
 
-    /// Does what has fallen due and what there was no time for.
+    /// Does what is due or left over.
     pub(crate) fn catch_up(&mut self, now: u64) {
         self.vhost.advance(now, &mut self.outboxes);
     }
 
-    /// Lets who holds more than its share get nowhere for so long, in milliseconds.
+    /// Sets how long a connection that holds more than its share may be stalled, in milliseconds.
     pub(crate) fn set_stall_timeout(&mut self, milliseconds: u64) {
         self.stall_timeout = milliseconds;
     }
 
-    /// Bytes that all of it may take.
+    /// The memory limit, in bytes.
     pub(crate) fn memory_limit(&self) -> u64 {
         self.limit
     }
 
-    /// Bytes that are not connections' own.
+    /// How many bytes do not belong to a connection.
     fn held_in_common(&self) -> u64 {
         self.vhost.held() + self.disk_backlog
     }
 
-    /// Bytes that all connections together may hold: what messages leave, though not all when there
-    /// are few of those, nor nothing when there are many.
+    /// How many bytes all connections together may hold: what messages leave of the limit, but
+    /// never less or more than certain fractions of it.
     fn room(&self) -> u64 {
         self.limit.saturating_sub(self.held_in_common()).clamp(self.limit / 8, self.limit / 2)
     }
 
-    /// Tells whether connections hold more than they may, and this one has a part in it: more than
-    /// its share.
+    /// Tells whether connections together hold too much, and this one holds more than its share.
     pub(crate) fn is_over_share(&self, id: ConnectionId) -> bool {
         let room = self.room();
         self.holdings.total() > room && self.holdings.held(id) > room / self.holdings.connections().max(1)
     }
 
-    /// It is not read from until there is room.
+    /// Notes that a connection is not read until there is room.
     pub(crate) fn wait_for_room(&mut self, id: ConnectionId) {
         self.waiting_for_room.insert(id);
     }
 
-    /// Tells whether memory is short, or not short any more, otherwise than publishers were told
-    /// last.
+    /// Tells whether the memory alarm has to be set or cleared.
     #[inline]
     pub(crate) fn has_memory_changed(&self) -> bool {
         let used = self.held_in_common() + self.holdings.total();
         match self.alarm.is_low_on_memory() {
             false => used > self.limit,
-            // Not at once: publishers are not to be told of every message.
+            // The alarm is cleared a little below the limit, so that it does not change with every
+            // message.
             true => used <= self.limit - self.limit / 16,
         }
     }
 
-    /// Weighs what connections have got to read.
+    /// Counts the output of connections.
     #[inline]
     pub(crate) fn weigh_outboxes(&mut self) {
         while let Some((id, bytes, buffer)) = self.outboxes.next_weighed() {
@@ -197,8 +194,8 @@ impl Shared {
         self.vhost.held_elsewhere = self.holdings.total() + self.disk_backlog;
     }
 
-    /// Holds publishers back when all takes too much memory, and lets them go on when it does not;
-    /// lets those be read from again who held too much, and closes them when they get nowhere.
+    /// Sets or clears the memory alarm; resumes reading connections that held too much, and closes
+    /// stalled ones.
     #[inline]
     pub(crate) fn look_at_memory(&mut self, now: u64) {
         self.weigh_outboxes();
@@ -227,7 +224,7 @@ impl Shared {
         let share = room / self.holdings.connections().max(1);
         let is_over = self.holdings.total() > room;
         self.outboxes.limit_replies(if is_over { share } else { self.limit / 16 }, is_over);
-        // Those who read are not to hold for others what is sent to them instead.
+        // Connections that are read from must not fill the freed memory with deliveries.
         self.outboxes.limit_deliveries(is_over.then_some(share / 2));
         if !is_over {
             self.stalled_due = None;
@@ -251,7 +248,7 @@ impl Shared {
         waiting.retain(|id| {
             let waits = is_over && self.holdings.held(*id) > share;
             if !waits {
-                // It is woken.
+                // Getting the outbox wakes the connection.
                 self.outboxes.of(*id);
             }
             waits
@@ -259,26 +256,26 @@ impl Shared {
         self.waiting_for_room = waiting;
     }
 
-    /// The time at which [`advance`](Self::advance) has something to do next.
+    /// When [`advance`](Self::advance) has something to do next.
     pub(crate) fn next_deadline(&self) -> u64 {
         self.vhost.next_deadline().min(self.stalled_due.unwrap_or(u64::MAX))
     }
 }
 
-/// An operation: when, on what, for whom.
+/// The parameters of an operation: the time, the shared state and the connection.
 pub(crate) struct Operation<'a> {
     pub(crate) now: u64,
     pub(crate) shared: &'a mut Shared,
     pub(crate) by: ConnectionId,
     pub(crate) max_message_size: u64,
-    /// The work that could not be done in this turn.
+    /// The work that is left for the next turn.
     pub(crate) paused: Option<Box<Paused>>,
-    /// The bytes more, or less, that the client has sent and that are no messages yet.
+    /// The change in how many bytes of content the client has sent that are not published.
     pub(crate) unpublished: i64,
 }
 
 impl Operation<'_> {
-    /// Goes on with an operation; tells whether it is done.
+    /// Continues an operation; returns whether it is done.
     pub(super) fn proceed(&mut self, paused: &mut Paused) -> Result<bool, Refusal> {
         let Shared { vhost, outboxes, .. } = &mut *self.shared;
         match &mut paused.then {

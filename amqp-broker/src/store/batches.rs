@@ -1,5 +1,5 @@
-//! The batches of a journal of the store: read before the store does, for it cuts off whatever is
-//! behind the first that it cannot read.
+//! Reads the batches of a journal of the store before the store opens it, because the store
+//! discards everything behind the first batch that it cannot read.
 //!
 //! A batch is a start (tag 1, count of entries, sequence number), entries (tag 2, kind,
 //! compression, keyspace, lengths, key, value; or tag 4, keyspace) and an end (tag 3, checksum XXH3
@@ -19,44 +19,44 @@ const END: u8 = 3;
 const CLEAR: u8 = 4;
 const TRAILER: [u8; 4] = *b"FJL\x03";
 
-/// Octets of the start.
+/// The length of the start, in octets.
 const START_LENGTH: usize = 13;
-/// Octets of an item before its key.
+/// The length of an item before its key, in octets.
 const ITEM_HEAD: usize = 21;
 
-/// How much further the sequence number of a batch may be than that of the one before it: the store
-/// uses some of its own.
+/// How far the sequence number of a batch may be from that of the batch before it: the store uses
+/// some numbers itself.
 const NEAR: u64 = 1 << 32;
 
-/// A batch that is intact, as far as can be seen from it alone.
+/// A batch that is intact as far as its own bytes tell.
 #[derive(Clone, Debug, PartialEq)]
 struct Batch {
     place: Range<usize>,
-    /// No checksum protects it, but it grows.
+    /// The sequence number. No checksum protects it, but it must increase.
     sequence: u64,
     number: Option<u64>,
 }
 
-/// What a journal holds.
+/// The contents of a journal.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Journal {
-    /// Where intact batches are, one behind the other.
+    /// The ranges of consecutive intact batches.
     pub(super) intact: Vec<Range<usize>>,
-    /// Their numbers, one after the other: first and last.
+    /// The ranges of consecutive batch numbers: first and last.
     pub(super) numbers: Vec<(u64, u64)>,
-    /// What cannot be read and has intact batches behind it.
+    /// The unreadable ranges that intact batches follow.
     pub(super) holes: Vec<Range<usize>>,
-    /// What cannot be read and has none behind it.
+    /// The unreadable range at the end.
     pub(super) tail: Range<usize>,
 }
 
 impl Journal {
-    /// Reads all of a journal. Where something cannot be read only batches with this secret are
-    /// believed behind it; without one, where batches have none yet, all are.
+    /// Reads a whole journal. After an unreadable range only batches with this secret are accepted;
+    /// without a secret, before batches have one, all are.
     pub(super) fn read(octets: &[u8], secret: Option<&Secret>) -> Self {
         let mut journal = Journal::default();
-        // The last that was read, which the next may show to be another than was written; and what
-        // is known of the one before.
+        // These are the last batch read, which the next may show to be misread, and the sequence
+        // number before it.
         let (mut last, mut before): (Option<Batch>, Option<u64>) = (None, None);
         let mut at = 0;
         while let Some(batch) = read_batch(octets, at, secret).or_else(|| find(octets, at + 1, secret)) {
@@ -97,13 +97,13 @@ impl Journal {
         self.numbers.last().map(|(_, last)| *last)
     }
 
-    /// How many octets cannot be read.
+    /// How many octets are unreadable.
     pub(super) fn unreadable(&self) -> usize {
         self.holes.iter().map(Range::len).sum::<usize>() + self.tail.len()
     }
 }
 
-/// Where what was taken from the disk ahead of time begins, which is zero.
+/// Where the preallocated part of the file begins, which is zero.
 fn written_to(octets: &[u8]) -> usize {
     const ZEROS: [u8; 4096] = [0; 4096];
     let mut pages = octets.chunks(ZEROS.len());
@@ -118,11 +118,11 @@ fn follows(before: Option<u64>, batch: &Batch) -> bool {
     before.is_none_or(|before| before < batch.sequence && batch.sequence - before < NEAR)
 }
 
-/// The first intact batch that begins here or behind.
+/// The first intact batch at or after this offset.
 fn find(octets: &[u8], from: usize, secret: Option<&Secret>) -> Option<Batch> {
     let rest = octets.get(from..)?;
     match secret {
-        // Its number is its first item.
+        // The first item of a batch is its number.
         Some(_) => {
             let keys = memmem::find_iter(rest, number::KEY).map(|found| from + found);
             let starts =
@@ -139,7 +139,7 @@ fn find(octets: &[u8], from: usize, secret: Option<&Secret>) -> Option<Batch> {
     }
 }
 
-/// Reads the batch that begins here, if there is an intact one.
+/// Reads the batch at this offset, if it is intact.
 fn read_batch(octets: &[u8], at: usize, secret: Option<&Secret>) -> Option<Batch> {
     let all = octets.get(at..)?;
     let mut rest = all;
@@ -161,12 +161,13 @@ fn read_batch(octets: &[u8], at: usize, secret: Option<&Secret>) -> Option<Batch
     Some(Batch { place: at..at + all.len() - rest.len(), sequence, number })
 }
 
-/// Steps over an entry; the batch's number, where it is that.
+/// Steps over an entry; returns the batch's number if the entry is that.
 fn read_entry(rest: &mut &[u8], secret: Option<&Secret>) -> Option<Option<u64>> {
     match rest.try_get_u8().ok()? {
         CLEAR => rest.try_get_u64_le().ok().map(|_| None),
         ITEM => {
-            // A value, a tombstone or a weak one; not compressed, for we build the store without.
+            // The kind is a value, a tombstone or a weak tombstone. Compression is compiled out of
+            // the store.
             let (kind, compression) = (rest.try_get_u8().ok()?, rest.try_get_u8().ok()?);
             if kind > 2 || compression != 0 {
                 return None;
@@ -184,7 +185,7 @@ fn read_entry(rest: &mut &[u8], secret: Option<&Secret>) -> Option<Option<u64>> 
 }
 
 #[cfg(test)]
-// Lists of places, often of one.
+// These are lists of ranges, often of one.
 #[allow(clippy::single_range_in_vec_init)]
 mod tests {
     use super::*;

@@ -1,5 +1,5 @@
-//! What is checked of a folder before the store opens it, which would cut off and clear away what
-//! it cannot read.
+//! The check of a folder before the store opens it, because the store would discard what it cannot
+//! read.
 
 use std::{
     fs::{self, File},
@@ -14,35 +14,35 @@ use super::{
     mark::{Mark, MarkFile},
 };
 
-/// The version of the store's format that is known.
+/// The version of the store's format that this broker knows.
 const STORE_FORMAT: u8 = 3;
 
-/// Where the store keeps its parts, and how it says in each that it is whole.
+/// The folder of the store's keyspaces, and the file that marks each as complete.
 pub(super) const KEYSPACES: &str = "keyspaces";
 const KEYSPACE_IS_WHOLE: &str = "current";
 pub(super) const VERSION: &str = "version";
 
-/// What the store writes there.
+/// The contents of the store's version file.
 pub(super) const STORE_VERSION: [u8; 4] = [b'F', b'J', b'L', STORE_FORMAT];
 
-/// A folder as it is found.
+/// The result of the check of a folder.
 pub(super) struct Found {
     pub(super) contents: Contents,
     pub(super) mark: Option<(MarkFile, Mark)>,
-    /// In the order in which they were written.
+    /// The journals, in the order in which they were written.
     pub(super) journals: Vec<(PathBuf, Journal)>,
-    /// The keyspaces that are not there, or not whole.
+    /// The keyspaces that are missing or incomplete.
     pub(super) missing: Vec<u64>,
-    /// Whether the store says that it is of the version that is known.
+    /// Whether the store's version file is there and known.
     pub(super) has_version: bool,
-    /// Whether the store has more than its journals.
+    /// Whether the store has records outside of its journals.
     has_tables: bool,
-    /// What is damaged, in words.
+    /// Descriptions of the damage.
     pub(super) damage: Vec<String>,
 }
 
 impl Found {
-    /// Looks at a folder, and changes nothing.
+    /// Checks a folder, without changing anything.
     ///
     /// # Errors
     /// When it is of a newer version, or cannot be read at all.
@@ -78,7 +78,7 @@ impl Found {
         Ok(found)
     }
 
-    /// Tells whether anything was ever written there.
+    /// Tells whether anything was ever written to the folder.
     pub(super) fn is_used(&self) -> bool {
         let is_written = |journal: &Journal| !journal.intact.is_empty() || !journal.tail.is_empty();
         !self.contents.keyspaces.is_empty()
@@ -96,7 +96,7 @@ impl Found {
         self.journals.last().and_then(|(path, _)| number_of(path)).unwrap_or_default()
     }
 
-    /// What the last journal ends with that is no whole batch.
+    /// The last journal, if it ends with an incomplete batch.
     pub(super) fn unfinished(&self) -> Option<(&PathBuf, &Journal)> {
         let (path, journal) = self.journals.last()?;
         (!journal.tail.is_empty()).then_some((path, journal))
@@ -117,7 +117,7 @@ impl Found {
             for &(first, last) in &journal.numbers {
                 if let Some(before) = before
                     && before + 1 != first
-                    // Those between are not all given up.
+                    // Some of the batches between were not given up by an earlier repair.
                     && first > given_up + 1
                 {
                     self.damage.push(format!("batch {first} in the journal {name} follows batch {before}"));
@@ -138,7 +138,7 @@ impl Found {
         }
     }
 
-    /// Compares the journal's end with how far it was synced.
+    /// Compares the journal's end with the mark of how far it was synced.
     fn compare(&mut self, mark: &Mark) {
         let unreadable = match self.unfinished() {
             Some((_, journal)) => format!("; {} octets behind it cannot be read", journal.tail.len()),
@@ -150,8 +150,7 @@ impl Found {
             self.damage.push(format!("the journal {}.jnl is missing", mark.journal));
         }
         let Some(last) = self.last() else {
-            // Whether it is in what was taken over from a journal that is gone, only the store
-            // knows.
+            // Only the store knows whether a journal that is gone had this batch.
             if number > mark.given_up && newest == mark.journal {
                 self.damage
                     .push(format!("the journal has no batch, but batch {number} was confirmed{unreadable}"));
@@ -183,13 +182,12 @@ impl Found {
     }
 }
 
-/// Where a keyspace is.
+/// The folder of a keyspace.
 pub(super) fn keyspace(folder: &Path, number: u64) -> PathBuf {
     folder.join(KEYSPACES).join(number.to_string())
 }
 
-/// Clears away what is left of a first start that did not get far, so that the next can be the
-/// first.
+/// Removes what an interrupted first start left behind, so that the next start is the first.
 pub(super) fn begin_again(folder: &Path, found: &Found) -> io::Result<()> {
     for (path, _) in &found.journals {
         fs::remove_file(path)?;
@@ -201,8 +199,7 @@ pub(super) fn begin_again(folder: &Path, found: &Found) -> io::Result<()> {
     failed.map_or(Ok(()), Err)
 }
 
-/// Tells whether there are records outside of journals; those of the list of keyspaces do not
-/// count.
+/// Tells whether there are records outside of journals, apart from the list of keyspaces.
 fn has_tables(folder: &Path) -> io::Result<bool> {
     let keyspaces = match fs::read_dir(folder.join(KEYSPACES)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -218,7 +215,7 @@ fn has_tables(folder: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Tells whether the store says what version it is of.
+/// Reads the store's version; tells whether it is there.
 fn look_at_version(folder: &Path, damage: &mut Vec<String>) -> Result<bool, DataError> {
     match fs::read(folder.join(VERSION)) {
         Ok(octets) => match octets[..] {
@@ -226,7 +223,7 @@ fn look_at_version(folder: &Path, damage: &mut Vec<String>) -> Result<bool, Data
                 Err(DataError::newer(folder, format!("the store's format {format} (known: {STORE_FORMAT})")))
             }
             [b'F', b'J', b'L', STORE_FORMAT] => Ok(true),
-            // Begun, and not finished.
+            // The file was created and not written yet.
             [] => Ok(false),
             _ => {
                 damage.push(format!("the file `{VERSION}` cannot be read"));
@@ -255,7 +252,7 @@ fn look_at_contents(
             return Err(DataError::newer(folder, format!("format {format} (known: {FORMAT})")));
         }
         Said::Format(_) | Said::Unreadable => damage.push("the file `contents` cannot be read".to_owned()),
-        // Of a first start that was cut short.
+        // A first start was interrupted.
         Said::Nothing if mark.is_none_or(|mark| mark.number == 0) => {}
         Said::Nothing => damage.push("the file `contents` is missing".to_owned()),
     }
@@ -287,8 +284,7 @@ fn number_of(path: &Path) -> Option<u64> {
     stem.to_str()?.parse().ok()
 }
 
-/// All of a file but for what was only taken from the disk ahead of time, where the system tells
-/// that from what was written.
+/// Reads a file without its preallocated end, where the system can tell the two apart.
 fn read_written(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let written = written_to(&file)?.unwrap_or(file.metadata()?.len());
@@ -298,7 +294,7 @@ fn read_written(path: &Path) -> io::Result<Vec<u8>> {
     Ok(octets)
 }
 
-/// Where the last of what was written ends.
+/// The end of the last written part.
 #[cfg(target_os = "linux")]
 fn written_to(file: &File) -> io::Result<Option<u64>> {
     use rustix::{
@@ -309,7 +305,7 @@ fn written_to(file: &File) -> io::Result<Option<u64>> {
     loop {
         match seek(file, SeekFrom::Data(end)) {
             Ok(begins) => end = seek(file, SeekFrom::Hole(begins))?,
-            // There is nothing more.
+            // Nothing more is written.
             Err(Errno::NXIO) => return Ok(Some(end)),
             Err(Errno::INVAL) => return Ok(None),
             Err(error) => return Err(error.into()),

@@ -1,5 +1,5 @@
-//! What is in a folder: the version of its format, and the keyspaces there are, so that none can be
-//! missing unseen.
+//! The description of a folder: the version of its format and the list of its keyspaces, so that a
+//! missing one is noticed.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-/// The version of our format: what the store is given, and the files beside it.
+/// The version of the broker's own format: the records in the store, and the files beside it.
 pub(super) const FORMAT: u32 = 1;
 
 /// The name of the file.
@@ -16,21 +16,21 @@ const NAME: &str = "contents";
 
 const TITLE: &str = "amqp-broker format ";
 
-/// What is in a folder.
+/// The description of a folder.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Contents {
-    /// The keyspaces' names by their numbers.
+    /// The names of the keyspaces, by their numbers.
     pub(super) keyspaces: BTreeMap<u64, String>,
 }
 
-/// What is said of a folder.
+/// The result of reading a folder's description.
 #[derive(Debug, PartialEq)]
 pub(super) enum Said {
     Nothing,
     Contents(Contents),
-    /// Of a version that is not ours.
+    /// It has another version.
     Format(u32),
-    /// Something that cannot be read.
+    /// It is unreadable.
     Unreadable,
 }
 
@@ -43,7 +43,7 @@ impl Contents {
         }
     }
 
-    /// Writes it, all or nothing; on disk when it returns.
+    /// Writes it atomically; it is on disk when this returns.
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
         let mut text = format!("{TITLE}{FORMAT}\n");
         for (number, name) in &self.keyspaces {
@@ -59,7 +59,8 @@ impl Contents {
     }
 }
 
-/// What was made, renamed or removed in a folder is so on disk when it returns.
+/// Syncs a folder: files that were created, renamed or removed in it are so on disk when this
+/// returns.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

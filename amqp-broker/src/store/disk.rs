@@ -1,4 +1,4 @@
-//! The disk of a virtual host, as those who make changes see it.
+//! The disk of a virtual host, as operations see it.
 
 use std::{
     collections::VecDeque,
@@ -29,39 +29,39 @@ use super::{
     room::Room,
 };
 
-/// The longest part of a file's name that a virtual host's name gives as it is.
+/// The longest part of a file name that is taken unchanged from a virtual host's name.
 const LONGEST_NAME: usize = 150;
 
-/// What the disk tells.
+/// A report of the disk.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// All changes up to this one are on disk, and whether few enough are waiting.
+    /// All changes up to this one are on disk; `has_room` says whether few enough wait.
     Written { change: u64, has_room: bool },
-    /// Nothing will be written any more.
+    /// Nothing more will be written.
     Failed(Failure),
 }
 
 /// The disk of a virtual host.
 ///
 /// # On drop
-/// What waits is still written, by the thread that writes.
+/// The writing thread still writes the changes that wait.
 pub(crate) struct Disk {
     queue: Arc<Queue>,
 }
 
-/// What waits to be written.
+/// The changes that wait to be written.
 struct Queue {
     waiting: Mutex<Waiting>,
     more: Condvar,
-    /// Bytes that wait or are being written.
+    /// How many bytes wait or are being written.
     backlog: AtomicU64,
-    /// From this many bytes on publishers are held back.
+    /// While this many bytes wait, publishers are held back.
     room: u64,
-    /// This many bytes are written together where more wait.
+    /// At most this many bytes are written together.
     batch: u64,
     /// The last change that is on disk.
     written: watch::Sender<u64>,
-    /// Whether all is written and the files are closed.
+    /// Whether everything is written and the files are closed.
     closed: watch::Sender<bool>,
 }
 
@@ -71,11 +71,11 @@ struct Waiting {
     /// The number of the last change that was added.
     change: u64,
     ends: bool,
-    /// Whether a test wants nothing to be written.
+    /// Whether a test has stopped the writing.
     is_paused: bool,
-    /// Whether a test wants the next write to fail.
+    /// Whether a test makes the next write fail.
     fails: bool,
-    /// What a clean end adds.
+    /// The messages that an orderly end marks as redelivered.
     redelivered: Option<Vec<Stored>>,
 }
 
@@ -87,8 +87,8 @@ struct Added {
 }
 
 impl Disk {
-    /// Puts a virtual host back as it was and keeps what changes from now on. What comes of that is
-    /// told to `tell`, by a thread that ends some time after the disk is dropped.
+    /// Restores a virtual host, and writes its changes from now on. `tell` gets the reports, on a
+    /// thread that ends some time after the disk is dropped.
     ///
     /// # Errors
     /// When anything cannot be read.
@@ -105,9 +105,9 @@ impl Disk {
         Ok((Disk { queue: Arc::clone(&queue) }, Writer { queue, files, folder: path.clone() }, restored))
     }
 
-    /// Adds changes, of which the last has this number; tells whether there is room for more.
-    /// However many they are, they are written as one batch of the store, which is whole or not
-    /// there when the process ends: they may be a transaction.
+    /// Adds changes, the last of which has this number; returns whether there is room for more.
+    /// They are written as one batch of the store, which is atomic however large it is, because
+    /// they may be a transaction.
     pub(crate) fn add(&self, changes: Changes, change: u64) -> bool {
         self.queue.backlog.fetch_add(changes.weight(), Ordering::Relaxed);
         let mut waiting = self.queue.waiting.lock();
@@ -118,12 +118,12 @@ impl Disk {
         self.backlog() <= self.queue.room
     }
 
-    /// Bytes of what waits to be written or is being written.
+    /// How many bytes wait or are being written.
     pub(crate) fn backlog(&self) -> u64 {
         self.queue.backlog.load(Ordering::Relaxed)
     }
 
-    /// Waits until all changes that were added are on disk, or never will be.
+    /// Waits until all added changes are on disk, or never will be.
     pub(crate) async fn flushed(&self) {
         let change = self.queue.waiting.lock().change;
         let mut written = self.queue.written.subscribe();
@@ -134,7 +134,7 @@ impl Disk {
         }
     }
 
-    /// Ends cleanly, and waits until the files are closed.
+    /// Closes the store in an orderly way, and waits until the files are closed.
     pub(crate) async fn close(&self, redelivered: Vec<Stored>) {
         {
             let mut waiting = self.queue.waiting.lock();
@@ -149,13 +149,13 @@ impl Disk {
 
 #[cfg(test)]
 impl Disk {
-    /// Writes nothing until it is told to again.
+    /// Stops or resumes writing.
     pub(crate) fn pause(&self, is_paused: bool) {
         self.queue.waiting.lock().is_paused = is_paused;
         self.queue.more.notify_one();
     }
 
-    /// Fails when it is to write next.
+    /// Makes the next write fail.
     pub(crate) fn fail(&self) {
         self.queue.waiting.lock().fails = true;
     }
@@ -183,7 +183,7 @@ impl Queue {
 }
 
 impl Waiting {
-    /// Takes what is written next.
+    /// Takes the changes to be written next.
     fn take(&mut self, batch: u64) -> Added {
         let mut taken = self.added.pop_front().unwrap_or_default();
         while taken.changes.weight() < batch
@@ -196,7 +196,7 @@ impl Waiting {
     }
 }
 
-/// What writes.
+/// Writes the changes.
 pub(crate) struct Writer {
     queue: Arc<Queue>,
     files: Files,
@@ -204,7 +204,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread that writes.
+    /// Starts the writing thread.
     pub(crate) fn start(self, tell: impl Fn(Progress) + Send + 'static) -> io::Result<()> {
         let Writer { queue, files, folder } = self;
         let builder = thread::Builder::new().name("amqp-broker disk".to_owned());
@@ -220,7 +220,7 @@ impl Writer {
     }
 }
 
-/// Writes until it ends. The files are closed when this returns.
+/// Writes until the end. The files are closed when this returns.
 fn write(queue: &Queue, mut files: Files, tell: &impl Fn(Progress)) -> fjall::Result<()> {
     loop {
         let mut waiting = queue.waiting.lock();
@@ -247,7 +247,7 @@ fn write(queue: &Queue, mut files: Files, tell: &impl Fn(Progress)) -> fjall::Re
     }
 }
 
-/// The name of a virtual host as a part of a file's name: any name gives another.
+/// A virtual host's name as a part of a file name; different names give different parts.
 fn file_name(vhost: &str) -> String {
     let octet = |octet: u8| match octet {
         b'a'..=b'z' | b'0'..=b'9' | b'-' => char::from(octet).to_string(),

@@ -1,4 +1,4 @@
-//! The errors of a folder, in words.
+//! The errors of a folder.
 
 use std::{
     error::Error,
@@ -7,46 +7,45 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Why there is no broker that survives.
+/// Why a broker with persistent state cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// Another broker has the folder.
+    /// Another broker uses the folder.
     #[error("{} is in use by another broker", .path.display())]
     InUse {
         /// The folder.
         path: PathBuf,
     },
-    /// What is in the folder cannot be read, or nothing can be written there.
+    /// The folder's contents cannot be read, or nothing can be written to it.
     #[error("cannot use {}", .path.display())]
     Unusable {
         /// The folder.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
-    /// What is in the folder was written by a newer version.
+    /// The folder was written by a newer version.
     #[error("{} is of a newer version: {format}", .path.display())]
     Newer {
         /// The folder.
         path: PathBuf,
-        /// What is newer than what is known.
+        /// What is newer than this version knows.
         format: String,
     },
-    /// What is in the folder is damaged: something that was confirmed cannot be read. Nothing was
-    /// changed. What can still be read is there after a
-    /// [repair](crate::DurableBrokerBuilder::repair).
+    /// The folder is damaged: something that was confirmed cannot be read. Nothing was changed. A
+    /// [repair](crate::DurableBrokerBuilder::repair) recovers what can still be read.
     #[error("{} is damaged: {damage}. A repair (--repair) sets that aside and starts with the rest", .path.display())]
     Damaged {
         /// The folder.
         path: PathBuf,
-        /// All that is damaged.
+        /// A description of the damage.
         damage: String,
     },
 }
 
 impl DataError {
-    /// The error that the store tells of a folder.
+    /// Converts the store's error about a folder.
     pub(super) fn of(path: &Path, error: fjall::Error) -> Self {
         let path = path.to_owned();
         match error {
@@ -55,8 +54,8 @@ impl DataError {
         }
     }
 
-    /// The error that the store tells of a folder whose records have been read before: what cannot
-    /// be read is damaged.
+    /// Converts the store's error about a folder that was opened before: here unreadable means
+    /// damaged.
     pub(super) fn of_reading(path: &Path, error: fjall::Error) -> Self {
         let from_system = system_error(&error);
         let why = from_system.as_ref().map_or_else(|| words(&error).to_owned(), io::Error::to_string);
@@ -84,13 +83,12 @@ impl DataError {
     }
 }
 
-/// The cause of an error of the store in the system's words where it has it from there, and in
-/// words anyway.
+/// The cause of the store's error: the system's error if there is one, a description otherwise.
 pub(super) fn cause(folder: &Path, error: fjall::Error) -> io::Error {
     match error {
         fjall::Error::Io(error) => error,
-        // It fails where it works in the background, and tells later that it had failed: the cause
-        // is still there.
+        // A background task of the store failed, and the store reports only that it did. The cause
+        // persists, so writing a file shows it.
         fjall::Error::Poisoned => match try_to_write(folder) {
             Err(error) => error,
             Ok(()) => io::Error::other("an earlier write failed"),
@@ -99,7 +97,7 @@ pub(super) fn cause(folder: &Path, error: fjall::Error) -> io::Error {
     }
 }
 
-/// The error of the system that an error comes from, if it does.
+/// The system's error among the causes of an error.
 fn system_error(error: &(dyn Error + 'static)) -> Option<io::Error> {
     let from_system = |found: &io::Error| match found.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
@@ -121,7 +119,7 @@ fn words(error: &fjall::Error) -> &'static str {
     }
 }
 
-/// Writes a little, and takes it back.
+/// Writes a small file, and removes it.
 fn try_to_write(folder: &Path) -> io::Result<()> {
     let path = folder.join("probe");
     let written = fs::File::create(&path).and_then(|mut file| {

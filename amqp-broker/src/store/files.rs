@@ -1,4 +1,4 @@
-//! The files of a virtual host: what was written, and what is written next.
+//! The files of a virtual host: it restores the state from them, and writes changes to them.
 
 pub(crate) mod format;
 
@@ -14,13 +14,13 @@ use crate::core::{
 
 use super::{folder::Folder, number, options::BODIES};
 
-/// There when the last end was a clean one.
+/// The key that is present after an orderly end.
 const CLEAN: &[u8] = b"clean";
 
 /// The files of a virtual host.
 pub(super) struct Files {
     folder: Arc<Folder>,
-    /// Exchanges, queues, bindings.
+    /// Exchanges, queues and bindings.
     topology: Keyspace,
     messages: Keyspace,
     /// Large bodies, each once.
@@ -34,16 +34,16 @@ pub(super) struct Files {
 #[derive(Default)]
 struct LargeBodies {
     last: u64,
-    /// By where the body lies in memory, which nothing else can while it is held here.
+    /// The number of each body, by its memory address, which is unique while the body is held here.
     numbers: HashMap<usize, u64>,
-    /// How many messages have it, and the body itself.
+    /// How many messages have a body, and the body itself.
     users: HashMap<u64, (usize, Arc<Vec<Bytes>>)>,
-    /// By queue and position.
+    /// The number of the body, by queue and position of the message.
     of: HashMap<(u64, u64), u64>,
 }
 
 impl LargeBodies {
-    /// A message has a body; its number, and whether it is new.
+    /// Notes that a message has a body; returns its number, and whether it is new.
     fn enter(&mut self, place: (u64, u64), body: &Arc<Vec<Bytes>>) -> (u64, bool) {
         let address = address(body);
         let number = *self.numbers.entry(address).or_insert_with(|| {
@@ -57,7 +57,7 @@ impl LargeBodies {
         (number, is_new)
     }
 
-    /// A message had a body.
+    /// Notes that a restored message has a body.
     fn restore(&mut self, place: (u64, u64), number: u64, body: &Arc<Vec<Bytes>>) {
         self.last = self.last.max(number);
         self.numbers.insert(address(body), number);
@@ -65,7 +65,7 @@ impl LargeBodies {
         self.of.insert(place, number);
     }
 
-    /// A message goes; the number of its body, if nobody else has it.
+    /// Notes that a message is gone; returns the number of its body if no other message has it.
     fn leave(&mut self, place: (u64, u64)) -> Option<u64> {
         let number = self.of.remove(&place)?;
         let (users, _) = self.users.get_mut(&number)?;
@@ -79,16 +79,16 @@ impl LargeBodies {
     }
 }
 
-/// What was put back.
+/// The result of the restoration.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Restored {
     pub(crate) exchanges: usize,
     pub(crate) queues: usize,
     pub(crate) bindings: usize,
     pub(crate) messages: usize,
-    /// Records that cannot be read.
+    /// How many records are unreadable.
     pub(crate) unreadable: usize,
-    /// Whether the last end was a clean one.
+    /// Whether the last end was orderly.
     pub(crate) was_clean: bool,
 }
 
@@ -103,7 +103,7 @@ impl Restored {
     }
 }
 
-/// Where a record is.
+/// The place of a record.
 #[derive(Clone, Copy)]
 enum Part {
     Topology,
@@ -111,7 +111,7 @@ enum Part {
     Bodies,
 }
 
-/// What is to be cleared away.
+/// The records that are to be removed.
 #[derive(Default)]
 struct Cleared {
     keys: Vec<(Part, fjall::UserKey)>,
@@ -130,7 +130,7 @@ fn address(body: &Arc<Vec<Bytes>>) -> usize {
 }
 
 impl Files {
-    /// Opens them, making them where there are none.
+    /// Opens the files, or creates them.
     pub(super) fn open(folder: &Arc<Folder>, vhost: &str) -> fjall::Result<Self> {
         let names = [format!("{vhost}.topology"), format!("{vhost}.messages"), format!("{vhost}{BODIES}")];
         let [topology, messages, bodies] = folder.keyspaces(names)?;
@@ -138,9 +138,8 @@ impl Files {
         Ok(Files { folder, topology, messages, bodies, began: 0, large: LargeBodies::default() })
     }
 
-    /// Puts a virtual host back as it was, and clears away what belongs to nobody. What cannot be
-    /// read stays where it is, and is an error; but in a repair it is set aside with all that
-    /// belongs to it.
+    /// Restores a virtual host, and removes records that belong to nothing. Unreadable records stay
+    /// and are an error; in a repair they are set aside with all that belongs to them.
     pub(super) fn restore(&mut self, vhost: &mut Vhost) -> fjall::Result<Restored> {
         self.began = vhost.began;
         let mut restored = Restored { was_clean: self.topology.contains_key(CLEAN)?, ..Restored::default() };
@@ -174,7 +173,8 @@ impl Files {
                 };
                 let is_read = record.is_some();
                 let belongs = record.is_some_and(|record| restoration.put(record));
-                // An exchange or a queue belongs to nobody: it can be made, or it cannot be read.
+                // An exchange or a queue depends on no other record, so one that cannot be restored
+                // is unreadable.
                 let is_entity = matches!(kind, format::EXCHANGE | format::QUEUE);
                 match belongs {
                     true => restored.count(kind),
@@ -221,7 +221,7 @@ impl Files {
                 gone.add(Part::Messages, key, true);
                 continue;
             };
-            // After an end that was not clean nobody knows what had been delivered.
+            // After a crash it is unknown which messages had been delivered.
             stored.redelivered |= !restored.was_clean;
             let (place, message) = ((stored.queue, stored.position), stored.message.clone());
             if !restoration.put(Record::Stored(stored)) {
@@ -248,7 +248,7 @@ impl Files {
         Ok(())
     }
 
-    /// Clears away what belongs to nobody and, once it is set aside, what cannot be read.
+    /// Removes records that belong to nothing and, once they are set aside, unreadable ones.
     fn clear(&self, gone: Cleared) -> fjall::Result<()> {
         for (part, key) in &gone.keys {
             let keyspace = self.part(*part);
@@ -272,21 +272,21 @@ impl Files {
         }
     }
 
-    /// Waits until the store holds no more in memory than it may, near enough.
+    /// Waits until the store holds about no more in memory than it may.
     pub(super) fn wait_for_flush(&self) {
         let parts = [&self.topology, &self.messages, &self.bodies];
         self.folder.wait_for_flush(|| parts.iter().any(|part| part.sealed_memtable_count() > 0));
     }
 
-    /// Writes changes, all of them or none; on disk when it returns, but for messages that have
-    /// only gone or returned.
+    /// Writes changes atomically. They are on disk when this returns, except those of messages that
+    /// only left or returned.
     pub(super) fn write(&mut self, changes: Changes) -> fjall::Result<()> {
         let folder = Arc::clone(&self.folder);
         let is_promised = |record: &Record| !matches!(record, Record::Gone { .. } | Record::Returned(_));
         let mode = if !changes.iter().any(is_promised) { PersistMode::Buffer } else { PersistMode::SyncData };
         let mut numbered = folder.batch(&self.messages, mode);
         let batch = &mut numbered.batch;
-        // What comes and goes in one batch is not written at all.
+        // A message that comes and goes in one batch is not written.
         let mut gone = HashSet::new();
         let mut never_written = HashSet::new();
         let mut deleted = HashSet::new();
@@ -329,7 +329,7 @@ impl Files {
                     let key = format::entity_key(format::EMPTIED, queue);
                     batch.insert(&self.topology, key, end.to_be_bytes());
                 }
-                // Below, those that were written before.
+                // Messages that were written before are handled below.
                 Record::Gone { .. } => {}
             }
         }
@@ -342,7 +342,7 @@ impl Files {
     fn store(&mut self, stored: &Stored, batch: &mut OwnedWriteBatch) {
         let place = (stored.queue, stored.position);
         let body = stored.message.pack().large.map(|body| {
-            // One that has returned has its body there.
+            // The body of a message that has returned is already written.
             if let Some(number) = self.large.of.get(&place) {
                 return *number;
             }
@@ -375,7 +375,7 @@ impl Files {
         Ok(())
     }
 
-    /// Ends cleanly: what was delivered before is known.
+    /// Ends in an orderly way, and records which messages were delivered before.
     pub(super) fn finish(&mut self, redelivered: &[Stored]) -> fjall::Result<()> {
         let mut numbered = self.folder.batch(&self.messages, PersistMode::SyncAll);
         let batch = &mut numbered.batch;

@@ -1,4 +1,4 @@
-//! The folder of a broker: the store of all its virtual hosts, and how far that is synced.
+//! The folder of a broker: the store of all its virtual hosts, and how far it is synced.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -25,16 +25,16 @@ use super::{
     room::Room,
 };
 
-/// The end of the names of the keyspaces in which batches leave their numbers.
+/// The suffix of the keyspaces in which batches put their numbers.
 const NUMBERED: &str = ".messages";
 
-/// The attempts, and the pause between them, in which another broker that is about to end is waited
-/// for.
+/// The number of attempts, and the pause between them, to wait for another broker that is about to
+/// end.
 const LOCK_ATTEMPTS: u32 = 3;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often it is looked whether the store has flushed what it gathered, and the longest time it
-/// is waited for: a disk that is slower than that fails, or is not to stop all others.
+/// The pause between two checks whether the store has flushed, and the longest wait: a slower disk
+/// must not stop the other virtual hosts.
 const FLUSH_LOOKED_AT: Duration = Duration::from_millis(2);
 const LONGEST_FLUSH: Duration = Duration::from_secs(10);
 
@@ -43,27 +43,27 @@ pub(crate) struct Folder {
     pub(super) path: PathBuf,
     pub(super) database: Database,
     pub(super) room: Room,
-    /// The place where damaged parts are set aside, if that is wanted.
+    /// Where damaged parts are set aside, in a repair.
     aside: Mutex<Option<Aside>>,
     progress: Mutex<Progress>,
-    /// The time by which the mark may be synced later than the journal.
+    /// How much later than the journal the mark may be synced.
     mark_delay: Duration,
     watch: Arc<Watch>,
 }
 
-/// The extent to which it is written.
+/// The progress of writing.
 struct Progress {
     contents: Contents,
     file: MarkFile,
     mark: Mark,
     /// The number of the next batch.
     next: u64,
-    /// The number of virtual hosts that have not ended cleanly.
+    /// How many virtual hosts have not ended in an orderly way.
     users: usize,
 }
 
 impl Folder {
-    /// Opens a folder, making it where there is none.
+    /// Opens a folder, or creates it.
     ///
     /// # Errors
     /// When it is damaged, unless it is to be repaired.
@@ -160,7 +160,7 @@ impl Folder {
         Ok(Folder { path, database, room, aside, progress, mark_delay, watch })
     }
 
-    /// Keyspaces of these names, which are made where there are none.
+    /// Opens the keyspaces of these names, or creates them.
     pub(super) fn keyspaces<const N: usize>(&self, names: [String; N]) -> fjall::Result<[Keyspace; N]> {
         let mut progress = self.progress.lock();
         let before = progress.contents.keyspaces.len();
@@ -176,11 +176,11 @@ impl Folder {
         opened.try_into().map_err(|_| io::Error::other("there are as many keyspaces as names").into())
     }
 
-    /// Begins a batch, which leaves its number in this keyspace. Others wait until it is committed
+    /// Begins a batch, which puts its number into this keyspace. Others wait until it is committed
     /// or dropped.
     pub(super) fn batch(&self, numbered: &Keyspace, mode: PersistMode) -> Batch<'_> {
         let mut progress = self.progress.lock();
-        // The store goes on in another journal when it likes.
+        // The store switches to another journal on its own.
         while self.path.join(format!("{}.jnl", progress.mark.journal + 1)).exists() {
             progress.mark.journal += 1;
         }
@@ -189,15 +189,14 @@ impl Folder {
         Batch { batch, mode, progress, mark_delay: self.mark_delay, watch: &self.watch }
     }
 
-    /// Waits while the store has gathered far more than its keyspaces may each keep in memory, and
-    /// some of that is on its way to the disk: a keyspace keeps as much as was said when it was
-    /// made, which may have been more.
+    /// Waits while the store holds far more in memory than its keyspaces may, and is flushing. A
+    /// keyspace may hold as much as was configured when it was created, which may be more than now.
     pub(super) fn wait_for_flush(&self, is_flushing: impl Fn() -> bool) {
         let kept = self.database.keyspace_count() as u64 * self.room.memtable;
         let most = kept + 2 * self.room.memtable + 2 * self.room.batch;
         let began = Instant::now();
         while self.database.write_buffer_size() > most && began.elapsed() < LONGEST_FLUSH {
-            // First: what was just written may have to be begun.
+            // It sleeps first, because a flush may be about to begin.
             thread::sleep(FLUSH_LOOKED_AT);
             if !is_flushing() {
                 break;
@@ -205,12 +204,12 @@ impl Folder {
         }
     }
 
-    /// Tells whether what is damaged is being set aside.
+    /// Tells whether damaged parts are being set aside.
     pub(super) fn is_repaired(&self) -> bool {
         self.aside.lock().is_some()
     }
 
-    /// Sets a record aside before it is cleared away, where that is wanted.
+    /// Sets a record aside before it is removed, in a repair.
     pub(super) fn keep_aside(&self, keyspace: &str, key: &[u8], value: &[u8]) -> io::Result<()> {
         match &mut *self.aside.lock() {
             Some(aside) => aside.keep_record(keyspace, key, value),
@@ -218,7 +217,7 @@ impl Folder {
         }
     }
 
-    /// Judges what of a virtual host could not be read.
+    /// Decides whether a virtual host with unreadable records may start.
     pub(super) fn judge(&self, vhost: &str, unreadable: usize) -> Result<(), DataError> {
         if unreadable == 0 {
             return Ok(());
@@ -235,7 +234,7 @@ impl Folder {
         }
     }
 
-    /// All virtual hosts are back: what is set aside is complete.
+    /// Ends a repair, when all virtual hosts are restored.
     pub(crate) fn is_whole(&self) -> Result<(), DataError> {
         match self.aside.lock().take() {
             Some(aside) => aside.finish().map_err(DataError::unusable(&self.path)),
@@ -243,18 +242,18 @@ impl Folder {
         }
     }
 
-    /// Watches, beside what is written, how many bytes are free: tells whenever they become less
-    /// than `limit`, or no longer are.
+    /// Watches free space while others write: `tell` is called whenever it falls below `limit` and
+    /// when it recovers.
     pub(crate) fn watch(&self, limit: u64, tell: impl Fn(bool) + Send + 'static) -> Result<(), DataError> {
         self.watch.start(&self.path, limit, tell).map_err(DataError::unusable(&self.path))
     }
 
-    /// A virtual host begins to write.
+    /// Notes that a virtual host begins to write.
     pub(super) fn begin(&self) {
         self.progress.lock().users += 1;
     }
 
-    /// A virtual host has ended cleanly. With the last the folder has.
+    /// Notes that a virtual host has ended in an orderly way; when all have, the folder has.
     pub(super) fn finish(&self) -> io::Result<()> {
         let mut progress = self.progress.lock();
         progress.users -= 1;
@@ -284,9 +283,9 @@ pub(super) struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// Writes it, whole or not at all; synced, if that was asked for, when it returns.
+    /// Writes the batch atomically; if it is to be synced, it is on disk when this returns.
     pub(super) fn commit(mut self) -> fjall::Result<()> {
-        // Its number alone is nothing.
+        // A batch with nothing but its number is not written.
         if self.batch.len() <= 1 {
             return Ok(());
         }
@@ -295,7 +294,7 @@ impl Batch<'_> {
         let number = progress.next;
         progress.next += 1;
         if self.mode != PersistMode::Buffer {
-            // Whatever was written before is synced with it.
+            // The sync includes all earlier batches.
             progress.mark.number = number;
             progress.file.write(&progress.mark)?;
             match self.mark_delay.is_zero() {
@@ -307,7 +306,8 @@ impl Batch<'_> {
     }
 }
 
-/// Makes sure that no other broker has the folder: the store's own lock, until it takes it.
+/// Checks with the store's own lock file that no other broker uses the folder, until the store
+/// takes it.
 fn lock(path: &Path) -> Result<File, DataError> {
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
     let file = options.open(path.join("lock")).map_err(DataError::unusable(path))?;
@@ -321,8 +321,8 @@ fn lock(path: &Path) -> Result<File, DataError> {
     Err(DataError::InUse { path: path.to_owned() })
 }
 
-/// Cuts off a batch that was being written when the broker ended. Where only the store can tell
-/// whether it was one, there is a copy of the journal until it has.
+/// Cuts off a batch that was being written when the broker ended. If only the store can tell that
+/// it was one, a copy of the journal is kept until it has.
 fn drop_unfinished(found: &Found, is_repaired: bool) -> io::Result<Option<PathBuf>> {
     let Some((path, journal)) = found.unfinished().filter(|_| !is_repaired) else { return Ok(None) };
     let mut kept = None;
@@ -343,7 +343,7 @@ fn drop_unfinished(found: &Found, is_repaired: bool) -> io::Result<Option<PathBu
 }
 
 fn open_store(path: &Path, room: Room, is_used: bool) -> Result<Database, DataError> {
-    // The store takes some damage for a mistake of its own.
+    // The store panics on some kinds of damage.
     let opened = catch_unwind(AssertUnwindSafe(|| options::of_store(path, room).open()));
     match opened {
         Ok(Ok(database)) => Ok(database),

@@ -1,7 +1,7 @@
-//! The mark of how far the journal is synced, kept outside the journal: a journal that ends before
-//! it has lost what was confirmed.
+//! The mark of how far the journal is synced. It is kept outside the journal: if the journal ends
+//! before the mark, confirmed messages are lost.
 //!
-//! The file has two slots, which are written in turn, so that one is whole at any moment.
+//! The file has two slots, which are written alternately, so that one is intact at any moment.
 
 use std::{
     fs::{File, OpenOptions},
@@ -19,7 +19,7 @@ use super::number::Secret;
 const NAME: &str = "synced";
 
 const MAGIC: &[u8; 8] = b"AMQPSYNC";
-/// Octets of a slot without its checksum, and how far apart slots are: a sector each.
+/// The length of a slot without its checksum, and the distance between slots: each has a sector.
 const LENGTH: usize = 8 + 8 + 8 + 8 + 8 + 16 + 1;
 const SLOT: u64 = 512;
 
@@ -28,26 +28,26 @@ const SLOT: u64 = 512;
 pub(super) struct Mark {
     /// The last batch that is known to be on disk.
     pub(super) number: u64,
-    /// Of batches up to this one some may be missing: they have been given up.
+    /// Batches up to this one may be missing: a repair has given them up.
     pub(super) given_up: u64,
-    /// Set when nothing comes after that batch, for the end was a clean one.
+    /// Set when nothing comes after that batch, because the end was orderly.
     pub(super) is_clean: bool,
-    /// The number of the journal that it is in, or of one before that.
+    /// The number of the journal with that batch, or of an earlier one.
     pub(super) journal: u64,
     pub(super) secret: Secret,
 }
 
-/// The file that keeps it.
+/// The file with the mark.
 pub(super) struct MarkFile {
     file: File,
-    /// The number of times it was written.
+    /// How often it was written.
     turn: u64,
-    /// Which of those times is known to be on the disk.
+    /// The last of these writes that is known to be on disk.
     synced: u64,
 }
 
 impl MarkFile {
-    /// Makes the file; on disk when it returns, but for its name.
+    /// Creates the file; its contents are on disk when this returns, but not yet its name.
     pub(super) fn create(folder: &Path, mark: &Mark) -> io::Result<Self> {
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(true).clone();
         let file = options.open(folder.join(NAME))?;
@@ -76,7 +76,7 @@ impl MarkFile {
         Ok(Some((MarkFile { file, turn, synced: 0 }, mark)))
     }
 
-    /// Writes it, as far as the system: what it says is not to be said before it is true.
+    /// Writes the mark without syncing it. The caller writes only what is true already.
     pub(super) fn write(&mut self, mark: &Mark) -> io::Result<()> {
         self.turn += 1;
         let mut slot = Vec::with_capacity(LENGTH + 8);
@@ -91,7 +91,7 @@ impl MarkFile {
         self.file.write_all_at(&slot, self.turn % 2 * SLOT)
     }
 
-    /// Has it on the disk, when it returns, as it was written last.
+    /// Syncs the last written mark.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         if self.synced < self.turn {
             self.file.sync_data()?;
@@ -100,13 +100,13 @@ impl MarkFile {
         Ok(())
     }
 
-    /// Tells whether it is known to be on the disk as it was written last.
+    /// Tells whether the last written mark is known to be on disk.
     #[cfg(test)]
     pub(super) fn is_synced(&self) -> bool {
         self.synced == self.turn
     }
 
-    /// The file, to be synced by who has the time.
+    /// A handle for syncing the file from another thread.
     pub(super) fn handle(&self) -> io::Result<File> {
         self.file.try_clone()
     }

@@ -1,6 +1,5 @@
-//! Where what is to survive is written: one database of `fjall` for all virtual hosts, and a thread
-//! for each that writes what has gathered while it wrote what was before, with one `fdatasync` for
-//! all of it.
+//! The store of persistent state: one database of `fjall` for all virtual hosts, and a writing
+//! thread for each. Changes gather while the thread writes, and one `fdatasync` serves all of them.
 
 #[cfg(feature = "durable")]
 mod batches;

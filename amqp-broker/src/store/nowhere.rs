@@ -1,8 +1,8 @@
-//! No disk, where the feature `durable` is off.
+//! The disk when the feature `durable` is off: there is none.
 
 use crate::core::journal::records::{Changes, Stored};
 
-/// A disk that there is not.
+/// A disk that cannot exist.
 pub(crate) enum Disk {}
 
 impl Disk {

@@ -1,4 +1,4 @@
-//! How the store and its keyspaces are set up.
+//! The options of the store and its keyspaces.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use fjall::{Database, DatabaseBuilder, KeyspaceCreateOptions, KvSeparationOption
 
 use super::room::Room;
 
-/// How the names of those end that hold large bodies.
+/// The suffix of the keyspaces with large bodies.
 pub(super) const BODIES: &str = ".bodies";
 
-/// How a keyspace of this name is made.
+/// The options for creating a keyspace of this name.
 pub(super) fn of_keyspace(name: &str, room: Room) -> KeyspaceCreateOptions {
     let plain = KeyspaceCreateOptions::default().max_memtable_size(room.memtable);
     match name.ends_with(BODIES) {
@@ -18,7 +18,7 @@ pub(super) fn of_keyspace(name: &str, room: Room) -> KeyspaceCreateOptions {
     }
 }
 
-/// How the store is opened.
+/// The options for opening the store.
 pub(super) fn of_store(folder: &Path, room: Room) -> DatabaseBuilder<Database> {
     Database::builder(folder).cache_size(room.cache).max_cached_files(Some(room.files))
 }

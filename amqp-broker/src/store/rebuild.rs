@@ -1,4 +1,4 @@
-//! Keyspaces that are examined one by one, and such as take the place of those that cannot be read.
+//! The examination of single keyspaces, and the creation of replacements for unreadable ones.
 
 use std::{
     fs, io,
@@ -16,10 +16,10 @@ use super::{
     room::Room,
 };
 
-/// A record as it was read.
+/// A record: key and value.
 type Record = (Vec<u8>, Vec<u8>);
 
-/// A folder with keyspaces that take the place of others.
+/// A folder with keyspaces that replace others.
 pub(super) struct Rebuilt {
     folder: PathBuf,
 }
@@ -29,7 +29,7 @@ impl Rebuilt {
         &self.folder
     }
 
-    /// Where a keyspace of it is.
+    /// The folder of a keyspace in it.
     pub(super) fn keyspace(&self, number: u64) -> PathBuf {
         keyspace(&self.folder, number)
     }
@@ -39,7 +39,7 @@ impl Rebuilt {
     }
 }
 
-/// Makes all keyspaces there are to be, empty, each under its number.
+/// Creates all keyspaces that there should be, empty, each under its number.
 pub(super) fn fresh(aside: &Path, contents: &Contents, room: Room) -> fjall::Result<Rebuilt> {
     let folder = aside.join("fresh");
     let database = options::of_store(&folder, room).worker_threads(1).open()?;
@@ -54,14 +54,14 @@ pub(super) fn fresh(aside: &Path, contents: &Contents, room: Room) -> fjall::Res
     Ok(Rebuilt { folder })
 }
 
-/// Puts records into a keyspace that was made.
+/// Puts records into a new keyspace.
 pub(super) fn fill(fresh: &Rebuilt, name: &str, records: Vec<Record>, room: Room) -> fjall::Result<()> {
     if records.is_empty() {
         return Ok(());
     }
     let database = options::of_store(&fresh.folder, room).worker_threads(1).open()?;
     let keyspace = database.keyspace(name, || options::of_keyspace(name, room))?;
-    // One batch, for what the journals have is newer than each of them.
+    // They go into one batch, so that the journals' records are newer than each of them.
     let mut batch = database.batch().durability(Some(PersistMode::SyncAll));
     for (key, value) in records {
         batch.insert(&keyspace, key, value);
@@ -70,15 +70,15 @@ pub(super) fn fill(fresh: &Rebuilt, name: &str, records: Vec<Record>, room: Room
     keyspace.rotate_memtable_and_wait()
 }
 
-/// Tells whether the list of all keyspaces can be read.
+/// Tells whether the list of all keyspaces is readable.
 pub(super) fn is_list_whole(folder: &Path, aside: &Path) -> bool {
     with_links(&[(folder, 0)], aside, |_| Ok(())).is_some()
 }
 
-/// Reads all of a keyspace, of which the list is in another folder.
+/// Reads a whole keyspace; the list of keyspaces may be in another folder.
 ///
 /// # Errors
-/// What can be read, when not all can.
+/// The readable records, when not all are readable.
 pub(super) fn examine(
     folder: &Path,
     list: &Path,
@@ -87,10 +87,10 @@ pub(super) fn examine(
     name: &str,
 ) -> Result<(), Vec<Record>> {
     let mut examined = Err(Vec::new());
-    // What goes wrong is that it cannot be read.
+    // An error means that the keyspace is unreadable.
     let _ = with_links(&[(list, 0), (folder, number)], aside, |database| {
         let keyspace = database.keyspace(name, || options::of_keyspace(name, Room::of(0)))?;
-        // One that the store does not know is another.
+        // The store gives a keyspace that it does not know another number.
         if keyspace.id() == number {
             examined = read_all(&keyspace);
         }
@@ -99,10 +99,10 @@ pub(super) fn examine(
     examined
 }
 
-/// Reads all of a keyspace.
+/// Reads a whole keyspace.
 ///
 /// # Errors
-/// From the first on and from the last on what can be read, when not all can.
+/// The records that are readable from the front and from the back, when not all are.
 fn read_all(keyspace: &Keyspace) -> Result<(), Vec<Record>> {
     if keyspace.iter().all(|guard| guard.into_inner().is_ok()) {
         return Ok(());
@@ -115,8 +115,8 @@ fn read_all(keyspace: &Keyspace) -> Result<(), Vec<Record>> {
     Err(readable)
 }
 
-/// Opens a store that has these keyspaces of other folders and no journal; `None` when that does
-/// not go well.
+/// Opens a store with these keyspaces of other folders and without a journal; `None` when that
+/// fails.
 fn with_links(
     links: &[(&Path, u64)],
     aside: &Path,
@@ -125,7 +125,7 @@ fn with_links(
     let probe = aside.join("probe");
     let made = make_links(&probe, links);
     let opened = made.is_ok().then(|| {
-        // The store takes some damage for a mistake of its own.
+        // The store panics on some kinds of damage.
         catch_unwind(AssertUnwindSafe(|| {
             let database = options::of_store(&probe, Room::of(0)).worker_threads_unchecked(0).open()?;
             act(&database)
@@ -143,8 +143,7 @@ fn make_links(probe: &Path, links: &[(&Path, u64)]) -> io::Result<()> {
     fs::create_dir_all(probe.join(KEYSPACES))?;
     fs::write(probe.join(VERSION), super::check::STORE_VERSION)?;
     fs::write(probe.join("lock"), "")?;
-    // With a journal the store looks how far its keyspaces are; without one it takes them for
-    // empty.
+    // An empty journal makes the store read its keyspaces; without one it takes them for empty.
     fs::write(probe.join("0.jnl"), "")?;
     for (folder, number) in links {
         symlink(fs::canonicalize(keyspace(folder, *number))?, keyspace(probe, *number))?;

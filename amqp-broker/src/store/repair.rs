@@ -1,4 +1,5 @@
-//! What is damaged is set aside, in a folder of its own, and what is left is made whole.
+//! The repair: damaged parts are set aside in a folder of their own, and the rest is made
+//! consistent.
 
 use std::{
     fs::{self, File},
@@ -17,16 +18,16 @@ use super::{
     room::Room,
 };
 
-/// Where what is damaged is set aside.
+/// The folder where damaged parts are set aside.
 pub(super) struct Aside {
     pub(super) folder: PathBuf,
-    /// What was lost, in words.
+    /// The report of what was lost.
     report: File,
     is_empty: bool,
 }
 
 impl Aside {
-    /// Makes a folder for it beside what is good.
+    /// Creates the folder next to the good parts.
     pub(super) fn make(folder: &Path) -> io::Result<Self> {
         let seconds = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         for attempt in 0u32.. {
@@ -44,7 +45,7 @@ impl Aside {
         Err(ErrorKind::AlreadyExists.into())
     }
 
-    /// Says what was lost, in the log and in the report.
+    /// Adds a line to the log and the report.
     pub(super) fn say(&mut self, words: &str) -> io::Result<()> {
         self.is_empty = false;
         tracing::error!("{words}");
@@ -52,7 +53,7 @@ impl Aside {
         self.report.sync_all()
     }
 
-    /// A record that cannot be used any more.
+    /// Sets aside a record that can no longer be used.
     pub(super) fn keep_record(&mut self, name: &str, key: &[u8], value: &[u8]) -> io::Result<()> {
         self.is_empty = false;
         let options = fs::OpenOptions::new().create(true).append(true).clone();
@@ -64,7 +65,7 @@ impl Aside {
         file.flush()
     }
 
-    /// Nothing more comes. Where nothing was damaged there is nothing to be kept.
+    /// Completes the folder, or removes it if nothing was damaged.
     pub(super) fn finish(self) -> io::Result<()> {
         if self.is_empty {
             tracing::info!("nothing is damaged");
@@ -80,7 +81,7 @@ impl Aside {
     }
 }
 
-/// Sets aside what is damaged of what was found.
+/// Sets aside the damaged parts.
 pub(super) fn repair(folder: &Path, found: &Found, room: Room, aside: &mut Aside) -> Result<(), DataError> {
     let unusable = DataError::unusable(folder);
     for words in &found.damage {
@@ -92,7 +93,7 @@ pub(super) fn repair(folder: &Path, found: &Found, room: Room, aside: &mut Aside
         }
     }
     if !found.has_version {
-        // Whatever it says.
+        // The file is replaced whatever it contains.
         fs::write(folder.join(VERSION), STORE_VERSION).map_err(&unusable)?;
     }
     sync_folder(folder).map_err(&unusable)?;
@@ -102,7 +103,7 @@ pub(super) fn repair(folder: &Path, found: &Found, room: Room, aside: &mut Aside
     Ok(())
 }
 
-/// A journal of all that is intact takes the place of the one that is damaged.
+/// Replaces a damaged journal by one with all intact batches.
 fn repair_journal(path: &Path, journal: &Journal, aside: &mut Aside) -> io::Result<()> {
     let octets = fs::read(path)?;
     aside.take(path)?;
@@ -116,7 +117,7 @@ fn repair_journal(path: &Path, journal: &Journal, aside: &mut Aside) -> io::Resu
     aside.say(&format!("the journal {name} is set aside: {lost} octets are lost, {kept} were kept"))
 }
 
-/// Whatever keyspace cannot be read to its end gives way to one with what could be read.
+/// Replaces each keyspace that is not readable to its end by one with the readable records.
 fn repair_keyspaces(folder: &Path, found: &Found, room: Room, aside: &mut Aside) -> Result<(), DataError> {
     let unusable = DataError::unusable(folder);
     let of_store = |error| DataError::Unusable { path: folder.to_owned(), source: cause(folder, error) };
@@ -127,7 +128,7 @@ fn repair_keyspaces(folder: &Path, found: &Found, room: Room, aside: &mut Aside)
         damaged.push((0, "the list of the keyspaces was made anew".to_owned()));
     }
     for (&number, name) in &found.contents.keyspaces {
-        // Where there is no list they are examined with the new one.
+        // Without a list the keyspaces are examined with the new one.
         let list = if damaged.iter().any(|(number, _)| *number == 0) { fresh.folder() } else { folder };
         let readable = match is_missing(number) {
             true => Vec::new(),
@@ -149,7 +150,7 @@ fn repair_keyspaces(folder: &Path, found: &Found, room: Room, aside: &mut Aside)
     fresh.remove().map_err(&unusable)
 }
 
-/// Puts a keyspace in the place of one that is set aside, or is missing.
+/// Replaces a keyspace that is set aside or missing.
 fn replace(folder: &Path, number: u64, fresh: &Rebuilt, aside: &Aside) -> io::Result<()> {
     let place = keyspace(folder, number);
     let kept = keyspace(&aside.folder, number);

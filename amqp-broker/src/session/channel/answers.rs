@@ -1,4 +1,4 @@
-//! The answers of a channel, and their time: not before what it promises is on disk.
+//! A channel's answers. An answer is not sent before the change that it promises is on disk.
 
 use amqp_codec::{Arguments, MethodId, method::basic};
 use bytes::Bytes;
@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl ChannelSession {
-    /// The change that has to be on disk before a method that is answered at once may be looked at:
-    /// its answer would overtake another.
+    /// The change that must be on disk before a method with an immediate answer is processed, so
+    /// that the answer overtakes no other.
     pub(crate) fn answered(&self) -> u64 {
         self.answered
     }
@@ -24,7 +24,7 @@ impl ChannelSession {
         self.answered = self.answered.max(held);
     }
 
-    /// An answer that is said when what is left to be done is done.
+    /// Sends an answer once the remaining work is done, unless the client wants none.
     pub(super) fn answer_unless<A: Arguments>(
         &self,
         no_wait: bool,
@@ -34,7 +34,7 @@ impl ChannelSession {
         (!no_wait).then(|| op.shared.outboxes.encoded(op.by, self.number, method))
     }
 
-    /// Takes away what is left to be taken away, and says so.
+    /// Executes a removal, and answers when it is done.
     pub(super) fn remove(
         &mut self,
         op: &mut Operation<'_>,
@@ -67,14 +67,14 @@ impl ChannelSession {
         }
     }
 
-    /// The change that is to be on disk before anything is said.
+    /// The change that must be on disk before the next answer.
     pub(super) fn promised(&self, op: &Operation<'_>) -> u64 {
         let changes = op.shared.vhost.changes() > self.seen;
         if changes { op.shared.pending_answers.next_change() } else { self.changed }
     }
 
-    /// Says something when all that this channel changed is on disk; `failure` instead when the
-    /// disk fails. Tells the change it waits for.
+    /// Sends an answer when all of this channel's changes are on disk, or `failure` when the disk
+    /// fails. Returns the change that it waits for.
     pub(super) fn say<A: Arguments>(
         &self,
         op: &mut Operation<'_>,
@@ -98,13 +98,13 @@ impl ChannelSession {
         change
     }
 
-    /// Begins to look whether an operation changes something that survives.
+    /// Begins to watch whether an operation makes a persistent change.
     #[inline]
     pub(super) fn begin_change(&mut self, op: &Operation<'_>) {
         self.seen = op.shared.vhost.changes();
     }
 
-    /// Remembers whether the operation changed something that survives.
+    /// Notes whether the operation has made a persistent change.
     #[inline]
     pub(super) fn note_change(&mut self, op: &Operation<'_>) {
         if op.shared.vhost.changes() > self.seen {

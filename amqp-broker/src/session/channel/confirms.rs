@@ -1,5 +1,5 @@
-//! Publisher confirms (<https://www.rabbitmq.com/docs/confirms>): those of one read gather into one
-//! method.
+//! Publisher confirms (<https://www.rabbitmq.com/docs/confirms>). The confirms of one read are
+//! combined in one method.
 
 use amqp_codec::method::{basic, confirm};
 
@@ -7,7 +7,7 @@ use super::{ChannelSession, Mode};
 use crate::{core::rabbitmq::refusal::Refusal, session::shared::Operation};
 
 impl ChannelSession {
-    /// From here on publishes are answered.
+    /// Puts the channel into confirm mode.
     pub(super) fn select_confirms(
         &mut self,
         op: &mut Operation<'_>,
@@ -22,13 +22,13 @@ impl ChannelSession {
         Ok(())
     }
 
-    /// Whether confirms are due.
+    /// Tells whether confirms are due.
     #[inline]
     pub(crate) fn owes_confirms(&self) -> bool {
         matches!(self.mode, Mode::Confirm { published, answered, .. } if answered < published)
     }
 
-    /// Confirms all that was published since the last time, in one method.
+    /// Confirms all publishes since the last time in one method.
     pub(crate) fn confirm(&mut self, op: &mut Operation<'_>) {
         if let Mode::Confirm { published, answered, has_gap } = &mut self.mode
             && answered < published
@@ -39,7 +39,7 @@ impl ChannelSession {
         }
     }
 
-    /// Confirms what was published after tag `from` up to tag `to`.
+    /// Confirms the publishes after tag `from` up to tag `to`.
     fn ack(&mut self, op: &mut Operation<'_>, from: u64, to: u64, mut gap: bool) {
         let mut from = from;
         if op.shared.publish_faults.is_any() {
@@ -61,7 +61,7 @@ impl ChannelSession {
         }
     }
 
-    /// Nacks the last publish, after what is before it is confirmed.
+    /// Nacks the last publish, after confirming those before it.
     #[cold]
     pub(super) fn nack(&mut self, op: &mut Operation<'_>) {
         let Mode::Confirm { published, answered, has_gap } = &mut self.mode else { return };

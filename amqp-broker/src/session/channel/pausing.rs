@@ -1,4 +1,4 @@
-//! Operations of a channel that go on in later turns.
+//! Operations of a channel that continue in later turns.
 
 use amqp_codec::{
     MethodId, ReplyCode,
@@ -22,12 +22,12 @@ use crate::{
 };
 
 impl ChannelSession {
-    /// Goes on in a later turn.
+    /// Puts the rest of an operation off to a later turn.
     pub(super) fn pause(&self, op: &mut Operation<'_>, method: MethodId, work: Work, then: Then) {
         op.paused = Some(Box::new(Paused { number: self.number, method, work, then }));
     }
 
-    /// Does what is left of an operation, in this turn or in later ones, and says so.
+    /// Executes the rest of an operation, in this turn or in later ones, and then answers.
     pub(super) fn run(
         &mut self,
         op: &mut Operation<'_>,
@@ -43,7 +43,7 @@ impl ChannelSession {
         Ok(())
     }
 
-    /// Goes on with an operation of this channel; tells whether it is done.
+    /// Continues an operation of this channel; returns whether it is done.
     pub(crate) fn proceed(&mut self, op: &mut Operation<'_>, paused: &mut Paused) -> Result<bool, Refusal> {
         self.begin_change(op);
         let is_done = op.proceed(paused);
@@ -51,7 +51,7 @@ impl ChannelSession {
         is_done
     }
 
-    /// An operation is done: says so.
+    /// Answers an operation that is done.
     pub(crate) fn finish(&mut self, op: &mut Operation<'_>, paused: Paused) -> Result<(), Refusal> {
         match (paused.then, paused.work) {
             (Then::Say(answer), _) => self.say_answer(op, answer),

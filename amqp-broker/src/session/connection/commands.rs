@@ -1,4 +1,4 @@
-//! What somebody else than its client wants of a connection.
+//! Commands to a connection from others than its client.
 
 use amqp_codec::{
     MethodId, ReplyCode,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl ConnectionSession {
-    /// Does what the broker wants.
+    /// Applies the commands of the broker.
     #[inline]
     pub(crate) fn apply_all(&mut self, now: u64, shared: &mut Shared) {
         while let Some(command) = shared.outboxes.peek(self.id).and_then(Outbox::next_command) {
@@ -25,7 +25,7 @@ impl ConnectionSession {
         }
     }
 
-    /// Does what somebody else than the client wants.
+    /// Applies a command from another than the client.
     pub(crate) fn apply(&mut self, now: u64, shared: &mut Shared, command: Command) {
         if self.phase != Phase::Running {
             return;
@@ -33,7 +33,7 @@ impl ConnectionSession {
         let mut op =
             Operation { now, shared, by: self.id, max_message_size: 0, paused: None, unpublished: 0 };
         match command {
-            // Nothing is left to say.
+            // The driver drops the stream; no frame is sent.
             Command::Drop => {}
             Command::ShutDown => self.close(&mut op, &Refusal::Shutdown, MethodId::default()),
             Command::Close { code, text } => self.close_with(&mut op, code, text, MethodId::default()),
@@ -43,7 +43,7 @@ impl ConnectionSession {
         }
     }
 
-    /// Does what somebody wants to happen at a publish on this channel.
+    /// Executes a test's publish fault on this channel.
     #[cold]
     pub(super) fn inject(&mut self, op: &mut Operation<'_>, number: u16, fault: PublishFault) {
         match fault {
@@ -58,7 +58,7 @@ impl ConnectionSession {
             PublishFault::CloseChannel { code, text } => {
                 self.end_channel(op, number, ReplyCode(code), cut(&text), basic::Publish::ID);
             }
-            // They are answers, and end nothing.
+            // These only answer a publish; the channel goes on.
             PublishFault::Nack | PublishFault::Return => {}
         }
     }

@@ -1,4 +1,4 @@
-//! Operations of a connection that go on in later turns.
+//! Operations of a connection that continue in later turns.
 
 use amqp_codec::{
     Arguments,
@@ -19,12 +19,12 @@ use crate::{
 };
 
 impl ConnectionSession {
-    /// What its channels have published in transactions that nobody will commit.
+    /// The publishes of all its transactions, which will not be committed.
     pub(super) fn take_publishes(&mut self) -> Vec<Segments<Prepared>> {
         self.channels.iter_mut().flatten().filter_map(|channel| channel.take_publishes()).collect()
     }
 
-    /// Goes on with what was interrupted; tells whether it is done.
+    /// Continues the interrupted operation; returns whether it is done.
     pub(super) fn go_on(&mut self, op: &mut Operation<'_>) -> bool {
         let Some(mut paused) = self.paused.take() else { return true };
         let (number, method) = (paused.number, paused.method);
@@ -49,17 +49,17 @@ impl ConnectionSession {
         true
     }
 
-    /// What is wanted before what was interrupted goes on.
+    /// What has to happen before the interrupted operation continues.
     pub(super) fn next_turn(&self, shared: &Shared) -> Wants {
         if self.waits(shared) { Wants::Commit } else { Wants::Turn }
     }
 
-    /// Tells whether what was interrupted waits for others' transactions. Who ends those wakes it.
+    /// Tells whether the interrupted operation waits for other transactions. Their end wakes it.
     pub(crate) fn waits(&self, shared: &Shared) -> bool {
         self.paused.as_ref().is_some_and(|paused| shared.vhost.waits(&paused.work))
     }
 
-    /// An operation is done: says so.
+    /// Answers an operation that is done.
     pub(super) fn finish(&mut self, op: &mut Operation<'_>, paused: Paused) -> Result<(), Refusal> {
         if let Then::Close = paused.then {
             op.shared.outboxes.send(self.id, 0, &connection::CloseOk {});
@@ -79,21 +79,21 @@ impl ConnectionSession {
         }
     }
 
-    /// Does what is left to be done of an operation of this connection, in this turn or in later
-    /// ones, and says so.
+    /// Executes the rest of an operation of this connection, in this turn or in later ones, and
+    /// then answers.
     pub(super) fn run(&mut self, op: &mut Operation<'_>, paused: Paused) {
         self.paused = Some(Box::new(paused));
         self.go_on(op);
     }
 
-    /// Does what is left to be done when a channel, or with 0 all of them, has ended, without
-    /// waiting for it.
+    /// Executes what remains of a channel, or with 0 of all channels, without anybody waiting for
+    /// it.
     pub(super) fn leave_behind(&mut self, op: &mut Operation<'_>, number: u16, mut work: Work) {
         let Shared { vhost, outboxes, .. } = &mut *op.shared;
         if let Some(paused) = self.paused.take_if(|paused| [0, paused.number].contains(&number)) {
             work = Work::InOrder([paused.into_work(), work].into());
         }
-        // An error is nobody's any more.
+        // Nobody is left whom an error could be told.
         if !vhost.proceed(op.now, &mut work, outboxes).unwrap_or(true) {
             vhost.abandon(work);
         }

@@ -1,4 +1,4 @@
-//! How much of the memory a connection's unfinished content takes.
+//! The memory of a connection's incomplete content.
 
 use bytes::BytesMut;
 
@@ -6,7 +6,7 @@ use super::{ConnectionSession, Wants};
 use crate::session::shared::Operation;
 
 impl ConnectionSession {
-    /// Weighs what has come and is no message yet.
+    /// Counts the content that is not published yet.
     pub(super) fn weigh(&mut self, op: &mut Operation<'_>, input: &BytesMut, wants: Wants) {
         let mut sending = std::mem::take(&mut self.sending);
         for number in sending.drain(..) {
@@ -16,7 +16,7 @@ impl ConnectionSession {
         }
         self.sending = sending;
         self.unpublished = self.unpublished.saturating_add_signed(op.unpublished);
-        // What is not looked at yet is not its fault.
+        // Input that the broker has not processed yet does not count against the client.
         let begun = if wants == Wants::Input { input.len() as u64 } else { 0 };
         let (held, buffer) = (self.unpublished + begun, input.capacity() as u64 - begun);
         op.shared.holdings.received(self.id, held, buffer);

@@ -1,27 +1,27 @@
-//! RabbitMQ's words for frames that are none, or out of place.
+//! RabbitMQ's texts for malformed or unexpected frames.
 
 use amqp_codec::{Error, FRAME_OVERHEAD, FrameHeader, FrameKind, frame::HEADER_LEN, method::connection};
 
 use crate::core::rabbitmq::{refusal::Refusal, term::binary};
 
-/// The octets of a frame that are shown to who sent it.
+/// How many octets of a frame are shown to its sender.
 const SHOWN: usize = 16;
-/// A method's class and number, before its arguments.
+/// The length of a method id, before the arguments.
 const METHOD_ID: usize = 4;
-/// The octets that the methods of the connection begin with.
+/// The octets with which methods of the connection begin.
 const CONNECTION_CLASS: [u8; 2] = connection::CLASS_ID.to_be_bytes();
 
-/// The octets by which a frame may be longer than what was agreed on: as RabbitMQ does, `frame_max`
-/// is held against the payload alone, though by section 4.2.3 header and end count too.
+/// How many octets a frame may exceed the agreed size by: like RabbitMQ the broker applies
+/// `frame_max` to the payload alone, though by section 4.2.3 it includes header and end marker.
 pub(crate) const LENIENCY: usize = FRAME_OVERHEAD;
 
-/// A frame that the connection itself has no use for.
+/// A frame that is not allowed on channel 0.
 pub(crate) fn out_of_place(header: FrameHeader, payload: &[u8]) -> Refusal {
     Refusal::UnexpectedFrame(format!("type {}, {}", header.kind.octet(), octets(header, payload)).into())
 }
 
-/// A frame whose last octet is wrong. Where the frame is longer than it says, that octet is one of
-/// its arguments.
+/// Describes a frame with a wrong end marker. If the frame is longer than its size says, that octet
+/// is one of its arguments.
 fn bad_end(header: FrameHeader, payload: &[u8], end: u8) -> String {
     let (kind, shown) = (header.kind.octet(), octets(header, payload));
     match is_secret(header, payload) {
@@ -36,8 +36,8 @@ fn is_secret(header: FrameHeader, payload: &[u8]) -> bool {
     header.kind == FrameKind::Method && (header.channel == 0 || payload.starts_with(&CONNECTION_CLASS))
 }
 
-/// Shows what is in a frame. Of a method of the connection RabbitMQ shows sixteen octets too, here
-/// none of its arguments is shown.
+/// Shows a frame's first octets. RabbitMQ shows sixteen of every frame; here the arguments of a
+/// method of the connection are hidden.
 pub(crate) fn octets(header: FrameHeader, payload: &[u8]) -> String {
     let count = if is_secret(header, payload) { METHOD_ID } else { SHOWN };
     match payload.split_at_checked(count) {
@@ -46,7 +46,7 @@ pub(crate) fn octets(header: FrameHeader, payload: &[u8]) -> String {
     }
 }
 
-/// What is unread begins with a frame whose first octets are wrong, or the last.
+/// The refusal of the frame at the start of the unread input, whose header or end marker is wrong.
 pub(crate) fn bad_frame(error: &Error, unread: &[u8], frame_max: usize) -> Refusal {
     let kind = unread.first().copied().unwrap_or_default();
     let text = match error {

@@ -1,4 +1,4 @@
-//! Acknowledgements and refusals, read past the table of methods.
+//! Acknowledgements and rejections, decoded without the table of methods.
 
 use amqp_codec::{
     Error, MethodId,
@@ -8,7 +8,7 @@ use amqp_codec::{
 
 use crate::core::{entities::unacked::Outcome, vhost::deliver::Settlement};
 
-/// The outcome of a delivery that is refused.
+/// The outcome of a delivery that is rejected.
 const fn refused(requeue: bool) -> Outcome {
     if requeue { Outcome::Requeued } else { Outcome::Rejected }
 }

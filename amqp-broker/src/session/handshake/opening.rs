@@ -2,19 +2,19 @@
 
 use std::fmt;
 
-/// The first octets of a client; where there were fewer, zeros after them.
+/// The first octets of a client, padded with zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Opening(pub(crate) [u8; 8]);
 
-// What it most likely is, for whoever looks for a client that was set up wrongly.
+// The text names the likely protocol, which helps to find a misconfigured client.
 impl fmt::Display for Opening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            // Section 3.8 of AMQP 1.0, which has its protocols by number there.
+            // AMQP 1.0 puts a protocol id before the version (its part 2, section 2.2).
             [b'A', b'M', b'Q', b'P', id, major, minor, revision] => {
                 write!(f, "it asks for AMQP {id} {major} {minor} {revision}")
             }
-            // A handshake record, of which the version begins with 3 (RFC 8446 section 5.1).
+            // This is a TLS handshake record, whose version begins with 3 (RFC 8446 section 5.1).
             [0x16, 3, ..] => f.write_str("it speaks TLS, which is not spoken at this address"),
             [b'G', b'E', b'T', b' ', ..]
             | [b'H', b'E', b'A', b'D', b' ', ..]

@@ -1,4 +1,4 @@
-//! How what survives is written: keys and values.
+//! The encoding of persistent state: keys and values.
 
 use amqp_codec::{ShortString, Table};
 use bytes::{Buf, BufMut, Bytes};
@@ -9,11 +9,11 @@ use crate::core::{
     rabbitmq::exchange_declaration::{ExchangeDeclaration, Kind},
 };
 
-/// The first octet of a key says what it is of.
+/// The first octet of a key is the kind of its record.
 pub(crate) const EXCHANGE: u8 = b'e';
 pub(crate) const QUEUE: u8 = b'q';
 pub(crate) const BINDING: u8 = b'b';
-/// Where an empty stream goes on.
+/// The next offset of an empty stream.
 pub(crate) const EMPTIED: u8 = b's';
 
 const AUTO_DELETE: u8 = 1;
@@ -52,7 +52,7 @@ fn entity(flags: u8, names: &[&ShortString], arguments: &Table) -> Vec<u8> {
     value
 }
 
-/// Reads an exchange or a queue; `None` when it is neither.
+/// Reads an exchange or a queue; `None` when the record is neither.
 pub(crate) fn read_entity(key: &[u8], value: &[u8]) -> Option<Record> {
     let (&kind, serial) = key.split_first()?;
     let serial = u64::from_be_bytes(serial.try_into().ok()?);
@@ -84,7 +84,7 @@ fn read_name(from: &mut &[u8]) -> Option<ShortString> {
     ShortString::from_bytes("name", Bytes::copy_from_slice(name)).ok()
 }
 
-/// Reads where an empty stream goes on.
+/// Reads the next offset of an empty stream.
 pub(crate) fn read_emptied(key: &[u8], value: &[u8]) -> Option<Record> {
     let (_, queue) = key.split_first()?;
     let (queue, end) =
@@ -92,7 +92,7 @@ pub(crate) fn read_emptied(key: &[u8], value: &[u8]) -> Option<Record> {
     Some(Record::Emptied { queue, end })
 }
 
-/// The key of a binding; its arguments, which may be long, go by their hash.
+/// The key of a binding. It holds a hash of the arguments, which may be long.
 pub(crate) fn binding_key(binding: &DurableBinding) -> Vec<u8> {
     let mut key = vec![BINDING];
     key.put_u64(binding.source);
@@ -103,7 +103,7 @@ pub(crate) fn binding_key(binding: &DurableBinding) -> Vec<u8> {
     key
 }
 
-/// The hash FNV-1a: the same in every version, which std's is not.
+/// The hash FNV-1a, which is the same in every version; the standard library's is not.
 pub(crate) fn fnv(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
@@ -123,13 +123,13 @@ pub(crate) fn read_binding(key: &[u8], arguments: &[u8]) -> Option<DurableBindin
     })
 }
 
-/// The key of a message: they are in the order of their queue.
+/// The key of a message: keys sort in the order of the queue.
 pub(crate) fn message_key(queue: u64, position: u64) -> [u8; 16] {
     (u128::from(queue) << 64 | u128::from(position)).to_be_bytes()
 }
 
-/// A message, but for a large body, which is apart under this number. The clock began `began`
-/// milliseconds after 1970.
+/// The record of a message; a large body is stored separately under its number. The clock began
+/// `began` milliseconds after 1970.
 pub(crate) fn message(stored: &Stored, body: Option<u64>, began: u64) -> Vec<u8> {
     let packed = stored.message.pack();
     let mut value = Vec::with_capacity(32 + packed.bytes.len());
@@ -151,10 +151,10 @@ pub(crate) fn message(stored: &Stored, body: Option<u64>, began: u64) -> Vec<u8>
     value
 }
 
-/// A message as it was written.
+/// A message as it was read.
 pub(crate) struct Written {
     pub(crate) stored: Stored,
-    /// The number of its body, when that is apart.
+    /// The number of its body, when that is stored separately.
     pub(crate) body: Option<u64>,
 }
 

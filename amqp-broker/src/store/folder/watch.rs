@@ -1,5 +1,5 @@
-//! The thread beside the writing: it has the mark of how far is synced on the disk, and looks at
-//! free space.
+//! The thread that syncs the mark of progress and watches free space, in parallel to the writing
+//! thread.
 
 use std::{
     fs::File,
@@ -15,17 +15,17 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-/// The time between two looks at free space: they are the more frequent the sooner it may be gone,
-/// at this rate, as RabbitMQ does it.
+/// The pauses between two checks of free space. As in RabbitMQ, they are shorter when space may run
+/// out sooner.
 const OFTEN: Duration = Duration::from_millis(100);
 const SELDOM: Duration = Duration::from_secs(10);
 const FASTEST_DISK: u64 = 250_000;
 
 /// The thread beside the writing.
 pub(crate) struct Watch {
-    /// The file that tells how far is synced.
+    /// The file with the mark.
     mark: File,
-    /// The time between two syncs of it, at the least: they take the disk's time from the journal.
+    /// The least time between two syncs of it, because they compete with those of the journal.
     pause: Duration,
     has_changed: AtomicBool,
     state: Mutex<State>,
@@ -57,14 +57,14 @@ impl Watch {
         }
     }
 
-    /// Nothing is to be watched any more.
+    /// Ends the watching.
     pub(crate) fn end(&self) {
         self.state.lock().ends = true;
         self.wake.notify_one();
     }
 
-    /// Starts the thread that watches; it tells whether less than `limit` bytes are free, whenever
-    /// that changes.
+    /// Starts the thread; `tell` is called whenever free space falls below `limit` bytes or
+    /// recovers.
     pub(crate) fn start(
         self: &Arc<Self>,
         folder: &Path,
@@ -98,7 +98,7 @@ impl Watch {
         }
     }
 
-    /// Waits until it is time to look at what is free, or to sync a change; whether it goes on.
+    /// Waits until it is time to check free space or to sync a change; returns whether to go on.
     fn wait(&self, look_at: Instant, sync_at: Instant) -> bool {
         let mut state = self.state.lock();
         while !state.ends {
@@ -111,14 +111,14 @@ impl Watch {
         !state.ends
     }
 
-    /// Tells whether there is a change, and it is time to sync it; if so it counts as synced.
+    /// Tells whether there is a change and it is time to sync it, and counts it as synced then.
     fn is_to_be_synced(&self, sync_at: Instant) -> bool {
         let mut state = self.state.lock();
         Instant::now() >= sync_at && std::mem::take(&mut state.has_changed)
     }
 
     fn sync(&self) -> io::Result<()> {
-        // A change from here on is synced next time.
+        // A later change is synced next time.
         self.has_changed.store(false, Ordering::Release);
         self.mark.sync_data()
     }
@@ -135,7 +135,7 @@ fn say(folder: &Path, free: u64, limit: u64) {
     }
 }
 
-/// The bytes that are free to us.
+/// The free space that is available to us, in bytes.
 fn free(folder: &Path) -> io::Result<u64> {
     let of = rustix::fs::statvfs(folder)?;
     Ok(of.f_bavail.saturating_mul(of.f_frsize))
