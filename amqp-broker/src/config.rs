@@ -6,43 +6,43 @@ use amqp_codec::Tune;
 
 use crate::{core::limits::Limits, users::Users};
 
-/// The memory that all may take where nobody knows how much memory there is.
+/// The memory limit where the system does not tell how much memory there is.
 const MEMORY_UNKNOWN: u64 = 2 << 30;
 
-/// Everybody knows its name and its password.
+/// The default user, whose name and password everybody knows.
 const DEFAULT_USER: &str = "guest";
 
 /// Users, virtual hosts and limits.
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) users: Users,
-    /// The user that a client is who logs in with ANONYMOUS.
+    /// The user of clients that log in with ANONYMOUS.
     pub(crate) anonymous: Option<String>,
-    /// The users who log in from this machine only.
+    /// The users who may log in from this machine only.
     pub(crate) loopback_users: BTreeSet<String>,
     vhosts: BTreeSet<String>,
     pub(crate) channel_max: u16,
     pub(crate) frame_max: u32,
     heartbeat: u16,
     pub(crate) max_message_size: u64,
-    /// Connections of each virtual host.
+    /// The most connections of each virtual host.
     pub(crate) max_connections: usize,
     pub(crate) limits: Limits,
-    /// Bytes that all may take, and each virtual host.
+    /// The memory limits of the broker and of each virtual host, in bytes.
     pub(crate) memory_limit: Option<u64>,
     pub(crate) vhost_memory_limit: Option<u64>,
-    /// The time for which a connection that holds too much memory may make no progress.
+    /// How long a connection that holds too much memory may be stalled.
     pub(crate) stall_timeout: Duration,
-    /// Bytes that are to stay free on the disk.
+    /// How many bytes must stay free on the disk.
     pub(crate) disk_free_limit: u64,
-    /// The time after a sync of the journal in which the mark that tells of it is synced.
+    /// How much later than the journal the mark may be synced.
     pub(crate) mark_delay: Duration,
     pub(crate) login_timeout: Duration,
     pub(crate) product: String,
     pub(crate) product_version: String,
 }
 
-// In a few words.
+// The output is short, and shows no password.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
@@ -98,8 +98,7 @@ impl Config {
         self.vhosts.insert(name);
     }
 
-    /// Adds what everybody expects where nothing was said: user `guest` with password `guest`,
-    /// virtual host `/`.
+    /// Adds the defaults: user `guest` with password `guest`, virtual host `/`.
     pub(crate) fn fill_in(&mut self) {
         if self.users.is_empty() {
             self.users.add(DEFAULT_USER.to_owned(), Some(DEFAULT_USER.to_owned()));
@@ -121,7 +120,7 @@ impl Config {
         self.vhosts.contains(name)
     }
 
-    /// Bytes that each virtual host may take.
+    /// The memory limit of each virtual host, in bytes.
     pub(crate) fn vhost_memory(&self) -> u64 {
         let all = || machine_memory().map_or(MEMORY_UNKNOWN, |bytes| bytes / 5 * 2);
         let part = || self.memory_limit.unwrap_or_else(all) / (self.vhosts.len() as u64).max(1);
@@ -139,7 +138,7 @@ impl Config {
     }
 }
 
-/// The memory that the machine has, in bytes, where the system tells.
+/// The machine's memory in bytes, where the system tells.
 fn machine_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;

@@ -1,12 +1,12 @@
-//! Why a broker can go on no more.
+//! Why a broker has failed.
 
 use std::{io, path::PathBuf, sync::Arc};
 
-/// Why a broker can go on no more: see [`Broker::failed`](crate::Broker::failed).
+/// Why a broker has failed; see [`Broker::failed`](crate::Broker::failed).
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// What is to survive cannot be written: such as where the disk is full.
+    /// Persistent state cannot be written, for example because the disk is full.
     #[error("cannot write to {}", .path.display())]
     Disk {
         /// The folder.

@@ -1,4 +1,4 @@
-//! What a test wants to go wrong.
+//! Faults that tests inject.
 
 pub(crate) mod plan;
 pub(crate) mod publish_faults;
@@ -17,11 +17,11 @@ use crate::{
     session::command::{Command, cut},
 };
 
-/// Makes things go wrong, so that a client's tests see what a broker does on a bad day: see
+/// Injects faults, so that the tests of a client see a broker that misbehaves; see
 /// [`Broker::faults`].
 ///
-/// All of it works over TCP and in memory, and under tokio's paused clock. What is said holds from
-/// then on for every connection of the broker, until [`clear`](Faults::clear).
+/// All faults work over TCP and in memory, and under tokio's paused clock. A fault holds from the
+/// call on for every connection of the broker, until [`clear`](Faults::clear).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -29,45 +29,46 @@ use crate::{
 ///
 /// let broker = Broker::builder().build();
 /// let faults = broker.faults();
-/// faults.nack_publishes(2);                     // the next two publishes are nacked
-/// faults.drop_at_frame(Direction::In, 7);       // the next connection ends at the client's seventh frame
-/// faults.drop_connections();                    // those there are end now
-/// faults.clear();                               // from here on all goes well again
+/// faults.nack_publishes(2);                 // the next two publishes are nacked
+/// faults.drop_at_frame(Direction::In, 7);   // the next connection ends at its client's 7th frame
+/// faults.drop_connections();                // the present connections end now
+/// faults.clear();                           // no fault holds any more
 /// # Ok::<(), std::io::Error>(())
 /// # })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
 /// # On drop
-/// Nothing: what was said still holds.
+/// Nothing happens: the faults stay in force.
 #[derive(Clone, Debug)]
 pub struct Faults {
     broker: Broker,
 }
 
 impl Broker {
-    /// Makes things go wrong, for tests.
+    /// Injects faults, for tests.
     pub fn faults(&self) -> Faults {
         Faults { broker: self.clone() }
     }
 }
 
-/// Connections.
+/// Faults of connections.
 impl Faults {
-    /// Ends every connection now, without a word: a network that breaks, a broker that crashes.
-    /// Connections that come later are served.
+    /// Drops every connection now, without a close, like a network failure or a crash of the
+    /// broker. Later connections are served.
     pub fn drop_connections(&self) {
         self.broker.inner.clients.all().iter().for_each(|client| client.command(Command::Drop));
     }
 
-    /// Ends one connection now, without a word; `id` is
-    /// [`ConnectionInfo::id`](crate::ConnectionInfo::id). Tells whether there is such a one.
+    /// Drops one connection now, without a close; `id` is
+    /// [`ConnectionInfo::id`](crate::ConnectionInfo::id). Returns whether there is such a
+    /// connection.
     pub fn drop_connection(&self, id: u64) -> bool {
         self.command(id, Command::Drop)
     }
 
-    /// Ends the connections now, without a word, to which their client gave this name (its property
-    /// `connection_name`). Tells how many there were.
+    /// Drops all connections of this name now, without a close. The name is the client's property
+    /// `connection_name`. Returns how many there were.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -81,19 +82,19 @@ impl Faults {
         self.command_named(name, &Command::Drop)
     }
 
-    /// Closes the connections with this code and text, cut to 255 bytes, to which their client gave
-    /// this name. Tells how many there were.
+    /// Closes all connections of this name with this code and text, which is cut to 255 bytes.
+    /// Returns how many there were.
     pub fn close_connections_named(&self, name: &str, code: u16, text: &str) -> usize {
         self.command_named(name, &Command::Close { code: ReplyCode(code), text: cut(text) })
     }
 
-    /// Ends the next connection that comes, without a word, at its `n`-th frame, which is lost: one
-    /// the client sends is not looked at, one the broker sends does not leave. All before it is
-    /// done and answered. Said several times, it holds for as many connections, in this order.
+    /// Drops the next new connection, without a close, at its `n`-th frame, which is lost: one from
+    /// the client is not processed, one from the broker is not sent. All frames before it are
+    /// processed and answered. Repeated calls apply to as many connections, in this order.
     ///
-    /// Frames are counted from 1 and from the first of the connection, those of the login included,
-    /// heartbeats not: the client's first is `start-ok`, the broker's `start`. A publish is two
-    /// frames or more.
+    /// Frames are counted from 1 and from the beginning of the connection, including those of the
+    /// login but not heartbeats: the client's first is `start-ok`, the broker's `start`. A publish
+    /// takes two frames or more.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -113,8 +114,8 @@ impl Faults {
         self.broker.inner.faults.cut(Cut { direction, frame: n.max(1) });
     }
 
-    /// Refuses the connections that come in this time: over TCP they are accepted and closed at
-    /// once, in memory the stream has ended. Those there are go on.
+    /// Refuses new connections for this time: over TCP they are accepted and closed at once, in
+    /// memory the stream ends at once. Open connections continue.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -132,14 +133,14 @@ impl Faults {
         self.broker.inner.faults.refuse_for(time);
     }
 
-    /// Refuses the next `count` connections that come; 0 refuses none, `u64::MAX` all until
+    /// Refuses the next `count` connections; 0 refuses none, `u64::MAX` all until
     /// [`clear`](Faults::clear).
     pub fn refuse_connections(&self, count: u64) {
         self.broker.inner.faults.refuse_next(count);
     }
 
-    /// Closes a connection with this code and text, cut to 255 bytes. Tells whether there is such a
-    /// connection.
+    /// Closes a connection with this code and text, which is cut to 255 bytes. Returns whether
+    /// there is such a connection.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -155,22 +156,22 @@ impl Faults {
         self.command(connection, Command::Close { code: ReplyCode(code), text: cut(text) })
     }
 
-    /// Closes a channel with this code and text, cut to 255 bytes. Tells whether there is such a
-    /// connection; on one that has no such channel nothing happens.
+    /// Closes a channel with this code and text, which is cut to 255 bytes. Returns whether there
+    /// is such a connection; if it has no such channel, nothing happens.
     pub fn close_channel(&self, connection: u64, channel: u16, code: u16, text: &str) -> bool {
         let command = Command::CloseChannel { number: channel, code: ReplyCode(code), text: cut(text) };
         self.command(connection, command)
     }
 
-    /// Holds back all that the broker writes for at least this long, each time it has something to
-    /// write; zero ends that. Nothing is reordered, and the connection still reads meanwhile.
+    /// Delays all output by at least this long; zero ends that. The order stays, and the connection
+    /// is still read meanwhile.
     pub fn delay_answers(&self, delay: Duration) {
         self.broker.inner.faults.set_delay(delay);
     }
 
     /// Holds publishers back as RabbitMQ does when memory is short: from its next publish on a
-    /// connection is told `connection.blocked` with this reason, if it is capable of it, and is not
-    /// read from. Whoever only consumes goes on. A reason longer than 255 bytes is cut.
+    /// connection is not read, and is sent `connection.blocked` with this reason if the client has
+    /// that capability. Clients that only consume continue. A reason over 255 bytes is cut.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -186,13 +187,14 @@ impl Faults {
         self.broker.inner.hosts().for_each(|host| host.with(|_, shared| shared.block(Some(reason.clone()))));
     }
 
-    /// Lets publishers go on, and tells those that were told: `connection.unblocked`.
+    /// Lets publishers continue; those that were sent `connection.blocked` are sent
+    /// `connection.unblocked`.
     pub fn unblock(&self) {
         self.broker.inner.hosts().for_each(|host| host.with(|_, shared| shared.block(None)));
     }
 
-    /// Ends all that was said and is not done yet. What has been closed, deleted or cancelled stays
-    /// so.
+    /// Cancels all faults that have not happened yet. What has been closed, deleted or cancelled
+    /// stays so.
     pub fn clear(&self) {
         self.broker.inner.faults.clear();
         self.unblock();
@@ -212,16 +214,16 @@ impl Faults {
     }
 }
 
-/// Publishes, confirms, consumers and queues.
+/// Faults of publishes, confirms, consumers and queues.
 impl Faults {
     /// Nacks the next `count` publishes on channels in confirm mode; none of them gets into a
-    /// queue. Other channels' publishes do not count. 0 ends it, `u64::MAX` goes on until
+    /// queue. Publishes on other channels do not count. 0 ends it, `u64::MAX` goes on until
     /// [`clear`](Faults::clear).
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// let broker = amqp_broker::Broker::builder().build();
-    /// broker.faults().nack_publishes(1);   // ... and a client's first publish is nacked, its second confirmed
+    /// broker.faults().nack_publishes(1);   // a client's first publish is nacked, its second confirmed
     /// # Ok::<(), std::io::Error>(())
     /// # })?;
     /// # Ok::<(), std::io::Error>(())
@@ -230,9 +232,9 @@ impl Faults {
         self.broker.inner.faults.publish_faults.nack(count);
     }
 
-    /// Has this happen in place of the `n`-th publish from now on, counted from 1 over all
-    /// connections. Said several times, each counts for itself; where two are for the same publish,
-    /// the second is for the next one. Publishes in transactions do not count.
+    /// Injects this fault instead of the `n`-th publish from now on, counted from 1 over all
+    /// connections. Each call counts separately; when two apply to the same publish, the second
+    /// applies to the next one. Publishes in transactions do not count.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -249,36 +251,34 @@ impl Faults {
         self.broker.inner.faults.publish_faults.plan(None, n, fault);
     }
 
-    /// As [`at_publish`](Self::at_publish), counted over the connections to which their client gave
-    /// this name.
+    /// As [`at_publish`](Self::at_publish), counted over the connections of this name.
     pub fn at_publish_of(&self, connection: &str, n: u64, fault: PublishFault) {
         self.broker.inner.faults.publish_faults.plan(Some(connection.to_owned()), n, fault);
     }
 
-    /// Returns the next `count` mandatory publishes with 312 NO_ROUTE, wherever they would have
-    /// gone; in confirm mode each is confirmed after that, as RabbitMQ does it. Publishes that are
-    /// not mandatory do not count.
+    /// Returns the next `count` mandatory publishes with 312 NO_ROUTE, even if a queue would take
+    /// them. In confirm mode each is confirmed after that, as by RabbitMQ. Publishes that are not
+    /// mandatory do not count.
     pub fn return_publishes(&self, count: u64) {
         self.broker.inner.faults.publish_faults.return_messages(count);
     }
 
-    /// Swallows the next `count` confirms, acks and nacks alike: the messages get where they should
-    /// and the publisher does not learn of it. Later confirms of such a channel come one by one, so
+    /// Swallows the next `count` confirms, acks and nacks alike: the messages are routed, but the
+    /// publisher does not learn of it. Later confirms of such a channel are sent one by one, so
     /// that none covers a swallowed one.
     pub fn swallow_confirms(&self, count: u64) {
         self.broker.inner.faults.publish_faults.swallow_confirms(count);
     }
 
-    /// Ends the consumers of a queue, all of them or those of one tag, and tells the clients that
-    /// are capable of it with `basic.cancel`, as when a queue fails over. Tells how many there
-    /// were.
+    /// Ends the consumers of a queue, all or those of one tag. Clients with that capability are
+    /// sent `basic.cancel`, as when a queue fails over. Returns how many there were.
     pub fn cancel_consumers(&self, vhost: &str, queue: &str, consumer_tag: Option<&str>) -> usize {
         let Some(host) = self.broker.inner.host(vhost) else { return 0 };
         host.with(|now, shared| shared.vhost.expel(now, queue, consumer_tag, &mut shared.outboxes))
     }
 
-    /// Deletes a queue, whoever uses it; tells how many messages were ready in it, `None` when
-    /// there is none of this name.
+    /// Deletes a queue, whoever uses it. Returns how many messages were ready; `None` when there is
+    /// none of this name.
     pub fn delete_queue(&self, vhost: &str, name: &str) -> Option<u32> {
         let host = self.broker.inner.host(vhost)?;
         host.with(|now, shared| {

@@ -113,7 +113,7 @@
 //! error. What a client wrote is escaped in them where it would end, colour or turn a line, and cut
 //! at 256 characters. No secret is in any.
 
-// What notes changes for the disk is there in any case.
+// The code that records changes is compiled even when there is no store.
 #![cfg_attr(not(feature = "durable"), allow(dead_code))]
 
 mod broker;

@@ -9,23 +9,23 @@ use amqp_broker::{Broker, Listener, Report, Tls};
 use rustix::io::Errno;
 use tokio::net::lookup_host;
 
-/// Where there is no address.
+/// The address to listen at when none is configured.
 const DEFAULT: &str = "127.0.0.1:5672";
 
-/// What the program listens with.
+/// The listeners of the program.
 ///
 /// # On drop
-/// It listens no more.
+/// They stop listening.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     all: Vec<(Listener, &'static str)>,
 }
 
 impl Listeners {
-    /// Listens at all of these addresses, or where nothing is said at the usual one.
+    /// Listens at all of these addresses, or at the default one.
     ///
     /// # Errors
-    /// When it cannot be listened at one of them: the words name it.
+    /// When listening at one of them fails; the message names it.
     pub(crate) async fn open(
         broker: &Broker,
         plain: &[String],
@@ -46,7 +46,7 @@ impl Listeners {
     }
 
     /// Listens at an address or, as RabbitMQ does, at all addresses of a name: `localhost` is
-    /// 127.0.0.1 and, mostly, `::1`.
+    /// 127.0.0.1 and usually also `::1`.
     async fn listen(&mut self, broker: &Broker, address: &str, tls: Option<&Tls>) -> Result<(), String> {
         let refused = |error: &io::Error| refused(address, error);
         let (mut is_heard, mut missing) = (false, None);
@@ -72,7 +72,7 @@ impl Listeners {
         Ok(())
     }
 
-    /// Says on standard output where it listens.
+    /// Prints the addresses to standard output.
     ///
     /// # Errors
     /// When nothing can be written there.
@@ -86,7 +86,7 @@ impl Listeners {
     }
 }
 
-/// The addresses of a name, each once.
+/// The addresses of a name, without duplicates.
 async fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
     let mut all = Vec::new();
     for address in lookup_host(name).await? {
@@ -100,8 +100,7 @@ async fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-/// Tells whether an address is one that this machine does not have, as it has none of IPv6 where
-/// that is turned off.
+/// Tells whether this machine does not have the address, as with IPv6 turned off.
 fn is_of_another_machine(error: &io::Error) -> bool {
     let no_such_family = Some(Errno::AFNOSUPPORT.raw_os_error());
     error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == no_such_family
@@ -135,7 +134,7 @@ mod tests {
     async fn where_it_cannot_be_listened_the_address_is_named() {
         let broker = Broker::builder().build();
         let taken = broker.listen("127.0.0.1:0").await.unwrap();
-        // An address of documentation (RFC 5737), which no machine has.
+        // This is an address for documentation (RFC 5737), which no machine has.
         for address in ["5672", "", "127.0.0.1:99999", "203.0.113.1:0", &taken.local_addr().to_string()] {
             let error = Listeners::open(&broker, &[address.to_owned()], &[], None).await.unwrap_err();
             assert!(error.starts_with(&format!("cannot listen on {address}: ")), "{error}");

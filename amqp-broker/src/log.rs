@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
@@ -20,7 +20,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// What cannot be a filter.
+/// An invalid filter.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{of} {filter}: it is neither one of the levels {LEVELS} nor a filter such as amqp_broker=debug: {why}"
@@ -36,7 +36,7 @@ const LEVELS: &str = "off, error, warn, info, debug, trace";
 /// Begins to log.
 ///
 /// # Errors
-/// When the filter is none.
+/// When the filter is invalid.
 pub(crate) fn begin(filter: Option<&str>, format: LogFormat) -> Result<(), FilterError> {
     let builder = tracing_subscriber::fmt().with_env_filter(filter_of(filter)?).with_writer(stderr);
     match format {
@@ -48,7 +48,7 @@ pub(crate) fn begin(filter: Option<&str>, format: LogFormat) -> Result<(), Filte
 
 fn filter_of(filter: Option<&str>) -> Result<EnvFilter, FilterError> {
     let Some(filter) = filter else { return filter_around() };
-    // Such a word is a target to tracing: a level that is spelled wrongly would silence everything.
+    // To tracing such a word is a target, so a misspelt level would silence everything.
     let is_level = LEVELS.split(", ").any(|level| level.eq_ignore_ascii_case(filter));
     if !is_level && filter.chars().all(char::is_alphabetic) {
         return Err(refused("--log", filter, "no level has this name"));
@@ -56,7 +56,7 @@ fn filter_of(filter: Option<&str>) -> Result<EnvFilter, FilterError> {
     EnvFilter::try_new(filter).map_err(|error| refused("--log", filter, error))
 }
 
-/// What the environment says, where it may say something for other programs too.
+/// The filter from the environment, which may be meant for other programs too.
 fn filter_around() -> Result<EnvFilter, FilterError> {
     match std::env::var("RUST_LOG") {
         Ok(filter) if !filter.is_empty() => {

@@ -23,7 +23,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use settings::Settings;
 use signals::Signals;
 
-// Beside glibc's: what a queue that drains frees goes back to the system.
+// Unlike glibc's allocator it returns the memory that a draining queue frees to the system.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -99,7 +99,7 @@ async fn main() -> ExitCode {
     }
     match run(&settings).await {
         Ok(()) => ExitCode::SUCCESS,
-        // Why it does not run is said however little is logged.
+        // The reason is printed even if the log level would hide it.
         Err(error) if !tracing::enabled!(tracing::Level::ERROR) => failed(&*error),
         Err(error) => {
             tracing::error!("{}", Report(&*error));
@@ -108,8 +108,8 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The error of the arguments, but for a word that belongs to no flag: it may be of a password with
-/// a space in it.
+/// The error of the arguments. It does not show a word that belongs to no flag, which may be part
+/// of a password with a space in it.
 fn without_strays(error: clap::Error) -> clap::Error {
     let is_flag = |error: &clap::Error| match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) => argument.starts_with('-'),
@@ -127,9 +127,9 @@ fn without_strays(error: clap::Error) -> clap::Error {
     }
 }
 
-/// Tells an error where there is no log.
+/// Prints an error before there is a log.
 fn failed(error: &(dyn Error + 'static)) -> ExitCode {
-    // Where standard error is closed there is nobody to tell.
+    // If standard error is closed, nobody can be told.
     let _ = writeln!(io::stderr(), "amqp-broker: {}", Report(error));
     ExitCode::FAILURE
 }
@@ -141,20 +141,21 @@ fn with_file(arguments: Arguments) -> Result<Settings, Box<dyn Error>> {
     Ok(arguments.settings.or(Settings::parse(&text).map_err(|error| about(&error))?))
 }
 
-/// Lets the process have as many open files, and so connections, as the hard limit allows: the soft
-/// one is often 1024, for programs that use select(2).
+/// Raises the limit of open files, and so of connections, to the hard limit. The soft limit is
+/// often 1024, for programs that use select(2).
 fn raise_file_limit() -> Result<(), rustix::io::Errno> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
 }
 
 async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
-    // Before anybody is told that we run: a signal from now on ends us cleanly.
+    // The handlers are installed before the addresses are announced, so that a signal after that
+    // ends the program in an orderly way.
     let mut signals = Signals::new().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let tls = settings.tls()?;
     let broker = settings.broker()?;
     let end = serve(&broker, settings, tls.as_ref(), &mut signals).await;
-    // Whatever ends it: those who wait are told, and what is on disk ends cleanly.
+    // However it ends, waiting clients are answered and the store is closed.
     tokio::select! {
         () = broker.shutdown() => {}
         () = signals.disregard() => {}
@@ -162,14 +163,14 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     end
 }
 
-/// Serves clients until a signal ends it, or a failure.
+/// Serves clients until a signal or a failure ends the program.
 async fn serve(
     broker: &Broker,
     settings: &Settings,
     tls: Option<&Tls>,
     signals: &mut Signals,
 ) -> Result<(), Box<dyn Error>> {
-    // They listen until they are dropped.
+    // The listeners are open until they are dropped.
     let listeners = Listeners::open(broker, &settings.listen, &settings.listen_tls, tls).await?;
     listeners.announce()?;
     tokio::select! {

@@ -1,5 +1,5 @@
-//! How the program is set up: flags, and a TOML file whose keys are the flags' names. What a flag
-//! says wins.
+//! The program's settings: flags, and a TOML file whose keys are the flags' names. Flags take
+//! precedence.
 
 mod access;
 mod certificate;
@@ -26,7 +26,7 @@ use self::{
 };
 use crate::log::LogFormat;
 
-/// All that can be said, in flags or in the file.
+/// All settings, from flags or from the file.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Settings {
@@ -88,7 +88,7 @@ pub(crate) struct Settings {
     #[serde(skip)]
     permissions: Vec<String>,
 
-    /// The same in the file.
+    /// The permissions in the file.
     #[arg(skip)]
     #[serde(rename = "permissions")]
     permissions_in_file: Vec<Grant>,
@@ -207,15 +207,15 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// What a file says.
+    /// Reads a file.
     ///
     /// # Errors
-    /// When it is no TOML, or says what nobody knows.
+    /// When it is not TOML, or has an unknown key.
     pub(crate) fn parse(text: &str) -> Result<Self, FileError> {
         file::parse(text)
     }
 
-    /// These settings, and where they say nothing those of a file.
+    /// These settings, completed by those of a file.
     pub(crate) fn or(self, file: Self) -> Self {
         let permissions_in_file =
             if self.permissions.is_empty() { file.permissions_in_file } else { Vec::new() };
@@ -259,11 +259,11 @@ impl Settings {
         }
     }
 
-    /// The broker they describe.
+    /// The broker that they describe.
     ///
     /// # Errors
-    /// When they do not go together, a permission is no regular expression, or the folder cannot be
-    /// used.
+    /// When they contradict each other, a permission is not a regular expression, or the folder
+    /// cannot be used.
     pub(crate) fn broker(&self) -> Result<Broker, Box<dyn Error>> {
         let builder = self.builder()?;
         Ok(match &self.data {
@@ -273,8 +273,10 @@ impl Settings {
         })
     }
 
+    /// Checks the settings without building a broker.
+    ///
     /// # Errors
-    /// As [`broker`](Self::broker), but that no file and no folder is looked at.
+    /// As [`broker`](Self::broker), except that no file or folder is accessed.
     #[cfg(test)]
     pub(crate) fn check(&self) -> Result<(), SettingsError> {
         self.builder().map(drop)
@@ -339,8 +341,8 @@ impl Settings {
         Ok(Some(channels))
     }
 
-    /// The largest frame, of 4096 bytes and more (spec section 2.3.5), which the protocol counts in
-    /// 32 bits.
+    /// The largest frame, which is at least 4096 bytes (spec section 2.3.5) and has 32 bits in the
+    /// protocol.
     fn frame_max(&self) -> Result<Option<u32>, SettingsError> {
         let Some(Size(bytes)) = self.frame_max else { return Ok(None) };
         at_least(amqp_codec::FRAME_MIN_SIZE.into(), "frame-max", bytes, ", in bytes")?;
@@ -348,7 +350,7 @@ impl Settings {
         u32::try_from(bytes).map(Some).map_err(|_| too_high)
     }
 
-    /// The certificate to show, if there is one.
+    /// The broker's certificate, if there is one.
     ///
     /// # Errors
     /// When it cannot be used, or a part of it is missing.
@@ -365,7 +367,7 @@ impl Settings {
     }
 }
 
-/// What was said first, if anything was.
+/// The first list, or the second if the first is empty.
 fn either<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
     if first.is_empty() { second } else { first }
 }
@@ -381,7 +383,7 @@ fn bytes(size: Option<Size>) -> Option<u64> {
     size.map(|Size(bytes)| bytes)
 }
 
-/// Says something to a builder that was said to us.
+/// Passes a setting to a builder, if it is given.
 fn given<T>(
     builder: BrokerBuilder,
     value: Option<T>,
@@ -434,7 +436,7 @@ mod tests {
         assert!(!format!("{both:?}").contains("secret"));
     }
 
-    /// The setters of the builder, by the names that flags and keys would have.
+    /// The setters of the builder, by the names that their flags and keys would have.
     fn setters() -> Vec<String> {
         let source = include_str!("broker/mod.rs");
         let (_, builder) = source.split_once("impl BrokerBuilder {").unwrap();
@@ -451,7 +453,7 @@ mod tests {
         let flags = <Flags as clap::CommandFactory>::command();
         for name in setters {
             assert!(flags.get_arguments().any(|flag| flag.get_long() == Some(&name)), "no flag --{name}");
-            // What is known but is no such value is refused in other words.
+            // A known key with a value of the wrong type gives another error.
             let refused = Settings::parse(&format!("{name} = {{ x = {{}} }}")).unwrap_err().to_string();
             assert!(
                 !refused.contains("unknown field `{name}`") && refused.contains("expected"),

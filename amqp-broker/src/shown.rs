@@ -1,25 +1,25 @@
-//! What a peer wrote, as a log line may have it.
+//! Texts of a peer, made safe for a log line.
 
 use std::fmt::{self, Display, Write};
 
-/// How many characters of a text are shown: a whole reply text, or a name of any length that the
-/// protocol allows.
+/// The most characters of a text that are shown: enough for a whole reply text, and for the longest
+/// name that the protocol allows.
 const MOST: usize = 256;
 
-/// A text in which a peer may have had a say, fit for a log line: what would end the line, colour
-/// it or turn its direction is escaped as in Rust's texts, and what is over 256 characters is cut
-/// off. Every name, reply text and error that comes from outside goes through here on its way to a
+/// Makes a text that may come from a peer safe for a log line: characters that would end the line,
+/// colour it or change its direction are escaped as in Rust's string literals, and it is cut to 256
+/// characters. Every name, reply text and error from outside passes through here on its way to the
 /// log, as the value of a field (`user = shown(name)`), which the log's format puts in quotes.
 pub(crate) fn shown(text: impl Display) -> String {
     let mut line = Line::default();
-    // An error says that there is enough of it.
+    // An error means that the text was cut.
     if write!(line, "{text}").is_err() {
         line.text.push('\u{2026}');
     }
     line.text
 }
 
-/// A part of a line.
+/// The beginning of a text.
 #[derive(Default)]
 struct Line {
     text: String,
@@ -37,7 +37,7 @@ impl Write for Line {
         }
         self.characters += 1;
         match character {
-            // Of what `escape_debug` escapes these alone can be seen for what they are.
+            // `escape_debug` would escape these, but they are harmless and readable.
             '"' | '\'' | '\\' => self.text.push(character),
             _ => self.text.extend(character.escape_debug()),
         }
@@ -73,7 +73,7 @@ mod tests {
     fn what_is_longer_than_a_line_bears_is_cut() {
         assert_eq!(shown("x".repeat(MOST)), "x".repeat(MOST));
         assert_eq!(shown("\u{e9}".repeat(MOST + 1)), "\u{e9}".repeat(MOST) + "\u{2026}");
-        // The escapes of all that stays are whole.
+        // Escapes are not cut in two.
         let line = shown("\n".repeat(1 << 20));
         assert_eq!(line, "\\n".repeat(MOST) + "\u{2026}");
     }

@@ -1,12 +1,12 @@
-//! What the program does about signals.
+//! The program's signals.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals the program listens to. As with RabbitMQ SIGINT and SIGTERM end it, a second one
-/// while it ends does no more, and SIGHUP, which would kill a program that does not listen, does
-/// nothing: there is no file to be read again, and no log to be opened again.
+/// The signals that the program handles. As in RabbitMQ, SIGINT and SIGTERM end it, and repeating
+/// one does nothing more. SIGHUP, whose default would kill the program, does nothing, because there
+/// is no configuration or log to reopen.
 #[derive(Debug)]
 pub(crate) struct Signals {
     interrupt: Signal,
@@ -15,10 +15,10 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on.
+    /// Installs the handlers.
     ///
     /// # Errors
-    /// When the system does not let it.
+    /// When the system refuses.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
@@ -27,7 +27,7 @@ impl Signals {
         })
     }
 
-    /// Waits for one that ends the program, and tells its name.
+    /// Waits for a signal that ends the program, and returns its name.
     pub(crate) async fn end(&mut self) -> &'static str {
         loop {
             match self.next().await {
@@ -37,7 +37,7 @@ impl Signals {
         }
     }
 
-    /// Says of each that it does nothing, while the program ends.
+    /// Logs that signals have no effect while the program ends.
     pub(crate) async fn disregard(&mut self) {
         loop {
             let signal = self.next().await;

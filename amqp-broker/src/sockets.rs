@@ -1,5 +1,5 @@
-//! How many connections there may be, by the files that the process may have open: the store and
-//! whoever accepts need some too.
+//! Limits connections by the open files of the process, because the store and the accepting of
+//! connections need some too.
 
 use std::sync::{
     Arc,
@@ -8,11 +8,10 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
-/// Files that are kept free for accepting, for listeners and for what the process opens for a
-/// moment.
+/// How many files are kept free for accepting, for listeners and for temporary files.
 const RESERVE: usize = 8;
 
-/// How many connections there are, of those that need an open file, and how many there may be.
+/// The number of connections that take an open file, and its limit.
 #[derive(Debug)]
 pub(crate) struct Sockets {
     most: usize,
@@ -20,18 +19,18 @@ pub(crate) struct Sockets {
     freed: Notify,
 }
 
-/// A connection that needs an open file.
+/// A connection that takes an open file.
 ///
 /// # On drop
-/// Another may come.
+/// Another may be accepted.
 #[derive(Debug)]
 pub(crate) struct Socket {
     sockets: Arc<Sockets>,
 }
 
 impl Sockets {
-    /// As many as there may be besides the files that are open now, and those that the store may
-    /// open.
+    /// Takes the limit of the process, less the files that are open now and those that the store
+    /// may open.
     pub(crate) fn beside(of_store: usize) -> Arc<Self> {
         Arc::new(Self::new(most(file_limit(), open_files(), of_store)))
     }
@@ -40,16 +39,16 @@ impl Sockets {
         Sockets { most, open: AtomicUsize::new(0), freed: Notify::new() }
     }
 
-    /// How many there may be, where there may be no more now.
+    /// The limit, if it is reached.
     pub(crate) fn is_full(&self) -> Option<usize> {
         (self.open.load(Ordering::Acquire) >= self.most).then_some(self.most)
     }
 
-    /// Waits until there may be one more.
+    /// Waits until there is room for a connection.
     pub(crate) async fn room(&self) {
         while self.is_full().is_some() {
             let freed = self.freed.notified();
-            // It may have been freed before we listened.
+            // Room may have come before this task listened for it.
             if self.is_full().is_none() {
                 return;
             }
@@ -57,8 +56,8 @@ impl Sockets {
         }
     }
 
-    /// One more has come. Two that listen may let in one too many each, for which there is the
-    /// reserve.
+    /// Counts a connection. Concurrent listeners may each exceed the limit by one, which the
+    /// reserve allows for.
     pub(crate) fn enter(sockets: &Arc<Self>) -> Socket {
         sockets.open.fetch_add(1, Ordering::AcqRel);
         Socket { sockets: Arc::clone(sockets) }
@@ -76,14 +75,14 @@ fn most(limit: Option<usize>, open: usize, of_store: usize) -> usize {
     limit.map_or(usize::MAX, |limit| limit.saturating_sub(open + of_store + RESERVE).max(1))
 }
 
-/// How many files the process may have open, where that is known.
+/// The limit of open files of the process, where it is known.
 #[cfg(feature = "durable")]
 pub(crate) fn file_limit() -> Option<usize> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current.and_then(|limit| usize::try_from(limit).ok())
 }
 
-/// Without a store nobody is harmed.
+/// There is no limit without a store: only the store would suffer.
 #[cfg(not(feature = "durable"))]
 fn file_limit() -> Option<usize> {
     None

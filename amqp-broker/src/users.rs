@@ -1,4 +1,4 @@
-//! Who may log in, and what they may do where. It changes while the broker runs.
+//! Users, passwords and permissions, which may change while the broker runs.
 
 use std::{
     collections::BTreeMap,
@@ -20,21 +20,21 @@ pub(crate) struct Users {
 /// A user.
 #[derive(Clone, Default)]
 struct User {
-    /// Whether it was added, and not only permitted something.
+    /// Whether the user was added, and did not only get permissions.
     is_added: bool,
-    /// Without one nobody logs in by it.
+    /// The password; without one nobody can log in by password.
     password: Option<String>,
-    /// By virtual host; `None` allows everything everywhere.
+    /// The permissions by virtual host; `None` allows everything everywhere.
     permissions: Option<BTreeMap<String, Permissions>>,
 }
 
 impl Users {
-    /// Whether none was added.
+    /// Tells whether no user was added.
     pub(crate) fn is_empty(&self) -> bool {
         !self.all.read().values().any(|user| user.is_added)
     }
 
-    /// Adds a user, or gives one another password, or none.
+    /// Adds a user, or changes or removes a user's password.
     pub(crate) fn add(&self, name: String, password: Option<String>) {
         self.change(|users| {
             let user = users.entry(name).or_default();
@@ -42,7 +42,7 @@ impl Users {
         });
     }
 
-    /// Tells whether there was one.
+    /// Removes a user; returns whether there was one.
     pub(crate) fn remove(&self, name: &str) -> bool {
         self.change(|users| users.remove(name).is_some())
     }
@@ -54,12 +54,12 @@ impl Users {
         });
     }
 
-    /// Takes a user's permissions in a virtual host away, so that it may not enter; tells whether
-    /// it could.
+    /// Removes a user's permissions in a virtual host, so that it may not enter; returns whether it
+    /// could.
     pub(crate) fn forbid(&self, user: &str, vhost: &str, all_vhosts: impl Iterator<Item = String>) -> bool {
         self.change(|users| {
             let Some(user) = users.get_mut(user) else { return false };
-            // Who may do everything everywhere may do so elsewhere from now on.
+            // A user with all permissions everywhere keeps them in the other virtual hosts.
             let everywhere = || all_vhosts.map(|vhost| (vhost, Permissions::all())).collect();
             user.permissions.get_or_insert_with(everywhere).remove(vhost).is_some()
         })
@@ -71,7 +71,8 @@ impl Users {
         result
     }
 
-    /// How often anything changed. What was asked after this is still so as long as this is.
+    /// The number of changes. What was read after it is still valid while the number stays the
+    /// same.
     pub(crate) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
@@ -80,19 +81,19 @@ impl Users {
         self.all.read().contains_key(name)
     }
 
-    /// Whether user and password go together. How long it takes does not tell how much of a
-    /// password was right.
+    /// Tells whether the password is the user's. The comparison takes equally long however much of
+    /// it is right.
     pub(crate) fn may_log_in(&self, user: &str, password: &str) -> bool {
         let users = self.all.read();
         let Some(expected) = users.get(user).and_then(|user| user.password.as_ref()) else {
             return false;
         };
         let differing = expected.bytes().zip(password.bytes()).fold(0, |bits, (a, b)| bits | (a ^ b));
-        // As with RabbitMQ an empty password is none.
+        // As in RabbitMQ, an empty password is never accepted.
         !password.is_empty() && expected.len() == password.len() && differing == 0
     }
 
-    /// What a user may do in a virtual host; `None` when it may not enter.
+    /// A user's permissions in a virtual host; `None` when it may not enter.
     pub(crate) fn access(&self, name: &str, vhost: &str) -> Option<Access> {
         let users = self.all.read();
         let permissions = match &users.get(name)?.permissions {
@@ -103,14 +104,14 @@ impl Users {
     }
 }
 
-/// Users of their own, who no longer change with the others.
+/// A clone is independent: later changes of one do not affect the other.
 impl Clone for Users {
     fn clone(&self) -> Self {
         Users { all: RwLock::new(self.all.read().clone()), changes: AtomicU64::new(0) }
     }
 }
 
-// Passwords do not show.
+// Passwords are not shown.
 impl fmt::Debug for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.all.read().keys()).finish()

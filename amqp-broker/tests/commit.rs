@@ -1,5 +1,5 @@
-//! Transactions and a process that is killed, or a client that is lost, while they are committed:
-//! each is there as a whole or not at all.
+//! Transactions while the process is killed or the client is lost during the commit: each is
+//! restored as a whole or not at all.
 
 // Clippy lets only the bodies of tests unwrap; their helpers fail a test in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -23,19 +23,20 @@ use amqp_codec::{
 use bytes::Bytes;
 use running::{Client, Program, publisher, short};
 
-/// How many messages a transaction publishes, more than fit a turn, and how many it acknowledges.
+/// How many messages a transaction publishes, which is more than a turn allows, and how many it
+/// acknowledges.
 const PUBLISHED: u64 = 20_000;
 const ACKNOWLEDGED: u64 = 20;
 
 /// How many messages of each transaction were seen.
 type Seen = BTreeMap<u64, u64>;
 
-/// How many times as long tests are to be.
+/// The factor by which tests are longer.
 fn scale() -> u64 {
     std::env::var("AMQP_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
 }
 
-/// A client with both queues and a transaction.
+/// Opens a client with both queues and a transaction.
 fn transacting(address: &str) -> io::Result<Client> {
     let mut client = Client::open(address)?;
     for queue in ["q", "tokens"] {
@@ -61,8 +62,8 @@ fn transact(client: &mut Client, number: u64) -> io::Result<()> {
     client.send(1, tx::Commit {})
 }
 
-/// Commits transactions with numbers from this one on until the broker is gone; notes the last that
-/// was confirmed, plus one.
+/// Commits transactions, numbered from this one on, until the broker is gone; stores the last one
+/// confirmed, plus one.
 fn transact_to_the_end(address: &str, from: u64, confirmed: &AtomicU64) {
     let mut number = from;
     let mut go_on = || -> io::Result<()> {
@@ -77,7 +78,7 @@ fn transact_to_the_end(address: &str, from: u64, confirmed: &AtomicU64) {
     go_on().unwrap_err();
 }
 
-/// Consumes and acknowledges until the broker is gone; what came.
+/// Consumes and acknowledges until the broker is gone; returns what came.
 fn consume_to_the_end(address: &str) -> Seen {
     let mut came = Seen::new();
     let mut client = Client::open(address).unwrap();
@@ -109,7 +110,7 @@ fn seen(client: &mut Client) -> Seen {
     seen
 }
 
-/// Puts as many tokens there as so many transactions acknowledge.
+/// Publishes as many tokens as so many transactions acknowledge.
 fn add_tokens(address: &str, transactions: u64) {
     let mut client = transacting(address).unwrap();
     client.publish_often("tokens", 0, transactions * ACKNOWLEDGED).unwrap();
@@ -128,8 +129,7 @@ fn a_transaction_is_there_as_a_whole_or_not_at_all_whenever_the_broker_is_killed
             let (address, confirmed) = (program.address.clone(), Arc::clone(&confirmed));
             move || transact_to_the_end(&address, 0, &confirmed)
         });
-        // In every other round messages are acknowledged before the transaction that they are of
-        // has come to its end.
+        // In every other round messages are acknowledged before their own transaction is complete.
         let is_consumed = round % 2 == 1;
         let consuming = is_consumed.then(|| {
             let address = program.address.clone();
@@ -188,7 +188,7 @@ fn a_transaction_is_there_as_a_whole_or_not_at_all_when_its_client_is_lost() {
         }
         drop(lost);
     }
-    // What a connection that is lost had got returns when all of it has gone.
+    // The messages of a lost connection are requeued by the time all of it is removed.
     let returned = |client: &mut Client| count(client, "tokens").is_multiple_of(ACKNOWLEDGED);
     while !returned(&mut client) || !count(&mut client, "q").is_multiple_of(PUBLISHED) {
         thread::yield_now();
@@ -202,8 +202,7 @@ fn a_transaction_is_there_as_a_whole_or_not_at_all_when_its_client_is_lost() {
     assert!(seen.values().all(|count| *count == PUBLISHED), "{seen:?}");
 }
 
-/// How much of the full queue's messages there are before a transaction pushes them out, an octet
-/// each.
+/// How many messages the full queue holds, of an octet each, before a transaction pushes them out.
 const ROOM: u64 = 20_000;
 
 fn declare_full(client: &mut Client, limit: &str, most: u64) -> io::Result<()> {
@@ -223,11 +222,11 @@ fn what_a_transaction_pushes_out_of_a_full_queue_is_there_if_it_is_not() {
         declare_full(&mut client, "x-max-length-bytes", ROOM).unwrap();
         client.publish_often("full", 1, ROOM).unwrap();
         client.call(1, tx::Commit {}).unwrap();
-        // As long as all that is there.
+        // The body is as long as all of those together.
         client.publish_body("full", Bytes::from(" ".repeat(ROOM as usize)), 1).unwrap();
         client.publish_often("q", 1, 5 * PUBLISHED).unwrap();
         client.send(1, tx::Commit {}).unwrap();
-        // It has pushed all of that out by then.
+        // By then it has pushed all of them out.
         while count(&mut looking, "q") < 2 * PUBLISHED {
             thread::yield_now();
         }
@@ -242,8 +241,8 @@ fn what_a_transaction_pushes_out_of_a_full_queue_is_there_if_it_is_not() {
     }
 }
 
-/// Commits transactions into a full queue until the broker is gone, each with two signs in `q` that
-/// it is there.
+/// Commits transactions into a full queue until the broker is gone; each puts two messages into
+/// `q`, which show that it is there.
 fn fill_to_the_end(address: &str, number: u64, confirmed: &AtomicU64) {
     let go_on = || -> io::Result<()> {
         let mut client = transacting(address)?;

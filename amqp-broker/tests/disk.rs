@@ -1,5 +1,5 @@
-//! The program and its disk: one that fills, one that fails, too few open files, and what the log
-//! says at the start.
+//! The program and its disk: a full disk, a failing disk, too few open files, and the log lines at
+//! the start.
 
 // Clippy lets only the bodies of tests unwrap; their helpers fail a test in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -20,13 +20,13 @@ use amqp_codec::{
 };
 use running::{Client, Program, publisher};
 
-/// A disk of its own, of so many megabytes.
+/// A separate disk of so many megabytes.
 struct SmallDisk {
     folder: tempfile::TempDir,
 }
 
 impl SmallDisk {
-    /// Mounts one; `None` where that is not allowed.
+    /// Mounts a disk; `None` where that is not allowed.
     fn mount(megabytes: u32) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let size = format!("size={megabytes}m");
@@ -60,7 +60,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("{what}");
 }
 
-/// Publishes until the broker says something else than a confirm.
+/// Publishes until the broker sends something else than a confirm.
 fn publish_until_something_else(client: &mut Client) -> Method {
     for number in 0.. {
         client.publish(number * 10).unwrap();
@@ -105,7 +105,7 @@ fn on_a_disk_that_is_nearly_full_publishers_are_held_back_and_consumers_drain() 
     fs::write(&filler, vec![1; 20_000_000]).unwrap();
     wait_until("it sees that", || program.log.lock().unwrap().contains("publishers are held back"));
     client.publish(10).unwrap();
-    // The one that is held back may be in already.
+    // The publish that is held back may have been executed already.
     let is_ack = |frame: &Frame| matches!(frame, Frame::Method(1, Method::Basic(basic::Method::Ack(_))));
     let mut told = client.next().unwrap();
     let is_in = is_ack(&told);
@@ -161,7 +161,7 @@ fn the_log_says_at_the_start_what_was_recovered() {
     }
 }
 
-/// The end of a program that does not start: what it says.
+/// The output of a program that does not start.
 fn refused(folder: &Path, flags: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_amqp-broker"));
     command.args(["--listen", "127.0.0.1:0", "--data"]).arg(folder).args(flags).env_remove("RUST_LOG");
@@ -175,7 +175,7 @@ fn a_damaged_folder_is_refused_until_the_flag_says_otherwise_which_is_no_key_of_
     let folder = tempfile::tempdir().unwrap();
     let program = Program::start(folder.path());
     let (mut client, mut tag) = (publisher(&program.address), 0);
-    // Each is written by itself.
+    // Each is written separately.
     (0..100).for_each(|number| client.confirmed(number..number + 1, &mut tag).unwrap());
     program.kill();
     let journal = folder.path().join("0.jnl");

@@ -1,5 +1,5 @@
-//! SIGKILL at any moment, with a ledger: nothing that was confirmed is lost, nothing that was
-//! acknowledged returns, and nobody is asked to repair anything.
+//! SIGKILL at any moment, checked with a ledger: no confirmed message is lost, no acknowledged
+//! message returns, and no repair is needed.
 
 // Clippy lets only the bodies of tests unwrap; their helpers fail a test in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -30,7 +30,7 @@ fn publish_to_the_end(address: &str, from: u64, confirmed: &AtomicU64) {
     }
 }
 
-/// Consumes and acknowledges until the broker is gone; all that came.
+/// Consumes and acknowledges until the broker is gone; returns all that came.
 fn consume_to_the_end(address: &str) -> BTreeSet<u64> {
     let mut came = BTreeSet::new();
     let mut client = Client::open(address).unwrap();
@@ -48,7 +48,7 @@ fn consume_to_the_end(address: &str) -> BTreeSet<u64> {
     came
 }
 
-/// How many times as long tests are to be.
+/// The factor by which tests are longer.
 fn scale() -> u64 {
     std::env::var("AMQP_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
 }
@@ -66,7 +66,7 @@ fn nothing_confirmed_is_lost_whenever_the_broker_is_killed() {
             let (address, confirmed) = (program.address.clone(), Arc::clone(&confirmed));
             move || publish_to_the_end(&address, from, &confirmed)
         });
-        // Every other time messages leave the queue meanwhile; not the last time, so that some are
+        // Every other time messages are consumed meanwhile, but not the last time, so that some are
         // left.
         let consuming = (round % 2 == 1).then(|| {
             let address = program.address.clone();

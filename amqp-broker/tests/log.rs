@@ -1,4 +1,4 @@
-//! What the program logs of connections, whatever a client says there.
+//! The program's log lines about connections, whatever a client sends.
 
 // Clippy lets only the bodies of tests unwrap; their helpers fail a test in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -18,7 +18,7 @@ use amqp_codec::{
 use bytes::BytesMut;
 
 const FRAME_MAX: u32 = 131_072;
-/// Ends lines in all the ways there are, colours them and turns them around.
+/// A text that ends lines in all possible ways, colours them and changes their direction.
 const EVIL: &str =
     "x\n2026-01-01T00:00:00Z ERROR forged\r\u{1b}[31m\u{85}\u{2028}\u{2029}\u{202e}\u{2066}\u{7f}\0y";
 
@@ -50,7 +50,7 @@ impl Program {
         assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
-    /// Ends it: the lines it has logged, none of which a client could make.
+    /// Ends the program; returns its log lines, none of which a client could have forged.
     fn log(mut self) -> Vec<String> {
         self.signal("-TERM");
         let mut log = String::new();
@@ -63,7 +63,7 @@ impl Program {
         log.lines().map(str::to_owned).collect()
     }
 
-    /// A client that has said the protocol header, and the address it comes from.
+    /// A client that has sent the protocol header, and its address.
     fn client(&self) -> Client {
         let stream = TcpStream::connect(&self.address).unwrap();
         let address = stream.local_addr().unwrap().to_string();
@@ -131,7 +131,7 @@ impl Client {
 
     fn close(mut self, text: &str) {
         self.send(0, connection::Close { reply_code: 200, reply_text: short(text), ..Default::default() });
-        // Answers to what came before are before its own.
+        // Answers to earlier requests come before its own.
         while !matches!(self.next(), None | Some(Method::Connection(connection::Method::CloseOk(_)))) {}
     }
 }
@@ -175,7 +175,7 @@ fn further_signals_while_it_ends_change_nothing() {
         panic!("no close")
     };
     assert_eq!(close.reply_code, 320);
-    // It waits for the client now, which does not answer before there were more.
+    // It waits for the client now, which does not answer until further signals have come.
     for signal in ["-TERM", "-INT", "-HUP"] {
         program.signal(signal);
     }
@@ -214,7 +214,7 @@ fn no_client_writes_lines_of_its_own() {
         assert!(about(&log, address).iter().any(|line| line.contains("forged")), "{log:#?}");
     }
     for line in &log {
-        // A moment in time, a level, and where in the broker.
+        // These are a time, a level, and a module of the broker.
         let words: Vec<&str> = line.split_whitespace().take(3).collect();
         let levels = ["DEBUG", "INFO", "WARN", "ERROR"];
         assert!(levels.contains(&words[1]) && words[2].starts_with("amqp_broker"), "{line}");

@@ -1,4 +1,4 @@
-//! The broker as a program: what it says, where it listens, how it ends.
+//! The broker as a program: its output, its addresses and its end.
 
 // Clippy lets only the bodies of tests unwrap; their helpers fail a test in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -36,14 +36,14 @@ impl Program {
         Program { child, stdout }
     }
 
-    /// The next line, which says where it listens.
+    /// The next line, which names the address.
     fn address(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
         line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned()
     }
 
-    /// Sends a signal and awaits the end: whether it was a clean one, and what was logged.
+    /// Sends a signal and awaits the end; returns whether it was orderly, and the log.
     fn ended_by(mut self, signal: &str) -> (bool, String) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
@@ -60,7 +60,7 @@ impl Drop for Program {
     }
 }
 
-/// What the broker says first.
+/// The first octets that the broker sends.
 fn greeting(address: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(HEADER).unwrap();
@@ -74,7 +74,7 @@ fn it_listens_where_it_says_and_ends_cleanly_by_either_signal() {
     for signal in ["-TERM", "-INT"] {
         let mut program = Program::start(&["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"]);
         for _ in 0..2 {
-            // A method frame on channel 0: connection.start.
+            // This is a method frame on channel 0: connection.start.
             assert_eq!(greeting(&program.address())[7..], [0, 10, 0, 10]);
         }
         let (clean, log) = program.ended_by(signal);
@@ -248,7 +248,7 @@ fn processor_time(id: u32) -> u64 {
 #[test]
 fn the_soft_limit_of_open_files_is_raised_and_at_the_hard_one_connections_wait_for_others_to_go() {
     const HARD: usize = 64;
-    // What the shell becomes keeps its id, and the limits.
+    // The shell's process becomes the program's, with the same id and limits.
     let script = format!("ulimit -Sn 32 && ulimit -Hn {HARD} && exec \"$0\" --listen 127.0.0.1:0");
     let mut shell = Command::new("sh");
     shell
@@ -259,7 +259,7 @@ fn the_soft_limit_of_open_files_is_raised_and_at_the_hard_one_connections_wait_f
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let mut program = Program { child, stdout };
     let (address, id) = (program.address(), program.child.id());
-    // Of what is free a few are kept for whatever else needs one.
+    // A few of the free files are reserved for other purposes.
     let free = HARD - open_files(id) - 8;
     let connect = || {
         let mut stream = TcpStream::connect(&address).unwrap();
@@ -271,7 +271,7 @@ fn the_soft_limit_of_open_files_is_raised_and_at_the_hard_one_connections_wait_f
     clients.iter_mut().for_each(answered);
     assert!(open_files(id) > 32, "the soft limit is below");
     let mut waiting: Vec<TcpStream> = (0..16).map(|_| connect()).collect();
-    // It is at the limit from here on, which must cost it next to nothing.
+    // It is at the limit from here on, which must take next to no processor time.
     let before = processor_time(id);
     std::thread::sleep(std::time::Duration::from_millis(500));
     assert!(processor_time(id) - before < 25, "it spins");

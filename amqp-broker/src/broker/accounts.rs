@@ -3,12 +3,12 @@
 use super::Broker;
 use crate::core::rabbitmq::access::Permissions;
 
-/// Users and permissions. What is changed holds for connections that are open, too; it is not kept
-/// in [`data_dir`](crate::BrokerBuilder::data_dir).
+/// Users and permissions. Changes also apply to open connections. They are not stored in
+/// [`data_dir`](crate::BrokerBuilder::data_dir).
 impl Broker {
-    /// Lets a user log in with this password: a new one, who may do everything everywhere until
-    /// [`set_permissions`](Self::set_permissions) says otherwise, or one who had another.
-    /// Connections of that one go on.
+    /// Adds a user with this password, or changes the password of an existing one, whose
+    /// connections stay open. A new user may do everything everywhere until
+    /// [`set_permissions`](Self::set_permissions) restricts it.
     ///
     /// ```
     /// let broker = amqp_broker::Broker::builder().build();
@@ -19,26 +19,27 @@ impl Broker {
         self.inner.config.users.add(name.into(), Some(password.into()));
     }
 
-    /// Adds a user who has no password, or takes a user's away: it logs in by certificate only, as
-    /// with [`BrokerBuilder::user_without_password`](crate::BrokerBuilder::user_without_password).
-    /// Its open connections go on.
+    /// Adds a user without a password, or removes the password of an existing one, who may then log
+    /// in by certificate only, as with
+    /// [`BrokerBuilder::user_without_password`](crate::BrokerBuilder::user_without_password). Its
+    /// open connections stay open.
     pub fn add_user_without_password(&self, name: impl Into<String>) {
         self.inner.config.users.add(name.into(), None);
     }
 
-    /// Deletes a user, whose connections are closed with 320 CONNECTION_FORCED. Tells whether there
-    /// was one.
+    /// Deletes a user, and closes its connections with 320 CONNECTION_FORCED. Returns whether there
+    /// was such a user.
     pub fn delete_user(&self, name: &str) -> bool {
         let was = self.inner.config.users.remove(name);
         self.apply(name);
         was
     }
 
-    /// Says what a user may do in a virtual host: there, and from now on nowhere else but where it
-    /// is said too, as [`BrokerBuilder::permissions`](crate::BrokerBuilder::permissions) does. For
-    /// a user who is not there yet, it is kept until there is a password for it; by certificate it
-    /// may log in at once. Open connections are held to it from their next method on; RabbitMQ may
-    /// let a channel use a little longer what it has used before.
+    /// Sets a user's permissions in a virtual host. A user with permissions set anywhere has none
+    /// elsewhere, as with [`BrokerBuilder::permissions`](crate::BrokerBuilder::permissions).
+    /// Permissions of a user who does not exist yet are kept until the user is added with a
+    /// password; by certificate it may log in at once. Open connections are affected from their
+    /// next method on; RabbitMQ may let a channel go on for a while with what it has used before.
     ///
     /// ```
     /// # fn main() -> Result<(), amqp_broker::InvalidPattern> {
@@ -61,8 +62,8 @@ impl Broker {
         self.apply(&user);
     }
 
-    /// Takes a user's permissions in a virtual host away: it may not enter any more, and where it
-    /// is inside it may do nothing with any queue or exchange. What it may elsewhere stays. Tells
+    /// Removes a user's permissions in a virtual host: it may not enter it any more, and its open
+    /// connections there may not use any queue or exchange. Its permissions elsewhere stay. Returns
     /// whether it had any.
     pub fn clear_permissions(&self, user: &str, vhost: &str) -> bool {
         let config = &self.inner.config;
@@ -71,7 +72,7 @@ impl Broker {
         had
     }
 
-    /// Lets what has changed of a user hold for its connections.
+    /// Applies a user's changed permissions to its connections.
     fn apply(&self, user: &str) {
         for client in self.inner.clients.all() {
             if client.login().is_some_and(|login| login.user == user) {

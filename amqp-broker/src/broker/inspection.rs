@@ -1,4 +1,4 @@
-//! What can be seen of a broker: for tests, and for who watches one.
+//! Inspection of a broker, for tests and monitoring.
 
 use std::sync::Arc;
 
@@ -14,43 +14,43 @@ use crate::{
     server::host::Host,
 };
 
-/// What can be seen of a connection.
+/// The state of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
-    /// Tells it from all others of this broker, those that have ended included.
+    /// The connection's id, which no other connection of this broker ever has.
     pub id: u64,
     /// `CLIENT -> BROKER`, with the addresses of both; `memory:ID` for one inside the process.
     pub name: String,
-    /// What the client calls it: its property `connection_name`.
+    /// The client's name for it: its property `connection_name`.
     pub client_name: Option<String>,
-    /// Who has logged in; empty before.
+    /// The user who has logged in; empty before the login.
     pub user: String,
     /// The virtual host; empty before it was opened.
     pub vhost: String,
-    /// How far it is.
+    /// The phase it is in.
     pub state: ConnectionState,
     /// Its channels, by number.
     pub channels: Vec<ChannelInfo>,
 }
 
-/// How far a connection is.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// The client has not logged in and opened a virtual host yet.
+    /// The client has not opened a virtual host yet.
     Opening,
-    /// It works.
+    /// The connection is open.
     Running,
-    /// It is held back because it publishes and memory is short.
+    /// It has published while memory is short, and is held back.
     Blocked,
 }
 
-/// Inspection. All of it is a snapshot: when you look at it, it may have changed. Where there is
-/// much to be seen, it is looked at in turns with what clients do, and what changes meanwhile is
-/// seen as it was or as it is.
+/// Inspection. All results are snapshots, which may be outdated when they are read. A large
+/// inspection takes several turns, between which clients continue; an entity that changes meanwhile
+/// is reported in its old or its new state.
 impl Broker {
-    /// What can be seen of a queue now; `None` when there is none of this name.
+    /// The state of a queue; `None` when there is none of this name.
     ///
     /// ```
     /// let broker = amqp_broker::Broker::builder().build();
@@ -60,14 +60,14 @@ impl Broker {
         self.inner.host(vhost)?.with(|now, shared| shared.vhost.queue_info(name, now))
     }
 
-    /// The queues of a virtual host, by name; none when there is no such virtual host.
+    /// The queues of a virtual host, by name; the list is empty when there is no such virtual host.
     pub fn queues(&self, vhost: &str) -> Vec<QueueInfo> {
         let mut infos = all(self.inner.host(vhost), Vhost::queue_infos);
         infos.sort_by(|a, b| a.name.cmp(&b.name));
         infos
     }
 
-    /// The exchanges of a virtual host, by name, but for the default one.
+    /// The exchanges of a virtual host, by name, without the default exchange.
     ///
     /// ```
     /// let broker = amqp_broker::Broker::builder().build();
@@ -79,7 +79,7 @@ impl Broker {
         infos
     }
 
-    /// The bindings of a virtual host, by source, destination and key, but for those of the default
+    /// The bindings of a virtual host, by source, destination and key, without those of the default
     /// exchange.
     pub fn bindings(&self, vhost: &str) -> Vec<BindingInfo> {
         let mut infos = all(self.inner.host(vhost), |vhost, _, place| vhost.binding_infos(place));
@@ -131,8 +131,7 @@ impl Broker {
     }
 }
 
-/// Looks at all there is of something, in as many turns as that takes. What is seen is gathered
-/// between them.
+/// Inspects all entities of a kind, in as many turns as that takes, and collects the results.
 fn all<T>(host: Option<Arc<Host>>, part: impl Fn(&mut Vhost, u64, &mut Place) -> Vec<T>) -> Vec<T> {
     let (mut all, mut place) = (Vec::new(), Place::default());
     let Some(host) = host else { return all };

@@ -8,8 +8,8 @@ use super::Broker;
 
 static BROKERS: Mutex<Option<HashMap<String, Broker>>> = Mutex::new(None);
 
-/// The broker of this name in this process: made when it is first asked for, with user `guest`,
-/// password `guest` and virtual host `/`, and there until the process ends, with all that is in it.
+/// The broker of this name in this process. It is created on the first call, with user `guest`,
+/// password `guest` and virtual host `/`, and lives with all its contents until the process ends.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {

@@ -1,4 +1,4 @@
-//! The broker: what users of the library hold.
+//! The broker: the handles that users of the library have.
 
 pub(crate) mod accounts;
 pub(crate) mod inspection;
@@ -23,10 +23,10 @@ use crate::{
     server::{Acceptor, accept, instance::Instance, origin::Origin, serve},
 };
 
-/// The octets that an in-process stream holds in each direction.
+/// The size of the buffer of an in-process stream in each direction, in octets.
 const STREAM_BUFFER: usize = 256 << 10;
 
-/// The longest time that is told from for ever.
+/// The longest finite duration; a longer one counts as unlimited.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// A broker. Clones are handles of the same broker.
@@ -50,14 +50,14 @@ pub struct Broker {
     pub(crate) inner: Arc<Instance>,
 }
 
-/// A broker in the making: see [`Broker::builder`].
+/// The configuration of a broker; see [`Broker::builder`].
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct BrokerBuilder {
     config: Config,
 }
 
-/// A broker in the making that keeps what is to survive: see [`BrokerBuilder::data_dir`].
+/// The configuration of a broker with persistent state; see [`BrokerBuilder::data_dir`].
 #[cfg(feature = "durable")]
 #[derive(Clone, Debug)]
 #[must_use]
@@ -70,7 +70,7 @@ pub struct DurableBrokerBuilder {
 /// A listener of a broker.
 ///
 /// # On drop
-/// It stops listening. Connections that were accepted go on.
+/// It stops listening. Accepted connections stay open.
 #[derive(Debug)]
 #[must_use = "it stops listening when dropped"]
 pub struct Listener {
@@ -79,16 +79,16 @@ pub struct Listener {
 }
 
 impl Broker {
-    /// Starts to describe a broker. Where no user is added there is the user `guest` with the
-    /// password `guest`, who logs in from this machine only, and where no virtual host is, there is
-    /// `/`.
+    /// Begins the configuration of a broker. Without users it has the user `guest` with the
+    /// password `guest`, who may log in from this machine only; without virtual hosts it has `/`.
     pub fn builder() -> BrokerBuilder {
         BrokerBuilder::default()
     }
 
-    /// Accepts connections at `address`; port 0 takes a free port, which [`Listener::local_addr`]
-    /// tells. Each connection is an open file: with a folder some of what the process may have is
-    /// kept free for the store and for accepting, and while the rest is in use connections wait.
+    /// Accepts connections at `address`; port 0 chooses a free port, which [`Listener::local_addr`]
+    /// returns. Each connection takes an open file. A broker with a folder reserves some of the
+    /// process's open files for the store and for accepting; when the others are in use, new
+    /// connections wait.
     ///
     /// # Errors
     /// When the address cannot be listened at, or the broker has [`failed`](Broker::failed).
@@ -99,7 +99,7 @@ impl Broker {
         self.listen_with(TcpListener::bind(address).await?, None)
     }
 
-    /// The same under TLS. With the feature `tls`.
+    /// Accepts TLS connections, as [`listen`](Self::listen). With the feature `tls`.
     ///
     /// # Errors
     /// When the address cannot be listened at, or the broker has [`failed`](Broker::failed).
@@ -120,8 +120,8 @@ impl Broker {
         Ok(Listener { local_addr, task })
     }
 
-    /// A connection inside the process: the client's end of it. The session runs as a task of the
-    /// current runtime.
+    /// Opens a connection inside the process; returns the client's end of it. The session runs as a
+    /// task of the current runtime.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -131,22 +131,22 @@ impl Broker {
         client
     }
 
-    /// Waits until the broker can go on no more, such as where the disk is full and what was
-    /// published cannot be kept: the first cause. Then everybody is closed with 541 and no one is
-    /// let in any more. Whoever started the broker is to [`shut it down`](Broker::shutdown) and,
-    /// once the cause is gone, to start another.
+    /// Waits until the broker fails, for example because the disk is full and persistent messages
+    /// cannot be stored; returns the first cause. A failed broker closes all connections with 541
+    /// and accepts no new ones. Whoever started it should [`shut it down`](Broker::shutdown) and,
+    /// once the cause is gone, start another.
     ///
     /// A broker without a folder never fails.
     ///
     /// # Cancel safety
-    /// It can be waited for again.
+    /// It can be awaited again.
     pub async fn failed(&self) -> Failure {
         self.inner.failed().await
     }
 
-    /// Ends the broker: stops listening, confirms what it has been published and closes every
-    /// connection with 320 CONNECTION_FORCED. Returns when all have ended, those that do not answer
-    /// within 3 s included, and what is to survive is on disk.
+    /// Ends the broker: it stops listening, confirms what has been published, and closes every
+    /// connection with 320 CONNECTION_FORCED. It returns when all connections have ended, at the
+    /// latest after 3 s for those that do not answer, and persistent state is on disk.
     ///
     /// # Cancel safety
     /// The broker ends all the same.
@@ -156,15 +156,15 @@ impl Broker {
 }
 
 impl BrokerBuilder {
-    /// Lets a user log in with this password. As with RabbitMQ nobody logs in with an empty one.
+    /// Adds a user with this password. As in RabbitMQ, nobody logs in with an empty one.
     pub fn user(self, name: impl Into<String>, password: impl Into<String>) -> Self {
         self.config.users.add(name.into(), Some(password.into()));
         self
     }
 
-    /// Adds a user who has no password, and so logs in by a certificate only, with the mechanism
-    /// EXTERNAL: see `Tls`. Of [`user`](Self::user) and this the last one said of a user counts.
-    /// The user of [`anonymous`](Self::anonymous) needs no password either.
+    /// Adds a user without a password, who logs in by a certificate only, with the mechanism
+    /// EXTERNAL; see `Tls`. If [`user`](Self::user) names the same user, the later call counts. The
+    /// user of [`anonymous`](Self::anonymous) needs no password either.
     ///
     /// ```
     /// # fn main() -> Result<(), amqp_broker::InvalidPattern> {
@@ -184,22 +184,22 @@ impl BrokerBuilder {
 
     /// Lets these users log in from this machine only: by a connection from a loopback address
     /// (127.0.0.0/8, `::1`, also as `::ffff:127.0.0.1`) or inside the process. From elsewhere the
-    /// login is refused as one with a wrong password is. Default: `guest`, whose password everybody
-    /// knows; none by an empty list. RabbitMQ calls it `loopback_users`
+    /// login is refused like one with a wrong password. Default: `guest`, whose password everybody
+    /// knows; an empty list restricts nobody. RabbitMQ calls it `loopback_users`
     /// (<https://www.rabbitmq.com/docs/access-control#loopback-users>).
     pub fn loopback_users(mut self, names: impl IntoIterator<Item: Into<String>>) -> Self {
         self.config.loopback_users = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Says what a user may do in a virtual host: there, and from now on nowhere else but where it
-    /// is said too. A user of whom nothing is said may do everything everywhere.
+    /// Sets a user's permissions in a virtual host. A user with permissions set anywhere has none
+    /// elsewhere; a user without any may do everything everywhere.
     ///
-    /// It does not add the user: who is not added has no password, but may log in by certificate,
-    /// and where nobody is added `guest` is there still.
+    /// This does not add the user. A user who is not added has no password but may log in by
+    /// certificate, and if no user is added, `guest` still exists.
     ///
-    /// All else is refused as RabbitMQ refuses it: 403 on the channel for a name, 530 on the
-    /// connection for the virtual host.
+    /// Refusals are RabbitMQ's: 403 on the channel for a name, 530 on the connection for the
+    /// virtual host.
     ///
     /// ```
     /// # fn main() -> Result<(), amqp_broker::InvalidPattern> {
@@ -223,8 +223,8 @@ impl BrokerBuilder {
         self
     }
 
-    /// Lets clients log in without a password, with the mechanism ANONYMOUS, and be this user then.
-    /// Default: they may not.
+    /// Lets clients log in without a password, by the mechanism ANONYMOUS, as this user. Default:
+    /// they may not.
     pub fn anonymous(mut self, user: impl Into<String>) -> Self {
         self.config.anonymous = Some(user.into());
         self
@@ -242,16 +242,15 @@ impl BrokerBuilder {
         self
     }
 
-    /// The `product` that clients are told of, and its `version`: some do one thing or another by
-    /// them. What comes after 255 octets is cut. Default `RabbitMQ`, as it is its ways that are
-    /// followed here; `platform` always names this library.
+    /// The `product` and `version` in the server properties, which some clients base decisions on.
+    /// They are cut to 255 octets. Default `RabbitMQ`, because this broker behaves like it;
+    /// `platform` always names this library.
     pub fn product(mut self, name: impl Into<String>) -> Self {
         self.config.product = name.into();
         self
     }
 
-    /// The version of the [`product`](Self::product). What comes after 255 octets is cut. Default
-    /// `3.10.8`.
+    /// The version of the [`product`](Self::product), cut to 255 octets. Default `3.10.8`.
     pub fn product_version(mut self, version: impl Into<String>) -> Self {
         self.config.product_version = version.into();
         self
@@ -264,169 +263,169 @@ impl BrokerBuilder {
         self
     }
 
-    /// The largest frame, in bytes, of at least 4096. Default 131,072. A larger one closes the
+    /// Sets the largest frame, in bytes, at least 4096. Default 131,072. A larger frame closes the
     /// connection with 501.
     pub fn frame_max(mut self, bytes: u32) -> Self {
         self.config.frame_max = bytes.max(amqp_codec::FRAME_MIN_SIZE);
         self
     }
 
-    /// Limits the connections of a virtual host. Default: any number. One more is refused with 530.
-    /// Besides, of the clients that have not logged in yet, those over 4096 are not listened to.
+    /// Limits the connections of a virtual host. Default: any number. Further connections are
+    /// refused with 530. Besides, at most 4096 clients may be connected without having logged in;
+    /// the broker does not read from others.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.config.max_connections = connections;
         self
     }
 
-    /// Limits the queues of a virtual host. Default: any number. To declare one more is refused
+    /// Limits the queues of a virtual host. Default: any number. Further declarations are refused
     /// with 406 on the channel.
     pub fn max_queues(mut self, queues: usize) -> Self {
         self.config.limits.queues = queues;
         self
     }
 
-    /// Limits the exchanges of a virtual host, the predeclared ones not counted. Default: any
-    /// number. To declare one more is refused with 406 on the channel.
+    /// Limits the exchanges of a virtual host, without the predeclared ones. Default: any number.
+    /// Further declarations are refused with 406 on the channel.
     pub fn max_exchanges(mut self, exchanges: usize) -> Self {
         self.config.limits.exchanges = exchanges;
         self
     }
 
-    /// Limits the bindings of a virtual host, those of every queue to the default exchange not
-    /// counted. Default: any number. One more is refused with 406 on the channel.
+    /// Limits the bindings of a virtual host, without those of every queue to the default exchange.
+    /// Default: any number. Further bindings are refused with 406 on the channel.
     pub fn max_bindings(mut self, bindings: usize) -> Self {
         self.config.limits.bindings = bindings;
         self
     }
 
-    /// Limits the consumers of a channel. Default: any number. One more closes the connection with
-    /// 530, as RabbitMQ's `consumer_max_per_channel` does.
+    /// Limits the consumers of a channel. Default: any number. A further one closes the connection
+    /// with 530, as RabbitMQ's `consumer_max_per_channel` does.
     pub fn max_consumers(mut self, consumers: usize) -> Self {
         self.config.limits.consumers = consumers;
         self
     }
 
-    /// Limits the unacknowledged deliveries of a channel, whatever prefetch it asks for. Default:
-    /// any number. Consumers wait at this limit, as at a prefetch; to get one more is refused with
-    /// 406 on the channel.
+    /// Limits the unacknowledged deliveries of a channel, whatever its prefetch. Default: any
+    /// number. Consumers wait at this limit as at a prefetch; `basic.get` is refused with 406 on
+    /// the channel.
     pub fn max_unacked(mut self, deliveries: u32) -> Self {
         self.config.limits.unacked = deliveries;
         self
     }
 
-    /// Limits the time for which a delivery may be out unacknowledged, in whole milliseconds; zero
-    /// is for ever. Default 30 minutes. Then its channel is closed with 406, and all its deliveries
-    /// return to their queues.
+    /// Limits how long a delivery may stay unacknowledged, in whole milliseconds; zero is no limit.
+    /// Default 30 minutes. Then its channel is closed with 406, and all its deliveries are
+    /// requeued.
     pub fn consumer_timeout(mut self, timeout: Duration) -> Self {
         let milliseconds = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         self.config.limits.ack_timeout = if timeout.is_zero() { u64::MAX } else { milliseconds };
         self
     }
 
-    /// Limits the dead letters that come of one publish, those included that come of its dead
-    /// letters. Default 100,000. A message that dies beyond that gets no letter, which the log says
-    /// once a second.
+    /// Limits the dead letters that stem from one publish, including those that stem from its dead
+    /// letters. Default 100,000. Further messages that die get no dead letter, which is logged once
+    /// a second.
     pub fn max_dead_letters(mut self, letters: u32) -> Self {
         self.config.limits.letters = letters;
         self
     }
 
-    /// Limits the memory that the broker takes for all that clients make it hold, in bytes.
-    /// Default: two fifths of the machine's memory, or 2 GiB where the system does not tell. Each
-    /// of n virtual hosts has one n-th of it, unless
-    /// [`vhost_memory_limit`](Self::vhost_memory_limit) says otherwise, and one at its limit holds
-    /// back its own publishers and nobody else.
+    /// Limits the memory for everything that clients make the broker hold, in bytes. Default: two
+    /// fifths of the machine's memory, or 2 GiB where the system does not tell. Each of n virtual
+    /// hosts has one n-th of it, unless [`vhost_memory_limit`](Self::vhost_memory_limit) is set. A
+    /// virtual host at its limit holds back its own publishers only.
     ///
-    /// These count: messages in queues, with consumers and on their way as dead letters, a body
-    /// once however many queues it is in; what is received in part and what is not read by who
-    /// asked for it; what waits for the disk; transactions; queues, exchanges, bindings, consumers,
-    /// channels and connections with their arguments. Above the limit publishers are held back with
-    /// `connection.blocked`, each from its next publish on, until consumers have made room; to
-    /// declare or bind more is refused with 406 on the channel.
+    /// These count: messages in queues, with consumers and on their way as dead letters, where a
+    /// body counts once however many queues hold it; incomplete content and unread output; what
+    /// waits for the disk; transactions; queues, exchanges, bindings, consumers, channels and
+    /// connections with their arguments. Above the limit a publisher is held back with
+    /// `connection.blocked` from its next publish on, until consumers have made room; declarations
+    /// and bindings are refused with 406 on the channel.
     ///
-    /// A connection that holds more than its share of a virtual host that is short of memory, in
-    /// content that it has begun to send or in answers and deliveries that it does not read, is not
-    /// read from. One that then moves less than a sixteenth of what it holds within a
-    /// [`stall_timeout`](Self::stall_timeout) is closed with 506, so that nobody waits for ever for
-    /// what it holds.
+    /// While a virtual host is short of memory, a connection is not read if it holds more than its
+    /// share, in incomplete content or in answers and deliveries that it does not read. If it then
+    /// moves less than a sixteenth of what it holds within a
+    /// [`stall_timeout`](Self::stall_timeout), it is closed with 506, so that the others do not
+    /// wait for that memory for ever.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.config.memory_limit = Some(bytes);
         self
     }
 
-    /// Limits the part of that which each virtual host takes, in bytes. Default: its part of the
+    /// Limits the memory of each virtual host, in bytes. Default: its part of the
     /// [`memory_limit`](Self::memory_limit).
     pub fn vhost_memory_limit(mut self, bytes: u64) -> Self {
         self.config.vhost_memory_limit = Some(bytes);
         self
     }
 
-    /// Closes a connection that holds more than its share of the memory while that is short and
-    /// moves less than a sixteenth of what it holds within this time, in whole milliseconds.
-    /// Default 30 s. See [`memory_limit`](Self::memory_limit).
+    /// Sets how long a connection may be stalled that holds more than its share while memory is
+    /// short: it is closed if it moves less than a sixteenth of what it holds within this time, in
+    /// whole milliseconds. Default 30 s. See [`memory_limit`](Self::memory_limit).
     ///
-    /// A client that closes its end while it is held back is closed too, this long after that is
-    /// seen: until then what it had published before is still handled if publishers may go on, but
-    /// what it has not acknowledged may be what they wait for.
+    /// A client that disconnects while it is held back is closed this long after its end is
+    /// noticed. Until then its earlier publishes are still handled if publishers may continue;
+    /// after that its unacknowledged deliveries, which the others may be waiting for, are requeued.
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.config.stall_timeout = timeout.min(LONGEST);
         self
     }
 
-    /// Keeps so many bytes free where [`data_dir`](BrokerBuilder::data_dir) is. Default 50 MB, as
-    /// RabbitMQ's `disk_free_limit`. Below it publishers are held back with `connection.blocked`,
-    /// each from its next publish on, until there is room; everybody else goes on.
+    /// Sets how many bytes must stay free on the disk of [`data_dir`](BrokerBuilder::data_dir).
+    /// Default 50 MB, as RabbitMQ's `disk_free_limit`. Below it a publisher is held back with
+    /// `connection.blocked` from its next publish on, until there is room; consumers continue.
     pub fn disk_free_limit(mut self, bytes: u64) -> Self {
         self.config.disk_free_limit = bytes;
         self
     }
 
-    /// Lets the mark that tells how far the journal is synced be on the disk by so much later than
-    /// a confirm. Default 50 ms.
+    /// Sets how much later than a confirm the mark may be synced that tells how far the journal is
+    /// synced. Default 50 ms.
     ///
-    /// All that was confirmed is synced in any case. The mark is there to tell a loss of it: a
-    /// journal that ends before the mark is damaged, one that ends behind it was being written.
-    /// When the process ends, however it does, the mark is exact. When the power fails it lags by
-    /// as much as is said here; what was confirmed in that time is not missed if the disk then has
-    /// lost it although it had said that it was synced.
+    /// Everything that is confirmed is synced in any case. The mark serves to detect a later loss:
+    /// a journal that ends before the mark is damaged, one that ends behind it was being written.
+    /// When the process ends, in whatever way, the mark is exact. When the power fails, the mark
+    /// lags by at most this time: if the disk then loses what it had reported as synced, a loss of
+    /// confirms from that time goes unnoticed.
     ///
-    /// With zero a confirm waits until the mark is synced too, so that nothing that was confirmed
-    /// is lost unseen. That is one sync after the other: who publishes one message at a time waits
-    /// about twice as long, who publishes many at once less so.
+    /// With zero a confirm waits until the mark is synced too, so that no loss of a confirmed
+    /// message goes unnoticed. That means two syncs in sequence: a client that publishes one
+    /// message at a time waits about twice as long, one that publishes many at once less so.
     pub fn mark_delay(mut self, delay: Duration) -> Self {
         self.config.mark_delay = delay.min(LONGEST);
         self
     }
 
-    /// The largest body a message may have, in bytes. Default 128 MiB. A larger one is refused with
-    /// 406 on the channel before any of it is kept.
+    /// Sets the largest body of a message, in bytes. Default 128 MiB. A larger one is refused with
+    /// 406 on the channel before any of it is stored.
     pub fn max_message_size(mut self, bytes: u64) -> Self {
         self.config.max_message_size = bytes;
         self
     }
 
-    /// Limits the time that a client may take to log in. Default 10 s.
+    /// Limits how long a client may take to log in. Default 10 s.
     pub fn login_timeout(mut self, timeout: Duration) -> Self {
         self.config.login_timeout = timeout;
         self
     }
 
     /// Keeps durable exchanges, queues and bindings and persistent messages in a folder, from which
-    /// the next broker has them: after a clean end, and after one that was not, such as by SIGKILL.
-    /// The folder is made where there is none; it is one broker's alone. With the feature
+    /// the next broker restores them after an orderly end as well as after a crash, such as by
+    /// SIGKILL. The folder is created if necessary; only one broker can use it. With the feature
     /// `durable`.
     ///
-    /// A publish of a persistent message to a durable queue is confirmed when it is on disk, and so
-    /// is answered what else changes what survives: declarations, bindings, deletions, commits.
-    /// Everything that gathers while the disk writes is written together. All messages are in
-    /// memory too: the folder is there for safety, not for more than fits.
+    /// The confirm of a persistent message in a durable queue is sent when the message is on disk.
+    /// The answers to other persistent changes wait in the same way: declarations, bindings,
+    /// deletions, commits. Changes that gather while the disk writes are written together. All
+    /// messages are in memory too: the folder adds safety, not capacity.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let folder = std::env::temp_dir().join(format!("amqp-broker-doc-{}", std::process::id()));
     /// # let path = folder.clone();
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-    /// let broker = amqp_broker::Broker::builder().user("guest", "guest").vhost("/").data_dir(path).build()?;
+    /// let broker = amqp_broker::Broker::builder().user("guest", "guest").data_dir(path).build()?;
     /// broker.shutdown().await;
     /// # Ok::<(), amqp_broker::DataError>(())
     /// # })?;
@@ -439,7 +438,7 @@ impl BrokerBuilder {
         DurableBrokerBuilder { config: self.config, path: path.into(), repairs: false }
     }
 
-    /// The broker, which does nothing yet: see [`Broker::listen`] and [`Broker::connect`].
+    /// Builds the broker. It does nothing yet; see [`Broker::listen`] and [`Broker::connect`].
     pub fn build(self) -> Broker {
         let mut config = self.config;
         config.fill_in();
@@ -449,19 +448,20 @@ impl BrokerBuilder {
 
 #[cfg(feature = "durable")]
 impl DurableBrokerBuilder {
-    /// Sets what is damaged in the folder aside, in a folder `damaged-` with the time beside it,
-    /// where a file `report` says what was lost, and goes on with the rest. Everything is read to
-    /// its end for that. Default: a damaged folder is refused and nothing in it is changed.
+    /// Sets damaged parts of the folder aside, in a folder next to it named `damaged-` and the
+    /// time, where a file `report` lists what was lost, and continues with the rest. This reads
+    /// everything to its end. Default: a damaged folder is refused and not changed.
     pub fn repair(mut self, repairs: bool) -> Self {
         self.repairs = repairs;
         self
     }
 
-    /// The broker, with what survived. It reads all of it before it returns.
+    /// Builds the broker and restores its persistent state, all of which is read before this
+    /// returns.
     ///
     /// # Errors
-    /// When the folder is another broker's, cannot be made or read, is damaged or of a newer
-    /// version.
+    /// When the folder is in use by another broker, cannot be created or read, is damaged or of a
+    /// newer version.
     pub fn build(self) -> Result<Broker, DataError> {
         let DurableBrokerBuilder { mut config, path, repairs } = self;
         config.fill_in();

@@ -1,4 +1,4 @@
-//! What is to go wrong with connections, as they look it up.
+//! The planned faults of connections.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::publish_faults::PublishFaults;
 
-/// The way of a frame, as the broker sees it.
+/// The direction of a frame, as the broker sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// From the client to the broker.
@@ -27,17 +27,17 @@ pub enum Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
     pub(crate) direction: Direction,
-    /// The frame that does not pass any more, counted from 1.
+    /// The number of the first frame that is lost, counted from 1.
     pub(crate) frame: u64,
 }
 
-/// What is to go wrong.
+/// The planned faults of connections.
 #[derive(Debug, Default)]
 pub(crate) struct FaultPlan {
-    /// For the next connections, one each.
+    /// The cuts of the next connections, one each.
     cuts: Mutex<VecDeque<Cut>>,
     refusing: Mutex<Option<Refusing>>,
-    /// How long answers are held back, in nanoseconds.
+    /// The delay of answers, in nanoseconds.
     delay: AtomicU64,
     pub(crate) publish_faults: Arc<PublishFaults>,
 }
@@ -49,7 +49,7 @@ enum Refusing {
 }
 
 impl FaultPlan {
-    /// Where the connection that comes now is to be cut.
+    /// The cut of the connection that begins now.
     pub(crate) fn next_cut(&self) -> Option<Cut> {
         self.cuts.lock().pop_front()
     }
@@ -58,7 +58,7 @@ impl FaultPlan {
         self.cuts.lock().push_back(cut);
     }
 
-    /// Whether the connection that comes now is refused.
+    /// Tells whether the connection that begins now is refused.
     pub(crate) fn refuses(&self) -> bool {
         match &mut *self.refusing.lock() {
             None | Some(Refusing::Times(0)) => false,
@@ -72,7 +72,7 @@ impl FaultPlan {
     }
 
     pub(crate) fn refuse_for(&self, time: Duration) {
-        // A time that cannot be counted to is for ever.
+        // A time too long to add means for ever.
         let end = Instant::now().checked_add(time);
         *self.refusing.lock() = Some(end.map_or(Refusing::Times(u64::MAX), Refusing::Until));
     }
@@ -81,7 +81,7 @@ impl FaultPlan {
         *self.refusing.lock() = Some(Refusing::Times(count));
     }
 
-    /// How long answers are held back.
+    /// The delay of answers.
     #[inline]
     pub(crate) fn delay(&self) -> Option<Duration> {
         let nanoseconds = self.delay.load(Relaxed);
@@ -92,7 +92,7 @@ impl FaultPlan {
         self.delay.store(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// Nothing goes wrong any more.
+    /// Cancels all planned faults.
     pub(crate) fn clear(&self) {
         self.cuts.lock().clear();
         *self.refusing.lock() = None;

@@ -1,57 +1,56 @@
-//! What is to go wrong with publishes and confirms, for tests of clients.
+//! The planned faults of publishes and confirms, for tests of clients.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-/// What is to happen in place of a publish, which gets into no queue: see
-/// [`Faults::at_publish`](crate::Faults::at_publish). Publishes before it are done and answered,
-/// whatever comes behind it on what ends is not looked at.
+/// A fault that happens instead of a publish, which gets into no queue; see
+/// [`Faults::at_publish`](crate::Faults::at_publish). Earlier publishes are executed and answered;
+/// nothing that the client sent later on a connection or channel that ends is processed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishFault {
-    /// Its connection ends without a word.
+    /// The connection is dropped, without a close.
     DropConnection,
-    /// Its connection is closed with this code and text, cut to 255 bytes.
+    /// The connection is closed with this code and text, which is cut to 255 bytes.
     CloseConnection {
-        /// Such as 320.
+        /// The reply code, such as 320.
         code: u16,
-        /// Such as `CONNECTION_FORCED - maintenance`.
+        /// The reply text, such as `CONNECTION_FORCED - maintenance`.
         text: String,
     },
-    /// Its channel is closed with this code and text, cut to 255 bytes.
+    /// The channel is closed with this code and text, which is cut to 255 bytes.
     CloseChannel {
-        /// Such as 406.
+        /// The reply code, such as 406.
         code: u16,
-        /// Such as `PRECONDITION_FAILED - because`.
+        /// The reply text, such as `PRECONDITION_FAILED - because`.
         text: String,
     },
-    /// It is nacked. On a channel that is not in confirm mode it is merely lost.
+    /// The publish is nacked. Outside confirm mode it is only lost.
     Nack,
-    /// It comes back with 312 NO_ROUTE, and is confirmed after that. One that is not mandatory is
-    /// merely lost.
+    /// The publish is returned with 312 NO_ROUTE, and confirmed after that. One that is not
+    /// mandatory is only lost.
     Return,
 }
 
-/// What is to go wrong with publishes and confirms. It is set from outside while connections look
-/// at it.
+/// The planned faults of publishes and confirms. They are set while connections use them.
 #[derive(Debug, Default)]
 pub(crate) struct PublishFaults {
-    /// Whether there is anything: all that the usual publish looks at.
+    /// Whether there is any fault: publishes usually check only this.
     any: AtomicBool,
     nacks: AtomicU64,
     returns: AtomicU64,
     swallowed: AtomicU64,
-    /// In the order they were said.
+    /// The planned faults in the order of the calls.
     planned: Mutex<Vec<Planned>>,
 }
 
-/// What is to happen to one publish.
+/// The planned fault of one publish.
 #[derive(Debug)]
 struct Planned {
-    /// What its client calls the connection; any when this is none.
+    /// The client's name for the connection; `None` means any connection.
     connection: Option<String>,
-    /// Which publish it is, counted from 1.
+    /// How many publishes are left, including the one with the fault.
     left: u64,
     fault: PublishFault,
 }
@@ -77,7 +76,7 @@ impl PublishFaults {
         self.any.store(true, Relaxed);
     }
 
-    /// The `n`-th publish from now on, of connections of this name or of any.
+    /// Plans a fault for the `n`-th publish from now on, on connections of this name or on any.
     pub(crate) fn plan(&self, connection: Option<String>, n: u64, fault: PublishFault) {
         self.planned.lock().push(Planned { connection, left: n.max(1), fault });
         self.any.store(true, Relaxed);
@@ -91,8 +90,8 @@ impl PublishFaults {
         self.any.store(false, Relaxed);
     }
 
-    /// What is to happen to this publish of a connection with that name. Where two are for the same
-    /// one, the second is for the next.
+    /// The fault of this publish on a connection of this name. If two are planned for it, the
+    /// second moves to the next publish.
     pub(crate) fn planned_for_this(&self, connection: Option<&str>) -> Option<PublishFault> {
         let mut planned = self.planned.lock();
         let is_for =
@@ -104,23 +103,23 @@ impl PublishFaults {
         Some(planned.remove(due).fault)
     }
 
-    /// Whether this publish is to be nacked.
+    /// Tells whether this publish is to be nacked.
     pub(crate) fn nacks_this(&self) -> bool {
         take(&self.nacks, 1) == 1
     }
 
-    /// Whether this publish is to be returned.
+    /// Tells whether this publish is to be returned.
     pub(crate) fn returns_this(&self) -> bool {
         take(&self.returns, 1) == 1
     }
 
-    /// How many of so many confirms are to be swallowed.
+    /// How many of these confirms are to be swallowed.
     pub(crate) fn swallows_of(&self, confirms: u64) -> u64 {
         take(&self.swallowed, confirms)
     }
 }
 
-/// Takes at most so many off a count that has no end when it is the highest number.
+/// Takes at most so many off a count; the highest number stands for no end.
 fn take(count: &AtomicU64, most: u64) -> u64 {
     let less = |left: u64| Some(if left == u64::MAX { left } else { left.saturating_sub(most) });
     let (Ok(left) | Err(left)) = count.fetch_update(Relaxed, Relaxed, less);

@@ -1,5 +1,5 @@
-//! Users, virtual hosts and permissions, which name each other: a slip of the pen in a name is
-//! told, where it would leave a user with all rights or lock one out.
+//! Users, virtual hosts and permissions, which refer to each other. A misspelt name is an error,
+//! because it would leave a user with all permissions or lock one out.
 
 use std::collections::BTreeSet;
 
@@ -7,31 +7,32 @@ use amqp_broker::BrokerBuilder;
 
 use super::{error::SettingsError, grant::Grant, user::User};
 
-/// The longest name that a client can say: a short string (spec section 4.2.5.3).
+/// The longest name that a client can send: a short string (spec section 4.2.5.3).
 const LONGEST_NAME: usize = 255;
-/// Who is there where no user is given, and whom RabbitMQ too lets in from loopback only.
+/// The user that exists when no user is configured. As in RabbitMQ, it may log in from loopback
+/// only.
 const DEFAULT_USER: &str = "guest";
 const DEFAULT_VHOST: &str = "/";
 
-/// What was said of users and virtual hosts.
+/// The settings of users and virtual hosts.
 pub(super) struct Access<'a> {
     pub(super) users: &'a [User],
     pub(super) without_password: &'a [String],
-    /// Whether clients may show who they are by a certificate.
+    /// Whether clients may authenticate by certificate.
     pub(super) has_certificates: bool,
     pub(super) anonymous: Option<&'a str>,
-    /// One empty name is none: `--loopback-users ''`.
+    /// The loopback users; one empty name means none: `--loopback-users ''`.
     pub(super) loopback_users: Option<&'a [String]>,
     pub(super) vhosts: &'a [String],
     pub(super) grants: &'a [Grant],
 }
 
 impl Access<'_> {
-    /// Says it to a builder.
+    /// Passes the settings to a builder.
     ///
     /// # Errors
-    /// When a permission is no regular expression, something is said twice, of somebody unknown, or
-    /// cannot be.
+    /// When a permission is not a regular expression, or something is repeated, refers to an
+    /// unknown name, or is impossible.
     pub(super) fn tell(&self, mut builder: BrokerBuilder) -> Result<BrokerBuilder, SettingsError> {
         for grant in self.grants {
             builder = builder.permissions(&grant.user, &grant.vhost, grant.permissions()?);
@@ -63,12 +64,12 @@ impl Access<'_> {
         if let Some(user) = self.anonymous {
             known("--anonymous is", user, &users)?;
         }
-        // Who is there by default may be named though the operator gives others.
+        // The default user may be named even if the operator configures others.
         let mut named = self.loopback_names().filter(|user| *user != DEFAULT_USER);
         named.try_for_each(|user| known("--loopback-users names", user, &users))
     }
 
-    /// Tells of users who have no way to log in.
+    /// Warns of users who have no way to log in.
     fn warn(&self) {
         let is_anonymous = |user: &str| self.anonymous == Some(user);
         for user in self.without_password.iter().filter(|user| !self.has_certificates && !is_anonymous(user))
@@ -124,7 +125,7 @@ fn known(what: &'static str, user: &str, users: &BTreeSet<&str>) -> Result<(), S
     }
 }
 
-/// The names as a set.
+/// The names as a set; a repeated one is an error.
 fn each_once<'a>(
     names: impl Iterator<Item = &'a str>,
     twice: impl FnOnce(String) -> SettingsError,
@@ -155,7 +156,7 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    /// What comes of it: nothing, or words.
+    /// The error of these settings, if there is one.
     fn refused(users: &[User], without: &[&str], vhosts: &[&str], grants: &[&str]) -> Option<String> {
         let (without, vhosts, grants) = (names(without), names(vhosts), Grant::from_words(&names(grants)));
         let access = Access {

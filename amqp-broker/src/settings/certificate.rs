@@ -6,7 +6,7 @@ use amqp_broker::Tls;
 
 use super::error::SettingsError;
 
-/// Where a certificate, its key and the authorities of clients are.
+/// The files of a certificate, its key and the clients' authorities.
 pub(super) struct Certificate<'a> {
     pub(super) certificate: Option<&'a Path>,
     pub(super) key: Option<&'a Path>,
@@ -14,9 +14,11 @@ pub(super) struct Certificate<'a> {
 }
 
 impl Certificate<'_> {
+    /// Checks that there is no certificate.
+    ///
     /// # Errors
-    /// When there is any of it, though there is nobody to show it to: it is missed where it was
-    /// thought to be.
+    /// When there is one, although nothing listens with TLS: the operator believes that something
+    /// does.
     pub(super) fn refuse(&self) -> Result<(), SettingsError> {
         match [self.certificate, self.key, self.client_authorities] {
             [None, None, None] => Ok(()),
@@ -24,8 +26,10 @@ impl Certificate<'_> {
         }
     }
 
+    /// Reads the files.
+    ///
     /// # Errors
-    /// When it cannot be used, or a part of it is missing.
+    /// When the certificate cannot be used, or a part of it is missing.
     pub(super) fn read(&self) -> Result<Tls, Box<dyn Error>> {
         let (Some(certificate), Some(key)) = (self.certificate, self.key) else {
             return Err(SettingsError::HalfCertificate.into());

@@ -1,7 +1,6 @@
-//! What is wrong with what the operator said.
+//! Errors in the operator's settings.
 
-/// Settings that cannot be as they are. Each says which flag, or key of the file, and who or what
-/// it names.
+/// Invalid settings. Each error names the flag or key, and the user or other entity concerned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SettingsError {
     #[error("user '{0}' is given more than once")]

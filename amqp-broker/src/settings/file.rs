@@ -1,15 +1,14 @@
-//! Reads settings of a TOML file, and tells what is wrong with one without its values: one of them
-//! may be a password.
+//! Reads settings from a TOML file. Its errors never show a value, which may be a password.
 
 use std::{error::Error, fmt, ops::Range};
 
 use serde::de::DeserializeOwned;
 
-/// Why a file cannot be read. It has no part of any value of the file, not even of a line that is
-/// no TOML.
+/// Why a file cannot be read. It contains no part of any value in the file, and not even of a line
+/// that is not TOML.
 #[derive(Debug)]
 pub(crate) struct FileError {
-    /// Both from 1 on.
+    /// Line and column, both counted from 1.
     at: Option<(usize, usize)>,
     why: String,
 }
@@ -25,10 +24,12 @@ impl fmt::Display for FileError {
     }
 }
 
+/// Reads a file.
+///
 /// # Errors
-/// When it is no TOML, or says what nobody knows.
+/// When it is not TOML, or has an unknown key.
 pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, FileError> {
-    // The words for what is no TOML are always the same, whatever is there.
+    // The message for invalid TOML does not depend on the contents.
     let refused = |error: toml::de::Error| FileError {
         at: error.span().map(|span| position(text, &span)),
         why: error.message().to_owned(),
@@ -44,7 +45,7 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, FileError> {
     })
 }
 
-/// Line and column in which something begins.
+/// The line and column at which a span begins.
 fn position(text: &str, span: &Range<usize>) -> (usize, usize) {
     let before = text.get(..span.start).unwrap_or(text);
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
@@ -58,7 +59,7 @@ fn key<'a>(text: &'a str, span: &Range<usize>) -> Option<&'a str> {
     key.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(&octet)).then_some(key)
 }
 
-/// The head of a table that begins here.
+/// The header of a table that begins here.
 fn head<'a>(text: &'a str, span: &Range<usize>) -> Option<&'a str> {
     let line = text.get(span.start..)?.lines().next()?.trim_end();
     let name = line.strip_prefix('[')?.strip_suffix(']')?;
@@ -66,12 +67,12 @@ fn head<'a>(text: &'a str, span: &Range<usize>) -> Option<&'a str> {
     is_name.then_some(line)
 }
 
-/// What serde says of a value, without the value.
+/// The message of serde about a value, without the value.
 fn words(message: &str) -> String {
     if message == "missing field `password`" {
         return format!("{message}; who logs in by certificate only is a user-without-password");
     }
-    // These name keys alone.
+    // These messages contain only keys.
     if ["unknown field", "missing field", "duplicate field"].iter().any(|known| message.starts_with(known)) {
         return message.to_owned();
     }
@@ -81,7 +82,7 @@ fn words(message: &str) -> String {
     }
 }
 
-/// What TOML calls what Rust calls so.
+/// TOML's name for a type of Rust.
 fn kind(expected: &str) -> &str {
     match expected {
         "u16" => "a whole number from 0 to 65535",

@@ -1,4 +1,4 @@
-//! What a user may do in a virtual host, as flags or a file say it.
+//! Permissions of a user in a virtual host, from a flag or a file.
 
 use amqp_broker::Permissions;
 use serde::Deserialize;
@@ -17,7 +17,7 @@ pub(super) struct Grant {
 }
 
 impl Grant {
-    /// Those of flags: five words each.
+    /// The permissions of flags, with five words each.
     pub(super) fn from_words(words: &[String]) -> Vec<Self> {
         let grants = words.chunks_exact(5).filter_map(|words| {
             let [user, vhost, configure, write, read] = <&[String; 5]>::try_from(words).ok()?.clone();
@@ -26,8 +26,10 @@ impl Grant {
         grants.collect()
     }
 
+    /// The permissions as the broker takes them.
+    ///
     /// # Errors
-    /// When one of them is no regular expression.
+    /// When one of them is not a regular expression.
     pub(super) fn permissions(&self) -> Result<Permissions, SettingsError> {
         let Grant { user, vhost, configure, write, read } = self;
         let bad = |why| SettingsError::BadPattern { user: user.clone(), vhost: vhost.clone(), why };

@@ -1,17 +1,17 @@
-//! Sizes as an operator writes them: bytes, or with a unit.
+//! Sizes: a number of bytes, or with a unit.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, de};
 
-/// A number of bytes. It is written plain, or with a unit as RabbitMQ reads them: `k`, `M`, `G`,
-/// `T` and `KiB`, `MiB`, `GiB`, `TiB` are powers of 1024, `kB`, `MB`, `GB`, `TB` powers of 1000;
-/// upper and lower case mean the same, and there may be a space before the unit
-/// (<https://www.rabbitmq.com/docs/configure>, "Information Units").
+/// A number of bytes, plain or with a unit as RabbitMQ reads them: `k`, `M`, `G`, `T` and `KiB`,
+/// `MiB`, `GiB`, `TiB` are powers of 1024, `kB`, `MB`, `GB`, `TB` powers of 1000. Upper and lower
+/// case are equal, and a space may precede the unit (<https://www.rabbitmq.com/docs/configure>,
+/// "Information Units").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
 
-/// What is no size.
+/// An invalid size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SizeError {
     #[error("a size is a number of bytes, such as 1048576, or one with a unit, such as 64MiB, 500 kB or 1G")]
@@ -31,7 +31,7 @@ impl FromStr for Size {
             return Err(SizeError::Unreadable);
         }
         let factor = factor(unit.trim_start()).ok_or(SizeError::Unreadable)?;
-        // Nothing but digits: what it cannot hold is too large.
+        // The text has only digits, so it can only be too large.
         let count: u64 = digits.parse().map_err(|_| SizeError::TooLarge)?;
         count.checked_mul(factor).map(Size).ok_or(SizeError::TooLarge)
     }

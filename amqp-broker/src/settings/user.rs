@@ -1,4 +1,4 @@
-//! A user with a password, as a flag or a file names one.
+//! A user with a password, from a flag or a file.
 
 use std::{ffi::OsStr, fmt};
 
@@ -9,7 +9,7 @@ use clap::{
 };
 use serde::Deserialize;
 
-/// A user who logs in by a password.
+/// A user with a password.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct User {
@@ -17,15 +17,15 @@ pub(super) struct User {
     pub(super) password: String,
 }
 
-// The password does not show.
+// The password is not shown.
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-/// Reads NAME:PASSWORD. What is no such thing may be a password, which the errors of clap's own
-/// parsers would repeat.
+/// Reads NAME:PASSWORD. Its errors do not show the text, which may contain a password; those of
+/// clap's own parsers would.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UserParser;
 

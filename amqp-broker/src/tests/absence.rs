@@ -1,5 +1,5 @@
-//! Clients that have gone while they are not read from: what they held comes free, and what they
-//! had sent is not lost if there is time.
+//! Clients that disconnect while they are not being read: what they held is freed, and what they
+//! had sent is handled if there is time.
 
 use std::time::Duration;
 
@@ -10,11 +10,10 @@ use amqp_codec::{
     method::{basic, confirm, connection},
 };
 
-/// What a client that has gone has at the most.
+/// How long a client that is gone is tolerated.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A client that gets a message of `q`, publishes while publishers are held back, and so is not
-/// read from.
+/// Makes a client fetch a message from `q` and publish during an alarm, so that it is not read.
 async fn held_back(broker: &Broker, mut peer: Peer) -> Peer {
     peer.declare("q").await;
     peer.publish("", "q", "out").await;

@@ -1,4 +1,4 @@
-//! Who may log in, where, and what they may do there, refused in RabbitMQ's words.
+//! Logins and permissions, and their refusals in RabbitMQ's words.
 
 use amqp_codec::{
     Frame, Method, Secret,
@@ -19,7 +19,7 @@ use crate::{
     core::rabbitmq::access::Permissions,
 };
 
-/// `limited` may configure `c-`, write `w-` and read `r-`, everything of `all-`.
+/// The user `limited` may configure `c-`, write `w-` and read `r-`, and do everything with `all-`.
 fn limited() -> BrokerBuilder {
     let permissions = Permissions::new("^(c|all)-", "^(w|all)-", "^(r|all)-").unwrap();
     Broker::builder().user("limited", "x").vhost("sem").vhost("other").permissions(
@@ -207,7 +207,7 @@ async fn anonymous_is_a_user_only_where_that_was_said() {
     assert_eq!((closed, words), (Channel, self::refused("queue 'bad'")));
 }
 
-/// What becomes of a login from an address: nothing, or how it is refused.
+/// The refusal of a login from an address; `None` if it succeeds.
 async fn refused_from(builder: BrokerBuilder, address: &str, login: connection::StartOk) -> Option<String> {
     let mut peer = Peer::silent_from(&builder.build(), address);
     peer.raw(&PROTOCOL_HEADER).await;
@@ -239,7 +239,7 @@ async fn guest_logs_in_from_this_machine_only_and_others_from_everywhere() {
         for address in near {
             assert_eq!(refused_from(broker(), address, login.clone()).await, None, "{mechanism} {address}");
         }
-        // As RabbitMQ does, which tells no more than of a wrong password.
+        // As in RabbitMQ, the text is that of a wrong password.
         let text = format!(
             "403 ACCESS_REFUSED - Login was refused using authentication mechanism {mechanism}. For details see the \
              broker logfile."
@@ -258,7 +258,7 @@ async fn guest_logs_in_from_this_machine_only_and_others_from_everywhere() {
     let others = || broker().loopback_users(["sal"]);
     assert!(refused_from(others(), far[0], start_ok("sal", "x")).await.is_some());
     assert_eq!(refused_from(others(), far[0], start_ok("guest", "guest")).await, None);
-    // In the process.
+    // This connection is inside the process.
     Peer::open(&broker().build()).await;
 }
 
@@ -282,7 +282,7 @@ async fn a_user_without_a_password_logs_in_by_none() {
         peer.send(0, start_ok("ada", password)).await;
         assert_eq!(peer.expect::<connection::Close>(0).await.reply_code, 403);
     }
-    // It is a user: the default one is not there.
+    // It counts as a user, so the default user does not exist.
     assert!(
         refused_from(
             Broker::builder().user_without_password("ada"),

@@ -20,7 +20,7 @@ async fn open(broker: &Broker, password: &str) -> Peer {
     peer
 }
 
-/// Whether a login gets as far as the offer of limits.
+/// Tells whether a login succeeds up to the broker's offer of limits.
 async fn may_log_in(broker: &Broker, password: &str) -> bool {
     let mut peer = Peer::silent(broker);
     peer.raw(&PROTOCOL_HEADER).await;
@@ -29,7 +29,8 @@ async fn may_log_in(broker: &Broker, password: &str) -> bool {
     matches!(peer.next().await, Some(Frame::Method(0, Method::Connection(connection::Method::Tune(_)))))
 }
 
-/// What comes of declaring a queue: nothing, or a refusal, after which channel 1 is open again.
+/// The refusal of a queue declaration, after which channel 1 is opened again; `None` if it
+/// succeeds.
 async fn declaring(peer: &mut Peer, name: &str) -> Option<String> {
     peer.send(1, queue::Declare { queue: short(name), no_wait: true, ..Default::default() }).await;
     peer.send(2, channel::Open::default()).await;

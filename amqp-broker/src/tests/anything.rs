@@ -1,5 +1,4 @@
-//! Sessions that do anything in any order: nothing panics, and nothing is left behind or
-//! miscounted.
+//! Random sessions: nothing panics, nothing is left behind, and nothing is miscounted.
 
 use amqp_codec::{
     ContentHeader, Frame, Method, Properties, ShortString, Table, Value,
@@ -62,7 +61,7 @@ fn arguments(choice: u8) -> Table {
     table
 }
 
-/// One of everything a client may say, from three numbers.
+/// The frames of a random step, chosen by three numbers.
 pub(super) fn step(shared: &Shared, by: ConnectionId, kind: u8, x: u8, y: u8) -> Vec<Frame> {
     let number = 1 + u16::from(kind / 128);
     let bit = |n: u8| y >> n & 1 == 1;
@@ -74,9 +73,9 @@ pub(super) fn step(shared: &Shared, by: ConnectionId, kind: u8, x: u8, y: u8) ->
         count => out[usize::from(x) % count],
     };
     let method: Method = match kind % 24 {
-        // Sometimes a tag that is not out.
+        // This sometimes chooses a tag that is not unacknowledged.
         16 | 17 if out.is_empty() && x < 200 => return publish(of(&EXCHANGES, x), of(&KEYS, y), x, y),
-        // Rarely, for each ends a connection or leaves it without a channel.
+        // These are rare, because each ends a connection or leaves it without a channel.
         0..3 if x > 10 => return publish(of(&EXCHANGES, x), of(&KEYS, y), x, y),
         0 => channel::Open::default().into(),
         1 => channel::Close::default().into(),
@@ -187,7 +186,7 @@ pub(super) fn client(shared: &mut Shared) -> ConnectionSession {
     client
 }
 
-/// Opens a channel that consumes with little room.
+/// Opens a channel with a consumer and a small prefetch.
 pub(super) fn greet(client: &mut ConnectionSession, shared: &mut Shared, number: u16) {
     let queue = of(&QUEUES, number as u8);
     let methods: [Method; 4] = [

@@ -1,4 +1,4 @@
-//! What queues, consumers, confirms and transactions do.
+//! The behaviour of queues, consumers, confirms and transactions.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn broker() -> Broker {
     Broker::builder().build()
 }
 
-/// Ready, unacknowledged, consumers of the queue `q`.
+/// The numbers of ready messages, unacknowledged messages and consumers of the queue `q`.
 fn counts(broker: &Broker) -> Option<(usize, usize, usize)> {
     broker.queue("/", "q").map(|queue| (queue.ready, queue.unacked, queue.consumers))
 }
@@ -510,7 +510,8 @@ async fn a_client_that_asks_without_listening_is_not_read_from_for_ever() {
     let body = vec![b'x'; FRAME_MAX - 8];
     peer.publish_with("", "q", Properties::default(), false, &body).await;
     peer.settle_down().await;
-    // A get that is rejected at once and got again: answers of 128 KiB to requests of 40 bytes.
+    // Each message is fetched, rejected and fetched again: requests of 40 bytes get answers of 128
+    // KiB.
     let mut wanted = 0;
     let get = Frame::Method(1, basic::Get { queue: short("q"), no_ack: false, ..Default::default() }.into());
     while wanted < 20_000 {
@@ -553,7 +554,7 @@ async fn a_channel_that_does_not_acknowledge_in_time_is_closed_and_its_messages_
     tokio::time::sleep(Duration::from_secs(40)).await;
     lazy.send(1, basic::Ack { delivery_tag: 1, multiple: false }).await;
     assert_eq!(lazy.delivery().await, (3, false, "3".into()));
-    // The second is out for 60 seconds now, the third for 20.
+    // The second delivery is 60 seconds old now, the third 20.
     tokio::time::sleep(Duration::from_secs(20)).await;
     let closed = lazy.expect::<channel::Close>(1).await;
     assert_eq!(

@@ -1,5 +1,5 @@
-//! What is said of this broker is said of RabbitMQ: a test of both runs on either, on RabbitMQ
-//! where there is one at the host and port of `AMQP_TEST_RABBITMQ_URI`.
+//! Tests that run on this broker and on RabbitMQ. The latter is at the host and port of
+//! `AMQP_TEST_RABBITMQ_URI`, if that is set.
 
 use amqp_codec::{
     Method, Properties, Table, Value,
@@ -9,7 +9,7 @@ use amqp_codec::{
 use super::peer::{Came, Peer, short};
 use crate::broker::Broker;
 
-/// The judge's address; `None`, said aloud, where there is none.
+/// RabbitMQ's address; `None`, with a message, when there is none.
 pub(super) fn rabbitmq() -> Option<String> {
     let Ok(uri) = std::env::var("AMQP_TEST_RABBITMQ_URI") else {
         println!("left out: no RabbitMQ (AMQP_TEST_RABBITMQ_URI)");
@@ -33,7 +33,7 @@ impl Tested {
         }
     }
 
-    /// A stream on which nothing has been said.
+    /// A stream on which nothing has been sent.
     pub(super) async fn silent(&self) -> Peer {
         match self {
             Tested::Ours(broker) => Peer::silent(broker),
@@ -42,8 +42,8 @@ impl Tested {
     }
 }
 
-/// Tests that run on this broker and on RabbitMQ. Names of queues and exchanges are the test's own,
-/// for RabbitMQ keeps them.
+/// Tests that run on this broker and on RabbitMQ. Each uses its own names of queues and exchanges,
+/// because RabbitMQ keeps them.
 macro_rules! both {
     ($($(#[$attribute:meta])* async fn $name:ident($broker:ident: &Tested) $body:block)*) => {
         $($(#[$attribute])* async fn $name($broker: &$crate::tests::both::Tested) $body)*
@@ -80,7 +80,7 @@ pub(super) fn headers(headers: Table) -> Properties {
 }
 
 impl Peer {
-    /// A durable queue that is new.
+    /// Declares a new durable queue.
     pub(super) async fn fresh<const N: usize>(&mut self, queue: &str, arguments: [(&str, Value); N]) {
         self.call(1, queue::Delete { queue: short(queue), ..Default::default() }).await;
         let arguments = table(arguments);
@@ -88,7 +88,7 @@ impl Peer {
             .await;
     }
 
-    /// An exchange that is new.
+    /// Declares a new exchange.
     pub(super) async fn fresh_exchange(&mut self, exchange: &str, kind: &str) {
         self.call(1, exchange::Delete { exchange: short(exchange), ..Default::default() }).await;
         let declare =
@@ -101,12 +101,12 @@ impl Peer {
         self.call(1, queue::Bind { queue, exchange, routing_key, ..Default::default() }).await;
     }
 
-    /// Publishes by the default exchange.
+    /// Publishes to a queue by the default exchange.
     pub(super) async fn put(&mut self, queue: &str, properties: Properties, body: &str) {
         self.publish_with("", queue, properties, false, body.as_bytes()).await;
     }
 
-    /// Consumes with acknowledgements from now on; what comes is told by [`came`](Self::came).
+    /// Starts a consumer with acknowledgements; [`came`](Self::came) returns the deliveries.
     pub(super) async fn take(&mut self, queue: &str) {
         self.consume(queue, queue).await;
     }
@@ -124,7 +124,7 @@ impl Peer {
         self.send(1, basic::Nack { delivery_tag, multiple: false, requeue }).await;
     }
 
-    /// Why the channel, or the connection, is closed: `channel 406 ...`.
+    /// The close of the channel or connection, as `channel 406 ...`.
     pub(super) async fn refusal(&mut self) -> String {
         use amqp_codec::{
             Frame,

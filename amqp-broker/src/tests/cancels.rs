@@ -1,4 +1,4 @@
-//! Consumers whose queue is deleted: who is told, and when.
+//! Consumers whose queue is deleted: which of them are cancelled, and when.
 
 use amqp_codec::method::{basic, queue};
 

@@ -1,4 +1,4 @@
-//! How channels and connections end when both sides, or frames, cross.
+//! Closes of channels and connections that cross each other, or other frames.
 
 use amqp_codec::{
     Frame, Method,
@@ -13,14 +13,14 @@ use super::{
 };
 use crate::broker::Broker;
 
-/// How much is written behind a close: more than any buffer on the way holds.
+/// How much is written behind a close: more than all buffers on the way hold.
 const BEHIND: usize = 16 << 20;
 
 fn close() -> channel::Close {
     channel::Close { reply_code: 200, ..Default::default() }
 }
 
-/// What the broker closes a channel for.
+/// A declaration for which the broker closes the channel.
 fn error() -> queue::Declare {
     queue::Declare { queue: short("cross.none"), passive: true, ..Default::default() }
 }
@@ -30,11 +30,11 @@ fn put(octets: &mut BytesMut, channel: u16, method: impl Into<Method>) {
 }
 
 impl Peer {
-    /// Does what the broker closes channel 1 for, and then sends these as if the broker's close
-    /// were still on its way.
+    /// Makes the broker close channel 1, and then sends these methods as if the broker's close were
+    /// still on its way.
     ///
-    /// They are written only once that close is here: what RabbitMQ reads before its channel has
-    /// told its connection of the error goes to a channel that is no more, and is lost.
+    /// They are written only once that close has arrived: if RabbitMQ reads them before its channel
+    /// has reported the error to its connection, they reach a channel that is gone, and are lost.
     async fn err_and<const N: usize>(&mut self, methods: [Method; N]) {
         let mut octets = BytesMut::new();
         put(&mut octets, 1, error());
@@ -53,7 +53,7 @@ both! {
         let mut peer = broker.open().await;
         peer.err_and([close().into()]).await;
         peer.expect::<channel::CloseOk>(1).await;
-        // Closing still: whatever this would lead to is ignored.
+        // The channel is still closing, so this is ignored.
         peer.send(1, channel::Flow { active: true }).await;
         peer.send(1, channel::CloseOk {}).await;
         peer.call(1, channel::Open::default()).await;
@@ -169,7 +169,7 @@ async fn a_client_that_has_closed_is_not_waited_for_without_end() {
     let broker = Broker::builder().max_connections(1).build();
     let mut peer = Peer::open(&broker).await;
     peer.call(0, connection::Close { reply_code: 200, ..Default::default() }).await;
-    // Its place is free already.
+    // Its slot is free already.
     let mut other = Peer::open(&broker).await;
     assert_eq!(peer.rest().await, b"");
     other.settle_down().await;

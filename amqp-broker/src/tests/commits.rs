@@ -1,5 +1,5 @@
-//! What of a transaction is written, wherever it is interrupted and whatever others do with its
-//! messages meanwhile: all of it at once.
+//! The atomicity of transactions on disk: wherever a transaction is interrupted, and whatever
+//! others do with its messages, all of its changes are written together.
 
 use std::collections::BTreeMap;
 
@@ -24,30 +24,30 @@ use crate::{
     },
 };
 
-/// How much may be done in a turn, unless a test says otherwise.
+/// The work of a turn, unless a test says otherwise.
 const BOUND: u64 = 8;
-/// How many messages a transaction has.
+/// The number of messages of a transaction.
 pub(super) const COUNT: usize = 40;
 const CHANNEL: u16 = 3;
-/// How many clients there are.
+/// The number of clients.
 pub(super) const CLIENTS: usize = 3;
 
-/// A virtual host that survives, its clients, and what was to be written after each turn.
+/// A virtual host with a store, its clients, and the changes written after each turn.
 pub(super) struct World {
     pub(super) shared: Shared,
     pub(super) clients: [ConnectionSession; CLIENTS],
     pub(super) inputs: [BytesMut; CLIENTS],
     pub(super) written: Vec<Vec<Record>>,
-    /// What each client wanted last.
+    /// What each client's connection waited for last.
     pub(super) wants: [Wants; CLIENTS],
-    /// How much may be done in a turn.
+    /// The work of a turn.
     pub(super) bound: u64,
-    /// Whether nothing is on disk before a test says so.
+    /// Whether changes reach the disk only when the test says so.
     pub(super) is_disk_slow: bool,
     now: u64,
 }
 
-/// How many messages each queue has, by its name.
+/// The number of messages of each queue, by its name.
 pub(super) type Counts = BTreeMap<String, usize>;
 
 /// The messages of each queue, by its name: their positions and bodies.
@@ -60,7 +60,7 @@ impl World {
         Self::of(vhost)
     }
 
-    /// One of which nothing survives.
+    /// Creates a world without a store.
     pub(super) fn in_memory() -> Self {
         Self::of(Vhost::new("/", Default::default()))
     }
@@ -90,7 +90,7 @@ impl World {
         self.finish(0);
     }
 
-    /// Says something, to be listened to later.
+    /// Sends a method that is processed later.
     pub(super) fn ask(&mut self, who: usize, method: impl Into<Method>) {
         Frame::Method(CHANNEL, method.into()).encode(FRAME_MAX, &mut self.inputs[who]).unwrap();
     }
@@ -109,7 +109,7 @@ impl World {
         }
     }
 
-    /// A transaction is begun, and not committed.
+    /// Begins a transaction without committing it.
     pub(super) fn begin(&mut self, who: usize) {
         self.ask(who, tx::Select {});
         self.finish(who);
@@ -122,7 +122,7 @@ impl World {
         self.ask(0, tx::Commit {});
     }
 
-    /// Listens for a turn; tells whether there is more to do for this client.
+    /// Gives a client a turn; returns whether it needs another.
     pub(super) fn turn(&mut self, who: usize) -> bool {
         self.shared.vhost.budget.set_bound(self.bound);
         self.shared.vhost.budget.begin();
@@ -132,14 +132,14 @@ impl World {
         wants == Wants::Turn
     }
 
-    /// What nobody waits for goes on for a turn.
+    /// Gives the background work a turn.
     pub(super) fn catch_up(&mut self) {
         self.shared.vhost.budget.begin();
         self.shared.catch_up(self.now);
         self.write();
     }
 
-    /// What has changed is written at once, unless the disk is slow.
+    /// Writes the changes at once, unless the disk is slow.
     fn write(&mut self) {
         if let Some(changes) = self.shared.vhost.take_changes() {
             self.written.push(changes.into_iter().collect());
@@ -150,7 +150,7 @@ impl World {
         }
     }
 
-    /// All up to this change is on disk.
+    /// Reports that all changes up to this one are on disk.
     pub(super) fn is_written(&mut self, change: u64) {
         while !self.shared.on_disk(change, true) {
             self.shared.vhost.budget.begin();
@@ -164,7 +164,7 @@ impl World {
         }
     }
 
-    /// What would be there, had the process ended after each of the writes.
+    /// The messages that would be restored if the process had ended after each of the writes.
     pub(super) fn messages(&self) -> Vec<Messages> {
         let mut names = BTreeMap::new();
         let mut messages = BTreeMap::<(u64, u64), Stored>::new();
@@ -197,13 +197,13 @@ impl World {
         self.written.iter().map(after).collect()
     }
 
-    /// How many messages would be there.
+    /// The number of those messages in each queue.
     pub(super) fn ends(&self) -> Vec<Counts> {
         let count = |end: Messages| end.into_iter().map(|(name, messages)| (name, messages.len())).collect();
         self.messages().into_iter().map(count).collect()
     }
 
-    /// What there was at one end or another.
+    /// Checks the number of messages after any of the writes.
     #[track_caller]
     pub(super) fn assert_ends(&self, expected: &[&[(&str, usize)]]) {
         let mut ends = self.ends();
@@ -229,7 +229,7 @@ fn dead_letters_are_written_with_the_transaction_whose_messages_died() {
     world.finish(0);
     let ends = world.ends();
     let first = ends.iter().position(|counts| !counts.is_empty()).unwrap();
-    // What dies after the transaction is written may come to an end after it.
+    // Messages that die after the transaction is written may be written after it.
     assert!(ends[first]["d"] > COUNT / 2, "{:?}", ends[first]);
     assert_eq!(ends.last().unwrap()["d"], COUNT);
 }
@@ -241,7 +241,7 @@ fn what_others_do_with_messages_of_a_transaction_is_written_with_it() {
     world.begin_with_publishes("q");
     let mut tag = 0;
     while world.turn(0) {
-        // Got, returned, got again and acknowledged.
+        // The message was fetched, requeued, fetched again and acknowledged.
         tag += 2;
         for (tag, requeue) in [(tag - 1, true), (tag, false)] {
             world.ask(1, basic::Get { queue: short("q"), ..Default::default() });
@@ -275,8 +275,8 @@ fn what_a_transaction_returned_and_others_acknowledged_does_not_come_back() {
     assert_eq!(world.ends().last(), Some(&Counts::new()));
 }
 
-/// A transaction of publishes and an acknowledgement that is under way, while another delivery of
-/// its channel is out.
+/// A transaction with publishes and an acknowledgement, in progress, while its channel has another
+/// unacknowledged delivery.
 fn publishes_and_acknowledges() -> World {
     let mut world = World::new();
     world.declare("q", &[]);

@@ -1,5 +1,5 @@
-//! `CC` and `BCC`: all keys are matched together at every exchange, and an alternate exchange has
-//! its turn where none of them leads anywhere (<https://www.rabbitmq.com/docs/sender-selected>).
+//! `CC` and `BCC`: each exchange matches all keys together, and its alternate exchange follows if
+//! none of them matches (<https://www.rabbitmq.com/docs/sender-selected>).
 
 use amqp_codec::{
     Array, Properties, Value,
@@ -11,7 +11,7 @@ use super::{
     peer::{Peer, short},
 };
 
-/// Copies to these keys, and to those which nobody sees.
+/// Properties with these keys in `CC`, and these in `BCC`.
 fn copied(seen: &[&str], blind: &[&str]) -> Properties {
     let keys = |texts: &[&str]| {
         let mut keys = Array::new();
@@ -22,7 +22,7 @@ fn copied(seen: &[&str], blind: &[&str]) -> Properties {
 }
 
 impl Peer {
-    /// An exchange that is new, with another for what it routes nowhere.
+    /// Declares a new exchange with an alternate exchange.
     async fn with_alternate(&mut self, exchange: &str, kind: &str, alternate: &str) {
         self.call(1, exchange::Delete { exchange: short(exchange), ..Default::default() }).await;
         let arguments = table([("alternate-exchange", alternate.into())]);
@@ -40,7 +40,7 @@ impl Peer {
         self.call(1, exchange::Bind { source, destination, routing_key, ..Default::default() }).await;
     }
 
-    /// How many messages each of these queues had, which have none then.
+    /// How many messages each of these queues had; they are empty afterwards.
     async fn drained<const N: usize>(&mut self, queues: [&str; N]) -> [u32; N] {
         self.settle_down().await;
         let mut counts = [0; N];
@@ -51,7 +51,7 @@ impl Peer {
         counts
     }
 
-    /// Publishes and waits until the message is where it goes.
+    /// Publishes, and waits until the message is routed.
     async fn copy(&mut self, exchange: &str, key: &str, properties: Properties) {
         self.publish_with(exchange, key, properties, false, b"x").await;
         self.expect::<basic::Ack>(1).await;
@@ -106,10 +106,11 @@ both! {
         assert_eq!(peer.drained(queues).await, [1, 0, 1]);
         peer.copy("every.topic", "a.9", copied(&["k2"], &["b.3"])).await;
         assert_eq!(peer.drained(queues).await, [1, 1, 1]);
-        // Bound in a circle, both are matched with all.
+        // They are bound in a circle, and both match with all keys.
         peer.copy("every.direct", "back", copied(&["a.1", "k2"], &["b.1"])).await;
         assert_eq!(peer.drained(queues).await, [1, 1, 1]);
-        // One whose only way leads on has led somewhere.
+        // An exchange that leads only to another exchange has matched, so its alternate is not
+        // used.
         peer.copy("every.topic", "a.1", copied(&["b.2"], &[])).await;
         assert_eq!(peer.drained(queues).await, [0, 1, 1]);
     }

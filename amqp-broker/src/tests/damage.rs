@@ -1,4 +1,4 @@
-//! A folder that was damaged: it is refused and nothing in it changes, until it is to be repaired.
+//! Damaged folders: they are refused and not changed, unless they are to be repaired.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{broker::Broker, store::DataError};
 
-/// A folder with so many messages, each confirmed on its own, as it is after SIGKILL.
+/// A folder with so many messages, each confirmed separately, as SIGKILL leaves it.
 async fn killed(messages: usize) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let broker = open(folder.path());
@@ -31,14 +31,14 @@ fn build(folder: &Path, repairs: bool) -> Result<Broker, DataError> {
     Broker::builder().vhost("/").vhost("other").data_dir(folder).repair(repairs).build()
 }
 
-/// All files below a folder with what they hold, but for those that are only looked at.
+/// All files in a folder with their contents, except those that opening may change.
 fn all_files(folder: &Path) -> BTreeMap<PathBuf, (usize, Vec<u8>)> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         match entry.file_type().unwrap().is_dir() {
             true => all.extend(all_files(&entry.path())),
             false => {
-                // One that goes meanwhile is not there.
+                // A file that vanishes meanwhile is left out.
                 let Ok(octets) = fs::read(entry.path()) else { continue };
                 all.insert(entry.path(), (octets.len(), octets[..written(&octets)].to_vec()));
             }
@@ -47,7 +47,7 @@ fn all_files(folder: &Path) -> BTreeMap<PathBuf, (usize, Vec<u8>)> {
     all
 }
 
-/// Expects a folder to be refused in these words, and to be as it was.
+/// Checks that a folder is refused with this error, and not changed.
 fn refused(folder: &Path, words: &str) {
     let before = all_files(folder);
     let error = build(folder, false).expect_err("a damaged folder is refused");
@@ -57,8 +57,8 @@ fn refused(folder: &Path, words: &str) {
     assert!(before == all_files(folder), "nothing was changed");
 }
 
-/// Repairs a folder, which then is one as any other; the messages that are left, and where what was
-/// damaged is.
+/// Repairs a folder and checks that it is in order then; returns the remaining messages, and the
+/// folder with the damaged parts.
 async fn repaired(folder: &Path) -> (Vec<String>, PathBuf) {
     let broker = build(folder, true).unwrap();
     let aside = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -69,8 +69,8 @@ async fn repaired(folder: &Path) -> (Vec<String>, PathBuf) {
     declare(&mut peer, "q").await;
     let left = peer.bodies("q").await;
     publish(&mut peer, "", "q", "after").await;
-    // Killed, where nothing but the journal is being written, which a copy shows that takes its
-    // time, and ended cleanly.
+    // The folder is tested as a kill leaves it, copied while only the journal is being written, and
+    // as an orderly end does.
     let before = all_files(&folder.join("keyspaces"));
     let killed = copy(folder);
     let is_still = before == all_files(&folder.join("keyspaces"))
@@ -161,7 +161,7 @@ async fn an_unfinished_batch_at_the_end_is_dropped() {
     let begins = octets[..begins].windows(4).rposition(|octets| octets == b"FJL\x03").unwrap() + 4;
     for length in [1, 5, 50, 100, end - begins - 1] {
         let folder = copy(whole.path());
-        // One that was being written when the power failed: of its last part nothing is there.
+        // The last batch was being written when the power failed, and its last part is missing.
         overwrite(&journal_of(folder.path()), end, &octets[begins..begins + length]);
         let broker = build(folder.path(), false).unwrap();
         assert_eq!(broker.queue("/", "q").unwrap().ready, 10);
@@ -201,7 +201,7 @@ async fn whatever_file_is_missing_it_is_damage() {
         let copy = copy(folder.path());
         fs::remove_file(copy.path().join(&file)).unwrap();
         match build(copy.path(), false) {
-            // One that the store was about to remove.
+            // The store was about to remove this file.
             Ok(broker) => {
                 assert!(file.starts_with("keyspaces"), "without {}", file.display());
                 assert_eq!(broker.queue("/", "q").unwrap().ready, 10, "without {}", file.display());
@@ -209,7 +209,7 @@ async fn whatever_file_is_missing_it_is_damage() {
             Err(error) => {
                 damaged += 1;
                 assert!(matches!(error, DataError::Damaged { .. }), "without {}: {error}", file.display());
-                // A repair looks at everything, which takes a while.
+                // A repair reads everything, which takes time, so only some are repaired.
                 if file.starts_with("keyspaces") && damaged % 5 > 0 {
                     continue;
                 }
@@ -270,7 +270,7 @@ async fn a_record_that_cannot_be_read_is_not_deleted_but_set_aside() {
         publish(&mut peer, "", name, &large).await;
     }
     shut_down(broker, peer).await;
-    // The body of one is lost, as it may be of what is kept of a damaged journal.
+    // One body is missing, as may happen to the rest of a damaged journal.
     let database = fjall::Database::builder(folder.path()).open().unwrap();
     let bodies = database.keyspace("_2f.bodies", Default::default).unwrap();
     let first = bodies.first_key_value().unwrap().key().unwrap();
@@ -335,7 +335,7 @@ async fn a_folder_from_before_is_taken_over() {
     refused(torn.path(), "cannot be read");
 }
 
-/// A folder of which most is in the store's tables.
+/// A folder with most of its records in the store's tables.
 async fn long_lived() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::builder().memory_limit(32 << 20).data_dir(folder.path()).build().unwrap();

@@ -1,4 +1,4 @@
-//! Dead letters: where they go, and what is written on them.
+//! Dead letters: where they go, and their headers.
 
 use amqp_codec::{
     Array, Properties, Table, Value,
@@ -17,7 +17,7 @@ fn keys(texts: &[&str]) -> Value {
     Value::Array(keys)
 }
 
-/// The entries of `x-death`, without their times, which must be there.
+/// The entries of `x-death` without their times, which are checked to be there.
 fn deaths(came: &Came<basic::Deliver>) -> Vec<Table> {
     let Some(Value::Array(deaths)) = came.headers().get("x-death") else { panic!("no x-death: {came:?}") };
     deaths
@@ -45,7 +45,7 @@ fn death(count: i64, reason: &str, queue: &str, exchange: &str, key: &str) -> Ta
     ])
 }
 
-/// As [`death`], in the order of an entry that is not the first.
+/// As [`death`], with the fields in the order of an entry that is not the first.
 fn later(count: i64, reason: &str, queue: &str, exchange: &str, key: &str) -> Table {
     let mut death = death(count, reason, queue, exchange, key);
     death.sort();
@@ -93,7 +93,7 @@ both! {
             let came = peer.came().await;
             let expected = if count == 1 { death } else { later }(count, "rejected", "again", "", "again");
             assert_eq!(deaths(&came), [expected]);
-            // Back into the queue as it came: what is counted is rejection.
+            // Requeueing is not counted; rejections are.
             peer.nack(came.method.delivery_tag, true).await;
         }
     }
@@ -124,7 +124,7 @@ both! {
             peer.put("behind", brief.clone(), "brief").await;
         };
 
-        // Nobody looks at the queue after that.
+        // No operation touches the queue after that.
         head_and_brief(&mut peer).await;
         peer.send(1, basic::Get { queue: short("behind"), no_ack: true, ..Default::default() }).await;
         assert_eq!(peer.expect_content::<basic::GetOk>().await.text(), "head");
@@ -221,7 +221,7 @@ both! {
         peer.fresh("circle.a", to("circle.b")).await;
         let out = ("x-dead-letter-exchange", "circle.x".into());
         peer.fresh("circle.b", [out, ("x-message-ttl", Value::I32(1))]).await;
-        // Both ends of the second queue: round again, and out.
+        // The second queue leads both around the circle and out of it.
         peer.bind("circle.a", "circle.x", "").await;
         peer.bind("circle.end", "circle.x", "").await;
         peer.take("circle.end").await;
@@ -231,7 +231,7 @@ both! {
             deaths(&came),
             [later(1, "expired", "circle.b", "", "circle.b"), death(1, "expired", "circle.a", "", "circle.a")]
         );
-        // Nothing else has come, and nothing is left anywhere.
+        // Nothing else has come, and all queues are empty.
         for queue in ["circle.a", "circle.b", "circle.end"] {
             let declared = peer.call(1, queue::Declare { queue: short(queue), passive: true, ..Default::default() }).await;
             assert_eq!(declared.message_count, 0, "{queue}");
@@ -300,7 +300,7 @@ both! {
         let mut peer = broker.open().await;
         let typed = || ("x-queue-type", Value::from("quorum"));
         for (queue, limit, expected) in [
-            // With a limit it comes first, without it comes last.
+            // With a delivery limit a returning message comes first, without it last.
             ("order.first", Some(("x-delivery-limit", Value::from(5))), ["1", "2", "3"]),
             ("order.last", None, ["3", "1", "2"]),
         ] {
@@ -349,7 +349,7 @@ both! {
     }
 }
 
-/// Queues that hand what dies in them on to the next, and the last, of which somebody consumes.
+/// Queues of which each sends its dead letters to the next; the last has a consumer.
 async fn chain(peer: &mut Peer, length: usize, argument: (&str, Value)) {
     for number in 0..length {
         let next = if number + 1 == length { "end".to_owned() } else { (number + 1).to_string() };

@@ -1,5 +1,5 @@
-//! Headers that nest deeper than any table that is decoded, and headers longer than a frame: all
-//! that is done with messages is done with them.
+//! Headers that nest deeper than a decoded table may, or are longer than a frame: everything that
+//! can be done with a message works with them.
 
 use amqp_codec::{
     ContentHeader, EncodedProperties, Entries, Frame, Table, Value, ValueRef,
@@ -12,10 +12,10 @@ use super::{
     peer::{Came, FRAME_MAX, Peer, short},
 };
 
-/// How deep RabbitMQ takes them; 32 is as deep as a `Table` goes.
+/// Depths that RabbitMQ accepts; a `Table` nests at most 32.
 const DEPTHS: [usize; 5] = [32, 33, 40, 100, 1000];
 
-/// An entry `deep` that nests so many tables, or arrays.
+/// An entry `deep` with so many nested tables or arrays.
 fn deep(depth: usize, kind: u8) -> Vec<u8> {
     let mut value = Vec::new();
     for level in 0..depth {
@@ -26,14 +26,14 @@ fn deep(depth: usize, kind: u8) -> Vec<u8> {
     [b"\x04deep", &value[..]].concat()
 }
 
-/// Entries as they are in a property list that is nothing but headers.
+/// An encoded property list with only headers.
 fn properties(headers: &[u8]) -> EncodedProperties {
     let length = (headers.len() as u32).to_be_bytes();
     EncodedProperties::from_encoded([&[0x20, 0][..], &length, headers].concat().into())
 }
 
 impl Peer {
-    /// Publishes with headers that nobody has looked at.
+    /// Publishes with unchecked headers.
     async fn put_raw(&mut self, exchange: &str, key: &str, headers: &[u8], body: &'static str) {
         let publish =
             basic::Publish { exchange: short(exchange), routing_key: short(key), ..Default::default() };
@@ -44,7 +44,7 @@ impl Peer {
         self.frame(&Frame::Body(1, Bytes::from(body))).await;
     }
 
-    /// What comes to a consumer of the queue, with this body.
+    /// The next delivery from the queue, which has this body.
     async fn next_of(&mut self, body: &str) -> Came<basic::Deliver> {
         let came = self.came().await;
         assert_eq!(came.text(), body);
@@ -53,7 +53,7 @@ impl Peer {
 }
 
 impl<M> Came<M> {
-    /// The headers as they came.
+    /// The encoded headers.
     fn encoded(&self) -> &[u8] {
         let all = self.header.properties.as_encoded();
         assert!(all.starts_with(&[0x20, 0]), "{all:?}");
@@ -69,7 +69,7 @@ impl<M> Came<M> {
         Entries::from_encoded(self.encoded()).find(|(other, _)| *other == name.as_bytes()).unwrap().1
     }
 
-    /// Tells whether an entry is among the headers as it is.
+    /// Tells whether the headers contain this encoded entry.
     fn has(&self, entry: &[u8]) -> bool {
         self.encoded().windows(entry.len()).any(|window| window == entry)
     }
@@ -192,7 +192,7 @@ both! {
             assert!(came.has(&deep), "{depth}");
             assert_eq!(came.names(), &["deep", "CC"][..if name == "CC" { 2 } else { 1 }]);
         }
-        // A key may be anything, and only texts are keys.
+        // Elements may have any type, but only texts are keys.
         let deep = deep(100, b'A');
         peer.put_raw("", "deep.copy", &[b"\x02CC", &deep[5..]].concat(), "keyless").await;
         peer.next_of("keyless").await;

@@ -1,9 +1,10 @@
-//! Random sequences of what consumers may do, here and on RabbitMQ: after each step the same has
-//! been delivered, with the same marks of death, and each queue has as many left.
+//! Random sequences of consumers' operations, here and on RabbitMQ. After each step both have
+//! delivered the same messages with the same `x-death` headers, and each queue has the same number
+//! left.
 //!
-//! Queues of RabbitMQ's work side by side, so what a step brings is compared without its order, and
-//! each step waits until there is as much as here. Of several consumers of one queue RabbitMQ does
-//! not promise who is served: each queue has one.
+//! RabbitMQ's queues work in parallel, so the deliveries of a step are compared without their
+//! order, and each step waits until RabbitMQ has delivered as much. RabbitMQ does not promise which
+//! of several consumers is served, so each queue has one.
 
 use std::collections::BTreeMap;
 
@@ -23,27 +24,28 @@ use crate::broker::Broker;
 const END: &str = "dlv.end";
 const QUEUES: [&str; 8] =
     ["dlv.plain", "dlv.drops", "dlv.refuses", "dlv.levels", "dlv.expires", "dlv.quorum", "dlv.limited", END];
-/// A topic exchange, one bound to it, and the one for what neither knows.
+/// A topic exchange, an exchange bound to it, and the alternate exchange of both.
 const EXCHANGES: [(&str, &str); 3] =
     [("dlv.topic", "topic"), ("dlv.fanout", "fanout"), ("dlv.else", "fanout")];
 const KEYS: [&str; 4] = ["both.x", "plain", "both", "nowhere"];
 const SEQUENCES: usize = 15;
-/// How often RabbitMQ is asked whether it is done; each is a round trip, so this is some seconds.
+/// How often RabbitMQ is asked whether it is done. Each time is a round trip, so this takes some
+/// seconds.
 const PATIENCE: usize = 4000;
 
-/// A broker in a sequence.
+/// One of the two brokers in a sequence.
 struct Side {
     peer: Peer,
-    /// What is out: whose and which, and its tag.
+    /// The tags of unacknowledged deliveries, by consumer and message.
     out: BTreeMap<(String, String), u64>,
     consuming: BTreeMap<&'static str, bool>,
-    /// What is settled when the transaction is committed; `None` where nothing is held back.
+    /// What is settled by the commit; `None` outside of a transaction.
     settled: Option<Vec<((String, String), u64)>>,
-    /// What the step under way brought.
+    /// What the current step has brought.
     came: Vec<String>,
 }
 
-/// What a step led to: what was said, and how much is in each queue.
+/// The result of a step: what came, and how much is in each queue.
 type After = (Vec<String>, Vec<u32>);
 
 impl Side {
@@ -96,7 +98,7 @@ impl Side {
         Side { peer, out: BTreeMap::new(), consuming: BTreeMap::new(), settled, came: Vec::new() }
     }
 
-    /// The next method that is no delivery.
+    /// The next method that is not a delivery.
     async fn next(&mut self) -> Method {
         loop {
             match self.peer.next().await {
@@ -147,7 +149,7 @@ impl Side {
 
     async fn step(&mut self, number: usize, (kind, x): (u8, u8)) {
         let name = match QUEUES[usize::from(x) % QUEUES.len()] {
-            // What dies in several queues at one commit comes there in any order.
+            // Messages that die in several queues at one commit arrive in any order.
             END if self.settled.is_some() => "dlv.plain",
             name => name,
         };
@@ -158,10 +160,10 @@ impl Side {
                     _ => ("", name),
                 };
                 if self.settled.is_some() && name == "dlv.refuses" {
-                    // What a queue refuses closes the channel with the commit.
+                    // A refusal by a queue closes the channel with the commit.
                     return;
                 }
-                // With priorities RabbitMQ sees late that what is not alone has expired.
+                // With priorities RabbitMQ expires a message late if it is not alone.
                 let may_expire = name != "dlv.levels" && !key.starts_with("both");
                 let expiration = (may_expire && x.is_multiple_of(9)).then(|| short("0"));
                 let properties = Properties { priority: Some(x / 50), expiration, ..Default::default() };
@@ -243,7 +245,7 @@ impl Side {
         }
     }
 
-    /// What a step led to; of RabbitMQ, when it has led to as much as here or that takes too long.
+    /// The result of a step. RabbitMQ's is taken when it matches ours, or after the patience ends.
     async fn after(&mut self, ours: Option<&After>) -> After {
         let mut counts = self.counts().await;
         for _ in 0..PATIENCE {
@@ -258,7 +260,7 @@ impl Side {
     }
 }
 
-/// Headers without the times in them.
+/// The headers without times.
 fn marks(headers: &Table) -> String {
     let mut told = String::new();
     for (name, value) in headers {
@@ -276,7 +278,7 @@ fn marks(headers: &Table) -> String {
     told
 }
 
-/// The sequences declare the same names, so they take turns.
+/// The sequences declare the same names, so they run one at a time.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
@@ -286,7 +288,7 @@ async fn any_consumer_is_served_as_by_rabbitmq() {
 
 #[tokio::test]
 async fn any_transaction_does_what_it_does_on_rabbitmq() {
-    // More commits.
+    // This sequence has more commits.
     compare(true, (0u8..26).prop_map(|kind| if kind < 20 { kind } else { 18 })).await;
 }
 

@@ -1,8 +1,9 @@
-//! The judge: RabbitMQ itself, where there is one at the host and port of `AMQP_TEST_RABBITMQ_URI`.
+//! Comparison with RabbitMQ itself, at the host and port of `AMQP_TEST_RABBITMQ_URI`, if that is
+//! set.
 //!
-//! Known differences, on purpose: properties that cannot be read are 502 SYNTAX_ERROR here, 541
-//! INTERNAL_ERROR there; flags of properties that do not exist are refused here and passed on
-//! there, to break whoever reads them.
+//! Two differences are intended: malformed properties are 502 SYNTAX_ERROR here and 541
+//! INTERNAL_ERROR there; flags of unknown properties are refused here and passed on there, where
+//! they break the receiver.
 
 use std::sync::Arc;
 
@@ -24,13 +25,13 @@ use super::{
 };
 use crate::broker::Broker;
 
-/// The tests declare the same names, so they take turns.
+/// The tests declare the same names, so they run one at a time.
 async fn turn() -> OwnedMutexGuard<()> {
     static TURN: std::sync::OnceLock<Arc<Mutex<()>>> = std::sync::OnceLock::new();
     Arc::clone(TURN.get_or_init(Arc::default)).lock_owned().await
 }
 
-/// Further violations: what RabbitMQ says to them is right.
+/// Further violations, for which RabbitMQ's answer is taken as right.
 fn further() -> Vec<(&'static str, Vec<Frame>)> {
     let invalid = |argument: &str, value: Value| script([on(queue_with("qb", [(argument, value)]))]);
     let exp =
@@ -197,8 +198,7 @@ fn further() -> Vec<(&'static str, Vec<Frame>)> {
     ]
 }
 
-/// Violations of what the types of queues ask of their arguments, and of those who consume from
-/// them.
+/// Violations of the rules that each type of queue has for its arguments and consumers.
 fn of_types() -> Vec<(&'static str, Vec<Frame>)> {
     let stream = |argument: &str, value: Value| {
         let declare = queue_with("qb", [("x-queue-type", "stream".into()), (argument, value)]);
@@ -271,7 +271,7 @@ async fn rabbitmq_answers_the_catalogue_with_the_same_words() {
     let _turn = turn().await;
     let mut differences = Vec::new();
     for (group, cases) in catalogue() {
-        // The limit of 1000 bytes is ours.
+        // The limit of 1000 bytes exists only here.
         for (case, frames, closed, text) in cases.into_iter().filter(|(.., text)| !text.contains("1001")) {
             clear_up(address).await;
             let mut peer = Peer::silent_at(address).await;
@@ -291,7 +291,7 @@ async fn rabbitmq_answers_the_catalogue_with_the_same_words() {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-/// Deletes what the catalogue declares.
+/// Deletes what the tests declare.
 async fn clear_up(address: &str) {
     let mut peer = Peer::silent_at(address).await;
     peer.log_in("/", 131_072).await;

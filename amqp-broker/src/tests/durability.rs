@@ -1,4 +1,4 @@
-//! What survives, and what does not: a clean end, and one at any moment, for which a copy of the
+//! What is restored after an orderly end, and after a crash at any moment, for which a copy of the
 //! folder stands.
 
 use std::{fs, path::Path};
@@ -19,7 +19,7 @@ pub(super) fn open(folder: &Path) -> Broker {
     Broker::builder().vhost("/").vhost("other").data_dir(folder).build().unwrap()
 }
 
-/// The folder as it is now: what a broker would find that was killed at this moment.
+/// A copy of the folder: what a broker would find if this one were killed now.
 pub(super) fn copy(folder: &Path) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     copy_into(folder, copy.path());
@@ -28,7 +28,7 @@ pub(super) fn copy(folder: &Path) -> TempDir {
 
 fn copy_into(from: &Path, to: &Path) {
     let mut entries: Vec<_> = fs::read_dir(from).unwrap().map(Result::unwrap).collect();
-    // How far is synced is written last, so that it is read first.
+    // The mark is written last, so it is copied first.
     entries.sort_by_key(|entry| entry.file_name() != "synced");
     for entry in entries {
         let to = to.join(entry.file_name());
@@ -36,9 +36,9 @@ fn copy_into(from: &Path, to: &Path) {
             fs::create_dir_all(&to).unwrap();
             copy_into(&entry.path(), &to);
         } else {
-            // One that is gone by now would not have been there later either.
+            // A file that vanishes meanwhile would not have been there later either.
             let Ok(octets) = fs::read(entry.path()) else { continue };
-            // Of what was taken from the disk ahead of time a little is as good as all.
+            // A little of the preallocated part is as good as all of it.
             let is_journal = to.extension().is_some_and(|extension| extension == "jnl");
             let end = if is_journal { octets.len().min(written(&octets) + 5000) } else { octets.len() };
             fs::write(&to, &octets[..end]).unwrap();
@@ -60,7 +60,7 @@ pub(super) async fn declare(peer: &mut Peer, name: &str) {
     peer.call(1, queue::Declare { queue: short(name), durable: true, ..Default::default() }).await;
 }
 
-/// Publishes one message and awaits its confirm.
+/// Publishes one message, and awaits its confirm.
 pub(super) async fn publish(peer: &mut Peer, exchange: &str, key: &str, body: &str) {
     peer.publish_with(exchange, key, persistent(), false, body.as_bytes()).await;
     peer.expect::<basic::Ack>(1).await;
@@ -76,7 +76,7 @@ async fn bind(peer: &mut Peer, queue: &str, exchange: &str, key: &str) {
     peer.call(1, bind).await;
 }
 
-/// Shuts a broker down, as the client at its other end lets it.
+/// Shuts a broker down; the client answers the close.
 pub(super) async fn shut_down(broker: Broker, mut peer: Peer) {
     let ending = tokio::spawn(async move { broker.shutdown().await });
     while let Some(frame) = peer.next().await {
@@ -89,8 +89,7 @@ pub(super) async fn shut_down(broker: Broker, mut peer: Peer) {
     ending.await.unwrap();
 }
 
-/// The ready messages of a queue with whether they were delivered before, all of which stay
-/// unacknowledged.
+/// The ready messages of a queue, and whether each was redelivered; all stay unacknowledged.
 async fn got(peer: &mut Peer, name: &str) -> Vec<(String, bool)> {
     let mut got = Vec::new();
     loop {
@@ -161,7 +160,7 @@ async fn what_is_durable_survives_a_clean_end_and_nothing_else_does() {
     assert_eq!(seen, [("amq.topic", "q"), ("kept", "amq.direct"), ("kept", "q")]);
     assert!(broker.queues("other").is_empty());
     let mut peer = confirming(&broker).await;
-    // It is the same to who declares it again, and it works.
+    // A repeated declaration is equivalent, and the queue works.
     declare(&mut peer, "q").await;
     publish(&mut peer, "kept", "a.c", "third").await;
     let messages = got(&mut peer, "q").await;
@@ -207,7 +206,7 @@ async fn what_is_confirmed_or_answered_is_on_disk_at_that_moment() {
         let mut other = Peer::open(&restored).await;
         let messages = got(&mut other, "q").await;
         assert_eq!(messages.len(), number);
-        // Nobody knows what had been delivered.
+        // After a crash it is unknown which were delivered.
         assert!(messages.iter().all(|(_, redelivered)| *redelivered));
     }
     bind(&mut peer, "q", "amq.topic", "#").await;
@@ -243,7 +242,7 @@ async fn nothing_is_confirmed_or_answered_before_it_is_on_disk_but_what_does_not
         peer.frame(&on_three).await;
     }
     peer.send(3, tx::Commit {}).await;
-    // The answers of another channel come at once, and these have not come before.
+    // Another channel gets its answers at once, and these had not come before.
     peer.call(4, channel::Open::default()).await;
     peer.call(4, queue::Declare { queue: short("transient"), ..Default::default() }).await;
     assert_eq!(broker.queue("/", "q").unwrap().ready, 3);
@@ -360,7 +359,7 @@ async fn what_left_a_queue_in_any_way_stays_away() {
     let consume = basic::Consume { queue: short("no-ack"), no_ack: true, ..Default::default() };
     peer.call(1, consume).await;
     peer.delivery().await;
-    // A change that is answered comes after all before it.
+    // The answer to a persistent change comes after all changes before it.
     declare(&mut peer, "last").await;
     let restored = open(copy(folder.path()).path());
     let ready: Vec<_> = restored.queues("/").into_iter().map(|queue| (queue.name, queue.ready)).collect();
@@ -383,7 +382,7 @@ async fn a_stream_survives_with_its_offsets() {
     let declare = queue::Declare { queue: short("s"), durable: true, arguments, ..Default::default() };
     peer.call(1, declare.clone()).await;
     for body in ["zero", "one", "two", "three"] {
-        // RabbitMQ keeps all of a stream, whatever its messages ask for.
+        // Like RabbitMQ, a stream stores all messages, persistent or not.
         peer.publish_with("", "s", Properties::default(), false, body.as_bytes()).await;
         peer.expect::<basic::Ack>(1).await;
     }
@@ -439,7 +438,7 @@ async fn a_large_body_is_kept_once_for_all_queues_it_is_in_and_until_the_last_ha
     assert!(broker.bindings("/").iter().all(|binding| binding.destination != "b"));
 }
 
-/// The file that is written at its end.
+/// The journal, which is written at its end.
 pub(super) fn journal_of(folder: &Path) -> std::path::PathBuf {
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut journals: Vec<_> =
@@ -448,7 +447,7 @@ pub(super) fn journal_of(folder: &Path) -> std::path::PathBuf {
     journals.pop().expect("a journal")
 }
 
-/// How much of a file is written: the rest was taken from the disk ahead of time and is zero.
+/// The length of the written part of a file; the rest is preallocated and zero.
 pub(super) fn written_to(file: &Path) -> usize {
     written(&fs::read(file).unwrap())
 }
@@ -481,7 +480,7 @@ async fn a_shutdown_confirms_what_was_published_before() {
     for body in ["1", "2", "3"] {
         peer.publish_with("", "q", persistent(), false, body.as_bytes()).await;
     }
-    // The broker has taken them; whether the disk has is another matter.
+    // The broker has received them, but they may not be on disk.
     let mut other = Peer::open(&broker).await;
     while broker.queue("/", "q").unwrap().ready < 3 {
         other.settle_down().await;
@@ -511,7 +510,7 @@ async fn an_answer_that_waits_for_the_disk_ends_with_its_channel() {
     for _ in 0..20 {
         peer.publish_with("", "q", persistent(), false, b"x").await;
         peer.send(1, channel::Close::default()).await;
-        // Maybe a confirm came first, but none comes after.
+        // A confirm may have come first, but none comes after.
         loop {
             match peer.next().await {
                 Some(Frame::Method(1, Method::Channel(channel::Method::CloseOk(_)))) => break,

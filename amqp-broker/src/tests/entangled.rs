@@ -1,5 +1,5 @@
-//! Transactions that push messages out of full queues: until they are written, what they push out
-//! is there. Those that meet in a queue are written together.
+//! Transactions that push messages out of full queues: until a transaction is written, the messages
+//! that it pushes out stay on disk. Transactions that meet in a queue are written together.
 
 use std::collections::BTreeSet;
 
@@ -15,18 +15,18 @@ use super::{
 };
 use crate::core::journal::records::Record;
 
-/// More than this many octets do not fit some queues.
+/// The length limit of some queues, in octets.
 const ROOM: i64 = COUNT as i64;
 
 impl World {
-    /// So many small messages that nobody needs to commit.
+    /// Fills a queue with small messages, outside of a transaction.
     fn fill(&mut self, queue: &str) {
         (0..COUNT).for_each(|_| self.publish(2, queue));
         self.finish(2);
     }
 
-    /// A transaction whose first message takes all the room of a queue, and whose others show when
-    /// it is written.
+    /// Begins a transaction whose first message fills a queue; its other messages show when it is
+    /// written.
     fn begin_with_large(&mut self, queue: &str) {
         self.begin(0);
         self.publish_body(0, queue, &"x".repeat(COUNT));
@@ -35,8 +35,8 @@ impl World {
         self.ask(0, tx::Commit {});
     }
 
-    /// Nothing of what there is now goes, or comes to `d`, before there are the messages of the
-    /// transaction in `r`; then all of those are there.
+    /// Checks that none of the present messages vanishes, and none arrives in `d`, before the
+    /// transaction's messages are in `r`; and that all of those are there then.
     #[track_caller]
     fn commits_as_a_whole(&mut self, mut others: impl FnMut(&mut World)) {
         let before = self.written.len();
@@ -58,13 +58,13 @@ impl World {
         assert_eq!(later[first]["r"], COUNT);
     }
 
-    /// What is left at last.
+    /// The numbers of messages after the last write.
     fn left(&self) -> Counts {
         self.ends().pop().unwrap()
     }
 
-    /// Whatever was written, the last so many messages of a queue are there: that it is full is no
-    /// reason for one of those to be missing.
+    /// Checks that after every write the newest messages of a queue, up to its limit, are there: a
+    /// full queue loses none of those.
     #[track_caller]
     fn has_the_last(&self, queue: &str, most: usize) {
         let serial = self.serial(queue);
@@ -89,7 +89,7 @@ impl World {
         })
     }
 
-    /// In which of the writes there are messages with these first letters for a queue.
+    /// The writes that contain messages with this prefix for a queue.
     fn written_in(&self, prefix: &str, queue: &str) -> Vec<usize> {
         let serial = self.serial(queue);
         let is_of = |record: &Record| match record {
@@ -102,7 +102,7 @@ impl World {
         writes.filter(|(_, records)| records.iter().any(is_of)).map(|(number, _)| number).collect()
     }
 
-    /// Lets the clients have turns one after the other until none has anything to do.
+    /// Gives the clients turns until none needs another.
     fn finish_all(&mut self) {
         let mut rounds = 0;
         while (0..CLIENTS).filter(|who| self.turn(*who)).count() > 0
@@ -216,7 +216,7 @@ fn transactions_that_push_each_others_messages_out_are_written_together() {
         world.declare(queue, &[("x-max-length", 4.into())]);
         world.fill(queue);
     }
-    // In opposite orders.
+    // They use the queues in opposite orders.
     for (who, queues) in [(0, ["e", "f"]), (1, ["f", "e"])] {
         world.begin(who);
         for queue in queues {
@@ -238,11 +238,11 @@ fn owned((name, count): (&str, usize)) -> (String, usize) {
     (name.to_owned(), count)
 }
 
-/// What a client does, or how far it gets: who, what, and a number for it.
+/// A step: the client, the operation or turn, and a number for it.
 type Step = (usize, u8, u8);
 
-/// Full queues of each kind: of so many messages, of so many octets, and of none, with letters to
-/// the first.
+/// Full queues of each kind: limited by messages, limited by octets, and with limit zero and dead
+/// letters to the first.
 const QUEUES: [&str; 3] = ["e", "f", "g"];
 
 fn full_queues() -> World {
@@ -256,7 +256,7 @@ fn full_queues() -> World {
     world
 }
 
-/// Publishes, commits or has a turn; `numbers` are those of the transactions under way.
+/// Publishes, commits or takes a turn; `numbers` are those of the current transactions.
 fn act(world: &mut World, numbers: &mut [u8; 2], (who, kind, choice): Step) {
     let queue = QUEUES[usize::from(choice) % 3];
     let padding = "-".repeat(1 + usize::from(choice) % 20);
@@ -272,7 +272,7 @@ fn act(world: &mut World, numbers: &mut [u8; 2], (who, kind, choice): Step) {
     }
 }
 
-/// What is written of a transaction that is not a letter is written at once, and no letter before.
+/// Checks that a transaction's own messages are written at once, and no dead letter before them.
 fn is_whole(world: &World, transaction: &str) -> Result<(), TestCaseError> {
     let direct = QUEUES.iter().flat_map(|queue| world.written_in(&format!("{transaction}{queue}"), queue));
     let direct: BTreeSet<_> = direct.collect();
@@ -299,7 +299,7 @@ proptest! {
         (0..2).for_each(|who| world.ask(who, tx::Commit {}));
         world.finish_all();
         world.has_the_last("e", 3);
-        // Whatever its length, it has room.
+        // There is room for it whatever its length.
         world.has_the_last("f", 1);
         for (who, number) in numbers.into_iter().enumerate() {
             for number in 0..=number {

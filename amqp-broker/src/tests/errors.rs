@@ -1,5 +1,4 @@
-//! The catalogue of refusals: what is closed, with which code and which text, to the letter of
-//! RabbitMQ 3.10.8.
+//! All refusals: what is closed, with which code and text, to the letter of RabbitMQ 3.10.8.
 
 mod consuming;
 mod exchanges;

@@ -1,4 +1,4 @@
-//! What errors say, and leave to their sources to say.
+//! The texts of errors, which do not repeat their sources.
 
 use std::{error::Error, io, path::PathBuf, sync::Arc};
 
@@ -6,7 +6,7 @@ use amqp_codec::Report;
 
 use crate::failure::Failure;
 
-/// Of each kind of error that has a source, one.
+/// One error of each kind that has a source.
 fn with_sources() -> Vec<Box<dyn Error>> {
     let cause = || Arc::new(io::Error::other("the cause"));
     let path = || PathBuf::from("/a/folder");

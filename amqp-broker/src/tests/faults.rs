@@ -1,4 +1,4 @@
-//! What goes wrong when a test wants it to.
+//! The faults that tests can inject.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn broker() -> Broker {
     Broker::builder().build()
 }
 
-/// A client of each kind: in memory and over TCP.
+/// Two clients: one in memory and one over TCP.
 async fn both(broker: &Broker) -> ([Peer; 2], Listener) {
     let listener = broker.listen("127.0.0.1:0").await.unwrap();
     let tcp = Peer::silent_at(&listener.local_addr().to_string()).await;
@@ -68,7 +68,7 @@ async fn one_connection_is_dropped_and_another_is_not() {
 #[tokio::test]
 async fn a_connection_ends_at_a_frame_of_the_clients_and_what_came_before_is_done() {
     let broker = broker();
-    // start-ok, tune-ok, open, channel.open, declare, and three frames a publish.
+    // The frames are start-ok, tune-ok, open, channel.open and declare, and then three a publish.
     broker.faults().drop_at_frame(Direction::In, 5 + 3 + 3);
     broker.faults().drop_at_frame(Direction::In, 4);
     let mut first = Peer::silent(&broker);
@@ -91,7 +91,8 @@ async fn a_connection_ends_at_a_frame_of_the_clients_and_what_came_before_is_don
 async fn a_connection_ends_at_a_frame_of_the_brokers_which_does_not_arrive() {
     let broker = broker();
     let mut publisher = in_confirm_mode(&broker).await;
-    // start, tune, open-ok, channel.open-ok, consume-ok, and the first two of a delivery.
+    // The frames are start, tune, open-ok, channel.open-ok and consume-ok, and then two of a
+    // delivery's three.
     broker.faults().drop_at_frame(Direction::Out, 5 + 3);
     let mut peer = Peer::open(&broker).await;
     peer.consume("q", "t").await;
@@ -100,7 +101,7 @@ async fn a_connection_ends_at_a_frame_of_the_brokers_which_does_not_arrive() {
     peer.expect::<basic::Deliver>(1).await;
     assert!(matches!(peer.next().await, Some(Frame::Header(1, _))));
     assert_eq!(peer.next().await, None);
-    // It was delivered and not acknowledged.
+    // It was delivered and not acknowledged, so it is delivered again.
     publisher.consume("q", "t").await;
     assert_eq!(publisher.delivery().await, (1, true, "cut off".to_owned()));
 }
@@ -197,7 +198,7 @@ async fn publishers_are_blocked_from_their_next_publish_on_and_consumers_are_not
     publisher.settle_down().await;
     publisher.publish("", "q", "waits").await;
     assert_eq!(publisher.expect::<connection::Blocked>(0).await.reason.to_text(), "low on memory");
-    // It is not heard, others are.
+    // This connection is not read, others are.
     publisher.send(1, basic::Qos::default()).await;
     consumer.settle_down().await;
     assert_eq!(broker.queue("/", "q").unwrap().ready, 0);
@@ -229,7 +230,7 @@ async fn a_blocked_client_is_not_taken_for_dead_and_can_be_closed() {
     assert_eq!((close.reply_code, close.reply_text.to_text().as_ref()), (320, "CONNECTION_FORCED - enough"));
     peer.send(0, connection::CloseOk {}).await;
     assert_eq!(peer.next().await, None);
-    // Its place is taken by one that was never told.
+    // Another connection takes its slot, and was never sent `blocked`.
     let mut other = Peer::open(&broker).await;
     broker.faults().unblock();
     other.settle_down().await;

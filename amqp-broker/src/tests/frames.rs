@@ -1,4 +1,4 @@
-//! Frames that are none, octet by octet.
+//! Malformed frames, octet by octet.
 
 use amqp_codec::{
     ContentHeader, EncodedProperties, Frame, Secret,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::broker::Broker;
 
-/// A heartbeat with something in it.
+/// A heartbeat with a payload.
 fn beat(channel: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&[8, 0, channel][..], &length, payload, &[0xce]].concat()
@@ -25,7 +25,7 @@ async fn refused(peer: &mut Peer, octets: &[u8]) -> String {
 }
 
 impl Tested {
-    /// A client with channel 1 and frames of this size.
+    /// A client with channel 1 and this frame_max.
     async fn with_frames_of(&self, frame_max: u32) -> Peer {
         let mut peer = self.silent().await;
         peer.log_in_as(start_ok("guest", "guest"), "/", frame_max).await;
@@ -83,7 +83,7 @@ both! {
     }
 }
 
-/// A method's frame that ends with another octet than it should.
+/// A method frame with a wrong end marker.
 fn cut_off(number: u16, method: impl Into<amqp_codec::Method>) -> Vec<u8> {
     let mut frame = BytesMut::new();
     amqp_codec::Frame::Method(number, method.into()).encode(usize::MAX, &mut frame).unwrap();
@@ -109,13 +109,13 @@ async fn of_a_secret_nothing_is_shown_in_a_frame_that_ends_wrongly() {
         let shown = format!("first 4 octets = <<0,10,0,{number}>>");
         assert_eq!(said, format!("connection 501 FRAME_ERROR - type 1, {shown}: invalid_frame_end_marker"));
     }
-    // One that says it is shorter than it is.
+    // Its size is shorter than its contents.
     let mut frame = cut_off(0, connection::UpdateSecret { new_secret: secret(), reason: short("") });
     let length = frame.windows(7).position(|octets| octets == b"hunter2").unwrap() + 3 - HEADER_LEN;
     frame[3..7].copy_from_slice(&u32::try_from(length).unwrap().to_be_bytes());
     let said = refused(&mut Peer::open(&broker).await, &frame).await;
     assert!(said.ends_with("<<0,10,0,70>>: invalid_frame_end_marker"), "{said}");
-    // The other methods are no secret.
+    // Methods of other classes are not secret.
     let said = refused(&mut Peer::open(&broker).await, &cut_off(1, channel::Flow { active: true })).await;
     assert!(said.contains("all octets = <<0,20,0,20,1>>"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! The first words of a connection, and its last.
+//! The handshake, and the end of a connection.
 
 use std::time::Duration;
 

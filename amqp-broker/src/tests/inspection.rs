@@ -1,4 +1,4 @@
-//! What can be seen of a broker from outside.
+//! Inspection of a broker.
 
 use amqp_codec::{
     Table,

@@ -1,5 +1,5 @@
-//! Messages that go although nobody took them, and those that stay: behind others, returned, too
-//! many, half committed.
+//! Messages that leave a queue though nobody consumed them, and those that stay: behind others,
+//! returned, over the limit, half committed.
 
 use amqp_codec::{
     Properties,
@@ -11,8 +11,8 @@ use super::{
     peer::{Peer, short},
 };
 
-/// A queue with a message that does not expire, one that has expired behind it, and one that does
-/// not; what expires goes to `to`.
+/// Makes a queue with three messages, of which only the middle one has expired; expired messages go
+/// to `to`.
 async fn fill(peer: &mut Peer, name: &str, to: &str) {
     peer.fresh(to, []).await;
     let bury = [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", to.into())];

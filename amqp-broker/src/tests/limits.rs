@@ -1,4 +1,4 @@
-//! How much of it a client gets, and what it is told beyond.
+//! Limits, and the refusals beyond them.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn one_connection_too_many_is_refused_until_another_has_gone() {
     let mut second = Peer::open(&broker).await;
     let text = "NOT_ALLOWED - access to vhost '/' refused for user 'guest': connection limit (2) is reached";
     assert_eq!(refused_at_open(&broker).await, (530, text.to_owned()));
-    // Each virtual host has its own.
+    // Each virtual host counts separately.
     Peer::greet(&broker, "other", FRAME_MAX as u32).await;
     second.call(0, connection::Close::default()).await;
     Peer::open(&broker).await;
@@ -73,7 +73,7 @@ async fn one_exchange_or_binding_too_many_is_refused_until_another_has_gone() {
         queue::Bind { queue, exchange, routing_key, ..Default::default() }
     };
     let nothing = (Closed::Nothing, String::new());
-    // What is there already is no more.
+    // Declaring what exists does not count.
     assert_eq!(outcome(greet().await, &[on(exchange("e")), on(exchange("e"))]).await, nothing);
     let text =
         "406 PRECONDITION_FAILED - cannot declare exchange 'f': exchange limit in vhost 'sem' (1) is reached";
@@ -134,10 +134,10 @@ async fn consumers_wait_at_the_limit_of_unacknowledged_deliveries_and_gets_are_r
     assert_eq!(broker.queue("/", "q").unwrap().ready, 3);
 }
 
-/// The most that a broker of these tests may take.
+/// The memory limit of the broker in these tests.
 const MEMORY: u64 = 4 << 20;
 
-/// A publish to `q` of a body of this length, of which so many parts of 100,000 octets come.
+/// A publish to `q` with this body size, of which only so many parts of 100,000 octets are sent.
 fn publish_in_part(announced: u64, parts: usize) -> Vec<Frame> {
     let publish = basic::Publish { routing_key: short("q"), ..Default::default() };
     let properties = Properties::default().encode().unwrap();
@@ -153,13 +153,13 @@ async fn send_all(peer: &mut Peer, frames: impl IntoIterator<Item = Frame>) {
     }
 }
 
-/// Sends what it can: the rest is not read.
+/// Sends until the broker does not read any more.
 async fn send_until_held(peer: &mut Peer, frames: Vec<Frame>) {
     let sent = tokio::time::timeout(Duration::from_secs(1), send_all(peer, frames)).await;
     assert!(sent.is_err(), "all was read");
 }
 
-/// What a client says publishes and confirms of.
+/// The frames of a client that publishes a body of so many octets and expects confirms.
 async fn publishes(peer: &mut Peer, octets: usize) {
     peer.publish_with("", "q", Properties::default(), false, &vec![0; octets]).await;
     peer.expect::<basic::Ack>(1).await;
@@ -188,7 +188,7 @@ async fn who_has_begun_more_than_its_share_is_closed_when_it_gets_nowhere_and_no
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(broker.connections().len(), 3);
     tokio::time::sleep(Duration::from_secs(20)).await;
-    // With the first there goes enough for the second to go on.
+    // The first one's end frees enough for the second to continue.
     assert_eq!(hoarders[0].expect::<connection::Close>(0).await.reply_code, 506);
     publishes(&mut other, 300_000).await;
     assert_eq!(broker.connections().len(), 2);
@@ -222,8 +222,8 @@ async fn replies_that_nobody_reads_take_no_more_than_connections_may_hold() {
     }
     server.settle_down().await;
     let held = broker.inner.hosts().map(|host| host.with(|_, shared| shared.holdings.total())).max().unwrap();
-    // A half of the memory, as nothing is queued, and what the server has under way: a read, beside
-    // the rest of one.
+    // Connections may hold half of the memory, since nothing is queued, and the server's current
+    // read with its remainder.
     assert!(held < MEMORY / 2 + (512 << 10), "{held}");
 }
 
@@ -243,7 +243,7 @@ async fn transactions_are_limited_too_and_make_room_when_they_end() {
         peer.call(1, tx::Commit {}).await;
         peer.call(1, queue::Purge { queue: short("q"), ..Default::default() }).await;
     }
-    // One that never ends ends its connection, after a while.
+    // A stalled connection is closed after a while.
     send_until_held(&mut peer, whole(60)).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     loop {
@@ -270,7 +270,7 @@ async fn who_does_not_read_what_it_asked_for_is_closed_when_memory_is_short_and_
         peer.send(1, basic::Consume { queue: short("q"), no_ack: true, ..Default::default() }).await;
         lazy.push(peer);
     }
-    // Whoever reads nothing has what is sent to it wait; there comes more than all may hold.
+    // The deliveries to clients that do not read wait; they exceed what all connections may hold.
     for _ in 0..200 {
         let sent = other.publish_with("", "q", Properties::default(), false, &[0; 30_000]);
         if tokio::time::timeout(Duration::from_secs(60), sent).await.is_err() {
@@ -282,9 +282,8 @@ async fn who_does_not_read_what_it_asked_for_is_closed_when_memory_is_short_and_
     assert!(broker.connections().iter().any(|connection| connection.name == "memory:1"));
 }
 
-/// Two clients to each of whom more is sent than it may leave unread, and another who published
-/// that; then each of the two reads so many octets every five seconds. How many are connected after
-/// some minutes.
+/// Sends two clients more than they may leave unread, then lets each read so many octets every five
+/// seconds. Returns how many clients are connected after some minutes.
 async fn left_of_two_who_read(octets: usize) -> usize {
     let broker = Broker::builder().memory_limit(3 << 20).stall_timeout(Duration::from_secs(20)).build();
     let mut other = Peer::open(&broker).await;
@@ -346,7 +345,7 @@ async fn a_declaration_or_binding_beyond_the_memory_is_refused() {
     peer.declare("small").await;
 }
 
-/// Publishes until it is told to wait; how many were confirmed.
+/// Publishes until the broker blocks; returns how many were confirmed.
 pub(super) async fn publish_until_blocked(peer: &mut Peer, properties: &Properties, body: &[u8]) -> usize {
     let mut confirmed = 0;
     loop {
@@ -384,7 +383,7 @@ async fn publishers_are_blocked_at_the_memory_limit_until_consumers_have_made_ro
     publisher.declare("q").await;
     let confirmed = publish_until_blocked(&mut publisher, &Properties::default(), &[0; 100_000]).await;
     assert!((30..=41).contains(&confirmed), "{confirmed}");
-    // One that only consumes goes on, and makes room by what it acknowledges.
+    // A client that only consumes continues, and its acknowledgements make room.
     let mut consumer = Peer::open(&broker).await;
     consumer.consume("q", "t").await;
     for _ in 0..confirmed {

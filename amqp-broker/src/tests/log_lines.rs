@@ -1,8 +1,8 @@
-//! Every log statement of the crate shows what a peer may have written through `shown`.
+//! Checks that every log statement of the crate passes texts of a peer through `shown`.
 
 use std::{fs, path::Path};
 
-/// Fields whose values come from a peer, or may.
+/// The fields whose values may come from a peer.
 const FOREIGN: [&str; 12] = [
     "client",
     "consumer",
@@ -18,7 +18,7 @@ const FOREIGN: [&str; 12] = [
     "user",
 ];
 
-/// The arguments of each log statement in a source, by the commas between them.
+/// The arguments of each log statement in a source, split at commas.
 fn statements(source: &str) -> Vec<Vec<String>> {
     let code = source.split("#[cfg(test)]\nmod tests").next().unwrap();
     let mut all = Vec::new();
@@ -54,7 +54,7 @@ fn arguments_of(text: &str) -> Vec<String> {
     arguments.iter().map(|argument| argument.trim().to_owned()).collect()
 }
 
-/// Tells whether an argument is a field with what a peer wrote, as it wrote it.
+/// Tells whether an argument is a field with an unescaped text of a peer.
 fn is_raw(argument: &str) -> bool {
     let (field, value) = argument.split_once('=').unwrap_or((argument, argument));
     FOREIGN.contains(&field.trim().trim_start_matches(['%', '?'])) && !value.contains("shown")

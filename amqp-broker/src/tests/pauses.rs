@@ -1,5 +1,5 @@
-//! Operations that are interrupted at every step come to what they come to when they are not,
-//! whatever others ask meanwhile.
+//! Operations that are interrupted at every step have the same results as without interruptions,
+//! whatever others do meanwhile.
 
 use std::collections::BTreeMap;
 
@@ -20,14 +20,14 @@ use crate::{
     },
 };
 
-/// Who does what, how much time has passed before, and whether the connection is lost after.
+/// A step: the client, its operation, the time that passes before, and whether the connection is
+/// lost after it.
 type Step = (u8, (u8, u8, u8), u64, u8);
 
-/// What was sent on which channel, and whether those are deliveries.
+/// What was sent on each channel, deliveries separately.
 type Sent = BTreeMap<(u16, bool), Vec<String>>;
 
-/// A virtual host in which turns end after so much work, two clients that do things, and one that
-/// asks.
+/// A virtual host with short turns, two clients that act, and one that makes requests in between.
 struct World {
     shared: Shared,
     bound: u64,
@@ -45,8 +45,8 @@ impl World {
         World { shared, bound, now: 0, clients, asks, turns: 0 }
     }
 
-    /// A client says something and is listened to, in as many turns as that takes. Between them
-    /// somebody asks.
+    /// Sends a client's frames and processes them, in as many turns as that takes. In between the
+    /// third client makes requests.
     fn say(&mut self, who: usize, frames: &[Frame]) {
         let mut input = BytesMut::new();
         frames.iter().for_each(|frame| frame.encode(FRAME_MAX, &mut input).unwrap());
@@ -62,7 +62,7 @@ impl World {
             assert!(self.turns < 100_000, "it does not come to an end");
             self.ask();
         }
-        // As the clock does, for one thing that is done may make another due.
+        // As with the clock, finishing one thing may make another due.
         while self.shared.next_deadline() <= self.now {
             self.shared.catch_up(self.now);
         }
@@ -72,7 +72,7 @@ impl World {
 
     fn ask(&mut self) {
         let mut input = BytesMut::new();
-        // Nothing that would deliver messages meanwhile, to others maybe.
+        // The request must not cause deliveries.
         let exchange = ShortString::from_static("amq.direct");
         let declare = exchange::Declare { exchange, passive: true, ..Default::default() };
         Frame::Method(1, declare.into()).encode(FRAME_MAX, &mut input).unwrap();
@@ -99,7 +99,7 @@ impl World {
         }
     }
 
-    /// What a client has been sent on each channel, and what is in the queues.
+    /// What a client was sent on each channel, and the state of the queues.
     fn seen(&mut self, who: usize) -> (Sent, Vec<(usize, usize, u64, usize)>) {
         let id = self.clients[who].id;
         let mut batch = Batch::default();
@@ -117,8 +117,8 @@ impl World {
     }
 }
 
-/// Frames by their channels, deliveries by themselves: those of one have their order, others may
-/// come between.
+/// Frames by their channels, deliveries separately: deliveries are in order among themselves, but
+/// other frames may come between.
 fn by_channel(sent: &[u8]) -> Sent {
     let mut input = BytesMut::from(sent);
     let mut channels = Sent::new();
@@ -134,7 +134,7 @@ fn by_channel(sent: &[u8]) -> Sent {
     channels
 }
 
-/// Names of the broker's making are others each time.
+/// Removes generated names, which differ each time.
 fn forget_names(sent: &mut [u8]) {
     for prefix in [&b"amq.gen-"[..], b"amq.ctag-", b"amq.rabbitmq.reply-to."] {
         let places: Vec<_> = memchr::memmem::find_iter(sent, prefix).collect();

@@ -1,4 +1,4 @@
-//! A client that says what it is told to and hears what comes.
+//! A scripted client.
 
 use std::time::Duration;
 
@@ -28,12 +28,12 @@ pub(super) struct Peer {
     input: BytesMut,
 }
 
-/// What a peer talks over.
+/// The stream of a peer.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// A message that came.
+/// A received message.
 #[derive(Debug, PartialEq)]
 pub(super) struct Came<M> {
     pub(super) method: M,
@@ -45,7 +45,7 @@ pub(super) fn short(text: &str) -> ShortString {
     ShortString::try_from(text).unwrap()
 }
 
-/// Everything a client may be capable of.
+/// All capabilities that a client may have.
 pub(super) fn capabilities() -> Table {
     let mut capabilities = Table::new();
     for name in ["consumer_cancel_notify", "connection.blocked", "authentication_failure_close", "basic.nack"]
@@ -67,31 +67,31 @@ pub(super) fn start_ok(user: &str, password: &str) -> connection::StartOk {
 }
 
 impl Peer {
-    /// A stream on which nothing has been said.
+    /// A stream on which nothing has been sent.
     pub(super) fn silent(broker: &Broker) -> Self {
         Peer { stream: Box::new(broker.connect()), input: BytesMut::new() }
     }
 
-    /// A stream that comes to the broker from this address, on which nothing has been said.
+    /// A stream that seems to come from this address, on which nothing has been sent.
     pub(super) fn silent_from(broker: &Broker, address: &str) -> Self {
         let (client, server) = tokio::io::duplex(64 << 10);
         serve(server, Origin::address(address.parse().unwrap(), None), None, &broker.inner);
         Peer { stream: Box::new(client), input: BytesMut::new() }
     }
 
-    /// A stream to a broker elsewhere on which nothing has been said.
+    /// A stream to a broker elsewhere, on which nothing has been sent.
     pub(super) async fn silent_at(address: &str) -> Self {
         Peer { stream: Box::new(TcpStream::connect(address).await.unwrap()), input: BytesMut::new() }
     }
 
-    /// A connection with channel 1.
+    /// Opens a connection with channel 1.
     pub(super) async fn open(broker: &Broker) -> Self {
         let mut peer = Self::greet(broker, "/", FRAME_MAX as u32).await;
         peer.call(1, channel::Open::default()).await;
         peer
     }
 
-    /// A connection with channel 1 to a broker elsewhere.
+    /// Opens a connection with channel 1 to a broker elsewhere.
     pub(super) async fn open_at(address: &str) -> Self {
         let mut peer = Self::silent_at(address).await;
         peer.log_in("/", FRAME_MAX as u32).await;
@@ -99,24 +99,24 @@ impl Peer {
         peer
     }
 
-    /// A connection without channels.
+    /// Opens a connection without channels.
     pub(super) async fn greet(broker: &Broker, vhost: &str, frame_max: u32) -> Self {
         let mut peer = Self::silent(broker);
         peer.log_in(vhost, frame_max).await;
         peer
     }
 
-    /// The first words.
+    /// Does the handshake.
     pub(super) async fn log_in(&mut self, vhost: &str, frame_max: u32) {
         self.log_in_as(start_ok("guest", "guest"), vhost, frame_max).await;
     }
 
-    /// The first words of another user.
+    /// Does the handshake as another user.
     pub(super) async fn log_in_as(&mut self, start_ok: connection::StartOk, vhost: &str, frame_max: u32) {
         self.agree(start_ok, vhost, frame_max, 0).await;
     }
 
-    /// The first words of one who agrees to heartbeats.
+    /// Does the handshake and agrees to heartbeats.
     pub(super) async fn log_in_with_heartbeat(&mut self, heartbeat: u16) {
         self.agree(start_ok("guest", "guest"), "/", FRAME_MAX as u32, heartbeat).await;
     }
@@ -126,7 +126,7 @@ impl Peer {
         self.go_on(start_ok, vhost, frame_max, heartbeat).await;
     }
 
-    /// What is said behind the protocol header.
+    /// Does the rest of the handshake after the protocol header.
     pub(super) async fn go_on(
         &mut self,
         start_ok: connection::StartOk,
@@ -195,12 +195,12 @@ impl Peer {
         }
     }
 
-    /// Writes no more, and reads on.
+    /// Ends writing, but not reading.
     pub(super) async fn end(&mut self) {
         self.stream.shutdown().await.unwrap();
     }
 
-    /// The next frame but heartbeats; `None` at the end of the stream.
+    /// The next frame that is not a heartbeat; `None` at the end of the stream.
     pub(super) async fn next(&mut self) -> Option<Frame> {
         loop {
             if let Some(raw) = RawFrame::split_from(&mut self.input, FRAME_MAX).unwrap() {
@@ -217,7 +217,7 @@ impl Peer {
         }
     }
 
-    /// Reads so many octets of what is there, or fewer, and nothing more.
+    /// Reads at most so many octets of what is there, and waits for no more.
     pub(super) async fn sip(&mut self, count: usize) {
         let mut octets = vec![0; count];
         let read = timeout(Duration::from_millis(1), self.stream.read(&mut octets)).await;
@@ -225,7 +225,7 @@ impl Peer {
         self.input.extend_from_slice(&octets[..count]);
     }
 
-    /// The next octets, whatever they are.
+    /// The next octets, unparsed.
     pub(super) async fn octets(&mut self, count: usize) -> Vec<u8> {
         while self.input.len() < count {
             let read = self.stream.read_buf(&mut self.input);
@@ -234,14 +234,14 @@ impl Peer {
         self.input.split_to(count).to_vec()
     }
 
-    /// All that comes until the end of the stream.
+    /// All octets until the end of the stream.
     pub(super) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = std::mem::take(&mut self.input).to_vec();
         timeout(Duration::from_secs(30), self.stream.read_to_end(&mut rest)).await.expect("no end").unwrap();
         rest
     }
 
-    /// The next frame, which is this method on this channel.
+    /// The next frame, which must be this method on this channel.
     pub(super) async fn expect<M: TryFrom<Method>>(&mut self, channel: u16) -> M {
         match self.next().await {
             Some(Frame::Method(number, method)) if number == channel => {
@@ -252,7 +252,7 @@ impl Peer {
         }
     }
 
-    /// The next frames, which are a method with content.
+    /// The next frames, which must be a method with content.
     pub(super) async fn expect_content<M: TryFrom<Method>>(&mut self) -> Came<M> {
         let method = self.expect(1).await;
         let Some(Frame::Header(1, header)) = self.next().await else { panic!("no header") };
@@ -268,7 +268,7 @@ impl Peer {
         self.call(1, queue::Declare { queue: short(queue), ..Default::default() }).await;
     }
 
-    /// Awaits the answer to something harmless, so that all before it is done.
+    /// Waits for the answer to a harmless request, so that everything before it is done.
     pub(super) async fn settle_down(&mut self) {
         self.call(1, channel::Flow { active: true }).await;
     }
@@ -278,13 +278,13 @@ impl Peer {
         self.call(1, consume).await;
     }
 
-    /// The next delivery: tag, whether it is one more time, body.
+    /// The next delivery: its tag, whether it is redelivered, and its body.
     pub(super) async fn delivery(&mut self) -> (u64, bool, String) {
         let came = self.expect_content::<basic::Deliver>().await;
         (came.method.delivery_tag, came.method.redelivered, String::from_utf8(came.body.to_vec()).unwrap())
     }
 
-    /// The ready messages of a queue, without acknowledging: bodies.
+    /// The bodies of a queue's ready messages, which are not acknowledged.
     pub(super) async fn bodies(&mut self, queue: &str) -> Vec<String> {
         let mut bodies = Vec::new();
         loop {
@@ -302,7 +302,7 @@ impl Peer {
     }
 }
 
-/// AMQPLAIN's response: a table without its length.
+/// An AMQPLAIN response: a table without its length.
 pub(super) fn amqplain(user: &str, password: &str) -> Secret {
     let mut table = Table::new();
     table.insert("LOGIN", user).unwrap();

@@ -1,11 +1,11 @@
-//! What goes wrong at a certain publish, or with connections of a certain name.
+//! Faults at a certain publish, or of connections with a certain name.
 
 use amqp_codec::method::{basic, channel, confirm, connection};
 
 use super::peer::{FRAME_MAX, Peer, capabilities, start_ok};
 use crate::{broker::Broker, faults::publish_faults::PublishFault};
 
-/// In confirm mode, on a connection of this name.
+/// A client in confirm mode on a connection of this name.
 async fn named(broker: &Broker, name: &str) -> Peer {
     let mut client_properties = capabilities();
     client_properties.insert("connection_name", name).unwrap();
@@ -23,7 +23,7 @@ async fn acked(peer: &mut Peer) -> (u64, bool) {
     (ack.delivery_tag, ack.multiple)
 }
 
-/// All in one write, so that the broker reads them together. Each body is one octet.
+/// Publishes bodies of one octet in a single write, so that the broker reads them together.
 async fn publish_together<const N: usize>(peer: &mut Peer, bodies: [&'static str; N]) {
     let mut bytes = bytes::BytesMut::new();
     for body in bodies {

@@ -26,7 +26,7 @@ fn asking() -> Properties {
     Properties { reply_to: Some(short(REPLIES)), ..Default::default() }
 }
 
-/// Asks in a queue; tells what the server sees as `reply-to`.
+/// Publishes a request to a queue; returns the `reply-to` that the server sees.
 async fn ask(client: &mut Peer, server: &mut Peer, queue: &str) -> String {
     client.put(queue, asking(), "question").await;
     let came = server.came().await;
@@ -47,7 +47,7 @@ both! {
             let came = client.came().await;
             assert_eq!((came.text(), came.method.consumer_tag.clone(), came.method.redelivered), ("answer", short("answers"), false));
             assert_eq!((came.method.exchange, came.method.routing_key), (short(""), short(&name)));
-            // It has no tag of its own, there being nothing to acknowledge.
+            // A direct reply does not use up a tag, because it is not acknowledged.
             assert_eq!(came.method.delivery_tag, 1);
         }
     }

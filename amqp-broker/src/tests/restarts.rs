@@ -1,4 +1,4 @@
-//! What goes on where it was after a restart, and the order of answers that wait for the disk.
+//! What continues after a restart, and the order of answers that wait for the disk.
 
 use amqp_codec::{
     Frame, Table, Value,
@@ -23,7 +23,7 @@ fn text(text: &'static str) -> Value {
     Value::LongString(text.into())
 }
 
-/// The folder after a clean end, and as it was when the broker could have been killed.
+/// The folder after an orderly end, and a copy as a kill would have left it.
 async fn both_ends(folder: TempDir, broker: crate::Broker, peer: Peer) -> [TempDir; 2] {
     broker.inner.host("/").unwrap().flushed().await;
     let copied = copy(folder.path());
@@ -68,7 +68,8 @@ async fn how_often_a_message_returned_to_a_quorum_queue_is_kept() {
             peer.send(1, basic::Get { queue: short("q"), ..Default::default() }).await;
             let mut came = peer.expect_content::<basic::GetOk>().await;
             if came.body != body.as_bytes() {
-                // The one before it, which has returned already, stays out meanwhile.
+                // The message before it, which has returned already, stays unacknowledged
+                // meanwhile.
                 peer.send(1, basic::Get { queue: short("q"), ..Default::default() }).await;
                 came = peer.expect_content::<basic::GetOk>().await;
             }
@@ -91,14 +92,14 @@ async fn how_often_a_message_returned_to_a_quorum_queue_is_kept() {
             counts.push(headers.get("x-delivery-count").and_then(|count| count.as_i64()).unwrap());
             peer.send(1, basic::Ack { delivery_tag: came.method.delivery_tag, ..Default::default() }).await;
         }
-        // The channel that ended with the small one unacknowledged returned it once more.
+        // The end of the channel with the small message unacknowledged returned it once more.
         assert_eq!(counts, expected(killed));
         shut_down(broker, peer).await;
         assert_eq!(open(folder.path()).queue("/", "q").unwrap().ready, 0, "acknowledged");
     }
 }
 
-/// Methods and contents as they come, until a method of this name on this channel.
+/// The names of methods and contents as they arrive, until a method of this name on this channel.
 async fn order_until(peer: &mut Peer, number: u16, last: &str) -> Vec<&'static str> {
     let mut order = Vec::new();
     loop {
@@ -131,7 +132,7 @@ async fn an_answer_that_waits_for_the_disk_is_not_overtaken_by_a_later_one_of_it
     peer.send(1, consume).await;
     peer.send(1, durable("c")).await;
     peer.send(1, channel::Close::default()).await;
-    // All of it may have been looked at by now, and was not: the first answer waits.
+    // The broker has had time to process all of it and has not, because the first answer waits.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }

@@ -1,4 +1,4 @@
-//! Many of everything: nothing is lost, and nothing is copied that can be shared.
+//! Large numbers of everything: nothing is lost, and shared data is not copied.
 
 use amqp_codec::method::{basic, exchange, queue};
 
@@ -19,7 +19,7 @@ async fn a_body_is_in_memory_once_however_many_queues_it_is_in() {
         let bind = queue::Bind { queue: short(&name), exchange: short("f"), ..Default::default() };
         peer.call(1, bind).await;
     }
-    // One that is kept in parts of the read buffer, and one that is stored beside its properties.
+    // The first body is kept in parts of the read buffer, the second is stored with its properties.
     for size in [64 << 10, 16] {
         for number in 0..MESSAGES {
             let body = char::from(b'a' + number as u8).to_string().repeat(size);
@@ -67,7 +67,7 @@ async fn a_thousand_connections_with_a_queue_each_hear_from_one_another() {
         }
     }
     drop(peers);
-    // Each is gone when its task has seen that its client is.
+    // A connection vanishes when its task has noticed the client's end.
     while !broker.connections().is_empty() {
         tokio::task::yield_now().await;
     }

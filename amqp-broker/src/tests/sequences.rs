@@ -1,4 +1,4 @@
-//! Random sequences of what clients may do, here and on RabbitMQ: each answer is the same.
+//! Random sequences of clients' operations, here and on RabbitMQ: all answers are equal.
 
 use amqp_codec::{
     Frame, Method, Properties, Value,
@@ -29,7 +29,7 @@ async fn declare(peer: &mut Peer) {
     peer.call(1, confirm::Select::default()).await;
 }
 
-/// Does one step; tells what was answered.
+/// Does one step; returns the answer.
 async fn step(peer: &mut Peer, out: &mut Vec<u64>, number: usize, (kind, x): (u8, u8)) -> String {
     let name = QUEUES[usize::from(x) % QUEUES.len()];
     match kind {
@@ -87,8 +87,7 @@ async fn get(peer: &mut Peer, out: &mut Vec<u64>, name: &str, no_ack: bool) -> S
     }
 }
 
-/// All answers to a sequence, and then what was buried, of which there are so many if that is
-/// known.
+/// All answers to a sequence, and then the dead letters, whose number may be known.
 async fn answers(peer: &mut Peer, steps: &[(u8, u8)], buried: Option<usize>) -> (Vec<String>, Vec<String>) {
     declare(peer).await;
     let (mut told, mut out) = (Vec::new(), Vec::new());
@@ -99,7 +98,7 @@ async fn answers(peer: &mut Peer, steps: &[(u8, u8)], buried: Option<usize>) -> 
     match buried {
         None => dead = peer.bodies(END).await,
         Some(count) => {
-            // They are on their way.
+            // The dead letters are on their way.
             let consume = basic::Consume {
                 queue: short(END),
                 consumer_tag: short(END),

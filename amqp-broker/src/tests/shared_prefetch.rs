@@ -1,4 +1,4 @@
-//! A prefetch for all consumers of a channel together, and how they share it.
+//! The prefetch that a channel's consumers share, and how they share it.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ const DELIVERIES: u32 = 120;
 /// A consumer: its queue, its tag, its priority.
 type Consumer = (&'static str, &'static str, i32);
 
-/// A client that has set a prefetch for its whole channel, and consumes.
+/// A client with a shared prefetch and consumers.
 struct Scene {
     peer: Peer,
     came: BTreeMap<String, u32>,
@@ -23,7 +23,8 @@ struct Scene {
 }
 
 impl Scene {
-    /// Queues with more messages than are looked at, a prefetch for all, and consumers.
+    /// Declares queues with more messages than will be delivered, sets a shared prefetch and starts
+    /// consumers.
     async fn begin(broker: &Tested, prefetch_count: u16, consumers: &[Consumer]) -> Self {
         let mut peer = broker.open().await;
         for (queue, ..) in consumers {
@@ -53,7 +54,7 @@ impl Scene {
         self.unacked.push(method.delivery_tag);
     }
 
-    /// Acknowledges each delivery when it comes.
+    /// Acknowledges each delivery as it arrives.
     async fn one_at_a_time(&mut self) {
         for _ in 0..DELIVERIES {
             self.next().await;
@@ -62,7 +63,7 @@ impl Scene {
         }
     }
 
-    /// Acknowledges deliveries when there are this many.
+    /// Acknowledges whenever this many deliveries have arrived.
     async fn together(&mut self, count: usize) {
         for _ in 0..DELIVERIES {
             self.next().await;
@@ -77,8 +78,8 @@ impl Scene {
         self.came.get(tag).copied().unwrap_or(0)
     }
 
-    /// Checks that each of these got its share, or a half of it at least: RabbitMQ lets chance
-    /// decide.
+    /// Checks that each of these consumers got at least half of its share: RabbitMQ distributes at
+    /// random.
     fn assert_shared(&self, tags: &[&str]) {
         let least = DELIVERIES / u32::try_from(tags.len()).unwrap() / 2;
         assert!(tags.iter().all(|tag| self.of(tag) >= least), "{:?}", self.came);
@@ -111,7 +112,7 @@ both! {
         let mut scene = Scene::begin(broker, 1, &consumers).await;
         scene.one_at_a_time().await;
         scene.assert_shared(&["high", "other"]);
-        // The first to consume may have the first message.
+        // The first consumer may get the first message.
         assert!(scene.of("low") <= 1, "{:?}", scene.came);
     }
 

@@ -1,4 +1,4 @@
-//! What a client says, frame by frame, and what is closed for it.
+//! A client's script of frames, and what the broker closes for it.
 
 use amqp_codec::{
     ContentHeader, Frame, Method, Properties, ShortString, Table, Value,
@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::peer::{Peer, short};
 
-/// What is closed.
+/// What the broker closes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Closed {
     Nothing,
@@ -79,13 +79,13 @@ pub(super) fn script<const N: usize>(steps: [Frame; N]) -> Vec<Frame> {
     Vec::from(steps)
 }
 
-/// Says all of a script and then asks for something harmless: what was closed, with which words.
+/// Sends a script and then a harmless request; returns what was closed, with which text.
 pub(super) async fn outcome(peer: Peer, frames: &[Frame]) -> (Closed, String) {
     let (closed, words, _) = blame(peer, frames).await;
     (closed, words)
 }
 
-/// The same, and for which method.
+/// As [`outcome`], with the method that the close blames.
 pub(super) async fn blame(mut peer: Peer, frames: &[Frame]) -> (Closed, String, (u16, u16)) {
     peer.call(1, channel::Open::default()).await;
     for frame in frames {

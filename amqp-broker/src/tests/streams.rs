@@ -1,4 +1,4 @@
-//! Streams: read by many, from anywhere, and nothing is taken.
+//! Streams: many consumers read from any offset, and nothing is removed.
 
 use amqp_codec::{
     Properties, Table, Value,

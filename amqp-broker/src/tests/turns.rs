@@ -1,5 +1,4 @@
-//! How much is done in one turn of the lock, counted in work, while a client asks for as much as it
-//! can.
+//! The work of a turn under the lock stays bounded, whatever a client asks for.
 
 use amqp_codec::{
     Properties, ShortString, Table, Value,
@@ -12,11 +11,11 @@ use super::{
 };
 use crate::{broker::Broker, core::budget::BUDGET};
 
-/// The most that a turn may take: its budget, and what cannot be divided, of which headers as large
-/// as a frame are the most.
+/// The most work of a turn: its budget, and indivisible work, of which headers as large as a frame
+/// are the most.
 const MOST: u64 = 2 * BUDGET;
 
-/// The most that a turn has taken, in whatever virtual host that was.
+/// The most work that any turn did, in any virtual host.
 fn most(broker: &Broker) -> u64 {
     broker.inner.hosts().map(|host| host.with(|_, shared| shared.vhost.budget.most())).max().unwrap()
 }
@@ -68,7 +67,7 @@ async fn a_fanout_to_many_queues() {
     peer.call(1, confirm::Select::default()).await;
     peer.publish_with("amq.fanout", "", Properties::default(), false, b"x").await;
     peer.expect::<basic::Ack>(1).await;
-    // It is confirmed after its last step.
+    // The confirm comes after the last step.
     for name in ["0", "12000", "24575"] {
         assert_eq!(count(&mut peer, name).await, 1);
     }
@@ -100,7 +99,7 @@ async fn a_storm_of_dead_letters_comes_to_its_limit() {
     }
     assert_eq!(count(&mut peer, "0").await, 0);
     all_turns_were_short(&broker);
-    // What was dropped is told, and nothing is left to be done.
+    // The drop has been logged, and no work is left.
     let is_idle =
         || broker.inner.hosts().all(|host| host.with(|now, shared| shared.next_deadline() > now + 1000));
     let idle = async {
@@ -137,7 +136,7 @@ async fn patterns_of_many_words_and_keys_as_many() {
     let broker = Broker::builder().build();
     let mut peer = Peer::open(&broker).await;
     declare(&mut peer, "q", Table::new()).await;
-    // The same each time, and none like another.
+    // The sequence is the same each time, and has no repetitions.
     let mut state = 1_u32;
     let mut word = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -200,7 +199,8 @@ async fn many_messages_are_purged_settled_returned_and_deleted() {
         count as u32
     );
     publish_many(&mut peer, "q", count).await;
-    // All out, all back, all out, all gone with the connection.
+    // All messages are delivered, requeued, delivered again, and requeued with the end of the
+    // connection.
     let mut consumer = Peer::open(&broker).await;
     let get =
         |no_ack| basic::Consume { queue: short("q"), consumer_tag: short("t"), no_ack, ..Default::default() };
@@ -239,7 +239,7 @@ async fn a_transaction_of_many_publishes_and_acks() {
     for _ in 0..count {
         peer.delivery().await;
     }
-    // Rolled back, it is as if nothing had been said.
+    // After the rollback it is as if nothing had been sent.
     publish_many(&mut peer, "other", 10).await;
     peer.send(1, basic::Ack { delivery_tag: 0, multiple: true }).await;
     peer.call(1, tx::Rollback {}).await;
@@ -254,7 +254,7 @@ async fn a_transaction_of_many_publishes_and_acks() {
     all_turns_were_short(&broker);
 }
 
-/// Publishes of a transaction that is not committed are freed in turns, however it ends.
+/// Checks that publishes of an uncommitted transaction are freed in turns, however it ends.
 async fn forgets_many_publishes(ends: impl AsyncFn(&Broker, Peer) -> Peer) {
     let broker = Broker::builder().build();
     let mut peer = Peer::open(&broker).await;
@@ -330,7 +330,7 @@ async fn letters_that_come_where_much_expires_too_all_get_on() {
     declare(&mut peer, "first", to("second")).await;
     declare(&mut peer, "second", to("dead")).await;
     declare(&mut peer, "dead", Table::new()).await;
-    // All at the same time, with whatever is published after that expired when it comes.
+    // All expire at the same time, so that later publishes find them expired.
     let began = std::time::Instant::now();
     for number in 0..BUDGET {
         let left = 2500_u128.saturating_sub(began.elapsed().as_millis());

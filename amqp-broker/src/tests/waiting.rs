@@ -1,4 +1,4 @@
-//! Transactions that wait for others: they take no turns for it, and are woken.
+//! Transactions that wait for others take no turns meanwhile, and are woken.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::session::{connection::Wants, outbox::Batch};
 
-/// One that is woken.
+/// A waker that counts.
 #[derive(Default)]
 struct Woken(AtomicBool);
 
@@ -32,7 +32,7 @@ impl Wake for Woken {
 }
 
 impl Woken {
-    /// Tells whether it has been woken since it was last asked.
+    /// Tells whether it has been woken since the last call.
     fn is_woken(&self, world: &mut World) -> bool {
         let mut wakers = Vec::new();
         world.shared.outboxes.take_woken(&mut wakers);
@@ -42,8 +42,8 @@ impl Woken {
 }
 
 impl World {
-    /// Takes what a client is to read: how many transactions of it are done. Who waits for more is
-    /// woken then.
+    /// Takes a client's output; returns how many commits were answered. `woken` is registered for
+    /// more.
     fn commits_told(&mut self, who: usize, woken: &Arc<Woken>) -> usize {
         let (id, waker) = (self.clients[who].id, Waker::from(Arc::clone(woken)));
         let (mut batch, mut sent) = (Batch::default(), BytesMut::new());
@@ -58,7 +58,7 @@ impl World {
         frames.map(|raw| raw.decode().unwrap()).filter(|frame| is_commit(frame.clone())).count()
     }
 
-    /// A transaction of one message is to be committed.
+    /// Commits a transaction of one message.
     fn commit_one(&mut self, who: usize, queue: &str) {
         self.begin(who);
         self.publish(who, queue);
@@ -68,8 +68,8 @@ impl World {
     }
 }
 
-/// A transaction that fills `q` is under way, and the second client's, which is done, is to be
-/// written with it.
+/// A transaction that fills `q` is in progress, and the second client's finished transaction waits
+/// to be written with it.
 fn entangled() -> World {
     let mut world = World::new();
     world.declare("q", &[("x-max-length", 4.into())]);

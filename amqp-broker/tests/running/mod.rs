@@ -1,4 +1,4 @@
-//! The program, and a client of it that waits for what it asks for.
+//! The program, and a client of it that waits for each answer.
 
 // Each test binary uses some of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -27,12 +27,12 @@ const FRAME_MAX: usize = 131_072;
 pub(crate) struct Program {
     pub(crate) child: Child,
     pub(crate) address: String,
-    /// What it has logged so far.
+    /// The log so far.
     pub(crate) log: Arc<Mutex<String>>,
 }
 
 impl Program {
-    /// The bare process, which may not have got far yet.
+    /// Starts the process, without waiting until it is ready.
     pub(crate) fn spawn(folder: &Path) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_amqp-broker"));
         command.args(["--listen", "127.0.0.1:0", "--log", "error", "--data"]).arg(folder);
@@ -43,7 +43,7 @@ impl Program {
         Self::with(folder, "ulimit -Sn 1024", &["--log", "error"])
     }
 
-    /// Started with these flags, after a shell has done this.
+    /// Starts the program with these flags, after a shell has run `before`.
     pub(crate) fn with(folder: &Path, before: &str, flags: &[&str]) -> Self {
         let script = format!("{before}; exec \"$0\" --listen 127.0.0.1:0 --data \"$@\"");
         let mut command = Command::new("sh");
@@ -81,7 +81,7 @@ impl Drop for Program {
     }
 }
 
-/// A client that waits for what it asks for.
+/// A client that waits for each answer.
 pub(crate) struct Client {
     stream: TcpStream,
     input: BytesMut,
@@ -92,7 +92,7 @@ pub(crate) fn short(text: &str) -> ShortString {
 }
 
 impl Client {
-    /// A connection with channel 1.
+    /// Opens a connection with channel 1.
     pub(crate) fn open(address: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -150,7 +150,7 @@ impl Client {
 
     pub(crate) fn publish(&mut self, number: u64) -> io::Result<()> {
         let properties = Properties { delivery_mode: Some(2), ..Default::default() };
-        // Some are large enough to lie apart.
+        // Some bodies are large enough to be stored separately.
         let body = format!("{number}{}", " ".repeat(if number.is_multiple_of(10) { 5000 } else { 10 }));
         let header = ContentHeader {
             class_id: 60,
@@ -165,12 +165,12 @@ impl Client {
         ])
     }
 
-    /// Publishes the same message so often, with this number as its body.
+    /// Publishes the same message repeatedly, with this number as its body.
     pub(crate) fn publish_often(&mut self, queue: &str, number: u64, count: u64) -> io::Result<()> {
         self.publish_body(queue, Bytes::from(number.to_string()), count)
     }
 
-    /// Publishes the same message so often.
+    /// Publishes the same message repeatedly.
     pub(crate) fn publish_body(&mut self, queue: &str, body: Bytes, count: u64) -> io::Result<()> {
         let mut all = BytesMut::new();
         let properties = Properties { delivery_mode: Some(2), ..Default::default() }.encode().unwrap();
@@ -183,7 +183,7 @@ impl Client {
         self.stream.write_all(&all)
     }
 
-    /// Publishes so many and awaits their confirms.
+    /// Publishes messages with these numbers, and awaits their confirms.
     pub(crate) fn confirmed(&mut self, numbers: std::ops::Range<u64>, tag: &mut u64) -> io::Result<()> {
         let last = *tag + (numbers.end - numbers.start);
         for number in numbers {
@@ -198,7 +198,7 @@ impl Client {
         Ok(())
     }
 
-    /// The number in a message's body, after the method that brought it.
+    /// The number in a message's body, read after the method that carries it.
     pub(crate) fn number(&mut self) -> io::Result<u64> {
         let Frame::Header(1, header) = self.next()? else { panic!("no header") };
         let Frame::Body(1, body) = self.next()? else { panic!("no body") };
@@ -206,7 +206,7 @@ impl Client {
         Ok(std::str::from_utf8(&body).unwrap().trim().parse().unwrap())
     }
 
-    /// All there is in the queue: numbers, and whether each was delivered before.
+    /// All messages in the queue: the numbers, and whether each was redelivered.
     pub(crate) fn drain(&mut self) -> Vec<(u64, bool)> {
         let mut all = Vec::new();
         loop {

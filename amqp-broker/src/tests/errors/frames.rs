@@ -1,4 +1,4 @@
-//! Refusals of frames that come where they may not.
+//! Refusals of frames that are not allowed at their place.
 
 use amqp_codec::{
     ContentHeader, EncodedProperties, Frame,

@@ -1,4 +1,4 @@
-//! Names with line ends.
+//! Names with line breaks.
 
 use amqp_codec::{
     Frame, Properties,
@@ -11,8 +11,7 @@ use crate::tests::steps::{
     bind, consume, exchange, name, on, publish, queue, script, unbind,
 };
 
-/// Names with line ends, which are taken out of them where something is made or unmade, and there
-/// alone.
+/// Names with line breaks, which declare, delete, bind and unbind remove, and no other method.
 pub(super) fn all() -> Vec<Case> {
     let made = || script([on(queue("q\r\n2")), on(exchange("e\n1", "direct"))]);
     let then = |frame: Frame| [made(), vec![frame]].concat();

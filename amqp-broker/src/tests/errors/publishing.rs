@@ -1,4 +1,4 @@
-//! Refusals about what is published, and of modes in which it is.
+//! Refusals about publishes and channel modes.
 
 use amqp_codec::{
     Array, Properties, Value,
