@@ -223,7 +223,7 @@ impl Faults {
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// let broker = amqp_broker::Broker::builder().build();
-    /// broker.faults().nack_publishes(1);   // a client's first publish is nacked, its second confirmed
+    /// broker.faults().nack_publishes(1);   // the first publish is nacked, the second confirmed
     /// # Ok::<(), std::io::Error>(())
     /// # })?;
     /// # Ok::<(), std::io::Error>(())

@@ -6,8 +6,8 @@
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let broker = amqp_broker::Broker::builder().user("guest", "guest").vhost("/").build();
-//! let listener = broker.listen("127.0.0.1:0").await?;     // any AMQP client, over TCP
-//! let stream = broker.connect();                          // a client of this process, over a stream in memory
+//! let listener = broker.listen("127.0.0.1:0").await?;   // for any AMQP client, over TCP
+//! let stream = broker.connect();                        // for a client in this process, in memory
 //! # drop((listener, stream));
 //! # Ok::<(), std::io::Error>(())
 //! # })?;

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::session::{connection::Wants, outbox::Batch};
 
-/// A waker that counts.
+/// A waker that notes whether it was woken.
 #[derive(Default)]
 struct Woken(AtomicBool);
 
