@@ -1,4 +1,4 @@
-//! amqp-codec beside amq-protocol and amqp_serde, on the same bytes in one run.
+//! Compares amqp-codec with amq-protocol and amqp_serde, on the same bytes in one run.
 
 use amqp_codec::PropertyList;
 use benches::codec::{amq_protocol, amqp_serde, ours, sample};
@@ -9,18 +9,18 @@ fn main() {
     divan::main();
 }
 
-/// Method, header with content-type and delivery-mode, and 16 bytes of body, into a buffer that has
-/// room.
+/// Encodes method, header with content-type and delivery-mode, and 16 bytes of body, into a buffer
+/// with enough capacity.
 mod encode_publish {
     use super::*;
 
-    /// The properties encoded before, as those of a message sent again and again.
+    /// The properties are encoded beforehand, as for a message that is sent repeatedly.
     #[divan::bench(sample_count = 500, sample_size = 1000)]
     fn amqp_codec(bencher: Bencher) {
         encode(bencher, &ours::properties().encode().expect("it fits"));
     }
 
-    /// The properties encoded each time.
+    /// The properties are encoded each time.
     #[divan::bench(sample_count = 500, sample_size = 1000)]
     fn amqp_codec_properties(bencher: Bencher) {
         encode(bencher, &ours::properties());
@@ -35,7 +35,7 @@ mod encode_publish {
         });
     }
 
-    /// As any method with content.
+    /// The publish is encoded as any method with content.
     #[divan::bench(sample_count = 500, sample_size = 1000)]
     fn amqp_codec_any_method(bencher: Bencher) {
         let publish = ours::publish();
@@ -47,7 +47,7 @@ mod encode_publish {
         });
     }
 
-    /// The frames built before.
+    /// The frames are built beforehand.
     #[divan::bench(sample_count = 500, sample_size = 1000)]
     fn amq_protocol(bencher: Bencher) {
         let frames = amq_protocol::publish();
@@ -62,7 +62,7 @@ mod encode_publish {
         });
     }
 
-    /// The frames built each time, from names, properties and body as a caller has them.
+    /// The frames are built each time, from names, properties and body as a caller has them.
     #[divan::bench(sample_count = 500, sample_size = 1000)]
     fn amq_protocol_built(bencher: Bencher) {
         let mut out = Some(Vec::with_capacity(4096));
@@ -76,7 +76,7 @@ mod encode_publish {
         });
     }
 
-    /// The frames built before.
+    /// The frames are built beforehand.
     #[divan::bench(sample_count = 500, sample_size = 1000)]
     fn amqp_serde(bencher: Bencher) {
         let publish = amqp_serde::publish();
@@ -89,8 +89,8 @@ mod encode_publish {
     }
 }
 
-/// Method, header and 16 bytes of body to a message that can be kept, a thousand of them as one
-/// read brings them: of the time shown a thousandth is that of one.
+/// Decodes a thousand deliveries, as one read brings them, each with method, header and 16 bytes of
+/// body, to messages that can be kept. One message takes a thousandth of the time shown.
 mod decode_1000_deliveries {
     use super::*;
 
@@ -100,7 +100,7 @@ mod decode_1000_deliveries {
         sample::delivery(sample::BODY, sample::FRAME_MAX).repeat(COUNT).into()
     }
 
-    /// `Frames` and `borrowed::Deliver`, for the usual case.
+    /// Decodes by `Frames` and `borrowed::Deliver`, which handle the usual case.
     #[divan::bench(sample_count = 500, sample_size = 1)]
     fn amqp_codec(bencher: Bencher) {
         let deliveries = deliveries();
@@ -111,7 +111,7 @@ mod decode_1000_deliveries {
         });
     }
 
-    /// `RawFrame`, `Frame` and `Assembler`, for whatever comes.
+    /// Decodes by `RawFrame`, `Frame` and `Assembler`, which handle every case.
     #[divan::bench(sample_count = 500, sample_size = 1)]
     fn amqp_codec_any_frame(bencher: Bencher) {
         let deliveries = deliveries();
@@ -143,7 +143,7 @@ mod decode_1000_deliveries {
     }
 }
 
-/// A table of 20 headers, every key and value of it.
+/// Decodes a table of 20 headers, with every key and value.
 mod decode_headers {
     use super::*;
 

@@ -1,4 +1,5 @@
-//! What is timed allocates nothing. Alone in this file, so that no other test allocates beside it.
+//! Checks that the timed code allocates nothing. It is alone in its file, so that no other test
+//! allocates at the same time.
 
 use std::alloc::System;
 
@@ -11,8 +12,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const COUNT: usize = 1000;
 
-/// The thread of the test harness may allocate beside one round or the other; what is timed would
-/// in each.
+/// The test harness may allocate in some round; the timed code would allocate in each.
 const ROUNDS: usize = 10;
 
 #[test]
@@ -20,7 +20,7 @@ fn deliveries_publishes_and_headers_allocate_nothing() {
     let mut buffer =
         BytesMut::from(&sample::delivery(sample::BODY, sample::FRAME_MAX).repeat(ROUNDS * COUNT + 1)[..]);
     let headers = sample::encoded_headers();
-    // The first slice makes a buffer a shared one: the one allocation a buffer.
+    // The first slice makes a buffer shared, which is its one allocation.
     drop((ours::decode_delivery(&mut buffer), headers.clone()));
     let properties = ours::properties();
     let mut out = BytesMut::with_capacity(4096);

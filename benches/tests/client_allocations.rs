@@ -1,5 +1,6 @@
-//! Allocations of the client a message, and what an idle connection holds, against a peer that
-//! allocates nothing itself. Alone in this file, so that no other test allocates beside it.
+//! Measures the client's allocations a message, and the memory of an idle connection, with a peer
+//! that does not allocate. It is alone in its file, so that no other test allocates at the same
+//! time.
 
 use std::{
     alloc::System,
@@ -33,7 +34,7 @@ async fn a_publish_allocates_nothing_and_a_delivery_next_to_nothing() {
     let channel = connection.open_channel().await.unwrap();
     let message = Message::new(BODY).content_type("text/plain").persistent();
 
-    // Once for each, so that buffers have their size.
+    // Each runs once beforehand, so that buffers have their size.
     publish(&channel, &message).await;
     let a_publish = allocations(publish(&channel, &message)).await;
     publish_confirmed(&channel, &message).await;
@@ -44,8 +45,7 @@ async fn a_publish_allocates_nothing_and_a_delivery_next_to_nothing() {
     println!(
         "allocations: {a_publish} a publish, {a_confirmed_publish} a confirmed one, {a_delivery} a delivery"
     );
-    // On a busy machine a chunk of the socket's holds fewer messages, and more chunks are under
-    // way.
+    // On a busy machine a chunk of the socket holds fewer messages, and more chunks are in use.
     assert!(a_publish < 0.02, "{a_publish} a publish");
     assert!(a_confirmed_publish < 0.05, "{a_confirmed_publish} a confirmed publish");
     assert!(a_delivery < 0.1, "{a_delivery} a delivery");
@@ -54,7 +54,7 @@ async fn a_publish_allocates_nothing_and_a_delivery_next_to_nothing() {
     an_idle_connection_holds_little(&message).await;
 }
 
-/// What a burst needed is given back.
+/// Checks that the memory of a burst is freed.
 async fn an_idle_connection_holds_little(message: &Message) {
     const MOST: usize = 32 << 10;
     let (address, peer) = peer();
@@ -93,7 +93,7 @@ async fn publish(channel: &Channel, message: &Message) {
     for _ in 0..COUNT {
         channel.publish("", "jobs", message).await.unwrap();
     }
-    // Answered when everything before it has been read.
+    // The answer comes after everything before it has been read.
     channel.qos(0).await.unwrap();
 }
 
@@ -124,7 +124,7 @@ async fn consume(channel: &Channel) {
     consumer.cancel().await.unwrap();
 }
 
-/// A broker for one connection that answers what the tests ask, from memory it has before.
+/// A broker for one connection. It answers what the tests ask, without allocating.
 fn peer() -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -177,7 +177,7 @@ fn serve(listener: &TcpListener, answers: &Answers, mut buffer: Vec<u8>) {
         buffer.copy_within(at..filled, 0);
         filled -= at;
         if settled {
-            // basic.ack, multiple.
+            // This is basic.ack with multiple.
             let mut ack = *b"\x01\x00\x01\x00\x00\x00\x0d\x00\x3c\x00\x50\0\0\0\0\0\0\0\0\x01\xce";
             ack[11..19].copy_from_slice(&published.to_be_bytes());
             stream.write_all(&ack).unwrap();
@@ -185,7 +185,7 @@ fn serve(listener: &TcpListener, answers: &Answers, mut buffer: Vec<u8>) {
     }
 }
 
-/// Everything the peer says, written before anything is counted.
+/// All that the peer sends, encoded before anything is counted.
 struct Answers {
     start: Bytes,
     select_ok: Bytes,

@@ -1,4 +1,4 @@
-//! The jobs that are timed: everyone writes and reads the same, and no body is copied.
+//! Checks that all codecs write and read the same in the timed jobs, and that no body is copied.
 
 use std::iter;
 

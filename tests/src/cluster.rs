@@ -1,4 +1,4 @@
-//! A private cluster of RabbitMQ nodes on one machine, gone afterwards.
+//! A private cluster of RabbitMQ nodes on one machine, which is removed afterwards.
 
 use std::io;
 
@@ -10,25 +10,24 @@ use crate::{
     rabbitmq::{RabbitMq, free_ports, furnish_with, start_epmd},
 };
 
-/// The nodes of a cluster. Each may be killed and restarted by itself.
+/// The nodes of a cluster. Each can be killed and restarted separately.
 ///
 /// # On drop
 /// As [`RabbitMq`]'s, for each.
 #[derive(Debug)]
 pub struct Cluster {
-    /// In the order of their names: `r1@localhost` is the first.
+    /// The nodes in the order of their names: `r1@localhost` is the first.
     pub nodes: Vec<RabbitMq>,
-    // After the nodes, which are registered with it.
+    // It is dropped after the nodes, which are registered with it.
     _epmd: Process,
     _home: TempDir,
 }
 
 impl Cluster {
-    /// Starts three nodes, which find one another. All answer, and know of each other, when this
-    /// returns.
+    /// Starts three nodes that form a cluster. All of them answer when this returns.
     ///
     /// # Errors
-    /// When one cannot be started, or does not answer within 90 s, or they do not make a cluster.
+    /// When one cannot be started, or does not answer within 90 s, or they do not form a cluster.
     ///
     /// # Cancel safety
     /// The nodes are killed when the future is dropped.
@@ -36,8 +35,8 @@ impl Cluster {
         Self::start_with("pause_minority").await
     }
 
-    /// As [`start`](Self::start), with another answer to the question what nodes do that see no
-    /// majority (`cluster_partition_handling`).
+    /// As [`start`](Self::start), with this `cluster_partition_handling`, which says what nodes do
+    /// that see no majority.
     ///
     /// # Errors
     /// As `start`.
@@ -78,8 +77,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// A URI of the virtual host `/` with all its nodes, that of each before those of higher
-    /// number, beginning with `first`.
+    /// A URI of the virtual host `/` with all nodes, in the order of their numbers but beginning
+    /// with `first`.
     #[must_use]
     pub fn uri(&self, first: usize) -> String {
         let count = self.nodes.len();
@@ -88,7 +87,7 @@ impl Cluster {
         format!("amqp://guest:guest@{}/%2F", hosts.join(","))
     }
 
-    /// Which node leads a quorum queue of the virtual host `/`, as `observer` knows it.
+    /// The node that leads a quorum queue of the virtual host `/`, according to `observer`.
     ///
     /// # Errors
     /// When it cannot be asked, or does not know the queue or its leader.

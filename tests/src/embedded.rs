@@ -1,4 +1,4 @@
-//! The embedded broker as a program, which can be killed and started again over its data.
+//! The embedded broker as a program that can be killed and restarted with its data.
 
 use std::{
     env,
@@ -21,24 +21,23 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The program `amqp-broker` on a port of its own, with its data, if it keeps any, in a folder of
-/// its own.
+/// The program `amqp-broker` on its own port. Its data, if it keeps any, are in its own folder.
 ///
 /// # On drop
-/// It is killed, and its data deleted.
+/// It is killed, and its data are deleted.
 #[derive(Debug)]
 pub struct EmbeddedBroker {
     process: Process,
     program: PathBuf,
     port: u16,
-    /// Behind those that say where to listen and how much to log.
+    /// The arguments after those for the address and the log level.
     arguments: Vec<OsString>,
     _folder: Option<TempDir>,
 }
 
 impl EmbeddedBroker {
-    /// Where the program is: built by `cargo test --workspace`, beside this very test. When it is
-    /// not there, `test` is left out.
+    /// The path of the program, which `cargo test --workspace` builds. If it is not there, `test`
+    /// is left out.
     #[must_use]
     pub fn require(test: &str) -> Option<PathBuf> {
         let this = env::current_exe().ok();
@@ -51,7 +50,7 @@ impl EmbeddedBroker {
         program
     }
 
-    /// Starts the program with a folder for its data. It answers when this returns.
+    /// Starts the program with a folder for its data. It accepts connections when this returns.
     ///
     /// # Errors
     /// When it cannot be started, or does not answer within 30 s.
@@ -70,7 +69,7 @@ impl EmbeddedBroker {
         Self::start_in(program, arguments, Some(folder)).await
     }
 
-    /// As [`start_with`](Self::start_with), with all that it holds in memory.
+    /// As [`start_with`](Self::start_with), without a folder.
     ///
     /// # Errors
     /// As `start`.
@@ -102,7 +101,7 @@ impl EmbeddedBroker {
         self.process.id()
     }
 
-    /// Tells whether it has ended by itself, and how.
+    /// Returns its status if it has ended by itself.
     ///
     /// # Errors
     /// When the system does not tell.
@@ -110,8 +109,7 @@ impl EmbeddedBroker {
         self.process.ended()
     }
 
-    /// Kills it as a crash would (SIGKILL): its clients are told nothing. It is gone when this
-    /// returns.
+    /// Kills it as a crash would (SIGKILL): its clients get no close. It is gone when this returns.
     ///
     /// # Errors
     /// When the system refuses.
@@ -119,7 +117,7 @@ impl EmbeddedBroker {
         self.process.kill()
     }
 
-    /// Ends it in good order.
+    /// Ends it in an orderly way.
     ///
     /// # Errors
     /// When it has not ended within 30 s.
@@ -127,8 +125,8 @@ impl EmbeddedBroker {
         self.process.terminate(STOP_DEADLINE).await
     }
 
-    /// Starts it again after [`kill`](Self::kill) or [`shut_down`](Self::shut_down), with its data
-    /// and on its port. It answers when this returns.
+    /// Starts it again after [`kill`](Self::kill) or [`shut_down`](Self::shut_down), with the same
+    /// data and port. It accepts connections when this returns.
     ///
     /// # Errors
     /// As [`start`](Self::start).

@@ -1,5 +1,4 @@
-//! Links between a client and a broker that know where frames begin and end, and break where they
-//! are told to.
+//! Links between a client and a broker that know the limits of frames, and break at a chosen one.
 
 use std::{
     future::pending,
@@ -19,21 +18,21 @@ use tokio::io::{
 
 use crate::proxy::Direction;
 
-/// What either end may have written that the other has not read.
+/// How much either end may have written that the other has not read.
 const BUFFER: usize = 64 * 1024;
 
-/// No frame of a test is larger.
+/// The largest frame of the tests.
 const FRAME_MAX: usize = 1024 * 1024;
 
 /// Where a link breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Break {
-    /// Which link, counted from 1 in the order they were made.
+    /// The number of the link, counted from 1 in the order of their creation.
     pub link: usize,
-    /// On which way.
+    /// The direction.
     pub direction: Direction,
-    /// At which frame, counted from 1 on this way of this link; the client's protocol header is its
-    /// first.
+    /// The number of the frame, counted from 1 in this direction of this link; the client's
+    /// protocol header counts as its first.
     pub frame: usize,
     /// How much of that frame still passes.
     pub place: Place,
@@ -55,7 +54,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// All there are.
+    /// All places.
     pub const ALL: [Place; 4] = [Place::Header, Place::Payload, Place::End, Place::After];
 
     fn passes(self, length: usize) -> usize {
@@ -71,16 +70,17 @@ impl Place {
 /// How a link breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Both ends see the end of the stream, after what had passed.
+    /// Both ends see the end of the stream, after everything that had passed.
     Cut,
-    /// Nothing passes any more, either way, and neither end is told: a half-open connection.
+    /// Nothing passes any more in either direction, and neither end sees an end: a half-open
+    /// connection.
     Stall,
 }
 
-/// Carries whole frames between clients and brokers over streams of any kind, and breaks where it
-/// is told to.
+/// Carries whole frames between clients and brokers over any streams, and breaks links where it is
+/// told to.
 ///
-/// Cloning gives another handle of the same.
+/// Clones are handles of the same.
 #[derive(Clone, Debug, Default)]
 pub struct FrameLinks {
     state: Arc<Mutex<State>>,
@@ -90,23 +90,23 @@ pub struct FrameLinks {
 struct State {
     breaks: Vec<Break>,
     broken: usize,
-    /// The links that stall, by number.
+    /// The numbers of the links that stall.
     stalled: Vec<usize>,
     byte_by_byte: bool,
     passed: Vec<Passed>,
 }
 
-/// How many frames passed over one link, whole.
+/// How many whole frames have passed over a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
-    /// From the client to the broker, the protocol header among them.
+    /// From the client to the broker, including the protocol header.
     pub to_broker: usize,
     /// From the broker to the client.
     pub to_client: usize,
 }
 
 impl Passed {
-    /// On one of the two ways.
+    /// In one of the two directions.
     #[must_use]
     pub fn on(self, direction: Direction) -> usize {
         match direction {
@@ -117,36 +117,37 @@ impl Passed {
 }
 
 impl FrameLinks {
-    /// Links that do not break as yet.
+    /// Links that do not break until they are told to.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Breaks a link when it gets there. Several may be told, for the same link or others.
+    /// Breaks a link when it gets there. This may be called repeatedly, for the same link or
+    /// others.
     pub fn break_at(&self, at: Break) {
         self.with(|state| state.breaks.push(at));
     }
 
-    /// Each byte is sent on its own, over all links made from now on.
+    /// Sends each byte separately, over all links created from now on.
     pub fn byte_by_byte(&self) {
         self.with(|state| state.byte_by_byte = true);
     }
 
-    /// Which links there were so far, and what passed over each.
+    /// How much has passed over each link so far.
     #[must_use]
     pub fn passed(&self) -> Vec<Passed> {
         self.with(|state| state.passed.clone())
     }
 
-    /// How many links broke.
+    /// How many links have broken.
     #[must_use]
     pub fn broken(&self) -> usize {
         self.with(|state| state.broken)
     }
 
-    /// Links a new client to the broker at the other end of `stream`: the client's end. The link
-    /// ends with either end.
+    /// Links a new client to the broker at the other end of `stream`; returns the client's end. The
+    /// link ends with either end.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -164,8 +165,7 @@ impl FrameLinks {
             let (from_client, to_client) = split(end);
             let (from_broker, to_broker) = split(stream);
             let way = |direction| Way { links: &links, number, direction, byte_by_byte, frames: 0 };
-            // An end that has gone, or broke off within a frame, is shown to the other as the end
-            // of its stream.
+            // If one end is gone, or ended within a frame, the other sees the end of its stream.
             let _ = tokio::select! {
                 ended = way(Direction::ToBroker).carry(from_client, to_broker) => ended,
                 ended = way(Direction::ToClient).carry(from_broker, to_client) => ended,
@@ -219,7 +219,7 @@ impl Way<'_> {
                 self.count();
             }
             let length = from.read_buf(&mut buffer).await?;
-            // Not even that an end has gone passes a link that stalls.
+            // On a stalled link even the end of a stream does not pass.
             if self.links.with(|state| state.stalled.contains(&self.number)) {
                 return pending().await;
             }
@@ -229,7 +229,7 @@ impl Way<'_> {
         }
     }
 
-    /// The length of the frame at the start, when all of it is there.
+    /// The length of the frame at the start, if it is complete.
     fn whole(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
         if self.frames == 0 && self.direction == Direction::ToBroker {
             return Ok((bytes.len() >= PROTOCOL_HEADER.len()).then_some(PROTOCOL_HEADER.len()));
@@ -264,7 +264,7 @@ impl Way<'_> {
         for byte in bytes {
             to.write_all(&[*byte]).await?;
             to.flush().await?;
-            // Who reads gets this one before the next is there.
+            // The reader gets this byte before the next is written.
             tokio::task::yield_now().await;
         }
         Ok(())

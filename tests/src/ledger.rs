@@ -1,4 +1,4 @@
-//! What became of every message of a test: published, confirmed or not, delivered how often, acked.
+//! The ledger: the fate of every message of a test.
 
 #![allow(clippy::expect_used, reason = "a message that nobody published fails the test")]
 
@@ -8,41 +8,41 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Keeps the account of messages, each by a number that it carries in its body.
+/// Keeps account of messages, each by a number in its body.
 ///
-/// Publishers and consumers tell it what happens, [`check`](Self::check) says in the end whether it
-/// adds up.
+/// Publishers and consumers report events to it, and [`check`](Self::check) tells at the end
+/// whether they are consistent.
 #[derive(Debug, Default)]
 pub struct Ledger {
     entries: Mutex<BTreeMap<u64, Entry>>,
 }
 
-/// What the publisher knows.
+/// The outcome of a publish, as the publisher knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The broker has confirmed it.
     Confirmed,
-    /// It came back for want of a route.
+    /// It was returned for lack of a route.
     Returned,
-    /// The broker has refused it. Some of its queues may have it all the same.
+    /// The broker has refused it. Some of its queues may have it nevertheless.
     Nacked,
     /// It is unknown whether the broker has it.
     Lost,
-    /// Nobody asked, or its publisher was closed before there was an answer.
+    /// The publisher did not wait for the answer, or its channel was closed before there was one.
     Forgotten,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Published again after a loss, so that it may come twice.
+    /// Whether it is published again after a loss, so that it may be delivered twice.
     republish: bool,
     outcome: Option<Outcome>,
-    /// Deliveries that were not flagged as redelivered, and those that were.
+    /// Deliveries without the redelivered flag, and with it.
     fresh: u32,
     flagged: u32,
-    /// Deliveries that the consumer has acked without an error.
+    /// Deliveries that the consumer has acknowledged without an error.
     acked: u32,
-    /// One of its deliveries could not be acked any more, and it was not delivered since.
+    /// Whether a delivery could not be acknowledged and the message has not been delivered since.
     owed: bool,
 }
 
@@ -70,35 +70,36 @@ impl Receipt {
 /// The account of a whole run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Messages published.
+    /// How many messages were published.
     pub published: usize,
-    /// Of these, confirmed by the broker.
+    /// How many of these the broker confirmed.
     pub confirmed: usize,
-    /// Returned.
+    /// How many were returned.
     pub returned: usize,
-    /// Refused.
+    /// How many were refused.
     pub nacked: usize,
-    /// Told to be lost: the broker may have them or not.
+    /// How many were reported lost: the broker may or may not have them.
     pub lost: usize,
-    /// Told to be lost, and delivered all the same.
+    /// How many were reported lost and delivered nevertheless.
     pub lost_and_delivered: usize,
-    /// Messages delivered at least once.
+    /// How many messages were delivered at least once.
     pub delivered: usize,
-    /// Deliveries over one a message, flagged as redelivered.
+    /// Further deliveries of a message, flagged as redelivered.
     pub redelivered: usize,
-    /// Deliveries over one a message that were not flagged: those of a message published again.
+    /// Further deliveries of a message without the flag: those of a message that was published
+    /// again.
     pub published_twice: usize,
 }
 
 impl Ledger {
-    /// An empty one.
+    /// Creates an empty ledger.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A message is about to be published; its number. `republish` when its publisher publishes
-    /// again what was not confirmed.
+    /// Adds a message that is about to be published; returns its number. `republish` says that its
+    /// publisher publishes unconfirmed messages again.
     pub fn publish(&self, republish: bool) -> u64 {
         self.with(|entries| {
             let number = entries.keys().next_back().map_or(1, |last| last + 1);
@@ -114,35 +115,36 @@ impl Ledger {
         self.with(|entries| entries.len())
     }
 
-    /// What became of a publish.
+    /// Notes the outcome of a publish.
     ///
     /// # Panics
-    /// When that was told before, or the number is not one of ours.
+    /// When it is known already, or the number is unknown.
     pub fn settle(&self, number: u64, outcome: Outcome) {
         let before = self.entry(number, |entry| entry.outcome.replace(outcome));
         assert!(before.is_none(), "message {number} was {before:?} before it was {outcome:?}");
     }
 
-    /// A message arrived.
+    /// Notes a delivery.
     ///
     /// # Panics
-    /// When its number is not one of ours; when it had arrived, could not be acked, and comes again
-    /// without the flag.
+    /// When its number is unknown, or when an earlier delivery could not be acknowledged and this
+    /// one lacks the redelivered flag.
     pub fn deliver(&self, number: u64, redelivered: bool) -> Receipt {
         let (was_owed, nth) = self.entry(number, |entry| {
             *(if redelivered { &mut entry.flagged } else { &mut entry.fresh }) += 1;
-            // What was published again may come before what was requeued, and without its flag.
+            // A message that was published again may arrive before a requeued one, and without its
+            // flag.
             (std::mem::take(&mut entry.owed) && !entry.republish, entry.delivered())
         });
         assert!(redelivered || !was_owed, "message {number} came again without the flag");
         Receipt { number, nth }
     }
 
-    /// A delivery was acked; `false` when it could not be, so that it has to come again, unless it
-    /// has already.
+    /// Notes an acknowledgement; `acked` is `false` when it failed, so that the message has to be
+    /// delivered again, unless it has been already.
     ///
     /// # Panics
-    /// When the message is not one of ours.
+    /// When the message is unknown.
     pub fn ack(&self, receipt: Receipt, acked: bool) {
         self.entry(receipt.number, |entry| {
             entry.acked += u32::from(acked);
@@ -150,15 +152,15 @@ impl Ledger {
         });
     }
 
-    /// Whether every message that was confirmed was also delivered and acked, and nothing else is
-    /// to come for certain.
+    /// Tells whether every confirmed message was delivered and acknowledged, and no other delivery
+    /// is certain to come.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.with(|entries| entries.values().all(Entry::is_complete))
     }
 
-    /// The numbers of messages that were confirmed, and were not delivered and acked so far; not
-    /// more than ten.
+    /// The numbers of at most ten confirmed messages that were not delivered and acknowledged so
+    /// far.
     #[must_use]
     pub fn missing(&self) -> Vec<u64> {
         self.with(|entries| {
@@ -167,12 +169,12 @@ impl Ledger {
         })
     }
 
-    /// Whether it all adds up, when nothing is under way any more.
+    /// Checks the account when nothing is in progress any more.
     ///
     /// # Panics
-    /// With every message for which it does not: published and nobody knows what became of it;
-    /// confirmed and never delivered; returned and delivered; delivered and not acked; delivered
-    /// twice without flag though published once; lost though it was to be published again.
+    /// With every inconsistent message: one that was published and has no known outcome; confirmed
+    /// and never delivered; returned and delivered; delivered and not acknowledged; delivered twice
+    /// without the flag though published once; lost though it was to be published again.
     pub fn check(&self) -> Summary {
         let mut summary = Summary::default();
         let mut wrong = Vec::new();
@@ -262,7 +264,7 @@ impl fmt::Display for Summary {
 mod tests {
     use super::*;
 
-    /// Whether a ledger with this history adds up.
+    /// Tells whether a ledger with this history is consistent.
     fn adds_up(history: impl FnOnce(&Ledger) + std::panic::UnwindSafe) -> bool {
         std::panic::catch_unwind(|| {
             let ledger = Ledger::new();

@@ -1,8 +1,8 @@
-//! What the integration suite stands on: brokers to test against, and ways to disturb them.
+//! The support of the integration suite: brokers to test against, and ways to disturb them.
 //!
-//! Nothing here needs to be installed: a test asks with a `require` function and returns when it
-//! gets nothing, which the run then says aloud (see [`leave_out`]). `tests/run` installs and starts
-//! everything.
+//! Nothing has to be installed. A test asks for what it needs with a `require` function, and
+//! returns when that is not there, which the run then reports (see [`leave_out`]). `tests/run`
+//! installs and starts everything.
 
 mod cluster;
 mod embedded;

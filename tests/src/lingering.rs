@@ -1,4 +1,4 @@
-//! A proxy whose clients can vanish without the broker's noticing.
+//! A proxy whose clients can vanish without the broker's notice.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Links clients to a broker, and can cut them off so that the broker still takes them to be there,
+/// Links clients to a broker, and can cut them off while the broker still takes them for connected,
 /// as when a cable is pulled.
 ///
 /// # On drop
@@ -32,7 +32,7 @@ pub struct Lingering {
 #[derive(Debug, Default)]
 struct Links {
     is_refusing: AtomicBool,
-    /// The broker's ends of those whose clients have vanished.
+    /// The connections to the broker of clients that have vanished.
     kept: Mutex<Vec<TcpStream>>,
 }
 
@@ -50,7 +50,7 @@ impl Lingering {
         Ok(Lingering { addr, cuts, links, accepting })
     }
 
-    /// Where clients connect to.
+    /// The address for clients.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -61,12 +61,12 @@ impl Lingering {
         self.links.is_refusing.store(refuse, Ordering::Release);
     }
 
-    /// Closes all links on the clients' side. The broker's side stays as it is: silent.
+    /// Closes all links on the clients' side. The broker's side stays open and silent.
     pub fn vanish(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Lets the broker see that those have gone.
+    /// Closes the broker's side of those links, too.
     pub fn release(&self) {
         self.links.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

@@ -2,11 +2,11 @@
 
 use std::{fs, path::Path};
 
-/// Looks for every test of the suite that the table in a file's documentation names, in backquotes;
-/// how many there are.
+/// Looks up every test of the suite that the table in a file's documentation names in backquotes;
+/// returns how many there are.
 ///
 /// # Panics
-/// When one does not exist: who renames or removes a test must not leave its row behind.
+/// When one does not exist, so that a renamed or removed test does not leave its row behind.
 pub fn find_named_tests(documented: &str) -> usize {
     let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite");
     let table = documented.lines().filter(|line| line.starts_with("//! | "));

@@ -1,4 +1,4 @@
-//! A RabbitMQ node that runs: where it is, and how to command it.
+//! A running RabbitMQ node: its address, and its commands.
 
 use std::env;
 use std::io;
@@ -13,14 +13,15 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::left_out::leave_out;
 use crate::process;
 
-/// Where Debian's package keeps the scripts. Those of the same name in /usr/sbin change the user
-/// and read /etc/rabbitmq: not for a private node.
+/// The folder of the scripts in Debian's package. Those of the same name in /usr/sbin change the
+/// user and read /etc/rabbitmq, which is wrong for a private node.
 pub(crate) const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
-/// Keeps Erlang's port between nodes, which listens everywhere otherwise, to this machine.
+/// Restricts Erlang's port between nodes, which otherwise listens everywhere, to this machine.
 pub(crate) const LOOPBACK_ONLY: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
 pub(crate) const NO_RABBITMQ: &str = "no RabbitMQ (run tests/run)";
 
-/// Each node has an epmd of its own, so one name serves them all; but for those of a cluster.
+/// The name of a node. Each has an epmd of its own, so one name serves all, except those of a
+/// cluster.
 pub(crate) const NAME: &str = "test@localhost";
 const CTL_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -28,7 +29,7 @@ const URI_VARIABLE: &str = "AMQP_TEST_RABBITMQ_URI";
 const HOME_VARIABLE: &str = "AMQP_TEST_RABBITMQ_HOME";
 const EPMD_PORT_VARIABLE: &str = "AMQP_TEST_RABBITMQ_EPMD_PORT";
 
-/// A RabbitMQ node that runs.
+/// A running RabbitMQ node.
 #[derive(Clone, Debug)]
 pub struct Node {
     host: String,
@@ -51,15 +52,15 @@ impl Node {
     /// `AMQP_TEST_RABBITMQ_URI`.
     ///
     /// # Panics
-    /// When the variable is set and holds no AMQP URI: leaving tests out for a slip of the pen
-    /// would hide it.
+    /// When the variable is set but is not an AMQP URI, because leaving tests out would hide the
+    /// mistake.
     #[must_use]
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Node>> = OnceLock::new();
         SHARED.get_or_init(Self::from_environment).as_ref()
     }
 
-    /// [`shared`](Self::shared), saying that `test` is left out when there is none.
+    /// [`shared`](Self::shared), which reports `test` as left out when there is none.
     ///
     /// # Panics
     /// As `shared` does.
@@ -90,7 +91,7 @@ impl Node {
         &self.uri
     }
 
-    /// The URI of `vhost` for `user`, each encoded as a URI needs it.
+    /// The URI of `vhost` for `user`, each percent-encoded.
     #[must_use]
     pub fn uri_for(&self, user: &str, password: &str, vhost: &str) -> String {
         let [user, password, vhost] =
@@ -98,16 +99,16 @@ impl Node {
         format!("amqp://{user}:{password}@{}:{}/{vhost}", self.host, self.port)
     }
 
-    /// Runs rabbitmqctl on this node: what it printed, without its headings.
+    /// Runs rabbitmqctl on this node; returns its output without headings.
     ///
     /// # Errors
-    /// When rabbitmqctl fails (with what it said), does not end within 60 s, or the node is not one
-    /// of ours: only [`RabbitMq::start`](crate::RabbitMq::start) and `tests/run` make nodes it can
-    /// reach.
+    /// When rabbitmqctl fails (with its output), does not end within 60 s, or the node was not
+    /// started by [`RabbitMq::start`](crate::RabbitMq::start) or `tests/run`, so that it cannot
+    /// reach it.
     ///
     /// # Cancel safety
-    /// rabbitmqctl is killed when the future is dropped; whether the node did what it was told is
-    /// unknown.
+    /// rabbitmqctl is killed when the future is dropped; whether the node has executed the command
+    /// is unknown.
     pub async fn ctl(&self, args: &[&str]) -> io::Result<String> {
         let control = self.control.as_ref().ok_or_else(|| {
             io::Error::other(format!("the node at {} is not one of ours: no rabbitmqctl", self.authority()))
@@ -123,7 +124,7 @@ impl Node {
         }
     }
 
-    /// The variables by which a process that we start finds this node as [`shared`](Self::shared).
+    /// The variables by which a child process finds this node as [`shared`](Self::shared).
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let mut variables = vec![(URI_VARIABLE, self.uri.clone())];
@@ -150,13 +151,13 @@ impl Node {
         }
     }
 
-    /// The error does not repeat the URI, which may hold a password.
+    /// Reads a URI. The error does not repeat it, since it may hold a password.
     fn from_uri(uri: &str, control: Option<Control>) -> Result<Self, String> {
         let rest = uri.strip_prefix("amqp://").ok_or("it does not start with amqp://")?;
         let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
         let address = authority.rsplit_once('@').map_or(authority, |(_, address)| address);
         let (host, port) = match address.rsplit_once(':') {
-            // The colons of an IPv6 address are inside its brackets.
+            // The colons of an IPv6 address are within brackets.
             Some((host, port)) if !port.ends_with(']') => {
                 (host, port.parse().map_err(|error| format!("the port: {error}"))?)
             }
@@ -176,8 +177,7 @@ impl Control {
         Some(Self { home, epmd_port, name: NAME.into() })
     }
 
-    /// `program` with the environment of this node, and nothing of ours that would lead it to
-    /// another.
+    /// `program` with the environment of this node, and without variables that lead to another.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         for (name, _) in env::vars_os() {

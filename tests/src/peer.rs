@@ -1,5 +1,4 @@
-//! A broker played by a script, over a stream in memory: a test reads like the transcript of its
-//! session.
+//! A scripted broker on a stream in memory: a test reads like the transcript of its session.
 //!
 //! ```no_run
 //! # async fn test() -> amqp_client::Result<()> {
@@ -23,7 +22,7 @@
 //! # }
 //! ```
 //!
-//! Whatever comes instead of what the script expects fails the test, and so does nothing at all.
+//! Anything else than what the script expects fails the test, and so does silence.
 
 #![allow(clippy::panic, reason = "a session that leaves its script fails the test")]
 
@@ -39,18 +38,18 @@ use tokio::{
     time::timeout,
 };
 
-/// Each expectation waits this long. Virtual time, where the test holds the clock.
+/// How long each expectation waits. It is virtual time if the test controls the clock.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What either side may be ahead of the other by, in bytes.
+/// How far either side may be ahead of the other, in bytes.
 const STREAM_BUFFER: usize = 1 << 20;
 
 /// The broker's side of one connection.
 ///
-/// All waits have a deadline and panic, naming the line of the script, when something else comes or
-/// nothing does.
+/// All waits have a deadline. They panic, naming the line of the script, when something else comes
+/// or nothing does.
 ///
 /// # On drop
-/// The stream ends, as a broker's does that died.
+/// The stream ends, as that of a broker that died.
 #[derive(Debug)]
 pub struct Peer {
     stream: DuplexStream,
@@ -59,24 +58,23 @@ pub struct Peer {
     capabilities: Vec<&'static str>,
 }
 
-/// RabbitMQ's, as far as clients act on them.
+/// RabbitMQ's capabilities, as far as clients use them.
 const CAPABILITIES: [&str; 5] =
     ["publisher_confirms", "basic.nack", "consumer_cancel_notify", "connection.blocked", "per_consumer_qos"];
 
-/// What the client said in its handshake.
+/// The client's part of the handshake.
 #[derive(Clone, Debug)]
 pub struct Accepted {
-    /// Who it is.
+    /// Its introduction and login.
     pub start_ok: connection::StartOk,
-    /// The limits it settled on.
+    /// The limits it chose.
     pub tune_ok: connection::TuneOk,
-    /// Where it wants to work.
+    /// The virtual host it opened.
     pub open: connection::Open,
 }
 
 impl Peer {
-    /// The stream itself, for a broker that follows no script. Nothing may have been received that
-    /// was not expected.
+    /// The stream itself, for a broker without a script. Nothing unexpected may have been received.
     ///
     /// # Panics
     /// When something was.
@@ -86,7 +84,7 @@ impl Peer {
         self.stream
     }
 
-    /// A peer, and the stream to give to the client.
+    /// Creates a peer, and the stream for the client.
     #[must_use]
     pub fn new() -> (Self, DuplexStream) {
         let (stream, clients) = duplex(STREAM_BUFFER);
@@ -94,19 +92,19 @@ impl Peer {
         (Self { stream, received, frame_max: 131_072, capabilities }, clients)
     }
 
-    /// Does not announce this capability.
+    /// Omits this capability.
     pub fn lack(&mut self, capability: &str) {
         self.capabilities.retain(|has| *has != capability);
     }
 
-    /// The handshake as RabbitMQ leads it, with its default limits: 2047 channels, frames of 128
-    /// KiB, 60 s.
+    /// Does the handshake like RabbitMQ, with its default limits: 2047 channels, frames of 128 KiB,
+    /// 60 s.
     #[track_caller]
     pub fn accept(&mut self) -> impl Future<Output = Accepted> {
         self.accept_with(Tune { channel_max: 2047, frame_max: 131_072, heartbeat: 60 })
     }
 
-    /// The handshake, offering these limits.
+    /// Does the handshake with these limits.
     #[track_caller]
     pub fn accept_with(&mut self, offer: Tune) -> impl Future<Output = Accepted> {
         let script = Location::caller();
@@ -141,7 +139,7 @@ impl Peer {
         async move { self.protocol_header(script).await }
     }
 
-    /// Waits for this method and no other.
+    /// Waits for exactly this method.
     #[track_caller]
     pub fn expect<M: Into<Method>>(&mut self, channel: u16, method: M) -> impl Future<Output = ()> {
         let expected = Frame::Method(channel, method.into());
@@ -204,13 +202,13 @@ impl Peer {
         self.expect_frame(Frame::Body(channel, body.into()))
     }
 
-    /// Waits for a sign of life.
+    /// Waits for a heartbeat.
     #[track_caller]
     pub fn expect_heartbeat(&mut self) -> impl Future<Output = ()> {
         self.expect_frame(Frame::Heartbeat(0))
     }
 
-    /// Waits until the client has ended the stream, with nothing more said.
+    /// Waits until the client has ended the stream, without anything before.
     #[track_caller]
     pub fn expect_end(&mut self) -> impl Future<Output = ()> {
         let script = Location::caller();
@@ -223,7 +221,7 @@ impl Peer {
         }
     }
 
-    /// Waits this long, within which nothing may come. For tests that hold the clock.
+    /// Waits this long, while nothing may come; for tests that control the clock.
     #[track_caller]
     pub fn expect_silence(&mut self, duration: Duration) -> impl Future<Output = ()> {
         let script = Location::caller();
@@ -260,7 +258,7 @@ impl Peer {
         async move { self.write(script, &frames).await }
     }
 
-    /// Sends bytes, whatever they are.
+    /// Sends bytes, which need not be valid.
     #[track_caller]
     pub fn send_bytes(&mut self, bytes: impl Into<Bytes>) -> impl Future<Output = ()> {
         let script = Location::caller();
@@ -377,7 +375,7 @@ pub fn content<M: Into<Method>>(
     frames
 }
 
-/// A content header, of whatever size it claims.
+/// A content header with any body size.
 pub fn content_header(channel: u16, body_size: u64, properties: EncodedProperties) -> Frame {
     Frame::Header(channel, ContentHeader { class_id: 60, body_size, properties })
 }

@@ -1,4 +1,4 @@
-//! A client that asks a broker for next to nothing, again and again, and notes how long it waits.
+//! A client that repeats a small request, and notes how long each answer takes.
 
 use std::{
     io, mem,
@@ -14,8 +14,7 @@ use tokio::{
 
 use crate::raw_client::{RawClient, short};
 
-/// Asks for a queue of its own by passive declarations, a connection of its own, one after the
-/// other.
+/// Asks for its own queue by passive declarations, one after the other, on its own connection.
 ///
 /// # On drop
 /// It ends.
@@ -32,18 +31,18 @@ struct State {
     failure: Option<String>,
 }
 
-/// How long a [`Probe`] waited for each of its answers.
+/// How long a [`Probe`] waited for each answer.
 #[derive(Clone, Debug, Default)]
 pub struct Waits {
-    /// In order of length. The last answer may still be due: its wait is then as long as it has
-    /// been.
+    /// The waits by length. The answer to the last request may be outstanding: its wait so far is
+    /// included.
     sorted: Vec<Duration>,
-    /// Why there were no more of them.
+    /// Why the probe has ended.
     pub failure: Option<String>,
 }
 
 impl Probe {
-    /// Begins to ask, so long after each answer.
+    /// Begins to ask, with this pause after each answer.
     ///
     /// # Errors
     /// When the queue cannot be declared.
@@ -56,8 +55,7 @@ impl Probe {
         Ok(Self { state, task })
     }
 
-    /// What it has waited since this was called last; a wait that has not ended is left for the
-    /// next time.
+    /// The waits since the last call, except a current one.
     #[must_use]
     pub fn waits(&self) -> Waits {
         let mut state = lock(&self.state);
@@ -66,7 +64,7 @@ impl Probe {
         Waits { sorted, failure: state.failure.clone() }
     }
 
-    /// As [`waits`](Self::waits), with the wait that has not ended.
+    /// As [`waits`](Self::waits), including the current wait.
     #[must_use]
     pub fn waits_and_the_last(&self) -> Waits {
         let asked = lock(&self.state).asked;
@@ -84,13 +82,13 @@ impl Drop for Probe {
 }
 
 impl Waits {
-    /// How many there are.
+    /// The number of waits.
     #[must_use]
     pub fn count(&self) -> usize {
         self.sorted.len()
     }
 
-    /// The one that so large a share of all is not longer than; 1 is the longest.
+    /// The quantile of the waits; 1 is the longest.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Duration {
         let last = self.sorted.len().saturating_sub(1);
@@ -111,7 +109,7 @@ async fn ask(mut client: RawClient, queue: String, pause: Duration, state: Arc<M
 }
 
 impl State {
-    /// Tells whether that was an answer.
+    /// Notes an answer; returns whether it was one.
     fn note(&mut self, asked: Instant, answer: io::Result<u32>) -> bool {
         self.asked = None;
         match answer {

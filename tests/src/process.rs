@@ -1,4 +1,4 @@
-//! Programs we start: to the end, to a deadline, or until we drop them.
+//! Child processes: run to the end, to a deadline, or until they are dropped.
 
 use std::io;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A program that runs beside us.
+/// A child process.
 ///
 /// # On drop
 /// It is killed, and reaped.
@@ -25,7 +25,7 @@ impl Process {
         command.stdin(Stdio::null()).spawn().map(Self).map_err(|error| name(command, &error))
     }
 
-    /// Its id.
+    /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }
@@ -35,21 +35,21 @@ impl Process {
         self.0.try_wait()
     }
 
-    /// Kills it (SIGKILL). Nothing of it is left when this returns.
+    /// Kills it (SIGKILL), and reaps it.
     pub(crate) fn kill(&mut self) -> io::Result<()> {
         self.0.kill()?;
         self.0.wait().map(drop)
     }
 
-    /// Asks it to end (SIGTERM) and waits until it has.
+    /// Asks it to end (SIGTERM), and waits until it has.
     ///
     /// # Errors
-    /// `TimedOut` when it still runs after `deadline`; it is left so.
+    /// `TimedOut` when it still runs after `deadline`; it is not killed then.
     pub(crate) async fn terminate(&mut self, deadline: Duration) -> io::Result<()> {
         if self.ended()?.is_some() {
             return Ok(());
         }
-        // Not reaped yet, so the id is still its own.
+        // It is not reaped yet, so the id is still valid.
         kill_process(Pid::from_child(&self.0), Signal::TERM)?;
         let deadline = Instant::now() + deadline;
         while self.ended()?.is_none() {
@@ -64,16 +64,16 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It fails only for one that has ended already.
+        // It fails only if the process has ended already.
         let _ = self.kill();
     }
 }
 
-/// Runs `command` with nothing on its standard input and gathers what it says.
+/// Runs `command` with nothing on its standard input, and returns its output.
 ///
 /// # Errors
 /// When it cannot be started, or `TimedOut` when it has not ended within `deadline`; it is killed
-/// then. Both name it.
+/// then. Both errors name it.
 ///
 /// # Cancel safety
 /// The program is killed when the future is dropped.
@@ -144,7 +144,7 @@ mod tests {
     async fn a_process_that_will_not_end_can_be_killed() {
         let mut command = shell("trap '' TERM; echo ready; exec sleep 600");
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        // Only when it has said so does it ignore the signal.
+        // After this output it ignores the signal.
         let mut said = [0; 6];
         io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
         let mut process = Process(child);

@@ -1,4 +1,4 @@
-//! A TCP proxy that misbehaves on demand.
+//! A TCP proxy with faults.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,9 +11,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Stands between a client and a broker, and cuts, refuses, stalls or splits what passes.
+/// Stands between a client and a broker, and cuts, refuses, stalls or splits the traffic.
 ///
-/// Every rule holds for the links that are open and for those to come.
+/// Every rule applies to open links and to later ones.
 ///
 /// # On drop
 /// Stops listening and closes all links.
@@ -26,7 +26,7 @@ pub struct Proxy {
     listening: Option<JoinHandle<()>>,
 }
 
-/// Which way bytes go through a [`Proxy`].
+/// The direction of bytes through a [`Proxy`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the broker.
@@ -35,17 +35,17 @@ pub enum Direction {
     ToClient,
 }
 
-/// What every link obeys from now on.
+/// The rules that every link follows.
 #[derive(Clone, Copy, Debug)]
 struct Rules {
-    /// Goes up by one at each cut: a link ends when it is not what it was at the link's start.
+    /// A counter of cuts: a link ends when it differs from its value at the link's start.
     cuts: u64,
     stall: bool,
-    /// Most bytes a write.
+    /// The most bytes of a write.
     split: usize,
 }
 
-/// How many bytes may still pass each way before all links are cut.
+/// How many bytes may still pass in each direction before all links are cut.
 #[derive(Debug)]
 struct Allowances {
     to_broker: AtomicU64,
@@ -70,27 +70,27 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Where clients connect to.
+    /// The address for clients.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Closes all links, now. Who connects after is linked anew.
+    /// Closes all links now. Later clients are linked again.
     pub fn cut(&self) {
         self.rules.send_modify(Rules::cut);
     }
 
-    /// Refuses new clients (`true`: the port is closed when this returns) or lets them in again
+    /// Refuses new clients (`true`: the port is closed when this returns) or accepts them again
     /// (`false`). Open links stay.
     ///
     /// # Errors
-    /// When the port cannot be had again.
+    /// When the port cannot be opened again.
     pub async fn refuse(&mut self, refuse: bool) -> io::Result<()> {
         match self.listening.take() {
             Some(listening) if refuse => {
                 listening.abort();
-                // Only when the task has ended is its listener closed.
+                // The listener is closed when its task has ended.
                 let _ = listening.await;
             }
             None if !refuse => self.listen(TcpListener::bind(self.addr).await?),
@@ -99,23 +99,23 @@ impl Proxy {
         Ok(())
     }
 
-    /// Forwards nothing while `true`, with all sockets kept open, so that the peers see silence and
-    /// full buffers.
+    /// Forwards nothing while `true`. All sockets stay open, so that the peers see silence and full
+    /// buffers.
     pub fn stall(&self, stall: bool) {
         self.rules.send_modify(|rules| rules.stall = stall);
     }
 
-    /// Forwards at most `most` bytes a write, each sent on its own.
+    /// Forwards at most `most` bytes in a write, each sent separately.
     ///
     /// # Panics
-    /// When `most` is 0: see [`stall`](Self::stall).
+    /// When `most` is 0; see [`stall`](Self::stall).
     pub fn split(&self, most: usize) {
         assert!(most > 0, "a write of 0 bytes forwards nothing: that is stall(true)");
         self.rules.send_modify(|rules| rules.split = most);
     }
 
-    /// Forwards exactly `bytes` more bytes in `direction`, counted over all links, then cuts them
-    /// all, once.
+    /// Forwards exactly `bytes` more bytes in `direction`, counted over all links, and then cuts
+    /// all links once.
     pub fn cut_after(&self, bytes: u64, direction: Direction) {
         if bytes == 0 {
             self.cut();
@@ -170,7 +170,7 @@ impl Allowances {
         }
     }
 
-    /// Takes up to `wanted` bytes: how many, and whether they were the last.
+    /// Takes up to `wanted` bytes; returns how many, and whether they were the last.
     fn take(&self, direction: Direction, wanted: usize) -> (usize, bool) {
         let left = self.of(direction);
         let wanted = wanted as u64;
@@ -181,13 +181,13 @@ impl Allowances {
                 left => Some(left - wanted),
             })
             .unwrap_or(u64::MAX);
-        // Never more than `wanted`, so it fits.
+        // It is at most `wanted`, so it fits.
         (before.min(wanted) as usize, before <= wanted)
     }
 }
 
-/// Carries bytes both ways until an end closes, fails, or the link is cut; then all its sockets
-/// close.
+/// Forwards bytes both ways until an end closes or fails, or the link is cut; then closes all its
+/// sockets.
 async fn link(
     mut client: TcpStream,
     upstream: Arc<str>,
@@ -198,7 +198,7 @@ async fn link(
     let mut cut = rules.subscribe();
     let carry = async {
         let mut broker = TcpStream::connect(&*upstream).await?;
-        // The proxy decides what goes in a packet of its own.
+        // The proxy decides which bytes share a packet.
         client.set_nodelay(true)?;
         broker.set_nodelay(true)?;
         let (from_client, to_client) = client.split();
@@ -214,8 +214,8 @@ async fn link(
     tokio::select! {
         biased;
         _ = cut.wait_for(|rules| rules.cuts != born) => {}
-        // Either end's error is shown to the other as a closed socket, which is all a proxy can
-        // say.
+        // Either end's error closes the other's socket, because a proxy has no other way to report
+        // it.
         _ = carry => {}
     }
 }
@@ -244,7 +244,7 @@ impl Pump<'_> {
         }
     }
 
-    /// Writes the start of `bytes` as the rules say: what is left of them.
+    /// Writes the start of `bytes` by the rules; returns the rest.
     async fn forward<'b>(&mut self, bytes: &'b [u8], to: &mut WriteHalf<'_>) -> io::Result<&'b [u8]> {
         let rules = self.unstalled().await;
         let (length, last) = self.allowances.take(self.direction, bytes.len().min(rules.split));
@@ -257,7 +257,7 @@ impl Pump<'_> {
         Ok(rest)
     }
 
-    /// Waits until nothing is stalled: the rules then.
+    /// Waits until nothing is stalled; returns the rules.
     async fn unstalled(&mut self) -> Rules {
         match self.watch.wait_for(|rules| !rules.stall).await {
             Ok(rules) => *rules,
@@ -277,7 +277,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(20);
 
-    /// A client's and a broker's end of one link through a proxy.
+    /// The client's and the broker's end of a link through a proxy.
     async fn linked() -> (Proxy, TcpStream, TcpStream, TcpListener) {
         let broker = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let proxy = Proxy::start(broker.local_addr().unwrap()).await.unwrap();
@@ -297,7 +297,7 @@ mod tests {
         bytes
     }
 
-    /// All that comes until the end, be it clean or a reset.
+    /// All bytes until the end, which may be a reset.
     async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
         let mut bytes = Vec::new();
         let _ = timeout(SOON, stream.read_to_end(&mut bytes)).await.unwrap();

@@ -1,4 +1,4 @@
-//! The Python of a virtual environment with the packages we test against.
+//! A Python in a virtual environment with the packages that the tests need.
 
 use std::env;
 use std::fs;
@@ -10,10 +10,10 @@ use std::time::Duration;
 use crate::left_out::leave_out;
 use crate::process;
 
-/// The packages, pinned. `tests/run` installs them, and leaves a copy of this list where they are.
+/// The pinned packages. `tests/run` installs them, and leaves a copy of this list with them.
 const REQUIREMENTS: &str = include_str!("../requirements.txt");
 const FOLDER_VARIABLE: &str = "AMQP_TEST_VENV";
-/// For a script that waits for a broker; each should have a shorter deadline of its own.
+/// The deadline of a script that waits for a broker; each should have a shorter one itself.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A Python that has every package of `tests/requirements.txt`.
@@ -24,14 +24,14 @@ pub struct Python {
 
 impl Python {
     /// The Python that `tests/run` has set up, if it did: in the folder that `AMQP_TEST_VENV`
-    /// names, or else in `venv` under Cargo's target folder. One with other packages than are asked
-    /// for now does not count.
+    /// names, or else in `venv` in Cargo's target folder. An environment with other packages than
+    /// the current list does not count.
     #[must_use]
     pub fn available() -> Option<Self> {
         Self::of_folder(&folder())
     }
 
-    /// [`available`](Self::available), saying that `test` is left out when there is none.
+    /// [`available`](Self::available), which reports `test` as left out when there is none.
     #[must_use]
     pub fn require(test: &str) -> Option<Self> {
         let python = Self::available();
@@ -45,7 +45,7 @@ impl Python {
     ///
     /// # Errors
     /// When it cannot be started, or `TimedOut` when it has not ended within 120 s; it is killed
-    /// then. That it failed is no error here: see the output's status.
+    /// then. A failure of the script is not an error here; see the output's status.
     ///
     /// # Cancel safety
     /// The script is killed when the future is dropped.
@@ -53,8 +53,8 @@ impl Python {
         process::output(self.command(script, args), SCRIPT_DEADLINE).await
     }
 
-    /// What runs `script` with `args` as its `sys.argv[1:]`, to be started by whoever talks with
-    /// it.
+    /// The command that runs `script` with `args` as its `sys.argv[1:]`, for a caller that
+    /// exchanges data with it.
     #[must_use]
     pub fn command(&self, script: &str, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
@@ -62,8 +62,8 @@ impl Python {
         command
     }
 
-    /// The folder with the sources of a package, `name-version`, and so the tests it was published
-    /// with: if `tests/run` could fetch them.
+    /// The folder with the sources and tests of a package, `name-version`, if `tests/run` could
+    /// fetch them.
     #[must_use]
     pub fn published(&self, package: &str) -> Option<PathBuf> {
         let folder = self.program.parent()?.parent()?.join("suites").join(package);

@@ -1,4 +1,4 @@
-//! A private RabbitMQ: a node of its own on free ports of 127.0.0.1, with its own data, gone
+//! A private RabbitMQ node on free ports of 127.0.0.1 with its own data, which is removed
 //! afterwards.
 
 use std::fs;
@@ -19,13 +19,14 @@ use crate::left_out::leave_out;
 use crate::node::{Control, LOOPBACK_ONLY, NAME, NO_RABBITMQ, Node, SCRIPTS};
 use crate::process::Process;
 
-/// A node answers within 10 s on two free cores; they are not free while other tests run.
+/// The deadline of a node's start. It takes 10 s on two free cores, and longer while other tests
+/// run.
 const START_DEADLINE: Duration = Duration::from_secs(90);
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A RabbitMQ node of one's own. It is a [`Node`].
+/// A private RabbitMQ node, which dereferences to [`Node`].
 ///
 /// # On drop
 /// Its processes are killed, each by its id, and its folder is removed.
@@ -34,7 +35,7 @@ pub struct RabbitMq {
     node: Node,
     control: Control,
     dist_port: u16,
-    // Dropped in this order: the processes first, then what they write to.
+    // Fields are dropped in this order: first the processes, then the folder that they write to.
     server: Process,
     /// `None` in a cluster, whose nodes share one.
     _epmd: Option<Process>,
@@ -42,13 +43,13 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// Whether RabbitMQ is on this machine, where Debian's package puts it.
+    /// Tells whether RabbitMQ is installed where Debian's package puts it.
     #[must_use]
     pub fn installed() -> bool {
         Path::new(SCRIPTS).join("rabbitmq-server").exists()
     }
 
-    /// [`installed`](Self::installed), saying that `test` is left out when it is not.
+    /// [`installed`](Self::installed), which reports `test` as left out when it is not.
     #[must_use]
     pub fn require(test: &str) -> bool {
         let installed = Self::installed();
@@ -74,12 +75,12 @@ impl RabbitMq {
     /// As [`start`](Self::start), with more lines of rabbitmq.conf and with plugins.
     ///
     /// # Errors
-    /// As `start`; when it refuses the configuration, too.
+    /// As `start`; also when the node refuses the configuration.
     ///
     /// # Cancel safety
     /// The node is killed when the future is dropped.
     pub async fn start_with(configuration: &str, plugins: &[&str]) -> io::Result<Self> {
-        // Somebody may take a port after we found it free and before the node has it.
+        // Another process may take a port before the node does.
         for _ in 0..2 {
             match Self::start_once(configuration, plugins).await {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
@@ -89,7 +90,7 @@ impl RabbitMq {
         Self::start_once(configuration, plugins).await
     }
 
-    /// A port that is free now, for a configuration to name.
+    /// A free port, for a configuration.
     ///
     /// # Errors
     /// When there is none.
@@ -103,7 +104,7 @@ impl RabbitMq {
         self.server.id()
     }
 
-    /// Ends the node in good order: its clients are told (320, CONNECTION_FORCED).
+    /// Ends the node in an orderly way: its clients get a close (320, CONNECTION_FORCED).
     ///
     /// # Errors
     /// When it has not ended within 30 s; it is killed then.
@@ -114,33 +115,33 @@ impl RabbitMq {
         self.shut_down().await
     }
 
-    /// As [`stop`](Self::stop), for a node that is to be [`restart`](Self::restart)ed.
+    /// As [`stop`](Self::stop), for a node that will be [`restart`](Self::restart)ed.
     ///
     /// # Errors
     /// When it has not ended within 30 s.
     ///
     /// # Cancel safety
-    /// Dropped while pending, it is about to end.
+    /// If dropped while pending, the node is about to end.
     pub async fn shut_down(&mut self) -> io::Result<()> {
         let stopped = self.server.terminate(STOP_DEADLINE).await;
         stopped.map_err(|error| self.failure(error.kind(), &format!("did not stop ({error})")))
     }
 
-    /// Starts a node again that was killed or shut down, with its data and on its ports. It answers
+    /// Starts a node again that was killed or shut down, with the same data and ports. It answers
     /// when this returns.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     ///
     /// # Cancel safety
-    /// Dropped while pending, the node is starting.
+    /// If dropped while pending, the node is starting.
     pub async fn restart(&mut self) -> io::Result<()> {
         self.server = start_server(&self.control, self.node.port(), self.dist_port)?;
         self.wait_until_it_answers().await
     }
 
-    /// Kills the node as a crash would (SIGKILL): its clients are told nothing. It is gone when
-    /// this returns.
+    /// Kills the node as a crash would (SIGKILL): its clients get no close. It is gone when this
+    /// returns.
     ///
     /// # Errors
     /// When the system refuses.
@@ -161,7 +162,7 @@ impl RabbitMq {
         Self::start_beside(Some(epmd), folder, control, port, dist_port).await
     }
 
-    /// As `start_in`, with an epmd that runs already, which may be somebody else's.
+    /// As `start_in`, with an epmd that runs already, perhaps for other nodes.
     pub(crate) async fn start_beside(
         epmd: Option<Process>,
         folder: TempDir,
@@ -209,9 +210,9 @@ impl Deref for RabbitMq {
     }
 }
 
-/// Free ports. Nothing keeps them free: [`RabbitMq::start`] tries again.
+/// Free ports. They may be taken meanwhile, so [`RabbitMq::start`] tries again.
 pub(crate) fn free_ports<const COUNT: usize>() -> io::Result<[u16; COUNT]> {
-    // All bound at once, so that they differ.
+    // All are bound at once, so that they differ.
     let bound = (0..COUNT).map(|_| free_port()).collect::<io::Result<Vec<_>>>()?;
     let mut ports = [0; COUNT];
     for (port, listener) in ports.iter_mut().zip(&bound) {
@@ -220,14 +221,15 @@ pub(crate) fn free_ports<const COUNT: usize>() -> io::Result<[u16; COUNT]> {
     Ok(ports)
 }
 
-/// A port that no connection is given by chance in the seconds before the node takes it: from below
-/// the range that Linux hands out (`net.ipv4.ip_local_port_range`).
+/// A port below the range from which Linux chooses ports for connections
+/// (`net.ipv4.ip_local_port_range`), so that no connection gets it by chance before the node takes
+/// it.
 fn free_port() -> io::Result<TcpListener> {
     let mut tries = (0..100).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, fastrand::u16(10_240..32_768))));
     tries.find(Result::is_ok).unwrap_or_else(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
 }
 
-/// Puts into a node's folder what it reads.
+/// Writes a node's configuration into its folder.
 fn furnish(home: &Path, configuration: &str, plugins: &[&str]) -> io::Result<()> {
     let cookie = format!("{:016X}{:016X}", fastrand::u64(..), fastrand::u64(..));
     furnish_with(home, &cookie, configuration, plugins)
@@ -240,7 +242,7 @@ pub(crate) fn furnish_with(
     configuration: &str,
     plugins: &[&str],
 ) -> io::Result<()> {
-    // Erlang refuses a cookie that others may read.
+    // Erlang refuses a cookie that other users may read.
     let mut file =
         fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(home.join(".erlang.cookie"))?;
     file.write_all(cookie.as_bytes())?;
@@ -248,8 +250,8 @@ pub(crate) fn furnish_with(
     fs::write(configuration_file(home), format!("disk_free_limit.absolute = 50MB\n{configuration}"))
 }
 
-/// Starts the node's epmd, by which Erlang nodes find one another. It accepts when this returns: a
-/// node that finds none starts one itself, and that one outlives it.
+/// Starts the node's epmd, by which Erlang nodes find one another; it accepts connections when this
+/// returns. A node that finds none would start one that outlives it.
 pub(crate) async fn start_epmd(control: &Control) -> io::Result<Process> {
     let port = control.epmd_port;
     let mut command = control.command(Path::new("epmd"));
@@ -258,7 +260,7 @@ pub(crate) async fn start_epmd(control: &Control) -> io::Result<Process> {
     let deadline = Instant::now() + ANSWER_DEADLINE;
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
         if let Some(status) = epmd.ended()? {
-            // It has nothing to fail of but its port.
+            // Only its port can make it fail.
             return Err(io::Error::new(io::ErrorKind::AddrInUse, format!("epmd on port {port}: {status}")));
         }
         if Instant::now() >= deadline {
@@ -277,9 +279,10 @@ fn start_server(control: &Control, port: u16, dist_port: u16) -> io::Result<Proc
     let log = fs::File::create(log_file(home))?;
     let mut server = control.command(&Path::new(SCRIPTS).join("rabbitmq-server"));
     server
-        // Makes the script become Erlang instead of watching over it: our child is the node itself.
+        // With this the script becomes Erlang instead of supervising it, so that our child is the
+        // node itself.
         .env("RUNNING_UNDER_SYSTEMD", "true")
-        // An interrupt ends it at once, as it ends the tests when typed on their terminal.
+        // SIGINT ends it at once, as it ends tests in a terminal.
         .env("RABBITMQ_SERVER_START_ARGS", "+B d")
         .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", LOOPBACK_ONLY)
         .env("RABBITMQ_NODE_IP_ADDRESS", Ipv4Addr::LOCALHOST.to_string())
@@ -307,8 +310,8 @@ fn log_file(home: &Path) -> PathBuf {
     home.join("output.log")
 }
 
-/// Sends the protocol header and reads the start of the answer: connection.start on channel 0
-/// (AMQP 0-9-1, 4.2.2 and 4.2.3). A port that only accepts is not a broker yet.
+/// Sends the protocol header and reads the beginning of the answer, connection.start on channel 0
+/// (AMQP 0-9-1, 4.2.2 and 4.2.3). A port that merely accepts is not a broker yet.
 async fn greet(port: u16) -> io::Result<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     stream.write_all(b"AMQP\x00\x00\x09\x01").await?;

@@ -1,5 +1,4 @@
-//! A client that sends what no library would: any frame, in any order, as many as it is told to,
-//! whether answered or not.
+//! A client that can send any frame, in any order and number, without waiting for answers.
 
 use std::io;
 
@@ -16,19 +15,19 @@ use tokio::{
     net::TcpStream,
 };
 
-/// The frame_max that it asks for; every broker here offers it.
+/// The frame_max that it asks for; every broker of the tests offers it.
 pub const FRAME_MAX: usize = 131_072;
 
 /// One connection of guest, without heartbeats, with channel 1 open.
 ///
-/// It reads only while it waits for an answer. No wait has a deadline: who calls sets one.
+/// It reads only while it waits for an answer. The waits have no deadline; the caller sets one.
 ///
 /// # Errors
-/// Every method fails when the stream does, and when something else comes than was waited for; the
-/// error shows it.
+/// Every method fails when the stream does, and when another frame comes than it waits for; the
+/// error shows that frame.
 ///
 /// # On drop
-/// The stream ends, with nothing said.
+/// The stream ends without a close.
 #[derive(Debug)]
 pub struct RawClient {
     stream: TcpStream,
@@ -64,7 +63,7 @@ impl RawClient {
         self.call(channel, channel::Open::default()).await.map(drop)
     }
 
-    /// Has publishes on channel 1 confirmed.
+    /// Puts channel 1 into confirm mode.
     ///
     /// # Errors
     /// See [`RawClient`].
@@ -72,20 +71,20 @@ impl RawClient {
         self.call(1, confirm::Select::default()).await.map(drop)
     }
 
-    /// Tells whether the broker has said `connection.blocked`, and not `connection.unblocked`
+    /// Tells whether the broker has sent `connection.blocked`, and not `connection.unblocked`
     /// since, as far as has been read.
     #[must_use]
     pub fn blocked(&self) -> bool {
         self.blocked
     }
 
-    /// Sends bytes, whatever they are.
+    /// Sends bytes, which need not be valid.
     ///
     /// # Errors
     /// See [`RawClient`].
     ///
     /// # Cancel safety
-    /// Dropped while pending, a part of them may have been sent.
+    /// If dropped while pending, a part of them may have been sent.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
     }
@@ -100,7 +99,7 @@ impl RawClient {
         self.write(&out).await
     }
 
-    /// Sends a method and waits for its answer, which is the next thing to come on any channel.
+    /// Sends a method and waits for its answer, which must be the next frame on any channel.
     ///
     /// # Errors
     /// See [`RawClient`].
@@ -123,10 +122,10 @@ impl RawClient {
         self.write(&publish(1, exchange, key, properties, body)?).await
     }
 
-    /// Waits until the broker has confirmed the publishes up to `tag`, with acks only.
+    /// Waits until the broker has confirmed the publishes up to `tag`, only by acks.
     ///
     /// # Errors
-    /// See [`RawClient`]; a nack is something else than an ack.
+    /// See [`RawClient`]; a nack counts as another frame.
     pub async fn confirmed(&mut self, tag: u64) -> io::Result<()> {
         loop {
             let ack: basic::Ack = self.expect(1).await?;
@@ -136,7 +135,7 @@ impl RawClient {
         }
     }
 
-    /// The messages that are ready in a queue. All before it on the channel has been done when it
+    /// The number of ready messages in a queue. Everything before it on the channel is done when it
     /// returns.
     ///
     /// # Errors
@@ -146,13 +145,13 @@ impl RawClient {
         Ok(self.call(1, declare).await?.message_count)
     }
 
-    /// The next frame, but heartbeats and what `blocked` tells.
+    /// The next frame, except heartbeats and those that `blocked` reports.
     ///
     /// # Errors
     /// See [`RawClient`].
     ///
     /// # Cancel safety
-    /// Dropped while pending, nothing is lost.
+    /// If dropped while pending, nothing is lost.
     pub async fn next(&mut self) -> io::Result<Frame> {
         loop {
             match self.next_of_all().await? {
@@ -178,13 +177,13 @@ impl RawClient {
         }
     }
 
-    /// The next frame, which is this method on this channel.
+    /// The next frame, which must be this method on this channel.
     ///
     /// # Errors
     /// See [`RawClient`].
     ///
     /// # Cancel safety
-    /// Dropped while pending, nothing is lost.
+    /// If dropped while pending, nothing is lost.
     pub async fn expect<M>(&mut self, channel: u16) -> io::Result<M>
     where
         M: Arguments + TryFrom<Method, Error = Method>,
@@ -223,7 +222,7 @@ pub fn publish(
     Ok(out)
 }
 
-/// A publish that says how long its body is, and has none of it yet.
+/// A publish with its content header, without its body.
 ///
 /// # Errors
 /// When names or properties are too long for their frames.
@@ -242,7 +241,7 @@ pub fn publish_without_body(
     Ok(out)
 }
 
-/// One part of a body, in a frame of its own.
+/// A part of a body as a frame.
 ///
 /// # Errors
 /// When it is too long for a frame.

@@ -1,14 +1,14 @@
-//! How large the long tests are.
+//! The size of the long tests.
 
 use std::env;
 
 const VARIABLE: &str = "AMQP_TEST_SCALE";
 
-/// What `AMQP_TEST_SCALE` says: by how much tests that can be of any length are longer than in a
-/// run of all tests. 1 when it is not set.
+/// The value of `AMQP_TEST_SCALE`: the factor by which tests of variable length are longer than
+/// usual. 1 when it is not set.
 ///
 /// # Panics
-/// When the variable is set and holds no number of at least 1.
+/// When the variable is set and is not a number of at least 1.
 #[must_use]
 #[allow(clippy::panic, reason = "what is set up wrongly must fail, not be small")]
 pub fn scale() -> usize {

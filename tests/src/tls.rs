@@ -1,4 +1,4 @@
-//! TLS for tests: certificates made on the spot, and a terminator that lays TLS before the embedded
+//! TLS for tests: certificates generated for a test, and a TLS terminator in front of the embedded
 //! broker.
 
 #![allow(clippy::expect_used, reason = "certificates that cannot be made fail the test")]
@@ -29,7 +29,7 @@ use tokio_rustls::{
     },
 };
 
-/// A certificate authority of one's own.
+/// A certificate authority of a test.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
@@ -42,7 +42,7 @@ pub struct Identity {
 }
 
 impl Authority {
-    /// A new one, which nobody trusts yet.
+    /// Creates an authority, which nobody trusts yet.
     ///
     /// # Panics
     /// When there is no randomness.
@@ -50,7 +50,7 @@ impl Authority {
     #[expect(clippy::new_without_default, reason = "no two are the same")]
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
-        // Else one would be taken for another, and its signatures for forged.
+        // With equal names one authority would be taken for another, and its signatures for forged.
         let name = format!("authority {:08x} of a test", fastrand::u32(..));
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -59,7 +59,7 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).expect("a certificate authority"))
     }
 
-    /// Its certificate in PEM, for those who trust it.
+    /// Its certificate in PEM, for clients that trust it.
     #[must_use]
     pub fn pem(&self) -> String {
         self.0.as_ref().pem()
@@ -68,7 +68,7 @@ impl Authority {
     /// A certificate for a server of these names, DNS names or addresses.
     ///
     /// # Panics
-    /// When a name is none.
+    /// When a name is invalid.
     #[must_use]
     pub fn server(&self, names: &[&str]) -> Identity {
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
@@ -95,11 +95,11 @@ impl Authority {
 }
 
 impl Identity {
-    /// Signed by nobody but itself, for a server of these names; that of an authority, as most
-    /// tools make one, or not.
+    /// A self-signed certificate for a server of these names, marked as an authority's (as most
+    /// tools do) or not.
     ///
     /// # Panics
-    /// When a name is none.
+    /// When a name is invalid.
     #[must_use]
     pub fn self_signed(names: &[&str], is_authority: bool) -> Self {
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
@@ -112,10 +112,10 @@ impl Identity {
         Identity { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 
-    /// Writes both into files of the folder: the certificate's and the key's.
+    /// Writes both into files of the folder; returns the certificate's and the key's path.
     ///
     /// # Errors
-    /// When the folder takes none.
+    /// When a file cannot be written.
     pub fn write(&self, folder: &Path, name: &str) -> io::Result<(PathBuf, PathBuf)> {
         let files = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
         fs::write(&files.0, &self.certificate)?;
@@ -123,11 +123,11 @@ impl Identity {
         Ok(files)
     }
 
-    /// What a server with this certificate does; with `clients`, it requires a certificate signed
-    /// by that authority.
+    /// The configuration of a server with this certificate; with `clients`, it requires
+    /// certificates signed by that authority.
     ///
     /// # Panics
-    /// When the certificate is none.
+    /// When the certificate is invalid.
     #[must_use]
     pub fn server_config(&self, clients: Option<&Authority>) -> ServerConfig {
         let provider = Arc::new(ring::default_provider());
@@ -149,10 +149,10 @@ impl Identity {
     }
 }
 
-/// TLS before an embedded broker.
+/// A TLS terminator in front of an embedded broker.
 ///
 /// # On drop
-/// It accepts no more, and its connections are cut.
+/// It accepts no more connections, and cuts the open ones.
 pub struct TlsTerminator {
     address: SocketAddr,
     task: JoinHandle<()>,
@@ -190,7 +190,7 @@ impl Drop for TlsTerminator {
 }
 
 async fn terminate(acceptor: TlsAcceptor, socket: TcpStream, broker: amqp_broker::Broker) {
-    // A handshake that fails is the client's to tell of.
+    // The client reports a failed handshake.
     if let Ok(mut stream) = acceptor.accept(socket).await {
         let _ = copy_bidirectional(&mut stream, &mut broker.connect()).await;
     }

@@ -1,37 +1,37 @@
-//! What a process has used, by `/proc`: for figures, and for limits that tests hold it to.
+//! The resources that a process has used, by `/proc`, for measurements and limits.
 
 use std::{fs, io, time::Duration};
 
 use tokio::time::sleep;
 
-/// How often it is looked whether a process is at rest, and how often it must have been in a row.
+/// The pause between two checks whether a process is idle, and how many in a row must find it idle.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 const LOOKS_AT_REST: usize = 15;
 
 /// What a process has used since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// Seconds of the processor, user's and system's.
+    /// Its CPU time, user and system, in seconds.
     pub processor: f64,
-    /// Bytes of memory resident at the most.
+    /// Its peak resident memory, in bytes.
     pub peak: u64,
-    /// Bytes of memory resident now.
+    /// Its current resident memory, in bytes.
     pub resident: u64,
-    /// Whether a thread of it runs now, waits for a processor, or for a disk.
+    /// Whether a thread of it runs, or waits for a processor or a disk.
     pub busy: bool,
 }
 
 impl Usage {
-    /// Of the process with this id.
+    /// The usage of the process with this id.
     ///
     /// # Errors
-    /// When it has ended, or there is no `/proc` here.
+    /// When it has ended, or there is no `/proc`.
     pub fn of(pid: u32) -> io::Result<Self> {
-        // The kernel counts time in hundredths of a second here (sysconf(_SC_CLK_TCK)).
+        // The kernel counts in hundredths of a second (sysconf(_SC_CLK_TCK)).
         const TICKS: f64 = 100.0;
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The program's name, in brackets, may hold spaces; the fields behind it are counted from 3
-        // (proc(5)).
+        // The program's name, in parentheses, may contain spaces; the fields behind it are counted
+        // from 3 (proc(5)).
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
         let ticks: u64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -47,8 +47,8 @@ impl Usage {
         })
     }
 
-    /// Waits until a process has done what it was told: for a third of a second it is never seen
-    /// busy, and uses no processor.
+    /// Waits until a process is idle: for a third of a second it is never seen busy and uses no CPU
+    /// time.
     ///
     /// # Errors
     /// When it ends meanwhile.

@@ -1,7 +1,6 @@
-//! The same test on every kind of broker.
+//! The same tests on every kind of broker.
 
-/// Makes one test of each function for each kind of broker, which the `Broker` beside the functions
-/// knows how to start.
+/// Makes a test of each function for each kind of broker; the module's `Broker` starts them.
 macro_rules! on_every_broker {
     ($($name:ident),* $(,)?) => {
         mod embedded {
@@ -30,7 +29,7 @@ macro_rules! on_every_broker {
     };
 }
 
-/// As `on_every_broker`, on those that are reached over TCP.
+/// As `on_every_broker`, only for those that are reached over TCP.
 macro_rules! on_tcp_brokers {
     ($($name:ident),* $(,)?) => {
         mod over_tcp {

@@ -1,4 +1,4 @@
-//! The integration suite: one binary, so that it links once.
+//! The integration suite, which is one binary so that it links once.
 
 // Clippy lets only the bodies of tests unwrap; their helpers fail a test in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,5 +1,4 @@
-//! What holds for the source tree itself: who may know whom, what the sans-IO code may see, what
-//! never appears.
+//! Rules for the source tree: imports, what the sans-IO code may use, and what is forbidden.
 
 mod circle;
 mod finding;

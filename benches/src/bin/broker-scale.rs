@@ -1,15 +1,16 @@
-//! What a broker holds, and what it takes for it: resident memory by `/proc/PID/status`, rates by
-//! the way.
+//! Measures a broker's resident memory, by `/proc/PID/status`, while it holds much; also prints
+//! rates.
 //!
-//! `broker-scale URI PID SUBCOMMAND`, on any AMQP 0-9-1 broker on this machine:
+//! `broker-scale URI PID SUBCOMMAND` works with any AMQP 0-9-1 broker on this machine:
 //!
-//! - `hold COUNT SIZE`: so many messages in one queue; then purged, then again and consumed
-//! - `connections COUNT`: so many connections, each with a channel, an exclusive queue and a
+//! - `hold COUNT SIZE`: publishes so many messages to one queue and purges it, then publishes again
+//!   and consumes
+//! - `connections COUNT`: opens so many connections, each with a channel, an exclusive queue and a
 //!   consumer
-//! - `queues COUNT MESSAGES`: so many queues of one connection with a consumer each, messages to
-//!   each in turn
-//! - `fanout QUEUES COUNT SIZE`: so many messages through a fanout exchange to all of these queues;
-//!   then consumed
+//! - `queues COUNT MESSAGES`: declares so many queues with a consumer each on one connection, and
+//!   publishes messages to them in turn
+//! - `fanout QUEUES COUNT SIZE`: publishes so many messages through a fanout exchange to so many
+//!   queues, and consumes them
 
 use std::{
     collections::VecDeque,
@@ -25,17 +26,17 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const USAGE: &str = "usage: broker-scale URI PID hold COUNT SIZE | connections COUNT | queues COUNT MESSAGES | fanout QUEUES COUNT SIZE";
 
-/// Unconfirmed publishes.
+/// The most unconfirmed publishes.
 const IN_FLIGHT: usize = 5000;
 
-/// How long a broker may take to give memory back before it is asked.
+/// How long a broker may take to free memory before it is measured.
 const PAUSE: Duration = Duration::from_secs(5);
 
 struct Broker {
     uri: String,
     pid: u32,
     began: Instant,
-    /// Kilobytes when it began.
+    /// The memory at the beginning, in kilobytes.
     before: u64,
 }
 
@@ -55,7 +56,7 @@ async fn main() -> Result<(), Failure> {
     }
 }
 
-/// Kilobytes of memory that a process has.
+/// The memory of a process, in kilobytes.
 fn resident(pid: u32) -> Result<u64, Failure> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
@@ -69,7 +70,7 @@ impl Broker {
         Ok((connection, channel))
     }
 
-    /// A line of what is held, and what one of `count` takes.
+    /// Prints what is held, and how much memory one of `count` takes.
     fn report(&self, what: &str, count: usize) -> Result<(), Failure> {
         let now = resident(self.pid)?;
         let each = (now as f64 - self.before as f64) * 1024.0 / count as f64;
@@ -88,7 +89,7 @@ fn message(size: usize) -> Message {
     message
 }
 
-/// Publishes with confirms; `key` is the routing key of a message by its number.
+/// Publishes with confirms; `key` returns the routing key of a message by its number.
 async fn publish(
     publisher: &Publisher,
     exchange: &str,
@@ -111,7 +112,7 @@ async fn publish(
     Ok(())
 }
 
-/// Consumes so many messages of this size, without acks.
+/// Consumes so many messages of this size, without acknowledgements.
 async fn consume(channel: &Channel, queue: &str, (count, size): (usize, usize)) -> Result<(), Failure> {
     let mut consumer = channel.consume(queue, ConsumeOptions::new().no_ack(true)).await?;
     for _ in 0..count {
@@ -166,7 +167,7 @@ async fn connections(broker: &Broker, count: usize) -> Result<(), Failure> {
     let message = message(1024);
     for round in 1..=10 {
         for (number, (_, channel)) in clients.iter().enumerate() {
-            // To the next one's queue.
+            // It publishes to the queue of the next connection.
             let key = format!("scale.connection.{}", (number + 1) % count);
             channel.publish("", &key, &message).await?;
         }

@@ -1,14 +1,14 @@
-//! How long others wait while one client has a broker do much at once.
+//! Measures how long others wait while one client makes a broker do much at once.
 //!
 //! `isolation BROKER [--scale FACTOR] [--deadline SECONDS] [--cap MIB] [NAME...]`, where BROKER is
 //! the path of an amqp-broker program or `rabbitmq`, and NAME a part of an operation's name. For
-//! each operation the broker is started anew; the operation's client works in the virtual host `a`,
-//! one client that asks for a queue every few milliseconds in `a` as well, another in `b`. It
-//! prints a table in Markdown.
+//! each operation the broker is started anew. The operation's client works in the virtual host `a`;
+//! two other clients ask for a queue every few milliseconds, one in `a` and one in `b`. The result
+//! is a table in Markdown.
 //!
-//! Times are seconds for the operation, milliseconds for those who wait: median, 99 of 100,
-//! longest. An operation that has not ended at the deadline is left, and so is a broker that has
-//! more memory than `--cap`, which is killed.
+//! Times are in seconds for the operation and in milliseconds for those who wait: median, 99th
+//! percentile, maximum. An operation that has not ended at the deadline is abandoned. A broker that
+//! takes more memory than `--cap` is killed.
 
 use std::{
     future::pending,
@@ -20,13 +20,13 @@ use benches::hostile::{Failure, Options, Running, Watch};
 use tests::{Probe, RawClient, Waits, hostile::Operation};
 use tokio::time::{sleep, timeout};
 
-/// Between an answer and the next question.
+/// The pause between an answer and the next request.
 const PAUSE: Duration = Duration::from_millis(3);
 /// How long it may take to prepare an operation.
 const PREPARATION: Duration = Duration::from_secs(300);
-/// How long a broker is watched that is asked for nothing else, for comparison.
+/// How long a broker is watched without any operation, for comparison.
 const IDLE: Duration = Duration::from_secs(3);
-/// How long those who still wait at the end are waited for.
+/// How long the last answers are awaited at the end.
 const AFTERMATH: Duration = Duration::from_secs(1);
 
 #[tokio::main]
@@ -48,7 +48,7 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints a line of one operation on a broker of its own.
+/// Prints the line of one operation, which has a broker of its own.
 async fn report(name: &str, options: &Options, operation: Option<Operation>) -> Result<(), Failure> {
     let broker = options.subject.start(&["a", "b"]).await?;
     let line =
@@ -127,7 +127,7 @@ async fn run(operation: Option<Operation>, client: &mut RawClient, watch: &Watch
         return End::Finished;
     };
     if let Err(error) = operation.run(client).await {
-        // Of a broker that died it is the watch that tells.
+        // If the broker has died, the watch reports it.
         return if watch.seen().runs && !is_end(&error) { End::Failed(error) } else { pending().await };
     }
     if matches!(operation, Operation::DeadLetterStorm { .. }) {

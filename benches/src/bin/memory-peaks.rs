@@ -1,11 +1,10 @@
-//! How much memory a broker has at the most, when it is told to have little and clients make it
-//! hold much.
+//! Measures a broker's peak memory when its limit is low and clients make it hold much.
 //!
 //! `memory-peaks BROKER [--limit MIB] [--deadline SECONDS] [--cap MIB] [NAME...]`, where BROKER is
 //! the path of an amqp-broker program or `rabbitmq`, and NAME a part of a flood's name. For each
-//! flood the broker is started anew with the limit. It prints a table in Markdown.
+//! flood the broker is started anew with the limit. The result is a table in Markdown.
 //!
-//! Peaks are of resident memory, by the kernel's account. A broker that has more than `--cap` is
+//! Peaks are of resident memory as the kernel counts it. A broker that takes more than `--cap` is
 //! killed.
 
 use std::{
@@ -21,12 +20,12 @@ use tests::{
 };
 use tokio::time::{sleep, timeout};
 
-/// How long a connection may take nothing before it is left as it is.
+/// How long a connection may accept nothing before it is abandoned.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long somebody else is waited for, whom the flood must not harm: longer than a broker may
-/// take to see that nothing moves.
+/// How long an uninvolved client is waited for: longer than a broker may take to detect a stalled
+/// connection.
 const PATIENCE_OF_OTHERS: Duration = Duration::from_secs(45);
-/// Octets of the other's publish.
+/// The body of that client's publish, in octets.
 const BODY: usize = 300_000;
 
 #[tokio::main]
@@ -57,7 +56,7 @@ async fn measure(options: &Options, broker: &Running, flood: Flood) -> String {
     let began = Instant::now();
     let flooding = async {
         let flooded = flood.run(&address, "/", PATIENCE).await;
-        // What was sent last may still be under way to it.
+        // The last octets may not have arrived yet.
         sleep(Duration::from_millis(200)).await;
         let other = match flood {
             Flood::UnfinishedBodies { .. } => publish_beside(&address).await,
@@ -92,7 +91,7 @@ fn describe(flooded: io::Result<Flooded>) -> String {
     }
 }
 
-/// Publishes as somebody whom the flood is no business of.
+/// Publishes as a client that has no part in the flood.
 async fn publish_beside(address: &str) -> String {
     let began = Instant::now();
     let publishing = async {

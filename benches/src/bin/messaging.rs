@@ -1,12 +1,12 @@
-//! Times the messaging layer beside the bare client, on the same small JSON messages, and prints
+//! Compares the messaging layer with the bare client, on the same small JSON messages, and prints
 //! one JSON line.
 //!
-//! `messaging URL MODE COUNT [current-thread]`, MODE being `client-publish`, `ensure-publish`,
-//! `client-consume`, `handle`, or `call-N`: calls of a method of a server in this process, made by
-//! a task, N of them in flight. With `current-thread` behind it, on a runtime of one thread.
-//! Publishing keeps 1000 messages in flight, as a stream or, with `-each` behind the mode, as a
-//! call each; consuming takes what was published before to the queue `bench-messaging`, with a
-//! prefetch of 1000 and an acknowledgement each. Written as a user would write it.
+//! `messaging URL MODE COUNT [current-thread]`, where MODE is `client-publish`, `ensure-publish`,
+//! `client-consume`, `handle`, or `call-N`: one task calls a method of a server in this process,
+//! with N calls in flight. `current-thread` selects a runtime of one thread. Publishing keeps 1000
+//! messages in flight, as a stream or, with the suffix `-each` of the mode, each by its own call.
+//! Consuming takes messages that were published before to the queue `bench-messaging`, with a
+//! prefetch of 1000 and an acknowledgement for each. The code is written as a user would write it.
 //! `benches/kombu_peer.py` does the same with kombu.
 
 use std::{
@@ -105,7 +105,7 @@ async fn client_publish(url: &str, count: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// As a call each: what many tasks of a program do.
+/// Publishes each message by its own call, as the tasks of a program do.
 async fn client_publish_each(url: &str, count: u64) -> Result<(), Failure> {
     let connection = amqp_client::connect(url).await?;
     let channel = connection.open_channel().await?;
@@ -215,7 +215,7 @@ async fn call(url: &str, count: u64, in_flight: usize) -> Result<(), Failure> {
     Ok(serving.close().await?)
 }
 
-/// CPU time of this process, user and system.
+/// The CPU time of this process, user and system, in seconds.
 fn cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9

@@ -1,7 +1,7 @@
-//! Times notifications, notifier to listener, and prints one JSON line.
+//! Measures notifications from notifier to listener, and prints one JSON line.
 //!
-//! `notifications URL MODE COUNT`, MODE being `emit`, `listen` (to what was emitted before) or
-//! `both` at once, timed from the first that is emitted to the last that is heard and acknowledged.
+//! `notifications URL MODE COUNT`, where MODE is `emit`, `listen` (to notifications that were
+//! emitted before) or `both` at once, timed from the first emission to the last acknowledgement.
 //! 1000 are in flight. `benches/oslo_notify_peer.py` does the same with oslo.messaging.
 
 use std::{
@@ -89,7 +89,7 @@ async fn heard((listener, done): (RunningListener, Arc<Notify>)) {
     listener.stop().await;
 }
 
-/// CPU time of this process, user and system.
+/// The CPU time of this process, user and system, in seconds.
 fn cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9

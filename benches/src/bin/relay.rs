@@ -1,10 +1,10 @@
-//! The floor under a broker: what it costs a process to take so many bytes from one connection on
-//! loopback and write them to another, with nothing between.
+//! Measures the lower bound for a broker: the cost of reading bytes from one loopback connection
+//! and writing them to another, with nothing in between.
 //!
 //! `relay COUNT SIZE [two]` moves so many messages of so many bytes from a source to a sink, which
-//! are processes of their own, and prints rate and CPU a message of the relay alone. It reads into
-//! 16 buffers of 256 KiB in turn and writes each as it is; with `two`, one thread reads and another
-//! writes, as a broker has to that serves each connection by itself.
+//! are separate processes, and prints the rate and the CPU time a message of the relay alone. It
+//! reads into 16 buffers of 256 KiB in turn and writes each unchanged. With `two`, one thread reads
+//! and another writes, as a broker does that serves each connection separately.
 
 use std::{
     io::{self, Read, Write},
@@ -38,7 +38,7 @@ fn source(address: &str, count: u64, size: usize) -> Result<(), Failure> {
     for _ in 0..count {
         stream.write_all(&message)?;
     }
-    // Until the other side has read all.
+    // This waits until the other side has read all.
     let _ = stream.read(&mut [0])?;
     Ok(())
 }
@@ -121,7 +121,7 @@ fn in_two_threads(mut from: TcpStream, mut to: TcpStream, total: u64) -> Result<
     let writer = thread::spawn(move || -> io::Result<()> {
         for (buffer, count) in filled {
             to.write_all(&buffer[..count])?;
-            // The reader may have all it needs.
+            // The reader may have all the buffers it needs.
             let _ = empty.send(buffer);
         }
         Ok(())
@@ -138,7 +138,7 @@ fn in_two_threads(mut from: TcpStream, mut to: TcpStream, total: u64) -> Result<
     Ok(())
 }
 
-/// Of this process, in seconds of all its threads, user and system.
+/// The CPU time of all threads of this process, user and system, in seconds.
 fn cpu() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9

@@ -1,7 +1,7 @@
-//! Stands before a broker on loopback and speaks TLS for it, as a terminator does, so that the time
-//! of the broker's side is not counted with the client's.
+//! A TLS terminator in front of a broker on loopback, so that the broker's share of TLS is not
+//! measured with the client's.
 //!
-//! `tls-front LISTEN_PORT BROKER_PORT CA.PEM`: makes an authority that vouches for `localhost`,
+//! `tls-front LISTEN_PORT BROKER_PORT CA.PEM` creates an authority that signs for `localhost`,
 //! writes its certificate to CA.PEM, and serves until it is killed.
 
 use std::sync::Arc;

@@ -1,13 +1,13 @@
-//! Times the client on one job against a broker on loopback and prints one JSON line.
+//! Measures the client on one job against a broker on loopback, and prints one JSON line.
 //!
-//! `yardstick PORT MODE COUNT SIZE [SHAPE...]`, MODE being `pub`, `confirm`, `consume` or
+//! `yardstick PORT MODE COUNT SIZE [SHAPE...]`, where MODE is `pub`, `confirm`, `consume` or
 //! `consume-ack`. Consuming reads the queue `fh.COUNT.SIZE`, which a neutral sink streams as fast
-//! as the socket takes it. Written as a user would write it.
+//! as the socket accepts it. The code is written as a user would write it.
 //!
-//! A SHAPE changes how: `tasks=64` so many tasks that share one channel (publishing alone),
+//! A SHAPE changes how: `tasks=64` uses so many tasks that share one channel (only for publishing),
 //! `channels=64` so many channels of one connection, each with a task, `spawned` a task instead of
-//! `main`, `current-thread` a runtime of one thread, `tls=CA.PEM` TLS to the `localhost` that this
-//! authority vouches for (the program `tls-front` stands before the broker then).
+//! `main`, `current-thread` a runtime of one thread, `tls=CA.PEM` TLS to a `localhost` that this
+//! authority signs for (the program `tls-front` stands before the broker then).
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -16,14 +16,15 @@ use tokio::{runtime, task::JoinSet};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Unconfirmed publishes, and unacknowledged deliveries: the same for every client compared.
+/// The most unconfirmed publishes, and unacknowledged deliveries; all compared clients use the
+/// same.
 const IN_FLIGHT: u16 = 1000;
 
 #[derive(Clone)]
 struct Job {
     port: u16,
     mode: String,
-    /// Of each task.
+    /// The number of messages of each task.
     count: u64,
     size: usize,
     tasks: u64,
@@ -84,7 +85,7 @@ impl Job {
         let before = Spent::so_far();
         let mut tasks = JoinSet::new();
         if self.tasks * self.channels == 1 && !self.is_spawned {
-            // As a user would who has one thing to do: where the runtime runs `main`.
+            // A user with only one job would run it in `main`.
             self.clone().part(channels.remove(0)).await?;
         } else {
             for channel in channels {
@@ -121,7 +122,7 @@ impl Job {
         for _ in 0..self.count {
             channel.publish("", "bench", &message).await?;
         }
-        // Answered after everything before it has been read.
+        // The answer comes after everything before it has been read.
         channel.declare(&Queue::new("bench")).await?;
         Ok(())
     }
@@ -179,7 +180,7 @@ impl Job {
     }
 }
 
-/// Of this process, in seconds of all its threads, user and system.
+/// The CPU time of all threads of this process, user and system, in seconds.
 struct Spent {
     wall: Instant,
     cpu: f64,
@@ -194,8 +195,8 @@ impl Spent {
     }
 }
 
-/// Minor faults, the tenth field of `/proc/self/stat`; the second is in parentheses and may hold
-/// spaces.
+/// The minor page faults: the tenth field of `/proc/self/stat`. The second field is in parentheses
+/// and may contain spaces.
 fn page_faults() -> Option<u64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(7)?.parse().ok()

@@ -1,4 +1,4 @@
-//! amq-protocol, which lapin stands on: `gen_frame` and `parse_frame`.
+//! amq-protocol, which lapin is built on: `gen_frame` and `parse_frame`.
 
 use amq_protocol::{
     frame::{AMQPContentHeader, AMQPFrame, gen_frame, parse_frame},
@@ -45,7 +45,7 @@ pub fn encode(frames: &[AMQPFrame; 3], out: Vec<u8>) -> Vec<u8> {
     frames.iter().fold(out, |out, frame| gen_frame(frame)(out.into()).expect("it fits").into_inner().0)
 }
 
-/// Reads the first delivery, and says how many bytes it took.
+/// Reads the first delivery; returns how many bytes it took.
 pub fn decode_delivery(bytes: &[u8]) -> (Message, usize) {
     let (rest, AMQPFrame::Method(_, AMQPClass::Basic(AMQPMethod::Deliver(deliver)))) = parse(bytes) else {
         panic!("not a delivery");

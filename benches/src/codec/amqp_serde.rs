@@ -1,5 +1,5 @@
-//! amqp_serde, which amqprs stands on: frames are structs with its types and serde's derives, as in
-//! amqprs; where amqprs shows its own, those are used.
+//! amqp_serde, which amqprs is built on. As in amqprs, frames are structs with its types and
+//! serde's derives; the public ones of amqprs are used where there are any.
 
 use amqp_serde::{
     from_bytes, to_buffer,
@@ -101,7 +101,7 @@ fn encode_frame(kind: Octect, out: &mut BytesMut, payload: impl FnOnce(&mut Byte
     out.put_u8(0xce);
 }
 
-/// Reads the first delivery, and says how many bytes it took.
+/// Reads the first delivery; returns how many bytes it took.
 pub fn decode_delivery(bytes: &[u8]) -> (Message, usize) {
     let (1, method, rest) = frame(bytes) else { panic!("not a method") };
     let (number, arguments) = method.split_at(4);
@@ -115,7 +115,7 @@ pub fn decode_delivery(bytes: &[u8]) -> (Message, usize) {
     (Message { deliver, header, properties, body: body.to_vec() }, bytes.len() - rest.len())
 }
 
-/// Kind and payload of the first frame, and what follows it.
+/// The kind and payload of the first frame, and the rest.
 fn frame(bytes: &[u8]) -> (Octect, &[u8], &[u8]) {
     let (header, rest) = bytes.split_at(FRAME_HEADER_LEN);
     let header: FrameHeader = read(header);

@@ -29,7 +29,7 @@ pub fn publish() -> Outgoing {
     Outgoing { method, properties: sample::properties().encode().expect("it fits") }
 }
 
-/// Appends the frames of the publish as of any method with content.
+/// Appends the frames of the publish by the function for any method with content.
 pub fn encode_method(publish: &Outgoing, out: &mut BytesMut) {
     encode_content(
         sample::CHANNEL,
@@ -43,7 +43,7 @@ pub fn encode_method(publish: &Outgoing, out: &mut BytesMut) {
     .expect("it fits");
 }
 
-/// Cuts the first content off the buffer, whatever it is and however many frames it has.
+/// Cuts the first content off the buffer, of any method and in any number of frames.
 pub fn decode_content(buffer: &mut BytesMut) -> Content<Method> {
     let mut assembler = Assembler::default();
     loop {
@@ -71,10 +71,10 @@ pub fn properties() -> Properties {
     sample::properties()
 }
 
-/// Appends the frames of the publish, from the names and properties as a caller has them.
+/// Appends the frames of the publish, from names and properties as a caller has them.
 #[inline]
 pub fn encode(properties: &impl PropertyList, out: &mut BytesMut) {
-    // Not known when it is compiled.
+    // `black_box` keeps the compiler from knowing them.
     let (exchange, routing_key) = black_box((sample::EXCHANGE.as_bytes(), sample::ROUTING_KEY.as_bytes()));
     let publish = borrowed::Publish { exchange, routing_key, mandatory: false, immediate: false };
     publish
@@ -82,8 +82,8 @@ pub fn encode(properties: &impl PropertyList, out: &mut BytesMut) {
         .expect("it fits");
 }
 
-/// A delivery that can be kept: a share of the buffer over all of its frames, and where in it
-/// method and header end.
+/// A delivery that can be kept: a slice of the buffer with all of its frames, and where method and
+/// header end.
 pub struct Delivery {
     frames: Bytes,
     method_end: u16,

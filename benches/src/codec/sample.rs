@@ -1,4 +1,4 @@
-//! What is read and written, the same for everyone.
+//! The data that all codecs read and write.
 
 use amqp_codec::{
     EncodedProperties, PERSISTENT, Properties, ShortString, Table, Value,
@@ -9,19 +9,19 @@ use bytes::{Bytes, BytesMut};
 
 /// RabbitMQ's default.
 pub const FRAME_MAX: usize = 131_072;
-/// The channel all frames are on.
+/// The channel of all frames.
 pub const CHANNEL: u16 = 1;
-/// Of the publish and of the delivery.
+/// The exchange of the publish and of the delivery.
 pub const EXCHANGE: &str = "events";
-/// Of the publish and of the delivery.
+/// The routing key of the publish and of the delivery.
 pub const ROUTING_KEY: &str = "job.run";
-/// Of the publish and of the delivery.
+/// The content type of the publish and of the delivery.
 pub const CONTENT_TYPE: &str = "application/json";
-/// As RabbitMQ makes them up.
+/// A tag as RabbitMQ generates them.
 pub const CONSUMER_TAG: &str = "amq.ctag-9LHEiuCLNrnO4kcLGb7_Hg";
-/// Of the delivery.
+/// The tag of the delivery.
 pub const DELIVERY_TAG: u64 = 1_234_567;
-/// 16 bytes.
+/// A body of 16 bytes.
 pub const BODY: &[u8] = b"{\"id\":123456789}";
 
 /// The properties of the publish and of the delivery.
@@ -63,7 +63,7 @@ fn encoded() -> EncodedProperties {
     properties().encode().expect("it fits")
 }
 
-/// 20 headers as an application sends them: half of them text, the rest numbers, flags and a time.
+/// 20 headers like an application's: half of them text, the rest numbers, flags and a time.
 pub fn headers() -> Table {
     let mut headers = Table::new();
     for number in 0..20i32 {
@@ -80,7 +80,7 @@ pub fn headers() -> Table {
     headers
 }
 
-/// [`headers`] as they stand in a content header: their length, then the entries.
+/// [`headers`] as a content header has them: their length, then the entries.
 pub fn encoded_headers() -> Bytes {
     let headers = headers();
     let mut out = BytesMut::new();

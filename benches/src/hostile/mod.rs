@@ -1,4 +1,5 @@
-//! Brokers under hostile input: what starts them, watches over them, and tells what they did.
+//! Brokers under hostile input: starting them, watching them, and the options of the programs that
+//! do.
 
 mod options;
 mod subject;

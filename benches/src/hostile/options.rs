@@ -1,4 +1,4 @@
-//! What the programs' arguments say.
+//! The arguments of the programs.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use super::{Failure, Subject};
 pub struct Options {
     /// The broker.
     pub subject: Subject,
-    /// How many times as large as at full size.
+    /// The factor of the size, relative to the full size.
     pub scale: f64,
     /// How long an operation may take.
     pub deadline: Duration,
-    /// Bytes of memory at which the broker is killed, before it takes the machine's.
+    /// How many bytes of memory the broker may take before it is killed, to protect the machine.
     pub cap: u64,
-    /// Bytes that are given to the broker as its limit, where the program sets one.
+    /// The memory limit that the broker is given, in bytes, where the program sets one.
     pub limit: u64,
-    /// Parts of the names of what is done; all when there are none.
+    /// Parts of the names of what is done; empty means everything.
     pub filters: Vec<String>,
 }
 

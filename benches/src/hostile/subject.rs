@@ -1,4 +1,4 @@
-//! The broker that is measured: a process of its own, new for each measurement.
+//! The broker that is measured, a new process for each measurement.
 
 use std::{io, path::PathBuf};
 
@@ -12,7 +12,7 @@ pub enum Subject {
     RabbitMq,
 }
 
-/// A broker that runs. It is killed when dropped.
+/// A running broker. It is killed when dropped.
 pub enum Running {
     /// The program amqp-broker.
     Embedded(EmbeddedBroker),
@@ -21,8 +21,7 @@ pub enum Running {
 }
 
 impl Subject {
-    /// Starts it with these virtual hosts beside `/`, which a program has only when it has no
-    /// other.
+    /// Starts it with these virtual hosts and `/`. The program has `/` only if no others are given.
     pub async fn start(&self, vhosts: &[&str]) -> io::Result<Running> {
         match self {
             Subject::Embedded(program) => {
@@ -40,7 +39,7 @@ impl Subject {
         }
     }
 
-    /// Starts it with a limit of its memory, and a folder for its data when `durable`.
+    /// Starts it with a memory limit and, if `durable`, a folder for its data.
     pub async fn start_limited(&self, limit: u64, durable: bool) -> io::Result<Running> {
         match self {
             Subject::Embedded(program) => {

@@ -1,5 +1,4 @@
-//! Somebody who looks at a process again and again, and kills it before it takes the machine's
-//! memory.
+//! Watches a process, and kills it before it takes the machine's memory.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -22,19 +21,19 @@ pub struct Watch {
     task: JoinHandle<()>,
 }
 
-/// What was seen last.
+/// The last observation.
 #[derive(Clone, Copy, Default)]
 pub struct Seen {
-    /// What it has used.
+    /// The resources that it has used.
     pub usage: Usage,
     /// Whether it runs.
     pub runs: bool,
-    /// Whether it was killed, because it had more than it may.
+    /// Whether it was killed because it exceeded its limit.
     pub killed: bool,
 }
 
 impl Watch {
-    /// Watches a process, which may have `cap` bytes of memory.
+    /// Watches a process that may have `cap` bytes of memory.
     pub fn over(pid: u32, cap: u64) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         look(&seen, pid, cap);
@@ -49,12 +48,12 @@ impl Watch {
         Self { pid, seen, task }
     }
 
-    /// What was seen last.
+    /// The last observation.
     pub fn seen(&self) -> Seen {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns when the process is at rest, or has ended.
+    /// Returns when the process is idle, or has ended.
     pub async fn rest(&self) {
         if Usage::rest(self.pid).await.is_err() {
             self.end().await;
@@ -75,7 +74,7 @@ impl Drop for Watch {
     }
 }
 
-/// Tells whether to go on.
+/// Observes once; returns whether to go on.
 fn look(seen: &Mutex<Seen>, pid: u32, cap: u64) -> bool {
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     match Usage::of(pid) {
@@ -85,7 +84,7 @@ fn look(seen: &Mutex<Seen>, pid: u32, cap: u64) -> bool {
             if usage.resident > cap {
                 seen.killed = true;
                 let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-                // It fails only for one that has ended.
+                // It fails only if the process has ended.
                 let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
             }
         }

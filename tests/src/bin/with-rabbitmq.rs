@@ -1,9 +1,9 @@
-//! Runs a command beside a private RabbitMQ, which the command's tests find as
+//! Runs a command while a private RabbitMQ runs, which the command's tests find as
 //! `tests::Node::shared()`.
 //!
-//! `with-rabbitmq COMMAND [ARGUMENT...]` ends with the command's exit code; with 125 when RabbitMQ
-//! or the command could not be started. An interrupt or a request to terminate ends the command
-//! first, then RabbitMQ.
+//! `with-rabbitmq COMMAND [ARGUMENT...]` ends with the command's exit code, or with 125 when
+//! RabbitMQ or the command could not be started. SIGINT or SIGTERM ends first the command, then
+//! RabbitMQ.
 
 use std::env;
 use std::io;
@@ -17,9 +17,9 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::time::timeout;
 
-/// What env, timeout and their like say when the failure is their own.
+/// The exit code with which env, timeout and similar programs report failures of their own.
 const OWN_FAILURE: u8 = 125;
-/// What the command gets to end in after it was asked to.
+/// How long the command may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[tokio::main(flavor = "current_thread")]
@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
     )
 }
 
-/// The exit code to end with. RabbitMQ is gone when this returns, whatever it returns.
+/// Returns the exit code. RabbitMQ is gone when this returns, whatever it returns.
 async fn run(command: Command) -> io::Result<u8> {
     let mut signals = Signals::new()?;
     let rabbitmq = tokio::select! {
@@ -53,19 +53,19 @@ async fn run(command: Command) -> io::Result<u8> {
         status = child.wait() => code(status?),
         kind = signals.recv() => {
             end(group, Signal::TERM);
-            // Whether it ended by itself or not: what is left is killed below.
+            // If it does not end, it is killed below.
             let _ = timeout(GRACE, child.wait()).await;
             ended_by(kind.as_raw_value())
         }
     };
-    // A test that was killed may have left brokers of its own.
+    // A test that was killed may have left brokers behind.
     end(group, Signal::KILL);
     child.wait().await?;
     Ok(code)
 }
 
 fn spawn(mut command: Command, rabbitmq: &RabbitMq) -> io::Result<Child> {
-    // In a group of its own, so that what it starts in turn can be ended with it.
+    // The command gets its own process group, so that its children can be ended with it.
     command.envs(rabbitmq.environment()).process_group(0).spawn().map_err(|error| {
         let program = command.as_std().get_program().to_string_lossy();
         io::Error::new(error.kind(), format!("{program}: {error}"))
@@ -74,7 +74,7 @@ fn spawn(mut command: Command, rabbitmq: &RabbitMq) -> io::Result<Child> {
 
 fn end(group: Option<Pid>, signal: Signal) {
     if let Some(group) = group {
-        // It fails only when nothing is left of the group.
+        // It fails only when nothing of the group is left.
         let _ = kill_process_group(group, signal);
     }
 }
@@ -84,7 +84,7 @@ fn code(status: ExitStatus) -> u8 {
     code.unwrap_or_else(|| ended_by(status.signal().unwrap_or_default()))
 }
 
-/// The exit code by which shells tell of a signal.
+/// The exit code that shells use for a signal.
 fn ended_by(signal: i32) -> u8 {
     u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128))
 }
@@ -99,7 +99,7 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// The next signal that asks us to end.
+    /// The next signal that asks this program to end.
     async fn recv(&mut self) -> SignalKind {
         tokio::select! {
             _ = self.interrupt.recv() => SignalKind::interrupt(),

@@ -1,4 +1,4 @@
-//! Operations on much at once: on the queue `q`, bound to the exchange `x`.
+//! Bulk operations on the queue `q`, which is bound to the exchange `x`.
 
 use std::{io, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::frames::{Frames, table};
 use crate::raw_client::{RawClient, publish, short};
 
-/// How often a queue that fills by itself is looked at.
+/// The pause between two checks of a queue that fills by itself.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 pub(super) async fn bind_many(client: &mut RawClient, kind: &str, bindings: usize) -> io::Result<()> {
@@ -26,7 +26,7 @@ pub(super) async fn bind_many(client: &mut RawClient, kind: &str, bindings: usiz
 
 pub(super) async fn delete_exchange(client: &mut RawClient) -> io::Result<()> {
     client.call(1, exchange::Delete { exchange: short("x")?, ..Default::default() }).await?;
-    // What is left of the bindings would make of this an exchange that routes.
+    // The rest of the bindings would keep routing through this exchange.
     let mut frames = Frames::to(client);
     frames.exchange("x", "direct").await?;
     frames.repeat(&publish(1, "x", "0", &Properties::default(), b"x")?, 1).await?;
@@ -67,7 +67,7 @@ pub(super) async fn commit(client: &mut RawClient, messages: usize) -> io::Resul
     equal("messages", client.ready("q").await? as usize, messages)
 }
 
-/// The first message lives for ever; a queue looks at no other before it has gone.
+/// The first message never expires; a queue expires no other before it is gone.
 pub(super) async fn prepare_expiry(client: &mut RawClient, messages: usize) -> io::Result<()> {
     let mut frames = Frames::to(client);
     frames.exchange("x", "fanout").await?;
@@ -84,7 +84,7 @@ pub(super) async fn prepare_expiry(client: &mut RawClient, messages: usize) -> i
 pub(super) async fn expire(client: &mut RawClient, messages: usize) -> io::Result<()> {
     client.send(1, basic::Get { queue: short("q")?, no_ack: true, ..Default::default() }).await?;
     client.expect::<basic::GetOk>(1).await?;
-    // Its header and its body.
+    // These are its header and its body.
     client.next().await?;
     client.next().await?;
     while (client.ready("dead").await? as usize) < messages {

@@ -1,5 +1,5 @@
-//! Clients that make a broker hold much for the little they send, or for nothing: the more so the
-//! less is weighed.
+//! Floods: clients that make a broker hold much while they send little or nothing, in places that a
+//! broker may fail to count.
 
 use std::{fmt, io, time::Duration};
 
@@ -13,84 +13,84 @@ use tokio::time::timeout;
 use super::frames::{Frames, large_header, table};
 use crate::raw_client::{FRAME_MAX, RawClient, body_part, publish, publish_without_body, short};
 
-/// Connections that publish to a durable queue.
+/// The connections that publish to a durable queue.
 const PUBLISHERS: usize = 4;
-/// Messages that their queue keeps, so that it is not the queue that holds much.
+/// The length limit of their queue, so that the queue itself holds little.
 const DURABLE_LENGTH: i32 = 100;
-/// The queue that direct replies are asked for from.
+/// The queue from which direct replies are consumed.
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 const MEGABYTE: usize = 1_000_000;
 
-/// One flood, and how large it is.
+/// A flood and its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flood {
-    /// Publishes of one byte in one write, to a fanout.
+    /// Publishes one-byte messages to a fanout, all in one write.
     Fanout {
-        /// Queues of the fanout.
+        /// The queues of the fanout.
         queues: usize,
-        /// Publishes.
+        /// The publishes.
         publishes: usize,
     },
-    /// One publish into a tree of fanouts, each with two queues of no length that dead-letter to
-    /// the next.
+    /// Publishes once into a tree of fanouts, each with two queues of length zero that dead-letter
+    /// to the next.
     DeadLetterTree {
-        /// How many fanouts.
+        /// The number of fanouts.
         levels: usize,
-        /// Octets of its header.
+        /// The size of the message's header, in octets.
         header: usize,
     },
-    /// Publishes of which method and header have come, and no body, one on each channel.
+    /// Publishes only method and header, without the body, on each channel.
     UnfinishedHeaders {
-        /// How many connections.
+        /// The number of connections.
         connections: usize,
-        /// Channels of each.
+        /// The number of channels of each.
         channels: u16,
-        /// Octets of each header.
+        /// The size of each header, in octets.
         header: usize,
     },
-    /// Clients that ask for direct replies, and read none.
+    /// Requests direct replies and does not read them.
     UnreadReplies {
-        /// How many clients.
+        /// The number of clients.
         clients: usize,
-        /// Replies to each, of a megabyte.
+        /// The replies to each, of a megabyte.
         replies: usize,
     },
-    /// Persistent publishes with much header and no body to a short durable queue.
+    /// Publishes persistent messages with large headers and no body to a short durable queue.
     DurableHeaders {
-        /// How many publishes, of four connections together.
+        /// The number of publishes, over four connections.
         publishes: usize,
-        /// Octets of each header.
+        /// The size of each header, in octets.
         header: usize,
     },
-    /// A publish on each channel of one connection to a fanout whose queues keep nothing.
+    /// Publishes on each channel of one connection to a fanout whose queues keep nothing.
     CachedRoutes {
-        /// How many channels.
+        /// The number of channels.
         channels: u16,
-        /// Queues of the fanout.
+        /// The queues of the fanout.
         queues: usize,
     },
-    /// Publishes whose bodies lack the last octet.
+    /// Publishes bodies that lack the last octet.
     UnfinishedBodies {
-        /// How many connections, each with one.
+        /// The number of connections, each with one publish.
         connections: usize,
-        /// Octets of each body.
+        /// The size of each body, in octets.
         body: usize,
     },
 }
 
-/// What is left of a flood: as long as it is kept, its connections are open.
+/// The result of a flood. Its connections stay open as long as it is kept.
 #[derive(Debug)]
 pub struct Flooded {
-    /// Its connections that are still open, as far as has been noticed.
+    /// The connections that are still open, as far as noticed.
     pub clients: Vec<RawClient>,
-    /// How many connections were no longer read from, or have not been answered.
+    /// How many connections the broker stopped reading, or did not answer.
     pub stalled: usize,
     /// How many connections the broker closed.
     pub closed: usize,
 }
 
 impl Flood {
-    /// All of them, at the size at which they were found.
+    /// All floods, at the sizes at which they were found.
     pub const ALL: [Self; 8] = [
         Self::Fanout { queues: 10_000, publishes: 2_000 },
         Self::Fanout { queues: 50_000, publishes: 2_000 },
@@ -102,8 +102,8 @@ impl Flood {
         Self::UnfinishedBodies { connections: 8, body: 8 << 20 },
     ];
 
-    /// Does it to the virtual host `vhost`. It sends what it can: a connection that takes nothing
-    /// for `patience` is left as it is.
+    /// Executes the flood in the virtual host `vhost`. A connection that accepts nothing for
+    /// `patience` is abandoned.
     ///
     /// # Errors
     /// When what it needs cannot be declared.
@@ -193,8 +193,8 @@ enum Sent {
     Closed,
 }
 
-/// Sends, in parts, so that it is seen whether something moves. What is to be sent in one write is
-/// smaller than a part.
+/// Sends in parts, so that progress can be seen. What has to be sent in one write is smaller than a
+/// part.
 async fn send(client: &mut RawClient, bytes: &[u8], patience: Duration) -> Sent {
     for part in bytes.chunks(256 << 10) {
         match timeout(patience, client.write(part)).await {
@@ -206,7 +206,7 @@ async fn send(client: &mut RawClient, bytes: &[u8], patience: Duration) -> Sent 
     Sent::All
 }
 
-/// Sends the same on so many connections at once.
+/// Sends the same on several connections at once.
 async fn on_connections(
     address: &str,
     vhost: &str,
@@ -227,7 +227,7 @@ async fn on_connections(
     Ok(Flooded::of(clients.into_iter().collect::<io::Result<Vec<_>>>()?))
 }
 
-/// The fanout `x` with so many queues.
+/// Declares the fanout `x` with so many queues.
 async fn declare_fanout(client: &mut RawClient, queues: usize, arguments: Table) -> io::Result<()> {
     let mut frames = Frames::to(client);
     frames.exchange("x", "fanout").await?;
@@ -239,8 +239,8 @@ async fn declare_fanout(client: &mut RawClient, queues: usize, arguments: Table)
     frames.done("0").await.map(drop)
 }
 
-/// Fanouts named by numbers from 0, each with two queues of no length whose dead letters go to the
-/// next.
+/// Declares fanouts named by numbers from 0, each with two queues of length zero whose dead letters
+/// go to the next.
 async fn declare_tree(client: &mut RawClient, levels: usize) -> io::Result<()> {
     let mut frames = Frames::to(client);
     for level in 0..levels {
@@ -286,7 +286,7 @@ fn unfinished_body(length: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Clients ask, one answers all of them.
+/// Makes clients send requests, and one client answer all of them.
 async fn ask_and_answer(
     mut answering: RawClient,
     address: &str,
@@ -320,7 +320,7 @@ async fn ask_and_answer(
     Ok(Flooded { clients: flooded.clients.into_iter().chain(asking).collect(), ..flooded })
 }
 
-/// Takes one request from the queue `q`: where its reply goes.
+/// Takes one request from the queue `q`; returns where its reply goes.
 async fn request_of(client: &mut RawClient) -> io::Result<String> {
     client.send(1, basic::Get { queue: short("q")?, no_ack: true, ..Default::default() }).await?;
     client.expect::<basic::GetOk>(1).await?;

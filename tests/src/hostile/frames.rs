@@ -1,4 +1,4 @@
-//! Frames by the thousand, encoded ahead of time.
+//! Thousands of frames, encoded beforehand.
 
 use std::io;
 
@@ -11,10 +11,10 @@ use bytes::{BufMut as _, BytesMut};
 
 use crate::raw_client::{FRAME_MAX, RawClient, short};
 
-/// Bytes that are gathered before they are written.
+/// How many bytes are gathered before they are written.
 const CHUNK: usize = 1 << 20;
 
-/// Frames of channel 1 on their way to a broker, written a chunk at a time.
+/// Frames of channel 1 for a broker, written a chunk at a time.
 pub(super) struct Frames<'a> {
     client: &'a mut RawClient,
     gathered: BytesMut,
@@ -30,19 +30,19 @@ impl<'a> Frames<'a> {
         self.pass_on().await
     }
 
-    /// A queue, whose declaration is not answered.
+    /// Declares a queue without an answer.
     pub(super) async fn queue(&mut self, name: &str, arguments: Table) -> io::Result<()> {
         self.method(queue::Declare { queue: short(name)?, no_wait: true, arguments, ..Default::default() })
             .await
     }
 
-    /// An exchange, whose declaration is not answered.
+    /// Declares an exchange without an answer.
     pub(super) async fn exchange(&mut self, name: &str, kind: &str) -> io::Result<()> {
         let (exchange, kind) = (short(name)?, short(kind)?);
         self.method(exchange::Declare { exchange, kind, no_wait: true, ..Default::default() }).await
     }
 
-    /// A binding, which is not answered.
+    /// Binds without an answer.
     pub(super) async fn bind(
         &mut self,
         queue: &str,
@@ -56,7 +56,7 @@ impl<'a> Frames<'a> {
         self.method(bind).await
     }
 
-    /// The same bytes so many times.
+    /// Sends the same bytes repeatedly.
     pub(super) async fn repeat(&mut self, bytes: &[u8], count: usize) -> io::Result<()> {
         for _ in 0..count {
             self.gathered.put_slice(bytes);
@@ -65,7 +65,8 @@ impl<'a> Frames<'a> {
         Ok(())
     }
 
-    /// Writes what is left, and waits until the broker has done it all, by asking for a queue.
+    /// Writes the rest, and asks for a queue, whose answer comes when the broker has done
+    /// everything.
     pub(super) async fn done(self, queue: &str) -> io::Result<u32> {
         self.client.write(&self.gathered).await?;
         self.client.ready(queue).await
@@ -89,7 +90,7 @@ pub(super) fn table<const COUNT: usize>(entries: [(&str, Value); COUNT]) -> io::
     Ok(table)
 }
 
-/// A table of so many entries without a value, their names three octets each: five octets an entry.
+/// A table of entries without values, with names of three octets: each takes five octets.
 pub(super) fn voids(count: usize) -> io::Result<Table> {
     let mut encoded = BytesMut::with_capacity(count * 5);
     for number in 0..count {
@@ -100,13 +101,13 @@ pub(super) fn voids(count: usize) -> io::Result<Table> {
     Table::from_encoded(encoded.freeze()).map_err(io::Error::other)
 }
 
-/// Three octets, others for each number below 46,656.
+/// A name of three octets, different for each number below 46,656.
 fn name(number: usize) -> [u8; 3] {
     const DIGITS: [u8; 36] = *b"0123456789abcdefghijklmnopqrstuvwxyz";
     [number / 1296, number / 36, number].map(|digit| DIGITS[digit % 36])
 }
 
-/// Properties with `CC`: these further routing keys.
+/// Properties with these keys in `CC`.
 pub(super) fn copies(keys: impl IntoIterator<Item = String>) -> io::Result<Properties> {
     let mut encoded = BytesMut::new();
     for key in keys {
@@ -123,7 +124,7 @@ pub(super) fn headers(headers: Table) -> io::Result<Properties> {
     Ok(Properties { headers: Some(headers), ..Default::default() })
 }
 
-/// Properties with one header of so many octets.
+/// Properties with one header of this size in octets.
 pub(super) fn large_header(length: usize) -> io::Result<Properties> {
     headers(table([("large", Value::from("x".repeat(length).as_str()))])?)
 }

@@ -1,5 +1,5 @@
-//! Input that was found to hold up a broker, or to fill its memory: each at the size that did, and
-//! smaller in the same shape.
+//! Hostile input that was found to block a broker or to fill its memory, each at the size that did,
+//! and scalable.
 
 mod bulk;
 mod flood;

@@ -1,79 +1,79 @@
-//! Operations that are a few frames for their client and much work for the broker.
+//! Operations that take a client a few frames, and a broker much work.
 
 use std::{fmt, io};
 
 use super::{bulk, routing};
 use crate::raw_client::RawClient;
 
-/// One operation, and how large it is.
+/// An operation and its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// So many queues of no length, whose dead letters go to one fanout bound to all of them; one
-    /// publish.
+    /// Publishes once to queues of length zero whose dead letters go to a fanout that is bound to
+    /// all of them.
     DeadLetterStorm {
-        /// How many queues.
+        /// The number of queues.
         queues: usize,
     },
-    /// A publish to a headers exchange, whose bindings want each of its headers.
+    /// Publishes to a headers exchange whose bindings want each of the message's headers.
     Headers {
-        /// How many bindings.
+        /// The number of bindings.
         bindings: usize,
-        /// How many headers; a frame holds 26,000.
+        /// The number of headers; a frame holds 26,000.
         entries: usize,
     },
-    /// A publish with empty `CC` keys to a headers exchange.
+    /// Publishes with empty `CC` keys to a headers exchange.
     EmptyKeysToHeaders {
-        /// How many keys; a frame holds 26,000.
+        /// The number of keys; a frame holds 26,000.
         keys: usize,
     },
-    /// A publish with empty `CC` keys to a fanout.
+    /// Publishes with empty `CC` keys to a fanout.
     EmptyKeysToFanout {
-        /// How many keys; a frame holds 26,000.
+        /// The number of keys; a frame holds 26,000.
         keys: usize,
     },
-    /// A publish with `CC` keys of 127 words to a topic exchange, whose patterns are of `#`, `*`
-    /// and `a`.
+    /// Publishes with `CC` keys of 127 words to a topic exchange, whose patterns consist of `#`,
+    /// `*` and `a`.
     Topic {
-        /// How many patterns, of 60 words.
+        /// The number of patterns, of 60 words.
         patterns: usize,
-        /// How many keys; a frame holds 500.
+        /// The number of keys; a frame holds 500.
         keys: usize,
     },
-    /// The deletion of an exchange with bindings to one queue.
+    /// Deletes an exchange with bindings to one queue.
     ExchangeDelete {
-        /// How many bindings.
+        /// The number of bindings.
         bindings: usize,
     },
-    /// The deletion of a queue with bindings to one headers exchange.
+    /// Deletes a queue with bindings to one headers exchange.
     QueueDelete {
-        /// How many bindings.
+        /// The number of bindings.
         bindings: usize,
     },
-    /// The purge of a queue.
+    /// Purges a queue.
     Purge {
-        /// How many messages it has.
+        /// The number of its messages.
         messages: usize,
     },
-    /// The deletion of a queue with messages.
+    /// Deletes a queue with messages.
     DeleteFull {
-        /// How many messages it has.
+        /// The number of its messages.
         messages: usize,
     },
-    /// The commit of a transaction.
+    /// Commits a transaction.
     Commit {
-        /// How many publishes it has.
+        /// The number of its publishes.
         messages: usize,
     },
-    /// Messages that have waited behind another for longer than they live, when that one goes; each
-    /// has one further queue to go to.
+    /// Removes a message behind which all others have expired; each of those is dead-lettered to
+    /// another queue.
     Expiry {
-        /// How many messages.
+        /// The number of messages.
         messages: usize,
     },
 }
 
 impl Operation {
-    /// All of them, at the size at which they were found.
+    /// All operations, at the sizes at which they were found.
     pub const ALL: [Self; 11] = [
         Self::DeadLetterStorm { queues: 25 },
         Self::Headers { bindings: 20, entries: 26_000 },
@@ -88,8 +88,7 @@ impl Operation {
         Self::Expiry { messages: 5_000_000 },
     ];
 
-    /// Smaller, or larger: what there can be any number of, so many times as many. What is an
-    /// exponent or fills a frame stays.
+    /// Scales the numbers that have no limit; exponents and numbers that fill a frame stay.
     #[must_use]
     pub fn scaled(self, factor: f64) -> Self {
         let times = |count: usize| ((count as f64 * factor) as usize).max(1);
@@ -104,7 +103,8 @@ impl Operation {
         }
     }
 
-    /// Declares and publishes what it works on. The broker has done all of that when this returns.
+    /// Declares and publishes what the operation works on. The broker has done all of that when
+    /// this returns.
     ///
     /// # Errors
     /// When the connection fails, or the broker refuses.
@@ -123,11 +123,11 @@ impl Operation {
         }
     }
 
-    /// Does it, after [`prepare`](Self::prepare) by the same client, and returns when its answer,
-    /// or the confirm of its publish, has come. A storm goes on after that.
+    /// Executes the operation, after [`prepare`](Self::prepare) by the same client. Returns when
+    /// its answer or confirm has come; a storm of dead letters continues after that.
     ///
     /// # Errors
-    /// When the connection fails, the broker refuses, or the result is not what it should be.
+    /// When the connection fails, the broker refuses, or the result is wrong.
     pub async fn run(self, client: &mut RawClient) -> io::Result<()> {
         match self {
             Self::DeadLetterStorm { .. } => routing::storm(client).await,

@@ -1,4 +1,4 @@
-//! Publishes that are hard to route. Each goes to the exchange `x`.
+//! Publishes that are hard to route, all to the exchange `x`.
 
 use std::io;
 
@@ -7,11 +7,11 @@ use amqp_codec::{Properties, Table, Value, method::queue};
 use super::frames::{Frames, copies, headers, table, voids};
 use crate::raw_client::{RawClient, short};
 
-/// Queues that the exchange of empty keys is bound to.
+/// The queues that the exchange for empty keys is bound to.
 const QUEUES: usize = 100;
-/// Words of a topic pattern: as many as are sure to fit into a short string.
+/// The words of a topic pattern: as many as always fit into a short string.
 const PATTERN_WORDS: usize = 60;
-/// Words of a routing key: as many as fit into a short string.
+/// The words of a routing key: as many as fit into a short string.
 const KEY_WORDS: usize = 127;
 
 pub(super) async fn prepare_storm(client: &mut RawClient, queues: usize) -> io::Result<()> {
@@ -92,8 +92,7 @@ pub(super) async fn prepare_topic(client: &mut RawClient, patterns: usize) -> io
 }
 
 pub(super) async fn publish_to_topic(client: &mut RawClient, keys: usize) -> io::Result<()> {
-    // Of two words that no pattern tells apart but by its wildcards, so that most states stay
-    // possible to the end.
+    // Keys and patterns share one word, so that most states stay possible to the end.
     let mut random = fastrand::Rng::with_seed(15);
     let mut key = || {
         let words: Vec<_> = (0..KEY_WORDS).map(|_| ["a", "b"][random.usize(..2)]).collect();

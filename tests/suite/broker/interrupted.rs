@@ -1,4 +1,4 @@
-//! Operations whose client, or whose broker, is gone before they are done.
+//! Operations whose client is lost, or whose broker is killed, before they are done.
 
 use amqp_codec::{
     PERSISTENT, Properties, ShortString,
@@ -47,7 +47,7 @@ async fn a_queue_whose_deletion_goes_on_without_its_client_can_be_declared_anew(
     let mut client = prepared(&address, Operation::DeleteFull { messages: 100_000 }).await;
     client.send(1, queue::Delete { queue: q(), ..Default::default() }).await.unwrap();
     drop(client);
-    // The old one is there until the deletion has been read, and from then on for nobody.
+    // The old queue exists until the deletion is read, and from then on for nobody.
     while within(other.ready("q")).await.is_ok() {}
     let mut other = within(RawClient::connect(&address, "/")).await.unwrap();
     let declared = other.call(1, queue::Declare { queue: q(), ..Default::default() });
@@ -77,7 +77,7 @@ async fn a_commit_is_none_or_all_when_the_broker_is_killed() {
     let Some(program) = EmbeddedBroker::require(test) else { return };
     let mut broker = EmbeddedBroker::start(program).await.unwrap();
     let address = format!("127.0.0.1:{}", broker.port());
-    // How many answers somebody else gets between the commit and the kill.
+    // The numbers say how many answers another client gets between the commit and the kill.
     for answers in [0, 1, 3, 10, 30, 100] {
         let mut other = RawClient::connect(&address, "/").await.unwrap();
         other.call(1, queue::Delete { queue: q(), ..Default::default() }).await.unwrap();

@@ -1,8 +1,8 @@
-//! What one client has the broker do at length is nothing to the others: they are answered
-//! meanwhile, in its virtual host and elsewhere.
+//! Isolation: while the broker works long for one client, it answers the others, in the same
+//! virtual host and elsewhere.
 //!
-//! Bounds are of answers counted before the operation's own, and of the processor's time beside the
-//! time of as many bytes in another shape.
+//! The tests compare answers counted before the operation's own, and CPU time with that of as many
+//! bytes in another shape.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use tests::{EmbeddedBroker, Probe, RawClient, Usage, hostile::Operation};
 
 use super::within;
 
-/// Answers that others get at least while an operation is under way. Two come with any: one that
-/// was asked for before it, one while its own answer travels.
+/// How many answers others get at least during an operation. Two come with any operation: one
+/// requested before it, and one while its own answer travels.
 const ANSWERS: usize = 4;
 
-/// The program, with the virtual hosts `a` and `b`.
+/// Starts the program with the virtual hosts `a` and `b`.
 async fn start(test: &str) -> Option<(EmbeddedBroker, String)> {
     let program = EmbeddedBroker::require(test)?;
     let arguments = ["--vhost", "a", "--vhost", "b"];
@@ -23,7 +23,7 @@ async fn start(test: &str) -> Option<(EmbeddedBroker, String)> {
     Some((broker, address))
 }
 
-/// Two clients that ask at once again when they are answered; both have been answered.
+/// Two clients that ask again as soon as they are answered; each has been answered once.
 async fn others(address: &str) -> [Probe; 2] {
     let probes = [
         Probe::start(address, "a", Duration::ZERO).await.unwrap(),
@@ -46,13 +46,13 @@ async fn answers(probe: &Probe, count: usize) {
     }
 }
 
-/// How many times as large an operation is tried, one after the other: on a machine that is busy
-/// with other things, one may be over before anybody else has come to ask. Where others have to
-/// wait for its end, they do so whatever its size.
+/// The factors by which an operation is enlarged, one after the other: on a busy machine a small
+/// one may be over before another client asks. If others have to wait for its end, they do so at
+/// every size.
 const SIZES: [f64; 4] = [1.0, 2.0, 4.0, 8.0];
 
-/// Does `operation`, whose result it checks itself, in the virtual host `a`, while others there and
-/// elsewhere ask and are answered.
+/// Executes `operation` in the virtual host `a`, while other clients there and elsewhere ask and
+/// must be answered.
 async fn others_are_answered_meanwhile(test: &str, operation: Operation) {
     let mut counts = [0; 2];
     for size in SIZES {
@@ -65,7 +65,7 @@ async fn others_are_answered_meanwhile(test: &str, operation: Operation) {
     panic!("{operation}: {counts:?} answers in the same virtual host and in another");
 }
 
-/// How many answers others in the same virtual host and in another get while `operation` is done.
+/// How many answers others in the same and in another virtual host get during `operation`.
 async fn answered_meanwhile(test: &str, operation: Operation) -> Option<[usize; 2]> {
     let (_broker, address) = start(test).await?;
     let mut client = RawClient::connect(&address, "a").await.unwrap();
@@ -111,7 +111,7 @@ async fn others_are_answered_and_sigterm_is_heard_in_a_storm_of_dead_letters() {
     broker.shut_down().await.unwrap();
 }
 
-/// Seconds of the processor that the broker takes for `operation`, those of its preparation before.
+/// The broker's CPU time for `operation`, and for its preparation, in seconds.
 async fn processor_time(broker: &EmbeddedBroker, address: &str, operation: Operation) -> [f64; 2] {
     let used = || Usage::of(broker.pid()).unwrap().processor;
     let mut client = RawClient::connect(address, "a").await.unwrap();
@@ -122,8 +122,7 @@ async fn processor_time(broker: &EmbeddedBroker, address: &str, operation: Opera
     [prepared - begin, used() - prepared]
 }
 
-/// The kernel counts in hundredths of a second: what is less than some of them is not told from
-/// nothing.
+/// The time, at least a few hundredths of a second, which is as much as the kernel can measure.
 fn measurable(seconds: f64) -> f64 {
     seconds.max(0.05)
 }

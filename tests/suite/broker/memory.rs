@@ -1,5 +1,5 @@
-//! Whatever clients make the broker hold, the process keeps to its limit, and those who are not the
-//! cause live.
+//! Memory: whatever clients make the broker hold, the process stays within its limit, and
+//! uninvolved clients are served.
 
 use std::time::Duration;
 
@@ -12,8 +12,7 @@ use tokio::time::sleep;
 
 use super::within;
 
-/// What the broker is told to have at the most; with a disk, whose buffers are no smaller than they
-/// are.
+/// The broker's memory limit, with a disk too, whose buffers have a minimum size.
 const LIMIT: u64 = 16 << 20;
 const DURABLE_LIMIT: u64 = 64 << 20;
 
@@ -21,14 +20,14 @@ const fn limit(durable: bool) -> u64 {
     if durable { DURABLE_LIMIT } else { LIMIT }
 }
 
-/// What it may have, with the program itself and what is under way.
+/// How much it may take in all, including the program itself and work in progress.
 const fn most(durable: bool) -> u64 {
     limit(durable) / 4 * 5 + (64 << 20)
 }
 
-/// What a broken one may have, before it takes the machine's.
+/// The cap that protects the machine from a broken broker.
 const CAP: u64 = 1 << 30;
-/// How long a connection may take nothing before it counts as held.
+/// How long a connection may accept nothing before it counts as held back.
 const PATIENCE: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -44,14 +43,15 @@ async fn start(test: &str, durable: bool, arguments: &[&str]) -> Option<(Embedde
     Some((broker, address))
 }
 
-/// Returns when the broker has more memory than any may.
+/// Returns when the broker exceeds the cap.
 async fn too_much(pid: u32) {
     while Usage::of(pid).is_ok_and(|usage| usage.resident < CAP) {
         sleep(POLL_INTERVAL).await;
     }
 }
 
-/// A flood, after which the broker has kept to its limit and somebody who comes then is served.
+/// Checks that the broker stays within its limit in a flood, and serves a client that comes after
+/// it.
 async fn memory_stays_within_the_limit(test: &str, flood: Flood) {
     let durable = matches!(flood, Flood::DurableHeaders { .. });
     let Some((broker, address)) = start(test, durable, &[]).await else { return };
@@ -66,7 +66,7 @@ async fn memory_stays_within_the_limit(test: &str, flood: Flood) {
     let most = most(durable);
     assert!(peak <= most, "{flood}: {} MiB of {} MiB", peak >> 20, most >> 20);
     let mut other = within(RawClient::connect(&address, "/")).await.unwrap();
-    // Nothing that takes memory, of which there may be none.
+    // This takes no memory, of which there may be none left.
     let exchange = "amq.direct".try_into().unwrap();
     within(other.call(1, exchange::Declare { exchange, passive: true, ..Default::default() })).await.unwrap();
     drop(flooded);
@@ -100,7 +100,7 @@ async fn a_virtual_host_that_is_full_blocks_its_own_publishers_only() {
     full.call(1, queue::Declare { queue: "q".try_into().unwrap(), ..Default::default() }).await.unwrap();
     let publishing =
         async { while full.publish("", "q", &Properties::default(), &[0; 100_000]).await.is_ok() {} };
-    // It ends when the broker takes nothing any more.
+    // It stalls when the broker stops reading.
     assert!(tokio::time::timeout(PATIENCE, publishing).await.is_err());
     let mut other = RawClient::connect(&address, "b").await.unwrap();
     other.call(1, queue::Declare { queue: "q".try_into().unwrap(), ..Default::default() }).await.unwrap();

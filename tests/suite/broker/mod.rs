@@ -1,4 +1,5 @@
-//! The embedded broker as its users have it: with certificates, as a program under hostile input.
+//! The embedded broker as its users run it: with certificates, and as a program under hostile
+//! input.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ mod isolation;
 mod memory;
 mod tls;
 
-/// Waits for `future`, but not for ever.
+/// Waits for `future` with a deadline.
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), future).await.expect("nothing within the deadline")
 }

@@ -1,4 +1,4 @@
-//! A TLS listener, and clients that are known by their certificates.
+//! TLS listeners, and clients that authenticate by certificate.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ async fn a_user_without_a_password_logs_in_by_certificate_alone() {
     let ada = connect(&listener, with_certificate(&authority, "ada"), Mechanism::External).await.unwrap();
     assert_eq!(broker.connections()[0].user, "ada");
     within(ada.close()).await.unwrap();
-    // The client's default, guest, is nobody here.
+    // The client's default user, guest, does not exist here.
     let error = connect(&listener, with_certificate(&authority, "ada"), Mechanism::Plain).await.unwrap_err();
     assert!(error.to_string().contains("authentication mechanism PLAIN"), "{error}");
     let late = connect(&listener, with_certificate(&authority, "eve"), Mechanism::External);

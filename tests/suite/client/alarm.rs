@@ -1,5 +1,5 @@
-//! A broker short of memory: RabbitMQ says so, holds publishers, and takes their messages when it
-//! has room again.
+//! The memory alarm: RabbitMQ announces it, holds publishers back, and accepts their messages when
+//! it ends.
 
 use amqp_client::{Error, Event, Message, Queue, State, WhileBlocked, connect};
 use tests::RabbitMq;
@@ -21,7 +21,7 @@ async fn a_memory_alarm_holds_publishers_and_nobody_else() {
     let watcher = connect(node.uri()).await.unwrap();
 
     node.ctl(&["set_vm_memory_high_watermark", "0.0000001"]).await.unwrap();
-    // The alarm holds a connection from its next publish on.
+    // The alarm holds a connection back from its next publish on.
     let held = publisher.publish("", &queue, Message::new("held")).await.unwrap();
     let Some(Event::Blocked(reason)) = within(events.recv()).await else { panic!("not blocked") };
     assert_eq!(reason, "low on memory");
@@ -29,7 +29,7 @@ async fn a_memory_alarm_holds_publishers_and_nobody_else() {
     let impatient = publisher.clone().while_blocked(WhileBlocked::Fail);
     let error = impatient.publish("", &queue, Message::new("x")).await.unwrap_err();
     assert!(matches!(error, Error::Blocked { .. }), "{error}");
-    // One that does not publish is not held.
+    // A connection that does not publish is not held back.
     watcher.open_channel().await.unwrap().declare(&Queue::new("").exclusive(true)).await.unwrap();
 
     let waiting = tokio::spawn({

@@ -1,4 +1,4 @@
-//! What goes wrong when connecting: each a clear error that names it, none a hang.
+//! Errors of connecting: each names its cause, and none hangs.
 
 use std::time::Duration;
 

@@ -65,13 +65,14 @@ async fn channel_numbers_are_used_again(broker: Broker) {
         for turn in 0..3 {
             let channel = connection.open_channel().await.unwrap();
             ids.push(channel.id());
-            // Closed by the broker, by this side, by dropping.
+            // The channel is closed by the broker, by this side, or by dropping.
             match turn {
                 0 => drop(channel.declare_passive(&Queue::new(broker.name("missing"))).await.unwrap_err()),
                 1 => channel.close().await.unwrap(),
                 _ => {
                     drop(channel);
-                    // Closed in the background: the number is free when the broker has agreed.
+                    // It is closed in the background: the number is free when the broker has
+                    // answered.
                     connection.open_channel().await.unwrap().close().await.unwrap();
                 }
             }
@@ -111,8 +112,8 @@ async fn the_last_handle_dropped_closes_the_connection(broker: Broker) {
     let channel = broker.channel().await;
     channel.declare(&queue).await.unwrap();
     drop(channel);
-    // The exclusive queue goes with its connection; each look that comes too early opens a new
-    // channel.
+    // The exclusive queue is deleted with its connection; each check that comes too early opens a
+    // new channel.
     within(async {
         loop {
             let error = watcher.open_channel().await.unwrap().declare_passive(&queue).await.unwrap_err();
@@ -179,7 +180,8 @@ async fn a_drained_channel_has_everything_acked_and_confirmed(broker: Broker) {
     within(connection.drain(Duration::from_secs(20))).await.unwrap();
     let done = within(worker).await.unwrap();
     assert!(matches!(channel.closed().await, Error::ConnectionEnded));
-    // All are at the broker; those that were acked are gone, the others wait.
+    // The broker has received all of them; those that were acknowledged are gone, the others are
+    // ready.
     assert_eq!(probe.declare_passive(&queue).await.unwrap().messages, 100 - done);
     probe.delete_queue(&queue).await.unwrap();
 }
@@ -232,7 +234,7 @@ async fn metrics_count_what_was_done(broker: Broker) {
     assert_eq!(metrics.messages_published - before.messages_published, 3);
     assert_eq!((metrics.messages_received, metrics.messages_returned), (1, 1));
     assert_eq!((metrics.channels, metrics.unacked, metrics.unconfirmed), (1, 1, 0));
-    // Three publishes of three frames, and the get.
+    // The frames are three for each of three publishes, and one for the get.
     assert_eq!(metrics.frames_sent - before.frames_sent, 10);
     assert!(
         metrics.bytes_sent - before.bytes_sent > 3 * 10 && metrics.bytes_received > before.bytes_received
@@ -241,7 +243,7 @@ async fn metrics_count_what_was_done(broker: Broker) {
     assert_eq!(connection.metrics().unacked, 0);
 }
 
-/// Polls once, so that the call is sent, then drops the future.
+/// Polls once, so that the call is sent, and then drops the future.
 async fn drop_after_first_poll(future: impl Future) {
     let mut future = std::pin::pin!(future);
     let waker = std::task::Waker::noop();

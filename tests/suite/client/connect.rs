@@ -1,4 +1,4 @@
-//! Logging in by each mechanism, and finding a broker among several hosts within one deadline.
+//! Logins by each mechanism, and several hosts within one deadline.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ async fn embedded() -> Listener {
     amqp_broker::Broker::builder().build().listen("127.0.0.1:0").await.unwrap()
 }
 
-/// A port nobody listens at.
+/// A port on which nobody listens.
 async fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
@@ -98,7 +98,7 @@ async fn when_no_host_takes_the_connection_each_is_named_with_its_reason() {
     assert!(matches!(ConnectOptions::new().connect_any(&[]).await, Err(Error::InvalidUri(_))));
 }
 
-/// A host that accepts and says nothing has its part of the deadline, and no more.
+/// A host that accepts and stays silent takes its part of the deadline, and no more.
 #[tokio::test]
 async fn a_mute_host_leaves_time_for_the_next_and_all_share_one_deadline() {
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -113,13 +113,12 @@ async fn a_mute_host_leaves_time_for_the_next_and_all_share_one_deadline() {
     let uri = format!("amqp://{0},{0},{0}", mute.1);
     let error = within(options.connect(&uri)).await.unwrap_err();
     let Error::NoHost(failures) = &error else { panic!("{error}") };
-    // Each has its part of what the others left; how much later than due a timer fires is the
-    // machine's affair.
+    // Each host gets its part of what the others left; timers may fire late.
     let parts: Duration = failures.iter().map(|(_, error)| part(error)).sum();
     assert!(parts <= Duration::from_millis(600) && begun.elapsed() >= parts, "{error}");
 }
 
-/// The part of the deadline that a host had.
+/// The part of the deadline that a host took.
 fn part(error: &Error) -> Duration {
     match error {
         Error::ConnectTimeout { after, .. } => *after,
@@ -151,7 +150,7 @@ async fn a_wrong_password_and_an_unknown_virtual_host_are_not_tried_elsewhere() 
     assert!(nobody_came.is_err(), "the next host was tried");
 }
 
-/// localhost may be ::1 and 127.0.0.1; the broker listens at one of them.
+/// localhost may be ::1 and 127.0.0.1; the broker listens on one of them.
 #[tokio::test]
 async fn every_address_of_a_name_is_tried() {
     let listener = embedded().await;

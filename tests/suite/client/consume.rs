@@ -32,7 +32,7 @@ on_every_broker! {
     a_large_body_that_is_not_wanted_is_settled_without_it,
 }
 
-/// Brokers do not hold frame_max against the headers that they send.
+/// Brokers do not apply frame_max to the headers that they send.
 async fn headers_larger_than_the_frames_of_this_connection_are_read(broker: Broker) {
     let queue = broker.name("q");
     let publishing = broker.channel().await;
@@ -71,7 +71,7 @@ async fn a_large_body_that_is_not_wanted_is_settled_without_it(broker: Broker) {
     assert_eq!(depth(&connection, &queue.name).await, 0);
 }
 
-/// A queue with messages numbered from 0.
+/// Declares a queue with messages numbered from 0.
 async fn filled_queue(channel: &Channel, count: usize) -> String {
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
     let publisher = channel.publisher().await.unwrap();
@@ -95,7 +95,8 @@ async fn bodies(consumer: &mut Consumer, count: usize) -> Vec<String> {
     bodies
 }
 
-/// Ready messages, once the broker has acted on everything sent on `connection` so far.
+/// The number of ready messages, once the broker has processed everything sent on `connection` so
+/// far.
 async fn depth(connection: &Connection, queue: &str) -> u32 {
     let channel = connection.open_channel().await.unwrap();
     channel.declare_passive(&Queue::new(queue).exclusive(true)).await.unwrap().messages
@@ -292,7 +293,8 @@ async fn a_delivery_outlives_the_handles_it_came_from(broker: Broker) {
     let delivery = worker.get(&queue).await.unwrap().unwrap();
     drop(worker);
     delivery.ack().await.unwrap();
-    // Not redelivered when the channel is closed in the background, for it was acked before.
+    // It was acknowledged before its channel was closed in the background, so it is not
+    // redelivered.
     let probe = connection.open_channel().await.unwrap();
     assert!(probe.get(&queue).await.unwrap().is_none());
 }
@@ -358,9 +360,9 @@ async fn a_drained_consumer_hands_out_what_arrived_and_leaves_the_rest(broker: B
         numbers.push(std::str::from_utf8(delivery.body()).unwrap().parse::<usize>().unwrap());
         acked.spawn(delivery.ack());
     }
-    // It ended when they were acked, and not before.
+    // It ended when they were acknowledged, and not before.
     assert_eq!(connection.metrics().unacked, 0);
-    // Acks that come before the broker hears of the cancel may have made room for more.
+    // Acknowledgements that the broker reads before the cancel may have made room for more.
     assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>());
     let info = channel.declare_passive(&Queue::new(&queue)).await.unwrap();
     assert_eq!(info.messages as usize, 10 - numbers.len());

@@ -1,5 +1,5 @@
-//! Futures dropped before their first poll and after each that they are woken for, on a broker that
-//! answers as it does: the channel stays in step, and what the broker gave to nobody it has back.
+//! Futures that are dropped before their first poll and after each further one, on a real broker:
+//! the channel stays in step, and messages that were given to nobody are requeued.
 
 use std::{
     future::{Future, poll_fn},
@@ -21,7 +21,7 @@ on_every_broker! {
     a_connect_dropped_after_any_poll_leaves_the_broker_ready_for_the_next,
 }
 
-/// What is in the queue before each future.
+/// How many messages are in the queue before each future.
 const MESSAGES: u32 = 3;
 
 struct Scene {
@@ -33,7 +33,7 @@ struct Scene {
 
 type Act = for<'a> fn(&'a Scene) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// All that ends by itself.
+/// All operations that end by themselves.
 const ACTS: &[(&str, Act)] = &[
     ("open_channel", |it| Box::pin(async { drop(it.connection.open_channel().await) })),
     ("declare", |it| {
@@ -80,7 +80,7 @@ async fn publish(scene: &Scene) {
     scene.publisher.flush().await.unwrap();
 }
 
-/// The output, unless the future was dropped before it was over, after so many polls.
+/// The output, unless the future was dropped after so many polls because it was not done.
 async fn dropped_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;
@@ -135,14 +135,14 @@ async fn check(scene: &Scene) {
             connection.open_channel().await.unwrap()
         }
     };
-    // Each its own answer, whatever answers were still to come for what was dropped.
+    // Each call gets its own answer, whatever answers for dropped futures were outstanding.
     let queue = Queue::new(&scene.queue);
     let got = channel.declare(&queue.clone().exclusive(true)).await.unwrap();
     assert_eq!(got.name, scene.queue);
     assert_eq!(channel.delete_queue("no-such-queue").await.unwrap(), 0);
     let confirm = publisher.publish_mandatory("", "no-such-queue", Message::new("m")).await.unwrap();
     assert!(matches!(confirm.await.unwrap(), Confirmation::Returned(_)));
-    // What closing brings back is there when the broker has agreed to it.
+    // What closing returns is there when the broker has answered.
     match channel.close().await {
         Ok(()) | Err(Error::ChannelEnded { .. }) => {}
         Err(error) => panic!("{error}"),

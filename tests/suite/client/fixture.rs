@@ -9,12 +9,12 @@ use amqp_broker::Listener;
 use amqp_client::{Channel, ConnectOptions, Connection, Uri};
 use tests::Node;
 
-/// No test waits longer for anything.
+/// The longest that any test waits for anything.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(super) struct Broker {
     kind: Kind,
-    /// Tells this test's entities from those of others on a shared broker.
+    /// The prefix of this test's entities on a shared broker.
     prefix: String,
 }
 
@@ -53,7 +53,7 @@ impl Broker {
         self.connect_as(options, |_| {}).await
     }
 
-    /// Connects after a change to the URI: other credentials, another virtual host.
+    /// Connects with a changed URI: other credentials, or another virtual host.
     pub(super) async fn connect_as(
         &self,
         options: ConnectOptions,
@@ -82,7 +82,7 @@ impl Broker {
         self.connect().await.open_channel().await.unwrap()
     }
 
-    /// A name no other test uses.
+    /// A name that no other test uses.
     pub(super) fn name(&self, name: &str) -> String {
         format!("{}.{name}", self.prefix)
     }
@@ -99,7 +99,7 @@ fn as_text(uri: &Uri) -> String {
     format!("amqp://{}:{}@{}/{vhost}", uri.user, uri.password.expose(), uri.address())
 }
 
-/// Waits for `future`, but not for ever.
+/// Waits for `future` with a deadline.
 pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.expect("nothing within the deadline")
 }

@@ -1,5 +1,4 @@
-//! What becomes of consumers whose connection is lost: the same tests against the embedded broker
-//! and RabbitMQ.
+//! Consumers whose connection is lost, on the embedded broker and on RabbitMQ.
 
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use super::{
     on_tcp_brokers,
 };
 
-/// A proxy before the broker, and a connection through it that is recovered soon.
+/// A proxy before the broker, and a connection through it that recovers quickly.
 async fn through(broker: &Broker) -> (Lingering, Connection) {
     let pauses = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
     let options = ConnectOptions::new().recovery(Recovery::new().backoff(pauses));
@@ -60,7 +59,7 @@ async fn until(events: &mut Events, is_it: impl Fn(&Event) -> bool) -> Event {
     .await
 }
 
-/// The connection is lost, and `meanwhile` is done before it is back.
+/// Loses the connection; `meanwhile` is done before it is back.
 async fn lose(proxy: &Lingering, events: &mut Events, meanwhile: impl Future<Output = ()>) {
     proxy.refuse(true);
     proxy.vanish();
@@ -109,7 +108,7 @@ async fn a_stream_over_the_prefetch_is_no_breach_of_it(broker: Broker) {
     let options = ConsumeOptions::new().prefetch(1).stream_offset(middle);
     let mut consumer = channel.consume(&stream, options).await.unwrap();
     let mut ahead = Vec::new();
-    // As many as come without an acknowledgement, and then the others.
+    // It takes as many as come without an acknowledgement, and then the others.
     while let Ok(delivery) = tokio::time::timeout(Duration::from_millis(200), consumer.recv()).await {
         ahead.push(delivery.unwrap().unwrap());
     }
@@ -124,7 +123,7 @@ async fn a_stream_over_the_prefetch_is_no_breach_of_it(broker: Broker) {
     channel.delete_queue(&stream).await.unwrap();
 }
 
-/// RabbitMQ closes a connection with 540 that gives a message of a stream back.
+/// RabbitMQ closes a connection with 540 that requeues a message of a stream.
 async fn nothing_of_a_stream_is_given_back(broker: Broker) {
     let connection = broker.connect().await;
     let channel = connection.open_channel().await.unwrap();
@@ -137,7 +136,7 @@ async fn nothing_of_a_stream_is_given_back(broker: Broker) {
         match round {
             0 => first.nack(true).await.unwrap(),
             1 => first.reject(false).await.unwrap(),
-            // Dropped with deliveries that it took, and with some that are on their way.
+            // It is dropped with some deliveries taken and some on their way.
             _ => drop(first),
         }
         if round < 2 {
@@ -171,7 +170,7 @@ async fn an_exclusive_queue_of_a_connection_that_lingers_is_had_back_when_it_goe
     channel.declare(&other).await.unwrap();
     proxy.release();
     until(&mut events, |event| matches!(event, Event::Released { .. })).await;
-    // From the same channel, for the queue is this connection's alone.
+    // The publish is on the same channel, because the queue is exclusive to this connection.
     let publisher = channel.publisher().await.unwrap();
     within(publisher.publish("", &queue, Message::new("1")).await.unwrap()).await.unwrap();
     assert_eq!(next(&mut consumer).await, 1);

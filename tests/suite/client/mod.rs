@@ -1,5 +1,5 @@
-//! The client as its users use it, on every broker there is: the same tests against the embedded
-//! broker over TCP and in memory, and against RabbitMQ.
+//! The client as its users use it: the same tests on the embedded broker over TCP and in memory,
+//! and on RabbitMQ.
 
 mod alarm;
 mod bad_input;

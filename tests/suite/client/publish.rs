@@ -176,7 +176,7 @@ async fn a_publish_without_confirm_arrives(broker: Broker) {
     let channel = broker.channel().await;
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
     channel.publish("", &queue.name, &Message::new("x")).await.unwrap();
-    // The same channel: answered after the publish has been routed.
+    // On the same channel the answer comes after the publish has been routed.
     assert_eq!(channel.purge(&queue).await.unwrap(), 1);
 }
 

@@ -1,4 +1,4 @@
-//! Any value of every type the codec has.
+//! Arbitrary values of every type of the codec.
 
 use amqp_codec::{
     Array, ContentHeader, EncodedProperties, FieldKind, Frame, Method, MethodId, Properties, ShortString,
@@ -9,7 +9,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::reference::{self, Argument};
 
-/// A method, as the payload it came in: nothing in it is the codec's writing except tables.
+/// A method as a payload, which except for tables is not written by the codec.
 pub(super) fn payload() -> impl Strategy<Value = (MethodId, Bytes)> {
     select(MethodId::ALL).prop_flat_map(|id| payload_of(id).prop_map(move |payload| (id, payload)))
 }
@@ -53,7 +53,7 @@ pub(super) fn table() -> impl Strategy<Value = Table> {
     entries().prop_map(table_of)
 }
 
-/// Not a NaN: one is not equal to itself.
+/// Any value but a NaN, which does not equal itself.
 pub(super) fn value() -> impl Strategy<Value = Value> {
     leaf().prop_recursive(5, 40, 6, |inner| {
         prop_oneof![

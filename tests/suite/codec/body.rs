@@ -1,4 +1,4 @@
-//! Bodies cut into frames and put together again.
+//! Bodies that are split into frames and assembled again.
 
 use amqp_codec::{
     Assembler, Body, Content, ContentHeader, EncodedProperties, Error, FRAME_OVERHEAD, Frame, Method,
@@ -21,7 +21,7 @@ proptest! {
         let sizes: Vec<_> = content::body_frame_sizes(length, frame_max).collect();
         prop_assert_eq!(sizes.iter().sum::<usize>(), length);
         prop_assert!(sizes.iter().all(|&size| size > 0 && size + FRAME_OVERHEAD <= frame_max));
-        // No more frames than needed: all but the last are full.
+        // No more frames are used than needed: all but the last are full.
         let full = frame_max - FRAME_OVERHEAD;
         prop_assert!(sizes.iter().rev().skip(1).all(|&size| size == full));
     }
@@ -47,7 +47,7 @@ proptest! {
             prop_assert_eq!(taken(&mut assembler, step), next.is_some());
             due = match next {
                 Some(next) => next,
-                // A connection ends here; the next one begins anew.
+                // The connection ends here; the next one starts afresh.
                 None => {
                     assembler.clear();
                     Due::Method
@@ -90,8 +90,8 @@ fn empty_parts_are_not_kept() {
 
 #[test]
 fn what_passes_through_keeps_its_bytes_undecoded() {
-    // Headers that no library writes: a name twice, out of order, `L` for a long long, a true of 7,
-    // a NaN.
+    // No library writes such headers: a repeated name, wrong order, `L` for a long long, a true of
+    // 7, a NaN.
     let table = b"\x01zL\0\0\0\0\0\0\0\x01\x01at\x07\x01zV\x01nd\x7f\xf8\0\0\0\0\0\x01";
     let properties = [&[0x30, 0][..], &reference::sized(table), &[2]].concat();
     let received = forwarded(3, &[EncodedProperties::from_encoded(properties.into())]);
@@ -100,14 +100,14 @@ fn what_passes_through_keeps_its_bytes_undecoded() {
     let names: Vec<_> = decoded.headers.unwrap().iter().map(|(name, _)| name.to_string()).collect();
     assert_eq!(names, ["z", "a", "z", "n"]);
 
-    // And what cannot be decoded at all: that is for who wants to look at it.
+    // Malformed properties pass unchanged too; only who decodes them gets an error.
     let malformed = EncodedProperties::from_encoded(Bytes::from_static(b"\xff\xff no properties"));
     assert!(malformed.decode().is_err());
     forwarded(3, &[malformed, EncodedProperties::NONE]);
 }
 
-/// Deliveries with `properties`, received and sent on `hops` times; the bytes, which are the same
-/// at each hop.
+/// Deliveries with `properties`, received and forwarded `hops` times; returns the bytes, which are
+/// the same at each hop.
 fn forwarded(hops: usize, properties: &[EncodedProperties]) -> BytesMut {
     let mut first = BytesMut::new();
     for (properties, size) in properties.iter().zip([10, 10_000]) {
@@ -184,8 +184,8 @@ fn header(body_size: u64) -> ContentHeader {
     ContentHeader { class_id: 60, body_size, properties: EncodedProperties::NONE }
 }
 
-/// `body` received in parts that end at each of `ends` in turn; complete with its last byte, and
-/// not before.
+/// Assembles `body` from parts that end at each of `ends`; it must be complete with its last byte,
+/// and not before.
 fn assembled(body: &Bytes, ends: &[usize]) -> Body {
     let mut assembler = Assembler::default();
     assembler.method("deliver").unwrap();
@@ -203,7 +203,7 @@ fn assembled(body: &Bytes, ends: &[usize]) -> Body {
     panic!("the last part did not complete the body");
 }
 
-/// A frame that comes; of a header or a part of a body, how long.
+/// An incoming frame, with the size that a header announces or a part of a body has.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Method,
@@ -224,7 +224,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 impl Due {
-    /// What is due after `step`; `None` when it came out of turn or was too long.
+    /// The state after `step`; `None` when it is out of order or too long.
     fn after(self, step: Step) -> Option<Due> {
         match (self, step) {
             (Due::Method, Step::Method) => Some(Due::Header),

@@ -1,4 +1,4 @@
-//! Recorded sessions of other clients with RabbitMQ, read to the last byte and written again the
+//! Recorded sessions of other clients with RabbitMQ, read to the last byte and written back the
 //! same. `golden/README.md` says how they were made.
 
 use std::collections::{HashMap, HashSet};
@@ -66,7 +66,7 @@ const ALL: [Recording; 18] = [
 ];
 
 impl Recording {
-    /// All after the protocol header, which only clients send.
+    /// Everything after the protocol header, which only clients send.
     fn frame_bytes(&self) -> BytesMut {
         self.bytes.strip_prefix(&PROTOCOL_HEADER).unwrap_or(self.bytes).into()
     }
@@ -92,7 +92,7 @@ impl Recording {
         self.methods().find_map(|method| M::try_from(method).ok()).unwrap()
     }
 
-    /// Every content, put together channel by channel.
+    /// All contents, assembled for each channel.
     fn contents(&self) -> Vec<Content<Method>> {
         let mut channels: HashMap<u16, Assembler<Method>> = HashMap::new();
         let mut contents = Vec::new();
@@ -115,7 +115,7 @@ impl Recording {
         contents
     }
 
-    /// The properties of the one message that has them all.
+    /// The properties of the one message that has all of them.
     fn properties(&self) -> Properties {
         let longest = self.contents().into_iter().max_by_key(|content| encoded(content).len()).unwrap();
         longest.header.properties.decode().unwrap()
@@ -154,7 +154,8 @@ fn every_method_comes_from_a_side_that_may_send_it() {
     }
 }
 
-/// What a side alone may ask, the other alone answers, and what both may ask, both answer.
+/// A request that one side alone may send is answered by the other alone, and one that both may
+/// send by both.
 #[test]
 fn answers_come_from_the_other_side() {
     for &id in MethodId::ALL {
@@ -224,7 +225,7 @@ fn logins_are_read_from_the_clients_first_words() {
     assert_eq!(pika.mechanism, sasl::PLAIN);
     assert_eq!(sasl::parse_plain(&pika.response).unwrap(), ("guest", "guest"));
 
-    // AMQPLAIN is a table's entries without the table's length.
+    // An AMQPLAIN response is a table's entries without the table's length.
     let py_amqp: connection::StartOk = PY_AMQP_CLIENT.first();
     assert_eq!(py_amqp.mechanism, "AMQPLAIN");
     let login = Table::from_encoded(Bytes::copy_from_slice(py_amqp.response.expose())).unwrap();
@@ -357,7 +358,7 @@ fn rabbitmq_c_is_read_both_ways() {
     assert_eq!(contents.into_iter().next().unwrap().body.into_bytes(), "hello from C");
 }
 
-/// The properties of the message that has them all, which RabbitMQ hands on byte by byte.
+/// The properties of the message that has all of them, which RabbitMQ passes on byte for byte.
 fn same_both_ways(client: &Recording, broker: &Recording) -> Properties {
     let (sent, delivered) = (client.properties(), broker.properties());
     assert_eq!(delivered, sent);

@@ -1,4 +1,4 @@
-//! Broken bytes are errors, never panics.
+//! Malformed bytes are errors, never panics.
 
 use amqp_codec::{
     Arguments as _, EncodedProperties, Error, Frame, Method, MethodId, RawFrame, Table,
@@ -18,7 +18,7 @@ use super::{
 
 const FRAME_MAX: usize = 4096;
 
-/// The methods that can be read past the table.
+/// The methods that can be decoded without the table of methods.
 const BORROWED: [MethodId; 5] =
     [basic::Publish::ID, basic::Deliver::ID, basic::Ack::ID, basic::Nack::ID, basic::Reject::ID];
 
@@ -133,7 +133,7 @@ proptest! {
     #[test]
     fn borrowed_methods_refuse_what_the_table_refuses(
         id in proptest::sample::select(&BORROWED[..]),
-        // Small octets, so that lengths often fit.
+        // The octets are small, so that lengths often fit.
         arguments in proptest::collection::vec(0..4u8, 0..40),
     ) {
         let payload = Bytes::from([&id.octets()[..], &arguments].concat());
@@ -149,7 +149,7 @@ proptest! {
     }
 }
 
-/// Decodes `bytes` as a frame, looks at all that is in it, and writes it again.
+/// Decodes `bytes` as a frame, reads everything in it, and writes it again.
 fn try_mutant(bytes: &[u8]) {
     let Ok(Some(raw)) = RawFrame::split_from(&mut BytesMut::from(bytes), FRAME_MAX) else { return };
     let Ok(frame) = raw.decode() else { return };
@@ -160,7 +160,7 @@ fn try_mutant(bytes: &[u8]) {
     frame.encode(FRAME_MAX, &mut BytesMut::new()).unwrap();
 }
 
-/// Decodes `bytes` as a frame, and as everything that could be in it; what is read must be
+/// Decodes `bytes` as a frame, and as everything that a frame can contain; what is read must be
 /// writable.
 fn try_frame(bytes: &[u8]) {
     let mut codec = FrameCodec::new(FRAME_MAX);
@@ -215,12 +215,12 @@ fn try_properties(encoded: &EncodedProperties) {
     }
 }
 
-/// Reads every value there is, as deep as they go.
+/// Reads every value, at every depth.
 fn look_into(value: &impl std::fmt::Debug) {
     assert!(!format!("{value:?}").is_empty());
 }
 
-/// A frame of every method, a content header, a body, a heartbeat.
+/// A frame of every method, a content header, a body and a heartbeat.
 fn sample_frames() -> Vec<BytesMut> {
     let header = amqp_codec::ContentHeader { class_id: 60, body_size: 3, properties: sample_properties() };
     let contents =
@@ -237,7 +237,7 @@ fn sample_frames() -> Vec<BytesMut> {
         .collect()
 }
 
-/// All 14 of them.
+/// All 14 properties.
 fn sample_properties() -> EncodedProperties {
     let text = |text: &'static str| Some(amqp_codec::ShortString::from_static(text));
     let properties = amqp_codec::Properties {

@@ -1,4 +1,4 @@
-//! The limits: nesting, short strings, lengths that are only claimed.
+//! Limits: nesting, short strings, claimed lengths.
 
 use amqp_codec::{
     Array, EncodedProperties, Error, FieldKind, MAX_DEPTH, Method, MethodId, Properties, ShortString, Table,
@@ -11,13 +11,12 @@ use super::reference::{self, Argument};
 const DEEPEST: usize = MAX_DEPTH as usize;
 const TOO_DEEP: Error = Error::TooDeep { limit: MAX_DEPTH };
 
-/// Every second level an array: `{"": [{"": [..]}]}`, `levels` in all, a table outermost.
+/// Tables and arrays in turn, `{"": [{"": [..]}]}`, with `levels` in all; the outermost is a table.
 fn nested_bytes(levels: usize) -> Bytes {
     let mut bytes = Vec::new();
     for level in (1..levels).rev() {
         let (name, kind) = if level % 2 == 1 { (&[0][..], b'A') } else { (&[][..], b'F') };
-        // What holds level n + 1 is level n: a table has a name before its value, an array does
-        // not.
+        // Level n + 1 contains level n: a table has a name before its value, an array does not.
         bytes = [name, &[kind], &reference::sized(&bytes)].concat();
     }
     bytes.into()
@@ -86,14 +85,14 @@ fn an_entry_beside_the_deepest_is_found_and_removed() {
     assert!(table.remove("beside"));
     assert_eq!(table, nested_table(DEEPEST).unwrap());
     assert!(table.remove(""));
-    // Emptied, it may be nested again.
+    // Once emptied, it may be nested again.
     let mut outer = nested_table(DEEPEST - 1).unwrap();
     outer.push("emptied", table).unwrap();
 }
 
 #[test]
 fn a_hundred_thousand_levels_do_not_reach_the_end_of_the_stack() {
-    // Outermost first, each level claiming all that follows: 600 kB.
+    // The outermost comes first, and each level claims all that follows: 600 kB.
     let levels = 100_000u32;
     let mut bytes = BytesMut::new();
     for level in (0..levels).rev() {
@@ -149,7 +148,7 @@ fn properties_without_any_are_two_octets() {
     assert_eq!(EncodedProperties::NONE.decode().unwrap(), Properties::default());
 }
 
-/// Arguments for `fields`, all of them zero or empty, the tables excepted.
+/// Arguments for `fields`, all of them zero or empty except for the tables.
 fn with_table(fields: &[amqp_codec::Field], table: &[u8]) -> Vec<Argument> {
     let argument = |field: &amqp_codec::Field| match field.kind {
         FieldKind::Bit => Argument::Bit(false),

@@ -1,5 +1,5 @@
-//! The codec from outside: whole values through bytes and back, broken bytes, recorded sessions,
-//! the specification.
+//! The codec from outside: values through bytes and back, malformed bytes, recorded sessions, the
+//! specification.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, too")]
 

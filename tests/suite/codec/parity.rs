@@ -1,4 +1,5 @@
-//! The tables against the specification in RabbitMQ's machine-readable form, where that is at hand.
+//! Compares the codec's tables with the specification in RabbitMQ's machine-readable form, if that
+//! is at hand.
 
 use std::{fs, path::Path};
 
@@ -8,13 +9,13 @@ use tests::leave_out;
 
 use super::reference::sample_payload;
 
-/// Beside the repository.
+/// It lies next to the repository.
 const SPECIFICATION: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/spec/amqp-rabbitmq-0.9.1.json");
 
 #[derive(Deserialize)]
 struct Specification {
-    /// Name of the domain, and its type.
+    /// The names of the domains, and their types.
     domains: Vec<(String, String)>,
     constants: Vec<Constant>,
     classes: Vec<Class>,
@@ -56,7 +57,7 @@ struct Argument {
 }
 
 impl Specification {
-    /// `None`, said aloud, where it is not at hand.
+    /// `None`, with a report, where it is not at hand.
     fn at_hand(test: &str) -> Option<Self> {
         if !Path::new(SPECIFICATION).exists() {
             leave_out(
@@ -72,7 +73,7 @@ impl Specification {
         self.classes.iter().flat_map(|class| class.methods.iter().map(move |method| (class, method)))
     }
 
-    /// Names and types as the codec has them.
+    /// Names and types in the codec's terms.
     fn fields(&self, arguments: &[Argument]) -> Vec<(String, String)> {
         let type_of = |argument: &Argument| {
             let of_domain = |domain| &self.domains.iter().find(|(name, _)| name == domain).unwrap().1;

@@ -1,10 +1,9 @@
-//! Method payloads written by the letter of the specification, with nothing of the codec's own
-//! writer.
+//! Payloads of methods written by the letter of the specification, without the codec's writer.
 
 use amqp_codec::{FieldKind, MethodId, Table, Value};
 use bytes::Bytes;
 
-/// One argument as its octets, bits apart: how many octets bits take depends on their neighbours.
+/// An argument as octets, or as a bit: how many octets bits take depends on their neighbours.
 #[derive(Clone, Debug)]
 pub(super) enum Argument {
     Bit(bool),
@@ -14,7 +13,7 @@ pub(super) enum Argument {
 /// A method frame's payload: class, method, arguments.
 pub(super) fn payload(id: MethodId, arguments: &[Argument]) -> Bytes {
     let mut payload = [id.class_id.to_be_bytes(), id.method_id.to_be_bytes()].concat();
-    // The octet bits go to, and the next free one of its bits (spec section 4.2.5.2).
+    // These are the current octet of bits, and its next free bit (spec section 4.2.5.2).
     let mut bits = None;
     for argument in arguments {
         match argument {
@@ -38,7 +37,7 @@ pub(super) fn payload(id: MethodId, arguments: &[Argument]) -> Bytes {
     payload.into()
 }
 
-/// The payload of a method none of whose arguments is zero or empty.
+/// The payload of a method with no argument zero or empty.
 pub(super) fn sample_payload(id: MethodId) -> Bytes {
     let arguments: Vec<_> = id.fields().unwrap().iter().map(|field| sample(field.kind)).collect();
     payload(id, &arguments)
@@ -61,7 +60,7 @@ pub(super) fn short_string(bytes: &[u8]) -> Argument {
     Argument::Octets([&[u8::try_from(bytes.len()).unwrap()], bytes].concat())
 }
 
-/// A long string, or a table: they are written alike.
+/// A long string or a table, which are encoded alike.
 pub(super) fn long_string(bytes: &[u8]) -> Argument {
     Argument::Octets(sized(bytes))
 }
@@ -70,7 +69,7 @@ pub(super) fn sized(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
 }
 
-/// An entry of every type of value, byte by byte as RabbitMQ's table of types has them.
+/// An entry of every type of value, byte for byte by RabbitMQ's table of types.
 pub(super) fn sample_entries() -> Vec<(&'static str, &'static [u8], Value)> {
     let mut array = amqp_codec::Array::new();
     array.push(-2i8).unwrap();
@@ -98,7 +97,7 @@ pub(super) fn sample_entries() -> Vec<(&'static str, &'static [u8], Value)> {
     ]
 }
 
-/// [`sample_entries`] as the codec's own.
+/// [`sample_entries`] as a table of the codec.
 pub(super) fn sample_table() -> Table {
     let encoded: Vec<u8> = sample_entries()
         .iter()

@@ -1,4 +1,4 @@
-//! What is written is read back the same, whatever it is and however the bytes arrive.
+//! Every value that is written is read back the same, however its bytes arrive.
 
 use amqp_codec::{
     EncodedProperties, Frame, Method, MethodId, RawFrame, Table, Value,
@@ -162,7 +162,7 @@ fn stream_of(frames: &[Frame]) -> BytesMut {
     stream
 }
 
-/// All frames of `stream` when its bytes arrive up to each of `ends` in turn.
+/// All frames of `stream` when its bytes arrive in parts that end at each of `ends`.
 fn split_in_parts(stream: &[u8], ends: &[usize]) -> Vec<Frame> {
     in_parts(stream, ends, |buffer| Some(RawFrame::split_from(buffer, FRAME_MAX).unwrap()?.decode().unwrap()))
 }

@@ -1,11 +1,11 @@
-//! The files of a crate as a graph of who mentions whom: it has no circles.
+//! The graph of imports between the files of a crate, which has no circles.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::finding::Finding;
 use super::source::{Path, Source};
 
-/// The modules of a crate that have a file of their own.
+/// The modules of a crate that are files.
 pub(super) struct Modules<'a> {
     files: BTreeMap<Vec<String>, &'a Source>,
 }
@@ -25,8 +25,8 @@ impl<'a> Modules<'a> {
         self.files.contains_key(module)
     }
 
-    /// The path from the crate's root on, of a path in the file of `module`; none for what is
-    /// outside of the crate.
+    /// The path, from the crate's root, that `path` means in the file of `module`; `None` outside
+    /// of the crate.
     pub(super) fn absolute(&self, module: &[String], path: &Path, names: &Names) -> Option<Vec<String>> {
         let mut base = [module, &path.inside].concat();
         let mut segments = path.segments.iter().peekable();
@@ -42,7 +42,7 @@ impl<'a> Modules<'a> {
                 }
             }
             name => {
-                // A module declared here, or one that a `use` has brought.
+                // It is a module declared here, or one that a `use` has imported.
                 let child = [base.as_slice(), &[name.to_owned()]].concat();
                 let known = if self.contains(&child) { Some(&child) } else { names.get(name) };
                 base = known.filter(|_| path.segments.len() > 1)?.clone();
@@ -53,7 +53,7 @@ impl<'a> Modules<'a> {
         Some(base)
     }
 
-    /// The modules that a `use` in the file of `module` gives a name there.
+    /// The modules that the file of `module` imports under a name.
     pub(super) fn names(&self, module: &[String], source: &Source) -> Names {
         let none = Names::new();
         let named = source.paths.iter().filter(|path| path.segments.len() > 1).filter_map(|path| {
@@ -64,16 +64,16 @@ impl<'a> Modules<'a> {
         named.collect()
     }
 
-    /// The file in which a path ends.
+    /// The file that a path leads to.
     fn file_of(&self, absolute: &[String]) -> Option<&'a Source> {
         (0..=absolute.len()).rev().find_map(|length| self.files.get(&absolute[..length]).copied())
     }
 }
 
-/// Names of modules in one file, each with the module's path.
+/// The modules that a file can name, each with its path.
 pub(super) type Names = BTreeMap<String, Vec<String>>;
 
-/// For each file the files it mentions, with the line where it does so first.
+/// For each file the files that it mentions, with the line of the first mention.
 pub(super) type Graph<'a> = BTreeMap<&'a str, BTreeMap<&'a str, usize>>;
 
 pub(super) fn check(sources: &[&Source]) -> Vec<Finding> {
@@ -108,7 +108,7 @@ pub(super) fn graph<'a>(sources: &[&'a Source]) -> Graph<'a> {
     graph
 }
 
-/// The shortest way from file to file, both ends included.
+/// The shortest path from file to file, including both.
 pub(super) fn way<'a>(graph: &Graph<'a>, from: &'a str, to: &str) -> Option<Vec<&'a str>> {
     let mut ways = VecDeque::from([vec![from]]);
     let mut reached = BTreeSet::from([from]);
@@ -126,7 +126,8 @@ pub(super) fn way<'a>(graph: &Graph<'a>, from: &'a str, to: &str) -> Option<Vec<
     None
 }
 
-/// `name/src/proto/channel.rs` is `proto::channel`; `lib.rs` and `mod.rs` are their folders.
+/// The module of a file: `name/src/proto/channel.rs` is `proto::channel`; `lib.rs` and `mod.rs` are
+/// their folders.
 fn module_of(file: &str) -> Vec<String> {
     let inside = file.split_once("/src/").map_or(file, |(_, inside)| inside).trim_end_matches(".rs");
     let mut module: Vec<_> = inside.split('/').map(str::to_owned).collect();

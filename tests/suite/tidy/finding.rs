@@ -1,11 +1,11 @@
-//! One breach of one rule.
+//! A violation of a rule.
 
 use std::fmt;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
     pub(super) file: String,
-    /// From 1.
+    /// The line, counted from 1.
     pub(super) line: usize,
     /// The rule, and what breaks it.
     pub(super) what: String,

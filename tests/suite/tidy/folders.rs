@@ -1,5 +1,4 @@
-//! The folders of a crate: how full they are, and that they stand in the order in which
-//! ARCHITECTURE.md lists them.
+//! Checks of a crate's folders: their size, and their order in ARCHITECTURE.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 

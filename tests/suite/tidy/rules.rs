@@ -3,9 +3,9 @@
 use super::finding::Finding;
 use super::source::{Path, Source};
 
-/// Where time and input are arguments.
+/// The sources in which time and input are arguments.
 const SANS_IO: [&str; 3] = ["amqp-codec/src/", "amqp-client/src/proto/", "amqp-broker/src/core/"];
-/// The codec's skin for tokio_util, which is a feature.
+/// The codec's adapter to tokio_util, which is a feature.
 const SANS_IO_EXCEPT: &str = "amqp-codec/src/codec.rs";
 const RUNTIMES: [&str; 2] = ["tokio", "tokio_util"];
 

@@ -10,7 +10,7 @@ use super::token::{
 };
 
 pub(super) struct Source {
-    /// From the root of the repository.
+    /// The path from the root of the repository.
     pub(super) file: String,
     /// All paths outside of tests, single identifiers among them, in their order; those of a `use`
     /// in full.
@@ -27,7 +27,7 @@ pub(super) struct Source {
     pub(super) lines: usize,
     /// The outermost tokens; empty when the file could not be read as Rust.
     pub(super) items: Vec<Item>,
-    /// Why the file could not be read as Rust, and where.
+    /// Why and where the file could not be parsed as Rust.
     pub(super) broken: Option<(usize, String)>,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Source {
 pub(super) struct Path {
     pub(super) segments: Vec<String>,
     pub(super) line: usize,
-    /// The modules written out in the file that it stands in, from the outside in.
+    /// The inline modules that contain it, from the outside in.
     pub(super) inside: Vec<String>,
     /// The name that a `use .. as name` gives it.
     pub(super) alias: Option<String>,
@@ -57,7 +57,7 @@ pub(super) enum ItemKind {
     Module,
     /// `pub use`
     PublicUse,
-    /// What only tests or documentation tests see.
+    /// An item that only tests or documentation tests see.
     ForTests,
     Other,
 }
@@ -103,7 +103,8 @@ impl Source {
         }
     }
 
-    /// The item of tests whose attribute `cfg(test)` goes from `start` to `at`: where it ends.
+    /// Walks over the item whose attribute `cfg(test)` extends from `start` to `at`; returns where
+    /// it ends.
     fn walk_test(&mut self, tokens: &[TokenTree], start: usize, mut at: usize, inside: &[String]) -> usize {
         while let Some((length, _)) = attribute(tokens, at) {
             at += length;
@@ -121,7 +122,7 @@ impl Source {
         end
     }
 
-    /// What stands at `at`: where it ends.
+    /// Walks over what is at `at`; returns where it ends.
     fn walk_one(&mut self, tokens: &[TokenTree], at: usize, inside: &[String], in_test: bool) -> usize {
         if let Some((name, body, end)) = inline_module(tokens, at) {
             self.walk(&body, &[inside, &[name]].concat(), in_test);
@@ -148,8 +149,8 @@ fn child(file: &str, inside: &[String], name: &str) -> String {
     [&[folder.to_owned()], inside, &[name.to_owned()]].concat().join("/")
 }
 
-/// The module written out at `at`: its name, its tokens, its end. A macro's `mod $name { .. }` is
-/// one too.
+/// The inline module at `at`: its name, its tokens, its end. A macro's `mod $name { .. }` counts
+/// too.
 fn inline_module(tokens: &[TokenTree], at: usize) -> Option<(String, Vec<TokenTree>, usize)> {
     if !is_word(tokens.get(at), "mod") {
         return None;
@@ -170,11 +171,11 @@ fn is_visibility(body: &[TokenTree]) -> bool {
     }
 }
 
-/// The path that starts at `at`, or the paths when it is the tree of a `use`; and where it ends.
+/// The path that starts at `at`, or the paths of a `use`, and where it ends.
 fn paths_at(tokens: &[TokenTree], at: usize, inside: &[String]) -> Option<(Vec<Path>, usize)> {
     let first = as_word(tokens.get(at))?;
     let follows_separator = at >= 2 && is_separator(tokens, at - 2);
-    // `<T as Trait>::name` and `Type::<T>::name` go on; `::std::name` starts.
+    // `<T as Trait>::name` and `Type::<T>::name` continue a path; `::std::name` starts one.
     let goes_on = at >= 3 && (as_word(tokens.get(at - 3)).is_some() || is_mark(tokens.get(at - 3), '>'));
     if follows_separator && goes_on {
         return None;

@@ -1,4 +1,4 @@
-//! Rust's tokens, by proc-macro2, which knows comments, strings and lifetimes apart.
+//! Rust's tokens, by proc-macro2, which handles comments, strings and lifetimes.
 
 use proc_macro2::{Delimiter, Ident, Spacing, TokenStream, TokenTree};
 
@@ -61,7 +61,7 @@ pub(super) fn is_cfg(attribute: TokenStream, word: &str) -> bool {
         })
 }
 
-/// All identifiers and keywords, those in groups too.
+/// All identifiers and keywords, including those in groups.
 fn words(stream: TokenStream) -> Vec<String> {
     let words = stream.into_iter().flat_map(|token| match token {
         TokenTree::Ident(ident) => vec![ident.to_string()],
@@ -78,8 +78,8 @@ pub(super) fn visibility_length(item: &[TokenTree]) -> usize {
     public + usize::from(restricted)
 }
 
-/// How many tokens from `at` on make the item there, attributes apart: up to its `;` or its braces.
-/// What is no item (a field, a variant, an arm) reaches up to its comma.
+/// How many tokens from `at` on belong to the item there, after its attributes: up to its `;` or
+/// its braces. Anything else (a field, a variant, an arm) extends to its comma.
 pub(super) fn item_length(tokens: &[TokenTree], at: usize) -> usize {
     const ITEMS: [&str; 16] = [
         "pub",

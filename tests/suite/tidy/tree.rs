@@ -10,11 +10,11 @@ use super::source::Source;
 pub(super) struct Tree {
     /// The workspace's manifest.
     pub(super) root: Manifest,
-    /// Those of the crates of the workspace.
+    /// The manifests of the workspace's crates.
     pub(super) manifests: Vec<Manifest>,
-    /// All Rust files, of fuzz and benches too.
+    /// All Rust files, including those of fuzz and benches.
     pub(super) sources: Vec<Source>,
-    /// ARCHITECTURE.md, with the map of the folders.
+    /// The text of ARCHITECTURE.md, with the map of the folders.
     pub(super) map: String,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn tree() -> &'static Tree {
 }
 
 impl Tree {
-    /// The files under `src` of each library, its programs and its tests apart.
+    /// The files under `src` of each library, without its programs and tests.
     pub(super) fn libraries(&self) -> impl Iterator<Item = Vec<&Source>> {
         FLOORS.iter().map(|(name, _)| {
             let folder = format!("{name}/src/");
