@@ -141,7 +141,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{Error, TlsOptions, connect::recovery::Recovery, error::tls_error::TlsError};
+    use crate::{
+        connect::{recovery::Recovery, tls::TlsOptions},
+        error::{Error, tls_error::TlsError},
+    };
 
     fn names_the_feature(refused: &Error) -> bool {
         let text = amqp_codec::Report(refused).to_string();
