@@ -50,25 +50,30 @@ pub(super) fn attribute(tokens: &[TokenTree], at: usize) -> Option<(usize, Token
     Some((2 + bang, inside))
 }
 
-/// Whether an attribute is a `cfg` that wants `word`: `cfg(test)`, `cfg(all(test, unix))`, but not
+/// Whether an attribute is a `cfg` that wants `word`: `cfg(test)`, `cfg(all(test, not(unix)))`, but not
 /// `cfg(not(test))`.
 pub(super) fn is_cfg(attribute: TokenStream, word: &str) -> bool {
     let tokens: Vec<_> = attribute.into_iter().collect();
     is_word(tokens.first(), "cfg")
-        && as_group(tokens.get(1), Delimiter::Parenthesis).is_some_and(|inside| {
-            let wanted = words(inside);
-            wanted.iter().any(|found| found == word) && wanted.iter().all(|found| found != "not")
-        })
+        && as_group(tokens.get(1), Delimiter::Parenthesis)
+            .is_some_and(|inside| wanted(inside).iter().any(|found| found == word))
 }
 
-/// All identifiers and keywords, including those in groups.
-fn words(stream: TokenStream) -> Vec<String> {
-    let words = stream.into_iter().flat_map(|token| match token {
-        TokenTree::Ident(ident) => vec![ident.to_string()],
-        TokenTree::Group(group) => words(group.stream()),
-        TokenTree::Punct(_) | TokenTree::Literal(_) => Vec::new(),
-    });
-    words.collect()
+/// All identifiers and keywords, including those in groups, except in the group that a `not` refuses.
+fn wanted(stream: TokenStream) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut refused = false;
+    for token in stream {
+        match token {
+            TokenTree::Ident(ident) => {
+                refused = ident == "not";
+                words.push(ident.to_string());
+            }
+            TokenTree::Group(group) if !refused => words.extend(wanted(group.stream())),
+            TokenTree::Group(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => refused = false,
+        }
+    }
+    words
 }
 
 /// How many tokens the `pub` or `pub(..)` at the start of an item has.
@@ -143,6 +148,8 @@ mod tests {
         for (text, of_tests) in [
             ("#[cfg(test)]", true),
             ("#[cfg(all(test, unix))]", true),
+            ("#[cfg(all(test, not(feature = \"tls\")))]", true),
+            ("#[cfg(all(unix, not(test)))]", false),
             ("#[cfg(not(test))]", false),
             ("#[cfg(unix)]", false),
             ("#[cfg_attr(test, allow(x))]", false),
