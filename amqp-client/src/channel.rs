@@ -24,7 +24,10 @@ use crate::{
         publishing::publish::{PublishMode, Route},
     },
     publisher::{Patience, Publisher, publish},
-    runtime::shared::{ChannelHandle, drain, now},
+    runtime::{
+        handles::{ChannelHandle, drain},
+        shared::now,
+    },
     topology::{Binding, DeleteOptions},
 };
 

@@ -20,7 +20,8 @@ use crate::{
     recovery::connection_task::{ConnectionTask, first_connect},
     runtime::{
         dial::{Connector, Dialer, Target},
-        shared::{ConnectionHandle, Shared, now},
+        handles::ConnectionHandle,
+        shared::{Shared, now},
         trace::Trace,
     },
 };

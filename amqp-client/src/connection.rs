@@ -14,8 +14,9 @@ use crate::{
     login::credentials::Password,
     metrics::Metrics,
     runtime::{
+        handles::{ConnectionHandle, drain},
         secret,
-        shared::{ConnectionHandle, Shared, drain, now},
+        shared::{Shared, now},
     },
 };
 

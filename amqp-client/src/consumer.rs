@@ -26,7 +26,7 @@ use crate::{
         expects::Expects,
     },
     recovery::resubscribe::{Resubscribing, resubscribe},
-    runtime::shared::ChannelHandle,
+    runtime::handles::ChannelHandle,
 };
 
 /// Bytes handed out after which they are taken off the account of what waits.

@@ -11,7 +11,7 @@ use crate::{
         connection::{ChannelKey, Engine},
         consuming::delivery::RawDelivery,
     },
-    runtime::shared::ChannelHandle,
+    runtime::handles::ChannelHandle,
 };
 
 /// A message from a queue. Its parts are slices of the connection's read buffer; properties are decoded when asked for.

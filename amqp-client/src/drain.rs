@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -15,7 +16,8 @@ use crate::{
     consumer::Consumer,
     delivery::Delivery,
     error::{Error, Result},
-    proto::waiters::Place,
+    proto::connection::{Engine, wait::WaitFor},
+    runtime::{shared::Shared, waiting::Waiting},
 };
 
 /// A consumer that ends: a stream of what had arrived, which is over when all of it is settled. Made by
@@ -30,7 +32,7 @@ pub struct Drain {
     deadline: Option<Instant>,
     /// Made when there is something to wait for.
     timer: Option<Pin<Box<Sleep>>>,
-    place: Option<Place>,
+    waiting: Waiting<Arc<Shared>>,
     is_over: bool,
 }
 
@@ -61,7 +63,8 @@ impl Consumer {
 impl Drain {
     fn new(consumer: Consumer, after: Duration) -> Self {
         let deadline = Instant::now().checked_add(after);
-        Drain { consumer, after, deadline, timer: None, place: None, is_over: false }
+        let waiting = Waiting::new(consumer.channel().connection.shared.clone());
+        Drain { waiting, consumer, after, deadline, timer: None, is_over: false }
     }
 
     /// The next of the deliveries that had arrived; `None` when there are no more and all are settled. The last item is an
@@ -93,10 +96,9 @@ impl Drain {
             return Poll::Ready(Some(item));
         }
         let newest = self.consumer.newest();
-        let place = &mut self.place;
-        let channel = self.consumer.channel();
-        ready!(channel.with(|engine, key| engine.poll_settled(key, newest, place, cx.waker())));
-        Poll::Ready(None)
+        let key = self.consumer.channel().key;
+        let is_settled = |engine: &mut Engine| engine.is_settled_up_to(key, newest).then_some(None);
+        self.waiting.poll_for(cx, WaitFor::Settled(key), is_settled)
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -110,14 +112,6 @@ impl Stream for Drain {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_recv(cx)
-    }
-}
-
-impl Drop for Drain {
-    fn drop(&mut self) {
-        if let Some(place) = self.place {
-            self.consumer.channel().with(|engine, key| engine.leave_drain(key, place));
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     borrow::Borrow,
     fmt,
     future::{Future, poll_fn},
-    ops::Range,
+    ops::{ControlFlow, Range},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -19,15 +19,14 @@ use crate::{
     error::{Error, Result},
     message::Message,
     proto::{
-        connection::Engine,
+        connection::{Engine, wait::WaitFor},
         publishing::{
             confirms::Settled,
             publish::{PublishMode, Route},
             returns::RawReturn,
         },
-        waiters::{Place, PublishPlace},
     },
-    runtime::shared::ChannelHandle,
+    runtime::{handles::ChannelHandle, waiting::Waiting},
 };
 
 /// Publishes on a channel in confirm mode. Cloning is cheap; clones share the channel's order and window.
@@ -151,12 +150,8 @@ impl Publisher {
     pub async fn flush(&self) -> Result<()> {
         let (tag, losses) = self.channel.with(|engine, key| (engine.newest_publish(key), engine.losses(key)));
         let status = &self.channel.status;
-        let mut waiting = WaitingForFlush { channel: &self.channel, place: None };
-        poll_fn(|cx| {
-            let place = &mut waiting.place;
-            self.channel.with(|engine, key| engine.poll_flushed(key, status, tag, place, cx.waker()))
-        })
-        .await?;
+        let (shared, key) = (&self.channel.connection.shared, self.channel.key);
+        shared.wait_for(WaitFor::Confirms(key), |engine| engine.flushed(key, status, tag)).await?;
         if self.channel.with(Engine::losses) == losses {
             return Ok(());
         }
@@ -213,16 +208,14 @@ pub(crate) async fn publish(
     if let Some(published) = channel.with(|engine, key| engine.try_publish(key, route, message, mode)) {
         return published.map_err(|error| channel.explain(error));
     }
-    let mut waiting = WaitingToPublish { channel, place: PublishPlace::default() };
+    let key = channel.key;
+    let mut waiting = Waiting::new(&*channel.connection.shared);
     let publishing = poll_fn(|cx| {
-        channel.with(|engine, key| match engine.try_publish(key, route, message, mode) {
-            Some(published) => Poll::Ready(published),
+        waiting.poll(cx, |engine| match engine.try_publish(key, route, message, mode) {
+            Some(published) => ControlFlow::Break(published),
             None => match (patience.while_blocked, engine.blocked()) {
-                (WhileBlocked::Fail, Some(reason)) => Poll::Ready(Err(Error::Blocked { reason })),
-                _ => {
-                    engine.wait_to_publish(key, &mut waiting.place, cx.waker());
-                    Poll::Pending
-                }
+                (WhileBlocked::Fail, Some(reason)) => ControlFlow::Break(Err(Error::Blocked { reason })),
+                _ => ControlFlow::Continue(engine.blocker_of_publish(key)),
             },
         })
     });
@@ -261,32 +254,6 @@ impl Patience {
             {
                 blocked_after = Some(waited + after);
             }
-        }
-    }
-}
-
-struct WaitingForFlush<'a> {
-    channel: &'a ChannelHandle,
-    place: Option<Place>,
-}
-
-impl Drop for WaitingForFlush<'_> {
-    fn drop(&mut self) {
-        if let Some(place) = self.place {
-            self.channel.with(|engine, key| engine.leave_flush(key, place));
-        }
-    }
-}
-
-struct WaitingToPublish<'a> {
-    channel: &'a ChannelHandle,
-    place: PublishPlace,
-}
-
-impl Drop for WaitingToPublish<'_> {
-    fn drop(&mut self) {
-        if self.place.is_taken() {
-            self.channel.with(|engine, key| engine.leave_publish(key, &self.place));
         }
     }
 }

@@ -6,6 +6,7 @@ mod held;
 mod restore;
 mod secret;
 mod state;
+pub(crate) mod wait;
 
 use std::{
     collections::VecDeque,
@@ -463,7 +464,7 @@ impl Engine {
         let method = Method::decode(payload).map_err(broken)?;
         if let Phase::Handshake(handshake) = &mut self.phase {
             if let Progress::Done(agreed) = handshake.handle(method, &mut self.link)? {
-                self.opened(now, agreed);
+                self.tuned(now, agreed);
             }
             return Ok(());
         }
@@ -491,7 +492,7 @@ impl Engine {
         Ok(())
     }
 
-    fn opened(&mut self, now: Instant, agreed: Tune) {
+    fn tuned(&mut self, now: Instant, agreed: Tune) {
         self.link.frame_max = match agreed.frame_max {
             0 => FRAME_MAX_UNLIMITED,
             limit => limit.max(FRAME_MIN_SIZE) as usize,

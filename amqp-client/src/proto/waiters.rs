@@ -18,21 +18,6 @@ pub(crate) struct Place {
     round: u64,
 }
 
-/// Where a publish waits: for a connection, for room in the buffer, or in its channel's window.
-#[derive(Debug, Default)]
-pub(crate) struct PublishPlace {
-    pub(crate) state: Option<Place>,
-    pub(crate) room: Option<Place>,
-    pub(crate) window: Option<Place>,
-}
-
-impl PublishPlace {
-    /// Whether it ever had to wait.
-    pub(crate) fn is_taken(&self) -> bool {
-        self.state.is_some() || self.room.is_some() || self.window.is_some()
-    }
-}
-
 impl Waiters {
     /// Waits on, in the place that this waiter has or in a new one.
     pub(crate) fn wait(&mut self, place: &mut Option<Place>, waker: &Waker) {

@@ -18,8 +18,9 @@ use crate::{
     runtime::{
         answers::Answers,
         dial::{Dialed, Dialer, is_final},
+        handles::ConnectionHandle,
         secret::Refresh,
-        shared::{ConnectionHandle, Shared},
+        shared::Shared,
     },
 };
 

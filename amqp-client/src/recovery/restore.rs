@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     event::{Recovered, Skipped},
     proto::{
-        connection::{ChannelKey, Engine},
+        connection::{ChannelKey, Engine, wait::WaitFor},
         consuming::subscription::Subscription,
     },
     recovery::{
@@ -27,7 +27,8 @@ use crate::{
     },
     runtime::{
         answers::Answers,
-        shared::{ChannelHandle, ConnectionHandle, WaitingForConnection},
+        handles::{ChannelHandle, ConnectionHandle},
+        waiting::Waiting,
     },
 };
 
@@ -72,13 +73,12 @@ impl Restorer<'_> {
 
     /// Waits until something is lost (`false`), or it is time to try again what is held (`true`).
     async fn is_due(&self, holding: &Holding<'_>) -> bool {
-        let mut waiting = WaitingForConnection { shared: self.answers.shared, place: None };
+        let mut waiting = Waiting::new(self.answers.shared);
         let mut due = pin!(holding.due());
         poll_fn(|cx| {
-            let place = &mut waiting.place;
-            match self.answers.shared.with(|engine| engine.poll_lost_channels(place, cx.waker())) {
-                Poll::Ready(()) => Poll::Ready(false),
+            match waiting.poll_for(cx, WaitFor::State, |engine| engine.has_lost_channels().then_some(false)) {
                 Poll::Pending => due.as_mut().poll(cx).map(|()| true),
+                lost => lost,
             }
         })
         .await

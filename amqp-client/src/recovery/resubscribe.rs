@@ -16,7 +16,7 @@ use crate::{
         consuming::{inbox::Inbox, subscription::Subscription},
         registry::{RecordedBinding, RecordedQueue},
     },
-    runtime::shared::ChannelHandle,
+    runtime::handles::ChannelHandle,
 };
 
 /// What a consumer waits for meanwhile: where its deliveries come from then.

@@ -10,7 +10,7 @@ use crate::{
         calls::{CallId, Reply},
         connection::ChannelKey,
     },
-    runtime::shared::{Shared, Waiting},
+    runtime::{shared::Shared, waiting::Answer},
 };
 
 #[derive(Clone, Copy)]
@@ -22,13 +22,13 @@ pub(crate) struct Answers<'a> {
 
 impl<'a> Answers<'a> {
     /// One to wait for, which is abandoned when it is dropped.
-    pub(crate) fn due(self, key: ChannelKey, call: CallId) -> Waiting<'a> {
-        Waiting::new(self.shared, key, call)
+    pub(crate) fn due(self, key: ChannelKey, call: CallId) -> Answer<'a> {
+        Answer::new(self.shared, Some(key), call)
     }
 
     /// # Errors
     /// What the call failed with; [`Error::CallTimeout`] when the broker takes too long.
-    pub(crate) async fn wait(self, waiting: Waiting<'_>) -> Result<Reply> {
+    pub(crate) async fn wait(self, waiting: Answer<'_>) -> Result<Reply> {
         let mut waiting = pin!(waiting);
         loop {
             if let Ok(answer) = timeout(self.patience, waiting.as_mut()).await {
@@ -46,7 +46,7 @@ impl<'a> Answers<'a> {
 
     /// # Errors
     /// The first of theirs.
-    pub(crate) async fn wait_for_all(self, waiting: Vec<Waiting<'_>>) -> Result<()> {
+    pub(crate) async fn wait_for_all(self, waiting: Vec<Answer<'_>>) -> Result<()> {
         for waiting in waiting {
             self.wait(waiting).await?;
         }

@@ -16,10 +16,11 @@ use crate::{
     },
     error::{Error, Result, tls_error::TlsError},
     login::credentials::Credentials,
-    proto::{handshake::Login, waiters::Place},
+    proto::{connection::wait::WaitFor, handshake::Login},
     runtime::{
         driver::Driver,
         shared::{Shared, now},
+        waiting::Waiting,
     },
 };
 
@@ -151,28 +152,15 @@ impl Dialer {
         shared.trace.begin(uri, options.name.as_deref());
         shared.with(|engine| engine.begin(login, now()));
         let mut driver = Driver::new(shared.clone(), stream);
-        let mut opening = Opening { shared, place: None };
+        let mut opening = Waiting::new(&**shared);
         poll_fn(|cx| {
             let is_over = driver.poll(cx).is_ready();
-            let opened = shared.with(|engine| engine.poll_open(&mut opening.place, cx.waker()));
+            let opened = opening.poll_for(cx, WaitFor::State, |engine| engine.opened());
             if is_over && opened.is_pending() { Poll::Ready(Err(Error::end_of_stream())) } else { opened }
         })
         .await
         .inspect_err(|reason| shared.trace.not_connected(reason))?;
         Ok(Dialed { driver, valid_for })
-    }
-}
-
-struct Opening<'a> {
-    shared: &'a Shared,
-    place: Option<Place>,
-}
-
-impl Drop for Opening<'_> {
-    fn drop(&mut self) {
-        if let Some(place) = self.place {
-            self.shared.with(|engine| engine.leave(place));
-        }
     }
 }
 

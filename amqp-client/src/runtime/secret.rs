@@ -1,12 +1,6 @@
 //! A new secret on an open connection: by hand, and by itself before the present one expires.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use amqp_codec::{Arguments as _, Report, ShortString, method::connection};
 use tokio::time::{sleep, timeout};
@@ -18,8 +12,7 @@ use crate::{
         credentials::{Credentials, CredentialsError, Password, Provider},
         sasl,
     },
-    proto::calls::CallId,
-    runtime::shared::Shared,
+    runtime::{shared::Shared, waiting::Answer},
 };
 
 /// Credentials are renewed this long before they expire at the least, and a failed renewal is tried again no sooner.
@@ -36,31 +29,7 @@ pub(crate) async fn update(
     let secret = sasl::secret(password.expose().as_bytes().to_vec());
     let call = shared.with(|engine| engine.update_secret(secret, reason))?;
     let late = Error::CallTimeout { method: connection::UpdateSecret::NAME, after: patience };
-    timeout(patience, Updating { shared, call, done: false }).await.unwrap_or(Err(late))
-}
-
-struct Updating<'a> {
-    shared: &'a Shared,
-    call: CallId,
-    done: bool,
-}
-
-impl Future for Updating<'_> {
-    type Output = Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = self.shared.with(|engine| engine.poll_secret(self.call, cx.waker()));
-        self.done = polled.is_ready();
-        polled
-    }
-}
-
-impl Drop for Updating<'_> {
-    fn drop(&mut self) {
-        if !self.done {
-            self.shared.with(|engine| engine.abandon_secret(self.call));
-        }
-    }
+    timeout(patience, Answer::new(shared, None, call)).await.unwrap_or(Err(late)).map(drop)
 }
 
 /// The task that renews the credentials of one connection. It holds no handle: it does not keep the connection open, and ends

@@ -12,7 +12,7 @@ use amqp_codec::{
     method::{basic, channel, connection},
 };
 
-use super::{ChannelKey, Engine, Phase};
+use super::{ChannelKey, Engine, Phase, wait::WaitFor};
 use crate::{
     error::{Error, Result},
     message::Message,
@@ -31,39 +31,27 @@ use crate::{
             republish::Kept,
         },
         status::ChannelStatus,
-        waiters::{Place, PublishPlace},
     },
 };
 
 impl Engine {
-    /// Ready when the handshake is over.
-    pub(crate) fn poll_open(&mut self, place: &mut Option<Place>, waker: &Waker) -> Poll<Result<()>> {
+    /// What the handshake came to; `None` while it goes on.
+    pub(crate) fn opened(&self) -> Option<Result<()>> {
         match &self.phase {
-            Phase::Open | Phase::Restoring => Poll::Ready(Ok(())),
+            Phase::Open | Phase::Restoring => Some(Ok(())),
             Phase::Down(error) | Phase::Ended(error) | Phase::Closing { reason: error, .. } => {
-                Poll::Ready(Err(error.clone()))
+                Some(Err(error.clone()))
             }
-            Phase::Handshake(_) => {
-                self.state_waiters.wait(place, waker);
-                Poll::Pending
-            }
+            Phase::Handshake(_) => None,
         }
     }
 
-    /// Ready when the connection has ended.
-    pub(crate) fn poll_ended(&mut self, place: &mut Option<Place>, waker: &Waker) -> Poll<Error> {
+    /// Why the connection has ended for good.
+    pub(crate) fn ended(&self) -> Option<&Error> {
         match &self.phase {
-            Phase::Ended(error) => Poll::Ready(error.clone()),
-            _ => {
-                self.state_waiters.wait(place, waker);
-                Poll::Pending
-            }
+            Phase::Ended(error) => Some(error),
+            _ => None,
         }
-    }
-
-    /// Waits for the connection's end no more.
-    pub(crate) fn leave(&mut self, place: Place) {
-        self.state_waiters.leave(place);
     }
 
     /// Begins the end of the connection, when it has not begun.
@@ -164,27 +152,12 @@ impl Engine {
         channel.send_no_wait(link, method)
     }
 
-    /// Whether a channel cannot be used, but will be again.
-    pub(crate) fn is_recovering(&mut self, key: ChannelKey) -> bool {
-        matches!(self.open_channel_of(key), Err(Error::Recovering))
-    }
-
-    /// Ready when a channel can be used, or will never be again; what it is used for tells the reason then.
-    pub(crate) fn poll_usable(
-        &mut self,
-        key: Option<ChannelKey>,
-        place: &mut Option<Place>,
-        waker: &Waker,
-    ) -> Poll<()> {
-        let is_recovering = match key {
-            Some(key) => self.is_recovering(key),
+    /// Whether a channel, or the connection without one, cannot be used but will be again.
+    pub(crate) fn is_recovering(&mut self, key: Option<ChannelKey>) -> bool {
+        match key {
+            Some(key) => matches!(self.open_channel_of(key), Err(Error::Recovering)),
             None => self.reason().is_none() && !self.is_open(),
-        };
-        if !is_recovering {
-            return Poll::Ready(());
         }
-        self.state_waiters.wait(place, waker);
-        Poll::Pending
     }
 
     pub(crate) fn poll_call(&mut self, call: CallId, waker: &Waker) -> Poll<Result<Reply>> {
@@ -192,9 +165,9 @@ impl Engine {
     }
 
     /// The caller goes away; what the answer brings about is undone.
-    pub(crate) fn abandon_call(&mut self, key: ChannelKey, call: CallId) {
+    pub(crate) fn abandon_call(&mut self, key: Option<ChannelKey>, call: CallId) {
         if let Some(Ok(reply)) = self.link.calls.abandon(call)
-            && let Some((channel, link)) = self.channel_of(key)
+            && let Some((channel, link)) = key.and_then(|key| self.channel_of(key))
         {
             channel.undo(link, reply);
         }
@@ -251,44 +224,15 @@ impl Engine {
         }
     }
 
-    /// Ready when everything that was delivered on a channel up to `tag` is settled, or the channel has ended.
-    pub(crate) fn poll_settled(
-        &mut self,
-        key: ChannelKey,
-        tag: u64,
-        place: &mut Option<Place>,
-        waker: &Waker,
-    ) -> Poll<()> {
-        match self.channel_of(key) {
-            Some((channel, _)) if channel.is_open() && !channel.acks.is_settled_up_to(tag) => {
-                channel.drain_waiters.wait(place, waker);
-                Poll::Pending
-            }
-            _ => Poll::Ready(()),
-        }
+    /// Whether everything that was delivered on a channel up to `tag` is settled, or the channel has ended.
+    pub(crate) fn is_settled_up_to(&mut self, key: ChannelKey, tag: u64) -> bool {
+        let channel = self.channel_of(key).filter(|(channel, _)| channel.is_open());
+        channel.is_none_or(|(channel, _)| channel.acks.is_settled_up_to(tag))
     }
 
-    /// Ready when a channel has nothing left to do, or has ended.
-    pub(crate) fn poll_drained(
-        &mut self,
-        key: ChannelKey,
-        place: &mut Option<Place>,
-        waker: &Waker,
-    ) -> Poll<()> {
-        match self.channel_of(key) {
-            Some((channel, _)) if !channel.is_drained() => {
-                channel.drain_waiters.wait(place, waker);
-                Poll::Pending
-            }
-            _ => Poll::Ready(()),
-        }
-    }
-
-    /// Waits for that no more.
-    pub(crate) fn leave_drain(&mut self, key: ChannelKey, place: Place) {
-        if let Some((channel, _)) = self.channel_of(key) {
-            channel.drain_waiters.leave(place);
-        }
+    /// Whether a channel has nothing left to do, or has ended.
+    pub(crate) fn is_drained(&mut self, key: ChannelKey) -> bool {
+        self.channel_of(key).is_none_or(|(channel, _)| channel.is_drained())
     }
 
     /// Deliveries unacked and publishes unconfirmed on these channels.
@@ -316,27 +260,9 @@ impl Engine {
         }
     }
 
-    /// Ready when the channel has ended. The reason is in its status.
-    pub(crate) fn poll_channel_ended(
-        &mut self,
-        key: ChannelKey,
-        place: &mut Option<Place>,
-        waker: &Waker,
-    ) -> Poll<()> {
-        match self.channel_of(key) {
-            Some((channel, _)) if channel.status().ended.get().is_none() => {
-                channel.end_waiters.wait(place, waker);
-                Poll::Pending
-            }
-            _ => Poll::Ready(()),
-        }
-    }
-
-    /// Waits for the channel's end no more.
-    pub(crate) fn leave_channel(&mut self, key: ChannelKey, place: Place) {
-        if let Some((channel, _)) = self.channel_of(key) {
-            channel.end_waiters.leave(place);
-        }
+    /// Whether a channel has ended. The reason is in its status.
+    pub(crate) fn has_channel_ended(&mut self, key: ChannelKey) -> bool {
+        self.channel_of(key).is_none_or(|(channel, _)| channel.status().ended.get().is_some())
     }
 
     /// Queues one publish, whole or not at all: the tag in confirm mode, 0 without. `None` while there is no room, the window is
@@ -382,33 +308,20 @@ impl Engine {
         Some(Ok(tag))
     }
 
-    /// Has a publish that found no room woken when there may be some.
-    pub(crate) fn wait_to_publish(&mut self, key: ChannelKey, place: &mut PublishPlace, waker: &Waker) {
-        if self.is_recovering(key) {
-            self.state_waiters.wait(&mut place.state, waker);
+    /// What a publish waits for that found no room.
+    pub(crate) fn blocker_of_publish(&mut self, key: ChannelKey) -> WaitFor {
+        if self.is_recovering(Some(key)) {
+            WaitFor::State
         } else if !self.has_room_to_send() {
-            self.room_waiters.wait(&mut place.room, waker);
-        } else if let Some((channel, _)) = self.channel_of(key) {
-            channel.window_waiters.wait(&mut place.window, waker);
+            WaitFor::Room
+        } else {
+            WaitFor::Window(key)
         }
     }
 
     #[inline]
     fn has_room_to_send(&self) -> bool {
         self.link.output.len() < self.write_buffer && self.blocked.is_none()
-    }
-
-    /// The publish waits no more.
-    pub(crate) fn leave_publish(&mut self, key: ChannelKey, place: &PublishPlace) {
-        if let Some(place) = place.state {
-            self.state_waiters.leave(place);
-        }
-        if let Some(place) = place.room {
-            self.room_waiters.leave(place);
-        }
-        if let (Some(place), Some((channel, _))) = (place.window, self.channel_of(key)) {
-            channel.window_waiters.leave(place);
-        }
     }
 
     /// How often publishes of the channel were lost.
@@ -438,31 +351,20 @@ impl Engine {
         status.unanswered()
     }
 
-    /// Whether every publish up to `tag` is settled.
-    pub(crate) fn poll_flushed(
+    /// Whether every publish up to `tag` is settled; why they are not to be, when the channel has ended before.
+    pub(crate) fn flushed(
         &mut self,
         key: ChannelKey,
         status: &ChannelStatus,
         tag: u64,
-        place: &mut Option<Place>,
-        waker: &Waker,
-    ) -> Poll<Result<()>> {
+    ) -> Option<Result<()>> {
         if let Some((channel, _)) = self.channel_of(key)
-            && let Some(confirms) = &mut channel.confirms
+            && let Some(confirms) = &channel.confirms
         {
-            return confirms.poll_flushed(tag, place, waker).map(Ok);
+            return confirms.is_settled_up_to(tag).then_some(Ok(()));
         }
         let settled = tag == 0 || status.is_settled_up_to(tag);
-        Poll::Ready(if settled { Ok(()) } else { Err(status.reason()) })
-    }
-
-    /// Waits for that no more.
-    pub(crate) fn leave_flush(&mut self, key: ChannelKey, place: Place) {
-        if let Some((channel, _)) = self.channel_of(key)
-            && let Some(confirms) = &mut channel.confirms
-        {
-            confirms.leave_flush(place);
-        }
+        Some(if settled { Ok(()) } else { Err(status.reason()) })
     }
 
     /// What became of a publish.

@@ -1,10 +1,6 @@
 //! What a connection does to be as it was before it was lost. The order of it is for `crate::restore`.
 
-use std::{
-    sync::Arc,
-    task::{Poll, Waker},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use amqp_codec::{Method, ShortString};
 
@@ -14,23 +10,18 @@ use crate::{
     event::{Event, Recovered},
     proto::{
         calls::CallId, consuming::subscription::Subscription, expects::Expects, registry::Registry,
-        status::ChannelStatus, waiters::Place,
+        status::ChannelStatus,
     },
 };
 
 impl Engine {
-    /// Ready when there are channels to be restored, after a new connection or by themselves.
-    pub(crate) fn poll_lost_channels(&mut self, place: &mut Option<Place>, waker: &Waker) -> Poll<()> {
-        let is_due = match self.phase {
+    /// Whether there are channels to be restored, after a new connection or by themselves.
+    pub(crate) fn has_lost_channels(&self) -> bool {
+        match self.phase {
             Phase::Restoring => true,
             Phase::Open => self.channels.iter().flatten().any(|(_, channel)| channel.lost_for().is_some()),
             _ => false,
-        };
-        if is_due {
-            return Poll::Ready(());
         }
-        self.state_waiters.wait(place, waker);
-        Poll::Pending
     }
 
     /// Whether the whole connection is being restored.

@@ -1,7 +1,5 @@
 //! `connection.update-secret` (RabbitMQ): a new password or token on a connection that is open.
 
-use std::task::{Poll, Waker};
-
 use amqp_codec::{Arguments as _, Method, Secret, ShortString, frame, method::connection};
 
 use super::{Engine, Phase};
@@ -26,15 +24,6 @@ impl Engine {
         let call = self.link.calls.begin();
         self.secret_updates.push_back(call);
         Ok(call)
-    }
-
-    pub(crate) fn poll_secret(&mut self, call: CallId, waker: &Waker) -> Poll<Result<()>> {
-        self.link.calls.poll(call, waker).map_ok(drop)
-    }
-
-    /// Nobody waits for the answer any more. The broker has the secret, or will have.
-    pub(crate) fn abandon_secret(&mut self, call: CallId) {
-        self.link.calls.abandon(call);
     }
 
     /// The answers come in the order of the calls.

@@ -23,7 +23,7 @@ use crate::proto::{
         unconfirmed::{Asker, Unconfirmed},
         wire_tags::WireTags,
     },
-    waiters::{Place, Waiters},
+    waiters::Waiters,
 };
 
 /// So many publishes that were given up can still be told from others when they come back.
@@ -60,7 +60,8 @@ impl Progress {
 pub(crate) struct Confirms {
     unconfirmed: Unconfirmed,
     /// Who waits for everything so far to be settled.
-    flush_waiters: Waiters,
+    /// Who waits until all before a publish are settled.
+    pub(crate) flush_waiters: Waiters,
     /// Outcomes other than a plain ack, and returns that wait for their ack.
     outcomes: BTreeMap<u64, Settled>,
     wakers: BTreeMap<u64, Waker>,
@@ -268,20 +269,6 @@ impl Confirms {
     /// How many wait for a flush.
     pub(crate) fn flushing(&self) -> usize {
         self.flush_waiters.len()
-    }
-
-    /// Whether everything up to `tag` is settled; waits while it is not.
-    pub(crate) fn poll_flushed(&mut self, tag: u64, place: &mut Option<Place>, waker: &Waker) -> Poll<()> {
-        if self.is_settled_up_to(tag) {
-            return Poll::Ready(());
-        }
-        self.flush_waiters.wait(place, waker);
-        Poll::Pending
-    }
-
-    /// Waits for that no more.
-    pub(crate) fn leave_flush(&mut self, place: Place) {
-        self.flush_waiters.leave(place);
     }
 
     /// What became of `tag`; registers the waker while that is open.
@@ -575,8 +562,7 @@ mod tests {
         }
         assert_eq!(fixture.confirms.in_flight(), 0);
         assert_eq!(fixture.confirms.mandatory.len(), GIVEN_UP_KEPT);
-        let mut place = None;
-        assert!(fixture.confirms.poll_flushed(10_000, &mut place, Waker::noop()).is_ready());
+        assert!(fixture.confirms.is_settled_up_to(10_000));
     }
 
     #[test]
@@ -588,8 +574,8 @@ mod tests {
         }
         assert_eq!(fixture.outcomes(1..=2), ".a");
         assert!(!fixture.progress.is_acked(1) && !fixture.progress.is_acked(2));
-        let mut place = None;
-        assert!(fixture.confirms.poll_flushed(1, &mut place, Waker::noop()).is_pending());
+        fixture.confirms.flush_waiters.wait(&mut None, Waker::noop());
+        assert!(!fixture.confirms.is_settled_up_to(1));
         assert_eq!(fixture.settle(1, true, false), 2);
         assert_eq!(fixture.outcomes(1..=1), "a");
         assert!(fixture.progress.is_acked(5001));
@@ -614,12 +600,12 @@ mod tests {
         fixture.confirms.keep(2, kept());
         let mut wakes = Vec::new();
         assert_eq!(fixture.confirms.lose(true, &Error::ConnectionEnded, &mut wakes), 0);
-        let mut place = None;
-        assert!(fixture.confirms.poll_flushed(2, &mut place, Waker::noop()).is_pending());
+        fixture.confirms.flush_waiters.wait(&mut None, Waker::noop());
+        assert!(!fixture.confirms.is_settled_up_to(2));
         let refused = |_: &Kept| Err(CodecError::ChannelNotOpen);
         assert_eq!(fixture.confirms.republish(refused, &mut wakes), 0);
         assert_eq!((wakes.len(), fixture.confirms.losses(), fixture.confirms.in_flight()), (1, 2, 0));
-        assert!(fixture.confirms.poll_flushed(2, &mut place, Waker::noop()).is_ready());
+        assert!(fixture.confirms.is_settled_up_to(2));
         assert_eq!(fixture.outcomes(1..=2), "ll");
     }
 
@@ -627,11 +613,12 @@ mod tests {
     fn a_flush_is_over_when_all_before_it_are_settled_whatever_comes_after() {
         let mut fixture = with_publishes(2);
         let confirms = &mut fixture.confirms;
-        let (upto, mut place) = (confirms.newest(), None);
+        let upto = confirms.newest();
         confirms.published(10, false);
-        assert!(confirms.poll_flushed(upto, &mut place, Waker::noop()).is_pending());
+        confirms.flush_waiters.wait(&mut None, Waker::noop());
+        assert!(!confirms.is_settled_up_to(upto));
         assert_eq!(fixture.settle(2, true, false), 1);
-        assert!(fixture.confirms.poll_flushed(upto, &mut place, Waker::noop()).is_ready());
+        assert!(fixture.confirms.is_settled_up_to(upto));
     }
 
     #[test]

@@ -1,0 +1,229 @@
+//! The handles that own a connection and a channel together.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use amqp_codec::{
+    Arguments as _, Method, Request,
+    method::{basic, channel},
+};
+
+use crate::{
+    error::{Error, Result},
+    proto::{
+        calls::{CallId, Reply},
+        connection::{ChannelKey, Engine, wait::WaitFor},
+        consuming::{inbox::Inbox, subscription::Subscription},
+        expects::Expects,
+        status::ChannelStatus,
+    },
+    runtime::{
+        shared::{Shared, now},
+        waiting::Answer,
+    },
+};
+
+/// Sends the open of a channel.
+type OpenChannel = fn(&mut Engine) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)>;
+
+/// Owned by every handle of a connection. The last one closes it.
+pub(crate) struct ConnectionHandle {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) call_timeout: Duration,
+    consumers: AtomicU64,
+}
+
+impl ConnectionHandle {
+    pub(crate) fn new(shared: Arc<Shared>, call_timeout: Duration) -> Self {
+        ConnectionHandle { shared, call_timeout, consumers: AtomicU64::new(0) }
+    }
+
+    /// Opens a channel, as soon as the connection can be used.
+    pub(crate) async fn open_channel(self: &Arc<Self>) -> Result<ChannelHandle> {
+        self.open(Engine::open_channel).await
+    }
+
+    /// Opens a channel that the broker may close for an error without its being opened again.
+    pub(crate) async fn open_temporary_channel(self: &Arc<Self>) -> Result<ChannelHandle> {
+        self.open(Engine::open_temporary_channel).await
+    }
+
+    async fn open(self: &Arc<Self>, open: OpenChannel) -> Result<ChannelHandle> {
+        let after = self.call_timeout;
+        let late = Error::CallTimeout { method: channel::Open::NAME, after };
+        let beginning = self.begin_channel(open);
+        let (channel, call) = tokio::time::timeout(after, beginning).await.unwrap_or(Err(late))?;
+        channel.wait(channel::Open::NAME, call, after).await?;
+        self.shared.trace.channel_opened(channel.key.id);
+        Ok(channel)
+    }
+
+    async fn begin_channel(self: &Arc<Self>, open: OpenChannel) -> Result<(ChannelHandle, CallId)> {
+        loop {
+            match self.shared.with(open) {
+                Err(Error::Recovering) => self.shared.usable(None).await,
+                Err(error) => return Err(error),
+                Ok((key, status, call)) => {
+                    return Ok((ChannelHandle { connection: self.clone(), key, status }, call));
+                }
+            }
+        }
+    }
+
+    /// A tag of our own, so that an answer tells which consumer it is for.
+    pub(crate) fn new_consumer_tag(&self) -> String {
+        format!("ctag-{}", self.consumers.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+impl Drop for ConnectionHandle {
+    fn drop(&mut self) {
+        let now = now();
+        self.shared.with(|engine| engine.close(now));
+    }
+}
+
+/// Owned by every handle of a channel, its deliveries among them. The last one closes it.
+pub(crate) struct ChannelHandle {
+    pub(crate) connection: Arc<ConnectionHandle>,
+    pub(crate) key: ChannelKey,
+    pub(crate) status: Arc<ChannelStatus>,
+}
+
+impl Drop for ChannelHandle {
+    fn drop(&mut self) {
+        self.with(Engine::drop_channel);
+    }
+}
+
+impl ChannelHandle {
+    #[inline]
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Engine, ChannelKey) -> R) -> R {
+        self.connection.shared.with(|engine| work(engine, self.key))
+    }
+
+    /// The reason the channel ended instead of the bare fact.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match (&error, self.status.ended.get()) {
+            (Error::ChannelEnded { .. }, Some(reason)) => reason.clone(),
+            _ => error,
+        }
+    }
+
+    /// Calls a method and waits for its answer.
+    pub(crate) async fn call<R: Request>(&self, request: R, timeout: Duration) -> Result<R::Reply> {
+        let expects = Expects::reply_to::<R>();
+        let send = |engine: &mut Engine, key| engine.call(key, request.into(), expects);
+        match self.request(R::NAME, timeout, send).await? {
+            Reply::Method(method) => {
+                R::Reply::try_from(method).map_err(|method| self.unexpected::<R>(&method))
+            }
+            Reply::Got(..) | Reply::Resumed => Err(self.status.reason()),
+        }
+    }
+
+    /// Sends what will be answered, once the channel can be used, and waits for the answer; all of it within `after`.
+    ///
+    /// Dropping the future abandons the call: its answer is recognised when it comes, and undone.
+    pub(crate) async fn request(
+        &self,
+        name: &'static str,
+        after: Duration,
+        send: impl FnOnce(&mut Engine, ChannelKey) -> Result<CallId>,
+    ) -> Result<Reply> {
+        let requesting = async {
+            let call = self.send(send).await?;
+            Answer::new(&self.connection.shared, Some(self.key), call).await
+        };
+        match tokio::time::timeout(after, requesting).await {
+            Ok(result) => result.map_err(|error| self.explain(error)),
+            Err(_) => Err(Error::CallTimeout { method: name, after }),
+        }
+    }
+
+    /// Begins a consumer, as soon as the channel can be used: where its deliveries come from.
+    pub(crate) async fn consume(&self, subscription: Subscription, after: Duration) -> Result<Arc<Inbox>> {
+        let is_bounded = subscription.unsettled_limit().is_some();
+        let mut inbox = None;
+        let send = |engine: &mut Engine, key| {
+            let new = Arc::new(Inbox::new(engine.backlog(), is_bounded));
+            inbox = Some(new.clone());
+            engine.consume(key, subscription, new)
+        };
+        self.request(basic::Consume::NAME, after, send).await?;
+        // There is one: it was made with the call that has been answered.
+        inbox.ok_or(Error::Recovering)
+    }
+
+    /// Does something with the channel, as soon as it can be used.
+    pub(crate) async fn send<T>(&self, send: impl FnOnce(&mut Engine, ChannelKey) -> Result<T>) -> Result<T> {
+        let mut send = Some(send);
+        loop {
+            let sent = self.with(|engine, key| {
+                if engine.is_recovering(Some(key)) {
+                    return None;
+                }
+                send.take().map(|send| send(engine, key))
+            });
+            match sent {
+                Some(sent) => return sent.map_err(|error| self.explain(error)),
+                None => self.connection.shared.usable(Some(self.key)).await,
+            }
+        }
+    }
+
+    /// Waits for the answer to a call that is under way.
+    ///
+    /// Dropping the future abandons the call: its answer is recognised when it comes, and undone.
+    pub(crate) fn wait(
+        &self,
+        name: &'static str,
+        call: CallId,
+        after: Duration,
+    ) -> impl Future<Output = Result<Reply>> {
+        // Made here, not at the first poll: a future that is dropped before it abandons its call too.
+        let waiting = Answer::new(&self.connection.shared, Some(self.key), call);
+        async move {
+            match tokio::time::timeout(after, waiting).await {
+                Ok(result) => result.map_err(|error| self.explain(error)),
+                Err(_) => Err(Error::CallTimeout { method: name, after }),
+            }
+        }
+    }
+
+    /// Ready with the reason when the channel has ended.
+    pub(crate) async fn ended(&self) -> Error {
+        let (shared, key) = (&self.connection.shared, self.key);
+        shared.wait_for(WaitFor::End(key), |engine| engine.has_channel_ended(key).then_some(())).await;
+        self.status.reason()
+    }
+
+    fn unexpected<R: Request>(&self, got: &Method) -> Error {
+        use amqp_codec::Arguments;
+        Error::UnexpectedMethod { channel: self.key.id, expected: R::Reply::NAME, got: got.name() }
+    }
+}
+
+/// Cancels the consumers of these channels, then waits until what they had is acked and confirmed.
+///
+/// # Errors
+/// [`Error::DrainTimeout`] when it is not by the deadline.
+pub(crate) async fn drain(shared: &Shared, channels: &[ChannelKey], deadline: Duration) -> Result<()> {
+    shared.with(|engine| channels.iter().for_each(|&key| engine.begin_drain(key)));
+    let all = async {
+        for &key in channels {
+            shared.wait_for(WaitFor::Settled(key), |engine| engine.is_drained(key).then_some(())).await;
+        }
+    };
+    if tokio::time::timeout(deadline, all).await.is_ok() {
+        return Ok(());
+    }
+    let (unacked, unconfirmed) = shared.with(|engine| engine.unfinished(channels));
+    Err(Error::DrainTimeout { after: deadline, unacked, unconfirmed })
+}
