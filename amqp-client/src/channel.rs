@@ -18,7 +18,8 @@ use crate::{
     message::Message,
     proto::{
         calls::{CallId, Reply},
-        connection::{ChannelKey, Engine},
+        channel_ref::ChannelRef,
+        connection::Engine,
         consuming::subscription::{Place, Subscription},
         expects::Expects,
         publishing::publish::{PublishMode, Route},
@@ -94,7 +95,7 @@ impl Channel {
     /// Why the channel has ended.
     pub async fn declare_no_wait<D: Declare>(&self, entity: &D) -> Result<()> {
         let request = entity.request(false, true)?.into();
-        let sending = self.handle.send(|engine, key| engine.send_no_wait(key, request));
+        let sending = self.handle.send(|mut channel| channel.send_no_wait(request));
         let late = Error::CallTimeout { method: D::Request::NAME, after: self.call_timeout };
         timeout(self.call_timeout, sending).await.unwrap_or(Err(late))
     }
@@ -232,7 +233,8 @@ impl Channel {
     /// # Errors
     /// Why the channel has ended.
     pub async fn qos(&self, prefetch: u16) -> Result<()> {
-        self.handle.with(|engine, key| engine.limit_ack_batch(key, prefetch));
+        // One that has ended tells so below.
+        let _ = self.handle.with_channel(|mut channel| channel.limit_ack_batch(prefetch));
         let qos = basic::Qos { prefetch_count: prefetch, global: true, ..Default::default() };
         self.call(qos).await.map(drop)
     }
@@ -263,10 +265,8 @@ impl Channel {
     /// 406 for a channel in transaction mode.
     pub async fn publisher(&self) -> Result<Publisher> {
         let select = confirm::Select { no_wait: false };
-        self.request(confirm::Select::NAME, |engine, key| {
-            engine.call(key, select.into(), Expects::ConfirmSelect)
-        })
-        .await?;
+        let send = |mut channel: ChannelRef<'_>| channel.call(select.into(), Expects::ConfirmSelect);
+        self.request(confirm::Select::NAME, send).await?;
         Ok(Publisher::new(self.handle.clone()))
     }
 
@@ -331,7 +331,7 @@ impl Channel {
     /// Why the channel has ended.
     pub async fn recover(&self) -> Result<()> {
         let recover = basic::Recover { requeue: true };
-        let send = |engine: &mut Engine, key| engine.call(key, recover.into(), Expects::Recover);
+        let send = |mut channel: ChannelRef<'_>| channel.call(recover.into(), Expects::Recover);
         self.request(basic::Recover::NAME, send).await.map(drop)
     }
 
@@ -349,7 +349,7 @@ impl Channel {
     /// 406 without [`tx_select`](Self::tx_select); [`Error::TransactionLost`] when the connection was lost and recovered since the
     /// last commit: a part of the transaction was undone by that, and so is the rest.
     pub async fn tx_commit(&self) -> Result<()> {
-        if self.handle.send(|engine, key| Ok(engine.has_lost_transaction(key))).await? {
+        if self.handle.send(|channel| Ok(channel.has_lost_transaction())).await? {
             self.tx_rollback().await?;
             return Err(Error::TransactionLost { channel: self.id() });
         }
@@ -388,7 +388,7 @@ impl Channel {
 
     /// For how long the oldest delivery has been held that is not settled; `None` when all are.
     pub fn oldest_unacked(&self) -> Option<Duration> {
-        let arrived = self.handle.with(Engine::oldest_unacked)?;
+        let arrived = self.handle.with_channel(|channel| channel.acks.oldest()).ok().flatten()?;
         Some(now().saturating_duration_since(arrived))
     }
 
@@ -417,18 +417,18 @@ impl Channel {
     /// Tells whether the channel can be used at this moment. Not while it is [recovered](crate::Recovery): calls and publishes wait
     /// then; see [`is_closed`](Self::is_closed).
     pub fn is_open(&self) -> bool {
-        self.handle.with(Engine::is_channel_open)
+        self.handle.with_channel(|channel| channel.is_open()).unwrap_or(false)
     }
 
     /// Tells whether the channel has ended for good, or is being closed by this side. One that is recovered is neither this nor
     /// [open](Self::is_open).
     pub fn is_closed(&self) -> bool {
-        self.handle.with(Engine::is_channel_closed)
+        self.handle.with_channel(|channel| channel.is_closing()).unwrap_or(true)
     }
 
     async fn get_message(&self, queue: &str, no_ack: bool) -> Result<Option<Delivery>> {
         let get = basic::Get { queue: short("queue", queue)?, no_ack, ..Default::default() };
-        let send = |engine: &mut Engine, key| engine.call(key, get.into(), Expects::Get { no_ack });
+        let send = |mut channel: ChannelRef<'_>| channel.call(get.into(), Expects::Get { no_ack });
         match self.request(basic::Get::NAME, send).await? {
             Reply::Got(raw, remaining) => Ok(Some(Delivery::got(self.handle.clone(), *raw, remaining))),
             Reply::Method(_) | Reply::Resumed => Ok(None),
@@ -441,14 +441,14 @@ impl Channel {
 
     async fn transaction<R: Request>(&self, request: R) -> Result<()> {
         let expects = Expects::transaction::<R>();
-        self.request(R::NAME, |engine, key| engine.call(key, request.into(), expects)).await.map(drop)
+        self.request(R::NAME, |mut channel| channel.call(request.into(), expects)).await.map(drop)
     }
 
     /// Sends what will be answered, and waits for the answer.
     async fn request(
         &self,
         name: &'static str,
-        send: impl FnOnce(&mut Engine, ChannelKey) -> Result<CallId>,
+        send: impl FnOnce(ChannelRef<'_>) -> Result<CallId>,
     ) -> Result<Reply> {
         self.handle.request(name, self.call_timeout, send).await
     }

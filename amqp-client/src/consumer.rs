@@ -17,7 +17,7 @@ use crate::{
     delivery::Delivery,
     error::Result,
     proto::{
-        connection::Engine,
+        channel_ref::ChannelRef,
         consuming::{
             delivery::RawDelivery,
             inbox::{Inbox, Taken},
@@ -86,8 +86,8 @@ impl Consumer {
     /// The name of its queue; another than at first when the broker had named it, and has named it anew after the connection was
     /// lost. `None` when the consumer has ended.
     pub fn queue(&self) -> Option<String> {
-        let queue = self.channel.with(|engine, key| engine.queue_of_consumer(key, &self.tag));
-        queue.map(|queue| queue.to_string())
+        let queue = self.channel.with_channel(|channel| channel.queue_of(&self.tag).cloned());
+        queue.ok().flatten().map(|queue| queue.to_string())
     }
 
     /// The next delivery; the reason as the last item when the broker, the channel or the connection ended the consumer;
@@ -111,7 +111,7 @@ impl Consumer {
         let cancel = basic::Cancel { consumer_tag: self.tag.clone(), no_wait: false };
         let expects = Expects::Cancel { tag: self.tag.clone() };
         let timeout = self.channel.connection.call_timeout;
-        let send = |engine: &mut Engine, key| engine.call(key, cancel.into(), expects);
+        let send = |mut channel: ChannelRef<'_>| channel.call(cancel.into(), expects);
         self.channel.request(basic::Cancel::NAME, timeout, send).await.map(drop)
     }
 
@@ -121,7 +121,8 @@ impl Consumer {
 
     /// Asks for no more deliveries, without waiting.
     pub(crate) fn begin_cancel(&self) {
-        self.channel.with(|engine, key| engine.cancel_consumer(key, &self.tag));
+        // One whose channel has ended has ended with it.
+        let _ = self.channel.with_channel(|mut channel| channel.cancel_consumer(&self.tag));
     }
 
     /// The tag of the newest delivery handed out that is to be settled; 0 when there was none.
@@ -211,7 +212,7 @@ impl Drop for Consumer {
         let (unread, may_read) = self.inbox.drain();
         for raw in unread.iter().filter(|raw| raw.may_be_given_back()) {
             // A channel that has ended has given it back.
-            let _ = self.channel.with(|engine, key| engine.nack(key, raw.tag, true));
+            let _ = self.channel.with_channel(|mut channel| channel.nack(raw.tag, true));
         }
         if may_read {
             self.channel.with(|engine, _| engine.resume_reading());

@@ -7,10 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     error::{Error, Result},
-    proto::{
-        connection::{ChannelKey, Engine},
-        consuming::delivery::RawDelivery,
-    },
+    proto::{channel_ref::ChannelRef, consuming::delivery::RawDelivery},
     runtime::handles::ChannelHandle,
 };
 
@@ -235,7 +232,7 @@ impl Acker {
     /// # Errors
     /// Why the channel has ended: the message will be delivered again.
     pub async fn ack(self) -> Result<()> {
-        self.settle(|engine, key| engine.ack(key, self.tag))
+        self.settle(|mut channel| channel.ack(self.tag))
     }
 
     /// As [`Delivery::nack`].
@@ -243,7 +240,7 @@ impl Acker {
     /// # Errors
     /// Why the channel has ended: the message will be delivered again.
     pub async fn nack(self, requeue: bool) -> Result<()> {
-        self.settle(|engine, key| engine.nack(key, self.tag, requeue))
+        self.settle(|mut channel| channel.nack(self.tag, requeue))
     }
 
     /// As [`Delivery::reject`].
@@ -251,15 +248,15 @@ impl Acker {
     /// # Errors
     /// Why the channel has ended: the message will be delivered again.
     pub async fn reject(self, requeue: bool) -> Result<()> {
-        self.settle(|engine, key| engine.reject(key, self.tag, requeue))
+        self.settle(|mut channel| channel.reject(self.tag, requeue))
     }
 
     #[inline]
-    fn settle(&self, settle: impl FnOnce(&mut Engine, ChannelKey) -> Result<()>) -> Result<()> {
+    fn settle(&self, settle: impl FnOnce(ChannelRef<'_>) -> Result<()>) -> Result<()> {
         if self.no_ack {
             return Ok(());
         }
-        self.channel.with(settle).map_err(|error| self.channel.explain(error))
+        self.channel.with_channel(settle).flatten().map_err(|error| self.channel.explain(error))
     }
 }
 

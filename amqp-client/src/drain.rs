@@ -16,7 +16,7 @@ use crate::{
     consumer::Consumer,
     delivery::Delivery,
     error::{Error, Result},
-    proto::connection::{Engine, wait::WaitFor},
+    proto::connection::wait::WaitFor,
     runtime::{shared::Shared, waiting::Waiting},
 };
 
@@ -87,7 +87,7 @@ impl Drain {
         ready!(self.poll_deadline(cx));
         self.is_over = true;
         let channel = self.consumer.channel();
-        let (unacked, _) = channel.with(|engine, key| engine.unfinished(&[key]));
+        let unacked = channel.with_channel(|channel| channel.acks.outstanding()).unwrap_or_default();
         Poll::Ready(Some(Err(Error::DrainTimeout { after: self.after, unacked, unconfirmed: 0 })))
     }
 
@@ -97,8 +97,10 @@ impl Drain {
         }
         let newest = self.consumer.newest();
         let key = self.consumer.channel().key;
-        let is_settled = |engine: &mut Engine| engine.is_settled_up_to(key, newest).then_some(None);
-        self.waiting.poll_for(cx, WaitFor::Settled(key), is_settled)
+        self.waiting.poll_for(cx, WaitFor::Settled(key), |engine| {
+            let is_settled = engine.channel(key).map_or(true, |channel| channel.is_settled_up_to(newest));
+            is_settled.then_some(None)
+        })
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -19,9 +19,11 @@ use crate::{
     error::{Error, Result},
     message::Message,
     proto::{
-        connection::{Engine, wait::WaitFor},
+        channel::Channel,
+        channel_ref::ChannelRef,
+        connection::{ChannelKey, Engine, wait::WaitFor},
         publishing::{
-            confirms::Settled,
+            confirms::{Confirms, Settled},
             publish::{PublishMode, Route},
             returns::RawReturn,
         },
@@ -148,11 +150,17 @@ impl Publisher {
     /// # Cancel safety
     /// Can be dropped and called again.
     pub async fn flush(&self) -> Result<()> {
-        let (tag, losses) = self.channel.with(|engine, key| (engine.newest_publish(key), engine.losses(key)));
+        let (tag, losses) = self.channel.with_channel(newest_and_losses).unwrap_or_default();
         let status = &self.channel.status;
         let (shared, key) = (&self.channel.connection.shared, self.channel.key);
-        shared.wait_for(WaitFor::Confirms(key), |engine| engine.flushed(key, status, tag)).await?;
-        if self.channel.with(Engine::losses) == losses {
+        let is_flushed = |engine: &mut Engine| match engine.channel(key).map(ChannelRef::into_channel) {
+            Ok(Channel { confirms: Some(confirms), .. }) => confirms.is_settled_up_to(tag).then_some(true),
+            _ => Some(tag == 0 || status.is_settled_up_to(tag)),
+        };
+        if !shared.wait_for(WaitFor::Confirms(key), is_flushed).await {
+            return Err(status.reason());
+        }
+        if self.channel.with_channel(newest_and_losses).unwrap_or_default().1 == losses {
             return Ok(());
         }
         Err(Error::PublishLost(Box::new(self.channel.with(|engine, _| engine.loss()))))
@@ -164,8 +172,9 @@ impl Publisher {
     /// A broker takes the publishes of a channel in their order. So when it has closed the channel for one of them, that is one
     /// of these, whoever still asks for it; those before it were taken, though not all of them may be confirmed.
     pub fn unanswered(&self) -> Range<u64> {
-        let status = &self.channel.status;
-        self.channel.with(|engine, key| engine.unanswered(key, status))
+        let unanswered =
+            self.channel.with_channel(|channel| channel.confirms.as_ref().map(Confirms::unanswered));
+        unanswered.ok().flatten().unwrap_or_else(|| self.channel.status.unanswered())
     }
 
     /// Waits for the end of the publisher's channel and tells its reason.
@@ -205,13 +214,13 @@ pub(crate) async fn publish(
     patience: Patience,
 ) -> Result<u64> {
     // There is room nearly always: no timer, no place in a queue is made for it.
-    if let Some(published) = channel.with(|engine, key| engine.try_publish(key, route, message, mode)) {
+    if let Some(published) = channel.with(|engine, key| try_publish(engine, key, route, message, mode)) {
         return published.map_err(|error| channel.explain(error));
     }
     let key = channel.key;
     let mut waiting = Waiting::new(&*channel.connection.shared);
     let publishing = poll_fn(|cx| {
-        waiting.poll(cx, |engine| match engine.try_publish(key, route, message, mode) {
+        waiting.poll(cx, |engine| match try_publish(engine, key, route, message, mode) {
             Some(published) => ControlFlow::Break(published),
             None => match (patience.while_blocked, engine.blocked()) {
                 (WhileBlocked::Fail, Some(reason)) => ControlFlow::Break(Err(Error::Blocked { reason })),
@@ -220,6 +229,25 @@ pub(crate) async fn publish(
         })
     });
     patience.wait(channel, publishing).await.map_err(|error| channel.explain(error))
+}
+
+#[inline]
+fn try_publish(
+    engine: &mut Engine,
+    key: ChannelKey,
+    route: Route<'_>,
+    message: &Message,
+    mode: PublishMode,
+) -> Option<Result<u64>> {
+    match engine.channel(key) {
+        Ok(mut channel) => channel.try_publish(route, message, mode),
+        Err(error) => Some(Err(error)),
+    }
+}
+
+/// The tag of the channel's last publish in confirm mode, 0 when there was none; and how often publishes were lost.
+fn newest_and_losses(channel: ChannelRef<'_>) -> (u64, u64) {
+    channel.confirms.as_ref().map_or((0, 0), |confirms| (confirms.newest(), confirms.losses()))
 }
 
 impl Patience {
@@ -285,8 +313,7 @@ impl Future for Confirm {
             this.done = true;
             return Poll::Ready(Ok(Confirmation::Ack));
         }
-        let status = &this.channel.status;
-        let polled = this.channel.with(|engine, key| engine.poll_confirm(key, status, this.tag, cx.waker()));
+        let polled = this.poll_settled(cx);
         this.waits = true;
         this.done = polled.is_ready();
         polled.map(|settled| match settled? {
@@ -304,6 +331,17 @@ impl Confirm {
         self.tag
     }
 
+    fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<Result<Settled>> {
+        let polled = self.channel.with_channel(|mut channel| {
+            channel.confirms.as_mut().map(|confirms| confirms.poll(self.tag, cx.waker()))
+        });
+        let status = &self.channel.status;
+        match polled.ok().flatten() {
+            Some(polled) => polled.map(Ok),
+            None => Poll::Ready(status.outcome(self.tag).ok_or_else(|| status.reason())),
+        }
+    }
+
     fn is_acked(&self) -> bool {
         self.channel.status.progress.is_acked(self.tag)
     }
@@ -312,9 +350,10 @@ impl Confirm {
 impl Drop for Confirm {
     fn drop(&mut self) {
         if !self.done && !self.is_acked() {
-            self.channel.with(|engine, key| match self.waits {
-                true => engine.give_up_confirm(key, self.tag),
-                false => engine.forget_confirm(key, self.tag),
+            // Of a channel that has ended nothing is asked any more.
+            let _ = self.channel.with_channel(|mut channel| match self.waits {
+                true => channel.give_up_confirm(self.tag),
+                false => channel.forget_confirm(self.tag),
             });
         }
     }

@@ -199,8 +199,9 @@ impl Channel {
         }
     }
 
-    pub(crate) fn status(&self) -> &Arc<ChannelStatus> {
-        &self.status
+    #[inline]
+    pub(crate) fn id(&self) -> u16 {
+        self.id
     }
 
     #[inline]
@@ -226,6 +227,34 @@ impl Channel {
             Phase::Lost(_) | Phase::Restoring => Error::Recovering,
             Phase::Open | Phase::Closing => Error::ChannelEnded { channel: self.id },
         }
+    }
+
+    /// # Errors
+    /// [`Error::Recovering`] while it will be open again; or the bare fact that it has ended.
+    #[inline]
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.is_open() { Ok(()) } else { Err(self.refusal()) }
+    }
+
+    /// As [`check_open`](Self::check_open), also while it is lost or being restored.
+    #[inline]
+    pub(crate) fn check_not_closing(&self) -> Result<()> {
+        if self.is_closing() { Err(self.refusal()) } else { Ok(()) }
+    }
+
+    /// As [`check_open`](Self::check_open), while it is being restored.
+    pub(crate) fn check_restoring(&self) -> Result<()> {
+        if self.is_restoring() { Ok(()) } else { Err(self.refusal()) }
+    }
+
+    /// Whether it cannot be used, but will be again.
+    pub(crate) fn is_recovering(&self) -> bool {
+        matches!(self.phase, Phase::Lost(_) | Phase::Restoring)
+    }
+
+    /// Whether it has ended, for the reason in its status.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.status.ended.get().is_some()
     }
 
     /// Any other method.

@@ -16,8 +16,7 @@ use std::{
 };
 
 use amqp_codec::{
-    Arguments as _, Error as CodecError, FRAME_MIN_SIZE, FrameKind, Frames, Method, MethodId, ShortString,
-    Tune,
+    Arguments as _, Error as CodecError, FRAME_MIN_SIZE, FrameKind, Frames, Method, MethodId, Tune,
     frame::{HEARTBEAT, check_heartbeat},
     method::{basic, connection},
 };
@@ -26,8 +25,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::proto::{
     calls::{CallId, Calls},
     channel::{After, Channel},
+    channel_ref::ChannelRef,
     chunk::{frames_of, next_frame, whole_frames},
     consuming::inbox::Backlog,
+    gathering::Gathering,
     handshake::{Handshake, Login, Progress},
     heartbeat::{Due, Heartbeat},
     link::{Link, Window},
@@ -40,9 +41,6 @@ use crate::{
     event::Event,
     metrics::Metrics,
 };
-
-/// How long acks may wait for company while a consumer is busy.
-const ACK_DELAY: Duration = Duration::from_millis(1);
 
 /// How long room in a window of unconfirmed publishes may wait to become more.
 const WINDOW_DELAY: Duration = Duration::from_millis(1);
@@ -111,27 +109,16 @@ pub(crate) struct Engine {
     lost: Option<Error>,
     /// Attempts to recover it that have begun.
     attempts: u32,
-    /// Outgoing bytes over which publishes wait.
-    write_buffer: usize,
     warn_unacked_after: Duration,
     channel_max: u16,
     /// By number; 0 is never used.
     channels: Vec<Option<(u64, Box<Channel>)>>,
     epochs: u64,
     heartbeat: Heartbeat,
-    /// The broker takes no publishes, for this reason.
-    blocked: Option<ShortString>,
     /// Channels with deliveries to be put into inboxes.
     touched: Vec<u16>,
     /// Calls of `connection.update-secret` under way.
     secret_updates: VecDeque<CallId>,
-    /// Channels with acks waiting.
-    unflushed: Vec<u16>,
-    acks_waiting: usize,
-    /// Some of them must not wait: the broker may be out of work to send.
-    acks_urgent: bool,
-    /// While set, an ack does not wake the driver: it leaves with the batch at this time.
-    acks_gather_until: Option<Instant>,
     /// When those who wait for a window are told of what little room it has.
     windows_open_at: Option<Instant>,
     room_waiters: Waiters,
@@ -149,6 +136,9 @@ impl Engine {
     pub(crate) fn new(limits: Limits, recovers: bool, reopens: bool, now: Instant) -> Self {
         let link = Link {
             output: Output::default(),
+            write_buffer: limits.write_buffer,
+            blocked: None,
+            gathering: Gathering::default(),
             frame_max: FRAME_MAX_BEFORE_TUNE,
             calls: Calls::default(),
             wakes: Vec::new(),
@@ -172,19 +162,13 @@ impl Engine {
             lost: None,
             attempts: 0,
             restores: 0,
-            write_buffer: limits.write_buffer,
             warn_unacked_after: limits.warn_unacked_after,
             channel_max: 0,
             channels: vec![None],
             epochs: 0,
             heartbeat: Heartbeat::new(Duration::ZERO, now),
-            blocked: None,
             touched: Vec::new(),
             secret_updates: VecDeque::new(),
-            unflushed: Vec::new(),
-            acks_waiting: 0,
-            acks_urgent: false,
-            acks_gather_until: None,
             windows_open_at: None,
             room_waiters: Waiters::default(),
             state_waiters: Waiters::default(),
@@ -254,9 +238,7 @@ impl Engine {
 
     /// Acts on what has become due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.acks_gather_until.is_some_and(|until| now >= until) {
-            self.acks_gather_until = None;
-        }
+        self.link.gathering.handle_timeout(now);
         if self.windows_open_at.is_some_and(|at| now >= at) {
             self.open_windows();
         }
@@ -304,7 +286,7 @@ impl Engine {
             Phase::Closing { until, .. } => Some(until),
             _ => None,
         };
-        [self.heartbeat.deadline(), closing, self.acks_gather_until, self.windows_open_at]
+        [self.heartbeat.deadline(), closing, self.link.gathering.until(), self.windows_open_at]
             .into_iter()
             .flatten()
             .min()
@@ -341,8 +323,8 @@ impl Engine {
     /// Whom to wake of the driver, if it sleeps and has something to do.
     #[inline]
     pub(crate) fn rouse(&mut self) -> Option<Waker> {
-        let acks = self.acks_waiting > 0 && (self.acks_urgent || self.acks_gather_until.is_none());
-        let output = (acks || !self.link.output.is_empty()) && !self.driver_is_writing;
+        let output =
+            (self.link.gathering.is_due() || !self.link.output.is_empty()) && !self.driver_is_writing;
         // What was waited for may have been taken after the driver looked, and before it slept.
         let may_read = self.is_reading_paused && !self.link.backlog.is_full();
         if output || may_read || self.is_down() { self.driver.take() } else { None }
@@ -476,10 +458,10 @@ impl Engine {
             }
             Method::Connection(connection::Method::Blocked(blocked)) => {
                 self.link.events.push(Event::Blocked(blocked.reason.to_string()));
-                self.blocked = Some(blocked.reason.detach());
+                self.link.blocked = Some(blocked.reason.detach());
             }
             Method::Connection(connection::Method::Unblocked(_)) => {
-                self.blocked = None;
+                self.link.blocked = None;
                 self.link.events.push(Event::Unblocked);
                 self.room_waiters.wake_all(&mut self.link.wakes);
             }
@@ -511,59 +493,43 @@ impl Engine {
 
     /// Queues the acks that wait, and has those that come within the next moment gather.
     fn flush_acks(&mut self, now: Instant) {
-        if self.acks_waiting == 0 {
+        if !self.link.gathering.has_some() {
             return;
         }
-        self.acks_waiting = 0;
-        self.acks_urgent = false;
-        for id in self.unflushed.drain(..) {
+        let mut gathering = std::mem::take(&mut self.link.gathering);
+        gathering.flush(now, |id| {
             if let Some(Some((_, channel))) = self.channels.get_mut(usize::from(id)) {
                 channel.flush_acks(&mut self.link);
             }
-        }
-        self.acks_gather_until = Some(now + ACK_DELAY);
+        });
+        self.link.gathering = gathering;
     }
 
-    fn channel_of(&mut self, key: ChannelKey) -> Option<(&mut Channel, &mut Link)> {
-        match self.channels.get_mut(usize::from(key.id)) {
-            Some(Some((epoch, channel))) if *epoch == key.epoch => Some((channel, &mut self.link)),
-            _ => None,
-        }
-    }
-
-    /// The channel while it can be used.
+    /// A channel, borrowed with what it shares with the others.
     ///
     /// # Errors
-    /// [`Error::Recovering`] while it will be again; or why the connection, or the bare fact that the channel, has ended.
+    /// Why the connection, or the bare fact that the channel, has ended.
     #[inline]
-    fn open_channel_of(&mut self, key: ChannelKey) -> Result<(&mut Channel, &mut Link)> {
-        self.channel_in(key, Channel::is_open)
-    }
-
-    /// As [`open_channel_of`](Self::open_channel_of), also while the channel is being restored.
-    #[inline]
-    fn live_channel_of(&mut self, key: ChannelKey) -> Result<(&mut Channel, &mut Link)> {
-        self.channel_in(key, Channel::is_live)
-    }
-
-    #[inline]
-    fn channel_in(
-        &mut self,
-        key: ChannelKey,
-        is_fit: impl FnOnce(&Channel) -> bool,
-    ) -> Result<(&mut Channel, &mut Link)> {
+    pub(crate) fn channel(&mut self, key: ChannelKey) -> Result<ChannelRef<'_>> {
         match self.channels.get_mut(usize::from(key.id)) {
             Some(Some((epoch, channel))) if *epoch == key.epoch => {
-                if is_fit(channel) {
-                    return Ok((channel, &mut self.link));
-                }
-                Err(channel.refusal())
+                Ok(ChannelRef::new(channel, &mut self.link))
             }
             _ => Err(match &self.phase {
                 Phase::Closing { reason, .. } | Phase::Ended(reason) => reason.clone(),
                 _ => Error::ChannelEnded { channel: key.id },
             }),
         }
+    }
+
+    /// The channels that are `wanted`.
+    fn channels_that(&self, wanted: impl Fn(&Channel) -> bool) -> Vec<ChannelKey> {
+        let channels = (0u16..).zip(&self.channels);
+        let wanted = channels.filter_map(|(id, slot)| {
+            let (epoch, channel) = slot.as_ref()?;
+            wanted(channel).then_some(ChannelKey { id, epoch: *epoch })
+        });
+        wanted.collect()
     }
 
     fn free_channel_id(&mut self) -> Result<u16> {

@@ -7,6 +7,7 @@ use amqp_codec::{Arguments, Frame, Method, ShortString, frame};
 use crate::proto::{
     calls::Calls,
     consuming::{inbox::Backlog, subscription::Subscription},
+    gathering::Gathering,
     output::Output,
     publishing::{
         confirms::Confirms,
@@ -23,6 +24,11 @@ use crate::{
 
 pub(crate) struct Link {
     pub(crate) output: Output,
+    /// Outgoing bytes over which publishes wait.
+    pub(crate) write_buffer: usize,
+    /// The broker takes no publishes, for this reason.
+    pub(crate) blocked: Option<ShortString>,
+    pub(crate) gathering: Gathering,
     /// The largest frame in either direction, as agreed on.
     pub(crate) frame_max: usize,
     pub(crate) calls: Calls,
@@ -83,6 +89,12 @@ impl Link {
     pub(crate) fn send_method(&mut self, channel: u16, method: Method) -> Result<()> {
         self.metrics.frames_sent += 1;
         Frame::Method(channel, method).encode(self.frame_max, self.output.buffer()).map_err(Error::Invalid)
+    }
+
+    /// Whether publishes need not wait for the transport or the broker.
+    #[inline]
+    pub(crate) fn has_room_to_send(&self) -> bool {
+        self.output.len() < self.write_buffer && self.blocked.is_none()
     }
 
     /// Tells whether the body is over the limit.

@@ -5,10 +5,12 @@
 
 pub(crate) mod calls;
 pub(crate) mod channel;
+pub(crate) mod channel_ref;
 pub(crate) mod chunk;
 pub(crate) mod connection;
 pub(crate) mod consuming;
 pub(crate) mod expects;
+pub(crate) mod gathering;
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;
 pub(crate) mod link;

@@ -12,7 +12,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     error::{Error, Result},
     event::{Event, Skipped},
-    proto::{connection::ChannelKey, consuming::subscription::Subscription, registry::RecordedQueue},
+    proto::{
+        channel_ref::ChannelRef, connection::ChannelKey, consuming::subscription::Subscription,
+        registry::RecordedQueue,
+    },
     recovery::redeclare::Topology,
     runtime::answers::Answers,
 };
@@ -75,7 +78,7 @@ impl<'a> Holding<'a> {
     }
 
     pub(crate) fn keep_consumer(&mut self, key: ChannelKey, subscription: Subscription, error: Error) {
-        self.answers.shared.with(|engine| engine.hold_consumer(key, subscription.tag()));
+        self.with_channel(key, |channel| channel.hold_consumer(subscription.tag()));
         let error = error.about_queue(&subscription.consume.queue.to_string());
         self.items.push(Held { what: What::Consumer(key, subscription), error });
     }
@@ -140,11 +143,12 @@ impl<'a> Holding<'a> {
         match what {
             What::Queue(queue) => self.queue(queue).await,
             What::Consumer(key, subscription) => {
-                if !self.answers.shared.with(|engine| engine.is_consumer_held(*key, subscription.tag())) {
+                let tag = subscription.tag();
+                if self.with_channel(*key, |channel| channel.is_consumer_held(tag)) != Some(true) {
                     return Ok(Attempt::Gone);
                 }
                 match self.look_at(&subscription.consume.queue).await? {
-                    Ok(0) => self.resume(*key, subscription.tag()).await,
+                    Ok(0) => self.resume(*key, tag).await,
                     Ok(_) => Ok(Attempt::NotYet),
                     Err(error) => Ok(Attempt::Refused(error)),
                 }
@@ -172,7 +176,9 @@ impl<'a> Holding<'a> {
             match self.resume(key, &tag).await? {
                 Attempt::Refused(error) => self.fail(key, &tag, name, error),
                 // Its queue is there: it begins with its channel.
-                Attempt::NotYet => self.answers.shared.with(|engine| engine.release_consumer(key, &tag)),
+                Attempt::NotYet => {
+                    self.with_channel(key, |channel| channel.release_consumer(&tag));
+                }
                 Attempt::Released | Attempt::Gone => {}
             }
         }
@@ -199,7 +205,8 @@ impl<'a> Holding<'a> {
 
     /// Begins a consumer on its channel. Should the broker refuse after all, that channel is opened again.
     async fn resume(&self, key: ChannelKey, tag: &ShortString) -> Result<Attempt> {
-        let call = match self.answers.shared.with(|engine| engine.resume_held_consumer(key, tag)) {
+        let resuming = self.answers.shared.with(|engine| engine.channel(key)?.resume_held_consumer(tag));
+        let call = match resuming {
             Ok(Some(call)) => call,
             Ok(None) | Err(Error::ChannelEnded { .. }) => return Ok(Attempt::Gone),
             Err(Error::Recovering) => return Ok(Attempt::NotYet),
@@ -207,7 +214,7 @@ impl<'a> Holding<'a> {
         };
         match self.answers.wait(self.answers.due(key, call)).await {
             Ok(_) => {
-                self.answers.shared.with(|engine| engine.consumer_resumed(key));
+                self.with_channel(key, |channel| channel.consumer_resumed());
                 Ok(Attempt::Released)
             }
             // The channel ended for something else that was under way. Where it is opened again, the consumer begins with it.
@@ -215,7 +222,7 @@ impl<'a> Holding<'a> {
                 Ok(Attempt::Gone)
             }
             Err(error) if error.is_channel_error() => {
-                self.answers.shared.with(|engine| engine.hold_consumer(key, tag));
+                self.with_channel(key, |channel| channel.hold_consumer(tag));
                 Ok(Attempt::Refused(error))
             }
             Err(error) => Err(error),
@@ -240,6 +247,11 @@ impl<'a> Holding<'a> {
     fn fail(&self, key: ChannelKey, tag: &ShortString, queue: &ShortString, error: Error) {
         self.answers.shared.with(|engine| engine.fail_consumer(key, tag, error.clone()));
         self.tell(Event::NotRestored(Skipped { what: name_consumer(tag, queue), error }));
+    }
+
+    /// Does something with a channel, unless that has ended.
+    fn with_channel<T>(&self, key: ChannelKey, work: impl FnOnce(&mut ChannelRef<'_>) -> T) -> Option<T> {
+        self.answers.shared.with(|engine| engine.channel(key).ok().map(|mut channel| work(&mut channel)))
     }
 
     fn tell(&self, event: Event) {

@@ -149,7 +149,7 @@ impl<'a> Topology<'a> {
                 let sending = self
                     .answers
                     .shared
-                    .with(|engine| engine.call_to_restore(key, method.clone(), answer_to(method)));
+                    .with(|engine| engine.channel(key)?.call_to_restore(method.clone(), answer_to(method)));
                 sent.push(sending.map(|call| self.answers.due(key, call)));
             }
             for sending in sent {

@@ -125,10 +125,7 @@ impl Restorer<'_> {
     /// Channels that the broker closed for an error, while the connection goes on.
     async fn lost_channels(&self) -> Result<()> {
         let lost = self.answers.shared.with(|engine| engine.lost_channels());
-        let causes: Vec<_> = lost
-            .iter()
-            .filter_map(|&key| Some((key, self.answers.shared.with(|e| e.cause_of_loss(key))?)))
-            .collect();
+        let causes: Vec<_> = lost.iter().filter_map(|&key| Some((key, self.cause_of_loss(key)?))).collect();
         self.channels(lost, &mut Recovered::default(), None).await?;
         for (key, cause) in causes {
             self.answers.shared.with(|engine| engine.tell_reopened(key, cause));
@@ -208,8 +205,8 @@ impl Restorer<'_> {
             let mut beginning = Vec::new();
             for Opened { key, subscriptions, .. } in opened.values_mut() {
                 if let Some(subscription) = subscriptions.pop() {
-                    match self.answers.shared.with(|engine| engine.resume_consumer(*key, subscription.tag()))
-                    {
+                    let tag = subscription.tag();
+                    match self.answers.shared.with(|engine| engine.channel(*key)?.resume_consumer(tag)) {
                         Ok(Some(call)) => beginning.push((*key, subscription, self.answers.due(*key, call))),
                         // Its user has closed the channel, or dropped the consumer, meanwhile.
                         Ok(None) | Err(Error::ChannelEnded { .. }) => {}
@@ -235,7 +232,7 @@ impl Restorer<'_> {
                             }
                             _ => self.fail(key, &subscription, error, report),
                         }
-                        if self.answers.shared.with(|engine| engine.cause_of_loss(key)).is_some() {
+                        if self.cause_of_loss(key).is_some() {
                             closed.push(key);
                         }
                     }
@@ -243,6 +240,11 @@ impl Restorer<'_> {
                 }
             }
         }
+    }
+
+    /// Why a channel is to be opened again.
+    fn cause_of_loss(&self, key: ChannelKey) -> Option<Error> {
+        self.answers.shared.with(|engine| engine.channel(key).ok()?.lost_for().cloned())
     }
 
     fn fail(&self, key: ChannelKey, subscription: &Subscription, error: Error, report: &mut Recovered) {

@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
     proto::{
         calls::{CallId, Reply},
+        channel_ref::ChannelRef,
         connection::{ChannelKey, Engine, wait::WaitFor},
         consuming::{inbox::Inbox, subscription::Subscription},
         expects::Expects,
@@ -108,6 +109,15 @@ impl ChannelHandle {
         self.connection.shared.with(|engine| work(engine, self.key))
     }
 
+    /// Does something with the channel.
+    ///
+    /// # Errors
+    /// Why it has ended.
+    #[inline]
+    pub(crate) fn with_channel<R>(&self, work: impl FnOnce(ChannelRef<'_>) -> R) -> Result<R> {
+        self.with(|engine, key| engine.channel(key).map(work))
+    }
+
     /// The reason the channel ended instead of the bare fact.
     pub(crate) fn explain(&self, error: Error) -> Error {
         match (&error, self.status.ended.get()) {
@@ -119,7 +129,7 @@ impl ChannelHandle {
     /// Calls a method and waits for its answer.
     pub(crate) async fn call<R: Request>(&self, request: R, timeout: Duration) -> Result<R::Reply> {
         let expects = Expects::reply_to::<R>();
-        let send = |engine: &mut Engine, key| engine.call(key, request.into(), expects);
+        let send = |mut channel: ChannelRef<'_>| channel.call(request.into(), expects);
         match self.request(R::NAME, timeout, send).await? {
             Reply::Method(method) => {
                 R::Reply::try_from(method).map_err(|method| self.unexpected::<R>(&method))
@@ -135,7 +145,7 @@ impl ChannelHandle {
         &self,
         name: &'static str,
         after: Duration,
-        send: impl FnOnce(&mut Engine, ChannelKey) -> Result<CallId>,
+        send: impl FnOnce(ChannelRef<'_>) -> Result<CallId>,
     ) -> Result<Reply> {
         let requesting = async {
             let call = self.send(send).await?;
@@ -149,12 +159,11 @@ impl ChannelHandle {
 
     /// Begins a consumer, as soon as the channel can be used: where its deliveries come from.
     pub(crate) async fn consume(&self, subscription: Subscription, after: Duration) -> Result<Arc<Inbox>> {
-        let is_bounded = subscription.unsettled_limit().is_some();
         let mut inbox = None;
-        let send = |engine: &mut Engine, key| {
-            let new = Arc::new(Inbox::new(engine.backlog(), is_bounded));
-            inbox = Some(new.clone());
-            engine.consume(key, subscription, new)
+        let send = |mut channel: ChannelRef<'_>| {
+            let (call, new) = channel.consume(subscription)?;
+            inbox = Some(new);
+            Ok(call)
         };
         self.request(basic::Consume::NAME, after, send).await?;
         // There is one: it was made with the call that has been answered.
@@ -162,14 +171,13 @@ impl ChannelHandle {
     }
 
     /// Does something with the channel, as soon as it can be used.
-    pub(crate) async fn send<T>(&self, send: impl FnOnce(&mut Engine, ChannelKey) -> Result<T>) -> Result<T> {
+    pub(crate) async fn send<T>(&self, send: impl FnOnce(ChannelRef<'_>) -> Result<T>) -> Result<T> {
         let mut send = Some(send);
         loop {
-            let sent = self.with(|engine, key| {
-                if engine.is_recovering(Some(key)) {
-                    return None;
-                }
-                send.take().map(|send| send(engine, key))
+            let sent = self.with(|engine, key| match engine.channel(key) {
+                Ok(channel) if channel.is_recovering() => None,
+                Ok(channel) => send.take().map(|send| send(channel)),
+                Err(error) => Some(Err(error)),
             });
             match sent {
                 Some(sent) => return sent.map_err(|error| self.explain(error)),
@@ -200,7 +208,8 @@ impl ChannelHandle {
     /// Ready with the reason when the channel has ended.
     pub(crate) async fn ended(&self) -> Error {
         let (shared, key) = (&self.connection.shared, self.key);
-        shared.wait_for(WaitFor::End(key), |engine| engine.has_channel_ended(key).then_some(())).await;
+        let has_ended = |engine: &mut Engine| engine.channel(key).map_or(true, |channel| channel.has_ended());
+        shared.wait_for(WaitFor::End(key), |engine| has_ended(engine).then_some(())).await;
         self.status.reason()
     }
 
@@ -215,15 +224,31 @@ impl ChannelHandle {
 /// # Errors
 /// [`Error::DrainTimeout`] when it is not by the deadline.
 pub(crate) async fn drain(shared: &Shared, channels: &[ChannelKey], deadline: Duration) -> Result<()> {
-    shared.with(|engine| channels.iter().for_each(|&key| engine.begin_drain(key)));
+    shared.with(|engine| {
+        for &key in channels {
+            if let Ok(mut channel) = engine.channel(key) {
+                channel.cancel_consumers();
+            }
+        }
+    });
     let all = async {
         for &key in channels {
-            shared.wait_for(WaitFor::Settled(key), |engine| engine.is_drained(key).then_some(())).await;
+            let is_drained =
+                |engine: &mut Engine| engine.channel(key).map_or(true, |channel| channel.is_drained());
+            shared.wait_for(WaitFor::Settled(key), |engine| is_drained(engine).then_some(())).await;
         }
     };
     if tokio::time::timeout(deadline, all).await.is_ok() {
         return Ok(());
     }
-    let (unacked, unconfirmed) = shared.with(|engine| engine.unfinished(channels));
+    let (unacked, unconfirmed) = shared.with(|engine| unfinished(engine, channels));
     Err(Error::DrainTimeout { after: deadline, unacked, unconfirmed })
+}
+
+/// Deliveries unacked and publishes unconfirmed on these channels.
+fn unfinished(engine: &mut Engine, channels: &[ChannelKey]) -> (usize, usize) {
+    channels.iter().fold((0, 0), |(unacked, unconfirmed), &key| {
+        let of_channel = engine.channel(key).map_or((0, 0), |channel| channel.unfinished());
+        (unacked + of_channel.0, unconfirmed + of_channel.1)
+    })
 }

@@ -99,9 +99,9 @@ impl Engine {
     }
 
     fn leave_transport(&mut self) {
-        self.acks_gather_until = None;
+        self.link.gathering.stop();
         self.windows_open_at = None;
-        self.blocked = None;
+        self.link.blocked = None;
         self.heartbeat.stop();
         self.state_waiters.wake_all(&mut self.link.wakes);
         self.link.wakes.extend(self.driver.take());
@@ -137,9 +137,7 @@ impl Engine {
 
     fn forget_waiting(&mut self) {
         self.touched.clear();
-        self.unflushed.clear();
-        self.acks_waiting = 0;
-        self.acks_urgent = false;
+        self.link.gathering.forget();
         self.room_waiters.wake_all(&mut self.link.wakes);
     }
 }

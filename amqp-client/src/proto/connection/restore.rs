@@ -2,15 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amqp_codec::{Method, ShortString};
+use amqp_codec::ShortString;
 
 use super::{ChannelKey, Engine, Phase};
 use crate::{
     error::{Error, Result},
     event::{Event, Recovered},
     proto::{
-        calls::CallId, consuming::subscription::Subscription, expects::Expects, registry::Registry,
-        status::ChannelStatus,
+        calls::CallId, consuming::subscription::Subscription, registry::Registry, status::ChannelStatus,
     },
 };
 
@@ -31,12 +30,7 @@ impl Engine {
 
     /// The channels that are to be opened again.
     pub(crate) fn lost_channels(&self) -> Vec<ChannelKey> {
-        let channels = self.channels.iter().enumerate();
-        let lost = channels.filter_map(|(id, slot)| {
-            let (epoch, channel) = slot.as_ref()?;
-            channel.lost_for().is_some().then_some(ChannelKey { id: id as u16, epoch: *epoch })
-        });
-        lost.collect()
+        self.channels_that(|channel| channel.lost_for().is_some())
     }
 
     /// Opens a channel to restore the connection with. A refusal ends it for good: what is left to do is done on another.
@@ -45,19 +39,6 @@ impl Engine {
             Phase::Restoring | Phase::Open => self.open_any_channel(false),
             _ => Err(self.loss()),
         }
-    }
-
-    /// Sends a method on the channel to restore with; it is not recorded once more.
-    pub(crate) fn call_to_restore(
-        &mut self,
-        key: ChannelKey,
-        method: Method,
-        expects: Expects,
-    ) -> Result<CallId> {
-        let registry = self.link.registry.take();
-        let call = self.call(key, method, expects);
-        self.link.registry = registry;
-        call
     }
 
     pub(crate) fn registry(&mut self) -> Option<&mut Registry> {
@@ -88,37 +69,29 @@ impl Engine {
         if !matches!(self.phase, Phase::Restoring | Phase::Open) {
             return Err(self.loss());
         }
-        let (channel, link) = self.channel_in(key, |channel| channel.lost_for().is_some())?;
-        let calls = channel.reopen(link)?;
-        Ok((calls, channel.subscriptions()))
+        self.channel(key)?.reopen()
     }
 
     /// Ends a channel that cannot be restored.
     pub(crate) fn end_channel(&mut self, key: ChannelKey, reason: &Error) {
-        if let Some((channel, link)) = self.channel_of(key) {
-            channel.end(link, reason);
+        if let Ok(mut channel) = self.channel(key) {
+            channel.end(reason);
             self.free_channel(key.id);
         }
     }
 
-    /// Begins a consumer again; the call to wait for, `None` when its user has gone.
-    pub(crate) fn resume_consumer(&mut self, key: ChannelKey, tag: &ShortString) -> Result<Option<CallId>> {
-        let (channel, link) = self.channel_in(key, super::Channel::is_restoring)?;
-        channel.resume_consumer(link, tag)
-    }
-
     /// A consumer that cannot begin again ends.
     pub(crate) fn fail_consumer(&mut self, key: ChannelKey, tag: &ShortString, reason: Error) {
-        if let Some((channel, link)) = self.channel_of(key) {
-            channel.fail_consumer(link, tag, reason);
+        if let Ok(mut channel) = self.channel(key) {
+            channel.fail_consumer(tag, reason);
         }
         self.forget_queues_without_consumers();
     }
 
     /// A channel is as it was. Returns how many publishes were made again.
     pub(crate) fn channel_restored(&mut self, key: ChannelKey) -> usize {
-        let Ok((channel, link)) = self.channel_in(key, super::Channel::is_restoring) else { return 0 };
-        let republished = channel.restored(link);
+        let restored = self.channel(key).ok().and_then(|mut channel| channel.restored());
+        let Some(republished) = restored else { return 0 };
         self.state_waiters.wake_all(&mut self.link.wakes);
         republished
     }
@@ -146,11 +119,6 @@ impl Engine {
     /// A channel that the broker had closed is as it was.
     pub(crate) fn tell_reopened(&mut self, key: ChannelKey, cause: Error) {
         self.link.events.push(Event::ChannelReopened { channel: key.id, cause });
-    }
-
-    /// Why a channel is to be opened again.
-    pub(crate) fn cause_of_loss(&mut self, key: ChannelKey) -> Option<Error> {
-        self.channel_of(key)?.0.lost_for().cloned()
     }
 
     /// A lost connection is tried again, after this pause.
@@ -192,10 +160,5 @@ impl Engine {
                 registry.last_consumer_gone(&queue);
             }
         }
-    }
-
-    /// The queue that a consumer is of, by its present name.
-    pub(crate) fn queue_of_consumer(&mut self, key: ChannelKey, tag: &ShortString) -> Option<ShortString> {
-        self.channel_of(key)?.0.queue_of(tag).cloned()
     }
 }

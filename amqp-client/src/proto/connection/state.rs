@@ -19,7 +19,7 @@ impl Engine {
     }
 
     pub(crate) fn state(&self) -> State {
-        match (&self.phase, &self.blocked) {
+        match (&self.phase, &self.link.blocked) {
             (Phase::Down(_) | Phase::Handshake(_) | Phase::Restoring, _) => {
                 let reason = self.lost.clone().unwrap_or(Error::ConnectionEnded);
                 State::Recovering { reason, attempt: self.attempts }

@@ -58,16 +58,26 @@ impl Engine {
         }
     }
 
+    /// What a publish waits for that found no room.
+    pub(crate) fn blocker_of_publish(&mut self, key: ChannelKey) -> WaitFor {
+        match self.channel(key) {
+            Ok(channel) if channel.is_recovering() => WaitFor::State,
+            Ok(channel) if !channel.link.has_room_to_send() => WaitFor::Room,
+            _ => WaitFor::Window(key),
+        }
+    }
+
     /// Nobody waits for a channel that has ended.
     fn waiters(&mut self, what: WaitFor) -> Option<&mut Waiters> {
         match what {
             WaitFor::State => Some(&mut self.state_waiters),
             WaitFor::Room => Some(&mut self.room_waiters),
-            WaitFor::Window(key) => Some(&mut self.channel_of(key)?.0.window_waiters),
-            WaitFor::Settled(key) => Some(&mut self.channel_of(key)?.0.drain_waiters),
-            WaitFor::End(key) => Some(&mut self.channel_of(key)?.0.end_waiters),
+            WaitFor::Window(key) => Some(&mut self.channel(key).ok()?.into_channel().window_waiters),
+            WaitFor::Settled(key) => Some(&mut self.channel(key).ok()?.into_channel().drain_waiters),
+            WaitFor::End(key) => Some(&mut self.channel(key).ok()?.into_channel().end_waiters),
             WaitFor::Confirms(key) => {
-                self.channel_of(key)?.0.confirms.as_mut().map(|confirms| &mut confirms.flush_waiters)
+                let confirms = self.channel(key).ok()?.into_channel().confirms.as_mut();
+                confirms.map(|confirms| &mut confirms.flush_waiters)
             }
         }
     }
