@@ -1,10 +1,9 @@
 //! From options and URIs to an open connection.
 
-pub(crate) mod backoff;
+pub(crate) mod dial;
 pub(crate) mod options;
 pub(crate) mod recovery;
 pub(crate) mod tls;
-pub(crate) mod transport;
 pub(crate) mod uri;
 
 use std::{io, sync::Arc};
@@ -13,13 +12,19 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    connect::{options::ConnectOptions, transport::BoxedStream, uri::Uri},
+    connect::{
+        dial::{
+            dialer::{Connector, Dialer, Target},
+            transport::BoxedStream,
+        },
+        options::ConnectOptions,
+        uri::Uri,
+    },
     connection::Connection,
     error::Result,
     proto::connection::Engine,
     recovery::connection_task::{ConnectionTask, first_connect},
     runtime::{
-        dial::{Connector, Dialer, Target},
         handles::ConnectionHandle,
         shared::{Shared, now},
         trace::Trace,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use amqp_codec::{Table, Value};
 
 use crate::{
-    connect::backoff::Backoff,
     error::{Error, Result},
+    runtime::backoff::Backoff,
 };
 
 /// How to consume.

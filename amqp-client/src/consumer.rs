@@ -13,7 +13,6 @@ use amqp_codec::{Arguments, ShortString, method::basic};
 use futures_core::Stream;
 
 use crate::{
-    connect::backoff::Backoff,
     delivery::Delivery,
     error::Result,
     proto::{
@@ -25,8 +24,11 @@ use crate::{
         },
         expects::Expects,
     },
-    recovery::resubscribe::{Resubscribing, resubscribe},
-    runtime::handles::ChannelHandle,
+    runtime::{
+        backoff::Backoff,
+        handles::ChannelHandle,
+        resubscribe::{Resubscribing, resubscribe},
+    },
 };
 
 /// Bytes handed out after which they are taken off the account of what waits.

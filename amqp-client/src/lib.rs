@@ -112,7 +112,6 @@ mod topology;
 
 pub use amqp_codec::{Array, Properties, ReplyCode, Report, Secret, ShortString, Table, Value};
 pub use channel::Channel;
-pub use connect::backoff::Backoff;
 pub use connect::connect;
 pub use connect::options::ConnectOptions;
 pub use connect::recovery::Recovery;
@@ -134,4 +133,5 @@ pub use login::sasl::{Mechanism, SaslMechanism};
 pub use message::Message;
 pub use metrics::Metrics;
 pub use publisher::{Confirm, Confirmation, Publisher, Returned, WhileBlocked};
+pub use runtime::backoff::Backoff;
 pub use topology::{Binding, DeleteOptions, Exchange, Overflow, Queue, QueueInfo};

@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use crate::{channel::Channel, connect::backoff::Backoff, error::Result};
+use crate::{channel::Channel, error::Result, runtime::backoff::Backoff};
 
 /// How a connection is recovered when it was lost; see [`ConnectOptions::recovery`](crate::ConnectOptions::recovery).
 ///

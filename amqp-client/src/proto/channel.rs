@@ -26,11 +26,11 @@ use crate::proto::{
         acks::Acks, delivery::RawDelivery, holders::Holder, inbox::Inbox, subscription::Subscription,
     },
     expects::Expects,
+    ground::waiters::Waiters,
     link::Link,
     publishing::confirms::Confirms,
     status::ChannelStatus,
     transaction::Transaction,
-    waiters::Waiters,
 };
 use crate::{
     error::{Close, Error, Result},

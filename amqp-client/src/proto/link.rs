@@ -7,8 +7,8 @@ use amqp_codec::{Arguments, Frame, Method, ShortString, frame};
 use crate::proto::{
     calls::Calls,
     consuming::{inbox::Backlog, subscription::Subscription},
-    gathering::Gathering,
-    output::Output,
+    ground::gathering::Gathering,
+    ground::output::Output,
     publishing::{
         confirms::Confirms,
         publish::{self, Route},

@@ -12,16 +12,13 @@ use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, info};
 
 use crate::{
-    connect::recovery::Recovery,
+    connect::{
+        dial::dialer::{Dialed, Dialer, is_final},
+        recovery::Recovery,
+    },
     error::Error,
     recovery::restore::Restorer,
-    runtime::{
-        answers::Answers,
-        dial::{Dialed, Dialer, is_final},
-        handles::ConnectionHandle,
-        secret::Refresh,
-        shared::Shared,
-    },
+    runtime::{answers::Answers, handles::ConnectionHandle, secret::Refresh, shared::Shared},
 };
 
 pub(crate) struct ConnectionTask {

@@ -4,4 +4,3 @@ pub(crate) mod connection_task;
 pub(crate) mod holding;
 pub(crate) mod redeclare;
 pub(crate) mod restore;
-pub(crate) mod resubscribe;

@@ -17,7 +17,7 @@ use tokio_util::io::poll_read_buf;
 
 use crate::{
     error::Error,
-    proto::{connection::Engine, output::Output},
+    proto::{connection::Engine, ground::output::Output},
     runtime::{
         read_buffer::ReadBuffer,
         shared::{Shared, now},

@@ -6,7 +6,6 @@ use parking_lot::Mutex;
 use tracing::{Span, debug, debug_span, field, info, info_span, warn};
 
 use crate::{
-    connect::uri::Uri,
     error::Error,
     event::{Event, Skipped},
 };
@@ -23,12 +22,12 @@ impl Trace {
     }
 
     /// A host is tried.
-    pub(crate) fn begin(&self, uri: &Uri, name: Option<&str>) {
+    pub(crate) fn begin(&self, peer: &str, vhost: &str, name: Option<&str>) {
         let connection = info_span!(
             parent: None,
             "connection",
-            peer = uri.address(),
-            vhost = uri.vhost,
+            peer,
+            vhost,
             name = field::Empty
         );
         if let Some(name) = name {

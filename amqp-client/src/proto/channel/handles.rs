@@ -11,8 +11,8 @@ use super::{Channel, Due, Phase};
 use crate::{
     error::{Error, Result},
     proto::{
-        calls::CallId, expects::Expects, link::Link, publishing::confirms::Confirms, registry::Registry,
-        waiters::Waiters,
+        calls::CallId, expects::Expects, ground::waiters::Waiters, link::Link,
+        publishing::confirms::Confirms, registry::Registry,
     },
 };
 

@@ -3,7 +3,7 @@
 use std::task::Waker;
 
 use super::{ChannelKey, Engine};
-use crate::proto::waiters::{Place, Waiters};
+use crate::proto::ground::waiters::{Place, Waiters};
 
 /// What is waited for. Who waits for the same is woken together, and looks again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

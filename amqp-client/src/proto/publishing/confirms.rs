@@ -17,13 +17,13 @@ use bytes::Bytes;
 
 use crate::error::Error;
 use crate::proto::{
+    ground::waiters::Waiters,
     publishing::{
         republish::Kept,
         returns::{Mandatory, RawReturn},
         unconfirmed::{Asker, Unconfirmed},
         wire_tags::WireTags,
     },
-    waiters::Waiters,
 };
 
 /// So many publishes that were given up can still be told from others when they come back.

@@ -4,7 +4,7 @@ use amqp_codec::{Error as CodecError, ShortString, borrowed, content::body_frame
 use bytes::BufMut;
 
 use crate::message::Message;
-use crate::proto::output::{COPY_LIMIT, Output};
+use crate::proto::ground::output::{COPY_LIMIT, Output};
 
 /// What `basic.publish` says beside the message.
 #[derive(Clone, Copy, Debug)]

@@ -10,12 +10,12 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use crate::{
-    connect::backoff::Backoff,
     error::{Error, Result},
     proto::{
         consuming::{inbox::Inbox, subscription::Subscription},
         registry::{RecordedBinding, RecordedQueue},
     },
+    runtime::backoff::Backoff,
     runtime::handles::ChannelHandle,
 };
 

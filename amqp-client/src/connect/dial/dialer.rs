@@ -10,8 +10,8 @@ use tracing::debug;
 use crate::connect::tls;
 use crate::{
     connect::{
+        dial::transport::{self, BoxedStream},
         options::ConnectOptions,
-        transport::{self, BoxedStream},
         uri::Uri,
     },
     error::{Error, Result, tls_error::TlsError},
@@ -149,7 +149,7 @@ impl Dialer {
             tune: options.tune(uri),
             client_properties: options.client_properties()?,
         };
-        shared.trace.begin(uri, options.name.as_deref());
+        shared.trace.begin(&uri.address(), &uri.vhost, options.name.as_deref());
         shared.with(|engine| engine.begin(login, now()));
         let mut driver = Driver::new(shared.clone(), stream);
         let mut opening = Waiting::new(&**shared);
