@@ -6,9 +6,9 @@
 mod broker;
 mod client;
 mod codec;
-mod engine;
 mod every_broker;
 mod interop;
 mod messaging;
 mod recovery;
+mod scripted;
 mod tidy;
