@@ -8,7 +8,7 @@ use crate::{
         entities::ids::ConnectionId,
         vhost::{
             Vhost,
-            inspect::{BindingInfo, ChannelInfo, ExchangeInfo, Place, QueueInfo},
+            inspect::{BindingInfo, ChannelInfo, ExchangeInfo, InspectionCursor, QueueInfo},
         },
     },
     server::host::Host,
@@ -74,7 +74,7 @@ impl Broker {
     /// assert!(broker.exchanges("/").iter().any(|exchange| exchange.name == "amq.topic"));
     /// ```
     pub fn exchanges(&self, vhost: &str) -> Vec<ExchangeInfo> {
-        let mut infos = all(self.inner.host(vhost), |vhost, _, place| vhost.exchange_infos(place));
+        let mut infos = all(self.inner.host(vhost), |vhost, _, cursor| vhost.exchange_infos(cursor));
         infos.sort_by(|a, b| a.name.cmp(&b.name));
         infos
     }
@@ -82,11 +82,11 @@ impl Broker {
     /// The bindings of a virtual host, by source, destination and key, without those of the default
     /// exchange.
     pub fn bindings(&self, vhost: &str) -> Vec<BindingInfo> {
-        let mut infos = all(self.inner.host(vhost), |vhost, _, place| vhost.binding_infos(place));
-        let place = |info: &BindingInfo| {
+        let mut infos = all(self.inner.host(vhost), |vhost, _, cursor| vhost.binding_infos(cursor));
+        let cursor = |info: &BindingInfo| {
             (info.source.clone(), info.destination.clone(), info.to_exchange, info.routing_key.clone())
         };
-        infos.sort_by_cached_key(place);
+        infos.sort_by_cached_key(cursor);
         infos
     }
 
@@ -132,11 +132,14 @@ impl Broker {
 }
 
 /// Inspects all entities of a kind, in as many turns as that takes, and collects the results.
-fn all<T>(host: Option<Arc<Host>>, part: impl Fn(&mut Vhost, u64, &mut Place) -> Vec<T>) -> Vec<T> {
-    let (mut all, mut place) = (Vec::new(), Place::default());
+fn all<T>(
+    host: Option<Arc<Host>>,
+    part: impl Fn(&mut Vhost, u64, &mut InspectionCursor) -> Vec<T>,
+) -> Vec<T> {
+    let (mut all, mut cursor) = (Vec::new(), InspectionCursor::default());
     let Some(host) = host else { return all };
-    while !place.is_end {
-        let more = host.with(|now, shared| part(&mut shared.vhost, now, &mut place));
+    while !cursor.is_end {
+        let more = host.with(|now, shared| part(&mut shared.vhost, now, &mut cursor));
         all.extend(more);
     }
     all

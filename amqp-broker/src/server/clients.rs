@@ -56,7 +56,7 @@ pub(crate) struct Login {
 ///
 /// # On drop
 /// The client leaves the list.
-pub(crate) struct Place {
+pub(crate) struct ClientEntry {
     clients: Arc<Clients>,
     pub(crate) client: Arc<Client>,
     /// The virtual host it is in.
@@ -65,14 +65,14 @@ pub(crate) struct Place {
 
 impl Clients {
     /// Adds a client; returns its entry, and the commands that others send to its connection.
-    pub(crate) fn enter(clients: &Arc<Clients>, origin: Origin) -> (Place, UnboundedReceiver<Command>) {
+    pub(crate) fn enter(clients: &Arc<Clients>, origin: Origin) -> (ClientEntry, UnboundedReceiver<Command>) {
         let number = clients.last.fetch_add(1, Ordering::Relaxed) + 1;
         let is_near = origin.is_near();
         let name = origin.into_name().unwrap_or_else(|| format!("memory:{number}"));
         let (sender, commands) = unbounded_channel();
         let client = Arc::new(Client { number, name, is_near, commands: sender, login: OnceLock::new() });
         clients.all.lock().insert(number, Arc::clone(&client));
-        (Place { clients: Arc::clone(clients), client, inside: OnceLock::new() }, commands)
+        (ClientEntry { clients: Arc::clone(clients), client, inside: OnceLock::new() }, commands)
     }
 
     /// The connected clients, in the order of their arrival.
@@ -125,7 +125,7 @@ impl Client {
     }
 }
 
-impl Place {
+impl ClientEntry {
     /// Enters a virtual host, which at most so many may be in; tells whether there was room.
     pub(crate) fn enter(&self, vhost: &str, most: usize) -> bool {
         let mut inside = self.clients.inside.lock();
@@ -154,7 +154,7 @@ impl Drop for Leaving {
     }
 }
 
-impl Drop for Place {
+impl Drop for ClientEntry {
     fn drop(&mut self) {
         if let Some(vhost) = self.inside.get()
             && let Some(count) = self.clients.inside.lock().get_mut(vhost)

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     absence::Absence,
-    clients::{Leaving, Login, Place},
+    clients::{ClientEntry, Leaving, Login},
     hang_up::HangUp,
     heartbeat::Heartbeat,
     host::Host,
@@ -54,7 +54,7 @@ pub(crate) struct Driver<S> {
     /// unnecessary: heartbeats themselves, and the end of the handshake.
     uncounted: usize,
     /// The client's entry in the list of clients, until it has left.
-    place: Option<Place>,
+    place: Option<ClientEntry>,
     leaving: Option<Leaving>,
     /// Set when the virtual host has removed the connection.
     is_gone: bool,
@@ -103,7 +103,7 @@ impl<S> Driver<S> {
         input: BytesMut,
         (broker, host): (Arc<Instance>, Arc<Host>),
         agreed: Agreed,
-        place: Place,
+        place: ClientEntry,
     ) -> Self {
         let frame_max = agreed.tune.frame_max as usize;
         let (user, vhost) = (agreed.access.user.clone(), agreed.vhost);

@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use self::{
-    clients::{Clients, Place},
+    clients::{ClientEntry, Clients},
     driver::Driver,
     hang_up::HangUp,
     heartbeat::Heartbeat,
@@ -154,7 +154,7 @@ fn serve_tls(_: TcpStream, _: Origin, _: Socket, tls: &Acceptor, _: &Arc<Instanc
 
 /// An admitted client.
 struct Admitted {
-    place: Place,
+    place: ClientEntry,
     cut: Option<Cut>,
     /// The commands of others to the connection.
     commands: UnboundedReceiver<Command>,

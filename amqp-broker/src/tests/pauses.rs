@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::anything::{FRAME_MAX, client, greet, leave, step};
 use crate::{
-    core::vhost::{Vhost, inspect::Place},
+    core::vhost::{Vhost, inspect::InspectionCursor},
     session::{
         connection::{ConnectionSession, Wants},
         outbox::Batch,
@@ -109,7 +109,7 @@ impl World {
         let count = batch.slices(&mut slices);
         let mut sent: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
         forget_names(&mut sent);
-        let infos = self.shared.vhost.queue_infos(self.now, &mut Place::default());
+        let infos = self.shared.vhost.queue_infos(self.now, &mut InspectionCursor::default());
         let mut counts: Vec<_> =
             infos.iter().map(|info| (info.ready, info.unacked, info.ready_bytes, info.consumers)).collect();
         counts.sort_unstable();

@@ -15,7 +15,7 @@ const UNITS: u64 = 4;
 
 /// How far a complete inspection has come.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Place {
+pub(crate) struct InspectionCursor {
     slot: usize,
     /// The number of the next binding of the current exchange.
     binding: u64,
@@ -105,7 +105,7 @@ impl Vhost {
     }
 
     /// The states of queues from a position on, as many as the turn allows.
-    pub(crate) fn queue_infos(&mut self, now: u64, place: &mut Place) -> Vec<QueueInfo> {
+    pub(crate) fn queue_infos(&mut self, now: u64, place: &mut InspectionCursor) -> Vec<QueueInfo> {
         let mut infos = Vec::new();
         while !self.budget.is_over() {
             let Some((id, _)) = self.queues.iter_from(place.slot).next() else {
@@ -136,7 +136,7 @@ impl Vhost {
     }
 
     /// The states of exchanges from a position on, as many as the turn allows.
-    pub(crate) fn exchange_infos(&mut self, place: &mut Place) -> Vec<ExchangeInfo> {
+    pub(crate) fn exchange_infos(&mut self, place: &mut InspectionCursor) -> Vec<ExchangeInfo> {
         let mut infos = Vec::new();
         for (id, exchange) in self.exchanges.iter_from(place.slot) {
             if self.budget.is_over() {
@@ -159,11 +159,11 @@ impl Vhost {
     }
 
     /// The bindings from a position on, as many as the turn allows.
-    pub(crate) fn binding_infos(&mut self, place: &mut Place) -> Vec<BindingInfo> {
+    pub(crate) fn binding_infos(&mut self, place: &mut InspectionCursor) -> Vec<BindingInfo> {
         let mut infos = Vec::new();
         for (id, exchange) in self.exchanges.iter_from(place.slot) {
             if place.slot != id.index() {
-                *place = Place { slot: id.index(), ..Place::default() };
+                *place = InspectionCursor { slot: id.index(), ..InspectionCursor::default() };
             }
             for (number, bound) in exchange.bindings_from(place.binding) {
                 if self.budget.is_over() {
@@ -173,7 +173,7 @@ impl Vhost {
                 place.binding = number + 1;
                 infos.extend(self.binding_info(&exchange.declared.name, bound));
             }
-            *place = Place { slot: id.index() + 1, ..Place::default() };
+            *place = InspectionCursor { slot: id.index() + 1, ..InspectionCursor::default() };
         }
         place.is_end = true;
         infos

@@ -29,7 +29,7 @@ fn common(one: &KeySet, other: &KeySet) -> Option<KeySet> {
 
 /// The words of the keys at one position.
 #[derive(Debug, Default)]
-struct Place {
+struct Position {
     /// For each word, the keys that have it there.
     by_word: HashMap<Box<[u8]>, KeySet>,
     /// The keys that have any word there.
@@ -75,7 +75,7 @@ impl States {
 pub(crate) struct Matcher {
     /// The first key whose matching has not begun.
     next_key: usize,
-    places: Vec<Place>,
+    places: Vec<Position>,
     /// The position of the next words.
     at: usize,
     current: States,
@@ -140,9 +140,9 @@ impl Matcher {
         enter(nodes, ROOT, &all, &mut self.current);
     }
 
-    fn place(&mut self, at: usize) -> &mut Place {
+    fn place(&mut self, at: usize) -> &mut Position {
         if self.places.len() <= at {
-            self.places.resize_with(at + 1, Place::default);
+            self.places.resize_with(at + 1, Position::default);
         }
         // The list is not empty now.
         let last = self.places.len() - 1;
@@ -213,7 +213,7 @@ fn enter<V>(nodes: &[Node<V>], at: usize, keys: &KeySet, states: &mut States) {
 
 /// Calls `found` with the nodes that the words of these keys lead to. It iterates over the node's
 /// words or over the keys' words, whichever are fewer, and returns how many those are.
-fn by_word<V>(node: &Node<V>, place: &Place, keys: &KeySet, mut found: impl FnMut(usize, &KeySet)) -> u64 {
+fn by_word<V>(node: &Node<V>, place: &Position, keys: &KeySet, mut found: impl FnMut(usize, &KeySet)) -> u64 {
     let mut meet = |child: usize, having: &KeySet| {
         if let Some(keys) = common(keys, having) {
             found(child, &keys);
