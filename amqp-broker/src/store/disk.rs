@@ -51,7 +51,7 @@ pub(crate) struct Disk {
 
 /// The changes that wait to be written.
 struct Queue {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Backlog>,
     more: Condvar,
     /// How many bytes wait or are being written.
     backlog: AtomicU64,
@@ -66,7 +66,7 @@ struct Queue {
 }
 
 #[derive(Default)]
-struct Waiting {
+struct Backlog {
     added: VecDeque<Added>,
     /// The number of the last change that was added.
     change: u64,
@@ -182,7 +182,7 @@ impl Queue {
     }
 }
 
-impl Waiting {
+impl Backlog {
     /// Takes the changes to be written next.
     fn take(&mut self, batch: u64) -> Added {
         let mut taken = self.added.pop_front().unwrap_or_default();
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_written_in_parts_that_are_not_much_larger_than_they_may_be() {
-        let mut waiting = Waiting::default();
+        let mut waiting = Backlog::default();
         let mut one = Changes::default();
         one.push(Record::QueueDeleted { serial: 1 });
         let half = MOST.div_ceil(2 * one.weight());

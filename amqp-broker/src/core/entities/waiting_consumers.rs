@@ -14,12 +14,12 @@ pub(crate) struct WaitingConsumers {
     last: u64,
     /// The queues in the order of their turns.
     order: BTreeMap<u64, QueueId>,
-    queues: BTreeMap<QueueId, Waiting>,
+    queues: BTreeMap<QueueId, QueueWaiters>,
 }
 
 /// The waiting consumers of one queue.
 #[derive(Debug)]
-struct Waiting {
+struct QueueWaiters {
     /// The queue's place in the order.
     turn: u64,
     consumers: BTreeMap<(Reverse<i32>, u64), ConsumerId>,
@@ -44,7 +44,7 @@ impl WaitingConsumers {
         let (number, order) = (self.last, &mut self.order);
         let waiting = self.queues.entry(queue).or_insert_with(|| {
             order.insert(number, queue);
-            Waiting { turn: number, consumers: BTreeMap::new() }
+            QueueWaiters { turn: number, consumers: BTreeMap::new() }
         });
         waiting.consumers.insert((Reverse(priority), number), consumer);
         WaitingTicket { priority, number }

@@ -52,7 +52,7 @@ use super::{
         exchange_declaration::{ExchangeDeclaration, Kind},
         refusal::Refusal,
     },
-    work::{Work, publishing::Publishing, removal::Removal, waiting::Waiting},
+    work::{Work, publishing::Publishing, removal::Removal, waiting::WaitingTransactions},
 };
 
 /// The exchanges of every virtual host, except the default exchange, which is not an entity: it
@@ -114,7 +114,7 @@ pub(crate) struct Vhost {
     /// Operations that continue though nobody waits for them.
     abandoned: VecDeque<Work>,
     /// Transactions that wait for others.
-    waiting: Waiting,
+    waiting: WaitingTransactions,
     /// The messages in queues and with consumers, and the journal of changes to persistent state.
     messages: MessageStore,
     /// When its clock began, in milliseconds since 1970.
@@ -159,7 +159,7 @@ impl Vhost {
             lost_replies: LostReplies::default(),
             lost_told_at: 0,
             abandoned: VecDeque::new(),
-            waiting: Waiting::default(),
+            waiting: WaitingTransactions::default(),
             messages: MessageStore::default(),
             began: 0,
             acks_due: NEVER,

@@ -11,7 +11,7 @@ use crate::core::{
 /// The waiting transactions, each with the connection to wake. Those that wait to begin do so in
 /// the order of their arrival.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitingTransactions {
     last: Ticket,
     to_begin: BTreeMap<Ticket, ConnectionId>,
     /// Those that wait to be written, with their group.
@@ -26,7 +26,7 @@ pub(crate) enum Woken {
     LeftBehind(Work),
 }
 
-impl Waiting {
+impl WaitingTransactions {
     /// Tells whether a transaction with this ticket waits.
     #[inline]
     pub(crate) fn has(&self, ticket: Ticket) -> bool {
