@@ -27,7 +27,7 @@ use crate::session::{
     connection::{ConnectionSession, ConnectionTerms, Wants},
     handshake::{Agreed, open_ok},
     holdings::Progress,
-    outbox::{Batch, Outbox},
+    outbox::{Outbox, OutputBatch},
 };
 
 /// The size of the first reads, in octets; a busy connection reads more at once.
@@ -44,7 +44,7 @@ pub(crate) struct Driver<S> {
     input: BytesMut,
     read_size: usize,
     /// The octets that are being written.
-    batch: Batch,
+    batch: OutputBatch,
     wants: Wants,
     /// Set when nothing more is read until the connection closes.
     is_paused: bool,
@@ -129,7 +129,7 @@ impl<S> Driver<S> {
             connection: ConnectionSession::new(id, terms),
             input,
             read_size: READ_AT_FIRST,
-            batch: Batch::default(),
+            batch: OutputBatch::default(),
             // The octets that came behind the handshake's last frame are processed first.
             wants: Wants::Output,
             is_paused: false,

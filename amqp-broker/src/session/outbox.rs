@@ -42,7 +42,7 @@ pub(crate) struct Outbox {
     /// The connection's name in the log.
     name: String,
     frame_max: usize,
-    batch: Batch,
+    batch: OutputBatch,
     /// The waker of the connection's task, while it waits for output.
     waker: Option<Waker>,
     /// The broker's commands to the connection.
@@ -56,7 +56,7 @@ pub(crate) struct Outbox {
 
 /// Bytes in order, with large bodies between them by reference.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub(crate) struct OutputBatch {
     bytes: BytesMut,
     /// How many octets of `bytes` are written.
     written: usize,
@@ -65,7 +65,7 @@ pub(crate) struct Batch {
     large_len: usize,
 }
 
-impl Batch {
+impl OutputBatch {
     pub(crate) fn is_empty(&self) -> bool {
         self.written == self.bytes.len() && self.large.is_empty()
     }
@@ -148,7 +148,7 @@ impl Outbox {
         Outbox {
             name,
             frame_max,
-            batch: Batch::default(),
+            batch: OutputBatch::default(),
             waker,
             commands,
             writing: 0,
@@ -170,7 +170,7 @@ impl Outbox {
 
     /// Swaps its contents with an empty batch, whose memory is reused; when there is nothing to
     /// take, it keeps the waker.
-    pub(crate) fn take(&mut self, empty: &mut Batch, waker: &Waker) -> bool {
+    pub(crate) fn take(&mut self, empty: &mut OutputBatch, waker: &Waker) -> bool {
         (self.writing, self.writing_in) = (0, empty.capacity());
         if self.batch.is_empty() {
             self.wakes(waker);
@@ -390,7 +390,7 @@ impl Outboxes {
     }
 
     /// Takes the output of a connection; see [`Outbox::take`].
-    pub(crate) fn take(&mut self, id: ConnectionId, empty: &mut Batch, waker: &Waker) -> bool {
+    pub(crate) fn take(&mut self, id: ConnectionId, empty: &mut OutputBatch, waker: &Waker) -> bool {
         let Some(outbox) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else { return false };
         if !mem::replace(&mut outbox.is_touched, true) {
             self.touched.push(id);
@@ -539,7 +539,7 @@ mod tests {
     use crate::core::content::message::Draft;
 
     /// The octets of a batch, written in pieces of at most `most` bytes.
-    fn written(batch: &mut Batch, most: usize) -> BytesMut {
+    fn written(batch: &mut OutputBatch, most: usize) -> BytesMut {
         let mut out = BytesMut::new();
         while !batch.is_empty() {
             let mut slices = [IoSlice::new(&[]); 3];

@@ -30,7 +30,7 @@ const NEAR: u64 = 1 << 32;
 
 /// A batch that is intact as far as its own bytes tell.
 #[derive(Clone, Debug, PartialEq)]
-struct Batch {
+struct JournalBatch {
     place: Range<usize>,
     /// The sequence number. No checksum protects it, but it must increase.
     sequence: u64,
@@ -57,7 +57,7 @@ impl Journal {
         let mut journal = Journal::default();
         // These are the last batch read, which the next may show to be misread, and the sequence
         // number before it.
-        let (mut last, mut before): (Option<Batch>, Option<u64>) = (None, None);
+        let (mut last, mut before): (Option<JournalBatch>, Option<u64>) = (None, None);
         let mut at = 0;
         while let Some(batch) = read_batch(octets, at, secret).or_else(|| find(octets, at + 1, secret)) {
             at = batch.place.end;
@@ -80,7 +80,7 @@ impl Journal {
         journal
     }
 
-    fn add(&mut self, batch: Batch) {
+    fn add(&mut self, batch: JournalBatch) {
         match self.intact.last_mut() {
             Some(last) if last.end == batch.place.start => last.end = batch.place.end,
             _ => self.intact.push(batch.place),
@@ -114,12 +114,12 @@ fn written_to(octets: &[u8]) -> usize {
 }
 
 /// Tells whether a batch can follow one with this sequence number.
-fn follows(before: Option<u64>, batch: &Batch) -> bool {
+fn follows(before: Option<u64>, batch: &JournalBatch) -> bool {
     before.is_none_or(|before| before < batch.sequence && batch.sequence - before < NEAR)
 }
 
 /// The first intact batch at or after this offset.
-fn find(octets: &[u8], from: usize, secret: Option<&Secret>) -> Option<Batch> {
+fn find(octets: &[u8], from: usize, secret: Option<&Secret>) -> Option<JournalBatch> {
     let rest = octets.get(from..)?;
     match secret {
         // The first item of a batch is its number.
@@ -140,7 +140,7 @@ fn find(octets: &[u8], from: usize, secret: Option<&Secret>) -> Option<Batch> {
 }
 
 /// Reads the batch at this offset, if it is intact.
-fn read_batch(octets: &[u8], at: usize, secret: Option<&Secret>) -> Option<Batch> {
+fn read_batch(octets: &[u8], at: usize, secret: Option<&Secret>) -> Option<JournalBatch> {
     let all = octets.get(at..)?;
     let mut rest = all;
     if rest.try_get_u8().ok()? != START {
@@ -158,7 +158,7 @@ fn read_batch(octets: &[u8], at: usize, secret: Option<&Secret>) -> Option<Batch
         return None;
     }
     let rest = rest.strip_prefix(&TRAILER)?;
-    Some(Batch { place: at..at + all.len() - rest.len(), sequence, number })
+    Some(JournalBatch { place: at..at + all.len() - rest.len(), sequence, number })
 }
 
 /// Steps over an entry; returns the batch's number if the entry is that.

@@ -15,7 +15,7 @@ use crate::{
     core::vhost::{Vhost, inspect::InspectionCursor},
     session::{
         connection::{ConnectionSession, Wants},
-        outbox::Batch,
+        outbox::OutputBatch,
         shared::Shared,
     },
 };
@@ -102,7 +102,7 @@ impl World {
     /// What a client was sent on each channel, and the state of the queues.
     fn seen(&mut self, who: usize) -> (Sent, Vec<(usize, usize, u64, usize)>) {
         let id = self.clients[who].id;
-        let mut batch = Batch::default();
+        let mut batch = OutputBatch::default();
         let outbox = self.shared.outboxes.peek(id).unwrap();
         outbox.take(&mut batch, std::task::Waker::noop());
         let mut slices = [std::io::IoSlice::new(&[]); 64];

@@ -19,7 +19,7 @@ use super::{
     commits::{COUNT, World},
     peer::short,
 };
-use crate::session::{connection::Wants, outbox::Batch};
+use crate::session::{connection::Wants, outbox::OutputBatch};
 
 /// A waker that notes whether it was woken.
 #[derive(Default)]
@@ -46,12 +46,12 @@ impl World {
     /// more.
     fn commits_told(&mut self, who: usize, woken: &Arc<Woken>) -> usize {
         let (id, waker) = (self.clients[who].id, Waker::from(Arc::clone(woken)));
-        let (mut batch, mut sent) = (Batch::default(), BytesMut::new());
+        let (mut batch, mut sent) = (OutputBatch::default(), BytesMut::new());
         while self.shared.outboxes.take(id, &mut batch, &waker) {
             let mut slices = [std::io::IoSlice::new(&[]); 64];
             let count = batch.slices(&mut slices);
             slices[..count].iter().for_each(|slice| sent.extend_from_slice(slice));
-            batch = Batch::default();
+            batch = OutputBatch::default();
         }
         let frames = std::iter::from_fn(|| RawFrame::split_from(&mut sent, FRAME_MAX).unwrap());
         let is_commit = |frame: Frame| matches!(frame, Frame::Method(_, Method::Tx(tx::Method::CommitOk(_))));
