@@ -26,7 +26,7 @@ use crate::session::{
     command::Command,
     connection::{ConnectionSession, ConnectionTerms, Wants},
     handshake::{Agreed, open_ok},
-    holdings::Progress,
+    holdings::Traffic,
     outbox::{Outbox, OutputBatch},
 };
 
@@ -60,7 +60,7 @@ pub(crate) struct Driver<S> {
     is_gone: bool,
     host: Arc<Host>,
     broker: Arc<Instance>,
-    progress: Progress,
+    progress: Traffic,
     /// When answers are delayed, the time at which the current batch may be written.
     held: Option<Pin<Box<Sleep>>>,
     /// Watches whether the client has gone, while nothing is read.

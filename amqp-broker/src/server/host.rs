@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::Notify, time::Instant};
 
 #[cfg(feature = "durable")]
-use crate::store::Progress;
+use crate::store::DiskReport;
 use crate::{session::shared::Shared, store::Disk};
 
 /// A virtual host with its lock and its clock.
@@ -109,12 +109,12 @@ impl Host {
 
     /// Handles progress of the disk.
     #[cfg(feature = "durable")]
-    pub(crate) fn tell(&self, progress: &Progress) {
+    pub(crate) fn tell(&self, progress: &DiskReport) {
         match progress {
-            Progress::Written { change, has_room } => {
+            DiskReport::Written { change, has_room } => {
                 while !self.with(|_, shared| shared.on_disk(*change, *has_room)) {}
             }
-            Progress::Failed(_) => self.with(|_, shared| shared.disk_failed()),
+            DiskReport::Failed(_) => self.with(|_, shared| shared.disk_failed()),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
 #[cfg(feature = "durable")]
 use crate::{
     core::rabbitmq::refusal::Refusal,
-    store::{DataError, Folder, Progress, Restored, Room},
+    store::{DataError, DiskReport, Folder, Restored, Room},
 };
 #[cfg(feature = "durable")]
 use amqp_codec::Report;
@@ -87,7 +87,7 @@ impl Instance {
                 if let Some(host) = told.upgrade() {
                     host.tell(&progress);
                 }
-                if let Progress::Failed(why) = progress {
+                if let DiskReport::Failed(why) = progress {
                     clients.close_all(&Refusal::DiskFailed);
                     fail(&failure, why);
                 }

@@ -22,7 +22,7 @@ const LEAST_PART: u64 = 16;
 
 /// How many octets a connection has moved since it began.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Progress(Arc<Moved>);
+pub(crate) struct Traffic(Arc<Moved>);
 
 #[derive(Debug, Default)]
 struct Moved {
@@ -30,7 +30,7 @@ struct Moved {
     written: AtomicU64,
 }
 
-impl Progress {
+impl Traffic {
     /// Counts octets that were read from it.
     #[inline]
     pub(crate) fn read(&self, octets: usize) {
@@ -83,7 +83,7 @@ struct Holding {
     /// How many bytes are allocated for more of either.
     read_buffer: u64,
     write_buffer: u64,
-    progress: Progress,
+    progress: Traffic,
     stall: Option<Stall>,
     commands: Option<UnboundedSender<Command>>,
 }
@@ -141,11 +141,11 @@ pub(crate) struct Holdings {
 
 impl Holdings {
     /// Adds a connection, with the sender of commands that can close it.
-    pub(crate) fn open(&mut self, id: ConnectionId, commands: Option<UnboundedSender<Command>>) -> Progress {
+    pub(crate) fn open(&mut self, id: ConnectionId, commands: Option<UnboundedSender<Command>>) -> Traffic {
         if self.slots.len() <= id.index() {
             self.slots.resize_with(id.index() + 1, || None);
         }
-        let progress = Progress::default();
+        let progress = Traffic::default();
         if let Some(slot) = self.slots.get_mut(id.index()) {
             let progress = progress.clone();
             *slot = Some(Holding {
@@ -246,7 +246,7 @@ mod tests {
     struct Looked {
         holdings: Holdings,
         id: ConnectionId,
-        progress: Progress,
+        progress: Traffic,
         commands: UnboundedReceiver<Command>,
         now: u64,
     }
@@ -263,7 +263,7 @@ mod tests {
 
         /// Checks as often as is due in this time, after calling `meanwhile` each time; returns
         /// when the connection was closed.
-        fn look(&mut self, milliseconds: u64, mut meanwhile: impl FnMut(&Progress)) -> Option<u64> {
+        fn look(&mut self, milliseconds: u64, mut meanwhile: impl FnMut(&Traffic)) -> Option<u64> {
             let begin = self.now;
             while self.now < begin + milliseconds {
                 meanwhile(&self.progress);

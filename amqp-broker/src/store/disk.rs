@@ -34,7 +34,7 @@ const LONGEST_NAME: usize = 150;
 
 /// A report of the disk.
 #[derive(Debug)]
-pub(crate) enum Progress {
+pub(crate) enum DiskReport {
     /// All changes up to this one are on disk; `has_room` says whether few enough wait.
     Written { change: u64, has_room: bool },
     /// Nothing more will be written.
@@ -205,14 +205,14 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the writing thread.
-    pub(crate) fn start(self, tell: impl Fn(Progress) + Send + 'static) -> io::Result<()> {
+    pub(crate) fn start(self, tell: impl Fn(DiskReport) + Send + 'static) -> io::Result<()> {
         let Writer { queue, files, folder } = self;
         let builder = thread::Builder::new().name("amqp-broker disk".to_owned());
         builder
             .spawn(move || {
                 if let Err(error) = write(&queue, files, &tell) {
                     let source = Arc::new(cause(&folder, error));
-                    tell(Progress::Failed(Failure::Disk { path: folder, source }));
+                    tell(DiskReport::Failed(Failure::Disk { path: folder, source }));
                 }
                 queue.closed.send_replace(true);
             })
@@ -221,7 +221,7 @@ impl Writer {
 }
 
 /// Writes until the end. The files are closed when this returns.
-fn write(queue: &Queue, mut files: Files, tell: &impl Fn(Progress)) -> fjall::Result<()> {
+fn write(queue: &Queue, mut files: Files, tell: &impl Fn(DiskReport)) -> fjall::Result<()> {
     loop {
         let mut waiting = queue.waiting.lock();
         while waiting.is_paused || waiting.added.is_empty() && !waiting.ends {
@@ -241,7 +241,7 @@ fn write(queue: &Queue, mut files: Files, tell: &impl Fn(Progress)) -> fjall::Re
         }
         files.write(changes)?;
         let backlog = queue.backlog.fetch_sub(bytes, Ordering::Relaxed) - bytes;
-        tell(Progress::Written { change, has_room: backlog <= queue.room });
+        tell(DiskReport::Written { change, has_room: backlog <= queue.room });
         queue.written.send_replace(change);
         files.wait_for_flush();
     }

@@ -45,14 +45,14 @@ pub(crate) struct Folder {
     pub(super) room: Room,
     /// Where damaged parts are set aside, in a repair.
     aside: Mutex<Option<Aside>>,
-    progress: Mutex<Progress>,
+    progress: Mutex<WriteProgress>,
     /// How much later than the journal the mark may be synced.
     mark_delay: Duration,
     watch: Arc<Watch>,
 }
 
 /// The progress of writing.
-struct Progress {
+struct WriteProgress {
     contents: Contents,
     file: MarkFile,
     mark: Mark,
@@ -155,7 +155,7 @@ impl Folder {
         contents.write(path).map_err(&unusable)?;
         let watch = Arc::new(Watch::new(file.handle().map_err(&unusable)?, mark_delay));
         let next = mark.number + 1;
-        let progress = Mutex::new(Progress { contents, file, mark, next, users: 0 });
+        let progress = Mutex::new(WriteProgress { contents, file, mark, next, users: 0 });
         let (path, aside) = (path.to_owned(), Mutex::new(aside));
         Ok(Folder { path, database, room, aside, progress, mark_delay, watch })
     }
@@ -261,7 +261,7 @@ impl Folder {
             return Ok(());
         }
         progress.mark.is_clean = true;
-        let Progress { file, mark, .. } = &mut *progress;
+        let WriteProgress { file, mark, .. } = &mut *progress;
         file.write(mark)?;
         file.handle()?.sync_all()
     }
@@ -277,7 +277,7 @@ impl Drop for Folder {
 pub(super) struct Batch<'a> {
     pub(super) batch: OwnedWriteBatch,
     mode: PersistMode,
-    progress: MutexGuard<'a, Progress>,
+    progress: MutexGuard<'a, WriteProgress>,
     mark_delay: Duration,
     watch: &'a Watch,
 }

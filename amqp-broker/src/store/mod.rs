@@ -31,7 +31,7 @@ mod repair;
 mod room;
 
 #[cfg(feature = "durable")]
-pub(crate) use disk::{Disk, Progress};
+pub(crate) use disk::{Disk, DiskReport};
 #[cfg(feature = "durable")]
 pub use error::DataError;
 #[cfg(feature = "durable")]

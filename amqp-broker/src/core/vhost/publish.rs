@@ -25,7 +25,7 @@ use crate::core::{
     },
     work::{
         publication::Publication,
-        publishing::{Progress, Published, Publishing},
+        publishing::{PublishProgress, Published, Publishing},
         routing::Found,
         step::Step,
     },
@@ -105,7 +105,7 @@ impl Vhost {
             }
         }
         let is_persistent = self.messages.journal.is_kept() && is_persistent(draft.parts().properties());
-        let (mut stored, mut progress) = (None, Progress::default());
+        let (mut stored, mut progress) = (None, PublishProgress::default());
         let is_shared = route.found.queues.len() > 1;
         let mut publication = Publication {
             draft,
@@ -321,7 +321,7 @@ impl Vhost {
         now: u64,
         publication: &mut Publication<'_>,
         found: &Found,
-        progress: &mut Progress,
+        progress: &mut PublishProgress,
         sink: &mut impl Sink,
     ) -> bool {
         self.reply_all(publication, found, progress, sink);
@@ -341,7 +341,7 @@ impl Vhost {
         now: u64,
         publication: &mut Publication<'_>,
         found: &Found,
-        progress: &mut Progress,
+        progress: &mut PublishProgress,
         sink: &mut impl Sink,
     ) -> bool {
         while let Some(&id) = found.queues.get(progress.queue) {
@@ -365,7 +365,7 @@ impl Vhost {
         &mut self,
         publication: &Publication<'_>,
         found: &Found,
-        progress: &mut Progress,
+        progress: &mut PublishProgress,
         sink: &mut impl Sink,
     ) {
         while let Some(&channel) = found.replies.get(progress.reply) {

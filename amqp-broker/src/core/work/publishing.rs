@@ -38,7 +38,7 @@ pub(crate) struct Publishing {
     pub(crate) routing: Option<Box<Routing>>,
     pub(crate) source: Option<ExchangeId>,
     pub(crate) found: Found,
-    pub(crate) progress: Progress,
+    pub(crate) progress: PublishProgress,
     pub(crate) is_letter: bool,
     /// For a dead letter, the key of the message that died.
     pub(crate) kept: Kept,
@@ -92,7 +92,7 @@ impl Prepared {
 
 /// How far a message has come on its way into queues.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct PublishProgress {
     /// The index of the next direct reply, and of the next queue.
     pub(crate) reply: usize,
     pub(crate) queue: usize,
