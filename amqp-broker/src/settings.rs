@@ -16,7 +16,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use self::{
-    access::Access,
+    access::AccessSettings,
     certificate::Certificate,
     error::SettingsError,
     file::FileError,
@@ -288,8 +288,8 @@ impl Settings {
         self.with_limits(builder)
     }
 
-    fn access<'a>(&'a self, grants: &'a [Grant]) -> Access<'a> {
-        Access {
+    fn access<'a>(&'a self, grants: &'a [Grant]) -> AccessSettings<'a> {
+        AccessSettings {
             users: &self.users,
             without_password: &self.user_without_password,
             has_certificates: self.tls_client_authorities.is_some(),

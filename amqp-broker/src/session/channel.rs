@@ -35,7 +35,7 @@ use crate::{
 };
 
 use super::{
-    incoming::{Flags, Incoming, Part},
+    incoming::{Incoming, Part, PublishFlags},
     names::{strip, strip_both},
     paused::Then,
     shared::Operation,
@@ -210,12 +210,16 @@ impl ChannelSession {
 
     /// Handles a publish for which a test has ordered a fault.
     #[inline]
-    fn inject(&mut self, op: &mut Operation<'_>, flags: Flags) -> Result<Option<Published>, Refusal> {
+    fn inject(&mut self, op: &mut Operation<'_>, flags: PublishFlags) -> Result<Option<Published>, Refusal> {
         if op.shared.publish_faults.is_any() { self.inject_fault(op, flags) } else { Ok(None) }
     }
 
     #[cold]
-    fn inject_fault(&mut self, op: &mut Operation<'_>, flags: Flags) -> Result<Option<Published>, Refusal> {
+    fn inject_fault(
+        &mut self,
+        op: &mut Operation<'_>,
+        flags: PublishFlags,
+    ) -> Result<Option<Published>, Refusal> {
         let publish_faults = &op.shared.publish_faults;
         let planned = publish_faults.planned_for_this(self.connection.as_deref());
         let (is_nacked, is_returned) = match planned {
@@ -246,7 +250,7 @@ impl ChannelSession {
     fn put(
         &mut self,
         op: &mut Operation<'_>,
-        flags: Flags,
+        flags: PublishFlags,
     ) -> Result<Step<Published, Box<Publishing>>, Refusal> {
         let shared = &mut *op.shared;
         let draft = &mut self.incoming.draft;

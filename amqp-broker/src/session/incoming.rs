@@ -38,7 +38,7 @@ pub(crate) fn blamed(refusal: &Refusal) -> Option<MethodId> {
 
 /// The flags of a publish.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Flags {
+pub(crate) struct PublishFlags {
     pub(crate) mandatory: bool,
     pub(crate) immediate: bool,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Flags {
 pub(crate) struct Incoming {
     /// The message; it is complete when a call says so.
     pub(crate) draft: Draft,
-    pub(crate) flags: Flags,
+    pub(crate) flags: PublishFlags,
     stage: Stage,
 }
 
@@ -114,7 +114,7 @@ impl Incoming {
     pub(crate) fn publish(&mut self, publish: &Publish<'_>) -> Result<(), Refusal> {
         self.expect_method()?;
         self.draft.start(publish.exchange, publish.routing_key);
-        self.flags = Flags { mandatory: publish.mandatory, immediate: publish.immediate };
+        self.flags = PublishFlags { mandatory: publish.mandatory, immediate: publish.immediate };
         self.stage = Stage::Header;
         Ok(())
     }

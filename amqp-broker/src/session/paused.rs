@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::core::work::Work;
 
-use super::incoming::Flags;
+use super::incoming::PublishFlags;
 
 /// An operation that continues in later turns, and its answer.
 #[derive(Debug)]
@@ -28,9 +28,9 @@ pub(super) enum Then {
     /// queue. RabbitMQ keeps this order, and some clients stop reading at the answer.
     SayDeleted(Option<Bytes>, Vec<ShortString>),
     /// A publish is confirmed or returned.
-    Publish(Flags),
+    Publish(PublishFlags),
     /// The message is kept until the transaction is committed; nothing is sent.
-    Prepare(Flags),
+    Prepare(PublishFlags),
     /// The commit is answered.
     Commit,
     /// The close of the connection is answered.

@@ -15,7 +15,7 @@ const DEFAULT_USER: &str = "guest";
 const DEFAULT_VHOST: &str = "/";
 
 /// The settings of users and virtual hosts.
-pub(super) struct Access<'a> {
+pub(super) struct AccessSettings<'a> {
     pub(super) users: &'a [User],
     pub(super) without_password: &'a [String],
     /// Whether clients may authenticate by certificate.
@@ -27,7 +27,7 @@ pub(super) struct Access<'a> {
     pub(super) grants: &'a [Grant],
 }
 
-impl Access<'_> {
+impl AccessSettings<'_> {
     /// Passes the settings to a builder.
     ///
     /// # Errors
@@ -159,7 +159,7 @@ mod tests {
     /// The error of these settings, if there is one.
     fn refused(users: &[User], without: &[&str], vhosts: &[&str], grants: &[&str]) -> Option<String> {
         let (without, vhosts, grants) = (names(without), names(vhosts), Grant::from_words(&names(grants)));
-        let access = Access {
+        let access = AccessSettings {
             users,
             without_password: &without,
             has_certificates: false,
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn who_anonymous_clients_and_those_of_this_machine_are_is_known() {
         let (users, loopback) = ([user("ada", "x")], names(&["guest", "adda"]));
-        let mut access = Access {
+        let mut access = AccessSettings {
             users: &users,
             without_password: &[],
             has_certificates: false,

@@ -15,7 +15,7 @@ use crate::{
         },
     },
     session::{
-        incoming::Flags,
+        incoming::PublishFlags,
         paused::{Paused, Then},
         shared::Operation,
     },
@@ -80,7 +80,12 @@ impl ChannelSession {
         Ok(())
     }
 
-    pub(super) fn return_unroutable(&self, op: &mut Operation<'_>, flags: Flags, publishing: &Publishing) {
+    pub(super) fn return_unroutable(
+        &self,
+        op: &mut Operation<'_>,
+        flags: PublishFlags,
+        publishing: &Publishing,
+    ) {
         if publishing.outcome() == Published::Unroutable
             && flags.mandatory
             && let Some(outbox) = op.shared.outboxes.of(op.by)
