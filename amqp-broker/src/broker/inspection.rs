@@ -120,8 +120,8 @@ impl Broker {
             {
                 let (user, vhost) = (login.user.clone(), login.vhost.clone());
                 let channels = channels(&host, login.id);
-                let held = host.with(|_, shared| shared.alarm.holds(login.id));
-                info.state = if held { ConnectionState::Blocked } else { ConnectionState::Running };
+                let is_held_back = host.with(|_, shared| shared.alarm.holds(login.id));
+                info.state = if is_held_back { ConnectionState::Blocked } else { ConnectionState::Running };
                 info =
                     ConnectionInfo { client_name: login.client_name.clone(), user, vhost, channels, ..info };
             }

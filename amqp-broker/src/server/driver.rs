@@ -62,7 +62,7 @@ pub(crate) struct Driver<S> {
     broker: Arc<Instance>,
     progress: Traffic,
     /// When answers are delayed, the time at which the current batch may be written.
-    held: Option<Pin<Box<Sleep>>>,
+    delayed: Option<Pin<Box<Sleep>>>,
     /// Watches whether the client has gone, while nothing is read.
     absence: Option<Absence>,
 }
@@ -142,7 +142,7 @@ impl<S> Driver<S> {
             host,
             broker,
             progress,
-            held: None,
+            delayed: None,
             absence: None,
         }
     }
@@ -285,15 +285,15 @@ impl<S: AsyncRead + AsyncWrite + HangUp + Unpin> Driver<S> {
             taken
         });
         if taken && let Some(delay) = self.broker.faults.delay() {
-            self.held = Some(Box::pin(sleep_until(Instant::now() + delay)));
+            self.delayed = Some(Box::pin(sleep_until(Instant::now() + delay)));
         }
         taken
     }
 
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(held) = &mut self.held {
-            std::task::ready!(held.as_mut().poll(cx));
-            self.held = None;
+        if let Some(delayed) = &mut self.delayed {
+            std::task::ready!(delayed.as_mut().poll(cx));
+            self.delayed = None;
         }
         Poll::Ready(())
     }

@@ -20,7 +20,7 @@ pub(crate) struct Alarm {
     is_behind: bool,
     /// The connections that have published since, and whether each is to be told when it may
     /// continue.
-    held: Vec<(ConnectionId, bool)>,
+    held_back: Vec<(ConnectionId, bool)>,
 }
 
 impl Alarm {
@@ -50,17 +50,17 @@ impl Alarm {
 
     /// Holds back a connection that has published.
     pub(crate) fn hold(&mut self, id: ConnectionId, told: bool) {
-        self.held.push((id, told));
+        self.held_back.push((id, told));
     }
 
     /// Tells whether a connection is held back.
     pub(crate) fn holds(&self, id: ConnectionId) -> bool {
-        self.held.iter().any(|(held, _)| *held == id)
+        self.held_back.iter().any(|(connection, _)| *connection == id)
     }
 
     /// Forgets a connection that is gone.
     pub(crate) fn forget(&mut self, id: ConnectionId) {
-        self.held.retain(|(held, _)| *held != id);
+        self.held_back.retain(|(connection, _)| *connection != id);
     }
 
     /// Sets or clears the embedding program's reason; returns the connections that may continue.
@@ -90,6 +90,6 @@ impl Alarm {
     }
 
     fn released(&mut self) -> Vec<(ConnectionId, bool)> {
-        if self.is_on() { Vec::new() } else { std::mem::take(&mut self.held) }
+        if self.is_on() { Vec::new() } else { std::mem::take(&mut self.held_back) }
     }
 }

@@ -90,7 +90,7 @@ enum Mode {
 struct Pending {
     publishes: Segments<Prepared>,
     /// How many bytes they take.
-    held: u64,
+    weight: u64,
 }
 
 impl ChannelSession {
@@ -137,7 +137,7 @@ impl ChannelSession {
     /// Counts the memory of its unpublished content.
     pub(crate) fn weigh_unpublished(&mut self, op: &mut Operation<'_>) {
         let pending = match &self.mode {
-            Mode::Transaction(pending) => pending.held,
+            Mode::Transaction(pending) => pending.weight,
             _ => 0,
         };
         let now = pending + self.incoming.weight();

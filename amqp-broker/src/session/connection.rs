@@ -93,7 +93,7 @@ pub(crate) struct ConnectionSession {
     channels: Vec<Option<Box<ChannelSession>>>,
     open_channels: usize,
     /// Set when it has published while publishers are held back.
-    is_held: bool,
+    is_held_back: bool,
     /// The channels that have confirms to send for the current read.
     owing: Vec<u16>,
     /// The close that ended it, and the side that sent it.
@@ -122,7 +122,7 @@ impl ConnectionSession {
             phase: Phase::Running,
             channels: Vec::new(),
             open_channels: 0,
-            is_held: false,
+            is_held_back: false,
             owing: Vec::new(),
             why: None,
             sending: Vec::new(),
@@ -228,11 +228,11 @@ impl ConnectionSession {
             if op.shared.outboxes.peek(self.id).is_none_or(|outbox| outbox.len() > TOO_MUCH_TO_WRITE) {
                 break Wants::Output;
             }
-            if self.is_held && self.phase == Phase::Running {
+            if self.is_held_back && self.phase == Phase::Running {
                 if op.shared.alarm.is_on() {
                     break Wants::Relief;
                 }
-                self.is_held = false;
+                self.is_held_back = false;
             }
             // Methods are counted at the end of the turn.
             if header.kind != FrameKind::Method && op.shared.has_memory_changed() {
@@ -396,7 +396,7 @@ impl ConnectionSession {
     /// the alarm ends.
     #[cold]
     fn hold(&mut self, op: &mut Operation<'_>) {
-        if !std::mem::replace(&mut self.is_held, true) {
+        if !std::mem::replace(&mut self.is_held_back, true) {
             let told = self.terms.blocked_notify && op.shared.alarm.is_told();
             if told {
                 let reason = op.shared.alarm.reason();

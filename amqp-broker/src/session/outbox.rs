@@ -183,7 +183,7 @@ impl Outbox {
 
     /// Keeps the waker, whatever there is to write.
     pub(crate) fn wakes(&mut self, waker: &Waker) {
-        if !self.waker.as_ref().is_some_and(|held| held.will_wake(waker)) {
+        if !self.waker.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
             self.waker = Some(waker.clone());
         }
     }

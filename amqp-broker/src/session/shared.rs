@@ -65,8 +65,8 @@ impl Shared {
     }
 
     /// Releases connections that were held back.
-    fn release(&mut self, held: Vec<(ConnectionId, bool)>) {
-        for (id, told) in held {
+    fn release(&mut self, held_back: Vec<(ConnectionId, bool)>) {
+        for (id, told) in held_back {
             if told {
                 self.outboxes.send(id, 0, &connection::Unblocked {});
             } else {

@@ -108,8 +108,8 @@ impl<'a> DeliveryPath<'a> {
         self.channel.shared_in_flight += u32::from(self.consumer.shares);
         self.queue.unacked += 1;
         let (consumer, shared) = (Some(self.consumer_id), self.consumer.shares);
-        let held = UnackedDelivery { entry, queue: self.queue_id, since: now, consumer, shared };
-        self.channel.unacked.push(tag, held);
+        let unacked = UnackedDelivery { entry, queue: self.queue_id, since: now, consumer, shared };
+        self.channel.unacked.push(tag, unacked);
     }
 
     /// Sends a message; returns its delivery tag.

@@ -45,7 +45,7 @@ pub(crate) struct Channel {
 /// A delivery settled in a transaction.
 #[derive(Debug)]
 pub(crate) struct Settled {
-    pub(crate) held: UnackedDelivery,
+    pub(crate) delivery: UnackedDelivery,
     pub(crate) outcome: Outcome,
 }
 

@@ -53,8 +53,8 @@ impl Unacked {
 
     /// Adds a delivery; its tag is higher than all before it.
     #[inline]
-    pub(crate) fn push(&mut self, tag: u64, held: UnackedDelivery) {
-        self.slots.push_back((tag, Some(held)));
+    pub(crate) fn push(&mut self, tag: u64, delivery: UnackedDelivery) {
+        self.slots.push_back((tag, Some(delivery)));
         self.live += 1;
     }
 
@@ -62,10 +62,10 @@ impl Unacked {
     #[inline]
     pub(crate) fn contains(&self, tag: u64) -> bool {
         match self.slots.front() {
-            Some((front, held)) if *front == tag => held.is_some(),
+            Some((front, delivery)) if *front == tag => delivery.is_some(),
             _ => self
                 .find(tag)
-                .is_some_and(|index| self.slots.get(index).is_some_and(|(_, held)| held.is_some())),
+                .is_some_and(|index| self.slots.get(index).is_some_and(|(_, delivery)| delivery.is_some())),
         }
     }
 
@@ -75,21 +75,21 @@ impl Unacked {
             return self.pop_up_to(tag);
         }
         let index = self.find(tag)?;
-        let held = self.slots.get_mut(index)?.1.take()?;
+        let delivery = self.slots.get_mut(index)?.1.take()?;
         self.live -= 1;
         if self.slots.len() > 64 && self.live < self.slots.len() / 2 {
-            self.slots.retain(|(_, held)| held.is_some());
+            self.slots.retain(|(_, delivery)| delivery.is_some());
         }
-        Some(held)
+        Some(delivery)
     }
 
     /// Takes the first delivery whose tag is at most this one.
     #[inline]
     pub(crate) fn pop_up_to(&mut self, tag: u64) -> Option<UnackedDelivery> {
         while self.slots.front().is_some_and(|(front, _)| *front <= tag) {
-            if let Some((_, Some(held))) = self.slots.pop_front() {
+            if let Some((_, Some(delivery))) = self.slots.pop_front() {
                 self.live -= 1;
-                return Some(held);
+                return Some(delivery);
             }
         }
         None
@@ -97,12 +97,12 @@ impl Unacked {
 
     /// The oldest delivery.
     pub(crate) fn oldest(&self) -> Option<&UnackedDelivery> {
-        self.slots.iter().find_map(|(_, held)| held.as_ref())
+        self.slots.iter().find_map(|(_, delivery)| delivery.as_ref())
     }
 
     /// The lowest unacknowledged tag.
     pub(crate) fn first_tag(&mut self) -> Option<u64> {
-        while self.slots.front().is_some_and(|(_, held)| held.is_none()) {
+        while self.slots.front().is_some_and(|(_, delivery)| delivery.is_none()) {
             self.slots.pop_front();
         }
         self.slots.front().map(|(tag, _)| *tag)
@@ -125,12 +125,12 @@ impl Unacked {
     #[cfg(test)]
     pub(crate) fn tags_up_to(&self, tag: u64) -> impl Iterator<Item = u64> {
         let out = self.slots.iter().take_while(move |(other, _)| *other <= tag);
-        out.filter(|(_, held)| held.is_some()).map(|(tag, _)| *tag)
+        out.filter(|(_, delivery)| delivery.is_some()).map(|(tag, _)| *tag)
     }
 
     #[cfg(test)]
     pub(crate) fn all(&self) -> impl Iterator<Item = &UnackedDelivery> {
-        self.slots.iter().filter_map(|(_, held)| held.as_ref())
+        self.slots.iter().filter_map(|(_, delivery)| delivery.as_ref())
     }
 
     fn find(&self, tag: u64) -> Option<usize> {
@@ -156,12 +156,12 @@ impl Merging {
                 return true;
             }
             (Some((tag, _)), Some((taken, _))) if tag < taken => self.slots.next(),
-            (_, Some(_)) => self.taken.next().map(|(tag, held)| (tag, Some(held))),
+            (_, Some(_)) => self.taken.next().map(|(tag, delivery)| (tag, Some(delivery))),
             (_, None) => self.slots.next(),
         };
-        let Some((tag, held)) = next else { return false };
-        if held.is_some() {
-            self.merged.push_back((tag, held));
+        let Some((tag, delivery)) = next else { return false };
+        if delivery.is_some() {
+            self.merged.push_back((tag, delivery));
         }
         true
     }
@@ -183,7 +183,7 @@ mod tests {
         collections::arena::Arena, content::message::Draft, entities::ready::NEVER, journal::kept::Kept,
     };
 
-    fn held() -> UnackedDelivery {
+    fn delivery() -> UnackedDelivery {
         let mut queues = Arena::<(), _>::default();
         let message = Draft::default().message(false, None);
         let entry = Entry {
@@ -200,7 +200,7 @@ mod tests {
 
     fn filled(tags: impl IntoIterator<Item = u64>) -> Unacked {
         let mut unacked = Unacked::default();
-        tags.into_iter().for_each(|tag| unacked.push(tag, held()));
+        tags.into_iter().for_each(|tag| unacked.push(tag, delivery()));
         unacked
     }
 
@@ -223,7 +223,7 @@ mod tests {
     fn gaps_do_not_pile_up_behind_a_delivery_that_stays_out() {
         let mut unacked = filled([1]);
         for tag in 2..10_000 {
-            unacked.push(tag, held());
+            unacked.push(tag, delivery());
             assert!(unacked.take(tag).is_some());
         }
         assert!(unacked.contains(1));

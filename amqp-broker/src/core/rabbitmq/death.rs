@@ -137,7 +137,7 @@ pub(crate) fn passed(headers: &HeaderTable) -> HashSet<Bytes> {
 }
 
 fn is_text(death: Entries<'_>, key: &str, text: &[u8]) -> bool {
-    matches!(get(death, key), Some(ValueRef::LongString(held)) if held == text)
+    matches!(get(death, key), Some(ValueRef::LongString(value)) if value == text)
 }
 
 fn text(bytes: &[u8]) -> LongString {

@@ -175,7 +175,7 @@ impl Vhost {
         let queue = self.queues.get_mut(queue_id)?;
         queue.remove_consumer(consumer.number, now);
         if queue.has_gaps() {
-            queue.close_gaps(|held| self.consumers.get(*held).is_some());
+            queue.close_gaps(|consumer| self.consumers.get(*consumer).is_some());
         }
         let next = queue.consumers.first_key_value().map(|(_, next)| *next);
         let next = next.filter(|_| queue.arguments.single_active_consumer);

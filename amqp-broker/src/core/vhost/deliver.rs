@@ -290,10 +290,10 @@ impl Vhost {
                 Step::Paused(Work::Settle { channel: id, up_to, outcome })
             });
         }
-        if let Some(held) = channel.unacked.take(tag) {
-            self.check_stream(&held, outcome)?;
+        if let Some(delivery) = channel.unacked.take(tag) {
+            self.check_stream(&delivery, outcome)?;
             self.budget.spend(1);
-            self.release(id, held, outcome);
+            self.release(id, delivery, outcome);
         }
         self.dispatch_woken(now, sink);
         Ok(Step::Done(()))
@@ -308,11 +308,12 @@ impl Vhost {
         outcome: Outcome,
         sink: &mut impl Sink,
     ) -> Result<bool, Refusal> {
-        while let Some(held) = self.channels.get_mut(id).and_then(|channel| channel.unacked.pop_up_to(up_to))
+        while let Some(delivery) =
+            self.channels.get_mut(id).and_then(|channel| channel.unacked.pop_up_to(up_to))
         {
-            self.check_stream(&held, outcome)?;
+            self.check_stream(&delivery, outcome)?;
             self.budget.spend(1);
-            self.release(id, held, outcome);
+            self.release(id, delivery, outcome);
             if self.dead_letters.is_crowded() {
                 self.publish_dead_letters(now, sink);
                 if self.dead_letters.is_crowded() {
@@ -329,11 +330,11 @@ impl Vhost {
     /// Refuses to reject from a stream. This closes the connection, so it is checked before
     /// anything is requeued.
     #[inline]
-    fn check_stream(&self, held: &UnackedDelivery, outcome: Outcome) -> Result<(), Refusal> {
+    fn check_stream(&self, delivery: &UnackedDelivery, outcome: Outcome) -> Result<(), Refusal> {
         if outcome == Outcome::Acked {
             return Ok(());
         }
-        match self.queues.get(held.queue) {
+        match self.queues.get(delivery.queue) {
             Some(queue) if queue.stream.is_some() => {
                 let name = queue.name.to_text();
                 Err(Refusal::NotImplemented(format!(
@@ -366,8 +367,8 @@ impl Vhost {
                 false => Step::Paused(Work::SettleLater { channel: id, up_to, outcome }),
             });
         }
-        if let Some(held) = channel.unacked.take(tag) {
-            channel.settled.insert(tag, Settled { held, outcome });
+        if let Some(delivery) = channel.unacked.take(tag) {
+            channel.settled.insert(tag, Settled { delivery, outcome });
         }
         Ok(Step::Done(()))
     }
@@ -376,8 +377,8 @@ impl Vhost {
     pub(super) fn proceed_settling_later(&mut self, id: ChannelId, up_to: u64, outcome: Outcome) -> bool {
         let Some(channel) = self.channels.get_mut(id) else { return true };
         while let Some(tag) = channel.unacked.first_tag().filter(|tag| *tag <= up_to) {
-            if let Some(held) = channel.unacked.take(tag) {
-                channel.settled.insert(tag, Settled { held, outcome });
+            if let Some(delivery) = channel.unacked.take(tag) {
+                channel.settled.insert(tag, Settled { delivery, outcome });
             }
             self.budget.spend(1);
             if self.budget.is_over() {
@@ -389,8 +390,8 @@ impl Vhost {
 
     /// Ends a delivery: its message is removed or requeued, and its consumer and channel have room
     /// again.
-    pub(super) fn release(&mut self, id: ChannelId, held: UnackedDelivery, outcome: Outcome) {
-        let UnackedDelivery { entry, queue: queue_id, consumer, shared, .. } = held;
+    pub(super) fn release(&mut self, id: ChannelId, delivery: UnackedDelivery, outcome: Outcome) {
+        let UnackedDelivery { entry, queue: queue_id, consumer, shared, .. } = delivery;
         let returns = matches!(outcome, Outcome::Requeued | Outcome::Abandoned);
         let expires = returns && entry.expires_at != NEVER;
         if let Some(queue) = self.queues.get_mut(queue_id) {

@@ -394,11 +394,12 @@ impl Vhost {
             for channel in &self.connections.get(connection).unwrap().channels {
                 let channel = self.channels.get(*channel).unwrap();
                 let (mut in_flight, mut shared) = (0, 0);
-                for held in channel.unacked.all().chain(channel.settled.values().map(|settled| &settled.held))
+                for delivery in
+                    channel.unacked.all().chain(channel.settled.values().map(|settled| &settled.delivery))
                 {
-                    *unacked.entry(held.queue).or_default() += 1;
-                    in_flight += u32::from(held.consumer.is_some());
-                    shared += u32::from(held.shared);
+                    *unacked.entry(delivery.queue).or_default() += 1;
+                    in_flight += u32::from(delivery.consumer.is_some());
+                    shared += u32::from(delivery.shared);
                 }
                 assert_eq!(channel.in_flight, in_flight, "deliveries of the channel");
                 assert_eq!(channel.shared_in_flight, shared, "deliveries that share a limit");

@@ -101,11 +101,11 @@ impl Vhost {
     }
 
     /// Begins to commit what a channel has published and settled.
-    pub(crate) fn commit(&mut self, by: Publisher, publishes: Segments<Prepared>, held: u64) -> Commit {
-        self.committing += held;
+    pub(crate) fn commit(&mut self, by: Publisher, publishes: Segments<Prepared>, weight: u64) -> Commit {
+        self.committing += weight;
         let channel = self.channels.get_mut(by.channel);
         let settled = channel.map(|channel| std::mem::take(&mut channel.settled)).unwrap_or_default();
-        Commit::new(by.connection, by.channel, (publishes, held), settled)
+        Commit::new(by.connection, by.channel, (publishes, weight), settled)
     }
 
     fn proceed_commit(&mut self, now: u64, commit: &mut Commit, sink: &mut impl Sink) -> bool {
@@ -175,9 +175,11 @@ impl Vhost {
     fn commit_next(&mut self, now: u64, commit: &mut Commit, sink: &mut impl Sink) -> bool {
         loop {
             if self.publish_next(now, commit, sink) {
-                let Some((_, Settled { held, outcome })) = commit.settled.pop_first() else { return true };
+                let Some((_, Settled { delivery, outcome })) = commit.settled.pop_first() else {
+                    return true;
+                };
                 self.budget.spend(1);
-                self.release(commit.channel, held, outcome);
+                self.release(commit.channel, delivery, outcome);
             }
             if self.dead_letters.is_crowded() {
                 self.publish_dead_letters(now, sink);
@@ -190,8 +192,8 @@ impl Vhost {
 
     /// Releases the memory of a part of a transaction, which is in queues now, or dropped.
     fn let_go_of_commit(&mut self, commit: &mut Commit, weight: u64) {
-        let weight = weight.min(commit.held);
-        commit.held -= weight;
+        let weight = weight.min(commit.weight);
+        commit.weight -= weight;
         self.committing -= weight;
     }
 
@@ -232,7 +234,7 @@ impl Vhost {
             let settled = std::mem::take(&mut channel.settled);
             channel
                 .unacked
-                .begin_merging(settled.into_iter().map(|(tag, settled)| (tag, settled.held)).collect())
+                .begin_merging(settled.into_iter().map(|(tag, settled)| (tag, settled.delivery)).collect())
         });
         while merging.step() {
             self.budget.spend(1);

@@ -191,7 +191,7 @@ impl Vhost {
         self.budget.spend(consumers.len() as u64 / 4);
         let settled = std::mem::take(&mut channel.settled);
         if let Some(connection) = self.connections.get_mut(channel.connection) {
-            connection.channels.retain(|held| *held != id);
+            connection.channels.retain(|channel| *channel != id);
         }
         Some(EndingChannel { id, consumers: consumers.into(), settled, left: Default::default() })
     }
@@ -215,15 +215,15 @@ impl Vhost {
     fn release_next(&mut self, ending: &mut EndingChannel) -> bool {
         let Some(channel) = self.channels.get_mut(ending.id) else { return false };
         let settled = ending.settled.first_key_value().map(|(tag, _)| *tag);
-        let held = match (channel.unacked.first_tag(), settled) {
+        let delivery = match (channel.unacked.first_tag(), settled) {
             (Some(tag), Some(settled)) if settled < tag => {
-                ending.settled.pop_first().map(|(_, Settled { held, .. })| held)
+                ending.settled.pop_first().map(|(_, Settled { delivery, .. })| delivery)
             }
-            (None, Some(_)) => ending.settled.pop_first().map(|(_, Settled { held, .. })| held),
+            (None, Some(_)) => ending.settled.pop_first().map(|(_, Settled { delivery, .. })| delivery),
             _ => channel.unacked.pop_up_to(u64::MAX),
         };
-        let Some(held) = held else { return false };
-        self.release(ending.id, held, Outcome::Abandoned);
+        let Some(delivery) = delivery else { return false };
+        self.release(ending.id, delivery, Outcome::Abandoned);
         true
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct Commit {
     pub(crate) channel: ChannelId,
     pub(crate) publishes: Segments<Prepared>,
     /// The bytes of the publishes.
-    pub(crate) held: u64,
+    pub(crate) weight: u64,
     /// The current publish, and whether it is returned when no queue takes it.
     pub(crate) publishing: Option<(Box<Publishing>, bool)>,
     pub(crate) settled: BTreeMap<u64, Settled>,
@@ -51,11 +51,11 @@ impl Commit {
     pub(crate) fn new(
         connection: ConnectionId,
         channel: ChannelId,
-        (publishes, held): (Segments<Prepared>, u64),
+        (publishes, weight): (Segments<Prepared>, u64),
         settled: BTreeMap<u64, Settled>,
     ) -> Self {
         let (publishing, stage, ticket) = (None, Stage::New, Ticket::NONE);
-        Commit { connection, channel, publishes, held, publishing, settled, stage, ticket, is_whole: true }
+        Commit { connection, channel, publishes, weight, publishing, settled, stage, ticket, is_whole: true }
     }
 }
 

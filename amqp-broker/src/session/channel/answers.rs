@@ -20,8 +20,8 @@ impl ChannelSession {
     }
 
     pub(super) fn reply<A: Arguments>(&mut self, op: &mut Operation<'_>, method: &A) {
-        let held = self.say(op, method, None);
-        self.answered = self.answered.max(held);
+        let change = self.say(op, method, None);
+        self.answered = self.answered.max(change);
     }
 
     /// Sends an answer once the remaining work is done, unless the client wants none.

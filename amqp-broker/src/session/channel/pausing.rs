@@ -68,7 +68,7 @@ impl ChannelSession {
             (Then::Prepare(flags), Work::Prepare(publishing)) => {
                 if let Mode::Transaction(pending) = &mut self.mode {
                     let prepared = publishing.into_prepared(flags.mandatory);
-                    pending.held += prepared.weight();
+                    pending.weight += prepared.weight();
                     pending.publishes.push_back(prepared);
                 }
                 self.weigh_unpublished(op);

@@ -18,7 +18,7 @@ impl ConnectionSession {
         self.unpublished = self.unpublished.saturating_add_signed(op.unpublished);
         // Input that the broker has not processed yet does not count against the client.
         let begun = if wants == Wants::Input { input.len() as u64 } else { 0 };
-        let (held, buffer) = (self.unpublished + begun, input.capacity() as u64 - begun);
-        op.shared.holdings.received(self.id, held, buffer);
+        let (received, buffer) = (self.unpublished + begun, input.capacity() as u64 - begun);
+        op.shared.holdings.received(self.id, received, buffer);
     }
 }

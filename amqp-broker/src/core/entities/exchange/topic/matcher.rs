@@ -53,7 +53,7 @@ impl States {
         }
         let Some(place) = self.place.get_mut(node) else { return };
         match self.all.get_mut((*place as usize).wrapping_sub(1)) {
-            Some((_, held)) => add(held, keys),
+            Some((_, present)) => add(present, keys),
             None => {
                 self.all.push((node, *keys));
                 *place = self.all.len() as u32;
