@@ -62,7 +62,8 @@ impl Side {
             let (exchange, kind) = (short(name), short(kind));
             peer.call(1, exchange::Declare { exchange, kind, arguments, ..Default::default() }).await;
         }
-        let bury = [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", END.into())];
+        let dead_lettering =
+            [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", END.into())];
         for name in QUEUES {
             let more: &[(&str, Value)] = match name {
                 "dlv.drops" => &[("x-max-length", 2.into())],
@@ -74,8 +75,9 @@ impl Side {
                 _ => &[],
             };
             let mut arguments = table([]);
-            let buried: &[(&str, Value)] = if name == END || name == "dlv.plain" { &[] } else { &bury };
-            for (key, value) in buried.iter().chain(more) {
+            let own: &[(&str, Value)] =
+                if name == END || name == "dlv.plain" { &[] } else { &dead_lettering };
+            for (key, value) in own.iter().chain(more) {
                 arguments.push(key, value.clone()).unwrap();
             }
             let declare =

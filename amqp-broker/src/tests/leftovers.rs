@@ -15,8 +15,8 @@ use super::{
 /// to `to`.
 async fn fill(peer: &mut Peer, name: &str, to: &str) {
     peer.fresh(to, []).await;
-    let bury = [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", to.into())];
-    peer.fresh(name, bury).await;
+    let dead_lettering = [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", to.into())];
+    peer.fresh(name, dead_lettering).await;
     let expires = Properties { expiration: Some(short("0")), ..Default::default() };
     for (properties, body) in
         [(Properties::default(), "first"), (expires, "gone"), (Properties::default(), "last")]

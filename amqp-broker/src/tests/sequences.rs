@@ -12,19 +12,19 @@ use super::{
 };
 use crate::broker::Broker;
 
-const QUEUES: [&str; 5] = ["seq.plain", "seq.drops", "seq.refuses", "seq.priorities", "seq.buries"];
+const QUEUES: [&str; 5] = ["seq.plain", "seq.drops", "seq.refuses", "seq.priorities", "seq.dead-letters"];
 const END: &str = "seq.end";
 const SEQUENCES: usize = 25;
 
 async fn declare(peer: &mut Peer) {
-    let [plain, drops, refuses, priorities, buries] = QUEUES;
+    let [plain, drops, refuses, priorities, dead_letters] = QUEUES;
     let two = || ("x-max-length", Value::from(2));
     peer.fresh(plain, []).await;
     peer.fresh(drops, [two()]).await;
     peer.fresh(refuses, [two(), ("x-overflow", "reject-publish".into())]).await;
     peer.fresh(priorities, [("x-max-priority", 3.into())]).await;
     let to_the_end = ("x-dead-letter-routing-key", END.into());
-    peer.fresh(buries, [two(), ("x-dead-letter-exchange", "".into()), to_the_end]).await;
+    peer.fresh(dead_letters, [two(), ("x-dead-letter-exchange", "".into()), to_the_end]).await;
     peer.fresh(END, []).await;
     peer.call(1, confirm::Select::default()).await;
 }
@@ -88,14 +88,18 @@ async fn get(peer: &mut Peer, out: &mut Vec<u64>, name: &str, no_ack: bool) -> S
 }
 
 /// All answers to a sequence, and then the dead letters, whose number may be known.
-async fn answers(peer: &mut Peer, steps: &[(u8, u8)], buried: Option<usize>) -> (Vec<String>, Vec<String>) {
+async fn answers(
+    peer: &mut Peer,
+    steps: &[(u8, u8)],
+    dead_letters: Option<usize>,
+) -> (Vec<String>, Vec<String>) {
     declare(peer).await;
     let (mut told, mut out) = (Vec::new(), Vec::new());
     for (number, step_of) in steps.iter().enumerate() {
         told.push(step(peer, &mut out, number, *step_of).await);
     }
     let mut dead = Vec::new();
-    match buried {
+    match dead_letters {
         None => dead = peer.bodies(END).await,
         Some(count) => {
             // The dead letters are on their way.
