@@ -1,4 +1,5 @@
-//! What Python's constructors take under kombu's tags is read here as the same value.
+//! Values of kombu's tagged types: what Python's constructors accept is read here as the same
+//! value.
 
 use std::{fmt::Write as _, fs};
 
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 const SCRIPT: &str = include_str!("constructors.py");
 
-/// Made at random beside the table, for each of the types that have a grammar.
+/// The number of random values for each type with a grammar, in addition to the table.
 const AT_RANDOM: usize = 3000;
 
 const HEX: &str = "c9b56ef7b2a04cd29be1e2d9b1b3a9b5";
@@ -21,7 +22,7 @@ const HEX: &str = "c9b56ef7b2a04cd29be1e2d9b1b3a9b5";
 #[serde(bound = "T: tagged::Field")]
 struct Typed<T>(#[serde(with = "tagged")] T);
 
-/// Payloads that Python takes, by their tags.
+/// Payloads that Python accepts, by their tags.
 fn taken() -> Vec<(&'static str, serde_json::Value)> {
     let octets = |tag: &str, text: &str| json!({"__type__": tag, "__value__": text});
     let mut taken = vec![
@@ -67,7 +68,7 @@ fn taken() -> Vec<(&'static str, serde_json::Value)> {
     taken
 }
 
-/// Something like a date, a time or a number.
+/// A text that resembles a date, a time or a number.
 fn at_random(tag: &'static str) -> (&'static str, serde_json::Value) {
     let alphabet: Vec<char> =
         if tag == "decimal" { "0123456789.eE+-_ " } else { "0123456789:-+.,TZW " }.chars().collect();
@@ -95,7 +96,7 @@ fn at_random(tag: &'static str) -> (&'static str, serde_json::Value) {
     (tag, json!(text.into_iter().collect::<String>()))
 }
 
-/// As constructors.py prints it; none where it is refused.
+/// The value as constructors.py prints it; `None` when it is refused.
 fn plain(body: &str) -> Option<String> {
     let read: Value = Serializers::new().decode(Some("application/json"), None, body.as_bytes()).ok()?;
     let hex = |bytes: &[u8]| {
@@ -115,7 +116,7 @@ fn plain(body: &str) -> Option<String> {
             assert_eq!(typed.0, bytes, "{body}");
             hex(bytes)
         }
-        // Of any length; the type has a limit.
+        // The text has any length, but the type has a limit.
         Value::Decimal(_) => serde_json::from_str::<Typed<Decimal>>(body).ok()?.0.to_string(),
         moment => {
             let written = serde_json::to_value(moment).unwrap();
@@ -158,7 +159,6 @@ async fn what_pythons_constructors_take_is_read_the_same() {
         }
     }
     assert!(accepted > bodies.len() / 10, "{accepted} of {}", bodies.len());
-    // Decimal numbers of more than 96 bits do not fit. And before a zone Python passes over a
-    // character that belongs to nothing.
+    // Decimal numbers over 96 bits do not fit, and Python ignores a stray character before a zone.
     assert!(refused < accepted / 10, "{refused} of {accepted} are refused");
 }

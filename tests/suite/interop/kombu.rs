@@ -1,4 +1,4 @@
-//! kombu's messages read here, and ours by kombu, across RabbitMQ and across our broker.
+//! kombu's messages read here, and ours read by kombu, through RabbitMQ and through our broker.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -19,7 +19,7 @@ use uuid::Uuid;
 const SCRIPT: &str = include_str!("kombu.py");
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A field of each type that JSON has no form for, as kombu.py has them.
+/// A field of each type that has no form in JSON, as in kombu.py.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Everything {
     #[serde(with = "tagged")]
@@ -82,7 +82,7 @@ fn long() -> String {
     "again and ".repeat(1000)
 }
 
-/// One header of each type that Python has.
+/// A header of each type that Python has.
 fn headers() -> Vec<(&'static str, Header)> {
     let mut list = Array::new();
     list.push(1_i32).unwrap();
@@ -123,7 +123,7 @@ impl Peers {
         if name == "priority" { queue.max_priority(9) } else { queue }
     }
 
-    /// Publishes what kombu.py expects, and what it is to find by priority and not to find at all.
+    /// Publishes what kombu.py expects, with priorities, and a message that it must not get.
     async fn publish(&self) {
         let producer = self.transport.producer(Exchange::default()).mandatory(true);
         let queue = self.queue("to_python");
@@ -222,10 +222,10 @@ impl Publishing<'_> {
     }
 }
 
-/// That kombu.py publishes to be read here.
+/// How many messages kombu.py publishes.
 const MESSAGES: usize = 15;
 
-/// By the name that kombu.py uses.
+/// The compressions by the names that kombu.py uses.
 fn compressions() -> [(&'static str, Compression); 5] {
     [
         ("zlib", Compression::Zlib),
@@ -246,7 +246,7 @@ fn name_of(delivery: &Delivery<Value>) -> String {
     delivery.properties().unwrap().message_id.unwrap().to_string()
 }
 
-/// What kombu.py means by this name.
+/// Checks the message that kombu.py publishes under this name.
 fn check(name: &str, body: &Value, properties: &Properties) {
     let content = properties.content_type.as_ref().map(ToString::to_string).unwrap_or_default();
     let is = |expected: &Value, content_type: &str| {
@@ -254,7 +254,7 @@ fn check(name: &str, body: &Value, properties: &Properties) {
     };
     match name {
         "tagged" => {
-            // The same as ours, read without types; and with them.
+            // Decoded without types it equals ours; it is then decoded with types.
             let ours = Serializers::new().encode("json", &everything()).unwrap();
             let read: Value = Serializers::new().decode(Some("application/json"), None, &ours.body).unwrap();
             is(&read, "application/json");
@@ -315,7 +315,7 @@ fn check(name: &str, body: &Value, properties: &Properties) {
 
 async fn kombu_and_we_read_each_other(url: &str, python: &Python) {
     let peers = Peers::connect(url).await;
-    // kombu publishes without asking whether there is a queue.
+    // kombu publishes without checking that there is a queue.
     let waiting =
         peers.transport.consumer(peers.queue("to_rust")).prefetch(1).start::<Value>().await.unwrap();
     waiting.close().await.unwrap();

@@ -1,4 +1,4 @@
-//! Clients of other languages with our broker, and with our client across it.
+//! Clients in other languages with our broker, and with our client through it.
 
 mod constructors;
 mod kombu;

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 const SCRIPT: &str = include_str!("pika.py");
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Python with pika, and a broker of its own to talk to.
+/// Python with pika, and a broker for it.
 struct Pika {
     python: Python,
     listener: Listener,

@@ -1,5 +1,4 @@
-//! How the connections of a transport are doing: its state, what happens to them, what they have
-//! done, and whether they are there.
+//! The connections of a transport: its state, their events, their metrics, and health probes.
 
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use super::{
     on_every_broker,
 };
 
-/// A proxy before a broker, and the URL of the broker through it.
+/// A proxy before a broker, and the broker's URL through it.
 async fn proxied(broker: &Broker) -> (Proxy, String) {
     let address = Uri::parse(&broker.url).unwrap().address();
     let proxy = Proxy::start(&address).await.unwrap();
@@ -24,7 +23,7 @@ async fn proxied(broker: &Broker) -> (Proxy, String) {
     (proxy, url)
 }
 
-/// Tries again soon.
+/// A recovery with short pauses.
 fn soon() -> Recovery {
     Recovery::new().backoff(Backoff::new(Duration::from_millis(5), Duration::from_millis(20)))
 }
@@ -36,7 +35,7 @@ fn undelivered(result: Result<messaging::Delivered, Error>) -> Undelivered {
     }
 }
 
-/// Until such an event of this connection has come; those that came, it included.
+/// Waits for such an event of this connection; returns the events up to it.
 async fn until(events: &mut ConnectionEvents, of: Role, is_it: impl Fn(&Event) -> bool) -> Vec<Event> {
     let mut came = Vec::new();
     loop {
@@ -93,7 +92,7 @@ async fn on_the_default_exchange_a_queue_has_to_be_there(broker: Broker) {
     within(producer.clone().mandatory(false).ensure_publish(&nowhere, &1)).await.unwrap();
     let optional = PublishOptions::new().mandatory(false);
     within(producer.ensure_publish_with(&nowhere, &1, &optional)).await.unwrap();
-    // Elsewhere nobody need be interested.
+    // On other brokers nobody needs to consume it.
     let events = Exchange::topic(broker.name("events")).auto_delete(true);
     within(transport.producer(events).ensure_publish(&nowhere, &1)).await.unwrap();
     transport.close().await.unwrap();
@@ -119,7 +118,7 @@ async fn one_that_recovers_is_the_only_one_and_is_told_of(broker: Broker) {
     assert!(matches!(state, ConnectionState::Recovering { attempt: 3.., .. }), "{state:?}");
     let unhealthy = within(transport.health(Duration::from_millis(300))).await.unwrap_err();
     assert!(matches!(unhealthy, Error::Connect { .. } | Error::Broker { .. }), "{unhealthy}");
-    // Whoever needs it meanwhile waits for this one.
+    // Others that need the connection meanwhile wait for the same attempt.
     let subscription = transport.consumer(Queue::new(broker.name("other")).auto_delete(true));
     let other = tokio::spawn(async move { subscription.start::<u32>().await });
     proxy.refuse(false).await.unwrap();
@@ -201,7 +200,7 @@ async fn waiting_for_a_first_connection_ends_at_its_limits_and_by_closing(broker
     within(transport.close()).await.unwrap();
     assert!(matches!(within(starting).await.unwrap(), Err(Error::Closed)));
 
-    // What trying again does not change is told at once.
+    // Errors that further attempts cannot change are reported at once.
     proxy.refuse(false).await.unwrap();
     let mut stranger = Uri::parse(&url).unwrap();
     stranger.user = "nobody".to_owned();
@@ -210,7 +209,7 @@ async fn waiting_for_a_first_connection_ends_at_its_limits_and_by_closing(broker
     assert!(Report(&refused).to_string().contains("login refused"), "{}", Report(&refused));
 }
 
-/// The same on brokers that are reached over TCP.
+/// The same tests on brokers that are reached over TCP.
 macro_rules! over_tcp {
     ($($name:ident),* $(,)?) => {
         mod embedded_over_tcp {
@@ -251,7 +250,7 @@ async fn a_broker_that_is_silent_is_not_healthy() {
     within(transport.health(Duration::from_secs(10))).await.unwrap();
 }
 
-/// What a publish and a probe say while the broker blocks.
+/// Checks what a publish and a probe report while the broker blocks.
 async fn is_blocked_for(transport: &Transport, queue: &str, reason: &str) {
     let brief = RetryPolicy::default().deadline(Duration::from_millis(300));
     let producer = transport.producer(Exchange::default()).retry(brief);

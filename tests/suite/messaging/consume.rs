@@ -1,4 +1,4 @@
-//! Typed messages, and those that are none.
+//! Typed messages, and messages that cannot be decoded.
 
 use amqp_client::Message;
 use futures_util::TryStreamExt as _;

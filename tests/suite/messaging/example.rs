@@ -7,8 +7,8 @@ use std::{
 
 use tests::leave_out;
 
-/// Built by `cargo test --workspace`, beside this very test; when it is not there, `test` is left
-/// out.
+/// The path of an example program, which `cargo test --workspace` builds. If it is not there,
+/// `test` is left out.
 pub(crate) fn example(name: &str, test: &str) -> Option<PathBuf> {
     let this = env::current_exe().unwrap();
     let folder = this.parent().and_then(Path::parent).unwrap();

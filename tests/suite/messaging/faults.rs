@@ -1,5 +1,5 @@
-//! `ensure_publish` on a broker that fails in each way there is: outcome and count are right each
-//! time.
+//! `ensure_publish` on a broker with each kind of fault: outcome and number of attempts are right
+//! each time.
 
 use std::time::Duration;
 
@@ -19,8 +19,7 @@ struct Failing {
     listener: Listener,
 }
 
-/// A broker on which everything was well so far: the queue `q` is there, and a message was
-/// published.
+/// A broker without faults so far: the queue `q` exists, and a message was published.
 async fn failing() -> Failing {
     let broker = Broker::builder().build();
     let listener = broker.listen("127.0.0.1:0").await.unwrap();
@@ -42,7 +41,7 @@ impl Failing {
         within(producer.ensure_publish_with("q", &1, &needs)).await
     }
 
-    /// Messages in the queue, but for the first.
+    /// How many messages are in the queue, without the first.
     fn depth(&self) -> usize {
         let queue = self.broker.queues("/").into_iter().find(|queue| queue.name == "q").unwrap();
         queue.ready - 1
@@ -99,8 +98,8 @@ async fn while_the_broker_blocks_it_waits_and_ends_by_its_deadline() {
     let failing = failing().await;
     failing.faults.block("low on memory");
     let brief = policy().deadline(Duration::from_millis(300));
-    // One that was under way when the broker said so may have left: nobody knows of it. The next
-    // ones wait here.
+    // A publish that was on its way when the broker blocked may have left, so its outcome is
+    // unknown. The next ones wait here.
     let first = undelivered(failing.publish(brief).await);
     assert!(matches!(first.outcome, Outcome::NotSent | Outcome::Unknown), "{first}");
     let error = undelivered(failing.publish(brief).await);
@@ -138,7 +137,7 @@ async fn a_broker_that_is_not_there_at_first_is_waited_for() {
     assert_eq!(failing.depth(), 1);
 }
 
-/// By hand with `MESSAGING_LEDGER=100000`.
+/// The size of the ledger; run by hand with `MESSAGING_LEDGER=100000`.
 fn ledger_size() -> u32 {
     std::env::var("MESSAGING_LEDGER").ok().and_then(|size| size.parse().ok()).unwrap_or(10_000)
 }
@@ -153,8 +152,7 @@ async fn nothing_confirmed_is_lost_though_the_broker_drops_all_connections_twent
     let (mut kills, mut again) = (0, 0);
     for number in 0..size {
         if number % (size / KILLS) == size / KILLS / 2 {
-            // In the middle of what is under way, and every other time the next connection soon
-            // after.
+            // The kill comes amid publishes, and every other time soon after the next connection.
             if kills % 2 == 1 {
                 failing.faults.drop_at_frame(Direction::In, u64::from(fastrand::u32(1..500)));
             }
@@ -167,7 +165,7 @@ async fn nothing_confirmed_is_lost_though_the_broker_drops_all_connections_twent
     assert!(again >= KILLS, "each hit some that were under way");
     assert_eq!(kills, KILLS);
     drop(publishing);
-    // The last one may not have come to its frame.
+    // The last one may not have reached its frame.
     failing.faults.clear();
     let total = failing.depth() + 1;
     let mut times = vec![0u32; size as usize];

@@ -10,7 +10,7 @@ use amqp_client::{ConnectOptions, Connection, Uri};
 use messaging::{RetryPolicy, Transport};
 use tests::Node;
 
-/// No test waits longer for anything.
+/// The longest that any test waits for anything.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(super) struct Broker {
@@ -46,12 +46,12 @@ impl Broker {
         within(Transport::connect(&self.url)).await.unwrap()
     }
 
-    /// The same broker without anything of ours on top.
+    /// A channel of the bare client on the same broker.
     pub(super) async fn channel(&self) -> amqp_client::Channel {
         self.connection().await.open_channel().await.unwrap()
     }
 
-    /// A name no other test uses.
+    /// A name that no other test uses.
     pub(super) fn name(&self, name: &str) -> String {
         format!("{}.{name}", self.prefix)
     }
@@ -73,12 +73,12 @@ fn prefix() -> String {
     format!("messaging-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Waits for `future`, but not for ever.
+/// Waits for `future` with a deadline.
 pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.expect("nothing within the deadline")
 }
 
-/// Tries again soon.
+/// A retry policy with short pauses.
 pub(super) fn impatient() -> RetryPolicy {
     RetryPolicy::exponential(Duration::from_millis(5), Duration::from_millis(50)).deadline(DEADLINE)
 }

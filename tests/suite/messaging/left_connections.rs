@@ -1,5 +1,5 @@
-//! Connections that were left because they did not answer: they belong to the transport until they
-//! are closed.
+//! Connections that were abandoned because they did not answer: they belong to the transport until
+//! they are closed.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ struct Scene {
     broker: Broker,
     _listener: Listener,
     proxy: Proxy,
-    /// Reaches the broker through the proxy.
+    /// The transport, which reaches the broker through the proxy.
     transport: Transport,
-    /// Has published before, to the queue `q`.
+    /// A producer that has published before, to the queue `q`.
     known: Producer,
-    /// Has not, so that it needs a channel.
+    /// A producer that has not, and needs a channel.
     other: Producer,
 }
 
@@ -36,7 +36,8 @@ impl Scene {
         Scene { broker, _listener: listener, proxy, transport, known, other }
     }
 
-    /// The transport is closed, with all that was made from it, after so many messages.
+    /// Checks that the transport closes with everything that was made from it, after so many
+    /// messages.
     async fn closes(&self, published: u64) {
         within(self.transport.close()).await.unwrap();
         assert!(is_closed(within(self.known.ensure_publish("q", &1)).await));
@@ -70,7 +71,7 @@ async fn closing_closes_one_that_was_left_while_no_other_could_be_had() {
     scene.proxy.refuse(true).await.unwrap();
     scene.proxy.stall(true);
     assert!(within(scene.other.ensure_publish("", &1)).await.is_err());
-    // It comes back, and somebody has a channel on it.
+    // It answers again, and another caller has a channel on it.
     scene.proxy.stall(false);
     within(scene.known.ensure_publish("q", &1)).await.unwrap();
     scene.closes(2).await;

@@ -1,5 +1,5 @@
 //! Producers, consumers, RPC and notifications as their users use them: the same tests in memory,
-//! against the embedded broker over TCP, and against RabbitMQ.
+//! on the embedded broker over TCP, and on RabbitMQ.
 
 mod connections;
 mod consume;

@@ -1,4 +1,4 @@
-//! Notifications between a notifier and a listener of ours, and as they are on the wire.
+//! Notifications between our notifier and our listener, and their form on the wire.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,7 +17,7 @@ use super::{
 
 type Heard = mpsc::UnboundedReceiver<Event>;
 
-/// A handler that tells of what it hears.
+/// A handler that reports what it gets.
 fn telling(
     sender: &mpsc::UnboundedSender<Event>,
 ) -> impl Fn(Event) -> std::future::Ready<NotificationResult> + Send + Sync + 'static {
@@ -166,7 +166,7 @@ async fn the_level_in_the_message_decides_and_what_nobody_handles_is_acknowledge
     assert_eq!((event.level(), event.event_type()), (Level::Info, "b"));
     within(running.stop()).await;
     assert_eq!(ready(&broker, &key).await, 0);
-    // Declared as Python declares them: a difference would be refused.
+    // These declarations are Python's: a difference would be refused.
     channel.declare(&Queue::new(&key)).await.unwrap();
     channel.declare(&Exchange::topic("openstack")).await.unwrap();
     within(transport.close()).await.unwrap();
@@ -180,7 +180,7 @@ async fn endpoints_are_shown_what_they_want_in_their_order(broker: Broker) {
         let sender = sender.clone();
         Endpoint::new().filter(filter).on_each(&[Level::Info, Level::Warn], move |event: Event| {
             let _ = sender.send((name, event.event_type().to_owned()));
-            // The first time only.
+            // It is requeued only the first time.
             let requeue = event.event_type() == requeues && !event.redelivered();
             async move { if requeue { NotificationResult::Requeue } else { NotificationResult::Handled } }
         })
@@ -207,7 +207,7 @@ async fn endpoints_are_shown_what_they_want_in_their_order(broker: Broker) {
         let (name, event_type) = within(heard.recv()).await.unwrap();
         got.entry(event_type).or_default().push(name);
     }
-    // What the first endpoint has requeued the others do not see.
+    // The other endpoints do not see what the first has requeued.
     assert_eq!(got["compute.a"], ["compute", "compute", "alice", "all"]);
     assert_eq!(got["network.b"], ["all"]);
     assert_eq!(got["compute.c"], ["compute", "all"]);
@@ -235,7 +235,7 @@ async fn topics_of_several_exchanges_are_heard_by_one_listener(broker: Broker) {
         got.push((event.event_type().to_owned(), event.message_id().unwrap().to_owned()));
     }
     got.sort_unstable();
-    // One notification, once for each topic.
+    // There is one notification for each topic.
     assert_eq!((got[0].0.as_str(), got[2].0.as_str()), ("both", "other"));
     assert_eq!(got[0], got[1]);
     within(running.stop()).await;
@@ -254,7 +254,7 @@ async fn one_listener_in_two_pools_gets_a_copy_for_each(broker: Broker) {
     assert_eq!(ids[0].message_id(), ids[1].message_id());
     within(running.stop()).await;
     assert!(heard.try_recv().is_err());
-    // The topic's own queue has it as well, for whoever listens without a pool.
+    // The topic's own queue has it as well, for listeners without a pool.
     assert_eq!(ready(&broker, &format!("{topic}.info")).await, 1);
     within(transport.close()).await.unwrap();
 }

@@ -14,7 +14,7 @@ use super::{
     on_every_broker,
 };
 
-/// As the handlers see them: the level, and what is in the batch.
+/// A batch as the handlers get it: the level and the payloads.
 type Batch = (Level, Vec<String>);
 
 fn batch(events: &[Event]) -> Batch {
@@ -51,7 +51,7 @@ async fn a_batch_is_full_or_its_time_has_come_or_the_listener_stops(broker: Brok
         BatchListener::new(&transport, &topic, 2).timeout(DEADLINE * 10).on(Level::Info, telling(&sender));
     let running = within(slow.clone().start()).await.unwrap();
     assert_eq!(within(heard.recv()).await.unwrap().1, ["a", "b"]);
-    // The third is alone, and handled when the listener stops.
+    // The third is alone in its batch, and handled when the listener stops.
     within(running.stop()).await;
     let mut left = ready(&broker, &format!("{topic}.info")).await;
     if let Ok((_, events)) = heard.try_recv() {
@@ -100,7 +100,7 @@ async fn levels_come_one_after_the_other_and_only_what_was_not_handled_comes_aga
         events.sort_unstable();
         (level, events.join(" "))
     };
-    // The second endpoint is not shown what the first has requeued.
+    // The second endpoint does not see what the first has requeued.
     for expected in
         [(Level::Error, "e0"), (Level::Info, "i0 i1 i2"), (Level::Info, "i0 i2"), (Level::Info, "i1")]
     {
@@ -116,7 +116,7 @@ async fn levels_come_one_after_the_other_and_only_what_was_not_handled_comes_aga
     within(transport.close()).await.unwrap();
 }
 
-/// The queue for what is set aside exists, but otherwise.
+/// The dead-letter queue exists with other properties.
 async fn what_cannot_be_set_aside_is_in_another_batch_after_a_while_and_holds_up_nobody(broker: Broker) {
     let topic = broker.name("n");
     let transport = broker.transport().await;

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use super::fixture::{DEADLINE, within};
 
-/// Like a broker that is away until it is opened.
+/// A driver that fails until it is opened, like a broker that is away.
 #[derive(Clone, Default)]
 struct Gate {
     open: Arc<AtomicBool>,
@@ -58,7 +58,7 @@ fn soon(buffer: Buffer) -> Buffer {
     buffer.pauses(Duration::from_millis(1), Duration::from_millis(5))
 }
 
-/// What was given up, and why.
+/// The notifications that were given up, and why.
 type Lost = Arc<Mutex<Vec<(u32, String)>>>;
 
 fn telling(buffer: Buffer, lost: &Lost) -> Buffer {
@@ -169,7 +169,7 @@ async fn a_buffer_on_disk_survives_and_goes_on_where_it_was() {
     let emitted = gate.emitted.notifications();
     assert_eq!((emitted[0].publisher_id(), emitted[20].publisher_id()), ("first", "second"));
     within(notifier.close(DEADLINE)).await.unwrap();
-    // Nothing is left to be emitted twice.
+    // Nothing is left that could be emitted twice.
     let notifier = Notifier::with("third", open().await.unwrap());
     within(notifier.close(DEADLINE)).await.unwrap();
     assert_eq!(gate.emitted().len(), 30);
@@ -182,7 +182,7 @@ async fn a_process_that_dies_loses_nothing_of_what_a_buffer_on_disk_has_taken() 
     let buffered = soon(Buffer::on_disk(folder.path())).before(gate.clone()).await.unwrap();
     let notifier = Notifier::with("p", buffered);
     emit(&notifier, 0..20).await.unwrap();
-    // Its files as they are now, without anything of what is done at the end.
+    // The files are copied as they are now, without what an orderly end would do.
     let crashed = tempfile::tempdir().unwrap();
     copy(folder.path(), crashed.path());
     gate.open();

@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::fixture::within;
 
-/// Fails at whatever it is given.
+/// A driver that always fails.
 struct Failing;
 
 impl Driver for Failing {
@@ -122,7 +122,7 @@ two:
     assert_eq!(event_types(&emitted), ["compute.start", "compute.end", "network.end"]);
 }
 
-/// What is logged, as text.
+/// Collects the log as text.
 #[derive(Clone, Default)]
 struct Logged(Arc<Mutex<Vec<u8>>>);
 
@@ -166,7 +166,7 @@ fn the_log_has_every_level_and_no_secret() {
         let (_, priority) = line.split_once(r#""priority":""#).unwrap();
         write!(priorities, "{} ", priority.split('"').next().unwrap()).unwrap();
     }
-    // Debug is below what this subscriber takes.
+    // This subscriber does not take the level debug.
     assert_eq!(priorities, "AUDIT INFO WARN ERROR CRITICAL SAMPLE ");
     assert!(!text.contains("hunter"), "{text}");
 }

@@ -1,5 +1,5 @@
-//! Notifications that cannot be handled: tried again after a while, set aside, never spun and never
-//! lost.
+//! Notifications that cannot be handled: they are retried after a while or set aside, never retried
+//! without a pause and never lost.
 
 use std::{
     sync::{
@@ -27,7 +27,7 @@ async fn ready(broker: &Broker, queue: &str) -> u32 {
     broker.channel().await.declare_passive(&Queue::new(queue)).await.unwrap().messages
 }
 
-/// The text of a header of the only message in a queue.
+/// The number of messages in a queue, and texts of the headers of the only one.
 async fn set_aside(broker: &Broker, queue: &str) -> (u32, String, String) {
     let channel = broker.channel().await;
     let got = within(channel.get(queue)).await.unwrap().expect("a message that was set aside");
@@ -70,13 +70,13 @@ async fn poison_is_tried_again_later_then_set_aside_and_holds_up_nobody(broker: 
     }
     within(running.stop()).await;
     let channel = broker.channel().await;
-    // The first one has come back since its reader is gone.
+    // The first has returned to the queue because its reader is gone.
     within(async { while channel.declare_passive(&Queue::new(&dead)).await.unwrap().messages < 2 {} }).await;
     assert_eq!(ready(&broker, &queue).await, 0);
     within(transport.close()).await.unwrap();
 }
 
-/// The queue for what is set aside exists, but otherwise.
+/// The dead-letter queue exists with other properties.
 async fn what_cannot_be_set_aside_is_handled_again_after_a_while_and_holds_up_nobody(broker: Broker) {
     let topic = broker.name("n");
     let transport = broker.transport().await;
@@ -162,7 +162,8 @@ async fn a_duplicate_is_acknowledged_and_handled_again_only_where_the_first_was_
         channel.publish("openstack", &format!("{topic}.info"), &message).await.unwrap();
     }
     assert_eq!(within(heard.recv()).await.unwrap(), "first");
-    // With this one all are there. The others wait for the first, though they might run beside it.
+    // With this one all have arrived. The others wait for the first, though they could run at the
+    // same time.
     assert_eq!(within(heard.recv()).await.unwrap(), "other");
     gate.add_permits(1);
     assert_eq!(within(heard.recv()).await.unwrap(), "second");
@@ -186,7 +187,8 @@ async fn a_listener_that_is_to_remember_nothing_handles_a_duplicate_again(broker
             std::future::ready(NotificationResult::Handled)
         });
         let running = within(listener.start()).await.unwrap();
-        // With room for one, the second is known, and the other has the third forgotten.
+        // The memory has room for one: the second is known, and the other makes it forget the
+        // third.
         for (event_type, id) in [("a", "u"), ("a", "u"), ("b", "v"), ("a", "u"), ("last", "w")] {
             let body =
                 format!(r#"{{"priority": "INFO", "event_type": "{event_type}", "_unique_id": "{id}"}}"#);

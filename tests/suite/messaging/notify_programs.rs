@@ -1,4 +1,4 @@
-//! The example programs of notifications, one hearing the other.
+//! The example programs of notifications, one listening to the other.
 
 use std::{path::Path, process::Stdio};
 
@@ -33,7 +33,7 @@ impl Listener {
         serde_json::from_str(&within(self.said.next_line()).await.unwrap().unwrap()).unwrap()
     }
 
-    /// What it said until it ended.
+    /// Stops it; returns how many it reported.
     async fn stop(mut self) -> u32 {
         let id = self.process.id().unwrap().to_string();
         assert!(within(Command::new("kill").args(["-TERM", &id]).status()).await.unwrap().success());
@@ -58,7 +58,7 @@ async fn the_listener_program_hears_the_notifier_program() {
         command.args([&broker.url, "compute.host1", topic, level, event_type, payload]).args(more);
         within(command.stdin(Stdio::null()).kill_on_drop(true).output()).await.unwrap()
     };
-    // Before anybody listens.
+    // Nobody listens yet.
     let payload = r#"{"z": 1208925819614629174706176, "a": [null]}"#;
     let output = emit("n,m", "info", "instance.end", payload, &["--context", r#"{"user": "alice"}"#]).await;
     assert!(output.status.success(), "{output:?}");
@@ -92,7 +92,7 @@ async fn the_listener_program_hears_the_notifier_program() {
     assert!(output.status.success(), "{output:?}");
     let event = topics.next().await;
     assert_eq!((&event["level"], &event["payload"]), (&json!("warn"), &json!(1.5)));
-    // With the one that does not fit its filter, an even number for the batches of two.
+    // With the one that does not match its filter, the number is even for the batches of two.
     let output = emit("n", "error", "instance.bulk", "null", &["--count", "301"]).await;
     assert!(output.status.success(), "{output:?}");
     for _ in 0..301 {

@@ -1,5 +1,5 @@
-//! Messages with properties and needs of their own, many at once, and entities that exist
-//! otherwise.
+//! Messages with properties and options, many at once, and entities that exist with other
+//! properties.
 
 use std::time::Duration;
 
@@ -151,7 +151,7 @@ async fn a_simple_queue_keeps_order_and_counts(broker: Broker) {
     assert_eq!(*first.body(), 0);
     first.ack().await.unwrap();
     drop(taker);
-    // What was sent ahead to the taker comes back when the broker has noticed that it has gone.
+    // What was delivered to the consumer returns when the broker has noticed its end.
     let mut cleared = 0;
     while cleared < 2 {
         cleared += within(queue.clear()).await.unwrap();
@@ -222,7 +222,7 @@ async fn each_compression_is_undone_where_it_is_read(broker: Broker) {
 async fn only_so_much_is_decompressed_as_the_consumer_allows(broker: Broker) {
     let transport = broker.transport().await;
     let queue = broker.name("q");
-    // The body and its two quotes.
+    // The limit is the body and its two quotes.
     let serializers = Serializers::new().decompressed_limit(10_002);
     let consumer = transport.consumer(Queue::new(&queue)).serializers(serializers);
     let mut consumer = consumer.start::<String>().await.unwrap();

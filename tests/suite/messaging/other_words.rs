@@ -1,5 +1,5 @@
-//! A broker that refuses in other words than RabbitMQ: those of LavinMQ, put in the mouth of the
-//! embedded one.
+//! A broker with other error texts than RabbitMQ: those of LavinMQ, which a proxy puts into the
+//! embedded broker's answers.
 
 use amqp_client::{Exchange, Queue, ReplyCode, Uri};
 use amqp_codec::{
@@ -21,7 +21,7 @@ use super::{
     rpc_conflicts::{durable_entities_fall_back_to_what_exists, the_exchange_of_fanouts_falls_back_too},
 };
 
-/// The embedded broker, with its words exchanged on the way.
+/// The embedded broker behind a proxy that replaces its texts.
 async fn rewording() -> Broker {
     let mut broker = Broker::embedded().await;
     let address = Uri::parse(&broker.url).unwrap().address();

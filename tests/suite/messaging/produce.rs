@@ -1,4 +1,4 @@
-//! What `ensure_publish` promises.
+//! The promises of `ensure_publish`.
 
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ async fn a_message_is_published_when_the_broker_comes_up_at_last() {
     proxy.refuse(true).await.unwrap();
     let producer = transport.producer(Exchange::fanout(broker.name("x"))).retry(impatient());
     let publishing = tokio::spawn(async move { producer.ensure_publish("", &1).await });
-    // Another one gives up meanwhile, so this one has been refused as well.
+    // Another producer gives up meanwhile, so this one has been refused as well.
     let other = transport.producer(Exchange::default()).retry(impatient().attempts(5));
     failure(within(other.ensure_publish("q", &1)).await);
     proxy.refuse(false).await.unwrap();
@@ -215,8 +215,8 @@ async fn a_message_is_published_across_a_restart_of_the_broker() {
     drop(listener);
     let publishing = tokio::spawn(async move { producer.ensure_publish("a", &2).await });
 
-    // A new broker, which knows nothing of the old one's exchanges and queues: the consumer's
-    // connection brings them back.
+    // The new broker has none of the old one's exchanges and queues: the consumer's connection
+    // declares them again.
     let _listener = amqp_broker::Broker::builder().build().listen(address).await.unwrap();
     within(publishing).await.unwrap().unwrap();
     assert_eq!(*within(consumer.next()).await.unwrap().unwrap().body(), 2);

@@ -1,5 +1,4 @@
-//! The example programs as they are anywhere: outside the repository, fed by standard input, with
-//! errors in words and a log where one is asked for.
+//! The example programs outside the repository: their standard input, error messages and logs.
 
 use std::{
     path::Path,
@@ -17,7 +16,7 @@ use super::{
     fixture::{Broker, within},
 };
 
-/// In an empty folder, with this on standard input and this log.
+/// Starts a program in an empty folder, with this standard input and this log level.
 fn start(program: &Path, arguments: &[&str], log: Option<&str>) -> Child {
     let mut command = Command::new(program);
     command.args(arguments).env_remove("RUST_LOG").kill_on_drop(true);
@@ -29,7 +28,7 @@ fn start(program: &Path, arguments: &[&str], log: Option<&str>) -> Child {
 
 async fn end(mut program: Child, input: &str) -> Output {
     let mut stdin = program.stdin.take().unwrap();
-    // Who does not read it need not.
+    // The program may not read it.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
     within(program.wait_with_output()).await.unwrap()
@@ -59,7 +58,7 @@ async fn what_is_on_standard_input_is_published_and_counted() {
     let output = run(&quickstart, &["-"], "these are five short words\n").await;
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("words:     5"), "{said} {}", errors(&output));
-    // Without a file there are words all the same.
+    // There is an error message even without a file.
     let output = run(&quickstart, &[], "").await;
     assert!(output.status.success(), "{}", errors(&output));
 }

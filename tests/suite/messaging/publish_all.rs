@@ -1,5 +1,4 @@
-//! Publishing a stream of messages: what becomes of each is told in their order, whatever happens
-//! to others.
+//! Publishing a series of messages: outcomes are reported in order, whatever happens to others.
 
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ struct Scene {
     listener: Listener,
 }
 
-/// With a queue `q`.
+/// A broker with a queue `q`.
 async fn scene() -> Scene {
     let broker = Broker::builder().build();
     let listener = broker.listen("127.0.0.1:0").await.unwrap();
@@ -61,7 +60,7 @@ async fn outcomes_come_in_order_though_some_are_unroutable_or_no_json() {
     let unroutable: Vec<_> = outcomes.iter().map(|result| outcome(result).is_some()).collect();
     assert_eq!(unroutable, (0..30).map(|number| number % 3 == 0).collect::<Vec<_>>());
     assert_eq!(scene.bodies(20).await, (0..30).filter(|number| number % 3 != 0).collect::<Vec<_>>());
-    // Keys of a map in JSON are text.
+    // JSON allows only text as keys of a map.
     let unwritable = std::collections::BTreeMap::from([((1, 2), 3)]);
     let mut failing = producer.publish_all(stream::iter([("q", unwritable)]), 8);
     assert!(matches!(within(failing.next()).await, Some(Err(Error::Encode { .. }))));
@@ -123,7 +122,7 @@ async fn a_stream_without_messages_ends_and_one_that_waits_is_waited_for() {
 async fn messages_keep_their_order_where_there_is_seldom_room() {
     let scene = scene().await;
     let producer = scene.producer();
-    // More bytes than the connection has room for at once.
+    // These are more bytes than the connection has room for at once.
     let body = "x".repeat(1 << 20);
     let messages = stream::iter(0..100u32).map(|number| ("q", (number, body.as_str())));
     let outcomes: Vec<_> = within(producer.publish_all(messages, 100).collect()).await;

@@ -1,4 +1,4 @@
-//! The quickstart as a user runs it: a process, its exit code, and what it says.
+//! The quickstart as a user runs it: a process, its exit code and its output.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ async fn run(program: &Path, arguments: &[&str]) -> Output {
     within(command.output()).await.unwrap()
 }
 
-/// What the line with this title says.
+/// The rest of the line with this title.
 fn told(output: &Output, title: &str) -> String {
     let text = String::from_utf8_lossy(&output.stdout);
     let mut lines = text.lines().filter_map(|line| line.strip_prefix(title));
@@ -82,7 +82,7 @@ async fn two_at_once_do_not_disturb_each_other_on_rabbitmq_and_leave_nothing() {
     let once = || counts_like_wc(&program, content.as_bytes(), &more);
     tokio::join!(once(), once());
     once().await;
-    // Only a node of ours can be asked for its queues.
+    // Only a node started by the tests can list its queues.
     if let Ok(queues) = tests::Node::shared().unwrap().ctl(&["list_queues", "name"]).await {
         assert!(!queues.contains("quickstart"), "{queues}");
     }

@@ -1,5 +1,5 @@
-//! What the broker refuses is told to whom it belongs: the messages beside it on the same channel
-//! are delivered.
+//! Messages that the broker refuses: only their own publisher is told, and other messages on the
+//! same channel are delivered.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,8 +15,8 @@ use super::{
     on_every_broker,
 };
 
-/// Publishes the numbers up to `count` side by side, those of `culprits` with these options; what
-/// became of each.
+/// Publishes the numbers up to `count` concurrently, those of `culprits` with these options;
+/// returns the outcomes.
 async fn publish(
     producer: &Producer,
     queue: &str,
@@ -32,7 +32,7 @@ async fn publish(
     within(join_all(publishing)).await
 }
 
-/// The bodies of all messages in the queue, each once.
+/// The bodies of all messages in the queue, without duplicates.
 async fn bodies(channel: &amqp_client::Channel, queue: &str) -> BTreeSet<u32> {
     let mut bodies = BTreeSet::new();
     while let Some(delivery) = within(channel.get_no_ack(queue)).await.unwrap() {
@@ -111,7 +111,7 @@ async fn all_that_are_refused_are_told(broker: Broker) {
     transport.close().await.unwrap();
 }
 
-/// Each tries to be told alone, and declares what it needs there: that takes turns of its own.
+/// Each is tried alone, and declares what it needs there, which takes several turns.
 async fn all_that_are_refused_are_told_though_they_need_a_queue(broker: Broker) {
     let (transport, producer, channel, queue) = scene(&broker).await;
     let needed = Queue::new(broker.name("needed"));
@@ -235,7 +235,7 @@ on_every_broker! {
     what_cannot_be_sent_is_told_at_once_and_the_channel_is_as_it_was,
 }
 
-/// One message of 200 over the broker's limit of 1000 bytes, alone and in a stream.
+/// One message of 200 exceeds the broker's limit of 1000 bytes, alone and in a series.
 async fn one_over_the_limit_among_200(url: &str) {
     let transport = within(Transport::connect(url)).await.unwrap();
     let producer = transport.producer(Exchange::default()).mandatory(true);
@@ -261,8 +261,7 @@ async fn one_over_the_limit_among_200(url: &str) {
     transport.close().await.unwrap();
 }
 
-/// What streams were refused is tried in groups; that has an end when the streams only wait for
-/// more.
+/// Messages of a refused series are tried in groups; that ends even if the series waits for more.
 async fn streams_that_idle_after_a_refusal_hold_up_no_other(url: &str) {
     let transport = within(Transport::connect(url)).await.unwrap();
     let producer = transport.producer(Exchange::direct("amq.direct"));

@@ -1,4 +1,4 @@
-//! Calls between a client and a server of ours.
+//! Calls between our client and our server.
 
 use std::{
     sync::{
@@ -47,7 +47,7 @@ async fn serve(transport: &Transport, topic: &str, endpoint: Endpoint) -> Runnin
     within(server.start()).await.unwrap()
 }
 
-/// A client and a server that is asked, each on a transport of its own.
+/// A client and a server, each on its own transport.
 async fn math_service(broker: &Broker) -> (Client, RunningServer) {
     let topic = broker.name("math");
     let server = serve(&broker.transport().await, &topic, math()).await;
@@ -115,7 +115,7 @@ async fn a_call_that_is_not_answered_ends_at_its_deadline(broker: Broker) {
     let result = within(client.call::<()>("never", &()).timeout(timeout).into_future()).await;
     let Err(Error::Timeout { after, during }) = result else { panic!("{result:?}") };
     assert!(after >= timeout && during == "waiting for the reply");
-    // The next call is not disturbed.
+    // The next call is not affected.
     assert_eq!(within(client.call::<i64>("add", &Add { a: 1, b: 2 }).into_future()).await.unwrap(), 3);
     drop(server);
 }
@@ -199,7 +199,7 @@ async fn a_server_runs_no_more_at_once_than_it_may_and_finishes_what_runs_when_i
     within(stopping).await.unwrap().unwrap();
     assert_eq!(most_seen.load(Ordering::SeqCst), 2);
 
-    // What did not run is still there for the next server.
+    // A request that has not run is still there for the next server.
     let next = Endpoint::new().method("work", |_, (): ()| async { Ok("by another") });
     let next = serve(&broker.transport().await, &topic, next).await;
     let mut answers = Vec::new();
@@ -226,7 +226,7 @@ async fn stopping_and_closing_leaves_the_shared_queues_only(broker: Broker) {
         assert_eq!(channel.declare_passive(&Queue::new(&queue)).await.unwrap().consumers, 0, "{queue}");
         channel.delete_queue(&queue).await.unwrap();
     }
-    // The fanout exchange went with the server's queue on it.
+    // The fanout exchange was deleted with the server's queue.
     assert!(
         channel.declare_passive(&amqp_client::Exchange::fanout(format!("{topic}_fanout"))).await.is_err()
     );

@@ -1,4 +1,5 @@
-//! What a client does beside calling: versions it may call, servers it watches, calls it gives up.
+//! A client's other functions: versions that it may call, servers that it monitors, calls that it
+//! gives up.
 
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ async fn a_call_that_is_dropped_is_forgotten_and_its_reply_counted(broker: Broke
     assert_eq!((client.metrics().in_flight, client.metrics().late_replies), (0, 0));
     open.send(true).unwrap();
     within(server.stop()).await.unwrap();
-    // The reply has left by now; when it arrives is the broker's business.
+    // The reply has been sent by now; the broker decides when it arrives.
     within(async {
         while client.metrics().late_replies == 0 {
             tokio::task::yield_now().await;
@@ -121,8 +122,8 @@ async fn a_server_that_tells_it_is_at_work_is_waited_for() {
         .timeout(Duration::from_secs(1000))
         .monitor(Duration::from_millis(1));
     let seconds = std::collections::BTreeMap::from([("seconds", 100)]);
-    // Twenty times as long as a silent server would be waited for; not `within`, whose time is
-    // virtual too.
+    // This is twenty times as long as a silent server is waited for. `within` is not used, because
+    // its time is virtual too.
     let slept: String = client.call("nap", &seconds).await.unwrap();
     assert_eq!(slept, "slept");
     server.stop().await.unwrap();
@@ -132,7 +133,7 @@ async fn a_server_that_tells_it_is_at_work_is_waited_for() {
 async fn a_server_that_tells_nothing_is_given_up_before_the_timeout() {
     let broker = Broker::memory();
     let transport = broker.transport().await;
-    // A queue that takes requests, and nobody behind it.
+    // The queue takes requests, but has no server.
     let queue = transport.consumer(Queue::new("gone")).bind(&messaging::Exchange::topic("openstack"), "gone");
     drop(queue.start::<()>().await.unwrap());
     let client = Client::new(&transport, Target::topic("gone")).timeout(Duration::from_secs(1000));
@@ -141,7 +142,7 @@ async fn a_server_that_tells_nothing_is_given_up_before_the_timeout() {
     assert!(after >= Duration::from_secs(4) && after < Duration::from_secs(1000), "{after:?}");
     assert!(during.contains("still at work"), "{during}");
     assert_eq!(client.metrics().in_flight, 0);
-    // The timeout is the limit all the same.
+    // The timeout still applies.
     let call = client.call::<()>("x", &()).monitor(Duration::from_secs(4)).timeout(Duration::from_secs(1));
     let Err(Error::Timeout { during, .. }) = call.await else { panic!("answered") };
     assert_eq!(during, "waiting for the reply");

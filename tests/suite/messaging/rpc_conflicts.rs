@@ -1,4 +1,4 @@
-//! Entities of RPC that exist otherwise than they are wanted: a conflict, or used as they are.
+//! Entities of RPC that exist with other properties: a conflict, or used as they are.
 
 use amqp_client::{Channel, Exchange, Queue};
 use messaging::{
@@ -16,7 +16,7 @@ async fn transport(broker: &Broker, topology: &Topology) -> Transport {
     within(TransportOptions::new().topology(topology.clone()).connect(&broker.url)).await.unwrap()
 }
 
-/// A server whose only method answers "ran", and tells of it.
+/// A server whose only method answers "ran" and reports it.
 async fn serve(
     transport: &Transport,
     target: &Target,
@@ -52,7 +52,7 @@ fn refused(error: Option<Error>) -> Conflict {
 async fn what_exists_otherwise_is_a_conflict_that_says_how(broker: Broker) {
     broker.channel().await.declare(&Exchange::topic(broker.name("exchange"))).await.unwrap();
     let (ran, _runs) = mpsc::unbounded_channel();
-    // Nor is there a way out of what is no matter of durability.
+    // Differences other than durability have no fallback either.
     for topology in [Topology::new().durable(true), Topology::new().auto_delete(true).durable_fallback(true)]
     {
         let transport = transport(&broker, &topology).await;
@@ -64,7 +64,7 @@ async fn what_exists_otherwise_is_a_conflict_that_says_how(broker: Broker) {
     }
 }
 
-/// Exchange, queue of the topic and queue of the server, each durable or not.
+/// The exchange, the topic's queue and the server's queue, each durable or not.
 pub(super) async fn durable_entities_fall_back_to_what_exists(broker: Broker) {
     let topology = Topology::new().durable(true).durable_fallback(true);
     let (ran, _runs) = mpsc::unbounded_channel();
@@ -100,7 +100,7 @@ pub(super) async fn durable_entities_fall_back_to_what_exists(broker: Broker) {
         }
         within(server.stop()).await.unwrap();
         if existing == [Some(false), None, None] {
-            // As Python's servers have it: nothing of it is durable.
+            // Python's servers declare all of it as transient.
             channel.declare(&Queue::new(&name)).await.unwrap();
             delete(&channel, &name).await;
         }
@@ -117,7 +117,7 @@ pub(super) async fn the_exchange_of_fanouts_falls_back_too(broker: Broker) {
     let (ran, mut runs) = mpsc::unbounded_channel();
     let target = target(&broker);
     let channel = broker.channel().await;
-    // Not deleted for want of a binding.
+    // It has a binding so that it is not deleted.
     let exchange = Exchange::fanout(format!("{}_fanout", broker.name("t"))).auto_delete(true);
     channel.declare(&exchange).await.unwrap();
     let kept = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
@@ -127,7 +127,7 @@ pub(super) async fn the_exchange_of_fanouts_falls_back_too(broker: Broker) {
     let refusing = transport(&broker, &durable).await;
     let conflict = refused(serve(&refusing, &target, &ran).await.err());
     assert_eq!(conflict.name, exchange.name());
-    // Not every broker says it.
+    // Not every broker names the argument.
     assert!(["durable", ""].contains(&conflict.argument.as_str()), "{conflict}");
     let sent = within(Client::new(&refusing, target.clone()).fanout("run", &())).await;
     assert_eq!(refused(sent.err()), conflict);

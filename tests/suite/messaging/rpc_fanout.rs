@@ -1,5 +1,4 @@
-//! Requests to all servers of a topic: over queues that come and go, and over a stream that all
-//! read.
+//! Requests to all servers of a topic: over temporary queues, and over a stream that all read.
 
 use amqp_client::Exchange;
 use messaging::{
@@ -19,7 +18,7 @@ async fn transport(url: &str, topology: &Topology) -> Transport {
     within(TransportOptions::new().topology(topology.clone()).connect(url)).await.unwrap()
 }
 
-/// Tells of the ids it runs.
+/// A server that reports the ids it runs.
 async fn serve(transport: &Transport, target: &Target, ran: &mpsc::UnboundedSender<u64>) -> RunningServer {
     let ran = ran.clone();
     let endpoint = Endpoint::new().method("run", move |_, args: Value| {
@@ -44,7 +43,7 @@ async fn the_exchange_is_there_again_after_it_went_with_the_last_server(broker: 
     within(server.stop()).await.unwrap();
     let exchange = Exchange::fanout(format!("{}_fanout", broker.name("t")));
     assert!(broker.channel().await.declare_passive(&exchange).await.is_err(), "it is deleted by itself");
-    // Nobody gets it, which is no error.
+    // Nobody gets it, which is not an error.
     fanout(&client, 2).await;
     let server = serve(&transport, &target, &ran).await;
     fanout(&client, 3).await;
@@ -90,7 +89,7 @@ async fn a_server_whose_connection_was_lost_goes_on_in_the_stream_where_it_was()
         assert_eq!(within(runs.recv()).await, Some(1));
         proxy.refuse(true).await.unwrap();
         proxy.cut();
-        // More than one, so that the last is not all of them.
+        // There are several, so that the last is not the only one.
         for id in [2, 3, 4] {
             fanout(&client, id).await;
         }

@@ -1,4 +1,4 @@
-//! What users put into clients and servers: serializers of their values, types with methods,
+//! Extensions by users of clients and servers: serializers of their values, types with methods,
 //! compression.
 
 use amqp_client::{ConsumeOptions, Exchange, Queue};
@@ -13,8 +13,8 @@ use super::{
     on_every_broker,
 };
 
-/// Tags what it sends, and takes only what is tagged; of a context it sends the user, without the
-/// password, and takes all but nobody.
+/// A serializer that tags what it sends and accepts only tagged values. Of a context it sends the
+/// user without the password, and it refuses the user nobody.
 struct Tagging;
 
 impl EntitySerializer for Tagging {
@@ -81,7 +81,7 @@ async fn a_serializer_converts_arguments_results_and_contexts(broker: Broker) {
     within(client.cast("echo", &args)).await.unwrap();
     within(client.fanout("echo", &args)).await.unwrap();
 
-    // What it does not want to send is not sent.
+    // A value that it refuses to send is not sent.
     for refused in [
         call(&client, "echo", json!({"a": "unspeakable"})).await.map(drop),
         within(client.cast("echo", &json!({"a": "unspeakable"}))).await,
@@ -90,8 +90,8 @@ async fn a_serializer_converts_arguments_results_and_contexts(broker: Broker) {
     ] {
         assert!(matches!(refused, Err(Error::Entity { .. })), "{refused:?}");
     }
-    // What a server does not want to take or to send its callers are told, also when the serializer
-    // panics.
+    // Callers are told what a server's serializer refuses to accept or to send, even if the
+    // serializer panics.
     let alice = plain.clone().context(Context::new().with("user", "alice"));
     for (client, method, args, why) in [
         (&plain, "echo", json!({}), "nobody"),
@@ -103,7 +103,7 @@ async fn a_serializer_converts_arguments_results_and_contexts(broker: Broker) {
         let Err(Error::Remote(remote)) = call(client, method, args).await else { panic!("{why}") };
         assert!(remote.message.contains(why), "{remote}");
     }
-    // A result that its caller's serializer does not take is an error of that.
+    // A result that its caller's serializer refuses is an error of the call.
     let echo = serve(&transport, &broker.name("plain"), |server| server).await;
     let other = client.prepare(|_| Target::topic(broker.name("plain")));
     assert!(matches!(call(&other, "context", json!({})).await, Err(Error::Entity { what: "a result", .. })));
@@ -183,7 +183,7 @@ async fn types_have_methods_as_closures_are_methods(broker: Broker) {
 
 async fn requests_and_replies_are_compressed_where_that_is_wanted(broker: Broker) {
     let transport = broker.transport().await;
-    // Who listens on the way there, and on the way back.
+    // These consumers see the request and the reply.
     let channel = broker.channel().await;
     channel.declare(&Exchange::topic("openstack")).await.unwrap();
     let text = json!({"text": "x".repeat(100_000)});

@@ -126,7 +126,7 @@ async fn a_call_ends_at_its_deadline_though_its_broker_blocks() {
     assert_eq!(call(&client, "now").await.unwrap(), "now");
     served.faults.block("low on memory");
     let brief = client.clone().timeout(Duration::from_millis(200));
-    // The first may have left when the broker says so; the server's own reply waits then.
+    // The first may have left before the block; then the server's reply waits.
     for _ in 0..2 {
         let error = call(&brief, "now").await.unwrap_err();
         assert!(is_out_of_time(&error), "{error}");
@@ -145,7 +145,7 @@ async fn a_call_without_any_time_ends_and_disturbs_nobody() {
     let connections = served.broker.connections().len();
     for _ in 0..3 {
         match call(&client.clone().timeout(Duration::ZERO), "now").await {
-            // The clock of the runtime ticks in milliseconds: time enough for a broker in the same
+            // The runtime's clock ticks in milliseconds, which is enough for a broker in the same
             // process.
             Ok(answer) => assert_eq!(answer, "now"),
             Err(error) => assert!(is_out_of_time(&error), "{error}"),
@@ -237,7 +237,7 @@ async fn a_server_whose_queue_is_deleted_serves_again() {
         let connections = served.broker.connections().len();
         served.faults.delete_queue("/", queue).unwrap();
         for target in [Target::topic("t"), Target::topic("t").server("s1")] {
-            // What is not there is told, and nothing lost in silence.
+            // A missing entity is reported, and nothing is lost silently.
             match call(&client.prepare(|_| target.clone()), "now").await {
                 Ok(answer) => assert_eq!(answer, "now"),
                 Err(Error::Undelivered(undelivered)) => assert_eq!(undelivered.outcome, Outcome::Unroutable),

@@ -1,5 +1,5 @@
-//! What a server promises: when it acknowledges, that a reply always leaves, and that nobody holds
-//! it up.
+//! The promises of a server: when it acknowledges, that a reply is always sent, and that no caller
+//! blocks it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{
     on_every_broker,
 };
 
-/// A method `work` that tells when it began, and answers `name` once the gate is open.
+/// A method `work` that reports its start, and answers `name` once the gate is open.
 fn gated(name: &'static str, started: mpsc::UnboundedSender<()>, gate: watch::Receiver<bool>) -> Endpoint {
     Endpoint::new().method("work", move |_, (): ()| {
         let (started, mut gate) = (started.clone(), gate.clone());
@@ -47,7 +47,7 @@ async fn acknowledged_after_it_ran_a_request_survives_its_server(broker: Broker)
     let client = Client::new(&broker.transport().await, Target::topic(&topic));
     let call = tokio::spawn(async move { client.call::<String>("work", &()).await });
     within(starts.recv()).await.unwrap();
-    // It crashes.
+    // The server crashes.
     drop(first);
     let endpoint = gated("second", started, gate);
     let second = serve(&broker.transport().await, &topic, Acknowledge::After, endpoint).await;
@@ -103,11 +103,11 @@ async fn a_client_that_has_vanished_holds_up_nobody(broker: Broker) {
             let request = json!({"method": "echo", "args": {}, "_msg_id": n.to_string(), "_reply_q": "gone"});
             within(raw.ensure_publish(&topic, &request)).await.unwrap();
         }
-        // They are ahead of it in the queue, and the server runs one at a time.
+        // They come before it in the queue, and the server runs one at a time.
         let client = Client::new(&transport, Target::topic(&topic));
         let echoed: Value = within(client.call("echo", &json!({"a": 1})).into_future()).await.unwrap();
         assert_eq!(echoed, json!({"a": 1}), "{acknowledge:?}");
-        // Neither does it stop late for them.
+        // They do not delay its stop either.
         within(server.stop()).await.unwrap();
     }
 }
@@ -204,7 +204,7 @@ async fn how_many_requests_are_remembered_is_the_servers_choice() {
     }
 }
 
-/// All that came before has been taken by then, one at a time.
+/// Waits until all earlier requests have been taken, one at a time.
 async fn server_has_run(transport: &Transport, topic: &str) {
     Client::new(transport, Target::topic(topic)).call::<()>("work", &()).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Calls over entities of every kind that oslo.messaging knows.
+//! Calls over every kind of entity that oslo.messaging knows.
 
 use messaging::{
     Error, Quorum, Target, Topology, Transport, TransportOptions,
@@ -16,7 +16,7 @@ async fn transport(broker: &Broker, topology: &Topology) -> Transport {
     within(TransportOptions::new().topology(topology.clone()).connect(&broker.url)).await.unwrap()
 }
 
-/// Tells of whatever runs, under the server's name.
+/// A server that reports what it runs, under its own name.
 fn server(
     transport: &Transport,
     target: Target,

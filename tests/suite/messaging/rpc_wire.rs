@@ -1,5 +1,5 @@
-//! Calls as they are on the wire, with a peer that is none of ours: what Python's client sends, and
-//! what it asks of replies.
+//! Calls on the wire, with a peer that is not ours: what Python's client sends, and what it expects
+//! of replies.
 
 use amqp_client::{Channel, Delivery, Exchange, Message, Properties, Queue, ShortString, Table};
 use messaging::{
@@ -13,7 +13,7 @@ use super::{
     on_every_broker,
 };
 
-/// As captured from a Python client.
+/// A message as captured from a Python client.
 fn captured(body: &str) -> Message {
     let properties = Properties {
         content_type: Some(ShortString::from_static("application/json")),
@@ -30,7 +30,7 @@ fn enveloped(message: &Value) -> Message {
     captured(&json!({"oslo.version": "2.0", "oslo.message": message.to_string()}).to_string())
 }
 
-/// The message in the envelope.
+/// The message inside the envelope.
 fn opened(delivery: &Delivery) -> Value {
     let outer: Value = serde_json::from_slice(delivery.body()).unwrap();
     assert_eq!(outer["oslo.version"], "2.0");
@@ -52,7 +52,7 @@ async fn echo_server(broker: &Broker, topic: &str) -> RunningServer {
     within(Server::new(&broker.transport().await, target).endpoint(endpoint).start()).await.unwrap()
 }
 
-/// A client of no library, with its reply queue.
+/// A client without a library, with its reply queue.
 struct Raw {
     channel: Channel,
     replies: amqp_client::Consumer,
@@ -72,7 +72,7 @@ impl Raw {
         self.channel.publish("openstack", &self.topic, message).await.unwrap();
     }
 
-    /// Adds where the reply goes, sends, and returns the reply.
+    /// Adds the reply queue, sends the request, and returns the reply.
     async fn call(&mut self, mut request: Value) -> Value {
         request["_reply_q"] = json!(self.queue);
         self.send(&enveloped(&request)).await;
@@ -133,7 +133,7 @@ async fn odd_requests_are_answered_and_unreadable_ones_rejected_and_the_server_g
     }
     raw.send(&Message::new("{}").content_type("text/plain")).await;
 
-    // Without an envelope, and in Python's dialect of JSON.
+    // It has no envelope, and uses Python's dialect of JSON.
     let queue = &raw.queue;
     let bare =
         format!(r#"{{"method": "echo", "args": {{"x": NaN}}, "_msg_id": "3", "_reply_q": "{queue}"}}"#);
@@ -187,8 +187,7 @@ async fn what_a_client_sends_is_what_python_sends(broker: Broker) {
     assert_eq!(request, expected);
     delivery.ack().await.unwrap();
 
-    // Heartbeats, replies to others and unreadable ones are passed over; a result may come ahead of
-    // the end.
+    // Heartbeats, replies to others and malformed ones are ignored; a result may precede the end.
     let answer = |message: Value| {
         let (channel, queue) = (channel.clone(), reply_queue.as_str().unwrap().to_owned());
         async move { channel.publish("", &queue, &enveloped(&message)).await.unwrap() }
@@ -248,7 +247,7 @@ async fn a_client_that_asks_for_heartbeats_gets_them_while_its_call_runs_and_no_
     open.send(true).unwrap();
     let reply = raw.reply().await;
     assert_eq!((&reply["result"], &reply["ending"]), (&json!("done"), &json!(true)));
-    // Without being asked for there are none, however long the call takes.
+    // Unless requested there are none, however long the call takes.
     open.send(false).unwrap();
     raw.send(&enveloped(&json!({"method": "work", "_msg_id": "2", "_reply_q": raw.queue, "_timeout": null})))
         .await;

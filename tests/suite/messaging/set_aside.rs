@@ -1,5 +1,5 @@
-//! What is put into another queue because it could not be handled: where it goes, what it says
-//! then, and what becomes of it when it cannot go there.
+//! Messages that are set aside because they could not be handled: where they go, their headers, and
+//! what happens if they cannot go there.
 
 use std::{
     io::{self, Write},
@@ -25,10 +25,10 @@ use super::{
     on_every_broker,
 };
 
-/// Set aside at once.
+/// The policy that sets a message aside at once.
 const AT_ONCE: RetryLater = RetryLater::after(Duration::from_millis(20)).limit(0).dead_letter(true);
 
-/// What is logged on this thread.
+/// Collects the log of this thread.
 #[derive(Clone, Default)]
 struct Logged(Arc<Mutex<Vec<u8>>>);
 
@@ -40,7 +40,7 @@ impl Logged {
         (logged, tracing::subscriber::set_default(subscriber))
     }
 
-    /// The lines in which this is said.
+    /// The lines that contain this text.
     fn lines(&self, of: &str) -> Vec<String> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         text.lines().filter(|line| line.contains(of)).map(str::to_owned).collect()
@@ -66,7 +66,7 @@ impl<'a> MakeWriter<'a> for Logged {
     }
 }
 
-/// A worker, one message at a time, that tells what it is given and fails on `bad` messages.
+/// A worker with one message at a time, which reports its messages and fails on `bad` ones.
 async fn failing(
     transport: &Transport,
     queue: Queue,
@@ -117,7 +117,7 @@ async fn what_cannot_be_set_aside_is_kept_and_handled_again_after_pauses_and_oth
     let (queue, unrelated) = (broker.name("q"), broker.name("unrelated"));
     let dead = format!("{queue}.dead");
     let channel = broker.channel().await;
-    // Not durable, which it is to be.
+    // It is transient, but should be durable.
     channel.declare(&Queue::new(&dead)).await.unwrap();
     channel.declare(&Queue::new(&unrelated)).await.unwrap();
     let begun = Instant::now();
@@ -126,7 +126,7 @@ async fn what_cannot_be_set_aside_is_kept_and_handled_again_after_pauses_and_oth
     for number in 0..2 {
         publish(&transport, &queue, &format!("bad {number}")).await;
     }
-    // The others are handled meanwhile, one at a time as the worker may have, and publishes go on.
+    // Meanwhile the others are handled, one at a time as configured, and publishes continue.
     for number in 0..50 {
         publish(&transport, &unrelated, "unrelated").await;
         publish(&transport, &queue, &format!("good {number}")).await;
@@ -141,7 +141,7 @@ async fn what_cannot_be_set_aside_is_kept_and_handled_again_after_pauses_and_oth
     while bad < 8 {
         bad += usize::from(within(handled.recv()).await.unwrap().0.starts_with("bad"));
     }
-    // The pauses are at least 80 ms, 160 ms and so on, of two messages.
+    // The pauses of each of the two messages are at least 80 ms, 160 ms and so on.
     let most = 2 * (2 + (begun.elapsed().as_millis() / 80 + 1).ilog2() as usize);
     assert!(bad <= most, "handled {bad} times, {most} at most");
     assert_eq!(ready(&channel, &unrelated).await, 50);
@@ -199,7 +199,7 @@ async fn what_cannot_be_set_aside_is_not_in_the_way_of_an_exclusive_consumer(bro
     }
 }
 
-/// One consumer goes before the next is let in, and another's may come between them.
+/// One consumer ends before the next begins, and another client's may begin between them.
 async fn an_exclusive_consumer_that_loses_its_queue_to_another_has_it_back_when_that_is_gone(broker: Broker) {
     let (transport, other) = (broker.transport().await, broker.transport().await);
     let queue = broker.name("q");
@@ -238,7 +238,7 @@ async fn an_exclusive_consumer_that_loses_its_queue_to_another_has_it_back_when_
         (winner, ..) = within(competing) => winner,
         () = keep_renewing => unreachable!(),
     };
-    // What the worker had is back: it was refused.
+    // The worker's message is requeued, because the worker was refused.
     while !within(winner.next()).await.unwrap().unwrap().redelivered() {}
     within(winner.close()).await.unwrap();
     publish(&transport, &queue, "good").await;
@@ -282,7 +282,7 @@ async fn what_has_no_room_for_another_header_is_kept_and_goes_back_when_the_work
     headers.insert("large", "x".repeat(130_980)).unwrap();
     channel.publish("", &queue, &json("bad").headers(headers)).await.unwrap();
     within(handled.recv()).await.unwrap();
-    // Others go on.
+    // Other messages are handled.
     publish(&transport, &queue, "good").await;
     while within(handled.recv()).await.unwrap().0 != "good" {}
     within(worker.stop()).await;
@@ -317,7 +317,7 @@ fn acting_headers(other: &str) -> Table {
     headers
 }
 
-/// The queues and counts that a message has died with.
+/// The queues and counts of a message's deaths.
 fn deaths(headers: &Table) -> Vec<(String, i64)> {
     let Some(Value::Array(deaths)) = headers.get("x-death") else { return Vec::new() };
     let death = |death: Value| {
@@ -358,7 +358,7 @@ async fn what_is_moved_goes_to_its_one_queue_and_has_all_headers_for_who_handles
     }
     within(worker.stop()).await;
     assert_eq!(ready(&channel, &other).await, 1);
-    // Who handles it from there finds it as it was.
+    // A later consumer finds it unchanged.
     let message = Message::with_encoded_properties(set_aside.body().clone(), set_aside.encoded_properties());
     channel.publish("", &dead, &message).await.unwrap();
     let mut dead_letters = transport.consumer(Queue::durable(&dead)).start::<String>().await.unwrap();
@@ -374,7 +374,7 @@ async fn what_is_moved_goes_to_its_one_queue_and_has_all_headers_for_who_handles
     }
 }
 
-/// Tables in tables, more than are read.
+/// Tables nested deeper than can be decoded.
 fn nested() -> HeaderTable {
     let nested = (0..40).fold(Vec::new(), |inner: Vec<u8>, _| {
         let length = u32::try_from(inner.len()).unwrap();
@@ -405,14 +405,14 @@ async fn headers_that_cannot_be_read_are_set_aside_as_the_bytes_they_are(broker:
     channel.delete_queue(&dead).await.unwrap();
 }
 
-/// Small messages with a large one between them.
+/// Publishes small messages with a large one between them.
 async fn publish_around_a_large_one(channel: &Channel, queue: &str) {
     for body in ["before", &"x".repeat(300_000), "after"] {
         channel.publish("", queue, &json(body).message_id("the id").unwrap()).await.unwrap();
     }
 }
 
-/// What takes no bodies over 1000 bytes.
+/// A subscription that accepts no bodies over 1000 bytes.
 fn sparing(transport: &Transport, queue: Queue) -> messaging::Subscription {
     let later = OnFailure::Retry(RetryLater::after(Duration::from_millis(20)).dead_letter(true));
     transport.consumer(queue).max_message_size(1000).on_failure(later)
@@ -482,7 +482,7 @@ async fn a_body_over_the_limit_is_dead_lettered_whole_where_that_is_declared_and
     assert!(lines.iter().all(|line| line.contains("the id") && line.contains("300002 bytes")), "{lines:?}");
 }
 
-/// As large as the limit is that nobody has set, and a MiB more.
+/// The body exceeds the default limit by a MiB.
 async fn a_large_body_between_small_ones_stops_no_consumer(broker: Broker) {
     let options = ConnectOptions::new().max_message_size(u64::MAX);
     let connection = match broker.url.strip_prefix("memory://") {
@@ -522,7 +522,7 @@ async fn a_body_over_the_limit_of_the_transport_is_an_item_that_can_be_settled(b
     assert_eq!(within(consumer.next()).await.unwrap().unwrap().body(), "after");
 }
 
-/// Of somebody who may declare the queue `permitted`, and no other.
+/// The user may declare the queue `permitted` and no other.
 async fn a_message_that_may_not_be_set_aside_is_kept(url: &str) {
     let (logged, _guard) = Logged::listen();
     let transport = within(Transport::connect(url)).await.unwrap();

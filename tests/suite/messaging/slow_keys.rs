@@ -1,5 +1,4 @@
-//! Routing keys that the broker does not answer while it answers others: what is kept for them has
-//! an end.
+//! Routing keys for which the broker sends no confirms: what is kept for them is bounded.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ fn channels(broker: &Broker) -> usize {
     broker.connections().iter().map(|connection| connection.channels.len()).sum()
 }
 
-/// Until the broker has closed all channels but so many.
+/// Waits until the broker has closed all but so many channels.
 async fn closed_to(broker: &Broker, most: usize) {
     let closed = async {
         while channels(broker) > most {
@@ -32,7 +31,7 @@ async fn no_channel_is_kept_for_a_key_that_is_answered_again_however_many_there_
     let producer = transport.producer(exchange).retry(RetryPolicy::default());
     producer.ensure_publish("first", &0).await.unwrap();
     let before = channels(&broker);
-    // More than are kept.
+    // This is more than are kept.
     let count = 1500;
     broker.faults().swallow_confirms(count);
     let keys: Vec<_> = (0..count).map(|number| number.to_string()).collect();

@@ -1,4 +1,4 @@
-//! What subscriptions survive, in a consumer as in a worker, and what ends them.
+//! What subscriptions survive, in a consumer and in a worker, and what ends them.
 
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,14 @@ use super::{
     on_every_broker, on_tcp_brokers,
 };
 
-/// Numbers, from a consumer or a worker's handler.
+/// A source of numbers: a consumer, or a worker's handler.
 enum Taking {
     Consumer(Box<Consumer<u32>>),
     Worker(Worker, mpsc::UnboundedReceiver<u32>),
 }
 
 impl Taking {
-    /// One of each.
+    /// Both kinds.
     const KINDS: [&str; 2] = ["consumer", "worker"];
 
     async fn start(kind: &str, subscription: Subscription) -> Result<Self, Error> {
@@ -49,7 +49,7 @@ impl Taking {
         }
     }
 
-    /// As `next`, behind those whose acknowledgement was lost.
+    /// As `next`, after those whose acknowledgement was lost.
     async fn next_but(&mut self, before: u32) -> u32 {
         loop {
             match self.next().await {
@@ -104,7 +104,7 @@ async fn a_queue_that_is_deleted_is_declared_again_and_consumed_from(broker: Bro
     }
 }
 
-/// What does not come by itself after a while it would come in.
+/// Checks that nothing comes within a time in which it would.
 async fn a_stream_is_gone_on_with_where_it_was(broker: Broker) {
     let other = broker.transport().await;
     for kind in Taking::KINDS {
@@ -142,7 +142,7 @@ async fn what_a_lost_connection_had_to_itself_is_had_back(broker: Broker) {
             publish(&transport, &name, [1]).await;
             assert_eq!(taking.next().await, 1);
             proxy.vanish();
-            // Long enough to be refused.
+            // This is long enough for a refusal.
             let still = tokio::time::timeout(Duration::from_millis(300), taking.next()).await;
             assert!(still.is_err(), "{kind}");
             proxy.release();
@@ -200,7 +200,7 @@ on_tcp_brokers! {
     it_ends_at_the_deadline_and_says_what_is_taken,
 }
 
-/// As when the replica of a stream that it is read from goes down.
+/// This happens when the replica that a stream is read from goes down.
 #[tokio::test]
 async fn a_stream_whose_consumer_is_cancelled_is_gone_on_with_unless_it_was_deleted() {
     let transport = Transport::connect("memory://subscriptions-cancelled").await.unwrap();

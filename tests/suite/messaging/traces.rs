@@ -1,4 +1,4 @@
-//! The span a handler runs in, and the trace that goes on through it.
+//! The span in which a handler runs, and the trace that continues in it.
 
 use std::{
     io::{self, Write},
@@ -30,7 +30,7 @@ fn trace() -> TraceContext {
     TraceContext::new(PARENT).unwrap().tracestate("a=b")
 }
 
-/// Publishes within the trace, as a client of another language may.
+/// Publishes within the trace, as a client in another language may.
 async fn publish(broker: &Broker, exchange: &str, key: &str, body: &Value) {
     let mut headers = Table::new();
     headers.insert("traceparent", PARENT).unwrap();
@@ -48,7 +48,7 @@ async fn publish(broker: &Broker, exchange: &str, key: &str, body: &Value) {
     assert!(matches!(within(confirm).await.unwrap(), Confirmation::Ack));
 }
 
-/// What comes to a queue, and in which trace.
+/// A message of a queue, and its trace.
 struct Heard {
     queue: String,
     consumer: messaging::Consumer<Value>,
@@ -83,7 +83,7 @@ async fn what_a_handler_publishes_carries_its_messages_trace_on(broker: Broker) 
             let (producer, key) = (producer.clone(), key.clone());
             async move {
                 producer.ensure_publish(&key, message.body()).await?;
-                // Elsewhere it goes only where it is taken.
+                // A spawned task is in the trace only if it takes the span along.
                 let spawned =
                     async move { producer.ensure_publish(&key, &TraceContext::current().is_some()).await };
                 match at_once {
@@ -97,7 +97,7 @@ async fn what_a_handler_publishes_carries_its_messages_trace_on(broker: Broker) 
     let worker = within(worker).await.unwrap();
     publish(&broker, "", &queue, &json!(1)).await;
     assert_eq!((heard.trace().await, heard.trace().await), (Some(trace()), Some(trace())));
-    // Another message is in none.
+    // Another message has no trace.
     within(transport.producer(Exchange::default()).ensure_publish(&queue, &2)).await.unwrap();
     assert_eq!((heard.trace().await, heard.trace().await), (None, None));
     within(worker.stop()).await;
@@ -151,7 +151,7 @@ on_every_broker!(
     calls_and_notifications_carry_it_on_too,
 );
 
-/// What is logged on this thread.
+/// Collects the log of this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

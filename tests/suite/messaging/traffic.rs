@@ -1,4 +1,4 @@
-//! What a transport says of the messages of RPC and notifications, by its setters or by its URL.
+//! The options of a transport for messages of RPC and notifications, by its setters or by its URL.
 
 use std::sync::{
     Arc,
@@ -20,7 +20,8 @@ use super::{
     on_every_broker,
 };
 
-/// With a prefetch of 1 and zlib: in memory by the setters, over the network by the URL.
+/// A transport with a prefetch of 1 and zlib: in memory by the setters, over the network by the
+/// URL.
 fn transport(broker: &Broker) -> Transport {
     let connecting = match broker.url.strip_prefix("amqp") {
         Some(rest) => {
@@ -43,7 +44,7 @@ async fn its_compression_is_that_of_requests_replies_and_notifications(broker: B
     let server = Server::new(&transport, Target::topic(&topic).server("s1")).endpoint(echo);
     let server = within(server.start()).await.unwrap();
     let channel = broker.channel().await;
-    // A copy of each request, and the reply to ours.
+    // This queue gets a copy of each request, and the reply to ours.
     let seen = channel.declare(&Queue::new("").exclusive(true)).await.unwrap().name;
     channel.bind(&seen, "openstack", &topic).await.unwrap();
     let mut spy = channel.consume(&seen, ConsumeOptions::new()).await.unwrap();
@@ -90,7 +91,7 @@ async fn its_prefetch_is_that_of_servers(broker: Broker) {
         tokio::spawn(
             async move { join_all((0..5).map(|_| client.call::<()>("work", &()).into_future())).await },
         );
-    // Without a prefetch none would be left in the queue.
+    // Without a prefetch no message would be left in the queue.
     let channel = broker.channel().await;
     let queue = Queue::new(&topic);
     within(async { while channel.declare_passive(&queue).await.unwrap().messages != 4 {} }).await;

@@ -1,4 +1,4 @@
-//! Connecting, and what is said when that fails.
+//! Connecting, and the errors when that fails.
 
 use std::time::{Duration, Instant};
 
@@ -15,17 +15,17 @@ async fn refusal(url: &str) -> Error {
     within(Transport::connect(url)).await.expect_err(url)
 }
 
-/// All that is said of it.
+/// All messages of the error.
 async fn said_of(url: &str) -> String {
     Report(&refusal(url).await).to_string()
 }
 
-/// A port nobody listens at.
+/// A port on which nobody listens.
 async fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
-/// By the URL alone; a broker that nobody trusts is refused, and named once.
+/// The URL alone configures TLS; a broker with an untrusted certificate is refused, and named once.
 #[tokio::test]
 async fn amqps_is_tls_and_the_url_says_whom_to_trust() {
     let (authority, stranger) = (Authority::new(), Authority::new());

@@ -1,5 +1,5 @@
-//! A broker that answers some publishes late or never: they are given up and told, or made again,
-//! and the others do not wait.
+//! A broker that confirms some publishes late or never: they are given up and reported, or
+//! repeated, and the others do not wait.
 
 use std::time::Duration;
 
@@ -92,8 +92,8 @@ async fn while_the_broker_blocks_no_attempt_is_given_up() {
         faults.unblock();
     };
     let (published, ()) = join(publishing, unblocking).await;
-    // Whether it left before the client heard of it or after, nothing is made again in a hurry that
-    // the broker will take later.
+    // Whether it left before the client noticed or after, a publish that the broker will accept
+    // later is not repeated in a hurry.
     let attempts = published.map_or_else(|error| undelivered(Err(error)).attempts, |done| done.attempts);
     assert!(attempts <= 2 && depth(&broker) <= 3, "{attempts} {}", depth(&broker));
 }
@@ -102,7 +102,7 @@ async fn while_the_broker_blocks_no_attempt_is_given_up() {
 async fn a_stream_goes_on_after_one_whose_answer_never_comes() {
     let (broker, faults, producer) = scene("stream-goes-on").await;
     faults.swallow_confirms(1);
-    // More than a channel may have unanswered.
+    // This is more than a channel may have unanswered.
     let count = 70_000;
     let outcomes: Vec<_> =
         producer.publish_all(stream::iter(0..count).map(|number| ("q", number)), 1000).collect().await;
@@ -111,7 +111,7 @@ async fn a_stream_goes_on_after_one_whose_answer_never_comes() {
     assert_eq!(depth(&broker), 1 + count + 1);
 }
 
-/// The attempts of all of them, each delivered after one attempt's time at the latest.
+/// The number of attempts of each, which must be delivered within the time of one attempt.
 async fn attempts(outcomes: impl Stream<Item = Result<Delivered, Error>>) -> Vec<u32> {
     let outcomes: Vec<_> = outcomes.map(Result::unwrap).collect().await;
     assert!(outcomes.iter().all(|delivered| delivered.elapsed.as_secs() < 12), "{outcomes:?}");
@@ -131,7 +131,7 @@ async fn all_of_a_stream_that_are_overdue_are_made_again_at_the_same_time() {
 async fn what_is_behind_one_that_is_tried_until_its_deadline_is_made_again_meanwhile() {
     let (_broker, faults, producer) = scene("overdue-behind").await;
     let producer = producer.wait_for_route(true);
-    // The first is returned, and tried again all the time; nobody answers those behind it.
+    // The first is returned and repeated all the time; those behind it are never answered.
     let behind = async {
         sleep(Duration::from_secs(1)).await;
         faults.swallow_confirms(100);
@@ -141,7 +141,7 @@ async fn what_is_behind_one_that_is_tried_until_its_deadline_is_made_again_meanw
     let mut outcomes = producer.publish_all(messages, 200);
     let first = undelivered(outcomes.next().await.unwrap());
     let attempts = attempts(outcomes).await;
-    // The first may have been tried just then, and lost its answer in place of another.
+    // The first may have been repeated just then, and lost its answer in place of another.
     let again = attempts.iter().filter(|attempts| **attempts == 2).count();
     let fates = [(Outcome::Unroutable, 100), (Outcome::Unknown, 99)];
     assert!(attempts.len() == 100 && fates.contains(&(first.outcome, again)), "{first:?} {attempts:?}");
@@ -167,8 +167,8 @@ async fn a_stream_that_the_broker_has_blocked_is_not_made_again() {
 async fn what_came_back_and_waits_for_its_queue_is_not_with_the_broker() {
     let (_broker, faults, producer) = scene("declared-again").await;
     faults.delete_queue("/", "q");
-    // The message comes back in the attempt's time; the queue is not there again in what is left of
-    // it.
+    // The message is returned within the attempt's time, but the queue is not there again within
+    // the rest of it.
     faults.delay_answers(Duration::from_secs(6));
     let once = producer.retry(RetryPolicy::never().deadline(Duration::from_secs(10)));
     let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
@@ -192,8 +192,7 @@ async fn confirms_lost_one_by_one_never_fill_the_window() {
 async fn what_takes_longer_to_set_up_than_an_attempt_may_take_is_set_up_once() {
     let broker = amqp_broker::memory("slow-setup");
     let faults = broker.faults();
-    // Each step of it takes less than an attempt: connecting, a channel, an exchange, confirms, a
-    // queue.
+    // Each step takes less than an attempt: connecting, a channel, an exchange, confirms, a queue.
     faults.delay_answers(Duration::from_millis(400));
     let transport = Transport::connect("memory://slow-setup").await.unwrap();
     let policy = RetryPolicy::default().attempt_timeout(Duration::from_secs(1));
@@ -201,7 +200,8 @@ async fn what_takes_longer_to_set_up_than_an_attempt_may_take_is_set_up_once() {
     let needs = PublishOptions::new().declare_queue(&Queue::new("q")).bind("q", "slow", "q");
     let others = join_all((0..100).map(|_| producer.ensure_publish_with("q", &1, &needs)));
     let mut outcomes = producer.publish_all(stream::iter([("q", 1)]), 1);
-    // Whoever does not ask for the outcome while it sets up what others need does not hold them up.
+    // A caller that does not poll the outcome while it sets up what others need does not delay
+    // them.
     assert!(outcomes.next().now_or_never().is_none());
     let delivered: Vec<_> = others.await.into_iter().map(Result::unwrap).collect();
     assert!(delivered.iter().all(|one| (2..=6).contains(&one.attempts)), "{delivered:?}");
@@ -220,7 +220,7 @@ async fn a_quorum_queue_without_a_majority_holds_up_no_other() {
 }
 
 async fn one_without_a_majority_and_another() {
-    // By default the last node of a cluster would pause.
+    // With the default setting the last node of a cluster would pause.
     let mut cluster = Cluster::start_with("ignore").await.unwrap();
     let transport = within(Transport::connect(cluster.nodes[0].uri())).await.unwrap();
     let producer = transport.producer(Exchange::default()).mandatory(true);
@@ -230,13 +230,13 @@ async fn one_without_a_majority_and_another() {
     within(producer.ensure_publish_with("classic", &0, &classic)).await.unwrap();
     cluster.nodes[1].kill().unwrap();
     cluster.nodes[2].kill().unwrap();
-    // Nobody may know yet: those that do not come to be confirmed say when it is so.
+    // The loss may not be known yet; publishes report that they are not confirmed.
     let policy =
         |deadline| RetryPolicy::default().deadline(deadline).attempt_timeout(Duration::from_millis(500));
     let brief = producer.clone().retry(policy(Duration::from_secs(2)));
     let stuck = join_all((0..50).map(|_| brief.ensure_publish("quorum", &1)));
     let stuck_stream = brief.publish_all(stream::iter([("quorum", 1); 50]), 50).collect::<Vec<_>>();
-    // RabbitMQ reads no more from a connection that has so much for such a queue.
+    // RabbitMQ stops reading a connection that has so much for such a queue.
     let other = producer.clone().retry(policy(Duration::from_secs(30)));
     let healthy = stream::iter(0..2000).map(|_| other.ensure_publish("classic", &1));
     let healthy = healthy.buffer_unordered(100).collect::<Vec<_>>();
@@ -249,7 +249,7 @@ async fn one_without_a_majority_and_another() {
     for outcome in healthy {
         outcome.unwrap();
     }
-    // So it is when that is known, however many there are.
+    // Once it is known, they fail at once, however many they are.
     let stuck = join_all((0..1000).map(|_| brief.ensure_publish("quorum", &1)));
     let healthy = stream::iter(0..2000).map(|_| other.ensure_publish("classic", &1));
     let (stuck, healthy) = join(stuck, healthy.buffer_unordered(100).collect::<Vec<_>>()).await;

@@ -1,5 +1,5 @@
-//! What a peer can make a server, a worker or a listener keep: bodies that grow when they are
-//! decompressed, ids, replies to nobody.
+//! What a peer can make a server, worker or listener keep: bodies that grow when decompressed, ids,
+//! replies to nobody.
 
 use std::{
     path::Path,
@@ -33,7 +33,7 @@ use super::{
 
 const MIB: usize = 1024 * 1024;
 
-/// What is at work at once, at the most, and a gate for it.
+/// How many run at once, the highest such number, and a gate for them.
 #[derive(Clone)]
 struct Work {
     now: Arc<AtomicUsize>,
@@ -59,7 +59,7 @@ impl Work {
         Ok(())
     }
 
-    /// Lets `all` of them through, of which `at_once` work side by side.
+    /// Lets all of them pass, of which `at_once` run concurrently.
     async fn go(&self, begins: &mut mpsc::UnboundedReceiver<()>, all: usize, at_once: usize) {
         for _ in 0..at_once {
             within(begins.recv()).await.unwrap();
@@ -74,8 +74,8 @@ impl Work {
     }
 }
 
-/// For three bodies as [`large`] ones at once: while one is decompressed it has up to four times
-/// its size.
+/// Room for three bodies like [`large`] ones at once: a body takes up to four times its size while
+/// it is decompressed.
 const TOTAL: u64 = 8 * MIB as u64;
 
 async fn narrow(broker: &Broker) -> Transport {
@@ -109,7 +109,7 @@ async fn compressed_requests_wait_until_there_is_room_and_too_large_ones_are_ref
     for _ in 0..3 {
         within(begins.recv()).await.unwrap();
     }
-    // What is not compressed needs no room.
+    // An uncompressed body needs no room.
     assert_eq!(within(plain.call::<String>("now", &()).into_future()).await.unwrap(), "now");
     work.gate.add_permits(5);
     for _ in 3..5 {
@@ -173,12 +173,12 @@ on_every_broker!(
     a_batch_has_no_more_than_there_is_room_for,
 );
 
-/// The example server as a process of its own, whose memory is its own.
+/// The example server as a separate process, so that its memory can be measured.
 struct Program {
     process: Child,
     topic: String,
     client: Client,
-    /// Its standard output, which is to stay open.
+    /// Its standard output, which has to stay open.
     _said: Lines<BufReader<ChildStdout>>,
 }
 
@@ -200,7 +200,7 @@ impl Program {
     }
 }
 
-/// Requests that nobody could send with a client, compressed: `echo` of a text.
+/// Sends compressed requests that no client could send: `echo` of a text.
 async fn send(broker: &Broker, topic: &str, requests: impl Iterator<Item = Value>) {
     let transport = broker.transport().await;
     let options = PublishOptions::new().compression(Compression::Zlib);
@@ -222,12 +222,12 @@ async fn keeps_little(broker: Broker, program: &Path, request: fn(usize) -> Valu
     assert!(grown < most, "{REQUESTS} requests made it grow by {} MiB", grown / MIB);
 }
 
-/// Of 200 MiB.
+/// A request with an id of 200 MiB.
 fn long_id(number: usize) -> Value {
     json!({"method": "whoami", "args": {}, "_unique_id": format!("{number}{}", "x".repeat(MIB))})
 }
 
-/// Of 200 MiB, to queues that are not there.
+/// A request of 200 MiB whose reply queue does not exist.
 fn unclaimed(number: usize) -> Value {
     let id = format!("{number:0>32}");
     json!({
@@ -249,7 +249,7 @@ async fn ids_of_any_length_are_remembered_in_the_same_room() {
 async fn replies_to_queues_that_are_gone_are_weighed() {
     let test = "messaging::weights::replies_to_queues_that_are_gone_are_weighed";
     let Some(program) = example("rpc_server", test) else { return };
-    // 64 MiB may wait, and some are being worked on.
+    // 64 MiB may wait, and some are being handled.
     keeps_little(Broker::embedded().await, &program, unclaimed, 200 * MIB).await;
     if let Some(broker) = Broker::rabbitmq(test) {
         keeps_little(broker, &program, unclaimed, 200 * MIB).await;

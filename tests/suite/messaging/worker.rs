@@ -1,4 +1,4 @@
-//! Handlers, and what becomes of what they fail on.
+//! Handlers, and the messages that they fail on.
 
 use std::{
     fmt,
@@ -92,7 +92,7 @@ async fn stopping_waits_for_what_runs_and_takes_no_more(broker: Broker) {
     assert_eq!(ready(&broker, &queue).await, 1);
 }
 
-/// A body that cannot stand one text.
+/// A body that refuses one text.
 #[derive(serde::Deserialize)]
 #[serde(from = "String")]
 struct Fragile(String);
@@ -104,7 +104,7 @@ impl From<String> for Fragile {
     }
 }
 
-/// An error that panics when it is told, if it is so.
+/// An error that panics when displayed, if it is told to.
 #[derive(Debug)]
 struct Unspeakable(bool);
 
@@ -258,14 +258,14 @@ on_every_broker!(
     what_cannot_be_read_goes_to_who_is_there_for_it,
 );
 
-/// RabbitMQ closes the channel of who holds a message for longer than 30 minutes.
+/// RabbitMQ closes a channel that holds a message for over 30 minutes.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_set_aside_goes_back_in_time_also_when_its_handler_takes_long() {
     const MINUTE: Duration = Duration::from_secs(60);
     for minutes in [6, 13, 26] {
         let broker = Broker::memory();
         let (transport, queue) = (broker.transport().await, broker.name("q"));
-        // Not durable, which it is to be.
+        // It is transient, but should be durable.
         broker.channel().await.declare(&Queue::new(format!("{queue}.dead"))).await.unwrap();
         let later = RetryLater::after(Duration::from_millis(20)).limit(0).dead_letter(true);
         let (told, mut handled) = mpsc::unbounded_channel();

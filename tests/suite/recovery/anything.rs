@@ -1,5 +1,5 @@
-//! Any sequence of what a user does, over links that break at any frames: the account adds up,
-//! nobody waits for ever, and each call gets its own answer.
+//! Random sequences of operations, over links that break at random frames: the account is
+//! consistent, nobody waits endlessly, and each call gets its own answer.
 
 use std::{future::ready, time::Duration};
 
@@ -22,13 +22,13 @@ const CHANNELS: usize = 3;
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// By the clock of the test, which jumps. Each stall costs two heartbeats.
+/// The deadline on the test's virtual clock. Each stall costs two heartbeats.
 const DEADLINE: Duration = Duration::from_secs(3600);
 
 /// How long a consumer is listened to.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// One thing that a user does. Numbers of channels and queues are taken modulo those there are.
+/// An operation of the user. Numbers of channels and queues are taken modulo their count.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Open,
@@ -44,9 +44,9 @@ enum Act {
         channel: usize,
         republish: bool,
     },
-    /// Waits for what became of all publishes.
+    /// Waits for the outcomes of all publishes.
     Settle,
-    /// Does not ask what became of them.
+    /// Drops the confirms.
     Forget,
     Flush(usize),
     Consume {
@@ -65,11 +65,11 @@ enum Act {
         channel: usize,
         queue: usize,
     },
-    /// Of the deliveries kept.
+    /// Acknowledges one of the kept deliveries.
     Ack(usize),
     Nack(usize),
     Hold(usize),
-    /// Asks for the answers to several calls at once.
+    /// Makes several calls at once, and checks their answers.
     InStep(usize),
     /// Begins a call and does not wait for its end.
     Abandon {
@@ -112,7 +112,7 @@ fn acts() -> impl Strategy<Value = Act> {
 fn breaks() -> impl Strategy<Value = Break> {
     let direction = select(&[Direction::ToBroker, Direction::ToClient][..]);
     let kind = prop_oneof![3 => Just(Kind::Cut), 1 => Just(Kind::Stall)];
-    // What is restored comes early on a link.
+    // A restoration comes early on a link.
     let frame = prop_oneof![1..60_usize, 5..25_usize];
     (1..5_usize, direction, frame, select(&Place::ALL[..]), kind)
         .prop_map(|(link, direction, frame, place, kind)| Break { link, direction, frame, place, kind })
@@ -158,12 +158,12 @@ fn run(acts: &[Act], breaks: &[Break]) {
 async fn connect(broker: &Broker, links: &FrameLinks) -> Connection {
     let (broker, links) = (broker.clone(), links.clone());
     let connector = move || ready(Ok(links.to(broker.connect())));
-    // A call waits out several stalls, one after the other.
+    // A call may wait for several stalls, one after the other.
     let options = options().heartbeat(HEARTBEAT).call_timeout(DEADLINE / 4);
     options.connect_by(connector, &Uri::default()).await.unwrap()
 }
 
-/// What is left in the queues, when the broker has forgotten the connections that were lost.
+/// Takes what is left in the queues, when the broker has removed the lost connections.
 async fn settle(broker: &Broker, ledger: &Ledger) {
     while !broker.connections().is_empty() {
         sleep(HEARTBEAT).await;
@@ -186,7 +186,7 @@ fn delivered(ledger: &Ledger, delivery: &Delivery) -> Receipt {
     ledger.deliver(number, delivery.redelivered())
 }
 
-/// A user with a few channels, and what it has to do with them.
+/// A user with a few channels and their handles.
 struct User {
     connection: Connection,
     ledger: Ledger,
@@ -275,7 +275,7 @@ impl User {
                     self.ledger.ack(receipt, false);
                 }
             }
-            // Never settled: it comes again when its channel ends.
+            // It is never settled, so it is delivered again when its channel ends.
             Act::Hold(index) => {
                 if let Some((_, receipt)) = self.take_held(index) {
                     self.ledger.ack(receipt, false);
@@ -333,7 +333,7 @@ impl User {
         }
     }
 
-    /// No consumer has ended that its user wants.
+    /// Checks that no consumer has ended unless the user ended it.
     async fn hear_consumers(&mut self, index: usize) {
         let consumers = std::mem::take(&mut self.channels[index].consumers);
         for mut consumer in consumers {
@@ -343,7 +343,7 @@ impl User {
         }
     }
 
-    /// The future is dropped after its first step, which may have sent something.
+    /// Drops the future after its first poll, which may have sent something.
     async fn abandon(&mut self, index: usize, call: usize) {
         let Some(used) = self.used(index) else { return };
         let channel = &used.channel;
@@ -358,7 +358,7 @@ impl User {
         }
     }
 
-    /// All in order, and nothing left.
+    /// Checks that everything is in order, and nothing is left.
     async fn finish(mut self) -> Ledger {
         self.settle().await;
         for index in 0..self.channels.len() {
@@ -399,7 +399,7 @@ impl User {
     }
 }
 
-/// Whether a delivery could be settled. It cannot when its connection was lost or its channel
+/// Tells whether a delivery could be settled. It cannot if its connection was lost or its channel
 /// closed.
 fn is_settled(settled: Result<()>) -> bool {
     match settled {

@@ -1,5 +1,5 @@
-//! RabbitMQ that dies and comes back under load: no message is lost that was confirmed, and none
-//! comes twice without saying so.
+//! RabbitMQ dies and comes back under load: no confirmed message is lost, and none is delivered
+//! twice without the flag.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::load::{Load, options};
 
-/// Messages between two disturbances.
+/// The number of messages between two faults.
 const MESSAGES: u64 = 1000;
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn rabbitmq_killed_restarted_and_deaf_loses_nothing_that_was_confirmed() {
     rabbitmq.shut_down().await.unwrap();
     rabbitmq.restart().await.unwrap();
     load.goes_on(messages).await;
-    // It takes no connections, and has none.
+    // It refuses new connections, and has none.
     for order in ["suspend_all_client_listeners", "close_all_client_connections"] {
         rabbitmq.ctl(&["eval", &format!("rabbit_maintenance:{order}().")]).await.unwrap();
     }
@@ -41,7 +41,7 @@ async fn rabbitmq_killed_restarted_and_deaf_loses_nothing_that_was_confirmed() {
     load.goes_on(messages).await;
     let account = load.finish().await;
     println!("one node, {} kills: {account:?}: {}", scale(), account.summary);
-    // Not all may be back when the next disturbance comes.
+    // Not all connections may be back at the next fault.
     assert!(account.reconnects >= 8 * (1 + scale() as u64), "{account:?}");
     assert!(account.summary.redelivered > 0, "{account:?}");
     rabbitmq.stop().await.unwrap();
@@ -64,7 +64,7 @@ async fn a_cluster_whose_leaders_die_one_after_the_other_loses_nothing_that_was_
         let leader = cluster.leader(observer, queue.name()).await.unwrap();
         let mut waiting = Waiting::on(&cluster, leader).await;
         cluster.nodes[leader].kill().unwrap();
-        // Two of three are a majority: it goes on without the third.
+        // Two of three are a majority, so it continues without the third.
         load.goes_on(messages).await;
         cluster.nodes[leader].restart().await.unwrap();
         load.goes_on(messages).await;
@@ -76,8 +76,8 @@ async fn a_cluster_whose_leaders_die_one_after_the_other_loses_nothing_that_was_
     assert!(account.reconnects > 0, "{account:?}");
 }
 
-/// Consumers of a classic queue, which is on one node of a cluster only, and not to be had while
-/// that is down.
+/// Consumers of a classic queue, which is on one node of a cluster only, and unavailable while that
+/// is down.
 struct Waiting {
     consumers: Vec<Consumer>,
     uri: String,
@@ -85,7 +85,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// One connected to each node, and the queue on `node`.
+    /// One consumer connected to each node, with the queue on `node`.
     async fn on(cluster: &Cluster, node: usize) -> Self {
         let uri = cluster.uri(node);
         let queue = format!("of-node-{node}");
@@ -93,7 +93,7 @@ impl Waiting {
         for number in 0..cluster.nodes.len() {
             let connection = options().connect(&cluster.uri(node + number)).await.unwrap();
             let channel = connection.open_channel().await.unwrap();
-            // The first is connected to the node, where the queue comes to be.
+            // The first is connected to the node where the queue is created.
             channel.declare(&Queue::durable(&queue)).await.unwrap();
             let pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
             let options = ConsumeOptions::new().prefetch(1).resubscribe(pauses);
@@ -102,7 +102,7 @@ impl Waiting {
         Waiting { consumers, uri, queue }
     }
 
-    /// Each of them, a message that it does not ack.
+    /// Checks that each of them gets a message, which it does not acknowledge.
     async fn receives(&mut self) {
         let connection = options().connect(&self.uri).await.unwrap();
         let publisher = connection.open_channel().await.unwrap().publisher().await.unwrap();

@@ -1,4 +1,4 @@
-//! Channels and consumers go on; what was delivered over the lost connection does not.
+//! Channels and consumers continue; deliveries of the lost connection do not.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ async fn modes_come_back_in_order_and_the_consumers_stream_goes_on() {
     let report = recovered(&mut events).await;
     assert_eq!((report.channels, report.consumers), (2, 1));
 
-    // The broker counts from 1 again, and the user's ack goes to the delivery it is of.
+    // The broker counts from 1 again, and the user's ack goes to its own delivery.
     deliver(&mut peer, 1, "c", 1, true).await;
     let again = ends(consumer.recv()).await.unwrap().unwrap();
     assert!(again.redelivered());
@@ -77,7 +77,7 @@ async fn a_consumer_that_had_begun_again_when_the_connection_was_lost_once_more_
         peer.send(id, channel::OpenOk::default()).await;
     }
     expect_consume(&mut peer, 1, "jobs", "a").await;
-    // The second is answered, the first, which is waited for before it, is not.
+    // The second is answered; the first, which is waited for before it, is not.
     consume(&mut peer, 2, "logs", "b").await;
     lose(peer, &connection).await;
     let mut peer = broker.accept().await;
@@ -111,7 +111,8 @@ async fn deliveries_not_handed_out_are_forgotten_unless_they_need_no_acknowledge
     for (tag, number) in [("a", 1), ("n", 2), ("a", 3), ("n", 4), ("a", 5)] {
         deliver(&mut peer, 1, tag, number, false).await;
     }
-    // One of each is handed out; the others wait in the consumers' own queues, or in the inbox.
+    // One delivery of each consumer is handed out; the others wait in the consumers' own queues, or
+    // in the inbox.
     let handed_out = ends(acked.recv()).await.unwrap().unwrap();
     assert_eq!(ends(unacked.recv()).await.unwrap().unwrap().body(), "2");
     lose(peer, &connection).await;
@@ -148,10 +149,10 @@ async fn what_a_consumer_has_not_handed_out_does_not_hold_up_the_answers_of_a_re
         tests::peer::content(1, deliver, &Properties::default(), number.to_string(), 131_072)
     });
     peer.send_frames(deliveries.collect()).await;
-    // The others were taken with it, and nobody asks for them before all is restored.
+    // The others were taken along with it, and nobody waits for them before all is restored.
     assert_eq!(ends(consumer.recv()).await.unwrap().unwrap().body(), "1");
     drop(peer);
-    // Nothing is read, so that only writing tells.
+    // Nothing is read, so only writing shows the loss.
     channel.publish("", "jobs", &Message::new("x")).await.unwrap();
     let mut peer = broker.accept().await;
     open(&mut peer, 1).await;
@@ -181,7 +182,7 @@ async fn a_reading_pause_of_this_side_is_no_lateness_of_the_brokers() {
     while !matches!(ends(events.recv()).await.unwrap(), Event::ChannelClosed { .. }) {}
     tokio::time::sleep(Duration::from_secs(5)).await;
     peer.send(2, channel::OpenOk::default()).await;
-    // A user who is busy with the first for longer than a call may take.
+    // The user is busy with the first for longer than a call may take.
     tokio::time::sleep(Duration::from_secs(300)).await;
     for _ in 1..=5 {
         ends(consumer.recv()).await.unwrap().unwrap().ack().await.unwrap();

@@ -1,5 +1,5 @@
-//! The link is cut after every single frame of a session and within frames, on both ways; and once
-//! more while the first cut is recovered from.
+//! The link is cut after every frame of a session and within frames, in both directions; and once
+//! more during the recovery from the first cut.
 
 use std::{future::ready, time::Duration};
 
@@ -10,21 +10,21 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::session::{Session, options, quick_options};
 
-/// Each point is run under a clock of its own, which jumps over pauses; nothing a client does takes
-/// so long by it.
+/// The deadline of each session on its virtual clock, which jumps over pauses; no session takes so
+/// long.
 const VIRTUAL_DEADLINE: Duration = Duration::from_secs(600);
 
-/// A session takes a second with RabbitMQ, which may be busy with other tests.
+/// The deadline with RabbitMQ: a session takes a second, and it may be busy with other tests.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What a session came to.
+/// The result of a session.
 struct Ran {
     summary: Summary,
     passed: Vec<Passed>,
     broken: usize,
 }
 
-/// A session over a broker of its own in memory, over links that break there.
+/// Runs a session with its own broker in memory, over links that break there.
 fn run_in_memory(breaks: &[Break]) -> Ran {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -53,7 +53,7 @@ async fn connect_in_memory(broker: &Broker, links: &FrameLinks) -> Connection {
     options().connect_by(connector, &Uri::default()).await.unwrap()
 }
 
-/// All of these sessions; the failure tells where the links broke of those that went wrong.
+/// Runs all of these sessions; a failure reports where the links of the failed ones broke.
 fn run_all(all: impl IntoIterator<Item = Vec<Break>>) -> Vec<Ran> {
     let mut ran = Vec::new();
     let mut wrong = Vec::new();
@@ -100,7 +100,7 @@ fn survives_every_cut(direction: Direction) {
         seen.redelivered += ran.summary.redelivered;
         seen.published_twice += ran.summary.published_twice;
     }
-    // What is to be survived was there.
+    // The faults that recovery has to survive did occur.
     assert!(seen.lost > seen.lost_and_delivered && seen.lost_and_delivered > 0, "{seen}");
     assert!(seen.redelivered > 0 && seen.published_twice > 0, "{seen}");
 }
@@ -109,12 +109,13 @@ fn survives_every_cut(direction: Direction) {
 fn a_session_survives_a_second_cut_at_every_frame_of_the_recovery_from_the_first() {
     let whole = run_in_memory(&[]).passed[0];
     let firsts = points(1, whole, &[Place::After]);
-    // In the middle of publishes, of deliveries and near the end; more of them where there is time.
+    // The cuts are in the middle of publishes and deliveries and near the end; there are more in
+    // longer runs.
     let step = (firsts.len() / (3 * scale())).max(1);
     for first in firsts.into_iter().skip(step / 2).step_by(step) {
-        // One in the middle of the connection's close is not recovered from.
+        // A cut in the middle of the connection's close is not recovered from.
         let Some(&second) = run_in_memory(&[first]).passed.get(1) else { continue };
-        // What is behind has been seen with the first cut.
+        // Later points were tested with the first cut.
         let recovery = Passed { to_broker: second.to_broker.min(40), to_client: second.to_client.min(40) };
         let seconds = points(2, recovery, &[Place::Payload, Place::After]);
         for ran in run_all(seconds.into_iter().map(|second| vec![first, second])) {
@@ -132,11 +133,11 @@ async fn a_session_with_rabbitmq_survives_cuts() {
     let wanted = (16 * scale()).min(points.len());
     let mut broken = 0;
     for number in 0..wanted {
-        // Evenly over all of them.
+        // The points are distributed evenly.
         let point = points[number * points.len() / wanted];
         broken += run_with_rabbitmq(node, number + 1, Some(point)).await.broken;
     }
-    // It does not put the same into as many frames every time, so the last ones may not come.
+    // The number of frames varies from run to run, so the last points may not be reached.
     assert!(broken * 10 >= wanted * 9, "{broken} of {wanted} were cut");
 }
 

@@ -1,5 +1,5 @@
-//! What the broker keeps for the lost connection: it is waited for with pauses, and nothing else
-//! waits with it.
+//! Entities that the broker still holds for the lost connection: the client retries with pauses,
+//! and nothing else waits.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn declares(peer: &mut Peer) {
     assert_eq!((declare.queue.as_str(), declare.exclusive), (Ok("mine"), true));
 }
 
-/// The client asks for the consumers of the queue, on channel 2.
+/// The client asks for the number of the queue's consumers, on channel 2.
 async fn looks(peer: &mut Peer, consumers: u32) {
     open(peer, 2).await;
     let declare: queue::Declare = peer.expect_any(2).await;
@@ -60,7 +60,7 @@ async fn leaves(peer: &mut Peer) {
     peer.send(2, channel::CloseOk {}).await;
 }
 
-/// With an exclusive queue, bound and consumed from, on channel 1.
+/// A channel 1 with a consumer of an exclusive, bound queue.
 async fn with_queue(peer: &mut Peer, connection: &Connection) -> (Channel, Consumer) {
     let channel = opened(peer, connection, 1).await;
     let declaring = async {
@@ -86,7 +86,7 @@ async fn exclusive_consumer(peer: &mut Peer, connection: &Connection) -> (Channe
     (channel, consumer.unwrap())
 }
 
-/// It begins, for the first time or again.
+/// The client starts the consumer, for the first time or again.
 async fn consumes(peer: &mut Peer) {
     tries_to_consume(peer).await;
     peer.send(1, basic::QosOk {}).await;
@@ -99,7 +99,7 @@ async fn tries_to_consume(peer: &mut Peer) {
     assert!(consume.exclusive);
 }
 
-/// The next of these events: what, attempt and pause of one that is held, or how that ended.
+/// The next of these events: what is held, the attempt and the pause; or the event that ended it.
 async fn told(events: &mut Events) -> Result<(String, u32, Duration), Event> {
     loop {
         match ends(events.recv()).await.expect("the connection ended") {
@@ -270,7 +270,7 @@ async fn an_exclusive_consumer_begins_again_when_the_lost_one_has_gone_and_no_ch
     assert!(channel.is_open());
 }
 
-/// Somebody is faster: the channel is opened again, and it is waited on.
+/// Another consumer comes first: the channel is opened again, and waiting continues.
 #[tokio::test(start_paused = true)]
 async fn one_that_is_refused_in_the_end_waits_on_and_its_channel_is_opened_again() {
     let (mut broker, mut peer, connection) = connected(recovery()).await;
@@ -293,7 +293,7 @@ async fn one_that_is_refused_in_the_end_waits_on_and_its_channel_is_opened_again
     assert!(channel.is_open());
 }
 
-/// What the user does on the channel meanwhile is the user's own.
+/// The user's own operations on the channel are not affected.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_something_else_while_one_begins_again_is_not_its_own() {
     let (mut broker, mut peer, connection) = connected(recovery()).await;

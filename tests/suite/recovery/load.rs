@@ -1,4 +1,4 @@
-//! Publishers and consumers of one queue, each with a connection of its own, who go on while
+//! Publishers and consumers of one queue, each with its own connection, which continue while
 //! brokers come and go; and the account of every message.
 
 use std::{
@@ -23,17 +23,17 @@ use tokio::{
 const PUBLISHERS: usize = 4;
 const CONSUMERS: usize = 4;
 
-/// Unconfirmed messages of one publisher.
+/// The most unconfirmed messages of a publisher.
 const IN_FLIGHT: usize = 50;
 
-/// Between batches of a publisher, so that the broker keeps up and the ledger stays of a readable
-/// size.
+/// The pause between batches of a publisher, so that the broker keeps up and the ledger stays
+/// readable.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How long the last messages may take, once brokers come and go no more.
+/// How long the last messages may take, once brokers no longer come and go.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// It runs from [`begin`](Self::begin) to [`finish`](Self::finish).
+/// A load that runs from [`begin`](Self::begin) to [`finish`](Self::finish).
 pub(super) struct Load {
     shared: Arc<Shared>,
     publishers: JoinSet<Pauses>,
@@ -47,7 +47,7 @@ struct Shared {
     is_over: AtomicBool,
 }
 
-/// What a publisher saw.
+/// What a publisher has observed.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pauses {
     /// The longest time between two confirms.
@@ -55,27 +55,27 @@ struct Pauses {
     reconnects: u64,
 }
 
-/// What it came to.
+/// The result of a load.
 #[derive(Debug)]
 pub(super) struct Account {
     pub(super) summary: Summary,
     /// The longest time in which a publisher saw no confirm.
     pub(super) longest_pause: Duration,
-    /// Of all publishers and consumers.
+    /// The reconnects of all publishers and consumers.
     pub(super) reconnects: u64,
 }
 
-/// Of all connections: recovered soon, and dead hosts noticed.
+/// The options of all connections: they recover quickly, and detect dead hosts.
 pub(super) fn options() -> ConnectOptions {
     let backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
     let recovery = Recovery::new().backoff(backoff).first_connect(true);
-    // A node that is killed closes its sockets; the heartbeats are for one that cannot.
+    // A node that is killed closes its sockets; heartbeats are for one that cannot.
     ConnectOptions::new().heartbeat(Duration::from_secs(5)).recovery(recovery)
 }
 
 impl Load {
-    /// Four publishers, of which every other publishes again what was not confirmed, and four
-    /// consumers; `uri` says to which brokers the one of that number connects.
+    /// Starts four publishers, of which every other republishes unconfirmed messages, and four
+    /// consumers; `uri` returns the brokers for each number.
     pub(super) async fn begin(queue: &Queue, uri: impl Fn(usize) -> String) -> Self {
         let connection = options().connect(&uri(0)).await.unwrap();
         connection.open_channel().await.unwrap().declare(queue).await.unwrap();
@@ -98,7 +98,7 @@ impl Load {
         load
     }
 
-    /// Until so many more messages are confirmed, by brokers that may just have come back.
+    /// Waits until so many more messages are confirmed, by brokers that may just have come back.
     pub(super) async fn goes_on(&mut self, messages: u64) {
         let shared = self.shared.clone();
         let confirmed = || shared.confirmed.load(Ordering::Relaxed);
@@ -113,7 +113,7 @@ impl Load {
         in_time.unwrap_or_else(|_| panic!("only {} of {until} were confirmed", confirmed()));
     }
 
-    /// Ends the publishers, waits for what is under way, and gives the account.
+    /// Ends the publishers, waits for what is in progress, and returns the account.
     pub(super) async fn finish(mut self) -> Account {
         self.shared.is_over.store(true, Ordering::Relaxed);
         let mut account =
@@ -135,7 +135,7 @@ impl Load {
         account
     }
 
-    /// None of them has ended or failed.
+    /// Checks that none of them has ended or failed.
     fn check_tasks(&mut self) {
         if let Some(ended) = self.publishers.try_join_next() {
             panic!("a publisher ended: {ended:?}");
@@ -181,7 +181,7 @@ async fn settle(
                 *last = Instant::now();
                 Outcome::Confirmed
             }
-            // As it goes down.
+            // This comes while the broker goes down.
             Ok(Confirmation::Nack) => Outcome::Nacked,
             Err(Error::PublishLost(_)) => Outcome::Lost,
             other => panic!("message {number}: {other:?}"),
@@ -190,7 +190,8 @@ async fn settle(
     }
 }
 
-/// Takes and acks until all that was confirmed has been; how often it was reconnected.
+/// Consumes and acknowledges until all confirmed messages have come; returns the number of
+/// reconnects.
 async fn consume(shared: Arc<Shared>, connection: Connection) -> usize {
     let channel = connection.open_channel().await.unwrap();
     let mut consumer = channel.consume(&shared.queue, ConsumeOptions::new().prefetch(20)).await.unwrap();

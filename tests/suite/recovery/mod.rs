@@ -1,5 +1,5 @@
-//! A connection that is lost and comes back, against a scripted peer under a clock that the test
-//! holds, and against brokers behind a proxy that cuts.
+//! Connections that are lost and recovered, with a scripted peer on a virtual clock, and with
+//! brokers behind a proxy that cuts.
 
 mod anything;
 mod brokers;

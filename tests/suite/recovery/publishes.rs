@@ -1,4 +1,4 @@
-//! What becomes of publishes that were not confirmed when the connection was lost.
+//! Publishes that were not confirmed when the connection was lost.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn acks(peer: &mut Peer, delivery_tag: u64, multiple: bool) {
     peer.send(1, basic::Ack { delivery_tag, multiple }).await;
 }
 
-/// The channel and its confirm mode come back.
+/// The channel and its confirm mode are restored.
 async fn restored(peer: &mut Peer) {
     peer.expect(1, channel::Open::default()).await;
     peer.expect(1, confirm::Select { no_wait: false }).await;
@@ -46,7 +46,7 @@ async fn each_is_lost_and_those_of_the_new_connection_are_counted_from_one() {
     for confirm in confirms {
         assert!(matches!(ends(confirm).await, Err(Error::PublishLost(_))));
     }
-    // What is published meanwhile waits.
+    // Publishes wait meanwhile.
     let publishing = publisher.publish("", "jobs", Message::new("4"));
     let (confirm, mut peer) = ends(async {
         join!(publishing, async {

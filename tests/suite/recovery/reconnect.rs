@@ -1,4 +1,4 @@
-//! Attempts, their pauses, their end.
+//! The attempts to reconnect, their pauses and their end.
 
 use std::time::Duration;
 
@@ -142,7 +142,7 @@ async fn calls_wait_for_the_recovery_until_their_deadline() {
         join!(channel.purge("jobs"), connection.open_channel(), async {
             let mut peer = broker.accept().await;
             open(&mut peer, 1).await;
-            // In which order they come does not matter.
+            // Their order does not matter.
             for _ in 0..2 {
                 match peer.receive().await {
                     amqp_codec::Frame::Method(1, _) => {
@@ -193,7 +193,7 @@ async fn closing_while_it_is_restored_ends_it_in_good_order() {
     let (closed, ()) = ends(async {
         join!(connection.close(), async {
             peer.expect_any::<connection::Close>(0).await;
-            // Nothing that restores takes it for lost while the broker is silent.
+            // The restoration does not count the connection as lost while the broker is silent.
             peer.expect_silence(Duration::from_secs(5)).await;
             peer.send(0, connection::CloseOk {}).await;
         })
@@ -224,9 +224,9 @@ async fn what_the_broker_closes_is_recovered_and_so_is_a_breach_of_the_protocol(
     recovered(&mut events).await;
 }
 
-/// What ends the connection again as soon as it is back, such as a message at the head of a queue,
-/// is not met fifty times in a few seconds; and once the connection has stood for a while, it is no
-/// reason to wait for.
+/// Something that ends each connection as soon as it is back, such as a message at the head of a
+/// queue, does not cause fifty attempts in a few seconds; and a loss after a long connection causes
+/// no pause.
 #[tokio::test(start_paused = true)]
 async fn a_breach_of_the_protocol_that_comes_again_is_recovered_from_after_longer_and_longer_pauses() {
     let (mut broker, mut peer, connection) = connected(recovery().max_attempts(1)).await;
@@ -236,7 +236,7 @@ async fn a_breach_of_the_protocol_that_comes_again_is_recovered_from_after_longe
         peer = broker.accept().await;
         assert_eq!(pause_before_recovery(&mut events).await, Duration::from_secs(pause));
     }
-    // A loss for no error.
+    // The connection is lost without an error.
     drop(peer);
     peer = broker.accept().await;
     assert_eq!(pause_before_recovery(&mut events).await, Duration::from_secs(1));
@@ -246,7 +246,7 @@ async fn a_breach_of_the_protocol_that_comes_again_is_recovered_from_after_longe
     assert_eq!(pause_before_recovery(&mut events).await, Duration::from_secs(1));
 }
 
-/// A method that cannot be, and its end.
+/// Sends an invalid method, and ends the connection.
 async fn breach(peer: &mut tests::Peer) {
     peer.send(9, queue::PurgeOk { message_count: 0 }).await;
     peer.expect_any::<connection::Close>(0).await;

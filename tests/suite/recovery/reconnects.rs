@@ -17,7 +17,7 @@ use super::{
 
 const TEST: &str = "recovery::reconnects::a_thousand_reconnects_leave_nothing_behind";
 
-/// Set in the process that has nothing else to do.
+/// Set in the process that runs nothing else.
 const ALONE: &str = "AMQP_TEST_ALONE";
 
 /// What a process holds.
@@ -43,7 +43,7 @@ impl Held {
 #[test]
 fn a_thousand_reconnects_leave_nothing_behind() {
     if env::var_os(ALONE).is_none() {
-        // Memory and files are those of a process, and here others are at work.
+        // Memory and files are counted for the process, and other tests run in this one.
         let arguments = ["--exact", TEST, "--nocapture"];
         let alone =
             Command::new(env::current_exe().unwrap()).args(arguments).env(ALONE, "1").output().unwrap();
@@ -84,7 +84,7 @@ async fn reconnect(times: usize) {
     assert!(grown < 1024 * 1024, "{grown} bytes more after {times} reconnects than after a fifth of them");
 }
 
-/// Who uses all of a connection.
+/// A user of all functions of a connection.
 struct User {
     events: Events,
     plain: Publisher,
@@ -119,8 +119,8 @@ impl User {
         }
     }
 
-    /// Loses the connection with publishes unconfirmed and a delivery unacked, until all is
-    /// recovered.
+    /// Loses the connection with unconfirmed publishes and an unacknowledged delivery, and waits
+    /// for the recovery.
     async fn lose(&mut self, broker: &Broker) {
         let held = self.publish_job().await;
         let lost = self.plain.publish("events", "nowhere", Message::new("x")).await.unwrap();

@@ -1,4 +1,4 @@
-//! A consumer that the broker cancels begins again, while its channel and connection go on.
+//! A consumer that the broker cancels starts again, while its channel and connection continue.
 
 use amqp_client::{Connection, ConsumeOptions, Consumer, Error, Queue, ReplyCode};
 use amqp_codec::method::{basic, channel, connection, queue};
@@ -19,7 +19,7 @@ async fn cancel(peer: &mut Peer) {
     peer.send(1, basic::Cancel { consumer_tag: short("c"), no_wait: true }).await;
 }
 
-/// The broker closes channel 2 for a queue that is not there.
+/// The broker closes channel 2 because a queue does not exist.
 async fn not_there(peer: &mut Peer) {
     let reply_text = short("NOT_FOUND - no queue 'jobs' in vhost '/'");
     peer.send(2, channel::Close { reply_code: 404, reply_text, ..Default::default() }).await;

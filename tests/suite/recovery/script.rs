@@ -1,4 +1,4 @@
-//! A broker that dies and comes back, played by one scripted peer after the other.
+//! A broker that dies and comes back, as one scripted peer after the other.
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
@@ -18,25 +18,25 @@ use tokio::{
     time::timeout,
 };
 
-/// What RabbitMQ offers, without heartbeats.
+/// RabbitMQ's offer, without heartbeats.
 pub(super) const QUIET: Tune = Tune { channel_max: 2047, frame_max: 131_072, heartbeat: 0 };
 
 /// The broker's side of a connection that is recovered.
 pub(super) struct Broker {
-    /// Where the next stream is offered; nobody listens while the broker is down.
+    /// Where the next stream is requested; there is no answer while the broker is down.
     doors: UnboundedReceiver<Door>,
 }
 
-/// Someone who wants a stream.
+/// A request for a stream.
 type Door = tokio::sync::oneshot::Sender<DuplexStream>;
 
 impl Broker {
-    /// The next attempt to connect fails.
+    /// Lets the next attempt to connect fail.
     pub(super) async fn refuse(&mut self) {
         drop(self.knock().await);
     }
 
-    /// The next attempt to connect comes to this peer.
+    /// Connects the next attempt to a new peer.
     pub(super) async fn answer(&mut self) -> Peer {
         let (peer, stream) = Peer::new();
         self.knock().await.send(stream).expect("who knocked has gone");
@@ -50,7 +50,7 @@ impl Broker {
         peer
     }
 
-    /// The next attempt to connect, refused; `None` when there will be none.
+    /// Refuses the next attempt to connect; `None` when there will be none.
     pub(super) async fn next(&mut self) -> Option<()> {
         self.doors.recv().await.map(drop)
     }
@@ -60,7 +60,7 @@ impl Broker {
     }
 }
 
-/// Pauses of a second and no jitter, so that the clock tells.
+/// A recovery with pauses of a second and no jitter, so that times are exact.
 pub(super) fn recovery() -> Recovery {
     Recovery::new().backoff(Backoff::new(Duration::from_secs(1), Duration::from_secs(4)).jitter(false))
 }
@@ -79,7 +79,7 @@ pub(super) async fn connected_with(options: &ConnectOptions) -> (Broker, Peer, C
     (broker, peer, connection.unwrap())
 }
 
-/// A connection about to be made.
+/// A connection that is about to be made.
 pub(super) fn connecting(
     options: &ConnectOptions,
 ) -> (Broker, impl Future<Output = amqp_client::Result<Connection>> + Send + 'static) {
@@ -113,7 +113,7 @@ pub(super) async fn publisher(peer: &mut Peer, channel: &Channel) -> Publisher {
     publisher.unwrap()
 }
 
-/// The client puts a channel in confirm mode, for the first time or again.
+/// The client puts a channel into confirm mode, for the first time or again.
 pub(super) async fn select(peer: &mut Peer, id: u16) {
     peer.expect(id, confirm::Select { no_wait: false }).await;
     peer.send(id, confirm::SelectOk {}).await;
@@ -131,7 +131,7 @@ pub(super) async fn consumer(
     consumer.unwrap()
 }
 
-/// The client begins that consumer, for the first time or again.
+/// The client starts that consumer, for the first time or again.
 pub(super) async fn consume(peer: &mut Peer, id: u16, queue: &'static str, tag: &'static str) {
     expect_consume(peer, id, queue, tag).await;
     let ok = basic::ConsumeOk { consumer_tag: short(tag) };
@@ -144,7 +144,7 @@ pub(super) async fn expect_consume(peer: &mut Peer, id: u16, queue: &'static str
     peer.expect(id, consume).await;
 }
 
-/// A delivery whose body is its delivery tag.
+/// Sends a delivery whose body is its delivery tag.
 pub(super) async fn deliver(
     peer: &mut Peer,
     id: u16,
@@ -162,7 +162,7 @@ pub(super) async fn deliver(
     peer.send_content(id, deliver, &Properties::default(), delivery_tag.to_string()).await;
 }
 
-/// A publish with this body; its properties.
+/// Expects a publish with this body; returns its properties.
 pub(super) async fn expect_publish(peer: &mut Peer, id: u16, body: &'static str) -> Properties {
     peer.expect_any::<basic::Publish>(id).await;
     let properties = peer.expect_header(id, body.len() as u64).await;
@@ -170,7 +170,7 @@ pub(super) async fn expect_publish(peer: &mut Peer, id: u16, body: &'static str)
     properties
 }
 
-/// The broker dies; until the client has noticed.
+/// The broker dies; waits until the client has noticed.
 pub(super) async fn lose(peer: Peer, connection: &Connection) {
     drop(peer);
     while !matches!(connection.state(), State::Recovering { .. }) {
@@ -178,7 +178,7 @@ pub(super) async fn lose(peer: Peer, connection: &Connection) {
     }
 }
 
-/// What the recovery came to.
+/// The result of the recovery.
 pub(super) async fn recovered(events: &mut Events) -> Arc<Recovered> {
     loop {
         match ends(events.recv()).await.expect("the connection ended") {
@@ -193,8 +193,7 @@ pub(super) fn short(text: &'static str) -> ShortString {
     ShortString::from_static(text)
 }
 
-/// The future's output, or a failed test: nothing here waits longer than the deadlines of what it
-/// tests.
+/// The future's output. The test fails if it takes longer than the deadlines that are tested.
 pub(super) async fn ends<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(3600), future).await.expect("waited for an hour")
 }

@@ -1,5 +1,5 @@
-//! A session that uses what a connection offers, told to go on whatever happens to the connection,
-//! and the account of it.
+//! A session that uses all functions of a connection and continues whatever happens to it, with the
+//! account of its messages.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -13,13 +13,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// How long a consumer waits for company before it acks what it has.
+/// How long a consumer waits for further deliveries before it acknowledges.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How often one thing may fail for the connection being lost.
+/// How often one operation may fail because the connection is lost.
 const PATIENCE: usize = 20;
 
-/// One session on a broker: the names of its own, and its account.
+/// A session on a broker: its names, and its account.
 pub(super) struct Session {
     events: String,
     jobs: String,
@@ -28,20 +28,20 @@ pub(super) struct Session {
     pub(super) ledger: Ledger,
 }
 
-/// Small frames, so that a body takes several.
+/// Options with small frames, so that a body takes several.
 pub(super) fn options() -> ConnectOptions {
     let recovery = super::script::recovery().first_connect(true);
     ConnectOptions::new().frame_max(4096).heartbeat(Duration::ZERO).recovery(recovery)
 }
 
-/// For a real clock, whose pauses are waited for.
+/// Options for a real clock, with short pauses.
 pub(super) fn quick_options() -> ConnectOptions {
     let backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(200));
     options().recovery(Recovery::new().backoff(backoff).first_connect(true))
 }
 
 impl Session {
-    /// With names that begin with `prefix`.
+    /// A session whose names begin with `prefix`.
     pub(super) fn new(prefix: &str) -> Self {
         let name = |name: &str| format!("{prefix}.{name}");
         Session {
@@ -53,13 +53,13 @@ impl Session {
         }
     }
 
-    /// What is delivered for the first time has to come in its order: the broker notices that a
-    /// connection was lost before it is there again.
+    /// Expects first deliveries in order: the broker notices the loss of a connection before the
+    /// next begins.
     pub(super) fn in_order(self) -> Self {
         Session { is_in_order: true, ..self }
     }
 
-    /// All of it, over a connection that may be lost on the way, to the connection's end.
+    /// Runs the session to the connection's end, over a connection that may be lost meanwhile.
     pub(super) async fn run(&self, connection: &Connection) {
         let plain = again(|| connection.open_channel()).await;
         let careful = again(|| connection.open_channel()).await;
@@ -90,8 +90,8 @@ impl Session {
             Err(error) if is_loss(&error) => {}
             cancelled => cancelled.unwrap(),
         }
-        // What was acked over the lost connection and came again meanwhile; then it ends without a
-        // reason.
+        // Messages acknowledged over the lost connection may come again; then the stream ends
+        // without an error.
         while let Some(delivery) = consumer.recv().await {
             let delivery = delivery.unwrap();
             assert!(delivery.redelivered());
@@ -106,8 +106,8 @@ impl Session {
         assert!(matches!(plain.purge("nothing").await, Err(Error::ConnectionEnded)));
     }
 
-    /// What is left in the queues afterwards, over a connection that is not disturbed, which then
-    /// deletes all; and the account.
+    /// Empties the queues and deletes everything, over a connection without faults; returns the
+    /// account.
     pub(super) async fn settle(&self, connection: &Connection) -> Summary {
         let channel = connection.open_channel().await.unwrap();
         for queue in [&self.jobs, &self.letters] {
@@ -122,7 +122,7 @@ impl Session {
         self.ledger.check()
     }
 
-    /// Topology, and the consumer of a queue that the broker has named.
+    /// Declares the topology, and starts the consumer of a queue that the broker named.
     async fn set_up(&self, plain: &Channel, consuming: &Channel) -> Consumer {
         let events = Exchange::topic(&self.events).durable(true);
         let (jobs, letters) = (Queue::durable(&self.jobs), Queue::durable(&self.letters));
@@ -130,14 +130,14 @@ impl Session {
         again(|| plain.declare(&jobs)).await;
         again(|| plain.declare(&letters)).await;
         again(|| plain.bind(&jobs, &events, "job.*")).await;
-        // Its name may be another at any time: the empty one stands for the queue declared last.
+        // Its name may change at any time: the empty name stands for the queue declared last.
         let own = Queue::new("").exclusive(true);
         again(|| consuming.declare(&own)).await;
         again(|| consuming.bind("", &events, "own")).await;
         again(|| consuming.consume("", ConsumeOptions::new().no_ack(true))).await
     }
 
-    /// Publishes bodies of these sizes, all at once, and waits for what becomes of them.
+    /// Publishes bodies of these sizes, all at once, and waits for the outcomes.
     async fn publish(&self, publisher: &Publisher, republish: bool, sizes: &[usize]) {
         let mut confirms = Vec::new();
         for size in sizes {
@@ -154,7 +154,7 @@ impl Session {
         }
     }
 
-    /// What no queue takes comes back.
+    /// Publishes messages that no queue takes, which are returned.
     async fn publish_nowhere(&self, publisher: &Publisher, republisher: &Publisher) {
         for (publisher, republish) in [(publisher, false), (republisher, true)] {
             let number = self.ledger.publish(republish);
@@ -166,7 +166,7 @@ impl Session {
         }
     }
 
-    /// Takes and acks all there is, out of order and some of it late.
+    /// Consumes and acknowledges everything, out of order and some of it late.
     async fn consume(&self, consumer: &mut Consumer) {
         let mut held = VecDeque::new();
         let mut newest = 0;
@@ -203,13 +203,14 @@ impl Session {
         }
     }
 
-    /// Publishes a message that is got from its queue.
+    /// Publishes a message and gets it from its queue.
     async fn get(&self, publisher: &Publisher, channel: &Channel) {
         let number = self.ledger.publish(true);
         let confirm = publisher.publish("", &self.letters, Message::new(body(number, 5000))).await.unwrap();
         self.ledger.settle(number, outcome(confirm).await);
         while !self.ledger.is_complete() {
-            // Got over a connection that was lost, it is there again when the broker has noticed.
+            // If it was fetched over a connection that was lost, it is there again when the broker
+            // has noticed.
             match again(|| channel.get(&self.letters)).await {
                 Some(delivery) => {
                     let receipt = self.delivered(&delivery);
@@ -220,12 +221,12 @@ impl Session {
         }
     }
 
-    /// A queue that the broker has named is reached as before, by whatever name.
+    /// Publishes to a queue that the broker named, whatever its name is now.
     async fn reach(&self, own: &mut Consumer, publisher: &Publisher) {
         for _ in 0..PATIENCE {
             let confirm = publisher.publish(&self.events, "own", Message::new("hello")).await.unwrap();
             assert!(matches!(confirm.await.unwrap(), Confirmation::Ack));
-            // Lost with the queue, when the connection was lost between the two.
+            // It is lost with the queue if the connection was lost between the two.
             if let Ok(delivery) = timeout(20 * PAUSE, own.recv()).await {
                 assert_eq!(delivery.unwrap().unwrap().body(), "hello");
                 return;
@@ -234,7 +235,7 @@ impl Session {
         panic!("nothing reaches the queue {:?}", own.queue());
     }
 
-    /// Each call gets the answer to it, and no other.
+    /// Checks that each call gets its own answer.
     async fn in_step(&self, channels: &[&Channel]) {
         for channel in channels {
             let (jobs, letters) = (Queue::durable(&self.jobs), Queue::durable(&self.letters));
@@ -261,25 +262,25 @@ impl Session {
     }
 }
 
-/// The message's number, filled up to a size.
+/// The message's number, padded to a size.
 fn body(number: u64, size: usize) -> String {
     format!("{number:.<size$}")
 }
 
-/// What became of a publish.
+/// The outcome of a publish.
 pub(super) async fn outcome(confirm: Confirm) -> Outcome {
     match confirm.await {
         Ok(Confirmation::Ack) => Outcome::Confirmed,
         Ok(Confirmation::Returned(_)) => Outcome::Returned,
         Ok(Confirmation::Nack) => Outcome::Nacked,
         Err(Error::PublishLost(cause)) if is_loss(&cause) => Outcome::Lost,
-        // By its user, who did not wait.
+        // Its user closed the channel and did not wait.
         Err(Error::ChannelEnded { .. }) => Outcome::Forgotten,
         Err(error) => panic!("a confirm failed: {error}"),
     }
 }
 
-/// Does it until the connection is not lost meanwhile. Nothing else may go wrong.
+/// Repeats an operation until the connection is not lost meanwhile. Any other error fails the test.
 pub(super) async fn again<T, F: Future<Output = Result<T>>>(act: impl Fn() -> F) -> T {
     for _ in 0..PATIENCE {
         match act().await {
@@ -290,13 +291,13 @@ pub(super) async fn again<T, F: Future<Output = Result<T>>>(act: impl Fn() -> F)
     panic!("the connection is lost again and again");
 }
 
-/// Whether the error says that the connection was lost, and nothing else.
+/// Tells whether the error means that the connection was lost.
 pub(super) fn is_loss(error: &Error) -> bool {
     matches!(error, Error::ConnectionLost(_) | Error::HeartbeatMissed { .. })
 }
 
-/// Nobody waits for anything any more, once the connection is in order and what is closed in the
-/// background is.
+/// Checks that nobody waits any more, once the connection is in order and what is closed in the
+/// background is closed.
 pub(super) async fn nothing_left(connection: &Connection, channels: usize) {
     while !matches!(connection.state(), State::Open) || connection.metrics().channels > channels {
         sleep(PAUSE).await;
@@ -304,6 +305,6 @@ pub(super) async fn nothing_left(connection: &Connection, channels: usize) {
     let metrics = connection.metrics();
     let held = (metrics.calls, metrics.unconfirmed, metrics.unacked, metrics.channels);
     assert_eq!(held, (0, 0, 0, channels), "{metrics:?}");
-    // Who restores the connection waits for the next time.
+    // The recovery task waits for the next loss.
     assert_eq!(metrics.waiting, 1, "{metrics:?}");
 }

@@ -1,5 +1,5 @@
 //! Links that fall silent instead of being cut, before the connection is open, while it is used,
-//! and while it is recovered; and links that are slow.
+//! and during recovery; and slow links.
 
 use std::{future::ready, time::Duration};
 
@@ -16,11 +16,11 @@ use super::{
     session::{Session, options, quick_options},
 };
 
-/// Of both sides: two of it without a sign of life end a connection.
+/// The interval of both sides: two of them in silence end a connection.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// By the clock of the test, which jumps. A stall costs two heartbeats or a deadline, a session has
-/// not many.
+/// The deadline on the test's virtual clock. A stall costs two heartbeats or a deadline, and a
+/// session has few.
 const DEADLINE: Duration = Duration::from_secs(600);
 
 fn stall(link: usize, direction: Direction, frame: usize) -> Break {
@@ -41,7 +41,7 @@ async fn connect(broker: &Broker, links: &FrameLinks) -> Connection {
     with_heartbeats().connect_by(connector, &Uri::default()).await.unwrap()
 }
 
-/// A session over these links: its account, and what passed over each.
+/// Runs a session over these links; returns its account, and what passed over each link.
 fn run(links: &FrameLinks) -> (Summary, Vec<Passed>) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -60,7 +60,7 @@ fn run(links: &FrameLinks) -> (Summary, Vec<Passed>) {
     })
 }
 
-/// Whether a session gets through with these stalls.
+/// Tells whether a session survives these stalls.
 fn survives(breaks: &[Break]) -> bool {
     let links = FrameLinks::new();
     breaks.iter().for_each(|at| links.break_at(*at));
@@ -110,7 +110,7 @@ async fn a_host_that_falls_silent_is_left_for_another() {
     let (first, other) =
         (broker.listen("127.0.0.1:0").await.unwrap(), broker.listen("127.0.0.1:0").await.unwrap());
     let proxy = Proxy::start(first.local_addr()).await.unwrap();
-    // It takes connections on, and says nothing.
+    // It accepts connections, and sends nothing.
     let options = quick_options().heartbeat(second).connect_timeout(2 * second);
     let uri = format!("amqp://guest:guest@{},{}/%2F", proxy.addr(), other.local_addr());
     let connection = options.connect(&uri).await.unwrap();
@@ -138,7 +138,7 @@ fn a_session_survives_a_stall_anywhere() {
 #[test]
 fn a_session_survives_a_stall_at_every_frame_of_the_handshake_and_the_topology_of_a_recovery() {
     let whole = run(&FrameLinks::new()).1[0];
-    // Late enough that there is something to restore.
+    // This is late enough that there is something to restore.
     let at = whole.to_client * 3 / 4;
     let cut = Break { kind: Kind::Cut, ..stall(1, Direction::ToClient, at) };
     let links = FrameLinks::new();

@@ -1,4 +1,4 @@
-//! What stands at the head of a queue and cannot be taken by a client.
+//! Messages at the head of a queue that are too large for a client.
 
 use std::{future::ready, time::Duration};
 
@@ -15,7 +15,7 @@ use super::{
 
 const FRAME_MAX: u32 = 8 * 1024 * 1024;
 
-/// Headers of 2 MiB, as only who has agreed on larger frames publishes them.
+/// Headers of 2 MiB can only be published with larger frames.
 #[tokio::test(start_paused = true)]
 async fn headers_over_all_bounds_are_told_and_met_again_after_longer_and_longer_pauses() {
     let broker = Broker::builder().frame_max(FRAME_MAX).build();
@@ -39,7 +39,7 @@ async fn headers_over_all_bounds_are_told_and_met_again_after_longer_and_longer_
     for pause in [2, 4, 4, 4] {
         assert_eq!(loss_and_pause(&mut events).await, Duration::from_secs(pause));
     }
-    // Somebody takes it who can.
+    // A client that can take it does.
     let large = loop {
         if let Some(large) = publishing.get("jobs").await.unwrap() {
             break large;

@@ -13,7 +13,7 @@ use tokio::join;
 
 use super::{all_idle, connected, ends, error, opened, send_deliveries, session, short};
 
-/// Polls the future until nobody can go on, then drops it.
+/// Polls the future until no task can run, and then drops it.
 async fn give_up<F: Future>(future: F) {
     tokio::select! {
         biased;
@@ -22,7 +22,7 @@ async fn give_up<F: Future>(future: F) {
     }
 }
 
-/// A call that must get its own answer: the channel is in step.
+/// Checks by a call, which must get its own answer, that the channel is in step.
 async fn in_step(peer: &mut Peer, channel: &amqp_client::Channel) {
     let (purged, ()) = join!(channel.purge("in-step"), async {
         let purge: queue::Purge = peer.expect_any(channel.id()).await;
@@ -55,7 +55,7 @@ async fn pipelined_calls_are_answered_in_their_order() {
         )
     };
     let ((declared, info, bound, first, second), ()) = join!(calls, async {
-        // All are on their way before any is answered.
+        // All calls have been sent before any is answered.
         let declare: exchange::Declare = peer.expect_any(1).await;
         assert_eq!(
             (declare.exchange, declare.kind, declare.durable),
@@ -282,7 +282,7 @@ async fn a_channel_whose_opening_was_dropped_is_closed() {
     peer.expect(1, channel::Open::default()).await;
     let close: channel::Close = peer.expect_any(1).await;
     assert_eq!(close.reply_code, 200);
-    // Its number is taken until both answers are in.
+    // Its number is in use until both answers have arrived.
     let _second = opened(&mut peer, &connection, 2).await;
     peer.send(1, channel::OpenOk::default()).await;
     peer.send(1, channel::CloseOk {}).await;

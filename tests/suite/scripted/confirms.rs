@@ -1,4 +1,4 @@
-//! Publishes: their frames, what becomes of them, and what holds them up.
+//! Publishes: their frames, their outcomes, and what delays them.
 
 use amqp_client::{Confirm, Confirmation, Error, Message, Publisher};
 use amqp_codec::{
@@ -11,7 +11,7 @@ use tests::Peer;
 
 use super::{QUIET, all_idle, connected_with, ends, error, opened, publisher, quiet, session, short};
 
-/// Publishes so many messages to the queue `jobs` and has the peer read them.
+/// Publishes so many messages to the queue `jobs`, and has the peer read them.
 async fn published(peer: &mut Peer, publisher: &Publisher, count: u64) -> Vec<Confirm> {
     let mut confirms = Vec::new();
     for number in 0..count {
@@ -24,8 +24,8 @@ async fn published(peer: &mut Peer, publisher: &Publisher, count: u64) -> Vec<Co
     confirms
 }
 
-/// What is known by now: `.` open, `A` acked, `N` nacked, `R` returned, `E` an error. A confirm
-/// that is known is taken away.
+/// The outcomes known by now: `.` open, `A` acked, `N` nacked, `R` returned, `E` an error. A known
+/// confirm is removed.
 async fn known(confirms: &mut [Option<Confirm>]) -> String {
     all_idle().await;
     confirms

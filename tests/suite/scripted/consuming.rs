@@ -146,7 +146,7 @@ async fn a_dropped_consumer_is_cancelled_and_what_it_did_not_hand_out_goes_back(
     }
     assert_eq!(back, BTreeSet::from([2, 3, 4]));
     peer.expect(1, cancel("c")).await;
-    // On their way when the cancel was.
+    // This delivery was on its way when the cancel was sent.
     send_deliveries(&mut peer, "c", [5]).await;
     peer.send(1, basic::CancelOk { consumer_tag: short("c") }).await;
     peer.expect(1, given_back(5)).await;
@@ -178,7 +178,7 @@ async fn a_run_of_acks_leaves_as_one_and_covers_nothing_else() {
     for _ in 0..6 {
         deliveries.push(Some(next(&mut consumer).await));
     }
-    // Acked between two turns of the driver.
+    // They are acknowledged between two turns of the driver.
     for index in [0, 1, 2, 4] {
         deliveries[index].take().unwrap().ack().now_or_never().unwrap().unwrap();
     }
@@ -235,7 +235,7 @@ async fn acks_wait_for_company_only_a_moment_and_leave_before_a_close() {
     send_deliveries(&mut peer, "c", 1..=3).await;
     next(&mut consumer).await.ack().await.unwrap();
     peer.expect(1, ack(1, false)).await;
-    // Now acks gather; a close does not leave them behind.
+    // From now on acks gather, but a close sends them first.
     next(&mut consumer).await.ack().await.unwrap();
     let (closed, ()) = join!(channel.close(), async {
         peer.expect(1, ack(2, false)).await;
@@ -248,7 +248,7 @@ async fn acks_wait_for_company_only_a_moment_and_leave_before_a_close() {
     assert!(matches!(refused, Error::ChannelEnded { channel: 1 }), "{refused}");
 }
 
-/// What the user does with one of the deliveries not yet settled, or the broker's turn.
+/// What the user does with an unsettled delivery, or the broker's turn.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Deliver,
@@ -308,7 +308,7 @@ async fn settle_as(steps: Vec<Step>) {
     assert_eq!(heard, (acked, nacked));
 }
 
-/// What a broker makes of the acks and nacks up to the channel's close, as strict as one is.
+/// The deliveries that a strict broker takes as acked and as nacked, up to the channel's close.
 async fn heard(peer: &mut Peer, last: u64) -> (BTreeSet<u64>, BTreeSet<u64>) {
     let mut unsettled: BTreeSet<u64> = (1..=last).collect();
     let (mut acked, mut nacked) = (BTreeSet::new(), BTreeSet::new());

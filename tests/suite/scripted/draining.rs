@@ -1,4 +1,4 @@
-//! The good end of one consumer: no more is sent, what had arrived is handed out, and what was
+//! The draining of one consumer: no more is sent, what has arrived is handed out, and what was
 //! handed out is waited for.
 
 use std::time::Duration;
@@ -25,7 +25,7 @@ async fn what_arrived_is_handed_out_and_what_was_handed_out_is_waited_for() {
     send_deliveries(&mut peer, "c", [1, 2]).await;
     let before = ends(consumer.recv()).await.unwrap().unwrap();
     let mut drain = consumer.drain(PATIENCE);
-    // On its way before the broker heard of the cancel.
+    // This was on its way before the broker read the cancel.
     send_deliveries(&mut peer, "c", [3]).await;
     agree_to_cancel(&mut peer, "c").await;
     let second = ends(drain.recv()).await.unwrap().unwrap();
@@ -51,14 +51,14 @@ async fn at_the_deadline_it_says_what_is_not_settled_and_gives_back_what_was_not
     let mut drain = consumer.drain(PATIENCE);
     let second = ends(drain.recv()).await.unwrap().unwrap();
     let begun = Instant::now();
-    // The broker does not even agree.
+    // The broker does not even answer the cancel.
     let late = error(ends(drain.recv()).await.unwrap());
     assert!(matches!(late, Error::DrainTimeout { after: PATIENCE, unacked: 2, unconfirmed: 0 }), "{late}");
     assert_eq!(begun.elapsed().as_secs(), PATIENCE.as_secs());
     assert!(!late.is_connection_error());
     assert!(drain.recv().await.is_none());
 
-    // The channel goes on, and so can those.
+    // The channel stays open, so deliveries can still come.
     send_deliveries(&mut peer, "c", [3]).await;
     all_idle().await;
     drop(drain);
@@ -96,14 +96,14 @@ async fn it_ends_with_the_reason_when_its_channel_does() {
         agree_to_cancel(&mut peer, "c").await;
         peer.send(1, channel::Close { reply_code: 406, ..Default::default() }).await;
     });
-    // The stream itself had ended well by then; the ack tells that it came too late.
+    // The stream itself had ended normally by then; the ack reports that it came too late.
     assert!(ended.is_none_or(|item| error(item).reply_code() == Some(ReplyCode(406))));
     assert!(ends(drain.recv()).await.is_none());
     assert_eq!(held.ack().await.unwrap_err().reply_code(), Some(ReplyCode(406)));
 }
 
-/// A channel's end need not wait for what its queues have to say: they may answer later, or no
-/// more.
+/// The end of a channel does not wait for the broker's answers about its queues, which may come
+/// later or not at all.
 #[tokio::test(start_paused = true)]
 async fn it_ends_well_too_when_the_answer_to_a_close_overtakes_that_to_the_cancel() {
     for overtakes in [false, true] {
@@ -157,7 +157,7 @@ async fn deliveries_that_were_taken_back_are_not_waited_for() {
     drop(held);
 }
 
-/// A wait that was dropped leaves no place behind, and the channel in step.
+/// A wait that is dropped frees its place, and the channel stays in step.
 #[tokio::test(start_paused = true)]
 async fn it_can_be_dropped_at_any_time() {
     let (mut peer, _connection, channel) = session().await;

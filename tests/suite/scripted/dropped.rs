@@ -1,8 +1,8 @@
-//! Every future of the client dropped before its first poll, and after each of them: what was asked
-//! goes on or is undone, the channel stays in step, nobody is waited for any more.
+//! Every future of the client, dropped before its first poll and after each later one: what it
+//! requested is completed or undone, the channel stays in step, and nobody is waited for.
 //!
 //! Between two polls the broker takes one step: it answers one frame. So each future is dropped in
-//! each of the states that it can be in, also in those between which it would not have been woken.
+//! each of its possible states, even in those in which it would not have been woken.
 
 use std::{
     future::{Future, poll_fn},
@@ -24,27 +24,26 @@ use super::{
     quiet,
 };
 
-/// What is not over after so many waits for what never comes.
+/// The most polls of a future that waits for something that never comes.
 const MOST_POLLS: usize = 12;
 
 const LONG: Duration = Duration::from_secs(3600);
 
-/// What a future works with. All of it goes with the future; the test keeps other handles of the
-/// same.
+/// What a future works with. All of it is dropped with the future; the test keeps other handles.
 struct Scene {
     connection: Connection,
     channel: Channel,
-    /// On a channel of its own.
+    /// It has a channel of its own.
     publisher: Publisher,
-    /// On a channel of its own, with three deliveries that have arrived.
+    /// It has a channel of its own, with three deliveries that have arrived.
     consumer: Consumer,
-    /// The first of them.
+    /// The first of these deliveries.
     delivery: Delivery,
 }
 
 type Act = fn(Scene) -> Pin<Box<dyn Future<Output = ()>>>;
 
-/// A future made of the scene, which lives as long as it does.
+/// A future made from the scene, which it owns.
 macro_rules! act {
     ($scene:ident => $future:expr) => {
         |$scene| {
@@ -128,7 +127,8 @@ async fn confirm(scene: Scene) {
     }
 }
 
-/// The second has no room until the first is confirmed; nor, when it is large, until it is written.
+/// The second publish has no room until the first is confirmed or, when it is large, until it is
+/// written.
 async fn publish_twice(scene: Scene, size: usize) {
     let message = Message::new(vec![7; size]);
     for _ in 0..2 {
@@ -144,7 +144,7 @@ async fn flush(scene: Scene) {
     let _ = scene.publisher.flush().await;
 }
 
-/// What has arrived, and then one that never comes.
+/// Receives what has arrived, and then waits for a delivery that never comes.
 async fn recv(mut scene: Scene) {
     while let Some(Ok(delivery)) = scene.consumer.recv().await {
         let _ = delivery.ack().await;
@@ -195,8 +195,8 @@ async fn scene() -> (Obliging, Scene) {
     (broker, Scene { connection, channel, publisher, consumer, delivery })
 }
 
-/// Polls so often, a step of the broker between each two; then drops the future. Tells whether it
-/// was over before.
+/// Polls so often, with a step of the broker between each two polls, and then drops the future.
+/// Tells whether it was done before.
 async fn dropped_after(
     polls: usize,
     broker: &mut Obliging,
@@ -211,7 +211,7 @@ async fn dropped_after(
     false
 }
 
-/// Everything works, and nothing is left of what the future had begun.
+/// Checks that everything works, and that nothing of the future is left.
 async fn check(broker: &mut Obliging, connection: &Connection, channel: Channel, publisher: Publisher) {
     broker.settle().await;
     if connection.is_open() {
@@ -265,8 +265,7 @@ async fn every_future_can_be_dropped_after_any_poll() {
     }
 }
 
-/// The handshake, too: the stream ends, whether by hanging up in the middle or, after it, by a
-/// close.
+/// Drops the handshake, too: the stream ends in the middle of it or, after it, with a close.
 #[tokio::test(start_paused = true)]
 async fn a_connect_can_be_dropped_after_any_poll() {
     for polls in 0.. {

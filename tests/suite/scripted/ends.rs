@@ -1,4 +1,4 @@
-//! How channels and connections end, and what everyone who waits is told.
+//! The ends of channels and connections, and what every waiting caller is told.
 
 use std::{
     sync::Arc,
@@ -31,8 +31,8 @@ fn forced() -> connection::Close {
     connection::Close { reply_code: 320, reply_text, ..Default::default() }
 }
 
-/// Everything that can wait on a channel waits on channel 1, while `then` happens; the errors they
-/// end with.
+/// Makes everything that can wait wait on channel 1 while `then` happens; returns the errors that
+/// they end with.
 async fn everyone_told(peer: &mut Peer, channel: &Channel, then: impl AsyncFnOnce(&mut Peer)) -> Vec<Error> {
     let publisher = publisher(peer, channel).await;
     let mut consumer = consumer(peer, channel, "c").await;
@@ -59,7 +59,7 @@ async fn everyone_told(peer: &mut Peer, channel: &Channel, then: impl AsyncFnOnc
     [vec![error(purge), error(get), error(confirm), error(delivery.unwrap()), closed], after].concat()
 }
 
-/// That another channel of the connection still works.
+/// Checks that another channel of the connection still works.
 async fn works(peer: &mut Peer, channel: &Channel) {
     let (purged, ()) = join!(channel.purge("jobs"), async {
         peer.expect_any::<queue::Purge>(channel.id()).await;
@@ -68,7 +68,7 @@ async fn works(peer: &mut Peer, channel: &Channel) {
     assert_eq!(purged.unwrap(), 1);
 }
 
-/// What was queued cannot be written any more; what the broker said is there to be read.
+/// What was queued cannot be written any more, but what the broker sent can still be read.
 #[tokio::test(start_paused = true)]
 async fn the_brokers_reason_is_heard_though_writing_fails_first() {
     let (mut peer, connection, channel) = session().await;
@@ -118,7 +118,7 @@ async fn a_channel_the_broker_closes_tells_everyone_why_and_others_go_on() {
         assert!(!error.is_connection_error());
     }
     works(&mut peer, &other).await;
-    // The number is free again, and the old handles are not taken for the new channel.
+    // The number is free again, and the old handles do not act on the new channel.
     let next = opened(&mut peer, &connection, 1).await;
     assert_eq!(error(channel.purge("jobs").await).reply_code(), Some(ReplyCode::NOT_FOUND));
     drop(channel);
@@ -169,7 +169,7 @@ async fn a_channel_closed_by_its_user_tells_everyone_so() {
         peer.expect_any::<queue::Purge>(1).await;
         let close: channel::Close = peer.expect_any(1).await;
         assert_eq!(close.reply_code, 200);
-        // The purge was done before the close came.
+        // The purge was answered before the close came.
         peer.send(1, queue::PurgeOk { message_count: 9 }).await;
         peer.send(1, channel::CloseOk {}).await;
     });
@@ -238,7 +238,7 @@ async fn a_connection_closed_by_its_user_sends_what_was_queued_and_tells_everyon
         peer.expect_header(1, 10).await;
         peer.expect_body(1, "last words").await;
         peer.expect_any::<connection::Close>(0).await;
-        // What is still on its way is of no consequence.
+        // What is still on its way has no effect.
         peer.send(1, not_found()).await;
         peer.send(7, channel::OpenOk::default()).await;
         peer.send(0, connection::CloseOk {}).await;
@@ -266,7 +266,7 @@ async fn a_broker_that_takes_nothing_is_left_too() {
     let (_peer, connection, channel) = session().await;
     let more_than_it_takes = Message::new(vec![0; 4 << 20]);
     channel.publish("", "jobs", &more_than_it_takes).await.unwrap();
-    // Until the connection is quiet, so that nothing but the close has a deadline.
+    // It waits until the connection is idle, so that only the close has a deadline.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let begun = Instant::now();
     ends(connection.close()).await.unwrap();
@@ -285,8 +285,8 @@ async fn both_sides_may_close_the_connection_at_once() {
     closed.unwrap();
 }
 
-/// Polls once, for a task of its own, and gives up. Returns how many places still have that task's
-/// waker.
+/// Polls once, in its own task, and drops the future. Returns how many places still have that
+/// task's waker.
 fn left_behind(future: impl Future) -> usize {
     struct Task;
     impl Wake for Task {

@@ -1,4 +1,4 @@
-//! What holds publishes up: a blocked connection, a stopped channel, a peer that does not read.
+//! What delays publishes: a blocked connection, a stopped channel, a peer that does not read.
 
 use std::time::Duration;
 
@@ -187,7 +187,7 @@ async fn a_peer_that_does_not_read_holds_publishes_when_the_buffer_is_full() {
     let channel = opened(&mut peer, &connection, 1).await;
     let message = Message::new(vec![0; BODY]);
     let mut sent = 0;
-    // Far more than the stream and the buffers of both sides hold.
+    // This is far more than the stream and the buffers of both sides hold.
     while sent < 100 {
         all_idle().await;
         match channel.publish("", "jobs", &message).now_or_never() {

@@ -1,4 +1,5 @@
-//! From the protocol header to `connection.open-ok`, and all that can come instead.
+//! The handshake from the protocol header to `connection.open-ok`, and everything that can come
+//! instead.
 
 use std::time::Duration;
 
@@ -69,7 +70,7 @@ async fn no_more_channels_are_opened_than_agreed_on() {
     opened(&mut peer, &connection, 2).await;
 }
 
-/// Silence at each stage, and what the peer says before it.
+/// The peer falls silent at each stage; the entries say what it sends before.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_falls_silent_is_given_up_at_the_deadline() {
     for stage in 0..4 {
@@ -88,7 +89,7 @@ async fn a_peer_that_falls_silent_is_given_up_at_the_deadline() {
             if stage > 2 {
                 peer.expect_any::<connection::TuneOk>(0).await;
                 peer.expect_any::<connection::Open>(0).await;
-                // Only half a frame.
+                // This is only half a frame.
                 peer.send_bytes(&b"\x01\0\0\0\0"[..]).await;
             }
         });
@@ -140,7 +141,7 @@ async fn a_peer_that_is_no_broker_is_told_apart() {
         b"\x15\x03\x01\0\x02\x02\x16",
         b"SSH-2.0-OpenSSH_9.2p1\r\n",
         b"220 mail.example ESMTP\r\n",
-        // A frame that claims 4 GiB.
+        // This frame claims 4 GiB.
         b"\x01\0\0\xff\xff\xff\xff",
     ];
     for opening in openings {

@@ -1,4 +1,4 @@
-//! Signs of life, on a clock that the test holds.
+//! Heartbeats, on a clock that the test controls.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ async fn any_bytes_are_a_sign_of_life() {
             }
         }
     });
-    // The call has waited for longer than its own deadline; the connection has not.
+    // The call has waited longer than its own deadline, but the connection has not.
     let error = error(channel);
     assert!(matches!(error, Error::CallTimeout { method: "channel.open", .. }), "{error}");
     assert!(connection.is_open());

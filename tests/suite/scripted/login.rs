@@ -1,5 +1,4 @@
-//! Logging in: which mechanism is taken, what it says, and new secrets while the connection is
-//! open.
+//! Logins: which mechanism is chosen, what it sends, and new secrets while the connection is open.
 
 use std::{
     sync::{
@@ -26,7 +25,7 @@ use tokio::{
 
 use super::{QUIET, all_idle, ends, error, opened, quiet, short};
 
-/// What the broker hears when it offers these mechanisms.
+/// What the broker receives when it offers these mechanisms.
 async fn start_ok(options: &ConnectOptions, uri: &str, offered: &str) -> Result<connection::StartOk> {
     let (mut peer, stream) = Peer::new();
     let uri = Uri::parse(uri).unwrap();
@@ -37,7 +36,7 @@ async fn start_ok(options: &ConnectOptions, uri: &str, offered: &str) -> Result<
             other => panic!("{other:?}"),
         }
     });
-    // The peer hangs up, which is no login.
+    // The peer hangs up, so there is no login.
     start_ok.ok_or_else(|| error(result))
 }
 
@@ -78,8 +77,7 @@ async fn the_first_mechanism_of_ours_that_the_broker_offers_is_taken() {
     }
 }
 
-/// Each of the capabilities changes what the broker does, and each is a thing that the client does
-/// handle.
+/// Each capability changes what the broker does, and the client handles each of these changes.
 #[tokio::test(start_paused = true)]
 async fn the_client_tells_its_properties_and_no_other_capabilities_than_it_has() {
     let options = quiet().name("billing").client_property("product", "ledger").unwrap();
@@ -120,7 +118,7 @@ async fn a_password_that_plain_cannot_carry_is_told_and_not_sent() {
     assert!(said.contains("NUL") && !said.contains("hunter"), "{said}");
 }
 
-/// RabbitMQ's demonstration of a second round, RABBIT-CR-DEMO.
+/// RabbitMQ's demonstration of a second round of challenge and response, RABBIT-CR-DEMO.
 #[derive(Default)]
 struct Demo {
     rounds: u32,
@@ -186,7 +184,7 @@ async fn a_challenge_without_an_answer_is_a_refused_login() {
     );
 }
 
-/// A broker that tells a refused login in words and hangs up without any has gone down.
+/// A broker that normally reports a refused login, but hangs up without a report, has gone down.
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_tells_refusals_and_hangs_up_is_a_lost_connection() {
     let (mut peer, stream) = Peer::new();
@@ -263,14 +261,14 @@ async fn an_update_without_an_answer_ends_at_the_call_timeout_and_one_unasked_fo
     assert_eq!(close.reply_code, 503);
 }
 
-/// A provider of tokens that are numbered and good for a hundred seconds.
+/// A provider of numbered tokens that are valid for a hundred seconds.
 fn tokens(asked: &Arc<AtomicU32>) -> ConnectOptions {
     let asked = asked.clone();
     quiet().credentials_from(move || {
         let number = asked.fetch_add(1, Ordering::Relaxed);
         async move {
             match number {
-                // The second is late, and the third does not come at all.
+                // The second token is late, and the third does not come at all.
                 1 => sleep(Duration::from_secs(5)).await,
                 2 => return Err("the server of tokens is away".into()),
                 _ => {}
@@ -293,8 +291,8 @@ async fn a_provider_is_asked_at_the_connect_and_again_before_its_credentials_exp
     let (mut peer, connection, start_ok) = connected_by(&tokens(&asked)).await;
     assert_eq!(sasl::parse_plain(&start_ok.response).unwrap(), ("", "token 0"));
     let begun = Instant::now();
-    // 80 s and 5 more until the second token; the third fails 80 s later, and is made up for 5 s
-    // after that.
+    // The second token comes after 80 s and 5 more; the third fails 80 s later, and is requested
+    // again for 5 s after that.
     for (token, after) in [("token 1", 85), ("token 3", 170)] {
         peer.expect_silence(Duration::from_secs(after) - begun.elapsed() - Duration::from_millis(1)).await;
         let update: connection::UpdateSecret = peer.expect_any(0).await;
@@ -303,7 +301,7 @@ async fn a_provider_is_asked_at_the_connect_and_again_before_its_credentials_exp
         peer.send(0, connection::UpdateSecretOk {}).await;
     }
     assert_eq!(asked.load(Ordering::Relaxed), 4);
-    // Nothing keeps the connection open, and nothing asks any more when it has ended.
+    // Nothing keeps the connection open, and nothing asks for tokens once it has ended.
     drop(connection);
     peer.expect_any::<connection::Close>(0).await;
     peer.send(0, connection::CloseOk {}).await;

@@ -20,7 +20,7 @@ const TASKS: usize = 4;
 const PUBLISHES: usize = 20_000;
 const FRAME_MAX: usize = 131_072;
 
-/// Bodies are `TASK/NUMBER/MARK`.
+/// The mark of a message; bodies are `TASK/NUMBER/MARK`.
 fn mark(number: usize) -> char {
     match number % 7 {
         2 => 'n',
@@ -69,7 +69,7 @@ async fn every_outcome_reaches_its_own_message() {
     broker.abort();
 }
 
-/// A broker that looks only at bodies. Runs of acks leave as one, as RabbitMQ sends them.
+/// A broker that looks only at bodies. As RabbitMQ does, it sends consecutive acks as one.
 async fn answer_as_marked(mut stream: DuplexStream) {
     let mut input = BytesMut::new();
     let (mut tag, mut acked) = (0u64, 0u64);

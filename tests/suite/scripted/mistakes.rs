@@ -45,7 +45,8 @@ async fn frames_of_a_channel_leave_in_the_order_of_the_calls() {
     let mut consumer = consumer(&mut peer, &channel, "c").await;
     send_deliveries(&mut peer, "c", [1]).await;
     let delivery = ends(consumer.recv()).await.unwrap().unwrap();
-    // Copied and spliced bodies, an ack that could wait, calls with and without an answer.
+    // The frames include copied and shared bodies, an ack that could wait, and calls with and
+    // without an answer.
     let (small, large) = (Message::new("small"), Message::new(vec![7; 100_000]));
     channel.publish("", "first", &large).await.unwrap();
     delivery.ack().await.unwrap();
@@ -80,7 +81,7 @@ async fn frames_of_a_channel_leave_in_the_order_of_the_calls() {
     declared.unwrap();
 }
 
-/// The rest of it would be 4 GiB.
+/// The rest of this frame would be 4 GiB.
 #[tokio::test(start_paused = true)]
 async fn a_frame_over_the_limit_is_refused_by_its_first_seven_bytes() {
     let (mut peer, connection, _channel) = session().await;
@@ -134,7 +135,7 @@ fn handles(runtime: &Runtime) -> (Peer, Vec<Box<dyn Send>>) {
         });
         let drain = drain.unwrap().drain(Duration::from_secs(10));
         peer.expect_any::<basic::Cancel>(1).await;
-        // Polled once: waiting for an answer.
+        // It is polled once and waits for an answer.
         let purging = {
             let channel = channel.clone();
             let mut purging = Box::pin(async move { drop(channel.purge("jobs").await) });
@@ -163,7 +164,8 @@ fn handles_can_be_dropped_where_there_is_no_runtime() {
     let (mut peer, handles) = handles(&runtime);
     drop(handles);
     runtime.block_on(async {
-        // What was not handed out goes back, the consumer, the channel and the connection end.
+        // Deliveries that were not handed out are requeued, and the consumer, the channel and the
+        // connection end.
         peer.expect(1, basic::Nack { delivery_tag: 2, multiple: false, requeue: true }).await;
         peer.expect(1, basic::Cancel { consumer_tag: short("c"), no_wait: false }).await;
         peer.expect_any::<channel::Close>(1).await;
@@ -181,7 +183,7 @@ fn handles_outlive_their_runtime() {
     drop(handles);
 }
 
-/// Whoever waits on another runtime is told, for nobody drives the connection any more.
+/// Callers that wait on another runtime are told, because nobody drives the connection any more.
 #[test]
 fn waits_end_when_the_runtime_of_their_connection_has_gone() {
     let (theirs, own) = (Runtime::new().unwrap(), Runtime::new().unwrap());
@@ -198,7 +200,7 @@ fn waits_end_when_the_runtime_of_their_connection_has_gone() {
                 } => unreachable!(),
             }
         };
-        // By the clock on the wall, here.
+        // The real clock is used here.
         let (closed, ended, purged) = tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
         for error in [closed, ended, purged.unwrap_err()] {
             assert!(matches!(&error, Error::ConnectionLost(_)), "{error}");
@@ -206,7 +208,8 @@ fn waits_end_when_the_runtime_of_their_connection_has_gone() {
     });
 }
 
-/// A test that was renamed or removed must not leave its mistake behind.
+/// Checks that the tests in the table exist, so that a renamed or removed one does not leave its
+/// row behind.
 #[test]
 fn every_test_of_the_table_exists() {
     let found = tests::find_named_tests(include_str!("mistakes.rs"));

@@ -1,10 +1,10 @@
-//! The client's engine against a scripted peer: sessions no broker would lead, on a clock that the
-//! test holds.
+//! The client against a scripted peer: sessions that no broker would lead, on a clock that the test
+//! controls.
 //!
-//! Every test starts with the clock paused: it jumps to the next deadline when nobody can go on. A
-//! session that hangs fails at once by the clock on the wall, at its deadline by its own.
+//! Every test starts with the clock paused: it jumps to the next deadline when no task can run. A
+//! session that hangs fails at once in real time, and at its deadline in its own time.
 //!
-//! `mistakes` has the table of what went wrong in other clients, and of the tests that hold it
+//! `mistakes` has the table of what went wrong in other clients, and of the tests that prevent it
 //! here.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, too")]
@@ -39,7 +39,7 @@ use amqp_codec::{
 use tests::Peer;
 use tokio::{join, time::timeout};
 
-/// What RabbitMQ offers, without heartbeats.
+/// RabbitMQ's offer, without heartbeats.
 const QUIET: Tune = Tune { channel_max: 2047, frame_max: 131_072, heartbeat: 0 };
 
 /// Options that do not ask for heartbeats either.
@@ -58,7 +58,7 @@ async fn connected_with(options: &ConnectOptions, offer: Tune) -> (Peer, Connect
     (peer, connection.unwrap())
 }
 
-/// With channel 1 open.
+/// A connection with channel 1 open.
 async fn session() -> (Peer, Connection, Channel) {
     let (mut peer, connection) = connected().await;
     let channel = opened(&mut peer, &connection, 1).await;
@@ -88,7 +88,7 @@ async fn consumer(peer: &mut Peer, channel: &Channel, tag: &'static str) -> Cons
     consumer_with(peer, channel, tag, ConsumeOptions::new()).await
 }
 
-/// The same, with these options.
+/// The same with these options.
 async fn consumer_with(
     peer: &mut Peer,
     channel: &Channel,
@@ -120,7 +120,7 @@ fn deliver(tag: &'static str, delivery_tag: u64) -> basic::Deliver {
     }
 }
 
-/// Sends deliveries with these tags, whose bodies are their tags, in one write.
+/// Sends deliveries with these tags in one write; their bodies are their tags.
 async fn send_deliveries(peer: &mut Peer, tag: &'static str, tags: impl IntoIterator<Item = u64>) {
     let content = |number: u64| {
         tests::peer::content(1, deliver(tag, number), &Properties::default(), number.to_string(), 131_072)
@@ -132,13 +132,12 @@ fn short(text: &'static str) -> ShortString {
     ShortString::from_static(text)
 }
 
-/// The future's output, or a failed test: nothing here waits longer than the deadlines of what it
-/// tests.
+/// The future's output. The test fails if it takes longer than the deadlines that are tested.
 async fn ends<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(3600), future).await.unwrap_or_else(|_| panic!("waited for an hour"))
 }
 
-/// Until nobody can go on without something else happening: the paused clock moves only then.
+/// Waits until no task can run: only then does the paused clock move.
 async fn all_idle() {
     tokio::time::sleep(Duration::from_nanos(1)).await;
 }

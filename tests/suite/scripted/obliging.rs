@@ -1,5 +1,5 @@
-//! A broker that answers whatever it is asked, one frame at a time, in answers that tell for which
-//! question they are.
+//! A broker that answers every request, one frame at a time; its answers show which request they
+//! are for.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -18,19 +18,19 @@ use super::all_idle;
 pub(super) struct Obliging {
     peer: Peer,
     channels: HashMap<u16, Channel>,
-    /// Deliveries that the client has not settled: channel and tag.
+    /// The deliveries that the client has not settled: channel and tag.
     pub(super) unsettled: BTreeSet<(u16, u64)>,
-    /// Consumers it has not cancelled: channel and tag.
+    /// The consumers that it has not cancelled: channel and tag.
     pub(super) consumers: BTreeSet<(u16, String)>,
-    /// Whether the connection's end was agreed on.
+    /// Whether the close of the connection was answered.
     pub(super) has_closed: bool,
 }
 
 #[derive(Default)]
 struct Channel {
-    /// In confirm mode, publishes so far.
+    /// The number of publishes so far, in confirm mode.
     published: Option<u64>,
-    /// Of the publish under way.
+    /// How many bytes of the current publish are still to come.
     body_left: Option<u64>,
     delivered: u64,
 }
@@ -46,19 +46,19 @@ impl Obliging {
         }
     }
 
-    /// Waits for the protocol header and begins the handshake.
+    /// Waits for the protocol header, and begins the handshake.
     pub(super) async fn greet(&mut self) {
         self.peer.greet().await;
     }
 
-    /// The client ends the stream before it has heard anything.
+    /// Checks that the client ends the stream before it is answered.
     pub(super) async fn expect_no_more_than_a_protocol_header(self) {
         let mut sent = Vec::new();
         super::ends(self.peer.into_stream().read_to_end(&mut sent)).await.unwrap();
         assert!(PROTOCOL_HEADER.starts_with(&sent), "{sent:?}");
     }
 
-    /// Channels the client has not closed.
+    /// The channels that the client has not closed.
     pub(super) fn open_channels(&self) -> BTreeSet<u16> {
         self.channels.keys().copied().collect()
     }
@@ -70,12 +70,12 @@ impl Obliging {
         }
     }
 
-    /// Hears the client out, which has gone and takes no answers.
+    /// Reads what is left of a client that is gone and reads no answers.
     pub(super) async fn hear_out(&mut self) {
         while self.peer.receive_unless_ended().await.is_some() {}
     }
 
-    /// Lets the client go on until it waits, then answers one frame, if one has come.
+    /// Lets the client run until it waits, then answers one frame, if there is one.
     pub(super) async fn step(&mut self) -> bool {
         all_idle().await;
         let frame = self.peer.receive_unless_ended().now_or_never().flatten();
@@ -87,7 +87,7 @@ impl Obliging {
         has_come
     }
 
-    /// Answers all there is, for long enough that nothing waits for a better moment.
+    /// Answers everything, for long enough that the client delays nothing further.
     pub(super) async fn settle(&mut self) {
         for _ in 0..3 {
             while self.step().await {}
@@ -236,7 +236,7 @@ impl Obliging {
     }
 }
 
-/// How many messages were in a queue of this name.
+/// The number of messages that a queue of this name is said to have.
 pub(super) fn count_of(queue: &str) -> u32 {
     queue.bytes().map(u32::from).sum()
 }

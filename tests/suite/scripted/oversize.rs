@@ -1,5 +1,5 @@
-//! Messages over the limit: from the broker refused by their header, their channel closed, the
-//! others untouched; to the broker refused before anything of them is queued.
+//! Messages over the size limit. From the broker they are refused by their header, which closes
+//! their channel and no other; to the broker they are refused before anything of them is queued.
 
 use amqp_client::{Channel, Connection, ConsumeOptions, Error, Message};
 use amqp_codec::{
@@ -26,7 +26,7 @@ async fn limited() -> (Peer, Connection, Channel) {
     (peer, connection, channel)
 }
 
-/// The refusal as the broker sees it, and its answer.
+/// Checks the refusal on the broker's side, and answers it.
 async fn expect_refusal(peer: &mut Peer) {
     let close: channel::Close = peer.expect_any(1).await;
     assert_eq!(close.reply_code, ReplyCode::CONTENT_TOO_LARGE.0);
@@ -52,18 +52,18 @@ async fn a_message_of_the_limit_is_taken_and_one_byte_more_ends_the_channel_alon
     assert!(is_too_large(&ends(channel.closed()).await, 1001));
     assert!(!channel.is_open());
     expect_refusal(&mut peer).await;
-    // What was on its way before the broker knew.
+    // This was on its way before the broker read the close.
     send_deliveries(&mut peer, "c", [3, 4]).await;
     peer.send(1, channel::CloseOk {}).await;
     all_idle().await;
 
     assert!(other.is_open() && connection.is_open());
-    // The number is free again, and what came for its former bearer is forgotten.
+    // The number is free again, and nothing that came for the old channel reaches the new one.
     let again = opened(&mut peer, &connection, 1).await;
     assert!(again.is_open());
 }
 
-/// 16 EiB are announced; nothing is kept for them, and what comes of them is dropped as it comes.
+/// The header announces 16 EiB; nothing is reserved for them, and what arrives is dropped.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_announced_too_large_is_refused_before_any_of_it_comes() {
     let (mut peer, connection, channel) = limited().await;
@@ -75,7 +75,7 @@ async fn a_body_that_is_announced_too_large_is_refused_before_any_of_it_comes() 
     for _ in 0..100 {
         peer.send_frames(vec![Frame::Body(1, Bytes::from(vec![0; 100_000]))]).await;
     }
-    // A close of the broker's that crosses ours is answered, and ours still is.
+    // A close of the broker that crosses ours is answered, and ours is answered too.
     let close = channel::Close { reply_code: 541, reply_text: short("INTERNAL_ERROR"), ..Default::default() };
     peer.send(1, close).await;
     peer.expect(1, channel::CloseOk {}).await;
@@ -84,7 +84,8 @@ async fn a_body_that_is_announced_too_large_is_refused_before_any_of_it_comes() 
     opened(&mut peer, &connection, 1).await;
 }
 
-/// In one frame, in many, and over the connection's limit too: each time the next one comes whole.
+/// A message in one frame, in many, and over the connection's limit: each time the next one arrives
+/// whole.
 #[tokio::test(start_paused = true)]
 async fn a_consumer_that_wants_no_large_bodies_gets_all_else_of_the_message_and_settles_it() {
     let (mut peer, connection, channel) = limited().await;
@@ -114,7 +115,7 @@ async fn a_consumer_that_wants_no_large_bodies_gets_all_else_of_the_message_and_
     assert!(channel.is_open() && connection.is_open());
 }
 
-/// 16 EiB are announced, and what comes of them is dropped as it comes; the channel goes on.
+/// The header announces 16 EiB, and what arrives is dropped; the channel stays open.
 #[tokio::test(start_paused = true)]
 async fn what_comes_of_a_body_that_is_not_wanted_is_not_kept() {
     let (mut peer, connection, channel) = limited().await;
@@ -133,14 +134,14 @@ async fn what_comes_of_a_body_that_is_not_wanted_is_not_kept() {
     assert!(other.is_open() && channel.is_open());
 }
 
-/// Frames of any size.
+/// Encodes frames of any size.
 fn encoded(frames: &[Frame]) -> Bytes {
     let mut bytes = BytesMut::new();
     frames.iter().for_each(|frame| frame.encode(usize::MAX, &mut bytes).unwrap());
     bytes.freeze()
 }
 
-/// RabbitMQ does not hold frame_max against the headers that it sends.
+/// RabbitMQ does not apply frame_max to the headers that it sends.
 #[tokio::test(start_paused = true)]
 async fn headers_over_frame_max_are_read_up_to_a_bound_of_their_own() {
     let (mut peer, connection) = connected_with(&quiet().frame_max(8192), QUIET).await;
@@ -158,7 +159,7 @@ async fn headers_over_frame_max_are_read_up_to_a_bound_of_their_own() {
         let headers = delivery.properties().unwrap().headers.unwrap();
         assert_eq!(headers.get("large").unwrap().as_str().unwrap().len(), size);
     }
-    // More is judged by its beginning.
+    // A larger one is refused by its beginning.
     peer.send_bytes(encoded(&content(1, deliver("c", 4), &large(2_000_000), "body", 8192)).slice(..100))
         .await;
     let reason = ends(connection.closed()).await;
@@ -204,7 +205,7 @@ async fn a_publish_over_the_limit_is_refused_before_a_byte_of_it_is_queued() {
         error(ends(publisher.publish_mandatory("", "jobs", &too_large)).await),
         error(ends(channel.publish("", "jobs", &too_large)).await),
     ];
-    // Also when it would have to wait for room.
+    // It is refused even when it would have to wait for room.
     peer.send(0, connection::Blocked { reason: short("low on memory") }).await;
     all_idle().await;
     let while_blocked = error(ends(channel.publish("", "jobs", &too_large)).await);
@@ -218,7 +219,7 @@ async fn a_publish_over_the_limit_is_refused_before_a_byte_of_it_is_queued() {
     assert_eq!((after.frames_sent, after.messages_published), (before.frames_sent, 0));
     assert_eq!((after.bytes_sent, after.buffered), (before.bytes_sent, 0));
 
-    // One of the limit goes, and has the channel's first tag.
+    // A message of exactly the limit is sent, and has the channel's first tag.
     let confirm = ends(publisher.publish("", "jobs", Message::new(vec![7; 1000]))).await.unwrap();
     assert_eq!(confirm.tag(), 1);
     peer.expect_any::<basic::Publish>(1).await;

@@ -1,5 +1,4 @@
-//! A broker that does not keep to the prefetch: what it sends ahead is bounded, by count and by
-//! bytes.
+//! A broker that exceeds the prefetch: what it sends ahead is bounded, by count and by bytes.
 
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use super::{
     QUIET, all_idle, connected_with, deliver, ends, error, opened, quiet, send_deliveries, session, short,
 };
 
-/// The most that a consumer with a prefetch of 4 may have unsettled.
+/// The most unsettled deliveries of a consumer with a prefetch of 4.
 const LIMIT_OF_4: u64 = 2 * 4 + 64;
 
 async fn consumer(peer: &mut Peer, channel: &Channel, tag: &'static str, prefetch: u16) -> Consumer {
@@ -56,7 +55,7 @@ async fn a_consumer_that_is_sent_far_more_than_its_prefetch_ends_alone_and_says_
     let next = LIMIT_OF_4 + 1;
     send_deliveries(&mut peer, "a", [next]).await;
     peer.expect(1, basic::Cancel { consumer_tag: short("a"), no_wait: false }).await;
-    // What comes before the broker has heard of it goes back.
+    // Deliveries that come before the broker has read the cancel are requeued.
     send_deliveries(&mut peer, "a", [next + 1]).await;
     peer.expect(1, basic::Nack { delivery_tag: next + 1, multiple: false, requeue: true }).await;
     peer.send(1, basic::CancelOk { consumer_tag: short("a") }).await;
@@ -96,7 +95,7 @@ async fn what_is_settled_does_not_count_however_it_was() {
     assert!(channel_is_well(&mut peer, &channel).await);
 }
 
-/// Tells whether the channel answers: nothing but what settles deliveries was sent before.
+/// Tells whether the channel answers, and nothing but settlements was sent before.
 async fn channel_is_well(peer: &mut Peer, channel: &Channel) -> bool {
     use amqp_codec::{Frame, Method};
     use basic::Method::{Ack, Nack, Reject};
@@ -124,7 +123,7 @@ async fn a_global_or_lowered_prefetch_and_recover_close_nothing() {
     let held = take(&mut consumer, limit as usize).await;
     let (recovered, ()) = join!(channel.recover(), async {
         peer.expect(1, basic::Recover { requeue: true }).await;
-        // On its way: the broker has taken this one back, too.
+        // It was on its way; the broker has requeued this one, too.
         send_deliveries(&mut peer, "a", [limit + 1]).await;
         peer.send(1, basic::RecoverOk {}).await;
         send_deliveries(&mut peer, "a", limit + 2..2 * limit + 2).await;
@@ -159,7 +158,7 @@ async fn where_the_prefetch_is_the_channels_that_of_its_other_consumers_is_allow
     drop(held);
 }
 
-/// RabbitMQ sends a stream in whole chunks, however many messages are in them.
+/// RabbitMQ sends a stream in whole chunks, however many messages they have.
 #[tokio::test(start_paused = true)]
 async fn a_stream_is_sent_in_chunks_and_closes_nothing() {
     let (mut peer, _connection, channel) = session().await;
@@ -176,8 +175,8 @@ async fn a_stream_is_sent_in_chunks_and_closes_nothing() {
 
 const SIZE: usize = 50_000;
 
-/// With heartbeats of 10 s, and 18 deliveries of 50 kB sent over a limit of 100 kB, which are more
-/// than is read.
+/// A connection with heartbeats of 10 s, and 18 deliveries of 50 kB over a limit of 100 kB, which
+/// are more than the client reads.
 async fn overfull() -> (Peer, Connection, Channel, Consumer) {
     let options = ConnectOptions::new().heartbeat(Duration::from_secs(10)).inbox_limit(2 * SIZE);
     let (mut peer, connection) = connected_with(&options, Tune { heartbeat: 10, ..QUIET }).await;
@@ -198,7 +197,7 @@ async fn deliveries_that_wait_are_bounded_by_bytes_and_a_pause_is_no_silence_of_
     peer.send(1, queue::PurgeOk { message_count: 7 }).await;
     all_idle().await;
     assert!((&mut purging).now_or_never().is_none(), "the answer behind 900 kB was read");
-    // Longer than silence may last.
+    // This is longer than silence may last.
     for _ in 0..5 {
         peer.expect_heartbeat().await;
     }

@@ -1,5 +1,5 @@
-//! What a subscriber to `tracing` is told: what happens to connection and channels, in their spans,
-//! and no secret.
+//! What a subscriber of `tracing` gets: the events of connections and channels, in their spans, and
+//! no secret.
 
 use std::{
     io::{self, Write},
@@ -24,7 +24,7 @@ use super::{QUIET, all_idle, consumer, ends, error, opened, publisher, send_deli
 const PASSWORD: &str = "correct-horse";
 const RENEWED: &str = "battery-staple";
 
-/// Everything that is told on this thread, at every level, as lines of text.
+/// Collects everything that is logged on this thread, at every level, as lines of text.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<u8>>>);
 
@@ -41,7 +41,7 @@ impl Told {
         (told, tracing::subscriber::set_default(subscriber))
     }
 
-    /// What was told since the last time.
+    /// What was logged since the last time.
     fn take(&self) -> String {
         let text = String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap();
         assert!(!text.contains(PASSWORD) && !text.contains(RENEWED), "a secret was told:\n{text}");
@@ -79,7 +79,7 @@ async fn connected(options: &ConnectOptions, offer: Tune) -> (Peer, Connection) 
     (peer, connection.unwrap())
 }
 
-/// Of one line: the level, the spans with their fields, the text.
+/// The level, the spans with their fields, and the text of one line.
 #[track_caller]
 fn assert_told(line: &str, level: &str, channel: Option<u16>, text: &str) {
     assert_eq!(line.split_whitespace().next(), Some(level), "{line}");
@@ -171,7 +171,7 @@ async fn missed_heartbeats_and_deliveries_held_are_warned_of() {
     assert_told(&told.take(), "WARN", None, "heartbeats missed");
 }
 
-/// The connection is made in a span of the user's that ends long before it.
+/// The connection is made in a span of the user, which ends long before it.
 #[tokio::test(start_paused = true)]
 async fn the_connections_span_is_a_root_and_messages_are_not_told_of() {
     let (told, _guard) = Told::listen();
@@ -199,7 +199,7 @@ async fn the_connections_span_is_a_root_and_messages_are_not_told_of() {
 async fn no_secret_is_told_whatever_goes_wrong() {
     let (told, _guard) = Told::listen();
     let uri = uri();
-    // A login refused.
+    // A login is refused.
     let (mut peer, stream) = Peer::new();
     let options = ConnectOptions::new();
     let (refused, ()) = join!(options.connect_stream(stream, &uri), async {
@@ -212,7 +212,7 @@ async fn no_secret_is_told_whatever_goes_wrong() {
     let text = told.take();
     assert!(text.contains("DEBUG") && !text.contains("WARN"), "the caller has the error: {text}");
 
-    // Credentials that are renewed, by hand and by a provider.
+    // Credentials are renewed, by hand and by a provider.
     let provider = || async {
         let credentials = Credentials::new("alice", PASSWORD).valid_for(Duration::from_secs(5));
         Ok(credentials)
@@ -230,7 +230,7 @@ async fn no_secret_is_told_whatever_goes_wrong() {
     let text = told.take();
     assert!(text.contains("the credentials were renewed"), "{text}");
 
-    // And what those who print the handles see.
+    // The handles' own output must not show them either.
     let shown = format!("{connection:?} {uri} {uri:?} {options:?} {refused:?}");
     assert!(!shown.contains(PASSWORD), "{shown}");
 }

@@ -1,6 +1,5 @@
-//! Each method of the client with all its options: what it sends, to the field and to the type of
-//! each argument, and what it makes of the answer. Connection and login are in `handshake` and
-//! `login`.
+//! Each method of the client with all its options: what it sends, to the type of each argument, and
+//! what it returns for the answer. Connection and login are in `handshake` and `login`.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -17,7 +16,8 @@ use tokio::join;
 
 use super::{consumer, ends, opened, publisher, send_deliveries, session, short};
 
-/// The call sends this method on channel 1 and nothing else; answered so, it gives that.
+/// Checks that the call sends this method on channel 1 and nothing else, and returns this when it
+/// is answered so.
 async fn transcript<T, M, A>(
     peer: &mut Peer,
     call: impl Future<Output = Result<T>>,
@@ -114,7 +114,7 @@ async fn queues() {
     channel.declare_no_wait(&queue).await.unwrap();
     peer.expect(1, no_wait).await;
 
-    // The broker gives the name.
+    // The broker generates the name.
     let ok = queue::DeclareOk { queue: short("amq.gen-1"), ..Default::default() };
     let info = QueueInfo { name: "amq.gen-1".into(), messages: 0, consumers: 0 };
     transcript(peer, channel.declare(&Queue::new("")), queue::Declare::default(), ok, info).await;
@@ -129,8 +129,8 @@ async fn queues() {
     transcript(peer, call, conditional, queue::DeleteOk { message_count: 0 }, 0).await;
 }
 
-/// RabbitMQ takes an integer of any width; which one is sent is held to here, for a queue declared
-/// again compares them.
+/// RabbitMQ accepts an integer of any width. The widths are fixed here, because a repeated
+/// declaration compares them.
 #[tokio::test(start_paused = true)]
 async fn arguments_of_queues() {
     let (mut peer, _connection, channel) = session().await;
@@ -274,7 +274,7 @@ async fn consumers() {
     assert!(ends(consumer.recv()).await.is_none());
     drop(consumer);
 
-    // Defaults, and every place in a stream.
+    // These are the defaults, and every start in a stream.
     for (options, arguments) in [
         (ConsumeOptions::new(), Table::new()),
         (offset(StreamOffset::First), table([("x-stream-offset", text("first"))])),
@@ -330,7 +330,7 @@ async fn gets() {
     });
     assert!(empty.unwrap().is_none());
 
-    // One that is not to be acked is not, whatever its user does.
+    // Without acknowledgements nothing is acknowledged, whatever the user does.
     let (got, ()) = join!(ends(channel.get_no_ack("jobs")), async {
         peer.expect(1, get_no_ack).await;
         peer.send_content(1, basic::GetOk { delivery_tag: 2, ..ok }, &Properties::default(), "").await;
@@ -383,7 +383,7 @@ async fn publishing() {
     peer.expect_body(2, "body").await;
     assert_eq!(confirm.tag(), 1);
 
-    // An empty body is no frame; another select is the same mode.
+    // An empty body has no frame; a further select changes nothing.
     drop(publisher.publish("", "", Message::default()).await.unwrap());
     peer.expect(2, basic::Publish::default()).await;
     assert_eq!(peer.expect_header(2, 0).await, Properties::default());

@@ -1,4 +1,4 @@
-//! A broker that answers some publishes late, in any order or never: the others do not wait for
+//! A broker that answers some publishes late, out of order or never: the others do not wait for
 //! those.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::{QUIET, all_idle, connected_with, ends, opened, publisher, quiet};
 
-/// A peer, and a publisher with room for so many unanswered publishes.
+/// A peer, and a publisher with this window of unanswered publishes.
 async fn with_window(publishes: usize) -> (Peer, Publisher, (Connection, Channel)) {
     let (mut peer, connection) = connected_with(&quiet().confirm_window(publishes), QUIET).await;
     let channel = opened(&mut peer, &connection, 1).await;
@@ -23,7 +23,7 @@ async fn publish(publisher: &Publisher) -> Confirm {
     ends(publisher.publish("", "jobs", Message::new("x"))).await.unwrap()
 }
 
-/// As [`publish`], once there is room, with the peer reading along.
+/// As [`publish`], which waits for room while the peer reads.
 async fn publish_to(peer: &mut Peer, publisher: &Publisher) -> Confirm {
     let confirm = publish(publisher).await;
     peer.expect_any::<basic::Publish>(1).await;
@@ -54,7 +54,7 @@ async fn one_confirm_that_never_comes_takes_one_place_of_the_window_and_no_more(
         assert!(is_acked(confirm).await);
     }
     assert!((&mut first).now_or_never().is_none());
-    // Nine places are left, and all of them can be had at once.
+    // Nine places are left, and all of them can be taken at once.
     let mut more = Vec::new();
     for _ in 0..9 {
         more.push(publish_to(&mut peer, &publisher).await);
@@ -74,7 +74,7 @@ async fn a_window_full_of_what_is_not_answered_lets_one_in_for_each_answer() {
     for _ in 0..10 {
         confirms.push(Some(publish_to(&mut peer, &publisher).await));
     }
-    // In any order, acked or not, with nine of the window taken all the while.
+    // Answers come in any order, while nine places of the window stay taken.
     for (tag, is_ack) in [(4, true), (10, false), (1, true), (11, true), (13, false), (12, true)] {
         let waiting = publisher.publish("", "jobs", Message::new("x"));
         let (confirm, ()) = tokio::join!(ends(waiting), async {
@@ -124,7 +124,7 @@ async fn a_confirm_that_was_given_up_takes_no_room_and_holds_up_neither_flush_no
         timeout(Duration::from_secs(5), confirm).await.unwrap_err();
     }
     ends(publisher.flush()).await.unwrap();
-    // Answers that come after all are nobody's.
+    // Late answers belong to nobody.
     nack(&mut peer, 3).await;
     peer.send(1, basic::Ack { delivery_tag: 20, multiple: true }).await;
     let confirm = publish_to(&mut peer, &publisher).await;

@@ -1,5 +1,5 @@
-//! A broker that breaks the protocol: the connection is closed with the code that fits, and
-//! everyone is told.
+//! A broker that violates the protocol: the connection is closed with the right code, and every
+//! caller is told.
 
 use amqp_client::{Error, ReplyCode, Report};
 use amqp_codec::{
@@ -12,13 +12,13 @@ use tokio::join;
 
 use super::{consumer, deliver, ends, error, session, short};
 
-/// Sends `bytes` on an open channel with a consumer. Returns how the connection was closed and what
-/// everyone was told.
+/// Sends `bytes` on an open channel with a consumer. Returns the close of the connection, and what
+/// every caller was told.
 async fn breach(bytes: Bytes) -> (connection::Close, Error) {
     breach_answered(bytes, true).await
 }
 
-/// As [`breach`]; where the frames are lost, so is the answer to the close, and none is awaited.
+/// As [`breach`]; if the frames cannot be parsed any more, the close is not answered.
 async fn breach_answered(bytes: Bytes, answer: bool) -> (connection::Close, Error) {
     let (mut peer, connection, channel) = session().await;
     let mut consumer = consumer(&mut peer, &channel, "c").await;
@@ -48,7 +48,7 @@ fn frames(frames: &[Frame]) -> Bytes {
     bytes.freeze()
 }
 
-/// A frame with this payload, whatever it is.
+/// A frame with any payload.
 fn raw(kind: u8, channel: u16, payload: &[u8]) -> Bytes {
     let mut bytes = BytesMut::new();
     bytes.put_u8(kind);
@@ -173,7 +173,7 @@ async fn a_method_nobody_defined_is_answered_with_540() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_of_another_kind_is_answered_with_503() {
-    // A get is under way.
+    // A get waits for its answer.
     let (close, reason) = breach(frames(&[method(1, queue::BindOk {})])).await;
     assert_eq!(ReplyCode(close.reply_code), ReplyCode::COMMAND_INVALID);
     assert!(matches!(reason, Error::UnexpectedMethod { channel: 1, got: "queue.bind-ok", .. }), "{reason}");
@@ -256,7 +256,7 @@ async fn every_answer_that_nobody_asked_for_is_answered_with_503() {
     }
 }
 
-/// Methods that only a client may send.
+/// Only a client may send these methods.
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_speaks_as_a_client_is_answered_with_503() {
     let requests = [
@@ -278,7 +278,8 @@ async fn a_broker_that_speaks_as_a_client_is_answered_with_503() {
     }
 }
 
-/// Not the client's to judge: a broker may confirm late what was settled, and cancel what has gone.
+/// The client accepts these: a broker may confirm late what was settled, and cancel a consumer that
+/// is gone.
 #[tokio::test(start_paused = true)]
 async fn confirms_and_cancels_of_what_is_not_known_change_nothing() {
     let (mut peer, connection, channel) = session().await;

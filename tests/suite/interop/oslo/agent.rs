@@ -1,4 +1,4 @@
-//! A Python process that does with oslo.messaging what it is told.
+//! A Python process that executes commands with oslo.messaging.
 
 use std::{
     collections::HashMap,
@@ -17,10 +17,10 @@ use tokio::{sync::oneshot, time::timeout};
 
 const RPC: &str = include_str!("agent.py");
 const NOTIFICATIONS: &str = include_str!("notify.py");
-/// No command takes longer.
+/// The longest that a command may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The process. It ends with its standard input, and so with us.
+/// The process. It ends with its standard input, and so with this process.
 pub(super) struct Agent {
     child: Mutex<Child>,
     commands: Mutex<ChildStdin>,
@@ -33,33 +33,33 @@ pub(super) struct Agent {
 pub(super) struct Raised {
     pub(super) class: String,
     pub(super) text: String,
-    /// Of a `RemoteError`: the class of the server's exception.
+    /// For a `RemoteError`, the class of the server's exception.
     pub(super) remote: Option<String>,
 }
 
 impl Agent {
-    /// The one that most tests share: to start Python takes longer than a test.
+    /// The process that most tests share, because starting Python takes longer than a test.
     pub(super) fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<Agent> = OnceLock::new();
         let python = Python::require(test)?;
         Some(SHARED.get_or_init(|| Self::start(&python, RPC)))
     }
 
-    /// The one that all tests of notifications share.
+    /// The process that all tests of notifications share.
     pub(super) fn of_notifications(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<Agent> = OnceLock::new();
         let python = Python::require(test)?;
         Some(SHARED.get_or_init(|| Self::start(&python, NOTIFICATIONS)))
     }
 
-    /// One to be killed.
+    /// A process that the test may kill.
     pub(super) fn own(test: &str) -> Option<Self> {
         Some(Self::start(&Python::require(test)?, RPC))
     }
 
     fn start(python: &Python, script: &str) -> Self {
         let mut command = python.command(script, &[]);
-        // For the lock of names of queues, which several processes of a host may count.
+        // Python keeps the lock of its queue names there, which the processes of a host share.
         command.env("OSLO_LOCK_PATH", std::env::temp_dir());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let commands = Mutex::new(child.stdin.take().unwrap());
@@ -72,13 +72,13 @@ impl Agent {
                 let waiter = told.lock().unwrap().remove(&answer["id"].as_u64().unwrap());
                 let _ = waiter.unwrap().send(answer);
             }
-            // Whoever still waits is told by this that it has ended.
+            // This tells all waiting callers that it has ended.
             told.lock().unwrap().clear();
         });
         Agent { child: Mutex::new(child), commands, waiting, next: AtomicU64::new(0) }
     }
 
-    /// Has it do something; its result, or what it raised.
+    /// Executes a command; returns its result, or the exception.
     pub(super) async fn ask(&self, mut command: Value) -> Result<Value, Raised> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
@@ -105,7 +105,7 @@ impl Agent {
         self.ask(json!({"do": "stop", "topic": topic, "server": server})).await.unwrap();
     }
 
-    /// Calls, with what is in `more`: `version`, `namespace`, `server`, `timeout`, `monitor`,
+    /// Calls a method; `more` may have `version`, `namespace`, `server`, `timeout`, `monitor` and
     /// `context`.
     pub(super) async fn call(
         &self,
@@ -118,7 +118,7 @@ impl Agent {
         self.send("call", url, topic, method, args, more).await
     }
 
-    /// As [`call`](Self::call), of a `call`, `cast` or `fanout`.
+    /// As [`call`](Self::call), for a `call`, `cast` or `fanout`.
     pub(super) async fn send(
         &self,
         kind: &str,
@@ -136,7 +136,7 @@ impl Agent {
         self.ask(command).await
     }
 
-    /// SIGKILL.
+    /// Kills the process (SIGKILL).
     pub(super) fn kill(&self) {
         let mut child = self.child.lock().unwrap();
         child.kill().unwrap();

@@ -73,7 +73,7 @@ async fn we_call_a_python_server(meeting: Meeting) {
     assert_eq!(echoed, json!({"ns": 1}));
     let asked = client.call::<String>("user", &()).context(Context::new().with("user", "alice"));
     assert_eq!(within(asked.into_future()).await.unwrap(), "alice");
-    // What Python writes and JSON does not have.
+    // Python writes this although JSON does not have it.
     let odd: Box<RawValue> = within(client.call("odd", &()).into_future()).await.unwrap();
     assert!(odd.get().contains("1208925819614629174706176"), "{odd}");
 
@@ -127,7 +127,7 @@ async fn either_side_watches_over_long_calls(meeting: Meeting) {
     meeting.python.serve(&url, &python_topic, "python").await.unwrap();
     let (client, server) = ours(&meeting, &topic).await;
     let client = client.prepare(|_| Target::topic(&python_topic)).monitor(Duration::from_secs(2));
-    // Longer than either is patient with a silent server.
+    // This is longer than either side waits for a silent server.
     let args = json!({"seconds": 3});
     let (by_us, by_python) = tokio::join!(
         within(client.call::<()>("sleep", &args).into_future()),

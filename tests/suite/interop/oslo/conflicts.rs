@@ -1,5 +1,5 @@
-//! Entities that are not durable where both sides want durable ones: Python falls back to them, and
-//! so do we when we are told to.
+//! Transient entities where both sides want durable ones: Python falls back to them, and we do when
+//! configured to.
 
 use amqp_client::{ConnectOptions, Exchange};
 use messaging::{Error, Target, Topology, TransportOptions, rpc::Client};

@@ -1,4 +1,4 @@
-//! A side that crashes in a call.
+//! One side crashes during a call.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn a_python_server_that_is_killed_is_given_up_by_a_call_that_watches_it(me
     let args = json!({"seconds": 1000});
     let call = client.call::<()>("sleep", &args).timeout(Duration::from_secs(600)).into_future();
     let kill = async {
-        // Python's own clients see it at work.
+        // Python's own clients see that it is at work.
         let url = meeting.python_url("");
         meeting.python.call(&url, &topic, "whoami", json!({}), json!({})).await.unwrap();
         python.kill();
@@ -72,7 +72,8 @@ async fn a_connection_that_is_lost_in_a_call_costs_neither_side_the_answer(meeti
     let call = meeting.python.call(&url, &topic, "sleep", args, json!({}));
     let cut = async {
         let client = Client::new(&meeting.transport(TransportOptions::new()).await, Target::topic(&topic));
-        // Requests come in order: with this answered the other has begun, or is about to be sent.
+        // Requests arrive in order: once this is answered, the other has begun or is about to be
+        // sent.
         within(client.call::<String>("whoami", &()).into_future()).await.unwrap();
         proxy.cut();
     };

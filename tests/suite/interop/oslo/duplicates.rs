@@ -1,4 +1,4 @@
-//! Requests that come twice, as they do when a connection is lost before the broker's confirm.
+//! Duplicate requests, as they occur when a connection is lost before the broker's confirm.
 
 use amqp_client::{Channel, ConnectOptions, ConsumeOptions, Consumer, Exchange, Message, Queue};
 use messaging::{Target, TransportOptions, rpc::Client};
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Meeting, counted, on_both_brokers, serve, within};
 
-/// What is sent to a topic, besides going there.
+/// A copy of everything that is sent to a topic.
 struct Spy {
     channel: Channel,
     requests: Consumer,
@@ -24,7 +24,7 @@ impl Spy {
         Spy { channel, requests, topic: topic.to_owned() }
     }
 
-    /// Sends what was sent last once more, and again.
+    /// Publishes the last request once more.
     async fn repeat(&mut self) {
         let request = within(self.requests.recv()).await.unwrap().unwrap();
         let again = Message::with_properties(request.body().clone(), request.properties().unwrap());
@@ -55,7 +55,7 @@ async fn a_repeated_request_runs_once_on_either_side(meeting: Meeting) {
         }
         spy.repeat().await;
         within(async { while counted(&client).await == 0 {} }).await;
-        // What was sent again was ahead of these.
+        // The duplicates come before these.
         for _ in 0..5 {
             assert_eq!(counted(&client).await, 1, "{sender} to {server}");
         }

@@ -1,4 +1,4 @@
-//! What both sides declare, frame by frame: the same under every set of options.
+//! The declarations of both sides, frame by frame: they are equal under every set of options.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Meeting, on_both_brokers, serve, tap::Tap, within};
 
-/// Without what is new each time: ids, and the tags of consumers.
+/// The method without ids and consumer tags, which are new each time.
 fn told_apart(method: &str) -> String {
     let mut out = String::new();
     for (index, part) in method.split(['"', '_', ' ']).enumerate() {

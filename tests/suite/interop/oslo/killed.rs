@@ -1,4 +1,4 @@
-//! Our side killed in a call: the example programs, with Python at the other end.
+//! Our side is killed during a call: the example programs, with Python at the other end.
 
 use std::process::Stdio;
 
@@ -11,7 +11,7 @@ use tokio::{
 use super::{Meeting, on_both_brokers, within};
 use crate::messaging::example::example;
 
-/// Serves until it is killed, or dropped.
+/// Runs a server until it is killed or dropped.
 async fn program(meeting: &Meeting, topic: &str, name: &str, more: &[&str]) -> Option<Child> {
     let mut command = Command::new(example("rpc_server", "interop::oslo::killed")?);
     command.args([&meeting.python_url("").replace("/?", "/"), topic, name]).args(more);
@@ -28,7 +28,8 @@ async fn a_server_of_ours_that_is_killed_is_given_up_by_a_call_that_watches_it(m
     let more = json!({"monitor": 2, "timeout": 50});
     let call = meeting.python.call(&url, &topic, "sleep", json!({"seconds": 1000}), more);
     let kill = async {
-        // Requests come in order: with this answered the other has begun, or is about to be sent.
+        // Requests arrive in order: once this is answered, the other has begun or is about to be
+        // sent.
         meeting.python.call(&url, &topic, "whoami", json!({}), json!({})).await.unwrap();
         first.kill().await.unwrap();
     };
@@ -43,7 +44,7 @@ async fn a_server_of_ours_that_is_killed_is_given_up_by_a_call_that_watches_it(m
 async fn what_a_killed_server_of_ours_ran_another_runs_again_when_it_acknowledges_after(meeting: Meeting) {
     let (topic, url) = (meeting.name("t"), meeting.python_url(""));
     let Some(mut first) = program(&meeting, &topic, "first", &["--acknowledge-after"]).await else { return };
-    // Long enough to be killed in, and for a connection of ours to be missed.
+    // This leaves time for the kill, and for noticing that our connection is gone.
     let call = meeting.python.call(&url, &topic, "sleep", json!({"seconds": 3}), json!({"timeout": 50}));
     let restart = async {
         meeting.python.call(&url, &topic, "whoami", json!({}), json!({})).await.unwrap();
@@ -64,7 +65,7 @@ async fn a_client_of_ours_that_is_killed_leaves_a_python_server_at_work(meeting:
     let mut client = command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap();
     let counted = async || meeting.python.call(&url, &topic, "counted", json!({}), json!({})).await.unwrap();
     within(async { while counted().await.as_u64().unwrap() < 10 {} }).await;
-    // In one of its calls, or the next.
+    // It dies during one of its calls, or before the next.
     client.kill().await.unwrap();
     for _ in 0..5 {
         assert!(counted().await.as_u64().unwrap() >= 10);

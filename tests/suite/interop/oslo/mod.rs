@@ -1,5 +1,5 @@
-//! oslo.messaging, the Python library: its clients with our servers and the other way round, on
-//! RabbitMQ and on the embedded broker.
+//! oslo.messaging, the Python library: its clients with our servers and the reverse, on RabbitMQ
+//! and on the embedded broker.
 
 mod agent;
 mod calls;
@@ -34,7 +34,7 @@ use tests::Node;
 
 use agent::Agent;
 
-/// A broker for both sides, and names of a test's own.
+/// A broker for both sides, and names for one test.
 struct Meeting {
     python: &'static Agent,
     /// `host:port`
@@ -57,7 +57,7 @@ impl Meeting {
         Some(Meeting { python, authority, prefix: prefix(), _listener: None })
     }
 
-    /// With options of oslo.messaging's, `amqp_durable_queues=true&…`.
+    /// The URL with oslo.messaging's options, `amqp_durable_queues=true&…`.
     fn python_url(&self, options: &str) -> String {
         format!("rabbit://guest:guest@{}/?{options}", self.authority)
     }
@@ -81,12 +81,12 @@ struct Echo {
     value: Box<RawValue>,
 }
 
-/// A server of ours with the methods of the Python one.
+/// Starts a server of ours with the methods of the Python one.
 async fn serve(transport: &Transport, target: Target, name: &'static str) -> RunningServer {
     server(transport, target, name).start().await.unwrap()
 }
 
-/// The same, about to start.
+/// The same server, not started.
 fn server(transport: &Transport, target: Target, name: &'static str) -> Server {
     let bumps = Arc::new(AtomicU32::new(0));
     let counted = bumps.clone();
@@ -126,12 +126,12 @@ async fn counted(client: &messaging::rpc::Client) -> u32 {
     within(client.call("counted", &()).into_future()).await.unwrap()
 }
 
-/// Waits for `future`, but not for ever.
+/// Waits for `future` with a deadline.
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future).await.expect("nothing within the deadline")
 }
 
-/// Each function as a test on both brokers.
+/// Makes a test of each function on both brokers.
 macro_rules! on_both_brokers {
     ($($name:ident),* $(,)?) => {
         mod embedded {

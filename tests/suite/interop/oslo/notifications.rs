@@ -1,4 +1,4 @@
-//! Notifications between the two.
+//! Notifications between the two sides.
 
 use std::collections::BTreeSet;
 
@@ -18,12 +18,12 @@ use uuid::Uuid;
 
 use super::{Meeting, agent::Agent, on_both_brokers, within};
 
-/// Python's own, which all tests of notifications share.
+/// The Python process that all tests of notifications share.
 fn python() -> &'static Agent {
     Agent::of_notifications("interop::oslo::notifications").unwrap()
 }
 
-/// What JSON has no form for.
+/// Values that have no form in JSON.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Tagged {
     #[serde(with = "tagged")]
@@ -184,7 +184,7 @@ async fn members_of_both_kinds_share_a_pool(meeting: Meeting) {
     }
     assert_eq!(by_ours, all);
     let mut shared = BTreeSet::new();
-    // Python may still be busy with some of its share.
+    // Python may still be working on its share.
     let mut by_python = 0;
     while shared.len() < 40 {
         let events = heard(python, &pools[0], 1).await;

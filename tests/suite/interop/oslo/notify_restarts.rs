@@ -1,4 +1,4 @@
-//! A stream of notifications while the broker dies and comes back.
+//! A series of notifications while the broker dies and comes back.
 
 use std::{collections::BTreeMap, io, time::Duration};
 
@@ -15,7 +15,7 @@ use super::agent::Agent;
 
 const EVENTS: u32 = 10_000;
 
-/// A broker that dies and comes back, with what it was told to keep.
+/// A broker that can be killed and restarted with its persistent state.
 trait Mortal {
     fn kill(&mut self) -> io::Result<()>;
     async fn shut_down(&mut self) -> io::Result<()>;
@@ -64,12 +64,12 @@ async fn the_embedded_broker_that_restarts_under_ten_thousand_events_loses_none(
     println!("{}", none_is_lost(test, python, broker.port(), &mut broker).await);
 }
 
-/// What came twice, in words.
+/// Checks that none is lost; returns a description of those that came twice.
 async fn none_is_lost(test: &str, python: &Agent, port: u16, broker: &mut impl Mortal) -> String {
     let url = format!("rabbit://guest:guest@127.0.0.1:{port}/");
     let options = TransportOptions::new().topology(Topology::new().durable(true));
     let transport = options.connect(&url).await.unwrap();
-    // A queue for each: all hear everything.
+    // Each listener has its own queue, so all get everything.
     python
         .ask(json!({
             "do": "listen", "url": format!("{url}?amqp_durable_queues=true"), "name": test, "topics": ["n"], "pool": "python",
@@ -133,7 +133,7 @@ async fn none_is_lost(test: &str, python: &Agent, port: u16, broker: &mut impl M
         for event in events {
             *by_python.entry(event["payload"].as_u64().unwrap()).or_default() += 1;
         }
-        // It tells duplicates only among the last sixteen.
+        // It detects duplicates only among the last sixteen.
         count = events.len() + 1;
     }
     let twice = |times: &mut dyn Iterator<Item = &u32>| times.filter(|times| **times > 1).count();

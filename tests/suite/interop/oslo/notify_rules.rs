@@ -1,4 +1,4 @@
-//! Filters, routing rules and masks: ours say what Python's say.
+//! Filters, routing rules and masks: ours decide as Python's do.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{agent::Agent, within};
 
-/// What happened, as Python's filters see it.
+/// Events as Python's filters see them.
 fn events() -> Vec<Value> {
     let full = json!({
         "context": {"user": "alice", "roles": "private,admin", "list": ["a"], "n": 1, "none": null},
@@ -45,7 +45,7 @@ fn events() -> Vec<Value> {
     ]
 }
 
-/// Python's arguments of a filter.
+/// Arguments of Python's filters.
 fn rules() -> Vec<Value> {
     let patterns = [
         "",
@@ -144,7 +144,7 @@ fn filter(rule: &Value) -> Result<Filter, Error> {
     Ok(filter)
 }
 
-/// As they come to a listener.
+/// The events as a listener gets them.
 async fn received(events: &[Value]) -> Vec<Event> {
     let transport = Transport::connect("memory://notify-rules").await.unwrap();
     let (sender, mut heard) = mpsc::unbounded_channel();
@@ -198,7 +198,7 @@ async fn filters_fit_what_pythons_fit() {
     assert!(fitting > 50 && fitting < all - 50, "{fitting} of {all}");
 }
 
-/// The driver of some name, which notes what it is given.
+/// A driver with a name, which notes its notifications.
 struct Named(&'static str, Arc<Mutex<Vec<&'static str>>>);
 
 impl Driver for Named {

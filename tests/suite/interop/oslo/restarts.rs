@@ -1,4 +1,4 @@
-//! RabbitMQ restarts, or is killed, in calls of both sides.
+//! RabbitMQ is restarted or killed during calls of both sides.
 
 use messaging::{
     Target, TransportOptions,
@@ -13,7 +13,7 @@ use super::{agent::Agent, within};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rabbitmq_that_restarts_in_a_call_costs_neither_side_the_answer() {
     let test = "interop::oslo::restarts::a_rabbitmq_that_restarts_in_a_call_costs_neither_side_the_answer";
-    // One of their own: both are left behind with connections that have gone.
+    // The process is not shared, because its connections break here.
     let Some(python) = Agent::own(test) else { return };
     if !RabbitMq::require(test) {
         return;
@@ -42,7 +42,7 @@ async fn a_rabbitmq_that_restarts_in_a_call_costs_neither_side_the_answer() {
         let by_us = theirs.call::<()>("sleep", &args);
         let restart = async {
             within(starts.recv()).await.unwrap();
-            // Requests come in order: with this answered the other has begun.
+            // Requests arrive in order: once this is answered, the other has begun.
             within(theirs.call::<String>("whoami", &()).into_future()).await.unwrap();
             if is_killed {
                 node.kill().unwrap();
@@ -56,7 +56,7 @@ async fn a_rabbitmq_that_restarts_in_a_call_costs_neither_side_the_answer() {
             within(async { tokio::join!(by_python, by_us.into_future(), restart) }).await;
         assert_eq!(by_python.unwrap(), "done");
         by_us.unwrap();
-        // Both go on as before.
+        // Both continue as before.
         let next = theirs.clone().wait_for_server(true);
         assert_eq!(within(next.call::<String>("whoami", &()).into_future()).await.unwrap(), "python");
     }

@@ -1,4 +1,4 @@
-//! What a client sends to a broker, frame by frame.
+//! Observes what a client sends to a broker, frame by frame.
 
 use std::{
     net::SocketAddr,
@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A way to a broker that notes the methods that pass to it.
+/// A link to a broker that notes the methods sent through it.
 pub(super) struct Tap {
     address: SocketAddr,
     methods: Arc<Mutex<Vec<String>>>,
@@ -47,7 +47,7 @@ impl Tap {
         self.address.to_string()
     }
 
-    /// The methods so far, whose names begin with one of these.
+    /// The methods so far whose names begin with one of these.
     pub(super) fn methods(&self, beginnings: &[&str]) -> Vec<String> {
         let methods = self.methods.lock().unwrap();
         let wanted = |method: &&String| beginnings.iter().any(|beginning| method.starts_with(beginning));

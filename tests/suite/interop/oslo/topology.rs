@@ -30,12 +30,11 @@ async fn both_sides_declare_the_same(meeting: Meeting) {
     ] {
         for python_first in [true, false] {
             let topic = meeting.name(&format!("{name}-{python_first}"));
-            // An exchange of their own: those of the other sets are declared otherwise.
+            // Each set has its own exchange, because the sets declare it differently.
             let exchange = meeting.name(&format!("{name}-{python_first}-x"));
             let url = meeting.python_url(options);
             let transport = if python_first {
-                // Python's options are read by us as well, but for the prefetch, which is the
-                // server's own.
+                // We read Python's options too, except the prefetch, which belongs to our server.
                 let options = options.replace("&rabbit_qos_prefetch_count=10", "").replace("theirs", "ours");
                 within(Transport::connect(&meeting.python_url(&options))).await.unwrap()
             } else {
@@ -62,7 +61,7 @@ async fn both_sides_declare_the_same(meeting: Meeting) {
                 let answer = meeting.python.call(&url, &topic, "whoami", json!({}), more).await;
                 assert_eq!(answer.unwrap_or_else(|raised| panic!("{name}: {raised:?}")), who, "{name}");
             }
-            // Fanouts go over an exchange of both.
+            // Both use the fanout exchange.
             let python = Client::new(&transport, target.clone().server("python"));
             within(Client::new(&transport, target.clone()).fanout("bump", &())).await.unwrap();
             let more = json!({"exchange": exchange});
@@ -73,7 +72,7 @@ async fn both_sides_declare_the_same(meeting: Meeting) {
             within(transport.close()).await.unwrap();
         }
     }
-    // Where Python counts its queues.
+    // Python counts its queues there.
     let counter = format!("/dev/shm/{host}_theirs_qmanager");
     std::fs::remove_file(&counter).unwrap_or_else(|error| panic!("{counter}: {error}"));
 }

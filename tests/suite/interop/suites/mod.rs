@@ -1,7 +1,7 @@
-//! The tests that Python's clients are published with, on RabbitMQ and on the embedded broker: what
-//! passes there passes here.
+//! The test suites of Python's clients, on RabbitMQ and on the embedded broker: what passes there
+//! passes here.
 //!
-//! `tests/run` fetches them from their packages; none of them is ours to keep.
+//! `tests/run` fetches them from their packages; the repository contains none of them.
 
 mod tools;
 
@@ -16,47 +16,47 @@ use tests::{Node, Python, leave_out};
 use tokio::{process::Command, time::timeout};
 
 const SCRIPT: &str = include_str!("pytest.py");
-/// For a whole suite on a machine that is busy with others.
+/// The deadline of a whole suite on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(240);
-/// How often a test may run: its authors, too, let one that counts seconds try again.
+/// How often a test may run: even its authors repeat one that depends on time.
 const ATTEMPTS: usize = 3;
 
-/// Tests of somebody else's.
+/// A published test suite.
 struct Suite {
-    /// The package's name and version, and the folder of its sources.
+    /// The package's name and version, which is also the folder of its sources.
     package: &'static str,
     files: &'static [&'static str],
-    /// Words in the names of tests that do not run, whatever the broker.
+    /// Parts of the names of tests that are skipped on every broker.
     left: &'static [&'static str],
-    /// How many pass on RabbitMQ, at least: a suite that is not found must not pass for one without
-    /// faults.
+    /// How many tests pass on RabbitMQ at least, so that a suite that is not found does not count
+    /// as passed.
     at_least: usize,
     /// Tests that pass on RabbitMQ and not here, and why.
     differences: &'static [(&'static str, &'static str)],
 }
 
-/// py-amqp's.
+/// The suite of py-amqp.
 const PY_AMQP: Suite = Suite {
     package: "amqp-5.4.2",
     files: &["t/integration"],
-    // Certificates that are not published with the tests, and hosts of the internet.
+    // These need certificates that are not published, or hosts on the internet.
     left: &["tls"],
     at_least: 45,
     differences: &[],
 };
 
-/// kombu's.
+/// The suite of kombu.
 const KOMBU: Suite = Suite {
     package: "kombu-5.7.0",
     files: &["t/integration/test_py_amqp.py"],
-    // Seconds of trying to reach a port where nobody listens.
+    // These spend seconds connecting to a port on which nobody listens.
     left: &["failed_"],
     at_least: 40,
     differences: &[],
 };
 
-/// pika's. Those of its event loops alone (`io_services_tests.py`) speak to no broker, those of
-/// Twisted need another runner.
+/// The suite of pika, without the tests of its event loops (`io_services_tests.py`), which use no
+/// broker, and those of Twisted, which need another runner.
 const PIKA: Suite = Suite {
     package: "pika-1.3.2",
     files: &[
@@ -64,13 +64,13 @@ const PIKA: Suite = Suite {
         "tests/acceptance/async_adapter_tests.py",
         "tests/acceptance/enforce_one_basicget_test.py",
     ],
-    // The same tests on event loops that are not installed, or of another system.
+    // These are the same tests on event loops that are not installed, or belong to another system.
     left: &["tornado", "gevent", "kqueue"],
     at_least: 250,
     differences: &[],
 };
 
-/// What became of tests, by their names.
+/// The outcomes of tests, by their names.
 type Outcomes = BTreeMap<String, String>;
 
 impl Suite {
@@ -83,7 +83,7 @@ impl Suite {
         let listener = Broker::builder().build().listen("127.0.0.1:0").await.unwrap();
         let ours = self.outcomes(&python, &folder, listener.local_addr().port());
         let Some(node) = Node::require(test) else {
-            // Nobody to compare with: what is left of the suite passes on RabbitMQ.
+            // There is nothing to compare with: the tests that remain pass on RabbitMQ.
             return self.judge(&ours.await, None);
         };
         let (ours, theirs) = tokio::join!(ours, self.outcomes(&python, &folder, node.port()));
@@ -106,7 +106,7 @@ impl Suite {
         assert!(outlived.is_empty(), "{}: listed as differences, and pass: {outlived:#?}", self.package);
     }
 
-    /// Runs the suite, and what failed of it again.
+    /// Runs the suite, and repeats the tests that failed.
     #[allow(clippy::print_stdout, reason = "shown when the test fails")]
     async fn outcomes(&self, python: &Python, folder: &PathBuf, port: u16) -> Outcomes {
         let left = self.left.iter().map(|word| format!("not {word}")).collect::<Vec<_>>().join(" and ");
@@ -149,7 +149,7 @@ async fn pikas_own_tests_pass_where_they_do_on_rabbitmq() {
     PIKA.compare("interop::suites::pikas_own_tests_pass_where_they_do_on_rabbitmq").await;
 }
 
-/// Outcomes of tests that pass and fail as asked for.
+/// The outcomes of these tests, for tests of the comparison.
 fn outcomes(of: &[(&str, &str)]) -> Outcomes {
     of.iter().map(|(name, outcome)| ((*name).to_owned(), (*outcome).to_owned())).collect()
 }

@@ -1,4 +1,4 @@
-//! The programs of Debian's amqp-tools, which are rabbitmq-c's, on RabbitMQ and on the embedded
+//! The programs of Debian's amqp-tools, which use rabbitmq-c, on RabbitMQ and on the embedded
 //! broker.
 
 use std::{process::Stdio, time::Duration};
@@ -9,7 +9,7 @@ use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What is run in turn: its standard input and its arguments. `Q` is a queue of the test's own.
+/// The commands in their order: standard input and arguments. `Q` is a queue of the test.
 const COMMANDS: &[(&str, &str)] = &[
     ("", "amqp-declare-queue -q Q"),
     ("", "amqp-declare-queue -q amq.mine"),
@@ -33,7 +33,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("", "amqp-get -q Q --vhost=nope"),
 ];
 
-/// What they say and how they end.
+/// Their output and exit codes.
 const SAID: &str = "\
 $ amqp-declare-queue -q Q
 Q
@@ -82,7 +82,7 @@ async fn run(port: u16, queue: &str) -> String {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let mut child = command.spawn().unwrap();
-        // A program that needs no input may be gone already.
+        // A program that needs no input may have ended already.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes()).await;
         let output = timeout(DEADLINE, child.wait_with_output()).await.expect(line).unwrap();
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).replace(queue, "Q");
