@@ -59,6 +59,11 @@ fn files_are_short() {
     none(tree().sources.iter().flat_map(rules::check_length));
 }
 
+#[test]
+fn comments_wrap() {
+    none(tree().sources.iter().flat_map(rules::check_comments));
+}
+
 /// Fails with all findings, each as `file:line: what is wrong`.
 #[track_caller]
 fn none(findings: impl IntoIterator<Item = Finding>) {

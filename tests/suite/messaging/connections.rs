@@ -254,7 +254,8 @@ async fn a_broker_that_is_silent_is_not_healthy() {
 async fn is_blocked_for(transport: &Transport, queue: &str, reason: &str) {
     let brief = RetryPolicy::default().deadline(Duration::from_millis(300));
     let producer = transport.producer(Exchange::default()).retry(brief);
-    // One that was under way when the broker said so may have left: nobody knows of it. The next ones wait here.
+    // A publish that was on its way when the broker blocked may have left, so its outcome is
+    // unknown. The next ones wait here.
     for _ in 0..2 {
         let failure = undelivered(within(producer.ensure_publish(queue, &1)).await);
         let said = Report(&failure).to_string();

@@ -6,7 +6,8 @@ use super::circle::{Graph, graph, way};
 use super::finding::Finding;
 use super::source::Source;
 
-/// The crates whose folders are counted, and those whose folders the map lists one by one, in their order.
+/// The crates whose folders are counted, and whose folders the map lists one by one, in their
+/// order.
 const COUNTED: [&str; 4] = ["amqp-codec", "amqp-client", "amqp-broker", "messaging"];
 const ORDERED: [&str; 3] = ["amqp-codec", "amqp-client", "amqp-broker"];
 

@@ -1,7 +1,7 @@
 //! Rules about one file at a time.
 
 use super::finding::Finding;
-use super::source::{Path, Source};
+use super::source::{MOST_COLUMNS, Path, Source};
 
 /// The sources in which time and input are arguments.
 const SANS_IO: [&str; 3] = ["amqp-codec/src/", "amqp-client/src/proto/", "amqp-broker/src/core/"];
@@ -12,6 +12,9 @@ const RUNTIMES: [&str; 2] = ["tokio", "tokio_util"];
 const MOST_LINES: usize = 600;
 /// One table, a line a method.
 const MAY_BE_LONG: [&str; 1] = ["amqp-codec/src/method/mod.rs"];
+
+/// The crates whose comments wrap; the others follow.
+const WRAPPED: [&str; 5] = ["amqp-codec/", "amqp-broker/", "tests/", "fuzz/", "benches/"];
 
 pub(super) fn check_sans_io(source: &Source) -> Vec<Finding> {
     let applies =
@@ -59,6 +62,14 @@ pub(super) fn check_length(source: &Source) -> Option<Finding> {
         let what = format!("a file has at most {MOST_LINES} lines, its tests apart: this has {lines}");
         Finding::new(&source.file, source.lines, what)
     })
+}
+
+pub(super) fn check_comments(source: &Source) -> Vec<Finding> {
+    if !WRAPPED.iter().any(|folder| source.file.starts_with(folder)) {
+        return Vec::new();
+    }
+    let what = format!("a comment wraps at {MOST_COLUMNS} columns");
+    source.wide_comments.iter().map(|line| Finding::new(&source.file, *line, what.clone())).collect()
 }
 
 #[cfg(test)]
@@ -132,5 +143,18 @@ mod tests {
         let finding = check("x.rs", &format!("{long}\n{tests}")).unwrap().to_string();
         assert_eq!(finding, "x.rs:605: a file has at most 600 lines, its tests apart: this has 601");
         assert!(check("amqp-codec/src/method/mod.rs", &format!("{long}{long}")).is_none());
+    }
+
+    #[test]
+    fn a_wide_comment_is_found_and_code_and_rows_of_tables_are_not() {
+        let check = |file, text: &str| check_comments(&Source::parse(file, text)).len();
+        let (wide, fits) = ("y".repeat(MOST_COLUMNS - 2), "y".repeat(MOST_COLUMNS - 4));
+        for mark in ["// ", "    /// ", "//! "] {
+            assert_eq!(check("tests/x.rs", &format!("{mark}{wide}")), 1, "{mark}");
+        }
+        // A column is a character, not a byte.
+        assert_eq!(check("tests/x.rs", &format!("// é{fits}\nconst A: &str = \"// {wide}\";")), 0);
+        assert_eq!(check("tests/x.rs", &format!("//! | {wide} |")), 0);
+        assert_eq!(check("elsewhere/x.rs", &format!("// {wide}")), 0);
     }
 }

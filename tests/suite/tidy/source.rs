@@ -25,6 +25,8 @@ pub(super) struct Source {
     pub(super) is_test: bool,
     /// How many lines it has.
     pub(super) lines: usize,
+    /// The lines of comments that are too wide.
+    pub(super) wide_comments: Vec<usize>,
     /// The outermost tokens; empty when the file could not be read as Rust.
     pub(super) items: Vec<Item>,
     /// Why and where the file could not be parsed as Rust.
@@ -62,6 +64,9 @@ pub(super) enum ItemKind {
     Other,
 }
 
+/// How many columns a comment has at most.
+pub(super) const MOST_COLUMNS: usize = 100;
+
 impl Source {
     pub(super) fn parse(file: &str, text: &str) -> Self {
         let mut source = Self {
@@ -72,6 +77,7 @@ impl Source {
             test_files: Vec::new(),
             is_test: false,
             lines: text.lines().count(),
+            wide_comments: wide_comments(text),
             items: Vec::new(),
             broken: None,
         };
@@ -140,6 +146,17 @@ impl Source {
         if in_test { &mut self.test_paths } else { &mut self.paths }.extend(paths);
         end
     }
+}
+
+/// The lines, counted from 1, that hold nothing but a comment that is too wide. A row of a table
+/// cannot be wrapped.
+fn wide_comments(text: &str) -> Vec<usize> {
+    let is_wide = |line: &str| {
+        let comment =
+            line.trim_start().strip_prefix("//").map(|rest| rest.trim_start_matches(['/', '!', ' ']));
+        comment.is_some_and(|words| !words.starts_with('|')) && line.chars().count() > MOST_COLUMNS
+    };
+    text.lines().zip(1..).filter(|(line, _)| is_wide(line)).map(|(_, number)| number).collect()
 }
 
 /// The file, without `.rs`, of a module that the module `inside` of `file` declares.
