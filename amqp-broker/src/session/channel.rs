@@ -171,12 +171,14 @@ impl ChannelSession {
         if flags.immediate {
             return Err(Refusal::NotImplemented("immediate=true".to_owned()));
         }
+        // In a transaction the message is only routed now, and published at the commit.
         if let Mode::Transaction(_) = self.mode {
             let Some(channel) = self.key else { return Ok(()) };
             let publisher = Publisher { connection: op.by, channel };
             let publishing = op.shared.vhost.prepare(publisher, &mut self.incoming.draft)?;
             return self.run(op, basic::Publish::ID, Work::Prepare(publishing), Then::Prepare(flags));
         }
+        // A fault that a test has ordered replaces the publish.
         let outcome = match self.inject(op, flags)? {
             Some(outcome) => outcome,
             None => {

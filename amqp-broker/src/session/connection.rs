@@ -194,6 +194,7 @@ impl ConnectionSession {
                 }
                 Phase::Running | Phase::Leaving | Phase::Closing => {}
             }
+            // The next frame is looked at where it lies in the buffer.
             let unread = input.get(at..).unwrap_or_default();
             let frame = match Frames::new(unread, self.terms.frame_max + LENIENCY).next_frame() {
                 Ok(Some(frame)) => frame,
@@ -204,6 +205,7 @@ impl ConnectionSession {
                 }
             };
             let header = frame.header();
+            // A large body part shares the buffer; everything else is processed in place.
             if frame.kind == FrameKind::Body && frame.payload.len() > GATHERED {
                 let payload = frame.payload_range();
                 input.advance(at);
@@ -220,6 +222,7 @@ impl ConnectionSession {
                 }
                 at += header.frame_len();
             }
+            // After each frame the connection checks whether anything keeps it from the next one.
             op.shared.vhost.budget.spend(1);
             if op.paused.is_some() {
                 self.paused = op.paused.take();

@@ -122,11 +122,13 @@ impl Incoming {
     /// Takes a content header. Returns whether the content is complete, because the body is empty.
     #[inline]
     pub(crate) fn header(&mut self, payload: &[u8], limit: u64, memory: u64) -> Result<bool, Refusal> {
+        // A header must follow a publish.
         match self.stage {
             Stage::Header => {}
             Stage::Idle => return Err(METHOD_EXPECTED),
             Stage::Small { .. } | Stage::Large { .. } => return Err(BODY_EXPECTED),
         }
+        // Its fixed part is read by hand, because it comes with every message.
         let Some((fixed, _)) = payload.split_first_chunk::<CONTENT_HEADER_LEN>() else {
             return Err(Refusal::Syntax(amqp_codec::Error::Truncated {
                 what: "content header",
@@ -141,6 +143,7 @@ impl Incoming {
             return Err(Refusal::UnexpectedFrame(text.into()));
         }
         let size = u64::from_be_bytes(size);
+        // An excessive size is refused before any of the body is stored.
         if size > limit {
             self.stage = Stage::Idle;
             return Err(Refusal::MessageTooLarge { size, limit });

@@ -220,12 +220,14 @@ impl Shared {
 
     #[cold]
     fn look_at_holdings(&mut self, now: u64) {
+        // While connections together hold too much, each may hold an equal share.
         let room = self.room();
         let share = room / self.holdings.connections().max(1);
         let is_over = self.holdings.total() > room;
         self.outboxes.limit_replies(if is_over { share } else { self.limit / 16 }, is_over);
         // Connections that are read from must not fill the freed memory with deliveries.
         self.outboxes.limit_deliveries(is_over.then_some(share / 2));
+        // Stalled connections are closed after a while.
         if !is_over {
             self.stalled_due = None;
         } else if self.stalled_due.is_none_or(|due| due <= now) {
@@ -244,6 +246,7 @@ impl Shared {
             }
             self.stalled_due = Some(now + patience.look_every());
         }
+        // Those that waited and no longer hold too much are read again.
         let mut waiting = std::mem::take(&mut self.waiting_for_room);
         waiting.retain(|id| {
             let waits = is_over && self.holdings.held(*id) > share;

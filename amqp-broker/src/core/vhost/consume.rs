@@ -56,6 +56,7 @@ impl Vhost {
         by: ConnectionId,
         consume: &basic::Consume,
     ) -> Result<QueueId, Refusal> {
+        // The checks come in RabbitMQ's order, which decides the error that a client sees.
         if self.channels.get(id).is_some_and(|channel| channel.consumers.contains_key(&consume.consumer_tag))
         {
             return Err(Refusal::ConsumerTagReused(consume.consumer_tag.clone()));
@@ -72,6 +73,7 @@ impl Vhost {
         {
             return Err(Refusal::ExclusiveUse { name: consume.queue.to_string(), vhost: self.name.clone() });
         }
+        // Nothing can be refused any more: the consumer is created.
         let (Some(queue), Some(channel)) = (self.queues.get_mut(queue_id), self.channels.get_mut(id)) else {
             return Err(self.no_queue(&consume.queue));
         };
@@ -96,6 +98,7 @@ impl Vhost {
             ticket: None,
             number: 0,
         });
+        // The channel, the queue and the memory account learn of it.
         channel.consumers.insert(tag, consumer);
         self.topology_weight += Consumer::WEIGHT;
         let number = queue.add_consumer(consumer);
@@ -240,6 +243,7 @@ impl Vhost {
         self.permit_queue(by, Act::Read, &get.queue)?;
         let queue_id = self.usable_queue(&get.queue, by)?;
         let Some(queue) = self.queues.get(queue_id) else { return Ok(None) };
+        // Streams and single active consumers of quorum queues allow no get.
         let refused = match &queue.arguments {
             QueueArguments { kind: QueueType::Stream, .. } => Some("stream"),
             QueueArguments { kind: QueueType::Quorum, single_active_consumer: true, .. } => Some("quorum"),
@@ -248,6 +252,7 @@ impl Vhost {
         if let Some(kind) = refused {
             return Err(self.no_get(kind, &get.queue));
         }
+        // Expired messages are dropped before one is taken.
         self.prune(now, queue_id)?;
         let (Some(queue), Some(channel)) = (self.queues.get_mut(queue_id), self.channels.get_mut(id)) else {
             return Ok(None);
@@ -262,6 +267,7 @@ impl Vhost {
         if queue.arguments.kind == QueueType::Classic {
             queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
         }
+        // The answer is prepared; the message then counts as consumed or as unacknowledged.
         let tag = channel.next_tag();
         let got = Got {
             tag,

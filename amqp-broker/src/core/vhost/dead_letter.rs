@@ -82,6 +82,7 @@ impl Vhost {
 
     fn letter(&mut self, now: u64, dead: &DeadMessage) -> Result<Publishing, Refusal> {
         let DeadLetterTarget { exchange, key } = &dead.to;
+        // The empty exchange name is the default exchange.
         let source = match exchange.is_empty() {
             true => None,
             false => Some(self.exchange_id(exchange)?),
@@ -93,6 +94,7 @@ impl Vhost {
             exchange: exchange.as_bytes(),
             key: key.as_ref().map(ShortString::as_bytes),
         };
+        // The message gets its `x-death` headers, and routing keys as the queue demands.
         let (draft, headers) = death.letter(&dead.message).map_err(Refusal::Syntax)?;
         let parts = draft.parts();
         self.budget.spend_octets(4 * parts.header.len());
@@ -102,6 +104,7 @@ impl Vhost {
         for key in parts.blind_keys() {
             keys.extend(ShortString::from_bytes("BCC", bytes::Bytes::copy_from_slice(key)));
         }
+        // Unless it was rejected, it must not return to a queue where it died before.
         let not_to = if dead.reason == Reason::Rejected { Default::default() } else { passed(&headers) };
         let is_persistent = self.messages.journal.is_kept() && is_persistent(parts.properties());
         let routing = Some(Box::new(self.begin_routing(source, Found::default())));

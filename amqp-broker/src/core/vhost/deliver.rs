@@ -83,6 +83,7 @@ impl Vhost {
             return false;
         }
         let Some(consumer) = self.ready_consumer(id) else { return false };
+        // The borrow is split by fields, so that all entities on the path can change together.
         let Vhost { consumers, channels, connections, queues, messages, dead_letters, budget, .. } = self;
         let path = DeliveryPath::find(consumers, channels, connections, queues, (id, consumer));
         let Some(mut path) = path else { return false };
@@ -153,6 +154,7 @@ impl Vhost {
     /// lasts.
     pub(super) fn dispatch_stream(&mut self, now: u64, id: QueueId, sink: &mut impl Sink) {
         while let Some(queue) = self.queues.get_mut(id) {
+            // Consumers take turns in the order of their numbers; an interruption continues here.
             let Some((&number, &consumer)) = queue.consumers.range(queue.next_consumer..).next() else {
                 queue.next_consumer = 0;
                 break;
@@ -169,6 +171,7 @@ impl Vhost {
                 self.woken.push_back(id);
                 break;
             }
+            // The consumer has all there is, or no room.
             if let Some(mut path) = self.path_to(id, consumer) {
                 path.wait_for_channel();
             }
@@ -194,10 +197,13 @@ impl Vhost {
         let queue = self.queues.get_mut(id)?;
         loop {
             let next = queue.next_in_line()?;
+            // A consumer that is gone leaves the line when its turn comes.
             let Some(consumer) = self.consumers.get_mut(next) else {
                 queue.leave_line();
                 continue;
             };
+            // Its own prefetch, its queue and its connection must allow the delivery, then its
+            // channel.
             let able = if consumer.has_room() && queue.is_active(next) {
                 self.channels.get_mut(consumer.channel).filter(|channel| {
                     self.connections.get(channel.connection).is_some_and(|owner| !owner.congested)
@@ -208,6 +214,7 @@ impl Vhost {
             if able.as_ref().is_some_and(|channel| channel.has_room(consumer.shares)) {
                 return Some(next);
             }
+            // It has no room and leaves the line. If only the channel is full, it waits for that.
             consumer.in_line = false;
             queue.leave_line();
             if let Some(channel) = able {
@@ -230,10 +237,12 @@ impl Vhost {
         let Vhost { consumers, channels, connections, queues, .. } = self;
         let path = DeliveryPath::find(consumers, channels, connections, queues, (id, consumer));
         let Some(mut path) = path else { return };
+        // Without acknowledgement the message is sent and never stored.
         if path.consumer.no_ack {
             path.send(publication.parts(), false, sink);
             return;
         }
+        // Otherwise it is stored as unacknowledged, and recorded if it is persistent.
         let queue = &mut *path.queue;
         let mut entry = queue.entry(publication.message(), publication.terms, now);
         self.messages.entered(&entry.message);
@@ -280,6 +289,7 @@ impl Vhost {
         if tag != 0 && !channel.unacked.contains(tag) || tag == 0 && !multiple {
             return Err(Refusal::UnknownDeliveryTag(tag));
         }
+        // Several deliveries may take several turns.
         if multiple {
             let up_to = if tag == 0 { u64::MAX } else { tag };
             let is_done = self.proceed_settling(now, id, up_to, outcome, sink)?;
@@ -290,6 +300,7 @@ impl Vhost {
                 Step::Paused(Work::Settle { channel: id, up_to, outcome })
             });
         }
+        // A single one is settled at once.
         if let Some(delivery) = channel.unacked.take(tag) {
             self.check_stream(&delivery, outcome)?;
             self.budget.spend(1);
@@ -394,6 +405,7 @@ impl Vhost {
         let UnackedDelivery { entry, queue: queue_id, consumer, shared, .. } = delivery;
         let returns = matches!(outcome, Outcome::Requeued | Outcome::Abandoned);
         let expires = returns && entry.expires_at != NEVER;
+        // The message leaves the queue for good, dies or returns.
         if let Some(queue) = self.queues.get_mut(queue_id) {
             queue.unacked = queue.unacked.saturating_sub(1);
             match outcome {
@@ -422,6 +434,7 @@ impl Vhost {
         if expires {
             self.arm(queue_id);
         }
+        // The consumer and its channel have room for one more delivery.
         let Some(consumer) = consumer else { return };
         let mut is_waited_for = false;
         if let Some(channel) = self.channels.get_mut(id) {

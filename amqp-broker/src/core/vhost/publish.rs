@@ -94,6 +94,7 @@ impl Vhost {
         draft: &mut Draft,
         sink: &mut impl Sink,
     ) -> Result<Step<Published, Box<Publishing>>, Refusal> {
+        // A remembered route without relevant properties needs no checks: this is the usual case.
         let is_remembered = route.topology == self.topology && route.names == draft.route();
         let mut terms = MessageTerms::default();
         if is_remembered && Relevant::are_none(draft.parts().properties()) {
@@ -104,6 +105,7 @@ impl Vhost {
                 Step::Paused(publishing) => return Ok(Step::Paused(publishing)),
             }
         }
+        // The message is put into its queues, and stored once for all of them.
         let is_persistent = self.messages.journal.is_kept() && is_persistent(draft.parts().properties());
         let (mut stored, mut progress) = (None, PublishProgress::default());
         let is_shared = route.found.queues.len() > 1;
@@ -118,6 +120,7 @@ impl Vhost {
         };
         let is_done = self.put(now, &mut publication, &route.found, &mut progress, sink);
         let origin = publication.origin;
+        // The turn is over: the draft and the progress move into a value that continues later.
         if !is_done {
             let found = std::mem::take(&mut route.found);
             route.forget();
@@ -126,6 +129,7 @@ impl Vhost {
                 Publishing { stored, terms, is_persistent, origin, found, progress, ..Publishing::default() };
             return Ok(Step::Paused(Box::new(Publishing { draft, ..rest })));
         }
+        // The publish is done. Its dead letters follow at once, as far as the turn allows.
         if route.found.queues.len() > MOST_REMEMBERED {
             route.forget();
         }
@@ -157,6 +161,7 @@ impl Vhost {
         route: &mut Route,
         draft: &mut Draft,
     ) -> Result<Step<MessageTerms, Box<Publishing>>, Refusal> {
+        // The last search's lists are reused for their memory.
         let mut found = std::mem::take(&mut route.found);
         found.queues.clear();
         found.replies.clear();
@@ -169,6 +174,7 @@ impl Vhost {
             let rest = Publishing { source, terms, keys: more, is_persistent, ..Publishing::default() };
             return Ok(Step::Paused(Box::new(Publishing { draft, routing, ..rest })));
         }
+        // A route by headers or further keys holds for this message only, so it is not remembered.
         let is_lasting = routing.headers.is_none() && more.is_empty();
         route.remember(if is_lasting { self.topology } else { 0 }, draft.route());
         route.found = routing.found;
@@ -193,6 +199,7 @@ impl Vhost {
         let mut reply_to = None;
         let copies;
         {
+            // All checks come first: a refused message is left unchanged.
             let parts = draft.parts();
             let exchange = parts.names().0;
             if !is_remembered {
@@ -204,10 +211,13 @@ impl Vhost {
                 checked.terms = check_properties(&relevant, self.user(by))?;
             }
             copies = Copies::read(&relevant)?;
+            // With further keys the remembered route does not suffice, so the exchange is looked
+            // up.
             if is_remembered && copies.is_some() {
                 checked.source = self.publishable(exchange, by)?;
             }
         }
+        // The draft passed; what receivers must not see is now replaced or removed.
         self.spend_publish(draft);
         if let Some(name) = reply_to {
             set_reply_to(draft, &name)?;
@@ -384,6 +394,7 @@ impl Vhost {
         sink: &mut impl Sink,
     ) -> Enqueued {
         self.budget.spend(1);
+        // The queue first drops what is expired or in excess, and may then refuse the message.
         let (waiting, is_stream) = match self.queues.get_mut(id) {
             None => return Enqueued::Taken,
             Some(queue) => {
@@ -409,15 +420,18 @@ impl Vhost {
                 (!queue.ready.is_empty(), queue.stream.is_some())
             }
         };
+        // A stream appends every message; its consumers read it from there.
         if is_stream {
             let message = publication.message();
             self.append(now, id, &message, sink);
             return Enqueued::Taken;
         }
+        // If nothing waits before it, the message goes straight to a consumer with room.
         if !waiting && let Some(consumer) = self.ready_consumer(id) {
             self.deliver_new(now, id, consumer, publication, sink);
             return Enqueued::Taken;
         }
+        // Otherwise it waits in the queue, from which it may push out the oldest.
         let Some(queue) = self.queues.get_mut(id) else { return Enqueued::Taken };
         let mut entry = queue.entry(publication.message(), publication.terms, now);
         self.messages.entered(&entry.message);
@@ -430,6 +444,7 @@ impl Vhost {
         queue.lengthens(&self.messages.journal.groups);
         let is_pruned = queue.drop_overflow(&mut self.messages, &mut self.dead_letters, &mut self.budget);
         let has_new_head = queue.ready.len() <= length;
+        // The journal, the line of queues and the timer learn of it last.
         if let Some(stored) = stored {
             self.keep(stored);
         }

@@ -59,6 +59,7 @@ impl Vhost {
             not_default(name)?;
             return self.exchange_id(name).map(drop);
         }
+        // The checks come in RabbitMQ's order, which decides the error that a client sees.
         let kind = Kind::parse(&declare.kind)?;
         not_default(name)?;
         self.permit_exchange(by, Act::Configure, name.as_bytes())?;
@@ -70,6 +71,7 @@ impl Vhost {
             internal: declare.internal,
             arguments: declare.arguments.clone(),
         };
+        // An existing exchange must have the same properties; a new one passes further checks.
         match self.exchange_names.get(name).and_then(|id| self.exchanges.get(*id)) {
             Some(existing) => self.same_exchange(&existing.declared, &declared),
             None => {
@@ -313,6 +315,7 @@ impl Vhost {
         declare: &queue::Declare,
         by: ConnectionId,
     ) -> Result<QueueId, Refusal> {
+        // Limits, arguments and permissions are checked before anything changes.
         if self.queue_names.len() >= self.limits.queues {
             return Err(Refusal::TooManyQueues {
                 name: name.to_string(),
@@ -334,6 +337,7 @@ impl Vhost {
         let weight = Queue::weight_of(&name, &declare.arguments);
         self.check_memory(weight)?;
         self.topology_weight += weight;
+        // A durable queue is recorded in the journal.
         let serial = self.messages.journal.serial(is_durable(declare));
         if serial != 0 {
             self.messages.journal.record(Record::QueueDeclared {
@@ -343,6 +347,7 @@ impl Vhost {
                 arguments: declare.arguments.clone(),
             });
         }
+        // The queue is created and gets its name; remembered routes may change.
         let id = self.queues.insert(Queue::new(
             QueueDeclaration {
                 name: name.clone(),
@@ -357,6 +362,7 @@ impl Vhost {
         ));
         self.queue_names.insert(name, id);
         self.topology += 1;
+        // An exclusive queue is deleted with its connection.
         if declare.exclusive
             && let Some(connection) = self.connections.get_mut(by)
         {
