@@ -1,30 +1,5 @@
-//! An AMQP 0-9-1 broker inside a process, which any AMQP client takes for RabbitMQ: for tests,
-//! examples and small deployments. **Everything is in memory: what it holds ends with the
-//! process**, durable queues and persistent messages included, unless [`BrokerBuilder::data_dir`]
-//! names a folder for them.
-//!
-//! ```
-//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-//! let broker = amqp_broker::Broker::builder().user("guest", "guest").vhost("/").build();
-//! let listener = broker.listen("127.0.0.1:0").await?;   // for any AMQP client, over TCP
-//! let stream = broker.connect();                        // for a client in this process, in memory
-//! # drop((listener, stream));
-//! # Ok::<(), std::io::Error>(())
-//! # })?;
-//! # Ok::<(), std::io::Error>(())
-//! ```
-//!
-//! # Features
-//! What needs more than memory and a socket is behind features, which are on by default because the
-//! program needs all of them and is a part of this package. For a broker in tests or in memory take
-//! `default-features = false`: less than half is built then.
-//!
-//! | feature | what it brings | for which it builds |
-//! |---|---|---|
-//! | `durable` | [`BrokerBuilder::data_dir`] | fjall |
-//! | `tls` | [`Broker::listen_tls`], logins by certificate | rustls with ring, x509-parser |
-//! | `program` (default) | the program `amqp-broker`, with both of the above | clap, toml, tracing-subscriber, mimalloc |
-//!
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![doc = include_str!("../README.md")]
 //! # What it does
 //! Direct, fanout, topic and headers exchanges, bound to queues and to each other, alternate and
 //! internal ones; queues that are exclusive, auto-delete, named by the broker, with priorities, a

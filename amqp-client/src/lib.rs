@@ -1,8 +1,6 @@
-//! A client for RabbitMQ and other AMQP 0-9-1 brokers, on tokio.
-//!
-//! Many channels over one connection; publishing with confirms that tell for each message what became of it; consuming as a
-//! stream; every wait with an end, every drop safe.
-//!
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![doc = include_str!("../README.md")]
+//! # Example
 //! ```
 //! use amqp_client::{Confirmation, ConsumeOptions, Exchange, Message, Queue};
 //!

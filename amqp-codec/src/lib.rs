@@ -1,12 +1,7 @@
-//! AMQP 0-9-1 on the wire: frames, all methods with RabbitMQ's extensions, content headers and
-//! properties, field tables, SASL. For clients, brokers, proxies, sniffers and fuzzers.
-//!
-//! There is no socket, clock or runtime here: bytes in, values out, and back. What arrives is cut
-//! out of the read buffer without copying; what passes through is written again as the bytes it
-//! was. Nothing a peer sends makes this crate panic, recurse past [`MAX_DEPTH`], or allocate from a
-//! size that was only claimed.
-//!
-//! A frame, as [`frame`] reads it:
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![doc = include_str!("../README.md")]
+//! # A frame
+//! As [`frame`] reads it; tables nest no deeper than [`MAX_DEPTH`].
 //!
 //! ```text
 //! 0      1         3             7                  size+7   size+8
@@ -14,23 +9,6 @@
 //! | type | channel |    size     |     payload      |  0xCE  |
 //! +------+---------+-------------+------------------+--------+
 //!    1 method  2 content header  3 content body  8 heartbeat
-//! ```
-//!
-//! ```
-//! use amqp_codec::{Frame, RawFrame, ShortString, method::queue};
-//! use bytes::BytesMut;
-//!
-//! let frame_max = 131_072;
-//! let queue = ShortString::from_static("jobs");
-//! let declare = queue::Declare { queue, durable: true, ..Default::default() };
-//!
-//! let mut wire = BytesMut::new();
-//! Frame::Method(1, declare.into()).encode(frame_max, &mut wire)?;
-//!
-//! let raw = RawFrame::split_from(&mut wire, frame_max)?.expect("a whole frame is there");
-//! let Frame::Method(1, method) = raw.decode()? else { panic!("a method on channel 1") };
-//! assert_eq!(method.name(), "queue.declare");
-//! # Ok::<(), amqp_codec::Error>(())
 //! ```
 
 #[cfg(feature = "arbitrary")]

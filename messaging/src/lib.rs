@@ -1,6 +1,6 @@
-//! Producers that keep their promises, consumers of typed messages, RPC and notifications over AMQP 0-9-1: what kombu and
-//! oslo.messaging are to Python, and wire-compatible with both.
-//!
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![doc = include_str!("../README.md")]
+//! # Example
 //! ```
 //! use messaging::{Exchange, Queue, Transport};
 //!
