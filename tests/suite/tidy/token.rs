@@ -50,8 +50,8 @@ pub(super) fn attribute(tokens: &[TokenTree], at: usize) -> Option<(usize, Token
     Some((2 + bang, inside))
 }
 
-/// Whether an attribute is a `cfg` that wants `word`: `cfg(test)`, `cfg(all(test, not(unix)))`, but not
-/// `cfg(not(test))`.
+/// Whether an attribute is a `cfg` that wants `word`: `cfg(test)`, `cfg(all(test, not(unix)))`, but
+/// not `cfg(not(test))`.
 pub(super) fn is_cfg(attribute: TokenStream, word: &str) -> bool {
     let tokens: Vec<_> = attribute.into_iter().collect();
     is_word(tokens.first(), "cfg")
@@ -59,7 +59,8 @@ pub(super) fn is_cfg(attribute: TokenStream, word: &str) -> bool {
             .is_some_and(|inside| wanted(inside).iter().any(|found| found == word))
 }
 
-/// All identifiers and keywords, including those in groups, except in the group that a `not` refuses.
+/// All identifiers and keywords, including those in groups, except in the group that a `not`
+/// refuses.
 fn wanted(stream: TokenStream) -> Vec<String> {
     let mut words = Vec::new();
     let mut refused = false;
