@@ -66,7 +66,7 @@ impl Listeners {
         }
         match missing {
             Some((_, error)) if !is_heard => return Err(refused(&error)),
-            Some((at, error)) => tracing::warn!("{address} is not listened to at {at}: {}", Report(&error)),
+            Some((at, error)) => tracing::warn!("cannot listen at {at} of {address}: {}", Report(&error)),
             None => {}
         }
         Ok(())

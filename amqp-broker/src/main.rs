@@ -175,7 +175,7 @@ async fn serve(
     listeners.announce()?;
     tokio::select! {
         failure = broker.failed() => return Err(failure.into()),
-        signal = signals.end() => tracing::info!("ending, as {signal} asks"),
+        signal = signals.end() => tracing::info!("ending because of {signal}"),
     }
     Ok(())
 }

@@ -507,7 +507,7 @@ mod tests {
             ["broker", "--permissions", "ada", "a", "^x", "", ".*", "--permissions", "b", "b", "(", "", ""];
         let both = Flags::parse_from(words).settings.or(Settings::parse(FILE).unwrap());
         assert_eq!((both.permissions.len(), both.permissions_in_file.len()), (10, 0));
-        assert!(both.builder().unwrap_err().to_string().contains("is no regular expression"));
+        assert!(both.builder().unwrap_err().to_string().contains("is not a regular expression"));
     }
 
     #[test]

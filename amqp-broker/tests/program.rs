@@ -168,7 +168,7 @@ fn what_cannot_be_is_told_and_a_password_is_not_repeated() {
         (&["--listen", "nowhere:1:2"], "cannot listen on nowhere:1:2"),
         (&["--config", "/nonexistent/x.toml"], "/nonexistent/x.toml: "),
         (&["--listen-tls", "127.0.0.1:0"], "TLS needs --tls-certificate and --tls-key"),
-        (&["--permissions", "u", "/", "(", "", ""], "is no regular expression"),
+        (&["--permissions", "u", "/", "(", "", ""], "is not a regular expression"),
         (&["--log", "=="], "--log"),
         (&["--user", "ada:my", "hunter2"], "a word belongs to no flag"),
         (&["hunter2", "--repair"], "a word belongs to no flag"),

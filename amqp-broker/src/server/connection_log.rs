@@ -17,8 +17,10 @@ use crate::{session::handshake::Refused, shown::shown};
 pub(crate) fn no_tls(connection: &str, error: &io::Error) {
     match error.kind() {
         // The client closed the stream: this is logged at the level of other silent ends.
-        io::ErrorKind::UnexpectedEof => tracing::debug!(connection, why = "the client left", "no TLS"),
-        _ => tracing::info!(connection, why = shown(handshake_words(error)), "no TLS"),
+        io::ErrorKind::UnexpectedEof => {
+            tracing::debug!(connection, why = "the client disconnected", "TLS handshake failed")
+        }
+        _ => tracing::info!(connection, why = shown(handshake_words(error)), "TLS handshake failed"),
     }
 }
 
@@ -29,16 +31,16 @@ pub(crate) fn refused(connection: &str, why: &Refused) {
             tracing::warn!(connection, user = shown(user), why = shown(why), "login refused");
         }
         // Monitoring that checks whether a port is open connects like this all the time.
-        Refused::Silent => tracing::debug!(connection, why = shown(why), "no connection"),
+        Refused::Silent => tracing::debug!(connection, why = shown(why), "connection not opened"),
         Refused::Protocol(_) | Refused::Closed(_) | Refused::Left => {
-            tracing::info!(connection, why = shown(why), "no connection");
+            tracing::info!(connection, why = shown(why), "connection not opened");
         }
     }
 }
 
 /// Logs a client that did not log in in time.
 pub(crate) fn too_late(connection: &str) {
-    tracing::info!(connection, why = "the client did not log in in time", "no connection");
+    tracing::info!(connection, why = "the client did not log in in time", "connection not opened");
 }
 
 /// Logs a connection that opened.

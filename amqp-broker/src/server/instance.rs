@@ -185,7 +185,7 @@ fn fail(failure: &watch::Sender<Option<Failure>>, why: Failure) {
     failure.send_if_modified(|first| {
         let is_first = first.is_none();
         if is_first {
-            tracing::error!("{}: nothing is kept any more", Report(&why));
+            tracing::error!("{}: nothing more is stored", Report(&why));
             *first = Some(why);
         }
         is_first

@@ -78,7 +78,7 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, broker:
             Some(most) => {
                 // This is logged once, not for each connection that has to wait.
                 if !std::mem::replace(&mut is_said, true) {
-                    tracing::warn!("{most} connections are open, as many as open files allow: others wait");
+                    tracing::warn!("{most} connections are open, as many as open files allow: new ones wait");
                 }
                 tokio::select! {
                     () = broker.sockets.room() => {}
@@ -107,7 +107,7 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, broker:
             Err(error) => {
                 // This is logged once, not at every attempt.
                 if !std::mem::replace(&mut is_full, true) {
-                    tracing::warn!(%error, "cannot accept: connections wait");
+                    tracing::warn!(%error, "connections cannot be accepted and wait");
                 }
                 sleep(ACCEPT_PAUSE).await;
             }
@@ -167,7 +167,7 @@ struct Admitted {
 /// Admits a client, unless there are too many or a test refuses it.
 fn admit(origin: Origin, socket: Option<Socket>, broker: &Arc<Instance>) -> Option<Admitted> {
     if broker.faults.refuses() || broker.clients.are_refused() || broker.clients.outside() >= MOST_LOGINS {
-        tracing::debug!(connection = origin.name(), "turned away");
+        tracing::debug!(connection = origin.name(), "connection refused as a test ordered");
         return None;
     }
     let (place, commands) = Clients::enter(&broker.clients, origin);

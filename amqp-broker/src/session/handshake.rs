@@ -52,7 +52,7 @@ pub(crate) enum Refused {
     Closed(String),
     #[error("the client closed the connection before it was open")]
     Left,
-    #[error("the client left without a word")]
+    #[error("the client disconnected without sending anything")]
     Silent,
 }
 

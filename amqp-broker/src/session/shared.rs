@@ -212,7 +212,7 @@ impl Shared {
         let (is_low, vhost, limit) = (!self.alarm.is_low_on_memory(), shown(self.vhost.name()), self.limit);
         match is_low {
             true => tracing::warn!(vhost, limit, "publishers are held back: memory is short"),
-            false => tracing::info!(vhost, limit, "publishers go on: there is memory again"),
+            false => tracing::info!(vhost, limit, "publishers continue: memory is available again"),
         }
         let released = self.alarm.low_on_memory(is_low);
         self.release(released);
@@ -241,7 +241,7 @@ impl Shared {
                     vhost,
                     closed,
                     share,
-                    "connections hold too much memory and get nowhere: closed"
+                    "stalled connections that hold too much memory are closed"
                 );
             }
             self.stalled_due = Some(now + patience.look_every());

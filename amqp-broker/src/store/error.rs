@@ -35,7 +35,7 @@ pub enum DataError {
     },
     /// The folder is damaged: something that was confirmed cannot be read. Nothing was changed. A
     /// [repair](crate::DurableBrokerBuilder::repair) recovers what can still be read.
-    #[error("{} is damaged: {damage}. A repair (--repair) sets that aside and starts with the rest", .path.display())]
+    #[error("{} is damaged: {damage}. A repair (--repair) sets the damaged parts aside and starts with the rest", .path.display())]
     Damaged {
         /// The folder.
         path: PathBuf,

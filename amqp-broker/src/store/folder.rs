@@ -335,7 +335,7 @@ fn drop_unfinished(found: &Found, is_repaired: bool) -> io::Result<Option<PathBu
     file.set_len(journal.tail.start as u64)?;
     file.sync_all()?;
     tracing::warn!(
-        "the last {} octets of {} are of a batch that was not finished, of which nothing was confirmed: they are dropped",
+        "the last {} octets of {} belong to an incomplete batch, of which nothing was confirmed, and are dropped",
         journal.tail.len(),
         path.display()
     );

@@ -71,7 +71,7 @@ impl Aside {
             tracing::info!("nothing is damaged");
             return fs::remove_dir_all(&self.folder);
         }
-        tracing::warn!("what was damaged is in {}", self.folder.display());
+        tracing::warn!("the damaged parts are in {}", self.folder.display());
         Ok(())
     }
 

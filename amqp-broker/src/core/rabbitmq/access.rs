@@ -33,7 +33,7 @@ enum Names {
 
 /// An invalid regular expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{pattern:?} is no regular expression: {why}")]
+#[error("{pattern:?} is not a regular expression: {why}")]
 pub struct InvalidPattern {
     pattern: String,
     why: String,
@@ -126,6 +126,6 @@ mod tests {
         assert!(!access("x").allows(Act::Write, b"x"));
         assert!(access("x").allows(Act::Read, b"whatever"));
         let error = Permissions::new("(", "", "").unwrap_err();
-        assert_eq!(error.to_string(), "\"(\" is no regular expression: unclosed group");
+        assert_eq!(error.to_string(), "\"(\" is not a regular expression: unclosed group");
     }
 }

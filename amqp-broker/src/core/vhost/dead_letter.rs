@@ -161,7 +161,7 @@ impl Vhost {
                 dropped = lost.count,
                 queue = shown(&lost.queue),
                 exchange = shown(&lost.exchange),
-                "more dead letters came of one publish, or waited, than may: the rest is dropped"
+                "dead letters over the limit of one publish, or of memory, are dropped"
             );
         }
         self.tell_lost_replies();

@@ -144,10 +144,10 @@ impl Vhost {
                 vhost,
                 unread,
                 too_late,
-                "direct replies are dropped: who asked does not read, or has gone"
+                "direct replies are dropped: requesters do not read them, or are gone"
             );
         } else if too_late > 0 {
-            tracing::info!(vhost, too_late, "direct replies are dropped: who asked has gone");
+            tracing::info!(vhost, too_late, "direct replies are dropped: requesters are gone");
         }
     }
 }

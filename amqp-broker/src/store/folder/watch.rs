@@ -131,7 +131,7 @@ fn say(folder: &Path, free: u64, limit: u64) {
             "{free} bytes are free where {folder} is, less than {limit}: publishers are held back"
         );
     } else {
-        tracing::info!("{free} bytes are free where {folder} is: publishers go on");
+        tracing::info!("{free} bytes are free where {folder} is: publishers continue");
     }
 }
 
