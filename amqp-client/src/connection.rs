@@ -23,7 +23,8 @@ use crate::{
 /// A connection to a broker. All handles share it; cloning is cheap.
 ///
 /// # On drop
-/// When the last handle is dropped, channels, consumers and deliveries among them, the connection is closed in the background.
+/// When the last handle is dropped, channels, consumers and deliveries among them, the connection
+/// is closed in the background.
 #[derive(Clone)]
 pub struct Connection {
     handle: Arc<ConnectionHandle>,
@@ -53,13 +54,15 @@ impl Connection {
         Ok(Channel::new(Arc::new(channel)))
     }
 
-    /// Gives the broker a new password or token before the present one expires (`connection.update-secret`, of RabbitMQ).
-    /// `reason` is for the broker's log. [`ConnectOptions::credentials_from`](crate::ConnectOptions::credentials_from) does
-    /// this by itself.
+    /// Gives the broker a new password or token before the present one expires
+    /// (`connection.update-secret`, of RabbitMQ). `reason` is for the broker's log.
+    /// [`ConnectOptions::credentials_from`](crate::ConnectOptions::credentials_from) does this by
+    /// itself.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a reason over 255 bytes or a secret over a frame; no answer within the call timeout; or why
-    /// the connection has ended, as it does when the broker refuses the secret.
+    /// [`Error::Invalid`] for a reason over 255 bytes or a secret over a frame; no answer within
+    /// the call timeout; or why the connection has ended, as it does when the broker refuses the
+    /// secret.
     ///
     /// # Cancel safety
     /// Dropped while pending, the broker may or may not have taken the secret.
@@ -68,8 +71,8 @@ impl Connection {
         secret::update(&self.handle.shared, &secret.into(), reason, self.handle.call_timeout).await
     }
 
-    /// Closes the connection and waits until the broker has agreed, 10 s at the most. What was published before is sent
-    /// before; confirms that have not come by now will not come.
+    /// Closes the connection and waits until the broker has agreed, 10 s at the most. What was
+    /// published before is sent before; confirms that have not come by now will not come.
     ///
     /// # Errors
     /// Why the connection ended, when it was not by this side.
@@ -85,7 +88,8 @@ impl Connection {
         }
     }
 
-    /// Ends the connection in good order: [`Channel::drain`] for all its channels at once, then [`close`](Self::close).
+    /// Ends the connection in good order: [`Channel::drain`] for all its channels at once, then
+    /// [`close`](Self::close).
     ///
     /// # Errors
     /// [`Error::DrainTimeout`] when the deadline came first: the connection is closed all the same.
@@ -106,7 +110,8 @@ impl Connection {
         self.handle.shared.ended().await
     }
 
-    /// What happens to the connection from now on; the first who asks is told that it was connected, too.
+    /// What happens to the connection from now on; the first who asks is told that it was
+    /// connected, too.
     pub fn events(&self) -> Events {
         let receiver = self.handle.shared.listen();
         let ended = match self.state() {
@@ -126,19 +131,21 @@ impl Connection {
         self.handle.shared.with(|engine| engine.metrics())
     }
 
-    /// A handle that does not keep it open: the connection is closed when the last of the others is dropped.
+    /// A handle that does not keep it open: the connection is closed when the last of the others is
+    /// dropped.
     pub fn downgrade(&self) -> WeakConnection {
         WeakConnection { handle: Arc::downgrade(&self.handle), shared: self.handle.shared.clone() }
     }
 
-    /// Tells whether the connection can be used at this moment. Not while it is [recovered](crate::Recovery): calls and publishes
-    /// wait then; see [`is_closed`](Self::is_closed).
+    /// Tells whether the connection can be used at this moment. Not while it is
+    /// [recovered](crate::Recovery): calls and publishes wait then; see
+    /// [`is_closed`](Self::is_closed).
     pub fn is_open(&self) -> bool {
         self.handle.shared.with(|engine| engine.is_open())
     }
 
-    /// Tells whether the connection has ended for good, or is being closed by this side. One that is recovered is neither this nor
-    /// [open](Self::is_open).
+    /// Tells whether the connection has ended for good, or is being closed by this side. One that
+    /// is recovered is neither this nor [open](Self::is_open).
     pub fn is_closed(&self) -> bool {
         self.handle.shared.with(|engine| engine.reason().is_some())
     }

@@ -37,22 +37,26 @@ impl ConsumeOptions {
         self
     }
 
-    /// Unacknowledged deliveries over which the broker sends this consumer no more. Default 256; 0 is no limit.
+    /// Unacknowledged deliveries over which the broker sends this consumer no more. Default 256; 0
+    /// is no limit.
     ///
     /// This bounds what waits in memory for the consumer: so many messages, each at most
-    /// [`max_message_size`](crate::ConnectOptions::max_message_size). By bytes [`inbox_limit`](crate::ConnectOptions::inbox_limit)
-    /// bounds what waits for all consumers; there the connection stops reading, for AMQP has no such bound that RabbitMQ honours
-    /// (`prefetch_size` is refused with 540), and that holds up the answers that whoever processes the deliveries may be waiting
-    /// for. With large messages, set a small prefetch.
+    /// [`max_message_size`](crate::ConnectOptions::max_message_size). By bytes
+    /// [`inbox_limit`](crate::ConnectOptions::inbox_limit) bounds what waits for all consumers;
+    /// there the connection stops reading, for AMQP has no such bound that RabbitMQ honours
+    /// (`prefetch_size` is refused with 540), and that holds up the answers that whoever processes
+    /// the deliveries may be waiting for. With large messages, set a small prefetch.
     ///
-    /// A broker that ignores it is not put up with: with more than twice as many and 64 unsettled the consumer ends with
-    /// [`Error::PrefetchExceeded`]. Streams, which are sent in chunks, are exempt.
+    /// A broker that ignores it is not put up with: with more than twice as many and 64 unsettled
+    /// the consumer ends with [`Error::PrefetchExceeded`]. Streams, which are sent in chunks, are
+    /// exempt.
     pub fn prefetch(mut self, deliveries: u16) -> Self {
         self.prefetch = Some(deliveries);
         self
     }
 
-    /// The broker takes each message as acknowledged when it is sent. What is lost on the way is lost.
+    /// The broker takes each message as acknowledged when it is sent. What is lost on the way is
+    /// lost.
     pub fn no_ack(mut self, no_ack: bool) -> Self {
         self.no_ack = no_ack;
         self
@@ -64,25 +68,30 @@ impl ConsumeOptions {
         self
     }
 
-    /// Begins it again, after pauses, when the broker cancels it: because the queue was deleted, or its node went down; and when
-    /// it cannot begin again as its connection [recovers](crate::Recovery), because the node of the queue is still down or the queue
-    /// is still locked for the connection that was lost. The queue is declared and bound as it was over this connection, when
-    /// that recovers; or else it is waited for. It happens while the consumer is polled. Default: the consumer ends with
-    /// [`Error::ConsumerCancelled`], or with the broker's refusal.
+    /// Begins it again, after pauses, when the broker cancels it: because the queue was deleted, or
+    /// its node went down; and when it cannot begin again as its connection
+    /// [recovers](crate::Recovery), because the node of the queue is still down or the queue is
+    /// still locked for the connection that was lost. The queue is declared and bound as it was
+    /// over this connection, when that recovers; or else it is waited for. It happens while the
+    /// consumer is polled. Default: the consumer ends with [`Error::ConsumerCancelled`], or with
+    /// the broker's refusal.
     pub fn resubscribe(mut self, backoff: Backoff) -> Self {
         self.resubscribe = Some(backoff);
         self
     }
 
-    /// A message whose body is over this size, in bytes, is delivered without it, to be settled: the body is dropped as it comes, and
-    /// [`Delivery::withheld`](crate::Delivery::withheld) tells its size. This takes the place of
-    /// [`max_message_size`](crate::ConnectOptions::max_message_size) for this consumer. Default: a message over that ends the channel.
+    /// A message whose body is over this size, in bytes, is delivered without it, to be settled:
+    /// the body is dropped as it comes, and [`Delivery::withheld`](crate::Delivery::withheld) tells
+    /// its size. This takes the place of
+    /// [`max_message_size`](crate::ConnectOptions::max_message_size) for this consumer. Default: a
+    /// message over that ends the channel.
     pub fn withhold_bodies_over(mut self, bytes: u64) -> Self {
         self.withhold_over = Some(bytes);
         self
     }
 
-    /// Messages go to the consumers of the highest priority that have room (`x-priority`). Default 0.
+    /// Messages go to the consumers of the highest priority that have room (`x-priority`). Default
+    /// 0.
     pub fn priority(self, priority: i32) -> Self {
         self.set("x-priority", priority)
     }
@@ -100,10 +109,12 @@ impl ConsumeOptions {
         self.set("x-stream-offset", value)
     }
 
-    /// Tells whether a consumer of a stream that begins again, as its connection [recovers](crate::Recovery) or its options
-    /// [say](Self::resubscribe), goes on behind the last delivery that was handed out. One that has handed out none begins where
-    /// [`stream_offset`](Self::stream_offset) says, and so does one that was cancelled and whose stream is found to have gone. Default: it
-    /// begins there each time, so that what came to the stream meanwhile may be missed or come once more.
+    /// Tells whether a consumer of a stream that begins again, as its connection
+    /// [recovers](crate::Recovery) or its options [say](Self::resubscribe), goes on behind the last
+    /// delivery that was handed out. One that has handed out none begins where
+    /// [`stream_offset`](Self::stream_offset) says, and so does one that was cancelled and whose
+    /// stream is found to have gone. Default: it begins there each time, so that what came to the
+    /// stream meanwhile may be missed or come once more.
     pub fn resume_stream(mut self, resume: bool) -> Self {
         self.resume_stream = resume;
         self

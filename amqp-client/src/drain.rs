@@ -20,8 +20,8 @@ use crate::{
     runtime::{shared::Shared, waiting::Waiting},
 };
 
-/// A consumer that ends: a stream of what had arrived, which is over when all of it is settled. Made by
-/// [`Consumer::drain`].
+/// A consumer that ends: a stream of what had arrived, which is over when all of it is settled.
+/// Made by [`Consumer::drain`].
 ///
 /// # On drop
 /// Nothing is waited for any more; deliveries that were not handed out go back to the queue.
@@ -37,11 +37,12 @@ pub struct Drain {
 }
 
 impl Consumer {
-    /// Ends the consumer in good order: asks the broker to send no more, at once. What had arrived is still handed out, by the
-    /// [`Drain`] this gives, which is over when all that this consumer was given is settled, or when the deadline has come.
+    /// Ends the consumer in good order: asks the broker to send no more, at once. What had arrived
+    /// is still handed out, by the [`Drain`] this gives, which is over when all that this consumer
+    /// was given is settled, or when the deadline has come.
     ///
-    /// Settled with it must be what the channel's other consumers were given before; to end those too, see
-    /// [`Channel::drain`](crate::Channel::drain). The channel stays open.
+    /// Settled with it must be what the channel's other consumers were given before; to end those
+    /// too, see [`Channel::drain`](crate::Channel::drain). The channel stays open.
     ///
     /// ```no_run
     /// # async fn run(consumer: amqp_client::Consumer) -> amqp_client::Result<()> {
@@ -67,8 +68,9 @@ impl Drain {
         Drain { waiting, consumer, after, deadline, timer: None, is_over: false }
     }
 
-    /// The next of the deliveries that had arrived; `None` when there are no more and all are settled. The last item is an
-    /// error when the deadline came first ([`Error::DrainTimeout`]), or when the channel or connection ended.
+    /// The next of the deliveries that had arrived; `None` when there are no more and all are
+    /// settled. The last item is an error when the deadline came first ([`Error::DrainTimeout`]),
+    /// or when the channel or connection ended.
     ///
     /// # Cancel safety
     /// Dropped while pending, nothing was taken.

@@ -15,15 +15,17 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call, a publish, a channel or a connection failed.
 ///
-/// Cheap to clone: everything that waited on a lost connection gets the same reason. Text never holds a password, nor what the
-/// [`source`](std::error::Error::source) says: a [`Report`] says all of it in one line.
+/// Cheap to clone: everything that waited on a lost connection gets the same reason. Text never
+/// holds a password, nor what the [`source`](std::error::Error::source) says: a [`Report`] says all
+/// of it in one line.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The URI cannot be read.
     #[error("invalid AMQP URI: {0}")]
     InvalidUri(String),
-    /// The caller's value cannot be sent: a name, a table or a message is over a limit of the protocol.
+    /// The caller's value cannot be sent: a name, a table or a message is over a limit of the
+    /// protocol.
     #[error("it cannot be sent")]
     Invalid(#[source] amqp_codec::Error),
     /// The host name has no address.
@@ -53,7 +55,8 @@ pub enum Error {
     /// No host of several took the connection.
     #[error("no broker took the connection: {}", .0.iter().map(|(address, error)| format!("{address}: {}", Report(error))).collect::<Vec<_>>().join("; "))]
     NoHost(Arc<[(String, Error)]>),
-    /// The connection was not open by the deadline, which covers name look-up, TCP, TLS and handshake.
+    /// The connection was not open by the deadline, which covers name look-up, TCP, TLS and
+    /// handshake.
     #[error("no AMQP connection to {address} within {after:?}")]
     ConnectTimeout {
         /// Host and port.
@@ -75,7 +78,8 @@ pub enum Error {
         /// What the options allow, separated by spaces.
         wanted: String,
     },
-    /// There are no credentials to log in with: what the provider or the mechanism of this side said.
+    /// There are no credentials to log in with: what the provider or the mechanism of this side
+    /// said.
     #[error("there are no credentials to log in with")]
     Credentials(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The login was refused.
@@ -102,8 +106,8 @@ pub enum Error {
         /// The broker's close.
         close: Close,
     },
-    /// A queue that was to be declared or consumed from is another connection's (405), or has a consumer that has it exclusively (403).
-    /// The broker closed the channel.
+    /// A queue that was to be declared or consumed from is another connection's (405), or has a
+    /// consumer that has it exclusively (403). The broker closed the channel.
     #[error("queue {queue:?} is taken: {close}")]
     QueueTaken {
         /// The queue.
@@ -140,8 +144,9 @@ pub enum Error {
         /// How.
         source: amqp_codec::Error,
     },
-    /// The broker sent a message over [`max_message_size`](crate::ConnectOptions::max_message_size); the channel was closed
-    /// with 311, and the message, unless it was sent as acknowledged, is in its queue still.
+    /// The broker sent a message over
+    /// [`max_message_size`](crate::ConnectOptions::max_message_size); the channel was closed with
+    /// 311, and the message, unless it was sent as acknowledged, is in its queue still.
     #[error("the broker sent a message of {size} bytes on channel {channel}; the limit is {limit}")]
     MessageTooLarge {
         /// The channel's number.
@@ -151,8 +156,9 @@ pub enum Error {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// The message to publish is over [`max_message_size`](crate::ConnectOptions::max_message_size). Nothing of it was sent,
-    /// and the channel is intact.
+    /// The message to publish is over
+    /// [`max_message_size`](crate::ConnectOptions::max_message_size). Nothing of it was sent, and
+    /// the channel is intact.
     #[error("a message of {size} bytes cannot be published; the limit is {limit}")]
     PublishTooLarge {
         /// Of its body, in bytes.
@@ -170,7 +176,8 @@ pub enum Error {
         /// What came.
         got: &'static str,
     },
-    /// No answer within the call's deadline. The channel stays usable: a late answer is recognised and dropped.
+    /// No answer within the call's deadline. The channel stays usable: a late answer is recognised
+    /// and dropped.
     #[error("no answer to {method} within {after:?}")]
     CallTimeout {
         /// The method called.
@@ -178,21 +185,24 @@ pub enum Error {
         /// The deadline.
         after: Duration,
     },
-    /// There was no room to publish within the publisher's deadline, though the broker does not block. The message was not sent.
+    /// There was no room to publish within the publisher's deadline, though the broker does not
+    /// block. The message was not sent.
     #[error("no room to publish within {after:?}")]
     PublishTimeout {
         /// The deadline.
         after: Duration,
     },
-    /// The broker takes no publishes, and the publisher does not wait for that to end, or not any longer. The message was not sent.
+    /// The broker takes no publishes, and the publisher does not wait for that to end, or not any
+    /// longer. The message was not sent.
     #[error("blocked by the broker: {reason}")]
     Blocked {
         /// The broker's words, such as "low on memory".
         reason: String,
     },
-    /// Not everything was done by the deadline of a drain. A channel or connection has been closed all the same: deliveries that
-    /// were not acked are delivered again, and publishes that were not confirmed may or may not be with the broker. A
-    /// consumer has been cancelled, and what it handed out can still be settled.
+    /// Not everything was done by the deadline of a drain. A channel or connection has been closed
+    /// all the same: deliveries that were not acked are delivered again, and publishes that were
+    /// not confirmed may or may not be with the broker. A consumer has been cancelled, and what it
+    /// handed out can still be settled.
     #[error(
         "not drained within {after:?}: {unacked} deliveries unacked, {unconfirmed} publishes unconfirmed"
     )]
@@ -204,21 +214,23 @@ pub enum Error {
         /// Publishes that were not answered.
         unconfirmed: usize,
     },
-    /// The connection was lost and is being recovered. Calls wait for that until their deadline; this is what the call that
-    /// was under way is told when there is no better reason.
+    /// The connection was lost and is being recovered. Calls wait for that until their deadline;
+    /// this is what the call that was under way is told when there is no better reason.
     #[error("the connection is being recovered")]
     Recovering,
-    /// The connection was lost before the broker confirmed the publish: it may or may not have the message.
+    /// The connection was lost before the broker confirmed the publish: it may or may not have the
+    /// message.
     #[error("lost before it was confirmed")]
     PublishLost(#[source] Box<Error>),
-    /// The delivery came over a connection that was lost, or before the channel was opened again: the broker has taken it back
-    /// and delivers it anew. Nothing was sent.
+    /// The delivery came over a connection that was lost, or before the channel was opened again:
+    /// the broker has taken it back and delivers it anew. Nothing was sent.
     #[error("the delivery on channel {channel} is of a connection that was lost; it comes again")]
     StaleDelivery {
         /// The channel's number.
         channel: u16,
     },
-    /// A part of the transaction was done before the connection was lost, which undid it; the rest has been rolled back.
+    /// A part of the transaction was done before the connection was lost, which undid it; the rest
+    /// has been rolled back.
     #[error("the transaction on channel {channel} was lost with the connection, and is rolled back")]
     TransactionLost {
         /// The channel's number.
@@ -241,8 +253,9 @@ pub enum Error {
         /// channel_max as agreed on.
         limit: u16,
     },
-    /// The broker sent the consumer far more than its [prefetch](crate::ConsumeOptions::prefetch) allows: over twice as many and 64
-    /// were unsettled. The consumer was cancelled, and what it was given can be settled; the channel goes on.
+    /// The broker sent the consumer far more than its [prefetch](crate::ConsumeOptions::prefetch)
+    /// allows: over twice as many and 64 were unsettled. The consumer was cancelled, and what it
+    /// was given can be settled; the channel goes on.
     #[error(
         "consumer {tag:?} on channel {channel} has {unsettled} unsettled deliveries with a prefetch of {prefetch}"
     )]
@@ -283,13 +296,14 @@ impl Close {
 }
 
 impl Close {
-    /// The end of the words of RabbitMQ and LavinMQ for a queue with an exclusive consumer.
+    /// How RabbitMQ and LavinMQ end their text about a queue with an exclusive consumer.
     const IN_USE: &str = "in exclusive use";
 
     fn is_of_taken_queue(&self) -> bool {
         match self.code {
             ReplyCode::RESOURCE_LOCKED => true,
-            // Words that were cut off, for a long name, begin otherwise than those of missing permissions do.
+            // A text that is cut because of a long name still begins differently from that for
+            // missing permissions.
             ReplyCode::ACCESS_REFUSED => {
                 let is_cut_off = self.text.len() >= ShortString::MAX;
                 self.text.ends_with(Self::IN_USE)
@@ -299,7 +313,8 @@ impl Close {
         }
     }
 
-    /// Tells whether what it says may be about this queue: of several calls under way on a channel each is told of its end.
+    /// Tells whether the close may be about this queue. Several calls of a channel may wait, and
+    /// each is told of its end.
     fn may_be_about(&self, queue: &str) -> bool {
         let quoted = self.text.split_once('\'').map(|(_, rest)| rest);
         quoted.is_none_or(|rest| {
@@ -310,7 +325,7 @@ impl Close {
 
 impl fmt::Display for Close {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Brokers begin the text with the code's name: say it once.
+        // Brokers begin the text with the code's name, which is shown once.
         match self.code.name() {
             Some(name) if !self.text.starts_with(name) => write!(f, "{} {name} {}", self.code.0, self.text)?,
             _ => write!(f, "{} {}", self.code.0, self.text)?,
@@ -340,13 +355,14 @@ impl Error {
         self.close().map(|close| close.code)
     }
 
-    /// Tells whether the broker refused something because a queue is exclusively another connection's (405), or a consumer's (403, which stands
-    /// for missing permissions as well). It may let go.
+    /// Tells whether the broker refused something because a queue is exclusively another
+    /// connection's (405), or a consumer's (403, which stands for missing permissions as well). It
+    /// may let go.
     pub fn is_taken(&self) -> bool {
         self.close().is_some_and(Close::is_of_taken_queue)
     }
 
-    /// As a refusal of what was to be done with this queue.
+    /// The error with the queue's name, if it is a refusal of an operation on this queue.
     pub(crate) fn about_queue(self, queue: &str) -> Self {
         match self {
             Error::ChannelClosed { close, .. } if close.is_of_taken_queue() && close.may_be_about(queue) => {
@@ -380,7 +396,8 @@ impl Error {
         )
     }
 
-    /// Whether the error is of one channel alone, or of what was to be sent on it: the connection can go on.
+    /// Tells whether the error concerns one channel or what was to be sent on it, so that the
+    /// connection stays open.
     pub(crate) fn is_channel_error(&self) -> bool {
         matches!(
             self,
@@ -391,12 +408,12 @@ impl Error {
         )
     }
 
-    /// Tells whether the broker closed the channel for this method, or does not say for what.
+    /// Tells whether the broker closed the channel for this method, or does not name the method.
     pub(crate) fn may_be_of(&self, method: MethodId) -> bool {
         self.close().is_none_or(|close| close.method.is_none_or(|named| named == method))
     }
 
-    /// The transport ended without a word.
+    /// The transport ended without a close.
     pub(crate) fn end_of_stream() -> Self {
         let closed = io::Error::new(io::ErrorKind::UnexpectedEof, "the broker closed the socket");
         Error::ConnectionLost(Arc::new(closed))
@@ -407,7 +424,7 @@ impl Error {
 mod tests {
     use super::*;
 
-    /// Of each kind of error that has a source, one; a kind that is added is to be put among these or those.
+    /// One error of each kind that has a source; a new kind has to be added here or to the others.
     fn with_sources() -> Vec<Error> {
         let io = || Arc::new(io::Error::other("the cause"));
         let address = || "a.example:5672".to_owned();

@@ -16,15 +16,17 @@ pub enum Event {
     Blocked(String),
     /// The broker takes publishes again.
     Unblocked,
-    /// A delivery of this channel has been held unacked for long. RabbitMQ closes the channel after 30 minutes by default
-    /// (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>). Told once a delivery, while heartbeats are on.
+    /// A delivery of this channel has been held unacked for long. RabbitMQ closes the channel after
+    /// 30 minutes by default (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>).
+    /// Told once a delivery, while heartbeats are on.
     DeliveryHeld {
         /// The channel's number.
         channel: u16,
         /// For how long the oldest one.
         held: Duration,
     },
-    /// A channel was closed by the broker, or by this side for what the broker sent on it. The connection goes on.
+    /// A channel was closed by the broker, or by this side for what the broker sent on it. The
+    /// connection goes on.
     ChannelClosed {
         /// The channel's number.
         channel: u16,
@@ -40,7 +42,8 @@ pub enum Event {
         /// The pause before it.
         delay: Duration,
     },
-    /// An attempt to connect again failed; unless the connection ends for it, there will be another.
+    /// An attempt to connect again failed; unless the connection ends for it, there will be
+    /// another.
     NotConnected {
         /// Which attempt.
         attempt: u32,
@@ -49,8 +52,8 @@ pub enum Event {
     },
     /// The connection is as it was before it was lost, but for what the report says.
     Recovered(Arc<Recovered>),
-    /// The broker keeps for the lost connection what that had to itself: a queue, or the exclusive use of one. It is tried again
-    /// after this pause. Told before each attempt.
+    /// The broker keeps for the lost connection what that had to itself: a queue, or the exclusive
+    /// use of one. It is tried again after this pause. Told before each attempt.
     Held {
         /// What, in words: `queue "jobs"`, `consumer "ctag-1" of queue "jobs"`.
         what: String,
@@ -96,10 +99,11 @@ pub struct Recovered {
     pub channels: usize,
     /// Consumers begun again.
     pub consumers: usize,
-    /// Publishes that were made again, for publishers with [`republish`](crate::Publisher::republish).
+    /// Publishes that were made again, for publishers with
+    /// [`republish`](crate::Publisher::republish).
     pub republished: usize,
-    /// Publishes that nobody knows of whether the broker has them: their [`Confirm`](crate::Confirm) says
-    /// [`Error::PublishLost`].
+    /// Publishes that nobody knows of whether the broker has them: their
+    /// [`Confirm`](crate::Confirm) says [`Error::PublishLost`].
     pub lost: usize,
     /// Queues that the broker had named, and has named anew.
     pub renamed: Vec<Renamed>,
@@ -156,16 +160,17 @@ pub enum State {
 #[derive(Debug)]
 pub struct Events {
     receiver: broadcast::Receiver<Arc<Event>>,
-    /// Why the connection had ended when this was made.
+    /// Why the connection had ended before this was created.
     ended: Option<Error>,
     is_over: bool,
 }
 
-/// Events kept for a listener that does not take them. The room for them is there from the start, so that each is kept by reference.
+/// How many events are kept for a slow listener. The memory for them is allocated at the start, and
+/// each event is stored by reference.
 pub(crate) const KEPT: usize = 64;
 
 impl Events {
-    /// `ended` is asked for after the receiver was made, so that the end is seen one way or the other.
+    /// `ended` is called after the receiver was created, so that the end cannot be missed.
     pub(crate) fn new(receiver: broadcast::Receiver<Arc<Event>>, ended: Option<Error>) -> Self {
         Events { receiver, ended, is_over: false }
     }
@@ -196,7 +201,7 @@ impl Events {
         }
     }
 
-    /// What is there without waiting.
+    /// An event that is available without waiting.
     fn kept(&mut self) -> Option<Event> {
         loop {
             match self.receiver.try_recv() {

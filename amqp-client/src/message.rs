@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 pub struct Message {
     body: Bytes,
     properties: Properties,
-    /// Written in place of the properties, where they are passed on. In a box, for a message is moved several times on its way.
+    /// The encoded properties of a message that is passed on, which replace the others. They are
+    /// boxed, because a message is moved several times.
     encoded: Option<Box<EncodedProperties>>,
 }
 
@@ -27,7 +28,8 @@ impl Message {
     /// With this body and no properties: a transient message.
     #[inline]
     pub fn new(body: impl Into<Bytes>) -> Self {
-        // The body first: what comes before it, which may unwind, is built elsewhere and moved.
+        // The body comes first: a conversion that may panic would force the compiler to build the
+        // rest elsewhere and move it.
         let body = body.into();
         Message { body, properties: Properties::default(), encoded: None }
     }
@@ -39,8 +41,9 @@ impl Message {
         Message { body, properties, encoded: None }
     }
 
-    /// With this body, and properties that are passed on as the bytes they are: they are neither read nor checked, and may be such as
-    /// cannot be read here. [`properties`](Self::properties) are empty; what is set later takes the place of all of them.
+    /// With this body, and properties that are passed on as the bytes they are: they are neither
+    /// read nor checked, and may be such as cannot be read here. [`properties`](Self::properties)
+    /// are empty; what is set later takes the place of all of them.
     pub fn with_encoded_properties(body: impl Into<Bytes>, properties: EncodedProperties) -> Self {
         Message { encoded: Some(Box::new(properties)), ..Message::new(body) }
     }
@@ -52,7 +55,8 @@ impl Message {
         self
     }
 
-    /// MIME type of the body; a literal, kept without allocating. For other text set [`properties_mut`](Self::properties_mut).
+    /// MIME type of the body; a literal, kept without allocating. For other text set
+    /// [`properties_mut`](Self::properties_mut).
     ///
     /// # Panics
     /// When the literal is longer than 255 bytes.
@@ -136,8 +140,9 @@ impl Message {
     }
 }
 
-/// Frees the properties that were passed on as bytes. It is rare, and apart, and does not take the message: setters that are inlined, and never
-/// give its address away, write into it where it is, where it would be copied at each.
+/// Frees the encoded properties. This is rare, and a separate function that does not take the
+/// message, so that inlined setters, which never expose its address, write into it in place instead
+/// of copying it.
 #[cold]
 fn forget(_: Box<EncodedProperties>) {}
 

@@ -18,7 +18,8 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// From a `traceparent`, `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`; `None` when it is none.
+    /// From a `traceparent`, `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`; `None` when
+    /// it is none.
     #[must_use]
     pub fn new(traceparent: &str) -> Option<Self> {
         let mut parts = traceparent.split('-');
@@ -53,9 +54,11 @@ impl TraceContext {
         self.traceparent.get(3..35).unwrap_or_default()
     }
 
-    /// That of the message whose handler is running: what a handler publishes, calls and notifies carries it on, unless
-    /// [`TransportOptions::trace_context`](crate::TransportOptions::trace_context) gives another. `None` outside handlers, and in the tasks
-    /// that a handler spawns, to which [`scope`](Self::scope) hands it on.
+    /// That of the message whose handler is running: what a handler publishes, calls and notifies
+    /// carries it on, unless
+    /// [`TransportOptions::trace_context`](crate::TransportOptions::trace_context) gives another.
+    /// `None` outside handlers, and in the tasks that a handler spawns, to which
+    /// [`scope`](Self::scope) hands it on.
     #[must_use]
     pub fn current() -> Option<Self> {
         HANDLED.try_with(Option::clone).ok().flatten()
@@ -117,8 +120,8 @@ impl TraceSource {
     }
 }
 
-/// The message with the present context, that of its source before that of the message being handled; `None` when it carries one, or
-/// there is none.
+/// The message with the present context, that of its source before that of the message being
+/// handled; `None` when it carries one, or there is none.
 pub(crate) fn mark(source: Option<&TraceSource>, message: &Message) -> Result<Option<Message>, Error> {
     let is_handling = || HANDLED.try_with(Option::is_some).unwrap_or(false);
     if source.is_none() && !is_handling() {

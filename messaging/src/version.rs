@@ -27,8 +27,8 @@ impl Version {
         self
     }
 
-    /// Whether who implements this version understands `requested`: the same major, and a minor (and at the same minor a
-    /// revision) that is not later.
+    /// Whether who implements this version understands `requested`: the same major, and a minor
+    /// (and at the same minor a revision) that is not later.
     #[must_use]
     pub fn supports(&self, requested: Version) -> bool {
         self.major == requested.major && (requested.minor, requested.revision) <= (self.minor, self.revision)

@@ -1,4 +1,4 @@
-//! How to connect: values only, nothing here connects.
+//! The options of a connection. Nothing here connects.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     proto::{connection::Limits, link::Window},
 };
 
-/// How to connect. Every option has a default; see its setter.
+/// The options of a connection. Every option has a default; see its setter.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
     pub(crate) name: Option<String>,
@@ -24,7 +24,7 @@ pub struct ConnectOptions {
     pub(crate) frame_max: u32,
     pub(crate) connect_timeout: Duration,
     pub(crate) call_timeout: Duration,
-    /// None when nothing was said of it.
+    /// `None` unless it was set.
     pub(crate) tls: Option<TlsOptions>,
     pub(crate) mechanisms: Vec<Mechanism>,
     pub(crate) credentials: Option<Provider>,
@@ -72,9 +72,9 @@ impl ConnectOptions {
         self
     }
 
-    /// Anything else to tell the broker of this client, shown by its tools; `product`, `version` and `platform` stand for
-    /// this library unless they are set. `capabilities` are always this library's, and `connection_name` is
-    /// [`name`](Self::name).
+    /// Anything else to tell the broker of this client, shown by its tools; `product`, `version`
+    /// and `platform` stand for this library unless they are set. `capabilities` are always this
+    /// library's, and `connection_name` is [`name`](Self::name).
     ///
     /// # Errors
     /// [`Error::Invalid`] for a key over 255 bytes or nesting over 32.
@@ -83,28 +83,31 @@ impl ConnectOptions {
         Ok(self)
     }
 
-    /// Signs of life are sent after half of this, and two of it without any from the broker end the connection. Whole
-    /// seconds, rounded up; zero is off. Default 60 s; the smaller of this and the broker's wish holds.
+    /// Signs of life are sent after half of this, and two of it without any from the broker end the
+    /// connection. Whole seconds, rounded up; zero is off. Default 60 s; the smaller of this and
+    /// the broker's wish holds.
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.heartbeat = interval;
         self
     }
 
-    /// The highest channel number. Default 2047; the smaller of this and the broker's holds; 0 leaves it to the broker.
+    /// The highest channel number. Default 2047; the smaller of this and the broker's holds; 0
+    /// leaves it to the broker.
     pub fn channel_max(mut self, channels: u16) -> Self {
         self.channel_max = channels;
         self
     }
 
-    /// The largest frame in bytes. Default 131072; the smaller of this and the broker's holds; 0 leaves it to the broker. Headers of
-    /// messages are read up to 1 MiB in any case, for RabbitMQ sends them as large as they were published.
+    /// The largest frame in bytes. Default 131072; the smaller of this and the broker's holds; 0
+    /// leaves it to the broker. Headers of messages are read up to 1 MiB in any case, for RabbitMQ
+    /// sends them as large as they were published.
     pub fn frame_max(mut self, bytes: u32) -> Self {
         self.frame_max = bytes;
         self
     }
 
-    /// Deadline for everything until the connection is open: name look-up, TCP, TLS and handshake, of all hosts together.
-    /// Default 10 s.
+    /// Deadline for everything until the connection is open: name look-up, TCP, TLS and handshake,
+    /// of all hosts together. Default 10 s.
     pub fn connect_timeout(mut self, deadline: Duration) -> Self {
         self.connect_timeout = deadline;
         self
@@ -116,29 +119,32 @@ impl ConnectOptions {
         self
     }
 
-    /// How to speak TLS with `amqps`. Default: as [`TlsOptions::new`]. Without the feature `tls` of this crate every attempt to
-    /// connect to a host with these is [`TlsError::NotCompiled`](crate::TlsError::NotCompiled).
+    /// How to speak TLS with `amqps`. Default: as [`TlsOptions::new`]. Without the feature `tls` of
+    /// this crate every attempt to connect to a host with these is
+    /// [`TlsError::NotCompiled`](crate::TlsError::NotCompiled).
     pub fn tls(mut self, tls: TlsOptions) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// The mechanisms to log in with, in order of preference: the first that the broker offers is taken. Default PLAIN, then
-    /// AMQPLAIN. The `auth_mechanism` of a URI comes before these.
+    /// The mechanisms to log in with, in order of preference: the first that the broker offers is
+    /// taken. Default PLAIN, then AMQPLAIN. The `auth_mechanism` of a URI comes before these.
     pub fn mechanisms(mut self, mechanisms: impl IntoIterator<Item = Mechanism>) -> Self {
         self.mechanisms = mechanisms.into_iter().collect();
         self
     }
 
-    /// Asks for user and password at each connect, instead of taking them from the URI; and when they expire, again in time,
-    /// to give the broker the new password with `connection.update-secret`. A provider that fails then is asked again, after
-    /// a twentieth of the time they were good for, 1 s to 60 s. Default: the URI's.
+    /// Asks for user and password at each connect, instead of taking them from the URI; and when
+    /// they expire, again in time, to give the broker the new password with
+    /// `connection.update-secret`. A provider that fails then is asked again, after a twentieth of
+    /// the time they were good for, 1 s to 60 s. Default: the URI's.
     pub fn credentials_from(mut self, provider: impl CredentialsProvider) -> Self {
         self.credentials = Some(Provider(Arc::new(provider)));
         self
     }
 
-    /// Tries several hosts in random order, so that many clients spread over them. Default: in the order given.
+    /// Tries several hosts in random order, so that many clients spread over them. Default: in the
+    /// order given.
     pub fn shuffle_hosts(mut self, shuffle: bool) -> Self {
         self.shuffle_hosts = shuffle;
         self
@@ -160,38 +166,43 @@ impl ConnectOptions {
         self
     }
 
-    /// Outgoing bytes over which publishes wait. Default 256 KiB. As much again may be on its way to the socket.
+    /// Outgoing bytes over which publishes wait. Default 256 KiB. As much again may be on its way
+    /// to the socket.
     pub fn write_buffer(mut self, bytes: usize) -> Self {
         self.limits.write_buffer = bytes.max(1);
         self
     }
 
-    /// Unconfirmed publishes of one channel over which publishes wait. Default 65536. Each that the broker has not answered counts,
-    /// in whatever order it answers; one whose [`Confirm`](crate::Confirm) was given up does not.
+    /// Unconfirmed publishes of one channel over which publishes wait. Default 65536. Each that the
+    /// broker has not answered counts, in whatever order it answers; one whose
+    /// [`Confirm`](crate::Confirm) was given up does not.
     pub fn confirm_window(mut self, publishes: usize) -> Self {
         self.limits.window.publishes = publishes.max(1);
         self
     }
 
-    /// Bytes of unconfirmed bodies of one channel over which publishes wait. Default 64 MiB. One message may always be under
-    /// way, however large.
+    /// Bytes of unconfirmed bodies of one channel over which publishes wait. Default 64 MiB. One
+    /// message may always be under way, however large.
     pub fn confirm_window_bytes(mut self, bytes: u64) -> Self {
         self.limits.window.bytes = bytes.max(1);
         self
     }
 
-    /// After so long with a delivery that is not acked, [`Event::DeliveryHeld`](crate::Event::DeliveryHeld) tells of it. Default
-    /// 25 minutes, five before RabbitMQ closes the channel.
+    /// After so long with a delivery that is not acked,
+    /// [`Event::DeliveryHeld`](crate::Event::DeliveryHeld) tells of it. Default 25 minutes, five
+    /// before RabbitMQ closes the channel.
     pub fn warn_unacked_after(mut self, held: Duration) -> Self {
         self.limits.warn_unacked_after = held;
         self
     }
 
-    /// Bytes of deliveries to consumers without acknowledgement or prefetch that may wait for their user. Default 16 MiB.
+    /// Bytes of deliveries to consumers without acknowledgement or prefetch that may wait for their
+    /// user. Default 16 MiB.
     ///
-    /// Over that the connection reads no more until some are taken, so the broker waits too; so do the answers to calls and
-    /// confirms behind them, of all channels. Who processes such deliveries must not wait for an answer on the same
-    /// connection meanwhile. Deliveries to consumers with a prefetch count in [`inbox_limit`](Self::inbox_limit) alone.
+    /// Over that the connection reads no more until some are taken, so the broker waits too; so do
+    /// the answers to calls and confirms behind them, of all channels. Who processes such
+    /// deliveries must not wait for an answer on the same connection meanwhile. Deliveries to
+    /// consumers with a prefetch count in [`inbox_limit`](Self::inbox_limit) alone.
     pub fn delivery_buffer(mut self, bytes: usize) -> Self {
         self.limits.delivery_buffer = bytes;
         self
@@ -200,9 +211,10 @@ impl ConnectOptions {
     /// Bytes of deliveries that may wait for their user, of all consumers together, those that
     /// [`delivery_buffer`](Self::delivery_buffer) is for among them. Default 128 MiB.
     ///
-    /// Over that the connection reads no more until some are taken, while heartbeats go on; so the answers to calls and confirms
-    /// wait too. A broker that keeps to the prefetch need never get there: who waits for answers on the same connection while a
-    /// delivery is processed sets a prefetch with which less than this can wait, or a higher limit.
+    /// Over that the connection reads no more until some are taken, while heartbeats go on; so the
+    /// answers to calls and confirms wait too. A broker that keeps to the prefetch need never get
+    /// there: who waits for answers on the same connection while a delivery is processed sets a
+    /// prefetch with which less than this can wait, or a higher limit.
     pub fn inbox_limit(mut self, bytes: usize) -> Self {
         self.limits.inboxes = bytes;
         self
@@ -210,10 +222,12 @@ impl ConnectOptions {
 
     /// The largest body in either direction, in bytes. Default 64 MiB.
     ///
-    /// One to be published that is larger is refused with [`Error::PublishTooLarge`] before a byte of it is queued; the
-    /// channel is intact. One that the broker sends is judged by its content header, before any of it is kept: it ends its
-    /// channel with [`Error::MessageTooLarge`], and the other channels go on. Unacknowledged, it stays in its queue, and the
-    /// next consumer is offered it again; one that [wants no body](crate::ConsumeOptions::withhold_bodies_over) over a limit can settle it. A broker has a limit of its own, which closes the channel with 406.
+    /// One to be published that is larger is refused with [`Error::PublishTooLarge`] before a byte
+    /// of it is queued; the channel is intact. One that the broker sends is judged by its content
+    /// header, before any of it is kept: it ends its channel with [`Error::MessageTooLarge`], and
+    /// the other channels go on. Unacknowledged, it stays in its queue, and the next consumer is
+    /// offered it again; one that [wants no body](crate::ConsumeOptions::withhold_bodies_over) over
+    /// a limit can settle it. A broker has a limit of its own, which closes the channel with 406.
     pub fn max_message_size(mut self, bytes: u64) -> Self {
         self.limits.max_message_size = bytes;
         self

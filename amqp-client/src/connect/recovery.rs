@@ -4,27 +4,35 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use crate::{channel::Channel, error::Result, runtime::backoff::Backoff};
 
-/// How a connection is recovered when it was lost; see [`ConnectOptions::recovery`](crate::ConnectOptions::recovery).
+/// How a connection is recovered when it was lost; see
+/// [`ConnectOptions::recovery`](crate::ConnectOptions::recovery).
 ///
 /// What is recovered, once a broker is reached again:
-/// - exchanges, queues and bindings that were declared over the connection and were not deleted, auto-deleted ones not after
-///   their last consumer or binding has gone. A queue that the broker had named gets a new name, which its bindings and consumers
-///   follow; [`Event::Recovered`](crate::Event::Recovered) tells it. One that fails stops no other.
-/// - channels, with their prefetch, confirm or transaction mode, and consumers. Handles stay what they are. A consumer of a
-///   stream begins where its options say again, or [goes on where it was](crate::ConsumeOptions::resume_stream).
+/// - exchanges, queues and bindings that were declared over the connection and were not deleted,
+///   auto-deleted ones not after their last consumer or binding has gone. A queue that the broker
+///   had named gets a new name, which its bindings and consumers follow;
+///   [`Event::Recovered`](crate::Event::Recovered) tells it. One that fails stops no other.
+/// - channels, with their prefetch, confirm or transaction mode, and consumers. Handles stay what
+///   they are. A consumer of a stream begins where its options say again, or [goes on where it
+///   was](crate::ConsumeOptions::resume_stream).
 ///
-/// A broker that has not noticed the loss keeps what the lost connection had to itself: exclusive queues with names of their own
-/// (405), and queues with an [exclusive](crate::ConsumeOptions::exclusive) consumer (403). Those are tried again, with pauses of
-/// 200 ms to 10 s, until it lets go, while all else goes on ([`Event::Held`](crate::Event::Held)); their consumers wait. See
+/// A broker that has not noticed the loss keeps what the lost connection had to itself: exclusive
+/// queues with names of their own (405), and queues with an
+/// [exclusive](crate::ConsumeOptions::exclusive) consumer (403). Those are tried again, with pauses
+/// of 200 ms to 10 s, until it lets go, while all else goes on
+/// ([`Event::Held`](crate::Event::Held)); their consumers wait. See
 /// [`wait_for_release`](Self::wait_for_release).
 ///
-/// Meanwhile calls and publishes wait, each until its deadline. A call that was under way fails with the reason; a publish that
-/// was not confirmed resolves to [`Error::PublishLost`](crate::Error::PublishLost), or is made again
-/// ([`Publisher::republish`](crate::Publisher::republish)). A delivery of the lost connection cannot be acked any more
-/// ([`Error::StaleDelivery`](crate::Error::StaleDelivery)): it comes again, flagged as redelivered.
+/// Meanwhile calls and publishes wait, each until its deadline. A call that was under way fails
+/// with the reason; a publish that was not confirmed resolves to
+/// [`Error::PublishLost`](crate::Error::PublishLost), or is made again
+/// ([`Publisher::republish`](crate::Publisher::republish)). A delivery of the lost connection
+/// cannot be acked any more ([`Error::StaleDelivery`](crate::Error::StaleDelivery)): it comes
+/// again, flagged as redelivered.
 ///
-/// Whatever ended the connection is recovered from, but its user's own close. A refused login or virtual host, and what lies on
-/// this side, such as a certificate that cannot be read, end it at once.
+/// Whatever ended the connection is recovered from, but its user's own close. A refused login or
+/// virtual host, and what lies on this side, such as a certificate that cannot be read, end it at
+/// once.
 #[derive(Clone, Debug)]
 pub struct Recovery {
     pub(crate) backoff: Backoff,
@@ -62,8 +70,8 @@ impl Recovery {
         self
     }
 
-    /// Gives up after so many attempts in a row: the connection ends with [`Error::NotRecovered`](crate::Error::NotRecovered).
-    /// Default: never.
+    /// Gives up after so many attempts in a row: the connection ends with
+    /// [`Error::NotRecovered`](crate::Error::NotRecovered). Default: never.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = Some(attempts);
         self
@@ -76,31 +84,34 @@ impl Recovery {
         self
     }
 
-    /// Whether the first connect is tried again too, within the same limits, for a broker that may not be there yet. Default: it
-    /// is not.
+    /// Whether the first connect is tried again too, within the same limits, for a broker that may
+    /// not be there yet. Default: it is not.
     pub fn first_connect(mut self, retry: bool) -> Self {
         self.first_connect = retry;
         self
     }
 
-    /// Whether a channel that the broker closes for an error is opened again, with its modes and consumers: after a 406 for a
-    /// delivery that was held for too long, for instance. Calls under way fail with the error, and unconfirmed publishes are
-    /// lost, for one of them may have caused it. Default: the channel ends.
+    /// Whether a channel that the broker closes for an error is opened again, with its modes and
+    /// consumers: after a 406 for a delivery that was held for too long, for instance. Calls under
+    /// way fail with the error, and unconfirmed publishes are lost, for one of them may have caused
+    /// it. Default: the channel ends.
     pub fn reopen_channels(mut self, reopen: bool) -> Self {
         self.reopen_channels = reopen;
         self
     }
 
-    /// For how long, since the connection is back, what the broker keeps for the lost one is tried again. After that it is
-    /// [not restored](crate::Event::NotRestored), and consumers of it end with the broker's refusal; zero is at once. Default 5
-    /// minutes, for a broker with RabbitMQ's heartbeats of 60 s notices a loss within three.
+    /// For how long, since the connection is back, what the broker keeps for the lost one is tried
+    /// again. After that it is [not restored](crate::Event::NotRestored), and consumers of it end
+    /// with the broker's refusal; zero is at once. Default 5 minutes, for a broker with RabbitMQ's
+    /// heartbeats of 60 s notices a loss within three.
     pub fn wait_for_release(mut self, deadline: Duration) -> Self {
         self.wait_for_release = deadline;
         self
     }
 
-    /// Sets up exchanges, queues and bindings by the user's own code instead of what was recorded. It is given a channel for it,
-    /// which is closed after; other channels and consumers are recovered then. When it fails, the attempt has failed.
+    /// Sets up exchanges, queues and bindings by the user's own code instead of what was recorded.
+    /// It is given a channel for it, which is closed after; other channels and consumers are
+    /// recovered then. When it fails, the attempt has failed.
     pub fn setup<F, Fut>(mut self, setup: F) -> Self
     where
         F: Fn(Channel) -> Fut + Send + Sync + 'static,
@@ -110,8 +121,8 @@ impl Recovery {
         self
     }
 
-    /// The pause before the next attempt, after so many in a row and so much time; `None` when the limits leave none. For whoever
-    /// tries by these rules what the connection itself does not.
+    /// The pause before the next attempt, after so many in a row and so much time; `None` when the
+    /// limits leave none. For whoever tries by these rules what the connection itself does not.
     pub fn next_pause(&self, attempts: u32, elapsed: Duration) -> Option<Duration> {
         self.goes_on(attempts, elapsed).then(|| self.backoff.pause(attempts.saturating_add(1)))
     }

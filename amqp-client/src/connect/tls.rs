@@ -1,4 +1,4 @@
-//! TLS: what to trust, and who to be.
+//! TLS: what to trust, and which identity to present.
 
 #[cfg(feature = "tls")]
 mod any_certificate;
@@ -16,9 +16,10 @@ use zeroize::Zeroizing;
 #[cfg(feature = "tls")]
 use crate::connect::uri::Uri;
 
-/// How to speak TLS, 1.2 or 1.3. All defaults: the system's certificate authorities, the broker's name verified, no client
-/// certificate. Used for `amqps`; the parameters of a URI come before these. Without the feature `tls` of this crate, to
-/// connect with these is [`TlsError::NotCompiled`](crate::TlsError::NotCompiled).
+/// How to speak TLS, 1.2 or 1.3. All defaults: the system's certificate authorities, the broker's
+/// name verified, no client certificate. Used for `amqps`; the parameters of a URI come before
+/// these. Without the feature `tls` of this crate, to connect with these is
+/// [`TlsError::NotCompiled`](crate::TlsError::NotCompiled).
 ///
 /// Files are read at each connect, so that a renewed certificate is used by the next connection.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +32,7 @@ pub struct TlsOptions {
     accept_any: bool,
 }
 
-/// Where PEM comes from.
+/// The source of PEM data.
 #[derive(Clone)]
 #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only TLS reads it"))]
 enum Pem {
@@ -57,8 +58,9 @@ impl TlsOptions {
         self
     }
 
-    /// Show this client certificate: PEM files of the chain, the client's own first, and of its key. Both may be one file. The key
-    /// is not encrypted ([`TlsError::EncryptedKey`](crate::TlsError::EncryptedKey)).
+    /// Show this client certificate: PEM files of the chain, the client's own first, and of its
+    /// key. Both may be one file. The key is not encrypted
+    /// ([`TlsError::EncryptedKey`](crate::TlsError::EncryptedKey)).
     pub fn identity_files(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.identity = Some((Pem::File(certificate.into()), Pem::File(key.into())));
         self
@@ -70,7 +72,8 @@ impl TlsOptions {
         self
     }
 
-    /// The name to ask the broker for (SNI) and to verify its certificate against. Default: the host of the URI.
+    /// The name to ask the broker for (SNI) and to verify its certificate against. Default: the
+    /// host of the URI.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
         self
@@ -82,14 +85,15 @@ impl TlsOptions {
         self
     }
 
-    /// Takes whatever certificate the broker shows, from whomever, for whichever name: anyone on the way can be the broker
-    /// then, and read the password. For tests.
+    /// Takes whatever certificate the broker shows, from whomever, for whichever name: anyone on
+    /// the way can be the broker then, and read the password. For tests.
     pub fn danger_accept_any_certificate(mut self, accept: bool) -> Self {
         self.accept_any = accept;
         self
     }
 
-    /// With the parameters of a URI (<https://www.rabbitmq.com/docs/uri-query-parameters>) before these.
+    /// Applies the parameters of a URI (<https://www.rabbitmq.com/docs/uri-query-parameters>),
+    /// which take precedence.
     #[cfg(feature = "tls")]
     pub(crate) fn with_parameters_of(&self, uri: &Uri) -> Self {
         let mut options = self.clone();
@@ -127,7 +131,7 @@ impl Pem {
     }
 }
 
-/// Not the bytes, which may be a key.
+/// The bytes are not shown, since they may be a key.
 impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.place())

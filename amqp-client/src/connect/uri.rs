@@ -11,13 +11,15 @@ use crate::{
 
 /// Where a broker is and who is asking: `amqp://user:password@host:port/vhost?heartbeat=10`.
 ///
-/// Defaults: user and password `guest`, host `localhost`, port 5672 (`amqps`: 5671), virtual host `/`. A missing and an
-/// empty path (`amqp://host`, `amqp://host/`) both mean `/`: the specification has an empty name for the latter, but no
-/// broker has such a virtual host, and pika, kombu and oslo.messaging read it as `/` too.
-/// Several hosts, `amqps://a.example,b.example:5673/prod`, are read by [`parse_list`](Uri::parse_list); one login, virtual
-/// host and set of parameters holds for all. `Debug` and `Display` leave the password out.
+/// Defaults: user and password `guest`, host `localhost`, port 5672 (`amqps`: 5671), virtual host
+/// `/`. A missing and an empty path (`amqp://host`, `amqp://host/`) both mean `/`: the
+/// specification has an empty name for the latter, but no broker has such a virtual host, and pika,
+/// kombu and oslo.messaging read it as `/` too. Several hosts,
+/// `amqps://a.example,b.example:5673/prod`, are read by [`parse_list`](Uri::parse_list); one login,
+/// virtual host and set of parameters holds for all. `Debug` and `Display` leave the password out.
 ///
-/// Parameters, as on <https://www.rabbitmq.com/docs/uri-query-parameters>; each comes before the option of the same meaning:
+/// Parameters, as on <https://www.rabbitmq.com/docs/uri-query-parameters>; each comes before the
+/// option of the same meaning:
 ///
 /// | parameter | value |
 /// |---|---|
@@ -32,7 +34,8 @@ use crate::{
 /// | `verify` | `verify_peer`, which is the default, or `verify_none`, which lets anyone be the broker |
 #[derive(Clone, PartialEq, Eq)]
 pub struct Uri {
-    /// `amqps`: connecting is [`TlsError::NotCompiled`](crate::TlsError::NotCompiled) without the feature `tls` of this crate.
+    /// `amqps`: connecting is [`TlsError::NotCompiled`](crate::TlsError::NotCompiled) without the
+    /// feature `tls` of this crate.
     pub tls: bool,
     /// The user name.
     pub user: String,
@@ -102,7 +105,8 @@ impl Uri {
         }
     }
 
-    /// Reads a URI with one host or several, separated by commas: a URI for each, in order; at least one.
+    /// Reads a URI with one host or several, separated by commas: a URI for each, in order; at
+    /// least one.
     ///
     /// # Errors
     /// As [`parse`](Self::parse).
@@ -122,7 +126,8 @@ impl Uri {
 
         let (rest, query) = split_once_or_end(rest, '?');
         let (authority, path) = split_once_or_end(rest, '/');
-        // Else part of a password would be taken for a host, a port or the path: resolved, or repeated in the error.
+        // Otherwise a part of a password would be taken for a host, a port or the path, and be
+        // resolved or shown in an error.
         if [path, query].into_iter().flatten().any(|part| part.contains('@')) {
             return Err(invalid(
                 "there is an @ behind a / or ?: those in a user name or password are written with %2F and %3F, \
@@ -157,7 +162,7 @@ impl Uri {
     /// Takes the login off the front; returns the hosts.
     fn read_login<'a>(&mut self, authority: &'a str) -> Result<&'a str> {
         let Some((userinfo, hosts)) = authority.rsplit_once('@') else { return Ok(authority) };
-        // Else a host would be taken for part of a password.
+        // Otherwise a host would be taken for part of a password.
         if userinfo.contains('@') && userinfo.contains(',') {
             return Err(invalid("all hosts share one login, before the first: user:password@host,host"));
         }
@@ -176,8 +181,8 @@ impl Uri {
         } else if !may_be_empty {
             return Err(invalid("a host in the list is empty"));
         }
-        // As RFC 3986 has it (section 3.2.3), an empty port is the scheme's own. What is no port may be a password that lost
-        // its host.
+        // By RFC 3986 (section 3.2.3) an empty port is the scheme's default. An invalid port may be
+        // a password whose host is missing, so it is not shown.
         if let Some(port) = port.filter(|port| !port.is_empty()) {
             self.port = port.parse().map_err(|_| invalid("the port is no number from 0 to 65535"))?;
         }
@@ -226,13 +231,14 @@ impl Uri {
         if self.tls {
             Ok(())
         } else {
-            // Whoever gives one believes that the connection is private.
+            // A user who sets one believes that the connection is private.
             Err(invalid(format!("{key} is for amqps, and this is amqp")))
         }
     }
 }
 
-/// What comes from a file often ends with a newline, which would be part of a name.
+/// Refuses white space: text from a file often ends with a newline, which would become part of a
+/// name.
 fn refuse_space(uri: &str) -> Result<()> {
     if uri.ends_with(['\n', '\r']) {
         return Err(invalid("it ends with a newline: what is read from a file is to be trimmed"));
@@ -246,7 +252,8 @@ fn refuse_space(uri: &str) -> Result<()> {
     }
 }
 
-/// Tells whether this may be told: a scheme, and nothing of a login (RFC 3986, section 3.1).
+/// Tells whether this may be shown: it is a scheme, and not part of a login (RFC 3986, section
+/// 3.1).
 fn is_scheme(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }

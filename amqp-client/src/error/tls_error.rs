@@ -36,7 +36,8 @@ pub enum TlsError {
         /// What is there.
         reason: String,
     },
-    /// The private key is encrypted: in PKCS#8, or as OpenSSL wrote the older forms. Passwords are not asked for.
+    /// The private key is encrypted: in PKCS#8, or as OpenSSL wrote the older forms. Passwords are
+    /// not asked for.
     #[error(
         "the private key in {place} is encrypted and only opened by its password, which cannot be given here; \
          `openssl pkey -in KEY -out PLAIN` writes it as a plain one, for this user's eyes alone"
@@ -81,13 +82,13 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    /// TLS is asked for in a build without it.
+    /// The error when TLS is requested in a build without it.
     #[cfg(not(feature = "tls"))]
     pub(crate) fn not_compiled() -> Self {
         TlsError::NotCompiled { feature: "tls" }
     }
 
-    /// What a failed handshake for `name` means.
+    /// The meaning of a failed handshake for `name`.
     #[cfg(feature = "tls")]
     pub(crate) fn from_handshake(error: io::Error, name: &str) -> Self {
         let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
@@ -107,8 +108,8 @@ impl TlsError {
         }
     }
 
-    /// The broker's refusal, when that is what ended the connection: with TLS 1.3 a missing client certificate is found
-    /// when this side has finished its handshake.
+    /// The broker's refusal, if that ended the connection: with TLS 1.3 a missing client
+    /// certificate is noticed only after this side has finished its handshake.
     #[cfg(feature = "tls")]
     pub(crate) fn from_lost(error: &Arc<io::Error>) -> Option<Self> {
         match error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
@@ -117,7 +118,8 @@ impl TlsError {
         }
     }
 
-    /// Whether it lies in what this side was given, so that no other host would change it.
+    /// Tells whether the cause is this side's configuration, so that another host would not change
+    /// it.
     pub(crate) fn is_own(&self) -> bool {
         matches!(
             self,
@@ -131,13 +133,13 @@ impl TlsError {
     }
 }
 
-/// Nothing of TLS fails in a build without it.
+/// A build without TLS has no such error.
 #[cfg(not(feature = "tls"))]
 fn handshake_words(error: &io::Error) -> String {
     error.to_string()
 }
 
-/// Which names a certificate has instead, and what to do where it has none.
+/// The names that a certificate has instead, and what to do if it has none.
 fn other_names(presented: &[String]) -> String {
     if presented.is_empty() {
         " nor any other name: it has no subject alternative names, and a common name is not looked at; have it issued with \

@@ -1,16 +1,17 @@
-//! What TLS says in words: some of its own name a thing as its source does, and none say what to do.
+//! TLS errors in plain words: some of rustls's texts show names of its source code, and none say
+//! what to do.
 
 use std::io;
 
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error, pki_types::pem};
 
-/// What a handshake failed with.
+/// The text for the error of a failed handshake.
 pub(crate) fn handshake_words(error: &io::Error) -> String {
     let of_tls = error.get_ref().and_then(|source| source.downcast_ref::<Error>());
     of_tls.map_or_else(|| error.to_string(), words)
 }
 
-/// What an error of rustls means.
+/// The text for an error of rustls.
 pub(crate) fn words(error: &Error) -> String {
     match error {
         Error::InconsistentKeys(_) => "they do not belong together".to_owned(),
@@ -23,7 +24,7 @@ pub(crate) fn words(error: &Error) -> String {
     }
 }
 
-/// Why a certificate is refused, and what to do where it is not plain.
+/// Why a certificate is refused and, where it is not obvious, what to do.
 fn certificate(why: &CertificateError) -> String {
     let plain = match why {
         CertificateError::UnknownIssuer => {
@@ -40,7 +41,7 @@ fn certificate(why: &CertificateError) -> String {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "it is not for servers; have it issued with the extended key usage serverAuth"
         }
-        // The names of the verifier's own errors, which have no others.
+        // These are the names of the verifier's own errors, which have no other text.
         CertificateError::Other(other) => match other.0.to_string().as_str() {
             "CaUsedAsEndEntity" => {
                 "it is that of an authority, as self-signed ones mostly are; have one signed by it for the broker, or make it again \
@@ -76,7 +77,7 @@ fn alert_words(alert: AlertDescription) -> String {
     plain.to_owned()
 }
 
-/// A name as it is in a certificate; rustls tells it as `DnsName("a.example")`.
+/// A name in a certificate, which rustls shows as `DnsName("a.example")`.
 pub(crate) fn name(told: &str) -> String {
     let inside = |kind: &str| told.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')');
     let quoted = inside("DnsName").or_else(|| inside("UniformResourceIdentifier"));
@@ -84,7 +85,7 @@ pub(crate) fn name(told: &str) -> String {
     name.unwrap_or(told).to_owned()
 }
 
-/// What is wrong with PEM, and nothing of what is there, which may be a part of a key.
+/// What is wrong with PEM data. The text shows none of it, since it may be part of a key.
 pub(crate) fn pem_words(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::MissingSectionEnd { .. } => "a section has no end",
@@ -96,7 +97,8 @@ pub(crate) fn pem_words(error: &pem::Error) -> &'static str {
     }
 }
 
-/// Tells whether there is a private key that only a password opens: in PKCS#8, or as OpenSSL wrote the older forms (RFC 1421).
+/// Tells whether there is an encrypted private key: in PKCS#8, or in OpenSSL's older form (RFC
+/// 1421).
 pub(crate) fn has_encrypted_key(pem: &[u8]) -> bool {
     ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"]
         .iter()

@@ -1,4 +1,4 @@
-//! Who logs in: user and password, and where they come from when they expire.
+//! Credentials: user and password, and where new ones come from when they expire.
 
 use std::{error, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 /// Why a provider or a mechanism has no answer.
 pub type CredentialsError = Box<dyn error::Error + Send + Sync>;
 
-/// A password or token. Its memory is wiped when it is dropped, and neither `Debug` nor any error shows it.
+/// A password or token. Its memory is wiped when it is dropped, and neither `Debug` nor any error
+/// shows it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Password(Zeroizing<String>);
 
@@ -96,7 +97,7 @@ where
     }
 }
 
-/// A provider that options carry.
+/// A provider, as options hold it.
 #[derive(Clone)]
 pub(crate) struct Provider(pub(crate) Arc<dyn CredentialsProvider>);
 

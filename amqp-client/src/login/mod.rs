@@ -1,4 +1,4 @@
-//! Who logs in, and how.
+//! Credentials, and the mechanisms of login.
 
 pub(crate) mod credentials;
 pub(crate) mod sasl;

@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 
 use crate::login::credentials::{Credentials, CredentialsError};
 
-/// One login by one mechanism. A value serves one connection, so it may keep what it needs between the rounds.
+/// One login by one mechanism. A value serves one connection, so it may keep what it needs between
+/// the rounds.
 pub trait SaslMechanism: Send {
     /// The name that the broker offers it by, such as `PLAIN`.
     fn name(&self) -> &str;
@@ -19,7 +20,8 @@ pub trait SaslMechanism: Send {
     /// Why there is no login with these credentials.
     fn response(&mut self, credentials: &Credentials) -> Result<Secret, CredentialsError>;
 
-    /// Answers a challenge, which `connection.secure` carries, with what `connection.secure-ok` is to carry.
+    /// Answers a challenge, which `connection.secure` carries, with what `connection.secure-ok` is
+    /// to carry.
     ///
     /// # Errors
     /// Why there is no answer. Unless a mechanism says otherwise it knows no challenges.
@@ -29,8 +31,9 @@ pub trait SaslMechanism: Send {
     }
 }
 
-/// A mechanism to log in with. The first of [`ConnectOptions::mechanisms`](crate::ConnectOptions::mechanisms) that the
-/// broker offers is taken.
+/// A mechanism to log in with. The first of
+/// [`ConnectOptions::mechanisms`](crate::ConnectOptions::mechanisms) that the broker offers is
+/// taken.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Mechanism {
@@ -38,7 +41,8 @@ pub enum Mechanism {
     Plain,
     /// User and password as AMQP 0-8 had them.
     AmqPlain,
-    /// The client certificate of the TLS connection tells who it is (RFC 4422, appendix A); user and password are not sent.
+    /// The client certificate of the TLS connection tells who it is (RFC 4422, appendix A); user
+    /// and password are not sent.
     External,
     /// One's own, made anew for each login.
     Custom(Arc<dyn Fn() -> Box<dyn SaslMechanism> + Send + Sync>),
@@ -50,14 +54,14 @@ impl Mechanism {
         Mechanism::Custom(Arc::new(move || Box::new(make())))
     }
 
-    /// The built-in mechanism of this name, in any case: URIs have them in small letters.
+    /// The built-in mechanism of this name, in upper or lower case: URIs have them in lower case.
     pub(crate) fn by_name(name: &str) -> Option<Self> {
         [Mechanism::Plain, Mechanism::AmqPlain, Mechanism::External]
             .into_iter()
             .find(|mechanism| mechanism.begin().name().eq_ignore_ascii_case(name))
     }
 
-    /// For one login.
+    /// Begins one login.
     pub(crate) fn begin(&self) -> Box<dyn SaslMechanism> {
         match self {
             Mechanism::Plain => Box::new(Plain),
@@ -83,7 +87,7 @@ impl SaslMechanism for Plain {
 
     fn response(&mut self, credentials: &Credentials) -> Result<Secret, CredentialsError> {
         let (user, password) = (&credentials.user, credentials.password.expose());
-        // It would end the user name, or the password, there.
+        // A NUL would end the user name, or the password.
         if user.contains('\0') || password.contains('\0') {
             return Err("PLAIN cannot carry a user name or password with a NUL in it".into());
         }
@@ -98,7 +102,8 @@ impl SaslMechanism for AmqPlain {
         sasl::AMQPLAIN
     }
 
-    /// The entries of a field table, put together here rather than by the codec: its tables are not wiped.
+    /// Writes the entries of a field table by hand, because the memory of the codec's tables is not
+    /// wiped.
     fn response(&mut self, credentials: &Credentials) -> Result<Secret, CredentialsError> {
         let (user, password) = (&credentials.user, credentials.password.expose());
         let user_len = u32::try_from(user.len())?.to_be_bytes();
@@ -121,18 +126,18 @@ impl SaslMechanism for External {
         sasl::EXTERNAL
     }
 
-    /// Nothing: to be whom the certificate says.
+    /// Sends nothing, which means the identity in the certificate.
     fn response(&mut self, _credentials: &Credentials) -> Result<Secret, CredentialsError> {
         Ok(sasl::external(""))
     }
 }
 
-/// The parts as one secret whose memory is wiped when it is dropped.
+/// Joins the parts to one secret, whose memory is wiped when it is dropped.
 fn joined(parts: &[&[u8]]) -> Secret {
     secret(parts.concat())
 }
 
-/// Bytes whose memory is wiped when the last of them is dropped.
+/// Bytes whose memory is wiped when their last owner is dropped.
 pub(crate) fn secret(bytes: Vec<u8>) -> Secret {
     Secret::from(Bytes::from_owner(Zeroizing::new(bytes)))
 }

@@ -1,4 +1,4 @@
-//! Calls under way: who waits for an answer, and the answer until it is fetched.
+//! Calls that wait for an answer, and answers until they are fetched.
 
 use std::task::{Poll, Waker};
 
@@ -8,24 +8,24 @@ use slab::Slab;
 use crate::error::{Error, Result};
 use crate::proto::consuming::delivery::RawDelivery;
 
-/// The name of one call. Its owner is the one future that polls or abandons it.
+/// The id of a call. Its owner is the one future that polls or abandons it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CallId(usize);
 
-/// What answers a call.
+/// The answer to a call.
 #[derive(Debug)]
 pub(crate) enum Reply {
     Method(Method),
     /// `basic.get-ok` with its content, and how many messages are left.
     Got(Box<RawDelivery>, u32),
-    /// A consumer that was there before has begun again. It is its user's, whoever asked for it.
+    /// An existing consumer has started again. It belongs to its user, whoever asked for it.
     Resumed,
 }
 
 enum Slot {
     Waiting(Option<Waker>),
     Done(Result<Reply>),
-    /// Its future was dropped; the answer is still to come and goes to nobody.
+    /// The future was dropped; the answer is still to come, and is discarded.
     Abandoned,
 }
 
@@ -39,17 +39,17 @@ impl Calls {
         CallId(self.slots.insert(Slot::Waiting(None)))
     }
 
-    /// How many are under way, or answered and not fetched.
+    /// How many calls wait, or have an answer that was not fetched.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// The call was not sent after all.
+    /// Removes a call that was not sent after all.
     pub(crate) fn cancel(&mut self, id: CallId) {
         self.slots.try_remove(id.0);
     }
 
-    /// Keeps the answer for the caller; gives it back when the caller has gone.
+    /// Stores the answer for the caller, or returns it if the caller is gone.
     pub(crate) fn finish(
         &mut self,
         id: CallId,
@@ -74,7 +74,7 @@ impl Calls {
         }
     }
 
-    /// The answer, once; the call is over then.
+    /// Returns the answer, which ends the call.
     pub(crate) fn poll(&mut self, id: CallId, waker: &Waker) -> Poll<Result<Reply>> {
         match self.slots.get_mut(id.0) {
             Some(Slot::Waiting(known)) => {
@@ -93,7 +93,7 @@ impl Calls {
         }
     }
 
-    /// The caller goes away. An answer that has come already is given back, to be undone.
+    /// Abandons the call. An answer that has come already is returned, to be undone.
     pub(crate) fn abandon(&mut self, id: CallId) -> Option<Result<Reply>> {
         let slot = self.slots.get_mut(id.0)?;
         if let Slot::Waiting(_) = slot {

@@ -1,4 +1,4 @@
-//! The answers that calls of a channel are waiting for.
+//! The answers that calls of a channel wait for.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use amqp_codec::{
 
 use crate::proto::consuming::{inbox::Inbox, subscription::Subscription};
 
-/// What kind of answer, and what it changes in the channel.
+/// The kind of an answer, and what it changes in the channel.
 pub(crate) enum Expects {
     Method(MethodId, &'static str),
     Get {
         no_ack: bool,
     },
     Consume(Box<Subscription>, Arc<Inbox>),
-    /// As `Consume`, of a consumer that was there before.
+    /// As `Consume`, for an existing consumer.
     Resume {
         tag: ShortString,
     },
@@ -36,7 +36,7 @@ impl Expects {
         Expects::Method(R::Reply::ID, R::Reply::NAME)
     }
 
-    /// As [`reply_to`](Self::reply_to), of a method with which a transaction begins.
+    /// As [`reply_to`](Self::reply_to), for a method with which a transaction begins.
     pub(crate) fn transaction<R: Request>() -> Self {
         Expects::Transaction(R::Reply::ID, R::Reply::NAME)
     }

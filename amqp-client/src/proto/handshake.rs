@@ -1,4 +1,4 @@
-//! From the protocol header to `connection.open-ok` (spec section 2.2.4 and 4.2.2).
+//! The handshake from the protocol header to `connection.open-ok` (spec section 2.2.4 and 4.2.2).
 
 use std::sync::Arc;
 
@@ -18,23 +18,24 @@ use crate::{
     },
 };
 
-/// Of a frame with a secret in it: frame header and end, ids, lengths, the mechanism's name.
+/// The size of a frame with a secret besides the secret: frame header and end, ids, lengths, the
+/// mechanism's name.
 const ROOM_BESIDE_SECRET: usize = 512;
 
-/// Rounds of login that are led before the broker is taken to have no end.
+/// How many rounds of login are made before the broker counts as endless.
 const MAX_ROUNDS: u32 = 16;
 
-/// Who connects, and with which wishes.
+/// The login, and the wishes for the connection.
 pub(crate) struct Login {
     pub(crate) credentials: Credentials,
-    /// In order of preference.
+    /// The mechanisms in the order of preference.
     pub(crate) mechanisms: Vec<Box<dyn SaslMechanism>>,
     pub(crate) vhost: String,
     pub(crate) tune: Tune,
     pub(crate) client_properties: Table,
 }
 
-/// What is due next from the broker.
+/// What the broker has to send next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Start,
@@ -45,10 +46,10 @@ enum Stage {
 pub(crate) struct Handshake {
     login: Login,
     stage: Stage,
-    /// The mechanism taken.
+    /// The chosen mechanism.
     mechanism: Option<Box<dyn SaslMechanism>>,
     rounds: u32,
-    /// The broker closes the connection with words when it refuses a login, instead of just hanging up.
+    /// Whether the broker reports a refused login in a close, instead of only hanging up.
     tells_refusal: bool,
     agreed: Tune,
 }
@@ -67,8 +68,8 @@ impl Handshake {
         Handshake { login, stage: Stage::Start, mechanism: None, rounds: 0, tells_refusal: false, agreed }
     }
 
-    /// Whether the first bytes may be a frame. They need not: a broker of another version answers with its own header,
-    /// which is no frame, nor an error before all of it is there.
+    /// Tells whether the first bytes may be a frame. A broker of another version answers with its
+    /// own protocol header, which is not a frame, but not an error before it is complete either.
     ///
     /// # Errors
     /// [`Error::VersionRefused`] with that header.
@@ -80,7 +81,7 @@ impl Handshake {
         bytes.first_chunk().map_or(Ok(false), |header| Err(Error::VersionRefused(*header)))
     }
 
-    /// What bytes that are no frame mean at this stage.
+    /// The meaning of malformed bytes at this stage.
     pub(crate) fn broken(&self, error: CodecError) -> Error {
         match self.stage {
             Stage::Start => Error::NotAmqp(error),
@@ -88,8 +89,9 @@ impl Handshake {
         }
     }
 
-    /// What the end of the stream means at this stage: a broker that does not tell a refused login hangs up. One that does
-    /// has gone down (<https://www.rabbitmq.com/docs/auth-notification>).
+    /// The meaning of the end of the stream at this stage. A broker that does not report refused
+    /// logins hangs up; one that does has gone down
+    /// (<https://www.rabbitmq.com/docs/auth-notification>).
     pub(crate) fn end_of_stream(&self) -> Error {
         match self.stage {
             Stage::Tune if !self.tells_refusal => self.login_refused("the broker closed the socket".into()),
@@ -132,7 +134,7 @@ impl Handshake {
         Ok(Progress::Going)
     }
 
-    /// The first of ours that the broker offers.
+    /// The first of our mechanisms that the broker offers.
     fn choose(&mut self, offered: &str) -> Result<Box<dyn SaslMechanism>> {
         let mechanisms = &mut self.login.mechanisms;
         let is_offered = |name: &str| offered.split(' ').any(|mechanism| mechanism == name);
@@ -177,7 +179,7 @@ impl Handshake {
 
     fn refused(&self, close: &connection::Close) -> Error {
         let close = Close::new(close.reply_code, &close.reply_text, close.class_id, close.method_id);
-        // A broker that is going down (320) refuses nothing: it may be back in a moment.
+        // A broker that is going down (320) refuses nothing, and may be back in a moment.
         let refuses = matches!(
             close.code,
             ReplyCode::ACCESS_REFUSED | ReplyCode::NOT_ALLOWED | ReplyCode::INVALID_PATH

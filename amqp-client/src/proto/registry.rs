@@ -1,4 +1,5 @@
-//! What was declared through a connection and still exists: what has to be there again after it was lost.
+//! What was declared through a connection and still exists, so that it can be declared again after
+//! a loss.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +8,10 @@ use amqp_codec::{
     method::{exchange, queue},
 };
 
-/// Exchanges, queues and bindings, each once. A channel that closes takes nothing away; a deletion does, and so does what
-/// the broker deletes by itself: auto-delete queues with their last consumer, auto-delete exchanges with their last binding.
-/// Exclusive queues end with the connection, and are there to be declared again.
+/// Exchanges, queues and bindings, each once. Closing a channel removes nothing. A deletion does,
+/// and so does what the broker deletes by itself: auto-delete queues with their last consumer,
+/// auto-delete exchanges with their last binding. Exclusive queues end with the connection, and are
+/// declared again.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     exchanges: BTreeMap<ShortString, exchange::Declare>,
@@ -17,11 +19,11 @@ pub(crate) struct Registry {
     bindings: BTreeMap<BindingKey, RecordedBinding>,
 }
 
-/// A queue as it was declared, under the name it has.
+/// A queue as it was declared, under its current name.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordedQueue {
     pub(crate) declare: queue::Declare,
-    /// The broker gave the name, and will give another.
+    /// Whether the broker generated the name, and will generate another.
     pub(crate) server_named: bool,
 }
 
@@ -32,7 +34,7 @@ pub(crate) enum RecordedBinding {
     Exchange(exchange::Bind),
 }
 
-/// What makes two bindings the same. Those of exchanges come first.
+/// The identity of a binding. Those between exchanges sort first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct BindingKey {
     of_queue: bool,
@@ -65,7 +67,8 @@ impl BindingKey {
 }
 
 impl Registry {
-    /// Whether a method changes what is to be recorded, so that it must be kept until it is answered.
+    /// Tells whether a method changes what is recorded, so that it has to be kept until it is
+    /// answered.
     pub(crate) fn concerns(method: &Method) -> bool {
         match method {
             Method::Exchange(_) => true,
@@ -74,7 +77,8 @@ impl Registry {
         }
     }
 
-    /// The broker has done what `request` asked for. `name` is that of the queue declared, as the answer has it.
+    /// Records that the broker has executed `request`. `name` is the declared queue's name in the
+    /// answer.
     pub(crate) fn apply(&mut self, request: Method, name: Option<&ShortString>) {
         match request {
             Method::Exchange(method) => self.apply_to_exchange(method),
@@ -109,7 +113,8 @@ impl Registry {
                 if let Some(name) = name {
                     declare.queue = name.detach();
                 }
-                // One with a name from the broker may be declared again by that name: it stays the broker's.
+                // A queue with a generated name may be declared again by that name: it still counts
+                // as generated.
                 server_named |= self.queues.get(&declare.queue).is_some_and(|known| known.server_named);
                 self.queues.insert(declare.queue.clone(), RecordedQueue { declare, server_named });
             }
@@ -126,7 +131,7 @@ impl Registry {
         }
     }
 
-    /// The last consumer of a queue that this connection knows of has gone.
+    /// Notes that the last consumer of a queue that this connection knows of is gone.
     pub(crate) fn last_consumer_gone(&mut self, queue: &ShortString) {
         if self.queues.get(queue).is_some_and(|recorded| recorded.declare.auto_delete) {
             self.remove_queue(queue);
@@ -141,19 +146,19 @@ impl Registry {
         self.queues.values().cloned().collect()
     }
 
-    /// Those of exchanges first.
+    /// The bindings; those between exchanges come first.
     pub(crate) fn bindings(&self) -> Vec<RecordedBinding> {
         self.bindings.values().cloned().collect()
     }
 
-    /// A queue, and what binds it.
+    /// A queue and its bindings.
     pub(crate) fn queue(&self, name: &ShortString) -> Option<(RecordedQueue, Vec<RecordedBinding>)> {
         let queue = self.queues.get(name)?.clone();
         let bindings = self.bindings.iter().filter(|(key, _)| key.of_queue && key.destination == *name);
         Some((queue, bindings.map(|(_, binding)| binding.clone()).collect()))
     }
 
-    /// The broker has given a queue another name.
+    /// Notes that the broker has given a queue another name.
     pub(crate) fn rename_queue(&mut self, old: &ShortString, new: &ShortString) {
         if let Some(mut recorded) = self.queues.remove(old) {
             recorded.declare.queue = new.clone();
@@ -190,7 +195,7 @@ impl Registry {
         gone.iter().for_each(|(key, _)| self.binding_gone(&key.source));
     }
 
-    /// An auto-delete exchange goes with the last binding from it.
+    /// Notes that a binding is gone, and an auto-delete exchange with its last one.
     fn binding_gone(&mut self, source: &ShortString) {
         let is_auto_delete = self.exchanges.get(source).is_some_and(|declare| declare.auto_delete);
         if is_auto_delete && !self.bindings.keys().any(|key| key.source == *source) {

@@ -1,4 +1,4 @@
-//! What is left of a channel when it has ended, and what its handles see without the engine's lock.
+//! What stays of a channel after its end, and what its handles see without the engine's lock.
 
 use std::{
     ops::Range,
@@ -13,19 +13,20 @@ use parking_lot::Mutex;
 use crate::error::Error;
 use crate::proto::publishing::confirms::{Confirms, Progress, Settled};
 
-/// What handles of a channel see without the engine's lock, and after the channel has gone.
+/// What the handles of a channel see without the engine's lock, and after the channel's end.
 #[derive(Debug, Default)]
 pub(crate) struct ChannelStatus {
     pub(crate) ended: OnceLock<Error>,
     pub(crate) progress: Arc<Progress>,
-    /// Delivery tags up to this one are of connections that were lost.
+    /// Delivery tags up to this one belong to lost connections.
     stale_up_to: AtomicU64,
-    /// The confirms as they were when the channel ended.
+    /// The confirms at the channel's end.
     pub(crate) remains: Mutex<Option<Confirms>>,
 }
 
 impl ChannelStatus {
-    /// Whether a delivery with this tag is of a connection that was lost: it comes again.
+    /// Tells whether a delivery with this tag belongs to a lost connection, so that it is delivered
+    /// again.
     #[inline]
     pub(crate) fn is_stale(&self, tag: u64) -> bool {
         tag <= self.stale_up_to.load(Ordering::Acquire)
@@ -35,17 +36,17 @@ impl ChannelStatus {
         self.stale_up_to.store(tag, Ordering::Release);
     }
 
-    /// What became of a publish, once the channel has ended.
+    /// The outcome of a publish, after the channel's end.
     pub(crate) fn outcome(&self, tag: u64) -> Option<Settled> {
         self.remains.lock().as_mut()?.outcome(tag)
     }
 
-    /// Whether every publish up to `tag` was settled, once the channel has ended.
+    /// Tells whether every publish up to `tag` was settled, after the channel's end.
     pub(crate) fn is_settled_up_to(&self, tag: u64) -> bool {
         self.remains.lock().as_ref().is_some_and(|confirms| confirms.is_settled_up_to(tag))
     }
 
-    /// The tags that were behind the last answer when the channel ended.
+    /// The tags after the last answer, at the channel's end.
     pub(crate) fn unanswered(&self) -> Range<u64> {
         self.remains.lock().as_ref().map_or(1..1, Confirms::unanswered)
     }

@@ -2,8 +2,9 @@
 
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
-    /// Something was published or settled since the last commit.
+    /// Whether something was published or settled since the last commit.
     pub(crate) has_work: bool,
-    /// What was done before the connection was lost is undone: there is nothing whole to commit.
+    /// Whether the connection was lost meanwhile, which undid a part: nothing complete is left to
+    /// commit.
     pub(crate) is_lost: bool,
 }

@@ -28,8 +28,9 @@ pub(crate) struct ConnectionTask {
     pub(crate) dialer: Dialer,
 }
 
-/// Losses in a row for an error, of the broker or told by it, each soon after the connection was in order: what brought it about, the
-/// message at the head of a queue perhaps, is likely to be there again.
+/// Losses in a row for an error, of the broker or told by it, each soon after the connection was in
+/// order: what brought it about, the message at the head of a queue perhaps, is likely to be there
+/// again.
 #[derive(Default)]
 struct Relapses(u32);
 

@@ -25,7 +25,8 @@ const BATCH: usize = 64;
 pub(crate) struct Topology<'a> {
     answers: Answers<'a>,
     channel: Option<ChannelKey>,
-    /// Exclusive queues that are another connection's: perhaps that which was lost, and which the broker has not missed yet.
+    /// Exclusive queues that are another connection's: perhaps that which was lost, and which the
+    /// broker has not missed yet.
     pub(crate) locked: Vec<(RecordedQueue, Error)>,
 }
 
@@ -35,7 +36,8 @@ impl<'a> Topology<'a> {
     }
 
     /// # Errors
-    /// When the connection does not go on; what is refused is told in the report, or kept among the locked ones.
+    /// When the connection does not go on; what is refused is told in the report, or kept among the
+    /// locked ones.
     pub(crate) async fn restore(&mut self, report: &mut Recovered) -> Result<()> {
         self.exchanges(report).await?;
         self.queues(report).await?;
@@ -135,8 +137,8 @@ impl<'a> Topology<'a> {
         self.answers.shared.with(|engine| engine.registry().map(read).unwrap_or_default())
     }
 
-    /// Sends all, many at a time; what became of each. One that is refused closes the channel, and what was behind it is sent again
-    /// on another.
+    /// Sends all, many at a time; what became of each. One that is refused closes the channel, and
+    /// what was behind it is sent again on another.
     ///
     /// # Errors
     /// When the connection does not go on.
@@ -203,7 +205,8 @@ fn skipped_for(what: String, error: Error) -> Skipped {
     Skipped { what, error }
 }
 
-/// A queue that the broker named is looked for under its name, when it may have outlived the connection.
+/// A queue that the broker named is looked for under its name, when it may have outlived the
+/// connection.
 fn first_try(queue: &RecordedQueue) -> Method {
     let declare = match (queue.server_named, queue.declare.exclusive) {
         (true, true) => without_name(queue),

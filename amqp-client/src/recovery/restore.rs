@@ -182,7 +182,8 @@ impl Restorer<'_> {
         Ok(opened)
     }
 
-    /// A channel that cannot be restored ends; what is wrong with the whole connection is the error.
+    /// A channel that cannot be restored ends; what is wrong with the whole connection is the
+    /// error.
     fn skip_channel(&self, key: ChannelKey, error: Error, report: &mut Recovered) -> Result<()> {
         if !error.is_channel_error() {
             return Err(error);
@@ -192,8 +193,8 @@ impl Restorer<'_> {
         Ok(())
     }
 
-    /// Begins the next consumer of each channel, until all have begun. One that is refused closes its channel: these are left, to be
-    /// opened again without it.
+    /// Begins the next consumer of each channel, until all have begun. One that is refused closes
+    /// its channel: these are left, to be opened again without it.
     async fn consumers(
         &self,
         opened: &mut BTreeMap<u16, Opened>,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// Pauses that double from attempt to attempt up to a longest one, each drawn at random between nothing and that length ("full
-/// jitter"), so that the clients of a broker that comes back do not all come at once.
+/// Pauses that double from attempt to attempt up to a longest one, each drawn at random between
+/// nothing and that length ("full jitter"), so that the clients of a broker that comes back do not
+/// all come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     first: Duration,
@@ -24,7 +25,8 @@ impl Backoff {
         Backoff { first, longest, jitter: true }
     }
 
-    /// Whether pauses are drawn at random; without, each is as long as it may be. Default: they are.
+    /// Whether pauses are drawn at random; without, each is as long as it may be. Default: they
+    /// are.
     #[must_use]
     pub const fn jitter(mut self, jitter: bool) -> Self {
         self.jitter = jitter;

@@ -1,4 +1,5 @@
-//! The one place that owns a socket, a clock and a task: moves bytes between the transport and the engine.
+//! The one place that owns a socket, a clock and a task: moves bytes between the transport and the
+//! engine.
 
 use std::{
     future::{Future, poll_fn},
@@ -77,7 +78,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Runs until the transport is of no use any more and the last bytes are written.
     pub(crate) async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
-        // The peer may have gone first; there is nobody left to tell. Nor is there a reason to wait for it long.
+        // The peer may have gone first; there is nobody left to tell. Nor is there a reason to wait
+        // for it long.
         let shutdown = poll_fn(|cx| Pin::new(&mut self.transport).poll_shutdown(cx));
         let _ = tokio::time::timeout(SHUTDOWN_PATIENCE, shutdown).await;
     }
@@ -99,7 +101,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             let waker = cx.waker();
             let roused = self.shared.drive(&mut self.wakes, |engine| {
                 engine.sleep(waker, is_writing);
-                // When all has ended there is nothing to be roused for but what is written, which the transport or the timer tells.
+                // When all has ended there is nothing to be roused for but what is written, which
+                // the transport or the timer tells.
                 engine.rouse().is_some() && !has_ended
             });
             if !roused {
@@ -108,8 +111,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
     }
 
-    /// What is still to be written when all has ended, such as the answer to a close, is not waited for without bound: the peer
-    /// may take nothing any more.
+    /// What is still to be written when all has ended, such as the answer to a close, is not waited
+    /// for without bound: the peer may take nothing any more.
     fn has_waited_long(&mut self, now: Instant) -> bool {
         now >= *self.leave_at.get_or_insert(now + SHUTDOWN_PATIENCE)
     }
@@ -158,7 +161,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         Poll::Ready(())
     }
 
-    /// The broker has gone, and may have said why: a close, or an alert of TLS, is still there to be read.
+    /// The broker has gone, and may have said why: a close, or an alert of TLS, is still there to
+    /// be read.
     #[cold]
     fn write_failed(&mut self, cx: &mut Context<'_>, now: Instant, error: io::Error) {
         for _ in 0..LAST_READS {
@@ -170,7 +174,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.lost(Some(error));
     }
 
-    /// Reads once and lets the engine act on it. Pending while there is nothing to read, or reading is paused.
+    /// Reads once and lets the engine act on it. Pending while there is nothing to read, or reading
+    /// is paused.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         if self.shared.drive(&mut self.wakes, |engine| engine.is_reading_paused(now)) {
             return Poll::Pending;
@@ -213,7 +218,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Bytes went either way.
     fn is_active(&mut self, now: Instant) {
         self.active_at = now;
-        // Where it is set, it stays: setting a timer anew for each read and write costs more than one look too many.
+        // Where it is set, it stays: setting a timer anew for each read and write costs more than
+        // one look too many.
         self.quiet_at.get_or_insert(now + QUIET);
     }
 
@@ -234,7 +240,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     fn lost(&mut self, error: Option<io::Error>) {
-        // TLS tells a peer that hangs up without its goodbye by this; AMQP has a goodbye of its own.
+        // TLS tells a peer that hangs up without its goodbye by this; AMQP has a goodbye of its
+        // own.
         let error = error.filter(|error| error.kind() != io::ErrorKind::UnexpectedEof);
         let error = error.map(|error| Error::ConnectionLost(Arc::new(error)));
         self.batch.clear();

@@ -138,7 +138,8 @@ impl ChannelHandle {
         }
     }
 
-    /// Sends what will be answered, once the channel can be used, and waits for the answer; all of it within `after`.
+    /// Sends what will be answered, once the channel can be used, and waits for the answer; all of
+    /// it within `after`.
     ///
     /// Dropping the future abandons the call: its answer is recognised when it comes, and undone.
     pub(crate) async fn request(
@@ -195,7 +196,8 @@ impl ChannelHandle {
         call: CallId,
         after: Duration,
     ) -> impl Future<Output = Result<Reply>> {
-        // Made here, not at the first poll: a future that is dropped before it abandons its call too.
+        // Made here, not at the first poll: a future that is dropped before it abandons its call
+        // too.
         let waiting = Answer::new(&self.connection.shared, Some(self.key), call);
         async move {
             match tokio::time::timeout(after, waiting).await {

@@ -1,31 +1,32 @@
-//! The memory that reads go into.
+//! The memory for reads.
 //!
-//! Deliveries are slices of it, so a buffer is free again only when its last delivery has been dropped. Buffers in that
-//! state are used again before new ones are made: fresh memory costs more than the copy out of the socket.
+//! Deliveries are slices of it, so a buffer is free only when its last delivery has been dropped.
+//! Free buffers are reused before new ones are allocated, because fresh memory costs more than
+//! copying from the socket.
 
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-/// Room made for one read: little for a quiet connection, much for a busy one.
+/// The size of a read: small on an idle connection, large on a busy one.
 const SMALLEST: usize = 8 * 1024;
 const LARGEST: usize = 512 * 1024;
 
-/// So many reads in turn that fill little make the room smaller: a buffer given up between two bursts is fresh memory for
-/// the second.
+/// After this many consecutive small reads the size shrinks: a buffer freed between two bursts
+/// would be fresh memory for the second.
 const SMALL_READS: u8 = 32;
 
-/// Buffers kept to be used again.
+/// How many buffers are kept for reuse.
 const KEPT: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
     current: BytesMut,
-    /// Full ones, oldest first, whose deliveries may still be with their users.
+    /// Full buffers, oldest first, whose deliveries may still be in use.
     retired: VecDeque<BytesMut>,
-    /// How much room to make.
+    /// The size of the next read.
     size: usize,
-    /// Reads in turn that filled little of it.
+    /// How many consecutive reads were small.
     small_reads: u8,
 }
 
@@ -47,7 +48,7 @@ impl ReadBuffer {
         &mut self.current
     }
 
-    /// Makes as much room next time as lately was filled.
+    /// Adapts the size of the next read to what was filled lately.
     pub(crate) fn adapt(&mut self, filled: usize) {
         if filled >= self.size / 8 {
             self.small_reads = 0;
@@ -62,13 +63,13 @@ impl ReadBuffer {
         }
     }
 
-    /// Whether it holds more than a quiet connection should.
+    /// Tells whether it holds more than an idle connection should.
     #[cfg(test)]
     pub(crate) fn is_large(&self) -> bool {
         !self.retired.is_empty() || self.current.capacity() > SMALLEST
     }
 
-    /// Gives back what a quiet connection does not need.
+    /// Frees memory that an idle connection does not need.
     pub(crate) fn release(&mut self) {
         self.size = SMALLEST;
         self.retired.clear();
@@ -81,7 +82,7 @@ impl ReadBuffer {
         if self.current.try_reclaim(self.size) {
             return;
         }
-        // A frame begun moves to the next buffer, with room for as much as will come.
+        // An incomplete frame moves to the next buffer, with room for its rest.
         let mut next = self.reusable(self.current.len() + self.size);
         next.extend_from_slice(&self.current);
         let mut full = std::mem::replace(&mut self.current, next);
@@ -92,11 +93,11 @@ impl ReadBuffer {
         self.retired.truncate(KEPT);
     }
 
-    /// A retired buffer that nobody uses any more, or a new one.
+    /// A free buffer, or a new one.
     fn reusable(&mut self, size: usize) -> BytesMut {
         let free = self.retired.iter_mut().position(|buffer| buffer.try_reclaim(size));
         let reused = free.and_then(|index| self.retired.remove(index));
-        // A connection that is busy fills more than one read before its deliveries are gone.
+        // A busy connection fills more than one read before its deliveries are dropped.
         let ahead = if self.size > SMALLEST { self.size * 2 } else { self.size };
         reused.unwrap_or_else(|| BytesMut::with_capacity(size.max(ahead)))
     }
@@ -106,7 +107,7 @@ impl ReadBuffer {
 mod tests {
     use super::*;
 
-    /// Fills what room there is, as one read does, and takes it all off as deliveries do.
+    /// Fills the free room as a read does, and takes everything off as deliveries do.
     fn read_and_take(buffer: &mut ReadBuffer) -> bytes::Bytes {
         let room = buffer.with_room();
         let size = room.capacity() - room.len();

@@ -1,4 +1,5 @@
-//! A consumer that the broker cancelled, because its queue was deleted or its node went down, begun again.
+//! Restarts a consumer that the broker cancelled because its queue was deleted or its node went
+//! down.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -19,10 +20,10 @@ use crate::{
     runtime::handles::ChannelHandle,
 };
 
-/// What a consumer waits for meanwhile: where its deliveries come from then.
+/// The restart that a consumer waits for; it returns the new inbox.
 pub(crate) type Resubscribing = Pin<Box<dyn Future<Output = Result<Arc<Inbox>>> + Send>>;
 
-/// Declares the queue as it was recorded, or waits until it is there again, and begins the consumer.
+/// Declares the queue as it was recorded, or waits until it exists again, and starts the consumer.
 ///
 /// # Errors
 /// Why the consumer's channel has ended.
@@ -42,7 +43,7 @@ pub(crate) fn resubscribe(
             }
             match there_again(&channel, &subscription).await {
                 Ok(name) => subscription.consume.queue = name,
-                // Missing permissions: it would be the same each time.
+                // Permissions are missing, so every attempt would fail.
                 Err(error) if error.reply_code() == Some(ReplyCode::ACCESS_REFUSED) && !error.is_taken() => {
                     return Err(error);
                 }
@@ -53,11 +54,11 @@ pub(crate) fn resubscribe(
                 }
             }
             match channel.consume(subscription.clone(), channel.connection.call_timeout).await {
-                // As above: its channel is opened again, and would be closed again.
+                // As above: the channel is opened again, and would be closed again.
                 Err(error) if error.reply_code() == Some(ReplyCode::ACCESS_REFUSED) && !error.is_taken() => {
                     return Err(error);
                 }
-                // It has gone once more, with the connection or without.
+                // The queue is gone once more, with the connection or without.
                 Err(error) if channel.status.ended.get().is_none() => {
                     debug!(attempt, error = %Report(&error), "cannot consume again");
                 }
@@ -67,7 +68,7 @@ pub(crate) fn resubscribe(
     })
 }
 
-/// The name that the queue has, once it is there. On a channel of its own: what is refused ends it.
+/// The queue's name, once it exists. The check uses its own channel, because a refusal closes it.
 async fn there_again(of: &ChannelHandle, subscription: &Subscription) -> Result<ShortString> {
     let name = &subscription.consume.queue;
     let channel = of.connection.open_temporary_channel().await?;
@@ -80,7 +81,7 @@ async fn there_again(of: &ChannelHandle, subscription: &Subscription) -> Result<
         if let (Some(place), Err(error)) = (place, &found)
             && has_gone(error)
         {
-            // What comes to be under its name is another stream.
+            // A new queue of this name is another stream.
             place.forget();
         }
         return found;
@@ -104,7 +105,8 @@ async fn there_again(of: &ChannelHandle, subscription: &Subscription) -> Result<
     Ok(new)
 }
 
-/// Tells whether there is no such queue, which RabbitMQ says of one whose node is down as well, in other words.
+/// Tells whether the queue does not exist. RabbitMQ also says so, in other words, of a queue whose
+/// node is down.
 fn has_gone(error: &Error) -> bool {
     let close = error.close().filter(|close| close.code == ReplyCode::NOT_FOUND);
     close.is_some_and(|close| !close.text.contains("home node"))

@@ -15,7 +15,8 @@ use crate::{
     runtime::{shared::Shared, waiting::Answer},
 };
 
-/// Credentials are renewed this long before they expire at the least, and a failed renewal is tried again no sooner.
+/// Credentials are renewed this long before they expire at the least, and a failed renewal is tried
+/// again no sooner.
 const SOONEST: Duration = Duration::from_secs(1);
 const LATEST_RETRY: Duration = Duration::from_secs(60);
 
@@ -32,8 +33,8 @@ pub(crate) async fn update(
     timeout(patience, Answer::new(shared, None, call)).await.unwrap_or(Err(late)).map(drop)
 }
 
-/// The task that renews the credentials of one connection. It holds no handle: it does not keep the connection open, and ends
-/// with it.
+/// The task that renews the credentials of one connection. It holds no handle: it does not keep the
+/// connection open, and ends with it.
 pub(crate) struct Refresh {
     shared: Arc<Shared>,
     provider: Provider,

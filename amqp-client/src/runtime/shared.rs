@@ -51,7 +51,8 @@ impl Shared {
         }
     }
 
-    /// Works on the engine; afterwards, with the lock released, wakes the driver and whoever else is to be woken.
+    /// Works on the engine; afterwards, with the lock released, wakes the driver and whoever else
+    /// is to be woken.
     #[inline]
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Engine) -> R) -> R {
         let mut engine = self.engine.lock();

@@ -1,5 +1,5 @@
-//! What a connection tells whoever subscribes to `tracing`: a span for the connection, one for a channel in it, and an event
-//! in them for what happens seldom. Nothing a message, and no secret.
+//! What a connection tells whoever subscribes to `tracing`: a span for the connection, one for a
+//! channel in it, and an event in them for what happens seldom. Nothing a message, and no secret.
 
 use amqp_codec::Report;
 use parking_lot::Mutex;
@@ -12,7 +12,8 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct Trace {
-    /// A root: the connection outlives whatever its user was doing when it was made. Another for each host that is tried.
+    /// A root: the connection outlives whatever its user was doing when it was made. Another for
+    /// each host that is tried.
     connection: Mutex<Span>,
 }
 

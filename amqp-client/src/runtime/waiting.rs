@@ -1,4 +1,5 @@
-//! Futures that wait for the engine. Each has a place or a call in it, and gives that back when it is dropped.
+//! Futures that wait for the engine. Each has a place or a call in it, and gives that back when it
+//! is dropped.
 
 use std::{
     future::{Future, poll_fn},

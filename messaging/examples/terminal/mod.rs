@@ -9,7 +9,8 @@ use std::{
 
 use tracing_subscriber::EnvFilter;
 
-/// Logs to standard error what `RUST_LOG` says, `info` or `messaging=debug`, say; `or` is what it says when it is not set.
+/// Logs to standard error what `RUST_LOG` says, `info` or `messaging=debug`, say; `or` is what it
+/// says when it is not set.
 pub(crate) fn log(or: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(or));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();

@@ -1,4 +1,4 @@
-//! The ways to compress a body, and their names.
+//! The compressions of bodies, and their names.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -18,10 +18,12 @@ use crate::error::{CompressionError, Malformed};
 /// The header that names the compression.
 pub(crate) const HEADER: &str = "compression";
 
-/// A body that is larger when decompressed is refused, if nothing else is asked for: 128 MiB. A few bytes can become gigabytes.
+/// The default limit of a decompressed body: 128 MiB. A larger one is refused, because a few bytes
+/// can become gigabytes.
 pub const DECOMPRESSED_LIMIT: u64 = 128 * 1024 * 1024;
 
-/// How a body is compressed: kombu's ways, under kombu's names. All but [`Zlib`](Self::Zlib) need a feature of this crate.
+/// How a body is compressed: kombu's ways, under kombu's names. All but [`Zlib`](Self::Zlib) need a
+/// feature of this crate.
 ///
 /// ```
 /// use messaging::Compression;
@@ -41,14 +43,15 @@ pub enum Compression {
     Zstd,
     /// `application/x-bz2`, `bzip2` or `bzip`; feature `bzip2`.
     Bzip2,
-    /// `application/x-lzma`, `lzma` or `xz`: the format of `.xz`; feature `xz`. Dictionaries up to 64 MiB are read.
+    /// `application/x-lzma`, `lzma` or `xz`: the format of `.xz`; feature `xz`. Dictionaries up to
+    /// 64 MiB are read.
     Xz,
     /// `application/x-brotli` or `brotli`; feature `brotli`.
     Brotli,
 }
 
 impl Compression {
-    /// All there are, whether they are compiled in or not.
+    /// All compressions, whether compiled in or not.
     pub const ALL: [Compression; 5] =
         [Compression::Zlib, Compression::Zstd, Compression::Bzip2, Compression::Xz, Compression::Brotli];
 
@@ -101,8 +104,8 @@ impl Compression {
     /// The body as it was before.
     ///
     /// # Errors
-    /// [`Malformed::Compression`] when it is none of this kind or cut, [`Malformed::TooLarge`] when it would have over `limit` bytes,
-    /// [`Malformed::NotCompiled`] when the feature is off.
+    /// [`Malformed::Compression`] when it is none of this kind or cut, [`Malformed::TooLarge`] when
+    /// it would have over `limit` bytes, [`Malformed::NotCompiled`] when the feature is off.
     pub fn decompress(self, body: &[u8], limit: u64) -> Result<Vec<u8>, Malformed> {
         match self {
             Compression::Zlib => zlib::decompress(body, limit),
@@ -142,7 +145,7 @@ impl FromStr for Compression {
     }
 }
 
-/// The body as it was before the compression that its header names. An unknown name is taken for none, as oslo.messaging does.
+/// Decompresses the body as its header says. An unknown name counts as none, as in oslo.messaging.
 pub(crate) fn decompress<'a>(
     compression: Option<&str>,
     body: &'a [u8],
@@ -154,7 +157,7 @@ pub(crate) fn decompress<'a>(
     }
 }
 
-/// The compression of a header; none of an unknown name.
+/// The compression that a header names; `None` for an unknown name.
 pub(crate) fn named(compression: Option<&str>) -> Option<Compression> {
     compression?.parse().ok()
 }
@@ -167,7 +170,8 @@ mod tests {
 
     use super::*;
 
-    /// Those compiled in, and an example of each that Python wrote: `compress(b"kombu " * 20)`.
+    /// The compressions that are compiled in, with an example of each by Python: `compress(b"kombu
+    /// " * 20)`.
     fn compiled() -> Vec<(Compression, &'static str)> {
         PYTHON.into_iter().filter(|(compression, _)| compression.compress(b"").is_ok()).collect()
     }

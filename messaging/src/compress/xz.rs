@@ -1,4 +1,4 @@
-//! xz, which kombu calls lzma too.
+//! xz, which kombu also calls lzma.
 
 use std::io::{self, Write as _};
 
@@ -10,16 +10,17 @@ use crate::error::Malformed;
 const PRESET: u32 = 6;
 const SMALLEST_DICTIONARY: u32 = 4096;
 
-/// The dictionary of preset 6, which is everybody's default, whatever they compress. It is allocated before anything is read.
+/// The dictionary of preset 6, which is the default everywhere. It is allocated before anything is
+/// read.
 const DICTIONARY: u64 = 8 * 1024 * 1024;
-/// That of preset 9.
+/// The dictionary of preset 9.
 const LARGEST_DICTIONARY: u64 = 64 * 1024 * 1024;
-/// What a decoder has beside its dictionary, in KiB.
+/// The memory of a decoder besides its dictionary, in KiB.
 const BESIDE: u32 = 2 * 1024;
 
 pub(super) fn compress(body: &[u8]) -> io::Result<Vec<u8>> {
     let mut options = XzOptions::with_preset(PRESET);
-    // A dictionary larger than the body is of no use, and both sides allocate it.
+    // A dictionary larger than the body is useless, and both sides would allocate it.
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX).max(SMALLEST_DICTIONARY);
     options.lzma_options.dict_size = options.lzma_options.dict_size.min(length);
     let mut encoder = XzWriter::new(Vec::new(), options)?;
@@ -27,14 +28,15 @@ pub(super) fn compress(body: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// A dictionary larger than all that may come out is only claimed: nobody needs it, but for the default.
+/// A dictionary larger than the output limit is refused unless it is the default one: no output
+/// needs it.
 pub(super) fn decompress(body: &[u8], limit: u64) -> Result<Vec<u8>, Malformed> {
     let mut out = Vec::new();
     limited::append(XzReader::new_mem_limit(body, true, memory(limit)), &mut out, limit)?;
     Ok(out)
 }
 
-/// What a decoder may allocate, in KiB.
+/// How much a decoder may allocate, in KiB.
 fn memory(limit: u64) -> u32 {
     let dictionary = limit.clamp(DICTIONARY, LARGEST_DICTIONARY).div_ceil(1024);
     u32::try_from(dictionary).unwrap_or(u32::MAX).saturating_add(BESIDE)

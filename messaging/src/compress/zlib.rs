@@ -6,7 +6,7 @@ use flate2::{Compression as Level, Decompress, FlushDecompress, Status, write::Z
 
 use crate::error::Malformed;
 
-/// How much is made room for at once.
+/// The step in which the output grows.
 const CHUNK: usize = 32 * 1024;
 
 pub(super) fn compress(body: &[u8]) -> io::Result<Vec<u8>> {
@@ -15,7 +15,8 @@ pub(super) fn compress(body: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// By hand, for flate2's reader takes the end of the body for the end of the data, and misses a checksum that is cut.
+/// Uses flate2's decompressor directly, because its reader takes the end of the body for the end of
+/// the data, and so misses a truncated checksum.
 pub(super) fn decompress(body: &[u8], limit: u64) -> Result<Vec<u8>, Malformed> {
     let mut zlib = Decompress::new(true);
     let mut out = Vec::new();

@@ -10,14 +10,15 @@ use ruzstd::{
 use super::limited;
 use crate::error::Malformed;
 
-/// What a decoder should have at least, and all that is used up to level 19: it is allocated before anything is read.
+/// The window that every decoder should support, and that levels up to 19 use. It is allocated
+/// before anything is read.
 const WINDOW: u64 = 8 * 1024 * 1024;
 
 pub(super) fn compress(body: &[u8]) -> io::Result<Vec<u8>> {
     Ok(compress_to_vec(body, CompressionLevel::Fastest))
 }
 
-/// One frame after another.
+/// Decompresses one frame after another.
 pub(super) fn decompress(mut body: &[u8], limit: u64) -> Result<Vec<u8>, Malformed> {
     let mut out = Vec::new();
     loop {

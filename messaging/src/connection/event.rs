@@ -1,4 +1,4 @@
-//! What happens to the connections of a transport, told to whoever listens.
+//! The events of a transport's connections, for listeners.
 
 use amqp_client::{Event, Events};
 use tokio::{
@@ -12,24 +12,26 @@ use crate::connection::state::Role;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionEvent {
-    /// To which.
+    /// Which connection it is.
     pub connection: Role,
-    /// What.
+    /// What happened.
     pub event: Event,
 }
 
-/// Events of a transport's connections as they happen; see [`Transport::events`](crate::Transport::events).
+/// Events of a transport's connections as they happen; see
+/// [`Transport::events`](crate::Transport::events).
 ///
 /// Nobody waits for a listener: of more than 256 events that were not taken the oldest are dropped.
 #[derive(Debug)]
 pub struct ConnectionEvents {
-    /// `None` is the end.
+    /// `None` stands for the end.
     receiver: broadcast::Receiver<Option<ConnectionEvent>>,
     is_over: bool,
 }
 
 impl ConnectionEvents {
-    /// The next event; `None` once the transport is closed and all was told, or it is gone with all that was made from it.
+    /// The next event; `None` once the transport is closed and all was told, or it is gone with all
+    /// that was made from it.
     ///
     /// # Cancel safety
     /// Dropped while pending, nothing was taken.
@@ -45,10 +47,10 @@ impl ConnectionEvents {
     }
 }
 
-/// Events kept for a listener that does not take them.
+/// How many events are kept for a slow listener.
 const KEPT: usize = 256;
 
-/// Tells events to whoever listens.
+/// Sends events to the listeners.
 #[derive(Clone, Debug)]
 pub(crate) struct Teller(broadcast::Sender<Option<ConnectionEvent>>);
 
@@ -57,17 +59,17 @@ impl Teller {
         Teller(broadcast::Sender::new(KEPT))
     }
 
-    /// What is told from now on; nothing when that is over.
+    /// A listener to events from now on; it gets none if the transport is closed.
     pub(crate) fn listen(&self, is_over: bool) -> ConnectionEvents {
         ConnectionEvents { receiver: self.0.subscribe(), is_over }
     }
 
     pub(crate) fn tell(&self, connection: Role, event: Event) {
-        // Nobody may be listening.
+        // There may be no listener.
         let _ = self.0.send(Some(ConnectionEvent { connection, event }));
     }
 
-    /// Tells all events of a connection, to the last.
+    /// Forwards all events of a connection, up to its last.
     pub(crate) fn follow(&self, connection: Role, mut events: Events) -> JoinHandle<()> {
         let teller = self.clone();
         tokio::spawn(async move {
@@ -77,7 +79,7 @@ impl Teller {
         })
     }
 
-    /// Nothing more is told.
+    /// Ends all listeners.
     pub(crate) fn end(&self) {
         let _ = self.0.send(None);
     }

@@ -1,14 +1,14 @@
-//! A connection that was left because it did not answer: what is under way on it goes on.
+//! A connection that was abandoned because it did not answer. Work in progress on it continues.
 
 use amqp_client::{Connection, WeakConnection};
 use tokio::task::JoinHandle;
 
 use crate::connection::metrics::TransportMetrics;
 
-/// Closed when nobody has a channel on it any more, or with its transport.
+/// An abandoned connection. It is closed when nobody has a channel on it, or with its transport.
 pub(crate) struct Left {
     connection: WeakConnection,
-    /// Tells its events.
+    /// The task that forwards its events.
     telling: Option<JoinHandle<()>>,
 }
 
@@ -17,17 +17,18 @@ impl Left {
         Left { connection: connection.downgrade(), telling }
     }
 
-    /// Tells whether it has ended, and that was told.
+    /// Tells whether it has ended and its events were forwarded.
     pub(crate) fn is_over(&self) -> bool {
         self.connection.is_closed() && self.telling.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// It is to be closed: the connection, unless it has been, and what tells its events.
+    /// Takes the connection to be closed, unless it has ended, and the task that forwards its
+    /// events.
     pub(crate) fn end(&mut self) -> (Option<Connection>, Option<JoinHandle<()>>) {
         (self.connection.upgrade(), self.telling.take())
     }
 
-    /// What others have done, with what it has done and holds.
+    /// Adds what it has done and holds to the metrics of others.
     pub(crate) fn count(&self, others: TransportMetrics) -> TransportMetrics {
         let metrics = self.connection.metrics();
         if self.connection.is_closed() { others.after(&metrics) } else { others.with(&metrics) }

@@ -1,6 +1,7 @@
 //! Work that is done once for all who wait for it, and goes on when some of them give up.
 //!
-//! Who waits for no longer than an attempt's time would otherwise never see the end of what takes longer than that.
+//! Who waits for no longer than an attempt's time would otherwise never see the end of what takes
+//! longer than that.
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -29,8 +30,8 @@ impl<T> Default for Setup<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Setup<T> {
-    /// What `ready` finds; else the outcome of what is under way, or of the work begun now. The work leaves what it made where
-    /// `ready` looks for it.
+    /// What `ready` finds; else the outcome of what is under way, or of the work begun now. The
+    /// work leaves what it made where `ready` looks for it.
     ///
     /// # Cancel safety
     /// The work goes on without whoever gives up.

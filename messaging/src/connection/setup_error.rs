@@ -1,4 +1,5 @@
-//! Why a connection, a channel or what is declared on it is not there: told to all who waited for it together.
+//! Why a connection, a channel or what is declared on it is not there: told to all who waited for
+//! it together.
 
 use std::fmt;
 

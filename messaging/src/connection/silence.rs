@@ -1,34 +1,34 @@
-//! How long a connection has owed an answer to all together who wait for one.
+//! How long a connection has kept all waiting callers together without an answer.
 
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How long they wait for a connection to answer, when they can do with another one.
+/// How long a caller waits for an answer of a connection that can be replaced.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
-/// Who asks after somebody else has waited for that, and gave up, waits so long at least.
+/// The least wait of a caller that comes after others have waited in vain.
 const LEAST_PATIENCE: Duration = Duration::from_millis(250);
-/// What was waited for longer ago says nothing of the connection any more.
+/// How long ago a wait may have been to count against the connection.
 const LATELY: Duration = Duration::from_secs(20);
 
-/// Of one connection.
+/// The silence of one connection.
 #[derive(Clone, Default)]
 pub(crate) struct Silence(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// Those who wait now.
+    /// How many callers wait now.
     waiting: usize,
-    /// How long somebody has waited without an answer, and when that was counted last.
+    /// How long a caller has waited without an answer, and when that was last counted.
     waited: Duration,
     counted: Option<Instant>,
 }
 
-/// Somebody who waits.
+/// A waiting caller.
 ///
 /// # On drop
-/// It waits no more, and gave up unless there was an [answer](Waiting::answered).
+/// It waits no more. Unless there was an [answer](Waiting::answered), it waited in vain.
 pub(crate) struct Waiting {
     silence: Silence,
     until: Instant,
@@ -57,12 +57,12 @@ impl State {
 }
 
 impl Waiting {
-    /// Until when it waits.
+    /// The time until which it waits.
     pub(crate) fn until(&self) -> Instant {
         self.until
     }
 
-    /// The connection answers, or it is known why it does not.
+    /// Notes that the connection answered, or that the reason why it does not is known.
     pub(crate) fn answered(self) {
         let mut state = self.silence.0.lock();
         state.count(Instant::now());
@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    /// How long one waits who begins now.
+    /// How long a caller waits that begins now.
     fn patience(silence: &Silence) -> Duration {
         silence.wait().until() - Instant::now()
     }

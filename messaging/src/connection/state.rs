@@ -1,4 +1,4 @@
-//! How the connections of a transport are doing.
+//! The state of a transport's connections.
 
 use std::fmt;
 
@@ -59,7 +59,7 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
-    /// Of several connections: that of the one that is worst off.
+    /// The worst of several states.
     pub(crate) fn worst(states: impl IntoIterator<Item = Self>) -> Self {
         states.into_iter().max_by_key(Self::rank).unwrap_or(ConnectionState::Idle)
     }

@@ -1,29 +1,31 @@
-//! Messages that are kept unsettled because they cannot be put where they belong: how many a service has, and when its consumer should
-//! begin anew, so that they do not stand in the way of others.
+//! Messages that are kept unacknowledged because they cannot be moved where they belong: how many
+//! there are, and when the consumer should be replaced, so that they do not block others.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
-/// More are held where they are, in the way of others.
+/// The most messages for which a consumer is replaced; further ones stay where they are and block
+/// others.
 const MOST: usize = 1024;
-/// Bytes of them, likewise.
+/// The most bytes of such messages.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
-/// The messages that a service holds.
+/// The messages that a service keeps unacknowledged.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     messages: AtomicUsize,
     bytes: AtomicUsize,
-    /// Since the consumer began: these count towards its prefetch.
+    /// How many there are since the consumer began; they count towards its prefetch.
     of_consumer: AtomicUsize,
     is_crowded: Notify,
 }
 
 impl Held {
-    /// One more, of so many bytes; when it `is_new`, it is of the present consumer, which may have so many unsettled. One that is held
-    /// again may be the first since others have gone that were too many.
+    /// Counts a message of so many bytes. If it `is_new`, it belongs to the current consumer, whose
+    /// prefetch is given. A message that is kept again may be the first since others are gone that
+    /// were too many.
     pub(crate) fn one_more(&self, bytes: usize, is_new: bool, prefetch: usize) {
         let messages = self.messages.fetch_add(1, Relaxed) + 1;
         let bytes = self.bytes.fetch_add(bytes, Relaxed) + bytes;
@@ -33,14 +35,14 @@ impl Held {
         }
     }
 
-    /// One less.
+    /// Counts one message less.
     pub(crate) fn one_less(&self, bytes: usize) {
         self.messages.fetch_sub(1, Relaxed);
         self.bytes.fetch_sub(bytes, Relaxed);
     }
 
-    /// Ready when much of what the consumer may have unsettled is held, so that another one should take its place: its messages do
-    /// not count towards the prefetch of that.
+    /// Ready when kept messages take up much of the consumer's prefetch, so that another consumer
+    /// should replace it: they do not count towards that one's prefetch.
     ///
     /// # Cancel safety
     /// It can be dropped, and called again.
@@ -48,10 +50,10 @@ impl Held {
         self.is_crowded.notified().await;
     }
 
-    /// Another consumer has taken the place.
+    /// Notes that another consumer has taken over.
     pub(crate) fn begun_anew(&self) {
         self.of_consumer.store(0, Relaxed);
-        // What was said of the one before means nothing for this one.
+        // A notice about the previous consumer does not concern this one.
         let _ = self.is_crowded.notified().now_or_never();
     }
 }
@@ -82,7 +84,7 @@ mod tests {
         held.one_more(MOST_BYTES + 1, true, 1);
         assert!(held.crowded().now_or_never().is_none());
         held.one_less(MOST_BYTES + 1);
-        // One of them has gone, and the other is still held.
+        // One of them is gone, and the other is still kept.
         held.one_more(MOST_BYTES, true, 1);
         held.one_more(1, true, 1);
         while held.crowded().now_or_never().is_some() {}

@@ -8,7 +8,8 @@ pub(crate) struct Traffic {
     /// How many messages of a queue come ahead of their acknowledgement; 0 is without limit.
     pub(crate) prefetch: Option<u16>,
     pub(crate) compression: Option<Compression>,
-    /// What the messages that one server or listener works on may have together, decompressed, in bytes.
+    /// What the messages that one server or listener works on may have together, decompressed, in
+    /// bytes.
     pub(crate) decompressed: u64,
 }
 

@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use crate::serialize;
 
-/// A persistent message with the properties that kombu and oslo.messaging give every one; `expires` is its time to live.
+/// A persistent message with the properties that kombu and oslo.messaging give every one; `expires`
+/// is its time to live.
 pub(crate) fn json_message(body: Bytes, expires: Option<Duration>) -> Message {
     let expiration = expires.and_then(|ttl| ShortString::try_from(ttl.as_millis().to_string()).ok());
     let properties = Properties {

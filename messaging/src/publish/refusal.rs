@@ -1,8 +1,9 @@
 //! Whose the fault is when the broker closes a channel that messages share.
 //!
-//! A refusal (406 for a size, a user id or an expiration, 403, 404) ends the channel, and names no message. The broker takes publishes in
-//! their order, so it was one behind the last that has been answered. Where those are several, none of them is told: they are
-//! published again in smaller groups, each on a channel of its own, and at last the one that is refused is alone.
+//! A refusal (406 for a size, a user id or an expiration, 403, 404) ends the channel, and names no
+//! message. The broker takes publishes in their order, so it was one behind the last that has been
+//! answered. Where those are several, none of them is told: they are published again in smaller
+//! groups, each on a channel of its own, and at last the one that is refused is alone.
 
 use std::sync::Arc;
 
@@ -20,7 +21,8 @@ use crate::{
 /// So many groups are made of the messages that a channel may have been closed for.
 const GROUPS: u64 = 16;
 
-/// What it means for a message that its channel had ended before it was sent, or that it could not be sent at all.
+/// What it means for a message that its channel had ended before it was sent, or that it could not
+/// be sent at all.
 pub(crate) fn not_sent(lane: &Lane, open: &Arc<OpenLane>, source: Client) -> Fault {
     if is_local(&source) {
         return Fault::not_sent(publishing(source));

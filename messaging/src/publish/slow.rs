@@ -1,4 +1,5 @@
-//! Routing keys whose messages the broker does not answer while it answers others: a quorum queue without a majority, say.
+//! Routing keys whose messages the broker does not answer while it answers others: a quorum queue
+//! without a majority, say.
 
 use std::{
     collections::HashMap,
@@ -20,8 +21,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// So many keys at the most.
 const KEYS: usize = 1024;
 
-/// Connections for what is slow: each opened when it is needed. The broker may read nothing from one in the end, so that slow
-/// keys are spread over them.
+/// Connections for what is slow: each opened when it is needed. The broker may read nothing from
+/// one in the end, so that slow keys are spread over them.
 #[derive(Clone)]
 pub(crate) struct SlowLinks {
     links: Arc<[Link]>,
@@ -74,7 +75,8 @@ impl<W> Default for Slow<W> {
 }
 
 impl<W: Clone> Slow<W> {
-    /// Tells whether the next message with this key is to go another way. Once in a while one is not, to see whether it is answered.
+    /// Tells whether the next message with this key is to go another way. Once in a while one is
+    /// not, to see whether it is answered.
     pub(crate) fn contains(&self, key: &str) -> bool {
         if !self.any.load(Ordering::Relaxed) {
             return false;
@@ -96,7 +98,8 @@ impl<W: Clone> Slow<W> {
         self.keys.lock().by_name.get(key).map(|known| known.way.clone())
     }
 
-    /// A message with this key was not answered in time, and later ones were: the way it goes now, `another` when there is none yet.
+    /// A message with this key was not answered in time, and later ones were: the way it goes now,
+    /// `another` when there is none yet.
     pub(crate) fn add(&self, key: &str, another: impl FnOnce() -> W) -> W {
         let now = Instant::now();
         let until = now + PAUSE;
@@ -131,7 +134,8 @@ impl<W: Clone> Slow<W> {
 }
 
 impl<W> Keys<W> {
-    /// Forgets those that were due to be tried beside others so long ago that nobody seems to publish with them any more.
+    /// Forgets those that were due to be tried beside others so long ago that nobody seems to
+    /// publish with them any more.
     fn forget_in_turn(&mut self, now: Instant) {
         if now >= self.forget_at {
             self.forget_at = now + PAUSE;

@@ -8,7 +8,8 @@ const LARGE: usize = 4096;
 /// Small ones share so much.
 const BLOCK: usize = 16 * 1024;
 
-/// JSON text in memory that small bodies share, instead of an allocation each. It is freed with the last of them.
+/// JSON text in memory that small bodies share, instead of an allocation each. It is freed with the
+/// last of them.
 #[derive(Default)]
 pub(crate) struct Bodies {
     /// serde_json writes a few bytes at a time, which is quickest here.

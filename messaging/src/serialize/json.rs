@@ -1,7 +1,8 @@
 //! JSON in and out.
 //!
-//! Out goes strict JSON. In comes what Python's `json` writes: `NaN`, `Infinity` and `-Infinity` are read as null, lone
-//! surrogates (`"\ud800"`) as U+FFFD. Integers of any size are kept as they are until somebody asks for a type.
+//! Out goes strict JSON. In comes what Python's `json` writes: `NaN`, `Infinity` and `-Infinity`
+//! are read as null, lone surrogates (`"\ud800"`) as U+FFFD. Integers of any size are kept as they
+//! are until somebody asks for a type.
 
 use std::borrow::Cow;
 
@@ -14,7 +15,8 @@ use super::serializer::{BoxError, ReadValue, Serializer};
 pub(crate) const CONTENT_TYPE: &str = "application/json";
 pub(crate) const CONTENT_ENCODING: &str = "utf-8";
 
-/// `json`: strict JSON out, Python's tolerated in; UTF-8 whatever the content encoding says, as for kombu.
+/// `json`: strict JSON out, Python's tolerated in; UTF-8 whatever the content encoding says, as for
+/// kombu.
 pub(super) struct Json;
 
 impl Serializer for Json {

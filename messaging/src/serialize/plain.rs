@@ -1,4 +1,5 @@
-//! Bodies that are text or bytes and nothing else: `text`, `raw`, and whatever nobody knows the content type of.
+//! Bodies that are text or bytes and nothing else: `text`, `raw`, and whatever nobody knows the
+//! content type of.
 
 use std::borrow::Cow;
 

@@ -47,7 +47,8 @@ pub trait Serializer: Send + Sync {
     /// The content type of what it writes and reads; at most 255 bytes.
     fn content_type(&self) -> &str;
 
-    /// The content encoding of what it writes: a character set, or `binary`; default `utf-8`, at most 255 bytes.
+    /// The content encoding of what it writes: a character set, or `binary`; default `utf-8`, at
+    /// most 255 bytes.
     fn content_encoding(&self) -> &str {
         "utf-8"
     }
@@ -58,8 +59,9 @@ pub trait Serializer: Send + Sync {
     /// When the value has no such form.
     fn encode(&self, value: &dyn erased_serde::Serialize) -> Result<Bytes, BoxError>;
 
-    /// Gives `read` a deserializer of the body. A serializer that has two ways to read may call it again when it failed: the last
-    /// call that succeeded counts. The body is never empty, and comes from a stranger: what is claimed in it is to be checked.
+    /// Gives `read` a deserializer of the body. A serializer that has two ways to read may call it
+    /// again when it failed: the last call that succeeded counts. The body is never empty, and
+    /// comes from a stranger: what is claimed in it is to be checked.
     ///
     /// # Errors
     /// When the body cannot be read, and what `read` returned.

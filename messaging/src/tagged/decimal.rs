@@ -14,7 +14,8 @@ use crate::serialize::BoxError;
 pub struct Number(pub(crate) String);
 
 impl Number {
-    /// A number with a point, digit for digit. Where JSON has a whole one of over 64 bits it comes as this, and is not exact.
+    /// A number with a point, digit for digit. Where JSON has a whole one of over 64 bits it comes
+    /// as this, and is not exact.
     pub(crate) fn from_float(number: f64) -> Result<Self, BoxError> {
         if number.abs() < 2_f64.powi(64) {
             // The smallest of them have so many digits.
@@ -74,7 +75,8 @@ impl Tagged for Decimal {
         Ok(Plain::Text(text(*self)))
     }
 
-    /// Never rounded: what has more than 28 digits may not fit, and neither do `NaN` and `Infinity`.
+    /// Never rounded: what has more than 28 digits may not fit, and neither do `NaN` and
+    /// `Infinity`.
     fn from_text(text: &str) -> Result<Self, BoxError> {
         exact(&text.trim().replace('_', "").to_ascii_lowercase())
             .ok_or_else(|| format!("{text:?} does not fit into a decimal number of 96 bits").into())

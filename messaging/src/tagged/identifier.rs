@@ -14,7 +14,8 @@ use super::{
 };
 use crate::serialize::BoxError;
 
-/// A UUID's payload: the arguments of Python's `uuid.UUID`, by name. kombu writes `hex`, and in version 5.3.0 `version` beside it.
+/// A UUID's payload: the arguments of Python's `uuid.UUID`, by name. kombu writes `hex`, and in
+/// version 5.3.0 `version` beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct UuidArguments {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,7 +56,8 @@ impl UuidArguments {
     }
 }
 
-/// As Python reads it: with or without `urn:uuid:`, braces and dashes, and then whatever its `int` takes.
+/// As Python reads it: with or without `urn:uuid:`, braces and dashes, and then whatever its `int`
+/// takes.
 fn from_hex(text: &str) -> Result<u128, BoxError> {
     let bad = || format!("{text:?} is no uuid in hexadecimal digits");
     let bare = text.replace("urn:", "").replace("uuid:", "");

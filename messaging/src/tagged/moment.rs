@@ -48,7 +48,8 @@ pub(crate) fn parse_date(text: &str) -> Result<NaiveDate, BoxError> {
     Ok(parse_datetime(text)?.0.date())
 }
 
-/// A date, and when it is there a time, and a zone: all that Python's `datetime.fromisoformat` takes.
+/// A date, and when it is there a time, and a zone: all that Python's `datetime.fromisoformat`
+/// takes.
 pub(crate) fn parse_datetime(text: &str) -> Result<(NaiveDateTime, Option<FixedOffset>), BoxError> {
     let parsed = || {
         let (date, rest) = text.split_at_checked(date_length(text.as_bytes())?)?;
@@ -74,7 +75,8 @@ pub(crate) fn parse_time(text: &str) -> Result<(NaiveTime, Option<FixedOffset>),
     parsed().ok_or_else(|| format!("{text:?} is no ISO time").into())
 }
 
-/// Where the date ends: `2024-01-02`, `20240102`, `2024-W01-2`, `2024W012`, or a week without its day.
+/// Where the date ends: `2024-01-02`, `20240102`, `2024-W01-2`, `2024W012`, or a week without its
+/// day.
 fn date_length(text: &[u8]) -> Option<usize> {
     match text {
         [_, _, _, _, b'-', b'W', _, _] => Some(8),
@@ -86,7 +88,8 @@ fn date_length(text: &[u8]) -> Option<usize> {
         [_, _, _, _, b'-', ..] => Some(10),
         [_, _, _, _, b'W', _, _, rest @ ..] => {
             let digits = rest.iter().take_while(|octet| octet.is_ascii_digit()).count();
-            // Of one digit or three a day is the first, as one is left where a time has pairs of them.
+            // Of one digit or three a day is the first, as one is left where a time has pairs of
+            // them.
             Some(if digits >= 2 && digits % 2 == 1 { 7 } else { 7 + digits.min(1) })
         }
         [_, _, _, _, _, _, _, _, ..] => Some(8),
@@ -159,8 +162,8 @@ fn iso_zone(text: &str) -> Option<FixedOffset> {
     }
 }
 
-/// Hours, minutes, seconds and microseconds, with colons between them or without: `03`, `03:04`, `0304`, `03:04:05.678901`. Digits beyond
-/// the sixth are cut.
+/// Hours, minutes, seconds and microseconds, with colons between them or without: `03`, `03:04`,
+/// `0304`, `03:04:05.678901`. Digits beyond the sixth are cut.
 fn clock(text: &str) -> Option<(u32, u32, u32, u32)> {
     let mut parts = [0; 3];
     let mut rest = text.as_bytes();

@@ -39,7 +39,8 @@ impl Tagged for Vec<u8> {
     }
 }
 
-/// As Python's `b64decode`: what is not of the alphabet is passed over, and nothing is looked at after the padding.
+/// As Python's `b64decode`: what is not of the alphabet is passed over, and nothing is looked at
+/// after the padding.
 fn from_base64(text: &str) -> Result<Vec<u8>, BoxError> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &STANDARD,

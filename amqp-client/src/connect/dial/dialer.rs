@@ -1,4 +1,5 @@
-//! The way to a broker, the first time and again: one host after the other, all within one deadline.
+//! Dialing a broker, the first time and again: it tries one host after the other, all within one
+//! deadline.
 
 use std::{borrow::Cow, future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
@@ -24,31 +25,31 @@ use crate::{
     },
 };
 
-/// Makes a stream to the broker each time one is asked for.
+/// Makes a new stream to the broker on each call.
 pub(crate) type Connector =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = io::Result<BoxedStream>> + Send>> + Send + Sync>;
 
 /// Where the broker is.
 pub(crate) enum Target {
     Hosts(Vec<Uri>),
-    /// Over streams of the user's own. The URI has login, virtual host and parameters.
+    /// Streams that the user makes. The URI has login, virtual host and parameters.
     Connector(Connector, Box<Uri>),
 }
 
-/// How a connection gets to its broker.
+/// How a connection reaches its broker.
 pub(crate) struct Dialer {
     pub(crate) options: ConnectOptions,
     pub(crate) target: Target,
 }
 
-/// A connection that is open: who drives it, and for how long its credentials are good.
+/// An open connection: its driver, and how long its credentials are valid.
 pub(crate) struct Dialed {
     pub(crate) driver: Driver<BoxedStream>,
     pub(crate) valid_for: Option<Duration>,
 }
 
 impl Dialer {
-    /// One attempt: to the first host that takes the connection.
+    /// Makes one attempt, which ends at the first host that accepts the connection.
     ///
     /// # Errors
     /// As [`ConnectOptions::connect_any`].
@@ -131,7 +132,7 @@ impl Dialer {
         })
     }
 
-    /// Leads the handshake over a stream.
+    /// Does the handshake over a stream.
     async fn open(&self, shared: &Arc<Shared>, stream: BoxedStream, uri: &Uri) -> Result<Dialed> {
         let options = &self.options;
         let mechanisms = options.begin_login(uri)?;
@@ -171,8 +172,8 @@ async fn within<T>(after: Duration, uri: &Uri, connecting: impl Future<Output = 
     }
 }
 
-/// Whether another host, or another attempt, would not do better. A virtual host that is down on one node may be up on
-/// another: RabbitMQ closes with other codes then.
+/// Tells whether neither another host nor another attempt can succeed. An unavailable virtual host
+/// is not final: it may be available on another node, and RabbitMQ closes with other codes then.
 pub(crate) fn is_final(error: &Error) -> bool {
     match error {
         Error::LoginRefused { .. } | Error::Credentials(_) | Error::InvalidUri(_) | Error::Invalid(_) => true,

@@ -20,8 +20,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 pub(crate) type BoxedStream = Box<dyn Stream>;
 
-/// Connects by TCP: all addresses of the host in the resolver's order, the first that accepts. Each has an equal part of what
-/// is left of `share`.
+/// Connects by TCP: all addresses of the host in the resolver's order, the first that accepts. Each
+/// has an equal part of what is left of `share`.
 ///
 /// # Errors
 /// [`Error::Resolve`] or [`Error::Connect`], the latter with what the last address said.
@@ -34,7 +34,7 @@ pub(crate) async fn tcp(uri: &Uri, share: Duration) -> Result<TcpStream> {
     let mut last = None;
     for (address, to_try) in addresses.iter().zip((1..=addresses.len()).rev()) {
         let connecting = TcpStream::connect(address);
-        // The last one has what is left, which the caller watches over.
+        // The last address gets all that is left, which the caller limits.
         let connected = if to_try == 1 {
             connecting.await
         } else {
@@ -45,7 +45,7 @@ pub(crate) async fn tcp(uri: &Uri, share: Duration) -> Result<TcpStream> {
         };
         match connected {
             Ok(stream) => {
-                // Batches are gathered here, so the system need not wait for more.
+                // Batches are gathered here, so the system does not have to wait for more.
                 stream.set_nodelay(true).map_err(connect)?;
                 return Ok(stream);
             }

@@ -1,4 +1,4 @@
-//! The verifier that verifies nothing but that the peer holds the key of the certificate it shows.
+//! A verifier that checks only that the peer has the key of its certificate.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! TLS options as rustls takes them.
+//! TLS options in rustls's form.
 
 use std::{io, sync::Arc};
 
@@ -22,7 +22,7 @@ impl TlsOptions {
         ServerName::try_from(name).map(|name| name.to_owned()).map_err(bad)
     }
 
-    /// Reads files: not to be called where nothing may block.
+    /// Reads files, so it must not be called where blocking is forbidden.
     pub(crate) fn client_config(&self) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -73,12 +73,13 @@ fn given_roots(pem: &Pem) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// The system's certificate authorities as files, which rustls verifies with its own code on every system: the same
-/// verdicts in a container as on a desk. `SSL_CERT_FILE` and `SSL_CERT_DIR` name others, as they do for OpenSSL.
+/// The system's certificate authorities from files, which rustls verifies with its own code on
+/// every system: the results are the same in a container and on a desktop. `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` name other files, as for OpenSSL.
 fn system_roots() -> Result<RootCertStore, TlsError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // Some systems keep certificates that rustls cannot read; the others are good.
+    // Some systems have certificates that rustls cannot read; the others are used.
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added > 0 {
         return Ok(roots);

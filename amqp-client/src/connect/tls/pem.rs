@@ -1,4 +1,4 @@
-//! Certificates and keys out of PEM.
+//! Reads certificates and keys from PEM.
 
 use std::{fs, path::Path, sync::Arc};
 

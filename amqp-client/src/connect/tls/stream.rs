@@ -11,13 +11,15 @@ use tokio_rustls::{
 
 use crate::{connect::tls::TlsOptions, error::tls_error::TlsError};
 
-/// Ciphertext that is read at once: rustls by itself asks for 4 KiB at a time, with a system call each.
+/// The size of reads of ciphertext: rustls asks for 4 KiB at a time by itself, with a system call
+/// each.
 const TLS_READ_BUFFER: usize = 16 * 1024;
 
-/// Ciphertext that rustls may hold: as much as the driver offers in one write, so that it leaves with few system calls.
+/// How much ciphertext rustls may hold: as much as the driver offers in one write, so that it needs
+/// few system calls.
 const TLS_WRITE_BUFFER: usize = 256 * 1024;
 
-/// Reads the certificates, where blocking holds nobody up.
+/// Reads the certificates on a thread that may block.
 pub(crate) async fn client_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, TlsError> {
     let options = options.clone();
     match tokio::task::spawn_blocking(move || options.client_config()).await {
@@ -26,7 +28,7 @@ pub(crate) async fn client_config(options: &TlsOptions) -> Result<Arc<ClientConf
     }
 }
 
-/// Lays TLS over the stream.
+/// Does the TLS handshake over the stream.
 pub(crate) async fn connect(
     stream: TcpStream,
     config: Arc<ClientConfig>,

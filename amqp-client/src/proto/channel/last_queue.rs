@@ -1,6 +1,7 @@
-//! The queue declared last on a channel, which an empty name stands for (spec, `queue.bind` and others).
+//! The queue declared last on a channel, which an empty name stands for (spec, `queue.bind` and
+//! others).
 //!
-//! The broker forgets it with the connection, so on one that is recovered it is named here.
+//! The broker forgets it with the connection, so that after a recovery its name is filled in here.
 
 use amqp_codec::{
     Method, ShortString,
@@ -11,8 +12,8 @@ use super::Channel;
 use crate::proto::{expects::Expects, link::Link};
 
 impl Channel {
-    /// Puts the queue's name where a method to be sent leaves it out. Not while a declaration is under way: the broker will know
-    /// that queue, and its name is not known here.
+    /// Fills in the queue's name where a method leaves it out, unless a declaration is unanswered:
+    /// then only the broker knows the queue.
     pub(super) fn name_queue(&self, link: &Link, method: &mut Method, expects: &mut Expects) {
         if link.registry.is_none() || self.is_declaring() {
             return;
@@ -25,12 +26,13 @@ impl Channel {
         }
     }
 
-    /// As [`name_queue`](Self::name_queue), for a method that has been answered, or will not be: what it was about is known now.
+    /// As [`name_queue`](Self::name_queue), for a method that has been answered or needs no answer,
+    /// so that the name is known.
     pub(super) fn name_answered_queue(&self, method: &mut Method) {
         put_name(method, &self.last_queue);
     }
 
-    /// A declaration that is not answered names its queue.
+    /// Notes the queue of a declaration without an answer.
     pub(super) fn declared_no_wait(&mut self, method: &Method) {
         if let Method::Queue(queue::Method::Declare(declare)) = method
             && !declare.queue.is_empty()
@@ -48,7 +50,7 @@ impl Channel {
 fn put_name(method: &mut Method, last: &ShortString) {
     let queue = match method {
         Method::Queue(queue::Method::Bind(bind)) => {
-            // Without either, the queue's name is the key too.
+            // If both are empty, the queue's name becomes the key too.
             if bind.queue.is_empty() && bind.routing_key.is_empty() {
                 bind.routing_key = last.clone();
             }

@@ -1,54 +1,56 @@
-//! Acknowledgements of one channel, gathered so that a run of acked deliveries leaves as one frame.
+//! The acknowledgements of a channel, gathered so that consecutive ones are sent as one frame.
 //!
-//! Never is a delivery acked that the user did not ack: `multiple` is used only up to a tag below which everything has been
-//! settled by the user.
+//! No delivery is acknowledged that the user did not acknowledge: `multiple` is used only up to a
+//! tag below which the user has settled everything.
 
 use std::{collections::VecDeque, time::Instant};
 
 use crate::proto::consuming::holders::{Holder, Holders};
 
-/// Room for so many deliveries is kept while none comes.
+/// Memory for this many deliveries is kept while none arrives.
 const ROOM_KEPT: usize = 64;
 
-/// What became of a delivery, in two octets: there is one for each that is not settled, and for those behind it.
+/// The state of a delivery in two octets. There is one for each unsettled delivery, and for those
+/// behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State(u16);
 
 impl State {
-    /// Nothing to tell the broker any more.
+    /// It is settled, and the broker knows.
     const SETTLED: State = State(0);
-    /// Acked by the user, not yet told to the broker.
+    /// The user has acknowledged it, and the broker has not been told.
     const ACKED: State = State(1);
-    /// All from here on: with the user.
+    /// All states from here on mean that the user has not settled it.
     const OUTSTANDING: u16 = 2;
 
     fn outstanding(holder: Holder) -> Self {
         State(Self::OUTSTANDING + holder.number().min(Holder::MAX))
     }
 
-    /// Whose it is, while it is outstanding.
+    /// The consumer that holds it, while it is unsettled.
     fn holder(self) -> Option<Holder> {
         self.0.checked_sub(Self::OUTSTANDING).map(Holder::from_number)
     }
 }
 
-/// What of a channel's deliveries is outstanding, and which acks are to leave.
+/// A channel's unsettled deliveries, and the acknowledgements to be sent.
 #[derive(Debug)]
 pub(crate) struct Acks {
-    /// The tag of the first entry of `states`; everything below is settled or in `run`.
+    /// The tag of the first entry of `states`; everything below is settled, or part of `run`.
     base: u64,
     states: VecDeque<State>,
-    /// The last acked tag below `base`, and how many acks it stands for.
+    /// The last acknowledged tag below `base`, and how many acknowledgements it stands for.
     run: Option<(u64, usize)>,
-    /// When deliveries arrived: the first tag of each read that brought some.
+    /// The arrival times of deliveries: the first tag of each read that brought some.
     arrivals: VecDeque<(u64, Instant)>,
-    /// Acked tags that had an outstanding one below them. Those the run has reached since are below `base`.
+    /// Acknowledged tags with an unsettled one below them. Those that the run has reached since are
+    /// below `base`.
     islands: Vec<u64>,
-    /// How many of those that are outstanding each consumer has.
+    /// How many unsettled deliveries each consumer has.
     pub(crate) holders: Holders,
 }
 
-/// A `basic.ack` to send.
+/// A `basic.ack` to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ack {
     pub(crate) tag: u64,
@@ -62,7 +64,7 @@ impl Default for Acks {
 }
 
 impl Acks {
-    /// Of deliveries with tags over this one.
+    /// Starts with deliveries above this tag.
     pub(crate) fn after(tag: u64) -> Self {
         Acks {
             base: tag.wrapping_add(1),
@@ -74,26 +76,28 @@ impl Acks {
         }
     }
 
-    /// The connection was lost: what was delivered comes again, and new tags go on after the last one.
+    /// Notes that the connection was lost: unsettled messages are delivered again, and new tags
+    /// continue after the last one.
     pub(crate) fn lose(&mut self) {
         let mut holders = std::mem::take(&mut self.holders);
         holders.forget();
         *self = Acks { holders, ..Acks::after(self.newest()) };
     }
 
-    /// The tag of the last delivery; that before the first when there was none.
+    /// The tag of the last delivery, or the one before the first.
     pub(crate) fn newest(&self) -> u64 {
         self.expected().wrapping_sub(1)
     }
 
-    /// The tag of the next delivery. A broker that counts past the last one goes on at 0.
+    /// The tag of the next delivery. A broker that counts past the highest one continues at 0.
     #[inline]
     fn expected(&self) -> u64 {
         self.base.wrapping_add(self.states.len() as u64)
     }
 
-    /// A delivery arrived, for `holder` when it is to be settled. Tags of a channel count up by one (spec section 1.8.3.13), those
-    /// of no-ack consumers too. Returns how many that holder has then.
+    /// Notes a delivery, with its `holder` if it has to be settled. The tags of a channel increase
+    /// by one (spec section 1.8.3.13), also for no-ack consumers. Returns how many deliveries the
+    /// holder has.
     #[inline]
     pub(crate) fn delivered(&mut self, tag: u64, holder: Option<Holder>, now: Instant) -> u32 {
         if tag != self.expected() {
@@ -108,14 +112,14 @@ impl Acks {
         holder.map_or(0, |holder| self.holders.delivered(holder))
     }
 
-    /// Gives back what a quiet channel does not need.
+    /// Frees memory that an idle channel does not need.
     pub(crate) fn release(&mut self) {
         self.states.shrink_to(ROOM_KEPT);
         self.arrivals.shrink_to(0);
         self.islands.shrink_to(0);
     }
 
-    /// When the oldest delivery arrived that the user has not settled.
+    /// When the oldest unsettled delivery arrived.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         if self.states.is_empty() {
             return None;
@@ -134,7 +138,7 @@ impl Acks {
         self.arrivals.push_back((tag, now));
     }
 
-    /// The user acks one delivery. `false` when there is nothing to do: it is not outstanding.
+    /// Acknowledges one delivery; `false` when it is not unsettled, so that there is nothing to do.
     #[inline]
     pub(crate) fn ack(&mut self, tag: u64) -> bool {
         let Some(holder) = self.holder(tag) else { return false };
@@ -151,7 +155,8 @@ impl Acks {
         true
     }
 
-    /// The user settles one delivery in another way, with a frame of its own. Whose it was; `None` when it is not outstanding.
+    /// Settles one delivery in another way, by its own frame. Returns its holder; `None` when it is
+    /// not unsettled.
     pub(crate) fn settle(&mut self, tag: u64) -> Option<Holder> {
         let holder = self.holder(tag)?;
         self.holders.settled(holder);
@@ -160,7 +165,7 @@ impl Acks {
         Some(holder)
     }
 
-    /// The broker has taken everything back that was outstanding: it comes again under other tags.
+    /// Notes that the broker has requeued all unsettled deliveries.
     pub(crate) fn forget(&mut self) {
         self.base = self.expected();
         self.states.clear();
@@ -168,19 +173,19 @@ impl Acks {
         self.holders.forget();
     }
 
-    /// How many acks wait to leave; islands that a run has reached since count twice.
+    /// How many acknowledgements wait to be sent; those that the run has reached count twice.
     #[inline]
     pub(crate) fn waiting(&self) -> usize {
         self.islands.len() + self.run.map_or(0, |(_, count)| count)
     }
 
-    /// Whether the user has settled everything that was delivered.
+    /// Tells whether the user has settled everything.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.states.is_empty()
     }
 
-    /// Whether the user has settled everything up to `tag`.
+    /// Tells whether the user has settled everything up to `tag`.
     pub(crate) fn is_settled_up_to(&self, tag: u64) -> bool {
         tag < self.base
     }
@@ -190,7 +195,7 @@ impl Acks {
         self.states.iter().filter(|state| state.holder().is_some()).count()
     }
 
-    /// Takes the acks that are to leave, in the order in which they may be sent.
+    /// Takes the acknowledgements to be sent, in an order that may be sent.
     pub(crate) fn take(&mut self, mut send: impl FnMut(Ack)) {
         if let Some((tag, count)) = self.run.take() {
             send(Ack { tag, multiple: count > 1 });
@@ -205,7 +210,7 @@ impl Acks {
         self.islands = islands;
     }
 
-    /// Whose a delivery is, while it is outstanding.
+    /// The holder of a delivery, while it is unsettled.
     #[inline]
     fn holder(&self, tag: u64) -> Option<Holder> {
         self.state(tag)?.holder()
@@ -221,7 +226,7 @@ impl Acks {
         }
     }
 
-    /// Where in `states` the tag would be; a tag below `base` is beyond their end.
+    /// The index of a tag in `states`; a tag below `base` gives one beyond the end.
     fn index(&self, tag: u64) -> Option<usize> {
         usize::try_from(tag.wrapping_sub(self.base)).ok()
     }
@@ -243,7 +248,8 @@ impl Acks {
         }
     }
 
-    /// A broker that skips tags, or starts over: what lies between was never delivered, what lies behind is forgotten.
+    /// Handles a broker that skips tags or starts over: skipped deliveries never existed, and later
+    /// ones are forgotten.
     #[cold]
     fn resynchronise(&mut self, tag: u64) {
         self.states.clear();
@@ -334,7 +340,7 @@ mod tests {
         assert_eq!(taken(&mut acks), [(1003, true)]);
     }
 
-    /// No honest broker gets there; the fuzz target `engine` did.
+    /// No honest broker does this; the fuzz target `engine` did.
     #[test]
     fn a_broker_that_counts_past_the_last_tag_goes_on_at_0() {
         for no_ack in [false, true] {
@@ -397,11 +403,12 @@ mod tests {
         acks.lose();
         assert_eq!(acks.newest(), 7);
         assert_eq!(acks.delivered(8, Some(one), now), 1);
-        // A broker that skips tags has taken back what was before.
+        // A broker that skips tags has requeued the earlier deliveries.
         assert_eq!(acks.delivered(100, Some(one), now), 1);
     }
 
-    /// Against the plainest model: whatever the order of acks and rejects, the broker hears of each tag exactly once.
+    /// Compares with a simple model: whatever the order of acks and rejects, the broker is told of
+    /// each tag exactly once.
     #[test]
     fn every_order_settles_exactly_what_the_user_settled() {
         for seed in 0..2000u64 {

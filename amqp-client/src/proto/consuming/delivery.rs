@@ -1,36 +1,38 @@
-//! A message as it arrived: slices of the read buffer, with marks where things are.
+//! A message as it arrived: slices of the read buffer, and offsets into them.
 
 use amqp_codec::{ContentHeader, EncodedProperties, Error as CodecError, borrowed::ContentProperties};
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// The header in which the place of a message in its stream is told (<https://www.rabbitmq.com/docs/streams#consuming>), and the
-/// argument in which it is asked for.
+/// The header with a message's offset in its stream
+/// (<https://www.rabbitmq.com/docs/streams#consuming>), and the consumer argument that asks for
+/// one.
 pub(crate) const OFFSET: &str = "x-stream-offset";
 
-/// Where in a method frame's payload the exchange's name begins, for each method that carries content.
+/// Where the exchange's name begins in a method frame's payload, for each method with content.
 pub(crate) mod exchange_at {
-    /// class 2, method 2, delivery tag 8, bits 1
+    /// The offset is class 2, method 2, delivery tag 8, bits 1.
     pub(crate) const GET_OK: usize = 13;
 }
 
-/// One message from the broker, undecoded.
+/// A message from the broker, undecoded.
 #[derive(Clone, Debug)]
 pub(crate) struct RawDelivery {
-    /// From the method frame's payload to the end of the header frame's payload; or the two without what lies between them, but the size
-    /// of the body, which stands before the properties in any case.
+    /// The bytes from the method frame's payload to the end of the header frame's payload; or both
+    /// without what lies between them, except that the body size always precedes the properties.
     head: Bytes,
     pub(crate) body: Bytes,
     pub(crate) tag: u64,
-    /// In `head`: the length octet of the exchange; the routing key follows it.
+    /// The offset in `head` of the exchange's length octet; the routing key follows the exchange.
     exchange_at: u16,
-    /// In `head`: the property flags.
+    /// The offset in `head` of the property flags.
     properties_at: u16,
     pub(crate) redelivered: bool,
     pub(crate) no_ack: bool,
 }
 
 impl RawDelivery {
-    /// From the method and header payloads, which `head` holds at its start and from `properties_at` on.
+    /// Takes the method and header payloads, which `head` holds at its start and from
+    /// `properties_at` on.
     #[inline]
     pub(crate) fn new(
         head: Bytes,
@@ -41,7 +43,7 @@ impl RawDelivery {
         redelivered: bool,
         no_ack: bool,
     ) -> Self {
-        // Method payloads with content are under 1 KiB: three short strings and fixed fields.
+        // Payloads of methods with content are under 1 KiB: three short strings and fixed fields.
         let exchange_at = exchange_at as u16;
         let properties_at = properties_at as u16;
         RawDelivery { head, body, tag, exchange_at, properties_at, redelivered, no_ack }
@@ -66,37 +68,38 @@ impl RawDelivery {
         self.head.get(usize::from(self.properties_at)..).unwrap_or_default()
     }
 
-    /// Its place in a stream, when it is of one: RabbitMQ tells it in a header.
+    /// Its offset in a stream, if it is from one: RabbitMQ sends it in a header.
     pub(crate) fn stream_offset(&self) -> Option<u64> {
         let properties = ContentProperties::decode(self.property_bytes()).ok()?;
         let offset = properties.headers?.find(|(name, _)| *name == OFFSET.as_bytes())?.1.as_i64()?;
         u64::try_from(offset).ok()
     }
 
-    /// The size of the body, when that was dropped as it came.
+    /// The size of the body, if the body was dropped on arrival.
     pub(crate) fn withheld(&self) -> Option<u64> {
         let before = self.head.get(..usize::from(self.properties_at))?;
         let size = u64::from_be_bytes(*before.last_chunk()?);
         (size > self.body.len() as u64).then_some(size)
     }
 
-    /// With other properties.
+    /// Replaces the properties.
     pub(crate) fn set_properties(&mut self, properties: &EncodedProperties) {
         let before = self.head.get(..usize::from(self.properties_at)).unwrap_or_default();
         self.head = [before, properties.as_encoded()].concat().into();
     }
 
-    /// Tells whether it goes back to its queue when nobody will process it. Of a stream nothing does: RabbitMQ closes the connection for it.
+    /// Tells whether it is requeued when nobody will process it. A stream's message is not:
+    /// RabbitMQ closes the connection for it.
     pub(crate) fn may_be_given_back(&self) -> bool {
         !self.no_ack && self.stream_offset().is_none()
     }
 
-    /// Bytes held, for limits.
+    /// How many bytes it holds, for limits.
     pub(crate) fn size(&self) -> usize {
         self.head.len() + self.body.len()
     }
 
-    /// Copies it out of the read buffer it is a slice of.
+    /// Copies it out of the read buffer that it is a slice of.
     pub(crate) fn detach(&mut self) {
         self.head = Bytes::copy_from_slice(&self.head);
         self.body = Bytes::copy_from_slice(&self.body);
@@ -108,7 +111,8 @@ impl RawDelivery {
     }
 }
 
-/// Joins a method payload and what is kept of a header payload that came in different reads; tells where the properties are.
+/// Joins a method payload and the rest of a header payload that came in different reads; returns
+/// where the properties are.
 pub(crate) fn join_head(method: &Bytes, header: &ContentHeader) -> (Bytes, usize) {
     let properties = header.properties.as_encoded();
     let mut head = BytesMut::with_capacity(method.len() + 8 + properties.len());

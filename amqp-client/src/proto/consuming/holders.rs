@@ -1,13 +1,13 @@
-//! How many deliveries each consumer of a channel holds that are not settled.
+//! How many unsettled deliveries each consumer of a channel holds.
 
-/// Whose a delivery is.
+/// The holder of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Holder(u16);
 
 impl Holder {
-    /// Of messages that were asked for, and of consumers for which there is no number left.
+    /// The holder of fetched messages, and of consumers for which there is no number left.
     pub(crate) const NOBODY: Holder = Holder(0);
-    /// Numbers go up to this.
+    /// The highest number.
     pub(crate) const MAX: u16 = u16::MAX - 2;
 
     pub(crate) fn from_number(number: u16) -> Self {
@@ -22,16 +22,17 @@ impl Holder {
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
     unsettled: u32,
-    /// A consumer has this number. When that has gone, its deliveries may still be held.
+    /// Whether a consumer has this number. After the consumer is gone, deliveries may still be held
+    /// under it.
     is_taken: bool,
-    /// What it holds is of a stream.
+    /// Whether its deliveries are from a stream.
     is_of_stream: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Holders {
     by_number: Vec<Held>,
-    /// How many numbers no consumer has.
+    /// How many numbers belong to no consumer.
     left: usize,
 }
 
@@ -42,7 +43,7 @@ impl Default for Holders {
 }
 
 impl Holders {
-    /// A number for a new consumer, under which nothing is held.
+    /// A number for a new consumer, with no deliveries.
     pub(crate) fn add(&mut self) -> Holder {
         let is_free = |held: &Held| !held.is_taken && held.unsettled == 0;
         let free = if self.left > 0 { self.by_number.iter().position(is_free) } else { None };
@@ -61,7 +62,7 @@ impl Holders {
         Holder(number)
     }
 
-    /// The consumer has gone. Its number is free once all it held is settled.
+    /// Removes the consumer. Its number is free once all its deliveries are settled.
     pub(crate) fn remove(&mut self, holder: Holder) {
         let held = self.by_number.get_mut(usize::from(holder.0));
         if let Some(held) = held.filter(|held| holder != Holder::NOBODY && held.is_taken) {
@@ -70,7 +71,7 @@ impl Holders {
         }
     }
 
-    /// One more; how many there are then.
+    /// Counts a delivery; returns how many there are now.
     #[inline]
     pub(crate) fn delivered(&mut self, holder: Holder) -> u32 {
         let Some(held) = self.by_number.get_mut(usize::from(holder.0)) else { return 0 };
@@ -85,7 +86,7 @@ impl Holders {
         }
     }
 
-    /// What this consumer holds is of a stream.
+    /// Notes that this consumer's deliveries are from a stream.
     pub(crate) fn set_of_stream(&mut self, holder: Holder) {
         let held = self.by_number.get_mut(usize::from(holder.0));
         if let Some(held) = held.filter(|_| holder != Holder::NOBODY) {
@@ -97,7 +98,7 @@ impl Holders {
         self.by_number.get(usize::from(holder.0)).is_some_and(|held| held.is_of_stream)
     }
 
-    /// Nobody holds anything any more.
+    /// Forgets all deliveries.
     pub(crate) fn forget(&mut self) {
         self.by_number.iter_mut().for_each(|held| held.unsettled = 0);
     }

@@ -1,7 +1,7 @@
-//! A consumer's inbox: the one place where the reader's side and the user's side meet.
+//! A consumer's inbox, through which the reader passes deliveries to the user.
 //!
-//! The reader puts the deliveries of one read in as one batch; the user's side takes all there is at once. Neither holds the
-//! other up for longer than the move of a queue.
+//! The reader appends the deliveries of one read as one batch; the user takes all there are at
+//! once. Neither delays the other by more than moving a queue takes.
 
 use std::{
     collections::VecDeque,
@@ -17,9 +17,10 @@ use parking_lot::Mutex;
 use crate::error::Error;
 use crate::proto::consuming::{delivery::RawDelivery, subscription::Subscription};
 
-/// Bytes of deliveries that wait for their user, over the whole connection: those that no prefetch bounds, and all of them.
+/// How many bytes of deliveries wait for their user, over the whole connection: those that no
+/// prefetch bounds, and all of them.
 ///
-/// While either are over their limit the driver reads no more: the broker's sending is held up by TCP.
+/// While either exceeds its limit the driver does not read, so that TCP stops the broker's sending.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     unbounded: Account,
@@ -45,7 +46,7 @@ impl Account {
         self.bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    /// Tells whether it was full and is no more.
+    /// Returns whether it was full and is not any more.
     fn remove(&self, bytes: usize) -> bool {
         let before = self.bytes.fetch_sub(bytes, Ordering::AcqRel);
         before > self.limit && before.saturating_sub(bytes) <= self.limit
@@ -53,7 +54,7 @@ impl Account {
 }
 
 impl Backlog {
-    /// The limits of what no prefetch bounds, and of all.
+    /// Takes the limits for unbounded deliveries, and for all.
     pub(crate) fn new(unbounded: usize, all: usize) -> Self {
         Backlog { unbounded: Account::new(unbounded), all: Account::new(all) }
     }
@@ -69,7 +70,7 @@ impl Backlog {
         }
     }
 
-    /// Tells whether one that was full is no more, so that the driver must be woken.
+    /// Returns whether one that was full is not any more, so that the driver has to be woken.
     fn remove(&self, bytes: usize, is_bounded: bool) -> bool {
         let is_free = self.all.remove(bytes);
         is_free | (!is_bounded && self.unbounded.remove(bytes))
@@ -80,7 +81,7 @@ impl Backlog {
 pub(crate) struct Inbox {
     state: Mutex<State>,
     backlog: Arc<Backlog>,
-    /// A prefetch bounds what can wait here.
+    /// Whether a prefetch bounds what can wait here.
     is_bounded: bool,
 }
 
@@ -88,16 +89,16 @@ pub(crate) struct Inbox {
 struct State {
     queue: VecDeque<RawDelivery>,
     bytes: usize,
-    /// Why nothing will come any more; `Some(None)` after a cancel by the user.
+    /// Why nothing more will come; `Some(None)` after a cancel by the user.
     ended: Option<Option<Error>>,
-    /// The consumer as it was when the broker cancelled it, or refused to begin it again.
+    /// The consumer's subscription when the broker cancelled it, or refused to start it again.
     cancelled: Option<Box<Subscription>>,
     waker: Option<Waker>,
-    /// Nothing has come for a while, and who waits has not seen it.
+    /// Set when nothing has come for a while, and the waiting user has not been told.
     is_quiet: bool,
 }
 
-/// What taking from an inbox gave.
+/// The result of taking from an inbox.
 #[derive(Debug)]
 pub(crate) enum Taken {
     Deliveries,
@@ -109,7 +110,7 @@ impl Inbox {
         Inbox { state: Mutex::default(), backlog, is_bounded }
     }
 
-    /// Appends a batch of this size and leaves the reader an empty queue. Returns whom to wake.
+    /// Appends a batch of this size, and leaves the reader an empty queue. Returns whom to wake.
     pub(crate) fn put(&self, batch: &mut VecDeque<RawDelivery>, bytes: usize) -> Option<Waker> {
         let mut state = self.state.lock();
         state.bytes += bytes;
@@ -122,24 +123,25 @@ impl Inbox {
         state.waker.take()
     }
 
-    /// Nothing will come any more. The first reason stays.
+    /// Ends the inbox. The first reason stays.
     pub(crate) fn end(&self, reason: Option<Error>) -> Option<Waker> {
         let mut state = self.state.lock();
         state.ended.get_or_insert(reason);
         state.waker.take()
     }
 
-    /// The broker has cancelled this consumer.
+    /// Keeps the subscription of a consumer that the broker has cancelled.
     pub(crate) fn keep_cancelled(&self, subscription: Subscription) {
         self.state.lock().cancelled = Some(Box::new(subscription));
     }
 
-    /// The consumer that the broker has cancelled, once.
+    /// Takes the subscription that the broker has cancelled.
     pub(crate) fn take_cancelled(&self) -> Option<Subscription> {
         self.state.lock().cancelled.take().map(|subscription| *subscription)
     }
 
-    /// Moves all there is into `local`, which is empty. It counts as waiting until it is [let go](Self::let_go).
+    /// Moves everything into `local`, which is empty. It counts as waiting until it is [let
+    /// go](Self::let_go).
     pub(crate) fn poll_take(&self, local: &mut VecDeque<RawDelivery>, waker: &Waker) -> Poll<Taken> {
         let mut state = self.state.lock();
         if !state.queue.is_empty() {
@@ -160,12 +162,12 @@ impl Inbox {
         Poll::Pending
     }
 
-    /// So many bytes of what was taken wait no more. The flag tells that the driver may read again.
+    /// Notes that so many bytes no longer wait. Returns whether the driver may read again.
     pub(crate) fn let_go(&self, bytes: usize) -> bool {
         self.backlog.remove(bytes, self.is_bounded)
     }
 
-    /// Gives back what a quiet consumer does not need. Returns whom to wake: it does the same.
+    /// Frees memory that an idle consumer does not need. Returns whom to wake to do the same.
     pub(crate) fn release(&self) -> Option<Waker> {
         let mut state = self.state.lock();
         if !state.queue.is_empty() {
@@ -176,7 +178,7 @@ impl Inbox {
         state.waker.take()
     }
 
-    /// Takes what nobody will process. The flag tells that the driver may read again.
+    /// Takes deliveries that nobody will process. The flag says whether the driver may read again.
     pub(crate) fn drain(&self) -> (VecDeque<RawDelivery>, bool) {
         let mut state = self.state.lock();
         let bytes = std::mem::take(&mut state.bytes);

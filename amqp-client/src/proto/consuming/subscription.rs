@@ -1,4 +1,4 @@
-//! How a consumer began, and begins again on a new connection.
+//! How a consumer was started, and is started again on a new connection.
 
 use std::sync::{
     Arc,
@@ -13,13 +13,14 @@ use crate::proto::consuming::delivery::OFFSET;
 pub(crate) struct Subscription {
     pub(crate) consume: basic::Consume,
     pub(crate) prefetch: u16,
-    /// How far the stream was read, when it is to be gone on with from there.
+    /// The position in a stream, if the consumer resumes there.
     pub(crate) place: Option<Arc<Place>>,
-    /// Bodies over this size are not kept; without it, they end the channel over the connection's limit.
+    /// Larger bodies are not kept. Without this, a body over the connection's limit ends the
+    /// channel.
     pub(crate) withhold_over: Option<u64>,
 }
 
-/// How far a stream was read: shared with the consumer's handle, which notes it.
+/// The position in a stream, shared with the consumer's handle, which updates it.
 #[derive(Debug)]
 pub(crate) struct Place(AtomicU64);
 
@@ -30,20 +31,20 @@ impl Default for Place {
 }
 
 impl Place {
-    /// Nothing was read. No message has this offset, for offsets are signed on the wire.
+    /// Nothing has been read. No message has this offset, because offsets are signed on the wire.
     const NOWHERE: u64 = u64::MAX;
 
-    /// The message with this offset was handed out.
+    /// Notes that the message with this offset was handed out.
     pub(crate) fn read(&self, offset: u64) {
         self.0.store(offset.saturating_add(1).min(Self::NOWHERE - 1), Ordering::Release);
     }
 
-    /// The stream is another one: it begins where the options say.
+    /// Forgets the position, because the stream is a new one: reading begins where the options say.
     pub(crate) fn forget(&self) {
         self.0.store(Self::NOWHERE, Ordering::Release);
     }
 
-    /// The offset to go on with; `None` when nothing was read.
+    /// The offset to resume at; `None` when nothing was read.
     pub(crate) fn next(&self) -> Option<u64> {
         Some(self.0.load(Ordering::Acquire)).filter(|next| *next != Self::NOWHERE)
     }
@@ -54,19 +55,19 @@ impl Subscription {
         &self.consume.consumer_tag
     }
 
-    /// The most unsettled deliveries by which the broker may be said to keep to the prefetch, with room for what crosses on the way;
-    /// `None` where nothing is to be settled, or there is no prefetch.
+    /// The most unsettled deliveries of a broker that respects the prefetch, allowing for messages
+    /// in flight; `None` without acknowledgements or prefetch.
     pub(crate) fn unsettled_limit(&self) -> Option<u32> {
         let is_bounded = self.prefetch > 0 && !self.consume.no_ack;
         is_bounded.then(|| 2 * u32::from(self.prefetch) + 64)
     }
 
-    /// Tells whether its user takes the queue for a stream.
+    /// Tells whether the user takes the queue for a stream.
     pub(crate) fn is_of_stream(&self) -> bool {
         self.place.is_some() || self.consume.arguments.contains_key(OFFSET)
     }
 
-    /// How to begin now: a stream that was read in part is gone on with.
+    /// The method that starts the consumer now: a stream is resumed where it was.
     pub(crate) fn consume_now(&self) -> basic::Consume {
         let mut consume = self.consume.clone();
         if let Some(next) = self.place.as_ref().and_then(|place| place.next()) {
@@ -77,7 +78,7 @@ impl Subscription {
         consume
     }
 
-    /// The limit that goes before it: it is for the consumers that begin after it.
+    /// The prefetch method that precedes it, which applies to later consumers.
     pub(crate) fn qos(&self) -> basic::Qos {
         basic::Qos { prefetch_count: self.prefetch, ..Default::default() }
     }

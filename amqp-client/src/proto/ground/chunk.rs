@@ -2,11 +2,12 @@
 
 use amqp_codec::{Error as CodecError, FrameRef, Frames, frame::HEADER_LEN};
 
-/// The largest frame of a content header that is read, whatever was agreed on: RabbitMQ holds frame_max against the headers it is sent, and
-/// not against those it sends to a client that has agreed on less.
+/// The largest content header frame that is read, whatever was agreed: RabbitMQ applies frame_max
+/// to headers that it receives, but not to those that it sends.
 const HEADER_FRAME_MAX: usize = 1024 * 1024;
 
-/// How many bytes at the front are whole frames, and what is wrong with what follows them. Nothing but their headers is looked at.
+/// How many bytes at the front are whole frames, and what is wrong with the rest. Only frame
+/// headers are checked.
 pub(crate) fn whole_frames(buffer: &[u8], frame_max: usize) -> (usize, Option<CodecError>) {
     let mut frames = Frames::new(buffer, frame_max).header_frame_max(frame_max.max(HEADER_FRAME_MAX));
     loop {
@@ -18,7 +19,7 @@ pub(crate) fn whole_frames(buffer: &[u8], frame_max: usize) -> (usize, Option<Co
     }
 }
 
-/// The walk over a chunk, whose frames are whole and within their limits.
+/// Walks over a chunk, whose frames are whole and within the limits.
 #[inline]
 pub(crate) fn frames_of(chunk: &[u8]) -> Frames<'_> {
     Frames::new(chunk, usize::MAX)
@@ -35,7 +36,7 @@ pub(crate) fn next_frame<'a>(frames: &mut Frames<'a>) -> Result<FrameRef<'a>, Co
 mod tests {
     use super::*;
 
-    /// A frame of this kind, as long as this.
+    /// A frame of this kind and length.
     fn frame(kind: u8, length: u32) -> Vec<u8> {
         let size = (length - 8).to_be_bytes();
         [&[kind, 0, 1][..], &size, &vec![b'x'; length as usize - 8], &[0xCE]].concat()

@@ -1,14 +1,14 @@
-//! Signs of life in both directions (spec section 4.2.7).
+//! Heartbeats in both directions (spec section 4.2.7).
 
 use std::time::{Duration, Instant};
 
-/// Keeps the two clocks of a connection. Off when the interval agreed on is zero.
+/// The two timers of a connection's heartbeats. They are off when the agreed interval is zero.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
     interval: Duration,
     last_read: Instant,
     last_written: Instant,
-    /// Reading is paused by this side, so that silence is no sign of death.
+    /// Set while this side does not read, so that silence proves nothing.
     paused: bool,
 }
 
@@ -16,9 +16,9 @@ pub(crate) struct Heartbeat {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     Nothing,
-    /// Nothing was written for half an interval.
+    /// Nothing was written for half an interval: a heartbeat is to be sent.
     Send,
-    /// Nothing was read for two intervals.
+    /// Nothing was read for two intervals: the peer counts as dead.
     Dead,
 }
 
@@ -27,7 +27,7 @@ impl Heartbeat {
         Heartbeat { interval, last_read: now, last_written: now, paused: false }
     }
 
-    /// No more signs of life are sent or awaited.
+    /// Stops sending and expecting heartbeats.
     pub(crate) fn stop(&mut self) {
         self.interval = Duration::ZERO;
     }

@@ -1,21 +1,22 @@
-//! Bytes on their way out: small things copied into one buffer, large bodies riding along as they are.
+//! Outgoing bytes: small parts are copied into one buffer, large bodies are kept by reference.
 
 use std::io::IoSlice;
 
 use bytes::{Bytes, BytesMut};
 use zeroize::Zeroize as _;
 
-/// Bodies up to this many bytes are copied into the buffer; larger ones leave by a vectored write.
+/// Bodies up to this many bytes are copied into the buffer; larger ones are sent by a vectored
+/// write.
 pub(crate) const COPY_LIMIT: usize = 4096;
 
 /// One batch of outgoing bytes.
 #[derive(Default)]
 pub(crate) struct Output {
     bytes: BytesMut,
-    /// Bodies and where in `bytes` each is to be put in, in order.
+    /// The bodies, each with its offset in `bytes`, in order.
     bodies: Vec<(usize, Bytes)>,
     bodies_len: usize,
-    /// Holds a secret: to be wiped once it is written.
+    /// Whether it holds a secret, which has to be wiped once it is written.
     is_secret: bool,
 }
 
@@ -28,20 +29,20 @@ impl Output {
         self.bytes.is_empty()
     }
 
-    /// Where frames are appended.
+    /// The buffer to which frames are appended.
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.bytes
     }
 
-    /// As [`buffer`](Self::buffer), for a frame with a secret in it. There is room for `len` bytes, so that none are moved
-    /// and left behind.
+    /// As [`buffer`](Self::buffer), for a frame with a secret. There is room for `len` bytes, so
+    /// that the secret is not moved and left behind.
     pub(crate) fn secret_buffer(&mut self, len: usize) -> &mut BytesMut {
         self.bytes.reserve(len);
         self.is_secret = true;
         &mut self.bytes
     }
 
-    /// Puts a body in at the buffer's present end.
+    /// Inserts a body at the buffer's current end.
     pub(crate) fn splice(&mut self, body: Bytes) {
         self.bodies_len += body.len();
         self.bodies.push((self.bytes.len(), body));
@@ -62,7 +63,7 @@ impl Output {
         }
     }
 
-    /// Gives back what a quiet connection does not need, when it is empty.
+    /// Frees memory that an idle connection does not need, if it is empty.
     pub(crate) fn release(&mut self) {
         const KEEP: usize = 1 << 10;
         if self.is_empty() && self.bytes.capacity() > KEEP {
@@ -76,7 +77,8 @@ impl Output {
         self.bytes.as_mut().zeroize();
     }
 
-    /// The bytes from `skip` on, as slices for a vectored write. Returns how many of `slices` are filled.
+    /// The bytes from `skip` on, as slices for a vectored write. Returns how many of `slices` are
+    /// filled.
     pub(crate) fn slices<'a>(&'a self, skip: usize, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filler = Filler { slices, filled: 0, skip };
         let mut from = 0;

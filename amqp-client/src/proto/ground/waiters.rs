@@ -1,4 +1,4 @@
-//! Who waits for one thing to happen, each in a place that is given back when its future is dropped.
+//! The futures that wait for an event; each has an entry, which is removed when it is dropped.
 
 use std::task::Waker;
 
@@ -11,7 +11,7 @@ pub(crate) struct Waiters {
     round: u64,
 }
 
-/// Where a waiter's waker is kept, until the next time all are woken.
+/// The entry of a waiter, valid until all are woken the next time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     index: usize,
@@ -19,7 +19,7 @@ pub(crate) struct Place {
 }
 
 impl Waiters {
-    /// Waits on, in the place that this waiter has or in a new one.
+    /// Waits, with the waiter's entry or a new one.
     pub(crate) fn wait(&mut self, place: &mut Option<Place>, waker: &Waker) {
         let round = self.round;
         let kept = place.filter(|place| place.round == round);
@@ -29,7 +29,7 @@ impl Waiters {
         }
     }
 
-    /// Waits no more.
+    /// Stops waiting.
     pub(crate) fn leave(&mut self, place: Place) {
         if place.round == self.round {
             self.places.try_remove(place.index);
@@ -41,7 +41,7 @@ impl Waiters {
         self.places.len()
     }
 
-    /// Wakes all. Who still waits after that takes a new place.
+    /// Wakes all. Those that still wait afterwards take a new entry.
     #[inline]
     pub(crate) fn wake_all(&mut self, wakes: &mut Vec<Waker>) {
         if !self.places.is_empty() {

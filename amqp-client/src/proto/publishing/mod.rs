@@ -1,4 +1,4 @@
-//! What is published, until the broker has answered it.
+//! Publishes, until the broker has answered them.
 
 pub(crate) mod confirms;
 pub(crate) mod publish;

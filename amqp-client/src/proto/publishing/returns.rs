@@ -1,4 +1,5 @@
-//! Messages that come back, and the mandatory publishes they are matched with: a `basic.return` names no tag.
+//! Returned messages, and the mandatory publishes that they are matched with, because a
+//! `basic.return` has no tag.
 
 use std::{
     collections::VecDeque,
@@ -29,28 +30,28 @@ struct Published {
 }
 
 impl Mandatory {
-    /// Tells whether none may come back.
+    /// Tells whether no publish can be returned.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// One that may come back.
+    /// Adds a publish that may be returned.
     pub(crate) fn push(&mut self, tag: u64, exchange: &[u8], routing_key: &[u8], body: Bytes) {
         self.0.push_back(Published { tag, route: route(exchange, routing_key), body });
     }
 
-    /// How many may come back.
+    /// How many publishes may be returned.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Tells whether this one may come back.
+    /// Tells whether this publish may be returned.
     pub(crate) fn contains(&self, tag: u64) -> bool {
         self.0.binary_search_by_key(&tag, |published| published.tag).is_ok()
     }
 
-    /// One that is settled comes back no more.
+    /// Removes a settled publish.
     pub(crate) fn remove(&mut self, tag: u64) {
         if self.0.front().is_some_and(|first| first.tag == tag) {
             self.0.pop_front();
@@ -59,19 +60,20 @@ impl Mandatory {
         }
     }
 
-    /// None up to this tag comes back any more.
+    /// Removes all publishes up to this tag.
     pub(crate) fn remove_up_to(&mut self, last: u64) {
         while self.0.front().is_some_and(|first| first.tag <= last) {
             self.0.pop_front();
         }
     }
 
-    /// None comes back any more.
+    /// Removes all publishes.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Takes out the publish that came back: the oldest of those behind `answered` that equals it, or else of all.
+    /// Takes the returned publish: the oldest equal one behind `answered`, or else the oldest equal
+    /// one of all.
     pub(crate) fn take(&mut self, returned: &RawReturn, answered: u64) -> Option<u64> {
         let route = route(returned.content.exchange(), returned.content.routing_key());
         let body = &returned.content.body;
@@ -82,7 +84,7 @@ impl Mandatory {
         found.and_then(|index| self.0.remove(index)).map(|published| published.tag)
     }
 
-    /// Gives back what a quiet channel does not need.
+    /// Frees memory that an idle channel does not need.
     pub(crate) fn release(&mut self) {
         self.0.shrink_to(0);
     }

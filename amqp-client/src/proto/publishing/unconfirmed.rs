@@ -1,25 +1,26 @@
-//! The publishes of a channel that the broker has not answered: a ring indexed by tag, and beside it what others have overtaken.
+//! The unanswered publishes of a channel: a ring indexed by tag, and a map of those that later ones
+//! have overtaken.
 //!
-//! Settling up to a tag is a move of the ring's start. An answer that never comes does not hold up the ring: where more of it
-//! is settled than open, its start moves on, and what is open there is kept by itself. Each publish is put into the ring and
-//! taken out of it once.
+//! Settling up to a tag moves the ring's start. A missing answer does not block the ring: where
+//! more of it is settled than open, its start moves on, and open publishes there move into the map.
+//! Each publish enters and leaves the ring once.
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// Room for so many publishes is kept while nothing is published.
+/// Memory for this many publishes is kept while nothing is published.
 const ROOM_KEPT: usize = 64;
 
-/// Settled publishes that stay in the ring, besides as many as are open there.
+/// How many settled publishes may stay in the ring, in addition to as many as are open there.
 const SETTLED_KEPT: usize = 1024;
 
-/// What is known of a publish in the ring.
+/// The state of a publish in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entry {
     Open(Asker),
     Settled,
 }
 
-/// Whether somebody will ask what became of a publish.
+/// Whether somebody will ask for the outcome of a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asker {
     Waits,
@@ -34,22 +35,22 @@ struct Overtaken {
 
 #[derive(Debug)]
 pub(crate) struct Unconfirmed {
-    /// Tag of the first entry.
+    /// The tag of the first entry.
     base: u64,
     entries: VecDeque<Entry>,
-    /// For each entry, the bytes of all messages published up to it.
+    /// For each entry, the total size of all messages published up to it.
     bytes_until: VecDeque<u64>,
-    /// The bytes of all messages published before the first entry.
+    /// The total size of all messages published before the first entry.
     bytes_before: u64,
     bytes_published: u64,
-    /// Open ones with tags below those of the ring.
+    /// Open publishes with tags below the ring.
     overtaken: BTreeMap<u64, Overtaken>,
     open: usize,
     open_bytes: u64,
 }
 
 impl Unconfirmed {
-    /// Before the first publish, which has the tag 1.
+    /// The state before the first publish, which has the tag 1.
     pub(crate) fn new() -> Self {
         Unconfirmed {
             base: 1,
@@ -63,31 +64,31 @@ impl Unconfirmed {
         }
     }
 
-    /// How many are open.
+    /// How many publishes are open.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.open
     }
 
-    /// The bytes of their bodies.
+    /// The total size of their bodies.
     #[inline]
     pub(crate) fn bytes(&self) -> u64 {
         self.open_bytes
     }
 
-    /// The tag of the last message published; 0 before the first.
+    /// The tag of the last publish; 0 before the first.
     #[inline]
     pub(crate) fn newest(&self) -> u64 {
         self.base + self.entries.len() as u64 - 1
     }
 
-    /// The tag of the oldest open one, or the next tag when there is none: all below are settled.
+    /// The tag of the oldest open publish, or the next tag: everything below is settled.
     #[inline]
     pub(crate) fn oldest(&self) -> u64 {
         self.overtaken.first_key_value().map_or(self.base, |(tag, _)| *tag)
     }
 
-    /// One more; its tag.
+    /// Adds a publish; returns its tag.
     #[inline]
     pub(crate) fn push(&mut self, bytes: usize, asker: Asker) -> u64 {
         let tag = self.base + self.entries.len() as u64;
@@ -99,7 +100,7 @@ impl Unconfirmed {
         tag
     }
 
-    /// Who asks for an open one; `None` when it is settled, or was never published.
+    /// Who asks for an open publish; `None` when it is settled, or was never published.
     pub(crate) fn asker(&self, tag: u64) -> Option<Asker> {
         match self.index(tag) {
             Some(index) => match self.entries.get(index)? {
@@ -110,7 +111,7 @@ impl Unconfirmed {
         }
     }
 
-    /// Nobody will ask for it.
+    /// Notes that nobody will ask for it.
     pub(crate) fn forget(&mut self, tag: u64) {
         if let Some(index) = self.index(tag) {
             if let Some(Entry::Open(asker)) = self.entries.get_mut(index) {
@@ -121,7 +122,7 @@ impl Unconfirmed {
         }
     }
 
-    /// All that are open, oldest first.
+    /// All open tags, oldest first.
     pub(crate) fn open_tags(&self) -> Vec<u64> {
         let ring = (self.base..).zip(&self.entries).filter(|(_, entry)| **entry != Entry::Settled);
         self.overtaken.keys().copied().chain(ring.map(|(tag, _)| tag)).collect()
@@ -129,12 +130,13 @@ impl Unconfirmed {
 
     /// The tags up to `last` that may be open, oldest first.
     pub(crate) fn candidates_up_to(&self, last: u64) -> impl Iterator<Item = u64> + use<> {
-        // Few, if any: there is no allocation for none.
+        // There are few, if any, and without any nothing is allocated.
         let overtaken: Vec<_> = self.overtaken.range(..=last).map(|(tag, _)| *tag).collect();
         overtaken.into_iter().chain(self.base..=last)
     }
 
-    /// One is settled: who asks for it. `None` when it was, or was never published. [`advance`](Self::advance) is due.
+    /// Settles one publish; returns who asks for it, or `None` when it was settled or never
+    /// published. [`advance`](Self::advance) has to follow.
     pub(crate) fn settle(&mut self, tag: u64) -> Option<Asker> {
         let Some(index) = self.index(tag) else {
             let overtaken = self.overtaken.remove(&tag)?;
@@ -150,7 +152,7 @@ impl Unconfirmed {
         }
     }
 
-    /// All up to `last`, which has been published, are settled. [`advance`](Self::advance) is due.
+    /// Settles all publishes up to `last`, which exists. [`advance`](Self::advance) has to follow.
     pub(crate) fn settle_up_to(&mut self, last: u64) {
         while let Some(entry) = self.overtaken.first_entry().filter(|entry| *entry.key() <= last) {
             let bytes = entry.remove().bytes;
@@ -174,7 +176,8 @@ impl Unconfirmed {
         self.base += count as u64;
     }
 
-    /// Moves the ring's start beyond what is settled there, and beyond what holds up more than it should.
+    /// Moves the ring's start beyond settled publishes, and beyond those that block too many
+    /// settled ones.
     pub(crate) fn advance(&mut self) {
         while let Some(&first) = self.entries.front() {
             match first {
@@ -192,7 +195,7 @@ impl Unconfirmed {
         }
     }
 
-    /// Gives back what a quiet channel does not need.
+    /// Frees memory that an idle channel does not need.
     pub(crate) fn release(&mut self) {
         self.entries.shrink_to(ROOM_KEPT);
         self.bytes_until.shrink_to(ROOM_KEPT);
@@ -215,12 +218,12 @@ impl Unconfirmed {
         self.entries.len() + self.overtaken.len() - self.open
     }
 
-    /// Where in the ring a tag is, or would be once it is given; `None` below the ring.
+    /// The index of a tag in the ring, present or future; `None` below the ring.
     fn index(&self, tag: u64) -> Option<usize> {
         usize::try_from(tag.checked_sub(self.base)?).ok()
     }
 
-    /// The bytes of an entry.
+    /// The size of an entry's message.
     fn size(&self, index: usize) -> u64 {
         let before = index.checked_sub(1).and_then(|before| self.bytes_until.get(before));
         let until = self.bytes_until.get(index).copied().unwrap_or_default();
@@ -280,7 +283,7 @@ mod tests {
         assert_eq!((unconfirmed.len(), unconfirmed.bytes(), unconfirmed.oldest()), (0, 0, 100_004));
     }
 
-    /// Against a plain map of what is open, with answers of all kinds in any order.
+    /// Compares with a simple map of open publishes, with answers of all kinds in any order.
     #[test]
     fn counts_and_bytes_are_those_of_what_is_open() {
         let mut random = fastrand::Rng::with_seed(7);
@@ -291,7 +294,7 @@ mod tests {
                     let bytes = random.usize(0..100);
                     open.insert(unconfirmed.push(bytes, Asker::Waits), bytes as u64);
                 }
-                // Mostly among the latest: some are left behind for long.
+                // Answers are mostly for the latest, so that some stay open for long.
                 50..98 => {
                     let tag = unconfirmed.newest().saturating_sub(random.u64(0..20));
                     let settled = unconfirmed.settle_and_advance(tag);

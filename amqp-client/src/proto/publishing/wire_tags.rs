@@ -1,8 +1,9 @@
-//! Tags of publishes here and on the wire: the broker counts from 1 on each connection; here they go on.
+//! The tags of publishes here and on the wire: the broker counts from 1 on each connection, while
+//! tags here continue.
 
 #[derive(Debug, Default)]
 pub(crate) struct WireTags {
-    /// Those published again on this connection, which bear the tags 1, 2, 3 and so on there.
+    /// The publishes repeated on this connection, which have the tags 1, 2, 3 and so on there.
     republished: Vec<u64>,
     /// How many of them a `multiple` has settled.
     settled: usize,
@@ -11,17 +12,17 @@ pub(crate) struct WireTags {
 }
 
 impl WireTags {
-    /// A connection begins, with this the last tag before it.
+    /// Begins a connection; `before` is the last tag before it.
     pub(crate) fn after(before: u64) -> Self {
         WireTags { republished: Vec::new(), settled: 0, before }
     }
 
-    /// One from before was published again.
+    /// Notes that an earlier publish was repeated.
     pub(crate) fn republish(&mut self, tag: u64) {
         self.republished.push(tag);
     }
 
-    /// How many were.
+    /// How many publishes were repeated.
     pub(crate) fn republished(&self) -> usize {
         self.republished.len()
     }
@@ -31,7 +32,7 @@ impl WireTags {
         self.before
     }
 
-    /// The tag here of one on the wire; no tag's number when there is none.
+    /// The tag here for a tag on the wire; an unused number when there is none.
     pub(crate) fn tag(&self, wire: u64) -> u64 {
         let republished = self.republished.len() as u64;
         if wire > republished {
@@ -41,7 +42,7 @@ impl WireTags {
         index.and_then(|index| self.republished.get(index)).copied().unwrap_or(0)
     }
 
-    /// Those published again that a `multiple` up to this wire tag settles.
+    /// The repeated publishes that a `multiple` up to this wire tag settles.
     pub(crate) fn republished_up_to(&mut self, wire: u64) -> Vec<u64> {
         let until = usize::try_from(wire).unwrap_or(usize::MAX).min(self.republished.len());
         let from = self.settled.min(until);

@@ -1,4 +1,5 @@
-//! The properties of a message that is put into another queue: marked with what happened to it, as bytes, whatever they hold.
+//! The properties of a message that is moved to another queue. They are marked with what happened
+//! to it, as bytes, whatever else they contain.
 
 use amqp_codec::{EncodedProperties, Error, RawProperties};
 
@@ -7,7 +8,7 @@ use crate::consume::settle::{
     stowed,
 };
 
-/// Text of a failure that is kept with its message, in bytes.
+/// The most bytes of an error text that are kept with a message.
 const FAILURE_LIMIT: usize = 1000;
 
 /// What happened to a message.
@@ -15,29 +16,29 @@ const FAILURE_LIMIT: usize = 1000;
 pub(crate) struct Marks<'a> {
     /// The queue that it was consumed from.
     pub(crate) queue: &'a str,
-    /// How often it was handled in vain.
+    /// How many attempts to handle it have failed.
     pub(crate) retries: u32,
-    /// Why the last time.
+    /// The error of the last attempt.
     pub(crate) failure: &'a str,
-    /// Where it came from, this time.
+    /// The exchange that it came from.
     pub(crate) exchange: &'a str,
     pub(crate) routing_key: &'a str,
 }
 
-/// What kind of queue it is put into.
+/// The kind of queue that it is moved to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whereto {
-    /// One from which it comes back.
+    /// A queue from which it returns.
     Waiting,
-    /// One in which it stays.
+    /// A queue in which it stays.
     Dead,
 }
 
 impl Marks<'_> {
-    /// Puts them on the message.
+    /// Puts the marks on the message.
     ///
     /// # Errors
-    /// Properties that cannot be taken apart, or are more than the wire can hold.
+    /// Properties that cannot be split, or are more than the wire can hold.
     pub(crate) fn put_on(
         &self,
         properties: &EncodedProperties,
@@ -56,15 +57,15 @@ impl Marks<'_> {
         let failure = self.failure.get(..self.failure.floor_char_boundary(FAILURE_LIMIT)).unwrap_or_default();
         headers.insert(RETRIES, i64::from(self.retries))?;
         headers.insert(FAILURE, failure)?;
-        // It comes back by the default exchange.
+        // It returns by the default exchange, so the original one is noted.
         if headers.get(EXCHANGE).is_none() {
             headers.insert(EXCHANGE, self.exchange)?;
             headers.insert(ROUTING_KEY, self.routing_key)?;
         }
         raw.set_headers(&headers)?;
-        // The broker checks it against the user of the connection, which may be another one here.
+        // The broker compares it with the connection's user, who may be another one here.
         raw.remove("user_id");
-        // It would end the message where it waits, or make its pause shorter.
+        // It would expire the message while it waits, or shorten its pause.
         raw.remove("expiration");
         Ok(raw.join())
     }

@@ -1,4 +1,4 @@
-//! What becomes of a message that somebody has tried to handle.
+//! The fate of a message after an attempt to handle it.
 
 pub(crate) mod marked;
 pub(crate) mod next_step;

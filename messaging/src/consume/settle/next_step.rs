@@ -1,26 +1,26 @@
-//! What comes next for a message that was not handled, in words for the log.
+//! The next step for a message that was not handled, in words for the log.
 
 use std::{fmt, time::Duration};
 
 use crate::consume::settle::on_failure::{OnFailure, RetryLater};
 
-/// What is about to be done with it.
+/// What happens to it next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NextStep {
     Requeued,
-    /// Its body did not come, and nobody else would get it.
+    /// It is kept: its body was withheld, and nobody else would get it.
     Kept,
     HandledAgain(Duration),
-    /// In the queue of this name.
+    /// It is moved to the queue of this name.
     SetAside(String),
     Rejected {
-        /// Whether its queue is declared with a dead letter exchange.
+        /// Whether its queue has a dead-letter exchange.
         dead_letters: bool,
     },
 }
 
 impl NextStep {
-    /// After a failure, of what was handled again so often before.
+    /// The step after a failure of a message that was retried so often before.
     pub(crate) fn after_failure(policy: &OnFailure, queue: &str, retries: u32, dead_letters: bool) -> Self {
         match policy {
             OnFailure::Requeue => NextStep::Requeued,
@@ -32,7 +32,7 @@ impl NextStep {
         }
     }
 
-    /// Of what nobody can read; `withheld` are the bytes of a body that did not come.
+    /// The step for an undecodable message; `withheld` is the size of a body that was withheld.
     pub(crate) fn of_unreadable(
         policy: &OnFailure,
         queue: &str,

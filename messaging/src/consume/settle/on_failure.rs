@@ -30,23 +30,26 @@ pub enum OnFailure {
 
 /// Handling again, later: pauses, their number, and what comes after.
 ///
-/// A message waits in a durable queue `QUEUE.retry.MILLISECONDS`, one for each length of pause, from which the broker
-/// dead-letters it back to `QUEUE`. It is moved there by a confirmed publish before the original is acknowledged, so it is never
-/// lost, and may come twice where the connection is. Headers tell what happened to it: `x-retry-count`, `x-failure` (the last
-/// error), `x-original-exchange` and `x-original-routing-key`. None of these queues is ever deleted by this
+/// A message waits in a durable queue `QUEUE.retry.MILLISECONDS`, one for each length of pause,
+/// from which the broker dead-letters it back to `QUEUE`. It is moved there by a confirmed publish
+/// before the original is acknowledged, so it is never lost, and may come twice where the
+/// connection is. Headers tell what happened to it: `x-retry-count`, `x-failure` (the last error),
+/// `x-original-exchange` and `x-original-routing-key`. None of these queues is ever deleted by this
 /// library. A queue that the broker named has none: what fails is rejected there.
 ///
-/// A message is moved to one queue only, with all headers it came with, those that cannot be read among them. `CC`, `BCC`,
-/// `x-delivery-count` and `x-death` would act on the way, so they are called `x-original-CC` and so on there; whoever handles the message
-/// here finds them under their own names. In `QUEUE.dead` the former three keep their other names, unless it is consumed from with this
-/// library.
+/// A message is moved to one queue only, with all headers it came with, those that cannot be read
+/// among them. `CC`, `BCC`, `x-delivery-count` and `x-death` would act on the way, so they are
+/// called `x-original-CC` and so on there; whoever handles the message here finds them under their
+/// own names. In `QUEUE.dead` the former three keep their other names, unless it is consumed from
+/// with this library.
 ///
-/// One that cannot be moved, because such a queue exists otherwise or may not be declared, its name is over 255 bytes, or the headers
-/// do not fit into a frame, is kept unacknowledged, out of the way of others, and handled again after a pause that doubles from
-/// 100 ms to a minute, until it is handled, can be moved or the worker stops. A message that stops so goes back to its queue, and so
-/// does one that would be kept for longer than 25 minutes since it was delivered, because RabbitMQ
-/// [closes the channel](https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout) of who holds one for 30. Each time an error is
-/// logged that names the message.
+/// One that cannot be moved, because such a queue exists otherwise or may not be declared, its name
+/// is over 255 bytes, or the headers do not fit into a frame, is kept unacknowledged, out of the
+/// way of others, and handled again after a pause that doubles from 100 ms to a minute, until it is
+/// handled, can be moved or the worker stops. A message that stops so goes back to its queue, and
+/// so does one that would be kept for longer than 25 minutes since it was delivered, because
+/// RabbitMQ [closes the channel](https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout)
+/// of who holds one for 30. Each time an error is logged that names the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryLater {
     first: Duration,
@@ -76,15 +79,16 @@ impl RetryLater {
         self
     }
 
-    /// Whether what failed too often, or cannot be decoded, is kept in a durable queue `QUEUE.dead`, instead of being rejected.
-    /// Default: it is rejected.
+    /// Whether what failed too often, or cannot be decoded, is kept in a durable queue
+    /// `QUEUE.dead`, instead of being rejected. Default: it is rejected.
     #[must_use]
     pub const fn dead_letter(mut self, dead_letter: bool) -> Self {
         self.dead_letter = dead_letter;
         self
     }
 
-    /// The queue for what was handled again `retries` times before; `None` when it is to be rejected.
+    /// The queue for what was handled again `retries` times before; `None` when it is to be
+    /// rejected.
     pub(crate) fn next_queue(&self, queue: &str, retries: u32) -> Option<Queue> {
         if queue.is_empty() {
             return None;

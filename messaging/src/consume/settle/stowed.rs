@@ -1,5 +1,5 @@
-//! Headers that mean something to brokers, under names of our own for as long as their message is on the way: it is to go to one
-//! queue only, and to be taken for nothing that it is not.
+//! Headers that mean something to brokers, under names of our own for as long as their message is
+//! on the way: it is to go to one queue only, and to be taken for nothing that it is not.
 
 use amqp_codec::{EncodedProperties, Entries, Error, HeaderTable, RawProperties, ValueRef};
 use memchr::memmem;
@@ -9,9 +9,11 @@ use crate::consume::settle::on_failure::is_waiting_queue;
 /// Before the name that a header has otherwise.
 const PREFIX: &str = "x-original-";
 
-/// Further routing keys, and what quorum queues, and LavinMQ's, count deliveries by: present once more on who handles it.
+/// Further routing keys, and what quorum queues, and LavinMQ's, count deliveries by: present once
+/// more on who handles it.
 const ACTING: [&str; 3] = ["CC", "BCC", "x-delivery-count"];
-/// Where a message has died. RabbitMQ lets none go round that has died in the same queues before, and LavinMQ drops it.
+/// Where a message has died. RabbitMQ lets none go round that has died in the same queues before,
+/// and LavinMQ drops it.
 const DEATHS: &str = "x-death";
 /// What goes with them, the queue first.
 const FIRST_DEATH: [&str; 3] = ["x-first-death-queue", "x-first-death-reason", "x-first-death-exchange"];
@@ -41,7 +43,8 @@ pub(crate) fn stow(headers: &mut HeaderTable, queue: &str) -> Result<(), Error> 
     Ok(())
 }
 
-/// Takes the names from those alone that act when a message is published: it goes where it is to stay.
+/// Takes the names from those alone that act when a message is published: it goes where it is to
+/// stay.
 ///
 /// # Errors
 /// More than the wire can hold.
@@ -52,7 +55,8 @@ pub(crate) fn stow_acting(headers: &mut HeaderTable) -> Result<(), Error> {
     Ok(())
 }
 
-/// The properties with all headers under their own names; `None` when they are already, or cannot be read.
+/// The properties with all headers under their own names; `None` when they are already, or cannot
+/// be read.
 pub(crate) fn restored(properties: &EncodedProperties) -> Option<EncodedProperties> {
     memmem::find(properties.as_encoded(), PREFIX.as_bytes())?;
     let mut raw = RawProperties::split(properties).ok()?;
@@ -64,8 +68,8 @@ pub(crate) fn restored(properties: &EncodedProperties) -> Option<EncodedProperti
     Some(raw.join())
 }
 
-/// Gives all headers their names again that are [stowed](stow); what the broker has to say of the way stays, where both can. Tells whether
-/// there was anything to be done.
+/// Gives all headers their names again that are [stowed](stow); what the broker has to say of the
+/// way stays, where both can. Tells whether there was anything to be done.
 ///
 /// # Errors
 /// More than the wire can hold.
@@ -119,7 +123,8 @@ fn original(name: &str) -> String {
     format!("{PREFIX}{name}")
 }
 
-/// The newer deaths, then those of the older that are of no queue and reason among them; where they are, their counts are added.
+/// The newer deaths, then those of the older that are of no queue and reason among them; where they
+/// are, their counts are added.
 fn merged(newer: Option<ValueRef<'_>>, older: Option<ValueRef<'_>>) -> Vec<HeaderTable> {
     let tables = |deaths: Option<ValueRef<'_>>| match deaths {
         Some(ValueRef::Array(deaths)) => deaths.filter_map(table).collect(),

@@ -1,4 +1,4 @@
-//! A message that cannot be put where it belongs.
+//! A message that cannot be moved where it belongs.
 
 use std::time::Duration;
 
@@ -8,25 +8,25 @@ use tokio::time::Instant;
 
 use crate::consume::turns::Turn;
 
-/// Pauses before it is tried again, from first to last.
+/// The shortest and longest pause before it is retried.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(60);
-/// RabbitMQ closes the channel of who holds a message for longer than 30 minutes
-/// (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>), and others are on it.
+/// How long it may be kept. RabbitMQ closes a channel that holds a message for over 30 minutes
+/// (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>), with all others on it.
 const HELD_AT_MOST: Duration = Duration::from_secs(25 * 60);
 
-/// A message that could not be put where it belongs, still to be settled.
+/// A message that could not be moved where it belongs, not settled yet.
 pub(crate) struct Stuck {
     acker: Acker,
     why: String,
 }
 
-/// How long one message has been there that is stuck, again and again.
+/// How long a message has been stuck.
 #[derive(Debug)]
 pub(crate) struct Patience {
     /// When it was delivered.
     since: Instant,
-    /// When it was handled the last time.
+    /// When the last attempt began.
     begun: Instant,
     times: u32,
 }
@@ -38,13 +38,13 @@ impl Stuck {
 }
 
 impl Patience {
-    /// With a message that was delivered then.
+    /// A message that was delivered at this time.
     pub(crate) fn new(since: Instant) -> Self {
         Patience { since, begun: since, times: 0 }
     }
 
-    /// Keeps a message of a queue for a while, out of the way of others. `None` when it is not to be handled any more: it comes
-    /// again.
+    /// Keeps a message of a queue for a while, without blocking others. `None` when it must not be
+    /// handled any more, because it is requeued.
     pub(crate) async fn keep(
         &mut self,
         stuck: Stuck,
@@ -58,10 +58,10 @@ impl Patience {
         }
         let pause = self.next_pause();
         let id = received.and_then(message_id);
-        // It is likely to be handled for as long as it was.
+        // The next attempt is likely to take as long as the last.
         if self.since.elapsed() + pause + self.begun.elapsed() > HELD_AT_MOST {
             tracing::error!(queue, id, why, "a message cannot be set aside; it is put back to its queue");
-            // Its channel may have ended just now: then it is back already.
+            // If its channel has just ended, it has been requeued already.
             let _ = acker.nack(true).await;
             return None;
         }
@@ -78,7 +78,8 @@ impl Patience {
         (has_its_turn && !acker.is_stale()).then_some(acker)
     }
 
-    /// Doubles from one to the next; up to a fifth is taken off at random, so that what got stuck together does not stay together.
+    /// The next pause, twice as long. Up to a fifth is taken off at random, so that messages that
+    /// got stuck together do not stay together.
     fn next_pause(&mut self) -> Duration {
         let doubled = FIRST.saturating_mul(1 << self.times.min(16)).min(LONGEST);
         self.times = self.times.saturating_add(1);
@@ -86,7 +87,7 @@ impl Patience {
     }
 }
 
-/// What it calls itself.
+/// The message's own id.
 pub(crate) fn message_id(received: &Received) -> Option<String> {
     let raw = RawProperties::split(&received.encoded_properties()).ok()?;
     Some(String::from_utf8_lossy(raw.get("message_id")?).into_owned())

@@ -38,9 +38,11 @@ pub trait Driver: Send + Sync + 'static {
     /// What routing rules and errors call it.
     fn name(&self) -> &str;
 
-    /// Emits a notification. Done when it is where it should be, or when the driver has taken the responsibility for it.
+    /// Emits a notification. Done when it is where it should be, or when the driver has taken the
+    /// responsibility for it.
     ///
-    /// What goes wrong with a driver of one's own is a [`NotifyError::Driver`](super::NotifyError::Driver).
+    /// What goes wrong with a driver of one's own is a
+    /// [`NotifyError::Driver`](super::NotifyError::Driver).
     fn notify<'a>(&'a self, notification: &'a Notification, retry: RetryPolicy) -> Emitting<'a>;
 
     /// Whether anything is ever emitted; default true.
@@ -53,7 +55,8 @@ pub trait Driver: Send + Sync + 'static {
         0
     }
 
-    /// Waits until all that it has taken is emitted. It is dropped at the deadline of whoever waits.
+    /// Waits until all that it has taken is emitted. It is dropped at the deadline of whoever
+    /// waits.
     fn flush(&self) -> Emitting<'_> {
         Box::pin(ready(Ok(())))
     }

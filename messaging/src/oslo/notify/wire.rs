@@ -14,7 +14,8 @@ use crate::{
     serialize,
 };
 
-/// A notification as it leaves, with an id of this copy's own: whoever listens to two topics is not to take one for the other.
+/// A notification as it leaves, with an id of this copy's own: whoever listens to two topics is not
+/// to take one for the other.
 pub(crate) struct Wire<'a>(pub(crate) &'a Notification);
 
 impl Serialize for Wire<'_> {

@@ -14,8 +14,9 @@ const DISPATCHER: &str = "oslo_messaging.rpc.dispatcher";
 
 /// The failure of a remote method: an exception, as Python sees it.
 ///
-/// Every Rust error turns into one with `?`: its class and module are the error type's name and path, which Python clients
-/// raise as `RemoteError`. A class that the clients know is given by [`Failure::new`] and [`module`](Self::module).
+/// Every Rust error turns into one with `?`: its class and module are the error type's name and
+/// path, which Python clients raise as `RemoteError`. A class that the clients know is given by
+/// [`Failure::new`] and [`module`](Self::module).
 ///
 /// ```
 /// use messaging::rpc::Failure;
@@ -45,7 +46,8 @@ struct Fields {
 }
 
 impl Failure {
-    /// An exception of a class of Python's `builtins`, such as `ValueError`, with its message as the one argument.
+    /// An exception of a class of Python's `builtins`, such as `ValueError`, with its message as
+    /// the one argument.
     pub fn new(class: impl Into<String>, message: impl Into<String>) -> Self {
         let message = message.into();
         Failure(Box::new(Fields {
@@ -66,8 +68,8 @@ impl Failure {
         self
     }
 
-    /// A failure that is nothing to worry about: it is logged at debug level only. See [`Endpoint::expect`](super::Endpoint::expect)
-    /// for whole classes of them.
+    /// A failure that is nothing to worry about: it is logged at debug level only. See
+    /// [`Endpoint::expect`](super::Endpoint::expect) for whole classes of them.
     #[must_use]
     pub fn expected(mut self) -> Self {
         self.0.expected = true;
@@ -90,7 +92,8 @@ impl Failure {
         &self.0.message
     }
 
-    /// What another server failed with, to fail with the same: class and module stay those of the first failure.
+    /// What another server failed with, to fail with the same: class and module stay those of the
+    /// first failure.
     #[must_use]
     pub fn forward(error: RemoteError) -> Self {
         Failure(Box::new(Fields {
@@ -152,7 +155,8 @@ fn causes(error: &dyn Error) -> Vec<String> {
 }
 
 impl RemoteError {
-    /// From the JSON text of a failure. Python needs but class and module; so do we need nothing more.
+    /// From the JSON text of a failure. Python needs but class and module; so do we need nothing
+    /// more.
     pub(crate) fn from_json(text: &str) -> Self {
         let fields: Value = crate::serialize::from_json(text).unwrap_or_default();
         let text_of = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -167,7 +171,8 @@ impl RemoteError {
         }
     }
 
-    /// Whether oslo.messaging's dispatcher raised it for want of such a method, or of such a version.
+    /// Whether oslo.messaging's dispatcher raised it for want of such a method, or of such a
+    /// version.
     pub(crate) fn is_from_dispatcher(&self, class: &str) -> bool {
         self.module == DISPATCHER && self.class == class
     }

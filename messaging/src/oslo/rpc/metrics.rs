@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Metrics {
     /// Calls that wait for their reply.
     pub in_flight: usize,
-    /// Replies that came when nobody waited for them any more, since the transport was opened: to calls that were dropped or whose
-    /// time was up, or a second time.
+    /// Replies that came when nobody waited for them any more, since the transport was opened: to
+    /// calls that were dropped or whose time was up, or a second time.
     pub late_replies: u64,
 }
 
@@ -23,7 +23,8 @@ pub struct ServerMetrics {
     pub failed: u64,
     /// Requests that had run already, and were not run again.
     pub repeated: u64,
-    /// Messages that are no requests. They were rejected: to their queue's dead letter exchange, where a policy gives it one.
+    /// Messages that are no requests. They were rejected: to their queue's dead letter exchange,
+    /// where a policy gives it one.
     pub unreadable: u64,
     /// Replies that were given up, for their client had vanished.
     pub vanished: u64,

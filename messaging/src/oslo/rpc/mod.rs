@@ -1,8 +1,9 @@
 //! Remote procedure calls, as oslo.messaging makes and serves them.
 //!
-//! A [`Client`] sends a request to a [`Target`](crate::Target): to one server of its topic, to a server by its name, or to all of them.
-//! A [`Server`] has [`Endpoint`]s, each with methods under a namespace and a version, and runs the first that fits. Either side may be
-//! Python's. What is otherwise here than there, unless it is asked for:
+//! A [`Client`] sends a request to a [`Target`](crate::Target): to one server of its topic, to a
+//! server by its name, or to all of them. A [`Server`] has [`Endpoint`]s, each with methods under a
+//! namespace and a version, and runs the first that fits. Either side may be Python's. What is
+//! otherwise here than there, unless it is asked for:
 //!
 //! | | here | in Python |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! Requests and replies as they are inside the envelope.
+//! Requests and replies inside the envelope.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -20,16 +20,16 @@ use crate::{
     version::Version,
 };
 
-/// A request about to leave.
+/// A request to be sent.
 pub(crate) struct Request<'a> {
     pub(crate) method: &'a str,
     /// A JSON object.
     pub(crate) arguments: &'a RawValue,
     pub(crate) namespace: Option<&'a str>,
     pub(crate) version: Option<Version>,
-    /// Where the reply goes and under which id; none for a cast.
+    /// The id of the call and its reply queue; `None` for a cast.
     pub(crate) reply_to: Option<(Id, &'a str)>,
-    /// Within which time the client of a call wants to hear of its server again and again.
+    /// How often the client of a call wants a sign of the server.
     pub(crate) monitor: Option<Duration>,
     pub(crate) context: &'a Context,
 }
@@ -56,7 +56,7 @@ impl Serialize for Request<'_> {
     }
 }
 
-/// A number of seconds, whole ones without a point.
+/// A number of seconds, without a point if it is whole.
 struct Seconds(Duration);
 
 impl Serialize for Seconds {
@@ -69,7 +69,7 @@ impl Serialize for Seconds {
     }
 }
 
-/// A request that arrived. What its sender got wrong is kept, so that it can be answered.
+/// A received request. Errors of its sender are kept, so that they can be answered.
 #[derive(Debug, Default)]
 pub(crate) struct Received<'a> {
     pub(crate) method: Option<Field<'a>>,
@@ -79,13 +79,13 @@ pub(crate) struct Received<'a> {
     pub(crate) message_id: Option<Cow<'a, str>>,
     pub(crate) reply_queue: Option<Cow<'a, str>>,
     pub(crate) unique_id: Option<Cow<'a, str>>,
-    /// How often the client wants to hear that its call is being worked on.
+    /// How often the client wants a heartbeat of its call.
     pub(crate) heartbeat: Option<Duration>,
     pub(crate) context: Context,
 }
 
 impl<'a> Received<'a> {
-    /// From the JSON text in the envelope. What is Python's in it is replaced in `strict`.
+    /// Reads the JSON text in the envelope. Python's dialect is replaced in `strict`.
     pub(crate) fn from_json(text: &'a str, strict: &'a mut String) -> serde_json::Result<Self> {
         serde_json::from_str(text).or_else(|error| match serialize::strict(text) {
             Cow::Owned(replaced) => {
@@ -97,7 +97,7 @@ impl<'a> Received<'a> {
     }
 }
 
-/// In one pass: the values that are looked at become what they are looked at as, and the others are stepped over.
+/// Reads in one pass: needed values are deserialized, others are skipped.
 impl<'de> Deserialize<'de> for Received<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ReceivedVisitor)
@@ -141,12 +141,12 @@ impl<'de> Visitor<'de> for ReceivedVisitor {
     }
 }
 
-/// Text, borrowed where nothing in it is escaped.
+/// Text, borrowed if nothing in it is escaped.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Half of the client's patience in whole seconds. With less than 2 s of it Python sends no heartbeats; to who did not ask for
-/// them, they must not be sent at all.
+/// Half of the client's patience, in whole seconds. Below 2 s Python sends no heartbeats, and a
+/// client that did not request them must not get any.
 fn heartbeat(patience: &Field<'_>) -> Option<Duration> {
     let seconds = match patience {
         Field::Text(text) => text.trim().parse().ok()?,
@@ -156,7 +156,7 @@ fn heartbeat(patience: &Field<'_>) -> Option<Duration> {
     (interval >= Duration::from_secs(1)).then_some(interval)
 }
 
-/// A reply about to leave. All five keys are always there: Python fails without.
+/// A reply to be sent. Python fails unless all five keys are there.
 #[derive(Serialize)]
 pub(crate) struct Reply<'a> {
     result: Option<&'a RawValue>,
@@ -182,13 +182,13 @@ impl<'a> Reply<'a> {
         Ok(Reply { result, failure, ending: true, message_id, unique_id: Id::new() })
     }
 
-    /// That the call is being worked on.
+    /// A heartbeat: the call is being handled.
     pub(crate) fn heartbeat(message_id: &'a str) -> Self {
         Reply { result: None, failure: None, ending: false, message_id, unique_id: Id::new() }
     }
 }
 
-/// A reply that arrived.
+/// A received reply.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ReceivedReply {
     #[serde(rename = "_msg_id", default, deserialize_with = "id_of_call")]
@@ -202,22 +202,22 @@ pub(crate) struct ReceivedReply {
 }
 
 impl ReceivedReply {
-    /// From the JSON text in the envelope.
+    /// Reads the JSON text in the envelope.
     pub(crate) fn from_json(text: &str) -> serde_json::Result<Self> {
         serialize::from_json(text)
     }
 
-    /// The call it answers, when it is one of ours.
+    /// The call that it answers, if it is ours.
     pub(crate) fn call(&self) -> Option<Id> {
         self.call
     }
 
-    /// Whether no other reply follows.
+    /// Tells whether no other reply follows.
     pub(crate) fn is_last(&self) -> bool {
         self.ending == Value::Bool(true)
     }
 
-    /// What the method answered; `None` is null. A failure wins over a result.
+    /// The method's answer; `None` is null. A failure takes precedence over a result.
     pub(crate) fn into_answer(self) -> Result<Option<Box<RawValue>>, Box<RemoteError>> {
         match self.failure {
             Some(Value::String(text)) if !text.is_empty() => Err(Box::new(RemoteError::from_json(&text))),
@@ -226,13 +226,13 @@ impl ReceivedReply {
         }
     }
 
-    /// Whether there is something in it that a later, last reply may leave out.
+    /// Tells whether it contains an answer, which a later, last reply may omit.
     pub(crate) fn has_answer(&self) -> bool {
         self.result.is_some() || matches!(&self.failure, Some(Value::String(text)) if !text.is_empty())
     }
 }
 
-/// One that is no id of ours is to no call of ours.
+/// An id that is not in our form belongs to no call of ours.
 fn id_of_call<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Id>, D::Error> {
     let text = Option::<Text<'_>>::deserialize(deserializer)?;
     Ok(text.and_then(|Text(text)| Id::parse(&text)))

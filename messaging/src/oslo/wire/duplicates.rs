@@ -1,4 +1,4 @@
-//! Which messages were here already.
+//! Messages that were seen before.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -10,9 +10,10 @@ use tokio::time::Instant;
 
 use crate::oslo::wire::{fingerprint::Fingerprint, id::IdHasher};
 
-/// How much a server remembers of the requests it has had, so that one that comes again is not run again: a client whose connection
-/// is lost sends what was not confirmed once more, under the same id. Default: the last 16,384, for ever: while
-/// a request whose confirm was lost waits for its second attempt, its client goes on with others, thousands of them.
+/// How much a server remembers of the requests it has had, so that one that comes again is not run
+/// again: a client whose connection is lost sends what was not confirmed once more, under the same
+/// id. Default: the last 16,384, for ever: while a request whose confirm was lost waits for its
+/// second attempt, its client goes on with others, thousands of them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,9 +29,9 @@ pub struct RepeatWindow {
 }
 
 impl RepeatWindow {
-    /// The last requests, so many of them; each costs about 70 bytes while it is remembered, however
-    /// long its id is. Python's servers remember 16. With 0
-    /// none is, and whatever comes is run.
+    /// The last requests, so many of them; each costs about 70 bytes while it is remembered,
+    /// however long its id is. Python's servers remember 16. With 0 none is, and whatever comes is
+    /// run.
     #[must_use]
     pub const fn last(requests: usize) -> Self {
         RepeatWindow { ids: requests, age: Duration::MAX }
@@ -52,11 +53,11 @@ impl Default for RepeatWindow {
 
 /// The last ids seen, as many as the window holds.
 ///
-/// Python keeps 16, which a burst of redeliveries outruns.
+/// Python keeps 16, which a burst of redeliveries exceeds.
 #[derive(Debug, Default)]
 pub(crate) struct Duplicates {
     seen: HashSet<Fingerprint, BuildHasherDefault<IdHasher>>,
-    /// Oldest first; without their times where they do not grow old.
+    /// The ids, oldest first; without times if they do not expire.
     order: VecDeque<(Option<Instant>, Fingerprint)>,
     window: RepeatWindow,
 }
@@ -66,13 +67,13 @@ impl Duplicates {
         Duplicates { window, ..Duplicates::default() }
     }
 
-    /// Whether this id was here before.
+    /// Tells whether this id was seen before.
     pub(crate) fn contains(&mut self, id: Fingerprint) -> bool {
         self.forget_old();
         self.seen.contains(&id)
     }
 
-    /// Whether this id was here before; it is now.
+    /// Tells whether this id was seen before, and notes it.
     pub(crate) fn is_repeated(&mut self, id: Fingerprint) -> bool {
         self.forget_old();
         if self.window.ids == 0 {

@@ -13,11 +13,12 @@ use crate::{
     serialize::{self, BoxError},
 };
 
-/// Turns an application's values into others that JSON can say, and back: those of a versioned object into a tagged map, say. Also
-/// the context: credentials left out or looked up. What oslo.messaging calls a serializer.
+/// Turns an application's values into others that JSON can say, and back: those of a versioned
+/// object into a tagged map, say. Also the context: credentials left out or looked up. What
+/// oslo.messaging calls a serializer.
 ///
-/// An entity is one argument of a method, by itself, or its result. Each function passes on what it gets, unless it is written.
-/// Integers beyond 64 bits come as floats.
+/// An entity is one argument of a method, by itself, or its result. Each function passes on what it
+/// gets, unless it is written. Integers beyond 64 bits come as floats.
 ///
 /// ```
 /// use messaging::{BoxError, Context, EntitySerializer};
@@ -40,7 +41,8 @@ pub trait EntitySerializer: Send + Sync + 'static {
     /// What to send for an entity.
     ///
     /// # Errors
-    /// When it cannot be sent: the call or cast fails with [`Error::Entity`], a method's result becomes a failure.
+    /// When it cannot be sent: the call or cast fails with [`Error::Entity`], a method's result
+    /// becomes a failure.
     fn serialize_entity(&self, context: &Context, entity: Value) -> Result<Value, BoxError> {
         let _ = context;
         Ok(entity)
@@ -49,7 +51,8 @@ pub trait EntitySerializer: Send + Sync + 'static {
     /// The entity that was sent. It comes from a peer: what is claimed in it is to be checked.
     ///
     /// # Errors
-    /// When it is none: the caller is told, of a result as [`Error::Entity`], of an argument as of a method that failed.
+    /// When it is none: the caller is told, of a result as [`Error::Entity`], of an argument as of
+    /// a method that failed.
     fn deserialize_entity(&self, context: &Context, entity: Value) -> Result<Value, BoxError> {
         let _ = context;
         Ok(entity)

@@ -1,4 +1,5 @@
-//! The envelope of all RPC traffic and of notifications in version 2: a JSON object in which the message is JSON text again.
+//! The envelope of all RPC traffic and of notifications in version 2: a JSON object in which the
+//! message is JSON text again.
 //!
 //! `{"oslo.version": "2.0", "oslo.message": "{\"method\": …}"}`
 
@@ -26,7 +27,8 @@ const TAIL: &str = r#""}"#;
 
 /// Wraps a message.
 pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> serde_json::Result<Bytes> {
-    // serde_json writes a few bytes at a time: into plain memory that is quicker than through what escapes them.
+    // serde_json writes a few bytes at a time: into plain memory that is quicker than through what
+    // escapes them.
     let mut json = Vec::with_capacity(512);
     serde_json::to_writer(&mut json, message)?;
     let mut out = Vec::with_capacity(HEAD.len() + json.len() / 4 * 5 + TAIL.len());
@@ -88,10 +90,11 @@ pub(crate) fn open_alone(delivery: &Delivery) -> Result<String, Malformed> {
     decode(properties.content_type, &body)
 }
 
-/// The message's JSON text, an object: out of an envelope, or the body itself when there is none (version 1).
+/// The message's JSON text, an object: out of an envelope, or the body itself when there is none
+/// (version 1).
 ///
-/// The rules are oslo.messaging's: the content type exactly `application/json`, an envelope only where both of its keys are,
-/// its version compatible with 2.0.
+/// The rules are oslo.messaging's: the content type exactly `application/json`, an envelope only
+/// where both of its keys are, its version compatible with 2.0.
 fn decode(content_type: Option<&[u8]>, body: &[u8]) -> Result<String, Malformed> {
     if content_type != Some(serialize::CONTENT_TYPE.as_bytes()) {
         let content_type = content_type.map(String::from_utf8_lossy);
@@ -114,7 +117,8 @@ fn unwrap(body: &str) -> Result<String, Malformed> {
     }
 }
 
-/// Out of an envelope as everybody writes it, with a message that is an object; all others are left to [`unwrap_any`].
+/// Out of an envelope as everybody writes it, with a message that is an object; all others are left
+/// to [`unwrap_any`].
 fn unwrap_plain(body: &str) -> Option<String> {
     let message = unescape(body.strip_prefix(HEAD)?.strip_suffix(TAIL)?)?;
     is_object(&message).then_some(message)
@@ -161,8 +165,8 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// Writes JSON as the inside of a JSON string. serde_json writes neither control characters nor anything else that has to be
-/// escaped, but quotes and backslashes.
+/// Writes JSON as the inside of a JSON string. serde_json writes neither control characters nor
+/// anything else that has to be escaped, but quotes and backslashes.
 fn escape(json: &[u8], out: &mut Vec<u8>) {
     let mut copied = 0;
     for special in memchr2_iter(b'"', b'\\', json) {
@@ -173,8 +177,8 @@ fn escape(json: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&json[copied..]);
 }
 
-/// What [`escape`] was given; `None` where there is anything else to it: another escape, the end of the string, a character that
-/// has to be escaped.
+/// What [`escape`] was given; `None` where there is anything else to it: another escape, the end of
+/// the string, a character that has to be escaped.
 fn unescape(mut escaped: &str) -> Option<String> {
     let mut text = String::with_capacity(escaped.len());
     // Of what begins with a character that was escaped.

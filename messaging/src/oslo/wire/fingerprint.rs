@@ -1,14 +1,14 @@
-//! Sixteen bytes that tell a text of any length from all others.
+//! A short identifier of a text of any length.
 
 use std::{hash::Hasher as _, sync::OnceLock};
 
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use uuid::Uuid;
 
-/// What is kept of a text that a peer made up, however long it is.
+/// What is kept of a text that a peer chose, however long it is.
 ///
-/// It is SipHash, of 128 bits, under a key of this process alone: who does not know the key can make neither two texts that are
-/// taken for one nor many that crowd a hash table.
+/// It is SipHash with 128 bits and a key of this process: a peer who does not know the key can
+/// construct neither two texts with the same fingerprint nor many that crowd a hash table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Fingerprint(u128);
 

@@ -1,4 +1,4 @@
-//! Ids that no other process makes: of requests, messages, reply queues.
+//! Unique ids of requests, messages and reply queues.
 
 use std::{
     fmt,
@@ -14,7 +14,8 @@ use uuid::{Uuid, fmt::Simple as SimpleUuid};
 
 /// An id in the form of a UUID.
 ///
-/// A random base a process and a counter: asking the system for randomness costs a system call each time.
+/// A random base a process and a counter: asking the system for randomness costs a system call each
+/// time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Id(u128);
 
@@ -23,7 +24,8 @@ impl Id {
         static BASE: OnceLock<u128> = OnceLock::new();
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let base = *BASE.get_or_init(|| Uuid::new_v4().as_u128());
-        // The lower 62 bits are random in version 4: those above tell version and variant and stay as they are.
+        // The lower 62 bits are random in version 4: those above tell version and variant and stay
+        // as they are.
         Id(base ^ u128::from(COUNT.fetch_add(1, Ordering::Relaxed) & (u64::MAX >> 2)))
     }
 
@@ -52,8 +54,8 @@ impl Serialize for Id {
     }
 }
 
-/// For what nobody else can choose: ids that we made ourselves (those of others are looked up, too, but never put in), and
-/// fingerprints.
+/// For what nobody else can choose: ids that we made ourselves (those of others are looked up, too,
+/// but never put in), and fingerprints.
 #[derive(Default)]
 pub(crate) struct IdHasher(u64);
 
@@ -67,7 +69,8 @@ impl Hasher for IdHasher {
     }
 
     fn write_u128(&mut self, id: u128) {
-        // The counter is in the lower half. The upper bits of a hash count as much as the lower ones.
+        // The counter is in the lower half. The upper bits of a hash count as much as the lower
+        // ones.
         self.0 = (self.0 ^ id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
     }
 }

@@ -29,7 +29,8 @@ impl Target {
         Target { topic: topic.into(), exchange: None, server: None, namespace: None, version: None }
     }
 
-    /// The exchange to reach the topic through; default [`Topology::control_exchange`](crate::Topology::control_exchange).
+    /// The exchange to reach the topic through; default
+    /// [`Topology::control_exchange`](crate::Topology::control_exchange).
     #[must_use]
     pub fn exchange(mut self, exchange: impl Into<String>) -> Self {
         self.exchange = Some(exchange.into());

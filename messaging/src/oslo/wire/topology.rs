@@ -1,5 +1,5 @@
-//! The entities of RPC and notifications: names, flags and arguments, exactly oslo.messaging's. Both sides of a system declare
-//! them, and a broker refuses the one who says otherwise.
+//! The entities of RPC and notifications: names, flags and arguments, exactly oslo.messaging's.
+//! Both sides of a system declare them, and a broker refuses the one who says otherwise.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -19,8 +19,8 @@ use crate::{
 
 /// How the entities of RPC and notifications are declared; all of a system must agree on it.
 ///
-/// Default, as in Python: nothing durable, nothing auto-deleted, and the queues that only one process uses expire 30 minutes
-/// after it is gone.
+/// Default, as in Python: nothing durable, nothing auto-deleted, and the queues that only one
+/// process uses expire 30 minutes after it is gone.
 ///
 /// ```
 /// use messaging::{Quorum, Topology};
@@ -55,15 +55,16 @@ struct Found {
     fanout_exchange: Option<bool>,
 }
 
-/// Where a server begins to read a [stream of fanouts](Topology::stream_fanout). After a lost connection it goes on after what it
-/// read last.
+/// Where a server begins to read a [stream of fanouts](Topology::stream_fanout). After a lost
+/// connection it goes on after what it read last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamStart {
     /// With what is sent from then on: nothing runs twice.
     #[default]
     Next,
-    /// With the last that was sent before, as Python's servers do: a server that starts again runs that once more.
+    /// With the last that was sent before, as Python's servers do: a server that starts again runs
+    /// that once more.
     Last,
 }
 
@@ -82,7 +83,8 @@ impl Quorum {
         Quorum { delivery_limit: 0, memory_length: 0, memory_bytes: 0 }
     }
 
-    /// How often a message is delivered before it is dropped: `rabbit_quorum_delivery_limit`; 0 is no limit.
+    /// How often a message is delivered before it is dropped: `rabbit_quorum_delivery_limit`; 0 is
+    /// no limit.
     #[must_use]
     pub const fn delivery_limit(mut self, deliveries: u32) -> Self {
         self.delivery_limit = deliveries;
@@ -96,7 +98,8 @@ impl Quorum {
         self
     }
 
-    /// How many bytes of messages are kept in memory: `rabbit_quorum_max_memory_bytes`; 0 is no limit.
+    /// How many bytes of messages are kept in memory: `rabbit_quorum_max_memory_bytes`; 0 is no
+    /// limit.
     #[must_use]
     pub const fn memory_bytes(mut self, bytes: u64) -> Self {
         self.memory_bytes = bytes;
@@ -139,45 +142,50 @@ impl Topology {
         }
     }
 
-    /// Whether exchanges and shared queues outlive a restart of the broker: `amqp_durable_queues`; default false.
+    /// Whether exchanges and shared queues outlive a restart of the broker: `amqp_durable_queues`;
+    /// default false.
     #[must_use]
     pub const fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
         self
     }
 
-    /// Whether exchanges and shared queues go with who last used them: `amqp_auto_delete`; default false.
+    /// Whether exchanges and shared queues go with who last used them: `amqp_auto_delete`; default
+    /// false.
     #[must_use]
     pub const fn auto_delete(mut self, auto_delete: bool) -> Self {
         self.auto_delete = auto_delete;
         self
     }
 
-    /// Shared queues are replicated, and durable with their exchanges: `rabbit_quorum_queue`. The limits hold for
-    /// [`transient_quorum`](Self::transient_quorum) too. Default: classic queues.
+    /// Shared queues are replicated, and durable with their exchanges: `rabbit_quorum_queue`. The
+    /// limits hold for [`transient_quorum`](Self::transient_quorum) too. Default: classic queues.
     #[must_use]
     pub const fn quorum(mut self, limits: Quorum) -> Self {
         self.quorum = Some(limits);
         self
     }
 
-    /// Whether the queues of one process are replicated, and durable with their exchange: `rabbit_transient_quorum_queue`; default
-    /// false.
+    /// Whether the queues of one process are replicated, and durable with their exchange:
+    /// `rabbit_transient_quorum_queue`; default false.
     #[must_use]
     pub const fn transient_quorum(mut self, quorum: bool) -> Self {
         self.transient_quorum = quorum;
         self
     }
 
-    /// Whether the servers of a topic read what goes to all of them from one stream: `rabbit_stream_fanout`; default false. As in
-    /// Python it goes with [`transient_quorum`](Self::transient_quorum), which it turns on. See [`stream_start`](Self::stream_start).
+    /// Whether the servers of a topic read what goes to all of them from one stream:
+    /// `rabbit_stream_fanout`; default false. As in Python it goes with
+    /// [`transient_quorum`](Self::transient_quorum), which it turns on. See
+    /// [`stream_start`](Self::stream_start).
     #[must_use]
     pub const fn stream_fanout(mut self, stream: bool) -> Self {
         self.stream_fanout = stream;
         self
     }
 
-    /// Where a server begins to read the stream of fanouts; default [`StreamStart::Next`], where Python's begin with the last.
+    /// Where a server begins to read the stream of fanouts; default [`StreamStart::Next`], where
+    /// Python's begin with the last.
     #[must_use]
     pub const fn stream_start(mut self, start: StreamStart) -> Self {
         self.stream_start = start;
@@ -191,56 +199,61 @@ impl Topology {
         self
     }
 
-    /// Whether all classic queues ask to be mirrored: `rabbit_ha_queues`; default false. RabbitMQ ignores it since 3.0, but
-    /// compares it.
+    /// Whether all classic queues ask to be mirrored: `rabbit_ha_queues`; default false. RabbitMQ
+    /// ignores it since 3.0, but compares it.
     #[must_use]
     pub const fn mirrored(mut self, mirrored: bool) -> Self {
         self.mirrored = mirrored;
         self
     }
 
-    /// Whether consumers are told when a queue moves to another node, and begin again: `enable_cancel_on_failover`; default false.
+    /// Whether consumers are told when a queue moves to another node, and begin again:
+    /// `enable_cancel_on_failover`; default false.
     #[must_use]
     pub const fn cancel_on_failover(mut self, cancel: bool) -> Self {
         self.cancel_on_failover = cancel;
         self
     }
 
-    /// How long the queues of one process stay when it is gone, or messages in the stream of fanouts:
-    /// `rabbit_transient_queues_ttl`, in whole milliseconds, seconds for the stream; zero is for ever; default 30 minutes.
+    /// How long the queues of one process stay when it is gone, or messages in the stream of
+    /// fanouts: `rabbit_transient_queues_ttl`, in whole milliseconds, seconds for the stream; zero
+    /// is for ever; default 30 minutes.
     #[must_use]
     pub const fn transient_ttl(mut self, ttl: Duration) -> Self {
         self.transient_ttl = ttl;
         self
     }
 
-    /// Names the queues of this process after its host and itself, and a number: `use_queue_manager`, `hostname`, `processname`. A
-    /// process that starts again finds them as it left them. No other process may have the same names. Default: unique ids.
+    /// Names the queues of this process after its host and itself, and a number:
+    /// `use_queue_manager`, `hostname`, `processname`. A process that starts again finds them as it
+    /// left them. No other process may have the same names. Default: unique ids.
     #[must_use]
     pub fn process(mut self, host: &str, process: &str) -> Self {
         self.process = Some(format!("{host}:{process}"));
         self
     }
 
-    /// Whether the queues and the fanout exchange of RPC have the name of their exchange in front, so that two services with one
-    /// topic in two exchanges do not get each other's requests; default false, as in Python, whose servers do not know these
-    /// names: all servers and clients of a topic have to agree.
+    /// Whether the queues and the fanout exchange of RPC have the name of their exchange in front,
+    /// so that two services with one topic in two exchanges do not get each other's requests;
+    /// default false, as in Python, whose servers do not know these names: all servers and clients
+    /// of a topic have to agree.
     #[must_use]
     pub const fn scoped(mut self, scoped: bool) -> Self {
         self.scoped = scoped;
         self
     }
 
-    /// Whether entities of RPC that exist and are not durable are used as they are, where durable ones were wanted, as Python does.
-    /// Default false: they are a [`Conflict`](crate::Conflict). There is no such way out for quorum queues and streams.
+    /// Whether entities of RPC that exist and are not durable are used as they are, where durable
+    /// ones were wanted, as Python does. Default false: they are a [`Conflict`](crate::Conflict).
+    /// There is no such way out for quorum queues and streams.
     #[must_use]
     pub const fn durable_fallback(mut self, fallback: bool) -> Self {
         self.durable_fallback = fallback;
         self
     }
 
-    /// How a target's entities are to be declared instead, when one of them turns out to exist and to be durable or not, otherwise than
-    /// it was wanted.
+    /// How a target's entities are to be declared instead, when one of them turns out to exist and
+    /// to be durable or not, otherwise than it was wanted.
     pub(crate) fn fallback(&self, error: &Error, target: &Target) -> Option<Self> {
         let conflict = conflict(error)?;
         let is_fanout = conflict.kind == "exchange" && conflict.name == self.fanout_name(target);

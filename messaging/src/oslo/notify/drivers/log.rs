@@ -15,11 +15,12 @@ use crate::{
     serialize,
 };
 
-/// To [`tracing`], as events of the target `messaging::notification` with the fields `level` and `event_type`, and as message the
-/// notification in JSON, in which secrets are `***`: what stands under names like `password` and `auth_token`, and what looks like one
-/// in a text.
+/// To [`tracing`], as events of the target `messaging::notification` with the fields `level` and
+/// `event_type`, and as message the notification in JSON, in which secrets are `***`: what stands
+/// under names like `password` and `auth_token`, and what looks like one in a text.
 ///
-/// Audit and sample, for which Python's logs have no level and which it leaves out, are logged as info.
+/// Audit and sample, for which Python's logs have no level and which it leaves out, are logged as
+/// info.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Log;
 

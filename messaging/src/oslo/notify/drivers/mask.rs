@@ -7,7 +7,8 @@ use serde_json::Value;
 
 const MASK: &str = "***";
 
-/// A name with one of these in it, in small letters, is the name of a secret: so `auth_token` with `token`.
+/// A name with one of these in it, in small letters, is the name of a secret: so `auth_token` with
+/// `token`.
 const SECRETS: [&str; 29] = [
     "admin_pass",
     "adminpass",
@@ -46,7 +47,8 @@ pub(crate) fn is_secret(name: &str) -> bool {
     SECRETS.iter().any(|secret| name.contains(secret))
 }
 
-/// Masks the secrets in a value. Under the name of a secret an object is looked through and not masked whole, as in Python.
+/// Masks the secrets in a value. Under the name of a secret an object is looked through and not
+/// masked whole, as in Python.
 pub(super) fn mask(value: &mut Value) {
     match value {
         Value::Object(entries) => {

@@ -12,7 +12,8 @@ use crate::{
 /// The driver of this name: `messaging` or `messagingv2` to these topics, `log`, `noop`, `test`.
 ///
 /// # Errors
-/// [`NotifyError::UnknownDriver`], also for `routing`, which needs rules: [`Routing::new`](super::Routing::new).
+/// [`NotifyError::UnknownDriver`], also for `routing`, which needs rules:
+/// [`Routing::new`](super::Routing::new).
 pub fn by_name(name: &str, transport: &Transport, topics: &[&str]) -> Result<Arc<dyn Driver>, Error> {
     let messaging = |enveloped| -> Arc<dyn Driver> {
         match topics {

@@ -1,5 +1,5 @@
-//! Patterns of names as Python's `fnmatch` reads them: `compute.*`, `?`, `[a-c]`, `[!a]`. Nothing else has a meaning, and
-//! nothing is escaped.
+//! Patterns of names as Python's `fnmatch` reads them: `compute.*`, `?`, `[a-c]`, `[!a]`. Nothing
+//! else has a meaning, and nothing is escaped.
 
 use std::iter::Peekable;
 
@@ -41,7 +41,8 @@ fn translate(pattern: &str) -> String {
     regex
 }
 
-/// What is between brackets, once the opening one is read; `None`, and nothing read, when no closing one follows.
+/// What is between brackets, once the opening one is read; `None`, and nothing read, when no
+/// closing one follows.
 fn set(rest: &mut Peekable<impl Iterator<Item = char> + Clone>) -> Option<String> {
     let mut ahead = rest.clone();
     let negated = ahead.next_if_eq(&'!').is_some();

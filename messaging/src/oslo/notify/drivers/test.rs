@@ -15,7 +15,8 @@ use crate::{
 /// As many as are kept.
 const ROOM: usize = 10_000;
 
-/// Keeps what is emitted, the last 10,000 notifications, for tests to look at. Cloning gives another handle on the same list.
+/// Keeps what is emitted, the last 10,000 notifications, for tests to look at. Cloning gives
+/// another handle on the same list.
 ///
 /// ```
 /// use messaging::{Context, notify::{Notifier, drivers}};

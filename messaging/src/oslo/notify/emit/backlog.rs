@@ -1,4 +1,4 @@
-//! Notifications that wait in their order to be emitted.
+//! Notifications that wait to be emitted, in order.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{error::notify::NotifyError, oslo::notify::notification::Notification};
 
-/// What a notification costs beside its texts, about.
+/// About how much a notification takes besides its texts.
 const OVERHEAD: usize = 300;
 
 /// What becomes of a notification for which a full [`Buffer`](crate::notify::Buffer) has no room.
@@ -15,11 +15,12 @@ pub enum WhenFull {
     /// It is refused, with [`NotifyError::Full`].
     #[default]
     Refuse,
-    /// The oldest that is not on its way make room for it, and are given up. It is refused only where that does not help.
+    /// The oldest that is not on its way make room for it, and are given up. It is refused only
+    /// where that does not help.
     DropOldest,
 }
 
-/// One that waits.
+/// A waiting notification.
 pub(super) struct Waiting {
     pub(super) number: u64,
     pub(super) notification: Notification,
@@ -36,7 +37,7 @@ impl Waiting {
     }
 }
 
-/// The bytes of a value, about.
+/// About how many bytes a value takes.
 fn size(value: &serde_json::Value) -> usize {
     use serde_json::Value;
     match value {
@@ -47,7 +48,7 @@ fn size(value: &serde_json::Value) -> usize {
     }
 }
 
-/// Those that wait, the oldest first, with a limit of their number and their bytes.
+/// The waiting notifications, oldest first, limited by number and bytes.
 pub(super) struct Backlog {
     waiting: VecDeque<Arc<Waiting>>,
     bytes: usize,
@@ -65,7 +66,7 @@ impl Backlog {
         Backlog { waiting, bytes: 0, on_their_way: 0, most, most_bytes, when_full, next: 0 }
     }
 
-    /// Puts back what was there before, whatever the limits are now; in the order of numbers.
+    /// Puts back earlier notifications, in the order of their numbers and regardless of the limits.
     pub(super) fn restore(&mut self, number: u64, notification: Notification) {
         let waiting = Waiting::new(number, notification);
         self.bytes += waiting.bytes;
@@ -73,7 +74,7 @@ impl Backlog {
         self.next = self.next.max(number + 1);
     }
 
-    /// Puts one at the end: it, and those that made room for it.
+    /// Appends one; returns it, and those that were dropped to make room.
     pub(super) fn push(
         &mut self,
         notification: Notification,
@@ -95,19 +96,20 @@ impl Backlog {
         Ok((waiting, dropped))
     }
 
-    /// The oldest, so many at most: they are on their way until they [`land`](Self::land).
+    /// Takes at most so many of the oldest, which count as being emitted until they
+    /// [`land`](Self::land).
     pub(super) fn take(&mut self, most: usize) -> Vec<Arc<Waiting>> {
         let taken: Vec<_> = self.waiting.iter().take(most).cloned().collect();
         self.on_their_way = taken.len();
         taken
     }
 
-    /// None is on its way any more.
+    /// Notes that none is being emitted any more.
     pub(super) fn land(&mut self) {
         self.on_their_way = 0;
     }
 
-    /// Takes one out wherever it is, unless it has gone. It is found at once when it is the oldest.
+    /// Removes one, if it is still there; the oldest is found at once.
     pub(super) fn remove(&mut self, number: u64) {
         if let Some(at) = self.waiting.iter().position(|waiting| waiting.number == number)
             && let Some(waiting) = self.waiting.remove(at)

@@ -1,4 +1,4 @@
-//! Emitting what is buffered.
+//! Emitting buffered notifications.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,17 +23,17 @@ use crate::{
     },
 };
 
-/// Is told of what is given up.
+/// A callback for notifications that are given up.
 pub(super) type Lost = Arc<dyn Fn(&Notification, &Error) + Send + Sync>;
 
-/// One attempt; the pauses between them are the buffer's.
+/// A single attempt; the buffer makes the pauses.
 const ATTEMPT: RetryPolicy = RetryPolicy::never();
 
-/// Where notifications are kept beside memory.
+/// Where notifications are kept besides memory.
 pub(super) enum Keeping {
     Nowhere,
     OnDisk(Spool),
-    /// None is taken any more.
+    /// No more notifications are accepted.
     Closed,
 }
 
@@ -51,9 +51,9 @@ pub(super) struct Emission {
 }
 
 impl Emission {
-    /// Takes a notification into the buffer.
+    /// Puts a notification into the buffer.
     pub(super) async fn take(&self, notification: &Notification) -> Result<(), Error> {
-        // Held until it is written, so that the disk is not closed before.
+        // The guard is held until the record is written, so that the spool is not closed before.
         let keeping = self.keeping.read().await;
         let spool = match &*keeping {
             Keeping::Closed => return Err(Error::Closed),
@@ -63,7 +63,7 @@ impl Emission {
         let (waiting, displaced, kept) = {
             let mut backlog = self.backlog.lock();
             let (waiting, displaced) = backlog.push(notification.clone())?;
-            // Ordered before anybody can emit it and order the contrary.
+            // The record is ordered before anybody can emit the notification and order its removal.
             let kept = spool.map(|(spool, record)| {
                 displaced.iter().for_each(|displaced| spool.forget(displaced.number));
                 spool.keep(waiting.number, record)
@@ -87,13 +87,14 @@ impl Emission {
     pub(super) async fn run(self: Arc<Self>, mut changed: watch::Receiver<usize>) {
         let mut retry = Retry::start(self.pauses);
         loop {
-            // The buffer has the other end, and aborts this before it goes.
+            // The buffer has the sender, and aborts this task before dropping it.
             if changed.wait_for(|waiting| *waiting > 0).await.is_err() {
                 return;
             }
             let batch = self.backlog.lock().take(self.in_flight);
             retry.begin();
-            // The oldest goes ahead: were there no connection, one behind it might be the first to get one.
+            // The oldest is emitted alone first: without a connection, a later one might otherwise
+            // get one first.
             let (first, others) = batch.split_at(batch.len().min(1));
             let failure = match self.emit(first).await {
                 None => self.emit(others).await,
@@ -111,7 +112,8 @@ impl Emission {
         }
     }
 
-    /// Emits some side by side; those that are settled are gone then. An error of those that are not.
+    /// Emits several concurrently, and removes those that are settled; returns an error of the
+    /// others.
     async fn emit(&self, batch: &[Arc<Waiting>]) -> Option<Error> {
         let attempts = batch.iter().map(|waiting| self.driver.notify(&waiting.notification, ATTEMPT));
         let results = join_all(attempts).await;
@@ -142,7 +144,7 @@ impl Emission {
         });
     }
 
-    /// Whether trying again does not help, or has been done for long enough.
+    /// Tells whether retrying is useless, or has gone on for long enough.
     fn is_lost(&self, waiting: &Waiting, error: &Error) -> bool {
         let hopeless = match error {
             Error::Undelivered(undelivered) => undelivered.source.as_deref().is_some_and(is_unfit),
@@ -152,7 +154,7 @@ impl Emission {
     }
 }
 
-/// Whether the message is at fault, and not the broker.
+/// Tells whether the message is at fault and not the broker.
 fn is_unfit(error: &Error) -> bool {
     match error {
         Error::Encode { .. } | Error::Serializer(_) | Error::Compression(_) => true,

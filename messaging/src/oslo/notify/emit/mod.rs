@@ -1,4 +1,4 @@
-//! Notifications on their way out: kept while no broker takes them.
+//! Outgoing notifications, which are buffered while no broker accepts them.
 
 pub(super) mod backlog;
 pub(super) mod buffer;

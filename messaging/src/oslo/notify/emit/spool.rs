@@ -16,27 +16,27 @@ use crate::{
     },
 };
 
-/// What is to be written.
+/// An order to the writing thread.
 enum Order {
     Keep { number: u64, record: Bytes, done: oneshot::Sender<Result<(), Arc<fjall::Error>>> },
     Drop { number: u64 },
 }
 
-/// A folder that nobody else uses meanwhile, and the thread that writes there. What gathers while it waits for the disk is written
-/// together.
+/// A folder that nobody else uses meanwhile, and its writing thread. Orders that gather while it
+/// waits for the disk are written together.
 ///
 /// # On drop
-/// What was ordered is still written; the thread ends then.
+/// All orders are still executed; then the thread ends.
 pub(super) struct Spool {
     orders: mpsc::Sender<Order>,
     closed: watch::Receiver<bool>,
 }
 
-/// What a folder held, under its numbers and in their order.
+/// The records of a folder, with their numbers and in order.
 pub(super) type Kept = Vec<(u64, Notification)>;
 
 impl Spool {
-    /// Opens a folder, making it where there is none. This blocks.
+    /// Opens a folder, or creates it. This blocks.
     pub(super) fn open(folder: &Path) -> Result<(Self, Kept), NotifyError> {
         let failed = |error: fjall::Error| NotifyError::Files(Box::new(error));
         let database = Database::builder(folder).open().map_err(failed)?;
@@ -53,7 +53,7 @@ impl Spool {
         let (closing, closed) = watch::channel(false);
         let work = move || {
             write(&database, &keyspace, &ordered);
-            // Only now somebody else can open the folder.
+            // From now on others can open the folder.
             drop((keyspace, database));
             let _ = closing.send(true);
         };
@@ -62,20 +62,20 @@ impl Spool {
         Ok((Spool { orders, closed }, kept))
     }
 
-    /// What is kept of a notification.
+    /// The record of a notification.
     pub(super) fn record(notification: &Notification) -> Result<Bytes, Error> {
         serialize::to_json(&Wire(notification))
             .map_err(|source| Error::Encode { what: "a notification", source })
     }
 
-    /// Orders that a notification is kept; the future is done when it is on disk.
+    /// Orders a notification to be stored; the future is ready when it is on disk.
     pub(super) fn keep(
         &self,
         number: u64,
         record: Bytes,
     ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
         let (done, kept) = oneshot::channel();
-        // Nobody to take it means that the thread has died.
+        // An error means that the thread has died.
         let _ = self.orders.send(Order::Keep { number, record, done });
         async {
             match kept.await {
@@ -85,12 +85,12 @@ impl Spool {
         }
     }
 
-    /// One has been emitted, or given up.
+    /// Orders the removal of a notification that was emitted or given up.
     pub(super) fn forget(&self, number: u64) {
         let _ = self.orders.send(Order::Drop { number });
     }
 
-    /// Waits until all is written and the folder is free.
+    /// Waits until everything is written and the folder is free.
     pub(super) async fn close(self) {
         let Spool { orders, mut closed } = self;
         drop(orders);
@@ -98,9 +98,9 @@ impl Spool {
     }
 }
 
-/// Until nobody orders any more.
+/// Executes orders until there can be no more.
 fn write(database: &Database, keyspace: &Keyspace, orders: &mpsc::Receiver<Order>) {
-    /// Orders that are written together.
+    /// The most orders that are written together.
     const MOST: usize = 1000;
     while let Ok(first) = orders.recv() {
         let mut batch = database.batch();
@@ -114,7 +114,7 @@ fn write(database: &Database, keyspace: &Keyspace, orders: &mpsc::Receiver<Order
                 Order::Drop { number } => batch.remove(keyspace, number.to_be_bytes()),
             }
         }
-        // What has only gone comes again after a crash, which is allowed.
+        // A removal may be lost in a crash: the notification is then emitted again.
         let mode = if waiting.is_empty() { PersistMode::Buffer } else { PersistMode::SyncData };
         let written = batch.durability(Some(mode)).commit().map_err(Arc::new);
         if let Err(error) = &written {
@@ -126,7 +126,7 @@ fn write(database: &Database, keyspace: &Keyspace, orders: &mpsc::Receiver<Order
     }
 }
 
-/// A record is the message as it would leave without an envelope.
+/// Reads a record, which is the message in its form without an envelope.
 fn read(record: &[u8]) -> Option<Notification> {
     let received = Received::from_json(str::from_utf8(record).ok()?).ok()?;
     Some(Notification {

@@ -14,9 +14,12 @@ use crate::oslo::notify::{
 pub enum BatchResult {
     /// All are done.
     Handled,
-    /// None could be handled: what [`BatchListener::on_failure`](crate::notify::BatchListener::on_failure) says becomes of them.
+    /// None could be handled: what
+    /// [`BatchListener::on_failure`](crate::notify::BatchListener::on_failure) says becomes of
+    /// them.
     Requeue,
-    /// Those at these places, from 0, could not be handled, and the others are done. Other numbers mean nothing.
+    /// Those at these places, from 0, could not be handled, and the others are done. Other numbers
+    /// mean nothing.
     RequeueOnly(Vec<usize>),
 }
 
@@ -36,7 +39,8 @@ impl BatchEndpoint {
         BatchEndpoint::default()
     }
 
-    /// Which notifications it wants; default all. The others are acknowledged, unless another endpoint wants them.
+    /// Which notifications it wants; default all. The others are acknowledged, unless another
+    /// endpoint wants them.
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
         self.filter = filter;

@@ -14,7 +14,8 @@ use crate::oslo::notify::{
 pub enum NotificationResult {
     /// It is done.
     Handled,
-    /// It could not be handled: what [`Listener::on_failure`](crate::notify::Listener::on_failure) says becomes of it.
+    /// It could not be handled: what [`Listener::on_failure`](crate::notify::Listener::on_failure)
+    /// says becomes of it.
     Requeue,
 }
 
@@ -46,7 +47,8 @@ impl Endpoint {
         Endpoint::default()
     }
 
-    /// Which notifications it wants; default all. The others are acknowledged, unless another endpoint wants them.
+    /// Which notifications it wants; default all. The others are acknowledged, unless another
+    /// endpoint wants them.
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
         self.filter = filter;

@@ -39,8 +39,9 @@ impl Event {
         self.received.publisher_id.as_deref().unwrap_or_default()
     }
 
-    /// What is to be known of it. Tagged values ([`tagged`](crate::tagged)) are read where they stand, which is in what Python's driver
-    /// `messaging` sends; `messagingv2` sends them as texts.
+    /// What is to be known of it. Tagged values ([`tagged`](crate::tagged)) are read where they
+    /// stand, which is in what Python's driver `messaging` sends; `messagingv2` sends them as
+    /// texts.
     ///
     /// # Errors
     /// [`Error::Decode`] when the payload is no `T`.
@@ -73,7 +74,7 @@ impl Event {
         self.received.timestamp.as_deref()
     }
 
-    /// The how manieth time it is handled, from 1, as [`RetryLater`](crate::RetryLater) counts.
+    /// Which attempt this is, from 1; see [`RetryLater`](crate::RetryLater).
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt

@@ -7,10 +7,11 @@ use serde_json::value::RawValue;
 use crate::oslo::notify::listen::{event::Event, regular::Regular};
 use crate::{error::Error, serialize};
 
-/// Regular expressions that a notification has to fit, all of them, as oslo.messaging's `NotificationFilter` has them. Default: none.
+/// Regular expressions that a notification has to fit, all of them, as oslo.messaging's
+/// `NotificationFilter` has them. Default: none.
 ///
-/// A pattern has to fit from the start of a text on, not to its end, and is written as for Python's `re`. An entry of context, metadata
-/// or payload has to be there, and to be a text.
+/// A pattern has to fit from the start of a text on, not to its end, and is written as for Python's
+/// `re`. An entry of context, metadata or payload has to be there, and to be a text.
 ///
 /// ```
 /// use messaging::notify::Filter;
@@ -41,7 +42,8 @@ impl Filter {
     /// Who says so.
     ///
     /// # Errors
-    /// [`NotifyError::Pattern`](crate::notify::NotifyError::Pattern) when the pattern cannot be read; as all of these.
+    /// [`NotifyError::Pattern`](crate::notify::NotifyError::Pattern) when the pattern cannot be
+    /// read; as all of these.
     pub fn publisher_id(mut self, pattern: &str) -> Result<Self, Error> {
         self.publisher_id = Some(Regular::new(pattern)?);
         Ok(self)

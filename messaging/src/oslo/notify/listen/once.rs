@@ -1,4 +1,4 @@
-//! Each notification is handled once, even where it is delivered twice.
+//! Handling each notification once, even if it is delivered twice.
 
 use std::{collections::HashMap, hash::BuildHasherDefault, sync::Arc};
 
@@ -11,7 +11,7 @@ use crate::oslo::wire::{
     id::IdHasher,
 };
 
-/// The notifications of a queue that were handled lately, and those that are being handled.
+/// The notifications of a queue that were handled recently, and those that are being handled.
 pub(super) struct Once(Mutex<State>);
 
 struct State {
@@ -30,13 +30,13 @@ pub(super) struct Entry<'a> {
 }
 
 impl Once {
-    /// Which remembers so many.
+    /// Creates a memory of this size.
     pub(super) fn new(window: RepeatWindow) -> Self {
         let state = State { handled: Duplicates::new(window), at_work: HashMap::default() };
         Once(Mutex::new(state))
     }
 
-    /// Waits until nobody handles this id; `None` when it was handled then.
+    /// Waits until nobody handles this id; `None` when it has been handled then.
     pub(super) async fn enter(&self, id: Fingerprint) -> Option<Entry<'_>> {
         let lock = {
             let mut state = self.0.lock();
@@ -50,19 +50,19 @@ impl Once {
         (!handled).then_some(entry)
     }
 
-    /// Whether this id was handled.
+    /// Tells whether this id was handled.
     pub(super) fn was_handled(&self, id: Fingerprint) -> bool {
         self.0.lock().handled.contains(id)
     }
 
-    /// This id has been handled.
+    /// Notes that this id has been handled.
     pub(super) fn note(&self, id: Fingerprint) {
         self.0.lock().handled.is_repeated(id);
     }
 }
 
 impl Entry<'_> {
-    /// It has been handled: further deliveries are not.
+    /// Notes that it has been handled, so that further deliveries are not.
     pub(super) fn handled(self) {
         self.once.note(self.id);
     }
@@ -72,7 +72,7 @@ impl Drop for Entry<'_> {
     fn drop(&mut self) {
         let mut state = self.once.0.lock();
         self.guard = None;
-        // The last one clears away: nobody gets hold of the lock but here, under the other one.
+        // The last one removes the entry: the lock is only cloned here, under the other lock.
         if state.at_work.get(&self.id).is_some_and(|lock| Arc::strong_count(lock) == 1) {
             state.at_work.remove(&self.id);
         }

@@ -1,4 +1,5 @@
-//! Regular expressions as Python's `re.match` reads them: they have to fit from the start of a text on, not to its end.
+//! Regular expressions as Python's `re.match` reads them: they have to fit from the start of a text
+//! on, not to its end.
 
 use amqp_client::Report;
 use fancy_regex::Regex;
@@ -32,7 +33,8 @@ impl Regular {
     }
 }
 
-/// From Python's dialect into the library's, where they differ: the end of the text, sets, and braces that count nothing.
+/// From Python's dialect into the library's, where they differ: the end of the text, sets, and
+/// braces that count nothing.
 fn translate(pattern: &str) -> String {
     let multi_line = has_flag(pattern, 'm');
     let mut out = String::with_capacity(pattern.len() + 8);

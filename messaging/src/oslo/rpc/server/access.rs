@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-/// Which methods of its endpoints a server runs; others are answered as if they were not there. Named as oslo.messaging's policies.
+/// Which methods of its endpoints a server runs; others are answered as if they were not there.
+/// Named as oslo.messaging's policies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AccessPolicy {

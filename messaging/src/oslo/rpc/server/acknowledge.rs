@@ -13,11 +13,12 @@ use crate::oslo::wire::{
 /// When a server acknowledges a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Acknowledge {
-    /// Before its method runs, as oslo.messaging does: a server that crashes loses what it was running, and nothing runs twice.
+    /// Before its method runs, as oslo.messaging does: a server that crashes loses what it was
+    /// running, and nothing runs twice.
     #[default]
     Before,
-    /// When its method has run and the reply has left: what a server that crashes was running is run again, by itself or another.
-    /// Methods may thus run twice. A method that fails has run.
+    /// When its method has run and the reply has left: what a server that crashes was running is
+    /// run again, by itself or another. Methods may thus run twice. A method that fails has run.
     After,
 }
 
@@ -25,8 +26,8 @@ pub enum Acknowledge {
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     ran: Duplicates,
-    /// Those that run now, by their ids, with what acknowledges them when they have: the same one again when the connection was
-    /// lost meanwhile.
+    /// Those that run now, by their ids, with what acknowledges them when they have: the same one
+    /// again when the connection was lost meanwhile.
     running: HashMap<Fingerprint, Vec<Acker>, BuildHasherDefault<IdHasher>>,
 }
 

@@ -35,7 +35,8 @@ impl Dispatcher {
         self.endpoints.push(endpoint);
     }
 
-    /// Runs the method that a request asks for. There is an answer always, also when the method panics.
+    /// Runs the method that a request asks for. There is an answer always, also when the method
+    /// panics.
     pub(crate) async fn answer(&self, request: &mut Received<'_>) -> Answer {
         // The state behind a panic is its user's own: nothing here is used again.
         let call = AssertUnwindSafe(self.dispatch(request)).catch_unwind();
@@ -88,8 +89,8 @@ impl Dispatcher {
         })
     }
 
-    /// The first endpoint of the namespace and a compatible version that has the method. Without one: whether any was
-    /// compatible at all.
+    /// The first endpoint of the namespace and a compatible version that has the method. Without
+    /// one: whether any was compatible at all.
     fn find<'a>(
         &'a self,
         namespace: Option<&str>,

@@ -71,7 +71,8 @@ impl Endpoint {
         Endpoint::new().methods(methods)
     }
 
-    /// The methods of a type, beside those that are there already: closures are asked first, then types in the order they were added.
+    /// The methods of a type, beside those that are there already: closures are asked first, then
+    /// types in the order they were added.
     #[must_use]
     pub fn methods(mut self, methods: impl Methods) -> Self {
         self.others.push(Arc::new(methods));
@@ -85,8 +86,8 @@ impl Endpoint {
         self
     }
 
-    /// A namespace that it answers to as well, such as the one it had before; `None` is for requests without any. Python's
-    /// `legacy_namespaces`.
+    /// A namespace that it answers to as well, such as the one it had before; `None` is for
+    /// requests without any. Python's `legacy_namespaces`.
     #[must_use]
     pub fn accept_namespace(mut self, namespace: Option<&str>) -> Self {
         self.accepted.push(namespace.map(str::to_owned));
@@ -102,8 +103,9 @@ impl Endpoint {
 
     /// A method under its name; a second one under the same name takes the place of the first.
     ///
-    /// The arguments are those of the request by their names, `()` when there are none; ones that do not fit are answered
-    /// with a `TypeError`. Whether it may be called is the server's [`AccessPolicy`]; by default not when its name begins with `_`.
+    /// The arguments are those of the request by their names, `()` when there are none; ones that
+    /// do not fit are answered with a `TypeError`. Whether it may be called is the server's
+    /// [`AccessPolicy`]; by default not when its name begins with `_`.
     #[must_use]
     pub fn method<A, R, F, Fut>(mut self, name: impl Into<String>, method: F) -> Self
     where
@@ -130,8 +132,8 @@ impl Endpoint {
         self
     }
 
-    /// Failures of this class are nothing to worry about: callers are told of them as of others, but the log at debug level only,
-    /// where others are warnings. Python's `expected_exceptions`.
+    /// Failures of this class are nothing to worry about: callers are told of them as of others,
+    /// but the log at debug level only, where others are warnings. Python's `expected_exceptions`.
     #[must_use]
     pub fn expect(mut self, class: impl Into<String>) -> Self {
         self.expected.insert(class.into());

@@ -9,8 +9,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::oslo::rpc::failure::Failure;
 use crate::{oslo::wire::context::Context, serialize};
 
-/// A type whose methods are called by their names: what closures are to [`Endpoint::method`](crate::rpc::Endpoint::method), for state
-/// that many methods share, or for names that are not known before.
+/// A type whose methods are called by their names: what closures are to
+/// [`Endpoint::method`](crate::rpc::Endpoint::method), for state that many methods share, or for
+/// names that are not known before.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicI64, Ordering};
@@ -43,7 +44,8 @@ use crate::{oslo::wire::context::Context, serialize};
 /// # let _ = endpoint;
 /// ```
 pub trait Methods: Send + Sync + 'static {
-    /// Whether there is such a method. It decides whether another endpoint is asked. Default: all that are asked for.
+    /// Whether there is such a method. It decides whether another endpoint is asked. Default: all
+    /// that are asked for.
     fn has(&self, method: &str) -> bool {
         let _ = method;
         true

@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// Where the requests of a server come in.
+/// Handles the requests of a server.
 pub(crate) struct Desk {
     dispatcher: Dispatcher,
     acknowledge: Acknowledge,
@@ -38,10 +38,11 @@ pub(crate) struct Desk {
     counts: Counts,
 }
 
-/// A request that is to run.
+/// A request that will run.
 struct Accepted {
     id: Option<Fingerprint>,
-    /// What is to be acknowledged after it has run. Those with an id are among the known.
+    /// What is acknowledged after it has run. Requests with an id are also in the memory of known
+    /// ones.
     unsettled: Option<Acker>,
 }
 
@@ -67,8 +68,8 @@ impl Desk {
         self.counts.read()
     }
 
-    /// The turn ends when the method has run and its reply is about to leave. Of a reply that waits for its client nothing is kept but
-    /// itself.
+    /// Releases the permit when the method has run and its reply is about to be sent. A reply that
+    /// waits for its client keeps nothing else alive.
     pub(crate) async fn serve(self: Arc<Self>, delivery: Delivery, mut turn: Turn) -> Turn {
         if let Some(unclaimed) = self.run(delivery, &mut turn).await
             && !Box::pin(self.replies.wait_for_client(unclaimed, turn.stopping())).await
@@ -92,10 +93,10 @@ impl Desk {
         let id = request.unique_id.as_deref();
         let method = request.method.as_ref().and_then(Field::as_text);
         let handling = Handling::of_request(&received, request.message_id.as_deref().or(id), method, trace);
-        // It is in the text, as it was before its compression.
+        // The text has a copy of it, decompressed.
         drop(received);
         let accepted = self.accept(acker, id.map(Fingerprint::of)).await?;
-        // With what has Python's dialect replaced, where there was any.
+        // Python's dialect of JSON may have been replaced in a copy.
         let beside = 2 * text.len();
         let working = async {
             let answer = self.answer(&mut request).await;
@@ -107,7 +108,7 @@ impl Desk {
         unclaimed
     }
 
-    /// Sends the reply, where one is asked for; `beside` are the bytes of what is kept until then.
+    /// Sends the reply, if one is requested; `beside` is the size of what is kept until then.
     async fn reply(
         &self,
         request: &Received<'_>,
@@ -122,14 +123,14 @@ impl Desk {
         };
         let reply = self.replies.reply(id, &answer)?;
         drop(answer);
-        // The next method may run while this one's reply leaves, unless too much is leaving already.
+        // The next method may run while this reply is sent, unless too many are being sent.
         let _room = self.replies.room(&reply, beside).await;
         turn.end();
         self.replies.send(queue, id, reply).await
     }
 
-    /// The method's answer. Whoever asked for it is told meanwhile that it is being worked on; however the method ends, that ends
-    /// with it.
+    /// Runs the method. If requested, the caller gets heartbeats meanwhile, which end with the
+    /// method, however it ends.
     async fn answer(&self, request: &mut Received<'_>) -> Answer {
         let Some(interval) = request.heartbeat else { return self.dispatcher.answer(request).await };
         match (request.message_id.clone(), request.reply_queue.clone()) {
@@ -148,7 +149,7 @@ impl Desk {
         }
     }
 
-    /// There is no reply to what cannot be read.
+    /// Rejects a malformed request, for which there is no reply.
     async fn refuse(&self, acker: Acker, reason: &Malformed) -> Option<Unclaimed> {
         tracing::error!(reason = %Report(reason), "an unreadable request is rejected");
         count(&self.counts.unreadable);
@@ -156,11 +157,11 @@ impl Desk {
         None
     }
 
-    /// Whether a request of this id is to run.
+    /// Decides whether a request with this id will run.
     async fn accept(&self, acker: Acker, id: Option<Fingerprint>) -> Option<Accepted> {
         match (self.acknowledge, id) {
             (Acknowledge::Before, _) => {
-                // One that is not settled will be delivered again.
+                // A request that is not settled will be delivered again.
                 if !settled(&acker.ack().await) {
                     return None;
                 }
@@ -189,7 +190,7 @@ impl Desk {
         }
     }
 
-    /// Counts an answer, and tells of it when it is a failure.
+    /// Counts an answer, and logs a failure.
     fn note(&self, request: &Received<'_>, answer: &Answer) {
         count(&self.counts.answered);
         let Err(failure) = answer else { return };
@@ -204,7 +205,7 @@ impl Desk {
         }
     }
 
-    /// Acknowledges what is to be acknowledged after the method.
+    /// Acknowledges a request after its method.
     async fn finish(&self, Accepted { id, unsettled }: Accepted) {
         if self.acknowledge == Acknowledge::Before {
             return;

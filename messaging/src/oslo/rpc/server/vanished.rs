@@ -1,4 +1,4 @@
-//! Reply queues that are known to be gone, so that nobody tries them for long again.
+//! Reply queues that are known to be gone, so that nobody waits for them for long again.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use crate::oslo::wire::fingerprint::Fingerprint;
 
-/// As many as Python remembers, and for as long.
+/// As many as Python remembers, for as long.
 const ROOM: usize = 200;
 const MEMORY: Duration = Duration::from_secs(60);
 
 /// Queues whose client has vanished.
 #[derive(Debug, Default)]
 pub(crate) struct Vanished {
-    /// Oldest first.
+    /// The queues, oldest first.
     queues: VecDeque<(Instant, Fingerprint)>,
 }
 
