@@ -6,87 +6,86 @@
 //! single active consumer, a maximum length, and with messages and queues that expire; prefetch for
 //! each consumer and for a channel, consumer priorities and cancel notifications; dead-letter
 //! exchanges with `x-death`, quorum queues with their delivery limit, streams read from any offset;
-//! a limit on how long a delivery may be out; confirms, returns, transactions; `CC` and `BCC`;
-//! direct reply-to. Codes and texts of errors are those of RabbitMQ 3.10.
+//! the acknowledgement timeout; confirms, returns, transactions; `CC` and `BCC`; direct reply-to.
+//! Codes and texts of errors are those of RabbitMQ 3.10.
 //!
 //! # For tests of clients
-//! [`Broker::faults`] makes things go wrong: connections that drop now, at a frame or at a publish,
-//! all or those of a name, that are refused, closed, blocked or slow; publishes that are nacked or
-//! returned, confirms that never come, consumers that are cancelled, queues that vanish. What the
-//! client did about it is seen by [`Broker::queues`], [`Broker::bindings`] and
-//! [`Broker::connections`]. Users and permissions change with [`Broker::add_user`],
-//! [`Broker::set_permissions`] and their like. All of it works in memory under tokio's paused
+//! [`Broker::faults`] injects faults: connections that are dropped at once, at a frame or at a
+//! publish, all or those of a name; connections that are refused, closed, blocked or slow;
+//! publishes that are nacked or returned, confirms that never come, consumers that are cancelled,
+//! queues that vanish. [`Broker::queues`], [`Broker::bindings`] and [`Broker::connections`] show
+//! what the client did. Users and permissions change with [`Broker::add_user`],
+//! [`Broker::set_permissions`] and similar methods. Everything works in memory under tokio's paused
 //! clock, too.
 //!
 //! # Where it differs from RabbitMQ 3.10
-//! | here | there |
+//! | this broker | RabbitMQ |
 //! |---|---|
-//! | streams forget message by message, as soon as `x-max-age` or `x-max-length-bytes` say so; only the newest message stays whatever its size | by segments of 500 MB, or `x-stream-max-segment-size-bytes` |
-//! | a consumer of a stream begins at the very message that `last`, a timestamp or an interval names | at the beginning of the batch that it is in |
-//! | properties and headers of a stream's messages are kept byte for byte | they are turned into AMQP 1.0 and back |
-//! | `basic.recover` with deliveries of a stream does nothing to them | 540 NOT_IMPLEMENTED |
-//! | a quorum queue has one member, and is as safe as a classic one | as many as there are nodes, up to five |
-//! | dead letters are published with the operation that the message died of, those of quorum queues too, unless they are thousands | they follow soon after |
-//! | no more than 100,000 dead letters ([`BrokerBuilder::max_dead_letters`]) come of one publish, nor an eighth of the memory at once; what dies beyond is dropped, which the log says | they pile up |
-//! | of a channel that is interrupted no other channel of the connection is looked at | the others go on |
-//! | in a queue with priorities a message that expires at once goes at once | when the queue is next consumed from, unless it is alone |
-//! | where the one active consumer of a queue is cancelled with messages out, the next has its turn | the queue may crash and begin anew, empty if it is not durable |
-//! | direct replies are dropped for a client with 64 MiB of unread ones, or less where memory is short | they pile up |
-//! | permissions go by the names of queues and exchanges | topic permissions go by routing keys besides |
-//! | a `user-id` is the login's | a user with the tag `impersonator` may say another |
-//! | changed permissions hold for open channels at once | a channel may go on with what it has used lately |
-//! | virtual hosts are those the broker was built with | they come and go |
-//! | of a method of the connection whose frame ends wrongly class and number are shown | the first 16 octets are, and the one it ends with, in which there may be a secret |
-//! | properties that cannot be read are 502 SYNTAX_ERROR | 541 INTERNAL_ERROR |
-//! | flags of properties that do not exist are refused | they are passed on, to break whoever reads them |
+//! | a stream drops message by message, as soon as `x-max-age` or `x-max-length-bytes` demand it; only the newest message stays whatever its size | it drops segments of 500 MB, or of `x-stream-max-segment-size-bytes` |
+//! | a consumer of a stream begins at the very message that `last`, a timestamp or an interval names | it begins at the start of that message's batch |
+//! | properties and headers of a stream's messages are kept byte for byte | they are converted to AMQP 1.0 and back |
+//! | `basic.recover` does nothing to deliveries of a stream | it is answered with 540 NOT_IMPLEMENTED |
+//! | a quorum queue has one member, and is as safe as a classic one | it has as many as there are nodes, up to five |
+//! | dead letters are published in the operation that killed the message, those of quorum queues too, unless they are thousands | those of quorum queues follow soon after |
+//! | at most 100,000 dead letters ([`BrokerBuilder::max_dead_letters`]) stem from one publish, and they take at most an eighth of the memory at once; further ones are dropped, which is logged | they accumulate |
+//! | while an operation of a channel is interrupted, no other channel of its connection is processed | the others continue |
+//! | in a queue with priorities a message with TTL 0 expires at once | it expires when the queue is next consumed from, unless it is alone |
+//! | when the single active consumer of a queue is cancelled with unacknowledged messages, the next consumer becomes active | the queue may crash and restart, empty if it is not durable |
+//! | direct replies are dropped for a client with 64 MiB of unread ones, or less while memory is short | they accumulate |
+//! | permissions apply to the names of queues and exchanges | topic permissions also apply to routing keys |
+//! | a `user-id` must be the login's | a user with the tag `impersonator` may set another |
+//! | changed permissions apply to open channels at once | a channel may continue with what it has used recently |
+//! | the virtual hosts are those that the broker was built with | they can be added and deleted |
+//! | when a method of class connection has a wrong end marker, the error shows its class and method number | the error shows its first 16 octets and the wrong one, which may contain a secret |
+//! | malformed properties are refused with 502 SYNTAX_ERROR | they are refused with 541 INTERNAL_ERROR |
+//! | flags of unknown properties are refused | they are passed on, and break the receiver |
 //!
 //! # What survives
-//! With a folder, durable exchanges and queues, their bindings and persistent messages survive a
-//! clean end and one that was not: what was confirmed is there, what was acknowledged is not,
-//! unless the process died before it wrote that. After a clean end a message is `redelivered` if it
-//! was delivered before, after another end all are, for nobody knows. A confirm of a persistent
-//! message waits for `fdatasync`, which serves all that gathered meanwhile; where the disk cannot
-//! follow, publishers wait. All messages are in memory too: the disk is for safety, not for more
-//! than fits. How often a message returned to a quorum queue is kept, but not the order in which
-//! they returned: they come in the order in which they were published. A stream's offsets go on,
-//! even when it was empty. Below [`BrokerBuilder::disk_free_limit`] publishers are held back with
-//! `connection.blocked` while consumers drain. When the disk fails, publishes that wait are nacked,
-//! every connection is closed with 541 and [`Broker::failed`] tells why; the program ends with an
-//! error.
+//! With a folder, durable exchanges and queues, their bindings and persistent messages survive both
+//! an orderly end and a crash: confirmed messages are there, and acknowledged ones are not, unless
+//! the process died before it wrote the acknowledgement. After an orderly end a message is
+//! `redelivered` if it was delivered before; after a crash all are, because it is unknown which
+//! were. The confirm of a persistent message waits for `fdatasync`, which serves all changes that
+//! gathered meanwhile; while the disk is too slow, publishers wait. All messages are in memory too:
+//! the disk adds safety, not capacity. The number of a message's returns to a quorum queue is kept,
+//! but not the order of the returns: after a restart messages are in the order of their
+//! publication. A stream's offsets continue, even if it was empty. Below
+//! [`BrokerBuilder::disk_free_limit`] publishers are held back with `connection.blocked` while
+//! consumers continue. When the disk fails, waiting publishes are nacked, every connection is
+//! closed with 541, and [`Broker::failed`] returns the reason; the program ends with an error.
 //!
-//! At the start the folder is checked. A batch that was being written when the broker ended, of
-//! which nothing was confirmed, is dropped with a line in the log. A folder that is damaged is
-//! refused, and nothing in it is changed, until it is to be
-//! [repaired](DurableBrokerBuilder::repair): one with a hole in a journal and intact records behind
-//! it, a wrong checksum, a part that is missing, or a journal that ends before what was confirmed.
-//! How far that is is kept outside the journal. It is exact whenever the process ends, however it
-//! does; when the power fails it may lag by some 50 ms, so that damage within that time at the very
-//! end may pass for an unfinished batch. [`BrokerBuilder::mark_delay`] changes that time; with none
-//! it is exact then too.
+//! At the start the folder is checked. A batch that was being written when the broker ended is
+//! dropped with a log line; nothing of it was confirmed. A damaged folder is refused, and not
+//! changed, until it is [repaired](DurableBrokerBuilder::repair). Damage is a gap in a journal with
+//! intact records behind it, a wrong checksum, a missing part, or a journal that ends before the
+//! last confirmed change. How far the journal was confirmed is recorded outside of it. That record
+//! is exact whenever the process ends, in whatever way. When the power fails, it may lag by about
+//! 50 ms, so that damage in that period at the very end may be taken for an incomplete batch.
+//! [`BrokerBuilder::mark_delay`] changes the period; with zero the record is exact then too.
 //!
 //! # Memory
-//! A connection that does not read what is sent to it holds at most 2 MiB and one message of
-//! deliveries; the rest waits in the queues. One that does not read the answers to what it asks for
-//! is not read from beyond 8 MiB of them. A message is stored once however many queues it is in.
-//! All that clients make the broker hold is weighed, by virtual host; at
-//! [`BrokerBuilder::memory_limit`] publishers are held back with `connection.blocked` until there
-//! is room, to declare and bind is refused, and a connection that holds more than its share and
-//! does not move a sixteenth of it in 30 s ([`BrokerBuilder::stall_timeout`]) is closed. So is one
-//! whose client has gone while it was held back. Connections, channels, queues, unacknowledged
-//! deliveries, frames and messages have limits of their own: see [`BrokerBuilder`].
+//! A connection that does not read holds at most 2 MiB and one message of deliveries; the rest
+//! stays in the queues. When more than 8 MiB of answers wait for a client, its requests are not
+//! read. A message is stored once however many queues hold it. Everything that clients make the
+//! broker hold is counted for each virtual host. At [`BrokerBuilder::memory_limit`] publishers are
+//! held back with `connection.blocked` until there is room, declarations and bindings are refused,
+//! and a connection that holds more than its share and does not move a sixteenth of it within 30 s
+//! ([`BrokerBuilder::stall_timeout`]) is closed. So is one whose client disconnects while it is
+//! held back. Connections, channels, queues, unacknowledged deliveries, frames and messages have
+//! limits of their own; see [`BrokerBuilder`].
 //!
 //! # Fairness
-//! Whatever a client asks for, others have their turn after a bounded part of it: a purge of
-//! millions, a publish to as many queues, a deletion, a commit, dead letters by the thousand. Its
-//! own connection goes on with it, and is answered when all of it is done.
+//! Large operations are divided: a purge of millions, a publish to as many queues, a deletion, a
+//! commit, thousands of dead letters. After each bounded part the other clients have their turn;
+//! the client's own connection continues with the operation, and answers when all of it is done.
 //!
 //! # What it logs
-//! Events of [`tracing`](https://docs.rs/tracing). Each about a connection has the field
-//! `connection`, the addresses of both ends; at `INFO` one tells that it is open, with `user`,
-//! `vhost` and the client's own `name` for it, and one that it is closed, with `seconds` and `why`;
-//! at `WARN` one tells of a login that is refused, at `DEBUG` of a channel that is closed for an
-//! error. What a client wrote is escaped in them where it would end, colour or turn a line, and cut
-//! at 256 characters. No secret is in any.
+//! The log consists of events of [`tracing`](https://docs.rs/tracing). Each event about a
+//! connection has the field `connection` with the addresses of both ends. At `INFO` there is one
+//! when a connection opens, with `user`, `vhost` and the client's own `name` for it, and one when
+//! it closes, with `seconds` and `why`; at `WARN` one for a refused login, at `DEBUG` one for a
+//! channel that is closed for an error. Texts of a client are escaped where they would end, colour
+//! or reverse a line, and are cut at 256 characters. No event contains a secret.
 
 // The code that records changes is compiled even when there is no store.
 #![cfg_attr(not(feature = "durable"), allow(dead_code))]

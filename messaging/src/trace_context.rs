@@ -84,7 +84,7 @@ impl TraceContext {
         HANDLED.scope(Some(self), future).await
     }
 
-    /// That of a message, without the rest of its properties being read.
+    /// The trace of a message, read without its other properties.
     pub(crate) fn read(properties: &ContentProperties<'_>) -> Option<Self> {
         let mut context = TraceContext::new(properties.header_text(TRACEPARENT)?)?;
         context.tracestate = properties.header_text(TRACESTATE).map(str::to_owned);
@@ -102,11 +102,11 @@ impl TraceContext {
 }
 
 tokio::task_local! {
-    /// That of the message which is being handled.
+    /// The trace of the message that is being handled.
     pub(crate) static HANDLED: Option<TraceContext>;
 }
 
-/// Where the context of what is going on comes from.
+/// The source of the current trace context.
 #[derive(Clone)]
 pub(crate) struct TraceSource(Arc<dyn Fn() -> Option<TraceContext> + Send + Sync>);
 
@@ -120,15 +120,15 @@ impl TraceSource {
     }
 }
 
-/// The message with the present context, that of its source before that of the message being
-/// handled; `None` when it carries one, or there is none.
+/// The message with the current context: that of its source, or else that of the message being
+/// handled; `None` when it has one already, or there is none.
 pub(crate) fn mark(source: Option<&TraceSource>, message: &Message) -> Result<Option<Message>, Error> {
     let is_handling = || HANDLED.try_with(Option::is_some).unwrap_or(false);
     if source.is_none() && !is_handling() {
         return Ok(None);
     }
     let carries = |headers: &amqp_client::Table| headers.get(TRACEPARENT).is_some();
-    // One that is passed on as it came keeps the trace it came with.
+    // A message that is passed on unchanged keeps its own trace.
     let is_passed_on = message.encoded_properties().is_some();
     if is_passed_on || message.properties().headers.as_ref().is_some_and(carries) {
         return Ok(None);

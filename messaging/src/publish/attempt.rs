@@ -1,4 +1,4 @@
-//! How one attempt to publish ended.
+//! The result of one attempt to publish.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::{
     retry::Retry,
 };
 
-/// How far an attempt is, for when its time runs out.
+/// How far an attempt has come when its time ends.
 pub(crate) enum Progress {
     Opening,
-    /// On this channel, when there is room.
+    /// It waits for room on this channel.
     Sending(Arc<OpenLane>),
-    /// On this channel, which owes the answer to the publish with this tag.
+    /// It waits for the answer to the publish with this tag on this channel.
     Confirming(Arc<OpenLane>, u64),
 }
 
@@ -31,13 +31,13 @@ impl Progress {
     }
 }
 
-/// Why an attempt failed, and what became of the message in it.
+/// Why an attempt failed, and what happened to its message.
 pub(crate) struct Fault {
     pub(crate) outcome: Outcome,
     pub(crate) source: Option<Box<Error>>,
-    /// It is the fault of another message, or may be.
+    /// Whether another message is, or may be, at fault.
     pub(crate) is_of_another: bool,
-    /// Where the message is tried from now on, when it was refused or may have been.
+    /// The publish channel that the message uses from now on, if it was or may have been refused.
     pub(crate) apart: Option<Arc<Lane>>,
 }
 
@@ -60,7 +60,7 @@ impl Fault {
     }
 }
 
-/// What the broker said.
+/// The result of a confirm.
 pub(crate) fn outcome(confirmation: &Confirmation) -> Result<(), Fault> {
     match confirmation {
         Confirmation::Ack => Ok(()),

@@ -1,4 +1,4 @@
-//! A message of JSON as Python's libraries make one.
+//! JSON messages as Python's libraries make them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Messages on their way to an exchange: confirmed, or tried again.
+//! Messages on their way to an exchange: confirmed, or retried.
 
 pub(crate) mod attempt;
 pub(crate) mod json_message;

@@ -1,9 +1,9 @@
-//! Whose the fault is when the broker closes a channel that messages share.
+//! Finds the message at fault when the broker closes a channel that messages share.
 //!
-//! A refusal (406 for a size, a user id or an expiration, 403, 404) ends the channel, and names no
-//! message. The broker takes publishes in their order, so it was one behind the last that has been
-//! answered. Where those are several, none of them is told: they are published again in smaller
-//! groups, each on a channel of its own, and at last the one that is refused is alone.
+//! A refusal (406 for a size, a user id or an expiration, 403, 404) closes the channel, and names
+//! no message. The broker processes publishes in order, so the culprit comes after the last that
+//! was answered. If there are several candidates, none is told yet: they are published again in
+//! smaller groups, each on its own channel, until the refused one is alone.
 
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ use crate::{
     },
 };
 
-/// So many groups are made of the messages that a channel may have been closed for.
+/// How many groups are made of the candidates.
 const GROUPS: u64 = 16;
 
-/// What it means for a message that its channel had ended before it was sent, or that it could not
-/// be sent at all.
+/// The fault of a message that was not sent, because its channel had ended or because it cannot be
+/// sent at all.
 pub(crate) fn not_sent(lane: &Lane, open: &Arc<OpenLane>, source: Client) -> Fault {
     if is_local(&source) {
         return Fault::not_sent(publishing(source));
@@ -34,7 +34,7 @@ pub(crate) fn not_sent(lane: &Lane, open: &Arc<OpenLane>, source: Client) -> Fau
     Fault::not_sent(publishing(source))
 }
 
-/// What it means for the message with this tag that its channel ended before it was answered.
+/// The fault of the message with this tag, whose channel ended before it was answered.
 pub(crate) fn unanswered(lane: &Lane, open: &Arc<OpenLane>, tag: u64, source: Client) -> Fault {
     lane.give_up(open);
     if !is_of_a_publish(&source) {
@@ -55,7 +55,7 @@ pub(crate) fn unanswered(lane: &Lane, open: &Arc<OpenLane>, tag: u64, source: Cl
     Fault { apart: Some(apart), ..Fault::new(outcome, Some(publishing(source))) }
 }
 
-/// Tells whether the broker closed the channel for a publish, or does not say for what.
+/// Tells whether the broker closed the channel for a publish, or does not name the method.
 fn is_of_a_publish(error: &Client) -> bool {
     let says_nothing = matches!(error, Client::ChannelClosed { close, .. } if close.method.is_none());
     says_nothing || names_publish(error)
@@ -65,7 +65,7 @@ fn names_publish(error: &Client) -> bool {
     matches!(error, Client::ChannelClosed { close, .. } if close.method == Some(basic::Publish::ID))
 }
 
-/// Tells whether the message cannot be sent on any channel: this one is as good as it was.
+/// Tells whether the message cannot be sent on any channel, so that this one is not affected.
 fn is_local(error: &Client) -> bool {
     matches!(error, Client::Invalid(_) | Client::PublishTooLarge { .. })
 }

@@ -1,5 +1,5 @@
-//! Routing keys whose messages the broker does not answer while it answers others: a quorum queue
-//! without a majority, say.
+//! Routing keys for which the broker sends no confirms while it confirms others, for example a
+//! quorum queue without a majority.
 
 use std::{
     collections::HashMap,
@@ -15,14 +15,14 @@ use tokio::time::Instant;
 
 use crate::connection::link::Link;
 
-/// How long messages of a key go another way, until one of them is tried beside others again.
+/// How long messages of such a key use another channel before one is tried with the others again.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// So many keys at the most.
+/// The most keys that are kept.
 const KEYS: usize = 1024;
 
-/// Connections for what is slow: each opened when it is needed. The broker may read nothing from
-/// one in the end, so that slow keys are spread over them.
+/// Connections for slow keys, each opened when it is needed. The broker may stop reading one of
+/// them, so slow keys are spread over several.
 #[derive(Clone)]
 pub(crate) struct SlowLinks {
     links: Arc<[Link]>,
@@ -39,30 +39,30 @@ impl SlowLinks {
         &self.links
     }
 
-    /// The one whose turn it is; `None` when there are none at all.
+    /// The next one in turn; `None` when there are none.
     pub(crate) fn next(&self) -> Option<&Link> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.links.get(number.checked_rem(self.links.len())?)
     }
 }
 
-/// The slow keys of one exchange, each with the way that its messages go.
+/// The slow keys of an exchange, each with the channel for its messages.
 pub(crate) struct Slow<W> {
-    /// Whether there are any: nearly always there are none.
+    /// Whether there are any, which is rare.
     any: AtomicBool,
     keys: Mutex<Keys<W>>,
 }
 
 struct Keys<W> {
     by_name: HashMap<String, SlowKey<W>>,
-    /// The way of all keys for which there is no room.
+    /// The channel of all keys for which there is no room.
     shared: Option<W>,
-    /// When those that nobody publishes with any more are looked for next.
+    /// When unused keys are looked for next.
     forget_at: Instant,
 }
 
 struct SlowKey<W> {
-    /// Until when it is not tried beside others.
+    /// Until when it is not tried with the others.
     until: Instant,
     way: W,
 }
@@ -75,8 +75,8 @@ impl<W> Default for Slow<W> {
 }
 
 impl<W: Clone> Slow<W> {
-    /// Tells whether the next message with this key is to go another way. Once in a while one is
-    /// not, to see whether it is answered.
+    /// Tells whether the next message with this key uses another channel. Now and then one does
+    /// not, to find out whether it is answered.
     pub(crate) fn contains(&self, key: &str) -> bool {
         if !self.any.load(Ordering::Relaxed) {
             return false;
@@ -93,13 +93,13 @@ impl<W: Clone> Slow<W> {
         is_slow
     }
 
-    /// The way of messages with this key, while it is slow.
+    /// The channel for messages with this key, while it is slow.
     pub(crate) fn way(&self, key: &str) -> Option<W> {
         self.keys.lock().by_name.get(key).map(|known| known.way.clone())
     }
 
-    /// A message with this key was not answered in time, and later ones were: the way it goes now,
-    /// `another` when there is none yet.
+    /// Notes that a message with this key was not answered in time though later ones were; returns
+    /// the channel for it, which is `another` when there is none yet.
     pub(crate) fn add(&self, key: &str, another: impl FnOnce() -> W) -> W {
         let now = Instant::now();
         let until = now + PAUSE;
@@ -120,7 +120,7 @@ impl<W: Clone> Slow<W> {
         way
     }
 
-    /// A message with this key was answered.
+    /// Notes that a message with this key was answered.
     #[inline]
     pub(crate) fn remove(&self, key: &str) {
         if !self.any.load(Ordering::Relaxed) {
@@ -134,8 +134,7 @@ impl<W: Clone> Slow<W> {
 }
 
 impl<W> Keys<W> {
-    /// Forgets those that were due to be tried beside others so long ago that nobody seems to
-    /// publish with them any more.
+    /// Forgets keys that were due for another try so long ago that they seem unused.
     fn forget_in_turn(&mut self, now: Instant) {
         if now >= self.forget_at {
             self.forget_at = now + PAUSE;
@@ -143,7 +142,7 @@ impl<W> Keys<W> {
         }
     }
 
-    /// Forgets those that were due to be tried beside others by then.
+    /// Forgets keys that were due for another try by then.
     fn forget(&mut self, due: Instant) {
         self.by_name.retain(|_, key| due < key.until);
         self.shared.take_if(|_| self.by_name.len() < KEYS);

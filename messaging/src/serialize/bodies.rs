@@ -1,18 +1,18 @@
-//! Bodies of many messages, written one after the other.
+//! The bodies of many messages, written one after the other.
 
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 
-/// A body over this size, in bytes, has memory of its own.
+/// A body over this size, in bytes, gets its own allocation.
 const LARGE: usize = 4096;
-/// Small ones share so much.
+/// The size of an allocation that small bodies share.
 const BLOCK: usize = 16 * 1024;
 
 /// JSON text in memory that small bodies share, instead of an allocation each. It is freed with the
 /// last of them.
 #[derive(Default)]
 pub(crate) struct Bodies {
-    /// serde_json writes a few bytes at a time, which is quickest here.
+    /// A plain vector, which is fastest because serde_json writes a few bytes at a time.
     text: Vec<u8>,
     block: BytesMut,
 }

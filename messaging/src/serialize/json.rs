@@ -70,11 +70,11 @@ pub(crate) fn from_json<T: for<'de> Deserialize<'de>>(text: &str) -> serde_json:
     })
 }
 
-/// The text with what Python writes beyond JSON replaced; borrowed when there is nothing of it.
+/// The text with Python's extensions of JSON replaced; borrowed when there are none.
 pub(crate) fn strict(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut out = String::new();
-    // What comes before has been copied to `out`.
+    // Everything before this was copied to `out`.
     let mut copied = 0;
     let mut at = 0;
     let mut in_string = false;
@@ -90,7 +90,7 @@ pub(crate) fn strict(text: &str) -> Cow<'_, str> {
                     continue;
                 }
                 Surrogates::Lone => Some(("\\ufffd", 6)),
-                // Two bytes at once, so that an escaped quote ends no string.
+                // It steps over two bytes, so that an escaped quote does not end the string.
                 Surrogates::None => {
                     at += 2;
                     continue;
@@ -115,7 +115,7 @@ pub(crate) fn strict(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The length of the word that Python writes for a float JSON does not have.
+/// The length of a word that Python writes for a float that JSON does not have.
 fn not_a_number(bytes: &[u8]) -> Option<usize> {
     ["NaN", "Infinity", "-Infinity"].into_iter().find(|word| bytes.starts_with(word.as_bytes())).map(str::len)
 }
@@ -126,7 +126,7 @@ enum Surrogates {
     Lone,
 }
 
-/// What the escape at the start of `bytes` is.
+/// Classifies the escape at the start of `bytes`.
 fn escaped_surrogates(bytes: &[u8]) -> Surrogates {
     match escaped_unit(bytes) {
         Some(0xd800..0xdc00) => match bytes.get(6..).and_then(escaped_unit) {

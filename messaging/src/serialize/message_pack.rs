@@ -1,4 +1,4 @@
-//! MessagePack as kombu has it: text and bytes told apart, structs as maps.
+//! MessagePack as kombu writes it: text and bytes differ, and structs are maps.
 
 use bytes::Bytes;
 use rmp_serde::{Deserializer, config::DefaultConfig, decode::ReadReader};
@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::serializer::{BoxError, ReadValue, Serializer};
 
-/// As deep as JSON may nest.
+/// The depth that JSON may have, too.
 const DEPTH: usize = 128;
 
 /// `msgpack`, kombu's `use_bin_type=True` and `raw=False`.
@@ -51,7 +51,7 @@ fn deserializer<'a, 'b>(body: &'a mut &'b [u8]) -> Deserializer<ReadReader<&'a m
     deserializer
 }
 
-/// One value a body.
+/// Checks that a body has only one value.
 fn ended(rest: &[u8]) -> Result<(), BoxError> {
     if rest.is_empty() { Ok(()) } else { Err(format!("{} bytes follow the value", rest.len()).into()) }
 }

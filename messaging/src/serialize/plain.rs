@@ -1,5 +1,4 @@
-//! Bodies that are text or bytes and nothing else: `text`, `raw`, and whatever nobody knows the
-//! content type of.
+//! Bodies that are plain text or bytes: `text`, `raw`, and unknown content types.
 
 use std::borrow::Cow;
 
@@ -18,10 +17,10 @@ use super::{
 };
 use crate::error::Malformed;
 
-/// `text`: a string as it is.
+/// `text`: a string, unchanged.
 pub(super) struct Text;
 
-/// `raw`: bytes as they are; a string is as good.
+/// `raw`: bytes, unchanged; a string is accepted as well.
 pub(super) struct Raw;
 
 impl Serializer for Text {
@@ -69,7 +68,7 @@ impl Serializer for Raw {
 pub(super) enum Plain<'a> {
     Text(Cow<'a, str>),
     Bytes(&'a [u8]),
-    /// Nothing, in a content type that is neither text nor bytes.
+    /// An empty body, in a content type that is neither text nor bytes.
     Empty,
 }
 
@@ -110,7 +109,7 @@ impl<'a> Plain<'a> {
     }
 }
 
-/// Text and bytes become each other where a type asks for it.
+/// Text and bytes convert to each other if a type asks for it.
 impl<'de> Deserializer<'de> for Plain<'_> {
     type Error = Error;
 
@@ -143,7 +142,7 @@ impl<'de> Deserializer<'de> for Plain<'_> {
         self.deserialize_bytes(visitor)
     }
 
-    /// For a `Vec<u8>`.
+    /// Deserializes a `Vec<u8>`.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self {
             Plain::Empty => self.deserialize_any(visitor),
@@ -170,7 +169,7 @@ impl<'de> Deserializer<'de> for Plain<'_> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// For the name of a variant.
+    /// Deserializes the name of a variant.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,

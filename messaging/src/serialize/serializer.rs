@@ -1,4 +1,4 @@
-//! What a serializer is.
+//! The trait of serializers.
 
 use bytes::Bytes;
 

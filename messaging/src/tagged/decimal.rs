@@ -18,7 +18,7 @@ impl Number {
     /// as this, and is not exact.
     pub(crate) fn from_float(number: f64) -> Result<Self, BoxError> {
         if number.abs() < 2_f64.powi(64) {
-            // The smallest of them have so many digits.
+            // The smallest floats have this many digits.
             let digits = format!("{number:.1074}");
             Ok(Number(digits.trim_end_matches('0').trim_end_matches('.').to_owned()))
         } else {
@@ -75,8 +75,7 @@ impl Tagged for Decimal {
         Ok(Plain::Text(text(*self)))
     }
 
-    /// Never rounded: what has more than 28 digits may not fit, and neither do `NaN` and
-    /// `Infinity`.
+    /// Reads without rounding: over 28 digits may not fit, and neither do `NaN` and `Infinity`.
     fn from_text(text: &str) -> Result<Self, BoxError> {
         exact(&text.trim().replace('_', "").to_ascii_lowercase())
             .ok_or_else(|| format!("{text:?} does not fit into a decimal number of 96 bits").into())
@@ -104,7 +103,7 @@ fn exact(text: &str) -> Option<Decimal> {
     };
     let mut scale = i64::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
     if scale < 0 {
-        // Zero is that whatever its exponent.
+        // Zero is zero whatever its exponent.
         if number != 0 {
             number = number.checked_mul(10_i128.checked_pow(u32::try_from(-scale).ok()?)?)?;
         }
@@ -119,7 +118,7 @@ fn exact(text: &str) -> Option<Decimal> {
 fn text(number: Decimal) -> String {
     let digits = number.mantissa().unsigned_abs().to_string();
     let scale = i64::from(number.scale());
-    // Where the point is, from the first digit on.
+    // This is the position of the point, counted from the first digit.
     let point = i64::try_from(digits.len()).unwrap_or_default() - scale;
     if point > -6 {
         return number.to_string();
@@ -136,7 +135,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_python_writes_them_and_read_back() {
-        // Each is str(Decimal(itself)).
+        // Each of these is str(Decimal(itself)).
         for number in [
             "1.50",
             "0",

@@ -28,7 +28,7 @@ pub struct UuidArguments {
     pub(crate) fields: Option<Vec<u64>>,
     #[serde(skip)]
     pub(crate) int: Option<u128>,
-    /// Overrides what the others say of it.
+    /// The version, which overrides the bits of the other arguments.
     #[serde(skip)]
     pub(crate) version: Option<u8>,
 }
@@ -37,7 +37,7 @@ pub struct UuidArguments {
 const FIELDS: [u32; 6] = [32, 16, 16, 8, 8, 48];
 
 impl UuidArguments {
-    /// What the constructor makes of them.
+    /// The UUID that the constructor makes.
     pub(crate) fn uuid(self) -> Result<Uuid, BoxError> {
         let UuidArguments { hex, bytes, bytes_le, fields, int, version } = self;
         let number = match (hex, bytes, bytes_le, fields, int) {
@@ -56,8 +56,8 @@ impl UuidArguments {
     }
 }
 
-/// As Python reads it: with or without `urn:uuid:`, braces and dashes, and then whatever its `int`
-/// takes.
+/// Reads a UUID as Python does: with or without `urn:uuid:`, braces and dashes, in every form that
+/// its `int` accepts.
 fn from_hex(text: &str) -> Result<u128, BoxError> {
     let bad = || format!("{text:?} is no uuid in hexadecimal digits");
     let bare = text.replace("urn:", "").replace("uuid:", "");
@@ -93,7 +93,7 @@ fn from_fields(fields: &[u64]) -> Result<u128, BoxError> {
     })
 }
 
-/// With the variant and version of RFC 9562 in their places.
+/// Sets the variant and version of RFC 9562.
 fn of_version(number: u128, version: u8) -> u128 {
     let number = number & !(0xc000 << 48) | 0x8000 << 48;
     number & !(0xf000 << 64) | u128::from(version) << 76
@@ -118,7 +118,7 @@ impl<'de> Visitor<'de> for Arguments {
         f.write_str("the arguments of a uuid, by name")
     }
 
-    /// What is null is not there.
+    /// A null counts as missing.
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<UuidArguments, A::Error> {
         let mut arguments = UuidArguments::default();
         while let Some(name) = entries.next_key::<String>()? {
@@ -131,7 +131,7 @@ impl<'de> Visitor<'de> for Arguments {
                 "fields" => arguments.fields = entries.next_value()?,
                 "int" => arguments.int = entries.next_value()?,
                 "version" => arguments.version = entries.next_value()?,
-                // It says how safely the number was made, and is no part of it.
+                // It says how safely the number was generated, and is not part of it.
                 "is_safe" => drop(entries.next_value::<IgnoredAny>()?),
                 other => return Err(serde::de::Error::unknown_field(other, NAMES)),
             }

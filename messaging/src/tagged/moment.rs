@@ -54,7 +54,7 @@ pub(crate) fn parse_datetime(text: &str) -> Result<(NaiveDateTime, Option<FixedO
     let parsed = || {
         let (date, rest) = text.split_at_checked(date_length(text.as_bytes())?)?;
         let date = iso_date(date)?;
-        // Any one character stands between date and time.
+        // Any single character may separate date and time.
         let mut rest = rest.chars();
         if rest.next().is_none() {
             return Some((date.and_time(NaiveTime::MIN), None));
@@ -75,12 +75,12 @@ pub(crate) fn parse_time(text: &str) -> Result<(NaiveTime, Option<FixedOffset>),
     parsed().ok_or_else(|| format!("{text:?} is no ISO time").into())
 }
 
-/// Where the date ends: `2024-01-02`, `20240102`, `2024-W01-2`, `2024W012`, or a week without its
-/// day.
+/// The length of the date: `2024-01-02`, `20240102`, `2024-W01-2`, `2024W012`, or a week without
+/// its day.
 fn date_length(text: &[u8]) -> Option<usize> {
     match text {
         [_, _, _, _, b'-', b'W', _, _] => Some(8),
-        // Of a dash that may stand before a day or a time, the first is likelier.
+        // A dash here may precede a day or a time; the day is likelier.
         [_, _, _, _, b'-', b'W', _, _, b'-', day, rest @ ..] if day.is_ascii_digit() => {
             Some(if rest.first().is_some_and(u8::is_ascii_digit) { 8 } else { 10 })
         }
@@ -88,8 +88,7 @@ fn date_length(text: &[u8]) -> Option<usize> {
         [_, _, _, _, b'-', ..] => Some(10),
         [_, _, _, _, b'W', _, _, rest @ ..] => {
             let digits = rest.iter().take_while(|octet| octet.is_ascii_digit()).count();
-            // Of one digit or three a day is the first, as one is left where a time has pairs of
-            // them.
+            // With one digit or three the first is a day, because a time has pairs of digits.
             Some(if digits >= 2 && digits % 2 == 1 { 7 } else { 7 + digits.min(1) })
         }
         [_, _, _, _, _, _, _, _, ..] => Some(8),
@@ -150,7 +149,7 @@ fn iso_time(text: &str) -> Option<(NaiveTime, bool, Option<FixedOffset>)> {
     (microseconds < 1_000_000).then_some((time, is_midnight_after, offset))
 }
 
-/// `+01:00`, `-0330`, `+05`, and so on; of a fraction of a second nothing is kept.
+/// The zone, such as `+01:00`, `-0330` or `+05`; fractions of a second are dropped.
 fn iso_zone(text: &str) -> Option<FixedOffset> {
     let (sign, text) = text.split_at_checked(1)?;
     let (hours, minutes, seconds, _) = clock(text)?;
@@ -200,7 +199,7 @@ fn microseconds(fraction: &[u8]) -> Option<u32> {
     Some(digits(counted)? * 10_u32.pow(missing))
 }
 
-/// At most six of them, and no sign.
+/// Reads at most six digits, without a sign.
 fn digits(digits: &[u8]) -> Option<u32> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;

@@ -39,8 +39,7 @@ impl Tagged for Vec<u8> {
     }
 }
 
-/// As Python's `b64decode`: what is not of the alphabet is passed over, and nothing is looked at
-/// after the padding.
+/// Reads like Python's `b64decode`: other characters are skipped, and the padding ends the text.
 fn from_base64(text: &str) -> Result<Vec<u8>, BoxError> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &STANDARD,

@@ -252,8 +252,8 @@ impl Topology {
         self
     }
 
-    /// How a target's entities are to be declared instead, when one of them turns out to exist and
-    /// to be durable or not, otherwise than it was wanted.
+    /// The topology for a target whose entities turn out to exist with another durability than
+    /// wanted.
     pub(crate) fn fallback(&self, error: &Error, target: &Target) -> Option<Self> {
         let conflict = conflict(error)?;
         let is_fanout = conflict.kind == "exchange" && conflict.name == self.fanout_name(target);
@@ -269,7 +269,7 @@ impl Topology {
         };
         let exists = Some(match conflict.argument.as_str() {
             "durable" => conflict.existing == "true",
-            // It may be that which differs: to try tells.
+            // This property may be the one that differs: another attempt shows it.
             "" => !declared.unwrap_or(wanted),
             _ => return None,
         });
@@ -277,7 +277,7 @@ impl Topology {
             _ if is_fanout => found.fanout_exchange = exists,
             "exchange" => {
                 found.exchange = exists;
-                // So do Python's servers: they would not take a queue that is durable.
+                // Python's servers do the same: they would not accept a durable queue.
                 found.request_queues = found.request_queues.or(exists);
             }
             _ => found.request_queues = exists,
@@ -288,12 +288,12 @@ impl Topology {
         (found != self.found).then(|| Topology { found, ..self.clone() })
     }
 
-    /// The exchange of notifications, and of requests where nothing else was found.
+    /// The exchange of notifications, and of requests unless another durability was found.
     pub(crate) fn exchange(&self, name: &str) -> Exchange {
         Exchange::topic(name).durable(self.shared_is_durable()).auto_delete(self.auto_delete)
     }
 
-    /// The name of the exchange of those that name none.
+    /// The name of the default exchange of targets.
     pub(crate) fn control_exchange_name(&self) -> &str {
         self.control_exchange.as_deref().unwrap_or(CONTROL_EXCHANGE)
     }
@@ -324,7 +324,7 @@ impl Topology {
         Exchange::fanout(self.fanout_name(target)).durable(durable).auto_delete(true)
     }
 
-    /// One server's queue on the fanout exchange, or the stream that all have in common.
+    /// A server's queue on the fanout exchange, or the stream that all servers share.
     pub(crate) fn fanout_queue(&self, target: &Target) -> Queue {
         let name = self.fanout_name(target);
         if !self.stream_fanout {
@@ -337,12 +337,12 @@ impl Topology {
         }
     }
 
-    /// Whether the queue of fanouts goes with its server.
+    /// Tells whether the queue of fanouts is deleted with its server.
     pub(crate) fn deletes_fanout_queue(&self) -> bool {
         !self.stream_fanout && self.process.is_none()
     }
 
-    /// The queue that the replies to one process come to.
+    /// The queue for the replies to one process.
     pub(crate) fn reply_queue(&self) -> Queue {
         self.transient_queue(format!("reply_{}", self.unique()))
     }
@@ -415,7 +415,7 @@ impl Topology {
         if self.scoped { format!("{}.{name}", self.exchange_name(target)) } else { name.to_owned() }
     }
 
-    /// The end of a name that no other queue has.
+    /// A unique suffix of a name.
     fn unique(&self) -> String {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         match &self.process {
@@ -433,14 +433,14 @@ impl Default for Topology {
 
 const SHORT: &str = "a short key and a flat value always fit";
 
-/// With an argument more.
+/// Adds an argument.
 fn with(queue: Queue, argument: &'static str, value: impl Into<Value>) -> Queue {
     let set = queue.clone().arg(argument, value);
     debug_assert!(set.is_ok(), "{SHORT}");
     set.unwrap_or(queue)
 }
 
-/// What a declaration ran into, by itself or on the way of a message.
+/// The conflict that a declaration or a message met.
 fn conflict(error: &Error) -> Option<&Conflict> {
     match error {
         Error::Conflict(conflict) => Some(conflict),
