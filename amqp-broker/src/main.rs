@@ -29,23 +29,23 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// An AMQP 0-9-1 broker that any client takes for RabbitMQ.
 ///
-/// Without any flag it listens at 127.0.0.1:5672 for the user guest with the password guest, who
-/// logs in from this machine only and may do everything in the virtual host /. Everything it holds
-/// is in memory and ends with it, unless --data names a folder.
+/// Without any flag it listens at 127.0.0.1:5672 and has the user guest with the password guest,
+/// who may log in from this machine only and may do everything in the virtual host /. Everything it
+/// holds is in memory and is lost at its end, unless --data names a folder.
 ///
-/// For each address one line, `listening on ADDR`, goes to standard output once it accepts
-/// connections there; those under TLS end in `with TLS`. The log goes to standard error: what a
-/// client says there of itself is escaped, and cut where it is long. SIGINT and SIGTERM end it:
-/// what was published is confirmed, every connection closed with 320 CONNECTION_FORCED; once more
-/// they do no more. SIGHUP does nothing but write a line to the log.
+/// For each address it prints one line, `listening on ADDR`, to standard output once it accepts
+/// connections there; lines for TLS end in `with TLS`. The log goes to standard error; texts of
+/// clients in it are escaped, and cut if they are long. SIGINT and SIGTERM end the broker:
+/// publishes are confirmed, and every connection is closed with 320 CONNECTION_FORCED; a second
+/// signal does nothing more. SIGHUP only writes a line to the log.
 ///
-/// Each connection needs an open file. It may have as many as the system's hard limit (ulimit -Hn)
-/// lets it, less those that are kept for the disk and for accepting; where there are no more,
-/// connections wait until others have gone.
+/// Each connection needs an open file. The broker may open as many as the system's hard limit
+/// (ulimit -Hn) allows, less those reserved for the disk and for accepting; when none is left, new
+/// connections wait until others end.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Arguments {
-    /// A TOML file that says what flags do not: its keys are their names
+    /// A TOML file with settings; its keys are the names of the flags
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 

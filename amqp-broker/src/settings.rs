@@ -30,20 +30,20 @@ use crate::log::LogFormat;
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Settings {
-    /// Where to accept connections, such as 0.0.0.0:5672 or [::]:5672; of a name all addresses;
-    /// port 0 takes a free one; may be given several times [default: 127.0.0.1:5672, unless there
-    /// is a --listen-tls]
+    /// Where to accept connections, such as 0.0.0.0:5672 or [::]:5672; a name stands for all its
+    /// addresses; port 0 chooses a free port; may be given several times [default: 127.0.0.1:5672,
+    /// unless there is a --listen-tls]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: Vec<String>,
 
-    /// The folder in which durable exchanges and queues and persistent messages survive a restart,
-    /// and SIGKILL [default: nothing survives]
+    /// The folder in which durable exchanges and queues and persistent messages survive a restart
+    /// or a crash [default: nothing survives]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// Sets aside what is damaged in the folder, in a folder of its own beside it with a report of
-    /// what was lost, and starts with the rest; without it a damaged folder is refused and nothing
-    /// in it changes. Never in the file
+    /// Sets damaged parts of the folder aside, in a new folder next to it with a report of what was
+    /// lost, and starts with the rest; otherwise a damaged folder is refused and not changed. Not
+    /// allowed in the file
     #[arg(long)]
     #[serde(skip)]
     repair: bool,
@@ -52,7 +52,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "HOST:PORT", help_heading = "TLS")]
     pub(crate) listen_tls: Vec<String>,
 
-    /// The certificate to show, in PEM, with those between it and its authority after it
+    /// The broker's certificate, in PEM, followed by those between it and its authority
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     tls_certificate: Option<PathBuf>,
 
@@ -60,25 +60,25 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     tls_key: Option<PathBuf>,
 
-    /// Requires of every TLS client a certificate of these authorities, in PEM; with one it may log
-    /// in by EXTERNAL as the user of its common name
+    /// Requires of every TLS client a certificate of these authorities, in PEM; with it the client
+    /// may log in by EXTERNAL as the user of its common name
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     tls_client_authorities: Option<PathBuf>,
 
-    /// A user who may log in; may be given several times. Whoever lists processes sees it: a file
-    /// is better [default: guest:guest]
+    /// A user who may log in; may be given several times. Process listings show it: a file is safer
+    /// [default: guest:guest]
     #[arg(long = "user", value_name = "NAME:PASSWORD", value_parser = UserParser, help_heading = "Users")]
     #[serde(rename = "user")]
     users: Vec<User>,
 
-    /// A user who has no password and logs in by a certificate (EXTERNAL) only; may be given
+    /// A user without a password, who logs in by a certificate (EXTERNAL) only; may be given
     /// several times
     #[arg(long, value_name = "NAME", help_heading = "Users")]
     user_without_password: Vec<String>,
 
-    /// What a user may do in a virtual host, by three regular expressions of names, as in
-    /// rabbitmqctl set_permissions; may be given several times. User and virtual host are among
-    /// those given. A user without any may do everything everywhere
+    /// A user's permissions in a virtual host: three regular expressions of names, as in
+    /// rabbitmqctl set_permissions; may be given several times. The user and the virtual host have
+    /// to exist. A user without any may do everything everywhere
     #[arg(
         long,
         num_args = 5,
@@ -93,12 +93,12 @@ pub(crate) struct Settings {
     #[serde(rename = "permissions")]
     permissions_in_file: Vec<Grant>,
 
-    /// The user that clients are who log in with ANONYMOUS [default: nobody may]
+    /// The user of clients that log in with ANONYMOUS [default: they may not]
     #[arg(long, value_name = "USER", help_heading = "Users")]
     anonymous: Option<String>,
 
-    /// Users who log in from this machine only (127.0.0.0/8, ::1), between commas; '' lets
-    /// everybody in from everywhere, as RabbitMQ's loopback_users = none [default: guest]
+    /// Users who may log in from this machine only (127.0.0.0/8, ::1), separated by commas; ''
+    /// restricts nobody, as RabbitMQ's loopback_users = none [default: guest]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = "Users")]
     loopback_users: Option<Vec<String>>,
 
@@ -111,7 +111,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     heartbeat: Option<u16>,
 
-    /// The product that clients are told of, who do one thing or another by it [default: RabbitMQ]
+    /// The product name in the server properties, which some clients base decisions on [default:
+    /// RabbitMQ]
     #[arg(long, value_name = "NAME")]
     product: Option<String>,
 
@@ -127,7 +128,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     channel_max: Option<u16>,
 
-    /// The largest frame; sizes are bytes, or have a unit: k, M, G or KiB, MiB, GiB by 1024, kB,
+    /// The largest frame; sizes are in bytes, or have a unit: k, M, G or KiB, MiB, GiB by 1024, kB,
     /// MB, GB by 1000 [default: 128k]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     frame_max: Option<Size>,
@@ -144,7 +145,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     max_queues: Option<usize>,
 
-    /// Exchanges a virtual host may have, beside those it begins with [default: any number]
+    /// Exchanges a virtual host may have, without the predeclared ones [default: any number]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     max_exchanges: Option<usize>,
 
@@ -160,38 +161,38 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     max_unacked: Option<u32>,
 
-    /// Dead letters that may come of one publish [default: 100000]
+    /// Dead letters that may stem from one publish [default: 100000]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     max_dead_letters: Option<u32>,
 
-    /// How long a delivery may be out unacknowledged before its channel is closed, as RabbitMQ's
-    /// consumer_timeout; 0 is for ever [default: 1800000]
+    /// How long a delivery may stay unacknowledged before its channel is closed, as RabbitMQ's
+    /// consumer_timeout; 0 is no limit [default: 1800000]
     #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
     consumer_timeout: Option<u64>,
 
-    /// Memory that may be taken for all that clients make the broker hold, before publishers are
-    /// held back with connection.blocked; each virtual host has an equal part of it [default: two
-    /// fifths of the machine's memory]
+    /// Memory for everything that clients make the broker hold, above which publishers are held
+    /// back with connection.blocked; each virtual host has an equal part of it [default: two fifths
+    /// of the machine's memory]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     memory_limit: Option<Size>,
 
-    /// Memory that each virtual host may take of it [default: an equal part]
+    /// Memory of each virtual host [default: an equal part]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     vhost_memory_limit: Option<Size>,
 
-    /// The time in which a connection that holds more than its share of the memory moves at least a
-    /// sixteenth of it, or is closed; and in which one whose client has gone is closed while it is
-    /// held back [default: 30000]
+    /// How long a connection may be stalled that holds more than its share of the memory: it is
+    /// closed unless it moves a sixteenth of that in time; also how long a client that is gone is
+    /// tolerated while it is held back [default: 30000]
     #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
     stall_timeout: Option<u64>,
 
-    /// What is to stay free on the disk of the folder: below it publishers are held back with
-    /// connection.blocked, as by RabbitMQ's disk_free_limit [default: 50MB]
+    /// Free space on the disk of the folder, below which publishers are held back with
+    /// connection.blocked, as RabbitMQ's disk_free_limit [default: 50MB]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     disk_free_limit: Option<Size>,
 
-    /// How much later than a confirm the mark may be on the disk that tells how far the journal is
-    /// synced, so that a loss of what was confirmed is seen; 0 has every confirm wait for that too
+    /// How much later than a confirm the mark may be synced that tells how far the journal is
+    /// synced, and so reveals a loss of confirmed messages; 0 makes every confirm wait for that too
     /// [default: 50]
     #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
     mark_delay: Option<u64>,
@@ -201,7 +202,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
 
-    /// How to log: in lines of text, or in JSON, an object a line [default: text]
+    /// The format of the log: lines of text, or JSON with an object a line [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
 }

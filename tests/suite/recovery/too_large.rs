@@ -51,7 +51,8 @@ async fn headers_over_all_bounds_are_told_and_met_again_after_longer_and_longer_
     assert_eq!(small.body(), "small");
 }
 
-/// While there is no connection a message waits for the next one, unless none would take it.
+/// While there is no connection a message waits for the next one, unless that would refuse it as
+/// well.
 #[tokio::test(start_paused = true)]
 async fn what_no_connection_takes_does_not_wait_for_one() {
     let (mut broker, mut peer, connection) =
@@ -74,7 +75,7 @@ async fn what_no_connection_takes_does_not_wait_for_one() {
     assert!(publisher.publish("", "q", Message::new("")).now_or_never().is_none());
 }
 
-/// The pause after the next loss, for the reason that is to be told.
+/// The pause after the next loss, which must be reported with its reason.
 async fn loss_and_pause(events: &mut Events) -> Duration {
     let mut is_told = false;
     loop {

@@ -1,4 +1,4 @@
-//! What was declared and still exists is declared again.
+//! Declared entities that still exist are declared again.
 
 use amqp_client::{Binding, Connection, ConsumeOptions, Error, Exchange, Queue, Recovered, ReplyCode};
 use amqp_codec::{
@@ -14,7 +14,7 @@ use tokio::join;
 
 use super::script::{Broker, connected, consume, consumer, ends, open, opened, recovered, recovery, short};
 
-/// Answers declarations and bindings as a broker does that takes everything, until something else
+/// Answers declarations and bindings like a broker that accepts everything, until another frame
 /// comes, which is returned.
 async fn take_declarations(peer: &mut Peer, seen: &mut Vec<String>) -> Frame {
     loop {
@@ -66,8 +66,8 @@ async fn take(peer: &mut Peer, count: usize) {
     }
 }
 
-/// Loses the connection and leads the recovery up to the channel that is opened again; what was
-/// declared.
+/// Loses the connection and leads the recovery up to the channel that is opened again; returns the
+/// declarations.
 async fn redeclared(broker: &mut Broker, peer: Peer, setup_channel: u16) -> (Peer, Vec<String>) {
     drop(peer);
     let mut peer = broker.accept().await;
@@ -139,7 +139,7 @@ async fn what_was_deleted_unbound_or_looked_at_only_does_not_come_back() {
     let (report, _peer) = report(&connection, async {
         drop(peer);
         let mut peer = broker.accept().await;
-        // Channel 1 is taken by the channel that is to be opened again.
+        // Channel 1 is reserved for the channel that is to be opened again.
         open(&mut peer, 2).await;
         let mut seen = Vec::new();
         let next = take_declarations(&mut peer, &mut seen).await;
@@ -264,7 +264,7 @@ async fn one_that_fails_stops_no_other_and_is_told() {
         drop(peer);
         let mut peer = broker.accept().await;
         open(&mut peer, 1).await;
-        // All three come at once; the second is refused, and the third with it unanswered.
+        // All three come at once; the second is refused, and the third is lost unanswered with it.
         for name in ["a", "b", "c"] {
             let declare: queue::Declare = peer.expect_any(1).await;
             assert_eq!(declare.queue, name);
@@ -342,7 +342,7 @@ async fn an_auto_delete_queue_whose_last_consumer_has_gone_does_not_come_back() 
     let (report, _peer) = report(&connection, async {
         drop(peer);
         let mut peer = broker.accept().await;
-        // With nothing to declare there is no channel for it.
+        // Without declarations no channel is opened for them.
         open(&mut peer, 1).await;
         peer
     })
