@@ -1,8 +1,10 @@
 //! The engine of one connection: handshake, channels by number, demultiplexing, blocking, close.
 
+mod driving;
 mod ending;
 mod handles;
 mod held;
+mod input;
 mod restore;
 mod secret;
 mod state;
@@ -15,24 +17,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amqp_codec::{
-    Arguments as _, Error as CodecError, FRAME_MIN_SIZE, FrameKind, Frames, Method, MethodId, Tune,
-    frame::{HEARTBEAT, check_heartbeat},
-    method::{basic, connection},
-};
-use bytes::{BufMut, Bytes, BytesMut};
-
 use crate::proto::{
     calls::{CallId, Calls},
-    channel::{After, Channel},
+    channel::Channel,
     channel_ref::ChannelRef,
     consuming::inbox::Backlog,
-    ground::chunk::{frames_of, next_frame, whole_frames},
-    ground::gathering::Gathering,
-    ground::heartbeat::{Due, Heartbeat},
-    ground::output::Output,
-    ground::waiters::Waiters,
-    handshake::{Handshake, Login, Progress},
+    ground::{gathering::Gathering, heartbeat::Heartbeat, output::Output, waiters::Waiters},
+    handshake::{Handshake, Login},
     link::{Link, Window},
     registry::Registry,
 };
@@ -42,14 +33,8 @@ use crate::{
     metrics::Metrics,
 };
 
-/// How long room in a window of unconfirmed publishes may wait to become more.
-const WINDOW_DELAY: Duration = Duration::from_millis(1);
-
 /// Until the limits are agreed on: room for a `connection.start` with many properties.
 const FRAME_MAX_BEFORE_TUNE: usize = 128 * 1024;
-
-/// When both sides set no limit.
-const FRAME_MAX_UNLIMITED: usize = 64 * 1024 * 1024;
 
 /// Sizes that bound what a connection holds.
 #[derive(Clone, Copy, Debug)]
@@ -190,146 +175,6 @@ impl Engine {
         self.phase = Phase::Handshake(Box::new(handshake));
     }
 
-    /// Takes all whole frames off the buffer and acts on them.
-    pub(crate) fn handle_input(&mut self, now: Instant, buffer: &mut BytesMut) {
-        self.heartbeat.read(now);
-        self.link.now = now;
-        if let Phase::Handshake(handshake) = &self.phase {
-            match handshake.may_be_frame(buffer) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => return self.end(&error),
-            }
-        }
-        let (whole, broken) = whole_frames(buffer, self.link.frame_max);
-        let chunk = buffer.split_to(whole).freeze();
-        self.link.metrics.bytes_received += chunk.len() as u64;
-        let mut frames = frames_of(&chunk);
-        while !frames.rest().is_empty() && !self.is_down() {
-            if let Err(error) = self.handle_frame(now, &chunk, &mut frames) {
-                return self.fail(now, error);
-            }
-        }
-        self.put_batches();
-        if std::mem::take(&mut self.link.window_opens) {
-            self.windows_open_at.get_or_insert(now + WINDOW_DELAY);
-        }
-        if let Some(error) = broken {
-            let error = match &self.phase {
-                Phase::Handshake(handshake) => handshake.broken(error),
-                _ => Error::Protocol { channel: 0, source: error },
-            };
-            self.fail(now, error.clone());
-            // Where a frame begins is not known any more, so an answer to the close could not be read.
-            self.end(&error);
-        }
-    }
-
-    /// The transport ended or failed.
-    pub(crate) fn handle_lost(&mut self, error: Option<Error>) {
-        let reason = match (&self.phase, error) {
-            (Phase::Closing { reason, .. }, _) => reason.clone(),
-            (_, Some(error)) => error,
-            (Phase::Handshake(handshake), None) => handshake.end_of_stream(),
-            (_, None) => Error::end_of_stream(),
-        };
-        self.end(&reason);
-    }
-
-    /// Acts on what has become due.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.link.gathering.handle_timeout(now);
-        if self.windows_open_at.is_some_and(|at| now >= at) {
-            self.open_windows();
-        }
-        match &self.phase {
-            Phase::Closing { until, reason } if now >= *until => {
-                let reason = reason.clone();
-                self.end(&reason);
-            }
-            Phase::Open | Phase::Restoring | Phase::Closing { .. } => match self.heartbeat.due(now) {
-                Due::Dead => self.end(&Error::HeartbeatMissed { silent: self.heartbeat.patience() }),
-                Due::Send => {
-                    self.heartbeat.written(now);
-                    self.link.output.buffer().put_slice(&HEARTBEAT);
-                    self.link.metrics.frames_sent += 1;
-                }
-                Due::Nothing => {}
-            },
-            Phase::Down(_) | Phase::Handshake(_) | Phase::Ended(_) => {}
-        }
-        self.warn_of_held_deliveries(now);
-    }
-
-    /// Tells those who wait for room in a window of what there is.
-    fn open_windows(&mut self) {
-        self.windows_open_at = None;
-        for (_, channel) in self.channels.iter_mut().flatten() {
-            channel.wake_if_room(&mut self.link);
-        }
-    }
-
-    /// Looked at with every sign of life: brokers close channels whose deliveries are held for too long.
-    fn warn_of_held_deliveries(&mut self, now: Instant) {
-        for (index, slot) in self.channels.iter_mut().enumerate() {
-            if let Some((_, channel)) = slot
-                && let Some(held) = channel.held_too_long(now, self.warn_unacked_after)
-            {
-                self.link.events.push(Event::DeliveryHeld { channel: index as u16, held });
-            }
-        }
-    }
-
-    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        let closing = match self.phase {
-            Phase::Closing { until, .. } => Some(until),
-            _ => None,
-        };
-        [self.heartbeat.deadline(), closing, self.link.gathering.until(), self.windows_open_at]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// Swaps the outgoing bytes out for an empty buffer. `false` when there are none.
-    pub(crate) fn take_output(&mut self, now: Instant, batch: &mut Output) -> bool {
-        self.flush_acks(now);
-        if self.link.output.is_empty() {
-            return false;
-        }
-        self.heartbeat.written(now);
-        self.link.metrics.bytes_sent += self.link.output.len() as u64;
-        std::mem::swap(&mut self.link.output, batch);
-        self.room_waiters.wake_all(&mut self.link.wakes);
-        true
-    }
-
-    /// The driver goes to sleep; it is woken when there is something to do. `is_writing` when the transport took less
-    /// than was offered, so that there is nothing to do before it takes more.
-    pub(crate) fn sleep(&mut self, waker: &Waker, is_writing: bool) {
-        self.driver = Some(waker.clone());
-        self.driver_is_writing = is_writing;
-    }
-
-    /// Gives back what a quiet connection does not need.
-    pub(crate) fn release(&mut self) {
-        self.link.output.release();
-        for (_, channel) in self.channels.iter_mut().flatten() {
-            channel.release(&mut self.link.wakes);
-        }
-    }
-
-    /// Whom to wake of the driver, if it sleeps and has something to do.
-    #[inline]
-    pub(crate) fn rouse(&mut self) -> Option<Waker> {
-        let output =
-            (self.link.gathering.is_due() || !self.link.output.is_empty()) && !self.driver_is_writing;
-        // What was waited for may have been taken after the driver looked, and before it slept.
-        let may_read = self.is_reading_paused && !self.link.backlog.is_full();
-        if output || may_read || self.is_down() { self.driver.take() } else { None }
-    }
-
     /// What is to be told once the lock is released.
     #[inline]
     pub(crate) fn events(&mut self) -> &mut Vec<Event> {
@@ -350,145 +195,6 @@ impl Engine {
     /// Whether there is nothing left to do for the driver: its transport is of no use any more.
     pub(crate) fn is_down(&self) -> bool {
         matches!(self.phase, Phase::Down(_) | Phase::Ended(_))
-    }
-
-    /// Tells whether to read no more for now: `true` while more waits for consumers than may. What comes during a handshake or after a
-    /// close is none of theirs; and while the connection is restored, what fills them may be of the lost one, and answers are waited for.
-    pub(crate) fn is_reading_paused(&mut self, now: Instant) -> bool {
-        let paused = self.is_open() && self.link.backlog.is_full();
-        self.heartbeat.pause(paused, now);
-        self.is_reading_paused = paused;
-        paused
-    }
-
-    /// Tells whether nothing is read, so that no answer can come.
-    pub(crate) fn has_paused_reading(&self) -> bool {
-        self.is_reading_paused
-    }
-
-    fn handle_frame(&mut self, now: Instant, chunk: &Bytes, frames: &mut Frames<'_>) -> Result<()> {
-        let frame = next_frame(frames).map_err(|source| Error::Protocol { channel: 0, source })?;
-        self.link.metrics.frames_received += 1;
-        if frame.kind == FrameKind::Heartbeat {
-            check_heartbeat(frame.channel, frame.payload.len())
-                .map_err(|source| Error::Protocol { channel: 0, source })?;
-            return Ok(());
-        }
-        if frame.channel == 0 {
-            return self.handle_connection_frame(now, frame.kind, &chunk.slice(frame.payload_range()));
-        }
-        let slot = self.channels.get_mut(usize::from(frame.channel));
-        // After connection.close has been sent all but its answer is ignored (spec section 1.4.2.11).
-        if matches!(self.phase, Phase::Closing { .. }) {
-            return Ok(());
-        }
-        let Some(Some((_, channel))) = slot else {
-            return Err(Error::Protocol { channel: frame.channel, source: CodecError::ChannelNotOpen });
-        };
-        let link = &mut self.link;
-        match frame.kind {
-            FrameKind::Method if MethodId::peek(frame.payload) == Some(basic::Deliver::ID) => {
-                channel.deliver(link, chunk, &frame, frames)?;
-            }
-            FrameKind::Method => {
-                let after = channel.method(link, &chunk.slice(frame.payload_range()))?;
-                let has_batches = channel.has_batches();
-                self.after_method(frame.channel, after);
-                if has_batches && after == After::Goes {
-                    self.touch(frame.channel);
-                }
-                return Ok(());
-            }
-            FrameKind::Header => channel.header(link, &chunk.slice(frame.payload_range()))?,
-            FrameKind::Body => channel.body(link, chunk.slice(frame.payload_range()))?,
-            FrameKind::Heartbeat => {}
-        }
-        if channel.has_batches() {
-            self.touch(frame.channel);
-        }
-        Ok(())
-    }
-
-    /// The channel has deliveries of the read under way.
-    #[inline]
-    fn touch(&mut self, id: u16) {
-        if self.touched.last() != Some(&id) {
-            self.touched.push(id);
-        }
-    }
-
-    fn after_method(&mut self, id: u16, after: After) {
-        match after {
-            After::Goes => {}
-            After::Lost => self.state_waiters.wake_all(&mut self.link.wakes),
-            After::Gone => self.free_channel(id),
-        }
-        if !self.link.consumers_gone.is_empty() {
-            self.forget_queues_without_consumers();
-        }
-    }
-
-    /// Hands the deliveries of one read to their consumers.
-    fn put_batches(&mut self) {
-        for id in self.touched.drain(..) {
-            if let Some(Some((_, channel))) = self.channels.get_mut(usize::from(id)) {
-                channel.put_batches(&mut self.link.wakes);
-            }
-        }
-    }
-
-    fn handle_connection_frame(&mut self, now: Instant, kind: FrameKind, payload: &Bytes) -> Result<()> {
-        let broken = |source| Error::Protocol { channel: 0, source };
-        if kind != FrameKind::Method {
-            let (expected, got) = ("a method frame on channel 0", kind.name());
-            return Err(broken(CodecError::UnexpectedFrame { expected, got }));
-        }
-        let method = Method::decode(payload).map_err(broken)?;
-        if let Phase::Handshake(handshake) = &mut self.phase {
-            if let Progress::Done(agreed) = handshake.handle(method, &mut self.link)? {
-                self.tuned(now, agreed);
-            }
-            return Ok(());
-        }
-        match method {
-            Method::Connection(connection::Method::Close(close)) => self.closed_by_broker(&close),
-            Method::Connection(connection::Method::CloseOk(_)) => {
-                let reason = self.closing_for().unwrap_or(Error::ConnectionEnded);
-                self.end(&reason);
-            }
-            Method::Connection(connection::Method::Blocked(blocked)) => {
-                self.link.events.push(Event::Blocked(blocked.reason.to_string()));
-                self.link.blocked = Some(blocked.reason.detach());
-            }
-            Method::Connection(connection::Method::Unblocked(_)) => {
-                self.link.blocked = None;
-                self.link.events.push(Event::Unblocked);
-                self.room_waiters.wake_all(&mut self.link.wakes);
-            }
-            Method::Connection(connection::Method::UpdateSecretOk(_)) => self.secret_updated()?,
-            other => {
-                let expected = "connection.close, blocked or unblocked";
-                return Err(Error::UnexpectedMethod { channel: 0, expected, got: other.name() });
-            }
-        }
-        Ok(())
-    }
-
-    fn tuned(&mut self, now: Instant, agreed: Tune) {
-        self.link.frame_max = match agreed.frame_max {
-            0 => FRAME_MAX_UNLIMITED,
-            limit => limit.max(FRAME_MIN_SIZE) as usize,
-        };
-        self.is_reading_paused = false;
-        self.channel_max = if agreed.channel_max == 0 { u16::MAX } else { agreed.channel_max };
-        self.heartbeat = Heartbeat::new(Duration::from_secs(agreed.heartbeat.into()), now);
-        if self.lost.is_some() {
-            self.phase = Phase::Restoring;
-        } else {
-            self.phase = Phase::Open;
-            self.link.events.push(Event::Connected);
-        }
-        self.state_waiters.wake_all(&mut self.link.wakes);
     }
 
     /// Queues the acks that wait, and has those that come within the next moment gather.
@@ -549,6 +255,44 @@ impl Engine {
     fn free_channel(&mut self, id: u16) {
         if let Some(slot) = self.channels.get_mut(usize::from(id)) {
             *slot = None;
+        }
+    }
+
+    /// Why nothing can be done any more; `None` while the connection is open, or is to be again.
+    pub(crate) fn reason(&self) -> Option<Error> {
+        match &self.phase {
+            Phase::Down(_) | Phase::Handshake(_) | Phase::Restoring | Phase::Open => None,
+            Phase::Closing { reason, .. } if self.recovers_from(reason) => None,
+            Phase::Closing { reason, .. } | Phase::Ended(reason) => Some(reason.clone()),
+        }
+    }
+
+    /// Tells whether everything that can be asked of the connection can be asked now.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// Why this side is closing the connection, when it is.
+    pub(super) fn closing_for(&self) -> Option<Error> {
+        match &self.phase {
+            Phase::Closing { reason, .. } => Some(reason.clone()),
+            _ => None,
+        }
+    }
+
+    /// A connection that its user closes is not wanted back.
+    pub(super) fn recovers_from(&self, reason: &Error) -> bool {
+        self.recovers && !matches!(reason, Error::ConnectionEnded)
+    }
+
+    /// What the broker deletes with its last consumer is not to come back.
+    pub(super) fn forget_queues_without_consumers(&mut self) {
+        let Some(registry) = &mut self.link.registry else { return };
+        for queue in self.link.consumers_gone.drain(..) {
+            let mut channels = self.channels.iter().flatten();
+            if !channels.any(|(_, channel)| channel.consumes(&queue)) {
+                registry.last_consumer_gone(&queue);
+            }
         }
     }
 }

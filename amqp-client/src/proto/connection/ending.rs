@@ -24,14 +24,6 @@ impl Engine {
         self.end(&reason);
     }
 
-    /// Why this side is closing the connection, when it is.
-    pub(super) fn closing_for(&self) -> Option<Error> {
-        match &self.phase {
-            Phase::Closing { reason, .. } => Some(reason.clone()),
-            _ => None,
-        }
-    }
-
     /// Something arrived that cannot be: tells everyone, and the broker with the reply code that fits.
     #[cold]
     pub(super) fn fail(&mut self, now: Instant, error: Error) {
@@ -105,11 +97,6 @@ impl Engine {
         self.heartbeat.stop();
         self.state_waiters.wake_all(&mut self.link.wakes);
         self.link.wakes.extend(self.driver.take());
-    }
-
-    /// A connection that its user closes is not wanted back.
-    pub(super) fn recovers_from(&self, reason: &Error) -> bool {
-        self.recovers && !matches!(reason, Error::ConnectionEnded)
     }
 
     /// What the channels had under way ends with `reason`; they themselves, and their consumers, wait to be restored.

@@ -150,15 +150,4 @@ impl Engine {
     pub(crate) fn loss(&self) -> Error {
         self.reason().or_else(|| self.lost.clone()).unwrap_or(Error::Recovering)
     }
-
-    /// What the broker deletes with its last consumer is not to come back.
-    pub(super) fn forget_queues_without_consumers(&mut self) {
-        let Some(registry) = &mut self.link.registry else { return };
-        for queue in self.link.consumers_gone.drain(..) {
-            let mut channels = self.channels.iter().flatten();
-            if !channels.any(|(_, channel)| channel.consumes(&queue)) {
-                registry.last_consumer_gone(&queue);
-            }
-        }
-    }
 }

@@ -4,20 +4,6 @@ use super::{Engine, Phase};
 use crate::{error::Error, event::State, metrics::Metrics, proto::publishing::confirms::Confirms};
 
 impl Engine {
-    /// Why nothing can be done any more; `None` while the connection is open, or is to be again.
-    pub(crate) fn reason(&self) -> Option<Error> {
-        match &self.phase {
-            Phase::Down(_) | Phase::Handshake(_) | Phase::Restoring | Phase::Open => None,
-            Phase::Closing { reason, .. } if self.recovers_from(reason) => None,
-            Phase::Closing { reason, .. } | Phase::Ended(reason) => Some(reason.clone()),
-        }
-    }
-
-    /// Tells whether everything that can be asked of the connection can be asked now.
-    pub(crate) fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open)
-    }
-
     pub(crate) fn state(&self) -> State {
         match (&self.phase, &self.link.blocked) {
             (Phase::Down(_) | Phase::Handshake(_) | Phase::Restoring, _) => {
