@@ -1,40 +1,39 @@
 //! One channel: its calls in order, the content under way, its consumers, confirms and acks.
 
+mod answers;
+mod consumers;
 mod content;
-mod handles;
+mod ending;
 mod held;
 mod last_queue;
+mod methods;
+mod publishing;
+mod requests;
 mod restore;
+mod settling;
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
     task::Waker,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use amqp_codec::{
-    Arguments as _, Assembler, Error as CodecError, Method, ReplyCode, ShortString,
-    method::{basic, channel, queue},
-};
+use amqp_codec::{Assembler, Error as CodecError, Method, ReplyCode, ShortString, method::basic};
 use bytes::Bytes;
 use slab::Slab;
 
+use crate::error::{Error, Result};
 use crate::proto::{
-    calls::{CallId, Reply},
+    calls::CallId,
     consuming::{
         acks::Acks, delivery::RawDelivery, holders::Holder, inbox::Inbox, subscription::Subscription,
     },
     expects::Expects,
     ground::waiters::Waiters,
-    link::Link,
     publishing::confirms::Confirms,
     status::ChannelStatus,
     transaction::Transaction,
-};
-use crate::{
-    error::{Close, Error, Result},
-    event::Event,
 };
 
 /// Acks that gather while a consumer is busy, at the most.
@@ -257,33 +256,6 @@ impl Channel {
         self.status.ended.get().is_some()
     }
 
-    /// Any other method.
-    pub(crate) fn method(&mut self, link: &mut Link, payload: &Bytes) -> Result<After> {
-        self.incoming.expect_method().map_err(|error| self.broken(error))?;
-        let method = Method::decode(payload).map_err(|error| self.broken(error))?;
-        match method {
-            Method::Channel(channel::Method::Close(close)) => return Ok(self.closed_by_broker(link, &close)),
-            _ if matches!(self.phase, Phase::Lost(_)) => {}
-            Method::Channel(channel::Method::CloseOk(_)) => return self.answer(link, method, payload),
-            _ if self.is_discarding => {}
-            Method::Channel(channel::Method::Flow(flow)) => {
-                self.flow_stopped = !flow.active;
-                self.window_waiters.wake_all(&mut link.wakes);
-                link.reply(self.id, &channel::FlowOk { active: flow.active });
-            }
-            Method::Basic(basic::Method::Ack(ack)) => {
-                self.settle(link, ack.delivery_tag, ack.multiple, false);
-            }
-            Method::Basic(basic::Method::Nack(nack)) => {
-                self.settle(link, nack.delivery_tag, nack.multiple, true);
-            }
-            Method::Basic(basic::Method::Return(returned)) => self.begin_return(payload, &returned)?,
-            Method::Basic(basic::Method::Cancel(cancel)) => self.cancelled_by_broker(link, &cancel),
-            other => return self.answer(link, other, payload),
-        }
-        Ok(After::Goes)
-    }
-
     pub(crate) fn has_batches(&self) -> bool {
         !self.touched.is_empty()
     }
@@ -311,217 +283,76 @@ impl Channel {
         }
     }
 
-    /// Ends everything of this channel with `reason`: calls, publishes, consumers.
-    pub(crate) fn end(&mut self, link: &mut Link, reason: &Error) {
-        let reason = self.status.ended.get_or_init(|| reason.clone()).clone();
-        self.put_batches(&mut link.wakes);
-        // The broker may answer the close before the cancels that went before it: these have had their effect all the same.
-        let cancelled = match reason {
-            Error::ChannelEnded { .. } | Error::ConnectionEnded => self.being_cancelled(),
-            _ => Vec::new(),
-        };
-        self.end_calls(link, &reason);
-        for (_, consumer) in &self.consumers {
-            let is_cancelled = cancelled.contains(consumer.subscription.tag());
-            link.wakes.extend(consumer.inbox.end((!is_cancelled).then(|| reason.clone())));
-            link.consumer_gone(&consumer.subscription);
-        }
-        if let Some(mut confirms) = self.confirms.take() {
-            confirms.wake_all(&mut link.wakes);
-            *self.status.remains.lock() = Some(confirms);
-        }
-        self.end_waiters.wake_all(&mut link.wakes);
-        self.drain_waiters.wake_all(&mut link.wakes);
-        self.window_waiters.wake_all(&mut link.wakes);
-    }
-
-    fn end_calls(&mut self, link: &mut Link, reason: &Error) {
-        let getting = self.getting.take().map(|call| (Some(call), Expects::Get { no_ack: true }));
-        let due = self.due.drain(..).map(|due| (due.call, due.expects));
-        for (call, expects) in due.chain(getting) {
-            if let Some(call) = call {
-                let result = match expects {
-                    Expects::Close => Ok(Reply::Method(channel::CloseOk {}.into())),
-                    _ => Err(reason.clone()),
-                };
-                let _ = link.calls.finish(call, result, &mut link.wakes);
-            }
-        }
-    }
-
-    fn settle(&mut self, link: &mut Link, tag: u64, multiple: bool, nack: bool) {
-        if let Some(confirms) = &mut self.confirms {
-            let before = confirms.in_flight();
-            confirms.settle(tag, multiple, nack, &mut link.wakes);
-            let answered = before.saturating_sub(confirms.in_flight()) as u64;
-            let count =
-                if nack { &mut link.metrics.messages_nacked } else { &mut link.metrics.messages_confirmed };
-            *count += answered;
-            if confirms.in_flight() == 0 {
-                self.drain_waiters.wake_all(&mut link.wakes);
-            }
-            // Not at the first free place: who is woken should find room for a batch. Where one does not come about soon, the
-            // answers that are missing may never come.
-            if link.window.has_room_again(confirms) {
-                self.window_waiters.wake_all(&mut link.wakes);
-            } else if self.window_waiters.len() > 0 && link.window.has_room(confirms) {
-                link.window_opens = true;
-            }
-        }
-    }
-
-    /// An answer: it belongs to the oldest call that it can answer. Not simply to the oldest: RabbitMQ answers
-    /// `basic.consume` and `basic.cancel` from the queue's process, and methods that follow them may be answered first.
-    fn answer(&mut self, link: &mut Link, method: Method, payload: &Bytes) -> Result<After> {
-        let found = self.due.iter().position(|due| due.expects.is_answered_by(&method));
-        let Some(due) = found.and_then(|index| self.due.remove(index)) else {
-            let expected = self.due.front().map_or("no answer", |due| due.expects.name());
-            return Err(self.unexpected(expected, method.name()));
-        };
-        let call = due.call;
-        if let Method::Queue(queue::Method::DeclareOk(ok)) = &method {
-            self.last_queue = ok.queue.detach();
-        }
-        if let (Some(registry), Some(mut request)) = (&mut link.registry, due.request) {
-            self.name_answered_queue(&mut request);
-            registry.apply(request, Some(&self.last_queue));
-        }
-        let mut after = After::Goes;
-        match due.expects {
-            Expects::Get { no_ack } => {
-                if let Method::Basic(basic::Method::GetOk(ok)) = method {
-                    let incoming = Incoming::Get { payload: payload.clone(), ok, no_ack };
-                    self.getting = call;
-                    self.withhold_over = None;
-                    self.incoming.method(incoming).map_err(|error| self.broken(error))?;
-                    return Ok(after);
-                }
-            }
-            Expects::Consume(subscription, inbox) => self.add_consumer(*subscription, inbox),
-            Expects::Cancel { tag } => self.remove_consumer(link, &tag, None),
-            Expects::ConfirmSelect => {
-                self.confirms.get_or_insert_with(|| Confirms::new(self.status.progress.clone()));
-            }
-            Expects::Transaction(..) => self.transaction = Some(Transaction::default()),
-            Expects::Recover => self.recovering -= 1,
-            Expects::Close => {
-                self.end(link, &Error::ChannelEnded { channel: self.id });
-                after = After::Gone;
-            }
-            Expects::Resume { .. } => {
-                self.finish(link, call, Ok(Reply::Resumed));
-                return Ok(after);
-            }
-            Expects::Method(..) => {}
-        }
-        self.finish(link, call, Ok(Reply::Method(method)));
-        Ok(after)
-    }
-
-    /// Gives an answer to its caller. When that has gone, undoes what the answer brought about.
-    fn finish(&mut self, link: &mut Link, call: Option<CallId>, result: Result<Reply>) {
-        let unwanted = match call {
-            Some(call) => link.calls.finish(call, result, &mut link.wakes),
-            None => Some(result),
-        };
-        if let Some(Ok(reply)) = unwanted {
-            self.undo(link, reply);
-        }
-    }
-
-    /// Nobody took this answer: a message got goes back, a consumer started is cancelled.
-    pub(crate) fn undo(&mut self, link: &mut Link, reply: Reply) {
-        match reply {
-            Reply::Got(delivery, _) if !delivery.no_ack && self.is_open() => {
-                self.nack(link, delivery.tag, true);
-            }
-            Reply::Method(Method::Basic(basic::Method::ConsumeOk(ok))) => {
-                self.drop_consumer(link, &ok.consumer_tag);
-            }
-            _ => {}
-        }
-    }
-
-    fn add_consumer(&mut self, mut subscription: Subscription, inbox: Arc<Inbox>) {
-        if subscription.consume.queue.is_empty() {
-            subscription.consume.queue = self.last_queue.clone();
-        }
-        let tag = subscription.consume.consumer_tag.clone();
-        let limit = subscription.unsettled_limit().unwrap_or(u32::MAX);
-        self.loosest_limit = self.loosest_limit.max(limit);
-        // The first delivery is to be looked at.
-        let unsettled_limit = if subscription.is_of_stream() { 0 } else { limit };
-        let consumer = Consumer {
-            holder: (!subscription.consume.no_ack).then(|| self.acks.holders.add()),
-            subscription,
-            inbox,
-            batch: VecDeque::new(),
-            batch_bytes: 0,
-            unsettled_limit,
-            is_held: false,
-            dropped: false,
-        };
-        let index = self.consumers.insert(consumer);
-        self.by_tag.insert(tag, index);
-    }
-
-    fn remove_consumer(&mut self, link: &mut Link, tag: &ShortString, reason: Option<Error>) {
-        let Some(index) = self.by_tag.remove(tag) else { return };
-        self.put_batches(&mut link.wakes);
-        if let Some(consumer) = self.consumers.try_remove(index) {
-            // One that was cancelled by the broker or cannot go on is not what its queue was deleted for.
-            if reason.is_none() {
-                link.consumer_gone(&consumer.subscription);
-            }
-            link.wakes.extend(consumer.inbox.end(reason));
-            if let Some(holder) = consumer.holder {
-                self.acks.holders.remove(holder);
-            }
-        }
-        self.drain_waiters.wake_all(&mut link.wakes);
-    }
-
-    fn cancelled_by_broker(&mut self, link: &mut Link, cancel: &basic::Cancel) {
-        let tag = &cancel.consumer_tag;
-        if let Some(consumer) = self.by_tag.get(tag).and_then(|&index| self.consumers.get(index)) {
-            consumer.inbox.keep_cancelled(consumer.subscription.clone());
-        }
-        self.remove_consumer(link, tag, Some(Error::ConsumerCancelled { tag: tag.to_string() }));
-        if !cancel.no_wait {
-            link.reply(self.id, &basic::CancelOk { consumer_tag: tag.clone() });
-        }
-    }
-
-    /// The broker ends the channel. When both closed at once its answer to our close is still to come.
-    fn closed_by_broker(&mut self, link: &mut Link, close: &channel::Close) -> After {
-        link.reply(self.id, &channel::CloseOk {});
-        let crossed = matches!(self.phase, Phase::Closing);
-        let close = Close::new(close.reply_code, &close.reply_text, close.class_id, close.method_id);
-        let reason = Error::ChannelClosed { channel: self.id, close };
-        if self.is_restoring() || (self.resumes_held && reason.may_be_of(basic::Consume::ID)) {
-            self.lose(link, &reason, Loss::Transport);
-            return After::Lost;
-        }
-        if self.status.ended.get().is_none() {
-            link.events.push(Event::ChannelClosed { channel: self.id, reason: reason.clone() });
-        }
-        if self.reopens && self.is_open() {
-            self.lose(link, &reason, Loss::Closed);
-            return After::Lost;
-        }
-        self.end(link, &reason);
-        if !crossed {
-            return After::Gone;
-        }
-        self.due.push_back(Due { call: None, expects: Expects::Close, request: None });
-        After::Goes
-    }
-
     fn broken(&self, source: CodecError) -> Error {
         Error::Protocol { channel: self.id, source }
     }
 
     fn unexpected(&self, expected: &'static str, got: &'static str) -> Error {
         Error::UnexpectedMethod { channel: self.id, expected, got }
+    }
+
+    /// Why it is waiting to be restored.
+    pub(crate) fn lost_for(&self) -> Option<&Error> {
+        match &self.phase {
+            Phase::Lost(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Whether its restoring is under way.
+    pub(crate) fn is_restoring(&self) -> bool {
+        matches!(self.phase, Phase::Restoring)
+    }
+
+    /// Whether there is nothing left to do: no consumer, nothing unacked, nothing unconfirmed.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.consumers.is_empty()
+            && self.acks.is_idle()
+            && self.confirms.as_ref().is_none_or(|confirms| confirms.in_flight() == 0)
+    }
+
+    pub(crate) fn is_being_cancelled(&self, tag: &ShortString) -> bool {
+        let is_asked = |due: &Due| matches!(&due.expects, Expects::Cancel { tag: other } if other == tag);
+        self.due.iter().any(is_asked)
+    }
+
+    /// The tags of the consumers whose cancel is not answered.
+    fn being_cancelled(&self) -> Vec<ShortString> {
+        let cancelled = self.due.iter().filter_map(|due| match &due.expects {
+            Expects::Cancel { tag } => Some(tag.clone()),
+            _ => None,
+        });
+        cancelled.collect()
+    }
+
+    /// Futures that wait for something of the channel, its calls and confirms apart.
+    pub(crate) fn waiting(&self) -> usize {
+        let waiters = [&self.end_waiters, &self.drain_waiters, &self.window_waiters];
+        waiters.into_iter().map(Waiters::len).sum::<usize>()
+            + self.confirms.as_ref().map_or(0, Confirms::flushing)
+    }
+
+    /// For how long the oldest delivery has been held, when that is over `limit` and was not told before.
+    pub(crate) fn held_too_long(&mut self, now: Instant, limit: Duration) -> Option<Duration> {
+        let arrived = self.acks.oldest()?;
+        let held = now.saturating_duration_since(arrived);
+        if held < limit || self.warned_of == Some(arrived) {
+            return None;
+        }
+        self.warned_of = Some(arrived);
+        Some(held)
+    }
+
+    /// Something is done that a transaction has to be committed for.
+    #[inline]
+    pub(crate) fn works(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.has_work = true;
+        }
+    }
+
+    /// Whether the transaction is not whole any more: a part of it was on a connection that was lost.
+    pub(crate) fn has_lost_transaction(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| transaction.is_lost)
     }
 }

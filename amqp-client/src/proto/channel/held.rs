@@ -32,13 +32,6 @@ impl Channel {
         }
     }
 
-    pub(crate) fn is_consumer_held(&self, tag: &ShortString) -> bool {
-        self.by_tag
-            .get(tag)
-            .and_then(|&index| self.consumers.get(index))
-            .is_some_and(|consumer| consumer.is_held)
-    }
-
     /// Those of a queue that wait.
     pub(crate) fn held_consumers_of(&self, queue: &ShortString) -> Vec<ShortString> {
         let held = self.consumers.iter().filter(|(_, consumer)| {

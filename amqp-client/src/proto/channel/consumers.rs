@@ -1,0 +1,164 @@
+//! Consumers that begin, are cancelled, and go.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use amqp_codec::{ShortString, method::basic};
+
+use super::{Channel, Consumer};
+use crate::{
+    error::{Error, Result},
+    proto::{
+        calls::CallId,
+        consuming::{inbox::Inbox, subscription::Subscription},
+        expects::Expects,
+        link::Link,
+    },
+};
+
+impl Channel {
+    pub(super) fn add_consumer(&mut self, mut subscription: Subscription, inbox: Arc<Inbox>) {
+        if subscription.consume.queue.is_empty() {
+            subscription.consume.queue = self.last_queue.clone();
+        }
+        let tag = subscription.consume.consumer_tag.clone();
+        let limit = subscription.unsettled_limit().unwrap_or(u32::MAX);
+        self.loosest_limit = self.loosest_limit.max(limit);
+        // The first delivery is to be looked at.
+        let unsettled_limit = if subscription.is_of_stream() { 0 } else { limit };
+        let consumer = Consumer {
+            holder: (!subscription.consume.no_ack).then(|| self.acks.holders.add()),
+            subscription,
+            inbox,
+            batch: VecDeque::new(),
+            batch_bytes: 0,
+            unsettled_limit,
+            is_held: false,
+            dropped: false,
+        };
+        let index = self.consumers.insert(consumer);
+        self.by_tag.insert(tag, index);
+    }
+
+    pub(super) fn remove_consumer(&mut self, link: &mut Link, tag: &ShortString, reason: Option<Error>) {
+        let Some(index) = self.by_tag.remove(tag) else { return };
+        self.put_batches(&mut link.wakes);
+        if let Some(consumer) = self.consumers.try_remove(index) {
+            // One that was cancelled by the broker or cannot go on is not what its queue was deleted for.
+            if reason.is_none() {
+                link.consumer_gone(&consumer.subscription);
+            }
+            link.wakes.extend(consumer.inbox.end(reason));
+            if let Some(holder) = consumer.holder {
+                self.acks.holders.remove(holder);
+            }
+        }
+        self.drain_waiters.wake_all(&mut link.wakes);
+    }
+
+    pub(super) fn cancelled_by_broker(&mut self, link: &mut Link, cancel: &basic::Cancel) {
+        let tag = &cancel.consumer_tag;
+        if let Some(consumer) = self.by_tag.get(tag).and_then(|&index| self.consumers.get(index)) {
+            consumer.inbox.keep_cancelled(consumer.subscription.clone());
+        }
+        self.remove_consumer(link, tag, Some(Error::ConsumerCancelled { tag: tag.to_string() }));
+        if !cancel.no_wait {
+            link.reply(self.id, &basic::CancelOk { consumer_tag: tag.clone() });
+        }
+    }
+
+    /// Asks for no more deliveries: each consumer ends when the broker has agreed.
+    pub(crate) fn cancel_consumers(&mut self, link: &mut Link) {
+        let tags: Vec<_> = self.by_tag.keys().cloned().collect();
+        for tag in tags {
+            self.cancel_consumer(link, &tag);
+        }
+    }
+
+    /// Asks for no more deliveries to one consumer, unless that has been asked for.
+    pub(crate) fn cancel_consumer(&mut self, link: &mut Link, tag: &ShortString) {
+        // The broker does not know it.
+        if self.lost_for().is_some() || self.is_consumer_held(tag) {
+            return self.remove_consumer(link, tag, None);
+        }
+        if self.by_tag.contains_key(tag) && !self.is_being_cancelled(tag) {
+            let cancel = basic::Cancel { consumer_tag: tag.clone(), no_wait: false };
+            // Its tag came from the broker in a frame, so it fits into one.
+            let _ = self.request(link, cancel.into(), Expects::Cancel { tag: tag.clone() }, None);
+        }
+    }
+
+    /// A consumer's handle was dropped: cancels it and gives back what nobody will process.
+    pub(crate) fn drop_consumer(&mut self, link: &mut Link, tag: &ShortString) {
+        let Some(&index) = self.by_tag.get(tag) else { return };
+        let Some(consumer) = self.consumers.get_mut(index) else { return };
+        if std::mem::replace(&mut consumer.dropped, true) {
+            return;
+        }
+        let (unread, _) = consumer.inbox.drain(); // the cancel wakes the driver, which looks at the backlog
+        if self.is_live() {
+            for delivery in unread.iter().filter(|delivery| delivery.may_be_given_back()) {
+                self.nack(link, delivery.tag, true);
+            }
+        }
+        if !self.is_closing() {
+            self.cancel_consumer(link, tag);
+        }
+    }
+
+    /// Begins a consumer again; the call to wait for.
+    pub(crate) fn resume_consumer(&mut self, link: &mut Link, tag: &ShortString) -> Result<Option<CallId>> {
+        let index = self.by_tag.get(tag).filter(|_| !self.is_being_cancelled(tag));
+        let Some(consumer) = index.and_then(|&index| self.consumers.get(index)) else { return Ok(None) };
+        let (qos, consume) = (consumer.subscription.qos(), consumer.subscription.consume_now());
+        let limit = consumer.subscription.unsettled_limit().unwrap_or(u32::MAX);
+        self.loosest_limit = self.loosest_limit.max(limit);
+        self.request(link, qos.into(), Expects::reply_to::<basic::Qos>(), None)?;
+        let call = link.calls.begin();
+        self.request(link, consume.into(), Expects::Resume { tag: tag.clone() }, Some(call))?;
+        Ok(Some(call))
+    }
+
+    /// A consumer cannot begin again: its stream ends with the reason, unless its user wants it to wait for its queue.
+    pub(crate) fn fail_consumer(&mut self, link: &mut Link, tag: &ShortString, reason: Error) {
+        if let Some(consumer) = self.by_tag.get(tag).and_then(|&index| self.consumers.get(index)) {
+            consumer.inbox.keep_cancelled(consumer.subscription.clone());
+        }
+        self.remove_consumer(link, tag, Some(reason));
+    }
+
+    /// The consumers that were there and have not begun again: they are wanted on.
+    pub(crate) fn subscriptions(&self) -> Vec<Subscription> {
+        let wanted = self.consumers.iter().filter(|(_, consumer)| !consumer.dropped && !consumer.is_held);
+        wanted.map(|(_, consumer)| consumer.subscription.clone()).collect()
+    }
+
+    /// The broker has given a queue another name.
+    pub(crate) fn rename_queue(&mut self, old: &ShortString, new: &ShortString) {
+        for (_, consumer) in &mut self.consumers {
+            if consumer.subscription.consume.queue == *old {
+                consumer.subscription.consume.queue = new.clone();
+            }
+        }
+        if self.last_queue == *old {
+            self.last_queue = new.clone();
+        }
+    }
+
+    /// The queue that a consumer is of.
+    pub(crate) fn queue_of(&self, tag: &ShortString) -> Option<&ShortString> {
+        let consumer = self.consumers.get(*self.by_tag.get(tag)?)?;
+        Some(&consumer.subscription.consume.queue)
+    }
+
+    /// Whether a consumer of the channel is of this queue.
+    pub(crate) fn consumes(&self, queue: &ShortString) -> bool {
+        self.consumers.iter().any(|(_, consumer)| consumer.subscription.consume.queue == *queue)
+    }
+
+    pub(crate) fn is_consumer_held(&self, tag: &ShortString) -> bool {
+        self.by_tag
+            .get(tag)
+            .and_then(|&index| self.consumers.get(index))
+            .is_some_and(|consumer| consumer.is_held)
+    }
+}
