@@ -88,7 +88,7 @@ impl Consumer {
     /// The name of its queue; another than at first when the broker had named it, and has named it anew after the connection was
     /// lost. `None` when the consumer has ended.
     pub fn queue(&self) -> Option<String> {
-        let queue = self.channel.with_channel(|channel| channel.queue_of(&self.tag).cloned());
+        let queue = self.channel.with_channel(|channel| channel.consumers.queue_of(&self.tag).cloned());
         queue.ok().flatten().map(|queue| queue.to_string())
     }
 

@@ -13,7 +13,7 @@ mod restore;
 mod settling;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     sync::Arc,
     task::Waker,
     time::{Duration, Instant},
@@ -21,14 +21,11 @@ use std::{
 
 use amqp_codec::{Assembler, Error as CodecError, Method, ReplyCode, ShortString, method::basic};
 use bytes::Bytes;
-use slab::Slab;
 
 use crate::error::{Error, Result};
 use crate::proto::{
     calls::CallId,
-    consuming::{
-        acks::Acks, delivery::RawDelivery, holders::Holder, inbox::Inbox, subscription::Subscription,
-    },
+    consuming::{acks::Acks, consumers::Consumers},
     expects::Expects,
     ground::waiters::Waiters,
     publishing::confirms::Confirms,
@@ -86,24 +83,6 @@ enum Incoming {
     Return { payload: Bytes, exchange_at: usize, code: u16, text: String },
 }
 
-struct Consumer {
-    /// How it began, and begins again.
-    subscription: Subscription,
-    inbox: Arc<Inbox>,
-    /// Deliveries of the read under way.
-    batch: VecDeque<RawDelivery>,
-    /// The size of those.
-    batch_bytes: usize,
-    /// Under which its unsettled deliveries are counted; `None` when nothing is to be settled.
-    holder: Option<Holder>,
-    /// So many of those are no breach of its prefetch.
-    unsettled_limit: u32,
-    /// It waits until the broker lets go of what it keeps for a connection that was lost.
-    is_held: bool,
-    /// Its handle was dropped, or it has ended: what still arrives goes back to the queue.
-    dropped: bool,
-}
-
 pub(crate) struct Channel {
     id: u16,
     phase: Phase,
@@ -115,14 +94,9 @@ pub(crate) struct Channel {
     getting: Option<CallId>,
     /// Content over the limit was refused: all until the channel is closed is of no consequence.
     is_discarding: bool,
-    consumers: Slab<Consumer>,
-    by_tag: HashMap<ShortString, usize>,
-    /// The consumer of the last delivery, which is often that of the next.
-    recent: usize,
+    pub(crate) consumers: Consumers,
     /// Of the consumers there were since the channel was opened, that which may have most unsettled.
     loosest_limit: u32,
-    /// Consumers with a batch to be put into their inbox.
-    touched: Vec<usize>,
     pub(crate) acks: Acks,
     /// Delivery tags begin anew on each connection; here they go on, from this one.
     tags_before: u64,
@@ -174,11 +148,8 @@ impl Channel {
             withhold_over: None,
             getting: None,
             is_discarding: false,
-            consumers: Slab::new(),
-            by_tag: HashMap::new(),
-            recent: 0,
+            consumers: Consumers::default(),
             loosest_limit: 0,
-            touched: Vec::new(),
             acks: Acks::default(),
             tags_before: 0,
             ack_batch: MAX_ACK_BATCH,
@@ -256,31 +227,13 @@ impl Channel {
         self.status.ended.get().is_some()
     }
 
-    pub(crate) fn has_batches(&self) -> bool {
-        !self.touched.is_empty()
-    }
-
-    /// Hands the deliveries of one read to their consumers.
-    pub(crate) fn put_batches(&mut self, wakes: &mut Vec<Waker>) {
-        for index in self.touched.drain(..) {
-            if let Some(consumer) = self.consumers.get_mut(index) {
-                let bytes = std::mem::take(&mut consumer.batch_bytes);
-                wakes.extend(consumer.inbox.put(&mut consumer.batch, bytes));
-            }
-        }
-    }
-
     /// Gives back what a quiet channel does not need.
     pub(crate) fn release(&mut self, wakes: &mut Vec<Waker>) {
         self.acks.release();
-        self.touched.shrink_to(0);
         if let Some(confirms) = &mut self.confirms {
             confirms.release();
         }
-        for (_, consumer) in &mut self.consumers {
-            consumer.batch.shrink_to(0);
-            wakes.extend(consumer.inbox.release());
-        }
+        self.consumers.release(wakes);
     }
 
     fn broken(&self, source: CodecError) -> Error {

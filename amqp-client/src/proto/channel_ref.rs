@@ -270,7 +270,7 @@ impl ChannelRef<'_> {
             return Err(self.channel.refusal());
         }
         let calls = self.channel.reopen(self.link)?;
-        Ok((calls, self.channel.subscriptions()))
+        Ok((calls, self.channel.consumers.to_resume()))
     }
 
     /// Begins a consumer again; the call to wait for, `None` when its user has gone.

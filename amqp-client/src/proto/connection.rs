@@ -290,7 +290,7 @@ impl Engine {
         let Some(registry) = &mut self.link.registry else { return };
         for queue in self.link.consumers_gone.drain(..) {
             let mut channels = self.channels.iter().flatten();
-            if !channels.any(|(_, channel)| channel.consumes(&queue)) {
+            if !channels.any(|(_, channel)| channel.consumers.any_of(&queue)) {
                 registry.last_consumer_gone(&queue);
             }
         }

@@ -78,7 +78,7 @@ impl<'a> Holding<'a> {
     }
 
     pub(crate) fn keep_consumer(&mut self, key: ChannelKey, subscription: Subscription, error: Error) {
-        self.with_channel(key, |channel| channel.hold_consumer(subscription.tag()));
+        self.with_channel(key, |channel| channel.consumers.set_held(subscription.tag(), true));
         let error = error.about_queue(&subscription.consume.queue.to_string());
         self.items.push(Held { what: What::Consumer(key, subscription), error });
     }
@@ -144,7 +144,7 @@ impl<'a> Holding<'a> {
             What::Queue(queue) => self.queue(queue).await,
             What::Consumer(key, subscription) => {
                 let tag = subscription.tag();
-                if self.with_channel(*key, |channel| channel.is_consumer_held(tag)) != Some(true) {
+                if self.with_channel(*key, |channel| channel.consumers.is_held(tag)) != Some(true) {
                     return Ok(Attempt::Gone);
                 }
                 match self.look_at(&subscription.consume.queue).await? {
@@ -177,7 +177,7 @@ impl<'a> Holding<'a> {
                 Attempt::Refused(error) => self.fail(key, &tag, name, error),
                 // Its queue is there: it begins with its channel.
                 Attempt::NotYet => {
-                    self.with_channel(key, |channel| channel.release_consumer(&tag));
+                    self.with_channel(key, |channel| channel.consumers.set_held(&tag, false));
                 }
                 Attempt::Released | Attempt::Gone => {}
             }
@@ -222,7 +222,7 @@ impl<'a> Holding<'a> {
                 Ok(Attempt::Gone)
             }
             Err(error) if error.is_channel_error() => {
-                self.with_channel(key, |channel| channel.hold_consumer(tag));
+                self.with_channel(key, |channel| channel.consumers.set_held(tag, true));
                 Ok(Attempt::Refused(error))
             }
             Err(error) => Err(error),

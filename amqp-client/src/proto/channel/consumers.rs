@@ -4,12 +4,12 @@ use std::{collections::VecDeque, sync::Arc};
 
 use amqp_codec::{ShortString, method::basic};
 
-use super::{Channel, Consumer};
+use super::Channel;
 use crate::{
     error::{Error, Result},
     proto::{
         calls::CallId,
-        consuming::{inbox::Inbox, subscription::Subscription},
+        consuming::{consumers::Consumer, inbox::Inbox, subscription::Subscription},
         expects::Expects,
         link::Link,
     },
@@ -20,12 +20,11 @@ impl Channel {
         if subscription.consume.queue.is_empty() {
             subscription.consume.queue = self.last_queue.clone();
         }
-        let tag = subscription.consume.consumer_tag.clone();
         let limit = subscription.unsettled_limit().unwrap_or(u32::MAX);
         self.loosest_limit = self.loosest_limit.max(limit);
         // The first delivery is to be looked at.
         let unsettled_limit = if subscription.is_of_stream() { 0 } else { limit };
-        let consumer = Consumer {
+        self.consumers.add(Consumer {
             holder: (!subscription.consume.no_ack).then(|| self.acks.holders.add()),
             subscription,
             inbox,
@@ -34,30 +33,26 @@ impl Channel {
             unsettled_limit,
             is_held: false,
             dropped: false,
-        };
-        let index = self.consumers.insert(consumer);
-        self.by_tag.insert(tag, index);
+        });
     }
 
     pub(super) fn remove_consumer(&mut self, link: &mut Link, tag: &ShortString, reason: Option<Error>) {
-        let Some(index) = self.by_tag.remove(tag) else { return };
-        self.put_batches(&mut link.wakes);
-        if let Some(consumer) = self.consumers.try_remove(index) {
-            // One that was cancelled by the broker or cannot go on is not what its queue was deleted for.
-            if reason.is_none() {
-                link.consumer_gone(&consumer.subscription);
-            }
-            link.wakes.extend(consumer.inbox.end(reason));
-            if let Some(holder) = consumer.holder {
-                self.acks.holders.remove(holder);
-            }
+        self.consumers.put_batches(&mut link.wakes);
+        let Some(consumer) = self.consumers.remove(tag) else { return };
+        // One that was cancelled by the broker or cannot go on is not what its queue was deleted for.
+        if reason.is_none() {
+            link.consumer_gone(&consumer.subscription);
+        }
+        link.wakes.extend(consumer.inbox.end(reason));
+        if let Some(holder) = consumer.holder {
+            self.acks.holders.remove(holder);
         }
         self.drain_waiters.wake_all(&mut link.wakes);
     }
 
     pub(super) fn cancelled_by_broker(&mut self, link: &mut Link, cancel: &basic::Cancel) {
         let tag = &cancel.consumer_tag;
-        if let Some(consumer) = self.by_tag.get(tag).and_then(|&index| self.consumers.get(index)) {
+        if let Some(consumer) = self.consumers.get(tag) {
             consumer.inbox.keep_cancelled(consumer.subscription.clone());
         }
         self.remove_consumer(link, tag, Some(Error::ConsumerCancelled { tag: tag.to_string() }));
@@ -68,8 +63,7 @@ impl Channel {
 
     /// Asks for no more deliveries: each consumer ends when the broker has agreed.
     pub(crate) fn cancel_consumers(&mut self, link: &mut Link) {
-        let tags: Vec<_> = self.by_tag.keys().cloned().collect();
-        for tag in tags {
+        for tag in self.consumers.tags() {
             self.cancel_consumer(link, &tag);
         }
     }
@@ -77,10 +71,10 @@ impl Channel {
     /// Asks for no more deliveries to one consumer, unless that has been asked for.
     pub(crate) fn cancel_consumer(&mut self, link: &mut Link, tag: &ShortString) {
         // The broker does not know it.
-        if self.lost_for().is_some() || self.is_consumer_held(tag) {
+        if self.lost_for().is_some() || self.consumers.is_held(tag) {
             return self.remove_consumer(link, tag, None);
         }
-        if self.by_tag.contains_key(tag) && !self.is_being_cancelled(tag) {
+        if self.consumers.get(tag).is_some() && !self.is_being_cancelled(tag) {
             let cancel = basic::Cancel { consumer_tag: tag.clone(), no_wait: false };
             // Its tag came from the broker in a frame, so it fits into one.
             let _ = self.request(link, cancel.into(), Expects::Cancel { tag: tag.clone() }, None);
@@ -89,8 +83,7 @@ impl Channel {
 
     /// A consumer's handle was dropped: cancels it and gives back what nobody will process.
     pub(crate) fn drop_consumer(&mut self, link: &mut Link, tag: &ShortString) {
-        let Some(&index) = self.by_tag.get(tag) else { return };
-        let Some(consumer) = self.consumers.get_mut(index) else { return };
+        let Some(consumer) = self.consumers.get_mut(tag) else { return };
         if std::mem::replace(&mut consumer.dropped, true) {
             return;
         }
@@ -107,8 +100,8 @@ impl Channel {
 
     /// Begins a consumer again; the call to wait for.
     pub(crate) fn resume_consumer(&mut self, link: &mut Link, tag: &ShortString) -> Result<Option<CallId>> {
-        let index = self.by_tag.get(tag).filter(|_| !self.is_being_cancelled(tag));
-        let Some(consumer) = index.and_then(|&index| self.consumers.get(index)) else { return Ok(None) };
+        let wanted = self.consumers.get(tag).filter(|_| !self.is_being_cancelled(tag));
+        let Some(consumer) = wanted else { return Ok(None) };
         let (qos, consume) = (consumer.subscription.qos(), consumer.subscription.consume_now());
         let limit = consumer.subscription.unsettled_limit().unwrap_or(u32::MAX);
         self.loosest_limit = self.loosest_limit.max(limit);
@@ -120,45 +113,17 @@ impl Channel {
 
     /// A consumer cannot begin again: its stream ends with the reason, unless its user wants it to wait for its queue.
     pub(crate) fn fail_consumer(&mut self, link: &mut Link, tag: &ShortString, reason: Error) {
-        if let Some(consumer) = self.by_tag.get(tag).and_then(|&index| self.consumers.get(index)) {
+        if let Some(consumer) = self.consumers.get(tag) {
             consumer.inbox.keep_cancelled(consumer.subscription.clone());
         }
         self.remove_consumer(link, tag, Some(reason));
     }
 
-    /// The consumers that were there and have not begun again: they are wanted on.
-    pub(crate) fn subscriptions(&self) -> Vec<Subscription> {
-        let wanted = self.consumers.iter().filter(|(_, consumer)| !consumer.dropped && !consumer.is_held);
-        wanted.map(|(_, consumer)| consumer.subscription.clone()).collect()
-    }
-
     /// The broker has given a queue another name.
     pub(crate) fn rename_queue(&mut self, old: &ShortString, new: &ShortString) {
-        for (_, consumer) in &mut self.consumers {
-            if consumer.subscription.consume.queue == *old {
-                consumer.subscription.consume.queue = new.clone();
-            }
-        }
+        self.consumers.rename_queue(old, new);
         if self.last_queue == *old {
             self.last_queue = new.clone();
         }
-    }
-
-    /// The queue that a consumer is of.
-    pub(crate) fn queue_of(&self, tag: &ShortString) -> Option<&ShortString> {
-        let consumer = self.consumers.get(*self.by_tag.get(tag)?)?;
-        Some(&consumer.subscription.consume.queue)
-    }
-
-    /// Whether a consumer of the channel is of this queue.
-    pub(crate) fn consumes(&self, queue: &ShortString) -> bool {
-        self.consumers.iter().any(|(_, consumer)| consumer.subscription.consume.queue == *queue)
-    }
-
-    pub(crate) fn is_consumer_held(&self, tag: &ShortString) -> bool {
-        self.by_tag
-            .get(tag)
-            .and_then(|&index| self.consumers.get(index))
-            .is_some_and(|consumer| consumer.is_held)
     }
 }

@@ -6,7 +6,7 @@ use amqp_codec::{
 };
 use bytes::Bytes;
 
-use super::{Channel, Consumer, Incoming, Phase};
+use super::{Channel, Incoming, Phase};
 use crate::{
     error::{Error, Result},
     event::Event,
@@ -45,7 +45,7 @@ impl Channel {
             Ok(None) => return Ok(()),
             Err(error) => return Err(self.broken(error)),
         };
-        let Some((consumer, withhold_over)) = self.find_consumer(deliver.consumer_tag) else {
+        let Some((consumer, withhold_over)) = self.consumers.find(deliver.consumer_tag) else {
             return Err(self.broken(CodecError::UnexpectedFrame {
                 expected: "a delivery to a consumer of this channel",
                 got: "one with an unknown consumer tag",
@@ -117,19 +117,6 @@ impl Channel {
         self.complete(link, content)
     }
 
-    /// The consumer of this tag, and over which size it wants no bodies.
-    fn find_consumer(&mut self, tag: &[u8]) -> Option<(usize, Option<u64>)> {
-        let is_recent = |consumer: &&Consumer| consumer.subscription.tag().as_bytes() == tag;
-        let consumer = match self.consumers.get(self.recent).filter(is_recent) {
-            Some(recent) => recent,
-            None => {
-                self.recent = *self.by_tag.get(tag)?;
-                self.consumers.get(self.recent)?
-            }
-        };
-        Some((self.recent, consumer.subscription.withhold_over))
-    }
-
     #[expect(clippy::too_many_arguments, reason = "the parts of one delivery, on the hot path")]
     #[inline]
     fn receive(
@@ -145,7 +132,7 @@ impl Channel {
     ) {
         link.metrics.messages_received += 1;
         let tag = tag.saturating_add(self.tags_before);
-        let Some(receiver) = self.consumers.get_mut(consumer) else { return };
+        let Some(receiver) = self.consumers.slots.get_mut(consumer) else { return };
         let no_ack = receiver.subscription.consume.no_ack;
         if self.recovering > 0 && !no_ack {
             self.acks.delivered(tag, None, link.now);
@@ -161,7 +148,7 @@ impl Channel {
             return;
         }
         if receiver.batch.is_empty() {
-            self.touched.push(consumer);
+            self.consumers.touched.push(consumer);
         }
         receiver.batch_bytes += delivery.size();
         receiver.batch.push_back(delivery);
@@ -176,7 +163,7 @@ impl Channel {
     fn over_prefetch(&mut self, link: &mut Link, index: usize, unsettled: u32) {
         // Where a prefetch is for the whole channel, as the specification has it, each consumer sets that of all.
         let loosest = if link.has_consumer_qos { 0 } else { self.loosest_limit };
-        let Some(consumer) = self.consumers.get_mut(index) else { return };
+        let Some(consumer) = self.consumers.slots.get_mut(index) else { return };
         // A stream is sent in whole chunks (https://www.rabbitmq.com/docs/streams#consuming), which may hold thousands of messages.
         if consumer.batch.back().is_some_and(|delivery| delivery.stream_offset().is_some()) {
             consumer.unsettled_limit = u32::MAX;
@@ -193,8 +180,8 @@ impl Channel {
         let (tag, prefetch) = (consumer.subscription.tag().clone(), consumer.subscription.prefetch);
         let error = Error::PrefetchExceeded { channel: self.id, tag: tag.to_string(), prefetch, unsettled };
         consumer.dropped = true;
-        self.put_batches(&mut link.wakes);
-        if let Some(consumer) = self.consumers.get(index) {
+        self.consumers.put_batches(&mut link.wakes);
+        if let Some(consumer) = self.consumers.slots.get(index) {
             link.wakes.extend(consumer.inbox.end(Some(error)));
         }
         self.cancel_consumer(link, &tag);

@@ -16,14 +16,14 @@ impl Channel {
     /// Ends everything of this channel with `reason`: calls, publishes, consumers.
     pub(crate) fn end(&mut self, link: &mut Link, reason: &Error) {
         let reason = self.status.ended.get_or_init(|| reason.clone()).clone();
-        self.put_batches(&mut link.wakes);
+        self.consumers.put_batches(&mut link.wakes);
         // The broker may answer the close before the cancels that went before it: these have had their effect all the same.
         let cancelled = match reason {
             Error::ChannelEnded { .. } | Error::ConnectionEnded => self.being_cancelled(),
             _ => Vec::new(),
         };
         self.end_calls(link, &reason);
-        for (_, consumer) in &self.consumers {
+        for consumer in self.consumers.iter() {
             let is_cancelled = cancelled.contains(consumer.subscription.tag());
             link.wakes.extend(consumer.inbox.end((!is_cancelled).then(|| reason.clone())));
             link.consumer_gone(&consumer.subscription);
@@ -110,8 +110,8 @@ impl Channel {
 
     /// What was delivered and not acknowledged comes again; what needs no acknowledgement does not, and is kept.
     fn take_back_deliveries(&mut self, link: &mut Link) {
-        self.put_batches(&mut link.wakes);
-        for (_, consumer) in &self.consumers {
+        self.consumers.put_batches(&mut link.wakes);
+        for consumer in self.consumers.iter() {
             if !consumer.subscription.consume.no_ack {
                 consumer.inbox.drain();
             }

@@ -105,7 +105,7 @@ impl Engine {
         for slot in &mut self.channels {
             let Some((_, channel)) = slot else { continue };
             if channel.lose(&mut self.link, reason, loss) {
-                channel.release_consumers();
+                channel.consumers.hold_none();
             } else {
                 *slot = None;
             }

@@ -9,7 +9,7 @@ impl Engine {
     /// All consumers of a queue are not to begin with their channels.
     pub(crate) fn hold_consumers_of(&mut self, queue: &ShortString) {
         for (_, channel) in self.channels.iter_mut().flatten() {
-            channel.hold_consumers_of(queue);
+            channel.consumers.hold_of(queue);
         }
     }
 
@@ -18,7 +18,7 @@ impl Engine {
         let held = (0u16..).zip(&self.channels).filter_map(|(id, slot)| {
             let (epoch, channel) = slot.as_ref()?;
             let key = ChannelKey { id, epoch: *epoch };
-            Some(channel.held_consumers_of(queue).into_iter().map(move |tag| (key, tag)))
+            Some(channel.consumers.held_of(queue).into_iter().map(move |tag| (key, tag)))
         });
         held.flatten().collect()
     }

@@ -102,7 +102,7 @@ impl Engine {
             }
             FrameKind::Method => {
                 let after = channel.method(link, &chunk.slice(frame.payload_range()))?;
-                let has_batches = channel.has_batches();
+                let has_batches = channel.consumers.has_batches();
                 self.after_method(frame.channel, after);
                 if has_batches && after == After::Goes {
                     self.touch(frame.channel);
@@ -113,7 +113,7 @@ impl Engine {
             FrameKind::Body => channel.body(link, chunk.slice(frame.payload_range()))?,
             FrameKind::Heartbeat => {}
         }
-        if channel.has_batches() {
+        if channel.consumers.has_batches() {
             self.touch(frame.channel);
         }
         Ok(())
@@ -142,7 +142,7 @@ impl Engine {
     fn put_batches(&mut self) {
         for id in self.touched.drain(..) {
             if let Some(Some((_, channel))) = self.channels.get_mut(usize::from(id)) {
-                channel.put_batches(&mut self.link.wakes);
+                channel.consumers.put_batches(&mut self.link.wakes);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What is delivered, until it is settled.
 
 pub(crate) mod acks;
+pub(crate) mod consumers;
 pub(crate) mod delivery;
 pub(crate) mod holders;
 pub(crate) mod inbox;
