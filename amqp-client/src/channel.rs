@@ -1,6 +1,6 @@
 //! A channel: declarations, publishing, consuming, in the order of the calls.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Borrow, fmt, sync::Arc, time::Duration};
 
 use amqp_codec::{
     Arguments, Request,
@@ -12,29 +12,31 @@ use tokio::time::timeout;
 use crate::{
     consume_options::{ConsumeOptions, DEFAULT_PREFETCH},
     consumer::Consumer,
-    declare::{Declare, short},
+    declare::{Bind, Declare, Unbind, short},
     delivery::Delivery,
     error::{Error, Result},
     message::Message,
+    options::{delete::DeleteOptions, get::GetOptions, route::Route},
     proto::{
         calls::{CallId, Reply},
         channel_ref::ChannelRef,
         connection::Engine,
         consuming::subscription::{Place, Subscription},
         expects::Expects,
-        publishing::publish::{PublishMode, Route},
+        publishing::publish::PublishMode,
     },
     publisher::{Patience, Publisher, publish},
     runtime::{
         handles::{ChannelHandle, drain},
         shared::now,
     },
-    topology::{Binding, DeleteOptions},
+    topology::Binding,
 };
 
 /// A channel of a connection. All handles share it; cloning is cheap.
 ///
-/// Calls may be made by many tasks at once: they are pipelined, and each gets its own answer.
+/// Calls may be made by many tasks at once: they are pipelined, and each gets its own answer. Each
+/// operation has one method: see [the table of them](crate#operations).
 ///
 /// # Errors
 /// Every method fails with why the channel has ended, once it has. What the broker refuses ends the channel (and what it takes for
@@ -80,106 +82,53 @@ impl Channel {
         Channel { handle: self.handle.clone(), call_timeout: deadline }
     }
 
-    /// Creates an exchange or queue unless it exists as described.
+    /// Creates an exchange or queue unless it exists as described, or does what else its value
+    /// says: see [`Queue::passive`](crate::Queue::passive) and
+    /// [`Queue::no_wait`](crate::Queue::no_wait).
     ///
     /// # Errors
-    /// 406 when it exists otherwise, 403 for reserved names; [`Error::QueueTaken`] (405) when another connection holds the queue.
-    pub async fn declare<D: Declare>(&self, entity: &D) -> Result<D::Info> {
-        let declared = self.call(entity.request(false, false)?).await;
-        declared.map(D::info).map_err(|error| about(entity, error))
+    /// 406 when it exists otherwise, 403 for reserved names; [`Error::QueueTaken`] (405) when
+    /// another connection holds the queue; 404 for a passive one that does not exist.
+    pub async fn declare<D: Declare>(&self, entity: D) -> Result<D::Info> {
+        let request = entity.request()?;
+        if entity.is_no_wait() {
+            self.send_no_wait(request).await?;
+            return Ok(entity.info(None));
+        }
+        match self.call(request).await {
+            Ok(reply) => Ok(entity.info(Some(reply))),
+            Err(error) => Err(about(&entity, error)),
+        }
     }
 
-    /// As [`declare`](Self::declare), without waiting: a refusal ends the channel at some later time. A queue needs a name then.
-    ///
-    /// # Errors
-    /// Why the channel has ended.
-    pub async fn declare_no_wait<D: Declare>(&self, entity: &D) -> Result<()> {
-        let request = entity.request(false, true)?.into();
-        let sending = self.handle.send(|mut channel| channel.send_no_wait(request));
-        let late = Error::CallTimeout { method: D::Request::NAME, after: self.call_timeout };
-        timeout(self.call_timeout, sending).await.unwrap_or(Err(late))
-    }
-
-    /// Checks that an exchange or queue exists; creates nothing.
-    ///
-    /// # Errors
-    /// 404 when it does not.
-    pub async fn declare_passive<D: Declare>(&self, entity: &D) -> Result<D::Info> {
-        let declared = self.call(entity.request(true, false)?).await;
-        declared.map(D::info).map_err(|error| about(entity, error))
-    }
-
-    /// Binds a queue to an exchange.
+    /// Binds a queue, or an exchange (of RabbitMQ), to an exchange.
     ///
     /// # Errors
     /// 404 when either does not exist.
-    pub async fn bind(
-        &self,
-        queue: &(impl AsRef<str> + ?Sized),
-        exchange: &(impl AsRef<str> + ?Sized),
-        routing_key: &str,
-    ) -> Result<()> {
-        self.bind_queue(&Binding::new(queue, exchange).routing_key(routing_key)).await
+    pub async fn bind(&self, binding: impl Borrow<Binding>) -> Result<()> {
+        match binding.borrow().request()? {
+            Bind::Queue(bind) => self.call(bind).await.map(drop),
+            Bind::Exchange(bind) => self.call(bind).await.map(drop),
+        }
     }
 
-    /// Removes a binding; one that does not exist is no error.
+    /// Removes the binding that equals this one, arguments included; one that does not exist is no
+    /// error.
     ///
     /// # Errors
     /// Why the channel has ended.
-    pub async fn unbind(
-        &self,
-        queue: &(impl AsRef<str> + ?Sized),
-        exchange: &(impl AsRef<str> + ?Sized),
-        routing_key: &str,
-    ) -> Result<()> {
-        self.unbind_queue(&Binding::new(queue, exchange).routing_key(routing_key)).await
-    }
-
-    /// Binds a queue, with arguments: what a headers exchange compares.
-    ///
-    /// # Errors
-    /// 404 when queue or exchange does not exist.
-    pub async fn bind_queue(&self, binding: &Binding) -> Result<()> {
-        self.call(binding.bind_queue()?).await.map(drop)
-    }
-
-    /// Removes a queue's binding with these arguments; one that does not exist is no error.
-    ///
-    /// # Errors
-    /// Why the channel has ended.
-    pub async fn unbind_queue(&self, binding: &Binding) -> Result<()> {
-        self.call(binding.unbind_queue()?).await.map(drop)
-    }
-
-    /// RabbitMQ: binds an exchange, the binding's destination, to a source exchange.
-    ///
-    /// # Errors
-    /// 404 when either does not exist.
-    pub async fn bind_exchange(&self, binding: &Binding) -> Result<()> {
-        self.call(binding.bind_exchange()?).await.map(drop)
-    }
-
-    /// RabbitMQ: removes a binding of an exchange; one that does not exist is no error.
-    ///
-    /// # Errors
-    /// Why the channel has ended.
-    pub async fn unbind_exchange(&self, binding: &Binding) -> Result<()> {
-        self.call(binding.unbind_exchange()?).await.map(drop)
+    pub async fn unbind(&self, binding: impl Borrow<Binding>) -> Result<()> {
+        match binding.borrow().removal()? {
+            Unbind::Queue(unbind) => self.call(unbind).await.map(drop),
+            Unbind::Exchange(unbind) => self.call(unbind).await.map(drop),
+        }
     }
 
     /// Deletes a queue with its messages; one that does not exist is no error. Returns how many messages were dropped.
     ///
     /// # Errors
-    /// 405 when another connection holds it.
-    pub async fn delete_queue(&self, queue: &(impl AsRef<str> + ?Sized)) -> Result<u32> {
-        self.delete_queue_with(queue, DeleteOptions::new()).await
-    }
-
-    /// Deletes a queue on conditions.
-    ///
-    /// # Errors
     /// 406 when a condition does not hold, 405 when another connection holds it.
-    pub async fn delete_queue_with(
+    pub async fn delete_queue(
         &self,
         queue: &(impl AsRef<str> + ?Sized),
         options: DeleteOptions,
@@ -193,19 +142,12 @@ impl Channel {
         self.call(delete).await.map(|ok| ok.message_count)
     }
 
-    /// Deletes an exchange; one that does not exist is no error.
+    /// Deletes an exchange; one that does not exist is no error. [`DeleteOptions::if_empty`] means
+    /// nothing for an exchange.
     ///
     /// # Errors
-    /// 403 for the broker's own exchanges.
-    pub async fn delete_exchange(&self, exchange: &(impl AsRef<str> + ?Sized)) -> Result<()> {
-        self.delete_exchange_with(exchange, DeleteOptions::new()).await
-    }
-
-    /// Deletes an exchange on the condition that nothing is bound to it; whether it is empty means nothing for an exchange.
-    ///
-    /// # Errors
-    /// 406 when the condition does not hold, 403 for the broker's own exchanges.
-    pub async fn delete_exchange_with(
+    /// 406 when a condition does not hold, 403 for the broker's own exchanges.
+    pub async fn delete_exchange(
         &self,
         exchange: &(impl AsRef<str> + ?Sized),
         options: DeleteOptions,
@@ -248,14 +190,16 @@ impl Channel {
     ///
     /// # Cancel safety
     /// Dropped while pending, the message was not queued.
-    pub async fn publish(
-        &self,
-        exchange: &(impl AsRef<str> + ?Sized),
-        routing_key: &str,
-        message: &Message,
-    ) -> Result<()> {
-        let route = Route { exchange: exchange.as_ref(), routing_key, mandatory: false };
-        publish(&self.handle, route, message, PublishMode::Unconfirmed, Patience::default()).await.map(drop)
+    pub fn publish<'a>(
+        &'a self,
+        route: impl Into<Route<'a>>,
+        message: impl Borrow<Message>,
+    ) -> impl Future<Output = Result<()>> {
+        let route = route.into();
+        async move {
+            let (mode, patience) = (PublishMode::Unconfirmed, Patience::default());
+            publish(&self.handle, route, message.borrow(), mode, patience).await.map(drop)
+        }
     }
 
     /// Puts the channel in confirm mode and returns a handle to publish with. Publishers of one channel share its order and
@@ -302,26 +246,26 @@ impl Channel {
         Ok(Consumer::new(self.handle.clone(), tag, inbox, options.resubscribe, place))
     }
 
-    /// Takes one message from a queue, to be acked; `None` when it is empty.
+    /// Takes one message from a queue; `None` when it is empty.
     ///
     /// # Errors
     /// 404 when the queue does not exist.
     ///
     /// # Cancel safety
-    /// Dropped while pending, a message that still comes goes back to the queue.
-    pub async fn get(&self, queue: &(impl AsRef<str> + ?Sized)) -> Result<Option<Delivery>> {
-        self.get_message(queue.as_ref(), false).await
-    }
-
-    /// As [`get`](Self::get), and the broker takes the message as acknowledged when it sends it.
-    ///
-    /// # Errors
-    /// 404 when the queue does not exist.
-    ///
-    /// # Cancel safety
-    /// Dropped while pending, a message that still comes is lost.
-    pub async fn get_no_ack(&self, queue: &(impl AsRef<str> + ?Sized)) -> Result<Option<Delivery>> {
-        self.get_message(queue.as_ref(), true).await
+    /// Dropped while pending, a message that still comes goes back to the queue; with
+    /// [`GetOptions::no_ack`] it is lost.
+    pub async fn get(
+        &self,
+        queue: &(impl AsRef<str> + ?Sized),
+        options: GetOptions,
+    ) -> Result<Option<Delivery>> {
+        let no_ack = options.no_ack;
+        let get = basic::Get { queue: short("queue", queue.as_ref())?, no_ack, ..Default::default() };
+        let send = |mut channel: ChannelRef<'_>| channel.call(get.into(), Expects::Get { no_ack });
+        match self.request(basic::Get::NAME, send).await? {
+            Reply::Got(raw, remaining) => Ok(Some(Delivery::got(self.handle.clone(), *raw, remaining))),
+            Reply::Method(_) | Reply::Resumed => Ok(None),
+        }
     }
 
     /// Gives back all deliveries that are outstanding on the channel; they are delivered again, flagged. Acking one that had
@@ -426,17 +370,15 @@ impl Channel {
         self.handle.with_channel(|channel| channel.is_closing()).unwrap_or(true)
     }
 
-    async fn get_message(&self, queue: &str, no_ack: bool) -> Result<Option<Delivery>> {
-        let get = basic::Get { queue: short("queue", queue)?, no_ack, ..Default::default() };
-        let send = |mut channel: ChannelRef<'_>| channel.call(get.into(), Expects::Get { no_ack });
-        match self.request(basic::Get::NAME, send).await? {
-            Reply::Got(raw, remaining) => Ok(Some(Delivery::got(self.handle.clone(), *raw, remaining))),
-            Reply::Method(_) | Reply::Resumed => Ok(None),
-        }
-    }
-
     async fn call<R: Request>(&self, request: R) -> Result<R::Reply> {
         self.handle.call(request, self.call_timeout).await
+    }
+
+    /// Sends what is not answered, once the channel can be used.
+    async fn send_no_wait<R: Request>(&self, request: R) -> Result<()> {
+        let sending = self.handle.send(|mut channel| channel.send_no_wait(request.into()));
+        let late = Error::CallTimeout { method: R::NAME, after: self.call_timeout };
+        timeout(self.call_timeout, sending).await.unwrap_or(Err(late))
     }
 
     async fn transaction<R: Request>(&self, request: R) -> Result<()> {

@@ -86,7 +86,7 @@ impl ConnectOptions {
     /// Connects over a stream that is there already: an in-memory duplex to an embedded broker, a tunnel, a Unix socket.
     /// User, password, virtual host and parameters come from `uri`; its host is used in errors only, and the stream is used
     /// as it is: no TLS is laid over it. When it is lost there is no other: [`recovery`](Self::recovery) is of no use here;
-    /// see [`connect_by`](Self::connect_by).
+    /// see [`connect_with`](Self::connect_with).
     ///
     /// # Errors
     /// As [`connect`](Self::connect), but for name look-up, TCP and TLS.
@@ -114,7 +114,7 @@ impl ConnectOptions {
     ///
     /// # Cancel safety
     /// Dropping the future gives the connection up.
-    pub async fn connect_by<C, F, S>(&self, connector: C, uri: &Uri) -> Result<Connection>
+    pub async fn connect_with<C, F, S>(&self, connector: C, uri: &Uri) -> Result<Connection>
     where
         C: Fn() -> F + Send + Sync + 'static,
         F: Future<Output = io::Result<S>> + Send + 'static,

@@ -7,10 +7,10 @@ use amqp_codec::{
 
 use crate::{
     error::{Error, Result},
-    topology::{Binding, Exchange, Queue, QueueInfo},
+    topology::{Binding, Destination, Exchange, Queue, QueueInfo},
 };
 
-/// A value that can be declared on a channel: [`Exchange`] or [`Queue`].
+/// A value that can be declared on a channel: [`Exchange`] or [`Queue`], or a reference to one.
 pub trait Declare {
     /// What the broker tells of it.
     type Info;
@@ -19,7 +19,10 @@ pub trait Declare {
     type Request: Request;
 
     #[doc(hidden)]
-    fn request(&self, passive: bool, no_wait: bool) -> Result<Self::Request>;
+    fn request(&self) -> Result<Self::Request>;
+
+    #[doc(hidden)]
+    fn is_no_wait(&self) -> bool;
 
     /// Its name, when it is a queue.
     #[doc(hidden)]
@@ -27,95 +30,136 @@ pub trait Declare {
         None
     }
 
+    /// From the broker's answer, when there is to be one.
     #[doc(hidden)]
-    fn info(reply: <Self::Request as Request>::Reply) -> Self::Info;
+    fn info(&self, reply: Option<<Self::Request as Request>::Reply>) -> Self::Info;
+}
+
+impl<D: Declare> Declare for &D {
+    type Info = D::Info;
+    type Request = D::Request;
+
+    fn request(&self) -> Result<D::Request> {
+        D::request(self)
+    }
+
+    fn is_no_wait(&self) -> bool {
+        D::is_no_wait(self)
+    }
+
+    fn queue(&self) -> Option<&str> {
+        D::queue(self)
+    }
+
+    fn info(&self, reply: Option<<D::Request as Request>::Reply>) -> D::Info {
+        D::info(self, reply)
+    }
 }
 
 impl Declare for Exchange {
     type Info = ();
     type Request = exchange::Declare;
 
-    fn request(&self, passive: bool, no_wait: bool) -> Result<exchange::Declare> {
+    fn request(&self) -> Result<exchange::Declare> {
         Ok(exchange::Declare {
             exchange: short("exchange", &self.name)?,
             kind: short("exchange type", &self.kind)?,
-            passive,
+            passive: self.passive,
             durable: self.durable,
             auto_delete: self.auto_delete,
             internal: self.internal,
-            no_wait,
+            no_wait: self.no_wait,
             arguments: self.arguments.clone(),
             ..Default::default()
         })
     }
 
-    fn info(_: exchange::DeclareOk) {}
+    fn is_no_wait(&self) -> bool {
+        self.no_wait
+    }
+
+    fn info(&self, _: Option<exchange::DeclareOk>) {}
 }
 
 impl Declare for Queue {
     type Info = QueueInfo;
     type Request = queue::Declare;
 
-    fn request(&self, passive: bool, no_wait: bool) -> Result<queue::Declare> {
+    fn request(&self) -> Result<queue::Declare> {
         Ok(queue::Declare {
             queue: short("queue", &self.name)?,
-            passive,
+            passive: self.passive,
             durable: self.durable,
             exclusive: self.exclusive,
             auto_delete: self.auto_delete,
-            no_wait,
+            no_wait: self.no_wait,
             arguments: self.arguments.clone(),
             ..Default::default()
         })
+    }
+
+    fn is_no_wait(&self) -> bool {
+        self.no_wait
     }
 
     fn queue(&self) -> Option<&str> {
         Some(&self.name)
     }
 
-    fn info(ok: queue::DeclareOk) -> QueueInfo {
-        QueueInfo { name: ok.queue.to_string(), messages: ok.message_count, consumers: ok.consumer_count }
+    fn info(&self, reply: Option<queue::DeclareOk>) -> QueueInfo {
+        match reply {
+            Some(ok) => QueueInfo {
+                name: ok.queue.to_string(),
+                messages: ok.message_count,
+                consumers: ok.consumer_count,
+            },
+            None => QueueInfo { name: self.name.clone(), messages: 0, consumers: 0 },
+        }
     }
 }
 
+/// What makes a binding.
+pub(crate) enum Bind {
+    Queue(queue::Bind),
+    Exchange(exchange::Bind),
+}
+
+/// What removes a binding.
+pub(crate) enum Unbind {
+    Queue(queue::Unbind),
+    Exchange(exchange::Unbind),
+}
+
 impl Binding {
-    pub(crate) fn bind_queue(&self) -> Result<queue::Bind> {
-        Ok(queue::Bind {
-            queue: short("queue", &self.destination)?,
-            exchange: short("exchange", &self.source)?,
-            routing_key: short("routing_key", &self.routing_key)?,
-            arguments: self.arguments.clone(),
-            ..Default::default()
+    pub(crate) fn request(&self) -> Result<Bind> {
+        let source = short("exchange", &self.source)?;
+        let routing_key = short("routing_key", &self.routing_key)?;
+        let arguments = self.arguments.clone();
+        Ok(match &self.destination {
+            Destination::Queue(queue) => {
+                let queue = short("queue", queue)?;
+                let exchange = source;
+                Bind::Queue(queue::Bind { queue, exchange, routing_key, arguments, ..Default::default() })
+            }
+            Destination::Exchange(destination) => {
+                let destination = short("destination", destination)?;
+                let bind =
+                    exchange::Bind { destination, source, routing_key, arguments, ..Default::default() };
+                Bind::Exchange(bind)
+            }
         })
     }
 
-    pub(crate) fn unbind_queue(&self) -> Result<queue::Unbind> {
-        Ok(queue::Unbind {
-            queue: short("queue", &self.destination)?,
-            exchange: short("exchange", &self.source)?,
-            routing_key: short("routing_key", &self.routing_key)?,
-            arguments: self.arguments.clone(),
-            ..Default::default()
-        })
-    }
-
-    pub(crate) fn bind_exchange(&self) -> Result<exchange::Bind> {
-        Ok(exchange::Bind {
-            destination: short("destination", &self.destination)?,
-            source: short("source", &self.source)?,
-            routing_key: short("routing_key", &self.routing_key)?,
-            arguments: self.arguments.clone(),
-            ..Default::default()
-        })
-    }
-
-    pub(crate) fn unbind_exchange(&self) -> Result<exchange::Unbind> {
-        Ok(exchange::Unbind {
-            destination: short("destination", &self.destination)?,
-            source: short("source", &self.source)?,
-            routing_key: short("routing_key", &self.routing_key)?,
-            arguments: self.arguments.clone(),
-            ..Default::default()
+    pub(crate) fn removal(&self) -> Result<Unbind> {
+        Ok(match self.request()? {
+            Bind::Queue(queue::Bind { queue, exchange, routing_key, arguments, .. }) => {
+                Unbind::Queue(queue::Unbind { queue, exchange, routing_key, arguments, ..Default::default() })
+            }
+            Bind::Exchange(exchange::Bind { destination, source, routing_key, arguments, .. }) => {
+                let unbind =
+                    exchange::Unbind { destination, source, routing_key, arguments, ..Default::default() };
+                Unbind::Exchange(unbind)
+            }
         })
     }
 }

@@ -104,8 +104,8 @@ impl Delivery {
     /// The message, and what acks it: to hand the one on and keep the other.
     pub fn split(self) -> (Received, Acker) {
         let Delivery { raw, channel, .. } = self;
-        let acker = Acker { tag: raw.tag, no_ack: raw.no_ack, channel };
-        (Received { raw }, acker)
+        let (tag, no_ack, number) = (raw.tag, raw.no_ack, channel.key.id);
+        (Received { raw, channel: number }, Acker { tag, no_ack, channel })
     }
 
     /// Acknowledges it: processed. A run of acks leaves as one frame, at once when the connection is idle and within about a
@@ -140,6 +140,8 @@ impl Delivery {
 #[derive(Clone)]
 pub struct Received {
     raw: RawDelivery,
+    /// The number of the channel it came on, for errors.
+    channel: u16,
 }
 
 impl Received {
@@ -173,7 +175,7 @@ impl Received {
     /// # Errors
     /// [`Error::Protocol`] when the broker sent malformed ones.
     pub fn properties(&self) -> Result<Properties> {
-        self.raw.properties().decode().map_err(|source| Error::Protocol { channel: 0, source })
+        self.raw.properties().decode().map_err(|source| Error::Protocol { channel: self.channel, source })
     }
 
     /// Those of the properties that tell how to read the body, without a reference count touched.
@@ -182,7 +184,7 @@ impl Received {
     /// As [`Delivery::properties`].
     pub fn content_properties(&self) -> Result<ContentProperties<'_>> {
         let decoded = ContentProperties::decode(self.raw.property_bytes());
-        decoded.map_err(|source| Error::Protocol { channel: 0, source })
+        decoded.map_err(|source| Error::Protocol { channel: self.channel, source })
     }
 
     /// The exchange it was published to; empty for the default exchange.

@@ -2,7 +2,7 @@
 #![doc = include_str!("../README.md")]
 //! # Example
 //! ```
-//! use amqp_client::{Confirmation, ConsumeOptions, Exchange, Message, Queue};
+//! use amqp_client::{Binding, Confirmation, ConsumeOptions, Exchange, Message, Queue};
 //!
 //! # async fn run(uri: &str) -> amqp_client::Result<()> {
 //! let connection = amqp_client::connect(uri).await?; // "amqp://guest:guest@localhost:5672/"
@@ -12,10 +12,10 @@
 //! let jobs = Queue::new("jobs");
 //! channel.declare(&events).await?;
 //! channel.declare(&jobs).await?;
-//! channel.bind(&jobs, &events, "job.#").await?;
+//! channel.bind(Binding::new(&jobs, &events).routing_key("job.#")).await?;
 //!
 //! let publisher = channel.publisher().await?;
-//! let confirm = publisher.publish(&events, "job.run", Message::new("hi").persistent()).await?; // there was room
+//! let confirm = publisher.publish((&events, "job.run"), Message::new("hi").persistent()).await?; // there was room
 //! match confirm.await? { // and this became of it
 //!     Confirmation::Ack => {}
 //!     other => panic!("not taken: {other:?}"),
@@ -36,6 +36,23 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Operations
+//! Each has one method. What it acts on comes first, as a value that says all of it or as a name;
+//! variants are said by that value, as the arguments of the protocol's method, or by options that
+//! have defaults. Whatever takes a name takes an [`Exchange`], a [`Queue`] or a [`QueueInfo`] for
+//! it.
+//!
+//! | operation | its variants |
+//! |---|---|
+//! | [`declare(&queue)`](Channel::declare), or an exchange | [`passive`](Queue::passive), [`no_wait`](Queue::no_wait) and all others: [`Queue`], [`Exchange`] |
+//! | [`bind(binding)`](Channel::bind), [`unbind(binding)`](Channel::unbind) | of a queue or an exchange, routing key, arguments: [`Binding`] |
+//! | [`publish(route, message)`](Publisher::publish), [without confirms](Channel::publish) | [`mandatory`](Route::mandatory): [`Route`]; properties: [`Message`] |
+//! | [`consume(&queue, options)`](Channel::consume) | acknowledgement, prefetch, priority and others: [`ConsumeOptions`] |
+//! | [`get(&queue, options)`](Channel::get) | acknowledgement: [`GetOptions`] |
+//! | [`delete_queue(&queue, options)`](Channel::delete_queue), [`delete_exchange`](Channel::delete_exchange) | conditions: [`DeleteOptions`] |
+//! | [`ack()`](Delivery::ack), [`nack(requeue)`](Delivery::nack), [`reject(requeue)`](Delivery::reject) of a delivery | |
+//! | `recv()` of a [`Consumer`], a [`Drain`], [`Events`] | `None` at the end, as of tokio's channels |
 //!
 //! # How it is built
 //! One engine behind one mutex: a handle locks it, writes its frames straight into the outgoing buffer, and unlocks. One
@@ -102,6 +119,7 @@ mod event;
 mod login;
 mod message;
 mod metrics;
+mod options;
 mod proto;
 mod publisher;
 mod recovery;
@@ -130,6 +148,9 @@ pub use login::credentials::{
 pub use login::sasl::{Mechanism, SaslMechanism};
 pub use message::Message;
 pub use metrics::Metrics;
+pub use options::delete::DeleteOptions;
+pub use options::get::GetOptions;
+pub use options::route::Route;
 pub use publisher::{Confirm, Confirmation, Publisher, Returned, WhileBlocked};
 pub use runtime::backoff::Backoff;
-pub use topology::{Binding, DeleteOptions, Exchange, Overflow, Queue, QueueInfo};
+pub use topology::{Binding, Destination, Exchange, Overflow, Queue, QueueInfo};

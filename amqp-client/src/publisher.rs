@@ -18,13 +18,14 @@ use tokio::time::timeout;
 use crate::{
     error::{Error, Result},
     message::Message,
+    options::route::Route,
     proto::{
         channel::Channel,
         channel_ref::ChannelRef,
         connection::{ChannelKey, Engine, wait::WaitFor},
         publishing::{
             confirms::{Confirms, Settled},
-            publish::{PublishMode, Route},
+            publish::PublishMode,
             returns::RawReturn,
         },
     },
@@ -72,6 +73,8 @@ pub enum Confirmation {
 /// A message that came back.
 pub struct Returned {
     raw: RawReturn,
+    /// The number of the channel it came back on, for errors.
+    channel: u16,
 }
 
 impl Publisher {
@@ -113,32 +116,13 @@ impl Publisher {
     ///
     /// # Cancel safety
     /// Dropped while pending, the message was not queued.
-    pub async fn publish(
-        &self,
-        exchange: impl AsRef<str>,
-        routing_key: impl AsRef<str>,
+    pub fn publish<'a>(
+        &'a self,
+        route: impl Into<Route<'a>>,
         message: impl Borrow<Message>,
-    ) -> Result<Confirm> {
-        self.publish_route(exchange.as_ref(), routing_key.as_ref(), false, message.borrow()).await
-    }
-
-    /// As [`publish`](Self::publish); the message comes back as [`Confirmation::Returned`] when no queue takes it.
-    ///
-    /// There is no `immediate` beside it, for messages that must find a consumer waiting: RabbitMQ has refused that with 540
-    /// since 3.0, which ends the connection. A queue with a message TTL of 0 and dead lettering does what it did.
-    ///
-    /// # Errors
-    /// As [`publish`](Self::publish).
-    ///
-    /// # Cancel safety
-    /// Dropped while pending, the message was not queued.
-    pub async fn publish_mandatory(
-        &self,
-        exchange: impl AsRef<str>,
-        routing_key: impl AsRef<str>,
-        message: impl Borrow<Message>,
-    ) -> Result<Confirm> {
-        self.publish_route(exchange.as_ref(), routing_key.as_ref(), true, message.borrow()).await
+    ) -> impl Future<Output = Result<Confirm>> {
+        let route = route.into();
+        async move { self.publish_confirmed(route, message.borrow()).await }
     }
 
     /// Waits until the broker has answered every publish made on the channel so far; what became of each is for its [`Confirm`]
@@ -182,14 +166,7 @@ impl Publisher {
         self.channel.ended().await
     }
 
-    async fn publish_route(
-        &self,
-        exchange: &str,
-        routing_key: &str,
-        mandatory: bool,
-        message: &Message,
-    ) -> Result<Confirm> {
-        let route = Route { exchange, routing_key, mandatory };
+    async fn publish_confirmed(&self, route: Route<'_>, message: &Message) -> Result<Confirm> {
         let identified;
         let message = match self.mode {
             PublishMode::Republished
@@ -319,7 +296,10 @@ impl Future for Confirm {
         polled.map(|settled| match settled? {
             Settled::Ack => Ok(Confirmation::Ack),
             Settled::Nack => Ok(Confirmation::Nack),
-            Settled::Returned(raw) => Ok(Confirmation::Returned(Box::new(Returned { raw: *raw }))),
+            Settled::Returned(raw) => {
+                let returned = Returned { raw: *raw, channel: this.channel.key.id };
+                Ok(Confirmation::Returned(Box::new(returned)))
+            }
             Settled::Lost(reason) => Err(Error::PublishLost(Box::new(reason))),
         })
     }
@@ -391,7 +371,7 @@ impl Returned {
     /// [`Error::Protocol`] when the broker sent malformed ones.
     pub fn properties(&self) -> Result<Properties> {
         let decoded = self.raw.content.properties().decode();
-        decoded.map_err(|source| Error::Protocol { channel: 0, source })
+        decoded.map_err(|source| Error::Protocol { channel: self.channel, source })
     }
 }
 

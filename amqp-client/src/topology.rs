@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 
 /// An exchange: its name, type and options.
 ///
-/// Options' defaults: not durable, not auto-delete, not internal, no arguments. `Exchange::default()` is the default exchange.
+/// Options' defaults: not durable, not auto-delete, not internal, not passive, waiting for the
+/// answer, no arguments. `Exchange::default()` is the default exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
     pub(crate) name: String,
@@ -16,6 +17,8 @@ pub struct Exchange {
     pub(crate) durable: bool,
     pub(crate) auto_delete: bool,
     pub(crate) internal: bool,
+    pub(crate) passive: bool,
+    pub(crate) no_wait: bool,
     pub(crate) arguments: Table,
 }
 
@@ -28,6 +31,8 @@ impl Exchange {
             durable: false,
             auto_delete: false,
             internal: false,
+            passive: false,
+            no_wait: false,
             arguments: Table::new(),
         }
     }
@@ -67,6 +72,20 @@ impl Exchange {
     /// Whether only exchanges may publish to it.
     pub fn internal(mut self, internal: bool) -> Self {
         self.internal = internal;
+        self
+    }
+
+    /// Whether to declare it is to ask only whether there is one of this name: nothing is created,
+    /// and what else is said of it does not matter. One that does not exist is refused with 404.
+    pub fn passive(mut self, passive: bool) -> Self {
+        self.passive = passive;
+        self
+    }
+
+    /// Whether to declare it is not to wait for the broker's answer: a refusal ends the channel at
+    /// some later time.
+    pub fn no_wait(mut self, no_wait: bool) -> Self {
+        self.no_wait = no_wait;
         self
     }
 
@@ -113,13 +132,16 @@ impl AsRef<str> for Exchange {
 
 /// A queue: its name and options.
 ///
-/// Defaults: not durable, not exclusive, not auto-delete, no arguments.
+/// Defaults: not durable, not exclusive, not auto-delete, not passive, waiting for the answer, no
+/// arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
     pub(crate) name: String,
     pub(crate) durable: bool,
     pub(crate) exclusive: bool,
     pub(crate) auto_delete: bool,
+    pub(crate) passive: bool,
+    pub(crate) no_wait: bool,
     pub(crate) arguments: Table,
 }
 
@@ -131,6 +153,8 @@ impl Queue {
             durable: false,
             exclusive: false,
             auto_delete: false,
+            passive: false,
+            no_wait: false,
             arguments: Table::new(),
         }
     }
@@ -149,6 +173,30 @@ impl Queue {
     /// Tells whether it goes with its last consumer.
     pub fn auto_delete(mut self, auto_delete: bool) -> Self {
         self.auto_delete = auto_delete;
+        self
+    }
+
+    /// Whether to declare it is to ask only for the queue of this name: nothing is created, and
+    /// what else is said of it does not matter. One that does not exist is refused with 404.
+    ///
+    /// ```no_run
+    /// # async fn run(channel: amqp_client::Channel) -> amqp_client::Result<()> {
+    /// use amqp_client::Queue;
+    ///
+    /// let waiting = channel.declare(Queue::new("jobs").passive(true)).await?.messages;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn passive(mut self, passive: bool) -> Self {
+        self.passive = passive;
+        self
+    }
+
+    /// Whether to declare it is not to wait for the broker's answer: a refusal ends the channel at
+    /// some later time. It needs a name then, and the numbers in its [`QueueInfo`] are 0, for
+    /// nobody tells them.
+    pub fn no_wait(mut self, no_wait: bool) -> Self {
+        self.no_wait = no_wait;
         self
     }
 
@@ -270,22 +318,70 @@ fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// What ties a queue, or an exchange, to an exchange.
+/// What ties a queue, or an exchange, to an exchange: how messages come from the one to the other.
 ///
 /// Defaults: an empty routing key, no arguments.
+///
+/// ```
+/// use amqp_client::{Binding, Exchange, Queue};
+///
+/// let events = Exchange::topic("events");
+/// let jobs = Binding::new(&Queue::new("jobs"), &events).routing_key("job.#");
+/// let audit = Binding::new(&Exchange::fanout("audit"), &events).routing_key("#");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
-    pub(crate) destination: String,
+    pub(crate) destination: Destination,
     pub(crate) source: String,
     pub(crate) routing_key: String,
     pub(crate) arguments: Table,
 }
 
+/// What a [`Binding`] leads to. A name alone is a queue's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// The queue of this name; the channel's last declared one when it is empty.
+    Queue(String),
+    /// The exchange of this name (of RabbitMQ: <https://www.rabbitmq.com/docs/e2e>).
+    Exchange(String),
+}
+
+impl From<&Queue> for Destination {
+    fn from(queue: &Queue) -> Self {
+        Destination::Queue(queue.name.clone())
+    }
+}
+
+impl From<&QueueInfo> for Destination {
+    fn from(queue: &QueueInfo) -> Self {
+        Destination::Queue(queue.name.clone())
+    }
+}
+
+impl From<&Exchange> for Destination {
+    fn from(exchange: &Exchange) -> Self {
+        Destination::Exchange(exchange.name.clone())
+    }
+}
+
+impl From<&str> for Destination {
+    fn from(queue: &str) -> Self {
+        Destination::Queue(queue.to_owned())
+    }
+}
+
+impl From<&String> for Destination {
+    fn from(queue: &String) -> Self {
+        Destination::Queue(queue.clone())
+    }
+}
+
 impl Binding {
-    /// Of a queue, or of an exchange, to the exchange it gets messages from.
-    pub fn new(destination: impl AsRef<str>, source: impl AsRef<str>) -> Self {
+    /// Of a queue or an exchange, as its value or a queue's name says, to the exchange it gets
+    /// messages from.
+    pub fn new(destination: impl Into<Destination>, source: impl AsRef<str>) -> Self {
         Binding {
-            destination: destination.as_ref().to_owned(),
+            destination: destination.into(),
             source: source.as_ref().to_owned(),
             routing_key: String::new(),
             arguments: Table::new(),
@@ -311,32 +407,6 @@ impl Binding {
 impl AsRef<str> for Queue {
     fn as_ref(&self) -> &str {
         &self.name
-    }
-}
-
-/// On which conditions an exchange or queue is deleted. Default: on none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DeleteOptions {
-    pub(crate) if_unused: bool,
-    pub(crate) if_empty: bool,
-}
-
-impl DeleteOptions {
-    /// On no condition.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Only when a queue has no consumers, an exchange no bindings.
-    pub fn if_unused(mut self, condition: bool) -> Self {
-        self.if_unused = condition;
-        self
-    }
-
-    /// Only when a queue has no messages.
-    pub fn if_empty(mut self, condition: bool) -> Self {
-        self.if_empty = condition;
-        self
     }
 }
 

@@ -91,7 +91,7 @@ async fn allocations(work: impl Future<Output = ()>) -> f64 {
 
 async fn publish(channel: &Channel, message: &Message) {
     for _ in 0..COUNT {
-        channel.publish("", "jobs", message).await.unwrap();
+        channel.publish(("", "jobs"), message).await.unwrap();
     }
     // The answer comes after everything before it has been read.
     channel.qos(0).await.unwrap();
@@ -107,7 +107,7 @@ async fn publish_confirmed(channel: &Channel, message: &Message) {
         {
             oldest.await.unwrap();
         }
-        in_flight.push_back(publisher.publish("", "jobs", message).await.unwrap());
+        in_flight.push_back(publisher.publish(("", "jobs"), message).await.unwrap());
     }
     for confirm in in_flight {
         confirm.await.unwrap();

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use amqp_client::{Channel, ConnectOptions, Connection, ConsumeOptions, Consumer, Message, Publisher, Uri};
+use amqp_client::{
+    Channel, ConnectOptions, Connection, ConsumeOptions, Consumer, GetOptions, Message, Publisher, Route, Uri,
+};
 use amqp_codec::method::{basic, channel, confirm, connection};
 use tokio::{
     io::{AsyncWriteExt as _, DuplexStream, duplex},
@@ -72,7 +74,9 @@ async fn users(
 ) -> JoinSet<()> {
     let mut users = JoinSet::new();
     for _ in 0..3 {
-        if let Ok(confirm) = publisher.publish_mandatory("", "nowhere", Message::new("lost")).await {
+        if let Ok(confirm) =
+            publisher.publish(Route::new("", "nowhere").mandatory(true), Message::new("lost")).await
+        {
             users.spawn(async { drop(confirm.await) });
         }
     }
@@ -87,7 +91,7 @@ async fn users(
         }
     });
     let (getting, purging, closing) = (channel.clone(), channel.clone(), channel.clone());
-    users.spawn(async move { drop(getting.get("jobs").await) });
+    users.spawn(async move { drop(getting.get("jobs", GetOptions::new()).await) });
     users.spawn(async move { drop(purging.purge("jobs").await) });
     users.spawn(async move { drop(closing.closed().await) });
     let opening = connection.clone();

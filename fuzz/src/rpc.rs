@@ -1,4 +1,4 @@
-use amqp_client::{Channel, ConnectOptions, ConsumeOptions, Message, Queue, Uri};
+use amqp_client::{Binding, Channel, ConnectOptions, ConsumeOptions, Message, Queue, Uri};
 use messaging::{Exchange, Target, Transport, rpc};
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ struct Number {
 async fn reply(transport: &Transport, channel: &Channel, body: &[u8]) {
     channel.declare(&Exchange::topic("openstack")).await.expect("the exchange");
     channel.declare(&Queue::new(TOPIC)).await.expect("the queue");
-    channel.bind(TOPIC, "openstack", TOPIC).await.expect("the binding");
+    channel.bind(Binding::new(TOPIC, "openstack").routing_key(TOPIC)).await.expect("the binding");
     let mut requests = channel.consume(TOPIC, ConsumeOptions::new()).await.expect("a consumer");
     let client = rpc::Client::new(transport, Target::topic(TOPIC));
     let answering = async {
@@ -77,5 +77,5 @@ async fn reply(transport: &Transport, channel: &Channel, body: &[u8]) {
 
 async fn publish(channel: &Channel, queue: &str, body: Vec<u8>) {
     let message = Message::new(body).content_type("application/json");
-    channel.publish("", queue, &message).await.expect("the channel is open");
+    channel.publish(("", queue), &message).await.expect("the channel is open");
 }

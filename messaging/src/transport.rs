@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 #[cfg(feature = "memory")]
 use amqp_broker::Broker;
-use amqp_client::{ConnectOptions, Exchange, Queue, Recovery};
+use amqp_client::{ConnectOptions, DeleteOptions, Exchange, Queue, Recovery};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
@@ -555,7 +555,7 @@ impl Transport {
             return Ok(());
         }
         let channel = self.0.consuming.open_channel().await?;
-        let deleted = channel.delete_queue(queue).await;
+        let deleted = channel.delete_queue(queue, DeleteOptions::new()).await;
         deleted.map_err(Error::broker(format_args!("delete queue {queue:?}"))).map(drop)
     }
 }

@@ -11,6 +11,7 @@ use amqp_codec::{Method, ShortString, method::basic};
 use crate::{
     error::{Error, Result},
     message::Message,
+    options::route::Route,
     proto::{
         calls::{CallId, Reply},
         channel::Channel,
@@ -19,7 +20,7 @@ use crate::{
         link::Link,
         publishing::{
             confirms::Confirms,
-            publish::{self, PublishMode, Route},
+            publish::{self, PublishMode},
             republish::Kept,
         },
     },
@@ -149,7 +150,7 @@ impl ChannelRef<'_> {
             return Some(Ok(0));
         };
         let tag = confirms.published(message.body().len(), mode == PublishMode::Unconfirmed);
-        if route.mandatory && mode != PublishMode::Unconfirmed {
+        if route.mandatory {
             let (exchange, routing_key) = (route.exchange.as_bytes(), route.routing_key.as_bytes());
             confirms.mandatory(tag, exchange, routing_key, message.body().clone());
         }

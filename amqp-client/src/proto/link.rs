@@ -9,10 +9,7 @@ use crate::proto::{
     consuming::{inbox::Backlog, subscription::Subscription},
     ground::gathering::Gathering,
     ground::output::Output,
-    publishing::{
-        confirms::Confirms,
-        publish::{self, Route},
-    },
+    publishing::{confirms::Confirms, publish},
     registry::Registry,
 };
 use crate::{
@@ -20,6 +17,7 @@ use crate::{
     event::Event,
     message::Message,
     metrics::Metrics,
+    options::route::Route,
 };
 
 pub(crate) struct Link {

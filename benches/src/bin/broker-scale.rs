@@ -18,7 +18,8 @@ use std::{
 };
 
 use amqp_client::{
-    Channel, Confirm, Connection, ConsumeOptions, Exchange, Message, Publisher, Queue, connect,
+    Binding, Channel, Confirm, Connection, ConsumeOptions, DeleteOptions, Exchange, Message, Publisher,
+    Queue, connect,
 };
 use tokio::time::sleep;
 
@@ -104,7 +105,7 @@ async fn publish(
         {
             oldest.await?;
         }
-        in_flight.push_back(publisher.publish(exchange, &key(number), &message).await?);
+        in_flight.push_back(publisher.publish((exchange, &key(number)), &message).await?);
     }
     for confirm in in_flight {
         confirm.await?;
@@ -146,7 +147,7 @@ async fn hold(broker: &Broker, count: usize, size: usize) -> Result<(), Failure>
         sleep(PAUSE).await;
         broker.report(&format!("{how}, 5 s later"), count)?;
     }
-    channel.delete_queue(QUEUE).await?;
+    channel.delete_queue(QUEUE, DeleteOptions::new()).await?;
     Ok(())
 }
 
@@ -169,7 +170,7 @@ async fn connections(broker: &Broker, count: usize) -> Result<(), Failure> {
         for (number, (_, channel)) in clients.iter().enumerate() {
             // It publishes to the queue of the next connection.
             let key = format!("scale.connection.{}", (number + 1) % count);
-            channel.publish("", &key, &message).await?;
+            channel.publish(("", &key), &message).await?;
         }
         for consumer in &mut consumers {
             consumer.recv().await.ok_or("the consumer ended")??;
@@ -220,7 +221,7 @@ async fn fanout(broker: &Broker, queues: usize, count: usize, size: usize) -> Re
     let name = |number: usize| format!("scale.fanout.{number}");
     for number in 0..queues {
         channel.declare(&Queue::new(name(number)).exclusive(true)).await?;
-        channel.bind(&name(number), EXCHANGE, "").await?;
+        channel.bind(Binding::new(&name(number), EXCHANGE)).await?;
     }
     let began = Instant::now();
     publish(&publisher, EXCHANGE, |_| String::new(), (count, size)).await?;
@@ -231,6 +232,6 @@ async fn fanout(broker: &Broker, queues: usize, count: usize, size: usize) -> Re
         consume(&channel, &name(number), (count, size)).await?;
     }
     let rate = (count * queues) as f64 / began.elapsed().as_secs_f64();
-    channel.delete_exchange(EXCHANGE).await?;
+    channel.delete_exchange(EXCHANGE, DeleteOptions::new()).await?;
     broker.report(&format!("consumed from all queues, {rate:.0} a second"), count)
 }

@@ -97,7 +97,7 @@ async fn client_publish(url: &str, count: u64) -> Result<(), Failure> {
         }
         let body = serde_json::to_vec(&event(id))?;
         let message = Message::new(body).content_type("application/json").persistent();
-        in_flight.push_back(publisher.publish("", QUEUE, message).await?);
+        in_flight.push_back(publisher.publish(("", QUEUE), message).await?);
     }
     for confirm in in_flight {
         publisher_confirmed(confirm).await?;
@@ -114,7 +114,7 @@ async fn client_publish_each(url: &str, count: u64) -> Result<(), Failure> {
     let publish = async |id| {
         let body = serde_json::to_vec(&event(id))?;
         let message = Message::new(body).content_type("application/json").persistent();
-        publisher_confirmed(publisher.publish("", QUEUE, message).await?).await
+        publisher_confirmed(publisher.publish(("", QUEUE), message).await?).await
     };
     each(count, publish).await
 }

@@ -120,7 +120,7 @@ impl Job {
     async fn publish(&self, channel: &Channel) -> Result<(), Failure> {
         let message = self.message();
         for _ in 0..self.count {
-            channel.publish("", "bench", &message).await?;
+            channel.publish(("", "bench"), &message).await?;
         }
         // The answer comes after everything before it has been read.
         channel.declare(&Queue::new("bench")).await?;
@@ -137,7 +137,7 @@ impl Job {
             {
                 oldest.await?;
             }
-            in_flight.push_back(publisher.publish("", "bench", &message).await?);
+            in_flight.push_back(publisher.publish(("", "bench"), &message).await?);
         }
         for confirm in in_flight {
             confirm.await?;

@@ -61,7 +61,7 @@ impl Brokers {
             Brokers::Here(Here { stream, uri, name }) => {
                 let stream = stream.clone();
                 let connector = move || std::future::ready(Ok(stream()));
-                let connected = options.connect_by(connector, uri).await;
+                let connected = options.connect_with(connector, uri).await;
                 connected.map_err(|source| SetupError::Connect { host: name.clone(), source })
             }
         }

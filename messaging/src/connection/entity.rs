@@ -34,7 +34,8 @@ impl Entities {
             declare_queue(channel, queue).await?;
         }
         for Binding { queue, exchange, routing_key } in &self.bindings {
-            let bound = channel.bind(queue, exchange, routing_key).await;
+            let binding = amqp_client::Binding::new(queue, exchange).routing_key(routing_key);
+            let bound = channel.bind(binding).await;
             bound
                 .map_err(SetupError::broker(format_args!("bind queue {queue:?} to exchange {exchange:?}")))?;
         }
@@ -59,7 +60,7 @@ async fn declare<D: Declare>(
     if let amqp_client::Error::QueueTaken { queue, .. } = &refusal {
         return Err(SetupError::QueueTaken { queue: queue.clone(), source: refusal });
     }
-    match Conflict::find(channel, what, entity, &refusal).await {
+    match Conflict::find(channel, what, &refusal).await {
         Some(conflict) => Err(SetupError::Conflict(Box::new(conflict))),
         None => Err(SetupError::broker(format_args!("declare {} {:?}", what.0, what.1))(refusal)),
     }

@@ -211,7 +211,7 @@ impl Subscription {
     /// Tells whether there is no such queue. RabbitMQ says the same of one whose node is down, in other words.
     pub(crate) async fn has_gone(&self) -> Result<bool, Error> {
         let channel = self.link.open_channel().await?;
-        let Err(error) = channel.declare_passive(&self.queue).await else { return Ok(false) };
+        let Err(error) = channel.declare(self.queue.clone().passive(true)).await else { return Ok(false) };
         let missing = error.close().filter(|close| close.code == ReplyCode::NOT_FOUND);
         if missing.is_some_and(|close| !close.text.contains("home node")) {
             return Ok(true);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use amqp_client::{Channel, Close, Declare};
+use amqp_client::{Channel, Close, Exchange, Queue};
 use amqp_codec::ReplyCode;
 
 /// An exchange or queue exists with other options than it was to be declared with; the broker changes nothing then.
@@ -26,16 +26,19 @@ pub struct Conflict {
 impl Conflict {
     /// Why a declaration was refused, when it was because the entity exists otherwise. A broker whose words do not say so is asked
     /// whether there is one, on a channel of its own.
-    pub(crate) async fn find<D: Declare>(
+    pub(crate) async fn find(
         channel: &Channel,
         (kind, name): (&'static str, &str),
-        entity: &D,
         refusal: &amqp_client::Error,
     ) -> Option<Self> {
         let close = refusal.close().filter(|close| close.code == ReplyCode::PRECONDITION_FAILED)?;
         let conflict = Conflict::from_close(kind, name, close);
         if conflict.argument.is_empty() {
-            let asked = channel.open_another().await.ok()?.declare_passive(entity).await;
+            let channel = channel.open_another().await.ok()?;
+            let asked = match kind {
+                "queue" => channel.declare(Queue::new(name).passive(true)).await.map(drop),
+                _ => channel.declare(Exchange::direct(name).passive(true)).await,
+            };
             asked.ok()?;
         }
         Some(conflict)

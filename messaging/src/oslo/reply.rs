@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use amqp_client::{ConsumeOptions, Delivery, Queue, Report};
+use amqp_client::{ConsumeOptions, DeleteOptions, Delivery, Queue, Report};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, oneshot},
@@ -117,7 +117,7 @@ impl ReplyQueue {
         // It expires by itself when this fails.
         if self.0.link.is_connected()
             && let Ok(channel) = self.0.link.open_channel().await
-            && let Err(error) = channel.delete_queue(self.name()).await
+            && let Err(error) = channel.delete_queue(self.name(), DeleteOptions::new()).await
         {
             tracing::debug!(queue = self.name(), error = %Report(&error), "the reply queue was not deleted");
         }

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use amqp_client::{Confirm, Confirmation, Message};
+use amqp_client::{Confirm, Confirmation, Message, Route};
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout_at};
 
@@ -293,12 +293,8 @@ impl Publishing {
         message: &Message,
         mandatory: bool,
     ) -> amqp_client::Result<Confirm> {
-        let exchange = self.lane.exchange.as_str();
-        if mandatory {
-            lane.publisher.publish_mandatory(exchange, routing_key, message).await
-        } else {
-            lane.publisher.publish(exchange, routing_key, message).await
-        }
+        let route = Route::new(self.lane.exchange.as_str(), routing_key).mandatory(mandatory);
+        lane.publisher.publish(route, message).await
     }
 
     fn is_worth_a_retry(&self, fault: &Fault) -> bool {

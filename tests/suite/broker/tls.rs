@@ -38,7 +38,7 @@ async fn messages_pass_through_the_brokers_own_tls() {
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
     let publisher = channel.publisher().await.unwrap();
     let body = vec![7; 1_000_000];
-    publisher.publish("", &queue, Message::new(body.clone())).await.unwrap().await.unwrap();
+    publisher.publish(("", &queue), Message::new(body.clone())).await.unwrap().await.unwrap();
     let mut consumer = channel.consume(&queue, Default::default()).await.unwrap();
     let delivery = within(consumer.recv()).await.unwrap().unwrap();
     assert!(delivery.body() == &body[..]);
@@ -111,7 +111,7 @@ async fn the_end_of_a_client_is_seen_while_nothing_is_read_of_it() {
     let channel = connection.open_channel().await.unwrap();
     let publisher = channel.publisher().await.unwrap();
     broker.faults().block("a test wants it so");
-    let confirm = publisher.publish("", "nowhere", Message::new("")).await.unwrap();
+    let confirm = publisher.publish(("", "nowhere"), Message::new("")).await.unwrap();
     let state = || broker.connections().first().map(|connection| connection.state);
     let becomes = async |expected: Option<ConnectionState>| {
         while state() != expected {

@@ -22,19 +22,19 @@ async fn a_memory_alarm_holds_publishers_and_nobody_else() {
 
     node.ctl(&["set_vm_memory_high_watermark", "0.0000001"]).await.unwrap();
     // The alarm holds a connection back from its next publish on.
-    let held = publisher.publish("", &queue, Message::new("held")).await.unwrap();
+    let held = publisher.publish(("", &queue), Message::new("held")).await.unwrap();
     let Some(Event::Blocked(reason)) = within(events.recv()).await else { panic!("not blocked") };
     assert_eq!(reason, "low on memory");
     assert!(matches!(connection.state(), State::Blocked(_)));
     let impatient = publisher.clone().while_blocked(WhileBlocked::Fail);
-    let error = impatient.publish("", &queue, Message::new("x")).await.unwrap_err();
+    let error = impatient.publish(("", &queue), Message::new("x")).await.unwrap_err();
     assert!(matches!(error, Error::Blocked { .. }), "{error}");
     // A connection that does not publish is not held back.
     watcher.open_channel().await.unwrap().declare(&Queue::new("").exclusive(true)).await.unwrap();
 
     let waiting = tokio::spawn({
         let (publisher, queue) = (publisher.clone(), queue.clone());
-        async move { publisher.publish("", &queue, Message::new("waited")).await.unwrap().await }
+        async move { publisher.publish(("", &queue), Message::new("waited")).await.unwrap().await }
     });
     node.ctl(&["set_vm_memory_high_watermark", "0.4"]).await.unwrap();
     assert!(matches!(within(events.recv()).await, Some(Event::Unblocked)));

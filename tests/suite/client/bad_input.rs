@@ -116,7 +116,7 @@ async fn a_cut_connection_ends_every_waiter_with_the_reason() {
 
     let publisher = other.publisher().await.unwrap();
     proxy.cut_after(0, Direction::ToBroker);
-    let confirm = publisher.publish("", &queue, Message::new("x")).await.unwrap();
+    let confirm = publisher.publish(("", &queue), Message::new("x")).await.unwrap();
     assert!(within(confirm).await.unwrap_err().is_connection_error());
     assert!(within(consumer.recv()).await.unwrap().unwrap_err().is_connection_error());
     assert!(within(connection.closed()).await.is_connection_error());

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use amqp_client::{ConnectOptions, Error, Event, Message, Queue, ReplyCode, State};
+use amqp_client::{
+    ConnectOptions, DeleteOptions, Error, Event, GetOptions, Message, Queue, ReplyCode, Route, State,
+};
 
 use super::{
     fixture::{Broker, within},
@@ -32,8 +34,8 @@ async fn calls_of_many_tasks_on_one_channel_get_their_own_answers(broker: Broker
             tokio::spawn(async move {
                 let info = channel.declare(&Queue::new(&name).exclusive(true)).await.unwrap();
                 assert_eq!(info.name, name);
-                assert!(channel.get(&name).await.unwrap().is_none());
-                assert_eq!(channel.delete_queue(&name).await.unwrap(), 0);
+                assert!(channel.get(&name, GetOptions::new()).await.unwrap().is_none());
+                assert_eq!(channel.delete_queue(&name, DeleteOptions::new()).await.unwrap(), 0);
             })
         })
         .collect();
@@ -46,7 +48,7 @@ async fn a_closed_channel_tells_why_and_others_go_on(broker: Broker) {
     let connection = broker.connect().await;
     let (one, two) = (connection.open_channel().await.unwrap(), connection.open_channel().await.unwrap());
     let missing = Queue::new(broker.name("missing"));
-    let error = one.declare_passive(&missing).await.unwrap_err();
+    let error = one.declare(missing.clone().passive(true)).await.unwrap_err();
     let close = error.close().unwrap();
     assert_eq!(close.code, ReplyCode::NOT_FOUND);
     assert_eq!(close.text, format!("NOT_FOUND - no queue '{}' in vhost '/'", missing.name()));
@@ -67,7 +69,9 @@ async fn channel_numbers_are_used_again(broker: Broker) {
             ids.push(channel.id());
             // The channel is closed by the broker, by this side, or by dropping.
             match turn {
-                0 => drop(channel.declare_passive(&Queue::new(broker.name("missing"))).await.unwrap_err()),
+                0 => {
+                    drop(channel.declare(Queue::new(broker.name("missing")).passive(true)).await.unwrap_err())
+                }
                 1 => channel.close().await.unwrap(),
                 _ => {
                     drop(channel);
@@ -100,7 +104,7 @@ async fn closing_a_connection_ends_everything_on_it(broker: Broker) {
     connection.close().await.unwrap();
     let error = within(waiting).await.unwrap().unwrap().unwrap_err();
     assert!(matches!(error, Error::ConnectionEnded), "{error:?}");
-    assert!(matches!(channel.get(&queue).await.unwrap_err(), Error::ConnectionEnded));
+    assert!(matches!(channel.get(&queue, GetOptions::new()).await.unwrap_err(), Error::ConnectionEnded));
     assert!(matches!(connection.open_channel().await.unwrap_err(), Error::ConnectionEnded));
     assert!(!connection.is_open());
     connection.close().await.unwrap();
@@ -116,7 +120,8 @@ async fn the_last_handle_dropped_closes_the_connection(broker: Broker) {
     // new channel.
     within(async {
         loop {
-            let error = watcher.open_channel().await.unwrap().declare_passive(&queue).await.unwrap_err();
+            let error =
+                watcher.open_channel().await.unwrap().declare(queue.clone().passive(true)).await.unwrap_err();
             match error.reply_code() {
                 Some(ReplyCode::NOT_FOUND) => break,
                 code => assert_eq!(code, Some(ReplyCode::RESOURCE_LOCKED)),
@@ -142,11 +147,11 @@ async fn dropped_calls_leave_the_channel_in_step(broker: Broker) {
 async fn a_dropped_get_gives_its_message_back(broker: Broker) {
     let channel = broker.channel().await;
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
-    channel.publish("", &queue.name, &Message::new("precious")).await.unwrap();
-    drop_after_first_poll(channel.get(&queue)).await;
+    channel.publish(("", &queue.name), Message::new("precious")).await.unwrap();
+    drop_after_first_poll(channel.get(&queue, GetOptions::new())).await;
     let delivery = within(async {
         loop {
-            if let Some(delivery) = channel.get(&queue).await.unwrap() {
+            if let Some(delivery) = channel.get(&queue, GetOptions::new()).await.unwrap() {
                 break delivery;
             }
         }
@@ -166,7 +171,7 @@ async fn a_drained_channel_has_everything_acked_and_confirmed(broker: Broker) {
     let channel = connection.open_channel().await.unwrap();
     let publisher = channel.publisher().await.unwrap();
     for _ in 0..100 {
-        drop(publisher.publish("", &queue, Message::new("x")).await.unwrap());
+        drop(publisher.publish(("", &queue), Message::new("x")).await.unwrap());
     }
     let mut consumer = channel.consume(&queue, Default::default()).await.unwrap();
     let worker = tokio::spawn(async move {
@@ -182,15 +187,15 @@ async fn a_drained_channel_has_everything_acked_and_confirmed(broker: Broker) {
     assert!(matches!(channel.closed().await, Error::ConnectionEnded));
     // The broker has received all of them; those that were acknowledged are gone, the others are
     // ready.
-    assert_eq!(probe.declare_passive(&queue).await.unwrap().messages, 100 - done);
-    probe.delete_queue(&queue).await.unwrap();
+    assert_eq!(probe.declare(queue.clone().passive(true)).await.unwrap().messages, 100 - done);
+    probe.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
 }
 
 async fn a_drain_that_is_not_done_in_time_says_what_is_left_and_closes(broker: Broker) {
     let connection = broker.connect().await;
     let channel = connection.open_channel().await.unwrap();
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
-    channel.publish("", &queue.name, &Message::new("x")).await.unwrap();
+    channel.publish(("", &queue.name), Message::new("x")).await.unwrap();
     let mut consumer = channel.consume(&queue, Default::default()).await.unwrap();
     let held = within(consumer.recv()).await.unwrap().unwrap();
     assert!(channel.oldest_unacked().is_some());
@@ -199,7 +204,8 @@ async fn a_drain_that_is_not_done_in_time_says_what_is_left_and_closes(broker: B
     assert!(!channel.is_open() && connection.is_open());
     assert!(consumer.recv().await.is_none(), "it was cancelled");
     held.ack().await.unwrap_err();
-    let again = connection.open_channel().await.unwrap().get(&queue).await.unwrap().unwrap();
+    let again =
+        connection.open_channel().await.unwrap().get(&queue, GetOptions::new()).await.unwrap().unwrap();
     assert!(again.redelivered());
     let (message, acker) = again.split();
     assert_eq!((message.body().as_ref(), message.redelivered()), (&b"x"[..], true));
@@ -227,9 +233,14 @@ async fn metrics_count_what_was_done(broker: Broker) {
     let before = connection.metrics();
     let nowhere = broker.name("nowhere");
     for key in [&queue.name, &queue.name, &nowhere] {
-        publisher.publish_mandatory("", key, Message::new("0123456789")).await.unwrap().await.unwrap();
+        publisher
+            .publish(Route::new("", key).mandatory(true), Message::new("0123456789"))
+            .await
+            .unwrap()
+            .await
+            .unwrap();
     }
-    let delivery = channel.get(&queue).await.unwrap().unwrap();
+    let delivery = channel.get(&queue, GetOptions::new()).await.unwrap().unwrap();
     let metrics = connection.metrics();
     assert_eq!(metrics.messages_published - before.messages_published, 3);
     assert_eq!((metrics.messages_received, metrics.messages_returned), (1, 1));

@@ -1,7 +1,8 @@
 //! Consuming, getting, acknowledging.
 
 use amqp_client::{
-    Channel, ConnectOptions, Connection, ConsumeOptions, Consumer, Error, Message, Queue, ReplyCode, Table,
+    Channel, ConnectOptions, Connection, ConsumeOptions, Consumer, DeleteOptions, Error, GetOptions, Message,
+    Queue, ReplyCode, Table,
 };
 use futures_util::StreamExt as _;
 
@@ -44,13 +45,13 @@ async fn headers_larger_than_the_frames_of_this_connection_are_read(broker: Brok
         let mut headers = Table::new();
         headers.insert("large", "x".repeat(size)).unwrap();
         let message = Message::new(vec![7; 20_000]).headers(headers);
-        publishing.publish("", &queue, &message).await.unwrap();
+        publishing.publish(("", &queue), &message).await.unwrap();
         let delivery = within(consumer.recv()).await.unwrap().unwrap();
         assert_eq!(delivery.properties().unwrap().headers, message.properties().headers);
         assert_eq!(delivery.body(), message.body());
         delivery.ack().await.unwrap();
     }
-    publishing.delete_queue(&queue).await.unwrap();
+    publishing.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
 }
 
 async fn a_large_body_that_is_not_wanted_is_settled_without_it(broker: Broker) {
@@ -58,7 +59,7 @@ async fn a_large_body_that_is_not_wanted_is_settled_without_it(broker: Broker) {
     let channel = connection.open_channel().await.unwrap();
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
     for size in [10, 3_000_000, 1000, 1001] {
-        channel.publish("", &queue.name, &Message::new(vec![7; size])).await.unwrap();
+        channel.publish(("", &queue.name), Message::new(vec![7; size])).await.unwrap();
     }
     let options = ConsumeOptions::new().prefetch(1).withhold_bodies_over(1000);
     let mut consumer = channel.consume(&queue, options).await.unwrap();
@@ -77,7 +78,7 @@ async fn filled_queue(channel: &Channel, count: usize) -> String {
     let publisher = channel.publisher().await.unwrap();
     let mut last = None;
     for number in 0..count {
-        last = Some(publisher.publish("", &queue, Message::new(number.to_string())).await.unwrap());
+        last = Some(publisher.publish(("", &queue), Message::new(number.to_string())).await.unwrap());
     }
     if let Some(last) = last {
         within(last).await.unwrap();
@@ -99,23 +100,23 @@ async fn bodies(consumer: &mut Consumer, count: usize) -> Vec<String> {
 /// far.
 async fn depth(connection: &Connection, queue: &str) -> u32 {
     let channel = connection.open_channel().await.unwrap();
-    channel.declare_passive(&Queue::new(queue).exclusive(true)).await.unwrap().messages
+    channel.declare(Queue::new(queue).exclusive(true).passive(true)).await.unwrap().messages
 }
 
 async fn get_tells_what_is_left_and_none_when_nothing_is(broker: Broker) {
     let channel = broker.channel().await;
     let queue = filled_queue(&channel, 2).await;
-    let first = channel.get(&queue).await.unwrap().unwrap();
+    let first = channel.get(&queue, GetOptions::new()).await.unwrap().unwrap();
     assert_eq!((first.body().as_ref(), first.remaining()), (&b"0"[..], Some(1)));
-    let second = channel.get(&queue).await.unwrap().unwrap();
+    let second = channel.get(&queue, GetOptions::new()).await.unwrap().unwrap();
     assert_eq!((second.body().as_ref(), second.remaining()), (&b"1"[..], Some(0)));
-    assert!(channel.get(&queue).await.unwrap().is_none());
+    assert!(channel.get(&queue, GetOptions::new()).await.unwrap().is_none());
     first.nack(true).await.unwrap();
     second.ack().await.unwrap();
-    let again = channel.get(&queue).await.unwrap().unwrap();
+    let again = channel.get(&queue, GetOptions::new()).await.unwrap().unwrap();
     assert_eq!((again.body().as_ref(), again.redelivered()), (&b"0"[..], true));
     again.ack().await.unwrap();
-    assert!(channel.get(&queue).await.unwrap().is_none());
+    assert!(channel.get(&queue, GetOptions::new()).await.unwrap().is_none());
 }
 
 async fn a_rejected_message_is_dropped_or_redelivered(broker: Broker) {
@@ -177,7 +178,7 @@ async fn two_consumers_share_a_queue(broker: Broker) {
     let mut two = channel.consume(&queue, options()).await.unwrap();
     assert_ne!(one.tag(), two.tag());
     for body in ["a", "b"] {
-        channel.publish("", &queue, &Message::new(body)).await.unwrap();
+        channel.publish(("", &queue), Message::new(body)).await.unwrap();
     }
     let mut both = bodies(&mut one, 1).await;
     both.extend(bodies(&mut two, 1).await);
@@ -247,7 +248,7 @@ async fn closing_a_channel_gives_back_what_was_not_acked(broker: Broker) {
     let error = kept.ack().await.unwrap_err();
     assert!(matches!(error, Error::ChannelEnded { .. }), "{error:?}");
     assert!(matches!(within(worker.closed()).await, Error::ChannelEnded { .. }));
-    let again = channel.get(&queue).await.unwrap().unwrap();
+    let again = channel.get(&queue, GetOptions::new()).await.unwrap().unwrap();
     assert_eq!((again.body().as_ref(), again.redelivered()), (&b"0"[..], true));
 }
 
@@ -255,7 +256,7 @@ async fn a_deleted_queue_ends_its_consumer_with_a_reason(broker: Broker) {
     let channel = broker.channel().await;
     let queue = filled_queue(&channel, 0).await;
     let mut consumer = channel.consume(&queue, ConsumeOptions::new().tag("worker")).await.unwrap();
-    channel.delete_queue(&queue).await.unwrap();
+    channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
     let error = within(consumer.recv()).await.unwrap().unwrap_err();
     assert!(matches!(&error, Error::ConsumerCancelled { tag } if tag == "worker"), "{error:?}");
     assert!(within(consumer.recv()).await.is_none());
@@ -270,7 +271,7 @@ async fn consuming_from_a_missing_queue_names_it(broker: Broker) {
     assert_eq!(error.reply_code(), Some(ReplyCode::NOT_FOUND));
     assert!(error.to_string().contains(&format!("no queue '{missing}' in vhost '/'")), "{error}");
     let channel = connection.open_channel().await.unwrap();
-    let error = channel.get(&missing).await.unwrap_err();
+    let error = channel.get(&missing, GetOptions::new()).await.unwrap_err();
     assert!(error.to_string().contains("basic.get"), "{error}");
 }
 
@@ -290,13 +291,13 @@ async fn a_delivery_outlives_the_handles_it_came_from(broker: Broker) {
     let channel = connection.open_channel().await.unwrap();
     let queue = filled_queue(&channel, 1).await;
     let worker = connection.open_channel().await.unwrap();
-    let delivery = worker.get(&queue).await.unwrap().unwrap();
+    let delivery = worker.get(&queue, GetOptions::new()).await.unwrap().unwrap();
     drop(worker);
     delivery.ack().await.unwrap();
     // It was acknowledged before its channel was closed in the background, so it is not
     // redelivered.
     let probe = connection.open_channel().await.unwrap();
-    assert!(probe.get(&queue).await.unwrap().is_none());
+    assert!(probe.get(&queue, GetOptions::new()).await.unwrap().is_none());
 }
 
 async fn recover_brings_back_what_is_outstanding_and_old_deliveries_ack_nothing(broker: Broker) {
@@ -328,18 +329,18 @@ async fn a_transaction_takes_effect_when_it_is_committed(broker: Broker) {
     let tx = connection.open_channel().await.unwrap();
     tx.tx_select().await.unwrap();
     for (body, commit) in [("dropped", false), ("kept", true)] {
-        tx.publish("", &queue, &Message::new(body)).await.unwrap();
+        tx.publish(("", &queue), Message::new(body)).await.unwrap();
         match commit {
             true => tx.tx_commit().await.unwrap(),
             false => tx.tx_rollback().await.unwrap(),
         }
     }
-    let delivery = tx.get(&queue).await.unwrap().unwrap();
+    let delivery = tx.get(&queue, GetOptions::new()).await.unwrap().unwrap();
     assert_eq!((delivery.body().as_ref(), delivery.remaining()), (&b"kept"[..], Some(0)));
     delivery.ack().await.unwrap();
     tx.tx_rollback().await.unwrap();
     tx.close().await.unwrap();
-    let delivery = channel.get(&queue).await.unwrap().expect("the ack was rolled back");
+    let delivery = channel.get(&queue, GetOptions::new()).await.unwrap().expect("the ack was rolled back");
     delivery.ack().await.unwrap();
     let error = channel.tx_select().await.unwrap_err();
     assert!(error.to_string().contains("cannot switch from confirm to tx mode"), "{error}");
@@ -364,7 +365,7 @@ async fn a_drained_consumer_hands_out_what_arrived_and_leaves_the_rest(broker: B
     assert_eq!(connection.metrics().unacked, 0);
     // Acknowledgements that the broker reads before the cancel may have made room for more.
     assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>());
-    let info = channel.declare_passive(&Queue::new(&queue)).await.unwrap();
+    let info = channel.declare(Queue::new(&queue).passive(true)).await.unwrap();
     assert_eq!(info.messages as usize, 10 - numbers.len());
     while let Some(acked) = acked.join_next().await {
         acked.unwrap().unwrap();

@@ -8,7 +8,8 @@ use std::{
 };
 
 use amqp_client::{
-    Channel, Confirmation, Connection, ConsumeOptions, Error, Exchange, Message, Publisher, Queue,
+    Binding, Channel, Confirmation, Connection, ConsumeOptions, DeleteOptions, Error, Exchange, GetOptions,
+    Message, Publisher, Queue, Route,
 };
 
 use super::{
@@ -40,14 +41,16 @@ const ACTS: &[(&str, Act)] = &[
         Box::pin(async { drop(it.channel.declare(&Queue::new(&it.queue).exclusive(true)).await) })
     }),
     ("declare_passive", |it| {
-        Box::pin(async { drop(it.channel.declare_passive(&Queue::new(&it.queue)).await) })
+        Box::pin(async { drop(it.channel.declare(Queue::new(&it.queue).passive(true)).await) })
     }),
     ("declare an exchange", |it| {
-        Box::pin(async { drop(it.channel.declare_passive(&Exchange::fanout("amq.fanout")).await) })
+        Box::pin(async { drop(it.channel.declare(Exchange::fanout("amq.fanout").passive(true)).await) })
     }),
-    ("bind", |it| Box::pin(async { drop(it.channel.bind(&it.queue, "amq.fanout", "").await) })),
-    ("unbind", |it| Box::pin(async { drop(it.channel.unbind(&it.queue, "amq.fanout", "").await) })),
-    ("delete_queue", |it| Box::pin(async { drop(it.channel.delete_queue("no-such-queue").await) })),
+    ("bind", |it| Box::pin(async { drop(it.channel.bind(Binding::new(&it.queue, "amq.fanout")).await) })),
+    ("unbind", |it| Box::pin(async { drop(it.channel.unbind(Binding::new(&it.queue, "amq.fanout")).await) })),
+    ("delete_queue", |it| {
+        Box::pin(async { drop(it.channel.delete_queue("no-such-queue", DeleteOptions::new()).await) })
+    }),
     ("qos", |it| Box::pin(async { drop(it.channel.qos(10).await) })),
     ("publisher", |it| Box::pin(async { drop(it.channel.publisher().await) })),
     ("get", |it| Box::pin(get(it))),
@@ -59,7 +62,7 @@ const ACTS: &[(&str, Act)] = &[
 ];
 
 async fn get(scene: &Scene) {
-    if let Ok(Some(delivery)) = scene.channel.get(&scene.queue).await {
+    if let Ok(Some(delivery)) = scene.channel.get(&scene.queue, GetOptions::new()).await {
         delivery.nack(true).await.unwrap();
     }
 }
@@ -73,9 +76,13 @@ async fn consume(scene: &Scene) {
 }
 
 async fn publish(scene: &Scene) {
-    let confirm = scene.publisher.publish_mandatory("", "no-such-queue", Message::new("m")).await.unwrap();
+    let confirm = scene
+        .publisher
+        .publish(Route::new("", "no-such-queue").mandatory(true), Message::new("m"))
+        .await
+        .unwrap();
     assert!(matches!(confirm.await.unwrap(), Confirmation::Returned(_)));
-    let confirm = scene.publisher.publish("", "no-such-queue", Message::new("m")).await.unwrap();
+    let confirm = scene.publisher.publish(("", "no-such-queue"), Message::new("m")).await.unwrap();
     drop(confirm);
     scene.publisher.flush().await.unwrap();
 }
@@ -105,7 +112,7 @@ async fn a_future_dropped_after_any_poll_leaves_its_channel_in_step(broker: Brok
     let setup = connection.open_channel().await.unwrap();
     setup.declare(&Queue::new(&queue).exclusive(true)).await.unwrap();
     for number in 0..MESSAGES {
-        publisher.publish("", &queue, Message::new(number.to_string())).await.unwrap().await.unwrap();
+        publisher.publish(("", &queue), Message::new(number.to_string())).await.unwrap().await.unwrap();
     }
     for (name, act) in ACTS {
         for polls in 0.. {
@@ -139,8 +146,9 @@ async fn check(scene: &Scene) {
     let queue = Queue::new(&scene.queue);
     let got = channel.declare(&queue.clone().exclusive(true)).await.unwrap();
     assert_eq!(got.name, scene.queue);
-    assert_eq!(channel.delete_queue("no-such-queue").await.unwrap(), 0);
-    let confirm = publisher.publish_mandatory("", "no-such-queue", Message::new("m")).await.unwrap();
+    assert_eq!(channel.delete_queue("no-such-queue", DeleteOptions::new()).await.unwrap(), 0);
+    let confirm =
+        publisher.publish(Route::new("", "no-such-queue").mandatory(true), Message::new("m")).await.unwrap();
     assert!(matches!(confirm.await.unwrap(), Confirmation::Returned(_)));
     // What closing returns is there when the broker has answered.
     match channel.close().await {
@@ -149,14 +157,14 @@ async fn check(scene: &Scene) {
     }
     let other = connection.open_channel().await.unwrap();
     let mut delivered = Vec::new();
-    while let Some(delivery) = other.get(&scene.queue).await.unwrap() {
+    while let Some(delivery) = other.get(&scene.queue, GetOptions::new()).await.unwrap() {
         delivered.push(delivery);
     }
     assert_eq!(delivered.len(), MESSAGES as usize, "every message is back in the queue");
     for delivery in delivered {
         delivery.nack(true).await.unwrap();
     }
-    assert_eq!(other.declare_passive(&queue).await.unwrap().consumers, 0);
+    assert_eq!(other.declare(queue.clone().passive(true)).await.unwrap().consumers, 0);
     other.close().await.unwrap();
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use amqp_client::{
-    Backoff, Channel, ConnectOptions, Connection, ConsumeOptions, Consumer, Error, Event, Events, Message,
-    Queue, Recovery, StreamOffset,
+    Backoff, Channel, ConnectOptions, Connection, ConsumeOptions, Consumer, DeleteOptions, Error, Event,
+    Events, Message, Queue, Recovery, StreamOffset,
 };
 use tests::Lingering;
 
@@ -29,7 +29,7 @@ async fn through(broker: &Broker) -> (Lingering, Connection) {
 async fn publish(broker: &Broker, queue: &str, bodies: impl IntoIterator<Item = u32>) {
     let publisher = broker.channel().await.publisher().await.unwrap();
     for body in bodies {
-        let confirm = publisher.publish("", queue, Message::new(body.to_string())).await.unwrap();
+        let confirm = publisher.publish(("", queue), Message::new(body.to_string())).await.unwrap();
         within(confirm).await.unwrap();
     }
 }
@@ -87,7 +87,7 @@ async fn a_consumer_of_a_stream_goes_on_where_it_was_when_it_shall(broker: Broke
         for number in 4..=7 {
             assert_eq!(next(&mut consumer).await, number, "{offset:?}");
         }
-        channel.delete_queue(&stream).await.unwrap();
+        channel.delete_queue(&stream, DeleteOptions::new()).await.unwrap();
     }
 }
 
@@ -99,7 +99,7 @@ async fn a_stream_over_the_prefetch_is_no_breach_of_it(broker: Broker) {
     let publisher = channel.publisher().await.unwrap();
     let mut confirms = Vec::new();
     for _ in 0..MESSAGES {
-        confirms.push(publisher.publish("", &stream, Message::new("x")).await.unwrap());
+        confirms.push(publisher.publish(("", &stream), Message::new("x")).await.unwrap());
     }
     for confirm in confirms {
         within(confirm).await.unwrap();
@@ -120,7 +120,7 @@ async fn a_stream_over_the_prefetch_is_no_breach_of_it(broker: Broker) {
         within(consumer.recv()).await.unwrap().unwrap().ack().await.unwrap();
         seen += 1;
     }
-    channel.delete_queue(&stream).await.unwrap();
+    channel.delete_queue(&stream, DeleteOptions::new()).await.unwrap();
 }
 
 /// RabbitMQ closes a connection with 540 that requeues a message of a stream.
@@ -146,7 +146,7 @@ async fn nothing_of_a_stream_is_given_back(broker: Broker) {
         }
         drop(consumer);
     }
-    channel.delete_queue(&stream).await.unwrap();
+    channel.delete_queue(&stream, DeleteOptions::new()).await.unwrap();
     assert!(connection.is_open());
 }
 
@@ -172,7 +172,7 @@ async fn an_exclusive_queue_of_a_connection_that_lingers_is_had_back_when_it_goe
     until(&mut events, |event| matches!(event, Event::Released { .. })).await;
     // The publish is on the same channel, because the queue is exclusive to this connection.
     let publisher = channel.publisher().await.unwrap();
-    within(publisher.publish("", &queue, Message::new("1")).await.unwrap()).await.unwrap();
+    within(publisher.publish(("", &queue), Message::new("1")).await.unwrap()).await.unwrap();
     assert_eq!(next(&mut consumer).await, 1);
 }
 
@@ -192,7 +192,7 @@ async fn an_exclusive_consumer_begins_again_when_the_lost_one_goes(broker: Broke
     publish(&broker, queue.name(), [1]).await;
     assert_eq!(next(&mut consumer).await, 1);
     assert!(channel.is_open());
-    channel.delete_queue(&queue).await.unwrap();
+    channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
 }
 
 async fn what_is_taken_from_the_start_is_told_at_once(broker: Broker) {
@@ -212,7 +212,7 @@ async fn what_is_taken_from_the_start_is_told_at_once(broker: Broker) {
         let error = result.unwrap_err();
         assert!(matches!(&error, Error::QueueTaken { queue: of, .. } if of == queue.name()), "{error}");
     }
-    owner.delete_queue(&shared).await.unwrap();
+    owner.delete_queue(&shared, DeleteOptions::new()).await.unwrap();
 }
 
 on_tcp_brokers! {

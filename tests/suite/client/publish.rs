@@ -1,7 +1,8 @@
 //! Publishing: confirms, returns, sizes, properties.
 
 use amqp_client::{
-    Confirmation, Error, Message, Properties, Queue, ReplyCode, Report, ShortString, Table, Value,
+    Confirmation, Error, GetOptions, Message, Properties, Queue, ReplyCode, Report, Route, ShortString,
+    Table, Value,
 };
 
 use super::{
@@ -27,7 +28,7 @@ async fn every_publish_is_confirmed_and_kept_in_order(broker: Broker) {
     let publisher = channel.publisher().await.unwrap();
     let mut confirms = Vec::new();
     for number in 0..5000 {
-        confirms.push(publisher.publish("", &queue, Message::new(number.to_string())).await.unwrap());
+        confirms.push(publisher.publish(("", &queue), Message::new(number.to_string())).await.unwrap());
     }
     for (number, confirm) in confirms.into_iter().enumerate() {
         let confirmation = within(confirm).await.unwrap();
@@ -49,7 +50,7 @@ async fn bodies_of_all_sizes_arrive_as_they_were_sent(broker: Broker) {
     let frame = 131_072 - 8;
     for size in [0, 1, 4095, 4096, 4097, frame - 1, frame, frame + 1, 2 * frame, 3_000_000] {
         let body: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
-        let confirm = publisher.publish("", &queue, Message::new(body.clone())).await.unwrap();
+        let confirm = publisher.publish(("", &queue), Message::new(body.clone())).await.unwrap();
         let delivery = within(consumer.recv()).await.unwrap().unwrap();
         assert!(delivery.body() == &body, "a body of {size} bytes came as one of {}", delivery.body().len());
         delivery.ack().await.unwrap();
@@ -103,8 +104,8 @@ async fn all_properties_and_header_types_arrive_as_they_were_sent(broker: Broker
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
     let publisher = channel.publisher().await.unwrap();
     let message = Message::with_properties("{}", properties.clone());
-    within(publisher.publish("", &queue, &message).await.unwrap()).await.unwrap();
-    let delivery = channel.get(&queue).await.unwrap().unwrap();
+    within(publisher.publish(("", &queue), &message).await.unwrap()).await.unwrap();
+    let delivery = channel.get(&queue, GetOptions::new()).await.unwrap().unwrap();
     assert_eq!(delivery.properties().unwrap(), properties);
 }
 
@@ -114,9 +115,10 @@ async fn an_unroutable_mandatory_message_comes_back_and_others_do_not(broker: Br
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
     let nowhere = broker.name("nowhere");
     let message = Message::new("lost").content_type("text/plain");
-    let returned = publisher.publish_mandatory("amq.direct", &nowhere, &message).await.unwrap();
-    let routed = publisher.publish_mandatory("", &queue, &message).await.unwrap();
-    let dropped = publisher.publish("amq.direct", &nowhere, &message).await.unwrap();
+    let returned =
+        publisher.publish(Route::new("amq.direct", &nowhere).mandatory(true), &message).await.unwrap();
+    let routed = publisher.publish(Route::new("", &queue).mandatory(true), &message).await.unwrap();
+    let dropped = publisher.publish(("amq.direct", &nowhere), &message).await.unwrap();
 
     let Confirmation::Returned(back) = within(returned).await.unwrap() else { panic!("not returned") };
     assert_eq!((back.code(), back.text()), (ReplyCode::NO_ROUTE, "NO_ROUTE"));
@@ -140,7 +142,7 @@ async fn returns_and_acks_are_told_apart_among_many_tasks(broker: Broker) {
                 let unroutable = number % 3 == 0;
                 let key = if unroutable { &nowhere } else { &queue };
                 let message = Message::new(format!("{task}/{number}"));
-                let confirm = publisher.publish_mandatory("", key, message).await.unwrap();
+                let confirm = publisher.publish(Route::new("", key).mandatory(true), message).await.unwrap();
                 confirms.push((format!("{task}/{number}"), unroutable, confirm));
             }
             for (body, unroutable, confirm) in confirms {
@@ -162,11 +164,11 @@ async fn a_publish_to_a_missing_exchange_fails_what_is_unconfirmed_and_names_it(
     let channel = connection.open_channel().await.unwrap();
     let publisher = channel.publisher().await.unwrap();
     let missing = broker.name("missing");
-    let confirm = publisher.publish(&missing, "key", Message::new("x")).await.unwrap();
+    let confirm = publisher.publish((&missing, "key"), Message::new("x")).await.unwrap();
     let error = within(confirm).await.unwrap_err();
     assert_eq!(error.reply_code(), Some(ReplyCode::NOT_FOUND));
     assert!(error.to_string().contains(&format!("no exchange '{missing}' in vhost '/'")), "{error}");
-    let error = publisher.publish("", "key", Message::new("x")).await.unwrap_err();
+    let error = publisher.publish(("", "key"), Message::new("x")).await.unwrap_err();
     assert_eq!(error.reply_code(), Some(ReplyCode::NOT_FOUND), "the reason is kept: {error}");
     assert_eq!(within(publisher.closed()).await.reply_code(), Some(ReplyCode::NOT_FOUND));
     connection.open_channel().await.unwrap();
@@ -175,7 +177,7 @@ async fn a_publish_to_a_missing_exchange_fails_what_is_unconfirmed_and_names_it(
 async fn a_publish_without_confirm_arrives(broker: Broker) {
     let channel = broker.channel().await;
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
-    channel.publish("", &queue.name, &Message::new("x")).await.unwrap();
+    channel.publish(("", &queue.name), Message::new("x")).await.unwrap();
     // On the same channel the answer comes after the publish has been routed.
     assert_eq!(channel.purge(&queue).await.unwrap(), 1);
 }
@@ -184,15 +186,15 @@ async fn a_name_that_is_too_long_is_refused_and_harms_nothing(broker: Broker) {
     let channel = broker.channel().await;
     let publisher = channel.publisher().await.unwrap();
     let long = "k".repeat(256);
-    let error = publisher.publish("", &long, Message::new("x")).await.unwrap_err();
+    let error = publisher.publish(("", &long), Message::new("x")).await.unwrap_err();
     assert!(matches!(error, Error::Invalid(_)), "{error:?}");
     assert!(Report(&error).to_string().contains("routing_key is 256 bytes"), "{error:?}");
     let mut headers = Table::new();
     headers.insert("big", "x".repeat(200_000)).unwrap();
-    let error = publisher.publish("", "k", Message::new("x").headers(headers)).await.unwrap_err();
+    let error = publisher.publish(("", "k"), Message::new("x").headers(headers)).await.unwrap_err();
     assert!(Report(&error).to_string().contains("131072"), "{error:?}");
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
-    let confirm = publisher.publish("", &queue, Message::new("x")).await.unwrap();
+    let confirm = publisher.publish(("", &queue), Message::new("x")).await.unwrap();
     assert_eq!(confirm.tag(), 1);
     within(confirm).await.unwrap();
 }
@@ -202,7 +204,8 @@ async fn confirms_may_be_dropped(broker: Broker) {
     let publisher = channel.publisher().await.unwrap();
     let nowhere = broker.name("nowhere");
     for number in 0..1000 {
-        let confirm = publisher.publish_mandatory("", &nowhere, Message::new("x")).await.unwrap();
+        let confirm =
+            publisher.publish(Route::new("", &nowhere).mandatory(true), Message::new("x")).await.unwrap();
         if number % 2 == 0 {
             drop(confirm);
         } else {

@@ -81,7 +81,7 @@ async fn carries_messages(connection: &Connection) {
         .into();
     let mut confirms = Vec::new();
     for body in &bodies {
-        confirms.push(within(publisher.publish("", &queue, Message::new(body.clone()))).await.unwrap());
+        confirms.push(within(publisher.publish(("", &queue), Message::new(body.clone()))).await.unwrap());
     }
     for confirm in confirms {
         within(confirm).await.unwrap();

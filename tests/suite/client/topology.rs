@@ -1,6 +1,9 @@
 //! Exchanges, queues and bindings.
 
-use amqp_client::{Binding, Confirmation, DeleteOptions, Error, Exchange, Message, Queue, ReplyCode, Table};
+use amqp_client::{
+    Binding, Confirmation, DeleteOptions, Error, Exchange, GetOptions, Message, Queue, ReplyCode, Route,
+    Table,
+};
 
 use super::{fixture::Broker, on_every_broker};
 
@@ -27,11 +30,11 @@ async fn a_queue_declared_again_reports_its_messages(broker: Broker) {
     assert_eq!((info.messages, info.consumers), (0, 0));
     let publisher = channel.publisher().await.unwrap();
     for body in ["one", "two"] {
-        publisher.publish("", &queue, Message::new(body)).await.unwrap().await.unwrap();
+        publisher.publish(("", &queue), Message::new(body)).await.unwrap().await.unwrap();
     }
     let info = channel.declare(&queue).await.unwrap();
     assert_eq!((info.name.as_str(), info.messages), (queue.name(), 2));
-    assert_eq!(channel.declare_passive(&queue).await.unwrap(), info);
+    assert_eq!(channel.declare(queue.clone().passive(true)).await.unwrap(), info);
 }
 
 async fn a_server_named_queue_has_a_name(broker: Broker) {
@@ -56,9 +59,9 @@ async fn exchanges_route_by_their_type(broker: Broker) {
         channel.declare(exchange).await.unwrap();
         for ((binding, key), expected) in cases.into_iter().zip(expected) {
             let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
-            channel.bind(&queue, exchange, binding).await.unwrap();
-            publisher.publish(exchange, key, Message::new("x")).await.unwrap().await.unwrap();
-            let got = channel.get(&queue).await.unwrap();
+            channel.bind(Binding::new(&queue, exchange).routing_key(binding)).await.unwrap();
+            publisher.publish((exchange, key), Message::new("x")).await.unwrap().await.unwrap();
+            let got = channel.get(&queue, GetOptions::new()).await.unwrap();
             let name = exchange.kind();
             assert_eq!(got.is_some(), expected, "{name}: {key:?} to a queue bound with {binding:?}");
             if let Some(delivery) = got {
@@ -67,7 +70,7 @@ async fn exchanges_route_by_their_type(broker: Broker) {
                     (exchange.name().into(), key.into())
                 );
             }
-            channel.unbind(&queue, exchange, binding).await.unwrap();
+            channel.unbind(Binding::new(&queue, exchange).routing_key(binding)).await.unwrap();
             channel.declare(exchange).await.unwrap();
         }
     }
@@ -80,15 +83,15 @@ async fn an_exchange_bound_to_an_exchange_passes_messages_on(broker: Broker) {
     channel.declare(&source).await.unwrap();
     channel.declare(&destination).await.unwrap();
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
-    channel.bind(&queue, &destination, "").await.unwrap();
+    channel.bind(Binding::new(&queue, &destination)).await.unwrap();
     let binding = Binding::new(&destination, &source).routing_key("a.#");
-    channel.bind_exchange(&binding).await.unwrap();
+    channel.bind(&binding).await.unwrap();
     let publisher = channel.publisher().await.unwrap();
-    publisher.publish(&source, "a.b.c", Message::new("x")).await.unwrap().await.unwrap();
-    let delivery = channel.get(&queue).await.unwrap().unwrap();
+    publisher.publish((&source, "a.b.c"), Message::new("x")).await.unwrap().await.unwrap();
+    let delivery = channel.get(&queue, GetOptions::new()).await.unwrap().unwrap();
     assert_eq!((delivery.exchange(), delivery.routing_key()), (source.name().into(), "a.b.c".into()));
-    channel.unbind_exchange(&binding).await.unwrap();
-    let error = channel.declare_passive(&source).await.unwrap_err();
+    channel.unbind(&binding).await.unwrap();
+    let error = channel.declare(source.clone().passive(true)).await.unwrap_err();
     assert_eq!(error.reply_code(), Some(ReplyCode::NOT_FOUND), "it goes with its last binding: {error}");
 }
 
@@ -98,15 +101,19 @@ async fn a_headers_exchange_compares_the_arguments_of_its_bindings(broker: Broke
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
     let binding =
         Binding::new(&queue, "amq.headers").arg("x-match", "all").unwrap().arg("region", "eu").unwrap();
-    channel.bind_queue(&binding).await.unwrap();
+    channel.bind(&binding).await.unwrap();
     for (region, arrives) in [("eu", true), ("us", false)] {
         let mut headers = Table::new();
         headers.insert("region", region).unwrap();
         let message = Message::new("x").headers(headers);
-        publisher.publish("amq.headers", "", &message).await.unwrap().await.unwrap();
-        assert_eq!(channel.get_no_ack(&queue).await.unwrap().is_some(), arrives, "{region}");
+        publisher.publish(("amq.headers", ""), &message).await.unwrap().await.unwrap();
+        assert_eq!(
+            channel.get(&queue, GetOptions::new().no_ack(true)).await.unwrap().is_some(),
+            arrives,
+            "{region}"
+        );
     }
-    channel.unbind_queue(&binding).await.unwrap();
+    channel.unbind(&binding).await.unwrap();
 }
 
 async fn deletes_on_conditions_are_refused_when_they_do_not_hold(broker: Broker) {
@@ -114,22 +121,21 @@ async fn deletes_on_conditions_are_refused_when_they_do_not_hold(broker: Broker)
     let channel = connection.open_channel().await.unwrap();
     let queue = Queue::new(broker.name("kept")).exclusive(true);
     channel.declare(&queue).await.unwrap();
-    channel.publish("", queue.name(), &Message::new("x")).await.unwrap();
-    let error = channel.delete_queue_with(&queue, DeleteOptions::new().if_empty(true)).await.unwrap_err();
+    channel.publish(("", queue.name()), Message::new("x")).await.unwrap();
+    let error = channel.delete_queue(&queue, DeleteOptions::new().if_empty(true)).await.unwrap_err();
     assert!(error.to_string().contains("not empty"), "{error}");
 
     let channel = connection.open_channel().await.unwrap();
     let _consumer = channel.consume(&queue, Default::default()).await.unwrap();
     let other = connection.open_channel().await.unwrap();
-    let error = other.delete_queue_with(&queue, DeleteOptions::new().if_unused(true)).await.unwrap_err();
+    let error = other.delete_queue(&queue, DeleteOptions::new().if_unused(true)).await.unwrap_err();
     assert!(error.to_string().contains("in use"), "{error}");
 
     let exchange = Exchange::fanout(broker.name("e")).auto_delete(true);
     channel.declare(&exchange).await.unwrap();
-    channel.bind(&queue, &exchange, "").await.unwrap();
+    channel.bind(Binding::new(&queue, &exchange)).await.unwrap();
     let other = connection.open_channel().await.unwrap();
-    let error =
-        other.delete_exchange_with(&exchange, DeleteOptions::new().if_unused(true)).await.unwrap_err();
+    let error = other.delete_exchange(&exchange, DeleteOptions::new().if_unused(true)).await.unwrap_err();
     assert_eq!(error.reply_code(), Some(ReplyCode::PRECONDITION_FAILED), "{error}");
 }
 
@@ -137,10 +143,10 @@ async fn a_declaration_without_waiting_takes_effect_in_order(broker: Broker) {
     let connection = broker.connect().await;
     let channel = connection.open_channel().await.unwrap();
     let queue = Queue::new(broker.name("quick")).exclusive(true);
-    channel.declare_no_wait(&queue).await.unwrap();
-    channel.publish("", queue.name(), &Message::new("x")).await.unwrap();
+    channel.declare(queue.clone().no_wait(true)).await.unwrap();
+    channel.publish(("", queue.name()), Message::new("x")).await.unwrap();
     assert_eq!(channel.purge(&queue).await.unwrap(), 1);
-    channel.declare_no_wait(&Queue::new("amq.mine")).await.unwrap();
+    channel.declare(Queue::new("amq.mine").no_wait(true)).await.unwrap();
     assert_eq!(channel.closed().await.reply_code(), Some(ReplyCode::ACCESS_REFUSED));
 }
 
@@ -148,11 +154,14 @@ async fn an_unbound_queue_gets_nothing_more(broker: Broker) {
     let channel = broker.channel().await;
     let publisher = channel.publisher().await.unwrap();
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
-    channel.bind(&queue, "amq.topic", "stock.#").await.unwrap();
-    channel.unbind(&queue, "amq.topic", "stock.#").await.unwrap();
-    let confirm = publisher.publish_mandatory("amq.topic", "stock.nyse", Message::new("x")).await.unwrap();
+    channel.bind(Binding::new(&queue, "amq.topic").routing_key("stock.#")).await.unwrap();
+    channel.unbind(Binding::new(&queue, "amq.topic").routing_key("stock.#")).await.unwrap();
+    let confirm = publisher
+        .publish(Route::new("amq.topic", "stock.nyse").mandatory(true), Message::new("x"))
+        .await
+        .unwrap();
     assert!(matches!(confirm.await.unwrap(), Confirmation::Returned(_)));
-    assert!(channel.get(&queue).await.unwrap().is_none());
+    assert!(channel.get(&queue, GetOptions::new()).await.unwrap().is_none());
 }
 
 async fn purge_and_delete_tell_how_many_messages_went(broker: Broker) {
@@ -161,16 +170,16 @@ async fn purge_and_delete_tell_how_many_messages_went(broker: Broker) {
     channel.declare(&queue).await.unwrap();
     let publisher = channel.publisher().await.unwrap();
     for _ in 0..3 {
-        publisher.publish("", &queue, Message::new("x")).await.unwrap().await.unwrap();
+        publisher.publish(("", &queue), Message::new("x")).await.unwrap().await.unwrap();
     }
     assert_eq!(channel.purge(&queue).await.unwrap(), 3);
-    publisher.publish("", &queue, Message::new("x")).await.unwrap().await.unwrap();
-    assert_eq!(channel.delete_queue(&queue).await.unwrap(), 1);
-    assert_eq!(channel.delete_queue(&queue).await.unwrap(), 0);
+    publisher.publish(("", &queue), Message::new("x")).await.unwrap().await.unwrap();
+    assert_eq!(channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap(), 1);
+    assert_eq!(channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap(), 0);
     let exchange = Exchange::direct(broker.name("e"));
     channel.declare(&exchange).await.unwrap();
-    channel.delete_exchange(&exchange).await.unwrap();
-    channel.delete_exchange(&exchange).await.unwrap();
+    channel.delete_exchange(&exchange, DeleteOptions::new()).await.unwrap();
+    channel.delete_exchange(&exchange, DeleteOptions::new()).await.unwrap();
 }
 
 async fn an_unequal_redeclaration_closes_the_channel_with_406(broker: Broker) {
@@ -190,8 +199,8 @@ async fn an_unequal_redeclaration_closes_the_channel_with_406(broker: Broker) {
     let error = channel.declare(&Exchange::direct(exchange.name())).await.unwrap_err();
     assert!(error.to_string().contains("received 'direct' but current is 'topic'"), "{error}");
     let channel = connection.open_channel().await.unwrap();
-    channel.delete_queue(&name).await.unwrap();
-    channel.delete_exchange(&exchange).await.unwrap();
+    channel.delete_queue(&name, DeleteOptions::new()).await.unwrap();
+    channel.delete_exchange(&exchange, DeleteOptions::new()).await.unwrap();
 }
 
 async fn an_exclusive_queue_is_locked_to_its_connection_and_goes_with_it(broker: Broker) {
@@ -200,11 +209,11 @@ async fn an_exclusive_queue_is_locked_to_its_connection_and_goes_with_it(broker:
     owner.open_channel().await.unwrap().declare(&queue).await.unwrap();
 
     let other = broker.connect().await;
-    let error = other.open_channel().await.unwrap().declare_passive(&queue).await.unwrap_err();
+    let error = other.open_channel().await.unwrap().declare(queue.clone().passive(true)).await.unwrap_err();
     assert_eq!(error.reply_code(), Some(ReplyCode::RESOURCE_LOCKED));
 
     owner.close().await.unwrap();
-    let error = other.open_channel().await.unwrap().declare_passive(&queue).await.unwrap_err();
+    let error = other.open_channel().await.unwrap().declare(queue.clone().passive(true)).await.unwrap_err();
     assert_eq!(error.reply_code(), Some(ReplyCode::NOT_FOUND), "{error}");
 }
 
@@ -213,10 +222,10 @@ async fn an_auto_delete_queue_goes_with_its_last_consumer(broker: Broker) {
     let channel = connection.open_channel().await.unwrap();
     let queue = Queue::new(broker.name("fleeting")).auto_delete(true);
     channel.declare(&queue).await.unwrap();
-    channel.declare_passive(&queue).await.unwrap();
+    channel.declare(queue.clone().passive(true)).await.unwrap();
     let mut consumer = channel.consume(&queue, Default::default()).await.unwrap();
     consumer.cancel().await.unwrap();
-    let error = channel.declare_passive(&queue).await.unwrap_err();
+    let error = channel.declare(queue.clone().passive(true)).await.unwrap_err();
     assert!(matches!(error, Error::ChannelClosed { .. }), "{error}");
     assert_eq!(error.reply_code(), Some(ReplyCode::NOT_FOUND));
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use amqp_broker::Broker;
-use amqp_client::{Array, Properties, Table, Value as Header};
+use amqp_client::{Array, DeleteOptions, GetOptions, Properties, Table, Value as Header};
 use bytes::Bytes;
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use messaging::{
@@ -327,9 +327,9 @@ async fn kombu_and_we_read_each_other(url: &str, python: &Python) {
     peers.read_by_priority().await;
     peers.transport.close().await.unwrap();
     let channel = amqp_client::connect(url).await.unwrap().open_channel().await.unwrap();
-    assert!(channel.get(peers.queue("expired").name()).await.unwrap().is_none());
+    assert!(channel.get(peers.queue("expired").name(), GetOptions::new()).await.unwrap().is_none());
     for name in ["to_python", "to_rust", "priority", "expired"] {
-        let left = channel.delete_queue(peers.queue(name).name()).await.unwrap();
+        let left = channel.delete_queue(peers.queue(name).name(), DeleteOptions::new()).await.unwrap();
         assert_eq!(left, 0, "{name}");
     }
 }

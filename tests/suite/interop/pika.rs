@@ -72,8 +72,8 @@ async fn pika_and_our_client_read_each_other() {
     let publisher = channel.publisher().await.unwrap();
     for number in 0..50 {
         let message = Message::new(format!("from rust {number}"));
-        publisher.publish("", &queue, message).await.unwrap().await.unwrap();
+        publisher.publish(("", &queue), message).await.unwrap().await.unwrap();
     }
     pika.run(&["consume", "mixed", "50"]).await;
-    assert_eq!(channel.declare_passive(&Queue::new("mixed")).await.unwrap().messages, 0);
+    assert_eq!(channel.declare(Queue::new("mixed").passive(true)).await.unwrap().messages, 0);
 }

@@ -34,7 +34,7 @@ async fn publish(broker: &Broker, queue: &str, job: &Job) {
 
 async fn ready(broker: &Broker, queue: &str) -> u32 {
     let channel = broker.channel().await;
-    channel.declare_passive(&Queue::new(broker.name(queue))).await.unwrap().messages
+    channel.declare(Queue::new(broker.name(queue)).passive(true)).await.unwrap().messages
 }
 
 async fn a_message_that_is_requeued_comes_again_and_says_so(broker: Broker) {
@@ -65,7 +65,7 @@ async fn an_undecodable_message_is_an_item_that_can_be_settled_and_the_consumer_
     let channel = broker.channel().await;
     for body in ["{", r#"{"name": 5}"#, "\u{feff}{}"] {
         let message = Message::new(body).content_type("application/json");
-        channel.publish("", &broker.name("q"), &message).await.unwrap();
+        channel.publish(("", &broker.name("q")), &message).await.unwrap();
     }
     publish(&broker, "q", &job("a")).await;
     for settling in 0..3 {

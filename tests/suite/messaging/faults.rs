@@ -1,6 +1,7 @@
 //! `ensure_publish` on a broker with each kind of fault: outcome and number of attempts are right
 //! each time.
 
+use amqp_client::DeleteOptions;
 use std::time::Duration;
 
 use amqp_broker::{Broker, Direction, Faults, Listener};
@@ -121,7 +122,7 @@ async fn a_queue_and_an_exchange_that_were_deleted_are_declared_again() {
     within(producer.ensure_publish_with("k", &1, &needs)).await.unwrap();
     let other = amqp_client::ConnectOptions::new();
     let other = other.connect_stream(failing.broker.connect(), &amqp_client::Uri::default()).await.unwrap();
-    other.open_channel().await.unwrap().delete_exchange("e").await.unwrap();
+    other.open_channel().await.unwrap().delete_exchange("e", DeleteOptions::new()).await.unwrap();
     let delivered = within(producer.ensure_publish_with("k", &2, &needs)).await.unwrap();
     assert_eq!(delivered.attempts, 2, "a missing exchange ends the channel");
     assert_eq!(failing.depth(), 2);

@@ -35,7 +35,7 @@ fn listener(transport: &Transport, topic: &str, levels: &[Level]) -> (Listener, 
 }
 
 async fn ready(broker: &Broker, queue: &str) -> u32 {
-    broker.channel().await.declare_passive(&Queue::new(queue)).await.unwrap().messages
+    broker.channel().await.declare(Queue::new(queue).passive(true)).await.unwrap().messages
 }
 
 async fn what_is_emitted_before_anybody_listens_is_heard(broker: Broker) {
@@ -156,7 +156,7 @@ async fn the_level_in_the_message_decides_and_what_nobody_handles_is_acknowledge
         r#"{"priority": "info", "event_type": "b", "payload": NaN}"#,
     ] {
         channel
-            .publish("openstack", &key, &Message::new(body).content_type("application/json"))
+            .publish(("openstack", &key), Message::new(body).content_type("application/json"))
             .await
             .unwrap();
     }

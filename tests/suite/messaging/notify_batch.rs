@@ -39,7 +39,7 @@ async fn emit(transport: &Transport, topic: &str, level: Level, event_types: &[&
 }
 
 async fn ready(broker: &Broker, queue: &str) -> u32 {
-    broker.channel().await.declare_passive(&Queue::new(queue)).await.unwrap().messages
+    broker.channel().await.declare(Queue::new(queue).passive(true)).await.unwrap().messages
 }
 
 async fn a_batch_is_full_or_its_time_has_come_or_the_listener_stops(broker: Broker) {
@@ -165,7 +165,7 @@ async fn unreadable_and_repeated_notifications_are_in_no_batch(broker: Broker) {
         r#"{"priority": "INFO", "event_type": "last", "_unique_id": "v"}"#,
     ] {
         let message = Message::new(body).content_type("application/json");
-        channel.publish("openstack", &key, &message).await.unwrap();
+        channel.publish(("openstack", &key), &message).await.unwrap();
     }
     let mut got = Vec::new();
     while got.last().is_none_or(|last| last != "last") {

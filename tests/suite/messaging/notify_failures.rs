@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use amqp_client::{Message, Queue};
+use amqp_client::{GetOptions, Message, Queue};
 use messaging::{
     Context, OnFailure, RetryLater, Transport,
     notify::{Event, Level, Listener, NotificationResult, Notifier, RepeatWindow},
@@ -24,13 +24,14 @@ use super::{
 const SOON: RetryLater = RetryLater::after(Duration::from_millis(20)).limit(2).dead_letter(true);
 
 async fn ready(broker: &Broker, queue: &str) -> u32 {
-    broker.channel().await.declare_passive(&Queue::new(queue)).await.unwrap().messages
+    broker.channel().await.declare(Queue::new(queue).passive(true)).await.unwrap().messages
 }
 
 /// The number of messages in a queue, and texts of the headers of the only one.
 async fn set_aside(broker: &Broker, queue: &str) -> (u32, String, String) {
     let channel = broker.channel().await;
-    let got = within(channel.get(queue)).await.unwrap().expect("a message that was set aside");
+    let got =
+        within(channel.get(queue, GetOptions::new())).await.unwrap().expect("a message that was set aside");
     assert_eq!(got.remaining(), Some(0));
     let properties = got.properties().unwrap();
     let headers = properties.headers.as_ref().unwrap();
@@ -71,7 +72,8 @@ async fn poison_is_tried_again_later_then_set_aside_and_holds_up_nobody(broker: 
     within(running.stop()).await;
     let channel = broker.channel().await;
     // The first has returned to the queue because its reader is gone.
-    within(async { while channel.declare_passive(&Queue::new(&dead)).await.unwrap().messages < 2 {} }).await;
+    within(async { while channel.declare(Queue::new(&dead).passive(true)).await.unwrap().messages < 2 {} })
+        .await;
     assert_eq!(ready(&broker, &queue).await, 0);
     within(transport.close()).await.unwrap();
 }
@@ -123,7 +125,7 @@ async fn what_cannot_be_read_is_set_aside_at_once_and_rejected_only_where_that_i
             [r#"{"oslo.version": "3.0", "oslo.message": "{}"}"#, r#"{"priority": "INFO", "event_type": "e"}"#]
         {
             let message = Message::new(body).content_type("application/json");
-            channel.publish("openstack", &key, &message).await.unwrap();
+            channel.publish(("openstack", &key), &message).await.unwrap();
         }
         assert_eq!(within(heard.recv()).await.unwrap(), "e");
         within(running.stop()).await;
@@ -159,7 +161,7 @@ async fn a_duplicate_is_acknowledged_and_handled_again_only_where_the_first_was_
     {
         let body = format!(r#"{{"priority": "INFO", "event_type": "{event_type}", "_unique_id": "{id}"}}"#);
         let message = Message::new(body).content_type("application/json");
-        channel.publish("openstack", &format!("{topic}.info"), &message).await.unwrap();
+        channel.publish(("openstack", &format!("{topic}.info")), &message).await.unwrap();
     }
     assert_eq!(within(heard.recv()).await.unwrap(), "first");
     // With this one all have arrived. The others wait for the first, though they could run at the
@@ -193,7 +195,7 @@ async fn a_listener_that_is_to_remember_nothing_handles_a_duplicate_again(broker
             let body =
                 format!(r#"{{"priority": "INFO", "event_type": "{event_type}", "_unique_id": "{id}"}}"#);
             let message = Message::new(body).content_type("application/json");
-            channel.publish("openstack", &key, &message).await.unwrap();
+            channel.publish(("openstack", &key), &message).await.unwrap();
         }
         let mut got = Vec::new();
         while got.last().is_none_or(|last| last != "last") {

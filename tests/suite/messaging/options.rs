@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use amqp_client::Properties;
+use amqp_client::{DeleteOptions, GetOptions, Properties};
 use futures_util::{StreamExt as _, stream};
 use messaging::{
     Compression, Error, Exchange, Malformed, Outcome, PublishOptions, Queue, Serializers, TraceContext,
@@ -56,16 +56,16 @@ async fn what_a_message_needs_is_declared_and_again_when_it_was_deleted(broker: 
     let channel = broker.channel().await;
     for round in 0..3 {
         within(producer.ensure_publish_with("k", &round, &options)).await.unwrap();
-        let delivery = channel.get(queue.name()).await.unwrap().expect("it is not lost");
+        let delivery = channel.get(queue.name(), GetOptions::new()).await.unwrap().expect("it is not lost");
         assert_eq!(delivery.body().as_ref(), round.to_string().as_bytes());
         delivery.ack().await.unwrap();
         if round == 0 {
-            channel.delete_queue(queue.name()).await.unwrap();
+            channel.delete_queue(queue.name(), DeleteOptions::new()).await.unwrap();
         } else {
-            channel.delete_exchange(exchange.name()).await.unwrap();
+            channel.delete_exchange(exchange.name(), DeleteOptions::new()).await.unwrap();
         }
     }
-    channel.delete_queue(queue.name()).await.unwrap();
+    channel.delete_queue(queue.name(), DeleteOptions::new()).await.unwrap();
 }
 
 async fn a_message_can_be_mandatory_by_itself(broker: Broker) {
@@ -78,7 +78,7 @@ async fn a_message_can_be_mandatory_by_itself(broker: Broker) {
         panic!("it reached no queue")
     };
     assert_eq!(error.outcome, Outcome::Unroutable);
-    broker.channel().await.delete_exchange(&broker.name("e")).await.unwrap();
+    broker.channel().await.delete_exchange(&broker.name("e"), DeleteOptions::new()).await.unwrap();
 }
 
 async fn an_entity_that_exists_otherwise_is_told_with_both_values(broker: Broker) {
@@ -102,7 +102,7 @@ async fn an_entity_that_exists_otherwise_is_told_with_both_values(broker: Broker
     };
     assert_eq!((error.outcome, error.attempts), (Outcome::NotSent, 1), "no attempt makes it better");
     assert!(matches!(error.source.as_deref(), Some(Error::Conflict(_))));
-    channel.delete_queue(&name).await.unwrap();
+    channel.delete_queue(&name, DeleteOptions::new()).await.unwrap();
 }
 
 async fn a_stream_of_messages_is_published_in_its_order(broker: Broker) {
@@ -135,7 +135,7 @@ async fn a_broadcast_reaches_every_subscription(broker: Broker) {
     for consumer in [&mut one, &mut other] {
         assert_eq!(within(consumer.next()).await.unwrap().unwrap().body(), "hear");
     }
-    broker.channel().await.delete_exchange(&exchange).await.unwrap();
+    broker.channel().await.delete_exchange(&exchange, DeleteOptions::new()).await.unwrap();
 }
 
 async fn a_simple_queue_keeps_order_and_counts(broker: Broker) {
@@ -156,8 +156,8 @@ async fn a_simple_queue_keeps_order_and_counts(broker: Broker) {
     while cleared < 2 {
         cleared += within(queue.clear()).await.unwrap();
     }
-    broker.channel().await.delete_queue(&name).await.unwrap();
-    broker.channel().await.delete_exchange(&name).await.unwrap();
+    broker.channel().await.delete_queue(&name, DeleteOptions::new()).await.unwrap();
+    broker.channel().await.delete_exchange(&name, DeleteOptions::new()).await.unwrap();
 }
 
 async fn the_trace_of_who_publishes_comes_along(broker: Broker) {

@@ -1,5 +1,6 @@
 //! The promises of `ensure_publish`.
 
+use amqp_client::{DeleteOptions, GetOptions};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
@@ -80,10 +81,10 @@ async fn an_exchange_that_was_deleted_is_declared_again(broker: Broker) {
     let exchange = Exchange::fanout(broker.name("x"));
     let producer = transport.producer(exchange.clone()).retry(impatient());
     within(producer.ensure_publish("", &1)).await.unwrap();
-    broker.channel().await.delete_exchange(&exchange).await.unwrap();
+    broker.channel().await.delete_exchange(&exchange, DeleteOptions::new()).await.unwrap();
     let delivered = within(producer.ensure_publish("", &1)).await.unwrap();
     assert_eq!(delivered.attempts, 2);
-    broker.channel().await.declare_passive(&exchange).await.unwrap();
+    broker.channel().await.declare(exchange.clone().passive(true)).await.unwrap();
     transport.close().await.unwrap();
 }
 
@@ -111,7 +112,7 @@ async fn a_queue_that_is_full_rejects(broker: Broker) {
     within(producer.ensure_publish(queue.name(), &1)).await.unwrap();
     let failure = failure(within(producer.ensure_publish(queue.name(), &1)).await);
     assert_eq!((failure.outcome, failure.attempts), (Outcome::Rejected, 3));
-    channel.delete_queue(&queue).await.unwrap();
+    channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
     transport.close().await.unwrap();
 }
 
@@ -156,7 +157,7 @@ async fn messages_get_through_while_the_connection_is_cut_again_and_again() {
         within(publishing).await.unwrap().unwrap();
     }
     let mut found = Vec::new();
-    while let Some(delivery) = channel.get(&queue).await.unwrap() {
+    while let Some(delivery) = channel.get(&queue, GetOptions::new()).await.unwrap() {
         found.push(serde_json::from_slice::<u32>(delivery.body()).unwrap());
         delivery.ack().await.unwrap();
     }

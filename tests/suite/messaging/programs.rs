@@ -1,5 +1,6 @@
 //! The example programs outside the repository: their standard input, error messages and logs.
 
+use amqp_client::GetOptions;
 use std::{
     path::Path,
     process::{Output, Stdio},
@@ -52,7 +53,7 @@ async fn what_is_on_standard_input_is_published_and_counted() {
     let output = run(&publish, &[&broker.url, "mails", "-"], "{\"to\": \"alice\"}\n").await;
     assert!(output.status.success(), "{}", errors(&output));
     let channel = broker.channel().await;
-    let mail = within(channel.get("mails")).await.unwrap().unwrap();
+    let mail = within(channel.get("mails", GetOptions::new())).await.unwrap().unwrap();
     assert_eq!(&mail.body()[..], br#"{"to":"alice"}"#);
 
     let output = run(&quickstart, &["-"], "these are five short words\n").await;

@@ -1,6 +1,7 @@
 //! Messages that the broker refuses: only their own publisher is told, and other messages on the
 //! same channel are delivered.
 
+use amqp_client::{DeleteOptions, GetOptions};
 use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{StreamExt as _, future::join_all, stream};
@@ -35,7 +36,7 @@ async fn publish(
 /// The bodies of all messages in the queue, without duplicates.
 async fn bodies(channel: &amqp_client::Channel, queue: &str) -> BTreeSet<u32> {
     let mut bodies = BTreeSet::new();
-    while let Some(delivery) = within(channel.get_no_ack(queue)).await.unwrap() {
+    while let Some(delivery) = within(channel.get(queue, GetOptions::new().no_ack(true))).await.unwrap() {
         bodies.insert(serde_json::from_slice(delivery.body()).unwrap());
     }
     bodies
@@ -80,7 +81,7 @@ async fn told_alone(broker: &Broker, count: u32, (culprits, options): (&[u32], P
         let there = bodies(&channel, &queue).await;
         assert!(there.into_iter().eq((0..count).filter(|number| !culprits.contains(number))));
     }
-    channel.delete_queue(&queue).await.unwrap();
+    channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
     transport.close().await.unwrap();
 }
 
@@ -107,7 +108,7 @@ async fn all_that_are_refused_are_told(broker: Broker) {
     check(publish(&producer, &queue, 300, (&culprits, &wrong)).await, &culprits, "user_id");
     within(producer.ensure_publish(&queue, &1)).await.unwrap();
     assert!(bodies(&channel, &queue).await.into_iter().eq([1]));
-    channel.delete_queue(&queue).await.unwrap();
+    channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
     transport.close().await.unwrap();
 }
 
@@ -120,8 +121,8 @@ async fn all_that_are_refused_are_told_though_they_need_a_queue(broker: Broker) 
     check(publish(&producer, &queue, 300, (&culprits, &wrong)).await, &culprits, "user_id");
     within(producer.ensure_publish(&queue, &1)).await.unwrap();
     assert!(bodies(&channel, &queue).await.into_iter().eq([1]));
-    channel.delete_queue(&queue).await.unwrap();
-    channel.delete_queue(needed.name()).await.unwrap();
+    channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
+    channel.delete_queue(needed.name(), DeleteOptions::new()).await.unwrap();
     transport.close().await.unwrap();
 }
 
@@ -144,8 +145,8 @@ async fn what_needs_a_queue_that_exists_otherwise_is_told_alone(broker: Broker) 
         }
         assert_eq!(bodies(&channel, &queue).await.len(), 96);
     }
-    channel.delete_queue(&queue).await.unwrap();
-    channel.delete_queue(existing.name()).await.unwrap();
+    channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
+    channel.delete_queue(existing.name(), DeleteOptions::new()).await.unwrap();
     transport.close().await.unwrap();
 }
 
@@ -154,15 +155,15 @@ async fn messages_to_an_exchange_that_goes_missing_are_all_delivered(broker: Bro
     let exchange = Exchange::fanout(broker.name("x"));
     let producer = transport.producer(exchange.clone()).retry(impatient());
     within(producer.ensure_publish("", &0)).await.unwrap();
-    channel.delete_exchange(&exchange).await.unwrap();
+    channel.delete_exchange(&exchange, DeleteOptions::new()).await.unwrap();
     let needs = PublishOptions::new().bind(&queue, &exchange, "");
     let all: Vec<_> = (0..100).collect();
     for outcome in publish(&producer, "", 100, (&all, &needs)).await {
         outcome.unwrap();
     }
     assert_eq!(bodies(&channel, &queue).await.len(), 100);
-    channel.delete_exchange(&exchange).await.unwrap();
-    channel.delete_queue(&queue).await.unwrap();
+    channel.delete_exchange(&exchange, DeleteOptions::new()).await.unwrap();
+    channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
     transport.close().await.unwrap();
 }
 
@@ -180,7 +181,7 @@ async fn an_exchange_that_nobody_declares_is_told_and_holds_up_no_other(broker: 
         let error = undelivered(outcome);
         assert!(Report(&error).to_string().contains("no exchange 'amq.nowhere'"), "{error:?}");
     }
-    channel.delete_queue(&queue).await.unwrap();
+    channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
     transport.close().await.unwrap();
 }
 
@@ -194,7 +195,7 @@ async fn a_message_that_is_to_be_published_once_is_not_published_again_for_anoth
             Err(error) => assert_eq!(undelivered(Err(error)).attempts, 1),
         }
     }
-    channel.delete_queue(&queue).await.unwrap();
+    channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
     transport.close().await.unwrap();
 }
 
@@ -218,7 +219,7 @@ async fn what_cannot_be_sent_is_told_at_once_and_the_channel_is_as_it_was(broker
     for outcome in delivered {
         assert_eq!(outcome.unwrap().attempts, 1);
     }
-    channel.delete_queue(&queue).await.unwrap();
+    channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
     transport.close().await.unwrap();
 }
 

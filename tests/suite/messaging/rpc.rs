@@ -1,5 +1,6 @@
 //! Calls between our client and our server.
 
+use amqp_client::DeleteOptions;
 use std::{
     sync::{
         Arc,
@@ -223,12 +224,15 @@ async fn stopping_and_closing_leaves_the_shared_queues_only(broker: Broker) {
     within(server_transport.close()).await.unwrap();
     let channel = broker.channel().await;
     for queue in [topic.clone(), format!("{topic}.s1")] {
-        assert_eq!(channel.declare_passive(&Queue::new(&queue)).await.unwrap().consumers, 0, "{queue}");
-        channel.delete_queue(&queue).await.unwrap();
+        assert_eq!(channel.declare(Queue::new(&queue).passive(true)).await.unwrap().consumers, 0, "{queue}");
+        channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
     }
     // The fanout exchange was deleted with the server's queue.
     assert!(
-        channel.declare_passive(&amqp_client::Exchange::fanout(format!("{topic}_fanout"))).await.is_err()
+        channel
+            .declare(amqp_client::Exchange::fanout(format!("{topic}_fanout")).passive(true))
+            .await
+            .is_err()
     );
 }
 

@@ -1,6 +1,6 @@
 //! Entities of RPC that exist with other properties: a conflict, or used as they are.
 
-use amqp_client::{Channel, Exchange, Queue};
+use amqp_client::{Binding, Channel, DeleteOptions, Exchange, Queue};
 use messaging::{
     Conflict, Error, Quorum, Target, Topology, Transport, TransportOptions,
     rpc::{Client, Endpoint, RunningServer, Server},
@@ -109,7 +109,7 @@ pub(super) async fn durable_entities_fall_back_to_what_exists(broker: Broker) {
 
 async fn delete(channel: &Channel, topic: &str) {
     for queue in [topic.to_owned(), format!("{topic}.s1")] {
-        channel.delete_queue(&queue).await.unwrap();
+        channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
     }
 }
 
@@ -121,7 +121,7 @@ pub(super) async fn the_exchange_of_fanouts_falls_back_too(broker: Broker) {
     let exchange = Exchange::fanout(format!("{}_fanout", broker.name("t"))).auto_delete(true);
     channel.declare(&exchange).await.unwrap();
     let kept = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
-    channel.bind(&kept, &exchange, "").await.unwrap();
+    channel.bind(Binding::new(&kept, &exchange)).await.unwrap();
 
     let durable = Topology::new().quorum(Quorum::new()).transient_quorum(true);
     let refusing = transport(&broker, &durable).await;

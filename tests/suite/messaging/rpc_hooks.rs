@@ -1,7 +1,7 @@
 //! Extensions by users of clients and servers: serializers of their values, types with methods,
 //! compression.
 
-use amqp_client::{ConsumeOptions, Exchange, Queue};
+use amqp_client::{Binding, ConsumeOptions, Exchange, Queue};
 use messaging::{
     BoxError, Compression, Context, EntitySerializer, Error, Target, Transport,
     rpc::{AccessPolicy, Arguments, Client, Endpoint, Failure, Methods, Output, RunningServer, Server},
@@ -194,7 +194,7 @@ async fn requests_and_replies_are_compressed_where_that_is_wanted(broker: Broker
         let server = serve(&transport, &topic, |server| server.compression(compression)).await;
         let client = Client::new(&transport, Target::topic(&topic)).compression(compression);
         let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
-        channel.bind(&queue, "openstack", &topic).await.unwrap();
+        channel.bind(Binding::new(&queue, "openstack").routing_key(&topic)).await.unwrap();
         let mut requests = channel.consume(&queue, ConsumeOptions::new()).await.unwrap();
         assert_eq!(call(&client, "echo", text.clone()).await.unwrap(), text, "{compression}");
 

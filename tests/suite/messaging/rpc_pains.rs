@@ -285,7 +285,7 @@ async fn a_cast_that_nobody_takes_in_time_is_dropped() {
     within(client.clone().cast_expiry(Duration::from_millis(1)).cast("dropped", &())).await.unwrap();
     within(client.cast("kept", &())).await.unwrap();
     let channel = broker.channel().await;
-    let left = async || channel.declare_passive(&Queue::new("t")).await.unwrap().messages;
+    let left = async || channel.declare(Queue::new("t").passive(true)).await.unwrap().messages;
     within(async { while left().await > 1 {} }).await;
     assert_eq!(left().await, 1);
 }

@@ -89,7 +89,7 @@ async fn a_request_over_the_limit_is_rejected_and_the_next_one_served(broker: Br
 /// How many messages are left in a queue.
 async fn waiting(broker: &Broker, queue: &str) -> u32 {
     let channel = broker.channel().await;
-    within(channel.declare_passive(&amqp_client::Queue::new(queue))).await.unwrap().messages
+    within(channel.declare(amqp_client::Queue::new(queue).passive(true))).await.unwrap().messages
 }
 
 async fn a_client_that_has_vanished_holds_up_nobody(broker: Broker) {

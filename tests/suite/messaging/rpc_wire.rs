@@ -1,7 +1,7 @@
 //! Calls on the wire, with a peer that is not ours: what Python's client sends, and what it expects
 //! of replies.
 
-use amqp_client::{Channel, Delivery, Exchange, Message, Properties, Queue, ShortString, Table};
+use amqp_client::{Binding, Channel, Delivery, Exchange, Message, Properties, Queue, ShortString, Table};
 use messaging::{
     Target,
     rpc::{Client, Endpoint, RunningServer, Server},
@@ -69,7 +69,7 @@ impl Raw {
     }
 
     async fn send(&self, message: &Message) {
-        self.channel.publish("openstack", &self.topic, message).await.unwrap();
+        self.channel.publish(("openstack", &self.topic), message).await.unwrap();
     }
 
     /// Adds the reply queue, sends the request, and returns the reply.
@@ -141,7 +141,7 @@ async fn odd_requests_are_answered_and_unreadable_ones_rejected_and_the_server_g
     let reply = raw.reply().await;
     assert_eq!((&reply["_msg_id"], &reply["result"]), (&json!("3"), &json!({"x": null})));
     within(server.stop()).await.unwrap();
-    let left = broker.channel().await.declare_passive(&Queue::new(&topic)).await.unwrap().messages;
+    let left = broker.channel().await.declare(Queue::new(&topic).passive(true)).await.unwrap().messages;
     assert_eq!(left, 0, "rejected, not requeued");
 }
 
@@ -163,7 +163,7 @@ async fn what_a_client_sends_is_what_python_sends(broker: Broker) {
     let channel = broker.channel().await;
     channel.declare(&Exchange::topic("openstack")).await.unwrap();
     let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
-    channel.bind(&queue, "openstack", &topic).await.unwrap();
+    channel.bind(Binding::new(&queue, "openstack").routing_key(&topic)).await.unwrap();
     let mut requests = channel.consume(&queue, amqp_client::ConsumeOptions::new()).await.unwrap();
 
     let transport = broker.transport().await;
@@ -190,11 +190,11 @@ async fn what_a_client_sends_is_what_python_sends(broker: Broker) {
     // Heartbeats, replies to others and malformed ones are ignored; a result may precede the end.
     let answer = |message: Value| {
         let (channel, queue) = (channel.clone(), reply_queue.as_str().unwrap().to_owned());
-        async move { channel.publish("", &queue, &enveloped(&message)).await.unwrap() }
+        async move { channel.publish(("", &queue), enveloped(&message)).await.unwrap() }
     };
     answer(json!({"result": null, "failure": null, "ending": false, "_msg_id": id})).await;
     answer(json!({"result": "other", "failure": null, "ending": true, "_msg_id": "0".repeat(32)})).await;
-    channel.publish("", reply_queue.as_str().unwrap(), &captured("[]")).await.unwrap();
+    channel.publish(("", reply_queue.as_str().unwrap()), captured("[]")).await.unwrap();
     answer(json!({"result": "early", "failure": null, "ending": false, "_msg_id": id})).await;
     answer(json!({"result": null, "failure": null, "ending": true, "_msg_id": id})).await;
     answer(json!({"result": "late", "failure": null, "ending": true, "_msg_id": id})).await;

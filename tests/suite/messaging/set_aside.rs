@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amqp_client::{Channel, ConnectOptions, Message, Properties, Table, Uri};
+use amqp_client::{Channel, ConnectOptions, DeleteOptions, Message, Properties, Table, Uri};
 use amqp_codec::{Array, HeaderTable, RawProperties, Value, ValueRef};
 use futures_util::future::select_all;
 use messaging::{
@@ -94,7 +94,7 @@ async fn publish(transport: &Transport, queue: &str, body: &str) {
 }
 
 async fn ready(channel: &Channel, queue: &str) -> u32 {
-    channel.declare_passive(&Queue::new(queue)).await.unwrap().messages
+    channel.declare(Queue::new(queue).passive(true)).await.unwrap().messages
 }
 
 /// The message that is in the queue, or is about to be.
@@ -152,7 +152,7 @@ async fn what_cannot_be_set_aside_is_kept_and_handled_again_after_pauses_and_oth
         assert!(is_told.iter().all(|part| line.contains(part)), "{line}");
     }
     // Once it can be set aside, it is.
-    channel.delete_queue(&dead).await.unwrap();
+    channel.delete_queue(&dead, DeleteOptions::new()).await.unwrap();
     let mut set_aside = Vec::new();
     let mut dead_letters = transport.consumer(Queue::durable(&dead)).start::<String>().await.unwrap();
     for _ in 0..2 {
@@ -164,7 +164,7 @@ async fn what_cannot_be_set_aside_is_kept_and_handled_again_after_pauses_and_oth
     assert_eq!(set_aside, ["bad 0", "bad 1"]);
     within(worker.stop()).await;
     assert_eq!(ready(&channel, &queue).await, 0);
-    channel.delete_queue(&dead).await.unwrap();
+    channel.delete_queue(&dead, DeleteOptions::new()).await.unwrap();
 }
 
 /// No second consumer is let in, not even for a moment.
@@ -195,7 +195,7 @@ async fn what_cannot_be_set_aside_is_not_in_the_way_of_an_exclusive_consumer(bro
     within(worker.stop()).await;
     assert_eq!(ready(&channel, &queue).await, 3);
     for queue in [format!("{queue}.dead"), queue] {
-        channel.delete_queue(&queue).await.unwrap();
+        channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
     }
 }
 
@@ -245,7 +245,7 @@ async fn an_exclusive_consumer_that_loses_its_queue_to_another_has_it_back_when_
     while within(handled.recv()).await.expect("the worker goes on") != "good" {}
     within(worker.stop()).await;
     for queue in [format!("{queue}.dead"), queue] {
-        channel.delete_queue(&queue).await.unwrap();
+        channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
     }
 }
 
@@ -280,7 +280,7 @@ async fn what_has_no_room_for_another_header_is_kept_and_goes_back_when_the_work
     let (worker, mut handled) = failing(&transport, Queue::new(&queue), AT_ONCE).await;
     let mut headers = Table::new();
     headers.insert("large", "x".repeat(130_980)).unwrap();
-    channel.publish("", &queue, &json("bad").headers(headers)).await.unwrap();
+    channel.publish(("", &queue), json("bad").headers(headers)).await.unwrap();
     within(handled.recv()).await.unwrap();
     // Other messages are handled.
     publish(&transport, &queue, "good").await;
@@ -289,8 +289,8 @@ async fn what_has_no_room_for_another_header_is_kept_and_goes_back_when_the_work
     assert_eq!(ready(&channel, &queue).await, 1);
     let lines = logged.lines("cannot be set aside");
     assert!(lines.iter().all(|line| line.contains("a content header frame")), "{lines:?}");
-    channel.delete_queue(&queue).await.unwrap();
-    channel.delete_queue(&format!("{queue}.dead")).await.unwrap();
+    channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
+    channel.delete_queue(&format!("{queue}.dead"), DeleteOptions::new()).await.unwrap();
 }
 
 fn texts(texts: &[&str]) -> Array {
@@ -337,7 +337,7 @@ async fn what_is_moved_goes_to_its_one_queue_and_has_all_headers_for_who_handles
     let later = RetryLater::after(Duration::from_millis(20)).limit(2).dead_letter(true);
     let (worker, mut handled) = failing(&transport, Queue::new(&queue), later).await;
     let headers = acting_headers(&other);
-    channel.publish("", &queue, &json("bad").headers(headers.clone())).await.unwrap();
+    channel.publish(("", &queue), json("bad").headers(headers.clone())).await.unwrap();
     let old = ("elsewhere".to_owned(), 3);
     for retries in 0..=2 {
         let (_, properties) = within(handled.recv()).await.unwrap();
@@ -360,7 +360,7 @@ async fn what_is_moved_goes_to_its_one_queue_and_has_all_headers_for_who_handles
     assert_eq!(ready(&channel, &other).await, 1);
     // A later consumer finds it unchanged.
     let message = Message::with_encoded_properties(set_aside.body().clone(), set_aside.encoded_properties());
-    channel.publish("", &dead, &message).await.unwrap();
+    channel.publish(("", &dead), &message).await.unwrap();
     let mut dead_letters = transport.consumer(Queue::durable(&dead)).start::<String>().await.unwrap();
     let message = within(dead_letters.next()).await.unwrap().unwrap();
     let given = message.properties().unwrap().headers.unwrap();
@@ -370,7 +370,7 @@ async fn what_is_moved_goes_to_its_one_queue_and_has_all_headers_for_who_handles
     assert_eq!(deaths(&given), [old]);
     message.ack().await.unwrap();
     for queue in [dead, waiting] {
-        channel.delete_queue(&queue).await.unwrap();
+        channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
     }
 }
 
@@ -391,7 +391,7 @@ async fn headers_that_cannot_be_read_are_set_aside_as_the_bytes_they_are(broker:
     let mut raw = RawProperties::split(&json("deep").properties().encode().unwrap()).unwrap();
     raw.set_headers(&nested()).unwrap();
     let message = Message::with_encoded_properties("\"deep\"", raw.join());
-    channel.publish("", &queue, &message).await.unwrap();
+    channel.publish(("", &queue), &message).await.unwrap();
     let dead = Queue::durable(format!("{queue}.dead"));
     let set_aside = taken(&channel, &dead).await;
     assert_eq!(set_aside.body(), "\"deep\"");
@@ -402,13 +402,13 @@ async fn headers_that_cannot_be_read_are_set_aside_as_the_bytes_they_are(broker:
     assert_eq!(headers.get("x-original-routing-key"), Some(ValueRef::LongString(queue.as_bytes())));
     within(worker.stop()).await;
     assert_eq!(ready(&channel, &queue).await, 0);
-    channel.delete_queue(&dead).await.unwrap();
+    channel.delete_queue(&dead, DeleteOptions::new()).await.unwrap();
 }
 
 /// Publishes small messages with a large one between them.
 async fn publish_around_a_large_one(channel: &Channel, queue: &str) {
     for body in ["before", &"x".repeat(300_000), "after"] {
-        channel.publish("", queue, &json(body).message_id("the id").unwrap()).await.unwrap();
+        channel.publish(("", queue), json(body).message_id("the id").unwrap()).await.unwrap();
     }
 }
 
@@ -497,14 +497,14 @@ async fn a_large_body_between_small_ones_stops_no_consumer(broker: Broker) {
     let queue = broker.name("q");
     let (worker, mut handled) = failing(&transport, Queue::new(&queue), AT_ONCE).await;
     for body in ["before", &"x".repeat(65 << 20), "after"] {
-        channel.publish("", &queue, &json(body)).await.unwrap();
+        channel.publish(("", &queue), json(body)).await.unwrap();
     }
     for expected in ["before", "after"] {
         assert_eq!(within(handled.recv()).await.unwrap().0, expected);
     }
     within(worker.stop()).await;
     assert_eq!(ready(&channel, &queue).await, 1);
-    channel.delete_queue(&queue).await.unwrap();
+    channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
 }
 
 async fn a_body_over_the_limit_of_the_transport_is_an_item_that_can_be_settled(broker: Broker) {
@@ -537,7 +537,7 @@ async fn a_message_that_may_not_be_set_aside_is_kept(url: &str) {
     let connection = amqp_client::connect(url).await.unwrap();
     let channel = connection.open_channel().await.unwrap();
     assert_eq!(ready(&channel, "permitted").await, 1);
-    channel.delete_queue("permitted").await.unwrap();
+    channel.delete_queue("permitted", DeleteOptions::new()).await.unwrap();
     let lines = logged.lines("cannot be set aside");
     assert!(!lines.is_empty() && lines.iter().all(|line| line.contains("ACCESS_REFUSED")), "{lines:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use amqp_client::{ReplyCode, Uri};
+use amqp_client::{DeleteOptions, ReplyCode, Uri};
 use messaging::{
     Consumer, Error, Exchange, Incoming, Queue, StreamOffset, Subscription, Transport, TransportOptions,
     Worker,
@@ -94,7 +94,7 @@ async fn a_queue_that_is_deleted_is_declared_again_and_consumed_from(broker: Bro
         let mut taking = Taking::start(kind, transport.consumer(Queue::new(&queue))).await.unwrap();
         publish(&transport, &queue, [1]).await;
         assert_eq!(taking.next().await, 1);
-        broker.channel().await.delete_queue(&queue).await.unwrap();
+        broker.channel().await.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
         let again = async {
             let producer = transport.producer(Exchange::default()).wait_for_route(true);
             within(producer.mandatory(true).ensure_publish(&queue, &2)).await.unwrap();
@@ -126,7 +126,7 @@ async fn a_stream_is_gone_on_with_where_it_was(broker: Broker) {
             for number in 4..=7 {
                 assert_eq!(taking.next().await, number, "{kind} from {offset:?}");
             }
-            broker.channel().await.delete_queue(&stream).await.unwrap();
+            broker.channel().await.delete_queue(&stream, DeleteOptions::new()).await.unwrap();
         }
     }
 }
@@ -153,7 +153,7 @@ async fn what_a_lost_connection_had_to_itself_is_had_back(broker: Broker) {
             let (number, ()) = tokio::join!(taking.next_but(1), again);
             assert_eq!(number, 2, "{kind}, exclusive queue: {is_queue}");
             if !is_queue {
-                broker.channel().await.delete_queue(&name).await.unwrap();
+                broker.channel().await.delete_queue(&name, DeleteOptions::new()).await.unwrap();
             }
         }
     }

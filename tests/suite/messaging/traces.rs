@@ -44,7 +44,7 @@ async fn publish(broker: &Broker, exchange: &str, key: &str, body: &Value) {
     let channel = broker.channel().await;
     let publisher = channel.publisher().await.unwrap();
     let message = Message::with_properties(body.to_string(), properties);
-    let confirm = publisher.publish(exchange, key, message).await.unwrap();
+    let confirm = publisher.publish((exchange, key), message).await.unwrap();
     assert!(matches!(within(confirm).await.unwrap(), Confirmation::Ack));
 }
 

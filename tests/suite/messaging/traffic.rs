@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use amqp_client::{ConsumeOptions, Delivery, Message, Queue};
+use amqp_client::{Binding, ConsumeOptions, DeleteOptions, Delivery, GetOptions, Message, Queue};
 use futures_util::future::join_all;
 use messaging::{
     Compression, Context, Target, Transport, TransportOptions,
@@ -46,7 +46,7 @@ async fn its_compression_is_that_of_requests_replies_and_notifications(broker: B
     let channel = broker.channel().await;
     // This queue gets a copy of each request, and the reply to ours.
     let seen = channel.declare(&Queue::new("").exclusive(true)).await.unwrap().name;
-    channel.bind(&seen, "openstack", &topic).await.unwrap();
+    channel.bind(Binding::new(&seen, "openstack").routing_key(&topic)).await.unwrap();
     let mut spy = channel.consume(&seen, ConsumeOptions::new()).await.unwrap();
 
     let client = Client::new(&transport, Target::topic(&topic));
@@ -54,19 +54,20 @@ async fn its_compression_is_that_of_requests_replies_and_notifications(broker: B
     assert_eq!(echoed, json!({"a": 1}));
     assert!(is_compressed(&within(spy.recv()).await.unwrap().unwrap()));
 
-    channel.unbind(&seen, "openstack", &topic).await.unwrap();
+    channel.unbind(Binding::new(&seen, "openstack").routing_key(&topic)).await.unwrap();
     let request = json!({
         "method": "echo", "args": {}, "_unique_id": "u", "_msg_id": "5fcebaf07d464aa48f7a1e9546ccf035", "_reply_q": seen,
     });
     let request = Message::new(request.to_string()).content_type("application/json");
-    channel.publish("openstack", &topic, &request).await.unwrap();
+    channel.publish(("openstack", &topic), &request).await.unwrap();
     assert!(is_compressed(&within(spy.recv()).await.unwrap().unwrap()));
 
     let notifier = Notifier::new(&transport, "p", &topic);
     within(notifier.info(&Context::new(), "e", &1)).await.unwrap();
-    let emitted = channel.get(&format!("{topic}.info")).await.unwrap().expect("it was confirmed");
+    let emitted =
+        channel.get(&format!("{topic}.info"), GetOptions::new()).await.unwrap().expect("it was confirmed");
     assert!(is_compressed(&emitted));
-    channel.delete_queue(&format!("{topic}.info")).await.unwrap();
+    channel.delete_queue(&format!("{topic}.info"), DeleteOptions::new()).await.unwrap();
     within(server.stop()).await.unwrap();
 }
 
@@ -94,7 +95,8 @@ async fn its_prefetch_is_that_of_servers(broker: Broker) {
     // Without a prefetch no message would be left in the queue.
     let channel = broker.channel().await;
     let queue = Queue::new(&topic);
-    within(async { while channel.declare_passive(&queue).await.unwrap().messages != 4 {} }).await;
+    within(async { while channel.declare(queue.clone().passive(true)).await.unwrap().messages != 4 {} })
+        .await;
     opened.add_permits(5);
     assert!(within(calls).await.unwrap().iter().all(Result::is_ok));
     assert_eq!(highest.load(Ordering::SeqCst), 1);

@@ -1,5 +1,6 @@
 //! Handlers, and the messages that they fail on.
 
+use amqp_client::DeleteOptions;
 use std::{
     fmt,
     sync::{
@@ -26,7 +27,7 @@ async fn publish(transport: &Transport, queue: &str, body: &str) {
 }
 
 async fn ready(broker: &Broker, queue: &str) -> u32 {
-    broker.channel().await.declare_passive(&Queue::new(queue)).await.unwrap().messages
+    broker.channel().await.declare(Queue::new(queue).passive(true)).await.unwrap().messages
 }
 
 async fn what_succeeds_is_acknowledged_and_no_more_run_at_once_than_may(broker: Broker) {
@@ -186,7 +187,7 @@ async fn what_fails_is_tried_again_after_a_while_and_then_set_aside(broker: Brok
     assert_eq!(ready(&broker, &queue).await, 0);
     let channel = broker.channel().await;
     for queue in [dead, format!("{queue}.retry.20")] {
-        channel.delete_queue(&queue).await.unwrap();
+        channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
     }
 }
 
@@ -211,7 +212,7 @@ async fn what_cannot_be_read_is_set_aside_at_once(broker: Broker) {
     within(set_aside.next()).await.unwrap().unwrap().ack().await.unwrap();
     within(worker.stop()).await;
     assert_eq!(handled.load(Ordering::SeqCst), 0);
-    broker.channel().await.delete_queue(&dead).await.unwrap();
+    broker.channel().await.delete_queue(&dead, DeleteOptions::new()).await.unwrap();
 }
 
 async fn what_cannot_be_read_goes_to_who_is_there_for_it(broker: Broker) {
@@ -246,7 +247,7 @@ async fn what_cannot_be_read_goes_to_who_is_there_for_it(broker: Broker) {
     }
     within(worker.stop()).await;
     assert_eq!(ready(&broker, &queue).await, 0);
-    broker.channel().await.delete_queue(&dead).await.unwrap();
+    broker.channel().await.delete_queue(&dead, DeleteOptions::new()).await.unwrap();
 }
 
 on_every_broker!(

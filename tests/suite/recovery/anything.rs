@@ -5,8 +5,8 @@ use std::{future::ready, time::Duration};
 
 use amqp_broker::Broker;
 use amqp_client::{
-    Channel, Confirm, Connection, ConsumeOptions, Consumer, Delivery, Error, Message, Publisher, Queue,
-    Result, Uri,
+    Channel, Confirm, Connection, ConsumeOptions, Consumer, Delivery, Error, GetOptions, Message, Publisher,
+    Queue, Result, Route, Uri,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use tests::{Break, Direction, FrameLinks, Kind, Ledger, Outcome, Place, Receipt, scale};
@@ -160,7 +160,7 @@ async fn connect(broker: &Broker, links: &FrameLinks) -> Connection {
     let connector = move || ready(Ok(links.to(broker.connect())));
     // A call may wait for several stalls, one after the other.
     let options = options().heartbeat(HEARTBEAT).call_timeout(DEADLINE / 4);
-    options.connect_by(connector, &Uri::default()).await.unwrap()
+    options.connect_with(connector, &Uri::default()).await.unwrap()
 }
 
 /// Takes what is left in the queues, when the broker has removed the lost connections.
@@ -171,7 +171,7 @@ async fn settle(broker: &Broker, ledger: &Ledger) {
     let connection = connect(broker, &FrameLinks::new()).await;
     let channel = connection.open_channel().await.unwrap();
     for queue in QUEUES {
-        while let Some(delivery) = channel.get(queue).await.unwrap() {
+        while let Some(delivery) = channel.get(queue, GetOptions::new()).await.unwrap() {
             let receipt = delivered(ledger, &delivery);
             delivery.ack().await.unwrap();
             ledger.ack(receipt, true);
@@ -258,7 +258,7 @@ impl User {
             Act::Receive { channel, count } => self.receive(channel, count).await,
             Act::Get { channel, queue } => {
                 if let Some(used) = self.used(channel)
-                    && let Some(delivery) = again(|| used.channel.get(QUEUES[queue])).await
+                    && let Some(delivery) = again(|| used.channel.get(QUEUES[queue], GetOptions::new())).await
                 {
                     self.hold(delivery);
                 }
@@ -304,7 +304,9 @@ impl User {
             return self.ledger.settle(number, Outcome::Forgotten);
         };
         let publisher = if republish { &used.republisher } else { &used.publisher };
-        let confirm = publisher.publish_mandatory("", queue, Message::new(format!("{number:.<size$}"))).await;
+        let confirm = publisher
+            .publish(Route::new("", queue).mandatory(true), Message::new(format!("{number:.<size$}")))
+            .await;
         self.confirms.push((number, confirm.unwrap()));
     }
 
@@ -350,8 +352,10 @@ impl User {
         let once = Duration::ZERO;
         let queue = Queue::durable(QUEUES[0]);
         match call {
-            0 => drop(timeout(once, channel.declare_passive(&queue)).await),
-            1 => drop(timeout(once, channel.get(QUEUES[0])).await.map(|got| got.map(|_| ()))),
+            0 => drop(timeout(once, channel.declare(queue.clone().passive(true))).await),
+            1 => drop(
+                timeout(once, channel.get(QUEUES[0], GetOptions::new())).await.map(|got| got.map(|_| ())),
+            ),
             2 => drop(timeout(once, channel.consume(QUEUES[0], ConsumeOptions::new().prefetch(1))).await),
             3 => drop(timeout(once, used.publisher.flush()).await),
             _ => drop(timeout(once, self.connection.open_channel()).await),
@@ -412,9 +416,9 @@ fn is_settled(settled: Result<()>) -> bool {
 async fn in_step(channel: &Channel) {
     let (one, two) = (Queue::durable(QUEUES[0]), Queue::durable(QUEUES[1]));
     let (first, second, third) = join!(
-        again(|| channel.declare_passive(&one)),
-        again(|| channel.declare_passive(&two)),
-        again(|| channel.declare_passive(&one)),
+        again(|| channel.declare(one.clone().passive(true))),
+        again(|| channel.declare(two.clone().passive(true))),
+        again(|| channel.declare(one.clone().passive(true))),
     );
     assert_eq!([first.name, second.name, third.name], ["one", "two", "one"]);
 }

@@ -107,7 +107,12 @@ impl Waiting {
         let connection = options().connect(&self.uri).await.unwrap();
         let publisher = connection.open_channel().await.unwrap().publisher().await.unwrap();
         for _ in &self.consumers {
-            publisher.publish("", &self.queue, Message::new("x").persistent()).await.unwrap().await.unwrap();
+            publisher
+                .publish(("", &self.queue), Message::new("x").persistent())
+                .await
+                .unwrap()
+                .await
+                .unwrap();
         }
         for consumer in &mut self.consumers {
             let delivery = timeout(Duration::from_secs(60), consumer.recv()).await.expect("it is forgotten");

@@ -153,7 +153,7 @@ async fn what_a_consumer_has_not_handed_out_does_not_hold_up_the_answers_of_a_re
     assert_eq!(ends(consumer.recv()).await.unwrap().unwrap().body(), "1");
     drop(peer);
     // Nothing is read, so only writing shows the loss.
-    channel.publish("", "jobs", &Message::new("x")).await.unwrap();
+    channel.publish(("", "jobs"), Message::new("x")).await.unwrap();
     let mut peer = broker.accept().await;
     open(&mut peer, 1).await;
     consume(&mut peer, 1, "jobs", "c").await;
@@ -283,7 +283,7 @@ async fn a_channel_closed_for_an_error_is_opened_again_when_it_shall_be() {
     let mut consumer = consumer(&mut peer, &channel, "jobs", "c").await;
     deliver(&mut peer, 1, "c", 1, false).await;
     let held = ends(consumer.recv()).await.unwrap().unwrap();
-    let confirm = publisher.publish("", "other", amqp_client::Message::new("x")).await.unwrap();
+    let confirm = publisher.publish(("", "other"), amqp_client::Message::new("x")).await.unwrap();
     super::script::expect_publish(&mut peer, 1, "x").await;
     let reply_text = short("PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out");
     peer.send(1, channel::Close { reply_code: 406, reply_text, ..Default::default() }).await;
@@ -321,7 +321,7 @@ async fn a_transaction_that_was_lost_in_part_is_not_committed() {
     })
     .0
     .unwrap();
-    channel.publish("", "jobs", &amqp_client::Message::new("1")).await.unwrap();
+    channel.publish(("", "jobs"), amqp_client::Message::new("1")).await.unwrap();
     super::script::expect_publish(&mut peer, 1, "1").await;
     lose(peer, &connection).await;
     let mut peer = broker.accept().await;
@@ -330,7 +330,7 @@ async fn a_transaction_that_was_lost_in_part_is_not_committed() {
     peer.send(1, channel::OpenOk::default()).await;
     peer.send(1, tx::SelectOk {}).await;
     recovered(&mut events).await;
-    channel.publish("", "jobs", &amqp_client::Message::new("2")).await.unwrap();
+    channel.publish(("", "jobs"), amqp_client::Message::new("2")).await.unwrap();
     let (committed, ()) = join!(channel.tx_commit(), async {
         super::script::expect_publish(&mut peer, 1, "2").await;
         peer.expect(1, tx::Rollback {}).await;

@@ -50,7 +50,7 @@ fn run_in_memory(breaks: &[Break]) -> Ran {
 async fn connect_in_memory(broker: &Broker, links: &FrameLinks) -> Connection {
     let (broker, links) = (broker.clone(), links.clone());
     let connector = move || ready(Ok(links.to(broker.connect())));
-    options().connect_by(connector, &Uri::default()).await.unwrap()
+    options().connect_with(connector, &Uri::default()).await.unwrap()
 }
 
 /// Runs all of these sessions; a failure reports where the links of the failed ones broke.
@@ -162,5 +162,5 @@ async fn connect_to(node: &'static Node, links: &FrameLinks) -> Connection {
         let links = links.clone();
         async move { Ok(links.to(TcpStream::connect(node.authority()).await?)) }
     };
-    quick_options().connect_by(connector, &Uri::parse(node.uri()).unwrap()).await.unwrap()
+    quick_options().connect_with(connector, &Uri::parse(node.uri()).unwrap()).await.unwrap()
 }

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use amqp_client::{
-    Channel, Connection, ConsumeOptions, Consumer, Error, Event, Events, Message, Queue, ReplyCode, Skipped,
+    Binding, Channel, Connection, ConsumeOptions, Consumer, DeleteOptions, Error, Event, Events, Message,
+    Queue, ReplyCode, Skipped,
 };
 use amqp_codec::{
     Arguments as _, MethodId,
@@ -65,7 +66,7 @@ async fn with_queue(peer: &mut Peer, connection: &Connection) -> (Channel, Consu
     let channel = opened(peer, connection, 1).await;
     let declaring = async {
         channel.declare(&Queue::new("mine").exclusive(true)).await?;
-        channel.bind("mine", "events", "k").await
+        channel.bind(Binding::new("mine", "events").routing_key("k")).await
     };
     let (declared, ()) = join!(declaring, async {
         peer.expect_any::<queue::Declare>(1).await;
@@ -138,7 +139,7 @@ async fn an_exclusive_queue_is_had_back_with_bindings_and_consumers_and_all_else
     let [Skipped { what, error, .. }] = &report.held[..] else { panic!("{report:?}") };
     assert_eq!((what.as_str(), error.reply_code()), (r#"queue "mine""#, Some(ReplyCode::RESOURCE_LOCKED)));
 
-    channel.publish("", "jobs", &Message::new("x")).await.unwrap();
+    channel.publish(("", "jobs"), Message::new("x")).await.unwrap();
     expect_publish(&mut peer, 1, "x").await;
     let begun = Instant::now();
     for (attempt, pause) in [(1, 200), (2, 400), (3, 800)] {
@@ -192,7 +193,7 @@ async fn a_consumer_of_a_held_queue_that_its_user_deletes_ends() {
     let (channel, mut consumer) = with_queue(&mut peer, &connection).await;
     let mut peer = lost_with_queue(&mut broker, peer).await;
     recovered(&mut events).await;
-    let (deleted, ()) = join!(channel.delete_queue("mine"), async {
+    let (deleted, ()) = join!(channel.delete_queue("mine", DeleteOptions::new()), async {
         peer.expect_any::<queue::Delete>(1).await;
         peer.send(1, queue::DeleteOk { message_count: 0 }).await;
     });
@@ -310,7 +311,7 @@ async fn a_refusal_of_something_else_while_one_begins_again_is_not_its_own() {
     tries_to_consume(&mut peer).await;
     assert!(channel.is_open());
     let missing = Queue::new("missing");
-    let (declared, ()) = join!(channel.declare_passive(&missing), async {
+    let (declared, ()) = join!(channel.declare(missing.clone().passive(true)), async {
         peer.expect_any::<queue::Declare>(1).await;
         refuse_of(&mut peer, 1, 404, queue::Declare::ID, "NOT_FOUND - no queue 'missing' in vhost '/'").await;
     });

@@ -155,7 +155,7 @@ async fn publish(shared: Arc<Shared>, connection: Connection, republish: bool) -
     while !shared.is_over.load(Ordering::Relaxed) {
         let number = shared.ledger.publish(republish);
         let message = Message::new(number.to_string()).persistent();
-        confirms.push_back((number, publisher.publish("", &shared.queue, message).await.unwrap()));
+        confirms.push_back((number, publisher.publish(("", &shared.queue), message).await.unwrap()));
         if confirms.len() == IN_FLIGHT {
             settle(&shared, &mut confirms, &mut pauses, &mut last).await;
             sleep(PAUSE).await;

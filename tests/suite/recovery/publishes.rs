@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amqp_client::{Confirmation, Error, Message};
+use amqp_client::{Confirmation, Error, Message, Route};
 use amqp_codec::{
     Properties,
     method::{basic, channel, confirm, connection},
@@ -34,7 +34,7 @@ async fn each_is_lost_and_those_of_the_new_connection_are_counted_from_one() {
     let publisher = publisher(&mut peer, &channel).await;
     let mut confirms = Vec::new();
     for body in ["1", "2", "3"] {
-        confirms.push(publisher.publish("", "jobs", Message::new(body)).await.unwrap());
+        confirms.push(publisher.publish(("", "jobs"), Message::new(body)).await.unwrap());
         expect_publish(&mut peer, 1, body).await;
     }
     acks(&mut peer, 1, false).await;
@@ -47,7 +47,7 @@ async fn each_is_lost_and_those_of_the_new_connection_are_counted_from_one() {
         assert!(matches!(ends(confirm).await, Err(Error::PublishLost(_))));
     }
     // Publishes wait meanwhile.
-    let publishing = publisher.publish("", "jobs", Message::new("4"));
+    let publishing = publisher.publish(("", "jobs"), Message::new("4"));
     let (confirm, mut peer) = ends(async {
         join!(publishing, async {
             let mut peer = broker.accept().await;
@@ -69,7 +69,7 @@ async fn a_publish_waits_for_the_recovery_until_its_deadline() {
     let channel = opened(&mut peer, &connection, 1).await;
     let publisher = publisher(&mut peer, &channel).await.with_timeout(Duration::from_millis(100));
     lose(peer, &connection).await;
-    let published = ends(publisher.publish("", "jobs", Message::new("x"))).await;
+    let published = ends(publisher.publish(("", "jobs"), Message::new("x"))).await;
     assert!(matches!(published, Err(Error::PublishTimeout { .. })), "{published:?}");
 }
 
@@ -84,7 +84,7 @@ async fn those_to_be_published_again_are_in_their_order_before_all_others_under_
     let mut ids = Vec::new();
     for (body, is_careful) in [("1", true), ("2", false), ("3", true), ("4", true), ("5", true)] {
         let publisher = if is_careful { &careful } else { &publisher };
-        confirms.push(publisher.publish("", "jobs", Message::new(body)).await.unwrap());
+        confirms.push(publisher.publish(("", "jobs"), Message::new(body)).await.unwrap());
         ids.push(expect_publish(&mut peer, 1, body).await.message_id);
     }
     assert!(ids[1].is_none() && ids[0].is_some() && ids[0] != ids[2]);
@@ -93,7 +93,7 @@ async fn those_to_be_published_again_are_in_their_order_before_all_others_under_
     assert!(matches!(ends(third).await, Ok(Confirmation::Ack)));
     lose(peer, &connection).await;
     assert!(matches!(ends(second).await, Err(Error::PublishLost(_))));
-    let publishing = careful.publish("", "jobs", Message::new("6"));
+    let publishing = careful.publish(("", "jobs"), Message::new("6"));
     let (sixth, mut peer) = ends(async {
         join!(publishing, async {
             let mut peer = broker.accept().await;
@@ -124,7 +124,8 @@ async fn a_return_of_what_was_published_again_is_matched_and_a_second_loss_chang
     let (mut broker, mut peer, connection) = connected(recovery()).await;
     let channel = opened(&mut peer, &connection, 1).await;
     let publisher = publisher(&mut peer, &channel).await.republish(true);
-    let confirm = publisher.publish_mandatory("", "nowhere", Message::new("x")).await.unwrap();
+    let confirm =
+        publisher.publish(Route::new("", "nowhere").mandatory(true), Message::new("x")).await.unwrap();
     expect_publish(&mut peer, 1, "x").await;
     for _ in 0..2 {
         lose(peer, &connection).await;
@@ -150,7 +151,7 @@ async fn what_the_broker_may_have_closed_the_connection_for_is_not_published_aga
         let mut events = connection.events();
         let channel = opened(&mut peer, &connection, 1).await;
         let publisher = publisher(&mut peer, &channel).await.republish(true);
-        let confirm = publisher.publish("", "jobs", Message::new("x")).await.unwrap();
+        let confirm = publisher.publish(("", "jobs"), Message::new("x")).await.unwrap();
         expect_publish(&mut peer, 1, "x").await;
         peer.send(0, connection::Close { reply_code: code, ..Default::default() }).await;
         peer.expect(0, connection::CloseOk {}).await;
@@ -176,7 +177,7 @@ async fn a_publish_without_confirms_waits_for_the_recovery_too() {
     lose(peer, &connection).await;
     let message = Message::new("x");
     let (published, _peer) = ends(async {
-        join!(channel.publish("", "jobs", &message), async {
+        join!(channel.publish(("", "jobs"), &message), async {
             let mut peer = broker.accept().await;
             open(&mut peer, 1).await;
             expect_publish(&mut peer, 1, "x").await;

@@ -5,8 +5,8 @@ use std::{env, fs, future::ready, process::Command};
 
 use amqp_broker::Broker;
 use amqp_client::{
-    Channel, Confirmation, Connection, ConsumeOptions, Consumer, Error, Events, Exchange, Message, Publisher,
-    Queue, Uri,
+    Binding, Channel, Confirmation, Connection, ConsumeOptions, Consumer, Error, Events, Exchange, Message,
+    Publisher, Queue, Uri,
 };
 use tests::scale;
 
@@ -64,7 +64,7 @@ async fn reconnect(times: usize) {
         let broker = broker.clone();
         move || ready(Ok(broker.connect()))
     };
-    let connection = options().connect_by(connector, &Uri::default()).await.unwrap();
+    let connection = options().connect_with(connector, &Uri::default()).await.unwrap();
     let mut user = User::new(&connection).await;
     let mut before = None;
     for number in 0..times {
@@ -105,9 +105,9 @@ impl User {
         let (jobs, own) = (Queue::durable("jobs"), Queue::new("").exclusive(true));
         channels[0].declare(&exchange).await.unwrap();
         channels[0].declare(&jobs).await.unwrap();
-        channels[0].bind(&jobs, &exchange, "job").await.unwrap();
+        channels[0].bind(Binding::new(&jobs, &exchange).routing_key("job")).await.unwrap();
         let own = channels[0].declare(&own).await.unwrap();
-        channels[0].bind(&own, &exchange, "own").await.unwrap();
+        channels[0].bind(Binding::new(&own, &exchange).routing_key("own")).await.unwrap();
         let consume = ConsumeOptions::new;
         User {
             events,
@@ -123,8 +123,8 @@ impl User {
     /// for the recovery.
     async fn lose(&mut self, broker: &Broker) {
         let held = self.publish_job().await;
-        let lost = self.plain.publish("events", "nowhere", Message::new("x")).await.unwrap();
-        let again = self.careful.publish("events", "nowhere", Message::new("x")).await.unwrap();
+        let lost = self.plain.publish(("events", "nowhere"), Message::new("x")).await.unwrap();
+        let again = self.careful.publish(("events", "nowhere"), Message::new("x")).await.unwrap();
         broker.faults().drop_connections();
         assert!(matches!(ends(lost).await, Err(Error::PublishLost(_))));
         assert!(matches!(ends(again).await, Ok(Confirmation::Ack)));
@@ -138,13 +138,13 @@ impl User {
 
     async fn work(&mut self) {
         self.publish_job().await.ack().await.unwrap();
-        let confirm = self.careful.publish("events", "own", Message::new("hello")).await.unwrap();
+        let confirm = self.careful.publish(("events", "own"), Message::new("hello")).await.unwrap();
         assert!(matches!(ends(confirm).await, Ok(Confirmation::Ack)));
         assert_eq!(ends(self.own.recv()).await.unwrap().unwrap().body(), "hello");
     }
 
     async fn publish_job(&mut self) -> amqp_client::Delivery {
-        let confirm = self.plain.publish("events", "job", Message::new("job")).await.unwrap();
+        let confirm = self.plain.publish(("events", "job"), Message::new("job")).await.unwrap();
         assert!(matches!(ends(confirm).await, Ok(Confirmation::Ack)));
         let delivery = ends(self.jobs.recv()).await.unwrap().unwrap();
         assert!(!delivery.redelivered());

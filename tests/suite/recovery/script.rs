@@ -94,7 +94,7 @@ pub(super) fn connecting(
         }
     };
     let options = options.clone();
-    (Broker { doors }, async move { options.connect_by(connector, &Uri::default()).await })
+    (Broker { doors }, async move { options.connect_with(connector, &Uri::default()).await })
 }
 
 pub(super) async fn opened(peer: &mut Peer, connection: &Connection, id: u16) -> Channel {

@@ -4,8 +4,9 @@
 use std::{collections::VecDeque, time::Duration};
 
 use amqp_client::{
-    Backoff, Channel, Confirm, Confirmation, ConnectOptions, Connection, ConsumeOptions, Consumer, Delivery,
-    Error, Exchange, Message, Publisher, Queue, Recovery, Result, State,
+    Backoff, Binding, Channel, Confirm, Confirmation, ConnectOptions, Connection, ConsumeOptions, Consumer,
+    DeleteOptions, Delivery, Error, Exchange, GetOptions, Message, Publisher, Queue, Recovery, Result, Route,
+    State,
 };
 use tests::{Ledger, Outcome, Receipt, Summary};
 use tokio::{
@@ -111,13 +112,13 @@ impl Session {
     pub(super) async fn settle(&self, connection: &Connection) -> Summary {
         let channel = connection.open_channel().await.unwrap();
         for queue in [&self.jobs, &self.letters] {
-            while let Some(delivery) = channel.get(queue).await.unwrap() {
+            while let Some(delivery) = channel.get(queue, GetOptions::new()).await.unwrap() {
                 let receipt = self.delivered(&delivery);
                 self.ack(delivery, receipt).await;
             }
-            channel.delete_queue(queue).await.unwrap();
+            channel.delete_queue(queue, DeleteOptions::new()).await.unwrap();
         }
-        channel.delete_exchange(&self.events).await.unwrap();
+        channel.delete_exchange(&self.events, DeleteOptions::new()).await.unwrap();
         connection.close().await.unwrap();
         self.ledger.check()
     }
@@ -129,11 +130,11 @@ impl Session {
         again(|| plain.declare(&events)).await;
         again(|| plain.declare(&jobs)).await;
         again(|| plain.declare(&letters)).await;
-        again(|| plain.bind(&jobs, &events, "job.*")).await;
+        again(|| plain.bind(Binding::new(&jobs, &events).routing_key("job.*"))).await;
         // Its name may change at any time: the empty name stands for the queue declared last.
         let own = Queue::new("").exclusive(true);
         again(|| consuming.declare(&own)).await;
-        again(|| consuming.bind("", &events, "own")).await;
+        again(|| consuming.bind(Binding::new("", &events).routing_key("own"))).await;
         again(|| consuming.consume("", ConsumeOptions::new().no_ack(true))).await
     }
 
@@ -143,7 +144,7 @@ impl Session {
         for size in sizes {
             let number = self.ledger.publish(republish);
             let message = Message::new(body(number, *size)).persistent();
-            confirms.push((number, publisher.publish(&self.events, "job.run", message).await.unwrap()));
+            confirms.push((number, publisher.publish((&self.events, "job.run"), message).await.unwrap()));
         }
         for (number, confirm) in confirms {
             self.ledger.settle(number, outcome(confirm).await);
@@ -159,7 +160,10 @@ impl Session {
         for (publisher, republish) in [(publisher, false), (republisher, true)] {
             let number = self.ledger.publish(republish);
             let message = Message::new(body(number, 10));
-            let confirm = publisher.publish_mandatory(&self.events, "nowhere", message).await.unwrap();
+            let confirm = publisher
+                .publish(Route::new(&self.events, "nowhere").mandatory(true), message)
+                .await
+                .unwrap();
             let outcome = outcome(confirm).await;
             assert!(outcome != Outcome::Confirmed, "message {number} was taken by no queue");
             self.ledger.settle(number, outcome);
@@ -206,12 +210,12 @@ impl Session {
     /// Publishes a message and gets it from its queue.
     async fn get(&self, publisher: &Publisher, channel: &Channel) {
         let number = self.ledger.publish(true);
-        let confirm = publisher.publish("", &self.letters, Message::new(body(number, 5000))).await.unwrap();
+        let confirm = publisher.publish(("", &self.letters), Message::new(body(number, 5000))).await.unwrap();
         self.ledger.settle(number, outcome(confirm).await);
         while !self.ledger.is_complete() {
             // If it was fetched over a connection that was lost, it is there again when the broker
             // has noticed.
-            match again(|| channel.get(&self.letters)).await {
+            match again(|| channel.get(&self.letters, GetOptions::new())).await {
                 Some(delivery) => {
                     let receipt = self.delivered(&delivery);
                     self.ack(delivery, receipt).await;
@@ -224,7 +228,7 @@ impl Session {
     /// Publishes to a queue that the broker named, whatever its name is now.
     async fn reach(&self, own: &mut Consumer, publisher: &Publisher) {
         for _ in 0..PATIENCE {
-            let confirm = publisher.publish(&self.events, "own", Message::new("hello")).await.unwrap();
+            let confirm = publisher.publish((&self.events, "own"), Message::new("hello")).await.unwrap();
             assert!(matches!(confirm.await.unwrap(), Confirmation::Ack));
             // It is lost with the queue if the connection was lost between the two.
             if let Ok(delivery) = timeout(20 * PAUSE, own.recv()).await {
@@ -240,9 +244,9 @@ impl Session {
         for channel in channels {
             let (jobs, letters) = (Queue::durable(&self.jobs), Queue::durable(&self.letters));
             let (first, second, third) = join!(
-                again(|| channel.declare_passive(&jobs)),
-                again(|| channel.declare_passive(&letters)),
-                again(|| channel.declare_passive(&jobs)),
+                again(|| channel.declare(jobs.clone().passive(true))),
+                again(|| channel.declare(letters.clone().passive(true))),
+                again(|| channel.declare(jobs.clone().passive(true))),
             );
             assert_eq!([&first.name, &second.name, &third.name], [&self.jobs, &self.letters, &self.jobs]);
         }

@@ -38,7 +38,7 @@ fn broker() -> Broker {
 async fn connect(broker: &Broker, links: &FrameLinks) -> Connection {
     let (broker, links) = (broker.clone(), links.clone());
     let connector = move || ready(Ok(links.to(broker.connect())));
-    with_heartbeats().connect_by(connector, &Uri::default()).await.unwrap()
+    with_heartbeats().connect_with(connector, &Uri::default()).await.unwrap()
 }
 
 /// Runs a session over these links; returns its account, and what passed over each link.

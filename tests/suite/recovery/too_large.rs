@@ -3,7 +3,9 @@
 use std::{future::ready, time::Duration};
 
 use amqp_broker::Broker;
-use amqp_client::{ConnectOptions, ConsumeOptions, Error, Event, Events, Message, Queue, Table, Uri};
+use amqp_client::{
+    ConnectOptions, ConsumeOptions, Error, Event, Events, GetOptions, Message, Queue, Table, Uri,
+};
 use amqp_codec::Error as CodecError;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
@@ -28,20 +30,20 @@ async fn headers_over_all_bounds_are_told_and_met_again_after_longer_and_longer_
     let publishing = generous.open_channel().await.unwrap();
     publishing.declare(&Queue::durable("jobs")).await.unwrap();
 
-    let connection = options().connect_by(connector, &Uri::default()).await.unwrap();
+    let connection = options().connect_with(connector, &Uri::default()).await.unwrap();
     let mut events = connection.events();
     let channel = connection.open_channel().await.unwrap();
     let mut consumer = channel.consume("jobs", ConsumeOptions::new()).await.unwrap();
     let mut headers = Table::new();
     headers.insert("large", "x".repeat(2 * 1024 * 1024)).unwrap();
-    publishing.publish("", "jobs", &Message::new("large").headers(headers)).await.unwrap();
-    publishing.publish("", "jobs", &Message::new("small")).await.unwrap();
+    publishing.publish(("", "jobs"), Message::new("large").headers(headers)).await.unwrap();
+    publishing.publish(("", "jobs"), Message::new("small")).await.unwrap();
     for pause in [2, 4, 4, 4] {
         assert_eq!(loss_and_pause(&mut events).await, Duration::from_secs(pause));
     }
     // A client that can take it does.
     let large = loop {
-        if let Some(large) = publishing.get("jobs").await.unwrap() {
+        if let Some(large) = publishing.get("jobs", GetOptions::new()).await.unwrap() {
             break large;
         }
     };
@@ -64,15 +66,15 @@ async fn what_no_connection_takes_does_not_wait_for_one() {
     assert!(!connection.is_open() && !connection.is_closed());
     let now = Instant::now();
     let long = "x".repeat(256);
-    let over = publisher.publish("", "q", Message::new(vec![0; 1001])).await;
+    let over = publisher.publish(("", "q"), Message::new(vec![0; 1001])).await;
     assert!(matches!(over, Err(Error::PublishTooLarge { size: 1001, limit: 1000 })));
     for (exchange, key) in [("", long.as_str()), (long.as_str(), "")] {
-        let named = publisher.publish(exchange, key, Message::new("")).await;
+        let named = publisher.publish((exchange, key), Message::new("")).await;
         assert!(matches!(named, Err(Error::Invalid(_))), "{named:?}");
-        assert!(matches!(channel.publish(exchange, key, &Message::new("")).await, Err(Error::Invalid(_))));
+        assert!(matches!(channel.publish((exchange, key), Message::new("")).await, Err(Error::Invalid(_))));
     }
     assert_eq!(now.elapsed(), Duration::ZERO);
-    assert!(publisher.publish("", "q", Message::new("")).now_or_never().is_none());
+    assert!(publisher.publish(("", "q"), Message::new("")).now_or_never().is_none());
 }
 
 /// The pause after the next loss, which must be reported with its reason.

@@ -1,6 +1,8 @@
 //! Declared entities that still exist are declared again.
 
-use amqp_client::{Binding, Connection, ConsumeOptions, Error, Exchange, Queue, Recovered, ReplyCode};
+use amqp_client::{
+    Binding, Connection, ConsumeOptions, DeleteOptions, Error, Exchange, Queue, Recovered, ReplyCode,
+};
 use amqp_codec::{
     Arguments as _, Frame, Method,
     method::{basic, channel, exchange, queue},
@@ -96,8 +98,8 @@ async fn exchanges_queues_and_bindings_come_back_in_this_order_though_their_chan
         channel.declare(&Queue::durable("jobs")).await?;
         channel.declare(&Exchange::topic("events")).await?;
         channel.declare(&Exchange::fanout("all")).await?;
-        channel.bind("jobs", "events", "job.#").await?;
-        channel.bind_exchange(&Binding::new("events", "all")).await?;
+        channel.bind(Binding::new("jobs", "events").routing_key("job.#")).await?;
+        channel.bind(Binding::new(&Exchange::topic("events"), "all")).await?;
         channel.close().await
     };
     join!(declaring, take(&mut peer, 6)).0.unwrap();
@@ -125,15 +127,15 @@ async fn what_was_deleted_unbound_or_looked_at_only_does_not_come_back() {
     let declaring = async {
         channel.declare(&Exchange::topic("events")).await?;
         channel.declare(&Queue::durable("deleted")).await?;
-        channel.bind("deleted", "events", "k").await?;
-        channel.delete_queue("deleted").await?;
-        channel.declare_passive(&Queue::durable("passive")).await?;
+        channel.bind(Binding::new("deleted", "events").routing_key("k")).await?;
+        channel.delete_queue("deleted", DeleteOptions::new()).await?;
+        channel.declare(Queue::durable("passive").passive(true)).await?;
         channel.declare(&Exchange::fanout("gone")).await?;
-        channel.delete_exchange("gone").await?;
+        channel.delete_exchange("gone", DeleteOptions::new()).await?;
         channel.declare(&Queue::durable("jobs")).await?;
-        channel.bind("jobs", "events", "a").await?;
-        channel.bind("jobs", "events", "b").await?;
-        channel.unbind("jobs", "events", "a").await
+        channel.bind(Binding::new("jobs", "events").routing_key("a")).await?;
+        channel.bind(Binding::new("jobs", "events").routing_key("b")).await?;
+        channel.unbind(Binding::new("jobs", "events").routing_key("a")).await
     };
     join!(declaring, take(&mut peer, 11)).0.unwrap();
     let (report, _peer) = report(&connection, async {
@@ -159,7 +161,7 @@ async fn a_queue_that_the_broker_named_gets_a_new_name_which_its_bindings_and_co
     let declaring = async {
         let queue = channel.declare(&Queue::new("").exclusive(true)).await?;
         assert_eq!(queue.name, "amq.gen-1");
-        channel.bind(&queue, "events", "k").await
+        channel.bind(Binding::new(&queue, "events").routing_key("k")).await
     };
     join!(declaring, take(&mut peer, 2)).0.unwrap();
     let consumer = consumer(&mut peer, &channel, "amq.gen-1", "c").await;
@@ -201,14 +203,14 @@ async fn an_empty_name_is_the_queue_declared_last_also_on_a_channel_that_was_ope
     .await;
     assert_eq!(consumer.queue().as_deref(), Some("amq.gen-2"));
 
-    let (bound, ()) = join!(channel.bind("", "events", ""), async {
+    let (bound, ()) = join!(channel.bind(Binding::new("", "events")), async {
         let bind: queue::Bind = peer.expect_any(1).await;
         // Without a key either, the name is the key.
         assert_eq!((&bind.queue, &bind.routing_key), (&short("amq.gen-2"), &short("amq.gen-2")));
         peer.send(1, queue::BindOk {}).await;
     });
     bound.unwrap();
-    let (deleted, ()) = join!(channel.delete_queue(""), async {
+    let (deleted, ()) = join!(channel.delete_queue("", DeleteOptions::new()), async {
         let delete: queue::Delete = peer.expect_any(1).await;
         assert_eq!(delete.queue, "amq.gen-2");
         peer.send(1, basic::Cancel { consumer_tag: short("c"), no_wait: true }).await;
@@ -232,13 +234,14 @@ async fn an_empty_name_behind_a_declaration_under_way_is_left_to_the_broker_and_
     let before = Queue::durable("before");
     join!(channel.declare(&before), take(&mut peer, 1)).0.unwrap();
     let (own, key) = (Queue::new("").exclusive(true), "k");
-    let (declared, bound, ()) = join!(channel.declare(&own), channel.bind("", "events", key), async {
-        peer.expect_any::<queue::Declare>(1).await;
-        let bind: queue::Bind = peer.expect_any(1).await;
-        assert_eq!(bind.queue, "");
-        peer.send(1, queue::DeclareOk { queue: short("amq.gen-1"), ..Default::default() }).await;
-        peer.send(1, queue::BindOk {}).await;
-    });
+    let (declared, bound, ()) =
+        join!(channel.declare(&own), channel.bind(Binding::new("", "events").routing_key(key)), async {
+            peer.expect_any::<queue::Declare>(1).await;
+            let bind: queue::Bind = peer.expect_any(1).await;
+            assert_eq!(bind.queue, "");
+            peer.send(1, queue::DeclareOk { queue: short("amq.gen-1"), ..Default::default() }).await;
+            peer.send(1, queue::BindOk {}).await;
+        });
     declared.and(bound).unwrap();
     let (_, _peer) = report(&connection, async {
         let (mut peer, seen) = redeclared(&mut broker, peer, 2).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amqp_client::{ConsumeOptions, Error, Exchange, Queue};
+use amqp_client::{Binding, ConsumeOptions, Error, Exchange, GetOptions, Queue};
 use amqp_codec::{
     Properties,
     method::{basic, channel, exchange, queue},
@@ -49,7 +49,7 @@ async fn pipelined_calls_are_answered_in_their_order() {
         join!(
             channel.declare(&exchange),
             channel.declare(&jobs),
-            channel.bind(&jobs, &exchange, "job.#"),
+            channel.bind(Binding::new(&jobs, &exchange).routing_key("job.#")),
             channel.purge("first"),
             channel.purge("second"),
         )
@@ -179,7 +179,7 @@ async fn the_answer_to_a_dropped_call_goes_to_nobody_else() {
 #[tokio::test(start_paused = true)]
 async fn a_message_that_answers_a_dropped_get_goes_back() {
     let (mut peer, _connection, channel) = session().await;
-    give_up(channel.get("jobs")).await;
+    give_up(channel.get("jobs", GetOptions::new())).await;
     peer.expect_any::<basic::Get>(1).await;
     peer.send_content(1, got(1), &Properties::default(), "lost?").await;
     peer.expect(1, given_back(1)).await;
@@ -190,7 +190,7 @@ async fn a_message_that_answers_a_dropped_get_goes_back() {
 async fn a_message_that_came_before_the_get_was_dropped_goes_back_too() {
     let (mut peer, _connection, channel) = session().await;
     {
-        let mut getting = Box::pin(channel.get("jobs"));
+        let mut getting = Box::pin(channel.get("jobs", GetOptions::new()));
         tokio::select! {
             biased;
             _ = &mut getting => panic!("nobody answered"),
@@ -207,7 +207,7 @@ async fn a_message_that_came_before_the_get_was_dropped_goes_back_too() {
 #[tokio::test(start_paused = true)]
 async fn an_empty_answer_to_a_dropped_get_is_nothing_to_give_back() {
     let (mut peer, _connection, channel) = session().await;
-    give_up(channel.get("jobs")).await;
+    give_up(channel.get("jobs", GetOptions::new())).await;
     peer.expect_any::<basic::Get>(1).await;
     peer.send(1, basic::GetEmpty::default()).await;
     in_step(&mut peer, &channel).await;
@@ -216,14 +216,14 @@ async fn an_empty_answer_to_a_dropped_get_is_nothing_to_give_back() {
 #[tokio::test(start_paused = true)]
 async fn gets_are_told_apart_from_their_neighbours_when_some_are_dropped() {
     let (mut peer, _connection, channel) = session().await;
-    let mut kept = Box::pin(channel.get("first"));
+    let mut kept = Box::pin(channel.get("first", GetOptions::new()));
     tokio::select! {
         biased;
         _ = &mut kept => panic!("nobody answered"),
         () = all_idle() => {}
     }
-    give_up(channel.get("second")).await;
-    let (first, third, ()) = join!(kept, channel.get("third"), async {
+    give_up(channel.get("second", GetOptions::new())).await;
+    let (first, third, ()) = join!(kept, channel.get("third", GetOptions::new()), async {
         for _ in 0..3 {
             peer.expect_any::<basic::Get>(1).await;
         }

@@ -1,6 +1,6 @@
 //! Publishes: their frames, their outcomes, and what delays them.
 
-use amqp_client::{Confirm, Confirmation, Error, Message, Publisher};
+use amqp_client::{Confirm, Confirmation, Error, Message, Publisher, Route};
 use amqp_codec::{
     Properties,
     method::{basic, channel},
@@ -16,7 +16,7 @@ async fn published(peer: &mut Peer, publisher: &Publisher, count: u64) -> Vec<Co
     let mut confirms = Vec::new();
     for number in 0..count {
         let body = number.to_string();
-        confirms.push(publisher.publish("", "jobs", Message::new(body.clone())).await.unwrap());
+        confirms.push(publisher.publish(("", "jobs"), Message::new(body.clone())).await.unwrap());
         peer.expect_any::<basic::Publish>(1).await;
         peer.expect_header(1, body.len() as u64).await;
         peer.expect_body(1, body).await;
@@ -70,7 +70,7 @@ async fn a_publish_is_method_header_and_body_in_frames_that_fit() {
     let channel = opened(&mut peer, &connection, 1).await;
     let body = Bytes::from(vec![7; 10_000]);
     let message = Message::new(body.clone()).persistent().content_type("application/octet-stream");
-    channel.publish("events", "job.run", &message).await.unwrap();
+    channel.publish(("events", "job.run"), &message).await.unwrap();
     let publish: basic::Publish = peer.expect_any(1).await;
     assert_eq!((publish.exchange, publish.routing_key), (short("events"), short("job.run")));
     assert_eq!(&peer.expect_header(1, 10_000).await, message.properties());
@@ -135,7 +135,8 @@ async fn a_return_belongs_to_the_publish_it_equals() {
     let mut confirms = Vec::new();
     for (key, body) in [("a", "x"), ("b", "x"), ("b", "y"), ("b", "x")] {
         let message = Message::new(body);
-        confirms.push(Some(publisher.publish_mandatory("events", key, message).await.unwrap()));
+        confirms
+            .push(Some(publisher.publish(Route::new("events", key).mandatory(true), message).await.unwrap()));
         let publish: basic::Publish = peer.expect_any(1).await;
         assert!(publish.mandatory);
         peer.expect_header(1, 1).await;
@@ -156,7 +157,8 @@ async fn a_returned_message_comes_back_whole_with_the_reason() {
     let (mut peer, _connection, channel) = session().await;
     let publisher = publisher(&mut peer, &channel).await;
     let message = Message::new("body").correlation_id("c-1").unwrap();
-    let confirm = publisher.publish_mandatory("events", "nobody", message.clone()).await.unwrap();
+    let confirm =
+        publisher.publish(Route::new("events", "nobody").mandatory(true), message.clone()).await.unwrap();
     peer.expect_any::<basic::Publish>(1).await;
     peer.send_content(1, returned("nobody"), message.properties(), "body").await;
     peer.send(1, ack(1, false)).await;
@@ -171,12 +173,27 @@ async fn a_returned_message_comes_back_whole_with_the_reason() {
 async fn a_return_for_a_dropped_confirm_does_not_reach_the_next_one() {
     let (mut peer, _connection, channel) = session().await;
     let publisher = publisher(&mut peer, &channel).await;
-    drop(publisher.publish_mandatory("events", "k", Message::new("x")).await.unwrap());
-    let second = publisher.publish_mandatory("events", "k", Message::new("x")).await.unwrap();
+    drop(publisher.publish(Route::new("events", "k").mandatory(true), Message::new("x")).await.unwrap());
+    let second =
+        publisher.publish(Route::new("events", "k").mandatory(true), Message::new("x")).await.unwrap();
     peer.send_content(1, returned("k"), &Properties::default(), "x").await;
     peer.send(1, ack(1, false)).await;
     peer.send(1, ack(2, false)).await;
     assert!(matches!(ends(second).await.unwrap(), Confirmation::Ack));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_return_for_a_publish_without_a_confirm_does_not_reach_the_next_one() {
+    let (mut peer, _connection, channel) = session().await;
+    let publisher = publisher(&mut peer, &channel).await;
+    let route = Route::new("events", "k").mandatory(true);
+    channel.publish(route, Message::new("x")).await.unwrap();
+    let confirm = publisher.publish(route, Message::new("x")).await.unwrap();
+    assert!(peer.expect_any::<basic::Publish>(1).await.mandatory);
+    peer.send_content(1, returned("k"), &Properties::default(), "x").await;
+    peer.send(1, ack(1, false)).await;
+    peer.send(1, ack(2, false)).await;
+    assert!(matches!(ends(confirm).await.unwrap(), Confirmation::Ack));
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,7 +202,7 @@ async fn the_window_of_unconfirmed_publishes_holds_the_next_one_back() {
     let channel = opened(&mut peer, &connection, 1).await;
     let publisher = publisher(&mut peer, &channel).await;
     let _confirms = published(&mut peer, &publisher, 4).await;
-    let mut fifth = Box::pin(publisher.publish("", "jobs", Message::new("fifth")));
+    let mut fifth = Box::pin(publisher.publish(("", "jobs"), Message::new("fifth")));
     all_idle().await;
     assert!((&mut fifth).now_or_never().is_none());
     peer.send(1, ack(4, true)).await;
@@ -202,7 +219,7 @@ async fn what_was_settled_before_the_channel_ended_stays_so_and_the_rest_is_unkn
     peer.send(1, channel::Close { reply_code: 406, ..Default::default() }).await;
     peer.expect(1, channel::CloseOk {}).await;
     assert_eq!(known(&mut confirms).await, "ANEE");
-    let refused = error(publisher.publish("", "jobs", Message::new("")).await);
+    let refused = error(publisher.publish(("", "jobs"), Message::new("")).await);
     assert!(matches!(refused, Error::ChannelClosed { channel: 1, .. }), "{refused}");
 }
 
@@ -212,9 +229,9 @@ async fn properties_that_do_not_fit_into_a_frame_are_refused_and_take_no_tag() {
     let publisher = publisher(&mut peer, &channel).await;
     let mut headers = amqp_client::Table::new();
     headers.insert("big", "x".repeat(200_000)).unwrap();
-    let refused = error(publisher.publish("", "jobs", Message::new("").headers(headers)).await);
+    let refused = error(publisher.publish(("", "jobs"), Message::new("").headers(headers)).await);
     assert!(matches!(refused, Error::Invalid(_)), "{refused}");
-    let refused = error(publisher.publish("", "k".repeat(256), Message::new("")).await);
+    let refused = error(publisher.publish(("", &"k".repeat(256)), Message::new("")).await);
     assert!(matches!(refused, Error::Invalid(_)), "{refused}");
     let confirms = published(&mut peer, &publisher, 1).await;
     assert_eq!(confirms[0].tag(), 1);
@@ -224,8 +241,8 @@ async fn properties_that_do_not_fit_into_a_frame_are_refused_and_take_no_tag() {
 async fn publishes_without_confirm_on_a_confirming_channel_count_along() {
     let (mut peer, _connection, channel) = session().await;
     let publisher = publisher(&mut peer, &channel).await;
-    channel.publish("", "jobs", &Message::new("unasked")).await.unwrap();
-    let confirm = publisher.publish("", "jobs", Message::new("asked")).await.unwrap();
+    channel.publish(("", "jobs"), Message::new("unasked")).await.unwrap();
+    let confirm = publisher.publish(("", "jobs"), Message::new("asked")).await.unwrap();
     assert_eq!(confirm.tag(), 2);
     peer.send(1, ack(2, true)).await;
     assert!(matches!(ends(confirm).await.unwrap(), Confirmation::Ack));

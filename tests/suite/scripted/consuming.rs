@@ -198,7 +198,7 @@ async fn acks_nacks_and_other_frames_leave_in_the_order_of_the_calls() {
     send_deliveries(&mut peer, "c", 1..=4).await;
     let first = next(&mut consumer).await;
     first.ack().await.unwrap();
-    let _confirm = publisher.publish("", "answers", amqp_client::Message::new("")).await.unwrap();
+    let _confirm = publisher.publish(("", "answers"), amqp_client::Message::new("")).await.unwrap();
     next(&mut consumer).await.nack(false).await.unwrap();
     next(&mut consumer).await.reject(true).await.unwrap();
     next(&mut consumer).await.ack().await.unwrap();

@@ -12,8 +12,8 @@ use std::{
 };
 
 use amqp_client::{
-    Binding, Channel, Confirmation, Connection, ConsumeOptions, Consumer, Delivery, Exchange, Message,
-    Publisher, Queue, Uri,
+    Binding, Channel, Confirmation, Connection, ConsumeOptions, Consumer, DeleteOptions, Delivery, Exchange,
+    GetOptions, Message, Publisher, Queue, Route, Uri,
 };
 use tests::Peer;
 use tokio::join;
@@ -65,23 +65,21 @@ const ACTS: &[(&str, Act)] = &[
     ("events", act!(it => async { it.connection.events().recv().await })),
     ("declare an exchange", act!(it => it.channel.declare(&Exchange::topic("events")))),
     ("declare a queue", act!(it => it.channel.declare(&Queue::new("jobs")))),
-    ("declare_no_wait", act!(it => it.channel.declare_no_wait(&Queue::new("jobs")))),
-    ("declare_passive", act!(it => it.channel.declare_passive(&Queue::new("jobs")))),
-    ("bind", act!(it => it.channel.bind("jobs", "events", "job.#"))),
-    ("unbind", act!(it => it.channel.unbind("jobs", "events", "job.#"))),
-    ("bind_queue", act!(it => async { it.channel.bind_queue(&Binding::new("jobs", "events")).await })),
-    ("unbind_queue", act!(it => async { it.channel.unbind_queue(&Binding::new("jobs", "events")).await })),
-    ("bind_exchange", act!(it => async { it.channel.bind_exchange(&Binding::new("a", "b")).await })),
-    ("unbind_exchange", act!(it => async { it.channel.unbind_exchange(&Binding::new("a", "b")).await })),
-    ("delete_queue", act!(it => it.channel.delete_queue("jobs"))),
-    ("delete_exchange", act!(it => it.channel.delete_exchange("events"))),
+    ("declare_no_wait", act!(it => it.channel.declare(Queue::new("jobs").no_wait(true)))),
+    ("declare_passive", act!(it => it.channel.declare(Queue::new("jobs").passive(true)))),
+    ("bind", act!(it => it.channel.bind(Binding::new("jobs", "events").routing_key("job.#")))),
+    ("unbind", act!(it => it.channel.unbind(Binding::new("jobs", "events").routing_key("job.#")))),
+    ("bind an exchange", act!(it => it.channel.bind(Binding::new(&Exchange::topic("a"), "b")))),
+    ("unbind an exchange", act!(it => it.channel.unbind(Binding::new(&Exchange::topic("a"), "b")))),
+    ("delete_queue", act!(it => it.channel.delete_queue("jobs", DeleteOptions::new()))),
+    ("delete_exchange", act!(it => it.channel.delete_exchange("events", DeleteOptions::new()))),
     ("purge", act!(it => it.channel.purge("jobs"))),
     ("qos", act!(it => it.channel.qos(10))),
-    ("channel.publish", act!(it => async { it.channel.publish("", "jobs", &Message::new("m")).await })),
+    ("channel.publish", act!(it => async { it.channel.publish(("", "jobs"), Message::new("m")).await })),
     ("publisher", act!(it => it.channel.publisher())),
     ("consume", act!(it => it.channel.consume("jobs", ConsumeOptions::new()))),
     ("get", act!(it => get(it, false))),
-    ("get_no_ack", act!(it => get(it, true))),
+    ("get without acknowledgement", act!(it => get(it, true))),
     ("recover", act!(it => it.channel.recover())),
     ("tx_select", act!(it => it.channel.tx_select())),
     ("tx_commit", act!(it => it.channel.tx_commit())),
@@ -90,9 +88,12 @@ const ACTS: &[(&str, Act)] = &[
     ("channel.drain", act!(it => it.channel.drain(LONG))),
     ("channel.close", act!(it => it.channel.close())),
     ("channel.closed", act!(it => it.channel.closed())),
-    ("publish", act!(it => it.publisher.publish("", "jobs", Message::new("m")))),
-    ("publish_mandatory", act!(it => it.publisher.publish_mandatory("", "jobs", Message::new("m")))),
-    ("a large publish", act!(it => it.publisher.publish("", "jobs", Message::new(vec![7; 500_000])))),
+    ("publish", act!(it => it.publisher.publish(("", "jobs"), Message::new("m")))),
+    (
+        "a mandatory publish",
+        act!(it => it.publisher.publish(Route::new("", "jobs").mandatory(true), Message::new("m"))),
+    ),
+    ("a large publish", act!(it => it.publisher.publish(("", "jobs"), Message::new(vec![7; 500_000])))),
     ("publish in a full window", act!(it => publish_twice(it, 1))),
     ("publish with a full buffer", act!(it => publish_twice(it, 500_000))),
     ("a confirm", act!(it => confirm(it))),
@@ -114,15 +115,13 @@ async fn drain_connection(scene: Scene) {
 }
 
 async fn get(scene: Scene, no_ack: bool) {
-    let channel = &scene.channel;
-    let got = if no_ack { channel.get_no_ack("jobs").await } else { channel.get("jobs").await };
-    if let Ok(Some(delivery)) = got {
+    if let Ok(Some(delivery)) = scene.channel.get("jobs", GetOptions::new().no_ack(no_ack)).await {
         let _ = delivery.ack().await;
     }
 }
 
 async fn confirm(scene: Scene) {
-    if let Ok(confirm) = scene.publisher.publish("", "jobs", Message::new("m")).await {
+    if let Ok(confirm) = scene.publisher.publish(("", "jobs"), Message::new("m")).await {
         let _ = confirm.await;
     }
 }
@@ -132,14 +131,14 @@ async fn confirm(scene: Scene) {
 async fn publish_twice(scene: Scene, size: usize) {
     let message = Message::new(vec![7; size]);
     for _ in 0..2 {
-        drop(scene.publisher.publish("", "jobs", &message).await);
-        let _ = scene.channel.publish("", "jobs", &message).await;
+        drop(scene.publisher.publish(("", "jobs"), &message).await);
+        let _ = scene.channel.publish(("", "jobs"), &message).await;
     }
 }
 
 async fn flush(scene: Scene) {
     for _ in 0..3 {
-        drop(scene.publisher.publish("", "jobs", Message::new("m")).await);
+        drop(scene.publisher.publish(("", "jobs"), Message::new("m")).await);
     }
     let _ = scene.publisher.flush().await;
 }
@@ -220,9 +219,9 @@ async fn check(broker: &mut Obliging, connection: &Connection, channel: Channel,
             false => attended(broker, connection.open_channel()).await.unwrap(),
         };
         let (info, purged, got, confirmed) = attended(broker, async {
-            let confirm = publisher.publish("", "jobs", Message::new("in step")).await.unwrap();
+            let confirm = publisher.publish(("", "jobs"), Message::new("in step")).await.unwrap();
             let one = Queue::new("one");
-            join!(again.declare(&one), again.purge("other"), again.get("third"), confirm)
+            join!(again.declare(&one), again.purge("other"), again.get("third", GetOptions::new()), confirm)
         })
         .await;
         let info = info.unwrap();

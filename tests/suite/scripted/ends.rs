@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use amqp_client::{Channel, Close, Error, Message, ReplyCode};
+use amqp_client::{Channel, Close, Error, GetOptions, Message, ReplyCode};
 use amqp_codec::{
     Arguments as _, Properties,
     method::{basic, channel, connection, queue},
@@ -36,23 +36,30 @@ fn forced() -> connection::Close {
 async fn everyone_told(peer: &mut Peer, channel: &Channel, then: impl AsyncFnOnce(&mut Peer)) -> Vec<Error> {
     let publisher = publisher(peer, channel).await;
     let mut consumer = consumer(peer, channel, "c").await;
-    let confirm = publisher.publish("", "jobs", Message::new("")).await.unwrap();
+    let confirm = publisher.publish(("", "jobs"), Message::new("")).await.unwrap();
     let (purge, get, confirm, delivery, closed, ()) = ends(async {
-        join!(channel.purge("jobs"), channel.get("jobs"), confirm, consumer.recv(), channel.closed(), async {
-            peer.expect_any::<basic::Publish>(1).await;
-            peer.expect_header(1, 0).await;
-            peer.expect_any::<queue::Purge>(1).await;
-            peer.expect_any::<basic::Get>(1).await;
-            then(peer).await;
-        })
+        join!(
+            channel.purge("jobs"),
+            channel.get("jobs", GetOptions::new()),
+            confirm,
+            consumer.recv(),
+            channel.closed(),
+            async {
+                peer.expect_any::<basic::Publish>(1).await;
+                peer.expect_header(1, 0).await;
+                peer.expect_any::<queue::Purge>(1).await;
+                peer.expect_any::<basic::Get>(1).await;
+                then(peer).await;
+            }
+        )
     })
     .await;
     assert!(ends(consumer.recv()).await.is_none(), "the reason is the last item");
     assert!(!channel.is_open());
     let after = vec![
         error(channel.purge("jobs").await),
-        error(channel.publish("", "jobs", &Message::new("")).await),
-        error(publisher.publish("", "jobs", Message::new("")).await),
+        error(channel.publish(("", "jobs"), Message::new("")).await),
+        error(publisher.publish(("", "jobs"), Message::new("")).await),
         channel.closed().await,
         publisher.closed().await,
     ];
@@ -74,7 +81,7 @@ async fn the_brokers_reason_is_heard_though_writing_fails_first() {
     let (mut peer, connection, channel) = session().await;
     peer.send(0, forced()).await;
     drop(peer);
-    channel.publish("", "jobs", &Message::new("late")).await.unwrap();
+    channel.publish(("", "jobs"), Message::new("late")).await.unwrap();
     let reason = ends(connection.closed()).await;
     assert_eq!(reason.reply_code(), Some(ReplyCode::CONNECTION_FORCED), "{reason}");
 }
@@ -84,7 +91,7 @@ async fn a_get_whose_content_is_under_way_ends_with_the_connection_and_not_later
     let (mut peer, _connection, channel) = session().await;
     let begun = Instant::now();
     let (got, ()) = ends(async {
-        join!(channel.get("jobs"), async move {
+        join!(channel.get("jobs", GetOptions::new()), async move {
             peer.expect_any::<basic::Get>(1).await;
             let ok = basic::GetOk { delivery_tag: 1, ..Default::default() };
             let mut frames = tests::peer::content(1, ok, &Properties::default(), "body", 131_072);
@@ -147,7 +154,7 @@ async fn a_connection_the_broker_closes_tells_everyone_why() {
 async fn a_stream_that_ends_tells_everyone_so() {
     let (mut peer, connection, channel) = session().await;
     let publisher = publisher(&mut peer, &channel).await;
-    let confirm = publisher.publish("", "jobs", Message::new("")).await.unwrap();
+    let confirm = publisher.publish(("", "jobs"), Message::new("")).await.unwrap();
     let (purge, confirm, closed, ()) = ends(async {
         join!(channel.purge("jobs"), confirm, connection.closed(), async {
             all_idle().await;
@@ -205,7 +212,7 @@ async fn the_last_handle_of_a_channel_closes_it() {
     let publisher = publisher(&mut peer, &channel).await;
     drop(channel);
     all_idle().await;
-    let confirm = publisher.publish("", "jobs", Message::new("")).await.unwrap();
+    let confirm = publisher.publish(("", "jobs"), Message::new("")).await.unwrap();
     drop((publisher, confirm));
     peer.expect_any::<basic::Publish>(1).await;
     peer.expect_header(1, 0).await;
@@ -232,7 +239,7 @@ async fn the_last_handle_of_a_connection_closes_it() {
 async fn a_connection_closed_by_its_user_sends_what_was_queued_and_tells_everyone_so() {
     let (mut peer, connection, channel) = session().await;
     let message = Message::new("last words");
-    channel.publish("", "jobs", &message).await.unwrap();
+    channel.publish(("", "jobs"), &message).await.unwrap();
     let (closed, waiting, ()) = join!(connection.close(), channel.closed(), async {
         peer.expect_any::<basic::Publish>(1).await;
         peer.expect_header(1, 10).await;
@@ -265,7 +272,7 @@ async fn a_broker_that_never_agrees_to_a_close_is_left() {
 async fn a_broker_that_takes_nothing_is_left_too() {
     let (_peer, connection, channel) = session().await;
     let more_than_it_takes = Message::new(vec![0; 4 << 20]);
-    channel.publish("", "jobs", &more_than_it_takes).await.unwrap();
+    channel.publish(("", "jobs"), &more_than_it_takes).await.unwrap();
     // It waits until the connection is idle, so that only the close has a deadline.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let begun = Instant::now();
@@ -305,19 +312,19 @@ async fn waiting_that_was_given_up_leaves_nothing_behind() {
     let (mut peer, connection, channel) = session().await;
     let publisher = publisher(&mut peer, &channel).await;
     let message = Message::new("");
-    let confirm = publisher.publish("", "jobs", &message).await.unwrap();
+    let confirm = publisher.publish(("", "jobs"), &message).await.unwrap();
     assert_eq!(left_behind(connection.closed()), 0);
     assert_eq!(left_behind(channel.closed()), 0);
     assert_eq!(left_behind(channel.purge("jobs")), 0);
-    assert_eq!(left_behind(channel.get("jobs")), 0);
+    assert_eq!(left_behind(channel.get("jobs", GetOptions::new())), 0);
     assert_eq!(left_behind(connection.open_channel()), 0);
     assert_eq!(left_behind(confirm), 0);
     peer.send(1, channel::Flow { active: false }).await;
     all_idle().await;
-    assert_eq!(left_behind(channel.publish("", "jobs", &message)), 0);
+    assert_eq!(left_behind(channel.publish(("", "jobs"), &message)), 0);
     peer.send(0, connection::Blocked { reason: short("low on memory") }).await;
     all_idle().await;
-    assert_eq!(left_behind(publisher.publish("", "jobs", &message)), 0);
+    assert_eq!(left_behind(publisher.publish(("", "jobs"), &message)), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,7 +22,7 @@ async fn a_blocked_connection_holds_publishes_and_nothing_else() {
     peer.send(0, blocked()).await;
     all_idle().await;
     let message = Message::new("held");
-    let mut publishing = Box::pin(channel.publish("", "jobs", &message));
+    let mut publishing = Box::pin(channel.publish(("", "jobs"), &message));
     assert!((&mut publishing).now_or_never().is_none());
 
     let (purged, ()) = join!(channel.purge("jobs"), async {
@@ -50,7 +50,7 @@ async fn a_publish_held_by_a_blocked_connection_ends_with_its_channel() {
     peer.send(0, blocked()).await;
     all_idle().await;
     let message = Message::new("held");
-    let (published, ()) = join!(channel.publish("", "jobs", &message), async {
+    let (published, ()) = join!(channel.publish(("", "jobs"), &message), async {
         peer.send(1, channel::Close { reply_code: 404, ..Default::default() }).await;
         peer.expect(1, channel::CloseOk {}).await;
     });
@@ -65,18 +65,19 @@ async fn a_publisher_need_not_wait_for_a_blocked_connection() {
     peer.send(0, blocked()).await;
     all_idle().await;
     let impatient = publisher.clone().while_blocked(WhileBlocked::Fail);
-    let error = error(impatient.publish("", "jobs", Message::new("x")).now_or_never().unwrap());
+    let error = error(impatient.publish(("", "jobs"), Message::new("x")).now_or_never().unwrap());
     assert!(matches!(&error, Error::Blocked { reason } if reason == "low on memory"), "{error}");
 
     let start = Instant::now();
     let after = Duration::from_secs(5);
     let patient = publisher.clone().while_blocked(WhileBlocked::FailAfter(after));
-    let error = ends(patient.publish("", "jobs", Message::new("x"))).await.unwrap_err();
+    let error = ends(patient.publish(("", "jobs"), Message::new("x"))).await.unwrap_err();
     assert!(matches!(error, Error::Blocked { .. }), "{error}");
     assert_eq!(start.elapsed(), after);
 
     let start = Instant::now();
-    let error = ends(publisher.with_timeout(after).publish("", "jobs", Message::new("x"))).await.unwrap_err();
+    let error =
+        ends(publisher.with_timeout(after).publish(("", "jobs"), Message::new("x"))).await.unwrap_err();
     assert_eq!(error.to_string(), "blocked by the broker: low on memory");
     assert!(matches!(error, Error::Blocked { .. }), "it says why, not only that time ran out: {error:?}");
     assert_eq!(start.elapsed(), after);
@@ -91,9 +92,9 @@ async fn a_publisher_that_waits_for_other_room_is_told_of_a_broker_that_is_block
     let after = Duration::from_secs(5);
     let publisher = publisher(&mut peer, &channel).await.while_blocked(WhileBlocked::FailAfter(after));
     let start = Instant::now();
-    let first = ends(publisher.publish("", "jobs", Message::new("\0"))).await.unwrap();
+    let first = ends(publisher.publish(("", "jobs"), Message::new("\0"))).await.unwrap();
     content_of(&mut peer, 1).await;
-    let (second, ()) = join!(ends(publisher.publish("", "jobs", Message::new("\0"))), async {
+    let (second, ()) = join!(ends(publisher.publish(("", "jobs"), Message::new("\0"))), async {
         peer.expect_silence(after + Duration::from_secs(1)).await;
         peer.send(0, blocked()).await;
     });
@@ -109,8 +110,8 @@ async fn a_window_in_bytes_holds_publishes_but_never_the_only_one() {
     let channel = opened(&mut peer, &connection, 1).await;
     let publisher = publisher(&mut peer, &channel).await;
     let message = Message::new(vec![0; 1500]);
-    let first = publisher.publish("", "jobs", &message).now_or_never().unwrap().unwrap();
-    let mut second = Box::pin(publisher.publish("", "jobs", &message));
+    let first = publisher.publish(("", "jobs"), &message).now_or_never().unwrap().unwrap();
+    let mut second = Box::pin(publisher.publish(("", "jobs"), &message));
     assert!((&mut second).now_or_never().is_none());
     let mut flush = Box::pin(publisher.flush());
     assert!((&mut flush).now_or_never().is_none());
@@ -138,7 +139,7 @@ async fn a_held_publish_that_was_dropped_is_not_sent() {
     let (mut peer, _connection, channel) = session().await;
     peer.send(0, blocked()).await;
     all_idle().await;
-    assert!(channel.publish("", "jobs", &Message::new("dropped")).now_or_never().is_none());
+    assert!(channel.publish(("", "jobs"), Message::new("dropped")).now_or_never().is_none());
     peer.send(0, connection::Unblocked {}).await;
     all_idle().await;
     let (purged, ()) = join!(channel.purge("jobs"), async {
@@ -168,9 +169,9 @@ async fn a_stopped_channel_holds_its_own_publishes_only() {
     peer.send(1, channel::Flow { active: false }).await;
     peer.expect(1, channel::FlowOk { active: false }).await;
     let message = Message::new("");
-    let mut publishing = Box::pin(stopped.publish("", "held", &message));
+    let mut publishing = Box::pin(stopped.publish(("", "held"), &message));
     assert!((&mut publishing).now_or_never().is_none());
-    other.publish("", "free", &message).await.unwrap();
+    other.publish(("", "free"), &message).await.unwrap();
     let publish: basic::Publish = peer.expect_any(2).await;
     assert_eq!(publish.routing_key, "free");
     peer.expect_header(2, 0).await;
@@ -190,14 +191,14 @@ async fn a_peer_that_does_not_read_holds_publishes_when_the_buffer_is_full() {
     // This is far more than the stream and the buffers of both sides hold.
     while sent < 100 {
         all_idle().await;
-        match channel.publish("", "jobs", &message).now_or_never() {
+        match channel.publish(("", "jobs"), &message).now_or_never() {
             Some(published) => published.unwrap(),
             None => break,
         }
         sent += 1;
     }
     assert!((2..100).contains(&sent), "{sent} publishes of 64 KiB were taken");
-    let (published, ()) = join!(channel.publish("", "jobs", &message), async {
+    let (published, ()) = join!(channel.publish(("", "jobs"), &message), async {
         for _ in 0..sent {
             peer.expect_any::<basic::Publish>(1).await;
             peer.expect_header(1, BODY as u64).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amqp_client::{ConnectOptions, Error, Event, Message};
+use amqp_client::{ConnectOptions, Error, Event, GetOptions, Message};
 use amqp_codec::{
     Tune,
     frame::HEARTBEAT,
@@ -42,7 +42,7 @@ async fn what_is_sent_anyway_is_sign_of_life_enough() {
     let channel = opened(&mut peer, &connection, 1).await;
     for _ in 0..20 {
         sleep(Duration::from_secs(4)).await;
-        channel.publish("", "jobs", &Message::new("")).await.unwrap();
+        channel.publish(("", "jobs"), Message::new("")).await.unwrap();
         peer.expect_any::<amqp_codec::method::basic::Publish>(1).await;
         peer.expect_header(1, 0).await;
         peer.send_bytes(&HEARTBEAT[..]).await;
@@ -55,7 +55,8 @@ async fn two_silent_intervals_end_the_connection_and_all_that_waits_on_it() {
     let channel = opened(&mut peer, &connection, 1).await;
     let silent_since = Instant::now();
     let (got, reason, channels) =
-        ends(async { join!(channel.get("jobs"), connection.closed(), channel.closed()) }).await;
+        ends(async { join!(channel.get("jobs", GetOptions::new()), connection.closed(), channel.closed()) })
+            .await;
     assert_eq!(silent_since.elapsed(), Duration::from_secs(20));
     for error in [error(got), reason, channels, error(connection.open_channel().await)] {
         assert!(

@@ -1,7 +1,7 @@
 //! Many tasks publish on one channel to a peer that acks, nacks and returns as each message is
 //! marked: every outcome reaches its own message.
 
-use amqp_client::{Confirmation, ConnectOptions, Message, Uri};
+use amqp_client::{Confirmation, ConnectOptions, Message, Route, Uri};
 use amqp_codec::{
     EncodedProperties, Frame, RawFrame,
     frame::{encode_content, encode_method},
@@ -47,7 +47,8 @@ async fn every_outcome_reaches_its_own_message() {
             let mut confirms = Vec::with_capacity(PUBLISHES);
             for number in 0..PUBLISHES {
                 let message = Message::new(format!("{task}/{number}/{}", mark(number)));
-                confirms.push(publisher.publish_mandatory("e", "k", message).await.unwrap());
+                confirms
+                    .push(publisher.publish(Route::new("e", "k").mandatory(true), message).await.unwrap());
             }
             let mut mismatches = 0;
             for (number, confirm) in confirms.into_iter().enumerate() {

@@ -48,14 +48,14 @@ async fn frames_of_a_channel_leave_in_the_order_of_the_calls() {
     // The frames include copied and shared bodies, an ack that could wait, and calls with and
     // without an answer.
     let (small, large) = (Message::new("small"), Message::new(vec![7; 100_000]));
-    channel.publish("", "first", &large).await.unwrap();
+    channel.publish(("", "first"), &large).await.unwrap();
     delivery.ack().await.unwrap();
-    channel.publish("", "second", &small).await.unwrap();
+    channel.publish(("", "second"), &small).await.unwrap();
     let jobs = Queue::new("jobs");
-    channel.declare_no_wait(&jobs).await.unwrap();
+    channel.declare(jobs.clone().no_wait(true)).await.unwrap();
     let (declared, ()) = join!(
         async {
-            join!(channel.declare(&jobs), async { channel.publish("", "third", &large).await.unwrap() }).0
+            join!(channel.declare(&jobs), async { channel.publish(("", "third"), &large).await.unwrap() }).0
         },
         async {
             let mut order = Vec::new();
@@ -121,7 +121,7 @@ fn handles(runtime: &Runtime) -> (Peer, Vec<Box<dyn Send>>) {
         let mut consumer = consumer(&mut peer, &channel, "c").await;
         send_deliveries(&mut peer, "c", [1, 2]).await;
         let delivery = consumer.recv().await.unwrap().unwrap();
-        let confirm = publisher.publish("", "jobs", Message::new("m")).await.unwrap();
+        let confirm = publisher.publish(("", "jobs"), Message::new("m")).await.unwrap();
         peer.expect_any::<basic::Publish>(1).await;
         peer.expect_header(1, 1).await;
         peer.expect_body(1, "m").await;

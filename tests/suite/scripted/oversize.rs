@@ -1,7 +1,7 @@
 //! Messages over the size limit. From the broker they are refused by their header, which closes
 //! their channel and no other; to the broker they are refused before anything of them is queued.
 
-use amqp_client::{Channel, Connection, ConsumeOptions, Error, Message};
+use amqp_client::{Channel, Connection, ConsumeOptions, Error, GetOptions, Message, Route};
 use amqp_codec::{
     Error as CodecError, Frame, Properties, ReplyCode, Table,
     method::{basic, channel, connection},
@@ -171,7 +171,7 @@ async fn headers_over_frame_max_are_read_up_to_a_bound_of_their_own() {
 #[tokio::test(start_paused = true)]
 async fn a_message_fetched_over_the_limit_ends_the_call() {
     let (mut peer, _connection, channel) = limited().await;
-    let (got, ()) = join!(ends(channel.get("jobs")), async {
+    let (got, ()) = join!(ends(channel.get("jobs", GetOptions::new())), async {
         peer.expect_any::<basic::Get>(1).await;
         let ok = basic::GetOk { delivery_tag: 1, ..Default::default() };
         peer.send_frames(content(1, ok, &Properties::default(), vec![0; 2000], 131_072)).await;
@@ -201,14 +201,14 @@ async fn a_publish_over_the_limit_is_refused_before_a_byte_of_it_is_queued() {
     let too_large = Message::new(vec![7; 1001]);
     let before = connection.metrics();
     let refused = [
-        error(ends(publisher.publish("", "jobs", &too_large)).await),
-        error(ends(publisher.publish_mandatory("", "jobs", &too_large)).await),
-        error(ends(channel.publish("", "jobs", &too_large)).await),
+        error(ends(publisher.publish(("", "jobs"), &too_large)).await),
+        error(ends(publisher.publish(Route::new("", "jobs").mandatory(true), &too_large)).await),
+        error(ends(channel.publish(("", "jobs"), &too_large)).await),
     ];
     // It is refused even when it would have to wait for room.
     peer.send(0, connection::Blocked { reason: short("low on memory") }).await;
     all_idle().await;
-    let while_blocked = error(ends(channel.publish("", "jobs", &too_large)).await);
+    let while_blocked = error(ends(channel.publish(("", "jobs"), &too_large)).await);
     peer.send(0, connection::Unblocked {}).await;
     all_idle().await;
     for error in refused.iter().chain([&while_blocked]) {
@@ -220,7 +220,7 @@ async fn a_publish_over_the_limit_is_refused_before_a_byte_of_it_is_queued() {
     assert_eq!((after.bytes_sent, after.buffered), (before.bytes_sent, 0));
 
     // A message of exactly the limit is sent, and has the channel's first tag.
-    let confirm = ends(publisher.publish("", "jobs", Message::new(vec![7; 1000]))).await.unwrap();
+    let confirm = ends(publisher.publish(("", "jobs"), Message::new(vec![7; 1000]))).await.unwrap();
     assert_eq!(confirm.tag(), 1);
     peer.expect_any::<basic::Publish>(1).await;
     peer.expect_header(1, 1000).await;

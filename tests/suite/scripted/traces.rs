@@ -187,7 +187,7 @@ async fn the_connections_span_is_a_root_and_messages_are_not_told_of() {
     let mut consumer = consumer(&mut peer, &channel, "c").await;
     told.take();
     for tag in 1..=10 {
-        let confirm = publisher.publish("", "jobs", Message::new("m")).await.unwrap();
+        let confirm = publisher.publish(("", "jobs"), Message::new("m")).await.unwrap();
         send_deliveries(&mut peer, "c", [tag]).await;
         ends(consumer.recv()).await.unwrap().unwrap().ack().await.unwrap();
         drop(confirm);

@@ -4,8 +4,8 @@
 use std::{fmt::Debug, time::Duration};
 
 use amqp_client::{
-    Binding, ConsumeOptions, DeleteOptions, Exchange, Message, Overflow, Properties, Queue, QueueInfo,
-    Result, StreamOffset, Table, Value,
+    Binding, ConsumeOptions, DeleteOptions, Destination, Exchange, GetOptions, Message, Overflow, Properties,
+    Queue, QueueInfo, Result, Route, StreamOffset, Table, Value,
 };
 use amqp_codec::{
     Method,
@@ -71,8 +71,9 @@ async fn exchanges() {
     let passive = exchange::Declare { passive: true, ..declare.clone() };
     let no_wait = exchange::Declare { no_wait: true, ..declare.clone() };
     transcript(peer, channel.declare(&exchange), declare, exchange::DeclareOk {}, ()).await;
-    transcript(peer, channel.declare_passive(&exchange), passive, exchange::DeclareOk {}, ()).await;
-    channel.declare_no_wait(&exchange).await.unwrap();
+    transcript(peer, channel.declare(exchange.clone().passive(true)), passive, exchange::DeclareOk {}, ())
+        .await;
+    channel.declare(exchange.clone().no_wait(true)).await.unwrap();
     peer.expect(1, no_wait).await;
     for (of, kind) in [
         (Exchange::direct("e"), "direct"),
@@ -86,9 +87,16 @@ async fn exchanges() {
 
     let delete = exchange::Delete { exchange: short("events"), ..Default::default() };
     let if_unused = exchange::Delete { if_unused: true, ..delete.clone() };
-    transcript(peer, channel.delete_exchange(&exchange), delete, exchange::DeleteOk {}, ()).await;
+    transcript(
+        peer,
+        channel.delete_exchange(&exchange, DeleteOptions::new()),
+        delete,
+        exchange::DeleteOk {},
+        (),
+    )
+    .await;
     let options = DeleteOptions::new().if_unused(true).if_empty(true);
-    let call = channel.delete_exchange_with("events", options);
+    let call = channel.delete_exchange("events", options);
     transcript(peer, call, if_unused, exchange::DeleteOk {}, ()).await;
 }
 
@@ -110,8 +118,8 @@ async fn queues() {
     let ok = queue::DeclareOk { queue: short("jobs"), message_count: 5, consumer_count: 2 };
     let info = QueueInfo { name: "jobs".into(), messages: 5, consumers: 2 };
     transcript(peer, channel.declare(&queue), declare, ok.clone(), info.clone()).await;
-    transcript(peer, channel.declare_passive(&queue), passive, ok, info).await;
-    channel.declare_no_wait(&queue).await.unwrap();
+    transcript(peer, channel.declare(queue.clone().passive(true)), passive, ok, info).await;
+    channel.declare(queue.clone().no_wait(true)).await.unwrap();
     peer.expect(1, no_wait).await;
 
     // The broker generates the name.
@@ -123,9 +131,16 @@ async fn queues() {
     transcript(peer, channel.purge(&queue), purge, queue::PurgeOk { message_count: 3 }, 3).await;
     let delete = queue::Delete { queue: short("jobs"), ..Default::default() };
     let conditional = queue::Delete { if_unused: true, if_empty: true, ..delete.clone() };
-    transcript(peer, channel.delete_queue(&queue), delete, queue::DeleteOk { message_count: 4 }, 4).await;
+    transcript(
+        peer,
+        channel.delete_queue(&queue, DeleteOptions::new()),
+        delete,
+        queue::DeleteOk { message_count: 4 },
+        4,
+    )
+    .await;
     let options = DeleteOptions::new().if_unused(true).if_empty(true);
-    let call = channel.delete_queue_with(&queue, options);
+    let call = channel.delete_queue(&queue, options);
     transcript(peer, call, conditional, queue::DeleteOk { message_count: 0 }, 0).await;
 }
 
@@ -180,7 +195,10 @@ async fn arguments_of_queues() {
 async fn bindings() {
     let (mut peer, _connection, channel) = session().await;
     let peer = &mut peer;
-    let binding = Binding::new("to", "from").routing_key("job.#").arg("x-match", "any").unwrap();
+    let to = |destination: Destination| {
+        Binding::new(destination, "from").routing_key("job.#").arg("x-match", "any").unwrap()
+    };
+    let (binding, between) = (to("to".into()), to(Destination::Exchange("to".into())));
     let arguments = table([("x-match", text("any"))]);
     let (queue, exchange, routing_key) = (short("to"), short("from"), short("job.#"));
 
@@ -208,12 +226,13 @@ async fn bindings() {
     };
     let plain = queue::Bind { arguments: Table::new(), ..bind.clone() };
     let plain_apart = queue::Unbind { arguments: Table::new(), ..unbind.clone() };
-    transcript(peer, channel.bind_queue(&binding), bind, queue::BindOk {}, ()).await;
-    transcript(peer, channel.unbind_queue(&binding), unbind, queue::UnbindOk {}, ()).await;
-    transcript(peer, channel.bind_exchange(&binding), exchanges, exchange::BindOk {}, ()).await;
-    transcript(peer, channel.unbind_exchange(&binding), apart, exchange::UnbindOk {}, ()).await;
-    transcript(peer, channel.bind("to", "from", "job.#"), plain, queue::BindOk {}, ()).await;
-    transcript(peer, channel.unbind("to", "from", "job.#"), plain_apart, queue::UnbindOk {}, ()).await;
+    transcript(peer, channel.bind(&binding), bind, queue::BindOk {}, ()).await;
+    transcript(peer, channel.unbind(&binding), unbind, queue::UnbindOk {}, ()).await;
+    transcript(peer, channel.bind(&between), exchanges, exchange::BindOk {}, ()).await;
+    transcript(peer, channel.unbind(&between), apart, exchange::UnbindOk {}, ()).await;
+    let binding = Binding::new("to", "from").routing_key("job.#");
+    transcript(peer, channel.bind(&binding), plain, queue::BindOk {}, ()).await;
+    transcript(peer, channel.unbind(&binding), plain_apart, queue::UnbindOk {}, ()).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -315,7 +334,7 @@ async fn gets() {
         message_count: 9,
     };
     let properties = properties();
-    let (got, ()) = join!(ends(channel.get("jobs")), async {
+    let (got, ()) = join!(ends(channel.get("jobs", GetOptions::new())), async {
         peer.expect(1, get.clone()).await;
         peer.send_content(1, ok.clone(), &properties, "body").await;
     });
@@ -324,14 +343,14 @@ async fn gets() {
     assert_eq!((got.exchange().as_ref(), got.routing_key().as_ref()), ("events", "job.run"));
     assert_eq!((got.body().as_ref(), got.properties().unwrap()), (&b"body"[..], properties));
 
-    let (empty, ()) = join!(ends(channel.get("jobs")), async {
+    let (empty, ()) = join!(ends(channel.get("jobs", GetOptions::new())), async {
         peer.expect(1, get).await;
         peer.send(1, basic::GetEmpty::default()).await;
     });
     assert!(empty.unwrap().is_none());
 
     // Without acknowledgements nothing is acknowledged, whatever the user does.
-    let (got, ()) = join!(ends(channel.get_no_ack("jobs")), async {
+    let (got, ()) = join!(ends(channel.get("jobs", GetOptions::new().no_ack(true))), async {
         peer.expect(1, get_no_ack).await;
         peer.send_content(1, basic::GetOk { delivery_tag: 2, ..ok }, &Properties::default(), "").await;
     });
@@ -370,28 +389,28 @@ async fn publishing() {
     let message = Message::with_properties("body", properties());
     let publish =
         basic::Publish { exchange: short("events"), routing_key: short("job.run"), ..Default::default() };
-    channel.publish("events", "job.run", &message).await.unwrap();
+    channel.publish(("events", "job.run"), &message).await.unwrap();
     peer.expect(1, publish.clone()).await;
     assert_eq!(peer.expect_header(1, 4).await, properties());
     peer.expect_body(1, "body").await;
 
     let channel = opened(&mut peer, &connection, 2).await;
     let publisher = publisher(&mut peer, &channel).await;
-    let confirm = publisher.publish_mandatory("events", "job.run", &message).await.unwrap();
+    let confirm = publisher.publish(Route::new("events", "job.run").mandatory(true), &message).await.unwrap();
     peer.expect(2, basic::Publish { mandatory: true, ..publish }).await;
     assert_eq!(peer.expect_header(2, 4).await, properties());
     peer.expect_body(2, "body").await;
     assert_eq!(confirm.tag(), 1);
 
     // An empty body has no frame; a further select changes nothing.
-    drop(publisher.publish("", "", Message::default()).await.unwrap());
+    drop(publisher.publish(("", ""), Message::default()).await.unwrap());
     peer.expect(2, basic::Publish::default()).await;
     assert_eq!(peer.expect_header(2, 0).await, Properties::default());
     let (again, ()) = join!(ends(channel.publisher()), async {
         peer.expect(2, confirm::Select { no_wait: false }).await;
         peer.send(2, confirm::SelectOk {}).await;
     });
-    assert_eq!(again.unwrap().publish("", "", Message::default()).await.unwrap().tag(), 3);
+    assert_eq!(again.unwrap().publish(("", ""), Message::default()).await.unwrap().tag(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ async fn with_window(publishes: usize) -> (Peer, Publisher, (Connection, Channel
 }
 
 async fn publish(publisher: &Publisher) -> Confirm {
-    ends(publisher.publish("", "jobs", Message::new("x"))).await.unwrap()
+    ends(publisher.publish(("", "jobs"), Message::new("x"))).await.unwrap()
 }
 
 /// As [`publish`], which waits for room while the peer reads.
@@ -59,7 +59,7 @@ async fn one_confirm_that_never_comes_takes_one_place_of_the_window_and_no_more(
     for _ in 0..9 {
         more.push(publish_to(&mut peer, &publisher).await);
     }
-    let mut tenth = Box::pin(publisher.publish("", "jobs", Message::new("x")));
+    let mut tenth = Box::pin(publisher.publish(("", "jobs"), Message::new("x")));
     all_idle().await;
     assert!((&mut tenth).now_or_never().is_none());
     ack(&mut peer, 1).await;
@@ -76,7 +76,7 @@ async fn a_window_full_of_what_is_not_answered_lets_one_in_for_each_answer() {
     }
     // Answers come in any order, while nine places of the window stay taken.
     for (tag, is_ack) in [(4, true), (10, false), (1, true), (11, true), (13, false), (12, true)] {
-        let waiting = publisher.publish("", "jobs", Message::new("x"));
+        let waiting = publisher.publish(("", "jobs"), Message::new("x"));
         let (confirm, ()) = tokio::join!(ends(waiting), async {
             if is_ack { ack(&mut peer, tag).await } else { nack(&mut peer, tag).await }
         });
@@ -144,7 +144,7 @@ async fn a_publish_that_waits_for_room_has_it_when_another_is_given_up() {
     let confirm = publish_to(&mut peer, &publisher).await;
     let (given_up, next) = tokio::join!(
         timeout(Duration::from_secs(5), confirm),
-        ends(publisher.publish("", "jobs", Message::new("y")))
+        ends(publisher.publish(("", "jobs"), Message::new("y")))
     );
     given_up.unwrap_err();
     assert_eq!(next.unwrap().tag(), 2);
@@ -154,7 +154,7 @@ async fn a_publish_that_waits_for_room_has_it_when_another_is_given_up() {
 async fn a_confirm_that_nobody_waited_for_keeps_its_place_until_it_is_answered() {
     let (mut peer, publisher, _open) = with_window(1).await;
     drop(publish_to(&mut peer, &publisher).await);
-    let mut next = Box::pin(publisher.publish("", "jobs", Message::new("x")));
+    let mut next = Box::pin(publisher.publish(("", "jobs"), Message::new("x")));
     assert!(timeout(Duration::from_secs(60), &mut next).await.is_err());
     ack(&mut peer, 1).await;
     assert_eq!(ends(next).await.unwrap().tag(), 2);

@@ -1,7 +1,7 @@
 //! A broker that violates the protocol: the connection is closed with the right code, and every
 //! caller is told.
 
-use amqp_client::{Error, ReplyCode, Report};
+use amqp_client::{Confirmation, Error, GetOptions, Message, ReplyCode, Report, Route};
 use amqp_codec::{
     ContentHeader, EncodedProperties, Error as CodecError, Frame,
     method::{basic, channel, confirm, connection, exchange, queue, tx},
@@ -10,7 +10,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use tests::peer::content_header;
 use tokio::join;
 
-use super::{consumer, deliver, ends, error, session, short};
+use super::{consumer, deliver, ends, error, publisher, session, short};
 
 /// Sends `bytes` on an open channel with a consumer. Returns the close of the connection, and what
 /// every caller was told.
@@ -23,7 +23,7 @@ async fn breach_answered(bytes: Bytes, answer: bool) -> (connection::Close, Erro
     let (mut peer, connection, channel) = session().await;
     let mut consumer = consumer(&mut peer, &channel, "c").await;
     let (got, delivery, reason, close) = ends(async {
-        join!(channel.get("jobs"), consumer.recv(), connection.closed(), async {
+        join!(channel.get("jobs", GetOptions::new()), consumer.recv(), connection.closed(), async {
             peer.expect_any::<basic::Get>(1).await;
             peer.send_bytes(bytes).await;
             let close: connection::Close = peer.expect_any(0).await;
@@ -324,10 +324,22 @@ async fn properties_that_cannot_be_read_are_the_users_to_judge() {
     let (mut peer, _connection, channel) = session().await;
     let mut consumer = consumer(&mut peer, &channel, "c").await;
     let unreadable = EncodedProperties::from_encoded(Bytes::from_static(&[0x80, 0, 9, b'x']));
-    peer.send_frames(vec![method(1, deliver("c", 1)), content_header(1, 0, unreadable)]).await;
+    peer.send_frames(vec![method(1, deliver("c", 1)), content_header(1, 0, unreadable.clone())]).await;
     let delivery = ends(consumer.recv()).await.unwrap().unwrap();
     assert!(matches!(delivery.properties(), Err(Error::Protocol { channel: 1, .. })));
-    delivery.reject(false).await.unwrap();
+    let (received, acker) = delivery.split();
+    assert!(matches!(received.properties(), Err(Error::Protocol { channel: 1, .. })));
+    assert!(matches!(received.content_properties(), Err(Error::Protocol { channel: 1, .. })));
+    acker.reject(false).await.unwrap();
     peer.expect(1, basic::Reject { delivery_tag: 1, requeue: false }).await;
+
+    let publisher = publisher(&mut peer, &channel).await;
+    let confirm = publisher.publish(Route::new("e", "k").mandatory(true), Message::new("")).await.unwrap();
+    let (exchange, routing_key) = (short("e"), short("k"));
+    let returned = basic::Return { exchange, routing_key, ..Default::default() };
+    peer.send_frames(vec![method(1, returned), content_header(1, 0, unreadable)]).await;
+    peer.send(1, basic::Ack { delivery_tag: 1, multiple: false }).await;
+    let Confirmation::Returned(returned) = ends(confirm).await.unwrap() else { panic!("not returned") };
+    assert!(matches!(returned.properties(), Err(Error::Protocol { channel: 1, .. })));
     assert!(channel.is_open());
 }

@@ -375,10 +375,8 @@ mod tests {
     use super::*;
     use crate::{
         message::Message,
-        proto::{
-            consuming::delivery::{RawDelivery, join_head},
-            publishing::publish::Route,
-        },
+        options::route::Route,
+        proto::consuming::delivery::{RawDelivery, join_head},
     };
 
     struct Fixture {

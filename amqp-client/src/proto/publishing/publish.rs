@@ -4,15 +4,8 @@ use amqp_codec::{Error as CodecError, ShortString, borrowed, content::body_frame
 use bytes::BufMut;
 
 use crate::message::Message;
+use crate::options::route::Route;
 use crate::proto::ground::output::{COPY_LIMIT, Output};
-
-/// What `basic.publish` says beside the message.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Route<'a> {
-    pub(crate) exchange: &'a str,
-    pub(crate) routing_key: &'a str,
-    pub(crate) mandatory: bool,
-}
 
 /// What is to be known of a publish's fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

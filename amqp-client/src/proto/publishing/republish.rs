@@ -3,7 +3,7 @@
 use amqp_codec::ShortString;
 
 use crate::message::Message;
-use crate::proto::publishing::publish::Route;
+use crate::options::route::Route;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {

@@ -1,6 +1,6 @@
 //! Duplicate requests, as they occur when a connection is lost before the broker's confirm.
 
-use amqp_client::{Channel, ConnectOptions, ConsumeOptions, Consumer, Exchange, Message, Queue};
+use amqp_client::{Binding, Channel, ConnectOptions, ConsumeOptions, Consumer, Exchange, Message, Queue};
 use messaging::{Target, TransportOptions, rpc::Client};
 use serde_json::json;
 
@@ -19,7 +19,7 @@ impl Spy {
         let channel = ConnectOptions::new().connect(&url).await.unwrap().open_channel().await.unwrap();
         channel.declare(&Exchange::topic("openstack")).await.unwrap();
         let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
-        channel.bind(&queue, "openstack", topic).await.unwrap();
+        channel.bind(Binding::new(&queue, "openstack").routing_key(topic)).await.unwrap();
         let requests = channel.consume(&queue, ConsumeOptions::new().no_ack(true)).await.unwrap();
         Spy { channel, requests, topic: topic.to_owned() }
     }
@@ -29,7 +29,7 @@ impl Spy {
         let request = within(self.requests.recv()).await.unwrap().unwrap();
         let again = Message::with_properties(request.body().clone(), request.properties().unwrap());
         for _ in 0..2 {
-            self.channel.publish("openstack", &self.topic, &again).await.unwrap();
+            self.channel.publish(("openstack", &self.topic), &again).await.unwrap();
             within(self.requests.recv()).await.unwrap().unwrap();
         }
     }

@@ -168,7 +168,7 @@ async fn received(events: &[Value]) -> Vec<Event> {
             message[format!("_context_{key}")] = value.clone();
         }
         let message = Message::new(message.to_string()).content_type("application/json");
-        channel.publish("openstack", "n.info", &message).await.unwrap();
+        channel.publish(("openstack", "n.info"), &message).await.unwrap();
         received.push(within(heard.recv()).await.unwrap());
     }
     within(running.stop()).await;
