@@ -4,8 +4,10 @@ mod circle;
 mod finding;
 mod folders;
 mod manifest;
+mod methods;
 mod roof;
 mod rules;
+mod self_calls;
 mod source;
 mod token;
 mod tree;
@@ -31,6 +33,11 @@ fn every_crate_has_its_floor() {
 #[test]
 fn files_of_a_crate_form_no_circle() {
     none(tree().libraries().flat_map(|files| circle::check(&files)));
+}
+
+#[test]
+fn files_of_a_type_form_no_circle_through_self() {
+    none(tree().libraries().flat_map(|files| self_calls::check(&files)));
 }
 
 #[test]

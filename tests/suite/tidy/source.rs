@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
+use super::methods::{Impl, impls};
 use super::token::{
     as_group, as_word, attribute, first_line, is_cfg, is_mark, is_separator, is_word, item_length, last_line,
     visibility_length,
@@ -29,6 +30,8 @@ pub(super) struct Source {
     pub(super) wide_comments: Vec<usize>,
     /// The outermost tokens; empty when the file could not be read as Rust.
     pub(super) items: Vec<Item>,
+    /// The `impl` blocks, those of tests apart.
+    pub(super) impls: Vec<Impl>,
     /// Why and where the file could not be parsed as Rust.
     pub(super) broken: Option<(usize, String)>,
 }
@@ -79,12 +82,14 @@ impl Source {
             lines: text.lines().count(),
             wide_comments: wide_comments(text),
             items: Vec::new(),
+            impls: Vec::new(),
             broken: None,
         };
         match text.parse::<TokenStream>() {
             Ok(stream) => {
                 let tokens: Vec<_> = stream.into_iter().collect();
                 source.items = items(&tokens);
+                source.impls = impls(&tokens);
                 source.walk(&tokens, &[], false);
             }
             Err(error) => source.broken = Some((error.span().start().line, error.to_string())),
