@@ -134,7 +134,8 @@ impl Publisher {
     /// # Cancel safety
     /// Can be dropped and called again.
     pub async fn flush(&self) -> Result<()> {
-        let (tag, losses) = self.channel.with_channel(newest_and_losses).unwrap_or_default();
+        let (tag, losses) =
+            self.channel.with_channel(|channel| newest_and_losses(&channel)).unwrap_or_default();
         let status = &self.channel.status;
         let (shared, key) = (&self.channel.connection.shared, self.channel.key);
         let is_flushed = |engine: &mut Engine| match engine.channel(key).map(ChannelRef::into_channel) {
@@ -144,7 +145,7 @@ impl Publisher {
         if !shared.wait_for(WaitFor::Confirms(key), is_flushed).await {
             return Err(status.reason());
         }
-        if self.channel.with_channel(newest_and_losses).unwrap_or_default().1 == losses {
+        if self.channel.with_channel(|channel| newest_and_losses(&channel)).unwrap_or_default().1 == losses {
             return Ok(());
         }
         Err(Error::PublishLost(Box::new(self.channel.with(|engine, _| engine.loss()))))
@@ -223,7 +224,7 @@ fn try_publish(
 }
 
 /// The tag of the channel's last publish in confirm mode, 0 when there was none; and how often publishes were lost.
-fn newest_and_losses(channel: ChannelRef<'_>) -> (u64, u64) {
+fn newest_and_losses(channel: &Channel) -> (u64, u64) {
     channel.confirms.as_ref().map_or((0, 0), |confirms| (confirms.newest(), confirms.losses()))
 }
 
