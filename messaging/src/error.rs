@@ -362,6 +362,12 @@ pub enum SerializerError {
         /// Its content type.
         content_type: &'static str,
     },
+    /// It is there, but not in this program.
+    #[error("the feature {feature:?} of the crate messaging is off")]
+    NotCompiled {
+        /// The feature to turn on.
+        feature: &'static str,
+    },
     /// A serializer's content type or encoding is longer than the 255 bytes it may have.
     #[error("the content type or encoding of serializer {0:?} is over 255 bytes")]
     TooLong(String),
@@ -441,8 +447,8 @@ pub enum Malformed {
     /// It does not decompress as its header says.
     #[error("its body cannot be decompressed")]
     Compression(#[source] std::io::Error),
-    /// It is compressed in a way that this program has not compiled in.
-    #[error("its body is compressed, and the feature {feature:?} of the crate messaging is off")]
+    /// It is compressed, or of a content type, in a way that this program has not compiled in.
+    #[error("its body cannot be read, for the feature {feature:?} of the crate messaging is off")]
     NotCompiled {
         /// The feature to turn on.
         feature: &'static str,

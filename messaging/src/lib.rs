@@ -25,11 +25,13 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `memory` (default) | `memory://`, and transports on a broker in this process |
+//! | `msgpack` (default) | the content type `application/x-msgpack` |
 //! | `spool` (default) | buffers of notifications on disk |
+//! | `tls` (default) | `amqps://`, and the options of TLS in URLs |
 //! | `brotli`, `bzip2`, `xz`, `zstd` | compressions beside zlib |
 //! | `yaml` | routing rules of notifications, as oslo.messaging reads them from a file |
 //!
-//! What is left out is an error that names its feature.
+//! zlib is always there. A URL, a content type or a compression whose feature is off is an error that names the feature.
 
 mod compress;
 mod connection;

@@ -44,9 +44,11 @@ pub enum NotifyError {
     #[error("the notification made room in a full buffer for a later one")]
     Displaced,
     /// A feature of this crate is off.
-    #[error("buffers on disk are not in this build: feature `{feature}` of `messaging` is off")]
+    #[error("{what} are not in this build: feature `{feature}` of `messaging` is off")]
     NotCompiled {
-        /// The feature.
+        /// What is asked for.
+        what: &'static str,
+        /// The feature that turns it on.
         feature: &'static str,
     },
     /// The files of a buffer cannot be used.

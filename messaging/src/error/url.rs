@@ -10,11 +10,11 @@ pub enum UrlError {
     /// A scheme nobody knows here.
     #[error("unknown scheme {0:?}; expected amqp, amqps, rabbit or memory")]
     UnknownScheme(String),
-    /// A scheme whose feature of this crate is off.
-    #[error("{scheme}:// is not in this build: feature `{feature}` of `messaging` is off")]
+    /// A scheme, an option or what an option asks for, whose feature of this crate is off.
+    #[error("{what} is not in this build: feature `{feature}` of `messaging` is off")]
     NotCompiled {
-        /// The scheme.
-        scheme: &'static str,
+        /// What is asked for.
+        what: &'static str,
         /// The feature that turns it on.
         feature: &'static str,
     },

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod json;
+#[cfg(feature = "msgpack")]
 mod message_pack;
 mod plain;
 mod registry;

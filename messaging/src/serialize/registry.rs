@@ -6,9 +6,10 @@ use amqp_codec::ShortString;
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
+#[cfg(feature = "msgpack")]
+use super::message_pack::{self, MessagePack};
 use super::{
     json::{self, Json},
-    message_pack::{self, MessagePack},
     plain::{Plain, Raw, Text},
     serializer::{BoxError, Serializer},
 };
@@ -21,6 +22,12 @@ use crate::{
 const REFUSED: [(&str, &str); 2] =
     [("pickle", "application/x-python-serialize"), ("yaml", "application/x-yaml")];
 
+/// Those of a feature of this crate that is off: name and content type, and the feature.
+#[cfg(not(feature = "msgpack"))]
+const NOT_COMPILED: [(&str, &str, &str); 1] = [("msgpack", "application/x-msgpack", "msgpack")];
+#[cfg(feature = "msgpack")]
+const NOT_COMPILED: [(&str, &str, &str); 0] = [];
+
 /// Plain bytes and text, which need no acceptance.
 const TRUSTED: [&str; 2] = ["application/data", "application/text"];
 
@@ -28,7 +35,7 @@ const TRUSTED: [&str; 2] = ["application/data", "application/text"];
 ///
 /// There are `json` (`application/json`), `msgpack` (`application/x-msgpack`), `text` (strings, `text/plain`) and `raw` (bytes,
 /// `application/data`), as kombu writes and reads them, and what [`register`](Self::register) adds. kombu's `pickle` and
-/// `yaml` are refused by name.
+/// `yaml` are refused by name, and so is `msgpack` without the feature of that name, unless one is registered.
 ///
 /// What is read follows the content type, without regard to its parameters and to upper case:
 /// - None is `application/data`. That, `text/plain` and types that nobody here knows are text in the character set of their
@@ -59,6 +66,7 @@ struct Entry {
 #[derive(Clone, Copy)]
 enum Format {
     Json,
+    #[cfg(feature = "msgpack")]
     MessagePack,
     Plain,
     Registered,
@@ -82,6 +90,7 @@ impl Serializers {
     pub fn new() -> Self {
         let entries = [
             (Format::Json, Arc::new(Json) as Arc<dyn Serializer>),
+            #[cfg(feature = "msgpack")]
             (Format::MessagePack, Arc::new(MessagePack)),
             (Format::Plain, Arc::new(Text)),
             (Format::Plain, Arc::new(Raw)),
@@ -109,7 +118,7 @@ impl Serializers {
     ///
     /// # Errors
     /// [`SerializerError::NotInstalled`] for a name that is not registered, [`SerializerError::Refused`] for `pickle` and
-    /// `yaml`.
+    /// `yaml`, [`SerializerError::NotCompiled`] for one whose feature is off.
     pub fn accept<T: AsRef<str>>(
         self,
         content: impl IntoIterator<Item = T>,
@@ -162,12 +171,19 @@ impl Serializers {
                 return Err(Malformed::Refused { name, content_type });
             }
         }
-        let Some(accepted) = &self.accepted else { return Ok(()) };
+        let Some(accepted) = &self.accepted else { return self.check_compiled(essence) };
         let mut known = TRUSTED.into_iter().chain(accepted.iter().map(String::as_str));
         if known.any(|known| is(known, essence)) {
             Ok(())
         } else {
             Err(Malformed::NotAccepted(essence.to_owned()))
+        }
+    }
+
+    fn check_compiled(&self, essence: &str) -> Result<(), Malformed> {
+        match not_compiled(essence).filter(|_| self.by_content_type(essence).is_none()) {
+            Some(feature) => Err(Malformed::NotCompiled { feature }),
+            None => Ok(()),
         }
     }
 
@@ -180,14 +196,13 @@ impl Serializers {
         name: &str,
         value: &T,
     ) -> Result<Serialized, SerializerError> {
-        let entry = match (self.by_name(name), refused(name)) {
-            (Some(entry), _) => entry,
-            (None, Some(refused)) => return Err(refused),
-            (None, None) => return Err(SerializerError::NotInstalled(name.to_owned())),
-        };
+        let not_installed =
+            || refused(name).unwrap_or_else(|| SerializerError::NotInstalled(name.to_owned()));
+        let entry = self.by_name(name).ok_or_else(not_installed)?;
         let serializer = &*entry.serializer;
         let body = match entry.format {
             Format::Json => json::to_json(value).map_err(BoxError::from),
+            #[cfg(feature = "msgpack")]
             Format::MessagePack => message_pack::to_message_pack(value).map_err(BoxError::from),
             Format::Plain | Format::Registered => serializer.encode(&value),
         };
@@ -222,6 +237,7 @@ impl Serializers {
             (Format::Plain, _) | (_, None) => read(Plain::new(body, content_encoding)?),
             _ if body.is_empty() => read(Plain::Empty),
             (Format::Json, _) => Ok(json::from_json_slice(body)?),
+            #[cfg(feature = "msgpack")]
             (Format::MessagePack, _) => message_pack::from_message_pack(body).map_err(undecodable),
             (Format::Registered, Some(entry)) => {
                 let mut value = None;
@@ -280,7 +296,18 @@ fn is(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other)
 }
 
+/// The feature that is off, of what this is the name or content type of.
+fn not_compiled(item: &str) -> Option<&'static str> {
+    let is_this =
+        |(name, content_type, _): &&(&str, &str, &str)| *name == item || is(content_type, essence(item));
+    NOT_COMPILED.iter().find(is_this).map(|(_, _, feature)| *feature)
+}
+
+/// Why there is none of this name or content type, where that has a reason.
 fn refused(item: &str) -> Option<SerializerError> {
+    if let Some(feature) = not_compiled(item) {
+        return Some(SerializerError::NotCompiled { feature });
+    }
     let is_refused = |(name, content_type): &&(&str, &str)| *name == item || is(content_type, essence(item));
     let &(name, content_type) = REFUSED.iter().find(is_refused)?;
     Some(SerializerError::Refused { name, content_type })
@@ -302,6 +329,7 @@ mod tests {
         let all = Serializers::new();
         for (name, content_type, content_encoding) in [
             ("json", "application/json", "utf-8"),
+            #[cfg(feature = "msgpack")]
             ("msgpack", "application/x-msgpack", "binary"),
             ("text", "text/plain", "utf-8"),
             ("raw", "application/data", "binary"),
@@ -357,7 +385,9 @@ mod tests {
 
     #[test]
     fn an_empty_body_is_nothing_in_every_content_type() {
-        for content_type in ["application/json", "application/x-msgpack", "text/plain", "application/data"] {
+        let compiled = |content_type: &&str| not_compiled(content_type).is_none();
+        let all = ["application/json", "application/x-msgpack", "text/plain", "application/data"];
+        for content_type in all.into_iter().filter(compiled) {
             assert_eq!(decode::<String>(content_type, b"").unwrap(), "");
             assert_eq!(decode::<Bytes>(content_type, b"").unwrap(), "");
             decode::<()>(content_type, b"").unwrap();
@@ -377,6 +407,31 @@ mod tests {
             assert!(matches!(all().accept([content_type]), Err(SerializerError::Refused { .. })));
         }
         assert!(matches!(all().encode("xml", &1), Err(SerializerError::NotInstalled(name)) if name == "xml"));
+    }
+
+    #[cfg(not(feature = "msgpack"))]
+    #[test]
+    fn what_is_not_compiled_in_names_its_feature_unless_it_is_registered() {
+        let none = Serializers::new();
+        for refused in [
+            none.encode("msgpack", &1).map(drop),
+            none.clone().accept(["json", "msgpack"]).map(drop),
+            none.clone().accept(["Application/x-msgpack; a=b"]).map(drop),
+        ] {
+            let refused = refused.unwrap_err();
+            assert!(matches!(refused, SerializerError::NotCompiled { feature: "msgpack" }), "{refused}");
+            assert_eq!(refused.to_string(), "the feature \"msgpack\" of the crate messaging is off");
+        }
+        for (content_type, body) in [("application/x-msgpack", "\u{1}"), ("APPLICATION/X-MSGPACK;a=b", "")] {
+            let refused = decode::<String>(content_type, body.as_bytes()).unwrap_err();
+            assert!(matches!(refused, Malformed::NotCompiled { feature: "msgpack" }), "{refused}");
+        }
+        assert!(none.get("msgpack").is_none());
+
+        let own = none.register(Lengths("msgpack", "application/x-msgpack".to_owned()));
+        assert_eq!(own.encode("msgpack", &1).unwrap().body, ".");
+        assert_eq!(own.decode::<u8>(Some("application/x-msgpack"), None, b"..").unwrap(), 2);
+        own.accept(["msgpack"]).unwrap();
     }
 
     #[test]

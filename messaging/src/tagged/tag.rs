@@ -190,10 +190,7 @@ mod tests {
     use rust_decimal::Decimal;
     use uuid::Uuid;
 
-    use crate::{
-        serialize::Serializers,
-        tagged::{self, value::Value},
-    };
+    use crate::tagged;
 
     use super::*;
 
@@ -257,8 +254,11 @@ mod tests {
         assert_eq!(serde_json::from_str::<Everything>(PLAIN).unwrap(), tagged);
     }
 
+    #[cfg(feature = "msgpack")]
     #[test]
     fn message_pack_holds_plain_strings_and_bytes() {
+        use crate::{serialize::Serializers, tagged::value::Value};
+
         let value: Everything = serde_json::from_str(KOMBU).unwrap();
         let body = Serializers::new().encode("msgpack", &value).unwrap().body;
         let plain: Value = rmp_serde::from_slice(&body).unwrap();

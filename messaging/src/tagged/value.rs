@@ -426,6 +426,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&Value::Integer(1 << 80)).unwrap(), "1208925819614629174706176");
     }
 
+    #[cfg(feature = "msgpack")]
     #[test]
     fn message_pack_has_bytes_and_no_tags() {
         let all = Serializers::new();

@@ -12,7 +12,7 @@ use crate::{
     },
 };
 use crate::{
-    error::url::UrlError,
+    error::{CompressionError, url::UrlError},
     url::options::{Given, decode},
 };
 
@@ -149,7 +149,10 @@ fn compression(given: &Given<'_>) -> Result<Compression, UrlError> {
         given.value.parse().map_err(|_| given.bad("gzip, bzip2, lzma, zstd or brotli"))?;
     match known.compress(b"") {
         Ok(_) => Ok(known),
-        Err(_) => Err(given.bad("a compression whose feature of the crate messaging is on")),
+        Err(CompressionError::NotCompiled { feature }) => {
+            Err(UrlError::NotCompiled { what: known.name(), feature })
+        }
+        Err(_) => Err(given.bad("a compression that works")),
     }
 }
 
@@ -209,6 +212,21 @@ mod tests {
             "kombu_compression=bz2",
         ] {
             assert!(matches!(topology(query), Err(UrlError::BadOption { .. })), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_compression_whose_feature_is_off_is_refused_by_that() {
+        for (name, feature, is_on) in [
+            ("gzip", "zlib", true),
+            ("zstd", "zstd", cfg!(feature = "zstd")),
+            ("lzma", "xz", cfg!(feature = "xz")),
+            ("bzip2", "bzip2", cfg!(feature = "bzip2")),
+            ("brotli", "brotli", cfg!(feature = "brotli")),
+        ] {
+            let refused = topology(&format!("kombu_compression={name}")).map(drop);
+            let expected = Err(UrlError::NotCompiled { what: feature, feature });
+            assert_eq!(refused, if is_on { Ok(()) } else { expected }, "{name}");
         }
     }
 

@@ -42,6 +42,15 @@ impl TransportUrl {
 
     /// One URL, or several with `;` between them, of which the later ones may be bare hosts.
     pub(crate) fn parse(urls: &str) -> Result<Self, UrlError> {
+        match Self::read(urls)? {
+            TransportUrl::Amqp(uris) if cfg!(not(feature = "tls")) && uris.iter().any(|uri| uri.tls) => {
+                Err(UrlError::NotCompiled { what: "TLS", feature: "tls" })
+            }
+            url => Ok(url),
+        }
+    }
+
+    fn read(urls: &str) -> Result<Self, UrlError> {
         refuse_space(urls)?;
         let mut all: Option<Self> = None;
         for url in alternatives(urls)? {
@@ -135,7 +144,7 @@ fn one(url: &str) -> Result<TransportUrl, UrlError> {
 
 #[cfg(not(feature = "memory"))]
 fn memory(_: &str) -> Result<TransportUrl, UrlError> {
-    Err(UrlError::NotCompiled { scheme: "memory", feature: "memory" })
+    Err(UrlError::NotCompiled { what: "memory://", feature: "memory" })
 }
 
 #[cfg(feature = "memory")]
@@ -222,7 +231,7 @@ mod tests {
     use super::*;
 
     fn uris(url: &str) -> Vec<Uri> {
-        match TransportUrl::parse(url).unwrap() {
+        match TransportUrl::read(url).unwrap() {
             TransportUrl::Amqp(uris) => uris,
             #[cfg(feature = "memory")]
             TransportUrl::Memory(name) => panic!("memory {name}"),
@@ -354,6 +363,24 @@ mod tests {
         assert_eq!((uris[0].cacertfile.clone(), uris[0].verify), (Some("/etc/ca.pem".into()), Some(false)));
         let error = TransportUrl::parse("amqps://a?verify=no").unwrap_err();
         assert!(matches!(error, UrlError::BadOption { expected: "verify_peer or verify_none", .. }));
+    }
+
+    #[test]
+    #[cfg(not(feature = "tls"))]
+    fn without_its_feature_whatever_asks_for_tls_is_refused_by_the_name_of_that() {
+        for url in [
+            "amqps://h",
+            "pyamqps://u:secret@h/v",
+            "amqp://h?ssl=1",
+            "amqp://h?ssl_ca_certs=/ca.pem",
+            "rabbit://h?ssl=true",
+            "amqp://a;amqps://b",
+        ] {
+            let error = TransportUrl::parse(url).unwrap_err();
+            assert_eq!(error, UrlError::NotCompiled { what: "TLS", feature: "tls" }, "{url}");
+            assert_eq!(error.to_string(), "TLS is not in this build: feature `tls` of `messaging` is off");
+        }
+        TransportUrl::parse("rabbit://h?ssl=false").unwrap();
     }
 
     #[test]

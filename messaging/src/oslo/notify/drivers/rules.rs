@@ -49,12 +49,9 @@ impl Rules {
     /// From the text of the file that oslo.messaging calls `routing_config`.
     ///
     /// # Errors
-    /// [`NotifyError::Rules`] when it is not YAML, or not of this form.
-    #[cfg(feature = "yaml")]
+    /// [`NotifyError::Rules`] when it is not YAML, or not of this form; [`NotifyError::NotCompiled`] without the feature `yaml`.
     pub fn from_yaml(text: &str) -> Result<Self, Error> {
-        let groups: Option<Groups> =
-            serde_saphyr::from_str(text).map_err(|error| NotifyError::Rules(Box::new(error)))?;
-        Ok(Rules::new(groups.unwrap_or_default())?)
+        Ok(Rules::new(groups(text)?)?)
     }
 
     /// From the same in JSON.
@@ -97,6 +94,18 @@ impl Rules {
             name == driver && any(&rule.events, event_type) && any(&rule.priorities, level.name())
         })
     }
+}
+
+#[cfg(feature = "yaml")]
+fn groups(text: &str) -> Result<Groups, NotifyError> {
+    let groups: Option<Groups> =
+        serde_saphyr::from_str(text).map_err(|error| NotifyError::Rules(Box::new(error)))?;
+    Ok(groups.unwrap_or_default())
+}
+
+#[cfg(not(feature = "yaml"))]
+fn groups(_: &str) -> Result<Groups, NotifyError> {
+    Err(NotifyError::NotCompiled { what: "rules in YAML", feature: "yaml" })
 }
 
 fn patterns(patterns: Option<Vec<String>>) -> Result<Option<Vec<Pattern>>, NotifyError> {
@@ -162,6 +171,13 @@ mod tests {
             let refused = Rules::from_json(text).unwrap_err();
             assert!(matches!(refused, Error::Notify(NotifyError::Rules(_))), "{text}: {refused}");
         }
+    }
+
+    #[cfg(not(feature = "yaml"))]
+    #[test]
+    fn yaml_without_its_feature_is_refused_by_the_name_of_that() {
+        let refused = Rules::from_yaml("{}").unwrap_err().to_string();
+        assert_eq!(refused, "rules in YAML are not in this build: feature `yaml` of `messaging` is off");
     }
 
     #[cfg(feature = "yaml")]

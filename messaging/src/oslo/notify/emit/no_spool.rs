@@ -17,7 +17,7 @@ pub(super) type Kept = Vec<(u64, Notification)>;
 
 impl Spool {
     pub(super) fn open(_folder: &Path) -> Result<(Self, Kept), NotifyError> {
-        Err(NotifyError::NotCompiled { feature: "spool" })
+        Err(NotifyError::NotCompiled { what: "buffers on disk", feature: "spool" })
     }
 
     pub(super) fn record(_notification: &Notification) -> Result<Bytes, Error> {
@@ -34,5 +34,16 @@ impl Spool {
 
     pub(super) async fn close(self) {
         match self {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_on_disk_is_refused_by_the_name_of_the_feature() {
+        let refused = Spool::open(Path::new("/nowhere")).err().unwrap().to_string();
+        assert_eq!(refused, "buffers on disk are not in this build: feature `spool` of `messaging` is off");
     }
 }
