@@ -26,17 +26,20 @@
 //! |---|---|
 //! | `memory` (default) | `memory://`, and transports on a broker in this process |
 //! | `msgpack` (default) | the content type `application/x-msgpack` |
-//! | `spool` (default) | buffers of notifications on disk |
+//! | `oslo` (default) | [`rpc`] and [`notify`], with their options of transports and URLs |
+//! | `spool` (default) | buffers of notifications on disk; turns `oslo` on |
 //! | `tls` (default) | `amqps://`, and the options of TLS in URLs |
 //! | `brotli`, `bzip2`, `xz`, `zstd` | compressions beside zlib |
-//! | `yaml` | routing rules of notifications, as oslo.messaging reads them from a file |
+//! | `yaml` | routing rules of notifications, as oslo.messaging reads them from a file; turns `oslo` on |
 //!
-//! zlib is always there. A URL, a content type or a compression whose feature is off is an error that names the feature.
+//! zlib is always there. A URL, a content type or a compression whose feature is off is an error that
+//! names the feature.
 
 mod compress;
 mod connection;
 mod consume;
 mod error;
+#[cfg(feature = "oslo")]
 mod oslo;
 mod publish;
 mod retry;
@@ -64,10 +67,15 @@ pub use error::url::UrlError;
 pub use error::{
     CompressionError, Error, Malformed, Outcome, RemoteError, SerializerError, Undecodable, Undelivered,
 };
+#[cfg(feature = "oslo")]
 pub use oslo::wire::context::Context;
+#[cfg(feature = "oslo")]
 pub use oslo::wire::entity_serializer::EntitySerializer;
+#[cfg(feature = "oslo")]
 pub use oslo::wire::target::Target;
+#[cfg(feature = "oslo")]
 pub use oslo::wire::topology::{Quorum, StreamStart, Topology};
+#[cfg(feature = "oslo")]
 pub use oslo::{notify, rpc};
 pub use publish::options::PublishOptions;
 pub use publish::producer::Producer;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "oslo")]
 use amqp_client::Report;
 use tokio::time::{Instant, sleep};
 
+#[cfg(feature = "oslo")]
 use crate::error::Error;
 
 /// The time before the deadline that the last attempt has at least.
@@ -82,6 +84,7 @@ impl RetryPolicy {
     }
 
     /// With a deadline that is no later than `time`.
+    #[cfg(feature = "oslo")]
     pub(crate) fn within(mut self, time: Duration) -> Self {
         self.deadline = self.deadline.min(time);
         self
@@ -133,6 +136,7 @@ impl Retry {
     }
 
     /// Tries an operation again until it succeeds, fails for good, or `within` has passed.
+    #[cfg(feature = "oslo")]
     pub(crate) async fn until_permanent<T, F, Fut>(within: Duration, mut operation: F) -> Result<T, Error>
     where
         F: FnMut() -> Fut,

@@ -6,28 +6,39 @@ use std::{fmt, sync::Arc, time::Duration};
 use amqp_broker::Broker;
 use amqp_client::{ConnectOptions, DeleteOptions, Exchange, Queue, Recovery};
 use futures_util::future::join_all;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+#[cfg(feature = "oslo")]
 use crate::{
     compress::Compression,
+    oslo::{reply::ReplyQueue, traffic::Traffic, wire::topology::Topology},
+    url::take_topology,
+};
+use crate::{
     connection::{
         brokers::Brokers,
         event::{ConnectionEvents, Teller},
+        health::{check, check_if_used},
         link::{Link, Way},
         metrics::TransportMetrics,
         state::{ConnectionState, Role},
     },
     consume::consumer::{Subscription, WAIT_FOR_RELEASE},
     error::Error,
-    oslo::{reply::ReplyQueue, traffic::Traffic, wire::topology::Topology},
     publish::{lane::Lanes, producer::Producer, slow::SlowLinks},
     simple_queue::SimpleQueue,
     trace_context::{TraceContext, TraceSource},
-    url::{TransportUrl, take_topology},
+    url::TransportUrl,
 };
 
 /// Connections at the most for messages that the broker does not answer while it answers others.
 const SLOW_LINKS: usize = 8;
+
+/// The largest body, in bytes, unless the options say otherwise.
+const MAX_MESSAGE_SIZE: u64 = 64 * 1024 * 1024;
+
+/// How long closing waits for what is under way, unless the options say otherwise.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// Connections to a broker, shared by all producers, consumers, clients and servers made from it.
 ///
@@ -65,8 +76,11 @@ struct Shared {
     consuming: Link,
     /// Not recovered: who reads a stream begins at another place each time.
     reading: Link,
+    #[cfg(feature = "oslo")]
     replies: ReplyQueue,
+    #[cfg(feature = "oslo")]
     topology: Topology,
+    #[cfg(feature = "oslo")]
     traffic: Traffic,
     drain: Duration,
     wait_for_release: Duration,
@@ -81,35 +95,17 @@ pub struct TransportOptions {
     connect_timeout: Option<Duration>,
     heartbeat: Option<Duration>,
     shuffle_hosts: bool,
-    drain: Drain,
+    drain: Option<Duration>,
     wait_for_release: Option<Duration>,
-    max_message_size: MaxMessageSize,
+    max_message_size: Option<u64>,
     trace: Option<TraceSource>,
+    #[cfg(feature = "oslo")]
     topology: Topology,
+    #[cfg(feature = "oslo")]
     traffic: Traffic,
     recovery: Recovery,
     #[cfg(feature = "memory")]
     broker: Option<Broker>,
-}
-
-/// The largest body, in bytes.
-#[derive(Clone, Copy, Debug)]
-struct MaxMessageSize(u64);
-
-impl Default for MaxMessageSize {
-    fn default() -> Self {
-        MaxMessageSize(64 * 1024 * 1024)
-    }
-}
-
-/// How long closing waits for what is under way.
-#[derive(Clone, Copy, Debug)]
-struct Drain(Duration);
-
-impl Default for Drain {
-    fn default() -> Self {
-        Drain(Duration::from_secs(5))
-    }
 }
 
 impl TransportOptions {
@@ -151,7 +147,7 @@ impl TransportOptions {
     /// How long [`Transport::close`] waits for publishes to be confirmed; default 5 s.
     #[must_use]
     pub fn drain_timeout(mut self, deadline: Duration) -> Self {
-        self.drain = Drain(deadline);
+        self.drain = Some(deadline);
         self
     }
 
@@ -169,7 +165,7 @@ impl TransportOptions {
     /// as any that cannot be read.
     #[must_use]
     pub fn max_message_size(mut self, bytes: u64) -> Self {
-        self.max_message_size = MaxMessageSize(bytes);
+        self.max_message_size = Some(bytes);
         self
     }
 
@@ -186,6 +182,7 @@ impl TransportOptions {
     }
 
     /// How the entities of RPC and notifications are declared; default as Python does.
+    #[cfg(feature = "oslo")]
     #[must_use]
     pub fn topology(mut self, topology: Topology) -> Self {
         self.topology = topology;
@@ -195,6 +192,7 @@ impl TransportOptions {
     /// How many messages of a queue the broker sends to servers of RPC and listeners of notifications ahead of their acknowledgement,
     /// unless they say otherwise themselves; 0 is without limit, where they have none of their own. Default: as many as they work
     /// on at once.
+    #[cfg(feature = "oslo")]
     #[must_use]
     pub fn prefetch(mut self, messages: u16) -> Self {
         self.traffic.prefetch = Some(messages);
@@ -203,6 +201,7 @@ impl TransportOptions {
 
     /// How the messages of RPC and notifications are compressed, unless clients, servers and drivers say otherwise themselves.
     /// Who reads them need not know. Default: they are not compressed.
+    #[cfg(feature = "oslo")]
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.traffic.compression = Some(compression);
@@ -213,6 +212,7 @@ impl TransportOptions {
     /// listener works on them; each of those has as much for itself. The next message waits until there is room, and one that would
     /// have more alone is refused as unreadable. A value of JSON counts as what it may become. Default
     /// [`DECOMPRESSED_TOTAL`](crate::DECOMPRESSED_TOTAL), 256 MiB; no message has over [`DECOMPRESSED_LIMIT`](crate::DECOMPRESSED_LIMIT).
+    #[cfg(feature = "oslo")]
     #[must_use]
     pub fn decompressed_total(mut self, bytes: u64) -> Self {
         self.traffic.decompressed = bytes;
@@ -297,8 +297,7 @@ impl TransportOptions {
     #[must_use]
     pub fn on(self, broker: &Broker) -> Transport {
         let here = Brokers::here(broker.clone(), amqp_client::Uri::default());
-        let (topology, traffic) = (self.topology.clone(), self.traffic);
-        self.made(&here, topology, traffic)
+        self.made(&here)
     }
 
     /// A transport that connects when it is first used: the broker need not be there yet.
@@ -306,10 +305,21 @@ impl TransportOptions {
     /// # Errors
     /// [`Error::Url`].
     pub fn lazy(self, url: &str) -> Result<Transport, Error> {
-        let (url, topology, traffic) = take_topology(url, self.topology.clone(), self.traffic)?;
-        let url = TransportUrl::parse(&url)?;
-        let brokers = self.brokers(url);
-        Ok(self.made(&brokers, topology, traffic))
+        let (options, url) = self.with_options_of(url)?;
+        let brokers = options.brokers(url);
+        Ok(options.made(&brokers))
+    }
+
+    /// What the URL says of entities and messages comes before what was set.
+    #[cfg(feature = "oslo")]
+    fn with_options_of(self, url: &str) -> Result<(Self, TransportUrl), Error> {
+        let (url, topology, traffic) = take_topology(url, self.topology, self.traffic)?;
+        Ok((TransportOptions { topology, traffic, ..self }, TransportUrl::parse(&url)?))
+    }
+
+    #[cfg(not(feature = "oslo"))]
+    fn with_options_of(self, url: &str) -> Result<(Self, TransportUrl), Error> {
+        Ok((self, TransportUrl::parse(url)?))
     }
 
     #[cfg(feature = "memory")]
@@ -325,32 +335,38 @@ impl TransportOptions {
         url.into()
     }
 
-    fn made(self, brokers: &Brokers, topology: Topology, traffic: Traffic) -> Transport {
+    fn made(self, brokers: &Brokers) -> Transport {
         let wait_for_release = self.wait_for_release.unwrap_or(WAIT_FOR_RELEASE);
         let teller = Teller::new();
         let link = |role| {
             let way = Way {
                 brokers: brokers.clone(),
                 options: self.connect_options(role),
-                max_message_size: self.max_message_size.0,
+                max_message_size: self.max_message_size.unwrap_or(MAX_MESSAGE_SIZE),
                 recovery: self.recovery.clone(),
             };
             Link::new(role, way, teller.clone())
         };
         let (publishing, consuming, reading) = (link(Role::Publish), link(Role::Consume), link(Role::Stream));
         let slow = SlowLinks::new((0..SLOW_LINKS).map(|_| link(Role::Publish)));
-        let (queue, options) = (topology.reply_queue(), topology.consume_options());
-        let replies = ReplyQueue::new(consuming.clone(), queue, options);
+        #[cfg(feature = "oslo")]
+        let replies = {
+            let (queue, options) = (self.topology.reply_queue(), self.topology.consume_options());
+            ReplyQueue::new(consuming.clone(), queue, options)
+        };
         let shared = Shared {
             lanes: Lanes::new(publishing.clone(), slow.clone()),
             publishing,
             slow,
             consuming,
             reading,
+            #[cfg(feature = "oslo")]
             replies,
-            topology,
-            traffic,
-            drain: self.drain.0,
+            #[cfg(feature = "oslo")]
+            topology: self.topology,
+            #[cfg(feature = "oslo")]
+            traffic: self.traffic,
+            drain: self.drain.unwrap_or(DRAIN),
             wait_for_release,
             trace: self.trace,
             teller,
@@ -359,8 +375,9 @@ impl TransportOptions {
     }
 
     fn connect_options(&self, role: Role) -> ConnectOptions {
-        let mut options =
-            ConnectOptions::new().shuffle_hosts(self.shuffle_hosts).max_message_size(self.max_message_size.0);
+        let mut options = ConnectOptions::new()
+            .shuffle_hosts(self.shuffle_hosts)
+            .max_message_size(self.max_message_size.unwrap_or(MAX_MESSAGE_SIZE));
         if let Some(name) = &self.name {
             options = options.name(format!("{name} ({role})"));
         }
@@ -464,6 +481,7 @@ impl Transport {
     /// # Errors
     /// When a connection does not close in good order.
     pub async fn close(&self) -> Result<(), Error> {
+        #[cfg(feature = "oslo")]
         self.0.replies.close().await;
         let slow = join_all(self.0.slow.all().iter().map(|link| link.drain(self.0.drain)));
         let (published, slow) = tokio::join!(self.0.publishing.drain(self.0.drain), slow);
@@ -533,23 +551,28 @@ impl Transport {
     }
 
     /// A stream to read, on a connection of streams: it ends when that is lost.
+    #[cfg(feature = "oslo")]
     pub(crate) fn stream(&self, stream: Queue) -> Subscription {
         Subscription::new(self.0.reading.patient(), stream)
     }
 
+    #[cfg(feature = "oslo")]
     pub(crate) fn topology(&self) -> &Topology {
         &self.0.topology
     }
 
+    #[cfg(feature = "oslo")]
     pub(crate) fn traffic(&self) -> Traffic {
         self.0.traffic
     }
 
+    #[cfg(feature = "oslo")]
     pub(crate) fn replies(&self) -> &ReplyQueue {
         &self.0.replies
     }
 
     /// Deletes a queue of our own, which is not waited for when there is no connection: it expires, or has gone with it.
+    #[cfg(feature = "oslo")]
     pub(crate) async fn delete_queue(&self, queue: &str) -> Result<(), Error> {
         if !self.0.consuming.is_connected() {
             return Ok(());
@@ -560,28 +583,11 @@ impl Transport {
     }
 }
 
-/// Tells whether the broker answers over a connection.
-async fn check(link: &Link, until: Instant, begun: Instant) -> Result<Duration, Error> {
-    if let Ok(probed) = timeout_at(until, link.probe()).await {
-        return probed;
-    }
-    match link.state() {
-        ConnectionState::Recovering { reason, .. } => {
-            Err(Error::broker("use a connection that was lost")(reason))
-        }
-        _ => Err(Error::Timeout { after: begun.elapsed(), during: "asking the broker for a sign of life" }),
-    }
-}
-
-async fn check_if_used(link: &Link, until: Instant, begun: Instant) -> Result<Duration, Error> {
-    match link.state() {
-        ConnectionState::Idle | ConnectionState::Closed => Ok(Duration::ZERO),
-        _ => check(link, until, begun).await,
-    }
-}
-
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transport").field("topology", &self.0.topology).finish_non_exhaustive()
+        let mut shown = f.debug_struct("Transport");
+        #[cfg(feature = "oslo")]
+        shown.field("topology", &self.0.topology);
+        shown.finish_non_exhaustive()
     }
 }

@@ -65,6 +65,7 @@ impl Budget {
     }
 
     /// The same; `None` when there is no room at this moment.
+    #[cfg(any(test, feature = "oslo"))]
     pub(crate) fn try_decompress<'a>(
         &self,
         compression: Option<&str>,

@@ -15,7 +15,9 @@ mod zlib;
 #[cfg(feature = "zstd")]
 mod zstd;
 
+pub(crate) use budget::Budget;
 pub use budget::DECOMPRESSED_TOTAL;
-pub(crate) use budget::{Budget, Decompressed};
+#[cfg(feature = "oslo")]
+pub(crate) use budget::Decompressed;
 pub use compression::{Compression, DECOMPRESSED_LIMIT};
 pub(crate) use compression::{HEADER, decompress, named};

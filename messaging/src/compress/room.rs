@@ -35,6 +35,7 @@ impl Room {
     }
 
     /// When there is so much at this moment.
+    #[cfg(any(test, feature = "oslo"))]
     pub(crate) fn try_take(&self, bytes: u64) -> Option<Taken> {
         let taken = self.free.clone().try_acquire_many_owned(self.units_of(bytes));
         taken.ok().map(|permit| Taken(Some(permit)))

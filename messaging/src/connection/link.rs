@@ -188,6 +188,7 @@ impl Link {
     }
 
     /// Whether there is a connection at this moment.
+    #[cfg(feature = "oslo")]
     pub(crate) fn is_connected(&self) -> bool {
         matches!(self.state(), ConnectionState::Connected | ConnectionState::Blocked { .. })
     }

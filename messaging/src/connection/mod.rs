@@ -3,6 +3,7 @@
 pub(crate) mod brokers;
 pub(crate) mod entity;
 pub(crate) mod event;
+pub(crate) mod health;
 pub(crate) mod left;
 pub(crate) mod link;
 pub(crate) mod metrics;

@@ -72,6 +72,7 @@ impl Subscription {
     }
 
     /// How to consume, the prefetch apart.
+    #[cfg(feature = "oslo")]
     pub(crate) fn options(mut self, options: ConsumeOptions) -> Self {
         self.options = options;
         self

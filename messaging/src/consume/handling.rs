@@ -1,7 +1,9 @@
 //! What surrounds a handler: the span it runs in, and the trace that goes on through it.
 
+#[cfg(feature = "oslo")]
 use std::collections::BTreeSet;
 
+#[cfg(feature = "oslo")]
 use amqp_client::Received;
 use amqp_codec::borrowed::ContentProperties;
 use futures_util::future::Either;
@@ -10,6 +12,7 @@ use tracing::{Instrument as _, Span};
 use crate::trace_context::{HANDLED, TraceContext};
 
 /// Text of a peer's that goes into a span, in bytes.
+#[cfg(feature = "oslo")]
 const SHOWN: usize = 100;
 
 /// The span of a message's handler, and the trace that the message belongs to.
@@ -33,6 +36,7 @@ impl Handling {
     }
 
     /// Of a request for a method. Its queue has the name of the key that it came with.
+    #[cfg(feature = "oslo")]
     pub(crate) fn of_request(
         received: &Received,
         id: Option<&str>,
@@ -50,6 +54,7 @@ impl Handling {
     }
 
     /// Of a notification in a queue.
+    #[cfg(feature = "oslo")]
     pub(crate) fn of_notification(queue: &str, id: Option<&str>, trace: Option<TraceContext>) -> Self {
         let trace_id = trace.as_ref().map(TraceContext::trace_id);
         let span = tracing::info_span!("notification", queue, message_id = id.map(shown), trace_id);
@@ -57,6 +62,7 @@ impl Handling {
     }
 
     /// Of notifications in these queues that are handled together. Each may have a trace, so that none goes on.
+    #[cfg(feature = "oslo")]
     pub(crate) fn of_batch<'a>(queues: impl Iterator<Item = &'a str>, notifications: usize) -> Self {
         let span = tracing::info_span!("batch", queues = tracing::field::Empty, notifications);
         if !span.is_disabled() {
@@ -89,6 +95,7 @@ impl Handling {
 }
 
 /// The beginning of it.
+#[cfg(feature = "oslo")]
 pub(crate) fn shown(text: &str) -> &str {
     text.get(..text.floor_char_boundary(SHOWN)).unwrap_or_default()
 }

@@ -34,9 +34,11 @@ pub(crate) struct Service {
 type Ended = Arc<Mutex<Option<Error>>>;
 
 /// Stops a service from wherever it is. Cloning is cheap; dropping it changes nothing.
+#[cfg(feature = "oslo")]
 #[derive(Clone, Debug)]
 pub struct Stopper(watch::Sender<bool>);
 
+#[cfg(feature = "oslo")]
 impl Stopper {
     /// Has the service take nothing more and finish what it works on. This does not wait for it.
     pub fn stop(&self) {
@@ -95,6 +97,7 @@ impl Service {
     }
 
     /// Who stops it from elsewhere.
+    #[cfg(feature = "oslo")]
     pub(crate) fn stopper(&self) -> Stopper {
         Stopper(self.stop.clone())
     }

@@ -46,6 +46,7 @@ impl From<Subscription> for Source {
 
 impl Source {
     /// A stream: where it was left it is gone on with.
+    #[cfg(feature = "oslo")]
     pub(crate) fn stream(subscription: Subscription) -> Self {
         Source { is_stream: true, ..Source::from(subscription) }
     }

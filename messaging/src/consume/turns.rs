@@ -102,6 +102,7 @@ impl Turn {
     }
 
     /// When the service is to stop.
+    #[cfg(feature = "oslo")]
     pub(crate) fn stopping(&self) -> Stopping {
         self.turns.stopping()
     }

@@ -42,6 +42,7 @@ impl<T: Send + 'static> Workplace<T> {
     }
 
     /// For quick work that has to begin in the order in which it comes: it begins here, however long some of it may take.
+    #[cfg(any(test, feature = "oslo"))]
     pub(crate) fn in_order() -> Self {
         Workplace { pace: Pace { is_here_always: true, ..Pace::default() }, ..Workplace::new() }
     }

@@ -10,6 +10,8 @@ mod serializer;
 mod text_or_bytes;
 
 pub(crate) use bodies::Bodies;
-pub(crate) use json::{CONTENT_ENCODING, CONTENT_TYPE, from_json, strict, to_json};
+pub(crate) use json::{CONTENT_ENCODING, CONTENT_TYPE, to_json};
+#[cfg(feature = "oslo")]
+pub(crate) use json::{from_json, strict};
 pub use registry::{Serialized, Serializers};
 pub use serializer::{BoxError, ReadValue, Serializer};

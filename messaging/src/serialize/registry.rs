@@ -35,7 +35,8 @@ const TRUSTED: [&str; 2] = ["application/data", "application/text"];
 ///
 /// There are `json` (`application/json`), `msgpack` (`application/x-msgpack`), `text` (strings, `text/plain`) and `raw` (bytes,
 /// `application/data`), as kombu writes and reads them, and what [`register`](Self::register) adds. kombu's `pickle` and
-/// `yaml` are refused by name, and so is `msgpack` without the feature of that name, unless one is registered.
+/// `yaml` are refused by name, and so is `msgpack` without the feature of that name, unless one is
+/// registered.
 ///
 /// What is read follows the content type, without regard to its parameters and to upper case:
 /// - None is `application/data`. That, `text/plain` and types that nobody here knows are text in the character set of their

@@ -36,7 +36,8 @@ fn refused<T>(what: &str) -> Result<T> {
     Err(Error::custom(format_args!("expected a string or bytes, not {what}")))
 }
 
-/// Takes strings, bytes and sequences of octets, within newtypes and options too, and refuses all else.
+/// Takes strings, bytes and sequences of octets, within newtypes and options too, and refuses all
+/// else.
 struct Either;
 
 /// One scalar a line, each refused as what it is.

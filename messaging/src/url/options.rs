@@ -116,9 +116,37 @@ fn apply(uri: &mut Uri, given: &Given<'_>, manner: Manner) -> Result<(), UrlErro
         "auth_mechanism" | "login_method" => uri.auth_mechanisms.push(given.value.clone()),
         "ssl" => {}
         _ if uri.tls => return apply_tls(uri, given, manner),
-        option => return Err(UrlError::UnknownOption(option.to_owned())),
+        option => return Err(unknown(option, manner)),
     }
     Ok(())
+}
+
+/// What oslo.messaging's URLs say of entities and messages; needs the feature `oslo`.
+pub(super) const OF_OSLO: [&str; 16] = [
+    "amqp_durable_queues",
+    "amqp_auto_delete",
+    "rabbit_quorum_queue",
+    "rabbit_quorum_delivery_limit",
+    "rabbit_quorum_max_memory_length",
+    "rabbit_quorum_max_memory_bytes",
+    "rabbit_transient_quorum_queue",
+    "rabbit_stream_fanout",
+    "rabbit_ha_queues",
+    "enable_cancel_on_failover",
+    "rabbit_transient_queues_ttl",
+    "use_queue_manager",
+    "hostname",
+    "processname",
+    "rabbit_qos_prefetch_count",
+    "kombu_compression",
+];
+
+fn unknown(option: &str, manner: Manner) -> UrlError {
+    let not_compiled = OF_OSLO.iter().find(|known| **known == option);
+    match not_compiled.filter(|_| manner == Manner::Oslo && cfg!(not(feature = "oslo"))) {
+        Some(what) => UrlError::NotCompiled { what, feature: "oslo" },
+        None => UrlError::UnknownOption(option.to_owned()),
+    }
 }
 
 fn apply_tls(uri: &mut Uri, given: &Given<'_>, manner: Manner) -> Result<(), UrlError> {
@@ -152,7 +180,7 @@ fn apply_tls(uri: &mut Uri, given: &Given<'_>, manner: Manner) -> Result<(), Url
             });
         }
         ("ssl_check_hostname", Manner::Kombu) => drop(given.boolean()?),
-        (option, _) => return Err(UrlError::UnknownOption(option.to_owned())),
+        (option, _) => return Err(unknown(option, manner)),
     }
     Ok(())
 }
@@ -288,6 +316,17 @@ mod tests {
             assert_eq!(oslo(&format!("{option}=x")), Err(UrlError::UnknownOption(option.into())));
         }
         assert!(oslo("ssl=1&ssl_version=TLSv1").is_err());
+    }
+
+    #[cfg(not(feature = "oslo"))]
+    #[test]
+    fn without_its_feature_what_is_said_of_entities_is_refused_by_the_name_of_that() {
+        for what in OF_OSLO {
+            let query = format!("{what}=true");
+            assert_eq!(oslo(&query), Err(UrlError::NotCompiled { what, feature: "oslo" }));
+            assert_eq!(oslo(&format!("ssl=1&{query}")), Err(UrlError::NotCompiled { what, feature: "oslo" }));
+            assert_eq!(kombu(&query), Err(UrlError::UnknownOption(what.to_owned())));
+        }
     }
 
     #[test]

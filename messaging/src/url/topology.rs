@@ -13,7 +13,7 @@ use crate::{
 };
 use crate::{
     error::{CompressionError, url::UrlError},
-    url::options::{Given, decode},
+    url::options::{Given, OF_OSLO, decode},
 };
 
 /// Takes what a URL says of entities and messages out of it: the URL without, and topology and traffic as it says. Only URLs in
@@ -35,7 +35,7 @@ pub(crate) fn take(
     let mut left = Vec::new();
     for pair in query.split('&') {
         let (option, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if !(OPTIONS.contains(&option)) {
+        if !OF_OSLO.contains(&option) {
             left.push(pair);
         } else if !value.is_empty() {
             // A blank value is no value.
@@ -52,25 +52,6 @@ pub(crate) fn take(
     let traffic = entities.traffic;
     Ok((Cow::Owned(url), entities.done()?, traffic))
 }
-
-const OPTIONS: [&str; 16] = [
-    "amqp_durable_queues",
-    "amqp_auto_delete",
-    "rabbit_quorum_queue",
-    "rabbit_quorum_delivery_limit",
-    "rabbit_quorum_max_memory_length",
-    "rabbit_quorum_max_memory_bytes",
-    "rabbit_transient_quorum_queue",
-    "rabbit_stream_fanout",
-    "rabbit_ha_queues",
-    "enable_cancel_on_failover",
-    "rabbit_transient_queues_ttl",
-    "use_queue_manager",
-    "hostname",
-    "processname",
-    "rabbit_qos_prefetch_count",
-    "kombu_compression",
-];
 
 /// What the options said so far.
 struct Entities {

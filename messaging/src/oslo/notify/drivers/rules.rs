@@ -49,7 +49,8 @@ impl Rules {
     /// From the text of the file that oslo.messaging calls `routing_config`.
     ///
     /// # Errors
-    /// [`NotifyError::Rules`] when it is not YAML, or not of this form; [`NotifyError::NotCompiled`] without the feature `yaml`.
+    /// [`NotifyError::Rules`] when it is not YAML, or not of this form; [`NotifyError::NotCompiled`] without
+    /// the feature `yaml`.
     pub fn from_yaml(text: &str) -> Result<Self, Error> {
         Ok(Rules::new(groups(text)?)?)
     }

@@ -1,0 +1,31 @@
+//! Whether the broker answers.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    connection::{link::Link, state::ConnectionState},
+    error::Error,
+};
+
+/// Tells whether the broker answers over a connection.
+pub(crate) async fn check(link: &Link, until: Instant, begun: Instant) -> Result<Duration, Error> {
+    if let Ok(probed) = timeout_at(until, link.probe()).await {
+        return probed;
+    }
+    match link.state() {
+        ConnectionState::Recovering { reason, .. } => {
+            Err(Error::broker("use a connection that was lost")(reason))
+        }
+        _ => Err(Error::Timeout { after: begun.elapsed(), during: "asking the broker for a sign of life" }),
+    }
+}
+
+/// As [`check`]; a connection that is not in use is well.
+pub(crate) async fn check_if_used(link: &Link, until: Instant, begun: Instant) -> Result<Duration, Error> {
+    match link.state() {
+        ConnectionState::Idle | ConnectionState::Closed => Ok(Duration::ZERO),
+        _ => check(link, until, begun).await,
+    }
+}
