@@ -435,8 +435,8 @@ impl Transport {
         TransportOptions::new().on(broker)
     }
 
-    /// A producer for an exchange, which it declares before the first message. The default exchange has the name `""`; it
-    /// and the broker's own, `amq.…`, are not declared.
+    /// A producer for an exchange, which it declares before the first message. The default exchange, [`Exchange::default`], and
+    /// the broker's own, `amq.…`, are not declared.
     #[must_use]
     pub fn producer(&self, exchange: Exchange) -> Producer {
         Producer::new(self.0.lanes.of(exchange), self.0.trace.clone())
