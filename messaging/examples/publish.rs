@@ -48,8 +48,8 @@ async fn publish(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let retry = RetryPolicy::default().deadline(deadline);
     let options = PublishOptions::new().priority(*priority).declare_queue(&Queue::durable(queue));
     let producer = transport.producer(Exchange::default()).mandatory(true).retry(retry);
-    let delivered = producer.ensure_publish_with(queue, &body, &options).await?;
-    eprintln!("delivered after {} attempts in {:?}", delivered.attempts, delivered.elapsed);
+    let published = producer.ensure_publish_with(queue, &body, &options).await?;
+    eprintln!("published after {} attempts in {:?}", published.attempts, published.elapsed);
     transport.close().await?;
     Ok(())
 }

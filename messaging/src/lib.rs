@@ -79,7 +79,7 @@ pub use oslo::wire::topology::{Quorum, StreamStart, Topology};
 pub use oslo::{notify, rpc};
 pub use publish::options::PublishOptions;
 pub use publish::producer::Producer;
-pub use publish::publishing::Delivered;
+pub use publish::publishing::Published;
 pub use retry::RetryPolicy;
 pub use serialize::{BoxError, ReadValue, Serialized, Serializer, Serializers};
 pub use simple_queue::{SimpleQueue, Taker};

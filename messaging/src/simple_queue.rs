@@ -13,7 +13,7 @@ use crate::{
         typed_consumer::Consumer,
     },
     error::Error,
-    publish::{options::PublishOptions, producer::Producer, publishing::Delivered},
+    publish::{options::PublishOptions, producer::Producer, publishing::Published},
 };
 
 /// A queue to put values in and get them from. Made by
@@ -75,7 +75,7 @@ impl SimpleQueue {
     ///
     /// # Cancel safety
     /// When the future is dropped the value may or may not be put in.
-    pub async fn put<T: Serialize + ?Sized>(&self, value: &T) -> Result<Delivered, Error> {
+    pub async fn put<T: Serialize + ?Sized>(&self, value: &T) -> Result<Published, Error> {
         self.producer.ensure_publish_with(&self.name, value, &self.options).await
     }
 

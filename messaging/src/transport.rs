@@ -423,8 +423,8 @@ impl Transport {
     /// let transport = Transport::on(&broker);
     /// let mut jobs = transport.consumer(Queue::new("jobs")).start::<u32>().await?;
     /// broker.faults().nack_publishes(1);
-    /// let delivered = transport.producer(Exchange::default()).ensure_publish("jobs", &7).await?;
-    /// assert_eq!(delivered.attempts, 2);
+    /// let published = transport.producer(Exchange::default()).ensure_publish("jobs", &7).await?;
+    /// assert_eq!(published.attempts, 2);
     /// assert_eq!(jobs.next().await.expect("a job")?.body(), &7);
     /// # Ok(())
     /// # }

@@ -13,7 +13,7 @@ use crate::{
         lane::{Lane, Required},
         options::PublishOptions,
         publish_all::PublishAll,
-        publishing::{Delivered, Publishing},
+        publishing::{Published, Publishing},
     },
     retry::RetryPolicy,
     serialize::{self, Serializers},
@@ -56,7 +56,7 @@ impl Producer {
     /// Tells whether a message that reaches no queue is an error ([`Outcome::Unroutable`](crate::Outcome::Unroutable)).
     ///
     /// Default: on the default exchange it is, for there the routing key names the one queue that the message is for. On other
-    /// exchanges it is not, for nobody may be interested: [`Delivered`] means there that the broker has taken the message, and put
+    /// exchanges it is not, for nobody may be interested: [`Published`] means there that the broker has taken the message, and put
     /// it into every queue it is routed to, which may be none.
     #[must_use]
     pub fn mandatory(mut self, mandatory: bool) -> Self {
@@ -91,9 +91,9 @@ impl Producer {
         &self,
         routing_key: &str,
         body: &T,
-    ) -> Result<Delivered, Error> {
+    ) -> Result<Published, Error> {
         let body = serialize::to_json(body).map_err(|source| Error::Encode { what: "a message", source })?;
-        self.deliver(routing_key, &json_message(body, None), None).await
+        self.publish_raw(routing_key, &json_message(body, None), None).await
     }
 
     /// As [`ensure_publish`](Self::ensure_publish), with properties and needs of this message's own.
@@ -108,15 +108,15 @@ impl Producer {
         routing_key: &str,
         body: &T,
         options: &PublishOptions,
-    ) -> Result<Delivered, Error> {
+    ) -> Result<Published, Error> {
         let message = options.message(body, &self.serializers)?;
         let changed = options.mandatory.map(|mandatory| self.clone().mandatory(mandatory));
         let producer = changed.as_ref().unwrap_or(self);
         if options.entities.is_empty() {
-            return producer.deliver(routing_key, &message, None).await;
+            return producer.publish_raw(routing_key, &message, None).await;
         }
         let required = Required { name: &options.definition, entities: &|| options.entities.clone() };
-        producer.deliver(routing_key, &message, Some(&required)).await
+        producer.publish_raw(routing_key, &message, Some(&required)).await
     }
 
     /// Publishes each message of a stream, routing key and body, `in_flight` of them at once, at least one; what became of each, in
@@ -148,7 +148,7 @@ impl Producer {
         &'a self,
         messages: S,
         in_flight: usize,
-    ) -> impl Stream<Item = Result<Delivered, Error>> + Unpin + use<'a, S, K, T>
+    ) -> impl Stream<Item = Result<Published, Error>> + Unpin + use<'a, S, K, T>
     where
         S: Stream<Item = (K, T)> + 'a,
         K: AsRef<str> + 'a,
@@ -158,12 +158,12 @@ impl Producer {
     }
 
     /// Publishes a message as it is, under the same promise.
-    pub(crate) async fn deliver(
+    pub(crate) async fn publish_raw(
         &self,
         routing_key: &str,
         message: &Message,
         required: Option<&Required<'_>>,
-    ) -> Result<Delivered, Error> {
-        self.publishing.deliver(routing_key, message, required).await
+    ) -> Result<Published, Error> {
+        self.publishing.publish(routing_key, message, required).await
     }
 }

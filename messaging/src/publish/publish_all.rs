@@ -25,7 +25,7 @@ use crate::{
         attempt::{Fault, Progress},
         json_message::json_message,
         lane::OpenLane,
-        publishing::{Delivered, Publishing, Sent},
+        publishing::{Published, Publishing, Sent},
     },
     retry::{Retry, RetryPolicy},
     serialize::Bodies,
@@ -48,7 +48,7 @@ pub(crate) struct PublishAll<'a, S, K, T> {
     /// The newest message in flight, when there was no room for it. Nothing else is sent before it.
     sending: Option<BoxFuture<'static, Result<Sent, Fault>>>,
     /// Failed messages that are tried again, with their numbers.
-    persisting: FuturesUnordered<BoxFuture<'static, (u64, Result<Delivered, Error>)>>,
+    persisting: FuturesUnordered<BoxFuture<'static, (u64, Result<Published, Error>)>>,
     /// For the deadline of the one whose confirm is waited for, or an earlier one.
     timer: Option<Pin<Box<Sleep>>>,
     lanes: LanesInUse,
@@ -98,7 +98,7 @@ enum State<K> {
     Sending(Unconfirmed<K>),
     Confirming(Unconfirmed<K>, Confirm),
     Persisting,
-    Done(Result<Delivered, Error>),
+    Done(Result<Published, Error>),
 }
 
 /// What it takes to publish it again.
@@ -221,7 +221,7 @@ where
     }
 
     /// What became of the oldest message.
-    fn poll_oldest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivered, Error>>> {
+    fn poll_oldest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Published, Error>>> {
         loop {
             match self.in_flight.front() {
                 None => return Poll::Ready(None),
@@ -271,7 +271,7 @@ where
             }
         } else {
             self.publishing.lane.answered(unconfirmed.routing_key.as_ref());
-            *state = State::Done(Ok(Delivered::by(&retry, self.now)));
+            *state = State::Done(Ok(Published::by(&retry, self.now)));
         }
         Poll::Ready(())
     }
@@ -296,7 +296,7 @@ where
     K: AsRef<str>,
     T: Serialize,
 {
-    type Item = Result<Delivered, Error>;
+    type Item = Result<Published, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
@@ -360,7 +360,7 @@ fn persist<K: AsRef<str>>(
     number: u64,
     unconfirmed: Unconfirmed<K>,
     fault: Option<Fault>,
-) -> BoxFuture<'static, (u64, Result<Delivered, Error>)> {
+) -> BoxFuture<'static, (u64, Result<Published, Error>)> {
     let publishing = publishing.clone();
     let is_slow = fault.is_none();
     let retry = if is_slow { Retry::start(publishing.retry) } else { unconfirmed.retry(publishing.retry) };

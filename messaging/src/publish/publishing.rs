@@ -31,7 +31,7 @@ pub(crate) struct Publishing {
 /// [mandatory](crate::Producer::mandatory), as it is by default on the default exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Delivered {
+pub struct Published {
     /// How many attempts were made: more than one may have left the message more than once.
     pub attempts: u32,
     /// From the call to the broker's confirm.
@@ -44,20 +44,20 @@ pub(crate) struct Sent {
     pub(crate) confirm: Confirm,
 }
 
-impl Delivered {
+impl Published {
     pub(crate) fn by(retry: &Retry, now: Instant) -> Self {
-        Delivered { attempts: retry.attempts(), elapsed: retry.elapsed_until(now) }
+        Published { attempts: retry.attempts(), elapsed: retry.elapsed_until(now) }
     }
 }
 
 impl Publishing {
     /// Publishes a message as it is, under the same promise.
-    pub(crate) async fn deliver(
+    pub(crate) async fn publish(
         &self,
         routing_key: &str,
         message: &Message,
         required: Option<&Required<'_>>,
-    ) -> Result<Delivered, Error> {
+    ) -> Result<Published, Error> {
         let mut retry = Retry::start(self.retry);
         let marked = self.mark(message)?;
         let message = marked.as_deref().unwrap_or(message);
@@ -79,7 +79,7 @@ impl Publishing {
             };
             if first.is_none() {
                 self.lane.answered(routing_key);
-                return Ok(Delivered::by(&retry, Instant::now()));
+                return Ok(Published::by(&retry, Instant::now()));
             }
         }
         // What is seldom needed is large, and would be moved about with each message.
@@ -175,7 +175,7 @@ impl Publishing {
         required: Option<&Required<'_>>,
         mut retry: Retry,
         (mut fault, is_slow): (Option<Fault>, bool),
-    ) -> Result<Delivered, Error> {
+    ) -> Result<Published, Error> {
         // What the attempts left behind, and the last cause that says more than that time ran out.
         let mut fate = Fate::default();
         let mut cause = None;
@@ -219,7 +219,7 @@ impl Publishing {
             fault = match ended {
                 Some(Ok(())) => {
                     self.lane.answered(routing_key);
-                    return Ok(Delivered::by(&retry, Instant::now()));
+                    return Ok(Published::by(&retry, Instant::now()));
                 }
                 Some(Err(fault)) => Some(fault),
                 None => Some(self.out_of_time(&lane, routing_key, &progress, &retry, cause.take())),

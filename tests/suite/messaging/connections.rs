@@ -28,7 +28,7 @@ fn soon() -> Recovery {
     Recovery::new().backoff(Backoff::new(Duration::from_millis(5), Duration::from_millis(20)))
 }
 
-fn undelivered(result: Result<messaging::Delivered, Error>) -> Undelivered {
+fn undelivered(result: Result<messaging::Published, Error>) -> Undelivered {
     match result {
         Err(Error::Undelivered(undelivered)) => *undelivered,
         other => panic!("{other:?}"),

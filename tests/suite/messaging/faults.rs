@@ -7,7 +7,7 @@ use std::time::Duration;
 use amqp_broker::{Broker, Direction, Faults, Listener};
 use futures_util::{StreamExt as _, stream};
 use messaging::{
-    Delivered, Error, Exchange, Outcome, PublishOptions, Queue, RetryPolicy, Transport, Undelivered,
+    Published, Error, Exchange, Outcome, PublishOptions, Queue, RetryPolicy, Transport, Undelivered,
 };
 
 use super::fixture::within;
@@ -36,7 +36,7 @@ fn policy() -> RetryPolicy {
 }
 
 impl Failing {
-    async fn publish(&self, policy: RetryPolicy) -> Result<Delivered, Error> {
+    async fn publish(&self, policy: RetryPolicy) -> Result<Published, Error> {
         let producer = self.transport.producer(Exchange::default()).retry(policy);
         let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
         within(producer.ensure_publish_with("q", &1, &needs)).await
@@ -49,7 +49,7 @@ impl Failing {
     }
 }
 
-fn undelivered(result: Result<Delivered, Error>) -> Undelivered {
+fn undelivered(result: Result<Published, Error>) -> Undelivered {
     match result {
         Err(Error::Undelivered(undelivered)) => *undelivered,
         other => panic!("{other:?}"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use amqp_broker::{Broker, Listener};
 use messaging::{
-    Delivered, Error, Exchange, Outcome, Producer, PublishOptions, Queue, RetryPolicy, Transport,
+    Published, Error, Exchange, Outcome, Producer, PublishOptions, Queue, RetryPolicy, Transport,
 };
 use tests::Proxy;
 
@@ -55,7 +55,7 @@ impl Scene {
     }
 }
 
-fn is_closed(result: Result<Delivered, Error>) -> bool {
+fn is_closed(result: Result<Published, Error>) -> bool {
     match result {
         Err(Error::Undelivered(undelivered)) => {
             undelivered.outcome == Outcome::NotSent

@@ -22,7 +22,7 @@ async fn through_a_proxy(broker: &Broker) -> (Proxy, Transport) {
     (proxy, TransportOptions::new().lazy(&url).unwrap())
 }
 
-fn failure(result: Result<messaging::Delivered, Error>) -> Undelivered {
+fn failure(result: Result<messaging::Published, Error>) -> Undelivered {
     match result {
         Err(Error::Undelivered(failure)) => *failure,
         other => panic!("{other:?}"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amqp_broker::{Broker, Listener};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use messaging::{Delivered, Error, Exchange, Outcome, Producer, Queue, RetryPolicy, Transport};
+use messaging::{Published, Error, Exchange, Outcome, Producer, Queue, RetryPolicy, Transport};
 
 use super::fixture::within;
 
@@ -42,7 +42,7 @@ impl Scene {
     }
 }
 
-fn outcome(result: &Result<Delivered, Error>) -> Option<Outcome> {
+fn outcome(result: &Result<Published, Error>) -> Option<Outcome> {
     match result {
         Ok(_) => None,
         Err(Error::Undelivered(undelivered)) => Some(undelivered.outcome),

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{StreamExt as _, future::join_all, stream};
 use messaging::{
-    Delivered, Error, Exchange, Outcome, Producer, PublishOptions, Queue, Report, RetryPolicy, Transport,
+    Published, Error, Exchange, Outcome, Producer, PublishOptions, Queue, Report, RetryPolicy, Transport,
     Undelivered,
 };
 use tests::RabbitMq;
@@ -23,7 +23,7 @@ async fn publish(
     queue: &str,
     count: u32,
     (culprits, options): (&[u32], &PublishOptions),
-) -> Vec<Result<Delivered, Error>> {
+) -> Vec<Result<Published, Error>> {
     let plain = PublishOptions::new();
     let numbers: Vec<_> = (0..count).collect();
     let publishing = numbers.iter().map(|number| {
@@ -42,7 +42,7 @@ async fn bodies(channel: &amqp_client::Channel, queue: &str) -> BTreeSet<u32> {
     bodies
 }
 
-fn undelivered(result: Result<Delivered, Error>) -> Undelivered {
+fn undelivered(result: Result<Published, Error>) -> Undelivered {
     match result {
         Err(Error::Undelivered(undelivered)) => *undelivered,
         other => panic!("{other:?}"),
@@ -50,7 +50,7 @@ fn undelivered(result: Result<Delivered, Error>) -> Undelivered {
 }
 
 /// Checks that each of the culprits, and nobody else, was told that the broker refuses it.
-fn check(outcomes: Vec<Result<Delivered, Error>>, culprits: &[u32], words: &str) {
+fn check(outcomes: Vec<Result<Published, Error>>, culprits: &[u32], words: &str) {
     for (number, outcome) in (0..).zip(outcomes) {
         if culprits.contains(&number) {
             let error = undelivered(outcome);

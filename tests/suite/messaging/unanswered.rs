@@ -10,7 +10,7 @@ use futures_util::{
     stream,
 };
 use messaging::{
-    Delivered, Error, Exchange, Outcome, Producer, PublishOptions, Queue, RetryPolicy, Transport, Undelivered,
+    Published, Error, Exchange, Outcome, Producer, PublishOptions, Queue, RetryPolicy, Transport, Undelivered,
 };
 use tests::{Cluster, RabbitMq};
 use tokio::time::{sleep, timeout};
@@ -32,7 +32,7 @@ fn depth(broker: &Broker) -> usize {
     broker.queues("/").into_iter().find(|queue| queue.name == "q").unwrap().ready
 }
 
-fn undelivered(result: Result<Delivered, Error>) -> Undelivered {
+fn undelivered(result: Result<Published, Error>) -> Undelivered {
     match result {
         Err(Error::Undelivered(undelivered)) => *undelivered,
         other => panic!("{other:?}"),
@@ -112,7 +112,7 @@ async fn a_stream_goes_on_after_one_whose_answer_never_comes() {
 }
 
 /// The number of attempts of each, which must be delivered within the time of one attempt.
-async fn attempts(outcomes: impl Stream<Item = Result<Delivered, Error>>) -> Vec<u32> {
+async fn attempts(outcomes: impl Stream<Item = Result<Published, Error>>) -> Vec<u32> {
     let outcomes: Vec<_> = outcomes.map(Result::unwrap).collect().await;
     assert!(outcomes.iter().all(|delivered| delivered.elapsed.as_secs() < 12), "{outcomes:?}");
     outcomes.iter().map(|delivered| delivered.attempts).collect()

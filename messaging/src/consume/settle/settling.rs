@@ -172,7 +172,7 @@ async fn publish(
     let definition = format!("{queue:?}");
     let entities = || Entities { queues: vec![queue.clone()], ..Entities::default() };
     let required = Required { name: &definition, entities: &entities };
-    producer.deliver(queue.name(), &message, Some(&required)).await.map(drop)
+    producer.publish_raw(queue.name(), &message, Some(&required)).await.map(drop)
 }
 
 /// Those of a message, whatever is nested in them; none when they cannot be read.

@@ -97,7 +97,7 @@ impl Messaging {
             let queue = Level::queue_of(notification.level, topic);
             let entities = || self.entities(&queue);
             let required = Required { name: &queue, entities: &entities };
-            producer.deliver(&queue, &message, Some(&required)).await?;
+            producer.publish_raw(&queue, &message, Some(&required)).await?;
         }
         Ok(())
     }

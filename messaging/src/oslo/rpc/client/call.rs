@@ -91,7 +91,7 @@ impl Caller {
         let arguments = self.conversion.serialize_arguments(&self.context, arguments)?;
         let message = self.message(&self.request(method, &arguments, &context), self.expiry)?;
         let Way { transport, target, fanout, .. } = &*self.way;
-        fanout.deliver((transport, target), ("", &message), &self.sending(self.timeout)).await
+        fanout.send((transport, target), ("", &message), &self.sending(self.timeout)).await
     }
 
     /// A request that asks for no reply.
@@ -115,7 +115,7 @@ impl Caller {
     ) -> Result<(), Error> {
         let message = self.message(request, expires)?;
         let Way { transport, target, routing_key, route, .. } = &*self.way;
-        route.deliver((transport, target), (routing_key, &message), &self.sending(within)).await
+        route.send((transport, target), (routing_key, &message), &self.sending(within)).await
     }
 
     fn message(&self, request: &Request<'_>, expires: Option<Duration>) -> Result<Message, Error> {

@@ -55,7 +55,7 @@ impl Route {
         Route { kind, producer, fallback: OnceLock::new() }
     }
 
-    pub(crate) async fn deliver(
+    pub(crate) async fn send(
         &self,
         (transport, target): (&Transport, &Target),
         (routing_key, message): (&str, &Message),
@@ -63,7 +63,7 @@ impl Route {
     ) -> Result<(), Error> {
         let send = async |producer: &Producer| {
             let producer = producer.clone().retry(sending.retry).wait_for_route(sending.wait_for_route);
-            producer.deliver(routing_key, message, None).await.map(drop)
+            producer.publish_raw(routing_key, message, None).await.map(drop)
         };
         if let Some(fallback) = self.fallback.get() {
             return send(fallback).await;

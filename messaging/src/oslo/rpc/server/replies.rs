@@ -75,7 +75,7 @@ impl Replies {
     /// That a call is being worked on. One that is lost is made up for by the next.
     pub(crate) async fn heartbeat(&self, queue: &str, id: &str) {
         let sent = match self.encode(&Reply::heartbeat(id)) {
-            Ok(message) => self.producer.deliver(queue, &message, None).await.map(drop),
+            Ok(message) => self.producer.publish_raw(queue, &message, None).await.map(drop),
             Err(error) => Err(error),
         };
         if let Err(error) = sent {
@@ -122,7 +122,7 @@ impl Replies {
     }
 
     async fn attempt(&self, queue: &str, message: Message) -> Result<Option<Unclaimed>, Error> {
-        match self.producer.deliver(queue, &message, None).await {
+        match self.producer.publish_raw(queue, &message, None).await {
             Ok(_) => Ok(None),
             Err(error) if is_unroutable(&error) => Ok(Some(Unclaimed { queue: queue.to_owned(), message })),
             Err(error) => Err(error),
@@ -151,7 +151,7 @@ impl Replies {
                     () = stopping.requested() => break,
                     () = sleep(INTERVAL) => {}
                 }
-                match self.producer.deliver(queue, &message, None).await {
+                match self.producer.publish_raw(queue, &message, None).await {
                     Err(error) if is_unroutable(&error) => {}
                     Ok(_) => return true,
                     Err(error) => {
