@@ -33,7 +33,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     producer.ensure_publish("payments", &-1.0).await?;
 
     let mut dead = transport.consumer(Queue::durable("payments.dead")).start::<f64>().await?;
-    let payment = dead.next().await.ok_or("nothing was set aside")??;
+    let payment = dead.recv().await.ok_or("nothing was set aside")??;
     while let Ok(line) = tell.try_recv() {
         eprintln!("{line}");
     }

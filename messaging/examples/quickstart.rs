@@ -203,7 +203,7 @@ async fn work(
     tally: Arc<Mutex<Tally>>,
     consumed: Arc<watch::Sender<usize>>,
 ) -> messaging::Error {
-    while let Some(job) = jobs.next().await {
+    while let Some(job) = jobs.recv().await {
         let settled = match job {
             Ok(job) => {
                 let is_new = tally.lock().unwrap_or_else(PoisonError::into_inner).add(job.body());

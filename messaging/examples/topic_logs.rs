@@ -59,7 +59,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
             let subscription = patterns.into_iter().fold(transport.consumer(queue), bind);
             let mut lines = subscription.start::<String>().await?;
             eprintln!("listening");
-            while let Some(line) = lines.next().await {
+            while let Some(line) = lines.recv().await {
                 let line = line?;
                 eprintln!("{}: {}", line.routing_key(), line.body());
                 line.ack().await?;

@@ -15,7 +15,7 @@
 //! let producer = transport.producer(jobs).mandatory(true);
 //! producer.ensure_publish("image.resize", "cat.png").await?;
 //!
-//! let job = worker.next().await.expect("a job")?;
+//! let job = worker.recv().await.expect("a job")?;
 //! assert_eq!(job.body(), "cat.png");
 //! job.ack().await?;
 //! transport.close().await

@@ -123,12 +123,12 @@ impl<T: DeserializeOwned> Taker<T> {
     /// The next value, to be settled; `None` when none came in time.
     ///
     /// # Errors
-    /// As [`Consumer::next`].
+    /// As [`Consumer::recv`].
     ///
     /// # Cancel safety
     /// No value is lost.
     pub async fn get(&mut self, patience: Duration) -> Result<Option<Delivery<T>>, Error> {
-        match timeout(patience, self.0.next()).await {
+        match timeout(patience, self.0.recv()).await {
             Ok(next) => next.transpose(),
             Err(_) => Ok(None),
         }

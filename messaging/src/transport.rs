@@ -59,7 +59,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// let mut consumer = subscription.start::<(i64, i64)>().await?;
 /// transport.producer(tasks).mandatory(true).ensure_publish("math.add", &(1, 2)).await?;
 ///
-/// let delivery = consumer.next().await.expect("a message")?;
+/// let delivery = consumer.recv().await.expect("a message")?;
 /// assert_eq!(delivery.body(), &(1, 2));
 /// delivery.ack().await?;
 /// transport.close().await
@@ -425,7 +425,7 @@ impl Transport {
     /// broker.faults().nack_publishes(1);
     /// let published = transport.producer(Exchange::default()).ensure_publish("jobs", &7).await?;
     /// assert_eq!(published.attempts, 2);
-    /// assert_eq!(jobs.next().await.expect("a job")?.body(), &7);
+    /// assert_eq!(jobs.recv().await.expect("a job")?.body(), &7);
     /// # Ok(())
     /// # }
     /// ```

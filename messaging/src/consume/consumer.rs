@@ -276,7 +276,7 @@ enum Renewal {
 
 impl RawConsumer {
     /// The next message; an error is the end.
-    pub(crate) async fn next(&mut self) -> Result<amqp_client::Delivery, Error> {
+    pub(crate) async fn recv(&mut self) -> Result<amqp_client::Delivery, Error> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 

@@ -194,13 +194,13 @@ where
     // From the message before.
     let mut spare: Option<Turn> = None;
     loop {
-        let next = match raw.next().now_or_never() {
+        let next = match raw.recv().now_or_never() {
             Some(next) => next,
             None => {
                 // An idle queue holds no turn.
                 spare = None;
                 tokio::select! {
-                    next = raw.next() => next,
+                    next = raw.recv() => next,
                     () = turns.held().crowded() => match raw.renew(source.next()).await {
                         Ok(()) => {
                             turns.held().begun_anew();

@@ -20,7 +20,7 @@ use crate::{
     serialize::Serializers,
 };
 
-/// Typed messages from one queue: a [`Stream`], also read with [`next`](Self::next).
+/// Typed messages from one queue: a [`Stream`], also read with [`recv`](Self::recv).
 ///
 /// It goes on when the connection is lost and comes back: what was not settled is delivered again. Whatever else ends it, as a queue that
 /// is deleted does, has it begin again, with the queue declared anew, after pauses of up to 100 ms at first and 10 s in the end. That
@@ -73,7 +73,7 @@ impl<T: DeserializeOwned> Consumer<T> {
     ///
     /// # Cancel safety
     /// No message is lost.
-    pub async fn next(&mut self) -> Option<Result<Delivery<T>, Error>> {
+    pub async fn recv(&mut self) -> Option<Result<Delivery<T>, Error>> {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 

@@ -170,7 +170,7 @@ impl Drop for Expected {
 async fn consume(queue: Weak<Shared>, mut raw: RawConsumer) {
     loop {
         let error = loop {
-            let delivery = match raw.next().await {
+            let delivery = match raw.recv().await {
                 Ok(delivery) => delivery,
                 Err(error) => break error,
             };

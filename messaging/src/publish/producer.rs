@@ -137,7 +137,7 @@ impl Producer {
     /// while let Some(outcome) = outcomes.next().await {
     ///     outcome?;
     /// }
-    /// assert_eq!(numbers.next().await.expect("a number")?.body(), &0);
+    /// assert_eq!(numbers.recv().await.expect("a number")?.body(), &0);
     /// # Ok(())
     /// # }
     /// ```

@@ -170,7 +170,7 @@ impl Peers {
         let subscription = self.transport.consumer(self.queue("to_rust")).serializers(serializers.clone());
         let mut consumer: Consumer<Value> = subscription.start().await.unwrap();
         while messages.len() < MESSAGES {
-            match within(consumer.next()).await.unwrap() {
+            match within(consumer.recv()).await.unwrap() {
                 Ok(delivery) if name_of(&delivery) == "requeue" && !delivery.redelivered() => {
                     delivery.requeue().await.unwrap();
                 }
@@ -202,7 +202,7 @@ impl Peers {
         let consumer = self.transport.consumer(self.queue("priority")).prefetch(1);
         let mut consumer = consumer.start::<u8>().await.unwrap();
         for expected in [9, 5, 1] {
-            let delivery = within(consumer.next()).await.unwrap().unwrap();
+            let delivery = within(consumer.recv()).await.unwrap().unwrap();
             let priority = delivery.properties().unwrap().priority;
             assert_eq!((*delivery.body(), priority), (expected, Some(expected)));
             delivery.ack().await.unwrap();

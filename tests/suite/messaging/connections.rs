@@ -67,8 +67,8 @@ async fn a_transport_is_healthy_and_counts_what_it_has_done(broker: Broker) {
         producer.ensure_publish(queue.name(), &number).await.unwrap();
     }
     assert_eq!(undelivered(producer.ensure_publish(&broker.name("nowhere"), &1).await).attempts, 1);
-    within(consumer.next()).await.unwrap().unwrap().ack().await.unwrap();
-    let held = [within(consumer.next()).await, within(consumer.next()).await];
+    within(consumer.recv()).await.unwrap().unwrap().ack().await.unwrap();
+    let held = [within(consumer.recv()).await, within(consumer.recv()).await];
     within(transport.health(Duration::from_secs(10))).await.unwrap();
     assert!(matches!(transport.state(), ConnectionState::Connected));
 
@@ -132,7 +132,7 @@ async fn one_that_recovers_is_the_only_one_and_is_told_of(broker: Broker) {
         .ensure_publish(queue.name(), &7)
         .await
         .unwrap();
-    assert_eq!(*within(consumer.next()).await.unwrap().unwrap().body(), 7);
+    assert_eq!(*within(consumer.recv()).await.unwrap().unwrap().body(), 7);
     assert_eq!(transport.metrics().reconnects, 1);
     transport.close().await.unwrap();
     let rest = until(&mut events, Role::Consume, |event| matches!(event, Event::Closed(_))).await;
@@ -153,7 +153,7 @@ async fn closing_ends_one_that_is_being_recovered(broker: Broker) {
     proxy.cut();
     until(&mut events, Role::Consume, |event| matches!(event, Event::Reconnecting { attempt: 2, .. })).await;
     within(transport.close()).await.unwrap();
-    assert!(matches!(within(consumer.next()).await, Some(Err(Error::ConsumerEnded { .. }))));
+    assert!(matches!(within(consumer.recv()).await, Some(Err(Error::ConsumerEnded { .. }))));
     proxy.refuse(false).await.unwrap();
     let rest = until(&mut events, Role::Consume, |event| matches!(event, Event::Closed(_))).await;
     assert!(!rest.iter().any(|event| matches!(event, Event::Recovered(_))), "{rest:?}");
@@ -180,7 +180,7 @@ async fn a_first_connection_is_waited_for_where_that_is_wanted(broker: Broker) {
     let mut consumer = within(starting).await.unwrap().unwrap();
     let other = within(connecting).await.unwrap().unwrap();
     other.producer(Exchange::default()).ensure_publish(queue.name(), &7).await.unwrap();
-    assert_eq!(*within(consumer.next()).await.unwrap().unwrap().body(), 7);
+    assert_eq!(*within(consumer.recv()).await.unwrap().unwrap().body(), 7);
     other.close().await.unwrap();
     transport.close().await.unwrap();
 }

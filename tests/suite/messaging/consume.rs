@@ -40,10 +40,10 @@ async fn ready(broker: &Broker, queue: &str) -> u32 {
 async fn a_message_that_is_requeued_comes_again_and_says_so(broker: Broker) {
     let mut jobs = start(&broker, "q").await;
     publish(&broker, "q", &job("a")).await;
-    let first = within(jobs.next()).await.unwrap().unwrap();
+    let first = within(jobs.recv()).await.unwrap().unwrap();
     assert!(!first.redelivered());
     first.requeue().await.unwrap();
-    let again = within(jobs.next()).await.unwrap().unwrap();
+    let again = within(jobs.recv()).await.unwrap().unwrap();
     assert!(again.redelivered());
     assert_eq!(again.body(), &job("a"));
     again.ack().await.unwrap();
@@ -54,7 +54,7 @@ async fn a_message_that_is_requeued_comes_again_and_says_so(broker: Broker) {
 async fn what_is_not_settled_goes_back_when_the_consumer_closes(broker: Broker) {
     let mut jobs = start(&broker, "q").await;
     publish(&broker, "q", &job("a")).await;
-    let unsettled = within(jobs.next()).await.unwrap().unwrap();
+    let unsettled = within(jobs.recv()).await.unwrap().unwrap();
     jobs.close().await.unwrap();
     assert_eq!(ready(&broker, "q").await, 1);
     drop(unsettled);
@@ -69,7 +69,7 @@ async fn an_undecodable_message_is_an_item_that_can_be_settled_and_the_consumer_
     }
     publish(&broker, "q", &job("a")).await;
     for settling in 0..3 {
-        let Some(Err(Error::Undecodable(undecodable))) = within(jobs.next()).await else { panic!("decoded") };
+        let Some(Err(Error::Undecodable(undecodable))) = within(jobs.recv()).await else { panic!("decoded") };
         assert!(matches!(undecodable.reason, Malformed::Json(_)));
         if settling == 0 { undecodable.ack().await.unwrap() } else { undecodable.reject().await.unwrap() }
     }
@@ -85,10 +85,10 @@ async fn prefetch_bounds_what_is_not_settled(broker: Broker) {
     for name in ["a", "b"] {
         publish(&broker, "q", &job(name)).await;
     }
-    let first = within(jobs.next()).await.unwrap().unwrap();
+    let first = within(jobs.recv()).await.unwrap().unwrap();
     assert_eq!(ready(&broker, "q").await, 1);
     first.ack().await.unwrap();
-    assert_eq!(within(jobs.next()).await.unwrap().unwrap().body(), &job("b"));
+    assert_eq!(within(jobs.recv()).await.unwrap().unwrap().body(), &job("b"));
 }
 
 async fn the_broker_names_a_queue_without_a_name(broker: Broker) {
@@ -98,7 +98,7 @@ async fn the_broker_names_a_queue_without_a_name(broker: Broker) {
     let mut jobs = transport.consumer(queue).bind(&exchange, "").start::<Job>().await.unwrap();
     assert!(jobs.queue().starts_with("amq.gen-"), "{}", jobs.queue());
     transport.producer(exchange).mandatory(true).ensure_publish("", &job("a")).await.unwrap();
-    assert_eq!(within(jobs.next()).await.unwrap().unwrap().body(), &job("a"));
+    assert_eq!(within(jobs.recv()).await.unwrap().unwrap().body(), &job("a"));
     transport.close().await.unwrap();
 }
 
@@ -119,14 +119,14 @@ async fn a_consumer_goes_on_where_its_connection_was_cut() {
     let queue = broker.name("q");
     let mut consumer = transport.consumer(Queue::new(&queue)).start::<Job>().await.unwrap();
     publish(&broker, "q", &job("a")).await;
-    let held = within(consumer.next()).await.unwrap().unwrap();
+    let held = within(consumer.recv()).await.unwrap().unwrap();
     proxy.cut();
-    let again = within(consumer.next()).await.unwrap().unwrap();
+    let again = within(consumer.recv()).await.unwrap().unwrap();
     assert!(again.redelivered());
     assert_eq!(again.body(), held.body());
     assert!(held.ack().await.is_err(), "it was delivered over the connection that was cut");
     again.ack().await.unwrap();
     publish(&broker, "q", &job("b")).await;
-    within(consumer.next()).await.unwrap().unwrap().ack().await.unwrap();
+    within(consumer.recv()).await.unwrap().unwrap().ack().await.unwrap();
     assert_eq!(ready(&broker, "q").await, 0);
 }

@@ -172,9 +172,9 @@ async fn nothing_confirmed_is_lost_though_the_broker_drops_all_connections_twent
     let mut times = vec![0u32; size as usize];
     let mut consumer =
         failing.transport.consumer(Queue::new("q")).prefetch(1000).start::<u32>().await.unwrap();
-    within(consumer.next()).await.unwrap().unwrap().ack().await.unwrap();
+    within(consumer.recv()).await.unwrap().unwrap().ack().await.unwrap();
     for _ in 1..total {
-        let delivery = within(consumer.next()).await.unwrap().unwrap();
+        let delivery = within(consumer.recv()).await.unwrap().unwrap();
         times[*delivery.body() as usize] += 1;
         delivery.ack().await.unwrap();
     }

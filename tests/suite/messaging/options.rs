@@ -34,7 +34,7 @@ async fn every_option_arrives(broker: Broker) {
         .timestamp(1_700_000_000);
     let producer = transport.producer(Exchange::default());
     within(producer.ensure_publish_with(queue.name(), &1, &options)).await.unwrap();
-    let delivery = within(consumer.next()).await.unwrap().unwrap();
+    let delivery = within(consumer.recv()).await.unwrap().unwrap();
     let properties = delivery.properties().unwrap();
     let text = |value: &Option<amqp_client::ShortString>| value.as_ref().unwrap().to_string();
     assert_eq!((properties.priority, properties.delivery_mode), (Some(7), Some(1)));
@@ -115,7 +115,7 @@ async fn a_stream_of_messages_is_published_in_its_order(broker: Broker) {
     let publishing = producer.publish_all(messages, 100).collect::<Vec<_>>();
     let consuming = async {
         for number in 0..COUNT {
-            let delivery = consumer.next().await.unwrap().unwrap();
+            let delivery = consumer.recv().await.unwrap().unwrap();
             assert_eq!(*delivery.body(), number);
             delivery.ack().await.unwrap();
         }
@@ -133,7 +133,7 @@ async fn a_broadcast_reaches_every_subscription(broker: Broker) {
     let producer = transport.producer(Exchange::fanout(&exchange).durable(true));
     within(producer.ensure_publish("", "hear")).await.unwrap();
     for consumer in [&mut one, &mut other] {
-        assert_eq!(within(consumer.next()).await.unwrap().unwrap().body(), "hear");
+        assert_eq!(within(consumer.recv()).await.unwrap().unwrap().body(), "hear");
     }
     broker.channel().await.delete_exchange(&exchange, DeleteOptions::new()).await.unwrap();
 }
@@ -167,7 +167,7 @@ async fn the_trace_of_who_publishes_comes_along(broker: Broker) {
     let queue = broker.name("q");
     let mut consumer = transport.consumer(Queue::new(&queue)).start::<u32>().await.unwrap();
     within(transport.producer(Exchange::default()).ensure_publish(&queue, &1)).await.unwrap();
-    let delivery = within(consumer.next()).await.unwrap().unwrap();
+    let delivery = within(consumer.recv()).await.unwrap().unwrap();
     let context = TraceContext::of(&delivery.properties().unwrap()).unwrap();
     assert_eq!(context.traceparent(), parent);
 }
@@ -183,14 +183,14 @@ async fn a_serializer_is_chosen_by_name_and_read_by_content_type(broker: Broker)
     for name in ["msgpack", "json"] {
         let options = PublishOptions::new().serializer(name);
         within(producer.ensure_publish_with(&queue, &[1, 2, 3], &options)).await.unwrap();
-        let delivery = within(consumer.next()).await.unwrap().unwrap();
+        let delivery = within(consumer.recv()).await.unwrap().unwrap();
         assert_eq!(delivery.body(), &[1, 2, 3]);
         assert!(delivery.properties().unwrap().content_type.unwrap().to_string().ends_with(name));
         delivery.ack().await.unwrap();
     }
     let options = PublishOptions::new().serializer("text");
     within(producer.ensure_publish_with(&queue, "text", &options)).await.unwrap();
-    let Some(Err(Error::Undecodable(refused))) = within(consumer.next()).await else {
+    let Some(Err(Error::Undecodable(refused))) = within(consumer.recv()).await else {
         panic!("not accepted")
     };
     assert!(matches!(refused.reason, Malformed::NotAccepted(_)), "{refused}");
@@ -211,7 +211,7 @@ async fn each_compression_is_undone_where_it_is_read(broker: Broker) {
     for compression in Compression::ALL {
         let options = PublishOptions::new().compression(compression);
         within(producer.ensure_publish_with(&queue, &text, &options)).await.unwrap();
-        let delivery = within(consumer.next()).await.unwrap().unwrap();
+        let delivery = within(consumer.recv()).await.unwrap().unwrap();
         assert_eq!(delivery.body(), &text);
         let headers = delivery.properties().unwrap().headers.unwrap();
         assert_eq!(headers.get("compression").unwrap().as_str(), Some(compression.content_type()));
@@ -231,10 +231,10 @@ async fn only_so_much_is_decompressed_as_the_consumer_allows(broker: Broker) {
     for length in [10_001, 10_000] {
         within(producer.ensure_publish_with(&queue, &"a".repeat(length), &options)).await.unwrap();
     }
-    let Some(Err(Error::Undecodable(refused))) = within(consumer.next()).await else { panic!("read") };
+    let Some(Err(Error::Undecodable(refused))) = within(consumer.recv()).await else { panic!("read") };
     assert!(matches!(refused.reason, Malformed::TooLarge { limit: 10_002 }));
     refused.reject().await.unwrap();
-    assert_eq!(within(consumer.next()).await.unwrap().unwrap().body().len(), 10_000);
+    assert_eq!(within(consumer.recv()).await.unwrap().unwrap().body().len(), 10_000);
 }
 
 on_every_broker!(

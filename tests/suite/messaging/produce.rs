@@ -43,7 +43,7 @@ async fn what_is_confirmed_is_in_the_queue(broker: Broker) {
 
     let mut numbers = Vec::new();
     while numbers.len() < 1000 {
-        let delivery = within(consumer.next()).await.unwrap().unwrap();
+        let delivery = within(consumer.recv()).await.unwrap().unwrap();
         assert_eq!(delivery.routing_key(), "math.add");
         numbers.push(*delivery.body());
         delivery.ack().await.unwrap();
@@ -72,7 +72,7 @@ async fn a_producer_that_waits_for_a_route_delivers_when_there_is_one(broker: Br
     let queue = Queue::new(broker.name("q")).auto_delete(true);
     let mut consumer = transport.consumer(queue).bind(&exchange, "#").start::<u32>().await.unwrap();
     within(publishing).await.unwrap().unwrap();
-    assert_eq!(*within(consumer.next()).await.unwrap().unwrap().body(), 1);
+    assert_eq!(*within(consumer.recv()).await.unwrap().unwrap().body(), 1);
     transport.close().await.unwrap();
 }
 
@@ -210,7 +210,7 @@ async fn a_message_is_published_across_a_restart_of_the_broker() {
     let subscription = transport.consumer(Queue::new("q")).bind(&exchange, "#");
     let mut consumer = subscription.start::<u32>().await.unwrap();
     within(producer.ensure_publish("a", &1)).await.unwrap();
-    within(consumer.next()).await.unwrap().unwrap().ack().await.unwrap();
+    within(consumer.recv()).await.unwrap().unwrap().ack().await.unwrap();
 
     broker.shutdown().await;
     drop(listener);
@@ -220,5 +220,5 @@ async fn a_message_is_published_across_a_restart_of_the_broker() {
     // declares them again.
     let _listener = amqp_broker::Broker::builder().build().listen(address).await.unwrap();
     within(publishing).await.unwrap().unwrap();
-    assert_eq!(*within(consumer.next()).await.unwrap().unwrap().body(), 2);
+    assert_eq!(*within(consumer.recv()).await.unwrap().unwrap().body(), 2);
 }

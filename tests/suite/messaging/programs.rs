@@ -86,7 +86,7 @@ async fn a_publish_goes_on_trying_until_the_broker_is_there_or_the_deadline() {
     while let Some(line) = within(said.next_line()).await.unwrap() {
         last = line;
     }
-    assert!(last.contains("delivered after "), "{last}");
+    assert!(last.contains("published after "), "{last}");
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ impl Scene {
         let mut consumer = self.transport.consumer(Queue::new("q")).start::<u32>().await.unwrap();
         let mut bodies = Vec::new();
         for _ in 0..count {
-            let delivery = within(consumer.next()).await.unwrap().unwrap();
+            let delivery = within(consumer.recv()).await.unwrap().unwrap();
             bodies.push(*delivery.body());
             delivery.ack().await.unwrap();
         }
@@ -130,7 +130,7 @@ async fn messages_keep_their_order_where_there_is_seldom_room() {
     let queue = scene.transport.consumer(Queue::new("q"));
     let mut consumer = queue.start::<(u32, String)>().await.unwrap();
     for number in 0..100 {
-        let delivery = within(consumer.next()).await.unwrap().unwrap();
+        let delivery = within(consumer.recv()).await.unwrap().unwrap();
         assert_eq!(delivery.body().0, number);
         delivery.ack().await.unwrap();
     }

@@ -255,7 +255,7 @@ async fn one_over_the_limit_among_200(url: &str) {
     let mut consumer = transport.consumer(Queue::new("sizes")).start::<String>().await.unwrap();
     let mut there = BTreeSet::new();
     while there.len() < 199 {
-        let delivery = within(consumer.next()).await.unwrap().unwrap();
+        let delivery = within(consumer.recv()).await.unwrap().unwrap();
         there.insert(delivery.body().clone());
         delivery.ack().await.unwrap();
     }

@@ -222,12 +222,12 @@ async fn a_watched_call_that_fails_at_once_is_told_once_and_no_heartbeats_follow
     for method in ["nope", "fail", "panic"] {
         let request = json!({"method": method, "_msg_id": method, "_reply_q": "replies", "_timeout": 2});
         raw.ensure_publish("t", &request).await.unwrap();
-        let reply = replies.next().await.unwrap().unwrap();
+        let reply = replies.recv().await.unwrap().unwrap();
         let inner: Value = serde_json::from_str(reply.body()["oslo.message"].as_str().unwrap()).unwrap();
         assert_eq!((&inner["_msg_id"], &inner["ending"]), (&json!(method), &json!(true)));
         reply.ack().await.unwrap();
     }
-    let more = tokio::time::timeout(Duration::from_secs(100), replies.next()).await;
+    let more = tokio::time::timeout(Duration::from_secs(100), replies.recv()).await;
     assert!(more.is_err(), "{more:?}");
     server.stop().await.unwrap();
 }

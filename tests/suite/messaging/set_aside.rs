@@ -156,7 +156,7 @@ async fn what_cannot_be_set_aside_is_kept_and_handled_again_after_pauses_and_oth
     let mut set_aside = Vec::new();
     let mut dead_letters = transport.consumer(Queue::durable(&dead)).start::<String>().await.unwrap();
     for _ in 0..2 {
-        let message = within(dead_letters.next()).await.unwrap().unwrap();
+        let message = within(dead_letters.recv()).await.unwrap().unwrap();
         set_aside.push(message.body().clone());
         message.ack().await.unwrap();
     }
@@ -239,7 +239,7 @@ async fn an_exclusive_consumer_that_loses_its_queue_to_another_has_it_back_when_
         () = keep_renewing => unreachable!(),
     };
     // The worker's message is requeued, because the worker was refused.
-    while !within(winner.next()).await.unwrap().unwrap().redelivered() {}
+    while !within(winner.recv()).await.unwrap().unwrap().redelivered() {}
     within(winner.close()).await.unwrap();
     publish(&transport, &queue, "good").await;
     while within(handled.recv()).await.expect("the worker goes on") != "good" {}
@@ -362,7 +362,7 @@ async fn what_is_moved_goes_to_its_one_queue_and_has_all_headers_for_who_handles
     let message = Message::with_encoded_properties(set_aside.body().clone(), set_aside.encoded_properties());
     channel.publish(("", &dead), &message).await.unwrap();
     let mut dead_letters = transport.consumer(Queue::durable(&dead)).start::<String>().await.unwrap();
-    let message = within(dead_letters.next()).await.unwrap().unwrap();
+    let message = within(dead_letters.recv()).await.unwrap().unwrap();
     let given = message.properties().unwrap().headers.unwrap();
     for name in ["mine", "CC", "x-delivery-count"] {
         assert_eq!(given.get(name), headers.get(name), "{name} of {given}");
@@ -513,13 +513,13 @@ async fn a_body_over_the_limit_of_the_transport_is_an_item_that_can_be_settled(b
     let queue = broker.name("q");
     let mut consumer = transport.consumer(Queue::new(&queue)).start::<String>().await.unwrap();
     publish_around_a_large_one(&broker.channel().await, &queue).await;
-    within(consumer.next()).await.unwrap().unwrap().ack().await.unwrap();
-    let Some(Err(messaging::Error::Undecodable(large))) = within(consumer.next()).await else {
+    within(consumer.recv()).await.unwrap().unwrap().ack().await.unwrap();
+    let Some(Err(messaging::Error::Undecodable(large))) = within(consumer.recv()).await else {
         panic!("it was read")
     };
     assert!(matches!(large.reason, Malformed::Withheld { size: 300_002 }));
     large.ack().await.unwrap();
-    assert_eq!(within(consumer.next()).await.unwrap().unwrap().body(), "after");
+    assert_eq!(within(consumer.recv()).await.unwrap().unwrap().body(), "after");
 }
 
 /// The user may declare the queue `permitted` and no other.

@@ -40,7 +40,7 @@ impl Taking {
     async fn next(&mut self) -> u32 {
         match self {
             Taking::Consumer(consumer) => {
-                let delivery = within(consumer.next()).await.unwrap().unwrap();
+                let delivery = within(consumer.recv()).await.unwrap().unwrap();
                 let number = *delivery.body();
                 delivery.ack().await.unwrap();
                 number
@@ -62,8 +62,8 @@ impl Taking {
     async fn end(&mut self) -> Error {
         match self {
             Taking::Consumer(consumer) => {
-                let end = within(consumer.next()).await.unwrap();
-                assert!(within(consumer.next()).await.is_none());
+                let end = within(consumer.recv()).await.unwrap();
+                assert!(within(consumer.recv()).await.is_none());
                 end.err().unwrap()
             }
             Taking::Worker(worker, _) => within(worker.wait()).await.unwrap_err(),

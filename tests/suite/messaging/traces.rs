@@ -66,7 +66,7 @@ impl Heard {
     }
 
     async fn trace(&mut self) -> Option<TraceContext> {
-        let delivery = within(self.consumer.next()).await.unwrap().unwrap();
+        let delivery = within(self.consumer.recv()).await.unwrap().unwrap();
         let trace = TraceContext::of(&delivery.properties().unwrap());
         delivery.ack().await.unwrap();
         trace

@@ -95,7 +95,7 @@ async fn the_next_host_is_tried_when_one_is_down() {
     let queue = broker.name("q");
     let mut consumer = transport.consumer(Queue::new(&queue)).start::<u32>().await.unwrap();
     transport.producer(Exchange::default()).ensure_publish(&queue, &7).await.unwrap();
-    assert_eq!(*within(consumer.next()).await.unwrap().unwrap().body(), 7);
+    assert_eq!(*within(consumer.recv()).await.unwrap().unwrap().body(), 7);
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn transports_of_one_memory_name_meet_and_of_another_do_not() {
     let other = Broker::memory().transport().await;
     let mut consumer = one.consumer(Queue::new("q")).start::<u32>().await.unwrap();
     two.producer(Exchange::default()).mandatory(true).ensure_publish("q", &1).await.unwrap();
-    assert!(within(consumer.next()).await.is_some());
+    assert!(within(consumer.recv()).await.is_some());
     assert!(other.producer(Exchange::default()).mandatory(true).ensure_publish("q", &1).await.is_err());
 }
 
@@ -132,8 +132,8 @@ async fn everything_fails_once_the_transport_is_closed(broker: Broker) {
     };
     assert!(matches!(failure.source.as_deref(), Some(Error::Closed)), "{failure}");
     assert!(begun.elapsed() < Duration::from_secs(10), "not tried again in vain");
-    assert!(matches!(within(consumer.next()).await, Some(Err(Error::ConsumerEnded { .. }))));
-    assert!(within(consumer.next()).await.is_none());
+    assert!(matches!(within(consumer.recv()).await, Some(Err(Error::ConsumerEnded { .. }))));
+    assert!(within(consumer.recv()).await.is_none());
     assert!(matches!(transport.consumer(Queue::new("q")).start::<u32>().await, Err(Error::Closed)));
 }
 

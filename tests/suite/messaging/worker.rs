@@ -175,7 +175,7 @@ async fn what_fails_is_tried_again_after_a_while_and_then_set_aside(broker: Brok
     }
     let dead = format!("{queue}.dead");
     let mut set_aside = transport.consumer(Queue::durable(&dead)).start::<String>().await.unwrap();
-    let message = within(set_aside.next()).await.unwrap().unwrap();
+    let message = within(set_aside.recv()).await.unwrap().unwrap();
     assert_eq!(message.body(), "run");
     let properties = message.properties().unwrap();
     assert_eq!(properties.message_id.as_ref().unwrap(), &"the id");
@@ -209,7 +209,7 @@ async fn what_cannot_be_read_is_set_aside_at_once(broker: Broker) {
     publish(&transport, &queue, "no number").await;
     let dead = format!("{queue}.dead");
     let mut set_aside = transport.consumer(Queue::durable(&dead)).start::<String>().await.unwrap();
-    within(set_aside.next()).await.unwrap().unwrap().ack().await.unwrap();
+    within(set_aside.recv()).await.unwrap().unwrap().ack().await.unwrap();
     within(worker.stop()).await;
     assert_eq!(handled.load(Ordering::SeqCst), 0);
     broker.channel().await.delete_queue(&dead, DeleteOptions::new()).await.unwrap();
@@ -241,7 +241,7 @@ async fn what_cannot_be_read_goes_to_who_is_there_for_it(broker: Broker) {
     }
     let mut set_aside = transport.consumer(Queue::durable(&dead)).start::<String>().await.unwrap();
     for body in ["other", "panic"] {
-        let message = within(set_aside.next()).await.unwrap().unwrap();
+        let message = within(set_aside.recv()).await.unwrap().unwrap();
         assert_eq!(message.body(), body);
         message.ack().await.unwrap();
     }
