@@ -20,9 +20,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let (told, mut tell) = mpsc::unbounded_channel();
     let later = RetryLater::after(Duration::from_millis(100)).doubling_up_to(Duration::from_millis(200));
     let worker = transport
-        .consumer(Queue::durable("payments"))
+        .worker(Queue::durable("payments"))
         .on_failure(OnFailure::Retry(later.limit(2).dead_letter(true)))
-        .handle(move |payment: Incoming<f64>| {
+        .start(move |payment: Incoming<f64>| {
             let _ = told.send(format!("{} is tried, retries: {}", payment.body(), payment.retries()));
             async move { if *payment.body() > 0.0 { Ok(()) } else { Err("the amount is not positive") } }
         })

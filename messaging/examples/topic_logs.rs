@@ -55,9 +55,9 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         Act::Listen { patterns } => {
             // A queue of its own, which goes with this program.
             let queue = Queue::new("").exclusive(true);
-            let bind = |to: messaging::Subscription, pattern| to.bind(&logs, pattern);
-            let subscription = patterns.into_iter().fold(transport.consumer(queue), bind);
-            let mut lines = subscription.start::<String>().await?;
+            let bind = |to: messaging::ConsumerBuilder, pattern| to.bind(&logs, pattern);
+            let consumer = patterns.into_iter().fold(transport.consumer(queue), bind);
+            let mut lines = consumer.start::<String>().await?;
             eprintln!("listening");
             while let Some(line) = lines.recv().await {
                 let line = line?;

@@ -35,10 +35,10 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let transport = Transport::connect(&url).await?;
     let later = RetryLater::after(Duration::from_secs(1)).doubling_up_to(Duration::from_secs(4));
     let worker = transport
-        .consumer(Queue::durable(&queue))
+        .worker(Queue::durable(&queue))
         .concurrency(concurrency)
         .on_failure(OnFailure::Retry(later.limit(3).dead_letter(true)))
-        .handle(work)
+        .start(work)
         .await?;
     eprintln!("working on {queue}; Ctrl-C ends it");
     // An error means that there is no Ctrl-C here: run until killed.

@@ -453,7 +453,7 @@ pub enum Malformed {
         /// The feature to turn on.
         feature: &'static str,
     },
-    /// It is over [what the consumer takes](crate::Subscription::max_message_size), and came without its body.
+    /// It is over [what the consumer takes](crate::ConsumerBuilder::max_message_size), and came without its body.
     #[error("its body, {size} bytes, is over the limit of the consumer and was dropped as it came")]
     Withheld {
         /// The size of the body in bytes.

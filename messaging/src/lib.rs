@@ -9,13 +9,13 @@
 //! let transport = Transport::connect("memory://example").await?; // or amqp://, rabbit://
 //!
 //! let jobs = Exchange::topic("jobs");
-//! let mut worker = transport.consumer(Queue::new("resize")).bind(&jobs, "image.*").start::<String>().await?;
+//! let mut consumer = transport.consumer(Queue::new("resize")).bind(&jobs, "image.*").start::<String>().await?;
 //!
 //! // Done when the broker has the message in a queue.
 //! let producer = transport.producer(jobs).mandatory(true);
 //! producer.ensure_publish("image.resize", "cat.png").await?;
 //!
-//! let job = worker.recv().await.expect("a job")?;
+//! let job = consumer.recv().await.expect("a job")?;
 //! assert_eq!(job.body(), "cat.png");
 //! job.ack().await?;
 //! transport.close().await
@@ -56,10 +56,13 @@ pub use compress::{Compression, DECOMPRESSED_LIMIT, DECOMPRESSED_TOTAL};
 pub use connection::event::{ConnectionEvent, ConnectionEvents};
 pub use connection::metrics::TransportMetrics;
 pub use connection::state::{ConnectionState, Role};
-pub use consume::consumer::{Delivery, Subscription};
+pub use consume::bound_queue::BoundQueue;
+pub use consume::consumer::Delivery;
+pub use consume::consumer_builder::ConsumerBuilder;
 pub use consume::settle::on_failure::{OnFailure, RetryLater};
 pub use consume::typed_consumer::Consumer;
 pub use consume::worker::{Incoming, Worker};
+pub use consume::worker_builder::WorkerBuilder;
 /// What [`Serializer`] is written in terms of.
 pub use erased_serde;
 pub use error::conflict::Conflict;

@@ -8,10 +8,7 @@ use tokio::time::timeout;
 
 use crate::{
     connection::link::Link,
-    consume::{
-        consumer::{Delivery, Subscription},
-        typed_consumer::Consumer,
-    },
+    consume::{consumer::Delivery, consumer_builder::ConsumerBuilder, typed_consumer::Consumer},
     error::Error,
     publish::{options::PublishOptions, producer::Producer, publishing::Published},
 };
@@ -41,7 +38,7 @@ pub struct SimpleQueue {
     name: String,
     link: Link,
     producer: Producer,
-    subscription: Subscription,
+    consumer: ConsumerBuilder,
     options: PublishOptions,
 }
 
@@ -55,14 +52,14 @@ impl SimpleQueue {
     pub(crate) fn new(
         link: Link,
         producer: impl Fn(Exchange) -> Producer,
-        subscription: impl Fn(Queue) -> Subscription,
+        consumer: impl Fn(Queue) -> ConsumerBuilder,
         name: &str,
     ) -> Self {
         let (exchange, queue) = (Exchange::direct(name).durable(true), Queue::durable(name));
         SimpleQueue {
             name: name.to_owned(),
             link,
-            subscription: subscription(queue.clone()).bind(&exchange, name).prefetch(1),
+            consumer: consumer(queue.clone()).bind(&exchange, name).prefetch(1),
             producer: producer(exchange.clone()),
             options: PublishOptions::new().declare_queue(&queue).bind(name, name, name),
         }
@@ -82,9 +79,9 @@ impl SimpleQueue {
     /// Begins to take values out.
     ///
     /// # Errors
-    /// As [`Subscription::start`].
+    /// As [`ConsumerBuilder::start`].
     pub async fn taker<T: DeserializeOwned>(&self) -> Result<Taker<T>, Error> {
-        self.subscription.start().await.map(Taker)
+        self.consumer.start().await.map(Taker)
     }
 
     /// How many values wait; those that were taken and not settled do not count.

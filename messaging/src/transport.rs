@@ -23,7 +23,12 @@ use crate::{
         metrics::TransportMetrics,
         state::{ConnectionState, Role},
     },
-    consume::consumer::{Subscription, WAIT_FOR_RELEASE},
+    consume::{
+        bound_queue::BoundQueue,
+        consumer_builder::ConsumerBuilder,
+        subscription::{Subscription, WAIT_FOR_RELEASE},
+        worker_builder::WorkerBuilder,
+    },
     error::Error,
     publish::{lane::Lanes, producer::Producer, slow::SlowLinks},
     simple_queue::SimpleQueue,
@@ -55,8 +60,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// let transport = Transport::connect("memory://transport-example").await?;
 /// let tasks = Exchange::topic("tasks");
 ///
-/// let subscription = transport.consumer(Queue::new("sums")).bind(&tasks, "math.*");
-/// let mut consumer = subscription.start::<(i64, i64)>().await?;
+/// let sums = transport.consumer(Queue::new("sums")).bind(&tasks, "math.*");
+/// let mut consumer = sums.start::<(i64, i64)>().await?;
 /// transport.producer(tasks).mandatory(true).ensure_publish("math.add", &(1, 2)).await?;
 ///
 /// let delivery = consumer.recv().await.expect("a message")?;
@@ -152,7 +157,7 @@ impl TransportOptions {
     }
 
     /// For how long what a consumer, worker, server or listener had to itself before its connection was lost is tried again, when the broker
-    /// keeps it for the lost one, or somebody else has it: an exclusive queue, or the [exclusive](Subscription::exclusive) use of one.
+    /// keeps it for the lost one, or somebody else has it: an exclusive queue, or the [exclusive](ConsumerBuilder::exclusive) use of one.
     /// After that they end with [`Error::QueueTaken`] or [`Error::ConsumerEnded`]. Default 5 minutes.
     #[must_use]
     pub fn wait_for_release(mut self, deadline: Duration) -> Self {
@@ -161,7 +166,7 @@ impl TransportOptions {
     }
 
     /// The largest body in either direction, in bytes; default 64 MiB. One to be published that is larger is refused. One that comes is
-    /// not kept: see [`Subscription::max_message_size`], which takes the place of this for one queue. Servers and listeners treat it
+    /// not kept: see [`WorkerBuilder::max_message_size`], which takes the place of this for one queue. Servers and listeners treat it
     /// as any that cannot be read.
     #[must_use]
     pub fn max_message_size(mut self, bytes: u64) -> Self {
@@ -454,23 +459,16 @@ impl Transport {
         )
     }
 
-    /// Messages that every such subscription gets, as kombu's `Broadcast`: a queue of its own, bound to a durable fanout
-    /// exchange. The queue goes with its connection, where kombu's is durable and stays when nobody ever consumes from it.
+    /// A consumer of a queue; [`ConsumerBuilder::start`] begins.
     #[must_use]
-    pub fn broadcast(&self, exchange: &str) -> Subscription {
-        let queue = Queue::new(format!("bcast.{}", uuid::Uuid::new_v4())).exclusive(true).auto_delete(true);
-        self.consumer(queue).bind(&Exchange::fanout(exchange).durable(true), "")
+    pub fn consumer(&self, queue: impl Into<BoundQueue>) -> ConsumerBuilder {
+        ConsumerBuilder::new(self.subscription(queue))
     }
 
-    /// What to consume from; [`Subscription::start`] begins.
+    /// A worker, which has a handler run on each message of a queue; [`WorkerBuilder::start`] begins.
     #[must_use]
-    pub fn consumer(&self, queue: Queue) -> Subscription {
-        // What is wrong with a message that could not be handled is no matter of those who publish, on whose channel it would be. What
-        // is set aside is in its queue, or it is not acknowledged where it was.
-        let producer = Producer::new(self.0.lanes.apart(Exchange::default()), None).mandatory(true);
-        Subscription::new(self.0.consuming.patient(), queue)
-            .with_producer(producer)
-            .with_wait_for_release(self.0.wait_for_release)
+    pub fn worker(&self, queue: impl Into<BoundQueue>) -> WorkerBuilder {
+        WorkerBuilder::new(self.subscription(queue))
     }
 
     /// Waits for what is being published to be confirmed ([`TransportOptions::drain_timeout`]), deletes the reply queue and closes
@@ -548,6 +546,16 @@ impl Transport {
 
     fn links(&self) -> impl Iterator<Item = &Link> {
         [&self.0.publishing, &self.0.consuming, &self.0.reading].into_iter()
+    }
+
+    /// What to consume from, on the connection that consumes.
+    pub(crate) fn subscription(&self, queue: impl Into<BoundQueue>) -> Subscription {
+        // What is wrong with a message that could not be handled is no matter of those who publish, on whose channel it would be. What
+        // is set aside is in its queue, or it is not acknowledged where it was.
+        let producer = Producer::new(self.0.lanes.apart(Exchange::default()), None).mandatory(true);
+        Subscription::new(self.0.consuming.patient(), queue)
+            .with_producer(producer)
+            .with_wait_for_release(self.0.wait_for_release)
     }
 
     /// A stream to read, on a connection of streams: it ends when that is lost.

@@ -175,9 +175,9 @@ async fn handle(url: &str, count: u64) -> Result<(), Failure> {
     LEFT.store(count, Ordering::Relaxed);
     let transport = Transport::connect(url).await?;
     let worker = transport
-        .consumer(Queue::durable(QUEUE))
+        .worker(Queue::durable(QUEUE))
         .concurrency(IN_FLIGHT)
-        .handle(async |event: Incoming<Event>| {
+        .start(async |event: Incoming<Event>| {
             std::hint::black_box(event.body().id);
             if LEFT.fetch_sub(1, Ordering::Relaxed) == 1 {
                 DONE.notify_one();

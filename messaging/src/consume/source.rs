@@ -7,7 +7,7 @@ use amqp_codec::Value;
 use tokio::time::Instant;
 
 use crate::{
-    consume::consumer::{RawConsumer, Subscription},
+    consume::{consumer::RawConsumer, subscription::Subscription},
     error::Error,
     retry::{Retry, RetryPolicy},
 };

@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     consume::{
-        consumer::{Delivery, RawConsumer, Subscription, decode},
+        consumer::{Delivery, RawConsumer, decode},
+        consumer_builder::ConsumerBuilder,
         source::Source,
     },
     error::Error,
@@ -48,7 +49,7 @@ enum State {
     Ended,
 }
 
-impl Subscription {
+impl ConsumerBuilder {
     /// Declares, binds, and begins to consume messages of type `T`, on a channel of its own.
     ///
     /// # Errors
@@ -57,8 +58,8 @@ impl Subscription {
     /// # Cancel safety
     /// What was declared stays declared.
     pub async fn start<T: DeserializeOwned>(&self) -> Result<Consumer<T>, Error> {
-        let serializers = self.content().clone();
-        let mut source = Source::from(self.clone());
+        let serializers = self.serializers.clone();
+        let mut source = Source::from(self.subscription.clone());
         let raw = source.start().await?;
         Ok(Consumer { source, raw, state: State::Consuming, serializers, types: PhantomData })
     }

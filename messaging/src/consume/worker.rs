@@ -20,7 +20,7 @@ use tracing::{Instrument as _, Span};
 use crate::{
     compress::{self, Budget},
     consume::{
-        consumer::{Subscription, decode_plain},
+        consumer::decode_plain,
         handling::Handling,
         header,
         service::Service,
@@ -33,12 +33,13 @@ use crate::{
         },
         turns::Turn,
         work::Workplace,
+        worker_builder::WorkerBuilder,
     },
     error::{Error, Malformed, words},
     serialize::{BoxError, Serializers},
 };
 
-/// Handlers at work on the messages of a queue. Made by [`Subscription::handle`].
+/// Handlers at work on the messages of a queue. Made by [`WorkerBuilder::start`].
 ///
 /// # On drop
 /// Those that run are aborted; their messages go back to the queue.
@@ -147,7 +148,7 @@ impl<T> Incoming<T> {
     }
 }
 
-impl Subscription {
+impl WorkerBuilder {
     /// Declares, binds, and has `handler` work on each message of type `T`, at most [`concurrency`](Self::concurrency) at once, until
     /// the worker is stopped. A message is acknowledged when its handler has succeeded; when it failed or panicked,
     /// [`on_failure`](Self::on_failure) says what becomes of it. One that is no `T` goes to [`on_undecodable`](Self::on_undecodable), or is
@@ -163,10 +164,10 @@ impl Subscription {
     /// let transport = Transport::connect("memory://worker").await?;
     /// let later = RetryLater::after(Duration::from_secs(1)).limit(5).dead_letter(true);
     /// let worker = transport
-    ///     .consumer(Queue::durable("mails"))
+    ///     .worker(Queue::durable("mails"))
     ///     .concurrency(8)
     ///     .on_failure(OnFailure::Retry(later))
-    ///     .handle(|mail: messaging::Incoming<String>| async move {
+    ///     .start(|mail: messaging::Incoming<String>| async move {
     ///         if mail.body().contains('@') { Ok(()) } else { Err("there is no address") }
     ///     })
     ///     .await?;
@@ -178,24 +179,24 @@ impl Subscription {
     ///
     /// # Errors
     /// When there is no connection, or the broker refuses a declaration.
-    pub async fn handle<T, H, Fut, E>(self, handler: H) -> Result<Worker, Error>
+    pub async fn start<T, H, Fut, E>(self, handler: H) -> Result<Worker, Error>
     where
         T: DeserializeOwned + Send + 'static,
         H: Fn(Incoming<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError> + Send + 'static,
     {
-        let concurrency = self.handlers();
+        let WorkerBuilder { subscription, serializers, concurrency, on_failure, on_undecodable } = self;
         let shared = Arc::new(Shared {
             handler,
-            settling: self.settling(self.failure_policy().clone()),
-            on_undecodable: self.on_undecodable.clone(),
-            budget: Budget::new(self.content().total()),
-            serializers: self.content().clone(),
+            settling: subscription.settling(on_failure),
+            on_undecodable,
+            budget: Budget::new(serializers.total()),
+            serializers,
             types: PhantomData,
         });
         // The broker sends no more than can be worked on.
-        let subscription = self.prefetch(concurrency);
+        let subscription = subscription.prefetch(concurrency);
         let handle = move |delivery, turn| shared.handle(delivery, turn);
         let service =
             Service::start(vec![subscription.into()], concurrency.into(), Workplace::new, handle).await?;

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     connection::link::Link,
-    consume::consumer::{RawConsumer, Subscription},
+    consume::{consumer::RawConsumer, subscription::Subscription},
     error::{Error, Malformed},
     oslo::{
         rpc::wire::ReceivedReply,

@@ -136,7 +136,7 @@ impl Serializers {
         Serializers { limit: bytes, ..self }
     }
 
-    /// For [`handle`](crate::Subscription::handle): how many bytes the compressed messages that handlers are at work on may have together
+    /// For [workers](crate::Worker): how many bytes the compressed messages that handlers are at work on may have together
     /// when they are decompressed. The next one waits until there is room, and one that would have more alone is refused
     /// ([`Malformed::TooLarge`]). A value of JSON counts as what it may become. Default [`DECOMPRESSED_TOTAL`].
     #[must_use]

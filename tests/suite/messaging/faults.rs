@@ -7,7 +7,7 @@ use std::time::Duration;
 use amqp_broker::{Broker, Direction, Faults, Listener};
 use futures_util::{StreamExt as _, stream};
 use messaging::{
-    Published, Error, Exchange, Outcome, PublishOptions, Queue, RetryPolicy, Transport, Undelivered,
+    Error, Exchange, Outcome, PublishOptions, Published, Queue, RetryPolicy, Transport, Undelivered,
 };
 
 use super::fixture::within;

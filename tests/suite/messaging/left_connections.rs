@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use amqp_broker::{Broker, Listener};
 use messaging::{
-    Published, Error, Exchange, Outcome, Producer, PublishOptions, Queue, RetryPolicy, Transport,
+    Error, Exchange, Outcome, Producer, PublishOptions, Published, Queue, RetryPolicy, Transport,
 };
 use tests::Proxy;
 

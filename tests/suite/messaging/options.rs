@@ -6,8 +6,8 @@ use std::time::Duration;
 use amqp_client::{DeleteOptions, GetOptions, Properties};
 use futures_util::{StreamExt as _, stream};
 use messaging::{
-    Compression, Error, Exchange, Malformed, Outcome, PublishOptions, Queue, Serializers, TraceContext,
-    TransportOptions,
+    BoundQueue, Compression, Error, Exchange, Malformed, Outcome, PublishOptions, Queue, Serializers,
+    TraceContext, TransportOptions,
 };
 
 use super::{
@@ -128,8 +128,8 @@ async fn a_stream_of_messages_is_published_in_its_order(broker: Broker) {
 async fn a_broadcast_reaches_every_subscription(broker: Broker) {
     let transport = broker.transport().await;
     let exchange = broker.name("news");
-    let mut one = transport.broadcast(&exchange).start::<String>().await.unwrap();
-    let mut other = transport.broadcast(&exchange).start::<String>().await.unwrap();
+    let mut one = transport.consumer(BoundQueue::broadcast(&exchange)).start::<String>().await.unwrap();
+    let mut other = transport.consumer(BoundQueue::broadcast(&exchange)).start::<String>().await.unwrap();
     let producer = transport.producer(Exchange::fanout(&exchange).durable(true));
     within(producer.ensure_publish("", "hear")).await.unwrap();
     for consumer in [&mut one, &mut other] {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amqp_broker::{Broker, Listener};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use messaging::{Published, Error, Exchange, Outcome, Producer, Queue, RetryPolicy, Transport};
+use messaging::{Error, Exchange, Outcome, Producer, Published, Queue, RetryPolicy, Transport};
 
 use super::fixture::within;
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{StreamExt as _, future::join_all, stream};
 use messaging::{
-    Published, Error, Exchange, Outcome, Producer, PublishOptions, Queue, Report, RetryPolicy, Transport,
+    Error, Exchange, Outcome, Producer, PublishOptions, Published, Queue, Report, RetryPolicy, Transport,
     Undelivered,
 };
 use tests::RabbitMq;

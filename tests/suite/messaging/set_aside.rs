@@ -74,9 +74,9 @@ async fn failing(
 ) -> (Worker, UnboundedReceiver<(String, Properties)>) {
     let (seen, handled) = unbounded_channel();
     let worker = transport
-        .consumer(queue)
+        .worker(queue)
         .on_failure(OnFailure::Retry(later))
-        .handle(move |message: Incoming<String>| {
+        .start(move |message: Incoming<String>| {
             let body = message.body().clone();
             seen.send((body.clone(), message.properties().clone())).unwrap();
             async move { if body.starts_with("bad") { Err("it is bad") } else { Ok(()) } }
@@ -175,10 +175,10 @@ async fn what_cannot_be_set_aside_is_not_in_the_way_of_an_exclusive_consumer(bro
     channel.declare(&Queue::new(format!("{queue}.dead"))).await.unwrap();
     let (seen, mut handled) = unbounded_channel();
     let worker = transport
-        .consumer(Queue::new(&queue))
+        .worker(Queue::new(&queue))
         .exclusive(true)
         .on_failure(OnFailure::Retry(AT_ONCE))
-        .handle(move |message: Incoming<String>| {
+        .start(move |message: Incoming<String>| {
             let body = message.into_body();
             let is_bad = body.starts_with("bad");
             seen.send(body).unwrap();
@@ -207,10 +207,10 @@ async fn an_exclusive_consumer_that_loses_its_queue_to_another_has_it_back_when_
     channel.declare(&Queue::new(format!("{queue}.dead"))).await.unwrap();
     let (seen, mut handled) = unbounded_channel();
     let worker = transport
-        .consumer(Queue::new(&queue))
+        .worker(Queue::new(&queue))
         .exclusive(true)
         .on_failure(OnFailure::Retry(AT_ONCE))
-        .handle(move |message: Incoming<String>| {
+        .start(move |message: Incoming<String>| {
             let body = message.into_body();
             let is_bad = body.starts_with("bad");
             seen.send(body).unwrap();
@@ -255,9 +255,9 @@ async fn where_no_other_queue_can_have_a_name_a_message_is_handled_again_until_i
     let (seen, mut handled) = unbounded_channel();
     let handled_before = AtomicU32::new(0);
     let worker = transport
-        .consumer(Queue::new(&queue))
+        .worker(Queue::new(&queue))
         .on_failure(OnFailure::Retry(RetryLater::after(Duration::from_millis(20)).dead_letter(true)))
-        .handle(move |message: Incoming<String>| {
+        .start(move |message: Incoming<String>| {
             let attempt = handled_before.fetch_add(1, Ordering::SeqCst);
             seen.send(message.retries()).unwrap();
             async move { if attempt < 3 { Err("not yet") } else { Ok(()) } }
@@ -412,10 +412,10 @@ async fn publish_around_a_large_one(channel: &Channel, queue: &str) {
     }
 }
 
-/// A subscription that accepts no bodies over 1000 bytes.
-fn sparing(transport: &Transport, queue: Queue) -> messaging::Subscription {
+/// A worker that accepts no bodies over 1000 bytes.
+fn sparing(transport: &Transport, queue: Queue) -> messaging::WorkerBuilder {
     let later = OnFailure::Retry(RetryLater::after(Duration::from_millis(20)).dead_letter(true));
-    transport.consumer(queue).max_message_size(1000).on_failure(later)
+    transport.worker(queue).max_message_size(1000).on_failure(later)
 }
 
 async fn a_body_over_the_limit_goes_to_who_is_there_for_it_by_its_size(broker: Broker) {
@@ -431,7 +431,7 @@ async fn a_body_over_the_limit_goes_to_who_is_there_for_it_by_its_size(broker: B
             told.send((message.withheld(), id)).unwrap();
             async { Ok::<_, String>(()) }
         })
-        .handle(move |message: Incoming<String>| {
+        .start(move |message: Incoming<String>| {
             seen.send((None, message.into_body())).unwrap();
             async { Ok::<_, String>(()) }
         })
@@ -461,7 +461,7 @@ async fn a_body_over_the_limit_is_dead_lettered_whole_where_that_is_declared_and
         }
         let (seen, mut handled) = unbounded_channel();
         let worker = sparing(&transport, queue)
-            .handle(move |message: Incoming<String>| {
+            .start(move |message: Incoming<String>| {
                 seen.send(message.into_body()).unwrap();
                 async { Ok::<_, String>(()) }
             })

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use amqp_client::{DeleteOptions, ReplyCode, Uri};
 use messaging::{
-    Consumer, Error, Exchange, Incoming, Queue, StreamOffset, Subscription, Transport, TransportOptions,
-    Worker,
+    Consumer, ConsumerBuilder, Error, Exchange, Incoming, Queue, StreamOffset, Transport, TransportOptions,
+    Worker, WorkerBuilder,
 };
 use tests::Lingering;
 use tokio::sync::mpsc;
@@ -14,6 +14,19 @@ use super::{
     fixture::{Broker, within},
     on_every_broker, on_tcp_brokers,
 };
+
+/// What numbers are taken from, and how.
+struct Source {
+    queue: Queue,
+    is_exclusive: bool,
+    offset: Option<StreamOffset>,
+}
+
+impl From<Queue> for Source {
+    fn from(queue: Queue) -> Self {
+        Source { queue, is_exclusive: false, offset: None }
+    }
+}
 
 /// A source of numbers: a consumer, or a worker's handler.
 enum Taking {
@@ -25,16 +38,21 @@ impl Taking {
     /// Both kinds.
     const KINDS: [&str; 2] = ["consumer", "worker"];
 
-    async fn start(kind: &str, subscription: Subscription) -> Result<Self, Error> {
+    async fn start(kind: &str, transport: &Transport, source: impl Into<Source>) -> Result<Self, Error> {
+        let Source { queue, is_exclusive, offset } = source.into();
         if kind == "consumer" {
-            return Ok(Taking::Consumer(Box::new(within(subscription.start()).await?)));
+            let consumer = transport.consumer(queue).exclusive(is_exclusive);
+            let consumer = offset.into_iter().fold(consumer, ConsumerBuilder::stream_offset);
+            return Ok(Taking::Consumer(Box::new(within(consumer.start()).await?)));
         }
         let (sender, receiver) = mpsc::unbounded_channel();
         let handler = move |message: Incoming<u32>| {
             let sent = sender.send(message.into_body());
             async move { sent.map_err(|_| "nobody listens") }
         };
-        Ok(Taking::Worker(within(subscription.handle(handler)).await?, receiver))
+        let worker = transport.worker(queue).exclusive(is_exclusive);
+        let worker = offset.into_iter().fold(worker, WorkerBuilder::stream_offset);
+        Ok(Taking::Worker(within(worker.start(handler)).await?, receiver))
     }
 
     async fn next(&mut self) -> u32 {
@@ -91,7 +109,7 @@ async fn a_queue_that_is_deleted_is_declared_again_and_consumed_from(broker: Bro
     let transport = broker.transport().await;
     for kind in Taking::KINDS {
         let queue = broker.name(kind);
-        let mut taking = Taking::start(kind, transport.consumer(Queue::new(&queue))).await.unwrap();
+        let mut taking = Taking::start(kind, &transport, Queue::new(&queue)).await.unwrap();
         publish(&transport, &queue, [1]).await;
         assert_eq!(taking.next().await, 1);
         broker.channel().await.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
@@ -111,9 +129,8 @@ async fn a_stream_is_gone_on_with_where_it_was(broker: Broker) {
         for offset in [None, Some(StreamOffset::First)] {
             let (proxy, transport) = lingering(&broker, TransportOptions::new()).await;
             let stream = Queue::stream(broker.name(&format!("{kind}-{offset:?}")));
-            let subscription = transport.consumer(stream.clone());
-            let subscription = offset.into_iter().fold(subscription, Subscription::stream_offset);
-            let mut taking = Taking::start(kind, subscription).await.unwrap();
+            let source = Source { offset, ..stream.clone().into() };
+            let mut taking = Taking::start(kind, &transport, source).await.unwrap();
             publish(&other, stream.name(), 1..=3).await;
             for number in 1..=3 {
                 assert_eq!(taking.next().await, number, "{kind} from {offset:?}");
@@ -137,8 +154,8 @@ async fn what_a_lost_connection_had_to_itself_is_had_back(broker: Broker) {
             let (proxy, transport) = lingering(&broker, TransportOptions::new()).await;
             let name = broker.name(&format!("{kind}-{is_queue}"));
             let queue = Queue::new(&name).exclusive(is_queue);
-            let subscription = transport.consumer(queue).exclusive(!is_queue);
-            let mut taking = Taking::start(kind, subscription).await.unwrap();
+            let source = Source { is_exclusive: !is_queue, ..queue.into() };
+            let mut taking = Taking::start(kind, &transport, source).await.unwrap();
             publish(&transport, &name, [1]).await;
             assert_eq!(taking.next().await, 1);
             proxy.vanish();
@@ -164,7 +181,7 @@ async fn it_ends_at_the_deadline_and_says_what_is_taken(broker: Broker) {
         let options = TransportOptions::new().wait_for_release(Duration::from_millis(500));
         let (proxy, transport) = lingering(&broker, options).await;
         let queue = Queue::new(broker.name(kind)).exclusive(true);
-        let mut taking = Taking::start(kind, transport.consumer(queue)).await.unwrap();
+        let mut taking = Taking::start(kind, &transport, queue).await.unwrap();
         proxy.vanish();
         let error = taking.end().await;
         let Error::ConsumerEnded { source: Some(source), .. } = &error else { panic!("{kind}: {error}") };
@@ -179,9 +196,9 @@ async fn what_is_taken_from_the_start_is_told_at_once(broker: Broker) {
         for is_queue in [true, false] {
             let name = broker.name(&format!("{kind}-{is_queue}"));
             let queue = Queue::new(&name).exclusive(is_queue);
-            let subscribe = |transport: &Transport| transport.consumer(queue.clone()).exclusive(!is_queue);
-            let owning = Taking::start("consumer", subscribe(&owner)).await.unwrap();
-            let error = Taking::start(kind, subscribe(&other)).await.err().unwrap();
+            let source = || Source { is_exclusive: !is_queue, ..queue.clone().into() };
+            let owning = Taking::start("consumer", &owner, source()).await.unwrap();
+            let error = Taking::start(kind, &other, source()).await.err().unwrap();
             assert!(matches!(&error, Error::QueueTaken { queue, .. } if *queue == name), "{error}");
             drop(owning);
         }
@@ -207,8 +224,8 @@ async fn a_stream_whose_consumer_is_cancelled_is_gone_on_with_unless_it_was_dele
     let faults = amqp_broker::memory("subscriptions-cancelled").faults();
     for kind in Taking::KINDS {
         let stream = Queue::stream(kind);
-        let subscription = transport.consumer(stream).stream_offset(StreamOffset::First);
-        let mut taking = Taking::start(kind, subscription).await.unwrap();
+        let source = Source { offset: Some(StreamOffset::First), ..stream.into() };
+        let mut taking = Taking::start(kind, &transport, source).await.unwrap();
         publish(&transport, kind, 1..=3).await;
         for number in 1..=3 {
             assert_eq!(taking.next().await, number);
@@ -234,7 +251,7 @@ async fn it_ends_when_its_user_may_not_consume_any_more_and_does_not_try_again()
         let broker = amqp_broker::Broker::builder().build();
         let listener = broker.listen("127.0.0.1:0").await.unwrap();
         let transport = Transport::connect(&format!("amqp://{}/", listener.local_addr())).await.unwrap();
-        let mut taking = Taking::start(kind, transport.consumer(Queue::new("q"))).await.unwrap();
+        let mut taking = Taking::start(kind, &transport, Queue::new("q")).await.unwrap();
         publish(&transport, "q", [1]).await;
         assert_eq!(taking.next().await, 1);
         let may = amqp_broker::Permissions::new(".*", ".*", "^other$").unwrap();

@@ -77,7 +77,7 @@ async fn what_a_handler_publishes_carries_its_messages_trace_on(broker: Broker) 
     let (transport, queue) = (broker.transport().await, broker.name("q"));
     let mut heard = Heard::start(&transport, Queue::new("").exclusive(true), None).await;
     let (producer, key) = (transport.producer(Exchange::default()), heard.queue.clone());
-    let worker = transport.consumer(Queue::new(&queue).auto_delete(true)).concurrency(2).handle(
+    let worker = transport.worker(Queue::new(&queue).auto_delete(true)).concurrency(2).start(
         move |message: Incoming<Value>| {
             let at_once = TraceContext::current();
             let (producer, key) = (producer.clone(), key.clone());
@@ -201,7 +201,7 @@ async fn what_a_handler_logs_tells_queue_message_and_trace() {
     let (transport, queue) = (broker.transport().await, broker.name("q"));
     let (log, _guard) = Log::listen();
     let (done, mut finished) = mpsc::unbounded_channel();
-    let worker = transport.consumer(Queue::new(&queue)).handle(move |_: Incoming<Value>| {
+    let worker = transport.worker(Queue::new(&queue)).start(move |_: Incoming<Value>| {
         tracing::info!("begun");
         let done = done.clone();
         async move {
@@ -231,7 +231,7 @@ async fn so_does_what_is_done_with_a_message_that_cannot_be_decoded() {
     let (log, _guard) = Log::listen();
     let (told, mut traces) = mpsc::unbounded_channel();
     let worker = transport
-        .consumer(Queue::new(&queue))
+        .worker(Queue::new(&queue))
         .on_undecodable(move |_, _| {
             tracing::info!("begun");
             told.send(TraceContext::current()).unwrap();
@@ -241,7 +241,7 @@ async fn so_does_what_is_done_with_a_message_that_cannot_be_decoded() {
                 Err("it is not mine")
             }
         })
-        .handle(|_: Incoming<u32>| async { Ok::<_, String>(()) });
+        .start(|_: Incoming<u32>| async { Ok::<_, String>(()) });
     let worker = within(worker).await.unwrap();
     publish(&broker, "", &queue, &json!("no number")).await;
     assert_eq!(within(traces.recv()).await.unwrap(), Some(trace()));
@@ -293,9 +293,9 @@ async fn what_is_logged_of_a_failure_tells_what_comes_next() {
     let (log, _guard) = Log::listen();
     let later = RetryLater::after(Duration::from_millis(10)).limit(1).dead_letter(true);
     let worker = transport
-        .consumer(Queue::durable(&queue))
+        .worker(Queue::durable(&queue))
         .on_failure(OnFailure::Retry(later))
-        .handle(|message: Incoming<u32>| async move { Err::<(), _>(format!("no {}", message.body())) });
+        .start(|message: Incoming<u32>| async move { Err::<(), _>(format!("no {}", message.body())) });
     let worker = within(worker).await.unwrap();
     let mut dead = Heard::start(&transport, Queue::durable(format!("{queue}.dead")), None).await;
     publish(&broker, "", &queue, &json!(1)).await;
@@ -350,7 +350,7 @@ async fn what_the_options_say_comes_before_the_trace_of_the_message() {
     let own = "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let mut heard = Heard::start(&transport, Queue::new("").exclusive(true), None).await;
     let (producer, key) = (transport.producer(Exchange::default()), heard.queue.clone());
-    let worker = transport.consumer(Queue::new(&queue)).handle(move |_: Incoming<Value>| {
+    let worker = transport.worker(Queue::new(&queue)).start(move |_: Incoming<Value>| {
         let (producer, key) = (producer.clone(), key.clone());
         async move {
             let options = PublishOptions::new().header("traceparent", own)?;

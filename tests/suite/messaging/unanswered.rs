@@ -10,7 +10,7 @@ use futures_util::{
     stream,
 };
 use messaging::{
-    Published, Error, Exchange, Outcome, Producer, PublishOptions, Queue, RetryPolicy, Transport, Undelivered,
+    Error, Exchange, Outcome, Producer, PublishOptions, Published, Queue, RetryPolicy, Transport, Undelivered,
 };
 use tests::{Cluster, RabbitMq};
 use tokio::time::{sleep, timeout};

@@ -131,10 +131,10 @@ async fn compressed_messages_wait_for_room_before_their_handler(broker: Broker) 
     let (work, mut begins) = Work::new();
     let working = work.clone();
     let worker = transport
-        .consumer(Queue::new(&queue).auto_delete(true))
+        .worker(Queue::new(&queue).auto_delete(true))
         .concurrency(8)
         .serializers(Serializers::new().decompressed_total(TOTAL))
-        .handle(move |_: Incoming<Value>| working.clone().run());
+        .start(move |_: Incoming<Value>| working.clone().run());
     let worker = within(worker).await.unwrap();
     let options = PublishOptions::new().compression(Compression::Zlib);
     let producer = transport.producer(Exchange::default());

@@ -38,9 +38,9 @@ async fn what_succeeds_is_acknowledged_and_no_more_run_at_once_than_may(broker: 
     let gate = Arc::new(Semaphore::new(0));
     let (opened, highest) = (gate.clone(), most.clone());
     let worker = transport
-        .consumer(Queue::new(&queue))
+        .worker(Queue::new(&queue))
         .concurrency(3)
-        .handle(move |message: Incoming<String>| {
+        .start(move |message: Incoming<String>| {
             let (running, most, gate, done) = (running.clone(), most.clone(), gate.clone(), done.clone());
             async move {
                 most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -71,8 +71,8 @@ async fn stopping_waits_for_what_runs_and_takes_no_more(broker: Broker) {
     let gate = Arc::new(Semaphore::new(0));
     let opened = gate.clone();
     let worker = transport
-        .consumer(Queue::new(&queue))
-        .handle(move |_: Incoming<String>| {
+        .worker(Queue::new(&queue))
+        .start(move |_: Incoming<String>| {
             let (begun, gate) = (begun.clone(), gate.clone());
             async move {
                 begun.send(()).unwrap();
@@ -123,8 +123,8 @@ async fn a_failure_or_a_panic_is_rejected_by_default_and_the_worker_goes_on(brok
     let queue = broker.name("q");
     let (done, mut finished) = mpsc::unbounded_channel();
     let worker = transport
-        .consumer(Queue::new(&queue))
-        .handle(move |message: Incoming<Fragile>| {
+        .worker(Queue::new(&queue))
+        .start(move |message: Incoming<Fragile>| {
             let done = done.clone();
             assert_ne!(message.body().0, "panic at once");
             async move {
@@ -156,10 +156,10 @@ async fn what_fails_is_tried_again_after_a_while_and_then_set_aside(broker: Brok
     let (seen, mut attempts) = mpsc::unbounded_channel();
     let later = RetryLater::after(Duration::from_millis(20)).limit(2).dead_letter(true);
     let worker = transport
-        .consumer(Queue::new(&queue))
+        .worker(Queue::new(&queue))
         .bind(&events, "job.#")
         .on_failure(OnFailure::Retry(later))
-        .handle(move |message: Incoming<String>| {
+        .start(move |message: Incoming<String>| {
             seen.send((message.retries(), message.exchange().to_owned(), message.routing_key().to_owned()))
                 .unwrap();
             async move { Err::<(), _>(format!("cannot {}", message.body())) }
@@ -198,9 +198,9 @@ async fn what_cannot_be_read_is_set_aside_at_once(broker: Broker) {
     let counted = handled.clone();
     let later = RetryLater::after(Duration::from_secs(60)).dead_letter(true);
     let worker = transport
-        .consumer(Queue::new(&queue))
+        .worker(Queue::new(&queue))
         .on_failure(OnFailure::Retry(later))
-        .handle(move |_: Incoming<u32>| {
+        .start(move |_: Incoming<u32>| {
             counted.fetch_add(1, Ordering::SeqCst);
             async { Ok::<_, String>(()) }
         })
@@ -221,7 +221,7 @@ async fn what_cannot_be_read_goes_to_who_is_there_for_it(broker: Broker) {
     let (told, mut reasons) = mpsc::unbounded_channel();
     let later = RetryLater::after(Duration::from_secs(60)).dead_letter(true);
     let worker = transport
-        .consumer(Queue::new(&queue))
+        .worker(Queue::new(&queue))
         .on_failure(OnFailure::Retry(later))
         .on_undecodable(move |message, reason| {
             told.send((message.body().clone(), Report(&reason).to_string())).unwrap();
@@ -229,7 +229,7 @@ async fn what_cannot_be_read_goes_to_who_is_there_for_it(broker: Broker) {
             assert_ne!(body, "\"panic\"");
             async move { if body == "\"fine\"" { Ok(()) } else { Err("not mine") } }
         })
-        .handle(move |_: Incoming<u32>| async { Ok::<_, String>(()) })
+        .start(move |_: Incoming<u32>| async { Ok::<_, String>(()) })
         .await
         .unwrap();
     let dead = format!("{queue}.dead");
@@ -270,7 +270,7 @@ async fn what_cannot_be_set_aside_goes_back_in_time_also_when_its_handler_takes_
         broker.channel().await.declare(&Queue::new(format!("{queue}.dead"))).await.unwrap();
         let later = RetryLater::after(Duration::from_millis(20)).limit(0).dead_letter(true);
         let (told, mut handled) = mpsc::unbounded_channel();
-        let worker = transport.consumer(Queue::new(&queue)).on_failure(OnFailure::Retry(later)).handle(
+        let worker = transport.worker(Queue::new(&queue)).on_failure(OnFailure::Retry(later)).start(
             move |message: Incoming<String>| {
                 told.send((Instant::now(), message.redelivered())).unwrap();
                 async move {

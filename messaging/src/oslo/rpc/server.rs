@@ -24,9 +24,9 @@ use crate::oslo::rpc::{
 use crate::{
     compress::{Budget, Compression},
     consume::{
-        consumer::Subscription,
         service::{Service, Stopper},
         source::Source,
+        subscription::Subscription,
         work::Workplace,
     },
     error::Error,
@@ -195,7 +195,7 @@ impl Server {
             None => target.clone().server(crate::oslo::wire::id::Id::new().to_string()).routing_key(),
         };
         let shared = |key: &str| {
-            let subscription = self.transport.consumer(topology.request_queue(target, key));
+            let subscription = self.transport.subscription(topology.request_queue(target, key));
             let subscription = subscription.bind(&exchange, key).prefetch(self.ahead());
             Source::from(subscription.options(topology.consume_options()))
         };
@@ -214,7 +214,7 @@ impl Server {
                 some => some,
             }))
         } else {
-            fanout(self.transport.consumer(fanout_queue)).prefetch(self.ahead()).into()
+            fanout(self.transport.subscription(fanout_queue)).prefetch(self.ahead()).into()
         };
         (vec![shared(target.topic_name()), shared(&own), fanout], fanout_name)
     }

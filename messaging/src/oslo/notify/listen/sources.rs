@@ -11,11 +11,11 @@ use crate::oslo::notify::level::Level;
 use crate::{
     compress::Budget,
     consume::{
-        consumer::Subscription,
         settle::{
             on_failure::{OnFailure, RetryLater},
             settling::Settling,
         },
+        subscription::Subscription,
     },
     oslo::wire::{duplicates::RepeatWindow, target::Target},
     transport::Transport,
@@ -77,7 +77,7 @@ impl Sources {
             }
         }
         let subscriptions = queues.into_iter().map(|(queue, bindings)| {
-            let subscription = self.transport.consumer(topology.shared_queue(&queue)).prefetch(prefetch);
+            let subscription = self.transport.subscription(topology.shared_queue(&queue)).prefetch(prefetch);
             let subscription = subscription.options(topology.consume_options());
             let bound = bindings
                 .into_iter()

@@ -1,0 +1,220 @@
+//! What to consume from, and how.
+
+use std::time::Duration;
+
+use amqp_client::{ConsumeOptions, Exchange, Queue, StreamOffset};
+use amqp_codec::{ReplyCode, Value};
+
+use crate::{
+    connection::{
+        entity::{Binding, Entities, declare_queue},
+        link::Link,
+    },
+    consume::{
+        bound_queue::BoundQueue,
+        consumer::{RawConsumer, Renewal},
+        settle::{on_failure::OnFailure, settling::Settling},
+    },
+    error::Error,
+    publish::producer::Producer,
+};
+
+/// For how long a queue that was had and is somebody else's now is tried again, unless it is said otherwise.
+pub(crate) const WAIT_FOR_RELEASE: Duration = Duration::from_secs(5 * 60);
+
+/// A queue to consume from: what to declare and bind before, and how much to take in advance.
+#[derive(Clone)]
+pub(crate) struct Subscription {
+    link: Link,
+    queue: Queue,
+    exchanges: Vec<Exchange>,
+    /// Exchange and routing key.
+    bindings: Vec<(String, String)>,
+    options: ConsumeOptions,
+    wait_for_release: Duration,
+    prefetch: u16,
+    is_stream: bool,
+    is_exclusive: bool,
+    max_message_size: Option<u64>,
+    /// To publish to queues, for who handles the messages of this one.
+    producer: Option<Producer>,
+}
+
+impl Subscription {
+    pub(crate) fn new(link: Link, queue: impl Into<BoundQueue>) -> Self {
+        let BoundQueue { queue, bindings } = queue.into();
+        let subscription = Subscription {
+            link,
+            queue,
+            exchanges: Vec::new(),
+            bindings: Vec::new(),
+            options: ConsumeOptions::new(),
+            wait_for_release: WAIT_FOR_RELEASE,
+            prefetch: 64,
+            is_stream: false,
+            is_exclusive: false,
+            max_message_size: None,
+            producer: None,
+        };
+        let bind = |subscription: Subscription, (exchange, key)| subscription.bind(&exchange, key);
+        bindings.into_iter().fold(subscription, bind)
+    }
+
+    /// How to consume, the prefetch apart.
+    #[cfg(feature = "oslo")]
+    pub(crate) fn options(mut self, options: ConsumeOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// For how long a queue that is somebody else's is tried again, once it was had.
+    pub(crate) fn with_wait_for_release(mut self, deadline: Duration) -> Self {
+        self.wait_for_release = deadline;
+        self
+    }
+
+    /// With the means to publish again what could not be handled.
+    pub(crate) fn with_producer(mut self, producer: Producer) -> Self {
+        self.producer = Some(producer);
+        self
+    }
+
+    /// Declares the exchange and binds the queue to it.
+    pub(crate) fn bind(mut self, exchange: &Exchange, routing_key: impl Into<String>) -> Self {
+        self.bindings.push((exchange.name().to_owned(), routing_key.into()));
+        if !self.exchanges.contains(exchange) {
+            self.exchanges.push(exchange.clone());
+        }
+        self
+    }
+
+    /// No other consumer on the queue.
+    pub(crate) fn exclusive(mut self, exclusive: bool) -> Self {
+        self.options = self.options.exclusive(exclusive);
+        self.is_exclusive = exclusive;
+        self
+    }
+
+    /// The queue is a stream, and this is where to begin.
+    pub(crate) fn stream_offset(mut self, offset: StreamOffset) -> Self {
+        self.options = self.options.stream_offset(offset);
+        self.is_stream = true;
+        self
+    }
+
+    /// How many messages the broker sends ahead of their acknowledgement.
+    pub(crate) fn prefetch(mut self, messages: u16) -> Self {
+        self.prefetch = messages;
+        self
+    }
+
+    /// The largest body that is taken, in bytes.
+    pub(crate) fn max_message_size(mut self, bytes: u64) -> Self {
+        self.max_message_size = Some(bytes);
+        self
+    }
+
+    /// Declares, binds, and begins to consume messages as they come, on a channel of its own.
+    pub(crate) async fn start_raw(&self) -> Result<RawConsumer, Error> {
+        self.start_with(self.options.clone()).await
+    }
+
+    /// The same, from another place in a stream.
+    pub(crate) async fn start_raw_at(&self, offset: StreamOffset) -> Result<RawConsumer, Error> {
+        self.start_with(self.options.clone().stream_offset(offset)).await
+    }
+
+    async fn start_with(&self, options: ConsumeOptions) -> Result<RawConsumer, Error> {
+        let channel = self.link.open_channel().await?;
+        Entities { exchanges: self.exchanges.clone(), ..Entities::default() }.declare(&channel).await?;
+        let queue = declare_queue(&channel, &self.queue).await?;
+        let binding = |(exchange, routing_key): &(String, String)| Binding {
+            queue: queue.clone(),
+            exchange: exchange.clone(),
+            routing_key: routing_key.clone(),
+        };
+        let bindings = self.bindings.iter().map(binding).collect();
+        Entities { bindings, ..Entities::default() }.declare(&channel).await?;
+        let limit = self.max_message_size.unwrap_or_else(|| self.link.max_message_size());
+        let options = options.prefetch(self.prefetch).resume_stream(self.is_stream());
+        let options = options.withhold_bodies_over(limit);
+        let consumer = channel.consume(&queue, options.clone()).await;
+        let consumer = consumer.map_err(Error::consuming(&queue))?;
+        let renewal = match (self.is_exclusive, self.queue.is_auto_delete()) {
+            (false, _) => Renewal::Overlapping,
+            (true, false) => Renewal::WithGap,
+            (true, true) => Renewal::Never,
+        };
+        Ok(RawConsumer::new(channel, consumer, queue, options, renewal))
+    }
+
+    /// Tells whether there is no such queue. RabbitMQ says the same of one whose node is down, in other words.
+    pub(crate) async fn has_gone(&self) -> Result<bool, Error> {
+        let channel = self.link.open_channel().await?;
+        let Err(error) = channel.declare(self.queue.clone().passive(true)).await else { return Ok(false) };
+        let missing = error.close().filter(|close| close.code == ReplyCode::NOT_FOUND);
+        if missing.is_some_and(|close| !close.text.contains("home node")) {
+            return Ok(true);
+        }
+        Err(Error::broker(format_args!("look for queue {:?}", self.queue.name()))(error))
+    }
+
+    /// Tells whether the place of each message is to be noted.
+    pub(crate) fn is_stream(&self) -> bool {
+        let kind = self.queue.arguments().get("x-queue-type");
+        self.is_stream || kind.as_ref().and_then(Value::as_str) == Some("stream")
+    }
+
+    pub(crate) fn wait_for_release(&self) -> Duration {
+        self.wait_for_release
+    }
+
+    /// What becomes of its messages.
+    pub(crate) fn settling(&self, on_failure: OnFailure) -> Settling {
+        Settling::new(&self.queue, on_failure, self.producer.clone())
+    }
+
+    pub(crate) fn queue_name(&self) -> &str {
+        self.queue.name()
+    }
+}
+
+/// The setters that the builders of consumers and workers have in common.
+macro_rules! subscription_setters {
+    ($builder:ident) => {
+        impl $builder {
+            /// Declares the exchange and binds the queue to it.
+            #[must_use]
+            pub fn bind(mut self, exchange: &amqp_client::Exchange, routing_key: impl Into<String>) -> Self {
+                self.subscription = self.subscription.bind(exchange, routing_key);
+                self
+            }
+
+            /// No other consumer on the queue. It is kept for this one as far as the broker sees: one whose connection is lost has it back
+            /// when the broker has noticed, see [`wait_for_release`](crate::TransportOptions::wait_for_release). Default: others may
+            /// consume too.
+            #[must_use]
+            pub fn exclusive(mut self, exclusive: bool) -> Self {
+                self.subscription = self.subscription.exclusive(exclusive);
+                self
+            }
+
+            /// The queue is a stream, and this is where to begin. Whatever ends the consumer, it goes on behind the last message that it
+            /// handed out. Default: a queue declared as a [`stream`](amqp_client::Queue::stream) begins with what comes from then on.
+            #[must_use]
+            pub fn stream_offset(mut self, offset: amqp_client::StreamOffset) -> Self {
+                self.subscription = self.subscription.stream_offset(offset);
+                self
+            }
+
+            /// What is read, and how: serializers of one's own, and which content types are accepted. Default: all of
+            /// [`Serializers::new`](crate::Serializers::new).
+            #[must_use]
+            pub fn serializers(mut self, serializers: crate::serialize::Serializers) -> Self {
+                self.serializers = serializers;
+                self
+            }
+        }
+    };
+}
+pub(super) use subscription_setters;
