@@ -34,11 +34,11 @@ pub fn rpc(data: &[u8]) {
 
 async fn request(transport: &Transport, channel: &Channel, body: &[u8]) {
     let double = |_, number: Number| async move { Ok(number.number.wrapping_mul(2)) };
-    let server = rpc::Server::new(transport, Target::topic(TOPIC).server("s"));
+    let server = transport.rpc_server(Target::topic(TOPIC).server("s"));
     let server = server.endpoint(rpc::Endpoint::new().method("double", double)).start();
     let server = server.await.expect("a server");
     publish(channel, TOPIC, body.to_vec()).await;
-    let client = rpc::Client::new(transport, Target::topic(TOPIC));
+    let client = transport.rpc_client(Target::topic(TOPIC));
     let doubled: i64 = client.call("double", &json!({"number": 4})).await.expect("the server serves");
     assert_eq!(doubled, 8);
     server.stop().await.expect("it stops");
@@ -54,7 +54,7 @@ async fn reply(transport: &Transport, channel: &Channel, body: &[u8]) {
     channel.declare(&Queue::new(TOPIC)).await.expect("the queue");
     channel.bind(Binding::new(TOPIC, "openstack").routing_key(TOPIC)).await.expect("the binding");
     let mut requests = channel.consume(TOPIC, ConsumeOptions::new()).await.expect("a consumer");
-    let client = rpc::Client::new(transport, Target::topic(TOPIC));
+    let client = transport.rpc_client(Target::topic(TOPIC));
     let answering = async {
         let request = requests.recv().await.expect("a request").expect("no error");
         let outer: Value = serde_json::from_slice(request.body()).expect("an envelope");

@@ -118,7 +118,7 @@ async fn one_by_one(
         }
     });
     let (first, others) = topics(arguments);
-    let listener = Listener::new(transport, first).exchange(&arguments.exchange);
+    let listener = transport.listener(first).exchange(&arguments.exchange);
     let listener =
         others.fold(listener, Listener::topic).concurrency(arguments.concurrency).endpoint(endpoint);
     let listener = arguments.pool.iter().fold(listener, Listener::pool).start().await?;
@@ -146,7 +146,7 @@ async fn in_batches(
         }
     });
     let (first, others) = topics(arguments);
-    let listener = BatchListener::new(transport, first, size).exchange(&arguments.exchange);
+    let listener = transport.batch_listener(first, size).exchange(&arguments.exchange);
     let timeout = Duration::try_from_secs_f64(arguments.batch_timeout)?;
     let listener = others.fold(listener, BatchListener::topic).timeout(timeout).endpoint(endpoint);
     let listener = arguments.pool.iter().fold(listener, BatchListener::pool).start().await?;

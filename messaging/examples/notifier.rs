@@ -66,7 +66,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let mut topics = arguments.topic.split(',');
     let first = topics.next().unwrap_or_default();
     let messaging =
-        drivers::Messaging::new(&transport, first).exchange(&arguments.exchange).enveloped(!arguments.v1);
+        transport.notification_driver(first).exchange(&arguments.exchange).enveloped(!arguments.v1);
     let messaging = topics.fold(messaging, drivers::Messaging::topic);
     let deadline = Duration::try_from_secs_f64(arguments.timeout)?;
     let retry = messaging::RetryPolicy::default().deadline(deadline);

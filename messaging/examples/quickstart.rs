@@ -24,7 +24,7 @@ use clap::Parser;
 use futures_util::{StreamExt as _, stream};
 use messaging::{
     Consumer, Context, Exchange, Queue, Target, Topology, Transport, TransportOptions,
-    notify::{Event, Level, Listener, NotificationResult, Notifier, drivers},
+    notify::{Event, Level, NotificationResult, Notifier},
     rpc::{self, Endpoint},
 };
 use serde::{Deserialize, Serialize};
@@ -162,7 +162,7 @@ async fn count(transport: &Transport, content: &[u8]) -> Result<(usize, usize, u
     }
     drop(shown);
 
-    let client = rpc::Client::new(transport, Target::topic(&name).exchange(&name));
+    let client = transport.rpc_client(Target::topic(&name).exchange(&name));
     let words: u64 = client.call("how_many_words_in_total", &()).timeout(PATIENCE).await?;
     let event = timeout(PATIENCE, events.recv()).await.map_err(|_| "the notification was lost")?;
     let _ = writeln!(io::stdout(), "{}", event.ok_or("the listener ended")?);
@@ -230,7 +230,7 @@ async fn answer(
 ) -> Result<rpc::RunningServer, messaging::Error> {
     let notifier = Notifier::with(
         "quickstart.worker-1",
-        drivers::Messaging::new(transport, notifications(name)).exchange(name),
+        transport.notification_driver(notifications(name)).exchange(name),
     );
     let endpoint = Endpoint::new().method("how_many_words_in_total", move |context: Context, (): ()| {
         let words = tally.lock().unwrap_or_else(PoisonError::into_inner).words;
@@ -243,7 +243,7 @@ async fn answer(
         }
     });
     let target = Target::topic(name).exchange(name).server("worker-1");
-    rpc::Server::new(transport, target).endpoint(endpoint).start().await
+    transport.rpc_server(target).endpoint(endpoint).start().await
 }
 
 /// A listener, and what it hears.
@@ -262,7 +262,7 @@ async fn listen(
         let _ = heard.send(line);
         async { NotificationResult::Handled }
     };
-    let listener = Listener::new(transport, notifications(name)).exchange(name).on(Level::Info, hear);
+    let listener = transport.listener(notifications(name)).exchange(name).on(Level::Info, hear);
     Ok((listener.start().await?, events))
 }
 

@@ -105,7 +105,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     let options = TransportOptions::new().name("rpc_client").connect_timeout(arguments.timeout);
     let transport = options.lazy(&arguments.url)?;
-    let mut client = Client::new(&transport, target(arguments)).timeout(arguments.timeout);
+    let mut client = transport.rpc_client(target(arguments)).timeout(arguments.timeout);
     if let Some(patience) = arguments.monitor {
         client = client.monitor(patience);
     }

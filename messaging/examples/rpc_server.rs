@@ -20,7 +20,7 @@ use std::{
 use clap::Parser;
 use messaging::{
     Target, TransportOptions,
-    rpc::{Acknowledge, Endpoint, Failure, Server},
+    rpc::{Acknowledge, Endpoint, Failure},
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
@@ -92,7 +92,8 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let transport = TransportOptions::new().name("rpc_server").connect(&arguments.url).await?;
     let target = Target::topic(arguments.topic).server(&arguments.server);
     let acknowledge = if arguments.acknowledge_after { Acknowledge::After } else { Acknowledge::Before };
-    let server = Server::new(&transport, target)
+    let server = transport
+        .rpc_server(target)
         .concurrency(arguments.concurrency)
         .acknowledge(acknowledge)
         .endpoint(plain(arguments.server))

@@ -199,9 +199,9 @@ struct Add {
 async fn call(url: &str, count: u64, in_flight: usize) -> Result<(), Failure> {
     let (serving, calling) = (Transport::connect(url).await?, Transport::connect(url).await?);
     let add = |_, args: Add| async move { Ok(args.a + args.b) };
-    let server = rpc::Server::new(&serving, Target::topic("bench-rpc").server("s")).concurrency(IN_FLIGHT);
+    let server = serving.rpc_server(Target::topic("bench-rpc").server("s")).concurrency(IN_FLIGHT);
     let server = server.endpoint(rpc::Endpoint::new().method("add", add)).start().await?;
-    let client = rpc::Client::new(&calling, Target::topic("bench-rpc"));
+    let client = calling.rpc_client(Target::topic("bench-rpc"));
     let calls = stream::iter(0..count).map(|number| {
         let call = client.call::<u64>("add", &Add { a: number, b: 1 });
         async move { call.await.map(|sum| assert_eq!(sum, number + 1)) }

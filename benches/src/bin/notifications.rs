@@ -15,7 +15,7 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use messaging::{
     Context, Transport,
-    notify::{Event, Level, Listener, NotificationResult, Notifier, RunningListener},
+    notify::{Event, Level, NotificationResult, RunningListener},
 };
 use tokio::sync::Notify;
 
@@ -57,7 +57,7 @@ async fn main() -> Result<(), Failure> {
 }
 
 async fn emit(transport: &Transport, count: u64) -> Result<(), Failure> {
-    let notifier = Notifier::new(transport, "bench.host1", TOPIC);
+    let notifier = transport.notifier("bench.host1", TOPIC);
     let context = Context::new();
     let emit = |id| {
         let (notifier, context) = (&notifier, &context);
@@ -74,7 +74,7 @@ async fn listen(transport: &Transport, count: u64) -> Result<(RunningListener, A
     let (left, done) = (Arc::new(AtomicU64::new(count)), Arc::new(Notify::new()));
     let notified = done.clone();
     let listener =
-        Listener::new(transport, TOPIC).concurrency(IN_FLIGHT).on(Level::Info, move |event: Event| {
+        transport.listener(TOPIC).concurrency(IN_FLIGHT).on(Level::Info, move |event: Event| {
             std::hint::black_box(event.payload::<serde_json::Value>().is_ok());
             if left.fetch_sub(1, Ordering::Relaxed) == 1 {
                 notified.notify_one();

@@ -4,4 +4,5 @@ pub mod notify;
 pub(crate) mod reply;
 pub mod rpc;
 pub(crate) mod traffic;
+mod transport;
 pub(crate) mod wire;

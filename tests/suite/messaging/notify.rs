@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use amqp_client::{Exchange, Message, Queue};
 use messaging::{
     Context, OnFailure, Target, Transport,
-    notify::{Endpoint, Event, Filter, Level, Listener, NotificationResult, Notifier, drivers},
+    notify::{Endpoint, Event, Filter, Level, Listener, NotificationResult, Notifier},
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -30,7 +30,7 @@ fn telling(
 
 fn listener(transport: &Transport, topic: &str, levels: &[Level]) -> (Listener, Heard) {
     let (sender, heard) = mpsc::unbounded_channel();
-    let listener = Listener::new(transport, topic);
+    let listener = transport.listener(topic);
     (levels.iter().fold(listener, |listener, level| listener.on(*level, telling(&sender))), heard)
 }
 
@@ -41,10 +41,10 @@ async fn ready(broker: &Broker, queue: &str) -> u32 {
 async fn what_is_emitted_before_anybody_listens_is_heard(broker: Broker) {
     let topic = broker.name("n");
     let transport = broker.transport().await;
-    let notifier = Notifier::new(&transport, "compute.host1", &topic);
+    let notifier = transport.notifier("compute.host1", &topic);
     let context = Context::new().with("request_id", "req-1");
     within(notifier.info(&context, "instance.create.end", &json!({"id": 12}))).await.unwrap();
-    let plain = drivers::Messaging::new(&transport, &topic).enveloped(false);
+    let plain = transport.notification_driver(&topic).enveloped(false);
     let plain = Notifier::with("compute.host1", plain);
     within(plain.info(&context, "instance.delete.end", &[1.5])).await.unwrap();
 
@@ -71,7 +71,7 @@ async fn each_level_has_its_queue_and_its_handler(broker: Broker) {
     let transport = broker.transport().await;
     let (listener, mut heard) = listener(&transport, &topic, &Level::ALL);
     let running = within(listener.start()).await.unwrap();
-    let notifier = Notifier::new(&transport, "p", &topic);
+    let notifier = transport.notifier("p", &topic);
     let context = Context::new();
     for level in Level::ALL {
         within(notifier.notify(level, &context, level.name(), &())).await.unwrap();
@@ -87,14 +87,14 @@ async fn a_notification_that_is_requeued_comes_again(broker: Broker) {
     let transport = broker.transport().await;
     let (sender, mut heard) = mpsc::unbounded_channel();
     let requeues = AtomicU32::new(2);
-    let listener = Listener::new(&transport, &topic).on(Level::Error, move |event| {
+    let listener = transport.listener(&topic).on(Level::Error, move |event| {
         let _ = sender.send(event);
         let again = requeues.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         async move { if again.is_ok() { NotificationResult::Requeue } else { NotificationResult::Handled } }
     });
     let listener = listener.on_failure(OnFailure::Requeue);
     let running = within(listener.start()).await.unwrap();
-    within(Notifier::new(&transport, "p", &topic).error(&Context::new(), "e", &())).await.unwrap();
+    within(transport.notifier("p", &topic).error(&Context::new(), "e", &())).await.unwrap();
     for redelivered in [false, true, true] {
         let event = within(heard.recv()).await.unwrap();
         assert_eq!((event.redelivered(), event.attempt()), (redelivered, 1));
@@ -112,14 +112,13 @@ async fn every_pool_gets_every_notification_once(broker: Broker) {
     let mut running = Vec::new();
     for pool in ["one", "one", "two"] {
         let sender = sender.clone();
-        let listener =
-            Listener::new(&transport, &topic).pool(broker.name(pool)).on(Level::Info, move |event| {
-                let _ = sender.send((pool, event.event_type().to_owned()));
-                std::future::ready(NotificationResult::Handled)
-            });
+        let listener = transport.listener(&topic).pool(broker.name(pool)).on(Level::Info, move |event| {
+            let _ = sender.send((pool, event.event_type().to_owned()));
+            std::future::ready(NotificationResult::Handled)
+        });
         running.push(within(listener.start()).await.unwrap());
     }
-    let notifier = Notifier::new(&transport, "p", &topic);
+    let notifier = transport.notifier("p", &topic);
     for event_type in ["a", "b"] {
         within(notifier.info(&Context::new(), event_type, &())).await.unwrap();
     }
@@ -187,7 +186,8 @@ async fn endpoints_are_shown_what_they_want_in_their_order(broker: Broker) {
     };
     let compute = Filter::new().event_type("compute").unwrap();
     let alice = Filter::new().context("user", "alice$").unwrap();
-    let running = Listener::new(&transport, &topic)
+    let running = transport
+        .listener(&topic)
         .concurrency(1)
         .on_failure(OnFailure::Requeue)
         .endpoint(endpoint("compute", compute, "compute.a"))
@@ -195,7 +195,7 @@ async fn endpoints_are_shown_what_they_want_in_their_order(broker: Broker) {
         .endpoint(endpoint("all", Filter::new(), ""))
         .start();
     let running = within(running).await.unwrap();
-    let notifier = Notifier::new(&transport, "p", &topic);
+    let notifier = transport.notifier("p", &topic);
     let alice = Context::new().with("user", "alice");
     for (context, event_type) in
         [(&alice, "compute.a"), (&Context::new(), "network.b"), (&Context::new(), "compute.c")]
@@ -225,9 +225,9 @@ async fn topics_of_several_exchanges_are_heard_by_one_listener(broker: Broker) {
     // The queue of a topic is the same in every exchange.
     let listener = listener.target(Target::topic(&two).exchange(&second));
     let running = within(listener.start()).await.unwrap();
-    let to_both = drivers::Messaging::new(&transport, &one).topic(&two).exchange(&first);
+    let to_both = transport.notification_driver(&one).topic(&two).exchange(&first);
     within(Notifier::with("p", to_both).audit(&Context::new(), "both", &())).await.unwrap();
-    let other = drivers::Messaging::new(&transport, &two).exchange(&second);
+    let other = transport.notification_driver(&two).exchange(&second);
     within(Notifier::with("p", other).audit(&Context::new(), "other", &())).await.unwrap();
     let mut got = Vec::new();
     for _ in 0..3 {
@@ -249,7 +249,7 @@ async fn one_listener_in_two_pools_gets_a_copy_for_each(broker: Broker) {
     let (listener, mut heard) = listener(&transport, &topic, &[Level::Info]);
     let listener = listener.pool(broker.name("a")).pool(broker.name("b"));
     let running = within(listener.start()).await.unwrap();
-    within(Notifier::new(&transport, "p", &topic).info(&Context::new(), "e", &1)).await.unwrap();
+    within(transport.notifier("p", &topic).info(&Context::new(), "e", &1)).await.unwrap();
     let ids = [within(heard.recv()).await.unwrap(), within(heard.recv()).await.unwrap()];
     assert_eq!(ids[0].message_id(), ids[1].message_id());
     within(running.stop()).await;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use amqp_client::{Message, Queue};
 use messaging::{
     Context, OnFailure, RetryLater, Transport,
-    notify::{BatchEndpoint, BatchListener, BatchResult, Event, Filter, Level, Notifier},
+    notify::{BatchEndpoint, BatchResult, Event, Filter, Level},
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -32,7 +32,7 @@ fn telling(
 }
 
 async fn emit(transport: &Transport, topic: &str, level: Level, event_types: &[&str]) {
-    let notifier = Notifier::new(transport, "p", topic);
+    let notifier = transport.notifier("p", topic);
     for event_type in event_types {
         within(notifier.notify(level, &Context::new(), event_type, &())).await.unwrap();
     }
@@ -47,8 +47,7 @@ async fn a_batch_is_full_or_its_time_has_come_or_the_listener_stops(broker: Brok
     let transport = broker.transport().await;
     let (sender, mut heard) = mpsc::unbounded_channel();
     emit(&transport, &topic, Level::Info, &["a", "b", "c"]).await;
-    let slow =
-        BatchListener::new(&transport, &topic, 2).timeout(DEADLINE * 10).on(Level::Info, telling(&sender));
+    let slow = transport.batch_listener(&topic, 2).timeout(DEADLINE * 10).on(Level::Info, telling(&sender));
     let running = within(slow.clone().start()).await.unwrap();
     assert_eq!(within(heard.recv()).await.unwrap().1, ["a", "b"]);
     // The third is alone in its batch, and handled when the listener stops.
@@ -84,7 +83,8 @@ async fn levels_come_one_after_the_other_and_only_what_was_not_handled_comes_aga
     let told = sender.clone();
     let errors = BatchEndpoint::new().filter(Filter::new().event_type("e").unwrap());
     let errors = errors.on(Level::Error, telling(&sender));
-    let running = BatchListener::new(&transport, &topic, 5)
+    let running = transport
+        .batch_listener(&topic, 5)
         .timeout(Duration::from_secs(1))
         .on_failure(OnFailure::Retry(later))
         .on(Level::Info, move |events: Vec<Event>| {
@@ -125,7 +125,8 @@ async fn what_cannot_be_set_aside_is_in_another_batch_after_a_while_and_holds_up
     broker.channel().await.declare(&dead).await.unwrap();
     let (sender, mut heard) = mpsc::unbounded_channel();
     let later = RetryLater::after(Duration::from_millis(20)).limit(0).dead_letter(true);
-    let running = BatchListener::new(&transport, &topic, 1)
+    let running = transport
+        .batch_listener(&topic, 1)
         .on_failure(OnFailure::Retry(later))
         .on(Level::Info, move |events: Vec<Event>| {
             let _ = sender.send(events[0].event_type().to_owned());
@@ -149,7 +150,8 @@ async fn unreadable_and_repeated_notifications_are_in_no_batch(broker: Broker) {
     let topic = broker.name("n");
     let transport = broker.transport().await;
     let (sender, mut heard) = mpsc::unbounded_channel();
-    let running = BatchListener::new(&transport, &topic, 6)
+    let running = transport
+        .batch_listener(&topic, 6)
         .timeout(Duration::from_millis(100))
         .on(Level::Info, telling(&sender))
         .start();
@@ -185,7 +187,7 @@ async fn a_listener_that_is_dropped_gives_back_what_it_has_gathered(broker: Brok
     let (begun, mut begins) = mpsc::unbounded_channel();
     let gate = Arc::new(Semaphore::new(0));
     let closed = gate.clone();
-    let running = BatchListener::new(&transport, &topic, 2).on(Level::Info, move |_| {
+    let running = transport.batch_listener(&topic, 2).on(Level::Info, move |_| {
         let _ = begun.send(());
         let gate = closed.clone();
         async move {

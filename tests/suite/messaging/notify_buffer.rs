@@ -12,8 +12,8 @@ use amqp_broker::Broker;
 use messaging::{
     Context, Error, Report, RetryPolicy, TransportOptions,
     notify::{
-        Buffer, Driver, Emitting, Event, Level, Listener, Notification, NotificationResult, Notifier,
-        NotifyError, WhenFull, drivers,
+        Buffer, Driver, Emitting, Event, Level, Notification, NotificationResult, Notifier, NotifyError,
+        WhenFull, drivers,
     },
 };
 use tests::RabbitMq;
@@ -212,13 +212,13 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 async fn a_broker_that_comes_late_gets_all_that_was_emitted_before() {
     let port = RabbitMq::free_port().unwrap();
     let transport = TransportOptions::new().lazy(&format!("amqp://127.0.0.1:{port}/")).unwrap();
-    let emitter = drivers::Messaging::new(&transport, "n");
+    let emitter = transport.notification_driver("n");
     let buffered = soon(Buffer::in_memory()).before(emitter).await.unwrap();
     let notifier = Notifier::with("p", buffered);
     emit(&notifier, 0..300).await.unwrap();
     let _broker = Broker::builder().build().listen(&format!("127.0.0.1:{port}")).await.unwrap();
     let (sender, mut heard) = mpsc::unbounded_channel();
-    let listener = Listener::new(&transport, "n").concurrency(1).on(Level::Info, move |event: Event| {
+    let listener = transport.listener("n").concurrency(1).on(Level::Info, move |event: Event| {
         let _ = sender.send(event.payload::<u32>().unwrap());
         std::future::ready(NotificationResult::Handled)
     });

@@ -176,7 +176,7 @@ async fn a_broker_that_is_away_is_an_error_by_the_deadline() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let transport = TransportOptions::new().lazy(&format!("amqp://{nobody}/")).unwrap();
     let impatient = RetryPolicy::default().deadline(Duration::from_millis(200));
-    let notifier = Notifier::new(&transport, "p", "n").retry(impatient);
+    let notifier = transport.notifier("p", "n").retry(impatient);
     let failed = within(notifier.info(&Context::new(), "e", &())).await.unwrap_err();
     let Error::Undelivered(undelivered) = failed else { panic!("{failed}") };
     assert_eq!((undelivered.outcome, undelivered.routing_key.as_str()), (Outcome::NotSent, "n.info"));
@@ -188,7 +188,7 @@ async fn a_queue_that_exists_otherwise_is_an_error_and_no_event_that_is_lost_in_
     let transport = Transport::connect("memory://notify-conflict").await.unwrap();
     let durable = TransportOptions::new().topology(messaging::Topology::new().durable(true));
     let durable = durable.connect("memory://notify-conflict").await.unwrap();
-    within(Notifier::new(&transport, "p", "n").info(&Context::new(), "e", &())).await.unwrap();
-    let failed = within(Notifier::new(&durable, "p", "n").info(&Context::new(), "e", &())).await.unwrap_err();
+    within(transport.notifier("p", "n").info(&Context::new(), "e", &())).await.unwrap();
+    let failed = within(durable.notifier("p", "n").info(&Context::new(), "e", &())).await.unwrap_err();
     assert!(Report(&failed).to_string().contains("durable"), "{failed:?}");
 }

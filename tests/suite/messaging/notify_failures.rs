@@ -12,7 +12,7 @@ use std::{
 use amqp_client::{GetOptions, Message, Queue};
 use messaging::{
     Context, OnFailure, RetryLater, Transport,
-    notify::{Event, Level, Listener, NotificationResult, Notifier, RepeatWindow},
+    notify::{Event, Level, NotificationResult, RepeatWindow},
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -44,7 +44,7 @@ async fn poison_is_tried_again_later_then_set_aside_and_holds_up_nobody(broker: 
     let topic = broker.name("n");
     let transport = broker.transport().await;
     let (sender, mut heard) = mpsc::unbounded_channel();
-    let listener = Listener::new(&transport, &topic).on(Level::Info, move |event: Event| {
+    let listener = transport.listener(&topic).on(Level::Info, move |event: Event| {
         let _ = sender.send((event.event_type().to_owned(), event.attempt()));
         let poison = event.event_type() == "poison";
         assert_ne!(event.event_type(), "panic", "this is what the test is about");
@@ -52,7 +52,7 @@ async fn poison_is_tried_again_later_then_set_aside_and_holds_up_nobody(broker: 
     });
     let running = listener.concurrency(1).on_failure(OnFailure::Retry(SOON)).start();
     let running = within(running).await.unwrap();
-    let notifier = Notifier::new(&transport, "p", &topic);
+    let notifier = transport.notifier("p", &topic);
     within(notifier.info(&Context::new(), "poison", &"kept")).await.unwrap();
     for attempt in 1..=3 {
         assert_eq!(within(heard.recv()).await.unwrap(), ("poison".to_owned(), attempt));
@@ -86,14 +86,14 @@ async fn what_cannot_be_set_aside_is_handled_again_after_a_while_and_holds_up_no
     let dead = Queue::new(format!("{queue}.dead"));
     broker.channel().await.declare(&dead).await.unwrap();
     let (sender, mut heard) = mpsc::unbounded_channel();
-    let listener = Listener::new(&transport, &topic).on(Level::Info, move |event: Event| {
+    let listener = transport.listener(&topic).on(Level::Info, move |event: Event| {
         let _ = sender.send(event.event_type().to_owned());
         let poison = event.event_type() == "poison";
         async move { if poison { NotificationResult::Requeue } else { NotificationResult::Handled } }
     });
     let at_once = OnFailure::Retry(SOON.limit(0));
     let running = within(listener.concurrency(1).on_failure(at_once).start()).await.unwrap();
-    let notifier = Notifier::new(&transport, "p", &topic);
+    let notifier = transport.notifier("p", &topic);
     within(notifier.info(&Context::new(), "poison", &())).await.unwrap();
     for _ in 0..3 {
         within(notifier.info(&Context::new(), "good", &())).await.unwrap();
@@ -111,7 +111,7 @@ async fn what_cannot_be_read_is_set_aside_at_once_and_rejected_only_where_that_i
     let key = format!("{topic}.info");
     let start = |policy: OnFailure| {
         let (sender, heard) = mpsc::unbounded_channel();
-        let listener = Listener::new(&transport, &topic).on(Level::Info, move |event: Event| {
+        let listener = transport.listener(&topic).on(Level::Info, move |event: Event| {
             let _ = sender.send(event.event_type().to_owned());
             std::future::ready(NotificationResult::Handled)
         });
@@ -140,7 +140,8 @@ async fn a_duplicate_is_acknowledged_and_handled_again_only_where_the_first_was_
     let (sender, mut heard) = mpsc::unbounded_channel();
     let (gate, opened) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU32::new(0)));
     let (waiting, count) = (gate.clone(), opened.clone());
-    let running = Listener::new(&transport, &topic)
+    let running = transport
+        .listener(&topic)
         .on(Level::Info, move |event: Event| {
             let _ = sender.send(event.event_type().to_owned());
             let (gate, count) = (waiting.clone(), count.clone());
@@ -183,7 +184,7 @@ async fn a_listener_that_is_to_remember_nothing_handles_a_duplicate_again(broker
     let channel = broker.channel().await;
     for (window, times) in [(RepeatWindow::last(0), 3), (RepeatWindow::last(1), 2)] {
         let (sender, mut heard) = mpsc::unbounded_channel();
-        let listener = Listener::new(&transport, &topic).concurrency(1).repeats(window);
+        let listener = transport.listener(&topic).concurrency(1).repeats(window);
         let listener = listener.on(Level::Info, move |event: Event| {
             let _ = sender.send(event.event_type().to_owned());
             std::future::ready(NotificationResult::Handled)
@@ -215,7 +216,7 @@ async fn no_more_are_handled_at_once_than_may_whatever_queue_they_come_from(brok
     let (running, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let (begun, mut begins) = mpsc::unbounded_channel();
     let (waiting, highest) = (gate.clone(), most.clone());
-    let listener = Listener::new(&transport, &topics[0]).topic(&topics[1]).topic(&topics[2]);
+    let listener = transport.listener(&topics[0]).topic(&topics[1]).topic(&topics[2]);
     let listener = listener.concurrency(2).prefetch(10).on(Level::Info, move |_| {
         let (gate, running, most, begun) = (waiting.clone(), running.clone(), most.clone(), begun.clone());
         async move {
@@ -227,7 +228,7 @@ async fn no_more_are_handled_at_once_than_may_whatever_queue_they_come_from(brok
         }
     });
     let listening = within(listener.start()).await.unwrap();
-    let emit = |transport: &Transport, topic: &str| Notifier::new(transport, "p", topic);
+    let emit = |transport: &Transport, topic: &str| transport.notifier("p", topic);
     for topic in topics.iter().cycle().take(9) {
         within(emit(&transport, topic).info(&Context::new(), "e", &())).await.unwrap();
     }

@@ -12,7 +12,7 @@ use std::{
 use futures_util::{StreamExt as _, future::join_all, stream};
 use messaging::{
     Context, Error, Outcome, Queue, Target, Transport,
-    rpc::{Client, Endpoint, Failure, RunningServer, Server},
+    rpc::{Client, Endpoint, Failure, RunningServer},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ fn math() -> Endpoint {
 }
 
 async fn serve(transport: &Transport, topic: &str, endpoint: Endpoint) -> RunningServer {
-    let server = Server::new(transport, Target::topic(topic).server("s1")).endpoint(endpoint);
+    let server = transport.rpc_server(Target::topic(topic).server("s1")).endpoint(endpoint);
     within(server.start()).await.unwrap()
 }
 
@@ -52,7 +52,7 @@ async fn serve(transport: &Transport, topic: &str, endpoint: Endpoint) -> Runnin
 async fn math_service(broker: &Broker) -> (Client, RunningServer) {
     let topic = broker.name("math");
     let server = serve(&broker.transport().await, &topic, math()).await;
-    let client = Client::new(&broker.transport().await, Target::topic(&topic).version(1, 3));
+    let client = broker.transport().await.rpc_client(Target::topic(&topic).version(1, 3));
     (client.timeout(super::fixture::DEADLINE), server)
 }
 
@@ -81,7 +81,7 @@ async fn what_goes_wrong_in_a_method_reaches_its_caller(broker: Broker) {
     assert_eq!(method, "multiply");
     let wrong = within(client.call::<i64>("add", &json!({"a": "1"})).into_future()).await;
     assert!(matches!(wrong, Err(Error::Remote(remote)) if remote.class == "TypeError"));
-    let later = Client::new(&broker.transport().await, Target::topic(broker.name("math")).version(1, 6));
+    let later = broker.transport().await.rpc_client(Target::topic(broker.name("math")).version(1, 6));
     let unsupported = within(later.call::<i64>("add", &Add { a: 1, b: 2 }).into_future()).await;
     assert!(matches!(unsupported, Err(Error::UnsupportedVersion { version, .. }) if version == "1.6"));
     let decoded = within(client.call::<String>("add", &Add { a: 1, b: 2 }).into_future()).await;
@@ -90,7 +90,7 @@ async fn what_goes_wrong_in_a_method_reaches_its_caller(broker: Broker) {
 }
 
 async fn a_call_to_nobody_is_unroutable_at_once(broker: Broker) {
-    let client = Client::new(&broker.transport().await, Target::topic(broker.name("nobody")));
+    let client = broker.transport().await.rpc_client(Target::topic(broker.name("nobody")));
     let begun = Instant::now();
     let Err(Error::Undelivered(failure)) = within(client.call::<()>("x", &()).into_future()).await else {
         panic!("routed")
@@ -103,7 +103,7 @@ async fn a_call_to_nobody_is_unroutable_at_once(broker: Broker) {
 
 async fn a_call_can_wait_for_its_server(broker: Broker) {
     let topic = broker.name("math");
-    let client = Client::new(&broker.transport().await, Target::topic(&topic)).wait_for_server(true);
+    let client = broker.transport().await.rpc_client(Target::topic(&topic)).wait_for_server(true);
     let calling = tokio::spawn(async move { client.call::<i64>("add", &Add { a: 1, b: 2 }).await });
     let server = serve(&broker.transport().await, &topic, math()).await;
     assert_eq!(within(calling).await.unwrap().unwrap(), 3);
@@ -143,15 +143,15 @@ async fn a_cast_runs_on_one_server_and_a_fanout_on_all(broker: Broker) {
             async move { sent.map_err(Failure::from) }
         });
         let target = Target::topic(&topic).server(name);
-        let server = Server::new(&broker.transport().await, target).endpoint(endpoint);
+        let server = broker.transport().await.rpc_server(target).endpoint(endpoint);
         servers.push(within(server.start()).await.unwrap());
     }
     let transport = broker.transport().await;
-    let client = Client::new(&transport, Target::topic(&topic));
+    let client = transport.rpc_client(Target::topic(&topic));
     within(client.cast("run", &json!({"id": 1}))).await.unwrap();
     assert_eq!(within(runs.recv()).await.unwrap().1, json!({"id": 1}));
 
-    let second = Client::new(&transport, Target::topic(&topic).server("s2"));
+    let second = transport.rpc_client(Target::topic(&topic).server("s2"));
     within(second.cast("run", &json!({"id": 2}))).await.unwrap();
     assert_eq!(within(runs.recv()).await.unwrap(), ("s2", json!({"id": 2})));
 
@@ -181,9 +181,9 @@ async fn a_server_runs_no_more_at_once_than_it_may_and_finishes_what_runs_when_i
         }
     });
     let target = Target::topic(&topic).server("s1");
-    let server = Server::new(&broker.transport().await, target).endpoint(endpoint).concurrency(2);
+    let server = broker.transport().await.rpc_server(target).endpoint(endpoint).concurrency(2);
     let server = within(server.start()).await.unwrap();
-    let client = Client::new(&broker.transport().await, Target::topic(&topic));
+    let client = broker.transport().await.rpc_client(Target::topic(&topic));
     let calls: Vec<_> = (0..5)
         .map(|_| {
             let client = client.clone();
@@ -217,7 +217,7 @@ async fn stopping_and_closing_leaves_the_shared_queues_only(broker: Broker) {
     let server_transport = broker.transport().await;
     let server = serve(&server_transport, &topic, math()).await;
     let transport = broker.transport().await;
-    let client = Client::new(&transport, Target::topic(&topic));
+    let client = transport.rpc_client(Target::topic(&topic));
     let _: i64 = within(client.call("add", &Add { a: 1, b: 2 }).into_future()).await.unwrap();
     within(server.stop()).await.unwrap();
     within(transport.close()).await.unwrap();
@@ -255,7 +255,7 @@ async fn calls_go_on_after_the_connections_of_client_and_server_are_cut() {
     let proxy = Proxy::start(address).await.unwrap();
     let url = format!("amqp://guest:guest@{}/", proxy.addr());
     let server = serve(&Transport::connect(&url).await.unwrap(), "math", math()).await;
-    let client = Client::new(&Transport::connect(&url).await.unwrap(), Target::topic("math"));
+    let client = Transport::connect(&url).await.unwrap().rpc_client(Target::topic("math"));
     for n in 0..20 {
         let sum = within(client.call::<i64>("add", &Add { a: n, b: 1 }).into_future()).await;
         assert_eq!(sum.unwrap(), n + 1);
@@ -283,7 +283,7 @@ async fn a_reply_that_comes_while_the_client_is_cut_off_reaches_it_later() {
     });
     let server = serve(&broker.transport().await, "slow", endpoint).await;
     let transport = Transport::connect(&format!("amqp://guest:guest@{}/", proxy.addr())).await.unwrap();
-    let client = Client::new(&transport, Target::topic("slow"));
+    let client = transport.rpc_client(Target::topic("slow"));
     let call = tokio::spawn(async move { client.call::<i32>("work", &()).await });
     within(starts.recv()).await.unwrap();
     proxy.cut();
@@ -294,7 +294,7 @@ async fn a_reply_that_comes_while_the_client_is_cut_off_reaches_it_later() {
 
 #[tokio::test]
 async fn arguments_that_are_no_object_are_refused_before_anything_is_sent() {
-    let client = Client::new(&Broker::memory().transport().await, Target::topic("math"));
+    let client = Broker::memory().transport().await.rpc_client(Target::topic("math"));
     for arguments in [json!([1, 2]), json!(5), json!("x")] {
         let refused = client.call::<i64>("add", &arguments).await;
         assert!(matches!(refused, Err(Error::Arguments { method }) if method == "add"), "{arguments}");
@@ -309,7 +309,7 @@ async fn a_server_serves_again_after_a_restart_of_the_broker() {
     let url = format!("amqp://guest:guest@{address}/");
     let server = serve(&Transport::connect(&url).await.unwrap(), "math", math()).await;
     let client =
-        Client::new(&Transport::connect(&url).await.unwrap(), Target::topic("math")).wait_for_server(true);
+        Transport::connect(&url).await.unwrap().rpc_client(Target::topic("math")).wait_for_server(true);
     assert_eq!(within(client.call::<i64>("add", &Add { a: 1, b: 2 }).into_future()).await.unwrap(), 3);
 
     broker.shutdown().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use messaging::{
     Error, Queue, Target, Transport, Version,
-    rpc::{Client, Endpoint, Failure, RunningServer, Server},
+    rpc::{Client, Endpoint, Failure, RunningServer},
 };
 use tokio::sync::{mpsc, watch};
 
@@ -20,7 +20,8 @@ async fn serve(transport: &Transport, topic: &str, name: &'static str) -> Runnin
         tokio::time::sleep(Duration::from_secs(seconds.into_values().sum())).await;
         Ok("slept")
     };
-    let server = Server::new(transport, Target::topic(topic).server(name))
+    let server = transport
+        .rpc_server(Target::topic(topic).server(name))
         .endpoint(Endpoint::new().version(1, 3).method("whoami", whoami).method("nap", nap))
         .endpoint(
             Endpoint::new()
@@ -40,7 +41,7 @@ async fn a_prepared_client_calls_its_own_target(broker: Broker) {
     let transport = broker.transport().await;
     let first = serve(&transport, &topic, "s1").await;
     let second = serve(&transport, &topic, "s2").await;
-    let client = Client::new(&transport, Target::topic(&topic).version(1, 0));
+    let client = transport.rpc_client(Target::topic(&topic).version(1, 0));
     for server in ["s1", "s2"] {
         assert_eq!(whoami(&client.prepare(|target| target.server(server))).await.unwrap(), server);
     }
@@ -66,9 +67,9 @@ async fn a_call_that_is_dropped_is_forgotten_and_its_reply_counted(broker: Broke
         }
     });
     let target = Target::topic(&topic).server("s1");
-    let server = Server::new(&broker.transport().await, target).endpoint(endpoint);
+    let server = broker.transport().await.rpc_server(target).endpoint(endpoint);
     let server = within(server.start()).await.unwrap();
-    let client = Client::new(&broker.transport().await, Target::topic(&topic));
+    let client = broker.transport().await.rpc_client(Target::topic(&topic));
     {
         let mut call = client.call::<()>("work", &()).into_future();
         tokio::select! {
@@ -99,7 +100,7 @@ on_every_broker! {
 async fn a_version_over_the_cap_is_not_sent() {
     let transport = Broker::memory().transport().await;
     let server = serve(&transport, "who", "s1").await;
-    let client = Client::new(&transport, Target::topic("who").version(1, 2)).version_cap(Version::new(1, 2));
+    let client = transport.rpc_client(Target::topic("who").version(1, 2)).version_cap(Version::new(1, 2));
     for (version, can) in [((1, 0), true), ((1, 2), true), ((1, 3), false), ((2, 0), false)] {
         assert_eq!(client.can_send_version(Version::new(version.0, version.1)), can, "{version:?}");
     }
@@ -109,7 +110,7 @@ async fn a_version_over_the_cap_is_not_sent() {
     assert_eq!(text, "a version cap of 1.2 does not cover version 1.3");
     assert!(matches!(later.cast("whoami", &()).await, Err(Error::VersionCap { .. })));
     assert!(matches!(later.fanout("whoami", &()).await, Err(Error::VersionCap { .. })));
-    let none = Client::new(&transport, Target::topic("who")).version_cap(Version::new(1, 2));
+    let none = transport.rpc_client(Target::topic("who")).version_cap(Version::new(1, 2));
     assert!(matches!(whoami(&none).await, Err(Error::VersionCap { version: None, .. })));
     within(server.stop()).await.unwrap();
 }
@@ -118,7 +119,8 @@ async fn a_version_over_the_cap_is_not_sent() {
 async fn a_server_that_tells_it_is_at_work_is_waited_for() {
     let transport = Broker::memory().transport().await;
     let server = serve(&transport, "nap", "s1").await;
-    let client = Client::new(&transport, Target::topic("nap"))
+    let client = transport
+        .rpc_client(Target::topic("nap"))
         .timeout(Duration::from_secs(1000))
         .monitor(Duration::from_millis(1));
     let seconds = std::collections::BTreeMap::from([("seconds", 100)]);
@@ -136,7 +138,7 @@ async fn a_server_that_tells_nothing_is_given_up_before_the_timeout() {
     // The queue takes requests, but has no server.
     let queue = transport.consumer(Queue::new("gone")).bind(&messaging::Exchange::topic("openstack"), "gone");
     drop(queue.start::<()>().await.unwrap());
-    let client = Client::new(&transport, Target::topic("gone")).timeout(Duration::from_secs(1000));
+    let client = transport.rpc_client(Target::topic("gone")).timeout(Duration::from_secs(1000));
     let call = client.call::<()>("x", &()).monitor(Duration::from_secs(4)).into_future();
     let Err(Error::Timeout { after, during }) = call.await else { panic!("answered") };
     assert!(after >= Duration::from_secs(4) && after < Duration::from_secs(1000), "{after:?}");

@@ -3,7 +3,7 @@
 use amqp_client::{Binding, Channel, DeleteOptions, Exchange, Queue};
 use messaging::{
     Conflict, Error, Quorum, Target, Topology, Transport, TransportOptions,
-    rpc::{Client, Endpoint, RunningServer, Server},
+    rpc::{Client, Endpoint, RunningServer},
 };
 use tokio::sync::mpsc;
 
@@ -30,7 +30,7 @@ async fn serve(
             Ok("ran")
         }
     });
-    within(Server::new(transport, target.clone().server("s1")).endpoint(endpoint).start()).await
+    within(transport.rpc_server(target.clone().server("s1")).endpoint(endpoint).start()).await
 }
 
 async fn run(client: &Client) -> Result<String, Error> {
@@ -59,7 +59,7 @@ async fn what_exists_otherwise_is_a_conflict_that_says_how(broker: Broker) {
         let Conflict { kind, argument, wanted, existing, .. } =
             refused(serve(&transport, &target(&broker), &ran).await.err());
         assert_eq!((kind, wanted.as_str(), existing.as_str()), ("exchange", "true", "false"));
-        let sent = refused(run(&Client::new(&transport, target(&broker))).await.err());
+        let sent = refused(run(&transport.rpc_client(target(&broker))).await.err());
         assert_eq!((sent.argument.as_str(), sent.name), (argument.as_str(), broker.name("exchange")));
     }
 }
@@ -93,7 +93,7 @@ pub(super) async fn durable_entities_fall_back_to_what_exists(broker: Broker) {
         }
         let transport = transport(&broker, &topology).await;
         let server = serve(&transport, &target, &ran).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-        let client = Client::new(&transport, target.clone());
+        let client = transport.rpc_client(target.clone());
         for _ in 0..2 {
             assert_eq!(run(&client).await.unwrap(), "ran", "{name}");
             assert_eq!(run(&client.prepare(|target| target.server("s1"))).await.unwrap(), "ran", "{name}");
@@ -129,12 +129,12 @@ pub(super) async fn the_exchange_of_fanouts_falls_back_too(broker: Broker) {
     assert_eq!(conflict.name, exchange.name());
     // Not every broker names the argument.
     assert!(["durable", ""].contains(&conflict.argument.as_str()), "{conflict}");
-    let sent = within(Client::new(&refusing, target.clone()).fanout("run", &())).await;
+    let sent = within(refusing.rpc_client(target.clone()).fanout("run", &())).await;
     assert_eq!(refused(sent.err()), conflict);
 
     let yielding = transport(&broker, &durable.durable_fallback(true)).await;
     let server = serve(&yielding, &target, &ran).await.unwrap();
-    let client = Client::new(&yielding, target);
+    let client = yielding.rpc_client(target);
     for _ in 0..2 {
         within(client.fanout("run", &())).await.unwrap();
         within(runs.recv()).await.unwrap();

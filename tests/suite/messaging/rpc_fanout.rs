@@ -3,7 +3,7 @@
 use amqp_client::Exchange;
 use messaging::{
     StreamStart, Target, Topology, Transport, TransportOptions,
-    rpc::{Client, Endpoint, RunningServer, Server},
+    rpc::{Client, Endpoint, RunningServer},
 };
 use serde_json::{Value, json};
 use tests::Proxy;
@@ -25,7 +25,7 @@ async fn serve(transport: &Transport, target: &Target, ran: &mpsc::UnboundedSend
         let sent = ran.send(args["id"].as_u64().unwrap());
         async move { Ok(sent?) }
     });
-    within(Server::new(transport, target.clone().server("s1")).endpoint(endpoint).start()).await.unwrap()
+    within(transport.rpc_server(target.clone().server("s1")).endpoint(endpoint).start()).await.unwrap()
 }
 
 async fn fanout(client: &Client, id: u64) {
@@ -36,7 +36,7 @@ async fn the_exchange_is_there_again_after_it_went_with_the_last_server(broker: 
     let (ran, mut runs) = mpsc::unbounded_channel();
     let target = Target::topic(broker.name("t"));
     let transport = transport(&broker.url, &Topology::new()).await;
-    let client = Client::new(&transport, target.clone());
+    let client = transport.rpc_client(target.clone());
     let server = serve(&transport, &target, &ran).await;
     fanout(&client, 1).await;
     assert_eq!(within(runs.recv()).await, Some(1));
@@ -60,7 +60,7 @@ async fn a_server_of_a_stream_begins_with_what_comes_or_with_the_last_as_python_
         let (ran, mut runs) = mpsc::unbounded_channel();
         let target = Target::topic(broker.name(&format!("{start:?}")));
         let transport = transport(&broker.url, &topology).await;
-        let client = Client::new(&transport, target.clone());
+        let client = transport.rpc_client(target.clone());
         within(serve(&transport, &target, &ran).await.stop()).await.unwrap();
         fanout(&client, 1).await;
         let server = serve(&transport, &target, &ran).await;
@@ -87,7 +87,7 @@ async fn a_server_whose_connection_was_lost_goes_on_in_the_stream_where_it_was()
         let (ran, mut runs) = mpsc::unbounded_channel();
         let serving = transport(&format!("amqp://guest:guest@{}/", proxy.addr()), &topology).await;
         let server = serve(&serving, &target, &ran).await;
-        let client = Client::new(&transport(&broker.url, &topology).await, target);
+        let client = transport(&broker.url, &topology).await.rpc_client(target);
         fanout(&client, 1).await;
         assert_eq!(within(runs.recv()).await, Some(1));
         proxy.refuse(true).await.unwrap();

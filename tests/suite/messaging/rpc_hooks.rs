@@ -57,7 +57,7 @@ fn methods() -> Endpoint {
 }
 
 async fn serve(transport: &Transport, topic: &str, change: impl FnOnce(Server) -> Server) -> RunningServer {
-    let server = Server::new(transport, Target::topic(topic).server("s1")).endpoint(methods());
+    let server = transport.rpc_server(Target::topic(topic).server("s1")).endpoint(methods());
     within(change(server).start()).await.unwrap()
 }
 
@@ -69,7 +69,7 @@ async fn a_serializer_converts_arguments_results_and_contexts(broker: Broker) {
     let topic = broker.name("t");
     let transport = broker.transport().await;
     let server = serve(&transport, &topic, |server| server.serializer(Tagging)).await;
-    let plain = Client::new(&transport, Target::topic(&topic));
+    let plain = transport.rpc_client(Target::topic(&topic));
     let context = Context::new().with("user", "alice").with("password", "secret");
     let client = plain.clone().context(context).serializer(Tagging);
 
@@ -143,9 +143,9 @@ async fn types_have_methods_as_closures_are_methods(broker: Broker) {
         .methods(Named { name: "second", methods: &["x", "y", "user", "nothing", "json"] })
         .method("closed", |_, (): ()| async { Ok("by a closure") });
     let later = Endpoint::of(Named { name: "later", methods: &["x", "z"] }).version(1, 1);
-    let server = Server::new(&transport, Target::topic(&topic).server("s1")).endpoint(first).endpoint(later);
+    let server = transport.rpc_server(Target::topic(&topic).server("s1")).endpoint(first).endpoint(later);
     let server = within(server.start()).await.unwrap();
-    let client = Client::new(&transport, Target::topic(&topic)).context(Context::new().with("user", "alice"));
+    let client = transport.rpc_client(Target::topic(&topic)).context(Context::new().with("user", "alice"));
     for (method, args, answer) in [
         ("x", json!({}), json!("x of first")),
         ("y", json!({}), json!("y of second")),
@@ -174,7 +174,7 @@ async fn types_have_methods_as_closures_are_methods(broker: Broker) {
     }
     within(server.stop()).await.unwrap();
     let explicit = Endpoint::of(Named { name: "n", methods: &["x", "y"] }).expose("x");
-    let server = Server::new(&transport, Target::topic(&topic).server("s1")).endpoint(explicit);
+    let server = transport.rpc_server(Target::topic(&topic).server("s1")).endpoint(explicit);
     let server = within(server.access_policy(AccessPolicy::Explicit).start()).await.unwrap();
     assert_eq!(call(&client, "x", json!({})).await.unwrap(), "x of n");
     assert!(matches!(call(&client, "y", json!({})).await, Err(Error::NoSuchMethod { .. })));
@@ -192,7 +192,7 @@ async fn requests_and_replies_are_compressed_where_that_is_wanted(broker: Broker
     {
         let topic = broker.name(compression.name());
         let server = serve(&transport, &topic, |server| server.compression(compression)).await;
-        let client = Client::new(&transport, Target::topic(&topic)).compression(compression);
+        let client = transport.rpc_client(Target::topic(&topic)).compression(compression);
         let queue = channel.declare(&Queue::new("").exclusive(true)).await.unwrap();
         channel.bind(Binding::new(&queue, "openstack").routing_key(&topic)).await.unwrap();
         let mut requests = channel.consume(&queue, ConsumeOptions::new()).await.unwrap();

@@ -34,7 +34,7 @@ use amqp_broker::{Faults, Listener};
 use amqp_client::Queue;
 use messaging::{
     Error, Exchange, Outcome, Report, Target, Transport, TransportOptions,
-    rpc::{Client, Endpoint, RunningServer, Server, ServerMetrics},
+    rpc::{Client, Endpoint, RunningServer, ServerMetrics},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -73,13 +73,13 @@ impl Served {
                 }
             },
         );
-        let server = Server::new(&Transport::connect(&url).await.unwrap(), Target::topic("t").server("s1"));
+        let server = Transport::connect(&url).await.unwrap().rpc_server(Target::topic("t").server("s1"));
         let server = within(server.concurrency(5000).endpoint(endpoint).start()).await.unwrap();
         Served { faults: broker.faults(), broker, url, server, gate, starts, _listener: listener }
     }
 
     async fn client(&self) -> Client {
-        Client::new(&Transport::connect(&self.url).await.unwrap(), Target::topic("t"))
+        Transport::connect(&self.url).await.unwrap().rpc_client(Target::topic("t"))
     }
 
     fn reply_queues(&self) -> Vec<String> {
@@ -107,7 +107,7 @@ async fn a_call_ends_at_its_deadline_though_its_broker_is_away_or_mute() {
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
     for address in [away, mute.local_addr().unwrap()] {
         let transport = TransportOptions::new().lazy(&format!("amqp://{address}/")).unwrap();
-        let client = Client::new(&transport, Target::topic("t")).timeout(Duration::from_millis(200));
+        let client = transport.rpc_client(Target::topic("t")).timeout(Duration::from_millis(200));
         for error in [
             call(&client, "x").await.unwrap_err(),
             within(client.cast("x", &())).await.unwrap_err(),
@@ -161,7 +161,7 @@ async fn a_call_says_what_is_wrong_with_the_broker() {
     let served = Served::start().await;
     let wrong = served.url.replace("guest:guest", "guest:wrong");
     let transport = TransportOptions::new().lazy(&wrong).unwrap();
-    let client = Client::new(&transport, Target::topic("t")).timeout(Duration::from_secs(1000));
+    let client = transport.rpc_client(Target::topic("t")).timeout(Duration::from_secs(1000));
     let Err(error) = call(&client, "now").await else { panic!("let in") };
     assert!(matches!(&error, Error::Connect { .. }), "at once, not at its timeout: {error}");
     let said = Report(&error).to_string();
@@ -176,7 +176,7 @@ async fn a_server_counts_what_became_of_its_requests() {
     let broker = Broker::memory();
     let transport = broker.transport().await;
     let endpoint = Endpoint::new().method("echo", |_, args: Value| async move { Ok(args) });
-    let server = Server::new(&transport, Target::topic("t").server("s1")).concurrency(1).endpoint(endpoint);
+    let server = transport.rpc_server(Target::topic("t").server("s1")).concurrency(1).endpoint(endpoint);
     let server = server.start().await.unwrap();
     assert_eq!(server.metrics(), ServerMetrics::default());
     let raw = transport.producer(Exchange::topic("openstack"));
@@ -189,7 +189,7 @@ async fn a_server_counts_what_became_of_its_requests() {
     ] {
         within(raw.ensure_publish("t", &request)).await.unwrap();
     }
-    let client = Client::new(&transport, Target::topic("t"));
+    let client = transport.rpc_client(Target::topic("t"));
     within(client.call::<Value>("echo", &()).into_future()).await.unwrap();
     let metrics = server.metrics();
     assert_eq!((metrics.answered, metrics.failed), (4, 1));
@@ -201,7 +201,7 @@ async fn a_server_counts_what_became_of_its_requests() {
 async fn a_reply_queue_goes_with_its_transport() {
     let served = Served::start().await;
     let transport = Transport::connect(&served.url).await.unwrap();
-    let client = Client::new(&transport, Target::topic("t"));
+    let client = transport.rpc_client(Target::topic("t"));
     assert!(served.reply_queues().is_empty(), "it is there when it is needed");
     call(&client, "now").await.unwrap();
     call(&client.prepare(|target| target.server("s1")), "now").await.unwrap();
@@ -279,9 +279,9 @@ async fn thousands_of_calls_wait_on_two_connections() {
 async fn a_cast_that_nobody_takes_in_time_is_dropped() {
     let broker = Broker::embedded().await;
     let transport = broker.transport().await;
-    let server = Server::new(&transport, Target::topic("t").server("s1"));
+    let server = transport.rpc_server(Target::topic("t").server("s1"));
     within(within(server.start()).await.unwrap().stop()).await.unwrap();
-    let client = Client::new(&transport, Target::topic("t"));
+    let client = transport.rpc_client(Target::topic("t"));
     within(client.clone().cast_expiry(Duration::from_millis(1)).cast("dropped", &())).await.unwrap();
     within(client.cast("kept", &())).await.unwrap();
     let channel = broker.channel().await;

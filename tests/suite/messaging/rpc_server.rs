@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use messaging::{
     Error, Exchange, Target, Transport,
-    rpc::{AccessPolicy, Acknowledge, Client, Endpoint, Failure, RepeatWindow, RunningServer, Server},
+    rpc::{AccessPolicy, Acknowledge, Endpoint, Failure, RepeatWindow, RunningServer},
 };
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
@@ -33,7 +33,7 @@ async fn serve(
     acknowledge: Acknowledge,
     endpoint: Endpoint,
 ) -> RunningServer {
-    let server = Server::new(transport, Target::topic(topic).server("s1")).acknowledge(acknowledge);
+    let server = transport.rpc_server(Target::topic(topic).server("s1")).acknowledge(acknowledge);
     within(server.concurrency(1).endpoint(endpoint).start()).await.unwrap()
 }
 
@@ -44,7 +44,7 @@ async fn acknowledged_after_it_ran_a_request_survives_its_server(broker: Broker)
     let transport = broker.transport().await;
     let endpoint = gated("first", started.clone(), gate.clone());
     let first = serve(&transport, &topic, Acknowledge::After, endpoint).await;
-    let client = Client::new(&broker.transport().await, Target::topic(&topic));
+    let client = broker.transport().await.rpc_client(Target::topic(&topic));
     let call = tokio::spawn(async move { client.call::<String>("work", &()).await });
     within(starts.recv()).await.unwrap();
     // The server crashes.
@@ -64,7 +64,7 @@ async fn acknowledged_before_it_ran_a_request_goes_with_its_server(broker: Broke
     let (started, mut starts) = mpsc::unbounded_channel();
     let transport = broker.transport().await;
     let server = serve(&transport, &topic, Acknowledge::Before, gated("first", started, gate)).await;
-    within(Client::new(&transport, Target::topic(&topic)).cast("work", &())).await.unwrap();
+    within(transport.rpc_client(Target::topic(&topic)).cast("work", &())).await.unwrap();
     within(starts.recv()).await.unwrap();
     drop(server);
     within(transport.close()).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_request_over_the_limit_is_rejected_and_the_next_one_served(broker: Br
     let sparing = within(options.connect(&broker.url)).await.unwrap();
     let endpoint = Endpoint::new().method("echo", |_, args: Value| async move { Ok(args) });
     let server = serve(&sparing, &topic, Acknowledge::After, endpoint).await;
-    let client = Client::new(&broker.transport().await, Target::topic(&topic));
+    let client = broker.transport().await.rpc_client(Target::topic(&topic));
     within(client.cast("echo", &json!({"text": "x".repeat(100_000)}))).await.unwrap();
     let small = json!({"text": "small"});
     assert_eq!(client.call::<Value>("echo", &small).await.unwrap(), small);
@@ -104,7 +104,7 @@ async fn a_client_that_has_vanished_holds_up_nobody(broker: Broker) {
             within(raw.ensure_publish(&topic, &request)).await.unwrap();
         }
         // They come before it in the queue, and the server runs one at a time.
-        let client = Client::new(&transport, Target::topic(&topic));
+        let client = transport.rpc_client(Target::topic(&topic));
         let echoed: Value = within(client.call("echo", &json!({"a": 1})).into_future()).await.unwrap();
         assert_eq!(echoed, json!({"a": 1}), "{acknowledge:?}");
         // They do not delay its stop either.
@@ -118,7 +118,7 @@ async fn a_server_is_stopped_from_elsewhere_and_waited_for(broker: Broker) {
     let (started, mut starts) = mpsc::unbounded_channel();
     let transport = broker.transport().await;
     let mut server = serve(&transport, &topic, Acknowledge::Before, gated("done", started, gate)).await;
-    let client = Client::new(&transport, Target::topic(&topic));
+    let client = transport.rpc_client(Target::topic(&topic));
     let call = tokio::spawn(async move { client.call::<String>("work", &()).await });
     within(starts.recv()).await.unwrap();
     server.stopper().stop();
@@ -147,9 +147,9 @@ async fn a_ping_is_answered_where_it_is_wanted_under_every_policy() {
         for ping in [true, false] {
             let topic = format!("{policy:?}-{ping}");
             let endpoint = Endpoint::new().method("open", |_, (): ()| async { Ok(()) });
-            let server = Server::new(&transport, Target::topic(&topic).server("s1"));
+            let server = transport.rpc_server(Target::topic(&topic).server("s1"));
             let server = server.access_policy(policy).ping(ping).endpoint(endpoint).start().await.unwrap();
-            let client = Client::new(&transport, Target::topic(&topic));
+            let client = transport.rpc_client(Target::topic(&topic));
             let pong = within(client.call::<String>("oslo_rpc_server_ping", &()).into_future()).await;
             assert_eq!(pong.ok().as_deref(), ping.then_some("pong"), "{topic}");
             let opened = within(client.call::<()>("open", &()).into_future()).await;
@@ -166,7 +166,7 @@ async fn a_request_that_comes_again_while_it_runs_is_acknowledged_with_the_first
     let (open, gate) = watch::channel(false);
     let (started, mut starts) = mpsc::unbounded_channel();
     let endpoint = gated("done", started, gate);
-    let server = Server::new(&transport, Target::topic("t").server("s1")).acknowledge(Acknowledge::After);
+    let server = transport.rpc_server(Target::topic("t").server("s1")).acknowledge(Acknowledge::After);
     let server = server.concurrency(4).endpoint(endpoint).start().await.unwrap();
     let raw = transport.producer(Exchange::topic("openstack"));
     for id in ["1", "1", "2"] {
@@ -192,7 +192,7 @@ async fn how_many_requests_are_remembered_is_the_servers_choice() {
             let sent = ran.send(());
             async move { Ok(sent?) }
         });
-        let server = Server::new(&transport, Target::topic(&topic).server("s1")).concurrency(1);
+        let server = transport.rpc_server(Target::topic(&topic).server("s1")).concurrency(1);
         let server = server.repeats(RepeatWindow::last(remembered)).endpoint(endpoint).start().await.unwrap();
         let raw = transport.producer(Exchange::topic("openstack"));
         for id in ["1", "2", "2", "1"] {
@@ -206,7 +206,7 @@ async fn how_many_requests_are_remembered_is_the_servers_choice() {
 
 /// Waits until all earlier requests have been taken, one at a time.
 async fn server_has_run(transport: &Transport, topic: &str) {
-    Client::new(transport, Target::topic(topic)).call::<()>("work", &()).await.unwrap();
+    transport.rpc_client(Target::topic(topic)).call::<()>("work", &()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -240,7 +240,7 @@ async fn a_result_that_the_broker_does_not_take_is_a_failure_to_its_caller() {
     let transport = Transport::connect(&url).await.unwrap();
     let endpoint = Endpoint::new().method("large", |_, (): ()| async { Ok("x".repeat(200_000)) });
     let server = serve(&transport, "t", Acknowledge::Before, endpoint).await;
-    let client = Client::new(&transport, Target::topic("t"));
+    let client = transport.rpc_client(Target::topic("t"));
     let answer = within(client.call::<String>("large", &()).into_future()).await;
     let Err(Error::Remote(remote)) = answer else { panic!("{answer:?}") };
     assert!(remote.message.starts_with("the result could not be sent"), "{remote}");

@@ -31,7 +31,7 @@ fn server(
             Ok(name)
         }
     });
-    Server::new(transport, target.server(name)).endpoint(endpoint)
+    transport.rpc_server(target.server(name)).endpoint(endpoint)
 }
 
 async fn run(client: &Client, id: u32) -> Result<String, Error> {
@@ -58,7 +58,7 @@ async fn calls_and_fanouts_go_over_entities_of_every_kind(broker: Broker) {
             servers.push(within(server(&serving, target.clone(), server_name, &ran).start()).await.unwrap());
         }
         let calling = transport(&broker, &topology).await;
-        let client = Client::new(&calling, target);
+        let client = calling.rpc_client(target);
         let answered = run(&client, 1).await;
         assert!(matches!(answered.as_deref(), Ok("s1" | "s2")), "{name}: {answered:?}");
         assert_eq!(run(&client.prepare(|target| target.server("s2")), 2).await.unwrap(), "s2", "{name}");
@@ -83,7 +83,7 @@ async fn scoped_services_of_one_topic_do_not_get_each_others_requests(broker: Br
     let first = within(server(&transport, target("a"), "of a", &ran).start()).await.unwrap();
     let second = within(server(&transport, target("b"), "of b", &ran).start()).await.unwrap();
     for (exchange, answer) in [("a", "of a"), ("b", "of b")] {
-        let client = Client::new(&transport, target(exchange));
+        let client = transport.rpc_client(target(exchange));
         for id in 0..4 {
             assert_eq!(run(&client, id).await.unwrap(), answer);
         }
@@ -99,7 +99,7 @@ async fn a_target_without_an_exchange_goes_through_the_control_exchange(broker: 
     let target = Target::topic(broker.name("t"));
     let server = within(server(&transport, target.clone(), "s1", &ran).start()).await.unwrap();
     for target in [target.clone(), target.exchange(&exchange)] {
-        assert_eq!(run(&Client::new(&transport, target), 1).await.unwrap(), "s1");
+        assert_eq!(run(&transport.rpc_client(target), 1).await.unwrap(), "s1");
     }
     within(server.stop()).await.unwrap();
 }

@@ -4,7 +4,7 @@
 use amqp_client::{Binding, Channel, Delivery, Exchange, Message, Properties, Queue, ShortString, Table};
 use messaging::{
     Target,
-    rpc::{Client, Endpoint, RunningServer, Server},
+    rpc::{Endpoint, RunningServer},
 };
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ async fn echo_server(broker: &Broker, topic: &str) -> RunningServer {
             }
         });
     let target = Target::topic(topic).server("s1");
-    within(Server::new(&broker.transport().await, target).endpoint(endpoint).start()).await.unwrap()
+    within(broker.transport().await.rpc_server(target).endpoint(endpoint).start()).await.unwrap()
 }
 
 /// A client without a library, with its reply queue.
@@ -167,7 +167,7 @@ async fn what_a_client_sends_is_what_python_sends(broker: Broker) {
     let mut requests = channel.consume(&queue, amqp_client::ConsumeOptions::new()).await.unwrap();
 
     let transport = broker.transport().await;
-    let client = Client::new(&transport, Target::topic(&topic).namespace("ns").version(1, 3));
+    let client = transport.rpc_client(Target::topic(&topic).namespace("ns").version(1, 3));
     let calling = tokio::spawn(async move { client.call::<Value>("echo", &json!({"a": 1})).await });
     let delivery = within(requests.recv()).await.unwrap().unwrap();
     let properties = delivery.properties().unwrap();
@@ -235,7 +235,7 @@ async fn a_client_that_asks_for_heartbeats_gets_them_while_its_call_runs_and_no_
         }
     });
     let target = Target::topic("t").server("s1");
-    let server = Server::new(&broker.transport().await, target).endpoint(endpoint).start().await.unwrap();
+    let server = broker.transport().await.rpc_server(target).endpoint(endpoint).start().await.unwrap();
     let mut raw = Raw::new(&broker, "t").await;
     let begun = tokio::time::Instant::now();
     let heartbeat = raw.call(json!({"method": "work", "_msg_id": "1", "_timeout": 4})).await;

@@ -10,8 +10,8 @@ use amqp_client::{Confirmation, Message, Properties, ShortString, Table};
 use messaging::{
     Context, Exchange, Incoming, OnFailure, PublishOptions, Queue, RetryLater, Target, TraceContext,
     Transport,
-    notify::{BatchListener, BatchResult, Event, Level, Listener, NotificationResult, Notifier},
-    rpc::{Client, Endpoint, Server},
+    notify::{BatchResult, Event, Level, NotificationResult},
+    rpc::Endpoint,
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -106,8 +106,8 @@ async fn what_a_handler_publishes_carries_its_messages_trace_on(broker: Broker) 
 async fn calls_and_notifications_carry_it_on_too(broker: Broker) {
     let (transport, topic, events) = (broker.transport().await, broker.name("t"), broker.name("n"));
     let other = Target::topic(broker.name("other"));
-    let nested = Client::new(&transport, other.clone());
-    let notifier = Notifier::new(&transport, "p", &events);
+    let nested = transport.rpc_client(other.clone());
+    let notifier = transport.notifier("p", &events);
     let endpoint = Endpoint::new().method("work", move |_, (): ()| {
         let (nested, notifier) = (nested.clone(), notifier.clone());
         async move {
@@ -122,15 +122,14 @@ async fn calls_and_notifications_carry_it_on_too(broker: Broker) {
         told.send(TraceContext::current()).unwrap();
         async { Ok(()) }
     });
-    let listener = Listener::new(&transport, &events).on(Level::Info, move |_: Event| {
+    let listener = transport.listener(&events).on(Level::Info, move |_: Event| {
         tell.send(TraceContext::current()).unwrap();
         async { NotificationResult::Handled }
     });
     let listener = within(listener.start()).await.unwrap();
-    let server =
-        within(Server::new(&transport, Target::topic(&topic).server("s")).endpoint(endpoint).start());
+    let server = within(transport.rpc_server(Target::topic(&topic).server("s")).endpoint(endpoint).start());
     let server = server.await.unwrap();
-    let second = within(Server::new(&transport, other.server("s")).endpoint(nothing).start()).await.unwrap();
+    let second = within(transport.rpc_server(other.server("s")).endpoint(nothing).start()).await.unwrap();
     let mut replies = Heard::start(&transport, Queue::new("").exclusive(true), None).await;
     let request = json!({
         "method": "work", "args": {}, "_unique_id": "u", "_msg_id": "5fcebaf07d464aa48f7a1e9546ccf035",
@@ -260,7 +259,8 @@ async fn what_is_logged_of_a_batch_tells_its_queues() {
     let (transport, topics) = (broker.transport().await, [broker.name("a"), broker.name("b")]);
     let (log, _guard) = Log::listen();
     let (done, mut finished) = mpsc::unbounded_channel();
-    let listener = BatchListener::new(&transport, &topics[0], 3)
+    let listener = transport
+        .batch_listener(&topics[0], 3)
         .topic(&topics[1])
         .timeout(Duration::from_secs(1000))
         .on(Level::Info, move |events: Vec<Event>| {
@@ -275,7 +275,7 @@ async fn what_is_logged_of_a_batch_tells_its_queues() {
         });
     let listener = within(listener.start()).await.unwrap();
     for topic in [&topics[0], &topics[1], &topics[0]] {
-        within(Notifier::new(&transport, "p", topic).info(&Context::new(), "e", &1)).await.unwrap();
+        within(transport.notifier("p", topic).info(&Context::new(), "e", &1)).await.unwrap();
     }
     assert_eq!(within(finished.recv()).await, Some(3));
     within(listener.stop()).await;
@@ -324,7 +324,7 @@ async fn what_a_method_logs_tells_them_too_and_no_more_than_the_beginning_of_an_
         tracing::info!("at work");
         Ok(())
     });
-    let server = within(Server::new(&transport, Target::topic(&topic)).endpoint(endpoint).start());
+    let server = within(transport.rpc_server(Target::topic(&topic)).endpoint(endpoint).start());
     let server = server.await.unwrap();
     let id = "x".repeat(100_000);
     publish(&broker, "openstack", &topic, &json!({"method": "work", "args": {}, "_unique_id": id})).await;

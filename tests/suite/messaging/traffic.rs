@@ -9,8 +9,7 @@ use amqp_client::{Binding, ConsumeOptions, DeleteOptions, Delivery, GetOptions, 
 use futures_util::future::join_all;
 use messaging::{
     Compression, Context, Target, Transport, TransportOptions,
-    notify::Notifier,
-    rpc::{Acknowledge, Client, Endpoint, Server},
+    rpc::{Acknowledge, Endpoint},
 };
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -41,7 +40,7 @@ fn is_compressed(delivery: &Delivery) -> bool {
 async fn its_compression_is_that_of_requests_replies_and_notifications(broker: Broker) {
     let (transport, topic) = (transport(&broker), broker.name("t"));
     let echo = Endpoint::new().method("echo", |_, args: Value| async move { Ok(args) });
-    let server = Server::new(&transport, Target::topic(&topic).server("s1")).endpoint(echo);
+    let server = transport.rpc_server(Target::topic(&topic).server("s1")).endpoint(echo);
     let server = within(server.start()).await.unwrap();
     let channel = broker.channel().await;
     // This queue gets a copy of each request, and the reply to ours.
@@ -49,7 +48,7 @@ async fn its_compression_is_that_of_requests_replies_and_notifications(broker: B
     channel.bind(Binding::new(&seen, "openstack").routing_key(&topic)).await.unwrap();
     let mut spy = channel.consume(&seen, ConsumeOptions::new()).await.unwrap();
 
-    let client = Client::new(&transport, Target::topic(&topic));
+    let client = transport.rpc_client(Target::topic(&topic));
     let echoed: Value = within(client.call("echo", &json!({"a": 1})).into_future()).await.unwrap();
     assert_eq!(echoed, json!({"a": 1}));
     assert!(is_compressed(&within(spy.recv()).await.unwrap().unwrap()));
@@ -62,7 +61,7 @@ async fn its_compression_is_that_of_requests_replies_and_notifications(broker: B
     channel.publish(("openstack", &topic), &request).await.unwrap();
     assert!(is_compressed(&within(spy.recv()).await.unwrap().unwrap()));
 
-    let notifier = Notifier::new(&transport, "p", &topic);
+    let notifier = transport.notifier("p", &topic);
     within(notifier.info(&Context::new(), "e", &1)).await.unwrap();
     let emitted =
         channel.get(&format!("{topic}.info"), GetOptions::new()).await.unwrap().expect("it was confirmed");
@@ -85,9 +84,9 @@ async fn its_prefetch_is_that_of_servers(broker: Broker) {
             Ok(())
         }
     });
-    let server = Server::new(&transport, Target::topic(&topic).server("s1")).acknowledge(Acknowledge::After);
+    let server = transport.rpc_server(Target::topic(&topic).server("s1")).acknowledge(Acknowledge::After);
     let server = within(server.concurrency(5).endpoint(work).start()).await.unwrap();
-    let client = Client::new(&transport, Target::topic(&topic));
+    let client = transport.rpc_client(Target::topic(&topic));
     let calls =
         tokio::spawn(
             async move { join_all((0..5).map(|_| client.call::<()>("work", &()).into_future())).await },

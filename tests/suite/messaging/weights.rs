@@ -14,8 +14,8 @@ use std::{
 use messaging::{
     Compression, Context, Exchange, Incoming, PublishOptions, Queue, Serializers, Target, Transport,
     TransportOptions,
-    notify::{BatchListener, BatchResult, Event, Level, Notifier, drivers},
-    rpc::{Client, Endpoint, Failure, Server},
+    notify::{BatchResult, Event, Level, Notifier},
+    rpc::{Client, Endpoint, Failure},
 };
 use serde_json::{Value, json};
 use tests::Usage;
@@ -97,10 +97,10 @@ async fn compressed_requests_wait_until_there_is_room_and_too_large_ones_are_ref
             async move { work.run().await.map_err(|why| Failure::new("RuntimeError", why)) }
         })
         .method("now", |_, (): ()| async { Ok("now") });
-    let server = Server::new(&transport, Target::topic(&topic).server("s1")).endpoint(endpoint);
+    let server = transport.rpc_server(Target::topic(&topic).server("s1")).endpoint(endpoint);
     let server = within(server.start()).await.unwrap();
     let other = broker.transport().await;
-    let plain = Client::new(&other, Target::topic(&topic));
+    let plain = other.rpc_client(Target::topic(&topic));
     let client = plain.clone().compression(Compression::Zlib);
     for _ in 0..5 {
         within(client.cast("work", &large())).await.unwrap();
@@ -148,7 +148,7 @@ async fn compressed_messages_wait_for_room_before_their_handler(broker: Broker) 
 async fn a_batch_has_no_more_than_there_is_room_for(broker: Broker) {
     let (transport, topic) = (narrow(&broker).await, broker.name("n"));
     let (told, mut batches) = mpsc::unbounded_channel();
-    let listener = BatchListener::new(&transport, &topic, 5).timeout(Duration::from_secs(3600)).on(
+    let listener = transport.batch_listener(&topic, 5).timeout(Duration::from_secs(3600)).on(
         Level::Info,
         move |events: Vec<Event>| {
             let _ = told.send(events.len());
@@ -156,7 +156,7 @@ async fn a_batch_has_no_more_than_there_is_room_for(broker: Broker) {
         },
     );
     let listener = within(listener.start()).await.unwrap();
-    let driver = drivers::Messaging::new(&transport, &topic).compression(Compression::Zlib);
+    let driver = transport.notification_driver(&topic).compression(Compression::Zlib);
     let notifier = Notifier::with("p", driver);
     for _ in 0..5 {
         within(notifier.info(&Context::new(), "e", &large())).await.unwrap();
@@ -191,7 +191,7 @@ impl Program {
         let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
         assert_eq!(within(said.next_line()).await.unwrap().as_deref(), Some("ready"));
         let transport = broker.transport().await;
-        let client = Client::new(&transport, Target::topic(&topic));
+        let client = transport.rpc_client(Target::topic(&topic));
         Program { process, topic, client, _said: said }
     }
 

@@ -25,7 +25,8 @@ use crate::{
     version::Version,
 };
 
-/// Calls the methods of a target. Cloning is cheap, and all clones can call at once.
+/// Calls the methods of a target. Made by [`Transport::rpc_client`](crate::Transport::rpc_client).
+/// Cloning is cheap, and all clones can call at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,12 +38,12 @@ use crate::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), messaging::Error> {
 /// let transport = Transport::connect("memory://rpc-example").await?;
-/// let server = rpc::Server::new(&transport, Target::topic("math").server("host-1"))
+/// let server = transport.rpc_server(Target::topic("math").server("host-1"))
 ///     .endpoint(rpc::Endpoint::new().version(1, 3).method("add", |_, args: Add| async move { Ok(args.a + args.b) }))
 ///     .start()
 ///     .await?;
 ///
-/// let math = rpc::Client::new(&transport, Target::topic("math").version(1, 3));
+/// let math = transport.rpc_client(Target::topic("math").version(1, 3));
 /// let sum: i64 = math.call("add", &Add { a: 1, b: 2 }).timeout(Duration::from_secs(2)).await?;
 /// assert_eq!(sum, 3);
 ///
@@ -57,9 +58,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// For the methods of a target.
-    #[must_use]
-    pub fn new(transport: &Transport, target: Target) -> Self {
+    pub(crate) fn new(transport: &Transport, target: Target) -> Self {
         Client { caller: Caller::new(transport, target), version_cap: None }
     }
 

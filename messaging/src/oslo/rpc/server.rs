@@ -45,7 +45,8 @@ const PING: &str = "oslo_rpc_server_ping";
 /// An exchange, the queues and the exchange of fanouts may each exist otherwise.
 const FALLBACKS: usize = 3;
 
-/// A server of a topic, about to start. See [`Client`](super::Client) for an example.
+/// A server of a topic, about to start. Made by
+/// [`Transport::rpc_server`](crate::Transport::rpc_server). See [`Client`](super::Client) for an example.
 ///
 /// Requests are acknowledged when their method is about to run, unless [`acknowledge`](Self::acknowledge) says otherwise. A request
 /// that comes again, recognised by its id among the [last ones](Self::repeats), is not run again. A reply always leaves: also when the method panics,
@@ -64,9 +65,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server of the target's topic, under the target's server name. Without one it is named by a unique id.
-    #[must_use]
-    pub fn new(transport: &Transport, target: Target) -> Self {
+    pub(crate) fn new(transport: &Transport, target: Target) -> Self {
         Server {
             transport: transport.clone(),
             target,

@@ -13,7 +13,7 @@ use super::{Meeting, counted, on_both_brokers, serve, server, within};
 async fn ours(meeting: &Meeting, topic: &str) -> (Client, RunningServer) {
     let transport = meeting.transport(TransportOptions::new()).await;
     let server = serve(&transport, Target::topic(topic), "rust").await;
-    (Client::new(&transport, Target::topic(topic).version(1, 5)), server)
+    (transport.rpc_client(Target::topic(topic).version(1, 5)), server)
 }
 
 async fn python_calls_our_server(meeting: Meeting) {
@@ -59,7 +59,7 @@ async fn we_call_a_python_server(meeting: Meeting) {
     let topic = meeting.name("t");
     meeting.python.serve(&meeting.python_url(""), &topic, "python").await.unwrap();
     let transport = meeting.transport(TransportOptions::new()).await;
-    let client = Client::new(&transport, Target::topic(&topic).version(1, 5));
+    let client = transport.rpc_client(Target::topic(&topic).version(1, 5));
     let call =
         async |method: &str, args: Value| within(client.call::<Value>(method, &args).into_future()).await;
     for value in
@@ -177,7 +177,7 @@ async fn python_reads_what_we_compress(meeting: Meeting) {
         within(server.stop()).await.unwrap();
 
         meeting.python.serve(&url, &topic, "python").await.unwrap();
-        let client = Client::new(&transport, Target::topic(&topic)).compression(compression);
+        let client = transport.rpc_client(Target::topic(&topic)).compression(compression);
         let echoed: Value =
             within(client.call("echo", &json!({"value": value})).into_future()).await.unwrap();
         assert!(echoed == value, "{compression}");
@@ -197,7 +197,7 @@ async fn compressed_requests_and_replies_are_read(meeting: Meeting) {
         let python_topic = meeting.name(algorithm);
         meeting.python.serve(&url, &python_topic, "python").await.unwrap();
         let transport = meeting.transport(TransportOptions::new()).await;
-        let client = Client::new(&transport, Target::topic(&python_topic));
+        let client = transport.rpc_client(Target::topic(&python_topic));
         let echoed: Value =
             within(client.call("echo", &json!({"value": value})).into_future()).await.unwrap();
         assert!(echoed == value, "{algorithm}");

@@ -2,7 +2,7 @@
 //! configured to.
 
 use amqp_client::{ConnectOptions, Exchange};
-use messaging::{Error, Target, Topology, TransportOptions, rpc::Client};
+use messaging::{Error, Target, Topology, TransportOptions};
 use serde_json::json;
 
 use super::{Meeting, on_both_brokers, serve, server, within};
@@ -37,7 +37,7 @@ async fn both_sides_fall_back_to_what_is_not_durable(meeting: Meeting) {
             server
         };
         for who in ["rust", "python"] {
-            let client = Client::new(&transport, target.clone().server(who));
+            let client = transport.rpc_client(target.clone().server(who));
             assert_eq!(within(client.call::<String>("whoami", &()).into_future()).await.unwrap(), who);
             let more = json!({"server": who, "exchange": exchange});
             assert_eq!(meeting.python.call(&url, &topic, "whoami", json!({}), more).await.unwrap(), who);

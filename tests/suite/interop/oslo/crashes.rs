@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use messaging::{
     Error, Target, TransportOptions,
-    rpc::{Acknowledge, Client, Endpoint, Server},
+    rpc::{Acknowledge, Endpoint},
 };
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -16,7 +16,7 @@ async fn a_python_server_that_is_killed_is_given_up_by_a_call_that_watches_it(me
     let topic = meeting.name("t");
     python.serve(&meeting.python_url(""), &topic, "python").await.unwrap();
     let transport = meeting.transport(TransportOptions::new()).await;
-    let client = Client::new(&transport, Target::topic(&topic)).monitor(Duration::from_secs(2));
+    let client = transport.rpc_client(Target::topic(&topic)).monitor(Duration::from_secs(2));
     let args = json!({"seconds": 1000});
     let call = client.call::<()>("sleep", &args).timeout(Duration::from_secs(600)).into_future();
     let kill = async {
@@ -44,7 +44,7 @@ async fn a_python_client_that_is_killed_leaves_our_server_at_work(meeting: Meeti
         }
     });
     let transport = meeting.transport(TransportOptions::new()).await;
-    let server = Server::new(&transport, Target::topic(&topic).server("rust")).concurrency(1);
+    let server = transport.rpc_server(Target::topic(&topic).server("rust")).concurrency(1);
     let server = server.acknowledge(Acknowledge::After).endpoint(endpoint).start().await.unwrap();
     let url = meeting.python_url("");
     {
@@ -71,7 +71,7 @@ async fn a_connection_that_is_lost_in_a_call_costs_neither_side_the_answer(meeti
     let url = meeting.python_url("");
     let call = meeting.python.call(&url, &topic, "sleep", args, json!({}));
     let cut = async {
-        let client = Client::new(&meeting.transport(TransportOptions::new()).await, Target::topic(&topic));
+        let client = meeting.transport(TransportOptions::new()).await.rpc_client(Target::topic(&topic));
         // Requests arrive in order: once this is answered, the other has begun or is about to be
         // sent.
         within(client.call::<String>("whoami", &()).into_future()).await.unwrap();
@@ -108,7 +108,7 @@ async fn a_broker_that_restarts_in_a_call_costs_neither_side_the_answer() {
     });
     let transport =
         TransportOptions::new().connect(&format!("rabbit://guest:guest@{address}/")).await.unwrap();
-    let server = Server::new(&transport, Target::topic("restarted").server("rust")).endpoint(endpoint);
+    let server = transport.rpc_server(Target::topic("restarted").server("rust")).endpoint(endpoint);
     let server = server.start().await.unwrap();
     let call = python.call(&url, "restarted", "work", json!({}), json!({}));
     let restart = async {

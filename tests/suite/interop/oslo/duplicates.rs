@@ -1,7 +1,7 @@
 //! Duplicate requests, as they occur when a connection is lost before the broker's confirm.
 
 use amqp_client::{Binding, Channel, ConnectOptions, ConsumeOptions, Consumer, Exchange, Message, Queue};
-use messaging::{Target, TransportOptions, rpc::Client};
+use messaging::{Target, TransportOptions};
 use serde_json::json;
 
 use super::{Meeting, counted, on_both_brokers, serve, within};
@@ -40,7 +40,7 @@ async fn a_repeated_request_runs_once_on_either_side(meeting: Meeting) {
     let url = meeting.python_url("");
     for (server, sender) in [("rust", "python"), ("python", "rust"), ("rust", "rust"), ("python", "python")] {
         let topic = meeting.name(&format!("{sender}-{server}"));
-        let client = Client::new(&transport, Target::topic(&topic));
+        let client = transport.rpc_client(Target::topic(&topic));
         let running = match server {
             "rust" => Some(within(serve(&transport, Target::topic(&topic), "rust")).await),
             _ => {

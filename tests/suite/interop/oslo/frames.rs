@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use messaging::{Quorum, StreamStart, Target, Topology, TransportOptions, rpc::Client};
+use messaging::{Quorum, StreamStart, Target, Topology, TransportOptions};
 use serde_json::json;
 
 use super::{Meeting, on_both_brokers, serve, tap::Tap, within};
@@ -70,7 +70,7 @@ async fn both_sides_send_the_same_declarations(meeting: Meeting) {
         let transport = within(TransportOptions::new().topology(topology).connect(&url)).await.unwrap();
         let target = Target::topic(&topic).exchange(&exchange);
         let server = within(serve(&transport, target.clone(), "s1")).await;
-        let client = Client::new(&transport, target);
+        let client = transport.rpc_client(target);
         within(client.call::<String>("whoami", &()).into_future()).await.unwrap();
         within(client.fanout("bump", &())).await.unwrap();
         within(server.stop()).await.unwrap();

@@ -118,7 +118,7 @@ fn server(transport: &Transport, target: Target, name: &'static str) -> Server {
         .namespace("ns")
         .version(2, 3)
         .method("echo", |_, args: Echo| async move { Ok(json!({"ns": args.value})) });
-    Server::new(transport, target.server(name)).ping(true).endpoint(plain).endpoint(namespaced)
+    transport.rpc_server(target.server(name)).ping(true).endpoint(plain).endpoint(namespaced)
 }
 
 /// How often a server was bumped.

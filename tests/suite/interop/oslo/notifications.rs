@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{NaiveDate, NaiveDateTime};
 use messaging::{
     Context, OnFailure, Transport, TransportOptions,
-    notify::{
-        BatchListener, BatchResult, Endpoint, Event, Level, Listener, NotificationResult, Notifier, drivers,
-    },
+    notify::{BatchResult, Endpoint, Event, Level, Listener, NotificationResult, Notifier},
     tagged,
 };
 use rust_decimal::Decimal;
@@ -73,7 +71,7 @@ fn listener(transport: &Transport, topic: &str) -> (Listener, mpsc::UnboundedRec
         let _ = sender.send(event);
         std::future::ready(NotificationResult::Handled)
     });
-    (Listener::new(transport, topic).endpoint(endpoint), heard)
+    (transport.listener(topic).endpoint(endpoint), heard)
 }
 
 async fn python_hears_what_we_emitted_before_at_every_level_in_both_envelopes(meeting: Meeting) {
@@ -82,13 +80,13 @@ async fn python_hears_what_we_emitted_before_at_every_level_in_both_envelopes(me
     let context = Context::new().with("user", "alice").with("auth_token", "secret");
     let payload = json!({"n": 1, "text": "é😀\"", "none": null, "list": [1.5, true]});
     for enveloped in [false, true] {
-        let messaging = drivers::Messaging::new(&transport, &topic).enveloped(enveloped);
+        let messaging = transport.notification_driver(&topic).enveloped(enveloped);
         let notifier = Notifier::with("rust.host1", messaging);
         for level in Level::ALL {
             within(notifier.notify(level, &context, level.name(), &payload)).await.unwrap();
         }
     }
-    let plain = Notifier::with("rust.host1", drivers::Messaging::new(&transport, &topic).enveloped(false));
+    let plain = Notifier::with("rust.host1", transport.notification_driver(&topic).enveloped(false));
     within(plain.info(&context, "tagged", &tagged_payload())).await.unwrap();
 
     listen(python, &meeting, &topic, &[&topic], json!({})).await;
@@ -165,7 +163,7 @@ async fn members_of_both_kinds_share_a_pool(meeting: Meeting) {
     for pool in [&pools[0], &pools[2]] {
         listen(python, &meeting, pool, &[&topic], json!({"pool": pool})).await;
     }
-    let notifier = Notifier::new(&transport, "rust", &topic);
+    let notifier = transport.notifier("rust", &topic);
     let mut all = BTreeSet::new();
     for number in 0..20 {
         let (by_us, by_python) = (format!("rust-{number}"), format!("python-{number}"));
@@ -208,7 +206,7 @@ async fn what_either_side_requeues_comes_again(meeting: Meeting) {
     let (topic, other) = (meeting.name("n"), meeting.name("m"));
     let transport = meeting.transport(TransportOptions::new()).await;
     listen(python, &meeting, &topic, &[&topic], json!({"requeues": {"again": 2}})).await;
-    let notifier = Notifier::new(&transport, "rust", &topic);
+    let notifier = transport.notifier("rust", &topic);
     for event_type in ["again", "once"] {
         within(notifier.info(&Context::new(), event_type, &())).await.unwrap();
     }
@@ -219,7 +217,8 @@ async fn what_either_side_requeues_comes_again(meeting: Meeting) {
     assert_eq!(unlisten(python, &topic).await.len(), 4);
 
     let (sender, mut heard) = mpsc::unbounded_channel();
-    let running = Listener::new(&transport, &other)
+    let running = transport
+        .listener(&other)
         .on_failure(OnFailure::Requeue)
         .on(Level::Info, move |event: Event| {
             let requeue = !event.redelivered();
@@ -242,7 +241,7 @@ async fn either_side_takes_the_others_events_in_batches(meeting: Meeting) {
     let (topic, other) = (meeting.name("n"), meeting.name("m"));
     let transport = meeting.transport(TransportOptions::new()).await;
     listen(python, &meeting, &topic, &[&topic], json!({"batch": 10})).await;
-    let notifier = Notifier::new(&transport, "rust", &topic);
+    let notifier = transport.notifier("rust", &topic);
     for number in 0..25 {
         within(notifier.sample(&Context::new(), "e", &number)).await.unwrap();
     }
@@ -255,7 +254,7 @@ async fn either_side_takes_the_others_events_in_batches(meeting: Meeting) {
     let events: Vec<_> = (0..25).map(|number| json!(["sample", "e", number])).collect();
     emit(python, &meeting, &other, "messagingv2", json!(events), json!({})).await;
     let (sender, mut heard) = mpsc::unbounded_channel();
-    let running = BatchListener::new(&transport, &other, 10).on(Level::Sample, move |events: Vec<Event>| {
+    let running = transport.batch_listener(&other, 10).on(Level::Sample, move |events: Vec<Event>| {
         let numbers: Vec<_> = events.iter().map(|event| event.payload::<u32>().unwrap()).collect();
         let _ = sender.send(numbers);
         std::future::ready(BatchResult::Handled)

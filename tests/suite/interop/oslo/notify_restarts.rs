@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, time::Duration};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use messaging::{
     Context, RetryPolicy, Topology, TransportOptions,
-    notify::{Event, Level, Listener, NotificationResult, Notifier},
+    notify::{Event, Level, NotificationResult},
 };
 use serde_json::json;
 use tests::{EmbeddedBroker, RabbitMq, scale};
@@ -78,7 +78,7 @@ async fn none_is_lost(test: &str, python: &Agent, port: u16, broker: &mut impl M
         .await
         .unwrap();
     let (sender, mut heard) = mpsc::unbounded_channel();
-    let listener = Listener::new(&transport, "n").pool("rust").on(Level::Info, move |event: Event| {
+    let listener = transport.listener("n").pool("rust").on(Level::Info, move |event: Event| {
         let _ = sender.send((event.payload::<u32>().unwrap(), event.redelivered()));
         std::future::ready(NotificationResult::Handled)
     });
@@ -86,7 +86,7 @@ async fn none_is_lost(test: &str, python: &Agent, port: u16, broker: &mut impl M
 
     let events = EVENTS * scale() as u32;
     let patient = RetryPolicy::exponential(Duration::from_millis(50), Duration::from_secs(1));
-    let notifier = Notifier::new(&transport, "rust", "n").retry(patient.deadline(Duration::from_secs(180)));
+    let notifier = transport.notifier("rust", "n").retry(patient.deadline(Duration::from_secs(180)));
     let context = Context::new();
     let (progress, mut emitted) = tokio::sync::watch::channel(0_u32);
     let emitting = async {

@@ -8,9 +8,7 @@ use std::{
 use amqp_client::Message;
 use messaging::{
     Context, Error, RetryPolicy, Transport,
-    notify::{
-        Driver, Emitting, Event, Filter, Level, Listener, Notification, NotificationResult, Notifier, drivers,
-    },
+    notify::{Driver, Emitting, Event, Filter, Level, Notification, NotificationResult, Notifier, drivers},
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -148,7 +146,7 @@ fn filter(rule: &Value) -> Result<Filter, Error> {
 async fn received(events: &[Value]) -> Vec<Event> {
     let transport = Transport::connect("memory://notify-rules").await.unwrap();
     let (sender, mut heard) = mpsc::unbounded_channel();
-    let listener = Listener::new(&transport, "n").concurrency(1).on(Level::Info, move |event: Event| {
+    let listener = transport.listener("n").concurrency(1).on(Level::Info, move |event: Event| {
         let _ = sender.send(event);
         std::future::ready(NotificationResult::Handled)
     });

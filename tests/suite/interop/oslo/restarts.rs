@@ -1,9 +1,6 @@
 //! RabbitMQ is restarted or killed during calls of both sides.
 
-use messaging::{
-    Target, TransportOptions,
-    rpc::{Client, Endpoint, Server},
-};
+use messaging::{Target, TransportOptions, rpc::Endpoint};
 use serde_json::json;
 use tests::RabbitMq;
 use tokio::sync::{mpsc, watch};
@@ -31,10 +28,10 @@ async fn a_rabbitmq_that_restarts_in_a_call_costs_neither_side_the_answer() {
         }
     });
     let transport = TransportOptions::new().connect(&url).await.unwrap();
-    let server = Server::new(&transport, Target::topic("ours").server("rust")).endpoint(endpoint);
+    let server = transport.rpc_server(Target::topic("ours").server("rust")).endpoint(endpoint);
     let server = server.start().await.unwrap();
     python.serve(&url, "theirs", "python").await.unwrap();
-    let theirs = Client::new(&transport, Target::topic("theirs"));
+    let theirs = transport.rpc_client(Target::topic("theirs"));
     for is_killed in [false, true] {
         open.send_replace(false);
         let by_python = python.call(&url, "ours", "work", json!({}), json!({"timeout": 55}));

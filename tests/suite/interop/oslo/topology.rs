@@ -1,6 +1,6 @@
 //! Both sides declare the same entities, in either order, under every set of options.
 
-use messaging::{Quorum, Target, Topology, Transport, TransportOptions, rpc::Client};
+use messaging::{Quorum, Target, Topology, Transport, TransportOptions};
 use serde_json::json;
 
 use super::{Meeting, on_both_brokers, serve, within};
@@ -54,7 +54,7 @@ async fn both_sides_declare_the_same(meeting: Meeting) {
                 server
             };
             for who in ["rust", "python"] {
-                let client = Client::new(&transport, target.clone().server(who));
+                let client = transport.rpc_client(target.clone().server(who));
                 let answer: String = within(client.call("whoami", &()).into_future()).await.unwrap();
                 assert_eq!(answer, who, "{name}");
                 let more = json!({"server": who, "exchange": exchange});
@@ -62,8 +62,8 @@ async fn both_sides_declare_the_same(meeting: Meeting) {
                 assert_eq!(answer.unwrap_or_else(|raised| panic!("{name}: {raised:?}")), who, "{name}");
             }
             // Both use the fanout exchange.
-            let python = Client::new(&transport, target.clone().server("python"));
-            within(Client::new(&transport, target.clone()).fanout("bump", &())).await.unwrap();
+            let python = transport.rpc_client(target.clone().server("python"));
+            within(transport.rpc_client(target.clone()).fanout("bump", &())).await.unwrap();
             let more = json!({"exchange": exchange});
             meeting.python.send("fanout", &url, &topic, "bump", json!({}), more).await.unwrap();
             within(async { while python.call::<u32>("counted", &()).await.unwrap() < 2 {} }).await;

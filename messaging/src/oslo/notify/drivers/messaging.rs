@@ -21,7 +21,9 @@ use crate::{
     transport::Transport,
 };
 
-/// To topics of a broker: oslo.messaging's `messagingv2`, or `messaging` when it is not [`enveloped`](Self::enveloped).
+/// To topics of a broker: oslo.messaging's `messagingv2`, or `messaging` when it is not
+/// [`enveloped`](Self::enveloped). Made by
+/// [`Transport::notification_driver`](crate::Transport::notification_driver).
 ///
 /// The queue of a topic and level is declared and bound before the first notification to it, and again when it turns out to be gone,
 /// so that one that is emitted before any listener is there is kept. Done when the broker has confirmed it for every topic.
@@ -37,9 +39,7 @@ pub struct Messaging {
 }
 
 impl Messaging {
-    /// To one topic, by custom `notifications`.
-    #[must_use]
-    pub fn new(transport: &Transport, topic: impl Into<String>) -> Self {
+    pub(crate) fn new(transport: &Transport, topic: impl Into<String>) -> Self {
         let topology = transport.topology().clone();
         let exchange = topology.control_exchange_name().to_owned();
         Messaging {

@@ -28,7 +28,7 @@ use crate::{
 ///
 /// ```
 /// use std::time::Duration;
-/// use messaging::{Context, Transport, TransportOptions, notify::{Buffer, Notifier, drivers}};
+/// use messaging::{Context, Transport, TransportOptions, notify::{Buffer, Notifier}};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), messaging::Error> {
@@ -36,7 +36,7 @@ use crate::{
 /// let buffered = Buffer::in_memory()
 ///     .notifications(1000)
 ///     .on_lost(|notification, why| eprintln!("{notification:?}: {why}"))
-///     .before(drivers::Messaging::new(&transport, "notifications"))
+///     .before(transport.notification_driver("notifications"))
 ///     .await?;
 /// let notifier = Notifier::with("compute.host1", buffered);
 /// notifier.info(&Context::new(), "instance.create.end", &12).await?; // does not wait for the broker

@@ -6,18 +6,14 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::{error::Error, oslo::wire::context::Context, retry::RetryPolicy, transport::Transport};
+use crate::{error::Error, oslo::wire::context::Context, retry::RetryPolicy};
 use crate::{
     error::notify::NotifyError,
-    oslo::notify::{
-        driver::Driver,
-        drivers::{Messaging, is_secret},
-        level::Level,
-        notification::Notification,
-    },
+    oslo::notify::{driver::Driver, drivers::is_secret, level::Level, notification::Notification},
 };
 
-/// Emits notifications under one publisher's name. Cloning is cheap.
+/// Emits notifications under one publisher's name. Made by [`Transport::notifier`](crate::Transport::notifier), or by
+/// [`with`](Self::with) for any driver. Cloning is cheap.
 ///
 /// ```
 /// use messaging::{Context, Transport, notify};
@@ -25,11 +21,11 @@ use crate::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), messaging::Error> {
 /// let transport = Transport::connect("memory://notify-example").await?;
-/// let notifier = notify::Notifier::new(&transport, "compute.host1", "notifications");
+/// let notifier = transport.notifier("compute.host1", "notifications");
 /// notifier.info(&Context::new(), "instance.create.end", &serde_json::json!({"id": 12})).await?;
 ///
 /// let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
-/// let listener = notify::Listener::new(&transport, "notifications")
+/// let listener = transport.listener("notifications")
 ///     .on(notify::Level::Info, move |event: notify::Event| {
 ///         let _ = sender.send(event.event_type().to_owned());
 ///         async { notify::NotificationResult::Handled }
@@ -50,13 +46,6 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// For a publisher, by custom `service.host`, to one topic of a broker, by custom `notifications`: with the driver
-    /// [`Messaging`], enveloped.
-    #[must_use]
-    pub fn new(transport: &Transport, publisher_id: &str, topic: impl Into<String>) -> Self {
-        Notifier::with(publisher_id, Messaging::new(transport, topic))
-    }
-
     /// For a publisher, with a driver.
     #[must_use]
     pub fn with(publisher_id: &str, driver: impl Driver) -> Self {
@@ -110,6 +99,8 @@ impl Notifier {
 
     /// Emits a notification at a level. Done when every driver has emitted it, or taken the responsibility for it: with
     /// [`Messaging`] when the broker has it, with a [`Buffer`](crate::notify::Buffer) when it is there.
+    ///
+    /// [`Messaging`]: crate::notify::drivers::Messaging
     ///
     /// # Errors
     /// [`Error::Encode`] when the payload has no JSON form, and nothing is emitted; that of the first driver which failed, when the

@@ -42,7 +42,7 @@ use crate::{
     transport::Transport,
 };
 
-/// A listener for batches, about to start.
+/// A listener for batches, about to start. Made by [`Transport::batch_listener`](crate::Transport::batch_listener).
 ///
 /// Notifications are gathered, of all queues together, until there are as many as make a batch, or the first has waited for long enough.
 /// They are handled level by level, in the alphabetical order of the levels' names, by one endpoint after the other; each is
@@ -51,13 +51,13 @@ use crate::{
 ///
 /// ```
 /// use std::time::Duration;
-/// use messaging::{Context, Transport, notify::{BatchListener, BatchResult, Event, Level, Notifier}};
+/// use messaging::{Context, Transport, notify::{BatchListener, BatchResult, Event, Level}};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), messaging::Error> {
 /// let transport = Transport::connect("memory://batch-example").await?;
 /// let (sender, mut batches) = tokio::sync::mpsc::unbounded_channel();
-/// let listener = BatchListener::new(&transport, "notifications", 3)
+/// let listener = transport.batch_listener("notifications", 3)
 ///     .timeout(Duration::from_secs(60))
 ///     .on(Level::Sample, move |events: Vec<Event>| {
 ///         let _ = sender.send(events.len());
@@ -65,7 +65,7 @@ use crate::{
 ///     })
 ///     .start()
 ///     .await?;
-/// let notifier = Notifier::new(&transport, "meter.host1", "notifications");
+/// let notifier = transport.notifier("meter.host1", "notifications");
 /// for load in [0.5, 0.7, 0.6] {
 ///     notifier.sample(&Context::new(), "cpu.load", &load).await?;
 /// }
@@ -86,9 +86,7 @@ pub struct BatchListener {
 sources!(BatchListener);
 
 impl BatchListener {
-    /// For the notifications of a topic, in batches of `size`, at least 1.
-    #[must_use]
-    pub fn new(transport: &Transport, topic: impl Into<String>, size: u16) -> Self {
+    pub(crate) fn new(transport: &Transport, topic: impl Into<String>, size: u16) -> Self {
         BatchListener {
             sources: Sources::new(transport, topic.into()),
             size: size.max(1),

@@ -37,7 +37,8 @@ use crate::{
     transport::Transport,
 };
 
-/// A listener about to start. See [`Notifier`](crate::notify::Notifier) for an example.
+/// A listener about to start. Made by [`Transport::listener`](crate::Transport::listener). See
+/// [`Notifier`](crate::notify::Notifier) for an example.
 ///
 /// A notification is shown to every endpoint that has a handler for its level and wants it, in their order, until one has it requeued. It
 /// is acknowledged when all have handled it, or nobody wants it. One that is delivered twice is handled once, as long as the listener
@@ -54,9 +55,7 @@ pub struct Listener {
 sources!(Listener);
 
 impl Listener {
-    /// For the notifications of a topic.
-    #[must_use]
-    pub fn new(transport: &Transport, topic: impl Into<String>) -> Self {
+    pub(crate) fn new(transport: &Transport, topic: impl Into<String>) -> Self {
         Listener {
             sources: Sources::new(transport, topic.into()),
             concurrency: 64,
