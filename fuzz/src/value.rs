@@ -1,4 +1,4 @@
-use messaging::{Serializers, Value};
+use messaging::{Serializers, tagged::Value};
 
 /// Reads a body of any type, with kombu's tags. What was read as JSON or MessagePack can be written
 /// and read again the same, or is refused because it would be read as something else.

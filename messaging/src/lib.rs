@@ -51,7 +51,28 @@ mod transport;
 mod url;
 mod version;
 
-pub use amqp_client::{Backoff, Event, Exchange, Queue, Received, Recovery, Report, StreamOffset};
+/// What the client says went wrong: the source of the [`Error`]s that a broker or a connection brings
+/// about.
+///
+/// ```
+/// use std::error::Error as _;
+/// use messaging::{ClientError, Queue, Transport};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), messaging::Error> {
+/// let transport = Transport::connect("memory://client-error").await?;
+/// let reserved = Queue::new("amq.mine");
+/// let refusal = transport.consumer(reserved).start::<String>().await.expect_err("a refusal");
+/// let source = refusal.source().and_then(|source| source.downcast_ref::<ClientError>());
+/// assert_eq!(source.and_then(ClientError::reply_code), Some(messaging::ReplyCode::ACCESS_REFUSED));
+/// # Ok(())
+/// # }
+/// ```
+pub use amqp_client::Error as ClientError;
+pub use amqp_client::{
+    Array, Backoff, Close, Event, Exchange, Overflow, Properties, Queue, Received, Recovery, ReplyCode,
+    Report, ShortString, StreamOffset, Table, Value,
+};
 pub use compress::{Compression, DECOMPRESSED_LIMIT, DECOMPRESSED_TOTAL};
 pub use connection::event::{ConnectionEvent, ConnectionEvents};
 pub use connection::metrics::TransportMetrics;
@@ -86,7 +107,6 @@ pub use publish::publishing::Published;
 pub use retry::RetryPolicy;
 pub use serialize::{BoxError, ReadValue, Serialized, Serializer, Serializers};
 pub use simple_queue::{SimpleQueue, Taker};
-pub use tagged::value::Value;
 pub use trace_context::TraceContext;
 pub use transport::{Transport, TransportOptions};
 pub use version::{NotAVersion, Version};

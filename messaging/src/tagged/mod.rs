@@ -44,7 +44,7 @@
 //! without is no `DateTime`. Python's years are 1 to 9999, and its times have microseconds: others are refused, finer ones cut.
 //! In formats that are not for people, MessagePack among them, kombu has no tags: bytes are bytes there, all else plain strings.
 //!
-//! [`Value`](crate::Value) reads them all without knowing which will come. [`Tagged`] is for types of one's own, what
+//! [`Value`] reads them all without knowing which will come. [`Tagged`] is for types of one's own, what
 //! `kombu.utils.json.register_type` is in Python.
 
 mod decimal;
@@ -52,11 +52,9 @@ mod identifier;
 mod moment;
 mod octets;
 mod tag;
-pub(crate) mod value;
+mod value;
 
 pub use decimal::Number;
-pub(crate) use identifier::NAMES;
 pub use identifier::UuidArguments;
-pub(crate) use moment::{parse_date, parse_datetime, parse_time, time_with_zone};
 pub use tag::{Field, Plain, Tagged, deserialize, serialize};
-pub(crate) use tag::{TYPE, VALUE};
+pub use value::Value;

@@ -14,18 +14,20 @@ use uuid::Uuid;
 use crate::{
     serialize::BoxError,
     tagged::{
-        self, NAMES, Number, TYPE, Tagged as _, UuidArguments, VALUE, parse_date, parse_datetime, parse_time,
-        time_with_zone,
+        decimal::Number,
+        identifier::{NAMES, UuidArguments},
+        moment::{parse_date, parse_datetime, parse_time, time_with_zone},
+        tag::{self, TYPE, Tagged as _, VALUE},
     },
 };
 
-/// A value of any type: what is in a kombu body whose type is not known, tags read ([`tagged`]).
+/// A value of any type: what is in a kombu body whose type is not known, tags read ([`tagged`](crate::tagged)).
 ///
 /// An object with exactly the keys `__type__` and `__value__` is a tagged value in JSON, as for kombu: one with an unknown tag is
 /// refused, with the tag's name, and none is written that would be read as one. MessagePack has no tags, for kombu neither.
 ///
 /// ```
-/// use messaging::{Serializers, Value};
+/// use messaging::{Serializers, tagged::Value};
 ///
 /// let body = br#"{"at": {"__type__": "date", "__value__": "2024-01-02"}, "sizes": [1, NaN]}"#;
 /// let value: Value = Serializers::new().decode(Some("application/json"), None, body)?;
@@ -178,14 +180,14 @@ impl Serialize for Value {
             Value::Integer(value) => integer(*value, serializer),
             Value::Float(value) => serializer.serialize_f64(*value),
             Value::Text(text) => serializer.serialize_str(text),
-            Value::Bytes(bytes) => tagged::serialize(bytes, serializer),
-            Value::DateTime(moment) => tagged::serialize(moment, serializer),
-            Value::DateTimeWithZone(moment) => tagged::serialize(moment, serializer),
-            Value::Date(date) => tagged::serialize(date, serializer),
-            Value::Time(time) => tagged::serialize(time, serializer),
+            Value::Bytes(bytes) => tag::serialize(bytes, serializer),
+            Value::DateTime(moment) => tag::serialize(moment, serializer),
+            Value::DateTimeWithZone(moment) => tag::serialize(moment, serializer),
+            Value::Date(date) => tag::serialize(date, serializer),
+            Value::Time(time) => tag::serialize(time, serializer),
             Value::TimeWithZone(time, zone) => text("time", &time_with_zone(*time, *zone), serializer),
             Value::Decimal(number) => text("decimal", number, serializer),
-            Value::Uuid(uuid) => tagged::serialize(uuid, serializer),
+            Value::Uuid(uuid) => tag::serialize(uuid, serializer),
             Value::Array(items) => serializer.collect_seq(items),
             Value::Object(entries) => {
                 if serializer.is_human_readable() && is_tagged(entries) {

@@ -4,7 +4,10 @@
 use std::{fmt::Write as _, fs};
 
 use bytes::Bytes;
-use messaging::{Serializers, Value, tagged};
+use messaging::{
+    Serializers,
+    tagged::{self, Value},
+};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::json;

@@ -3,12 +3,13 @@
 use std::{collections::HashMap, time::Duration};
 
 use amqp_broker::Broker;
-use amqp_client::{Array, DeleteOptions, GetOptions, Properties, Table, Value as Header};
+use amqp_client::{DeleteOptions, GetOptions};
 use bytes::Bytes;
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use messaging::{
-    Compression, Consumer, Delivery, Error, Exchange, Malformed, Producer, PublishOptions, Queue,
-    Serializers, Transport, Value, tagged,
+    Array, Compression, Consumer, Delivery, Error, Exchange, Malformed, Producer, Properties, PublishOptions,
+    Queue, Serializers, Table, Transport, Value as Header,
+    tagged::{self, Value},
 };
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use amqp_client::{DeleteOptions, GetOptions, Properties};
+use amqp_client::{DeleteOptions, GetOptions};
 use futures_util::{StreamExt as _, stream};
 use messaging::{
-    BoundQueue, Compression, Error, Exchange, Malformed, Outcome, PublishOptions, Queue, Serializers,
-    TraceContext, TransportOptions,
+    BoundQueue, Compression, Error, Exchange, Malformed, Outcome, Properties, PublishOptions, Queue,
+    Serializers, TraceContext, TransportOptions,
 };
 
 use super::{
@@ -36,7 +36,7 @@ async fn every_option_arrives(broker: Broker) {
     within(producer.ensure_publish_with(queue.name(), &1, &options)).await.unwrap();
     let delivery = within(consumer.recv()).await.unwrap().unwrap();
     let properties = delivery.properties().unwrap();
-    let text = |value: &Option<amqp_client::ShortString>| value.as_ref().unwrap().to_string();
+    let text = |value: &Option<messaging::ShortString>| value.as_ref().unwrap().to_string();
     assert_eq!((properties.priority, properties.delivery_mode), (Some(7), Some(1)));
     assert_eq!(text(&properties.expiration), "60000");
     assert_eq!(text(&properties.correlation_id) + &text(&properties.reply_to), "cr");

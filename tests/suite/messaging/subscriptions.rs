@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use amqp_client::{DeleteOptions, ReplyCode, Uri};
+use amqp_client::{DeleteOptions, Uri};
 use messaging::{
-    Consumer, ConsumerBuilder, Error, Exchange, Incoming, Queue, StreamOffset, Transport, TransportOptions,
-    Worker, WorkerBuilder,
+    Consumer, ConsumerBuilder, Error, Exchange, Incoming, Queue, ReplyCode, StreamOffset, Transport,
+    TransportOptions, Worker, WorkerBuilder,
 };
 use tests::Lingering;
 use tokio::sync::mpsc;
