@@ -195,20 +195,21 @@ impl TransportOptions {
     }
 
     /// How many messages of a queue the broker sends to servers of RPC and listeners of notifications ahead of their acknowledgement,
-    /// unless they say otherwise themselves; 0 is without limit, where they have none of their own. Default: as many as they work
-    /// on at once.
+    /// unless they say otherwise themselves; 0 is without limit, where they have none of their own. Consumers and workers have
+    /// prefetches of their own. Default: as many as they work on at once.
     #[cfg(feature = "oslo")]
     #[must_use]
-    pub fn prefetch(mut self, messages: u16) -> Self {
+    pub fn oslo_prefetch(mut self, messages: u16) -> Self {
         self.traffic.prefetch = Some(messages);
         self
     }
 
     /// How the messages of RPC and notifications are compressed, unless clients, servers and drivers say otherwise themselves.
-    /// Who reads them need not know. Default: they are not compressed.
+    /// Who reads them need not know. Producers compress as [`PublishOptions`](crate::PublishOptions::compression) say. Default: they
+    /// are not compressed.
     #[cfg(feature = "oslo")]
     #[must_use]
-    pub fn compression(mut self, compression: Compression) -> Self {
+    pub fn oslo_compression(mut self, compression: Compression) -> Self {
         self.traffic.compression = Some(compression);
         self
     }
@@ -219,7 +220,7 @@ impl TransportOptions {
     /// [`DECOMPRESSED_TOTAL`](crate::DECOMPRESSED_TOTAL), 256 MiB; no message has over [`DECOMPRESSED_LIMIT`](crate::DECOMPRESSED_LIMIT).
     #[cfg(feature = "oslo")]
     #[must_use]
-    pub fn decompressed_total(mut self, bytes: u64) -> Self {
+    pub fn oslo_decompressed_total(mut self, bytes: u64) -> Self {
         self.traffic.decompressed = bytes;
         self
     }
@@ -283,7 +284,7 @@ impl TransportOptions {
     /// | `ssl_cert_reqs` | kombu | `required`, `optional`, which is the same for a client, or `none`; `CERT_REQUIRED` and so on too |
     /// | `ssl_check_hostname` | kombu | `true`; `false` only where nothing is verified |
     /// | `amqp_durable_queues`, `amqp_auto_delete`, `rabbit_quorum_queue`, `rabbit_quorum_delivery_limit`, `rabbit_quorum_max_memory_length`, `rabbit_quorum_max_memory_bytes`, `rabbit_transient_quorum_queue`, `rabbit_stream_fanout`, `rabbit_ha_queues`, `enable_cancel_on_failover`, `rabbit_transient_queues_ttl`, `use_queue_manager` beside `hostname` and `processname` | oslo.messaging | as the setters of [`Topology`] that name them, over what [`topology`](Self::topology) says |
-    /// | `rabbit_qos_prefetch_count`, `kombu_compression` | oslo.messaging | as [`prefetch`](Self::prefetch) and [`compression`](Self::compression) |
+    /// | `rabbit_qos_prefetch_count`, `kombu_compression` | oslo.messaging | as [`oslo_prefetch`](Self::oslo_prefetch) and [`oslo_compression`](Self::oslo_compression) |
     ///
     /// Any `ssl_…` turns TLS on in kombu's URLs; elsewhere those of TLS want TLS. A broker is verified unless the URL says otherwise,
     /// which Python's libraries do not always do. Every other option is refused by its name.

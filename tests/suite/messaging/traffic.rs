@@ -27,7 +27,9 @@ fn transport(broker: &Broker) -> Transport {
             let url = format!("rabbit{rest}?rabbit_qos_prefetch_count=1&kombu_compression=gzip");
             TransportOptions::new().lazy(&url)
         }
-        None => TransportOptions::new().prefetch(1).compression(Compression::Zlib).lazy(&broker.url),
+        None => {
+            TransportOptions::new().oslo_prefetch(1).oslo_compression(Compression::Zlib).lazy(&broker.url)
+        }
     };
     connecting.unwrap()
 }

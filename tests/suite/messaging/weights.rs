@@ -79,7 +79,7 @@ impl Work {
 const TOTAL: u64 = 8 * MIB as u64;
 
 async fn narrow(broker: &Broker) -> Transport {
-    let options = TransportOptions::new().decompressed_total(TOTAL);
+    let options = TransportOptions::new().oslo_decompressed_total(TOTAL);
     within(options.connect(&broker.url)).await.unwrap()
 }
 

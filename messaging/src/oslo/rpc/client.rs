@@ -148,7 +148,7 @@ impl Client {
     }
 
     /// Compresses requests, which servers of every kind read: `kombu_compression`. Worth it for large arguments. Default: as the
-    /// [transport](crate::TransportOptions::compression) says.
+    /// [transport](crate::TransportOptions::oslo_compression) says.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.caller.compression = Some(compression);

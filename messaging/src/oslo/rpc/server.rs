@@ -94,7 +94,7 @@ impl Server {
     }
 
     /// How many requests the broker sends to each of the server's queues ahead of their acknowledgement: `rabbit_qos_prefetch_count`;
-    /// 0 is without limit. Default: the [transport's](crate::TransportOptions::prefetch).
+    /// 0 is without limit. Default: the [transport's](crate::TransportOptions::oslo_prefetch).
     #[must_use]
     pub fn prefetch(mut self, requests: u16) -> Self {
         self.prefetch = Some(requests);
@@ -131,7 +131,7 @@ impl Server {
     }
 
     /// Compresses replies, which clients of every kind read: `kombu_compression`. Default: as the
-    /// [transport](crate::TransportOptions::compression) says.
+    /// [transport](crate::TransportOptions::oslo_compression) says.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);

@@ -79,7 +79,7 @@ impl Messaging {
         self
     }
 
-    /// Compresses notifications, which listeners of every kind read. Default: as the [transport](crate::TransportOptions::compression)
+    /// Compresses notifications, which listeners of every kind read. Default: as the [transport](crate::TransportOptions::oslo_compression)
     /// says.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {

@@ -73,7 +73,7 @@ impl Listener {
     }
 
     /// How many notifications of each queue the broker sends ahead, at least 1. Default: the
-    /// [transport's](crate::TransportOptions::prefetch), 0 being as many as are handled at once.
+    /// [transport's](crate::TransportOptions::oslo_prefetch), 0 being as many as are handled at once.
     #[must_use]
     pub fn prefetch(mut self, notifications: u16) -> Self {
         self.prefetch = Some(notifications.max(1));
