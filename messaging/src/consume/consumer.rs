@@ -218,10 +218,10 @@ impl<T> Delivery<T> {
     /// # Errors
     /// When the properties cannot be read.
     pub fn properties(&self) -> Result<Properties, Error> {
-        let properties = match stowed::restored(&self.raw.encoded_properties()) {
-            Some(restored) => {
-                restored.decode().map_err(|source| amqp_client::Error::Protocol { channel: 0, source })
-            }
+        let restored = stowed::restored(&self.raw.encoded_properties());
+        let properties = match restored.and_then(|restored| restored.decode().ok()) {
+            Some(properties) => Ok(properties),
+            // What cannot be read as it came cannot be read restored either.
             None => self.raw.properties(),
         };
         properties.map_err(Error::broker("read the properties of a message"))
