@@ -61,7 +61,7 @@ impl SimpleQueue {
             link,
             consumer: consumer(queue.clone()).bind(&exchange, name).prefetch(1),
             producer: producer(exchange.clone()),
-            options: PublishOptions::new().declare_queue(&queue).bind(name, name, name),
+            options: PublishOptions::new().bind(&queue, &exchange, name),
         }
     }
 

@@ -25,6 +25,24 @@ impl Entities {
         self.exchanges.is_empty() && self.queues.is_empty() && self.bindings.is_empty()
     }
 
+    /// A binding, with the queue and the exchange, each once.
+    pub(crate) fn bind(&mut self, queue: &Queue, exchange: &Exchange, routing_key: String) {
+        if !self.queues.contains(queue) {
+            self.queues.push(queue.clone());
+        }
+        if !self.exchanges.contains(exchange) {
+            self.exchanges.push(exchange.clone());
+        }
+        let (queue, exchange) = (queue.name().to_owned(), exchange.name().to_owned());
+        self.bindings.push(Binding { queue, exchange, routing_key });
+    }
+
+    /// Those whose exchanges are not among others, which are declared before.
+    pub(crate) fn after(mut self, others: &Entities) -> Self {
+        self.exchanges.retain(|exchange| !others.exchanges.contains(exchange));
+        self
+    }
+
     /// Declares exchanges, queues and bindings, in this order.
     pub(crate) async fn declare(&self, channel: &Channel) -> Result<(), SetupError> {
         for exchange in self.exchanges.iter().filter(|exchange| !is_predeclared(exchange.name())) {

@@ -233,7 +233,7 @@ impl Lane {
     ) -> impl Future<Output = Result<(), SetupError>> + use<> {
         let (link, room) = (self.link.clone(), self.room_declaring.clone());
         // The exchange may have been deleted, and what is to be declared may name it.
-        let all = Arc::new([self.entities.clone(), (required.entities)()]);
+        let all = Arc::new([self.entities.clone(), (required.entities)().after(&self.entities)]);
         async move {
             let _room = room.acquire().await;
             link.with_channel(|channel| {

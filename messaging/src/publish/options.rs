@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     compress::{self, Compression},
-    connection::entity::{Binding, Entities},
+    connection::entity::Entities,
     error::Error,
     publish::json_message::json_message,
     serialize::{self, Serialized, Serializers},
@@ -179,19 +179,10 @@ impl PublishOptions {
         self.define()
     }
 
-    /// A binding that has to be there.
+    /// A queue that has to be there, bound to an exchange that has to be there.
     #[must_use]
-    pub fn bind(
-        mut self,
-        queue: impl AsRef<str>,
-        exchange: impl AsRef<str>,
-        routing_key: impl Into<String>,
-    ) -> Self {
-        self.entities.bindings.push(Binding {
-            queue: queue.as_ref().to_owned(),
-            exchange: exchange.as_ref().to_owned(),
-            routing_key: routing_key.into(),
-        });
+    pub fn bind(mut self, queue: &Queue, exchange: &Exchange, routing_key: impl Into<String>) -> Self {
+        self.entities.bind(queue, exchange, routing_key.into());
         self.define()
     }
 

@@ -117,7 +117,7 @@ async fn a_queue_and_an_exchange_that_were_deleted_are_declared_again() {
     failing.faults.delete_queue("/", "q");
     assert_eq!(failing.publish(policy()).await.unwrap().attempts, 1, "it came back, and went again");
     let exchange = Exchange::topic("e");
-    let needs = PublishOptions::new().declare_queue(&Queue::new("q")).bind("q", "e", "#");
+    let needs = PublishOptions::new().bind(&Queue::new("q"), &exchange, "#");
     let producer = failing.transport.producer(exchange).retry(policy());
     within(producer.ensure_publish_with("k", &1, &needs)).await.unwrap();
     let other = amqp_client::ConnectOptions::new();

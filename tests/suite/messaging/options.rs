@@ -51,7 +51,7 @@ async fn every_option_arrives(broker: Broker) {
 async fn what_a_message_needs_is_declared_and_again_when_it_was_deleted(broker: Broker) {
     let transport = broker.transport().await;
     let (queue, exchange) = (Queue::new(broker.name("q")), Exchange::topic(broker.name("e")));
-    let options = PublishOptions::new().declare_queue(&queue).bind(&queue, &exchange, "#");
+    let options = PublishOptions::new().bind(&queue, &exchange, "#");
     let producer = transport.producer(exchange.clone());
     let channel = broker.channel().await;
     for round in 0..3 {

@@ -156,7 +156,7 @@ async fn messages_to_an_exchange_that_goes_missing_are_all_delivered(broker: Bro
     let producer = transport.producer(exchange.clone()).retry(impatient());
     within(producer.ensure_publish("", &0)).await.unwrap();
     channel.delete_exchange(&exchange, DeleteOptions::new()).await.unwrap();
-    let needs = PublishOptions::new().bind(&queue, &exchange, "");
+    let needs = PublishOptions::new().bind(&Queue::new(&queue), &exchange, "");
     let all: Vec<_> = (0..100).collect();
     for outcome in publish(&producer, "", 100, (&all, &needs)).await {
         outcome.unwrap();

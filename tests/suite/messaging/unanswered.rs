@@ -197,7 +197,7 @@ async fn what_takes_longer_to_set_up_than_an_attempt_may_take_is_set_up_once() {
     let transport = Transport::connect("memory://slow-setup").await.unwrap();
     let policy = RetryPolicy::default().attempt_timeout(Duration::from_secs(1));
     let producer = transport.producer(Exchange::direct("slow")).retry(policy);
-    let needs = PublishOptions::new().declare_queue(&Queue::new("q")).bind("q", "slow", "q");
+    let needs = PublishOptions::new().bind(&Queue::new("q"), &Exchange::direct("slow"), "q");
     let others = join_all((0..100).map(|_| producer.ensure_publish_with("q", &1, &needs)));
     let mut outcomes = producer.publish_all(stream::iter([("q", 1)]), 1);
     // A caller that does not poll the outcome while it sets up what others need does not delay
