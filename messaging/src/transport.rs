@@ -4,9 +4,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 #[cfg(feature = "memory")]
 use amqp_broker::Broker;
+use amqp_client::{ConnectOptions, Exchange, Recovery};
 #[cfg(feature = "oslo")]
-use amqp_client::DeleteOptions;
-use amqp_client::{ConnectOptions, Exchange, Queue, Recovery};
+use amqp_client::{DeleteOptions, Queue};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
