@@ -18,7 +18,7 @@ pub(crate) fn no_tls(connection: &str, error: &io::Error) {
     match error.kind() {
         // The client closed the stream: this is logged at the level of other silent ends.
         io::ErrorKind::UnexpectedEof => {
-            tracing::debug!(connection, why = "the client disconnected", "TLS handshake failed")
+            tracing::debug!(connection, why = "the client disconnected", "TLS handshake failed");
         }
         _ => tracing::info!(connection, why = shown(handshake_words(error)), "TLS handshake failed"),
     }
