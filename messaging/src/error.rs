@@ -1,7 +1,6 @@
 //! What can go wrong, by who has to act on it.
 
 pub(crate) mod conflict;
-pub(crate) mod notify;
 pub(crate) mod url;
 
 use std::{fmt, time::Duration};
@@ -9,10 +8,9 @@ use std::{fmt, time::Duration};
 use amqp_client::{Delivery, TlsError};
 use amqp_codec::{ReplyCode, Report};
 
-use crate::{
-    error::{conflict::Conflict, notify::NotifyError, url::UrlError},
-    version::Version,
-};
+use crate::error::{conflict::Conflict, url::UrlError};
+#[cfg(feature = "oslo")]
+use crate::oslo::error::{OsloError, notify::NotifyError};
 
 /// This crate's one error. Its text does not hold what its [`source`](std::error::Error::source) says: a
 /// [`Report`](crate::Report) says all of it in one line.
@@ -63,14 +61,6 @@ pub enum Error {
     /// A message could not be serialized.
     #[error(transparent)]
     Serializer(#[from] SerializerError),
-    /// An [`EntitySerializer`](crate::EntitySerializer) refuses an argument, a result or a context.
-    #[error("the entity serializer refuses {what}")]
-    Entity {
-        /// What it was given.
-        what: &'static str,
-        /// Why.
-        source: BoxError,
-    },
     /// A message could not be compressed.
     #[error(transparent)]
     Compression(#[from] CompressionError),
@@ -81,12 +71,6 @@ pub enum Error {
         what: &'static str,
         /// Why.
         source: serde_json::Error,
-    },
-    /// The arguments of a remote method have to be a struct or a map with text keys.
-    #[error("the arguments of method {method:?} do not make a JSON object")]
-    Arguments {
-        /// The method.
-        method: String,
     },
     /// A message that could not be delivered, and what is known of it.
     #[error(transparent)]
@@ -110,34 +94,17 @@ pub enum Error {
         /// What was going on.
         during: &'static str,
     },
-    /// No server has such a method.
-    #[error("the server has no method {method:?}")]
-    NoSuchMethod {
-        /// The method that was called.
-        method: String,
-    },
-    /// No server supports this namespace and version.
-    #[error("the server does not support version {version} of method {method:?}")]
-    UnsupportedVersion {
-        /// The method that was called.
-        method: String,
-        /// The version it was called in.
-        version: String,
-    },
-    /// The client may not call this version: its cap does not cover it. Nothing was sent.
-    #[error("a version cap of {cap} does not cover {}", .version.map_or("a call without version".to_owned(), |v| format!("version {v}")))]
-    VersionCap {
-        /// The version that was to be called.
-        version: Option<Version>,
-        /// The latest that may be.
-        cap: Version,
-    },
-    /// A notification could not be emitted, or a notifier or listener not be made.
+    /// RPC or notifications failed, beyond what goes wrong with messages.
+    #[cfg(feature = "oslo")]
     #[error(transparent)]
-    Notify(#[from] NotifyError),
-    /// The method ran and failed.
-    #[error(transparent)]
-    Remote(Box<RemoteError>),
+    Oslo(#[from] OsloError),
+}
+
+#[cfg(feature = "oslo")]
+impl From<NotifyError> for Error {
+    fn from(error: NotifyError) -> Self {
+        Error::Oslo(error.into())
+    }
 }
 
 impl Error {
@@ -151,9 +118,9 @@ impl Error {
             | Error::QueueTaken { .. }
             | Error::Encode { .. }
             | Error::Serializer(_)
-            | Error::Compression(_)
-            | Error::VersionCap { .. }
-            | Error::Arguments { .. } => true,
+            | Error::Compression(_) => true,
+            #[cfg(feature = "oslo")]
+            Error::Oslo(error) => error.is_permanent(),
             Error::Connect { source, .. } | Error::Broker { source, .. } => permanent(source),
             _ => false,
         }
@@ -473,25 +440,6 @@ pub enum Malformed {
     EnvelopeVersion(String),
 }
 
-/// The failure of a remote method, as its server described it.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("remote error {module}.{class}: {message}")]
-#[non_exhaustive]
-pub struct RemoteError {
-    /// The class of the exception.
-    pub class: String,
-    /// The module the class is in.
-    pub module: String,
-    /// What it says.
-    pub message: String,
-    /// What the exception was made from.
-    pub args: Vec<serde_json::Value>,
-    /// The exception's named arguments.
-    pub kwargs: serde_json::Map<String, serde_json::Value>,
-    /// The server's traceback, a line or more each.
-    pub traceback: Vec<String>,
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -521,6 +469,17 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "oslo")]
+    fn oslo() -> [OsloError; 5] {
+        [
+            OsloError::Entity { what: "a thing", source: boxed() },
+            OsloError::Notify(NotifyError::Pattern { pattern: "(".to_owned(), source: boxed() }),
+            OsloError::Notify(NotifyError::Rules(boxed())),
+            OsloError::Notify(NotifyError::Driver { driver: "log".to_owned(), source: boxed() }),
+            OsloError::Notify(NotifyError::Files(boxed())),
+        ]
+    }
+
     /// Of each kind of error that has a source, one.
     fn with_sources() -> Vec<Box<dyn std::error::Error>> {
         let (what, queue) = ("a thing", "q".to_owned());
@@ -531,19 +490,12 @@ mod tests {
             Malformed::Compression(io::Error::other("the cause")),
             Malformed::Json(json()),
         ];
-        let notify = [
-            NotifyError::Pattern { pattern: "(".to_owned(), source: boxed() },
-            NotifyError::Rules(boxed()),
-            NotifyError::Driver { driver: "log".to_owned(), source: boxed() },
-            NotifyError::Files(boxed()),
-        ];
         let mut all: Vec<Box<dyn std::error::Error>> = vec![
             Error::Url(UrlError::NoScheme).into(),
             Error::Connect { host: "h:1".to_owned(), source: client() }.into(),
             Error::Broker { operation: "publish".to_owned(), source: client() }.into(),
             Error::Encode { what, source: json() }.into(),
             Error::Decode { what, source: json() }.into(),
-            Error::Entity { what, source: boxed() }.into(),
             Error::Serializer(SerializerError::Encode { serializer: "json".to_owned(), source: boxed() })
                 .into(),
             Error::Compression(CompressionError::Failed {
@@ -556,7 +508,8 @@ mod tests {
             Error::Undelivered(Box::new(undelivered())).into(),
         ];
         all.extend(malformed.map(Into::into));
-        all.extend(notify.map(|error| Error::Notify(error).into()));
+        #[cfg(feature = "oslo")]
+        all.extend(oslo().map(|error| Error::from(error).into()));
         all
     }
 

@@ -88,9 +88,9 @@ pub use consume::worker_builder::WorkerBuilder;
 pub use erased_serde;
 pub use error::conflict::Conflict;
 pub use error::url::UrlError;
-pub use error::{
-    CompressionError, Error, Malformed, Outcome, RemoteError, SerializerError, Undecodable, Undelivered,
-};
+pub use error::{CompressionError, Error, Malformed, Outcome, SerializerError, Undecodable, Undelivered};
+#[cfg(feature = "oslo")]
+pub use oslo::error::{OsloError, RemoteError};
 #[cfg(feature = "oslo")]
 pub use oslo::wire::context::Context;
 #[cfg(feature = "oslo")]

@@ -1,5 +1,6 @@
 //! What oslo.messaging has: RPC and notifications, and how both look on the wire.
 
+pub(crate) mod error;
 pub mod notify;
 pub(crate) mod reply;
 pub mod rpc;

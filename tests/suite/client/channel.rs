@@ -70,7 +70,9 @@ async fn channel_numbers_are_used_again(broker: Broker) {
             // The channel is closed by the broker, by this side, or by dropping.
             match turn {
                 0 => {
-                    drop(channel.declare(Queue::new(broker.name("missing")).passive(true)).await.unwrap_err());
+                    drop(
+                        channel.declare(Queue::new(broker.name("missing")).passive(true)).await.unwrap_err(),
+                    );
                 }
                 1 => channel.close().await.unwrap(),
                 _ => {

@@ -10,7 +10,7 @@ use std::{
 
 use amqp_broker::Broker;
 use messaging::{
-    Context, Error, Report, RetryPolicy, TransportOptions,
+    Context, Error, OsloError, Report, RetryPolicy, TransportOptions,
     notify::{
         Buffer, Driver, Emitting, Event, Level, Notification, NotificationResult, Notifier, NotifyError,
         WhenFull, drivers,
@@ -88,7 +88,7 @@ async fn what_is_buffered_is_emitted_in_its_order_when_that_is_possible_again() 
     })
     .await;
     let late = notifier.flush(Duration::from_millis(5)).await.unwrap_err();
-    assert!(matches!(late, Error::Notify(NotifyError::Unflushed { left: 50 })), "{late}");
+    assert!(matches!(late, Error::Oslo(OsloError::Notify(NotifyError::Unflushed { left: 50 }))), "{late}");
     gate.open();
     within(notifier.flush(DEADLINE)).await.unwrap();
     emit(&notifier, 50..100).await.unwrap();
@@ -106,7 +106,10 @@ async fn a_full_buffer_refuses_the_newest_or_gives_up_the_oldest_and_says_so() {
     let refusing = Notifier::with("p", small().before(gate.clone()).await.unwrap());
     emit(&refusing, 0..10).await.unwrap();
     let refused = emit(&refusing, 10..11).await.unwrap_err();
-    assert!(matches!(refused, Error::Notify(NotifyError::Full { notifications: 10, .. })), "{refused}");
+    assert!(
+        matches!(refused, Error::Oslo(OsloError::Notify(NotifyError::Full { notifications: 10, .. }))),
+        "{refused}"
+    );
     assert!(lost.lock().unwrap().is_empty());
     let dropping = small().when_full(WhenFull::DropOldest).before(gate.clone()).await.unwrap();
     let dropping = Notifier::with("p", dropping);
@@ -133,7 +136,10 @@ async fn bytes_are_bounded_as_well() {
     within(notifier.info(&context, "e", &())).await.unwrap();
     for (context, payload) in [(&context, String::new()), (&Context::new(), "x".repeat(5_000))] {
         let refused = within(notifier.info(context, "e", &payload)).await.unwrap_err();
-        assert!(matches!(refused, Error::Notify(NotifyError::Full { notifications: 1, .. })), "{refused}");
+        assert!(
+            matches!(refused, Error::Oslo(OsloError::Notify(NotifyError::Full { notifications: 1, .. }))),
+            "{refused}"
+        );
     }
 }
 
@@ -157,9 +163,9 @@ async fn a_buffer_on_disk_survives_and_goes_on_where_it_was() {
     let notifier = Notifier::with("first", open().await.unwrap());
     emit(&notifier, 0..20).await.unwrap();
     let in_use = open().await.unwrap_err();
-    assert!(matches!(in_use, Error::Notify(NotifyError::Files(_))), "{in_use}");
+    assert!(matches!(in_use, Error::Oslo(OsloError::Notify(NotifyError::Files(_)))), "{in_use}");
     let left = within(notifier.close(Duration::ZERO)).await.unwrap_err();
-    assert!(matches!(left, Error::Notify(NotifyError::Unflushed { left: 20 })), "{left}");
+    assert!(matches!(left, Error::Oslo(OsloError::Notify(NotifyError::Unflushed { left: 20 }))), "{left}");
 
     let notifier = Notifier::with("second", open().await.unwrap());
     emit(&notifier, 20..30).await.unwrap();

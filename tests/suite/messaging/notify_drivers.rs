@@ -7,7 +7,7 @@ use std::{
 };
 
 use messaging::{
-    Context, Error, Outcome, Report, RetryPolicy, Transport, TransportOptions,
+    Context, Error, OsloError, Outcome, Report, RetryPolicy, Transport, TransportOptions,
     notify::{Driver, Emitting, Level, Notification, Notifier, NotifyError, drivers},
 };
 use serde_json::json;
@@ -86,7 +86,9 @@ async fn drivers_are_found_by_their_names_and_unknown_ones_are_refused_at_once()
     }
     for name in ["routing", "kafka", ""] {
         let refused = drivers::by_name(name, &transport, &[]).err().unwrap();
-        assert!(matches!(refused, Error::Notify(NotifyError::UnknownDriver(unknown)) if unknown == name));
+        assert!(
+            matches!(refused, Error::Oslo(OsloError::Notify(NotifyError::UnknownDriver(unknown))) if unknown == name)
+        );
     }
     assert!(!Notifier::with_all("p", []).is_enabled());
 }
@@ -107,7 +109,9 @@ two:
     let emitted = drivers::Test::new();
     let noop = || Arc::new(drivers::Noop) as Arc<dyn Driver>;
     let refused = drivers::Routing::new(rules.clone(), [noop()]).err().unwrap();
-    assert!(matches!(refused, Error::Notify(NotifyError::UnknownDriver(name)) if name == "test"));
+    assert!(
+        matches!(refused, Error::Oslo(OsloError::Notify(NotifyError::UnknownDriver(name))) if name == "test")
+    );
     let routing = drivers::Routing::new(rules, [noop(), Arc::new(emitted.clone()) as _]).unwrap();
     let notifier = Notifier::with("p", routing);
     for (level, event_type) in [

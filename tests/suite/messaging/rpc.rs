@@ -11,7 +11,7 @@ use std::{
 
 use futures_util::{StreamExt as _, future::join_all, stream};
 use messaging::{
-    Context, Error, Outcome, Queue, Target, Transport,
+    Context, Error, OsloError, Outcome, Queue, Target, Transport,
     rpc::{Client, Endpoint, Failure, RunningServer},
 };
 use serde::{Deserialize, Serialize};
@@ -72,18 +72,22 @@ async fn a_call_returns_what_the_method_returns(broker: Broker) {
 async fn what_goes_wrong_in_a_method_reaches_its_caller(broker: Broker) {
     let (client, server) = math_service(&broker).await;
     let call = |method: &'static str| client.call::<Value>(method, &Add { a: 1, b: 0 }).into_future();
-    let Err(Error::Remote(remote)) = within(call("divide")).await else { panic!("divided") };
+    let Err(Error::Oslo(OsloError::Remote(remote))) = within(call("divide")).await else { panic!("divided") };
     assert_eq!((remote.class.as_str(), remote.module.as_str()), ("ZeroDivisionError", "builtins"));
     assert_eq!((remote.message.as_str(), remote.args), ("division by zero", vec![json!("division by zero")]));
-    let Err(Error::Remote(remote)) = within(call("panic")).await else { panic!("no panic") };
+    let Err(Error::Oslo(OsloError::Remote(remote))) = within(call("panic")).await else { panic!("no panic") };
     assert!(remote.message.contains("divide by zero"), "{remote}");
-    let Err(Error::NoSuchMethod { method }) = within(call("multiply")).await else { panic!("multiplied") };
+    let Err(Error::Oslo(OsloError::NoSuchMethod { method })) = within(call("multiply")).await else {
+        panic!("multiplied")
+    };
     assert_eq!(method, "multiply");
     let wrong = within(client.call::<i64>("add", &json!({"a": "1"})).into_future()).await;
-    assert!(matches!(wrong, Err(Error::Remote(remote)) if remote.class == "TypeError"));
+    assert!(matches!(wrong, Err(Error::Oslo(OsloError::Remote(remote))) if remote.class == "TypeError"));
     let later = broker.transport().await.rpc_client(Target::topic(broker.name("math")).version(1, 6));
     let unsupported = within(later.call::<i64>("add", &Add { a: 1, b: 2 }).into_future()).await;
-    assert!(matches!(unsupported, Err(Error::UnsupportedVersion { version, .. }) if version == "1.6"));
+    assert!(
+        matches!(unsupported, Err(Error::Oslo(OsloError::UnsupportedVersion { version, .. })) if version == "1.6")
+    );
     let decoded = within(client.call::<String>("add", &Add { a: 1, b: 2 }).into_future()).await;
     assert!(matches!(decoded, Err(Error::Decode { .. })));
     within(server.stop()).await.unwrap();
@@ -297,7 +301,10 @@ async fn arguments_that_are_no_object_are_refused_before_anything_is_sent() {
     let client = Broker::memory().transport().await.rpc_client(Target::topic("math"));
     for arguments in [json!([1, 2]), json!(5), json!("x")] {
         let refused = client.call::<i64>("add", &arguments).await;
-        assert!(matches!(refused, Err(Error::Arguments { method }) if method == "add"), "{arguments}");
+        assert!(
+            matches!(refused, Err(Error::Oslo(OsloError::Arguments { method })) if method == "add"),
+            "{arguments}"
+        );
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use messaging::{
-    Error, Queue, Target, Transport, Version,
+    Error, OsloError, Queue, Target, Transport, Version,
     rpc::{Client, Endpoint, Failure, RunningServer},
 };
 use tokio::sync::{mpsc, watch};
@@ -48,7 +48,9 @@ async fn a_prepared_client_calls_its_own_target(broker: Broker) {
     let namespaced = client.prepare(|target| target.namespace("ns").version(2, 0).server("s1"));
     assert_eq!(whoami(&namespaced).await.unwrap(), "s1 of ns");
     let refused = whoami(&client.prepare(|target| target.version(1, 4))).await;
-    assert!(matches!(refused, Err(Error::UnsupportedVersion { version, .. }) if version == "1.4"));
+    assert!(
+        matches!(refused, Err(Error::Oslo(OsloError::UnsupportedVersion { version, .. })) if version == "1.4")
+    );
     assert!(whoami(&client).await.is_ok(), "the client itself is as it was");
     within(first.stop()).await.unwrap();
     within(second.stop()).await.unwrap();
@@ -108,10 +110,10 @@ async fn a_version_over_the_cap_is_not_sent() {
     let later = client.prepare(|target| target.version(1, 3));
     let text = whoami(&later).await.unwrap_err().to_string();
     assert_eq!(text, "a version cap of 1.2 does not cover version 1.3");
-    assert!(matches!(later.cast("whoami", &()).await, Err(Error::VersionCap { .. })));
-    assert!(matches!(later.fanout("whoami", &()).await, Err(Error::VersionCap { .. })));
+    assert!(matches!(later.cast("whoami", &()).await, Err(Error::Oslo(OsloError::VersionCap { .. }))));
+    assert!(matches!(later.fanout("whoami", &()).await, Err(Error::Oslo(OsloError::VersionCap { .. }))));
     let none = transport.rpc_client(Target::topic("who")).version_cap(Version::new(1, 2));
-    assert!(matches!(whoami(&none).await, Err(Error::VersionCap { version: None, .. })));
+    assert!(matches!(whoami(&none).await, Err(Error::Oslo(OsloError::VersionCap { version: None, .. }))));
     within(server.stop()).await.unwrap();
 }
 

@@ -3,7 +3,7 @@
 
 use amqp_client::{Binding, ConsumeOptions, Exchange, Queue};
 use messaging::{
-    BoxError, Compression, Context, EntitySerializer, Error, Target, Transport,
+    BoxError, Compression, Context, EntitySerializer, Error, OsloError, Target, Transport,
     rpc::{AccessPolicy, Arguments, Client, Endpoint, Failure, Methods, Output, RunningServer, Server},
 };
 use serde_json::{Value, json};
@@ -88,7 +88,7 @@ async fn a_serializer_converts_arguments_results_and_contexts(broker: Broker) {
         within(client.fanout("echo", &json!({"a": "unspeakable"}))).await,
         call(&plain.clone().serializer(Tagging), "echo", json!({})).await.map(drop),
     ] {
-        assert!(matches!(refused, Err(Error::Entity { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Oslo(OsloError::Entity { .. }))), "{refused:?}");
     }
     // Callers are told what a server's serializer refuses to accept or to send, even if the
     // serializer panics.
@@ -100,13 +100,18 @@ async fn a_serializer_converts_arguments_results_and_contexts(broker: Broker) {
         (&client, "say", json!({}), "not to be said"),
         (&client, "shout", json!({}), "panicked"),
     ] {
-        let Err(Error::Remote(remote)) = call(client, method, args).await else { panic!("{why}") };
+        let Err(Error::Oslo(OsloError::Remote(remote))) = call(client, method, args).await else {
+            panic!("{why}")
+        };
         assert!(remote.message.contains(why), "{remote}");
     }
     // A result that its caller's serializer refuses is an error of the call.
     let echo = serve(&transport, &broker.name("plain"), |server| server).await;
     let other = client.prepare(|_| Target::topic(broker.name("plain")));
-    assert!(matches!(call(&other, "context", json!({})).await, Err(Error::Entity { what: "a result", .. })));
+    assert!(matches!(
+        call(&other, "context", json!({})).await,
+        Err(Error::Oslo(OsloError::Entity { what: "a result", .. }))
+    ));
     within(echo.stop()).await.unwrap();
     within(server.stop()).await.unwrap();
 }
@@ -163,12 +168,17 @@ async fn types_have_methods_as_closures_are_methods(broker: Broker) {
         ("fail", json!({}), "KeyError"),
         ("fatal", json!({}), "RuntimeError"),
     ] {
-        let Err(Error::Remote(remote)) = call(&client, method, args).await else { panic!("{method}") };
+        let Err(Error::Oslo(OsloError::Remote(remote))) = call(&client, method, args).await else {
+            panic!("{method}")
+        };
         assert_eq!(remote.class, class);
     }
     for method in ["w", "_private"] {
         assert!(
-            matches!(call(&client, method, json!({})).await, Err(Error::NoSuchMethod { .. })),
+            matches!(
+                call(&client, method, json!({})).await,
+                Err(Error::Oslo(OsloError::NoSuchMethod { .. }))
+            ),
             "{method}"
         );
     }
@@ -177,7 +187,7 @@ async fn types_have_methods_as_closures_are_methods(broker: Broker) {
     let server = transport.rpc_server(Target::topic(&topic).server("s1")).endpoint(explicit);
     let server = within(server.access_policy(AccessPolicy::Explicit).start()).await.unwrap();
     assert_eq!(call(&client, "x", json!({})).await.unwrap(), "x of n");
-    assert!(matches!(call(&client, "y", json!({})).await, Err(Error::NoSuchMethod { .. })));
+    assert!(matches!(call(&client, "y", json!({})).await, Err(Error::Oslo(OsloError::NoSuchMethod { .. }))));
     within(server.stop()).await.unwrap();
 }
 

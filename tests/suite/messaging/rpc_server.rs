@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use messaging::{
-    Error, Exchange, Target, Transport,
+    Error, Exchange, OsloError, Target, Transport,
     rpc::{AccessPolicy, Acknowledge, Endpoint, Failure, RepeatWindow, RunningServer},
 };
 use serde_json::{Value, json};
@@ -242,7 +242,7 @@ async fn a_result_that_the_broker_does_not_take_is_a_failure_to_its_caller() {
     let server = serve(&transport, "t", Acknowledge::Before, endpoint).await;
     let client = transport.rpc_client(Target::topic("t"));
     let answer = within(client.call::<String>("large", &()).into_future()).await;
-    let Err(Error::Remote(remote)) = answer else { panic!("{answer:?}") };
+    let Err(Error::Oslo(OsloError::Remote(remote))) = answer else { panic!("{answer:?}") };
     assert!(remote.message.starts_with("the result could not be sent"), "{remote}");
     within(server.stop()).await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::error::notify::NotifyError;
+use crate::oslo::error::notify::NotifyError;
 
 /// How much a notification matters, and what kind it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -14,7 +14,7 @@ mod notification;
 mod timestamp;
 mod wire;
 
-pub use crate::error::notify::NotifyError;
+pub use crate::oslo::error::notify::NotifyError;
 pub use crate::oslo::wire::duplicates::RepeatWindow;
 pub use driver::{Driver, Emitting};
 pub use emit::backlog::WhenFull;

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::oslo::error::OsloError;
 use crate::oslo::rpc::{
     client::call::{Call, Caller},
     metrics::Metrics,
@@ -94,7 +95,7 @@ impl Client {
         self
     }
 
-    /// The latest version that may be called, while older servers are about: other calls fail with [`Error::VersionCap`] and are
+    /// The latest version that may be called, while older servers are about: other calls fail with [`OsloError::VersionCap`] and are
     /// not sent, and so do those that say no version. Default: none.
     #[must_use]
     pub fn version_cap(mut self, cap: Version) -> Self {
@@ -170,7 +171,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Producer::ensure_publish`](crate::Producer::ensure_publish); [`Outcome::Unroutable`](crate::Outcome::Unroutable) when
-    /// there is no server; [`Error::VersionCap`].
+    /// there is no server; [`OsloError::VersionCap`].
     ///
     /// # Cancel safety
     /// When the future is dropped the request may or may not be sent.
@@ -182,7 +183,7 @@ impl Client {
     /// Asks all servers of the topic to run a method; there is no answer, and no error when there are no servers.
     ///
     /// # Errors
-    /// As [`Producer::ensure_publish`](crate::Producer::ensure_publish); [`Error::VersionCap`].
+    /// As [`Producer::ensure_publish`](crate::Producer::ensure_publish); [`OsloError::VersionCap`].
     ///
     /// # Cancel safety
     /// When the future is dropped the request may or may not be sent.
@@ -208,7 +209,7 @@ impl Client {
         if let Some(cap) = self.version_cap
             && !version.is_some_and(|version| cap.supports(version))
         {
-            return Err(Error::VersionCap { version, cap });
+            return Err(OsloError::VersionCap { version, cap }.into());
         }
         encode_arguments(method, arguments)
     }
@@ -221,6 +222,6 @@ fn encode_arguments(method: &str, arguments: &(impl Serialize + ?Sized)) -> Resu
     match raw.get() {
         object if object.starts_with('{') => Ok(raw),
         "null" => to_raw_value(&serde_json::Map::new()).map_err(encoded),
-        _ => Err(Error::Arguments { method: method.to_owned() }),
+        _ => Err(OsloError::Arguments { method: method.to_owned() }.into()),
     }
 }

@@ -5,7 +5,7 @@ use std::{any::type_name, error::Error};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::error::RemoteError;
+use crate::oslo::error::RemoteError;
 
 /// Where Python's own exceptions are.
 const BUILTINS: &str = "builtins";

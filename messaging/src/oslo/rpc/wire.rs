@@ -10,8 +10,8 @@ use serde::{
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{failure::Failure, field::Field};
+use crate::oslo::error::RemoteError;
 use crate::{
-    error::RemoteError,
     oslo::wire::{
         context::{Context, PREFIX},
         id::Id,

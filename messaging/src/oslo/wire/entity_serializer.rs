@@ -9,7 +9,7 @@ use serde_json::{
 
 use crate::{
     error::Error,
-    oslo::wire::context::Context,
+    oslo::{error::OsloError, wire::context::Context},
     serialize::{self, BoxError},
 };
 
@@ -41,7 +41,7 @@ pub trait EntitySerializer: Send + Sync + 'static {
     /// What to send for an entity.
     ///
     /// # Errors
-    /// When it cannot be sent: the call or cast fails with [`Error::Entity`], a method's result
+    /// When it cannot be sent: the call or cast fails with [`OsloError::Entity`], a method's result
     /// becomes a failure.
     fn serialize_entity(&self, context: &Context, entity: Value) -> Result<Value, BoxError> {
         let _ = context;
@@ -51,7 +51,7 @@ pub trait EntitySerializer: Send + Sync + 'static {
     /// The entity that was sent. It comes from a peer: what is claimed in it is to be checked.
     ///
     /// # Errors
-    /// When it is none: the caller is told, of a result as [`Error::Entity`], of an argument as of
+    /// When it is none: the caller is told, of a result as [`OsloError::Entity`], of an argument as of
     /// a method that failed.
     fn deserialize_entity(&self, context: &Context, entity: Value) -> Result<Value, BoxError> {
         let _ = context;
@@ -184,7 +184,7 @@ fn each(
 }
 
 fn failed(what: &'static str) -> impl FnOnce(BoxError) -> Error {
-    move |source| Error::Entity { what, source }
+    move |source| OsloError::Entity { what, source }.into()
 }
 
 #[cfg(test)]

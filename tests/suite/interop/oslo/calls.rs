@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use messaging::{
-    Compression, Context, Error, Target, TransportOptions,
+    Compression, Context, Error, OsloError, Target, TransportOptions,
     rpc::{Client, RunningServer},
 };
 use serde_json::{Value, json, value::RawValue};
@@ -77,19 +77,19 @@ async fn we_call_a_python_server(meeting: Meeting) {
     let odd: Box<RawValue> = within(client.call("odd", &()).into_future()).await.unwrap();
     assert!(odd.get().contains("1208925819614629174706176"), "{odd}");
 
-    let Err(Error::Remote(remote)) = call("fail", json!({"message": "no"})).await else {
+    let Err(Error::Oslo(OsloError::Remote(remote))) = call("fail", json!({"message": "no"})).await else {
         panic!("no failure")
     };
     assert_eq!((remote.class.as_str(), remote.module.as_str()), ("ValueError", "builtins"));
     assert!(!remote.traceback.is_empty());
-    let Err(Error::Remote(remote)) = call("fail_app", json!({"message": "no"})).await else {
+    let Err(Error::Oslo(OsloError::Remote(remote))) = call("fail_app", json!({"message": "no"})).await else {
         panic!("no failure")
     };
     assert_eq!((remote.class.as_str(), &remote.kwargs["code"]), ("AppError", &json!(500)));
-    assert!(matches!(call("nope", json!({})).await, Err(Error::NoSuchMethod { .. })));
+    assert!(matches!(call("nope", json!({})).await, Err(Error::Oslo(OsloError::NoSuchMethod { .. }))));
     let later = client.prepare(|target| target.version(1, 6));
     let refused = within(later.call::<Value>("echo", &json!({"value": 1})).into_future()).await;
-    assert!(matches!(refused, Err(Error::UnsupportedVersion { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Oslo(OsloError::UnsupportedVersion { .. }))), "{refused:?}");
     meeting.python.stop(&topic, "python").await;
 }
 

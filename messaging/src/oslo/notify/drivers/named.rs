@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use super::{log::Log, messaging::Messaging, noop::Noop, test::Test};
 use crate::{
-    error::{Error, notify::NotifyError},
-    oslo::notify::driver::Driver,
-    transport::Transport,
+    error::Error, oslo::error::notify::NotifyError, oslo::notify::driver::Driver, transport::Transport,
 };
 
 /// The driver of this name: `messaging` or `messagingv2` to these topics, `log`, `noop`, `test`.

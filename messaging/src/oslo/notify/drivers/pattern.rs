@@ -5,7 +5,7 @@ use std::iter::Peekable;
 
 use regex::Regex;
 
-use crate::error::notify::NotifyError;
+use crate::oslo::error::notify::NotifyError;
 
 /// A pattern that a whole name fits or does not.
 #[derive(Clone, Debug)]

@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 
 use super::rules::Rules;
 use crate::{
-    error::{Error, notify::NotifyError},
+    error::Error,
+    oslo::error::notify::NotifyError,
     oslo::notify::{
         driver::{Driver, Emitting},
         notification::Notification,

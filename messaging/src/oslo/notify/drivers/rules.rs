@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::pattern::Pattern;
 use crate::{
-    error::{Error, notify::NotifyError},
-    oslo::notify::level::Level,
+    error::Error,
+    oslo::{error::notify::NotifyError, notify::level::Level},
 };
 
 /// Routing rules, in oslo.messaging's form: groups of drivers, each with patterns, as of Python's `fnmatch`, of the events and levels it
@@ -135,6 +135,7 @@ impl TryFrom<BTreeMap<String, serde_json::Value>> for Accepted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oslo::error::OsloError;
 
     #[test]
     fn a_driver_accepts_what_fits_all_that_is_said_in_any_group() {
@@ -170,7 +171,10 @@ mod tests {
     fn what_has_another_form_is_refused() {
         for text in ["[]", r#"{"g": {"log": []}}"#, r#"{"g": {"log": {"accepted_events": null}}}"#, "{"] {
             let refused = Rules::from_json(text).unwrap_err();
-            assert!(matches!(refused, Error::Notify(NotifyError::Rules(_))), "{text}: {refused}");
+            assert!(
+                matches!(refused, Error::Oslo(OsloError::Notify(NotifyError::Rules(_)))),
+                "{text}: {refused}"
+            );
         }
     }
 

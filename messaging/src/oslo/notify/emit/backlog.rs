@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use tokio::time::Instant;
 
-use crate::{error::notify::NotifyError, oslo::notify::notification::Notification};
+use crate::{oslo::error::notify::NotifyError, oslo::notify::notification::Notification};
 
 /// About how much a notification takes besides its texts.
 const OVERHEAD: usize = 300;

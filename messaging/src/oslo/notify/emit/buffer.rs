@@ -5,19 +5,17 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use amqp_client::Report;
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::{error::Error, retry::RetryPolicy};
-use crate::{
-    error::notify::NotifyError,
-    oslo::notify::{
-        driver::{Driver, Emitting},
-        emit::{
-            backlog::{Backlog, WhenFull},
-            emission::{Emission, Keeping, Lost},
-            spool::Spool,
-        },
-        notification::Notification,
+use crate::oslo::error::notify::NotifyError;
+use crate::oslo::notify::{
+    driver::{Driver, Emitting},
+    emit::{
+        backlog::{Backlog, WhenFull},
+        emission::{Emission, Keeping, Lost},
+        spool::Spool,
     },
+    notification::Notification,
 };
+use crate::{error::Error, retry::RetryPolicy};
 
 /// A bounded buffer, in memory or on disk, about to be put before a driver.
 ///

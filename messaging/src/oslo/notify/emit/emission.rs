@@ -7,20 +7,18 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::{RwLock, watch};
 
+use crate::oslo::error::notify::NotifyError;
+use crate::oslo::notify::{
+    driver::Driver,
+    emit::{
+        backlog::{Backlog, Waiting},
+        spool::Spool,
+    },
+    notification::Notification,
+};
 use crate::{
     error::Error,
     retry::{Retry, RetryPolicy},
-};
-use crate::{
-    error::notify::NotifyError,
-    oslo::notify::{
-        driver::Driver,
-        emit::{
-            backlog::{Backlog, Waiting},
-            spool::Spool,
-        },
-        notification::Notification,
-    },
 };
 
 /// A callback for notifications that are given up.

@@ -4,10 +4,7 @@ use std::{future::Ready, path::Path};
 
 use bytes::Bytes;
 
-use crate::{
-    error::{Error, notify::NotifyError},
-    oslo::notify::notification::Notification,
-};
+use crate::{error::Error, oslo::error::notify::NotifyError, oslo::notify::notification::Notification};
 
 /// There is none.
 pub(super) enum Spool {}

@@ -6,10 +6,14 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::{error::Error, oslo::wire::context::Context, retry::RetryPolicy};
 use crate::{
-    error::notify::NotifyError,
-    oslo::notify::{driver::Driver, drivers::is_secret, level::Level, notification::Notification},
+    error::Error,
+    oslo::{
+        error::notify::NotifyError,
+        notify::{driver::Driver, drivers::is_secret, level::Level, notification::Notification},
+        wire::context::Context,
+    },
+    retry::RetryPolicy,
 };
 
 /// Emits notifications under one publisher's name. Made by [`Transport::notifier`](crate::Transport::notifier), or by

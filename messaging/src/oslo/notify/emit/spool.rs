@@ -7,14 +7,12 @@ use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use tokio::sync::{oneshot, watch};
 
-use crate::{error::Error, serialize};
-use crate::{
-    error::notify::NotifyError,
-    oslo::notify::{
-        notification::Notification,
-        wire::{Received, Wire},
-    },
+use crate::oslo::error::notify::NotifyError;
+use crate::oslo::notify::{
+    notification::Notification,
+    wire::{Received, Wire},
 };
+use crate::{error::Error, serialize};
 
 /// An order to the writing thread.
 enum Order {

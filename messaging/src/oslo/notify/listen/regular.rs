@@ -4,7 +4,7 @@
 use amqp_client::Report;
 use fancy_regex::Regex;
 
-use crate::error::notify::NotifyError;
+use crate::oslo::error::notify::NotifyError;
 use crate::serialize::BoxError;
 
 /// A pattern that a text fits from its start on, or does not.

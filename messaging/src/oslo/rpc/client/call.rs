@@ -8,13 +8,14 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::oslo::error::{OsloError, RemoteError};
 use crate::oslo::rpc::{
     client::route::{Kind, Route, Sending},
     wire::{ReceivedReply, Request},
 };
 use crate::{
     compress::Compression,
-    error::{Error, RemoteError},
+    error::Error,
     oslo::{
         reply::Expected,
         wire::{context::Context, entity_serializer::Conversion, envelope, id::Id, target::Target},
@@ -131,14 +132,14 @@ impl Caller {
         Sending { retry, wait_for_route: self.wait_for_server }
     }
 
-    fn failed(&self, method: String, failure: Box<RemoteError>) -> Error {
+    fn failed(&self, method: String, failure: Box<RemoteError>) -> OsloError {
         if failure.is_from_dispatcher("NoSuchMethod") {
-            Error::NoSuchMethod { method }
+            OsloError::NoSuchMethod { method }
         } else if failure.is_from_dispatcher("UnsupportedVersion") {
             let version = self.target().interface_version().unwrap_or(Version::DEFAULT);
-            Error::UnsupportedVersion { method, version: version.to_string() }
+            OsloError::UnsupportedVersion { method, version: version.to_string() }
         } else {
-            Error::Remote(failure)
+            OsloError::Remote(failure)
         }
     }
 }
@@ -216,7 +217,7 @@ impl<'a, R> Call<'a, R> {
 impl<'a, R: DeserializeOwned + 'a> IntoFuture for Call<'a, R> {
     /// # Errors
     /// [`Error::Undelivered`] when the request reached no server's queue, [`Error::Timeout`] when no answer came, or the server is
-    /// not heard of any more, [`Error::NoSuchMethod`], [`Error::UnsupportedVersion`], [`Error::VersionCap`], [`Error::Remote`] when
+    /// not heard of any more, [`OsloError::NoSuchMethod`], [`OsloError::UnsupportedVersion`], [`OsloError::VersionCap`], [`OsloError::Remote`] when
     /// the method failed, [`Error::Decode`] when its result is no `R`.
     type Output = Result<R, Error>;
     type IntoFuture = BoxFuture<'a, Self::Output>;
@@ -252,7 +253,7 @@ impl<R: DeserializeOwned> Call<'_, R> {
         let reply = wait(&mut expected, sending, monitor, &clock).await?;
         match reply.into_answer() {
             Ok(result) => decode_result(caller.conversion.deserialize_result(context, result)?.as_deref()),
-            Err(failure) => Err(caller.failed(self.method, failure)),
+            Err(failure) => Err(caller.failed(self.method, failure).into()),
         }
     }
 }

@@ -1,0 +1,83 @@
+//! What goes wrong with RPC and notifications beside what goes wrong with messages.
+
+pub(crate) mod notify;
+
+use crate::{oslo::error::notify::NotifyError, version::Version};
+
+/// What somebody else has to say.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a call, a cast or a notification failed, where it was not a message's fault. It comes as
+/// [`Error::Oslo`](crate::Error::Oslo).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OsloError {
+    /// An [`EntitySerializer`](crate::EntitySerializer) refuses an argument, a result or a context.
+    #[error("the entity serializer refuses {what}")]
+    Entity {
+        /// What it was given.
+        what: &'static str,
+        /// Why.
+        source: BoxError,
+    },
+    /// The arguments of a remote method have to be a struct or a map with text keys.
+    #[error("the arguments of method {method:?} do not make a JSON object")]
+    Arguments {
+        /// The method.
+        method: String,
+    },
+    /// No server has such a method.
+    #[error("the server has no method {method:?}")]
+    NoSuchMethod {
+        /// The method that was called.
+        method: String,
+    },
+    /// No server supports this namespace and version.
+    #[error("the server does not support version {version} of method {method:?}")]
+    UnsupportedVersion {
+        /// The method that was called.
+        method: String,
+        /// The version it was called in.
+        version: String,
+    },
+    /// The client may not call this version: its cap does not cover it. Nothing was sent.
+    #[error("a version cap of {cap} does not cover {}", .version.map_or("a call without version".to_owned(), |v| format!("version {v}")))]
+    VersionCap {
+        /// The version that was to be called.
+        version: Option<Version>,
+        /// The latest that may be.
+        cap: Version,
+    },
+    /// A notification could not be emitted, or a notifier or listener not be made.
+    #[error(transparent)]
+    Notify(#[from] NotifyError),
+    /// The method ran and failed.
+    #[error(transparent)]
+    Remote(Box<RemoteError>),
+}
+
+impl OsloError {
+    /// Tells whether it would fail in the same way again.
+    pub(crate) fn is_permanent(&self) -> bool {
+        matches!(self, OsloError::VersionCap { .. } | OsloError::Arguments { .. })
+    }
+}
+
+/// The failure of a remote method, as its server described it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("remote error {module}.{class}: {message}")]
+#[non_exhaustive]
+pub struct RemoteError {
+    /// The class of the exception.
+    pub class: String,
+    /// The module the class is in.
+    pub module: String,
+    /// What it says.
+    pub message: String,
+    /// What the exception was made from.
+    pub args: Vec<serde_json::Value>,
+    /// The exception's named arguments.
+    pub kwargs: serde_json::Map<String, serde_json::Value>,
+    /// The server's traceback, a line or more each.
+    pub traceback: Vec<String>,
+}
