@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
 use crate::{
-    connection::link::Link,
+    connection::lazy_connection::LazyConnection,
     consume::{consumer::Delivery, consumer_builder::ConsumerBuilder, typed_consumer::Consumer},
     error::Error,
     publish::{options::PublishOptions, producer::Producer, publishing::Published},
@@ -36,7 +36,7 @@ use crate::{
 #[derive(Clone)]
 pub struct SimpleQueue {
     name: String,
-    link: Link,
+    link: LazyConnection,
     producer: Producer,
     consumer: ConsumerBuilder,
     options: PublishOptions,
@@ -50,7 +50,7 @@ pub struct Taker<T>(Consumer<T>);
 
 impl SimpleQueue {
     pub(crate) fn new(
-        link: Link,
+        link: LazyConnection,
         producer: impl Fn(Exchange) -> Producer,
         consumer: impl Fn(Queue) -> ConsumerBuilder,
         name: &str,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 #[cfg(feature = "oslo")]
 use crate::{
     compress::Compression,
-    oslo::{reply::ReplyQueue, traffic::Traffic, wire::topology::Topology},
+    oslo::{reply_queue::ReplyQueue, traffic::Traffic, wire::topology::Topology},
     url::take_topology,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         brokers::Brokers,
         event::{ConnectionEvents, Teller},
         health::{check, check_if_used},
-        link::{Link, Way},
+        lazy_connection::{ConnectionSettings, LazyConnection},
         metrics::TransportMetrics,
         state::{ConnectionState, Role},
     },
@@ -32,7 +32,7 @@ use crate::{
         worker_builder::WorkerBuilder,
     },
     error::Error,
-    publish::{lane::Lanes, producer::Producer, slow::SlowLinks},
+    publish::{producer::Producer, publish_channel::PublishChannels, slow::SlowConnections},
     simple_queue::SimpleQueue,
     trace_context::{TraceContext, TraceSource},
     url::TransportUrl,
@@ -73,16 +73,16 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Transport(Arc<Shared>);
+pub struct Transport(Arc<Inner>);
 
-struct Shared {
-    publishing: Link,
+struct Inner {
+    publishing: LazyConnection,
     /// For what the broker does not answer: opened when there is something.
-    slow: SlowLinks,
-    lanes: Lanes,
-    consuming: Link,
+    slow: SlowConnections,
+    publish_channels: PublishChannels,
+    consuming: LazyConnection,
     /// Not recovered: who reads a stream begins at another place each time.
-    reading: Link,
+    reading: LazyConnection,
     #[cfg(feature = "oslo")]
     replies: ReplyQueue,
     #[cfg(feature = "oslo")]
@@ -347,23 +347,23 @@ impl TransportOptions {
         let wait_for_release = self.wait_for_release.unwrap_or(WAIT_FOR_RELEASE);
         let teller = Teller::new();
         let link = |role| {
-            let way = Way {
+            let settings = ConnectionSettings {
                 brokers: brokers.clone(),
                 options: self.connect_options(role),
                 max_message_size: self.max_message_size.unwrap_or(MAX_MESSAGE_SIZE),
                 recovery: self.recovery.clone(),
             };
-            Link::new(role, way, teller.clone())
+            LazyConnection::new(role, settings, teller.clone())
         };
         let (publishing, consuming, reading) = (link(Role::Publish), link(Role::Consume), link(Role::Stream));
-        let slow = SlowLinks::new((0..SLOW_LINKS).map(|_| link(Role::Publish)));
+        let slow = SlowConnections::new((0..SLOW_LINKS).map(|_| link(Role::Publish)));
         #[cfg(feature = "oslo")]
         let replies = {
             let (queue, options) = (self.topology.reply_queue(), self.topology.consume_options());
             ReplyQueue::new(consuming.clone(), queue, options)
         };
-        let shared = Shared {
-            lanes: Lanes::new(publishing.clone(), slow.clone()),
+        let shared = Inner {
+            publish_channels: PublishChannels::new(publishing.clone(), slow.clone()),
             publishing,
             slow,
             consuming,
@@ -447,7 +447,7 @@ impl Transport {
     /// the broker's own, `amq.…`, are not declared.
     #[must_use]
     pub fn producer(&self, exchange: Exchange) -> Producer {
-        Producer::new(self.0.lanes.of(exchange), self.0.trace.clone())
+        Producer::new(self.0.publish_channels.of(exchange), self.0.trace.clone())
     }
 
     /// A queue to put values in and get them from, as kombu's `SimpleQueue`: a durable queue `name` of a durable direct exchange
@@ -518,7 +518,7 @@ impl Transport {
     /// How the transport is doing: as the connection that is worst off. See [`state_of`](Self::state_of) for each.
     #[must_use]
     pub fn state(&self) -> ConnectionState {
-        ConnectionState::worst(self.links().map(Link::state))
+        ConnectionState::worst(self.links().map(LazyConnection::state))
     }
 
     /// How one of its connections is doing. That of streams is idle where none is read.
@@ -543,11 +543,11 @@ impl Transport {
     pub fn metrics(&self) -> TransportMetrics {
         self.links()
             .chain(self.0.slow.all())
-            .map(Link::metrics)
+            .map(LazyConnection::metrics)
             .fold(TransportMetrics::default(), TransportMetrics::and)
     }
 
-    fn links(&self) -> impl Iterator<Item = &Link> {
+    fn links(&self) -> impl Iterator<Item = &LazyConnection> {
         [&self.0.publishing, &self.0.consuming, &self.0.reading].into_iter()
     }
 
@@ -555,7 +555,8 @@ impl Transport {
     pub(crate) fn subscription(&self, queue: impl Into<BoundQueue>) -> Subscription {
         // What is wrong with a message that could not be handled is no matter of those who publish, on whose channel it would be. What
         // is set aside is in its queue, or it is not acknowledged where it was.
-        let producer = Producer::new(self.0.lanes.apart(Exchange::default()), None).mandatory(true);
+        let producer =
+            Producer::new(self.0.publish_channels.apart(Exchange::default()), None).mandatory(true);
         Subscription::new(self.0.consuming.patient(), queue)
             .with_producer(producer)
             .with_wait_for_release(self.0.wait_for_release)

@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    connection::{link::Link, state::ConnectionState},
+    connection::{lazy_connection::LazyConnection, state::ConnectionState},
     error::Error,
 };
 
 /// Tells whether the broker answers over a connection.
-pub(crate) async fn check(link: &Link, until: Instant, begun: Instant) -> Result<Duration, Error> {
+pub(crate) async fn check(link: &LazyConnection, until: Instant, begun: Instant) -> Result<Duration, Error> {
     if let Ok(probed) = timeout_at(until, link.probe()).await {
         return probed;
     }
@@ -23,7 +23,11 @@ pub(crate) async fn check(link: &Link, until: Instant, begun: Instant) -> Result
 }
 
 /// As [`check`]; a connection that is not in use is well.
-pub(crate) async fn check_if_used(link: &Link, until: Instant, begun: Instant) -> Result<Duration, Error> {
+pub(crate) async fn check_if_used(
+    link: &LazyConnection,
+    until: Instant,
+    begun: Instant,
+) -> Result<Duration, Error> {
     match link.state() {
         ConnectionState::Idle | ConnectionState::Closed => Ok(Duration::ZERO),
         _ => check(link, until, begun).await,

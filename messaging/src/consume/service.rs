@@ -13,9 +13,9 @@ use tokio::{
 use crate::{
     consume::{
         consumer::RawConsumer,
+        inline_executor::InlineExecutor,
+        permits::{Permit, Permits},
         source::Source,
-        turns::{Turn, Turns},
-        work::Workplace,
     },
     error::Error,
 };
@@ -47,8 +47,9 @@ impl Stopper {
 }
 
 impl Service {
-    /// Consumes from all sources, and hands each message to `handle`, at most `concurrency` turns at once. What it is given it gives
-    /// back when it is done, so that the next message can have the same turn. Each source has a `workplace` of its own.
+    /// Consumes from all sources, and passes each message to `handle`, at most `concurrency` at once.
+    /// `handle` returns its permit so that the next message can reuse it. Each source has an `executor`
+    /// of its own.
     ///
     /// # Errors
     /// When one of them cannot be consumed from at the start. Later on it is tried again until the service stops, but where there is no
@@ -56,15 +57,15 @@ impl Service {
     pub(crate) async fn start<H, Fut>(
         sources: Vec<Source>,
         concurrency: usize,
-        workplace: fn() -> Workplace<Turn>,
+        executor: fn() -> InlineExecutor<Permit>,
         handle: H,
     ) -> Result<Self, Error>
     where
-        H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Turn> + Send + 'static,
+        H: FnOnce(Delivery, Permit) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Permit> + Send + 'static,
     {
         let (stop, stopping) = watch::channel(false);
-        let turns = Arc::new(Turns::new(concurrency, stopping));
+        let permits = Arc::new(Permits::new(concurrency, stopping));
         let mut started = Vec::with_capacity(sources.len());
         for mut source in sources {
             let raw = source.start().await?;
@@ -73,9 +74,9 @@ impl Service {
         let mut consumers = JoinSet::new();
         let ended = Ended::default();
         for (source, raw) in started {
-            let (turns, handle, ended) = (turns.clone(), handle.clone(), ended.clone());
-            let going = Loop { source, turns, handle, ended };
-            consumers.spawn(async move { going.run(raw, workplace()).await });
+            let (permits, handle, ended) = (permits.clone(), handle.clone(), ended.clone());
+            let going = Loop { source, permits, handle, ended };
+            consumers.spawn(async move { going.run(raw, executor()).await });
         }
         Ok(Service { stop, consumers, ended })
     }
@@ -106,7 +107,7 @@ impl Service {
 /// One source's part.
 struct Loop<H> {
     source: Source,
-    turns: Arc<Turns>,
+    permits: Arc<Permits>,
     /// A clone for each message.
     handle: H,
     ended: Ended,
@@ -114,15 +115,15 @@ struct Loop<H> {
 
 impl<H, Fut> Loop<H>
 where
-    H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Turn> + Send + 'static,
+    H: FnOnce(Delivery, Permit) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Permit> + Send + 'static,
 {
-    async fn run(mut self, mut raw: RawConsumer, mut working: Workplace<Turn>) {
-        let mut stopping = self.turns.stopping();
+    async fn run(mut self, mut raw: RawConsumer, mut working: InlineExecutor<Permit>) {
+        let mut stopping = self.permits.stopping();
         loop {
             let end = tokio::select! {
                 () = stopping.requested() => break,
-                end = consume((&mut self.source, &mut raw), &self.turns, &mut working, &self.handle) => end,
+                end = consume((&mut self.source, &mut raw), &self.permits, &mut working, &self.handle) => end,
             };
             let queue = self.source.queue_name();
             let is_for_good = end.is_for_good();
@@ -140,7 +141,7 @@ where
             match restarted {
                 Ok(started) => {
                     raw = started;
-                    self.turns.held().begun_anew();
+                    self.permits.held().begun_anew();
                 }
                 Err(reason) => {
                     working.finish().await;
@@ -183,27 +184,27 @@ impl End {
 /// Consumes until the consumer ends; tells why it did.
 async fn consume<H, Fut>(
     (source, raw): (&mut Source, &mut RawConsumer),
-    turns: &Arc<Turns>,
-    working: &mut Workplace<Turn>,
+    permits: &Arc<Permits>,
+    working: &mut InlineExecutor<Permit>,
     handle: &H,
 ) -> End
 where
-    H: FnOnce(Delivery, Turn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Turn> + Send + 'static,
+    H: FnOnce(Delivery, Permit) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Permit> + Send + 'static,
 {
     // From the message before.
-    let mut spare: Option<Turn> = None;
+    let mut spare: Option<Permit> = None;
     loop {
         let next = match raw.recv().now_or_never() {
             Some(next) => next,
             None => {
-                // An idle queue holds no turn.
+                // An idle queue holds no permit.
                 spare = None;
                 tokio::select! {
                     next = raw.recv() => next,
-                    () = turns.held().crowded() => match raw.renew(source.next()).await {
+                    () = permits.held().crowded() => match raw.renew(source.next()).await {
                         Ok(()) => {
-                            turns.held().begun_anew();
+                            permits.held().begun_anew();
                             continue;
                         }
                         Err(error) => return End { error, of_renewal: true },
@@ -216,17 +217,17 @@ where
             Err(error) => return End { error, of_renewal: false },
         };
         source.read(&delivery);
-        let turn = match spare.take().filter(Turn::is_to_spare) {
-            Some(turn) => turn,
-            None => turns.turn().await,
+        let permit = match spare.take().filter(Permit::is_to_spare) {
+            Some(permit) => permit,
+            None => permits.permit().await,
         };
-        let mut given = Some((handle.clone(), delivery, turn));
+        let mut given = Some((handle.clone(), delivery, permit));
         spare = poll_fn(|cx| {
-            let work = given.take().map(|(handle, delivery, turn)| move || handle(delivery, turn));
+            let work = given.take().map(|(handle, delivery, permit)| move || handle(delivery, permit));
             Poll::Ready(work.and_then(|work| working.begin(cx, work)))
         })
         .await;
-        // Others, and the request to stop, have their turn too while there are always more messages.
+        // Other tasks, and the request to stop, get their turn even while messages keep coming.
         consume_budget().await;
     }
 }

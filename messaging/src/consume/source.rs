@@ -130,7 +130,7 @@ mod tests {
     use crate::connection::{
         brokers::Brokers,
         event::Teller,
-        link::{Link, Way},
+        lazy_connection::{ConnectionSettings, LazyConnection},
         state::Role,
     };
 
@@ -138,8 +138,8 @@ mod tests {
     async fn what_ends_soon_again_is_a_relapse_until_it_was_there_for_a_while() {
         let brokers = Brokers::Network(Vec::new());
         let (options, recovery) = (ConnectOptions::new(), Recovery::new());
-        let way = Way { brokers, options, max_message_size: 1000, recovery };
-        let link = Link::new(Role::Consume, way, Teller::new());
+        let settings = ConnectionSettings { brokers, options, max_message_size: 1000, recovery };
+        let link = LazyConnection::new(Role::Consume, settings, Teller::new());
         let mut source = Source::from(Subscription::new(link, Queue::new("q")));
         for (after, relapses) in [(0, 0), (0, 1), (59, 2), (60, 0), (1, 1)] {
             advance(Duration::from_secs(after)).await;

@@ -8,7 +8,7 @@ use amqp_codec::{ReplyCode, Value};
 use crate::{
     connection::{
         entity::{Binding, Entities, declare_queue},
-        link::Link,
+        lazy_connection::LazyConnection,
     },
     consume::{
         bound_queue::BoundQueue,
@@ -25,7 +25,7 @@ pub(crate) const WAIT_FOR_RELEASE: Duration = Duration::from_secs(5 * 60);
 /// A queue to consume from: what to declare and bind before, and how much to take in advance.
 #[derive(Clone)]
 pub(crate) struct Subscription {
-    link: Link,
+    link: LazyConnection,
     queue: Queue,
     exchanges: Vec<Exchange>,
     /// Exchange and routing key.
@@ -41,7 +41,7 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    pub(crate) fn new(link: Link, queue: impl Into<BoundQueue>) -> Self {
+    pub(crate) fn new(link: LazyConnection, queue: impl Into<BoundQueue>) -> Self {
         let BoundQueue { queue, bindings } = queue.into();
         let subscription = Subscription {
             link,

@@ -23,6 +23,8 @@ use crate::{
         consumer::decode_plain,
         handling::Handling,
         header,
+        inline_executor::InlineExecutor,
+        permits::Permit,
         service::Service,
         settle::{
             on_failure::{EXCHANGE, ROUTING_KEY, retries},
@@ -31,8 +33,6 @@ use crate::{
             stowed,
             stuck::{Patience, Stuck},
         },
-        turns::Turn,
-        work::Workplace,
         worker_builder::WorkerBuilder,
     },
     error::{Error, Malformed, words},
@@ -187,7 +187,7 @@ impl WorkerBuilder {
         E: Into<BoxError> + Send + 'static,
     {
         let WorkerBuilder { subscription, serializers, concurrency, on_failure, on_undecodable } = self;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(MessageHandler {
             handler,
             settling: subscription.settling(on_failure),
             on_undecodable,
@@ -197,14 +197,15 @@ impl WorkerBuilder {
         });
         // The broker sends no more than can be worked on.
         let subscription = subscription.prefetch(concurrency);
-        let handle = move |delivery, turn| shared.handle(delivery, turn);
+        let handle = move |delivery, permit| shared.handle(delivery, permit);
         let service =
-            Service::start(vec![subscription.into()], concurrency.into(), Workplace::new, handle).await?;
+            Service::start(vec![subscription.into()], concurrency.into(), InlineExecutor::new, handle)
+                .await?;
         Ok(Worker { service })
     }
 }
 
-struct Shared<T, H> {
+struct MessageHandler<T, H> {
     handler: H,
     settling: Settling,
     on_undecodable: Option<OnUndecodable>,
@@ -213,7 +214,7 @@ struct Shared<T, H> {
     types: PhantomData<fn() -> T>,
 }
 
-impl<T, H, Fut, E> Shared<T, H>
+impl<T, H, Fut, E> MessageHandler<T, H>
 where
     T: DeserializeOwned,
     H: Fn(Incoming<T>) -> Fut,
@@ -225,8 +226,8 @@ where
     fn handle(
         self: Arc<Self>,
         delivery: amqp_client::Delivery,
-        mut turn: Turn,
-    ) -> impl Future<Output = Turn> {
+        mut permit: Permit,
+    ) -> impl Future<Output = Permit> {
         let (received, acker) = delivery.split();
         let is_kept =
             self.on_undecodable.is_some() || self.settling.publishes() || received.withheld().is_some();
@@ -238,20 +239,26 @@ where
         handling.then(|handled| match handled {
             Ok(()) => {
                 self.settling.done(acker);
-                Either::Left(ready(turn))
+                Either::Left(ready(permit))
             }
             Err(trouble) => Either::Right(Box::pin(async move {
-                self.handle_trouble(trouble, kept, acker, &mut turn).await;
-                turn
+                self.handle_trouble(trouble, kept, acker, &mut permit).await;
+                permit
             })),
         })
     }
 
     /// Handles a compressed message, and settles one that failed.
-    async fn handle_trouble(&self, trouble: Trouble, kept: Option<Box<Kept>>, acker: Acker, turn: &mut Turn) {
+    async fn handle_trouble(
+        &self,
+        trouble: Trouble,
+        kept: Option<Box<Kept>>,
+        acker: Acker,
+        permit: &mut Permit,
+    ) {
         match self.decompress_and_handle(trouble).await {
             Ok(()) => self.settling.done(acker),
-            Err(trouble) => self.not_handled(trouble, kept, acker, turn).await,
+            Err(trouble) => self.not_handled(trouble, kept, acker, permit).await,
         }
     }
 
@@ -319,14 +326,14 @@ where
         mut trouble: Trouble,
         kept: Option<Box<Kept>>,
         mut acker: Acker,
-        turn: &mut Turn,
+        permit: &mut Permit,
     ) {
         let mut patience = Patience::new(kept.as_ref().map_or_else(Instant::now, |kept| kept.since));
         let received = kept.as_deref().map(|kept| &kept.received);
         loop {
             let Err(stuck) = self.settle(trouble, received, acker).await else { return };
             let queue = &self.settling.queue;
-            let Some(again) = patience.keep(stuck, queue, received, turn).await else { return };
+            let Some(again) = patience.keep(stuck, queue, received, permit).await else { return };
             acker = again;
             // What is stuck was to be published elsewhere, and is here.
             let Some(received) = received else { return };

@@ -2,7 +2,7 @@
 
 pub(crate) mod error;
 pub mod notify;
-pub(crate) mod reply;
+pub(crate) mod reply_queue;
 pub mod rpc;
 pub(crate) mod traffic;
 mod transport;

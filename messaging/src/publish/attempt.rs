@@ -6,7 +6,7 @@ use amqp_client::{Confirmation, Returned};
 
 use crate::{
     error::{Error, Outcome},
-    publish::lane::{Lane, OpenLane},
+    publish::publish_channel::{OpenPublishChannel, PublishChannel},
     retry::Retry,
 };
 
@@ -14,9 +14,9 @@ use crate::{
 pub(crate) enum Progress {
     Opening,
     /// It waits for room on this channel.
-    Sending(Arc<OpenLane>),
+    Sending(Arc<OpenPublishChannel>),
     /// It waits for the answer to the publish with this tag on this channel.
-    Confirming(Arc<OpenLane>, u64),
+    Confirming(Arc<OpenPublishChannel>, u64),
 }
 
 impl Progress {
@@ -38,7 +38,7 @@ pub(crate) struct Fault {
     /// Whether another message is, or may be, at fault.
     pub(crate) is_of_another: bool,
     /// The publish channel that the message uses from now on, if it was or may have been refused.
-    pub(crate) apart: Option<Arc<Lane>>,
+    pub(crate) apart: Option<Arc<PublishChannel>>,
 }
 
 impl Fault {

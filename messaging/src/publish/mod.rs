@@ -2,10 +2,10 @@
 
 pub(crate) mod attempt;
 pub(crate) mod json_message;
-pub(crate) mod lane;
 pub(crate) mod options;
 pub(crate) mod producer;
 pub(crate) mod publish_all;
+pub(crate) mod publish_channel;
 pub(crate) mod publishing;
 pub(crate) mod refusal;
 pub(crate) mod slow;

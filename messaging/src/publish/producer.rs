@@ -10,9 +10,9 @@ use crate::{
     error::Error,
     publish::{
         json_message::json_message,
-        lane::{Lane, Required},
         options::PublishOptions,
         publish_all::PublishAll,
+        publish_channel::{PublishChannel, Required},
         publishing::{Published, Publishing},
     },
     retry::RetryPolicy,
@@ -31,11 +31,11 @@ pub struct Producer {
 }
 
 impl Producer {
-    pub(crate) fn new(lane: Arc<Lane>, trace: Option<TraceSource>) -> Self {
+    pub(crate) fn new(publish_channel: Arc<PublishChannel>, trace: Option<TraceSource>) -> Self {
         let retry = RetryPolicy::default();
         // To the default exchange a message has one queue that it is for, and no other way.
-        let mandatory = lane.exchange.is_empty();
-        let publishing = Publishing { lane, retry, mandatory, wait_for_route: false, trace };
+        let mandatory = publish_channel.exchange.is_empty();
+        let publishing = Publishing { publish_channel, retry, mandatory, wait_for_route: false, trace };
         Producer { publishing, serializers: Serializers::new() }
     }
 

@@ -24,8 +24,8 @@ use crate::{
     publish::{
         attempt::{Fault, Progress},
         json_message::json_message,
-        lane::OpenLane,
-        publishing::{Published, Publishing, Sent},
+        publish_channel::OpenPublishChannel,
+        publishing::{AwaitingConfirm, Published, Publishing},
     },
     retry::{Retry, RetryPolicy},
     serialize::Bodies,
@@ -46,12 +46,12 @@ pub(crate) struct PublishAll<'a, S, K, T> {
     /// Of so many, from the oldest on, no confirm is waited for: what has become of them is known, or they are tried again.
     awaited: usize,
     /// The newest message in flight, when there was no room for it. Nothing else is sent before it.
-    sending: Option<BoxFuture<'static, Result<Sent, Fault>>>,
+    sending: Option<BoxFuture<'static, Result<AwaitingConfirm, Fault>>>,
     /// Failed messages that are tried again, with their numbers.
     persisting: FuturesUnordered<BoxFuture<'static, (u64, Result<Published, Error>)>>,
     /// For the deadline of the one whose confirm is waited for, or an earlier one.
     timer: Option<Pin<Box<Sleep>>>,
-    lanes: LanesInUse,
+    publish_channels: LanesInUse,
     /// All first attempts go on until then at least, for the broker has blocked them.
     prolonged: Instant,
     bodies: Bodies,
@@ -64,25 +64,28 @@ pub(crate) struct PublishAll<'a, S, K, T> {
 
 /// The channels that messages in flight were published on, each with the number of its first: seldom more than one.
 #[derive(Default)]
-struct LanesInUse(VecDeque<(u64, Arc<OpenLane>)>);
+struct LanesInUse(VecDeque<(u64, Arc<OpenPublishChannel>)>);
 
 impl LanesInUse {
     /// Where the next message may go.
-    fn last(&self) -> Option<&Arc<OpenLane>> {
-        self.0.back().map(|(_, lane)| lane).filter(|lane| !lane.is_given_up())
+    fn last(&self) -> Option<&Arc<OpenPublishChannel>> {
+        self.0
+            .back()
+            .map(|(_, publish_channel)| publish_channel)
+            .filter(|publish_channel| !publish_channel.is_given_up())
     }
 
     /// Message `number` was published on it.
-    fn used(&mut self, number: u64, lane: Arc<OpenLane>) {
-        if !self.0.back().is_some_and(|(_, last)| Arc::ptr_eq(last, &lane)) {
-            self.0.push_back((number, lane));
+    fn used(&mut self, number: u64, publish_channel: Arc<OpenPublishChannel>) {
+        if !self.0.back().is_some_and(|(_, last)| Arc::ptr_eq(last, &publish_channel)) {
+            self.0.push_back((number, publish_channel));
         }
     }
 
     /// Where message `number`, the oldest in flight or a later one, was published.
-    fn of(&self, number: u64) -> Option<&Arc<OpenLane>> {
+    fn of(&self, number: u64) -> Option<&Arc<OpenPublishChannel>> {
         let mut latest_first = self.0.iter().rev();
-        latest_first.find(|(first, _)| *first <= number).map(|(_, lane)| lane)
+        latest_first.find(|(first, _)| *first <= number).map(|(_, publish_channel)| publish_channel)
     }
 
     /// Messages before `oldest` are in flight no more.
@@ -147,7 +150,7 @@ where
             sending: None,
             persisting: FuturesUnordered::new(),
             timer: None,
-            lanes: LanesInUse::default(),
+            publish_channels: LanesInUse::default(),
             prolonged: now,
             bodies: Bodies::default(),
             message: json_message(Bytes::new(), None),
@@ -178,15 +181,16 @@ where
         *self.message.body_mut() = body;
         let marked = self.publishing.mark(&self.message)?;
         let message = marked.as_deref().unwrap_or(&self.message);
-        if self.publishing.lane.slow.contains(routing_key.as_ref()) {
+        if self.publishing.publish_channel.slow.contains(routing_key.as_ref()) {
             let body = std::mem::take(self.message.body_mut());
             let unconfirmed = Unconfirmed { routing_key, body, marked, begun: self.now, attempted: self.now };
             let number = self.oldest + self.in_flight.len() as u64;
             self.persisting.push(persist(self.publishing, number, unconfirmed, None));
             return Ok(State::Persisting);
         }
-        let begun =
-            self.lanes.last().and_then(|lane| self.publishing.begin(lane, routing_key.as_ref(), message));
+        let begun = self.publish_channels.last().and_then(|publish_channel| {
+            self.publishing.begin(publish_channel, routing_key.as_ref(), message)
+        });
         if begun.is_none() {
             let mut retry = Retry::first(self.publishing.retry, self.now);
             let publishing = self.publishing.clone();
@@ -203,13 +207,13 @@ where
     }
 
     /// The newest message has been sent, or could not be.
-    fn sent(&mut self, sent: Result<Sent, Fault>) {
+    fn sent(&mut self, sent: Result<AwaitingConfirm, Fault>) {
         let number = self.oldest + self.in_flight.len() as u64 - 1;
         let Some(newest) = self.in_flight.back_mut() else { return };
         *newest = match (std::mem::replace(newest, State::Persisting), sent) {
-            (State::Sending(mut unconfirmed), Ok(Sent { lane, confirm })) => {
+            (State::Sending(mut unconfirmed), Ok(AwaitingConfirm { publish_channel, confirm })) => {
                 unconfirmed.attempted = self.now;
-                self.lanes.used(number, lane);
+                self.publish_channels.used(number, publish_channel);
                 State::Confirming(unconfirmed, confirm)
             }
             (State::Sending(unconfirmed), Err(fault)) => {
@@ -239,7 +243,7 @@ where
     fn has_ended(&mut self) {
         self.oldest += 1;
         self.awaited = self.awaited.saturating_sub(1);
-        self.lanes.release(self.oldest);
+        self.publish_channels.release(self.oldest);
     }
 
     /// Waits for one confirm, or for the end of its time. Those behind it whose channel has ended too, or their time, are next, and
@@ -253,7 +257,9 @@ where
         let (number, tag) = (self.oldest + self.awaited as u64, confirm.tag());
         let retry = unconfirmed.retry(self.publishing.retry);
         let failed = match confirm.poll_unpin(cx) {
-            Poll::Ready(confirmed) => judge(self.publishing, &self.lanes, (number, tag), confirmed).err(),
+            Poll::Ready(confirmed) => {
+                judge(self.publishing, &self.publish_channels, (number, tag), confirmed).err()
+            }
             Poll::Pending => {
                 let ends = retry.attempt_deadline().max(self.prolonged);
                 ready!(poll_deadline(&mut self.timer, ends, cx));
@@ -262,7 +268,7 @@ where
                     return Poll::Ready(());
                 }
                 let key = unconfirmed.routing_key.as_ref();
-                Some(overdue(self.publishing, &self.lanes, (number, tag), key, &retry))
+                Some(overdue(self.publishing, &self.publish_channels, (number, tag), key, &retry))
             }
         };
         if let Some(fault) = failed {
@@ -270,7 +276,7 @@ where
                 self.persisting.push(persist(self.publishing, number, unconfirmed, Some(fault)));
             }
         } else {
-            self.publishing.lane.answered(unconfirmed.routing_key.as_ref());
+            self.publishing.publish_channel.answered(unconfirmed.routing_key.as_ref());
             *state = State::Done(Ok(Published::by(&retry, self.now)));
         }
         Poll::Ready(())
@@ -316,12 +322,14 @@ where
 /// What the broker's answer to message `number`, which has this tag on its channel, means.
 fn judge(
     publishing: &Publishing,
-    lanes: &LanesInUse,
+    publish_channels: &LanesInUse,
     (number, tag): (u64, u64),
     confirmed: amqp_client::Result<Confirmation>,
 ) -> Result<(), Fault> {
-    match lanes.of(number) {
-        Some(lane) => publishing.confirmed(&publishing.lane, lane, tag, confirmed),
+    match publish_channels.of(number) {
+        Some(publish_channel) => {
+            publishing.confirmed(&publishing.publish_channel, publish_channel, tag, confirmed)
+        }
         // It was published somewhere, and so there is one.
         None => Err(Fault::new(Outcome::Unknown, None)),
     }
@@ -330,14 +338,15 @@ fn judge(
 /// What it means that the broker has not answered message `number` in its attempt's time.
 fn overdue(
     publishing: &Publishing,
-    lanes: &LanesInUse,
+    publish_channels: &LanesInUse,
     (number, tag): (u64, u64),
     routing_key: &str,
     retry: &Retry,
 ) -> Fault {
-    let lane = lanes.of(number).cloned();
-    let progress = lane.map_or(Progress::Opening, |lane| Progress::Confirming(lane, tag));
-    publishing.out_of_time(&publishing.lane, routing_key, &progress, retry, None)
+    let publish_channel = publish_channels.of(number).cloned();
+    let progress = publish_channel
+        .map_or(Progress::Opening, |publish_channel| Progress::Confirming(publish_channel, tag));
+    publishing.out_of_time(&publishing.publish_channel, routing_key, &progress, retry, None)
 }
 
 /// Ready at the deadline. The timer is set again only when it has rung, which is no later than any deadline asked for.

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Outcome, Undelivered},
     publish::{
         attempt::{self, Fault, Progress},
-        lane::{Declaration, Lane, OpenLane, Required},
+        publish_channel::{Declaration, OpenPublishChannel, PublishChannel, Required},
         refusal,
     },
     retry::{Retry, RetryPolicy},
@@ -20,7 +20,7 @@ use crate::{
 /// How messages to one exchange are published.
 #[derive(Clone)]
 pub(crate) struct Publishing {
-    pub(crate) lane: Arc<Lane>,
+    pub(crate) publish_channel: Arc<PublishChannel>,
     pub(crate) retry: RetryPolicy,
     pub(crate) mandatory: bool,
     pub(crate) wait_for_route: bool,
@@ -39,8 +39,8 @@ pub struct Published {
 }
 
 /// A message on its way to the broker.
-pub(crate) struct Sent {
-    pub(crate) lane: Arc<OpenLane>,
+pub(crate) struct AwaitingConfirm {
+    pub(crate) publish_channel: Arc<OpenPublishChannel>,
     pub(crate) confirm: Confirm,
 }
 
@@ -62,23 +62,25 @@ impl Publishing {
         let marked = self.mark(message)?;
         let message = marked.as_deref().unwrap_or(message);
         let mut first = None;
-        let is_slow = self.lane.slow.contains(routing_key);
+        let is_slow = self.publish_channel.slow.contains(routing_key);
         if required.is_none()
             && !is_slow
-            && let Some(lane) = self.lane.opened()
-            && let Some(confirm) = self.begin(&lane, routing_key, message)
+            && let Some(publish_channel) = self.publish_channel.opened()
+            && let Some(confirm) = self.begin(&publish_channel, routing_key, message)
         {
             retry.begin();
             let tag = confirm.tag();
             first = match self.within_attempt(&retry, confirm).await {
-                Some(confirmed) => self.confirmed(&self.lane, &lane, tag, confirmed).err(),
+                Some(confirmed) => {
+                    self.confirmed(&self.publish_channel, &publish_channel, tag, confirmed).err()
+                }
                 None => {
-                    let progress = Progress::Confirming(lane, tag);
-                    Some(self.out_of_time(&self.lane, routing_key, &progress, &retry, None))
+                    let progress = Progress::Confirming(publish_channel, tag);
+                    Some(self.out_of_time(&self.publish_channel, routing_key, &progress, &retry, None))
                 }
             };
             if first.is_none() {
-                self.lane.answered(routing_key);
+                self.publish_channel.answered(routing_key);
                 return Ok(Published::by(&retry, Instant::now()));
             }
         }
@@ -92,8 +94,13 @@ impl Publishing {
     }
 
     /// Publishes at once, when the channel is open and has room. Whatever is in the way shows again when that is waited for.
-    pub(crate) fn begin(&self, lane: &OpenLane, routing_key: &str, message: &Message) -> Option<Confirm> {
-        self.send(lane, routing_key, message, self.mandatory).now_or_never()?.ok()
+    pub(crate) fn begin(
+        &self,
+        publish_channel: &OpenPublishChannel,
+        routing_key: &str,
+        message: &Message,
+    ) -> Option<Confirm> {
+        self.send(publish_channel, routing_key, message, self.mandatory).now_or_never()?.ok()
     }
 
     /// Publishes, as soon as that is possible.
@@ -105,20 +112,21 @@ impl Publishing {
         routing_key: &str,
         message: &Message,
         retry: &mut Retry,
-    ) -> Result<Sent, Fault> {
-        let out_of_time =
-            |progress, retry: &Retry| self.out_of_time(&self.lane, routing_key, &progress, retry, None);
-        let lane = match self.within_attempt(retry, pin!(self.lane.open())).await {
+    ) -> Result<AwaitingConfirm, Fault> {
+        let out_of_time = |progress, retry: &Retry| {
+            self.out_of_time(&self.publish_channel, routing_key, &progress, retry, None)
+        };
+        let publish_channel = match self.within_attempt(retry, pin!(self.publish_channel.open())).await {
             Some(opened) => opened.map_err(Fault::not_sent)?,
             None => return Err(out_of_time(Progress::Opening, retry)),
         };
         retry.renew(Instant::now());
-        let sending = pin!(self.send(&lane, routing_key, message, self.mandatory));
+        let sending = pin!(self.send(&publish_channel, routing_key, message, self.mandatory));
         let sent = self.within_attempt(retry, sending).await;
         match sent {
-            Some(Ok(confirm)) => Ok(Sent { lane: lane.clone(), confirm }),
-            Some(Err(source)) => Err(refusal::not_sent(&self.lane, &lane, source)),
-            None => Err(out_of_time(Progress::Sending(lane.clone()), retry)),
+            Some(Ok(confirm)) => Ok(AwaitingConfirm { publish_channel: publish_channel.clone(), confirm }),
+            Some(Err(source)) => Err(refusal::not_sent(&self.publish_channel, &publish_channel, source)),
+            None => Err(out_of_time(Progress::Sending(publish_channel.clone()), retry)),
         }
     }
 
@@ -137,24 +145,24 @@ impl Publishing {
     /// the message's own queue that does not answer, and the message goes another way, as others with its key.
     pub(crate) fn out_of_time(
         &self,
-        lane: &Lane,
+        publish_channel: &PublishChannel,
         routing_key: &str,
         progress: &Progress,
         retry: &Retry,
         cause: Option<Box<Error>>,
     ) -> Fault {
-        let blocked = lane.blocked().map(|source| Box::new(Error::broker("publish")(source)));
+        let blocked = publish_channel.blocked().map(|source| Box::new(Error::broker("publish")(source)));
         let fault = progress.out_of_time(retry, blocked.or(cause));
         match progress {
             Progress::Opening => fault,
             Progress::Sending(open) => {
-                lane.give_up(open);
+                publish_channel.give_up(open);
                 fault
             }
             Progress::Confirming(open, tag) => {
-                lane.give_up(open);
+                publish_channel.give_up(open);
                 let is_overtaken = *tag < open.publisher.unanswered().start;
-                let apart = is_overtaken.then(|| self.lane.add_slow(routing_key));
+                let apart = is_overtaken.then(|| self.publish_channel.add_slow(routing_key));
                 Fault { apart, ..fault }
             }
         }
@@ -162,7 +170,7 @@ impl Publishing {
 
     /// Until when an attempt goes on whose time ran out at `ended`; `None` when it is over.
     pub(crate) fn prolonged(&self, retry: &Retry, ended: Instant) -> Option<Instant> {
-        let goes_on = ended < retry.deadline() && self.lane.blocked().is_some();
+        let goes_on = ended < retry.deadline() && self.publish_channel.blocked().is_some();
         goes_on.then(|| retry.time_from(Instant::now()))
     }
 
@@ -179,8 +187,8 @@ impl Publishing {
         // What the attempts left behind, and the last cause that says more than that time ran out.
         let mut fate = Fate::default();
         let mut cause = None;
-        let slow_lane = if is_slow { self.lane.slow.way(routing_key) } else { None };
-        let mut lane = slow_lane.unwrap_or_else(|| self.lane.clone());
+        let slow_channel = if is_slow { self.publish_channel.slow.way(routing_key) } else { None };
+        let mut publish_channel = slow_channel.unwrap_or_else(|| self.publish_channel.clone());
         loop {
             if let Some(fault) = fault.take() {
                 fate.add(&fault);
@@ -197,20 +205,26 @@ impl Publishing {
                 if !goes_on {
                     return Err(self.undelivered(routing_key, fate.outcome(&fault), &retry, fault.source));
                 }
-                lane = fault.apart.unwrap_or(lane);
+                publish_channel = fault.apart.unwrap_or(publish_channel);
                 cause = fault.source;
             }
             retry.begin();
             if retry.attempts() > 1 {
-                self.lane.count_retry();
+                self.publish_channel.count_retry();
             }
             let mut progress = Progress::Opening;
-            let opened = self.within_attempt(&retry, pin!(self.opened(&lane, required))).await;
+            let opened = self.within_attempt(&retry, pin!(self.opened(&publish_channel, required))).await;
             let ended = match opened {
                 Some(Ok((open, declared))) => {
                     retry.renew(Instant::now());
                     let required = required.zip(declared);
-                    let attempt = self.attempt((&lane, &open), routing_key, message, required, &mut progress);
+                    let attempt = self.attempt(
+                        (&publish_channel, &open),
+                        routing_key,
+                        message,
+                        required,
+                        &mut progress,
+                    );
                     self.within_attempt(&retry, pin!(attempt)).await
                 }
                 Some(Err(fault)) => Some(Err(fault)),
@@ -218,34 +232,36 @@ impl Publishing {
             };
             fault = match ended {
                 Some(Ok(())) => {
-                    self.lane.answered(routing_key);
+                    self.publish_channel.answered(routing_key);
                     return Ok(Published::by(&retry, Instant::now()));
                 }
                 Some(Err(fault)) => Some(fault),
-                None => Some(self.out_of_time(&lane, routing_key, &progress, &retry, cause.take())),
+                None => {
+                    Some(self.out_of_time(&publish_channel, routing_key, &progress, &retry, cause.take()))
+                }
             };
         }
     }
 
-    /// The lane's channel, with what a message requires.
+    /// The open channel, with what a message requires.
     async fn opened(
         &self,
-        lane: &Arc<Lane>,
+        publish_channel: &Arc<PublishChannel>,
         required: Option<&Required<'_>>,
-    ) -> Result<(Arc<OpenLane>, Option<Arc<Declaration>>), Fault> {
-        let open = lane.open().await.map_err(Fault::not_sent)?;
+    ) -> Result<(Arc<OpenPublishChannel>, Option<Arc<Declaration>>), Fault> {
+        let open = publish_channel.open().await.map_err(Fault::not_sent)?;
         let Some(required) = required else { return Ok((open, None)) };
-        let declared = lane.declare(&open, required).await.map_err(Fault::not_sent)?;
+        let declared = publish_channel.declare(&open, required).await.map_err(Fault::not_sent)?;
         Ok((open, Some(declared)))
     }
 
-    /// What comes of a message on the lane's channel, where what it requires is declared: over when the broker has answered.
+    /// What comes of a message on the open channel, where what it requires is declared: over when the broker has answered.
     ///
     /// What a message requires may have been deleted since it was declared. It is mandatory then in any case, and declared
     /// again when the message comes back.
     async fn attempt(
         &self,
-        (lane, open): (&Lane, &Arc<OpenLane>),
+        (publish_channel, open): (&PublishChannel, &Arc<OpenPublishChannel>),
         routing_key: &str,
         message: &Message,
         mut required: Option<(&Required<'_>, Arc<Declaration>)>,
@@ -255,7 +271,7 @@ impl Publishing {
         loop {
             *progress = Progress::Sending(open.clone());
             let sent = self.send(open, routing_key, message, mandatory).await;
-            let confirm = sent.map_err(|source| refusal::not_sent(lane, open, source))?;
+            let confirm = sent.map_err(|source| refusal::not_sent(publish_channel, open, source))?;
             let tag = confirm.tag();
             *progress = Progress::Confirming(open.clone(), tag);
             match (confirm.await, required.take()) {
@@ -263,9 +279,9 @@ impl Publishing {
                     // The broker does not have it.
                     *progress = Progress::Opening;
                     open.forget(required, &gone);
-                    lane.declare(open, required).await.map_err(Fault::not_sent)?;
+                    publish_channel.declare(open, required).await.map_err(Fault::not_sent)?;
                 }
-                (confirmed, _) => return self.confirmed(lane, open, tag, confirmed),
+                (confirmed, _) => return self.confirmed(publish_channel, open, tag, confirmed),
             }
         }
     }
@@ -273,12 +289,13 @@ impl Publishing {
     /// What the broker's answer to the publish with this tag means; a channel that ended instead is given up.
     pub(crate) fn confirmed(
         &self,
-        lane: &Lane,
-        open: &Arc<OpenLane>,
+        publish_channel: &PublishChannel,
+        open: &Arc<OpenPublishChannel>,
         tag: u64,
         confirmed: amqp_client::Result<Confirmation>,
     ) -> Result<(), Fault> {
-        let confirmation = confirmed.map_err(|source| refusal::unanswered(lane, open, tag, source))?;
+        let confirmation =
+            confirmed.map_err(|source| refusal::unanswered(publish_channel, open, tag, source))?;
         match attempt::outcome(&confirmation) {
             // It was mandatory for its requirements' sake, which are there.
             Err(Fault { outcome: Outcome::Unroutable, .. }) if !self.mandatory => Ok(()),
@@ -288,13 +305,13 @@ impl Publishing {
 
     async fn send(
         &self,
-        lane: &OpenLane,
+        publish_channel: &OpenPublishChannel,
         routing_key: &str,
         message: &Message,
         mandatory: bool,
     ) -> amqp_client::Result<Confirm> {
-        let route = Route::new(self.lane.exchange.as_str(), routing_key).mandatory(mandatory);
-        lane.publisher.publish(route, message).await
+        let route = Route::new(self.publish_channel.exchange.as_str(), routing_key).mandatory(mandatory);
+        publish_channel.publisher.publish(route, message).await
     }
 
     fn is_worth_a_retry(&self, fault: &Fault) -> bool {
@@ -312,7 +329,7 @@ impl Publishing {
         source: Option<Box<Error>>,
     ) -> Error {
         Error::Undelivered(Box::new(Undelivered {
-            exchange: self.lane.exchange.clone(),
+            exchange: self.publish_channel.exchange.clone(),
             routing_key: routing_key.to_owned(),
             outcome,
             attempts: retry.attempts(),

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Outcome},
     publish::{
         attempt::Fault,
-        lane::{Lane, OpenLane},
+        publish_channel::{OpenPublishChannel, PublishChannel},
     },
 };
 
@@ -23,11 +23,15 @@ const GROUPS: u64 = 16;
 
 /// The fault of a message that was not sent, because its channel had ended or because it cannot be
 /// sent at all.
-pub(crate) fn not_sent(lane: &Lane, open: &Arc<OpenLane>, source: Client) -> Fault {
+pub(crate) fn not_sent(
+    publish_channel: &PublishChannel,
+    open: &Arc<OpenPublishChannel>,
+    source: Client,
+) -> Fault {
     if is_local(&source) {
         return Fault::not_sent(publishing(source));
     }
-    lane.give_up(open);
+    publish_channel.give_up(open);
     if is_of_a_publish(&source) {
         return Fault::of_another(Outcome::NotSent, beside("another message", source));
     }
@@ -35,8 +39,13 @@ pub(crate) fn not_sent(lane: &Lane, open: &Arc<OpenLane>, source: Client) -> Fau
 }
 
 /// The fault of the message with this tag, whose channel ended before it was answered.
-pub(crate) fn unanswered(lane: &Lane, open: &Arc<OpenLane>, tag: u64, source: Client) -> Fault {
-    lane.give_up(open);
+pub(crate) fn unanswered(
+    publish_channel: &PublishChannel,
+    open: &Arc<OpenPublishChannel>,
+    tag: u64,
+    source: Client,
+) -> Fault {
+    publish_channel.give_up(open);
     if !is_of_a_publish(&source) {
         return Fault::new(Outcome::Unknown, Some(publishing(source)));
     }
@@ -45,7 +54,7 @@ pub(crate) fn unanswered(lane: &Lane, open: &Arc<OpenLane>, tag: u64, source: Cl
     let Some(rank) = tag.checked_sub(suspects.start) else {
         return Fault::of_another(Outcome::Unknown, beside("another message", source));
     };
-    let apart = lane.group(open, rank * GROUPS / count.max(1));
+    let apart = publish_channel.group(open, rank * GROUPS / count.max(1));
     if count > 1 {
         tracing::debug!(%source, count, "one of these was refused; they are tried apart");
         let beside = beside(&format!("one of {count} messages"), source);

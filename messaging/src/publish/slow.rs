@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::connection::link::Link;
+use crate::connection::lazy_connection::LazyConnection;
 
 /// How long messages of such a key use another channel before one is tried with the others again.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -24,23 +24,23 @@ const KEYS: usize = 1024;
 /// Connections for slow keys, each opened when it is needed. The broker may stop reading one of
 /// them, so slow keys are spread over several.
 #[derive(Clone)]
-pub(crate) struct SlowLinks {
-    links: Arc<[Link]>,
+pub(crate) struct SlowConnections {
+    links: Arc<[LazyConnection]>,
     next: Arc<AtomicUsize>,
 }
 
-impl SlowLinks {
-    pub(crate) fn new(links: impl IntoIterator<Item = Link>) -> Self {
-        SlowLinks { links: links.into_iter().collect(), next: Arc::default() }
+impl SlowConnections {
+    pub(crate) fn new(links: impl IntoIterator<Item = LazyConnection>) -> Self {
+        SlowConnections { links: links.into_iter().collect(), next: Arc::default() }
     }
 
     /// All of them.
-    pub(crate) fn all(&self) -> &[Link] {
+    pub(crate) fn all(&self) -> &[LazyConnection] {
         &self.links
     }
 
     /// The next one in turn; `None` when there are none.
-    pub(crate) fn next(&self) -> Option<&Link> {
+    pub(crate) fn next(&self) -> Option<&LazyConnection> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.links.get(number.checked_rem(self.links.len())?)
     }

@@ -47,9 +47,9 @@
 //! [`Value`] reads them all without knowing which will come. [`Tagged`] is for types of one's own, what
 //! `kombu.utils.json.register_type` is in Python.
 
+mod datetime;
 mod decimal;
 mod identifier;
-mod moment;
 mod octets;
 mod tag;
 mod value;

@@ -14,9 +14,9 @@ use uuid::Uuid;
 use crate::{
     serialize::BoxError,
     tagged::{
+        datetime::{parse_date, parse_datetime, parse_time, time_with_zone},
         decimal::Number,
         identifier::{NAMES, UuidArguments},
-        moment::{parse_date, parse_datetime, parse_time, time_with_zone},
         tag::{self, TYPE, Tagged as _, VALUE},
     },
 };
@@ -101,7 +101,7 @@ impl Value {
         };
         Ok(match tag {
             "datetime" => match parse_datetime(&text)? {
-                (moment, None) => Value::DateTime(moment),
+                (datetime, None) => Value::DateTime(datetime),
                 _ => Value::DateTimeWithZone(DateTime::from_text(&text)?),
             },
             "date" => Value::Date(parse_date(&text)?),
@@ -181,8 +181,8 @@ impl Serialize for Value {
             Value::Float(value) => serializer.serialize_f64(*value),
             Value::Text(text) => serializer.serialize_str(text),
             Value::Bytes(bytes) => tag::serialize(bytes, serializer),
-            Value::DateTime(moment) => tag::serialize(moment, serializer),
-            Value::DateTimeWithZone(moment) => tag::serialize(moment, serializer),
+            Value::DateTime(datetime) => tag::serialize(datetime, serializer),
+            Value::DateTimeWithZone(datetime) => tag::serialize(datetime, serializer),
             Value::Date(date) => tag::serialize(date, serializer),
             Value::Time(time) => tag::serialize(time, serializer),
             Value::TimeWithZone(time, zone) => text("time", &time_with_zone(*time, *zone), serializer),

@@ -13,7 +13,7 @@ pub(crate) const FAILURE: &str = "x-failure";
 pub(crate) const EXCHANGE: &str = "x-original-exchange";
 pub(crate) const ROUTING_KEY: &str = "x-original-routing-key";
 
-/// Between the name of a queue and the pause of those who wait for another turn in it.
+/// Between the name of a queue and the pause of messages that wait there to be handled again.
 const WAITING: &str = ".retry.";
 
 /// What becomes of a message whose handler failed or panicked.

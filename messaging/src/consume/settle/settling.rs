@@ -13,7 +13,7 @@ use crate::{
         stuck::{Stuck, message_id},
     },
     error::Error,
-    publish::{lane::Required, producer::Producer},
+    publish::{producer::Producer, publish_channel::Required},
 };
 
 /// For the messages of one queue. Where a message cannot be settled, its channel has ended and it comes again.

@@ -6,7 +6,7 @@ use amqp_client::{Acker, Received};
 use amqp_codec::RawProperties;
 use tokio::time::Instant;
 
-use crate::consume::turns::Turn;
+use crate::consume::permits::Permit;
 
 /// The shortest and longest pause before it is retried.
 const FIRST: Duration = Duration::from_millis(100);
@@ -50,7 +50,7 @@ impl Patience {
         stuck: Stuck,
         queue: &str,
         received: Option<&Received>,
-        turn: &mut Turn,
+        permit: &mut Permit,
     ) -> Option<Acker> {
         let Stuck { acker, why } = stuck;
         if acker.is_stale() {
@@ -73,9 +73,9 @@ impl Patience {
             "a message cannot be set aside; it is kept, and handled again after a pause"
         );
         let bytes = received.map_or(0, |received| received.body().len());
-        let has_its_turn = turn.hold(bytes, self.times == 1, pause).await;
+        let has_permit = permit.hold(bytes, self.times == 1, pause).await;
         self.begun = Instant::now();
-        (has_its_turn && !acker.is_stale()).then_some(acker)
+        (has_permit && !acker.is_stale()).then_some(acker)
     }
 
     /// The next pause, twice as long. Up to a fifth is taken off at random, so that messages that

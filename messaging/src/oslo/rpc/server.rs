@@ -18,16 +18,16 @@ use crate::oslo::rpc::{
     metrics::ServerMetrics,
     server::{
         access::AccessPolicy, acknowledge::Acknowledge, dispatch::Dispatcher, endpoint::Endpoint,
-        replies::Replies, request::Desk,
+        replies::Replies, request::RequestHandler,
     },
 };
 use crate::{
     compress::{Budget, Compression},
     consume::{
+        inline_executor::InlineExecutor,
         service::{Service, Stopper},
         source::Source,
         subscription::Subscription,
-        work::Workplace,
     },
     error::Error,
     oslo::wire::{
@@ -162,15 +162,21 @@ impl Server {
         let replies = Replies::new(producer, self.compression);
         let dispatcher = std::mem::take(&mut self.dispatcher);
         let budget = Budget::new(self.transport.traffic().decompressed);
-        let desk = Arc::new(Desk::new(dispatcher, self.acknowledge, self.repeats, replies, budget));
-        let served = desk.clone();
-        let serve = move |delivery, turn| served.serve(delivery, turn);
+        let handler =
+            Arc::new(RequestHandler::new(dispatcher, self.acknowledge, self.repeats, replies, budget));
+        let served = handler.clone();
+        let serve = move |delivery, permit| served.serve(delivery, permit);
         let start = async |topology: &Topology| {
             let (sources, fanout_queue) = self.sources(topology);
             let service =
-                Service::start(sources, self.concurrency.into(), Workplace::new, serve.clone()).await?;
+                Service::start(sources, self.concurrency.into(), InlineExecutor::new, serve.clone()).await?;
             let fanout_queue = topology.deletes_fanout_queue().then_some(fanout_queue);
-            Ok(RunningServer { service, transport: self.transport.clone(), fanout_queue, desk: desk.clone() })
+            Ok(RunningServer {
+                service,
+                transport: self.transport.clone(),
+                fanout_queue,
+                handler: handler.clone(),
+            })
         };
         let mut topology = self.transport.topology().clone();
         for _ in 0..FALLBACKS {
@@ -234,7 +240,7 @@ pub struct RunningServer {
     transport: Transport,
     /// That goes with the server.
     fanout_queue: Option<String>,
-    desk: Arc<Desk>,
+    handler: Arc<RequestHandler>,
 }
 
 impl RunningServer {
@@ -251,7 +257,7 @@ impl RunningServer {
     /// What became of its requests so far.
     #[must_use]
     pub fn metrics(&self) -> ServerMetrics {
-        self.desk.metrics()
+        self.handler.metrics()
     }
 
     /// What stops the server from elsewhere, while somebody [`wait`](Self::wait)s for it here.

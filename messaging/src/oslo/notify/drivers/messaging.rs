@@ -15,7 +15,9 @@ use crate::{
         },
         wire::{envelope, topology::Topology},
     },
-    publish::{json_message::json_message, lane::Required, options::compressed, producer::Producer},
+    publish::{
+        json_message::json_message, options::compressed, producer::Producer, publish_channel::Required,
+    },
     retry::RetryPolicy,
     serialize,
     transport::Transport,

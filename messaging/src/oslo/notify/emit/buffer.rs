@@ -10,7 +10,7 @@ use crate::oslo::notify::{
     driver::{Driver, Emitting},
     emit::{
         backlog::{Backlog, WhenFull},
-        emission::{Emission, Keeping, Lost},
+        emitter::{Emitter, Keeping, Lost},
         spool::Spool,
     },
     notification::Notification,
@@ -140,7 +140,7 @@ impl Buffer {
             }
         };
         let (waiting, changed) = watch::channel(backlog.len());
-        let emission = Arc::new(Emission {
+        let emitter = Arc::new(Emitter {
             driver: Box::new(driver),
             backlog: parking_lot::Mutex::new(backlog),
             keeping: tokio::sync::RwLock::new(keeping),
@@ -150,8 +150,8 @@ impl Buffer {
             pauses: self.pauses.deadline(Duration::MAX),
             on_lost: self.on_lost,
         });
-        let task = tokio::spawn(emission.clone().run(changed));
-        Ok(Buffered { emission, task })
+        let task = tokio::spawn(emitter.clone().run(changed));
+        Ok(Buffered { emitter, task })
     }
 }
 
@@ -170,41 +170,41 @@ impl fmt::Debug for Buffer {
 /// # On drop
 /// Nothing more is emitted. What is on disk stays there; what is in memory is lost: [`Notifier::close`](crate::notify::Notifier::close) first.
 pub struct Buffered {
-    emission: Arc<Emission>,
+    emitter: Arc<Emitter>,
     task: JoinHandle<()>,
 }
 
 impl Driver for Buffered {
     fn name(&self) -> &str {
-        self.emission.driver.name()
+        self.emitter.driver.name()
     }
 
     /// Done when the buffer has it; the retry policy is the buffer's own.
     fn notify<'a>(&'a self, notification: &'a Notification, _: RetryPolicy) -> Emitting<'a> {
-        Box::pin(self.emission.take(notification))
+        Box::pin(self.emitter.take(notification))
     }
 
     fn pending(&self) -> usize {
-        self.emission.backlog.lock().len()
+        self.emitter.backlog.lock().len()
     }
 
     fn flush(&self) -> Emitting<'_> {
         Box::pin(async {
-            let mut waiting = self.emission.waiting.subscribe();
+            let mut waiting = self.emitter.waiting.subscribe();
             // Its sender lives as long as this.
             let _ = waiting.wait_for(|waiting| *waiting == 0).await;
-            self.emission.driver.flush().await
+            self.emitter.driver.flush().await
         })
     }
 
     fn close(&self) -> Emitting<'_> {
         Box::pin(async {
             self.task.abort();
-            let keeping = std::mem::replace(&mut *self.emission.keeping.write().await, Keeping::Closed);
+            let keeping = std::mem::replace(&mut *self.emitter.keeping.write().await, Keeping::Closed);
             if let Keeping::OnDisk(spool) = keeping {
                 spool.close().await;
             }
-            self.emission.driver.close().await
+            self.emitter.driver.close().await
         })
     }
 }

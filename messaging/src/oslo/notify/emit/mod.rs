@@ -2,7 +2,7 @@
 
 pub(super) mod backlog;
 pub(super) mod buffer;
-pub(super) mod emission;
+pub(super) mod emitter;
 pub(super) mod notifier;
 #[cfg(feature = "spool")]
 pub(super) mod spool;

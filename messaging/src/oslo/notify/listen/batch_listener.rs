@@ -19,9 +19,9 @@ use crate::oslo::notify::{
     level::Level,
     listen::{
         batch::{BatchEndpoint, BatchResult},
+        deduplication::Deduplication,
         event::Event,
         listener::{Read, read},
-        once::Once,
         sources::{Sources, sources},
     },
 };
@@ -29,13 +29,13 @@ use crate::{
     compress::{Budget, room::Taken},
     consume::{
         handling::Handling,
+        inline_executor::InlineExecutor,
+        permits::Permit,
         service::Service,
         settle::{
             settling::Settling,
             stuck::{Patience, Stuck},
         },
-        turns::Turn,
-        work::Workplace,
     },
     error::Error,
     oslo::wire::{envelope, fingerprint::Fingerprint},
@@ -134,15 +134,17 @@ impl BatchListener {
         let (sender, arrived) = mpsc::unbounded_channel();
         let mut services = Vec::new();
         for (settling, subscription) in self.sources.subscriptions(&levels, prefetch) {
-            let (queue, sender) =
-                (Arc::new(Queue { settling, once: Once::new(self.sources.repeats) }), sender.clone());
-            let gather = move |delivery: Delivery, turn| {
-                // As long as a turn is held, the service does not end, and the channel stays open for the acknowledgement.
+            let (queue, sender) = (
+                Arc::new(Queue { settling, deduplication: Deduplication::new(self.sources.repeats) }),
+                sender.clone(),
+            );
+            let gather = move |delivery: Delivery, permit| {
+                // As long as a permit is held, the service does not end, and the channel stays open for the acknowledgement.
                 let settling = arrive(&sender, delivery.split(), queue.clone());
-                see_settled(settling, sender, queue, turn)
+                see_settled(settling, sender, queue, permit)
             };
             let sources = vec![subscription.into()];
-            services.push(Service::start(sources, prefetch.into(), Workplace::in_order, gather).await?);
+            services.push(Service::start(sources, prefetch.into(), InlineExecutor::in_order, gather).await?);
         }
         drop(sender);
         let (stop, stopping) = watch::channel(false);
@@ -210,7 +212,7 @@ impl fmt::Debug for RunningBatchListener {
 /// One queue, and what was handled of it.
 struct Queue {
     settling: Settling,
-    once: Once,
+    deduplication: Deduplication,
 }
 
 struct Arrived {
@@ -238,15 +240,15 @@ async fn see_settled(
     mut settling: oneshot::Receiver<(Stuck, Received)>,
     sender: mpsc::UnboundedSender<Arrived>,
     queue: Arc<Queue>,
-    mut turn: Turn,
-) -> Turn {
+    mut permit: Permit,
+) -> Permit {
     let mut patience = Patience::new(Instant::now());
     while let Ok((stuck, received)) = settling.await {
-        let again = patience.keep(stuck, &queue.settling.queue, Some(&received), &mut turn).await;
+        let again = patience.keep(stuck, &queue.settling.queue, Some(&received), &mut permit).await;
         let Some(acker) = again else { break };
         settling = arrive(&sender, (received, acker), queue.clone());
     }
-    turn
+    permit
 }
 
 /// One that can be handled.
@@ -354,7 +356,7 @@ impl Gathering {
                 continue;
             };
             if let Some(id) = unique_id {
-                if queue.once.was_handled(id) {
+                if queue.deduplication.was_handled(id) {
                     let name = &queue.settling.queue;
                     tracing::debug!(queue = name, "a notification came again, and is not handled again");
                     queue.settling.done(acker);
@@ -399,7 +401,7 @@ async fn settle(readable: Readable) {
         return;
     }
     if let Some(id) = unique_id {
-        queue.once.note(id);
+        queue.deduplication.note(id);
     }
     queue.settling.done(acker);
 }

@@ -8,9 +8,9 @@ use tokio::{sync::Semaphore, time::Instant};
 use crate::oslo::notify::{
     level::Level,
     listen::{
+        deduplication::Deduplication,
         endpoint::{Endpoint, NotificationResult},
         event::Event,
-        once::Once,
         sources::{Sources, sources},
     },
     wire,
@@ -19,14 +19,14 @@ use crate::{
     compress::{Budget, room::Taken},
     consume::{
         handling::Handling,
+        inline_executor::InlineExecutor,
+        permits::Permit,
         service::Service,
         settle::{
             on_failure::retries,
             settling::Settling,
             stuck::{Patience, Stuck},
         },
-        turns::Turn,
-        work::Workplace,
     },
     error::{Error, Malformed},
     oslo::wire::{
@@ -41,7 +41,7 @@ use crate::{
 /// [`Notifier`](crate::notify::Notifier) for an example.
 ///
 /// A notification is shown to every endpoint that has a handler for its level and wants it, in their order, until one has it requeued. It
-/// is acknowledged when all have handled it, or nobody wants it. One that is delivered twice is handled once, as long as the listener
+/// is acknowledged when all have handled it, or nobody wants it. One that is delivered twice is handled deduplication, as long as the listener
 /// [remembers](Self::repeats) it.
 #[derive(Clone)]
 pub struct Listener {
@@ -65,7 +65,7 @@ impl Listener {
         }
     }
 
-    /// How many notifications are handled at once, at least 1. Default 64. With 1, they are handled in the order of their queue.
+    /// How many notifications are handled at deduplication, at least 1. Default 64. With 1, they are handled in the order of their queue.
     #[must_use]
     pub fn concurrency(mut self, notifications: u16) -> Self {
         self.concurrency = notifications.max(1);
@@ -107,20 +107,21 @@ impl Listener {
         let levels: BTreeSet<_> = self.endpoints.iter().flat_map(Endpoint::levels).collect();
         let prefetch = self.prefetch.unwrap_or(self.concurrency);
         let endpoints: Arc<[Endpoint]> = self.endpoints.into();
-        let turns = Arc::new(Semaphore::new(self.concurrency.into()));
+        let permits = Arc::new(Semaphore::new(self.concurrency.into()));
         let budget = self.sources.budget();
         let mut services = Vec::new();
         for (settling, subscription) in self.sources.subscriptions(&levels, prefetch) {
-            let (endpoints, turns, budget) = (endpoints.clone(), turns.clone(), budget.clone());
-            let once = Once::new(self.sources.repeats);
-            let desk = Arc::new(Desk { settling, endpoints, turns, budget, once });
-            let listen = move |delivery, mut turn| async move {
-                desk.listen(delivery, &mut turn).await;
-                turn
+            let (endpoints, permits, budget) = (endpoints.clone(), permits.clone(), budget.clone());
+            let deduplication = Deduplication::new(self.sources.repeats);
+            let handler =
+                Arc::new(NotificationHandler { settling, endpoints, permits, budget, deduplication });
+            let listen = move |delivery, mut permit| async move {
+                handler.listen(delivery, &mut permit).await;
+                permit
             };
-            // One at a time, they wait for their turn in the order in which they come.
-            let workplace = if self.concurrency == 1 { Workplace::in_order } else { Workplace::new };
-            let service = Service::start(vec![subscription.into()], prefetch.into(), workplace, listen);
+            // One at a time, they wait for a permit in the order in which they come.
+            let executor = if self.concurrency == 1 { InlineExecutor::in_order } else { InlineExecutor::new };
+            let service = Service::start(vec![subscription.into()], prefetch.into(), executor, listen);
             services.push(service.await?);
         }
         Ok(RunningListener { services })
@@ -168,27 +169,27 @@ impl fmt::Debug for RunningListener {
 }
 
 /// Where the notifications of one queue are looked at.
-struct Desk {
+struct NotificationHandler {
     settling: Settling,
     endpoints: Arc<[Endpoint]>,
     /// Of all queues together, as the budget is.
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     budget: Budget,
-    once: Once,
+    deduplication: Deduplication,
 }
 
-impl Desk {
+impl NotificationHandler {
     /// One notification, from its arrival to its acknowledgement.
-    async fn listen(&self, delivery: Delivery, turn: &mut Turn) {
+    async fn listen(&self, delivery: Delivery, permit: &mut Permit) {
         let mut patience = Patience::new(Instant::now());
         // Nobody closes the semaphore.
-        let mut place = self.turns.acquire().await;
+        let mut place = self.permits.acquire().await;
         let (received, mut acker) = delivery.split();
         while let Err(stuck) = self.look_at(&received, acker).await {
             drop(place);
-            let again = patience.keep(stuck, &self.settling.queue, Some(&received), turn).await;
+            let again = patience.keep(stuck, &self.settling.queue, Some(&received), permit).await;
             let Some(again) = again else { return };
-            (acker, place) = (again, self.turns.acquire().await);
+            (acker, place) = (again, self.permits.acquire().await);
         }
     }
 
@@ -211,7 +212,7 @@ impl Desk {
         };
         let entry = match unique_id {
             None => None,
-            Some(id) => match self.once.enter(id).await {
+            Some(id) => match self.deduplication.enter(id).await {
                 Some(entry) => Some(entry),
                 None => {
                     let queue = &self.settling.queue;

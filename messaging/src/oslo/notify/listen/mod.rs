@@ -2,10 +2,10 @@
 
 pub(super) mod batch;
 pub(super) mod batch_listener;
+pub(super) mod deduplication;
 pub(super) mod endpoint;
 pub(super) mod event;
 pub(super) mod filter;
 pub(super) mod listener;
-pub(super) mod once;
 pub(super) mod regular;
 pub(super) mod sources;

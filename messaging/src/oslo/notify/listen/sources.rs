@@ -118,7 +118,7 @@ macro_rules! sources {
                 self
             }
 
-            /// A queue of this name instead of the topics' own: each pool gets every notification once, and its listeners,
+            /// A queue of this name instead of the topics' own: each pool gets every notification deduplication, and its listeners,
             /// Python's among them, share them. With several pools, this listener gets a copy for each. Default none.
             ///
             /// The topics' own queues go on being filled, when nobody listens to them.
@@ -132,7 +132,7 @@ macro_rules! sources {
             /// [`RetryLater`](crate::RetryLater) tells it. Default: handled again after a second, two, four and so on up to a minute,
             /// eight times, and then kept in the queue `QUEUE.dead`, where unreadable ones go at once.
             ///
-            /// [`OnFailure::Requeue`](crate::OnFailure::Requeue) is what Python does with `allow_requeue`: it comes again at once, and
+            /// [`OnFailure::Requeue`](crate::OnFailure::Requeue) is what Python does with `allow_requeue`: it comes again at deduplication, and
             /// without end.
             #[must_use]
             pub fn on_failure(mut self, policy: crate::consume::settle::on_failure::OnFailure) -> Self {

@@ -17,7 +17,7 @@ use crate::{
     compress::Compression,
     error::Error,
     oslo::{
-        reply::Expected,
+        reply_queue::Expected,
         wire::{context::Context, entity_serializer::Conversion, envelope, id::Id, target::Target},
     },
     publish::{json_message::json_message, options::compressed},
@@ -33,7 +33,7 @@ const LEAST_MONITOR: Duration = Duration::from_secs(2);
 /// Who sends requests, and how.
 #[derive(Clone)]
 pub(crate) struct Caller {
-    way: Arc<Way>,
+    destination: Arc<Destination>,
     pub(crate) context: Arc<Context>,
     pub(crate) timeout: Duration,
     pub(crate) monitor: Option<Duration>,
@@ -45,8 +45,8 @@ pub(crate) struct Caller {
     pub(crate) expiry: Option<Duration>,
 }
 
-/// The way to a target.
-struct Way {
+/// The destination to a target.
+struct Destination {
     transport: Transport,
     target: Target,
     routing_key: String,
@@ -57,7 +57,7 @@ struct Way {
 impl Caller {
     pub(crate) fn new(transport: &Transport, target: Target) -> Self {
         Caller {
-            way: Arc::new(Way::new(transport, target)),
+            destination: Arc::new(Destination::new(transport, target)),
             context: Arc::default(),
             timeout: Duration::from_secs(60),
             monitor: None,
@@ -70,15 +70,15 @@ impl Caller {
     }
 
     pub(crate) fn retargeted(&self, target: Target) -> Self {
-        Caller { way: Arc::new(Way::new(self.transport(), target)), ..self.clone() }
+        Caller { destination: Arc::new(Destination::new(self.transport(), target)), ..self.clone() }
     }
 
     pub(crate) fn transport(&self) -> &Transport {
-        &self.way.transport
+        &self.destination.transport
     }
 
     pub(crate) fn target(&self) -> &Target {
-        &self.way.target
+        &self.destination.target
     }
 
     pub(crate) async fn cast(&self, method: &str, arguments: &RawValue) -> Result<(), Error> {
@@ -91,7 +91,7 @@ impl Caller {
         let context = self.conversion.serialize_context(&self.context)?;
         let arguments = self.conversion.serialize_arguments(&self.context, arguments)?;
         let message = self.message(&self.request(method, &arguments, &context), self.expiry)?;
-        let Way { transport, target, fanout, .. } = &*self.way;
+        let Destination { transport, target, fanout, .. } = &*self.destination;
         fanout.send((transport, target), ("", &message), &self.sending(self.timeout)).await
     }
 
@@ -115,7 +115,7 @@ impl Caller {
         expires: Option<Duration>,
     ) -> Result<(), Error> {
         let message = self.message(request, expires)?;
-        let Way { transport, target, routing_key, route, .. } = &*self.way;
+        let Destination { transport, target, routing_key, route, .. } = &*self.destination;
         route.send((transport, target), (routing_key, &message), &self.sending(within)).await
     }
 
@@ -144,9 +144,9 @@ impl Caller {
     }
 }
 
-impl Way {
+impl Destination {
     fn new(transport: &Transport, target: Target) -> Self {
-        Way {
+        Destination {
             routing_key: target.routing_key(),
             route: Route::new(Kind::Request, transport, &target),
             fanout: Route::new(Kind::Fanout, transport, &target),

@@ -24,7 +24,7 @@ pub enum Acknowledge {
 
 /// The requests a server knows.
 #[derive(Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct KnownRequests {
     ran: Duplicates,
     /// Those that run now, by their ids, with what acknowledges them when they have: the same one
     /// again when the connection was lost meanwhile.
@@ -42,9 +42,9 @@ pub(crate) enum Arrival {
     Ran(Acker),
 }
 
-impl Known {
+impl KnownRequests {
     pub(crate) fn new(window: RepeatWindow) -> Self {
-        Known { ran: Duplicates::new(window), ..Known::default() }
+        KnownRequests { ran: Duplicates::new(window), ..KnownRequests::default() }
     }
 
     /// Whether it was here before. It counts as having run from now on.

@@ -17,7 +17,7 @@ use crate::{
         Compression,
         room::{Room, Taken},
     },
-    consume::turns::Stopping,
+    consume::permits::Stopping,
     error::{Error, Outcome},
     oslo::wire::envelope,
     publish::{json_message::json_message, options::compressed, producer::Producer},

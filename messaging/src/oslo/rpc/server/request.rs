@@ -10,7 +10,7 @@ use crate::oslo::rpc::{
     field::Field,
     metrics::{Counts, ServerMetrics, count},
     server::{
-        acknowledge::{Acknowledge, Arrival, Known},
+        acknowledge::{Acknowledge, Arrival, KnownRequests},
         dispatch::Dispatcher,
         endpoint::Answer,
         replies::{Replies, Unclaimed},
@@ -19,7 +19,7 @@ use crate::oslo::rpc::{
 };
 use crate::{
     compress::Budget,
-    consume::{handling::Handling, turns::Turn},
+    consume::{handling::Handling, permits::Permit},
     error::Malformed,
     oslo::wire::{
         duplicates::RepeatWindow,
@@ -29,10 +29,10 @@ use crate::{
 };
 
 /// Handles the requests of a server.
-pub(crate) struct Desk {
+pub(crate) struct RequestHandler {
     dispatcher: Dispatcher,
     acknowledge: Acknowledge,
-    known: Mutex<Known>,
+    known: Mutex<KnownRequests>,
     replies: Replies,
     budget: Budget,
     counts: Counts,
@@ -46,7 +46,7 @@ struct Accepted {
     unsettled: Option<Acker>,
 }
 
-impl Desk {
+impl RequestHandler {
     pub(crate) fn new(
         dispatcher: Dispatcher,
         acknowledge: Acknowledge,
@@ -54,10 +54,10 @@ impl Desk {
         replies: Replies,
         budget: Budget,
     ) -> Self {
-        Desk {
+        RequestHandler {
             dispatcher,
             acknowledge,
-            known: Mutex::new(Known::new(window)),
+            known: Mutex::new(KnownRequests::new(window)),
             replies,
             budget,
             counts: Counts::default(),
@@ -70,16 +70,16 @@ impl Desk {
 
     /// Releases the permit when the method has run and its reply is about to be sent. A reply that
     /// waits for its client keeps nothing else alive.
-    pub(crate) async fn serve(self: Arc<Self>, delivery: Delivery, mut turn: Turn) -> Turn {
-        if let Some(unclaimed) = self.run(delivery, &mut turn).await
-            && !Box::pin(self.replies.wait_for_client(unclaimed, turn.stopping())).await
+    pub(crate) async fn serve(self: Arc<Self>, delivery: Delivery, mut permit: Permit) -> Permit {
+        if let Some(unclaimed) = self.run(delivery, &mut permit).await
+            && !Box::pin(self.replies.wait_for_client(unclaimed, permit.stopping())).await
         {
             count(&self.counts.vanished);
         }
-        turn
+        permit
     }
 
-    async fn run(&self, delivery: Delivery, turn: &mut Turn) -> Option<Unclaimed> {
+    async fn run(&self, delivery: Delivery, permit: &mut Permit) -> Option<Unclaimed> {
         let (received, acker) = delivery.split();
         let Opened { text, trace, room: _room } = match envelope::open(&received, &self.budget).await {
             Ok(opened) => opened,
@@ -101,7 +101,7 @@ impl Desk {
         let working = async {
             let answer = self.answer(&mut request).await;
             self.note(&request, &answer);
-            self.reply(&request, answer, beside, turn).await
+            self.reply(&request, answer, beside, permit).await
         };
         let unclaimed = handling.around(working).await;
         self.finish(accepted).await;
@@ -114,7 +114,7 @@ impl Desk {
         request: &Received<'_>,
         answer: Answer,
         beside: usize,
-        turn: &mut Turn,
+        permit: &mut Permit,
     ) -> Option<Unclaimed> {
         let id = request.message_id.as_deref()?;
         let Some(queue) = request.reply_queue.as_deref() else {
@@ -125,7 +125,7 @@ impl Desk {
         drop(answer);
         // The next method may run while this reply is sent, unless too many are being sent.
         let _room = self.replies.room(&reply, beside).await;
-        turn.end();
+        permit.end();
         self.replies.send(queue, id, reply).await
     }
 

@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    connection::{entity::Entities, link::Link, setup::Setup, setup_error::SetupError},
-    publish::slow::{Slow, SlowLinks},
+    connection::{entity::Entities, lazy_connection::LazyConnection, setup::Setup, setup_error::SetupError},
+    publish::slow::{Slow, SlowConnections},
 };
 
 /// Channels at once of messages that are tried apart from others, on a connection that has room for 2047 by default.
@@ -23,37 +23,38 @@ const CHANNELS_APART: usize = 128;
 /// The same, of declarations. Messages that are tried apart need some too, and keep their own channels meanwhile.
 const CHANNELS_DECLARING: usize = 128;
 
-/// The lanes of a transport: producers of one exchange share theirs, so that many short-lived ones cost no more channels than
-/// there are exchanges.
+/// The publish channels of a transport. Producers of one exchange share one, so that many short-lived
+/// producers cost no more channels than there are exchanges.
 #[derive(Clone)]
-pub(crate) struct Lanes(Arc<Pool>);
+pub(crate) struct PublishChannels(Arc<Pool>);
 
 struct Pool {
-    link: Link,
-    slow_links: SlowLinks,
+    link: LazyConnection,
+    slow_connections: SlowConnections,
     room_apart: Arc<Semaphore>,
     room_declaring: Arc<Semaphore>,
     /// By the exchange's whole definition.
-    by_exchange: Mutex<HashMap<String, Weak<Lane>>>,
+    by_exchange: Mutex<HashMap<String, Weak<PublishChannel>>>,
 }
 
-/// The way to one exchange: a channel that is opened on first use, and again when it has ended.
-pub(crate) struct Lane {
-    link: Link,
-    slow_links: SlowLinks,
-    pub(crate) slow: Slow<Arc<Lane>>,
+/// The channel on which messages to one exchange are published. It is opened on first use, and again
+/// after it has ended.
+pub(crate) struct PublishChannel {
+    link: LazyConnection,
+    slow_connections: SlowConnections,
+    pub(crate) slow: Slow<Arc<PublishChannel>>,
     pub(crate) exchange: String,
     entities: Entities,
     room_apart: Arc<Semaphore>,
     room_declaring: Arc<Semaphore>,
     /// It is for messages that are tried apart from others.
     is_apart: bool,
-    open: Mutex<Option<Arc<OpenLane>>>,
+    open: Mutex<Option<Arc<OpenPublishChannel>>>,
     /// All who wait get the one channel.
-    opening: Setup<Arc<OpenLane>>,
+    opening: Setup<Arc<OpenPublishChannel>>,
 }
 
-pub(crate) struct OpenLane {
+pub(crate) struct OpenPublishChannel {
     channel: Channel,
     pub(crate) publisher: Publisher,
     /// What messages need, by name: each is declared once, however many need it at the same time.
@@ -62,7 +63,7 @@ pub(crate) struct OpenLane {
     given_up: AtomicBool,
     /// Where what the channel was closed for is tried, in groups, each there for as long as messages of it are: who holds this one may
     /// do so for long.
-    groups: Mutex<HashMap<u64, Weak<Lane>>>,
+    groups: Mutex<HashMap<u64, Weak<PublishChannel>>>,
     _room: Option<OwnedSemaphorePermit>,
 }
 
@@ -80,37 +81,37 @@ pub(crate) struct Required<'a> {
     pub(crate) entities: &'a (dyn Fn() -> Entities + Sync),
 }
 
-impl Lanes {
-    pub(crate) fn new(link: Link, slow_links: SlowLinks) -> Self {
+impl PublishChannels {
+    pub(crate) fn new(link: LazyConnection, slow_connections: SlowConnections) -> Self {
         let room_apart = Arc::new(Semaphore::new(CHANNELS_APART));
         let room_declaring = Arc::new(Semaphore::new(CHANNELS_DECLARING));
         let by_exchange = Mutex::default();
-        Lanes(Arc::new(Pool { link, slow_links, room_apart, room_declaring, by_exchange }))
+        PublishChannels(Arc::new(Pool { link, slow_connections, room_apart, room_declaring, by_exchange }))
     }
 
-    /// A lane that nobody else gets.
-    pub(crate) fn apart(&self, exchange: Exchange) -> Arc<Lane> {
-        Arc::new(Lane::new(&self.0, exchange))
+    /// Makes a publish channel that nobody else gets.
+    pub(crate) fn apart(&self, exchange: Exchange) -> Arc<PublishChannel> {
+        Arc::new(PublishChannel::new(&self.0, exchange))
     }
 
-    pub(crate) fn of(&self, exchange: Exchange) -> Arc<Lane> {
-        let mut lanes = self.0.by_exchange.lock();
+    pub(crate) fn of(&self, exchange: Exchange) -> Arc<PublishChannel> {
+        let mut publish_channels = self.0.by_exchange.lock();
         let definition = format!("{exchange:?}");
-        if let Some(lane) = lanes.get(&definition).and_then(Weak::upgrade) {
-            return lane;
+        if let Some(publish_channel) = publish_channels.get(&definition).and_then(Weak::upgrade) {
+            return publish_channel;
         }
-        lanes.retain(|_, lane| lane.strong_count() > 0);
-        let lane = Arc::new(Lane::new(&self.0, exchange));
-        lanes.insert(definition, Arc::downgrade(&lane));
-        lane
+        publish_channels.retain(|_, publish_channel| publish_channel.strong_count() > 0);
+        let publish_channel = Arc::new(PublishChannel::new(&self.0, exchange));
+        publish_channels.insert(definition, Arc::downgrade(&publish_channel));
+        publish_channel
     }
 }
 
-impl Lane {
+impl PublishChannel {
     fn new(pool: &Pool, exchange: Exchange) -> Self {
-        Lane {
+        PublishChannel {
             link: pool.link.clone(),
-            slow_links: pool.slow_links.clone(),
+            slow_connections: pool.slow_connections.clone(),
             slow: Slow::default(),
             exchange: exchange.name().to_owned(),
             entities: Entities { exchanges: vec![exchange], ..Entities::default() },
@@ -123,10 +124,10 @@ impl Lane {
     }
 
     /// Another one to the same exchange.
-    fn beside(&self, link: &Link, is_apart: bool) -> Arc<Lane> {
-        Arc::new(Lane {
+    fn beside(&self, link: &LazyConnection, is_apart: bool) -> Arc<PublishChannel> {
+        Arc::new(PublishChannel {
             link: link.clone(),
-            slow_links: self.slow_links.clone(),
+            slow_connections: self.slow_connections.clone(),
             slow: Slow::default(),
             exchange: self.exchange.clone(),
             entities: self.entities.clone(),
@@ -139,8 +140,8 @@ impl Lane {
     }
 
     /// Where messages with this key are published while the broker does not answer them and answers others, as it does now.
-    pub(crate) fn add_slow(&self, key: &str) -> Arc<Lane> {
-        self.slow.add(key, || self.beside(self.slow_links.next().unwrap_or(&self.link), false))
+    pub(crate) fn add_slow(&self, key: &str) -> Arc<PublishChannel> {
+        self.slow.add(key, || self.beside(self.slow_connections.next().unwrap_or(&self.link), false))
     }
 
     /// The broker answers messages with this key.
@@ -150,7 +151,7 @@ impl Lane {
     }
 
     /// Where a group of the messages is tried that the broker may have closed `open` for.
-    pub(crate) fn group(&self, open: &OpenLane, number: u64) -> Arc<Lane> {
+    pub(crate) fn group(&self, open: &OpenPublishChannel, number: u64) -> Arc<PublishChannel> {
         let mut groups = open.groups.lock();
         if let Some(group) = groups.get(&number).and_then(Weak::upgrade) {
             return group;
@@ -164,32 +165,35 @@ impl Lane {
     ///
     /// # Cancel safety
     /// A channel that is being opened goes on without whoever gives up, and is there for the next.
-    pub(crate) async fn open(self: &Arc<Self>) -> Result<Arc<OpenLane>, SetupError> {
+    pub(crate) async fn open(self: &Arc<Self>) -> Result<Arc<OpenPublishChannel>, SetupError> {
         match self.current() {
             Some(open) => Ok(open),
             None => self.opening.wait(|| self.current(), || self.open_anew()).await,
         }
     }
 
-    /// It ends when nobody has the lane any more.
-    fn open_anew(self: &Arc<Self>) -> impl Future<Output = Result<Arc<OpenLane>, SetupError>> + use<> {
-        let (lane, link, entities) = (Arc::downgrade(self), self.link.clone(), self.entities.clone());
+    /// It ends when nobody has the publish channel any more.
+    fn open_anew(
+        self: &Arc<Self>,
+    ) -> impl Future<Output = Result<Arc<OpenPublishChannel>, SetupError>> + use<> {
+        let (publish_channel, link, entities) =
+            (Arc::downgrade(self), self.link.clone(), self.entities.clone());
         let room = self.is_apart.then(|| self.room_apart.clone());
         async move {
             let room = match room {
                 Some(room) => room.acquire_owned().await.ok(),
                 None => None,
             };
-            let open = Arc::new(OpenLane::open(&link, entities, room).await?);
-            if let Some(lane) = lane.upgrade() {
-                *lane.open.lock() = Some(open.clone());
+            let open = Arc::new(OpenPublishChannel::open(&link, entities, room).await?);
+            if let Some(publish_channel) = publish_channel.upgrade() {
+                *publish_channel.open.lock() = Some(open.clone());
             }
             Ok(open)
         }
     }
 
     /// The channel that was opened last; it may have ended since.
-    pub(crate) fn opened(&self) -> Option<Arc<OpenLane>> {
+    pub(crate) fn opened(&self) -> Option<Arc<OpenPublishChannel>> {
         self.open.lock().clone()
     }
 
@@ -203,7 +207,7 @@ impl Lane {
         self.link.count_retry();
     }
 
-    fn current(&self) -> Option<Arc<OpenLane>> {
+    fn current(&self) -> Option<Arc<OpenPublishChannel>> {
         self.open.lock().as_ref().filter(|open| !open.channel.is_closed()).cloned()
     }
 
@@ -214,7 +218,7 @@ impl Lane {
     /// The declaration goes on without whoever gives up.
     pub(crate) async fn declare(
         &self,
-        open: &OpenLane,
+        open: &OpenPublishChannel,
         required: &Required<'_>,
     ) -> Result<Arc<Declaration>, SetupError> {
         let declaration = open.declaration(required.name);
@@ -254,15 +258,15 @@ impl Lane {
 
     /// Gives up a channel that failed, or that owes an answer: the next message opens another, where all is declared anew. What is
     /// under way on it goes on, and with the last of it the channel is closed.
-    pub(crate) fn give_up(&self, failed: &Arc<OpenLane>) {
+    pub(crate) fn give_up(&self, failed: &Arc<OpenPublishChannel>) {
         failed.given_up.store(true, Ordering::Relaxed);
         self.open.lock().take_if(|current| Arc::ptr_eq(current, failed));
     }
 }
 
-impl OpenLane {
+impl OpenPublishChannel {
     async fn open(
-        link: &Link,
+        link: &LazyConnection,
         entities: Entities,
         room: Option<OwnedSemaphorePermit>,
     ) -> Result<Self, SetupError> {
@@ -277,7 +281,7 @@ impl OpenLane {
         };
         let (channel, publisher) = link.with_channel(prepare).await?;
         let (declared, given_up, groups) = Default::default();
-        Ok(OpenLane { channel, publisher, declared, given_up, groups, _room: room })
+        Ok(OpenPublishChannel { channel, publisher, declared, given_up, groups, _room: room })
     }
 
     /// Tells whether nothing more is to be published on it.

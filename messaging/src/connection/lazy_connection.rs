@@ -34,14 +34,14 @@ use crate::{
 
 /// A connection that is there when it is asked for.
 #[derive(Clone)]
-pub(crate) struct Link {
-    shared: Arc<Shared>,
-    /// Whether whoever asks for it waits until it can be opened, as far as [`Way::recovery`] has it.
+pub(crate) struct LazyConnection {
+    shared: Arc<Inner>,
+    /// Whether whoever asks for it waits until it can be opened, as far as [`ConnectionSettings::recovery`] has it.
     is_patient: bool,
 }
 
 /// How a connection is opened.
-pub(crate) struct Way {
+pub(crate) struct ConnectionSettings {
     pub(crate) brokers: Brokers,
     pub(crate) options: ConnectOptions,
     /// Bodies over this are neither published nor taken.
@@ -50,9 +50,9 @@ pub(crate) struct Way {
     pub(crate) recovery: Recovery,
 }
 
-struct Shared {
+struct Inner {
     role: Role,
-    way: Arc<Way>,
+    settings: Arc<ConnectionSettings>,
     teller: Teller,
     opened: Mutex<Opened>,
     /// All who wait get the one connection.
@@ -84,17 +84,20 @@ struct Opened {
     before: TransportMetrics,
 }
 
-impl Link {
-    pub(crate) fn new(role: Role, way: Way, teller: Teller) -> Self {
+impl LazyConnection {
+    pub(crate) fn new(role: Role, settings: ConnectionSettings, teller: Teller) -> Self {
         let (opened, connecting, attempt, closing, retried) = Default::default();
-        let way = Arc::new(way);
-        let shared = Shared { role, way, teller, opened, connecting, attempt, closing, retried };
-        Link { shared: Arc::new(shared), is_patient: false }
+        let settings = Arc::new(settings);
+        let shared = Inner { role, settings, teller, opened, connecting, attempt, closing, retried };
+        LazyConnection { shared: Arc::new(shared), is_patient: false }
     }
 
     /// The same for those who wait until it can be opened, where that is wanted.
     pub(crate) fn patient(&self) -> Self {
-        Link { shared: self.shared.clone(), is_patient: self.shared.way.recovery.is_for_first_connect() }
+        LazyConnection {
+            shared: self.shared.clone(),
+            is_patient: self.shared.settings.recovery.is_for_first_connect(),
+        }
     }
 
     /// The connection, opened when it is not. One that is being recovered is as good as open.
@@ -115,7 +118,7 @@ impl Link {
     }
 
     pub(crate) fn max_message_size(&self) -> u64 {
-        self.shared.way.max_message_size
+        self.shared.settings.max_message_size
     }
 
     /// A new channel on the connection.
@@ -310,7 +313,7 @@ impl Opened {
     }
 }
 
-impl Shared {
+impl Inner {
     /// The connection, unless it has ended.
     fn connection(&self) -> Result<Option<Connection>, SetupError> {
         if self.closing.is_cancelled() {
@@ -336,7 +339,7 @@ impl Shared {
                 Ok(connection) => return Ok(connection),
                 Err(error) => error,
             };
-            let delay = self.way.recovery.next_pause(attempt, begun.elapsed());
+            let delay = self.settings.recovery.next_pause(attempt, begun.elapsed());
             let Some(delay) = delay.filter(|_| !error.is_permanent()) else { return Err(error) };
             attempt += 1;
             let connection = self.role;
@@ -358,11 +361,11 @@ impl Shared {
         self: &Arc<Self>,
         attempt: u32,
     ) -> impl Future<Output = Result<Connection, SetupError>> + use<> {
-        let (shared, way, closing) = (Arc::downgrade(self), self.way.clone(), self.closing.clone());
+        let (shared, settings, closing) = (Arc::downgrade(self), self.settings.clone(), self.closing.clone());
         let attempting = Attempting::begin(&self.attempt, attempt);
         async move {
             let _attempting = attempting;
-            let connected = closing.run_until_cancelled(way.brokers.connect(&way.options)).await;
+            let connected = closing.run_until_cancelled(settings.brokers.connect(&settings.options)).await;
             let shared = shared.upgrade().ok_or(SetupError::Closed)?;
             let connected = connected.unwrap_or(Err(SetupError::Closed));
             connected.inspect_err(|error| shared.failed(attempt, error)).and_then(|new| shared.opened(new))

@@ -1,4 +1,4 @@
-//! Handling each notification once, even if it is delivered twice.
+//! Handling each notification deduplication, even if it is delivered twice.
 
 use std::{collections::HashMap, hash::BuildHasherDefault, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::oslo::wire::{
 };
 
 /// The notifications of a queue that were handled recently, and those that are being handled.
-pub(super) struct Once(Mutex<State>);
+pub(super) struct Deduplication(Mutex<State>);
 
 struct State {
     handled: Duplicates,
@@ -24,16 +24,16 @@ struct State {
 /// # On drop
 /// Another delivery of it may be handled, unless this one [`was`](Self::handled).
 pub(super) struct Entry<'a> {
-    once: &'a Once,
+    deduplication: &'a Deduplication,
     id: Fingerprint,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
-impl Once {
+impl Deduplication {
     /// Creates a memory of this size.
     pub(super) fn new(window: RepeatWindow) -> Self {
         let state = State { handled: Duplicates::new(window), at_work: HashMap::default() };
-        Once(Mutex::new(state))
+        Deduplication(Mutex::new(state))
     }
 
     /// Waits until nobody handles this id; `None` when it has been handled then.
@@ -45,7 +45,7 @@ impl Once {
             }
             state.at_work.entry(id).or_default().clone()
         };
-        let entry = Entry { once: self, id, guard: Some(lock.lock_owned().await) };
+        let entry = Entry { deduplication: self, id, guard: Some(lock.lock_owned().await) };
         let handled = self.0.lock().handled.contains(id);
         (!handled).then_some(entry)
     }
@@ -64,13 +64,13 @@ impl Once {
 impl Entry<'_> {
     /// Notes that it has been handled, so that further deliveries are not.
     pub(super) fn handled(self) {
-        self.once.note(self.id);
+        self.deduplication.note(self.id);
     }
 }
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        let mut state = self.once.0.lock();
+        let mut state = self.deduplication.0.lock();
         self.guard = None;
         // The last one removes the entry: the lock is only cloned here, under the other lock.
         if state.at_work.get(&self.id).is_some_and(|lock| Arc::strong_count(lock) == 1) {
@@ -87,12 +87,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_second_delivery_waits_for_the_first_and_is_handled_only_where_that_failed() {
-        let once = Once::new(RepeatWindow::default());
+        let deduplication = Deduplication::new(RepeatWindow::default());
         for fails in [true, false] {
-            let first = once.enter(Fingerprint::of("a")).await.unwrap();
-            let mut second = Box::pin(once.enter(Fingerprint::of("a")));
+            let first = deduplication.enter(Fingerprint::of("a")).await.unwrap();
+            let mut second = Box::pin(deduplication.enter(Fingerprint::of("a")));
             assert!((&mut second).now_or_never().is_none());
-            assert!(once.enter(Fingerprint::of("b")).await.is_some());
+            assert!(deduplication.enter(Fingerprint::of("b")).await.is_some());
             if fails {
                 drop(first);
                 drop(second.await.unwrap());
@@ -100,19 +100,22 @@ mod tests {
                 first.handled();
                 assert!(second.await.is_none());
             }
-            assert!(once.0.lock().at_work.is_empty());
+            assert!(deduplication.0.lock().at_work.is_empty());
         }
-        assert!(once.enter(Fingerprint::of("a")).await.is_none() && once.was_handled(Fingerprint::of("a")));
+        assert!(
+            deduplication.enter(Fingerprint::of("a")).await.is_none()
+                && deduplication.was_handled(Fingerprint::of("a"))
+        );
     }
 
     #[tokio::test]
     async fn one_that_stops_waiting_leaves_nothing_behind() {
-        let once = Once::new(RepeatWindow::default());
-        let first = once.enter(Fingerprint::of("a")).await.unwrap();
-        let mut second = Box::pin(once.enter(Fingerprint::of("a")));
+        let deduplication = Deduplication::new(RepeatWindow::default());
+        let first = deduplication.enter(Fingerprint::of("a")).await.unwrap();
+        let mut second = Box::pin(deduplication.enter(Fingerprint::of("a")));
         assert!((&mut second).now_or_never().is_none());
         drop(second);
         drop(first);
-        assert!(once.0.lock().at_work.is_empty());
+        assert!(deduplication.0.lock().at_work.is_empty());
     }
 }

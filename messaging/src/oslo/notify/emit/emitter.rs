@@ -36,7 +36,7 @@ pub(super) enum Keeping {
 }
 
 /// What a buffer and its task share.
-pub(super) struct Emission {
+pub(super) struct Emitter {
     pub(super) driver: Box<dyn Driver>,
     pub(super) backlog: Mutex<Backlog>,
     pub(super) keeping: RwLock<Keeping>,
@@ -48,7 +48,7 @@ pub(super) struct Emission {
     pub(super) on_lost: Lost,
 }
 
-impl Emission {
+impl Emitter {
     /// Puts a notification into the buffer.
     pub(super) async fn take(&self, notification: &Notification) -> Result<(), Error> {
         // The guard is held until the record is written, so that the spool is not closed before.

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    connection::link::Link,
+    connection::lazy_connection::LazyConnection,
     consume::{consumer::RawConsumer, subscription::Subscription},
     error::{Error, Malformed},
     oslo::{
@@ -37,10 +37,10 @@ const RESTART: RetryPolicy =
 
 /// A reply queue: declared and consumed from on first use, and again when its connection is lost, under the same name.
 #[derive(Clone)]
-pub(crate) struct ReplyQueue(Arc<Shared>);
+pub(crate) struct ReplyQueue(Arc<Inner>);
 
-struct Shared {
-    link: Link,
+struct Inner {
+    link: LazyConnection,
     queue: Queue,
     options: ConsumeOptions,
     consuming: AtomicBool,
@@ -60,9 +60,9 @@ struct Waiter {
 }
 
 impl ReplyQueue {
-    pub(crate) fn new(link: Link, queue: Queue, options: ConsumeOptions) -> Self {
+    pub(crate) fn new(link: LazyConnection, queue: Queue, options: ConsumeOptions) -> Self {
         let (consuming, starting, task, waiting, late) = Default::default();
-        ReplyQueue(Arc::new(Shared { link, queue, options, consuming, starting, task, waiting, late }))
+        ReplyQueue(Arc::new(Inner { link, queue, options, consuming, starting, task, waiting, late }))
     }
 
     /// The name that goes into requests.
@@ -124,7 +124,7 @@ impl ReplyQueue {
     }
 }
 
-impl Drop for Shared {
+impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(task) = self.task.get_mut() {
             task.abort();
@@ -167,7 +167,7 @@ impl Drop for Expected {
 }
 
 /// Hands replies to who waits for them, for as long as the queue is there. Weak, so that it does not keep the transport alive.
-async fn consume(queue: Weak<Shared>, mut raw: RawConsumer) {
+async fn consume(queue: Weak<Inner>, mut raw: RawConsumer) {
     loop {
         let error = loop {
             let delivery = match raw.recv().await {
@@ -186,7 +186,7 @@ async fn consume(queue: Weak<Shared>, mut raw: RawConsumer) {
     }
 }
 
-impl Shared {
+impl Inner {
     /// A consumer of the queue; `None` when there is one already.
     async fn start(&self) -> Result<Option<RawConsumer>, Error> {
         let _starting = self.starting.lock().await;

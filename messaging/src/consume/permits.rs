@@ -15,8 +15,8 @@ use tokio::{
 
 use crate::consume::held::Held;
 
-/// The turns of a service.
-pub(crate) struct Turns {
+/// The permits of a service.
+pub(crate) struct Permits {
     free: Semaphore,
     /// Who waits for one to be freed.
     waiting: AtomicUsize,
@@ -26,8 +26,8 @@ pub(crate) struct Turns {
 }
 
 /// The right to work on one message. Dropping it lets the next one in.
-pub(crate) struct Turn {
-    turns: Arc<Turns>,
+pub(crate) struct Permit {
+    permits: Arc<Permits>,
     is_over: bool,
 }
 
@@ -35,28 +35,28 @@ pub(crate) struct Turn {
 #[derive(Clone)]
 pub(crate) struct Stopping(watch::Receiver<bool>);
 
-impl Turns {
+impl Permits {
     pub(crate) fn new(at_once: usize, stopping: watch::Receiver<bool>) -> Self {
         let (waiting, held) = Default::default();
-        Turns { free: Semaphore::new(at_once), waiting, at_once, held, stopping }
+        Permits { free: Semaphore::new(at_once), waiting, at_once, held, stopping }
     }
 
-    /// A turn, as soon as one is free, first come, first served.
-    pub(crate) async fn turn(self: &Arc<Self>) -> Turn {
+    /// Waits for a permit; those who wait get theirs in the order in which they came.
+    pub(crate) async fn permit(self: &Arc<Self>) -> Permit {
         match self.free.try_acquire() {
-            Ok(turn) => turn.forget(),
+            Ok(permit) => permit.forget(),
             Err(_) => {
                 let _waiting = Waiting::new(&self.waiting);
                 // Nobody closes the semaphore.
-                if let Ok(turn) = self.free.acquire().await {
-                    turn.forget();
+                if let Ok(permit) = self.free.acquire().await {
+                    permit.forget();
                 }
             }
         }
-        Turn { turns: self.clone(), is_over: false }
+        Permit { permits: self.clone(), is_over: false }
     }
 
-    /// The messages that are held while others have their turn.
+    /// The messages that are held while others are worked on with their permits.
     pub(crate) fn held(&self) -> &Held {
         &self.held
     }
@@ -66,49 +66,50 @@ impl Turns {
     }
 }
 
-impl Turn {
-    /// Lets others have their turn while this message, of so many bytes, is held for so long, for the first time when it `is_new`.
-    /// Tells whether it has its turn again: not when the service is to stop.
+impl Permit {
+    /// Releases the permit while this message, of so many bytes, is held for so long; it `is_new` when it
+    /// is held for the first time. Returns whether it has a permit again: it has none when the service
+    /// is to stop.
     pub(crate) async fn hold(&mut self, bytes: usize, is_new: bool, time: Duration) -> bool {
         self.end();
-        let turns = self.turns.clone();
-        let held = OneHeld::new(&turns, bytes, is_new);
-        let mut stopping = turns.stopping();
+        let permits = self.permits.clone();
+        let held = OneHeld::new(&permits, bytes, is_new);
+        let mut stopping = permits.stopping();
         let again = async {
             sleep(time).await;
             drop(held);
-            turns.turn().await
+            permits.permit().await
         };
         tokio::select! {
             biased;
             () = stopping.requested() => false,
-            turn = again => {
-                *self = turn;
+            permit = again => {
+                *self = permit;
                 true
             }
         }
     }
 
-    /// Lets the next one in, while this message's work goes on without a turn.
+    /// Releases the permit early; the handler keeps running.
     pub(crate) fn end(&mut self) {
         if !std::mem::replace(&mut self.is_over, true) {
-            self.turns.free.add_permits(1);
+            self.permits.free.add_permits(1);
         }
     }
 
-    /// Whether the next message can have this turn: it has not ended, and nobody else waits for one.
+    /// Whether the next message can reuse this permit: it was not released, and nobody waits for one.
     pub(crate) fn is_to_spare(&self) -> bool {
-        !self.is_over && self.turns.waiting.load(Relaxed) == 0
+        !self.is_over && self.permits.waiting.load(Relaxed) == 0
     }
 
     /// When the service is to stop.
     #[cfg(feature = "oslo")]
     pub(crate) fn stopping(&self) -> Stopping {
-        self.turns.stopping()
+        self.permits.stopping()
     }
 }
 
-impl Drop for Turn {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.end();
     }
@@ -121,9 +122,9 @@ struct OneHeld<'a> {
 }
 
 impl<'a> OneHeld<'a> {
-    fn new(turns: &'a Turns, bytes: usize, is_new: bool) -> Self {
-        turns.held.one_more(bytes, is_new, turns.at_once);
-        OneHeld { held: &turns.held, bytes }
+    fn new(permits: &'a Permits, bytes: usize, is_new: bool) -> Self {
+        permits.held.one_more(bytes, is_new, permits.at_once);
+        OneHeld { held: &permits.held, bytes }
     }
 }
 
@@ -166,13 +167,13 @@ mod tests {
     #[tokio::test]
     async fn a_turn_that_is_dropped_goes_to_one_who_waits() {
         let (_stop, stopping) = watch::channel(false);
-        let turns = Arc::new(Turns::new(2, stopping));
-        let (one, _other) = (turns.turn().await, turns.turn().await);
-        let mut waiting = [Box::pin(turns.turn()), Box::pin(turns.turn())];
-        assert!(waiting.iter_mut().all(|turn| turn.now_or_never().is_none()));
+        let permits = Arc::new(Permits::new(2, stopping));
+        let (one, _other) = (permits.permit().await, permits.permit().await);
+        let mut waiting = [Box::pin(permits.permit()), Box::pin(permits.permit())];
+        assert!(waiting.iter_mut().all(|permit| permit.now_or_never().is_none()));
         drop(one);
         // Nobody comes before them.
-        assert!(turns.turn().now_or_never().is_none());
+        assert!(permits.permit().now_or_never().is_none());
         let taken: Vec<_> = waiting.iter_mut().filter_map(FutureExt::now_or_never).collect();
         assert_eq!(taken.len(), 1);
     }
@@ -180,20 +181,20 @@ mod tests {
     #[tokio::test]
     async fn a_turn_is_to_spare_until_it_has_ended_or_another_waits_for_one() {
         let (_stop, stopping) = watch::channel(false);
-        let turns = Arc::new(Turns::new(1, stopping));
-        let mut turn = turns.turn().await;
-        assert!(turn.is_to_spare());
-        let mut waiting = Box::pin(turns.turn());
+        let permits = Arc::new(Permits::new(1, stopping));
+        let mut permit = permits.permit().await;
+        assert!(permit.is_to_spare());
+        let mut waiting = Box::pin(permits.permit());
         assert!(waiting.as_mut().now_or_never().is_none());
-        assert!(!turn.is_to_spare());
+        assert!(!permit.is_to_spare());
         drop(waiting);
-        assert!(turn.is_to_spare());
-        turn.end();
-        assert!(!turn.is_to_spare());
-        let other = turns.turn().await;
+        assert!(permit.is_to_spare());
+        permit.end();
+        assert!(!permit.is_to_spare());
+        let other = permits.permit().await;
         // One that has ended is not freed again.
-        drop(turn);
-        assert!(turns.turn().now_or_never().is_none());
+        drop(permit);
+        assert!(permits.permit().now_or_never().is_none());
         drop(other);
     }
 }

@@ -27,8 +27,8 @@ fn time(time: NaiveTime) -> String {
     }
 }
 
-fn datetime(moment: NaiveDateTime) -> Result<String, BoxError> {
-    Ok(format!("{}T{}", date(moment.date())?, time(moment.time())))
+fn datetime(datetime: NaiveDateTime) -> Result<String, BoxError> {
+    Ok(format!("{}T{}", date(datetime.date())?, time(datetime.time())))
 }
 
 fn zone(offset: FixedOffset) -> String {
@@ -207,9 +207,9 @@ fn digits(digits: &[u8]) -> Option<u32> {
     str::from_utf8(digits).ok()?.parse().ok()
 }
 
-fn without_zone<T>((moment, zone): (T, Option<FixedOffset>)) -> Result<T, BoxError> {
+fn without_zone<T>((datetime, zone): (T, Option<FixedOffset>)) -> Result<T, BoxError> {
     match zone {
-        None => Ok(moment),
+        None => Ok(datetime),
         Some(zone) => Err(format!("it has the time zone {zone}, and the type has none").into()),
     }
 }
@@ -252,10 +252,10 @@ impl Tagged for DateTime<FixedOffset> {
     }
 
     fn from_text(text: &str) -> Result<Self, BoxError> {
-        let (moment, offset) = parse_datetime(text)?;
+        let (datetime, offset) = parse_datetime(text)?;
         let offset = offset.ok_or_else(|| format!("{text:?} has no time zone"))?;
-        let moment = offset.from_local_datetime(&moment).single();
-        moment.ok_or_else(|| format!("{text:?} is beyond all times").into())
+        let datetime = offset.from_local_datetime(&datetime).single();
+        datetime.ok_or_else(|| format!("{text:?} is beyond all times").into())
     }
 }
 
