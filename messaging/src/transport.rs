@@ -10,12 +10,6 @@ use amqp_client::{DeleteOptions, Queue};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-#[cfg(feature = "oslo")]
-use crate::{
-    compress::Compression,
-    oslo::{reply_queue::ReplyQueue, traffic::Traffic, wire::topology::Topology},
-    url::take_topology,
-};
 use crate::{
     connection::{
         brokers::Brokers,
@@ -36,6 +30,11 @@ use crate::{
     simple_queue::SimpleQueue,
     trace_context::{TraceContext, TraceSource},
     url::TransportUrl,
+};
+#[cfg(feature = "oslo")]
+use crate::{
+    oslo::{reply_queue::ReplyQueue, traffic::Traffic, wire::topology::Topology},
+    url::take_topology,
 };
 
 /// Connections at the most for messages that the broker does not answer while it answers others.
@@ -107,9 +106,9 @@ pub struct TransportOptions {
     max_message_size: Option<u64>,
     trace: Option<TraceSource>,
     #[cfg(feature = "oslo")]
-    topology: Topology,
+    pub(crate) topology: Topology,
     #[cfg(feature = "oslo")]
-    traffic: Traffic,
+    pub(crate) traffic: Traffic,
     recovery: Recovery,
     #[cfg(feature = "memory")]
     broker: Option<Broker>,
@@ -185,45 +184,6 @@ impl TransportOptions {
         current: impl Fn() -> Option<TraceContext> + Send + Sync + 'static,
     ) -> Self {
         self.trace = Some(TraceSource::new(current));
-        self
-    }
-
-    /// How the entities of RPC and notifications are declared; default as Python does.
-    #[cfg(feature = "oslo")]
-    #[must_use]
-    pub fn topology(mut self, topology: Topology) -> Self {
-        self.topology = topology;
-        self
-    }
-
-    /// How many messages of a queue the broker sends to servers of RPC and listeners of notifications ahead of their acknowledgement,
-    /// unless they say otherwise themselves; 0 is without limit, where they have none of their own. Consumers and workers have
-    /// prefetches of their own. Default: as many as they work on at once.
-    #[cfg(feature = "oslo")]
-    #[must_use]
-    pub fn oslo_prefetch(mut self, messages: u16) -> Self {
-        self.traffic.prefetch = Some(messages);
-        self
-    }
-
-    /// How the messages of RPC and notifications are compressed, unless clients, servers and drivers say otherwise themselves.
-    /// Who reads them need not know. Producers compress as [`PublishOptions`](crate::PublishOptions::compression) say. Default: they
-    /// are not compressed.
-    #[cfg(feature = "oslo")]
-    #[must_use]
-    pub fn oslo_compression(mut self, compression: Compression) -> Self {
-        self.traffic.compression = Some(compression);
-        self
-    }
-
-    /// How many bytes compressed messages of RPC and notifications may have together when they are decompressed, for as long as a server or
-    /// listener works on them; each of those has as much for itself. The next message waits until there is room, and one that would
-    /// have more alone is refused as unreadable. A value of JSON counts as what it may become. Default
-    /// [`DECOMPRESSED_TOTAL`](crate::DECOMPRESSED_TOTAL), 256 MiB; no message has over [`DECOMPRESSED_LIMIT`](crate::DECOMPRESSED_LIMIT).
-    #[cfg(feature = "oslo")]
-    #[must_use]
-    pub fn oslo_decompressed_total(mut self, bytes: u64) -> Self {
-        self.traffic.decompressed = bytes;
         self
     }
 
