@@ -39,18 +39,19 @@ use crate::{
 /// operation has one method: see [the table of them](crate#operations).
 ///
 /// # Errors
-/// Every method fails with why the channel has ended, once it has. What the broker refuses ends the channel (and what it takes for
-/// a breach of the protocol, the connection); other channels go on. Names and tables over a limit of the protocol are refused with
-/// [`Error::Invalid`] before anything is sent, which leaves the channel intact. A call that is not answered in time fails with
-/// [`Error::CallTimeout`] and leaves the channel usable.
+/// Every method fails with why the channel has ended, once it has. What the broker refuses ends the
+/// channel (and what it takes for a breach of the protocol, the connection); other channels go on.
+/// Names and tables over a limit of the protocol are refused with [`Error::Invalid`] before
+/// anything is sent, which leaves the channel intact. A call that is not answered in time fails
+/// with [`Error::CallTimeout`] and leaves the channel usable.
 ///
 /// # Cancel safety
-/// Every method's future can be dropped at any time. The broker may still do what was asked; the answer goes to nobody and
-/// the channel stays in step.
+/// Every method's future can be dropped at any time. The broker may still do what was asked; the
+/// answer goes to nobody and the channel stays in step.
 ///
 /// # On drop
-/// When the last handle is dropped, publishers, consumers and deliveries among them, the channel is closed in the background.
-/// Deliveries that were not acked go back to their queue.
+/// When the last handle is dropped, publishers, consumers and deliveries among them, the channel is
+/// closed in the background. Deliveries that were not acked go back to their queue.
 #[derive(Clone)]
 pub struct Channel {
     handle: Arc<ChannelHandle>,
@@ -124,7 +125,8 @@ impl Channel {
         }
     }
 
-    /// Deletes a queue with its messages; one that does not exist is no error. Returns how many messages were dropped.
+    /// Deletes a queue with its messages; one that does not exist is no error. Returns how many
+    /// messages were dropped.
     ///
     /// # Errors
     /// 406 when a condition does not hold, 405 when another connection holds it.
@@ -169,8 +171,8 @@ impl Channel {
         self.call(purge).await.map(|ok| ok.message_count)
     }
 
-    /// Limits the unacknowledged deliveries of the channel as a whole; 0 is no limit. Each consumer's own limit is set
-    /// with [`ConsumeOptions::prefetch`].
+    /// Limits the unacknowledged deliveries of the channel as a whole; 0 is no limit. Each
+    /// consumer's own limit is set with [`ConsumeOptions::prefetch`].
     ///
     /// # Errors
     /// Why the channel has ended.
@@ -181,12 +183,13 @@ impl Channel {
         self.call(qos).await.map(drop)
     }
 
-    /// Publishes without asking for a confirm: ready when the message is queued to be sent. Waits while the write buffer is
-    /// full or the broker blocks.
+    /// Publishes without asking for a confirm: ready when the message is queued to be sent. Waits
+    /// while the write buffer is full or the broker blocks.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a name or the properties are over a limit of the protocol, [`Error::PublishTooLarge`] for a
-    /// body over [`max_message_size`](crate::ConnectOptions::max_message_size); or why the channel has ended.
+    /// [`Error::Invalid`] when a name or the properties are over a limit of the protocol,
+    /// [`Error::PublishTooLarge`] for a body over
+    /// [`max_message_size`](crate::ConnectOptions::max_message_size); or why the channel has ended.
     ///
     /// # Cancel safety
     /// Dropped while pending, the message was not queued.
@@ -202,8 +205,8 @@ impl Channel {
         }
     }
 
-    /// Puts the channel in confirm mode and returns a handle to publish with. Publishers of one channel share its order and
-    /// its window of unconfirmed publishes.
+    /// Puts the channel in confirm mode and returns a handle to publish with. Publishers of one
+    /// channel share its order and its window of unconfirmed publishes.
     ///
     /// # Errors
     /// 406 for a channel in transaction mode.
@@ -217,8 +220,8 @@ impl Channel {
     /// Starts a consumer of a queue.
     ///
     /// # Errors
-    /// 404 when the queue does not exist; [`Error::QueueTaken`] when another consumer has it exclusively (403), or another connection
-    /// (405).
+    /// 404 when the queue does not exist; [`Error::QueueTaken`] when another consumer has it
+    /// exclusively (403), or another connection (405).
     pub async fn consume(
         &self,
         queue: &(impl AsRef<str> + ?Sized),
@@ -268,8 +271,8 @@ impl Channel {
         }
     }
 
-    /// Gives back all deliveries that are outstanding on the channel; they are delivered again, flagged. Acking one that had
-    /// been delivered before does nothing then.
+    /// Gives back all deliveries that are outstanding on the channel; they are delivered again,
+    /// flagged. Acking one that had been delivered before does nothing then.
     ///
     /// # Errors
     /// Why the channel has ended.
@@ -279,7 +282,8 @@ impl Channel {
         self.request(basic::Recover::NAME, send).await.map(drop)
     }
 
-    /// Puts the channel in transaction mode: what is published and acked takes effect with [`tx_commit`](Self::tx_commit).
+    /// Puts the channel in transaction mode: what is published and acked takes effect with
+    /// [`tx_commit`](Self::tx_commit).
     ///
     /// # Errors
     /// 406 for a channel in confirm mode.
@@ -290,8 +294,9 @@ impl Channel {
     /// Has what was published and acked since the last commit take effect.
     ///
     /// # Errors
-    /// 406 without [`tx_select`](Self::tx_select); [`Error::TransactionLost`] when the connection was lost and recovered since the
-    /// last commit: a part of the transaction was undone by that, and so is the rest.
+    /// 406 without [`tx_select`](Self::tx_select); [`Error::TransactionLost`] when the connection
+    /// was lost and recovered since the last commit: a part of the transaction was undone by that,
+    /// and so is the rest.
     pub async fn tx_commit(&self) -> Result<()> {
         if self.handle.send(|channel| Ok(channel.has_lost_transaction())).await? {
             self.tx_rollback().await?;
@@ -308,8 +313,8 @@ impl Channel {
         self.transaction(tx::Rollback {}).await
     }
 
-    /// Asks the broker to stop or resume its deliveries. RabbitMQ does not stop (540, which ends the connection): use a
-    /// prefetch there.
+    /// Asks the broker to stop or resume its deliveries. RabbitMQ does not stop (540, which ends
+    /// the connection): use a prefetch there.
     ///
     /// # Errors
     /// Why the channel has ended.
@@ -317,8 +322,9 @@ impl Channel {
         self.call(channel::Flow { active }).await.map(|ok| ok.active)
     }
 
-    /// Ends the channel in good order: its consumers are cancelled, what they had received is waited for to be acked and what was
-    /// published to be confirmed, then it is closed. Consumers still give what had arrived, then end.
+    /// Ends the channel in good order: its consumers are cancelled, what they had received is
+    /// waited for to be acked and what was published to be confirmed, then it is closed. Consumers
+    /// still give what had arrived, then end.
     ///
     /// # Errors
     /// [`Error::DrainTimeout`] when the deadline came first: the channel is closed all the same.
@@ -336,7 +342,8 @@ impl Channel {
         Some(now().saturating_duration_since(arrived))
     }
 
-    /// Closes the channel and waits until the broker has agreed. Deliveries that were not acked go back to their queue.
+    /// Closes the channel and waits until the broker has agreed. Deliveries that were not acked go
+    /// back to their queue.
     ///
     /// # Errors
     /// Why the channel ended, when it was not by this side.
@@ -358,14 +365,15 @@ impl Channel {
         self.handle.ended().await
     }
 
-    /// Tells whether the channel can be used at this moment. Not while it is [recovered](crate::Recovery): calls and publishes wait
-    /// then; see [`is_closed`](Self::is_closed).
+    /// Tells whether the channel can be used at this moment. Not while it is
+    /// [recovered](crate::Recovery): calls and publishes wait then; see
+    /// [`is_closed`](Self::is_closed).
     pub fn is_open(&self) -> bool {
         self.handle.with_channel(|channel| channel.is_open()).unwrap_or(false)
     }
 
-    /// Tells whether the channel has ended for good, or is being closed by this side. One that is recovered is neither this nor
-    /// [open](Self::is_open).
+    /// Tells whether the channel has ended for good, or is being closed by this side. One that is
+    /// recovered is neither this nor [open](Self::is_open).
     pub fn is_closed(&self) -> bool {
         self.handle.with_channel(|channel| channel.is_closing()).unwrap_or(true)
     }

@@ -40,13 +40,14 @@ pub async fn connect(uri: &str) -> Result<Connection> {
 }
 
 impl ConnectOptions {
-    /// Connects to the broker at `uri` (`amqp://user:password@host:port/vhost`), within the connect deadline. With several
-    /// hosts (`amqps://a.example,b.example:5673/vhost`), to the first that takes the connection, as
-    /// [`connect_any`](Self::connect_any) does.
+    /// Connects to the broker at `uri` (`amqp://user:password@host:port/vhost`), within the connect
+    /// deadline. With several hosts (`amqps://a.example,b.example:5673/vhost`), to the first that
+    /// takes the connection, as [`connect_any`](Self::connect_any) does.
     ///
     /// # Errors
-    /// An invalid URI, an unknown host, a refused connection, a failure of TLS, a peer that is no AMQP broker, a refused
-    /// login or virtual host, the deadline; of several hosts [`Error::NoHost`](crate::Error::NoHost).
+    /// An invalid URI, an unknown host, a refused connection, a failure of TLS, a peer that is no
+    /// AMQP broker, a refused login or virtual host, the deadline; of several hosts
+    /// [`Error::NoHost`](crate::Error::NoHost).
     ///
     /// # Cancel safety
     /// Dropping the future gives the connection up.
@@ -65,13 +66,14 @@ impl ConnectOptions {
         self.connect_any(std::slice::from_ref(uri)).await
     }
 
-    /// Connects to the first of several brokers that takes the connection, in their order or shuffled. With
-    /// [`recovery`](Self::recovery) the same holds for each later attempt.
+    /// Connects to the first of several brokers that takes the connection, in their order or
+    /// shuffled. With [`recovery`](Self::recovery) the same holds for each later attempt.
     ///
-    /// One deadline holds for all: the options', or that of the first URI that gives one. Each host has an equal part of
-    /// what is left of it, so that one that is silent leaves time for the others; so has each address of a name. A refused
-    /// login or virtual host ends the search: the brokers of one cluster say the same, and a wrong password tried on each
-    /// would lock the user out sooner. So does what lies on this side, such as a certificate file that cannot be read.
+    /// One deadline holds for all: the options', or that of the first URI that gives one. Each host
+    /// has an equal part of what is left of it, so that one that is silent leaves time for the
+    /// others; so has each address of a name. A refused login or virtual host ends the search: the
+    /// brokers of one cluster say the same, and a wrong password tried on each would lock the user
+    /// out sooner. So does what lies on this side, such as a certificate file that cannot be read.
     ///
     /// # Errors
     /// That of the only host; [`Error::NoHost`](crate::Error::NoHost) with that of each of several;
@@ -83,10 +85,11 @@ impl ConnectOptions {
         self.establish(Target::Hosts(uris.to_vec())).await
     }
 
-    /// Connects over a stream that is there already: an in-memory duplex to an embedded broker, a tunnel, a Unix socket.
-    /// User, password, virtual host and parameters come from `uri`; its host is used in errors only, and the stream is used
-    /// as it is: no TLS is laid over it. When it is lost there is no other: [`recovery`](Self::recovery) is of no use here;
-    /// see [`connect_with`](Self::connect_with).
+    /// Connects over a stream that is there already: an in-memory duplex to an embedded broker, a
+    /// tunnel, a Unix socket. User, password, virtual host and parameters come from `uri`; its host
+    /// is used in errors only, and the stream is used as it is: no TLS is laid over it. When it is
+    /// lost there is no other: [`recovery`](Self::recovery) is of no use here; see
+    /// [`connect_with`](Self::connect_with).
     ///
     /// # Errors
     /// As [`connect`](Self::connect), but for name look-up, TCP and TLS.
@@ -106,11 +109,12 @@ impl ConnectOptions {
         options.establish(Target::Connector(connector, Box::new(uri.clone()))).await
     }
 
-    /// As [`connect_stream`](Self::connect_stream), over a stream that `connector` makes, another one each time when the
-    /// connection is to be [recovered](Self::recovery).
+    /// As [`connect_stream`](Self::connect_stream), over a stream that `connector` makes, another
+    /// one each time when the connection is to be [recovered](Self::recovery).
     ///
     /// # Errors
-    /// As [`connect_stream`](Self::connect_stream); [`Error::Connect`](crate::Error::Connect) with what the connector says.
+    /// As [`connect_stream`](Self::connect_stream); [`Error::Connect`](crate::Error::Connect) with
+    /// what the connector says.
     ///
     /// # Cancel safety
     /// Dropping the future gives the connection up.

@@ -34,11 +34,12 @@ use crate::{
 /// Bytes handed out after which they are taken off the account of what waits.
 const LET_GO_AFTER: usize = 64 * 1024;
 
-/// A consumer of a queue: a stream of deliveries that ends with the reason as its last item, or without one after
-/// [`cancel`](Self::cancel).
+/// A consumer of a queue: a stream of deliveries that ends with the reason as its last item, or
+/// without one after [`cancel`](Self::cancel).
 ///
 /// # On drop
-/// The consumer is cancelled in the background; deliveries that were not handed out go back to the queue.
+/// The consumer is cancelled in the background; deliveries that were not handed out go back to the
+/// queue.
 pub struct Consumer {
     channel: Arc<ChannelHandle>,
     tag: ShortString,
@@ -85,15 +86,15 @@ impl Consumer {
         self.tag.as_str().unwrap_or_default()
     }
 
-    /// The name of its queue; another than at first when the broker had named it, and has named it anew after the connection was
-    /// lost. `None` when the consumer has ended.
+    /// The name of its queue; another than at first when the broker had named it, and has named it
+    /// anew after the connection was lost. `None` when the consumer has ended.
     pub fn queue(&self) -> Option<String> {
         let queue = self.channel.with_channel(|channel| channel.consumers.queue_of(&self.tag).cloned());
         queue.ok().flatten().map(|queue| queue.to_string())
     }
 
-    /// The next delivery; the reason as the last item when the broker, the channel or the connection ended the consumer;
-    /// `None` after that.
+    /// The next delivery; the reason as the last item when the broker, the channel or the
+    /// connection ended the consumer; `None` after that.
     ///
     /// # Cancel safety
     /// Dropped while pending, nothing was taken.
@@ -101,8 +102,8 @@ impl Consumer {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    /// Asks the broker to send no more, and waits until it agrees. What was sent before can still be received; the stream
-    /// ends after it.
+    /// Asks the broker to send no more, and waits until it agrees. What was sent before can still
+    /// be received; the stream ends after it.
     ///
     /// # Errors
     /// Why the channel ended.
@@ -136,7 +137,8 @@ impl Consumer {
         loop {
             if let Some(raw) = self.local.pop_front() {
                 self.count_handed_out(raw.size());
-                // Delivered over a connection that was lost, it comes again; unless nobody asked for acknowledgements.
+                // Delivered over a connection that was lost, it comes again; unless nobody asked
+                // for acknowledgements.
                 if self.channel.status.is_stale(raw.tag) && !raw.no_ack {
                     continue;
                 }
@@ -178,8 +180,8 @@ impl Consumer {
         }
     }
 
-    /// The account of what waits is kept in steps: the last of what was taken ends one, for its user may wait for an answer now, which
-    /// has to be read.
+    /// The account of what waits is kept in steps: the last of what was taken ends one, for its
+    /// user may wait for an answer now, which has to be read.
     #[inline]
     fn count_handed_out(&mut self, bytes: usize) {
         self.handed_out += bytes;

@@ -11,11 +11,12 @@ use crate::{
     runtime::handles::ChannelHandle,
 };
 
-/// A message from a queue. Its parts are slices of the connection's read buffer; properties are decoded when asked for.
+/// A message from a queue. Its parts are slices of the connection's read buffer; properties are
+/// decoded when asked for.
 ///
 /// # On drop
-/// Dropped without ack, nack or reject it stays unacknowledged: it counts towards the prefetch, and goes back to its queue when
-/// the channel ends.
+/// Dropped without ack, nack or reject it stays unacknowledged: it counts towards the prefetch, and
+/// goes back to its queue when the channel ends.
 pub struct Delivery {
     raw: RawDelivery,
     channel: Arc<ChannelHandle>,
@@ -37,8 +38,8 @@ impl Delivery {
     }
 
     /// The size of the body in bytes, when it was over what the consumer takes
-    /// ([`withhold_bodies_over`](crate::ConsumeOptions::withhold_bodies_over)): it was dropped as it came, and [`body`](Self::body)
-    /// is empty.
+    /// ([`withhold_bodies_over`](crate::ConsumeOptions::withhold_bodies_over)): it was dropped as
+    /// it came, and [`body`](Self::body) is empty.
     pub fn withheld(&self) -> Option<u64> {
         self.raw.withheld()
     }
@@ -46,7 +47,8 @@ impl Delivery {
     /// The properties, decoded now.
     ///
     /// # Errors
-    /// [`Error::Protocol`] when the broker sent malformed ones; the delivery can still be acked or rejected.
+    /// [`Error::Protocol`] when the broker sent malformed ones; the delivery can still be acked or
+    /// rejected.
     pub fn properties(&self) -> Result<Properties> {
         let decoded = self.raw.properties().decode();
         decoded.map_err(|source| Error::Protocol { channel: self.channel.key.id, source })
@@ -96,7 +98,8 @@ impl Delivery {
         self.remaining
     }
 
-    /// Copies the message out of the read buffer, which a small one to be kept for long would keep whole.
+    /// Copies the message out of the read buffer, which a small one to be kept for long would keep
+    /// whole.
     pub fn detach(&mut self) {
         self.raw.detach();
     }
@@ -108,8 +111,9 @@ impl Delivery {
         (Received { raw, channel: number }, Acker { tag, no_ack, channel })
     }
 
-    /// Acknowledges it: processed. A run of acks leaves as one frame, at once when the connection is idle and within about a
-    /// millisecond when it is busy. Nothing to do for a delivery without acknowledgement.
+    /// Acknowledges it: processed. A run of acks leaves as one frame, at once when the connection
+    /// is idle and within about a millisecond when it is busy. Nothing to do for a delivery without
+    /// acknowledgement.
     ///
     /// # Errors
     /// Why the channel has ended: the message will be delivered again.
@@ -117,8 +121,9 @@ impl Delivery {
         self.split().1.ack().await
     }
 
-    /// Refuses it: back to its queue, or dropped (dead-lettered where the queue says so). Of a stream nothing goes back or away, and
-    /// RabbitMQ closes the connection for trying; a consumer that has a [`stream_offset`](crate::ConsumeOptions::stream_offset), or
+    /// Refuses it: back to its queue, or dropped (dead-lettered where the queue says so). Of a
+    /// stream nothing goes back or away, and RabbitMQ closes the connection for trying; a consumer
+    /// that has a [`stream_offset`](crate::ConsumeOptions::stream_offset), or
     /// [resumes](crate::ConsumeOptions::resume_stream), acknowledges it instead.
     ///
     /// # Errors
@@ -214,14 +219,15 @@ pub struct Acker {
 }
 
 impl Acker {
-    /// Tells whether there is nothing to be settled any more: the connection was lost or the channel has ended, so that the message is
-    /// delivered again.
+    /// Tells whether there is nothing to be settled any more: the connection was lost or the
+    /// channel has ended, so that the message is delivered again.
     pub fn is_stale(&self) -> bool {
         let status = &self.channel.status;
         !self.no_ack && (status.is_stale(self.tag) || status.ended.get().is_some())
     }
 
-    /// The delivery that this was [split](Delivery::split) from, with a message that may have been changed since.
+    /// The delivery that this was [split](Delivery::split) from, with a message that may have been
+    /// changed since.
     pub fn join(self, message: Received) -> Delivery {
         let Acker { tag, no_ack, channel } = self;
         let mut raw = message.raw;

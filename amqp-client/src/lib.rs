@@ -55,9 +55,10 @@
 //! | `recv()` of a [`Consumer`], a [`Drain`], [`Events`] | `None` at the end, as of tokio's channels |
 //!
 //! # How it is built
-//! One engine behind one mutex: a handle locks it, writes its frames straight into the outgoing buffer, and unlocks. One
-//! task, the driver, owns the socket: it takes the whole buffer at once and writes it with one system call, and hands the
-//! deliveries of one read to each consumer as one batch. No queue of commands, no task, no allocation a message.
+//! One engine behind one mutex: a handle locks it, writes its frames straight into the outgoing
+//! buffer, and unlocks. One task, the driver, owns the socket: it takes the whole buffer at once
+//! and writes it with one system call, and hands the deliveries of one read to each consumer as one
+//! batch. No queue of commands, no task, no allocation a message.
 //!
 //! # Limits
 //! | what | default | over it | set with |
@@ -89,22 +90,27 @@
 //! | `tls` (default) | `amqps`, by rustls and ring. Without it, to connect with `amqps` or [`TlsOptions`] is [`TlsError::NotCompiled`] |
 //!
 //! # When the connection is lost
-//! It ends, with the reason, and so does everything of it; or it is recovered, when [`ConnectOptions::recovery`] says so: see
-//! [`Recovery`] for what comes back, and what becomes of what was under way.
+//! It ends, with the reason, and so does everything of it; or it is recovered, when
+//! [`ConnectOptions::recovery`] says so: see [`Recovery`] for what comes back, and what becomes of
+//! what was under way.
 //!
 //! # What is told
-//! - [`Connection::events`] and [`Connection::state`], for the program: connected, blocked, channels that were closed, the end.
-//! - `tracing`, for whoever operates it: the same in a span `connection` (`peer`, `vhost`, `name`), and in a span `channel`
-//!   (`number`) within it what is of a channel. What the broker or the network brings about is a warning. Nothing is told of
-//!   a single message, and nothing holds a secret.
+//! - [`Connection::events`] and [`Connection::state`], for the program: connected, blocked,
+//!   channels that were closed, the end.
+//! - `tracing`, for whoever operates it: the same in a span `connection` (`peer`, `vhost`, `name`),
+//!   and in a span `channel` (`number`) within it what is of a channel. What the broker or the
+//!   network brings about is a warning. Nothing is told of a single message, and nothing holds a
+//!   secret.
 //! - [`Connection::metrics`], for a dashboard: what was done and what is held, in numbers.
 //!
 //! # What waits, and until when
-//! - [`ConnectOptions::connect`]: 10 s for name look-up, TCP, TLS and handshake together, of all hosts.
+//! - [`ConnectOptions::connect`]: 10 s for name look-up, TCP, TLS and handshake together, of all
+//!   hosts.
 //! - Calls that the broker answers: 30 s ([`ConnectOptions::call_timeout`]).
-//! - Publishing: while the write buffer or the window of unconfirmed publishes is full, or the broker blocks.
-//! - [`Confirm`], [`Consumer`], [`Channel::closed`], [`Connection::closed`]: until their answer or the end of the channel or
-//!   connection, which heartbeats bound when the network is silent.
+//! - Publishing: while the write buffer or the window of unconfirmed publishes is full, or the
+//!   broker blocks.
+//! - [`Confirm`], [`Consumer`], [`Channel::closed`], [`Connection::closed`]: until their answer or
+//!   the end of the channel or connection, which heartbeats bound when the network is silent.
 
 mod channel;
 mod connect;

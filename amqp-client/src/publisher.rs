@@ -32,7 +32,8 @@ use crate::{
     runtime::{handles::ChannelHandle, waiting::Waiting},
 };
 
-/// Publishes on a channel in confirm mode. Cloning is cheap; clones share the channel's order and window.
+/// Publishes on a channel in confirm mode. Cloning is cheap; clones share the channel's order and
+/// window.
 #[derive(Clone)]
 pub struct Publisher {
     channel: Arc<ChannelHandle>,
@@ -40,7 +41,8 @@ pub struct Publisher {
     mode: PublishMode,
 }
 
-/// What a publisher does while the broker takes no publishes, for want of memory or disk (`connection.blocked`).
+/// What a publisher does while the broker takes no publishes, for want of memory or disk
+/// (`connection.blocked`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhileBlocked {
     /// Waits until it takes them again.
@@ -82,37 +84,43 @@ impl Publisher {
         Publisher { channel, patience: Patience::default(), mode: PublishMode::Confirmed }
     }
 
-    /// This publisher, with a deadline for each publish to find room; by default it waits. Over it a publish fails with
-    /// [`Error::PublishTimeout`], or, where the broker blocks, with [`Error::Blocked`] and the reason. For what becomes of the
-    /// message, put a deadline around the [`Confirm`].
+    /// This publisher, with a deadline for each publish to find room; by default it waits. Over it
+    /// a publish fails with [`Error::PublishTimeout`], or, where the broker blocks, with
+    /// [`Error::Blocked`] and the reason. For what becomes of the message, put a deadline around
+    /// the [`Confirm`].
     pub fn with_timeout(mut self, deadline: Duration) -> Self {
         self.patience.timeout = Some(deadline);
         self
     }
 
-    /// This publisher, with another policy for a broker that takes no publishes; by default it waits.
+    /// This publisher, with another policy for a broker that takes no publishes; by default it
+    /// waits.
     pub fn while_blocked(mut self, policy: WhileBlocked) -> Self {
         self.patience.while_blocked = policy;
         self
     }
 
-    /// This publisher, and whether what it published and was not confirmed when the connection was lost is published again once
-    /// that is [recovered](crate::Recovery), before anything else and in its order: at least once, then, and perhaps twice.
-    /// A message without an id is given one, unless its properties are passed on as bytes, so that who receives it twice can tell. Each is kept until it is confirmed, at the
-    /// price of a few allocations. What the broker may have closed the channel or the connection for, with any code but 320, is
-    /// not published again. Default: nothing is, and its [`Confirm`] says [`Error::PublishLost`].
+    /// This publisher, and whether what it published and was not confirmed when the connection was
+    /// lost is published again once that is [recovered](crate::Recovery), before anything else and
+    /// in its order: at least once, then, and perhaps twice. A message without an id is given one,
+    /// unless its properties are passed on as bytes, so that who receives it twice can tell. Each
+    /// is kept until it is confirmed, at the price of a few allocations. What the broker may have
+    /// closed the channel or the connection for, with any code but 320, is not published again.
+    /// Default: nothing is, and its [`Confirm`] says [`Error::PublishLost`].
     pub fn republish(mut self, republish: bool) -> Self {
         self.mode = if republish { PublishMode::Republished } else { PublishMode::Confirmed };
         self
     }
 
-    /// Publishes a message. The first `await` is for room: ready at once unless the write buffer or the window of
-    /// unconfirmed publishes is full, or the broker blocks. The [`Confirm`] it gives tells what became of the message.
+    /// Publishes a message. The first `await` is for room: ready at once unless the write buffer or
+    /// the window of unconfirmed publishes is full, or the broker blocks. The [`Confirm`] it gives
+    /// tells what became of the message.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a name or the properties are over a limit of the protocol, [`Error::PublishTooLarge`] for a
-    /// body over [`max_message_size`](crate::ConnectOptions::max_message_size), which leave the channel intact; or why the
-    /// channel ended.
+    /// [`Error::Invalid`] when a name or the properties are over a limit of the protocol,
+    /// [`Error::PublishTooLarge`] for a body over
+    /// [`max_message_size`](crate::ConnectOptions::max_message_size), which leave the channel
+    /// intact; or why the channel ended.
     ///
     /// # Cancel safety
     /// Dropped while pending, the message was not queued.
@@ -125,11 +133,12 @@ impl Publisher {
         async move { self.publish_confirmed(route, message.borrow()).await }
     }
 
-    /// Waits until the broker has answered every publish made on the channel so far; what became of each is for its [`Confirm`]
-    /// to tell.
+    /// Waits until the broker has answered every publish made on the channel so far; what became of
+    /// each is for its [`Confirm`] to tell.
     ///
     /// # Errors
-    /// Why the channel ended before that; [`Error::PublishLost`] when publishes were lost meanwhile.
+    /// Why the channel ended before that; [`Error::PublishLost`] when publishes were lost
+    /// meanwhile.
     ///
     /// # Cancel safety
     /// Can be dropped and called again.
@@ -151,11 +160,12 @@ impl Publisher {
         Err(Error::PublishLost(Box::new(self.channel.with(|engine, _| engine.loss()))))
     }
 
-    /// The [tags](Confirm::tag) behind the last one that the broker has answered, up to that of the last publish; once the channel
-    /// has ended, as they were then.
+    /// The [tags](Confirm::tag) behind the last one that the broker has answered, up to that of the
+    /// last publish; once the channel has ended, as they were then.
     ///
-    /// A broker takes the publishes of a channel in their order. So when it has closed the channel for one of them, that is one
-    /// of these, whoever still asks for it; those before it were taken, though not all of them may be confirmed.
+    /// A broker takes the publishes of a channel in their order. So when it has closed the channel
+    /// for one of them, that is one of these, whoever still asks for it; those before it were
+    /// taken, though not all of them may be confirmed.
     pub fn unanswered(&self) -> Range<u64> {
         let unanswered =
             self.channel.with_channel(|channel| channel.confirms.as_ref().map(Confirms::unanswered));
@@ -223,7 +233,8 @@ fn try_publish(
     }
 }
 
-/// The tag of the channel's last publish in confirm mode, 0 when there was none; and how often publishes were lost.
+/// The tag of the channel's last publish in confirm mode, 0 when there was none; and how often
+/// publishes were lost.
 fn newest_and_losses(channel: &Channel) -> (u64, u64) {
     channel.confirms.as_ref().map_or((0, 0), |confirms| (confirms.newest(), confirms.losses()))
 }
@@ -267,13 +278,14 @@ impl Patience {
 /// What will become of one published message.
 ///
 /// # Errors
-/// Resolves to the reason when the channel ends first, to [`Error::PublishLost`] when the connection is lost first and to be
-/// recovered: the broker may or may not have the message then.
+/// Resolves to the reason when the channel ends first, to [`Error::PublishLost`] when the
+/// connection is lost first and to be recovered: the broker may or may not have the message then.
 ///
 /// # On drop
-/// Nobody asks; nothing is kept. The message is on its way all the same. One that was waited for and is dropped without an answer,
-/// by a deadline around it, say, is given up: it counts no more for the [window](crate::ConnectOptions::confirm_window), and
-/// neither [`flush`](Publisher::flush) nor a drain waits for it.
+/// Nobody asks; nothing is kept. The message is on its way all the same. One that was waited for
+/// and is dropped without an answer, by a deadline around it, say, is given up: it counts no more
+/// for the [window](crate::ConnectOptions::confirm_window), and neither [`flush`](Publisher::flush)
+/// nor a drain waits for it.
 #[must_use = "without awaiting it nobody knows whether the broker has the message"]
 pub struct Confirm {
     channel: Arc<ChannelHandle>,

@@ -1,4 +1,5 @@
-//! Exchanges and queues as values: declared, published to, consumed from, and declared again after a reconnect.
+//! Exchanges and queues as values: declared, published to, consumed from, and declared again after
+//! a reconnect.
 
 use std::time::Duration;
 
@@ -116,8 +117,8 @@ impl Exchange {
     }
 }
 
-/// The default exchange: it has no name, is there on every broker, and routes to the queue that is named as the routing key
-/// (specification 3.1.3.1). It cannot be declared, bound to or deleted.
+/// The default exchange: it has no name, is there on every broker, and routes to the queue that is
+/// named as the routing key (specification 3.1.3.1). It cannot be declared, bound to or deleted.
 impl Default for Exchange {
     fn default() -> Self {
         Self::direct("")
@@ -200,13 +201,15 @@ impl Queue {
         self
     }
 
-    /// A replicated queue (`x-queue-type` `quorum`); it is durable (<https://www.rabbitmq.com/docs/quorum-queues>).
+    /// A replicated queue (`x-queue-type` `quorum`); it is durable
+    /// (<https://www.rabbitmq.com/docs/quorum-queues>).
     pub fn quorum(name: impl Into<String>) -> Self {
         Self::durable(name).set("x-queue-type", "quorum")
     }
 
-    /// An append-only log (`x-queue-type` `stream`); it is durable (<https://www.rabbitmq.com/docs/streams>). Its consumers
-    /// need a prefetch and acks, and may begin anywhere: [`ConsumeOptions::stream_offset`](crate::ConsumeOptions::stream_offset).
+    /// An append-only log (`x-queue-type` `stream`); it is durable
+    /// (<https://www.rabbitmq.com/docs/streams>). Its consumers need a prefetch and acks, and may
+    /// begin anywhere: [`ConsumeOptions::stream_offset`](crate::ConsumeOptions::stream_offset).
     pub fn stream(name: impl Into<String>) -> Self {
         Self::durable(name).set("x-queue-type", "stream")
     }
@@ -216,12 +219,14 @@ impl Queue {
         self.set("x-message-ttl", milliseconds(ttl))
     }
 
-    /// How long it lives without consumers, gets and declarations (`x-expires`), in whole milliseconds; not zero.
+    /// How long it lives without consumers, gets and declarations (`x-expires`), in whole
+    /// milliseconds; not zero.
     pub fn expires(self, unused: Duration) -> Self {
         self.set("x-expires", milliseconds(unused))
     }
 
-    /// The most ready messages it holds (`x-max-length`); what happens to more is for [`overflow`](Self::overflow) to say.
+    /// The most ready messages it holds (`x-max-length`); what happens to more is for
+    /// [`overflow`](Self::overflow) to say.
     pub fn max_length(self, messages: u32) -> Self {
         self.set("x-max-length", i64::from(messages))
     }
@@ -241,7 +246,8 @@ impl Queue {
         self.set("x-overflow", name)
     }
 
-    /// Where messages go that are rejected, expired, over the length or delivered too often (`x-dead-letter-exchange`).
+    /// Where messages go that are rejected, expired, over the length or delivered too often
+    /// (`x-dead-letter-exchange`).
     pub fn dead_letter(self, exchange: impl AsRef<str>) -> Self {
         self.set("x-dead-letter-exchange", exchange.as_ref())
     }
@@ -251,17 +257,20 @@ impl Queue {
         self.set("x-dead-letter-routing-key", routing_key)
     }
 
-    /// It is a priority queue with this many priorities (`x-max-priority`); RabbitMQ advises at most 10.
+    /// It is a priority queue with this many priorities (`x-max-priority`); RabbitMQ advises at
+    /// most 10.
     pub fn max_priority(self, highest: u8) -> Self {
         self.set("x-max-priority", i32::from(highest))
     }
 
-    /// Only one of its consumers gets messages at a time, the next when that one goes (`x-single-active-consumer`).
+    /// Only one of its consumers gets messages at a time, the next when that one goes
+    /// (`x-single-active-consumer`).
     pub fn single_active_consumer(self, single: bool) -> Self {
         self.set("x-single-active-consumer", single)
     }
 
-    /// Of a quorum queue: how often a message may be delivered before it is dropped or dead-lettered (`x-delivery-limit`).
+    /// Of a quorum queue: how often a message may be delivered before it is dropped or
+    /// dead-lettered (`x-delivery-limit`).
     pub fn delivery_limit(self, deliveries: u32) -> Self {
         self.set("x-delivery-limit", i64::from(deliveries))
     }

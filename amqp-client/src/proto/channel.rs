@@ -52,14 +52,14 @@ enum Phase {
 pub(crate) enum Loss {
     /// The transport: nobody is to blame, and publishes may be made again.
     Transport,
-    /// The broker closed the channel or the connection, perhaps for what was published: made again, that would have it closed
-    /// again, for ever.
+    /// The broker closed the channel or the connection, perhaps for what was published: made again,
+    /// that would have it closed again, for ever.
     Closed,
 }
 
 impl Loss {
-    /// What took a whole connection away. 320 is what a broker says that goes down, or its operator; nothing else it says is
-    /// sure not to be about a publish.
+    /// What took a whole connection away. 320 is what a broker says that goes down, or its
+    /// operator; nothing else it says is sure not to be about a publish.
     pub(crate) fn of_connection(reason: &Error) -> Self {
         match reason {
             Error::ConnectionClosed(close) if close.code != ReplyCode::CONNECTION_FORCED => Loss::Closed,
@@ -88,14 +88,16 @@ pub(crate) struct Channel {
     phase: Phase,
     due: VecDeque<Due>,
     incoming: Assembler<Incoming>,
-    /// Over which size the body of the content under way is dropped as it comes, because its consumer says so.
+    /// Over which size the body of the content under way is dropped as it comes, because its
+    /// consumer says so.
     withhold_over: Option<u64>,
     /// Who waits for the content of a `basic.get-ok`, while that is under way.
     getting: Option<CallId>,
     /// Content over the limit was refused: all until the channel is closed is of no consequence.
     is_discarding: bool,
     pub(crate) consumers: Consumers,
-    /// Of the consumers there were since the channel was opened, that which may have most unsettled.
+    /// Of the consumers there were since the channel was opened, that which may have most
+    /// unsettled.
     loosest_limit: u32,
     pub(crate) acks: Acks,
     /// Delivery tags begin anew on each connection; here they go on, from this one.
@@ -285,7 +287,8 @@ impl Channel {
             + self.confirms.as_ref().map_or(0, Confirms::flushing)
     }
 
-    /// For how long the oldest delivery has been held, when that is over `limit` and was not told before.
+    /// For how long the oldest delivery has been held, when that is over `limit` and was not told
+    /// before.
     pub(crate) fn held_too_long(&mut self, now: Instant, limit: Duration) -> Option<Duration> {
         let arrived = self.acks.oldest()?;
         let held = now.saturating_duration_since(arrived);
@@ -304,7 +307,8 @@ impl Channel {
         }
     }
 
-    /// Whether the transaction is not whole any more: a part of it was on a connection that was lost.
+    /// Whether the transaction is not whole any more: a part of it was on a connection that was
+    /// lost.
     pub(crate) fn has_lost_transaction(&self) -> bool {
         self.transaction.as_ref().is_some_and(|transaction| transaction.is_lost)
     }

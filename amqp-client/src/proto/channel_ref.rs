@@ -1,5 +1,5 @@
-//! A channel of an engine, borrowed together with what it shares with the others: what handles do with it. Each is one short step
-//! under the lock.
+//! A channel of an engine, borrowed together with what it shares with the others: what handles do
+//! with it. Each is one short step under the lock.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -118,8 +118,8 @@ impl ChannelRef<'_> {
 
 /// Publishing.
 impl ChannelRef<'_> {
-    /// Queues one publish, whole or not at all: the tag in confirm mode, 0 without. `None` while there is no room, the window is
-    /// full, or the broker has stopped publishes.
+    /// Queues one publish, whole or not at all: the tag in confirm mode, 0 without. `None` while
+    /// there is no room, the window is full, or the broker has stopped publishes.
     #[inline]
     pub(crate) fn try_publish(
         &mut self,
@@ -175,8 +175,8 @@ impl ChannelRef<'_> {
 
 /// Consuming.
 impl ChannelRef<'_> {
-    /// Begins a consumer; the call to wait for, and where its deliveries will come from. Its limit leaves together with it: no other
-    /// consumer of the channel can come between them.
+    /// Begins a consumer; the call to wait for, and where its deliveries will come from. Its limit
+    /// leaves together with it: no other consumer of the channel can come between them.
     pub(crate) fn consume(&mut self, subscription: Subscription) -> Result<(CallId, Arc<Inbox>)> {
         self.channel.limit_ack_batch(subscription.prefetch);
         self.channel.check_open()?;
@@ -242,7 +242,8 @@ impl ChannelRef<'_> {
     }
 
     /// # Errors
-    /// [`Error::StaleDelivery`] for one of a connection that was lost, or why the channel has ended.
+    /// [`Error::StaleDelivery`] for one of a connection that was lost, or why the channel has
+    /// ended.
     #[inline]
     fn check_settles(&mut self, tag: u64) -> Result<()> {
         self.channel.check_not_closing()?;
@@ -294,7 +295,8 @@ impl ChannelRef<'_> {
         self.channel.fail_consumer(self.link, tag, reason);
     }
 
-    /// It is as it was. Returns how many publishes were made again; `None` when it was not being restored.
+    /// It is as it was. Returns how many publishes were made again; `None` when it was not being
+    /// restored.
     pub(crate) fn restored(&mut self) -> Option<usize> {
         self.channel.is_restoring().then(|| self.channel.restored(self.link))
     }

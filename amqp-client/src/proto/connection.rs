@@ -67,7 +67,8 @@ pub(crate) struct ChannelKey {
 ///   Ended ◄─── otherwise ─── Closing ◄──── closed, broken ─────┘
 /// ```
 enum Phase {
-    /// There is no transport: not yet, or not any more. The reason is that of the last attempt, or of the loss.
+    /// There is no transport: not yet, or not any more. The reason is that of the last attempt, or
+    /// of the loss.
     Down(Error),
     Handshake(Box<Handshake>),
     /// Open again after a loss; what was there before is being set up.

@@ -1,4 +1,5 @@
-//! What all channels of a connection share: the outgoing bytes, the calls under way, and who is to be woken.
+//! What all channels of a connection share: the outgoing bytes, the calls under way, and who is to
+//! be woken.
 
 use std::{sync::Arc, task::Waker, time::Instant};
 
@@ -67,7 +68,8 @@ impl Window {
         confirms.in_flight() < self.publishes && confirms.bytes_in_flight() < self.bytes
     }
 
-    /// Whether who waited should be woken: not at the first free place, for it should find room for a batch.
+    /// Whether who waited should be woken: not at the first free place, for it should find room for
+    /// a batch.
     pub(crate) fn has_room_again(&self, confirms: &Confirms) -> bool {
         confirms.in_flight() <= self.publishes / 4 * 3 && confirms.bytes_in_flight() <= self.bytes / 4 * 3
     }
@@ -102,7 +104,8 @@ impl Link {
         (size > limit).then_some(Error::PublishTooLarge { size, limit })
     }
 
-    /// Tells what is wrong with a message that no connection takes: it is not to wait for room, or for another connection.
+    /// Tells what is wrong with a message that no connection takes: it is not to wait for room, or
+    /// for another connection.
     #[cold]
     pub(crate) fn never_fits(&self, route: Route<'_>, message: &Message) -> Option<Error> {
         self.is_too_large(message).or_else(|| publish::check(route, message).err().map(Error::Invalid))

@@ -1,5 +1,5 @@
-//! What this connection had exclusively before it was lost, and the broker keeps for the lost one still: it has not noticed yet that
-//! this has gone, which may take it two heartbeats and more.
+//! What this connection had exclusively before it was lost, and the broker keeps for the lost one
+//! still: it has not noticed yet that this has gone, which may take it two heartbeats and more.
 
 use std::{fmt, future::pending, time::Duration};
 
@@ -185,7 +185,8 @@ impl<'a> Holding<'a> {
         Ok(Attempt::Released)
     }
 
-    /// The user has deleted a queue that its consumers waited for, and these end as the broker would have them end.
+    /// The user has deleted a queue that its consumers waited for, and these end as the broker
+    /// would have them end.
     fn end_consumers_of(&self, queue: &ShortString) {
         for (key, tag) in self.answers.shared.with(|engine| engine.held_consumers_of(queue)) {
             let cancelled = Error::ConsumerCancelled { tag: tag.to_string() };
@@ -193,7 +194,8 @@ impl<'a> Holding<'a> {
         }
     }
 
-    /// How many consumers a queue has. To ask is safe, where to consume from a queue in exclusive use would close the consumer's channel.
+    /// How many consumers a queue has. To ask is safe, where to consume from a queue in exclusive
+    /// use would close the consumer's channel.
     async fn look_at(&self, name: &ShortString) -> Result<Result<u32>> {
         let passive = queue::Declare { queue: name.clone(), passive: true, ..Default::default() };
         let looked = Topology::new(self.answers).declare(passive).await?;
@@ -203,7 +205,8 @@ impl<'a> Holding<'a> {
         }))
     }
 
-    /// Begins a consumer on its channel. Should the broker refuse after all, that channel is opened again.
+    /// Begins a consumer on its channel. Should the broker refuse after all, that channel is opened
+    /// again.
     async fn resume(&self, key: ChannelKey, tag: &ShortString) -> Result<Attempt> {
         let resuming = self.answers.shared.with(|engine| engine.channel(key)?.resume_held_consumer(tag));
         let call = match resuming {
@@ -217,7 +220,8 @@ impl<'a> Holding<'a> {
                 self.with_channel(key, |channel| channel.consumer_resumed());
                 Ok(Attempt::Released)
             }
-            // The channel ended for something else that was under way. Where it is opened again, the consumer begins with it.
+            // The channel ended for something else that was under way. Where it is opened again,
+            // the consumer begins with it.
             Err(error) if error.is_channel_error() && !error.may_be_of(basic::Consume::ID) => {
                 Ok(Attempt::Gone)
             }

@@ -39,7 +39,8 @@ impl Channel {
     pub(super) fn remove_consumer(&mut self, link: &mut Link, tag: &ShortString, reason: Option<Error>) {
         self.consumers.put_batches(&mut link.wakes);
         let Some(consumer) = self.consumers.remove(tag) else { return };
-        // One that was cancelled by the broker or cannot go on is not what its queue was deleted for.
+        // One that was cancelled by the broker or cannot go on is not what its queue was deleted
+        // for.
         if reason.is_none() {
             link.consumer_gone(&consumer.subscription);
         }
@@ -111,7 +112,8 @@ impl Channel {
         Ok(Some(call))
     }
 
-    /// A consumer cannot begin again: its stream ends with the reason, unless its user wants it to wait for its queue.
+    /// A consumer cannot begin again: its stream ends with the reason, unless its user wants it to
+    /// wait for its queue.
     pub(crate) fn fail_consumer(&mut self, link: &mut Link, tag: &ShortString, reason: Error) {
         if let Some(consumer) = self.consumers.get(tag) {
             consumer.inbox.keep_cancelled(consumer.subscription.clone());

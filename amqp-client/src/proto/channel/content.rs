@@ -22,13 +22,13 @@ use crate::{
     },
 };
 
-/// Bytes that wait to be sent beyond which deliveries to a consumer that has gone are not given back one by one: they go back with
-/// their channel.
+/// Bytes that wait to be sent beyond which deliveries to a consumer that has gone are not given
+/// back one by one: they go back with their channel.
 const MOST_GIVEN_BACK: usize = 4 * 1024 * 1024;
 
 impl Channel {
-    /// A `basic.deliver` in `chunk`, which `frames` walks over. The usual case takes header and body with it: all three frames are
-    /// in the chunk, and the delivery is two slices of it.
+    /// A `basic.deliver` in `chunk`, which `frames` walks over. The usual case takes header and
+    /// body with it: all three frames are in the chunk, and the delivery is two slices of it.
     pub(crate) fn deliver(
         &mut self,
         link: &mut Link,
@@ -141,7 +141,8 @@ impl Channel {
         let unsettled = self.acks.delivered(tag, receiver.holder, link.now);
         let delivery = RawDelivery::new(head, exchange_at, properties_at, body, tag, redelivered, no_ack);
         if receiver.dropped {
-            // A peer that sends on and takes nothing does not make this side hold its answers without bound.
+            // A peer that sends on and takes nothing does not make this side hold its answers
+            // without bound.
             if delivery.may_be_given_back() && self.is_live() && link.output.len() < MOST_GIVEN_BACK {
                 self.nack(link, tag, true);
             }
@@ -157,14 +158,17 @@ impl Channel {
         }
     }
 
-    /// The broker sends a consumer far more than its prefetch allows. It ends, with the reason behind what had arrived, so that it makes
-    /// this side hold no more; the channel goes on. Also for the first delivery to what may be a consumer of a stream, which tells.
+    /// The broker sends a consumer far more than its prefetch allows. It ends, with the reason
+    /// behind what had arrived, so that it makes this side hold no more; the channel goes on. Also
+    /// for the first delivery to what may be a consumer of a stream, which tells.
     #[cold]
     fn over_prefetch(&mut self, link: &mut Link, index: usize, unsettled: u32) {
-        // Where a prefetch is for the whole channel, as the specification has it, each consumer sets that of all.
+        // Where a prefetch is for the whole channel, as the specification has it, each consumer
+        // sets that of all.
         let loosest = if link.has_consumer_qos { 0 } else { self.loosest_limit };
         let Some(consumer) = self.consumers.slots.get_mut(index) else { return };
-        // A stream is sent in whole chunks (https://www.rabbitmq.com/docs/streams#consuming), which may hold thousands of messages.
+        // A stream is sent in whole chunks (https://www.rabbitmq.com/docs/streams#consuming), which
+        // may hold thousands of messages.
         if consumer.batch.back().is_some_and(|delivery| delivery.stream_offset().is_some()) {
             consumer.unsettled_limit = u32::MAX;
             if let Some(holder) = consumer.holder.filter(|_| consumer.subscription.is_of_stream()) {
@@ -234,8 +238,9 @@ impl Channel {
         self.incoming.method(incoming).map_err(|error| self.broken(error))
     }
 
-    /// Content is over the limit: ends the channel, and leaves the connection to its other channels, as RabbitMQ does with
-    /// publishes over its `max_message_size`. Content that comes while the channel closes is merely dropped.
+    /// Content is over the limit: ends the channel, and leaves the connection to its other
+    /// channels, as RabbitMQ does with publishes over its `max_message_size`. Content that comes
+    /// while the channel closes is merely dropped.
     #[cold]
     fn refuse_content(&mut self, link: &mut Link, size: u64) {
         self.is_discarding = true;

@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Channel {
-    /// Begins a consumer that has waited; the call to wait for, `None` when it waits no more. Until it
-    /// [has begun](Self::consumer_resumed), a refusal of it has the channel opened again.
+    /// Begins a consumer that has waited; the call to wait for, `None` when it waits no more. Until
+    /// it [has begun](Self::consumer_resumed), a refusal of it has the channel opened again.
     pub(crate) fn resume_held_consumer(
         &mut self,
         link: &mut Link,

@@ -42,8 +42,9 @@ impl Channel {
         Ok(After::Goes)
     }
 
-    /// An answer: it belongs to the oldest call that it can answer. Not simply to the oldest: RabbitMQ answers
-    /// `basic.consume` and `basic.cancel` from the queue's process, and methods that follow them may be answered first.
+    /// An answer: it belongs to the oldest call that it can answer. Not simply to the oldest:
+    /// RabbitMQ answers `basic.consume` and `basic.cancel` from the queue's process, and methods
+    /// that follow them may be answered first.
     fn answer(&mut self, link: &mut Link, method: Method, payload: &Bytes) -> Result<After> {
         let found = self.due.iter().position(|due| due.expects.is_answered_by(&method));
         let Some(due) = found.and_then(|index| self.due.remove(index)) else {

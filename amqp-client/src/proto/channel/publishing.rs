@@ -4,7 +4,8 @@ use super::Channel;
 use crate::proto::link::Link;
 
 impl Channel {
-    /// Whether there is room in the window of unconfirmed publishes, and the broker has not stopped the flow.
+    /// Whether there is room in the window of unconfirmed publishes, and the broker has not stopped
+    /// the flow.
     #[inline]
     pub(crate) fn may_publish(&self, link: &Link) -> bool {
         !self.flow_stopped && self.confirms.as_ref().is_none_or(|confirms| link.window.has_room(confirms))
@@ -39,8 +40,8 @@ impl Channel {
             if confirms.in_flight() == 0 {
                 self.drain_waiters.wake_all(&mut link.wakes);
             }
-            // Not at the first free place: who is woken should find room for a batch. Where one does not come about soon, the
-            // answers that are missing may never come.
+            // Not at the first free place: who is woken should find room for a batch. Where one
+            // does not come about soon, the answers that are missing may never come.
             if link.window.has_room_again(confirms) {
                 self.window_waiters.wake_all(&mut link.wakes);
             } else if self.window_waiters.len() > 0 && link.window.has_room(confirms) {

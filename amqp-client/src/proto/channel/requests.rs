@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl Channel {
-    /// Sends a method that will be answered; the answer goes to `call`, to nobody when that is `None`.
+    /// Sends a method that will be answered; the answer goes to `call`, to nobody when that is
+    /// `None`.
     pub(crate) fn request(
         &mut self,
         link: &mut Link,

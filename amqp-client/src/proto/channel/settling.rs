@@ -9,7 +9,8 @@ use crate::{
 };
 
 impl Channel {
-    /// Sends the acks that wait: before any other frame of the channel, so that all leave in the order of the calls.
+    /// Sends the acks that wait: before any other frame of the channel, so that all leave in the
+    /// order of the calls.
     #[inline]
     pub(crate) fn flush_acks(&mut self, link: &mut Link) -> usize {
         let waiting = self.acks.waiting();
@@ -23,9 +24,9 @@ impl Channel {
         waiting
     }
 
-    /// Whether the acks that wait should leave now: the broker may soon have nothing it is allowed to send. That the user has
-    /// acked all there was is no such reason: with most of the prefetch free, waking the driver for each batch that is read
-    /// costs more than the batch.
+    /// Whether the acks that wait should leave now: the broker may soon have nothing it is allowed
+    /// to send. That the user has acked all there was is no such reason: with most of the prefetch
+    /// free, waking the driver for each batch that is read costs more than the batch.
     #[inline]
     pub(crate) fn acks_are_urgent(&self) -> bool {
         self.acks.waiting() >= self.ack_batch
@@ -63,8 +64,9 @@ impl Channel {
         }
     }
 
-    /// The wire's tag of a delivery that is settled otherwise than by an ack; and whether it is of a stream, of which nothing goes back
-    /// or away: RabbitMQ takes a nack or reject for a reason to close the connection (540), and an ack to send on.
+    /// The wire's tag of a delivery that is settled otherwise than by an ack; and whether it is of
+    /// a stream, of which nothing goes back or away: RabbitMQ takes a nack or reject for a reason
+    /// to close the connection (540), and an ack to send on.
     fn settle_with_frame(&mut self, link: &mut Link, tag: u64) -> Option<(u64, bool)> {
         self.flush_acks(link);
         let holder = self.acks.settle(tag)?;
@@ -72,7 +74,8 @@ impl Channel {
         Some((tag - self.tags_before, self.acks.holders.is_of_stream(holder)))
     }
 
-    /// Refuses to settle what was delivered on a connection that was lost: the broker has taken it back.
+    /// Refuses to settle what was delivered on a connection that was lost: the broker has taken it
+    /// back.
     #[inline]
     pub(crate) fn check_fresh(&self, tag: u64) -> Result<()> {
         if tag > self.tags_before { Ok(()) } else { Err(Error::StaleDelivery { channel: self.id }) }

@@ -46,7 +46,8 @@ impl Engine {
         }
     }
 
-    /// Looked at with every sign of life: brokers close channels whose deliveries are held for too long.
+    /// Looked at with every sign of life: brokers close channels whose deliveries are held for too
+    /// long.
     fn warn_of_held_deliveries(&mut self, now: Instant) {
         for (index, slot) in self.channels.iter_mut().enumerate() {
             if let Some((_, channel)) = slot
@@ -82,8 +83,8 @@ impl Engine {
         true
     }
 
-    /// The driver goes to sleep; it is woken when there is something to do. `is_writing` when the transport took less
-    /// than was offered, so that there is nothing to do before it takes more.
+    /// The driver goes to sleep; it is woken when there is something to do. `is_writing` when the
+    /// transport took less than was offered, so that there is nothing to do before it takes more.
     pub(crate) fn sleep(&mut self, waker: &Waker, is_writing: bool) {
         self.driver = Some(waker.clone());
         self.driver_is_writing = is_writing;
@@ -107,8 +108,9 @@ impl Engine {
         if output || may_read || self.is_down() { self.driver.take() } else { None }
     }
 
-    /// Tells whether to read no more for now: `true` while more waits for consumers than may. What comes during a handshake or after a
-    /// close is none of theirs; and while the connection is restored, what fills them may be of the lost one, and answers are waited for.
+    /// Tells whether to read no more for now: `true` while more waits for consumers than may. What
+    /// comes during a handshake or after a close is none of theirs; and while the connection is
+    /// restored, what fills them may be of the lost one, and answers are waited for.
     pub(crate) fn is_reading_paused(&mut self, now: Instant) -> bool {
         let paused = self.is_open() && self.link.backlog.is_full();
         self.heartbeat.pause(paused, now);

@@ -24,7 +24,8 @@ impl Engine {
         self.end(&reason);
     }
 
-    /// Something arrived that cannot be: tells everyone, and the broker with the reply code that fits.
+    /// Something arrived that cannot be: tells everyone, and the broker with the reply code that
+    /// fits.
     #[cold]
     pub(super) fn fail(&mut self, now: Instant, error: Error) {
         let code = match &error {
@@ -99,7 +100,8 @@ impl Engine {
         self.link.wakes.extend(self.driver.take());
     }
 
-    /// What the channels had under way ends with `reason`; they themselves, and their consumers, wait to be restored.
+    /// What the channels had under way ends with `reason`; they themselves, and their consumers,
+    /// wait to be restored.
     fn lose_channels(&mut self, reason: &Error) {
         let loss = Loss::of_connection(reason);
         for slot in &mut self.channels {

@@ -1,4 +1,5 @@
-//! What handles do with the connection as a whole. What they do with a channel is for its view, [`ChannelRef`].
+//! What handles do with the connection as a whole. What they do with a channel is for its view,
+//! [`ChannelRef`].
 //!
 //! [`ChannelRef`]: crate::proto::channel_ref::ChannelRef
 
@@ -83,8 +84,8 @@ impl Engine {
         if self.is_open() { Ok(()) } else { Err(Error::Recovering) }
     }
 
-    /// As [`open_channel`](Self::open_channel), also while the connection is being restored; `reopens` when it is opened again after
-    /// an error.
+    /// As [`open_channel`](Self::open_channel), also while the connection is being restored;
+    /// `reopens` when it is opened again after an error.
     pub(super) fn open_any_channel(
         &mut self,
         reopens: bool,

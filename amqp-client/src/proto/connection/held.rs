@@ -1,5 +1,5 @@
-//! What waits until the broker lets go of what it keeps for a connection that was lost. When it is tried again is for
-//! `crate::holding`.
+//! What waits until the broker lets go of what it keeps for a connection that was lost. When it is
+//! tried again is for `crate::holding`.
 
 use amqp_codec::ShortString;
 

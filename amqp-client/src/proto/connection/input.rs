@@ -60,7 +60,8 @@ impl Engine {
                 _ => Error::Protocol { channel: 0, source: error },
             };
             self.fail(now, error.clone());
-            // Where a frame begins is not known any more, so an answer to the close could not be read.
+            // Where a frame begins is not known any more, so an answer to the close could not be
+            // read.
             self.end(&error);
         }
     }
@@ -88,7 +89,8 @@ impl Engine {
             return self.handle_connection_frame(now, frame.kind, &chunk.slice(frame.payload_range()));
         }
         let slot = self.channels.get_mut(usize::from(frame.channel));
-        // After connection.close has been sent all but its answer is ignored (spec section 1.4.2.11).
+        // After connection.close has been sent all but its answer is ignored (spec section
+        // 1.4.2.11).
         if matches!(self.phase, Phase::Closing { .. }) {
             return Ok(());
         }

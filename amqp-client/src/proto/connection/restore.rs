@@ -1,4 +1,5 @@
-//! What a connection does to be as it was before it was lost. The order of it is for `crate::restore`.
+//! What a connection does to be as it was before it was lost. The order of it is for
+//! `crate::restore`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,7 +34,8 @@ impl Engine {
         self.channels_that(|channel| channel.lost_for().is_some())
     }
 
-    /// Opens a channel to restore the connection with. A refusal ends it for good: what is left to do is done on another.
+    /// Opens a channel to restore the connection with. A refusal ends it for good: what is left to
+    /// do is done on another.
     pub(crate) fn open_setup_channel(&mut self) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)> {
         match self.phase {
             Phase::Restoring | Phase::Open => self.open_any_channel(false),
@@ -58,8 +60,8 @@ impl Engine {
     /// Opens a lost channel again; the calls to wait for, and the consumers to begin after them.
     ///
     /// # Errors
-    /// When the connection allows fewer channels now, which ends the channel; or when the channel has ended, or the
-    /// connection was lost again.
+    /// When the connection allows fewer channels now, which ends the channel; or when the channel
+    /// has ended, or the connection was lost again.
     pub(crate) fn reopen_channel(&mut self, key: ChannelKey) -> Result<(Vec<CallId>, Vec<Subscription>)> {
         if key.id > self.channel_max {
             let error = Error::NoFreeChannel { limit: self.channel_max };

@@ -1,4 +1,5 @@
-//! Publisher confirms of one channel (<https://www.rabbitmq.com/docs/confirms>): what became of each publish, and who asks.
+//! Publisher confirms of one channel (<https://www.rabbitmq.com/docs/confirms>): what became of
+//! each publish, and who asks.
 //!
 //! What became of a message is kept only when it is not a plain ack.
 
@@ -120,7 +121,8 @@ impl Confirms {
         self.answered + 1..self.newest() + 1
     }
 
-    /// The tag of the message being published now; `forgotten` when nobody will ask for its outcome.
+    /// The tag of the message being published now; `forgotten` when nobody will ask for its
+    /// outcome.
     #[inline]
     pub(crate) fn published(&mut self, bytes: usize, forgotten: bool) -> u64 {
         self.unconfirmed.push(bytes, if forgotten { Asker::Gone } else { Asker::Waits })
@@ -136,8 +138,8 @@ impl Confirms {
         self.kept.insert(tag, kept);
     }
 
-    /// The broker's answers will not come any more: what is not kept, or not to be published again, is lost. Returns how much
-    /// is.
+    /// The broker's answers will not come any more: what is not kept, or not to be published again,
+    /// is lost. Returns how much is.
     pub(crate) fn lose(&mut self, republish: bool, reason: &Error, wakes: &mut Vec<Waker>) -> usize {
         if !republish {
             self.kept.clear();
@@ -171,8 +173,9 @@ impl Confirms {
         wakes.extend(self.wakers.remove(&tag));
     }
 
-    /// Has `publish` publish again what is to be, in its order: from here on these bear the wire's tags from 1. What does not
-    /// fit into this connection's frames is lost. Returns how much was published.
+    /// Has `publish` publish again what is to be, in its order: from here on these bear the wire's
+    /// tags from 1. What does not fit into this connection's frames is lost. Returns how much was
+    /// published.
     pub(crate) fn republish(
         &mut self,
         mut publish: impl FnMut(&Kept) -> Result<(), CodecError>,
@@ -219,8 +222,9 @@ impl Confirms {
         self.losses
     }
 
-    /// A message came back. It belongs to the oldest mandatory publish that equals it, and to one behind the last answer before any
-    /// other: a return is sent when its message is routed, before answers to later ones.
+    /// A message came back. It belongs to the oldest mandatory publish that equals it, and to one
+    /// behind the last answer before any other: a return is sent when its message is routed, before
+    /// answers to later ones.
     pub(crate) fn returned(&mut self, returned: RawReturn) {
         if let Some(tag) = self.mandatory.take(&returned, self.answered)
             && self.unconfirmed.asker(tag).is_some()
@@ -230,8 +234,8 @@ impl Confirms {
         }
     }
 
-    /// `basic.ack` or `basic.nack` from the broker, with a tag as on the wire; 0 with `multiple` is all so far. Tags never given
-    /// are ignored.
+    /// `basic.ack` or `basic.nack` from the broker, with a tag as on the wire; 0 with `multiple` is
+    /// all so far. Tags never given are ignored.
     pub(crate) fn settle(&mut self, wire: u64, multiple: bool, nack: bool, wakes: &mut Vec<Waker>) {
         let everything = multiple && wire == 0;
         let last = if everything { self.newest() } else { self.wire.tag(wire) };
