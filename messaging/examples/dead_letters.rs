@@ -1,4 +1,5 @@
-//! Shows what retries and dead letters do, on an embedded broker: nothing to install, over in a second.
+//! Shows what retries and dead letters do, on an embedded broker: nothing to install, over in a
+//! second.
 //!
 //! `RUST_LOG=warn dead_letters` tells, on standard error, what becomes of each failure.
 

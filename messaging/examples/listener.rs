@@ -1,8 +1,8 @@
 //! Listens for notifications, of Python's oslo.messaging and our own notifiers alike.
 //!
-//! It listens for all levels until SIGTERM or SIGINT, and says `ready` on standard output, then a line of JSON for each notification:
-//! `level`, `event_type`, `publisher_id`, `payload`, `context`, `message_id`, `timestamp`. A notification is acknowledged when it has
-//! been written.
+//! It listens for all levels until SIGTERM or SIGINT, and says `ready` on standard output, then a
+//! line of JSON for each notification: `level`, `event_type`, `publisher_id`, `payload`, `context`,
+//! `message_id`, `timestamp`. A notification is acknowledged when it has been written.
 //!
 //! ```text
 //! listener rabbit://guest:guest@127.0.0.1:5672/ notifications --event-type 'compute\.'

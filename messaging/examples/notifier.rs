@@ -4,7 +4,8 @@
 //! notifier rabbit://guest:guest@127.0.0.1:5672/ compute.host1 notifications info compute.instance.create.end '{"instance_id": 12}'
 //! ```
 //!
-//! It goes on trying while the broker is away, until `--timeout`. `RUST_LOG` has it tell what it does, on standard error.
+//! It goes on trying while the broker is away, until `--timeout`. `RUST_LOG` has it tell what it
+//! does, on standard error.
 
 use std::{error::Error, process::ExitCode, time::Duration};
 

@@ -5,8 +5,9 @@
 //! echo '{"to": "alice@example.com"}' | publish amqp://localhost/ mails - --deadline 600
 //! ```
 //!
-//! The queue is declared when it is not there. It goes on trying while the broker is away, until the deadline. Exit code 1 when the
-//! message was not delivered for certain. `RUST_LOG` has it tell what it does, on standard error.
+//! The queue is declared when it is not there. It goes on trying while the broker is away, until
+//! the deadline. Exit code 1 when the message was not delivered for certain. `RUST_LOG` has it tell
+//! what it does, on standard error.
 
 use std::{error::Error, process::ExitCode, time::Duration};
 

@@ -1,8 +1,10 @@
-//! One message through everything: counts the words of a file by sending its lines through a broker.
+//! One message through everything: counts the words of a file by sending its lines through a
+//! broker.
 //!
-//! Every line is a job on a topic exchange, published with `ensure_publish`. Two workers consume the jobs, count words and
-//! acknowledge. One of them answers the remote call "how many words in total?" and emits a notification, which a listener
-//! prints. Without `--url` an embedded broker is used, and without FILE this program's own text. The words are those of `wc -w FILE`.
+//! Every line is a job on a topic exchange, published with `ensure_publish`. Two workers consume
+//! the jobs, count words and acknowledge. One of them answers the remote call "how many words in
+//! total?" and emits a notification, which a listener prints. Without `--url` an embedded broker is
+//! used, and without FILE this program's own text. The words are those of `wc -w FILE`.
 //!
 //! ```text
 //! quickstart [FILE] [--url amqp://guest:guest@127.0.0.1:5672/]
@@ -40,7 +42,8 @@ mod terminal;
 /// Counts the words of a file by sending its lines through a broker.
 #[derive(Parser)]
 struct Arguments {
-    /// The file whose words are counted, or `-` for what is on standard input. Without it they are those of this program's text.
+    /// The file whose words are counted, or `-` for what is on standard input. Without it they are
+    /// those of this program's text.
     file: Option<PathBuf>,
     /// The broker: amqp://, rabbit:// or memory://. By default one is embedded.
     #[arg(long, default_value = "memory://quickstart")]
@@ -222,7 +225,8 @@ async fn work(
     messaging::Error::Closed
 }
 
-/// A worker's other half: answers how many words there are in total, and notifies that it was asked.
+/// A worker's other half: answers how many words there are in total, and notifies that it was
+/// asked.
 async fn answer(
     transport: &Transport,
     name: &str,
@@ -283,7 +287,8 @@ async fn all_consumed(progress: &mut watch::Receiver<usize>, total: usize) -> Re
     }
 }
 
-/// A line on the terminal that tells how far the workers are, for as long as this lives and somebody watches.
+/// A line on the terminal that tells how far the workers are, for as long as this lives and
+/// somebody watches.
 struct Progress(Option<tokio::task::JoinHandle<()>>);
 
 impl Progress {
@@ -339,9 +344,9 @@ fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
     content.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
 }
 
-/// Words as `wc -w` counts them in a UTF-8 locale: printable characters, between white space. Bytes that are not UTF-8, and
-/// characters that do not print, neither begin nor end one. (Characters that Unicode does not have yet print here, and not
-/// in wc.)
+/// Words as `wc -w` counts them in a UTF-8 locale: printable characters, between white space. Bytes
+/// that are not UTF-8, and characters that do not print, neither begin nor end one. (Characters
+/// that Unicode does not have yet print here, and not in wc.)
 fn count_words(bytes: &[u8]) -> u64 {
     let mut words = 0;
     let mut in_word = false;

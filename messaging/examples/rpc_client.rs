@@ -1,7 +1,9 @@
-//! Calls, casts and fanouts from the command line, to Python's oslo.messaging and our own servers alike.
+//! Calls, casts and fanouts from the command line, to Python's oslo.messaging and our own servers
+//! alike.
 //!
-//! The result of a call is printed as JSON; what goes wrong is one line on standard error, and exit code 1. With `--repeat` it is
-//! the rate that is printed, and how long the calls took; `--concurrency` of them are under way at a time.
+//! The result of a call is printed as JSON; what goes wrong is one line on standard error, and exit
+//! code 1. With `--repeat` it is the rate that is printed, and how long the calls took;
+//! `--concurrency` of them are under way at a time.
 //!
 //! ```text
 //! rpc_client rabbit://127.0.0.1/ call math add '{"a": 1, "b": 2}' --version 1.5

@@ -1,8 +1,9 @@
 //! A server of remote calls, for Python's oslo.messaging and our own clients alike.
 //!
-//! It serves `TOPIC` as `SERVER` until SIGTERM or SIGINT, finishes what runs then, and says `ready` on standard output when it can be
-//! called. Without a namespace, in version 1.5: `echo(value)`, `add(a, b)`, `fail(message)` (a `ValueError`), `sleep(seconds)`,
-//! `whoami()`. In namespace `ns`, in version 2.3: `echo(value)`, which answers `{"ns": value}`.
+//! It serves `TOPIC` as `SERVER` until SIGTERM or SIGINT, finishes what runs then, and says `ready`
+//! on standard output when it can be called. Without a namespace, in version 1.5: `echo(value)`,
+//! `add(a, b)`, `fail(message)` (a `ValueError`), `sleep(seconds)`, `whoami()`. In namespace `ns`,
+//! in version 2.3: `echo(value)`, which answers `{"ns": value}`.
 //!
 //! ```text
 //! rpc_server rabbit://guest:guest@127.0.0.1:5672/ math host-1
@@ -40,7 +41,8 @@ struct Arguments {
     /// How many methods run at once.
     #[arg(long, default_value_t = 64)]
     concurrency: u16,
-    /// Acknowledges requests when their method has run: what a server that crashes was running is run again.
+    /// Acknowledges requests when their method has run: what a server that crashes was running is
+    /// run again.
     #[arg(long)]
     acknowledge_after: bool,
 }

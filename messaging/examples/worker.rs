@@ -2,8 +2,9 @@
 //!
 //! `worker amqp://localhost/ mails`
 //!
-//! Each message is printed. One with `"fail"` in it fails, is tried again after 1, 2 and 4 seconds, and is set aside in the
-//! queue `QUEUE.dead` then. `RUST_LOG` says what is logged, on standard error; by default warnings, failed messages among them.
+//! Each message is printed. One with `"fail"` in it fails, is tried again after 1, 2 and 4 seconds,
+//! and is set aside in the queue `QUEUE.dead` then. `RUST_LOG` says what is logged, on standard
+//! error; by default warnings, failed messages among them.
 
 use std::{error::Error, process::ExitCode, time::Duration};
 

@@ -12,8 +12,8 @@ use crate::error::{conflict::Conflict, url::UrlError};
 #[cfg(feature = "oslo")]
 use crate::oslo::error::{OsloError, notify::NotifyError};
 
-/// This crate's one error. Its text does not hold what its [`source`](std::error::Error::source) says: a
-/// [`Report`](crate::Report) says all of it in one line.
+/// This crate's one error. Its text does not hold what its [`source`](std::error::Error::source)
+/// says: a [`Report`](crate::Report) says all of it in one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -78,7 +78,8 @@ pub enum Error {
     /// A delivery whose body could not be read: still to be settled.
     #[error(transparent)]
     Undecodable(Box<Undecodable>),
-    /// A consumer, server or listener that cannot go on: its queue was deleted, or its channel ended.
+    /// A consumer, server or listener that cannot go on: its queue was deleted, or its channel
+    /// ended.
     #[error("consuming from queue {queue:?} ended")]
     ConsumerEnded {
         /// The queue.
@@ -108,8 +109,8 @@ impl From<NotifyError> for Error {
 }
 
 impl Error {
-    /// The broker said no in a way that trying again does not change: a wrong password, a missing virtual host, an entity
-    /// that exists otherwise.
+    /// The broker said no in a way that trying again does not change: a wrong password, a missing
+    /// virtual host, an entity that exists otherwise.
     pub(crate) fn is_permanent(&self) -> bool {
         match self {
             Error::Url(_)
@@ -132,8 +133,8 @@ impl Error {
         source.reply_code() == Some(ReplyCode::PRECONDITION_FAILED)
     }
 
-    /// Tells whether a consumer that ended so, or cannot begin so, is not to begin again: its transport is closed, its user may not consume, or
-    /// the queue is somebody else's.
+    /// Tells whether a consumer that ended so, or cannot begin so, is not to begin again: its
+    /// transport is closed, its user may not consume, or the queue is somebody else's.
     pub(crate) fn ends_consuming(&self) -> bool {
         matches!(self, Error::Closed)
             || self.is_of_taken_queue()
@@ -381,7 +382,8 @@ pub enum Malformed {
     /// Another content type than `application/json`.
     #[error("its content type is {0:?}, not application/json")]
     ContentType(Option<String>),
-    /// A content type that is never read: pickle can run what its sender likes, and YAML is not spoken here.
+    /// A content type that is never read: pickle can run what its sender likes, and YAML is not
+    /// spoken here.
     #[error("content of type {name} ({content_type}) is refused")]
     Refused {
         /// kombu's name for it.
@@ -392,7 +394,8 @@ pub enum Malformed {
     /// The consumer does not accept this content type.
     #[error("its content type {0:?} is not among those that are accepted")]
     NotAccepted(String),
-    /// A content encoding, in small letters, that is none of `utf-8`, `us-ascii`, `iso-8859-1` and `binary`.
+    /// A content encoding, in small letters, that is none of `utf-8`, `us-ascii`, `iso-8859-1` and
+    /// `binary`.
     #[error("its content encoding {0:?} cannot be read")]
     ContentEncoding(String),
     /// Text that is not in its content encoding.
@@ -420,7 +423,8 @@ pub enum Malformed {
         /// The feature to turn on.
         feature: &'static str,
     },
-    /// It is over [what the consumer takes](crate::ConsumerBuilder::max_message_size), and came without its body.
+    /// It is over [what the consumer takes](crate::ConsumerBuilder::max_message_size), and came
+    /// without its body.
     #[error("its body, {size} bytes, is over the limit of the consumer and was dropped as it came")]
     Withheld {
         /// The size of the body in bytes.

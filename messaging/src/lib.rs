@@ -32,8 +32,8 @@
 //! | `brotli`, `bzip2`, `xz`, `zstd` | compressions beside zlib |
 //! | `yaml` | routing rules of notifications, as oslo.messaging reads them from a file; turns `oslo` on |
 //!
-//! zlib is always there. A URL, a content type or a compression whose feature is off is an error that
-//! names the feature.
+//! zlib is always there. A URL, a content type or a compression whose feature is off is an error
+//! that names the feature.
 
 mod compress;
 mod connection;
@@ -51,8 +51,8 @@ mod transport;
 mod url;
 mod version;
 
-/// What the client says went wrong: the source of the [`Error`]s that a broker or a connection brings
-/// about.
+/// What the client says went wrong: the source of the [`Error`]s that a broker or a connection
+/// brings about.
 ///
 /// ```
 /// use std::error::Error as _;

@@ -20,9 +20,10 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// When to try again, and when to give up.
 ///
-/// The wait before attempt n+1 is a random time between zero and `first * 2^(n-1)`, at most `cap`: full jitter, so that a
-/// thousand clients of a restarted broker do not come back in step. Default: first 100 ms, cap 10 s, deadline 30 s, any
-/// number of attempts of [10 s each](Self::attempt_timeout).
+/// The wait before attempt n+1 is a random time between zero and `first * 2^(n-1)`, at most `cap`:
+/// full jitter, so that a thousand clients of a restarted broker do not come back in step. Default:
+/// first 100 ms, cap 10 s, deadline 30 s, any number of attempts of [10 s
+/// each](Self::attempt_timeout).
 ///
 /// ```
 /// use std::time::Duration;
@@ -62,21 +63,24 @@ impl RetryPolicy {
         self
     }
 
-    /// The time for one attempt: as much for a connection, a channel and what the message requires as for room to send and the
-    /// broker's answer. Default 10 s, or all the time there is where one attempt is the most. What takes longer to set up than an
-    /// attempt waits goes on, and is there for the next.
+    /// The time for one attempt: as much for a connection, a channel and what the message requires
+    /// as for room to send and the broker's answer. Default 10 s, or all the time there is where
+    /// one attempt is the most. What takes longer to set up than an attempt waits goes on, and is
+    /// there for the next.
     ///
-    /// One that is not over by then is given up and made again on another channel, so that an answer that is lost, or late, as from
-    /// a quorum queue without a majority, holds up nothing else. The broker may have the message more than once in the end. An
-    /// attempt whose time runs out while the broker blocks publishers goes on.
+    /// One that is not over by then is given up and made again on another channel, so that an
+    /// answer that is lost, or late, as from a quorum queue without a majority, holds up nothing
+    /// else. The broker may have the message more than once in the end. An attempt whose time runs
+    /// out while the broker blocks publishers goes on.
     #[must_use]
     pub const fn attempt_timeout(mut self, time: Duration) -> Self {
         self.attempt = Some(time);
         self
     }
 
-    /// The most attempts, the first counted; 0 is taken for 1. One that ends because the broker refuses another message on the same
-    /// channel does not count, and is made again at once, unless 1 is the most: the message is published no second time then.
+    /// The most attempts, the first counted; 0 is taken for 1. One that ends because the broker
+    /// refuses another message on the same channel does not count, and is made again at once,
+    /// unless 1 is the most: the message is published no second time then.
     #[must_use]
     pub const fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = Some(if attempts == 0 { 1 } else { attempts });
@@ -194,8 +198,8 @@ impl Retry {
         (now + self.policy.attempt_time().min(FAR)).min(self.deadline())
     }
 
-    /// The present attempt has ended by another message's fault, and does not count; `false` when there is to be no other, for it
-    /// was to be the only one, or time has run out.
+    /// The present attempt has ended by another message's fault, and does not count; `false` when
+    /// there is to be no other, for it was to be the only one, or time has run out.
     pub(crate) fn excuse(&mut self) -> bool {
         self.excused = self.excused.saturating_add(1);
         self.policy.attempts != Some(1) && self.remaining() >= LEAST_REMAINDER

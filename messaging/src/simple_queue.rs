@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// A queue to put values in and get them from. Made by
-/// [`Transport::simple_queue`](crate::Transport::simple_queue); wire-compatible with kombu's class of this name.
+/// [`Transport::simple_queue`](crate::Transport::simple_queue); wire-compatible with kombu's class
+/// of this name.
 ///
 /// ```
 /// use std::time::Duration;

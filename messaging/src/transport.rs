@@ -48,10 +48,12 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Connections to a broker, shared by all producers, consumers, clients and servers made from it.
 ///
-/// There are two: one to publish, one to consume, so that a broker that blocks publishers does not stop acknowledgements.
-/// Each is opened on first use. The one that consumes is recovered when it is lost, with its queues and consumers; the one that
-/// publishes is opened again by whoever publishes next, and up to eight beside it while the broker does not answer some messages,
-/// so that these hold up no others. Servers that read a [stream](Topology::stream_fanout) have a third.
+/// There are two: one to publish, one to consume, so that a broker that blocks publishers does not
+/// stop acknowledgements. Each is opened on first use. The one that consumes is recovered when it
+/// is lost, with its queues and consumers; the one that publishes is opened again by whoever
+/// publishes next, and up to eight beside it while the broker does not answer some messages, so
+/// that these hold up no others. Servers that read a [stream](Topology::stream_fanout) have a
+/// third.
 ///
 /// ```
 /// use messaging::{Exchange, Queue, Transport};
@@ -128,7 +130,8 @@ impl TransportOptions {
         self
     }
 
-    /// The deadline for opening a connection: name look-up, TCP and handshake; default 10 s. A URL may say otherwise.
+    /// The deadline for opening a connection: name look-up, TCP and handshake; default 10 s. A URL
+    /// may say otherwise.
     #[must_use]
     pub fn connect_timeout(mut self, deadline: Duration) -> Self {
         self.connect_timeout = Some(deadline);
@@ -142,8 +145,8 @@ impl TransportOptions {
         self
     }
 
-    /// Tries several hosts in random order each time, so that many clients spread over them. Default: in the order given, from
-    /// the first.
+    /// Tries several hosts in random order each time, so that many clients spread over them.
+    /// Default: in the order given, from the first.
     #[must_use]
     pub fn shuffle_hosts(mut self, shuffle: bool) -> Self {
         self.shuffle_hosts = shuffle;
@@ -157,27 +160,29 @@ impl TransportOptions {
         self
     }
 
-    /// For how long what a consumer, worker, server or listener had to itself before its connection was lost is tried again, when the broker
-    /// keeps it for the lost one, or somebody else has it: an exclusive queue, or the [exclusive](ConsumerBuilder::exclusive) use of one.
-    /// After that they end with [`Error::QueueTaken`] or [`Error::ConsumerEnded`]. Default 5 minutes.
+    /// For how long what a consumer, worker, server or listener had to itself before its connection
+    /// was lost is tried again, when the broker keeps it for the lost one, or somebody else has it:
+    /// an exclusive queue, or the [exclusive](ConsumerBuilder::exclusive) use of one. After that
+    /// they end with [`Error::QueueTaken`] or [`Error::ConsumerEnded`]. Default 5 minutes.
     #[must_use]
     pub fn wait_for_release(mut self, deadline: Duration) -> Self {
         self.wait_for_release = Some(deadline);
         self
     }
 
-    /// The largest body in either direction, in bytes; default 64 MiB. One to be published that is larger is refused. One that comes is
-    /// not kept: see [`WorkerBuilder::max_message_size`], which takes the place of this for one queue. Servers and listeners treat it
-    /// as any that cannot be read.
+    /// The largest body in either direction, in bytes; default 64 MiB. One to be published that is
+    /// larger is refused. One that comes is not kept: see [`WorkerBuilder::max_message_size`],
+    /// which takes the place of this for one queue. Servers and listeners treat it as any that
+    /// cannot be read.
     #[must_use]
     pub fn max_message_size(mut self, bytes: u64) -> Self {
         self.max_message_size = Some(bytes);
         self
     }
 
-    /// Where the trace comes from that each message is to carry in its headers (`traceparent`, `tracestate`), those of RPC and
-    /// notifications among them: the glue to OpenTelemetry, say. It is asked for each message that carries none yet.
-    /// Default: none is carried.
+    /// Where the trace comes from that each message is to carry in its headers (`traceparent`,
+    /// `tracestate`), those of RPC and notifications among them: the glue to OpenTelemetry, say. It
+    /// is asked for each message that carries none yet. Default: none is carried.
     #[must_use]
     pub fn trace_context(
         mut self,
@@ -187,13 +192,14 @@ impl TransportOptions {
         self
     }
 
-    /// How a connection that consumes is recovered when it was lost, and whether the first one is waited for. Who publishes has a
-    /// [retry policy](crate::RetryPolicy) for that, but for the first connection. Default [`Recovery::new`]: recovered for ever, and
-    /// not waited for.
+    /// How a connection that consumes is recovered when it was lost, and whether the first one is
+    /// waited for. Who publishes has a [retry policy](crate::RetryPolicy) for that, but for the
+    /// first connection. Default [`Recovery::new`]: recovered for ever, and not waited for.
     ///
-    /// With [`first_connect`](Recovery::first_connect), [`connect`](Self::connect) and the start of whatever consumes, workers,
-    /// servers and listeners among it, go on trying within the limits of the recovery, so that they may start before the broker
-    /// does. What cannot change by trying again, such as a refused login, is an error at once.
+    /// With [`first_connect`](Recovery::first_connect), [`connect`](Self::connect) and the start of
+    /// whatever consumes, workers, servers and listeners among it, go on trying within the limits
+    /// of the recovery, so that they may start before the broker does. What cannot change by trying
+    /// again, such as a refused login, is an error at once.
     ///
     /// ```no_run
     /// use messaging::{Recovery, TransportOptions};
@@ -210,8 +216,9 @@ impl TransportOptions {
         self
     }
 
-    /// Connects to this broker in memory, whatever hosts the URL names; login, virtual host and options are the URL's. For tests,
-    /// which have the broker's [faults](amqp_broker::Faults) and can look into it.
+    /// Connects to this broker in memory, whatever hosts the URL names; login, virtual host and
+    /// options are the URL's. For tests, which have the broker's [faults](amqp_broker::Faults) and
+    /// can look into it.
     #[cfg(feature = "memory")]
     #[must_use]
     pub fn broker(mut self, broker: &Broker) -> Self {
@@ -219,13 +226,14 @@ impl TransportOptions {
         self
     }
 
-    /// Opens a transport and its first connection: `amqp://`, `amqps://`, `pyamqp://`, `rabbit://`, `kombu://` or `memory://NAME`, as kombu
-    /// and oslo.messaging write them:
+    /// Opens a transport and its first connection: `amqp://`, `amqps://`, `pyamqp://`, `rabbit://`,
+    /// `kombu://` or `memory://NAME`, as kombu and oslo.messaging write them:
     ///
     /// `scheme://[user[:password]@]host[:port][,…][/vhost][?option=value&…][;…]`
     ///
-    /// Several hosts, with commas between them, and several URLs with semicolons, of which the later ones may be bare hosts, are tried in
-    /// turn. A part of the login that is not there is `guest`. No virtual host, `/` and `//` are `/`. The options:
+    /// Several hosts, with commas between them, and several URLs with semicolons, of which the
+    /// later ones may be bare hosts, are tried in turn. A part of the login that is not there is
+    /// `guest`. No virtual host, `/` and `//` are `/`. The options:
     ///
     /// | option | of whom | meaning |
     /// |---|---|---|
@@ -248,8 +256,9 @@ impl TransportOptions {
     /// | `amqp_durable_queues`, `amqp_auto_delete`, `rabbit_quorum_queue`, `rabbit_quorum_delivery_limit`, `rabbit_quorum_max_memory_length`, `rabbit_quorum_max_memory_bytes`, `rabbit_transient_quorum_queue`, `rabbit_stream_fanout`, `rabbit_ha_queues`, `enable_cancel_on_failover`, `rabbit_transient_queues_ttl`, `use_queue_manager` beside `hostname` and `processname` | oslo.messaging | as the setters of [`Topology`] that name them, over what [`topology`](Self::topology) says |
     /// | `rabbit_qos_prefetch_count`, `kombu_compression` | oslo.messaging | as [`oslo_prefetch`](Self::oslo_prefetch) and [`oslo_compression`](Self::oslo_compression) |
     ///
-    /// Any `ssl_…` turns TLS on in kombu's URLs; elsewhere those of TLS want TLS. A broker is verified unless the URL says otherwise,
-    /// which Python's libraries do not always do. Every other option is refused by its name.
+    /// Any `ssl_…` turns TLS on in kombu's URLs; elsewhere those of TLS want TLS. A broker is
+    /// verified unless the URL says otherwise, which Python's libraries do not always do. Every
+    /// other option is refused by its name.
     ///
     /// # Errors
     /// [`Error::Url`], and [`Error::Connect`] when no host lets us in.
@@ -259,8 +268,8 @@ impl TransportOptions {
         Ok(transport)
     }
 
-    /// On this broker, in memory, as `guest` in the virtual host `/`; it connects when it is first used. For another login or virtual
-    /// host see [`broker`](Self::broker).
+    /// On this broker, in memory, as `guest` in the virtual host `/`; it connects when it is first
+    /// used. For another login or virtual host see [`broker`](Self::broker).
     #[cfg(feature = "memory")]
     #[must_use]
     pub fn on(self, broker: &Broker) -> Transport {
@@ -356,7 +365,8 @@ impl TransportOptions {
             options = options.heartbeat(interval);
         }
         match role {
-            // Who consumes goes on where a connection was lost. The first connect is tried again elsewhere, where it is told.
+            // Who consumes goes on where a connection was lost. The first connect is tried again
+            // elsewhere, where it is told.
             Role::Consume => {
                 let recovery = self.recovery.clone().first_connect(false);
                 options.recovery(match self.wait_for_release {
@@ -364,7 +374,8 @@ impl TransportOptions {
                     None => recovery,
                 })
             }
-            // Who publishes has retries, which tell what became of each message; who reads a stream begins elsewhere each time.
+            // Who publishes has retries, which tell what became of each message; who reads a stream
+            // begins elsewhere each time.
             Role::Publish | Role::Stream => options,
         }
     }
@@ -379,7 +390,8 @@ impl Transport {
         TransportOptions::new().connect(url).await
     }
 
-    /// On this broker, in memory, as `guest` in the virtual host `/`: for tests. See [`TransportOptions::broker`] for more.
+    /// On this broker, in memory, as `guest` in the virtual host `/`: for tests. See
+    /// [`TransportOptions::broker`] for more.
     ///
     /// ```
     /// use amqp_broker::Broker;
@@ -403,15 +415,15 @@ impl Transport {
         TransportOptions::new().on(broker)
     }
 
-    /// A producer for an exchange, which it declares before the first message. The default exchange, [`Exchange::default`], and
-    /// the broker's own, `amq.…`, are not declared.
+    /// A producer for an exchange, which it declares before the first message. The default
+    /// exchange, [`Exchange::default`], and the broker's own, `amq.…`, are not declared.
     #[must_use]
     pub fn producer(&self, exchange: Exchange) -> Producer {
         Producer::new(self.0.publish_channels.of(exchange), self.0.trace.clone())
     }
 
-    /// A queue to put values in and get them from, as kombu's `SimpleQueue`: a durable queue `name` of a durable direct exchange
-    /// `name`.
+    /// A queue to put values in and get them from, as kombu's `SimpleQueue`: a durable queue `name`
+    /// of a durable direct exchange `name`.
     #[must_use]
     pub fn simple_queue(&self, name: &str) -> SimpleQueue {
         SimpleQueue::new(
@@ -428,16 +440,18 @@ impl Transport {
         ConsumerBuilder::new(self.subscription(queue))
     }
 
-    /// A worker, which has a handler run on each message of a queue; [`WorkerBuilder::start`] begins.
+    /// A worker, which has a handler run on each message of a queue; [`WorkerBuilder::start`]
+    /// begins.
     #[must_use]
     pub fn worker(&self, queue: impl Into<BoundQueue>) -> WorkerBuilder {
         WorkerBuilder::new(self.subscription(queue))
     }
 
-    /// Waits for what is being published to be confirmed ([`TransportOptions::drain_timeout`]), deletes the reply queue and closes
-    /// the connections; acknowledgements made before leave before. Servers, listeners and workers are to be stopped by their
-    /// own `stop` first, if what they run is to be finished. Everything made from this transport fails with
-    /// [`Error::Closed`] from then on.
+    /// Waits for what is being published to be confirmed ([`TransportOptions::drain_timeout`]),
+    /// deletes the reply queue and closes the connections; acknowledgements made before leave
+    /// before. Servers, listeners and workers are to be stopped by their own `stop` first, if what
+    /// they run is to be finished. Everything made from this transport fails with [`Error::Closed`]
+    /// from then on.
     ///
     /// # Errors
     /// When a connection does not close in good order.
@@ -453,14 +467,15 @@ impl Transport {
         slow.into_iter().collect()
     }
 
-    /// Tells whether the broker answers: asks it for something over the connection that publishes, which is opened when it is not, and
-    /// over the others that are in use. For a readiness probe; a liveness probe needs none, for what is lost comes back by itself.
+    /// Tells whether the broker answers: asks it for something over the connection that publishes,
+    /// which is opened when it is not, and over the others that are in use. For a readiness probe;
+    /// a liveness probe needs none, for what is lost comes back by itself.
     ///
     /// Gives how long the slowest answer took.
     ///
     /// # Errors
-    /// When there is no connection; when the broker blocks publishers, for its reason; [`Error::Timeout`] when there is no
-    /// answer by the deadline, counted from now.
+    /// When there is no connection; when the broker blocks publishers, for its reason;
+    /// [`Error::Timeout`] when there is no answer by the deadline, counted from now.
     ///
     /// # Cancel safety
     /// Dropped while pending, nothing is changed.
@@ -475,7 +490,8 @@ impl Transport {
         Ok(published?.max(consumed?).max(read?))
     }
 
-    /// How the transport is doing: as the connection that is worst off. See [`state_of`](Self::state_of) for each.
+    /// How the transport is doing: as the connection that is worst off. See
+    /// [`state_of`](Self::state_of) for each.
     #[must_use]
     pub fn state(&self) -> ConnectionState {
         ConnectionState::worst(self.links().map(LazyConnection::state))
@@ -491,8 +507,8 @@ impl Transport {
         }
     }
 
-    /// What happens to its connections from now on: opened, lost, each attempt to open or recover them, blocked, closed. It ends
-    /// when the transport is closed.
+    /// What happens to its connections from now on: opened, lost, each attempt to open or recover
+    /// them, blocked, closed. It ends when the transport is closed.
     #[must_use]
     pub fn events(&self) -> ConnectionEvents {
         self.0.teller.listen(matches!(self.0.publishing.state(), ConnectionState::Closed))
@@ -513,8 +529,9 @@ impl Transport {
 
     /// What to consume from, on the connection that consumes.
     pub(crate) fn subscription(&self, queue: impl Into<BoundQueue>) -> Subscription {
-        // What is wrong with a message that could not be handled is no matter of those who publish, on whose channel it would be. What
-        // is set aside is in its queue, or it is not acknowledged where it was.
+        // What is wrong with a message that could not be handled is no matter of those who publish,
+        // on whose channel it would be. What is set aside is in its queue, or it is not
+        // acknowledged where it was.
         let producer =
             Producer::new(self.0.publish_channels.apart(Exchange::default()), None).mandatory(true);
         Subscription::new(self.0.consuming.patient(), queue)
@@ -543,7 +560,8 @@ impl Transport {
         &self.0.replies
     }
 
-    /// Deletes a queue of our own, which is not waited for when there is no connection: it expires, or has gone with it.
+    /// Deletes a queue of our own, which is not waited for when there is no connection: it expires,
+    /// or has gone with it.
     #[cfg(feature = "oslo")]
     pub(crate) async fn delete_queue(&self, queue: &str) -> Result<(), Error> {
         if !self.0.consuming.is_connected() {

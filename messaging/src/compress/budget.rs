@@ -8,7 +8,8 @@ use crate::{
     error::Malformed,
 };
 
-/// What the bodies of all that is worked on may have together, if nothing else is asked for: 256 MiB.
+/// What the bodies of all that is worked on may have together, if nothing else is asked for: 256
+/// MiB.
 pub const DECOMPRESSED_TOTAL: u64 = 256 * 1024 * 1024;
 
 /// How much larger than it came a body is taken to be at first, and how large at least.
@@ -16,13 +17,16 @@ const EXPECTED_RATIO: u64 = 32;
 const EXPECTED_LEAST: u64 = 64 * 1024;
 /// By what the room grows where it was too little.
 const GROWTH: u64 = 4;
-/// What becomes of a value of JSON, of which each but one has a comma, when its type is not known, in bytes.
+/// What becomes of a value of JSON, of which each but one has a comma, when its type is not known,
+/// in bytes.
 const VALUE: u64 = 32;
 
-/// The bytes that bodies may have together once they are decompressed, for as long as they are worked on.
+/// The bytes that bodies may have together once they are decompressed, for as long as they are
+/// worked on.
 ///
-/// Whoever waits for room holds none, and is not overtaken: two bodies never wait for each other. What is worked on and has room may
-/// of course wait for work that waits for room, as it may for one that waits for its turn.
+/// Whoever waits for room holds none, and is not overtaken: two bodies never wait for each other.
+/// What is worked on and has room may of course wait for work that waits for room, as it may for
+/// one that waits for its turn.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     room: Room,
@@ -45,8 +49,8 @@ impl Budget {
         Budget { room: Room::new(total), total }
     }
 
-    /// The body as it was before the compression that its header names, when there is room for it. One that would have over `limit`
-    /// bytes, or more than there is room for at all, is refused.
+    /// The body as it was before the compression that its header names, when there is room for it.
+    /// One that would have over `limit` bytes, or more than there is room for at all, is refused.
     pub(crate) async fn decompress<'a>(
         &self,
         compression: Option<&str>,

@@ -28,7 +28,8 @@ impl Room {
         Room { free: Arc::new(Semaphore::new(units as usize)), units }
     }
 
-    /// As soon as there is so much, first come, first served. Nothing is held meanwhile, so two cannot wait for each other.
+    /// As soon as there is so much, first come, first served. Nothing is held meanwhile, so two
+    /// cannot wait for each other.
     pub(crate) async fn take(&self, bytes: u64) -> Taken {
         // Nobody closes the semaphore.
         Taken(self.free.clone().acquire_many_owned(self.units_of(bytes)).await.ok())

@@ -36,7 +36,8 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct LazyConnection {
     shared: Arc<Inner>,
-    /// Whether whoever asks for it waits until it can be opened, as far as [`ConnectionSettings::recovery`] has it.
+    /// Whether whoever asks for it waits until it can be opened, as far as
+    /// [`ConnectionSettings::recovery`] has it.
     is_patient: bool,
 }
 
@@ -106,7 +107,8 @@ impl LazyConnection {
     /// [`SetupError::Connect`]; [`SetupError::Closed`] as soon as it is closed for good.
     ///
     /// # Cancel safety
-    /// A connection that is being opened goes on without whoever gives up, and is there for the next.
+    /// A connection that is being opened goes on without whoever gives up, and is there for the
+    /// next.
     pub(crate) async fn connection(&self) -> Result<Connection, SetupError> {
         if let Some(connection) = self.shared.connection()? {
             return Ok(connection);
@@ -127,7 +129,8 @@ impl LazyConnection {
         connection.open_channel().await.map_err(SetupError::broker("open a channel"))
     }
 
-    /// A new channel with what is done on it first, another one on another connection when this one falls silent meanwhile.
+    /// A new channel with what is done on it first, another one on another connection when this one
+    /// falls silent meanwhile.
     pub(crate) async fn with_channel<T, W>(&self, work: impl Fn(Channel) -> W) -> Result<T, SetupError>
     where
         W: Future<Output = Result<T, SetupError>>,
@@ -142,9 +145,11 @@ impl LazyConnection {
         work(channel).await
     }
 
-    /// As [`open_channel`](Self::open_channel), on another connection when this one does not answer soon, and the number of that
-    /// connection. RabbitMQ reads nothing from a connection while one of its channels has more for a quorum queue without a majority
-    /// than it takes (<https://www.rabbitmq.com/docs/flow-control>). What is under way on the connection that is left goes on.
+    /// As [`open_channel`](Self::open_channel), on another connection when this one does not answer
+    /// soon, and the number of that connection. RabbitMQ reads nothing from a connection while one
+    /// of its channels has more for a quorum queue without a majority than it takes
+    /// (<https://www.rabbitmq.com/docs/flow-control>). What is under way on the connection that is
+    /// left goes on.
     async fn open_channel_soon(&self) -> Result<(u64, Channel), SetupError> {
         let (number, connection) = self.numbered_connection().await?;
         if let Some(opened) = self.answer(number, &connection).await {
@@ -161,7 +166,8 @@ impl LazyConnection {
         Ok((self.shared.opened.lock().count, connection))
     }
 
-    /// What a connection answers when it is asked for a channel; `None` when it does not, and is left unless the broker blocks it.
+    /// What a connection answers when it is asked for a channel; `None` when it does not, and is
+    /// left unless the broker blocks it.
     async fn answer(&self, number: u64, connection: &Connection) -> Option<amqp_client::Result<Channel>> {
         let waiting = self.shared.opened.lock().silence.wait();
         let answer = timeout_at(waiting.until(), connection.open_channel()).await.ok();
@@ -259,13 +265,15 @@ impl LazyConnection {
         self.shared.retried.fetch_add(1, Relaxed);
     }
 
-    /// Closes the connection for good, one that is being recovered or opened, too, and those that were left.
+    /// Closes the connection for good, one that is being recovered or opened, too, and those that
+    /// were left.
     pub(crate) async fn close(&self) -> Result<(), Error> {
         self.end(async |connection| connection.close().await.map_err(Error::broker("close the connection")))
             .await
     }
 
-    /// As [`close`](Self::close), once all that was published is confirmed, or the deadline has come.
+    /// As [`close`](Self::close), once all that was published is confirmed, or the deadline has
+    /// come.
     pub(crate) async fn drain(&self, deadline: Duration) -> Result<(), Error> {
         self.end(|connection| async move {
             connection.drain(deadline).await.map_err(Error::broker("drain the connection"))

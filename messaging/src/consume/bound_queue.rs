@@ -26,8 +26,9 @@ pub struct BoundQueue {
 }
 
 impl BoundQueue {
-    /// Messages that every consumer and worker gets, as kombu's `Broadcast`: a queue of its own, bound to a durable fanout exchange. The
-    /// queue goes with its connection, where kombu's is durable and stays when nobody ever consumes from it.
+    /// Messages that every consumer and worker gets, as kombu's `Broadcast`: a queue of its own,
+    /// bound to a durable fanout exchange. The queue goes with its connection, where kombu's is
+    /// durable and stays when nobody ever consumes from it.
     #[must_use]
     pub fn broadcast(exchange: &str) -> Self {
         let queue = Queue::new(format!("bcast.{}", uuid::Uuid::new_v4())).exclusive(true).auto_delete(true);

@@ -73,8 +73,9 @@ impl RawConsumer {
         &self.queue
     }
 
-    /// Puts another consumer in the place of this one, on the same channel, where that can be: what is unsettled stays so, and does not
-    /// count towards its prefetch. That of a stream begins with the message `next`.
+    /// Puts another consumer in the place of this one, on the same channel, where that can be: what
+    /// is unsettled stays so, and does not count towards its prefetch. That of a stream begins with
+    /// the message `next`.
     pub(crate) async fn renew(&mut self, next: Option<u64>) -> Result<(), Error> {
         if let Some(next) = next {
             return self.renew_at(next).await;
@@ -95,7 +96,8 @@ impl RawConsumer {
         }
     }
 
-    /// The same, from this place in a stream, from which what is left with the one before comes again.
+    /// The same, from this place in a stream, from which what is left with the one before comes
+    /// again.
     async fn renew_at(&mut self, next: u64) -> Result<(), Error> {
         let mut again = VecDeque::new();
         cancel(&mut self.consumer, &mut again).await.map_err(|error| self.ended(Some(error)))?;

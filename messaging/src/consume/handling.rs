@@ -61,7 +61,8 @@ impl Handling {
         Handling { span, trace }
     }
 
-    /// Of notifications in these queues that are handled together. Each may have a trace, so that none goes on.
+    /// Of notifications in these queues that are handled together. Each may have a trace, so that
+    /// none goes on.
     #[cfg(feature = "oslo")]
     pub(crate) fn of_batch<'a>(queues: impl Iterator<Item = &'a str>, notifications: usize) -> Self {
         let span = tracing::info_span!("batch", queues = tracing::field::Empty, notifications);

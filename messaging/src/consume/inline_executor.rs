@@ -1,5 +1,5 @@
-//! Runs handlers: in place, where their messages are received, as long as they are quick, else in tasks
-//! of their own.
+//! Runs handlers: in place, where their messages are received, as long as they are quick, else in
+//! tasks of their own.
 
 use std::{
     any::Any,
@@ -23,8 +23,8 @@ const SAMPLE_LONG: u32 = 256;
 
 /// Runs handlers concurrently.
 ///
-/// Each begins in place: one that awaits nothing ends there and needs no task of its own. One that has
-/// to wait continues in a task.
+/// Each begins in place: one that awaits nothing ends there and needs no task of its own. One that
+/// has to wait continues in a task.
 ///
 /// # On drop
 /// All handlers are aborted.
@@ -43,8 +43,8 @@ impl<T: Send + 'static> InlineExecutor<T> {
         InlineExecutor { inline, spawned: JoinSet::new(), timing: HandlerTiming::default() }
     }
 
-    /// For quick handlers that have to begin in the order of their messages: each begins in place, however
-    /// long some of them may take.
+    /// For quick handlers that have to begin in the order of their messages: each begins in place,
+    /// however long some of them may take.
     #[cfg(any(test, feature = "oslo"))]
     pub(crate) fn in_order() -> Self {
         InlineExecutor {
@@ -53,9 +53,9 @@ impl<T: Send + 'static> InlineExecutor<T> {
         }
     }
 
-    /// Begins a handler; returns its output when it ends at once. Otherwise it continues by itself, and
-    /// its output is dropped as soon as it ends. What `work` does before it returns its future counts
-    /// as part of the handler.
+    /// Begins a handler; returns its output when it ends at once. Otherwise it continues by itself,
+    /// and its output is dropped as soon as it ends. What `work` does before it returns its future
+    /// counts as part of the handler.
     pub(crate) fn begin<W, Fut>(&mut self, cx: &mut Context<'_>, work: W) -> Option<T>
     where
         W: FnOnce() -> Fut + Send + 'static,

@@ -67,9 +67,9 @@ impl Permits {
 }
 
 impl Permit {
-    /// Releases the permit while this message, of so many bytes, is held for so long; it `is_new` when it
-    /// is held for the first time. Returns whether it has a permit again: it has none when the service
-    /// is to stop.
+    /// Releases the permit while this message, of so many bytes, is held for so long; it `is_new`
+    /// when it is held for the first time. Returns whether it has a permit again: it has none when
+    /// the service is to stop.
     pub(crate) async fn hold(&mut self, bytes: usize, is_new: bool, time: Duration) -> bool {
         self.end();
         let permits = self.permits.clone();
@@ -97,7 +97,8 @@ impl Permit {
         }
     }
 
-    /// Whether the next message can reuse this permit: it was not released, and nobody waits for one.
+    /// Whether the next message can reuse this permit: it was not released, and nobody waits for
+    /// one.
     pub(crate) fn is_to_spare(&self) -> bool {
         !self.is_over && self.permits.waiting.load(Relaxed) == 0
     }

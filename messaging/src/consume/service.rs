@@ -1,4 +1,5 @@
-//! What workers, servers and listeners have in common: they consume for as long as they run, and work on many messages at once.
+//! What workers, servers and listeners have in common: they consume for as long as they run, and
+//! work on many messages at once.
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
@@ -47,13 +48,14 @@ impl Stopper {
 }
 
 impl Service {
-    /// Consumes from all sources, and passes each message to `handle`, at most `concurrency` at once.
-    /// `handle` returns its permit so that the next message can reuse it. Each source has an `executor`
-    /// of its own.
+    /// Consumes from all sources, and passes each message to `handle`, at most `concurrency` at
+    /// once. `handle` returns its permit so that the next message can reuse it. Each source has an
+    /// `executor` of its own.
     ///
     /// # Errors
-    /// When one of them cannot be consumed from at the start. Later on it is tried again until the service stops, but where there is no
-    /// sense in it: the user may not consume any more, or the queue is somebody else's.
+    /// When one of them cannot be consumed from at the start. Later on it is tried again until the
+    /// service stops, but where there is no sense in it: the user may not consume any more, or the
+    /// queue is somebody else's.
     pub(crate) async fn start<H, Fut>(
         sources: Vec<Source>,
         concurrency: usize,
@@ -88,7 +90,8 @@ impl Service {
         let _ = self.wait().await;
     }
 
-    /// Waits until it was stopped, or cannot go on, and nothing is being worked on any more. It can be dropped, and called again.
+    /// Waits until it was stopped, or cannot go on, and nothing is being worked on any more. It can
+    /// be dropped, and called again.
     ///
     /// # Errors
     /// Why a source could not go on, once.
@@ -174,8 +177,9 @@ struct End {
 }
 
 impl End {
-    /// Tells whether it is not to begin again. A queue that was had until now, and is somebody else's since this consumer gave it up for the
-    /// next one, is waited for as after a lost connection.
+    /// Tells whether it is not to begin again. A queue that was had until now, and is somebody
+    /// else's since this consumer gave it up for the next one, is waited for as after a lost
+    /// connection.
     fn is_for_good(&self) -> bool {
         self.error.ends_consuming() && !(self.of_renewal && self.error.is_of_taken_queue())
     }

@@ -31,7 +31,8 @@ pub(crate) struct Source {
     next: Option<u64>,
     /// When it ended the last time.
     ended: Option<Instant>,
-    /// How often in a row it ended soon after it had the time before: what ended it is likely to be there again.
+    /// How often in a row it ended soon after it had the time before: what ended it is likely to be
+    /// there again.
     relapses: u32,
     /// The broker has cancelled the consumer: its stream was deleted, or is elsewhere.
     is_doubtful: bool,
@@ -71,8 +72,8 @@ impl Source {
     /// As soon as it can be had, after pauses.
     ///
     /// # Errors
-    /// Why there is no sense in trying: the transport is closed, the user may not consume, or the queue is still somebody else's when it was
-    /// waited for long enough.
+    /// Why there is no sense in trying: the transport is closed, the user may not consume, or the
+    /// queue is still somebody else's when it was waited for long enough.
     pub(crate) async fn start_again(&mut self) -> Result<RawConsumer, Error> {
         let mut retry = Retry::start(RESTART);
         (0..self.relapses.min(16)).for_each(|_| retry.begin());

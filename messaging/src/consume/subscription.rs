@@ -19,7 +19,8 @@ use crate::{
     publish::producer::Producer,
 };
 
-/// For how long a queue that was had and is somebody else's now is tried again, unless it is said otherwise.
+/// For how long a queue that was had and is somebody else's now is tried again, unless it is said
+/// otherwise.
 pub(crate) const WAIT_FOR_RELEASE: Duration = Duration::from_secs(5 * 60);
 
 /// A queue to consume from: what to declare and bind before, and how much to take in advance.
@@ -148,7 +149,8 @@ impl Subscription {
         Ok(RawConsumer::new(channel, consumer, queue, options, renewal))
     }
 
-    /// Tells whether there is no such queue. RabbitMQ says the same of one whose node is down, in other words.
+    /// Tells whether there is no such queue. RabbitMQ says the same of one whose node is down, in
+    /// other words.
     pub(crate) async fn has_gone(&self) -> Result<bool, Error> {
         let channel = self.link.open_channel().await?;
         let Err(error) = channel.declare(self.queue.clone().passive(true)).await else { return Ok(false) };
@@ -190,8 +192,9 @@ macro_rules! subscription_setters {
                 self
             }
 
-            /// No other consumer on the queue. It is kept for this one as far as the broker sees: one whose connection is lost has it back
-            /// when the broker has noticed, see [`wait_for_release`](crate::TransportOptions::wait_for_release). Default: others may
+            /// No other consumer on the queue. It is kept for this one as far as the broker sees:
+            /// one whose connection is lost has it back when the broker has noticed, see
+            /// [`wait_for_release`](crate::TransportOptions::wait_for_release). Default: others may
             /// consume too.
             #[must_use]
             pub fn exclusive(mut self, exclusive: bool) -> Self {
@@ -199,16 +202,17 @@ macro_rules! subscription_setters {
                 self
             }
 
-            /// The queue is a stream, and this is where to begin. Whatever ends the consumer, it goes on behind the last message that it
-            /// handed out. Default: a queue declared as a [`stream`](amqp_client::Queue::stream) begins with what comes from then on.
+            /// The queue is a stream, and this is where to begin. Whatever ends the consumer, it
+            /// goes on behind the last message that it handed out. Default: a queue declared as a
+            /// [`stream`](amqp_client::Queue::stream) begins with what comes from then on.
             #[must_use]
             pub fn stream_offset(mut self, offset: amqp_client::StreamOffset) -> Self {
                 self.subscription = self.subscription.stream_offset(offset);
                 self
             }
 
-            /// What is read, and how: serializers of one's own, and which content types are accepted. Default: all of
-            /// [`Serializers::new`](crate::Serializers::new).
+            /// What is read, and how: serializers of one's own, and which content types are
+            /// accepted. Default: all of [`Serializers::new`](crate::Serializers::new).
             #[must_use]
             pub fn serializers(mut self, serializers: crate::serialize::Serializers) -> Self {
                 self.serializers = serializers;

@@ -23,12 +23,14 @@ use crate::{
 
 /// Typed messages from one queue: a [`Stream`], also read with [`recv`](Self::recv).
 ///
-/// It goes on when the connection is lost and comes back: what was not settled is delivered again. Whatever else ends it, as a queue that
-/// is deleted does, has it begin again, with the queue declared anew, after pauses of up to 100 ms at first and 10 s in the end. That
-/// happens while it is polled, and is logged. A stream is gone on with behind the last message that was handed out.
+/// It goes on when the connection is lost and comes back: what was not settled is delivered again.
+/// Whatever else ends it, as a queue that is deleted does, has it begin again, with the queue
+/// declared anew, after pauses of up to 100 ms at first and 10 s in the end. That happens while it
+/// is polled, and is logged. A stream is gone on with behind the last message that was handed out.
 ///
-/// It ends with an error when the transport is closed, when its user may not consume from the queue any more, and when the queue is
-/// somebody else's for longer than [`wait_for_release`](crate::TransportOptions::wait_for_release).
+/// It ends with an error when the transport is closed, when its user may not consume from the queue
+/// any more, and when the queue is somebody else's for longer than
+/// [`wait_for_release`](crate::TransportOptions::wait_for_release).
 ///
 /// # On drop
 /// Messages that are not settled go back to the queue.
@@ -53,7 +55,8 @@ impl ConsumerBuilder {
     /// Declares, binds, and begins to consume messages of type `T`, on a channel of its own.
     ///
     /// # Errors
-    /// When there is no connection, or the broker refuses a declaration: [`Error::QueueTaken`] for a queue that is somebody else's.
+    /// When there is no connection, or the broker refuses a declaration: [`Error::QueueTaken`] for
+    /// a queue that is somebody else's.
     ///
     /// # Cancel safety
     /// What was declared stays declared.
@@ -69,8 +72,8 @@ impl<T: DeserializeOwned> Consumer<T> {
     /// The next message; `None` after the end.
     ///
     /// # Errors
-    /// [`Error::Undecodable`] holds a message that is not a `T`: it is still to be settled, and the consumer goes on.
-    /// [`Error::ConsumerEnded`] is the end, and so is every other error.
+    /// [`Error::Undecodable`] holds a message that is not a `T`: it is still to be settled, and the
+    /// consumer goes on. [`Error::ConsumerEnded`] is the end, and so is every other error.
     ///
     /// # Cancel safety
     /// No message is lost.

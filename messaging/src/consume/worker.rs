@@ -56,8 +56,8 @@ impl Worker {
         self.service.stop().await;
     }
 
-    /// Waits until the worker cannot go on: its transport is closed, its user may not consume from the queue any more, or that is somebody
-    /// else's. All else it survives.
+    /// Waits until the worker cannot go on: its transport is closed, its user may not consume from
+    /// the queue any more, or that is somebody else's. All else it survives.
     ///
     /// # Errors
     /// Why, but for a transport that was closed.
@@ -149,11 +149,14 @@ impl<T> Incoming<T> {
 }
 
 impl WorkerBuilder {
-    /// Declares, binds, and has `handler` work on each message of type `T`, at most [`concurrency`](Self::concurrency) at once, until
-    /// the worker is stopped. A message is acknowledged when its handler has succeeded; when it failed or panicked,
-    /// [`on_failure`](Self::on_failure) says what becomes of it. One that is no `T` goes to [`on_undecodable`](Self::on_undecodable), or is
-    /// set aside as a failed one that has been tried often enough, never left unsettled. A lost connection is recovered; a queue that was deleted is declared again;
-    /// what else ends the consumer has it begin again after pauses. See [`Worker::wait`] for what it does not survive.
+    /// Declares, binds, and has `handler` work on each message of type `T`, at most
+    /// [`concurrency`](Self::concurrency) at once, until the worker is stopped. A message is
+    /// acknowledged when its handler has succeeded; when it failed or panicked,
+    /// [`on_failure`](Self::on_failure) says what becomes of it. One that is no `T` goes to
+    /// [`on_undecodable`](Self::on_undecodable), or is set aside as a failed one that has been
+    /// tried often enough, never left unsettled. A lost connection is recovered; a queue that was
+    /// deleted is declared again; what else ends the consumer has it begin again after pauses. See
+    /// [`Worker::wait`] for what it does not survive.
     ///
     /// ```
     /// use std::time::Duration;
@@ -221,8 +224,9 @@ where
     Fut: Future<Output = Result<(), E>>,
     E: Into<BoxError>,
 {
-    /// Decoded, and the handler called, at once: what its future would hold meanwhile would be moved about with it. For the same
-    /// reason one future follows the other, where one that awaits the other would have room for it twice.
+    /// Decoded, and the handler called, at once: what its future would hold meanwhile would be
+    /// moved about with it. For the same reason one future follows the other, where one that awaits
+    /// the other would have room for it twice.
     fn handle(
         self: Arc<Self>,
         delivery: amqp_client::Delivery,
@@ -320,7 +324,8 @@ where
         catch_unwind(AssertUnwindSafe(calling)).unwrap_or_else(|panic| Err(Trouble::panic(&*panic)))
     }
 
-    /// Settles it otherwise; what is `kept` is there when it may still be needed. One that is stuck is handled again after a while, and again.
+    /// Settles it otherwise; what is `kept` is there when it may still be needed. One that is stuck
+    /// is handled again after a while, and again.
     async fn not_handled(
         &self,
         mut trouble: Trouble,

@@ -34,7 +34,8 @@ impl WorkerBuilder {
         }
     }
 
-    /// How many messages are handled at once, at least 1; the broker sends no more ahead. Default 1.
+    /// How many messages are handled at once, at least 1; the broker sends no more ahead. Default
+    /// 1.
     #[must_use]
     pub fn concurrency(mut self, handlers: u16) -> Self {
         self.concurrency = handlers.max(1);
@@ -48,9 +49,9 @@ impl WorkerBuilder {
         self
     }
 
-    /// What is done with a message that cannot be decoded. When `handler` succeeds the message is acknowledged; when it fails or panics, and
-    /// by default, the message is set aside as one that has failed often enough. The handler runs in the message's span and trace, as
-    /// handlers do.
+    /// What is done with a message that cannot be decoded. When `handler` succeeds the message is
+    /// acknowledged; when it fails or panics, and by default, the message is set aside as one that
+    /// has failed often enough. The handler runs in the message's span and trace, as handlers do.
     #[must_use]
     pub fn on_undecodable<H, Fut, E>(mut self, handler: H) -> Self
     where
@@ -62,11 +63,12 @@ impl WorkerBuilder {
         self
     }
 
-    /// The largest body that is taken, in bytes. A message with a larger one comes without it: [`on_undecodable`](Self::on_undecodable) is
-    /// called with [`Malformed::Withheld`], and its success acknowledges the message. Otherwise it is rejected where the queue is declared
-    /// with a dead letter exchange, which gets it whole, and kept unacknowledged where not, as what cannot be
-    /// [set aside](crate::RetryLater): without its body it cannot be published elsewhere. Default:
-    /// [that of the transport](crate::TransportOptions::max_message_size).
+    /// The largest body that is taken, in bytes. A message with a larger one comes without it:
+    /// [`on_undecodable`](Self::on_undecodable) is called with [`Malformed::Withheld`], and its
+    /// success acknowledges the message. Otherwise it is rejected where the queue is declared with
+    /// a dead letter exchange, which gets it whole, and kept unacknowledged where not, as what
+    /// cannot be [set aside](crate::RetryLater): without its body it cannot be published elsewhere.
+    /// Default: [that of the transport](crate::TransportOptions::max_message_size).
     #[must_use]
     pub fn max_message_size(mut self, bytes: u64) -> Self {
         self.subscription = self.subscription.max_message_size(bytes);

@@ -5,7 +5,8 @@ use std::fmt;
 use amqp_client::{Channel, Close, Exchange, Queue};
 use amqp_codec::ReplyCode;
 
-/// An exchange or queue exists with other options than it was to be declared with; the broker changes nothing then.
+/// An exchange or queue exists with other options than it was to be declared with; the broker
+/// changes nothing then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Conflict {
@@ -13,7 +14,8 @@ pub struct Conflict {
     pub kind: &'static str,
     /// The entity's name.
     pub name: String,
-    /// What differs: `durable`, `type`, `x-message-ttl` and so on. Empty when the broker does not say it as RabbitMQ does.
+    /// What differs: `durable`, `type`, `x-message-ttl` and so on. Empty when the broker does not
+    /// say it as RabbitMQ does.
     pub argument: String,
     /// What it was to be; `none` for nothing. Empty when the broker does not say.
     pub wanted: String,
@@ -24,8 +26,8 @@ pub struct Conflict {
 }
 
 impl Conflict {
-    /// Why a declaration was refused, when it was because the entity exists otherwise. A broker whose words do not say so is asked
-    /// whether there is one, on a channel of its own.
+    /// Why a declaration was refused, when it was because the entity exists otherwise. A broker
+    /// whose words do not say so is asked whether there is one, on a channel of its own.
     pub(crate) async fn find(
         channel: &Channel,
         (kind, name): (&'static str, &str),
@@ -62,8 +64,9 @@ impl fmt::Display for Conflict {
 
 impl std::error::Error for Conflict {}
 
-/// Argument, wanted and existing value in RabbitMQ's words: `PRECONDITION_FAILED - inequivalent arg 'x-expires' for queue 'q' in
-/// vhost '/': received none but current is the value '60000' of type 'signedint'`.
+/// Argument, wanted and existing value in RabbitMQ's words: `PRECONDITION_FAILED - inequivalent arg
+/// 'x-expires' for queue 'q' in vhost '/': received none but current is the value '60000' of type
+/// 'signedint'`.
 fn read(text: &str) -> Option<(String, String, String)> {
     let (_, rest) = text.split_once("inequivalent arg '")?;
     let (argument, rest) = rest.split_once("' for ")?;

@@ -18,7 +18,8 @@ pub enum UrlError {
         /// The feature that turns it on.
         feature: &'static str,
     },
-    /// What stands where the port should is no number from 0 to 65535. It is not repeated: it may be a password without its host.
+    /// What stands where the port should is no number from 0 to 65535. It is not repeated: it may
+    /// be a password without its host.
     #[error("the port of host {host:?} is not a number from 0 to 65535")]
     BadPort {
         /// The host it belongs to.
@@ -27,10 +28,12 @@ pub enum UrlError {
     /// An IPv6 address without its closing bracket.
     #[error("the address {0:?} lacks its closing bracket")]
     UnclosedBracket(String),
-    /// `memory://` together with other URLs: there is no failing over between brokers that share nothing.
+    /// `memory://` together with other URLs: there is no failing over between brokers that share
+    /// nothing.
     #[error("memory:// stands alone, not between semicolons")]
     MemoryAmongOthers,
-    /// The user name or password seems to hold a character that ends it, `/`, `?`, `#` or `;`: there is an `@` behind one.
+    /// The user name or password seems to hold a character that ends it, `/`, `?`, `#` or `;`:
+    /// there is an `@` behind one.
     #[error(
         "a / ? # or ; in a user name or password is percent-encoded, and so is an @ behind the hosts: there is something odd at {0:?}"
     )]

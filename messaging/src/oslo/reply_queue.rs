@@ -35,7 +35,8 @@ use crate::{
 const RESTART: RetryPolicy =
     RetryPolicy::exponential(Duration::from_millis(50), Duration::from_secs(5)).deadline(Duration::MAX);
 
-/// A reply queue: declared and consumed from on first use, and again when its connection is lost, under the same name.
+/// A reply queue: declared and consumed from on first use, and again when its connection is lost,
+/// under the same name.
 #[derive(Clone)]
 pub(crate) struct ReplyQueue(Arc<Inner>);
 
@@ -166,7 +167,8 @@ impl Drop for Expected {
     }
 }
 
-/// Hands replies to who waits for them, for as long as the queue is there. Weak, so that it does not keep the transport alive.
+/// Hands replies to who waits for them, for as long as the queue is there. Weak, so that it does
+/// not keep the transport alive.
 async fn consume(queue: Weak<Inner>, mut raw: RawConsumer) {
     loop {
         let error = loop {

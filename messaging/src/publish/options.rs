@@ -85,8 +85,8 @@ impl PublishOptions {
         self
     }
 
-    /// Tells whether it is an error when no queue takes it, whatever the producer says. Default: as the
-    /// [producer](crate::Producer::mandatory) says.
+    /// Tells whether it is an error when no queue takes it, whatever the producer says. Default: as
+    /// the [producer](crate::Producer::mandatory) says.
     #[must_use]
     pub fn mandatory(mut self, mandatory: bool) -> Self {
         self.mandatory = Some(mandatory);
@@ -165,7 +165,8 @@ impl PublishOptions {
         self
     }
 
-    /// A queue that has to be there: declared once a connection, and again when it seems to be gone.
+    /// A queue that has to be there: declared once a connection, and again when it seems to be
+    /// gone.
     #[must_use]
     pub fn declare_queue(mut self, queue: &Queue) -> Self {
         self.entities.queues.push(queue.clone());

@@ -22,8 +22,9 @@ use crate::{
 
 /// Publishes to one exchange, which it declares.
 ///
-/// Cloning gives another handle on the same channel, which all producers of the exchange share. Calls made side by side share the channel and wait for the broker
-/// together: to be fast, keep many of them in flight.
+/// Cloning gives another handle on the same channel, which all producers of the exchange share.
+/// Calls made side by side share the channel and wait for the broker together: to be fast, keep
+/// many of them in flight.
 #[derive(Clone)]
 pub struct Producer {
     publishing: Publishing,
@@ -53,37 +54,40 @@ impl Producer {
         self
     }
 
-    /// Tells whether a message that reaches no queue is an error ([`Outcome::Unroutable`](crate::Outcome::Unroutable)).
+    /// Tells whether a message that reaches no queue is an error
+    /// ([`Outcome::Unroutable`](crate::Outcome::Unroutable)).
     ///
-    /// Default: on the default exchange it is, for there the routing key names the one queue that the message is for. On other
-    /// exchanges it is not, for nobody may be interested: [`Published`] means there that the broker has taken the message, and put
-    /// it into every queue it is routed to, which may be none.
+    /// Default: on the default exchange it is, for there the routing key names the one queue that
+    /// the message is for. On other exchanges it is not, for nobody may be interested:
+    /// [`Published`] means there that the broker has taken the message, and put it into every queue
+    /// it is routed to, which may be none.
     #[must_use]
     pub fn mandatory(mut self, mandatory: bool) -> Self {
         self.publishing.mandatory = mandatory;
         self
     }
 
-    /// Whether a mandatory message that reaches no queue is tried again until the deadline, for a queue that is about to be
-    /// bound; default false.
+    /// Whether a mandatory message that reaches no queue is tried again until the deadline, for a
+    /// queue that is about to be bound; default false.
     #[must_use]
     pub fn wait_for_route(mut self, wait: bool) -> Self {
         self.publishing.wait_for_route = wait;
         self
     }
 
-    /// Publishes a value as persistent JSON, and waits until the broker has taken the responsibility for it: the message is in
-    /// every queue it is routed to. That there is one is part of the promise on the default exchange, and on others when it is
+    /// Publishes a value as persistent JSON, and waits until the broker has taken the
+    /// responsibility for it: the message is in every queue it is routed to. That there is one is
+    /// part of the promise on the default exchange, and on others when it is
     /// [`mandatory`](Self::mandatory).
     ///
     /// Tried again after a lost connection, a nack, an exchange that went missing, or [no answer in
-    /// time](RetryPolicy::attempt_timeout), as [`retry`](Self::retry) says; and when the broker closes the channel for another
-    /// message, one that is too large, say: that one alone is told. A message may be published twice where its answer was lost, or
-    /// late.
+    /// time](RetryPolicy::attempt_timeout), as [`retry`](Self::retry) says; and when the broker
+    /// closes the channel for another message, one that is too large, say: that one alone is told.
+    /// A message may be published twice where its answer was lost, or late.
     ///
     /// # Errors
-    /// [`Error::Encode`] at once; [`Error::Undelivered`] with what is known: at once for what cannot be sent or is refused by the
-    /// broker, and by the deadline of the retry policy else.
+    /// [`Error::Encode`] at once; [`Error::Undelivered`] with what is known: at once for what
+    /// cannot be sent or is refused by the broker, and by the deadline of the retry policy else.
     ///
     /// # Cancel safety
     /// When the future is dropped the message may or may not be published.
@@ -96,7 +100,8 @@ impl Producer {
         self.publish_raw(routing_key, &json_message(body, None), None).await
     }
 
-    /// As [`ensure_publish`](Self::ensure_publish), with properties and needs of this message's own.
+    /// As [`ensure_publish`](Self::ensure_publish), with properties and needs of this message's
+    /// own.
     ///
     /// # Errors
     /// As [`ensure_publish`](Self::ensure_publish).
@@ -119,8 +124,9 @@ impl Producer {
         producer.publish_raw(routing_key, &message, Some(&required)).await
     }
 
-    /// Publishes each message of a stream, routing key and body, `in_flight` of them at once, at least one; what became of each, in
-    /// their order, as [`ensure_publish`](Self::ensure_publish) tells it.
+    /// Publishes each message of a stream, routing key and body, `in_flight` of them at once, at
+    /// least one; what became of each, in their order, as [`ensure_publish`](Self::ensure_publish)
+    /// tells it.
     ///
     /// ```
     /// use futures_util::{StreamExt as _, stream};

@@ -33,8 +33,9 @@ use crate::{
 
 /// What becomes of each message of a stream, in their order.
 ///
-/// The broker confirms in order, or nearly: only the oldest message without a confirm waits for it, and one timer is the deadline
-/// of all. What cannot be sent at once, or fails, becomes a future of its own, and the others do not wait for that.
+/// The broker confirms in order, or nearly: only the oldest message without a confirm waits for it,
+/// and one timer is the deadline of all. What cannot be sent at once, or fails, becomes a future of
+/// its own, and the others do not wait for that.
 pub(crate) struct PublishAll<'a, S, K, T> {
     publishing: &'a Publishing,
     messages: Pin<Box<Fuse<S>>>,
@@ -43,7 +44,8 @@ pub(crate) struct PublishAll<'a, S, K, T> {
     in_flight: VecDeque<State<K>>,
     /// The number of the oldest one in flight.
     oldest: u64,
-    /// Of so many, from the oldest on, no confirm is waited for: what has become of them is known, or they are tried again.
+    /// Of so many, from the oldest on, no confirm is waited for: what has become of them is known,
+    /// or they are tried again.
     awaited: usize,
     /// The newest message in flight, when there was no room for it. Nothing else is sent before it.
     sending: Option<BoxFuture<'static, Result<AwaitingConfirm, Fault>>>,
@@ -62,7 +64,8 @@ pub(crate) struct PublishAll<'a, S, K, T> {
     types: PhantomData<fn(T)>,
 }
 
-/// The channels that messages in flight were published on, each with the number of its first: seldom more than one.
+/// The channels that messages in flight were published on, each with the number of its first:
+/// seldom more than one.
 #[derive(Default)]
 struct LanesInUse(VecDeque<(u64, Arc<OpenPublishChannel>)>);
 
@@ -246,8 +249,8 @@ where
         self.publish_channels.release(self.oldest);
     }
 
-    /// Waits for one confirm, or for the end of its time. Those behind it whose channel has ended too, or their time, are next, and
-    /// take no turns in trying again.
+    /// Waits for one confirm, or for the end of its time. Those behind it whose channel has ended
+    /// too, or their time, are next, and take no turns in trying again.
     fn poll_awaited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(State::Persisting | State::Done(_)) = self.in_flight.get(self.awaited) {
             self.awaited += 1;
@@ -349,7 +352,8 @@ fn overdue(
     publishing.out_of_time(&publishing.publish_channel, routing_key, &progress, retry, None)
 }
 
-/// Ready at the deadline. The timer is set again only when it has rung, which is no later than any deadline asked for.
+/// Ready at the deadline. The timer is set again only when it has rung, which is no later than any
+/// deadline asked for.
 fn poll_deadline(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
     let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
     if deadline < timer.deadline() {

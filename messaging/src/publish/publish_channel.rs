@@ -17,14 +17,16 @@ use crate::{
     publish::slow::{Slow, SlowConnections},
 };
 
-/// Channels at once of messages that are tried apart from others, on a connection that has room for 2047 by default.
+/// Channels at once of messages that are tried apart from others, on a connection that has room for
+/// 2047 by default.
 const CHANNELS_APART: usize = 128;
 
-/// The same, of declarations. Messages that are tried apart need some too, and keep their own channels meanwhile.
+/// The same, of declarations. Messages that are tried apart need some too, and keep their own
+/// channels meanwhile.
 const CHANNELS_DECLARING: usize = 128;
 
-/// The publish channels of a transport. Producers of one exchange share one, so that many short-lived
-/// producers cost no more channels than there are exchanges.
+/// The publish channels of a transport. Producers of one exchange share one, so that many
+/// short-lived producers cost no more channels than there are exchanges.
 #[derive(Clone)]
 pub(crate) struct PublishChannels(Arc<Pool>);
 
@@ -37,8 +39,8 @@ struct Pool {
     by_exchange: Mutex<HashMap<String, Weak<PublishChannel>>>,
 }
 
-/// The channel on which messages to one exchange are published. It is opened on first use, and again
-/// after it has ended.
+/// The channel on which messages to one exchange are published. It is opened on first use, and
+/// again after it has ended.
 pub(crate) struct PublishChannel {
     link: LazyConnection,
     slow_connections: SlowConnections,
@@ -61,8 +63,8 @@ pub(crate) struct OpenPublishChannel {
     declared: Mutex<HashMap<String, Arc<Declaration>>>,
     /// Nothing more is to be published on it.
     given_up: AtomicBool,
-    /// Where what the channel was closed for is tried, in groups, each there for as long as messages of it are: who holds this one may
-    /// do so for long.
+    /// Where what the channel was closed for is tried, in groups, each there for as long as
+    /// messages of it are: who holds this one may do so for long.
     groups: Mutex<HashMap<u64, Weak<PublishChannel>>>,
     _room: Option<OwnedSemaphorePermit>,
 }
@@ -139,7 +141,8 @@ impl PublishChannel {
         })
     }
 
-    /// Where messages with this key are published while the broker does not answer them and answers others, as it does now.
+    /// Where messages with this key are published while the broker does not answer them and answers
+    /// others, as it does now.
     pub(crate) fn add_slow(&self, key: &str) -> Arc<PublishChannel> {
         self.slow.add(key, || self.beside(self.slow_connections.next().unwrap_or(&self.link), false))
     }
@@ -211,8 +214,8 @@ impl PublishChannel {
         self.open.lock().as_ref().filter(|open| !open.channel.is_closed()).cloned()
     }
 
-    /// Declares once while `open` is, on another channel: one that is refused is closed, and what others publish is none of its
-    /// business.
+    /// Declares once while `open` is, on another channel: one that is refused is closed, and what
+    /// others publish is none of its business.
     ///
     /// # Cancel safety
     /// The declaration goes on without whoever gives up.
@@ -256,8 +259,9 @@ impl PublishChannel {
         }
     }
 
-    /// Gives up a channel that failed, or that owes an answer: the next message opens another, where all is declared anew. What is
-    /// under way on it goes on, and with the last of it the channel is closed.
+    /// Gives up a channel that failed, or that owes an answer: the next message opens another,
+    /// where all is declared anew. What is under way on it goes on, and with the last of it the
+    /// channel is closed.
     pub(crate) fn give_up(&self, failed: &Arc<OpenPublishChannel>) {
         failed.given_up.store(true, Ordering::Relaxed);
         self.open.lock().take_if(|current| Arc::ptr_eq(current, failed));

@@ -27,8 +27,9 @@ pub(crate) struct Publishing {
     pub(crate) trace: Option<TraceSource>,
 }
 
-/// The broker has taken a message: it is in every queue it was routed to. Whether there was one is known where the message was
-/// [mandatory](crate::Producer::mandatory), as it is by default on the default exchange.
+/// The broker has taken a message: it is in every queue it was routed to. Whether there was one is
+/// known where the message was [mandatory](crate::Producer::mandatory), as it is by default on the
+/// default exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
@@ -93,7 +94,8 @@ impl Publishing {
         trace_context::mark(self.trace.as_ref(), message).map(|marked| marked.map(Box::new))
     }
 
-    /// Publishes at once, when the channel is open and has room. Whatever is in the way shows again when that is waited for.
+    /// Publishes at once, when the channel is open and has room. Whatever is in the way shows again
+    /// when that is waited for.
     pub(crate) fn begin(
         &self,
         publish_channel: &OpenPublishChannel,
@@ -130,7 +132,8 @@ impl Publishing {
         }
     }
 
-    /// What `step` of an attempt comes to; `None` when the attempt's time runs out before, and the broker does not block.
+    /// What `step` of an attempt comes to; `None` when the attempt's time runs out before, and the
+    /// broker does not block.
     async fn within_attempt<T>(&self, retry: &Retry, mut step: impl Future<Output = T> + Unpin) -> Option<T> {
         let mut until = retry.attempt_deadline();
         loop {
@@ -141,8 +144,10 @@ impl Publishing {
         }
     }
 
-    /// How an attempt ended whose time ran out: for a broker that blocks, before any other cause. A channel that owes an answer then is replaced; where it has given later ones, it is
-    /// the message's own queue that does not answer, and the message goes another way, as others with its key.
+    /// How an attempt ended whose time ran out: for a broker that blocks, before any other cause. A
+    /// channel that owes an answer then is replaced; where it has given later ones, it is the
+    /// message's own queue that does not answer, and the message goes another way, as others with
+    /// its key.
     pub(crate) fn out_of_time(
         &self,
         publish_channel: &PublishChannel,
@@ -174,8 +179,8 @@ impl Publishing {
         goes_on.then(|| retry.time_from(Instant::now()))
     }
 
-    /// Tries until the message is delivered or there is no point in trying again; `fault` is how the first attempt ended that was
-    /// made elsewhere.
+    /// Tries until the message is delivered or there is no point in trying again; `fault` is how
+    /// the first attempt ended that was made elsewhere.
     pub(crate) async fn persist(
         &self,
         routing_key: &str,
@@ -255,10 +260,11 @@ impl Publishing {
         Ok((open, Some(declared)))
     }
 
-    /// What comes of a message on the open channel, where what it requires is declared: over when the broker has answered.
+    /// What comes of a message on the open channel, where what it requires is declared: over when
+    /// the broker has answered.
     ///
-    /// What a message requires may have been deleted since it was declared. It is mandatory then in any case, and declared
-    /// again when the message comes back.
+    /// What a message requires may have been deleted since it was declared. It is mandatory then in
+    /// any case, and declared again when the message comes back.
     async fn attempt(
         &self,
         (publish_channel, open): (&PublishChannel, &Arc<OpenPublishChannel>),
@@ -286,7 +292,8 @@ impl Publishing {
         }
     }
 
-    /// What the broker's answer to the publish with this tag means; a channel that ended instead is given up.
+    /// What the broker's answer to the publish with this tag means; a channel that ended instead is
+    /// given up.
     pub(crate) fn confirmed(
         &self,
         publish_channel: &PublishChannel,
@@ -355,8 +362,8 @@ impl Fate {
         self.suspected |= is_suspect;
     }
 
-    /// What is known when the last attempt ended like this. What is wrong with a message that is refused for what it is (406) was
-    /// wrong with it before.
+    /// What is known when the last attempt ended like this. What is wrong with a message that is
+    /// refused for what it is (406) was wrong with it before.
     fn outcome(&self, last: &Fault) -> Outcome {
         let is_refused = last.outcome == Outcome::Rejected;
         let refused =

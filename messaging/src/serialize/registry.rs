@@ -33,17 +33,18 @@ const TRUSTED: [&str; 2] = ["application/data", "application/text"];
 
 /// The serializers of producers and consumers, and what a consumer accepts. Cloning is cheap.
 ///
-/// There are `json` (`application/json`), `msgpack` (`application/x-msgpack`), `text` (strings, `text/plain`) and `raw` (bytes,
-/// `application/data`), as kombu writes and reads them, and what [`register`](Self::register) adds. kombu's `pickle` and
-/// `yaml` are refused by name, and so is `msgpack` without the feature of that name, unless one is
-/// registered.
+/// There are `json` (`application/json`), `msgpack` (`application/x-msgpack`), `text` (strings,
+/// `text/plain`) and `raw` (bytes, `application/data`), as kombu writes and reads them, and what
+/// [`register`](Self::register) adds. kombu's `pickle` and `yaml` are refused by name, and so is
+/// `msgpack` without the feature of that name, unless one is registered.
 ///
 /// What is read follows the content type, without regard to its parameters and to upper case:
-/// - None is `application/data`. That, `text/plain` and types that nobody here knows are text in the character set of their
-///   content encoding (`utf-8`, which is the default, `us-ascii` or `iso-8859-1`), or bytes where that is `binary`; text and bytes
-///   become each other as the type asks for.
-/// - JSON is UTF-8 whatever the content encoding says. `NaN` and the infinities are read as null, lone surrogates as U+FFFD;
-///   integers of any size go into a type that holds them.
+/// - None is `application/data`. That, `text/plain` and types that nobody here knows are text in
+///   the character set of their content encoding (`utf-8`, which is the default, `us-ascii` or
+///   `iso-8859-1`), or bytes where that is `binary`; text and bytes become each other as the type
+///   asks for.
+/// - JSON is UTF-8 whatever the content encoding says. `NaN` and the infinities are read as null,
+///   lone surrogates as U+FFFD; integers of any size go into a type that holds them.
 /// - An empty body is an empty string, no bytes, `()` or `None`, whatever its content type.
 #[derive(Clone)]
 pub struct Serializers {
@@ -106,7 +107,8 @@ impl Serializers {
         }
     }
 
-    /// Adds a serializer; one of the same name or content type before it is no longer found by that.
+    /// Adds a serializer; one of the same name or content type before it is no longer found by
+    /// that.
     #[must_use]
     pub fn register(self, serializer: impl Serializer + 'static) -> Self {
         let added = Entry { format: Format::Registered, serializer: Arc::new(serializer) };
@@ -114,12 +116,14 @@ impl Serializers {
         Serializers { entries, is_default: false, ..self }
     }
 
-    /// Accepts only these, names or content types, besides `application/data` and `application/text`, which are plain bytes and
-    /// text. By default everything is accepted that can be read.
+    /// Accepts only these, names or content types, besides `application/data` and
+    /// `application/text`, which are plain bytes and text. By default everything is accepted that
+    /// can be read.
     ///
     /// # Errors
-    /// [`SerializerError::NotInstalled`] for a name that is not registered, [`SerializerError::Refused`] for `pickle` and
-    /// `yaml`, [`SerializerError::NotCompiled`] for one whose feature is off.
+    /// [`SerializerError::NotInstalled`] for a name that is not registered,
+    /// [`SerializerError::Refused`] for `pickle` and `yaml`, [`SerializerError::NotCompiled`] for
+    /// one whose feature is off.
     pub fn accept<T: AsRef<str>>(
         self,
         content: impl IntoIterator<Item = T>,
@@ -129,16 +133,17 @@ impl Serializers {
         Ok(Serializers { accepted: Some(accepted.into()), is_default: false, ..self })
     }
 
-    /// A body that is compressed, and over so many bytes when it no longer is, is refused ([`Malformed::TooLarge`]); default
-    /// [`DECOMPRESSED_LIMIT`].
+    /// A body that is compressed, and over so many bytes when it no longer is, is refused
+    /// ([`Malformed::TooLarge`]); default [`DECOMPRESSED_LIMIT`].
     #[must_use]
     pub fn decompressed_limit(self, bytes: u64) -> Self {
         Serializers { limit: bytes, ..self }
     }
 
-    /// For [workers](crate::Worker): how many bytes the compressed messages that handlers are at work on may have together
-    /// when they are decompressed. The next one waits until there is room, and one that would have more alone is refused
-    /// ([`Malformed::TooLarge`]). A value of JSON counts as what it may become. Default [`DECOMPRESSED_TOTAL`].
+    /// For [workers](crate::Worker): how many bytes the compressed messages that handlers are at
+    /// work on may have together when they are decompressed. The next one waits until there is
+    /// room, and one that would have more alone is refused ([`Malformed::TooLarge`]). A value of
+    /// JSON counts as what it may become. Default [`DECOMPRESSED_TOTAL`].
     #[must_use]
     pub fn decompressed_total(self, bytes: u64) -> Self {
         Serializers { total: bytes, ..self }
@@ -218,7 +223,8 @@ impl Serializers {
     /// The value in a body, which is no longer compressed.
     ///
     /// # Errors
-    /// [`Malformed`], when the content type is refused or not accepted, or the body is not that, or no `T`.
+    /// [`Malformed`], when the content type is refused or not accepted, or the body is not that, or
+    /// no `T`.
     pub fn decode<T: DeserializeOwned>(
         &self,
         content_type: Option<&str>,

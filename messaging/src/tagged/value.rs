@@ -21,10 +21,12 @@ use crate::{
     },
 };
 
-/// A value of any type: what is in a kombu body whose type is not known, tags read ([`tagged`](crate::tagged)).
+/// A value of any type: what is in a kombu body whose type is not known, tags read
+/// ([`tagged`](crate::tagged)).
 ///
-/// An object with exactly the keys `__type__` and `__value__` is a tagged value in JSON, as for kombu: one with an unknown tag is
-/// refused, with the tag's name, and none is written that would be read as one. MessagePack has no tags, for kombu neither.
+/// An object with exactly the keys `__type__` and `__value__` is a tagged value in JSON, as for
+/// kombu: one with an unknown tag is refused, with the tag's name, and none is written that would
+/// be read as one. MessagePack has no tags, for kombu neither.
 ///
 /// ```
 /// use messaging::{Serializers, tagged::Value};
@@ -41,7 +43,8 @@ pub enum Value {
     Null,
     /// A boolean.
     Bool(bool),
-    /// An integer. In JSON those beyond 64 bits come as [`Float`](Self::Float); a `u128` or `i128` field has them exactly.
+    /// An integer. In JSON those beyond 64 bits come as [`Float`](Self::Float); a `u128` or `i128`
+    /// field has them exactly.
     Integer(i128),
     /// A number with a point, or too large.
     Float(f64),
@@ -59,7 +62,8 @@ pub enum Value {
     Time(NaiveTime),
     /// A time with a zone.
     TimeWithZone(NaiveTime, FixedOffset),
-    /// A decimal number in Python's writing, which may be `NaN`, `1E+5` or longer than any type here.
+    /// A decimal number in Python's writing, which may be `NaN`, `1E+5` or longer than any type
+    /// here.
     Decimal(String),
     /// A UUID.
     Uuid(Uuid),
@@ -116,7 +120,8 @@ impl Value {
     }
 }
 
-/// The arguments of a UUID's constructor. Its `int` has at most 64 bits here, as [`Value::Integer`] says.
+/// The arguments of a UUID's constructor. Its `int` has at most 64 bits here, as [`Value::Integer`]
+/// says.
 fn uuid_arguments(payload: BTreeMap<String, Value>) -> Result<UuidArguments, BoxError> {
     let mut arguments = UuidArguments::default();
     for (name, value) in payload {

@@ -173,7 +173,8 @@ fn apply_tls(uri: &mut Uri, given: &Given<'_>, manner: Manner) -> Result<(), Url
         }
         ("ssl_cert_reqs", Manner::Kombu) => {
             uri.verify = Some(match given.value.as_str() {
-                // A client that shows "optional" interest verifies what it is shown, and a broker always shows one.
+                // A client that shows "optional" interest verifies what it is shown, and a broker
+                // always shows one.
                 "required" | "CERT_REQUIRED" | "optional" | "CERT_OPTIONAL" => true,
                 "none" | "CERT_NONE" => false,
                 _ => return Err(given.bad("required, optional or none")),

@@ -1,4 +1,5 @@
-//! The options of oslo.messaging's URLs that say how entities are declared, and how messages travel.
+//! The options of oslo.messaging's URLs that say how entities are declared, and how messages
+//! travel.
 //!
 //! The table of them is at `TransportOptions::connect`.
 
@@ -16,8 +17,9 @@ use crate::{
     url::options::{Given, OF_OSLO, decode},
 };
 
-/// Takes what a URL says of entities and messages out of it: the URL without, and topology and traffic as it says. Only URLs in
-/// oslo.messaging's manner, `rabbit://` and `kombu://`, have such options.
+/// Takes what a URL says of entities and messages out of it: the URL without, and topology and
+/// traffic as it says. Only URLs in oslo.messaging's manner, `rabbit://` and `kombu://`, have such
+/// options.
 pub(crate) fn take(
     url: &str,
     topology: Topology,
@@ -114,7 +116,8 @@ impl Entities {
         match (names.wanted, names.host, names.process) {
             (false, ..) => Ok(topology),
             (true, Some(host), Some(process)) => Ok(topology.process(&host, &process)),
-            // Python takes the machine's name and the program's; two processes of one program have to differ here.
+            // Python takes the machine's name and the program's; two processes of one program have
+            // to differ here.
             _ => Err(UrlError::BadOption {
                 option: "use_queue_manager".to_owned(),
                 value: "true".to_owned(),

@@ -82,8 +82,8 @@ fn refuse_space(urls: &str) -> Result<(), UrlError> {
 
 /// The URLs between the semicolons, without blank ones.
 ///
-/// kombu splits at every one, also within a password, and then fails. oslo.messaging does not split at all: in its URLs a semicolon
-/// divides only where a scheme follows.
+/// kombu splits at every one, also within a password, and then fails. oslo.messaging does not split
+/// at all: in its URLs a semicolon divides only where a scheme follows.
 fn alternatives(urls: &str) -> Result<Vec<&str>, UrlError> {
     if !urls.contains(';') {
         return if urls.contains("://") { Ok(vec![urls]) } else { Err(UrlError::NoScheme) };
@@ -100,7 +100,8 @@ fn alternatives(urls: &str) -> Result<Vec<&str>, UrlError> {
         let (url, next) = rest.split_at(end);
         rest = next.strip_prefix(';').unwrap_or(next);
         if url.contains('@') && !url.contains("://") {
-            // Most likely the end of a password: it must not be taken for a host, and repeated in an error.
+            // Most likely the end of a password: it must not be taken for a host, and repeated in
+            // an error.
             return Err(UrlError::Unescaped(';'));
         }
         if !url.is_empty() {
@@ -155,8 +156,8 @@ fn memory(rest: &str) -> Result<TransportUrl, UrlError> {
 }
 
 fn amqp(rest: &str, tls: bool, manner: Manner) -> Result<TransportUrl, UrlError> {
-    // Where a login seems to end behind what ends the hosts, what looks like a host, a port, a virtual host or an option is a
-    // part of the password: not to be resolved, nor repeated.
+    // Where a login seems to end behind what ends the hosts, what looks like a host, a port, a
+    // virtual host or an option is a part of the password: not to be resolved, nor repeated.
     let behind = rest.find(['/', '?', '#']).and_then(|end| rest.get(end..)).unwrap_or_default();
     match behind.chars().next().filter(|_| behind.contains('@')) {
         Some(cut_by) => Err(UrlError::Unescaped(cut_by)),

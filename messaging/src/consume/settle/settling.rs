@@ -16,14 +16,15 @@ use crate::{
     publish::{producer::Producer, publish_channel::Required},
 };
 
-/// For the messages of one queue. Where a message cannot be settled, its channel has ended and it comes again.
+/// For the messages of one queue. Where a message cannot be settled, its channel has ended and it
+/// comes again.
 pub(crate) struct Settling {
     pub(crate) queue: String,
     /// Whether what is rejected goes elsewhere, by what the queue is declared with.
     pub(crate) dead_letters: bool,
     pub(crate) on_failure: OnFailure,
-    /// To the default exchange, on a channel that others do not publish on; without it what is to be published elsewhere is
-    /// requeued.
+    /// To the default exchange, on a channel that others do not publish on; without it what is to
+    /// be published elsewhere is requeued.
     pub(crate) producer: Option<Producer>,
 }
 
@@ -34,7 +35,8 @@ impl Settling {
         Settling { queue: queue.name().to_owned(), dead_letters, on_failure, producer }
     }
 
-    /// Whether one that fails may be published elsewhere, so that it is to be kept while it is handled.
+    /// Whether one that fails may be published elsewhere, so that it is to be kept while it is
+    /// handled.
     pub(crate) fn publishes(&self) -> bool {
         matches!(self.on_failure, OnFailure::Retry(_))
     }

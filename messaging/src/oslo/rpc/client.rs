@@ -63,8 +63,8 @@ impl Client {
         Client { caller: Caller::new(transport, target), version_cap: None }
     }
 
-    /// A variant of this client with another target: one server of the topic, another namespace, a later version. All else is as in
-    /// this one, and can be changed by the other setters.
+    /// A variant of this client with another target: one server of the topic, another namespace, a
+    /// later version. All else is as in this one, and can be changed by the other setters.
     ///
     /// ```
     /// # fn example(math: &messaging::rpc::Client) {
@@ -85,18 +85,21 @@ impl Client {
         self
     }
 
-    /// Watches over calls: the server is asked to tell that it is still at work, and a call fails that has not been heard of for
-    /// so long, instead of at its timeout, which stays the limit of it all. Python's `call_monitor_timeout`.
+    /// Watches over calls: the server is asked to tell that it is still at work, and a call fails
+    /// that has not been heard of for so long, instead of at its timeout, which stays the limit of
+    /// it all. Python's `call_monitor_timeout`.
     ///
-    /// A server tells twice in this time, in whole seconds; less than 2 s is therefore taken for 2 s. Default: calls are not watched.
+    /// A server tells twice in this time, in whole seconds; less than 2 s is therefore taken for 2
+    /// s. Default: calls are not watched.
     #[must_use]
     pub fn monitor(mut self, patience: Duration) -> Self {
         self.caller.monitor = Some(patience);
         self
     }
 
-    /// The latest version that may be called, while older servers are about: other calls fail with [`OsloError::VersionCap`] and are
-    /// not sent, and so do those that say no version. Default: none.
+    /// The latest version that may be called, while older servers are about: other calls fail with
+    /// [`OsloError::VersionCap`] and are not sent, and so do those that say no version. Default:
+    /// none.
     #[must_use]
     pub fn version_cap(mut self, cap: Version) -> Self {
         self.version_cap = Some(cap);
@@ -109,8 +112,8 @@ impl Client {
         self.version_cap.is_none_or(|cap| cap.supports(version))
     }
 
-    /// When sending a request is tried again. Its deadline counts where it is before the timeout's. Default: as
-    /// [`RetryPolicy::default`], until the timeout.
+    /// When sending a request is tried again. Its deadline counts where it is before the timeout's.
+    /// Default: as [`RetryPolicy::default`], until the timeout.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.caller.retry = Some(policy);
@@ -124,32 +127,33 @@ impl Client {
         self
     }
 
-    /// Whether a request that no server's queue takes is tried again until its time is up, instead of failing at once;
-    /// default false.
+    /// Whether a request that no server's queue takes is tried again until its time is up, instead
+    /// of failing at once; default false.
     #[must_use]
     pub fn wait_for_server(mut self, wait: bool) -> Self {
         self.caller.wait_for_server = wait;
         self
     }
 
-    /// What makes of arguments and contexts what is sent, and of results what was meant: it has to be the servers' too. Default: they
-    /// are sent as they are.
+    /// What makes of arguments and contexts what is sent, and of results what was meant: it has to
+    /// be the servers' too. Default: they are sent as they are.
     #[must_use]
     pub fn serializer(mut self, serializer: impl EntitySerializer) -> Self {
         self.caller.conversion = Conversion::by(serializer);
         self
     }
 
-    /// For how long a cast or fanout may wait in its queue: one that no server has taken by then is dropped, as a call is at its timeout.
-    /// Default: they wait for ever, as Python's do.
+    /// For how long a cast or fanout may wait in its queue: one that no server has taken by then is
+    /// dropped, as a call is at its timeout. Default: they wait for ever, as Python's do.
     #[must_use]
     pub fn cast_expiry(mut self, expiry: Duration) -> Self {
         self.caller.expiry = Some(expiry);
         self
     }
 
-    /// Compresses requests, which servers of every kind read: `kombu_compression`. Worth it for large arguments. Default: as the
-    /// [transport](crate::TransportOptions::oslo_compression) says.
+    /// Compresses requests, which servers of every kind read: `kombu_compression`. Worth it for
+    /// large arguments. Default: as the [transport](crate::TransportOptions::oslo_compression)
+    /// says.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.caller.compression = Some(compression);
@@ -170,8 +174,9 @@ impl Client {
     /// Asks one server to run a method; there is no answer. Done when the broker has the request.
     ///
     /// # Errors
-    /// As [`Producer::ensure_publish`](crate::Producer::ensure_publish); [`Outcome::Unroutable`](crate::Outcome::Unroutable) when
-    /// there is no server; [`OsloError::VersionCap`].
+    /// As [`Producer::ensure_publish`](crate::Producer::ensure_publish);
+    /// [`Outcome::Unroutable`](crate::Outcome::Unroutable) when there is no server;
+    /// [`OsloError::VersionCap`].
     ///
     /// # Cancel safety
     /// When the future is dropped the request may or may not be sent.
@@ -180,7 +185,8 @@ impl Client {
         self.caller.cast(method, &arguments).await
     }
 
-    /// Asks all servers of the topic to run a method; there is no answer, and no error when there are no servers.
+    /// Asks all servers of the topic to run a method; there is no answer, and no error when there
+    /// are no servers.
     ///
     /// # Errors
     /// As [`Producer::ensure_publish`](crate::Producer::ensure_publish); [`OsloError::VersionCap`].

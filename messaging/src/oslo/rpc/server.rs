@@ -46,11 +46,13 @@ const PING: &str = "oslo_rpc_server_ping";
 const FALLBACKS: usize = 3;
 
 /// A server of a topic, about to start. Made by
-/// [`Transport::rpc_server`](crate::Transport::rpc_server). See [`Client`](super::Client) for an example.
+/// [`Transport::rpc_server`](crate::Transport::rpc_server). See [`Client`](super::Client) for an
+/// example.
 ///
-/// Requests are acknowledged when their method is about to run, unless [`acknowledge`](Self::acknowledge) says otherwise. A request
-/// that comes again, recognised by its id among the [last ones](Self::repeats), is not run again. A reply always leaves: also when the method panics,
-/// is not there, or its result has no JSON form.
+/// Requests are acknowledged when their method is about to run, unless
+/// [`acknowledge`](Self::acknowledge) says otherwise. A request that comes again, recognised by its
+/// id among the [last ones](Self::repeats), is not run again. A reply always leaves: also when the
+/// method panics, is not there, or its result has no JSON form.
 #[derive(Debug)]
 pub struct Server {
     transport: Transport,
@@ -93,8 +95,9 @@ impl Server {
         self
     }
 
-    /// How many requests the broker sends to each of the server's queues ahead of their acknowledgement: `rabbit_qos_prefetch_count`;
-    /// 0 is without limit. Default: the [transport's](crate::TransportOptions::oslo_prefetch).
+    /// How many requests the broker sends to each of the server's queues ahead of their
+    /// acknowledgement: `rabbit_qos_prefetch_count`; 0 is without limit. Default: the
+    /// [transport's](crate::TransportOptions::oslo_prefetch).
     #[must_use]
     pub fn prefetch(mut self, requests: u16) -> Self {
         self.prefetch = Some(requests);
@@ -108,7 +111,8 @@ impl Server {
         self
     }
 
-    /// How many requests it remembers, and for how long, so that one that comes again is not run again; default the last 16,384.
+    /// How many requests it remembers, and for how long, so that one that comes again is not run
+    /// again; default the last 16,384.
     #[must_use]
     pub fn repeats(mut self, window: RepeatWindow) -> Self {
         self.repeats = window;
@@ -122,8 +126,8 @@ impl Server {
         self
     }
 
-    /// What makes of arguments and contexts what was meant, and of results what is sent: it has to be the clients' too. Default: they
-    /// are taken and sent as they are.
+    /// What makes of arguments and contexts what was meant, and of results what is sent: it has to
+    /// be the clients' too. Default: they are taken and sent as they are.
     #[must_use]
     pub fn serializer(mut self, serializer: impl EntitySerializer) -> Self {
         self.dispatcher.conversion = Conversion::by(serializer);
@@ -138,18 +142,20 @@ impl Server {
         self
     }
 
-    /// Whether the server answers `oslo_rpc_server_ping` with `pong`, under every access policy; default false. Python's
-    /// `rpc_ping_enabled`.
+    /// Whether the server answers `oslo_rpc_server_ping` with `pong`, under every access policy;
+    /// default false. Python's `rpc_ping_enabled`.
     #[must_use]
     pub fn ping(mut self, ping: bool) -> Self {
         self.ping = ping;
         self
     }
 
-    /// Declares the topic's queues and begins to serve. After a lost connection it begins again by itself.
+    /// Declares the topic's queues and begins to serve. After a lost connection it begins again by
+    /// itself.
     ///
     /// # Errors
-    /// When there is no connection, or the broker refuses a declaration; [`Error::Compression`] when the compression's feature is off.
+    /// When there is no connection, or the broker refuses a declaration; [`Error::Compression`]
+    /// when the compression's feature is off.
     pub async fn start(mut self) -> Result<RunningServer, Error> {
         if self.ping {
             let pong = |_, _: IgnoredAny| async { Ok("pong") };
@@ -191,7 +197,8 @@ impl Server {
         start(&topology).await
     }
 
-    /// The topic's queue, the server's own, and the one for what goes to all servers; and the name of that.
+    /// The topic's queue, the server's own, and the one for what goes to all servers; and the name
+    /// of that.
     fn sources(&self, topology: &Topology) -> (Vec<Source>, String) {
         let target = &self.target;
         let exchange = topology.request_exchange(target);
@@ -244,8 +251,9 @@ pub struct RunningServer {
 }
 
 impl RunningServer {
-    /// Stops taking requests, waits for the methods that run and for their replies, and deletes the queue that only this
-    /// server has. The others stay, with the requests in them, for the next server.
+    /// Stops taking requests, waits for the methods that run and for their replies, and deletes the
+    /// queue that only this server has. The others stay, with the requests in them, for the next
+    /// server.
     ///
     /// # Errors
     /// When the queue cannot be deleted; the server has stopped all the same.
@@ -266,11 +274,12 @@ impl RunningServer {
         self.service.stopper()
     }
 
-    /// Serves until the server is stopped, as [`stop`](Self::stop) does it: waits for what runs, and deletes its own queue.
+    /// Serves until the server is stopped, as [`stop`](Self::stop) does it: waits for what runs,
+    /// and deletes its own queue.
     ///
     /// # Errors
-    /// When one of its queues could not be consumed from any more, because its user may not; when its own queue cannot be deleted. The
-    /// server has stopped all the same.
+    /// When one of its queues could not be consumed from any more, because its user may not; when
+    /// its own queue cannot be deleted. The server has stopped all the same.
     ///
     /// # Cancel safety
     /// When the future is dropped the server goes on, and can be waited for again.

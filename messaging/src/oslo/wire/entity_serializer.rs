@@ -51,8 +51,8 @@ pub trait EntitySerializer: Send + Sync + 'static {
     /// The entity that was sent. It comes from a peer: what is claimed in it is to be checked.
     ///
     /// # Errors
-    /// When it is none: the caller is told, of a result as [`OsloError::Entity`], of an argument as of
-    /// a method that failed.
+    /// When it is none: the caller is told, of a result as [`OsloError::Entity`], of an argument as
+    /// of a method that failed.
     fn deserialize_entity(&self, context: &Context, entity: Value) -> Result<Value, BoxError> {
         let _ = context;
         Ok(entity)

@@ -27,8 +27,9 @@ use crate::{
 /// [`enveloped`](Self::enveloped). Made by
 /// [`Transport::notification_driver`](crate::Transport::notification_driver).
 ///
-/// The queue of a topic and level is declared and bound before the first notification to it, and again when it turns out to be gone,
-/// so that one that is emitted before any listener is there is kept. Done when the broker has confirmed it for every topic.
+/// The queue of a topic and level is declared and bound before the first notification to it, and
+/// again when it turns out to be gone, so that one that is emitted before any listener is there is
+/// kept. Done when the broker has confirmed it for every topic.
 #[derive(Clone)]
 pub struct Messaging {
     transport: Transport,
@@ -62,7 +63,8 @@ impl Messaging {
         self
     }
 
-    /// The exchange to emit to; default [`Topology::control_exchange`](crate::Topology::control_exchange).
+    /// The exchange to emit to; default
+    /// [`Topology::control_exchange`](crate::Topology::control_exchange).
     #[must_use]
     pub fn exchange(mut self, exchange: impl Into<String>) -> Self {
         self.exchange = exchange.into();
@@ -70,19 +72,20 @@ impl Messaging {
         self
     }
 
-    /// Whether the message is in the envelope of version 2, Python's driver `messagingv2`; without, it is as the driver
-    /// `messaging` sends it. Default true.
+    /// Whether the message is in the envelope of version 2, Python's driver `messagingv2`; without,
+    /// it is as the driver `messaging` sends it. Default true.
     ///
-    /// Tagged values ([`tagged`](crate::tagged)) leave as they are. Python's listeners read them where there is no envelope, and
-    /// take them for objects where there is one: it has nothing but plain JSON in it.
+    /// Tagged values ([`tagged`](crate::tagged)) leave as they are. Python's listeners read them
+    /// where there is no envelope, and take them for objects where there is one: it has nothing but
+    /// plain JSON in it.
     #[must_use]
     pub fn enveloped(mut self, enveloped: bool) -> Self {
         self.enveloped = enveloped;
         self
     }
 
-    /// Compresses notifications, which listeners of every kind read. Default: as the [transport](crate::TransportOptions::oslo_compression)
-    /// says.
+    /// Compresses notifications, which listeners of every kind read. Default: as the
+    /// [transport](crate::TransportOptions::oslo_compression) says.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);

@@ -10,11 +10,11 @@ use crate::{
     oslo::{error::notify::NotifyError, notify::level::Level},
 };
 
-/// Routing rules, in oslo.messaging's form: groups of drivers, each with patterns, as of Python's `fnmatch`, of the events and levels it
-/// accepts.
+/// Routing rules, in oslo.messaging's form: groups of drivers, each with patterns, as of Python's
+/// `fnmatch`, of the events and levels it accepts.
 ///
-/// A driver gets a notification when in any group both fit, one pattern of each; what is not said accepts everything, and other keys
-/// mean nothing. Groups say together what each would say alone.
+/// A driver gets a notification when in any group both fit, one pattern of each; what is not said
+/// accepts everything, and other keys mean nothing. Groups say together what each would say alone.
 #[cfg_attr(feature = "yaml", doc = "```")]
 #[cfg_attr(not(feature = "yaml"), doc = "```ignore")]
 /// use messaging::notify::drivers::Rules;
@@ -49,8 +49,8 @@ impl Rules {
     /// From the text of the file that oslo.messaging calls `routing_config`.
     ///
     /// # Errors
-    /// [`NotifyError::Rules`] when it is not YAML, or not of this form; [`NotifyError::NotCompiled`] without
-    /// the feature `yaml`.
+    /// [`NotifyError::Rules`] when it is not YAML, or not of this form;
+    /// [`NotifyError::NotCompiled`] without the feature `yaml`.
     pub fn from_yaml(text: &str) -> Result<Self, Error> {
         Ok(Rules::new(groups(text)?)?)
     }

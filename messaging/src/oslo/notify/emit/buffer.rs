@@ -19,9 +19,10 @@ use crate::{error::Error, retry::RetryPolicy};
 
 /// A bounded buffer, in memory or on disk, about to be put before a driver.
 ///
-/// Who emits waits for the buffer and not for the broker. A task emits what is buffered, in its order, and again for as long as it
-/// takes when the broker is away; what was on its way when a connection was lost may arrive twice, and later than what follows it.
-/// Only what no retry can help, such as a message that is larger than the broker takes, is given up, and told to
+/// Who emits waits for the buffer and not for the broker. A task emits what is buffered, in its
+/// order, and again for as long as it takes when the broker is away; what was on its way when a
+/// connection was lost may arrive twice, and later than what follows it. Only what no retry can
+/// help, such as a message that is larger than the broker takes, is given up, and told to
 /// [`on_lost`](Self::on_lost).
 ///
 /// ```
@@ -71,8 +72,8 @@ impl Buffer {
         }
     }
 
-    /// In a folder of its own, and in memory beside: a notification is taken when it is on disk, and survives the process. One that was
-    /// emitted shortly before a crash may be emitted again.
+    /// In a folder of its own, and in memory beside: a notification is taken when it is on disk,
+    /// and survives the process. One that was emitted shortly before a crash may be emitted again.
     pub fn on_disk(folder: impl Into<PathBuf>) -> Self {
         Buffer { folder: Some(folder.into()), ..Buffer::in_memory() }
     }
@@ -95,7 +96,8 @@ impl Buffer {
         self
     }
 
-    /// How many are emitted at once, at least 1; default 256. The oldest goes ahead of the others. With 1, none ever overtakes another.
+    /// How many are emitted at once, at least 1; default 256. The oldest goes ahead of the others.
+    /// With 1, none ever overtakes another.
     pub fn in_flight(mut self, notifications: usize) -> Self {
         self.in_flight = notifications.max(1);
         self
@@ -107,13 +109,15 @@ impl Buffer {
         self
     }
 
-    /// The pauses between attempts, random ones up to `first`, which doubles up to `longest`; default 100 ms and 10 s.
+    /// The pauses between attempts, random ones up to `first`, which doubles up to `longest`;
+    /// default 100 ms and 10 s.
     pub fn pauses(mut self, first: Duration, longest: Duration) -> Self {
         self.pauses = RetryPolicy::exponential(first, longest);
         self
     }
 
-    /// Is told of each notification that is given up, and why. It is not to block. Default: an error in the log.
+    /// Is told of each notification that is given up, and why. It is not to block. Default: an
+    /// error in the log.
     pub fn on_lost(mut self, hook: impl Fn(&Notification, &Error) + Send + Sync + 'static) -> Self {
         self.on_lost = Arc::new(hook);
         self
@@ -168,7 +172,8 @@ impl fmt::Debug for Buffer {
 /// A driver behind a [`Buffer`]. It has the driver's name.
 ///
 /// # On drop
-/// Nothing more is emitted. What is on disk stays there; what is in memory is lost: [`Notifier::close`](crate::notify::Notifier::close) first.
+/// Nothing more is emitted. What is on disk stays there; what is in memory is lost:
+/// [`Notifier::close`](crate::notify::Notifier::close) first.
 pub struct Buffered {
     emitter: Arc<Emitter>,
     task: JoinHandle<()>,

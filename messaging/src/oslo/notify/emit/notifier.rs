@@ -16,8 +16,9 @@ use crate::{
     retry::RetryPolicy,
 };
 
-/// Emits notifications under one publisher's name. Made by [`Transport::notifier`](crate::Transport::notifier), or by
-/// [`with`](Self::with) for any driver. Cloning is cheap.
+/// Emits notifications under one publisher's name. Made by
+/// [`Transport::notifier`](crate::Transport::notifier), or by [`with`](Self::with) for any driver.
+/// Cloning is cheap.
 ///
 /// ```
 /// use messaging::{Context, Transport, notify};
@@ -56,7 +57,8 @@ impl Notifier {
         Notifier::with_all(publisher_id, [Arc::new(driver) as Arc<dyn Driver>])
     }
 
-    /// For a publisher, with several drivers. [`drivers::by_name`](crate::notify::drivers::by_name) finds them by the names of a configuration.
+    /// For a publisher, with several drivers. [`drivers::by_name`](crate::notify::drivers::by_name)
+    /// finds them by the names of a configuration.
     #[must_use]
     pub fn with_all(publisher_id: &str, drivers: impl IntoIterator<Item = Arc<dyn Driver>>) -> Self {
         Notifier {
@@ -81,34 +83,38 @@ impl Notifier {
         self
     }
 
-    /// Whether secrets in a context, such as `auth_token`, leave as null; default true. Whoever listens to notifications is to
-    /// learn what happened, not to be able to do it.
+    /// Whether secrets in a context, such as `auth_token`, leave as null; default true. Whoever
+    /// listens to notifications is to learn what happened, not to be able to do it.
     #[must_use]
     pub fn redacted(mut self, redacted: bool) -> Self {
         self.redacted = redacted;
         self
     }
 
-    /// The same under another publisher's name: drivers, with their channels and buffers, are shared.
+    /// The same under another publisher's name: drivers, with their channels and buffers, are
+    /// shared.
     #[must_use]
     pub fn prepare(&self, publisher_id: &str) -> Self {
         Notifier { publisher_id: publisher_id.into(), ..self.clone() }
     }
 
-    /// Whether anything is emitted anywhere: false without drivers, and with [`Noop`](crate::notify::drivers::Noop) alone.
+    /// Whether anything is emitted anywhere: false without drivers, and with
+    /// [`Noop`](crate::notify::drivers::Noop) alone.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.drivers.iter().any(|driver| driver.emits())
     }
 
-    /// Emits a notification at a level. Done when every driver has emitted it, or taken the responsibility for it: with
-    /// [`Messaging`] when the broker has it, with a [`Buffer`](crate::notify::Buffer) when it is there.
+    /// Emits a notification at a level. Done when every driver has emitted it, or taken the
+    /// responsibility for it: with [`Messaging`] when the broker has it, with a
+    /// [`Buffer`](crate::notify::Buffer) when it is there.
     ///
     /// [`Messaging`]: crate::notify::drivers::Messaging
     ///
     /// # Errors
-    /// [`Error::Encode`] when the payload has no JSON form, and nothing is emitted; that of the first driver which failed, when the
-    /// others have emitted it. [`Messaging`]'s is an [`Error::Undelivered`], for the first topic that fails.
+    /// [`Error::Encode`] when the payload has no JSON form, and nothing is emitted; that of the
+    /// first driver which failed, when the others have emitted it. [`Messaging`]'s is an
+    /// [`Error::Undelivered`], for the first topic that fails.
     ///
     /// # Cancel safety
     /// When the future is dropped the notification may or may not be emitted.
@@ -132,7 +138,8 @@ impl Notifier {
         emitted
     }
 
-    /// Waits until the drivers have emitted all that they have taken: what is in a [`Buffer`](crate::notify::Buffer).
+    /// Waits until the drivers have emitted all that they have taken: what is in a
+    /// [`Buffer`](crate::notify::Buffer).
     ///
     /// # Errors
     /// [`NotifyError::Unflushed`] at the deadline.
@@ -150,8 +157,8 @@ impl Notifier {
         }
     }
 
-    /// As [`flush`](Self::flush), and then closes the drivers, for all clones: what is left in a buffer on disk stays there, what
-    /// is left in one in memory is lost.
+    /// As [`flush`](Self::flush), and then closes the drivers, for all clones: what is left in a
+    /// buffer on disk stays there, what is left in one in memory is lost.
     ///
     /// # Errors
     /// [`NotifyError::Unflushed`], once all are closed.

@@ -42,12 +42,14 @@ use crate::{
     transport::Transport,
 };
 
-/// A listener for batches, about to start. Made by [`Transport::batch_listener`](crate::Transport::batch_listener).
+/// A listener for batches, about to start. Made by
+/// [`Transport::batch_listener`](crate::Transport::batch_listener).
 ///
-/// Notifications are gathered, of all queues together, until there are as many as make a batch, or the first has waited for long enough.
-/// They are handled level by level, in the alphabetical order of the levels' names, by one endpoint after the other; each is
-/// acknowledged, or requeued, for itself. Batches are handled one after the other, each in a span `batch` with `queues` and the number of
-/// its `notifications`. These may be of many traces, so a handler is in none.
+/// Notifications are gathered, of all queues together, until there are as many as make a batch, or
+/// the first has waited for long enough. They are handled level by level, in the alphabetical order
+/// of the levels' names, by one endpoint after the other; each is acknowledged, or requeued, for
+/// itself. Batches are handled one after the other, each in a span `batch` with `queues` and the
+/// number of its `notifications`. These may be of many traces, so a handler is in none.
 ///
 /// ```
 /// use std::time::Duration;
@@ -96,15 +98,16 @@ impl BatchListener {
         }
     }
 
-    /// How long the first of a batch waits for the others; default 1 second. Python's waits for ever, with what has come
-    /// unacknowledged.
+    /// How long the first of a batch waits for the others; default 1 second. Python's waits for
+    /// ever, with what has come unacknowledged.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Handles the notifications of a level, before any endpoint does. Only levels that are handled are listened for.
+    /// Handles the notifications of a level, before any endpoint does. Only levels that are handled
+    /// are listened for.
     #[must_use]
     pub fn on<F, Fut>(mut self, level: Level, handler: F) -> Self
     where
@@ -122,7 +125,8 @@ impl BatchListener {
         self
     }
 
-    /// Declares and binds the queues, and begins to listen. After a lost connection it begins again by itself.
+    /// Declares and binds the queues, and begins to listen. After a lost connection it begins again
+    /// by itself.
     ///
     /// # Errors
     /// When there is no connection, or the broker refuses a declaration.
@@ -139,7 +143,8 @@ impl BatchListener {
                 sender.clone(),
             );
             let gather = move |delivery: Delivery, permit| {
-                // As long as a permit is held, the service does not end, and the channel stays open for the acknowledgement.
+                // As long as a permit is held, the service does not end, and the channel stays open
+                // for the acknowledgement.
                 let settling = arrive(&sender, delivery.split(), queue.clone());
                 see_settled(settling, sender, queue, permit)
             };
@@ -186,8 +191,8 @@ pub struct RunningBatchListener {
 }
 
 impl RunningBatchListener {
-    /// Stops listening, and waits for what is being handled and what has been gathered, which is handled without waiting for more. The
-    /// queues stay, and go on being filled.
+    /// Stops listening, and waits for what is being handled and what has been gathered, which is
+    /// handled without waiting for more. The queues stay, and go on being filled.
     ///
     /// # Cancel safety
     /// Dropped while pending, what is being handled is aborted, as by dropping the listener.
@@ -323,7 +328,8 @@ impl Gathering {
         }
     }
 
-    /// Those of a batch that are to be handled; the others are settled, or come with the next batch where there is no room for them.
+    /// Those of a batch that are to be handled; the others are settled, or come with the next batch
+    /// where there is no room for them.
     async fn readable(&mut self, batch: Vec<Arrived>) -> Vec<Readable> {
         let mut readable = Vec::with_capacity(batch.len());
         let mut ids = BTreeSet::new();
@@ -374,7 +380,8 @@ impl Gathering {
         readable
     }
 
-    /// Shows the notifications of a level to one endpoint after the other, each until it could not be handled.
+    /// Shows the notifications of a level to one endpoint after the other, each until it could not
+    /// be handled.
     async fn show(&self, level: Level, group: &mut [Readable]) {
         for endpoint in &self.endpoints {
             let mut left: Vec<_> = group.iter_mut().filter(|readable| !readable.failed).collect();

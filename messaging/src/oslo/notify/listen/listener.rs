@@ -40,8 +40,9 @@ use crate::{
 /// A listener about to start. Made by [`Transport::listener`](crate::Transport::listener). See
 /// [`Notifier`](crate::notify::Notifier) for an example.
 ///
-/// A notification is shown to every endpoint that has a handler for its level and wants it, in their order, until one has it requeued. It
-/// is acknowledged when all have handled it, or nobody wants it. One that is delivered twice is handled deduplication, as long as the listener
+/// A notification is shown to every endpoint that has a handler for its level and wants it, in
+/// their order, until one has it requeued. It is acknowledged when all have handled it, or nobody
+/// wants it. One that is delivered twice is handled deduplication, as long as the listener
 /// [remembers](Self::repeats) it.
 #[derive(Clone)]
 pub struct Listener {
@@ -65,7 +66,8 @@ impl Listener {
         }
     }
 
-    /// How many notifications are handled at deduplication, at least 1. Default 64. With 1, they are handled in the order of their queue.
+    /// How many notifications are handled at deduplication, at least 1. Default 64. With 1, they
+    /// are handled in the order of their queue.
     #[must_use]
     pub fn concurrency(mut self, notifications: u16) -> Self {
         self.concurrency = notifications.max(1);
@@ -73,14 +75,16 @@ impl Listener {
     }
 
     /// How many notifications of each queue the broker sends ahead, at least 1. Default: the
-    /// [transport's](crate::TransportOptions::oslo_prefetch), 0 being as many as are handled at once.
+    /// [transport's](crate::TransportOptions::oslo_prefetch), 0 being as many as are handled at
+    /// once.
     #[must_use]
     pub fn prefetch(mut self, notifications: u16) -> Self {
         self.prefetch = Some(notifications.max(1));
         self
     }
 
-    /// Handles the notifications of a level, before any endpoint does. Only levels that are handled are listened for.
+    /// Handles the notifications of a level, before any endpoint does. Only levels that are handled
+    /// are listened for.
     #[must_use]
     pub fn on<F, Fut>(mut self, level: Level, handler: F) -> Self
     where
@@ -98,7 +102,8 @@ impl Listener {
         self
     }
 
-    /// Declares and binds the queues, and begins to listen. After a lost connection it begins again by itself.
+    /// Declares and binds the queues, and begins to listen. After a lost connection it begins again
+    /// by itself.
     ///
     /// # Errors
     /// When there is no connection, or the broker refuses a declaration.
@@ -149,7 +154,8 @@ pub struct RunningListener {
 }
 
 impl RunningListener {
-    /// Stops listening, and waits for the notifications that are being handled. The queues stay, and go on being filled.
+    /// Stops listening, and waits for the notifications that are being handled. The queues stay,
+    /// and go on being filled.
     ///
     /// # Cancel safety
     /// Dropped while pending, what is being handled is aborted, as by dropping the listener.
@@ -251,7 +257,8 @@ impl NotificationHandler {
 pub(super) struct Read {
     /// For telling duplicates.
     pub(super) unique_id: Option<Fingerprint>,
-    /// None when its level is not known. The level in the message decides, not the queue that it came by.
+    /// None when its level is not known. The level in the message decides, not the queue that it
+    /// came by.
     pub(super) event: Option<Event>,
     pub(super) trace: Option<TraceContext>,
     /// What a compressed one has of the budget, for as long as it is worked on.

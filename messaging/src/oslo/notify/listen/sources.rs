@@ -21,7 +21,8 @@ use crate::{
     transport::Transport,
 };
 
-/// What becomes of notifications that could not be handled, by default: none is lost, and none is handled without end.
+/// What becomes of notifications that could not be handled, by default: none is lost, and none is
+/// handled without end.
 const PATIENT: RetryLater = RetryLater::after(Duration::from_secs(1))
     .doubling_up_to(Duration::from_secs(60))
     .limit(8)
@@ -103,7 +104,8 @@ macro_rules! sources {
                 self.target(crate::oslo::wire::target::Target::topic(topic))
             }
 
-            /// One topic more, with an exchange of its own: all else that a target may have means nothing here.
+            /// One topic more, with an exchange of its own: all else that a target may have means
+            /// nothing here.
             #[must_use]
             pub fn target(mut self, target: crate::oslo::wire::target::Target) -> Self {
                 self.sources.targets.push(target);
@@ -118,8 +120,9 @@ macro_rules! sources {
                 self
             }
 
-            /// A queue of this name instead of the topics' own: each pool gets every notification deduplication, and its listeners,
-            /// Python's among them, share them. With several pools, this listener gets a copy for each. Default none.
+            /// A queue of this name instead of the topics' own: each pool gets every notification
+            /// deduplication, and its listeners, Python's among them, share them. With several
+            /// pools, this listener gets a copy for each. Default none.
             ///
             /// The topics' own queues go on being filled, when nobody listens to them.
             #[must_use]
@@ -128,20 +131,22 @@ macro_rules! sources {
                 self
             }
 
-            /// What becomes of a notification that was requeued, or whose handler panicked, and of one that cannot be read, as
-            /// [`RetryLater`](crate::RetryLater) tells it. Default: handled again after a second, two, four and so on up to a minute,
-            /// eight times, and then kept in the queue `QUEUE.dead`, where unreadable ones go at once.
+            /// What becomes of a notification that was requeued, or whose handler panicked, and of
+            /// one that cannot be read, as [`RetryLater`](crate::RetryLater) tells it. Default:
+            /// handled again after a second, two, four and so on up to a minute, eight times, and
+            /// then kept in the queue `QUEUE.dead`, where unreadable ones go at once.
             ///
-            /// [`OnFailure::Requeue`](crate::OnFailure::Requeue) is what Python does with `allow_requeue`: it comes again at deduplication, and
-            /// without end.
+            /// [`OnFailure::Requeue`](crate::OnFailure::Requeue) is what Python does with
+            /// `allow_requeue`: it comes again at deduplication, and without end.
             #[must_use]
             pub fn on_failure(mut self, policy: crate::consume::settle::on_failure::OnFailure) -> Self {
                 self.sources.on_failure = policy;
                 self
             }
 
-            /// How much is remembered of what was handled from a queue, so that a notification that comes again is acknowledged and not
-            /// handled again: after a lost connection it is emitted, or delivered, once more. Default: the last 16,384, for ever.
+            /// How much is remembered of what was handled from a queue, so that a notification that
+            /// comes again is acknowledged and not handled again: after a lost connection it is
+            /// emitted, or delivered, once more. Default: the last 16,384, for ever.
             #[must_use]
             pub fn repeats(mut self, window: crate::oslo::wire::duplicates::RepeatWindow) -> Self {
                 self.sources.repeats = window;

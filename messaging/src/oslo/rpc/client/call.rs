@@ -27,7 +27,8 @@ use crate::{
     version::Version,
 };
 
-/// Servers tell twice in a client's patience, in whole seconds: those of Python tell nothing when it is less.
+/// Servers tell twice in a client's patience, in whole seconds: those of Python tell nothing when
+/// it is less.
 const LEAST_MONITOR: Duration = Duration::from_secs(2);
 
 /// Who sends requests, and how.
@@ -168,8 +169,8 @@ impl fmt::Debug for Caller {
 /// A call about to be made: `await` it.
 ///
 /// # Cancel safety
-/// When the future is dropped the call is forgotten: the method may run or not, and its reply is dropped, and counted
-/// ([`Metrics::late_replies`](crate::rpc::Metrics::late_replies)).
+/// When the future is dropped the call is forgotten: the method may run or not, and its reply is
+/// dropped, and counted ([`Metrics::late_replies`](crate::rpc::Metrics::late_replies)).
 #[must_use = "a call is made when it is awaited"]
 pub struct Call<'a, R> {
     caller: &'a Caller,
@@ -216,9 +217,10 @@ impl<'a, R> Call<'a, R> {
 
 impl<'a, R: DeserializeOwned + 'a> IntoFuture for Call<'a, R> {
     /// # Errors
-    /// [`Error::Undelivered`] when the request reached no server's queue, [`Error::Timeout`] when no answer came, or the server is
-    /// not heard of any more, [`OsloError::NoSuchMethod`], [`OsloError::UnsupportedVersion`], [`OsloError::VersionCap`], [`OsloError::Remote`] when
-    /// the method failed, [`Error::Decode`] when its result is no `R`.
+    /// [`Error::Undelivered`] when the request reached no server's queue, [`Error::Timeout`] when
+    /// no answer came, or the server is not heard of any more, [`OsloError::NoSuchMethod`],
+    /// [`OsloError::UnsupportedVersion`], [`OsloError::VersionCap`], [`OsloError::Remote`] when the
+    /// method failed, [`Error::Decode`] when its result is no `R`.
     type Output = Result<R, Error>;
     type IntoFuture = BoxFuture<'a, Self::Output>;
 

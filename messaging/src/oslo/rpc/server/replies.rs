@@ -1,4 +1,5 @@
-//! The way of replies back to the clients: they always leave, and a client that has vanished holds up nobody.
+//! The way of replies back to the clients: they always leave, and a client that has vanished holds
+//! up nobody.
 
 use std::time::Duration;
 
@@ -23,11 +24,13 @@ use crate::{
     publish::{json_message::json_message, options::compressed, producer::Producer},
 };
 
-/// How long, and how often, a reply is tried whose queue is not there: the client may be reconnecting.
+/// How long, and how often, a reply is tried whose queue is not there: the client may be
+/// reconnecting.
 const PATIENCE: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_millis(250);
-/// What replies on their way to the broker may have together, in bytes, with the requests they answer. When there is more, methods
-/// have to wait for their reply to leave: the broker blocks, or is gone.
+/// What replies on their way to the broker may have together, in bytes, with the requests they
+/// answer. When there is more, methods have to wait for their reply to leave: the broker blocks, or
+/// is gone.
 const LEAVING: u64 = 64 * 1024 * 1024;
 /// The same of replies that wait for their client to come back. Those beyond are given up at once.
 const WAITING: u64 = 64 * 1024 * 1024;
@@ -67,7 +70,8 @@ impl Replies {
         }
     }
 
-    /// Room for one more reply, as soon as there is some; `beside` are the bytes that are kept until it has left.
+    /// Room for one more reply, as soon as there is some; `beside` are the bytes that are kept
+    /// until it has left.
     pub(crate) async fn room(&self, reply: &Leaving, beside: usize) -> Taken {
         self.leaving.take(reply.weight().saturating_add(beside as u64)).await
     }
@@ -83,7 +87,8 @@ impl Replies {
         }
     }
 
-    /// The reply to the call of this id. A result that cannot be encoded is a failure to its caller.
+    /// The reply to the call of this id. A result that cannot be encoded is a failure to its
+    /// caller.
     pub(crate) fn reply(&self, id: &str, answer: &Answer) -> Option<Leaving> {
         let is_failure = answer.is_err();
         match self.encode_answer(id, answer) {
@@ -92,7 +97,8 @@ impl Replies {
         }
     }
 
-    /// Sends a reply. A result that the broker does not take, because it is too large, say, is a failure to its caller.
+    /// Sends a reply. A result that the broker does not take, because it is too large, say, is a
+    /// failure to its caller.
     pub(crate) async fn send(&self, queue: &str, id: &str, reply: Leaving) -> Option<Unclaimed> {
         let Leaving { message, is_failure } = reply;
         match self.attempt(queue, message).await {
