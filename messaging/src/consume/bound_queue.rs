@@ -1,4 +1,4 @@
-//! Queues, and where their messages come from.
+//! Queues together with the exchanges they are bound to.
 
 use amqp_client::{Exchange, Queue};
 
@@ -21,14 +21,15 @@ use amqp_client::{Exchange, Queue};
 #[derive(Clone, Debug)]
 pub struct BoundQueue {
     pub(super) queue: Queue,
-    /// With routing keys.
+    /// The exchanges, each with a routing key.
     pub(super) bindings: Vec<(Exchange, String)>,
 }
 
 impl BoundQueue {
-    /// Messages that every consumer and worker gets, as kombu's `Broadcast`: a queue of its own,
-    /// bound to a durable fanout exchange. The queue goes with its connection, where kombu's is
-    /// durable and stays when nobody ever consumes from it.
+    /// Returns a queue that makes every consumer and worker get all messages, as kombu's
+    /// `Broadcast` does: each has its own queue, bound to a durable fanout exchange. The queue is
+    /// deleted with its connection. kombu's queue is durable and remains when nobody ever consumes
+    /// from it.
     #[must_use]
     pub fn broadcast(exchange: &str) -> Self {
         let queue = Queue::new(format!("bcast.{}", uuid::Uuid::new_v4())).exclusive(true).auto_delete(true);

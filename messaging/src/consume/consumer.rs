@@ -1,4 +1,4 @@
-//! Messages of one queue as they come, and as what they hold.
+//! Consumers of one queue: raw messages, and messages decoded to a type.
 
 use std::{
     borrow::Cow,
@@ -19,25 +19,26 @@ use crate::{
     serialize::Serializers,
 };
 
-/// Messages as they come, on a channel of their own.
+/// A consumer of messages that are not decoded, on a channel of its own.
 pub(crate) struct RawConsumer {
     channel: Channel,
     consumer: amqp_client::Consumer,
     queue: String,
     options: ConsumeOptions,
     renewal: Renewal,
-    /// What a consumer had that has been replaced.
+    /// The messages that the consumer before this one had received and not handed out.
     left: VecDeque<amqp_client::Delivery>,
 }
 
-/// How another consumer takes the place of one.
+/// The way in which a consumer is replaced by another.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Renewal {
-    /// It is there before the other one goes, for with its last consumer a queue may be deleted.
+    /// The new consumer starts before the old one is cancelled, because a queue may be deleted with
+    /// its last consumer.
     Overlapping,
-    /// It would not be let in before.
+    /// The old consumer is cancelled first, because the broker would refuse the new one until then.
     WithGap,
-    /// Neither will do.
+    /// The consumer cannot be replaced: neither order works.
     Never,
 }
 
@@ -52,7 +53,7 @@ impl RawConsumer {
         RawConsumer { channel, consumer, queue, options, renewal, left: VecDeque::new() }
     }
 
-    /// The next message; an error is the end.
+    /// Returns the next message. An error means that the consumer has ended.
     pub(crate) async fn recv(&mut self) -> Result<amqp_client::Delivery, Error> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
@@ -68,14 +69,14 @@ impl RawConsumer {
         })
     }
 
-    /// The queue's name, the broker's own when an empty one was declared.
+    /// Returns the queue's name; the broker chose it if the queue was declared without one.
     pub(crate) fn queue(&self) -> &str {
         &self.queue
     }
 
-    /// Puts another consumer in the place of this one, on the same channel, where that can be: what
-    /// is unsettled stays so, and does not count towards its prefetch. That of a stream begins with
-    /// the message `next`.
+    /// Replaces this consumer by a new one on the same channel, where that is possible. Unsettled
+    /// messages stay unsettled, and do not count towards the new consumer's prefetch. The new
+    /// consumer of a stream begins with the message `next`.
     pub(crate) async fn renew(&mut self, next: Option<u64>) -> Result<(), Error> {
         if let Some(next) = next {
             return self.renew_at(next).await;
@@ -96,13 +97,13 @@ impl RawConsumer {
         }
     }
 
-    /// The same, from this place in a stream, from which what is left with the one before comes
-    /// again.
+    /// Replaces the consumer of a stream by one that begins at the offset `next`. Messages that the
+    /// old consumer still had are delivered again.
     async fn renew_at(&mut self, next: u64) -> Result<(), Error> {
         let mut again = VecDeque::new();
         cancel(&mut self.consumer, &mut again).await.map_err(|error| self.ended(Some(error)))?;
         for delivery in again {
-            // Nothing of a stream goes away with that.
+            // Acknowledging does not remove a message from a stream.
             let _ = delivery.ack().await;
         }
         self.options = self.options.clone().stream_offset(StreamOffset::Offset(next));
@@ -115,7 +116,7 @@ impl RawConsumer {
         consumer.map_err(|error| self.ended(Some(error)))
     }
 
-    /// Ends the channel: what is not settled goes back to the queue.
+    /// Closes the channel. Unsettled messages go back to the queue.
     pub(crate) async fn close(self) -> Result<(), Error> {
         if self.channel.is_closed() {
             return Ok(());
@@ -131,7 +132,7 @@ impl RawConsumer {
     }
 }
 
-/// Cancels a consumer, and keeps what it was sent.
+/// Cancels a consumer, and keeps the messages that it had already received.
 async fn cancel(
     consumer: &mut amqp_client::Consumer,
     left: &mut VecDeque<amqp_client::Delivery>,
@@ -162,7 +163,7 @@ pub(crate) fn decode<T: DeserializeOwned>(
     }
 }
 
-/// The body, decompressed and decoded as the message says.
+/// Decompresses and decodes the body as the message's properties say.
 pub(crate) fn decode_body<T: DeserializeOwned>(
     properties: amqp_client::Result<ContentProperties<'_>>,
     body: &[u8],
@@ -173,7 +174,7 @@ pub(crate) fn decode_body<T: DeserializeOwned>(
     decode_plain(&properties, &body, serializers)
 }
 
-/// The body, which is no longer compressed, decoded as the message says.
+/// Decodes a body that is no longer compressed as the message's properties say.
 pub(crate) fn decode_plain<T: DeserializeOwned>(
     properties: &ContentProperties<'_>,
     body: &[u8],
@@ -184,15 +185,16 @@ pub(crate) fn decode_plain<T: DeserializeOwned>(
     serializers.decode(content_type.as_deref(), encoding.as_deref(), body)
 }
 
-/// As `String::from_utf8_lossy`, which goes octet by octet also where nothing is lost.
+/// Converts to text as `String::from_utf8_lossy` does, which goes octet by octet even if nothing is
+/// lost.
 fn text(octets: &[u8]) -> Cow<'_, str> {
     str::from_utf8(octets).map_or_else(|_| String::from_utf8_lossy(octets), Cow::Borrowed)
 }
 
-/// A typed message, to be settled.
+/// A typed message that is still to be settled.
 ///
 /// # On drop
-/// It stays unsettled until the consumer ends, and is then delivered again.
+/// The message stays unsettled until the consumer ends, and is then delivered again.
 #[derive(Debug)]
 pub struct Delivery<T> {
     body: T,
@@ -200,22 +202,22 @@ pub struct Delivery<T> {
 }
 
 impl<T> Delivery<T> {
-    /// The message.
+    /// Returns the decoded body.
     pub fn body(&self) -> &T {
         &self.body
     }
 
-    /// The routing key it was published with.
+    /// Returns the routing key that the message was published with.
     pub fn routing_key(&self) -> Cow<'_, str> {
         self.raw.routing_key()
     }
 
-    /// Whether it was delivered before, to whomever.
+    /// Whether the message was delivered before, to any consumer.
     pub fn redelivered(&self) -> bool {
         self.raw.redelivered()
     }
 
-    /// What the message says of itself.
+    /// Returns the message's properties.
     ///
     /// # Errors
     /// When the properties cannot be read.
@@ -223,13 +225,14 @@ impl<T> Delivery<T> {
         let restored = stowed::restored(&self.raw.encoded_properties());
         let properties = match restored.and_then(|restored| restored.decode().ok()) {
             Some(properties) => Ok(properties),
-            // What cannot be read as it came cannot be read restored either.
+            // Properties that cannot be decoded as they came cannot be decoded after restoring
+            // either.
             None => self.raw.properties(),
         };
         properties.map_err(Error::broker("read the properties of a message"))
     }
 
-    /// Takes the message off the queue: it is done.
+    /// Acknowledges the message: the broker removes it from the queue.
     ///
     /// # Errors
     /// When the channel has ended: the message is delivered again.
@@ -237,7 +240,7 @@ impl<T> Delivery<T> {
         self.raw.ack().await.map_err(Error::broker("acknowledge a message"))
     }
 
-    /// Puts the message back to the queue, for this consumer or another one.
+    /// Requeues the message, for this consumer or another one.
     ///
     /// # Errors
     /// When the channel has ended: the message is delivered again.
@@ -245,7 +248,8 @@ impl<T> Delivery<T> {
         self.raw.reject(true).await.map_err(Error::broker("requeue a message"))
     }
 
-    /// Refuses the message: it is dead-lettered where the queue says so, and dropped otherwise.
+    /// Rejects the message: it is dead-lettered if the queue has a dead-letter exchange, and
+    /// dropped otherwise.
     ///
     /// # Errors
     /// When the channel has ended: the message is delivered again.

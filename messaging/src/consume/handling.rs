@@ -1,4 +1,4 @@
-//! What surrounds a handler: the span it runs in, and the trace that goes on through it.
+//! The context of a handler: the span it runs in, and the trace that it continues.
 
 #[cfg(feature = "oslo")]
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::trace_context::{HANDLED, TraceContext};
 
-/// Text of a peer's that goes into a span, in bytes.
+/// The most bytes of a text from a peer that go into a span.
 #[cfg(feature = "oslo")]
 const SHOWN: usize = 100;
 
@@ -22,7 +22,7 @@ pub(crate) struct Handling {
 }
 
 impl Handling {
-    /// Of a message in a queue.
+    /// Returns the context for a message from a queue.
     pub(crate) fn of_message(queue: &str, properties: Option<&ContentProperties<'_>>) -> Self {
         let trace = properties.and_then(TraceContext::read);
         let id = || properties?.message_id.and_then(|id| str::from_utf8(id).ok());
@@ -35,7 +35,8 @@ impl Handling {
         Handling { span, trace }
     }
 
-    /// Of a request for a method. Its queue has the name of the key that it came with.
+    /// Returns the context for a request for a method. The request's routing key is the name of its
+    /// queue.
     #[cfg(feature = "oslo")]
     pub(crate) fn of_request(
         received: &Received,
@@ -53,7 +54,7 @@ impl Handling {
         Handling { span, trace }
     }
 
-    /// Of a notification in a queue.
+    /// Returns the context for a notification from a queue.
     #[cfg(feature = "oslo")]
     pub(crate) fn of_notification(queue: &str, id: Option<&str>, trace: Option<TraceContext>) -> Self {
         let trace_id = trace.as_ref().map(TraceContext::trace_id);
@@ -61,8 +62,8 @@ impl Handling {
         Handling { span, trace }
     }
 
-    /// Of notifications in these queues that are handled together. Each may have a trace, so that
-    /// none goes on.
+    /// Returns the context for notifications from these queues that are handled together. Each may
+    /// belong to a different trace, so none is continued.
     #[cfg(feature = "oslo")]
     pub(crate) fn of_batch<'a>(queues: impl Iterator<Item = &'a str>, notifications: usize) -> Self {
         let span = tracing::info_span!("batch", queues = tracing::field::Empty, notifications);
@@ -73,7 +74,7 @@ impl Handling {
         Handling { span, trace: None }
     }
 
-    /// Calls what makes the future of a handler.
+    /// Runs `call`, which makes the future of a handler, in the span and the trace.
     pub(crate) fn enter<R>(&self, call: impl FnOnce() -> R) -> R {
         if self.is_nothing() {
             return call();
@@ -81,7 +82,8 @@ impl Handling {
         self.span.in_scope(|| HANDLED.sync_scope(self.trace.clone(), call))
     }
 
-    /// Polls the future of a handler. What only traced messages need is not moved about with all.
+    /// Wraps the future of a handler so that it is polled in the span and the trace. What only
+    /// traced messages need is stored apart, so that untraced futures stay small.
     pub(crate) fn around<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
         if self.is_nothing() {
             return Either::Left(future);
@@ -89,13 +91,14 @@ impl Handling {
         Either::Right(Box::pin(HANDLED.scope(self.trace, future).instrument(self.span)))
     }
 
-    /// Tells whether nobody looks at the span, and no trace goes on: nothing is done then.
+    /// Whether there is nothing to do, because no subscriber wants the span and there is no trace
+    /// to continue.
     fn is_nothing(&self) -> bool {
         self.span.is_disabled() && self.trace.is_none()
     }
 }
 
-/// The beginning of it.
+/// Returns the beginning of the text.
 #[cfg(feature = "oslo")]
 pub(crate) fn shown(text: &str) -> &str {
     text.get(..text.floor_char_boundary(SHOWN)).unwrap_or_default()

@@ -23,9 +23,9 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Counts a message of so many bytes. If it `is_new`, it belongs to the current consumer, whose
-    /// prefetch is given. A message that is kept again may be the first since others are gone that
-    /// were too many.
+    /// Counts a message of `bytes` bytes. If it `is_new`, it belongs to the current consumer, whose
+    /// prefetch is given. A message that is kept again is counted as well: it may be the first one
+    /// to fit, since others are gone.
     pub(crate) fn one_more(&self, bytes: usize, is_new: bool, prefetch: usize) {
         let messages = self.messages.fetch_add(1, Relaxed) + 1;
         let bytes = self.bytes.fetch_add(bytes, Relaxed) + bytes;
@@ -41,8 +41,8 @@ impl Held {
         self.bytes.fetch_sub(bytes, Relaxed);
     }
 
-    /// Ready when kept messages take up much of the consumer's prefetch, so that another consumer
-    /// should replace it: they do not count towards that one's prefetch.
+    /// Completes when kept messages take up much of the consumer's prefetch. The consumer should
+    /// then be replaced: the messages do not count towards the new consumer's prefetch.
     ///
     /// # Cancel safety
     /// It can be dropped, and called again.
@@ -84,7 +84,7 @@ mod tests {
         held.one_more(MOST_BYTES + 1, true, 1);
         assert!(held.crowded().now_or_never().is_none());
         held.one_less(MOST_BYTES + 1);
-        // One of them is gone, and the other is still kept.
+        // One of the two is removed, and the other is still kept.
         held.one_more(MOST_BYTES, true, 1);
         held.one_more(1, true, 1);
         while held.crowded().now_or_never().is_some() {}

@@ -1,5 +1,5 @@
-//! Runs handlers: in place, where their messages are received, as long as they are quick, else in
-//! tasks of their own.
+//! Runs handlers: in place, where their messages are received, as long as they are quick, and
+//! otherwise in tasks of their own.
 
 use std::{
     any::Any,
@@ -18,7 +18,7 @@ use tokio_util::sync::ReusableBoxFuture;
 const LONG: Duration = Duration::from_micros(100);
 /// How many handlers begin between one that is timed and the next.
 const SAMPLE: u32 = 16;
-/// The same while handlers take long.
+/// The same number, used while handlers take long.
 const SAMPLE_LONG: u32 = 256;
 
 /// Runs handlers concurrently.
@@ -43,8 +43,8 @@ impl<T: Send + 'static> InlineExecutor<T> {
         InlineExecutor { inline, spawned: JoinSet::new(), timing: HandlerTiming::default() }
     }
 
-    /// For quick handlers that have to begin in the order of their messages: each begins in place,
-    /// however long some of them may take.
+    /// Returns an executor for quick handlers that have to begin in the order of their messages:
+    /// each begins in place, however long some of them may take.
     #[cfg(any(test, feature = "oslo"))]
     pub(crate) fn in_order() -> Self {
         InlineExecutor {

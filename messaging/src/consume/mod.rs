@@ -1,4 +1,4 @@
-//! Messages out of a queue: taken one by one, or handled as they come.
+//! Consuming: messages are taken from a queue one by one, or passed to handlers.
 
 pub(crate) mod bound_queue;
 pub(crate) mod consumer;

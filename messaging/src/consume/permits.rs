@@ -1,4 +1,4 @@
-//! How many messages are worked on at once, and until when.
+//! The limit on how many messages are handled at once, and the signal to stop.
 
 use std::{
     sync::{
@@ -18,14 +18,14 @@ use crate::consume::held::Held;
 /// The permits of a service.
 pub(crate) struct Permits {
     free: Semaphore,
-    /// Who waits for one to be freed.
+    /// How many tasks wait for a permit.
     waiting: AtomicUsize,
     at_once: usize,
     held: Held,
     stopping: watch::Receiver<bool>,
 }
 
-/// The right to work on one message. Dropping it lets the next one in.
+/// The right to handle one message. Dropping it frees it for the next message.
 pub(crate) struct Permit {
     permits: Arc<Permits>,
     is_over: bool,
@@ -41,13 +41,13 @@ impl Permits {
         Permits { free: Semaphore::new(at_once), waiting, at_once, held, stopping }
     }
 
-    /// Waits for a permit; those who wait get theirs in the order in which they came.
+    /// Waits for a permit. Permits are handed out in the order of the calls.
     pub(crate) async fn permit(self: &Arc<Self>) -> Permit {
         match self.free.try_acquire() {
             Ok(permit) => permit.forget(),
             Err(_) => {
                 let _waiting = Waiting::new(&self.waiting);
-                // Nobody closes the semaphore.
+                // The semaphore is never closed, so this cannot fail.
                 if let Ok(permit) = self.free.acquire().await {
                     permit.forget();
                 }
@@ -56,7 +56,7 @@ impl Permits {
         Permit { permits: self.clone(), is_over: false }
     }
 
-    /// The messages that are held while others are worked on with their permits.
+    /// Returns the messages that are held without a permit while others are handled.
     pub(crate) fn held(&self) -> &Held {
         &self.held
     }
@@ -67,9 +67,9 @@ impl Permits {
 }
 
 impl Permit {
-    /// Releases the permit while this message, of so many bytes, is held for so long; it `is_new`
-    /// when it is held for the first time. Returns whether it has a permit again: it has none when
-    /// the service is to stop.
+    /// Releases the permit while a message of `bytes` bytes is held for `time`, then waits for a
+    /// permit again. The message `is_new` when it is held for the first time. Returns whether it
+    /// has a permit again: it has none when the service is to stop.
     pub(crate) async fn hold(&mut self, bytes: usize, is_new: bool, time: Duration) -> bool {
         self.end();
         let permits = self.permits.clone();
@@ -103,7 +103,7 @@ impl Permit {
         !self.is_over && self.permits.waiting.load(Relaxed) == 0
     }
 
-    /// When the service is to stop.
+    /// Returns the signal that the service is to stop.
     #[cfg(feature = "oslo")]
     pub(crate) fn stopping(&self) -> Stopping {
         self.permits.stopping()
@@ -116,7 +116,7 @@ impl Drop for Permit {
     }
 }
 
-/// Among those that are held for as long as it lives.
+/// A guard that counts one held message for as long as it lives.
 struct OneHeld<'a> {
     held: &'a Held,
     bytes: usize,
@@ -135,7 +135,7 @@ impl Drop for OneHeld<'_> {
     }
 }
 
-/// Counted for as long as it lives.
+/// A guard that counts one waiting task for as long as it lives.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -152,7 +152,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl Stopping {
-    /// Ready when the service is to stop.
+    /// Waits until the service is to stop.
     pub(crate) async fn requested(&mut self) {
         // An error means that the service is gone: stop, too.
         let _ = self.0.wait_for(|stop| *stop).await;
@@ -173,7 +173,7 @@ mod tests {
         let mut waiting = [Box::pin(permits.permit()), Box::pin(permits.permit())];
         assert!(waiting.iter_mut().all(|permit| permit.now_or_never().is_none()));
         drop(one);
-        // Nobody comes before them.
+        // Permits go to those that waited longer first.
         assert!(permits.permit().now_or_never().is_none());
         let taken: Vec<_> = waiting.iter_mut().filter_map(FutureExt::now_or_never).collect();
         assert_eq!(taken.len(), 1);
@@ -193,7 +193,7 @@ mod tests {
         permit.end();
         assert!(!permit.is_to_spare());
         let other = permits.permit().await;
-        // One that has ended is not freed again.
+        // A permit that was released early is not freed a second time.
         drop(permit);
         assert!(permits.permit().now_or_never().is_none());
         drop(other);

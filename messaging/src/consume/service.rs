@@ -1,5 +1,5 @@
-//! What workers, servers and listeners have in common: they consume for as long as they run, and
-//! work on many messages at once.
+//! The common part of workers, servers and listeners: they consume until they are stopped, and
+//! handle many messages at once.
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
@@ -31,7 +31,7 @@ pub(crate) struct Service {
     ended: Ended,
 }
 
-/// Why the first of the sources ended that did so for good.
+/// The reason why the first source ended that ended for good.
 type Ended = Arc<Mutex<Option<Error>>>;
 
 /// Stops a service from wherever it is. Cloning is cheap; dropping it changes nothing.
@@ -41,7 +41,8 @@ pub struct Stopper(watch::Sender<bool>);
 
 #[cfg(feature = "oslo")]
 impl Stopper {
-    /// Has the service take nothing more and finish what it works on. This does not wait for it.
+    /// Makes the service take no more messages and finish those in progress. This does not wait for
+    /// it.
     pub fn stop(&self) {
         self.0.send_replace(true);
     }
@@ -53,9 +54,9 @@ impl Service {
     /// `executor` of its own.
     ///
     /// # Errors
-    /// When one of them cannot be consumed from at the start. Later on it is tried again until the
-    /// service stops, but where there is no sense in it: the user may not consume any more, or the
-    /// queue is somebody else's.
+    /// When one of the sources cannot be consumed from at the start. Later failures are retried
+    /// until the service stops, unless retrying is useless: the user may no longer consume, or the
+    /// queue belongs to another connection.
     pub(crate) async fn start<H, Fut>(
         sources: Vec<Source>,
         concurrency: usize,
@@ -86,32 +87,32 @@ impl Service {
     /// Stops consuming, and waits for the messages that are being worked on.
     pub(crate) async fn stop(mut self) {
         self.stop.send_replace(true);
-        // Why one ended has been logged, and is no reason why it does not stop.
+        // The reason why a source ended has been logged, and does not prevent the stop.
         let _ = self.wait().await;
     }
 
-    /// Waits until it was stopped, or cannot go on, and nothing is being worked on any more. It can
-    /// be dropped, and called again.
+    /// Waits until the service was stopped or cannot go on, and no message is in progress any more.
+    /// It can be dropped, and called again.
     ///
     /// # Errors
-    /// Why a source could not go on, once.
+    /// The reason why a source could not go on. It is returned once.
     pub(crate) async fn wait(&mut self) -> Result<(), Error> {
         while self.consumers.join_next().await.is_some() {}
         self.ended.lock().take().map_or(Ok(()), Err)
     }
 
-    /// Who stops it from elsewhere.
+    /// Returns a handle that stops the service from elsewhere.
     #[cfg(feature = "oslo")]
     pub(crate) fn stopper(&self) -> Stopper {
         Stopper(self.stop.clone())
     }
 }
 
-/// One source's part.
+/// The task of one source.
 struct Loop<H> {
     source: Source,
     permits: Arc<Permits>,
-    /// A clone for each message.
+    /// The handler; it is cloned for each message.
     handle: H,
     ended: Ended,
 }
@@ -153,13 +154,14 @@ where
             }
         }
         working.finish().await;
-        // Only now, so that the last acknowledgements had a channel to leave on.
+        // The channel is closed only now, because the last handlers acknowledged on it.
         if let Err(error) = raw.close().await {
             tracing::debug!(error = %Report(&error), "the consumer's channel did not close in good order");
         }
     }
 
-    /// It does not go on. That it was stopped, or its transport closed, is no news.
+    /// Records why the source does not go on. It is not worth an error that the service was stopped
+    /// or its transport closed.
     fn gave_up(&self, reason: Error) {
         if !matches!(reason, Error::Closed) {
             let queue = self.source.queue_name();
@@ -172,20 +174,19 @@ where
 /// Why a consumer ended.
 struct End {
     error: Error,
-    /// It was to be replaced.
+    /// Whether it ended while it was being replaced.
     of_renewal: bool,
 }
 
 impl End {
-    /// Tells whether it is not to begin again. A queue that was had until now, and is somebody
-    /// else's since this consumer gave it up for the next one, is waited for as after a lost
-    /// connection.
+    /// Whether consuming is not to be retried. A queue that this consumer had, and that another one
+    /// took while this one was being replaced, is waited for as after a lost connection.
     fn is_for_good(&self) -> bool {
         self.error.ends_consuming() && !(self.of_renewal && self.error.is_of_taken_queue())
     }
 }
 
-/// Consumes until the consumer ends; tells why it did.
+/// Consumes until the consumer ends, and returns why it did.
 async fn consume<H, Fut>(
     (source, raw): (&mut Source, &mut RawConsumer),
     permits: &Arc<Permits>,
@@ -196,7 +197,7 @@ where
     H: FnOnce(Delivery, Permit) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Permit> + Send + 'static,
 {
-    // From the message before.
+    // The permit of the previous message, if that one is done.
     let mut spare: Option<Permit> = None;
     loop {
         let next = match raw.recv().now_or_never() {

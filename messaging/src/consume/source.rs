@@ -1,4 +1,4 @@
-//! Where messages come from, and how it is gone on with there.
+//! A queue to consume from again and again, and the place to continue at.
 
 use std::time::Duration;
 
@@ -12,29 +12,30 @@ use crate::{
     retry::{Retry, RetryPolicy},
 };
 
-/// Without a deadline: what has no sense any more says so.
+/// The pauses between attempts. There is no deadline: errors say when retrying is useless.
 const RESTART: RetryPolicy =
     RetryPolicy::exponential(Duration::from_millis(100), Duration::from_secs(10)).deadline(Duration::MAX);
 
-/// A consumer that was there for so long had no reason to end that was there from the beginning.
+/// How long a consumer must last so that its end is not put down to a cause that was there from the
+/// start.
 const STEADY: Duration = Duration::from_secs(60);
 
-/// The header in which RabbitMQ tells the place of a message in its stream.
+/// The header in which RabbitMQ gives the offset of a message in its stream.
 const OFFSET: &str = "x-stream-offset";
 
-/// A subscription that is started again and again.
+/// A subscription that is started again whenever it ends.
 #[derive(Clone)]
 pub(crate) struct Source {
     subscription: Subscription,
     is_stream: bool,
-    /// The place after the last message, in a stream of which there was one.
+    /// The offset after the last message, if this is a stream and a message was received.
     next: Option<u64>,
-    /// When it ended the last time.
+    /// The time of its last end.
     ended: Option<Instant>,
-    /// How often in a row it ended soon after it had the time before: what ended it is likely to be
-    /// there again.
+    /// How often in a row it ended soon after the end before; the cause is then likely to recur.
     relapses: u32,
-    /// The broker has cancelled the consumer: its stream was deleted, or is elsewhere.
+    /// Whether the stream may be gone: the broker has cancelled the consumer, because the stream
+    /// was deleted or moved.
     is_doubtful: bool,
 }
 
@@ -46,7 +47,7 @@ impl From<Subscription> for Source {
 }
 
 impl Source {
-    /// A stream: where it was left it is gone on with.
+    /// Returns the source of a stream, which continues where it was left.
     #[cfg(feature = "oslo")]
     pub(crate) fn stream(subscription: Subscription) -> Self {
         Source { is_stream: true, ..Source::from(subscription) }
@@ -69,11 +70,11 @@ impl Source {
         }
     }
 
-    /// As soon as it can be had, after pauses.
+    /// Starts consuming again as soon as that is possible, with pauses between the attempts.
     ///
     /// # Errors
-    /// Why there is no sense in trying: the transport is closed, the user may not consume, or the
-    /// queue is still somebody else's when it was waited for long enough.
+    /// The reason why retrying is useless: the transport is closed, the user may not consume, or
+    /// another connection still had the queue at the end of the wait.
     pub(crate) async fn start_again(&mut self) -> Result<RawConsumer, Error> {
         let mut retry = Retry::start(RESTART);
         (0..self.relapses.min(16)).for_each(|_| retry.begin());
@@ -93,12 +94,12 @@ impl Source {
         }
     }
 
-    /// The place to go on with, in a stream of which there was a message.
+    /// Returns the offset to continue at, if this is a stream and a message was received.
     pub(crate) fn next(&self) -> Option<u64> {
         self.next
     }
 
-    /// Notes how far it was read.
+    /// Notes the offset of a message, so that consuming can continue after it.
     pub(crate) fn read(&mut self, delivery: &Delivery) {
         if !self.is_stream {
             return;
@@ -110,7 +111,8 @@ impl Source {
         }
     }
 
-    /// It ended: a stream that was deleted is begun anew.
+    /// Notes the end of the consumer. A stream that was deleted is read from its start settings
+    /// again.
     pub(crate) fn ended(&mut self, error: &Error) {
         let now = Instant::now();
         let is_soon = self.ended.replace(now).is_some_and(|before| now.duration_since(before) < STEADY);

@@ -1,4 +1,4 @@
-//! What to consume from, and how.
+//! What to consume from, and with which settings.
 
 use std::time::Duration;
 
@@ -19,17 +19,17 @@ use crate::{
     publish::producer::Producer,
 };
 
-/// For how long a queue that was had and is somebody else's now is tried again, unless it is said
-/// otherwise.
+/// The default time for which a queue is tried again that this consumer had and another connection
+/// has now.
 pub(crate) const WAIT_FOR_RELEASE: Duration = Duration::from_secs(5 * 60);
 
-/// A queue to consume from: what to declare and bind before, and how much to take in advance.
+/// A queue to consume from: what to declare and bind before, and how much to prefetch.
 #[derive(Clone)]
 pub(crate) struct Subscription {
     link: LazyConnection,
     queue: Queue,
     exchanges: Vec<Exchange>,
-    /// Exchange and routing key.
+    /// Pairs of exchange and routing key.
     bindings: Vec<(String, String)>,
     options: ConsumeOptions,
     wait_for_release: Duration,
@@ -37,7 +37,7 @@ pub(crate) struct Subscription {
     is_stream: bool,
     is_exclusive: bool,
     max_message_size: Option<u64>,
-    /// To publish to queues, for who handles the messages of this one.
+    /// The producer that moves messages of this queue to other queues.
     producer: Option<Producer>,
 }
 
@@ -61,20 +61,21 @@ impl Subscription {
         bindings.into_iter().fold(subscription, bind)
     }
 
-    /// How to consume, the prefetch apart.
+    /// Sets how to consume, except for the prefetch.
     #[cfg(feature = "oslo")]
     pub(crate) fn options(mut self, options: ConsumeOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// For how long a queue that is somebody else's is tried again, once it was had.
+    /// Sets for how long a queue is tried again that this consumer had and another connection has
+    /// now.
     pub(crate) fn with_wait_for_release(mut self, deadline: Duration) -> Self {
         self.wait_for_release = deadline;
         self
     }
 
-    /// With the means to publish again what could not be handled.
+    /// Sets the producer that moves messages that could not be handled to other queues.
     pub(crate) fn with_producer(mut self, producer: Producer) -> Self {
         self.producer = Some(producer);
         self
@@ -89,38 +90,39 @@ impl Subscription {
         self
     }
 
-    /// No other consumer on the queue.
+    /// Allows no other consumer on the queue.
     pub(crate) fn exclusive(mut self, exclusive: bool) -> Self {
         self.options = self.options.exclusive(exclusive);
         self.is_exclusive = exclusive;
         self
     }
 
-    /// The queue is a stream, and this is where to begin.
+    /// Makes the queue a stream that is read from this offset.
     pub(crate) fn stream_offset(mut self, offset: StreamOffset) -> Self {
         self.options = self.options.stream_offset(offset);
         self.is_stream = true;
         self
     }
 
-    /// How many messages the broker sends ahead of their acknowledgement.
+    /// Sets how many messages the broker sends before they are acknowledged.
     pub(crate) fn prefetch(mut self, messages: u16) -> Self {
         self.prefetch = messages;
         self
     }
 
-    /// The largest body that is taken, in bytes.
+    /// Sets the largest body that is accepted, in bytes.
     pub(crate) fn max_message_size(mut self, bytes: u64) -> Self {
         self.max_message_size = Some(bytes);
         self
     }
 
-    /// Declares, binds, and begins to consume messages as they come, on a channel of its own.
+    /// Declares and binds the queue, and begins to consume undecoded messages on a channel of its
+    /// own.
     pub(crate) async fn start_raw(&self) -> Result<RawConsumer, Error> {
         self.start_with(self.options.clone()).await
     }
 
-    /// The same, from another place in a stream.
+    /// Does the same from another offset of a stream.
     pub(crate) async fn start_raw_at(&self, offset: StreamOffset) -> Result<RawConsumer, Error> {
         self.start_with(self.options.clone().stream_offset(offset)).await
     }
@@ -149,8 +151,8 @@ impl Subscription {
         Ok(RawConsumer::new(channel, consumer, queue, options, renewal))
     }
 
-    /// Tells whether there is no such queue. RabbitMQ says the same of one whose node is down, in
-    /// other words.
+    /// Whether there is no such queue. RabbitMQ also says "not found" of a queue whose node is
+    /// down, but with another text.
     pub(crate) async fn has_gone(&self) -> Result<bool, Error> {
         let channel = self.link.open_channel().await?;
         let Err(error) = channel.declare(self.queue.clone().passive(true)).await else { return Ok(false) };
@@ -161,7 +163,7 @@ impl Subscription {
         Err(Error::broker(format_args!("look for queue {:?}", self.queue.name()))(error))
     }
 
-    /// Tells whether the place of each message is to be noted.
+    /// Whether the queue is a stream, so that the offset of each message is to be noted.
     pub(crate) fn is_stream(&self) -> bool {
         let kind = self.queue.arguments().get("x-queue-type");
         self.is_stream || kind.as_ref().and_then(Value::as_str) == Some("stream")
@@ -171,7 +173,7 @@ impl Subscription {
         self.wait_for_release
     }
 
-    /// What becomes of its messages.
+    /// Returns what settles the messages of this queue.
     pub(crate) fn settling(&self, on_failure: OnFailure) -> Settling {
         Settling::new(&self.queue, on_failure, self.producer.clone())
     }
@@ -192,8 +194,9 @@ macro_rules! subscription_setters {
                 self
             }
 
-            /// No other consumer on the queue. It is kept for this one as far as the broker sees:
-            /// one whose connection is lost has it back when the broker has noticed, see
+            /// Allows no other consumer on the queue. The broker enforces this for as long as it
+            /// sees the connection. A consumer whose connection is lost gets the queue back when
+            /// the broker has noticed the loss, see
             /// [`wait_for_release`](crate::TransportOptions::wait_for_release). Default: others may
             /// consume too.
             #[must_use]
@@ -202,16 +205,17 @@ macro_rules! subscription_setters {
                 self
             }
 
-            /// The queue is a stream, and this is where to begin. Whatever ends the consumer, it
-            /// goes on behind the last message that it handed out. Default: a queue declared as a
-            /// [`stream`](amqp_client::Queue::stream) begins with what comes from then on.
+            /// Makes the queue a stream that is read from this offset. Whatever ends the consumer,
+            /// it continues after the last message that it handed out. Default: a queue declared as
+            /// a [`stream`](amqp_client::Queue::stream) begins with the messages published from
+            /// then on.
             #[must_use]
             pub fn stream_offset(mut self, offset: amqp_client::StreamOffset) -> Self {
                 self.subscription = self.subscription.stream_offset(offset);
                 self
             }
 
-            /// What is read, and how: serializers of one's own, and which content types are
+            /// Sets the serializers, which may include your own, and the content types that are
             /// accepted. Default: all of [`Serializers::new`](crate::Serializers::new).
             #[must_use]
             pub fn serializers(mut self, serializers: crate::serialize::Serializers) -> Self {

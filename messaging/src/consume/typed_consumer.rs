@@ -1,4 +1,4 @@
-//! Typed messages from one queue.
+//! A consumer of typed messages from one queue.
 
 use std::{
     fmt,
@@ -21,15 +21,15 @@ use crate::{
     serialize::Serializers,
 };
 
-/// Typed messages from one queue: a [`Stream`], also read with [`recv`](Self::recv).
+/// Typed messages from one queue: a [`Stream`], which can also be read with [`recv`](Self::recv).
 ///
-/// It goes on when the connection is lost and comes back: what was not settled is delivered again.
-/// Whatever else ends it, as a queue that is deleted does, has it begin again, with the queue
-/// declared anew, after pauses of up to 100 ms at first and 10 s in the end. That happens while it
-/// is polled, and is logged. A stream is gone on with behind the last message that was handed out.
+/// The consumer survives a lost connection: unsettled messages are delivered again. When it ends
+/// for another reason, such as a deleted queue, it declares the queue anew and starts again, after
+/// pauses that grow from up to 100 ms to 10 s. That happens while it is polled, and is logged. A
+/// stream continues after the last message that was handed out.
 ///
-/// It ends with an error when the transport is closed, when its user may not consume from the queue
-/// any more, and when the queue is somebody else's for longer than
+/// It ends with an error when the transport is closed, when its user may no longer consume from the
+/// queue, and when another connection has the queue for longer than
 /// [`wait_for_release`](crate::TransportOptions::wait_for_release).
 ///
 /// # On drop
@@ -46,17 +46,18 @@ type Starting = Pin<Box<dyn Future<Output = (Source, Result<RawConsumer, Error>)
 
 enum State {
     Consuming,
-    /// It ended for this reason, and is started again.
+    /// The consumer ended for this reason, and is started again.
     Restarting(Error, Starting),
     Ended,
 }
 
 impl ConsumerBuilder {
-    /// Declares, binds, and begins to consume messages of type `T`, on a channel of its own.
+    /// Declares and binds the queue, and begins to consume messages of type `T`, on a channel of
+    /// its own.
     ///
     /// # Errors
     /// When there is no connection, or the broker refuses a declaration: [`Error::QueueTaken`] for
-    /// a queue that is somebody else's.
+    /// a queue that belongs to another connection.
     ///
     /// # Cancel safety
     /// What was declared stays declared.
@@ -69,7 +70,7 @@ impl ConsumerBuilder {
 }
 
 impl<T: DeserializeOwned> Consumer<T> {
-    /// The next message; `None` after the end.
+    /// Returns the next message; `None` after the end.
     ///
     /// # Errors
     /// [`Error::Undecodable`] holds a message that is not a `T`: it is still to be settled, and the
@@ -81,13 +82,13 @@ impl<T: DeserializeOwned> Consumer<T> {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 
-    /// The queue's name, the broker's own when an empty one was declared.
+    /// Returns the queue's name; the broker chose it if the queue was declared without one.
     #[must_use]
     pub fn queue(&self) -> &str {
         self.raw.queue()
     }
 
-    /// Stops consuming: messages that are not settled go back to the queue.
+    /// Stops consuming. Messages that are not settled go back to the queue.
     ///
     /// # Errors
     /// When the broker does not answer.
@@ -95,7 +96,7 @@ impl<T: DeserializeOwned> Consumer<T> {
         self.raw.close().await
     }
 
-    /// The next message as it comes; the reason as the last item.
+    /// Polls for the next undecoded message. The reason of the end is the last item.
     fn poll_raw(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<amqp_client::Delivery, Error>>> {
         loop {
             match &mut self.state {
@@ -119,7 +120,8 @@ impl<T: DeserializeOwned> Consumer<T> {
                             self.raw = raw;
                             self.state = State::Consuming;
                         }
-                        // That its transport was closed is why it had ended.
+                        // Closing the transport prevented the restart; the reason of the end is the
+                        // earlier one.
                         (Err(Error::Closed), State::Restarting(reason, _)) => {
                             return Poll::Ready(Some(Err(reason)));
                         }

@@ -1,4 +1,4 @@
-//! Handlers of messages: run side by side, settle what they were given.
+//! Handlers of messages, which run concurrently and settle their messages.
 
 use std::{
     any::Any,
@@ -39,10 +39,10 @@ use crate::{
     serialize::{BoxError, Serializers},
 };
 
-/// Handlers at work on the messages of a queue. Made by [`WorkerBuilder::start`].
+/// Handlers at work on the messages of a queue. [`WorkerBuilder::start`] makes it.
 ///
 /// # On drop
-/// Those that run are aborted; their messages go back to the queue.
+/// Handlers that run are aborted; their messages go back to the queue.
 pub struct Worker {
     service: Service,
 }
@@ -51,16 +51,17 @@ impl Worker {
     /// Takes no more messages, and waits for the handlers that run.
     ///
     /// # Cancel safety
-    /// Dropped while pending, what runs is aborted, as by dropping the worker.
+    /// If the future is dropped while pending, running handlers are aborted, as when the worker is
+    /// dropped.
     pub async fn stop(self) {
         self.service.stop().await;
     }
 
-    /// Waits until the worker cannot go on: its transport is closed, its user may not consume from
-    /// the queue any more, or that is somebody else's. All else it survives.
+    /// Waits until the worker cannot go on: its transport is closed, its user may no longer consume
+    /// from the queue, or another connection has the queue. The worker survives everything else.
     ///
     /// # Errors
-    /// Why, but for a transport that was closed.
+    /// The reason, except for a transport that was closed.
     ///
     /// # Cancel safety
     /// When the future is dropped the worker goes on, and can be waited for again.
@@ -75,17 +76,17 @@ impl fmt::Debug for Worker {
     }
 }
 
-/// A message for a handler. It is settled by what the handler returns.
+/// A message for a handler. The handler's result settles it.
 #[derive(Debug)]
 pub struct Incoming<T> {
     body: T,
     received: Received,
-    /// Decoded when asked for.
+    /// The properties, decoded when they are first asked for.
     properties: OnceLock<Box<Properties>>,
     origin: OnceLock<Box<Origin>>,
 }
 
-/// Where a message was published to at first.
+/// The exchange and the routing key of the first publish of a message.
 #[derive(Debug)]
 struct Origin {
     exchange: String,
@@ -97,19 +98,19 @@ impl<T> Incoming<T> {
         Incoming { body, received, properties: OnceLock::new(), origin: OnceLock::new() }
     }
 
-    /// The message.
+    /// Returns the decoded body.
     pub fn body(&self) -> &T {
         &self.body
     }
 
-    /// The message alone.
+    /// Returns the decoded body alone.
     pub fn into_body(self) -> T {
         self.body
     }
 
-    /// What it says of itself.
+    /// Returns the message's properties.
     pub fn properties(&self) -> &Properties {
-        // They were checked when the message was taken in.
+        // The properties were checked when the message was received.
         self.properties.get_or_init(|| {
             let encoded = self.received.encoded_properties();
             let encoded = stowed::restored(&encoded).unwrap_or(encoded);
@@ -117,22 +118,23 @@ impl<T> Incoming<T> {
         })
     }
 
-    /// The exchange it was published to, at first.
+    /// Returns the exchange that the message was first published to.
     pub fn exchange(&self) -> &str {
         &self.origin().exchange
     }
 
-    /// The routing key it was published with, at first.
+    /// Returns the routing key that the message was first published with.
     pub fn routing_key(&self) -> &str {
         &self.origin().routing_key
     }
 
-    /// Whether it was delivered before, to whomever.
+    /// Whether the message was delivered before, to any consumer.
     pub fn redelivered(&self) -> bool {
         self.received.redelivered()
     }
 
-    /// How often a handler failed on it before, as [`RetryLater`](crate::RetryLater) counts.
+    /// Returns how often a handler failed on the message before, as
+    /// [`RetryLater`](crate::RetryLater) counts.
     pub fn retries(&self) -> u32 {
         retries(self.properties())
     }
@@ -149,14 +151,17 @@ impl<T> Incoming<T> {
 }
 
 impl WorkerBuilder {
-    /// Declares, binds, and has `handler` work on each message of type `T`, at most
-    /// [`concurrency`](Self::concurrency) at once, until the worker is stopped. A message is
-    /// acknowledged when its handler has succeeded; when it failed or panicked,
-    /// [`on_failure`](Self::on_failure) says what becomes of it. One that is no `T` goes to
-    /// [`on_undecodable`](Self::on_undecodable), or is set aside as a failed one that has been
-    /// tried often enough, never left unsettled. A lost connection is recovered; a queue that was
-    /// deleted is declared again; what else ends the consumer has it begin again after pauses. See
-    /// [`Worker::wait`] for what it does not survive.
+    /// Declares and binds the queue, and has `handler` work on each message of type `T`, at most
+    /// [`concurrency`](Self::concurrency) at once, until the worker is stopped.
+    ///
+    /// A message is acknowledged when its handler has succeeded; when it failed or panicked,
+    /// [`on_failure`](Self::on_failure) says what happens to it. A message that is not a `T` goes
+    /// to [`on_undecodable`](Self::on_undecodable), or is set aside like one whose retries are used
+    /// up; it is never left unsettled.
+    ///
+    /// A lost connection is recovered, and a queue that was deleted is declared again. When
+    /// something else ends the consumer, it starts again after pauses. See [`Worker::wait`] for
+    /// what the worker does not survive.
     ///
     /// ```
     /// use std::time::Duration;
@@ -198,7 +203,7 @@ impl WorkerBuilder {
             serializers,
             types: PhantomData,
         });
-        // The broker sends no more than can be worked on.
+        // The broker sends no more messages than can be handled at once.
         let subscription = subscription.prefetch(concurrency);
         let handle = move |delivery, permit| shared.handle(delivery, permit);
         let service =
@@ -224,9 +229,9 @@ where
     Fut: Future<Output = Result<(), E>>,
     E: Into<BoxError>,
 {
-    /// Decoded, and the handler called, at once: what its future would hold meanwhile would be
-    /// moved about with it. For the same reason one future follows the other, where one that awaits
-    /// the other would have room for it twice.
+    /// Handles a message. Decoding and calling the handler happen at once, outside the future,
+    /// because their intermediate values would make the future larger. For the same reason the
+    /// futures are chained: a future that awaits another one has room for it twice.
     fn handle(
         self: Arc<Self>,
         delivery: amqp_client::Delivery,
@@ -266,7 +271,7 @@ where
         }
     }
 
-    /// What becomes of one that was called.
+    /// Awaits the handler that was called, or decompresses the message first.
     async fn handled(
         &self,
         called: Result<impl Future<Output = Result<(), Trouble>>, Trouble>,
@@ -277,7 +282,7 @@ where
         }
     }
 
-    /// Handles it if it is only that it is compressed.
+    /// Handles the message if the only trouble is that it is compressed.
     async fn decompress_and_handle(&self, trouble: Trouble) -> Result<(), Trouble> {
         match trouble {
             Trouble::Compressed(received) => Box::pin(self.call_when_there_is_room(*received)).await,
@@ -285,7 +290,7 @@ where
         }
     }
 
-    /// One that is compressed. It has its room until it is handled.
+    /// Decompresses and handles a message. The memory for its body is reserved until it is handled.
     async fn call_when_there_is_room(&self, received: Received) -> Result<(), Trouble> {
         let message = received.clone();
         let properties = message.content_properties();
@@ -298,7 +303,8 @@ where
         handling.await
     }
 
-    /// The body's type, the handler and its error are the user's, and may panic.
+    /// Decodes the body and calls the handler. The body's type, the handler and its error are the
+    /// user's, and may panic.
     fn call(
         &self,
         received: Received,
@@ -324,8 +330,8 @@ where
         catch_unwind(AssertUnwindSafe(calling)).unwrap_or_else(|panic| Err(Trouble::panic(&*panic)))
     }
 
-    /// Settles it otherwise; what is `kept` is there when it may still be needed. One that is stuck
-    /// is handled again after a while, and again.
+    /// Settles a message that was not handled; it is `kept` if settling may need it. A message that
+    /// is stuck is retried after a pause, again and again.
     async fn not_handled(
         &self,
         mut trouble: Trouble,
@@ -340,7 +346,7 @@ where
             let queue = &self.settling.queue;
             let Some(again) = patience.keep(stuck, queue, received, permit).await else { return };
             acker = again;
-            // What is stuck was to be published elsewhere, and is here.
+            // Only messages that were to be published elsewhere get stuck, and those are kept.
             let Some(received) = received else { return };
             match self.handled(self.call(received.clone(), None)).await {
                 Ok(()) => return self.settling.done(acker),
@@ -351,7 +357,7 @@ where
 
     async fn settle(&self, trouble: Trouble, received: Option<&Received>, acker: Acker) -> Result<(), Stuck> {
         let reason = match trouble {
-            // It was.
+            // A compressed message does not get here: it was decompressed before.
             Trouble::Compressed(_) => Malformed::Compression(io::ErrorKind::Unsupported.into()),
             Trouble::Unreadable(reason) => reason,
             Trouble::Failed(failure, span) => {
@@ -363,7 +369,7 @@ where
         handling.around(self.settle_unreadable(reason, received, acker)).await
     }
 
-    /// One that cannot be decoded.
+    /// Settles a message that cannot be decoded.
     async fn settle_unreadable(
         &self,
         reason: Malformed,
@@ -384,14 +390,14 @@ where
     }
 }
 
-/// What is kept of a message while it is handled.
+/// The copy of a message that is kept while it is handled.
 struct Kept {
     received: Received,
-    /// When it came.
+    /// The time of its delivery.
     since: Instant,
 }
 
-/// The message with all headers under their own names.
+/// Returns the message with all headers under their own names.
 fn restored(received: &Received) -> Received {
     let mut received = received.clone();
     if let Some(properties) = stowed::restored(&received.encoded_properties()) {
@@ -402,20 +408,21 @@ fn restored(received: &Received) -> Received {
 
 /// Why a message was not handled.
 enum Trouble {
-    /// It has to be decompressed first.
+    /// The message has to be decompressed first.
     Compressed(Box<Received>),
     Unreadable(Malformed),
-    /// With the span of the handler.
+    /// The handler failed with this text, in this span.
     Failed(String, Span),
 }
 
 impl Trouble {
-    /// In the span of its handler, where this is called in it.
+    /// Returns a failure with the current span, which is the handler's if this is called in it.
     fn failed(failure: String) -> Self {
         Trouble::Failed(failure, Span::current())
     }
 
-    /// What a handler came to; the text of its error is the user's, too, and may panic.
+    /// Converts the result of a handler. The text of its error comes from the user's code as well,
+    /// and may panic.
     fn of<E: Into<BoxError>>(handled: std::thread::Result<Result<(), E>>) -> Result<(), Self> {
         let error = match handled {
             Ok(Ok(())) => return Ok(()),

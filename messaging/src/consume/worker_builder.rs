@@ -1,4 +1,4 @@
-//! A worker that is about to start.
+//! The builder of a worker.
 
 use amqp_client::Received;
 
@@ -11,7 +11,8 @@ use crate::{
     serialize::{BoxError, Serializers},
 };
 
-/// A worker about to start. Made by [`Transport::worker`](crate::Transport::worker).
+/// The settings of a worker that is about to start. [`Transport::worker`](crate::Transport::worker)
+/// makes it.
 #[derive(Clone)]
 pub struct WorkerBuilder {
     pub(super) subscription: Subscription,
@@ -34,24 +35,24 @@ impl WorkerBuilder {
         }
     }
 
-    /// How many messages are handled at once, at least 1; the broker sends no more ahead. Default
-    /// 1.
+    /// Sets how many messages are handled at once, at least 1; the broker sends no more in advance.
+    /// Default 1.
     #[must_use]
     pub fn concurrency(mut self, handlers: u16) -> Self {
         self.concurrency = handlers.max(1);
         self
     }
 
-    /// What becomes of a message whose handler failed. Default: it is rejected.
+    /// Sets what happens to a message whose handler failed. Default: it is rejected.
     #[must_use]
     pub fn on_failure(mut self, policy: OnFailure) -> Self {
         self.on_failure = policy;
         self
     }
 
-    /// What is done with a message that cannot be decoded. When `handler` succeeds the message is
-    /// acknowledged; when it fails or panics, and by default, the message is set aside as one that
-    /// has failed often enough. The handler runs in the message's span and trace, as handlers do.
+    /// Sets the handler for messages that cannot be decoded. When `handler` succeeds the message is
+    /// acknowledged; when it fails or panics, and by default, the message is set aside like one
+    /// whose retries are used up. The handler runs in the message's span and trace, as handlers do.
     #[must_use]
     pub fn on_undecodable<H, Fut, E>(mut self, handler: H) -> Self
     where
@@ -63,12 +64,13 @@ impl WorkerBuilder {
         self
     }
 
-    /// The largest body that is taken, in bytes. A message with a larger one comes without it:
-    /// [`on_undecodable`](Self::on_undecodable) is called with [`Malformed::Withheld`], and its
-    /// success acknowledges the message. Otherwise it is rejected where the queue is declared with
-    /// a dead letter exchange, which gets it whole, and kept unacknowledged where not, as what
-    /// cannot be [set aside](crate::RetryLater): without its body it cannot be published elsewhere.
-    /// Default: [that of the transport](crate::TransportOptions::max_message_size).
+    /// Sets the largest body that is accepted, in bytes. A message with a larger body comes without
+    /// it: [`on_undecodable`](Self::on_undecodable) is called with [`Malformed::Withheld`], and its
+    /// success acknowledges the message. Otherwise the message is rejected if the queue is declared
+    /// with a dead-letter exchange, which gets it whole. If not, it is kept unacknowledged, like a
+    /// message that cannot be [set aside](crate::RetryLater): without its body it cannot be
+    /// published elsewhere. Default: [that of the
+    /// transport](crate::TransportOptions::max_message_size).
     #[must_use]
     pub fn max_message_size(mut self, bytes: u64) -> Self {
         self.subscription = self.subscription.max_message_size(bytes);

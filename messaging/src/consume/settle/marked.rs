@@ -35,10 +35,10 @@ pub(crate) enum Whereto {
 }
 
 impl Marks<'_> {
-    /// Puts the marks on the message.
+    /// Adds the marks to the message's properties.
     ///
     /// # Errors
-    /// Properties that cannot be split, or are more than the wire can hold.
+    /// When the properties cannot be split, or are larger than the wire format allows.
     pub(crate) fn put_on(
         &self,
         properties: &EncodedProperties,
@@ -57,13 +57,13 @@ impl Marks<'_> {
         let failure = self.failure.get(..self.failure.floor_char_boundary(FAILURE_LIMIT)).unwrap_or_default();
         headers.insert(RETRIES, i64::from(self.retries))?;
         headers.insert(FAILURE, failure)?;
-        // It returns by the default exchange, so the original one is noted.
+        // A message returns by way of the default exchange, so the original exchange is noted.
         if headers.get(EXCHANGE).is_none() {
             headers.insert(EXCHANGE, self.exchange)?;
             headers.insert(ROUTING_KEY, self.routing_key)?;
         }
         raw.set_headers(&headers)?;
-        // The broker compares it with the connection's user, who may be another one here.
+        // The broker compares it with the user of the connection, which may be another one here.
         raw.remove("user_id");
         // It would expire the message while it waits, or shorten its pause.
         raw.remove("expiration");

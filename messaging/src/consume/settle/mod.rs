@@ -1,4 +1,4 @@
-//! The fate of a message after an attempt to handle it.
+//! What happens to a message after an attempt to handle it.
 
 pub(crate) mod marked;
 pub(crate) mod next_step;

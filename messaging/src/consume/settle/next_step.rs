@@ -8,7 +8,7 @@ use crate::consume::settle::on_failure::{OnFailure, RetryLater};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NextStep {
     Requeued,
-    /// It is kept: its body was withheld, and nobody else would get it.
+    /// The message is kept: its body was withheld, and no dead-letter exchange would get it.
     Kept,
     HandledAgain(Duration),
     /// It is moved to the queue of this name.
@@ -20,7 +20,7 @@ pub(crate) enum NextStep {
 }
 
 impl NextStep {
-    /// The step after a failure of a message that was retried so often before.
+    /// Returns the step after a failure of a message that was retried `retries` times before.
     pub(crate) fn after_failure(policy: &OnFailure, queue: &str, retries: u32, dead_letters: bool) -> Self {
         match policy {
             OnFailure::Requeue => NextStep::Requeued,
@@ -32,7 +32,8 @@ impl NextStep {
         }
     }
 
-    /// The step for an undecodable message; `withheld` is the size of a body that was withheld.
+    /// Returns the step for an undecodable message; `withheld` is the size of a body that was
+    /// withheld.
     pub(crate) fn of_unreadable(
         policy: &OnFailure,
         queue: &str,

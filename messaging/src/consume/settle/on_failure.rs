@@ -1,55 +1,60 @@
-//! What becomes of a message that could not be handled.
+//! The policy for a message that could not be handled.
 
 use std::time::Duration;
 
 use amqp_client::{Exchange, Properties, Queue};
 use amqp_codec::{HeaderTable, ValueRef};
 
-/// Of a message that comes back: how often it was handled in vain.
+/// The header that counts the failed attempts to handle a message.
 pub(crate) const RETRIES: &str = "x-retry-count";
-/// What went wrong the last time.
+/// The header with the error of the last attempt.
 pub(crate) const FAILURE: &str = "x-failure";
-/// Where it was published to at first: coming back, it comes by the default exchange.
+/// The header with the exchange to which the message was first published. A message that comes back
+/// comes by way of the default exchange.
 pub(crate) const EXCHANGE: &str = "x-original-exchange";
 pub(crate) const ROUTING_KEY: &str = "x-original-routing-key";
 
-/// Between the name of a queue and the pause of messages that wait there to be handled again.
+/// The text between the name of a queue and the pause, in the name of the queue where messages wait
+/// for a retry.
 const WAITING: &str = ".retry.";
 
-/// What becomes of a message whose handler failed or panicked.
+/// The policy for a message whose handler failed or panicked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
-    /// Back to its queue, to be handled again at once, here or elsewhere, without end.
+    /// Requeues the message. It is delivered again at once, here or elsewhere, without a limit.
     Requeue,
-    /// Refused: dead-lettered where the queue says so, and dropped otherwise.
+    /// Rejects the message: it is dead-lettered if the queue has a dead-letter exchange, and
+    /// dropped otherwise.
     #[default]
     Reject,
-    /// Handled again after a while, so many times, and then set aside.
+    /// Retries the message after a pause, a limited number of times, and then sets it aside.
     Retry(RetryLater),
 }
 
-/// Handling again, later: pauses, their number, and what comes after.
+/// Retries with pauses: their length, their number, and what follows the last one.
 ///
 /// A message waits in a durable queue `QUEUE.retry.MILLISECONDS`, one for each length of pause,
 /// from which the broker dead-letters it back to `QUEUE`. It is moved there by a confirmed publish
-/// before the original is acknowledged, so it is never lost, and may come twice where the
-/// connection is. Headers tell what happened to it: `x-retry-count`, `x-failure` (the last error),
-/// `x-original-exchange` and `x-original-routing-key`. None of these queues is ever deleted by this
-/// library. A queue that the broker named has none: what fails is rejected there.
+/// before the original is acknowledged. So it is never lost, but it may come twice when the
+/// connection is lost in between. Headers tell what happened to it: `x-retry-count`, `x-failure`
+/// (the last error), `x-original-exchange` and `x-original-routing-key`. This library never deletes
+/// any of these queues. A queue that the broker named has none of them: failed messages are
+/// rejected there.
 ///
-/// A message is moved to one queue only, with all headers it came with, those that cannot be read
-/// among them. `CC`, `BCC`, `x-delivery-count` and `x-death` would act on the way, so they are
-/// called `x-original-CC` and so on there; whoever handles the message here finds them under their
-/// own names. In `QUEUE.dead` the former three keep their other names, unless it is consumed from
+/// A message is moved to one queue only, with all headers it came with, even those that cannot be
+/// read. The headers `CC`, `BCC`, `x-delivery-count` and `x-death` would take effect on the way, so
+/// they are renamed to `x-original-CC` and so on; a handler of this library finds them under their
+/// own names. In `QUEUE.dead` the first three keep the changed names, unless it is consumed from
 /// with this library.
 ///
-/// One that cannot be moved, because such a queue exists otherwise or may not be declared, its name
-/// is over 255 bytes, or the headers do not fit into a frame, is kept unacknowledged, out of the
-/// way of others, and handled again after a pause that doubles from 100 ms to a minute, until it is
-/// handled, can be moved or the worker stops. A message that stops so goes back to its queue, and
-/// so does one that would be kept for longer than 25 minutes since it was delivered, because
-/// RabbitMQ [closes the channel](https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout)
-/// of who holds one for 30. Each time an error is logged that names the message.
+/// A message may be impossible to move: such a queue exists with other properties or may not be
+/// declared, its name is over 255 bytes, or the headers do not fit into a frame. It is then kept
+/// unacknowledged, without blocking others, and retried after a pause that doubles from 100 ms to a
+/// minute, until it is handled, can be moved or the worker stops. When the worker stops, the
+/// message goes back to its queue. The same happens to a message that would be kept for longer than
+/// 25 minutes since it was delivered, because RabbitMQ [closes the
+/// channel](https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout) of a consumer that
+/// holds one for 30. Each time an error is logged that names the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryLater {
     first: Duration,
@@ -59,36 +64,37 @@ pub struct RetryLater {
 }
 
 impl RetryLater {
-    /// After this pause each time, three times, and then rejected.
+    /// Returns a policy that retries three times, each time after this pause, and then rejects the
+    /// message.
     #[must_use]
     pub const fn after(pause: Duration) -> Self {
         RetryLater { first: pause, longest: pause, limit: 3, dead_letter: false }
     }
 
-    /// Pauses double from one time to the next, up to this one.
+    /// Makes the pause double from one retry to the next, up to `longest`.
     #[must_use]
     pub const fn doubling_up_to(mut self, longest: Duration) -> Self {
         self.longest = longest;
         self
     }
 
-    /// How often it is handled again. Default 3.
+    /// Sets how often a message is retried. Default 3.
     #[must_use]
     pub const fn limit(mut self, retries: u32) -> Self {
         self.limit = retries;
         self
     }
 
-    /// Whether what failed too often, or cannot be decoded, is kept in a durable queue
-    /// `QUEUE.dead`, instead of being rejected. Default: it is rejected.
+    /// Sets whether a message that failed too often, or cannot be decoded, is kept in a durable
+    /// queue `QUEUE.dead`. Default: it is rejected.
     #[must_use]
     pub const fn dead_letter(mut self, dead_letter: bool) -> Self {
         self.dead_letter = dead_letter;
         self
     }
 
-    /// The queue for what was handled again `retries` times before; `None` when it is to be
-    /// rejected.
+    /// Returns the queue for a message that was retried `retries` times before; `None` when it is
+    /// to be rejected.
     pub(crate) fn next_queue(&self, queue: &str, retries: u32) -> Option<Queue> {
         if queue.is_empty() {
             return None;
@@ -101,12 +107,13 @@ impl RetryLater {
         Some(waiting.message_ttl(pause).dead_letter(Exchange::default()).dead_letter_routing_key(queue))
     }
 
-    /// Before what was handled again so often is handled once more.
+    /// Returns the pause before the next retry of a message that was retried `retries` times
+    /// before.
     pub(crate) fn pause(&self, retries: u32) -> Duration {
         self.first.saturating_mul(1 << retries.min(30)).min(self.longest.max(self.first))
     }
 
-    /// Tells whether what was handled again so often before is handled no more.
+    /// Whether a message that was retried `retries` times before is not retried again.
     pub(crate) fn is_exhausted(&self, retries: u32) -> bool {
         retries >= self.limit
     }
@@ -116,18 +123,18 @@ impl RetryLater {
     }
 }
 
-/// Tells whether a message that failed in `queue` waits in this one.
+/// Whether `name` is a queue in which messages that failed in `queue` wait.
 pub(crate) fn is_waiting_queue(name: &str, queue: &str) -> bool {
     name.strip_prefix(queue).and_then(|rest| rest.strip_prefix(WAITING)).is_some()
 }
 
-/// How often a message was handled in vain.
+/// Returns how many attempts to handle a message have failed.
 pub(crate) fn retries(properties: &Properties) -> u32 {
     let value = properties.headers.as_ref().and_then(|headers| headers.get(RETRIES));
     value.as_ref().map_or(0, |value| count(ValueRef::from(value)))
 }
 
-/// The same, of a message whose headers are the bytes that came.
+/// Returns the same from headers that are still encoded.
 pub(crate) fn retries_in(headers: &HeaderTable) -> u32 {
     headers.get(RETRIES).map_or(0, count)
 }

@@ -1,4 +1,4 @@
-//! What a worker's user does with a message that cannot be decoded.
+//! The handler of a worker's user for messages that cannot be decoded.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{
     serialize::BoxError,
 };
 
-/// A handler without its types: it ends with why it failed.
+/// A handler with its types erased; its error is a text.
 #[derive(Clone)]
 pub(crate) struct OnUndecodable(Arc<dyn Fn(Received, Malformed) -> Outcome + Send + Sync>);
 
@@ -29,12 +29,13 @@ impl OnUndecodable {
         }))
     }
 
-    /// Whether it has taken the message over.
+    /// Calls the handler, which has taken the message over when it succeeds.
     ///
     /// # Errors
-    /// Why not; a panic is one.
+    /// The reason why the handler failed or panicked.
     pub(crate) async fn handle(&self, received: Received, reason: Malformed) -> Result<(), String> {
-        // Called within, so that one that panics before its first await is caught as well.
+        // The handler is called inside the block, so that a panic before its first await is caught
+        // as well.
         let handling = AssertUnwindSafe(async { (self.0)(received, reason).await }).catch_unwind();
         handling.await.unwrap_or_else(|_| Err("the handler of what cannot be decoded panicked".to_owned()))
     }

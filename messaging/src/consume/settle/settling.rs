@@ -1,4 +1,4 @@
-//! What becomes of a message once somebody has tried to handle it.
+//! Settles a message after an attempt to handle it.
 
 use amqp_client::{Acker, Message, Queue, Received, Report};
 use amqp_codec::{HeaderTable, RawProperties};
@@ -16,40 +16,41 @@ use crate::{
     publish::{producer::Producer, publish_channel::Required},
 };
 
-/// For the messages of one queue. Where a message cannot be settled, its channel has ended and it
-/// comes again.
+/// Settles the messages of one queue. When a message cannot be settled, its channel has ended and
+/// the message is delivered again.
 pub(crate) struct Settling {
     pub(crate) queue: String,
-    /// Whether what is rejected goes elsewhere, by what the queue is declared with.
+    /// Whether rejected messages are dead-lettered, as far as the queue's declaration says.
     pub(crate) dead_letters: bool,
     pub(crate) on_failure: OnFailure,
-    /// To the default exchange, on a channel that others do not publish on; without it what is to
-    /// be published elsewhere is requeued.
+    /// The producer for the default exchange, on a channel that others do not publish on. Without
+    /// it, messages that should be published elsewhere are requeued.
     pub(crate) producer: Option<Producer>,
 }
 
 impl Settling {
-    /// For what is consumed from this queue.
+    /// Returns the settings for messages from this queue.
     pub(crate) fn new(queue: &Queue, on_failure: OnFailure, producer: Option<Producer>) -> Self {
         let dead_letters = queue.arguments().contains_key("x-dead-letter-exchange");
         Settling { queue: queue.name().to_owned(), dead_letters, on_failure, producer }
     }
 
-    /// Whether one that fails may be published elsewhere, so that it is to be kept while it is
+    /// Whether a failed message may be published elsewhere, so that a copy must be kept while it is
     /// handled.
     pub(crate) fn publishes(&self) -> bool {
         matches!(self.on_failure, OnFailure::Retry(_))
     }
 
-    /// It is done. To acknowledge is to write a frame at the next occasion: it waits for nothing.
+    /// Acknowledges a message that was handled. This does not wait: the frame is written at the
+    /// next occasion.
     pub(crate) fn done(&self, acker: Acker) {
         self.told(acker.ack().now_or_never().unwrap_or(Ok(())));
     }
 
-    /// It could not be handled.
+    /// Settles a message that could not be handled.
     ///
     /// # Errors
-    /// It could not be put where it belongs, and is not settled.
+    /// The message could not be moved where it belongs, and is not settled.
     pub(crate) async fn failed(
         &self,
         received: Option<&Received>,
@@ -71,7 +72,8 @@ impl Settling {
         Ok(())
     }
 
-    /// Nobody can read it: whoever handles it next will not read it any better.
+    /// Settles a message that cannot be decoded. Retrying it is useless, because nobody can decode
+    /// it later either.
     ///
     /// # Errors
     /// As [`failed`](Self::failed).
@@ -124,7 +126,8 @@ impl Settling {
         }
     }
 
-    /// Publishes it to another queue, and acknowledges it when the broker has it there.
+    /// Publishes the message to another queue, and acknowledges it when the broker has confirmed
+    /// that.
     async fn move_to(
         &self,
         received: &Received,
@@ -159,7 +162,7 @@ impl Settling {
     }
 }
 
-/// Publishes a message to a queue, which is declared before.
+/// Declares a queue and publishes a message to it.
 async fn publish(
     producer: &Producer,
     received: &Received,
@@ -177,7 +180,8 @@ async fn publish(
     producer.publish_raw(queue.name(), &message, Some(&required)).await.map(drop)
 }
 
-/// Those of a message, whatever is nested in them; none when they cannot be read.
+/// Returns the headers of a message, with nested values still encoded; none when they cannot be
+/// read.
 fn headers(received: &Received) -> HeaderTable {
     RawProperties::split(&received.encoded_properties()).and_then(|raw| raw.headers()).unwrap_or_default()
 }

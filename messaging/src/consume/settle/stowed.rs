@@ -1,28 +1,28 @@
-//! Headers that mean something to brokers, under names of our own for as long as their message is
-//! on the way: it is to go to one queue only, and to be taken for nothing that it is not.
+//! Renames the headers that have a meaning for brokers while a message is moved: it must go to one
+//! queue only, and must not be mistaken for another message.
 
 use amqp_codec::{EncodedProperties, Entries, Error, HeaderTable, RawProperties, ValueRef};
 use memchr::memmem;
 
 use crate::consume::settle::on_failure::is_waiting_queue;
 
-/// Before the name that a header has otherwise.
+/// The prefix of a renamed header.
 const PREFIX: &str = "x-original-";
 
-/// Further routing keys, and what quorum queues, and LavinMQ's, count deliveries by: present once
-/// more on who handles it.
+/// Headers with further routing keys, and the delivery count of quorum queues, which LavinMQ's
+/// queues use as well. The handler sees them under these names again.
 const ACTING: [&str; 3] = ["CC", "BCC", "x-delivery-count"];
-/// Where a message has died. RabbitMQ lets none go round that has died in the same queues before,
-/// and LavinMQ drops it.
+/// The header that says where a message was dead-lettered. RabbitMQ drops a message that goes in
+/// circles through the same queues, and so does LavinMQ.
 const DEATHS: &str = "x-death";
-/// What goes with them, the queue first.
+/// The headers that accompany it, the queue first.
 const FIRST_DEATH: [&str; 3] = ["x-first-death-queue", "x-first-death-reason", "x-first-death-exchange"];
 const LAST_DEATH: [&str; 3] = ["x-last-death-queue", "x-last-death-reason", "x-last-death-exchange"];
 
-/// Takes the names from all headers that would act on the way to a queue where the message waits.
+/// Renames all headers that would take effect on the way to a queue where the message waits.
 ///
 /// # Errors
-/// More than the wire can hold.
+/// When the headers become larger than the wire format allows.
 pub(crate) fn stow(headers: &mut HeaderTable, queue: &str) -> Result<(), Error> {
     stow_acting(headers)?;
     forget_waiting(headers, queue)?;
@@ -43,11 +43,11 @@ pub(crate) fn stow(headers: &mut HeaderTable, queue: &str) -> Result<(), Error> 
     Ok(())
 }
 
-/// Takes the names from those alone that act when a message is published: it goes where it is to
-/// stay.
+/// Renames only the headers that take effect when a message is published: the message is to stay in
+/// the queue it goes to.
 ///
 /// # Errors
-/// More than the wire can hold.
+/// When the headers become larger than the wire format allows.
 pub(crate) fn stow_acting(headers: &mut HeaderTable) -> Result<(), Error> {
     for name in ACTING {
         headers.rename(name, &original(name))?;
@@ -55,8 +55,8 @@ pub(crate) fn stow_acting(headers: &mut HeaderTable) -> Result<(), Error> {
     Ok(())
 }
 
-/// The properties with all headers under their own names; `None` when they are already, or cannot
-/// be read.
+/// Returns the properties with all headers under their own names; `None` when no header is renamed,
+/// or they cannot be read.
 pub(crate) fn restored(properties: &EncodedProperties) -> Option<EncodedProperties> {
     memmem::find(properties.as_encoded(), PREFIX.as_bytes())?;
     let mut raw = RawProperties::split(properties).ok()?;
@@ -68,11 +68,11 @@ pub(crate) fn restored(properties: &EncodedProperties) -> Option<EncodedProperti
     Some(raw.join())
 }
 
-/// Gives all headers their names again that are [stowed](stow); what the broker has to say of the
-/// way stays, where both can. Tells whether there was anything to be done.
+/// Gives all [renamed](stow) headers their own names back. What the broker has added meanwhile
+/// stays, where both can be kept. Returns whether there was anything to do.
 ///
 /// # Errors
-/// More than the wire can hold.
+/// When the headers become larger than the wire format allows.
 pub(crate) fn restore(headers: &mut HeaderTable) -> Result<bool, Error> {
     let mut is_changed = false;
     let stowed = original(DEATHS);
@@ -86,7 +86,7 @@ pub(crate) fn restore(headers: &mut HeaderTable) -> Result<bool, Error> {
     for name in others.iter().chain(&FIRST_DEATH).chain(&LAST_DEATH) {
         is_changed |= headers.rename(&original(name), name)?;
     }
-    // The present queue's own is of now.
+    // The count that the present queue has set is the current one.
     if headers.get(delivery_count).is_none() {
         is_changed |= headers.rename(&original(delivery_count), delivery_count)?;
     }
@@ -94,10 +94,10 @@ pub(crate) fn restore(headers: &mut HeaderTable) -> Result<bool, Error> {
     Ok(is_changed)
 }
 
-/// Forgets what the broker noted when the message had waited in a queue of ours.
+/// Removes what the broker noted when the message waited in one of the retry queues.
 ///
 /// # Errors
-/// More than the wire can hold.
+/// When the headers become larger than the wire format allows.
 pub(crate) fn forget_waiting(headers: &mut HeaderTable, queue: &str) -> Result<(), Error> {
     let Some(ValueRef::Array(deaths)) = headers.get(DEATHS) else { return Ok(()) };
     let is_of_waiting = |death: &ValueRef<'_>| match death {
@@ -123,8 +123,8 @@ fn original(name: &str) -> String {
     format!("{PREFIX}{name}")
 }
 
-/// The newer deaths, then those of the older that are of no queue and reason among them; where they
-/// are, their counts are added.
+/// Returns the newer deaths, followed by the older ones of another queue or reason. Where queue and
+/// reason are the same, the counts are added.
 fn merged(newer: Option<ValueRef<'_>>, older: Option<ValueRef<'_>>) -> Vec<HeaderTable> {
     let tables = |deaths: Option<ValueRef<'_>>| match deaths {
         Some(ValueRef::Array(deaths)) => deaths.filter_map(table).collect(),
@@ -241,7 +241,7 @@ mod tests {
         let expected = expected.map(|(queue, reason, count)| (queue.to_owned(), reason.to_owned(), count));
         assert_eq!(told(&restored), expected);
 
-        // The second wait says no more than the first.
+        // A second wait adds nothing to what the first one left.
         stow(&mut waited, "q").unwrap();
         let sorted = |mut headers: HeaderTable| {
             headers.sort();

@@ -11,8 +11,9 @@ use crate::consume::permits::Permit;
 /// The shortest and longest pause before it is retried.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(60);
-/// How long it may be kept. RabbitMQ closes a channel that holds a message for over 30 minutes
-/// (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>), with all others on it.
+/// The longest time for which it may be kept. RabbitMQ closes a channel that holds a message for
+/// over 30 minutes (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>), which
+/// affects all messages on it.
 const HELD_AT_MOST: Duration = Duration::from_secs(25 * 60);
 
 /// A message that could not be moved where it belongs, not settled yet.
@@ -38,13 +39,13 @@ impl Stuck {
 }
 
 impl Patience {
-    /// A message that was delivered at this time.
+    /// Returns the state of a message that was delivered at this time.
     pub(crate) fn new(since: Instant) -> Self {
         Patience { since, begun: since, times: 0 }
     }
 
-    /// Keeps a message of a queue for a while, without blocking others. `None` when it must not be
-    /// handled any more, because it is requeued.
+    /// Keeps a message of a queue for a while, without blocking others. Returns `None` when it must
+    /// not be handled any more, because it is requeued.
     pub(crate) async fn keep(
         &mut self,
         stuck: Stuck,
@@ -78,8 +79,8 @@ impl Patience {
         (has_permit && !acker.is_stale()).then_some(acker)
     }
 
-    /// The next pause, twice as long. Up to a fifth is taken off at random, so that messages that
-    /// got stuck together do not stay together.
+    /// Returns the next pause, twice as long as the last. Up to a fifth is taken off at random, so
+    /// that messages that got stuck together do not stay together.
     fn next_pause(&mut self) -> Duration {
         let doubled = FIRST.saturating_mul(1 << self.times.min(16)).min(LONGEST);
         self.times = self.times.saturating_add(1);
@@ -87,7 +88,7 @@ impl Patience {
     }
 }
 
-/// The message's own id.
+/// Returns the message's own id.
 pub(crate) fn message_id(received: &Received) -> Option<String> {
     let raw = RawProperties::split(&received.encoded_properties()).ok()?;
     Some(String::from_utf8_lossy(raw.get("message_id")?).into_owned())
