@@ -1,4 +1,4 @@
-//! A channel: declarations, publishing, consuming, in the order of the calls.
+//! A channel: its handle, and the operations of the protocol on it.
 
 use std::{borrow::Borrow, fmt, sync::Arc, time::Duration};
 
@@ -35,23 +35,24 @@ use crate::{
 
 /// A channel of a connection. All handles share it; cloning is cheap.
 ///
-/// Calls may be made by many tasks at once: they are pipelined, and each gets its own answer. Each
+/// Many tasks may make calls at once: the calls are pipelined, and each gets its own answer. Each
 /// operation has one method: see [the table of them](crate#operations).
 ///
 /// # Errors
-/// Every method fails with why the channel has ended, once it has. What the broker refuses ends the
-/// channel (and what it takes for a breach of the protocol, the connection); other channels go on.
-/// Names and tables over a limit of the protocol are refused with [`Error::Invalid`] before
-/// anything is sent, which leaves the channel intact. A call that is not answered in time fails
-/// with [`Error::CallTimeout`] and leaves the channel usable.
+/// Once the channel has ended, every method fails with the reason. When the broker refuses an
+/// operation, it ends the channel, while other channels go on; when it considers an operation a
+/// breach of the protocol, it ends the connection. Names and tables over a limit of the protocol
+/// are refused with [`Error::Invalid`] before anything is sent, which leaves the channel intact. A
+/// call that is not answered in time fails with [`Error::CallTimeout`] and leaves the channel
+/// usable.
 ///
 /// # Cancel safety
-/// Every method's future can be dropped at any time. The broker may still do what was asked; the
-/// answer goes to nobody and the channel stays in step.
+/// Every method's future can be dropped at any time. The broker may still do what was asked; its
+/// answer is discarded, and the channel stays usable.
 ///
 /// # On drop
-/// When the last handle is dropped, publishers, consumers and deliveries among them, the channel is
-/// closed in the background. Deliveries that were not acked go back to their queue.
+/// The channel is closed in the background when its last handle is dropped; publishers, consumers
+/// and deliveries count as handles. Deliveries that were not acked go back to their queue.
 #[derive(Clone)]
 pub struct Channel {
     handle: Arc<ChannelHandle>,
@@ -64,7 +65,7 @@ impl Channel {
         Channel { handle, call_timeout }
     }
 
-    /// The channel's number.
+    /// Returns the channel's number.
     pub fn id(&self) -> u16 {
         self.handle.key.id
     }
@@ -72,24 +73,25 @@ impl Channel {
     /// Opens another channel of the same connection.
     ///
     /// # Errors
-    /// As [`Connection::open_channel`](crate::Connection::open_channel).
+    /// The same as for [`Connection::open_channel`](crate::Connection::open_channel).
     pub async fn open_another(&self) -> Result<Channel> {
         let channel = self.handle.connection.open_channel().await?;
         Ok(Channel { handle: Arc::new(channel), call_timeout: self.call_timeout })
     }
 
-    /// This channel, with another deadline for the calls made by this handle.
+    /// Returns another handle of this channel, with this deadline for the calls that it makes.
     pub fn with_call_timeout(&self, deadline: Duration) -> Self {
         Channel { handle: self.handle.clone(), call_timeout: deadline }
     }
 
-    /// Creates an exchange or queue unless it exists as described, or does what else its value
-    /// says: see [`Queue::passive`](crate::Queue::passive) and
+    /// Creates an exchange or queue unless it exists as described. A value can also ask for
+    /// something else: see [`Queue::passive`](crate::Queue::passive) and
     /// [`Queue::no_wait`](crate::Queue::no_wait).
     ///
     /// # Errors
-    /// 406 when it exists otherwise, 403 for reserved names; [`Error::QueueTaken`] (405) when
-    /// another connection holds the queue; 404 for a passive one that does not exist.
+    /// 406 when it exists with other properties, 403 for reserved names; [`Error::QueueTaken`]
+    /// (405) when another connection holds the queue; 404 for a passive declaration of something
+    /// that does not exist.
     pub async fn declare<D: Declare>(&self, entity: D) -> Result<D::Info> {
         let request = entity.request()?;
         if entity.is_no_wait() {
@@ -102,7 +104,8 @@ impl Channel {
         }
     }
 
-    /// Binds a queue, or an exchange (of RabbitMQ), to an exchange.
+    /// Binds a queue or an exchange to an exchange. Exchange-to-exchange bindings are an extension
+    /// of RabbitMQ.
     ///
     /// # Errors
     /// 404 when either does not exist.
@@ -113,11 +116,11 @@ impl Channel {
         }
     }
 
-    /// Removes the binding that equals this one, arguments included; one that does not exist is no
-    /// error.
+    /// Removes the binding that equals this one, arguments included. It is no error if there is
+    /// none.
     ///
     /// # Errors
-    /// Why the channel has ended.
+    /// The reason, once the channel has ended.
     pub async fn unbind(&self, binding: impl Borrow<Binding>) -> Result<()> {
         match binding.borrow().removal()? {
             Unbind::Queue(unbind) => self.call(unbind).await.map(drop),
@@ -125,11 +128,11 @@ impl Channel {
         }
     }
 
-    /// Deletes a queue with its messages; one that does not exist is no error. Returns how many
-    /// messages were dropped.
+    /// Deletes a queue with its messages, and returns how many messages were dropped. It is no
+    /// error if the queue does not exist.
     ///
     /// # Errors
-    /// 406 when a condition does not hold, 405 when another connection holds it.
+    /// 406 when a condition does not hold, 405 when another connection holds the queue.
     pub async fn delete_queue(
         &self,
         queue: &(impl AsRef<str> + ?Sized),
@@ -144,8 +147,8 @@ impl Channel {
         self.call(delete).await.map(|ok| ok.message_count)
     }
 
-    /// Deletes an exchange; one that does not exist is no error. [`DeleteOptions::if_empty`] means
-    /// nothing for an exchange.
+    /// Deletes an exchange. It is no error if the exchange does not exist.
+    /// [`DeleteOptions::if_empty`] has no effect on exchanges.
     ///
     /// # Errors
     /// 406 when a condition does not hold, 403 for the broker's own exchanges.
@@ -162,10 +165,10 @@ impl Channel {
         self.call(delete).await.map(drop)
     }
 
-    /// Drops a queue's ready messages. Returns how many.
+    /// Drops a queue's ready messages, and returns how many there were.
     ///
     /// # Errors
-    /// 404 when it does not exist.
+    /// 404 when the queue does not exist.
     pub async fn purge(&self, queue: &(impl AsRef<str> + ?Sized)) -> Result<u32> {
         let purge = queue::Purge { queue: short("queue", queue.as_ref())?, ..Default::default() };
         self.call(purge).await.map(|ok| ok.message_count)
@@ -175,24 +178,25 @@ impl Channel {
     /// consumer's own limit is set with [`ConsumeOptions::prefetch`].
     ///
     /// # Errors
-    /// Why the channel has ended.
+    /// The reason, once the channel has ended.
     pub async fn qos(&self, prefetch: u16) -> Result<()> {
-        // One that has ended tells so below.
+        // If the channel has ended, the call below says so.
         let _ = self.handle.with_channel(|mut channel| channel.limit_ack_batch(prefetch));
         let qos = basic::Qos { prefetch_count: prefetch, global: true, ..Default::default() };
         self.call(qos).await.map(drop)
     }
 
-    /// Publishes without asking for a confirm: ready when the message is queued to be sent. Waits
-    /// while the write buffer is full or the broker blocks.
+    /// Publishes without asking for a confirm. The future is ready when the message is queued to be
+    /// sent; it waits while the write buffer is full or the broker blocks.
     ///
     /// # Errors
     /// [`Error::Invalid`] when a name or the properties are over a limit of the protocol,
     /// [`Error::PublishTooLarge`] for a body over
-    /// [`max_message_size`](crate::ConnectOptions::max_message_size); or why the channel has ended.
+    /// [`max_message_size`](crate::ConnectOptions::max_message_size); or the reason, once the
+    /// channel has ended.
     ///
     /// # Cancel safety
-    /// Dropped while pending, the message was not queued.
+    /// If the future is dropped while pending, the message was not queued.
     pub fn publish<'a>(
         &'a self,
         route: impl Into<Route<'a>>,
@@ -249,13 +253,13 @@ impl Channel {
         Ok(Consumer::new(self.handle.clone(), tag, inbox, options.resubscribe, place))
     }
 
-    /// Takes one message from a queue; `None` when it is empty.
+    /// Takes one message from a queue; returns `None` when the queue is empty.
     ///
     /// # Errors
     /// 404 when the queue does not exist.
     ///
     /// # Cancel safety
-    /// Dropped while pending, a message that still comes goes back to the queue; with
+    /// If the future is dropped while pending, a message that still arrives is requeued; with
     /// [`GetOptions::no_ack`] it is lost.
     pub async fn get(
         &self,
@@ -271,18 +275,18 @@ impl Channel {
         }
     }
 
-    /// Gives back all deliveries that are outstanding on the channel; they are delivered again,
-    /// flagged. Acking one that had been delivered before does nothing then.
+    /// Requeues all unsettled deliveries of the channel. They are delivered again, flagged as
+    /// redelivered. Acking the earlier delivery of such a message does nothing.
     ///
     /// # Errors
-    /// Why the channel has ended.
+    /// The reason, once the channel has ended.
     pub async fn recover(&self) -> Result<()> {
         let recover = basic::Recover { requeue: true };
         let send = |mut channel: ChannelRef<'_>| channel.call(recover.into(), Expects::Recover);
         self.request(basic::Recover::NAME, send).await.map(drop)
     }
 
-    /// Puts the channel in transaction mode: what is published and acked takes effect with
+    /// Puts the channel in transaction mode: publishes and acks take effect only with
     /// [`tx_commit`](Self::tx_commit).
     ///
     /// # Errors
@@ -291,12 +295,12 @@ impl Channel {
         self.transaction(tx::Select {}).await
     }
 
-    /// Has what was published and acked since the last commit take effect.
+    /// Commits the publishes and acks made since the last commit.
     ///
     /// # Errors
     /// 406 without [`tx_select`](Self::tx_select); [`Error::TransactionLost`] when the connection
-    /// was lost and recovered since the last commit: a part of the transaction was undone by that,
-    /// and so is the rest.
+    /// was lost and recovered since the last commit: the loss undid a part of the transaction, so
+    /// the rest is rolled back.
     pub async fn tx_commit(&self) -> Result<()> {
         if self.handle.send(|channel| Ok(channel.has_lost_transaction())).await? {
             self.tx_rollback().await?;
@@ -305,7 +309,7 @@ impl Channel {
         self.transaction(tx::Commit {}).await
     }
 
-    /// Forgets what was published and acked since the last commit.
+    /// Rolls back the publishes and acks made since the last commit.
     ///
     /// # Errors
     /// 406 without [`tx_select`](Self::tx_select).
@@ -313,30 +317,31 @@ impl Channel {
         self.transaction(tx::Rollback {}).await
     }
 
-    /// Asks the broker to stop or resume its deliveries. RabbitMQ does not stop (540, which ends
-    /// the connection): use a prefetch there.
+    /// Asks the broker to stop or resume its deliveries. RabbitMQ does not support stopping and
+    /// ends the connection with 540: use a prefetch there.
     ///
     /// # Errors
-    /// Why the channel has ended.
+    /// The reason, once the channel has ended.
     pub async fn flow(&self, active: bool) -> Result<bool> {
         self.call(channel::Flow { active }).await.map(|ok| ok.active)
     }
 
-    /// Ends the channel in good order: its consumers are cancelled, what they had received is
-    /// waited for to be acked and what was published to be confirmed, then it is closed. Consumers
-    /// still give what had arrived, then end.
+    /// Ends the channel in good order: cancels its consumers, waits until their deliveries are
+    /// settled and all publishes are confirmed, then closes the channel. Consumers still hand out
+    /// the deliveries that had arrived, then end.
     ///
     /// # Errors
-    /// [`Error::DrainTimeout`] when the deadline came first: the channel is closed all the same.
+    /// [`Error::DrainTimeout`] when the deadline passes first: the channel is closed nevertheless.
     ///
     /// # Cancel safety
-    /// Dropped while pending, the consumers are cancelled and the channel stays open.
+    /// If the future is dropped while pending, the consumers are cancelled and the channel stays
+    /// open.
     pub async fn drain(&self, deadline: Duration) -> Result<()> {
         let drained = drain(&self.handle.connection.shared, &[self.handle.key], deadline).await;
         self.close().await.and(drained)
     }
 
-    /// For how long the oldest delivery has been held that is not settled; `None` when all are.
+    /// Returns how long the oldest unsettled delivery has been held; `None` when all are settled.
     pub fn oldest_unacked(&self) -> Option<Duration> {
         let arrived = self.handle.with_channel(|channel| channel.acks.oldest()).ok().flatten()?;
         Some(now().saturating_duration_since(arrived))
@@ -346,7 +351,7 @@ impl Channel {
     /// back to their queue.
     ///
     /// # Errors
-    /// Why the channel ended, when it was not by this side.
+    /// The reason why the channel ended, unless this side closed it.
     pub async fn close(&self) -> Result<()> {
         match self.handle.with(Engine::close_channel) {
             Some(call) => self.handle.wait(channel::Close::NAME, call, self.call_timeout).await.map(drop),
@@ -357,23 +362,23 @@ impl Channel {
         }
     }
 
-    /// Waits for the channel's end and tells its reason.
+    /// Waits for the channel's end and returns the reason.
     ///
     /// # Cancel safety
-    /// Can be dropped and called again.
+    /// The future can be dropped, and the method called again.
     pub async fn closed(&self) -> Error {
         self.handle.ended().await
     }
 
-    /// Tells whether the channel can be used at this moment. Not while it is
-    /// [recovered](crate::Recovery): calls and publishes wait then; see
+    /// Tells whether the channel can be used at this moment. While it is being
+    /// [recovered](crate::Recovery) it cannot, and calls and publishes wait; see
     /// [`is_closed`](Self::is_closed).
     pub fn is_open(&self) -> bool {
         self.handle.with_channel(|channel| channel.is_open()).unwrap_or(false)
     }
 
-    /// Tells whether the channel has ended for good, or is being closed by this side. One that is
-    /// recovered is neither this nor [open](Self::is_open).
+    /// Tells whether the channel has ended for good, or is being closed by this side. A channel
+    /// that is being recovered is neither closed nor [open](Self::is_open).
     pub fn is_closed(&self) -> bool {
         self.handle.with_channel(|channel| channel.is_closing()).unwrap_or(true)
     }
@@ -382,7 +387,7 @@ impl Channel {
         self.handle.call(request, self.call_timeout).await
     }
 
-    /// Sends what is not answered, once the channel can be used.
+    /// Sends a method that is not answered, once the channel can be used.
     async fn send_no_wait<R: Request>(&self, request: R) -> Result<()> {
         let sending = self.handle.send(|mut channel| channel.send_no_wait(request.into()));
         let late = Error::CallTimeout { method: R::NAME, after: self.call_timeout };
@@ -394,7 +399,7 @@ impl Channel {
         self.request(R::NAME, |mut channel| channel.call(request.into(), expects)).await.map(drop)
     }
 
-    /// Sends what will be answered, and waits for the answer.
+    /// Sends a method and waits for its answer.
     async fn request(
         &self,
         name: &'static str,
@@ -404,7 +409,7 @@ impl Channel {
     }
 }
 
-/// The error, named after the queue when one was to be declared.
+/// Adds the queue's name to the error, if a queue was to be declared.
 fn about<D: Declare>(entity: &D, error: Error) -> Error {
     match entity.queue() {
         Some(queue) => error.about_queue(queue),

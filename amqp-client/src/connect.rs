@@ -1,4 +1,4 @@
-//! From options and URIs to an open connection.
+//! Connecting: from options and URIs to an open connection.
 
 pub(crate) mod dial;
 pub(crate) mod options;
@@ -34,68 +34,70 @@ use crate::{
 /// Connects with default options; see [`ConnectOptions::connect`].
 ///
 /// # Errors
-/// As [`ConnectOptions::connect`].
+/// The same as for [`ConnectOptions::connect`].
 pub async fn connect(uri: &str) -> Result<Connection> {
     ConnectOptions::new().connect(uri).await
 }
 
 impl ConnectOptions {
     /// Connects to the broker at `uri` (`amqp://user:password@host:port/vhost`), within the connect
-    /// deadline. With several hosts (`amqps://a.example,b.example:5673/vhost`), to the first that
-    /// takes the connection, as [`connect_any`](Self::connect_any) does.
+    /// deadline. If the URI has several hosts (`amqps://a.example,b.example:5673/vhost`), connects
+    /// to the first that accepts the connection, as [`connect_any`](Self::connect_any) does.
     ///
     /// # Errors
     /// An invalid URI, an unknown host, a refused connection, a failure of TLS, a peer that is no
-    /// AMQP broker, a refused login or virtual host, the deadline; of several hosts
+    /// AMQP broker, a refused login or virtual host, the deadline; for several hosts
     /// [`Error::NoHost`](crate::Error::NoHost).
     ///
     /// # Cancel safety
-    /// Dropping the future gives the connection up.
+    /// Dropping the future abandons the attempt.
     pub async fn connect(&self, uri: &str) -> Result<Connection> {
         self.connect_any(&Uri::parse_list(uri)?).await
     }
 
-    /// Connects to a broker whose URI has been read already, or was never written.
+    /// Connects to a broker whose URI is already parsed, or was built from its parts.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect), but for an invalid URI.
+    /// The same as for [`connect`](Self::connect), except for an invalid URI.
     ///
     /// # Cancel safety
-    /// Dropping the future gives the connection up.
+    /// Dropping the future abandons the attempt.
     pub async fn connect_to(&self, uri: &Uri) -> Result<Connection> {
         self.connect_any(std::slice::from_ref(uri)).await
     }
 
-    /// Connects to the first of several brokers that takes the connection, in their order or
-    /// shuffled. With [`recovery`](Self::recovery) the same holds for each later attempt.
+    /// Connects to the first of several brokers that accepts the connection, trying them in the
+    /// order given or shuffled. With [`recovery`](Self::recovery) the same holds for each later
+    /// attempt.
     ///
-    /// One deadline holds for all: the options', or that of the first URI that gives one. Each host
-    /// has an equal part of what is left of it, so that one that is silent leaves time for the
-    /// others; so has each address of a name. A refused login or virtual host ends the search: the
-    /// brokers of one cluster say the same, and a wrong password tried on each would lock the user
-    /// out sooner. So does what lies on this side, such as a certificate file that cannot be read.
+    /// One deadline covers all hosts: that of the first URI that sets one, or else that of the
+    /// options. Each host gets an equal share of the remaining time, so that a silent host leaves
+    /// time for the others; the addresses of a name share it in the same way. A refused login or
+    /// virtual host ends the search, because the other brokers of a cluster would refuse it too,
+    /// and trying a wrong password on each would lock the user out sooner. A fault on this side,
+    /// such as an unreadable certificate file, also ends it.
     ///
     /// # Errors
-    /// That of the only host; [`Error::NoHost`](crate::Error::NoHost) with that of each of several;
-    /// [`Error::InvalidUri`](crate::Error::InvalidUri) without any.
+    /// With one host, its error; with several, [`Error::NoHost`](crate::Error::NoHost) with the
+    /// error of each; without any, [`Error::InvalidUri`](crate::Error::InvalidUri).
     ///
     /// # Cancel safety
-    /// Dropping the future gives the connection up.
+    /// Dropping the future abandons the attempt.
     pub async fn connect_any(&self, uris: &[Uri]) -> Result<Connection> {
         self.establish(Target::Hosts(uris.to_vec())).await
     }
 
-    /// Connects over a stream that is there already: an in-memory duplex to an embedded broker, a
-    /// tunnel, a Unix socket. User, password, virtual host and parameters come from `uri`; its host
-    /// is used in errors only, and the stream is used as it is: no TLS is laid over it. When it is
-    /// lost there is no other: [`recovery`](Self::recovery) is of no use here; see
-    /// [`connect_with`](Self::connect_with).
+    /// Connects over an existing stream: an in-memory duplex to an embedded broker, a tunnel, a
+    /// Unix socket. User, password, virtual host and parameters come from `uri`, and its host
+    /// appears in errors only. The stream is used as it is, without TLS on top.
+    /// [`recovery`](Self::recovery) has no effect, since there is no second stream after a loss;
+    /// see [`connect_with`](Self::connect_with) for that.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect), but for name look-up, TCP and TLS.
+    /// The same as for [`connect`](Self::connect), except for name look-up, TCP and TLS.
     ///
     /// # Cancel safety
-    /// Dropping the future gives the connection up.
+    /// Dropping the future abandons the attempt.
     pub async fn connect_stream<S>(&self, stream: S, uri: &Uri) -> Result<Connection>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -109,15 +111,15 @@ impl ConnectOptions {
         options.establish(Target::Connector(connector, Box::new(uri.clone()))).await
     }
 
-    /// As [`connect_stream`](Self::connect_stream), over a stream that `connector` makes, another
-    /// one each time when the connection is to be [recovered](Self::recovery).
+    /// Connects like [`connect_stream`](Self::connect_stream), over a stream that `connector`
+    /// makes. It is called again each time the connection is to be [recovered](Self::recovery).
     ///
     /// # Errors
-    /// As [`connect_stream`](Self::connect_stream); [`Error::Connect`](crate::Error::Connect) with
-    /// what the connector says.
+    /// The same as for [`connect_stream`](Self::connect_stream), and
+    /// [`Error::Connect`](crate::Error::Connect) with the connector's error.
     ///
     /// # Cancel safety
-    /// Dropping the future gives the connection up.
+    /// Dropping the future abandons the attempt.
     pub async fn connect_with<C, F, S>(&self, connector: C, uri: &Uri) -> Result<Connection>
     where
         C: Fn() -> F + Send + Sync + 'static,
@@ -162,7 +164,7 @@ mod tests {
         typed && text.contains("feature `tls` of `amqp-client` is off")
     }
 
-    /// Who is connected to would take the connection, if only it were dialed.
+    /// The listener would accept a plain connection, so a refusal proves that nothing was dialed.
     #[tokio::test]
     async fn what_asks_for_tls_is_refused_in_a_build_without_it_and_told_which_feature_is_off() {
         let listener = amqp_broker::Broker::builder().build().listen("127.0.0.1:0").await.unwrap();

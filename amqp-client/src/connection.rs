@@ -23,14 +23,14 @@ use crate::{
 /// A connection to a broker. All handles share it; cloning is cheap.
 ///
 /// # On drop
-/// When the last handle is dropped, channels, consumers and deliveries among them, the connection
-/// is closed in the background.
+/// The connection is closed in the background when its last handle is dropped; channels, consumers
+/// and deliveries count as handles.
 #[derive(Clone)]
 pub struct Connection {
     handle: Arc<ConnectionHandle>,
 }
 
-/// A connection as seen by who does not keep it open; see [`Connection::downgrade`].
+/// A handle that does not keep the connection open; see [`Connection::downgrade`].
 #[derive(Clone)]
 pub struct WeakConnection {
     handle: Weak<ConnectionHandle>,
@@ -45,40 +45,40 @@ impl Connection {
     /// Opens a channel.
     ///
     /// # Errors
-    /// [`Error::NoFreeChannel`], or why the connection has ended.
+    /// [`Error::NoFreeChannel`], or the reason why the connection has ended.
     ///
     /// # Cancel safety
-    /// Dropping the future closes the channel that may have been opened.
+    /// If the future is dropped, a channel that was opened meanwhile is closed.
     pub async fn open_channel(&self) -> Result<Channel> {
         let channel = self.handle.open_channel().await?;
         Ok(Channel::new(Arc::new(channel)))
     }
 
     /// Gives the broker a new password or token before the present one expires
-    /// (`connection.update-secret`, of RabbitMQ). `reason` is for the broker's log.
-    /// [`ConnectOptions::credentials_from`](crate::ConnectOptions::credentials_from) does this by
-    /// itself.
+    /// (`connection.update-secret`, an extension of RabbitMQ). `reason` is for the broker's log.
+    /// [`ConnectOptions::credentials_from`](crate::ConnectOptions::credentials_from) does this
+    /// automatically.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a reason over 255 bytes or a secret over a frame; no answer within
-    /// the call timeout; or why the connection has ended, as it does when the broker refuses the
-    /// secret.
+    /// the call timeout; or the reason why the connection has ended, which it also does when the
+    /// broker refuses the secret.
     ///
     /// # Cancel safety
-    /// Dropped while pending, the broker may or may not have taken the secret.
+    /// If the future is dropped while pending, the broker may or may not have taken the secret.
     pub async fn update_secret(&self, secret: impl Into<Password>, reason: &str) -> Result<()> {
         let reason = ShortString::new("reason", reason).map_err(Error::Invalid)?;
         secret::update(&self.handle.shared, &secret.into(), reason, self.handle.call_timeout).await
     }
 
-    /// Closes the connection and waits until the broker has agreed, 10 s at the most. What was
-    /// published before is sent before; confirms that have not come by now will not come.
+    /// Closes the connection and waits until the broker has agreed, 10 s at most. Earlier publishes
+    /// are sent first; confirms that have not arrived by now will not arrive.
     ///
     /// # Errors
-    /// Why the connection ended, when it was not by this side.
+    /// The reason why the connection ended, unless this side closed it.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the closing under way.
+    /// If the future is dropped, closing continues in the background.
     pub async fn close(&self) -> Result<()> {
         let now = now();
         self.handle.shared.with(|engine| engine.close(now));
@@ -88,30 +88,32 @@ impl Connection {
         }
     }
 
-    /// Ends the connection in good order: [`Channel::drain`] for all its channels at once, then
-    /// [`close`](Self::close).
+    /// Ends the connection in good order: does what [`Channel::drain`] does for all its channels at
+    /// once, then [closes](Self::close) the connection.
     ///
     /// # Errors
-    /// [`Error::DrainTimeout`] when the deadline came first: the connection is closed all the same.
+    /// [`Error::DrainTimeout`] when the deadline passes first: the connection is closed
+    /// nevertheless.
     ///
     /// # Cancel safety
-    /// Dropped while pending, all consumers are cancelled and the connection stays open.
+    /// If the future is dropped while pending, all consumers are cancelled and the connection stays
+    /// open.
     pub async fn drain(&self, deadline: Duration) -> Result<()> {
         let channels = self.handle.shared.with(|engine| engine.open_channels());
         let drained = drain(&self.handle.shared, &channels, deadline).await;
         self.close().await.and(drained)
     }
 
-    /// Waits for the connection's end and tells its reason.
+    /// Waits for the connection's end and returns the reason.
     ///
     /// # Cancel safety
-    /// Can be dropped and called again.
+    /// The future can be dropped, and the method called again.
     pub async fn closed(&self) -> Error {
         self.handle.shared.ended().await
     }
 
-    /// What happens to the connection from now on; the first who asks is told that it was
-    /// connected, too.
+    /// Returns the events of the connection from now on. The first listener also sees
+    /// [`Event::Connected`](crate::Event::Connected).
     pub fn events(&self) -> Events {
         let receiver = self.handle.shared.listen();
         let ended = match self.state() {
@@ -121,48 +123,48 @@ impl Connection {
         Events::new(receiver, ended)
     }
 
-    /// How the connection is doing.
+    /// Returns how the connection is doing.
     pub fn state(&self) -> State {
         self.handle.shared.with(|engine| engine.state())
     }
 
-    /// What it has done so far. Cheap: one look under the lock.
+    /// Returns the counts of the connection so far. This is cheap: it takes the lock once.
     pub fn metrics(&self) -> Metrics {
         self.handle.shared.with(|engine| engine.metrics())
     }
 
-    /// A handle that does not keep it open: the connection is closed when the last of the others is
-    /// dropped.
+    /// Returns a handle that does not keep the connection open: it is closed when the last other
+    /// handle is dropped.
     pub fn downgrade(&self) -> WeakConnection {
         WeakConnection { handle: Arc::downgrade(&self.handle), shared: self.handle.shared.clone() }
     }
 
-    /// Tells whether the connection can be used at this moment. Not while it is
-    /// [recovered](crate::Recovery): calls and publishes wait then; see
+    /// Tells whether the connection can be used at this moment. While it is being
+    /// [recovered](crate::Recovery) it cannot, and calls and publishes wait; see
     /// [`is_closed`](Self::is_closed).
     pub fn is_open(&self) -> bool {
         self.handle.shared.with(|engine| engine.is_open())
     }
 
-    /// Tells whether the connection has ended for good, or is being closed by this side. One that
-    /// is recovered is neither this nor [open](Self::is_open).
+    /// Tells whether the connection has ended for good, or is being closed by this side. A
+    /// connection that is being recovered is neither closed nor [open](Self::is_open).
     pub fn is_closed(&self) -> bool {
         self.handle.shared.with(|engine| engine.reason().is_some())
     }
 }
 
 impl WeakConnection {
-    /// The connection; `None` when all other handles were dropped, so that it is closed.
+    /// Returns the connection; `None` when all other handles were dropped, so that it is closed.
     pub fn upgrade(&self) -> Option<Connection> {
         self.handle.upgrade().map(Connection::new)
     }
 
-    /// As [`Connection::metrics`], also when it has ended.
+    /// Returns the same as [`Connection::metrics`], also after the connection has ended.
     pub fn metrics(&self) -> Metrics {
         self.shared.with(|engine| engine.metrics())
     }
 
-    /// As [`Connection::is_closed`].
+    /// Tells the same as [`Connection::is_closed`].
     pub fn is_closed(&self) -> bool {
         self.shared.with(|engine| engine.reason().is_some())
     }

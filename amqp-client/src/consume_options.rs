@@ -1,4 +1,4 @@
-//! How to consume.
+//! The options of a consumer.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     runtime::backoff::Backoff,
 };
 
-/// How to consume.
+/// The options of a consumer.
 #[derive(Clone, Debug, Default)]
 pub struct ConsumeOptions {
     pub(crate) tag: String,
@@ -22,67 +22,69 @@ pub struct ConsumeOptions {
     pub(crate) withhold_over: Option<u64>,
 }
 
-/// Unacknowledged deliveries of a consumer for which no prefetch was given.
+/// The prefetch of a consumer for which none was given.
 pub(crate) const DEFAULT_PREFETCH: u16 = 256;
 
 impl ConsumeOptions {
-    /// With acknowledgements, a prefetch of 256, a tag made by the client.
+    /// Makes options with acknowledgements, a prefetch of 256, and a tag made by the client.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The consumer's tag; empty has the client make one, unique on its connection.
+    /// Sets the consumer's tag. If it is empty, the client makes one that is unique on its
+    /// connection.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tag = tag.into();
         self
     }
 
-    /// Unacknowledged deliveries over which the broker sends this consumer no more. Default 256; 0
-    /// is no limit.
+    /// Sets how many unacknowledged deliveries the consumer may have before the broker sends no
+    /// more. Default 256; 0 is no limit.
     ///
-    /// This bounds what waits in memory for the consumer: so many messages, each at most
-    /// [`max_message_size`](crate::ConnectOptions::max_message_size). By bytes
-    /// [`inbox_limit`](crate::ConnectOptions::inbox_limit) bounds what waits for all consumers;
-    /// there the connection stops reading, for AMQP has no such bound that RabbitMQ honours
-    /// (`prefetch_size` is refused with 540), and that holds up the answers that whoever processes
-    /// the deliveries may be waiting for. With large messages, set a small prefetch.
+    /// The prefetch bounds the memory of waiting deliveries: at most so many messages, each at most
+    /// [`max_message_size`](crate::ConnectOptions::max_message_size).
+    /// [`inbox_limit`](crate::ConnectOptions::inbox_limit) bounds the bytes that wait for all
+    /// consumers together; at that limit the connection stops reading, because RabbitMQ has no
+    /// limit by bytes (it refuses `prefetch_size` with 540). That also delays the answers which the
+    /// code that processes the deliveries may be waiting for. With large messages, set a small
+    /// prefetch.
     ///
-    /// A broker that ignores it is not put up with: with more than twice as many and 64 unsettled
-    /// the consumer ends with [`Error::PrefetchExceeded`]. Streams, which are sent in chunks, are
-    /// exempt.
+    /// If a broker ignores the prefetch, and more than twice as many and 64 deliveries are
+    /// unsettled, the consumer ends with [`Error::PrefetchExceeded`]. Streams, which are sent in
+    /// chunks, are exempt.
     pub fn prefetch(mut self, deliveries: u16) -> Self {
         self.prefetch = Some(deliveries);
         self
     }
 
-    /// The broker takes each message as acknowledged when it is sent. What is lost on the way is
-    /// lost.
+    /// Sets whether the broker treats each message as acknowledged when it is sent. A message that
+    /// is lost on the way is then lost for good.
     pub fn no_ack(mut self, no_ack: bool) -> Self {
         self.no_ack = no_ack;
         self
     }
 
-    /// No other consumer on this queue.
+    /// Sets whether this consumer excludes any other from the queue.
     pub fn exclusive(mut self, exclusive: bool) -> Self {
         self.exclusive = exclusive;
         self
     }
 
-    /// Begins it again, after pauses, when the broker cancels it: because the queue was deleted, or
-    /// its node went down; and when it cannot begin again as its connection
-    /// [recovers](crate::Recovery), because the node of the queue is still down or the queue is
-    /// still locked for the connection that was lost. The queue is declared and bound as it was
-    /// over this connection, when that recovers; or else it is waited for. It happens while the
-    /// consumer is polled. Default: the consumer ends with [`Error::ConsumerCancelled`], or with
-    /// the broker's refusal.
+    /// Restarts the consumer, after pauses, when the broker cancels it because the queue was
+    /// deleted or its node went down. The same applies when the consumer cannot be restarted as its
+    /// connection [recovers](crate::Recovery), because the node of the queue is still down or the
+    /// queue is still locked for the lost connection. If the connection recovers, the queue is
+    /// declared and bound as it was over this connection; otherwise the consumer waits until the
+    /// queue exists. The restart makes progress only while the consumer is polled. Default: the
+    /// consumer ends with [`Error::ConsumerCancelled`], or with the broker's refusal.
     pub fn resubscribe(mut self, backoff: Backoff) -> Self {
         self.resubscribe = Some(backoff);
         self
     }
 
-    /// A message whose body is over this size, in bytes, is delivered without it, to be settled:
-    /// the body is dropped as it comes, and [`Delivery::withheld`](crate::Delivery::withheld) tells
-    /// its size. This takes the place of
+    /// Drops the bodies of messages over this size, in bytes. Such a message is delivered without
+    /// its body, so that it can be settled, and [`Delivery::withheld`](crate::Delivery::withheld)
+    /// returns the size. This limit replaces
     /// [`max_message_size`](crate::ConnectOptions::max_message_size) for this consumer. Default: a
     /// message over that ends the channel.
     pub fn withhold_bodies_over(mut self, bytes: u64) -> Self {
@@ -90,13 +92,14 @@ impl ConsumeOptions {
         self
     }
 
-    /// Messages go to the consumers of the highest priority that have room (`x-priority`). Default
-    /// 0.
+    /// Sets the priority (`x-priority`): messages go to the consumers of the highest priority that
+    /// have room. Default 0.
     pub fn priority(self, priority: i32) -> Self {
         self.set("x-priority", priority)
     }
 
-    /// Where in a stream to begin (`x-stream-offset`). Default: what comes from now on.
+    /// Sets where to begin in a stream (`x-stream-offset`). Default: with the messages that arrive
+    /// from now on.
     pub fn stream_offset(self, offset: StreamOffset) -> Self {
         let value = match offset {
             StreamOffset::First => "first".into(),
@@ -109,18 +112,18 @@ impl ConsumeOptions {
         self.set("x-stream-offset", value)
     }
 
-    /// Tells whether a consumer of a stream that begins again, as its connection
-    /// [recovers](crate::Recovery) or its options [say](Self::resubscribe), goes on behind the last
-    /// delivery that was handed out. One that has handed out none begins where
-    /// [`stream_offset`](Self::stream_offset) says, and so does one that was cancelled and whose
-    /// stream is found to have gone. Default: it begins there each time, so that what came to the
-    /// stream meanwhile may be missed or come once more.
+    /// Sets whether a consumer of a stream resumes after the last delivery that was handed out when
+    /// it is restarted, as its connection [recovers](crate::Recovery) or because of
+    /// [`resubscribe`](Self::resubscribe). If none was handed out, or if it was cancelled and its
+    /// stream no longer exists, it begins where [`stream_offset`](Self::stream_offset) says.
+    /// Default: it begins there each time, so that messages that reached the stream meanwhile may
+    /// be missed, or delivered twice.
     pub fn resume_stream(mut self, resume: bool) -> Self {
         self.resume_stream = resume;
         self
     }
 
-    /// Any further argument.
+    /// Sets any other argument.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a key over 255 bytes or nesting over 32.
@@ -139,16 +142,16 @@ impl ConsumeOptions {
 /// A place in a stream (<https://www.rabbitmq.com/docs/streams#consuming>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamOffset {
-    /// The oldest message kept.
+    /// The oldest message that the stream keeps.
     First,
     /// The last chunk of messages.
     Last,
-    /// What comes from now on.
+    /// Messages that arrive from now on.
     Next,
-    /// This message; deliveries tell theirs in the header `x-stream-offset`.
+    /// The message with this offset; deliveries have theirs in the header `x-stream-offset`.
     Offset(u64),
-    /// The chunk that held this time: seconds since 1970-01-01 UTC.
+    /// The chunk with the messages of this time: seconds since 1970-01-01 UTC.
     Timestamp(u64),
-    /// What came in this time until now, in whole seconds.
+    /// The messages of this much time before now, in whole seconds.
     Ago(Duration),
 }

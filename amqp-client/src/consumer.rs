@@ -1,4 +1,4 @@
-//! A stream of deliveries.
+//! A consumer: a stream of deliveries.
 
 use std::{
     collections::VecDeque,
@@ -31,11 +31,11 @@ use crate::{
     },
 };
 
-/// Bytes handed out after which they are taken off the account of what waits.
+/// After this many bytes handed out, the consumer subtracts them from the count of waiting bytes.
 const LET_GO_AFTER: usize = 64 * 1024;
 
-/// A consumer of a queue: a stream of deliveries that ends with the reason as its last item, or
-/// without one after [`cancel`](Self::cancel).
+/// A consumer of a queue: a stream of deliveries. Its last item is the reason why it ended; after
+/// [`cancel`](Self::cancel) there is no such item.
 ///
 /// # On drop
 /// The consumer is cancelled in the background; deliveries that were not handed out go back to the
@@ -44,17 +44,17 @@ pub struct Consumer {
     channel: Arc<ChannelHandle>,
     tag: ShortString,
     inbox: Arc<Inbox>,
-    /// Whether it begins again when the broker cancels it.
+    /// The pauses before restarts, if the consumer is restarted when the broker cancels it.
     resubscribe: Option<Backoff>,
-    /// It is about to.
+    /// The restart that is under way.
     resubscribing: Option<Resubscribing>,
-    /// Taken from the inbox, not yet handed out.
+    /// Deliveries taken from the inbox and not yet handed out.
     local: VecDeque<RawDelivery>,
-    /// Bytes handed out that still count as waiting.
+    /// How many bytes were handed out and still count as waiting.
     handed_out: usize,
-    /// The tag of the newest delivery that is to be settled.
+    /// The tag of the newest delivery that has to be settled.
     newest: u64,
-    /// How far a stream was read, when that is to be known.
+    /// The position in a stream, if it has to be remembered.
     place: Option<Arc<Place>>,
     ended: bool,
 }
@@ -81,35 +81,35 @@ impl Consumer {
         }
     }
 
-    /// The consumer's tag.
+    /// Returns the consumer's tag.
     pub fn tag(&self) -> &str {
         self.tag.as_str().unwrap_or_default()
     }
 
-    /// The name of its queue; another than at first when the broker had named it, and has named it
-    /// anew after the connection was lost. `None` when the consumer has ended.
+    /// Returns the name of the consumer's queue; `None` when the consumer has ended. A name that
+    /// the broker generated changes when the connection was lost and recovered.
     pub fn queue(&self) -> Option<String> {
         let queue = self.channel.with_channel(|channel| channel.consumers.queue_of(&self.tag).cloned());
         queue.ok().flatten().map(|queue| queue.to_string())
     }
 
-    /// The next delivery; the reason as the last item when the broker, the channel or the
-    /// connection ended the consumer; `None` after that.
+    /// Returns the next delivery. If the broker, the channel or the connection ended the consumer,
+    /// the last item is the reason; after that, `None`.
     ///
     /// # Cancel safety
-    /// Dropped while pending, nothing was taken.
+    /// If the future is dropped while pending, nothing was taken.
     pub async fn recv(&mut self) -> Option<Result<Delivery>> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    /// Asks the broker to send no more, and waits until it agrees. What was sent before can still
-    /// be received; the stream ends after it.
+    /// Asks the broker to send no more, and waits until it agrees. Deliveries that were sent before
+    /// can still be received; the stream ends after them.
     ///
     /// # Errors
-    /// Why the channel ended.
+    /// The reason why the channel ended.
     ///
     /// # Cancel safety
-    /// Dropped while pending, the cancelling goes on.
+    /// If the future is dropped while pending, the cancel continues.
     pub async fn cancel(&mut self) -> Result<()> {
         let cancel = basic::Cancel { consumer_tag: self.tag.clone(), no_wait: false };
         let expects = Expects::Cancel { tag: self.tag.clone() };
@@ -122,13 +122,14 @@ impl Consumer {
         &self.channel
     }
 
-    /// Asks for no more deliveries, without waiting.
+    /// Asks the broker for no more deliveries, without waiting.
     pub(crate) fn begin_cancel(&self) {
-        // One whose channel has ended has ended with it.
+        // If the channel has ended, so has the consumer.
         let _ = self.channel.with_channel(|mut channel| channel.cancel_consumer(&self.tag));
     }
 
-    /// The tag of the newest delivery handed out that is to be settled; 0 when there was none.
+    /// Returns the tag of the newest delivery handed out that has to be settled; 0 when there was
+    /// none.
     pub(crate) fn newest(&self) -> u64 {
         self.newest
     }
@@ -137,8 +138,8 @@ impl Consumer {
         loop {
             if let Some(raw) = self.local.pop_front() {
                 self.count_handed_out(raw.size());
-                // Delivered over a connection that was lost, it comes again; unless nobody asked
-                // for acknowledgements.
+                // A delivery of a lost connection is delivered again, unless it needs no
+                // acknowledgement.
                 if self.channel.status.is_stale(raw.tag) && !raw.no_ack {
                     continue;
                 }
@@ -180,8 +181,9 @@ impl Consumer {
         }
     }
 
-    /// The account of what waits is kept in steps: the last of what was taken ends one, for its
-    /// user may wait for an answer now, which has to be read.
+    /// Counts bytes as handed out. They are subtracted from the waiting bytes in steps; the last
+    /// delivery taken always ends a step, because its user may now wait for an answer, which has to
+    /// be read.
     #[inline]
     fn count_handed_out(&mut self, bytes: usize) {
         self.handed_out += bytes;
@@ -212,10 +214,10 @@ impl Drop for Consumer {
         self.let_go(self.handed_out + unread.iter().map(RawDelivery::size).sum::<usize>());
         let unread = unread.iter().filter(|raw| raw.may_be_given_back()).map(|raw| raw.tag);
         self.channel.with(|engine, key| engine.drop_consumer(key, &self.tag, unread));
-        // Still there only when the consumer or its channel had ended before.
+        // The inbox is still filled only if the consumer or its channel had ended before.
         let (unread, may_read) = self.inbox.drain();
         for raw in unread.iter().filter(|raw| raw.may_be_given_back()) {
-            // A channel that has ended has given it back.
+            // If the channel has ended, the broker has requeued the delivery.
             let _ = self.channel.with_channel(|mut channel| channel.nack(raw.tag, true));
         }
         if may_read {

@@ -1,4 +1,4 @@
-//! Values as the methods that declare, bind and delete them.
+//! The values that can be declared, bound and deleted, as methods of the protocol.
 
 use amqp_codec::{
     Request, ShortString,
@@ -12,7 +12,7 @@ use crate::{
 
 /// A value that can be declared on a channel: [`Exchange`] or [`Queue`], or a reference to one.
 pub trait Declare {
-    /// What the broker tells of it.
+    /// What the broker reports about the declared entity.
     type Info;
 
     #[doc(hidden)]
@@ -24,13 +24,13 @@ pub trait Declare {
     #[doc(hidden)]
     fn is_no_wait(&self) -> bool;
 
-    /// Its name, when it is a queue.
+    /// Returns the queue's name, if this is a queue.
     #[doc(hidden)]
     fn queue(&self) -> Option<&str> {
         None
     }
 
-    /// From the broker's answer, when there is to be one.
+    /// Makes the result from the broker's answer, if there is one.
     #[doc(hidden)]
     fn info(&self, reply: Option<<Self::Request as Request>::Reply>) -> Self::Info;
 }
@@ -118,13 +118,13 @@ impl Declare for Queue {
     }
 }
 
-/// What makes a binding.
+/// The method that makes a binding.
 pub(crate) enum Bind {
     Queue(queue::Bind),
     Exchange(exchange::Bind),
 }
 
-/// What removes a binding.
+/// The method that removes a binding.
 pub(crate) enum Unbind {
     Queue(queue::Unbind),
     Exchange(exchange::Unbind),
@@ -164,10 +164,10 @@ impl Binding {
     }
 }
 
-/// A name as the wire has it.
+/// Encodes a name as a short string.
 ///
 /// # Errors
-/// [`Error::Invalid`] over 255 bytes; `what` names the field in it.
+/// [`Error::Invalid`] over 255 bytes; `what` names the field in the error.
 pub(crate) fn short(what: &'static str, text: &str) -> Result<ShortString> {
     ShortString::new(what, text).map_err(Error::Invalid)
 }

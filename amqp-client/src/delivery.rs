@@ -1,4 +1,4 @@
-//! A message received, to be acked or given back.
+//! A received message, and what settles it.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -12,11 +12,11 @@ use crate::{
 };
 
 /// A message from a queue. Its parts are slices of the connection's read buffer; properties are
-/// decoded when asked for.
+/// decoded on request.
 ///
 /// # On drop
-/// Dropped without ack, nack or reject it stays unacknowledged: it counts towards the prefetch, and
-/// goes back to its queue when the channel ends.
+/// A delivery dropped without ack, nack or reject stays unacknowledged: it counts towards the
+/// prefetch, and goes back to its queue when the channel ends.
 pub struct Delivery {
     raw: RawDelivery,
     channel: Arc<ChannelHandle>,
@@ -32,186 +32,191 @@ impl Delivery {
         Delivery { raw, channel, remaining: Some(remaining) }
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn body(&self) -> &Bytes {
         &self.raw.body
     }
 
-    /// The size of the body in bytes, when it was over what the consumer takes
-    /// ([`withhold_bodies_over`](crate::ConsumeOptions::withhold_bodies_over)): it was dropped as
-    /// it came, and [`body`](Self::body) is empty.
+    /// Returns the size of the body in bytes, if it was over the consumer's limit
+    /// ([`withhold_bodies_over`](crate::ConsumeOptions::withhold_bodies_over)). The body was then
+    /// dropped on arrival, and [`body`](Self::body) is empty.
     pub fn withheld(&self) -> Option<u64> {
         self.raw.withheld()
     }
 
-    /// The properties, decoded now.
+    /// Decodes the properties.
     ///
     /// # Errors
-    /// [`Error::Protocol`] when the broker sent malformed ones; the delivery can still be acked or
-    /// rejected.
+    /// [`Error::Protocol`] when the broker sent malformed properties; the delivery can still be
+    /// acked or rejected.
     pub fn properties(&self) -> Result<Properties> {
         let decoded = self.raw.properties().decode();
         decoded.map_err(|source| Error::Protocol { channel: self.channel.key.id, source })
     }
 
-    /// Those of the properties that tell how to read the body, without a reference count touched.
+    /// Decodes only the properties that describe how to read the body, without touching a reference
+    /// count.
     ///
     /// # Errors
-    /// As [`properties`](Self::properties).
+    /// The same as for [`properties`](Self::properties).
     pub fn content_properties(&self) -> Result<ContentProperties<'_>> {
         let decoded = ContentProperties::decode(self.raw.property_bytes());
         decoded.map_err(|source| Error::Protocol { channel: self.channel.key.id, source })
     }
 
-    /// The properties as the bytes they are on the wire, to be passed on.
+    /// Returns the properties as encoded bytes, to be passed on.
     pub fn encoded_properties(&self) -> EncodedProperties {
         self.raw.properties()
     }
 
-    /// Puts other properties in the place of those that came.
+    /// Replaces the properties.
     pub fn set_properties(&mut self, properties: &EncodedProperties) {
         self.raw.set_properties(properties);
     }
 
-    /// The exchange it was published to; empty for the default exchange.
+    /// Returns the exchange that the message was published to; empty for the default exchange.
     pub fn exchange(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.raw.exchange())
     }
 
-    /// The routing key it was published with.
+    /// Returns the routing key that the message was published with.
     pub fn routing_key(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.raw.routing_key())
     }
 
-    /// Its number on the channel.
+    /// Returns the delivery's number on its channel.
     pub fn delivery_tag(&self) -> u64 {
         self.raw.tag
     }
 
-    /// Whether it was delivered before, to anyone.
+    /// Tells whether the message was delivered before, to any consumer.
     pub fn redelivered(&self) -> bool {
         self.raw.redelivered
     }
 
-    /// Messages left in the queue, when this one came by `get`.
+    /// Returns how many messages are left in the queue, if this one was fetched by `get`.
     pub fn remaining(&self) -> Option<u32> {
         self.remaining
     }
 
-    /// Copies the message out of the read buffer, which a small one to be kept for long would keep
-    /// whole.
+    /// Copies the message out of the read buffer, because a small message kept for long would keep
+    /// the whole buffer alive.
     pub fn detach(&mut self) {
         self.raw.detach();
     }
 
-    /// The message, and what acks it: to hand the one on and keep the other.
+    /// Splits the delivery into its message and an acker, so that one can be passed on and the
+    /// other kept.
     pub fn split(self) -> (Received, Acker) {
         let Delivery { raw, channel, .. } = self;
         let (tag, no_ack, number) = (raw.tag, raw.no_ack, channel.key.id);
         (Received { raw, channel: number }, Acker { tag, no_ack, channel })
     }
 
-    /// Acknowledges it: processed. A run of acks leaves as one frame, at once when the connection
-    /// is idle and within about a millisecond when it is busy. Nothing to do for a delivery without
-    /// acknowledgement.
+    /// Acknowledges the message as processed. Consecutive acks leave as one frame: at once when the
+    /// connection is idle, within about a millisecond when it is busy. Does nothing for a delivery
+    /// without acknowledgement.
     ///
     /// # Errors
-    /// Why the channel has ended: the message will be delivered again.
+    /// The reason why the channel has ended: the message will be delivered again.
     pub async fn ack(self) -> Result<()> {
         self.split().1.ack().await
     }
 
-    /// Refuses it: back to its queue, or dropped (dead-lettered where the queue says so). Of a
-    /// stream nothing goes back or away, and RabbitMQ closes the connection for trying; a consumer
-    /// that has a [`stream_offset`](crate::ConsumeOptions::stream_offset), or
-    /// [resumes](crate::ConsumeOptions::resume_stream), acknowledges it instead.
+    /// Refuses the message: it is requeued, or dropped (dead-lettered if the queue is so
+    /// configured). Messages of a stream can be neither requeued nor dropped, and RabbitMQ closes
+    /// the connection for trying. A consumer with a
+    /// [`stream_offset`](crate::ConsumeOptions::stream_offset), or one that
+    /// [resumes](crate::ConsumeOptions::resume_stream), therefore acknowledges the message instead.
     ///
     /// # Errors
-    /// Why the channel has ended: the message will be delivered again.
+    /// The reason why the channel has ended: the message will be delivered again.
     pub async fn nack(self, requeue: bool) -> Result<()> {
         self.split().1.nack(requeue).await
     }
 
-    /// As [`nack`](Self::nack), by `basic.reject`, which brokers other than RabbitMQ know too.
+    /// Does the same as [`nack`](Self::nack) with `basic.reject`, which brokers other than RabbitMQ
+    /// support too.
     ///
     /// # Errors
-    /// Why the channel has ended: the message will be delivered again.
+    /// The reason why the channel has ended: the message will be delivered again.
     pub async fn reject(self, requeue: bool) -> Result<()> {
         self.split().1.reject(requeue).await
     }
 }
 
-/// The message of a delivery, without the means to ack it. Cloning shares its parts.
+/// The message of a delivery, without the means to settle it. Cloning shares its parts.
 #[derive(Clone)]
 pub struct Received {
     raw: RawDelivery,
-    /// The number of the channel it came on, for errors.
+    /// The number of the channel that the message came on, for errors.
     channel: u16,
 }
 
 impl Received {
-    /// The body.
+    /// Returns the body.
     pub fn body(&self) -> &Bytes {
         &self.raw.body
     }
 
-    /// The body alone.
+    /// Returns only the body.
     pub fn into_body(self) -> Bytes {
         self.raw.body
     }
 
-    /// As [`Delivery::withheld`].
+    /// Returns the same as [`Delivery::withheld`].
     pub fn withheld(&self) -> Option<u64> {
         self.raw.withheld()
     }
 
-    /// The properties as the bytes they are on the wire, to be passed on.
+    /// Returns the properties as encoded bytes, to be passed on.
     pub fn encoded_properties(&self) -> EncodedProperties {
         self.raw.properties()
     }
 
-    /// Puts other properties in the place of those that came.
+    /// Replaces the properties.
     pub fn set_properties(&mut self, properties: &EncodedProperties) {
         self.raw.set_properties(properties);
     }
 
-    /// The properties, decoded now.
+    /// Decodes the properties.
     ///
     /// # Errors
-    /// [`Error::Protocol`] when the broker sent malformed ones.
+    /// [`Error::Protocol`] when the broker sent malformed properties.
     pub fn properties(&self) -> Result<Properties> {
         self.raw.properties().decode().map_err(|source| Error::Protocol { channel: self.channel, source })
     }
 
-    /// Those of the properties that tell how to read the body, without a reference count touched.
+    /// Decodes only the properties that describe how to read the body, without touching a reference
+    /// count.
     ///
     /// # Errors
-    /// As [`Delivery::properties`].
+    /// The same as for [`Delivery::properties`].
     pub fn content_properties(&self) -> Result<ContentProperties<'_>> {
         let decoded = ContentProperties::decode(self.raw.property_bytes());
         decoded.map_err(|source| Error::Protocol { channel: self.channel, source })
     }
 
-    /// The exchange it was published to; empty for the default exchange.
+    /// Returns the exchange that the message was published to; empty for the default exchange.
     pub fn exchange(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.raw.exchange())
     }
 
-    /// The routing key it was published with.
+    /// Returns the routing key that the message was published with.
     pub fn routing_key(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.raw.routing_key())
     }
 
-    /// Whether it was delivered before, to anyone.
+    /// Tells whether the message was delivered before, to any consumer.
     pub fn redelivered(&self) -> bool {
         self.raw.redelivered
     }
 }
 
-/// What settles one delivery.
+/// The handle that settles one delivery.
 ///
 /// # On drop
-/// Dropped unused, the delivery stays unacknowledged, as a dropped [`Delivery`] does.
+/// If it is dropped unused, the delivery stays unacknowledged, as a dropped [`Delivery`] does.
 pub struct Acker {
     channel: Arc<ChannelHandle>,
     tag: u64,
@@ -219,14 +224,14 @@ pub struct Acker {
 }
 
 impl Acker {
-    /// Tells whether there is nothing to be settled any more: the connection was lost or the
-    /// channel has ended, so that the message is delivered again.
+    /// Tells whether there is nothing left to settle: the connection was lost or the channel has
+    /// ended, so that the message is delivered again.
     pub fn is_stale(&self) -> bool {
         let status = &self.channel.status;
         !self.no_ack && (status.is_stale(self.tag) || status.ended.get().is_some())
     }
 
-    /// The delivery that this was [split](Delivery::split) from, with a message that may have been
+    /// Rebuilds the delivery that this was [split](Delivery::split) from. The message may have been
     /// changed since.
     pub fn join(self, message: Received) -> Delivery {
         let Acker { tag, no_ack, channel } = self;
@@ -235,26 +240,26 @@ impl Acker {
         Delivery { raw, channel, remaining: None }
     }
 
-    /// As [`Delivery::ack`].
+    /// Does the same as [`Delivery::ack`].
     ///
     /// # Errors
-    /// Why the channel has ended: the message will be delivered again.
+    /// The reason why the channel has ended: the message will be delivered again.
     pub async fn ack(self) -> Result<()> {
         self.settle(|mut channel| channel.ack(self.tag))
     }
 
-    /// As [`Delivery::nack`].
+    /// Does the same as [`Delivery::nack`].
     ///
     /// # Errors
-    /// Why the channel has ended: the message will be delivered again.
+    /// The reason why the channel has ended: the message will be delivered again.
     pub async fn nack(self, requeue: bool) -> Result<()> {
         self.settle(|mut channel| channel.nack(self.tag, requeue))
     }
 
-    /// As [`Delivery::reject`].
+    /// Does the same as [`Delivery::reject`].
     ///
     /// # Errors
-    /// Why the channel has ended: the message will be delivered again.
+    /// The reason why the channel has ended: the message will be delivered again.
     pub async fn reject(self, requeue: bool) -> Result<()> {
         self.settle(|mut channel| channel.reject(self.tag, requeue))
     }

@@ -1,4 +1,4 @@
-//! The good end of one consumer.
+//! Ending one consumer in good order.
 
 use std::{
     fmt,
@@ -20,29 +20,29 @@ use crate::{
     runtime::{shared::Shared, waiting::Waiting},
 };
 
-/// A consumer that ends: a stream of what had arrived, which is over when all of it is settled.
-/// Made by [`Consumer::drain`].
+/// A consumer that is ending: a stream of the deliveries that had arrived, which is over when all
+/// of them are settled. It is made by [`Consumer::drain`].
 ///
 /// # On drop
 /// Nothing is waited for any more; deliveries that were not handed out go back to the queue.
 pub struct Drain {
     consumer: Consumer,
     after: Duration,
-    /// `None` when the clock does not go that far.
+    /// The deadline; `None` when it is beyond the range of the clock.
     deadline: Option<Instant>,
-    /// Made when there is something to wait for.
+    /// The timer of the deadline, made when there is something to wait for.
     timer: Option<Pin<Box<Sleep>>>,
     waiting: Waiting<Arc<Shared>>,
     is_over: bool,
 }
 
 impl Consumer {
-    /// Ends the consumer in good order: asks the broker to send no more, at once. What had arrived
-    /// is still handed out, by the [`Drain`] this gives, which is over when all that this consumer
-    /// was given is settled, or when the deadline has come.
+    /// Ends the consumer in good order. It asks the broker at once to send no more. The returned
+    /// [`Drain`] hands out the deliveries that had arrived, and is over when all deliveries of this
+    /// consumer are settled, or when the deadline has passed.
     ///
-    /// Settled with it must be what the channel's other consumers were given before; to end those
-    /// too, see [`Channel::drain`](crate::Channel::drain). The channel stays open.
+    /// Earlier deliveries to other consumers of the channel have to be settled too; to end those
+    /// consumers as well, see [`Channel::drain`](crate::Channel::drain). The channel stays open.
     ///
     /// ```no_run
     /// # async fn run(consumer: amqp_client::Consumer) -> amqp_client::Result<()> {
@@ -68,12 +68,12 @@ impl Drain {
         Drain { waiting, consumer, after, deadline, timer: None, is_over: false }
     }
 
-    /// The next of the deliveries that had arrived; `None` when there are no more and all are
-    /// settled. The last item is an error when the deadline came first ([`Error::DrainTimeout`]),
-    /// or when the channel or connection ended.
+    /// Returns the next of the deliveries that had arrived; `None` when there are no more and all
+    /// are settled. The last item is an error when the deadline passed first
+    /// ([`Error::DrainTimeout`]), or when the channel or connection ended.
     ///
     /// # Cancel safety
-    /// Dropped while pending, nothing was taken.
+    /// If the future is dropped while pending, nothing was taken.
     pub async fn recv(&mut self) -> Option<Result<Delivery>> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }

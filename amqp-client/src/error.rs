@@ -1,4 +1,4 @@
-//! What can go wrong, and who caused it.
+//! The errors of this crate: what can go wrong, and who caused it.
 
 pub(crate) mod tls_error;
 #[cfg(feature = "tls")]
@@ -13,11 +13,11 @@ use crate::error::tls_error::TlsError;
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call, a publish, a channel or a connection failed.
+/// The reason why a call, a publish, a channel or a connection failed.
 ///
-/// Cheap to clone: everything that waited on a lost connection gets the same reason. Text never
-/// holds a password, nor what the [`source`](std::error::Error::source) says: a [`Report`] says all
-/// of it in one line.
+/// Errors are cheap to clone: everything that waited on a lost connection gets the same reason. The
+/// text never contains a password, nor the text of the [`source`](std::error::Error::source); a
+/// [`Report`] joins all of it in one line.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -31,7 +31,7 @@ pub enum Error {
     /// The host name has no address.
     #[error("cannot resolve host {host}")]
     Resolve {
-        /// The name asked for.
+        /// The host name.
         host: String,
         /// What the resolver said.
         source: Arc<io::Error>,
@@ -44,7 +44,7 @@ pub enum Error {
         /// What the system said.
         source: Arc<io::Error>,
     },
-    /// TLS failed, in the certificates of this side or in the handshake, or is not in this build.
+    /// TLS failed, in the certificates of this side or in the handshake, or this build has no TLS.
     #[error("no TLS with {address}")]
     Tls {
         /// Host and port.
@@ -52,7 +52,7 @@ pub enum Error {
         /// What went wrong.
         source: TlsError,
     },
-    /// No host of several took the connection.
+    /// None of several hosts accepted the connection.
     #[error("no broker took the connection: {}", .0.iter().map(|(address, error)| format!("{address}: {}", Report(error))).collect::<Vec<_>>().join("; "))]
     NoHost(Arc<[(String, Error)]>),
     /// The connection was not open by the deadline, which covers name look-up, TCP, TLS and
@@ -73,13 +73,13 @@ pub enum Error {
     /// The broker offers no login mechanism that this client has.
     #[error("the broker offers the login mechanisms {offered:?}; this client has {wanted:?}")]
     NoMechanism {
-        /// What it offers, separated by spaces.
+        /// The mechanisms offered, separated by spaces.
         offered: String,
-        /// What the options allow, separated by spaces.
+        /// The mechanisms that the options allow, separated by spaces.
         wanted: String,
     },
-    /// There are no credentials to log in with: what the provider or the mechanism of this side
-    /// said.
+    /// There are no credentials to log in with; the source is the error of the provider or the
+    /// mechanism on this side.
     #[error("there are no credentials to log in with")]
     Credentials(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The login was refused.
@@ -106,8 +106,8 @@ pub enum Error {
         /// The broker's close.
         close: Close,
     },
-    /// A queue that was to be declared or consumed from is another connection's (405), or has a
-    /// consumer that has it exclusively (403). The broker closed the channel.
+    /// Another connection has exclusive use of a queue that was to be declared or consumed from
+    /// (405), or another consumer has (403). The broker closed the channel.
     #[error("queue {queue:?} is taken: {close}")]
     QueueTaken {
         /// The queue.
@@ -139,19 +139,19 @@ pub enum Error {
     /// The broker broke the protocol; the connection was closed with the error's reply code.
     #[error("the broker broke the protocol on channel {channel}")]
     Protocol {
-        /// Where; 0 is the connection itself.
+        /// The channel's number; 0 is the connection itself.
         channel: u16,
-        /// How.
+        /// The breach of the protocol.
         source: amqp_codec::Error,
     },
     /// The broker sent a message over
-    /// [`max_message_size`](crate::ConnectOptions::max_message_size); the channel was closed with
-    /// 311, and the message, unless it was sent as acknowledged, is in its queue still.
+    /// [`max_message_size`](crate::ConnectOptions::max_message_size). The channel was closed with
+    /// 311. The message is still in its queue, unless it was consumed without acknowledgement.
     #[error("the broker sent a message of {size} bytes on channel {channel}; the limit is {limit}")]
     MessageTooLarge {
         /// The channel's number.
         channel: u16,
-        /// As its header announced it, in bytes.
+        /// The size that the content header announced, in bytes.
         size: u64,
         /// The limit, in bytes.
         limit: u64,
@@ -161,23 +161,23 @@ pub enum Error {
     /// the channel is intact.
     #[error("a message of {size} bytes cannot be published; the limit is {limit}")]
     PublishTooLarge {
-        /// Of its body, in bytes.
+        /// The size of the body, in bytes.
         size: u64,
         /// The limit, in bytes.
         limit: u64,
     },
-    /// The broker answered with a method that was not due; the connection was closed with 503.
+    /// The broker answered with a method that was not expected; the connection was closed with 503.
     #[error("the broker sent {got} on channel {channel} where {expected} was due")]
     UnexpectedMethod {
-        /// Where.
+        /// The channel's number.
         channel: u16,
-        /// What was due.
+        /// What was expected.
         expected: &'static str,
-        /// What came.
+        /// What arrived.
         got: &'static str,
     },
-    /// No answer within the call's deadline. The channel stays usable: a late answer is recognised
-    /// and dropped.
+    /// The broker did not answer within the call's deadline. The channel stays usable: a late
+    /// answer is recognised and dropped.
     #[error("no answer to {method} within {after:?}")]
     CallTimeout {
         /// The method called.
@@ -185,51 +185,51 @@ pub enum Error {
         /// The deadline.
         after: Duration,
     },
-    /// There was no room to publish within the publisher's deadline, though the broker does not
+    /// There was no room to publish within the publisher's deadline, although the broker does not
     /// block. The message was not sent.
     #[error("no room to publish within {after:?}")]
     PublishTimeout {
         /// The deadline.
         after: Duration,
     },
-    /// The broker takes no publishes, and the publisher does not wait for that to end, or not any
-    /// longer. The message was not sent.
+    /// The broker accepts no publishes, and the publisher does not wait, or no longer waits, for
+    /// that to end. The message was not sent.
     #[error("blocked by the broker: {reason}")]
     Blocked {
         /// The broker's words, such as "low on memory".
         reason: String,
     },
-    /// Not everything was done by the deadline of a drain. A channel or connection has been closed
-    /// all the same: deliveries that were not acked are delivered again, and publishes that were
-    /// not confirmed may or may not be with the broker. A consumer has been cancelled, and what it
-    /// handed out can still be settled.
+    /// The drain was not complete by its deadline. A channel or connection has been closed
+    /// nevertheless: deliveries that were not acked are delivered again, and publishes that were
+    /// not confirmed may or may not have reached the broker. A consumer has been cancelled, and the
+    /// deliveries that it handed out can still be settled.
     #[error(
         "not drained within {after:?}: {unacked} deliveries unacked, {unconfirmed} publishes unconfirmed"
     )]
     DrainTimeout {
         /// The deadline.
         after: Duration,
-        /// Deliveries that were not settled.
+        /// How many deliveries were not settled.
         unacked: usize,
-        /// Publishes that were not answered.
+        /// How many publishes were not answered.
         unconfirmed: usize,
     },
-    /// The connection was lost and is being recovered. Calls wait for that until their deadline;
-    /// this is what the call that was under way is told when there is no better reason.
+    /// The connection was lost and is being recovered. Calls wait for that until their deadline; a
+    /// call that was under way gets this error when there is no better reason.
     #[error("the connection is being recovered")]
     Recovering,
-    /// The connection was lost before the broker confirmed the publish: it may or may not have the
-    /// message.
+    /// The connection was lost before the broker confirmed the publish: the broker may or may not
+    /// have the message.
     #[error("lost before it was confirmed")]
     PublishLost(#[source] Box<Error>),
-    /// The delivery came over a connection that was lost, or before the channel was opened again:
-    /// the broker has taken it back and delivers it anew. Nothing was sent.
+    /// The delivery came over a connection that was lost, or before the channel was reopened: the
+    /// broker has requeued the message and delivers it again. Nothing was sent.
     #[error("the delivery on channel {channel} is of a connection that was lost; it comes again")]
     StaleDelivery {
         /// The channel's number.
         channel: u16,
     },
-    /// A part of the transaction was done before the connection was lost, which undid it; the rest
+    /// The connection was lost in the middle of the transaction, which undid a part of it; the rest
     /// has been rolled back.
     #[error("the transaction on channel {channel} was lost with the connection, and is rolled back")]
     TransactionLost {
@@ -239,23 +239,23 @@ pub enum Error {
     /// The connection was lost and could not be recovered within the limits set.
     #[error("not recovered after {attempts} attempts in {elapsed:?}")]
     NotRecovered {
-        /// How often it was tried.
+        /// How many attempts there were.
         attempts: u32,
-        /// How long it was tried.
+        /// How long the attempts lasted.
         elapsed: Duration,
-        /// What the last attempt failed with.
+        /// The error of the last attempt.
         #[source]
         last: Box<Error>,
     },
     /// All channel numbers are in use.
     #[error("all {limit} channels of the connection are open")]
     NoFreeChannel {
-        /// channel_max as agreed on.
+        /// The agreed limit (`channel_max`).
         limit: u16,
     },
     /// The broker sent the consumer far more than its [prefetch](crate::ConsumeOptions::prefetch)
-    /// allows: over twice as many and 64 were unsettled. The consumer was cancelled, and what it
-    /// was given can be settled; the channel goes on.
+    /// allows: more than twice as many and 64 deliveries were unsettled. The consumer was
+    /// cancelled, and its deliveries can still be settled; the channel goes on.
     #[error(
         "consumer {tag:?} on channel {channel} has {unsettled} unsettled deliveries with a prefetch of {prefetch}"
     )]
@@ -264,9 +264,9 @@ pub enum Error {
         channel: u16,
         /// The consumer's tag.
         tag: String,
-        /// The most that the broker was to send ahead.
+        /// The consumer's prefetch.
         prefetch: u16,
-        /// What it sent.
+        /// How many deliveries were unsettled.
         unsettled: u32,
     },
     /// The broker cancelled the consumer, as it does when the queue is deleted.
@@ -280,11 +280,11 @@ pub enum Error {
 /// A `channel.close` or `connection.close` that the broker sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Close {
-    /// The reason as a number.
+    /// The reply code.
     pub code: ReplyCode,
-    /// The reason in words.
+    /// The reply text.
     pub text: String,
-    /// The method that caused it; `None` when none did.
+    /// The method that caused the close, if one did.
     pub method: Option<MethodId>,
 }
 
@@ -296,14 +296,14 @@ impl Close {
 }
 
 impl Close {
-    /// How RabbitMQ and LavinMQ end their text about a queue with an exclusive consumer.
+    /// The end of RabbitMQ's and LavinMQ's reply text about a queue with an exclusive consumer.
     const IN_USE: &str = "in exclusive use";
 
     fn is_of_taken_queue(&self) -> bool {
         match self.code {
             ReplyCode::RESOURCE_LOCKED => true,
-            // A text that is cut because of a long name still begins differently from that for
-            // missing permissions.
+            // Even if a long name cuts the text short, it begins differently from that for missing
+            // permissions.
             ReplyCode::ACCESS_REFUSED => {
                 let is_cut_off = self.text.len() >= ShortString::MAX;
                 self.text.ends_with(Self::IN_USE)
@@ -313,8 +313,8 @@ impl Close {
         }
     }
 
-    /// Tells whether the close may be about this queue. Several calls of a channel may wait, and
-    /// each is told of its end.
+    /// Tells whether the close may be about this queue. Several calls may wait on a channel, and
+    /// each gets the reason of its end.
     fn may_be_about(&self, queue: &str) -> bool {
         let quoted = self.text.split_once('\'').map(|(_, rest)| rest);
         quoted.is_none_or(|rest| {
@@ -325,7 +325,7 @@ impl Close {
 
 impl fmt::Display for Close {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Brokers begin the text with the code's name, which is shown once.
+        // Brokers begin the text with the code's name, so it is not printed twice.
         match self.code.name() {
             Some(name) if !self.text.starts_with(name) => write!(f, "{} {name} {}", self.code.0, self.text)?,
             _ => write!(f, "{} {}", self.code.0, self.text)?,
@@ -339,7 +339,7 @@ impl fmt::Display for Close {
 }
 
 impl Error {
-    /// The broker's close, when a close is what this error tells of.
+    /// Returns the broker's close, if this error is about one.
     pub fn close(&self) -> Option<&Close> {
         match self {
             Error::ChannelClosed { close, .. }
@@ -350,19 +350,19 @@ impl Error {
         }
     }
 
-    /// The broker's reply code, when a close is what this error tells of.
+    /// Returns the reply code of the broker's close, if this error is about one.
     pub fn reply_code(&self) -> Option<ReplyCode> {
         self.close().map(|close| close.code)
     }
 
-    /// Tells whether the broker refused something because a queue is exclusively another
-    /// connection's (405), or a consumer's (403, which stands for missing permissions as well). It
-    /// may let go.
+    /// Tells whether the broker refused an operation because another connection (405) or consumer
+    /// (403) has exclusive use of a queue, which it may give up. 403 also stands for missing
+    /// permissions, which do not count.
     pub fn is_taken(&self) -> bool {
         self.close().is_some_and(Close::is_of_taken_queue)
     }
 
-    /// The error with the queue's name, if it is a refusal of an operation on this queue.
+    /// Adds the queue's name to the error, if the error is a refusal of an operation on this queue.
     pub(crate) fn about_queue(self, queue: &str) -> Self {
         match self {
             Error::ChannelClosed { close, .. } if close.is_of_taken_queue() && close.may_be_about(queue) => {
@@ -372,7 +372,7 @@ impl Error {
         }
     }
 
-    /// Whether the whole connection has ended with this error, or never came to be.
+    /// Tells whether the whole connection has ended with this error, or was never opened.
     pub fn is_connection_error(&self) -> bool {
         !matches!(
             self,
@@ -396,7 +396,7 @@ impl Error {
         )
     }
 
-    /// Tells whether the error concerns one channel or what was to be sent on it, so that the
+    /// Tells whether the error concerns only one channel or a method to be sent on it, so that the
     /// connection stays open.
     pub(crate) fn is_channel_error(&self) -> bool {
         matches!(
@@ -408,12 +408,12 @@ impl Error {
         )
     }
 
-    /// Tells whether the broker closed the channel for this method, or does not name the method.
+    /// Tells whether the broker closed the channel because of this method, or named no method.
     pub(crate) fn may_be_of(&self, method: MethodId) -> bool {
         self.close().is_none_or(|close| close.method.is_none_or(|named| named == method))
     }
 
-    /// The transport ended without a close.
+    /// Makes the error for a transport that ended without a close.
     pub(crate) fn end_of_stream() -> Self {
         let closed = io::Error::new(io::ErrorKind::UnexpectedEof, "the broker closed the socket");
         Error::ConnectionLost(Arc::new(closed))
@@ -424,7 +424,8 @@ impl Error {
 mod tests {
     use super::*;
 
-    /// One error of each kind that has a source; a new kind has to be added here or to the others.
+    /// Returns one error of each kind that has a source. A new kind has to be added to one of the
+    /// two lists here.
     fn with_sources() -> Vec<Error> {
         let io = || Arc::new(io::Error::other("the cause"));
         let address = || "a.example:5672".to_owned();

@@ -1,4 +1,4 @@
-//! What happens to a connection, told to whoever listens.
+//! The events of a connection, and its state.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,73 +6,75 @@ use tokio::sync::broadcast;
 
 use crate::error::Error;
 
-/// Something that happened to a connection.
+/// An event of a connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// The handshake is over.
+    /// The connection is open for the first time.
     Connected,
-    /// The broker takes no publishes, for this reason: it is short of memory or disk.
+    /// The broker accepts no publishes, because it is short of memory or disk: this is its reason.
     Blocked(String),
-    /// The broker takes publishes again.
+    /// The broker accepts publishes again.
     Unblocked,
-    /// A delivery of this channel has been held unacked for long. RabbitMQ closes the channel after
-    /// 30 minutes by default (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>).
-    /// Told once a delivery, while heartbeats are on.
+    /// A delivery of this channel has been unsettled for long. RabbitMQ closes the channel after 30
+    /// minutes by default (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>). Each
+    /// delivery is reported once, and only while heartbeats are on.
     DeliveryHeld {
         /// The channel's number.
         channel: u16,
-        /// For how long the oldest one.
+        /// How long the oldest unsettled delivery has been held.
         held: Duration,
     },
-    /// A channel was closed by the broker, or by this side for what the broker sent on it. The
-    /// connection goes on.
+    /// The broker closed a channel, or this side closed it because of what the broker sent on it.
+    /// The connection goes on.
     ChannelClosed {
         /// The channel's number.
         channel: u16,
-        /// Why.
+        /// The reason.
         reason: Error,
     },
-    /// The connection was lost, for this reason, and is to be recovered.
+    /// The connection was lost, for this reason, and is being recovered.
     Disconnected(Error),
-    /// It is tried to connect again, after this pause.
+    /// There will be another attempt to connect, after this pause.
     Reconnecting {
-        /// Counted from 1, since the connection was last in order.
+        /// The attempt's number, from 1, since the connection last worked.
         attempt: u32,
-        /// The pause before it.
+        /// The pause before the attempt.
         delay: Duration,
     },
-    /// An attempt to connect again failed; unless the connection ends for it, there will be
-    /// another.
+    /// An attempt to connect again failed. There will be another, unless the connection ends
+    /// because of this failure.
     NotConnected {
-        /// Which attempt.
+        /// The attempt's number.
         attempt: u32,
-        /// Why.
+        /// The reason.
         reason: Error,
     },
-    /// The connection is as it was before it was lost, but for what the report says.
+    /// The connection is restored, with the exceptions in the report.
     Recovered(Arc<Recovered>),
-    /// The broker keeps for the lost connection what that had to itself: a queue, or the exclusive
-    /// use of one. It is tried again after this pause. Told before each attempt.
+    /// The broker still reserves something for the lost connection: an exclusive queue, or the
+    /// exclusive use of a queue. Another attempt follows after this pause. This is reported before
+    /// each attempt.
     Held {
-        /// What, in words: `queue "jobs"`, `consumer "ctag-1" of queue "jobs"`.
+        /// A description: `queue "jobs"`, `consumer "ctag-1" of queue "jobs"`.
         what: String,
-        /// Counted from 1, since the connection is back.
+        /// The attempt's number, from 1, since the connection was restored.
         attempt: u32,
-        /// The pause before it.
+        /// The pause before the attempt.
         delay: Duration,
-        /// What the broker said last.
+        /// The broker's last refusal.
         error: Error,
     },
-    /// The broker has let go of it, and it is as it was, with its consumers.
+    /// The broker no longer reserves it, and it is restored together with its consumers.
     Released {
-        /// What, in words.
+        /// A description of what was released.
         what: String,
     },
-    /// It could not be set up again after all. A consumer ends with the error.
+    /// Something that the broker had reserved could not be restored. A consumer among these ends
+    /// with the error.
     NotRestored(Skipped),
-    /// The broker had closed a channel for this error; it is open again, as
-    /// [`Recovery::reopen_channels`](crate::Recovery::reopen_channels) has it.
+    /// The broker had closed a channel for this error, and it is open again, because of
+    /// [`Recovery::reopen_channels`](crate::Recovery::reopen_channels).
     ChannelReopened {
         /// The channel's number.
         channel: u16,
@@ -83,33 +85,33 @@ pub enum Event {
     Closed(Error),
 }
 
-/// What the recovery of a connection came to.
+/// The report of a recovery.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Recovered {
-    /// Attempts it took.
+    /// How many attempts it took.
     pub attempts: u32,
-    /// Exchanges declared again.
+    /// How many exchanges were declared again.
     pub exchanges: usize,
-    /// Queues declared again.
+    /// How many queues were declared again.
     pub queues: usize,
-    /// Bindings made again.
+    /// How many bindings were made again.
     pub bindings: usize,
-    /// Channels opened again.
+    /// How many channels were reopened.
     pub channels: usize,
-    /// Consumers begun again.
+    /// How many consumers were restarted.
     pub consumers: usize,
-    /// Publishes that were made again, for publishers with
+    /// How many publishes were repeated, for publishers with
     /// [`republish`](crate::Publisher::republish).
     pub republished: usize,
-    /// Publishes that nobody knows of whether the broker has them: their
-    /// [`Confirm`](crate::Confirm) says [`Error::PublishLost`].
+    /// How many publishes the broker may or may not have: their [`Confirm`](crate::Confirm)
+    /// resolves to [`Error::PublishLost`].
     pub lost: usize,
-    /// Queues that the broker had named, and has named anew.
+    /// Queues with a name that the broker generated, and has generated anew.
     pub renamed: Vec<Renamed>,
-    /// What the broker keeps for the lost connection, and is [tried again](Event::Held).
+    /// What the broker still reserves for the lost connection, and is [tried again](Event::Held).
     pub held: Vec<Skipped>,
-    /// What could not be set up again. A consumer among these ends with the error, a channel too.
+    /// What could not be restored. Consumers and channels among these end with the error.
     pub skipped: Vec<Skipped>,
 }
 
@@ -123,44 +125,46 @@ pub struct Renamed {
     pub new: String,
 }
 
-/// Something that could not be set up again.
+/// Something that could not be restored.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Skipped {
-    /// What, in words: `queue "jobs"`, `consumer "ctag-1" of queue "jobs"`.
+    /// A description: `queue "jobs"`, `consumer "ctag-1" of queue "jobs"`.
     pub what: String,
-    /// Why.
+    /// The reason.
     pub error: Error,
 }
 
-/// How a connection is doing.
+/// The state of a connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum State {
     /// Everything works.
     Open,
-    /// The broker takes no publishes, for this reason.
+    /// The broker accepts no publishes, for this reason.
     Blocked(String),
-    /// It was lost and is being recovered.
+    /// The connection was lost and is being recovered.
     Recovering {
-        /// Why it was lost.
+        /// The reason of the loss.
         reason: Error,
-        /// Attempts to connect again that have begun, the pause before each counted in.
+        /// How many attempts to connect again have begun; an attempt begins with the pause before
+        /// it.
         attempt: u32,
     },
-    /// It has been told to end; what everyone was told is the reason.
+    /// The connection is being closed, for this reason.
     Closing(Error),
-    /// It has ended.
+    /// The connection has ended, for this reason.
     Closed(Error),
 }
 
-/// Events of a connection as they happen; the last is [`Event::Closed`].
+/// The events of a connection, as they happen; the last is [`Event::Closed`].
 ///
-/// Nobody waits for a listener: of more than 64 events that were not taken the oldest are dropped.
+/// A slow listener does not delay anything: when more than 64 events wait for it, the oldest are
+/// dropped.
 #[derive(Debug)]
 pub struct Events {
     receiver: broadcast::Receiver<Arc<Event>>,
-    /// Why the connection had ended before this was created.
+    /// Why the connection had already ended when this was created.
     ended: Option<Error>,
     is_over: bool,
 }
@@ -170,15 +174,16 @@ pub struct Events {
 pub(crate) const KEPT: usize = 64;
 
 impl Events {
-    /// `ended` is called after the receiver was created, so that the end cannot be missed.
+    /// Takes the reason of the connection's end, which has to be read after the receiver was
+    /// created, so that the end cannot be missed.
     pub(crate) fn new(receiver: broadcast::Receiver<Arc<Event>>, ended: Option<Error>) -> Self {
         Events { receiver, ended, is_over: false }
     }
 
-    /// The next event; `None` after [`Event::Closed`].
+    /// Returns the next event; `None` after [`Event::Closed`].
     ///
     /// # Cancel safety
-    /// Dropped while pending, nothing was taken.
+    /// If the future is dropped while pending, nothing was taken.
     pub async fn recv(&mut self) -> Option<Event> {
         if self.is_over {
             return None;
@@ -201,7 +206,7 @@ impl Events {
         }
     }
 
-    /// An event that is available without waiting.
+    /// Returns an event that is available without waiting.
     fn kept(&mut self) -> Option<Event> {
         loop {
             match self.receiver.try_recv() {

@@ -38,10 +38,10 @@
 //! ```
 //!
 //! # Operations
-//! Each has one method. What it acts on comes first, as a value that says all of it or as a name;
-//! variants are said by that value, as the arguments of the protocol's method, or by options that
-//! have defaults. Whatever takes a name takes an [`Exchange`], a [`Queue`] or a [`QueueInfo`] for
-//! it.
+//! Each operation has one method. Its first argument is what it acts on: a value that describes it,
+//! or a name. Variants are set on that value, which has the arguments of the protocol's method, or
+//! in options, which have defaults. A name may be given as an [`Exchange`], a [`Queue`] or a
+//! [`QueueInfo`] too.
 //!
 //! | operation | its variants |
 //! |---|---|
@@ -55,10 +55,10 @@
 //! | `recv()` of a [`Consumer`], a [`Drain`], [`Events`] | `None` at the end, as of tokio's channels |
 //!
 //! # How it is built
-//! One engine behind one mutex: a handle locks it, writes its frames straight into the outgoing
-//! buffer, and unlocks. One task, the driver, owns the socket: it takes the whole buffer at once
-//! and writes it with one system call, and hands the deliveries of one read to each consumer as one
-//! batch. No queue of commands, no task, no allocation a message.
+//! There is one engine behind one mutex: a handle locks it, writes its frames straight into the
+//! outgoing buffer, and unlocks. One task, the driver, owns the socket: it takes the whole buffer at
+//! once and writes it with one system call, and hands the deliveries of one read to each consumer as
+//! one batch. There is no queue of commands, and no message costs a task or an allocation.
 //!
 //! # Limits
 //! | what | default | over it | set with |
@@ -87,21 +87,21 @@
 //! # Features
 //! | feature | what it adds |
 //! |---|---|
-//! | `tls` (default) | `amqps`, by rustls and ring. Without it, to connect with `amqps` or [`TlsOptions`] is [`TlsError::NotCompiled`] |
+//! | `tls` (default) | `amqps`, by rustls and ring. Without it, connecting with `amqps` or [`TlsOptions`] fails with [`TlsError::NotCompiled`] |
 //!
 //! # When the connection is lost
-//! It ends, with the reason, and so does everything of it; or it is recovered, when
-//! [`ConnectOptions::recovery`] says so: see [`Recovery`] for what comes back, and what becomes of
-//! what was under way.
+//! By default the connection ends with the reason of the loss, and so do its channels and consumers.
+//! With [`ConnectOptions::recovery`] it is recovered: [`Recovery`] describes what is restored, and
+//! what happens to operations under way.
 //!
 //! # What is told
-//! - [`Connection::events`] and [`Connection::state`], for the program: connected, blocked,
+//! - [`Connection::events`] and [`Connection::state`] inform the program: connected, blocked,
 //!   channels that were closed, the end.
-//! - `tracing`, for whoever operates it: the same in a span `connection` (`peer`, `vhost`, `name`),
-//!   and in a span `channel` (`number`) within it what is of a channel. What the broker or the
-//!   network brings about is a warning. Nothing is told of a single message, and nothing holds a
+//! - `tracing` informs the operator of the same, in a span `connection` (`peer`, `vhost`, `name`),
+//!   and for a channel in a span `channel` (`number`) within it. Events that the broker or the
+//!   network causes are warnings. There are no events for single messages, and none contains a
 //!   secret.
-//! - [`Connection::metrics`], for a dashboard: what was done and what is held, in numbers.
+//! - [`Connection::metrics`] counts for a dashboard what the connection has done, and what it holds.
 //!
 //! # What waits, and until when
 //! - [`ConnectOptions::connect`]: 10 s for name look-up, TCP, TLS and handshake together, of all

@@ -25,7 +25,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// With this body and no properties: a transient message.
+    /// Makes a message with this body and no properties, which is transient.
     #[inline]
     pub fn new(body: impl Into<Bytes>) -> Self {
         // The body comes first: a conversion that may panic would force the compiler to build the
@@ -34,53 +34,55 @@ impl Message {
         Message { body, properties: Properties::default(), encoded: None }
     }
 
-    /// With this body and these properties.
+    /// Makes a message with this body and these properties.
     #[inline]
     pub fn with_properties(body: impl Into<Bytes>, properties: Properties) -> Self {
         let body = body.into();
         Message { body, properties, encoded: None }
     }
 
-    /// With this body, and properties that are passed on as the bytes they are: they are neither
-    /// read nor checked, and may be such as cannot be read here. [`properties`](Self::properties)
-    /// are empty; what is set later takes the place of all of them.
+    /// Makes a message with this body, and properties that are passed on as encoded bytes: they are
+    /// neither read nor checked, so they may even be malformed. [`properties`](Self::properties)
+    /// are empty, and any property that is set later replaces all of the encoded ones.
     pub fn with_encoded_properties(body: impl Into<Bytes>, properties: EncodedProperties) -> Self {
         Message { encoded: Some(Box::new(properties)), ..Message::new(body) }
     }
 
-    /// Kept by durable queues through a restart of the broker (delivery mode 2).
+    /// Makes the message persistent (delivery mode 2): durable queues keep it through a restart of
+    /// the broker.
     #[inline]
     pub fn persistent(mut self) -> Self {
         self.properties_mut().delivery_mode = Some(PERSISTENT);
         self
     }
 
-    /// MIME type of the body; a literal, kept without allocating. For other text set
-    /// [`properties_mut`](Self::properties_mut).
+    /// Sets the MIME type of the body: a literal, which is kept without allocating. For other text
+    /// use [`properties_mut`](Self::properties_mut).
     ///
     /// # Panics
-    /// When the literal is longer than 255 bytes.
+    /// Panics if the literal is longer than 255 bytes.
     #[inline]
     pub fn content_type(mut self, mime: &'static str) -> Self {
         self.properties_mut().content_type = Some(ShortString::from_static(mime));
         self
     }
 
-    /// The application's headers.
+    /// Sets the application's headers.
     #[inline]
     pub fn headers(mut self, headers: Table) -> Self {
         self.properties_mut().headers = Some(headers);
         self
     }
 
-    /// 0 to 9, or to the queue's `x-max-priority`; higher is sooner.
+    /// Sets the priority: 0 to 9, or to the queue's `x-max-priority`. Messages of higher priority
+    /// are delivered first.
     #[inline]
     pub fn priority(mut self, priority: u8) -> Self {
         self.properties_mut().priority = Some(priority);
         self
     }
 
-    /// What this answers, or what the answer shall carry.
+    /// Sets the correlation id, by which an answer is matched with its request.
     ///
     /// # Errors
     /// [`Error::Invalid`] over 255 bytes.
@@ -89,7 +91,7 @@ impl Message {
         Ok(self)
     }
 
-    /// Where the answer goes: a queue name, by custom.
+    /// Sets where the answer is to be sent: a queue name, by convention.
     ///
     /// # Errors
     /// [`Error::Invalid`] over 255 bytes.
@@ -98,7 +100,7 @@ impl Message {
         Ok(self)
     }
 
-    /// The message's own id.
+    /// Sets the message's own id.
     ///
     /// # Errors
     /// [`Error::Invalid`] over 255 bytes.
@@ -107,30 +109,30 @@ impl Message {
         Ok(self)
     }
 
-    /// The body.
+    /// Returns the body.
     #[inline]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// The body, to put another one in its place and use the properties again.
+    /// Returns the body, so that it can be replaced while the properties stay.
     pub fn body_mut(&mut self) -> &mut Bytes {
         &mut self.body
     }
 
-    /// All properties.
+    /// Returns all properties.
     #[inline]
     pub fn properties(&self) -> &Properties {
         &self.properties
     }
 
-    /// The properties that are passed on as bytes, when they are.
+    /// Returns the properties that are passed on as encoded bytes, if there are any.
     #[inline]
     pub fn encoded_properties(&self) -> Option<&EncodedProperties> {
         self.encoded.as_deref()
     }
 
-    /// All properties, to change any of them.
+    /// Returns all properties, so that they can be changed.
     #[inline]
     pub fn properties_mut(&mut self) -> &mut Properties {
         if let Some(encoded) = self.encoded.take() {

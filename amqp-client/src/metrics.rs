@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Bytes given to the transport, or about to be.
+    /// Bytes handed to the transport, or about to be.
     pub bytes_sent: u64,
     /// Bytes of whole frames received.
     pub bytes_received: u64,
@@ -14,27 +14,27 @@ pub struct Metrics {
     pub frames_received: u64,
     /// Messages queued to be sent.
     pub messages_published: u64,
-    /// Messages received: deliveries and those asked for.
+    /// Messages received: deliveries and fetched messages.
     pub messages_received: u64,
-    /// Publishes in confirm mode that the broker has taken; of one that came back, too.
+    /// Publishes in confirm mode that the broker has confirmed, returned ones included.
     pub messages_confirmed: u64,
     /// Publishes in confirm mode that the broker has refused.
     pub messages_nacked: u64,
     /// Deliveries that the user has acked.
     pub messages_acked: u64,
-    /// Messages that came back.
+    /// Messages that the broker returned.
     pub messages_returned: u64,
-    /// How often the connection was lost and was to be recovered.
+    /// How often the connection was lost with recovery enabled.
     pub reconnects: u64,
-    /// Channels open.
+    /// Open channels.
     pub channels: usize,
     /// Publishes in confirm mode that the broker has not answered.
     pub unconfirmed: usize,
-    /// Deliveries the user has not settled.
+    /// Deliveries that the user has not settled.
     pub unacked: usize,
-    /// Calls that the broker has not answered, or whose answer nobody has fetched yet.
+    /// Calls that the broker has not answered, or whose answer has not been fetched yet.
     pub calls: usize,
-    /// Futures that wait for something else: room to publish, a flush, a drain, an end.
+    /// Futures that wait for anything else: room to publish, a flush, a drain, an end.
     pub waiting: usize,
     /// Outgoing bytes that the driver has not taken yet.
     pub buffered: usize,

@@ -41,14 +41,14 @@ pub struct Publisher {
     mode: PublishMode,
 }
 
-/// What a publisher does while the broker takes no publishes, for want of memory or disk
-/// (`connection.blocked`).
+/// What a publisher does while the broker accepts no publishes, because it is short of memory or
+/// disk (`connection.blocked`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhileBlocked {
-    /// Waits until it takes them again.
+    /// Waits until the broker accepts publishes again.
     #[default]
     Wait,
-    /// Waits so long, then fails with [`Error::Blocked`].
+    /// Waits this long, then fails with [`Error::Blocked`].
     FailAfter(Duration),
     /// Fails with [`Error::Blocked`] at once.
     Fail,
@@ -61,21 +61,22 @@ pub(crate) struct Patience {
     while_blocked: WhileBlocked,
 }
 
-/// What became of a published message.
+/// The outcome of a published message.
 #[derive(Debug)]
 pub enum Confirmation {
-    /// The broker has it.
+    /// The broker has taken responsibility for the message.
     Ack,
-    /// The broker could not take it.
+    /// The broker could not accept the message.
     Nack,
-    /// It was mandatory and no queue took it; it was confirmed after that.
+    /// The message was mandatory and no queue took it: the broker returned it, and then confirmed
+    /// it.
     Returned(Box<Returned>),
 }
 
-/// A message that came back.
+/// A message that the broker returned.
 pub struct Returned {
     raw: RawReturn,
-    /// The number of the channel it came back on, for errors.
+    /// The number of the channel that the message came back on, for errors.
     channel: u16,
 }
 
@@ -84,46 +85,46 @@ impl Publisher {
         Publisher { channel, patience: Patience::default(), mode: PublishMode::Confirmed }
     }
 
-    /// This publisher, with a deadline for each publish to find room; by default it waits. Over it
-    /// a publish fails with [`Error::PublishTimeout`], or, where the broker blocks, with
-    /// [`Error::Blocked`] and the reason. For what becomes of the message, put a deadline around
-    /// the [`Confirm`].
+    /// Sets a deadline for each publish to find room; by default a publish waits without limit.
+    /// When the deadline passes, the publish fails with [`Error::PublishTimeout`], or, if the
+    /// broker blocks, with [`Error::Blocked`] and the reason. To limit the wait for the outcome,
+    /// put a deadline around the [`Confirm`].
     pub fn with_timeout(mut self, deadline: Duration) -> Self {
         self.patience.timeout = Some(deadline);
         self
     }
 
-    /// This publisher, with another policy for a broker that takes no publishes; by default it
-    /// waits.
+    /// Sets what to do while the broker accepts no publishes; by default a publish waits.
     pub fn while_blocked(mut self, policy: WhileBlocked) -> Self {
         self.patience.while_blocked = policy;
         self
     }
 
-    /// This publisher, and whether what it published and was not confirmed when the connection was
-    /// lost is published again once that is [recovered](crate::Recovery), before anything else and
-    /// in its order: at least once, then, and perhaps twice. A message without an id is given one,
-    /// unless its properties are passed on as bytes, so that who receives it twice can tell. Each
-    /// is kept until it is confirmed, at the price of a few allocations. What the broker may have
-    /// closed the channel or the connection for, with any code but 320, is not published again.
-    /// Default: nothing is, and its [`Confirm`] says [`Error::PublishLost`].
+    /// Sets whether publishes that were not confirmed when the connection was lost are repeated
+    /// once it is [recovered](crate::Recovery), before any other publish and in their order.
+    /// Messages are then published at least once, perhaps twice. So that the receiver can tell, a
+    /// message without an id is given one, unless its properties are passed on as encoded bytes.
+    /// Each message is kept until it is confirmed, which costs a few allocations. If the broker
+    /// closed the channel or the connection with any code but 320, a publish may be the cause, so
+    /// none is repeated. Default: nothing is repeated, and the [`Confirm`] resolves to
+    /// [`Error::PublishLost`].
     pub fn republish(mut self, republish: bool) -> Self {
         self.mode = if republish { PublishMode::Republished } else { PublishMode::Confirmed };
         self
     }
 
-    /// Publishes a message. The first `await` is for room: ready at once unless the write buffer or
-    /// the window of unconfirmed publishes is full, or the broker blocks. The [`Confirm`] it gives
-    /// tells what became of the message.
+    /// Publishes a message. The first `await` is for room: it is ready at once unless the write
+    /// buffer or the window of unconfirmed publishes is full, or the broker blocks. The returned
+    /// [`Confirm`] resolves to the outcome of the message.
     ///
     /// # Errors
     /// [`Error::Invalid`] when a name or the properties are over a limit of the protocol,
     /// [`Error::PublishTooLarge`] for a body over
     /// [`max_message_size`](crate::ConnectOptions::max_message_size), which leave the channel
-    /// intact; or why the channel ended.
+    /// intact; or the reason why the channel ended.
     ///
     /// # Cancel safety
-    /// Dropped while pending, the message was not queued.
+    /// If the future is dropped while pending, the message was not queued.
     pub fn publish<'a>(
         &'a self,
         route: impl Into<Route<'a>>,
@@ -133,15 +134,15 @@ impl Publisher {
         async move { self.publish_confirmed(route, message.borrow()).await }
     }
 
-    /// Waits until the broker has answered every publish made on the channel so far; what became of
-    /// each is for its [`Confirm`] to tell.
+    /// Waits until the broker has answered every publish made on the channel so far. The outcome of
+    /// each is in its [`Confirm`].
     ///
     /// # Errors
-    /// Why the channel ended before that; [`Error::PublishLost`] when publishes were lost
-    /// meanwhile.
+    /// The reason why the channel ended before that; [`Error::PublishLost`] when publishes were
+    /// lost meanwhile.
     ///
     /// # Cancel safety
-    /// Can be dropped and called again.
+    /// The future can be dropped, and the method called again.
     pub async fn flush(&self) -> Result<()> {
         let (tag, losses) =
             self.channel.with_channel(|channel| newest_and_losses(&channel)).unwrap_or_default();
@@ -160,19 +161,19 @@ impl Publisher {
         Err(Error::PublishLost(Box::new(self.channel.with(|engine, _| engine.loss()))))
     }
 
-    /// The [tags](Confirm::tag) behind the last one that the broker has answered, up to that of the
-    /// last publish; once the channel has ended, as they were then.
+    /// Returns the [tags](Confirm::tag) after the last one that the broker has answered, up to the
+    /// last publish; once the channel has ended, as they were at its end.
     ///
-    /// A broker takes the publishes of a channel in their order. So when it has closed the channel
-    /// for one of them, that is one of these, whoever still asks for it; those before it were
-    /// taken, though not all of them may be confirmed.
+    /// A broker processes the publishes of a channel in order. So if it closed the channel because
+    /// of a publish, that publish is in this range. Earlier ones were processed, though not all of
+    /// them may be confirmed.
     pub fn unanswered(&self) -> Range<u64> {
         let unanswered =
             self.channel.with_channel(|channel| channel.confirms.as_ref().map(Confirms::unanswered));
         unanswered.ok().flatten().unwrap_or_else(|| self.channel.status.unanswered())
     }
 
-    /// Waits for the end of the publisher's channel and tells its reason.
+    /// Waits for the end of the publisher's channel and returns the reason.
     pub async fn closed(&self) -> Error {
         self.channel.ended().await
     }
@@ -193,7 +194,7 @@ impl Publisher {
     }
 }
 
-/// Queues one publish as soon as there is room; its tag.
+/// Queues one publish as soon as there is room; returns its tag.
 pub(crate) async fn publish(
     channel: &ChannelHandle,
     route: Route<'_>,
@@ -201,7 +202,7 @@ pub(crate) async fn publish(
     mode: PublishMode,
     patience: Patience,
 ) -> Result<u64> {
-    // There is room nearly always: no timer, no place in a queue is made for it.
+    // Nearly always there is room, so neither a timer nor an entry among the waiters is made first.
     if let Some(published) = channel.with(|engine, key| try_publish(engine, key, route, message, mode)) {
         return published.map_err(|error| channel.explain(error));
     }
@@ -233,14 +234,14 @@ fn try_publish(
     }
 }
 
-/// The tag of the channel's last publish in confirm mode, 0 when there was none; and how often
-/// publishes were lost.
+/// Returns the tag of the channel's last publish in confirm mode, 0 when there was none, and how
+/// often publishes were lost.
 fn newest_and_losses(channel: &Channel) -> (u64, u64) {
     channel.confirms.as_ref().map_or((0, 0), |confirms| (confirms.newest(), confirms.losses()))
 }
 
 impl Patience {
-    /// Waits for room, as long as this allows.
+    /// Waits for room, as long as the deadlines allow.
     async fn wait(
         self,
         channel: &ChannelHandle,
@@ -264,7 +265,7 @@ impl Patience {
             if self.timeout.is_some_and(|after| waited >= after) {
                 return Err(Error::PublishTimeout { after: waited });
             }
-            // It may be blocked later.
+            // The broker may block later, so this deadline starts over.
             if let WhileBlocked::FailAfter(after) = self.while_blocked
                 && !after.is_zero()
                 && blocked_after.is_some_and(|at| at <= waited)
@@ -275,17 +276,17 @@ impl Patience {
     }
 }
 
-/// What will become of one published message.
+/// A future of the outcome of one published message.
 ///
 /// # Errors
-/// Resolves to the reason when the channel ends first, to [`Error::PublishLost`] when the
-/// connection is lost first and to be recovered: the broker may or may not have the message then.
+/// Resolves to the reason when the channel ends first. Resolves to [`Error::PublishLost`] when the
+/// connection is lost first and is to be recovered: the broker may or may not have the message.
 ///
 /// # On drop
-/// Nobody asks; nothing is kept. The message is on its way all the same. One that was waited for
-/// and is dropped without an answer, by a deadline around it, say, is given up: it counts no more
-/// for the [window](crate::ConnectOptions::confirm_window), and neither [`flush`](Publisher::flush)
-/// nor a drain waits for it.
+/// The message is still sent, and its outcome is discarded. If the future was polled and is dropped
+/// without an answer, for instance by a deadline around it, the publish is given up: it no longer
+/// counts towards the [window](crate::ConnectOptions::confirm_window), and neither
+/// [`flush`](Publisher::flush) nor a drain waits for it.
 #[must_use = "without awaiting it nobody knows whether the broker has the message"]
 pub struct Confirm {
     channel: Arc<ChannelHandle>,
@@ -319,7 +320,7 @@ impl Future for Confirm {
 }
 
 impl Confirm {
-    /// The publish's number on its channel, from 1.
+    /// Returns the publish's number on its channel, from 1.
     pub fn tag(&self) -> u64 {
         self.tag
     }
@@ -343,7 +344,7 @@ impl Confirm {
 impl Drop for Confirm {
     fn drop(&mut self) {
         if !self.done && !self.is_acked() {
-            // Of a channel that has ended nothing is asked any more.
+            // If the channel has ended, there is nothing to forget.
             let _ = self.channel.with_channel(|mut channel| match self.waits {
                 true => channel.give_up_confirm(self.tag),
                 false => channel.forget_confirm(self.tag),
@@ -353,35 +354,35 @@ impl Drop for Confirm {
 }
 
 impl Returned {
-    /// Why, as a number: 312 when there was no route.
+    /// Returns the reply code: 312 when there was no route.
     pub fn code(&self) -> ReplyCode {
         ReplyCode(self.raw.code)
     }
 
-    /// Why, in words.
+    /// Returns the reply text.
     pub fn text(&self) -> &str {
         &self.raw.text
     }
 
-    /// The exchange it was published to.
+    /// Returns the exchange that the message was published to.
     pub fn exchange(&self) -> String {
         String::from_utf8_lossy(self.raw.content.exchange()).into_owned()
     }
 
-    /// The routing key it was published with.
+    /// Returns the routing key that the message was published with.
     pub fn routing_key(&self) -> String {
         String::from_utf8_lossy(self.raw.content.routing_key()).into_owned()
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn body(&self) -> &Bytes {
         &self.raw.content.body
     }
 
-    /// The properties, decoded now.
+    /// Decodes the properties.
     ///
     /// # Errors
-    /// [`Error::Protocol`] when the broker sent malformed ones.
+    /// [`Error::Protocol`] when the broker sent malformed properties.
     pub fn properties(&self) -> Result<Properties> {
         let decoded = self.raw.content.properties().decode();
         decoded.map_err(|source| Error::Protocol { channel: self.channel, source })

@@ -1,5 +1,4 @@
-//! Exchanges and queues as values: declared, published to, consumed from, and declared again after
-//! a reconnect.
+//! Exchanges, queues and bindings as values: they can be declared, published to and consumed from.
 
 use std::time::Duration;
 
@@ -9,8 +8,8 @@ use crate::error::{Error, Result};
 
 /// An exchange: its name, type and options.
 ///
-/// Options' defaults: not durable, not auto-delete, not internal, not passive, waiting for the
-/// answer, no arguments. `Exchange::default()` is the default exchange.
+/// The defaults of the options: not durable, not auto-delete, not internal, not passive, waiting
+/// for the answer, no arguments. `Exchange::default()` is the default exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
     pub(crate) name: String,
@@ -24,7 +23,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Of a type given by name, for types a plugin adds.
+    /// Makes an exchange of a type given by name, such as one of a plugin.
     pub fn new(name: impl Into<String>, kind: impl Into<String>) -> Self {
         Exchange {
             name: name.into(),
@@ -38,66 +37,68 @@ impl Exchange {
         }
     }
 
-    /// Routes to the queues bound with exactly the routing key.
+    /// Makes an exchange that routes to the queues bound with exactly the routing key.
     pub fn direct(name: impl Into<String>) -> Self {
         Self::new(name, "direct")
     }
 
-    /// Routes to all queues bound.
+    /// Makes an exchange that routes to all bound queues.
     pub fn fanout(name: impl Into<String>) -> Self {
         Self::new(name, "fanout")
     }
 
-    /// Routes by patterns: words between dots, `*` for one word, `#` for any number.
+    /// Makes an exchange that routes by patterns: words between dots, `*` for one word, `#` for any
+    /// number.
     pub fn topic(name: impl Into<String>) -> Self {
         Self::new(name, "topic")
     }
 
-    /// Routes by the message's headers.
+    /// Makes an exchange that routes by the message's headers.
     pub fn headers(name: impl Into<String>) -> Self {
         Self::new(name, "headers")
     }
 
-    /// Whether it outlives a restart of the broker.
+    /// Sets whether the exchange survives a restart of the broker.
     pub fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
         self
     }
 
-    /// Whether it goes with its last binding.
+    /// Sets whether the exchange is deleted with its last binding.
     pub fn auto_delete(mut self, auto_delete: bool) -> Self {
         self.auto_delete = auto_delete;
         self
     }
 
-    /// Whether only exchanges may publish to it.
+    /// Sets whether only other exchanges may publish to it.
     pub fn internal(mut self, internal: bool) -> Self {
         self.internal = internal;
         self
     }
 
-    /// Whether to declare it is to ask only whether there is one of this name: nothing is created,
-    /// and what else is said of it does not matter. One that does not exist is refused with 404.
+    /// Sets whether a declaration only checks that an exchange of this name exists: nothing is
+    /// created, and the other properties do not matter. If there is none, the broker refuses with
+    /// 404.
     pub fn passive(mut self, passive: bool) -> Self {
         self.passive = passive;
         self
     }
 
-    /// Whether to declare it is not to wait for the broker's answer: a refusal ends the channel at
-    /// some later time.
+    /// Sets whether a declaration does not wait for the broker's answer: a refusal then ends the
+    /// channel some time later.
     pub fn no_wait(mut self, no_wait: bool) -> Self {
         self.no_wait = no_wait;
         self
     }
 
-    /// Where messages go that it cannot route (`alternate-exchange`).
+    /// Sets the exchange that gets the messages which cannot be routed (`alternate-exchange`).
     pub fn alternate(mut self, exchange: impl AsRef<str>) -> Self {
         let set = self.arguments.insert("alternate-exchange", exchange.as_ref());
         debug_assert!(set.is_ok(), "a short key and a flat value always fit");
         self
     }
 
-    /// Any further argument.
+    /// Sets any other argument.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a key over 255 bytes or nesting over 32.
@@ -106,19 +107,19 @@ impl Exchange {
         Ok(self)
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The type's name.
+    /// Returns the type's name.
     pub fn kind(&self) -> &str {
         &self.kind
     }
 }
 
-/// The default exchange: it has no name, is there on every broker, and routes to the queue that is
-/// named as the routing key (specification 3.1.3.1). It cannot be declared, bound to or deleted.
+/// The default exchange: it has no name, exists on every broker, and routes to the queue whose name
+/// is the routing key (specification 3.1.3.1). It cannot be declared, bound to or deleted.
 impl Default for Exchange {
     fn default() -> Self {
         Self::direct("")
@@ -133,8 +134,8 @@ impl AsRef<str> for Exchange {
 
 /// A queue: its name and options.
 ///
-/// Defaults: not durable, not exclusive, not auto-delete, not passive, waiting for the answer, no
-/// arguments.
+/// The defaults of the options: not durable, not exclusive, not auto-delete, not passive, waiting
+/// for the answer, no arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
     pub(crate) name: String,
@@ -147,7 +148,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// A transient queue; with an empty name the broker gives one.
+    /// Makes a transient queue. If the name is empty, the broker generates one.
     pub fn new(name: impl Into<String>) -> Self {
         Queue {
             name: name.into(),
@@ -160,25 +161,26 @@ impl Queue {
         }
     }
 
-    /// A queue that outlives a restart of the broker.
+    /// Makes a queue that survives a restart of the broker.
     pub fn durable(name: impl Into<String>) -> Self {
         Queue { durable: true, ..Self::new(name) }
     }
 
-    /// Whether only this connection may use it; it goes with the connection.
+    /// Sets whether only this connection may use the queue, which is then deleted with the
+    /// connection.
     pub fn exclusive(mut self, exclusive: bool) -> Self {
         self.exclusive = exclusive;
         self
     }
 
-    /// Tells whether it goes with its last consumer.
+    /// Sets whether the queue is deleted with its last consumer.
     pub fn auto_delete(mut self, auto_delete: bool) -> Self {
         self.auto_delete = auto_delete;
         self
     }
 
-    /// Whether to declare it is to ask only for the queue of this name: nothing is created, and
-    /// what else is said of it does not matter. One that does not exist is refused with 404.
+    /// Sets whether a declaration only checks that a queue of this name exists: nothing is created,
+    /// and the other properties do not matter. If there is none, the broker refuses with 404.
     ///
     /// ```no_run
     /// # async fn run(channel: amqp_client::Channel) -> amqp_client::Result<()> {
@@ -193,50 +195,50 @@ impl Queue {
         self
     }
 
-    /// Whether to declare it is not to wait for the broker's answer: a refusal ends the channel at
-    /// some later time. It needs a name then, and the numbers in its [`QueueInfo`] are 0, for
-    /// nobody tells them.
+    /// Sets whether a declaration does not wait for the broker's answer: a refusal then ends the
+    /// channel some time later. The queue needs a name, and the numbers in its [`QueueInfo`] are 0,
+    /// because the broker does not send them.
     pub fn no_wait(mut self, no_wait: bool) -> Self {
         self.no_wait = no_wait;
         self
     }
 
-    /// A replicated queue (`x-queue-type` `quorum`); it is durable
+    /// Makes a replicated queue (`x-queue-type` `quorum`), which is durable
     /// (<https://www.rabbitmq.com/docs/quorum-queues>).
     pub fn quorum(name: impl Into<String>) -> Self {
         Self::durable(name).set("x-queue-type", "quorum")
     }
 
-    /// An append-only log (`x-queue-type` `stream`); it is durable
+    /// Makes an append-only log (`x-queue-type` `stream`), which is durable
     /// (<https://www.rabbitmq.com/docs/streams>). Its consumers need a prefetch and acks, and may
     /// begin anywhere: [`ConsumeOptions::stream_offset`](crate::ConsumeOptions::stream_offset).
     pub fn stream(name: impl Into<String>) -> Self {
         Self::durable(name).set("x-queue-type", "stream")
     }
 
-    /// How long a message may wait in it (`x-message-ttl`), in whole milliseconds.
+    /// Sets how long a message may wait in the queue (`x-message-ttl`), in whole milliseconds.
     pub fn message_ttl(self, ttl: Duration) -> Self {
         self.set("x-message-ttl", milliseconds(ttl))
     }
 
-    /// How long it lives without consumers, gets and declarations (`x-expires`), in whole
-    /// milliseconds; not zero.
+    /// Sets how long the queue lives without consumers, gets and declarations (`x-expires`), in
+    /// whole milliseconds; not zero.
     pub fn expires(self, unused: Duration) -> Self {
         self.set("x-expires", milliseconds(unused))
     }
 
-    /// The most ready messages it holds (`x-max-length`); what happens to more is for
-    /// [`overflow`](Self::overflow) to say.
+    /// Sets how many ready messages the queue holds at most (`x-max-length`).
+    /// [`overflow`](Self::overflow) sets what happens to more.
     pub fn max_length(self, messages: u32) -> Self {
         self.set("x-max-length", i64::from(messages))
     }
 
-    /// The most bytes of ready messages it holds (`x-max-length-bytes`).
+    /// Sets how many bytes of ready messages the queue holds at most (`x-max-length-bytes`).
     pub fn max_length_bytes(self, bytes: i64) -> Self {
         self.set("x-max-length-bytes", bytes)
     }
 
-    /// What happens to messages over its length (`x-overflow`).
+    /// Sets what happens when the queue is over its length (`x-overflow`).
     pub fn overflow(self, overflow: Overflow) -> Self {
         let name = match overflow {
             Overflow::DropHead => "drop-head",
@@ -246,42 +248,43 @@ impl Queue {
         self.set("x-overflow", name)
     }
 
-    /// Where messages go that are rejected, expired, over the length or delivered too often
-    /// (`x-dead-letter-exchange`).
+    /// Sets the exchange that gets the messages which are rejected, expired, over the length or
+    /// delivered too often (`x-dead-letter-exchange`).
     pub fn dead_letter(self, exchange: impl AsRef<str>) -> Self {
         self.set("x-dead-letter-exchange", exchange.as_ref())
     }
 
-    /// The routing key they go with instead of their own (`x-dead-letter-routing-key`).
+    /// Sets the routing key of dead-lettered messages, instead of their own
+    /// (`x-dead-letter-routing-key`).
     pub fn dead_letter_routing_key(self, routing_key: &str) -> Self {
         self.set("x-dead-letter-routing-key", routing_key)
     }
 
-    /// It is a priority queue with this many priorities (`x-max-priority`); RabbitMQ advises at
+    /// Makes it a priority queue with this highest priority (`x-max-priority`); RabbitMQ advises at
     /// most 10.
     pub fn max_priority(self, highest: u8) -> Self {
         self.set("x-max-priority", i32::from(highest))
     }
 
-    /// Only one of its consumers gets messages at a time, the next when that one goes
+    /// Sets whether only one consumer gets messages at a time, and the next one when that one ends
     /// (`x-single-active-consumer`).
     pub fn single_active_consumer(self, single: bool) -> Self {
         self.set("x-single-active-consumer", single)
     }
 
-    /// Of a quorum queue: how often a message may be delivered before it is dropped or
-    /// dead-lettered (`x-delivery-limit`).
+    /// Sets how often a quorum queue delivers a message before it is dropped or dead-lettered
+    /// (`x-delivery-limit`).
     pub fn delivery_limit(self, deliveries: u32) -> Self {
         self.set("x-delivery-limit", i64::from(deliveries))
     }
 
-    /// Of a stream: how long it keeps messages (`x-max-age`), in whole seconds.
+    /// Sets how long a stream keeps messages (`x-max-age`), in whole seconds.
     pub fn max_age(self, age: Duration) -> Self {
         let seconds = age.as_secs();
         self.set("x-max-age", format!("{seconds}s"))
     }
 
-    /// Any further argument.
+    /// Sets any other argument.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a key over 255 bytes or nesting over 32.
@@ -290,12 +293,12 @@ impl Queue {
         Ok(self)
     }
 
-    /// All arguments.
+    /// Returns all arguments.
     pub fn arguments(&self) -> &Table {
         &self.arguments
     }
 
-    /// Tells whether it goes with its last consumer.
+    /// Tells whether the queue is deleted with its last consumer.
     pub fn is_auto_delete(&self) -> bool {
         self.auto_delete
     }
@@ -306,20 +309,20 @@ impl Queue {
         self
     }
 
-    /// The name; empty when the broker is to give one.
+    /// Returns the name; empty when the broker is to generate one.
     pub fn name(&self) -> &str {
         &self.name
     }
 }
 
-/// What a queue does with messages over its length.
+/// What a queue does when it is over its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overflow {
-    /// Drops, or dead-letters, the oldest: the default.
+    /// Drops, or dead-letters, the oldest message. This is the default.
     DropHead,
-    /// Refuses the new: a publish with confirms is nacked.
+    /// Refuses the new message: a publish with confirms is nacked.
     RejectPublish,
-    /// As `RejectPublish`, and dead-letters the refused.
+    /// Refuses the new message like `RejectPublish`, and dead-letters it.
     RejectPublishDeadLetter,
 }
 
@@ -327,7 +330,7 @@ fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// What ties a queue, or an exchange, to an exchange: how messages come from the one to the other.
+/// A binding, by which an exchange passes messages to a queue or to another exchange.
 ///
 /// Defaults: an empty routing key, no arguments.
 ///
@@ -346,12 +349,12 @@ pub struct Binding {
     pub(crate) arguments: Table,
 }
 
-/// What a [`Binding`] leads to. A name alone is a queue's.
+/// The destination of a [`Binding`]. A plain name is that of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// The queue of this name; the channel's last declared one when it is empty.
+    /// The queue of this name; if it is empty, the queue last declared on the channel.
     Queue(String),
-    /// The exchange of this name (of RabbitMQ: <https://www.rabbitmq.com/docs/e2e>).
+    /// The exchange of this name (an extension of RabbitMQ: <https://www.rabbitmq.com/docs/e2e>).
     Exchange(String),
 }
 
@@ -386,8 +389,7 @@ impl From<&String> for Destination {
 }
 
 impl Binding {
-    /// Of a queue or an exchange, as its value or a queue's name says, to the exchange it gets
-    /// messages from.
+    /// Makes a binding of a queue or an exchange to the exchange that it gets messages from.
     pub fn new(destination: impl Into<Destination>, source: impl AsRef<str>) -> Self {
         Binding {
             destination: destination.into(),
@@ -397,13 +399,13 @@ impl Binding {
         }
     }
 
-    /// The key, or pattern of keys, it is for.
+    /// Sets the routing key of the binding, or the pattern of keys.
     pub fn routing_key(mut self, routing_key: impl Into<String>) -> Self {
         self.routing_key = routing_key.into();
         self
     }
 
-    /// Any argument: what a headers exchange compares, `x-match` among them.
+    /// Sets any argument: those that a headers exchange compares, `x-match` among them.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a key over 255 bytes or nesting over 32.
@@ -419,14 +421,14 @@ impl AsRef<str> for Queue {
     }
 }
 
-/// What the broker tells of a queue when it is declared.
+/// What the broker reports about a declared queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueInfo {
-    /// The name, the broker's own when an empty one was declared.
+    /// The name; if an empty one was declared, the one that the broker generated.
     pub name: String,
-    /// Messages ready to be delivered.
+    /// How many messages are ready to be delivered.
     pub messages: u32,
-    /// Consumers.
+    /// How many consumers the queue has.
     pub consumers: u32,
 }
 
