@@ -1,4 +1,4 @@
-//! JSON messages as Python's libraries make them.
+//! JSON messages in the form that Python's libraries use.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use crate::serialize;
 
-/// A persistent message with the properties that kombu and oslo.messaging give every one; `expires`
-/// is its time to live.
+/// Returns a persistent message with the properties that kombu and oslo.messaging always set;
+/// `expires` is its time to live.
 pub(crate) fn json_message(body: Bytes, expires: Option<Duration>) -> Message {
     let expiration = expires.and_then(|ttl| ShortString::try_from(ttl.as_millis().to_string()).ok());
     let properties = Properties {

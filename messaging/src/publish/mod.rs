@@ -1,4 +1,4 @@
-//! Messages on their way to an exchange: confirmed, or retried.
+//! Publishing to exchanges, with confirms and retries.
 
 pub(crate) mod attempt;
 pub(crate) mod json_message;

@@ -1,4 +1,4 @@
-//! What one message says of itself, and needs.
+//! The properties of one message, and the entities it needs.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use crate::{
     serialize::{self, Serialized, Serializers},
 };
 
-/// What one message says of itself, and needs, beside its body. Made once, it can be used for many.
+/// The properties of one message, and the entities it needs, without its body. One value can be
+/// used for many messages.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,39 +39,42 @@ pub struct PublishOptions {
     compression: Option<Compression>,
     pub(crate) mandatory: Option<bool>,
     pub(crate) entities: Entities,
-    /// All of the entities in words, which tells them from others.
+    /// A text that describes all of the entities, and so identifies them.
     pub(crate) definition: String,
 }
 
 impl PublishOptions {
-    /// A persistent message of priority 0 that needs nothing but its exchange.
+    /// Returns options for a persistent message of priority 0 that needs only its exchange.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// 0 to 9, or to the queue's `x-max-priority`; higher is sooner. Default 0.
+    /// Sets the priority: 0 to 9, or to the queue's `x-max-priority`. Higher priorities are
+    /// delivered first. Default 0.
     #[must_use]
     pub fn priority(mut self, priority: u8) -> Self {
         self.properties.priority = Some(priority);
         self
     }
 
-    /// How long it may wait in a queue, in whole milliseconds. Default: for ever.
+    /// Sets how long the message may wait in a queue, in whole milliseconds. Default: without
+    /// limit.
     #[must_use]
     pub fn expiration(mut self, expires: Duration) -> Self {
         self.expires = Some(expires);
         self
     }
 
-    /// It need not outlive a restart of the broker (delivery mode 1). Default: it is persistent.
+    /// Makes the message transient (delivery mode 1): it may be lost when the broker restarts.
+    /// Default: it is persistent.
     #[must_use]
     pub fn transient(mut self) -> Self {
         self.transient = true;
         self
     }
 
-    /// The serializer, by name: `json`, `msgpack`, `text`, `raw`, or one that was
+    /// Sets the serializer, by name: `json`, `msgpack`, `text`, `raw`, or one that was
     /// [registered](crate::Producer::serializers). Default `json`.
     #[must_use]
     pub fn serializer(mut self, name: impl Into<String>) -> Self {
@@ -78,22 +82,23 @@ impl PublishOptions {
         self
     }
 
-    /// Compresses the body, as kombu does. Worth it for large ones. Default: it is not compressed.
+    /// Compresses the body, as kombu does. This pays off for large bodies. Default: it is not
+    /// compressed.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);
         self
     }
 
-    /// Tells whether it is an error when no queue takes it, whatever the producer says. Default: as
-    /// the [producer](crate::Producer::mandatory) says.
+    /// Sets whether it is an error when the message reaches no queue, whatever the producer's
+    /// setting. Default: the [producer's](crate::Producer::mandatory) setting.
     #[must_use]
     pub fn mandatory(mut self, mandatory: bool) -> Self {
         self.mandatory = Some(mandatory);
         self
     }
 
-    /// A header of the application's.
+    /// Adds a header of the application.
     ///
     /// # Errors
     /// For a key over 255 bytes, or nesting over 32.
@@ -104,83 +109,83 @@ impl PublishOptions {
         Ok(self)
     }
 
-    /// What it answers, or what its answer shall carry.
+    /// Sets the id of the request that this message answers, or that its answer is to carry.
     ///
     /// # Errors
-    /// Over 255 bytes; so with the next ones.
+    /// For more than 255 bytes.
     pub fn correlation_id(mut self, id: &str) -> Result<Self, Error> {
         self.properties.correlation_id = Some(short("correlation_id", id)?);
         Ok(self)
     }
 
-    /// Where its answer shall go: a queue's name, by custom.
+    /// Sets where answers are to be sent; by convention this is a queue's name.
     ///
     /// # Errors
-    /// Over 255 bytes.
+    /// For more than 255 bytes.
     pub fn reply_to(mut self, queue: &str) -> Result<Self, Error> {
         self.properties.reply_to = Some(short("reply_to", queue)?);
         Ok(self)
     }
 
-    /// An id of its own.
+    /// Sets the message's own id.
     ///
     /// # Errors
-    /// Over 255 bytes.
+    /// For more than 255 bytes.
     pub fn message_id(mut self, id: &str) -> Result<Self, Error> {
         self.properties.message_id = Some(short("message_id", id)?);
         Ok(self)
     }
 
-    /// What kind of message it is.
+    /// Sets the kind of message.
     ///
     /// # Errors
-    /// Over 255 bytes.
+    /// For more than 255 bytes.
     pub fn kind(mut self, kind: &str) -> Result<Self, Error> {
         self.properties.kind = Some(short("type", kind)?);
         Ok(self)
     }
 
-    /// Which application sent it.
+    /// Sets the name of the application that sends the message.
     ///
     /// # Errors
-    /// Over 255 bytes.
+    /// For more than 255 bytes.
     pub fn app_id(mut self, id: &str) -> Result<Self, Error> {
         self.properties.app_id = Some(short("app_id", id)?);
         Ok(self)
     }
 
-    /// Who sent it: the user of the connection, or the broker refuses it.
+    /// Sets the sender. The broker refuses a message whose sender is not the user of the
+    /// connection.
     ///
     /// # Errors
-    /// Over 255 bytes.
+    /// For more than 255 bytes.
     pub fn user_id(mut self, id: &str) -> Result<Self, Error> {
         self.properties.user_id = Some(short("user_id", id)?);
         Ok(self)
     }
 
-    /// When it was made, in seconds since 1970-01-01 UTC.
+    /// Sets when the message was made, in seconds since 1970-01-01 UTC.
     #[must_use]
     pub fn timestamp(mut self, seconds: u64) -> Self {
         self.properties.timestamp = Some(seconds);
         self
     }
 
-    /// A queue that has to be there: declared once a connection, and again when it seems to be
-    /// gone.
+    /// Requires a queue: it is declared once per connection, and again when it seems to be gone.
     #[must_use]
     pub fn declare_queue(mut self, queue: &Queue) -> Self {
         self.entities.queues.push(queue.clone());
         self.define()
     }
 
-    /// An exchange that has to be there, beside the producer's.
+    /// Requires an exchange besides the producer's.
     #[must_use]
     pub fn declare_exchange(mut self, exchange: &Exchange) -> Self {
         self.entities.exchanges.push(exchange.clone());
         self.define()
     }
 
-    /// A queue that has to be there, bound to an exchange that has to be there.
+    /// Requires a queue that is bound to an exchange, and the exchange.
     #[must_use]
     pub fn bind(mut self, queue: &Queue, exchange: &Exchange, routing_key: impl Into<String>) -> Self {
         self.entities.bind(queue, exchange, routing_key.into());
@@ -192,7 +197,7 @@ impl PublishOptions {
         self
     }
 
-    /// The message with this body.
+    /// Returns the message with this body.
     pub(crate) fn message<T: Serialize + ?Sized>(
         &self,
         body: &T,
@@ -230,7 +235,8 @@ impl PublishOptions {
     }
 }
 
-/// A message with its body compressed, and a header that says so; without a compression as it is.
+/// Compresses the message's body and sets the header that says so. Without a compression the
+/// message stays unchanged.
 pub(crate) fn compressed(mut message: Message, compression: Option<Compression>) -> Result<Message, Error> {
     let Some(compression) = compression else { return Ok(message) };
     *message.body_mut() = compression.compress(message.body())?;
@@ -240,7 +246,7 @@ pub(crate) fn compressed(mut message: Message, compression: Option<Compression>)
     Ok(message)
 }
 
-/// The delivery mode of what need not be kept.
+/// The delivery mode of transient messages.
 const TRANSIENT: u8 = 1;
 
 fn short(what: &'static str, text: &str) -> Result<ShortString, Error> {

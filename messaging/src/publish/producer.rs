@@ -1,4 +1,5 @@
-//! Publishing with a promise: confirmed by the broker, or an error that tells what is known.
+//! Publishing with a guarantee: the broker confirms the message, or an error tells what is known
+//! about it.
 
 use std::sync::Arc;
 
@@ -22,9 +23,8 @@ use crate::{
 
 /// Publishes to one exchange, which it declares.
 ///
-/// Cloning gives another handle on the same channel, which all producers of the exchange share.
-/// Calls made side by side share the channel and wait for the broker together: to be fast, keep
-/// many of them in flight.
+/// All producers of the exchange share one channel; cloning gives another handle to it. Concurrent
+/// calls wait for the broker together: to be fast, keep many of them in flight.
 #[derive(Clone)]
 pub struct Producer {
     publishing: Publishing,
@@ -34,60 +34,62 @@ pub struct Producer {
 impl Producer {
     pub(crate) fn new(publish_channel: Arc<PublishChannel>, trace: Option<TraceSource>) -> Self {
         let retry = RetryPolicy::default();
-        // To the default exchange a message has one queue that it is for, and no other way.
+        // On the default exchange the routing key names the one queue that the message is for.
         let mandatory = publish_channel.exchange.is_empty();
         let publishing = Publishing { publish_channel, retry, mandatory, wait_for_route: false, trace };
         Producer { publishing, serializers: Serializers::new() }
     }
 
-    /// When to try again, and the deadline for everything.
+    /// Sets when to retry, and the deadline for all attempts together.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.publishing.retry = policy;
         self
     }
 
-    /// Where [`PublishOptions::serializer`] finds serializers. Default: [`Serializers::new`].
+    /// Sets where [`PublishOptions::serializer`] finds serializers. Default: [`Serializers::new`].
     #[must_use]
     pub fn serializers(mut self, serializers: Serializers) -> Self {
         self.serializers = serializers;
         self
     }
 
-    /// Tells whether a message that reaches no queue is an error
+    /// Sets whether a message that reaches no queue is an error
     /// ([`Outcome::Unroutable`](crate::Outcome::Unroutable)).
     ///
-    /// Default: on the default exchange it is, for there the routing key names the one queue that
-    /// the message is for. On other exchanges it is not, for nobody may be interested:
-    /// [`Published`] means there that the broker has taken the message, and put it into every queue
-    /// it is routed to, which may be none.
+    /// Default: it is an error on the default exchange, because the routing key names the one queue
+    /// that the message is for. It is no error on other exchanges, because possibly nobody is
+    /// interested: there [`Published`] means that the broker has accepted the message and put it
+    /// into every queue it is routed to, which may be none.
     #[must_use]
     pub fn mandatory(mut self, mandatory: bool) -> Self {
         self.publishing.mandatory = mandatory;
         self
     }
 
-    /// Whether a mandatory message that reaches no queue is tried again until the deadline, for a
-    /// queue that is about to be bound; default false.
+    /// Sets whether a mandatory message that reaches no queue is retried until the deadline, in
+    /// case a queue is about to be bound; default false.
     #[must_use]
     pub fn wait_for_route(mut self, wait: bool) -> Self {
         self.publishing.wait_for_route = wait;
         self
     }
 
-    /// Publishes a value as persistent JSON, and waits until the broker has taken the
-    /// responsibility for it: the message is in every queue it is routed to. That there is one is
-    /// part of the promise on the default exchange, and on others when it is
-    /// [`mandatory`](Self::mandatory).
+    /// Publishes a value as persistent JSON, and waits until the broker has taken responsibility
+    /// for it: the message is in every queue it is routed to. On the default exchange, and
+    /// elsewhere if [`mandatory`](Self::mandatory) is set, this guarantees that there is such a
+    /// queue.
     ///
-    /// Tried again after a lost connection, a nack, an exchange that went missing, or [no answer in
-    /// time](RetryPolicy::attempt_timeout), as [`retry`](Self::retry) says; and when the broker
-    /// closes the channel for another message, one that is too large, say: that one alone is told.
-    /// A message may be published twice where its answer was lost, or late.
+    /// The message is retried, as [`retry`](Self::retry) says, after a lost connection, a nack, an
+    /// exchange that went missing, or [no answer in time](RetryPolicy::attempt_timeout). It is also
+    /// retried when the broker closes the channel because of another message, for example one that
+    /// is too large: only that other message fails. A message may be published twice if its answer
+    /// was lost or late.
     ///
     /// # Errors
-    /// [`Error::Encode`] at once; [`Error::Undelivered`] with what is known: at once for what
-    /// cannot be sent or is refused by the broker, and by the deadline of the retry policy else.
+    /// [`Error::Encode`] at once; [`Error::Undelivered`] with what is known. The latter comes at
+    /// once for a message that cannot be sent or that the broker refuses, and otherwise by the
+    /// deadline of the retry policy.
     ///
     /// # Cancel safety
     /// When the future is dropped the message may or may not be published.
@@ -100,8 +102,7 @@ impl Producer {
         self.publish_raw(routing_key, &json_message(body, None), None).await
     }
 
-    /// As [`ensure_publish`](Self::ensure_publish), with properties and needs of this message's
-    /// own.
+    /// Publishes as [`ensure_publish`](Self::ensure_publish) does, with options for this message.
     ///
     /// # Errors
     /// As [`ensure_publish`](Self::ensure_publish).
@@ -124,9 +125,9 @@ impl Producer {
         producer.publish_raw(routing_key, &message, Some(&required)).await
     }
 
-    /// Publishes each message of a stream, routing key and body, `in_flight` of them at once, at
-    /// least one; what became of each, in their order, as [`ensure_publish`](Self::ensure_publish)
-    /// tells it.
+    /// Publishes each message of a stream, given as routing key and body, with `in_flight` of them
+    /// at once, at least one. Returns the results in the order of the messages, each as from
+    /// [`ensure_publish`](Self::ensure_publish).
     ///
     /// ```
     /// use futures_util::{StreamExt as _, stream};
@@ -149,7 +150,7 @@ impl Producer {
     /// ```
     ///
     /// # On drop
-    /// What was begun may or may not be published; nothing more is taken from `messages`.
+    /// Messages in flight may or may not be published; nothing more is taken from `messages`.
     pub fn publish_all<'a, S, K, T>(
         &'a self,
         messages: S,
@@ -163,7 +164,7 @@ impl Producer {
         PublishAll::new(&self.publishing, messages, in_flight)
     }
 
-    /// Publishes a message as it is, under the same promise.
+    /// Publishes a message that is encoded already, with the same guarantee.
     pub(crate) async fn publish_raw(
         &self,
         routing_key: &str,

@@ -31,46 +31,48 @@ use crate::{
     serialize::Bodies,
 };
 
-/// What becomes of each message of a stream, in their order.
+/// A stream of the result of each message of a stream, in their order.
 ///
-/// The broker confirms in order, or nearly: only the oldest message without a confirm waits for it,
-/// and one timer is the deadline of all. What cannot be sent at once, or fails, becomes a future of
-/// its own, and the others do not wait for that.
+/// The broker confirms in order, or nearly so. Therefore only the oldest unconfirmed message waits
+/// for its confirm, and one timer serves all deadlines. A message that cannot be sent at once, or
+/// fails, becomes a future of its own, and the others do not wait for it.
 pub(crate) struct PublishAll<'a, S, K, T> {
     publishing: &'a Publishing,
     messages: Pin<Box<Fuse<S>>>,
     limit: usize,
-    /// Oldest first.
+    /// The messages in flight, oldest first.
     in_flight: VecDeque<State<K>>,
-    /// The number of the oldest one in flight.
+    /// The number of the oldest message in flight.
     oldest: u64,
-    /// Of so many, from the oldest on, no confirm is waited for: what has become of them is known,
-    /// or they are tried again.
+    /// How many messages, from the oldest on, no longer wait for a confirm: their results are
+    /// known, or they are retried.
     awaited: usize,
     /// The newest message in flight, when there was no room for it. Nothing else is sent before it.
     sending: Option<BoxFuture<'static, Result<AwaitingConfirm, Fault>>>,
     /// Failed messages that are tried again, with their numbers.
     persisting: FuturesUnordered<BoxFuture<'static, (u64, Result<Published, Error>)>>,
-    /// For the deadline of the one whose confirm is waited for, or an earlier one.
+    /// The timer for the deadline of the message whose confirm is waited for, or for an earlier
+    /// one.
     timer: Option<Pin<Box<Sleep>>>,
     publish_channels: LanesInUse,
-    /// All first attempts go on until then at least, for the broker has blocked them.
+    /// The time until which all first attempts go on at least, because the broker blocks
+    /// publishing.
     prolonged: Instant,
     bodies: Bodies,
-    /// What messages are made of, but for their bodies.
+    /// The template of all messages, without their bodies.
     message: Message,
-    /// When it was last polled.
+    /// The time of the last poll.
     now: Instant,
     types: PhantomData<fn(T)>,
 }
 
-/// The channels that messages in flight were published on, each with the number of its first:
-/// seldom more than one.
+/// The channels that messages in flight were published on, each with the number of its first
+/// message. There is seldom more than one.
 #[derive(Default)]
 struct LanesInUse(VecDeque<(u64, Arc<OpenPublishChannel>)>);
 
 impl LanesInUse {
-    /// Where the next message may go.
+    /// Returns the channel that the next message may use.
     fn last(&self) -> Option<&Arc<OpenPublishChannel>> {
         self.0
             .back()
@@ -78,20 +80,21 @@ impl LanesInUse {
             .filter(|publish_channel| !publish_channel.is_given_up())
     }
 
-    /// Message `number` was published on it.
+    /// Notes that message `number` was published on this channel.
     fn used(&mut self, number: u64, publish_channel: Arc<OpenPublishChannel>) {
         if !self.0.back().is_some_and(|(_, last)| Arc::ptr_eq(last, &publish_channel)) {
             self.0.push_back((number, publish_channel));
         }
     }
 
-    /// Where message `number`, the oldest in flight or a later one, was published.
+    /// Returns the channel on which message `number` was published, which is in flight.
     fn of(&self, number: u64) -> Option<&Arc<OpenPublishChannel>> {
         let mut latest_first = self.0.iter().rev();
         latest_first.find(|(first, _)| *first <= number).map(|(_, publish_channel)| publish_channel)
     }
 
-    /// Messages before `oldest` are in flight no more.
+    /// Forgets channels that only messages before `oldest` have used, which are no longer in
+    /// flight.
     fn release(&mut self, oldest: u64) {
         while self.0.get(1).is_some_and(|(first, _)| *first <= oldest) {
             self.0.pop_front();
@@ -99,7 +102,7 @@ impl LanesInUse {
     }
 }
 
-/// One message.
+/// The state of one message.
 enum State<K> {
     Sending(Unconfirmed<K>),
     Confirming(Unconfirmed<K>, Confirm),
@@ -107,15 +110,15 @@ enum State<K> {
     Done(Result<Published, Error>),
 }
 
-/// What it takes to publish it again.
+/// What is needed to publish a message again.
 struct Unconfirmed<K> {
     routing_key: K,
     body: Bytes,
-    /// The whole of it, when it carries a trace.
+    /// The whole message, if it carries a trace.
     marked: Option<Box<Message>>,
-    /// When it was taken from the stream.
+    /// The time at which it was taken from the stream.
     begun: Instant,
-    /// When the time of its first attempt began.
+    /// The time at which its first attempt began.
     attempted: Instant,
 }
 
@@ -132,7 +135,7 @@ impl<K: AsRef<str>> Unconfirmed<K> {
     }
 }
 
-/// Nothing is pinned in place.
+/// No field is structurally pinned.
 impl<S, K, T> Unpin for PublishAll<'_, S, K, T> {}
 
 impl<'a, S, K, T> PublishAll<'a, S, K, T>
@@ -162,7 +165,7 @@ where
         }
     }
 
-    /// Begins as many messages as may be in flight.
+    /// Starts messages until the limit in flight is reached.
     fn fill(&mut self, cx: &mut Context<'_>) {
         loop {
             if let Some(sending) = &mut self.sending {
@@ -209,7 +212,7 @@ where
         })
     }
 
-    /// The newest message has been sent, or could not be.
+    /// Notes the result of sending the newest message.
     fn sent(&mut self, sent: Result<AwaitingConfirm, Fault>) {
         let number = self.oldest + self.in_flight.len() as u64 - 1;
         let Some(newest) = self.in_flight.back_mut() else { return };
@@ -227,7 +230,7 @@ where
         };
     }
 
-    /// What became of the oldest message.
+    /// Polls for the result of the oldest message.
     fn poll_oldest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Published, Error>>> {
         loop {
             match self.in_flight.front() {
@@ -242,15 +245,16 @@ where
         }
     }
 
-    /// The oldest one is told, and in flight no more.
+    /// Notes that the oldest message's result was returned, so that it is no longer in flight.
     fn has_ended(&mut self) {
         self.oldest += 1;
         self.awaited = self.awaited.saturating_sub(1);
         self.publish_channels.release(self.oldest);
     }
 
-    /// Waits for one confirm, or for the end of its time. Those behind it whose channel has ended
-    /// too, or their time, are next, and take no turns in trying again.
+    /// Waits for one confirm, or for the end of its time. When it fails, the messages behind it
+    /// follow in the next calls; if their channel or time has ended too, all of them are retried
+    /// concurrently.
     fn poll_awaited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(State::Persisting | State::Done(_)) = self.in_flight.get(self.awaited) {
             self.awaited += 1;
@@ -285,7 +289,7 @@ where
         Poll::Ready(())
     }
 
-    /// Takes in what has come of those that are tried again; whether anything has.
+    /// Takes the results of retried messages. Returns whether there were any.
     fn poll_persisting(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
         while let Poll::Ready(Some((number, outcome))) = self.persisting.poll_next_unpin(cx) {
@@ -322,7 +326,7 @@ where
     }
 }
 
-/// What the broker's answer to message `number`, which has this tag on its channel, means.
+/// Returns what the broker's answer to message `number` means, which has this tag on its channel.
 fn judge(
     publishing: &Publishing,
     publish_channels: &LanesInUse,
@@ -333,12 +337,12 @@ fn judge(
         Some(publish_channel) => {
             publishing.confirmed(&publishing.publish_channel, publish_channel, tag, confirmed)
         }
-        // It was published somewhere, and so there is one.
+        // Not reached: a message that has an answer was published on some channel.
         None => Err(Fault::new(Outcome::Unknown, None)),
     }
 }
 
-/// What it means that the broker has not answered message `number` in its attempt's time.
+/// Returns the fault of message `number`, which the broker has not answered in its attempt's time.
 fn overdue(
     publishing: &Publishing,
     publish_channels: &LanesInUse,
@@ -352,8 +356,8 @@ fn overdue(
     publishing.out_of_time(&publishing.publish_channel, routing_key, &progress, retry, None)
 }
 
-/// Ready at the deadline. The timer is set again only when it has rung, which is no later than any
-/// deadline asked for.
+/// Polls until the deadline. The timer is moved to a later deadline only after it has fired, to
+/// save work; it never fires later than a requested deadline.
 fn poll_deadline(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
     let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
     if deadline < timer.deadline() {
@@ -367,7 +371,7 @@ fn poll_deadline(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Instant, cx: &mu
     Poll::Ready(())
 }
 
-/// Tries a message again that failed, or one for the first time whose key is slow.
+/// Retries a message that failed, or starts one whose key is slow.
 fn persist<K: AsRef<str>>(
     publishing: &Publishing,
     number: u64,

@@ -1,4 +1,4 @@
-//! Channels to publish on, each with what has been declared on it.
+//! Channels for publishing, each with what has been declared on it.
 
 use std::{
     collections::HashMap,
@@ -17,12 +17,12 @@ use crate::{
     publish::slow::{Slow, SlowConnections},
 };
 
-/// Channels at once of messages that are tried apart from others, on a connection that has room for
-/// 2047 by default.
+/// The most channels for messages that are published apart from others. A connection has room for
+/// 2047 channels by default.
 const CHANNELS_APART: usize = 128;
 
-/// The same, of declarations. Messages that are tried apart need some too, and keep their own
-/// channels meanwhile.
+/// The most channels for declarations. Messages that are published apart need them too, while they
+/// keep their own channels.
 const CHANNELS_DECLARING: usize = 128;
 
 /// The publish channels of a transport. Producers of one exchange share one, so that many
@@ -35,7 +35,7 @@ struct Pool {
     slow_connections: SlowConnections,
     room_apart: Arc<Semaphore>,
     room_declaring: Arc<Semaphore>,
-    /// By the exchange's whole definition.
+    /// The channels by the exchange's whole definition.
     by_exchange: Mutex<HashMap<String, Weak<PublishChannel>>>,
 }
 
@@ -49,35 +49,37 @@ pub(crate) struct PublishChannel {
     entities: Entities,
     room_apart: Arc<Semaphore>,
     room_declaring: Arc<Semaphore>,
-    /// It is for messages that are tried apart from others.
+    /// Whether it is for messages that are published apart from others.
     is_apart: bool,
     open: Mutex<Option<Arc<OpenPublishChannel>>>,
-    /// All who wait get the one channel.
+    /// The opening of a channel, shared by all callers that wait for it.
     opening: Setup<Arc<OpenPublishChannel>>,
 }
 
 pub(crate) struct OpenPublishChannel {
     channel: Channel,
     pub(crate) publisher: Publisher,
-    /// What messages need, by name: each is declared once, however many need it at the same time.
+    /// The required entities by name. Each is declared once, however many messages need it at the
+    /// same time.
     declared: Mutex<HashMap<String, Arc<Declaration>>>,
-    /// Nothing more is to be published on it.
+    /// Whether nothing more is to be published on it.
     given_up: AtomicBool,
-    /// Where what the channel was closed for is tried, in groups, each there for as long as
-    /// messages of it are: who holds this one may do so for long.
+    /// The channels on which groups of suspected messages are published again, after the broker
+    /// closed this channel. A group's channel lives as long as messages of the group need it,
+    /// because a holder of this one may keep it for long.
     groups: Mutex<HashMap<u64, Weak<PublishChannel>>>,
     _room: Option<OwnedSemaphorePermit>,
 }
 
-/// Something that messages need.
+/// The declaration of something that messages need.
 #[derive(Default)]
 pub(crate) struct Declaration {
-    /// All who wait get the one answer.
+    /// The declaring, shared by all callers that wait for it.
     declaring: Setup<()>,
     done: Arc<OnceLock<()>>,
 }
 
-/// Entities that a message needs besides the exchange, under a name that tells them from others.
+/// Entities that a message needs besides the exchange, under a name that identifies them.
 pub(crate) struct Required<'a> {
     pub(crate) name: &'a str,
     pub(crate) entities: &'a (dyn Fn() -> Entities + Sync),
@@ -125,7 +127,7 @@ impl PublishChannel {
         }
     }
 
-    /// Another one to the same exchange.
+    /// Makes another publish channel to the same exchange.
     fn beside(&self, link: &LazyConnection, is_apart: bool) -> Arc<PublishChannel> {
         Arc::new(PublishChannel {
             link: link.clone(),
@@ -141,19 +143,19 @@ impl PublishChannel {
         })
     }
 
-    /// Where messages with this key are published while the broker does not answer them and answers
-    /// others, as it does now.
+    /// Notes that the broker does not answer messages with this key although it answers others.
+    /// Returns the channel on which they are published meanwhile.
     pub(crate) fn add_slow(&self, key: &str) -> Arc<PublishChannel> {
         self.slow.add(key, || self.beside(self.slow_connections.next().unwrap_or(&self.link), false))
     }
 
-    /// The broker answers messages with this key.
+    /// Notes that the broker answers messages with this key.
     #[inline]
     pub(crate) fn answered(&self, key: &str) {
         self.slow.remove(key);
     }
 
-    /// Where a group of the messages is tried that the broker may have closed `open` for.
+    /// Returns the channel for a group of the messages for which the broker may have closed `open`.
     pub(crate) fn group(&self, open: &OpenPublishChannel, number: u64) -> Arc<PublishChannel> {
         let mut groups = open.groups.lock();
         if let Some(group) = groups.get(&number).and_then(Weak::upgrade) {
@@ -164,10 +166,10 @@ impl PublishChannel {
         group
     }
 
-    /// Its channel, opened when there is none that works.
+    /// Returns its channel; opens one if there is none that works.
     ///
     /// # Cancel safety
-    /// A channel that is being opened goes on without whoever gives up, and is there for the next.
+    /// Opening continues after this future is dropped, and the next caller gets the channel.
     pub(crate) async fn open(self: &Arc<Self>) -> Result<Arc<OpenPublishChannel>, SetupError> {
         match self.current() {
             Some(open) => Ok(open),
@@ -175,7 +177,7 @@ impl PublishChannel {
         }
     }
 
-    /// It ends when nobody has the publish channel any more.
+    /// Opens a channel. The work ends when the publish channel is dropped.
     fn open_anew(
         self: &Arc<Self>,
     ) -> impl Future<Output = Result<Arc<OpenPublishChannel>, SetupError>> + use<> {
@@ -195,17 +197,17 @@ impl PublishChannel {
         }
     }
 
-    /// The channel that was opened last; it may have ended since.
+    /// Returns the channel that was opened last; it may have ended since.
     pub(crate) fn opened(&self) -> Option<Arc<OpenPublishChannel>> {
         self.open.lock().clone()
     }
 
-    /// Why the broker takes no publishes, while it does not.
+    /// Returns the reason why the broker blocks publishing, if it does.
     pub(crate) fn blocked(&self) -> Option<amqp_client::Error> {
         self.link.blocked()
     }
 
-    /// A message is published once more.
+    /// Counts a retry of a message.
     pub(crate) fn count_retry(&self) {
         self.link.count_retry();
     }
@@ -214,11 +216,11 @@ impl PublishChannel {
         self.open.lock().as_ref().filter(|open| !open.channel.is_closed()).cloned()
     }
 
-    /// Declares once while `open` is, on another channel: one that is refused is closed, and what
-    /// others publish is none of its business.
+    /// Declares what is required, once for the lifetime of `open`. It uses another channel, because
+    /// a refused declaration closes its channel, which must not affect messages of others.
     ///
     /// # Cancel safety
-    /// The declaration goes on without whoever gives up.
+    /// The declaration continues after this future is dropped.
     pub(crate) async fn declare(
         &self,
         open: &OpenPublishChannel,
@@ -239,7 +241,7 @@ impl PublishChannel {
         done: Arc<OnceLock<()>>,
     ) -> impl Future<Output = Result<(), SetupError>> + use<> {
         let (link, room) = (self.link.clone(), self.room_declaring.clone());
-        // The exchange may have been deleted, and what is to be declared may name it.
+        // The exchange may have been deleted, and the required entities may refer to it.
         let all = Arc::new([self.entities.clone(), (required.entities)().after(&self.entities)]);
         async move {
             let _room = room.acquire().await;
@@ -253,15 +255,15 @@ impl PublishChannel {
                 }
             })
             .await?;
-            // Whoever asks next finds it.
+            // Later callers find the declaration done.
             done.get_or_init(|| ());
             Ok(())
         }
     }
 
-    /// Gives up a channel that failed, or that owes an answer: the next message opens another,
-    /// where all is declared anew. What is under way on it goes on, and with the last of it the
-    /// channel is closed.
+    /// Gives up a channel that failed, or did not answer in time: the next message opens another,
+    /// where everything is declared again. Work in progress on the old one continues, and it is
+    /// closed with the last of it.
     pub(crate) fn give_up(&self, failed: &Arc<OpenPublishChannel>) {
         failed.given_up.store(true, Ordering::Relaxed);
         self.open.lock().take_if(|current| Arc::ptr_eq(current, failed));
@@ -288,7 +290,7 @@ impl OpenPublishChannel {
         Ok(OpenPublishChannel { channel, publisher, declared, given_up, groups, _room: room })
     }
 
-    /// Tells whether nothing more is to be published on it.
+    /// Whether nothing more is to be published on it.
     pub(crate) fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Relaxed)
     }
@@ -301,7 +303,8 @@ impl OpenPublishChannel {
         declared.entry(name.to_owned()).or_default().clone()
     }
 
-    /// What was declared seems to be gone: it is to be declared again, unless it has been since.
+    /// Notes that what was declared seems to be gone, so that it is declared again, unless that has
+    /// happened already.
     pub(crate) fn forget(&self, required: &Required<'_>, gone: &Arc<Declaration>) {
         let mut declared = self.declared.lock();
         if declared.get(required.name).is_some_and(|present| Arc::ptr_eq(present, gone)) {

@@ -1,4 +1,4 @@
-//! Messages on their way to one exchange: published, confirmed, published again.
+//! The course of a message to an exchange: publish, confirm, retry.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     trace_context::{self, TraceSource},
 };
 
-/// How messages to one exchange are published.
+/// The settings with which messages are published to one exchange.
 #[derive(Clone)]
 pub(crate) struct Publishing {
     pub(crate) publish_channel: Arc<PublishChannel>,
@@ -27,15 +27,16 @@ pub(crate) struct Publishing {
     pub(crate) trace: Option<TraceSource>,
 }
 
-/// The broker has taken a message: it is in every queue it was routed to. Whether there was one is
-/// known where the message was [mandatory](crate::Producer::mandatory), as it is by default on the
-/// default exchange.
+/// The result of a publish that the broker has confirmed: the message is in every queue it was
+/// routed to. There was at least one if the message was [mandatory](crate::Producer::mandatory),
+/// which is the default on the default exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
-    /// How many attempts were made: more than one may have left the message more than once.
+    /// How many attempts were made. After more than one, the message may have been published more
+    /// than once.
     pub attempts: u32,
-    /// From the call to the broker's confirm.
+    /// The time from the call to the broker's confirm.
     pub elapsed: Duration,
 }
 
@@ -52,7 +53,7 @@ impl Published {
 }
 
 impl Publishing {
-    /// Publishes a message as it is, under the same promise.
+    /// Publishes a message that is encoded already, with the same guarantee.
     pub(crate) async fn publish(
         &self,
         routing_key: &str,
@@ -85,17 +86,17 @@ impl Publishing {
                 return Ok(Published::by(&retry, Instant::now()));
             }
         }
-        // What is seldom needed is large, and would be moved about with each message.
+        // The future of the rare case is large. Boxing it keeps the future of the usual case small.
         Box::pin(self.persist(routing_key, message, required, retry, (first, is_slow))).await
     }
 
-    /// The message with the present trace, when it is to carry one and does not.
+    /// Returns the message with the present trace added, if it is to carry one and does not yet.
     pub(crate) fn mark(&self, message: &Message) -> Result<Option<Box<Message>>, Error> {
         trace_context::mark(self.trace.as_ref(), message).map(|marked| marked.map(Box::new))
     }
 
-    /// Publishes at once, when the channel is open and has room. Whatever is in the way shows again
-    /// when that is waited for.
+    /// Publishes at once if the channel is open and has room; otherwise returns `None`. An error
+    /// here shows again in `wait_and_send`.
     pub(crate) fn begin(
         &self,
         publish_channel: &OpenPublishChannel,
@@ -105,7 +106,7 @@ impl Publishing {
         self.send(publish_channel, routing_key, message, self.mandatory).now_or_never()?.ok()
     }
 
-    /// Publishes, as soon as that is possible.
+    /// Publishes as soon as that is possible.
     ///
     /// # Errors
     /// By the deadline of `retry`.
@@ -132,8 +133,8 @@ impl Publishing {
         }
     }
 
-    /// What `step` of an attempt comes to; `None` when the attempt's time runs out before, and the
-    /// broker does not block.
+    /// Returns the result of `step`; `None` when the attempt's time runs out before, unless the
+    /// broker blocks publishing.
     async fn within_attempt<T>(&self, retry: &Retry, mut step: impl Future<Output = T> + Unpin) -> Option<T> {
         let mut until = retry.attempt_deadline();
         loop {
@@ -144,10 +145,10 @@ impl Publishing {
         }
     }
 
-    /// How an attempt ended whose time ran out: for a broker that blocks, before any other cause. A
-    /// channel that owes an answer then is replaced; where it has given later ones, it is the
-    /// message's own queue that does not answer, and the message goes another way, as others with
-    /// its key.
+    /// Returns the fault of an attempt whose time ran out. That the broker blocks publishing takes
+    /// precedence over other causes. A channel that still owes an answer is replaced. If it has
+    /// answered later messages, only the message's own queue does not answer: this message, and
+    /// others with its key, then use another channel.
     pub(crate) fn out_of_time(
         &self,
         publish_channel: &PublishChannel,
@@ -173,14 +174,14 @@ impl Publishing {
         }
     }
 
-    /// Until when an attempt goes on whose time ran out at `ended`; `None` when it is over.
+    /// Returns until when an attempt goes on whose time ran out at `ended`; `None` when it is over.
     pub(crate) fn prolonged(&self, retry: &Retry, ended: Instant) -> Option<Instant> {
         let goes_on = ended < retry.deadline() && self.publish_channel.blocked().is_some();
         goes_on.then(|| retry.time_from(Instant::now()))
     }
 
-    /// Tries until the message is delivered or there is no point in trying again; `fault` is how
-    /// the first attempt ended that was made elsewhere.
+    /// Retries until the message is delivered or retrying is useless; `fault` is the result of a
+    /// first attempt that was made elsewhere.
     pub(crate) async fn persist(
         &self,
         routing_key: &str,
@@ -189,7 +190,7 @@ impl Publishing {
         mut retry: Retry,
         (mut fault, is_slow): (Option<Fault>, bool),
     ) -> Result<Published, Error> {
-        // What the attempts left behind, and the last cause that says more than that time ran out.
+        // What is known from all attempts, and the last cause that is more than a timeout.
         let mut fate = Fate::default();
         let mut cause = None;
         let slow_channel = if is_slow { self.publish_channel.slow.way(routing_key) } else { None };
@@ -248,7 +249,7 @@ impl Publishing {
         }
     }
 
-    /// The open channel, with what a message requires.
+    /// Returns the open channel, with what a message requires declared on it.
     async fn opened(
         &self,
         publish_channel: &Arc<PublishChannel>,
@@ -260,11 +261,11 @@ impl Publishing {
         Ok((open, Some(declared)))
     }
 
-    /// What comes of a message on the open channel, where what it requires is declared: over when
-    /// the broker has answered.
+    /// Publishes the message on the open channel, where what it requires is declared, and waits for
+    /// the broker's answer.
     ///
-    /// What a message requires may have been deleted since it was declared. It is mandatory then in
-    /// any case, and declared again when the message comes back.
+    /// What a message requires may have been deleted since it was declared. A message with
+    /// requirements is therefore always mandatory, and they are declared again when it is returned.
     async fn attempt(
         &self,
         (publish_channel, open): (&PublishChannel, &Arc<OpenPublishChannel>),
@@ -282,7 +283,7 @@ impl Publishing {
             *progress = Progress::Confirming(open.clone(), tag);
             match (confirm.await, required.take()) {
                 (Ok(Confirmation::Returned(_)), Some((required, gone))) => {
-                    // The broker does not have it.
+                    // The message was returned, so the broker does not have it.
                     *progress = Progress::Opening;
                     open.forget(required, &gone);
                     publish_channel.declare(open, required).await.map_err(Fault::not_sent)?;
@@ -292,8 +293,8 @@ impl Publishing {
         }
     }
 
-    /// What the broker's answer to the publish with this tag means; a channel that ended instead is
-    /// given up.
+    /// Returns what the broker's answer to the publish with this tag means. A channel that ended
+    /// instead is given up.
     pub(crate) fn confirmed(
         &self,
         publish_channel: &PublishChannel,
@@ -304,7 +305,7 @@ impl Publishing {
         let confirmation =
             confirmed.map_err(|source| refusal::unanswered(publish_channel, open, tag, source))?;
         match attempt::outcome(&confirmation) {
-            // It was mandatory for its requirements' sake, which are there.
+            // It was mandatory only to check its requirements, which exist now.
             Err(Fault { outcome: Outcome::Unroutable, .. }) if !self.mandatory => Ok(()),
             outcome => outcome,
         }
@@ -346,12 +347,12 @@ impl Publishing {
     }
 }
 
-/// What all attempts together left behind.
+/// What all attempts together tell about the message.
 #[derive(Default)]
 struct Fate {
-    /// The broker may have the message.
+    /// Whether the broker may have the message.
     unknown: bool,
-    /// It may, unless the message is one that it refuses.
+    /// Whether the broker may have it unless this is the message that the broker refuses.
     suspected: bool,
 }
 
@@ -362,8 +363,8 @@ impl Fate {
         self.suspected |= is_suspect;
     }
 
-    /// What is known when the last attempt ended like this. What is wrong with a message that is
-    /// refused for what it is (406) was wrong with it before.
+    /// Returns what is known when this fault ended the last attempt. A message that is refused for
+    /// its properties or size (406) would have been refused in earlier attempts as well.
     fn outcome(&self, last: &Fault) -> Outcome {
         let is_refused = last.outcome == Outcome::Rejected;
         let refused =

@@ -64,7 +64,7 @@ pub(crate) fn unanswered(
     Fault { apart: Some(apart), ..Fault::new(outcome, Some(publishing(source))) }
 }
 
-/// Tells whether the broker closed the channel for a publish, or does not name the method.
+/// Whether the broker closed the channel for a publish, or does not name the method.
 fn is_of_a_publish(error: &Client) -> bool {
     let says_nothing = matches!(error, Client::ChannelClosed { close, .. } if close.method.is_none());
     says_nothing || names_publish(error)
@@ -74,7 +74,7 @@ fn names_publish(error: &Client) -> bool {
     matches!(error, Client::ChannelClosed { close, .. } if close.method == Some(basic::Publish::ID))
 }
 
-/// Tells whether the message cannot be sent on any channel, so that this one is not affected.
+/// Whether the message cannot be sent on any channel, so that this one is not affected.
 fn is_local(error: &Client) -> bool {
     matches!(error, Client::Invalid(_) | Client::PublishTooLarge { .. })
 }

@@ -34,12 +34,12 @@ impl SlowConnections {
         SlowConnections { links: links.into_iter().collect(), next: Arc::default() }
     }
 
-    /// All of them.
+    /// Returns all connections.
     pub(crate) fn all(&self) -> &[LazyConnection] {
         &self.links
     }
 
-    /// The next one in turn; `None` when there are none.
+    /// Returns the next connection in turn; `None` when there are none.
     pub(crate) fn next(&self) -> Option<&LazyConnection> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.links.get(number.checked_rem(self.links.len())?)
@@ -48,21 +48,21 @@ impl SlowConnections {
 
 /// The slow keys of an exchange, each with the channel for its messages.
 pub(crate) struct Slow<W> {
-    /// Whether there are any, which is rare.
+    /// Whether there are any slow keys, which is rare.
     any: AtomicBool,
     keys: Mutex<Keys<W>>,
 }
 
 struct Keys<W> {
     by_name: HashMap<String, SlowKey<W>>,
-    /// The channel of all keys for which there is no room.
+    /// The channel shared by all keys for which there is no room.
     shared: Option<W>,
-    /// When unused keys are looked for next.
+    /// The time of the next search for unused keys.
     forget_at: Instant,
 }
 
 struct SlowKey<W> {
-    /// Until when it is not tried with the others.
+    /// The time until which the key is not tried with the others.
     until: Instant,
     way: W,
 }
@@ -75,8 +75,8 @@ impl<W> Default for Slow<W> {
 }
 
 impl<W: Clone> Slow<W> {
-    /// Tells whether the next message with this key uses another channel. Now and then one does
-    /// not, to find out whether it is answered.
+    /// Whether the next message with this key uses another channel. Now and then one does not, to
+    /// find out whether it is answered.
     pub(crate) fn contains(&self, key: &str) -> bool {
         if !self.any.load(Ordering::Relaxed) {
             return false;
@@ -93,7 +93,7 @@ impl<W: Clone> Slow<W> {
         is_slow
     }
 
-    /// The channel for messages with this key, while it is slow.
+    /// Returns the channel for messages with this key, while it is slow.
     pub(crate) fn way(&self, key: &str) -> Option<W> {
         self.keys.lock().by_name.get(key).map(|known| known.way.clone())
     }
