@@ -1,4 +1,4 @@
-//! Where the brokers of a transport are, and the way there.
+//! The brokers of a transport, and how to connect to them.
 
 use std::fmt;
 #[cfg(feature = "memory")]
@@ -12,12 +12,12 @@ use tokio::io::DuplexStream;
 
 use crate::connection::setup_error::SetupError;
 
-/// Where the brokers of a transport are.
+/// The brokers of a transport.
 #[derive(Clone)]
 pub(crate) enum Brokers {
-    /// To be tried in turn; at least one.
+    /// Brokers that are tried in turn; at least one.
     Network(Vec<Uri>),
-    /// One in this process.
+    /// A broker in this process.
     #[cfg(feature = "memory")]
     Here(Here),
 }
@@ -27,22 +27,22 @@ pub(crate) enum Brokers {
 #[derive(Clone)]
 pub(crate) struct Here {
     stream: Arc<dyn Fn() -> DuplexStream + Send + Sync>,
-    /// Who logs in, and to which virtual host.
+    /// The login and the virtual host.
     uri: Box<Uri>,
-    /// What errors call it.
+    /// The name that errors use for it.
     name: String,
 }
 
 #[cfg(feature = "memory")]
 impl Brokers {
-    /// The one in this process with this name, which is there from now on.
+    /// Returns the broker in this process with this name, which is started if there is none.
     pub(crate) fn in_memory(name: &str) -> Self {
         let broker = name.to_owned();
         let stream = Arc::new(move || amqp_broker::memory(&broker).connect());
         Brokers::Here(Here { stream, uri: Box::default(), name: format!("memory://{name}") })
     }
 
-    /// This broker; login, virtual host and options are those of the URI.
+    /// Returns a way to this broker; login, virtual host and options are those of the URI.
     pub(crate) fn here(broker: Broker, uri: Uri) -> Self {
         let (uri, name) = (Box::new(uri), "the broker in this process".to_owned());
         Brokers::Here(Here { stream: Arc::new(move || broker.connect()), uri, name })
@@ -50,7 +50,7 @@ impl Brokers {
 }
 
 impl Brokers {
-    /// One attempt to connect.
+    /// Makes one attempt to connect.
     pub(crate) async fn connect(&self, options: &ConnectOptions) -> Result<Connection, SetupError> {
         match self {
             Brokers::Network(uris) => {
@@ -68,7 +68,7 @@ impl Brokers {
     }
 }
 
-/// Which hosts are to blame: the only one, or all of them.
+/// Names the hosts in an error: the only one, or all of them.
 fn hosts(uris: &[Uri]) -> String {
     uris.iter().map(Uri::address).collect::<Vec<_>>().join(",")
 }

@@ -1,10 +1,10 @@
-//! Exchanges, queues and bindings as values, declared together.
+//! Exchanges, queues and bindings as values that are declared together.
 
 use amqp_client::{Channel, Declare, Exchange, Queue};
 
 use crate::{connection::setup_error::SetupError, error::conflict::Conflict};
 
-/// That messages to an exchange whose routing key fits go to a queue.
+/// A binding: messages to the exchange whose routing key matches go to the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Binding {
     pub(crate) queue: String,
@@ -12,7 +12,7 @@ pub(crate) struct Binding {
     pub(crate) routing_key: String,
 }
 
-/// What has to exist before a message is published or consumed.
+/// The entities that have to exist before a message is published or consumed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entities {
     pub(crate) exchanges: Vec<Exchange>,
@@ -25,7 +25,7 @@ impl Entities {
         self.exchanges.is_empty() && self.queues.is_empty() && self.bindings.is_empty()
     }
 
-    /// A binding, with the queue and the exchange, each once.
+    /// Adds a binding with its queue and exchange, each only once.
     pub(crate) fn bind(&mut self, queue: &Queue, exchange: &Exchange, routing_key: String) {
         if !self.queues.contains(queue) {
             self.queues.push(queue.clone());
@@ -37,7 +37,7 @@ impl Entities {
         self.bindings.push(Binding { queue, exchange, routing_key });
     }
 
-    /// Those whose exchanges are not among others, which are declared before.
+    /// Removes the exchanges that are among `others`, which are declared before.
     pub(crate) fn after(mut self, others: &Entities) -> Self {
         self.exchanges.retain(|exchange| !others.exchanges.contains(exchange));
         self
@@ -61,7 +61,7 @@ impl Entities {
     }
 }
 
-/// Declares a queue; its name, which the broker gives when it is empty.
+/// Declares a queue. Returns its name, which the broker chooses when it is empty.
 pub(crate) async fn declare_queue(channel: &Channel, queue: &Queue) -> Result<String, SetupError> {
     declare(channel, ("queue", queue.name()), queue).await.map(|info| info.name)
 }
@@ -84,7 +84,7 @@ async fn declare<D: Declare>(
     }
 }
 
-/// The default exchange and those of the broker itself: nobody may declare them.
+/// Whether it is the default exchange or one of the broker's own, which nobody may declare.
 fn is_predeclared(exchange: &str) -> bool {
     exchange.is_empty() || exchange.starts_with("amq.")
 }

@@ -12,7 +12,7 @@ use crate::connection::state::Role;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionEvent {
-    /// Which connection it is.
+    /// The connection.
     pub connection: Role,
     /// What happened.
     pub event: Event,
@@ -21,20 +21,21 @@ pub struct ConnectionEvent {
 /// Events of a transport's connections as they happen; see
 /// [`Transport::events`](crate::Transport::events).
 ///
-/// Nobody waits for a listener: of more than 256 events that were not taken the oldest are dropped.
+/// The transport does not wait for a listener: up to 256 events are kept, and then the oldest are
+/// dropped.
 #[derive(Debug)]
 pub struct ConnectionEvents {
-    /// `None` stands for the end.
+    /// The channel of events; `None` stands for the end.
     receiver: broadcast::Receiver<Option<ConnectionEvent>>,
     is_over: bool,
 }
 
 impl ConnectionEvents {
-    /// The next event; `None` once the transport is closed and all was told, or it is gone with all
-    /// that was made from it.
+    /// Returns the next event; `None` after the last event of a closed transport, or when the
+    /// transport and everything made from it were dropped.
     ///
     /// # Cancel safety
-    /// Dropped while pending, nothing was taken.
+    /// No event is lost when the future is dropped while pending.
     pub async fn recv(&mut self) -> Option<ConnectionEvent> {
         while !self.is_over {
             match self.receiver.recv().await {
@@ -59,7 +60,7 @@ impl Teller {
         Teller(broadcast::Sender::new(KEPT))
     }
 
-    /// A listener to events from now on; it gets none if the transport is closed.
+    /// Returns a listener to events from now on; it gets none if the transport is closed.
     pub(crate) fn listen(&self, is_over: bool) -> ConnectionEvents {
         ConnectionEvents { receiver: self.0.subscribe(), is_over }
     }

@@ -1,4 +1,4 @@
-//! Whether the broker answers.
+//! The check whether the broker answers.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     error::Error,
 };
 
-/// Tells whether the broker answers over a connection.
+/// Checks whether the broker answers over a connection.
 pub(crate) async fn check(link: &LazyConnection, until: Instant, begun: Instant) -> Result<Duration, Error> {
     if let Ok(probed) = timeout_at(until, link.probe()).await {
         return probed;
@@ -22,7 +22,7 @@ pub(crate) async fn check(link: &LazyConnection, until: Instant, begun: Instant)
     }
 }
 
-/// As [`check`]; a connection that is not in use is well.
+/// Does the same as [`check`], but a connection that is not in use passes.
 pub(crate) async fn check_if_used(
     link: &LazyConnection,
     until: Instant,

@@ -1,4 +1,4 @@
-//! One connection of a transport: opened on first use, and again when it has ended.
+//! A connection of a transport: opened on first use, and again when it has ended.
 
 use std::{
     iter,
@@ -32,22 +32,22 @@ use crate::{
     error::Error,
 };
 
-/// A connection that is there when it is asked for.
+/// A connection that is opened when it is asked for.
 #[derive(Clone)]
 pub(crate) struct LazyConnection {
     shared: Arc<Inner>,
-    /// Whether whoever asks for it waits until it can be opened, as far as
-    /// [`ConnectionSettings::recovery`] has it.
+    /// Whether callers wait until the connection can be opened, within the limits of
+    /// [`ConnectionSettings::recovery`].
     is_patient: bool,
 }
 
-/// How a connection is opened.
+/// The settings with which a connection is opened.
 pub(crate) struct ConnectionSettings {
     pub(crate) brokers: Brokers,
     pub(crate) options: ConnectOptions,
-    /// Bodies over this are neither published nor taken.
+    /// The largest body that is published or accepted, in bytes.
     pub(crate) max_message_size: u64,
-    /// How the first connect is tried again, if at all.
+    /// The limits within which the first connect is retried, if at all.
     pub(crate) recovery: Recovery,
 }
 
@@ -56,32 +56,32 @@ struct Inner {
     settings: Arc<ConnectionSettings>,
     teller: Teller,
     opened: Mutex<Opened>,
-    /// All who wait get the one connection.
+    /// The opening of the connection, shared by all callers that wait for it.
     connecting: Setup<Connection>,
-    /// The attempt to open it that is under way; 0 when none is.
+    /// The number of the present attempt to open it; 0 when there is none.
     attempt: Arc<AtomicU32>,
-    /// Whatever is under way ends with it.
+    /// The signal that ends all work in progress.
     closing: CancellationToken,
-    /// Attempts to publish beyond the first of a message.
+    /// How many attempts to publish were retries.
     retried: AtomicU64,
 }
 
-/// What was opened.
+/// The connections that were opened.
 #[derive(Default)]
 struct Opened {
-    /// The last one; it may have ended since.
+    /// The last connection; it may have ended since.
     connection: Option<Connection>,
-    /// How many there have been.
+    /// How many connections there have been.
     count: u64,
-    /// How long it has not opened a channel that was asked for.
+    /// How long the connection has not opened a channel that was asked for.
     silence: Silence,
-    /// Why it could not be opened since.
+    /// Why the connection could not be opened since.
     failure: Option<amqp_client::Error>,
-    /// Tells the events of the last one.
+    /// The task that forwards the events of the last connection.
     telling: Option<JoinHandle<()>>,
-    /// Those before it that may still be used.
+    /// Earlier connections that may still be in use.
     left: Vec<Left>,
-    /// What those before it have done that have ended.
+    /// The counts of earlier connections that have ended.
     before: TransportMetrics,
 }
 
@@ -93,7 +93,8 @@ impl LazyConnection {
         LazyConnection { shared: Arc::new(shared), is_patient: false }
     }
 
-    /// The same for those who wait until it can be opened, where that is wanted.
+    /// Returns a handle whose callers wait until the connection can be opened, if the settings say
+    /// so.
     pub(crate) fn patient(&self) -> Self {
         LazyConnection {
             shared: self.shared.clone(),
@@ -101,14 +102,14 @@ impl LazyConnection {
         }
     }
 
-    /// The connection, opened when it is not. One that is being recovered is as good as open.
+    /// Returns the connection, and opens it if needed. A connection that is being recovered counts
+    /// as open.
     ///
     /// # Errors
     /// [`SetupError::Connect`]; [`SetupError::Closed`] as soon as it is closed for good.
     ///
     /// # Cancel safety
-    /// A connection that is being opened goes on without whoever gives up, and is there for the
-    /// next.
+    /// Opening continues after this future is dropped, and the next caller gets the connection.
     pub(crate) async fn connection(&self) -> Result<Connection, SetupError> {
         if let Some(connection) = self.shared.connection()? {
             return Ok(connection);
@@ -123,14 +124,14 @@ impl LazyConnection {
         self.shared.settings.max_message_size
     }
 
-    /// A new channel on the connection.
+    /// Opens a new channel on the connection.
     pub(crate) async fn open_channel(&self) -> Result<Channel, SetupError> {
         let connection = self.connection().await?;
         connection.open_channel().await.map_err(SetupError::broker("open a channel"))
     }
 
-    /// A new channel with what is done on it first, another one on another connection when this one
-    /// falls silent meanwhile.
+    /// Opens a new channel and runs `work` on it. If the connection falls silent meanwhile, starts
+    /// over on another connection.
     pub(crate) async fn with_channel<T, W>(&self, work: impl Fn(Channel) -> W) -> Result<T, SetupError>
     where
         W: Future<Output = Result<T, SetupError>>,
@@ -145,11 +146,11 @@ impl LazyConnection {
         work(channel).await
     }
 
-    /// As [`open_channel`](Self::open_channel), on another connection when this one does not answer
-    /// soon, and the number of that connection. RabbitMQ reads nothing from a connection while one
-    /// of its channels has more for a quorum queue without a majority than it takes
-    /// (<https://www.rabbitmq.com/docs/flow-control>). What is under way on the connection that is
-    /// left goes on.
+    /// Opens a channel as [`open_channel`](Self::open_channel) does, on another connection if this
+    /// one does not answer soon. Also returns the number of the connection. RabbitMQ stops reading
+    /// from a connection while one of its channels has sent more to a quorum queue without a
+    /// majority than that accepts (<https://www.rabbitmq.com/docs/flow-control>). Work in progress
+    /// on the old connection continues.
     async fn open_channel_soon(&self) -> Result<(u64, Channel), SetupError> {
         let (number, connection) = self.numbered_connection().await?;
         if let Some(opened) = self.answer(number, &connection).await {
@@ -162,12 +163,13 @@ impl LazyConnection {
 
     async fn numbered_connection(&self) -> Result<(u64, Connection), SetupError> {
         let connection = self.connection().await?;
-        // Another one since is as good: what is left of this one's time is not its own.
+        // A newer connection may have replaced it meanwhile. The newer number serves as well,
+        // because the old connection is no longer used.
         Ok((self.shared.opened.lock().count, connection))
     }
 
-    /// What a connection answers when it is asked for a channel; `None` when it does not, and is
-    /// left unless the broker blocks it.
+    /// Returns a connection's answer to a request for a channel; `None` when there is no answer,
+    /// and then the connection is abandoned unless the broker blocks it.
     async fn answer(&self, number: u64, connection: &Connection) -> Option<amqp_client::Result<Channel>> {
         let waiting = self.shared.opened.lock().silence.wait();
         let answer = timeout_at(waiting.until(), connection.open_channel()).await.ok();
@@ -179,18 +181,18 @@ impl LazyConnection {
         answer
     }
 
-    /// Ends when this connection does not answer any more, or is not the one that is used.
+    /// Completes when this connection does not answer any more, or is not the one in use.
     async fn falls_silent(&self, number: u64) {
         sleep(PATIENCE).await;
         while let Some(connection) = self.connection_of(number) {
-            // The channel that it answers with is closed again when it is dropped.
+            // Dropping the channel that came as the answer closes it.
             if self.answer(number, &connection).await.is_some() {
                 sleep(PATIENCE).await;
             }
         }
     }
 
-    /// The connection with this number, while it is used.
+    /// Returns the connection with this number, while it is in use.
     fn connection_of(&self, number: u64) -> Option<Connection> {
         let opened = self.shared.opened.lock();
         opened.connection.clone().filter(|_| opened.count == number)
@@ -202,7 +204,7 @@ impl LazyConnection {
         matches!(self.state(), ConnectionState::Connected | ConnectionState::Blocked { .. })
     }
 
-    /// How the connection is doing.
+    /// Returns the state of the connection.
     pub(crate) fn state(&self) -> ConnectionState {
         if self.shared.closing.is_cancelled() {
             return ConnectionState::Closed;
@@ -227,7 +229,7 @@ impl LazyConnection {
         }
     }
 
-    /// Why the broker takes no publishes, while it does not.
+    /// Returns the reason why the broker blocks publishing, if it does.
     pub(crate) fn blocked(&self) -> Option<amqp_client::Error> {
         match self.state() {
             ConnectionState::Blocked { reason } => Some(amqp_client::Error::Blocked { reason }),
@@ -235,10 +237,10 @@ impl LazyConnection {
         }
     }
 
-    /// Asks the broker for something, and waits for its answer: how long that took.
+    /// Sends the broker a request, and returns how long the answer took.
     ///
     /// # Errors
-    /// When there is no connection, or the broker blocks: it would not answer.
+    /// When there is no connection, or the broker blocks it and so would not answer.
     pub(crate) async fn probe(&self) -> Result<Duration, Error> {
         self.connection().await?;
         if let Some(source) = self.blocked() {
@@ -251,7 +253,7 @@ impl LazyConnection {
         Ok(took)
     }
 
-    /// What its connections have done, and the present one holds.
+    /// Returns what its connections have done, and what the present one holds.
     pub(crate) fn metrics(&self) -> TransportMetrics {
         let opened = self.shared.opened.lock();
         let before = opened.left.iter().fold(opened.before, |before, left| left.count(before));
@@ -260,20 +262,20 @@ impl LazyConnection {
         TransportMetrics { retried: self.shared.retried.load(Relaxed), ..metrics }
     }
 
-    /// A message is published once more.
+    /// Counts a retry of a message.
     pub(crate) fn count_retry(&self) {
         self.shared.retried.fetch_add(1, Relaxed);
     }
 
-    /// Closes the connection for good, one that is being recovered or opened, too, and those that
-    /// were left.
+    /// Closes the connection for good, also one that is being opened or recovered, and those that
+    /// were abandoned.
     pub(crate) async fn close(&self) -> Result<(), Error> {
         self.end(async |connection| connection.close().await.map_err(Error::broker("close the connection")))
             .await
     }
 
-    /// As [`close`](Self::close), once all that was published is confirmed, or the deadline has
-    /// come.
+    /// Closes as [`close`](Self::close) does, but first waits until all publishes are confirmed or
+    /// the deadline has passed.
     pub(crate) async fn drain(&self, deadline: Duration) -> Result<(), Error> {
         self.end(|connection| async move {
             connection.drain(deadline).await.map_err(Error::broker("drain the connection"))
@@ -281,21 +283,21 @@ impl LazyConnection {
         .await
     }
 
-    /// Ends all connections so, and waits until all that happened to them has been told.
+    /// Ends all connections with `end`, and waits until all their events were forwarded.
     async fn end<F>(&self, end: impl Fn(Connection) -> F) -> Result<(), Error>
     where
         F: Future<Output = Result<(), Error>>,
     {
         let (connections, telling) = self.shared.leave();
         let ended = join_all(connections.into_iter().map(end)).await;
-        // None of them panics.
+        // These tasks do not panic.
         join_all(telling).await;
         ended.into_iter().collect()
     }
 }
 
 impl Opened {
-    /// Whoever asks for a connection next gets another one than this.
+    /// Abandons this connection: the next caller gets another one.
     fn leave(&mut self, number: u64) {
         if self.count == number
             && let Some(left) = self.connection.take()
@@ -312,7 +314,7 @@ impl Opened {
         }
     }
 
-    /// All connections, and what tells their events.
+    /// Takes all connections, and the tasks that forward their events.
     fn end(&mut self) -> (Vec<Connection>, Vec<JoinHandle<()>>) {
         let present = (self.connection.clone(), self.telling.take());
         let all = iter::once(present).chain(self.left.iter_mut().map(Left::end));
@@ -322,7 +324,7 @@ impl Opened {
 }
 
 impl Inner {
-    /// The connection, unless it has ended.
+    /// Returns the connection, unless it has ended.
     fn connection(&self) -> Result<Option<Connection>, SetupError> {
         if self.closing.is_cancelled() {
             return Err(SetupError::Closed);
@@ -330,7 +332,8 @@ impl Inner {
         Ok(self.opened.lock().connection.clone().filter(|connection| !connection.is_closed()))
     }
 
-    /// The connections to be closed, for good, and what tells their events.
+    /// Closes for good: takes the connections that are to be closed, and the tasks that forward
+    /// their events.
     fn leave(&self) -> (Vec<Connection>, Vec<JoinHandle<()>>) {
         self.closing.cancel();
         let (mut connections, telling) = self.opened.lock().end();
@@ -338,7 +341,7 @@ impl Inner {
         (connections, telling)
     }
 
-    /// Opens it as soon as that is possible, within the limits set.
+    /// Opens the connection as soon as that is possible, within the limits set.
     async fn open_at_last(self: &Arc<Self>) -> Result<Connection, SetupError> {
         let begun = Instant::now();
         let mut attempt = 1;
@@ -358,13 +361,14 @@ impl Inner {
         }
     }
 
-    /// One attempt.
+    /// Makes one attempt to open the connection.
     async fn open(self: &Arc<Self>, attempt: u32) -> Result<Connection, SetupError> {
         let ready = || self.connection().ok().flatten();
         self.connecting.wait(ready, || self.connect(attempt)).await
     }
 
-    /// The same, for all who wait. It ends when nobody has the link any more.
+    /// Opens the connection for all callers that wait for it. The work ends when the last handle is
+    /// dropped.
     fn connect(
         self: &Arc<Self>,
         attempt: u32,
@@ -390,7 +394,7 @@ impl Inner {
     fn opened(&self, connection: Connection) -> Result<Connection, SetupError> {
         let mut opened = self.opened.lock();
         if self.closing.is_cancelled() {
-            // Dropping the last handle closes it.
+            // The last handle was dropped; dropping the connection closes it.
             return Err(SetupError::Closed);
         }
         if let Some(ended) = opened.connection.replace(connection.clone()) {
@@ -408,7 +412,7 @@ impl Inner {
 /// An attempt to connect, or the pause before it.
 ///
 /// # On drop
-/// It is over.
+/// The attempt counter goes back to 0.
 struct Attempting(Arc<AtomicU32>);
 
 impl Attempting {

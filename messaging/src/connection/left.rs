@@ -17,7 +17,7 @@ impl Left {
         Left { connection: connection.downgrade(), telling }
     }
 
-    /// Tells whether it has ended and its events were forwarded.
+    /// Whether it has ended and its events were forwarded.
     pub(crate) fn is_over(&self) -> bool {
         self.connection.is_closed() && self.telling.as_ref().is_none_or(JoinHandle::is_finished)
     }

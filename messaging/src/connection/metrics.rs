@@ -6,30 +6,30 @@ use amqp_client::Metrics;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransportMetrics {
-    /// Messages sent; one that is published again counts again.
+    /// Messages sent; a retried message counts again.
     pub published: u64,
-    /// Of these, the ones that the broker has confirmed; those that came back, too.
+    /// Published messages that the broker has confirmed, including those it returned.
     pub confirmed: u64,
-    /// Of these, the ones that the broker has refused with a nack.
+    /// Published messages that the broker has refused with a nack.
     pub nacked: u64,
-    /// Mandatory messages that came back, for no queue took them.
+    /// Mandatory messages that were returned because no queue took them.
     pub returned: u64,
     /// Attempts to publish beyond the first of each message.
     pub retried: u64,
     /// Messages received.
     pub delivered: u64,
-    /// Of these, the ones that were acknowledged.
+    /// Delivered messages that were acknowledged.
     pub acked: u64,
-    /// How often a connection that was lost was opened again, or was to be recovered.
+    /// How often a lost connection was opened again, or its recovery began.
     pub reconnects: u64,
-    /// Messages that wait for the broker's confirm now.
+    /// Messages that now wait for the broker's confirm.
     pub unconfirmed: usize,
-    /// Messages that were received and not settled now.
+    /// Messages that were received and are not settled now.
     pub unacked: usize,
 }
 
 impl TransportMetrics {
-    /// With what a connection has done and holds.
+    /// Adds what a connection has done and holds.
     pub(crate) fn with(self, connection: &Metrics) -> Self {
         TransportMetrics {
             unconfirmed: self.unconfirmed + connection.unconfirmed,
@@ -38,7 +38,7 @@ impl TransportMetrics {
         }
     }
 
-    /// With what a connection that has ended has done.
+    /// Adds what a connection that has ended has done.
     pub(crate) fn after(self, connection: &Metrics) -> Self {
         TransportMetrics {
             published: self.published + connection.messages_published,
@@ -52,7 +52,7 @@ impl TransportMetrics {
         }
     }
 
-    /// With those of another connection.
+    /// Adds the counts of another connection.
     pub(crate) fn and(self, other: Self) -> Self {
         TransportMetrics {
             published: self.published + other.published,

@@ -1,4 +1,4 @@
-//! One connection to a broker: opened when it is needed, and again; and what is declared on it.
+//! Connections to a broker, which are opened when needed, and what is declared on them.
 
 pub(crate) mod brokers;
 pub(crate) mod entity;

@@ -1,7 +1,8 @@
-//! Work that is done once for all who wait for it, and goes on when some of them give up.
+//! Work that is done once for all callers that wait for it, and continues when some of them give
+//! up.
 //!
-//! Who waits for no longer than an attempt's time would otherwise never see the end of what takes
-//! longer than that.
+//! Otherwise, a caller that waits only for the time of one attempt would never see the end of work
+//! that takes longer.
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -9,10 +10,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::connection::setup_error::SetupError;
 
-/// A connection, a channel or a declaration that may be under way.
+/// The work that makes a connection, a channel or a declaration, if it is in progress.
 ///
 /// # On drop
-/// What is under way ends, and whoever waits for it is told [`SetupError::Closed`].
+/// The work is aborted, and callers that wait for it get [`SetupError::Closed`].
 pub(crate) struct Setup<T>(Mutex<Option<UnderWay<T>>>);
 
 struct UnderWay<T> {
@@ -20,7 +21,7 @@ struct UnderWay<T> {
     _task: AbortOnDropHandle<()>,
 }
 
-/// `None` until it is known.
+/// The outcome of the work; `None` until it is known.
 type Outcome<T> = watch::Receiver<Option<Result<T, SetupError>>>;
 
 impl<T> Default for Setup<T> {
@@ -30,11 +31,11 @@ impl<T> Default for Setup<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Setup<T> {
-    /// What `ready` finds; else the outcome of what is under way, or of the work begun now. The
-    /// work leaves what it made where `ready` looks for it.
+    /// Returns what `ready` finds; otherwise waits for the work in progress, or begins `work`. The
+    /// work stores its result where `ready` looks for it.
     ///
     /// # Cancel safety
-    /// The work goes on without whoever gives up.
+    /// The work continues after this future is dropped.
     pub(crate) async fn wait<W>(
         &self,
         ready: impl FnOnce() -> Option<T>,
@@ -45,7 +46,7 @@ impl<T: Clone + Send + Sync + 'static> Setup<T> {
     {
         let mut outcome = {
             let mut present = self.0.lock();
-            // What was under way a moment ago may have ended since its user looked.
+            // Work that was in progress may have ended since the caller looked.
             if let Some(ready) = ready() {
                 return Ok(ready);
             }
@@ -78,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// Work of three seconds.
+    /// Returns work that takes three seconds.
     fn work(
         place: &Arc<Mutex<Option<u32>>>,
         number: u32,

@@ -1,11 +1,11 @@
-//! Why a connection, a channel or what is declared on it is not there: told to all who waited for
-//! it together.
+//! The reason why setting up a connection, a channel or a declaration failed. All callers that
+//! waited for it get the same.
 
 use std::fmt;
 
 use crate::error::{Error, conflict::Conflict};
 
-/// What a setup ends with that fails; [`Error`] has the same variants.
+/// The error of a failed setup; [`Error`] has the same variants.
 #[derive(Clone, Debug)]
 pub(crate) enum SetupError {
     /// The transport was closed, or dropped.
@@ -26,12 +26,12 @@ pub(crate) enum SetupError {
 }
 
 impl SetupError {
-    /// For use with `map_err`: what was being done when the client failed.
+    /// Returns a function for `map_err` that adds the operation to an error of the client.
     pub(crate) fn broker(operation: impl fmt::Display) -> impl FnOnce(amqp_client::Error) -> Self {
         move |source| SetupError::Broker { operation: operation.to_string(), source }
     }
 
-    /// As [`Error::is_permanent`].
+    /// Whether retrying is useless, as [`Error::is_permanent`] says.
     pub(crate) fn is_permanent(&self) -> bool {
         Error::from(self.clone()).is_permanent()
     }

@@ -1,4 +1,4 @@
-//! How long a connection has kept all waiting callers together without an answer.
+//! The measure of how long a connection has left its waiting callers without an answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 /// How long a caller waits for an answer of a connection that can be replaced.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
-/// The least wait of a caller that comes after others have waited in vain.
+/// The shortest wait of a caller that comes after others have waited in vain.
 const LEAST_PATIENCE: Duration = Duration::from_millis(250);
-/// How long ago a wait may have been to count against the connection.
+/// The age up to which a wait counts against the connection.
 const LATELY: Duration = Duration::from_secs(20);
 
 /// The silence of one connection.
@@ -28,7 +28,7 @@ struct State {
 /// A waiting caller.
 ///
 /// # On drop
-/// It waits no more. Unless there was an [answer](Waiting::answered), it waited in vain.
+/// The caller no longer waits. Unless there was an [answer](Waiting::answered), it waited in vain.
 pub(crate) struct Waiting {
     silence: Silence,
     until: Instant,
@@ -57,7 +57,7 @@ impl State {
 }
 
 impl Waiting {
-    /// The time until which it waits.
+    /// Returns the time until which it waits.
     pub(crate) fn until(&self) -> Instant {
         self.until
     }
@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    /// How long a caller waits that begins now.
+    /// Returns how long a caller waits that begins now.
     fn patience(silence: &Silence) -> Duration {
         silence.wait().until() - Instant::now()
     }

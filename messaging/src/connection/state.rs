@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-/// Which of a transport's connections.
+/// The role of one of a transport's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {
-    /// The one that publishes.
+    /// The connection for publishing.
     Publish,
-    /// The one that consumes, with the queue of replies.
+    /// The connection for consuming, which also has the reply queue.
     Consume,
-    /// The one that reads [streams](crate::Topology::stream_fanout).
+    /// The connection that reads [streams](crate::Topology::stream_fanout).
     Stream,
 }
 
@@ -24,34 +24,35 @@ impl fmt::Display for Role {
     }
 }
 
-/// How a transport, or one of its connections, is doing.
+/// The state of a transport, or of one of its connections.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// It is not open: whoever needs it first opens it.
+    /// The connection is not open: it is opened when it is first needed.
     Idle,
-    /// Everything works.
+    /// The connection works.
     Connected,
-    /// The broker takes no publishes.
+    /// The broker accepts no publishes.
     Blocked {
         /// The broker's words, such as "low on memory".
         reason: String,
     },
-    /// It is being opened.
+    /// The connection is being opened.
     Connecting {
-        /// Which attempt it is, from 1.
+        /// The number of the present attempt, from 1.
         attempt: u32,
     },
-    /// It was lost, or could not be opened, and nobody has needed it since: whoever does opens it.
+    /// The connection was lost, or could not be opened, and was not needed since. It is opened when
+    /// it is needed again.
     Lost {
-        /// Why.
+        /// The cause.
         reason: amqp_client::Error,
     },
-    /// It was lost and is being recovered.
+    /// The connection was lost and is being recovered.
     Recovering {
-        /// Attempts that have begun, the pause before each counted in.
+        /// The number of attempts that have begun, counted from the pause before each.
         attempt: u32,
-        /// Why it was lost.
+        /// The cause of the loss.
         reason: amqp_client::Error,
     },
     /// The transport was closed.
@@ -59,7 +60,7 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
-    /// The worst of several states.
+    /// Returns the worst of several states.
     pub(crate) fn worst(states: impl IntoIterator<Item = Self>) -> Self {
         states.into_iter().max_by_key(Self::rank).unwrap_or(ConnectionState::Idle)
     }
