@@ -1,4 +1,4 @@
-//! What can go wrong, by who has to act on it.
+//! The errors of this crate, grouped by who has to act on them.
 
 pub(crate) mod conflict;
 pub(crate) mod url;
@@ -12,39 +12,40 @@ use crate::error::{conflict::Conflict, url::UrlError};
 #[cfg(feature = "oslo")]
 use crate::oslo::error::{OsloError, notify::NotifyError};
 
-/// This crate's one error. Its text does not hold what its [`source`](std::error::Error::source)
-/// says: a [`Report`](crate::Report) says all of it in one line.
+/// The error type of this crate. Its text does not repeat its
+/// [`source`](std::error::Error::source): a [`Report`](crate::Report) shows both in one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The transport URL cannot be read.
     #[error("the transport URL cannot be read")]
     Url(#[from] UrlError),
-    /// No connection to a broker; with several hosts, what each of them said.
+    /// There is no connection to a broker; with several hosts, the source tells what each of them
+    /// said.
     #[error("no connection{}", unnamed(source, host))]
     Connect {
         /// `host:port`, several with commas between them, or `memory://NAME`.
         host: String,
-        /// Why.
+        /// The cause.
         source: amqp_client::Error,
     },
     /// The broker or the connection failed an operation.
     #[error("cannot {operation}")]
     Broker {
-        /// What was to be done, to which entity.
+        /// The operation and the entity it was for.
         operation: String,
-        /// Why.
+        /// The cause.
         source: amqp_client::Error,
     },
-    /// An exchange or queue exists otherwise than it was to be declared.
+    /// An exchange or queue exists with other properties than it was to be declared with.
     #[error(transparent)]
     Conflict(Box<Conflict>),
-    /// A queue is exclusively another connection's, or has a consumer that has it exclusively.
+    /// A queue belongs to another connection exclusively, or has an exclusive consumer.
     #[error("cannot have queue {queue:?}")]
     QueueTaken {
         /// The queue.
         queue: String,
-        /// What the broker said.
+        /// The broker's answer.
         source: amqp_client::Error,
     },
     /// The transport was closed by its user.
@@ -55,7 +56,7 @@ pub enum Error {
     Encode {
         /// What the value was for.
         what: &'static str,
-        /// Why.
+        /// The cause.
         source: serde_json::Error,
     },
     /// A message could not be serialized.
@@ -64,18 +65,18 @@ pub enum Error {
     /// A message could not be compressed.
     #[error(transparent)]
     Compression(#[from] CompressionError),
-    /// What arrived is JSON, but not of the type asked for.
+    /// JSON that arrived is not of the requested type.
     #[error("cannot decode {what}")]
     Decode {
-        /// What the value came as.
+        /// What the value was received as.
         what: &'static str,
-        /// Why.
+        /// The cause.
         source: serde_json::Error,
     },
-    /// A message that could not be delivered, and what is known of it.
+    /// A message that could not be delivered, and what is known about it.
     #[error(transparent)]
     Undelivered(Box<Undelivered>),
-    /// A delivery whose body could not be read: still to be settled.
+    /// A delivery whose body could not be decoded; it is still to be settled.
     #[error(transparent)]
     Undecodable(Box<Undecodable>),
     /// A consumer, server or listener that cannot go on: its queue was deleted, or its channel
@@ -84,18 +85,18 @@ pub enum Error {
     ConsumerEnded {
         /// The queue.
         queue: String,
-        /// Why, when anything was said.
+        /// The cause, if one is known.
         source: Option<amqp_client::Error>,
     },
     /// The deadline passed.
     #[error("no answer within {after:?}: the time ran out while {during}")]
     Timeout {
-        /// How long it took until giving up.
+        /// The time from the start to giving up.
         after: Duration,
-        /// What was going on.
+        /// What was in progress.
         during: &'static str,
     },
-    /// RPC or notifications failed, beyond what goes wrong with messages.
+    /// A failure of RPC or notifications that is not one of plain messages.
     #[cfg(feature = "oslo")]
     #[error(transparent)]
     Oslo(#[from] OsloError),
@@ -109,8 +110,8 @@ impl From<NotifyError> for Error {
 }
 
 impl Error {
-    /// The broker said no in a way that trying again does not change: a wrong password, a missing
-    /// virtual host, an entity that exists otherwise.
+    /// Whether retrying is useless, because the broker would refuse again: a wrong password, a
+    /// missing virtual host, an entity that exists with other properties.
     pub(crate) fn is_permanent(&self) -> bool {
         match self {
             Error::Url(_)
@@ -127,26 +128,26 @@ impl Error {
         }
     }
 
-    /// Tells whether the broker refused something for what it is.
+    /// Whether the broker refused something because of its properties (406).
     pub(crate) fn is_precondition_failed(&self) -> bool {
         let Error::Broker { source, .. } = self else { return false };
         source.reply_code() == Some(ReplyCode::PRECONDITION_FAILED)
     }
 
-    /// Tells whether a consumer that ended so, or cannot begin so, is not to begin again: its
-    /// transport is closed, its user may not consume, or the queue is somebody else's.
+    /// Whether a consumer that failed like this is not to be restarted: its transport is closed,
+    /// its user may not consume, or the queue belongs to somebody else.
     pub(crate) fn ends_consuming(&self) -> bool {
         matches!(self, Error::Closed)
             || self.is_of_taken_queue()
             || self.said().is_some_and(|said| said.reply_code() == Some(ReplyCode::ACCESS_REFUSED))
     }
 
-    /// Tells whether a queue is exclusively another connection's, or a consumer's.
+    /// Whether a queue belongs to another connection exclusively, or has an exclusive consumer.
     pub(crate) fn is_of_taken_queue(&self) -> bool {
         self.said().is_some_and(amqp_client::Error::is_taken)
     }
 
-    /// What the client said.
+    /// Returns the client's error.
     fn said(&self) -> Option<&amqp_client::Error> {
         match self {
             Error::Broker { source, .. } | Error::QueueTaken { source, .. } => Some(source),
@@ -155,7 +156,8 @@ impl Error {
         }
     }
 
-    /// For use with `map_err`: a queue was to be consumed from when the client failed.
+    /// Returns a function for `map_err`: the client failed when consuming from a queue was to
+    /// begin.
     pub(crate) fn consuming(queue: &str) -> impl FnOnce(amqp_client::Error) -> Error {
         move |source| match source {
             amqp_client::Error::QueueTaken { .. } => Error::QueueTaken { queue: queue.to_owned(), source },
@@ -163,13 +165,13 @@ impl Error {
         }
     }
 
-    /// For use with `map_err`: what was being done when the client failed.
+    /// Returns a function for `map_err` that adds the operation to an error of the client.
     pub(crate) fn broker(operation: impl fmt::Display) -> impl FnOnce(amqp_client::Error) -> Error {
         move |source| Error::Broker { operation: operation.to_string(), source }
     }
 }
 
-/// Whether the broker will say the same again.
+/// Whether the broker will give the same answer again.
 fn permanent(error: &amqp_client::Error) -> bool {
     use amqp_client::Error as Client;
     match error {
@@ -180,7 +182,8 @@ fn permanent(error: &amqp_client::Error) -> bool {
         | Client::NotAmqp(_)
         | Client::NoMechanism { .. }
         | Client::LoginRefused { .. } => true,
-        // Certificates of this side; those of the broker may be renewed while we try.
+        // Own certificates do not change by themselves; the broker's may be renewed between
+        // attempts.
         Client::Tls { source, .. } => {
             matches!(
                 source,
@@ -205,7 +208,7 @@ fn permanent(error: &amqp_client::Error) -> bool {
     }
 }
 
-/// ` to host`, unless the cause names it.
+/// Returns ` to host`, unless the cause names the host.
 fn unnamed(source: &amqp_client::Error, host: &str) -> String {
     use amqp_client::Error as Client;
     match source {
@@ -218,17 +221,17 @@ fn unnamed(source: &amqp_client::Error, host: &str) -> String {
     }
 }
 
-/// What is known of a message that was not delivered for certain.
+/// What is known about a message that was possibly not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It never left: the broker does not have it.
+    /// The message was never sent: the broker does not have it.
     NotSent,
-    /// The broker refused it, with a nack or by closing the channel for it: it does not have it.
+    /// The broker refused the message, with a nack or by closing the channel: it does not have it.
     Rejected,
-    /// No queue takes it: the broker does not have it.
+    /// No queue takes the message: the broker does not have it.
     Unroutable,
-    /// It left, and no answer came: the broker may have it or not.
+    /// The message was sent and not answered: the broker may or may not have it.
     Unknown,
 }
 
@@ -250,21 +253,21 @@ impl fmt::Display for Outcome {
 )]
 #[non_exhaustive]
 pub struct Undelivered {
-    /// Where it was published to; empty for the default exchange.
+    /// The exchange it was published to; empty for the default exchange.
     pub exchange: String,
     /// The routing key it was published with.
     pub routing_key: String,
-    /// What is known of it. When any attempt left it unknown, it stays unknown.
+    /// What is known about it. If any attempt left this unknown, it stays unknown.
     pub outcome: Outcome,
     /// How many attempts were made.
     pub attempts: u32,
-    /// From the call to giving up.
+    /// The time from the call to giving up.
     pub elapsed: Duration,
-    /// What ended the last attempt, when it was more than time or the broker's plain no.
+    /// What ended the last attempt, unless it was only a timeout or the broker's plain refusal.
     pub source: Option<Box<Error>>,
 }
 
-/// A delivery whose body is not what the consumer reads.
+/// A delivery whose body is not what the consumer expects.
 ///
 /// # On drop
 /// The message stays unacknowledged until its channel ends, and is then delivered again.
@@ -273,7 +276,7 @@ pub struct Undelivered {
 pub struct Undecodable {
     /// The message.
     pub delivery: Delivery,
-    /// Why it cannot be read.
+    /// Why it cannot be decoded.
     pub reason: Malformed,
 }
 
@@ -290,7 +293,7 @@ impl std::error::Error for Undecodable {
 }
 
 impl Undecodable {
-    /// Takes the message off the queue as if it had been handled.
+    /// Acknowledges the message as if it had been handled.
     ///
     /// # Errors
     /// When the channel has ended.
@@ -298,7 +301,8 @@ impl Undecodable {
         self.delivery.ack().await.map_err(Error::broker("acknowledge an undecodable message"))
     }
 
-    /// Refuses the message: it is dead-lettered where the queue says so, and dropped otherwise.
+    /// Rejects the message: it is dead-lettered if the queue has a dead-letter exchange, and
+    /// dropped otherwise.
     ///
     /// # Errors
     /// When the channel has ended.
@@ -307,22 +311,22 @@ impl Undecodable {
     }
 }
 
-/// What a serializer has to say beyond its own.
+/// The cause that a serializer gives.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a user's error says, causes and all.
+/// Returns the text of a user's error with all its causes.
 pub(crate) fn words(error: impl Into<BoxError>) -> String {
     Report(&*error.into()).to_string()
 }
 
-/// Why a value does not become a body, or a list of content types makes no sense.
+/// Why a value cannot be serialized, or a list of content types is invalid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SerializerError {
     /// There is no serializer of this name or content type.
     #[error("there is no serializer {0:?}")]
     NotInstalled(String),
-    /// One that kombu has, and this library has not on purpose.
+    /// The serializer exists in kombu, and is left out here on purpose.
     #[error("content of type {name} ({content_type}) is neither written nor read")]
     Refused {
         /// kombu's name for it.
@@ -330,7 +334,7 @@ pub enum SerializerError {
         /// Its content type.
         content_type: &'static str,
     },
-    /// It is there, but not in this program.
+    /// The serializer exists, but is not compiled in.
     #[error("the feature {feature:?} of the crate messaging is off")]
     NotCompiled {
         /// The feature to turn on.
@@ -339,12 +343,12 @@ pub enum SerializerError {
     /// A serializer's content type or encoding is longer than the 255 bytes it may have.
     #[error("the content type or encoding of serializer {0:?} is over 255 bytes")]
     TooLong(String),
-    /// The value has no such form.
+    /// The value cannot be represented in this format.
     #[error("cannot serialize a value as {serializer}")]
     Encode {
         /// The serializer's name.
         serializer: String,
-        /// Why.
+        /// The cause.
         source: BoxError,
     },
 }
@@ -356,7 +360,7 @@ pub enum CompressionError {
     /// No compression has this name.
     #[error("there is no compression {0:?}")]
     Unknown(String),
-    /// It is there, but not in this program.
+    /// The compression exists, but is not compiled in.
     #[error("the feature {feature:?} of the crate messaging is off")]
     NotCompiled {
         /// The feature to turn on.
@@ -365,25 +369,25 @@ pub enum CompressionError {
     /// The compressor failed.
     #[error("{compression} cannot compress a body")]
     Failed {
-        /// Which one.
+        /// The compression's name.
         compression: &'static str,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
 }
 
-/// Why a body cannot be read.
+/// Why a body cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// The properties cannot be read.
+    /// The properties cannot be decoded.
     #[error("its properties cannot be read")]
     Properties(#[source] amqp_client::Error),
-    /// Another content type than `application/json`.
+    /// The content type is not `application/json`.
     #[error("its content type is {0:?}, not application/json")]
     ContentType(Option<String>),
-    /// A content type that is never read: pickle can run what its sender likes, and YAML is not
-    /// spoken here.
+    /// The content type is never decoded: pickle can run any code that its sender likes, and YAML
+    /// is not supported.
     #[error("content of type {name} ({content_type}) is refused")]
     Refused {
         /// kombu's name for it.
@@ -394,49 +398,49 @@ pub enum Malformed {
     /// The consumer does not accept this content type.
     #[error("its content type {0:?} is not among those that are accepted")]
     NotAccepted(String),
-    /// A content encoding, in small letters, that is none of `utf-8`, `us-ascii`, `iso-8859-1` and
+    /// The content encoding, in lower case, is none of `utf-8`, `us-ascii`, `iso-8859-1` and
     /// `binary`.
     #[error("its content encoding {0:?} cannot be read")]
     ContentEncoding(String),
-    /// Text that is not in its content encoding.
+    /// The text is not valid in its content encoding.
     #[error("its body is not {content_encoding}")]
     Text {
-        /// The content encoding, in small letters.
+        /// The content encoding, in lower case.
         content_encoding: String,
-        /// Why.
+        /// The cause.
         source: BoxError,
     },
-    /// Not what its content type says, or not of the type that is asked for.
+    /// The body is not what its content type says, or not of the requested type.
     #[error("its body, {content_type}, cannot be decoded")]
     Decode {
         /// The content type.
         content_type: String,
-        /// Why.
+        /// The cause.
         source: BoxError,
     },
-    /// It does not decompress as its header says.
+    /// The body cannot be decompressed as its header says.
     #[error("its body cannot be decompressed")]
     Compression(#[source] std::io::Error),
-    /// It is compressed, or of a content type, in a way that this program has not compiled in.
+    /// The compression or the content type is not compiled in.
     #[error("its body cannot be read, for the feature {feature:?} of the crate messaging is off")]
     NotCompiled {
         /// The feature to turn on.
         feature: &'static str,
     },
-    /// It is over [what the consumer takes](crate::ConsumerBuilder::max_message_size), and came
-    /// without its body.
+    /// The body is over [the consumer's limit](crate::ConsumerBuilder::max_message_size), and was
+    /// dropped on arrival.
     #[error("its body, {size} bytes, is over the limit of the consumer and was dropped as it came")]
     Withheld {
         /// The size of the body in bytes.
         size: u64,
     },
-    /// Decompressed it is over a limit, in bytes.
+    /// The decompressed body is over a limit.
     #[error("its body is over {limit} bytes when it is decompressed")]
     TooLarge {
-        /// The limit.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// No JSON, or not of the type that is asked for.
+    /// The body is not JSON, or not of the requested type.
     #[error("its body is not the JSON that is expected")]
     Json(#[from] serde_json::Error),
     /// The envelope is of a version that is not compatible with 2.0.
@@ -484,7 +488,7 @@ mod tests {
         ]
     }
 
-    /// Of each kind of error that has a source, one.
+    /// Returns one error of each kind that has a source.
     fn with_sources() -> Vec<Box<dyn std::error::Error>> {
         let (what, queue) = ("a thing", "q".to_owned());
         let malformed = [

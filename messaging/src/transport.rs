@@ -1,4 +1,4 @@
-//! The way to the brokers: a URL becomes connections, which everything else shares.
+//! A transport: the connections that a URL describes, which everything else shares.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -37,23 +37,23 @@ use crate::{
     url::take_topology,
 };
 
-/// Connections at the most for messages that the broker does not answer while it answers others.
+/// The most connections for messages that the broker does not answer while it answers others.
 const SLOW_LINKS: usize = 8;
 
-/// The largest body, in bytes, unless the options say otherwise.
+/// The default of the largest body, in bytes.
 const MAX_MESSAGE_SIZE: u64 = 64 * 1024 * 1024;
 
-/// How long closing waits for what is under way, unless the options say otherwise.
+/// The default of how long closing waits for work in progress.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Connections to a broker, shared by all producers, consumers, clients and servers made from it.
 ///
-/// There are two: one to publish, one to consume, so that a broker that blocks publishers does not
-/// stop acknowledgements. Each is opened on first use. The one that consumes is recovered when it
-/// is lost, with its queues and consumers; the one that publishes is opened again by whoever
-/// publishes next, and up to eight beside it while the broker does not answer some messages, so
-/// that these hold up no others. Servers that read a [stream](Topology::stream_fanout) have a
-/// third.
+/// There are two, one for publishing and one for consuming, so that a broker that blocks publishers
+/// does not hold up acknowledgements. Each is opened on first use. The consuming connection is
+/// recovered when it is lost, with its queues and consumers. The publishing connection is opened
+/// again by the next publish. While the broker does not answer some messages, up to eight further
+/// connections are opened for them, so that they do not hold up others. Servers that read a
+/// [stream](Topology::stream_fanout) have another connection.
 ///
 /// ```
 /// use messaging::{Exchange, Queue, Transport};
@@ -78,11 +78,12 @@ pub struct Transport(Arc<Inner>);
 
 struct Inner {
     publishing: LazyConnection,
-    /// For what the broker does not answer: opened when there is something.
+    /// Connections for messages that the broker does not answer, opened when they are needed.
     slow: SlowConnections,
     publish_channels: PublishChannels,
     consuming: LazyConnection,
-    /// Not recovered: who reads a stream begins at another place each time.
+    /// The connection for streams. It is not recovered, because a reader continues at another
+    /// offset each time.
     reading: LazyConnection,
     #[cfg(feature = "oslo")]
     replies: ReplyQueue,
@@ -96,7 +97,8 @@ struct Inner {
     teller: Teller,
 }
 
-/// How to connect, and how the entities of RPC and notifications are declared.
+/// The settings of a transport: how to connect, and how the entities of RPC and notifications are
+/// declared.
 #[derive(Clone, Debug, Default)]
 pub struct TransportOptions {
     name: Option<String>,
@@ -117,28 +119,28 @@ pub struct TransportOptions {
 }
 
 impl TransportOptions {
-    /// All defaults.
+    /// Returns the default options.
     #[must_use]
     pub fn new() -> Self {
         TransportOptions::default()
     }
 
-    /// A name for the connections, shown by the broker's tools.
+    /// Sets a name for the connections, which the broker's tools show.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// The deadline for opening a connection: name look-up, TCP and handshake; default 10 s. A URL
-    /// may say otherwise.
+    /// Sets the deadline for opening a connection: name look-up, TCP and handshake; default 10 s.
+    /// An option in the URL takes precedence.
     #[must_use]
     pub fn connect_timeout(mut self, deadline: Duration) -> Self {
         self.connect_timeout = Some(deadline);
         self
     }
 
-    /// The heartbeat interval to propose; default 60 s. A URL may say otherwise.
+    /// Sets the heartbeat interval to propose; default 60 s. An option in the URL takes precedence.
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.heartbeat = Some(interval);
@@ -146,43 +148,43 @@ impl TransportOptions {
     }
 
     /// Tries several hosts in random order each time, so that many clients spread over them.
-    /// Default: in the order given, from the first.
+    /// Default: in the order given.
     #[must_use]
     pub fn shuffle_hosts(mut self, shuffle: bool) -> Self {
         self.shuffle_hosts = shuffle;
         self
     }
 
-    /// How long [`Transport::close`] waits for publishes to be confirmed; default 5 s.
+    /// Sets how long [`Transport::close`] waits for publishes to be confirmed; default 5 s.
     #[must_use]
     pub fn drain_timeout(mut self, deadline: Duration) -> Self {
         self.drain = Some(deadline);
         self
     }
 
-    /// For how long what a consumer, worker, server or listener had to itself before its connection
-    /// was lost is tried again, when the broker keeps it for the lost one, or somebody else has it:
-    /// an exclusive queue, or the [exclusive](ConsumerBuilder::exclusive) use of one. After that
-    /// they end with [`Error::QueueTaken`] or [`Error::ConsumerEnded`]. Default 5 minutes.
+    /// Sets for how long an exclusive queue, or the [exclusive](ConsumerBuilder::exclusive) use of
+    /// a queue, is tried again after a lost connection. The broker may still keep it for the lost
+    /// connection, or somebody else may have it. After this time the consumer, worker, server or
+    /// listener ends with [`Error::QueueTaken`] or [`Error::ConsumerEnded`]. Default 5 minutes.
     #[must_use]
     pub fn wait_for_release(mut self, deadline: Duration) -> Self {
         self.wait_for_release = Some(deadline);
         self
     }
 
-    /// The largest body in either direction, in bytes; default 64 MiB. One to be published that is
-    /// larger is refused. One that comes is not kept: see [`WorkerBuilder::max_message_size`],
-    /// which takes the place of this for one queue. Servers and listeners treat it as any that
-    /// cannot be read.
+    /// Sets the largest body in either direction, in bytes; default 64 MiB. Publishing a larger one
+    /// is refused. When a larger one arrives, its body is dropped: see
+    /// [`WorkerBuilder::max_message_size`], which overrides this for one queue. Servers and
+    /// listeners treat such a message like one that cannot be decoded.
     #[must_use]
     pub fn max_message_size(mut self, bytes: u64) -> Self {
         self.max_message_size = Some(bytes);
         self
     }
 
-    /// Where the trace comes from that each message is to carry in its headers (`traceparent`,
-    /// `tracestate`), those of RPC and notifications among them: the glue to OpenTelemetry, say. It
-    /// is asked for each message that carries none yet. Default: none is carried.
+    /// Sets the source of the trace that messages carry in their headers (`traceparent`,
+    /// `tracestate`), for example a bridge to OpenTelemetry. It is asked for each message that
+    /// carries no trace yet, also those of RPC and notifications. Default: no trace is carried.
     #[must_use]
     pub fn trace_context(
         mut self,
@@ -192,14 +194,15 @@ impl TransportOptions {
         self
     }
 
-    /// How a connection that consumes is recovered when it was lost, and whether the first one is
-    /// waited for. Who publishes has a [retry policy](crate::RetryPolicy) for that, but for the
-    /// first connection. Default [`Recovery::new`]: recovered for ever, and not waited for.
+    /// Sets how a consuming connection is recovered after it was lost, and whether callers wait for
+    /// the first connection. Publishing uses a [retry policy](crate::RetryPolicy) instead, except
+    /// for the first connection. Default [`Recovery::new`]: recovered without limit, and the first
+    /// connection is not waited for.
     ///
     /// With [`first_connect`](Recovery::first_connect), [`connect`](Self::connect) and the start of
-    /// whatever consumes, workers, servers and listeners among it, go on trying within the limits
-    /// of the recovery, so that they may start before the broker does. What cannot change by trying
-    /// again, such as a refused login, is an error at once.
+    /// consumers, workers, servers and listeners retry within the limits of the recovery, so that
+    /// they may start before the broker does. A failure that retrying cannot change, such as a
+    /// refused login, is an error at once.
     ///
     /// ```no_run
     /// use messaging::{Recovery, TransportOptions};
@@ -217,8 +220,8 @@ impl TransportOptions {
     }
 
     /// Connects to this broker in memory, whatever hosts the URL names; login, virtual host and
-    /// options are the URL's. For tests, which have the broker's [faults](amqp_broker::Faults) and
-    /// can look into it.
+    /// options are the URL's. This is for tests, which can look into the broker and use its
+    /// [faults](amqp_broker::Faults).
     #[cfg(feature = "memory")]
     #[must_use]
     pub fn broker(mut self, broker: &Broker) -> Self {
@@ -268,8 +271,9 @@ impl TransportOptions {
         Ok(transport)
     }
 
-    /// On this broker, in memory, as `guest` in the virtual host `/`; it connects when it is first
-    /// used. For another login or virtual host see [`broker`](Self::broker).
+    /// Returns a transport to this broker in memory, as `guest` in the virtual host `/`; it
+    /// connects when it is first used. For another login or virtual host see
+    /// [`broker`](Self::broker).
     #[cfg(feature = "memory")]
     #[must_use]
     pub fn on(self, broker: &Broker) -> Transport {
@@ -277,7 +281,7 @@ impl TransportOptions {
         self.made(&here)
     }
 
-    /// A transport that connects when it is first used: the broker need not be there yet.
+    /// Returns a transport that connects when it is first used: the broker need not run yet.
     ///
     /// # Errors
     /// [`Error::Url`].
@@ -287,7 +291,8 @@ impl TransportOptions {
         Ok(options.made(&brokers))
     }
 
-    /// What the URL says of entities and messages comes before what was set.
+    /// Applies the URL's options for entities and messages, which take precedence over what was
+    /// set.
     #[cfg(feature = "oslo")]
     fn with_options_of(self, url: &str) -> Result<(Self, TransportUrl), Error> {
         let (url, topology, traffic) = take_topology(url, self.topology, self.traffic)?;
@@ -365,8 +370,8 @@ impl TransportOptions {
             options = options.heartbeat(interval);
         }
         match role {
-            // Who consumes goes on where a connection was lost. The first connect is tried again
-            // elsewhere, where it is told.
+            // A consuming connection is recovered when it is lost. The first connect is retried
+            // elsewhere, where its failures become events.
             Role::Consume => {
                 let recovery = self.recovery.clone().first_connect(false);
                 options.recovery(match self.wait_for_release {
@@ -374,8 +379,8 @@ impl TransportOptions {
                     None => recovery,
                 })
             }
-            // Who publishes has retries, which tell what became of each message; who reads a stream
-            // begins elsewhere each time.
+            // Publishing has its own retries, which know the outcome of each message. A reader of a
+            // stream continues at another offset each time.
             Role::Publish | Role::Stream => options,
         }
     }
@@ -390,8 +395,8 @@ impl Transport {
         TransportOptions::new().connect(url).await
     }
 
-    /// On this broker, in memory, as `guest` in the virtual host `/`: for tests. See
-    /// [`TransportOptions::broker`] for more.
+    /// Returns a transport to this broker in memory, as `guest` in the virtual host `/`: for tests.
+    /// See [`TransportOptions::broker`] for more.
     ///
     /// ```
     /// use amqp_broker::Broker;
@@ -415,15 +420,15 @@ impl Transport {
         TransportOptions::new().on(broker)
     }
 
-    /// A producer for an exchange, which it declares before the first message. The default
+    /// Returns a producer for an exchange, which it declares before the first message. The default
     /// exchange, [`Exchange::default`], and the broker's own, `amq.…`, are not declared.
     #[must_use]
     pub fn producer(&self, exchange: Exchange) -> Producer {
         Producer::new(self.0.publish_channels.of(exchange), self.0.trace.clone())
     }
 
-    /// A queue to put values in and get them from, as kombu's `SimpleQueue`: a durable queue `name`
-    /// of a durable direct exchange `name`.
+    /// Returns a queue to put values in and get them from, as kombu's `SimpleQueue`: a durable
+    /// queue `name` of a durable direct exchange `name`.
     #[must_use]
     pub fn simple_queue(&self, name: &str) -> SimpleQueue {
         SimpleQueue::new(
@@ -434,24 +439,24 @@ impl Transport {
         )
     }
 
-    /// A consumer of a queue; [`ConsumerBuilder::start`] begins.
+    /// Returns the builder of a consumer of a queue; [`ConsumerBuilder::start`] starts it.
     #[must_use]
     pub fn consumer(&self, queue: impl Into<BoundQueue>) -> ConsumerBuilder {
         ConsumerBuilder::new(self.subscription(queue))
     }
 
-    /// A worker, which has a handler run on each message of a queue; [`WorkerBuilder::start`]
-    /// begins.
+    /// Returns the builder of a worker, which runs a handler on each message of a queue;
+    /// [`WorkerBuilder::start`] starts it.
     #[must_use]
     pub fn worker(&self, queue: impl Into<BoundQueue>) -> WorkerBuilder {
         WorkerBuilder::new(self.subscription(queue))
     }
 
-    /// Waits for what is being published to be confirmed ([`TransportOptions::drain_timeout`]),
-    /// deletes the reply queue and closes the connections; acknowledgements made before leave
-    /// before. Servers, listeners and workers are to be stopped by their own `stop` first, if what
-    /// they run is to be finished. Everything made from this transport fails with [`Error::Closed`]
-    /// from then on.
+    /// Waits until publishes in progress are confirmed ([`TransportOptions::drain_timeout`]),
+    /// deletes the reply queue and closes the connections. Acknowledgements made before are sent
+    /// first. Stop servers, listeners and workers by their own `stop` first if their running
+    /// handlers are to finish. From then on, everything made from this transport fails with
+    /// [`Error::Closed`].
     ///
     /// # Errors
     /// When a connection does not close in good order.
@@ -467,18 +472,17 @@ impl Transport {
         slow.into_iter().collect()
     }
 
-    /// Tells whether the broker answers: asks it for something over the connection that publishes,
-    /// which is opened when it is not, and over the others that are in use. For a readiness probe;
-    /// a liveness probe needs none, for what is lost comes back by itself.
-    ///
-    /// Gives how long the slowest answer took.
+    /// Checks whether the broker answers, and returns how long the slowest answer took. It sends a
+    /// request over the publishing connection, which is opened if needed, and over the others that
+    /// are in use. This suits a readiness probe; a liveness probe needs no check, because lost
+    /// connections are recovered by themselves.
     ///
     /// # Errors
-    /// When there is no connection; when the broker blocks publishers, for its reason;
+    /// When there is no connection; when the broker blocks publishers, with its reason;
     /// [`Error::Timeout`] when there is no answer by the deadline, counted from now.
     ///
     /// # Cancel safety
-    /// Dropped while pending, nothing is changed.
+    /// Dropping the pending future changes nothing.
     pub async fn health(&self, deadline: Duration) -> Result<Duration, Error> {
         let begun = Instant::now();
         let until = begun + deadline;
@@ -490,14 +494,14 @@ impl Transport {
         Ok(published?.max(consumed?).max(read?))
     }
 
-    /// How the transport is doing: as the connection that is worst off. See
+    /// Returns the state of the transport, which is that of its worst connection. See
     /// [`state_of`](Self::state_of) for each.
     #[must_use]
     pub fn state(&self) -> ConnectionState {
         ConnectionState::worst(self.links().map(LazyConnection::state))
     }
 
-    /// How one of its connections is doing. That of streams is idle where none is read.
+    /// Returns the state of one connection. The one for streams is idle if no stream is read.
     #[must_use]
     pub fn state_of(&self, connection: Role) -> ConnectionState {
         match connection {
@@ -507,14 +511,15 @@ impl Transport {
         }
     }
 
-    /// What happens to its connections from now on: opened, lost, each attempt to open or recover
-    /// them, blocked, closed. It ends when the transport is closed.
+    /// Returns the events of its connections from now on: opened, lost, each attempt to open or
+    /// recover them, blocked, closed. The events end when the transport is closed.
     #[must_use]
     pub fn events(&self) -> ConnectionEvents {
         self.0.teller.listen(matches!(self.0.publishing.state(), ConnectionState::Closed))
     }
 
-    /// What it has done so far. Cheap: one look under the lock of each connection.
+    /// Returns counts of what it has done so far. This is cheap: it takes the lock of each
+    /// connection once.
     #[must_use]
     pub fn metrics(&self) -> TransportMetrics {
         self.links()
@@ -527,11 +532,11 @@ impl Transport {
         [&self.0.publishing, &self.0.consuming, &self.0.reading].into_iter()
     }
 
-    /// What to consume from, on the connection that consumes.
+    /// Returns what to consume from, on the consuming connection.
     pub(crate) fn subscription(&self, queue: impl Into<BoundQueue>) -> Subscription {
-        // What is wrong with a message that could not be handled is no matter of those who publish,
-        // on whose channel it would be. What is set aside is in its queue, or it is not
-        // acknowledged where it was.
+        // Failed messages are moved on a channel of their own: a message that the broker refuses
+        // must not close the channel on which others publish. A message is acknowledged only when
+        // it is in the queue it was moved to.
         let producer =
             Producer::new(self.0.publish_channels.apart(Exchange::default()), None).mandatory(true);
         Subscription::new(self.0.consuming.patient(), queue)
@@ -539,7 +544,7 @@ impl Transport {
             .with_wait_for_release(self.0.wait_for_release)
     }
 
-    /// A stream to read, on a connection of streams: it ends when that is lost.
+    /// Returns a stream to read, on the connection for streams: it ends when that is lost.
     #[cfg(feature = "oslo")]
     pub(crate) fn stream(&self, stream: Queue) -> Subscription {
         Subscription::new(self.0.reading.patient(), stream)
@@ -560,8 +565,8 @@ impl Transport {
         &self.0.replies
     }
 
-    /// Deletes a queue of our own, which is not waited for when there is no connection: it expires,
-    /// or has gone with it.
+    /// Deletes one of the transport's own queues. Without a connection this does nothing: the queue
+    /// expires, or was deleted with the connection.
     #[cfg(feature = "oslo")]
     pub(crate) async fn delete_queue(&self, queue: &str) -> Result<(), Error> {
         if !self.0.consuming.is_connected() {

@@ -1,12 +1,12 @@
-//! An entity that exists, but otherwise than it was to be declared.
+//! The error for an entity that exists with other properties than declared.
 
 use std::fmt;
 
 use amqp_client::{Channel, Close, Exchange, Queue};
 use amqp_codec::ReplyCode;
 
-/// An exchange or queue exists with other options than it was to be declared with; the broker
-/// changes nothing then.
+/// An exchange or queue exists with other properties than it was to be declared with; the broker
+/// then changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Conflict {
@@ -14,20 +14,22 @@ pub struct Conflict {
     pub kind: &'static str,
     /// The entity's name.
     pub name: String,
-    /// What differs: `durable`, `type`, `x-message-ttl` and so on. Empty when the broker does not
-    /// say it as RabbitMQ does.
+    /// What differs: `durable`, `type`, `x-message-ttl` and so on. Empty when the broker's text is
+    /// not in RabbitMQ's form.
     pub argument: String,
-    /// What it was to be; `none` for nothing. Empty when the broker does not say.
+    /// The value in the declaration; `none` if there is none. Empty when the broker does not say.
     pub wanted: String,
-    /// What it is; `none` for nothing. Empty when the broker does not say.
+    /// The value of the existing entity; `none` if there is none. Empty when the broker does not
+    /// say.
     pub existing: String,
-    /// The broker's words.
+    /// The broker's text.
     pub said: String,
 }
 
 impl Conflict {
-    /// Why a declaration was refused, when it was because the entity exists otherwise. A broker
-    /// whose words do not say so is asked whether there is one, on a channel of its own.
+    /// Returns the conflict, if a declaration was refused because the entity exists with other
+    /// properties. If the broker's text does not say so, the entity is looked up on a separate
+    /// channel.
     pub(crate) async fn find(
         channel: &Channel,
         (kind, name): (&'static str, &str),
@@ -64,9 +66,9 @@ impl fmt::Display for Conflict {
 
 impl std::error::Error for Conflict {}
 
-/// Argument, wanted and existing value in RabbitMQ's words: `PRECONDITION_FAILED - inequivalent arg
-/// 'x-expires' for queue 'q' in vhost '/': received none but current is the value '60000' of type
-/// 'signedint'`.
+/// Reads the argument, its wanted and its existing value from RabbitMQ's text: `PRECONDITION_FAILED
+/// - inequivalent arg 'x-expires' for queue 'q' in vhost '/': received none but current is the
+/// value '60000' of type 'signedint'`.
 fn read(text: &str) -> Option<(String, String, String)> {
     let (_, rest) = text.split_once("inequivalent arg '")?;
     let (argument, rest) = rest.split_once("' for ")?;
@@ -75,7 +77,7 @@ fn read(text: &str) -> Option<(String, String, String)> {
     Some((argument.to_owned(), value(wanted), value(existing)))
 }
 
-/// `none`, `'true'`, or `the value '5' of type 'signedint'`.
+/// Reads a value: `none`, `'true'`, or `the value '5' of type 'signedint'`.
 fn value(text: &str) -> String {
     let text = text.strip_prefix("the value ").unwrap_or(text);
     let text = text.rsplit_once(" of type ").map_or(text, |(value, _)| value);
