@@ -56,9 +56,10 @@
 //!
 //! # How it is built
 //! There is one engine behind one mutex: a handle locks it, writes its frames straight into the
-//! outgoing buffer, and unlocks. One task, the driver, owns the socket: it takes the whole buffer at
-//! once and writes it with one system call, and hands the deliveries of one read to each consumer as
-//! one batch. There is no queue of commands, and no message costs a task or an allocation.
+//! outgoing buffer, and unlocks. One task, the driver, owns the socket: it takes the whole buffer
+//! at once and writes it with one system call, and hands the deliveries of one read to each
+//! consumer as one batch. There is no queue of commands, and no message costs a task or an
+//! allocation.
 //!
 //! # Limits
 //! | what | default | over it | set with |
@@ -90,9 +91,9 @@
 //! | `tls` (default) | `amqps`, by rustls and ring. Without it, connecting with `amqps` or [`TlsOptions`] fails with [`TlsError::NotCompiled`] |
 //!
 //! # When the connection is lost
-//! By default the connection ends with the reason of the loss, and so do its channels and consumers.
-//! With [`ConnectOptions::recovery`] it is recovered: [`Recovery`] describes what is restored, and
-//! what happens to operations under way.
+//! By default the connection ends with the reason of the loss, and so do its channels and
+//! consumers. With [`ConnectOptions::recovery`] it is recovered: [`Recovery`] describes what is
+//! restored, and what happens to operations under way.
 //!
 //! # What is told
 //! - [`Connection::events`] and [`Connection::state`] inform the program: connected, blocked,
@@ -101,7 +102,8 @@
 //!   and for a channel in a span `channel` (`number`) within it. Events that the broker or the
 //!   network causes are warnings. There are no events for single messages, and none contains a
 //!   secret.
-//! - [`Connection::metrics`] counts for a dashboard what the connection has done, and what it holds.
+//! - [`Connection::metrics`] counts for a dashboard what the connection has done, and what it
+//!   holds.
 //!
 //! # What waits, and until when
 //! - [`ConnectOptions::connect`]: 10 s for name look-up, TCP, TLS and handshake together, of all

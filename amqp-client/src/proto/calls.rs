@@ -16,7 +16,7 @@ pub(crate) struct CallId(usize);
 #[derive(Debug)]
 pub(crate) enum Reply {
     Method(Method),
-    /// `basic.get-ok` with its content, and how many messages are left.
+    /// A `basic.get-ok` with its content, and how many messages are left in the queue.
     Got(Box<RawDelivery>, u32),
     /// An existing consumer has started again. It belongs to its user, whoever asked for it.
     Resumed,
@@ -25,7 +25,7 @@ pub(crate) enum Reply {
 enum Slot {
     Waiting(Option<Waker>),
     Done(Result<Reply>),
-    /// The future was dropped; the answer is still to come, and is discarded.
+    /// The caller is gone; the answer is still to come, and is discarded.
     Abandoned,
 }
 
@@ -39,12 +39,12 @@ impl Calls {
         CallId(self.slots.insert(Slot::Waiting(None)))
     }
 
-    /// How many calls wait, or have an answer that was not fetched.
+    /// Returns how many calls wait, or have an answer that was not fetched.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Removes a call that was not sent after all.
+    /// Removes a call whose method was not sent.
     pub(crate) fn cancel(&mut self, id: CallId) {
         self.slots.try_remove(id.0);
     }
@@ -74,7 +74,7 @@ impl Calls {
         }
     }
 
-    /// Returns the answer, which ends the call.
+    /// Returns the answer, if it has come, which ends the call.
     pub(crate) fn poll(&mut self, id: CallId, waker: &Waker) -> Poll<Result<Reply>> {
         match self.slots.get_mut(id.0) {
             Some(Slot::Waiting(known)) => {
@@ -93,7 +93,7 @@ impl Calls {
         }
     }
 
-    /// Abandons the call. An answer that has come already is returned, to be undone.
+    /// Abandons the call. An answer that has come already is returned, so that it can be undone.
     pub(crate) fn abandon(&mut self, id: CallId) -> Option<Result<Reply>> {
         let slot = self.slots.get_mut(id.0)?;
         if let Slot::Waiting(_) = slot {

@@ -1,4 +1,4 @@
-//! One channel: its calls in order, the content under way, its consumers, confirms and acks.
+//! One channel: its calls in order, the content being received, its consumers, confirms and acks.
 
 mod answers;
 mod consumers;
@@ -33,33 +33,33 @@ use crate::proto::{
     transaction::Transaction,
 };
 
-/// Acks that gather while a consumer is busy, at the most.
+/// The most acks that gather while a consumer is busy.
 const MAX_ACK_BATCH: usize = 128;
 
 #[derive(Clone, Debug)]
 enum Phase {
     Open,
-    /// `channel.close` is sent; all but its answer is of no consequence.
+    /// `channel.close` was sent; everything but its answer is ignored.
     Closing,
-    /// The broker knows nothing of it any more, for this reason. It is to be opened again.
+    /// The broker does not know the channel any more, for this reason. It is to be reopened.
     Lost(Error),
-    /// Opened again; what belongs to it is being set up.
+    /// The channel was reopened; its modes and consumers are being restored.
     Restoring,
 }
 
-/// What takes a channel away that is to be restored.
+/// The way in which a channel was lost that is to be restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
-    /// The transport: nobody is to blame, and publishes may be made again.
+    /// The transport failed. No publish can be the cause, so publishes may be repeated.
     Transport,
-    /// The broker closed the channel or the connection, perhaps for what was published: made again,
-    /// that would have it closed again, for ever.
+    /// The broker closed the channel or the connection. A publish may be the cause: repeating it
+    /// would cause the same again and again.
     Closed,
 }
 
 impl Loss {
-    /// What took a whole connection away. 320 is what a broker says that goes down, or its
-    /// operator; nothing else it says is sure not to be about a publish.
+    /// Returns how the channels of a lost connection were lost. Brokers send 320 when they shut
+    /// down or when an operator closes the connection; any other code may be about a publish.
     pub(crate) fn of_connection(reason: &Error) -> Self {
         match reason {
             Error::ConnectionClosed(close) if close.code != ReplyCode::CONNECTION_FORCED => Loss::Closed,
@@ -68,15 +68,15 @@ impl Loss {
     }
 }
 
-/// An answer that is due.
+/// An answer that the broker owes.
 struct Due {
     call: Option<CallId>,
     expects: Expects,
-    /// What was asked for, when the registry is to know that it was done.
+    /// The method to be recorded in the registry when it succeeds.
     request: Option<Method>,
 }
 
-/// The method of the content under way.
+/// The method of the content being received.
 enum Incoming {
     Deliver { consumer: usize, payload: Bytes, exchange_at: usize, tag: u64, redelivered: bool },
     Get { payload: Bytes, ok: basic::GetOk, no_ack: bool },
@@ -88,55 +88,57 @@ pub(crate) struct Channel {
     phase: Phase,
     due: VecDeque<Due>,
     incoming: Assembler<Incoming>,
-    /// Over which size the body of the content under way is dropped as it comes, because its
-    /// consumer says so.
+    /// The size above which the body being received is dropped, because its consumer wants no
+    /// larger ones.
     withhold_over: Option<u64>,
-    /// Who waits for the content of a `basic.get-ok`, while that is under way.
+    /// The call that waits for the content of a `basic.get-ok`, while that is being received.
     getting: Option<CallId>,
-    /// Content over the limit was refused: all until the channel is closed is of no consequence.
+    /// Whether content over the limit was refused: everything until the channel is closed is
+    /// ignored.
     is_discarding: bool,
     pub(crate) consumers: Consumers,
-    /// Of the consumers there were since the channel was opened, that which may have most
-    /// unsettled.
+    /// The highest limit of unsettled deliveries among the consumers since the channel was opened.
     loosest_limit: u32,
     pub(crate) acks: Acks,
-    /// Delivery tags begin anew on each connection; here they go on, from this one.
+    /// The last delivery tag before this connection: tags restart on each connection, but continue
+    /// here.
     tags_before: u64,
-    /// So many acks waiting are company enough.
+    /// How many waiting acks are enough for a batch.
     ack_batch: usize,
-    /// Answers due to `basic.recover`: what is delivered before them the broker has taken back.
+    /// How many answers to `basic.recover` are due: the broker has requeued what it delivers before
+    /// them.
     recovering: usize,
     pub(crate) confirms: Option<Confirms>,
-    /// Since `tx.select`.
+    /// The transaction mode, if `tx.select` was called.
     transaction: Option<Transaction>,
-    /// The prefetch of the channel as a whole, when it was set.
+    /// The prefetch of the channel as a whole, if one was set.
     qos: Option<basic::Qos>,
     /// The queue declared last, which an empty name stands for.
     last_queue: ShortString,
-    /// It is opened again when the broker closes it for an error.
+    /// Whether the channel is reopened when the broker closes it for an error.
     reopens: bool,
-    /// The broker has stopped the flow of publishes.
+    /// Whether the broker has stopped the flow of publishes.
     pub(crate) flow_stopped: bool,
     status: Arc<ChannelStatus>,
-    /// Who waits for the channel's end.
+    /// The futures that wait for the channel's end.
     pub(crate) end_waiters: Waiters,
-    /// Who waits for the channel to have nothing left to do.
+    /// The futures that wait until the channel has nothing left to do.
     pub(crate) drain_waiters: Waiters,
-    /// The arrival of the delivery that the user was warned of, for it is held for long.
+    /// The arrival time of the long-held delivery that the user was last warned of.
     warned_of: Option<Instant>,
-    /// A consumer that has waited for its queue is being begun again.
+    /// Whether a consumer that has waited for its queue is being restarted.
     resumes_held: bool,
-    /// Who waits for room in the window of unconfirmed publishes, or for the flow.
+    /// The futures that wait for room in the window of unconfirmed publishes, or for the flow.
     pub(crate) window_waiters: Waiters,
 }
 
-/// What a frame meant for the channel as a whole.
+/// The effect of a frame on the channel as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
     Goes,
-    /// It is to be opened again.
+    /// The channel is to be reopened.
     Lost,
-    /// Its number is free again.
+    /// The channel's number is free again.
     Gone,
 }
 
@@ -181,7 +183,7 @@ impl Channel {
         matches!(self.phase, Phase::Open)
     }
 
-    /// Whether what was delivered can be settled.
+    /// Tells whether deliveries can be settled.
     #[inline]
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Restoring)
@@ -192,7 +194,7 @@ impl Channel {
         matches!(self.phase, Phase::Closing)
     }
 
-    /// Why it cannot be used.
+    /// Returns the reason why the channel cannot be used.
     #[cold]
     pub(crate) fn refusal(&self) -> Error {
         match self.phase {
@@ -201,35 +203,39 @@ impl Channel {
         }
     }
 
+    /// Checks that the channel is open.
+    ///
     /// # Errors
-    /// [`Error::Recovering`] while it will be open again; or the bare fact that it has ended.
+    /// [`Error::Recovering`] if it will be open again, or else that it has ended, without the
+    /// reason.
     #[inline]
     pub(crate) fn check_open(&self) -> Result<()> {
         if self.is_open() { Ok(()) } else { Err(self.refusal()) }
     }
 
-    /// As [`check_open`](Self::check_open), also while it is lost or being restored.
+    /// Checks that the channel is open, lost or being restored, like
+    /// [`check_open`](Self::check_open).
     #[inline]
     pub(crate) fn check_not_closing(&self) -> Result<()> {
         if self.is_closing() { Err(self.refusal()) } else { Ok(()) }
     }
 
-    /// As [`check_open`](Self::check_open), while it is being restored.
+    /// Checks that the channel is being restored, like [`check_open`](Self::check_open).
     pub(crate) fn check_restoring(&self) -> Result<()> {
         if self.is_restoring() { Ok(()) } else { Err(self.refusal()) }
     }
 
-    /// Whether it cannot be used, but will be again.
+    /// Tells whether the channel cannot be used, but will be again.
     pub(crate) fn is_recovering(&self) -> bool {
         matches!(self.phase, Phase::Lost(_) | Phase::Restoring)
     }
 
-    /// Whether it has ended, for the reason in its status.
+    /// Tells whether the channel has ended; the reason is in its status.
     pub(crate) fn has_ended(&self) -> bool {
         self.status.ended.get().is_some()
     }
 
-    /// Gives back what a quiet channel does not need.
+    /// Frees memory that an idle channel does not need.
     pub(crate) fn release(&mut self, wakes: &mut Vec<Waker>) {
         self.acks.release();
         if let Some(confirms) = &mut self.confirms {
@@ -246,7 +252,7 @@ impl Channel {
         Error::UnexpectedMethod { channel: self.id, expected, got }
     }
 
-    /// Why it is waiting to be restored.
+    /// Returns the reason for which the channel was lost, if it waits to be restored.
     pub(crate) fn lost_for(&self) -> Option<&Error> {
         match &self.phase {
             Phase::Lost(reason) => Some(reason),
@@ -254,12 +260,13 @@ impl Channel {
         }
     }
 
-    /// Whether its restoring is under way.
+    /// Tells whether the channel is being restored.
     pub(crate) fn is_restoring(&self) -> bool {
         matches!(self.phase, Phase::Restoring)
     }
 
-    /// Whether there is nothing left to do: no consumer, nothing unacked, nothing unconfirmed.
+    /// Tells whether there is nothing left to do: no consumer, nothing unacked, nothing
+    /// unconfirmed.
     pub(crate) fn is_drained(&self) -> bool {
         self.consumers.is_empty()
             && self.acks.is_idle()
@@ -271,7 +278,7 @@ impl Channel {
         self.due.iter().any(is_asked)
     }
 
-    /// The tags of the consumers whose cancel is not answered.
+    /// Returns the tags of the consumers whose cancel is not answered.
     fn being_cancelled(&self) -> Vec<ShortString> {
         let cancelled = self.due.iter().filter_map(|due| match &due.expects {
             Expects::Cancel { tag } => Some(tag.clone()),
@@ -280,15 +287,15 @@ impl Channel {
         cancelled.collect()
     }
 
-    /// Futures that wait for something of the channel, its calls and confirms apart.
+    /// Returns how many futures wait for something of the channel, except its calls and confirms.
     pub(crate) fn waiting(&self) -> usize {
         let waiters = [&self.end_waiters, &self.drain_waiters, &self.window_waiters];
         waiters.into_iter().map(Waiters::len).sum::<usize>()
             + self.confirms.as_ref().map_or(0, Confirms::flushing)
     }
 
-    /// For how long the oldest delivery has been held, when that is over `limit` and was not told
-    /// before.
+    /// Returns how long the oldest delivery has been held, if that is over `limit` and was not
+    /// reported before.
     pub(crate) fn held_too_long(&mut self, now: Instant, limit: Duration) -> Option<Duration> {
         let arrived = self.acks.oldest()?;
         let held = now.saturating_duration_since(arrived);
@@ -299,7 +306,7 @@ impl Channel {
         Some(held)
     }
 
-    /// Something is done that a transaction has to be committed for.
+    /// Notes an operation that takes effect with a commit, if the channel is in transaction mode.
     #[inline]
     pub(crate) fn works(&mut self) {
         if let Some(transaction) = &mut self.transaction {
@@ -307,8 +314,7 @@ impl Channel {
         }
     }
 
-    /// Whether the transaction is not whole any more: a part of it was on a connection that was
-    /// lost.
+    /// Tells whether the transaction is incomplete, because a part of it was on a lost connection.
     pub(crate) fn has_lost_transaction(&self) -> bool {
         self.transaction.as_ref().is_some_and(|transaction| transaction.is_lost)
     }

@@ -1,5 +1,5 @@
-//! A channel of an engine, borrowed together with what it shares with the others: what handles do
-//! with it. Each is one short step under the lock.
+//! A channel together with what it shares with the others of its engine. Handles use it; each
+//! method is one short step under the lock.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -53,20 +53,20 @@ impl<'a> ChannelRef<'a> {
         ChannelRef { channel, link }
     }
 
-    /// The channel alone, for as long as the engine is borrowed.
+    /// Returns only the channel, for as long as the engine is borrowed.
     pub(crate) fn into_channel(self) -> &'a mut Channel {
         self.channel
     }
 
-    /// Ends it with `reason`.
+    /// Ends the channel with `reason`.
     pub(crate) fn end(&mut self, reason: &Error) {
         self.channel.end(self.link, reason);
     }
 }
 
-/// Calls.
+/// These methods make calls.
 impl ChannelRef<'_> {
-    /// Sends a method; the call to wait for.
+    /// Sends a method; returns the call to wait for.
     pub(crate) fn call(&mut self, method: Method, expects: Expects) -> Result<CallId> {
         self.channel.check_open()?;
         let call = self.link.calls.begin();
@@ -79,7 +79,8 @@ impl ChannelRef<'_> {
         }
     }
 
-    /// As [`call`](Self::call), to restore the connection with: it is not recorded once more.
+    /// Sends a method like [`call`](Self::call), without recording it again, to restore the
+    /// connection.
     pub(crate) fn call_to_restore(&mut self, method: Method, expects: Expects) -> Result<CallId> {
         let registry = self.link.registry.take();
         let call = self.call(method, expects);
@@ -87,18 +88,18 @@ impl ChannelRef<'_> {
         call
     }
 
-    /// Sends a method that is not answered unless it is refused.
+    /// Sends a method that is not answered. If the broker refuses it, the channel ends.
     pub(crate) fn send_no_wait(&mut self, method: Method) -> Result<()> {
         self.channel.check_open()?;
         self.channel.send_no_wait(self.link, method)
     }
 
-    /// Nobody takes this answer any more.
+    /// Undoes an answer that nobody takes any more.
     pub(crate) fn undo(&mut self, reply: Reply) {
         self.channel.undo(self.link, reply);
     }
 
-    /// Asks for the channel's end; the call to wait for.
+    /// Asks the broker to close the channel; returns the call to wait for.
     pub(crate) fn close(&mut self) -> Option<CallId> {
         if !self.channel.is_live() {
             return None;
@@ -108,7 +109,7 @@ impl ChannelRef<'_> {
         Some(call)
     }
 
-    /// The last handle was dropped.
+    /// Closes the channel after its last handle was dropped; nobody waits for the answer.
     pub(crate) fn close_unheeded(&mut self) {
         if self.channel.is_live() {
             self.channel.close(self.link, None);
@@ -116,10 +117,11 @@ impl ChannelRef<'_> {
     }
 }
 
-/// Publishing.
+/// These methods publish.
 impl ChannelRef<'_> {
-    /// Queues one publish, whole or not at all: the tag in confirm mode, 0 without. `None` while
-    /// there is no room, the window is full, or the broker has stopped publishes.
+    /// Queues one publish, completely or not at all. Returns its tag in confirm mode, and 0
+    /// otherwise; `None` while there is no room, the window is full, or the broker has stopped
+    /// publishes.
     #[inline]
     pub(crate) fn try_publish(
         &mut self,
@@ -160,23 +162,23 @@ impl ChannelRef<'_> {
         Some(Ok(tag))
     }
 
-    /// Nobody asks what becomes of a publish.
+    /// Notes that nobody will ask for the outcome of a publish.
     pub(crate) fn forget_confirm(&mut self, tag: u64) {
         if let Some(confirms) = &mut self.channel.confirms {
             confirms.forget(tag);
         }
     }
 
-    /// Who asked what becomes of a publish waits no more.
+    /// Stops waiting for the outcome of a publish.
     pub(crate) fn give_up_confirm(&mut self, tag: u64) {
         self.channel.give_up_confirm(self.link, tag);
     }
 }
 
-/// Consuming.
+/// These methods consume.
 impl ChannelRef<'_> {
-    /// Begins a consumer; the call to wait for, and where its deliveries will come from. Its limit
-    /// leaves together with it: no other consumer of the channel can come between them.
+    /// Starts a consumer; returns the call to wait for and the inbox of its deliveries. The
+    /// prefetch is sent directly before it, so that it applies to no other consumer of the channel.
     pub(crate) fn consume(&mut self, subscription: Subscription) -> Result<(CallId, Arc<Inbox>)> {
         self.channel.limit_ack_batch(subscription.prefetch);
         self.channel.check_open()?;
@@ -189,7 +191,7 @@ impl ChannelRef<'_> {
         Ok((call, inbox))
     }
 
-    /// Asks for no more deliveries.
+    /// Asks for no more deliveries to any consumer.
     pub(crate) fn cancel_consumers(&mut self) {
         if !self.channel.is_closing() {
             self.channel.cancel_consumers(self.link);
@@ -203,19 +205,20 @@ impl ChannelRef<'_> {
         }
     }
 
-    /// A consumer's handle was dropped, with deliveries it had not handed out.
+    /// Cancels a consumer whose handle was dropped, and requeues the deliveries that it had not
+    /// handed out.
     pub(crate) fn drop_consumer(&mut self, tag: &ShortString, unread: impl Iterator<Item = u64>) {
         for delivery_tag in unread {
-            // What is stale, or of a channel that is being closed, the broker takes back.
+            // The broker requeues stale deliveries, and those of a closing channel, by itself.
             let _ = self.nack(delivery_tag, true);
         }
         self.channel.drop_consumer(self.link, tag);
     }
 }
 
-/// Settling.
+/// These methods settle deliveries.
 impl ChannelRef<'_> {
-    /// Acks one delivery: it leaves with the next batch.
+    /// Acks one delivery; the ack leaves with the next batch.
     #[inline]
     pub(crate) fn ack(&mut self, tag: u64) -> Result<()> {
         self.check_settles(tag)?;
@@ -241,9 +244,10 @@ impl ChannelRef<'_> {
         Ok(())
     }
 
+    /// Checks that the delivery can be settled.
+    ///
     /// # Errors
-    /// [`Error::StaleDelivery`] for one of a connection that was lost, or why the channel has
-    /// ended.
+    /// [`Error::StaleDelivery`] for a delivery of a lost connection, or that the channel has ended.
     #[inline]
     fn check_settles(&mut self, tag: u64) -> Result<()> {
         self.channel.check_not_closing()?;
@@ -252,21 +256,22 @@ impl ChannelRef<'_> {
         Ok(())
     }
 
-    /// Whether everything that was delivered up to `tag` is settled, or is not to be any more.
+    /// Tells whether all deliveries up to `tag` are settled, or cannot be settled any more.
     pub(crate) fn is_settled_up_to(&self, tag: u64) -> bool {
         !self.channel.is_open() || self.channel.acks.is_settled_up_to(tag)
     }
 
-    /// Deliveries unacked and publishes unconfirmed.
+    /// Returns how many deliveries are unsettled and how many publishes unconfirmed.
     pub(crate) fn unfinished(&self) -> (usize, usize) {
         let unconfirmed = self.channel.confirms.as_ref().map_or(0, Confirms::in_flight);
         (self.channel.acks.outstanding(), unconfirmed)
     }
 }
 
-/// Being restored.
+/// These methods restore a channel.
 impl ChannelRef<'_> {
-    /// Opens a lost channel again; the calls to wait for, and the consumers to begin after them.
+    /// Reopens a lost channel; returns the calls to wait for, and the consumers to restart after
+    /// them.
     pub(crate) fn reopen(&mut self) -> Result<(Vec<CallId>, Vec<Subscription>)> {
         if self.channel.lost_for().is_none() {
             return Err(self.channel.refusal());
@@ -275,28 +280,29 @@ impl ChannelRef<'_> {
         Ok((calls, self.channel.consumers.to_resume()))
     }
 
-    /// Begins a consumer again; the call to wait for, `None` when its user has gone.
+    /// Restarts a consumer; returns the call to wait for, or `None` if its user is gone.
     pub(crate) fn resume_consumer(&mut self, tag: &ShortString) -> Result<Option<CallId>> {
         self.channel.check_restoring()?;
         self.channel.resume_consumer(self.link, tag)
     }
 
-    /// Begins a consumer that has waited; the call to wait for, `None` when its user has gone.
+    /// Restarts a consumer that has waited; returns the call to wait for, or `None` if its user is
+    /// gone.
     ///
     /// # Errors
-    /// [`Error::Recovering`] while the channel is being restored itself, or why that has ended.
+    /// [`Error::Recovering`] while the channel itself is being restored, or that it has ended.
     pub(crate) fn resume_held_consumer(&mut self, tag: &ShortString) -> Result<Option<CallId>> {
         self.channel.check_open()?;
         self.channel.resume_held_consumer(self.link, tag)
     }
 
-    /// A consumer that cannot begin again ends.
+    /// Ends a consumer that cannot be restarted.
     pub(crate) fn fail_consumer(&mut self, tag: &ShortString, reason: Error) {
         self.channel.fail_consumer(self.link, tag, reason);
     }
 
-    /// It is as it was. Returns how many publishes were made again; `None` when it was not being
-    /// restored.
+    /// Makes the restored channel usable again. Returns how many publishes were repeated; `None` if
+    /// the channel was not being restored.
     pub(crate) fn restored(&mut self) -> Option<usize> {
         self.channel.is_restoring().then(|| self.channel.restored(self.link))
     }

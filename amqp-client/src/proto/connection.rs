@@ -33,32 +33,36 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Until the limits are agreed on: room for a `connection.start` with many properties.
+/// The largest frame until the limits are agreed: room for a `connection.start` with many
+/// properties.
 const FRAME_MAX_BEFORE_TUNE: usize = 128 * 1024;
 
-/// Sizes that bound what a connection holds.
+/// The limits of what a connection holds in memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Outgoing bytes over which publishes wait.
+    /// The outgoing bytes above which publishes wait.
     pub(crate) write_buffer: usize,
     pub(crate) window: Window,
     /// How long a delivery may be held before the user is warned.
     pub(crate) warn_unacked_after: Duration,
-    /// Bytes of deliveries without a prefetch over which reading waits.
+    /// The bytes of waiting deliveries without a prefetch above which reading pauses.
     pub(crate) delivery_buffer: usize,
-    /// Bytes of all deliveries over which it does.
+    /// The bytes of all waiting deliveries above which reading pauses.
     pub(crate) inboxes: usize,
-    /// The largest body taken, and the largest sent.
+    /// The largest body that is accepted or sent.
     pub(crate) max_message_size: u64,
 }
 
-/// A channel's number, and which of the channels that bear it in turn.
+/// A channel's number, and an epoch that tells apart the channels which use the number one after
+/// the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ChannelKey {
     pub(crate) id: u16,
     epoch: u64,
 }
 
+/// The phases of a connection.
+///
 /// ```text
 ///            begin            opened              restored
 ///   Down ───────────► Handshake ──────► Restoring ──────────► Open
@@ -67,14 +71,14 @@ pub(crate) struct ChannelKey {
 ///   Ended ◄─── otherwise ─── Closing ◄──── closed, broken ─────┘
 /// ```
 enum Phase {
-    /// There is no transport: not yet, or not any more. The reason is that of the last attempt, or
+    /// There is no transport, not yet or not any more. The reason is that of the last attempt, or
     /// of the loss.
     Down(Error),
     Handshake(Box<Handshake>),
-    /// Open again after a loss; what was there before is being set up.
+    /// The connection is open again after a loss, and its channels are being restored.
     Restoring,
     Open,
-    /// `connection.close` is sent; the reason is what everyone has been told.
+    /// `connection.close` was sent; the reason is what channels and calls were told.
     Closing {
         until: Instant,
         reason: Error,
@@ -93,32 +97,33 @@ pub(crate) struct Engine {
     restores: u64,
     /// Why the connection that is being recovered was lost.
     lost: Option<Error>,
-    /// Attempts to recover it that have begun.
+    /// How many attempts to recover it have begun.
     attempts: u32,
     warn_unacked_after: Duration,
     channel_max: u16,
-    /// By number; 0 is never used.
+    /// The channels by number; 0 is never used.
     channels: Vec<Option<(u64, Box<Channel>)>>,
     epochs: u64,
     heartbeat: Heartbeat,
     /// Channels with deliveries to be put into inboxes.
     touched: Vec<u16>,
-    /// Calls of `connection.update-secret` under way.
+    /// The calls of `connection.update-secret` under way.
     secret_updates: VecDeque<CallId>,
-    /// When those who wait for a window are told of what little room it has.
+    /// When futures that wait for a window are woken even if it has little room.
     windows_open_at: Option<Instant>,
     room_waiters: Waiters,
     state_waiters: Waiters,
     /// The driver, while it sleeps.
     driver: Option<Waker>,
-    /// It sleeps because the transport takes no more: new output is no reason to wake it.
+    /// Whether the driver sleeps because the transport takes no more: new output does not wake it
+    /// then.
     driver_is_writing: bool,
-    /// It reads nothing, for too much waits for consumers.
+    /// Whether the driver does not read, because too many deliveries wait for consumers.
     is_reading_paused: bool,
 }
 
 impl Engine {
-    /// Without a transport as yet; [`begin`](Self::begin) is next.
+    /// Makes an engine without a transport; [`begin`](Self::begin) has to follow.
     pub(crate) fn new(limits: Limits, recovers: bool, reopens: bool, now: Instant) -> Self {
         let link = Link {
             output: Output::default(),
@@ -164,7 +169,7 @@ impl Engine {
         }
     }
 
-    /// There is a transport: sends the protocol header.
+    /// Begins a handshake on a new transport by sending the protocol header.
     pub(crate) fn begin(&mut self, login: Login, now: Instant) {
         if self.is_ended() {
             return;
@@ -176,29 +181,29 @@ impl Engine {
         self.phase = Phase::Handshake(Box::new(handshake));
     }
 
-    /// What is to be told once the lock is released.
+    /// Returns the events to report once the lock is released.
     #[inline]
     pub(crate) fn events(&mut self) -> &mut Vec<Event> {
         &mut self.link.events
     }
 
-    /// Everyone to be woken once the lock is released.
+    /// Returns the wakers to wake once the lock is released.
     #[inline]
     pub(crate) fn wakes(&mut self) -> &mut Vec<Waker> {
         &mut self.link.wakes
     }
 
-    /// Whether the end is final.
+    /// Tells whether the connection has ended for good.
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
     }
 
-    /// Whether there is nothing left to do for the driver: its transport is of no use any more.
+    /// Tells whether there is no transport left that the driver could use.
     pub(crate) fn is_down(&self) -> bool {
         matches!(self.phase, Phase::Down(_) | Phase::Ended(_))
     }
 
-    /// Queues the acks that wait, and has those that come within the next moment gather.
+    /// Queues the waiting acks, and lets those of the next moment gather.
     fn flush_acks(&mut self, now: Instant) {
         if !self.link.gathering.has_some() {
             return;
@@ -212,10 +217,10 @@ impl Engine {
         self.link.gathering = gathering;
     }
 
-    /// A channel, borrowed with what it shares with the others.
+    /// Borrows a channel together with what it shares with the others.
     ///
     /// # Errors
-    /// Why the connection, or the bare fact that the channel, has ended.
+    /// The reason why the connection has ended, or that the channel has, without the reason.
     #[inline]
     pub(crate) fn channel(&mut self, key: ChannelKey) -> Result<ChannelRef<'_>> {
         match self.channels.get_mut(usize::from(key.id)) {
@@ -229,7 +234,7 @@ impl Engine {
         }
     }
 
-    /// The channels that are `wanted`.
+    /// Returns the channels that are `wanted`.
     fn channels_that(&self, wanted: impl Fn(&Channel) -> bool) -> Vec<ChannelKey> {
         let channels = (0u16..).zip(&self.channels);
         let wanted = channels.filter_map(|(id, slot)| {
@@ -259,7 +264,7 @@ impl Engine {
         }
     }
 
-    /// Why nothing can be done any more; `None` while the connection is open, or is to be again.
+    /// Returns why the connection has ended; `None` while it is open or being recovered.
     pub(crate) fn reason(&self) -> Option<Error> {
         match &self.phase {
             Phase::Down(_) | Phase::Handshake(_) | Phase::Restoring | Phase::Open => None,
@@ -268,12 +273,12 @@ impl Engine {
         }
     }
 
-    /// Tells whether everything that can be asked of the connection can be asked now.
+    /// Tells whether all operations are possible now.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
     }
 
-    /// Why this side is closing the connection, when it is.
+    /// Returns why this side is closing the connection, if it is.
     pub(super) fn closing_for(&self) -> Option<Error> {
         match &self.phase {
             Phase::Closing { reason, .. } => Some(reason.clone()),
@@ -281,12 +286,13 @@ impl Engine {
         }
     }
 
-    /// A connection that its user closes is not wanted back.
+    /// Tells whether the connection is recovered after a loss for this reason: not if its user
+    /// closed it.
     pub(super) fn recovers_from(&self, reason: &Error) -> bool {
         self.recovers && !matches!(reason, Error::ConnectionEnded)
     }
 
-    /// What the broker deletes with its last consumer is not to come back.
+    /// Forgets auto-delete queues that lost their last consumer, since the broker deletes them.
     pub(super) fn forget_queues_without_consumers(&mut self) {
         let Some(registry) = &mut self.link.registry else { return };
         for queue in self.link.consumers_gone.drain(..) {

@@ -31,7 +31,7 @@ pub(crate) enum Expects {
 }
 
 impl Expects {
-    /// The method that answers `R`.
+    /// Returns the method that answers `R`.
     pub(crate) fn reply_to<R: Request>() -> Self {
         Expects::Method(R::Reply::ID, R::Reply::NAME)
     }

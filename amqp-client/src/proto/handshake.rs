@@ -81,7 +81,7 @@ impl Handshake {
         bytes.first_chunk().map_or(Ok(false), |header| Err(Error::VersionRefused(*header)))
     }
 
-    /// The meaning of malformed bytes at this stage.
+    /// Returns the meaning of malformed bytes at this stage.
     pub(crate) fn broken(&self, error: CodecError) -> Error {
         match self.stage {
             Stage::Start => Error::NotAmqp(error),
@@ -89,8 +89,8 @@ impl Handshake {
         }
     }
 
-    /// The meaning of the end of the stream at this stage. A broker that does not report refused
-    /// logins hangs up; one that does has gone down
+    /// Returns the meaning of the end of the stream at this stage. A broker that does not report
+    /// refused logins hangs up; one that does has gone down
     /// (<https://www.rabbitmq.com/docs/auth-notification>).
     pub(crate) fn end_of_stream(&self) -> Error {
         match self.stage {
@@ -134,7 +134,7 @@ impl Handshake {
         Ok(Progress::Going)
     }
 
-    /// The first of our mechanisms that the broker offers.
+    /// Returns the first of our mechanisms that the broker offers.
     fn choose(&mut self, offered: &str) -> Result<Box<dyn SaslMechanism>> {
         let mechanisms = &mut self.login.mechanisms;
         let is_offered = |name: &str| offered.split(' ').any(|mechanism| mechanism == name);

@@ -1,9 +1,9 @@
-//! The protocol engine: bytes, calls and the time in; bytes, wakes and deadlines out. No socket, no
-//! clock, no runtime.
+//! The protocol engine. Its inputs are bytes, calls and the time; its outputs are bytes, wakers and
+//! deadlines. It has no socket, clock or runtime.
 //!
-//! Everything of a connection lives in one [`Engine`](connection::Engine) behind one mutex. A
+//! The whole state of a connection is in one [`Engine`](connection::Engine) behind one mutex. A
 //! handle locks it, writes its frames straight into the outgoing buffer and unlocks; the driver
-//! swaps that buffer out whole and writes it.
+//! swaps that buffer for an empty one and writes it.
 
 pub(crate) mod calls;
 pub(crate) mod channel;

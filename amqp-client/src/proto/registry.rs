@@ -146,12 +146,12 @@ impl Registry {
         self.queues.values().cloned().collect()
     }
 
-    /// The bindings; those between exchanges come first.
+    /// Returns the bindings; those between exchanges come first.
     pub(crate) fn bindings(&self) -> Vec<RecordedBinding> {
         self.bindings.values().cloned().collect()
     }
 
-    /// A queue and its bindings.
+    /// Returns a queue and its bindings.
     pub(crate) fn queue(&self, name: &ShortString) -> Option<(RecordedQueue, Vec<RecordedBinding>)> {
         let queue = self.queues.get(name)?.clone();
         let bindings = self.bindings.iter().filter(|(key, _)| key.of_queue && key.destination == *name);

@@ -36,7 +36,7 @@ impl ChannelStatus {
         self.stale_up_to.store(tag, Ordering::Release);
     }
 
-    /// The outcome of a publish, after the channel's end.
+    /// Returns the outcome of a publish, after the channel's end.
     pub(crate) fn outcome(&self, tag: u64) -> Option<Settled> {
         self.remains.lock().as_mut()?.outcome(tag)
     }
@@ -46,7 +46,7 @@ impl ChannelStatus {
         self.remains.lock().as_ref().is_some_and(|confirms| confirms.is_settled_up_to(tag))
     }
 
-    /// The tags after the last answer, at the channel's end.
+    /// Returns the tags after the last answer, at the channel's end.
     pub(crate) fn unanswered(&self) -> Range<u64> {
         self.remains.lock().as_ref().map_or(1..1, Confirms::unanswered)
     }

@@ -1,4 +1,4 @@
-//! Answers on their way to who called.
+//! The way of answers to their callers.
 
 use amqp_codec::{Method, method::basic};
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Channel {
-    /// Gives an answer to its caller. When that has gone, undoes what the answer brought about.
+    /// Gives an answer to its caller. If the caller is gone, undoes the effect of the answer.
     pub(super) fn finish(&mut self, link: &mut Link, call: Option<CallId>, result: Result<Reply>) {
         let unwanted = match call {
             Some(call) => link.calls.finish(call, result, &mut link.wakes),
@@ -23,7 +23,7 @@ impl Channel {
         }
     }
 
-    /// Nobody took this answer: a message got goes back, a consumer started is cancelled.
+    /// Undoes an answer that nobody takes: a fetched message is requeued, a consumer is cancelled.
     pub(crate) fn undo(&mut self, link: &mut Link, reply: Reply) {
         match reply {
             Reply::Got(delivery, _) if !delivery.no_ack && self.is_open() => {

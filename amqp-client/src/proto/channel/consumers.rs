@@ -1,4 +1,4 @@
-//! Consumers that begin, are cancelled, and go.
+//! How consumers start, are cancelled and end.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -22,7 +22,7 @@ impl Channel {
         }
         let limit = subscription.unsettled_limit().unwrap_or(u32::MAX);
         self.loosest_limit = self.loosest_limit.max(limit);
-        // The first delivery is to be looked at.
+        // With a limit of 0, the first delivery shows whether this is a stream.
         let unsettled_limit = if subscription.is_of_stream() { 0 } else { limit };
         self.consumers.add(Consumer {
             holder: (!subscription.consume.no_ack).then(|| self.acks.holders.add()),
@@ -39,8 +39,8 @@ impl Channel {
     pub(super) fn remove_consumer(&mut self, link: &mut Link, tag: &ShortString, reason: Option<Error>) {
         self.consumers.put_batches(&mut link.wakes);
         let Some(consumer) = self.consumers.remove(tag) else { return };
-        // One that was cancelled by the broker or cannot go on is not what its queue was deleted
-        // for.
+        // If the broker cancelled it, or it cannot be restarted, its queue was not deleted for lack
+        // of consumers.
         if reason.is_none() {
             link.consumer_gone(&consumer.subscription);
         }
@@ -69,9 +69,9 @@ impl Channel {
         }
     }
 
-    /// Asks for no more deliveries to one consumer, unless that has been asked for.
+    /// Asks for no more deliveries to one consumer, unless that was asked before.
     pub(crate) fn cancel_consumer(&mut self, link: &mut Link, tag: &ShortString) {
-        // The broker does not know it.
+        // The broker does not know this consumer, so there is nothing to cancel.
         if self.lost_for().is_some() || self.consumers.is_held(tag) {
             return self.remove_consumer(link, tag, None);
         }
@@ -82,7 +82,8 @@ impl Channel {
         }
     }
 
-    /// A consumer's handle was dropped: cancels it and gives back what nobody will process.
+    /// Cancels a consumer whose handle was dropped, and requeues the deliveries that nobody will
+    /// process.
     pub(crate) fn drop_consumer(&mut self, link: &mut Link, tag: &ShortString) {
         let Some(consumer) = self.consumers.get_mut(tag) else { return };
         if std::mem::replace(&mut consumer.dropped, true) {
@@ -99,7 +100,8 @@ impl Channel {
         }
     }
 
-    /// Begins a consumer again; the call to wait for.
+    /// Restarts a consumer; returns the call to wait for, or `None` if the consumer is not wanted
+    /// any more.
     pub(crate) fn resume_consumer(&mut self, link: &mut Link, tag: &ShortString) -> Result<Option<CallId>> {
         let wanted = self.consumers.get(tag).filter(|_| !self.is_being_cancelled(tag));
         let Some(consumer) = wanted else { return Ok(None) };
@@ -112,8 +114,8 @@ impl Channel {
         Ok(Some(call))
     }
 
-    /// A consumer cannot begin again: its stream ends with the reason, unless its user wants it to
-    /// wait for its queue.
+    /// Ends a consumer that cannot be restarted: its stream ends with the reason, unless its user
+    /// has asked to wait for the queue.
     pub(crate) fn fail_consumer(&mut self, link: &mut Link, tag: &ShortString, reason: Error) {
         if let Some(consumer) = self.consumers.get(tag) {
             consumer.inbox.keep_cancelled(consumer.subscription.clone());
@@ -121,7 +123,7 @@ impl Channel {
         self.remove_consumer(link, tag, Some(reason));
     }
 
-    /// The broker has given a queue another name.
+    /// Notes that the broker has given a queue another name.
     pub(crate) fn rename_queue(&mut self, old: &ShortString, new: &ShortString) {
         self.consumers.rename_queue(old, new);
         if self.last_queue == *old {

@@ -1,4 +1,4 @@
-//! Content that arrives on a channel: deliveries, messages asked for, messages that came back.
+//! Content that arrives on a channel: deliveries, fetched messages, returned messages.
 
 use amqp_codec::{
     Content, ContentHeader, Error as CodecError, FrameRef, Frames, ReplyCode, ShortString, borrowed,
@@ -22,13 +22,13 @@ use crate::{
     },
 };
 
-/// Bytes that wait to be sent beyond which deliveries to a consumer that has gone are not given
-/// back one by one: they go back with their channel.
+/// While more bytes than this wait to be sent, deliveries to a consumer that is gone are not
+/// requeued one by one: the broker requeues them when the channel ends.
 const MOST_GIVEN_BACK: usize = 4 * 1024 * 1024;
 
 impl Channel {
-    /// A `basic.deliver` in `chunk`, which `frames` walks over. The usual case takes header and
-    /// body with it: all three frames are in the chunk, and the delivery is two slices of it.
+    /// Takes a `basic.deliver` in `chunk`, which `frames` walks over. In the usual case header and
+    /// body are in the same chunk, and the delivery consists of two slices of it.
     pub(crate) fn deliver(
         &mut self,
         link: &mut Link,
@@ -51,7 +51,7 @@ impl Channel {
                 got: "one with an unknown consumer tag",
             }));
         };
-        // class 2, method 2, tag's length octet 1, delivery tag 8, bits 1
+        // The offset is class 2, method 2, the tag's length octet 1, delivery tag 8, bits 1.
         let exchange_at = 14 + deliver.consumer_tag.len();
         let payload = frame.payload_range();
         if let Some(content) = frames.next_content(self.id) {
@@ -63,7 +63,7 @@ impl Channel {
             }
             let properties = content.properties_range();
             let head = payload.start..properties.end;
-            // Without its body it is not to keep alive what was read with it.
+            // A delivery without its body must not keep the whole read buffer alive.
             let head = match is_over {
                 true => Bytes::copy_from_slice(chunk.get(head).unwrap_or_default()),
                 false => chunk.slice(head),
@@ -141,7 +141,7 @@ impl Channel {
         let unsettled = self.acks.delivered(tag, receiver.holder, link.now);
         let delivery = RawDelivery::new(head, exchange_at, properties_at, body, tag, redelivered, no_ack);
         if receiver.dropped {
-            // A peer that sends on and takes nothing does not make this side hold its answers
+            // Otherwise a peer that sends and never reads would make the outgoing buffer grow
             // without bound.
             if delivery.may_be_given_back() && self.is_live() && link.output.len() < MOST_GIVEN_BACK {
                 self.nack(link, tag, true);
@@ -158,13 +158,14 @@ impl Channel {
         }
     }
 
-    /// The broker sends a consumer far more than its prefetch allows. It ends, with the reason
-    /// behind what had arrived, so that it makes this side hold no more; the channel goes on. Also
-    /// for the first delivery to what may be a consumer of a stream, which tells.
+    /// Ends a consumer to which the broker sends far more than its prefetch allows, so that it
+    /// holds no more memory; the channel goes on. The reason follows the deliveries that had
+    /// arrived. Also called for the first delivery to a consumer that may be of a stream, to find
+    /// out whether it is.
     #[cold]
     fn over_prefetch(&mut self, link: &mut Link, index: usize, unsettled: u32) {
-        // Where a prefetch is for the whole channel, as the specification has it, each consumer
-        // sets that of all.
+        // With a prefetch for the whole channel, as in the specification, each consumer sets that
+        // of all.
         let loosest = if link.has_consumer_qos { 0 } else { self.loosest_limit };
         let Some(consumer) = self.consumers.slots.get_mut(index) else { return };
         // A stream is sent in whole chunks (https://www.rabbitmq.com/docs/streams#consuming), which
@@ -191,7 +192,7 @@ impl Channel {
         self.cancel_consumer(link, &tag);
     }
 
-    /// Content has arrived in pieces, or over several reads.
+    /// Takes content that arrived in pieces, or over several reads, once it is complete.
     fn complete(&mut self, link: &mut Link, content: Option<Content<Incoming>>) -> Result<()> {
         let Some(Content { method, header, body }) = content else { return Ok(()) };
         let body = body.into_bytes();
@@ -225,7 +226,7 @@ impl Channel {
     }
 
     pub(super) fn begin_return(&mut self, payload: &Bytes, returned: &basic::Return) -> Result<()> {
-        // class 2, method 2, code 2, text's length octet 1
+        // The offset is class 2, method 2, code 2, the text's length octet 1.
         let exchange_at = 7 + returned.reply_text.len();
         check_exchange_and_key(payload, exchange_at).map_err(|error| self.broken(error))?;
         let incoming = Incoming::Return {
@@ -238,9 +239,9 @@ impl Channel {
         self.incoming.method(incoming).map_err(|error| self.broken(error))
     }
 
-    /// Content is over the limit: ends the channel, and leaves the connection to its other
-    /// channels, as RabbitMQ does with publishes over its `max_message_size`. Content that comes
-    /// while the channel closes is merely dropped.
+    /// Ends the channel because content is over the limit. The connection and its other channels go
+    /// on, as with RabbitMQ's `max_message_size` for publishes. If the channel is closing already,
+    /// the content is only dropped.
     #[cold]
     fn refuse_content(&mut self, link: &mut Link, size: u64) {
         self.is_discarding = true;

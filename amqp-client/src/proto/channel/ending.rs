@@ -13,12 +13,12 @@ use crate::{
 };
 
 impl Channel {
-    /// Ends everything of this channel with `reason`: calls, publishes, consumers.
+    /// Ends the channel with its calls, publishes and consumers; `reason` is what they are told.
     pub(crate) fn end(&mut self, link: &mut Link, reason: &Error) {
         let reason = self.status.ended.get_or_init(|| reason.clone()).clone();
         self.consumers.put_batches(&mut link.wakes);
-        // The broker may answer the close before the cancels that went before it: these have had
-        // their effect all the same.
+        // The broker may answer the close before earlier cancels, which have taken effect
+        // nevertheless.
         let cancelled = match reason {
             Error::ChannelEnded { .. } | Error::ConnectionEnded => self.being_cancelled(),
             _ => Vec::new(),
@@ -52,8 +52,8 @@ impl Channel {
         }
     }
 
-    /// The broker ends the channel. When both closed at once its answer to our close is still to
-    /// come.
+    /// Ends the channel because the broker closed it. If both sides closed it at once, the answer
+    /// to our close is still to come.
     pub(super) fn closed_by_broker(&mut self, link: &mut Link, close: &channel::Close) -> After {
         link.reply(self.id, &channel::CloseOk {});
         let crossed = matches!(self.phase, Phase::Closing);
@@ -78,8 +78,8 @@ impl Channel {
         After::Goes
     }
 
-    /// What was under way ends with `reason`. The channel itself and its consumers go on once they
-    /// have been restored: `false` when it was being closed, so that it does not.
+    /// Ends everything under way with `reason`. The channel and its consumers continue once they
+    /// are restored. Returns `false` if the channel was being closed, in which case it ends.
     pub(crate) fn lose(&mut self, link: &mut Link, reason: &Error, loss: Loss) -> bool {
         match self.phase {
             Phase::Closing => {
@@ -110,8 +110,8 @@ impl Channel {
         true
     }
 
-    /// What was delivered and not acknowledged comes again; what needs no acknowledgement does not,
-    /// and is kept.
+    /// Drops deliveries that need an acknowledgement, because the broker delivers them again.
+    /// Deliveries without acknowledgement are kept, since they do not come again.
     fn take_back_deliveries(&mut self, link: &mut Link) {
         self.consumers.put_batches(&mut link.wakes);
         for consumer in self.consumers.iter() {

@@ -1,4 +1,4 @@
-//! Consumers that wait until the broker lets go of what it keeps for a connection that was lost.
+//! Consumers that wait until the broker gives up what it reserves for a lost connection.
 
 use amqp_codec::ShortString;
 
@@ -9,8 +9,9 @@ use crate::{
 };
 
 impl Channel {
-    /// Begins a consumer that has waited; the call to wait for, `None` when it waits no more. Until
-    /// it [has begun](Self::consumer_resumed), a refusal of it has the channel opened again.
+    /// Restarts a consumer that has waited; returns the call to wait for, or `None` if it does not
+    /// wait any more. If the broker refuses before the consumer [has
+    /// started](Self::consumer_resumed), the channel is reopened.
     pub(crate) fn resume_held_consumer(
         &mut self,
         link: &mut Link,
@@ -25,7 +26,7 @@ impl Channel {
         Ok(call)
     }
 
-    /// It has begun.
+    /// Notes that the consumer has started.
     pub(crate) fn consumer_resumed(&mut self) {
         self.resumes_held = false;
     }

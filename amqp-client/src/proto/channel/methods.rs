@@ -1,4 +1,4 @@
-//! Methods that arrive: answers to calls, and what the broker says of its own accord.
+//! Methods that arrive: answers to calls, and methods that the broker sends by itself.
 
 use amqp_codec::{
     Method,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Channel {
-    /// Any other method.
+    /// Handles any method except `basic.deliver`.
     pub(crate) fn method(&mut self, link: &mut Link, payload: &Bytes) -> Result<After> {
         self.incoming.expect_method().map_err(|error| self.broken(error))?;
         let method = Method::decode(payload).map_err(|error| self.broken(error))?;
@@ -42,9 +42,9 @@ impl Channel {
         Ok(After::Goes)
     }
 
-    /// An answer: it belongs to the oldest call that it can answer. Not simply to the oldest:
-    /// RabbitMQ answers `basic.consume` and `basic.cancel` from the queue's process, and methods
-    /// that follow them may be answered first.
+    /// Gives an answer to the oldest call that it can answer. This is not always the oldest call:
+    /// RabbitMQ answers `basic.consume` and `basic.cancel` from the queue's process, so later
+    /// methods may be answered first.
     fn answer(&mut self, link: &mut Link, method: Method, payload: &Bytes) -> Result<After> {
         let found = self.due.iter().position(|due| due.expects.is_answered_by(&method));
         let Some(due) = found.and_then(|index| self.due.remove(index)) else {

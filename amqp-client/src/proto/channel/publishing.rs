@@ -1,24 +1,24 @@
-//! Publishes that wait for room, and their confirms.
+//! Waiting for room to publish, and the channel's confirms.
 
 use super::Channel;
 use crate::proto::link::Link;
 
 impl Channel {
-    /// Whether there is room in the window of unconfirmed publishes, and the broker has not stopped
+    /// Tells whether the window of unconfirmed publishes has room and the broker has not stopped
     /// the flow.
     #[inline]
     pub(crate) fn may_publish(&self, link: &Link) -> bool {
         !self.flow_stopped && self.confirms.as_ref().is_none_or(|confirms| link.window.has_room(confirms))
     }
 
-    /// Has those woken that wait for room in the window, if there is any.
+    /// Wakes the futures that wait for room in the window, if there is any.
     pub(crate) fn wake_if_room(&mut self, link: &mut Link) {
         if self.may_publish(link) {
             self.window_waiters.wake_all(&mut link.wakes);
         }
     }
 
-    /// The answer to a publish is waited for no more.
+    /// Stops waiting for the answer to a publish.
     pub(crate) fn give_up_confirm(&mut self, link: &mut Link, tag: u64) {
         if let Some(confirms) = &mut self.confirms {
             confirms.give_up(tag, &mut link.wakes);
@@ -40,8 +40,9 @@ impl Channel {
             if confirms.in_flight() == 0 {
                 self.drain_waiters.wake_all(&mut link.wakes);
             }
-            // Not at the first free place: who is woken should find room for a batch. Where one
-            // does not come about soon, the answers that are missing may never come.
+            // A woken publisher should find room for a batch, so the first free place is not
+            // enough. If a batch does not become free soon, the missing answers may never come, so
+            // a timer wakes it.
             if link.window.has_room_again(confirms) {
                 self.window_waiters.wake_all(&mut link.wakes);
             } else if self.window_waiters.len() > 0 && link.window.has_room(confirms) {

@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl Channel {
-    /// Sends a method that will be answered; the answer goes to `call`, to nobody when that is
-    /// `None`.
+    /// Sends a method that will be answered. The answer goes to `call`; with `None` it is
+    /// discarded.
     pub(crate) fn request(
         &mut self,
         link: &mut Link,
@@ -39,7 +39,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Sends a method that is not answered unless it is refused, which ends the channel.
+    /// Sends a method that is not answered. If the broker refuses it, the channel ends.
     pub(crate) fn send_no_wait(&mut self, link: &mut Link, method: Method) -> Result<()> {
         self.flush_acks(link);
         let request = to_record(link, &method);
@@ -52,7 +52,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Asks for the channel's end.
+    /// Asks the broker to close the channel.
     pub(crate) fn close(&mut self, link: &mut Link, call: Option<CallId>) {
         let close = channel::Close { reply_code: 200, ..Default::default() };
         // A close without text always fits.
@@ -62,7 +62,7 @@ impl Channel {
     }
 }
 
-/// What the registry is to know once it is done.
+/// Returns the method to be recorded in the registry when it succeeds.
 fn to_record(link: &Link, method: &Method) -> Option<Method> {
     (link.registry.is_some() && Registry::concerns(method)).then(|| method.clone())
 }

@@ -1,4 +1,4 @@
-//! A lost channel that is set up again.
+//! Restoring a lost channel.
 
 use amqp_codec::{
     Method,
@@ -17,8 +17,8 @@ use crate::{
 };
 
 impl Channel {
-    /// Opens the channel on a new connection, or again on this one, and sets its modes. The calls
-    /// to wait for.
+    /// Opens the channel on a new connection, or again on this one, and sets its modes. Returns the
+    /// calls to wait for.
     pub(crate) fn reopen(&mut self, link: &mut Link) -> Result<Vec<CallId>> {
         self.phase = Phase::Restoring;
         let mut calls = Vec::new();
@@ -40,8 +40,8 @@ impl Channel {
         Ok(calls)
     }
 
-    /// Publishes again what is to be, and is there for its user again. Returns how much was
-    /// published.
+    /// Repeats the publishes that are kept for that, and makes the channel usable again. Returns
+    /// how many publishes were repeated.
     pub(crate) fn restored(&mut self, link: &mut Link) -> usize {
         let (id, frame_max, output) = (self.id, link.frame_max, &mut link.output);
         let metrics = &mut link.metrics;

@@ -1,4 +1,4 @@
-//! Deliveries that their user settles: acks that gather, nacks and rejects.
+//! How deliveries are settled: acks that gather, nacks and rejects.
 
 use amqp_codec::method::basic;
 
@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Channel {
-    /// Sends the acks that wait: before any other frame of the channel, so that all leave in the
-    /// order of the calls.
+    /// Sends the waiting acks. It is called before any other frame of the channel, so that frames
+    /// leave in the order of the calls.
     #[inline]
     pub(crate) fn flush_acks(&mut self, link: &mut Link) -> usize {
         let waiting = self.acks.waiting();
@@ -24,28 +24,29 @@ impl Channel {
         waiting
     }
 
-    /// Whether the acks that wait should leave now: the broker may soon have nothing it is allowed
-    /// to send. That the user has acked all there was is no such reason: with most of the prefetch
-    /// free, waking the driver for each batch that is read costs more than the batch.
+    /// Tells whether the waiting acks should leave now, because the prefetch may soon stop the
+    /// broker. That no delivery is left unsettled is not a reason: with most of the prefetch free,
+    /// waking the driver for each batch costs more than the batch.
     #[inline]
     pub(crate) fn acks_are_urgent(&self) -> bool {
         self.acks.waiting() >= self.ack_batch
     }
 
-    /// A consumer may have this many deliveries outstanding: acks leave well before it has.
+    /// Limits the batch of acks to a fraction of the prefetch, so that they leave well before a
+    /// consumer has used it up.
     pub(crate) fn limit_ack_batch(&mut self, prefetch: u16) {
         if prefetch > 0 {
             self.ack_batch = self.ack_batch.min(usize::from(prefetch / 4)).max(1);
         }
     }
 
-    /// The user has settled a delivery.
+    /// Notes that a delivery was settled.
     #[inline]
     pub(crate) fn settled(&mut self, link: &mut Link) {
         self.drain_waiters.wake_all(&mut link.wakes);
     }
 
-    /// Gives one outstanding delivery back.
+    /// Nacks one unsettled delivery.
     pub(crate) fn nack(&mut self, link: &mut Link, tag: u64, requeue: bool) {
         match self.settle_with_frame(link, tag) {
             Some((delivery_tag, false)) => {
@@ -64,9 +65,10 @@ impl Channel {
         }
     }
 
-    /// The wire's tag of a delivery that is settled otherwise than by an ack; and whether it is of
-    /// a stream, of which nothing goes back or away: RabbitMQ takes a nack or reject for a reason
-    /// to close the connection (540), and an ack to send on.
+    /// Settles a delivery for which a frame is to be sent. Returns its tag on the wire, and whether
+    /// it is from a stream. Messages of a stream can be neither requeued nor dropped: RabbitMQ
+    /// closes the connection (540) for a nack or reject, so an ack is sent, upon which it
+    /// continues.
     fn settle_with_frame(&mut self, link: &mut Link, tag: u64) -> Option<(u64, bool)> {
         self.flush_acks(link);
         let holder = self.acks.settle(tag)?;
@@ -74,8 +76,7 @@ impl Channel {
         Some((tag - self.tags_before, self.acks.holders.is_of_stream(holder)))
     }
 
-    /// Refuses to settle what was delivered on a connection that was lost: the broker has taken it
-    /// back.
+    /// Refuses to settle deliveries of a lost connection, because the broker has requeued them.
     #[inline]
     pub(crate) fn check_fresh(&self, tag: u64) -> Result<()> {
         if tag > self.tags_before { Ok(()) } else { Err(Error::StaleDelivery { channel: self.id }) }

@@ -1,4 +1,4 @@
-//! What the driver asks: what to write, whether to read, when to come again.
+//! The driver's questions: what to write, whether to read, when to come again.
 
 use std::{task::Waker, time::Instant};
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Engine {
-    /// Acts on what has become due.
+    /// Acts on the timers that are due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.link.gathering.handle_timeout(now);
         if self.windows_open_at.is_some_and(|at| now >= at) {
@@ -38,7 +38,7 @@ impl Engine {
         self.warn_of_held_deliveries(now);
     }
 
-    /// Tells those who wait for room in a window of what there is.
+    /// Wakes the futures that wait for room in a window that has some.
     fn open_windows(&mut self) {
         self.windows_open_at = None;
         for (_, channel) in self.channels.iter_mut().flatten() {
@@ -46,8 +46,8 @@ impl Engine {
         }
     }
 
-    /// Looked at with every sign of life: brokers close channels whose deliveries are held for too
-    /// long.
+    /// Warns of deliveries that are held for long, because brokers close their channels. It is
+    /// called with every timeout, and so at least with every heartbeat.
     fn warn_of_held_deliveries(&mut self, now: Instant) {
         for (index, slot) in self.channels.iter_mut().enumerate() {
             if let Some((_, channel)) = slot
@@ -58,7 +58,7 @@ impl Engine {
         }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout) at the latest.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let closing = match self.phase {
             Phase::Closing { until, .. } => Some(until),
@@ -70,7 +70,7 @@ impl Engine {
             .min()
     }
 
-    /// Swaps the outgoing bytes out for an empty buffer. `false` when there are none.
+    /// Swaps the outgoing bytes for an empty buffer. Returns `false` if there are none.
     pub(crate) fn take_output(&mut self, now: Instant, batch: &mut Output) -> bool {
         self.flush_acks(now);
         if self.link.output.is_empty() {
@@ -83,14 +83,14 @@ impl Engine {
         true
     }
 
-    /// The driver goes to sleep; it is woken when there is something to do. `is_writing` when the
-    /// transport took less than was offered, so that there is nothing to do before it takes more.
+    /// Notes that the driver sleeps until there is something to do. With `is_writing` the transport
+    /// took less than was offered, so there is nothing to do before it takes more.
     pub(crate) fn sleep(&mut self, waker: &Waker, is_writing: bool) {
         self.driver = Some(waker.clone());
         self.driver_is_writing = is_writing;
     }
 
-    /// Gives back what a quiet connection does not need.
+    /// Frees memory that an idle connection does not need.
     pub(crate) fn release(&mut self) {
         self.link.output.release();
         for (_, channel) in self.channels.iter_mut().flatten() {
@@ -98,19 +98,19 @@ impl Engine {
         }
     }
 
-    /// Whom to wake of the driver, if it sleeps and has something to do.
+    /// Returns the driver's waker, if the driver sleeps and has something to do.
     #[inline]
     pub(crate) fn rouse(&mut self) -> Option<Waker> {
         let output =
             (self.link.gathering.is_due() || !self.link.output.is_empty()) && !self.driver_is_writing;
-        // What was waited for may have been taken after the driver looked, and before it slept.
+        // The waiting deliveries may have been taken after the driver looked, and before it slept.
         let may_read = self.is_reading_paused && !self.link.backlog.is_full();
         if output || may_read || self.is_down() { self.driver.take() } else { None }
     }
 
-    /// Tells whether to read no more for now: `true` while more waits for consumers than may. What
-    /// comes during a handshake or after a close is none of theirs; and while the connection is
-    /// restored, what fills them may be of the lost one, and answers are waited for.
+    /// Tells whether reading has to pause, because too many deliveries wait for consumers. During a
+    /// handshake or after a close, nothing that arrives is for them. During recovery, the waiting
+    /// deliveries may be of the lost connection, and answers are needed.
     pub(crate) fn is_reading_paused(&mut self, now: Instant) -> bool {
         let paused = self.is_open() && self.link.backlog.is_full();
         self.heartbeat.pause(paused, now);
@@ -118,7 +118,7 @@ impl Engine {
         paused
     }
 
-    /// Tells whether nothing is read, so that no answer can come.
+    /// Tells whether reading is paused, so that no answer can arrive.
     pub(crate) fn has_paused_reading(&self) -> bool {
         self.is_reading_paused
     }

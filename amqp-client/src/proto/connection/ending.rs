@@ -24,8 +24,7 @@ impl Engine {
         self.end(&reason);
     }
 
-    /// Something arrived that cannot be: tells everyone, and the broker with the reply code that
-    /// fits.
+    /// Closes the connection because of an invalid input. The broker gets the reply code that fits.
     #[cold]
     pub(super) fn fail(&mut self, now: Instant, error: Error) {
         let code = match &error {
@@ -55,14 +54,14 @@ impl Engine {
             self.end_channels(&reason);
         }
         self.phase = Phase::Closing { until: now + CLOSE_PATIENCE, reason };
-        // It has a deadline to wait for, though the transport may take nothing.
+        // The driver has to arm the timer of the close, even if the transport takes nothing.
         self.link.wakes.extend(self.driver.take());
         self.state_waiters.wake_all(&mut self.link.wakes);
     }
 
-    /// The transport is over, or of no use any more.
+    /// Handles the end of the transport, or a transport that cannot be used any more.
     pub(super) fn end(&mut self, reason: &Error) {
-        // What it is being closed for comes before what happens meanwhile.
+        // If the connection is being closed already, the reason of that takes precedence.
         let reason = &self.closing_for().unwrap_or_else(|| reason.clone());
         match self.phase {
             Phase::Down(_) | Phase::Ended(_) => {}
@@ -83,7 +82,7 @@ impl Engine {
         self.leave_transport();
     }
 
-    /// The end of everything.
+    /// Ends the connection for good.
     pub(super) fn finish(&mut self, reason: &Error) {
         self.end_channels(reason);
         self.phase = Phase::Ended(reason.clone());
@@ -100,8 +99,8 @@ impl Engine {
         self.link.wakes.extend(self.driver.take());
     }
 
-    /// What the channels had under way ends with `reason`; they themselves, and their consumers,
-    /// wait to be restored.
+    /// Ends with `reason` everything that the channels had under way. The channels and their
+    /// consumers wait to be restored.
     fn lose_channels(&mut self, reason: &Error) {
         let loss = Loss::of_connection(reason);
         for slot in &mut self.channels {

@@ -1,4 +1,4 @@
-//! What handles do with the connection as a whole. What they do with a channel is for its view,
+//! The operations of handles on the connection as a whole. Those on a channel are in
 //! [`ChannelRef`].
 //!
 //! [`ChannelRef`]: crate::proto::channel_ref::ChannelRef
@@ -26,7 +26,7 @@ use crate::{
 };
 
 impl Engine {
-    /// What the handshake came to; `None` while it goes on.
+    /// Returns the result of the handshake; `None` while it goes on.
     pub(crate) fn opened(&self) -> Option<Result<()>> {
         match &self.phase {
             Phase::Open | Phase::Restoring => Some(Ok(())),
@@ -37,7 +37,7 @@ impl Engine {
         }
     }
 
-    /// Why the connection has ended for good.
+    /// Returns why the connection has ended for good.
     pub(crate) fn ended(&self) -> Option<&Error> {
         match &self.phase {
             Phase::Ended(error) => Some(error),
@@ -45,7 +45,7 @@ impl Engine {
         }
     }
 
-    /// Begins the end of the connection, when it has not begun.
+    /// Begins to close the connection, unless that has begun.
     pub(crate) fn close(&mut self, now: Instant) {
         match self.phase {
             Phase::Down(_) | Phase::Handshake(_) => self.finish(&Error::ConnectionEnded),
@@ -53,7 +53,7 @@ impl Engine {
                 let close = connection::Close { reply_code: 200, ..Default::default() };
                 self.begin_close(now, &close, Error::ConnectionEnded);
             }
-            // What it was to be recovered from is not any more.
+            // The connection is not recovered any more, so the earlier reason does not matter.
             Phase::Closing { ref mut reason, .. } => {
                 *reason = Error::ConnectionEnded;
                 self.end_channels(&Error::ConnectionEnded);
@@ -65,13 +65,14 @@ impl Engine {
     /// Opens a channel.
     ///
     /// # Errors
-    /// [`Error::Recovering`] while there is no connection, but there is to be one again.
+    /// [`Error::Recovering`] while the connection is being recovered.
     pub(crate) fn open_channel(&mut self) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)> {
         self.check_open()?;
         self.open_any_channel(self.reopens)
     }
 
-    /// As [`open_channel`](Self::open_channel), but the channel is not opened again after an error.
+    /// Opens a channel like [`open_channel`](Self::open_channel), which is not reopened after an
+    /// error.
     pub(crate) fn open_temporary_channel(&mut self) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)> {
         self.check_open()?;
         self.open_any_channel(false)
@@ -84,8 +85,8 @@ impl Engine {
         if self.is_open() { Ok(()) } else { Err(Error::Recovering) }
     }
 
-    /// As [`open_channel`](Self::open_channel), also while the connection is being restored;
-    /// `reopens` when it is opened again after an error.
+    /// Opens a channel like [`open_channel`](Self::open_channel), also while the connection is
+    /// being restored. With `reopens` it is reopened after an error.
     pub(super) fn open_any_channel(
         &mut self,
         reopens: bool,
@@ -104,7 +105,7 @@ impl Engine {
         Ok((ChannelKey { id, epoch: self.epochs }, status, call))
     }
 
-    /// Whether a channel, or the connection without one, cannot be used but will be again.
+    /// Tells whether a channel, or without a key the connection, cannot be used but will be again.
     pub(crate) fn is_recovering(&mut self, key: Option<ChannelKey>) -> bool {
         match key {
             Some(key) => self.channel(key).is_ok_and(|channel| channel.is_recovering()),
@@ -116,7 +117,7 @@ impl Engine {
         self.link.calls.poll(call, waker)
     }
 
-    /// The caller goes away; what the answer brings about is undone.
+    /// Abandons a call whose caller is gone; the effect of its answer is undone.
     pub(crate) fn abandon_call(&mut self, key: Option<ChannelKey>, call: CallId) {
         if let Some(Ok(reply)) = self.link.calls.abandon(call)
             && let Some(Ok(mut channel)) = key.map(|key| self.channel(key))
@@ -125,18 +126,19 @@ impl Engine {
         }
     }
 
-    /// All channels that can be used, or will be again.
+    /// Returns all channels that can be used, or will be again.
     pub(crate) fn open_channels(&self) -> Vec<ChannelKey> {
         self.channels_that(|channel| !channel.is_closing())
     }
 
-    /// Asks for a channel's end; the call to wait for, unless it has ended or is being closed.
+    /// Asks the broker to close a channel; returns the call to wait for, unless the channel has
+    /// ended or is being closed.
     pub(crate) fn close_channel(&mut self, key: ChannelKey) -> Option<CallId> {
         self.forget_lost_channel(key);
         self.channel(key).ok()?.close()
     }
 
-    /// The last handle of a channel was dropped.
+    /// Closes a channel whose last handle was dropped.
     pub(crate) fn drop_channel(&mut self, key: ChannelKey) {
         self.forget_lost_channel(key);
         if let Ok(mut channel) = self.channel(key) {
@@ -144,7 +146,7 @@ impl Engine {
         }
     }
 
-    /// A channel that the broker knows nothing of is closed by not opening it again.
+    /// Ends a channel that the broker does not know: it is not reopened.
     fn forget_lost_channel(&mut self, key: ChannelKey) {
         if let Ok(mut channel) = self.channel(key)
             && channel.lost_for().is_some()
@@ -154,7 +156,8 @@ impl Engine {
         }
     }
 
-    /// A consumer's handle was dropped, with deliveries it had not handed out.
+    /// Cancels a consumer whose handle was dropped, and requeues the deliveries that it had not
+    /// handed out.
     pub(crate) fn drop_consumer(
         &mut self,
         key: ChannelKey,
@@ -167,12 +170,12 @@ impl Engine {
         self.forget_queues_without_consumers();
     }
 
-    /// Why the broker takes no publishes; `None` while it does.
+    /// Returns why the broker accepts no publishes; `None` while it does.
     pub(crate) fn blocked(&self) -> Option<String> {
         self.link.blocked.as_ref().map(ToString::to_string)
     }
 
-    /// A consumer has taken deliveries: the driver may read again if it had paused for them.
+    /// Lets the driver read again after a consumer has taken deliveries, if it had paused for them.
     pub(crate) fn resume_reading(&mut self) {
         if self.is_reading_paused && !self.link.backlog.is_full() {
             self.link.wakes.extend(self.driver.take());

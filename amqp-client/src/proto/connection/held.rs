@@ -1,19 +1,19 @@
-//! What waits until the broker lets go of what it keeps for a connection that was lost. When it is
-//! tried again is for `crate::holding`.
+//! What waits until the broker gives up what it reserves for a lost connection. `crate::holding`
+//! decides when it is tried again.
 
 use amqp_codec::ShortString;
 
 use super::{ChannelKey, Engine};
 
 impl Engine {
-    /// All consumers of a queue are not to begin with their channels.
+    /// Excludes all consumers of a queue from the restart with their channels.
     pub(crate) fn hold_consumers_of(&mut self, queue: &ShortString) {
         for (_, channel) in self.channels.iter_mut().flatten() {
             channel.consumers.hold_of(queue);
         }
     }
 
-    /// The consumers of a queue that wait.
+    /// Returns the waiting consumers of a queue.
     pub(crate) fn held_consumers_of(&self, queue: &ShortString) -> Vec<(ChannelKey, ShortString)> {
         let held = (0u16..).zip(&self.channels).filter_map(|(id, slot)| {
             let (epoch, channel) = slot.as_ref()?;

@@ -1,4 +1,4 @@
-//! What arrives: frames to their channels, and what they bring about in the connection.
+//! The input: frames are passed to their channels, and those of the connection are handled.
 
 use std::time::{Duration, Instant};
 
@@ -23,14 +23,14 @@ use crate::{
     },
 };
 
-/// How long room in a window of unconfirmed publishes may wait to become more.
+/// How long a window of unconfirmed publishes that has some room may wait for more.
 const WINDOW_DELAY: Duration = Duration::from_millis(1);
 
-/// When both sides set no limit.
+/// The largest frame when neither side sets a limit.
 const FRAME_MAX_UNLIMITED: usize = 64 * 1024 * 1024;
 
 impl Engine {
-    /// Takes all whole frames off the buffer and acts on them.
+    /// Takes all complete frames off the buffer and handles them.
     pub(crate) fn handle_input(&mut self, now: Instant, buffer: &mut BytesMut) {
         self.heartbeat.read(now);
         self.link.now = now;
@@ -60,13 +60,12 @@ impl Engine {
                 _ => Error::Protocol { channel: 0, source: error },
             };
             self.fail(now, error.clone());
-            // Where a frame begins is not known any more, so an answer to the close could not be
-            // read.
+            // Where the next frame begins is unknown, so an answer to a close could not be read.
             self.end(&error);
         }
     }
 
-    /// The transport ended or failed.
+    /// Handles the end or failure of the transport.
     pub(crate) fn handle_lost(&mut self, error: Option<Error>) {
         let reason = match (&self.phase, error) {
             (Phase::Closing { reason, .. }, _) => reason.clone(),
@@ -89,7 +88,7 @@ impl Engine {
             return self.handle_connection_frame(now, frame.kind, &chunk.slice(frame.payload_range()));
         }
         let slot = self.channels.get_mut(usize::from(frame.channel));
-        // After connection.close has been sent all but its answer is ignored (spec section
+        // After connection.close was sent, everything but its answer is ignored (spec section
         // 1.4.2.11).
         if matches!(self.phase, Phase::Closing { .. }) {
             return Ok(());
@@ -121,7 +120,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The channel has deliveries of the read under way.
+    /// Notes that the channel has deliveries in the current read.
     #[inline]
     fn touch(&mut self, id: u16) {
         if self.touched.last() != Some(&id) {

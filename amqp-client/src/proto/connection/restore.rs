@@ -1,5 +1,4 @@
-//! What a connection does to be as it was before it was lost. The order of it is for
-//! `crate::restore`.
+//! The steps that restore a lost connection. Their order is in `crate::restore`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +14,7 @@ use crate::{
 };
 
 impl Engine {
-    /// Whether there are channels to be restored, after a new connection or by themselves.
+    /// Tells whether there are channels to restore, after a reconnect or on the same connection.
     pub(crate) fn has_lost_channels(&self) -> bool {
         match self.phase {
             Phase::Restoring => true,
@@ -24,18 +23,18 @@ impl Engine {
         }
     }
 
-    /// Whether the whole connection is being restored.
+    /// Tells whether the whole connection is being restored.
     pub(crate) fn is_restoring(&self) -> bool {
         matches!(self.phase, Phase::Restoring)
     }
 
-    /// The channels that are to be opened again.
+    /// Returns the channels that are to be reopened.
     pub(crate) fn lost_channels(&self) -> Vec<ChannelKey> {
         self.channels_that(|channel| channel.lost_for().is_some())
     }
 
-    /// Opens a channel to restore the connection with. A refusal ends it for good: what is left to
-    /// do is done on another.
+    /// Opens a channel for restoring the connection. A refusal ends it; the remaining work is then
+    /// done on another.
     pub(crate) fn open_setup_channel(&mut self) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)> {
         match self.phase {
             Phase::Restoring | Phase::Open => self.open_any_channel(false),
@@ -47,7 +46,7 @@ impl Engine {
         self.link.registry.as_mut()
     }
 
-    /// The broker has given a queue another name.
+    /// Notes that the broker has given a queue another name.
     pub(crate) fn rename_queue(&mut self, old: &ShortString, new: &ShortString) {
         if let Some(registry) = &mut self.link.registry {
             registry.rename_queue(old, new);
@@ -57,11 +56,12 @@ impl Engine {
         }
     }
 
-    /// Opens a lost channel again; the calls to wait for, and the consumers to begin after them.
+    /// Reopens a lost channel; returns the calls to wait for, and the consumers to restart after
+    /// them.
     ///
     /// # Errors
-    /// When the connection allows fewer channels now, which ends the channel; or when the channel
-    /// has ended, or the connection was lost again.
+    /// If the connection allows fewer channels now, which ends the channel; or if the channel has
+    /// ended, or the connection was lost again.
     pub(crate) fn reopen_channel(&mut self, key: ChannelKey) -> Result<(Vec<CallId>, Vec<Subscription>)> {
         if key.id > self.channel_max {
             let error = Error::NoFreeChannel { limit: self.channel_max };
@@ -82,7 +82,7 @@ impl Engine {
         }
     }
 
-    /// A consumer that cannot begin again ends.
+    /// Ends a consumer that cannot be restarted.
     pub(crate) fn fail_consumer(&mut self, key: ChannelKey, tag: &ShortString, reason: Error) {
         if let Ok(mut channel) = self.channel(key) {
             channel.fail_consumer(tag, reason);
@@ -90,7 +90,7 @@ impl Engine {
         self.forget_queues_without_consumers();
     }
 
-    /// A channel is as it was. Returns how many publishes were made again.
+    /// Makes a restored channel usable again. Returns how many publishes were repeated.
     pub(crate) fn channel_restored(&mut self, key: ChannelKey) -> usize {
         let restored = self.channel(key).ok().and_then(|mut channel| channel.restored());
         let Some(republished) = restored else { return 0 };
@@ -98,7 +98,7 @@ impl Engine {
         republished
     }
 
-    /// The connection is as it was.
+    /// Makes the restored connection usable again, and reports it.
     pub(crate) fn restored(&mut self, mut report: Recovered) {
         if !matches!(self.phase, Phase::Restoring) {
             return;
@@ -113,42 +113,42 @@ impl Engine {
         self.room_waiters.wake_all(&mut self.link.wakes);
     }
 
-    /// How often the connection has been restored.
+    /// Returns how often the connection has been restored.
     pub(crate) fn restores(&self) -> u64 {
         self.restores
     }
 
-    /// A channel that the broker had closed is as it was.
+    /// Reports that a channel that the broker had closed is restored.
     pub(crate) fn tell_reopened(&mut self, key: ChannelKey, cause: Error) {
         self.link.events.push(Event::ChannelReopened { channel: key.id, cause });
     }
 
-    /// A lost connection is tried again, after this pause.
+    /// Reports that there will be an attempt to reconnect after this pause.
     pub(crate) fn tell_reconnecting(&mut self, attempt: u32, delay: Duration) {
         self.attempts = attempt;
         self.link.events.push(Event::Reconnecting { attempt, delay });
     }
 
-    /// That attempt failed.
+    /// Reports that the attempt failed.
     pub(crate) fn tell_not_connected(&mut self, attempt: u32, reason: Error) {
         self.link.events.push(Event::NotConnected { attempt, reason });
     }
 
-    /// The connection is not to be recovered any more.
+    /// Ends the connection, because it will not be recovered any more.
     pub(crate) fn give_up(&mut self, reason: &Error) {
         if self.is_down() && !self.is_ended() {
             self.finish(reason);
         }
     }
 
-    /// The connection cannot be restored as it is: it is left, and tried again.
+    /// Abandons a connection that cannot be restored, so that there is another attempt.
     pub(crate) fn abandon_transport(&mut self, reason: &Error) {
         if matches!(self.phase, Phase::Open | Phase::Restoring) {
             self.end(reason);
         }
     }
 
-    /// Why there is no connection.
+    /// Returns why there is no connection.
     pub(crate) fn loss(&self) -> Error {
         self.reason().or_else(|| self.lost.clone()).unwrap_or(Error::Recovering)
     }

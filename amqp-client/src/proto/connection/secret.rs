@@ -1,4 +1,4 @@
-//! `connection.update-secret` (RabbitMQ): a new password or token on a connection that is open.
+//! `connection.update-secret` (RabbitMQ): a new password or token on an open connection.
 
 use amqp_codec::{Arguments as _, Method, Secret, ShortString, frame, method::connection};
 
@@ -8,11 +8,11 @@ use crate::{
     proto::calls::{CallId, Reply},
 };
 
-/// Of the frame beside secret and reason: header and end, ids, lengths.
+/// The size of the frame besides secret and reason: header and end, ids, lengths.
 const ROOM_BESIDE_SECRET: usize = 512;
 
 impl Engine {
-    /// Sends a new secret; the call to wait for.
+    /// Sends a new secret; returns the call to wait for.
     pub(crate) fn update_secret(&mut self, new_secret: Secret, reason: ShortString) -> Result<CallId> {
         if let Some(error) = self.reason() {
             return Err(error);
@@ -26,11 +26,11 @@ impl Engine {
         Ok(call)
     }
 
-    /// The answers come in the order of the calls.
+    /// Gives the answer to the oldest call, because answers arrive in the order of the calls.
     pub(super) fn secret_updated(&mut self) -> Result<()> {
         let due = self.secret_updates.pop_front().filter(|_| matches!(self.phase, Phase::Open));
         let Some(call) = due else {
-            // After connection.close has been sent all but its answer is ignored.
+            // After connection.close was sent, everything but its answer is ignored.
             if !matches!(self.phase, Phase::Open) {
                 return Ok(());
             }
@@ -42,7 +42,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The connection ends.
+    /// Ends the calls under way, because the connection ends.
     pub(super) fn end_secret_updates(&mut self, reason: &Error) {
         for call in self.secret_updates.drain(..) {
             self.link.calls.finish(call, Err(reason.clone()), &mut self.link.wakes);

@@ -1,4 +1,4 @@
-//! How a connection is doing, and what it has done.
+//! The state of a connection, and its counts.
 
 use super::{Engine, Phase};
 use crate::{error::Error, event::State, metrics::Metrics, proto::publishing::confirms::Confirms};

@@ -5,7 +5,8 @@ use std::task::Waker;
 use super::{ChannelKey, Engine};
 use crate::proto::ground::waiters::{Place, Waiters};
 
-/// What is waited for. Who waits for the same is woken together, and looks again.
+/// The event that a future waits for. All that wait for the same event are woken together, and then
+/// check their condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitFor {
     /// The connection is open, lost, restored or ended, or a channel of it is lost or restored.
@@ -14,31 +15,31 @@ pub(crate) enum WaitFor {
     Room,
     /// There is room in a channel's window of unconfirmed publishes, or its flow goes on.
     Window(ChannelKey),
-    /// Confirms of a channel have come.
+    /// Confirms of a channel have arrived.
     Confirms(ChannelKey),
-    /// Something of a channel is settled, or one of its consumers has gone.
+    /// A delivery or publish of a channel is settled, or one of its consumers has ended.
     Settled(ChannelKey),
     /// A channel has ended.
     End(ChannelKey),
 }
 
-/// One future's place among those who wait.
+/// The entry of one future among those that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Wait {
     place: Option<Place>,
-    /// Whose place that is.
+    /// The event that the entry is for.
     among: Option<WaitFor>,
 }
 
 impl Wait {
-    /// Whether it was ever waited.
+    /// Tells whether the future has ever waited.
     pub(crate) fn has_begun(&self) -> bool {
         self.among.is_some()
     }
 }
 
 impl Engine {
-    /// Has `waker` woken for what is waited for, at one place at a time.
+    /// Registers `waker` for an event. A future waits for one event at a time.
     pub(crate) fn wait(&mut self, wait: &mut Wait, what: WaitFor, waker: &Waker) {
         if wait.among != Some(what) {
             self.leave(wait);
@@ -49,7 +50,7 @@ impl Engine {
         }
     }
 
-    /// Gives the place back.
+    /// Removes the entry.
     pub(crate) fn leave(&mut self, wait: &mut Wait) {
         if let (Some(what), Some(place)) = (wait.among, wait.place.take())
             && let Some(waiters) = self.waiters(what)
@@ -58,7 +59,7 @@ impl Engine {
         }
     }
 
-    /// What a publish waits for that found no room.
+    /// Returns what a publish that found no room has to wait for.
     pub(crate) fn blocker_of_publish(&mut self, key: ChannelKey) -> WaitFor {
         match self.channel(key) {
             Ok(channel) if channel.is_recovering() => WaitFor::State,
@@ -67,7 +68,8 @@ impl Engine {
         }
     }
 
-    /// Nobody waits for a channel that has ended.
+    /// Returns the waiters for an event; `None` for a channel that has ended, for which nobody
+    /// waits.
     fn waiters(&mut self, what: WaitFor) -> Option<&mut Waiters> {
         match what {
             WaitFor::State => Some(&mut self.state_waiters),

@@ -27,7 +27,7 @@ impl State {
         State(Self::OUTSTANDING + holder.number().min(Holder::MAX))
     }
 
-    /// The consumer that holds it, while it is unsettled.
+    /// Returns the consumer that holds it, while it is unsettled.
     fn holder(self) -> Option<Holder> {
         self.0.checked_sub(Self::OUTSTANDING).map(Holder::from_number)
     }
@@ -84,12 +84,13 @@ impl Acks {
         *self = Acks { holders, ..Acks::after(self.newest()) };
     }
 
-    /// The tag of the last delivery, or the one before the first.
+    /// Returns the tag of the last delivery, or the one before the first.
     pub(crate) fn newest(&self) -> u64 {
         self.expected().wrapping_sub(1)
     }
 
-    /// The tag of the next delivery. A broker that counts past the highest one continues at 0.
+    /// Returns the tag of the next delivery. A broker that counts past the highest one continues at
+    /// 0.
     #[inline]
     fn expected(&self) -> u64 {
         self.base.wrapping_add(self.states.len() as u64)
@@ -173,7 +174,8 @@ impl Acks {
         self.holders.forget();
     }
 
-    /// How many acknowledgements wait to be sent; those that the run has reached count twice.
+    /// Returns how many acknowledgements wait to be sent; those that the run has reached count
+    /// twice.
     #[inline]
     pub(crate) fn waiting(&self) -> usize {
         self.islands.len() + self.run.map_or(0, |(_, count)| count)
@@ -190,7 +192,7 @@ impl Acks {
         tag < self.base
     }
 
-    /// How many deliveries the user has not settled.
+    /// Returns how many deliveries the user has not settled.
     pub(crate) fn outstanding(&self) -> usize {
         self.states.iter().filter(|state| state.holder().is_some()).count()
     }
@@ -210,7 +212,7 @@ impl Acks {
         self.islands = islands;
     }
 
-    /// The holder of a delivery, while it is unsettled.
+    /// Returns the holder of a delivery, while it is unsettled.
     #[inline]
     fn holder(&self, tag: u64) -> Option<Holder> {
         self.state(tag)?.holder()
@@ -226,7 +228,7 @@ impl Acks {
         }
     }
 
-    /// The index of a tag in `states`; a tag below `base` gives one beyond the end.
+    /// Returns the index of a tag in `states`; a tag below `base` gives one beyond the end.
     fn index(&self, tag: u64) -> Option<usize> {
         usize::try_from(tag.wrapping_sub(self.base)).ok()
     }

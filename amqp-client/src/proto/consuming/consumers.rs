@@ -14,20 +14,21 @@ use crate::proto::consuming::{
 };
 
 pub(crate) struct Consumer {
-    /// How it began, and begins again.
+    /// The parameters with which it was started, and is restarted.
     pub(crate) subscription: Subscription,
     pub(crate) inbox: Arc<Inbox>,
-    /// Deliveries of the read under way.
+    /// The deliveries of the current read.
     pub(crate) batch: VecDeque<RawDelivery>,
-    /// The size of those.
+    /// The total size of those deliveries.
     pub(crate) batch_bytes: usize,
-    /// Under which its unsettled deliveries are counted; `None` when nothing is to be settled.
+    /// The holder under which its unsettled deliveries are counted; `None` without
+    /// acknowledgements.
     pub(crate) holder: Option<Holder>,
-    /// So many of those are no breach of its prefetch.
+    /// How many unsettled deliveries do not yet break the prefetch.
     pub(crate) unsettled_limit: u32,
-    /// It waits until the broker lets go of what it keeps for a connection that was lost.
+    /// Whether it waits until the broker gives up what it reserves for a lost connection.
     pub(crate) is_held: bool,
-    /// Its handle was dropped, or it has ended: what still arrives goes back to the queue.
+    /// Whether its handle was dropped, or it has ended: deliveries that still arrive are requeued.
     pub(crate) dropped: bool,
 }
 
@@ -35,9 +36,9 @@ pub(crate) struct Consumer {
 pub(crate) struct Consumers {
     pub(crate) slots: Slab<Consumer>,
     by_tag: HashMap<ShortString, usize>,
-    /// The consumer of the last delivery, which is often that of the next.
+    /// The consumer of the last delivery, which is often that of the next one too.
     recent: usize,
-    /// Those with a batch to be put into their inbox.
+    /// The consumers with a batch for their inbox.
     pub(crate) touched: Vec<usize>,
 }
 
@@ -77,7 +78,8 @@ impl Consumers {
         self.slots.iter_mut().map(|(_, consumer)| consumer)
     }
 
-    /// The slot of a delivery's consumer, and over which size that wants no bodies.
+    /// Returns the slot of a delivery's consumer, and the size above which the consumer wants no
+    /// bodies.
     pub(crate) fn find(&mut self, tag: &[u8]) -> Option<(usize, Option<u64>)> {
         let is_recent = |consumer: &&Consumer| consumer.subscription.tag().as_bytes() == tag;
         let consumer = match self.slots.get(self.recent).filter(is_recent) {
@@ -104,7 +106,7 @@ impl Consumers {
         }
     }
 
-    /// Gives back what a quiet channel does not need.
+    /// Frees memory that an idle channel does not need.
     pub(crate) fn release(&mut self, wakes: &mut Vec<Waker>) {
         self.touched.shrink_to(0);
         for consumer in self.iter_mut() {
@@ -113,47 +115,49 @@ impl Consumers {
         }
     }
 
-    /// Those that were there and have not begun again: they are wanted on.
+    /// Returns the consumers to restart: those that are still wanted and need not wait.
     pub(crate) fn to_resume(&self) -> Vec<Subscription> {
         let wanted = self.iter().filter(|consumer| !consumer.dropped && !consumer.is_held);
         wanted.map(|consumer| consumer.subscription.clone()).collect()
     }
 
-    /// The broker has given a queue another name.
+    /// Notes that the broker has given a queue another name.
     pub(crate) fn rename_queue(&mut self, old: &ShortString, new: &ShortString) {
         for consumer in self.iter_mut().filter(|consumer| consumer.is_of(old)) {
             consumer.subscription.consume.queue = new.clone();
         }
     }
 
-    /// The queue that a consumer is of, by its present name.
+    /// Returns the current name of a consumer's queue.
     pub(crate) fn queue_of(&self, tag: &ShortString) -> Option<&ShortString> {
         Some(&self.get(tag)?.subscription.consume.queue)
     }
 
-    /// Whether one is of this queue.
+    /// Tells whether any consumer is of this queue.
     pub(crate) fn any_of(&self, queue: &ShortString) -> bool {
         self.iter().any(|consumer| consumer.is_of(queue))
     }
 }
 
-/// Those that wait until the broker lets go of what it keeps for a connection that was lost.
+/// These methods are for consumers that wait until the broker gives up what it reserves for a lost
+/// connection.
 impl Consumers {
-    /// Whether one is not to begin with its channel: the broker would refuse it, and close that.
+    /// Sets whether a consumer is excluded from the restart with its channel, because the broker
+    /// would refuse it and close the channel.
     pub(crate) fn set_held(&mut self, tag: &ShortString, is_held: bool) {
         if let Some(consumer) = self.get_mut(tag) {
             consumer.is_held = is_held;
         }
     }
 
-    /// All of a queue are not to begin with their channel.
+    /// Excludes all consumers of a queue from the restart with their channel.
     pub(crate) fn hold_of(&mut self, queue: &ShortString) {
         for consumer in self.iter_mut() {
             consumer.is_held |= consumer.is_of(queue);
         }
     }
 
-    /// All are to begin with their channel.
+    /// Lets all consumers be restarted with their channel.
     pub(crate) fn hold_none(&mut self) {
         self.iter_mut().for_each(|consumer| consumer.is_held = false);
     }
@@ -162,7 +166,7 @@ impl Consumers {
         self.get(tag).is_some_and(|consumer| consumer.is_held)
     }
 
-    /// Those of a queue that wait.
+    /// Returns the waiting consumers of a queue.
     pub(crate) fn held_of(&self, queue: &ShortString) -> Vec<ShortString> {
         let held = |consumer: &&Consumer| consumer.is_held && !consumer.dropped && consumer.is_of(queue);
         self.iter().filter(held).map(|consumer| consumer.subscription.tag().clone()).collect()

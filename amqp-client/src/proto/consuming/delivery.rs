@@ -75,7 +75,7 @@ impl RawDelivery {
         u64::try_from(offset).ok()
     }
 
-    /// The size of the body, if the body was dropped on arrival.
+    /// Returns the size of the body, if the body was dropped on arrival.
     pub(crate) fn withheld(&self) -> Option<u64> {
         let before = self.head.get(..usize::from(self.properties_at))?;
         let size = u64::from_be_bytes(*before.last_chunk()?);
@@ -94,7 +94,7 @@ impl RawDelivery {
         !self.no_ack && self.stream_offset().is_none()
     }
 
-    /// How many bytes it holds, for limits.
+    /// Returns how many bytes it holds, for limits.
     pub(crate) fn size(&self) -> usize {
         self.head.len() + self.body.len()
     }

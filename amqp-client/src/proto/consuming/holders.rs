@@ -43,7 +43,7 @@ impl Default for Holders {
 }
 
 impl Holders {
-    /// A number for a new consumer, with no deliveries.
+    /// Returns a number for a new consumer, with no deliveries.
     pub(crate) fn add(&mut self) -> Holder {
         let is_free = |held: &Held| !held.is_taken && held.unsettled == 0;
         let free = if self.left > 0 { self.by_number.iter().position(is_free) } else { None };

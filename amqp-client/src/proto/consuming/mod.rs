@@ -1,4 +1,4 @@
-//! What is delivered, until it is settled.
+//! Deliveries, until they are settled.
 
 pub(crate) mod acks;
 pub(crate) mod consumers;

@@ -44,7 +44,7 @@ impl Place {
         self.0.store(Self::NOWHERE, Ordering::Release);
     }
 
-    /// The offset to resume at; `None` when nothing was read.
+    /// Returns the offset to resume at; `None` when nothing was read.
     pub(crate) fn next(&self) -> Option<u64> {
         Some(self.0.load(Ordering::Acquire)).filter(|next| *next != Self::NOWHERE)
     }
@@ -55,8 +55,8 @@ impl Subscription {
         &self.consume.consumer_tag
     }
 
-    /// The most unsettled deliveries of a broker that respects the prefetch, allowing for messages
-    /// in flight; `None` without acknowledgements or prefetch.
+    /// Returns the most unsettled deliveries of a broker that respects the prefetch, allowing for
+    /// messages in flight; `None` without acknowledgements or prefetch.
     pub(crate) fn unsettled_limit(&self) -> Option<u32> {
         let is_bounded = self.prefetch > 0 && !self.consume.no_ack;
         is_bounded.then(|| 2 * u32::from(self.prefetch) + 64)
@@ -67,7 +67,7 @@ impl Subscription {
         self.place.is_some() || self.consume.arguments.contains_key(OFFSET)
     }
 
-    /// The method that starts the consumer now: a stream is resumed where it was.
+    /// Returns the method that starts the consumer now: a stream is resumed where it was.
     pub(crate) fn consume_now(&self) -> basic::Consume {
         let mut consume = self.consume.clone();
         if let Some(next) = self.place.as_ref().and_then(|place| place.next()) {
@@ -78,7 +78,7 @@ impl Subscription {
         consume
     }
 
-    /// The prefetch method that precedes it, which applies to later consumers.
+    /// Returns the prefetch method that precedes it, which applies to later consumers.
     pub(crate) fn qos(&self) -> basic::Qos {
         basic::Qos { prefetch_count: self.prefetch, ..Default::default() }
     }

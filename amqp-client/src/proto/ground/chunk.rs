@@ -6,8 +6,8 @@ use amqp_codec::{Error as CodecError, FrameRef, Frames, frame::HEADER_LEN};
 /// to headers that it receives, but not to those that it sends.
 const HEADER_FRAME_MAX: usize = 1024 * 1024;
 
-/// How many bytes at the front are whole frames, and what is wrong with the rest. Only frame
-/// headers are checked.
+/// Returns how many bytes at the front are whole frames, and what is wrong with the rest. Only
+/// frame headers are checked.
 pub(crate) fn whole_frames(buffer: &[u8], frame_max: usize) -> (usize, Option<CodecError>) {
     let mut frames = Frames::new(buffer, frame_max).header_frame_max(frame_max.max(HEADER_FRAME_MAX));
     loop {
@@ -25,7 +25,7 @@ pub(crate) fn frames_of(chunk: &[u8]) -> Frames<'_> {
     Frames::new(chunk, usize::MAX)
 }
 
-/// The next frame of a chunk.
+/// Returns the next frame of a chunk.
 #[inline]
 pub(crate) fn next_frame<'a>(frames: &mut Frames<'a>) -> Result<FrameRef<'a>, CodecError> {
     let left = frames.rest().len();
@@ -36,7 +36,7 @@ pub(crate) fn next_frame<'a>(frames: &mut Frames<'a>) -> Result<FrameRef<'a>, Co
 mod tests {
     use super::*;
 
-    /// A frame of this kind and length.
+    /// Returns a frame of this kind and length.
     fn frame(kind: u8, length: u32) -> Vec<u8> {
         let size = (length - 8).to_be_bytes();
         [&[kind, 0, 1][..], &size, &vec![b'x'; length as usize - 8], &[0xCE]].concat()

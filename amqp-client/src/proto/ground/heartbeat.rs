@@ -47,7 +47,7 @@ impl Heartbeat {
         self.paused = paused;
     }
 
-    /// How long silence may last.
+    /// Returns how long silence may last.
     pub(crate) fn patience(&self) -> Duration {
         self.interval * 2
     }

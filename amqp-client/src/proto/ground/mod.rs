@@ -1,4 +1,4 @@
-//! What the rest of the engine stands on: bytes in and out, who waits, when something is due.
+//! The base of the engine: bytes in and out, waiters and timers.
 
 pub(crate) mod chunk;
 pub(crate) mod gathering;

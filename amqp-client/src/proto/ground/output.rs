@@ -29,7 +29,7 @@ impl Output {
         self.bytes.is_empty()
     }
 
-    /// The buffer to which frames are appended.
+    /// Returns the buffer to which frames are appended.
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.bytes
     }
@@ -77,8 +77,8 @@ impl Output {
         self.bytes.as_mut().zeroize();
     }
 
-    /// The bytes from `skip` on, as slices for a vectored write. Returns how many of `slices` are
-    /// filled.
+    /// Returns the bytes from `skip` on, as slices for a vectored write. Returns how many of
+    /// `slices` are filled.
     pub(crate) fn slices<'a>(&'a self, skip: usize, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filler = Filler { slices, filled: 0, skip };
         let mut from = 0;

@@ -36,7 +36,7 @@ impl Waiters {
         }
     }
 
-    /// How many wait.
+    /// Returns how many wait.
     pub(crate) fn len(&self) -> usize {
         self.places.len()
     }

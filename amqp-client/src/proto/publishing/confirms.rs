@@ -1,7 +1,7 @@
-//! Publisher confirms of one channel (<https://www.rabbitmq.com/docs/confirms>): what became of
-//! each publish, and who asks.
+//! Publisher confirms of one channel (<https://www.rabbitmq.com/docs/confirms>): the outcome of
+//! each publish, and who asks for it.
 //!
-//! What became of a message is kept only when it is not a plain ack.
+//! An outcome is kept only if it is not a plain ack.
 
 use std::{
     collections::BTreeMap,
@@ -27,30 +27,31 @@ use crate::proto::{
     },
 };
 
-/// So many publishes that were given up can still be told from others when they come back.
+/// How many publishes that were given up are remembered, so that their returns are recognised.
 const GIVEN_UP_KEPT: usize = 64;
 
-/// What became of a published message.
+/// The outcome of a published message.
 #[derive(Clone, Debug)]
 pub(crate) enum Settled {
     Ack,
     Nack,
     Returned(Box<RawReturn>),
-    /// The connection or the channel was lost before the broker said anything.
+    /// The connection or the channel was lost before the broker answered.
     Lost(Error),
 }
 
-/// What can be told of a tag without the engine's lock.
+/// What is known about tags without the engine's lock.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    /// Every tag below has been settled.
+    /// All lower tags have been settled.
     settled: AtomicU64,
-    /// Some outcome that has not been asked for is not a plain ack: ask the ring.
+    /// Whether an outcome that nobody has fetched yet is not a plain ack, so that the lock is
+    /// needed.
     exceptional: AtomicBool,
 }
 
 impl Progress {
-    /// Whether the message with this tag was simply acked, as far as can be seen from here.
+    /// Tells whether the message with this tag was certainly acked.
     #[inline]
     pub(crate) fn is_acked(&self, tag: u64) -> bool {
         self.settled.load(Ordering::Acquire) > tag && !self.exceptional.load(Ordering::Acquire)
@@ -60,23 +61,22 @@ impl Progress {
 #[derive(Debug)]
 pub(crate) struct Confirms {
     unconfirmed: Unconfirmed,
-    /// Who waits for everything so far to be settled.
-    /// Who waits until all before a publish are settled.
+    /// The futures that wait until all publishes so far are settled.
     pub(crate) flush_waiters: Waiters,
     /// Outcomes other than a plain ack, and returns that wait for their ack.
     outcomes: BTreeMap<u64, Settled>,
     wakers: BTreeMap<u64, Waker>,
-    /// What a return is matched with.
+    /// The mandatory publishes, with which returns are matched.
     mandatory: Mandatory,
-    /// Those of them that were given up.
+    /// The mandatory publishes that were given up.
     given_up: Vec<u64>,
-    /// Unsettled publishes that are to be published again when the connection was lost.
+    /// Unsettled publishes that are repeated when the connection was lost.
     kept: BTreeMap<u64, Kept>,
-    /// Tags here and on the wire, which begin anew with each connection.
+    /// Converts tags here to those on the wire, which restart on each connection.
     wire: WireTags,
     /// The highest tag that the broker has answered.
     answered: u64,
-    /// How often something was lost.
+    /// How often publishes were lost.
     losses: u64,
     progress: Arc<Progress>,
 }
@@ -99,47 +99,46 @@ impl Confirms {
         }
     }
 
-    /// How many the broker has not answered.
+    /// Returns how many publishes the broker has not answered.
     #[inline]
     pub(crate) fn in_flight(&self) -> usize {
         self.unconfirmed.len()
     }
 
-    /// The bytes of their bodies.
+    /// Returns the total size of their bodies.
     #[inline]
     pub(crate) fn bytes_in_flight(&self) -> u64 {
         self.unconfirmed.bytes()
     }
 
-    /// The tag of the last message published; 0 before the first.
+    /// Returns the tag of the last message published; 0 before the first.
     pub(crate) fn newest(&self) -> u64 {
         self.unconfirmed.newest()
     }
 
-    /// The tags behind the last one that the broker has answered.
+    /// Returns the tags after the last one that the broker has answered.
     pub(crate) fn unanswered(&self) -> Range<u64> {
         self.answered + 1..self.newest() + 1
     }
 
-    /// The tag of the message being published now; `forgotten` when nobody will ask for its
-    /// outcome.
+    /// Adds a publish and returns its tag; with `forgotten` nobody will ask for its outcome.
     #[inline]
     pub(crate) fn published(&mut self, bytes: usize, forgotten: bool) -> u64 {
         self.unconfirmed.push(bytes, if forgotten { Asker::Gone } else { Asker::Waits })
     }
 
-    /// Remembers a mandatory publish, which may come back.
+    /// Remembers a mandatory publish, which may be returned.
     pub(crate) fn mandatory(&mut self, tag: u64, exchange: &[u8], routing_key: &[u8], body: Bytes) {
         self.mandatory.push(tag, exchange, routing_key, body);
     }
 
-    /// Keeps a publish until it is settled, to be published again when the connection is lost.
+    /// Keeps a publish until it is settled, to repeat it if the connection is lost.
     pub(crate) fn keep(&mut self, tag: u64, kept: Kept) {
         self.kept.insert(tag, kept);
     }
 
-    /// The broker's answers will not come any more: what is not kept, or not to be published again,
-    /// is lost. Returns how much is.
+    /// Notes that the broker will not answer any more. Publishes are lost unless they are kept and
+    /// `republish` is set. Returns how many were lost.
     pub(crate) fn lose(&mut self, republish: bool, reason: &Error, wakes: &mut Vec<Waker>) -> usize {
         if !republish {
             self.kept.clear();
@@ -149,7 +148,7 @@ impl Confirms {
         let mut lost = 0;
         for tag in self.unconfirmed.open_tags() {
             if self.kept.contains_key(&tag) {
-                // That it came back says nothing of it when it is published again.
+                // An earlier return does not matter when the message is published again.
                 self.take_outcome(tag);
                 continue;
             }
@@ -173,9 +172,9 @@ impl Confirms {
         wakes.extend(self.wakers.remove(&tag));
     }
 
-    /// Has `publish` publish again what is to be, in its order: from here on these bear the wire's
-    /// tags from 1. What does not fit into this connection's frames is lost. Returns how much was
-    /// published.
+    /// Repeats the kept publishes in their order by calling `publish`. Their tags on the wire begin
+    /// at 1. A publish that does not fit into this connection's frames is lost. Returns how many
+    /// were repeated.
     pub(crate) fn republish(
         &mut self,
         mut publish: impl FnMut(&Kept) -> Result<(), CodecError>,
@@ -201,7 +200,7 @@ impl Confirms {
         self.wire.republished()
     }
 
-    /// Lets go of what is settled and tells who waits for it.
+    /// Drops settled publishes and wakes the futures that wait for them.
     fn advance(&mut self, wakes: &mut Vec<Waker>) {
         self.unconfirmed.advance();
         let oldest = self.unconfirmed.oldest();
@@ -210,21 +209,21 @@ impl Confirms {
         }
     }
 
-    /// Gives back what a quiet channel does not need.
+    /// Frees memory that an idle channel does not need.
     pub(crate) fn release(&mut self) {
         self.unconfirmed.release();
         self.mandatory.release();
         self.given_up.shrink_to(0);
     }
 
-    /// How often publishes were lost.
+    /// Returns how often publishes were lost.
     pub(crate) fn losses(&self) -> u64 {
         self.losses
     }
 
-    /// A message came back. It belongs to the oldest mandatory publish that equals it, and to one
-    /// behind the last answer before any other: a return is sent when its message is routed, before
-    /// answers to later ones.
+    /// Handles a returned message. It belongs to the oldest equal mandatory publish after the last
+    /// answer, or else to the oldest equal one: a return is sent when its message is routed, before
+    /// the answers to later messages.
     pub(crate) fn returned(&mut self, returned: RawReturn) {
         if let Some(tag) = self.mandatory.take(&returned, self.answered)
             && self.unconfirmed.asker(tag).is_some()
@@ -234,8 +233,8 @@ impl Confirms {
         }
     }
 
-    /// `basic.ack` or `basic.nack` from the broker, with a tag as on the wire; 0 with `multiple` is
-    /// all so far. Tags never given are ignored.
+    /// Handles `basic.ack` or `basic.nack`, with a tag as on the wire; 0 with `multiple` means all
+    /// so far. Unknown tags are ignored.
     pub(crate) fn settle(&mut self, wire: u64, multiple: bool, nack: bool, wakes: &mut Vec<Waker>) {
         let everything = multiple && wire == 0;
         let last = if everything { self.newest() } else { self.wire.tag(wire) };
@@ -258,7 +257,8 @@ impl Confirms {
         self.advance(wakes);
     }
 
-    /// What was given up before the last answer comes back no more.
+    /// Forgets publishes that were given up and precede the last answer: they are not returned any
+    /// more.
     fn forget_given_up(&mut self) {
         let (answered, mandatory) = (self.answered, &mut self.mandatory);
         self.given_up.retain(|&tag| {
@@ -270,12 +270,12 @@ impl Confirms {
         });
     }
 
-    /// How many wait for a flush.
+    /// Returns how many futures wait for a flush.
     pub(crate) fn flushing(&self) -> usize {
         self.flush_waiters.len()
     }
 
-    /// What became of `tag`; registers the waker while that is open.
+    /// Returns the outcome of `tag`, or registers the waker if there is none yet.
     pub(crate) fn poll(&mut self, tag: u64, waker: &Waker) -> Poll<Settled> {
         if self.unconfirmed.asker(tag).is_some() {
             self.wakers.insert(tag, waker.clone());
@@ -284,7 +284,7 @@ impl Confirms {
         Poll::Ready(self.take_outcome(tag))
     }
 
-    /// Nobody will ask what became of `tag`.
+    /// Notes that nobody will ask for the outcome of `tag`.
     pub(crate) fn forget(&mut self, tag: u64) {
         self.wakers.remove(&tag);
         if self.unconfirmed.asker(tag).is_some() {
@@ -294,7 +294,7 @@ impl Confirms {
         }
     }
 
-    /// The answer to `tag` is waited for no more, and need not come any more.
+    /// Stops waiting for the answer to `tag`, which then counts as settled.
     pub(crate) fn give_up(&mut self, tag: u64, wakes: &mut Vec<Waker>) {
         self.wakers.remove(&tag);
         self.kept.remove(&tag);
@@ -308,7 +308,7 @@ impl Confirms {
         self.advance(wakes);
     }
 
-    /// What is known of `tag` when the channel has ended: an outcome if it came in time.
+    /// Returns the outcome of `tag` after the channel's end, if it arrived in time.
     pub(crate) fn outcome(&mut self, tag: u64) -> Option<Settled> {
         if self.unconfirmed.asker(tag).is_some() {
             return None;
@@ -360,7 +360,7 @@ impl Confirms {
         if asker == Asker::Gone {
             self.take_outcome(tag);
         } else if nack {
-            // A nack says more than the return that may have come before it.
+            // A nack matters more than a return that came before it.
             self.exceptional();
             self.outcomes.insert(tag, Settled::Nack);
         }

@@ -1,4 +1,4 @@
-//! A publish as frames: method, header, body, written straight into the outgoing buffer.
+//! The frames of a publish: method, header and body, written straight into the outgoing buffer.
 
 use amqp_codec::{Error as CodecError, ShortString, borrowed, content::body_frame_sizes, frame};
 use bytes::BufMut;
@@ -7,22 +7,23 @@ use crate::message::Message;
 use crate::options::route::Route;
 use crate::proto::ground::output::{COPY_LIMIT, Output};
 
-/// What is to be known of a publish's fate.
+/// Who is interested in the outcome of a publish.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum PublishMode {
-    /// Nobody asks.
+    /// Nobody asks for the outcome.
     Unconfirmed,
-    /// Its publisher does.
+    /// The publisher asks for the outcome.
     #[default]
     Confirmed,
-    /// Its publisher does, and has it published again when the connection is lost before.
+    /// The publisher asks for the outcome, and the publish is repeated if the connection is lost
+    /// first.
     Republished,
 }
 
-/// Appends all frames of one publish, or nothing. Returns how many they are.
+/// Appends all frames of one publish, or nothing. Returns how many frames there are.
 ///
 /// # Errors
-/// A name over 255 bytes, properties that do not fit into one frame.
+/// A name over 255 bytes, or properties that do not fit into one frame.
 pub(crate) fn encode(
     output: &mut Output,
     frame_max: usize,
@@ -59,13 +60,13 @@ pub(crate) fn encode(
     Ok(frames)
 }
 
-/// Tells what is wrong with a publish that fits into no frame at all.
+/// Returns the error of a publish that fits into no frame at all.
 ///
 /// # Errors
-/// A name over 255 bytes, properties that have no form on the wire.
+/// A name over 255 bytes, or properties that have no form on the wire.
 #[cold]
 pub(crate) fn check(route: Route<'_>, message: &Message) -> Result<(), CodecError> {
-    // Not by `encode_head`: with one caller it is inlined there.
+    // `encode_head` is not used here, because with a single caller it is inlined there.
     ShortString::new("exchange", route.exchange)?;
     ShortString::new("routing_key", route.routing_key)?;
     match message.encoded_properties() {
@@ -141,7 +142,7 @@ mod tests {
             };
             header.properties
         };
-        // A flag that nobody knows.
+        // This is a flag that no property has.
         let odd = EncodedProperties::from_encoded(Bytes::from_static(&[0, 1]));
         let message = Message::with_encoded_properties("b", odd.clone());
         assert_eq!(header(&message), odd);

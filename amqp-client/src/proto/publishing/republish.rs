@@ -1,4 +1,4 @@
-//! A publish kept until the broker has confirmed it, to be published again on a new connection.
+//! A publish kept until the broker has confirmed it, to be repeated on a new connection.
 
 use amqp_codec::ShortString;
 
@@ -14,7 +14,7 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Of a publish that has been encoded: its names fit.
+    /// Copies a publish that has been encoded, so that its names are known to fit.
     pub(crate) fn new(route: Route<'_>, message: &Message) -> Self {
         let short = |what, text| ShortString::new(what, text).unwrap_or_default();
         Kept {

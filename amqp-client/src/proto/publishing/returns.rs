@@ -41,7 +41,7 @@ impl Mandatory {
         self.0.push_back(Published { tag, route: route(exchange, routing_key), body });
     }
 
-    /// How many publishes may be returned.
+    /// Returns how many publishes may be returned.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

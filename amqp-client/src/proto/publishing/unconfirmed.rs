@@ -50,7 +50,7 @@ pub(crate) struct Unconfirmed {
 }
 
 impl Unconfirmed {
-    /// The state before the first publish, which has the tag 1.
+    /// Returns the state before the first publish, which has the tag 1.
     pub(crate) fn new() -> Self {
         Unconfirmed {
             base: 1,
@@ -64,25 +64,25 @@ impl Unconfirmed {
         }
     }
 
-    /// How many publishes are open.
+    /// Returns how many publishes are open.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.open
     }
 
-    /// The total size of their bodies.
+    /// Returns the total size of their bodies.
     #[inline]
     pub(crate) fn bytes(&self) -> u64 {
         self.open_bytes
     }
 
-    /// The tag of the last publish; 0 before the first.
+    /// Returns the tag of the last publish; 0 before the first.
     #[inline]
     pub(crate) fn newest(&self) -> u64 {
         self.base + self.entries.len() as u64 - 1
     }
 
-    /// The tag of the oldest open publish, or the next tag: everything below is settled.
+    /// Returns the tag of the oldest open publish, or the next tag: everything below is settled.
     #[inline]
     pub(crate) fn oldest(&self) -> u64 {
         self.overtaken.first_key_value().map_or(self.base, |(tag, _)| *tag)
@@ -122,13 +122,13 @@ impl Unconfirmed {
         }
     }
 
-    /// All open tags, oldest first.
+    /// Returns all open tags, oldest first.
     pub(crate) fn open_tags(&self) -> Vec<u64> {
         let ring = (self.base..).zip(&self.entries).filter(|(_, entry)| **entry != Entry::Settled);
         self.overtaken.keys().copied().chain(ring.map(|(tag, _)| tag)).collect()
     }
 
-    /// The tags up to `last` that may be open, oldest first.
+    /// Returns the tags up to `last` that may be open, oldest first.
     pub(crate) fn candidates_up_to(&self, last: u64) -> impl Iterator<Item = u64> + use<> {
         // There are few, if any, and without any nothing is allocated.
         let overtaken: Vec<_> = self.overtaken.range(..=last).map(|(tag, _)| *tag).collect();
@@ -218,12 +218,12 @@ impl Unconfirmed {
         self.entries.len() + self.overtaken.len() - self.open
     }
 
-    /// The index of a tag in the ring, present or future; `None` below the ring.
+    /// Returns the index of a tag in the ring, present or future; `None` below the ring.
     fn index(&self, tag: u64) -> Option<usize> {
         usize::try_from(tag.checked_sub(self.base)?).ok()
     }
 
-    /// The size of an entry's message.
+    /// Returns the size of an entry's message.
     fn size(&self, index: usize) -> u64 {
         let before = index.checked_sub(1).and_then(|before| self.bytes_until.get(before));
         let until = self.bytes_until.get(index).copied().unwrap_or_default();

@@ -22,17 +22,17 @@ impl WireTags {
         self.republished.push(tag);
     }
 
-    /// How many publishes were repeated.
+    /// Returns how many publishes were repeated.
     pub(crate) fn republished(&self) -> usize {
         self.republished.len()
     }
 
-    /// The last tag before this connection.
+    /// Returns the last tag before this connection.
     pub(crate) fn before(&self) -> u64 {
         self.before
     }
 
-    /// The tag here for a tag on the wire; an unused number when there is none.
+    /// Returns the tag here for a tag on the wire; an unused number when there is none.
     pub(crate) fn tag(&self, wire: u64) -> u64 {
         let republished = self.republished.len() as u64;
         if wire > republished {
@@ -42,7 +42,7 @@ impl WireTags {
         index.and_then(|index| self.republished.get(index)).copied().unwrap_or(0)
     }
 
-    /// The repeated publishes that a `multiple` up to this wire tag settles.
+    /// Returns the repeated publishes that a `multiple` up to this wire tag settles.
     pub(crate) fn republished_up_to(&mut self, wire: u64) -> Vec<u64> {
         let until = usize::try_from(wire).unwrap_or(usize::MAX).min(self.republished.len());
         let from = self.settled.min(until);
