@@ -1,9 +1,9 @@
-//! What travels beside the arguments: who asks, on whose behalf, under which request id.
+//! The context of a request or a notification: who asks, on whose behalf, under which request id.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// What goes before an entry's name on the wire.
+/// The prefix of an entry's name on the wire.
 pub(crate) const PREFIX: &str = "_context_";
 
 /// Named values that accompany a request or a notification. Default: none.
@@ -18,31 +18,31 @@ pub(crate) const PREFIX: &str = "_context_";
 pub struct Context(Map<String, Value>);
 
 impl Context {
-    /// No entries.
+    /// Returns a context without entries.
     #[must_use]
     pub fn new() -> Self {
         Context::default()
     }
 
-    /// With an entry more, or changed.
+    /// Adds or replaces an entry.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.insert(name, value);
         self
     }
 
-    /// Puts `value` under `name`.
+    /// Inserts `value` under `name`.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<Value>) {
         self.0.insert(name.into(), value.into());
     }
 
-    /// The value under `name`.
+    /// Returns the value under `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 
-    /// All entries.
+    /// Iterates over all entries.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }

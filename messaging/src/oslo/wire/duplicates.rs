@@ -1,4 +1,4 @@
-//! Messages that were seen before.
+//! Detecting messages that were seen before.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 use crate::oslo::wire::{fingerprint::Fingerprint, id::IdHasher};
 
-/// How much a server remembers of the requests it has had, so that one that comes again is not run
-/// again: a client whose connection is lost sends what was not confirmed once more, under the same
-/// id. Default: the last 16,384, for ever: while a request whose confirm was lost waits for its
-/// second attempt, its client goes on with others, thousands of them.
+/// How many requests a server remembers, and for how long, so that it does not run one again that
+/// is delivered twice. This happens because a client that loses its connection sends unconfirmed
+/// requests again, under the same ids. Default: the last 16,384, without a limit of time. The
+/// number is large because a client may send thousands of other requests before it repeats one
+/// whose confirm was lost.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,15 +30,15 @@ pub struct RepeatWindow {
 }
 
 impl RepeatWindow {
-    /// The last requests, so many of them; each costs about 70 bytes while it is remembered,
-    /// however long its id is. Python's servers remember 16. With 0 none is, and whatever comes is
-    /// run.
+    /// Returns a window of this many requests. Each costs about 70 bytes while it is remembered,
+    /// whatever the length of its id. Python's servers remember 16. With 0 no request is
+    /// remembered, and every delivery is run.
     #[must_use]
     pub const fn last(requests: usize) -> Self {
         RepeatWindow { ids: requests, age: Duration::MAX }
     }
 
-    /// And those only for so long; default for ever.
+    /// Limits how long requests are remembered; default without limit.
     #[must_use]
     pub const fn within(mut self, age: Duration) -> Self {
         self.age = age;
@@ -67,13 +68,13 @@ impl Duplicates {
         Duplicates { window, ..Duplicates::default() }
     }
 
-    /// Tells whether this id was seen before.
+    /// Whether this id was seen before.
     pub(crate) fn contains(&mut self, id: Fingerprint) -> bool {
         self.forget_old();
         self.seen.contains(&id)
     }
 
-    /// Tells whether this id was seen before, and notes it.
+    /// Notes this id, and returns whether it was seen before.
     pub(crate) fn is_repeated(&mut self, id: Fingerprint) -> bool {
         self.forget_old();
         if self.window.ids == 0 {

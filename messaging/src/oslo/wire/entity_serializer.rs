@@ -1,4 +1,4 @@
-//! What an application makes of its own values before they become JSON, and after.
+//! Conversion of an application's values to JSON values and back.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -13,12 +13,12 @@ use crate::{
     serialize::{self, BoxError},
 };
 
-/// Turns an application's values into others that JSON can say, and back: those of a versioned
-/// object into a tagged map, say. Also the context: credentials left out or looked up. What
-/// oslo.messaging calls a serializer.
+/// Converts an application's values to values that JSON can represent, and back: for example a
+/// versioned object to a tagged map. Converts the context as well: it may remove credentials or
+/// look them up. oslo.messaging calls this a serializer.
 ///
-/// An entity is one argument of a method, by itself, or its result. Each function passes on what it
-/// gets, unless it is written. Integers beyond 64 bits come as floats.
+/// An entity is a single argument of a method, or its result. By default each function returns what
+/// it is given. Integers beyond 64 bits arrive as floats.
 ///
 /// ```
 /// use messaging::{BoxError, Context, EntitySerializer};
@@ -38,27 +38,27 @@ use crate::{
 /// }
 /// ```
 pub trait EntitySerializer: Send + Sync + 'static {
-    /// What to send for an entity.
+    /// Returns what to send for an entity.
     ///
     /// # Errors
-    /// When it cannot be sent: the call or cast fails with [`OsloError::Entity`], a method's result
-    /// becomes a failure.
+    /// When it cannot be sent: the call or cast fails with [`OsloError::Entity`], and a method's
+    /// result becomes a failure.
     fn serialize_entity(&self, context: &Context, entity: Value) -> Result<Value, BoxError> {
         let _ = context;
         Ok(entity)
     }
 
-    /// The entity that was sent. It comes from a peer: what is claimed in it is to be checked.
+    /// Returns the entity for what was sent. This comes from a peer: do not trust it unchecked.
     ///
     /// # Errors
-    /// When it is none: the caller is told, of a result as [`OsloError::Entity`], of an argument as
-    /// of a method that failed.
+    /// When it is not a valid entity. For a result, the caller gets [`OsloError::Entity`]; for an
+    /// argument, it gets the same as when the method failed.
     fn deserialize_entity(&self, context: &Context, entity: Value) -> Result<Value, BoxError> {
         let _ = context;
         Ok(entity)
     }
 
-    /// What to send of a context.
+    /// Returns what to send for a context.
     ///
     /// # Errors
     /// When it cannot be sent.
@@ -66,16 +66,16 @@ pub trait EntitySerializer: Send + Sync + 'static {
         Ok(context.clone())
     }
 
-    /// The context for what was sent. It comes from a peer.
+    /// Returns the context for what was sent. This comes from a peer.
     ///
     /// # Errors
-    /// When it is none: the method is not run, and its caller told.
+    /// When it is not a valid context: the method is not run, and its caller gets the error.
     fn deserialize_context(&self, context: Context) -> Result<Context, BoxError> {
         Ok(context)
     }
 }
 
-/// An [`EntitySerializer`], where there is one.
+/// An [`EntitySerializer`], if one is set.
 #[derive(Clone, Default)]
 pub(crate) struct Conversion(Option<Arc<dyn EntitySerializer>>);
 
@@ -88,7 +88,7 @@ impl Conversion {
         self.0.is_some()
     }
 
-    /// Of a JSON object, each value by itself.
+    /// Serializes each value of a JSON object separately.
     pub(crate) fn serialize_arguments<'a>(
         &self,
         context: &Context,

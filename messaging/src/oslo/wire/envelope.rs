@@ -1,5 +1,5 @@
-//! The envelope of all RPC traffic and of notifications in version 2: a JSON object in which the
-//! message is JSON text again.
+//! The envelope of all RPC messages, and of notifications in version 2: a JSON object that contains
+//! the message as JSON text in a string.
 //!
 //! `{"oslo.version": "2.0", "oslo.message": "{\"method\": …}"}`
 
@@ -21,14 +21,13 @@ use crate::{
 };
 
 const VERSION: Version = Version::new(2, 0);
-/// What stands around the message's text in an envelope, to the byte, by Python as by us.
+/// The text before the message in an envelope. Python and this library write exactly these bytes.
 const HEAD: &str = r#"{"oslo.version": "2.0", "oslo.message": ""#;
 const TAIL: &str = r#""}"#;
 
-/// Wraps a message.
+/// Wraps a message in an envelope.
 pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> serde_json::Result<Bytes> {
-    // serde_json writes a few bytes at a time: into plain memory that is quicker than through what
-    // escapes them.
+    // serde_json writes a few bytes at a time. Plain memory takes these faster than the escaping.
     let mut json = Vec::with_capacity(512);
     serde_json::to_writer(&mut json, message)?;
     let mut out = Vec::with_capacity(HEAD.len() + json.len() / 4 * 5 + TAIL.len());
@@ -38,24 +37,24 @@ pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> serde_json::Result<B
     Ok(out.into())
 }
 
-/// A message as it is inside.
+/// The message of an envelope.
 pub(crate) struct Opened {
-    /// JSON, an object.
+    /// The message's text, a JSON object.
     pub(crate) text: String,
     /// The trace it belongs to.
     pub(crate) trace: Option<TraceContext>,
-    /// What it has of the budget when it came compressed, for as long as it is worked on.
+    /// The memory reserved from the budget if it came compressed, for as long as it is handled.
     pub(crate) room: Option<Taken>,
 }
 
-/// The message in a delivery, when there is room for it.
+/// Opens the message of a delivery; waits until the budget has room for it.
 pub(crate) async fn open(received: &Received, budget: &Budget) -> Result<Opened, Malformed> {
     let properties = properties(received)?;
     let compression = properties.header_text(compress::HEADER);
     opened(&properties, budget.decompress(compression, received.body(), compress::DECOMPRESSED_LIMIT).await?)
 }
 
-/// The same; `None` when there is no room at this moment.
+/// Does the same without waiting; `None` when there is no room at the moment.
 pub(crate) fn try_open(received: &Received, budget: &Budget) -> Option<Result<Opened, Malformed>> {
     let properties = match properties(received) {
         Ok(properties) => properties,
@@ -66,7 +65,7 @@ pub(crate) fn try_open(received: &Received, budget: &Budget) -> Option<Result<Op
     Some(body.and_then(|body| opened(&properties, body)))
 }
 
-/// How to read the body, when it came.
+/// Returns the properties, which say how to read the body, unless the body was withheld.
 fn properties(received: &Received) -> Result<ContentProperties<'_>, Malformed> {
     match received.withheld() {
         Some(size) => Err(Malformed::Withheld { size }),
@@ -79,7 +78,7 @@ fn opened(properties: &ContentProperties<'_>, (body, room): Decompressed<'_>) ->
     Ok(Opened { text, trace: TraceContext::read(properties), room })
 }
 
-/// The same of a message that is read by itself.
+/// Opens the message of a delivery without a budget.
 pub(crate) fn open_alone(delivery: &Delivery) -> Result<String, Malformed> {
     if let Some(size) = delivery.withheld() {
         return Err(Malformed::Withheld { size });
@@ -90,11 +89,11 @@ pub(crate) fn open_alone(delivery: &Delivery) -> Result<String, Malformed> {
     decode(properties.content_type, &body)
 }
 
-/// The message's JSON text, an object: out of an envelope, or the body itself when there is none
-/// (version 1).
+/// Returns the message's JSON text, an object: from an envelope, or the body itself when there is
+/// none (version 1).
 ///
-/// The rules are oslo.messaging's: the content type exactly `application/json`, an envelope only
-/// where both of its keys are, its version compatible with 2.0.
+/// The rules are oslo.messaging's: the content type is exactly `application/json`, only an object
+/// with both keys is an envelope, and its version must be compatible with 2.0.
 fn decode(content_type: Option<&[u8]>, body: &[u8]) -> Result<String, Malformed> {
     if content_type != Some(serialize::CONTENT_TYPE.as_bytes()) {
         let content_type = content_type.map(String::from_utf8_lossy);
@@ -117,8 +116,8 @@ fn unwrap(body: &str) -> Result<String, Malformed> {
     }
 }
 
-/// Out of an envelope as everybody writes it, with a message that is an object; all others are left
-/// to [`unwrap_any`].
+/// Unwraps an envelope in the common form, with a message that is an object; everything else is
+/// left to [`unwrap_any`].
 fn unwrap_plain(body: &str) -> Option<String> {
     let message = unescape(body.strip_prefix(HEAD)?.strip_suffix(TAIL)?)?;
     is_object(&message).then_some(message)
@@ -135,11 +134,11 @@ fn unwrap_any(body: &str) -> Result<String, Malformed> {
         return Err(Malformed::EnvelopeVersion(version.get().to_owned()));
     }
     let message: String = serialize::from_json(message.get())?;
-    // The rest of it is checked where it is read.
+    // The rest of it is checked when it is read.
     if is_object(&message) { Ok(message) } else { Err(not_an_object().into()) }
 }
 
-/// Derived types take JSON arrays as well as objects.
+/// Parses a JSON object. The check is needed because derived types accept JSON arrays as well.
 fn object<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
     if is_object(text) { serde_json::from_str(text) } else { Err(not_an_object()) }
 }
@@ -160,13 +159,13 @@ struct Outer<'a> {
     message: Option<&'a RawValue>,
 }
 
-/// A null is there, too.
+/// Returns a value even if it is null, unlike a missing one.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// Writes JSON as the inside of a JSON string. serde_json writes neither control characters nor
-/// anything else that has to be escaped, but quotes and backslashes.
+/// Writes JSON as the inside of a JSON string. Only quotes and backslashes need escaping:
+/// serde_json's output contains no control characters.
 fn escape(json: &[u8], out: &mut Vec<u8>) {
     let mut copied = 0;
     for special in memchr2_iter(b'"', b'\\', json) {
@@ -177,11 +176,11 @@ fn escape(json: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&json[copied..]);
 }
 
-/// What [`escape`] was given; `None` where there is anything else to it: another escape, the end of
-/// the string, a character that has to be escaped.
+/// Reverses [`escape`]; `None` if the text contains anything else: another escape, the end of the
+/// string, a character that should have been escaped.
 fn unescape(mut escaped: &str) -> Option<String> {
     let mut text = String::with_capacity(escaped.len());
-    // Of what begins with a character that was escaped.
+    // How many bytes at the start of the next part to skip: they are an escaped character.
     let mut skip = 0;
     while let Some(at) = memchr2(b'"', b'\\', &escaped.as_bytes()[skip..]) {
         let (plain, rest) = escaped.split_at(skip + at);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// What is kept of a text that a peer chose, however long it is.
 ///
-/// It is SipHash with 128 bits and a key of this process: a peer who does not know the key can
+/// It is SipHash with 128 bits and a key of this process: a peer that does not know the key can
 /// construct neither two texts with the same fingerprint nor many that crowd a hash table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Fingerprint(u128);

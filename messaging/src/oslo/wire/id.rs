@@ -14,8 +14,8 @@ use uuid::{Uuid, fmt::Simple as SimpleUuid};
 
 /// An id in the form of a UUID.
 ///
-/// A random base a process and a counter: asking the system for randomness costs a system call each
-/// time.
+/// It combines a random base per process with a counter, because asking the system for randomness
+/// costs a system call each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Id(u128);
 
@@ -24,38 +24,38 @@ impl Id {
         static BASE: OnceLock<u128> = OnceLock::new();
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let base = *BASE.get_or_init(|| Uuid::new_v4().as_u128());
-        // The lower 62 bits are random in version 4: those above tell version and variant and stay
-        // as they are.
+        // The counter changes only the lower 62 bits, which are random in version 4; the bits above
+        // hold version and variant.
         Id(base ^ u128::from(COUNT.fetch_add(1, Ordering::Relaxed) & (u64::MAX >> 2)))
     }
 
-    /// From 32 hexadecimal digits, as [`Display`](fmt::Display) writes them.
+    /// Parses 32 hexadecimal digits, as [`Display`](fmt::Display) writes them.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Uuid::try_parse(text).ok().map(|uuid| Id(uuid.as_u128()))
     }
 
-    /// With dashes, as notifications write it.
+    /// Returns the form with dashes that notifications use.
     pub(crate) fn hyphenated(self) -> String {
         Uuid::from_u128(self.0).hyphenated().to_string()
     }
 }
 
-/// 32 lower-case hexadecimal digits: Python's `uuid4().hex`.
+/// Writes 32 lower-case hexadecimal digits: Python's `uuid4().hex`.
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(Uuid::from_u128(self.0).simple().encode_lower(&mut [0; SimpleUuid::LENGTH]))
     }
 }
 
-/// As it is displayed.
+/// Serializes it as it is displayed.
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(Uuid::from_u128(self.0).simple().encode_lower(&mut [0; SimpleUuid::LENGTH]))
     }
 }
 
-/// For what nobody else can choose: ids that we made ourselves (those of others are looked up, too,
-/// but never put in), and fingerprints.
+/// A fast hasher for keys that no peer can choose: ids made by this process, and fingerprints. Ids
+/// of peers are looked up as well, but never inserted.
 #[derive(Default)]
 pub(crate) struct IdHasher(u64);
 
@@ -69,7 +69,7 @@ impl Hasher for IdHasher {
     }
 
     fn write_u128(&mut self, id: u128) {
-        // The counter is in the lower half. The upper bits of a hash count as much as the lower
+        // The counter is in the lower half. The upper bits of a hash matter as much as the lower
         // ones.
         self.0 = (self.0 ^ id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
     }

@@ -1,4 +1,4 @@
-//! Envelopes, topics and the names of queues, as oslo.messaging has them.
+//! Envelopes, topics and the names of queues, in oslo.messaging's form.
 
 pub(crate) mod context;
 pub(crate) mod duplicates;

@@ -1,11 +1,12 @@
-//! Whom a call is for, and who a server is.
+//! The target of a call, and the address of a server.
 
 use crate::version::Version;
 
-/// The exchange of services that name none: oslo.messaging's default `control_exchange`.
+/// The exchange of targets that name none: oslo.messaging's default `control_exchange`.
 pub(crate) const CONTROL_EXCHANGE: &str = "openstack";
 
-/// The address of remote methods: a topic, perhaps one server of it, an interface and its version.
+/// The address of remote methods: a topic, optionally one of its servers, an interface and its
+/// version.
 ///
 /// ```
 /// use messaging::Target;
@@ -24,12 +25,12 @@ pub struct Target {
 }
 
 impl Target {
-    /// All servers of a topic, of which one gets each call.
+    /// Returns the target of all servers of a topic, one of which gets each call.
     pub fn topic(topic: impl Into<String>) -> Self {
         Target { topic: topic.into(), exchange: None, server: None, namespace: None, version: None }
     }
 
-    /// The exchange to reach the topic through; default
+    /// Sets the topic's exchange; default
     /// [`Topology::control_exchange`](crate::Topology::control_exchange).
     #[must_use]
     pub fn exchange(mut self, exchange: impl Into<String>) -> Self {
@@ -37,28 +38,28 @@ impl Target {
         self
     }
 
-    /// One server of the topic. A server needs it: it is the server's own name.
+    /// Sets one server of the topic. For a server this is required: it is the server's own name.
     #[must_use]
     pub fn server(mut self, server: impl Into<String>) -> Self {
         self.server = Some(server.into());
         self
     }
 
-    /// The interface, where a server has several; default none.
+    /// Sets the interface, if a server has several; default none.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = Some(namespace.into());
         self
     }
 
-    /// The version of the interface; default not said, which servers take for 1.0.
+    /// Sets the version of the interface. By default none is sent, which servers take for 1.0.
     #[must_use]
     pub fn version(mut self, major: u32, minor: u32) -> Self {
         self.version = Some(Version::new(major, minor));
         self
     }
 
-    /// As [`version`](Self::version), with a revision.
+    /// Sets the version as [`version`](Self::version) does, with a revision.
     #[must_use]
     pub fn exact_version(mut self, version: Version) -> Self {
         self.version = Some(version);
@@ -85,7 +86,7 @@ impl Target {
         self.version
     }
 
-    /// The routing key of requests, which is the name of the queue too.
+    /// Returns the routing key of requests, which is also the name of the queue.
     pub(crate) fn routing_key(&self) -> String {
         match &self.server {
             Some(server) => format!("{}.{server}", self.topic),

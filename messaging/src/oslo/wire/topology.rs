@@ -1,5 +1,5 @@
-//! The entities of RPC and notifications: names, flags and arguments, exactly oslo.messaging's.
-//! Both sides of a system declare them, and a broker refuses the one who says otherwise.
+//! The entities of RPC and notifications. Names, flags and arguments are exactly oslo.messaging's,
+//! because both sides of a system declare them, and a broker refuses a declaration that differs.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -17,10 +17,10 @@ use crate::{
     },
 };
 
-/// How the entities of RPC and notifications are declared; all of a system must agree on it.
+/// How the entities of RPC and notifications are declared. All parts of a system must agree on it.
 ///
-/// Default, as in Python: nothing durable, nothing auto-deleted, and the queues that only one
-/// process uses expire 30 minutes after it is gone.
+/// Default, as in Python: nothing is durable, nothing is auto-deleted, and queues that belong to
+/// one process expire 30 minutes after it is gone.
 ///
 /// ```
 /// use messaging::{Quorum, Topology};
@@ -47,7 +47,7 @@ pub struct Topology {
     found: Found,
 }
 
-/// Which entities exist and are durable, or are not: those that a declaration ran into.
+/// The actual durability of existing entities that a declaration conflicted with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Found {
     exchange: Option<bool>,
@@ -56,15 +56,15 @@ struct Found {
 }
 
 /// Where a server begins to read a [stream of fanouts](Topology::stream_fanout). After a lost
-/// connection it goes on after what it read last.
+/// connection it continues after the message that it read last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamStart {
-    /// With what is sent from then on: nothing runs twice.
+    /// The server begins with the messages sent from then on: nothing runs twice.
     #[default]
     Next,
-    /// With the last that was sent before, as Python's servers do: a server that starts again runs
-    /// that once more.
+    /// The server begins with the last message sent before, as Python's servers do: a server that
+    /// restarts runs that one again.
     Last,
 }
 
@@ -77,29 +77,30 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// Without limits.
+    /// Returns settings without limits.
     #[must_use]
     pub const fn new() -> Self {
         Quorum { delivery_limit: 0, memory_length: 0, memory_bytes: 0 }
     }
 
-    /// How often a message is delivered before it is dropped: `rabbit_quorum_delivery_limit`; 0 is
-    /// no limit.
+    /// Sets how often a message is delivered before it is dropped: `rabbit_quorum_delivery_limit`;
+    /// 0 means no limit.
     #[must_use]
     pub const fn delivery_limit(mut self, deliveries: u32) -> Self {
         self.delivery_limit = deliveries;
         self
     }
 
-    /// How many messages are kept in memory: `rabbit_quorum_max_memory_length`; 0 is no limit.
+    /// Sets how many messages are kept in memory: `rabbit_quorum_max_memory_length`; 0 means no
+    /// limit.
     #[must_use]
     pub const fn memory_length(mut self, messages: u32) -> Self {
         self.memory_length = messages;
         self
     }
 
-    /// How many bytes of messages are kept in memory: `rabbit_quorum_max_memory_bytes`; 0 is no
-    /// limit.
+    /// Sets how many bytes of messages are kept in memory: `rabbit_quorum_max_memory_bytes`; 0
+    /// means no limit.
     #[must_use]
     pub const fn memory_bytes(mut self, bytes: u64) -> Self {
         self.memory_bytes = bytes;
@@ -121,7 +122,7 @@ impl Quorum {
 }
 
 impl Topology {
-    /// As Python declares them by default.
+    /// Returns the topology that Python declares by default.
     #[must_use]
     pub const fn new() -> Self {
         Topology {
@@ -142,31 +143,31 @@ impl Topology {
         }
     }
 
-    /// Whether exchanges and shared queues outlive a restart of the broker: `amqp_durable_queues`;
-    /// default false.
+    /// Sets whether exchanges and shared queues survive a restart of the broker:
+    /// `amqp_durable_queues`; default false.
     #[must_use]
     pub const fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
         self
     }
 
-    /// Whether exchanges and shared queues go with who last used them: `amqp_auto_delete`; default
-    /// false.
+    /// Sets whether exchanges and shared queues are deleted after their last use:
+    /// `amqp_auto_delete`; default false.
     #[must_use]
     pub const fn auto_delete(mut self, auto_delete: bool) -> Self {
         self.auto_delete = auto_delete;
         self
     }
 
-    /// Shared queues are replicated, and durable with their exchanges: `rabbit_quorum_queue`. The
-    /// limits hold for [`transient_quorum`](Self::transient_quorum) too. Default: classic queues.
+    /// Makes shared queues replicated, and durable with their exchanges: `rabbit_quorum_queue`. The
+    /// limits apply to [`transient_quorum`](Self::transient_quorum) too. Default: classic queues.
     #[must_use]
     pub const fn quorum(mut self, limits: Quorum) -> Self {
         self.quorum = Some(limits);
         self
     }
 
-    /// Whether the queues of one process are replicated, and durable with their exchange:
+    /// Sets whether the queues of one process are replicated, and durable with their exchange:
     /// `rabbit_transient_quorum_queue`; default false.
     #[must_use]
     pub const fn transient_quorum(mut self, quorum: bool) -> Self {
@@ -174,9 +175,9 @@ impl Topology {
         self
     }
 
-    /// Whether the servers of a topic read what goes to all of them from one stream:
-    /// `rabbit_stream_fanout`; default false. As in Python it goes with
-    /// [`transient_quorum`](Self::transient_quorum), which it turns on. See
+    /// Sets whether the servers of a topic read fanouts, which go to all of them, from one stream:
+    /// `rabbit_stream_fanout`; default false. As in Python it requires
+    /// [`transient_quorum`](Self::transient_quorum), and turns that on. See
     /// [`stream_start`](Self::stream_start).
     #[must_use]
     pub const fn stream_fanout(mut self, stream: bool) -> Self {
@@ -184,30 +185,30 @@ impl Topology {
         self
     }
 
-    /// Where a server begins to read the stream of fanouts; default [`StreamStart::Next`], where
-    /// Python's begin with the last.
+    /// Sets where a server begins to read the stream of fanouts; default [`StreamStart::Next`],
+    /// while Python's servers begin with the last message.
     #[must_use]
     pub const fn stream_start(mut self, start: StreamStart) -> Self {
         self.stream_start = start;
         self
     }
 
-    /// The exchange of targets that name none: `control_exchange`; default `openstack`.
+    /// Sets the exchange of targets that name none: `control_exchange`; default `openstack`.
     #[must_use]
     pub fn control_exchange(mut self, name: impl Into<String>) -> Self {
         self.control_exchange = Some(name.into());
         self
     }
 
-    /// Whether all classic queues ask to be mirrored: `rabbit_ha_queues`; default false. RabbitMQ
-    /// ignores it since 3.0, but compares it.
+    /// Sets whether all classic queues ask to be mirrored: `rabbit_ha_queues`; default false.
+    /// RabbitMQ ignores the argument since 3.0, but compares it.
     #[must_use]
     pub const fn mirrored(mut self, mirrored: bool) -> Self {
         self.mirrored = mirrored;
         self
     }
 
-    /// Whether consumers are told when a queue moves to another node, and begin again:
+    /// Sets whether consumers are cancelled when a queue moves to another node, and begin again:
     /// `enable_cancel_on_failover`; default false.
     #[must_use]
     pub const fn cancel_on_failover(mut self, cancel: bool) -> Self {
@@ -215,17 +216,17 @@ impl Topology {
         self
     }
 
-    /// How long the queues of one process stay when it is gone, or messages in the stream of
-    /// fanouts: `rabbit_transient_queues_ttl`, in whole milliseconds, seconds for the stream; zero
-    /// is for ever; default 30 minutes.
+    /// Sets how long the queues of one process stay after it is gone, and messages stay in the
+    /// stream of fanouts: `rabbit_transient_queues_ttl`, in whole milliseconds, or whole seconds
+    /// for the stream; zero means without limit; default 30 minutes.
     #[must_use]
     pub const fn transient_ttl(mut self, ttl: Duration) -> Self {
         self.transient_ttl = ttl;
         self
     }
 
-    /// Names the queues of this process after its host and itself, and a number:
-    /// `use_queue_manager`, `hostname`, `processname`. A process that starts again finds them as it
+    /// Names the queues of this process after its host, its own name and a number:
+    /// `use_queue_manager`, `hostname`, `processname`. A process that restarts finds them as it
     /// left them. No other process may have the same names. Default: unique ids.
     #[must_use]
     pub fn process(mut self, host: &str, process: &str) -> Self {
@@ -233,27 +234,27 @@ impl Topology {
         self
     }
 
-    /// Whether the queues and the fanout exchange of RPC have the name of their exchange in front,
-    /// so that two services with one topic in two exchanges do not get each other's requests;
-    /// default false, as in Python, whose servers do not know these names: all servers and clients
-    /// of a topic have to agree.
+    /// Sets whether the queues and the fanout exchange of RPC have the name of their exchange as a
+    /// prefix, so that two services with one topic in two exchanges do not get each other's
+    /// requests. Default false, as in Python, whose servers do not know these names. All servers
+    /// and clients of a topic have to agree.
     #[must_use]
     pub const fn scoped(mut self, scoped: bool) -> Self {
         self.scoped = scoped;
         self
     }
 
-    /// Whether entities of RPC that exist and are not durable are used as they are, where durable
-    /// ones were wanted, as Python does. Default false: they are a [`Conflict`](crate::Conflict).
-    /// There is no such way out for quorum queues and streams.
+    /// Sets whether existing entities of RPC that are not durable are used as they are although
+    /// durable ones were wanted, as Python does. Default false: they are a
+    /// [`Conflict`](crate::Conflict). This does not apply to quorum queues and streams.
     #[must_use]
     pub const fn durable_fallback(mut self, fallback: bool) -> Self {
         self.durable_fallback = fallback;
         self
     }
 
-    /// The topology for a target whose entities turn out to exist with another durability than
-    /// wanted.
+    /// Returns the topology for a target whose entities turn out to exist with another durability
+    /// than wanted.
     pub(crate) fn fallback(&self, error: &Error, target: &Target) -> Option<Self> {
         let conflict = conflict(error)?;
         let is_fanout = conflict.kind == "exchange" && conflict.name == self.fanout_name(target);
@@ -288,17 +289,17 @@ impl Topology {
         (found != self.found).then(|| Topology { found, ..self.clone() })
     }
 
-    /// The exchange of notifications, and of requests unless another durability was found.
+    /// Returns the exchange of notifications, and of requests unless another durability was found.
     pub(crate) fn exchange(&self, name: &str) -> Exchange {
         Exchange::topic(name).durable(self.shared_is_durable()).auto_delete(self.auto_delete)
     }
 
-    /// The name of the default exchange of targets.
+    /// Returns the name of the default exchange of targets.
     pub(crate) fn control_exchange_name(&self) -> &str {
         self.control_exchange.as_deref().unwrap_or(CONTROL_EXCHANGE)
     }
 
-    /// The exchange of a target's requests.
+    /// Returns the exchange of a target's requests.
     pub(crate) fn request_exchange(&self, target: &Target) -> Exchange {
         let exchange = self.exchange(self.exchange_name(target));
         match self.found.exchange {
@@ -307,24 +308,24 @@ impl Topology {
         }
     }
 
-    /// A queue that several processes consume from.
+    /// Returns a queue that several processes consume from.
     pub(crate) fn shared_queue(&self, name: impl Into<String>) -> Queue {
         self.queue(name.into(), self.shared_is_durable())
     }
 
-    /// The queue of a target's requests with this routing key.
+    /// Returns the queue of a target's requests with this routing key.
     pub(crate) fn request_queue(&self, target: &Target, routing_key: &str) -> Queue {
         let durable = self.found.request_queues.unwrap_or(self.shared_is_durable());
         self.queue(self.scope(target, routing_key), durable)
     }
 
-    /// The exchange that reaches all servers of a topic.
+    /// Returns the exchange that reaches all servers of a topic.
     pub(crate) fn fanout_exchange(&self, target: &Target) -> Exchange {
         let durable = self.found.fanout_exchange.unwrap_or(self.transient_is_durable());
         Exchange::fanout(self.fanout_name(target)).durable(durable).auto_delete(true)
     }
 
-    /// A server's queue on the fanout exchange, or the stream that all servers share.
+    /// Returns a server's queue on the fanout exchange, or the stream that all servers share.
     pub(crate) fn fanout_queue(&self, target: &Target) -> Queue {
         let name = self.fanout_name(target);
         if !self.stream_fanout {
@@ -337,17 +338,17 @@ impl Topology {
         }
     }
 
-    /// Tells whether the queue of fanouts is deleted with its server.
+    /// Whether the queue of fanouts is deleted with its server.
     pub(crate) fn deletes_fanout_queue(&self) -> bool {
         !self.stream_fanout && self.process.is_none()
     }
 
-    /// The queue for the replies to one process.
+    /// Returns the queue for the replies to one process.
     pub(crate) fn reply_queue(&self) -> Queue {
         self.transient_queue(format!("reply_{}", self.unique()))
     }
 
-    /// How requests are consumed.
+    /// Returns how requests are consumed.
     pub(crate) fn consume_options(&self) -> ConsumeOptions {
         let options = ConsumeOptions::new();
         if !self.cancel_on_failover {
@@ -358,7 +359,7 @@ impl Topology {
         cancelled.unwrap_or(options)
     }
 
-    /// How fanouts are consumed, and where the stream of them begins.
+    /// Returns how fanouts are consumed, and where their stream begins.
     pub(crate) fn fanout_consume_options(&self) -> ConsumeOptions {
         match (self.stream_fanout, self.stream_start) {
             (false, _) => self.consume_options(),
@@ -415,7 +416,7 @@ impl Topology {
         if self.scoped { format!("{}.{name}", self.exchange_name(target)) } else { name.to_owned() }
     }
 
-    /// A unique suffix of a name.
+    /// Returns a unique suffix of a name.
     fn unique(&self) -> String {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         match &self.process {
@@ -440,7 +441,7 @@ fn with(queue: Queue, argument: &'static str, value: impl Into<Value>) -> Queue 
     set.unwrap_or(queue)
 }
 
-/// The conflict that a declaration or a message met.
+/// Returns the conflict that a declaration or a message met.
 fn conflict(error: &Error) -> Option<&Conflict> {
     match error {
         Error::Conflict(conflict) => Some(conflict),
