@@ -1,4 +1,4 @@
-//! Calling methods of other processes.
+//! The client: calling methods of other processes.
 
 pub(crate) mod call;
 pub(crate) mod route;
@@ -26,8 +26,8 @@ use crate::{
     version::Version,
 };
 
-/// Calls the methods of a target. Made by [`Transport::rpc_client`](crate::Transport::rpc_client).
-/// Cloning is cheap, and all clones can call at once.
+/// Calls the methods of a target. [`Transport::rpc_client`](crate::Transport::rpc_client) makes it.
+/// Cloning is cheap, and all clones can call concurrently.
 ///
 /// ```
 /// use std::time::Duration;
@@ -63,8 +63,9 @@ impl Client {
         Client { caller: Caller::new(transport, target), version_cap: None }
     }
 
-    /// A variant of this client with another target: one server of the topic, another namespace, a
-    /// later version. All else is as in this one, and can be changed by the other setters.
+    /// Returns a variant of this client with another target: one server of the topic, another
+    /// namespace, a later version. All other settings are the same, and can be changed by the other
+    /// setters.
     ///
     /// ```
     /// # fn example(math: &messaging::rpc::Client) {
@@ -78,28 +79,28 @@ impl Client {
         Client { caller: self.caller.retargeted(target), version_cap: self.version_cap }
     }
 
-    /// The time for each call, cast or fanout, from connecting to the answer; default 60 s.
+    /// Sets the time for each call, cast or fanout, from connecting to the answer; default 60 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.caller.timeout = timeout;
         self
     }
 
-    /// Watches over calls: the server is asked to tell that it is still at work, and a call fails
-    /// that has not been heard of for so long, instead of at its timeout, which stays the limit of
-    /// it all. Python's `call_monitor_timeout`.
+    /// Monitors calls: the server is asked to send heartbeats while it works on a call, and a call
+    /// fails when none has come for this time. The timeout still limits the whole call. This is
+    /// Python's `call_monitor_timeout`.
     ///
-    /// A server tells twice in this time, in whole seconds; less than 2 s is therefore taken for 2
-    /// s. Default: calls are not watched.
+    /// A server sends two heartbeats in this time, which it counts in whole seconds; therefore less
+    /// than 2 s is taken for 2 s. Default: calls are not monitored.
     #[must_use]
     pub fn monitor(mut self, patience: Duration) -> Self {
         self.caller.monitor = Some(patience);
         self
     }
 
-    /// The latest version that may be called, while older servers are about: other calls fail with
-    /// [`OsloError::VersionCap`] and are not sent, and so do those that say no version. Default:
-    /// none.
+    /// Sets the latest version that may be called, for as long as older servers run. Calls of a
+    /// later version, or without a version, fail with [`OsloError::VersionCap`] and are not sent.
+    /// Default: none.
     #[must_use]
     pub fn version_cap(mut self, cap: Version) -> Self {
         self.version_cap = Some(cap);
@@ -112,22 +113,22 @@ impl Client {
         self.version_cap.is_none_or(|cap| cap.supports(version))
     }
 
-    /// When sending a request is tried again. Its deadline counts where it is before the timeout's.
-    /// Default: as [`RetryPolicy::default`], until the timeout.
+    /// Sets when sending a request is retried. Its deadline applies if it is earlier than the
+    /// timeout. Default: as [`RetryPolicy::default`], until the timeout.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.caller.retry = Some(policy);
         self
     }
 
-    /// What travels with every request; default nothing.
+    /// Sets the context that is sent with every request; default nothing.
     #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.caller.context = Arc::new(context);
         self
     }
 
-    /// Whether a request that no server's queue takes is tried again until its time is up, instead
+    /// Sets whether a request that no server's queue takes is retried until its time is up, instead
     /// of failing at once; default false.
     #[must_use]
     pub fn wait_for_server(mut self, wait: bool) -> Self {
@@ -135,34 +136,34 @@ impl Client {
         self
     }
 
-    /// What makes of arguments and contexts what is sent, and of results what was meant: it has to
-    /// be the servers' too. Default: they are sent as they are.
+    /// Sets the conversion of arguments, contexts and results. The servers have to use the same.
+    /// Default: they are sent unchanged.
     #[must_use]
     pub fn serializer(mut self, serializer: impl EntitySerializer) -> Self {
         self.caller.conversion = Conversion::by(serializer);
         self
     }
 
-    /// For how long a cast or fanout may wait in its queue: one that no server has taken by then is
-    /// dropped, as a call is at its timeout. Default: they wait for ever, as Python's do.
+    /// Sets how long a cast or fanout may wait in its queue. If no server has taken it by then it
+    /// is dropped, as a call is at its timeout. Default: without limit, as in Python.
     #[must_use]
     pub fn cast_expiry(mut self, expiry: Duration) -> Self {
         self.caller.expiry = Some(expiry);
         self
     }
 
-    /// Compresses requests, which servers of every kind read: `kombu_compression`. Worth it for
-    /// large arguments. Default: as the [transport](crate::TransportOptions::oslo_compression)
-    /// says.
+    /// Compresses requests, which all servers can read, Python's included: `kombu_compression`.
+    /// This pays off for large arguments. Default: as the
+    /// [transport](crate::TransportOptions::oslo_compression) says.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.caller.compression = Some(compression);
         self
     }
 
-    /// Calls a method and waits for its result: `await` what this returns.
+    /// Calls a method: `await` the returned call to get the result.
     ///
-    /// Arguments go by name: they are a struct, a map, or `()` for none.
+    /// Arguments are passed by name: they are a struct, a map, or `()` for none.
     pub fn call<R: DeserializeOwned>(
         &self,
         method: &str,
@@ -171,7 +172,7 @@ impl Client {
         Call::new(&self.caller, method, self.encode_arguments(method, arguments))
     }
 
-    /// Asks one server to run a method; there is no answer. Done when the broker has the request.
+    /// Asks one server to run a method, without an answer. Returns when the broker has the request.
     ///
     /// # Errors
     /// As [`Producer::ensure_publish`](crate::Producer::ensure_publish);
@@ -185,7 +186,7 @@ impl Client {
         self.caller.cast(method, &arguments).await
     }
 
-    /// Asks all servers of the topic to run a method; there is no answer, and no error when there
+    /// Asks all servers of the topic to run a method, without an answer. It is no error if there
     /// are no servers.
     ///
     /// # Errors
@@ -198,14 +199,14 @@ impl Client {
         self.caller.fanout(method, &arguments).await
     }
 
-    /// The calls of this client's transport, all of its clients' taken together.
+    /// Returns counts of the calls of all clients of this client's transport.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let replies = self.caller.transport().replies();
         Metrics { in_flight: replies.waiting(), late_replies: replies.late() }
     }
 
-    /// What a request begins with: whether it may be sent at all, and its arguments as JSON.
+    /// Checks whether the request may be sent at all, and encodes its arguments as JSON.
     fn encode_arguments(
         &self,
         method: &str,
@@ -221,7 +222,7 @@ impl Client {
     }
 }
 
-/// Arguments are a JSON object; none are an empty one.
+/// Encodes the arguments as a JSON object, which is empty when there are none.
 fn encode_arguments(method: &str, arguments: &(impl Serialize + ?Sized)) -> Result<Box<RawValue>, Error> {
     let encoded = |source| Error::Encode { what: "the arguments of a method", source };
     let raw = to_raw_value(arguments).map_err(encoded)?;

@@ -1,4 +1,4 @@
-//! What a method answers when it fails.
+//! The failure that a method returns.
 
 use std::{any::type_name, error::Error};
 
@@ -7,16 +7,16 @@ use serde_json::{Map, Value};
 
 use crate::oslo::error::RemoteError;
 
-/// Where Python's own exceptions are.
+/// The module of Python's own exceptions.
 const BUILTINS: &str = "builtins";
-/// Where oslo.messaging's dispatcher has the exceptions that it raises.
+/// The module of the exceptions that oslo.messaging's dispatcher raises.
 const DISPATCHER: &str = "oslo_messaging.rpc.dispatcher";
 
 /// The failure of a remote method: an exception, as Python sees it.
 ///
-/// Every Rust error turns into one with `?`: its class and module are the error type's name and
-/// path, which Python clients raise as `RemoteError`. A class that the clients know is given by
-/// [`Failure::new`] and [`module`](Self::module).
+/// Every Rust error can be converted with `?`: class and module are then the error type's name and
+/// path, which Python clients raise as `RemoteError`. [`Failure::new`] and [`module`](Self::module)
+/// choose a class that the clients know.
 ///
 /// ```
 /// use messaging::rpc::Failure;
@@ -26,11 +26,11 @@ const DISPATCHER: &str = "oslo_messaging.rpc.dispatcher";
 /// }
 /// assert_eq!(parse("x").unwrap_err().class(), "ParseIntError");
 /// ```
-// Not an `Error` itself: that would forbid the conversion from all others.
+// This is not an `Error` itself: that would forbid the conversion from all other errors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure(Box<Fields>);
 
-/// As on the wire.
+/// The failure in its wire format.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Fields {
     class: String,
@@ -40,14 +40,14 @@ struct Fields {
     traceback: Vec<String>,
     args: Vec<Value>,
     kwargs: Map<String, Value>,
-    /// Nothing to worry about.
+    /// Whether the failure is expected, and so no cause for a warning.
     #[serde(skip)]
     expected: bool,
 }
 
 impl Failure {
-    /// An exception of a class of Python's `builtins`, such as `ValueError`, with its message as
-    /// the one argument.
+    /// Returns an exception of a class of Python's `builtins`, such as `ValueError`, with its
+    /// message as the only argument.
     pub fn new(class: impl Into<String>, message: impl Into<String>) -> Self {
         let message = message.into();
         Failure(Box::new(Fields {
@@ -61,15 +61,15 @@ impl Failure {
         }))
     }
 
-    /// The module that the class is in; default `builtins`.
+    /// Sets the module of the class; default `builtins`.
     #[must_use]
     pub fn module(mut self, module: impl Into<String>) -> Self {
         self.0.module = module.into();
         self
     }
 
-    /// A failure that is nothing to worry about: it is logged at debug level only. See
-    /// [`Endpoint::expect`](super::Endpoint::expect) for whole classes of them.
+    /// Marks the failure as expected: it is logged at debug level only. See
+    /// [`Endpoint::expect`](super::Endpoint::expect) for whole classes.
     #[must_use]
     pub fn expected(mut self) -> Self {
         self.0.expected = true;
@@ -80,20 +80,19 @@ impl Failure {
         self.0.expected
     }
 
-    /// The name of the class.
+    /// Returns the name of the class.
     #[must_use]
     pub fn class(&self) -> &str {
         &self.0.class
     }
 
-    /// What it says.
+    /// Returns the message.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// What another server failed with, to fail with the same: class and module stay those of the
-    /// first failure.
+    /// Returns the failure of another server, to pass it on: class and module stay the same.
     #[must_use]
     pub fn forward(error: RemoteError) -> Self {
         Failure(Box::new(Fields {
@@ -107,7 +106,7 @@ impl Failure {
         }))
     }
 
-    /// That there is no such method, as servers say it.
+    /// Returns the failure that servers use when there is no such method.
     #[must_use]
     pub fn no_such_method(method: &str) -> Self {
         Failure::new("NoSuchMethod", format!("Endpoint does not support RPC method {method}"))
@@ -119,7 +118,7 @@ impl Failure {
         Failure::new("UnsupportedVersion", message).module(DISPATCHER)
     }
 
-    /// The method panicked.
+    /// Returns the failure of a method that panicked.
     pub(crate) fn panicked(payload: &(dyn std::any::Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
@@ -129,7 +128,7 @@ impl Failure {
         )
     }
 
-    /// The JSON text that goes into a reply.
+    /// Returns the JSON text that goes into a reply.
     pub(crate) fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string(&self.0)
     }
@@ -138,7 +137,7 @@ impl Failure {
 impl<E: Error> From<E> for Failure {
     fn from(error: E) -> Self {
         let path = type_name::<E>();
-        // Without type parameters, whose paths have colons too.
+        // Type parameters are cut off, because their paths contain colons too.
         let plain = path.split('<').next().unwrap_or(path);
         let (module, class) = plain.rsplit_once("::").unwrap_or((BUILTINS, plain));
         let mut failure = Failure::new(class, error.to_string()).module(module);
@@ -147,7 +146,7 @@ impl<E: Error> From<E> for Failure {
     }
 }
 
-/// The causes of an error, a line each.
+/// Returns the causes of an error, one per line.
 fn causes(error: &dyn Error) -> Vec<String> {
     std::iter::successors(error.source(), |cause| (*cause).source())
         .map(|cause| format!("caused by: {cause}\n"))
@@ -155,8 +154,7 @@ fn causes(error: &dyn Error) -> Vec<String> {
 }
 
 impl RemoteError {
-    /// From the JSON text of a failure. Python needs but class and module; so do we need nothing
-    /// more.
+    /// Parses the JSON text of a failure. Only class and module are required, as in Python.
     pub(crate) fn from_json(text: &str) -> Self {
         let fields: Value = crate::serialize::from_json(text).unwrap_or_default();
         let text_of = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -171,7 +169,7 @@ impl RemoteError {
         }
     }
 
-    /// Whether oslo.messaging's dispatcher raised it for want of such a method, or of such a
+    /// Whether oslo.messaging's dispatcher raised it, because there is no such method or no such
     /// version.
     pub(crate) fn is_from_dispatcher(&self, class: &str) -> bool {
         self.module == DISPATCHER && self.class == class

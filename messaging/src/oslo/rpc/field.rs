@@ -1,4 +1,4 @@
-//! One value of a request, whatever it is.
+//! A value of a request, of any type.
 
 use std::{borrow::Cow, fmt};
 
@@ -11,7 +11,7 @@ use serde::{
 };
 use serde_json::Value;
 
-/// Text, borrowed where nothing in it is escaped, or something else.
+/// A text, borrowed if nothing in it is escaped, or another value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Field<'a> {
     Text(Cow<'a, str>),
@@ -26,7 +26,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The text, unless it is empty or something else: Python asks for truth.
+    /// Returns the text; `None` if it is empty or not a text, because Python tests for truth.
     pub(crate) fn into_true_text(self) -> Option<Cow<'a, str>> {
         match self {
             Field::Text(text) if !text.is_empty() => Some(text),
@@ -35,7 +35,7 @@ impl<'a> Field<'a> {
     }
 }
 
-/// Text without its quotes.
+/// Writes a text without its quotes.
 impl fmt::Display for Field<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

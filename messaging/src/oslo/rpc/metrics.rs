@@ -1,4 +1,4 @@
-//! What a client can tell of its calls, and a server of its requests.
+//! The counts of a client's calls, and of a server's requests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,29 +8,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Metrics {
     /// Calls that wait for their reply.
     pub in_flight: usize,
-    /// Replies that came when nobody waited for them any more, since the transport was opened: to
-    /// calls that were dropped or whose time was up, or a second time.
+    /// Replies that came when nobody waited for them, since the transport was opened: the call was
+    /// dropped, its time was up, or it had a reply already.
     pub late_replies: u64,
 }
 
-/// What became of the requests of a server since it started.
+/// The requests of a server since it started, counted by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerMetrics {
-    /// Methods that ran, or are not there: whatever was answered, or would have been.
+    /// Requests that were answered, or would have been if an answer had been requested, including
+    /// those for missing methods.
     pub answered: u64,
-    /// Of these, the ones that failed and were not expected to.
+    /// Answered requests whose method failed unexpectedly.
     pub failed: u64,
-    /// Requests that had run already, and were not run again.
+    /// Requests that had run before, and were not run again.
     pub repeated: u64,
-    /// Messages that are no requests. They were rejected: to their queue's dead letter exchange,
-    /// where a policy gives it one.
+    /// Messages that are no requests. They were rejected, and so dead-lettered if a policy gives
+    /// their queue a dead-letter exchange.
     pub unreadable: u64,
-    /// Replies that were given up, for their client had vanished.
+    /// Replies that were given up because their client had vanished.
     pub vanished: u64,
 }
 
-/// Where a server counts.
+/// The counters of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) answered: AtomicU64,
@@ -49,7 +50,7 @@ impl Counts {
     }
 }
 
-/// One more.
+/// Adds one to a counter.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }

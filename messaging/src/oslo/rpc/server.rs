@@ -1,4 +1,4 @@
-//! Answering calls.
+//! The server: answering calls.
 
 pub(crate) mod access;
 pub(crate) mod acknowledge;
@@ -39,20 +39,21 @@ use crate::{
     transport::Transport,
 };
 
-/// The method that tells that a server is there.
+/// The method with which a server answers that it is alive.
 const PING: &str = "oslo_rpc_server_ping";
 
-/// An exchange, the queues and the exchange of fanouts may each exist otherwise.
+/// The most fallbacks of a start: the exchange, the queues and the fanout exchange may each exist
+/// with other properties.
 const FALLBACKS: usize = 3;
 
-/// A server of a topic, about to start. Made by
-/// [`Transport::rpc_server`](crate::Transport::rpc_server). See [`Client`](super::Client) for an
-/// example.
+/// A server of a topic that is about to start.
+/// [`Transport::rpc_server`](crate::Transport::rpc_server) makes it. See [`Client`](super::Client)
+/// for an example.
 ///
 /// Requests are acknowledged when their method is about to run, unless
 /// [`acknowledge`](Self::acknowledge) says otherwise. A request that comes again, recognised by its
-/// id among the [last ones](Self::repeats), is not run again. A reply always leaves: also when the
-/// method panics, is not there, or its result has no JSON form.
+/// id among the [last ones](Self::repeats), is not run again. A reply is always sent, even if the
+/// method panics or does not exist, or its result has no JSON form.
 #[derive(Debug)]
 pub struct Server {
     transport: Transport,
@@ -81,22 +82,23 @@ impl Server {
         }
     }
 
-    /// Offers methods. Endpoints are asked in the order they are added.
+    /// Adds an endpoint with methods. Endpoints are asked in the order they are added.
     #[must_use]
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.dispatcher.add(endpoint);
         self
     }
 
-    /// How many methods run at once, at least 1; further requests wait at the broker. Default 64.
+    /// Sets how many methods run at once, at least 1; further requests wait at the broker. Default
+    /// 64.
     #[must_use]
     pub fn concurrency(mut self, methods: u16) -> Self {
         self.concurrency = methods.max(1);
         self
     }
 
-    /// How many requests the broker sends to each of the server's queues ahead of their
-    /// acknowledgement: `rabbit_qos_prefetch_count`; 0 is without limit. Default: the
+    /// Sets how many requests the broker sends to each of the server's queues before they are
+    /// acknowledged: `rabbit_qos_prefetch_count`; 0 means no limit. Default: the
     /// [transport's](crate::TransportOptions::oslo_prefetch).
     #[must_use]
     pub fn prefetch(mut self, requests: u16) -> Self {
@@ -104,53 +106,53 @@ impl Server {
         self
     }
 
-    /// When requests are acknowledged; default before their methods run.
+    /// Sets when requests are acknowledged; default before their methods run.
     #[must_use]
     pub fn acknowledge(mut self, when: Acknowledge) -> Self {
         self.acknowledge = when;
         self
     }
 
-    /// How many requests it remembers, and for how long, so that one that comes again is not run
-    /// again; default the last 16,384.
+    /// Sets how many requests are remembered, and for how long, so that one that comes again is not
+    /// run again; default the last 16,384.
     #[must_use]
     pub fn repeats(mut self, window: RepeatWindow) -> Self {
         self.repeats = window;
         self
     }
 
-    /// Which methods may be called; default all but those whose name begins with `_`.
+    /// Sets which methods may be called; default all but those whose name begins with `_`.
     #[must_use]
     pub fn access_policy(mut self, policy: AccessPolicy) -> Self {
         self.dispatcher.policy = policy;
         self
     }
 
-    /// What makes of arguments and contexts what was meant, and of results what is sent: it has to
-    /// be the clients' too. Default: they are taken and sent as they are.
+    /// Sets the conversion of arguments, contexts and results. The clients have to use the same.
+    /// Default: they are received and sent unchanged.
     #[must_use]
     pub fn serializer(mut self, serializer: impl EntitySerializer) -> Self {
         self.dispatcher.conversion = Conversion::by(serializer);
         self
     }
 
-    /// Compresses replies, which clients of every kind read: `kombu_compression`. Default: as the
-    /// [transport](crate::TransportOptions::oslo_compression) says.
+    /// Compresses replies, which all clients can read, Python's included: `kombu_compression`.
+    /// Default: as the [transport](crate::TransportOptions::oslo_compression) says.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);
         self
     }
 
-    /// Whether the server answers `oslo_rpc_server_ping` with `pong`, under every access policy;
-    /// default false. Python's `rpc_ping_enabled`.
+    /// Sets whether the server answers `oslo_rpc_server_ping` with `pong`, under every access
+    /// policy; default false. This is Python's `rpc_ping_enabled`.
     #[must_use]
     pub fn ping(mut self, ping: bool) -> Self {
         self.ping = ping;
         self
     }
 
-    /// Declares the topic's queues and begins to serve. After a lost connection it begins again by
+    /// Declares the topic's queues and starts serving. After a lost connection it starts again by
     /// itself.
     ///
     /// # Errors
@@ -197,8 +199,8 @@ impl Server {
         start(&topology).await
     }
 
-    /// The topic's queue, the server's own, and the one for what goes to all servers; and the name
-    /// of that.
+    /// Returns the sources: the topic's queue, the server's own, and the one for fanouts; also the
+    /// name of the last.
     fn sources(&self, topology: &Topology) -> (Vec<Source>, String) {
         let target = &self.target;
         let exchange = topology.request_exchange(target);
@@ -220,7 +222,7 @@ impl Server {
                 .options(topology.fanout_consume_options())
         };
         let fanout = if topology.reads_stream() {
-            // A stream is not read without a prefetch.
+            // A stream cannot be consumed without a prefetch.
             Source::stream(fanout(self.transport.stream(fanout_queue)).prefetch(match self.ahead() {
                 0 => self.concurrency,
                 some => some,
@@ -231,13 +233,13 @@ impl Server {
         (vec![shared(target.topic_name()), shared(&own), fanout], fanout_name)
     }
 
-    /// How many requests come ahead of their acknowledgement.
+    /// Returns how many requests the broker sends before they are acknowledged.
     fn ahead(&self) -> u16 {
         self.prefetch.unwrap_or(self.concurrency)
     }
 }
 
-/// A server that serves.
+/// A running server.
 ///
 /// # On drop
 /// It stops at once: methods are dropped at their next await point, and their callers get no reply.
@@ -245,14 +247,14 @@ impl Server {
 pub struct RunningServer {
     service: Service,
     transport: Transport,
-    /// That goes with the server.
+    /// The name of the fanout queue, if it is deleted with the server.
     fanout_queue: Option<String>,
     handler: Arc<RequestHandler>,
 }
 
 impl RunningServer {
-    /// Stops taking requests, waits for the methods that run and for their replies, and deletes the
-    /// queue that only this server has. The others stay, with the requests in them, for the next
+    /// Stops taking requests, waits for running methods and their replies, and deletes the queue
+    /// that only this server uses. The other queues stay, with the requests in them, for the next
     /// server.
     ///
     /// # Errors
@@ -262,20 +264,21 @@ impl RunningServer {
         self.wait().await
     }
 
-    /// What became of its requests so far.
+    /// Returns the counts of its requests so far.
     #[must_use]
     pub fn metrics(&self) -> ServerMetrics {
         self.handler.metrics()
     }
 
-    /// What stops the server from elsewhere, while somebody [`wait`](Self::wait)s for it here.
+    /// Returns a handle that stops the server from elsewhere, for example while
+    /// [`wait`](Self::wait) is pending.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         self.service.stopper()
     }
 
-    /// Serves until the server is stopped, as [`stop`](Self::stop) does it: waits for what runs,
-    /// and deletes its own queue.
+    /// Waits until the server is stopped. Like [`stop`](Self::stop), it then waits for running
+    /// methods and deletes the server's own queue.
     ///
     /// # Errors
     /// When one of its queues could not be consumed from any more, because its user may not; when

@@ -29,7 +29,7 @@ pub(crate) struct Request<'a> {
     pub(crate) version: Option<Version>,
     /// The id of the call and its reply queue; `None` for a cast.
     pub(crate) reply_to: Option<(Id, &'a str)>,
-    /// How often the client of a call wants a sign of the server.
+    /// How often the client of a call wants a heartbeat from the server.
     pub(crate) monitor: Option<Duration>,
     pub(crate) context: &'a Context,
 }
@@ -156,7 +156,7 @@ fn heartbeat(patience: &Field<'_>) -> Option<Duration> {
     (interval >= Duration::from_secs(1)).then_some(interval)
 }
 
-/// A reply to be sent. Python fails unless all five keys are there.
+/// A reply to be sent. Python requires all five keys.
 #[derive(Serialize)]
 pub(crate) struct Reply<'a> {
     result: Option<&'a RawValue>,
@@ -207,17 +207,17 @@ impl ReceivedReply {
         serialize::from_json(text)
     }
 
-    /// The call that it answers, if it is ours.
+    /// Returns the call that it answers, if it is one of this process.
     pub(crate) fn call(&self) -> Option<Id> {
         self.call
     }
 
-    /// Tells whether no other reply follows.
+    /// Whether no other reply follows.
     pub(crate) fn is_last(&self) -> bool {
         self.ending == Value::Bool(true)
     }
 
-    /// The method's answer; `None` is null. A failure takes precedence over a result.
+    /// Returns the method's answer; `None` is null. A failure takes precedence over a result.
     pub(crate) fn into_answer(self) -> Result<Option<Box<RawValue>>, Box<RemoteError>> {
         match self.failure {
             Some(Value::String(text)) if !text.is_empty() => Err(Box::new(RemoteError::from_json(&text))),
@@ -226,13 +226,14 @@ impl ReceivedReply {
         }
     }
 
-    /// Tells whether it contains an answer, which a later, last reply may omit.
+    /// Whether it contains an answer, which a later, last reply may omit.
     pub(crate) fn has_answer(&self) -> bool {
         self.result.is_some() || matches!(&self.failure, Some(Value::String(text)) if !text.is_empty())
     }
 }
 
-/// An id that is not in our form belongs to no call of ours.
+/// Reads the id of a call; `None` if it is not in this library's form, and so belongs to no call of
+/// this process.
 fn id_of_call<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Id>, D::Error> {
     let text = Option::<Text<'_>>::deserialize(deserializer)?;
     Ok(text.and_then(|Text(text)| Id::parse(&text)))

@@ -1,4 +1,4 @@
-//! One call, from its request to its reply.
+//! A call, from its request to its reply.
 
 use std::{fmt, future::IntoFuture, marker::PhantomData, sync::Arc, time::Duration};
 
@@ -27,11 +27,11 @@ use crate::{
     version::Version,
 };
 
-/// Servers tell twice in a client's patience, in whole seconds: those of Python tell nothing when
-/// it is less.
+/// The shortest time of monitoring. Servers send two heartbeats in this time, counted in whole
+/// seconds, and Python's send none when it is shorter.
 const LEAST_MONITOR: Duration = Duration::from_secs(2);
 
-/// Who sends requests, and how.
+/// The sender of requests, with its settings.
 #[derive(Clone)]
 pub(crate) struct Caller {
     destination: Arc<Destination>,
@@ -46,7 +46,7 @@ pub(crate) struct Caller {
     pub(crate) expiry: Option<Duration>,
 }
 
-/// The destination to a target.
+/// The routes to a target.
 struct Destination {
     transport: Transport,
     target: Target,
@@ -96,7 +96,7 @@ impl Caller {
         fanout.send((transport, target), ("", &message), &self.sending(self.timeout)).await
     }
 
-    /// A request that asks for no reply.
+    /// Returns a request that asks for no reply.
     fn request<'a>(&'a self, method: &'a str, arguments: &'a RawValue, context: &'a Context) -> Request<'a> {
         Request {
             method,
@@ -166,11 +166,11 @@ impl fmt::Debug for Caller {
     }
 }
 
-/// A call about to be made: `await` it.
+/// A call that is made when it is awaited.
 ///
 /// # Cancel safety
-/// When the future is dropped the call is forgotten: the method may run or not, and its reply is
-/// dropped, and counted ([`Metrics::late_replies`](crate::rpc::Metrics::late_replies)).
+/// When the future is dropped the call is forgotten. The method may or may not run. A reply is
+/// dropped and counted ([`Metrics::late_replies`](crate::rpc::Metrics::late_replies)).
 #[must_use = "a call is made when it is awaited"]
 pub struct Call<'a, R> {
     caller: &'a Caller,
@@ -195,20 +195,20 @@ impl<'a, R> Call<'a, R> {
         }
     }
 
-    /// The time for connecting, sending and waiting for the result; default the client's.
+    /// Sets the time for connecting, sending and waiting for the result; default the client's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Gives up when the server has not been heard of for so long; default the client's, see
-    /// [`Client::monitor`](crate::rpc::Client::monitor).
+    /// Makes the call fail when no heartbeat has come from the server for this time; default the
+    /// client's, see [`Client::monitor`](crate::rpc::Client::monitor).
     pub fn monitor(mut self, patience: Duration) -> Self {
         self.monitor = Some(patience);
         self
     }
 
-    /// What travels with this request; default the client's.
+    /// Sets the context that is sent with this request; default the client's.
     pub fn context(mut self, context: Context) -> Self {
         self.context = Some(context);
         self
@@ -218,9 +218,9 @@ impl<'a, R> Call<'a, R> {
 impl<'a, R: DeserializeOwned + 'a> IntoFuture for Call<'a, R> {
     /// # Errors
     /// [`Error::Undelivered`] when the request reached no server's queue, [`Error::Timeout`] when
-    /// no answer came, or the server is not heard of any more, [`OsloError::NoSuchMethod`],
+    /// no answer came in time or the server's heartbeats stopped, [`OsloError::NoSuchMethod`],
     /// [`OsloError::UnsupportedVersion`], [`OsloError::VersionCap`], [`OsloError::Remote`] when the
-    /// method failed, [`Error::Decode`] when its result is no `R`.
+    /// method failed, [`Error::Decode`] when its result is not an `R`.
     type Output = Result<R, Error>;
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
@@ -260,7 +260,8 @@ impl<R: DeserializeOwned> Call<'_, R> {
     }
 }
 
-/// Sends and waits. The reply may come before the broker's confirm of the request.
+/// Sends the request and waits for the reply, which may come before the broker's confirm of the
+/// request.
 async fn wait(
     expected: &mut Expected,
     sending: impl Future<Output = Result<(), Error>>,

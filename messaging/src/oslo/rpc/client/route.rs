@@ -1,4 +1,5 @@
-//! The exchange that requests go through, and the way out when it exists otherwise.
+//! The exchange that requests are published to, and the fallback when it exists with other
+//! properties.
 
 use std::sync::OnceLock;
 
@@ -12,12 +13,12 @@ use crate::{
     transport::Transport,
 };
 
-/// Which exchange of a target it is.
+/// The kind of a target's exchange.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
-    /// That of requests to one server, which have to reach one.
+    /// The exchange of requests to one server, which have to reach one.
     Request,
-    /// That of requests to all servers, of which there may be none.
+    /// The exchange of requests to all servers, of which there may be none.
     Fanout,
 }
 
@@ -25,11 +26,12 @@ pub(crate) enum Kind {
 pub(crate) struct Route {
     kind: Kind,
     producer: Producer,
-    /// In place of the first one, since that turned out to exist otherwise.
+    /// The producer that is used instead, once the exchange turned out to exist with other
+    /// properties.
     fallback: OnceLock<Producer>,
 }
 
-/// How a request is sent.
+/// The settings with which a request is sent.
 pub(crate) struct Sending {
     pub(crate) retry: RetryPolicy,
     pub(crate) wait_for_route: bool,

@@ -1,18 +1,18 @@
-//! Which of a server's methods may be called.
+//! The policy that says which of a server's methods may be called.
 
 use std::collections::HashSet;
 
-/// Which methods of its endpoints a server runs; others are answered as if they were not there.
-/// Named as oslo.messaging's policies.
+/// Which methods of its endpoints a server runs; others are answered as if they did not exist. The
+/// names are those of oslo.messaging's policies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AccessPolicy {
-    /// All but those whose name begins with `_`.
+    /// All methods except those whose name begins with `_`.
     #[default]
     Default,
-    /// All.
+    /// All methods.
     Legacy,
-    /// Those that are exposed: [`Endpoint::expose`](crate::rpc::Endpoint::expose).
+    /// Only methods that are exposed: [`Endpoint::expose`](crate::rpc::Endpoint::expose).
     Explicit,
 }
 

@@ -13,32 +13,33 @@ use crate::oslo::wire::{
 /// When a server acknowledges a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Acknowledge {
-    /// Before its method runs, as oslo.messaging does: a server that crashes loses what it was
-    /// running, and nothing runs twice.
+    /// Before its method runs, as oslo.messaging does: a server that crashes loses the requests in
+    /// progress, and no method runs twice.
     #[default]
     Before,
-    /// When its method has run and the reply has left: what a server that crashes was running is
-    /// run again, by itself or another. Methods may thus run twice. A method that fails has run.
+    /// After its method has run and the reply was sent: requests in progress are run again after a
+    /// crash, by this server or another. Methods may thus run twice. A method that fails counts as
+    /// run.
     After,
 }
 
-/// The requests a server knows.
+/// The requests that a server knows.
 #[derive(Debug, Default)]
 pub(crate) struct KnownRequests {
     ran: Duplicates,
-    /// Those that run now, by their ids, with what acknowledges them when they have: the same one
-    /// again when the connection was lost meanwhile.
+    /// The requests in progress by their ids, with what acknowledges them afterwards. There are
+    /// several deliveries of a request if the connection was lost meanwhile.
     running: HashMap<Fingerprint, Vec<Acker>, BuildHasherDefault<IdHasher>>,
 }
 
-/// What is to become of a request that arrived.
+/// What to do with a request that arrived.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    /// It runs.
+    /// The request is to run.
     New,
-    /// It runs already, and is acknowledged then.
+    /// The request is running already, and is acknowledged when that has ended.
     Running,
-    /// It ran before, and is acknowledged at once.
+    /// The request ran before, and is acknowledged at once.
     Ran(Acker),
 }
 
@@ -47,7 +48,7 @@ impl KnownRequests {
         KnownRequests { ran: Duplicates::new(window), ..KnownRequests::default() }
     }
 
-    /// Whether it was here before. It counts as having run from now on.
+    /// Whether the request was received before. From now on it counts as having run.
     pub(crate) fn is_repeated(&mut self, id: Fingerprint) -> bool {
         self.ran.is_repeated(id)
     }
@@ -64,7 +65,7 @@ impl KnownRequests {
         Arrival::New
     }
 
-    /// It has run; what to acknowledge.
+    /// Notes that a request has run; returns what to acknowledge.
     pub(crate) fn end(&mut self, id: Fingerprint) -> Vec<Acker> {
         self.ran.is_repeated(id);
         self.running.remove(&id).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! From a request to its answer: which endpoint takes it, and what is answered when none does.
+//! The dispatcher: finds the endpoint for a request, or the answer when there is none.
 
 use std::panic::AssertUnwindSafe;
 
@@ -35,10 +35,11 @@ impl Dispatcher {
         self.endpoints.push(endpoint);
     }
 
-    /// Runs the method that a request asks for. There is an answer always, also when the method
+    /// Runs the method that a request asks for. There is always an answer, even if the method
     /// panics.
     pub(crate) async fn answer(&self, request: &mut Received<'_>) -> Answer {
-        // The state behind a panic is its user's own: nothing here is used again.
+        // The state behind a panic belongs to the user's code: the dispatcher uses none of it
+        // again.
         let call = AssertUnwindSafe(self.dispatch(request)).catch_unwind();
         call.await.unwrap_or_else(|payload| Err(Failure::panicked(&*payload)))
     }
@@ -82,15 +83,15 @@ impl Dispatcher {
             Some(version) => version.as_text().and_then(|text| text.parse().ok()).ok_or_else(unsupported)?,
         };
         self.find(namespace, version, method).map_err(|compatible| match compatible {
-            // By its name its caller says so.
+            // The name says that the caller ignores errors.
             true if method.ends_with("_ignore_errors") => Failure::no_such_method(method).expected(),
             true => Failure::no_such_method(method),
             false => unsupported(),
         })
     }
 
-    /// The first endpoint of the namespace and a compatible version that has the method. Without
-    /// one: whether any was compatible at all.
+    /// Finds the first endpoint of the namespace with a compatible version that has the method.
+    /// Without one, tells whether any version was compatible at all.
     fn find<'a>(
         &'a self,
         namespace: Option<&str>,
@@ -107,12 +108,12 @@ impl Dispatcher {
     }
 }
 
-/// The serializer is as much a part of the method as its arguments are.
+/// Returns the failure for an error of the serializer, which counts as part of the method.
 fn refused(error: &Error) -> Failure {
     Failure::new("ValueError", Report(error).to_string())
 }
 
-/// Arguments go by name: they are a JSON object, and none is an empty one.
+/// Returns the arguments as a JSON object, which is empty when there are none.
 fn arguments(raw: Option<&RawValue>) -> Result<&RawValue, Failure> {
     match raw {
         None => serde_json::from_str("{}").map_err(Failure::from),
@@ -128,7 +129,7 @@ fn arguments(raw: Option<&RawValue>) -> Result<&RawValue, Failure> {
     }
 }
 
-/// What a request says, or means where it says nothing.
+/// Returns the text for a value of a request, or for its default when it is missing.
 fn shown(value: Option<&Field<'_>>) -> String {
     value.map_or_else(|| Version::DEFAULT.to_string(), Field::to_string)
 }
@@ -182,7 +183,7 @@ mod tests {
         dispatcher.answer(&mut Received::from_json(&text, &mut strict).unwrap()).await
     }
 
-    /// The result, or class and message of the failure.
+    /// Returns the result, or class and message of the failure.
     async fn answer(request: Value) -> Result<Value, (String, String)> {
         match ask(&dispatcher(), request).await {
             Ok(result) => Ok(serde_json::from_str(result.get()).unwrap()),

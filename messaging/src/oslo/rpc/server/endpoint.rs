@@ -1,4 +1,4 @@
-//! The methods a server offers, under one namespace and version.
+//! The methods that a server offers under one namespace and version.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,10 +19,10 @@ use crate::oslo::rpc::{
 };
 use crate::{oslo::wire::context::Context, version::Version};
 
-/// What a method answers: JSON, or why it failed.
+/// The answer of a method: its result as JSON, or its failure.
 pub(crate) type Answer = Result<Box<RawValue>, Failure>;
 
-/// A closure without its types.
+/// A closure with its types erased.
 type Method = Arc<dyn Fn(Context, &RawValue) -> BoxFuture<'static, Result<Output, Failure>> + Send + Sync>;
 
 /// A method that was found.
@@ -47,65 +47,65 @@ pub(crate) enum Found<'a> {
 #[derive(Clone)]
 pub struct Endpoint {
     namespace: Option<String>,
-    /// Those it answers to as well; `None` is no namespace.
+    /// Further namespaces that it answers to; `None` means no namespace.
     accepted: Vec<Option<String>>,
     version: Version,
     methods: HashMap<String, Method>,
-    /// Asked for what is not among the closures.
+    /// Methods of types, which are asked when there is no closure for a method.
     others: Vec<Arc<dyn AnyMethods>>,
     exposed: HashSet<String>,
-    /// Classes of failures.
+    /// The classes of failures that are expected.
     expected: HashSet<String>,
 }
 
 impl Endpoint {
-    /// No namespace, version 1.0, no methods.
+    /// Returns an endpoint with no namespace, version 1.0 and no methods.
     #[must_use]
     pub fn new() -> Self {
         let (accepted, methods, others, exposed, expected) = Default::default();
         Endpoint { namespace: None, accepted, version: Version::DEFAULT, methods, others, exposed, expected }
     }
 
-    /// The methods of a type; no namespace, version 1.0.
+    /// Returns an endpoint with the methods of a type, no namespace and version 1.0.
     pub fn of(methods: impl Methods) -> Self {
         Endpoint::new().methods(methods)
     }
 
-    /// The methods of a type, beside those that are there already: closures are asked first, then
-    /// types in the order they were added.
+    /// Adds the methods of a type. Closures are asked first, then types in the order they were
+    /// added.
     #[must_use]
     pub fn methods(mut self, methods: impl Methods) -> Self {
         self.others.push(Arc::new(methods));
         self
     }
 
-    /// The namespace of its methods.
+    /// Sets the namespace of its methods.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = Some(namespace.into());
         self
     }
 
-    /// A namespace that it answers to as well, such as the one it had before; `None` is for
-    /// requests without any. Python's `legacy_namespaces`.
+    /// Adds a namespace that it answers to as well, such as its former one; `None` is for requests
+    /// without a namespace. This is Python's `legacy_namespaces`.
     #[must_use]
     pub fn accept_namespace(mut self, namespace: Option<&str>) -> Self {
         self.accepted.push(namespace.map(str::to_owned));
         self
     }
 
-    /// The version it implements: it takes requests for earlier minors too.
+    /// Sets the version it implements: it accepts requests for earlier minor versions too.
     #[must_use]
     pub fn version(mut self, major: u32, minor: u32) -> Self {
         self.version = Version::new(major, minor);
         self
     }
 
-    /// A method under its name; a second one under the same name takes the place of the first.
+    /// Adds a method under its name, or replaces the one of that name.
     ///
-    /// The arguments are those of the request by their names, `()` when there are none; ones that
-    /// do not fit are answered with a `TypeError`. Whether it may be called is the server's
-    /// [`AccessPolicy`]; by default not when its name begins with `_`.
+    /// The arguments are those of the request by their names, `()` when there are none; arguments
+    /// that do not match are answered with a `TypeError`. The server's [`AccessPolicy`] says
+    /// whether the method may be called; by default it may not when its name begins with `_`.
     #[must_use]
     pub fn method<A, R, F, Fut>(mut self, name: impl Into<String>, method: F) -> Self
     where
@@ -132,8 +132,8 @@ impl Endpoint {
         self
     }
 
-    /// Failures of this class are nothing to worry about: callers are told of them as of others,
-    /// but the log at debug level only, where others are warnings. Python's `expected_exceptions`.
+    /// Marks failures of this class as expected: callers get them as usual, but the log only at
+    /// debug level instead of as warnings. This is Python's `expected_exceptions`.
     #[must_use]
     pub fn expect(mut self, class: impl Into<String>) -> Self {
         self.expected.insert(class.into());

@@ -1,4 +1,4 @@
-//! Methods of a type of one's own.
+//! Methods of a user-defined type.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::oslo::rpc::failure::Failure;
 use crate::{oslo::wire::context::Context, serialize};
 
-/// A type whose methods are called by their names: what closures are to
-/// [`Endpoint::method`](crate::rpc::Endpoint::method), for state that many methods share, or for
-/// names that are not known before.
+/// A type whose methods are called by their names. It serves as the closures of
+/// [`Endpoint::method`](crate::rpc::Endpoint::method) do, but suits state that many methods share,
+/// or names that are known only at run time.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicI64, Ordering};
@@ -44,8 +44,8 @@ use crate::{oslo::wire::context::Context, serialize};
 /// # let _ = endpoint;
 /// ```
 pub trait Methods: Send + Sync + 'static {
-    /// Whether there is such a method. It decides whether another endpoint is asked. Default: all
-    /// that are asked for.
+    /// Whether there is such a method; if not, another endpoint is asked. Default: true for every
+    /// name.
     fn has(&self, method: &str) -> bool {
         let _ = method;
         true
@@ -54,7 +54,7 @@ pub trait Methods: Send + Sync + 'static {
     /// Runs a method. Many run at once.
     ///
     /// # Errors
-    /// Why it failed, which its caller is told.
+    /// The failure of the method, which its caller gets.
     ///
     /// # Cancel safety
     /// The future is dropped when its server is dropped; a server that is stopped waits for it.
@@ -75,37 +75,37 @@ impl Arguments {
         Arguments(object)
     }
 
-    /// As a type, `()` where there are none.
+    /// Decodes the arguments as a type, `()` when there are none.
     ///
     /// # Errors
-    /// A `TypeError` for the caller, when they do not fit.
+    /// A `TypeError` for the caller, when they do not match the type.
     pub fn read<A: DeserializeOwned>(&self) -> Result<A, Failure> {
         read(&self.0)
     }
 
-    /// The text of a JSON object, as it came.
+    /// Returns the text of the JSON object as it was received.
     #[must_use]
     pub fn as_json(&self) -> &str {
         self.0.get()
     }
 }
 
-/// The arguments in a JSON object.
+/// Decodes the arguments in a JSON object.
 pub(super) fn read<A: DeserializeOwned>(object: &RawValue) -> Result<A, Failure> {
     let text = object.get();
-    // For `()`, which is null to serde, where there are no arguments.
+    // `()` is null to serde, so it needs this second attempt when there are no arguments.
     let read = serialize::from_json(text).or_else(|error| {
         if text == "{}" { serde_json::from_str("null").map_err(|_| error) } else { Err(error) }
     });
     read.map_err(|error| Failure::new("TypeError", format!("wrong arguments: {error}")))
 }
 
-/// What a method returns.
+/// The result of a method.
 #[derive(Debug)]
 pub struct Output(Box<RawValue>);
 
 impl Output {
-    /// A value as JSON.
+    /// Returns a value as JSON.
     ///
     /// # Errors
     /// A `ValueError` for the caller, when it has no JSON form.
@@ -120,7 +120,7 @@ impl Output {
     }
 }
 
-/// Methods without their type.
+/// [`Methods`] with their type erased.
 pub(crate) trait AnyMethods: Send + Sync {
     fn has(&self, method: &str) -> bool;
 

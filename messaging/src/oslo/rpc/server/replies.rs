@@ -1,5 +1,4 @@
-//! The way of replies back to the clients: they always leave, and a client that has vanished holds
-//! up nobody.
+//! The replies to clients: one is always sent, and a client that has vanished holds up nobody.
 
 use std::time::Duration;
 
@@ -24,21 +23,21 @@ use crate::{
     publish::{json_message::json_message, options::compressed, producer::Producer},
 };
 
-/// How long, and how often, a reply is tried whose queue is not there: the client may be
-/// reconnecting.
+/// For how long, and at which interval, a reply is retried whose queue does not exist: the client
+/// may be reconnecting.
 const PATIENCE: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_millis(250);
-/// What replies on their way to the broker may have together, in bytes, with the requests they
-/// answer. When there is more, methods have to wait for their reply to leave: the broker blocks, or
-/// is gone.
+/// The most bytes of replies that are being sent, together with the requests they answer. Beyond
+/// that, methods wait until their reply was sent: the broker blocks, or is gone.
 const LEAVING: u64 = 64 * 1024 * 1024;
-/// The same of replies that wait for their client to come back. Those beyond are given up at once.
+/// The most bytes of replies that wait for their client to come back. Further ones are given up at
+/// once.
 const WAITING: u64 = 64 * 1024 * 1024;
-/// What a reply counts at least: no more than 1024 leave or wait at once.
+/// The least that a reply counts in bytes, so that at most 1024 are being sent or wait at once.
 const LEAST: u64 = 64 * 1024;
 
 pub(crate) struct Replies {
-    /// To the default exchange, which routes to queues by their names.
+    /// The producer for the default exchange, which routes to queues by their names.
     producer: Producer,
     compression: Option<Compression>,
     vanished: Mutex<Vanished>,
@@ -46,14 +45,14 @@ pub(crate) struct Replies {
     waiting: Room,
 }
 
-/// A reply about to leave.
+/// A reply that is about to be sent.
 pub(crate) struct Leaving {
     message: Message,
-    /// Whether it tells that the method failed.
+    /// Whether it is the failure of the method.
     is_failure: bool,
 }
 
-/// A reply whose queue was not there when it was sent.
+/// A reply whose queue did not exist when it was sent.
 pub(crate) struct Unclaimed {
     queue: String,
     message: Message,
@@ -70,13 +69,14 @@ impl Replies {
         }
     }
 
-    /// Room for one more reply, as soon as there is some; `beside` are the bytes that are kept
-    /// until it has left.
+    /// Waits for room for one more reply; `beside` is the size in bytes of what is kept until it
+    /// was sent.
     pub(crate) async fn room(&self, reply: &Leaving, beside: usize) -> Taken {
         self.leaving.take(reply.weight().saturating_add(beside as u64)).await
     }
 
-    /// That a call is being worked on. One that is lost is made up for by the next.
+    /// Sends a heartbeat: the call is being worked on. A lost heartbeat does no harm, because the
+    /// next one follows.
     pub(crate) async fn heartbeat(&self, queue: &str, id: &str) {
         let sent = match self.encode(&Reply::heartbeat(id)) {
             Ok(message) => self.producer.publish_raw(queue, &message, None).await.map(drop),
@@ -87,8 +87,8 @@ impl Replies {
         }
     }
 
-    /// The reply to the call of this id. A result that cannot be encoded is a failure to its
-    /// caller.
+    /// Returns the reply to the call with this id. A result that cannot be encoded becomes a
+    /// failure for its caller.
     pub(crate) fn reply(&self, id: &str, answer: &Answer) -> Option<Leaving> {
         let is_failure = answer.is_err();
         match self.encode_answer(id, answer) {
@@ -97,8 +97,8 @@ impl Replies {
         }
     }
 
-    /// Sends a reply. A result that the broker does not take, because it is too large, say, is a
-    /// failure to its caller.
+    /// Sends a reply. A result that the broker does not accept, for example because it is too
+    /// large, becomes a failure for its caller.
     pub(crate) async fn send(&self, queue: &str, id: &str, reply: Leaving) -> Option<Unclaimed> {
         let Leaving { message, is_failure } = reply;
         match self.attempt(queue, message).await {
@@ -113,7 +113,8 @@ impl Replies {
         }
     }
 
-    /// That there was a result, in the place of one that cannot be sent.
+    /// Returns a failure in place of a result that cannot be sent; `None` if it was a failure
+    /// already.
     fn failure(&self, id: &str, is_failure: bool, error: &Error) -> Option<Leaving> {
         tracing::error!(error = %Report(error), "a reply was not sent");
         if is_failure {
@@ -145,7 +146,7 @@ impl Replies {
         compressed(json_message(body, None), self.compression)
     }
 
-    /// Goes on trying, in case the client comes back. `false` when it has vanished.
+    /// Retries in case the client comes back. Returns `false` when it has vanished.
     pub(crate) async fn wait_for_client(&self, unclaimed: Unclaimed, mut stopping: Stopping) -> bool {
         let Unclaimed { queue, message } = unclaimed;
         let (queue, weight) = (queue.as_str(), weight(&message));

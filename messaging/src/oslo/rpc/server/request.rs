@@ -1,4 +1,4 @@
-//! One request, from its arrival to its reply.
+//! A request, from its arrival to its reply.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

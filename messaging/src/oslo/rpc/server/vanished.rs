@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::oslo::wire::fingerprint::Fingerprint;
 
-/// As many as Python remembers, for as long.
+/// The most queues that are remembered, and for how long: the same as in Python.
 const ROOM: usize = 200;
 const MEMORY: Duration = Duration::from_secs(60);
 
