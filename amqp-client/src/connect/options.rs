@@ -24,7 +24,7 @@ pub struct ConnectOptions {
     pub(crate) frame_max: u32,
     pub(crate) connect_timeout: Duration,
     pub(crate) call_timeout: Duration,
-    /// `None` unless it was set.
+    /// The TLS options; `None` unless they were set.
     pub(crate) tls: Option<TlsOptions>,
     pub(crate) mechanisms: Vec<Mechanism>,
     pub(crate) credentials: Option<Provider>,
@@ -61,20 +61,21 @@ impl Default for ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// All defaults.
+    /// Makes options with all defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A name for the connection, shown by the broker's tools.
+    /// Sets a name for the connection, which the broker's tools show.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Anything else to tell the broker of this client, shown by its tools; `product`, `version`
-    /// and `platform` stand for this library unless they are set. `capabilities` are always this
-    /// library's, and `connection_name` is [`name`](Self::name).
+    /// Sets another property that describes this client to the broker, whose tools show it.
+    /// `product`, `version` and `platform` describe this library unless they are set.
+    /// `capabilities` are always those of this library, and `connection_name` is
+    /// [`name`](Self::name).
     ///
     /// # Errors
     /// [`Error::Invalid`] for a key over 255 bytes or nesting over 32.
@@ -83,74 +84,76 @@ impl ConnectOptions {
         Ok(self)
     }
 
-    /// Signs of life are sent after half of this, and two of it without any from the broker end the
-    /// connection. Whole seconds, rounded up; zero is off. Default 60 s; the smaller of this and
-    /// the broker's wish holds.
+    /// Sets the heartbeat interval. A heartbeat is sent after half an interval without output, and
+    /// the connection ends after two intervals without input. Whole seconds, rounded up; zero is
+    /// off. Default 60 s; the smaller of this and the broker's value applies.
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.heartbeat = interval;
         self
     }
 
-    /// The highest channel number. Default 2047; the smaller of this and the broker's holds; 0
-    /// leaves it to the broker.
+    /// Sets the highest channel number. Default 2047; the smaller of this and the broker's value
+    /// applies; 0 leaves it to the broker.
     pub fn channel_max(mut self, channels: u16) -> Self {
         self.channel_max = channels;
         self
     }
 
-    /// The largest frame in bytes. Default 131072; the smaller of this and the broker's holds; 0
-    /// leaves it to the broker. Headers of messages are read up to 1 MiB in any case, for RabbitMQ
-    /// sends them as large as they were published.
+    /// Sets the largest frame in bytes. Default 131072; the smaller of this and the broker's value
+    /// applies; 0 leaves it to the broker. Headers of messages are accepted up to 1 MiB in any
+    /// case, because RabbitMQ sends them as large as they were published.
     pub fn frame_max(mut self, bytes: u32) -> Self {
         self.frame_max = bytes;
         self
     }
 
-    /// Deadline for everything until the connection is open: name look-up, TCP, TLS and handshake,
-    /// of all hosts together. Default 10 s.
+    /// Sets the deadline for everything until the connection is open: name look-up, TCP, TLS and
+    /// handshake, for all hosts together. Default 10 s.
     pub fn connect_timeout(mut self, deadline: Duration) -> Self {
         self.connect_timeout = deadline;
         self
     }
 
-    /// Deadline of each call that the broker answers. Default 30 s.
+    /// Sets the deadline of each call that the broker answers. Default 30 s.
     pub fn call_timeout(mut self, deadline: Duration) -> Self {
         self.call_timeout = deadline;
         self
     }
 
-    /// How to speak TLS with `amqps`. Default: as [`TlsOptions::new`]. Without the feature `tls` of
-    /// this crate every attempt to connect to a host with these is
+    /// Sets how to use TLS with `amqps`. Default: [`TlsOptions::new`]. Without the feature `tls` of
+    /// this crate, every attempt to connect to a host with these options fails with
     /// [`TlsError::NotCompiled`](crate::TlsError::NotCompiled).
     pub fn tls(mut self, tls: TlsOptions) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// The mechanisms to log in with, in order of preference: the first that the broker offers is
-    /// taken. Default PLAIN, then AMQPLAIN. The `auth_mechanism` of a URI comes before these.
+    /// Sets the mechanisms to log in with, in order of preference: the first that the broker offers
+    /// is used. Default PLAIN, then AMQPLAIN. The `auth_mechanism` of a URI takes precedence.
     pub fn mechanisms(mut self, mechanisms: impl IntoIterator<Item = Mechanism>) -> Self {
         self.mechanisms = mechanisms.into_iter().collect();
         self
     }
 
-    /// Asks for user and password at each connect, instead of taking them from the URI; and when
-    /// they expire, again in time, to give the broker the new password with
-    /// `connection.update-secret`. A provider that fails then is asked again, after a twentieth of
-    /// the time they were good for, 1 s to 60 s. Default: the URI's.
+    /// Asks a provider for user and password at each connect, instead of taking them from the URI.
+    /// If they expire, the provider is asked again in time, and the broker is given the new
+    /// password with `connection.update-secret`. If the provider fails then, it is asked again
+    /// after a twentieth of the time for which they were valid, but at least 1 s and at most 60 s.
+    /// Default: the URI's.
     pub fn credentials_from(mut self, provider: impl CredentialsProvider) -> Self {
         self.credentials = Some(Provider(Arc::new(provider)));
         self
     }
 
-    /// Tries several hosts in random order, so that many clients spread over them. Default: in the
-    /// order given.
+    /// Sets whether several hosts are tried in random order, so that many clients spread over them.
+    /// Default: in the order given.
     pub fn shuffle_hosts(mut self, shuffle: bool) -> Self {
         self.shuffle_hosts = shuffle;
         self
     }
 
-    /// Recovers the connection when it was lost, with all that belongs to it. Default: it ends.
+    /// Recovers the connection when it is lost, with everything that belongs to it. Default: it
+    /// ends.
     ///
     /// ```no_run
     /// # async fn example() -> amqp_client::Result<()> {
@@ -166,74 +169,75 @@ impl ConnectOptions {
         self
     }
 
-    /// Outgoing bytes over which publishes wait. Default 256 KiB. As much again may be on its way
-    /// to the socket.
+    /// Sets how many outgoing bytes may be queued before publishes wait. Default 256 KiB. As much
+    /// again may be on its way to the socket.
     pub fn write_buffer(mut self, bytes: usize) -> Self {
         self.limits.write_buffer = bytes.max(1);
         self
     }
 
-    /// Unconfirmed publishes of one channel over which publishes wait. Default 65536. Each that the
-    /// broker has not answered counts, in whatever order it answers; one whose
-    /// [`Confirm`](crate::Confirm) was given up does not.
+    /// Sets how many publishes of one channel may be unconfirmed before publishes wait. Default
+    /// 65536. Each one that the broker has not answered counts, in whatever order it answers; one
+    /// whose [`Confirm`](crate::Confirm) was given up does not.
     pub fn confirm_window(mut self, publishes: usize) -> Self {
         self.limits.window.publishes = publishes.max(1);
         self
     }
 
-    /// Bytes of unconfirmed bodies of one channel over which publishes wait. Default 64 MiB. One
-    /// message may always be under way, however large.
+    /// Sets how many bytes of unconfirmed bodies one channel may have before publishes wait.
+    /// Default 64 MiB. A single message is always allowed, however large.
     pub fn confirm_window_bytes(mut self, bytes: u64) -> Self {
         self.limits.window.bytes = bytes.max(1);
         self
     }
 
-    /// After so long with a delivery that is not acked,
-    /// [`Event::DeliveryHeld`](crate::Event::DeliveryHeld) tells of it. Default 25 minutes, five
-    /// before RabbitMQ closes the channel.
+    /// Sets how long a delivery may be unsettled before it is reported with
+    /// [`Event::DeliveryHeld`](crate::Event::DeliveryHeld). Default 25 minutes, five less than
+    /// RabbitMQ waits before it closes the channel.
     pub fn warn_unacked_after(mut self, held: Duration) -> Self {
         self.limits.warn_unacked_after = held;
         self
     }
 
-    /// Bytes of deliveries to consumers without acknowledgement or prefetch that may wait for their
-    /// user. Default 16 MiB.
+    /// Sets how many bytes of deliveries may wait for consumers without acknowledgement or
+    /// prefetch. Default 16 MiB.
     ///
-    /// Over that the connection reads no more until some are taken, so the broker waits too; so do
-    /// the answers to calls and confirms behind them, of all channels. Who processes such
-    /// deliveries must not wait for an answer on the same connection meanwhile. Deliveries to
-    /// consumers with a prefetch count in [`inbox_limit`](Self::inbox_limit) alone.
+    /// Above that the connection reads nothing more until some are taken, so the broker has to
+    /// wait. So do the answers to calls and the confirms of all channels. Code that processes such
+    /// deliveries must therefore not wait for an answer on the same connection. Deliveries to
+    /// consumers with a prefetch count only towards [`inbox_limit`](Self::inbox_limit).
     pub fn delivery_buffer(mut self, bytes: usize) -> Self {
         self.limits.delivery_buffer = bytes;
         self
     }
 
-    /// Bytes of deliveries that may wait for their user, of all consumers together, those that
-    /// [`delivery_buffer`](Self::delivery_buffer) is for among them. Default 128 MiB.
+    /// Sets how many bytes of deliveries may wait for all consumers together, including those that
+    /// [`delivery_buffer`](Self::delivery_buffer) limits. Default 128 MiB.
     ///
-    /// Over that the connection reads no more until some are taken, while heartbeats go on; so the
-    /// answers to calls and confirms wait too. A broker that keeps to the prefetch need never get
-    /// there: who waits for answers on the same connection while a delivery is processed sets a
-    /// prefetch with which less than this can wait, or a higher limit.
+    /// Above that the connection reads nothing more until some are taken, although heartbeats go
+    /// on; so the answers to calls and confirms wait too. If a broker respects the prefetch, this
+    /// can be avoided: code that waits for answers on the same connection while it processes a
+    /// delivery should set a prefetch with which less than this can wait, or a higher limit.
     pub fn inbox_limit(mut self, bytes: usize) -> Self {
         self.limits.inboxes = bytes;
         self
     }
 
-    /// The largest body in either direction, in bytes. Default 64 MiB.
+    /// Sets the largest body in either direction, in bytes. Default 64 MiB.
     ///
-    /// One to be published that is larger is refused with [`Error::PublishTooLarge`] before a byte
-    /// of it is queued; the channel is intact. One that the broker sends is judged by its content
-    /// header, before any of it is kept: it ends its channel with [`Error::MessageTooLarge`], and
-    /// the other channels go on. Unacknowledged, it stays in its queue, and the next consumer is
-    /// offered it again; one that [wants no body](crate::ConsumeOptions::withhold_bodies_over) over
-    /// a limit can settle it. A broker has a limit of its own, which closes the channel with 406.
+    /// A larger message is refused with [`Error::PublishTooLarge`] before any of it is queued,
+    /// which leaves the channel intact. A larger message from the broker is recognised by its
+    /// content header, before any of it is kept: it ends its channel with
+    /// [`Error::MessageTooLarge`], and the other channels go on. Unless it was consumed without
+    /// acknowledgement, it stays in its queue and is delivered to the next consumer. A consumer
+    /// that [drops bodies](crate::ConsumeOptions::withhold_bodies_over) over a limit can settle it.
+    /// A broker has a limit of its own, and closes the channel with 406 above it.
     pub fn max_message_size(mut self, bytes: u64) -> Self {
         self.limits.max_message_size = bytes;
         self
     }
 
-    /// The mechanisms to try with this URI, each begun.
+    /// Returns the mechanisms to try with this URI, each with its login begun.
     pub(crate) fn begin_login(&self, uri: &Uri) -> Result<Vec<Box<dyn SaslMechanism>>> {
         if uri.auth_mechanisms.is_empty() {
             return Ok(self.mechanisms.iter().map(Mechanism::begin).collect());
@@ -247,7 +251,7 @@ impl ConnectOptions {
         uri.auth_mechanisms.iter().map(by_name).collect()
     }
 
-    /// The limits to propose, where the URI's parameters come before the options.
+    /// Returns the limits to propose. The URI's parameters take precedence over the options.
     pub(crate) fn tune(&self, uri: &Uri) -> Tune {
         let whole = self.heartbeat.as_secs() + u64::from(self.heartbeat.subsec_nanos() > 0);
         Tune {
@@ -257,8 +261,8 @@ impl ConnectOptions {
         }
     }
 
-    /// What `connection.start-ok` tells of this client; capabilities as
-    /// <https://www.rabbitmq.com/docs/connections#capabilities> lists them.
+    /// Returns the description of this client for `connection.start-ok`; the capabilities are those
+    /// of <https://www.rabbitmq.com/docs/connections#capabilities>.
     pub(crate) fn client_properties(&self) -> Result<Table> {
         let mut capabilities = Table::new();
         for name in [

@@ -1,4 +1,4 @@
-//! TLS: what to trust, and which identity to present.
+//! TLS: which certificate authorities to trust, and which identity to present.
 
 #[cfg(feature = "tls")]
 mod any_certificate;
@@ -16,9 +16,9 @@ use zeroize::Zeroizing;
 #[cfg(feature = "tls")]
 use crate::connect::uri::Uri;
 
-/// How to speak TLS, 1.2 or 1.3. All defaults: the system's certificate authorities, the broker's
-/// name verified, no client certificate. Used for `amqps`; the parameters of a URI come before
-/// these. Without the feature `tls` of this crate, to connect with these is
+/// How to use TLS 1.2 or 1.3. All defaults: the system's certificate authorities, the broker's name
+/// verified, no client certificate. The options apply to `amqps`; the parameters of a URI take
+/// precedence. Without the feature `tls` of this crate, connecting with these options fails with
 /// [`TlsError::NotCompiled`](crate::TlsError::NotCompiled).
 ///
 /// Files are read at each connect, so that a renewed certificate is used by the next connection.
@@ -41,52 +41,53 @@ enum Pem {
 }
 
 impl TlsOptions {
-    /// All defaults.
+    /// Makes options with all defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Trust the certificate authorities in this PEM file, and no others.
+    /// Trusts the certificate authorities in this PEM file, and no others.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.roots = Some(Pem::File(path.into()));
         self
     }
 
-    /// Trust these certificate authorities in PEM, and no others.
+    /// Trusts these certificate authorities in PEM, and no others.
     pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots = Some(Pem::bytes(pem));
         self
     }
 
-    /// Show this client certificate: PEM files of the chain, the client's own first, and of its
-    /// key. Both may be one file. The key is not encrypted
+    /// Presents this client certificate: PEM files of the chain, the client's own first, and of its
+    /// key. Both may be one file. The key must not be encrypted
     /// ([`TlsError::EncryptedKey`](crate::TlsError::EncryptedKey)).
     pub fn identity_files(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.identity = Some((Pem::File(certificate.into()), Pem::File(key.into())));
         self
     }
 
-    /// As [`identity_files`](Self::identity_files), in PEM.
+    /// Presents this client certificate, like [`identity_files`](Self::identity_files), given in
+    /// PEM.
     pub fn identity_pem(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.identity = Some((Pem::bytes(certificate), Pem::bytes(key)));
         self
     }
 
-    /// The name to ask the broker for (SNI) and to verify its certificate against. Default: the
-    /// host of the URI.
+    /// Sets the name that the broker is asked for (SNI) and that its certificate is verified
+    /// against. Default: the host of the URI.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
         self
     }
 
-    /// Does not tell the broker which name is asked for (SNI); the certificate is verified as ever.
+    /// Does not tell the broker which name is asked for (SNI); the certificate is still verified.
     pub fn without_sni(mut self) -> Self {
         self.without_sni = true;
         self
     }
 
-    /// Takes whatever certificate the broker shows, from whomever, for whichever name: anyone on
-    /// the way can be the broker then, and read the password. For tests.
+    /// Accepts any certificate of the broker, whoever issued it and for whichever name: anyone on
+    /// the way can then pretend to be the broker, and read the password. This is for tests.
     pub fn danger_accept_any_certificate(mut self, accept: bool) -> Self {
         self.accept_any = accept;
         self
@@ -102,7 +103,7 @@ impl TlsOptions {
         }
         match (&uri.certfile, &uri.keyfile) {
             (Some(certificate), Some(key)) => options = options.identity_files(certificate, key),
-            // One file may hold both.
+            // The one file may hold both.
             (Some(file), None) | (None, Some(file)) => options = options.identity_files(file, file),
             (None, None) => {}
         }

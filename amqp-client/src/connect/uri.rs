@@ -9,17 +9,17 @@ use crate::{
     login::credentials::Password,
 };
 
-/// Where a broker is and who is asking: `amqp://user:password@host:port/vhost?heartbeat=10`.
+/// Where a broker is and who connects: `amqp://user:password@host:port/vhost?heartbeat=10`.
 ///
 /// Defaults: user and password `guest`, host `localhost`, port 5672 (`amqps`: 5671), virtual host
 /// `/`. A missing and an empty path (`amqp://host`, `amqp://host/`) both mean `/`: the
 /// specification has an empty name for the latter, but no broker has such a virtual host, and pika,
 /// kombu and oslo.messaging read it as `/` too. Several hosts,
-/// `amqps://a.example,b.example:5673/prod`, are read by [`parse_list`](Uri::parse_list); one login,
-/// virtual host and set of parameters holds for all. `Debug` and `Display` leave the password out.
+/// `amqps://a.example,b.example:5673/prod`, are read by [`parse_list`](Uri::parse_list); they share
+/// one login, virtual host and set of parameters. `Debug` and `Display` leave the password out.
 ///
-/// Parameters, as on <https://www.rabbitmq.com/docs/uri-query-parameters>; each comes before the
-/// option of the same meaning:
+/// The parameters are those of <https://www.rabbitmq.com/docs/uri-query-parameters>; each takes
+/// precedence over the option of the same meaning:
 ///
 /// | parameter | value |
 /// |---|---|
@@ -27,45 +27,45 @@ use crate::{
 /// | `channel_max` | the highest channel number |
 /// | `frame_max` | bytes |
 /// | `connection_timeout` | milliseconds until the connection is open |
-/// | `auth_mechanism` | `plain`, `amqplain`, `external` or the name of one's own; repeated, in order of preference |
+/// | `auth_mechanism` | `plain`, `amqplain`, `external` or the name of a custom one; may be repeated, in order of preference |
 /// | `cacertfile` | PEM file of the certificate authorities to trust; this and those below with `amqps` only |
-/// | `certfile`, `keyfile` | PEM files of the client certificate and its key; one alone holds both |
+/// | `certfile`, `keyfile` | PEM files of the client certificate and its key; if only one is given, it holds both |
 /// | `server_name_indication` | the name to ask for and to verify, or `disable` |
-/// | `verify` | `verify_peer`, which is the default, or `verify_none`, which lets anyone be the broker |
+/// | `verify` | `verify_peer`, which is the default, or `verify_none`, which lets anyone pretend to be the broker |
 #[derive(Clone, PartialEq, Eq)]
 pub struct Uri {
-    /// `amqps`: connecting is [`TlsError::NotCompiled`](crate::TlsError::NotCompiled) without the
-    /// feature `tls` of this crate.
+    /// Whether the scheme is `amqps`. Without the feature `tls` of this crate, connecting then
+    /// fails with [`TlsError::NotCompiled`](crate::TlsError::NotCompiled).
     pub tls: bool,
     /// The user name.
     pub user: String,
     /// The password.
     pub password: Password,
-    /// Name or address, IPv6 without brackets.
+    /// The host's name or address; IPv6 addresses are without brackets.
     pub host: String,
     /// The TCP port.
     pub port: u16,
     /// The virtual host.
     pub vhost: String,
-    /// `heartbeat`, in seconds.
+    /// The parameter `heartbeat`, in seconds.
     pub heartbeat: Option<u16>,
-    /// `channel_max`
+    /// The parameter `channel_max`.
     pub channel_max: Option<u16>,
-    /// `frame_max`, in bytes.
+    /// The parameter `frame_max`, in bytes.
     pub frame_max: Option<u32>,
-    /// `connection_timeout`, in milliseconds in the URI.
+    /// The parameter `connection_timeout`, which is in milliseconds in the URI.
     pub connection_timeout: Option<Duration>,
-    /// `auth_mechanism`, in order of preference; empty leaves it to the options.
+    /// The parameters `auth_mechanism`, in order of preference; if empty, the options apply.
     pub auth_mechanisms: Vec<String>,
-    /// `cacertfile`
+    /// The parameter `cacertfile`.
     pub cacertfile: Option<PathBuf>,
-    /// `certfile`
+    /// The parameter `certfile`.
     pub certfile: Option<PathBuf>,
-    /// `keyfile`
+    /// The parameter `keyfile`.
     pub keyfile: Option<PathBuf>,
-    /// `server_name_indication`
+    /// The parameter `server_name_indication`.
     pub server_name_indication: Option<String>,
-    /// `verify`: whether the broker's certificate is verified.
+    /// The parameter `verify`: whether the broker's certificate is verified.
     pub verify: Option<bool>,
 }
 
@@ -96,7 +96,7 @@ impl Uri {
     /// Reads a URI with one host.
     ///
     /// # Errors
-    /// [`Error::InvalidUri`] that names the part; the password is not repeated in it.
+    /// [`Error::InvalidUri`] that names the invalid part, without repeating the password.
     pub fn parse(uri: &str) -> Result<Self> {
         let mut uris = Self::parse_list(uri)?;
         match (uris.pop(), uris.is_empty()) {
@@ -105,11 +105,11 @@ impl Uri {
         }
     }
 
-    /// Reads a URI with one host or several, separated by commas: a URI for each, in order; at
-    /// least one.
+    /// Reads a URI with one host or several, separated by commas. Returns a URI for each, in order;
+    /// at least one.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse).
+    /// The same as for [`parse`](Self::parse).
     pub fn parse_list(uri: &str) -> Result<Vec<Self>> {
         refuse_space(uri)?;
         let (scheme, rest) = uri.split_once("://").ok_or_else(|| invalid("it has no scheme amqp://"))?;
@@ -150,7 +150,7 @@ impl Uri {
         hosts.split(',').map(|host| parsed.clone().with_host(host, is_one)).collect()
     }
 
-    /// Host and port as a socket address is written.
+    /// Returns host and port, written like a socket address.
     pub fn address(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
@@ -181,8 +181,8 @@ impl Uri {
         } else if !may_be_empty {
             return Err(invalid("a host in the list is empty"));
         }
-        // By RFC 3986 (section 3.2.3) an empty port is the scheme's default. An invalid port may be
-        // a password whose host is missing, so it is not shown.
+        // An empty port is the scheme's default (RFC 3986, section 3.2.3). An invalid port may be a
+        // password whose host is missing, so it is not shown.
         if let Some(port) = port.filter(|port| !port.is_empty()) {
             self.port = port.parse().map_err(|_| invalid("the port is no number from 0 to 65535"))?;
         }
@@ -258,7 +258,7 @@ fn is_scheme(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
-/// Host and port; the host of `[::1]:5672` without its brackets.
+/// Splits an address into host and port; the host of `[::1]:5672` is without brackets.
 fn split_port(address: &str) -> Result<(&str, Option<&str>)> {
     if let Some(rest) = address.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or_else(|| invalid("the IPv6 address has no ]"))?;
@@ -326,7 +326,7 @@ mod tests {
         Uri::parse(uri).unwrap()
     }
 
-    /// The table of the specification's appendix A.
+    /// These are the examples in appendix A of the specification.
     #[test]
     fn the_examples_of_the_uri_specification_read_as_it_says() {
         let full = parse("amqp://user:pass@host:10000/vhost");

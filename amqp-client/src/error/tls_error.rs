@@ -1,4 +1,4 @@
-//! What can go wrong with TLS.
+//! The errors of TLS.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -8,14 +8,14 @@ use tokio_rustls::rustls::{self, CertificateError};
 #[cfg(feature = "tls")]
 use crate::error::tls_words::{handshake_words, name as plain_name};
 
-/// What went wrong with TLS: in the certificates of this side, or in the handshake.
+/// The reason why TLS failed, in the certificates of this side or in the handshake.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A feature of this crate is off, and the URI or the options ask for TLS.
+    /// The URI or the options ask for TLS, and the feature of this crate is off.
     #[error("TLS is not in this build: feature `{feature}` of `amqp-client` is off")]
     NotCompiled {
-        /// The feature that turns it on.
+        /// The feature that enables TLS.
         feature: &'static str,
     },
     /// A file cannot be read.
@@ -26,24 +26,24 @@ pub enum TlsError {
         /// What the system said.
         source: Arc<io::Error>,
     },
-    /// There is no PEM of the kind that is due.
+    /// There is no PEM of the expected kind.
     #[error("{place} holds no {what} in PEM: {reason}")]
     BadPem {
-        /// The file, or that it was given as bytes.
+        /// The file, or a note that it was given as bytes.
         place: String,
-        /// What is missing.
+        /// The kind that is missing.
         what: &'static str,
-        /// What is there.
+        /// What was found instead.
         reason: String,
     },
-    /// The private key is encrypted: in PKCS#8, or as OpenSSL wrote the older forms. Passwords are
-    /// not asked for.
+    /// The private key is encrypted: in PKCS#8, or in the older form of OpenSSL. The client does
+    /// not ask for passwords.
     #[error(
         "the private key in {place} is encrypted and only opened by its password, which cannot be given here; \
          `openssl pkey -in KEY -out PLAIN` writes it as a plain one, for this user's eyes alone"
     )]
     EncryptedKey {
-        /// The file, or that it was given as bytes.
+        /// The file, or a note that it was given as bytes.
         place: String,
     },
     /// The system's certificate authorities cannot be found.
@@ -55,40 +55,40 @@ pub enum TlsError {
     /// The name to be verified is neither a DNS name nor an address.
     #[error("{name:?} is no name that a certificate could be for")]
     BadServerName {
-        /// That name.
+        /// The name.
         name: String,
     },
     /// The broker's certificate is for other names.
     #[error("the broker's certificate is not for {name:?}{}", other_names(presented))]
     HostnameMismatch {
-        /// The name expected.
+        /// The expected name.
         name: String,
-        /// The names that the certificate has as subject alternative names. A common name is none
+        /// The subject alternative names of the certificate. Its common name does not count
         /// (<https://www.rfc-editor.org/rfc/rfc9525#section-2>).
         presented: Vec<String>,
     },
-    /// The broker's certificate is not to be trusted: its issuer is unknown, or it has expired.
+    /// The broker's certificate cannot be trusted: its issuer is unknown, or it has expired.
     #[error("the broker's certificate is refused: {}", handshake_words(.0))]
     CertificateRefused(Arc<io::Error>),
-    /// The broker refused the handshake, as it does without a client certificate that it requires.
+    /// The broker refused the handshake, for instance because it requires a client certificate.
     #[error("the broker refused the TLS handshake: {}", handshake_words(.0))]
     RefusedByBroker(Arc<io::Error>),
     /// The port does not speak TLS.
     #[error("the port does not speak TLS: {}", handshake_words(.0))]
     NotTls(Arc<io::Error>),
-    /// The handshake failed for another reason, a connection lost among them.
+    /// The handshake failed for another reason, such as a lost connection.
     #[error("the TLS handshake failed: {}", handshake_words(.0))]
     Handshake(Arc<io::Error>),
 }
 
 impl TlsError {
-    /// The error when TLS is requested in a build without it.
+    /// Returns the error for TLS that is requested in a build without it.
     #[cfg(not(feature = "tls"))]
     pub(crate) fn not_compiled() -> Self {
         TlsError::NotCompiled { feature: "tls" }
     }
 
-    /// The meaning of a failed handshake for `name`.
+    /// Classifies the error of a failed handshake for `name`.
     #[cfg(feature = "tls")]
     pub(crate) fn from_handshake(error: io::Error, name: &str) -> Self {
         let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
@@ -108,7 +108,7 @@ impl TlsError {
         }
     }
 
-    /// The broker's refusal, if that ended the connection: with TLS 1.3 a missing client
+    /// Returns the broker's refusal, if that ended the connection: with TLS 1.3 a missing client
     /// certificate is noticed only after this side has finished its handshake.
     #[cfg(feature = "tls")]
     pub(crate) fn from_lost(error: &Arc<io::Error>) -> Option<Self> {
@@ -133,13 +133,13 @@ impl TlsError {
     }
 }
 
-/// A build without TLS has no such error.
+/// Returns the text of an error that does not occur in a build without TLS.
 #[cfg(not(feature = "tls"))]
 fn handshake_words(error: &io::Error) -> String {
     error.to_string()
 }
 
-/// The names that a certificate has instead, and what to do if it has none.
+/// Describes the names that a certificate has instead, and what to do if it has none.
 fn other_names(presented: &[String]) -> String {
     if presented.is_empty() {
         " nor any other name: it has no subject alternative names, and a common name is not looked at; have it issued with \

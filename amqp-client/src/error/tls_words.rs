@@ -5,13 +5,13 @@ use std::io;
 
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error, pki_types::pem};
 
-/// The text for the error of a failed handshake.
+/// Returns the text for the error of a failed handshake.
 pub(crate) fn handshake_words(error: &io::Error) -> String {
     let of_tls = error.get_ref().and_then(|source| source.downcast_ref::<Error>());
     of_tls.map_or_else(|| error.to_string(), words)
 }
 
-/// The text for an error of rustls.
+/// Returns the text for an error of rustls.
 pub(crate) fn words(error: &Error) -> String {
     match error {
         Error::InconsistentKeys(_) => "they do not belong together".to_owned(),
@@ -24,7 +24,7 @@ pub(crate) fn words(error: &Error) -> String {
     }
 }
 
-/// Why a certificate is refused and, where it is not obvious, what to do.
+/// Returns why a certificate is refused and, where it is not obvious, what to do.
 fn certificate(why: &CertificateError) -> String {
     let plain = match why {
         CertificateError::UnknownIssuer => {
@@ -77,7 +77,7 @@ fn alert_words(alert: AlertDescription) -> String {
     plain.to_owned()
 }
 
-/// A name in a certificate, which rustls shows as `DnsName("a.example")`.
+/// Extracts a name in a certificate, which rustls shows as `DnsName("a.example")`.
 pub(crate) fn name(told: &str) -> String {
     let inside = |kind: &str| told.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')');
     let quoted = inside("DnsName").or_else(|| inside("UniformResourceIdentifier"));
@@ -85,7 +85,8 @@ pub(crate) fn name(told: &str) -> String {
     name.unwrap_or(told).to_owned()
 }
 
-/// What is wrong with PEM data. The text shows none of it, since it may be part of a key.
+/// Describes what is wrong with PEM data. The text shows none of the data, since it may be part of
+/// a key.
 pub(crate) fn pem_words(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::MissingSectionEnd { .. } => "a section has no end",

@@ -1,10 +1,10 @@
-//! Credentials: user and password, and where new ones come from when they expire.
+//! Credentials: user and password, and a provider of new ones when they expire.
 
 use std::{error, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use zeroize::Zeroizing;
 
-/// Why a provider or a mechanism has no answer.
+/// The reason why a provider or a mechanism has no answer.
 pub type CredentialsError = Box<dyn error::Error + Send + Sync>;
 
 /// A password or token. Its memory is wiped when it is dropped, and neither `Debug` nor any error
@@ -13,12 +13,12 @@ pub type CredentialsError = Box<dyn error::Error + Send + Sync>;
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// The password itself.
+    /// Returns the password itself.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is none.
+    /// Tells whether the password is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -42,7 +42,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// User and password, and how long they are good for.
+/// User and password, and how long they are valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     pub(crate) user: String,
@@ -51,36 +51,37 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Credentials that do not expire.
+    /// Makes credentials that do not expire.
     pub fn new(user: impl Into<String>, password: impl Into<Password>) -> Self {
         Credentials { user: user.into(), password: password.into(), valid_for: None }
     }
 
-    /// They expire after this long: new ones are asked for when four fifths of it have passed.
+    /// Sets how long they are valid: new ones are requested when four fifths of that time have
+    /// passed.
     pub fn valid_for(mut self, duration: Duration) -> Self {
         self.valid_for = Some(duration);
         self
     }
 
-    /// The user's name.
+    /// Returns the user's name.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// The password.
+    /// Returns the password.
     pub fn password(&self) -> &Password {
         &self.password
     }
 }
 
-/// What a [`CredentialsProvider`] gives.
+/// The future that a [`CredentialsProvider`] returns.
 pub type CredentialsFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Credentials, CredentialsError>> + Send + 'a>>;
 
-/// Gives credentials whenever they are needed: at each connect, and before those given expire. Any
+/// A source of credentials, which is asked at each connect and before the last ones expire. Any
 /// `Fn() -> impl Future<Output = Result<Credentials, CredentialsError>>` is one.
 pub trait CredentialsProvider: Send + Sync + 'static {
-    /// Credentials to log in with, or to go on with.
+    /// Returns credentials, to log in with or to renew those of an open connection.
     ///
     /// # Cancel safety
     /// The future is dropped at the connect deadline, and when the connection ends.

@@ -1,4 +1,4 @@
-//! How to log in: the mechanisms of SASL (RFC 4422), and a trait for one's own.
+//! The login: the mechanisms of SASL (RFC 4422), and a trait for custom ones.
 
 use std::{fmt, sync::Arc};
 
@@ -11,20 +11,20 @@ use crate::login::credentials::{Credentials, CredentialsError};
 /// One login by one mechanism. A value serves one connection, so it may keep what it needs between
 /// the rounds.
 pub trait SaslMechanism: Send {
-    /// The name that the broker offers it by, such as `PLAIN`.
+    /// Returns the name by which the broker offers it, such as `PLAIN`.
     fn name(&self) -> &str;
 
-    /// What `connection.start-ok` carries.
+    /// Returns the response for `connection.start-ok`.
     ///
     /// # Errors
-    /// Why there is no login with these credentials.
+    /// The reason why a login with these credentials is impossible.
     fn response(&mut self, credentials: &Credentials) -> Result<Secret, CredentialsError>;
 
-    /// Answers a challenge, which `connection.secure` carries, with what `connection.secure-ok` is
-    /// to carry.
+    /// Answers the challenge of a `connection.secure`. Returns the response for
+    /// `connection.secure-ok`.
     ///
     /// # Errors
-    /// Why there is no answer. Unless a mechanism says otherwise it knows no challenges.
+    /// The reason why there is no answer. The default implementation knows no challenges.
     fn challenge(&mut self, credentials: &Credentials, challenge: &[u8]) -> Result<Secret, CredentialsError> {
         let _ = (credentials, challenge);
         Err(format!("the broker asks for a second round, which {} has not", self.name()).into())
@@ -33,28 +33,29 @@ pub trait SaslMechanism: Send {
 
 /// A mechanism to log in with. The first of
 /// [`ConnectOptions::mechanisms`](crate::ConnectOptions::mechanisms) that the broker offers is
-/// taken.
+/// used.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Mechanism {
-    /// User and password (RFC 4616). Over plain TCP everyone on the way can read them.
+    /// User and password (RFC 4616). Over plain TCP anyone on the way can read them.
     Plain,
-    /// User and password as AMQP 0-8 had them.
+    /// User and password in the form of AMQP 0-8.
     AmqPlain,
-    /// The client certificate of the TLS connection tells who it is (RFC 4422, appendix A); user
-    /// and password are not sent.
+    /// The client certificate of the TLS connection identifies the user (RFC 4422, appendix A);
+    /// user and password are not sent.
     External,
-    /// One's own, made anew for each login.
+    /// A custom mechanism, made anew for each login.
     Custom(Arc<dyn Fn() -> Box<dyn SaslMechanism> + Send + Sync>),
 }
 
 impl Mechanism {
-    /// One's own mechanism; `make` makes a new one for each login.
+    /// Makes a custom mechanism; `make` is called for each login.
     pub fn custom<M: SaslMechanism + 'static>(make: impl Fn() -> M + Send + Sync + 'static) -> Self {
         Mechanism::Custom(Arc::new(move || Box::new(make())))
     }
 
-    /// The built-in mechanism of this name, in upper or lower case: URIs have them in lower case.
+    /// Returns the built-in mechanism of this name, in upper or lower case: URIs have them in lower
+    /// case.
     pub(crate) fn by_name(name: &str) -> Option<Self> {
         [Mechanism::Plain, Mechanism::AmqPlain, Mechanism::External]
             .into_iter()
@@ -87,7 +88,7 @@ impl SaslMechanism for Plain {
 
     fn response(&mut self, credentials: &Credentials) -> Result<Secret, CredentialsError> {
         let (user, password) = (&credentials.user, credentials.password.expose());
-        // A NUL would end the user name, or the password.
+        // A NUL would end the user name or the password early.
         if user.contains('\0') || password.contains('\0') {
             return Err("PLAIN cannot carry a user name or password with a NUL in it".into());
         }

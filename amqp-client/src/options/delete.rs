@@ -1,6 +1,6 @@
-//! How to delete.
+//! The options of deletions.
 
-/// On which conditions an exchange or queue is deleted. Default: on none.
+/// The conditions for deleting an exchange or queue. Default: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeleteOptions {
     pub(crate) if_unused: bool,
@@ -8,18 +8,19 @@ pub struct DeleteOptions {
 }
 
 impl DeleteOptions {
-    /// On no condition.
+    /// Makes options without conditions.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Only when a queue has no consumers, an exchange no bindings.
+    /// Sets whether to delete a queue only if it has no consumers, and an exchange only if it has
+    /// no bindings.
     pub fn if_unused(mut self, condition: bool) -> Self {
         self.if_unused = condition;
         self
     }
 
-    /// Only when a queue has no messages.
+    /// Sets whether to delete a queue only if it has no messages.
     pub fn if_empty(mut self, condition: bool) -> Self {
         self.if_empty = condition;
         self

@@ -1,4 +1,4 @@
-//! What the operations of a channel take beside names and messages.
+//! The options of a channel's operations.
 
 pub(crate) mod delete;
 pub(crate) mod get;

@@ -1,8 +1,8 @@
-//! Where a message is to go.
+//! Where a message is published to.
 
-/// Where a message is published to: an exchange, a routing key, and what is said of the two.
+/// Where a message is published to: an exchange, a routing key, and flags.
 ///
-/// A pair is one, so that most write no more than it:
+/// A pair converts into a route, which suffices for most publishes:
 ///
 /// ```no_run
 /// # async fn run(publisher: amqp_client::Publisher) -> amqp_client::Result<()> {
@@ -25,8 +25,8 @@ pub struct Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// To an exchange, with a routing key. An empty exchange is the default one, which routes to
-    /// the queue of the key's name.
+    /// Makes a route to an exchange, with a routing key. An empty exchange is the default one,
+    /// which routes to the queue whose name is the key.
     #[inline]
     pub fn new(
         exchange: &'a (impl AsRef<str> + ?Sized),
@@ -35,16 +35,16 @@ impl<'a> Route<'a> {
         Route { exchange: exchange.as_ref(), routing_key: routing_key.as_ref(), mandatory: false }
     }
 
-    /// Whether the message is to come back when no queue takes it. Default: it is dropped.
-    /// Published by a [`Publisher`](crate::Publisher), it comes back as
-    /// [`Confirmation::Returned`](crate::Confirmation::Returned); published by a
-    /// [`Channel`](crate::Channel), it is counted in
-    /// [`Metrics::messages_returned`](crate::Metrics::messages_returned) alone, for nobody waits
-    /// for it.
+    /// Sets whether the message is returned when no queue takes it. Default: it is dropped. If a
+    /// [`Publisher`](crate::Publisher) published it, it is returned as
+    /// [`Confirmation::Returned`](crate::Confirmation::Returned); if a [`Channel`](crate::Channel)
+    /// did, it is only counted in
+    /// [`Metrics::messages_returned`](crate::Metrics::messages_returned), because nobody waits for
+    /// it.
     ///
-    /// There is no `immediate` beside it, for messages that must find a consumer waiting: RabbitMQ
-    /// has refused that with 540 since 3.0, which ends the connection. A queue with a message TTL
-    /// of 0 and dead lettering does what it did.
+    /// There is no `immediate` flag, for messages that need a waiting consumer: RabbitMQ has
+    /// refused it since 3.0 with 540, which ends the connection. A queue with a message TTL of 0
+    /// and dead lettering has the same effect.
     #[inline]
     pub fn mandatory(mut self, mandatory: bool) -> Self {
         self.mandatory = mandatory;

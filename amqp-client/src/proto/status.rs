@@ -51,7 +51,7 @@ impl ChannelStatus {
         self.remains.lock().as_ref().map_or(1..1, Confirms::unanswered)
     }
 
-    /// Why the channel ended.
+    /// Returns why the channel ended.
     pub(crate) fn reason(&self) -> Error {
         self.ended.get().cloned().unwrap_or(Error::ConnectionEnded)
     }

@@ -1,4 +1,4 @@
-//! The task of one connection: drives it, and when it was lost, gets it back.
+//! The task of one connection, which drives it and recovers it after a loss.
 
 use std::{
     future::{Future, pending, poll_fn},
@@ -23,18 +23,18 @@ use crate::{
 
 pub(crate) struct ConnectionTask {
     pub(crate) shared: Arc<Shared>,
-    /// Not owned: its last owner closes the connection.
+    /// A weak reference, because the connection is closed when its last owner is dropped.
     pub(crate) handle: Weak<ConnectionHandle>,
     pub(crate) dialer: Dialer,
 }
 
-/// Losses in a row for an error, of the broker or told by it, each soon after the connection was in
-/// order: what brought it about, the message at the head of a queue perhaps, is likely to be there
-/// again.
+/// How many losses in a row were caused by an error that either side reported, each soon after the
+/// connection was restored. The cause, such as the message at the head of a queue, is then likely
+/// to be still there.
 #[derive(Default)]
 struct Relapses(u32);
 
-/// Attempts in a row, until the connection is in order again.
+/// The attempts in a row since the connection last worked.
 struct Attempts {
     made: u32,
     since: Instant,
@@ -72,7 +72,7 @@ impl ConnectionTask {
         }
     }
 
-    /// Drives an open connection to its end. Tells whether it was in order before.
+    /// Drives an open connection to its end. Returns whether it was fully restored before.
     async fn attend(&self, dialed: Dialed, attempts: u32) -> bool {
         let Dialed { driver, valid_for } = dialed;
         let mut refreshing = pin!(self.refresh(valid_for));
@@ -112,7 +112,7 @@ impl ConnectionTask {
         pending::<()>().await;
     }
 
-    /// Tries until there is a connection, the limits are reached, or there is no sense in it.
+    /// Makes attempts until there is a connection, the limits are reached, or an error is final.
     async fn reconnect(
         &self,
         recovery: &Recovery,
@@ -142,7 +142,7 @@ impl ConnectionTask {
 }
 
 impl Relapses {
-    /// The connection was lost that had been in order, for however short.
+    /// Counts a loss of a connection that had worked, however briefly.
     fn count(&mut self, reason: &Error, is_soon: bool) {
         let is_for_an_error = match reason {
             Error::Protocol { .. } | Error::UnexpectedMethod { .. } => true,
@@ -153,7 +153,7 @@ impl Relapses {
     }
 }
 
-/// The first connect, tried again when the options say so.
+/// Connects for the first time, repeatedly if the options say so.
 pub(crate) async fn first_connect(dialer: &Dialer, shared: &Arc<Shared>) -> Result<Dialed, Error> {
     let recovery = dialer.options.recovery.as_ref().filter(|recovery| recovery.first_connect);
     let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! What this connection had exclusively before it was lost, and the broker keeps for the lost one
-//! still: it has not noticed yet that this has gone, which may take it two heartbeats and more.
+//! What the broker still reserves for the lost connection, because it has not noticed the loss:
+//! exclusive queues and exclusive consumers. Noticing may take the broker two heartbeats and more.
 
 use std::{fmt, future::pending, time::Duration};
 
@@ -20,14 +20,15 @@ use crate::{
     runtime::answers::Answers,
 };
 
-/// The pauses between attempts double from the first of these to the second.
+/// The pause before the first attempt; pauses double up to the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Tried again and again, while all else goes on.
+/// The queues and consumers that the broker reserves, which are tried again while everything else
+/// goes on.
 pub(crate) struct Holding<'a> {
     answers: Answers<'a>,
-    /// How long that goes on.
+    /// How long they are tried again.
     patience: Duration,
     begun: Instant,
     items: Vec<Held>,
@@ -35,42 +36,42 @@ pub(crate) struct Holding<'a> {
     due: Option<Instant>,
 }
 
-/// What is held, and what the broker said last.
+/// A reserved queue or consumer, and the broker's last refusal.
 struct Held {
     what: What,
     error: Error,
 }
 
 enum What {
-    /// An exclusive queue, and with it the consumers of it.
+    /// An exclusive queue, together with its consumers.
     Queue(RecordedQueue),
-    /// A queue's only consumer.
+    /// The exclusive consumer of a queue.
     Consumer(ChannelKey, Subscription),
 }
 
-/// What an attempt came to.
+/// The result of an attempt.
 enum Attempt {
-    /// It is as it was.
+    /// It is restored.
     Released,
-    /// Nobody wants it any more, or it begins with its channel.
+    /// Nobody wants it any more, or it is restarted with its channel.
     Gone,
-    /// It is held still, or its channel is being restored itself.
+    /// It is still reserved, or its channel is being restored.
     NotYet,
     Refused(Error),
 }
 
 impl<'a> Holding<'a> {
-    /// Nothing as yet, of a connection that is being restored.
+    /// Makes an empty list for a connection that is being restored.
     pub(crate) fn new(answers: Answers<'a>, patience: Duration) -> Self {
         Holding { answers, patience, begun: Instant::now(), items: Vec::new(), attempts: 0, due: None }
     }
 
-    /// Tells whether a consumer is one to wait for: it was its queue's only one.
+    /// Tells whether to wait for a consumer: it is exclusive, and its queue is still taken.
     pub(crate) fn may_keep_consumer(&self, subscription: &Subscription, error: &Error) -> bool {
         subscription.consume.exclusive && !self.patience.is_zero() && error.is_taken()
     }
 
-    /// An exclusive queue that is another connection's. Its consumers wait with it.
+    /// Adds an exclusive queue that another connection has. Its consumers wait for it.
     pub(crate) fn keep_queue(&mut self, queue: RecordedQueue, error: Error) {
         self.answers.shared.with(|engine| engine.hold_consumers_of(&queue.declare.queue));
         let error = error.about_queue(&queue.declare.queue.to_string());
@@ -88,7 +89,7 @@ impl<'a> Holding<'a> {
         self.items.iter().map(told).collect()
     }
 
-    /// Sets the time of the next attempt, and tells it.
+    /// Sets the time of the next attempt, and reports it.
     pub(crate) fn plan(&mut self) {
         if self.items.is_empty() {
             self.due = None;
@@ -105,7 +106,7 @@ impl<'a> Holding<'a> {
         }
     }
 
-    /// Ready when it is time for the next attempt.
+    /// Waits until it is time for the next attempt.
     pub(crate) async fn due(&self) {
         match self.due {
             Some(due) => sleep_until(due).await,
@@ -113,8 +114,10 @@ impl<'a> Holding<'a> {
         }
     }
 
+    /// Tries everything again once.
+    ///
     /// # Errors
-    /// When the connection does not go on.
+    /// If the connection cannot go on.
     pub(crate) async fn attempt(&mut self) -> Result<()> {
         self.attempts += 1;
         let is_last = self.begun.elapsed() >= self.patience;
@@ -175,7 +178,7 @@ impl<'a> Holding<'a> {
         for (key, tag) in self.answers.shared.with(|engine| engine.held_consumers_of(name)) {
             match self.resume(key, &tag).await? {
                 Attempt::Refused(error) => self.fail(key, &tag, name, error),
-                // Its queue is there: it begins with its channel.
+                // Its queue exists now, so the consumer is restarted with its channel.
                 Attempt::NotYet => {
                     self.with_channel(key, |channel| channel.consumers.set_held(&tag, false));
                 }
@@ -185,8 +188,7 @@ impl<'a> Holding<'a> {
         Ok(Attempt::Released)
     }
 
-    /// The user has deleted a queue that its consumers waited for, and these end as the broker
-    /// would have them end.
+    /// Ends the waiting consumers of a queue that the user has deleted, as the broker would.
     fn end_consumers_of(&self, queue: &ShortString) {
         for (key, tag) in self.answers.shared.with(|engine| engine.held_consumers_of(queue)) {
             let cancelled = Error::ConsumerCancelled { tag: tag.to_string() };
@@ -194,8 +196,8 @@ impl<'a> Holding<'a> {
         }
     }
 
-    /// How many consumers a queue has. To ask is safe, where to consume from a queue in exclusive
-    /// use would close the consumer's channel.
+    /// Returns how many consumers a queue has. Asking is safe, whereas consuming from a queue in
+    /// exclusive use would close the consumer's channel.
     async fn look_at(&self, name: &ShortString) -> Result<Result<u32>> {
         let passive = queue::Declare { queue: name.clone(), passive: true, ..Default::default() };
         let looked = Topology::new(self.answers).declare(passive).await?;
@@ -205,8 +207,8 @@ impl<'a> Holding<'a> {
         }))
     }
 
-    /// Begins a consumer on its channel. Should the broker refuse after all, that channel is opened
-    /// again.
+    /// Restarts a consumer on its channel. If the broker refuses nevertheless, the channel is
+    /// reopened.
     async fn resume(&self, key: ChannelKey, tag: &ShortString) -> Result<Attempt> {
         let resuming = self.answers.shared.with(|engine| engine.channel(key)?.resume_held_consumer(tag));
         let call = match resuming {
@@ -220,8 +222,8 @@ impl<'a> Holding<'a> {
                 self.with_channel(key, |channel| channel.consumer_resumed());
                 Ok(Attempt::Released)
             }
-            // The channel ended for something else that was under way. Where it is opened again,
-            // the consumer begins with it.
+            // The channel ended because of another method. If it is reopened, the consumer is
+            // restarted with it.
             Err(error) if error.is_channel_error() && !error.may_be_of(basic::Consume::ID) => {
                 Ok(Attempt::Gone)
             }
@@ -253,7 +255,7 @@ impl<'a> Holding<'a> {
         self.tell(Event::NotRestored(Skipped { what: name_consumer(tag, queue), error }));
     }
 
-    /// Does something with a channel, unless that has ended.
+    /// Works on a channel, unless it has ended.
     fn with_channel<T>(&self, key: ChannelKey, work: impl FnOnce(&mut ChannelRef<'_>) -> T) -> Option<T> {
         self.answers.shared.with(|engine| engine.channel(key).ok().map(|mut channel| work(&mut channel)))
     }
@@ -283,7 +285,7 @@ impl fmt::Display for What {
     }
 }
 
-/// A consumer, in words.
+/// Describes a consumer.
 pub(crate) fn name_consumer(tag: &ShortString, queue: &ShortString) -> String {
     format!("consumer {:?} of queue {:?}", tag.to_string(), queue.to_string())
 }

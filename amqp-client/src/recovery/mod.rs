@@ -1,4 +1,4 @@
-//! A connection that was lost, and what comes back with it.
+//! The recovery of a lost connection.
 
 pub(crate) mod connection_task;
 pub(crate) mod holding;

@@ -1,4 +1,4 @@
-//! Topology declared again on a new connection: exchanges, queues, bindings, in this order.
+//! Declaring the topology again on a new connection: exchanges, queues, bindings, in this order.
 
 use amqp_codec::{
     Method, ReplyCode, Report, ShortString,
@@ -18,15 +18,15 @@ use crate::{
     runtime::answers::Answers,
 };
 
-/// Declarations sent before the first of them is answered.
+/// How many declarations are sent before the first of them is answered.
 const BATCH: usize = 64;
 
-/// Exchanges, queues and bindings, declared again over a channel of their own.
+/// Declares exchanges, queues and bindings again, over a separate channel.
 pub(crate) struct Topology<'a> {
     answers: Answers<'a>,
     channel: Option<ChannelKey>,
-    /// Exclusive queues that are another connection's: perhaps that which was lost, and which the
-    /// broker has not missed yet.
+    /// Exclusive queues that another connection has: perhaps the lost one, whose loss the broker
+    /// has not noticed.
     pub(crate) locked: Vec<(RecordedQueue, Error)>,
 }
 
@@ -35,9 +35,10 @@ impl<'a> Topology<'a> {
         Topology { answers, channel: None, locked: Vec::new() }
     }
 
+    /// Declares everything again. Refusals go into the report, or into the locked queues.
+    ///
     /// # Errors
-    /// When the connection does not go on; what is refused is told in the report, or kept among the
-    /// locked ones.
+    /// If the connection cannot go on.
     pub(crate) async fn restore(&mut self, report: &mut Recovered) -> Result<()> {
         self.exchanges(report).await?;
         self.queues(report).await?;
@@ -86,18 +87,21 @@ impl<'a> Topology<'a> {
         Ok(())
     }
 
-    /// A queue that could not be declared at the first try, and may be at another.
+    /// Declares a queue in another way, if the first one failed for a reason that allows it.
     async fn queue_again(&mut self, queue: &RecordedQueue, error: Error) -> Result<Result<Method>> {
         let code = error.reply_code();
         if queue.server_named && code == Some(ReplyCode::NOT_FOUND) {
-            // It has gone, with the name that was the broker's to give.
+            // The queue is gone together with its generated name, so the broker generates another
+            // one.
             return self.declare(without_name(queue)).await;
         }
         Ok(Err(error))
     }
 
+    /// Declares one queue; the inner result is the broker's answer.
+    ///
     /// # Errors
-    /// When the connection does not go on.
+    /// If the connection cannot go on.
     pub(crate) async fn declare(&mut self, declare: queue::Declare) -> Result<Result<Method>> {
         let mut results = self.perform(&[declare.into()]).await?;
         results.pop().ok_or(Error::Recovering)
@@ -112,10 +116,10 @@ impl<'a> Topology<'a> {
         Ok(())
     }
 
-    /// Makes bindings; what was refused.
+    /// Makes bindings; returns those that were refused.
     ///
     /// # Errors
-    /// When the connection does not go on.
+    /// If the connection cannot go on.
     pub(crate) async fn bind(&mut self, bindings: &[RecordedBinding]) -> Result<Vec<Skipped>> {
         let methods: Vec<_> = bindings.iter().map(bind).collect();
         let mut skipped = Vec::new();
@@ -127,7 +131,7 @@ impl<'a> Topology<'a> {
         Ok(skipped)
     }
 
-    /// It is made when its queue is there.
+    /// Tells whether a binding is of a locked queue; it is made when the queue is released.
     fn is_of_locked(&self, binding: &RecordedBinding) -> bool {
         let RecordedBinding::Queue(bind) = binding else { return false };
         self.locked.iter().any(|(queue, _)| queue.declare.queue == bind.queue)
@@ -137,11 +141,11 @@ impl<'a> Topology<'a> {
         self.answers.shared.with(|engine| engine.registry().map(read).unwrap_or_default())
     }
 
-    /// Sends all, many at a time; what became of each. One that is refused closes the channel, and
-    /// what was behind it is sent again on another.
+    /// Sends all methods, many at a time, and returns the result of each. A refusal closes the
+    /// channel, so the methods after it are sent again on another.
     ///
     /// # Errors
-    /// When the connection does not go on.
+    /// If the connection cannot go on.
     async fn perform(&mut self, methods: &[Method]) -> Result<Vec<Result<Method>>> {
         let mut results = Vec::with_capacity(methods.len());
         while let Some(rest) = methods.get(results.len()..).filter(|rest| !rest.is_empty()) {
@@ -205,8 +209,8 @@ fn skipped_for(what: String, error: Error) -> Skipped {
     Skipped { what, error }
 }
 
-/// A queue that the broker named is looked for under its name, when it may have outlived the
-/// connection.
+/// Returns the first method to try. A queue with a generated name is looked up by that name, if it
+/// may have outlived the connection.
 fn first_try(queue: &RecordedQueue) -> Method {
     let declare = match (queue.server_named, queue.declare.exclusive) {
         (true, true) => without_name(queue),

@@ -1,4 +1,4 @@
-//! A connection set up as it was before it was lost: topology, channels, consumers, in this order.
+//! Restoring a connection: topology, channels, consumers, in this order.
 
 use std::{
     collections::BTreeMap,
@@ -36,23 +36,23 @@ pub(crate) struct Restorer<'a> {
     pub(crate) answers: Answers<'a>,
     pub(crate) handle: &'a Weak<ConnectionHandle>,
     pub(crate) setup: Option<&'a Setup>,
-    /// How many it took to get this connection.
+    /// How many attempts it took to get this connection.
     pub(crate) attempts: u32,
-    /// How long what the broker keeps for the lost connection is waited for.
+    /// How long to wait for what the broker reserves for the lost connection.
     pub(crate) patience: Duration,
 }
 
-/// A channel that has been opened again.
+/// A channel that has been reopened.
 struct Opened {
     key: ChannelKey,
-    /// The consumers that are still to begin.
+    /// The consumers that have not been restarted yet.
     subscriptions: Vec<Subscription>,
-    /// How many have.
+    /// How many consumers have been restarted.
     begun: usize,
 }
 
 impl Restorer<'_> {
-    /// Restores what is lost, as it is lost; for as long as it is polled.
+    /// Restores whatever is lost, for as long as it is polled.
     pub(crate) async fn run(&self) {
         let mut holding = Holding::new(self.answers, self.patience);
         loop {
@@ -71,7 +71,8 @@ impl Restorer<'_> {
         }
     }
 
-    /// Waits until something is lost (`false`), or it is time to try again what is held (`true`).
+    /// Waits until something is lost (`false`), or until it is time to try reserved queues and
+    /// consumers again (`true`).
     async fn is_due(&self, holding: &Holding<'_>) -> bool {
         let mut waiting = Waiting::new(self.answers.shared);
         let mut due = pin!(holding.due());
@@ -84,8 +85,10 @@ impl Restorer<'_> {
         .await
     }
 
+    /// Restores the whole connection.
+    ///
     /// # Errors
-    /// When the connection was lost again, does not answer, or the user's own setup failed.
+    /// If the connection was lost again, does not answer, or the user's own setup failed.
     async fn connection(&self, holding: &mut Holding<'_>) -> Result<()> {
         let mut report = Recovered { attempts: self.attempts, ..Default::default() };
         match self.setup {
@@ -122,7 +125,7 @@ impl Restorer<'_> {
         setup.run(Channel::new(Arc::new(handle))).await
     }
 
-    /// Channels that the broker closed for an error, while the connection goes on.
+    /// Restores channels that the broker closed for an error, while the connection goes on.
     async fn lost_channels(&self) -> Result<()> {
         let lost = self.answers.shared.with(|engine| engine.lost_channels());
         let causes: Vec<_> = lost.iter().filter_map(|&key| Some((key, self.cause_of_loss(key)?))).collect();
@@ -133,7 +136,8 @@ impl Restorer<'_> {
         Ok(())
     }
 
-    /// All at once, step by step: open and set their modes, then begin their consumers.
+    /// Restores all channels at once, step by step: opens them and sets their modes, then restarts
+    /// their consumers.
     async fn channels(
         &self,
         lost: Vec<ChannelKey>,
@@ -182,8 +186,8 @@ impl Restorer<'_> {
         Ok(opened)
     }
 
-    /// A channel that cannot be restored ends; what is wrong with the whole connection is the
-    /// error.
+    /// Ends a channel that cannot be restored. An error of the whole connection is returned
+    /// instead.
     fn skip_channel(&self, key: ChannelKey, error: Error, report: &mut Recovered) -> Result<()> {
         if !error.is_channel_error() {
             return Err(error);
@@ -193,8 +197,8 @@ impl Restorer<'_> {
         Ok(())
     }
 
-    /// Begins the next consumer of each channel, until all have begun. One that is refused closes
-    /// its channel: these are left, to be opened again without it.
+    /// Restarts the next consumer of each channel, until all are done. A refusal closes the
+    /// channel: those channels are returned, to be reopened without the refused consumer.
     async fn consumers(
         &self,
         opened: &mut BTreeMap<u16, Opened>,
@@ -209,7 +213,7 @@ impl Restorer<'_> {
                     let tag = subscription.tag();
                     match self.answers.shared.with(|engine| engine.channel(*key)?.resume_consumer(tag)) {
                         Ok(Some(call)) => beginning.push((*key, subscription, self.answers.due(*key, call))),
-                        // Its user has closed the channel, or dropped the consumer, meanwhile.
+                        // The user has closed the channel or dropped the consumer meanwhile.
                         Ok(None) | Err(Error::ChannelEnded { .. }) => {}
                         Err(error) => return Err(error),
                     }
@@ -243,7 +247,7 @@ impl Restorer<'_> {
         }
     }
 
-    /// Why a channel is to be opened again.
+    /// Returns why a channel is to be reopened, if it is.
     fn cause_of_loss(&self, key: ChannelKey) -> Option<Error> {
         self.answers.shared.with(|engine| engine.channel(key).ok()?.lost_for().cloned())
     }

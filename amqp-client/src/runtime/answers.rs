@@ -16,25 +16,28 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct Answers<'a> {
     pub(crate) shared: &'a Shared,
-    /// How long the broker may take for each.
+    /// How long the broker may take for each answer.
     pub(crate) patience: Duration,
 }
 
 impl<'a> Answers<'a> {
-    /// One to wait for, which is abandoned when it is dropped.
+    /// Makes the answer to wait for; dropping it abandons the call.
     pub(crate) fn due(self, key: ChannelKey, call: CallId) -> Answer<'a> {
         Answer::new(self.shared, Some(key), call)
     }
 
+    /// Waits for an answer.
+    ///
     /// # Errors
-    /// What the call failed with; [`Error::CallTimeout`] when the broker takes too long.
+    /// The error of the call; [`Error::CallTimeout`] when the broker takes too long.
     pub(crate) async fn wait(self, waiting: Answer<'_>) -> Result<Reply> {
         let mut waiting = pin!(waiting);
         loop {
             if let Ok(answer) = timeout(self.patience, waiting.as_mut()).await {
                 return answer;
             }
-            // The broker is not late with what this side does not read.
+            // While this side does not read, the answer may have arrived, so the deadline starts
+            // over.
             if !self.shared.with(|engine| engine.has_paused_reading()) {
                 return Err(Error::CallTimeout {
                     method: "what restores the connection",
@@ -44,8 +47,10 @@ impl<'a> Answers<'a> {
         }
     }
 
+    /// Waits for all answers.
+    ///
     /// # Errors
-    /// The first of theirs.
+    /// The first error among them.
     pub(crate) async fn wait_for_all(self, waiting: Vec<Answer<'_>>) -> Result<()> {
         for waiting in waiting {
             self.wait(waiting).await?;

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-/// Pauses that double from attempt to attempt up to a longest one, each drawn at random between
-/// nothing and that length ("full jitter"), so that the clients of a broker that comes back do not
-/// all come at once.
+/// Pauses that double from attempt to attempt up to a longest one. Each is drawn at random between
+/// zero and that length ("full jitter"), so that not all clients reconnect at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     first: Duration,
@@ -13,19 +12,19 @@ pub struct Backoff {
 }
 
 impl Default for Backoff {
-    /// From 200 ms to 30 s.
+    /// Returns pauses of up to 200 ms at first and up to 30 s in the end.
     fn default() -> Self {
         Backoff::new(Duration::from_millis(200), Duration::from_secs(30))
     }
 }
 
 impl Backoff {
-    /// Pauses of up to `first` before the first attempt, and of up to `longest` in the end.
+    /// Makes pauses of up to `first` before the first attempt, and of up to `longest` in the end.
     pub const fn new(first: Duration, longest: Duration) -> Self {
         Backoff { first, longest, jitter: true }
     }
 
-    /// Whether pauses are drawn at random; without, each is as long as it may be. Default: they
+    /// Sets whether pauses are drawn at random; if not, each has its full length. Default: they
     /// are.
     #[must_use]
     pub const fn jitter(mut self, jitter: bool) -> Self {
@@ -33,12 +32,12 @@ impl Backoff {
         self
     }
 
-    /// The longest there may be.
+    /// Returns the longest possible pause.
     pub(crate) fn longest(&self) -> Duration {
         self.longest.max(self.first)
     }
 
-    /// The pause before an attempt, counted from 1.
+    /// Returns the pause before an attempt, counted from 1.
     pub(crate) fn pause(&self, attempt: u32) -> Duration {
         let doubled = self.first.saturating_mul(1 << attempt.saturating_sub(1).min(20));
         let upto = doubled.min(self.longest);

@@ -1,5 +1,5 @@
-//! The one place that owns a socket, a clock and a task: moves bytes between the transport and the
-//! engine.
+//! The driver: the only owner of a socket, a clock and a task. It moves bytes between the transport
+//! and the engine.
 
 use std::{
     future::{Future, poll_fn},
@@ -25,32 +25,32 @@ use crate::{
     },
 };
 
-/// Slices of one vectored write.
+/// The number of slices in one vectored write.
 const SLICES: usize = 64;
 
-/// Reads after a failed write, in search of the reason.
+/// The number of reads after a failed write, which look for the reason.
 const LAST_READS: usize = 64;
 
-/// After so long without a byte either way memory goes back that a quiet connection does not need.
+/// After this time without a byte in either direction, an idle connection frees memory.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// How long a transport may take to say goodbye.
+/// How long a transport may take to shut down.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Driver<T> {
     shared: Arc<Shared>,
     transport: T,
-    /// The batch being written, and how much of it is.
+    /// The batch being written, of which `written` bytes have been.
     batch: Output,
     written: usize,
-    /// The transport took bytes that it may hold back until it is flushed, as TLS does.
+    /// Whether the transport took bytes that it may hold back until it is flushed, as TLS does.
     is_unflushed: bool,
     read_buffer: ReadBuffer,
-    /// When bytes went either way the last time.
+    /// When bytes last went in either direction.
     active_at: Instant,
-    /// When to look whether the connection has become quiet.
+    /// When to check whether the connection has become idle.
     quiet_at: Option<Instant>,
-    /// When to go though there is something to be written.
+    /// When to stop even if something remains to be written.
     leave_at: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     timer_at: Option<Instant>,
@@ -75,16 +75,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
     }
 
-    /// Runs until the transport is of no use any more and the last bytes are written.
+    /// Runs until the transport cannot be used any more and the last bytes are written.
     pub(crate) async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
-        // The peer may have gone first; there is nobody left to tell. Nor is there a reason to wait
-        // for it long.
+        // The peer may be gone already, so errors do not matter, and the wait is short.
         let shutdown = poll_fn(|cx| Pin::new(&mut self.transport).poll_shutdown(cx));
         let _ = tokio::time::timeout(SHUTDOWN_PATIENCE, shutdown).await;
     }
 
-    /// As [`run`](Self::run), for who drives it step by step.
+    /// Makes progress like [`run`](Self::run), for callers that drive it step by step.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let now = now();
@@ -101,8 +100,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             let waker = cx.waker();
             let roused = self.shared.drive(&mut self.wakes, |engine| {
                 engine.sleep(waker, is_writing);
-                // When all has ended there is nothing to be roused for but what is written, which
-                // the transport or the timer tells.
+                // After the end the engine wakes nobody: only writing remains, for which the
+                // transport or the timer wakes the driver.
                 engine.rouse().is_some() && !has_ended
             });
             if !roused {
@@ -111,8 +110,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
     }
 
-    /// What is still to be written when all has ended, such as the answer to a close, is not waited
-    /// for without bound: the peer may take nothing any more.
+    /// Tells whether the last bytes after the end, such as the answer to a close, have been waited
+    /// for long enough: the peer may not read any more.
     fn has_waited_long(&mut self, now: Instant) -> bool {
         now >= *self.leave_at.get_or_insert(now + SHUTDOWN_PATIENCE)
     }
@@ -151,7 +150,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.poll_flush(cx, now)
     }
 
-    /// Free on a bare socket; TLS may still hold what it was given.
+    /// Flushes the transport. A bare socket needs no flush; TLS may still hold bytes.
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let result = ready!(Pin::new(&mut self.transport).poll_flush(cx));
         self.is_unflushed = false;
@@ -161,8 +160,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         Poll::Ready(())
     }
 
-    /// The broker has gone, and may have said why: a close, or an alert of TLS, is still there to
-    /// be read.
+    /// Handles a failed write. The broker is gone, but may have sent the reason, a close or an
+    /// alert of TLS, which is read first.
     #[cold]
     fn write_failed(&mut self, cx: &mut Context<'_>, now: Instant, error: io::Error) {
         for _ in 0..LAST_READS {
@@ -174,8 +173,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.lost(Some(error));
     }
 
-    /// Reads once and lets the engine act on it. Pending while there is nothing to read, or reading
-    /// is paused.
+    /// Reads once and passes the input to the engine. Pending while there is nothing to read, or
+    /// reading is paused.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         if self.shared.drive(&mut self.wakes, |engine| engine.is_reading_paused(now)) {
             return Poll::Pending;
@@ -194,7 +193,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         Poll::Ready(())
     }
 
-    /// Arms the timer for what is due next; tells whether something was.
+    /// Arms the timer for the next deadline; returns whether one was due.
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let deadline = self.shared.drive(&mut self.wakes, |engine| engine.deadline());
         let deadline = [deadline, self.quiet_at, self.leave_at].into_iter().flatten().min();
@@ -215,15 +214,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         true
     }
 
-    /// Bytes went either way.
+    /// Notes that bytes went in one of the directions.
     fn is_active(&mut self, now: Instant) {
         self.active_at = now;
-        // Where it is set, it stays: setting a timer anew for each read and write costs more than
-        // one look too many.
+        // A timer that is set stays: setting it anew for each read and write costs more than one
+        // check too many.
         self.quiet_at.get_or_insert(now + QUIET);
     }
 
-    /// Gives memory back that a burst needed, if it is over.
+    /// Frees memory that a burst needed, if the connection is idle.
     fn look_for_quiet(&mut self, now: Instant) {
         let quiet_at = self.active_at + QUIET;
         self.quiet_at = Some(quiet_at).filter(|at| now < *at);
@@ -240,7 +239,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     fn lost(&mut self, error: Option<io::Error>) {
-        // TLS tells a peer that hangs up without its goodbye by this; AMQP has a goodbye of its
+        // TLS reports a peer that hangs up without a TLS close in this way; AMQP has a close of its
         // own.
         let error = error.filter(|error| error.kind() != io::ErrorKind::UnexpectedEof);
         let error = error.map(|error| Error::ConnectionLost(Arc::new(error)));
@@ -251,7 +250,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 }
 
-/// Also when the runtime is shut down around it: nobody would end then what waits.
+/// Reports the loss even if the runtime is shut down, so that nobody waits for ever.
 impl<T> Drop for Driver<T> {
     fn drop(&mut self) {
         let gone = io::Error::other("the runtime that drove the connection has gone");

@@ -30,10 +30,10 @@ use crate::{
     },
 };
 
-/// Sends the open of a channel.
+/// A function that sends the open of a channel.
 type OpenChannel = fn(&mut Engine) -> Result<(ChannelKey, Arc<ChannelStatus>, CallId)>;
 
-/// Owned by every handle of a connection. The last one closes it.
+/// The part of a connection that all its handles own. Dropping it closes the connection.
 pub(crate) struct ConnectionHandle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) call_timeout: Duration,
@@ -45,12 +45,12 @@ impl ConnectionHandle {
         ConnectionHandle { shared, call_timeout, consumers: AtomicU64::new(0) }
     }
 
-    /// Opens a channel, as soon as the connection can be used.
+    /// Opens a channel as soon as the connection can be used.
     pub(crate) async fn open_channel(self: &Arc<Self>) -> Result<ChannelHandle> {
         self.open(Engine::open_channel).await
     }
 
-    /// Opens a channel that the broker may close for an error without its being opened again.
+    /// Opens a channel that is not reopened when the broker closes it for an error.
     pub(crate) async fn open_temporary_channel(self: &Arc<Self>) -> Result<ChannelHandle> {
         self.open(Engine::open_temporary_channel).await
     }
@@ -77,7 +77,7 @@ impl ConnectionHandle {
         }
     }
 
-    /// A tag of our own, so that an answer tells which consumer it is for.
+    /// Makes a consumer tag, so that an answer can be matched with its consumer.
     pub(crate) fn new_consumer_tag(&self) -> String {
         format!("ctag-{}", self.consumers.fetch_add(1, Ordering::Relaxed) + 1)
     }
@@ -90,7 +90,8 @@ impl Drop for ConnectionHandle {
     }
 }
 
-/// Owned by every handle of a channel, its deliveries among them. The last one closes it.
+/// The part of a channel that all its handles own, its deliveries among them. Dropping it closes
+/// the channel.
 pub(crate) struct ChannelHandle {
     pub(crate) connection: Arc<ConnectionHandle>,
     pub(crate) key: ChannelKey,
@@ -109,16 +110,16 @@ impl ChannelHandle {
         self.connection.shared.with(|engine| work(engine, self.key))
     }
 
-    /// Does something with the channel.
+    /// Works on the channel.
     ///
     /// # Errors
-    /// Why it has ended.
+    /// That the channel has ended, or why the connection has.
     #[inline]
     pub(crate) fn with_channel<R>(&self, work: impl FnOnce(ChannelRef<'_>) -> R) -> Result<R> {
         self.with(|engine, key| engine.channel(key).map(work))
     }
 
-    /// The reason the channel ended instead of the bare fact.
+    /// Replaces the error that the channel has ended by the reason.
     pub(crate) fn explain(&self, error: Error) -> Error {
         match (&error, self.status.ended.get()) {
             (Error::ChannelEnded { .. }, Some(reason)) => reason.clone(),
@@ -138,10 +139,9 @@ impl ChannelHandle {
         }
     }
 
-    /// Sends what will be answered, once the channel can be used, and waits for the answer; all of
-    /// it within `after`.
+    /// Sends a method once the channel can be used, and waits for the answer, all within `after`.
     ///
-    /// Dropping the future abandons the call: its answer is recognised when it comes, and undone.
+    /// Dropping the future abandons the call: its answer is recognised when it arrives, and undone.
     pub(crate) async fn request(
         &self,
         name: &'static str,
@@ -158,7 +158,7 @@ impl ChannelHandle {
         }
     }
 
-    /// Begins a consumer, as soon as the channel can be used: where its deliveries come from.
+    /// Starts a consumer as soon as the channel can be used; returns the inbox of its deliveries.
     pub(crate) async fn consume(&self, subscription: Subscription, after: Duration) -> Result<Arc<Inbox>> {
         let mut inbox = None;
         let send = |mut channel: ChannelRef<'_>| {
@@ -167,11 +167,11 @@ impl ChannelHandle {
             Ok(call)
         };
         self.request(basic::Consume::NAME, after, send).await?;
-        // There is one: it was made with the call that has been answered.
+        // The inbox is there, because it was made with the call that has been answered.
         inbox.ok_or(Error::Recovering)
     }
 
-    /// Does something with the channel, as soon as it can be used.
+    /// Works on the channel as soon as it can be used.
     pub(crate) async fn send<T>(&self, send: impl FnOnce(ChannelRef<'_>) -> Result<T>) -> Result<T> {
         let mut send = Some(send);
         loop {
@@ -189,15 +189,15 @@ impl ChannelHandle {
 
     /// Waits for the answer to a call that is under way.
     ///
-    /// Dropping the future abandons the call: its answer is recognised when it comes, and undone.
+    /// Dropping the future abandons the call: its answer is recognised when it arrives, and undone.
     pub(crate) fn wait(
         &self,
         name: &'static str,
         call: CallId,
         after: Duration,
     ) -> impl Future<Output = Result<Reply>> {
-        // Made here, not at the first poll: a future that is dropped before it abandons its call
-        // too.
+        // The answer is made here and not at the first poll, so that a future dropped before it
+        // also abandons its call.
         let waiting = Answer::new(&self.connection.shared, Some(self.key), call);
         async move {
             match tokio::time::timeout(after, waiting).await {
@@ -207,7 +207,7 @@ impl ChannelHandle {
         }
     }
 
-    /// Ready with the reason when the channel has ended.
+    /// Waits for the channel's end and returns the reason.
     pub(crate) async fn ended(&self) -> Error {
         let (shared, key) = (&self.connection.shared, self.key);
         let has_ended = |engine: &mut Engine| engine.channel(key).map_or(true, |channel| channel.has_ended());
@@ -221,10 +221,11 @@ impl ChannelHandle {
     }
 }
 
-/// Cancels the consumers of these channels, then waits until what they had is acked and confirmed.
+/// Cancels the consumers of these channels, then waits until deliveries are settled and publishes
+/// confirmed.
 ///
 /// # Errors
-/// [`Error::DrainTimeout`] when it is not by the deadline.
+/// [`Error::DrainTimeout`] when the deadline passes first.
 pub(crate) async fn drain(shared: &Shared, channels: &[ChannelKey], deadline: Duration) -> Result<()> {
     shared.with(|engine| {
         for &key in channels {
@@ -247,7 +248,7 @@ pub(crate) async fn drain(shared: &Shared, channels: &[ChannelKey], deadline: Du
     Err(Error::DrainTimeout { after: deadline, unacked, unconfirmed })
 }
 
-/// Deliveries unacked and publishes unconfirmed on these channels.
+/// Returns how many deliveries are unsettled and how many publishes unconfirmed on these channels.
 fn unfinished(engine: &mut Engine, channels: &[ChannelKey]) -> (usize, usize) {
     channels.iter().fold((0, 0), |(unacked, unconfirmed), &key| {
         let of_channel = engine.channel(key).map_or((0, 0), |channel| channel.unfinished());

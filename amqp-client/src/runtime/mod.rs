@@ -1,4 +1,4 @@
-//! What a connection does in the world: it reads and writes, shares its engine, and waits for it.
+//! What a connection does at run time: reading and writing, sharing the engine, and waiting for it.
 
 pub(crate) mod answers;
 pub(crate) mod backoff;

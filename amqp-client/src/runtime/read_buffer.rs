@@ -35,7 +35,7 @@ impl ReadBuffer {
         ReadBuffer { current: BytesMut::new(), retired: VecDeque::new(), size: SMALLEST, small_reads: 0 }
     }
 
-    /// The buffer, with room for a read at its end.
+    /// Returns the buffer, with room for a read at its end.
     pub(crate) fn with_room(&mut self) -> &mut BytesMut {
         if self.current.capacity() - self.current.len() < self.size / 2 {
             self.make_room();
@@ -43,7 +43,7 @@ impl ReadBuffer {
         &mut self.current
     }
 
-    /// The buffer, with what has been read.
+    /// Returns the buffer with the bytes that were read.
     pub(crate) fn unread(&mut self) -> &mut BytesMut {
         &mut self.current
     }
@@ -93,7 +93,7 @@ impl ReadBuffer {
         self.retired.truncate(KEPT);
     }
 
-    /// A free buffer, or a new one.
+    /// Returns a free buffer, or a new one.
     fn reusable(&mut self, size: usize) -> BytesMut {
         let free = self.retired.iter_mut().position(|buffer| buffer.try_reclaim(size));
         let reused = free.and_then(|index| self.retired.remove(index));

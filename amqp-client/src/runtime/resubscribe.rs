@@ -68,7 +68,8 @@ pub(crate) fn resubscribe(
     })
 }
 
-/// The queue's name, once it exists. The check uses its own channel, because a refusal closes it.
+/// Returns the queue's name, once it exists. The check uses a separate channel, because a refusal
+/// closes it.
 async fn there_again(of: &ChannelHandle, subscription: &Subscription) -> Result<ShortString> {
     let name = &subscription.consume.queue;
     let channel = of.connection.open_temporary_channel().await?;
@@ -81,7 +82,7 @@ async fn there_again(of: &ChannelHandle, subscription: &Subscription) -> Result<
         if let (Some(place), Err(error)) = (place, &found)
             && has_gone(error)
         {
-            // A new queue of this name is another stream.
+            // A new queue of this name is a different stream.
             place.forget();
         }
         return found;
@@ -105,8 +106,8 @@ async fn there_again(of: &ChannelHandle, subscription: &Subscription) -> Result<
     Ok(new)
 }
 
-/// Tells whether the queue does not exist. RabbitMQ also says so, in other words, of a queue whose
-/// node is down.
+/// Tells whether the queue does not exist. RabbitMQ also answers with this code, in other words,
+/// for a queue whose node is down.
 fn has_gone(error: &Error) -> bool {
     let close = error.close().filter(|close| close.code == ReplyCode::NOT_FOUND);
     close.is_some_and(|close| !close.text.contains("home node"))

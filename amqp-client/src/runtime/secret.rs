@@ -1,4 +1,4 @@
-//! A new secret on an open connection: by hand, and by itself before the present one expires.
+//! A new secret on an open connection: on request, or automatically before the present one expires.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,8 +15,7 @@ use crate::{
     runtime::{shared::Shared, waiting::Answer},
 };
 
-/// Credentials are renewed this long before they expire at the least, and a failed renewal is tried
-/// again no sooner.
+/// The shortest wait before credentials are renewed, and before a failed renewal is repeated.
 const SOONEST: Duration = Duration::from_secs(1);
 const LATEST_RETRY: Duration = Duration::from_secs(60);
 
@@ -33,12 +32,12 @@ pub(crate) async fn update(
     timeout(patience, Answer::new(shared, None, call)).await.unwrap_or(Err(late)).map(drop)
 }
 
-/// The task that renews the credentials of one connection. It holds no handle: it does not keep the
-/// connection open, and ends with it.
+/// The task that renews the credentials of one connection. It holds no handle, so it does not keep
+/// the connection open, and it ends with the connection.
 pub(crate) struct Refresh {
     shared: Arc<Shared>,
     provider: Provider,
-    /// How long the provider, and the broker, may take to answer.
+    /// How long the provider and the broker may each take to answer.
     patience: Duration,
 }
 
@@ -47,7 +46,7 @@ impl Refresh {
         Refresh { shared, provider, patience }
     }
 
-    /// Runs until the connection has ended, or credentials came that do not expire.
+    /// Runs until the connection has ended, or until there are credentials that do not expire.
     pub(crate) async fn run(self, valid_for: Duration) {
         let _ = self.shared.unless_ended(self.refresh(valid_for)).await;
     }
@@ -70,7 +69,7 @@ impl Refresh {
         }
     }
 
-    /// Asks for credentials and gives them to the broker; how long they are good for.
+    /// Asks for credentials and gives them to the broker; returns how long they are valid.
     async fn renew(&self) -> Result<Option<Duration>, CredentialsError> {
         let Credentials { password, valid_for, .. } =
             timeout(self.patience, self.provider.0.credentials()).await??;
@@ -81,7 +80,7 @@ impl Refresh {
     }
 }
 
-/// When to renew credentials that are good for this long.
+/// Returns how long to wait before credentials that are valid for this long are renewed.
 fn renewal(valid_for: Duration) -> Duration {
     (valid_for / 5 * 4).max(SOONEST)
 }

@@ -11,7 +11,7 @@ use crate::{
     runtime::trace::Trace,
 };
 
-/// Now, by the runtime's clock, which tests may hold.
+/// Returns the time of the runtime's clock, which tests may stop.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
@@ -19,7 +19,7 @@ pub(crate) fn now() -> Instant {
 pub(crate) struct Shared {
     engine: Mutex<Engine>,
     events: broadcast::Sender<Arc<Event>>,
-    /// For the first who listens: with it the connection's first event is seen.
+    /// The receiver for the first listener, which thereby also sees the connection's first event.
     first_listener: Mutex<Option<broadcast::Receiver<Arc<Event>>>>,
     pub(crate) trace: Trace,
 }
@@ -34,7 +34,7 @@ impl Shared {
         self.first_listener.lock().take().unwrap_or_else(|| self.events.subscribe())
     }
 
-    /// Nearly always there are none.
+    /// Reports events; nearly always there are none.
     #[inline]
     fn tell(&self, events: Vec<Event>) {
         if !events.is_empty() {
@@ -51,8 +51,8 @@ impl Shared {
         }
     }
 
-    /// Works on the engine; afterwards, with the lock released, wakes the driver and whoever else
-    /// is to be woken.
+    /// Works on the engine. When the lock is released, it reports the events and wakes the driver
+    /// and the waiting futures.
     #[inline]
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Engine) -> R) -> R {
         let mut engine = self.engine.lock();
@@ -69,7 +69,7 @@ impl Shared {
         result
     }
 
-    /// As [`with`](Self::with), for the driver: it need not wake itself.
+    /// Works on the engine like [`with`](Self::with), for the driver, which need not wake itself.
     pub(crate) fn drive<R>(&self, wakes: &mut Vec<Waker>, work: impl FnOnce(&mut Engine) -> R) -> R {
         let mut engine = self.engine.lock();
         let result = work(&mut engine);
@@ -81,7 +81,7 @@ impl Shared {
         result
     }
 
-    /// How often the connection has been restored.
+    /// Returns how often the connection has been restored.
     pub(crate) fn restored(&self) -> u64 {
         self.with(|engine| engine.restores())
     }

@@ -1,5 +1,5 @@
-//! What a connection tells whoever subscribes to `tracing`: a span for the connection, one for a
-//! channel in it, and an event in them for what happens seldom. Nothing a message, and no secret.
+//! What a connection reports through `tracing`: a span for the connection, a span for each channel
+//! in it, and events for rare occurrences. There are no events for single messages, and no secrets.
 
 use amqp_codec::Report;
 use parking_lot::Mutex;
@@ -12,8 +12,8 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct Trace {
-    /// A root: the connection outlives whatever its user was doing when it was made. Another for
-    /// each host that is tried.
+    /// A root span, because the connection outlives the span in which it was made. Each host that
+    /// is tried gets a new one.
     connection: Mutex<Span>,
 }
 
@@ -22,7 +22,7 @@ impl Trace {
         Trace { connection: Mutex::new(Span::none()) }
     }
 
-    /// A host is tried.
+    /// Makes the span for a host that is tried.
     pub(crate) fn begin(&self, peer: &str, vhost: &str, name: Option<&str>) {
         let connection = info_span!(
             parent: None,
@@ -41,7 +41,8 @@ impl Trace {
         self.connection.lock().clone()
     }
 
-    /// Must be called with the engine's lock released: a subscriber is the user's code.
+    /// Reports an event. It must be called with the engine's lock released, because a subscriber is
+    /// the user's code.
     pub(crate) fn tell(&self, event: &Event) {
         let connection = &self.connection();
         match event {
@@ -86,7 +87,8 @@ impl Trace {
         }
     }
 
-    /// A host did not take the connection: no news to who is told of it as an error.
+    /// Reports that a host did not accept the connection, at the level debug, since the caller gets
+    /// the error.
     pub(crate) fn not_connected(&self, reason: &Error) {
         debug!(parent: &self.connection(), reason = %Report(reason), "not connected");
     }

@@ -1,5 +1,5 @@
-//! Futures that wait for the engine. Each has a place or a call in it, and gives that back when it
-//! is dropped.
+//! Futures that wait for the engine. Each has an entry or a call in the engine, and removes it when
+//! it is dropped.
 
 use std::{
     future::{Future, poll_fn},
@@ -20,7 +20,7 @@ use crate::{
     runtime::shared::Shared,
 };
 
-/// A place among those who wait for something. Dropped, it is given back.
+/// An entry among the futures that wait for an event. Dropping it removes the entry.
 pub(crate) struct Waiting<S: Deref<Target = Shared>> {
     shared: S,
     wait: Wait,
@@ -31,7 +31,7 @@ impl<S: Deref<Target = Shared>> Waiting<S> {
         Waiting { shared, wait: Wait::default() }
     }
 
-    /// Looks whether the wait is over, or what it is still for.
+    /// Checks whether the wait is over, and otherwise registers for the event that `look` names.
     pub(crate) fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -47,7 +47,7 @@ impl<S: Deref<Target = Shared>> Waiting<S> {
         })
     }
 
-    /// As [`poll`](Self::poll), for one thing: over once `look` finds it.
+    /// Waits like [`poll`](Self::poll) for a single event, until `look` finds something.
     pub(crate) fn poll_for<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -67,7 +67,7 @@ impl<S: Deref<Target = Shared>> Drop for Waiting<S> {
 }
 
 impl Shared {
-    /// Waits until `look` finds something, looking again whenever `what` has happened.
+    /// Waits until `look` finds something, checking again whenever `what` has happened.
     pub(crate) async fn wait_for<T>(
         &self,
         what: WaitFor,
@@ -77,7 +77,7 @@ impl Shared {
         poll_fn(|cx| waiting.poll_for(cx, what, &mut look)).await
     }
 
-    /// The output of `work`, unless the connection ends before.
+    /// Returns the output of `work`; `None` if the connection ends first.
     pub(crate) async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let (mut ended, mut working) = (pin!(self.ended()), pin!(work));
         poll_fn(|cx| match ended.as_mut().poll(cx) {
@@ -87,21 +87,22 @@ impl Shared {
         .await
     }
 
-    /// Ready when `key` can be used, the connection without one, or will never be again.
+    /// Waits until the channel `key`, or without a key the connection, can be used, or never will
+    /// be again.
     pub(crate) async fn usable(&self, key: Option<ChannelKey>) {
         self.wait_for(WaitFor::State, |engine| (!engine.is_recovering(key)).then_some(())).await;
     }
 
-    /// Ready with the reason when the connection has ended.
+    /// Waits for the connection's end and returns the reason.
     pub(crate) async fn ended(&self) -> Error {
         self.wait_for(WaitFor::State, |engine| engine.ended().cloned()).await
     }
 }
 
-/// The answer to a call. Dropped before, the call is abandoned.
+/// A future of the answer to a call. Dropping it before the answer abandons the call.
 pub(crate) struct Answer<'a> {
     shared: &'a Shared,
-    /// `None` for a call of the connection itself.
+    /// The channel; `None` for a call of the connection itself.
     channel: Option<ChannelKey>,
     call: CallId,
     done: bool,

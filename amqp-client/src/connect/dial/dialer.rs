@@ -1,5 +1,5 @@
-//! Dialing a broker, the first time and again: it tries one host after the other, all within one
-//! deadline.
+//! Dialing a broker, for the first time or again: hosts are tried one after the other, all within
+//! one deadline.
 
 use std::{borrow::Cow, future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
@@ -32,7 +32,7 @@ pub(crate) type Connector =
 /// Where the broker is.
 pub(crate) enum Target {
     Hosts(Vec<Uri>),
-    /// Streams that the user makes. The URI has login, virtual host and parameters.
+    /// Streams that the user makes. The URI supplies login, virtual host and parameters.
     Connector(Connector, Box<Uri>),
 }
 
@@ -52,10 +52,10 @@ impl Dialer {
     /// Makes one attempt, which ends at the first host that accepts the connection.
     ///
     /// # Errors
-    /// As [`ConnectOptions::connect_any`].
+    /// The same as for [`ConnectOptions::connect_any`].
     ///
     /// # Cancel safety
-    /// Dropping the future gives the attempt up.
+    /// Dropping the future abandons the attempt.
     pub(crate) async fn dial(&self, shared: &Arc<Shared>) -> Result<Dialed> {
         match &self.target {
             Target::Hosts(uris) => self.any(shared, uris).await,

@@ -1,4 +1,4 @@
-//! From a URI to a byte stream.
+//! Transports: byte streams to the host of a URI.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -20,11 +20,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 pub(crate) type BoxedStream = Box<dyn Stream>;
 
-/// Connects by TCP: all addresses of the host in the resolver's order, the first that accepts. Each
-/// has an equal part of what is left of `share`.
+/// Connects by TCP to the first address that accepts, in the resolver's order. Each address gets an
+/// equal share of what remains of `share`.
 ///
 /// # Errors
-/// [`Error::Resolve`] or [`Error::Connect`], the latter with what the last address said.
+/// [`Error::Resolve`] or [`Error::Connect`], the latter with the error of the last address.
 pub(crate) async fn tcp(uri: &Uri, share: Duration) -> Result<TcpStream> {
     let begun = Instant::now();
     let resolve = |source| Error::Resolve { host: uri.host.clone(), source: Arc::new(source) };

@@ -15,14 +15,15 @@ use crate::{
 };
 
 impl TlsOptions {
-    /// The name to verify, where the URI has `host`.
+    /// Returns the name to verify, if the URI has `host`.
     pub(crate) fn name_for(&self, host: &str) -> Result<ServerName<'static>, TlsError> {
         let name = self.server_name.as_deref().unwrap_or(host);
         let bad = |_: InvalidDnsNameError| TlsError::BadServerName { name: name.to_owned() };
         ServerName::try_from(name).map(|name| name.to_owned()).map_err(bad)
     }
 
-    /// Reads files, so it must not be called where blocking is forbidden.
+    /// Builds rustls's configuration. It reads files, so it must not be called where blocking is
+    /// forbidden.
     pub(crate) fn client_config(&self) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -73,8 +74,8 @@ fn given_roots(pem: &Pem) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// The system's certificate authorities from files, which rustls verifies with its own code on
-/// every system: the results are the same in a container and on a desktop. `SSL_CERT_FILE` and
+/// Loads the system's certificate authorities from files, which rustls verifies with its own code
+/// on every system: the results are the same in a container and on a desktop. `SSL_CERT_FILE` and
 /// `SSL_CERT_DIR` name other files, as for OpenSSL.
 fn system_roots() -> Result<RootCertStore, TlsError> {
     let found = rustls_native_certs::load_native_certs();

@@ -11,8 +11,8 @@ use tokio_rustls::{
 
 use crate::{connect::tls::TlsOptions, error::tls_error::TlsError};
 
-/// The size of reads of ciphertext: rustls asks for 4 KiB at a time by itself, with a system call
-/// each.
+/// The size of reads of ciphertext: by default rustls asks for only 4 KiB at a time, with a system
+/// call each.
 const TLS_READ_BUFFER: usize = 16 * 1024;
 
 /// How much ciphertext rustls may hold: as much as the driver offers in one write, so that it needs

@@ -120,7 +120,7 @@ impl Acks {
         self.islands.shrink_to(0);
     }
 
-    /// When the oldest unsettled delivery arrived.
+    /// Returns when the oldest unsettled delivery arrived.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         if self.states.is_empty() {
             return None;
@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(taken(&mut acks), [(1003, true)]);
     }
 
-    /// No honest broker does this; the fuzz target `engine` did.
+    /// No real broker does this, but the fuzz target `engine` does.
     #[test]
     fn a_broker_that_counts_past_the_last_tag_goes_on_at_0() {
         for no_ack in [false, true] {

@@ -31,7 +31,8 @@ impl Default for Place {
 }
 
 impl Place {
-    /// Nothing has been read. No message has this offset, because offsets are signed on the wire.
+    /// The position when nothing has been read. No message has this offset, because offsets are
+    /// signed on the wire.
     const NOWHERE: u64 = u64::MAX;
 
     /// Notes that the message with this offset was handed out.

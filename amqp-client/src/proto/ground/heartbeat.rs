@@ -12,7 +12,7 @@ pub(crate) struct Heartbeat {
     paused: bool,
 }
 
-/// What is due.
+/// The action that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     Nothing,

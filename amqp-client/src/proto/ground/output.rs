@@ -77,8 +77,8 @@ impl Output {
         self.bytes.as_mut().zeroize();
     }
 
-    /// Returns the bytes from `skip` on, as slices for a vectored write. Returns how many of
-    /// `slices` are filled.
+    /// Fills `slices` with the bytes from `skip` on, for a vectored write. Returns how many are
+    /// filled.
     pub(crate) fn slices<'a>(&'a self, skip: usize, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filler = Filler { slices, filled: 0, skip };
         let mut from = 0;

@@ -100,7 +100,7 @@ impl Unconfirmed {
         tag
     }
 
-    /// Who asks for an open publish; `None` when it is settled, or was never published.
+    /// Returns who asks for an open publish; `None` when it is settled, or was never published.
     pub(crate) fn asker(&self, tag: u64) -> Option<Asker> {
         match self.index(tag) {
             Some(index) => match self.entries.get(index)? {
