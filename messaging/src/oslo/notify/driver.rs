@@ -1,11 +1,11 @@
-//! What emits notifications: to a broker, a log, a list, or wherever its author likes.
+//! The trait of drivers, which emit notifications: to a broker, a log, a list or elsewhere.
 
 use std::{future::ready, pin::Pin};
 
 use super::notification::Notification;
 use crate::{error::Error, retry::RetryPolicy};
 
-/// A driver at work.
+/// The future of a driver's work.
 pub type Emitting<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
 
 /// Emits notifications. Those of this library are in [`drivers`](super::drivers).
@@ -35,13 +35,13 @@ pub type Emitting<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 
 /// # }
 /// ```
 pub trait Driver: Send + Sync + 'static {
-    /// What routing rules and errors call it.
+    /// Returns the name that routing rules and errors use.
     fn name(&self) -> &str;
 
-    /// Emits a notification. Done when it is where it should be, or when the driver has taken the
-    /// responsibility for it.
+    /// Emits a notification. Returns when it has reached its destination, or when the driver has
+    /// taken responsibility for it.
     ///
-    /// What goes wrong with a driver of one's own is a
+    /// A driver of your own should report its failures as
     /// [`NotifyError::Driver`](super::NotifyError::Driver).
     fn notify<'a>(&'a self, notification: &'a Notification, retry: RetryPolicy) -> Emitting<'a>;
 
@@ -50,18 +50,18 @@ pub trait Driver: Send + Sync + 'static {
         true
     }
 
-    /// How many notifications it has taken and not emitted yet; default none.
+    /// Returns how many notifications it has taken and not emitted yet; default none.
     fn pending(&self) -> usize {
         0
     }
 
-    /// Waits until all that it has taken is emitted. It is dropped at the deadline of whoever
-    /// waits.
+    /// Waits until all notifications that it has taken are emitted. The future is dropped at the
+    /// caller's deadline.
     fn flush(&self) -> Emitting<'_> {
         Box::pin(ready(Ok(())))
     }
 
-    /// Ends it: it takes nothing more, and lets go of what it holds open.
+    /// Closes the driver: it takes no more notifications, and releases what it holds open.
     fn close(&self) -> Emitting<'_> {
         Box::pin(ready(Ok(())))
     }

@@ -4,31 +4,31 @@ use std::{fmt, str::FromStr};
 
 use crate::oslo::error::notify::NotifyError;
 
-/// How much a notification matters, and what kind it is.
+/// The importance of a notification, or its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Level {
-    /// For the record.
+    /// A record for audits.
     Audit,
-    /// For who looks for an error.
+    /// Details for debugging.
     Debug,
-    /// Something happened as it should.
+    /// A normal event.
     Info,
-    /// Something is unusual.
+    /// An unusual event.
     Warn,
-    /// Something failed.
+    /// A failure.
     Error,
-    /// The service is in danger.
+    /// A failure that endangers the service.
     Critical,
     /// A measurement.
     Sample,
 }
 
 impl Level {
-    /// All of them.
+    /// All levels.
     pub const ALL: [Level; 7] =
         [Level::Audit, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Critical, Level::Sample];
 
-    /// As in routing keys and queue names: `info`.
+    /// Returns the name in routing keys and queue names: `info`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl Level {
         }
     }
 
-    /// As in the message: `INFO`.
+    /// Returns the name in the message: `INFO`.
     pub(crate) const fn priority(self) -> &'static str {
         match self {
             Level::Audit => "AUDIT",
@@ -55,12 +55,12 @@ impl Level {
         }
     }
 
-    /// In any case of its letters.
+    /// Parses the name in the message, in upper or lower case.
     pub(crate) fn from_priority(priority: &str) -> Option<Self> {
         Level::ALL.into_iter().find(|level| level.name().eq_ignore_ascii_case(priority))
     }
 
-    /// The queue of a topic for this level, which is the routing key too.
+    /// Returns the name of a topic's queue for this level, which is also the routing key.
     pub(crate) fn queue_of(self, topic: &str) -> String {
         format!("{topic}.{self}")
     }
@@ -72,7 +72,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// By its name, in any case of its letters; `warning` is `warn`, as for Python's notifiers.
+/// Parses the name, in upper or lower case; `warning` is `warn`, as for Python's notifiers.
 impl FromStr for Level {
     type Err = NotifyError;
 
@@ -95,7 +95,7 @@ mod tests {
         }
         assert_eq!("Warning".parse::<Level>().unwrap(), Level::Warn);
         assert!(matches!("loud".parse::<Level>(), Err(NotifyError::UnknownLevel(name)) if name == "loud"));
-        // A listener takes what Python's takes.
+        // Python's listeners do not accept it either.
         assert_eq!(Level::from_priority("WARNING"), None);
     }
 }

@@ -1,9 +1,9 @@
-//! Notifications: events that are kept until somebody listens, as oslo.messaging emits and hears
-//! them.
+//! Notifications: events that are kept until somebody listens, compatible with oslo.messaging on
+//! both sides.
 //!
-//! A [`Notifier`] emits through [`drivers`], a [`Buffer`] between them where a broker may be away;
-//! a [`Listener`] hears them one by one, a [`BatchListener`] many at once, through endpoints with a
-//! [`Filter`] each.
+//! A [`Notifier`] emits through [`drivers`], with a [`Buffer`] before them if the broker may be
+//! away. A [`Listener`] handles notifications one by one, a [`BatchListener`] many at once, through
+//! endpoints that each have a [`Filter`].
 
 mod driver;
 pub mod drivers;

@@ -1,4 +1,4 @@
-//! A notification on its way out.
+//! A notification to be emitted.
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -12,7 +12,7 @@ use crate::{
     serialize,
 };
 
-/// A notification, as drivers get it. It does not change any more.
+/// A notification as drivers get it. It does not change any more.
 #[derive(Clone)]
 pub struct Notification {
     pub(crate) level: Level,
@@ -25,7 +25,7 @@ pub struct Notification {
 }
 
 impl Notification {
-    /// A new one, of now.
+    /// Returns a new notification with the present time.
     pub(crate) fn new<P: Serialize + ?Sized>(
         level: Level,
         publisher_id: &Arc<str>,
@@ -46,59 +46,59 @@ impl Notification {
         })
     }
 
-    /// Its level.
+    /// Returns the level.
     #[must_use]
     pub fn level(&self) -> Level {
         self.level
     }
 
-    /// Who says so, by custom `service.host`.
+    /// Returns who emits it, by convention `service.host`.
     #[must_use]
     pub fn publisher_id(&self) -> &str {
         &self.publisher_id
     }
 
-    /// What happened, by custom `subject.action.phase`.
+    /// Returns what happened, by convention `subject.action.phase`.
     #[must_use]
     pub fn event_type(&self) -> &str {
         &self.event_type
     }
 
-    /// Its own id, the same for every topic it goes to.
+    /// Returns its own id, the same for every topic it goes to.
     #[must_use]
     pub fn message_id(&self) -> &str {
         &self.message_id
     }
 
-    /// When it was made: `2026-11-20 12:31:19.573817`, in UTC.
+    /// Returns when it was made: `2026-11-20 12:31:19.573817`, in UTC.
     #[must_use]
     pub fn timestamp(&self) -> &str {
         &self.timestamp
     }
 
-    /// What is to be known of it.
+    /// Returns the payload.
     ///
     /// # Errors
-    /// [`Error::Decode`] when the payload is no `T`.
+    /// [`Error::Decode`] when the payload is not a `T`.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let payload = serialize::from_json(self.payload.get());
         payload.map_err(|source| Error::Decode { what: "the payload of a notification", source })
     }
 
-    /// The payload's JSON text.
+    /// Returns the payload's JSON text.
     #[must_use]
     pub fn payload_json(&self) -> &str {
         self.payload.get()
     }
 
-    /// What travels with it.
+    /// Returns the context that is sent with it.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
     }
 }
 
-/// Without payload and context, which may hold secrets.
+/// Omits payload and context, which may hold secrets.
 impl fmt::Debug for Notification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Notification")

@@ -1,4 +1,4 @@
-//! Times as oslo.messaging writes them: `2026-11-20 12:31:19.573817`, UTC without saying so.
+//! Times in oslo.messaging's form: `2026-11-20 12:31:19.573817`, in UTC without saying so.
 
 use std::{fmt, time::SystemTime};
 
@@ -7,7 +7,7 @@ use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 /// A moment in UTC.
 pub(crate) struct Timestamp(pub(crate) SystemTime);
 
-/// Python's `str(datetime)`: to the microsecond, without the fraction when it is zero.
+/// Writes it as Python's `str(datetime)`: to the microsecond, without the fraction when it is zero.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = DateTime::<Utc>::from(self.0).naive_utc();

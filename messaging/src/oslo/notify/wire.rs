@@ -1,4 +1,4 @@
-//! Notifications as they are on the wire, in the envelope or without.
+//! Notifications in their wire format, with or without the envelope.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use crate::{
     serialize,
 };
 
-/// A notification as it leaves, with an id of this copy's own: whoever listens to two topics is not
-/// to take one for the other.
+/// A notification to be sent, with an id of its own for each copy: a listener to two topics must
+/// not take one copy for the other.
 pub(crate) struct Wire<'a>(pub(crate) &'a Notification);
 
 impl Serialize for Wire<'_> {
@@ -34,12 +34,12 @@ impl Serialize for Wire<'_> {
     }
 }
 
-/// A notification that arrived. Python's listeners do without any of it, but for the level.
+/// A received notification. As for Python's listeners, only the level is required.
 #[derive(Debug)]
 pub(crate) struct Received {
-    /// None when it is missing or none that is known.
+    /// The level; `None` when it is missing or unknown.
     pub(crate) level: Option<Level>,
-    /// As the others, none when it is missing or no text.
+    /// The event type; like the other fields, `None` when it is missing or not a text.
     pub(crate) event_type: Option<String>,
     pub(crate) publisher_id: Option<String>,
     pub(crate) payload: Box<RawValue>,
@@ -50,7 +50,7 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// From the JSON text in the envelope.
+    /// Parses the JSON text in the envelope.
     pub(crate) fn from_json(text: &str) -> serde_json::Result<Self> {
         let mut fields: BTreeMap<String, Box<RawValue>> = serialize::from_json(text)?;
         let mut text_of = |name: &str| text_under(&mut fields, name);
@@ -74,7 +74,7 @@ impl Received {
     }
 }
 
-/// The text under a name; none when there is something else.
+/// Returns the text under a name; `None` when it is missing or something else.
 fn text_under(fields: &mut BTreeMap<String, Box<RawValue>>, name: &str) -> Option<String> {
     fields.remove(name).and_then(|raw| serialize::from_json(raw.get()).ok())
 }

@@ -1,4 +1,4 @@
-//! Notifications to the log.
+//! The driver that logs notifications.
 
 use std::future::ready;
 
@@ -15,12 +15,13 @@ use crate::{
     serialize,
 };
 
-/// To [`tracing`], as events of the target `messaging::notification` with the fields `level` and
-/// `event_type`, and as message the notification in JSON, in which secrets are `***`: what stands
-/// under names like `password` and `auth_token`, and what looks like one in a text.
+/// Logs notifications with [`tracing`], as events of the target `messaging::notification` with the
+/// fields `level` and `event_type`. The message is the notification in JSON, in which secrets are
+/// replaced by `***`: values under names like `password` and `auth_token`, and parts of a text that
+/// look like a secret.
 ///
-/// Audit and sample, for which Python's logs have no level and which it leaves out, are logged as
-/// info.
+/// The levels audit and sample are logged as info. Python's logs have no such levels and leave them
+/// out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Log;
 

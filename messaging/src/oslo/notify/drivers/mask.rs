@@ -1,4 +1,4 @@
-//! Secrets in what is logged, masked as oslo.utils masks them.
+//! Masking of secrets in logged notifications, as oslo.utils does it.
 
 use std::{borrow::Cow, sync::LazyLock};
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 
 const MASK: &str = "***";
 
-/// A name with one of these in it, in small letters, is the name of a secret: so `auth_token` with
-/// `token`.
+/// Parts of names, in lower case. A name that contains one of them is the name of a secret, for
+/// example `auth_token` because of `token`.
 const SECRETS: [&str; 29] = [
     "admin_pass",
     "adminpass",
@@ -41,14 +41,14 @@ const SECRETS: [&str; 29] = [
     "token",
 ];
 
-/// Whether what stands under this name is secret.
+/// Whether the value under this name is secret.
 pub(crate) fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase();
     SECRETS.iter().any(|secret| name.contains(secret))
 }
 
-/// Masks the secrets in a value. Under the name of a secret an object is looked through and not
-/// masked whole, as in Python.
+/// Masks the secrets in a value. An object under the name of a secret is searched and not masked
+/// whole, as in Python.
 pub(super) fn mask(value: &mut Value) {
     match value {
         Value::Object(entries) => {
@@ -70,12 +70,12 @@ pub(super) fn mask(value: &mut Value) {
     }
 }
 
-/// Masks what looks like a secret in a text.
+/// Masks the parts of a text that look like a secret.
 fn mask_text(text: &str) -> Cow<'_, str> {
     if !is_secret(text) {
         return Cow::Borrowed(text);
     }
-    // Without its patterns nothing of it is shown.
+    // Without the patterns, the whole text is masked.
     let Some(patterns) = &*PATTERNS else { return Cow::Borrowed(MASK) };
     let masked = patterns.iter().fold(text.to_owned(), |text, pattern| {
         let replace = |found: &Captures<'_>| {
@@ -87,7 +87,7 @@ fn mask_text(text: &str) -> Cow<'_, str> {
     Cow::Owned(masked)
 }
 
-/// What comes before a secret, the secret, and what comes after it.
+/// Patterns for the text before a secret, the secret, and the text after it.
 static PATTERNS: LazyLock<Option<Vec<Regex>>> = LazyLock::new(|| {
     let name = format!(r"(?:{})\w*", SECRETS.join("|"));
     let patterns = [

@@ -1,4 +1,4 @@
-//! Notifications to a broker.
+//! The driver that emits notifications to a broker.
 
 use std::fmt;
 
@@ -23,13 +23,13 @@ use crate::{
     transport::Transport,
 };
 
-/// To topics of a broker: oslo.messaging's `messagingv2`, or `messaging` when it is not
-/// [`enveloped`](Self::enveloped). Made by
-/// [`Transport::notification_driver`](crate::Transport::notification_driver).
+/// Emits notifications to topics of a broker: oslo.messaging's `messagingv2`, or `messaging` when
+/// it is not [`enveloped`](Self::enveloped).
+/// [`Transport::notification_driver`](crate::Transport::notification_driver) makes it.
 ///
 /// The queue of a topic and level is declared and bound before the first notification to it, and
-/// again when it turns out to be gone, so that one that is emitted before any listener is there is
-/// kept. Done when the broker has confirmed it for every topic.
+/// again when it turns out to be gone. So notifications that are emitted before any listener exists
+/// are kept. Emitting returns when the broker has confirmed the notification for every topic.
 #[derive(Clone)]
 pub struct Messaging {
     transport: Transport,
@@ -56,14 +56,14 @@ impl Messaging {
         }
     }
 
-    /// One topic more: each notification goes to every topic, in their order.
+    /// Adds a topic: each notification goes to every topic, in their order.
     #[must_use]
     pub fn topic(mut self, topic: impl Into<String>) -> Self {
         self.topics.push(topic.into());
         self
     }
 
-    /// The exchange to emit to; default
+    /// Sets the exchange to emit to; default
     /// [`Topology::control_exchange`](crate::Topology::control_exchange).
     #[must_use]
     pub fn exchange(mut self, exchange: impl Into<String>) -> Self {
@@ -72,19 +72,19 @@ impl Messaging {
         self
     }
 
-    /// Whether the message is in the envelope of version 2, Python's driver `messagingv2`; without,
-    /// it is as the driver `messaging` sends it. Default true.
+    /// Sets whether the message is in the envelope of version 2, as with Python's driver
+    /// `messagingv2`, or without, as with its driver `messaging`. Default true.
     ///
-    /// Tagged values ([`tagged`](crate::tagged)) leave as they are. Python's listeners read them
-    /// where there is no envelope, and take them for objects where there is one: it has nothing but
-    /// plain JSON in it.
+    /// Tagged values ([`tagged`](crate::tagged)) are sent unchanged. Python's listeners decode them
+    /// only without an envelope. In an envelope they take them for objects, because it contains
+    /// only plain JSON.
     #[must_use]
     pub fn enveloped(mut self, enveloped: bool) -> Self {
         self.enveloped = enveloped;
         self
     }
 
-    /// Compresses notifications, which listeners of every kind read. Default: as the
+    /// Compresses notifications, which all listeners can read, Python's included. Default: as the
     /// [transport](crate::TransportOptions::oslo_compression) says.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
@@ -121,7 +121,8 @@ impl Messaging {
     }
 }
 
-/// The queue of each topic is declared before; other queues need not be there.
+/// Returns a producer that accepts unroutable messages: the queue of each topic is declared before,
+/// and other queues need not exist.
 fn producer(transport: &Transport, topology: &Topology, exchange: &str) -> Producer {
     transport.producer(topology.exchange(exchange)).mandatory(false)
 }

@@ -1,4 +1,4 @@
-//! Drivers by the names they have in the configuration of oslo.messaging.
+//! The lookup of drivers by their names in the configuration of oslo.messaging.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use crate::{
     error::Error, oslo::error::notify::NotifyError, oslo::notify::driver::Driver, transport::Transport,
 };
 
-/// The driver of this name: `messaging` or `messagingv2` to these topics, `log`, `noop`, `test`.
+/// Returns the driver of this name: `messaging` or `messagingv2` to these topics, `log`, `noop`,
+/// `test`.
 ///
 /// # Errors
 /// [`NotifyError::UnknownDriver`], also for `routing`, which needs rules:

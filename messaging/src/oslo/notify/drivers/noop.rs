@@ -1,4 +1,4 @@
-//! Notifications to nowhere.
+//! The driver that discards notifications.
 
 use std::future::ready;
 

@@ -1,5 +1,5 @@
-//! Patterns of names as Python's `fnmatch` reads them: `compute.*`, `?`, `[a-c]`, `[!a]`. Nothing
-//! else has a meaning, and nothing is escaped.
+//! Patterns of names as in Python's `fnmatch`: `compute.*`, `?`, `[a-c]`, `[!a]`. Other characters
+//! stand for themselves, and there is no escaping.
 
 use std::iter::Peekable;
 
@@ -7,7 +7,7 @@ use regex::Regex;
 
 use crate::oslo::error::notify::NotifyError;
 
-/// A pattern that a whole name fits or does not.
+/// A pattern that is matched against a whole name.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern(Regex);
 
@@ -41,12 +41,12 @@ fn translate(pattern: &str) -> String {
     regex
 }
 
-/// What is between brackets, once the opening one is read; `None`, and nothing read, when no
-/// closing one follows.
+/// Parses a set after its opening bracket; if no closing bracket follows, returns `None` and
+/// consumes nothing.
 fn set(rest: &mut Peekable<impl Iterator<Item = char> + Clone>) -> Option<String> {
     let mut ahead = rest.clone();
     let negated = ahead.next_if_eq(&'!').is_some();
-    // A bracket at the start is one of the set.
+    // A closing bracket at the start belongs to the set.
     let mut characters: Vec<_> = ahead.next_if_eq(&']').into_iter().collect();
     loop {
         match ahead.next()? {
@@ -61,7 +61,7 @@ fn set(rest: &mut Peekable<impl Iterator<Item = char> + Clone>) -> Option<String
         left = match left {
             [] => break,
             [first, '-', last, after @ ..] => {
-                // One that goes backwards holds nothing.
+                // A backward range is empty.
                 if first <= last {
                     push(&mut ranges, *first);
                     ranges.push('-');
@@ -77,7 +77,7 @@ fn set(rest: &mut Peekable<impl Iterator<Item = char> + Clone>) -> Option<String
     }
     Some(match (ranges.is_empty(), negated) {
         (true, true) => ".".to_owned(),
-        // Nothing is in an empty set.
+        // An empty set matches nothing.
         (true, false) => r"[^\x00-\x{10ffff}]".to_owned(),
         (false, true) => format!("[^{ranges}]"),
         (false, false) => format!("[{ranges}]"),

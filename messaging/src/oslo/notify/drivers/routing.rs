@@ -1,4 +1,4 @@
-//! Notifications to the drivers that rules choose.
+//! The driver that routes notifications to other drivers.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     retry::RetryPolicy,
 };
 
-/// To the drivers that [`Rules`] choose for each notification: oslo.messaging's `routing`.
+/// Emits each notification to the drivers that [`Rules`] choose: oslo.messaging's `routing`.
 #[derive(Clone)]
 pub struct Routing {
     rules: Rules,
@@ -23,10 +23,10 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// With rules, and all drivers that they name.
+    /// Returns a driver with these rules, and the drivers that they name.
     ///
     /// # Errors
-    /// [`NotifyError::UnknownDriver`] when the rules name one that is not there.
+    /// [`NotifyError::UnknownDriver`] when the rules name a driver that is not given.
     pub fn new(rules: Rules, drivers: impl IntoIterator<Item = Arc<dyn Driver>>) -> Result<Self, Error> {
         let drivers: Vec<_> = drivers.into_iter().collect();
         if let Some(unknown) =
@@ -67,7 +67,7 @@ impl Driver for Routing {
     }
 }
 
-/// All of them; the first error in their order.
+/// Runs all of them concurrently; returns the first error in their order.
 async fn all<'a>(emitting: impl Iterator<Item = Emitting<'a>>) -> Result<(), Error> {
     join_all(emitting).await.into_iter().collect()
 }

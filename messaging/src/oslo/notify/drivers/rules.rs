@@ -1,4 +1,4 @@
-//! Which notification goes to which drivers.
+//! The rules that say which notification goes to which drivers.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,12 @@ use crate::{
     oslo::{error::notify::NotifyError, notify::level::Level},
 };
 
-/// Routing rules, in oslo.messaging's form: groups of drivers, each with patterns, as of Python's
-/// `fnmatch`, of the events and levels it accepts.
+/// Routing rules in oslo.messaging's form: groups of drivers, each driver with patterns, in the
+/// syntax of Python's `fnmatch`, for the events and levels it accepts.
 ///
-/// A driver gets a notification when in any group both fit, one pattern of each; what is not said
-/// accepts everything, and other keys mean nothing. Groups say together what each would say alone.
+/// A driver gets a notification when in any group both the event and the level match one of its
+/// patterns. A missing list accepts everything, and other keys are ignored. Several groups accept
+/// what any of them accepts.
 #[cfg_attr(feature = "yaml", doc = "```")]
 #[cfg_attr(not(feature = "yaml"), doc = "```ignore")]
 /// use messaging::notify::drivers::Rules;
@@ -35,7 +36,7 @@ use crate::{
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// Driver by driver, of all groups.
+    /// The rules of all groups, one entry per driver and group.
     rules: Vec<(String, Rule)>,
 }
 
@@ -46,7 +47,7 @@ struct Rule {
 }
 
 impl Rules {
-    /// From the text of the file that oslo.messaging calls `routing_config`.
+    /// Parses the text of the file that oslo.messaging calls `routing_config`.
     ///
     /// # Errors
     /// [`NotifyError::Rules`] when it is not YAML, or not of this form;
@@ -55,7 +56,7 @@ impl Rules {
         Ok(Rules::new(groups(text)?)?)
     }
 
-    /// From the same in JSON.
+    /// Parses the same in JSON.
     ///
     /// # Errors
     /// [`NotifyError::Rules`] when it is not of this form.
@@ -80,12 +81,12 @@ impl Rules {
         Ok(Rules { rules })
     }
 
-    /// The drivers they speak of.
+    /// Returns the drivers that the rules name.
     pub(super) fn drivers(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().map(|(driver, _)| driver.as_str())
     }
 
-    /// Whether a driver is to have a notification.
+    /// Whether a driver is to get a notification.
     pub(super) fn accept(&self, driver: &str, level: Level, event_type: &str) -> bool {
         let any = |patterns: &Option<Vec<Pattern>>, name: &str| match patterns {
             Some(patterns) => patterns.iter().any(|pattern| pattern.fits(name)),
@@ -125,7 +126,8 @@ struct Accepted {
 impl TryFrom<BTreeMap<String, serde_json::Value>> for Accepted {
     type Error = serde_json::Error;
 
-    /// Lists, when they are there: on null Python would fail at the first notification.
+    /// Requires lists where keys are present: a null would make Python fail at the first
+    /// notification.
     fn try_from(mut rule: BTreeMap<String, serde_json::Value>) -> serde_json::Result<Self> {
         let mut list = |key: &str| rule.remove(key).map(serde_json::from_value).transpose();
         Ok(Accepted { events: list("accepted_events")?, priorities: list("accepted_priorities")? })

@@ -1,4 +1,4 @@
-//! Notifications to a list in memory.
+//! The driver that keeps notifications in memory, for tests.
 
 use std::{collections::VecDeque, future::ready, sync::Arc};
 
@@ -12,11 +12,11 @@ use crate::{
     retry::RetryPolicy,
 };
 
-/// As many as are kept.
+/// The most notifications that are kept.
 const ROOM: usize = 10_000;
 
-/// Keeps what is emitted, the last 10,000 notifications, for tests to look at. Cloning gives
-/// another handle on the same list.
+/// Keeps the last 10,000 notifications for tests to look at. Cloning gives another handle to the
+/// same list.
 ///
 /// ```
 /// use messaging::{Context, notify::{Notifier, drivers}};
@@ -33,13 +33,13 @@ const ROOM: usize = 10_000;
 pub struct Test(Arc<Mutex<VecDeque<Notification>>>);
 
 impl Test {
-    /// An empty list.
+    /// Returns a driver with an empty list.
     #[must_use]
     pub fn new() -> Self {
         Test::default()
     }
 
-    /// What was emitted, in its order.
+    /// Returns the emitted notifications in their order.
     #[must_use]
     pub fn notifications(&self) -> Vec<Notification> {
         self.0.lock().iter().cloned().collect()

@@ -6,17 +6,17 @@ use tokio::time::Instant;
 
 use crate::{oslo::error::notify::NotifyError, oslo::notify::notification::Notification};
 
-/// About how much a notification takes besides its texts.
+/// The approximate size of a notification besides its texts, in bytes.
 const OVERHEAD: usize = 300;
 
-/// What becomes of a notification for which a full [`Buffer`](crate::notify::Buffer) has no room.
+/// What to do with a notification for which a full [`Buffer`](crate::notify::Buffer) has no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFull {
-    /// It is refused, with [`NotifyError::Full`].
+    /// The notification is refused, with [`NotifyError::Full`].
     #[default]
     Refuse,
-    /// The oldest that is not on its way make room for it, and are given up. It is refused only
-    /// where that does not help.
+    /// The oldest notifications that are not being emitted are given up to make room. The new one
+    /// is refused only if that does not suffice.
     DropOldest,
 }
 
@@ -37,7 +37,7 @@ impl Waiting {
     }
 }
 
-/// About how many bytes a value takes.
+/// Returns the approximate size of a value in bytes.
 fn size(value: &serde_json::Value) -> usize {
     use serde_json::Value;
     match value {
@@ -96,7 +96,7 @@ impl Backlog {
         Ok((waiting, dropped))
     }
 
-    /// Takes at most so many of the oldest, which count as being emitted until they
+    /// Takes at most `most` of the oldest, which count as being emitted until they
     /// [`land`](Self::land).
     pub(super) fn take(&mut self, most: usize) -> Vec<Arc<Waiting>> {
         let taken: Vec<_> = self.waiting.iter().take(most).cloned().collect();

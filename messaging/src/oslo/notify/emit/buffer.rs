@@ -1,4 +1,4 @@
-//! A place for notifications between who emits them and a broker that may be away.
+//! A buffer for notifications, for times when the broker is away.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -17,13 +17,13 @@ use crate::oslo::notify::{
 };
 use crate::{error::Error, retry::RetryPolicy};
 
-/// A bounded buffer, in memory or on disk, about to be put before a driver.
+/// The settings of a bounded buffer, in memory or on disk, that is to be put before a driver.
 ///
-/// Who emits waits for the buffer and not for the broker. A task emits what is buffered, in its
-/// order, and again for as long as it takes when the broker is away; what was on its way when a
-/// connection was lost may arrive twice, and later than what follows it. Only what no retry can
-/// help, such as a message that is larger than the broker takes, is given up, and told to
-/// [`on_lost`](Self::on_lost).
+/// Emitting waits for the buffer and not for the broker. A task emits the buffered notifications in
+/// their order, and retries for as long as the broker is away. Notifications that were being
+/// emitted when a connection was lost may arrive twice, and after later ones. Only a notification
+/// for which retrying is useless, such as one that is larger than the broker accepts, is given up,
+/// and passed to [`on_lost`](Self::on_lost).
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,7 +56,8 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// In memory: what is not emitted when the process ends is lost.
+    /// Returns a buffer in memory: notifications that are not emitted when the process ends are
+    /// lost.
     pub fn in_memory() -> Self {
         Buffer {
             folder: None,
@@ -72,58 +73,59 @@ impl Buffer {
         }
     }
 
-    /// In a folder of its own, and in memory beside: a notification is taken when it is on disk,
-    /// and survives the process. One that was emitted shortly before a crash may be emitted again.
+    /// Returns a buffer in a folder of its own, with a copy in memory. A notification is accepted
+    /// when it is on disk, and survives the process. One that was emitted shortly before a crash
+    /// may be emitted again.
     pub fn on_disk(folder: impl Into<PathBuf>) -> Self {
         Buffer { folder: Some(folder.into()), ..Buffer::in_memory() }
     }
 
-    /// How many notifications it holds; default 10,000.
+    /// Sets how many notifications it holds; default 10,000.
     pub fn notifications(mut self, most: usize) -> Self {
         self.most = most;
         self
     }
 
-    /// How many bytes they have together, about; default 64 MiB.
+    /// Sets how many bytes the notifications may take together, approximately; default 64 MiB.
     pub fn bytes(mut self, most: usize) -> Self {
         self.most_bytes = most;
         self
     }
 
-    /// What becomes of a notification when the buffer is full; default: it is refused.
+    /// Sets what to do with a notification when the buffer is full; default: it is refused.
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
         self
     }
 
-    /// How many are emitted at once, at least 1; default 256. The oldest goes ahead of the others.
-    /// With 1, none ever overtakes another.
+    /// Sets how many are emitted at once, at least 1; default 256. The oldest is emitted before the
+    /// others. With 1, none ever overtakes another.
     pub fn in_flight(mut self, notifications: usize) -> Self {
         self.in_flight = notifications.max(1);
         self
     }
 
-    /// How long a notification is tried again before it is given up; default for ever.
+    /// Sets how long a notification is retried before it is given up; default without limit.
     pub fn give_up_after(mut self, age: Duration) -> Self {
         self.give_up = Some(age);
         self
     }
 
-    /// The pauses between attempts, random ones up to `first`, which doubles up to `longest`;
+    /// Sets the pauses between attempts: random ones up to `first`, which doubles up to `longest`;
     /// default 100 ms and 10 s.
     pub fn pauses(mut self, first: Duration, longest: Duration) -> Self {
         self.pauses = RetryPolicy::exponential(first, longest);
         self
     }
 
-    /// Is told of each notification that is given up, and why. It is not to block. Default: an
-    /// error in the log.
+    /// Sets a function that is called with each notification that is given up, and the reason. It
+    /// must not block. Default: an error is logged.
     pub fn on_lost(mut self, hook: impl Fn(&Notification, &Error) + Send + Sync + 'static) -> Self {
         self.on_lost = Arc::new(hook);
         self
     }
 
-    /// Puts it before a driver, and begins to emit what a buffer on disk still holds.
+    /// Puts the buffer before a driver, and starts to emit what a buffer on disk still holds.
     ///
     /// # Errors
     /// [`NotifyError::Files`] when its folder cannot be used, or is in use.
@@ -172,7 +174,7 @@ impl fmt::Debug for Buffer {
 /// A driver behind a [`Buffer`]. It has the driver's name.
 ///
 /// # On drop
-/// Nothing more is emitted. What is on disk stays there; what is in memory is lost:
+/// Nothing more is emitted. Notifications on disk stay there; those in memory are lost: call
 /// [`Notifier::close`](crate::notify::Notifier::close) first.
 pub struct Buffered {
     emitter: Arc<Emitter>,
@@ -184,7 +186,7 @@ impl Driver for Buffered {
         self.emitter.driver.name()
     }
 
-    /// Done when the buffer has it; the retry policy is the buffer's own.
+    /// Returns when the buffer has the notification; the buffer's own retry settings apply.
     fn notify<'a>(&'a self, notification: &'a Notification, _: RetryPolicy) -> Emitting<'a> {
         Box::pin(self.emitter.take(notification))
     }
@@ -196,7 +198,7 @@ impl Driver for Buffered {
     fn flush(&self) -> Emitting<'_> {
         Box::pin(async {
             let mut waiting = self.emitter.waiting.subscribe();
-            // Its sender lives as long as this.
+            // The sender lives as long as this, so there is no error.
             let _ = waiting.wait_for(|waiting| *waiting == 0).await;
             self.emitter.driver.flush().await
         })

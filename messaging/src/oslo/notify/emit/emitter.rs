@@ -40,7 +40,7 @@ pub(super) struct Emitter {
     pub(super) driver: Box<dyn Driver>,
     pub(super) backlog: Mutex<Backlog>,
     pub(super) keeping: RwLock<Keeping>,
-    /// How many wait.
+    /// How many notifications wait.
     pub(super) waiting: watch::Sender<usize>,
     pub(super) in_flight: usize,
     pub(super) give_up: Option<Duration>,
@@ -81,7 +81,7 @@ impl Emitter {
         kept
     }
 
-    /// Emits what is there and what comes, until it is aborted.
+    /// Emits waiting and new notifications, until it is aborted.
     pub(super) async fn run(self: Arc<Self>, mut changed: watch::Receiver<usize>) {
         let mut retry = Retry::start(self.pauses);
         loop {
@@ -142,7 +142,7 @@ impl Emitter {
         });
     }
 
-    /// Tells whether retrying is useless, or has gone on for long enough.
+    /// Whether retrying is useless, or has gone on for long enough.
     fn is_lost(&self, waiting: &Waiting, error: &Error) -> bool {
         let hopeless = match error {
             Error::Undelivered(undelivered) => undelivered.source.as_deref().is_some_and(is_unfit),
@@ -152,7 +152,7 @@ impl Emitter {
     }
 }
 
-/// Tells whether the message is at fault and not the broker.
+/// Whether the message is at fault and not the broker.
 fn is_unfit(error: &Error) -> bool {
     match error {
         Error::Encode { .. } | Error::Serializer(_) | Error::Compression(_) => true,

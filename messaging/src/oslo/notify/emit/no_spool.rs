@@ -1,4 +1,4 @@
-//! Without the feature `spool`: no buffer is on disk.
+//! The stand-in for buffers on disk without the feature `spool`.
 
 use std::{future::Ready, path::Path};
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{error::Error, oslo::error::notify::NotifyError, oslo::notify::notification::Notification};
 
-/// There is none.
+/// A spool, of which there is none.
 pub(super) enum Spool {}
 
 /// What a folder held, under its numbers and in their order.

@@ -1,4 +1,4 @@
-//! Emitting notifications.
+//! The notifier: emitting notifications.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -16,9 +16,9 @@ use crate::{
     retry::RetryPolicy,
 };
 
-/// Emits notifications under one publisher's name. Made by
-/// [`Transport::notifier`](crate::Transport::notifier), or by [`with`](Self::with) for any driver.
-/// Cloning is cheap.
+/// Emits notifications under one publisher's name.
+/// [`Transport::notifier`](crate::Transport::notifier) makes it, and [`with`](Self::with) for any
+/// driver. Cloning is cheap.
 ///
 /// ```
 /// use messaging::{Context, Transport, notify};
@@ -51,14 +51,15 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// For a publisher, with a driver.
+    /// Returns a notifier for a publisher, with a driver.
     #[must_use]
     pub fn with(publisher_id: &str, driver: impl Driver) -> Self {
         Notifier::with_all(publisher_id, [Arc::new(driver) as Arc<dyn Driver>])
     }
 
-    /// For a publisher, with several drivers. [`drivers::by_name`](crate::notify::drivers::by_name)
-    /// finds them by the names of a configuration.
+    /// Returns a notifier for a publisher, with several drivers.
+    /// [`drivers::by_name`](crate::notify::drivers::by_name) finds them by the names of a
+    /// configuration.
     #[must_use]
     pub fn with_all(publisher_id: &str, drivers: impl IntoIterator<Item = Arc<dyn Driver>>) -> Self {
         Notifier {
@@ -69,30 +70,30 @@ impl Notifier {
         }
     }
 
-    /// One driver more: each notification goes to all of them, in their order.
+    /// Adds a driver: each notification goes to all of them, in their order.
     #[must_use]
     pub fn driver(mut self, driver: impl Driver) -> Self {
         self.drivers.push(Arc::new(driver));
         self
     }
 
-    /// When to try again, and the deadline; default as [`RetryPolicy`]'s: for 30 seconds.
+    /// Sets when to retry, and the deadline; default as [`RetryPolicy`]'s: for 30 seconds.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
     }
 
-    /// Whether secrets in a context, such as `auth_token`, leave as null; default true. Whoever
-    /// listens to notifications is to learn what happened, not to be able to do it.
+    /// Sets whether secrets in a context, such as `auth_token`, are sent as null; default true.
+    /// Listeners should learn what happened without getting the right to do it.
     #[must_use]
     pub fn redacted(mut self, redacted: bool) -> Self {
         self.redacted = redacted;
         self
     }
 
-    /// The same under another publisher's name: drivers, with their channels and buffers, are
-    /// shared.
+    /// Returns a notifier under another publisher's name. Drivers, with their channels and buffers,
+    /// are shared.
     #[must_use]
     pub fn prepare(&self, publisher_id: &str) -> Self {
         Notifier { publisher_id: publisher_id.into(), ..self.clone() }
@@ -105,16 +106,16 @@ impl Notifier {
         self.drivers.iter().any(|driver| driver.emits())
     }
 
-    /// Emits a notification at a level. Done when every driver has emitted it, or taken the
-    /// responsibility for it: with [`Messaging`] when the broker has it, with a
-    /// [`Buffer`](crate::notify::Buffer) when it is there.
+    /// Emits a notification at a level. Returns when every driver has emitted it or taken
+    /// responsibility for it: [`Messaging`] when the broker has it, a
+    /// [`Buffer`](crate::notify::Buffer) when the buffer has it.
     ///
     /// [`Messaging`]: crate::notify::drivers::Messaging
     ///
     /// # Errors
-    /// [`Error::Encode`] when the payload has no JSON form, and nothing is emitted; that of the
-    /// first driver which failed, when the others have emitted it. [`Messaging`]'s is an
-    /// [`Error::Undelivered`], for the first topic that fails.
+    /// [`Error::Encode`] when the payload has no JSON form, and then nothing is emitted. Otherwise
+    /// the error of the first driver that failed, after the others have emitted it. The error of
+    /// [`Messaging`] is an [`Error::Undelivered`], for the first topic that fails.
     ///
     /// # Cancel safety
     /// When the future is dropped the notification may or may not be emitted.
@@ -138,8 +139,8 @@ impl Notifier {
         emitted
     }
 
-    /// Waits until the drivers have emitted all that they have taken: what is in a
-    /// [`Buffer`](crate::notify::Buffer).
+    /// Waits until the drivers have emitted all notifications that they have taken, such as those
+    /// in a [`Buffer`](crate::notify::Buffer).
     ///
     /// # Errors
     /// [`NotifyError::Unflushed`] at the deadline.
@@ -157,8 +158,8 @@ impl Notifier {
         }
     }
 
-    /// As [`flush`](Self::flush), and then closes the drivers, for all clones: what is left in a
-    /// buffer on disk stays there, what is left in one in memory is lost.
+    /// Waits as [`flush`](Self::flush) does, and then closes the drivers, for all clones:
+    /// notifications left in a buffer on disk stay there, those left in one in memory are lost.
     ///
     /// # Errors
     /// [`NotifyError::Unflushed`], once all are closed.

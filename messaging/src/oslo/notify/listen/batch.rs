@@ -9,23 +9,24 @@ use crate::oslo::notify::{
     listen::{event::Event, filter::Filter},
 };
 
-/// What to do with the notifications of a batch that were looked at.
+/// What to do with the notifications of a batch after a handler has seen them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchResult {
-    /// All are done.
+    /// All are handled, and acknowledged.
     Handled,
-    /// None could be handled: what
-    /// [`BatchListener::on_failure`](crate::notify::BatchListener::on_failure) says becomes of
+    /// None could be handled:
+    /// [`BatchListener::on_failure`](crate::notify::BatchListener::on_failure) says what happens to
     /// them.
     Requeue,
-    /// Those at these places, from 0, could not be handled, and the others are done. Other numbers
-    /// mean nothing.
+    /// The notifications at these positions, from 0, could not be handled, and the others are
+    /// handled. Positions outside of the batch are ignored.
     RequeueOnly(Vec<usize>),
 }
 
 type Handler = Arc<dyn Fn(Vec<Event>) -> BoxFuture<'static, BatchResult> + Send + Sync>;
 
-/// Handlers for batches of some levels, with a filter. A batch is of one level.
+/// Handlers for batches of some levels, with a filter. All notifications of a batch have the same
+/// level.
 #[derive(Clone, Default)]
 pub struct BatchEndpoint {
     filter: Filter,
@@ -33,13 +34,13 @@ pub struct BatchEndpoint {
 }
 
 impl BatchEndpoint {
-    /// Nothing is handled yet.
+    /// Returns an endpoint without handlers.
     #[must_use]
     pub fn new() -> Self {
         BatchEndpoint::default()
     }
 
-    /// Which notifications it wants; default all. The others are acknowledged, unless another
+    /// Sets which notifications it wants; default all. The others are acknowledged, unless another
     /// endpoint wants them.
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
@@ -47,7 +48,7 @@ impl BatchEndpoint {
         self
     }
 
-    /// Handles the notifications of a level.
+    /// Sets the handler for the notifications of a level.
     #[must_use]
     pub fn on<F, Fut>(self, level: Level, handler: F) -> Self
     where
@@ -57,7 +58,7 @@ impl BatchEndpoint {
         self.on_each(&[level], handler)
     }
 
-    /// Handles the notifications of some levels, each in batches of its own.
+    /// Sets the handler for the notifications of some levels, each in batches of its own.
     #[must_use]
     pub fn on_each<F, Fut>(mut self, levels: &[Level], handler: F) -> Self
     where
@@ -73,7 +74,8 @@ impl BatchEndpoint {
         self.handlers.keys().copied()
     }
 
-    /// Has it handle those that it wants of a level; for each of them, whether it could not.
+    /// Passes those notifications of a level that the endpoint wants to its handler. Returns for
+    /// each whether it failed.
     pub(super) async fn handle(&self, level: Level, events: &[&Event]) -> Vec<bool> {
         let Some(handler) = self.handlers.get(&level) else { return vec![false; events.len()] };
         let wanted: Vec<_> = events.iter().map(|event| self.filter.fits(event)).collect();

@@ -42,14 +42,14 @@ use crate::{
     transport::Transport,
 };
 
-/// A listener for batches, about to start. Made by
-/// [`Transport::batch_listener`](crate::Transport::batch_listener).
+/// A listener for batches that is about to start.
+/// [`Transport::batch_listener`](crate::Transport::batch_listener) makes it.
 ///
-/// Notifications are gathered, of all queues together, until there are as many as make a batch, or
-/// the first has waited for long enough. They are handled level by level, in the alphabetical order
-/// of the levels' names, by one endpoint after the other; each is acknowledged, or requeued, for
-/// itself. Batches are handled one after the other, each in a span `batch` with `queues` and the
-/// number of its `notifications`. These may be of many traces, so a handler is in none.
+/// Notifications of all queues are gathered together until the batch is full, or the first has
+/// waited for long enough. They are handled level by level, in the alphabetical order of the
+/// levels' names, by one endpoint after the other; each is acknowledged or requeued separately.
+/// Batches are handled one after the other, each in a span `batch` with `queues` and the number of
+/// its `notifications`. These may belong to many traces, so a handler runs in none of them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -98,16 +98,16 @@ impl BatchListener {
         }
     }
 
-    /// How long the first of a batch waits for the others; default 1 second. Python's waits for
-    /// ever, with what has come unacknowledged.
+    /// Sets how long the first notification of a batch waits for the others; default 1 second.
+    /// Python's listeners wait without limit, and meanwhile keep the gathered ones unacknowledged.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Handles the notifications of a level, before any endpoint does. Only levels that are handled
-    /// are listened for.
+    /// Sets a handler for the notifications of a level, which runs before any endpoint's. The
+    /// listener consumes only levels that have a handler.
     #[must_use]
     pub fn on<F, Fut>(mut self, level: Level, handler: F) -> Self
     where
@@ -118,14 +118,14 @@ impl BatchListener {
         self
     }
 
-    /// One endpoint more.
+    /// Adds an endpoint.
     #[must_use]
     pub fn endpoint(mut self, endpoint: BatchEndpoint) -> Self {
         self.endpoints.push(endpoint);
         self
     }
 
-    /// Declares and binds the queues, and begins to listen. After a lost connection it begins again
+    /// Declares and binds the queues, and starts listening. After a lost connection it starts again
     /// by itself.
     ///
     /// # Errors
@@ -133,7 +133,7 @@ impl BatchListener {
     pub async fn start(mut self) -> Result<RunningBatchListener, Error> {
         self.endpoints.insert(0, self.own);
         let levels: BTreeSet<_> = self.endpoints.iter().flat_map(BatchEndpoint::levels).collect();
-        // While a batch is handled the next one gathers.
+        // While a batch is handled the next one is gathered.
         let prefetch = self.size.saturating_mul(2);
         let (sender, arrived) = mpsc::unbounded_channel();
         let mut services = Vec::new();
@@ -143,8 +143,8 @@ impl BatchListener {
                 sender.clone(),
             );
             let gather = move |delivery: Delivery, permit| {
-                // As long as a permit is held, the service does not end, and the channel stays open
-                // for the acknowledgement.
+                // The permit is held until the notification is settled: until then the service does
+                // not end, and the channel stays open for the acknowledgement.
                 let settling = arrive(&sender, delivery.split(), queue.clone());
                 see_settled(settling, sender, queue, permit)
             };
@@ -179,7 +179,7 @@ impl fmt::Debug for BatchListener {
     }
 }
 
-/// A listener that listens for batches.
+/// A running listener for batches.
 ///
 /// # On drop
 /// It stops at once; notifications that are being gathered or handled go back to their queues.
@@ -191,19 +191,20 @@ pub struct RunningBatchListener {
 }
 
 impl RunningBatchListener {
-    /// Stops listening, and waits for what is being handled and what has been gathered, which is
-    /// handled without waiting for more. The queues stay, and go on being filled.
+    /// Stops listening, and waits until the notifications in progress are handled. Those gathered
+    /// so far are handled without waiting for more. The queues stay, and continue to be filled.
     ///
     /// # Cancel safety
-    /// Dropped while pending, what is being handled is aborted, as by dropping the listener.
+    /// If the future is dropped while pending, handlers are aborted, as when the listener is
+    /// dropped.
     pub async fn stop(mut self) {
         self.services.iter().for_each(|service| service.stopper().stop());
         self.stop.send_replace(true);
         for service in &mut self.services {
-            // Why one could not go on has been logged.
+            // The reason why a service could not go on has been logged.
             let _ = service.wait().await;
         }
-        // The services' ends of the channel are gone.
+        // The services have dropped their senders, so the task ends.
         while self.task.join_next().await.is_some() {}
     }
 }
@@ -214,7 +215,7 @@ impl fmt::Debug for RunningBatchListener {
     }
 }
 
-/// One queue, and what was handled of it.
+/// One queue, with the memory of what was handled from it.
 struct Queue {
     settling: Settling,
     deduplication: Deduplication,
@@ -224,23 +225,24 @@ struct Arrived {
     received: Received,
     acker: Acker,
     queue: Arc<Queue>,
-    /// Dropped when it is settled; told when it cannot be.
+    /// It is dropped when the notification is settled, and used when that is not possible.
     settled: oneshot::Sender<(Stuck, Received)>,
 }
 
-/// Hands a notification to who makes batches; what tells that it is settled.
+/// Passes a notification to the task that makes batches. Returns what tells when it is settled.
 fn arrive(
     sender: &mpsc::UnboundedSender<Arrived>,
     (received, acker): (Received, Acker),
     queue: Arc<Queue>,
 ) -> oneshot::Receiver<(Stuck, Received)> {
     let (settled, settling) = oneshot::channel();
-    // Dropped when nobody makes batches any more, it tells the same.
+    // If that task has ended, dropping `settled` has the same effect as settling.
     drop(sender.send(Arrived { received, acker, queue, settled }));
     settling
 }
 
-/// Waits until a notification is settled. One that cannot be is in another batch after a while.
+/// Waits until a notification is settled. One that cannot be settled is put into another batch
+/// after a pause.
 async fn see_settled(
     mut settling: oneshot::Receiver<(Stuck, Received)>,
     sender: mpsc::UnboundedSender<Arrived>,
@@ -256,7 +258,7 @@ async fn see_settled(
     permit
 }
 
-/// One that can be handled.
+/// A notification that can be handled.
 struct Readable {
     arrived: Arrived,
     unique_id: Option<Fingerprint>,
@@ -265,12 +267,13 @@ struct Readable {
     failed: bool,
 }
 
-/// Makes batches and has them handled.
+/// The task that gathers batches and has them handled.
 struct Gathering {
     arrived: mpsc::UnboundedReceiver<Arrived>,
-    /// Second deliveries of what was in the last batch, and what there was no room for in it.
+    /// Second deliveries of notifications of the last batch, and those for which that batch had no
+    /// room.
     again: VecDeque<Arrived>,
-    /// Nobody else has anything of it: an empty batch has all of it.
+    /// The budget for decompressed bodies. Only this task uses it, so an empty batch has all of it.
     budget: Budget,
     size: usize,
     timeout: Duration,
@@ -279,7 +282,7 @@ struct Gathering {
 }
 
 impl Gathering {
-    /// Until nothing can arrive any more.
+    /// Runs until nothing can arrive any more.
     async fn run(mut self) {
         loop {
             let first = match self.again.pop_front() {
@@ -323,13 +326,13 @@ impl Gathering {
             if let Some(level) = group.first().map(|readable| readable.event.level()) {
                 self.show(level, &mut group).await;
             }
-            // Side by side: each may have to be published elsewhere.
+            // Settling is concurrent, because each notification may have to be published elsewhere.
             join_all(group.into_iter().map(settle)).await;
         }
     }
 
-    /// Those of a batch that are to be handled; the others are settled, or come with the next batch
-    /// where there is no room for them.
+    /// Returns the notifications of a batch that are to be handled. The others are settled, or put
+    /// into the next batch if the budget has no room for them.
     async fn readable(&mut self, batch: Vec<Arrived>) -> Vec<Readable> {
         let mut readable = Vec::with_capacity(batch.len());
         let mut ids = BTreeSet::new();
@@ -368,7 +371,7 @@ impl Gathering {
                     queue.settling.done(acker);
                     continue;
                 }
-                // What becomes of the first decides what becomes of the second.
+                // The result of the first delivery decides about the second.
                 if !ids.insert((Arc::as_ptr(&queue).addr(), id)) {
                     self.again.push_back(Arrived { received, acker, queue, settled });
                     continue;
@@ -380,8 +383,8 @@ impl Gathering {
         readable
     }
 
-    /// Shows the notifications of a level to one endpoint after the other, each until it could not
-    /// be handled.
+    /// Passes the notifications of a level to one endpoint after the other. One that failed is not
+    /// passed to the endpoints after that.
     async fn show(&self, level: Level, group: &mut [Readable]) {
         for endpoint in &self.endpoints {
             let mut left: Vec<_> = group.iter_mut().filter(|readable| !readable.failed).collect();
@@ -402,7 +405,8 @@ async fn settle(readable: Readable) {
     if failed {
         let failing = queue.settling.failed(Some(&received), acker, "its handler had it requeued");
         if let Err(stuck) = failing.await {
-            // Whoever waits is gone when the listener is: it goes back to its queue then.
+            // The receiver is gone only when the listener is: the notification then goes back to
+            // its queue.
             let _ = settled.send((stuck, received));
         }
         return;

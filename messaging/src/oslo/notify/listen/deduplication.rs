@@ -1,4 +1,4 @@
-//! Handling each notification deduplication, even if it is delivered twice.
+//! Deduplication: a notification is handled once, even if it is delivered twice.
 
 use std::{collections::HashMap, hash::BuildHasherDefault, sync::Arc};
 
@@ -22,7 +22,7 @@ struct State {
 /// The right to handle a notification.
 ///
 /// # On drop
-/// Another delivery of it may be handled, unless this one [`was`](Self::handled).
+/// Another delivery of it may be handled, unless this one was [`handled`](Self::handled).
 pub(super) struct Entry<'a> {
     deduplication: &'a Deduplication,
     id: Fingerprint,
@@ -36,7 +36,7 @@ impl Deduplication {
         Deduplication(Mutex::new(state))
     }
 
-    /// Waits until nobody handles this id; `None` when it has been handled then.
+    /// Waits until nobody handles this id; returns `None` if it was handled.
     pub(super) async fn enter(&self, id: Fingerprint) -> Option<Entry<'_>> {
         let lock = {
             let mut state = self.0.lock();
@@ -50,7 +50,7 @@ impl Deduplication {
         (!handled).then_some(entry)
     }
 
-    /// Tells whether this id was handled.
+    /// Whether this id was handled.
     pub(super) fn was_handled(&self, id: Fingerprint) -> bool {
         self.0.lock().handled.contains(id)
     }

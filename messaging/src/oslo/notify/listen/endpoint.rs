@@ -1,4 +1,4 @@
-//! Who handles notifications.
+//! Endpoints, which handle notifications.
 
 use std::{collections::BTreeMap, fmt, panic::AssertUnwindSafe, sync::Arc};
 
@@ -9,13 +9,13 @@ use crate::oslo::notify::{
     listen::{event::Event, filter::Filter},
 };
 
-/// What to do with a notification that was looked at.
+/// What to do with a notification after a handler has seen it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotificationResult {
-    /// It is done.
+    /// The notification is handled.
     Handled,
-    /// It could not be handled: what [`Listener::on_failure`](crate::notify::Listener::on_failure)
-    /// says becomes of it.
+    /// The notification could not be handled:
+    /// [`Listener::on_failure`](crate::notify::Listener::on_failure) says what happens to it.
     Requeue,
 }
 
@@ -41,13 +41,13 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Nothing is handled yet.
+    /// Returns an endpoint without handlers.
     #[must_use]
     pub fn new() -> Self {
         Endpoint::default()
     }
 
-    /// Which notifications it wants; default all. The others are acknowledged, unless another
+    /// Sets which notifications it wants; default all. The others are acknowledged, unless another
     /// endpoint wants them.
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
@@ -55,7 +55,7 @@ impl Endpoint {
         self
     }
 
-    /// Handles the notifications of a level.
+    /// Sets the handler for the notifications of a level.
     #[must_use]
     pub fn on<F, Fut>(self, level: Level, handler: F) -> Self
     where
@@ -65,7 +65,7 @@ impl Endpoint {
         self.on_each(&[level], handler)
     }
 
-    /// Handles the notifications of some levels.
+    /// Sets the handler for the notifications of some levels.
     #[must_use]
     pub fn on_each<F, Fut>(mut self, levels: &[Level], handler: F) -> Self
     where
@@ -81,12 +81,14 @@ impl Endpoint {
         self.handlers.keys().copied()
     }
 
-    /// Has it handle a notification that it wants; why it could not.
+    /// Passes a notification to the handler, if the endpoint wants it. Returns why it could not be
+    /// handled.
     pub(super) async fn handle(&self, event: &Event) -> Result<(), &'static str> {
         let Some(handler) = self.handlers.get(&event.level()).filter(|_| self.filter.fits(event)) else {
             return Ok(());
         };
-        // Called within, so that a handler that panics before its first await is caught as well.
+        // The handler is called inside the block, so that a panic before its first await is caught
+        // as well.
         match AssertUnwindSafe(async { handler(event.clone()).await }).catch_unwind().await {
             Ok(NotificationResult::Handled) => Ok(()),
             Ok(NotificationResult::Requeue) => Err("its handler had it requeued"),

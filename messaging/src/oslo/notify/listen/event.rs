@@ -1,4 +1,4 @@
-//! A notification that arrived.
+//! A notification that was received.
 
 use std::{fmt, sync::Arc};
 
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::oslo::notify::{level::Level, wire::Received};
 use crate::{error::Error, oslo::wire::context::Context, serialize};
 
-/// A notification, as listeners get it. Cloning is cheap.
+/// A received notification. Cloning is cheap.
 #[derive(Clone)]
 pub struct Event {
     level: Level,
@@ -21,66 +21,66 @@ impl Event {
         Event { level, received: Arc::new(received), attempt, redelivered }
     }
 
-    /// Its level.
+    /// Returns the level.
     #[must_use]
     pub fn level(&self) -> Level {
         self.level
     }
 
-    /// What happened, by custom `subject.action.phase`; empty when its sender did not say.
+    /// Returns what happened, by convention `subject.action.phase`; empty when the sender did not
+    /// say.
     #[must_use]
     pub fn event_type(&self) -> &str {
         self.received.event_type.as_deref().unwrap_or_default()
     }
 
-    /// Who says so, by custom `service.host`; empty when its sender did not say.
+    /// Returns who emitted it, by convention `service.host`; empty when the sender did not say.
     #[must_use]
     pub fn publisher_id(&self) -> &str {
         self.received.publisher_id.as_deref().unwrap_or_default()
     }
 
-    /// What is to be known of it. Tagged values ([`tagged`](crate::tagged)) are read where they
-    /// stand, which is in what Python's driver `messaging` sends; `messagingv2` sends them as
-    /// texts.
+    /// Returns the payload. Tagged values ([`tagged`](crate::tagged)) are decoded. They occur in
+    /// what Python's driver `messaging` sends; `messagingv2` sends them as texts.
     ///
     /// # Errors
-    /// [`Error::Decode`] when the payload is no `T`.
+    /// [`Error::Decode`] when the payload is not a `T`.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let payload = serialize::from_json(self.received.payload.get());
         payload.map_err(|source| Error::Decode { what: "the payload of a notification", source })
     }
 
-    /// The payload's JSON text, as its sender wrote it.
+    /// Returns the payload's JSON text, as the sender wrote it.
     #[must_use]
     pub fn payload_json(&self) -> &str {
         self.received.payload.get()
     }
 
-    /// What travelled with it.
+    /// Returns the context that was sent with it.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.received.context
     }
 
-    /// Its own id.
+    /// Returns its own id.
     #[must_use]
     pub fn message_id(&self) -> Option<&str> {
         self.received.message_id.as_deref()
     }
 
-    /// When it was emitted, as its sender wrote it: `2026-11-20 12:31:19.573817`, in UTC.
+    /// Returns when it was emitted, as the sender wrote it: `2026-11-20 12:31:19.573817`, in UTC.
     #[must_use]
     pub fn timestamp(&self) -> Option<&str> {
         self.received.timestamp.as_deref()
     }
 
-    /// Which attempt this is, from 1; see [`RetryLater`](crate::RetryLater).
+    /// Returns which attempt this is, from 1; see [`RetryLater`](crate::RetryLater).
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// Whether the broker delivered it before, to whomever.
+    /// Whether the broker delivered it before, to any consumer.
     #[must_use]
     pub fn redelivered(&self) -> bool {
         self.redelivered
@@ -91,7 +91,7 @@ impl Event {
     }
 }
 
-/// Without payload and context, which may hold secrets.
+/// Omits payload and context, which may hold secrets.
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")

@@ -1,4 +1,4 @@
-//! Which notifications an endpoint wants.
+//! Filters, which say what notifications an endpoint wants.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use serde_json::value::RawValue;
 use crate::oslo::notify::listen::{event::Event, regular::Regular};
 use crate::{error::Error, serialize};
 
-/// Regular expressions that a notification has to fit, all of them, as oslo.messaging's
-/// `NotificationFilter` has them. Default: none.
+/// Regular expressions that a notification has to match, all of them, as in oslo.messaging's
+/// `NotificationFilter`. Default: none.
 ///
-/// A pattern has to fit from the start of a text on, not to its end, and is written as for Python's
-/// `re`. An entry of context, metadata or payload has to be there, and to be a text.
+/// A pattern has to match from the start of a text, but not up to its end, and has the syntax of
+/// Python's `re`. An entry of context, metadata or payload has to exist, and to be a text.
 ///
 /// ```
 /// use messaging::notify::Filter;
@@ -33,23 +33,22 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Everything fits.
+    /// Returns a filter that everything matches.
     #[must_use]
     pub fn new() -> Self {
         Filter::default()
     }
 
-    /// Who says so.
+    /// Sets the pattern of the publisher id.
     ///
     /// # Errors
-    /// [`NotifyError::Pattern`](crate::notify::NotifyError::Pattern) when the pattern cannot be
-    /// read; as all of these.
+    /// [`NotifyError::Pattern`](crate::notify::NotifyError::Pattern) when the pattern is invalid.
     pub fn publisher_id(mut self, pattern: &str) -> Result<Self, Error> {
         self.publisher_id = Some(Regular::new(pattern)?);
         Ok(self)
     }
 
-    /// What happened.
+    /// Sets the pattern of the event type.
     ///
     /// # Errors
     /// As [`publisher_id`](Self::publisher_id).
@@ -58,7 +57,7 @@ impl Filter {
         Ok(self)
     }
 
-    /// An entry of the context.
+    /// Sets the pattern of an entry of the context.
     ///
     /// # Errors
     /// As [`publisher_id`](Self::publisher_id).
@@ -67,7 +66,7 @@ impl Filter {
         Ok(self)
     }
 
-    /// `message_id` or `timestamp`; nothing fits another key.
+    /// Sets the pattern of `message_id` or `timestamp`; another key never matches.
     ///
     /// # Errors
     /// As [`publisher_id`](Self::publisher_id).
@@ -76,7 +75,7 @@ impl Filter {
         Ok(self)
     }
 
-    /// An entry of the payload. A payload that is no object does not fit.
+    /// Sets the pattern of an entry of the payload. A payload that is not an object does not match.
     ///
     /// # Errors
     /// As [`publisher_id`](Self::publisher_id).
@@ -85,7 +84,7 @@ impl Filter {
         Ok(self)
     }
 
-    /// Whether a notification fits all of them.
+    /// Whether a notification matches all patterns.
     #[must_use]
     pub fn fits(&self, event: &Event) -> bool {
         let received = event.received();

@@ -1,4 +1,4 @@
-//! Listening for notifications.
+//! The listener for single notifications.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -37,12 +37,12 @@ use crate::{
     transport::Transport,
 };
 
-/// A listener about to start. Made by [`Transport::listener`](crate::Transport::listener). See
-/// [`Notifier`](crate::notify::Notifier) for an example.
+/// A listener that is about to start. [`Transport::listener`](crate::Transport::listener) makes it.
+/// See [`Notifier`](crate::notify::Notifier) for an example.
 ///
-/// A notification is shown to every endpoint that has a handler for its level and wants it, in
-/// their order, until one has it requeued. It is acknowledged when all have handled it, or nobody
-/// wants it. One that is delivered twice is handled deduplication, as long as the listener
+/// A notification is passed to every endpoint that has a handler for its level and wants it, in
+/// their order, until one requests requeueing. It is acknowledged when all have handled it, or
+/// nobody wants it. One that is delivered twice is handled once, as long as the listener
 /// [remembers](Self::repeats) it.
 #[derive(Clone)]
 pub struct Listener {
@@ -66,25 +66,25 @@ impl Listener {
         }
     }
 
-    /// How many notifications are handled at deduplication, at least 1. Default 64. With 1, they
-    /// are handled in the order of their queue.
+    /// Sets how many notifications are handled at once, at least 1. Default 64. With 1, they are
+    /// handled in the order of their queue.
     #[must_use]
     pub fn concurrency(mut self, notifications: u16) -> Self {
         self.concurrency = notifications.max(1);
         self
     }
 
-    /// How many notifications of each queue the broker sends ahead, at least 1. Default: the
-    /// [transport's](crate::TransportOptions::oslo_prefetch), 0 being as many as are handled at
-    /// once.
+    /// Sets how many notifications of each queue the broker sends before they are acknowledged, at
+    /// least 1. Default: the [transport's](crate::TransportOptions::oslo_prefetch), where 0 means
+    /// as many as are handled at once.
     #[must_use]
     pub fn prefetch(mut self, notifications: u16) -> Self {
         self.prefetch = Some(notifications.max(1));
         self
     }
 
-    /// Handles the notifications of a level, before any endpoint does. Only levels that are handled
-    /// are listened for.
+    /// Sets a handler for the notifications of a level, which runs before any endpoint's. The
+    /// listener consumes only levels that have a handler.
     #[must_use]
     pub fn on<F, Fut>(mut self, level: Level, handler: F) -> Self
     where
@@ -95,14 +95,14 @@ impl Listener {
         self
     }
 
-    /// One endpoint more.
+    /// Adds an endpoint.
     #[must_use]
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoints.push(endpoint);
         self
     }
 
-    /// Declares and binds the queues, and begins to listen. After a lost connection it begins again
+    /// Declares and binds the queues, and starts listening. After a lost connection it starts again
     /// by itself.
     ///
     /// # Errors
@@ -124,7 +124,8 @@ impl Listener {
                 handler.listen(delivery, &mut permit).await;
                 permit
             };
-            // One at a time, they wait for a permit in the order in which they come.
+            // With a concurrency of 1, notifications must wait for the permit in the order in which
+            // they arrive.
             let executor = if self.concurrency == 1 { InlineExecutor::in_order } else { InlineExecutor::new };
             let service = Service::start(vec![subscription.into()], prefetch.into(), executor, listen);
             services.push(service.await?);
@@ -144,7 +145,7 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// A listener that listens.
+/// A running listener.
 ///
 /// # On drop
 /// It stops at once; notifications that are being handled go back to their queues.
@@ -155,14 +156,15 @@ pub struct RunningListener {
 
 impl RunningListener {
     /// Stops listening, and waits for the notifications that are being handled. The queues stay,
-    /// and go on being filled.
+    /// and continue to be filled.
     ///
     /// # Cancel safety
-    /// Dropped while pending, what is being handled is aborted, as by dropping the listener.
+    /// If the future is dropped while pending, handlers are aborted, as when the listener is
+    /// dropped.
     pub async fn stop(mut self) {
         self.services.iter().for_each(|service| service.stopper().stop());
         for service in &mut self.services {
-            // Why one could not go on has been logged.
+            // The reason why a service could not go on has been logged.
             let _ = service.wait().await;
         }
     }
@@ -174,21 +176,21 @@ impl fmt::Debug for RunningListener {
     }
 }
 
-/// Where the notifications of one queue are looked at.
+/// The handling of the notifications of one queue.
 struct NotificationHandler {
     settling: Settling,
     endpoints: Arc<[Endpoint]>,
-    /// Of all queues together, as the budget is.
+    /// The permits of all queues together; the budget is shared in the same way.
     permits: Arc<Semaphore>,
     budget: Budget,
     deduplication: Deduplication,
 }
 
 impl NotificationHandler {
-    /// One notification, from its arrival to its acknowledgement.
+    /// Handles a notification, from its arrival to its acknowledgement.
     async fn listen(&self, delivery: Delivery, permit: &mut Permit) {
         let mut patience = Patience::new(Instant::now());
-        // Nobody closes the semaphore.
+        // The semaphore is never closed, so this cannot fail.
         let mut place = self.permits.acquire().await;
         let (received, mut acker) = delivery.split();
         while let Err(stuck) = self.look_at(&received, acker).await {
@@ -199,10 +201,10 @@ impl NotificationHandler {
         }
     }
 
-    /// Reads, handles and settles it.
+    /// Decodes, handles and settles a notification.
     ///
     /// # Errors
-    /// It could not be put where it belongs, and is not settled.
+    /// It could not be moved where it belongs, and is not settled.
     async fn look_at(&self, received: &Received, acker: Acker) -> Result<(), Stuck> {
         let opened = envelope::open(received, &self.budget).await;
         let Read { unique_id, event, trace, _room } = match opened.and_then(|opened| read(opened, received)) {
@@ -238,7 +240,8 @@ impl NotificationHandler {
                 Ok(())
             }
             Err(failure) => {
-                // First, so that nobody waits for it while it is put elsewhere.
+                // The entry is dropped first, so that nobody waits for it while the notification is
+                // published elsewhere.
                 drop(entry);
                 self.settling.failed(Some(received), acker, failure).await
             }
@@ -253,15 +256,16 @@ impl NotificationHandler {
     }
 }
 
-/// A notification that was read.
+/// A notification that was decoded.
 pub(super) struct Read {
-    /// For telling duplicates.
+    /// The id by which duplicates are recognised.
     pub(super) unique_id: Option<Fingerprint>,
-    /// None when its level is not known. The level in the message decides, not the queue that it
-    /// came by.
+    /// The event; `None` when its level is not known. The level in the message decides, not the
+    /// queue that it came from.
     pub(super) event: Option<Event>,
     pub(super) trace: Option<TraceContext>,
-    /// What a compressed one has of the budget, for as long as it is worked on.
+    /// The memory reserved from the budget for a compressed notification, for as long as it is
+    /// handled.
     pub(super) _room: Option<Taken>,
 }
 

@@ -1,4 +1,4 @@
-//! Notifications that come in: one by one, or in batches.
+//! Incoming notifications: one by one, or in batches.
 
 pub(super) mod batch;
 pub(super) mod batch_listener;

@@ -1,5 +1,5 @@
-//! Regular expressions as Python's `re.match` reads them: they have to fit from the start of a text
-//! on, not to its end.
+//! Regular expressions as in Python's `re.match`: they have to match from the start of a text, but
+//! not up to its end.
 
 use amqp_client::Report;
 use fancy_regex::Regex;
@@ -7,7 +7,7 @@ use fancy_regex::Regex;
 use crate::oslo::error::notify::NotifyError;
 use crate::serialize::BoxError;
 
-/// A pattern that a text fits from its start on, or does not.
+/// A pattern that is matched from the start of a text.
 #[derive(Clone, Debug)]
 pub(super) struct Regular(Regex);
 
@@ -23,7 +23,7 @@ impl Regular {
 
     pub(super) fn fits(&self, text: &str) -> bool {
         match self.0.find(text) {
-            // When anything fits from the start on, it is what is found first.
+            // A match that begins at the start is always the one that is found first.
             Ok(found) => found.is_some_and(|found| found.start() == 0),
             Err(error) => {
                 tracing::warn!(pattern = self.0.as_str(), error = %Report(&error), "a pattern takes too long; it is taken not to fit");
@@ -33,8 +33,8 @@ impl Regular {
     }
 }
 
-/// From Python's dialect into the library's, where they differ: the end of the text, sets, and
-/// braces that count nothing.
+/// Translates Python's dialect into that of the library where they differ: the end of the text,
+/// sets, and braces that are no counts.
 fn translate(pattern: &str) -> String {
     let multi_line = has_flag(pattern, 'm');
     let mut out = String::with_capacity(pattern.len() + 8);
@@ -48,7 +48,8 @@ fn translate(pattern: &str) -> String {
                 Some(escaped) => (format!("\\{escaped}"), &after[escaped.len_utf8()..]),
                 None => ("\\".to_owned(), after),
             },
-            // In a set a bracket is a bracket, and signs twice in a row are no operators.
+            // In a set, these characters stand for themselves: an opening bracket does not nest,
+            // and doubled signs are no operators.
             '[' | '&' | '~' | '|' if in_set => (format!("\\{character}"), after),
             ']' if in_set => {
                 in_set = false;
@@ -59,7 +60,7 @@ fn translate(pattern: &str) -> String {
                 let negated = after.strip_prefix('^');
                 let mut start = if negated.is_some() { "[^" } else { "[" }.to_owned();
                 let after = negated.unwrap_or(after);
-                // The first of a set does not end it.
+                // A closing bracket at the start belongs to the set.
                 match after.strip_prefix(']') {
                     Some(after) => {
                         start.push_str(r"\]");
@@ -87,7 +88,7 @@ fn has_flag(pattern: &str, flag: char) -> bool {
     flags.is_some_and(|(flags, _)| flags.chars().all(char::is_alphabetic) && flags.contains(flag))
 }
 
-/// `{3}`, `{3,}`, `{,5}` or `{3,5}` behind its brace, and what follows it.
+/// Parses `{3}`, `{3,}`, `{,5}` or `{3,5}` after the brace. Returns it and the text after it.
 fn counts(after: &str) -> Option<(String, &str)> {
     let (counts, after) = after.split_once('}')?;
     let (least, most) = counts.split_once(',').unwrap_or((counts, counts));

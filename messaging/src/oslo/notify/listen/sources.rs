@@ -21,19 +21,19 @@ use crate::{
     transport::Transport,
 };
 
-/// What becomes of notifications that could not be handled, by default: none is lost, and none is
-/// handled without end.
+/// The default for notifications that could not be handled: none is lost, and none is retried
+/// without limit.
 const PATIENT: RetryLater = RetryLater::after(Duration::from_secs(1))
     .doubling_up_to(Duration::from_secs(60))
     .limit(8)
     .dead_letter(true);
 
-/// Topics, and the pools they are heard in.
+/// The topics of a listener, and the pools it belongs to.
 #[derive(Clone)]
 pub(super) struct Sources {
     pub(super) transport: Transport,
     pub(super) targets: Vec<Target>,
-    /// Of targets that name none.
+    /// The exchange of targets that name none.
     pub(super) exchange: Option<String>,
     pub(super) pools: Vec<String>,
     pub(super) on_failure: OnFailure,
@@ -52,7 +52,7 @@ impl Sources {
         }
     }
 
-    /// What to consume from for some levels, and what becomes of what comes from there.
+    /// Returns what to consume from for some levels, and how messages from there are settled.
     pub(super) fn subscriptions(
         &self,
         levels: &BTreeSet<Level>,
@@ -88,7 +88,7 @@ impl Sources {
         subscriptions.collect()
     }
 
-    /// What is decompressed for one listener.
+    /// Returns the budget of one listener for decompressed bodies.
     pub(super) fn budget(&self) -> Budget {
         Budget::new(self.transport.traffic().decompressed)
     }
@@ -98,21 +98,20 @@ impl Sources {
 macro_rules! sources {
     ($listener:ident) => {
         impl $listener {
-            /// One topic more.
+            /// Adds a topic.
             #[must_use]
             pub fn topic(self, topic: impl Into<String>) -> Self {
                 self.target(crate::oslo::wire::target::Target::topic(topic))
             }
 
-            /// One topic more, with an exchange of its own: all else that a target may have means
-            /// nothing here.
+            /// Adds a topic with an exchange of its own. The other parts of the target are ignored.
             #[must_use]
             pub fn target(mut self, target: crate::oslo::wire::target::Target) -> Self {
                 self.sources.targets.push(target);
                 self
             }
 
-            /// The exchange of topics that have none of their own; default
+            /// Sets the exchange of topics that have none of their own; default
             /// [`Topology::control_exchange`](crate::Topology::control_exchange).
             #[must_use]
             pub fn exchange(mut self, exchange: impl Into<String>) -> Self {
@@ -120,33 +119,34 @@ macro_rules! sources {
                 self
             }
 
-            /// A queue of this name instead of the topics' own: each pool gets every notification
-            /// deduplication, and its listeners, Python's among them, share them. With several
+            /// Adds a pool: a queue of this name instead of the topics' own. Each pool gets every
+            /// notification once, and its listeners, Python's included, share them. With several
             /// pools, this listener gets a copy for each. Default none.
             ///
-            /// The topics' own queues go on being filled, when nobody listens to them.
+            /// The topics' own queues continue to be filled even if nobody listens to them.
             #[must_use]
             pub fn pool(mut self, name: impl Into<String>) -> Self {
                 self.sources.pools.push(name.into());
                 self
             }
 
-            /// What becomes of a notification that was requeued, or whose handler panicked, and of
-            /// one that cannot be read, as [`RetryLater`](crate::RetryLater) tells it. Default:
-            /// handled again after a second, two, four and so on up to a minute, eight times, and
-            /// then kept in the queue `QUEUE.dead`, where unreadable ones go at once.
+            /// Sets what happens to a notification that was requeued, whose handler panicked, or
+            /// that cannot be decoded; see [`RetryLater`](crate::RetryLater). Default: it is
+            /// retried eight times, after a second, two, four and so on up to a minute, and then
+            /// kept in the queue `QUEUE.dead`. One that cannot be decoded goes there at once.
             ///
             /// [`OnFailure::Requeue`](crate::OnFailure::Requeue) is what Python does with
-            /// `allow_requeue`: it comes again at deduplication, and without end.
+            /// `allow_requeue`: the notification comes again at once, and without limit.
             #[must_use]
             pub fn on_failure(mut self, policy: crate::consume::settle::on_failure::OnFailure) -> Self {
                 self.sources.on_failure = policy;
                 self
             }
 
-            /// How much is remembered of what was handled from a queue, so that a notification that
-            /// comes again is acknowledged and not handled again: after a lost connection it is
-            /// emitted, or delivered, once more. Default: the last 16,384, for ever.
+            /// Sets how many handled notifications of a queue are remembered, and for how long. One
+            /// that comes again is acknowledged and not handled again: after a lost connection it
+            /// may be emitted, or delivered, a second time. Default: the last 16,384, without a
+            /// limit of time.
             #[must_use]
             pub fn repeats(mut self, window: crate::oslo::wire::duplicates::RepeatWindow) -> Self {
                 self.sources.repeats = window;
