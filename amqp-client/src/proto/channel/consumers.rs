@@ -89,7 +89,8 @@ impl Channel {
         if std::mem::replace(&mut consumer.dropped, true) {
             return;
         }
-        let (unread, _) = consumer.inbox.drain(); // the cancel wakes the driver, which looks at the backlog
+        // The driver need not be woken here: the cancel wakes it, and it checks the backlog.
+        let (unread, _) = consumer.inbox.drain();
         if self.is_live() {
             for delivery in unread.iter().filter(|delivery| delivery.may_be_given_back()) {
                 self.nack(link, delivery.tag, true);
