@@ -226,7 +226,7 @@ fn what_a_transaction_pushes_out_of_a_full_queue_is_there_if_it_is_not() {
         client.publish_body("full", Bytes::from(" ".repeat(ROOM as usize)), 1).unwrap();
         client.publish_often("q", 1, 5 * PUBLISHED).unwrap();
         client.send(1, tx::Commit {}).unwrap();
-        // By then it has pushed all of them out.
+        // By then the commit has pushed all earlier messages out of the full queue.
         while count(&mut looking, "q") < 2 * PUBLISHED {
             thread::yield_now();
         }

@@ -51,7 +51,7 @@ pub enum Piece {
     Skipped {
         /// The skipped bytes.
         bytes: Bytes,
-        /// What was wrong with the first of them.
+        /// The error at the first of them.
         why: Error,
     },
 }
@@ -129,7 +129,7 @@ impl Framer {
     }
 }
 
-/// What the bytes at some place begin with.
+/// What is at the start of some bytes.
 enum Begins {
     Frame,
     ProtocolHeader,

@@ -34,7 +34,7 @@ macro_rules! reply_codes {
                 match self.0 { $($code => Some($text),)* _ => None }
             }
 
-            /// What this code closes; `None` for a number the protocol does not name.
+            /// Returns what this code closes; `None` for a number the protocol does not name.
             pub const fn scope(self) -> Option<Scope> {
                 match self.0 { $($code => Some(Scope::$scope),)* _ => None }
             }

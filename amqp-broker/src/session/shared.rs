@@ -246,7 +246,7 @@ impl Shared {
             }
             self.stalled_due = Some(now + patience.look_every());
         }
-        // Those that waited and no longer hold too much are read again.
+        // Connections that waited and no longer hold too much are read again.
         let mut waiting = std::mem::take(&mut self.waiting_for_room);
         waiting.retain(|id| {
             let waits = is_over && self.holdings.held(*id) > share;

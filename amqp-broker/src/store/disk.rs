@@ -57,7 +57,7 @@ struct Queue {
     backlog: AtomicU64,
     /// While this many bytes wait, publishers are held back.
     room: u64,
-    /// At most this many bytes are written together.
+    /// The most bytes that are written together.
     batch: u64,
     /// The last change that is on disk.
     written: watch::Sender<u64>,

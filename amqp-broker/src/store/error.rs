@@ -30,7 +30,7 @@ pub enum DataError {
     Newer {
         /// The folder.
         path: PathBuf,
-        /// What is newer than this version knows.
+        /// The part that is newer than this version supports.
         format: String,
     },
     /// The folder is damaged: something that was confirmed cannot be read. Nothing was changed. A

@@ -41,7 +41,7 @@ struct Side {
     consuming: BTreeMap<&'static str, bool>,
     /// What is settled by the commit; `None` outside of a transaction.
     settled: Option<Vec<((String, String), u64)>>,
-    /// What the current step has brought.
+    /// What has arrived in the current step.
     came: Vec<String>,
 }
 

@@ -109,7 +109,7 @@ enum State<M> {
 /// A method with its content.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Content<M> {
-    /// What the caller kept of the method.
+    /// The caller's value for the method.
     pub method: M,
     /// The header.
     pub header: ContentHeader,

@@ -69,7 +69,7 @@ impl FrameKind {
     }
 }
 
-/// What the first seven bytes of a frame say.
+/// The header of a frame: its first seven bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// The type.

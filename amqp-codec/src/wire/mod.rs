@@ -1,4 +1,5 @@
-//! What all readers and writers rest on: fields off the front of a slice, arguments one at a time.
+//! The base of all readers and writers: fields are taken off the front of a slice, and arguments
+//! are read and written one at a time.
 
 pub(crate) mod argument;
 pub(crate) mod field;

@@ -79,7 +79,7 @@ pub(crate) fn octets<M: Mode>(
     }
 }
 
-/// As many octets as the array has.
+/// Reads as many octets as the array holds.
 #[inline]
 pub(crate) fn array<M: Mode, const N: usize>(
     what: &'static str,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::error::Error;
 
-/// At most 255 bytes, checked when it is made: names, routing keys, consumer tags.
+/// A text of at most 255 bytes, checked when it is made: names, routing keys, consumer tags.
 ///
 /// Cloning shares the bytes; a short string read from a frame is a slice of the read buffer.
 #[derive(Clone, Default)]

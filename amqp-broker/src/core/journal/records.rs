@@ -142,7 +142,7 @@ pub(crate) struct DurableBinding {
 pub(crate) struct Stored {
     pub(crate) queue: u64,
     pub(crate) position: u64,
-    /// In milliseconds of the broker's clock; in a stream, the time of arrival.
+    /// The time of expiry, in milliseconds of the broker's clock; in a stream, the time of arrival.
     pub(crate) expires_at: u64,
     pub(crate) priority: u8,
     pub(crate) redelivered: bool,

@@ -16,8 +16,8 @@ pub(crate) enum Refusal {
     NoQueue { name: String, vhost: String },
     #[error("vhost '{vhost}' has all the memory it may have: {limit} bytes")]
     NoMemory { vhost: String, limit: u64 },
-    /// Not a refusal, and never sent: another operation, which takes more than a turn, has to come
-    /// first. The request is then tried again.
+    /// The request has to wait for another operation, which takes more than a turn, and is then
+    /// tried again. This is not a refusal, and it is never sent.
     #[error("not yet")]
     NotYet,
     /// A refusal that a test injects; its own text is not sent.

@@ -54,7 +54,7 @@ impl Vhost {
 
     /// Does one step; returns whether there was one to do.
     fn remove_next(&mut self, now: u64, removal: &mut Removal, sink: &mut impl Sink) -> bool {
-        // What has been begun is finished first, so that little is half removed at a time.
+        // A removal that has begun is finished first, so that little is half removed at any time.
         if let Some(publishes) = removal.publishes.last_mut() {
             if forget(publishes, &mut self.budget) {
                 removal.publishes.pop();

@@ -40,9 +40,9 @@ pub(crate) struct Publishing {
     pub(crate) found: Found,
     pub(crate) progress: PublishProgress,
     pub(crate) is_letter: bool,
-    /// For a dead letter, the key of the message that died.
+    /// The key of the message that died, if this is a dead letter.
     pub(crate) kept: Kept,
-    /// For a dead letter, the names of the queues that it must not return to.
+    /// The names of the queues that it must not return to, if this is a dead letter.
     pub(crate) not_to: HashSet<Bytes>,
 }
 

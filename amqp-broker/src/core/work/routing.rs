@@ -26,8 +26,8 @@ pub(crate) struct Routing {
     pub(crate) found: Found,
     /// The exchanges it has passed.
     pub(crate) exchanges: Vec<ExchangeId>,
-    /// What has been passed, once the marks are unreliable because other searches have overwritten
-    /// them.
+    /// The queues and exchanges that it has passed, once the marks are unreliable because other
+    /// searches have overwritten them.
     pub(crate) passed: Option<Passed>,
 }
 

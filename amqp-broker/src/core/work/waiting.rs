@@ -14,7 +14,7 @@ use crate::core::{
 pub(crate) struct WaitingTransactions {
     last: Ticket,
     to_begin: BTreeMap<Ticket, ConnectionId>,
-    /// Those that wait to be written, with their group.
+    /// The transactions that wait to be written, with their group.
     to_be_written: BTreeMap<Ticket, (Kept, ConnectionId)>,
     /// The remaining work of those whose connection is gone.
     left_behind: BTreeMap<Ticket, Work>,

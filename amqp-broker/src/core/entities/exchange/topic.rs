@@ -231,7 +231,8 @@ mod tests {
         }
     }
 
-    /// What one or several keys find, without duplicates, with turns of so much work.
+    /// Returns what one or several keys find, without duplicates; `bound` limits the work of a
+    /// turn.
     fn found_in_turns(trie: &mut Trie<usize>, first: &str, more: &[ShortString], bound: u64) -> Vec<usize> {
         let (mut budget, mut matcher, mut found) = (Budget::default(), None, Vec::new());
         budget.set_bound(bound);
