@@ -33,7 +33,7 @@ pub enum Error {
     Resolve {
         /// The host name.
         host: String,
-        /// What the resolver said.
+        /// The error of the resolver.
         source: Arc<io::Error>,
     },
     /// No address of the host accepted a connection.
@@ -41,7 +41,7 @@ pub enum Error {
     Connect {
         /// Host and port.
         address: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: Arc<io::Error>,
     },
     /// TLS failed, in the certificates of this side or in the handshake, or this build has no TLS.
@@ -49,7 +49,7 @@ pub enum Error {
     Tls {
         /// Host and port.
         address: String,
-        /// What went wrong.
+        /// The error of TLS.
         source: TlsError,
     },
     /// None of several hosts accepted the connection.

@@ -47,7 +47,7 @@ enum Phase {
     Restoring,
 }
 
-/// The way in which a channel was lost that is to be restored.
+/// How a channel that is to be restored was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
     /// The transport failed. No publish can be the cause, so publishes may be repeated.

@@ -46,7 +46,7 @@ impl Account {
         self.bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    /// Returns whether it was full and is not any more.
+    /// Subtracts bytes. Returns whether the account was full and is not any more.
     fn remove(&self, bytes: usize) -> bool {
         let before = self.bytes.fetch_sub(bytes, Ordering::AcqRel);
         before > self.limit && before.saturating_sub(bytes) <= self.limit
@@ -70,7 +70,8 @@ impl Backlog {
         }
     }
 
-    /// Returns whether one that was full is not any more, so that the driver has to be woken.
+    /// Subtracts bytes. Returns whether an account was full and is not any more, so that the driver
+    /// has to be woken.
     fn remove(&self, bytes: usize, is_bounded: bool) -> bool {
         let is_free = self.all.remove(bytes);
         is_free | (!is_bounded && self.unbounded.remove(bytes))
@@ -110,7 +111,8 @@ impl Inbox {
         Inbox { state: Mutex::default(), backlog, is_bounded }
     }
 
-    /// Appends a batch of this size, and leaves the reader an empty queue. Returns whom to wake.
+    /// Appends a batch of this size, and leaves the reader an empty queue. Returns the waker to
+    /// wake.
     pub(crate) fn put(&self, batch: &mut VecDeque<RawDelivery>, bytes: usize) -> Option<Waker> {
         let mut state = self.state.lock();
         state.bytes += bytes;
@@ -162,12 +164,12 @@ impl Inbox {
         Poll::Pending
     }
 
-    /// Notes that so many bytes no longer wait. Returns whether the driver may read again.
+    /// Notes that this many bytes no longer wait. Returns whether the driver may read again.
     pub(crate) fn let_go(&self, bytes: usize) -> bool {
         self.backlog.remove(bytes, self.is_bounded)
     }
 
-    /// Frees memory that an idle consumer does not need. Returns whom to wake to do the same.
+    /// Frees memory that an idle consumer does not need. Returns the user's waker, to do the same.
     pub(crate) fn release(&self) -> Option<Waker> {
         let mut state = self.state.lock();
         if !state.queue.is_empty() {
