@@ -9,7 +9,7 @@ use crate::error::Malformed;
 
 const BUFFER: usize = 4096;
 
-/// A compromise: it takes a tenth of the time of the highest quality, 11.
+/// The quality, a compromise: it takes a tenth of the time of the highest, 11.
 const QUALITY: i32 = 5;
 
 pub(super) fn compress(mut body: &[u8]) -> io::Result<Vec<u8>> {

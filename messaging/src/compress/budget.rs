@@ -1,4 +1,4 @@
-//! Bodies that are decompressed for work that is done side by side.
+//! The memory for decompressed bodies of messages that are handled concurrently.
 
 use std::borrow::Cow;
 
@@ -8,49 +8,48 @@ use crate::{
     error::Malformed,
 };
 
-/// What the bodies of all that is worked on may have together, if nothing else is asked for: 256
-/// MiB.
+/// The default of how many bytes all decompressed bodies that are being handled may take together:
+/// 256 MiB.
 pub const DECOMPRESSED_TOTAL: u64 = 256 * 1024 * 1024;
 
-/// How much larger than it came a body is taken to be at first, and how large at least.
+/// The assumed ratio of decompressed to compressed size at first, and the least assumed size.
 const EXPECTED_RATIO: u64 = 32;
 const EXPECTED_LEAST: u64 = 64 * 1024;
-/// By what the room grows where it was too little.
+/// The factor by which the room grows when it was too little.
 const GROWTH: u64 = 4;
-/// What becomes of a value of JSON, of which each but one has a comma, when its type is not known,
-/// in bytes.
+/// The size in bytes of a JSON value of unknown type in memory. All values but one have a comma,
+/// which is how they are counted.
 const VALUE: u64 = 32;
 
-/// The bytes that bodies may have together once they are decompressed, for as long as they are
-/// worked on.
+/// The bytes that decompressed bodies may take together while they are handled.
 ///
-/// Whoever waits for room holds none, and is not overtaken: two bodies never wait for each other.
-/// What is worked on and has room may of course wait for work that waits for room, as it may for
-/// one that waits for its turn.
+/// A caller that waits for room holds none, and is not overtaken: two bodies never wait for each
+/// other. A handler that has room may still wait for another message that waits for room, just as
+/// it may for one that waits for its turn.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     room: Room,
     total: u64,
 }
 
-/// A body as it was before its compression, with the room it has when there was one.
+/// A decompressed body, with its room if it was compressed.
 pub(crate) type Decompressed<'a> = (Cow<'a, [u8]>, Option<Taken>);
 
 /// How an attempt with a certain room ended.
 enum Attempt {
     Done(Result<Vec<u8>, Malformed>, Taken),
-    /// So much is needed, or nearly: nothing is kept of what there was.
+    /// About this much is needed: no room is kept from the attempt.
     Needs(u64),
 }
 
 impl Budget {
-    /// So many bytes.
+    /// Returns a budget of `total` bytes.
     pub(crate) fn new(total: u64) -> Self {
         Budget { room: Room::new(total), total }
     }
 
-    /// The body as it was before the compression that its header names, when there is room for it.
-    /// One that would have over `limit` bytes, or more than there is room for at all, is refused.
+    /// Decompresses a body as its header says, when there is room for it. A body that would be over
+    /// `limit` bytes, or larger than the whole budget, is refused.
     pub(crate) async fn decompress<'a>(
         &self,
         compression: Option<&str>,
@@ -68,7 +67,7 @@ impl Budget {
         }
     }
 
-    /// The same; `None` when there is no room at this moment.
+    /// Does the same without waiting; `None` when there is no room at the moment.
     #[cfg(any(test, feature = "oslo"))]
     pub(crate) fn try_decompress<'a>(
         &self,
@@ -96,7 +95,8 @@ impl Budget {
         (compression, body, limit): (Compression, &[u8], u64),
     ) -> Attempt {
         match compression.decompress(body, room.min(limit)) {
-            // Whatever is wrong may be the little room: a dictionary can be larger than the body.
+            // Any error may be due to the little room, because a dictionary can be larger than the
+            // body.
             Err(_) if room < limit => Attempt::Needs(room.saturating_mul(GROWTH).min(limit)),
             Err(reason) => Attempt::Done(Err(reason), taken),
             Ok(body) => match weight(&body).min(self.total) {
@@ -114,7 +114,7 @@ fn expected(body: &[u8], limit: u64) -> u64 {
     (body.len() as u64).saturating_mul(EXPECTED_RATIO).max(EXPECTED_LEAST).min(limit)
 }
 
-/// Of what the body may become when it is read.
+/// Returns the size that the body may have once it is decoded.
 fn weight(body: &[u8]) -> u64 {
     let values = memchr::memchr_iter(b',', body).count() as u64;
     (body.len() as u64).saturating_add(values.saturating_mul(VALUE))
@@ -174,7 +174,7 @@ mod tests {
         let budget = Budget::new(64 * MIB);
         let list = Compression::Zlib.compress(&b"0,".repeat(MIB as usize)).unwrap();
         let held: Vec<_> = std::iter::from_fn(|| budget.try_decompress(ZLIB, &list, 64 * MIB)).collect();
-        // 2 MiB of text each, and 34 as values.
+        // Each has 2 MiB of text, and takes 34 MiB as values.
         assert_eq!(held.len(), 1);
         assert!(held.into_iter().all(|body| body.is_ok()));
     }

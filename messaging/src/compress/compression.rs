@@ -22,8 +22,8 @@ pub(crate) const HEADER: &str = "compression";
 /// can become gigabytes.
 pub const DECOMPRESSED_LIMIT: u64 = 128 * 1024 * 1024;
 
-/// How a body is compressed: kombu's ways, under kombu's names. All but [`Zlib`](Self::Zlib) need a
-/// feature of this crate.
+/// The compressions of bodies that kombu knows, under kombu's names. All but [`Zlib`](Self::Zlib)
+/// need a feature of this crate.
 ///
 /// ```
 /// use messaging::Compression;
@@ -55,7 +55,7 @@ impl Compression {
     pub const ALL: [Compression; 5] =
         [Compression::Zlib, Compression::Zstd, Compression::Bzip2, Compression::Xz, Compression::Brotli];
 
-    /// What kombu writes into the header `compression`.
+    /// Returns what kombu writes into the header `compression`.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl Compression {
         }
     }
 
-    /// kombu's name, and the feature's of this crate where there is one.
+    /// Returns kombu's name, which is also the name of this crate's feature, if it needs one.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -79,7 +79,7 @@ impl Compression {
         }
     }
 
-    /// The body, compressed.
+    /// Compresses a body.
     ///
     /// # Errors
     /// [`CompressionError::NotCompiled`] when its feature is off.
@@ -101,11 +101,12 @@ impl Compression {
         compressed.map(Bytes::from).map_err(failed)
     }
 
-    /// The body as it was before.
+    /// Decompresses a body.
     ///
     /// # Errors
-    /// [`Malformed::Compression`] when it is none of this kind or cut, [`Malformed::TooLarge`] when
-    /// it would have over `limit` bytes, [`Malformed::NotCompiled`] when the feature is off.
+    /// [`Malformed::Compression`] when it is not of this format or truncated,
+    /// [`Malformed::TooLarge`] when it would be over `limit` bytes, [`Malformed::NotCompiled`] when
+    /// the feature is off.
     pub fn decompress(self, body: &[u8], limit: u64) -> Result<Vec<u8>, Malformed> {
         match self {
             Compression::Zlib => zlib::decompress(body, limit),
@@ -129,7 +130,7 @@ impl fmt::Display for Compression {
     }
 }
 
-/// By any of kombu's names, or the content type.
+/// Parses any of kombu's names, or the content type.
 impl FromStr for Compression {
     type Err = CompressionError;
 
@@ -157,7 +158,7 @@ pub(crate) fn decompress<'a>(
     }
 }
 
-/// The compression that a header names; `None` for an unknown name.
+/// Returns the compression that a header names; `None` for an unknown name.
 pub(crate) fn named(compression: Option<&str>) -> Option<Compression> {
     compression?.parse().ok()
 }
@@ -170,8 +171,8 @@ mod tests {
 
     use super::*;
 
-    /// The compressions that are compiled in, with an example of each by Python: `compress(b"kombu
-    /// " * 20)`.
+    /// Returns the compressions that are compiled in, each with the output of Python for `b"kombu "
+    /// * 20`.
     fn compiled() -> Vec<(Compression, &'static str)> {
         PYTHON.into_iter().filter(|(compression, _)| compression.compress(b"").is_ok()).collect()
     }

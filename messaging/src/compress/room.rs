@@ -1,23 +1,23 @@
-//! Room for what is kept for others, by its weight.
+//! A limit on memory that is shared, measured in bytes.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What is counted is not single bytes: a semaphore has no more than `u32` at once.
+/// The unit of counting in bytes, because a semaphore takes at most `u32` permits at once.
 const UNIT: u64 = 1024;
 
-/// So many bytes, which many share. What is heavier than all of it has to have all of it.
+/// A number of bytes that many callers share. A request for more than all of it gets all of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Room {
     free: Arc<Semaphore>,
     units: u32,
 }
 
-/// A part of it.
+/// A part of the room.
 ///
 /// # On drop
-/// It is there for others.
+/// The part becomes free for others.
 #[derive(Debug)]
 pub(crate) struct Taken(Option<OwnedSemaphorePermit>);
 
@@ -28,14 +28,14 @@ impl Room {
         Room { free: Arc::new(Semaphore::new(units as usize)), units }
     }
 
-    /// As soon as there is so much, first come, first served. Nothing is held meanwhile, so two
-    /// cannot wait for each other.
+    /// Waits until this much is free, first come, first served. A waiting caller holds nothing, so
+    /// two cannot wait for each other.
     pub(crate) async fn take(&self, bytes: u64) -> Taken {
-        // Nobody closes the semaphore.
+        // The semaphore is never closed, so this cannot fail.
         Taken(self.free.clone().acquire_many_owned(self.units_of(bytes)).await.ok())
     }
 
-    /// When there is so much at this moment.
+    /// Takes this much if it is free at the moment.
     #[cfg(any(test, feature = "oslo"))]
     pub(crate) fn try_take(&self, bytes: u64) -> Option<Taken> {
         let taken = self.free.clone().try_acquire_many_owned(self.units_of(bytes));
@@ -48,7 +48,7 @@ impl Room {
 }
 
 impl Taken {
-    /// Gives back all beyond so many bytes.
+    /// Frees everything beyond this many bytes.
     pub(crate) fn shrink_to(&mut self, bytes: u64) {
         let Some(permit) = &mut self.0 else { return };
         let needed = usize::try_from(bytes.div_ceil(UNIT)).unwrap_or(usize::MAX).max(1);

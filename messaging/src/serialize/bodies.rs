@@ -1,4 +1,4 @@
-//! The bodies of many messages, written one after the other.
+//! Bodies of many messages that are encoded one after the other.
 
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
@@ -8,8 +8,8 @@ const LARGE: usize = 4096;
 /// The size of an allocation that small bodies share.
 const BLOCK: usize = 16 * 1024;
 
-/// JSON text in memory that small bodies share, instead of an allocation each. It is freed with the
-/// last of them.
+/// Memory for JSON text that small bodies share, instead of an allocation each. It is freed with
+/// the last of them.
 #[derive(Default)]
 pub(crate) struct Bodies {
     /// A plain vector, which is fastest because serde_json writes a few bytes at a time.

@@ -1,8 +1,8 @@
-//! JSON in and out.
+//! JSON, encoded and decoded.
 //!
-//! Out goes strict JSON. In comes what Python's `json` writes: `NaN`, `Infinity` and `-Infinity`
-//! are read as null, lone surrogates (`"\ud800"`) as U+FFFD. Integers of any size are kept as they
-//! are until somebody asks for a type.
+//! It encodes strict JSON. It also decodes what Python's `json` writes: `NaN`, `Infinity` and
+//! `-Infinity` are read as null, lone surrogates (`"\ud800"`) as U+FFFD. Integers of any size are
+//! kept as they are until a type is requested.
 
 use std::borrow::Cow;
 
@@ -11,12 +11,12 @@ use serde::{Serialize, de::Deserialize};
 
 use super::serializer::{BoxError, ReadValue, Serializer};
 
-/// The only content type of which oslo.messaging takes messages.
+/// The only content type of messages that oslo.messaging accepts.
 pub(crate) const CONTENT_TYPE: &str = "application/json";
 pub(crate) const CONTENT_ENCODING: &str = "utf-8";
 
-/// `json`: strict JSON out, Python's tolerated in; UTF-8 whatever the content encoding says, as for
-/// kombu.
+/// `json`: encodes strict JSON and also decodes Python's; the text is UTF-8 whatever the content
+/// encoding says, as for kombu.
 pub(super) struct Json;
 
 impl Serializer for Json {
@@ -46,23 +46,23 @@ impl Serializer for Json {
     }
 }
 
-/// The JSON text of a value.
+/// Encodes a value as JSON text.
 pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Bytes> {
     let mut text = Vec::with_capacity(128);
     serde_json::to_writer(&mut text, value)?;
     Ok(text.into())
 }
 
-/// A value out of JSON bytes, strict or Python's.
+/// Decodes a value from JSON bytes, strict or Python's.
 pub(crate) fn from_json_slice<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> serde_json::Result<T> {
     match str::from_utf8(bytes) {
         Ok(text) => from_json(text),
-        // serde_json tells where the bytes are no UTF-8.
+        // serde_json's error tells where the bytes are not UTF-8.
         Err(_) => serde_json::from_slice(bytes),
     }
 }
 
-/// A value out of JSON text, strict or Python's.
+/// Decodes a value from JSON text, strict or Python's.
 pub(crate) fn from_json<T: for<'de> Deserialize<'de>>(text: &str) -> serde_json::Result<T> {
     serde_json::from_str(text).or_else(|error| match strict(text) {
         Cow::Owned(strict) => serde_json::from_str(&strict),
@@ -70,7 +70,7 @@ pub(crate) fn from_json<T: for<'de> Deserialize<'de>>(text: &str) -> serde_json:
     })
 }
 
-/// The text with Python's extensions of JSON replaced; borrowed when there are none.
+/// Returns the text with Python's extensions of JSON replaced; borrowed when there are none.
 pub(crate) fn strict(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut out = String::new();
@@ -90,7 +90,7 @@ pub(crate) fn strict(text: &str) -> Cow<'_, str> {
                     continue;
                 }
                 Surrogates::Lone => Some(("\\ufffd", 6)),
-                // It steps over two bytes, so that an escaped quote does not end the string.
+                // The step covers two bytes, so that an escaped quote does not end the string.
                 Surrogates::None => {
                     at += 2;
                     continue;
@@ -115,7 +115,7 @@ pub(crate) fn strict(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The length of a word that Python writes for a float that JSON does not have.
+/// Returns the length of a word that Python writes for a float that JSON does not have.
 fn not_a_number(bytes: &[u8]) -> Option<usize> {
     ["NaN", "Infinity", "-Infinity"].into_iter().find(|word| bytes.starts_with(word.as_bytes())).map(str::len)
 }
@@ -138,7 +138,7 @@ fn escaped_surrogates(bytes: &[u8]) -> Surrogates {
     }
 }
 
-/// The number in `\uXXXX`.
+/// Parses the number in `\uXXXX`.
 fn escaped_unit(bytes: &[u8]) -> Option<u16> {
     let digits = bytes.strip_prefix(b"\\u")?.get(..4)?;
     digits.iter().try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)? as u16))

@@ -1,4 +1,4 @@
-//! MessagePack as kombu writes it: text and bytes differ, and structs are maps.
+//! MessagePack as kombu writes it: text and bytes are distinct, and structs are maps.
 
 use bytes::Bytes;
 use rmp_serde::{Deserializer, config::DefaultConfig, decode::ReadReader};
@@ -6,10 +6,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::serializer::{BoxError, ReadValue, Serializer};
 
-/// The depth that JSON may have, too.
+/// The limit of nesting, the same as for JSON.
 const DEPTH: usize = 128;
 
-/// `msgpack`, kombu's `use_bin_type=True` and `raw=False`.
+/// `msgpack`: kombu's `use_bin_type=True` and `raw=False`.
 pub(super) struct MessagePack;
 
 impl Serializer for MessagePack {

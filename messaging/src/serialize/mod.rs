@@ -1,4 +1,4 @@
-//! Bodies: values in, bytes and a content type out, and back.
+//! Bodies of messages: values are encoded to bytes and a content type, and decoded again.
 
 mod bodies;
 mod json;

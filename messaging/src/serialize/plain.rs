@@ -73,7 +73,7 @@ pub(super) enum Plain<'a> {
 }
 
 impl<'a> Plain<'a> {
-    /// What the content encoding makes of a body; without one it is UTF-8, as for kombu.
+    /// Decodes a body as its content encoding says; without one it is UTF-8, as for kombu.
     pub(super) fn new(body: &'a [u8], content_encoding: Option<&str>) -> Result<Self, Malformed> {
         let encoding = content_encoding.unwrap_or("utf-8").to_ascii_lowercase();
         let is = |names: &[&str]| names.contains(&encoding.as_str());
@@ -109,7 +109,7 @@ impl<'a> Plain<'a> {
     }
 }
 
-/// Text and bytes convert to each other if a type asks for it.
+/// Converts text and bytes to each other if a type asks for it.
 impl<'de> Deserializer<'de> for Plain<'_> {
     type Error = Error;
 

@@ -1,4 +1,4 @@
-//! Which serializers there are, and which content a consumer takes.
+//! The registry of serializers, and of the content that a consumer accepts.
 
 use std::{fmt, sync::Arc};
 
@@ -18,17 +18,17 @@ use crate::{
     error::{Malformed, SerializerError},
 };
 
-/// kombu's, by name and content type. They are known in order to be refused.
+/// kombu's serializers that are refused, by name and content type.
 const REFUSED: [(&str, &str); 2] =
     [("pickle", "application/x-python-serialize"), ("yaml", "application/x-yaml")];
 
-/// Those of a feature of this crate that is off: name and content type, and the feature.
+/// Serializers whose feature of this crate is off: name, content type and feature.
 #[cfg(not(feature = "msgpack"))]
 const NOT_COMPILED: [(&str, &str, &str); 1] = [("msgpack", "application/x-msgpack", "msgpack")];
 #[cfg(feature = "msgpack")]
 const NOT_COMPILED: [(&str, &str, &str); 0] = [];
 
-/// Plain bytes and text, which need no acceptance.
+/// The content types of plain bytes and text, which are always accepted.
 const TRUSTED: [&str; 2] = ["application/data", "application/text"];
 
 /// The serializers of producers and consumers, and what a consumer accepts. Cloning is cheap.
@@ -38,29 +38,31 @@ const TRUSTED: [&str; 2] = ["application/data", "application/text"];
 /// [`register`](Self::register) adds. kombu's `pickle` and `yaml` are refused by name, and so is
 /// `msgpack` without the feature of that name, unless one is registered.
 ///
-/// What is read follows the content type, without regard to its parameters and to upper case:
-/// - None is `application/data`. That, `text/plain` and types that nobody here knows are text in
-///   the character set of their content encoding (`utf-8`, which is the default, `us-ascii` or
-///   `iso-8859-1`), or bytes where that is `binary`; text and bytes become each other as the type
-///   asks for.
+/// The content type decides how a body is decoded; its parameters and its case do not matter:
+/// - A missing content type means `application/data`. Bodies of that type, of `text/plain` and of
+///   unknown types are text in the character set of their content encoding (`utf-8`, which is the
+///   default, `us-ascii` or `iso-8859-1`), or bytes if that is `binary`. Text and bytes convert to
+///   each other if the requested type needs it.
 /// - JSON is UTF-8 whatever the content encoding says. `NaN` and the infinities are read as null,
-///   lone surrogates as U+FFFD; integers of any size go into a type that holds them.
+///   lone surrogates as U+FFFD; integers of any size can be read as a type that holds them.
 /// - An empty body is an empty string, no bytes, `()` or `None`, whatever its content type.
 #[derive(Clone)]
 pub struct Serializers {
     entries: Arc<[Entry]>,
-    /// Content types, when a consumer said which.
+    /// The accepted content types, if they are limited.
     accepted: Option<Arc<[String]>>,
-    /// Of what is decompressed, in bytes: of one body, and of those that are worked on together.
+    /// The limits of decompressed bodies in bytes: of one body, and of those that are handled
+    /// together.
     limit: u64,
     total: u64,
-    /// Nothing is registered, everything is accepted: JSON is read without looking any further.
+    /// Whether nothing is registered and everything is accepted: JSON is then decoded without
+    /// further checks.
     is_default: bool,
 }
 
 #[derive(Clone)]
 struct Entry {
-    /// Those of this library are called by their types, where values need no erasure.
+    /// The format. This library's own are called by their types, without type erasure.
     format: Format,
     serializer: Arc<dyn Serializer>,
 }
@@ -74,20 +76,20 @@ enum Format {
     Registered,
 }
 
-/// A body, with what its properties say of it.
+/// A body, with the properties that describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Serialized {
-    /// As the property of this name.
+    /// The message property of this name.
     pub content_type: ShortString,
-    /// As the property of this name.
+    /// The message property of this name.
     pub content_encoding: ShortString,
     /// The body, not compressed.
     pub body: Bytes,
 }
 
 impl Serializers {
-    /// `json`, `msgpack`, `text` and `raw`; everything they read is accepted.
+    /// Returns `json`, `msgpack`, `text` and `raw`; everything they can read is accepted.
     #[must_use]
     pub fn new() -> Self {
         let entries = [
@@ -107,8 +109,8 @@ impl Serializers {
         }
     }
 
-    /// Adds a serializer; one of the same name or content type before it is no longer found by
-    /// that.
+    /// Adds a serializer. An earlier one is no longer found by a name or content type that the two
+    /// share.
     #[must_use]
     pub fn register(self, serializer: impl Serializer + 'static) -> Self {
         let added = Entry { format: Format::Registered, serializer: Arc::new(serializer) };
@@ -116,9 +118,9 @@ impl Serializers {
         Serializers { entries, is_default: false, ..self }
     }
 
-    /// Accepts only these, names or content types, besides `application/data` and
-    /// `application/text`, which are plain bytes and text. By default everything is accepted that
-    /// can be read.
+    /// Accepts only these names or content types, besides `application/data` and
+    /// `application/text`, which are plain bytes and text. By default everything that can be read
+    /// is accepted.
     ///
     /// # Errors
     /// [`SerializerError::NotInstalled`] for a name that is not registered,
@@ -133,17 +135,17 @@ impl Serializers {
         Ok(Serializers { accepted: Some(accepted.into()), is_default: false, ..self })
     }
 
-    /// A body that is compressed, and over so many bytes when it no longer is, is refused
-    /// ([`Malformed::TooLarge`]); default [`DECOMPRESSED_LIMIT`].
+    /// Sets the limit of a decompressed body, in bytes. A compressed body that would be larger is
+    /// refused ([`Malformed::TooLarge`]); default [`DECOMPRESSED_LIMIT`].
     #[must_use]
     pub fn decompressed_limit(self, bytes: u64) -> Self {
         Serializers { limit: bytes, ..self }
     }
 
-    /// For [workers](crate::Worker): how many bytes the compressed messages that handlers are at
-    /// work on may have together when they are decompressed. The next one waits until there is
-    /// room, and one that would have more alone is refused ([`Malformed::TooLarge`]). A value of
-    /// JSON counts as what it may become. Default [`DECOMPRESSED_TOTAL`].
+    /// Sets, for [workers](crate::Worker), how many bytes all compressed messages that are being
+    /// handled may take together after decompression. The next one waits until there is room, and
+    /// one that exceeds this alone is refused ([`Malformed::TooLarge`]). A value of JSON counts
+    /// with the size it may have in memory. Default [`DECOMPRESSED_TOTAL`].
     #[must_use]
     pub fn decompressed_total(self, bytes: u64) -> Self {
         Serializers { total: bytes, ..self }
@@ -157,7 +159,7 @@ impl Serializers {
         self.total
     }
 
-    /// The serializer of a name or content type.
+    /// Returns the serializer of a name or content type.
     #[must_use]
     pub fn get(&self, name_or_content_type: &str) -> Option<&dyn Serializer> {
         let entry = if name_or_content_type.contains('/') {
@@ -168,11 +170,11 @@ impl Serializers {
         entry.map(|entry| &*entry.serializer)
     }
 
-    /// Whether a message of this content type would be read.
+    /// Checks whether a message of this content type would be read.
     fn check(&self, content_type: Option<&str>) -> Result<(), Malformed> {
         let essence = essence(content_type.unwrap_or_default());
         if let Some(&(name, content_type)) = REFUSED.iter().find(|(_, refused)| is(refused, essence)) {
-            // Unless somebody has written one.
+            // This does not apply if a serializer was registered for it.
             if self.by_content_type(essence).is_none() {
                 return Err(Malformed::Refused { name, content_type });
             }
@@ -193,10 +195,10 @@ impl Serializers {
         }
     }
 
-    /// The body for a value, by the serializer of this name.
+    /// Encodes a value as a body, with the serializer of this name.
     ///
     /// # Errors
-    /// [`SerializerError`], when there is no such serializer, or none for this value.
+    /// [`SerializerError`], when there is no such serializer, or the value does not suit it.
     pub fn encode<T: Serialize + ?Sized>(
         &self,
         name: &str,
@@ -220,11 +222,11 @@ impl Serializers {
         Ok(Serialized { content_type, content_encoding: short(serializer.content_encoding())?, body })
     }
 
-    /// The value in a body, which is no longer compressed.
+    /// Decodes the value in a body, which is no longer compressed.
     ///
     /// # Errors
-    /// [`Malformed`], when the content type is refused or not accepted, or the body is not that, or
-    /// no `T`.
+    /// [`Malformed`], when the content type is refused or not accepted, or the body does not match
+    /// it or is not a `T`.
     pub fn decode<T: DeserializeOwned>(
         &self,
         content_type: Option<&str>,
@@ -291,7 +293,7 @@ impl fmt::Debug for Serializers {
     }
 }
 
-/// A content type without its parameters. None is that of plain bytes.
+/// Returns a content type without its parameters. An empty one is that of plain bytes.
 fn essence(content_type: &str) -> &str {
     match content_type.split(';').next().unwrap_or_default().trim() {
         "" => "application/data",
@@ -303,14 +305,14 @@ fn is(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other)
 }
 
-/// The feature that is off, of what this is the name or content type of.
+/// Returns the feature that is off for this name or content type.
 fn not_compiled(item: &str) -> Option<&'static str> {
     let is_this =
         |(name, content_type, _): &&(&str, &str, &str)| *name == item || is(content_type, essence(item));
     NOT_COMPILED.iter().find(is_this).map(|(_, _, feature)| *feature)
 }
 
-/// Why there is none of this name or content type, where that has a reason.
+/// Returns why there is no serializer of this name or content type, if there is a special reason.
 fn refused(item: &str) -> Option<SerializerError> {
     if let Some(feature) = not_compiled(item) {
         return Some(SerializerError::NotCompiled { feature });
@@ -463,7 +465,8 @@ mod tests {
         assert!(matches!(Serializers::new().accept(["jsonn"]), Err(SerializerError::NotInstalled(_))));
     }
 
-    /// Writes what it says it writes, reads the body's length, and not at all for `x`.
+    /// A serializer that writes a dot for each byte of the value's JSON, reads the length of a
+    /// body, and reads no value from `x`.
     struct Lengths(&'static str, String);
 
     impl Serializer for Lengths {

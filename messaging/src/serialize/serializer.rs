@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 
-/// Whatever went wrong in a serializer.
+/// Any error of a serializer.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a serializer gives its deserializer to: the value is made of it.
+/// The function to which a serializer passes its deserializer, and which makes the value.
 pub type ReadValue<'a> =
     dyn for<'de> FnMut(&mut dyn erased_serde::Deserializer<'de>) -> Result<(), erased_serde::Error> + 'a;
 
-/// A way to write values as bodies of one content type, and to read them.
+/// A format for bodies of one content type: encodes and decodes values.
 ///
 /// ```
 /// use messaging::{BoxError, ReadValue, Serializer, Serializers, erased_serde};
@@ -41,29 +41,29 @@ pub type ReadValue<'a> =
 /// assert!(serializers.get("pretty").is_some() && serializers.get("application/x-pretty").is_some());
 /// ```
 pub trait Serializer: Send + Sync {
-    /// What producers and lists of accepted content call it; short, without a slash.
+    /// Returns the name that producers and lists of accepted content use; short, without a slash.
     fn name(&self) -> &str;
 
-    /// The content type of what it writes and reads; at most 255 bytes.
+    /// Returns the content type of its bodies; at most 255 bytes.
     fn content_type(&self) -> &str;
 
-    /// The content encoding of what it writes: a character set, or `binary`; default `utf-8`, at
-    /// most 255 bytes.
+    /// Returns the content encoding of its bodies: a character set, or `binary`; default `utf-8`,
+    /// at most 255 bytes.
     fn content_encoding(&self) -> &str {
         "utf-8"
     }
 
-    /// The body for a value.
+    /// Encodes a value as a body.
     ///
     /// # Errors
     /// When the value has no such form.
     fn encode(&self, value: &dyn erased_serde::Serialize) -> Result<Bytes, BoxError>;
 
-    /// Gives `read` a deserializer of the body. A serializer that has two ways to read may call it
-    /// again when it failed: the last call that succeeded counts. The body is never empty, and
-    /// comes from a stranger: what is claimed in it is to be checked.
+    /// Passes a deserializer of the body to `read`. A serializer that has two ways to decode may
+    /// call `read` again after it failed: the last call that succeeded counts. The body is never
+    /// empty, and comes from a peer: do not trust it unchecked.
     ///
     /// # Errors
-    /// When the body cannot be read, and what `read` returned.
+    /// When the body cannot be decoded, and what `read` returned.
     fn decode(&self, body: &[u8], read: &mut ReadValue<'_>) -> Result<(), BoxError>;
 }

@@ -1,4 +1,4 @@
-//! The text or the bytes that a value is.
+//! Values that are text or bytes.
 
 use serde::{
     Serialize,
@@ -7,7 +7,7 @@ use serde::{
 
 use super::serializer::BoxError;
 
-/// The bytes of a value that is a string.
+/// Returns the bytes of a value that is a string.
 pub(super) fn text<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, BoxError> {
     match value.serialize(Either)? {
         TextOrBytes::Text(text) => Ok(text.into()),
@@ -15,7 +15,7 @@ pub(super) fn text<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, BoxError
     }
 }
 
-/// The bytes of a value that is bytes or a string.
+/// Returns the bytes of a value that is bytes or a string.
 pub(super) fn bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, BoxError> {
     match value.serialize(Either)? {
         TextOrBytes::Text(text) => Ok(text.into()),
@@ -36,11 +36,11 @@ fn refused<T>(what: &str) -> Result<T> {
     Err(Error::custom(format_args!("expected a string or bytes, not {what}")))
 }
 
-/// Takes strings, bytes and sequences of octets, within newtypes and options too, and refuses all
-/// else.
+/// Accepts strings, bytes and sequences of octets, also inside newtypes and options, and refuses
+/// everything else.
 struct Either;
 
-/// One scalar a line, each refused as what it is.
+/// Generates the methods for scalars, which refuse each with the name of its type.
 macro_rules! refuse {
     ($($method:ident($scalar:ty) as $what:literal;)*) => {
         $(fn $method(self, _: $scalar) -> Result {
@@ -80,14 +80,14 @@ impl Serializer for Either {
         value.serialize(self)
     }
 
-    /// A name, as other formats have it.
+    /// Writes the name of the variant, as other formats do.
     fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result {
         self.serialize_str(variant)
     }
 
-    /// A `Vec<u8>` is one for serde.
+    /// Serializes a `Vec<u8>`, which is a sequence for serde.
     fn serialize_seq(self, length: Option<usize>) -> Result<Octets> {
-        // What it says of its length is not to be believed.
+        // The length is only a claim, so the reserved memory is limited.
         Ok(Octets(Vec::with_capacity(length.unwrap_or_default().min(4096))))
     }
 
@@ -156,7 +156,7 @@ struct Octets(Vec<u8>);
 
 impl Octets {
     fn push<T: Serialize + ?Sized>(&mut self, element: &T) -> Result<()> {
-        // A number needs no memory as a value of JSON.
+        // Converting a number to a JSON value allocates no memory.
         let octet = serde_json::to_value(element)?.as_u64().and_then(|number| u8::try_from(number).ok());
         match octet {
             Some(octet) => self.0.push(octet),

@@ -20,7 +20,7 @@ fn date(date: NaiveDate) -> Result<String, BoxError> {
 
 fn time(time: NaiveTime) -> String {
     let text = format!("{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second());
-    // A leap second is the last microsecond before, for Python has none.
+    // A leap second becomes the last microsecond before it, because Python has none.
     match (time.nanosecond() / 1000).min(999_999) {
         0 => text,
         microseconds => format!("{text}.{microseconds:06}"),
@@ -43,13 +43,13 @@ pub(crate) fn time_with_zone(at: NaiveTime, offset: FixedOffset) -> String {
     time(at) + &zone(offset)
 }
 
-/// `2024-01-02`, or what kombu wrote before it had tags, `2024-01-02T00:00:00`.
+/// Parses `2024-01-02`, or the form that kombu wrote before it had tags, `2024-01-02T00:00:00`.
 pub(crate) fn parse_date(text: &str) -> Result<NaiveDate, BoxError> {
     Ok(parse_datetime(text)?.0.date())
 }
 
-/// A date, and when it is there a time, and a zone: all that Python's `datetime.fromisoformat`
-/// takes.
+/// Parses a date, optionally with a time and a zone: everything that Python's
+/// `datetime.fromisoformat` accepts.
 pub(crate) fn parse_datetime(text: &str) -> Result<(NaiveDateTime, Option<FixedOffset>), BoxError> {
     let parsed = || {
         let (date, rest) = text.split_at_checked(date_length(text.as_bytes())?)?;
@@ -66,7 +66,7 @@ pub(crate) fn parse_datetime(text: &str) -> Result<(NaiveDateTime, Option<FixedO
     parsed().ok_or_else(|| format!("{text:?} is no ISO date and time").into())
 }
 
-/// A time, and when it is there a zone: all that Python's `time.fromisoformat` takes.
+/// Parses a time, optionally with a zone: everything that Python's `time.fromisoformat` accepts.
 pub(crate) fn parse_time(text: &str) -> Result<(NaiveTime, Option<FixedOffset>), BoxError> {
     let parsed = || {
         let (time, _, offset) = iso_time(text.strip_prefix('T').unwrap_or(text))?;
@@ -75,8 +75,8 @@ pub(crate) fn parse_time(text: &str) -> Result<(NaiveTime, Option<FixedOffset>),
     parsed().ok_or_else(|| format!("{text:?} is no ISO time").into())
 }
 
-/// The length of the date: `2024-01-02`, `20240102`, `2024-W01-2`, `2024W012`, or a week without
-/// its day.
+/// Returns the length of the date: `2024-01-02`, `20240102`, `2024-W01-2`, `2024W012`, or a week
+/// without its day.
 fn date_length(text: &[u8]) -> Option<usize> {
     match text {
         [_, _, _, _, b'-', b'W', _, _] => Some(8),
@@ -125,7 +125,8 @@ fn is_pythons(date: &NaiveDate) -> bool {
     YEARS.contains(&date.year())
 }
 
-/// The time, whether it is the midnight after all others, 24:00, and the zone.
+/// Parses the time and the zone; also returns whether it is 24:00, the midnight at the end of the
+/// day.
 fn iso_time(text: &str) -> Option<(NaiveTime, bool, Option<FixedOffset>)> {
     let (time, offset) = match text.find(['+', '-', 'Z', 'z']) {
         Some(at) => {
@@ -149,7 +150,7 @@ fn iso_time(text: &str) -> Option<(NaiveTime, bool, Option<FixedOffset>)> {
     (microseconds < 1_000_000).then_some((time, is_midnight_after, offset))
 }
 
-/// The zone, such as `+01:00`, `-0330` or `+05`; fractions of a second are dropped.
+/// Parses the zone, such as `+01:00`, `-0330` or `+05`; fractions of a second are dropped.
 fn iso_zone(text: &str) -> Option<FixedOffset> {
     let (sign, text) = text.split_at_checked(1)?;
     let (hours, minutes, seconds, _) = clock(text)?;
@@ -161,8 +162,8 @@ fn iso_zone(text: &str) -> Option<FixedOffset> {
     }
 }
 
-/// Hours, minutes, seconds and microseconds, with colons between them or without: `03`, `03:04`,
-/// `0304`, `03:04:05.678901`. Digits beyond the sixth are cut.
+/// Parses hours, minutes, seconds and microseconds, with colons between them or without: `03`,
+/// `03:04`, `0304`, `03:04:05.678901`. Digits after the sixth are cut off.
 fn clock(text: &str) -> Option<(u32, u32, u32, u32)> {
     let mut parts = [0; 3];
     let mut rest = text.as_bytes();

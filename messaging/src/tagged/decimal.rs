@@ -8,14 +8,14 @@ use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 use super::tag::{Plain, Tagged};
 use crate::serialize::BoxError;
 
-/// A decimal number's payload: its text, or a number of JSON's, which Python's `Decimal` takes too.
+/// A decimal number's payload: its text, or a JSON number, which Python's `Decimal` accepts too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Number(pub(crate) String);
 
 impl Number {
-    /// A number with a point, digit for digit. Where JSON has a whole one of over 64 bits it comes
-    /// as this, and is not exact.
+    /// Converts a number with a point, digit for digit. In JSON, whole numbers of over 64 bits
+    /// arrive as floats as well, and are not exact.
     pub(crate) fn from_float(number: f64) -> Result<Self, BoxError> {
         if number.abs() < 2_f64.powi(64) {
             // The smallest floats have this many digits.
@@ -82,7 +82,7 @@ impl Tagged for Decimal {
     }
 }
 
-/// Digits as Python's `Decimal` takes them, with a point among, before or behind them.
+/// Parses digits as Python's `Decimal` accepts them, with a point among, before or after them.
 fn exact(text: &str) -> Option<Decimal> {
     let (digits, exponent) = match text.split_once('e') {
         Some((digits, exponent)) => (digits, exponent.parse::<i64>().ok()?),
@@ -114,7 +114,8 @@ fn exact(text: &str) -> Option<Decimal> {
     Some(number)
 }
 
-/// Python's `str`: with an exponent when there are more than five zeros behind the point.
+/// Writes it as Python's `str`: with an exponent when there are more than five zeros after the
+/// point.
 fn text(number: Decimal) -> String {
     let digits = number.mantissa().unsigned_abs().to_string();
     let scale = i64::from(number.scale());
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_python_writes_them_and_read_back() {
-        // Each of these is str(Decimal(itself)).
+        // For each of these, Python's str(Decimal(text)) is the text itself.
         for number in [
             "1.50",
             "0",
@@ -176,7 +177,7 @@ mod tests {
             let payload: Number = serde_json::from_str(number).unwrap();
             assert_eq!(text(Decimal::from_tagged("decimal", payload).unwrap()), same);
         }
-        // It is 0.1000000000000000055511151231257827021181583404541015625.
+        // The exact value is 0.1000000000000000055511151231257827021181583404541015625.
         let tenth: Number = serde_json::from_str("0.1").unwrap();
         assert!(Decimal::from_tagged("decimal", tenth).is_err());
         assert!(serde_json::from_str::<Number>("123456789012345678901").is_err());

@@ -1,4 +1,4 @@
-//! UUIDs, by what Python's constructor takes.
+//! UUIDs in all the forms that Python's constructor accepts.
 
 use std::fmt;
 
@@ -14,8 +14,8 @@ use super::{
 };
 use crate::serialize::BoxError;
 
-/// A UUID's payload: the arguments of Python's `uuid.UUID`, by name. kombu writes `hex`, and in
-/// version 5.3.0 `version` beside it.
+/// A UUID's payload: the arguments of Python's `uuid.UUID`, by name. kombu writes `hex`, and
+/// version 5.3.0 also `version`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct UuidArguments {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,7 +37,7 @@ pub struct UuidArguments {
 const FIELDS: [u32; 6] = [32, 16, 16, 8, 8, 48];
 
 impl UuidArguments {
-    /// The UUID that the constructor makes.
+    /// Returns the UUID that the constructor makes.
     pub(crate) fn uuid(self) -> Result<Uuid, BoxError> {
         let UuidArguments { hex, bytes, bytes_le, fields, int, version } = self;
         let number = match (hex, bytes, bytes_le, fields, int) {
@@ -118,7 +118,7 @@ impl<'de> Visitor<'de> for Arguments {
         f.write_str("the arguments of a uuid, by name")
     }
 
-    /// A null counts as missing.
+    /// Reads the arguments; a null counts as missing.
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<UuidArguments, A::Error> {
         let mut arguments = UuidArguments::default();
         while let Some(name) = entries.next_key::<String>()? {
@@ -131,7 +131,7 @@ impl<'de> Visitor<'de> for Arguments {
                 "fields" => arguments.fields = entries.next_value()?,
                 "int" => arguments.int = entries.next_value()?,
                 "version" => arguments.version = entries.next_value()?,
-                // It says how safely the number was generated, and is not part of it.
+                // It tells how safely the number was generated, and is not part of it.
                 "is_safe" => drop(entries.next_value::<IgnoredAny>()?),
                 other => return Err(serde::de::Error::unknown_field(other, NAMES)),
             }

@@ -1,7 +1,7 @@
 //! Values that JSON has no form for, as kombu writes them: `{"__type__": "datetime", "__value__":
 //! "2024-01-02T03:04:05"}`.
 //!
-//! For fields, and for `Option`s of them:
+//! These types can be used for fields, also in an `Option`:
 //!
 //! | type | `__type__` | `__value__` |
 //! |---|---|---|
@@ -40,16 +40,16 @@
 //! # }
 //! ```
 //!
-//! What is read is whatever Python's constructors take: `uuid.UUID` by any of its arguments, the
-//! `version` that kombu 5.3.0 writes among them, `datetime.fromisoformat` in all of its forms, a
-//! decimal number as a string or a number. It may also be the plain string that kombu wrote before
-//! version 5.3. A time with a zone is no `Naive…`, and one without is no `DateTime`. Python's years
-//! are 1 to 9999, and its times have microseconds: others are refused, finer ones cut. In formats
-//! that are not for people, MessagePack among them, kombu has no tags: bytes are bytes there, all
-//! else plain strings.
+//! Reading accepts whatever Python's constructors accept: `uuid.UUID` by any of its arguments,
+//! including the `version` that kombu 5.3.0 writes, `datetime.fromisoformat` in all of its forms, a
+//! decimal number as a string or a number. The plain strings that kombu wrote before version 5.3
+//! are accepted as well. A time with a zone cannot be read as a `Naive…` type, and one without a
+//! zone not as a `DateTime`. Python's years are 1 to 9999, and its times have microseconds: other
+//! years are refused, and finer times are cut off. In formats that are not human-readable, such as
+//! MessagePack, kombu has no tags: bytes are bytes there, and everything else is a plain string.
 //!
-//! [`Value`] reads them all without knowing which will come. [`Tagged`] is for types of one's own,
-//! what `kombu.utils.json.register_type` is in Python.
+//! [`Value`] reads all of them without knowing the type in advance. [`Tagged`] is for types of your
+//! own; it corresponds to `kombu.utils.json.register_type` in Python.
 
 mod datetime;
 mod decimal;

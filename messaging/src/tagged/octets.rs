@@ -1,4 +1,4 @@
-//! Bytes.
+//! Tagged bytes.
 
 use base64::{
     Engine as _,

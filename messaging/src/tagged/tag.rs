@@ -1,4 +1,4 @@
-//! What a tagged value is, and how it is written and read.
+//! The trait of tagged values, and how they are written and read.
 
 use std::{fmt, marker::PhantomData};
 
@@ -13,41 +13,41 @@ use crate::serialize::BoxError;
 pub(crate) const TYPE: &str = "__type__";
 pub(crate) const VALUE: &str = "__value__";
 
-/// A type that JSON has no form for, and kombu a tag.
+/// A type that JSON has no form for, and kombu has a tag for.
 pub trait Tagged: Sized {
-    /// What stands under `__value__`.
+    /// The type of the value under `__value__`.
     type Payload: Serialize + DeserializeOwned;
-    /// What may stand under `__type__`.
+    /// The possible values under `__type__`.
     const TAGS: &'static [&'static str];
 
-    /// What to write under `__type__` and `__value__`.
+    /// Returns what to write under `__type__` and `__value__`.
     ///
     /// # Errors
     /// When Python has no such value.
     fn to_tagged(&self) -> Result<(&'static str, Self::Payload), BoxError>;
 
-    /// The value, given one of [`TAGS`](Self::TAGS).
+    /// Returns the value for one of [`TAGS`](Self::TAGS) and its payload.
     ///
     /// # Errors
-    /// When the payload is none.
+    /// When the payload is invalid.
     fn from_tagged(tag: &str, payload: Self::Payload) -> Result<Self, BoxError>;
 
-    /// What to write where there are no tags.
+    /// Returns what to write in formats without tags.
     ///
     /// # Errors
     /// When Python has no such value.
     fn to_plain(&self) -> Result<Plain<'_>, BoxError>;
 
-    /// The value of a plain string.
+    /// Returns the value of a plain string.
     ///
     /// # Errors
-    /// When it is none.
+    /// When the string is invalid.
     fn from_text(text: &str) -> Result<Self, BoxError>;
 
-    /// The value of plain bytes. By default there is none.
+    /// Returns the value of plain bytes. By default they are refused.
     ///
     /// # Errors
-    /// When it is none.
+    /// When the bytes are invalid.
     fn from_bytes(_bytes: &[u8]) -> Result<Self, BoxError> {
         Err("bytes are none".into())
     }
@@ -64,20 +64,20 @@ pub enum Plain<'a> {
 
 /// A field for `#[serde(with = "messaging::tagged")]`: something [`Tagged`], or an `Option` of it.
 pub trait Field: Sized {
-    /// Writes it.
+    /// Writes the field.
     ///
     /// # Errors
     /// When Python has no such value, and those of the format.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 
-    /// Reads it.
+    /// Reads the field.
     ///
     /// # Errors
     /// When there is another tag, and those of the format.
     fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
 }
 
-/// For `#[serde(with = "messaging::tagged")]`, or `serialize_with`.
+/// Serializes a field, for `#[serde(with = "messaging::tagged")]` or `serialize_with`.
 ///
 /// # Errors
 /// As [`Field::serialize`].
@@ -85,7 +85,7 @@ pub fn serialize<T: Field, S: Serializer>(value: &T, serializer: S) -> Result<S:
     value.serialize(serializer)
 }
 
-/// For `#[serde(with = "messaging::tagged")]`, or `deserialize_with`.
+/// Deserializes a field, for `#[serde(with = "messaging::tagged")]` or `deserialize_with`.
 ///
 /// # Errors
 /// As [`Field::deserialize`].
@@ -175,7 +175,7 @@ impl<'de, T: Tagged> Visitor<'de> for Reader<T> {
     }
 }
 
-/// The tag, when it is one of the type's.
+/// Returns the tag if it is one of the type's.
 fn known<T: Tagged, E: serde::de::Error>(tag: String) -> Result<String, E> {
     if T::TAGS.contains(&tag.as_str()) {
         return Ok(tag);
@@ -220,7 +220,7 @@ mod tests {
         none: Option<Uuid>,
     }
 
-    /// What kombu.utils.json.dumps 5.7 writes for the same values, but for the blanks.
+    /// The output of kombu.utils.json.dumps 5.7 for the same values, without its spaces.
     const KOMBU: &str = concat!(
         r#"{"naive":{"__type__":"datetime","__value__":"2024-01-02T03:04:05.678901"},"#,
         r#""utc":{"__type__":"datetime","__value__":"2024-01-02T03:04:05+00:00"},"#,

@@ -1,4 +1,4 @@
-//! Any body, without knowing its type: what Python has, and kombu's tags.
+//! A value of any type, as in Python, with kombu's tags.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -21,12 +21,12 @@ use crate::{
     },
 };
 
-/// A value of any type: what is in a kombu body whose type is not known, tags read
-/// ([`tagged`](crate::tagged)).
+/// A value of any type: the content of a kombu body whose type is not known, with its tags
+/// ([`tagged`](crate::tagged)) decoded.
 ///
-/// An object with exactly the keys `__type__` and `__value__` is a tagged value in JSON, as for
-/// kombu: one with an unknown tag is refused, with the tag's name, and none is written that would
-/// be read as one. MessagePack has no tags, for kombu neither.
+/// In JSON, an object with exactly the keys `__type__` and `__value__` is a tagged value, as for
+/// kombu. One with an unknown tag is refused with an error that names the tag, and no plain object
+/// that would be read as a tagged value can be written. MessagePack has no tags, as for kombu.
 ///
 /// ```
 /// use messaging::{Serializers, tagged::Value};
@@ -38,15 +38,15 @@ use crate::{
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
-    /// Python's `None`; and `NaN` and the infinities in JSON.
+    /// Python's `None`; also `NaN` and the infinities in JSON.
     #[default]
     Null,
     /// A boolean.
     Bool(bool),
-    /// An integer. In JSON those beyond 64 bits come as [`Float`](Self::Float); a `u128` or `i128`
-    /// field has them exactly.
+    /// An integer. In JSON those beyond 64 bits arrive as [`Float`](Self::Float); a `u128` or
+    /// `i128` field gets them exactly.
     Integer(i128),
-    /// A number with a point, or too large.
+    /// A number with a point, or one that is too large for an integer.
     Float(f64),
     /// A string.
     Text(String),
@@ -62,19 +62,19 @@ pub enum Value {
     Time(NaiveTime),
     /// A time with a zone.
     TimeWithZone(NaiveTime, FixedOffset),
-    /// A decimal number in Python's writing, which may be `NaN`, `1E+5` or longer than any type
+    /// A decimal number in Python's notation, which may be `NaN`, `1E+5` or longer than any type
     /// here.
     Decimal(String),
     /// A UUID.
     Uuid(Uuid),
     /// A list or tuple.
     Array(Vec<Value>),
-    /// A dictionary; of keys that come twice the last counts.
+    /// A dictionary; of duplicate keys the last counts.
     Object(BTreeMap<String, Value>),
 }
 
 impl Value {
-    /// The string, when it is one.
+    /// Returns the string, if it is one.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -83,7 +83,7 @@ impl Value {
         }
     }
 
-    /// What an object has under this key.
+    /// Returns the value of an object under this key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         match self {
@@ -92,7 +92,7 @@ impl Value {
         }
     }
 
-    /// The value that kombu has tagged.
+    /// Returns the value that kombu has tagged.
     fn from_tag(tag: &str, payload: Value) -> Result<Self, BoxError> {
         let text = match (tag, payload) {
             ("uuid", Value::Object(payload)) => {
@@ -120,8 +120,8 @@ impl Value {
     }
 }
 
-/// The arguments of a UUID's constructor. Its `int` has at most 64 bits here, as [`Value::Integer`]
-/// says.
+/// Reads the arguments of a UUID's constructor. Its `int` has at most 64 bits here, as
+/// [`Value::Integer`] says.
 fn uuid_arguments(payload: BTreeMap<String, Value>) -> Result<UuidArguments, BoxError> {
     let mut arguments = UuidArguments::default();
     for (name, value) in payload {
@@ -218,7 +218,7 @@ fn integer<S: Serializer>(value: i128, serializer: S) -> Result<S::Ok, S::Error>
     }
 }
 
-/// A tag with text, where there are tags.
+/// Writes a tag with text, if the format has tags.
 fn text<S: Serializer>(tag: &str, payload: &str, serializer: S) -> Result<S::Ok, S::Error> {
     if !serializer.is_human_readable() {
         return serializer.serialize_str(payload);
@@ -300,7 +300,7 @@ impl<'de> Visitor<'de> for Any {
         Ok(Value::Bytes(Bytes::copy_from_slice(bytes)))
     }
 
-    // Nothing is reserved for what a body claims to hold.
+    // No memory is reserved for the length that a body claims.
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
         while let Some(item) = items.next_element()? {

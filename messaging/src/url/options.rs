@@ -1,6 +1,6 @@
-//! What stands behind the `?` of a transport URL.
+//! The options after the `?` of a transport URL.
 //!
-//! The table of them is at `TransportOptions::connect`.
+//! `TransportOptions::connect` has a table of them.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::error::url::UrlError;
 const DEFAULT_PORT: u16 = 5672;
 const DEFAULT_TLS_PORT: u16 = 5671;
 
-/// Whose manner a URL is in.
+/// The library whose conventions a URL follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
     /// `amqp`, `pyamqp`: RabbitMQ's and kombu's.
@@ -21,7 +21,7 @@ pub(super) enum Manner {
     Oslo,
 }
 
-/// One option, its value not blank.
+/// One option with a value that is not blank.
 pub(super) struct Given<'a> {
     pub(super) option: &'a str,
     pub(super) value: String,
@@ -40,7 +40,7 @@ impl Given<'_> {
         self.value.parse().map_err(|_| self.bad("a number from 0 to 4294967295"))
     }
 
-    /// Seconds, with a fraction for kombu.
+    /// Parses seconds; for kombu, a fraction is allowed.
     fn seconds(&self) -> Result<Duration, UrlError> {
         let seconds = self.value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         seconds
@@ -63,12 +63,12 @@ impl Given<'_> {
     }
 }
 
-/// A URI with what the part after `?` asks for; `tls` is what the scheme says.
+/// Returns a URI with the options of the part after `?`; `tls` is what the scheme says.
 pub(super) fn read(query: &str, tls: bool, manner: Manner) -> Result<Uri, UrlError> {
     let mut given = Vec::new();
     for pair in query.split('&') {
         let (option, value) = pair.split_once('=').unwrap_or((pair, ""));
-        // A blank value is no value, for kombu and for oslo.messaging.
+        // A blank value counts as missing, as for kombu and oslo.messaging.
         if !value.is_empty() {
             given.push(Given { option, value: decode("option", value)? });
         }
@@ -96,7 +96,8 @@ fn asks_for_tls(given: &[Given<'_>], manner: Manner) -> Result<bool, UrlError> {
     for given in given {
         tls |= match (given.option, manner) {
             ("ssl", Manner::Oslo) => given.boolean()?,
-            // For kombu any text is true, `false` too: nobody should have to know that.
+            // For kombu any text means true, even `false`. That would surprise, so `false` is
+            // refused.
             ("ssl", Manner::Kombu) if given.boolean()? => true,
             ("ssl", Manner::Kombu) => return Err(given.bad("true, or no such option")),
             (option, Manner::Kombu) => option.starts_with("ssl_"),
@@ -121,7 +122,7 @@ fn apply(uri: &mut Uri, given: &Given<'_>, manner: Manner) -> Result<(), UrlErro
     Ok(())
 }
 
-/// What oslo.messaging's URLs say of entities and messages; needs the feature `oslo`.
+/// The options of oslo.messaging's URLs for entities and messages; they need the feature `oslo`.
 pub(super) const OF_OSLO: [&str; 16] = [
     "amqp_durable_queues",
     "amqp_auto_delete",
@@ -173,8 +174,8 @@ fn apply_tls(uri: &mut Uri, given: &Given<'_>, manner: Manner) -> Result<(), Url
         }
         ("ssl_cert_reqs", Manner::Kombu) => {
             uri.verify = Some(match given.value.as_str() {
-                // A client that shows "optional" interest verifies what it is shown, and a broker
-                // always shows one.
+                // A client with an "optional" requirement verifies the certificate it gets, and a
+                // broker always sends one.
                 "required" | "CERT_REQUIRED" | "optional" | "CERT_OPTIONAL" => true,
                 "none" | "CERT_NONE" => false,
                 _ => return Err(given.bad("required, optional or none")),
@@ -186,7 +187,7 @@ fn apply_tls(uri: &mut Uri, given: &Given<'_>, manner: Manner) -> Result<(), Url
     Ok(())
 }
 
-/// There is no verifying a certificate without its name.
+/// Refuses to verify a certificate without the host name.
 fn check_hostname(uri: &Uri, given: &[Given<'_>]) -> Result<(), UrlError> {
     let wants_less = |given: &&Given<'_>| {
         given.option == "ssl_check_hostname" && given.boolean() == Ok(false) && uri.verify != Some(false)

@@ -1,7 +1,6 @@
-//! The options of oslo.messaging's URLs that say how entities are declared, and how messages
-//! travel.
+//! The options of oslo.messaging's URLs that say how entities are declared and messages are sent.
 //!
-//! The table of them is at `TransportOptions::connect`.
+//! `TransportOptions::connect` has a table of them.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -17,9 +16,9 @@ use crate::{
     url::options::{Given, OF_OSLO, decode},
 };
 
-/// Takes what a URL says of entities and messages out of it: the URL without, and topology and
-/// traffic as it says. Only URLs in oslo.messaging's manner, `rabbit://` and `kombu://`, have such
-/// options.
+/// Splits the options for entities and messages off a URL. Returns the URL without them, and the
+/// topology and the traffic settings with them applied. Only URLs in oslo.messaging's manner,
+/// `rabbit://` and `kombu://`, have such options.
 pub(crate) fn take(
     url: &str,
     topology: Topology,
@@ -40,7 +39,7 @@ pub(crate) fn take(
         if !OF_OSLO.contains(&option) {
             left.push(pair);
         } else if !value.is_empty() {
-            // A blank value is no value.
+            // A blank value counts as missing.
             entities.apply(&Given { option, value: decode("option", value)? })?;
         }
     }
@@ -55,7 +54,7 @@ pub(crate) fn take(
     Ok((Cow::Owned(url), entities.done()?, traffic))
 }
 
-/// What the options said so far.
+/// The options read so far.
 struct Entities {
     topology: Topology,
     traffic: Traffic,
@@ -92,7 +91,7 @@ impl Entities {
         Ok(())
     }
 
-    /// What only several options together tell.
+    /// Notes an option that has a meaning only together with others.
     fn note(&mut self, option: &str, given: &Given<'_>) -> Result<(), UrlError> {
         match option {
             "rabbit_quorum_queue" => self.is_quorum = given.boolean()?,
@@ -116,8 +115,8 @@ impl Entities {
         match (names.wanted, names.host, names.process) {
             (false, ..) => Ok(topology),
             (true, Some(host), Some(process)) => Ok(topology.process(&host, &process)),
-            // Python takes the machine's name and the program's; two processes of one program have
-            // to differ here.
+            // Python defaults to the names of the machine and the program; here they are required,
+            // because two processes of one program must have different names.
             _ => Err(UrlError::BadOption {
                 option: "use_queue_manager".to_owned(),
                 value: "true".to_owned(),
@@ -127,7 +126,7 @@ impl Entities {
     }
 }
 
-/// One that every message would fail for is refused here.
+/// Refuses a compression here with which every message would fail.
 fn compression(given: &Given<'_>) -> Result<Compression, UrlError> {
     let known: Compression =
         given.value.parse().map_err(|_| given.bad("gzip, bzip2, lzma, zstd or brotli"))?;

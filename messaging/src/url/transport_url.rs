@@ -10,13 +10,13 @@ use crate::{
     url::options::{self, Manner, decode},
 };
 
-/// Where a transport's brokers are.
+/// The brokers of a transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TransportUrl {
     /// The broker of this name in this process.
     #[cfg(feature = "memory")]
     Memory(String),
-    /// Brokers on the network, to be tried in turn; at least one.
+    /// Brokers on the network that are tried in turn; at least one.
     Amqp(Vec<Uri>),
 }
 
@@ -31,7 +31,7 @@ impl From<TransportUrl> for Brokers {
 }
 
 impl TransportUrl {
-    /// Who logs in, to which virtual host, at the first of the brokers.
+    /// Returns the login and the virtual host at the first of the brokers.
     #[cfg(feature = "memory")]
     pub(crate) fn into_uri(self) -> Uri {
         match self {
@@ -40,7 +40,7 @@ impl TransportUrl {
         }
     }
 
-    /// One URL, or several with `;` between them, of which the later ones may be bare hosts.
+    /// Parses one URL, or several separated by `;`, of which the later ones may be bare hosts.
     pub(crate) fn parse(urls: &str) -> Result<Self, UrlError> {
         match Self::read(urls)? {
             TransportUrl::Amqp(uris) if cfg!(not(feature = "tls")) && uris.iter().any(|uri| uri.tls) => {
@@ -69,7 +69,8 @@ impl TransportUrl {
     }
 }
 
-/// What comes from a file often ends with a newline, which would be part of a name.
+/// Refuses white space: text from a file often ends with a newline, which would become part of a
+/// name.
 fn refuse_space(urls: &str) -> Result<(), UrlError> {
     if urls.ends_with(['\n', '\r']) {
         return Err(UrlError::Newline);
@@ -80,10 +81,10 @@ fn refuse_space(urls: &str) -> Result<(), UrlError> {
     }
 }
 
-/// The URLs between the semicolons, without blank ones.
+/// Returns the URLs between the semicolons, without blank ones.
 ///
-/// kombu splits at every one, also within a password, and then fails. oslo.messaging does not split
-/// at all: in its URLs a semicolon divides only where a scheme follows.
+/// kombu splits at every semicolon, even within a password, and then fails. oslo.messaging does not
+/// split at all: in its URLs a semicolon is a separator only if a scheme follows.
 fn alternatives(urls: &str) -> Result<Vec<&str>, UrlError> {
     if !urls.contains(';') {
         return if urls.contains("://") { Ok(vec![urls]) } else { Err(UrlError::NoScheme) };
@@ -100,8 +101,8 @@ fn alternatives(urls: &str) -> Result<Vec<&str>, UrlError> {
         let (url, next) = rest.split_at(end);
         rest = next.strip_prefix(';').unwrap_or(next);
         if url.contains('@') && !url.contains("://") {
-            // Most likely the end of a password: it must not be taken for a host, and repeated in
-            // an error.
+            // It is most likely the end of a password: it must not be taken for a host, and
+            // repeated in an error.
             return Err(UrlError::Unescaped(';'));
         }
         if !url.is_empty() {
@@ -111,7 +112,7 @@ fn alternatives(urls: &str) -> Result<Vec<&str>, UrlError> {
     Ok(alternatives)
 }
 
-/// Whether this begins with `scheme://`.
+/// Whether the text begins with `scheme://`.
 fn has_scheme(url: &str) -> bool {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme);
     let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
@@ -120,7 +121,7 @@ fn has_scheme(url: &str) -> bool {
 
 fn scheme(url: &str) -> Option<(String, &str)> {
     let (scheme, rest) = url.split_once("://")?;
-    // oslo.messaging selects the driver by what stands before a `+`.
+    // oslo.messaging selects the driver by the text before a `+`.
     Some((scheme.to_ascii_lowercase().split('+').next().unwrap_or_default().to_owned(), rest))
 }
 
@@ -132,7 +133,7 @@ fn manner(url: &str) -> Option<Manner> {
 }
 
 fn one(url: &str) -> Result<TransportUrl, UrlError> {
-    // What stands before `://` is repeated only where it can be nothing of a login.
+    // The text before `://` is repeated in an error only if it cannot be part of a login.
     let (scheme, rest) = scheme(url).filter(|_| has_scheme(url)).ok_or(UrlError::NoScheme)?;
     match scheme.as_str() {
         "memory" => memory(rest),
@@ -151,13 +152,13 @@ fn memory(_: &str) -> Result<TransportUrl, UrlError> {
 #[cfg(feature = "memory")]
 fn memory(rest: &str) -> Result<TransportUrl, UrlError> {
     let name = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // Without one it is the broker that all of kombu's `memory://` share.
+    // Without a name it is the broker that all of kombu's `memory://` share.
     decode("name", name).map(TransportUrl::Memory)
 }
 
 fn amqp(rest: &str, tls: bool, manner: Manner) -> Result<TransportUrl, UrlError> {
-    // Where a login seems to end behind what ends the hosts, what looks like a host, a port, a
-    // virtual host or an option is a part of the password: not to be resolved, nor repeated.
+    // If an `@` follows later, what looks like a host, a port, a virtual host or an option is part
+    // of the password: it must be neither resolved nor repeated.
     let behind = rest.find(['/', '?', '#']).and_then(|end| rest.get(end..)).unwrap_or_default();
     match behind.chars().next().filter(|_| behind.contains('@')) {
         Some(cut_by) => Err(UrlError::Unescaped(cut_by)),
@@ -170,7 +171,8 @@ fn uris(rest: &str, tls: bool, manner: Manner) -> Result<Vec<Uri>, UrlError> {
     let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (hosts, vhost) = authority.split_once('/').unwrap_or((authority, ""));
     let mut common = options::read(query, tls, manner)?;
-    // Absent, `/` and `//` all mean the broker's `/`, for oslo.messaging and for kombu.
+    // A missing virtual host, `/` and `//` all mean the broker's `/`, as for oslo.messaging and
+    // kombu.
     let vhost = decode("virtual host", vhost)?;
     if !vhost.is_empty() {
         common.vhost = vhost;
@@ -192,9 +194,9 @@ fn uris(rest: &str, tls: bool, manner: Manner) -> Result<Vec<Uri>, UrlError> {
     Ok(uris)
 }
 
-/// One host with its login. There is none to inherit from the host before it.
+/// Parses one host with its login. It inherits no login from the host before it.
 fn host(item: &str, common: &Uri, manner: Manner) -> Result<Uri, UrlError> {
-    // The last `@`, the first `:`: what oslo.messaging takes them for.
+    // The last `@` and the first `:` are the separators, as in oslo.messaging.
     let (login, address) = match item.rsplit_once('@') {
         Some((login, address)) => (login, address),
         None => ("", item),
@@ -204,7 +206,7 @@ fn host(item: &str, common: &Uri, manner: Manner) -> Result<Uri, UrlError> {
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
     let (user, password) = (decode("user", user)?, decode("password", password)?);
     let uri = Uri { host, port, ..common.clone() };
-    // A part that is not there is `guest`, for kombu, and so for oslo.messaging across it.
+    // A missing part is `guest` for kombu, and thus for oslo.messaging, which uses kombu.
     let user = if user.is_empty() { uri.user.clone() } else { user };
     let password = if password.is_empty() { uri.password.clone() } else { password.into() };
     Ok(Uri { user, password, ..uri })
@@ -239,7 +241,7 @@ mod tests {
         }
     }
 
-    /// `user password host port vhost`
+    /// Returns `user password host port vhost`.
     fn shown(uri: &Uri) -> String {
         format!("{} {} {} {} {}", uri.user, uri.password.expose(), uri.host, uri.port, uri.vhost)
     }
