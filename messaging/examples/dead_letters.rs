@@ -1,7 +1,7 @@
-//! Shows what retries and dead letters do, on an embedded broker: nothing to install, over in a
-//! second.
+//! Shows retries and dead letters on an embedded broker. Nothing needs to be installed, and it
+//! takes a second.
 //!
-//! `RUST_LOG=warn dead_letters` tells, on standard error, what becomes of each failure.
+//! `RUST_LOG=warn dead_letters` shows, on standard error, what happens after each failure.
 
 use std::{error::Error, process::ExitCode, time::Duration};
 

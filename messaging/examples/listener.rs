@@ -1,6 +1,6 @@
-//! Listens for notifications, of Python's oslo.messaging and our own notifiers alike.
+//! Listens for notifications, from Python's oslo.messaging and from this library alike.
 //!
-//! It listens for all levels until SIGTERM or SIGINT, and says `ready` on standard output, then a
+//! It listens for all levels until SIGTERM or SIGINT. On standard output it prints `ready`, then a
 //! line of JSON for each notification: `level`, `event_type`, `publisher_id`, `payload`, `context`,
 //! `message_id`, `timestamp`. A notification is acknowledged when it has been written.
 //!
@@ -40,24 +40,24 @@ mod terminal;
 struct Arguments {
     /// The broker: rabbit://, amqp://, amqps:// or memory://.
     url: String,
-    /// The topic, by custom `notifications`; several with commas between them.
+    /// The topic, by convention `notifications`; several are separated by commas.
     topic: String,
-    /// A queue of this name that its listeners share, instead of the topics' own.
+    /// The name of a queue that its listeners share, instead of the topics' own.
     #[arg(long)]
     pool: Option<String>,
     /// The exchange.
     #[arg(long, default_value = "openstack")]
     exchange: String,
-    /// A pattern that event types have to fit from their start on.
+    /// A pattern that event types have to match from their start.
     #[arg(long)]
     event_type: Option<String>,
-    /// A pattern that publisher ids have to fit from their start on.
+    /// A pattern that publisher ids have to match from their start.
     #[arg(long)]
     publisher_id: Option<String>,
     /// How many notifications are handled at once.
     #[arg(long, default_value_t = 64)]
     concurrency: u16,
-    /// Gathers so many before they are printed.
+    /// How many to gather before they are printed.
     #[arg(long)]
     batch: Option<u16>,
     /// How long a batch is gathered, in seconds.
@@ -70,7 +70,7 @@ struct Line<'a> {
     level: &'a str,
     event_type: &'a str,
     publisher_id: &'a str,
-    /// As it came: numbers of any size, keys in their order.
+    /// The payload as it was received: numbers of any size, keys in their order.
     payload: Option<Box<RawValue>>,
     context: BTreeMap<&'a str, &'a Value>,
     message_id: Option<&'a str>,
@@ -84,7 +84,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    // From now on: a signal that comes early is not lost.
+    // The signals are caught from now on, so that an early one is not lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let transport = TransportOptions::new().name("listener").connect(&arguments.url).await?;
@@ -172,7 +172,7 @@ fn filter(arguments: &Arguments) -> Result<Filter, messaging::Error> {
     Ok(filter)
 }
 
-/// Says `ready`, before anything is printed.
+/// Prints `ready` before anything else is printed.
 struct Ready(watch::Sender<bool>);
 
 #[derive(Clone)]
@@ -193,7 +193,7 @@ impl Ready {
 }
 
 impl Printer {
-    /// Whole lines, together.
+    /// Prints whole lines, all at once.
     async fn print(&self, events: &[Event]) -> io::Result<()> {
         // An error means that the program ends.
         self.0.clone().wait_for(|said| *said).await.map_err(io::Error::other)?;

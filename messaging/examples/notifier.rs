@@ -1,11 +1,11 @@
-//! Emits notifications, for Python's oslo.messaging and our own listeners alike.
+//! Emits notifications, for listeners of Python's oslo.messaging and of this library alike.
 //!
 //! ```text
 //! notifier rabbit://guest:guest@127.0.0.1:5672/ compute.host1 notifications info compute.instance.create.end '{"instance_id": 12}'
 //! ```
 //!
-//! It goes on trying while the broker is away, until `--timeout`. `RUST_LOG` has it tell what it
-//! does, on standard error.
+//! It retries while the broker is away, until `--timeout`. `RUST_LOG` says what is logged, on
+//! standard error.
 
 use std::{error::Error, process::ExitCode, time::Duration};
 
@@ -24,29 +24,29 @@ mod terminal;
 struct Arguments {
     /// The broker: rabbit://, amqp://, amqps:// or memory://.
     url: String,
-    /// Who says so, by custom `service.host`.
+    /// Who emits it, by convention `service.host`.
     publisher_id: String,
-    /// The topic, by custom `notifications`; several with commas between them.
+    /// The topic, by convention `notifications`; several are separated by commas.
     topic: String,
-    /// audit, debug, info, warn, error, critical or sample.
+    /// The level: audit, debug, info, warn, error, critical or sample.
     level: Level,
-    /// What happened, by custom `subject.action.phase`.
+    /// What happened, by convention `subject.action.phase`.
     event_type: String,
-    /// What is to be known of it; `-` for what is on standard input.
+    /// The payload; `-` reads it from standard input.
     json_payload: String,
-    /// Without the envelope of version 2, as Python's driver `messaging`.
+    /// Leaves out the envelope of version 2, as Python's driver `messaging` does.
     #[arg(long)]
     v1: bool,
-    /// A JSON object that travels with it.
+    /// The context, a JSON object that is sent with it.
     #[arg(long, default_value = "{}")]
     context: String,
     /// The exchange.
     #[arg(long, default_value = "openstack")]
     exchange: String,
-    /// How many.
+    /// How many to emit.
     #[arg(long, default_value_t = 1)]
     count: u64,
-    /// How long to try, in seconds.
+    /// How long to retry, in seconds.
     #[arg(long, default_value_t = 30.0)]
     timeout: f64,
 }
@@ -58,7 +58,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    /// Notifications that wait for the broker at once.
+    /// The most notifications that wait for the broker at once.
     const IN_FLIGHT: usize = 256;
     let payload: Box<RawValue> = serde_json::from_str(&terminal::text(&arguments.json_payload)?)
         .map_err(|error| format!("the payload is no JSON: {error}"))?;

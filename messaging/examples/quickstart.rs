@@ -1,4 +1,4 @@
-//! One message through everything: counts the words of a file by sending its lines through a
+//! Uses every part of the library: counts the words of a file by sending its lines through a
 //! broker.
 //!
 //! Every line is a job on a topic exchange, published with `ensure_publish`. Two workers consume
@@ -10,7 +10,7 @@
 //! quickstart [FILE] [--url amqp://guest:guest@127.0.0.1:5672/]
 //! ```
 //!
-//! `RUST_LOG` has it tell what it does, on standard error.
+//! `RUST_LOG` says what is logged, on standard error.
 
 use std::{
     error::Error,
@@ -32,9 +32,9 @@ use messaging::{
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::timeout};
 
-/// Publishes that wait for their confirm at the same time.
+/// The most publishes that wait for their confirm at the same time.
 const IN_FLIGHT: usize = 512;
-/// Nothing moved for so long: something is lost.
+/// How long nothing may progress before the program assumes that something was lost.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 mod terminal;
@@ -42,8 +42,8 @@ mod terminal;
 /// Counts the words of a file by sending its lines through a broker.
 #[derive(Parser)]
 struct Arguments {
-    /// The file whose words are counted, or `-` for what is on standard input. Without it they are
-    /// those of this program's text.
+    /// The file whose words are counted; `-` reads standard input. Without it, this program's own
+    /// text is counted.
     file: Option<PathBuf>,
     /// The broker: amqp://, rabbit:// or memory://. By default one is embedded.
     #[arg(long, default_value = "memory://quickstart")]
@@ -57,7 +57,7 @@ struct Job {
     line: Line,
 }
 
-/// JSON has no bytes: a line that is not UTF-8 travels as a list of numbers.
+/// The bytes of a line. JSON has no bytes: a line that is not UTF-8 is sent as a list of numbers.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Line {
@@ -65,10 +65,10 @@ enum Line {
     Bytes(Vec<u8>),
 }
 
-/// What the workers have done.
+/// The results of the workers.
 #[derive(Default)]
 struct Tally {
-    /// Which lines, by number: one that is delivered again counts once.
+    /// The lines that were seen, by number: a line that is delivered again counts once.
     seen: Vec<bool>,
     words: u64,
 }
@@ -86,7 +86,7 @@ async fn main() -> ExitCode {
     terminal::log("off");
     match run(&Arguments::parse()).await {
         Ok(summary) => {
-            // Nobody is left to tell when standard output is closed.
+            // An error means that standard output is closed, so nobody reads the summary.
             let _ = write!(io::stdout(), "{summary}");
             ExitCode::SUCCESS
         }
@@ -98,7 +98,7 @@ async fn run(arguments: &Arguments) -> Result<Summary, Box<dyn Error>> {
     let (file, content) = read(arguments.file.as_deref())?;
     let started = Instant::now();
 
-    // Whatever is declared goes with who uses it, and has a name of this run alone.
+    // All entities are deleted with their users, and have names that are unique to this run.
     let transport = TransportOptions::new()
         .name("quickstart")
         .topology(Topology::new().auto_delete(true))
@@ -121,7 +121,7 @@ async fn run(arguments: &Arguments) -> Result<Summary, Box<dyn Error>> {
     Ok(Summary { lines, confirmed, consumed, words, elapsed: started.elapsed() })
 }
 
-/// The name of what is to be counted, and what is in it.
+/// Returns the name of what is to be counted, and its content.
 fn read(file: Option<&Path>) -> Result<(String, Vec<u8>), String> {
     let Some(file) = file else { return Ok(("this text".into(), include_bytes!("quickstart.rs").to_vec())) };
     let name = if file == Path::new("-") { "standard input".into() } else { file.display().to_string() };
@@ -136,7 +136,7 @@ fn read(file: Option<&Path>) -> Result<(String, Vec<u8>), String> {
     }
 }
 
-/// How many lines were confirmed and consumed, and how many words there are.
+/// Returns how many lines were confirmed and consumed, and how many words there are.
 async fn count(transport: &Transport, content: &[u8]) -> Result<(usize, usize, u64), Box<dyn Error>> {
     let name = format!("quickstart-{}", uuid::Uuid::new_v4().simple());
     let exchange = Exchange::topic(&name).auto_delete(true);
@@ -176,7 +176,7 @@ async fn count(transport: &Transport, content: &[u8]) -> Result<(usize, usize, u
     Ok((confirmed, consumed, words))
 }
 
-/// Publishes every line, many at once; how many the broker has confirmed.
+/// Publishes every line, many at once. Returns how many the broker has confirmed.
 async fn publish(
     transport: &Transport,
     exchange: Exchange,
@@ -200,7 +200,7 @@ async fn publish(
     Ok(confirmed)
 }
 
-/// A worker: counts, and acknowledges what it has counted. It ends when something is wrong.
+/// Runs a worker: counts, and acknowledges what it has counted. It ends when something is wrong.
 async fn work(
     mut jobs: Consumer<Job>,
     tally: Arc<Mutex<Tally>>,
@@ -225,8 +225,8 @@ async fn work(
     messaging::Error::Closed
 }
 
-/// A worker's other half: answers how many words there are in total, and notifies that it was
-/// asked.
+/// Runs the other half of a worker: answers how many words there are in total, and emits a
+/// notification of each question.
 async fn answer(
     transport: &Transport,
     name: &str,
@@ -250,7 +250,7 @@ async fn answer(
     transport.rpc_server(target).endpoint(endpoint).start().await
 }
 
-/// A listener, and what it hears.
+/// Starts a listener; returns it and what it hears.
 async fn listen(
     transport: &Transport,
     name: &str,
@@ -262,7 +262,7 @@ async fn listen(
     let hear = move |event: Event| {
         let payload: serde_json::Value = event.payload().unwrap_or_default();
         let line = format!("notification {} from {}: {payload}", event.event_type(), event.publisher_id());
-        // Nobody wants to hear of it any more when this fails.
+        // An error means that nobody is interested any more.
         let _ = heard.send(line);
         async { NotificationResult::Handled }
     };
@@ -287,8 +287,8 @@ async fn all_consumed(progress: &mut watch::Receiver<usize>, total: usize) -> Re
     }
 }
 
-/// A line on the terminal that tells how far the workers are, for as long as this lives and
-/// somebody watches.
+/// A line on the terminal that shows the progress of the workers, for as long as this lives, if
+/// standard error is a terminal.
 struct Progress(Option<tokio::task::JoinHandle<()>>);
 
 impl Progress {
@@ -315,7 +315,7 @@ impl Drop for Progress {
 }
 
 impl Tally {
-    /// Whether the line was not here before.
+    /// Adds a job. Returns whether its line was not seen before.
     fn add(&mut self, job: &Job) -> bool {
         if self.seen.len() <= job.number {
             self.seen.resize(job.number + 1, false);
@@ -339,14 +339,14 @@ impl fmt::Display for Summary {
     }
 }
 
-/// The lines of a file, without their ends; the last one may lack it.
+/// Returns the lines of a file, without their ends; the last one may lack it.
 fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
     content.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
 }
 
-/// Words as `wc -w` counts them in a UTF-8 locale: printable characters, between white space. Bytes
-/// that are not UTF-8, and characters that do not print, neither begin nor end one. (Characters
-/// that Unicode does not have yet print here, and not in wc.)
+/// Counts words as `wc -w` does in a UTF-8 locale: printable characters between white space. Bytes
+/// that are not UTF-8, and characters that do not print, neither begin nor end a word. (Characters
+/// that Unicode does not have yet count as printable here, but not in wc.)
 fn count_words(bytes: &[u8]) -> u64 {
     let mut words = 0;
     let mut in_word = false;

@@ -1,15 +1,15 @@
-//! Calls, casts and fanouts from the command line, to Python's oslo.messaging and our own servers
-//! alike.
+//! Makes calls, casts and fanouts from the command line, to servers of Python's oslo.messaging and
+//! of this library alike.
 //!
-//! The result of a call is printed as JSON; what goes wrong is one line on standard error, and exit
-//! code 1. With `--repeat` it is the rate that is printed, and how long the calls took;
-//! `--concurrency` of them are under way at a time.
+//! The result of a call is printed as JSON. An error is one line on standard error, with exit code
+//! 1. With `--repeat`, the rate and the duration of the calls are printed instead; `--concurrency`
+//! of them run at a time.
 //!
 //! ```text
 //! rpc_client rabbit://127.0.0.1/ call math add '{"a": 1, "b": 2}' --version 1.5
 //! ```
 //!
-//! `RUST_LOG` has it tell what it does, on standard error.
+//! `RUST_LOG` says what is logged, on standard error.
 
 use std::{
     error::Error,
@@ -39,7 +39,7 @@ struct Arguments {
     topic: String,
     /// The method.
     method: String,
-    /// Its arguments by their names; `-` for what is on standard input.
+    /// The arguments by their names; `-` reads them from standard input.
     #[arg(value_parser = object)]
     arguments: Box<RawValue>,
     /// One server of the topic.
@@ -51,16 +51,16 @@ struct Arguments {
     /// The version of the interface.
     #[arg(long)]
     version: Option<Version>,
-    /// The time for all of it, in seconds.
+    /// The time for the whole operation, in seconds.
     #[arg(long, default_value = "60", value_parser = seconds)]
     timeout: Duration,
-    /// Gives a call up when its server has not been heard of for so many seconds.
+    /// Makes a call fail when no heartbeat has come from its server for so many seconds.
     #[arg(long, value_parser = seconds)]
     monitor: Option<Duration>,
-    /// Does it so many times, and prints how fast it was.
+    /// Repeats it so many times, and prints how fast it was.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: Option<u32>,
-    /// With --repeat: how many are under way at once.
+    /// With --repeat: how many run at once.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     concurrency: u32,
 }
@@ -72,7 +72,7 @@ enum Kind {
     Fanout,
 }
 
-/// As it is written: numbers of any size, keys in their order.
+/// Parses an object, and keeps it as it is written: numbers of any size, keys in their order.
 fn object(text: &str) -> Result<Box<RawValue>, String> {
     let text = terminal::text(text).map_err(|error| error.to_string())?;
     let refused = |error| format!("not a JSON object: {error}");
@@ -90,13 +90,13 @@ async fn main() -> ExitCode {
     terminal::log("off");
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        // Help is what was asked for.
+        // Asking for help is no error.
         Err(error) if !error.use_stderr() => error.exit(),
         Err(error) => return terminal::failed(NAME, &error.to_string()),
     };
     match run(&arguments).await {
         Ok(said) => {
-            // Nobody is left to tell when standard output is closed.
+            // An error means that standard output is closed, so nobody reads it.
             let _ = write!(io::stdout(), "{said}");
             ExitCode::SUCCESS
         }
@@ -137,7 +137,7 @@ fn target(arguments: &Arguments) -> Target {
     }
 }
 
-/// The result of a call; others have none.
+/// Does the operation once. Returns the result of a call; casts and fanouts have none.
 async fn once(client: &Client, arguments: &Arguments) -> Result<Option<Box<RawValue>>, messaging::Error> {
     let Arguments { method, arguments: named, .. } = arguments;
     match arguments.kind {
@@ -148,7 +148,7 @@ async fn once(client: &Client, arguments: &Arguments) -> Result<Option<Box<RawVa
 }
 
 async fn repeat(client: &Client, arguments: &Arguments, times: u32) -> Result<String, messaging::Error> {
-    // Connecting is not what is measured.
+    // The first operation connects, and is not measured.
     once(client, arguments).await?;
     let started = Instant::now();
     let calls = stream::iter(0..times).map(|_| async {

@@ -1,9 +1,10 @@
-//! A server of remote calls, for Python's oslo.messaging and our own clients alike.
+//! Serves remote calls, from clients of Python's oslo.messaging and of this library alike.
 //!
-//! It serves `TOPIC` as `SERVER` until SIGTERM or SIGINT, finishes what runs then, and says `ready`
-//! on standard output when it can be called. Without a namespace, in version 1.5: `echo(value)`,
-//! `add(a, b)`, `fail(message)` (a `ValueError`), `sleep(seconds)`, `whoami()`. In namespace `ns`,
-//! in version 2.3: `echo(value)`, which answers `{"ns": value}`.
+//! It serves `TOPIC` as `SERVER` until SIGTERM or SIGINT, and then finishes running methods. It
+//! prints `ready` on standard output when it can be called. Without a namespace, in version 1.5, it
+//! has `echo(value)`, `add(a, b)`, `fail(message)` (a `ValueError`), `sleep(seconds)` and
+//! `whoami()`. In namespace `ns`, in version 2.3, it has `echo(value)`, which answers `{"ns":
+//! value}`.
 //!
 //! ```text
 //! rpc_server rabbit://guest:guest@127.0.0.1:5672/ math host-1
@@ -36,18 +37,18 @@ struct Arguments {
     url: String,
     /// The topic to serve.
     topic: String,
-    /// The server's own name, under which it can be called alone.
+    /// The server's own name, by which it can be called directly.
     server: String,
     /// How many methods run at once.
     #[arg(long, default_value_t = 64)]
     concurrency: u16,
-    /// Acknowledges requests when their method has run: what a server that crashes was running is
-    /// run again.
+    /// Acknowledges requests after their method has run: requests in progress are run again after a
+    /// crash.
     #[arg(long)]
     acknowledge_after: bool,
 }
 
-/// JSON as it came: numbers of any size, keys in their order.
+/// JSON as it was received: numbers of any size, keys in their order.
 #[derive(Deserialize)]
 struct Echo {
     value: Box<RawValue>,
@@ -88,7 +89,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    // From now on: a signal that comes early is not lost.
+    // The signals are caught from now on, so that an early one is not lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let transport = TransportOptions::new().name("rpc_server").connect(&arguments.url).await?;

@@ -1,9 +1,9 @@
-//! Logs by topic: says something with a key, or listens to the keys that fit patterns.
+//! Logs by topic: publishes a text with a key, or listens to the keys that match patterns.
 //!
 //! `topic_logs amqp://localhost/ listen 'kern.*' '*.critical'`
 //! `topic_logs amqp://localhost/ say kern.critical 'disk on fire'`
 //!
-//! `RUST_LOG` has it tell what it does, on standard error.
+//! `RUST_LOG` says what is logged, on standard error.
 
 use std::{error::Error, process::ExitCode};
 
@@ -12,7 +12,7 @@ use messaging::{Exchange, Queue, Transport};
 
 mod terminal;
 
-/// Says something with a key, or listens to the keys that fit patterns.
+/// Publishes a text with a key, or listens to the keys that match patterns.
 #[derive(Parser)]
 struct Arguments {
     /// The broker, such as amqp://guest:guest@localhost/.
@@ -23,16 +23,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Act {
-    /// Says something.
+    /// Publishes a text.
     Say {
-        /// Words with dots between.
+        /// The key: words separated by dots.
         key: String,
-        /// What to say; `-` for what is on standard input.
+        /// The text; `-` reads it from standard input.
         text: String,
     },
-    /// Prints what is said, until the broker goes for good.
+    /// Prints received texts until the connection ends for good.
     Listen {
-        /// Words with dots between; `*` is one word, `#` any number.
+        /// The patterns: words separated by dots; `*` matches one word, `#` any number.
         #[arg(required = true)]
         patterns: Vec<String>,
     },
@@ -53,7 +53,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
             transport.producer(logs).ensure_publish(&key, &terminal::text(&text)?).await?;
         }
         Act::Listen { patterns } => {
-            // A queue of its own, which goes with this program.
+            // The queue belongs to this program, and is deleted with its connection.
             let queue = Queue::new("").exclusive(true);
             let bind = |to: messaging::ConsumerBuilder, pattern| to.bind(&logs, pattern);
             let consumer = patterns.into_iter().fold(transport.consumer(queue), bind);

@@ -1,10 +1,10 @@
-//! Works on the messages of a queue, several at once, until Ctrl-C.
+//! Handles the messages of a queue, several at once, until Ctrl-C.
 //!
 //! `worker amqp://localhost/ mails`
 //!
-//! Each message is printed. One with `"fail"` in it fails, is tried again after 1, 2 and 4 seconds,
-//! and is set aside in the queue `QUEUE.dead` then. `RUST_LOG` says what is logged, on standard
-//! error; by default warnings, failed messages among them.
+//! Each message is printed. A message that contains `"fail"` fails, is retried after 1, 2 and 4
+//! seconds, and is then set aside in the queue `QUEUE.dead`. `RUST_LOG` says what is logged, on
+//! standard error; by default warnings, which include failed messages.
 
 use std::{error::Error, process::ExitCode, time::Duration};
 
@@ -13,14 +13,14 @@ use messaging::{Incoming, OnFailure, Queue, RetryLater, Transport};
 
 mod terminal;
 
-/// Works on the messages of a queue until Ctrl-C.
+/// Handles the messages of a queue until Ctrl-C.
 #[derive(Parser)]
 struct Arguments {
     /// The broker, such as amqp://guest:guest@localhost/.
     url: String,
     /// The queue.
     queue: String,
-    /// Messages worked on at once.
+    /// How many messages are handled at once.
     #[arg(long, default_value_t = 8)]
     concurrency: u16,
 }
@@ -42,7 +42,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         .start(work)
         .await?;
     eprintln!("working on {queue}; Ctrl-C ends it");
-    // An error means that there is no Ctrl-C here: run until killed.
+    // An error means that Ctrl-C cannot be caught here: run until killed.
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -51,8 +51,8 @@ mod transport;
 mod url;
 mod version;
 
-/// What the client says went wrong: the source of the [`Error`]s that a broker or a connection
-/// brings about.
+/// The client's error, which is the source of those [`Error`]s that a broker or a connection
+/// causes.
 ///
 /// ```
 /// use std::error::Error as _;
@@ -84,7 +84,7 @@ pub use consume::settle::on_failure::{OnFailure, RetryLater};
 pub use consume::typed_consumer::Consumer;
 pub use consume::worker::{Incoming, Worker};
 pub use consume::worker_builder::WorkerBuilder;
-/// What [`Serializer`] is written in terms of.
+/// The crate on whose types [`Serializer`] is based.
 pub use erased_serde;
 pub use error::conflict::Conflict;
 pub use error::url::UrlError;

@@ -1,4 +1,4 @@
-//! How long to go on trying, and how long to wait in between.
+//! Policies for retrying: for how long, and with which pauses.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use tokio::time::{Instant, sleep};
 #[cfg(feature = "oslo")]
 use crate::error::Error;
 
-/// The time before the deadline that the last attempt has at least.
+/// The least time before the deadline that is left for the last attempt.
 const LEAST_REMAINDER: Duration = Duration::from_millis(10);
 
-/// No pause is bounded by less: timers count milliseconds.
+/// The least upper bound of a pause, because timers count milliseconds.
 const LEAST_PAUSE: Duration = Duration::from_millis(1);
 
-/// The time for one attempt, where there may be more of them.
+/// The default time for one attempt, if there may be more of them.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// When to try again, and when to give up.
+/// When to retry, and when to give up.
 ///
-/// The wait before attempt n+1 is a random time between zero and `first * 2^(n-1)`, at most `cap`:
-/// full jitter, so that a thousand clients of a restarted broker do not come back in step. Default:
-/// first 100 ms, cap 10 s, deadline 30 s, any number of attempts of [10 s
+/// The wait before attempt n+1 is a random time between zero and `first * 2^(n-1)`, at most `cap`.
+/// This is full jitter, so that a thousand clients of a restarted broker do not come back at the
+/// same time. Default: first 100 ms, cap 10 s, deadline 30 s, any number of attempts of [10 s
 /// each](Self::attempt_timeout).
 ///
 /// ```
@@ -44,63 +44,64 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Waits of up to `first`, doubled for each attempt until they are up to `cap`.
+    /// Returns a policy with waits of up to `first`, doubled for each attempt until they are up to
+    /// `cap`.
     #[must_use]
     pub const fn exponential(first: Duration, cap: Duration) -> Self {
         RetryPolicy { first, cap, deadline: Duration::from_secs(30), attempts: None, attempt: None }
     }
 
-    /// Exactly one attempt.
+    /// Returns a policy of exactly one attempt.
     #[must_use]
     pub const fn never() -> Self {
         RetryPolicy::exponential(Duration::ZERO, Duration::ZERO).attempts(1)
     }
 
-    /// The time for everything: connecting, all attempts and the waits between them.
+    /// Sets the time for everything: connecting, all attempts and the waits between them.
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// The time for one attempt: as much for a connection, a channel and what the message requires
-    /// as for room to send and the broker's answer. Default 10 s, or all the time there is where
-    /// one attempt is the most. What takes longer to set up than an attempt waits goes on, and is
-    /// there for the next.
+    /// Sets the time for one attempt. It applies once to setting up a connection, a channel and
+    /// what the message requires, and once more to sending and the broker's answer. Default 10 s,
+    /// or all the time there is if only one attempt is allowed. A setup that takes longer
+    /// continues, and the next attempt uses it.
     ///
-    /// One that is not over by then is given up and made again on another channel, so that an
-    /// answer that is lost, or late, as from a quorum queue without a majority, holds up nothing
-    /// else. The broker may have the message more than once in the end. An attempt whose time runs
-    /// out while the broker blocks publishers goes on.
+    /// An attempt that is not over by then is given up and repeated on another channel, so that a
+    /// lost answer, or a late one as from a quorum queue without a majority, holds up nothing else.
+    /// The broker may then have the message more than once. An attempt whose time runs out while
+    /// the broker blocks publishers goes on.
     #[must_use]
     pub const fn attempt_timeout(mut self, time: Duration) -> Self {
         self.attempt = Some(time);
         self
     }
 
-    /// The most attempts, the first counted; 0 is taken for 1. One that ends because the broker
-    /// refuses another message on the same channel does not count, and is made again at once,
-    /// unless 1 is the most: the message is published no second time then.
+    /// Sets the most attempts, including the first; 0 is taken for 1. An attempt that ends because
+    /// the broker refuses another message on the same channel does not count, and is repeated at
+    /// once. If only 1 is allowed it is not repeated, so that the message is never published twice.
     #[must_use]
     pub const fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = Some(if attempts == 0 { 1 } else { attempts });
         self
     }
 
-    /// With a deadline that is no later than `time`.
+    /// Returns the policy with a deadline that is no later than `time`.
     #[cfg(feature = "oslo")]
     pub(crate) fn within(mut self, time: Duration) -> Self {
         self.deadline = self.deadline.min(time);
         self
     }
 
-    /// How long one attempt may take.
+    /// Returns how long one attempt may take.
     fn attempt_time(&self) -> Duration {
         let is_only_one = self.attempts == Some(1);
         self.attempt.unwrap_or(if is_only_one { self.deadline } else { ATTEMPT })
     }
 
-    /// The upper bound of the wait after `attempts` of them.
+    /// Returns the upper bound of the wait after this many attempts.
     fn longest_wait(&self, attempts: u32) -> Duration {
         let doublings = attempts.saturating_sub(1).min(31);
         self.first.saturating_mul(1 << doublings).min(self.cap)
@@ -113,7 +114,7 @@ impl Default for RetryPolicy {
     }
 }
 
-/// A deadline past the end of the clock is none: 30 years off.
+/// The longest deadline, 30 years: a later one could be past the end of the clock.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// One operation under a [`RetryPolicy`].
@@ -122,9 +123,9 @@ pub(crate) struct Retry {
     policy: RetryPolicy,
     started: Instant,
     attempts: u32,
-    /// How many of them do not count for the limit.
+    /// How many of the attempts do not count for the limit.
     excused: u32,
-    /// When the time of the present attempt began.
+    /// The time at which the present attempt began.
     begun: Instant,
 }
 
@@ -134,12 +135,12 @@ impl Retry {
         Retry { policy, started: now, attempts: 0, excused: 0, begun: now }
     }
 
-    /// The first attempt begins at this time.
+    /// Returns an operation whose first attempt begins at this time.
     pub(crate) fn first(policy: RetryPolicy, now: Instant) -> Self {
         Retry { policy, started: now, attempts: 1, excused: 0, begun: now }
     }
 
-    /// Tries an operation again until it succeeds, fails for good, or `within` has passed.
+    /// Retries an operation until it succeeds, fails for good, or `within` has passed.
     #[cfg(feature = "oslo")]
     pub(crate) async fn until_permanent<T, F, Fut>(within: Duration, mut operation: F) -> Result<T, Error>
     where
@@ -166,7 +167,7 @@ impl Retry {
         self.attempts = self.attempts.saturating_add(1);
     }
 
-    /// The time of the present attempt begins anew.
+    /// Restarts the time of the present attempt.
     pub(crate) fn renew(&mut self, now: Instant) {
         self.begun = now;
     }
@@ -183,23 +184,24 @@ impl Retry {
         now.saturating_duration_since(self.started)
     }
 
-    /// When everything ends.
+    /// Returns the time at which the whole operation ends.
     pub(crate) fn deadline(&self) -> Instant {
         self.started + self.policy.deadline.min(FAR)
     }
 
-    /// When the present attempt ends.
+    /// Returns the time at which the present attempt ends.
     pub(crate) fn attempt_deadline(&self) -> Instant {
         self.time_from(self.begun)
     }
 
-    /// When an attempt ends whose time begins anew.
+    /// Returns the end of an attempt whose time begins at `now`.
     pub(crate) fn time_from(&self, now: Instant) -> Instant {
         (now + self.policy.attempt_time().min(FAR)).min(self.deadline())
     }
 
-    /// The present attempt has ended by another message's fault, and does not count; `false` when
-    /// there is to be no other, for it was to be the only one, or time has run out.
+    /// Notes that the present attempt has ended because of another message, and does not count.
+    /// Returns `false` when there is to be no other attempt, because only one is allowed or the
+    /// time has run out.
     pub(crate) fn excuse(&mut self) -> bool {
         self.excused = self.excused.saturating_add(1);
         self.policy.attempts != Some(1) && self.remaining() >= LEAST_REMAINDER
@@ -209,7 +211,7 @@ impl Retry {
         self.deadline().saturating_duration_since(Instant::now())
     }
 
-    /// Waits for the next attempt; `false` when there is to be none.
+    /// Waits for the next attempt. Returns `false` when there is to be none.
     pub(crate) async fn pause(&self) -> bool {
         if self.policy.attempts.is_some_and(|limit| self.attempts - self.excused >= limit) {
             return false;

@@ -13,9 +13,9 @@ use crate::{
     publish::{options::PublishOptions, producer::Producer, publishing::Published},
 };
 
-/// A queue to put values in and get them from. Made by
-/// [`Transport::simple_queue`](crate::Transport::simple_queue); wire-compatible with kombu's class
-/// of this name.
+/// A queue to put values in and get them from.
+/// [`Transport::simple_queue`](crate::Transport::simple_queue) makes it; it is wire-compatible with
+/// kombu's class of this name.
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,7 +46,7 @@ pub struct SimpleQueue {
 /// Takes values from a [`SimpleQueue`], one at a time.
 ///
 /// # On drop
-/// Values taken and not settled go back.
+/// Values that were taken and not settled go back to the queue.
 pub struct Taker<T>(Consumer<T>);
 
 impl SimpleQueue {
@@ -77,7 +77,7 @@ impl SimpleQueue {
         self.producer.ensure_publish_with(&self.name, value, &self.options).await
     }
 
-    /// Begins to take values out.
+    /// Starts taking values out.
     ///
     /// # Errors
     /// As [`ConsumerBuilder::start`].
@@ -85,7 +85,7 @@ impl SimpleQueue {
         self.consumer.start().await.map(Taker)
     }
 
-    /// How many values wait; those that were taken and not settled do not count.
+    /// Returns how many values wait, without those that were taken and not settled.
     ///
     /// # Errors
     /// When there is no connection, or no such queue yet.
@@ -118,7 +118,7 @@ impl SimpleQueue {
 }
 
 impl<T: DeserializeOwned> Taker<T> {
-    /// The next value, to be settled; `None` when none came in time.
+    /// Returns the next value, which is still to be settled; `None` when none came in time.
     ///
     /// # Errors
     /// As [`Consumer::recv`].

@@ -1,4 +1,5 @@
-//! The trace a message belongs to, carried in its headers (<https://www.w3.org/TR/trace-context/>).
+//! The trace that a message belongs to, carried in its headers
+//! (<https://www.w3.org/TR/trace-context/>).
 
 use std::{fmt, sync::Arc};
 
@@ -10,7 +11,7 @@ use crate::error::Error;
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
-/// A place in a trace: what `traceparent` and `tracestate` say.
+/// A position in a trace: the content of `traceparent` and `tracestate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     traceparent: String,
@@ -18,8 +19,8 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// From a `traceparent`, `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`; `None` when
-    /// it is none.
+    /// Parses a `traceparent`, `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`; returns
+    /// `None` when it is invalid.
     #[must_use]
     pub fn new(traceparent: &str) -> Option<Self> {
         let mut parts = traceparent.split('-');
@@ -29,42 +30,42 @@ impl TraceContext {
                     && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
             })
         });
-        // Versions to come may have more parts; `ff` is none.
+        // Later versions may have more parts; `ff` is invalid.
         let version = traceparent.get(..2)?;
         (fits && version != "ff" && (version != "00" || parts.next().is_none()))
             .then(|| TraceContext { traceparent: traceparent.to_owned(), tracestate: None })
     }
 
-    /// With a `tracestate`.
+    /// Sets the `tracestate`.
     #[must_use]
     pub fn tracestate(mut self, tracestate: impl Into<String>) -> Self {
         self.tracestate = Some(tracestate.into());
         self
     }
 
-    /// The `traceparent`.
+    /// Returns the `traceparent`.
     #[must_use]
     pub fn traceparent(&self) -> &str {
         &self.traceparent
     }
 
-    /// The id of the whole trace, 32 hexadecimal digits.
+    /// Returns the id of the whole trace, 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> &str {
         self.traceparent.get(3..35).unwrap_or_default()
     }
 
-    /// That of the message whose handler is running: what a handler publishes, calls and notifies
-    /// carries it on, unless
+    /// Returns the trace of the message whose handler is running. What a handler publishes, calls
+    /// and notifies carries it on, unless
     /// [`TransportOptions::trace_context`](crate::TransportOptions::trace_context) gives another.
-    /// `None` outside handlers, and in the tasks that a handler spawns, to which
-    /// [`scope`](Self::scope) hands it on.
+    /// It is `None` outside of handlers, and in the tasks that a handler spawns, to which
+    /// [`scope`](Self::scope) passes it on.
     #[must_use]
     pub fn current() -> Option<Self> {
         HANDLED.try_with(Option::clone).ok().flatten()
     }
 
-    /// Has it be the [`current`](Self::current) one while `future` runs.
+    /// Makes it the [`current`](Self::current) trace while `future` runs.
     ///
     /// ```
     /// # async fn example(transport: messaging::Transport) {
@@ -84,14 +85,14 @@ impl TraceContext {
         HANDLED.scope(Some(self), future).await
     }
 
-    /// The trace of a message, read without its other properties.
+    /// Reads the trace of a message without decoding its other properties.
     pub(crate) fn read(properties: &ContentProperties<'_>) -> Option<Self> {
         let mut context = TraceContext::new(properties.header_text(TRACEPARENT)?)?;
         context.tracestate = properties.header_text(TRACESTATE).map(str::to_owned);
         Some(context)
     }
 
-    /// That of a message; `None` when it carries none, or one that cannot be read.
+    /// Returns the trace of a message; `None` when it has none, or one that is invalid.
     #[must_use]
     pub fn of(properties: &Properties) -> Option<Self> {
         let headers = properties.headers.as_ref()?;
@@ -120,8 +121,8 @@ impl TraceSource {
     }
 }
 
-/// The message with the current context: that of its source, or else that of the message being
-/// handled; `None` when it has one already, or there is none.
+/// Returns the message with the current context: that of the source, or else that of the message
+/// being handled. Returns `None` when the message has a context already, or there is none.
 pub(crate) fn mark(source: Option<&TraceSource>, message: &Message) -> Result<Option<Message>, Error> {
     let is_handling = || HANDLED.try_with(Option::is_some).unwrap_or(false);
     if source.is_none() && !is_handling() {

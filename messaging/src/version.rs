@@ -1,8 +1,8 @@
-//! Versions of interfaces and envelopes: `major.minor`, seldom with a revision.
+//! Versions of interfaces and envelopes: `major.minor`, rarely with a revision.
 
 use std::{fmt, str::FromStr};
 
-/// A version of an endpoint, or the one a client calls. A revision of 0 is not written.
+/// A version of an endpoint, or the one that a client calls. A revision of 0 is not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Version {
     major: u32,
@@ -11,24 +11,25 @@ pub struct Version {
 }
 
 impl Version {
-    /// Where a request or an endpoint names no version.
+    /// The version of a request or an endpoint that names none.
     pub const DEFAULT: Version = Version::new(1, 0);
 
-    /// `major.minor`
+    /// Returns the version `major.minor`.
     #[must_use]
     pub const fn new(major: u32, minor: u32) -> Self {
         Version { major, minor, revision: 0 }
     }
 
-    /// `major.minor.revision`
+    /// Returns the version `major.minor.revision`.
     #[must_use]
     pub const fn revision(mut self, revision: u32) -> Self {
         self.revision = revision;
         self
     }
 
-    /// Whether who implements this version understands `requested`: the same major, and a minor
-    /// (and at the same minor a revision) that is not later.
+    /// Whether an implementation of this version understands `requested`: the major versions are
+    /// the same, and the minor version (and the revision if the minor versions are the same) of
+    /// `requested` is not later.
     #[must_use]
     pub fn supports(&self, requested: Version) -> bool {
         self.major == requested.major && (requested.minor, requested.revision) <= (self.minor, self.revision)
@@ -42,7 +43,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// A text that is no version.
+/// The error for a text that is not a version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a version; expected major.minor or major.minor.revision")]
 pub struct NotAVersion(String);

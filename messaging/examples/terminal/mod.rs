@@ -1,4 +1,4 @@
-//! What the examples have in common: a log, errors in words, standard input.
+//! What the examples have in common: logging, error messages, standard input.
 #![allow(dead_code, reason = "each example needs a part of it")]
 
 use std::{
@@ -9,14 +9,14 @@ use std::{
 
 use tracing_subscriber::EnvFilter;
 
-/// Logs to standard error what `RUST_LOG` says, `info` or `messaging=debug`, say; `or` is what it
-/// says when it is not set.
+/// Logs to standard error as `RUST_LOG` says, for example `info` or `messaging=debug`; `or` is the
+/// default.
 pub(crate) fn log(or: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(or));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 }
 
-/// Exit code 0, or 1 and why, in one line.
+/// Returns exit code 0; or prints the error in one line and returns 1.
 pub(crate) fn end(program: &str, result: Result<(), Box<dyn Error>>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -26,12 +26,12 @@ pub(crate) fn end(program: &str, result: Result<(), Box<dyn Error>>) -> ExitCode
 
 pub(crate) fn failed(program: &str, why: &str) -> ExitCode {
     let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
-    // Nobody is left to tell when standard error is closed.
+    // An error means that standard error is closed, so nobody reads it.
     let _ = writeln!(io::stderr(), "{program}: {line}");
     ExitCode::FAILURE
 }
 
-/// An error in words, with the causes that it does not tell of itself.
+/// Returns the text of an error, with those causes that the text does not contain.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
@@ -45,7 +45,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     words
 }
 
-/// What stands on the command line, or on standard input where that is `-`.
+/// Returns the argument, or the content of standard input if it is `-`.
 pub(crate) fn text(argument: &str) -> io::Result<String> {
     if argument != "-" {
         return Ok(argument.to_owned());

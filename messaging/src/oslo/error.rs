@@ -1,13 +1,13 @@
-//! What goes wrong with RPC and notifications beside what goes wrong with messages.
+//! The errors of RPC and notifications that plain messages do not have.
 
 pub(crate) mod notify;
 
 use crate::{oslo::error::notify::NotifyError, version::Version};
 
-/// What somebody else has to say.
+/// An error of another library or of the user.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a call, a cast or a notification failed, where it was not a message's fault. It comes as
+/// Why a call, a cast or a notification failed, if not because of a message. It is wrapped in
 /// [`Error::Oslo`](crate::Error::Oslo).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,9 +15,9 @@ pub enum OsloError {
     /// An [`EntitySerializer`](crate::EntitySerializer) refuses an argument, a result or a context.
     #[error("the entity serializer refuses {what}")]
     Entity {
-        /// What it was given.
+        /// What was passed to it.
         what: &'static str,
-        /// Why.
+        /// The cause.
         source: BoxError,
     },
     /// The arguments of a remote method have to be a struct or a map with text keys.
@@ -45,10 +45,10 @@ pub enum OsloError {
     VersionCap {
         /// The version that was to be called.
         version: Option<Version>,
-        /// The latest that may be.
+        /// The latest version that may be called.
         cap: Version,
     },
-    /// A notification could not be emitted, or a notifier or listener not be made.
+    /// A notification could not be emitted, or a notifier or listener could not be made.
     #[error(transparent)]
     Notify(#[from] NotifyError),
     /// The method ran and failed.
@@ -57,7 +57,7 @@ pub enum OsloError {
 }
 
 impl OsloError {
-    /// Tells whether it would fail in the same way again.
+    /// Whether it would fail in the same way again.
     pub(crate) fn is_permanent(&self) -> bool {
         matches!(self, OsloError::VersionCap { .. } | OsloError::Arguments { .. })
     }
@@ -72,12 +72,12 @@ pub struct RemoteError {
     pub class: String,
     /// The module the class is in.
     pub module: String,
-    /// What it says.
+    /// The exception's message.
     pub message: String,
-    /// What the exception was made from.
+    /// The positional arguments of the exception.
     pub args: Vec<serde_json::Value>,
     /// The exception's named arguments.
     pub kwargs: serde_json::Map<String, serde_json::Value>,
-    /// The server's traceback, a line or more each.
+    /// The server's traceback, in items of one or more lines.
     pub traceback: Vec<String>,
 }

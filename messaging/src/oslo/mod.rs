@@ -1,4 +1,4 @@
-//! What oslo.messaging has: RPC and notifications, and how both look on the wire.
+//! What oslo.messaging provides: RPC and notifications, and their wire formats.
 
 pub(crate) mod error;
 pub mod notify;

@@ -1,4 +1,4 @@
-//! The queue that replies come to, one for all calls of a transport, and who waits for which.
+//! The reply queue, which all calls of a transport share, and the calls that wait for replies.
 
 use std::{
     collections::HashMap,
@@ -31,12 +31,13 @@ use crate::{
     retry::{Retry, RetryPolicy},
 };
 
-/// As long as somebody waits for a reply, the queue is consumed from again.
+/// The pauses between attempts to consume from the queue again, as long as a call waits for a
+/// reply.
 const RESTART: RetryPolicy =
     RetryPolicy::exponential(Duration::from_millis(50), Duration::from_secs(5)).deadline(Duration::MAX);
 
-/// A reply queue: declared and consumed from on first use, and again when its connection is lost,
-/// under the same name.
+/// A reply queue: declared and consumed from on first use, and again under the same name when its
+/// connection was lost.
 #[derive(Clone)]
 pub(crate) struct ReplyQueue(Arc<Inner>);
 
@@ -45,7 +46,7 @@ struct Inner {
     queue: Queue,
     options: ConsumeOptions,
     consuming: AtomicBool,
-    /// Held while the consumer starts.
+    /// A lock that is held while the consumer starts.
     starting: tokio::sync::Mutex<()>,
     task: Mutex<Option<AbortHandle>>,
     waiting: Mutex<HashMap<Id, Waiter, BuildHasherDefault<IdHasher>>>,
@@ -54,9 +55,9 @@ struct Inner {
 
 struct Waiter {
     sender: oneshot::Sender<ReceivedReply>,
-    /// A result that came ahead of the last reply, as old servers send it.
+    /// A result that came before the last reply, as old servers send it.
     early: Option<ReceivedReply>,
-    /// Told of heartbeats, where somebody waits for them.
+    /// The signal that a heartbeat has come, if the call is monitored.
     heard: Option<Arc<Notify>>,
 }
 
@@ -66,7 +67,7 @@ impl ReplyQueue {
         ReplyQueue(Arc::new(Inner { link, queue, options, consuming, starting, task, waiting, late }))
     }
 
-    /// The name that goes into requests.
+    /// Returns the name that goes into requests.
     pub(crate) fn name(&self) -> &str {
         self.0.queue.name()
     }
@@ -76,7 +77,7 @@ impl ReplyQueue {
         self.0.consuming.load(Ordering::Acquire)
     }
 
-    /// Makes sure that replies are consumed.
+    /// Starts consuming replies, unless that has happened.
     pub(crate) async fn ensure(&self) -> Result<(), Error> {
         if self.is_consumed() {
             return Ok(());
@@ -88,7 +89,7 @@ impl ReplyQueue {
         Ok(())
     }
 
-    /// A new call, which its reply is told to; when it is monitored, the server's heartbeats too.
+    /// Registers a new call, which gets its reply and, if it is monitored, the server's heartbeats.
     pub(crate) fn expect(&self, monitored: bool) -> Expected {
         let (sender, receiver) = oneshot::channel();
         let id = Id::new();
@@ -97,17 +98,17 @@ impl ReplyQueue {
         Expected { id, receiver, heard, queue: self.clone() }
     }
 
-    /// How many calls wait for their reply.
+    /// Returns how many calls wait for their reply.
     pub(crate) fn waiting(&self) -> usize {
         self.0.waiting.lock().len()
     }
 
-    /// How many replies came that nobody waited for any more.
+    /// Returns how many replies came that nobody waited for any more.
     pub(crate) fn late(&self) -> u64 {
         self.0.late.load(Ordering::Relaxed)
     }
 
-    /// Deletes the queue. Who waits is told nothing: its deadline ends it.
+    /// Deletes the queue. Waiting calls are not told: they end at their deadlines.
     pub(crate) async fn close(&self) {
         if let Some(task) = self.0.task.lock().take() {
             task.abort();
@@ -115,7 +116,7 @@ impl ReplyQueue {
         if !self.0.consuming.swap(false, Ordering::AcqRel) {
             return;
         }
-        // It expires by itself when this fails.
+        // If this fails, the queue expires by itself.
         if self.0.link.is_connected()
             && let Ok(channel) = self.0.link.open_channel().await
             && let Err(error) = channel.delete_queue(self.name(), DeleteOptions::new()).await
@@ -133,10 +134,10 @@ impl Drop for Inner {
     }
 }
 
-/// A call whose reply is to come.
+/// A call that waits for its reply.
 ///
 /// # On drop
-/// The call is forgotten: a late reply goes to nobody.
+/// The call is forgotten: a late reply is dropped.
 pub(crate) struct Expected {
     id: Id,
     receiver: oneshot::Receiver<ReceivedReply>,
@@ -149,13 +150,13 @@ impl Expected {
         self.id
     }
 
-    /// The reply.
+    /// Waits for the reply.
     pub(crate) async fn reply(&mut self) -> Result<ReceivedReply, Error> {
         // The sender stays in the map for as long as this value lives.
         (&mut self.receiver).await.map_err(|_| Error::Closed)
     }
 
-    /// What tells of the server's heartbeats, when the call is monitored.
+    /// Returns the signal of the server's heartbeats, if the call is monitored.
     pub(crate) fn heartbeats(&self) -> Option<Arc<Notify>> {
         self.heard.clone()
     }
@@ -167,8 +168,8 @@ impl Drop for Expected {
     }
 }
 
-/// Hands replies to who waits for them, for as long as the queue is there. Weak, so that it does
-/// not keep the transport alive.
+/// Passes replies to the calls that wait for them, for as long as the queue exists. The reference
+/// is weak so that this task does not keep the transport alive.
 async fn consume(queue: Weak<Inner>, mut raw: RawConsumer) {
     loop {
         let error = loop {
@@ -189,13 +190,13 @@ async fn consume(queue: Weak<Inner>, mut raw: RawConsumer) {
 }
 
 impl Inner {
-    /// A consumer of the queue; `None` when there is one already.
+    /// Starts a consumer of the queue; returns `None` when there is one already.
     async fn start(&self) -> Result<Option<RawConsumer>, Error> {
         let _starting = self.starting.lock().await;
         if self.consuming.load(Ordering::Acquire) {
             return Ok(None);
         }
-        // Replies have their own limit: the calls that wait for them.
+        // Replies need no prefetch limit: the number of waiting calls limits them.
         let subscription = Subscription::new(self.link.clone(), self.queue.clone())
             .options(self.options.clone())
             .prefetch(0);
@@ -204,7 +205,7 @@ impl Inner {
         Ok(Some(raw))
     }
 
-    /// As soon as it can be had, for as long as somebody waits for a reply.
+    /// Starts consuming again as soon as that is possible, for as long as a call waits for a reply.
     async fn start_again(&self) -> Option<RawConsumer> {
         self.consuming.store(false, Ordering::Release);
         let mut retry = Retry::start(RESTART);
@@ -213,7 +214,7 @@ impl Inner {
             match self.start().await {
                 Ok(started) => return started,
                 Err(Error::Closed) => return None,
-                // Those that wait end by their deadlines; the next call is told.
+                // Waiting calls end at their deadlines; the next call gets the error.
                 Err(error) if error.ends_consuming() => {
                     tracing::warn!(queue = self.queue.name(), error = %Report(&error), "replies cannot be consumed any more");
                     return None;
@@ -269,7 +270,7 @@ impl Inner {
             reply = early;
         }
         drop(waiting);
-        // Nobody is there when the call was dropped just now.
+        // An error means that the call was dropped just now.
         if waiter.sender.send(reply).is_err() {
             self.drop_late();
         }

@@ -1,15 +1,15 @@
-//! How the messages of RPC and notifications travel.
+//! The settings for sending messages of RPC and notifications.
 
 use crate::compress::{Compression, DECOMPRESSED_TOTAL};
 
-/// What clients, servers, drivers and listeners begin with; each can say otherwise.
+/// The defaults of clients, servers, drivers and listeners, each of which can override them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Traffic {
-    /// How many messages of a queue come ahead of their acknowledgement; 0 is without limit.
+    /// How many messages of a queue are sent before they are acknowledged; 0 means no limit.
     pub(crate) prefetch: Option<u16>,
     pub(crate) compression: Option<Compression>,
-    /// What the messages that one server or listener works on may have together, decompressed, in
-    /// bytes.
+    /// How many bytes the messages that one server or listener handles may take together after
+    /// decompression.
     pub(crate) decompressed: u64,
 }
 

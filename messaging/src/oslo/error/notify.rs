@@ -1,52 +1,52 @@
-//! What goes wrong with notifications beside what goes wrong with messages.
+//! The errors of notifications that plain messages do not have.
 
-/// What somebody else has to say.
+/// An error of another library or of the user.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a notification is not emitted, or a notifier or listener cannot be made.
+/// Why a notification was not emitted, or a notifier or listener cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotifyError {
     /// No driver has this name.
     #[error("there is no notification driver {0:?}")]
     UnknownDriver(String),
-    /// There are the levels audit, debug, info, warn, error, critical and sample.
+    /// There is no such level; the levels are audit, debug, info, warn, error, critical and sample.
     #[error("there is no level {0:?}")]
     UnknownLevel(String),
-    /// A pattern of a filter or a rule cannot be read.
+    /// A pattern of a filter or a rule is invalid.
     #[error("the pattern {pattern:?} cannot be read")]
     Pattern {
         /// The pattern.
         pattern: String,
-        /// Why.
+        /// The cause.
         source: BoxError,
     },
-    /// Routing rules cannot be read.
+    /// The routing rules are invalid.
     #[error("routing rules cannot be read")]
     Rules(#[source] BoxError),
     /// A driver failed.
     #[error("the notification driver {driver:?} failed")]
     Driver {
-        /// Its name.
+        /// The driver's name.
         driver: String,
-        /// Why.
+        /// The cause.
         source: BoxError,
     },
-    /// A buffer has no room: the notification is not emitted.
+    /// The buffer has no room: the notification is not emitted.
     #[error("the buffer has no room, with {notifications} notifications of {bytes} bytes waiting")]
     Full {
-        /// How many wait.
+        /// How many notifications wait.
         notifications: usize,
-        /// How large they are together.
+        /// Their size together in bytes.
         bytes: usize,
     },
-    /// A buffer gave a notification up to have room for a later one.
+    /// A buffer gave up a notification to make room for a later one.
     #[error("the notification made room in a full buffer for a later one")]
     Displaced,
     /// A feature of this crate is off.
     #[error("{what} are not in this build: feature `{feature}` of `messaging` is off")]
     NotCompiled {
-        /// What is asked for.
+        /// What needs the feature.
         what: &'static str,
         /// The feature that turns it on.
         feature: &'static str,
@@ -54,10 +54,10 @@ pub enum NotifyError {
     /// The files of a buffer cannot be used.
     #[error("the files of a buffer cannot be used")]
     Files(#[source] BoxError),
-    /// The deadline came before all that was buffered had been emitted.
+    /// The deadline passed before all buffered notifications were emitted.
     #[error("{left} notifications are still to be emitted")]
     Unflushed {
-        /// How many.
+        /// How many notifications are left.
         left: usize,
     },
 }
