@@ -195,7 +195,7 @@ impl Ready {
 impl Printer {
     /// Prints whole lines, all at once.
     async fn print(&self, events: &[Event]) -> io::Result<()> {
-        // An error means that the program ends.
+        // An error means that the program is ending.
         self.0.clone().wait_for(|said| *said).await.map_err(io::Error::other)?;
         let lines: String = events.iter().map(line).collect::<serde_json::Result<_>>()?;
         let mut out = io::stdout().lock();

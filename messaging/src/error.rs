@@ -221,7 +221,7 @@ fn unnamed(source: &amqp_client::Error, host: &str) -> String {
     }
 }
 
-/// What is known about a message that was possibly not delivered.
+/// The state of knowledge about a message that was possibly not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -259,7 +259,7 @@ pub struct Undelivered {
     pub routing_key: String,
     /// What is known about it. If any attempt left this unknown, it stays unknown.
     pub outcome: Outcome,
-    /// How many attempts were made.
+    /// The number of attempts.
     pub attempts: u32,
     /// The time from the call to giving up.
     pub elapsed: Duration,
@@ -276,7 +276,7 @@ pub struct Undelivered {
 pub struct Undecodable {
     /// The message.
     pub delivery: Delivery,
-    /// Why it cannot be decoded.
+    /// The reason why it cannot be decoded.
     pub reason: Malformed,
 }
 
@@ -319,7 +319,7 @@ pub(crate) fn words(error: impl Into<BoxError>) -> String {
     Report(&*error.into()).to_string()
 }
 
-/// Why a value cannot be serialized, or a list of content types is invalid.
+/// The reason why a value cannot be serialized, or a list of content types is invalid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SerializerError {
@@ -353,7 +353,7 @@ pub enum SerializerError {
     },
 }
 
-/// Why a body cannot be compressed.
+/// The reason why a body cannot be compressed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompressionError {
@@ -376,7 +376,7 @@ pub enum CompressionError {
     },
 }
 
-/// Why a body cannot be decoded.
+/// The reason why a body cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {

@@ -234,9 +234,9 @@ impl TransportOptions {
     ///
     /// `scheme://[user[:password]@]host[:port][,…][/vhost][?option=value&…][;…]`
     ///
-    /// Several hosts, with commas between them, and several URLs with semicolons, of which the
-    /// later ones may be bare hosts, are tried in turn. A part of the login that is not there is
-    /// `guest`. No virtual host, `/` and `//` are `/`. The options:
+    /// Several hosts are separated by commas, and several URLs by semicolons, where the later URLs
+    /// may be bare hosts. They are tried in turn. A missing user or password is `guest`. A missing
+    /// virtual host, `/` and `//` all mean `/`. The options:
     ///
     /// | option | of whom | meaning |
     /// |---|---|---|
@@ -259,12 +259,12 @@ impl TransportOptions {
     /// | `amqp_durable_queues`, `amqp_auto_delete`, `rabbit_quorum_queue`, `rabbit_quorum_delivery_limit`, `rabbit_quorum_max_memory_length`, `rabbit_quorum_max_memory_bytes`, `rabbit_transient_quorum_queue`, `rabbit_stream_fanout`, `rabbit_ha_queues`, `enable_cancel_on_failover`, `rabbit_transient_queues_ttl`, `use_queue_manager` beside `hostname` and `processname` | oslo.messaging | as the setters of [`Topology`] that name them, over what [`topology`](Self::topology) says |
     /// | `rabbit_qos_prefetch_count`, `kombu_compression` | oslo.messaging | as [`oslo_prefetch`](Self::oslo_prefetch) and [`oslo_compression`](Self::oslo_compression) |
     ///
-    /// Any `ssl_…` turns TLS on in kombu's URLs; elsewhere those of TLS want TLS. A broker is
-    /// verified unless the URL says otherwise, which Python's libraries do not always do. Every
-    /// other option is refused by its name.
+    /// In kombu's URLs any `ssl_…` option turns TLS on; in other URLs the options of TLS require
+    /// that it is on. The broker's certificate is verified unless the URL says otherwise, which
+    /// Python's libraries do not always do. Any other option is an error that names it.
     ///
     /// # Errors
-    /// [`Error::Url`], and [`Error::Connect`] when no host lets us in.
+    /// [`Error::Url`], and [`Error::Connect`] when no host accepts the connection.
     pub async fn connect(self, url: &str) -> Result<Transport, Error> {
         let transport = self.lazy(url)?;
         transport.0.publishing.patient().connection().await?;

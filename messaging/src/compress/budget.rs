@@ -35,7 +35,7 @@ pub(crate) struct Budget {
 /// A decompressed body, with its room if it was compressed.
 pub(crate) type Decompressed<'a> = (Cow<'a, [u8]>, Option<Taken>);
 
-/// How an attempt with a certain room ended.
+/// The result of an attempt with a certain room.
 enum Attempt {
     Done(Result<Vec<u8>, Malformed>, Taken),
     /// About this much is needed: no room is kept from the attempt.

@@ -36,7 +36,7 @@ pub(super) fn decompress(body: &[u8], limit: u64) -> Result<Vec<u8>, Malformed> 
     Ok(out)
 }
 
-/// How much a decoder may allocate, in KiB.
+/// Returns how much a decoder may allocate, in KiB.
 fn memory(limit: u64) -> u32 {
     let dictionary = limit.clamp(DICTIONARY, LARGEST_DICTIONARY).div_ceil(1024);
     u32::try_from(dictionary).unwrap_or(u32::MAX).saturating_add(BESIDE)

@@ -14,7 +14,7 @@ use crate::connection::state::Role;
 pub struct ConnectionEvent {
     /// The connection.
     pub connection: Role,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
@@ -48,7 +48,7 @@ impl ConnectionEvents {
     }
 }
 
-/// How many events are kept for a slow listener.
+/// The number of events that are kept for a slow listener.
 const KEPT: usize = 256;
 
 /// Sends events to the listeners.
@@ -66,7 +66,7 @@ impl Teller {
     }
 
     pub(crate) fn tell(&self, connection: Role, event: Event) {
-        // There may be no listener.
+        // An error means that there is no listener.
         let _ = self.0.send(Some(ConnectionEvent { connection, event }));
     }
 

@@ -75,7 +75,7 @@ struct Opened {
     count: u64,
     /// How long the connection has not opened a channel that was asked for.
     silence: Silence,
-    /// Why the connection could not be opened since.
+    /// The reason why the connection could not be opened since.
     failure: Option<amqp_client::Error>,
     /// The task that forwards the events of the last connection.
     telling: Option<JoinHandle<()>>,

@@ -17,7 +17,7 @@ const MOST_BYTES: usize = 64 * 1024 * 1024;
 pub(crate) struct Held {
     messages: AtomicUsize,
     bytes: AtomicUsize,
-    /// How many there are since the consumer began; they count towards its prefetch.
+    /// How many messages were kept since the consumer began; they count towards its prefetch.
     of_consumer: AtomicUsize,
     is_crowded: Notify,
 }

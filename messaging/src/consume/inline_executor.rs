@@ -13,12 +13,12 @@ use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::ReusableBoxFuture;
 
-/// A handler that runs for longer than this without awaiting anything must not hold up the messages
-/// behind its own.
+/// The longest time that a handler should run in place without awaiting anything, because it holds
+/// up the messages behind its own.
 const LONG: Duration = Duration::from_micros(100);
-/// How many handlers begin between one that is timed and the next.
+/// The number of handlers from one that is timed to the next.
 const SAMPLE: u32 = 16;
-/// The same number, used while handlers take long.
+/// The number that is used instead while handlers take long.
 const SAMPLE_LONG: u32 = 256;
 
 /// Runs handlers concurrently.
@@ -106,7 +106,7 @@ fn contained<T>(done: Contained<T>) -> Option<T> {
     done.inspect_err(|_| tracing::error!("the work on a message panicked; it stays unsettled")).ok()
 }
 
-/// How long handlers run before they await something or end, measured by samples.
+/// The time that handlers run before they await something or end, measured by samples.
 #[derive(Debug, Default)]
 struct HandlerTiming {
     is_always_inline: bool,
@@ -208,7 +208,7 @@ mod tests {
         for number in 0..2 * SAMPLE {
             let counted = begun.clone();
             let work = move || {
-                // Long by the clock, if clocks were asked.
+                // The first handler would count as long if it were timed.
                 let since = Instant::now();
                 while number == 0 && since.elapsed() <= LONG {}
                 let before = counted.fetch_add(1, Ordering::SeqCst);

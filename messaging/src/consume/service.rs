@@ -34,7 +34,7 @@ pub(crate) struct Service {
 /// The reason why the first source ended that ended for good.
 type Ended = Arc<Mutex<Option<Error>>>;
 
-/// Stops a service from wherever it is. Cloning is cheap; dropping it changes nothing.
+/// Stops a service from elsewhere. Cloning is cheap; dropping it changes nothing.
 #[cfg(feature = "oslo")]
 #[derive(Clone, Debug)]
 pub struct Stopper(watch::Sender<bool>);
@@ -171,7 +171,7 @@ where
     }
 }
 
-/// Why a consumer ended.
+/// The reason why a consumer ended.
 struct End {
     error: Error,
     /// Whether it ended while it was being replaced.

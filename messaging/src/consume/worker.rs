@@ -406,7 +406,7 @@ fn restored(received: &Received) -> Received {
     received
 }
 
-/// Why a message was not handled.
+/// The reason why a message was not handled.
 enum Trouble {
     /// The message has to be decompressed first.
     Compressed(Box<Received>),

@@ -1,6 +1,6 @@
 //! The errors of a transport URL.
 
-/// Why a transport URL was refused. The text never repeats a password.
+/// The reason why a transport URL was refused. The text never repeats a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {

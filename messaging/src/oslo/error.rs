@@ -7,8 +7,8 @@ use crate::{oslo::error::notify::NotifyError, version::Version};
 /// An error of another library or of the user.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a call, a cast or a notification failed, if not because of a message. It is wrapped in
-/// [`Error::Oslo`](crate::Error::Oslo).
+/// The reason why a call, a cast or a notification failed, if not because of a message. It is
+/// wrapped in [`Error::Oslo`](crate::Error::Oslo).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OsloError {

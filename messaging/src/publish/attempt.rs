@@ -10,12 +10,12 @@ use crate::{
     retry::Retry,
 };
 
-/// How far an attempt has come when its time ends.
+/// The stage of an attempt when its time ends.
 pub(crate) enum Progress {
     Opening,
-    /// It waits for room on this channel.
+    /// The attempt waits for room on this channel.
     Sending(Arc<OpenPublishChannel>),
-    /// It waits for the answer to the publish with this tag on this channel.
+    /// The attempt waits for the answer to the publish with this tag on this channel.
     Confirming(Arc<OpenPublishChannel>, u64),
 }
 
@@ -31,7 +31,7 @@ impl Progress {
     }
 }
 
-/// Why an attempt failed, and what happened to its message.
+/// The reason why an attempt failed, and the fate of its message.
 pub(crate) struct Fault {
     pub(crate) outcome: Outcome,
     pub(crate) source: Option<Box<Error>>,
@@ -60,7 +60,7 @@ impl Fault {
     }
 }
 
-/// The result of a confirm.
+/// Returns the result of an attempt for the broker's answer.
 pub(crate) fn outcome(confirmation: &Confirmation) -> Result<(), Fault> {
     match confirmation {
         Confirmation::Ack => Ok(()),

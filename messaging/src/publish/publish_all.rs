@@ -47,9 +47,10 @@ pub(crate) struct PublishAll<'a, S, K, T> {
     /// How many messages, from the oldest on, no longer wait for a confirm: their results are
     /// known, or they are retried.
     awaited: usize,
-    /// The newest message in flight, when there was no room for it. Nothing else is sent before it.
+    /// The sending of the newest message, if the channel had no room for it. Nothing else is sent
+    /// before it.
     sending: Option<BoxFuture<'static, Result<AwaitingConfirm, Fault>>>,
-    /// Failed messages that are tried again, with their numbers.
+    /// The messages that are retried after a failure, with their numbers.
     persisting: FuturesUnordered<BoxFuture<'static, (u64, Result<Published, Error>)>>,
     /// The timer for the deadline of the message whose confirm is waited for, or for an earlier
     /// one.

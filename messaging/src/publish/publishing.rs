@@ -40,7 +40,7 @@ pub struct Published {
     pub elapsed: Duration,
 }
 
-/// A message on its way to the broker.
+/// A message that was sent, and waits for the broker's confirm.
 pub(crate) struct AwaitingConfirm {
     pub(crate) publish_channel: Arc<OpenPublishChannel>,
     pub(crate) confirm: Confirm,

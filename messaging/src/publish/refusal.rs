@@ -21,8 +21,8 @@ use crate::{
 /// How many groups are made of the candidates.
 const GROUPS: u64 = 16;
 
-/// The fault of a message that was not sent, because its channel had ended or because it cannot be
-/// sent at all.
+/// Returns the fault of a message that was not sent, because its channel had ended or because it
+/// cannot be sent at all.
 pub(crate) fn not_sent(
     publish_channel: &PublishChannel,
     open: &Arc<OpenPublishChannel>,
@@ -38,7 +38,7 @@ pub(crate) fn not_sent(
     Fault::not_sent(publishing(source))
 }
 
-/// The fault of the message with this tag, whose channel ended before it was answered.
+/// Returns the fault of the message with this tag, whose channel ended before it was answered.
 pub(crate) fn unanswered(
     publish_channel: &PublishChannel,
     open: &Arc<OpenPublishChannel>,

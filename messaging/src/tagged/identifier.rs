@@ -33,7 +33,7 @@ pub struct UuidArguments {
     pub(crate) version: Option<u8>,
 }
 
-/// How many bits each of the `fields` has.
+/// The number of bits of each of the `fields`.
 const FIELDS: [u32; 6] = [32, 16, 16, 8, 8, 48];
 
 impl UuidArguments {

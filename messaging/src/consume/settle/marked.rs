@@ -11,12 +11,12 @@ use crate::consume::settle::{
 /// The most bytes of an error text that are kept with a message.
 const FAILURE_LIMIT: usize = 1000;
 
-/// What happened to a message.
+/// The marks that say what happened to a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Marks<'a> {
     /// The queue that it was consumed from.
     pub(crate) queue: &'a str,
-    /// How many attempts to handle it have failed.
+    /// The number of failed attempts to handle it.
     pub(crate) retries: u32,
     /// The error of the last attempt.
     pub(crate) failure: &'a str,
@@ -65,7 +65,7 @@ impl Marks<'_> {
         raw.set_headers(&headers)?;
         // The broker compares it with the user of the connection, which may be another one here.
         raw.remove("user_id");
-        // It would expire the message while it waits, or shorten its pause.
+        // An expiration would remove the message while it waits, or shorten its pause.
         raw.remove("expiration");
         Ok(raw.join())
     }

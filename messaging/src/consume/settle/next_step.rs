@@ -4,14 +4,14 @@ use std::{fmt, time::Duration};
 
 use crate::consume::settle::on_failure::{OnFailure, RetryLater};
 
-/// What happens to it next.
+/// The next step.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NextStep {
     Requeued,
     /// The message is kept: its body was withheld, and no dead-letter exchange would get it.
     Kept,
     HandledAgain(Duration),
-    /// It is moved to the queue of this name.
+    /// The message is moved to the queue of this name.
     SetAside(String),
     Rejected {
         /// Whether its queue has a dead-letter exchange.

@@ -221,7 +221,7 @@ mod tests {
         assert!(acting.iter().all(|name| stowed.get(name).is_none()), "{stowed:?}");
         assert_eq!(stowed.get("mine"), before.get("mine"));
 
-        // The broker notes the wait.
+        // This is what the broker adds after the wait.
         let mut waited = stowed.clone();
         waited.insert("x-death", deaths(&[("q.retry.20", "expired", 1)])).unwrap();
         waited.insert("x-first-death-queue", "q.retry.20").unwrap();

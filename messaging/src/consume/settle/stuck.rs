@@ -16,18 +16,18 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// affects all messages on it.
 const HELD_AT_MOST: Duration = Duration::from_secs(25 * 60);
 
-/// A message that could not be moved where it belongs, not settled yet.
+/// A message that could not be moved where it belongs, and is not settled yet.
 pub(crate) struct Stuck {
     acker: Acker,
     why: String,
 }
 
-/// How long a message has been stuck.
+/// The time for which a message has been stuck, and the number of its pauses.
 #[derive(Debug)]
 pub(crate) struct Patience {
-    /// When it was delivered.
+    /// The time of its delivery.
     since: Instant,
-    /// When the last attempt began.
+    /// The time at which the last attempt began.
     begun: Instant,
     times: u32,
 }

@@ -3,7 +3,7 @@
 /// An error of another library or of the user.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a notification was not emitted, or a notifier or listener cannot be made.
+/// The reason why a notification was not emitted, or a notifier or listener cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotifyError {
@@ -35,7 +35,7 @@ pub enum NotifyError {
     /// The buffer has no room: the notification is not emitted.
     #[error("the buffer has no room, with {notifications} notifications of {bytes} bytes waiting")]
     Full {
-        /// How many notifications wait.
+        /// The number of notifications that wait.
         notifications: usize,
         /// Their size together in bytes.
         bytes: usize,
@@ -57,7 +57,7 @@ pub enum NotifyError {
     /// The deadline passed before all buffered notifications were emitted.
     #[error("{left} notifications are still to be emitted")]
     Unflushed {
-        /// How many notifications are left.
+        /// The number of notifications that are left.
         left: usize,
     },
 }

@@ -29,7 +29,7 @@ pub(crate) struct Request<'a> {
     pub(crate) version: Option<Version>,
     /// The id of the call and its reply queue; `None` for a cast.
     pub(crate) reply_to: Option<(Id, &'a str)>,
-    /// How often the client of a call wants a heartbeat from the server.
+    /// The interval in which the client of a call wants heartbeats from the server.
     pub(crate) monitor: Option<Duration>,
     pub(crate) context: &'a Context,
 }
@@ -79,7 +79,7 @@ pub(crate) struct Received<'a> {
     pub(crate) message_id: Option<Cow<'a, str>>,
     pub(crate) reply_queue: Option<Cow<'a, str>>,
     pub(crate) unique_id: Option<Cow<'a, str>>,
-    /// How often the client wants a heartbeat of its call.
+    /// The interval in which the client wants heartbeats of its call.
     pub(crate) heartbeat: Option<Duration>,
     pub(crate) context: Context,
 }

@@ -27,7 +27,7 @@ pub(super) type Lost = Arc<dyn Fn(&Notification, &Error) + Send + Sync>;
 /// A single attempt; the buffer makes the pauses.
 const ATTEMPT: RetryPolicy = RetryPolicy::never();
 
-/// Where notifications are kept besides memory.
+/// The place where notifications are kept besides memory.
 pub(super) enum Keeping {
     Nowhere,
     OnDisk(Spool),
@@ -35,12 +35,12 @@ pub(super) enum Keeping {
     Closed,
 }
 
-/// What a buffer and its task share.
+/// The state that a buffer and its task share.
 pub(super) struct Emitter {
     pub(super) driver: Box<dyn Driver>,
     pub(super) backlog: Mutex<Backlog>,
     pub(super) keeping: RwLock<Keeping>,
-    /// How many notifications wait.
+    /// The number of notifications that wait.
     pub(super) waiting: watch::Sender<usize>,
     pub(super) in_flight: usize,
     pub(super) give_up: Option<Duration>,

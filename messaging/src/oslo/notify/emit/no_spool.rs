@@ -9,7 +9,7 @@ use crate::{error::Error, oslo::error::notify::NotifyError, oslo::notify::notifi
 /// A spool, of which there is none.
 pub(super) enum Spool {}
 
-/// What a folder held, under its numbers and in their order.
+/// The records of a folder, with their numbers and in order.
 pub(super) type Kept = Vec<(u64, Notification)>;
 
 impl Spool {

@@ -10,7 +10,7 @@ use crate::oslo::wire::{
     id::IdHasher,
 };
 
-/// When a server acknowledges a request.
+/// The time at which a server acknowledges a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Acknowledge {
     /// Before its method runs, as oslo.messaging does: a server that crashes loses the requests in

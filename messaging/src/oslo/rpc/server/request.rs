@@ -93,7 +93,7 @@ impl RequestHandler {
         let id = request.unique_id.as_deref();
         let method = request.method.as_ref().and_then(Field::as_text);
         let handling = Handling::of_request(&received, request.message_id.as_deref().or(id), method, trace);
-        // The text has a copy of it, decompressed.
+        // The text is a decompressed copy, so the received body is no longer needed.
         drop(received);
         let accepted = self.accept(acker, id.map(Fingerprint::of)).await?;
         // Python's dialect of JSON may have been replaced in a copy.
