@@ -15,7 +15,8 @@
 //! channel.bind(Binding::new(&jobs, &events).routing_key("job.#")).await?;
 //!
 //! let publisher = channel.publisher().await?;
-//! let confirm = publisher.publish((&events, "job.run"), Message::new("hi").persistent()).await?; // there was room
+//! let message = Message::new("hi").persistent();
+//! let confirm = publisher.publish((&events, "job.run"), message).await?; // there was room
 //! match confirm.await? { // and this became of it
 //!     Confirmation::Ack => {}
 //!     other => panic!("not taken: {other:?}"),

@@ -1,7 +1,8 @@
 //! Emits notifications, for listeners of Python's oslo.messaging and of this library alike.
 //!
 //! ```text
-//! notifier rabbit://guest:guest@127.0.0.1:5672/ compute.host1 notifications info compute.instance.create.end '{"instance_id": 12}'
+//! notifier rabbit://guest:guest@127.0.0.1:5672/ compute.host1 notifications \
+//!     info compute.instance.create.end '{"instance_id": 12}'
 //! ```
 //!
 //! It retries while the broker is away, until `--timeout`. `RUST_LOG` says what is logged, on

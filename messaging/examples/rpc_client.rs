@@ -1,9 +1,9 @@
 //! Makes calls, casts and fanouts from the command line, to servers of Python's oslo.messaging and
 //! of this library alike.
 //!
-//! The result of a call is printed as JSON. An error is one line on standard error, with exit code
-//! 1. With `--repeat`, the rate and the duration of the calls are printed instead; `--concurrency`
-//! of them run at a time.
+//! The result of a call is printed as JSON. An error is one line on standard error, and the exit
+//! code is 1 then. With `--repeat`, the rate and the duration of the calls are printed instead;
+//! `--concurrency` of them run at a time.
 //!
 //! ```text
 //! rpc_client rabbit://127.0.0.1/ call math add '{"a": 1, "b": 2}' --version 1.5

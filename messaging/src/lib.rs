@@ -9,7 +9,8 @@
 //! let transport = Transport::connect("memory://example").await?; // or amqp://, rabbit://
 //!
 //! let jobs = Exchange::topic("jobs");
-//! let mut consumer = transport.consumer(Queue::new("resize")).bind(&jobs, "image.*").start::<String>().await?;
+//! let resize = transport.consumer(Queue::new("resize")).bind(&jobs, "image.*");
+//! let mut consumer = resize.start::<String>().await?;
 //!
 //! // Done when the broker has the message in a queue.
 //! let producer = transport.producer(jobs).mandatory(true);
@@ -64,7 +65,8 @@ mod version;
 /// let reserved = Queue::new("amq.mine");
 /// let refusal = transport.consumer(reserved).start::<String>().await.expect_err("a refusal");
 /// let source = refusal.source().and_then(|source| source.downcast_ref::<ClientError>());
-/// assert_eq!(source.and_then(ClientError::reply_code), Some(messaging::ReplyCode::ACCESS_REFUSED));
+/// let code = source.and_then(ClientError::reply_code);
+/// assert_eq!(code, Some(messaging::ReplyCode::ACCESS_REFUSED));
 /// # Ok(())
 /// # }
 /// ```

@@ -71,7 +71,8 @@ impl TraceContext {
     /// # async fn example(transport: messaging::Transport) {
     /// use messaging::TraceContext;
     ///
-    /// let audit = async move { transport.producer(messaging::Exchange::default()).ensure_publish("audit", "seen").await };
+    /// let producer = transport.producer(messaging::Exchange::default());
+    /// let audit = async move { producer.ensure_publish("audit", "seen").await };
     /// match TraceContext::current() {
     ///     Some(trace) => drop(tokio::spawn(trace.scope(audit))),
     ///     None => drop(tokio::spawn(audit)),

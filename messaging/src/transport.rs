@@ -209,7 +209,8 @@ impl TransportOptions {
     ///
     /// # async fn example() -> Result<(), messaging::Error> {
     /// let patient = Recovery::new().first_connect(true);
-    /// let transport = TransportOptions::new().recovery(patient).connect("amqp://broker.example").await?;
+    /// let options = TransportOptions::new().recovery(patient);
+    /// let transport = options.connect("amqp://broker.example").await?;
     /// # Ok(())
     /// # }
     /// ```

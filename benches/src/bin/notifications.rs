@@ -73,14 +73,13 @@ async fn emit(transport: &Transport, count: u64) -> Result<(), Failure> {
 async fn listen(transport: &Transport, count: u64) -> Result<(RunningListener, Arc<Notify>), Failure> {
     let (left, done) = (Arc::new(AtomicU64::new(count)), Arc::new(Notify::new()));
     let notified = done.clone();
-    let listener =
-        transport.listener(TOPIC).concurrency(IN_FLIGHT).on(Level::Info, move |event: Event| {
-            std::hint::black_box(event.payload::<serde_json::Value>().is_ok());
-            if left.fetch_sub(1, Ordering::Relaxed) == 1 {
-                notified.notify_one();
-            }
-            std::future::ready(NotificationResult::Handled)
-        });
+    let listener = transport.listener(TOPIC).concurrency(IN_FLIGHT).on(Level::Info, move |event: Event| {
+        std::hint::black_box(event.payload::<serde_json::Value>().is_ok());
+        if left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            notified.notify_one();
+        }
+        std::future::ready(NotificationResult::Handled)
+    });
     Ok((listener.start().await?, done))
 }
 

@@ -66,9 +66,12 @@ impl fmt::Display for Conflict {
 
 impl std::error::Error for Conflict {}
 
-/// Reads the argument, its wanted and its existing value from RabbitMQ's text: `PRECONDITION_FAILED
-/// - inequivalent arg 'x-expires' for queue 'q' in vhost '/': received none but current is the
-/// value '60000' of type 'signedint'`.
+/// Reads the argument, its wanted and its existing value from RabbitMQ's text:
+///
+/// ```text
+/// PRECONDITION_FAILED - inequivalent arg 'x-expires' for queue 'q' in vhost '/': received none
+/// but current is the value '60000' of type 'signedint'
+/// ```
 fn read(text: &str) -> Option<(String, String, String)> {
     let (_, rest) = text.split_once("inequivalent arg '")?;
     let (argument, rest) = rest.split_once("' for ")?;

@@ -25,7 +25,10 @@ use crate::{
 /// # async fn main() -> Result<(), messaging::Error> {
 /// let transport = Transport::connect("memory://publish-options").await?;
 /// let mails = Queue::new("mails").max_priority(9);
-/// let urgent = PublishOptions::new().priority(9).expiration(Duration::from_secs(60)).declare_queue(&mails);
+/// let urgent = PublishOptions::new()
+///     .priority(9)
+///     .expiration(Duration::from_secs(60))
+///     .declare_queue(&mails);
 /// transport.producer(Exchange::default()).ensure_publish_with("mails", "hello", &urgent).await?;
 /// # Ok(())
 /// # }

@@ -38,7 +38,8 @@ pub type ReadValue<'a> =
 /// }
 ///
 /// let serializers = Serializers::new().register(Pretty);
-/// assert!(serializers.get("pretty").is_some() && serializers.get("application/x-pretty").is_some());
+/// assert!(serializers.get("pretty").is_some());
+/// assert!(serializers.get("application/x-pretty").is_some());
 /// ```
 pub trait Serializer: Send + Sync {
     /// Returns the name that producers and lists of accepted content use; short, without a slash.

@@ -20,7 +20,11 @@ pub type Emitting<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 
 ///         "stderr"
 ///     }
 ///
-///     fn notify<'a>(&'a self, notification: &'a Notification, _retry: RetryPolicy) -> Emitting<'a> {
+///     fn notify<'a>(
+///         &'a self,
+///         notification: &'a Notification,
+///         _retry: RetryPolicy,
+///     ) -> Emitting<'a> {
 ///         Box::pin(async move {
 ///             eprintln!("{}: {}", notification.level(), notification.event_type());
 ///             Ok(())

@@ -40,7 +40,11 @@ use crate::{
 /// # async fn main() -> Result<(), messaging::Error> {
 /// let transport = Transport::connect("memory://rpc-example").await?;
 /// let server = transport.rpc_server(Target::topic("math").server("host-1"))
-///     .endpoint(rpc::Endpoint::new().version(1, 3).method("add", |_, args: Add| async move { Ok(args.a + args.b) }))
+///     .endpoint(
+///         rpc::Endpoint::new()
+///             .version(1, 3)
+///             .method("add", |_, args: Add| async move { Ok(args.a + args.b) }),
+///     )
 ///     .start()
 ///     .await?;
 ///

@@ -32,7 +32,11 @@ use crate::{
 ///         Ok(json!({"celsius": entity}))
 ///     }
 ///
-///     fn deserialize_entity(&self, _context: &Context, mut entity: Value) -> Result<Value, BoxError> {
+///     fn deserialize_entity(
+///         &self,
+///         _context: &Context,
+///         mut entity: Value,
+///     ) -> Result<Value, BoxError> {
 ///         Ok(entity.get_mut("celsius").ok_or("no temperature")?.take())
 ///     }
 /// }

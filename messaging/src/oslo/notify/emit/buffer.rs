@@ -38,7 +38,8 @@ use crate::{error::Error, retry::RetryPolicy};
 ///     .before(transport.notification_driver("notifications"))
 ///     .await?;
 /// let notifier = Notifier::with("compute.host1", buffered);
-/// notifier.info(&Context::new(), "instance.create.end", &12).await?; // does not wait for the broker
+/// // This does not wait for the broker.
+/// notifier.info(&Context::new(), "instance.create.end", &12).await?;
 /// notifier.close(Duration::from_secs(5)).await?;                     // does
 /// # Ok(())
 /// # }

@@ -39,8 +39,9 @@ pub(crate) enum Found<'a> {
 /// #[derive(serde::Deserialize)]
 /// struct Divide { a: i64, b: i64 }
 ///
-/// let endpoint = Endpoint::new().version(1, 3).method("divide", |_context, args: Divide| async move {
-///     args.a.checked_div(args.b).ok_or_else(|| Failure::new("ZeroDivisionError", "division by zero"))
+/// let by_zero = || Failure::new("ZeroDivisionError", "division by zero");
+/// let endpoint = Endpoint::new().version(1, 3).method("divide", move |_, args: Divide| async move {
+///     args.a.checked_div(args.b).ok_or_else(by_zero)
 /// });
 /// # let _ = endpoint;
 /// ```

@@ -28,7 +28,12 @@ use crate::{oslo::wire::context::Context, serialize};
 ///         matches!(method, "add" | "total")
 ///     }
 ///
-///     async fn call(&self, method: &str, _context: Context, arguments: Arguments) -> Result<Output, Failure> {
+///     async fn call(
+///         &self,
+///         method: &str,
+///         _context: Context,
+///         arguments: Arguments,
+///     ) -> Result<Output, Failure> {
 ///         match method {
 ///             "add" => {
 ///                 let Add { n } = arguments.read()?;
