@@ -40,9 +40,10 @@ pub(crate) enum Found<'a> {
 /// struct Divide { a: i64, b: i64 }
 ///
 /// let by_zero = || Failure::new("ZeroDivisionError", "division by zero");
-/// let endpoint = Endpoint::new().version(1, 3).method("divide", move |_, args: Divide| async move {
+/// let divide = move |_context, args: Divide| async move {
 ///     args.a.checked_div(args.b).ok_or_else(by_zero)
-/// });
+/// };
+/// let endpoint = Endpoint::new().version(1, 3).method("divide", divide);
 /// # let _ = endpoint;
 /// ```
 #[derive(Clone)]
