@@ -1,40 +1,5 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc = include_str!("../README.md")]
-//! # Example
-//! ```
-//! use messaging::{Exchange, Queue, Transport};
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), messaging::Error> {
-//! let transport = Transport::connect("memory://example").await?; // or amqp://, rabbit://
-//!
-//! let jobs = Exchange::topic("jobs");
-//! let resize = transport.consumer(Queue::new("resize")).bind(&jobs, "image.*");
-//! let mut consumer = resize.start::<String>().await?;
-//!
-//! // Done when the broker has the message in a queue.
-//! let producer = transport.producer(jobs).mandatory(true);
-//! producer.ensure_publish("image.resize", "cat.png").await?;
-//!
-//! let job = consumer.recv().await.expect("a job")?;
-//! assert_eq!(job.body(), "cat.png");
-//! job.ack().await?;
-//! transport.close().await
-//! # }
-//! ```
-//!
-//! | feature | what it adds |
-//! |---|---|
-//! | `memory` (default) | `memory://`, and transports on a broker in this process |
-//! | `msgpack` (default) | the content type `application/x-msgpack` |
-//! | `oslo` (default) | [`rpc`] and [`notify`], with their options of transports and URLs |
-//! | `spool` (default) | buffers of notifications on disk; turns `oslo` on |
-//! | `tls` (default) | `amqps://`, and the options of TLS in URLs |
-//! | `brotli`, `bzip2`, `xz`, `zstd` | compressions beside zlib |
-//! | `yaml` | routing rules of notifications, as oslo.messaging reads them from a file; turns `oslo` on |
-//!
-//! zlib is always there. A URL, a content type or a compression whose feature is off is an error
-//! that names the feature.
 
 mod compress;
 mod connection;
