@@ -88,12 +88,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         loop {
             let now = now();
             let is_writing = self.poll_write(cx, now).is_pending();
-            let has_ended = self.shared.drive(&mut self.wakes, |engine| engine.is_down());
-            if has_ended && (!is_writing || self.has_waited_long(now)) {
+            // One lock for all that the engine wants, because publishers contend for it.
+            let wanted = self.shared.drive(&mut self.wakes, |engine| engine.wanted(now));
+            if wanted.has_ended && (!is_writing || self.has_waited_long(now)) {
                 return Poll::Ready(());
             }
-            let has_read = !has_ended && self.poll_read(cx, now).is_ready();
-            let is_due = self.poll_timer(cx, now);
+            let has_read = wanted.reading && self.poll_read(cx, now).is_ready();
+            let is_due = self.poll_timer(cx, now, wanted.deadline);
             if has_read || is_due {
                 continue;
             }
@@ -102,7 +103,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 engine.sleep(waker, is_writing);
                 // After the end the engine wakes nobody: only writing remains, for which the
                 // transport or the timer wakes the driver.
-                engine.rouse().is_some() && !has_ended
+                (engine.rouse().is_some() || engine.deadline() != wanted.deadline) && !wanted.has_ended
             });
             if !roused {
                 return Poll::Pending;
@@ -165,20 +166,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     #[cold]
     fn write_failed(&mut self, cx: &mut Context<'_>, now: Instant, error: io::Error) {
         for _ in 0..LAST_READS {
-            let has_ended = self.shared.drive(&mut self.wakes, |engine| engine.is_down());
-            if has_ended || self.poll_read(cx, now).is_pending() {
+            let wanted = self.shared.drive(&mut self.wakes, |engine| engine.wanted(now));
+            if !wanted.reading || self.poll_read(cx, now).is_pending() {
                 break;
             }
         }
         self.lost(Some(error));
     }
 
-    /// Reads once and passes the input to the engine. Pending while there is nothing to read, or
-    /// reading is paused.
+    /// Reads once and passes the input to the engine. Pending while there is nothing to read.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        if self.shared.drive(&mut self.wakes, |engine| engine.is_reading_paused(now)) {
-            return Poll::Pending;
-        }
         let room = self.read_buffer.with_room();
         match ready!(poll_read_buf(Pin::new(&mut self.transport), cx, room)) {
             Ok(0) => self.lost(None),
@@ -193,9 +190,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         Poll::Ready(())
     }
 
-    /// Arms the timer for the next deadline; returns whether one was due.
-    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let deadline = self.shared.drive(&mut self.wakes, |engine| engine.deadline());
+    /// Arms the timer for the engine's `deadline` or the driver's own, whichever is first; returns
+    /// whether it was due.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant, deadline: Option<Instant>) -> bool {
         let deadline = [deadline, self.quiet_at, self.leave_at].into_iter().flatten().min();
         if deadline != self.timer_at {
             self.timer_at = deadline;

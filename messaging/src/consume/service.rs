@@ -4,7 +4,6 @@
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use amqp_client::{Delivery, Report};
-use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::{
     sync::watch,
@@ -200,9 +199,9 @@ where
     // The permit of the previous message, if that one is done.
     let mut spare: Option<Permit> = None;
     loop {
-        let next = match raw.recv().now_or_never() {
-            Some(next) => next,
-            None => {
+        let next = match poll_fn(|cx| Poll::Ready(raw.poll_next(cx))).await {
+            Poll::Ready(next) => next,
+            Poll::Pending => {
                 // An idle queue holds no permit.
                 spare = None;
                 tokio::select! {

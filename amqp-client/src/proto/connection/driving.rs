@@ -12,6 +12,15 @@ use crate::{
     proto::ground::{heartbeat::Due, output::Output},
 };
 
+/// What the engine wants of its driver.
+pub(crate) struct Wanted {
+    /// Whether the connection has ended, so that only the last bytes are to be written.
+    pub(crate) has_ended: bool,
+    pub(crate) reading: bool,
+    /// When [`handle_timeout`](Engine::handle_timeout) is to be called.
+    pub(crate) deadline: Option<Instant>,
+}
+
 impl Engine {
     /// Acts on the timers that are due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -83,6 +92,13 @@ impl Engine {
         true
     }
 
+    /// Returns what the engine wants of the driver once the output is taken.
+    pub(crate) fn wanted(&mut self, now: Instant) -> Wanted {
+        let has_ended = self.is_down();
+        let reading = !has_ended && !self.is_reading_paused(now);
+        Wanted { has_ended, reading, deadline: self.deadline() }
+    }
+
     /// Notes that the driver sleeps until there is something to do. With `is_writing` the transport
     /// took less than was offered, so there is nothing to do before it takes more.
     pub(crate) fn sleep(&mut self, waker: &Waker, is_writing: bool) {
@@ -111,7 +127,7 @@ impl Engine {
     /// Tells whether reading has to pause, because too many deliveries wait for consumers. During a
     /// handshake or after a close, nothing that arrives is for them. During recovery, the waiting
     /// deliveries may be of the lost connection, and answers are needed.
-    pub(crate) fn is_reading_paused(&mut self, now: Instant) -> bool {
+    fn is_reading_paused(&mut self, now: Instant) -> bool {
         let paused = self.is_open() && self.link.backlog.is_full();
         self.heartbeat.pause(paused, now);
         self.is_reading_paused = paused;
