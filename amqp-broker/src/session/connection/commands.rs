@@ -1,16 +1,12 @@
 //! Commands to a connection from others than its client.
 
-use amqp_codec::{
-    MethodId, ReplyCode,
-    method::{Arguments as _, basic},
-};
+use amqp_codec::MethodId;
 
 use super::{ConnectionSession, Phase};
 use crate::{
     core::rabbitmq::refusal::Refusal,
-    faults::publish_faults::PublishFault,
     session::{
-        command::{Command, cut},
+        command::Command,
         outbox::Outbox,
         shared::{Operation, Shared},
     },
@@ -40,26 +36,6 @@ impl ConnectionSession {
             Command::CloseChannel { number, code, text } => {
                 self.end_channel(&mut op, number, code, text, MethodId::default());
             }
-        }
-    }
-
-    /// Executes a test's publish fault on this channel.
-    #[cold]
-    pub(super) fn inject(&mut self, op: &mut Operation<'_>, number: u16, fault: PublishFault) {
-        match fault {
-            PublishFault::DropConnection => {
-                self.confirm(op);
-                self.why = Some("a test dropped it".to_owned());
-                self.phase = Phase::Finished;
-            }
-            PublishFault::CloseConnection { code, text } => {
-                self.close_with(op, ReplyCode(code), cut(&text), basic::Publish::ID);
-            }
-            PublishFault::CloseChannel { code, text } => {
-                self.end_channel(op, number, ReplyCode(code), cut(&text), basic::Publish::ID);
-            }
-            // These only answer a publish; the channel goes on.
-            PublishFault::Nack | PublishFault::Return => {}
         }
     }
 }

@@ -7,11 +7,7 @@ use amqp_codec::{
 
 use super::{ConnectionSession, Failure, Phase, Wants};
 use crate::{
-    core::{
-        collections::segments::Segments,
-        rabbitmq::refusal::Refusal,
-        work::{Work, publishing::Prepared},
-    },
+    core::rabbitmq::refusal::Refusal,
     session::{
         paused::{Paused, Then},
         shared::{Operation, Shared},
@@ -19,11 +15,6 @@ use crate::{
 };
 
 impl ConnectionSession {
-    /// The publishes of all its transactions, which will not be committed.
-    pub(super) fn take_publishes(&mut self) -> Vec<Segments<Prepared>> {
-        self.channels.iter_mut().flatten().filter_map(|channel| channel.take_publishes()).collect()
-    }
-
     /// Continues the interrupted operation; returns whether it is done.
     pub(super) fn go_on(&mut self, op: &mut Operation<'_>) -> bool {
         let Some(mut paused) = self.paused.take() else { return true };
@@ -43,7 +34,7 @@ impl ConnectionSession {
         };
         match result {
             Err(refusal) => self.fail(op, number, Failure { refusal, method }),
-            Ok(()) if method == basic::Publish::ID => self.published(op, number, Ok(())),
+            Ok(()) if method == basic::Publish::ID => self.note_content(number),
             Ok(()) => {}
         }
         true
@@ -60,7 +51,7 @@ impl ConnectionSession {
     }
 
     /// Answers an operation that is done.
-    pub(super) fn finish(&mut self, op: &mut Operation<'_>, paused: Paused) -> Result<(), Refusal> {
+    fn finish(&mut self, op: &mut Operation<'_>, paused: Paused) -> Result<(), Refusal> {
         if let Then::Close = paused.then {
             op.shared.outboxes.send(self.id, 0, &connection::CloseOk {});
             self.phase = Phase::Left;
@@ -84,18 +75,5 @@ impl ConnectionSession {
     pub(super) fn run(&mut self, op: &mut Operation<'_>, paused: Paused) {
         self.paused = Some(Box::new(paused));
         self.go_on(op);
-    }
-
-    /// Executes what remains of a channel, or with 0 of all channels, without anybody waiting for
-    /// it.
-    pub(super) fn leave_behind(&mut self, op: &mut Operation<'_>, number: u16, mut work: Work) {
-        let Shared { vhost, outboxes, .. } = &mut *op.shared;
-        if let Some(paused) = self.paused.take_if(|paused| [0, paused.number].contains(&number)) {
-            work = Work::InOrder([paused.into_work(), work].into());
-        }
-        // Nobody is left whom an error could be told.
-        if !vhost.proceed(op.now, &mut work, outboxes).unwrap_or(true) {
-            vhost.abandon(work);
-        }
     }
 }
