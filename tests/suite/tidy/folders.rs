@@ -15,10 +15,10 @@ const MOST_FILES: usize = 15;
 
 const MAP: &str = "ARCHITECTURE.md";
 
-/// At most so many files are in a folder, those of tests apart.
+/// At most so many files are in a folder under a crate's `src`, be they tests or not.
 pub(super) fn check_count(sources: &[&Source]) -> Vec<Finding> {
     let mut folders = BTreeMap::<&str, usize>::new();
-    for source in in_crates(&COUNTED, sources) {
+    for source in in_crates(&COUNTED, sources).filter(|source| inner_folder(&source.file).is_some()) {
         *folders.entry(folder_of(&source.file)).or_default() += 1;
     }
     let full = folders.into_iter().filter(|(_, count)| *count > MOST_FILES);
@@ -139,6 +139,17 @@ mod tests {
         assert!(check(&files[1..]).is_empty());
         let found = check(&files)[0].to_string();
         assert_eq!(found, "amqp-broker/src/a:1: a folder has at most 15 files: this has 16");
+    }
+
+    #[test]
+    fn tests_count_where_they_lie_under_src() {
+        let sources = |folder: &str| -> Vec<_> {
+            let file = |number| Source::parse(&format!("amqp-broker/{folder}/f{number}.rs"), "");
+            (0..=MOST_FILES).map(file).map(|source| Source { is_test: true, ..source }).collect()
+        };
+        let found = |folder| check_count(&sources(folder).iter().collect::<Vec<_>>()).len();
+        assert_eq!(found("src/tests"), 1);
+        assert_eq!(found("tests"), 0);
     }
 
     #[test]

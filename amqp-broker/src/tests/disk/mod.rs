@@ -1,0 +1,5 @@
+//! What survives the process.
+
+mod damage;
+mod durability;
+mod restarts;

@@ -1,0 +1,9 @@
+//! Queues and streams, their consumers, and what becomes of deliveries.
+
+mod behaviour;
+mod cancels;
+mod deliveries;
+mod leftovers;
+mod sequences;
+mod shared_prefetch;
+mod streams;

@@ -1,0 +1,5 @@
+//! Limits, and large numbers.
+
+mod absence;
+mod limits;
+mod scale;
