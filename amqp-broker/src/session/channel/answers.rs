@@ -1,16 +1,10 @@
 //! A channel's answers. An answer is not sent before the change that it promises is on disk.
 
-use amqp_codec::{Arguments, MethodId, method::basic};
+use amqp_codec::{Arguments, method::basic};
 use bytes::Bytes;
 
 use super::ChannelSession;
-use crate::{
-    core::{
-        rabbitmq::refusal::Refusal,
-        work::{Work, removal::Removal},
-    },
-    session::{paused::Then, pending_answers::PendingAnswer, shared::Operation},
-};
+use crate::session::{pending_answers::PendingAnswer, shared::Operation};
 
 impl ChannelSession {
     /// The change that must be on disk before a method with an immediate answer is processed, so
@@ -32,17 +26,6 @@ impl ChannelSession {
         method: &A,
     ) -> Option<Bytes> {
         (!no_wait).then(|| op.shared.outboxes.encoded(op.by, self.number, method))
-    }
-
-    /// Executes a removal, and answers when it is done.
-    pub(super) fn remove(
-        &mut self,
-        op: &mut Operation<'_>,
-        method: MethodId,
-        removal: Removal,
-        answer: Option<Bytes>,
-    ) -> Result<(), Refusal> {
-        self.run(op, method, Work::Remove(Box::new(removal)), Then::Say(answer))
     }
 
     pub(super) fn say_answer(&mut self, op: &mut Operation<'_>, answer: Option<Bytes>) {

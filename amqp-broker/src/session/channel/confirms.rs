@@ -4,7 +4,10 @@
 use amqp_codec::method::{basic, confirm};
 
 use super::{ChannelSession, Mode};
-use crate::{core::rabbitmq::refusal::Refusal, session::shared::Operation};
+use crate::{
+    core::{rabbitmq::refusal::Refusal, work::publishing::Published},
+    session::shared::Operation,
+};
 
 impl ChannelSession {
     /// Puts the channel into confirm mode.
@@ -20,6 +23,17 @@ impl ChannelSession {
         }
         self.reply_unless(select.no_wait, op, &confirm::SelectOk {});
         Ok(())
+    }
+
+    /// Answers a publish: its confirm is combined with others, a nack is sent alone.
+    #[inline]
+    pub(super) fn answer_publish(&mut self, op: &mut Operation<'_>, outcome: Published) {
+        if let Mode::Confirm { published, .. } = &mut self.mode {
+            *published += 1;
+            if outcome == Published::Rejected {
+                self.nack(op);
+            }
+        }
     }
 
     /// Tells whether confirms are due.
@@ -63,7 +77,7 @@ impl ChannelSession {
 
     /// Nacks the last publish, after confirming those before it.
     #[cold]
-    pub(super) fn nack(&mut self, op: &mut Operation<'_>) {
+    fn nack(&mut self, op: &mut Operation<'_>) {
         let Mode::Confirm { published, answered, has_gap } = &mut self.mode else { return };
         let (tag, last, gap) = (*published, std::mem::replace(answered, *published), *has_gap);
         self.ack(op, last, tag - 1, gap);

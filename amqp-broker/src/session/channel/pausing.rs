@@ -4,6 +4,7 @@ use amqp_codec::{
     MethodId, ReplyCode,
     method::{basic, tx},
 };
+use bytes::Bytes;
 
 use super::{ChannelSession, Mode};
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
         work::{
             Work,
             publishing::{Published, Publishing},
+            removal::Removal,
         },
     },
     session::{
@@ -41,6 +43,17 @@ impl ChannelSession {
         }
         op.paused = Some(Box::new(paused));
         Ok(())
+    }
+
+    /// Executes a removal, and answers when it is done.
+    pub(super) fn remove(
+        &mut self,
+        op: &mut Operation<'_>,
+        method: MethodId,
+        removal: Removal,
+        answer: Option<Bytes>,
+    ) -> Result<(), Refusal> {
+        self.run(op, method, Work::Remove(Box::new(removal)), Then::Say(answer))
     }
 
     /// Continues an operation of this channel; returns whether it is done.
@@ -80,12 +93,7 @@ impl ChannelSession {
         Ok(())
     }
 
-    pub(super) fn return_unroutable(
-        &self,
-        op: &mut Operation<'_>,
-        flags: PublishFlags,
-        publishing: &Publishing,
-    ) {
+    fn return_unroutable(&self, op: &mut Operation<'_>, flags: PublishFlags, publishing: &Publishing) {
         if publishing.outcome() == Published::Unroutable
             && flags.mandatory
             && let Some(outbox) = op.shared.outboxes.of(op.by)
