@@ -123,7 +123,7 @@ impl Shared {
     pub(crate) fn leave_behind(&mut self, now: u64, mut work: Work) {
         // Nobody is left whom an error could be told.
         if !self.vhost.proceed(now, &mut work, &mut self.outboxes).unwrap_or(true) {
-            self.vhost.abandon(work);
+            self.vhost.background.abandon(work);
         }
     }
 

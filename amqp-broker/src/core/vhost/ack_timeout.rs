@@ -50,7 +50,7 @@ impl Vhost {
             sink.close_channel(channel.connection, channel.number, &refusal);
             // The channel ends at once, even if its connection cannot be told yet, because others
             // wait for these messages.
-            self.abandon(Work::Remove(Box::new(Removal::channel(id))));
+            self.background.abandon(Work::Remove(Box::new(Removal::channel(id))));
         }
     }
 }

@@ -211,7 +211,7 @@ impl Vhost {
             }
         }
         if count > 0 && self.is_to_go(queue_id) {
-            self.abandon(Work::Remove(Box::new(Removal::queue(queue_id))));
+            self.background.abandon(Work::Remove(Box::new(Removal::queue(queue_id))));
         }
         self.dispatch_woken(now, sink);
         count

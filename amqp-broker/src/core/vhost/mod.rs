@@ -52,7 +52,7 @@ use super::{
         exchange_declaration::{ExchangeDeclaration, Kind},
         refusal::Refusal,
     },
-    work::{Work, publishing::Publishing, removal::Removal, waiting::WaitingTransactions},
+    work::{Work, background::BackgroundWork, publishing::Publishing, removal::Removal},
 };
 
 /// The exchanges of every virtual host, except the default exchange, which is not an entity: it
@@ -111,10 +111,8 @@ pub(crate) struct Vhost {
     /// logged.
     lost_replies: LostReplies,
     lost_told_at: u64,
-    /// Operations that continue though nobody waits for them.
-    abandoned: VecDeque<Work>,
-    /// Transactions that wait for others.
-    waiting: WaitingTransactions,
+    /// The operations that nobody waits for.
+    pub(crate) background: BackgroundWork,
     /// The messages in queues and with consumers, and the journal of changes to persistent state.
     messages: MessageStore,
     /// When its clock began, in milliseconds since 1970.
@@ -158,8 +156,7 @@ impl Vhost {
             letter: None,
             lost_replies: LostReplies::default(),
             lost_told_at: 0,
-            abandoned: VecDeque::new(),
-            waiting: WaitingTransactions::default(),
+            background: BackgroundWork::default(),
             messages: MessageStore::default(),
             began: 0,
             acks_due: NEVER,
@@ -316,7 +313,7 @@ impl Vhost {
             || !self.relieved.is_empty()
             || !self.lining_up.is_empty()
             || self.has_letters()
-            || !self.abandoned.is_empty()
+            || !self.background.is_empty()
             || self.acks_checked.is_some()
     }
 
@@ -369,7 +366,7 @@ impl Vhost {
             queue.timer = NEVER;
             let is_pruned = queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
             if is_pruned && queue.unused_until() <= now {
-                self.abandon(Work::Remove(Box::new(Removal::queue(id))));
+                self.background.abandon(Work::Remove(Box::new(Removal::queue(id))));
             } else {
                 self.arm(id);
             }

@@ -14,7 +14,6 @@ use crate::core::{
         commit::{Commit, Rollback, Stage},
         publishing::{Prepared, Published, Publishing},
         ticket::Ticket,
-        waiting::Woken,
     },
 };
 
@@ -61,27 +60,12 @@ impl Vhost {
         Ok(is_done)
     }
 
-    /// Continues an operation in the background, because the connection that began it is gone: when
-    /// its turn comes, or when the transactions that it waits for are done.
-    pub(crate) fn abandon(&mut self, work: Work) {
-        match work.ticket().filter(|ticket| self.waiting.has(*ticket)) {
-            Some(ticket) => self.waiting.leave_behind(ticket, work),
-            None => self.abandoned.push_back(work),
-        }
-    }
-
-    /// Tells whether an operation waits for other transactions: until its connection is woken,
-    /// there is nothing to do.
-    pub(crate) fn waits(&self, work: &Work) -> bool {
-        work.ticket().is_some_and(|ticket| self.waiting.has(ticket))
-    }
-
     /// Continues the operations that nobody waits for, in turn.
     pub(super) fn proceed_abandoned(&mut self, now: u64, sink: &mut impl Sink) {
-        while let Some(mut work) = self.abandoned.pop_front() {
+        while let Some(mut work) = self.background.next() {
             // Nobody is left whom an error could be told.
             if !self.proceed(now, &mut work, sink).unwrap_or(true) {
-                self.abandon(work);
+                self.background.abandon(work);
             }
             if self.budget.is_over() {
                 return;
@@ -109,7 +93,7 @@ impl Vhost {
     }
 
     fn proceed_commit(&mut self, now: u64, commit: &mut Commit, sink: &mut impl Sink) -> bool {
-        if self.waiting.has(commit.ticket) {
+        if self.background.waiting.has(commit.ticket) {
             return false;
         }
         let group = match commit.stage {
@@ -137,12 +121,12 @@ impl Vhost {
         // Without a store nothing is written.
         let group = match self.messages.journal.is_kept() {
             false => Some(Kept::NO),
-            true if commit.ticket == Ticket::NONE && self.waiting.is_anybody_to_begin() => None,
+            true if commit.ticket == Ticket::NONE && self.background.waiting.is_anybody_to_begin() => None,
             true => self.messages.journal.groups.open(),
         };
         match group {
             Some(group) => commit.stage = Stage::UnderWay(group),
-            None => commit.ticket = self.waiting.begin(commit.ticket, commit.connection),
+            None => commit.ticket = self.background.waiting.begin(commit.ticket, commit.connection),
         }
         group
     }
@@ -158,16 +142,11 @@ impl Vhost {
             Some(changes) => self.messages.journal.record_all(changes),
             None => {
                 commit.stage = Stage::Done;
-                commit.ticket = self.waiting.be_written(group, commit.connection);
+                commit.ticket = self.background.waiting.be_written(group, commit.connection);
                 return false;
             }
         }
-        for woken in self.waiting.wake(&self.messages.journal.groups) {
-            match woken {
-                Woken::Connection(id) => sink.wake(id),
-                Woken::LeftBehind(work) => self.abandoned.push_back(work),
-            }
-        }
+        self.background.wake(&self.messages.journal.groups, sink);
         true
     }
 

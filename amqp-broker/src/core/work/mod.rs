@@ -1,5 +1,6 @@
 //! Operations that take more than a turn.
 
+pub(crate) mod background;
 pub(crate) mod commit;
 pub(crate) mod publication;
 pub(crate) mod publishing;

@@ -31,8 +31,8 @@ impl ConnectionSession {
             None => left,
             // The commit needs nothing more of its channel, which is removed without waiting for
             // the other transactions.
-            Some(paused) if shared.vhost.waits(&paused.work) => {
-                shared.vhost.abandon(paused.into_work());
+            Some(paused) if shared.vhost.background.waits(&paused.work) => {
+                shared.vhost.background.abandon(paused.into_work());
                 left
             }
             Some(paused) => Work::InOrder([paused.into_work(), left].into()),

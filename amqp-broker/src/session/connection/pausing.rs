@@ -47,7 +47,7 @@ impl ConnectionSession {
 
     /// Tells whether the interrupted operation waits for other transactions. Their end wakes it.
     pub(crate) fn waits(&self, shared: &Shared) -> bool {
-        self.paused.as_ref().is_some_and(|paused| shared.vhost.waits(&paused.work))
+        self.paused.as_ref().is_some_and(|paused| shared.vhost.background.waits(&paused.work))
     }
 
     /// Answers an operation that is done.
