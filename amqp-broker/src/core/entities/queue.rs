@@ -368,6 +368,11 @@ impl Queue {
         }
     }
 
+    /// Tells whether it is an auto-delete queue that has lost its last consumer.
+    pub(crate) fn is_to_go(&self) -> bool {
+        self.auto_delete && self.consumers.is_empty()
+    }
+
     /// Tells whether messages may go to this consumer: with a single active consumer, only to the
     /// first.
     pub(crate) fn is_active(&self, consumer: ConsumerId) -> bool {

@@ -9,6 +9,7 @@ use crate::core::{
     entities::{
         consumer::Consumer,
         ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
+        queue::Queue,
         unacked::UnackedDelivery,
     },
     rabbitmq::{
@@ -161,7 +162,7 @@ impl Vhost {
         }
         let consumer = self.channels.get_mut(id).and_then(|channel| channel.consumers.remove(tag));
         match consumer.and_then(|consumer| self.leave_queue(now, consumer)) {
-            Some(queue) if self.is_to_go(queue) => Removal::queue(queue),
+            Some(id) if self.queues.get(id).is_some_and(Queue::is_to_go) => Removal::queue(id),
             _ => Removal::default(),
         }
     }
@@ -210,7 +211,7 @@ impl Vhost {
                 sink.cancel(channel.connection, channel.number, &tag);
             }
         }
-        if count > 0 && self.is_to_go(queue_id) {
+        if count > 0 && self.queues.get(queue_id).is_some_and(Queue::is_to_go) {
             self.background.abandon(Work::Remove(Box::new(Removal::queue(queue_id))));
         }
         self.dispatch_woken(now, sink);

@@ -1,23 +1,21 @@
 //! A virtual host: all entities under one name and one lock.
 //!
-//! Its operations are in the files of this folder, among them `topology` (declare, bind, delete),
-//! `publish`, `consume`, `deliver` (deliveries and their settlement), `lifecycle` and `remove`
-//! (connections and channels come and go).
+//! What happens in it is in the files of this folder and, above them, in those of `operations`. No
+//! file calls one that stands on it.
 
 pub(crate) mod ack_timeout;
+mod bindings;
 pub(crate) mod consume;
 pub(crate) mod dead_letter;
 pub(crate) mod deliver;
 pub(crate) mod inspect;
 pub(crate) mod lifecycle;
+pub(crate) mod operations;
 pub(crate) mod permissions;
-pub(crate) mod proceed;
 pub(crate) mod publish;
-pub(crate) mod remove;
 pub(crate) mod reply_to;
 pub(crate) mod restore;
 pub(crate) mod route;
-pub(crate) mod topology;
 
 use std::{
     cmp::Reverse,
@@ -29,7 +27,7 @@ use amqp_codec::{ShortString, Table};
 use super::{
     budget::Budget,
     collections::arena::Arena,
-    effects::{lost_replies::LostReplies, sink::Sink},
+    effects::lost_replies::LostReplies,
     entities::{
         channel::Channel,
         connection::Connection,
@@ -52,7 +50,7 @@ use super::{
         exchange_declaration::{ExchangeDeclaration, Kind},
         refusal::Refusal,
     },
-    work::{Work, background::BackgroundWork, publishing::Publishing, removal::Removal},
+    work::{background::BackgroundWork, publishing::Publishing},
 };
 
 /// The exchanges of every virtual host, except the default exchange, which is not an entity: it
@@ -303,76 +301,6 @@ impl Vhost {
             self.timers.retain(|Reverse((deadline, id))| {
                 queues.get(*id).is_some_and(|queue| queue.timer == *deadline)
             });
-        }
-    }
-
-    /// Tells whether work is left over for the next turn.
-    #[inline]
-    pub(crate) fn has_backlog(&self) -> bool {
-        !self.woken.is_empty()
-            || !self.relieved.is_empty()
-            || !self.lining_up.is_empty()
-            || self.has_letters()
-            || !self.background.is_empty()
-            || self.acks_checked.is_some()
-    }
-
-    /// When [`advance`](Self::advance) has something to do next.
-    pub(crate) fn next_deadline(&self) -> u64 {
-        if self.has_backlog() {
-            return 0;
-        }
-        let lost = if self.has_lost() { self.lost_due() } else { NEVER };
-        self.timers.peek().map_or(NEVER, |Reverse((deadline, _))| *deadline).min(self.acks_due).min(lost)
-    }
-
-    /// Does what is due and what was left over, as far as the turn allows: it expires messages and
-    /// unused queues, closes channels that do not acknowledge, handles the consequences, and
-    /// continues the operations of clients that are gone. If one of these takes the whole turn, the
-    /// next turn begins with the one after it.
-    pub(crate) fn advance(&mut self, now: u64, sink: &mut impl Sink) {
-        for act in self.first..self.first + 3 {
-            match act % 3 {
-                0 => self.proceed_abandoned(now, sink),
-                1 => self.let_expire(now, sink),
-                _ => self.dispatch_woken(now, sink),
-            }
-            if self.budget.is_over() {
-                self.first = (act + 1) % 3;
-                return;
-            }
-        }
-        self.first = 0;
-        self.dispatch_woken(now, sink);
-        if self.has_lost() {
-            self.tell_lost(now);
-        }
-    }
-
-    fn let_expire(&mut self, now: u64, sink: &mut impl Sink) {
-        if self.acks_due <= now {
-            self.check_acks(now, sink);
-        }
-        while !self.budget.is_over()
-            && !self.dead_letters.is_crowded()
-            && let Some(&Reverse((deadline, id))) = self.timers.peek()
-            && deadline <= now
-        {
-            self.timers.pop();
-            self.budget.spend(1);
-            let Some(queue) = self.queues.get_mut(id).filter(|queue| queue.timer == deadline) else {
-                continue;
-            };
-            queue.timer = NEVER;
-            let is_pruned = queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
-            if is_pruned && queue.unused_until() <= now {
-                self.background.abandon(Work::Remove(Box::new(Removal::queue(id))));
-            } else {
-                self.arm(id);
-            }
-            if !self.dead_letters.is_empty() {
-                self.publish_dead_letters(now, sink);
-            }
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::{
         rabbitmq::refusal::Refusal,
         vhost::{
             deliver::Settlement,
+            operations::topology::{Binding, To},
             reply_to::is_reply_name,
-            topology::{Binding, To},
         },
         work::{Work, step::Step},
     },

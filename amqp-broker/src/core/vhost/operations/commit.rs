@@ -1,16 +1,13 @@
-//! Continues operations that take more than a turn, those that a client waits for and those that
-//! nobody waits for.
+//! Transactions that are committed or rolled back.
 
-use super::{Vhost, publish::Publisher};
 use crate::core::{
     budget::Budget,
     collections::segments::Segments,
     effects::sink::Sink,
-    entities::{channel::Settled, ready::Ready, unacked::Outcome},
+    entities::channel::Settled,
     journal::kept::Kept,
-    rabbitmq::refusal::Refusal,
+    vhost::{Vhost, publish::Publisher},
     work::{
-        Work,
         commit::{Commit, Rollback, Stage},
         publishing::{Prepared, Published, Publishing},
         ticket::Ticket,
@@ -18,72 +15,6 @@ use crate::core::{
 };
 
 impl Vhost {
-    /// Continues an operation as far as the turn allows, by at least one step; returns whether it
-    /// is done.
-    ///
-    /// # Errors
-    /// Headers that cannot be read, a delivery that cannot be refused.
-    pub(crate) fn proceed(
-        &mut self,
-        now: u64,
-        work: &mut Work,
-        sink: &mut impl Sink,
-    ) -> Result<bool, Refusal> {
-        let is_done = match work {
-            Work::Publish(publishing) => self.proceed_publishing(now, publishing, sink)?,
-            Work::Prepare(publishing) => self.proceed_routing(publishing)?,
-            Work::Settle { channel, up_to, outcome } => {
-                self.proceed_settling(now, *channel, *up_to, *outcome, sink)?
-            }
-            Work::SettleLater { channel, up_to, outcome } => {
-                self.proceed_settling_later(*channel, *up_to, *outcome)
-            }
-            Work::Recover { channel } => {
-                self.proceed_settling(now, *channel, u64::MAX, Outcome::Requeued, sink)?
-            }
-            Work::Purge { serial, ready } => self.proceed_purge(*serial, ready),
-            Work::Remove(removal) => self.proceed_removal(now, removal, sink),
-            Work::Commit(commit) => self.proceed_commit(now, commit, sink),
-            Work::Rollback(rollback) => self.proceed_rollback(rollback),
-            Work::InOrder(works) => {
-                let Some(first) = works.front_mut() else { return Ok(true) };
-                // Nobody is left whom an error could be told.
-                if self.proceed(now, first, sink).unwrap_or(true) {
-                    works.pop_front();
-                }
-                return Ok(works.is_empty());
-            }
-        };
-        if is_done {
-            self.dispatch_woken(now, sink);
-        }
-        Ok(is_done)
-    }
-
-    /// Continues the operations that nobody waits for, in turn.
-    pub(super) fn proceed_abandoned(&mut self, now: u64, sink: &mut impl Sink) {
-        while let Some(mut work) = self.background.next() {
-            // Nobody is left whom an error could be told.
-            if !self.proceed(now, &mut work, sink).unwrap_or(true) {
-                self.background.abandon(work);
-            }
-            if self.budget.is_over() {
-                return;
-            }
-        }
-    }
-
-    fn proceed_purge(&mut self, serial: u64, ready: &mut Ready) -> bool {
-        while let Some(entry) = ready.pop() {
-            self.budget.spend(1);
-            self.messages.left(serial, &entry);
-            if self.budget.is_over() {
-                return false;
-            }
-        }
-        true
-    }
-
     /// Begins to commit what a channel has published and settled.
     pub(crate) fn commit(&mut self, by: Publisher, publishes: Segments<Prepared>, weight: u64) -> Commit {
         self.committing += weight;
@@ -92,7 +23,7 @@ impl Vhost {
         Commit::new(by.connection, by.channel, (publishes, weight), settled)
     }
 
-    fn proceed_commit(&mut self, now: u64, commit: &mut Commit, sink: &mut impl Sink) -> bool {
+    pub(super) fn proceed_commit(&mut self, now: u64, commit: &mut Commit, sink: &mut impl Sink) -> bool {
         if self.background.waiting.has(commit.ticket) {
             return false;
         }
@@ -204,7 +135,7 @@ impl Vhost {
         false
     }
 
-    fn proceed_rollback(&mut self, rollback: &mut Rollback) -> bool {
+    pub(super) fn proceed_rollback(&mut self, rollback: &mut Rollback) -> bool {
         if !forget(&mut rollback.publishes, &mut self.budget) {
             return false;
         }

@@ -1,17 +1,18 @@
 //! Removes connections, channels, queues and exchanges with all that is theirs, a bounded part of
 //! it in each turn.
 
-use super::{Vhost, proceed::forget};
+use super::commit::forget;
 use crate::core::{
     effects::sink::Sink,
     entities::{
         channel::{Channel, Settled},
         connection::Connection,
-        exchange::Destination,
         ids::{ChannelId, ConnectionId, ExchangeId, QueueId},
+        queue::Queue,
         unacked::Outcome,
     },
     journal::records::Record,
+    vhost::Vhost,
     work::removal::{EndingChannel, Removal, RemovedExchange, RemovedQueue},
 };
 
@@ -160,24 +161,8 @@ impl Vhost {
 
     /// Removes a binding to a deleted destination; an auto-delete exchange goes with its last one.
     fn cut(&mut self, source: ExchangeId, number: u64, removal: &mut Removal) {
-        let Some(exchange) = self.exchanges.get_mut(source) else { return };
-        if let Some(bound) = exchange.unbind(number) {
-            self.topology_weight -= exchange.binding_weight(&bound.key, &bound.arguments);
-            self.topology += 1;
-            self.bindings -= 1;
-        }
-        if exchange.declared.auto_delete && exchange.is_unbound() {
+        if self.unbind_found(source, number) {
             removal.exchanges.push_back(source);
-        }
-    }
-
-    pub(super) fn forget_source(&mut self, destination: Destination, source: (ExchangeId, u64)) {
-        let sources = match destination {
-            Destination::Queue(id) => self.queues.get_mut(id).map(|queue| &mut queue.sources),
-            Destination::Exchange(id) => self.exchanges.get_mut(id).map(|exchange| &mut exchange.sources),
-        };
-        if let Some(sources) = sources {
-            sources.remove(&source);
         }
     }
 
@@ -204,7 +189,8 @@ impl Vhost {
             ending.left.extend(self.leave_queue(now, consumer));
         } else if self.release_next(ending) {
         } else if let Some(queue) = ending.left.pop_front() {
-            removal.queues.extend(self.is_to_go(queue).then_some(queue));
+            let is_to_go = self.queues.get(queue).is_some_and(Queue::is_to_go);
+            removal.queues.extend(is_to_go.then_some(queue));
         } else {
             self.topology_weight -= Channel::WEIGHT * u64::from(self.channels.remove(ending.id).is_some());
             return false;
@@ -226,10 +212,5 @@ impl Vhost {
         let Some(delivery) = delivery else { return false };
         self.release(ending.id, delivery, Outcome::Abandoned);
         true
-    }
-
-    /// Tells whether an auto-delete queue has lost its last consumer.
-    pub(super) fn is_to_go(&self, id: QueueId) -> bool {
-        self.queues.get(id).is_some_and(|queue| queue.auto_delete && queue.consumers.is_empty())
     }
 }

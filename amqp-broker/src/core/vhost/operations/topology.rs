@@ -5,7 +5,6 @@ use amqp_codec::{
     method::{exchange, queue},
 };
 
-use super::Vhost;
 use crate::core::{
     entities::{
         exchange::Destination,
@@ -20,6 +19,7 @@ use crate::core::{
         exchange_declaration::{ExchangeDeclaration, Kind},
         refusal::Refusal,
     },
+    vhost::Vhost,
     work::{Work, removal::Removal},
 };
 
@@ -200,29 +200,6 @@ impl Vhost {
         (source != 0 && destination != 0).then_some(binding)
     }
 
-    /// Adds a binding between entities that have been found.
-    pub(super) fn bind_found(
-        &mut self,
-        source: ExchangeId,
-        destination: Destination,
-        key: &ShortString,
-        arguments: &Table,
-    ) -> Result<(), Refusal> {
-        let Some(exchange) = self.exchanges.get_mut(source) else { return Ok(()) };
-        let Some(number) = exchange.bind(destination, key, arguments)? else { return Ok(()) };
-        self.topology_weight += exchange.binding_weight(key, arguments);
-        self.bindings += 1;
-        let sources = match destination {
-            Destination::Queue(id) => self.queues.get_mut(id).map(|queue| &mut queue.sources),
-            Destination::Exchange(id) => self.exchanges.get_mut(id).map(|exchange| &mut exchange.sources),
-        };
-        if let Some(sources) = sources {
-            sources.insert((source, number));
-        }
-        self.topology += 1;
-        Ok(())
-    }
-
     /// Removes a binding; returns what is left to be removed with it. Removing one that does not
     /// exist succeeds.
     pub(crate) fn unbind(&mut self, binding: Binding<'_>, by: ConnectionId) -> Result<Removal, Refusal> {
@@ -234,20 +211,14 @@ impl Vhost {
         };
         let Some(&source) = self.exchange_names.get(binding.source) else { return Ok(Removal::default()) };
         let lasting = self.lasting(source, destination, binding.key, binding.arguments);
-        let Some(exchange) = self.exchanges.get_mut(source) else { return Ok(Removal::default()) };
-        let Some(number) = exchange.number_of(destination, binding.key, binding.arguments) else {
-            return Ok(Removal::default());
-        };
-        exchange.unbind(number);
-        self.topology_weight -= exchange.binding_weight(binding.key, binding.arguments);
-        let goes = exchange.declared.auto_delete && exchange.is_unbound();
-        self.bindings -= 1;
+        let exchange = self.exchanges.get(source);
+        let number = exchange.and_then(|e| e.number_of(destination, binding.key, binding.arguments));
+        let Some(number) = number else { return Ok(Removal::default()) };
+        let is_to_go = self.unbind_found(source, number);
         if let Some(binding) = lasting {
             self.messages.journal.record(Record::Unbound(binding));
         }
-        self.forget_source(destination, (source, number));
-        self.topology += 1;
-        Ok(if goes { Removal::exchange(source) } else { Removal::default() })
+        Ok(if is_to_go { Removal::exchange(source) } else { Removal::default() })
     }
 
     /// Checks the permissions for a binding of these names, before it is known whether they exist.
@@ -413,7 +384,7 @@ impl Vhost {
     ///
     /// # Errors
     /// That is more than the turn allows: the operation is to be tried again.
-    pub(super) fn prune(&mut self, now: u64, id: QueueId) -> Result<(), Refusal> {
+    pub(in crate::core::vhost) fn prune(&mut self, now: u64, id: QueueId) -> Result<(), Refusal> {
         let Some(queue) = self.queues.get_mut(id) else { return Ok(()) };
         if queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget) {
             return Ok(());
@@ -479,7 +450,7 @@ impl Vhost {
     ///
     /// # Errors
     /// Too many consumers end to pass them in one turn.
-    pub(super) fn is_consumed(&mut self, id: QueueId) -> Result<bool, Refusal> {
+    pub(in crate::core::vhost) fn is_consumed(&mut self, id: QueueId) -> Result<bool, Refusal> {
         let consumers = self.queues.get(id).into_iter().flat_map(|queue| queue.consumers.values());
         for consumer in consumers {
             self.budget.spend(1);

@@ -1,0 +1,8 @@
+//! A virtual host's operations, which call what its own folder provides. What is not done in one
+//! turn is a value, and continues in a later one.
+
+mod clock;
+mod commit;
+mod proceed;
+mod remove;
+pub(crate) mod topology;
