@@ -15,7 +15,7 @@ use amqp_codec::ShortString;
 use crate::core::{
     collections::segments::Segments,
     entities::ids::ChannelId,
-    vhost::publish::Route,
+    vhost::operations::publish::Route,
     work::{Work, publishing::Prepared, removal::Removal},
 };
 

@@ -140,7 +140,7 @@ impl Vhost {
             };
             letter.origin = letter.found.queues.iter().any(may_die).then(Origin::default);
         }
-        self.proceed_publishing(now, letter, sink)
+        Ok(self.put_rest(now, letter, sink))
     }
 
     /// When dropped dead letters or replies may be logged again.

@@ -169,7 +169,7 @@ mod tests {
     use crate::core::{
         entities::ids::ConnectionId,
         rabbitmq::access::Access,
-        vhost::publish::{Publisher, Route},
+        vhost::operations::publish::{Publisher, Route},
     };
 
     /// A connection that accepts this many replies.

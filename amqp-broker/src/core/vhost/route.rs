@@ -8,7 +8,10 @@ use crate::core::{
         ids::{ExchangeId, QueueId},
     },
     rabbitmq::refusal::Refusal,
-    work::routing::{Found, Passed, Routing},
+    work::{
+        publishing::Publishing,
+        routing::{Found, Passed, Routing},
+    },
 };
 
 impl Vhost {
@@ -16,6 +19,26 @@ impl Vhost {
     pub(super) fn begin_routing(&mut self, source: Option<ExchangeId>, found: Found) -> Routing {
         self.routing += 1;
         Routing::new(self.routing, source, found)
+    }
+
+    /// Continues to search for the queues; returns whether all are found.
+    pub(super) fn proceed_routing(&mut self, publishing: &mut Publishing) -> Result<bool, Refusal> {
+        let Some(routing) = &mut publishing.routing else { return Ok(true) };
+        let parts = publishing.draft.parts();
+        let keys = Keys { first: parts.names().1, more: &publishing.keys };
+        if !self.route(routing, publishing.source.is_none(), &keys, parts)? {
+            return Ok(false);
+        }
+        if let Some(routing) = publishing.routing.take() {
+            publishing.found = routing.found;
+        }
+        if !publishing.not_to.is_empty() {
+            let (queues, not_to) = (&self.queues, &publishing.not_to);
+            let returns =
+                |id: &QueueId| queues.get(*id).is_some_and(|queue| not_to.contains(queue.name.as_bytes()));
+            publishing.found.queues.retain(|id| !returns(id));
+        }
+        Ok(true)
     }
 
     /// Goes through the bindings of one exchange after the other, for all keys together. An

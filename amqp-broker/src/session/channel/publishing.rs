@@ -6,7 +6,7 @@ use super::{ChannelSession, Mode};
 use crate::{
     core::{
         rabbitmq::refusal::Refusal,
-        vhost::publish::Publisher,
+        vhost::operations::publish::Publisher,
         work::{
             Work,
             publishing::{Published, Publishing},

@@ -7,7 +7,7 @@ use crate::{
     core::{
         entities::ids::ChannelId,
         rabbitmq::refusal::Refusal,
-        vhost::publish::Publisher,
+        vhost::operations::publish::Publisher,
         work::{Work, commit::Rollback},
     },
     session::{paused::Then, shared::Operation},

@@ -1,12 +1,13 @@
 //! Transactions that are committed or rolled back.
 
+use super::publish::Publisher;
 use crate::core::{
     budget::Budget,
     collections::segments::Segments,
     effects::sink::Sink,
     entities::channel::Settled,
     journal::kept::Kept,
-    vhost::{Vhost, publish::Publisher},
+    vhost::Vhost,
     work::{
         commit::{Commit, Rollback, Stage},
         publishing::{Prepared, Published, Publishing},

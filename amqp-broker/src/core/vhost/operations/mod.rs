@@ -4,5 +4,6 @@
 mod clock;
 mod commit;
 mod proceed;
+pub(crate) mod publish;
 mod remove;
 pub(crate) mod topology;
