@@ -9,7 +9,7 @@ use super::source::Source;
 
 /// The types that have a circle, each with how many of its files may be in one. No entry is added,
 /// and none grows.
-const EXCEPTIONS: &[(&str, &str, usize)] = &[("amqp-broker", "Vhost", 3)];
+const EXCEPTIONS: &[(&str, &str, usize)] = &[];
 
 pub(super) fn check(sources: &[&Source]) -> Vec<Finding> {
     check_except(sources, EXCEPTIONS)

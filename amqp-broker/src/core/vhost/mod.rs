@@ -5,9 +5,8 @@
 
 pub(crate) mod ack_timeout;
 mod bindings;
-pub(crate) mod consume;
 pub(crate) mod dead_letter;
-pub(crate) mod deliver;
+mod deliver;
 mod enqueue;
 pub(crate) mod inspect;
 pub(crate) mod lifecycle;

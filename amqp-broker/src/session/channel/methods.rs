@@ -11,8 +11,10 @@ use crate::{
         entities::ids::ChannelId,
         rabbitmq::refusal::Refusal,
         vhost::{
-            deliver::Settlement,
-            operations::topology::{Binding, To},
+            operations::{
+                settle::Settlement,
+                topology::{Binding, To},
+            },
             reply_to::is_reply_name,
         },
         work::{Work, step::Step},

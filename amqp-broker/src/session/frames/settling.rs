@@ -6,7 +6,7 @@ use amqp_codec::{
     method::{Arguments as _, basic},
 };
 
-use crate::core::{entities::unacked::Outcome, vhost::deliver::Settlement};
+use crate::core::{entities::unacked::Outcome, vhost::operations::settle::Settlement};
 
 /// The outcome of a delivery that is rejected.
 const fn refused(requeue: bool) -> Outcome {

@@ -3,7 +3,10 @@
 
 mod clock;
 mod commit;
+pub(crate) mod consume;
+mod dispatch;
 mod proceed;
 pub(crate) mod publish;
 mod remove;
+pub(crate) mod settle;
 pub(crate) mod topology;

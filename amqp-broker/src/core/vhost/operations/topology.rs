@@ -384,7 +384,7 @@ impl Vhost {
     ///
     /// # Errors
     /// That is more than the turn allows: the operation is to be tried again.
-    pub(in crate::core::vhost) fn prune(&mut self, now: u64, id: QueueId) -> Result<(), Refusal> {
+    pub(super) fn prune(&mut self, now: u64, id: QueueId) -> Result<(), Refusal> {
         let Some(queue) = self.queues.get_mut(id) else { return Ok(()) };
         if queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget) {
             return Ok(());
@@ -450,7 +450,7 @@ impl Vhost {
     ///
     /// # Errors
     /// Too many consumers end to pass them in one turn.
-    pub(in crate::core::vhost) fn is_consumed(&mut self, id: QueueId) -> Result<bool, Refusal> {
+    pub(super) fn is_consumed(&mut self, id: QueueId) -> Result<bool, Refusal> {
         let consumers = self.queues.get(id).into_iter().flat_map(|queue| queue.consumers.values());
         for consumer in consumers {
             self.budget.spend(1);

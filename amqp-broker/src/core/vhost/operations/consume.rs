@@ -2,7 +2,6 @@
 
 use amqp_codec::{ShortString, method::basic};
 
-use super::Vhost;
 use crate::core::{
     content::message::{Message, Parts},
     effects::sink::Sink,
@@ -17,6 +16,7 @@ use crate::core::{
         arguments::{ConsumerArguments, QueueArguments, QueueType},
         refusal::Refusal,
     },
+    vhost::Vhost,
     work::{Work, removal::Removal},
 };
 

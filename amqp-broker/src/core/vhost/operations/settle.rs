@@ -1,0 +1,204 @@
+//! The end of deliveries: acknowledged, dropped or requeued.
+
+use crate::core::{
+    effects::sink::Sink,
+    entities::{
+        channel::Settled,
+        ids::ChannelId,
+        ready::NEVER,
+        unacked::{Outcome, UnackedDelivery},
+    },
+    rabbitmq::{death::Reason, refusal::Refusal},
+    vhost::Vhost,
+    work::{Work, step::Step},
+};
+
+/// A client's settlement of deliveries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settlement {
+    /// The delivery tag.
+    pub(crate) tag: u64,
+    /// Whether all up to the tag are settled; with tag 0 all there are.
+    pub(crate) multiple: bool,
+    pub(crate) outcome: Outcome,
+}
+
+impl Vhost {
+    /// Acknowledges or refuses deliveries of a channel.
+    ///
+    /// # Errors
+    /// A tag that is not unacknowledged, except 0 for all.
+    pub(crate) fn settle(
+        &mut self,
+        now: u64,
+        id: ChannelId,
+        settlement: Settlement,
+        sink: &mut impl Sink,
+    ) -> Result<Step<(), Work>, Refusal> {
+        let Settlement { tag, multiple, outcome } = settlement;
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(Step::Done(())) };
+        if tag != 0 && !channel.unacked.contains(tag) || tag == 0 && !multiple {
+            return Err(Refusal::UnknownDeliveryTag(tag));
+        }
+        // Several deliveries may take several turns.
+        if multiple {
+            let up_to = if tag == 0 { u64::MAX } else { tag };
+            let is_done = self.proceed_settling(now, id, up_to, outcome, sink)?;
+            self.dispatch_woken(now, sink);
+            return Ok(if is_done {
+                Step::Done(())
+            } else {
+                Step::Paused(Work::Settle { channel: id, up_to, outcome })
+            });
+        }
+        // A single one is settled at once.
+        if let Some(delivery) = channel.unacked.take(tag) {
+            self.check_stream(&delivery, outcome)?;
+            self.budget.spend(1);
+            self.release(id, delivery, outcome);
+        }
+        self.dispatch_woken(now, sink);
+        Ok(Step::Done(()))
+    }
+
+    /// Continues to settle the deliveries of a channel up to a tag; returns whether that is done.
+    pub(super) fn proceed_settling(
+        &mut self,
+        now: u64,
+        id: ChannelId,
+        up_to: u64,
+        outcome: Outcome,
+        sink: &mut impl Sink,
+    ) -> Result<bool, Refusal> {
+        while let Some(delivery) =
+            self.channels.get_mut(id).and_then(|channel| channel.unacked.pop_up_to(up_to))
+        {
+            self.check_stream(&delivery, outcome)?;
+            self.budget.spend(1);
+            self.release(id, delivery, outcome);
+            if self.dead_letters.is_crowded() {
+                self.publish_dead_letters(now, sink);
+                if self.dead_letters.is_crowded() {
+                    return Ok(false);
+                }
+            }
+            if self.budget.is_over() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Refuses to reject from a stream. This closes the connection, so it is checked before
+    /// anything is requeued.
+    #[inline]
+    fn check_stream(&self, delivery: &UnackedDelivery, outcome: Outcome) -> Result<(), Refusal> {
+        if outcome == Outcome::Acked {
+            return Ok(());
+        }
+        match self.queues.get(delivery.queue) {
+            Some(queue) if queue.stream.is_some() => {
+                let name = queue.name.to_text();
+                Err(Refusal::NotImplemented(format!(
+                    "basic.nack and basic.reject not supported by stream queues {}",
+                    self.entity("queue", &name)
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes a settlement until the transaction ends.
+    ///
+    /// # Errors
+    /// A tag that is not unacknowledged, except 0 for all.
+    pub(crate) fn settle_later(
+        &mut self,
+        id: ChannelId,
+        settlement: Settlement,
+    ) -> Result<Step<(), Work>, Refusal> {
+        let Settlement { tag, multiple, outcome } = settlement;
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(Step::Done(())) };
+        if tag != 0 && !channel.unacked.contains(tag) || tag == 0 && !multiple {
+            return Err(Refusal::UnknownDeliveryTag(tag));
+        }
+        if multiple {
+            let up_to = if tag == 0 { u64::MAX } else { tag };
+            return Ok(match self.proceed_settling_later(id, up_to, outcome) {
+                true => Step::Done(()),
+                false => Step::Paused(Work::SettleLater { channel: id, up_to, outcome }),
+            });
+        }
+        if let Some(delivery) = channel.unacked.take(tag) {
+            channel.settled.insert(tag, Settled { delivery, outcome });
+        }
+        Ok(Step::Done(()))
+    }
+
+    /// Continues to note settlements until the transaction ends; returns whether that is done.
+    pub(super) fn proceed_settling_later(&mut self, id: ChannelId, up_to: u64, outcome: Outcome) -> bool {
+        let Some(channel) = self.channels.get_mut(id) else { return true };
+        while let Some(tag) = channel.unacked.first_tag().filter(|tag| *tag <= up_to) {
+            if let Some(delivery) = channel.unacked.take(tag) {
+                channel.settled.insert(tag, Settled { delivery, outcome });
+            }
+            self.budget.spend(1);
+            if self.budget.is_over() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Ends a delivery: its message is removed or requeued, and its consumer and channel have room
+    /// again.
+    pub(super) fn release(&mut self, id: ChannelId, delivery: UnackedDelivery, outcome: Outcome) {
+        let UnackedDelivery { entry, queue: queue_id, consumer, shared, .. } = delivery;
+        let returns = matches!(outcome, Outcome::Requeued | Outcome::Abandoned);
+        let expires = returns && entry.expires_at != NEVER;
+        // The message leaves the queue for good, dies or returns.
+        if let Some(queue) = self.queues.get_mut(queue_id) {
+            queue.unacked = queue.unacked.saturating_sub(1);
+            match outcome {
+                _ if queue.stream.is_some() => self.messages.freed(&entry.message),
+                Outcome::Acked => self.messages.left(queue.serial, &entry),
+                Outcome::Rejected => {
+                    self.messages.left(queue.serial, &entry);
+                    queue.dead_letter(
+                        entry.message,
+                        entry.kept,
+                        Reason::Rejected,
+                        &self.messages,
+                        &mut self.dead_letters,
+                    );
+                }
+                Outcome::Requeued | Outcome::Abandoned => {
+                    let by_client = outcome == Outcome::Requeued;
+                    queue.take_back(entry, by_client, &mut self.messages, &mut self.dead_letters);
+                    // The queue may be too long now, which is checked before the next delivery.
+                    self.wake(queue_id);
+                }
+            }
+        } else {
+            self.messages.freed(&entry.message);
+        }
+        if expires {
+            self.arm(queue_id);
+        }
+        // The consumer and its channel have room for one more delivery.
+        let Some(consumer) = consumer else { return };
+        let mut is_waited_for = false;
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.in_flight = channel.in_flight.saturating_sub(1);
+            channel.shared_in_flight = channel.shared_in_flight.saturating_sub(u32::from(shared));
+            is_waited_for = channel.is_waited_for();
+        }
+        if let Some(consumer) = self.consumers.get_mut(consumer) {
+            consumer.unacked = consumer.unacked.saturating_sub(1);
+        }
+        self.line_up(consumer);
+        if is_waited_for {
+            self.relieve(id);
+        }
+    }
+}
