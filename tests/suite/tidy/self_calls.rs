@@ -7,33 +7,18 @@ use super::circle::{Graph, way};
 use super::finding::Finding;
 use super::source::Source;
 
-/// The types that have a circle, each with how many of its files may be in one. No entry is added,
-/// and none grows.
-const EXCEPTIONS: &[(&str, &str, usize)] = &[];
-
 pub(super) fn check(sources: &[&Source]) -> Vec<Finding> {
-    check_except(sources, EXCEPTIONS)
-}
-
-fn check_except(sources: &[&Source], exceptions: &[(&str, &str, usize)]) -> Vec<Finding> {
-    let Some(crate_name) = sources.first().and_then(|source| source.file.split('/').next()) else {
-        return Vec::new();
-    };
     let types: BTreeSet<_> =
         sources.iter().flat_map(|source| &source.impls).map(|one| &one.type_name).collect();
     let mut findings = Vec::new();
     for name in types {
         let graph = graph(sources, name);
         let circle = in_a_circle(&graph);
-        let allowed = exceptions.iter().find(|(of, listed, _)| *of == crate_name && listed == name);
-        let allowed = allowed.map_or(0, |(_, _, files)| *files);
-        let Some(first) = circle.first().or(graph.keys().next()).copied() else { continue };
+        let Some(first) = circle.first() else { continue };
         let line = graph[first].values().next().copied().unwrap_or(1);
-        if circle.len() > allowed {
-            let files = circle.join(", ");
-            let what = format!("files of `{name}` call each other in a circle through `self`: {files}");
-            findings.push(Finding::new(first, line, what));
-        }
+        let files = circle.join(", ");
+        let what = format!("files of `{name}` call each other in a circle through `self`: {files}");
+        findings.push(Finding::new(first, line, what));
     }
     findings
 }
@@ -76,36 +61,29 @@ mod tests {
         ("a/c.rs", "impl A { fn c(&self) { self.a(); } }"),
     ];
 
-    fn found(files: &[(&str, &str)], exceptions: &[(&str, &str, usize)]) -> Vec<String> {
+    fn found(files: &[(&str, &str)]) -> Vec<String> {
         let sources: Vec<_> =
             files.iter().map(|(name, text)| Source::parse(&format!("x/src/{name}"), text)).collect();
-        let findings = check_except(&sources.iter().collect::<Vec<_>>(), exceptions);
+        let findings = check(&sources.iter().collect::<Vec<_>>());
         findings.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn files_of_a_type_that_call_each_other_through_self_are_a_circle() {
         assert_eq!(
-            found(&CIRCLE, &[]),
+            found(&CIRCLE),
             ["x/src/a.rs:2: files of `A` call each other in a circle through `self`: x/src/a.rs, \
                  x/src/a/b.rs, x/src/a/c.rs"]
         );
-        assert!(found(&CIRCLE[..2], &[]).is_empty());
+        assert!(found(&CIRCLE[..2]).is_empty());
     }
 
     #[test]
     fn calls_of_tests_and_of_other_types_are_no_arrows() {
         let mut others = CIRCLE;
         others[2].1 = "impl B { fn c(&self) { self.a(); } }";
-        assert!(found(&others, &[]).is_empty());
+        assert!(found(&others).is_empty());
         others[2].1 = "impl A { fn c(&self) {} }\n#[cfg(test)]\nimpl A { fn d(&self) { self.a(); } }";
-        assert!(found(&others, &[]).is_empty());
-    }
-
-    #[test]
-    fn an_exception_holds_for_as_many_files_and_no_more() {
-        assert!(found(&CIRCLE, &[("x", "A", 3)]).is_empty());
-        assert_eq!(found(&CIRCLE, &[("x", "A", 2)]).len(), 1);
-        assert_eq!(found(&CIRCLE, &[("x", "B", 3)]).len(), 1);
+        assert!(found(&others).is_empty());
     }
 }
