@@ -1,6 +1,8 @@
 //! The errors of this crate, grouped by who has to act on them.
 
 pub(crate) mod conflict;
+#[cfg(feature = "mailbox")]
+pub(crate) mod mailbox;
 pub(crate) mod url;
 
 use std::{fmt, time::Duration};
@@ -8,6 +10,8 @@ use std::{fmt, time::Duration};
 use amqp_client::{Delivery, TlsError};
 use amqp_codec::{ReplyCode, Report};
 
+#[cfg(feature = "mailbox")]
+use crate::error::mailbox::MailboxError;
 use crate::error::{conflict::Conflict, url::UrlError};
 #[cfg(feature = "oslo")]
 use crate::oslo::error::{OsloError, notify::NotifyError};
@@ -96,6 +100,10 @@ pub enum Error {
         /// What was in progress.
         during: &'static str,
     },
+    /// A failure of a mailbox that is not one of plain messages.
+    #[cfg(feature = "mailbox")]
+    #[error(transparent)]
+    Mailbox(#[from] MailboxError),
     /// A failure of RPC or notifications that is not one of plain messages.
     #[cfg(feature = "oslo")]
     #[error(transparent)]
@@ -121,6 +129,8 @@ impl Error {
             | Error::Encode { .. }
             | Error::Serializer(_)
             | Error::Compression(_) => true,
+            #[cfg(feature = "mailbox")]
+            Error::Mailbox(_) => true,
             #[cfg(feature = "oslo")]
             Error::Oslo(error) => error.is_permanent(),
             Error::Connect { source, .. } | Error::Broker { source, .. } => permanent(source),

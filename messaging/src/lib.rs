@@ -5,8 +5,12 @@ mod compress;
 mod connection;
 mod consume;
 mod error;
+#[cfg(feature = "mailbox")]
+pub mod mailbox;
 #[cfg(feature = "oslo")]
 mod oslo;
+#[cfg(any(feature = "oslo", feature = "mailbox"))]
+mod pattern;
 mod publish;
 mod retry;
 mod serialize;

@@ -12,7 +12,7 @@ use tracing::{Instrument as _, Span};
 use crate::trace_context::{HANDLED, TraceContext};
 
 /// The most bytes of a text from a peer that go into a span.
-#[cfg(feature = "oslo")]
+#[cfg(any(feature = "oslo", feature = "mailbox"))]
 const SHOWN: usize = 100;
 
 /// The span of a message's handler, and the trace that the message belongs to.
@@ -99,7 +99,7 @@ impl Handling {
 }
 
 /// Returns the beginning of the text.
-#[cfg(feature = "oslo")]
+#[cfg(any(feature = "oslo", feature = "mailbox"))]
 pub(crate) fn shown(text: &str) -> &str {
     text.get(..text.floor_char_boundary(SHOWN)).unwrap_or_default()
 }

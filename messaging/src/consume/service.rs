@@ -34,14 +34,19 @@ pub(crate) struct Service {
 type Ended = Arc<Mutex<Option<Error>>>;
 
 /// Stops a service from elsewhere. Cloning is cheap; dropping it changes nothing.
-#[cfg(feature = "oslo")]
+#[cfg(any(feature = "oslo", feature = "mailbox"))]
+#[cfg_attr(not(feature = "oslo"), allow(unreachable_pub, reason = "only RPC and notifications export it"))]
 #[derive(Clone, Debug)]
 pub struct Stopper(watch::Sender<bool>);
 
-#[cfg(feature = "oslo")]
+#[cfg(any(feature = "oslo", feature = "mailbox"))]
 impl Stopper {
     /// Makes the service take no more messages and finish those in progress. This does not wait for
     /// it.
+    #[cfg_attr(
+        not(feature = "oslo"),
+        allow(unreachable_pub, reason = "only RPC and notifications export it")
+    )]
     pub fn stop(&self) {
         self.0.send_replace(true);
     }
@@ -101,7 +106,7 @@ impl Service {
     }
 
     /// Returns a handle that stops the service from elsewhere.
-    #[cfg(feature = "oslo")]
+    #[cfg(any(feature = "oslo", feature = "mailbox"))]
     pub(crate) fn stopper(&self) -> Stopper {
         Stopper(self.stop.clone())
     }

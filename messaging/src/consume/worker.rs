@@ -17,6 +17,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
+#[cfg(feature = "mailbox")]
+use crate::consume::service::Stopper;
 use crate::{
     compress::{self, Budget},
     consume::{
@@ -67,6 +69,14 @@ impl Worker {
     /// When the future is dropped the worker goes on, and can be waited for again.
     pub async fn wait(&mut self) -> Result<(), Error> {
         self.service.wait().await
+    }
+}
+
+#[cfg(feature = "mailbox")]
+impl Worker {
+    /// Returns a handle that stops the worker from elsewhere.
+    pub(crate) fn stopper(&self) -> Stopper {
+        self.service.stopper()
     }
 }
 

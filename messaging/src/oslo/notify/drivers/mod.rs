@@ -5,7 +5,6 @@ mod mask;
 mod messaging;
 mod named;
 mod noop;
-mod pattern;
 mod routing;
 mod rules;
 mod test;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::pattern::Pattern;
 use crate::{
     error::Error,
     oslo::{error::notify::NotifyError, notify::level::Level},
+    pattern::Glob,
 };
 
 /// Routing rules in oslo.messaging's form: groups of drivers, each driver with patterns, in the
@@ -42,8 +42,8 @@ pub struct Rules {
 
 #[derive(Clone, Debug)]
 struct Rule {
-    events: Option<Vec<Pattern>>,
-    priorities: Option<Vec<Pattern>>,
+    events: Option<Vec<Glob>>,
+    priorities: Option<Vec<Glob>>,
 }
 
 impl Rules {
@@ -88,7 +88,7 @@ impl Rules {
 
     /// Whether a driver is to get a notification.
     pub(super) fn accept(&self, driver: &str, level: Level, event_type: &str) -> bool {
-        let any = |patterns: &Option<Vec<Pattern>>, name: &str| match patterns {
+        let any = |patterns: &Option<Vec<Glob>>, name: &str| match patterns {
             Some(patterns) => patterns.iter().any(|pattern| pattern.fits(name)),
             None => true,
         };
@@ -110,8 +110,10 @@ fn groups(_: &str) -> Result<Groups, NotifyError> {
     Err(NotifyError::NotCompiled { what: "rules in YAML", feature: "yaml" })
 }
 
-fn patterns(patterns: Option<Vec<String>>) -> Result<Option<Vec<Pattern>>, NotifyError> {
-    patterns.map(|patterns| patterns.iter().map(|pattern| Pattern::new(pattern)).collect()).transpose()
+fn patterns(patterns: Option<Vec<String>>) -> Result<Option<Vec<Glob>>, NotifyError> {
+    let failed = |pattern: &str, source| NotifyError::Pattern { pattern: pattern.to_owned(), source };
+    let glob = |pattern: &String| Glob::new(pattern).map_err(|source| failed(pattern, source));
+    patterns.map(|patterns| patterns.iter().map(glob).collect()).transpose()
 }
 
 type Groups = BTreeMap<String, Option<BTreeMap<String, Option<Accepted>>>>;

@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::oslo::notify::listen::{event::Event, regular::Regular};
-use crate::{error::Error, serialize};
+use crate::{
+    error::Error,
+    oslo::{error::notify::NotifyError, notify::listen::event::Event},
+    pattern::Regular,
+    serialize,
+};
 
 /// Regular expressions that a notification has to match, all of them, as in oslo.messaging's
 /// `NotificationFilter`. Default: none.
@@ -44,7 +48,7 @@ impl Filter {
     /// # Errors
     /// [`NotifyError::Pattern`](crate::notify::NotifyError::Pattern) when the pattern is invalid.
     pub fn publisher_id(mut self, pattern: &str) -> Result<Self, Error> {
-        self.publisher_id = Some(Regular::new(pattern)?);
+        self.publisher_id = Some(regular(pattern)?);
         Ok(self)
     }
 
@@ -53,7 +57,7 @@ impl Filter {
     /// # Errors
     /// As [`publisher_id`](Self::publisher_id).
     pub fn event_type(mut self, pattern: &str) -> Result<Self, Error> {
-        self.event_type = Some(Regular::new(pattern)?);
+        self.event_type = Some(regular(pattern)?);
         Ok(self)
     }
 
@@ -62,7 +66,7 @@ impl Filter {
     /// # Errors
     /// As [`publisher_id`](Self::publisher_id).
     pub fn context(mut self, key: impl Into<String>, pattern: &str) -> Result<Self, Error> {
-        self.context.push((key.into(), Regular::new(pattern)?));
+        self.context.push((key.into(), regular(pattern)?));
         Ok(self)
     }
 
@@ -71,7 +75,7 @@ impl Filter {
     /// # Errors
     /// As [`publisher_id`](Self::publisher_id).
     pub fn metadata(mut self, key: impl Into<String>, pattern: &str) -> Result<Self, Error> {
-        self.metadata.push((key.into(), Regular::new(pattern)?));
+        self.metadata.push((key.into(), regular(pattern)?));
         Ok(self)
     }
 
@@ -80,7 +84,7 @@ impl Filter {
     /// # Errors
     /// As [`publisher_id`](Self::publisher_id).
     pub fn payload(mut self, key: impl Into<String>, pattern: &str) -> Result<Self, Error> {
-        self.payload.push((key.into(), Regular::new(pattern)?));
+        self.payload.push((key.into(), regular(pattern)?));
         Ok(self)
     }
 
@@ -113,6 +117,11 @@ impl Filter {
         let Ok(entries) = entries else { return false };
         all(&self.payload, |key| serialize::from_json(entries.get(key)?.get()).ok())
     }
+}
+
+fn regular(pattern: &str) -> Result<Regular, NotifyError> {
+    let failed = |source| NotifyError::Pattern { pattern: pattern.to_owned(), source };
+    Regular::new(pattern).map_err(failed)
 }
 
 fn all(patterns: &[(String, Regular)], text: impl Fn(&str) -> Option<String>) -> bool {

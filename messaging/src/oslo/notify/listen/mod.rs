@@ -7,5 +7,4 @@ pub(super) mod endpoint;
 pub(super) mod event;
 pub(super) mod filter;
 pub(super) mod listener;
-pub(super) mod regular;
 pub(super) mod sources;

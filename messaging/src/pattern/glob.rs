@@ -5,20 +5,18 @@ use std::iter::Peekable;
 
 use regex::Regex;
 
-use crate::oslo::error::notify::NotifyError;
+use crate::serialize::BoxError;
 
 /// A pattern that is matched against a whole name.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern(Regex);
+pub(crate) struct Glob(Regex);
 
-impl Pattern {
-    pub(super) fn new(pattern: &str) -> Result<Self, NotifyError> {
-        let regex = Regex::new(&translate(pattern));
-        let failed = |source| NotifyError::Pattern { pattern: pattern.to_owned(), source: Box::new(source) };
-        regex.map(Pattern).map_err(failed)
+impl Glob {
+    pub(crate) fn new(pattern: &str) -> Result<Self, BoxError> {
+        Ok(Glob(Regex::new(&translate(pattern))?))
     }
 
-    pub(super) fn fits(&self, name: &str) -> bool {
+    pub(crate) fn fits(&self, name: &str) -> bool {
         self.0.is_match(name)
     }
 }
@@ -113,7 +111,7 @@ mod tests {
             ("{a,b}", &["{a,b}"], &["a"]),
             ("", &[""], &["a"]),
         ] {
-            let compiled = Pattern::new(pattern).unwrap();
+            let compiled = Glob::new(pattern).unwrap();
             for name in fits {
                 assert!(compiled.fits(name), "{pattern} {name}");
             }

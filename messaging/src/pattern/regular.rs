@@ -4,24 +4,18 @@
 use amqp_client::Report;
 use fancy_regex::Regex;
 
-use crate::oslo::error::notify::NotifyError;
 use crate::serialize::BoxError;
 
 /// A pattern that is matched from the start of a text.
 #[derive(Clone, Debug)]
-pub(super) struct Regular(Regex);
+pub(crate) struct Regular(Regex);
 
 impl Regular {
-    pub(super) fn new(pattern: &str) -> Result<Self, NotifyError> {
-        let regex = Regex::new(&translate(pattern));
-        let failed = |source: fancy_regex::Error| NotifyError::Pattern {
-            pattern: pattern.to_owned(),
-            source: BoxError::from(source),
-        };
-        regex.map(Regular).map_err(failed)
+    pub(crate) fn new(pattern: &str) -> Result<Self, BoxError> {
+        Ok(Regular(Regex::new(&translate(pattern))?))
     }
 
-    pub(super) fn fits(&self, text: &str) -> bool {
+    pub(crate) fn fits(&self, text: &str) -> bool {
         match self.0.find(text) {
             // A match that begins at the start is always the one that is found first.
             Ok(found) => found.is_some_and(|found| found.start() == 0),
@@ -145,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_no_pattern_is_refused_and_what_takes_too_long_does_not_fit() {
         for pattern in ["(", "a**", "[", "\\"] {
-            assert!(matches!(Regular::new(pattern), Err(NotifyError::Pattern { .. })), "{pattern}");
+            assert!(Regular::new(pattern).is_err(), "{pattern}");
         }
         let slow = Regular::new(r"(a+)+\1$").unwrap();
         assert!(!slow.fits(&format!("{}b", "a".repeat(200))));

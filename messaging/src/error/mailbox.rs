@@ -1,0 +1,33 @@
+//! The errors of a mailbox.
+
+/// An error of another library or of the user.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The reason why a node was not started or a command not sent. It is wrapped in
+/// [`Error::Mailbox`](crate::Error::Mailbox).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MailboxError {
+    /// There is a node of this name already. On AMQP its queue belongs to another connection.
+    #[error("node {node:?} is running elsewhere")]
+    NameTaken {
+        /// The name of the node.
+        node: String,
+        /// The broker's answer.
+        source: amqp_client::Error,
+    },
+    /// The arguments of a command have to be a struct or a map with text keys, or `()`.
+    #[error("the arguments of command {method:?} do not make a JSON object")]
+    Arguments {
+        /// The method of the command.
+        method: String,
+    },
+    /// The pattern of a command cannot be read.
+    #[error("the pattern {pattern:?} cannot be read")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// The cause.
+        source: BoxError,
+    },
+}

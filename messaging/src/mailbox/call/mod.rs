@@ -1,0 +1,4 @@
+//! Commands, and the replies to them.
+
+pub(super) mod command;
+pub(super) mod replies;

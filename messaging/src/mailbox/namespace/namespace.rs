@@ -1,0 +1,101 @@
+//! What the nodes and callers of a namespace share: its entities, clock and counts.
+
+use std::time::Duration;
+
+use amqp_client::{Exchange, Queue};
+
+use crate::{
+    mailbox::namespace::{clock::Clock, metrics::Counters, peers::Peers},
+    publish::{options::PublishOptions, producer::Producer},
+    serialize::Serializers,
+    transport::Transport,
+};
+
+/// The type of the exchange for commands. Every node's queue is bound with an empty routing key,
+/// and commands are published with one, so that both types send each command to all nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// kombu's default.
+    #[default]
+    Direct,
+    /// As Celery has it.
+    Fanout,
+}
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(super) queue_ttl: Option<Duration>,
+    pub(super) queue_expires: Option<Duration>,
+    pub(crate) queue_exclusive: bool,
+    pub(super) reply_queue_ttl: Option<Duration>,
+    pub(super) reply_queue_expires: Option<Duration>,
+    pub(super) serializer: String,
+    pub(crate) serializers: Serializers,
+    pub(crate) max_message_size: u64,
+}
+
+/// A namespace on a transport.
+pub(crate) struct Namespace {
+    pub(crate) transport: Transport,
+    pub(crate) name: String,
+    pub(crate) settings: Settings,
+    pub(crate) exchange: Exchange,
+    pub(crate) reply_exchange: Exchange,
+    pub(crate) commands: Producer,
+    pub(crate) replies: Producer,
+    pub(crate) clock: Clock,
+    pub(crate) counters: Counters,
+    /// The peers whose clock was refused.
+    pub(crate) wrong_clocks: Peers,
+}
+
+impl Namespace {
+    pub(super) fn new(transport: Transport, name: String, kind: Kind, settings: Settings) -> Self {
+        let exchange_name = format!("{name}.pidbox");
+        let exchange = match kind {
+            Kind::Direct => Exchange::direct(exchange_name),
+            Kind::Fanout => Exchange::fanout(exchange_name),
+        };
+        let reply_exchange = Exchange::direct(format!("reply.{name}.pidbox"));
+        let with_serializers = |exchange: &Exchange| {
+            transport.producer(exchange.clone()).serializers(settings.serializers.clone())
+        };
+        Namespace {
+            commands: with_serializers(&exchange),
+            replies: with_serializers(&reply_exchange),
+            exchange,
+            reply_exchange,
+            transport,
+            name,
+            settings,
+            clock: Clock::default(),
+            counters: Counters::default(),
+            wrong_clocks: Peers::default(),
+        }
+    }
+
+    /// Returns the queue of a node.
+    pub(crate) fn node_queue(&self, node: &str) -> Queue {
+        let queue = Queue::new(format!("{node}.{}.pidbox", self.name));
+        let Settings { queue_ttl, queue_expires, .. } = self.settings;
+        self.transient(queue, queue_ttl, queue_expires)
+    }
+
+    /// Returns the queue for the replies with this routing key.
+    pub(crate) fn reply_queue(&self, routing_key: &str) -> Queue {
+        let queue = Queue::new(format!("{routing_key}.reply.{}.pidbox", self.name));
+        let Settings { reply_queue_ttl, reply_queue_expires, .. } = self.settings;
+        self.transient(queue, reply_queue_ttl, reply_queue_expires)
+    }
+
+    fn transient(&self, queue: Queue, ttl: Option<Duration>, expires: Option<Duration>) -> Queue {
+        let queue = queue.exclusive(self.settings.queue_exclusive).auto_delete(true);
+        let queue = expires.into_iter().fold(queue, Queue::expires);
+        ttl.into_iter().fold(queue, Queue::message_ttl)
+    }
+
+    /// Returns the options of a message of this mailbox.
+    pub(crate) fn options(&self) -> PublishOptions {
+        PublishOptions::new().serializer(&self.settings.serializer)
+    }
+}

@@ -1,0 +1,262 @@
+//! The queue that replies arrive on, and the calls that wait for them.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use amqp_client::Table;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::{sync::mpsc, task::AbortHandle};
+use uuid::Uuid;
+
+use crate::{
+    consume::typed_consumer::Consumer,
+    error::{Error, Malformed},
+    mailbox::namespace::{clock, namespace::Namespace, reply::Reply, reply_error::ReplyError, wire},
+};
+
+/// How many replies the broker sends before they are sorted.
+const PREFETCH: u16 = 512;
+
+/// The most bytes of replies that wait for one call to read them.
+const MOST_WAITING: usize = 64 * 1024 * 1024;
+
+/// What a value takes in memory beside its text, about.
+const OVERHEAD: usize = 64;
+
+/// A queue for replies, which are sorted by the tickets of their commands.
+pub(crate) struct ReplyQueue {
+    routing_key: String,
+    calls: Arc<Calls>,
+    receiving: AbortHandle,
+}
+
+/// The calls that wait for replies, by their tickets; `None` after the end of the consumer.
+struct Calls {
+    by_ticket: Mutex<Option<HashMap<String, Pending>>>,
+    /// Whether the queue was made for one call, so that replies without ticket are for it.
+    is_of_one_call: bool,
+}
+
+/// The end of a call at which its replies come in.
+#[derive(Clone)]
+struct Pending {
+    replies: mpsc::UnboundedSender<(Result<Reply, ReplyError>, usize)>,
+    /// The bytes that wait to be read.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// A call that waits for replies.
+///
+/// # On drop
+/// Its ticket is no longer known.
+pub(crate) struct PendingCall {
+    queue: Arc<ReplyQueue>,
+    ticket: String,
+    replies: mpsc::UnboundedReceiver<(Result<Reply, ReplyError>, usize)>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl ReplyQueue {
+    /// Declares a queue of its own for a mailbox, and receives replies from it.
+    pub(crate) async fn start(namespace: &Arc<Namespace>, is_of_one_call: bool) -> Result<Arc<Self>, Error> {
+        let routing_key = Uuid::new_v4().to_string();
+        let queue = namespace.reply_queue(&routing_key);
+        let consumer = namespace
+            .transport
+            .consumer(queue)
+            .bind(&namespace.reply_exchange, &routing_key)
+            .prefetch(PREFETCH)
+            .serializers(namespace.settings.serializers.clone())
+            .max_message_size(namespace.settings.max_message_size)
+            .start()
+            .await?;
+        let calls = Arc::new(Calls { by_ticket: Mutex::new(Some(HashMap::new())), is_of_one_call });
+        let receiving = tokio::spawn(receive(consumer, Arc::downgrade(namespace), calls.clone()));
+        Ok(Arc::new(ReplyQueue { routing_key, calls, receiving: receiving.abort_handle() }))
+    }
+
+    /// Returns the routing key of replies.
+    pub(crate) fn routing_key(&self) -> &str {
+        &self.routing_key
+    }
+
+    /// Begins to wait for the replies with a ticket. Returns `None` if no replies arrive any more.
+    pub(crate) fn call(self: Arc<Self>, ticket: &str) -> Option<PendingCall> {
+        let (sender, replies) = mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let pending = Pending { replies: sender, waiting: waiting.clone() };
+        self.calls.by_ticket.lock().as_mut()?.insert(ticket.to_owned(), pending);
+        Some(PendingCall { queue: self, ticket: ticket.to_owned(), replies, waiting })
+    }
+
+    /// Whether no replies arrive any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.calls.by_ticket.lock().is_none()
+    }
+}
+
+impl Drop for ReplyQueue {
+    fn drop(&mut self) {
+        self.receiving.abort();
+    }
+}
+
+impl PendingCall {
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Reply, ReplyError>>> {
+        self.replies.poll_recv(context).map(|next| {
+            let (reply, weight) = next?;
+            self.waiting.fetch_sub(weight, Relaxed);
+            Some(reply)
+        })
+    }
+}
+
+impl Drop for PendingCall {
+    fn drop(&mut self) {
+        if let Some(calls) = self.queue.calls.by_ticket.lock().as_mut() {
+            calls.remove(&self.ticket);
+        }
+    }
+}
+
+/// Sorts replies until their consumer ends or the mailbox is dropped.
+async fn receive(mut consumer: Consumer<Value>, namespace: Weak<Namespace>, calls: Arc<Calls>) {
+    while let Some(next) = consumer.recv().await {
+        let Some(namespace) = namespace.upgrade() else { return };
+        // A message that is not acknowledged goes with its queue.
+        let _ = match next {
+            Ok(delivery) => {
+                let properties = delivery.properties().ok();
+                let headers = properties.as_ref().and_then(|properties| properties.headers.as_ref());
+                calls.sort(&namespace, headers, Ok(delivery.body().clone()));
+                delivery.ack().await
+            }
+            Err(Error::Undecodable(undecodable)) => {
+                let properties = undecodable.delivery.properties().ok();
+                let headers = properties.as_ref().and_then(|properties| properties.headers.as_ref());
+                calls.sort(&namespace, headers, Err(undecodable.reason));
+                undecodable.delivery.ack().await.map_err(Error::broker("acknowledge a reply"))
+            }
+            Err(error) => {
+                tracing::debug!(error = %amqp_client::Report(&error), "the consumer of replies ended");
+                break;
+            }
+        };
+    }
+    calls.end();
+}
+
+impl Calls {
+    /// Passes a reply on to the call that it is for.
+    fn sort(&self, namespace: &Namespace, headers: Option<&Table>, body: Result<Value, Malformed>) {
+        let time = clock::Received::of(headers);
+        if !namespace.clock.receive(time) {
+            log_wrong_clock(namespace, body.as_ref().ok());
+        }
+        let ticket = headers.and_then(|headers| headers.get(wire::TICKET));
+        let counters = &namespace.counters;
+        let Some(pending) = self.pending(ticket.as_ref().and_then(|ticket| ticket.as_str())) else {
+            match ticket {
+                Some(ticket) if ticket.as_str().is_some() => counters.replies_late.add(),
+                _ => {
+                    counters.replies_without_ticket.add();
+                    let name = &*namespace.name;
+                    tracing::warn!(
+                        namespace = name,
+                        "a reply has no ticket and may be for any call; it is dropped"
+                    );
+                }
+            }
+            return;
+        };
+        counters.replies_received.add();
+        match body.map(wire::answers) {
+            Ok(Some(answers)) => {
+                for (node, answer) in answers {
+                    let weight = OVERHEAD + node.len() + weight(&answer);
+                    pending.pass(namespace, Ok(Reply::new(node, answer)), weight);
+                }
+            }
+            Ok(None) => pending.pass(namespace, Err(ReplyError::NotAnObject), OVERHEAD),
+            Err(reason) => pending.pass(namespace, Err(ReplyError::Undecodable(Box::new(reason))), OVERHEAD),
+        }
+    }
+
+    fn pending(&self, ticket: Option<&str>) -> Option<Pending> {
+        let calls = self.by_ticket.lock();
+        let calls = calls.as_ref()?;
+        match ticket {
+            Some(ticket) => calls.get(ticket).cloned(),
+            None if self.is_of_one_call => calls.values().next().cloned(),
+            None => None,
+        }
+    }
+
+    fn end(&self) {
+        let calls = self.by_ticket.lock().take().unwrap_or_default();
+        for pending in calls.into_values() {
+            // The call may have ended meanwhile.
+            let _ = pending.replies.send((Err(ReplyError::Ended), 0));
+        }
+    }
+}
+
+impl Pending {
+    /// Passes a reply of this weight in bytes on. When too many wait already, the call gets an
+    /// error instead, which weighs nothing.
+    fn pass(&self, namespace: &Namespace, reply: Result<Reply, ReplyError>, weight: usize) {
+        let waiting = self.waiting.load(Relaxed);
+        if waiting.saturating_add(weight) <= MOST_WAITING {
+            self.waiting.fetch_add(weight, Relaxed);
+            // The call may have ended meanwhile.
+            let _ = self.replies.send((reply, weight));
+            return;
+        }
+        namespace.counters.replies_dropped.add();
+        // One error tells of all that were dropped while no reply was read.
+        if waiting < MOST_WAITING {
+            let rest = MOST_WAITING - waiting;
+            self.waiting.fetch_add(rest, Relaxed);
+            let _ = self.replies.send((Err(ReplyError::NoRoom { bytes: waiting }), rest));
+        }
+    }
+}
+
+fn log_wrong_clock(namespace: &Namespace, body: Option<&Value>) {
+    let node = body.and_then(Value::as_object).and_then(|answers| answers.keys().next());
+    let node = node.map_or("", String::as_str);
+    if namespace.wrong_clocks.is_new(node) {
+        let node = crate::consume::handling::shown(node);
+        tracing::warn!(
+            node,
+            "a reply carries a logical time that is no number or too far ahead; it is not adopted"
+        );
+    }
+}
+
+/// The bytes that a value takes in memory, about.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => OVERHEAD,
+        Value::String(text) => OVERHEAD + text.len(),
+        Value::Array(items) => OVERHEAD + items.iter().map(weight).sum::<usize>(),
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| OVERHEAD + name.len() + weight(value));
+            OVERHEAD + fields.sum::<usize>()
+        }
+    }
+}
+
+impl fmt::Debug for ReplyQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplyQueue").field("routing_key", &self.routing_key).finish_non_exhaustive()
+    }
+}
