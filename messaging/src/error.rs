@@ -22,11 +22,11 @@ use crate::oslo::error::{OsloError, notify::NotifyError};
 #[non_exhaustive]
 pub enum Error {
     /// The transport URL cannot be read.
-    #[error("the transport URL cannot be read")]
+    #[error("the transport URL is invalid")]
     Url(#[from] UrlError),
     /// There is no connection to a broker; with several hosts, the source tells what each of them
     /// said.
-    #[error("no connection{}", unnamed(source, host))]
+    #[error("there is no connection{}", unnamed(source, host))]
     Connect {
         /// `host:port`, several with commas between them, or `memory://NAME`.
         host: String,
@@ -45,7 +45,7 @@ pub enum Error {
     #[error(transparent)]
     Conflict(Box<Conflict>),
     /// A queue belongs to another connection exclusively, or has an exclusive consumer.
-    #[error("cannot have queue {queue:?}")]
+    #[error("cannot use queue {queue:?}")]
     QueueTaken {
         /// The queue.
         queue: String,
@@ -56,7 +56,7 @@ pub enum Error {
     #[error("the transport is closed")]
     Closed,
     /// A value has no JSON form.
-    #[error("cannot encode {what}")]
+    #[error("cannot encode {what} as JSON")]
     Encode {
         /// What the value was for.
         what: &'static str,
@@ -70,7 +70,7 @@ pub enum Error {
     #[error(transparent)]
     Compression(#[from] CompressionError),
     /// JSON that arrived is not of the requested type.
-    #[error("cannot decode {what}")]
+    #[error("cannot decode {what} from JSON")]
     Decode {
         /// What the value was received as.
         what: &'static str,
@@ -93,7 +93,7 @@ pub enum Error {
         source: Option<amqp_client::Error>,
     },
     /// The deadline passed.
-    #[error("no answer within {after:?}: the time ran out while {during}")]
+    #[error("the deadline passed after {after:?} while {during}")]
     Timeout {
         /// The time from the start to giving up.
         after: Duration,
@@ -218,6 +218,11 @@ fn permanent(error: &amqp_client::Error) -> bool {
     }
 }
 
+/// Returns a content type in quotes, or that there is none.
+fn named(content_type: Option<&str>) -> String {
+    content_type.map_or_else(|| "missing".to_owned(), |content_type| format!("{content_type:?}"))
+}
+
 /// Returns ` to host`, unless the cause names the host.
 fn unnamed(source: &amqp_client::Error, host: &str) -> String {
     use amqp_client::Error as Client;
@@ -259,7 +264,7 @@ impl fmt::Display for Outcome {
 /// A message that could not be delivered by its deadline or limit.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the message to exchange {exchange:?} with key {routing_key:?} {outcome} ({attempts} attempts in {elapsed:?})"
+    "the message to exchange {exchange:?} with routing key {routing_key:?} {outcome} (attempts: {attempts}, elapsed: {elapsed:?})"
 )]
 #[non_exhaustive]
 pub struct Undelivered {
@@ -292,7 +297,7 @@ pub struct Undecodable {
 
 impl fmt::Display for Undecodable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a message with routing key {:?} cannot be read", self.delivery.routing_key())
+        write!(f, "a message with routing key {:?} cannot be decoded", self.delivery.routing_key())
     }
 }
 
@@ -337,7 +342,7 @@ pub enum SerializerError {
     #[error("there is no serializer {0:?}")]
     NotInstalled(String),
     /// The serializer exists in kombu, and is left out here on purpose.
-    #[error("content of type {name} ({content_type}) is neither written nor read")]
+    #[error("this library neither writes nor reads {name} ({content_type})")]
     Refused {
         /// kombu's name for it.
         name: &'static str,
@@ -345,13 +350,13 @@ pub enum SerializerError {
         content_type: &'static str,
     },
     /// The serializer exists, but is not compiled in.
-    #[error("the feature {feature:?} of the crate messaging is off")]
+    #[error("the serializer is not in this build: feature `{feature}` of `messaging` is off")]
     NotCompiled {
         /// The feature to turn on.
         feature: &'static str,
     },
     /// A serializer's content type or encoding is longer than the 255 bytes it may have.
-    #[error("the content type or encoding of serializer {0:?} is over 255 bytes")]
+    #[error("the content type or encoding of serializer {0:?} is longer than 255 bytes")]
     TooLong(String),
     /// The value cannot be represented in this format.
     #[error("cannot serialize a value as {serializer}")]
@@ -371,7 +376,7 @@ pub enum CompressionError {
     #[error("there is no compression {0:?}")]
     Unknown(String),
     /// The compression exists, but is not compiled in.
-    #[error("the feature {feature:?} of the crate messaging is off")]
+    #[error("the compression is not in this build: feature `{feature}` of `messaging` is off")]
     NotCompiled {
         /// The feature to turn on.
         feature: &'static str,
@@ -391,14 +396,14 @@ pub enum CompressionError {
 #[non_exhaustive]
 pub enum Malformed {
     /// The properties cannot be decoded.
-    #[error("its properties cannot be read")]
+    #[error("the properties cannot be decoded")]
     Properties(#[source] amqp_client::Error),
     /// The content type is not `application/json`.
-    #[error("its content type is {0:?}, not application/json")]
+    #[error("the content type is {}, not application/json", named(.0.as_deref()))]
     ContentType(Option<String>),
     /// The content type is never decoded: pickle can run any code that its sender likes, and YAML
     /// is not supported.
-    #[error("content of type {name} ({content_type}) is refused")]
+    #[error("the content type is {content_type} ({name}), which this library never decodes")]
     Refused {
         /// kombu's name for it.
         name: &'static str,
@@ -406,14 +411,14 @@ pub enum Malformed {
         content_type: &'static str,
     },
     /// The consumer does not accept this content type.
-    #[error("its content type {0:?} is not among those that are accepted")]
+    #[error("the content type {0:?} is not one that the consumer accepts")]
     NotAccepted(String),
     /// The content encoding, in lower case, is none of `utf-8`, `us-ascii`, `iso-8859-1` and
     /// `binary`.
-    #[error("its content encoding {0:?} cannot be read")]
+    #[error("the content encoding {0:?} is not supported")]
     ContentEncoding(String),
     /// The text is not valid in its content encoding.
-    #[error("its body is not {content_encoding}")]
+    #[error("the body is not valid {content_encoding}")]
     Text {
         /// The content encoding, in lower case.
         content_encoding: String,
@@ -421,7 +426,7 @@ pub enum Malformed {
         source: BoxError,
     },
     /// The body is not what its content type says, or not of the requested type.
-    #[error("its body, {content_type}, cannot be decoded")]
+    #[error("the body cannot be decoded as {content_type}")]
     Decode {
         /// The content type.
         content_type: String,
@@ -429,32 +434,32 @@ pub enum Malformed {
         source: BoxError,
     },
     /// The body cannot be decompressed as its header says.
-    #[error("its body cannot be decompressed")]
+    #[error("the body cannot be decompressed")]
     Compression(#[source] std::io::Error),
     /// The compression or the content type is not compiled in.
-    #[error("its body cannot be read, for the feature {feature:?} of the crate messaging is off")]
+    #[error("the body cannot be decoded: feature `{feature}` of `messaging` is off")]
     NotCompiled {
         /// The feature to turn on.
         feature: &'static str,
     },
     /// The body is over [the consumer's limit](crate::ConsumerBuilder::max_message_size), and was
     /// dropped on arrival.
-    #[error("its body, {size} bytes, is over the limit of the consumer and was dropped as it came")]
+    #[error("the body of {size} bytes is over the consumer's limit and was dropped on arrival")]
     Withheld {
         /// The size of the body in bytes.
         size: u64,
     },
     /// The decompressed body is over a limit.
-    #[error("its body is over {limit} bytes when it is decompressed")]
+    #[error("the decompressed body is over the limit of {limit} bytes")]
     TooLarge {
         /// The limit in bytes.
         limit: u64,
     },
     /// The body is not JSON, or not of the requested type.
-    #[error("its body is not the JSON that is expected")]
+    #[error("the body is not the expected JSON")]
     Json(#[from] serde_json::Error),
     /// The envelope is of a version that is not compatible with 2.0.
-    #[error("its envelope has the version {0}; 2.0 is read")]
+    #[error("the envelope has version {0}; expected a version compatible with 2.0")]
     EnvelopeVersion(String),
 }
 
@@ -550,15 +555,18 @@ mod tests {
     fn what_stands_between_a_user_and_the_cause_is_read_at_once() {
         assert_eq!(
             Report(&undelivered()).to_string(),
-            "the message to exchange \"\" with key \"q\" was not sent (1 attempts in 0ns): cannot publish: connection lost: the cause"
+            "the message to exchange \"\" with routing key \"q\" was not sent (attempts: 1, elapsed: 0ns): cannot publish: connection lost: the cause"
         );
         let refused = amqp_client::Error::Connect {
             address: "h:1".to_owned(),
             source: std::sync::Arc::new(io::ErrorKind::ConnectionRefused.into()),
         };
         let refused = Error::Connect { host: "h:1".to_owned(), source: refused };
-        assert_eq!(Report(&refused).to_string(), "no connection: cannot connect to h:1: connection refused");
+        assert_eq!(
+            Report(&refused).to_string(),
+            "there is no connection: cannot connect to h:1: connection refused"
+        );
         let lost = Error::Connect { host: "h:1".to_owned(), source: client() };
-        assert_eq!(Report(&lost).to_string(), "no connection to h:1: connection lost: the cause");
+        assert_eq!(Report(&lost).to_string(), "there is no connection to h:1: connection lost: the cause");
     }
 }

@@ -152,7 +152,7 @@ impl Retry {
             retry.begin();
             match operation().await {
                 Err(error) if !error.is_permanent() && retry.pause().await => {
-                    tracing::debug!(error = %Report(&error), attempts = retry.attempts(), "failed; it is tried again");
+                    tracing::debug!(error = %Report(&error), attempts = retry.attempts(), "an operation failed; it is tried again");
                 }
                 result => return result,
             }

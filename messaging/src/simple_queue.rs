@@ -91,7 +91,8 @@ impl SimpleQueue {
     /// When there is no connection, or no such queue yet.
     pub async fn len(&self) -> Result<u32, Error> {
         let declared = self.channel().await?.declare(Queue::new(&self.name).passive(true)).await;
-        let info = declared.map_err(Error::broker(format_args!("look at queue {:?}", self.name)))?;
+        let info =
+            declared.map_err(Error::broker(format_args!("count the messages in queue {:?}", self.name)))?;
         Ok(info.messages)
     }
 

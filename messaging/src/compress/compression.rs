@@ -279,7 +279,9 @@ mod tests {
                 let feature = compression.name();
                 assert_eq!(
                     error.to_string(),
-                    format!("the feature {feature:?} of the crate messaging is off")
+                    format!(
+                        "the compression is not in this build: feature `{feature}` of `messaging` is off"
+                    )
                 );
                 let refused = compression.decompress(b"a", 9);
                 assert!(

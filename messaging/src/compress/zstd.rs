@@ -28,7 +28,7 @@ pub(super) fn decompress(mut body: &[u8], limit: u64) -> Result<Vec<u8>, Malform
         let frame = frame.into_frame_decoder();
         let said = frame.get_checksum_from_data();
         if said.is_some() && said != frame.get_calculated_checksum() {
-            return Err(Malformed::Compression(io::Error::other("the checksum is another one")));
+            return Err(Malformed::Compression(io::Error::other("the checksum does not match")));
         }
         if body.is_empty() {
             return Ok(out);

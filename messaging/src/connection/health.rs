@@ -15,10 +15,11 @@ pub(crate) async fn check(link: &LazyConnection, until: Instant, begun: Instant)
         return probed;
     }
     match link.state() {
-        ConnectionState::Recovering { reason, .. } => {
-            Err(Error::broker("use a connection that was lost")(reason))
-        }
-        _ => Err(Error::Timeout { after: begun.elapsed(), during: "asking the broker for a sign of life" }),
+        ConnectionState::Recovering { reason, .. } => Err(Error::broker("reach the broker")(reason)),
+        _ => Err(Error::Timeout {
+            after: begun.elapsed(),
+            during: "waiting for the broker to answer the health check",
+        }),
     }
 }
 

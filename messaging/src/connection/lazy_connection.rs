@@ -302,7 +302,7 @@ impl Opened {
         if self.count == number
             && let Some(left) = self.connection.take()
         {
-            tracing::warn!("a connection does not answer; what is published next goes over another");
+            tracing::warn!("the broker does not answer on a connection; later publishes use another one");
             self.forget_those_over();
             self.left.push(Left::new(&left, self.telling.take()));
         }
@@ -354,7 +354,7 @@ impl Inner {
             let Some(delay) = delay.filter(|_| !error.is_permanent()) else { return Err(error) };
             attempt += 1;
             let connection = self.role;
-            tracing::warn!(%connection, error = %Report(&Error::from(error)), attempt, ?delay, "not connected yet; it is tried again");
+            tracing::warn!(%connection, error = %Report(&Error::from(error)), attempt, ?delay, "cannot connect yet; the next attempt follows after the delay");
             self.teller.tell(connection, Event::Reconnecting { attempt, delay });
             let _attempting = Attempting::begin(&self.attempt, attempt);
             sleep(delay).await;

@@ -103,7 +103,7 @@ impl<T: Send + 'static> InlineExecutor<T> {
 
 /// Handlers are caught where they are called: what panics here is not one of them.
 fn contained<T>(done: Contained<T>) -> Option<T> {
-    done.inspect_err(|_| tracing::error!("the work on a message panicked; it stays unsettled")).ok()
+    done.inspect_err(|_| tracing::error!("handling a message panicked; the message stays unsettled")).ok()
 }
 
 /// The time that handlers run before they await something or end, measured by samples.

@@ -139,7 +139,7 @@ where
             let restarted = if is_for_good {
                 Err(error)
             } else {
-                tracing::warn!(queue, error = %Report(&error), "consuming ended; it is started again");
+                tracing::warn!(queue, error = %Report(&error), "consuming from the queue ended; the consumer restarts");
                 self.source.ended(&error);
                 tokio::select! {
                     () = stopping.requested() => Err(Error::Closed),
@@ -160,7 +160,7 @@ where
         working.finish().await;
         // The channel is closed only now, because the last handlers acknowledged on it.
         if let Err(error) = raw.close().await {
-            tracing::debug!(error = %Report(&error), "the consumer's channel did not close in good order");
+            tracing::debug!(error = %Report(&error), "the consumer's channel could not be closed");
         }
     }
 
@@ -169,7 +169,7 @@ where
     fn gave_up(&self, reason: Error) {
         if !matches!(reason, Error::Closed) {
             let queue = self.source.queue_name();
-            tracing::error!(queue, error = %Report(&reason), "consuming ended; it is not started again");
+            tracing::error!(queue, error = %Report(&reason), "consuming from the queue ended; the consumer does not restart");
             self.ended.lock().get_or_insert(reason);
         }
     }

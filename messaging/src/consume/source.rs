@@ -90,7 +90,7 @@ impl Source {
             if error.ends_consuming() && !may_be_released {
                 return Err(error);
             }
-            tracing::debug!(queue = self.queue_name(), error = %Report(&error), "consuming is not possible yet");
+            tracing::debug!(queue = self.queue_name(), error = %Report(&error), "cannot consume from the queue yet; another attempt follows");
         }
     }
 

@@ -134,7 +134,7 @@ impl<T: DeserializeOwned> Consumer<T> {
     }
 
     fn restart(&mut self, reason: Error) {
-        tracing::warn!(queue = self.source.queue_name(), error = %Report(&reason), "consuming ended; it is started again");
+        tracing::warn!(queue = self.source.queue_name(), error = %Report(&reason), "consuming from the queue ended; the consumer restarts");
         self.source.ended(&reason);
         let mut source = self.source.clone();
         let starting = async move {

@@ -446,6 +446,6 @@ impl Trouble {
     fn panic(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Trouble::failed(format!("the handler panicked: {}", text.unwrap_or("without words")))
+        Trouble::failed(format!("the handler panicked: {}", text.unwrap_or("no message")))
     }
 }

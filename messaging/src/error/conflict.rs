@@ -58,9 +58,9 @@ impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Conflict { kind, name, argument, wanted, existing, said } = self;
         if argument.is_empty() {
-            return write!(f, "{kind} {name:?} exists with other options than were wanted: {said}");
+            return write!(f, "{kind} {name:?} exists with other properties than declared: {said}");
         }
-        write!(f, "{kind} {name:?} exists with {argument} {existing:?}; {wanted:?} was wanted")
+        write!(f, "{kind} {name:?} exists with {argument} {existing:?} and was declared with {wanted:?}")
     }
 }
 

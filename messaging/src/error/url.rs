@@ -5,10 +5,10 @@
 #[non_exhaustive]
 pub enum UrlError {
     /// There is no `scheme://`.
-    #[error("there is no scheme; expected amqp://, amqps://, rabbit:// or memory://")]
+    #[error("it has no scheme; expected amqp://, amqps://, rabbit:// or memory://")]
     NoScheme,
     /// The scheme is unknown.
-    #[error("unknown scheme {0:?}; expected amqp, amqps, rabbit or memory")]
+    #[error("the scheme {0:?} is unknown; expected amqp, amqps, rabbit or memory")]
     UnknownScheme(String),
     /// The scheme, the option or its value needs a feature of this crate that is off.
     #[error("{what} is not in this build: feature `{feature}` of `messaging` is off")]
@@ -30,22 +30,22 @@ pub enum UrlError {
     UnclosedBracket(String),
     /// `memory://` is combined with other URLs. Failing over is impossible between brokers that
     /// share nothing.
-    #[error("memory:// stands alone, not between semicolons")]
+    #[error("memory:// cannot be combined with other URLs")]
     MemoryAmongOthers,
     /// The user name or password seems to contain a character that ends it, `/`, `?`, `#` or `;`:
     /// an `@` follows later.
     #[error(
-        "a / ? # or ; in a user name or password is percent-encoded, and so is an @ behind the hosts: there is something odd at {0:?}"
+        "there is an @ after {0:?}: percent-encode / ? # and ; in a user name or password, and an @ after the hosts"
     )]
     Unescaped(char),
     /// The URL ends with a newline, as text read from a file does.
-    #[error("it ends with a newline: what is read from a file is to be trimmed")]
+    #[error("it ends with a newline: trim text that is read from a file")]
     Newline,
     /// The URL is surrounded by white space, or contains a control character.
-    #[error("there is white space around it, or a control character in it")]
+    #[error("it is surrounded by white space, or contains a control character")]
     Space,
     /// A percent-encoded part is not UTF-8.
-    #[error("the {0} is not UTF-8 once its percent-encoding is read")]
+    #[error("the percent-decoded {0} is not UTF-8")]
     NotUtf8(&'static str),
     /// The option is unknown or not supported in this version.
     #[error("option {0:?} is not supported")]

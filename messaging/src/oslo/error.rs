@@ -21,7 +21,7 @@ pub enum OsloError {
         source: BoxError,
     },
     /// The arguments of a remote method have to be a struct or a map with text keys.
-    #[error("the arguments of method {method:?} do not make a JSON object")]
+    #[error("the arguments of method {method:?} are not a JSON object")]
     Arguments {
         /// The method.
         method: String,
@@ -41,7 +41,7 @@ pub enum OsloError {
         version: String,
     },
     /// The client may not call this version: its cap does not cover it. Nothing was sent.
-    #[error("a version cap of {cap} does not cover {}", .version.map_or("a call without version".to_owned(), |v| format!("version {v}")))]
+    #[error("the client's version cap {cap} does not cover {}", .version.map_or("a call without a version".to_owned(), |v| format!("version {v}")))]
     VersionCap {
         /// The version that was to be called.
         version: Option<Version>,

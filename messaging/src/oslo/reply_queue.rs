@@ -121,7 +121,7 @@ impl ReplyQueue {
             && let Ok(channel) = self.0.link.open_channel().await
             && let Err(error) = channel.delete_queue(self.name(), DeleteOptions::new()).await
         {
-            tracing::debug!(queue = self.name(), error = %Report(&error), "the reply queue was not deleted");
+            tracing::debug!(queue = self.name(), error = %Report(&error), "cannot delete the reply queue; it expires by itself");
         }
     }
 }
@@ -181,7 +181,7 @@ async fn consume(queue: Weak<Inner>, mut raw: RawConsumer) {
             queue.accept(delivery).await;
         };
         let Some(queue) = queue.upgrade() else { return };
-        tracing::debug!(queue = queue.queue.name(), error = %Report(&error), "replies are no longer consumed");
+        tracing::debug!(queue = queue.queue.name(), error = %Report(&error), "consuming from the reply queue ended; it restarts while calls wait");
         match queue.start_again().await {
             Some(started) => raw = started,
             None => return,
@@ -216,11 +216,11 @@ impl Inner {
                 Err(Error::Closed) => return None,
                 // Waiting calls end at their deadlines; the next call gets the error.
                 Err(error) if error.ends_consuming() => {
-                    tracing::warn!(queue = self.queue.name(), error = %Report(&error), "replies cannot be consumed any more");
+                    tracing::warn!(queue = self.queue.name(), error = %Report(&error), "cannot consume from the reply queue; waiting calls end at their deadlines");
                     return None;
                 }
                 Err(error) => {
-                    tracing::debug!(queue = self.queue.name(), error = %Report(&error), "replies cannot be consumed yet");
+                    tracing::debug!(queue = self.queue.name(), error = %Report(&error), "cannot consume from the reply queue yet; another attempt follows");
                 }
             }
             retry.pause().await;
@@ -235,18 +235,18 @@ impl Inner {
                 delivery.ack().await
             }
             Err(reason) => {
-                tracing::warn!(queue = self.queue.name(), reason = %Report(&reason), "an unreadable reply is rejected");
+                tracing::warn!(queue = self.queue.name(), reason = %Report(&reason), "a reply cannot be decoded; it is rejected");
                 delivery.reject(false).await
             }
         };
         if let Err(error) = settled {
-            tracing::debug!(queue = self.queue.name(), error = %Report(&error), "a reply was not settled");
+            tracing::debug!(queue = self.queue.name(), error = %Report(&error), "a reply could not be settled");
         }
     }
 
     fn tell(&self, mut reply: ReceivedReply) {
         let Some(id) = reply.call() else {
-            tracing::debug!("a reply to no call is ignored");
+            tracing::debug!("a reply names no call; it is ignored");
             return;
         };
         let mut waiting = self.waiting.lock();

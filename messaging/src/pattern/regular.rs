@@ -20,7 +20,7 @@ impl Regular {
             // A match that begins at the start is always the one that is found first.
             Ok(found) => found.is_some_and(|found| found.start() == 0),
             Err(error) => {
-                tracing::warn!(pattern = self.0.as_str(), error = %Report(&error), "a pattern takes too long; it is taken not to fit");
+                tracing::warn!(pattern = self.0.as_str(), error = %Report(&error), "matching a pattern takes too long; it counts as no match");
                 false
             }
         }

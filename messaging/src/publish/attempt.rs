@@ -55,7 +55,7 @@ impl Fault {
     }
 
     fn returned(returned: &Returned) -> Self {
-        tracing::debug!(code = %returned.code(), text = returned.text(), "a mandatory message came back");
+        tracing::debug!(code = %returned.code(), text = returned.text(), "the broker returned a mandatory message");
         Fault::new(Outcome::Unroutable, None)
     }
 }

@@ -245,7 +245,7 @@ pub(crate) fn compressed(mut message: Message, compression: Option<Compression>)
     *message.body_mut() = compression.compress(message.body())?;
     let headers = message.properties_mut().headers.get_or_insert_default();
     let inserted = headers.insert(compress::HEADER, compression.content_type());
-    inserted.map_err(amqp_client::Error::Invalid).map_err(Error::broker("name the compression"))?;
+    inserted.map_err(amqp_client::Error::Invalid).map_err(Error::broker("set the compression header"))?;
     Ok(message)
 }
 

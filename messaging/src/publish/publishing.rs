@@ -201,7 +201,12 @@ impl Publishing {
                 if fault.is_of_another || self.is_worth_a_retry(&fault) {
                     let (outcome, attempts) = (fault.outcome, retry.attempts());
                     let error = fault.source.as_ref().map(tracing::field::display);
-                    tracing::debug!(routing_key, attempts, error, "a message {outcome}; it is tried again");
+                    tracing::debug!(
+                        routing_key,
+                        attempts,
+                        error,
+                        "a message {outcome}; it is published again"
+                    );
                 }
                 let goes_on = if fault.is_of_another {
                     retry.excuse()

@@ -56,7 +56,7 @@ pub(crate) fn unanswered(
     };
     let apart = publish_channel.group(open, rank * GROUPS / count.max(1));
     if count > 1 {
-        tracing::debug!(%source, count, "one of these was refused; they are tried apart");
+        tracing::debug!(%source, count, "the broker refused one of these messages; they are published again in groups");
         let beside = beside(&format!("one of {count} messages"), source);
         return Fault { apart: Some(apart), ..Fault::of_another(Outcome::Unknown, beside) };
     }
@@ -84,6 +84,6 @@ fn publishing(source: Client) -> Error {
 }
 
 fn beside(culprit: &str, source: Client) -> Error {
-    let operation = format!("publish on a channel that the broker closed for {culprit}");
+    let operation = format!("publish on a channel that the broker closed because of {culprit}");
     Error::Broker { operation, source }
 }

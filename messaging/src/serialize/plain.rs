@@ -217,8 +217,8 @@ mod tests {
     #[test]
     fn what_the_encoding_does_not_allow_is_refused_and_so_is_an_unknown_one() {
         for (body, encoding, error) in [
-            (&b"\xff"[..], None, "is not utf-8"),
-            (b"\xff", Some("ascii"), "is not ascii"),
+            (&b"\xff"[..], None, "is not valid utf-8"),
+            (b"\xff", Some("ascii"), "is not valid ascii"),
             (b"\xff", Some("utf-16"), "\"utf-16\""),
         ] {
             let said = read::<String>(body, encoding).unwrap_err();

@@ -255,7 +255,7 @@ impl Serializers {
                     Ok(())
                 };
                 entry.serializer.decode(body, &mut read).map_err(undecodable)?;
-                value.ok_or_else(|| undecodable("its serializer made nothing of it".into()))
+                value.ok_or_else(|| undecodable("the serializer returned no value".into()))
             }
         }
     }
@@ -410,7 +410,10 @@ mod tests {
         let all = Serializers::new;
         for (name, content_type) in REFUSED {
             let error = decode::<Value>(content_type, b"\x80\x04N.").unwrap_err();
-            assert_eq!(error.to_string(), format!("content of type {name} ({content_type}) is refused"));
+            assert_eq!(
+                error.to_string(),
+                format!("the content type is {content_type} ({name}), which this library never decodes")
+            );
             assert!(matches!(all().encode(name, &1), Err(SerializerError::Refused { .. })));
             assert!(matches!(all().accept([name]), Err(SerializerError::Refused { .. })));
             assert!(matches!(all().accept([content_type]), Err(SerializerError::Refused { .. })));
@@ -429,7 +432,10 @@ mod tests {
         ] {
             let refused = refused.unwrap_err();
             assert!(matches!(refused, SerializerError::NotCompiled { feature: "msgpack" }), "{refused}");
-            assert_eq!(refused.to_string(), "the feature \"msgpack\" of the crate messaging is off");
+            assert_eq!(
+                refused.to_string(),
+                "the serializer is not in this build: feature `msgpack` of `messaging` is off"
+            );
         }
         for (content_type, body) in [("application/x-msgpack", "\u{1}"), ("APPLICATION/X-MSGPACK;a=b", "")] {
             let refused = decode::<String>(content_type, body.as_bytes()).unwrap_err();

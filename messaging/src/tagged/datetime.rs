@@ -14,7 +14,7 @@ fn date(date: NaiveDate) -> Result<String, BoxError> {
     if YEARS.contains(&date.year()) {
         Ok(date.format("%Y-%m-%d").to_string())
     } else {
-        Err(format!("the year {} is not one of Python's, 1 to 9999", date.year()).into())
+        Err(format!("the year {} is not in Python's range, 1 to 9999", date.year()).into())
     }
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn parse_datetime(text: &str) -> Result<(NaiveDateTime, Option<FixedO
         let date = if is_midnight_after { date.succ_opt().filter(is_pythons)? } else { date };
         Some((date.and_time(time), offset))
     };
-    parsed().ok_or_else(|| format!("{text:?} is no ISO date and time").into())
+    parsed().ok_or_else(|| format!("{text:?} is not an ISO date and time").into())
 }
 
 /// Parses a time, optionally with a zone: everything that Python's `time.fromisoformat` accepts.
@@ -72,7 +72,7 @@ pub(crate) fn parse_time(text: &str) -> Result<(NaiveTime, Option<FixedOffset>),
         let (time, _, offset) = iso_time(text.strip_prefix('T').unwrap_or(text))?;
         Some((time, offset))
     };
-    parsed().ok_or_else(|| format!("{text:?} is no ISO time").into())
+    parsed().ok_or_else(|| format!("{text:?} is not an ISO time").into())
 }
 
 /// Returns the length of the date: `2024-01-02`, `20240102`, `2024-W01-2`, `2024W012`, or a week
@@ -211,7 +211,7 @@ fn digits(digits: &[u8]) -> Option<u32> {
 fn without_zone<T>((datetime, zone): (T, Option<FixedOffset>)) -> Result<T, BoxError> {
     match zone {
         None => Ok(datetime),
-        Some(zone) => Err(format!("it has the time zone {zone}, and the type has none").into()),
+        Some(zone) => Err(format!("the value has the time zone {zone}, and the type has none").into()),
     }
 }
 
@@ -256,7 +256,7 @@ impl Tagged for DateTime<FixedOffset> {
         let (datetime, offset) = parse_datetime(text)?;
         let offset = offset.ok_or_else(|| format!("{text:?} has no time zone"))?;
         let datetime = offset.from_local_datetime(&datetime).single();
-        datetime.ok_or_else(|| format!("{text:?} is beyond all times").into())
+        datetime.ok_or_else(|| format!("{text:?} is out of range").into())
     }
 }
 

@@ -22,7 +22,8 @@ impl Number {
             let digits = format!("{number:.1074}");
             Ok(Number(digits.trim_end_matches('0').trim_end_matches('.').to_owned()))
         } else {
-            Err(format!("the number {number:e} is too large to be read exactly: it is to be a string").into())
+            Err(format!("the number {number:e} is too large to be read exactly; it must be sent as a string")
+                .into())
         }
     }
 }

@@ -46,12 +46,12 @@ impl UuidArguments {
             (None, None, Some(bytes), None, None) => Uuid::from_slice_le(&bytes)?.as_u128(),
             (None, None, None, Some(fields), None) => from_fields(&fields)?,
             (None, None, None, None, Some(int)) => int,
-            _ => return Err("a uuid has one of hex, bytes, bytes_le, fields and int".into()),
+            _ => return Err("a uuid takes exactly one of hex, bytes, bytes_le, fields and int".into()),
         };
         match version {
             None => Ok(Uuid::from_u128(number)),
             Some(version @ 1..=8) => Ok(Uuid::from_u128(of_version(number, version))),
-            Some(version) => Err(format!("{version} is no version of a uuid").into()),
+            Some(version) => Err(format!("{version} is not a version of a uuid; expected 1 to 8").into()),
         }
     }
 }
@@ -59,7 +59,7 @@ impl UuidArguments {
 /// Reads a UUID as Python does: with or without `urn:uuid:`, braces and dashes, in every form that
 /// its `int` accepts.
 fn from_hex(text: &str) -> Result<u128, BoxError> {
-    let bad = || format!("{text:?} is no uuid in hexadecimal digits");
+    let bad = || format!("{text:?} is not a uuid in hexadecimal digits");
     let bare = text.replace("urn:", "").replace("uuid:", "");
     let bare = bare.trim_matches(['{', '}']).replace('-', "");
     if bare.chars().count() != 32 {
@@ -82,7 +82,7 @@ fn from_hex(text: &str) -> Result<u128, BoxError> {
 
 fn from_fields(fields: &[u64]) -> Result<u128, BoxError> {
     if fields.len() != FIELDS.len() {
-        return Err(format!("the fields of a uuid are 6, not {}", fields.len()).into());
+        return Err(format!("a uuid has 6 fields, not {}", fields.len()).into());
     }
     fields.iter().zip(FIELDS).try_fold(0, |number: u128, (&field, bits)| {
         if field >> bits == 0 {

@@ -49,7 +49,7 @@ pub trait Tagged: Sized {
     /// # Errors
     /// When the bytes are invalid.
     fn from_bytes(_bytes: &[u8]) -> Result<Self, BoxError> {
-        Err("bytes are none".into())
+        Err("plain bytes are not a value of this type".into())
     }
 }
 
@@ -281,7 +281,7 @@ mod tests {
             (r#"{"__type__":"date"}"#, "missing field `__value__`"),
             (r#"{"__value__":"2024-01-02"}"#, "missing field `__type__`"),
             (r#"{"__type__":"date","__value__":"2024-01-02","more":1}"#, "unknown field `more`"),
-            (r#"{"__type__":"date","__value__":"never"}"#, "\"never\" is no ISO date"),
+            (r#"{"__type__":"date","__value__":"never"}"#, "\"never\" is not an ISO date"),
             ("5", "expected date, tagged or as a plain string"),
             ("[1,256]", "256"),
             ("null", "expected date"),

@@ -115,7 +115,7 @@ impl Value {
             },
             "decimal" => Value::Decimal(text),
             "bytes" | "base64" => Value::Bytes(Bytes::from_tagged(tag, text)?),
-            _ => return Err(format!("the __type__ {tag:?} is not known").into()),
+            _ => return Err(format!("the __type__ {tag:?} is unknown").into()),
         })
     }
 }
@@ -141,7 +141,7 @@ fn uuid_arguments(payload: BTreeMap<String, Value>) -> Result<UuidArguments, Box
             ("int", Value::Integer(int)) => arguments.int = Some(int.try_into()?),
             ("version", Value::Integer(version)) => arguments.version = Some(version.try_into()?),
             (name, _) => {
-                return Err(format!("{name:?} is none of a uuid's arguments, or another type").into());
+                return Err(format!("{name:?} is not an argument of a uuid, or has the wrong type").into());
             }
         }
     }
@@ -321,7 +321,7 @@ impl<'de> Visitor<'de> for Any {
             (Some(Value::Text(tag)), Some(payload)) => {
                 Value::from_tag(&tag, payload).map_err(A::Error::custom)
             }
-            _ => Err(A::Error::custom("the __type__ is no string")),
+            _ => Err(A::Error::custom("the __type__ is not a string")),
         }
     }
 }
@@ -383,7 +383,7 @@ mod tests {
     #[test]
     fn an_unknown_tag_is_named_and_what_is_wrong_under_a_known_one_too() {
         assert!(
-            read(&tagged("complex", "\"1+2j\"")).unwrap_err().contains("__type__ \"complex\" is not known")
+            read(&tagged("complex", "\"1+2j\"")).unwrap_err().contains("__type__ \"complex\" is unknown")
         );
         for (tag, payload) in [
             ("date", "5"),

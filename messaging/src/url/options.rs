@@ -99,7 +99,7 @@ fn asks_for_tls(given: &[Given<'_>], manner: Manner) -> Result<bool, UrlError> {
             // For kombu any text means true, even `false`. That would surprise, so `false` is
             // refused.
             ("ssl", Manner::Kombu) if given.boolean()? => true,
-            ("ssl", Manner::Kombu) => return Err(given.bad("true, or no such option")),
+            ("ssl", Manner::Kombu) => return Err(given.bad("true, or leave the option out")),
             (option, Manner::Kombu) => option.starts_with("ssl_"),
             _ => false,
         };
@@ -193,7 +193,7 @@ fn check_hostname(uri: &Uri, given: &[Given<'_>]) -> Result<(), UrlError> {
         given.option == "ssl_check_hostname" && given.boolean() == Ok(false) && uri.verify != Some(false)
     };
     match given.iter().find(wants_less) {
-        Some(given) => Err(given.bad("true, or false beside ssl_cert_reqs=none")),
+        Some(given) => Err(given.bad("true, or false together with ssl_cert_reqs=none")),
         None => Ok(()),
     }
 }

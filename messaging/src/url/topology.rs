@@ -120,7 +120,7 @@ impl Entities {
             _ => Err(UrlError::BadOption {
                 option: "use_queue_manager".to_owned(),
                 value: "true".to_owned(),
-                expected: "false, or true beside hostname and processname",
+                expected: "false, or true together with hostname and processname",
             }),
         }
     }
@@ -135,7 +135,7 @@ fn compression(given: &Given<'_>) -> Result<Compression, UrlError> {
         Err(CompressionError::NotCompiled { feature }) => {
             Err(UrlError::NotCompiled { what: known.name(), feature })
         }
-        Err(_) => Err(given.bad("a compression that works")),
+        Err(_) => Err(given.bad("a compression that can compress")),
     }
 }
 

@@ -63,7 +63,10 @@ async fn poison_is_tried_again_later_then_set_aside_and_holds_up_nobody(broker: 
     let dead = format!("{queue}.dead");
     // It was moved before the next one was handled, or is being moved.
     within(async { while ready(&broker, &dead).await < 1 {} }).await;
-    assert_eq!(set_aside(&broker, &dead).await, (3, "its handler had it requeued".to_owned(), queue.clone()));
+    assert_eq!(
+        set_aside(&broker, &dead).await,
+        (3, "its handler requested a requeue".to_owned(), queue.clone())
+    );
 
     within(notifier.info(&Context::new(), "panic", &())).await.unwrap();
     for attempt in 1..=3 {

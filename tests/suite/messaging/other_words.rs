@@ -97,7 +97,7 @@ async fn a_conflict_is_told_from_arguments_that_cannot_be() {
         let said = format!("PRECONDITION_FAILED - Existing {kind} declared with other arguments");
         assert_eq!(
             conflict.to_string(),
-            format!("{kind} {name:?} exists with other options than were wanted: {said}")
+            format!("{kind} {name:?} exists with other properties than declared: {said}")
         );
         let Conflict { argument, wanted, existing, .. } = *conflict;
         assert_eq!([argument, wanted, existing], [const { String::new() }; 3]);

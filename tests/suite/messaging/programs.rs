@@ -79,7 +79,7 @@ async fn a_publish_goes_on_trying_until_the_broker_is_there_or_the_deadline() {
     let arguments = [&url, "mails", "1", "--deadline", "3600"];
     let mut trying = start(&publish, &arguments, Some("messaging=debug"));
     let mut said = BufReader::new(trying.stderr.take().unwrap()).lines();
-    while !within(said.next_line()).await.unwrap().unwrap().contains("it is tried again") {}
+    while !within(said.next_line()).await.unwrap().unwrap().contains("it is published again") {}
     let _listener = amqp_broker::Broker::builder().build().listen(address).await.unwrap();
     assert!(within(trying.wait()).await.unwrap().success());
     let mut last = String::new();

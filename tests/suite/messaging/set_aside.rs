@@ -148,7 +148,7 @@ async fn what_cannot_be_set_aside_is_kept_and_handled_again_after_pauses_and_oth
     let lines = logged.lines("cannot be set aside");
     assert!(lines.len() >= 6, "{lines:?}");
     for line in lines {
-        let is_told = ["the id of bad", "is kept, and handled again", "pause=", &dead, "ERROR"];
+        let is_told = ["the id of bad", "is kept and handled again", "pause=", &dead, "ERROR"];
         assert!(is_told.iter().all(|part| line.contains(part)), "{line}");
     }
     // Once it can be set aside, it is.

@@ -307,7 +307,7 @@ async fn what_is_logged_of_a_failure_tells_what_comes_next() {
     for (what, next) in [
         ("could not be handled; it is handled again", "in 10 ms"),
         ("could not be handled; it is set aside", &set_aside),
-        ("cannot be read", &set_aside),
+        ("cannot be decoded", &set_aside),
     ] {
         let line = log.line(what);
         assert!(line.contains(next) && line.contains("m-1") && line.contains(&queue), "{line}");

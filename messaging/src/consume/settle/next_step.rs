@@ -64,10 +64,10 @@ impl fmt::Display for NextStep {
             NextStep::HandledAgain(pause) => write!(f, "it is handled again in {} ms", pause.as_millis()),
             NextStep::SetAside(queue) => write!(f, "it is set aside in queue {queue:?}"),
             NextStep::Rejected { dead_letters: true } => {
-                f.write_str("it is rejected, to its queue's dead letter exchange")
+                f.write_str("it is rejected and goes to its queue's dead-letter exchange")
             }
             NextStep::Rejected { dead_letters: false } => {
-                f.write_str("it is rejected: dropped, unless a policy of the broker has it dead-lettered")
+                f.write_str("it is rejected, and the broker drops it unless a policy dead-letters it")
             }
         }
     }
@@ -86,11 +86,11 @@ mod tests {
         };
         assert_eq!(next(&kept, 0, false), "it is handled again in 100 ms");
         assert_eq!(next(&kept, 1, false), "it is set aside in queue \"q.dead\"");
-        assert!(next(&OnFailure::Retry(later), 1, false).contains("dropped"));
+        assert!(next(&OnFailure::Retry(later), 1, false).contains("drops it"));
         assert_eq!(next(&OnFailure::Requeue, 7, false), "it goes back to its queue");
-        assert!(next(&OnFailure::Reject, 0, true).contains("dead letter exchange"));
+        assert!(next(&OnFailure::Reject, 0, true).contains("dead-letter exchange"));
         assert_eq!(NextStep::of_unreadable(&kept, "q", None, false), NextStep::SetAside("q.dead".into()));
         assert_eq!(NextStep::of_unreadable(&kept, "q", Some(9), false), NextStep::Kept);
-        assert!(NextStep::of_unreadable(&kept, "", None, false).to_string().contains("dropped"));
+        assert!(NextStep::of_unreadable(&kept, "", None, false).to_string().contains("drops it"));
     }
 }

@@ -37,6 +37,6 @@ impl OnUndecodable {
         // The handler is called inside the block, so that a panic before its first await is caught
         // as well.
         let handling = AssertUnwindSafe(async { (self.0)(received, reason).await }).catch_unwind();
-        handling.await.unwrap_or_else(|_| Err("the handler of what cannot be decoded panicked".to_owned()))
+        handling.await.unwrap_or_else(|_| Err("the handler of undecodable messages panicked".to_owned()))
     }
 }

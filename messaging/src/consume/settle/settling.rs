@@ -86,7 +86,7 @@ impl Settling {
         let id = received.and_then(message_id);
         let withheld = received.and_then(Received::withheld);
         let next = NextStep::of_unreadable(&self.on_failure, &self.queue, withheld, self.dead_letters);
-        tracing::warn!(queue = self.queue, id, reason, "a message cannot be read; {next}");
+        tracing::warn!(queue = self.queue, id, reason, "a message cannot be decoded; {next}");
         let dead = match &self.on_failure {
             OnFailure::Retry(later) => later.dead_queue(&self.queue),
             OnFailure::Requeue | OnFailure::Reject => None,
@@ -150,14 +150,14 @@ impl Settling {
             }
             Err(error) => Err(Stuck::new(
                 acker,
-                &format!("cannot move it to queue {:?}: {}", queue.name(), Report(&error)),
+                &format!("cannot move the message to queue {:?}: {}", queue.name(), Report(&error)),
             )),
         }
     }
 
     fn told(&self, settled: amqp_client::Result<()>) {
         if let Err(error) = settled {
-            tracing::debug!(queue = self.queue, error = %Report(&error), "a message was not settled; it comes again");
+            tracing::debug!(queue = self.queue, error = %Report(&error), "a message could not be settled; the broker delivers it again");
         }
     }
 }
@@ -172,7 +172,7 @@ async fn publish(
 ) -> Result<(), Error> {
     let properties =
         marks.put_on(&received.encoded_properties(), whereto).map_err(amqp_client::Error::Invalid);
-    let properties = properties.map_err(Error::broker("mark a message"))?;
+    let properties = properties.map_err(Error::broker("set the retry headers of a message"))?;
     let message = Message::with_encoded_properties(received.body().clone(), properties);
     let definition = format!("{queue:?}");
     let entities = || Entities { queues: vec![queue.clone()], ..Entities::default() };

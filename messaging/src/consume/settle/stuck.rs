@@ -61,7 +61,7 @@ impl Patience {
         let id = received.and_then(message_id);
         // The next attempt is likely to take as long as the last.
         if self.since.elapsed() + pause + self.begun.elapsed() > HELD_AT_MOST {
-            tracing::error!(queue, id, why, "a message cannot be set aside; it is put back to its queue");
+            tracing::error!(queue, id, why, "a message cannot be set aside; it is requeued");
             // If its channel has just ended, it has been requeued already.
             let _ = acker.nack(true).await;
             return None;
@@ -71,7 +71,7 @@ impl Patience {
             id,
             why,
             ?pause,
-            "a message cannot be set aside; it is kept, and handled again after a pause"
+            "a message cannot be set aside; it is kept and handled again after the pause"
         );
         let bytes = received.map_or(0, |received| received.body().len());
         let has_permit = permit.hold(bytes, self.times == 1, pause).await;

@@ -11,10 +11,10 @@ pub enum NotifyError {
     #[error("there is no notification driver {0:?}")]
     UnknownDriver(String),
     /// There is no such level; the levels are audit, debug, info, warn, error, critical and sample.
-    #[error("there is no level {0:?}")]
+    #[error("there is no notification level {0:?}")]
     UnknownLevel(String),
     /// A pattern of a filter or a rule is invalid.
-    #[error("the pattern {pattern:?} cannot be read")]
+    #[error("the pattern {pattern:?} is invalid")]
     Pattern {
         /// The pattern.
         pattern: String,
@@ -22,7 +22,7 @@ pub enum NotifyError {
         source: BoxError,
     },
     /// The routing rules are invalid.
-    #[error("routing rules cannot be read")]
+    #[error("the routing rules are invalid")]
     Rules(#[source] BoxError),
     /// A driver failed.
     #[error("the notification driver {driver:?} failed")]
@@ -33,7 +33,9 @@ pub enum NotifyError {
         source: BoxError,
     },
     /// The buffer has no room: the notification is not emitted.
-    #[error("the buffer has no room, with {notifications} notifications of {bytes} bytes waiting")]
+    #[error(
+        "the buffer is full, with {notifications} notifications of {bytes} bytes in all; this one is not emitted"
+    )]
     Full {
         /// The number of notifications that wait.
         notifications: usize,
@@ -41,7 +43,7 @@ pub enum NotifyError {
         bytes: usize,
     },
     /// A buffer gave up a notification to make room for a later one.
-    #[error("the notification made room in a full buffer for a later one")]
+    #[error("the notification was dropped from a full buffer to make room for a later one")]
     Displaced,
     /// A feature of this crate is off.
     #[error("{what} are not in this build: feature `{feature}` of `messaging` is off")]
@@ -52,10 +54,10 @@ pub enum NotifyError {
         feature: &'static str,
     },
     /// The files of a buffer cannot be used.
-    #[error("the files of a buffer cannot be used")]
+    #[error("the files of the buffer cannot be used")]
     Files(#[source] BoxError),
     /// The deadline passed before all buffered notifications were emitted.
-    #[error("{left} notifications are still to be emitted")]
+    #[error("the deadline passed before the buffer was empty: {left} notifications are left")]
     Unflushed {
         /// The number of notifications that are left.
         left: usize,

@@ -194,7 +194,10 @@ impl Server {
                 Some(fallback) => topology = fallback,
             }
             let topic = self.target.topic_name();
-            tracing::warn!(topic, "entities exist and are not durable; they are used as they are");
+            tracing::warn!(
+                topic,
+                "the exchange or queues exist and are not durable; they are used as they are"
+            );
         }
         start(&topology).await
     }

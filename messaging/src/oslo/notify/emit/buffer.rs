@@ -44,7 +44,7 @@ use crate::{error::Error, retry::RetryPolicy};
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "it is put before a driver with `before`"]
+#[must_use = "a buffer does nothing until it is put before a driver with `before`"]
 pub struct Buffer {
     folder: Option<PathBuf>,
     most: usize,

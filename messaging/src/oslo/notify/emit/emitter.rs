@@ -103,7 +103,7 @@ impl Emitter {
             match failure {
                 None => retry = Retry::start(self.pauses),
                 Some(error) => {
-                    tracing::warn!(driver = self.driver.name(), error = %Report(&error), "notifications wait in their buffer");
+                    tracing::warn!(driver = self.driver.name(), error = %Report(&error), "cannot emit notifications; they wait in the buffer for the next attempt");
                     retry.pause().await;
                 }
             }

@@ -44,7 +44,9 @@ impl Spool {
             let (key, record) = guard.into_inner().map_err(failed)?;
             match <[u8; 8]>::try_from(&*key).ok().map(u64::from_be_bytes).zip(read(&record)) {
                 Some(entry) => kept.push(entry),
-                None => tracing::error!("a notification on disk cannot be read; it is left there"),
+                None => tracing::error!(
+                    "a notification on disk cannot be decoded; it stays there and is not emitted"
+                ),
             }
         }
         let (orders, ordered) = mpsc::channel();
@@ -116,7 +118,7 @@ fn write(database: &Database, keyspace: &Keyspace, orders: &mpsc::Receiver<Order
         let mode = if waiting.is_empty() { PersistMode::Buffer } else { PersistMode::SyncData };
         let written = batch.durability(Some(mode)).commit().map_err(Arc::new);
         if let Err(error) = &written {
-            tracing::error!(error = %Report(error), "notifications cannot be kept on disk");
+            tracing::error!(error = %Report(error), "cannot write notifications to disk");
         }
         for done in waiting {
             let _ = done.send(written.clone());

@@ -359,7 +359,7 @@ impl Gathering {
             let Some(event) = event else {
                 tracing::warn!(
                     queue = queue.settling.queue,
-                    "a notification of an unknown level is acknowledged"
+                    "a notification has an unknown level; it is acknowledged unhandled"
                 );
                 queue.settling.done(acker);
                 continue;
@@ -367,7 +367,10 @@ impl Gathering {
             if let Some(id) = unique_id {
                 if queue.deduplication.was_handled(id) {
                     let name = &queue.settling.queue;
-                    tracing::debug!(queue = name, "a notification came again, and is not handled again");
+                    tracing::debug!(
+                        queue = name,
+                        "a notification was delivered again; it is not handled again"
+                    );
                     queue.settling.done(acker);
                     continue;
                 }
@@ -403,7 +406,7 @@ impl Gathering {
 async fn settle(readable: Readable) {
     let Readable { arrived: Arrived { received, acker, queue, settled }, unique_id, failed, .. } = readable;
     if failed {
-        let failing = queue.settling.failed(Some(&received), acker, "its handler had it requeued");
+        let failing = queue.settling.failed(Some(&received), acker, "its handler requested a requeue");
         if let Err(stuck) = failing.await {
             // The receiver is gone only when the listener is: the notification then goes back to
             // its queue.

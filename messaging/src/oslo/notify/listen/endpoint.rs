@@ -91,7 +91,7 @@ impl Endpoint {
         // as well.
         match AssertUnwindSafe(async { handler(event.clone()).await }).catch_unwind().await {
             Ok(NotificationResult::Handled) => Ok(()),
-            Ok(NotificationResult::Requeue) => Err("its handler had it requeued"),
+            Ok(NotificationResult::Requeue) => Err("its handler requested a requeue"),
             Err(_) => {
                 tracing::error!(?event, "the handler of a notification panicked");
                 Err("its handler panicked")

@@ -214,7 +214,10 @@ impl NotificationHandler {
             }
         };
         let Some(event) = event else {
-            tracing::warn!(queue = self.settling.queue, "a notification of an unknown level is acknowledged");
+            tracing::warn!(
+                queue = self.settling.queue,
+                "a notification has an unknown level; it is acknowledged unhandled"
+            );
             self.settling.done(acker);
             return Ok(());
         };
@@ -224,7 +227,7 @@ impl NotificationHandler {
                 Some(entry) => Some(entry),
                 None => {
                     let queue = &self.settling.queue;
-                    tracing::debug!(queue, "a notification came again, and is not handled again");
+                    tracing::debug!(queue, "a notification was delivered again; it is not handled again");
                     self.settling.done(acker);
                     return Ok(());
                 }

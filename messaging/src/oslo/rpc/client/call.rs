@@ -286,7 +286,7 @@ async fn wait(
             biased;
             reply = expected.reply() => reply,
             () = sleep_until(clock.deadline()) => Err(out_of_time(clock, WAITING)),
-            () = silence => Err(out_of_time(clock, "waiting for the server to tell that it is still at work")),
+            () = silence => Err(out_of_time(clock, "waiting for the next heartbeat of the server")),
         };
     }
     let reply = timeout_at(clock.deadline(), expected.reply()).await;

@@ -77,7 +77,7 @@ impl Route {
                 let exchange = self.kind.exchange(&topology, target);
                 tracing::warn!(
                     exchange = exchange.name(),
-                    "it exists and is not durable; it is used as it is"
+                    "the exchange exists and is not durable; it is used as it is"
                 );
                 let fallback = transport.producer(exchange).mandatory(self.kind.is_mandatory());
                 send(self.fallback.get_or_init(|| fallback)).await

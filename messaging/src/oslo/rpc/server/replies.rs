@@ -83,7 +83,7 @@ impl Replies {
             Err(error) => Err(error),
         };
         if let Err(error) = sent {
-            tracing::debug!(error = %Report(&error), "a heartbeat was not sent");
+            tracing::debug!(error = %Report(&error), "cannot send a heartbeat; the next one follows");
         }
     }
 
@@ -106,7 +106,7 @@ impl Replies {
             Err(error) => {
                 let failure = self.failure(id, is_failure, &error)?;
                 let told = self.attempt(queue, failure.message).await;
-                told.inspect_err(|error| tracing::error!(error = %Report(error), "nor was its failure"))
+                told.inspect_err(|error| tracing::error!(error = %Report(error), "cannot send the failure in place of the reply"))
                     .ok()
                     .flatten()
             }
@@ -116,7 +116,7 @@ impl Replies {
     /// Returns a failure in place of a result that cannot be sent; `None` if it was a failure
     /// already.
     fn failure(&self, id: &str, is_failure: bool, error: &Error) -> Option<Leaving> {
-        tracing::error!(error = %Report(error), "a reply was not sent");
+        tracing::error!(error = %Report(error), "cannot send a reply");
         if is_failure {
             return None;
         }
@@ -124,7 +124,7 @@ impl Replies {
             Failure::new("RuntimeError", format!("the result could not be sent: {}", Report(error)));
         let told = self.encode_answer(id, &Err(failure));
         let message =
-            told.inspect_err(|error| tracing::error!(error = %Report(error), "nor was its failure")).ok()?;
+            told.inspect_err(|error| tracing::error!(error = %Report(error), "cannot send the failure in place of the reply")).ok()?;
         Some(Leaving { message, is_failure: true })
     }
 
@@ -162,13 +162,13 @@ impl Replies {
                     Err(error) if is_unroutable(&error) => {}
                     Ok(_) => return true,
                     Err(error) => {
-                        tracing::error!(error = %Report(&error), "a reply was not sent");
+                        tracing::error!(error = %Report(&error), "cannot send a reply");
                         return true;
                     }
                 }
             }
         }
-        tracing::warn!(queue, "the client of a call has vanished");
+        tracing::warn!(queue, "the reply queue of a call does not exist; replies to its client are dropped");
         let mut vanished = self.vanished.lock();
         if !vanished.contains(queue) {
             vanished.insert(queue);

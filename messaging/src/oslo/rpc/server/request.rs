@@ -118,7 +118,7 @@ impl RequestHandler {
     ) -> Option<Unclaimed> {
         let id = request.message_id.as_deref()?;
         let Some(queue) = request.reply_queue.as_deref() else {
-            tracing::warn!("a request asks for a reply and names no queue for it");
+            tracing::warn!("a request asks for a reply and names no queue for it; no reply is sent");
             return None;
         };
         let reply = self.replies.reply(id, &answer)?;
@@ -151,7 +151,7 @@ impl RequestHandler {
 
     /// Rejects a malformed request, for which there is no reply.
     async fn refuse(&self, acker: Acker, reason: &Malformed) -> Option<Unclaimed> {
-        tracing::error!(reason = %Report(reason), "an unreadable request is rejected");
+        tracing::error!(reason = %Report(reason), "a request cannot be decoded; it is rejected");
         count(&self.counts.unreadable);
         settled(&acker.reject(false).await);
         None
@@ -196,7 +196,11 @@ impl RequestHandler {
         let Err(failure) = answer else { return };
         let method = request.method.as_ref().and_then(Field::as_text).unwrap_or_default();
         let (class, message) = (failure.class(), failure.message());
-        let next = if request.message_id.is_some() { "its caller is told" } else { "nobody waits for it" };
+        let next = if request.message_id.is_some() {
+            "its caller receives the failure"
+        } else {
+            "no caller waits for a reply"
+        };
         if failure.is_expected() {
             tracing::debug!(method, class, message, "a method failed; {next}");
         } else {
@@ -219,7 +223,7 @@ impl RequestHandler {
 
 fn settled(outcome: &amqp_client::Result<()>) -> bool {
     if let Err(error) = outcome {
-        tracing::debug!(error = %Report(error), "a request was not settled");
+        tracing::debug!(error = %Report(error), "a request could not be settled; the broker delivers it again");
     }
     outcome.is_ok()
 }
