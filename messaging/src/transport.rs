@@ -230,39 +230,30 @@ impl TransportOptions {
         self
     }
 
-    /// Opens a transport and its first connection: `amqp://`, `amqps://`, `pyamqp://`, `rabbit://`,
-    /// `kombu://` or `memory://NAME`, as kombu and oslo.messaging write them:
+    /// Opens a transport and its first connection. The URL has the form that kombu and
+    /// oslo.messaging use, and the scheme `amqp`, `amqps`, `pyamqp`, `pyamqps`, `rabbit` or
+    /// `kombu`; `memory://NAME` is a broker in this process:
     ///
     /// `scheme://[user[:password]@]host[:port][,…][/vhost][?option=value&…][;…]`
     ///
-    /// Several hosts are separated by commas, and several URLs by semicolons, where the later URLs
-    /// may be bare hosts. They are tried in turn. A missing user or password is `guest`. A missing
-    /// virtual host, `/` and `//` all mean `/`. The options:
+    /// Commas separate several hosts, and semicolons several URLs, of which the later ones may be
+    /// bare hosts. They are tried in turn. The defaults are `guest` for the user and the password,
+    /// 5672 for the port (5671 with `amqps`), and `/` for the virtual host, which a path of `/` or
+    /// `//` means too.
     ///
-    /// | option | of whom | meaning |
-    /// |---|---|---|
-    /// | `heartbeat` | RabbitMQ, kombu | seconds, a fraction counts as a whole one; 0 is off |
-    /// | `heartbeat_timeout_threshold` | oslo.messaging | the same |
-    /// | `connection_timeout` | RabbitMQ | milliseconds until the connection is open |
-    /// | `connect_timeout` | kombu | the same in seconds |
-    /// | `channel_max`, `frame_max` | RabbitMQ | the highest channel number; bytes |
-    /// | `auth_mechanism` | RabbitMQ | `plain`, `amqplain`, `external`; repeated, in order of preference |
-    /// | `login_method` | kombu | the same, one of them |
-    /// | `ssl` | kombu | `1` or `true`: TLS, by default on port 5671 |
-    /// | `ssl` | oslo.messaging | a boolean: TLS, by default on port 5672 |
-    /// | `cacertfile`, `ssl_ca_certs`, `ssl_ca_file` | RabbitMQ, kombu, oslo.messaging | PEM file of the certificate authorities to trust |
-    /// | `certfile`, `ssl_certfile`, `ssl_cert_file` | | PEM file of the client's certificate |
-    /// | `keyfile`, `ssl_keyfile`, `ssl_key_file` | | PEM file of its key |
-    /// | `server_name_indication`, `ssl_server_hostname` | RabbitMQ, kombu | the name to ask for and to verify |
-    /// | `verify` | RabbitMQ | `verify_peer` or `verify_none` |
-    /// | `ssl_cert_reqs` | kombu | `required`, `optional`, which is the same for a client, or `none`; `CERT_REQUIRED` and so on too |
-    /// | `ssl_check_hostname` | kombu | `true`; `false` only where nothing is verified |
-    /// | `amqp_durable_queues`, `amqp_auto_delete`, `rabbit_quorum_queue`, `rabbit_quorum_delivery_limit`, `rabbit_quorum_max_memory_length`, `rabbit_quorum_max_memory_bytes`, `rabbit_transient_quorum_queue`, `rabbit_stream_fanout`, `rabbit_ha_queues`, `enable_cancel_on_failover`, `rabbit_transient_queues_ttl`, `use_queue_manager` beside `hostname` and `processname` | oslo.messaging | as the setters of [`Topology`] that name them, over what [`topology`](Self::topology) says |
-    /// | `rabbit_qos_prefetch_count`, `kombu_compression` | oslo.messaging | as [`oslo_prefetch`](Self::oslo_prefetch) and [`oslo_compression`](Self::oslo_compression) |
+    /// These are the options, with the project that an option is taken from. Those that begin with
+    /// `ssl`, and those from `amqp_durable_queues` on, work only with the schemes of their project:
+    /// `rabbit` and `kombu` are oslo.messaging's, the others kombu's. The rest work with all.
     ///
-    /// In kombu's URLs any `ssl_…` option turns TLS on; in other URLs the options of TLS require
-    /// that it is on. The broker's certificate is verified unless the URL says otherwise, which
-    /// Python's libraries do not always do. Any other option is an error that names it.
+    #[doc = include_str!("url/options.md")]
+    ///
+    /// An option takes precedence over the setter of the same meaning. A boolean is `true` or
+    /// `false`, `1` or `0`, `yes` or `no`, `on` or `off`. An empty value counts as missing. Any
+    /// other option is an error that names it.
+    ///
+    /// Any `ssl_…` option of kombu turns TLS on; all other options of TLS require that it is on.
+    /// The broker's certificate is verified unless the URL says otherwise, while Python's
+    /// libraries do not always verify it.
     ///
     /// # Errors
     /// [`Error::Url`], and [`Error::Connect`] when no host accepts the connection.

@@ -14,24 +14,26 @@ use crate::{
 /// Defaults: user and password `guest`, host `localhost`, port 5672 (`amqps`: 5671), virtual host
 /// `/`. A missing and an empty path (`amqp://host`, `amqp://host/`) both mean `/`: the
 /// specification has an empty name for the latter, but no broker has such a virtual host, and pika,
-/// kombu and oslo.messaging read it as `/` too. Several hosts,
-/// `amqps://a.example,b.example:5673/prod`, are read by [`parse_list`](Uri::parse_list); they share
-/// one login, virtual host and set of parameters. `Debug` and `Display` leave the password out.
+/// kombu and oslo.messaging read it as `/` too. [`parse_list`](Uri::parse_list)
+/// reads several hosts, as in `amqps://a.example,b.example:5673/prod`, which share one login,
+/// virtual host and set of parameters. `Debug` and `Display` leave the password out.
 ///
 /// The parameters are those of <https://www.rabbitmq.com/docs/uri-query-parameters>; each takes
-/// precedence over the option of the same meaning:
+/// precedence over the option of the same meaning. Any other parameter is an error that names it.
 ///
-/// | parameter | value |
-/// |---|---|
-/// | `heartbeat` | seconds; 0 is off |
-/// | `channel_max` | the highest channel number |
-/// | `frame_max` | bytes |
-/// | `connection_timeout` | milliseconds until the connection is open |
-/// | `auth_mechanism` | `plain`, `amqplain`, `external` or the name of a custom one; may be repeated, in order of preference |
-/// | `cacertfile` | PEM file of the certificate authorities to trust; this and those below with `amqps` only |
-/// | `certfile`, `keyfile` | PEM files of the client certificate and its key; if only one is given, it holds both |
-/// | `server_name_indication` | the name to ask for and to verify, or `disable` |
-/// | `verify` | `verify_peer`, which is the default, or `verify_none`, which lets anyone pretend to be the broker |
+/// | parameter | value | default |
+/// |---|---|---|
+/// | `heartbeat` | the heartbeat interval in seconds, from 0 to 65535; 0 turns heartbeats off | as [`heartbeat`](crate::ConnectOptions::heartbeat) |
+/// | `channel_max` | the highest channel number; 0 leaves it to the broker | as [`channel_max`](crate::ConnectOptions::channel_max) |
+/// | `frame_max` | the largest frame in bytes; 0 leaves it to the broker | as [`frame_max`](crate::ConnectOptions::frame_max) |
+/// | `connection_timeout` | the deadline for opening the connection, in milliseconds | as [`connect_timeout`](crate::ConnectOptions::connect_timeout) |
+/// | `auth_mechanism` | `plain`, `amqplain`, `external` or the name of a custom mechanism; may be repeated, in order of preference | as [`mechanisms`](crate::ConnectOptions::mechanisms) |
+/// | `cacertfile` | a PEM file with the certificate authorities to trust | those of the system |
+/// | `certfile`, `keyfile` | PEM files with the client's certificate and its key; if only one is given, it holds both | no certificate |
+/// | `server_name_indication` | the name to request from the broker, and to verify its certificate against; `disable` sends no name | the host |
+/// | `verify` | `verify_peer`, or `verify_none`, which lets anyone pretend to be the broker | `verify_peer` |
+///
+/// The parameters from `cacertfile` on require `amqps`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Uri {
     /// Whether the scheme is `amqps`. Without the feature `tls` of this crate, connecting then
